@@ -1,0 +1,138 @@
+"""``pytracer doctor``: what this machine grants and lacks, as a table or as JSON, one object a line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import NoReturn
+
+from pytracer import doctor
+from pytracer.bpf import features
+from pytracer.errors import UsageError
+from pytracer.text import harmless
+
+_DESCRIPTION = "What this machine grants and lacks, and what would help. As root it sees more."
+_WIDTH = 100
+_MARKS = {
+    doctor.OK: "ok",
+    doctor.WARN: "warn",
+    doctor.FAIL: "FAIL",
+    doctor.UNKNOWN: "?",
+    features.GRANTED: "ok",
+    features.ABSENT: "absent",
+    features.REFUSED: "refused",
+    features.UNTRIED: "?",
+}
+_GROUPS = {
+    "hook": "hooks that programs can be put on",
+    "program": "program types",
+    "map": "map types",
+    "helper": "helpers",
+}
+_LABEL = 8  # the widest mark, and a blank
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """What is wrong with the command line, as everywhere else in pytracer."""
+        raise UsageError(message, hint="pytracer doctor --help")
+
+
+def run(argv: list[str]) -> int:
+    """Look, and show what was found; 1 where no tracer can run here at all, else 0."""
+    parser = _Parser(prog="pytracer doctor", description=_DESCRIPTION)
+    parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="how to show it")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    try:
+        given = parser.parse_args(argv)
+    except SystemExit:  # --help has been printed
+        return 0
+    report = doctor.examine()
+    for line in _json(report) if given.format == "json" else _table(report):
+        print(line)
+    return 0 if report.can_run else 1
+
+
+def _json(report: doctor.Report) -> Iterator[str]:
+    for check in report.checks:
+        yield json.dumps(
+            {
+                "kind": "check",
+                "group": check.group,
+                "name": check.name,
+                "status": check.status,
+                "found": check.found,
+                "fix": check.fix,
+            }
+        )
+    for result in report.features:
+        yield json.dumps(
+            {
+                "kind": "feature",
+                "group": result.feature.kind,
+                "name": result.feature.name,
+                "status": result.status,
+                "found": result.reason,
+                "fix": "",
+                "since": result.feature.since,
+            }
+        )
+
+
+def _table(report: doctor.Report) -> Iterator[str]:
+    width = max(len(check.name) for check in report.checks) + 2
+    for group in dict.fromkeys(check.group for check in report.checks):
+        yield group
+        for check in (check for check in report.checks if check.group == group):
+            yield from _lines(check.status, check.name, check.found, width)
+            if check.fix:
+                yield from _lines("", "", f"fix: {check.fix}", width)
+        yield ""
+    if all(result.status == features.UNTRIED for result in report.features):
+        yield "BPF features"
+        yield from _lines(features.UNTRIED, "", report.features[0].reason, 0)
+        yield ""
+    else:
+        yield from _features(report)
+    yield _verdict(report)
+
+
+def _features(report: doctor.Report) -> Iterator[str]:
+    width = max(len(check.name) for check in report.checks) + 2
+    yield _GROUPS["hook"]
+    for result in (result for result in report.features if result.feature.kind == "hook"):
+        yield from _lines(result.status, result.feature.name, result.reason or "works", width)
+    yield ""
+    for kind in ("program", "map", "helper"):
+        yield _GROUPS[kind]
+        yield from _by_status([result for result in report.features if result.feature.kind == kind])
+        yield ""
+
+
+def _by_status(results: list[features.Result]) -> Iterator[str]:
+    """A paragraph for each status: too many to have a line each, and most are there."""
+    for status in dict.fromkeys(result.status for result in results):
+        names = [result.feature.name for result in results if result.status == status]
+        yield from _lines(status, "", ", ".join(names), 0)
+
+
+def _lines(status: str, name: str, text: str, width: int) -> Iterator[str]:
+    head = f"  {_MARKS.get(status, ''):<{_LABEL}}{name:<{width}}"
+    yield from textwrap.wrap(
+        harmless(text),
+        _WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_on_hyphens=False,
+    )
+
+
+def _verdict(report: doctor.Report) -> str:
+    failed = [check.name for check in report.checks if check.status == doctor.FAIL]
+    if failed:
+        return f"pytracer cannot run here: {', '.join(failed)}"
+    if any(result.status == features.UNTRIED for result in report.features):
+        return "what could be seen is fine; with the capabilities for it (sudo), the rest can be seen too"
+    return "pytracer can run here"

@@ -1,0 +1,131 @@
+"""``pytracer``: dispatch, and errors as one line and a hint."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from pytracer import __version__
+from pytracer.errors import PytracerError, UsageError
+from pytracer.spec import registry
+from pytracer.text import harmless
+
+_INTERRUPTED = 128 + signal.SIGINT
+_USAGE = """usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COMMAND...]
+
+  pytracer list           the tracers
+  pytracer TRACER --help  what one does, its options, examples
+  pytracer doctor         what this kernel and this machine grant
+
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words[: words.index("--") if "--" in words else None]
+    try:
+        return _dispatch(words)
+    except PytracerError as error:
+        print(f"pytracer: error: {_line(error.message)}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {_line(error.hint)}", file=sys.stderr)
+        if debug:
+            if error.detail:
+                print(error.detail, file=sys.stderr)
+            traceback.print_exc()
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (head, less): nothing is left to say, not even at interpreter exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        print(f"pytracer: error: {type(error).__name__}: {_line(str(error))}", file=sys.stderr)
+        print("hint: this is a defect of pytracer; --debug shows where", file=sys.stderr)
+        return 1
+
+
+def _dispatch(words: list[str]) -> int:
+    name, rest = (words[0], words[1:]) if words else ("list", [])
+    if name in ("-h", "--help", "help"):
+        print(_USAGE, end="")
+        return _list()
+    if name in ("-V", "--version"):
+        print(f"pytracer {__version__}")
+        return 0
+    if name == "list":
+        return _list(rest)
+    if name == "doctor":
+        from pytracer.cli import doctor
+
+        return doctor.run(rest)
+    if name.startswith("-"):
+        raise UsageError(f"the tracer comes first, not {name!r}", hint="pytracer list")
+    return _trace(name, rest)
+
+
+def _list(words: Sequence[str] = ()) -> int:
+    from pytracer.cli import listing
+
+    return listing.run(words)
+
+
+def _trace(name: str, words: list[str]) -> int:
+    tracer = registry.get(name)
+    from pytracer.cli import parser
+
+    cut = words.index("--") if "--" in words else len(words)
+    if {"-h", "--help"} & set(words[:cut]):
+        parser.build(tracer).print_help()
+        return 0
+    request, given = parser.parse(tracer, words)
+
+    from pytracer.bpf.facts import KernelFacts
+    from pytracer.plan import make_plan
+
+    def say(line: str) -> None:
+        if given.verbose:
+            print(f"pytracer: {_line(line)}", file=sys.stderr)
+
+    if given.dry_run:
+        print("\n".join(make_plan(request, KernelFacts()).describe()))
+        return 0
+    if given.emit_c:
+        from pytracer.session import emit_c
+
+        print(emit_c(make_plan(request, KernelFacts())), end="")
+        return 0
+
+    from pytracer.run import check_permissions, run
+    from pytracer.sinks import make_sink
+
+    check_permissions(request)
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(_output(given.output))
+        terminal = given.output is None and stream.isatty()
+        sink = make_sink(given.format, stream, timestamps=given.timestamp, terminal=terminal)
+        return run(request, KernelFacts, sink, say, strict=given.strict)
+
+
+def _output(name: str | None) -> contextlib.AbstractContextManager[TextIO]:
+    if name is None:
+        return contextlib.nullcontext(sys.stdout)
+    try:
+        return Path(name).open("w", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {name!r}: {error.strerror}") from error
+
+
+def _line(text: str) -> str:
+    """One line, harmless to a terminal: parts of it may come from the system that is traced."""
+    return harmless(" ".join(text.splitlines()))

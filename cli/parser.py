@@ -1,0 +1,253 @@
+"""The one grammar: TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COMMAND...]."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from pytracer.errors import UsageError
+from pytracer.kernel import interfaces, syscalls, targets
+from pytracer.plan import NameSetValue, Request
+from pytracer.sinks import FORMATS
+from pytracer.spec import Choice, Filter, Flag, GroupBy, NameSet, Option, Tracer
+
+_FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]] = {
+    Filter.PID: (("-p", "--pid"), "N", "this process (repeatable)", targets.process),
+    Filter.TID: (("--tid",), "N", "this thread", targets.thread),
+    Filter.COMM: (("--comm",), "NAME", "processes of this name", targets.comm),
+    Filter.UID: (("-u", "--uid"), "USER", "this user, by name or number", targets.user),
+    Filter.CGROUP: (("--cgroup",), "PATH", "this cgroup and those below it", targets.cgroup),
+    Filter.NETNS: (
+        ("--netns",),
+        "NS",
+        "this network namespace: a process, name or path",
+        targets.network_namespace,
+    ),
+    Filter.MNTNS: (("--mntns",), "NS", "this mount namespace: a process or path", targets.mount_namespace),
+}
+_GROUP_BY_DEST = "group_by"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with our errors instead of an exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """What is wrong with the command line, as a UsageError."""
+        raise UsageError(message, hint=f"{self.prog} --help")
+
+
+def build(tracer: Tracer) -> Parser:
+    """The parser of a tracer: its own options, and those that every tracer has."""
+    own = f" {tracer.arguments.name.upper()}..." if tracer.arguments else ""
+    command = " [-- COMMAND...]" if tracer.follow else ""
+    parser = Parser(
+        prog=f"pytracer {tracer.name}",
+        usage=f"pytracer {tracer.name}{own} [INTERVAL [COUNT]] [options]{command}",
+        description=textwrap.fill(tracer.description, 78),
+        epilog=_epilog(tracer),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
+    specific = parser.add_argument_group(f"{tracer.name}")
+    for option in tracer.options:
+        _add_own(specific, option)
+    if tracer.filters:
+        _add_filters(parser.add_argument_group("which tasks (filtered in the kernel)"), tracer)
+    _add_common(parser, tracer)
+    return parser
+
+
+def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namespace]:
+    """The request that a command line makes, and the options that are not the tracer's business."""
+    own = list(argv)
+    command: tuple[str, ...] = ()
+    if "--" in own:
+        cut = own.index("--")
+        own, command = own[:cut], tuple(own[cut + 1 :])
+        if not command:
+            raise UsageError("-- needs a command after it")
+    given = build(tracer).parse_intermixed_args(own)
+    if getattr(given, "command", None):
+        if command:
+            raise UsageError("-c and -- both name a command")
+        command = tuple(shlex.split(given.command))
+    words, interval, count = _split(given.arguments)
+    return (
+        Request(
+            tracer=tracer,
+            options={option.name: _value(option, given) for option in tracer.options},
+            filters=_filter_values(tracer, given),
+            interfaces=_arguments(tracer, words),
+            command=command,
+            interval=interval,
+            count=count,
+            duration=given.duration,
+            top=given.top,
+            rows=given.max_rows,
+            sort=given.sort or "",
+            hooks=dict(_hook(text) for text in given.hook),
+            headers=given.headers or "",
+        ),
+        given,
+    )
+
+
+def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
+    flags = ([f"-{option.short}"] if option.short else []) + [f"--{option.name}"]
+    if isinstance(option, Flag):
+        group.add_argument(*flags, action="store_true", help=option.help)
+    elif isinstance(option, Choice):
+        text = f"{option.help} (default: {option.default})"
+        group.add_argument(*flags, choices=option.choices, default=option.default, help=text)
+    elif isinstance(option, GroupBy):
+        names = ",".join(key.name for key in option.keys)
+        text = f"{option.help}: {names} (default: {option.default})"
+        group.add_argument(*flags, dest=_GROUP_BY_DEST, metavar="KEY", default=option.default, help=text)
+    elif isinstance(option, NameSet):
+        group.add_argument(*flags, metavar="NAMES", help=option.help)
+
+
+def _add_filters(group: argparse._ArgumentGroup, tracer: Tracer) -> None:
+    for which in tracer.filters:
+        flags, metavar, text, _ = _FILTERS[which]
+        dest = f"filter_{which.value}"
+        group.add_argument(*flags, dest=dest, metavar=metavar, action="append", default=[], help=text)
+    if Filter.CGROUP in tracer.filters:
+        group.add_argument(
+            "--container", metavar="NAME", action="append", default=[], help="this container, by name or id"
+        )
+
+
+def _add_common(parser: Parser, tracer: Tracer) -> None:
+    run = parser.add_argument_group("when")
+    if tracer.follow:
+        run.add_argument(
+            "-c",
+            dest="command",
+            metavar="COMMAND",
+            help="run it and trace just it and its children, as -- does",
+        )
+    run.add_argument("-d", "--duration", type=_seconds, metavar="SECONDS", help="stop after so long")
+    out = parser.add_argument_group("output")
+    out.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
+    out.add_argument("-o", "--output", metavar="FILE", help="write there instead of to standard output")
+    out.add_argument("-T", "--timestamp", action="store_true", help="a time column")
+    out.add_argument("--top", type=_positive, metavar="N", help="only the first N rows")
+    out.add_argument("--sort", metavar="COLUMN", help="the greatest of this column first")
+    out.add_argument("--max-rows", type=_positive, metavar="N", help="rows the kernel keeps (default: 65536)")
+    out.add_argument("--strict", action="store_true", help="exit 3 if anything was lost")
+    inside = parser.add_argument_group("looking inside")
+    inside.add_argument("-v", "--verbose", action="store_true", help="say what is done, on standard error")
+    inside.add_argument("--dry-run", action="store_true", help="print the plan for this kernel and stop")
+    inside.add_argument("--emit-c", action="store_true", help="print the C for the compiler and stop")
+    inside.add_argument("--debug", action="store_true", help="errors with all that is known about them")
+    inside.add_argument(
+        "--hook", metavar="HOOK=WAY", action="append", default=[], help="take this alternative of a hook"
+    )
+    inside.add_argument(
+        "--headers", choices=("btf", "package", "kheaders"), help="take the kernel's types from there"
+    )
+
+
+def _epilog(tracer: Tracer) -> str:
+    width = max((len(line) for line, _ in tracer.examples), default=0)
+    lines = ["examples:", *(f"  pytracer {line:<{width}}  {text}" for line, text in tracer.examples)]
+    lines += ["", "notes:", *(f"  {note}" for note in tracer.notes)]
+    columns = {c.name: c for output in tracer.outputs for c in (*output.keys, *output.columns)}
+    keys = tracer.group_by.keys if tracer.group_by else tracer.keys
+    columns = {c.name: c for key in keys for c in key.columns} | columns
+    lines += ["", "columns:", *(f"  {name:<12} {column.help}" for name, column in columns.items())]
+    return "\n".join(lines)
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], float | None, int | None]:
+    """ARG..., and the INTERVAL and COUNT that numbers at the end are."""
+    rest = list(words)
+    numbers: list[str] = []
+    while rest and len(numbers) < 2 and _is_number(rest[-1]):
+        numbers.insert(0, rest.pop())
+    if not numbers:
+        return rest, None, None
+    interval = _checked(_seconds, numbers[0], "INTERVAL")
+    return rest, interval, _checked(_positive, numbers[1], "COUNT") if len(numbers) == 2 else None
+
+
+def _arguments(tracer: Tracer, words: list[str]) -> dict[int, str]:
+    if tracer.arguments is None:
+        if words:
+            raise UsageError(
+                f"{tracer.name} takes no argument {words[0]!r}", hint=f"pytracer {tracer.name} --help"
+            )
+        return {}
+    if len(words) < tracer.arguments.minimum:
+        example = f", as in: pytracer {tracer.examples[0][0]}" if tracer.examples else ""
+        raise UsageError(f"{tracer.name} needs {tracer.arguments.help}{example}")
+    return interfaces.resolve(words)
+
+
+def _value(option: Option, given: argparse.Namespace) -> object:
+    if isinstance(option, GroupBy):
+        names = tuple(dict.fromkeys(getattr(given, _GROUP_BY_DEST).split(",")))
+        known = [key.name for key in option.keys]
+        for name in names:
+            if name not in known:
+                raise UsageError(f"--{option.name} {name!r}: no such key", hint=f"keys: {', '.join(known)}")
+        return names
+    value = getattr(given, option.name)
+    if isinstance(option, NameSet):
+        if value is None:
+            return None
+        calls, exclude = syscalls.parse_set(value)
+        return NameSetValue(tuple(call.to_bytes(8, "little") for call in calls), exclude)
+    return value
+
+
+def _filter_values(tracer: Tracer, given: argparse.Namespace) -> dict[Filter, tuple[bytes, ...]]:
+    values: dict[Filter, list[bytes]] = {}
+    for which in tracer.filters:
+        resolve = _FILTERS[which][3]
+        for text in getattr(given, f"filter_{which.value}"):
+            values.setdefault(which, []).append(resolve(text))
+    for text in getattr(given, "container", ()):
+        kind, key = targets.container(text)
+        values.setdefault(Filter(kind), []).append(key)
+    return {which: tuple(keys) for which, keys in values.items()}
+
+
+def _hook(text: str) -> tuple[str, str]:
+    hook, _, way = text.partition("=")
+    if not hook or not way:
+        raise UsageError(f"--hook {text!r}: HOOK=WAY is wanted", hint="--dry-run shows both")
+    return hook, way
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time in seconds")
+    return value
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)
+
+
+def _checked(convert: Callable[[str], Any], text: str, what: str) -> Any:
+    try:
+        return convert(text)
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"{what}: {error}") from None

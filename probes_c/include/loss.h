@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Everything that could not be recorded is counted here, by reason, and shown with the results.
+// PT_ROWS_MAX is how many rows a tracer's map holds. The order of the reasons is that of pytracer.model.loss.REASONS.
+enum pt_loss {
+    PT_LOSS_KEYS,   // a new row, but the map of rows was full
+    PT_LOSS_STARTS, // a call began, but the map of calls in flight was full
+    PT_LOSS_FAMILY, // a process was born, but the map of followed processes was full
+    PT_LOSS_REASONS,
+};
+
+BPF_PERCPU_ARRAY(pt_losses, u64, PT_LOSS_REASONS);
+
+static __always_inline void pt_lost(int reason)
+{
+    u64 *lost = pt_losses.lookup(&reason);
+
+    if (lost)
+        (*lost)++;
+}

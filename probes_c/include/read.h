@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Reading kernel memory. The kernel's own headers are included for those who compile with them; with types
+// from BTF they are empty. Linux 5.5 (6ae08ae3dea2) split bpf_probe_read in two; before, one read both.
+#include <linux/sched.h>
+
+#ifdef PT_HAS_PROBE_READ_KERNEL
+#define pt_probe_read_kernel bpf_probe_read_kernel
+#else
+#define pt_probe_read_kernel bpf_probe_read
+#endif
+
+// The value of a member behind a kernel pointer: pt_read(task->tgid).
+#define pt_read(member)                                                                                      \
+    ({                                                                                                       \
+        typeof(member) value_;                                                                               \
+        __builtin_memset(&value_, 0, sizeof(value_));                                                        \
+        pt_probe_read_kernel(&value_, sizeof(value_), (void *)&(member));                                    \
+        value_;                                                                                              \
+    })
+
+#define PT_COMM_LEN 16 // TASK_COMM_LEN, a macro until Linux 5.17 and so absent from BTF
+
+static __always_inline struct task_struct *pt_current(void)
+{
+    return (struct task_struct *)bpf_get_current_task();
+}

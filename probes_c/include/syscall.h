@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Every system call of the machine, by whichever hook the plan chose. The tracer that includes this
+// defines on_enter(number) and on_leave(return value).
+#include "read.h"
+
+// A call is its number and, above it, the ABI it was made by: 0 native, 1 the 32-bit one. To ask for
+// TS_COMPAT costs a read of kernel memory a call; it is compiled where the kernel runs 32-bit programs.
+static __always_inline u64 pt_call(u32 nr)
+{
+    u64 compat = 0;
+
+#if defined(PT_COMPAT) && defined(__x86_64__)
+    compat = !!(pt_read(pt_current()->thread_info.status) & 0x2); // TS_COMPAT
+#elif defined(PT_COMPAT) && defined(__aarch64__)
+    compat = !!(pt_read(pt_current()->thread_info.flags) & (1UL << 22)); // TIF_32BIT
+#endif
+    return compat << 32 | nr;
+}
+
+#if defined(HOOK_SYSCALL_RAW_TRACEPOINT)
+int enter(struct bpf_raw_tracepoint_args *ctx)
+{
+    return on_enter(ctx->args[1]);
+}
+
+int leave(struct bpf_raw_tracepoint_args *ctx)
+{
+    return on_leave(ctx->args[1]);
+}
+#elif defined(HOOK_SYSCALL_TRACEPOINT)
+int enter(struct tracepoint__raw_syscalls__sys_enter *args)
+{
+    return on_enter(args->id);
+}
+
+int leave(struct tracepoint__raw_syscalls__sys_exit *args)
+{
+    return on_leave(args->ret);
+}
+#elif defined(HOOK_SYSCALL_KPROBE)
+// x64_sys_call(regs, nr) and ia32_sys_call(regs, nr). They do not see a number beyond the table.
+int enter(struct pt_regs *ctx)
+{
+    return on_enter(PT_REGS_PARM2(ctx));
+}
+
+// syscall_exit_to_user_mode_prepare(regs). No kretprobe: it loses calls when many threads sleep in one.
+int leave(struct pt_regs *ctx)
+{
+    struct pt_regs *regs = (struct pt_regs *)PT_REGS_PARM1(ctx);
+
+    return on_leave(pt_read(regs->ax));
+}
+#endif

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Which tasks are traced: the common filters (within one kind any value lets a task through, and every
+// kind given must), and -- COMMAND with all that descends from it. A filter that was not given costs
+// nothing: it is not compiled.
+#include "loss.h"
+#include "read.h"
+#include <linux/nsproxy.h>
+#include <linux/sched/signal.h>
+#include <net/net_namespace.h>
+
+#define PT_SET_MAX 4096
+
+#ifdef PT_FILTER_PID
+BPF_HASH(pt_pids, u32, u8, PT_SET_MAX);
+#endif
+#ifdef PT_FILTER_TID
+BPF_HASH(pt_tids, u32, u8, PT_SET_MAX);
+#endif
+#ifdef PT_FILTER_UID
+BPF_HASH(pt_uids, u32, u8, PT_SET_MAX);
+#endif
+#ifdef PT_FILTER_COMM
+struct pt_comm {
+    char name[PT_COMM_LEN];
+};
+BPF_HASH(pt_comms, struct pt_comm, u8, PT_SET_MAX);
+#endif
+#ifdef PT_FILTER_NETNS
+BPF_HASH(pt_netnss, u32, u8, PT_SET_MAX);
+#endif
+#ifdef PT_FILTER_MNTNS
+#ifdef PT_PACKAGED_HEADERS
+// Private to fs/mount.h; Linux 5.11 (1a7b8969e664) moved the count behind ns.
+struct mnt_namespace {
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 11, 0)
+    atomic_t count;
+#endif
+    struct ns_common ns;
+};
+#endif
+BPF_HASH(pt_mntnss, u32, u8, PT_SET_MAX);
+#endif
+#ifdef PT_FILTER_CGROUP
+BPF_CGROUP_ARRAY(pt_cgroups, PT_FILTER_CGROUP);
+#endif
+#ifdef PT_FOLLOW
+// The command and its descendants by process id. The command is PT_PENDING until it has executed, so
+// that nothing of the launcher before it is counted.
+BPF_HASH(pt_family, u32, u8, PT_FOLLOW);
+#endif
+
+enum pt_traced {
+    PT_NO,
+    PT_PENDING,
+    PT_YES,
+};
+
+static __always_inline enum pt_traced pt_followed(void)
+{
+#ifdef PT_FOLLOW
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    u8 *state = pt_family.lookup(&tgid);
+
+    return state ? *state : PT_NO;
+#else
+    return PT_YES;
+#endif
+}
+
+static __always_inline enum pt_traced pt_task(void)
+{
+#ifdef PT_FILTER_PID
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    if (!pt_pids.lookup(&tgid))
+        return PT_NO;
+#endif
+#ifdef PT_FILTER_TID
+    u32 tid = bpf_get_current_pid_tgid();
+    if (!pt_tids.lookup(&tid))
+        return PT_NO;
+#endif
+#ifdef PT_FILTER_UID
+    u32 uid = bpf_get_current_uid_gid();
+    if (!pt_uids.lookup(&uid))
+        return PT_NO;
+#endif
+#ifdef PT_FILTER_COMM
+    struct pt_comm comm = {};
+    bpf_get_current_comm(&comm.name, sizeof(comm.name));
+    if (!pt_comms.lookup(&comm))
+        return PT_NO;
+#endif
+#if defined(PT_FILTER_NETNS) || defined(PT_FILTER_MNTNS)
+    // A task that is going away has already put its namespaces: the reads then give 0, which no one asks for.
+    struct nsproxy *nsproxy = pt_read(pt_current()->nsproxy);
+#endif
+#ifdef PT_FILTER_NETNS
+    struct net *net_ns = pt_read(nsproxy->net_ns);
+    u32 netns = pt_read(net_ns->ns.inum);
+    if (!pt_netnss.lookup(&netns))
+        return PT_NO;
+#endif
+#ifdef PT_FILTER_MNTNS
+    struct mnt_namespace *mnt_ns = pt_read(nsproxy->mnt_ns);
+    u32 mntns = pt_read(mnt_ns->ns.inum);
+    if (!pt_mntnss.lookup(&mntns))
+        return PT_NO;
+#endif
+#ifdef PT_FILTER_CGROUP
+    int inside = 0;
+#pragma unroll
+    for (int i = 0; i < PT_FILTER_CGROUP; i++)
+        inside |= pt_cgroups.check_current_task(i) == 1;
+    if (!inside)
+        return PT_NO;
+#endif
+    return pt_followed();
+}
+
+#ifdef PT_FOLLOW
+static __always_inline int pt_born(u32 child)
+{
+    u32 parent = bpf_get_current_pid_tgid() >> 32;
+    u8 *state = pt_family.lookup(&parent);
+    u8 inherited = PT_YES;
+
+    if (state && *state == PT_YES && child != parent && pt_family.update(&child, &inherited))
+        pt_lost(PT_LOSS_FAMILY);
+    return 0;
+}
+
+#if defined(HOOK_FOLLOW_RAW_TRACEPOINT)
+int pt_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct task_struct *child = (struct task_struct *)ctx->args[1];
+
+    return pt_born(pt_read(child->tgid));
+}
+#elif defined(HOOK_FOLLOW_TRACEPOINT)
+int pt_fork(struct tracepoint__sched__sched_process_fork *args)
+{
+    // The trace event knows only the thread id. A new thread's entry is never looked at (look-ups are by
+    // process), and pt_exit takes it out again.
+    return pt_born(args->child_pid);
+}
+#endif
+
+int pt_exec(void *ctx)
+{
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    u8 *state = pt_family.lookup(&tgid);
+
+    if (state)
+        *state = PT_YES;
+    return 0;
+}
+
+int pt_exit(void *ctx)
+{
+    u64 id = bpf_get_current_pid_tgid();
+    u32 tgid = id >> 32, tid = id;
+    struct signal_struct *signal = pt_read(pt_current()->signal);
+
+    if (tid != tgid)
+        pt_family.delete(&tid);
+    // The last thread is gone: the kernel may give the number to a stranger.
+    if (pt_read(signal->live.counter) == 0)
+        pt_family.delete(&tgid);
+    return 0;
+}
+#endif

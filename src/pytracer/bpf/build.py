@@ -1,0 +1,164 @@
+"""BCC compiles and loads; what comes out is a Module: maps and programs by name."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from pytracer.bpf import layout
+from pytracer.bpf.capture import captured_stderr
+from pytracer.bpf.headers import Headers
+from pytracer.bpf.layout_desc import dtype_of
+from pytracer.bpf.maps import Map
+from pytracer.bpf.sys import ProgType
+from pytracer.bpf.toolchain import import_bcc
+from pytracer.bpf.verifier import keep_log, summarise
+from pytracer.errors import BuildError, VerifierError
+from pytracer.kernel.policy import explain
+
+_DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
+# Warnings about the kernel's own headers are not ours to mend.
+_FLAGS = ("-Wno-address-of-packed-member", "-Wno-duplicate-decl-specifier", "-Wno-macro-redefined")
+
+
+class Module(Protocol):
+    """A compiled program: its maps exist, its functions can be loaded."""
+
+    @property
+    def maps(self) -> dict[str, Map]:
+        """The maps by their C names."""
+        ...
+
+    def load(self, program: str, kind: ProgType) -> int:
+        """Load a function through the verifier; its descriptor, owned by the module."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class BccModule:
+    """C compiled by BCC for the types that ``headers`` give."""
+
+    def __init__(self, name: str, text: str, cflags: Sequence[str], headers: Headers) -> None:
+        """Compile ``text``. Raises BuildError (SchemaError where offsets came out wrong)."""
+        self.name = name
+        self._bcc = import_bcc()
+        checks = layout.check_function(headers.checks)
+        flags = [*_FLAGS, *headers.cflags, *cflags]
+        if headers.source != "btf":  # what is private to the kernel's .c files must be said again
+            flags.append("-DPT_PACKAGED_HEADERS")
+        self._bpf = _compile(self._bcc, name, text + checks, flags, headers.path)
+        try:
+            if headers.checks:
+                layout.verify(self._bpf.dump_func(layout.FUNCTION), headers.checks)
+            self._maps = self._open_maps()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def maps(self) -> dict[str, Map]:
+        """See :class:`Module`."""
+        return self._maps
+
+    def load(self, program: str, kind: ProgType) -> int:
+        """See :class:`Module`. Raises VerifierError, or what the kernel's refusal means."""
+        ctypes.set_errno(0)
+        log = None
+        try:
+            with captured_stderr() as log:
+                return int(self._bpf.load_func(program.encode(), int(kind)).fd)
+        except Exception as problem:  # BCC raises bare Exception; errno and the log tell what it was
+            number = ctypes.get_errno()
+            text = log.text if log is not None else ""
+            if number in (errno.EPERM, errno.ENOMEM) or not text.strip():
+                raise explain(
+                    OSError(number, os.strerror(number)), f"loading {self.name}:{program}"
+                ) from problem
+            refusal = summarise(text)
+            at = f" at {refusal.source!r}" if refusal.source else ""
+            raise VerifierError(
+                f"the verifier refused {self.name}:{program}: {refusal.reason}{at}",
+                hint=f"the whole log is in {keep_log(program, text)}",
+                detail=text,
+            ) from problem
+
+    def close(self) -> None:
+        """See :class:`Module`."""
+        for function in self._bpf.funcs.values():
+            with contextlib.suppress(OSError):
+                os.close(function.fd)
+        self._bpf.funcs.clear()
+        self._bpf.cleanup()
+
+    def _open_maps(self) -> dict[str, Map]:
+        lib, module = self._bcc.lib, self._bpf.module
+        for function, result in (
+            ("bpf_num_tables", ctypes.c_size_t),
+            ("bpf_table_name", ctypes.c_char_p),
+            ("bpf_table_fd_id", ctypes.c_int),
+            ("bpf_table_key_desc_id", ctypes.c_char_p),
+            ("bpf_table_leaf_desc_id", ctypes.c_char_p),
+            ("bpf_table_key_size_id", ctypes.c_size_t),
+            ("bpf_table_leaf_size_id", ctypes.c_size_t),
+        ):
+            getattr(lib, function).restype = result
+        maps = {}
+        for number in range(lib.bpf_num_tables(ctypes.c_void_p(module))):
+            at = (ctypes.c_void_p(module), ctypes.c_size_t(number))
+            name = lib.bpf_table_name(*at).decode()
+            maps[name] = Map(
+                name=name,
+                fd=lib.bpf_table_fd_id(*at),
+                type=lib.bpf_table_type_id(module, number),
+                key=dtype_of(lib.bpf_table_key_desc_id(*at), lib.bpf_table_key_size_id(*at)),
+                value=dtype_of(lib.bpf_table_leaf_desc_id(*at), lib.bpf_table_leaf_size_id(*at)),
+                max_entries=lib.bpf_table_max_entries_id(module, number),
+            )
+        return maps
+
+
+def _compile(bcc: ModuleType, name: str, text: str, cflags: Sequence[str], source: Path) -> Any:
+    """A bcc.BPF object. BCC prints what clang says; it is caught and made into one line."""
+    log = None
+    try:
+        with captured_stderr() as log, _kernel_source(source):
+            return bcc.BPF(text=text.encode(), cflags=list(cflags))
+    except Exception as problem:  # BCC raises bare Exception
+        said = log.text if log is not None else ""
+        match = _DIAGNOSTIC.search(said)
+        reason = f"{match['place']}: {match['text']}" if match else str(problem)
+        raise BuildError(
+            f"{name} does not compile: {reason}", hint="--debug shows all the compiler said", detail=said
+        ) from problem
+
+
+@contextlib.contextmanager
+def _kernel_source(path: Path) -> Iterator[None]:
+    """BCC takes the folder of the kernel's types from the environment.
+
+    It also has clang look into the current folder first, where anybody may have put a linux/sched.h: while
+    it compiles, that is the folder of the types.
+    """
+    before = os.environ.get("BCC_KERNEL_SOURCE")
+    os.environ["BCC_KERNEL_SOURCE"] = str(path)
+    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(path)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+        if before is None:
+            del os.environ["BCC_KERNEL_SOURCE"]
+        else:
+            os.environ["BCC_KERNEL_SOURCE"] = before

@@ -1,0 +1,176 @@
+"""The folder where pytracer keeps what it need not make twice, and whether it can be trusted.
+
+What is read back from there is compiled and loaded into the kernel by root, so nobody else may have been
+able to put it there. A folder is used only if it belongs to the effective user, nobody else can write in it,
+and nobody else could have put another in its place: every folder above it belongs to root or the same user
+and is either not writable for others or sticky (where others cannot rename what is not theirs).
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytracer.errors import CacheError
+
+VARIABLE = "PYTRACER_CACHE_DIR"
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_temporary: Path | None = None
+
+
+@dataclass(frozen=True)
+class CacheDir:
+    """A trusted folder. ``note`` is "" or one line for the user: why nothing will be kept."""
+
+    path: Path
+    note: str = ""
+
+    def folder(self, name: str) -> Path:
+        """A folder of this name in it, made if needed. ``CacheError`` if that is not to be trusted."""
+        path = self.path / name
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise CacheError(f"cannot make {path}: {error.strerror}") from error
+        if reason := distrust(path):
+            raise CacheError(reason, hint=f"remove {path}")
+        return path
+
+    def read(self, name: str) -> bytes | None:
+        """The contents of a file in it (a path relative to it), or None if there is none to be trusted."""
+        return read_trusted(self.path / name)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a file there, whole or not at all; who reads at the same time sees the old or the new one."""
+        target = self.path / name
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def cache_dir() -> CacheDir:
+    """The cache folder of the effective user, made if needed.
+
+    ``$PYTRACER_CACHE_DIR`` if that is set (``CacheError`` if it cannot be used); else ``pytracer`` in
+    ``$XDG_CACHE_HOME`` or in ``.cache`` of the effective user's home; else a private temporary folder, which
+    goes away at exit, with a ``note``.
+    """
+    asked = os.environ.get(VARIABLE)
+    if asked:
+        if reason := _prepare(Path(asked).absolute()):
+            raise CacheError(
+                f"{VARIABLE}: {reason}",
+                hint="it must be a folder that belongs to you and that only you can write in",
+            )
+        return CacheDir(Path(asked).resolve())
+    reasons = []
+    for candidate in _defaults():
+        reason = _prepare(candidate)
+        if not reason:
+            return CacheDir(candidate.resolve())
+        reasons.append(reason)
+    why = "; ".join(reasons) or "the user has no home"
+    return CacheDir(_private(), f"no cache folder ({why}): nothing is kept for the next start")
+
+
+def distrust(path: Path) -> str:
+    """Why a folder is not to be trusted, "" if it is. It is looked at as it stands, links not followed."""
+    user = os.geteuid()
+    for folder in (path, *path.parents):
+        try:
+            status = folder.lstat()
+        except OSError as error:
+            return f"{folder}: {error.strerror}"
+        if not stat.S_ISDIR(status.st_mode):
+            return f"{folder} is not a folder"
+        if status.st_uid != user and (folder == path or status.st_uid != 0):
+            return f"{folder} belongs to {_user(status.st_uid)}, not to {_user(user)}"
+        if status.st_mode & _WRITABLE_BY_OTHERS and (folder == path or not status.st_mode & stat.S_ISVTX):
+            return f"{folder} can be written by others"
+    return ""
+
+
+def read_trusted(path: Path) -> bytes | None:
+    """A file's contents if it is a plain file, is the effective user's, and only theirs to write; else None.
+
+    The folder it is in must be a trusted one.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            return None
+        return None if status.st_mode & _WRITABLE_BY_OTHERS else file.read()
+
+
+def _defaults() -> list[Path]:
+    found = []
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The convention: what is not absolute is to be ignored.
+    if base.startswith("/"):
+        found.append(Path(base) / "pytracer")
+    # Not $HOME: sudo may leave that of the user who called it.
+    try:
+        home = pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        home = ""
+    if home.startswith("/"):
+        found.append(Path(home) / ".cache" / "pytracer")
+    return found
+
+
+def _prepare(path: Path) -> str:
+    """Make ``path``, and its parent if that is all that is missing; "" or why it cannot be used."""
+    for folder in (path.parent, path):
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            return f"cannot make {folder}: {error.strerror}"
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return f"{path} leads nowhere"
+    if reason := distrust(real):
+        return reason
+    return (
+        "" if os.access(real, os.R_OK | os.W_OK | os.X_OK, effective_ids=True) else f"cannot write in {real}"
+    )
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _private() -> Path:
+    """A temporary folder for this process, the same one at every call."""
+    global _temporary
+    if _temporary is None:
+        _temporary = Path(tempfile.mkdtemp(prefix="pytracer-")).resolve()
+        atexit.register(_remove, _temporary, os.getpid())
+    return _temporary
+
+
+def _remove(path: Path, process: int) -> None:
+    # A forked child that exits must not take it from its parent.
+    if os.getpid() == process:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,56 @@
+"""Which libraries a shared library asks for, read from its file: nothing is loaded."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+
+_PT_LOAD, _PT_DYNAMIC = 1, 2  # include/uapi/linux/elf.h
+_DT_NULL, _DT_NEEDED, _DT_STRTAB = 0, 1, 5
+_ORDERS = {1: "<", 2: ">"}  # EI_DATA
+
+
+def needed(path: Path) -> list[str]:
+    """The names under DT_NEEDED of a 64-bit ELF file, in order.
+
+    Empty where the file is no such thing, or a broken one. Raises OSError where it cannot be read.
+    """
+    with path.open("rb") as file:
+        try:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _needed(data)
+        except (struct.error, ValueError, LookupError):
+            return []
+
+
+def _needed(data: mmap.mmap) -> list[str]:
+    if data[:4] != b"\x7fELF" or data[4] != 2:
+        return []
+    order = _ORDERS[data[5]]
+    (table,) = struct.unpack_from(order + "Q", data, 32)
+    size, count = struct.unpack_from(order + "HH", data, 54)
+    segments = [struct.unpack_from(order + "IIQQQQ", data, table + n * size) for n in range(count)]
+    names, strings = [], None
+    for kind, _, offset, _, _, length in segments:
+        if kind != _PT_DYNAMIC:
+            continue
+        for at in range(offset, offset + length, 16):
+            tag, value = struct.unpack_from(order + "qQ", data, at)
+            if tag == _DT_NULL:
+                break
+            if tag == _DT_NEEDED:
+                names.append(value)
+            elif tag == _DT_STRTAB:
+                strings = value
+    if strings is None:
+        return []
+    for kind, _, offset, address, _, length in segments:
+        if kind == _PT_LOAD and address <= strings < address + length:
+            start = offset + strings - address
+            return [_string(data, start + name) for name in names]
+    return []
+
+
+def _string(data: mmap.mmap, start: int) -> str:
+    return data[start : data.find(b"\0", start)].decode(errors="replace")

@@ -1,0 +1,259 @@
+"""Whether a program can be put on each kind of hook: tried on things that are this process's own.
+
+Each function attaches for a moment and lets go, and returns a note ("" where there is nothing to say).
+Where any attachment would touch others, the program is loaded only, and the note says so. They raise
+OSError, or PytracerError where there is more to say than an errno.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import functools
+import os
+import socket
+import struct
+import tempfile
+from pathlib import Path
+
+from pytracer.bpf.attach.perf import SET_BPF, attach_program, event_attr
+from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
+from pytracer.bpf.facts import KernelFacts
+from pytracer.bpf.probing import EMPTY, load, returning
+from pytracer.bpf.sys import Command, ProgType, address, bpf, perf_event_open, raw_tracepoint_open
+from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
+from pytracer.kernel import policy
+from pytracer.kernel.btf import Btf, Kind
+
+LOADS = "loads"  # the note of what is not attached, so as not to touch others
+
+_PMUS = Path("/sys/bus/event_source/devices")
+_QUIET_FUNCTION = "bpf_fentry_test1"  # net/bpf/test_run.c: made for this, called by tests alone
+_QUIET_EVENT = "task_rename"  # a thread is given a name
+_TRACING, _LSM, _SCHED_CLS, _XDP, _PERF_EVENT, _CGROUP_SKB = 26, 29, 3, 6, 7, 8  # enum bpf_prog_type
+_RAW_TP, _FENTRY, _FEXIT, _LSM_MAC, _KPROBE_MULTI = 23, 24, 25, 27, 42  # enum bpf_attach_type
+_LINK_CREATE = 28  # enum bpf_cmd
+_SOFTWARE, _CPU_CLOCK, _HARDWARE, _CYCLES = 1, 0, 0, 0  # enum perf_type_id and what they count
+
+
+def raw_tracepoint() -> str:
+    """A raw tracepoint, attached for real."""
+    _raw(load(ProgType.RAW_TRACEPOINT, EMPTY), _QUIET_EVENT)
+    return ""
+
+
+def tracepoint() -> str:
+    """A trace event of tracefs, attached for real."""
+    answer = KernelFacts().tracepoint("task", _QUIET_EVENT)
+    if not answer.ok:
+        raise (PolicyError if answer.refused else UnsupportedError)(answer.reason)
+    return ""
+
+
+def kprobe() -> str:
+    """A kernel function's entry."""
+    return _kprobe(at_return=False)
+
+
+def kretprobe() -> str:
+    """A kernel function's return."""
+    return _kprobe(at_return=True)
+
+
+def kprobe_multi() -> str:
+    """Many kernel functions by one link (fprobe)."""
+    names = bytearray(_QUIET_FUNCTION.encode() + b"\0")
+    symbols = bytearray(struct.pack("Q", address(names)))
+    program = load(ProgType.KPROBE, EMPTY, attach_type=_KPROBE_MULTI)
+    try:
+        attr = struct.pack("IIIIIIQQQ", program, 0, _KPROBE_MULTI, 0, 0, 1, address(symbols), 0, 0)
+        os.close(bpf(_LINK_CREATE, attr))
+    finally:
+        os.close(program)
+    return ""
+
+
+def fentry() -> str:
+    """A kernel function's entry, by a trampoline."""
+    return _trampoline(_FENTRY)
+
+
+def fexit() -> str:
+    """A kernel function's return, by a trampoline."""
+    return _trampoline(_FEXIT)
+
+
+def btf_tracepoint() -> str:
+    """A raw tracepoint whose arguments have types (tp_btf)."""
+    number = _btf_id(Kind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
+    _raw(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number), "")
+    return ""
+
+
+def loads_tracing() -> str:
+    """A program of the type that fentry, fexit and BTF tracepoints share. Loaded only."""
+    number = _btf_id(Kind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
+    os.close(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number))
+    return ""
+
+
+def lsm() -> str:
+    """A security hook. Loaded only: attached, it would stand in everybody's way."""
+    number = _btf_id(Kind.FUNC, "bpf_lsm_file_open")
+    os.close(load(_LSM, returning(0), attach_type=_LSM_MAC, btf_id=number))
+    modules = policy.lsms()
+    if modules is not None and "bpf" not in modules:
+        return f"{LOADS}, but never runs: 'bpf' is not among the security modules (boot with lsm=...,bpf)"
+    return LOADS
+
+
+def uprobe() -> str:
+    """The entry of a function in a file: here a temporary one that no program maps."""
+    return _uprobe(at_return=False)
+
+
+def uretprobe() -> str:
+    """The return of a function in a file."""
+    return _uprobe(at_return=True)
+
+
+def perf_event() -> str:
+    """A program on a perf event: this process's own CPU clock."""
+    program = load(_PERF_EVENT, EMPTY)
+    try:
+        # The program would be called at the end of every period; this process ends before the first does.
+        event = perf_event_open(_own_event(_SOFTWARE, _CPU_CLOCK, period=1 << 40), 0, -1)
+        try:
+            fcntl.ioctl(event, SET_BPF, program)
+        finally:
+            os.close(event)
+    finally:
+        os.close(program)
+    return ""
+
+
+def hardware_counter() -> str:
+    """The CPU's own counters: cycles of this process."""
+    try:
+        os.close(perf_event_open(_own_event(_HARDWARE, _CYCLES, period=0), 0, -1))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.ENODEV):
+            raise UnsupportedError(
+                "this machine has none, or it is a virtual one and not given any"
+            ) from error
+        raise
+    return ""
+
+
+def socket_filter() -> str:
+    """A filter on a socket: of a pair that only this process has."""
+    program = load(ProgType.SOCKET_FILTER, EMPTY)
+    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, other:
+        try:
+            ours.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, struct.pack("i", program))
+        finally:
+            os.close(program)
+    return ""
+
+
+def packet_socket() -> str:
+    """A raw packet socket, bound to nothing."""
+    socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    return ""
+
+
+def xdp() -> str:
+    """A network driver's receive path."""
+    return _loads(_XDP)
+
+
+def tc() -> str:
+    """Traffic control's classifier."""
+    return _loads(_SCHED_CLS)
+
+
+def cgroup_skb() -> str:
+    """Packets of a cgroup's sockets."""
+    return _loads(_CGROUP_SKB)
+
+
+def _own_event(kind: int, config: int, *, period: int) -> bytes:
+    """A perf event's attributes; ``period`` 0: it only counts."""
+    attr = event_attr(kind, config)
+    return attr[:16] + struct.pack("Q", period) + attr[24:]
+
+
+def _loads(kind: int) -> str:
+    os.close(load(kind, returning(1)))
+    return LOADS
+
+
+def _raw(program: int, event: str) -> None:
+    """Put a program on a raw tracepoint, or on what it was loaded for (no name), and let go of both."""
+    try:
+        link = (
+            raw_tracepoint_open(event, program)
+            if event
+            else bpf(Command.RAW_TRACEPOINT_OPEN, struct.pack("QI", 0, program))
+        )
+        os.close(link)
+    finally:
+        os.close(program)
+
+
+def _trampoline(attach_type: int) -> str:
+    number = _btf_id(Kind.FUNC, _QUIET_FUNCTION)
+    _raw(load(_TRACING, returning(0), attach_type=attach_type, btf_id=number), "")
+    return ""
+
+
+def _kprobe(*, at_return: bool) -> str:
+    symbol = ctypes.create_string_buffer(_QUIET_FUNCTION.encode())
+    return _on_pmu("kprobe", ctypes.addressof(symbol), at_return=at_return)
+
+
+def _uprobe(*, at_return: bool) -> str:
+    with tempfile.NamedTemporaryFile(prefix="pytracer-") as file:
+        file.write(bytes(4096))
+        file.flush()
+        path = ctypes.create_string_buffer(os.fsencode(file.name))
+        return _on_pmu("uprobe", ctypes.addressof(path), at_return=at_return)
+
+
+def _on_pmu(name: str, target: int, *, at_return: bool) -> str:
+    pmu = _PMUS / name
+    if not pmu.is_dir():
+        raise UnsupportedError(f"this kernel has no perf PMU '{name}'")
+    config = 1 << _retprobe_bit(pmu) if at_return else 0
+    program = load(ProgType.KPROBE, EMPTY)
+    try:
+        attr = event_attr(int((pmu / "type").read_text()), config, target)
+        os.close(attach_program(attr, program))
+    except OSError as error:
+        if name == "kprobe" and error.errno == errno.ENOENT:
+            raise PytracerError(f"not tried: this kernel lacks {_QUIET_FUNCTION}") from None
+        raise
+    finally:
+        os.close(program)
+    return ""
+
+
+def _retprobe_bit(pmu: Path) -> int:
+    return int((pmu / "format/retprobe").read_text().strip().rpartition(":")[2])
+
+
+@functools.cache
+def _btf() -> Btf:
+    return Btf.load()
+
+
+def _btf_id(kind: Kind, name: str) -> int:
+    try:
+        number = _btf().find(kind, name)
+    except HeadersError as problem:
+        raise UnsupportedError(f"needs the kernel's BTF: {problem.message}") from problem
+    if number is None:
+        raise UnsupportedError(f"the kernel's BTF has no {name}")
+    return number

@@ -1,0 +1,89 @@
+"""Kernel types for BCC to compile against.
+
+``find_headers`` gives the folder to name in ``BCC_KERNEL_SOURCE``: made from the kernel's BTF with only what
+the text needs, or else the distribution's header package, or else the headers that the kernel itself keeps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pytracer.bpf.cachedir import cache_dir
+from pytracer.bpf.headers import packaged
+from pytracer.bpf.headers.tree import make_tree
+from pytracer.bpf.layout import Check
+from pytracer.errors import HeadersError, UnknownNameError
+from pytracer.kernel.btf import VMLINUX
+
+__all__ = ["SOURCES", "Headers", "find_headers"]
+
+Source = Literal["btf", "package", "kheaders"]
+SOURCES: tuple[Source, ...] = ("btf", "package", "kheaders")
+
+# Kernels from 7.0 on embed tagged structs without a name, which plain C does not have.
+_EXTENSIONS = ("-fms-extensions", "-Wno-microsoft")
+
+
+@dataclass(frozen=True)
+class Headers:
+    """Where the types come from.
+
+    ``path`` is the value for ``BCC_KERNEL_SOURCE``, ``describe`` one line for the user, ``cflags`` what the
+    compiler must be told, ``checks`` what to verify in the bytecode (``pytracer.bpf.layout``), empty where
+    the headers are the kernel's own, and ``note`` "" or a warning for the user.
+    """
+
+    source: Source
+    path: Path
+    describe: str
+    cflags: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    note: str = ""
+
+
+def find_headers(text: str, *, prefer: str | None = None) -> Headers:
+    """The kernel types for a probe's C ``text`` (with pytracer's own includes put in place).
+
+    ``prefer`` (``btf``, ``package`` or ``kheaders``) takes that source and no other. ``HeadersError`` if none
+    can be had, with what to install.
+    """
+    makers: dict[str, Callable[[str], Headers]] = {"btf": _btf, "package": _package, "kheaders": _kheaders}
+    if prefer is not None:
+        if prefer not in makers:
+            raise UnknownNameError("source of kernel types", prefer, makers)
+        return makers[prefer](text)
+    reasons = []
+    for make in makers.values():
+        try:
+            return make(text)
+        except HeadersError as error:
+            reasons.append(error.message)
+    raise HeadersError(
+        "no kernel types to compile against",
+        hint=packaged.install_hint(),
+        detail="\n".join(reasons),
+    )
+
+
+def _btf(text: str) -> Headers:
+    cache = cache_dir()
+    tree = make_tree(text, cache)
+    kept = " (cached)" if tree.cached else ""
+    return Headers("btf", tree.path, f"types from {VMLINUX}{kept}", _EXTENSIONS, tree.checks, cache.note)
+
+
+def _package(text: str) -> Headers:  # noqa: ARG001 - the package has everything
+    path = packaged.find_package(cache_dir)
+    return Headers("package", path, f"headers from {path}", _EXTENSIONS)
+
+
+def _kheaders(text: str) -> Headers:  # noqa: ARG001 - so has the archive
+    cache = cache_dir()
+    path, cached = packaged.unpack_kheaders(cache)
+    kept = " (cached)" if cached else ""
+    describe = f"headers from {packaged.KHEADERS}{kept} for {os.uname().release}"
+    return Headers("kheaders", path, describe, _EXTENSIONS, note=cache.note)

@@ -1,0 +1,151 @@
+"""Headers that were not made here: the distribution's package, or the archive the kernel may keep.
+
+Both are whole trees of the kernel's own headers. Some distributions split theirs in two, a common part and
+what was generated for one build; BCC takes one folder, so those are joined with links in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from pytracer.bpf.cachedir import CacheDir, distrust
+from pytracer.bpf.headers.identity import kernel_identity
+from pytracer.errors import HeadersError
+from pytracer.kernel.distro import install_command
+
+KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
+MODULES = Path("/lib/modules")
+
+KCONFIG = "include/linux/kconfig.h"
+
+
+def find_package(cache: Callable[[], CacheDir], *, modules: Path = MODULES) -> Path:
+    """The header package's folder for the running kernel, joined in the cache where it is split in two.
+
+    ``HeadersError`` if there is none that is complete.
+    """
+    release = os.uname().release
+    build = modules / release / "build"
+    if (build / KCONFIG).is_file():
+        return build.resolve()
+    if not build.is_dir():
+        raise HeadersError(f"there is no {build}", hint=install_hint())
+    for source in (modules / release / "source", *_sources(build)):
+        if (source / KCONFIG).is_file():
+            return _join(build.resolve(), source.resolve(), cache().folder("headers"))
+    raise HeadersError(f"{build} has no {KCONFIG}: the header package is not complete", hint=install_hint())
+
+
+def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path, bool]:
+    """The headers that the kernel keeps, unpacked: their folder, and if they had been unpacked before.
+
+    ``HeadersError`` if the kernel keeps none, or the archive is damaged.
+    """
+    if not archive.is_file():
+        raise HeadersError(
+            f"there is no {archive}", hint="if the kernel has it as a module: modprobe kheaders"
+        )
+    folder = cache.folder("headers")
+    key = hashlib.sha256(kernel_identity(archive).encode()).hexdigest()[:32]
+    path = folder / f"kheaders-{key}"
+    if (path / KCONFIG).is_file() and not distrust(path):
+        return path, True
+
+    def fill(new: Path) -> None:
+        try:
+            with tarfile.open(archive, "r:xz") as tar:
+                _extract(tar, new)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise HeadersError(f"cannot unpack {archive}: {error}") from error
+        if not (new / KCONFIG).is_file():
+            raise HeadersError(f"{archive} holds no {KCONFIG}")
+
+    return _publish(folder, path, fill), False
+
+
+def install_hint() -> str:
+    """How to install the running kernel's headers on this distribution."""
+    release = os.uname().release
+    return install_command(
+        {
+            "apt-get": f"linux-headers-{release}",
+            "dnf": f"kernel-devel-{release}",
+            "zypper": "kernel-default-devel",
+            "pacman": "linux-headers",
+        }
+    )
+
+
+def _sources(build: Path) -> list[Path]:
+    """Where the common half may be: what the build folder's makefile includes."""
+    try:
+        text = (build / "Makefile").read_text(errors="replace")
+    except OSError:
+        return []
+    return [Path(found).parent for found in re.findall(r"^include\s+(/\S+/Makefile)\s*$", text, re.M)]
+
+
+def _join(build: Path, source: Path, folder: Path) -> Path:
+    """One tree of links to both halves. What is in both is opened and joined; the build's own goes first."""
+    key = hashlib.sha256(f"{build}\0{source}\0{build.stat().st_mtime_ns}".encode()).hexdigest()[:32]
+    path = folder / f"package-{key}"
+    if (path / KCONFIG).is_file() and not distrust(path):
+        return path
+
+    def link(into: Path, halves: list[Path], depth: int) -> None:
+        entries: dict[str, list[Path]] = {}
+        for half in halves:
+            for entry in half.iterdir():
+                entries.setdefault(entry.name, []).append(entry)
+        into.mkdir(mode=0o700, exist_ok=True)
+        for name, found in entries.items():
+            folders = [entry for entry in found if entry.is_dir()]
+            if len(folders) > 1 and depth:
+                link(into / name, folders, depth - 1)
+            else:
+                (into / name).symlink_to(found[0])
+
+    def fill(new: Path) -> None:
+        for top in ("include", "arch"):
+            link(new / top, [half / top for half in (build, source) if (half / top).is_dir()], 8)
+
+    return _publish(folder, path, fill)
+
+
+def _publish(folder: Path, path: Path, fill: Callable[[Path], None]) -> Path:
+    """Make a folder aside with ``fill`` and give it its name; whoever was first wins."""
+    new = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
+    try:
+        fill(new)
+        if path.exists() and distrust(path):
+            raise HeadersError(f"{path} is not to be trusted", hint=f"remove {path}")
+        try:
+            new.rename(path)
+        except OSError as error:
+            if not (path / KCONFIG).is_file():
+                raise HeadersError(f"cannot put headers into {path}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return path
+
+
+def _extract(tar: tarfile.TarFile, into: Path) -> None:
+    """Plain files and folders only, and only inside ``into``: what headers are, and all that is wanted."""
+    for entry in tar:
+        parts = PurePosixPath(entry.name).parts
+        if entry.name.startswith("/") or ".." in parts:
+            raise HeadersError(f"the archive holds a file outside its folder: {entry.name}")
+        target = into.joinpath(*parts)
+        if entry.isdir():
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif entry.isfile() and (data := tar.extractfile(entry)) is not None:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                shutil.copyfileobj(data, file)

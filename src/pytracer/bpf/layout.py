@@ -1,0 +1,128 @@
+"""Are kernel struct members, in the code that the compiler emitted, where the kernel has them?
+
+BCC generates code for the host and relabels it as BPF, so a header that is right can still be compiled to
+wrong offsets, and ``offsetof`` would not show it: the front end works it out by the host's rules, while
+loads and stores follow BPF's. What counts is what stands in the bytecode. ``check_function`` is a C function
+to append to the program: it stores the address of every member of a struct at its argument. (Not the
+distance from the argument: the compiler would work that out early, by the host's rules again.) It is compiled
+like the rest and never loaded. ``verify`` follows its bytecode and reads the distances out of that.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pytracer.errors import SchemaError
+
+FUNCTION = "pytracer_layout_check"
+
+_LD_IMM64, _EXIT = 0x18, 0x95
+_STORE_REGISTER, _STORE_NUMBER, _LOAD = 0x7B, 0x7A, 0x79
+_FRAME = 10
+_U64 = (1 << 64) - 1
+_LITTLE = sys.byteorder == "little"
+
+
+class Check(NamedTuple):
+    """``member`` of ``record`` (``struct x``) must be ``offset`` bytes from the start."""
+
+    record: str
+    member: str
+    offset: int
+
+
+class _Value(NamedTuple):
+    """``bases`` times the function's argument, plus ``number``."""
+
+    bases: int
+    number: int
+
+
+def check_function(checks: Sequence[Check]) -> str:
+    """The C text to append to a program, "" for no checks. BCC's rewriter leaves it as it is."""
+    if not checks:
+        return ""
+    lines = [f"\nint {FUNCTION}(void *base)", "{"]
+    for i, (record, member, _) in enumerate(checks):
+        # To the compiler, the empty assembly may change the pointer. So it does not know it to be an offset
+        # from ``base``, which it would work out early too, and does not keep the addresses of thousands of
+        # members for use further down, for which there is no stack.
+        lines.append(
+            f"\t{{ {record} *at = base; "
+            f'__asm__("" : "+r"(at)); ((volatile u64 *)base)[{i}] = (u64)&at->{member}; }}'
+        )
+    return "\n".join([*lines, "\treturn 0;", "}", ""])
+
+
+def verify(bytecode: bytes, checks: Sequence[Check]) -> None:
+    """Compare what ``check_function(checks)`` was compiled to (``struct bpf_insn``s) with ``checks``.
+
+    ``SchemaError`` names the first member whose offset is not as it should be, or was not found.
+    """
+    stored = _stores(bytecode)
+    for i, (record, member, offset) in enumerate(checks):
+        got = stored.get(8 * i)
+        if got != offset:
+            what = "nothing that could be checked" if got is None else f"offset {got}"
+            raise SchemaError(
+                f"{record}.{member} is at offset {offset} in this kernel, but was compiled to {what}",
+                hint="try the kernel's header package instead of its BTF, and please report this",
+            )
+
+
+def _stores(bytecode: bytes) -> dict[int, int]:
+    """What is stored, by byte offset from the argument, by a function of straight-line code."""
+    if len(bytecode) % 8:
+        raise SchemaError("the layout check is not a whole number of instructions")
+    registers: dict[int, _Value | None] = {1: _Value(1, 0)}
+    stored: dict[int, int] = {}
+    stack: dict[int, _Value | None] = {}
+    words = list(struct.iter_unpack("=BBhi", bytecode))
+    skip = False
+    for at, (code, nibbles, offset, number) in enumerate(words):
+        if skip:
+            skip = False
+            continue
+        low, high = nibbles & 0xF, nibbles >> 4
+        to, source = (low, high) if _LITTLE else (high, low)
+        if code == _EXIT:
+            break
+        if code == _LD_IMM64 and at + 1 < len(words):
+            registers[to] = _Value(0, number & 0xFFFFFFFF | (words[at + 1][3] & 0xFFFFFFFF) << 32)
+            skip = True
+        elif code in (_STORE_REGISTER, _STORE_NUMBER):
+            value = registers.get(source) if code == _STORE_REGISTER else _Value(0, number & _U64)
+            place = registers.get(to)
+            if to == _FRAME:
+                stack[offset] = value
+            elif place and value and place.bases == value.bases == 1:
+                stored[place.number + offset] = value.number
+        elif code == _LOAD and source == _FRAME:
+            registers[to] = stack.get(offset)
+        elif code & 7 in (4, 7):
+            registers[to] = _alu(code, registers.get(to), registers.get(source), number)
+        else:
+            raise SchemaError(f"the layout check holds an instruction that it should not ({code:#x})")
+    return stored
+
+
+def _alu(code: int, left: _Value | None, register: _Value | None, number: int) -> _Value | None:
+    """One arithmetic instruction; None where the result is not followed here."""
+    right = register if code & 8 else _Value(0, number)
+    operation, narrow = code & 0xF0, code & 7 == 4
+    result = None
+    if operation == 0xB0:
+        result = right
+    elif left is not None and right is not None:
+        if operation == 0x00:
+            result = _Value(left.bases + right.bases, left.number + right.number)
+        elif operation == 0x10:
+            result = _Value(left.bases - right.bases, left.number - right.number)
+        elif operation == 0x40 and not left.bases and not right.bases:
+            result = _Value(0, left.number | right.number)
+    if result is None or (narrow and result.bases):
+        return None
+    return _Value(result.bases, result.number & (0xFFFFFFFF if narrow else _U64))

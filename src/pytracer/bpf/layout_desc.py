@@ -1,0 +1,69 @@
+"""BCC's description of a map's C types, as NumPy dtypes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from pytracer.errors import SchemaError
+
+_BASE = {
+    "_Bool": "?",
+    "bool": "?",
+    "char": "i1",
+    "signed char": "i1",
+    "unsigned char": "u1",
+    "short": "i2",
+    "unsigned short": "u2",
+    "int": "i4",
+    "unsigned int": "u4",
+    "long": "i8",
+    "unsigned long": "u8",
+    "long long": "i8",
+    "unsigned long long": "u8",
+}
+
+
+def dtype_of(description: bytes, size: int) -> np.dtype[Any]:
+    """The dtype of a type as BCC describes it: a name, or ``[name, members, "struct"|"union"|...]``.
+
+    ``size`` is the compiled size; SchemaError where the description does not come to it.
+    """
+    dtype = _dtype(json.loads(description))
+    if dtype.itemsize != size:
+        raise SchemaError(
+            f"a map's type is {size} bytes in C but {dtype.itemsize} as described: {description!r}"
+        )
+    return dtype
+
+
+def _dtype(node: Any) -> np.dtype[Any]:
+    if isinstance(node, str):
+        if node.startswith("enum"):
+            return np.dtype("u4")
+        if node.endswith("*"):
+            return np.dtype("u8")
+        if node not in _BASE:
+            raise SchemaError(f"a map holds a C type that is not known here: {node}")
+        return np.dtype(_BASE[node])
+    _name, members, *kind = node
+    form = kind[0] if kind else "struct"
+    if form == "union":
+        fields = [(name, *_member(rest)) for name, *rest in members]
+        return np.dtype({
+            "names": [name for name, *_ in fields],
+            "formats": [np.dtype((t, s)) if s else np.dtype(t) for _, t, s in fields],
+            "offsets": [0] * len(fields),
+        })  # fmt: skip
+    return np.dtype([(name, *_member(rest)) for name, *rest in members], align=form != "struct_packed")
+
+
+def _member(rest: list[Any]) -> tuple[Any, tuple[int, ...]]:
+    """(type, shape) of a member; an array of characters is a string."""
+    node, *more = rest
+    shape = tuple(more[0]) if more and isinstance(more[0], list) else ()
+    if node in ("char", "unsigned char") and len(shape) == 1:
+        return np.dtype(f"S{shape[0]}"), ()
+    return _dtype(node), shape

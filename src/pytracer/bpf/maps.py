@@ -1,0 +1,148 @@
+"""BPF maps by their descriptor, read in bulk into NumPy arrays of the C's own layout."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytracer.bpf.sys import PER_CPU, BpfError, Command, MapType, address, bpf, bpf_inout
+
+Array = npt.NDArray[Any]
+
+
+def possible_cpus() -> int:
+    """How many copies a per-CPU value has (not how many CPUs run)."""
+    ranges = Path("/sys/devices/system/cpu/possible").read_text().strip()
+    return 1 + max(int(part.rpartition("-")[2]) for part in ranges.split(","))
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map that is open as ``fd``; ``key`` and ``value`` are the dtypes of its C types."""
+
+    name: str
+    fd: int
+    type: int
+    key: np.dtype[Any]
+    value: np.dtype[Any]
+    max_entries: int
+
+    @property
+    def per_cpu(self) -> bool:
+        """Whether every CPU has a value of its own."""
+        return self.type in PER_CPU
+
+    def read(self) -> tuple[Array, Array]:
+        """All entries: keys of shape (n,), values of shape (n,), or (n, cpus) where per CPU.
+
+        One system call for thousands of entries where the kernel has MAP_LOOKUP_BATCH (Linux 5.6, for
+        per-CPU arrays 5.13); else one for each. Entries added meanwhile may or may not be seen.
+        """
+        cpus = possible_cpus() if self.per_cpu else 1
+        stride = -(-self.value.itemsize // 8) * 8 if self.per_cpu else self.value.itemsize
+        try:
+            keys, raw = self._batch(stride * cpus)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, 524):  # 524: ENOTSUPP, kernel-internal
+                raise
+            keys, raw = self._walk(stride * cpus)
+        size = self.value.itemsize
+        flat = raw.reshape(-1, cpus, stride)[:, :, :size]
+        values = np.ascontiguousarray(flat).view(self.value).reshape(-1, cpus)
+        return keys, values if self.per_cpu else values[:, 0]
+
+    def update(self, key: bytes, value: bytes) -> None:
+        """Set one entry; ``value`` as the kernel takes it. Raises OSError."""
+        k, v = bytearray(key), bytearray(value)
+        bpf(Command.MAP_UPDATE_ELEM, struct.pack("IxxxxQQQ", self.fd, address(k), address(v), 0))
+
+    def fill(self, keys: Iterable[bytes]) -> None:
+        """Put ``keys`` into a set: a hash with one-byte values."""
+        for key in keys:
+            self.update(key, b"\1")
+
+    def _batch(self, size: int) -> tuple[Array, Array]:
+        keys = np.empty(self.max_entries, dtype=self.key)
+        values = np.empty((self.max_entries, size), dtype=np.uint8)
+        token = bytearray(max(self.key.itemsize, 8))
+        done, started = 0, False
+        # At least a bucket's worth: a hash gives whole buckets and says ENOSPC where one does not fit.
+        step = min(self.max_entries, max(4096, 4 * 1024 * 1024 // size))
+        while done < self.max_entries:
+            room = min(step, self.max_entries - done)
+            attr = struct.pack(
+                "QQQQIIQQ",
+                address(token) if started else 0,
+                address(token),
+                keys[done:].ctypes.data,
+                values[done:].ctypes.data,
+                room,
+                self.fd,
+                0,
+                0,
+            )
+            try:
+                _, back = bpf_inout(Command.MAP_LOOKUP_BATCH, attr)
+            except BpfError as error:
+                if error.errno == errno.ENOENT:  # the end was reached, with what came before it
+                    return keys[: done + _count(error.attr)], values[: done + _count(error.attr)]
+                if error.errno == errno.ENOSPC and step < self.max_entries:
+                    step = min(self.max_entries, step * 4)
+                    continue
+                raise
+            done += _count(back)
+            started = True
+        return keys[:done], values[:done]
+
+    def _walk(self, size: int) -> tuple[Array, Array]:
+        keys: list[bytes] = []
+        values: list[bytes] = []
+        key, value = bytearray(self.key.itemsize), bytearray(size)
+        after = bytearray(self.key.itemsize)
+        first = True
+        while len(keys) < self.max_entries:
+            here = 0 if first else address(key)
+            try:
+                bpf(Command.MAP_GET_NEXT_KEY, struct.pack("IxxxxQQ", self.fd, here, address(after)))
+            except OSError as error:
+                if error.errno == errno.ENOENT:
+                    break
+                raise
+            key[:] = after
+            first = False
+            try:
+                bpf(
+                    Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", self.fd, address(key), address(value), 0)
+                )
+            except OSError as error:
+                if error.errno == errno.ENOENT:
+                    continue
+                raise
+            keys.append(bytes(key))
+            values.append(bytes(value))
+        return (
+            np.frombuffer(b"".join(keys), dtype=self.key),
+            np.frombuffer(b"".join(values), dtype=np.uint8).reshape(-1, size),
+        )
+
+
+def _count(attr: bytes) -> int:
+    return int(struct.unpack_from("I", attr, 32)[0])
+
+
+def create_map(name: str, kind: MapType, key: str, value: str, max_entries: int) -> Map:
+    """A new map of plain integer types (NumPy type codes). Raises OSError."""
+    from pytracer.bpf.sys import map_create
+
+    key_type, value_type = np.dtype(key), np.dtype(value)
+    fd = map_create(kind, key_type.itemsize, value_type.itemsize, max_entries)
+    os.set_inheritable(fd, False)
+    return Map(name, fd, kind, key_type, value_type, max_entries)

@@ -1,0 +1,102 @@
+"""Programs so small that only the kernel's answer to them matters."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import platform
+import re
+import struct
+from pathlib import Path
+
+from pytracer.bpf.sys import Command, address, bpf
+
+_SIGNATURE = Path("/proc/version_signature")  # Ubuntu
+_UNKNOWN_HELPER = (b"unknown func", b"invalid func", b"cannot use helper")  # the last since Linux 6.14
+
+
+def instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
+    """One ``struct bpf_insn``."""
+    return struct.pack("=BBhi", code, src << 4 | dst, offset, immediate)
+
+
+def returning(value: int) -> bytes:
+    """The program ``return value``."""
+    return instruction(0xB7, immediate=value) + instruction(0x95)  # BPF_ALU64|MOV|K, BPF_JMP|EXIT
+
+
+# A program on a trace event or kprobe that returns 0 hides the event from the perf events of others
+# (kernel/trace/bpf_trace.c, trace_call_bpf): what is attached for a moment must return 1.
+EMPTY = returning(1)
+# Reads the twelfth argument. No trace event has as many (TP_PROTO in include/trace), and a program that
+# reads beyond an event's arguments is refused with EINVAL, after the event was found and before the
+# program is put on it: so the kernel tells whether an event is there without touching it. To attach for
+# real and detach would cost 0.1 to 16 ms, for grace periods that the real attachment then waits for.
+READS_BEYOND = instruction(0x79, src=1, offset=11 * 8) + returning(0)  # BPF_LDX|MEM|DW
+
+
+def load(
+    kind: int,
+    code: bytes,
+    *,
+    attach_type: int = 0,
+    btf_id: int = 0,
+    flags: int = 0,
+    log: bytearray | None = None,
+) -> int:
+    """BPF_PROG_LOAD with what some program types ask for beside their instructions; the descriptor.
+
+    ``attach_type`` is of ``enum bpf_attach_type``, ``btf_id`` what of the kernel's BTF the program is for.
+    The verifier's words go to ``log``. Raises OSError.
+    """
+    text, licence = bytearray(code), bytearray(b"GPL\0")
+    attr = struct.pack(
+        "IIQQIIQII",
+        kind,
+        len(text) // 8,
+        address(text),
+        address(licence),
+        1 if log else 0,
+        len(log) if log else 0,
+        address(log) if log else 0,
+        _version_code(),
+        flags,
+    )
+    attr = attr.ljust(68, b"\0") + struct.pack("I", attach_type)
+    return bpf(Command.PROG_LOAD, attr.ljust(108, b"\0") + struct.pack("I", btf_id))
+
+
+def helper_refusal(kind: int, number: int) -> str:
+    """Why programs of a type may not call a helper, in the verifier's words; "" where they may.
+
+    The helper gets whatever the registers hold. The verifier looks first whether there is such a helper
+    for such programs, so that what it says about the arguments tells that there is. Raises OSError where
+    the verifier was not even asked.
+    """
+    log = bytearray(4096)
+    try:
+        os.close(load(kind, instruction(0x85, immediate=number) + returning(0), log=log))  # BPF_JMP|CALL
+    except OSError as error:
+        said = bytes(log.partition(b"\0")[0])
+        if not said or error.errno == errno.EPERM:
+            raise
+        for line in said.splitlines():
+            if any(words in line for words in _UNKNOWN_HELPER):
+                return line.decode(errors="replace")
+    return ""
+
+
+@functools.cache
+def _version_code() -> int:
+    """LINUX_VERSION_CODE, which kernels before 5.0 (6c4fc209fcf9) want to see in a kprobe program.
+
+    Debian and Ubuntu state the true version elsewhere than in the release's name.
+    """
+    texts = [match[1]] if (match := re.search(r"Debian (\S+)", platform.version())) else []
+    if _SIGNATURE.is_file():
+        texts.append(_SIGNATURE.read_text().split()[-1])
+    for text in (*texts, platform.release()):
+        if match := re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text):
+            return int(match[1]) << 16 | int(match[2]) << 8 | min(int(match[3] or 0), 255)
+    return 0

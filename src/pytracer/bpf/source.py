@@ -1,0 +1,43 @@
+"""The C that is handed to the compiler: the tracer's file with pytracer's own includes put in its place.
+
+BCC rewrites map accesses in the main file only, so the helpers of ``probes_c/include`` cannot stay
+includes. ``#line`` keeps the compiler's messages and the verifier's source lines pointing at the files.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pytracer.errors import BuildError
+
+_INCLUDE = re.compile(r'\s*#\s*include\s+"([\w./-]+)"')
+
+
+def probes_folder() -> Path:
+    """The folder of the C files."""
+    return Path(__file__).parent.parent / "probes_c"
+
+
+def read_source(name: str) -> str:
+    """The whole text of a C file of ``probes_c`` (or an absolute path). Raises BuildError."""
+    return _inline(probes_folder() / name, set())
+
+
+def _inline(path: Path, seen: set[Path]) -> str:
+    seen.add(path)
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BuildError(f"cannot read {path}: {error}") from error
+    out = [f'#line 1 "{path.name}"']
+    for number, line in enumerate(lines, 1):
+        match = _INCLUDE.match(line)
+        if match is None:
+            out.append(line)
+            continue
+        included = probes_folder() / "include" / match[1]
+        if included not in seen:
+            out.append(_inline(included, seen))
+        out.append(f'#line {number + 1} "{path.name}"')
+    return "\n".join(out) + "\n"

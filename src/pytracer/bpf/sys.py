@@ -1,0 +1,143 @@
+"""bpf(2) and perf_event_open(2): the calls themselves, with names for what they take."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+from enum import IntEnum
+
+from pytracer.errors import UnsupportedError
+
+_NUMBERS = {  # machine: (bpf, perf_event_open)
+    "x86_64": (321, 298),
+    "aarch64": (280, 241),
+    "riscv64": (280, 241),
+    "loongarch64": (280, 241),
+    "ppc64le": (361, 319),
+    "s390x": (351, 331),
+}
+_libc = ctypes.CDLL(None, use_errno=True)
+_ATTR_SIZE = 128
+
+
+class Command(IntEnum):
+    """``enum bpf_cmd``, as far as it is used."""
+
+    MAP_CREATE = 0
+    MAP_LOOKUP_ELEM = 1
+    MAP_UPDATE_ELEM = 2
+    MAP_GET_NEXT_KEY = 4
+    PROG_LOAD = 5
+    OBJ_GET_INFO_BY_FD = 15
+    RAW_TRACEPOINT_OPEN = 17
+    MAP_LOOKUP_BATCH = 24
+
+
+class ProgType(IntEnum):
+    """``enum bpf_prog_type``, as far as it is used."""
+
+    SOCKET_FILTER = 1
+    KPROBE = 2
+    TRACEPOINT = 5
+    RAW_TRACEPOINT = 17
+
+
+class MapType(IntEnum):
+    """``enum bpf_map_type``, as far as it is used."""
+
+    HASH = 1
+    ARRAY = 2
+    PERCPU_HASH = 5
+    PERCPU_ARRAY = 6
+    CGROUP_ARRAY = 8
+    LRU_PERCPU_HASH = 10
+
+
+PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
+
+
+def _number(which: int) -> int:
+    try:
+        return _NUMBERS[platform.machine()][which]
+    except KeyError:
+        raise UnsupportedError(f"pytracer does not know the system calls of {platform.machine()}") from None
+
+
+def address(buffer: bytearray) -> int:
+    """The address of a writable buffer; the caller keeps it alive while the kernel uses it."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+
+def bpf(command: int, attr: bytes) -> int:
+    """bpf(2). ``attr`` is the front of ``union bpf_attr``; the rest is zero. Raises OSError."""
+    result, _ = bpf_inout(command, attr)
+    return result
+
+
+def bpf_inout(command: int, attr: bytes) -> tuple[int, bytes]:
+    """bpf(2), with what the kernel wrote back into ``attr``. Raises OSError."""
+    buffer = ctypes.create_string_buffer(attr, _ATTR_SIZE)
+    result = _libc.syscall(_number(0), command, buffer, _ATTR_SIZE)
+    if result < 0:
+        error = ctypes.get_errno()
+        raise BpfError(error, os.strerror(error), buffer.raw)
+    return result, buffer.raw
+
+
+class BpfError(OSError):
+    """bpf(2) failed; ``attr`` is what the kernel left in the attributes (a batch counts there)."""
+
+    def __init__(self, error: int, text: str, attr: bytes) -> None:
+        super().__init__(error, text)
+        self.attr = attr
+
+
+def map_create(kind: int, key_size: int, value_size: int, max_entries: int, flags: int = 0) -> int:
+    """A new map's descriptor. Raises OSError."""
+    return bpf(Command.MAP_CREATE, struct.pack("IIIII", kind, key_size, value_size, max_entries, flags))
+
+
+def prog_load(kind: int, instructions: bytes, log: bytearray | None = None, level: int = 1) -> int:
+    """A new program's descriptor; the verifier's words go to ``log``. Raises OSError."""
+    code = bytearray(instructions)
+    licence = bytearray(b"GPL\0")
+    attr = struct.pack(
+        "IIQQIIQ",
+        kind,
+        len(code) // 8,
+        address(code),
+        address(licence),
+        level if log else 0,
+        len(log) if log else 0,
+        address(log) if log else 0,
+    )
+    return bpf(Command.PROG_LOAD, attr)
+
+
+def raw_tracepoint_open(event: str, program: int) -> int:
+    """A descriptor that keeps ``program`` on a raw tracepoint. Raises OSError."""
+    name = bytearray(event.encode() + b"\0")
+    return bpf(Command.RAW_TRACEPOINT_OPEN, struct.pack("QI", address(name), program))
+
+
+def recursion_misses(program: int) -> int:
+    """How often the kernel skipped ``program`` because one already ran on that CPU (0 before Linux 5.12)."""
+    info = bytearray(232)  # struct bpf_prog_info up to verified_insns
+    try:
+        bpf(Command.OBJ_GET_INFO_BY_FD, struct.pack("IIQ", program, len(info), address(info)))
+    except OSError:
+        return 0
+    return int(struct.unpack_from("Q", info, 208)[0])
+
+
+def perf_event_open(attr: bytes, pid: int, cpu: int) -> int:
+    """perf_event_open(2), close-on-exec; ``attr`` is a struct perf_event_attr. Raises OSError."""
+    buffer = ctypes.create_string_buffer(attr, _ATTR_SIZE)
+    close_on_exec = 8  # PERF_FLAG_FD_CLOEXEC
+    result = _libc.syscall(_number(1), buffer, pid, cpu, -1, ctypes.c_ulong(close_on_exec))
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return int(result)

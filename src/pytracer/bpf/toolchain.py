@@ -1,0 +1,93 @@
+"""Finding the distribution's BCC from any interpreter or virtual environment.
+
+BCC's Python module is pure Python over libbcc and belongs to the distribution's own interpreter. It is
+imported here by its path. The package called ``bcc`` on PyPI is about crystal lattices: it has no
+``libbcc`` module, which is how the two are told apart.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from pytracer.errors import ToolchainError
+from pytracer.kernel.distro import install_command
+
+PATTERNS = (
+    "/usr/lib/python3/dist-packages/bcc",  # Debian, Ubuntu
+    "/usr/lib/python3*/site-packages/bcc",  # Fedora, openSUSE, Arch
+    "/usr/lib64/python3*/site-packages/bcc",
+    "/usr/local/lib/python3*/*-packages/bcc",  # built from source
+)
+PACKAGES = {
+    "apt-get": "python3-bpfcc",
+    "dnf": "python3-bcc",
+    "zypper": "python3-bcc",
+    "pacman": "python-bcc",
+}
+
+
+def find_bcc() -> Path:
+    """The folder of the BCC package. ToolchainError says how to install it, or what stands in its way."""
+    override = os.environ.get("PYTRACER_BCC")
+    if override:
+        if _is_bcc(Path(override)):
+            return Path(override)
+        raise ToolchainError(f"PYTRACER_BCC={override}: no BCC there", hint=_install())
+    for pattern in PATTERNS:
+        for folder in sorted(Path("/").glob(pattern.lstrip("/")), reverse=True):
+            if _is_bcc(folder):
+                return folder
+    found = importlib.util.find_spec("bcc")
+    if found is not None and found.origin is not None:
+        folder = Path(found.origin).parent
+        if _is_bcc(folder):
+            return folder
+        raise ToolchainError(
+            f"the 'bcc' in {folder} is PyPI's crystal-lattice library, not the BPF Compiler Collection",
+            hint=f"pip uninstall bcc; {_install()}",
+        )
+    raise ToolchainError("BCC, the BPF Compiler Collection, is not installed", hint=_install())
+
+
+def import_bcc() -> ModuleType:
+    """The distribution's ``bcc`` module, imported by its path. Raises ToolchainError."""
+    folder = find_bcc()
+    loaded = sys.modules.get("bcc")
+    if loaded is not None and getattr(loaded, "__file__", None) == str(folder / "__init__.py"):
+        return loaded
+    for name in [name for name in sys.modules if name == "bcc" or name.startswith("bcc.")]:
+        del sys.modules[name]
+    spec = importlib.util.spec_from_file_location(
+        "bcc", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None:
+        raise ToolchainError(f"{folder} cannot be imported", hint=_install())
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bcc"] = module
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, OSError, AttributeError) as error:
+        del sys.modules["bcc"]
+        raise ToolchainError(f"BCC in {folder} does not load: {error}", hint=_install()) from error
+    return module
+
+
+def bcc_version(folder: Path | None = None) -> str:
+    """BCC's version as its package states it, without importing it; 'unknown' where it does not."""
+    try:
+        text = ((folder or find_bcc()) / "version.py").read_text()
+    except OSError:
+        return "unknown"
+    return text.partition("'")[2].partition("'")[0] or "unknown"
+
+
+def _is_bcc(folder: Path) -> bool:
+    return (folder / "libbcc.py").is_file() and (folder / "table.py").is_file()
+
+
+def _install() -> str:
+    return install_command(PACKAGES)

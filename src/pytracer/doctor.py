@@ -1,0 +1,302 @@
+"""What this machine grants and lacks, and what would help: ``pytracer doctor``.
+
+Everything is looked at, nothing is changed (but that the cache folder is made): file systems that are
+missing are mounted in a mount namespace of this process, programs and attachments are held for a moment.
+Without root less can be seen, and what could not be is said to be unknown.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytracer.bpf import elf, features, toolchain
+from pytracer.bpf.headers import packaged
+from pytracer.bpf.sys import Command, bpf
+from pytracer.errors import CacheError, ToolchainError, UnsupportedError
+from pytracer.kernel import btf, distro, mounts, policy, syscalls, tracefs
+
+OK, WARN, FAIL, UNKNOWN = "ok", "warn", "fail", "unknown"
+
+LIBRARIES = ("/usr/lib/*-linux-gnu*", "/usr/lib64", "/usr/lib", "/usr/local/lib64", "/usr/local/lib")
+_CONFIGS = (Path("/proc/config.gz"), Path(f"/boot/config-{platform.release()}"))
+_PACKAGES = ("numpy", "psutil", "pyroute2", "tabulate")
+_SECCOMP_PACKAGES = {
+    "apt-get": "libseccomp2",
+    "dnf": "libseccomp",
+    "zypper": "libseccomp2",
+    "pacman": "libseccomp",
+}
+_HIDDEN = "cannot be seen"
+# Any one of these is enough for some tracer to run.
+_TRACING_HOOKS = ("raw tracepoint", "tracepoint", "kprobe", "uprobe", "perf event", "socket filter")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. ``status`` is ok, warn, fail or unknown; only with fail can nothing run here.
+
+    ``found`` is what is there, ``fix`` what would help ("" where nothing has to, or nothing can).
+    """
+
+    group: str
+    name: str
+    status: str
+    found: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks, and the BPF features one by one."""
+
+    checks: tuple[Check, ...]
+    features: tuple[features.Result, ...]
+
+    @property
+    def can_run(self) -> bool:
+        """Whether any tracer can run here, as far as could be seen."""
+        return all(check.status != FAIL for check in self.checks)
+
+
+def examine() -> Report:
+    """Look at everything; about half a second as root, most of it the kernel's grace periods."""
+    mounted = {
+        "tracefs": mounts.is_mounted(mounts.TRACEFS, tracefs.TRACING),
+        "debugfs": mounts.is_mounted(mounts.DEBUGFS, tracefs.DEBUG),
+    }
+    found = tuple(features.probe_all())
+    checks = [*_kernel(), *_types(), *_policies(), *_mounts(mounted), *_compiler(), *_python()]
+    return Report((*checks, _summary(found)), found)
+
+
+def _kernel() -> Iterator[Check]:
+    system = os.uname()
+    yield Check("kernel", "version", OK, f"Linux {system.release} ({system.version})")
+    problem = _no_bpf()
+    text = f"{system.machine}: {problem}" if problem else system.machine
+    yield Check("kernel", "architecture", FAIL if problem else OK, text)
+    yield _jit()
+    initial = policy.in_initial_namespace("pid")
+    texts = {
+        True: "the machine's own",
+        False: "a container's: the process ids shown are not those of ps in here",
+        None: _HIDDEN,
+    }
+    yield Check("kernel", "PID namespace", {True: OK, False: WARN, None: UNKNOWN}[initial], texts[initial])
+
+
+def _no_bpf() -> str:
+    """Why there is no bpf(2) to be called here; "" where there is."""
+    try:
+        bpf(Command.PROG_LOAD, b"")  # refused in any case: no type, no instructions
+    except UnsupportedError as problem:
+        return problem.message
+    except OSError as error:
+        return "this kernel has no bpf(2) (CONFIG_BPF_SYSCALL)" if error.errno == errno.ENOSYS else ""
+    return ""
+
+
+def _jit() -> Check:
+    always = kernel_config("BPF_JIT_ALWAYS_ON") == "y"
+    value = policy.sysctl("net.core.bpf_jit_enable")
+    if always or value:
+        return Check("kernel", "BPF JIT", OK, "always on (the kernel has no interpreter)" if always else "on")
+    if value is None:
+        return Check("kernel", "BPF JIT", UNKNOWN, "net.core.bpf_jit_enable is for root to read")
+    fix = "sudo sysctl net.core.bpf_jit_enable=1"
+    return Check("kernel", "BPF JIT", WARN, "off: every program is interpreted, several times slower", fix)
+
+
+def _types() -> Iterator[Check]:
+    """Kernel types: any one source of the three will do."""
+    build = packaged.MODULES / platform.release() / "build"
+    present = btf.VMLINUX.exists(), build.is_dir(), packaged.KHEADERS.exists()
+    missing = OK if any(present) else FAIL
+    fix = "" if any(present) else packaged.install_hint()
+    texts = (
+        ("BTF", str(btf.VMLINUX), "none (CONFIG_DEBUG_INFO_BTF)"),
+        ("header package", str(build), "none"),
+        ("kheaders", str(packaged.KHEADERS), "none (CONFIG_IKHEADERS)"),
+    )
+    for (name, where, without), there in zip(texts, present, strict=True):
+        needless = ", and not needed" if any(present) else ""
+        status = OK if there else missing
+        yield Check(
+            "kernel types", name, status, where if there else without + needless, "" if there else fix
+        )
+
+
+def _policies() -> Iterator[Check]:
+    found = policy.read()
+    missing = policy.missing_capabilities((*policy.TRACING, "CAP_NET_RAW", "CAP_SYS_ADMIN"))
+    text = f"lacks {', '.join(missing)}" if missing else "all that tracing takes"
+    fix = policy.how_to_get(missing) if missing else ""
+    yield Check("policy", "capabilities", WARN if missing else OK, text, fix)
+    if found.initial_user_namespace is False:
+        yield Check("policy", "user namespace", WARN, "not the machine's own: its root is not the kernel's")
+    filtered = found.seccomp in ("filter", "strict")
+    yield Check(
+        "policy",
+        "seccomp",
+        WARN if filtered else OK if found.seccomp else UNKNOWN,
+        found.seccomp or _HIDDEN,
+        "a container's default profile refuses bpf(2) unless it is given the capabilities"
+        if filtered
+        else "",
+    )
+    yield _lockdown(found.lockdown)
+    modules = found.lsms
+    yield Check("policy", "security modules", OK if modules else UNKNOWN, ", ".join(modules or ()) or _HIDDEN)
+    for name, number in found.sysctls.items():
+        if name != "net.core.bpf_jit_enable":  # has a line of its own
+            shown = _HIDDEN if number is None else f"{number}: {_meaning(name, number)}"
+            yield Check("policy", name, UNKNOWN if number is None else OK, shown)
+
+
+def _lockdown(state: str) -> Check:
+    says = {
+        "none": (OK, "none"),
+        "integrity": (OK, "integrity: programs cannot write to user memory"),
+        "confidentiality": (WARN, "confidentiality: programs cannot read kernel memory"),
+    }
+    status, text = says.get(state, (UNKNOWN, f"{_HIDDEN} (securityfs)"))
+    fix = "boot without lockdown=confidentiality" if status == WARN else ""
+    return Check("policy", "lockdown", status, text, fix)
+
+
+def _meaning(name: str, number: int) -> str:
+    if name == "kernel.unprivileged_bpf_disabled":
+        return "without privileges, socket filters only" if number == 0 else "no BPF without CAP_BPF"
+    if name == "kernel.kptr_restrict":
+        texts = {0: "kernel addresses are shown to all", 1: "kernel addresses are shown with CAP_SYSLOG"}
+        return texts.get(number, "kernel addresses are hidden: stacks have no kernel names")
+    if number < 2:
+        return "without privileges, the kernel can be profiled"
+    return "without CAP_PERFMON, own processes only" if number == 2 else "no perf events without CAP_PERFMON"
+
+
+def _mounts(mounted: dict[str, bool]) -> Iterator[Check]:
+    may = not policy.missing_capabilities(("CAP_SYS_ADMIN",))
+    for name, there in mounted.items():
+        path = tracefs.TRACING if name == "tracefs" else tracefs.DEBUG
+        if there:
+            yield Check("kernel", name, OK, f"mounted at {path}")
+        elif may:
+            yield Check("kernel", name, OK, "not mounted: pytracer mounts it for itself alone")
+        else:
+            yield Check("kernel", name, UNKNOWN, "not mounted, and mounting it takes CAP_SYS_ADMIN")
+
+
+def _compiler() -> Iterator[Check]:
+    try:
+        folder = toolchain.find_bcc()
+        yield Check("compiler", "BCC", OK, f"{toolchain.bcc_version(folder)} in {folder}")
+    except ToolchainError as problem:
+        yield Check("compiler", "BCC", FAIL, problem.message, problem.hint)
+    if (other := _other_bcc()) is not None:
+        text = f"{other} is PyPI's crystal-lattice library; it stands in nobody's way, but is of no use here"
+        yield Check("compiler", "another bcc", WARN, text, "pip uninstall bcc")
+    libbcc = find_library("libbcc.so.0")
+    if libbcc is None:
+        yield Check("compiler", "libbcc", UNKNOWN, "not in the usual folders")
+        return
+    asked = elf.needed(libbcc)
+    versions = [name for name in asked if name.startswith("libLLVM")]
+    versions += [name for name in asked if name.startswith("libclang")]
+    yield Check("compiler", "libbcc", OK, str(libbcc))
+    # libLLVM-14.so.1 or libLLVM.so.19.1: the number after a .so-less name is the interface's, not LLVM's.
+    match = re.match(r"lib[A-Za-z-]+?-?(?:\.so\.)?(\d+(?:\.\d+)*)", versions[0]) if versions else None
+    text = (
+        f"{match[1]} ({', '.join(versions)})" if match else "linked into libbcc, its version cannot be seen"
+    )
+    absent = [name for name in versions if find_library(name) is None]
+    if absent:
+        fix = "reinstall the package that libbcc belongs to"
+        yield Check("compiler", "LLVM", WARN, f"{', '.join(absent)} not in the usual folders", fix)
+    else:
+        yield Check("compiler", "LLVM", OK if match else UNKNOWN, text)
+
+
+def _python() -> Iterator[Check]:
+    yield Check("python", "python", OK, platform.python_version())
+    for name in _PACKAGES:
+        try:
+            yield Check("python", name, OK, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            status = FAIL if name == "numpy" else WARN
+            yield Check("python", name, status, "not installed", f"pip install {name}")
+    if syscalls.have_names():
+        yield Check("python", "libseccomp", OK, "there: system calls have names")
+    else:
+        text = "not there: only system calls of Linux 5.17 and later have names"
+        yield Check("python", "libseccomp", WARN, text, distro.install_command(_SECCOMP_PACKAGES))
+    yield _cache()
+
+
+def _cache() -> Check:
+    from pytracer.bpf.cachedir import VARIABLE, cache_dir
+
+    try:
+        folder = cache_dir()
+    except CacheError as problem:
+        return Check("python", "cache folder", FAIL, problem.message, problem.hint)
+    fix = f"set {VARIABLE} to a folder of yours" if folder.note else ""
+    return Check("python", "cache folder", WARN if folder.note else OK, folder.note or str(folder.path), fix)
+
+
+def _summary(found: tuple[features.Result, ...]) -> Check:
+    """Whether any hook for tracing works at all."""
+    hooks = [
+        result for result in found if result.feature.name in _TRACING_HOOKS and result.feature.kind == "hook"
+    ]
+    if any(result.status == features.UNTRIED for result in hooks):
+        return Check("kernel", "tracing", UNKNOWN, hooks[0].reason)
+    granted = [result.feature.name for result in hooks if result.status == features.GRANTED]
+    if granted:
+        return Check("kernel", "tracing", OK, f"works by {', '.join(granted)}")
+    refused = any(result.status == features.REFUSED for result in hooks)
+    text = policy.refusal() if refused else "this kernel has no hook that a program can be put on"
+    return Check("kernel", "tracing", FAIL, text)
+
+
+def find_library(name: str) -> Path | None:
+    """A shared library in the folders where distributions put them; None where it is elsewhere."""
+    for pattern in LIBRARIES:
+        for folder in sorted(Path("/").glob(pattern[1:])):
+            if (folder / name).exists():
+                return folder / name
+    return None
+
+
+def kernel_config(option: str) -> str | None:
+    """What the running kernel was configured with for ``CONFIG_<option>``; None where that is not known."""
+    for path in _CONFIGS:
+        try:
+            data = path.read_bytes()
+            text = gzip.decompress(data) if path.suffix == ".gz" else data
+        except OSError:
+            continue
+        match = re.search(rb"^CONFIG_" + option.encode() + rb"=(\S+)", text, re.M)
+        return match[1].decode() if match else "n"
+    return None
+
+
+def _other_bcc() -> Path | None:
+    """The folder of a package called bcc on Python's path that is not the compiler collection."""
+    try:
+        spec = importlib.util.find_spec("bcc")
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent
+    return None if (folder / "libbcc.py").is_file() else folder

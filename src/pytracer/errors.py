@@ -1,0 +1,110 @@
+"""Every error pytracer raises on purpose.
+
+    PytracerError              1  something failed
+    ├── UsageError             2  the command line, or a value on it, makes no sense
+    │   └── UnknownNameError   2  a name (tracer, system call, interface, process, ...) that nothing bears
+    ├── LossError              3  something was lost and --strict was given
+    ├── UnsupportedError       4  this kernel has no way to do it
+    ├── NotPermittedError      5  the kernel would do it, but not for this process
+    │   └── PolicyError        5  refused by lockdown, a security module, seccomp or a sysctl
+    ├── ToolchainError         1  BCC is missing, too old, or not BCC at all
+    ├── HeadersError           1  no kernel types: neither BTF nor headers
+    ├── BuildError             1  the C did not compile
+    │   └── SchemaError        1  the C compiled to other columns, or offsets, than were declared
+    ├── VerifierError          1  the kernel's verifier refused the program
+    ├── AttachError            1  the program loaded but could not be attached
+    └── CacheError             1  the cache folder that was asked for cannot be used
+
+Each class carries the exit code of the command line (the number above). Each error is one line;
+``hint`` is a second one that says what would help. Long material (compiler output, a verifier's log)
+goes to ``detail``, which the command line shows with ``--debug`` only.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PytracerError(Exception):
+    """Base of all. ``hint`` says what to do about it, ``detail`` holds what is too long for a line."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "", detail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.detail = detail
+
+
+class UsageError(PytracerError):
+    """The command line, or a value on it, makes no sense."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that nothing bears: ``what`` it should name, the ``name`` given, and those ``known``.
+
+    The hint lists the near ones, or all where they are few.
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+        names = sorted(set(known))
+        near = difflib.get_close_matches(name, names, n=3)
+        if not hint and near:
+            hint = "did you mean " + " or ".join(near) + "?"
+        elif not hint and 0 < len(names) <= 24:
+            hint = f"there is {', '.join(names)}"
+        super().__init__(f"no {what} {name!r}", hint=hint)
+
+
+class LossError(PytracerError):
+    """Something was lost and the caller asked that this be an error."""
+
+    exit_code = 3
+
+
+class UnsupportedError(PytracerError):
+    """This kernel (or machine) has no way to do it; the message says why, the hint what would do."""
+
+    exit_code = 4
+
+
+class NotPermittedError(PytracerError):
+    """The kernel would do it, but not for this process."""
+
+    exit_code = 5
+
+
+class PolicyError(NotPermittedError):
+    """The kernel's policy refused: lockdown, a security module, seccomp, a sysctl."""
+
+
+class ToolchainError(PytracerError):
+    """BCC is missing, too old, or another package of that name."""
+
+
+class HeadersError(PytracerError):
+    """No kernel types to compile against: neither BTF, nor a header package, nor kheaders."""
+
+
+class BuildError(PytracerError):
+    """The C did not compile; ``detail`` holds the compiler's own words."""
+
+
+class SchemaError(BuildError):
+    """The compiled program disagrees with what was declared: a column, a type, a field's offset."""
+
+
+class VerifierError(PytracerError):
+    """The kernel's verifier refused the program; ``detail`` holds its whole log."""
+
+
+class AttachError(PytracerError):
+    """The program loaded but could not be attached to its hook."""
+
+
+class CacheError(PytracerError):
+    """The cache folder that was asked for cannot be used."""

@@ -1,0 +1,365 @@
+"""The kernel's own type information (BTF), read without any library.
+
+``Btf.load()`` reads ``/sys/kernel/btf/vmlinux``; ``Btf(data)`` takes the same bytes from anywhere else.
+The format is the one of Documentation/bpf/btf.rst: a header, a section of type records of varying length
+and a section of NUL-terminated names. Types are numbered from 1 in the order they stand; 0 is ``void``.
+
+Speed decides the shape of this module. A kernel has some 130,000 types, and a cold start pays for every
+one of them, so the only eager work is one pass that notes where each record begins. Names are looked up,
+and then decoded, when somebody asks. Nothing here trusts the data: whatever is wrong with it (cut short,
+numbers that point outside, types that contain themselves) is a ``HeadersError``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, count
+from operator import add
+from pathlib import Path
+
+from pytracer.errors import HeadersError
+from pytracer.kernel.btf_format import (
+    FLAG,
+    KIND_MASK,
+    KIND_SHIFT,
+    VLEN_MASK,
+    Array,
+    IntInfo,
+    Kind,
+    Member,
+    Proto,
+    Steps,
+    sections,
+)
+
+__all__ = [
+    "COMPOSITES",
+    "ENUMS",
+    "MODIFIERS",
+    "VMLINUX",
+    "Array",
+    "Btf",
+    "IntInfo",
+    "Kind",
+    "Member",
+    "Proto",
+]
+
+VMLINUX = Path("/sys/kernel/btf/vmlinux")
+
+
+_KINDS = tuple(Kind)
+COMPOSITES = (Kind.STRUCT, Kind.UNION)
+ENUMS = (Kind.ENUM, Kind.ENUM64)
+# What says something about a type without changing its layout.
+MODIFIERS = frozenset({Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG})
+_SEE_THROUGH = MODIFIERS | {Kind.TYPEDEF}
+
+# No sane type nests deeper; one that contains itself does.
+_DEEP = 64
+
+
+class Btf:
+    """The types in ``data`` (a whole BTF blob). Type ids are those of the blob; 0 is ``void``.
+
+    Raises ``HeadersError`` where the data is not BTF, is of the other byte order, or contradicts itself:
+    on construction for what one pass can see, in the methods for the rest.
+    """
+
+    def __init__(self, data: bytes, *, origin: str = "BTF") -> None:
+        self.origin = origin
+        self._words, self._strings = sections(data, origin)
+        words, end = self._words, len(self._words)
+        positions = [0]
+        note, steps = positions.append, Steps()
+        at = 0
+        try:
+            while at < end:
+                note(at)
+                at += steps[words[at + 1]]
+        except IndexError:
+            at = -1
+        if at != end:
+            raise HeadersError(f"{origin} is cut short: its last type runs past the end")
+        self._positions = positions
+        self._infos = frozenset(steps)
+        self._ids: dict[tuple[Kind, ...], list[int]] = {}
+        self._offsets: dict[bytes, int] | None = None
+        self._twins: dict[bytes, list[int]] = {}
+        self._last: dict[int, int] | None = None
+        self._signs: bool | None = None
+        self._others: dict[int, list[int]] = {}
+
+    @classmethod
+    def load(cls, path: str | Path = VMLINUX) -> Btf:
+        """Read a BTF file; the default is the running kernel's. ``HeadersError`` if it cannot be read."""
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise HeadersError(
+                f"cannot read kernel types from {path}: {error.strerror}",
+                hint="the kernel must be built with CONFIG_DEBUG_INFO_BTF=y",
+            ) from error
+        return cls(data, origin=str(path))
+
+    def __len__(self) -> int:
+        """How many ids there are, ``void`` included: valid ids are ``range(len(btf))``."""
+        return len(self._positions)
+
+    # One type
+
+    def _at(self, type_id: int) -> int:
+        if not 0 < type_id < len(self._positions):
+            raise HeadersError(f"{self.origin} is damaged: it has no type {type_id}")
+        return self._positions[type_id]
+
+    def _of(self, type_id: int, *kinds: Kind) -> int:
+        at = self._at(type_id)
+        if self.kind(type_id) not in kinds:
+            raise HeadersError(f"{self.origin}: type {type_id} is no {' or '.join(k.name for k in kinds)}")
+        return at
+
+    def kind(self, type_id: int) -> Kind:
+        """What type ``type_id`` is."""
+        return _KINDS[self._words[self._at(type_id) + 1] >> KIND_SHIFT & KIND_MASK] if type_id else Kind.VOID
+
+    def name(self, type_id: int) -> str:
+        """The type's own name, "" if it has none."""
+        return self._string(self._words[self._at(type_id)]) if type_id else ""
+
+    def target(self, type_id: int) -> int:
+        """The type id that a pointer, typedef, modifier, function, variable or tag refers to."""
+        return self._words[self._at(type_id) + 2]
+
+    def integer(self, type_id: int) -> IntInfo:
+        """How an INT is stored."""
+        at = self._of(type_id, Kind.INT)
+        data = self._words[at + 3]
+        code = data >> 24 & 0xF
+        return IntInfo(
+            self._words[at + 2],
+            data & 0xFF,
+            data >> 16 & 0xFF,
+            bool(code & 1),
+            bool(code & 2),
+            bool(code & 4),
+        )
+
+    def array(self, type_id: int) -> Array:
+        """Element type and length of an ARRAY."""
+        at = self._of(type_id, Kind.ARRAY)
+        return Array(self._words[at + 3], self._words[at + 5])
+
+    def fwd_is_union(self, type_id: int) -> bool:
+        """If a forward declaration (FWD) is one of a union."""
+        return bool(self._words[self._of(type_id, Kind.FWD) + 1] & FLAG)
+
+    def member_count(self, type_id: int) -> int:
+        """How many members a struct or union has, those of unnamed inner ones not counted."""
+        return self._words[self._of(type_id, *COMPOSITES) + 1] & VLEN_MASK
+
+    def members(self, type_id: int) -> list[Member]:
+        """The members of a struct or union as they stand; unnamed inner structs are not opened."""
+        at = self._of(type_id, *COMPOSITES)
+        words, info = self._words, self._words[at + 1]
+        found = []
+        for i in range(at + 3, at + 3 + 3 * (info & VLEN_MASK), 3):
+            offset, bits = words[i + 2], 0
+            if info & FLAG:
+                offset, bits = offset & VLEN_MASK, offset >> 24
+            else:
+                # Older compilers describe a bit-field by an integer type that is smaller than its storage.
+                base = self.resolve(words[i + 1])
+                if base and self.kind(base) is Kind.INT:
+                    integer = self.integer(base)
+                    if integer.offset or integer.bits != integer.size * 8:
+                        offset, bits = offset + integer.offset, integer.bits
+            found.append(Member(self._string(words[i]), words[i + 1], offset, bits))
+        return found
+
+    def enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
+        """The (name, value) pairs of an enum, values with their sign, decoded as they are asked for."""
+        at = self._of(type_id, *ENUMS)
+        words, signed = self._words, self.enum_signed(type_id)
+        wide = self.kind(type_id) is Kind.ENUM64
+        step = 3 if wide else 2
+        for i in range(at + 3, at + 3 + (words[at + 1] & VLEN_MASK) * step, step):
+            value = words[i + 1] | words[i + 2] << 32 if wide else words[i + 1]
+            if signed and value >> (63 if wide else 31):
+                value -= 1 << (64 if wide else 32)
+            yield self._string(words[i]), value
+
+    def enum_signed(self, type_id: int) -> bool:
+        """If the enum's values carry a sign; before Linux 6.0 none said so, and all were taken to."""
+        if self._signs is None:
+            words, positions = self._words, self._positions
+            self._signs = any(words[positions[i] + 1] & FLAG for i in self.ids(*ENUMS))
+        return bool(self._words[self._of(type_id, *ENUMS) + 1] & FLAG) or not self._signs
+
+    def enumerators_named(self, names: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
+        """Where the enumerators of these names are: for each one found, (enum's type id, value) pairs."""
+        offsets = {offset for name in names for offset in self._name_offsets(name)}
+        words, found = self._words, dict[str, list[tuple[int, int]]]()
+        for i in self.ids(*ENUMS):
+            at = self._positions[i]
+            step = 2 if words[at + 1] >> KIND_SHIFT & KIND_MASK == Kind.ENUM else 3
+            count = words[at + 1] & VLEN_MASK
+            if not offsets.isdisjoint(words[at + 3 : at + 3 + step * count : step]):
+                for (name, value), k in zip(
+                    self.enumerators(i), range(at + 3, len(words), step), strict=False
+                ):
+                    if words[k] in offsets:
+                        found.setdefault(name, []).append((i, value))
+        return found
+
+    def func_proto(self, type_id: int) -> Proto:
+        """The type of a FUNC or FUNC_PROTO."""
+        if self.kind(type_id) is Kind.FUNC:
+            type_id = self.target(type_id)
+        at = self._of(type_id, Kind.FUNC_PROTO)
+        words, count = self._words, self._words[at + 1] & VLEN_MASK
+        params = [(self._string(words[i]), words[i + 1]) for i in range(at + 3, at + 3 + 2 * count, 2)]
+        # A last parameter of no name and type void stands for "...".
+        variadic = bool(params) and params[-1] == ("", 0)
+        return Proto(words[at + 2], tuple(params[:-1] if variadic else params), variadic)
+
+    # Through types
+
+    def resolve(self, type_id: int, *, typedefs: bool = True) -> int:
+        """The id behind const, volatile, restrict and tags, and (unless told not to) typedefs; 0 is void."""
+        through = _SEE_THROUGH if typedefs else MODIFIERS
+        for _ in range(_DEEP):
+            if self.kind(type_id) not in through:
+                return type_id
+            type_id = self.target(type_id)
+        raise HeadersError(f"{self.origin} is damaged: type {type_id} refers to itself")
+
+    def size_of(self, type_id: int) -> int:
+        """Bytes of a value of this type. ``HeadersError`` for what has no size (void, functions, FWD)."""
+        count = 1
+        for _ in range(_DEEP):
+            type_id = self.resolve(type_id)
+            kind = self.kind(type_id)
+            if kind is Kind.PTR:
+                return count * struct.calcsize("P")
+            if kind in (Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FLOAT, Kind.DATASEC):
+                return count * self._words[self._at(type_id) + 2]
+            if kind is not Kind.ARRAY:
+                raise HeadersError(f"{self.origin}: a {kind.name} (type {type_id}) has no size")
+            type_id, length = self.array(type_id)
+            count *= length
+        raise HeadersError(f"{self.origin} is damaged: type {type_id} contains itself")
+
+    def walk(self, type_id: int) -> Iterator[Member]:
+        """Members by the names C knows them by: unnamed inner structs and unions are opened.
+
+        Offsets are in bits from the start of ``type_id``, a struct or union (or a typedef of one).
+        """
+        return self._walk(self.resolve(type_id), 0, 0)
+
+    def _walk(self, type_id: int, base: int, depth: int) -> Iterator[Member]:
+        if depth > _DEEP:
+            raise HeadersError(f"{self.origin} is damaged: type {type_id} contains itself")
+        for name, member, offset, bits in self.members(type_id):
+            inner = 0 if name else self.resolve(member)
+            if inner and self.kind(inner) in COMPOSITES:
+                yield from self._walk(inner, base + offset, depth + 1)
+            elif name:
+                yield Member(name, member, base + offset, bits)
+
+    def member(self, struct_name: str, path: str) -> Member | None:
+        """A member of ``struct_name`` (a struct or union), by a dotted path; None if there is none.
+
+        The offset is in bits from the start of the outermost struct.
+        """
+        type_id = self.find(COMPOSITES, struct_name)
+        found = None
+        for name in path.split("."):
+            if not type_id or self.kind(type_id) not in COMPOSITES:
+                return None
+            base = found.bit_offset if found else 0
+            found = next((m for m in self.walk(type_id) if m.name == name), None)
+            if found is None:
+                return None
+            found = found._replace(bit_offset=found.bit_offset + base)
+            type_id = self.resolve(found.type)
+        return found
+
+    def member_offset(self, struct_name: str, path: str) -> int | None:
+        """Byte offset of a member (of the byte that a bit-field starts in); None if there is none."""
+        found = self.member(struct_name, path)
+        return None if found is None else found.bit_offset // 8
+
+    # By name
+
+    def find(self, kinds: Kind | Iterable[Kind], name: str) -> int | None:
+        """The id of the type of this name, or None.
+
+        Where the name is borne by several, a struct or union with the most members is preferred (kernels
+        have stubs and private twins), else the first.
+        """
+        return next(iter(self.find_all(kinds, name)), None)
+
+    def find_all(self, kinds: Kind | Iterable[Kind], name: str) -> list[int]:
+        """All ids of this name and these kinds, the preferred one first."""
+        wanted = frozenset((kinds,) if isinstance(kinds, Kind) else kinds)
+        ids = [i for i in self.named(name) if self.kind(i) in wanted]
+        return sorted(ids, key=lambda i: (-self._rank(i), i))
+
+    def named(self, name: str) -> list[int]:
+        """All ids of this name, whatever they are."""
+        return [i for offset in self._name_offsets(name) for i in self._named(offset)]
+
+    def _rank(self, type_id: int) -> int:
+        return self.member_count(type_id) if self.kind(type_id) in COMPOSITES else 0
+
+    def ids(self, *kinds: Kind) -> list[int]:
+        """All ids of these kinds, in order."""
+        if kinds not in self._ids:
+            # Few values of this word occur, so they are sorted out once, not for every type.
+            infos = {info for info in self._infos if info >> KIND_SHIFT & KIND_MASK in kinds}
+            words = self._words
+            self._ids[kinds] = [i for i, at in enumerate(self._positions) if words[at + 1] in infos and i]
+        return self._ids[kinds]
+
+    def names(self, *kinds: Kind) -> set[str]:
+        """All names of these kinds, for suggestions."""
+        return {name for i in self.ids(*kinds) if (name := self.name(i))}
+
+    def _string(self, offset: int) -> str:
+        end = self._strings.find(b"\0", offset)
+        if end < 0:
+            raise HeadersError(f"{self.origin} is damaged: it has no name at {offset}")
+        return self._strings[offset:end].decode("utf-8", "replace")
+
+    def _name_offsets(self, name: str) -> list[int]:
+        """Where in the string section ``name`` stands: mostly once, more often in BTF nobody tidied."""
+        if self._offsets is None:
+            strings = self._strings.split(b"\0")
+            # Each begins after all that is before it, and one NUL for each of those.
+            offsets = list(map(add, accumulate(map(len, strings), initial=0), count()))
+            self._offsets = dict(zip(strings, offsets, strict=False))
+            # The last string is empty, as is the first; any further repeat is a twin.
+            if len(self._offsets) < len(strings) - 1:
+                for text, offset in zip(strings, offsets, strict=False):
+                    if text and self._offsets[text] != offset:
+                        self._twins.setdefault(text, []).append(offset)
+        key = name.encode()
+        if not key or key not in self._offsets:
+            return []
+        return [*self._twins.get(key, ()), self._offsets[key]]
+
+    def _named(self, offset: int) -> list[int]:
+        """Ids whose name stands at ``offset``, in order."""
+        if self._last is None:
+            words = self._words
+            names = [words[at] for at in self._positions]
+            names[0] = 0
+            self._last = dict(zip(names, range(len(names)), strict=True))
+            for i, name in enumerate(names):
+                if name and self._last[name] != i:
+                    self._others.setdefault(name, []).append(i)
+        if offset not in self._last:
+            return []
+        return [*self._others.get(offset, ()), self._last[offset]]

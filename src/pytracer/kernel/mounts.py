@@ -1,0 +1,123 @@
+"""The kernel's own file systems (tracefs, debugfs, securityfs), mounted where nobody else sees them.
+
+A machine need not have them mounted, and it is not pytracer's to change that. So the process first takes
+a mount namespace of its own, from which nothing goes back to the machine's, and mounts there. It ends with
+the process: there is nothing to clean up, however the process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import sys
+from pathlib import Path
+
+TRACEFS = "tracefs"
+DEBUGFS = "debugfs"
+SECURITYFS = "securityfs"
+TMPFS = "tmpfs"
+MAGIC = {  # include/uapi/linux/magic.h
+    TRACEFS: 0x74726163,
+    DEBUGFS: 0x64626720,
+    SECURITYFS: 0x73636673,
+    TMPFS: 0x01021994,
+}
+
+_CLONE_NEWNS = 0x00020000  # include/uapi/linux/sched.h
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_SLAVE = 2, 4, 8, 0x4000, 1 << 19  # include/uapi/linux/mount.h
+_STATFS_SIZE = 256  # struct statfs has 120 bytes at most
+_NAMESPACE = Path("/proc/thread-self/ns/mnt")
+_MOUNTS = Path("/proc/thread-self/mountinfo")
+_OCTAL = re.compile(rb"\\([0-7]{3})")  # how it writes blanks and the like
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_own: int | None = None  # inode of the namespace that own_namespace() made
+
+
+def own_namespace() -> None:
+    """Move the calling thread into a mount namespace of its own; again is no work.
+
+    Mounts made there do not reach the machine, while what the machine mounts and unmounts still arrives
+    here, so that no disk of it is kept busy. Children forked before this stay outside. Raises OSError
+    (EPERM without CAP_SYS_ADMIN).
+    """
+    global _own
+    if _own is not None and _own == _namespace():
+        return
+    if _libc.unshare(_CLONE_NEWNS) < 0:
+        raise _error("unshare")
+    _stop_propagation()
+    _own = _namespace()
+
+
+def ensure(fstype: str, path: str | Path) -> bool:
+    """See that a file system of this type is mounted at ``path``; whether that took a mount of ours.
+
+    A mount is made in pytracer's own namespace only. Raises OSError: EPERM without CAP_SYS_ADMIN in the
+    initial user namespace, ENODEV where the kernel lacks the type, ENOENT where it lacks the folder.
+    """
+    if type_at(path) == MAGIC[fstype]:
+        return False
+    own_namespace()
+    target = os.path.realpath(path)
+    if _mount(fstype, target, fstype, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC) < 0:
+        raise _error(target)
+    return True
+
+
+def cover(path: str | Path) -> None:
+    """Put an empty folder over ``path``, for this namespace only. Raises OSError as :func:`ensure` does."""
+    own_namespace()
+    target = os.path.realpath(path)
+    if _mount(TMPFS, target, TMPFS, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC) < 0:
+        raise _error(target)
+
+
+def type_at(path: str | Path) -> int:
+    """The magic number of the file system that ``path`` is on; 0 where it cannot be looked at."""
+    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
+    if _libc.statfs(os.fsencode(path), buffer) < 0:
+        return 0
+    # f_type is a long or an unsigned int; all magic numbers fit in 32 bits, and s390x, the one big-endian
+    # machine that pytracer knows, has the latter.
+    return int.from_bytes(buffer.raw[:4], sys.byteorder)
+
+
+def is_mounted(fstype: str, path: str | Path) -> bool:
+    """Whether a file system of this type is mounted at ``path``, for the calling thread."""
+    return type_at(path) == MAGIC[fstype]
+
+
+def _stop_propagation() -> None:
+    """Let mounts arrive here but none leave."""
+    if _mount("none", "/", None, _MS_REC | _MS_SLAVE) == 0:
+        return
+    if ctypes.get_errno() != errno.EINVAL:
+        raise _error("/")
+    # EINVAL: "/" is no mount point but a folder that somebody made the root by chroot(2). The mounts
+    # below it can still be told one by one.
+    for line in _MOUNTS.read_bytes().splitlines():
+        fields = line.split(b" ")
+        if any(field.startswith(b"shared:") for field in fields[6 : fields.index(b"-")]):
+            where = _OCTAL.sub(lambda escape: bytes([int(escape[1], 8)]), fields[4])
+            if _libc.mount(b"none", where, None, ctypes.c_ulong(_MS_SLAVE), None) < 0:
+                raise _error(os.fsdecode(where))
+
+
+def _mount(source: str, target: str, fstype: str | None, flags: int) -> int:
+    kind = fstype.encode() if fstype else None
+    return int(_libc.mount(source.encode(), os.fsencode(target), kind, ctypes.c_ulong(flags), None))
+
+
+def _namespace() -> int | None:
+    with contextlib.suppress(OSError):
+        return _NAMESPACE.stat().st_ino
+    return None
+
+
+def _error(what: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), what)

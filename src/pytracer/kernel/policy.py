@@ -1,0 +1,312 @@
+"""What stands between this process and the kernel: capabilities, namespaces, and the kernel's policies.
+
+Everything is read from the machine when it is asked for, nothing at import. :func:`explain` turns a
+refusal of the kernel into the error that says why, and what would help.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import platform
+import re
+import resource
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
+from pytracer.kernel import mounts
+
+PROC = Path("/proc")
+SYS = Path("/sys")
+
+CAPABILITIES = (  # include/uapi/linux/capability.h; the number of each is its place
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
+    "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT",
+    "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE",
+    "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN",
+    "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+)  # fmt: skip
+TRACING = ("CAP_BPF", "CAP_PERFMON")
+"""What loading and attaching a tracing program takes (Linux 5.8; before, CAP_SYS_ADMIN)."""
+
+_STANDS_IN = {  # the kernel accepts the second where it asks for the first
+    "CAP_BPF": "CAP_SYS_ADMIN",
+    "CAP_PERFMON": "CAP_SYS_ADMIN",
+    "CAP_CHECKPOINT_RESTORE": "CAP_SYS_ADMIN",
+    "CAP_DAC_READ_SEARCH": "CAP_DAC_OVERRIDE",
+}
+_OF_THE_WHOLE_KERNEL = frozenset(
+    {"CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYSLOG", "CAP_SYS_RESOURCE"}
+)
+_INITIAL = {"user": 0xEFFFFFFD, "pid": 0xEFFFFFFC}  # include/linux/proc_ns.h, PROC_*_INIT_INO
+_SECCOMP = {"0": "off", "1": "strict", "2": "filter"}
+_ABSENT = frozenset({
+    errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV, errno.ENOSYS, errno.E2BIG, errno.ENXIO,
+    524,  # ENOTSUPP, which the kernel lets out by mistake here and there
+})  # fmt: skip
+_MANDATORY = ("selinux", "apparmor", "smack", "tomoyo", "bpf")  # modules that can refuse a tracer to root
+_CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is in force here. ``None`` and "" stand for what this process cannot see.
+
+    ``capabilities`` are the effective ones. ``seccomp`` is off, strict or filter; ``lockdown`` none,
+    integrity or confidentiality. ``sysctls`` are by name, such as ``kernel.perf_event_paranoid``.
+    """
+
+    capabilities: frozenset[str]
+    initial_user_namespace: bool | None
+    initial_pid_namespace: bool | None
+    seccomp: str
+    lockdown: str
+    lsms: tuple[str, ...] | None
+    sysctls: dict[str, int | None]
+
+    @property
+    def refuses(self) -> list[str]:
+        """The policies that may refuse a tracer with every capability, likeliest first."""
+        found = []
+        if self.seccomp in ("filter", "strict"):
+            found.append("a seccomp filter on this process")
+        if self.lockdown == "confidentiality":
+            found.append("lockdown=confidentiality")
+        modules = [name for name in self.lsms or () if name in _MANDATORY]
+        if modules:
+            found.append(f"security modules that can refuse ({', '.join(modules)})")
+        if self.lockdown == "integrity":
+            found.append("lockdown=integrity")
+        # Distributions' own values above 2 ask for CAP_SYS_ADMIN where the kernel takes CAP_PERFMON.
+        paranoid = self.sysctls.get("kernel.perf_event_paranoid") or 0
+        if paranoid > 2 and "CAP_SYS_ADMIN" not in self.capabilities:
+            found.append(f"kernel.perf_event_paranoid={paranoid}")
+        return found
+
+    @property
+    def ruled_out(self) -> list[str]:
+        """What was looked for and is not in force, or could not be seen."""
+        found = []
+        if self.seccomp == "off":
+            found.append("no seccomp filter")
+        if self.lockdown == "none":
+            found.append("no lockdown")
+        elif not self.lockdown:
+            found.append("lockdown cannot be seen")
+        if self.lsms is None:
+            found.append("security modules cannot be seen")
+        elif not any(name in _MANDATORY for name in self.lsms):
+            found.append("no security module that would")
+        return found
+
+
+SYSCTLS = (
+    "kernel.unprivileged_bpf_disabled",
+    "kernel.perf_event_paranoid",
+    "kernel.kptr_restrict",
+    "net.core.bpf_jit_enable",
+)
+
+
+def read() -> Policy:
+    """Everything at once. May take a mount namespace, to see securityfs."""
+    return Policy(
+        capabilities=effective_capabilities(),
+        initial_user_namespace=in_initial_namespace("user"),
+        initial_pid_namespace=in_initial_namespace("pid"),
+        seccomp=seccomp(),
+        lockdown=lockdown(),
+        lsms=lsms(),
+        sysctls={name: sysctl(name) for name in SYSCTLS},
+    )
+
+
+def effective_capabilities() -> frozenset[str]:
+    """The capabilities this process has in force, by name; of those too new to have one, ``CAP_<n>``."""
+    bits = int(_status("CapEff") or "0", 16)
+    numbers = (number for number in range(bits.bit_length()) if bits >> number & 1)
+    return frozenset(CAPABILITIES[n] if n < len(CAPABILITIES) else f"CAP_{n}" for n in numbers)
+
+
+def missing_capabilities(needed: Iterable[str]) -> list[str]:
+    """Those of ``needed`` that this process lacks, as this kernel calls them.
+
+    Where the kernel has no such capability yet, the older one that it asks for instead is named. In a
+    user namespace that is not the initial one, capabilities over the whole kernel are no capabilities.
+    """
+    have = effective_capabilities()
+    if in_initial_namespace("user") is False:
+        have -= _OF_THE_WHOLE_KERNEL
+    last = _number(PROC / "sys/kernel/cap_last_cap")
+    missing = []
+    for name in needed:
+        instead = _STANDS_IN.get(name, name)
+        if name in have or instead in have:
+            continue
+        known = last is None or name not in CAPABILITIES or CAPABILITIES.index(name) <= last
+        missing.append(name if known else instead)
+    return list(dict.fromkeys(missing))
+
+
+def require(needed: Iterable[str], what: str) -> None:
+    """Raise NotPermittedError where capabilities that ``what`` takes are missing."""
+    missing = missing_capabilities(needed)
+    if missing:
+        raise _lacking(missing, what)
+
+
+def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> PytracerError:
+    """The error that a refusal by the kernel means.
+
+    ``needed`` are the capabilities that ``what`` takes. Without them a refusal is NotPermittedError, with
+    them it is a policy's, PolicyError. What the kernel does not know is UnsupportedError, and the rest a
+    plain PytracerError.
+    """
+    number = error.errno or 0
+    if number in (errno.EPERM, errno.EACCES):
+        missing = missing_capabilities(needed)
+        return _lacking(missing, what) if missing else _refused(what)
+    if number == errno.ENOSYS and seccomp() == "filter":
+        return _refused(what)  # how newer container runtimes refuse
+    if number in _ABSENT:
+        said = "Operation not supported" if number == 524 else os.strerror(number)
+        return UnsupportedError(
+            f"{what}: this kernel does not have it ({said})",
+            hint="pytracer doctor shows what this kernel grants",
+        )
+    return PytracerError(f"{what}: {os.strerror(number) if number else 'the kernel gave no reason'}")
+
+
+def refusal() -> str:
+    """Why the kernel refuses a process that has the capabilities: what is in force, or what is not."""
+    if memlock := _memlock_trouble():
+        return f"refused, although this process has the capabilities; likely {memlock}"
+    found = read()
+    if suspects := found.refuses:
+        return (
+            "refused by a policy of the kernel, although this process has the capabilities; "
+            f"in force: {', '.join(suspects)}"
+        )
+    looked = f" ({', '.join(found.ruled_out)})" if found.ruled_out else ""
+    return f"refused by a policy of the kernel that does not show itself{looked}"
+
+
+def seccomp() -> str:
+    """``off``, ``strict`` or ``filter``; "" where it cannot be seen."""
+    return _SECCOMP.get(_status("Seccomp"), "")
+
+
+def lockdown() -> str:
+    """``none``, ``integrity`` or ``confidentiality``; "" where it cannot be seen."""
+    match = re.search(r"\[(\w+)\]", _security("lockdown") or "")
+    if match:
+        return match[1]
+    modules = lsms()
+    return "none" if modules is not None and "lockdown" not in modules else ""
+
+
+def lsms() -> tuple[str, ...] | None:
+    """The security modules in force, in order; None where they cannot be seen."""
+    text = _security("lsm")
+    return tuple(text.strip().split(",")) if text and text.strip() else None
+
+
+def sysctl(name: str) -> int | None:
+    """The value of a numeric sysctl, ``kernel.kptr_restrict``; None where there is none or it is hidden."""
+    return _number(PROC / "sys" / name.replace(".", "/"))
+
+
+def raise_memlock() -> None:
+    """Lift the limit on locked memory, as far as this process may.
+
+    Kernels before 5.11 count maps and programs as locked memory of the user, and refuse with EPERM what
+    goes beyond the limit (commonly 64 KiB); later ones count them to the cgroup. The limit is lifted on
+    both: it costs nothing, and there is nothing to tell them apart by.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    for limit in ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), (hard, hard)):
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, limit)
+            return
+
+
+def in_initial_namespace(kind: str) -> bool | None:
+    """Whether this process is in the machine's first ``user`` or ``pid`` namespace; None if hidden."""
+    try:
+        return (PROC / "self/ns" / kind).stat().st_ino == _INITIAL[kind]
+    except OSError:
+        return None
+
+
+def in_container() -> bool:
+    """Whether this looks like a container, as far as that can be told from inside."""
+    return any(mark.exists() for mark in _CONTAINER_MARKS) or in_initial_namespace("pid") is False
+
+
+def how_to_get(capabilities: Iterable[str]) -> str:
+    """How this process could be given these capabilities."""
+    if in_initial_namespace("user") is False:
+        return "run it outside of this user namespace (rootless container, unshare -U), with sudo"
+    flags = " ".join(f"--cap-add={name.removeprefix('CAP_')}" for name in capabilities)
+    if os.geteuid() != 0:
+        return f"run it with sudo (a container has to be started with {flags})"
+    if in_container():
+        return f"start the container with {flags}, or with --privileged; or run pytracer on the host"
+    return (
+        "this root was started without them (capsh --print shows what is left): look for "
+        f"CapabilityBoundingSet= of a service, or for a container that wants {flags}"
+    )
+
+
+def _lacking(missing: list[str], what: str) -> NotPermittedError:
+    names, lacks = " and ".join(missing), "which this process does not have"
+    if in_initial_namespace("user") is False and effective_capabilities().issuperset(missing):
+        lacks = "and this process has them in a user namespace only"
+    return NotPermittedError(f"{what} needs {names}, {lacks}", hint=how_to_get(missing))
+
+
+def _refused(what: str) -> PolicyError:
+    return PolicyError(
+        f"{what}: {refusal()}", hint="pytracer doctor shows what is in force, and what this kernel grants"
+    )
+
+
+def _memlock_trouble() -> str:
+    """The limit on locked memory, where the kernel refuses maps and programs over it."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    numbers = re.match(r"(\d+)\.(\d+)", platform.release())
+    # The version, for want of a trace of the change (bdb7b79b4ce8) that could be looked at for free.
+    if soft == resource.RLIM_INFINITY or numbers is None or (int(numbers[1]), int(numbers[2])) >= (5, 11):
+        return ""
+    return f"RLIMIT_MEMLOCK ({soft // 1024} KiB) is too low"
+
+
+def _status(field: str) -> str:
+    """One field of this process's status; "" where there is none."""
+    with contextlib.suppress(OSError):
+        match = re.search(rf"^{field}:\s*(\S+)", (PROC / "self/status").read_text(), re.M)
+        return match[1] if match else ""
+    return ""
+
+
+def _security(name: str) -> str | None:
+    """A file of securityfs, which is mounted privately where the machine has not."""
+    path = SYS / "kernel/security" / name
+    if not path.exists():
+        with contextlib.suppress(OSError):
+            mounts.ensure(mounts.SECURITYFS, path.parent)
+    with contextlib.suppress(OSError):
+        return path.read_text()
+    return None
+
+
+def _number(path: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        return int(path.read_text())
+    return None

@@ -1,0 +1,170 @@
+"""System calls by number and by name, for each ABI that programs on this machine may use.
+
+The names come from libseccomp, which carries the kernel's tables for all architectures and is on every
+distribution. Calls newer than the installed libseccomp come from ``RECENT``: since Linux 5.0 a new call
+gets the same number on all architectures.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import platform
+from collections.abc import Iterable
+
+from pytracer.errors import UnknownNameError, UsageError
+
+X32_BIT = 0x40000000  # __X32_SYSCALL_BIT: a call of the x32 ABI, in a 64-bit process
+
+_ARCHITECTURES = {  # AUDIT_ARCH_*, include/uapi/linux/audit.h; x32 is libseccomp's own
+    "x86_64": 0xC000003E,
+    "i386": 0x40000003,
+    "x32": 0x4000003E,
+    "aarch64": 0xC00000B7,
+    "arm": 0x40000028,
+}
+_COMPAT = {"x86_64": "i386", "aarch64": "arm"}
+
+# include/uapi/asm-generic/unistd.h and the other tables, from Linux 5.17 on.
+RECENT = {
+    "set_mempolicy_home_node": 450,
+    "cachestat": 451,
+    "fchmodat2": 452,
+    "map_shadow_stack": 453,
+    "futex_wake": 454,
+    "futex_wait": 455,
+    "futex_requeue": 456,
+    "statmount": 457,
+    "listmount": 458,
+    "lsm_get_self_attr": 459,
+    "lsm_set_self_attr": 460,
+    "lsm_list_modules": 461,
+    "mseal": 462,
+    "setxattrat": 463,
+    "getxattrat": 464,
+    "listxattrat": 465,
+    "removexattrat": 466,
+    "open_tree_attr": 467,
+    "file_getattr": 468,
+    "file_setattr": 469,
+}
+_RECENT_NAMES = {number: name for name, number in RECENT.items()}
+_HIGHEST = 600  # no table has reached it; for listing names only
+
+
+@functools.cache
+def _seccomp() -> ctypes.CDLL | None:
+    try:
+        library = ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        return None
+    library.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p
+    library.seccomp_syscall_resolve_num_arch.argtypes = [ctypes.c_uint32, ctypes.c_int]
+    library.seccomp_syscall_resolve_name_arch.restype = ctypes.c_int
+    library.seccomp_syscall_resolve_name_arch.argtypes = [ctypes.c_uint32, ctypes.c_char_p]
+    return library
+
+
+_free = ctypes.CDLL(None).free
+_free.argtypes = [ctypes.c_void_p]
+
+
+def have_names() -> bool:
+    """Whether libseccomp is there; without it only the most recent calls have names."""
+    return _seccomp() is not None
+
+
+def abi_of(call: int, machine: str = "") -> tuple[str, int]:
+    """(ABI, number) of a call as the C gives it: the number, and in bit 32 whether it is a compat call."""
+    machine = machine or platform.machine()
+    number = call & 0xFFFFFFFF
+    if call >> 32:
+        return _COMPAT.get(machine, "compat"), number
+    if machine == "x86_64" and number & X32_BIT and number != 0xFFFFFFFF:
+        return "x32", number & ~X32_BIT
+    return machine, number
+
+
+@functools.cache
+def name_of(abi: str, number: int) -> str:
+    """The name of a call of an ABI; empty where it has none."""
+    library = _seccomp()
+    arch = _ARCHITECTURES.get(abi)
+    if library is not None and arch is not None and number < 0x40000000:
+        wanted = number | X32_BIT if abi == "x32" else number
+        pointer = library.seccomp_syscall_resolve_num_arch(arch, wanted)
+        if pointer:
+            name = ctypes.string_at(pointer).decode()
+            _free(pointer)
+            return name
+    return _RECENT_NAMES.get(number, "")
+
+
+def label(call: int, machine: str = "") -> str:
+    """What people read: ``openat``, ``syscall_999`` where unknown, ``i386:openat`` for another ABI."""
+    machine = machine or platform.machine()
+    abi, number = abi_of(call, machine)
+    name = name_of(abi, number) or f"syscall_{number}"
+    return name if abi == machine else f"{abi}:{name}"
+
+
+def number_of(abi: str, name: str) -> int | None:
+    """The number of a call of an ABI by its name, or as ``syscall_N``; None where there is none."""
+    prefix, _, digits = name.partition("_")
+    if prefix == "syscall" and digits.isdecimal() and int(digits) <= 0xFFFFFFFF:
+        return int(digits)
+    library = _seccomp()
+    arch = _ARCHITECTURES.get(abi)
+    if library is not None and arch is not None:
+        number = int(library.seccomp_syscall_resolve_name_arch(arch, name.encode()))
+        # Negative: unknown (-1), or a pseudo number that libseccomp gives calls this ABI lacks.
+        if number >= 0:
+            return number & ~X32_BIT if abi == "x32" else number
+    return RECENT.get(name)
+
+
+def calls_of(name: str, machine: str = "") -> list[int]:
+    """The calls, as the C gives them, that a name stands for: all ABIs', or one's where it is prefixed.
+
+    Raises UnknownNameError with near names.
+    """
+    machine = machine or platform.machine()
+    abi, _, bare = name.rpartition(":")
+    found = []
+    for candidate in _abis(machine):
+        if abi and candidate != abi:
+            continue
+        number = number_of(candidate, bare)
+        if number is not None:
+            found.append(_encode(candidate, number, machine))
+    if found:
+        return found
+    if abi and abi not in _abis(machine):
+        raise UnknownNameError("ABI", abi, _abis(machine))
+    raise UnknownNameError("system call", name, all_names(machine))
+
+
+def parse_set(text: str, machine: str = "") -> tuple[list[int], bool]:
+    """The calls that ``a,b`` (keep) or ``!a,b`` (leave out) names, and whether to leave them out."""
+    exclude = text.startswith("!")
+    names = [name.strip() for name in text.removeprefix("!").split(",") if name.strip()]
+    if not names:
+        raise UsageError("no system call is named", hint="-e openat,read or -e '!futex'")
+    return [call for name in names for call in calls_of(name, machine)], exclude
+
+
+def all_names(machine: str = "") -> list[str]:
+    """The names of all calls of the machine's own ABI."""
+    machine = machine or platform.machine()
+    return [name for name in map(functools.partial(name_of, machine), range(_HIGHEST)) if name]
+
+
+def _abis(machine: str) -> list[str]:
+    extra: Iterable[str] = ["i386", "x32"] if machine == "x86_64" else filter(None, [_COMPAT.get(machine)])
+    return [machine, *extra]
+
+
+def _encode(abi: str, number: int, machine: str) -> int:
+    if abi == machine:
+        return number
+    return number | X32_BIT if abi == "x32" else 1 << 32 | number

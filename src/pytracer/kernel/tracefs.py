@@ -1,0 +1,125 @@
+"""The trace events this kernel has, as tracefs lists them.
+
+tracefs is used where it is mounted, by either of its names; else it is mounted in a mount namespace of
+pytracer's own (:mod:`pytracer.kernel.mounts`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from pytracer.errors import NotPermittedError, UnsupportedError
+from pytracer.kernel import mounts, policy
+
+TRACING = Path("/sys/kernel/tracing")  # Linux 4.1, cc31004a4aff
+DEBUG = Path("/sys/kernel/debug")
+OLD_TRACING = DEBUG / "tracing"  # the older name, and the only one that BCC looked under up to 0.26
+
+_MOUNT = ("CAP_SYS_ADMIN",)
+_READ = ("CAP_DAC_READ_SEARCH",)
+
+
+def root() -> Path:
+    """The folder of tracefs, made visible under both of its names where that can be done.
+
+    Raises NotPermittedError (PolicyError) where this process may not mount or read it, UnsupportedError
+    where the kernel was built without it.
+    """
+    found = next((path for path in (TRACING, OLD_TRACING) if _is_there(path)), None)
+    problem: OSError | None = None
+    if found is None:
+        found, problem = _mount_one()
+    if found is None:
+        raise _refusal(problem, _MOUNT)
+    if not os.access(found, os.R_OK | os.X_OK, effective_ids=True):
+        raise _refusal(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(found)), _READ)
+    with contextlib.suppress(OSError):  # the other name is a courtesy to BCC
+        _show_both(found)
+    return found
+
+
+def event_id(category: str, event: str) -> int:
+    """The number that perf_event_open(2) takes for a trace event.
+
+    Raises UnsupportedError where there is no such event, and what :func:`root` raises.
+    """
+    try:
+        return int((_folder(category, event) / "id").read_text())
+    except FileNotFoundError:
+        raise UnsupportedError(
+            f"this kernel has no trace event {category}:{event}",
+            hint=f"what it has is in {TRACING}/available_events",
+        ) from None
+    except OSError as error:
+        raise policy.explain(error, f"trace event {category}:{event}", needed=_READ) from error
+
+
+def has_event(category: str, event: str) -> bool:
+    """Whether there is such a trace event. Raises what :func:`root` raises."""
+    return (_folder(category, event) / "id").exists()
+
+
+def events() -> list[str]:
+    """All trace events as ``category:event``, sorted. Raises what :func:`root` raises."""
+    try:
+        return sorted((root() / "available_events").read_text().split())
+    except OSError as error:
+        raise policy.explain(error, "the list of trace events", needed=_READ) from error
+
+
+def _folder(category: str, event: str) -> Path:
+    return root() / "events" / category / event
+
+
+def _is_there(path: Path) -> bool:
+    return mounts.is_mounted(mounts.TRACEFS, path)
+
+
+def _mount_one() -> tuple[Path | None, OSError | None]:
+    """Mount tracefs: by itself, or in debugfs, which it was a part of before Linux 4.1."""
+    try:
+        mounts.ensure(mounts.TRACEFS, TRACING)
+        return TRACING, None
+    except OSError as error:
+        problem = error
+    if problem.errno in (errno.ENODEV, errno.ENOENT):
+        with contextlib.suppress(OSError):
+            mounts.ensure(mounts.DEBUGFS, DEBUG)
+            if (OLD_TRACING / "events").is_dir():
+                return OLD_TRACING, None
+    return None, problem
+
+
+def _show_both(found: Path) -> None:
+    """Make tracefs visible under its other name too. Raises OSError where that cannot be."""
+    if found != TRACING:
+        if TRACING.is_dir():
+            mounts.ensure(mounts.TRACEFS, TRACING)
+        return
+    if _is_there(OLD_TRACING):
+        return
+    mounts.ensure(mounts.DEBUGFS, DEBUG)
+    # debugfs mounts tracefs in itself when somebody looks; a kernel may be built without that
+    # (CONFIG_TRACEFS_AUTOMOUNT_DEPRECATED), and then has no folder to mount it on either.
+    with contextlib.suppress(OSError):
+        next(OLD_TRACING.iterdir(), None)
+    if _is_there(OLD_TRACING):
+        return
+    if not OLD_TRACING.is_dir():
+        mounts.cover(DEBUG)
+        OLD_TRACING.mkdir()
+    mounts.ensure(mounts.TRACEFS, OLD_TRACING)
+
+
+def _refusal(error: OSError | None, needed: tuple[str, ...]) -> NotPermittedError | UnsupportedError:
+    if error is None or error.errno in (errno.ENODEV, errno.ENOENT):
+        return UnsupportedError(
+            "this kernel has no tracefs", hint="trace events need a kernel built with CONFIG_FTRACE"
+        )
+    reached = policy.explain(error, "trace events (tracefs)", needed=needed)
+    if isinstance(reached, (NotPermittedError, UnsupportedError)):
+        return reached
+    return UnsupportedError(reached.message, hint=reached.hint)

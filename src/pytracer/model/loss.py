@@ -1,0 +1,14 @@
+"""The reasons for which something can be lost. The first ones are counted by the C, in this order."""
+
+from __future__ import annotations
+
+REASONS: dict[str, str] = {
+    "keys": "rows that did not fit into the map of rows",
+    "starts": "calls that did not fit into the map of calls in flight",
+    "family": "descendants of the command that did not fit into the map of followed processes",
+}
+"""Counted in the kernel: the order is that of ``enum pt_loss`` in probes_c/include/loss.h."""
+
+MISSED = "missed"
+MISSED_MEANING = "runs of a probe that the kernel skipped because one was already running on that CPU"
+"""Counted by the kernel itself, per program (``recursion_misses``, Linux 5.12)."""

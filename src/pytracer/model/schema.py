@@ -1,0 +1,37 @@
+"""The columns of what flows: key columns first, then values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytracer.spec.columns import Column
+from pytracer.spec.outputs import Histogram, Output
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of one output as one run shows them.
+
+    ``keys`` identify a row, ``values`` are its counters (and ``latest`` columns, which follow the keys).
+    """
+
+    tracer: str
+    keys: tuple[Column, ...]
+    values: tuple[Column, ...]
+    output: Output
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns in the order they are shown."""
+        latest = tuple(column for column in self.values if column.latest)
+        return self.keys + latest + tuple(column for column in self.values if not column.latest)
+
+    @property
+    def is_histogram(self) -> bool:
+        """Whether rows are histograms."""
+        return isinstance(self.output, Histogram)
+
+    @property
+    def counters(self) -> tuple[Column, ...]:
+        """The value columns that add up: over CPUs, and over time."""
+        return tuple(column for column in self.values if column.ratio is None and not column.latest)

@@ -1,0 +1,243 @@
+"""Making the plan: which alternative of each hook, which macros, what goes into which map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
+from pytracer.kernel.facts import Answer, Facts
+from pytracer.model.schema import Schema
+from pytracer.plan.request import NameSetValue, Request
+from pytracer.spec import (
+    Alternative,
+    Choice,
+    Column,
+    Filter,
+    Flag,
+    Hook,
+    Kprobe,
+    NameSet,
+    Output,
+    Probe,
+    RawTracepoint,
+    SocketFilter,
+    Table,
+    Tracepoint,
+)
+from pytracer.spec.common import FOLLOW
+
+FAMILY_MAX = 65536
+ROWS_MAX = 65536
+PROBE_READ_KERNEL = 113  # enum bpf_func_id
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One attachment to make: ``name`` is what the target is called on this kernel."""
+
+    probe: Probe
+    name: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What this kernel makes of a request: all that is decided before anything is compiled.
+
+    ``defines`` shape the C; ``config`` (slot -> value) and ``sets`` (map -> keys) fill its maps;
+    ``program`` is ``c`` or names a builder; ``notes`` say per hook what was chosen and what was not, why.
+    """
+
+    request: Request
+    schema: Schema
+    defines: tuple[tuple[str, str], ...]
+    probes: tuple[Chosen, ...]
+    config: tuple[int, ...]
+    sets: Mapping[str, tuple[bytes, ...]]
+    cgroups: tuple[str, ...]
+    program: str
+    sort: str
+    notes: tuple[str, ...]
+
+    @property
+    def cflags(self) -> list[str]:
+        """The defines as the compiler takes them."""
+        return [f"-D{name}={value}" if value else f"-D{name}" for name, value in self.defines]
+
+    def describe(self) -> list[str]:
+        """The plan as lines of text, for ``--dry-run``."""
+        lines = [f"tracer   {self.request.tracer.name}", f"program  {self.program}"]
+        lines += [f"hook     {note}" for note in self.notes]
+        lines += [f"attach   {c.probe.program} to {c.probe.kind} {c.name}" for c in self.probes]
+        lines += [f"define   {name}{'=' + value if value else ''}" for name, value in self.defines]
+        lines += [f"set      {name}: {len(keys)} entries" for name, keys in self.sets.items()]
+        lines += [f"cgroup   {path}" for path in self.cgroups]
+        columns = ", ".join(column.name for column in self.schema.columns)
+        lines.append(f"output   {type(self.schema.output).__name__.lower()} of {columns}")
+        return lines
+
+
+def make_plan(request: Request, facts: Facts) -> Plan:
+    """Choose for this kernel. Raises UnsupportedError or PolicyError where a hook has no way, UsageError
+    where options contradict each other."""
+    tracer = request.tracer
+    hooks = list(tracer.hooks)
+    if request.command:
+        if not tracer.follow:
+            raise UsageError(
+                f"{tracer.name} cannot tell one command's doings from another's",
+                hint="leave -- COMMAND out and run it beside",
+            )
+        hooks.append(FOLLOW)
+    defines = dict[str, str]()
+    chosen = list[Chosen]()
+    notes = list[str]()
+    for hook in hooks:
+        alternative, probes, note = _choose(hook, request.hooks.get(hook.name, ""), facts)
+        defines[hook.define(alternative)] = ""
+        defines.update(dict.fromkeys(alternative.defines, ""))
+        chosen += probes
+        notes.append(note)
+    _check_forced(request.hooks, hooks)
+
+    output = _output(request)
+    schema = _schema(request, output)
+    sets = dict[str, tuple[bytes, ...]]()
+    for which, keys in request.filters.items():
+        defines[which.define] = str(len(keys)) if which is Filter.CGROUP else ""
+        if which is not Filter.CGROUP:
+            sets[which.map] = keys
+    config = list[int]()
+    program = "c"
+    for option in tracer.options:
+        value = request.options.get(option.name)
+        if isinstance(option, Flag) and value and option.define:
+            defines[option.define] = ""
+        elif isinstance(option, NameSet) and isinstance(value, NameSetValue):
+            defines[option.define] = ""
+            if value.exclude:
+                defines[option.define + "_EXCEPT"] = ""
+            sets[option.map] = value.keys
+        elif isinstance(option, Choice):
+            choice = value if isinstance(value, str) else option.default
+            if option.program:
+                program = choice
+            if option.config:
+                defines[f"PT_CFG_{option.config.upper()}"] = str(len(config))
+                config.append(option.choices.index(choice))
+    if config:
+        defines["PT_CFG_SLOTS"] = str(len(config))
+    if tracer.group_by is not None:
+        for key in tracer.group_by.keys:
+            if key.name in _by(request):
+                defines[key.define] = ""
+    if request.command:
+        defines["PT_FOLLOW"] = str(FAMILY_MAX)
+    defines["PT_ROWS_MAX"] = str(request.rows or ROWS_MAX)
+    if facts.runs_compat:
+        defines["PT_COMPAT"] = ""
+    if facts.has_helper(PROBE_READ_KERNEL):
+        defines["PT_HAS_PROBE_READ_KERNEL"] = ""
+    return Plan(
+        request=request,
+        schema=schema,
+        defines=tuple(sorted(defines.items())),
+        probes=tuple(chosen),
+        config=tuple(config),
+        sets=sets,
+        cgroups=tuple(path.decode() for path in request.filters.get(Filter.CGROUP, ())),
+        program=program,
+        sort=_sort(request.sort, schema),
+        notes=tuple(notes),
+    )
+
+
+def _choose(hook: Hook, forced: str, facts: Facts) -> tuple[Alternative, list[Chosen], str]:
+    """The first alternative that this kernel grants, its probes, and a note of what was passed over."""
+    passed = list[str]()
+    refused = False
+    for alternative in hook.alternatives:
+        if forced and alternative.name != forced:
+            continue
+        probes, answer = _probe_all(alternative, facts)
+        if answer.ok:
+            why = f" ({answer.reason})" if answer.reason else ""
+            note = f"{hook.name}: {alternative.name}{why}" + "".join(f"; not {text}" for text in passed)
+            return alternative, probes, note
+        refused = refused or answer.refused
+        passed.append(f"{alternative.name}: {answer.reason}")
+    if not passed:
+        raise UnknownNameError(
+            f"alternative of hook {hook.name}", forced, [a.name for a in hook.alternatives]
+        )
+    message = f"this kernel has no way to see where {hook.what}: " + "; ".join(passed)
+    if refused:
+        raise PolicyError(message, hint="pytracer doctor says which policy is in force")
+    raise UnsupportedError(message, hint="pytracer doctor shows what this kernel grants")
+
+
+def _probe_all(alternative: Alternative, facts: Facts) -> tuple[list[Chosen], Answer]:
+    chosen = list[Chosen]()
+    last = Answer(True)
+    for probe in alternative.probes:
+        answer = _ask(probe, facts)
+        if answer.ok:
+            chosen.append(Chosen(probe, answer.name or probe.target))
+            last = answer
+        elif not probe.optional:
+            return [], answer
+    return chosen, last
+
+
+def _ask(probe: Probe, facts: Facts) -> Answer:
+    if isinstance(probe, RawTracepoint):
+        return facts.raw_tracepoint(probe.event)
+    if isinstance(probe, Tracepoint):
+        return facts.tracepoint(probe.category, probe.event)
+    if isinstance(probe, Kprobe):
+        return facts.kprobe(probe.symbols)
+    if isinstance(probe, SocketFilter):
+        return facts.socket_filter()
+    raise TypeError(f"no question for {type(probe).__name__}")
+
+
+def _check_forced(forced: Mapping[str, str], hooks: Iterable[Hook]) -> None:
+    names = [hook.name for hook in hooks]
+    for name in forced:
+        if name not in names:
+            raise UnknownNameError("hook", name, names)
+
+
+def _output(request: Request) -> Output:
+    """The output whose flag was given, else the first without one."""
+    given = [o for o in request.tracer.outputs if o.when and request.options.get(o.when)]
+    if len(given) > 1:
+        raise UsageError(" and ".join(f"--{o.when}" for o in given) + " do not go together")
+    return given[0] if given else next(o for o in request.tracer.outputs if not o.when)
+
+
+def _sort(wanted: str, schema: Schema) -> str:
+    """The column that rows are ranked by: the one asked for, or the output's own."""
+    names = [column.name for column in schema.columns]
+    if wanted and wanted not in names:
+        raise UnknownNameError("column", wanted, names)
+    return wanted or (schema.output.sort if isinstance(schema.output, Table) else "")
+
+
+def _by(request: Request) -> tuple[str, ...]:
+    group_by = request.tracer.group_by
+    if group_by is None:
+        return ()
+    value = request.options.get(group_by.name)
+    return value if isinstance(value, tuple) else (group_by.default,)
+
+
+def _schema(request: Request, output: Output) -> Schema:
+    tracer = request.tracer
+    available = {key.name: key for key in (tracer.group_by.keys if tracer.group_by else tracer.keys)}
+    names = _by(request) if tracer.group_by else tuple(available)
+    columns = [column for name in names for column in available[name].columns]
+    keys: tuple[Column, ...] = tuple(c for c in columns if not c.latest) + output.keys
+    named = {column.name for column in keys}
+    latest = tuple(c for c in columns if c.latest and c.name not in named)
+    return Schema(tracer=tracer.name, keys=keys, values=latest + output.columns, output=output)

@@ -1,0 +1,42 @@
+"""What the user asked for, parsed and resolved, before any kernel was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytracer.spec import Filter, Tracer
+
+
+@dataclass(frozen=True)
+class NameSetValue:
+    """A parsed :class:`~pytracer.spec.NameSet`: the map keys, and whether they are to be left out."""
+
+    keys: tuple[bytes, ...]
+    exclude: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run of a tracer.
+
+    ``options`` holds the tracer's own options by name: bool (Flag), str (Choice), tuple of key names
+    (GroupBy), NameSetValue (NameSet). ``filters`` holds the keys of each filter's map, for CGROUP the
+    folders. ``interfaces`` maps the index of each interface to its name, 0 for all. ``hooks`` forces
+    alternatives by name (for tests and comparisons), ``headers`` the source of kernel types. ``rows`` is how
+    many the kernel keeps (None: the plan's default), ``top`` how many are shown.
+    """
+
+    tracer: Tracer
+    options: Mapping[str, object] = field(default_factory=dict)
+    filters: Mapping[Filter, tuple[bytes, ...]] = field(default_factory=dict)
+    interfaces: Mapping[int, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    interval: float | None = None
+    count: int | None = None
+    duration: float | None = None
+    top: int | None = None
+    rows: int | None = None
+    sort: str = ""
+    hooks: Mapping[str, str] = field(default_factory=dict)
+    headers: str = ""

@@ -1,0 +1,126 @@
+"""A run from beginning to end: when to read, when to stop, and what the exit status is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from pytracer.errors import LossError
+from pytracer.kernel.policy import require
+from pytracer.launch import Launched
+from pytracer.plan import Facts, Request, make_plan
+from pytracer.session import Session
+from pytracer.sinks import Sink
+
+_INTERVAL = 1.0  # seconds, where nothing was said
+
+
+class _Signals:
+    """Signals as something that can be waited for together with a clock."""
+
+    def __init__(self) -> None:
+        self.interrupts = 0
+        self.terminated = False
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._read, selectors.EVENT_READ)
+
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[_Signals]:
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+        before = {number: signal.signal(number, self._note) for number in numbers}
+        wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        try:
+            yield self
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._selector.close()
+            os.close(self._read)
+            os.close(self._write)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            self.interrupts += 1
+        elif number in (signal.SIGTERM, signal.SIGHUP):
+            self.terminated = True
+
+    def wait(self, until: float | None) -> None:
+        """Until a signal arrives or the monotonic clock reads ``until``."""
+        timeout = None if until is None else max(until - time.monotonic(), 0)
+        if self._selector.select(timeout):
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._read, 4096)
+
+
+def run(
+    request: Request, facts: Callable[[], Facts], sink: Sink, say: Callable[[str], None], *, strict: bool
+) -> int:
+    """Run a tracer to its end and return the exit status: the command's, where there is one.
+
+    Raises LossError under ``strict`` where anything was lost, after everything was shown.
+    """
+    with _Signals().handled() as signals:
+        command = Launched(request.command) if request.command else None
+        try:
+            plan = make_plan(request, facts())
+            with Session(plan, pending=command.pid if command else 0, say=say) as session:
+                sink.open(plan.schema)
+                if command:
+                    command.release()
+                say("tracing")
+                lost = _loop(request, session, sink, signals, command)
+            sink.close()
+        finally:
+            if command:
+                command.terminate()
+    if strict and lost:
+        raise LossError(f"{lost} lost", hint="the 'lost' lines say what")
+    return command.status or 0 if command else 0
+
+
+def _loop(request: Request, session: Session, sink: Sink, signals: _Signals, command: Launched | None) -> int:
+    """Read every interval until there is a reason to stop; then the summary. Returns how much was lost."""
+    begun = time.monotonic()
+    end = None if request.duration is None else begun + request.duration
+    interval = request.interval if request.interval or command else _INTERVAL
+    ticks, lost = 0, 0
+    while True:
+        tick = None if interval is None else begun + (ticks + 1) * interval
+        signals.wait(min((moment for moment in (tick, end) if moment is not None), default=None))
+        now = time.monotonic()
+        stop = (
+            signals.terminated or _interrupted(signals, command) or (command and command.poll() is not None)
+        )
+        stop = stop or (end is not None and now >= end)
+        if not stop and (tick is None or now < tick):
+            continue
+        ticks += 1
+        stop = stop or (request.count is not None and ticks >= request.count)
+        if stop:
+            session.detach()
+        if interval is not None:
+            sink.emit(session.read("row"))
+        for loss in session.losses():
+            sink.emit(loss)
+            lost += loss.lost
+        if stop:
+            sink.emit(session.read("summary"))
+            return lost
+
+
+def _interrupted(signals: _Signals, command: Launched | None) -> bool:
+    # Ctrl-C reaches the command as well: its end is awaited, as a shell would, until asked again.
+    return signals.interrupts > (1 if command else 0)
+
+
+def check_permissions(request: Request) -> None:
+    """NotPermittedError, naming what is missing, before anything is started."""
+    needed = ["CAP_NET_RAW", "CAP_BPF"] if request.tracer.arguments else ["CAP_BPF", "CAP_PERFMON"]
+    require(needed, f"pytracer {request.tracer.name}")

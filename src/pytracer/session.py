@@ -1,0 +1,232 @@
+"""The one conductor: plan -> build -> load -> attach -> read -> close."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from pytracer.bpf.attach import attach
+from pytracer.bpf.build import BccModule, Module
+from pytracer.bpf.headers import find_headers
+from pytracer.bpf.maps import Map
+from pytracer.bpf.source import read_source
+from pytracer.bpf.sys import ProgType, recursion_misses
+from pytracer.enrich import decode, decoders
+from pytracer.errors import SchemaError
+from pytracer.kernel import interfaces, tracefs
+from pytracer.model import Histograms, Loss, Snapshot
+from pytracer.model.items import Kind
+from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS
+from pytracer.model.reduce import Rows, since, sum_cpus
+from pytracer.plan import Plan
+
+_PENDING = 1  # enum pt_traced in probes_c/include/task.h
+_TYPES = {
+    "raw_tracepoint": ProgType.RAW_TRACEPOINT,
+    "tracepoint": ProgType.TRACEPOINT,
+    "kprobe": ProgType.KPROBE,
+    "kretprobe": ProgType.KPROBE,
+    "socket_filter": ProgType.SOCKET_FILTER,
+}
+
+
+def _silent(_line: str) -> None:
+    pass
+
+
+class Session:
+    """A plan put into the kernel. Closing it, or the end of the process, leaves nothing behind.
+
+    ``say`` gets a line for each step (``-v``). ``pending`` is the process that will execute the command.
+    """
+
+    def __init__(self, plan: Plan, *, pending: int = 0, say: Callable[[str], None] = _silent) -> None:
+        """Build, load and attach. Raises what :mod:`pytracer.errors` lists for each step."""
+        self.plan = plan
+        self._say = say
+        self._links: list[int] = []
+        self._programs: dict[str, int] = {}
+        self._started = 0.0
+        self._read_at = 0.0
+        self._before: Rows | None = None
+        self._reported: dict[str, int] = {}
+        self._decoders = decoders(plan.request.interfaces)
+        self._module = self._build()
+        try:
+            self._check_schema()
+            self._fill(pending)
+            self._attach()
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, kind: Kind) -> Snapshot | Histograms:
+        """What there is to show: what was added since the last ``row``, or the whole run (``summary``)."""
+        now = time.monotonic()
+        schema = self.plan.schema
+        total = sum_cpus(*self._map(schema.output.map).read(), schema)
+        rows, seconds = total, now - self._started
+        if kind == "row":
+            if self._before is not None:
+                rows = since(total, self._before, schema)
+            seconds = now - self._read_at
+            self._before, self._read_at = total, now
+        return self._decoded(rows, kind, seconds)
+
+    def losses(self) -> Iterator[Loss]:
+        """What was lost since this was last asked, by reason."""
+        counts = dict.fromkeys(REASONS, 0)
+        if "pt_losses" in self._module.maps:
+            _, values = self._map("pt_losses").read()
+            counts = dict(zip(REASONS, values.sum(axis=1).tolist(), strict=True))
+        counts[MISSED] = sum(recursion_misses(program) for program in self._programs.values())
+        for reason, count in counts.items():
+            new = count - self._reported.get(reason, 0)
+            self._reported[reason] = count
+            if new:
+                yield Loss(reason, new, REASONS.get(reason, MISSED_MEANING), time.time())
+
+    def detach(self) -> None:
+        """Take the probes off; what they counted can still be read."""
+        while self._links:
+            os.close(self._links.pop())
+
+    def close(self) -> None:
+        """Detach and let go of programs and maps."""
+        self.detach()
+        self._module.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _build(self) -> Module:
+        tracer = self.plan.request.tracer
+        if self.plan.program != "c":
+            lesson = importlib.import_module(f"pytracer.bpf.lessons.{tracer.name}")
+            self._say(f"program: {self.plan.program}, from {lesson.__name__}")
+            built: Module = lesson.build()
+            return built
+        text = read_source(tracer.c_file)
+        headers = find_headers(text, prefer=self.plan.request.headers or None)
+        self._say(f"headers: {headers.describe}")
+        if any(chosen.probe.kind == "tracepoint" for chosen in self.plan.probes):
+            tracefs.root()  # BCC reads the events' formats there
+        begun = time.monotonic()
+        module = BccModule(tracer.c_file, text, self.plan.cflags, headers)
+        self._say(f"compiled by BCC in {(time.monotonic() - begun) * 1e3:.0f} ms")
+        return module
+
+    def _map(self, name: str) -> Map:
+        try:
+            return self._module.maps[name]
+        except KeyError:
+            raise SchemaError(f"{self.plan.request.tracer.c_file} has no map {name!r}") from None
+
+    def _check_schema(self) -> None:
+        """Every declared column must be a member of the compiled key or value struct."""
+        schema = self.plan.schema
+        table = self._map(schema.output.map)
+        needed = [(column.source, table.key) for column in schema.keys]
+        needed += [(column.source, table.value) for column in schema.values if column.source]
+        for field, dtype in needed:
+            if field not in (dtype.names or ()):
+                raise SchemaError(
+                    f"column field {field!r} is no member of map {table.name!r} in {schema.tracer}.c",
+                    hint=f"members: {', '.join(dtype.names or ())}",
+                )
+
+    def _fill(self, pending: int) -> None:
+        for slot, value in enumerate(self.plan.config):
+            self._map("pt_config").update(struct.pack("I", slot), struct.pack("Q", value))
+        for name, keys in self.plan.sets.items():
+            self._map(name).fill(keys)
+        for slot, path in enumerate(self.plan.cgroups):
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                self._map("pt_cgroups").update(struct.pack("I", slot), struct.pack("I", folder))
+            finally:
+                os.close(folder)
+        if pending:
+            self._map("pt_family").update(struct.pack("I", pending), bytes([_PENDING]))
+        if "links" in self._module.maps:
+            for index, interface in interfaces.interfaces().items():
+                length = interfaces.link_header_length(interface.type)
+                self._map("links").update(struct.pack("I", index), struct.pack("I", length))
+
+    def _attach(self) -> None:
+        for chosen in self.plan.probes:
+            if chosen.probe.program not in self._programs:
+                kind = _TYPES[chosen.probe.kind]
+                self._programs[chosen.probe.program] = self._module.load(chosen.probe.program, kind)
+        for chosen in self.plan.probes:
+            program = self._programs[chosen.probe.program]
+            self._links += attach(chosen.probe, chosen.name, program, self.plan.request.interfaces)
+            self._say(f"attached {chosen.probe.program} to {chosen.probe.kind} {chosen.name}")
+        self._started = self._read_at = time.monotonic()
+
+    def _decoded(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms:
+        schema = self.plan.schema
+        if schema.is_histogram:
+            return self._histograms(rows, kind, seconds)
+        chosen = _ranked(rows, self.plan)
+        columns: dict[str, Any] = {}
+        for column in schema.columns:
+            if column.ratio:
+                above, below = (chosen.values[name] for name in column.ratio)
+                columns[column.name] = [
+                    a // b if b else None for a, b in zip(above.tolist(), below.tolist(), strict=True)
+                ]
+                continue
+            values = (chosen.keys if column in schema.keys else chosen.values)[column.source]
+            decoder = self._decoders[column.decode or "text"] if column.is_text else None
+            columns[column.name] = decode(decoder, values) if decoder else values
+        return Snapshot(kind, time.time(), seconds, columns)
+
+    def _histograms(self, rows: Rows, kind: Kind, seconds: float) -> Histograms:
+        """Group the (key, slot) entries of the map into one histogram a key."""
+        schema = self.plan.schema
+        counter = schema.counters[0]
+        names = [column.source for column in schema.keys]
+        groups, number = np.unique(rows.keys[names], return_inverse=True)
+        counts = np.zeros((len(groups), 64), dtype=np.uint64)
+        np.add.at(counts, (number, rows.keys["slot"]), rows.values[counter.source])
+        order = np.argsort(-counts.sum(axis=1).astype(np.int64), kind="stable")[
+            : self.plan.request.top or None
+        ]
+        keys: dict[str, Any] = {}
+        for column in schema.keys:
+            values = groups[column.source][order]
+            keys[column.name] = decode(self._decoders[column.decode], values) if column.decode else values
+        return Histograms(kind, time.time(), seconds, keys, counter.name, counts[order])
+
+
+def _ranked(rows: Rows, plan: Plan) -> Rows:
+    """The greatest first by the column asked for (or the output's own), cut to the top asked for."""
+    name = plan.sort
+    column = next(c for c in plan.schema.columns if c.name == name)
+    values: Any
+    if column.ratio:
+        above, below = (rows.values[part].astype(np.float64) for part in column.ratio)
+        values = above / np.maximum(below, 1)
+    else:
+        values = (rows.keys if column in plan.schema.keys else rows.values)[column.source]
+    order = np.argsort(values, kind="stable")
+    if column in plan.schema.counters or column.ratio:
+        order = order[::-1]
+    order = order[: plan.request.top or None]
+    return Rows(rows.keys[order], rows.values[order])
+
+
+def emit_c(plan: Plan) -> str:
+    """The C of a plan as it is handed to the compiler: the defines, then the text."""
+    defines = "".join(f"#define {name} {value}".rstrip() + "\n" for name, value in plan.defines)
+    return defines + read_source(plan.request.tracer.c_file)

@@ -1,0 +1,37 @@
+"""Sinks: where items end up. One class per format; all are opened, fed and closed alike."""
+
+from __future__ import annotations
+
+from typing import Protocol, TextIO
+
+from pytracer.model import Item, Schema
+from pytracer.sinks.csv import CsvSink
+from pytracer.sinks.json import JsonSink
+from pytracer.sinks.table import TableSink
+
+FORMATS = ("table", "json", "csv")
+
+
+class Sink(Protocol):
+    """What shows items. Decoded items only: a sink writes, it does not look anything up."""
+
+    def open(self, schema: Schema) -> None:
+        """Get ready for items of this schema."""
+        ...
+
+    def emit(self, item: Item) -> None:
+        """Show one item."""
+        ...
+
+    def close(self) -> None:
+        """Write what is still held back."""
+        ...
+
+
+def make_sink(name: str, stream: TextIO, *, timestamps: bool, terminal: bool) -> Sink:
+    """The sink of a format in FORMATS on ``stream``; a ``terminal`` gets tables that refresh in place."""
+    if name == "json":
+        return JsonSink(stream, timestamps=timestamps)
+    if name == "csv":
+        return CsvSink(stream, timestamps=timestamps)
+    return TableSink(stream, timestamps=timestamps, in_place=terminal)

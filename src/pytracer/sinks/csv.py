@@ -1,0 +1,52 @@
+"""CSV: a header and one line a row (a bucket, for histograms). Losses fill the last two columns."""
+
+from __future__ import annotations
+
+import csv
+from typing import Any, TextIO
+
+from pytracer.model import Item, Schema
+from pytracer.sinks.json import histogram_field, records
+from pytracer.sinks.text import timestamp
+from pytracer.text import harmless
+
+
+class CsvSink:
+    """RFC 4180, with control characters in strings escaped as they are in tables."""
+
+    def __init__(self, stream: TextIO, *, timestamps: bool) -> None:
+        self._stream = stream
+        self._timestamps = timestamps
+        self._writer = csv.writer(stream, lineterminator="\n")
+        self._fields: list[str] = []
+        self._label = ""
+
+    def open(self, schema: Schema) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        self._label = histogram_field(schema)
+        names = [column.name for column in schema.columns]
+        if schema.is_histogram:
+            names += ["low", "high", "count"]
+        time = ["time"] if self._timestamps else []
+        self._fields = ["kind", *time, *names, "reason", "lost"]
+        self._writer.writerow(self._fields)
+
+    def emit(self, item: Item) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        for record in records(item, self._label):
+            if self._timestamps:
+                record["time"] = timestamp(item.time)
+            for bucket in record.pop(self._label, [{}]) if self._label else [{}]:
+                row: dict[str, Any] = record | bucket
+                self._writer.writerow([_cell(row.get(name)) for name in self._fields])
+        self._stream.flush()
+
+    def close(self) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        self._stream.flush()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return harmless(value) if isinstance(value, str) else value

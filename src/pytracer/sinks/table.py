@@ -1,0 +1,114 @@
+"""Tables and histograms for people. In place on a terminal, one after the other elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TextIO
+
+from pytracer.model import Histograms, Item, Loss, Schema, Snapshot
+from pytracer.sinks.text import bounds, cell, clock, duration
+from pytracer.spec import Histogram, Unit
+
+_BAR = 40
+_TITLE_AND_PROMPT = 4  # lines of a screen that a table leaves free
+
+
+class TableSink:
+    """A title line and a table for each item; a loss is a line of its own."""
+
+    def __init__(self, stream: TextIO, *, timestamps: bool, in_place: bool) -> None:
+        self._stream = stream
+        self._timestamps = timestamps
+        self._in_place = in_place
+        self._schema: Schema | None = None
+        self._shown = 0  # lines of the last interval that are still on the screen
+        self._anything = False
+
+    def open(self, schema: Schema) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        self._schema = schema
+
+    def emit(self, item: Item) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        if isinstance(item, Loss):
+            self._write([f"lost: {item.lost} {item.meaning}"])
+            self._shown = 0
+            return
+        title = f"whole run, {item.seconds:.1f} s"
+        if item.kind == "row":
+            title = f"{clock(item.time)}, {item.seconds:.1f} s"
+        lines = [title, *(self._histograms(item) if isinstance(item, Histograms) else self._table(item))]
+        if self._in_place:
+            lines = self._fit(lines, item)
+            if self._shown:
+                self._stream.write(f"\x1b[{self._shown}A\x1b[J")
+        elif self._anything:
+            self._stream.write("\n")
+        self._write(lines)
+        self._shown = len(lines) if item.kind == "row" else 0
+
+    def close(self) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        self._stream.flush()
+
+    def _write(self, lines: list[str]) -> None:
+        self._stream.write("".join(line.rstrip() + "\n" for line in lines))
+        self._stream.flush()
+        self._anything = True
+
+    def _fit(self, lines: list[str], item: Snapshot | Histograms) -> list[str]:
+        """Cut to the screen: an interval's table must not scroll, or it could not be overwritten."""
+        size = shutil.get_terminal_size()
+        lines = [line[: size.columns] for line in lines]
+        room = max(size.lines - _TITLE_AND_PROMPT, 3)
+        if item.kind == "row" and len(lines) > room:
+            more = len(lines) - room
+            lines = [*lines[:room], f"... and {more} more lines; --top N, or a pipe, for a choice"]
+        return lines
+
+    def _table(self, item: Snapshot) -> list[str]:
+        import tabulate  # 20 ms: not for those who want JSON
+
+        assert self._schema is not None
+        columns = self._schema.columns
+        time = ["TIME"] if self._timestamps else []
+        rows = [
+            ([clock(item.time)] if time else []) + [cell(row[column.name], column) for column in columns]
+            for row in item.rows()
+        ]
+        if not rows:
+            return ["nothing seen"]
+        tabulate.PRESERVE_WHITESPACE = True
+        text = tabulate.tabulate(
+            rows,
+            headers=[*time, *(column.header for column in columns)],
+            tablefmt="plain",
+            disable_numparse=True,
+            colalign=[*("left" for _ in time), *("left" if c.is_text else "right" for c in columns)],
+        )
+        return text.splitlines()
+
+    def _histograms(self, item: Histograms) -> list[str]:
+        assert self._schema is not None
+        assert isinstance(self._schema.output, Histogram)
+        output, columns = self._schema.output, {c.name: c for c in self._schema.columns}
+        lines: list[str] = []
+        for number, row in enumerate(item.rows()):
+            counts = item.counts[number].tolist()
+            keys = ", ".join(cell(value, columns[name]) for name, value in row.items())
+            lines += ["", f"{keys}: {sum(counts)} {item.counter}, {output.label}"]
+            filled = [slot for slot, count in enumerate(counts) if count]
+            for slot in range(filled[0], filled[-1] + 1) if filled else ():
+                low, high = bounds(slot)
+                bar = "@" * round(_BAR * counts[slot] / max(counts))
+                span = f"[{_bound(low, output.unit)}, {_bound(high, output.unit)})"
+                lines.append(f"  {span:<24} {counts[slot]:>10} |{bar:<{_BAR}}|")
+        return lines or ["nothing seen"]
+
+
+def _bound(value: int, unit: Unit) -> str:
+    """A bound of a bucket, short: powers of two of nanoseconds are no round microseconds."""
+    if unit is not Unit.NANOSECONDS:
+        return str(value)
+    number, _, name = duration(value).partition(" ")
+    return f"{float(number):.4g} {name}"

@@ -1,0 +1,45 @@
+"""Making values fit to be shown: numbers readable, times as people write them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pytracer.spec import Column, Unit
+from pytracer.text import harmless
+
+_STEPS = (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000))
+
+
+def duration(nanoseconds: int) -> str:
+    """A time with three significant digits or more: ``231 ns``, ``1.234 us``, ``12.345 s``."""
+    for unit, size in _STEPS:
+        if nanoseconds >= size:
+            return f"{nanoseconds / size:.3f} {unit}"
+    return f"{nanoseconds} ns"
+
+
+def cell(value: Any, column: Column) -> str:
+    """A value as a table shows it; what is not known is a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return harmless(value)
+    if column.unit is Unit.NANOSECONDS:
+        return duration(int(value))
+    return str(value)
+
+
+def timestamp(time: float) -> str:
+    """A moment (seconds since the epoch) in local time with its offset, to the millisecond."""
+    return datetime.fromtimestamp(time).astimezone().isoformat(timespec="milliseconds")
+
+
+def clock(time: float) -> str:
+    """A moment (seconds since the epoch) as local ``HH:MM:SS``."""
+    return datetime.fromtimestamp(time).strftime("%H:%M:%S")
+
+
+def bounds(slot: int) -> tuple[int, int]:
+    """The values ``low <= v < high`` of a power-of-two slot."""
+    return (1 << slot if slot else 0), 1 << slot + 1

@@ -1,0 +1,46 @@
+"""WHAT a tracer declares: pure data, valid on every machine.
+
+A tracer's file imports this room and nothing else of pytracer. What a kernel makes of it is a Plan
+(:mod:`pytracer.plan`); what was opened is a Session (:mod:`pytracer.session`).
+"""
+
+from pytracer.spec.columns import Column, Key, Unit
+from pytracer.spec.filters import Filter
+from pytracer.spec.hooks import (
+    Alternative,
+    Hook,
+    Kprobe,
+    Kretprobe,
+    Probe,
+    RawTracepoint,
+    SocketFilter,
+    Tracepoint,
+)
+from pytracer.spec.options import Arguments, Choice, Flag, GroupBy, NameSet, Option
+from pytracer.spec.outputs import Histogram, Output, Table
+from pytracer.spec.tracer import Tracer
+
+__all__ = [
+    "Alternative",
+    "Arguments",
+    "Choice",
+    "Column",
+    "Filter",
+    "Flag",
+    "GroupBy",
+    "Histogram",
+    "Hook",
+    "Key",
+    "Kprobe",
+    "Kretprobe",
+    "NameSet",
+    "Option",
+    "Output",
+    "Probe",
+    "RawTracepoint",
+    "SocketFilter",
+    "Table",
+    "Tracepoint",
+    "Tracer",
+    "Unit",
+]

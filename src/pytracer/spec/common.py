@@ -1,0 +1,58 @@
+"""Hooks that more than one tracer stands on, with all the ways kernels offer them, best first."""
+
+from __future__ import annotations
+
+from pytracer.spec.hooks import Alternative, Hook, Kprobe, Probe, RawTracepoint, Tracepoint
+
+
+def _sched(*events: tuple[str, str]) -> tuple[Alternative, ...]:
+    """Both ways to hook the scheduler's trace events: (program, event) pairs."""
+    raw: tuple[Probe, ...] = tuple(RawTracepoint(program, event=event) for program, event in events)
+    formatted: tuple[Probe, ...] = tuple(
+        Tracepoint(program, category="sched", event=event) for program, event in events
+    )
+    return Alternative("raw-tracepoint", raw), Alternative("tracepoint", formatted)
+
+
+SYSCALL = Hook(
+    "syscall",
+    "system calls begin and end",
+    (
+        Alternative(
+            "raw-tracepoint",
+            (RawTracepoint("enter", event="sys_enter"), RawTracepoint("leave", event="sys_exit")),
+        ),
+        Alternative(
+            "tracepoint",
+            (
+                Tracepoint("enter", category="raw_syscalls", event="sys_enter"),
+                Tracepoint("leave", category="raw_syscalls", event="sys_exit"),
+            ),
+        ),
+        # x86-64 from the mitigation of Branch History Injection (1e3ad78334a6, Linux 6.9 and back to 6.1) on;
+        # from 7.0 on the dispatcher is notrace, and the function that all exits share has been inlined.
+        Alternative(
+            "kprobe",
+            (
+                Kprobe("enter", symbols=("x64_sys_call",)),
+                Kprobe("enter", symbols=("ia32_sys_call",), optional=True),
+                Kprobe("leave", symbols=("syscall_exit_to_user_mode_prepare",)),
+            ),
+        ),
+    ),
+)
+"""A system call begins (``enter``) and ends (``leave``); probes_c/include/syscall.h."""
+
+TASK_GONE = Hook("gone", "tasks end", _sched(("gone", "sched_process_exit")))
+"""A thread ends, in its own context (``gone``)."""
+
+FOLLOW = Hook(
+    "follow",
+    "processes are born, execute and end",
+    _sched(
+        ("pt_fork", "sched_process_fork"),
+        ("pt_exec", "sched_process_exec"),
+        ("pt_exit", "sched_process_exit"),
+    ),
+)
+"""A command and all that descends from it; probes_c/include/task.h. The plan adds it for -- COMMAND."""

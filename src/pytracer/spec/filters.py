@@ -1,0 +1,30 @@
+"""The filters that mean the same for every tracer that looks at tasks."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Filter(Enum):
+    """A common filter: its value names the option, the macro ``PT_FILTER_<NAME>`` and the map."""
+
+    PID = "pid"
+    TID = "tid"
+    COMM = "comm"
+    UID = "uid"
+    CGROUP = "cgroup"
+    NETNS = "netns"
+    MNTNS = "mntns"
+
+    @property
+    def define(self) -> str:
+        """The macro that compiles this filter into the probe."""
+        return "PT_FILTER_" + self.name
+
+    @property
+    def map(self) -> str:
+        """The BPF map that holds the values let through."""
+        return f"pt_{self.value}s" if self is not Filter.COMM else "pt_comms"
+
+
+TASK_FILTERS: tuple[Filter, ...] = tuple(Filter)

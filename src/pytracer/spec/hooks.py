@@ -1,0 +1,127 @@
+"""Hooks: what to attach to, as ranked alternatives.
+
+A :class:`Hook` is one thing a tracer must see ("a system call begins and ends"); its alternatives are
+the ways kernels offer it, best first. The plan takes the first that this kernel really grants and tells
+the C which by ``-DHOOK_<HOOK>_<ALTERNATIVE>``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One attachment of one C function, ``program``. ``optional`` ones are skipped where absent."""
+
+    program: str
+    optional: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The name of the file in ``bpf/attach`` that attaches it."""
+        raise NotImplementedError
+
+    @property
+    def target(self) -> str:
+        """What it attaches to, as the plan prints it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class RawTracepoint(Probe):
+    """A tracepoint's raw arguments, before the trace event formats them (Linux 4.17)."""
+
+    event: str = ""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "raw_tracepoint"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return self.event
+
+
+@dataclass(frozen=True)
+class Tracepoint(Probe):
+    """A trace event as tracefs lists it: ``category:event``."""
+
+    category: str = ""
+    event: str = ""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "tracepoint"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return f"{self.category}:{self.event}"
+
+
+@dataclass(frozen=True)
+class Kprobe(Probe):
+    """The entry of a kernel function; ``symbols`` are all names it has had, newest first."""
+
+    symbols: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "kprobe"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return "|".join(self.symbols)
+
+
+@dataclass(frozen=True)
+class Kretprobe(Kprobe):
+    """The return of a kernel function."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "kretprobe"
+
+
+@dataclass(frozen=True)
+class SocketFilter(Probe):
+    """A filter on a raw packet socket, one for each interface that the command line names."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "socket_filter"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return "packet socket"
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One way to serve a hook. ``defines`` are further macros this way needs in the C."""
+
+    name: str
+    probes: tuple[Probe, ...]
+    defines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One thing that must be seen; ``what`` completes the sentence 'this kernel has no way to see ...'."""
+
+    name: str
+    what: str
+    alternatives: tuple[Alternative, ...]
+
+    def define(self, alternative: Alternative) -> str:
+        """The macro that tells the C which alternative was chosen."""
+        return f"HOOK_{self.name}_{alternative.name}".upper().replace("-", "_")

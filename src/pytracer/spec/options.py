@@ -1,0 +1,72 @@
+"""Options of a tracer's own, beside those that every tracer has.
+
+What changes the shape of the C goes to it as ``-D`` (``define``); what changes from run to run goes into
+a map, so that one compiled image serves every value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pytracer.spec.columns import Key
+
+
+@dataclass(frozen=True)
+class Option:
+    """Base: ``--name`` (and ``-short``) with a line of ``help``."""
+
+    name: str
+    help: str
+    short: str = ""
+
+
+@dataclass(frozen=True)
+class Flag(Option):
+    """On or off. On defines ``define``, and shows the output that names this flag in its ``when``."""
+
+    define: str = ""
+
+
+@dataclass(frozen=True)
+class Choice(Option):
+    """One of ``choices``. Either ``config``, the name of a run-time value that the C reads as
+    ``PT_CFG_<CONFIG>`` and that gets the choice's index, or ``program``: the choices are whole programs
+    (``c``, the tracer's C file, and others that :mod:`pytracer.bpf.programs` builds).
+    """
+
+    choices: tuple[str, ...] = ()
+    default: str = ""
+    config: str = ""
+    program: bool = False
+
+
+@dataclass(frozen=True)
+class GroupBy(Option):
+    """``--by KEY[,KEY...]``: which dimensions rows are grouped by."""
+
+    keys: tuple[Key, ...] = ()
+    default: str = ""
+
+
+@dataclass(frozen=True)
+class NameSet(Option):
+    """A set of names to keep, ``a,b``, or to leave out, ``!a,b``.
+
+    ``encode`` names an encoder of :mod:`pytracer.enrich` (name -> the keys of ``map``, a hash of the
+    C file); ``define`` compiles the look-up in, ``define``\\ ``_EXCEPT`` the other sense.
+    """
+
+    encode: str = ""
+    map: str = ""
+    define: str = ""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Positional arguments before INTERVAL and COUNT: ``encode`` says what they name."""
+
+    name: str
+    help: str
+    encode: str
+    minimum: int = 1
+    examples: tuple[str, ...] = field(default=())

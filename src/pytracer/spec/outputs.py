@@ -1,0 +1,39 @@
+"""The shapes of output. A tracer names one (or several, picked by a flag); sinks know how to show each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytracer.spec.columns import Column, Unit
+
+
+@dataclass(frozen=True)
+class Output:
+    """Base: the BPF ``map`` it is read from, its value columns, the flag (``when``) that picks it.
+
+    ``keys`` are key columns of this output alone, beside those that rows are grouped by.
+    """
+
+    map: str
+    columns: tuple[Column, ...]
+    when: str = ""
+    keys: tuple[Column, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table(Output):
+    """Rows of counters, the greatest ``sort`` first, every interval and once for the whole run."""
+
+    sort: str = ""
+
+
+@dataclass(frozen=True)
+class Histogram(Output):
+    """Power-of-two buckets per row: the map's key has a member ``slot``, and the one counter column says
+    how many values fell into it.
+
+    Slot ``s`` holds values ``v`` with ``floor(log2(v)) == s`` (0 and 1 both in slot 0).
+    """
+
+    unit: Unit = Unit.NANOSECONDS
+    label: str = ""

@@ -1,0 +1,50 @@
+"""Which tracers there are: the modules of ``pytracer.tracers`` and the entry points of that group.
+
+Nothing registers itself at import and there is no list to edit: a module with a ``TRACER`` is a tracer.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+from types import ModuleType
+
+from pytracer.errors import UnknownNameError
+from pytracer.spec.tracer import Tracer
+
+GROUP = "pytracer.tracers"
+
+
+def names() -> list[str]:
+    """The names of all tracers, sorted. Imports none of them."""
+    return sorted({*_own(), *_foreign()})
+
+
+def get(name: str) -> Tracer:
+    """The tracer called ``name``. Raises UnknownNameError with near names."""
+    module: object
+    if name in _own():
+        module = importlib.import_module(f"{GROUP}.{name}")
+    elif name in _foreign():
+        module = _foreign()[name].load()
+    else:
+        raise UnknownNameError("tracer", name, names(), hint="")
+    tracer = getattr(module, "TRACER", module) if isinstance(module, ModuleType) else module
+    if not isinstance(tracer, Tracer):
+        raise UnknownNameError("tracer", name, (), hint=f"the module of {name} declares no TRACER")
+    return tracer
+
+
+def all_tracers() -> list[Tracer]:
+    """Every tracer, sorted by name."""
+    return [get(name) for name in names()]
+
+
+def _own() -> list[str]:
+    package = importlib.import_module(GROUP)
+    return [module.name for module in pkgutil.iter_modules(package.__path__)]
+
+
+def _foreign() -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}

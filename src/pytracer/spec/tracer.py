@@ -1,0 +1,52 @@
+"""The declaration that a tracer's module makes: ``TRACER = Tracer(...)``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytracer.spec.columns import Key
+from pytracer.spec.filters import Filter
+from pytracer.spec.hooks import Hook
+from pytracer.spec.options import Arguments, GroupBy, Option
+from pytracer.spec.outputs import Output
+
+
+@dataclass(frozen=True)
+class Tracer:
+    """A tracer. Its C file is ``probes_c/<name>.c`` unless ``source`` says otherwise.
+
+    ``keys`` are the row keys of a tracer without a :class:`GroupBy` option. ``follow`` says whether
+    ``-- COMMAND`` can trace just that command. ``notes`` are the caveats that its help ends with.
+    """
+
+    name: str
+    group: str
+    summary: str
+    description: str
+    hooks: tuple[Hook, ...]
+    outputs: tuple[Output, ...]
+    options: tuple[Option, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    keys: tuple[Key, ...] = ()
+    arguments: Arguments | None = None
+    follow: bool = False
+    examples: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    source: str = ""
+
+    @property
+    def c_file(self) -> str:
+        """The name of its C file in ``probes_c``."""
+        return self.source or f"{self.name}.c"
+
+    @property
+    def group_by(self) -> GroupBy | None:
+        """Its ``--by`` option, where it has one."""
+        return next((o for o in self.options if isinstance(o, GroupBy)), None)
+
+    def option(self, name: str) -> Option:
+        """The option called ``name``; KeyError where there is none."""
+        for option in self.options:
+            if option.name == name:
+                return option
+        raise KeyError(name)

@@ -1,0 +1,63 @@
+"""What every test shares: kernel tests need root, may not be skipped in CI, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+
+import pytest
+
+from pytracer.bpf.sys import bpf_inout
+
+PROG_GET_NEXT_ID, MAP_GET_NEXT_ID = 11, 12
+
+
+def ids(command: int) -> set[int]:
+    """The ids of all programs, or all maps, in the kernel."""
+    found: set[int] = set()
+    after = 0
+    while True:
+        attr = bytearray(struct.pack("III", after, 0, 0))
+        try:
+            _, back = bpf_inout(command, bytes(attr))
+        except OSError:
+            return found
+        after = struct.unpack_from("I", back, 4)[0]
+        found.add(after)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("kernel") and os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Where PYTRACER_NO_SKIP is set, a kernel test that is skipped has failed."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and item.get_closest_marker("kernel") and os.environ.get("PYTRACER_NO_SKIP"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but PYTRACER_NO_SKIP is set: {report.longrepr}"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(request: pytest.FixtureRequest):
+    """After a kernel test no program and no map that was not there before is left."""
+    if not request.node.get_closest_marker("kernel"):
+        yield
+        return
+    before = ids(PROG_GET_NEXT_ID), ids(MAP_GET_NEXT_ID)
+    yield
+    deadline = time.monotonic() + 5  # the kernel frees them after a grace period
+    while True:
+        left = [
+            now - then
+            for now, then in zip((ids(PROG_GET_NEXT_ID), ids(MAP_GET_NEXT_ID)), before, strict=True)
+        ]
+        if not any(left):
+            return
+        if time.monotonic() > deadline:
+            pytest.fail(f"left in the kernel: programs {left[0]}, maps {left[1]}")
+        time.sleep(0.02)

@@ -1,0 +1,348 @@
+"""syscalls against workloads whose calls are known to the last one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from support.cli import finish, run, start, wait_for
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+
+def summary(*words: object) -> dict[str, dict[str, object]]:
+    """The summary records by system call."""
+    result = run("syscalls", "-f", "json", *words)
+    assert result.status == 0, result.err
+    assert {record["kind"] for record in result.records} <= {"summary"}
+    return {record["syscall"]: record for record in result.records}
+
+
+@contextmanager
+def gated(count: int, *, prelude: str = "", **options):
+    """A process that makes ``count`` getppid calls once it is told to, then waits to be let go."""
+    code = f"import os, sys\n{prelude}\nprint(flush=True)\nsys.stdin.readline()\n"
+    code += f"for _ in range({count}): os.getppid()\nprint(flush=True)\nsys.stdin.readline()\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+    )
+    assert process.stdout.readline() == "\n"
+
+    def go():
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "\n"
+
+    process.go = go
+    try:
+        yield process
+    finally:
+        process.communicate("\n")
+
+
+def counted(*filters: object, others: list, wanted: list) -> int:
+    """How many getppid calls the filter lets through when ``wanted`` and ``others`` both make theirs."""
+    tracer = start("syscalls", "-f", "json", "-e", "getppid", "-d", 60, 60, *filters)
+    for process in [*others, *wanted]:
+        process.go()
+    os.killpg(tracer.pid, signal.SIGTERM)
+    result = finish(tracer)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return sum(record["calls"] for record in result.of("summary"))
+
+
+def test_23_calls_are_23():
+    calls = summary("--", workload("calls"), "getppid", 23)
+    assert set(calls) == {"execve", "getppid"}  # from the first instruction on, and nothing of the launcher
+    assert calls["getppid"]["calls"] == 23
+    assert calls["getppid"]["errors"] == 0
+    assert calls["execve"]["calls"] == 1
+    for call in calls.values():
+        assert call["total_ns"] > 0
+        assert call["avg_ns"] == call["total_ns"] // call["calls"]
+
+
+@pytest.mark.parametrize("way", ["raw-tracepoint", "tracepoint"])
+def test_every_way_to_hook_counts_the_same(way):
+    hooks = [word for hook in ("syscall", "gone", "follow") for word in ("--hook", f"{hook}={way}")]
+    calls = summary(
+        *hooks, "--", "sh", "-c", f"{workload('calls')} getppid 23 & {workload('calls')} fail 7; wait"
+    )
+    assert calls["getppid"]["calls"] >= 23  # the shell makes some of its own
+    assert calls["close"]["errors"] == 7
+    assert calls["execve"]["calls"] == 3
+
+
+def test_errors_are_counted_and_named():
+    assert summary("--", workload("calls"), "fail", 7)["close"]["errors"] == 7
+    assert summary("--errno", "--", workload("calls"), "fail", 7)["close"]["errno"] == "EBADF"
+
+
+def test_children_are_followed():
+    script = f"for i in 1 2 3; do {workload('calls')} getppid 23 & done; wait"
+    records = run("syscalls", "-f", "json", "--by", "comm,syscall", "--", "sh", "-c", script).records
+    calls = [r for r in records if (r["comm"], r["syscall"]) == ("calls", "getppid")]
+    assert [r["calls"] for r in calls] == [69]
+
+
+def test_threads_are_followed_and_an_exec_beside_the_leader_is_counted_once():
+    records = run(
+        "syscalls",
+        "-f",
+        "json",
+        "--by",
+        "pid,syscall",
+        "--",
+        workload("leader"),
+        workload("calls"),
+        "getppid",
+        16,
+    ).records
+    assert len({r["pid"] for r in records}) == 1  # the process stays the same one
+    calls = {r["syscall"]: r for r in records}
+    assert calls["getppid"]["calls"] == 7 + 16
+    assert calls["getppid"]["comm"] == "calls"
+    assert calls["execve"]["calls"] == 2
+
+
+def test_other_abis_are_told_apart():
+    assert summary("--", workload("calls"), "compat", 23)["i386:getppid"]["calls"] == 23
+    x32 = summary("--", workload("calls"), "x32", 23)["x32:getppid"]
+    assert x32["calls"] == 23
+    assert "getppid" not in summary("--", workload("calls"), "compat", 23)
+
+
+def test_unknown_numbers_keep_their_number():
+    unknown = summary("--", workload("calls"), "unknown", 23)["syscall_999"]
+    assert (unknown["calls"], unknown["errors"]) == (23, 23)
+
+
+@pytest.mark.parametrize(
+    ("expression", "seen"),
+    [
+        ("getppid", {"getppid"}),
+        ("!getppid", {"execve"}),
+        ("getppid,execve", {"getppid", "execve"}),
+        ("i386:getppid", set()),
+        ("syscall_110", {"getppid"}),
+    ],
+)
+def test_calls_can_be_chosen(expression, seen):
+    assert set(summary("-e", expression, "--", workload("calls"), "getppid", 23)) == seen
+
+
+def test_latency_histogram():
+    result = run(
+        "syscalls", "-f", "json", "--latency", "-e", "nanosleep", "--", workload("calls"), "sleep", 23
+    )
+    [record] = result.of("summary")
+    assert record["calls"] == 23
+    buckets = record["latency_ns"]
+    assert sum(bucket["count"] for bucket in buckets) == 23
+    assert all(bucket["high"] > 2_000_000 for bucket in buckets)  # a nap of 2 ms is never shorter
+    assert all(bucket["high"] == 2 * bucket["low"] for bucket in buckets)
+
+
+def test_filter_by_process():
+    with gated(23) as wanted, gated(29) as other:
+        assert counted("-p", wanted.pid, wanted=[wanted], others=[other]) == 23
+        assert counted("-p", wanted.pid, "-p", other.pid, wanted=[], others=[]) == 0
+
+
+def test_filter_by_several_processes():
+    with gated(23) as one, gated(29) as two, gated(31) as other:
+        assert counted("-p", one.pid, "-p", two.pid, wanted=[one, two], others=[other]) == 52
+
+
+def test_filter_by_thread():
+    threaded = (
+        "import threading, time\nready = threading.Event()\ndone = threading.Event()\n"
+        "def other():\n ready.wait()\n for _ in range(5): os.getppid()\n done.set()\n"
+        "t = threading.Thread(target=other, daemon=True); t.start(); print(t.native_id, flush=True)\n"
+    )
+    code = f"import os, sys\n{threaded}\nsys.stdin.readline()\n"
+    code += (
+        "for _ in range(23): os.getppid()\nready.set(); done.wait(); print(flush=True); sys.stdin.readline()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    thread = int(process.stdout.readline())
+    tracer = start("syscalls", "-f", "json", "-e", "getppid", "--tid", thread, 60)
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "\n"
+    os.killpg(tracer.pid, signal.SIGINT)
+    assert [r["calls"] for r in finish(tracer).of("summary")] == [5]
+    process.communicate("\n")
+
+
+def test_filter_by_command_name():
+    rename = "open('/proc/self/comm', 'w').write('pt-wanted-name')"
+    with gated(23, prelude=rename) as wanted, gated(29) as other:
+        assert counted("--comm", "pt-wanted-name", wanted=[wanted], others=[other]) == 23
+
+
+def test_filter_by_user():
+    with gated(23, prelude="os.setuid(61234)") as wanted, gated(29) as other:
+        assert counted("-u", 61234, wanted=[wanted], others=[other]) == 23
+
+
+@pytest.fixture
+def cgroup():
+    """A cgroup2 folder of this test's own, mounted for it where the machine has none."""
+    from pytracer.kernel.targets import cgroup2_roots
+
+    roots = cgroup2_roots()
+    assert roots, "no cgroup2 is mounted"
+    folder = roots[0] / f"pytracer-test-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rmdir()
+    folder.rmdir()
+
+
+def test_filter_by_cgroup_and_those_below(cgroup):
+    below = cgroup / "below"
+    below.mkdir()
+    with gated(23) as wanted, gated(29) as other:
+        (below / "cgroup.procs").write_text(str(wanted.pid))
+        assert counted("--cgroup", cgroup, wanted=[wanted], others=[other]) == 23
+
+
+def test_filter_by_container(cgroup):
+    payload = cgroup / "lxc.payload.pt-box"
+    payload.mkdir()
+    with gated(23) as wanted, gated(29) as other:
+        (payload / "cgroup.procs").write_text(str(wanted.pid))
+        assert counted("--container", "pt-box", wanted=[wanted], others=[other]) == 23
+
+
+@pytest.mark.parametrize(("option", "flag"), [("--netns", "--net"), ("--mntns", "--mount")])
+def test_filter_by_namespace(option, flag):
+    unshare = "import ctypes; assert ctypes.CDLL(None).unshare(%d) == 0"
+    number = {"--net": 0x40000000, "--mount": 0x00020000}[flag]
+    with gated(23, prelude=unshare % number) as wanted, gated(29) as other:
+        assert counted(option, wanted.pid, wanted=[wanted], others=[other]) == 23
+
+
+def test_filters_of_different_kinds_must_all_hold():
+    with gated(23) as wanted, gated(29) as other:
+        nobody = counted("-p", wanted.pid, "--comm", "somebody-else", wanted=[wanted], others=[other])
+        assert nobody == 0
+
+
+def test_calls_in_flight_at_the_start_or_the_end_are_not_counted():
+    with gated(23) as process:  # sits in read
+        tracer = start("syscalls", "-f", "json", "-p", process.pid, 60)
+        process.go()  # the read returns, 23 calls, and it sits in the next read
+        os.killpg(tracer.pid, signal.SIGTERM)
+        calls = {record["syscall"]: record["calls"] for record in finish(tracer).of("summary")}
+    assert calls["getppid"] == 23
+    assert "read" not in calls
+
+
+def test_intervals_add_up_to_the_summary():
+    code = "import os, time\nfor _ in range(40):\n  os.getppid(); time.sleep(0.02)"
+    result = run("syscalls", "-f", "json", "-e", "getppid", 0.2, "--", sys.executable, "-c", code)
+    rows = [record["calls"] for record in result.of("row")]
+    assert len(rows) > 1
+    assert sum(rows) == 40
+    assert [record["calls"] for record in result.of("summary")] == [40]
+
+
+def test_count_and_duration_stop_it():
+    with gated(23) as process:
+        words = ["syscalls", "-f", "json", "-e", "getppid", "-p", process.pid]
+        tracer = start(*words, 0.3, 2)
+        process.go()
+        result = finish(tracer)
+        assert result.status == 0
+        assert [r["calls"] for r in result.of("summary")] == [23]
+    begun = time.monotonic()
+    assert run("syscalls", "-d", 0.3, "-p", os.getpid()).status == 0
+    assert time.monotonic() - begun > 0.3
+
+
+def test_exit_status_of_the_command_is_passed_on():
+    assert run("syscalls", "--", "sh", "-c", "exit 7").status == 7
+    assert run("syscalls", "--", "sh", "-c", "kill -9 $$").status == 128 + 9
+    assert run("syscalls", "-c", "sh -c 'exit 5'").status == 5
+
+
+def test_a_full_map_is_counted_as_loss():
+    words = ["--max-rows", 2, "--by", "pid", "-e", "getppid", "--"]
+    script = f"for i in 1 2 3 4 5; do {workload('calls')} getppid 23; done"
+    result = run("syscalls", "-f", "json", "--strict", *words, "bash", "-c", script)
+    assert result.status == 3
+    seen = sum(record["calls"] for record in result.of("summary"))
+    lost = sum(record["lost"] for record in result.of("loss") if record["reason"] == "keys")
+    everything = run("syscalls", "-f", "json", *words[2:], "bash", "-c", script)
+    assert lost > 0
+    assert seen + lost == sum(record["calls"] for record in everything.of("summary"))
+    assert not everything.of("loss")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_with_a_summary(number):
+    with gated(23) as process:
+        tracer = start("syscalls", "-f", "json", "-e", "getppid", "-p", process.pid, 60)
+        process.go()
+        os.killpg(tracer.pid, number)
+        result = finish(tracer)
+    assert result.status == 0
+    assert [record["calls"] for record in result.of("summary")] == [23]
+
+
+def test_sigkill_leaves_nothing(tmp_path):
+    """The kernel lets go of everything (checked after each test), and the command goes on untraced."""
+    done = tmp_path / "done"
+    tracer = start("syscalls", "--", "sh", "-c", f"sleep 0.5; echo $$ > {done}")
+    os.kill(tracer.pid, signal.SIGKILL)
+    tracer.communicate()
+    wait_for(done.exists, "the command's end")
+
+
+def test_sigkill_before_the_command_executes_ends_it():
+    """The waiting child leaves with pytracer, instead of running untraced."""
+    marker = "pt-never-executed-marker"
+    tracer = subprocess.Popen(
+        [sys.executable, "-m", "pytracer", "syscalls", "--", "sh", "-c", f"echo {marker}; sleep 100"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def forked():
+        return Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().strip()
+
+    wait_for(forked, "the fork")
+    tracer.kill()
+    assert tracer.communicate()[0] == ""
+
+
+def test_terminated_with_a_command_ends_both():
+    tracer = start("syscalls", "-f", "json", "--", "sleep", "100")
+    os.kill(tracer.pid, signal.SIGTERM)
+    result = finish(tracer)
+    assert result.status == 128 + signal.SIGTERM
+    assert result.of("summary")
+
+
+def test_emitted_c_and_plan():
+    plan = run("syscalls", "--dry-run", "--by", "pid").out
+    assert "raw-tracepoint" in plan
+    assert "define   BY_PID" in plan
+    text = run("syscalls", "--emit-c", "--by", "pid").out
+    assert "#define BY_PID" in text
+    assert "int enter(" in text

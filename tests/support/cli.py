@@ -1,0 +1,76 @@
+"""Running pytracer as people do: a process, its output, its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+COMMAND = [sys.executable, "-m", "pytracer"]
+LIMIT = 120  # seconds: a hang is a failure, and so is nothing else that depends on time
+
+
+@dataclass
+class Result:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Its JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Its records of one kind."""
+        return [record for record in self.records if record["kind"] == kind]
+
+
+def run(*words: object, env: dict[str, str] | None = None, **options: Any) -> Result:
+    """Run to the end."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env=os.environ | (env or {}),
+        check=False,
+        **options,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def start(tracer: str, *words: object, **options: Any) -> subprocess.Popen[str]:
+    """Start it, and return once its probes are attached (it says so with -v)."""
+    process = subprocess.Popen(
+        [*COMMAND, tracer, "-v", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "tracing" in line:
+            return process
+    process.communicate()
+    raise AssertionError(f"ended before it traced: {process.returncode}")
+
+
+def finish(process: subprocess.Popen[str]) -> Result:
+    """Wait for the end."""
+    out, err = process.communicate(timeout=LIMIT)
+    return Result(process.returncode, out, err)
+
+
+def wait_for(condition: Any, what: str) -> None:
+    """Poll until ``condition()`` holds."""
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        time.sleep(0.01)

@@ -1,0 +1,47 @@
+"""A kernel described as data, for plans made without one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pytracer.kernel.facts import Answer
+
+
+@dataclass
+class FakeKernel:
+    """Grants what it is said to have. ``None`` for a set: everything of that kind."""
+
+    architecture: str = "x86_64"
+    runs_compat: bool = True
+    raw_tracepoints: set[str] | None = None
+    tracepoints: set[str] | None = None
+    functions: set[str] = field(default_factory=set)
+    helpers: set[int] | None = None
+    refuses: set[str] = field(default_factory=set)
+
+    def has_helper(self, number: int) -> bool:
+        return self.helpers is None or number in self.helpers
+
+    def raw_tracepoint(self, event: str) -> Answer:
+        return self._answer("raw_tracepoint", event, self.raw_tracepoints)
+
+    def tracepoint(self, category: str, event: str) -> Answer:
+        return self._answer("tracepoint", f"{category}:{event}", self.tracepoints)
+
+    def kprobe(self, symbols: tuple[str, ...]) -> Answer:
+        if "kprobe" in self.refuses:
+            return Answer(False, reason="refused by policy", refused=True)
+        for symbol in symbols:
+            if symbol in self.functions:
+                return Answer(True, name=symbol)
+        return Answer(False, reason=f"no function {' or '.join(symbols)}")
+
+    def socket_filter(self) -> Answer:
+        return self._answer("socket_filter", "socket_filter", None)
+
+    def _answer(self, kind: str, name: str, known: set[str] | None) -> Answer:
+        if kind in self.refuses:
+            return Answer(False, reason="refused by policy", refused=True)
+        if known is None or name in known:
+            return Answer(True, name=name)
+        return Answer(False, reason=f"no {kind} {name}")

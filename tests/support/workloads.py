@@ -1,0 +1,32 @@
+"""The C programs of tests/workloads, compiled once a run."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+SOURCES = Path(__file__).parent.parent / "workloads"
+FLAGS = {
+    "calls": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"],
+    "leader": ["-pthread"],
+}
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="pytracer-workloads-"))
+    folder.chmod(0o755)  # workloads run as other users, too
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
+@functools.cache
+def workload(name: str) -> str:
+    """The path of the compiled program."""
+    path = _folder() / name
+    subprocess.run(["gcc", "-O1", "-o", path, SOURCES / f"{name}.c", *FLAGS[name]], check=True)
+    return str(path)

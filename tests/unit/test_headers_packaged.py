@@ -1,0 +1,188 @@
+"""Headers from the distribution's package or the kernel's archive, in the layouts they come in."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf import headers
+from pytracer.bpf.cachedir import CacheDir
+from pytracer.bpf.headers import find_headers, identity, packaged
+from pytracer.bpf.headers.identity import build_id, kernel_version
+from pytracer.errors import HeadersError, UnknownNameError
+
+RELEASE = os.uname().release
+KCONFIG = "include/linux/kconfig.h"
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"/* {path.name} of {root.name} */\n")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> CacheDir:
+    folder = tmp_path / "cache"
+    folder.mkdir(mode=0o700)
+    return CacheDir(folder)
+
+
+def archive(path: Path, *entries: tarfile.TarInfo | str) -> Path:
+    with tarfile.open(path, "w:xz") as tar:
+        for entry in entries:
+            info = tarfile.TarInfo(entry) if isinstance(entry, str) else entry
+            data = b"text\n" if info.isfile() else b""
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_a_package_in_one_piece_is_taken_as_it_is(tmp_path: Path, cache: CacheDir) -> None:
+    put(tmp_path / "src", KCONFIG)
+    (tmp_path / RELEASE).mkdir()
+    (tmp_path / RELEASE / "build").symlink_to(tmp_path / "src")
+    assert packaged.find_package(lambda: cache, modules=tmp_path) == tmp_path / "src"
+    assert list(cache.path.iterdir()) == []
+
+
+@pytest.mark.parametrize("by", ["link", "makefile"])
+def test_a_package_in_two_halves_is_joined(tmp_path: Path, cache: CacheDir, by: str) -> None:
+    common, build = tmp_path / "common", tmp_path / RELEASE / "build"
+    put(common, KCONFIG, "include/linux/sched.h", "arch/x86/include/asm/page.h", "Makefile")
+    put(build, "include/generated/autoconf.h", "arch/x86/include/generated/asm/types.h")
+    if by == "link":
+        (tmp_path / RELEASE / "source").symlink_to(common)
+    else:
+        (build / "Makefile").write_text(f"# made\ninclude {common}/Makefile\n")
+    path = packaged.find_package(lambda: cache, modules=tmp_path)
+    for name in (
+        KCONFIG,
+        "include/linux/sched.h",
+        "include/generated/autoconf.h",
+        "arch/x86/include/asm/page.h",
+    ):
+        assert (path / name).is_file(), name
+    assert (path / "arch/x86/include/generated/asm/types.h").read_text() == "/* types.h of build */\n"
+    assert packaged.find_package(lambda: cache, modules=tmp_path) == path
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_package_that_is_not_there_or_not_whole(tmp_path: Path, cache: CacheDir) -> None:
+    with pytest.raises(HeadersError, match="there is no") as caught:
+        packaged.find_package(lambda: cache, modules=tmp_path)
+    assert caught.value.hint
+    (tmp_path / RELEASE / "build").mkdir(parents=True)
+    with pytest.raises(HeadersError, match="not complete"):
+        packaged.find_package(lambda: cache, modules=tmp_path)
+
+
+def test_the_archive_is_unpacked_once(tmp_path: Path, cache: CacheDir) -> None:
+    folder = tarfile.TarInfo("./include")
+    folder.type = tarfile.DIRTYPE
+    path = archive(tmp_path / "k.tar.xz", folder, f"./{KCONFIG}", "./arch/x86/include/asm/page.h")
+    found, cached = packaged.unpack_kheaders(cache, archive=path)
+    assert not cached
+    assert (found / KCONFIG).read_text() == "text\n"
+    assert packaged.unpack_kheaders(cache, archive=path) == (found, True)
+    assert [entry.name for entry in found.parent.iterdir()] == [found.name]
+
+
+def test_links_in_the_archive_are_left_out(tmp_path: Path, cache: CacheDir) -> None:
+    link = tarfile.TarInfo("include/evil")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+    found, _ = packaged.unpack_kheaders(cache, archive=archive(tmp_path / "k.tar.xz", link, KCONFIG))
+    assert not (found / "include/evil").exists()
+
+
+@pytest.mark.parametrize("name", ["/etc/evil", "../evil", "include/../../evil"])
+def test_an_archive_that_reaches_outside_is_refused(tmp_path: Path, cache: CacheDir, name: str) -> None:
+    with pytest.raises(HeadersError, match="outside"):
+        packaged.unpack_kheaders(cache, archive=archive(tmp_path / "k.tar.xz", KCONFIG, name))
+    assert list((cache.path / "headers").iterdir()) == []
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_an_archive_that_is_missing_damaged_or_empty(tmp_path: Path, cache: CacheDir) -> None:
+    path = tmp_path / "k.tar.xz"
+    with pytest.raises(HeadersError) as caught:
+        packaged.unpack_kheaders(cache, archive=path)
+    assert "modprobe kheaders" in caught.value.hint
+    path.write_bytes(archive(tmp_path / "good.tar.xz", KCONFIG).read_bytes()[:100])
+    with pytest.raises(HeadersError, match="cannot unpack"):
+        packaged.unpack_kheaders(cache, archive=path)
+    with pytest.raises(HeadersError, match="holds no"):
+        packaged.unpack_kheaders(cache, archive=archive(path, "README"))
+
+
+def test_nothing_at_all_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise HeadersError("there is none")
+
+    monkeypatch.setattr(headers, "make_tree", missing)
+    monkeypatch.setattr(packaged, "find_package", missing)
+    monkeypatch.setattr(packaged, "unpack_kheaders", missing)
+    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
+    with pytest.raises(HeadersError, match="no kernel types") as caught:
+        find_headers("")
+    assert caught.value.hint == packaged.install_hint()
+    assert caught.value.detail.count("there is none") == 3
+    for source in ("btf", "package", "kheaders"):
+        with pytest.raises(HeadersError, match="there is none"):
+            find_headers("", prefer=source)
+    with pytest.raises(UnknownNameError):
+        find_headers("", prefer="floppy")
+
+
+def test_sources_are_tried_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise HeadersError("there is none")
+
+    monkeypatch.setattr(headers, "make_tree", missing)
+    monkeypatch.setattr(packaged, "find_package", lambda cache: tmp_path)
+    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
+    found = find_headers("")
+    assert (found.source, found.path, found.checks) == ("package", tmp_path, ())
+    assert "-fms-extensions" in found.cflags
+
+
+def test_build_id(tmp_path: Path) -> None:
+    def note(name: bytes, kind: int, value: bytes) -> bytes:
+        head = b"".join(n.to_bytes(4, __import__("sys").byteorder) for n in (len(name), len(value), kind))
+        return head + name.ljust(-(-len(name) // 4) * 4, b"\0") + value.ljust(-(-len(value) // 4) * 4, b"\0")
+
+    path = tmp_path / "notes"
+    assert build_id(path) == ""
+    path.write_bytes(note(b"Linux\0", 3, b"no") + note(b"GNU\0", 1, b"no") + note(b"GNU\0", 3, b"\xab\xcd"))
+    assert build_id(path) == "abcd"
+    path.write_bytes(b"short")
+    assert build_id(path) == ""
+
+
+@pytest.mark.parametrize(
+    ("release", "version", "signature", "wanted"),
+    [
+        ("6.18.44-fc", "#1 SMP", "", (6, 18, 44)),
+        ("6.1.0-13-amd64", "#1 SMP Debian 6.1.55-1 (2023-09-29)", "", (6, 1, 55)),
+        ("5.15.0-84-generic", "#93-Ubuntu SMP", "Ubuntu 5.15.0-84.93-generic 5.15.116\n", (5, 15, 116)),
+        ("7.0-rc1", "#1", "", (7, 0, 0)),
+    ],
+)
+def test_kernel_version(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    release: str,
+    version: str,
+    signature: str,
+    wanted: tuple[int],
+) -> None:
+    system = os.uname_result(("Linux", "host", release, version, "x86_64"))
+    monkeypatch.setattr(identity.os, "uname", lambda: system)
+    if signature:
+        (tmp_path / "signature").write_text(signature)
+    assert kernel_version(tmp_path / "signature") == wanted

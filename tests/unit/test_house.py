@@ -1,0 +1,122 @@
+"""What every tracer owes: its C file and what it names in it, help, and a table of at most 80 columns."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+import pytest
+
+from pytracer.bpf.source import probes_folder, read_source
+from pytracer.cli import parser
+from pytracer.model import Schema, Snapshot
+from pytracer.model.loss import REASONS
+from pytracer.plan import Request, make_plan
+from pytracer.sinks import make_sink
+from pytracer.spec import Choice, Flag, Histogram, NameSet, Unit, registry
+from pytracer.spec.common import FOLLOW
+from support.fake_kernel import FakeKernel
+
+TRACERS = registry.all_tracers()
+
+
+@pytest.fixture(params=TRACERS, ids=lambda tracer: tracer.name)
+def tracer(request):
+    return request.param
+
+
+def test_there_are_tracers():
+    assert {"syscalls", "sockcount"} <= {tracer.name for tracer in TRACERS}
+
+
+def test_programs_are_in_the_c_file(tracer):
+    text = read_source(tracer.c_file)
+    for hook in (*tracer.hooks, *([FOLLOW] if tracer.follow else [])):
+        for alternative in hook.alternatives:
+            for probe in alternative.probes:
+                assert re.search(rf"^int {probe.program}\(", text, re.M), probe.program
+
+
+def test_hook_macros_are_in_the_c_file(tracer):
+    text = read_source(tracer.c_file)
+    for hook in tracer.hooks:
+        if len({type(a.probes[0]) for a in hook.alternatives}) > 1 and hook.name in text.lower():
+            for alternative in hook.alternatives:
+                program = alternative.probes[0].program
+                if re.search(rf"^int {program}\(void \*ctx\)", text, re.M):
+                    continue  # does not look at the context: one function serves all alternatives
+                assert hook.define(alternative) in text
+
+
+def test_maps_columns_and_options_are_in_the_c_file(tracer):
+    text = read_source(tracer.c_file)
+    for output in tracer.outputs:
+        assert re.search(rf"\bBPF_\w+\({output.map},", text), output.map
+        for column in (*output.keys, *output.columns):
+            if column.source:
+                assert re.search(rf"\b{column.source}(\[\w+\])?;", text), column.source
+        if isinstance(output, Histogram):
+            assert re.search(r"\bslot;", text)
+    for option in tracer.options:
+        if isinstance(option, (Flag, NameSet)) and option.define:
+            assert option.define in text
+        if isinstance(option, NameSet):
+            assert re.search(rf"\bBPF_\w+\({option.map},", text)
+        if isinstance(option, Choice) and option.config:
+            assert f"PT_CFG_{option.config.upper()}" in text
+    for key in tracer.group_by.keys if tracer.group_by else ():
+        assert key.define in text
+
+
+def test_help_examples_and_notes(tracer):
+    assert tracer.summary
+    assert tracer.description
+    assert tracer.examples
+    assert tracer.notes, "every tracer has a caveat"
+    text = parser.build(tracer).format_help()
+    for option in tracer.options:
+        assert f"--{option.name}" in text
+    for line in text.splitlines():
+        assert len(line) <= 110
+    for example, _ in tracer.examples:
+        assert example.split()[0] == tracer.name
+
+
+def test_c_file_is_licensed_and_small(tracer):
+    lines = (probes_folder() / tracer.c_file).read_text().splitlines()
+    assert lines[0] == "// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only"
+    assert len(lines) <= 150
+
+
+def test_default_table_fits_80_columns(tracer):
+    plan = make_plan(Request(tracer), FakeKernel())
+    text = io.StringIO()
+    sink = make_sink("table", text, timestamps=False, terminal=False)
+    sink.open(plan.schema)
+    sink.emit(Snapshot("row", 0.0, 1.0, {c.name: [widest(c)] for c in plan.schema.columns}))
+    assert max(map(len, text.getvalue().splitlines())) <= 80
+
+
+def widest(column):
+    """A value as wide as they come in practice."""
+    if column.is_text:
+        return "sched_rr_get_interval"[: 15 if column.name == "comm" else None]
+    if column.unit is Unit.NANOSECONDS:
+        return 999_999_999_999
+    return 999_999_999_999 if column.unit is not Unit.NONE else 4_194_304
+
+
+def test_reasons_for_loss_are_those_of_the_c():
+    text = (probes_folder() / "include" / "loss.h").read_text()
+    names = re.findall(r"^\s+PT_LOSS_(\w+),", text, re.M)
+    assert [name.lower() for name in names] == [*REASONS, "reasons"]
+
+
+def test_column_names_are_unique(tracer):
+    for output in tracer.outputs:
+        flag = {output.when: True} if output.when else {}
+        schema: Schema = make_plan(Request(tracer, options=flag), FakeKernel()).schema
+        names = [column.name for column in schema.columns]
+        assert len(names) == len(set(names))
+        assert np.all([re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names])

@@ -1,0 +1,1 @@
+"""The tracers: one module each, declaring ``TRACER``."""

@@ -1,0 +1,60 @@
+"""syscalls: counts, errors and latency of system calls."""
+
+from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, NameSet, Table, Tracer, Unit
+from pytracer.spec.common import SYSCALL, TASK_GONE
+from pytracer.spec.filters import TASK_FILTERS
+
+CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
+ERRORS = Column("errors", "calls that returned an error", unit=Unit.COUNT)
+TOTAL = Column("total_ns", "time in them, waiting included", label="TOTAL", unit=Unit.NANOSECONDS)
+AVERAGE = Column("avg_ns", "mean time", label="AVG", unit=Unit.NANOSECONDS, ratio=("total_ns", "calls"))
+CALL = Column("syscall", "the system call", field="call", decode="syscall")
+ERRNO = Column("errno", "the error, by name", field="error", decode="errno")
+
+TRACER = Tracer(
+    name="syscalls",
+    group="system",
+    summary="which system calls, by whom, how slow, how many failed",
+    description="Counts system calls as they return, with their errors and the time they took.",
+    hooks=(SYSCALL, TASK_GONE),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        GroupBy(
+            "by",
+            "what a row stands for; several with commas",
+            keys=(
+                Key("syscall", (CALL,)),
+                Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
+                Key("comm", (Column("comm", "name of the process", decode="text"),)),
+            ),
+            default="syscall",
+        ),
+        Flag("latency", "histograms of the time calls took", define="LATENCY"),
+        Flag("errno", "errors by errno", define="BY_ERRNO"),
+        NameSet(
+            "calls",
+            "only these calls ('openat,read'), or all but these ('!futex')",
+            short="e",
+            encode="syscalls",
+            map="wanted",
+            define="FILTER_CALLS",
+        ),
+    ),
+    outputs=(
+        Table("rows", (CALLS, ERRORS, TOTAL, AVERAGE), sort="total_ns"),
+        Histogram("rows", (CALLS,), when="latency", label="latency"),
+        Table("rows", (ERRORS,), when="errno", keys=(ERRNO,), sort="errors"),
+    ),
+    examples=(
+        ("syscalls", "every system call of the machine, a table a second"),
+        ("syscalls -- make -j2", "what one command and its children call"),
+        ("syscalls -p 1 --by pid,syscall 5 12", "process 1, a table every five seconds for a minute"),
+        ("syscalls --errno --by comm -d 10 -f json", "who fails, and how, as JSON"),
+    ),
+    notes=(
+        "A call is counted when it returns: exit, exit_group and calls cut short by a fatal signal do not.",
+        "Calls of another ABI than the machine's own are marked: i386:openat, x32:read, arm:write.",
+        "Grouped by pid or comm, at most 65,536 rows are kept; what does not fit is counted as lost.",
+    ),
+)
