@@ -31,15 +31,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words[: words.index("--") if "--" in words else None]
     try:
-        return _dispatch(words)
+        status = _dispatch(words)
+        sys.stdout.flush()  # here, where a reader that has gone is no error
+        return status
     except PytracerError as error:
         print(f"pytracer: error: {_line(error.message)}", file=sys.stderr)
         if error.hint:
             print(f"hint: {_line(error.hint)}", file=sys.stderr)
         if debug:
-            if error.detail:
-                print(error.detail, file=sys.stderr)
-            traceback.print_exc()
+            for line in [*error.detail.splitlines(), *traceback.format_exc().splitlines()]:
+                print(_line(line), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -98,7 +99,8 @@ def _trace(name: str, words: list[str]) -> int:
             print(f"pytracer: {_line(line)}", file=sys.stderr)
 
     if given.dry_run:
-        print("\n".join(make_plan(request, KernelFacts()).describe()))
+        for line in make_plan(request, KernelFacts()).describe():
+            print(_line(line))
         return 0
     if given.emit_c:
         from pytracer.session import emit_c

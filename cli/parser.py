@@ -71,10 +71,10 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         if not command:
             raise UsageError("-- needs a command after it")
     given = build(tracer).parse_intermixed_args(own)
-    if getattr(given, "command", None):
+    if getattr(given, "command", None) is not None:
         if command:
             raise UsageError("-c and -- both name a command")
-        command = tuple(shlex.split(given.command))
+        command = _words(given.command)
     words, interval, count = _split(given.arguments)
     return (
         Request(
@@ -94,6 +94,16 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         ),
         given,
     )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"-c {text!r}: {error}") from None
+    if not words:
+        raise UsageError("-c needs a command")
+    return words
 
 
 def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
@@ -234,10 +244,9 @@ def _is_number(text: str) -> bool:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e9:
+    if not _is_number(text) or not 0 < float(text) < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no length of time in seconds")
-    return value
+    return float(text)
 
 
 def _positive(text: str) -> int:

@@ -58,21 +58,21 @@ static __always_inline int on_enter(u32 nr)
     struct call_start start = {};
 
     if (pt_task() == PT_NO)
-        return 0;
+        return PT_PASS;
     start.call = pt_call(nr);
 #ifdef FILTER_CALLS
 #ifdef FILTER_CALLS_EXCEPT
     if (wanted.lookup(&start.call))
-        return 0;
+        return PT_PASS;
 #else
     if (!wanted.lookup(&start.call))
-        return 0;
+        return PT_PASS;
 #endif
 #endif
     start.ns = bpf_ktime_get_ns();
     if (starts.update(&task, &start))
         pt_lost(PT_LOSS_STARTS);
-    return 0;
+    return PT_PASS;
 }
 
 static __always_inline int on_leave(long ret)
@@ -85,13 +85,13 @@ static __always_inline int on_leave(long ret)
     u64 call, ns;
 
     if (!start)
-        return 0;
+        return PT_PASS;
     call = start->call;
     ns = now - start->ns;
     starts.delete(&task);
     // The command's own execve begins before it is traced and ends after.
     if (pt_followed() != PT_YES)
-        return 0;
+        return PT_PASS;
 
     __builtin_memset(&key, 0, sizeof(key));
 #ifdef BY_SYSCALL
@@ -105,7 +105,7 @@ static __always_inline int on_leave(long ret)
 #endif
 #ifdef BY_ERRNO
     if (!failed)
-        return 0;
+        return PT_PASS;
     key.error = -ret;
 #endif
 #ifdef LATENCY
@@ -114,7 +114,7 @@ static __always_inline int on_leave(long ret)
     row = rows.lookup_or_try_init(&key, &zero);
     if (!row) {
         pt_lost(PT_LOSS_KEYS);
-        return 0;
+        return PT_PASS;
     }
     row->calls++;
     row->errors += failed;
@@ -123,7 +123,7 @@ static __always_inline int on_leave(long ret)
     row->seen = now;
     bpf_get_current_comm(&row->comm, sizeof(row->comm));
 #endif
-    return 0;
+    return PT_PASS;
 }
 
 // A thread that dies in a call (exit, exit_group, a fatal signal) never returns from it.
@@ -132,5 +132,5 @@ int gone(void *ctx)
     u64 task = bpf_get_current_task();
 
     starts.delete(&task);
-    return 0;
+    return PT_PASS;
 }

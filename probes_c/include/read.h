@@ -9,6 +9,10 @@
 #define pt_probe_read_kernel bpf_probe_read
 #endif
 
+// What a program on a trace event or function returns: after 0 the kernel would hide the event from perf and
+// whoever else looks at it (trace_call_bpf).
+#define PT_PASS 1
+
 // The value of a member behind a kernel pointer: pt_read(task->tgid).
 #define pt_read(member)                                                                                      \
     ({                                                                                                       \

@@ -126,7 +126,7 @@ static __always_inline int pt_born(u32 child)
 
     if (state && *state == PT_YES && child != parent && pt_family.update(&child, &inherited))
         pt_lost(PT_LOSS_FAMILY);
-    return 0;
+    return PT_PASS;
 }
 
 #if defined(HOOK_FOLLOW_RAW_TRACEPOINT)
@@ -152,7 +152,7 @@ int pt_exec(void *ctx)
 
     if (state)
         *state = PT_YES;
-    return 0;
+    return PT_PASS;
 }
 
 int pt_exit(void *ctx)
@@ -166,6 +166,6 @@ int pt_exit(void *ctx)
     // The last thread is gone: the kernel may give the number to a stranger.
     if (pt_read(signal->live.counter) == 0)
         pt_family.delete(&tgid);
-    return 0;
+    return PT_PASS;
 }
 #endif

@@ -15,7 +15,13 @@ from collections.abc import Sequence
 
 from pytracer.errors import PytracerError, UsageError
 
-_RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD)  # what Python or we set
+_RESET = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGCHLD,
+)  # what Python or we set
 
 
 class Launched:

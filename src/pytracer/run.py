@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -27,8 +27,10 @@ class _Signals:
         self.interrupts = 0
         self.terminated = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._read, selectors.EVENT_READ)
+        self._poll = select.poll()
+        self._poll.register(self._read, select.POLLIN)
+        # Standard output, for errors only: else a reader that has gone is noticed at the next write.
+        self._poll.register(1, 0)
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[_Signals]:
@@ -41,7 +43,6 @@ class _Signals:
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._selector.close()
             os.close(self._read)
             os.close(self._write)
 
@@ -52,11 +53,17 @@ class _Signals:
             self.terminated = True
 
     def wait(self, until: float | None) -> None:
-        """Until a signal arrives or the monotonic clock reads ``until``."""
-        timeout = None if until is None else max(until - time.monotonic(), 0)
-        if self._selector.select(timeout):
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._read, 4096)
+        """Until a signal arrives or the monotonic clock reads ``until``.
+
+        Raises BrokenPipeError where nobody reads standard output any more.
+        """
+        timeout = None if until is None else max(until - time.monotonic(), 0) * 1000
+        for descriptor, event in self._poll.poll(timeout):
+            if descriptor == self._read:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._read, 4096)
+            elif event & select.POLLERR:
+                raise BrokenPipeError
 
 
 def run(

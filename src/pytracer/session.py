@@ -70,6 +70,7 @@ class Session:
         """What there is to show: what was added since the last ``row``, or the whole run (``summary``)."""
         now = time.monotonic()
         schema = self.plan.schema
+        self._fill_links()
         total = sum_cpus(*self._map(schema.output.map).read(), schema)
         rows, seconds = total, now - self._started
         if kind == "row":
@@ -113,7 +114,7 @@ class Session:
         if self.plan.program != "c":
             lesson = importlib.import_module(f"pytracer.bpf.lessons.{tracer.name}")
             self._say(f"program: {self.plan.program}, from {lesson.__name__}")
-            built: Module = lesson.build()
+            built: Module = lesson.build(self.plan.config, self.plan.rows)
             return built
         text = read_source(tracer.c_file)
         headers = find_headers(text, prefer=self.plan.request.headers or None)
@@ -157,9 +158,15 @@ class Session:
                 os.close(folder)
         if pending:
             self._map("pt_family").update(struct.pack("I", pending), bytes([_PENDING]))
-        if "links" in self._module.maps:
-            for index, interface in interfaces.interfaces().items():
-                length = interfaces.link_header_length(interface.type)
+        self._fill_links()
+
+    def _fill_links(self) -> None:
+        """Tell a network program which interfaces have no Ethernet header. Some may appear while it runs."""
+        if "links" not in self._module.maps:
+            return
+        for index, interface in interfaces.interfaces().items():
+            length = interfaces.link_header_length(interface.type)
+            if length != interfaces.ETHERNET_HEADER:
                 self._map("links").update(struct.pack("I", index), struct.pack("I", length))
 
     def _attach(self) -> None:

@@ -33,4 +33,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def _reachable() -> bool:
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         return False
-    return _run("-c", "import pytracer.cli").returncode == 0
+    try:
+        return _run("-c", "import pytracer.cli").returncode == 0
+    except OSError:
+        return False

@@ -17,6 +17,7 @@ from pytracer.bpf.capture import captured_stderr
 from pytracer.bpf.headers import Headers
 from pytracer.bpf.layout_desc import dtype_of
 from pytracer.bpf.maps import Map
+from pytracer.bpf.source import with_text
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.toolchain import import_bcc
 from pytracer.bpf.verifier import keep_log, summarise
@@ -85,7 +86,7 @@ class BccModule:
                     OSError(number, os.strerror(number)), f"loading {self.name}:{program}"
                 ) from problem
             refusal = summarise(text)
-            at = f" at {refusal.source!r}" if refusal.source else ""
+            at = f" at {with_text(refusal.source)}" if refusal.source else ""
             raise VerifierError(
                 f"the verifier refused {self.name}:{program}: {refusal.reason}{at}",
                 hint=f"the whole log is in {keep_log(program, text)}",

@@ -56,13 +56,15 @@ def _dtype(node: Any) -> np.dtype[Any]:
             "names": [name for name, *_ in fields],
             "formats": [np.dtype((t, s)) if s else np.dtype(t) for _, t, s in fields],
             "offsets": [0] * len(fields),
-        })  # fmt: skip
+        }, align=True)  # fmt: skip
     return np.dtype([(name, *_member(rest)) for name, *rest in members], align=form != "struct_packed")
 
 
 def _member(rest: list[Any]) -> tuple[Any, tuple[int, ...]]:
     """(type, shape) of a member; an array of characters is a string."""
     node, *more = rest
+    if more and isinstance(more[0], int):
+        raise SchemaError("a map holds a bit-field, which BCC does not say the place of: use a whole member")
     shape = tuple(more[0]) if more and isinstance(more[0], list) else ()
     if node in ("char", "unsigned char") and len(shape) == 1:
         return np.dtype(f"S{shape[0]}"), ()

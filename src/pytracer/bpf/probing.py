@@ -29,10 +29,10 @@ def returning(value: int) -> bytes:
 # A program on a trace event or kprobe that returns 0 hides the event from the perf events of others
 # (kernel/trace/bpf_trace.c, trace_call_bpf): what is attached for a moment must return 1.
 EMPTY = returning(1)
-# Reads the twelfth argument. No trace event has as many (TP_PROTO in include/trace), and a program that
-# reads beyond an event's arguments is refused with EINVAL, after the event was found and before the
-# program is put on it: so the kernel tells whether an event is there without touching it. To attach for
-# real and detach would cost 0.1 to 16 ms, for grace periods that the real attachment then waits for.
+# Reads the twelfth argument. A program that reads beyond a trace event's arguments is refused with EINVAL,
+# after the event was found and before the program is put on it: so the kernel tells whether an event is
+# there without touching it. (One event, mc_event, has as many, and is attached to for a moment.) To attach
+# for real and detach would cost 0.1 to 16 ms, for grace periods that the real attachment then waits for.
 READS_BEYOND = instruction(0x79, src=1, offset=11 * 8) + returning(0)  # BPF_LDX|MEM|DW
 
 

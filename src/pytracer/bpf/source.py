@@ -24,6 +24,17 @@ def read_source(name: str) -> str:
     return _inline(probes_folder() / name, set())
 
 
+def with_text(place: str) -> str:
+    """``file:line`` with the text of that line of our C behind it; anything else as it is."""
+    name, _, number = place.rpartition(":")
+    for path in (probes_folder() / name, probes_folder() / "include" / name):
+        if name and number.isdecimal() and path.is_file():
+            lines = path.read_text().splitlines()
+            if int(number) <= len(lines):
+                return f"{place}: {lines[int(number) - 1].strip()}"
+    return place
+
+
 def _inline(path: Path, seen: set[Path]) -> str:
     seen.add(path)
     try:

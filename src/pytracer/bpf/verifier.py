@@ -11,13 +11,19 @@ _SOURCE = re.compile(r"^; (?P<text>.*?)(?: @ (?P<file>[^ ]+):(?P<line>\d+))?$")
 _TRAILER = re.compile(
     r"^(processed \d+ insns|verification time|stack depth|max_states|peak_states|mark_read|$)"
 )
-_STATE = re.compile(r"^(\d+: [\[(]|from \d+ to|\s*R\d|\d+: R|last_idx|regs=|parent |mark_precise|func#)")
+_STATE = re.compile(
+    r"^(\d+: [\[(]|from \d+ to|\s*R\d+(_\w+)?=|\d+: R\d+(_\w+)?=|last_idx|regs=|parent |mark_precise|func#)"
+)
+# Said on the line of the instruction, where that is a jump, and followed by two states (Linux 6.x).
+_LOOP = re.compile(r"infinite loop detected at insn \d+$")
+_LOOP_STATE = re.compile(r"^(cur|old) state:")
 _NOISE = re.compile(r"^(bpf: Failed to load program|HINT:|If .* 'bpf_probe_read|The .* pointer)")
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """``reason``: the verifier's last words. ``source``: the C line they belong to (empty if unknown)."""
+    """``reason``: the verifier's last words. ``source``: the C line they belong to, as far as the log names
+    it: ``file:line: text``, ``file:line`` (BCC keeps no text), the text alone, or nothing."""
 
     reason: str
     source: str
@@ -30,12 +36,15 @@ def summarise(log: str) -> Refusal:
     for line in log.splitlines():
         match = _SOURCE.match(line)
         if match:
-            source = match["text"].strip()
-            if match["file"]:
-                source = f"{match['file']}:{match['line']}: {source}"
+            place = f"{match['file']}:{match['line']}" if match["file"] else ""
+            source = ": ".join(filter(None, (place, match["text"].strip())))
             reasons.clear()
+        elif loop := _LOOP.search(line):
+            reasons = [loop[0]]
         elif _STATE.match(line):
             reasons.clear()
+        elif _LOOP_STATE.match(line):
+            continue
         elif not _TRAILER.match(line) and not _NOISE.match(line):
             reasons.append(line.strip())
     return Refusal("; ".join(reasons[-2:]) or "no reason was given", source)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import platform
 from collections.abc import Iterable
 
@@ -47,7 +48,11 @@ RECENT = {
     "open_tree_attr": 467,
     "file_getattr": 468,
     "file_setattr": 469,
+    "listns": 470,
+    "rseq_slice_yield": 471,
 }
+# Not calls of programs but of the kernel's own uprobe trampolines, in the gap of x86-64's table (6.11, 6.18).
+_TRAMPOLINES = {335: "uretprobe", 336: "uprobe"}
 _RECENT_NAMES = {number: name for name, number in RECENT.items()}
 _HIGHEST = 600  # no table has reached it; for listing names only
 
@@ -97,6 +102,8 @@ def name_of(abi: str, number: int) -> str:
             name = ctypes.string_at(pointer).decode()
             _free(pointer)
             return name
+    if abi == "x86_64" and number in _TRAMPOLINES:
+        return _TRAMPOLINES[number]
     return _RECENT_NAMES.get(number, "")
 
 
@@ -116,11 +123,19 @@ def number_of(abi: str, name: str) -> int | None:
     library = _seccomp()
     arch = _ARCHITECTURES.get(abi)
     if library is not None and arch is not None:
-        number = int(library.seccomp_syscall_resolve_name_arch(arch, name.encode()))
-        # Negative: unknown (-1), or a pseudo number that libseccomp gives calls this ABI lacks.
+        number = int(library.seccomp_syscall_resolve_name_arch(arch, os.fsencode(name)))
+        # Negative: unknown (-1), or a pseudo number: of a call this ABI lacks, or that it has twice, by
+        # socketcall or ipc and on its own (i386 since Linux 4.3 and 5.1). The table knows the latter.
         if number >= 0:
             return number & ~X32_BIT if abi == "x32" else number
+        return _numbers(abi).get(name)
     return RECENT.get(name)
+
+
+@functools.cache
+def _numbers(abi: str) -> dict[str, int]:
+    """The other way round: all calls of an ABI by name."""
+    return {name: number for number in range(_HIGHEST) if (name := name_of(abi, number))}
 
 
 def calls_of(name: str, machine: str = "") -> list[int]:

@@ -6,17 +6,24 @@ where nothing on this machine bears that name.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pwd
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 from pytracer.errors import NotPermittedError, UnknownNameError, UsageError
 
 COMM_LEN = 16  # TASK_COMM_LEN
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12,64}")
+# What engines and systemd call a container's cgroup. (libpod-conmon-ID.scope is its monitor's.)
+_BY_ID = re.compile(r"(?:(?:docker|libpod|cri-containerd|crio)-)?([0-9a-f]{64})(?:\.scope)?")
+_BY_NAME = re.compile(r"lxc\.payload\.(?P<lxc>.+)|machine-(?P<machine>.+)\.scope")
+_NS_GET_NSTYPE = 0xB703  # include/uapi/linux/nsfs.h
+_NAMESPACES = {"mnt": 0x00020000, "net": 0x40000000}  # CLONE_NEW*
 # Where container engines say which id and which process a name stands for.
 _DOCKER = Path("/var/lib/docker/containers")
 _PODMAN = Path("/var/lib/containers/storage/overlay-containers/containers.json")
@@ -27,7 +34,7 @@ def process(text: str) -> bytes:
     import psutil  # 16 ms: only for those who name a process
 
     number = _number(text, "process id")
-    if not psutil.pid_exists(number) or not Path(f"/proc/{number}").is_dir():
+    if not Path(f"/proc/{number}").is_dir() or not psutil.pid_exists(number):
         raise UsageError(f"no process {number}", hint="ps -e lists them")
     return struct.pack("I", number)
 
@@ -60,8 +67,8 @@ def user(text: str) -> bytes:
 def cgroup(text: str) -> bytes:
     """A cgroup (version 2) by its folder: absolute, or relative to where cgroup2 is mounted."""
     roots = cgroup2_roots()
-    for path in [Path(text), *(root / text.lstrip("/") for root in roots)]:
-        if path.is_dir() and any(path.resolve().is_relative_to(root) for root in roots):
+    for path in [Path(text), *(root / text.lstrip("/") for root in roots)] if text else []:
+        if _is_folder(path) and any(path.resolve().is_relative_to(root) for root in roots):
             return os.fsencode(path.resolve())
     where = ", ".join(map(str, roots)) or "no cgroup2 is mounted"
     raise UsageError(f"no cgroup {text!r}", hint=f"a folder below {where}")
@@ -74,7 +81,7 @@ def container(text: str) -> tuple[str, bytes]:
     for root in cgroup2_roots():
         for folder, folders, _files in os.walk(root):
             for name in folders:
-                if _names_container(name, wanted):
+                if _names_container(Path(folder, name), wanted):
                     return "cgroup", os.fsencode(Path(folder, name))
     if process_id:
         return "mntns", _namespace(str(process_id), "mnt")
@@ -99,8 +106,15 @@ def cgroup2_roots() -> list[Path]:
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _device, where, kind, *_ = line.split(" ")
         if kind == "cgroup2":
-            roots.append(Path(where.encode().decode("unicode_escape")))
+            roots.append(Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), where)))
     return roots
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # too long a name, or not ours to look at
+        return False
 
 
 def _number(text: str, what: str) -> int:
@@ -121,37 +135,63 @@ def _namespace(text: str, kind: str, named: Path | None = None) -> bytes:
             raise NotPermittedError(f"{path} may not be looked at: {error.strerror}") from error
         except OSError:
             continue
-        if found.st_dev == Path("/proc/self/ns/mnt").stat().st_dev:  # of nsfs, not some other file
+        of_nsfs = found.st_dev == Path("/proc/self/ns/mnt").stat().st_dev
+        if of_nsfs and _kind_of_namespace(path) == _NAMESPACES[kind]:
             return struct.pack("I", found.st_ino)
     hint = "a process id or a path" + (" or a name that 'ip netns' lists" if kind == "net" else "")
     raise UsageError(f"no {kind} namespace {text!r}", hint=hint)
 
 
-def _names_container(folder: str, wanted: str) -> bool:
-    """Whether a cgroup's folder is that of a container: docker-ID.scope, libpod-ID.scope,
-    lxc.payload.NAME, machine-NAME.scope, or the bare id or name."""
-    bare = folder.removesuffix(".scope").removesuffix(".service")
-    bare = bare.removeprefix("lxc.payload.").removeprefix("machine-").rpartition("-")[2] or bare
-    stem = folder.removesuffix(".scope").removeprefix("lxc.payload.").removeprefix("machine-")
-    if wanted in (bare, stem, folder):
-        return True
-    return bool(_CONTAINER_ID.fullmatch(wanted)) and bare.startswith(wanted)
+def _kind_of_namespace(path: Path) -> int:
+    """CLONE_NEW* of a file of nsfs; 0 where it may not be asked."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return int(fcntl.ioctl(descriptor, _NS_GET_NSTYPE))
+    finally:
+        os.close(descriptor)
+
+
+def _names_container(folder: Path, wanted: str) -> bool:
+    """Whether a cgroup is that of a container: docker-ID.scope, libpod-ID.scope, the bare ID,
+    lxc.payload.NAME, lxc/NAME, machine-NAME.scope. Not whatever service has that name."""
+    if match := _BY_ID.fullmatch(folder.name):
+        return bool(_CONTAINER_ID.fullmatch(wanted)) and match[1].startswith(wanted)
+    if match := _BY_NAME.fullmatch(folder.name):
+        # systemd writes the dashes of a machine's name as \x2d
+        return wanted == (match["lxc"] or match["machine"].replace(r"\x2d", "-"))
+    return folder.parent.name == "lxc" and folder.name == wanted
 
 
 def _engine_container(name: str) -> tuple[str, int]:
-    """(id, first process) that docker or podman keep under a name; empty where they know none."""
+    """(id, first process) that docker or podman keep under a name, else under an id that begins so."""
+    known = list(_engines())
+    for names, ident, process_id in known:
+        if name in names:
+            return ident, process_id
+    for _, ident, process_id in known:
+        if _CONTAINER_ID.fullmatch(name) and ident.startswith(name):
+            return ident, process_id
+    return "", 0
+
+
+def _engines() -> Iterator[tuple[list[str], str, int]]:
+    """(names, id, first process) of each container that docker or podman keep."""
     for config in _DOCKER.glob("*/config.v2.json"):
         try:
             data = json.loads(config.read_text())
         except (OSError, ValueError):
             continue
-        if data.get("Name", "").lstrip("/") == name or data.get("ID", "").startswith(name):
-            return data.get("ID", ""), int(data.get("State", {}).get("Pid") or 0)
+        yield (
+            [data.get("Name", "").lstrip("/")],
+            data.get("ID", ""),
+            int(data.get("State", {}).get("Pid") or 0),
+        )
     try:
         listed = json.loads(_PODMAN.read_text())
     except (OSError, ValueError):
-        listed = []
+        return
     for entry in listed:
-        if name in entry.get("names", ()) or entry.get("id", "").startswith(name):
-            return entry.get("id", ""), 0
-    return "", 0
+        yield entry.get("names") or [], entry.get("id", ""), 0

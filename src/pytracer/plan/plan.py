@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -44,8 +45,9 @@ class Chosen:
 class Plan:
     """What this kernel makes of a request: all that is decided before anything is compiled.
 
-    ``defines`` shape the C; ``config`` (slot -> value) and ``sets`` (map -> keys) fill its maps;
-    ``program`` is ``c`` or names a builder; ``notes`` say per hook what was chosen and what was not, why.
+    ``defines`` shape the C; ``config`` (slot -> value) and ``sets`` (map -> keys) fill its maps; ``rows`` is
+    how many rows the kernel keeps. ``program`` is ``c`` or names a builder; ``notes`` say per hook what was
+    chosen and what was not, and why.
     """
 
     request: Request
@@ -56,6 +58,7 @@ class Plan:
     sets: Mapping[str, tuple[bytes, ...]]
     cgroups: tuple[str, ...]
     program: str
+    rows: int
     sort: str
     notes: tuple[str, ...]
 
@@ -145,8 +148,9 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         probes=tuple(chosen),
         config=tuple(config),
         sets=sets,
-        cgroups=tuple(path.decode() for path in request.filters.get(Filter.CGROUP, ())),
+        cgroups=tuple(os.fsdecode(path) for path in request.filters.get(Filter.CGROUP, ())),
         program=program,
+        rows=request.rows or ROWS_MAX,
         sort=_sort(request.sort, schema),
         notes=tuple(notes),
     )

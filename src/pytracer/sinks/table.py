@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from typing import TextIO
 
 from pytracer.model import Histograms, Item, Loss, Schema, Snapshot
@@ -59,12 +60,11 @@ class TableSink:
     def _fit(self, lines: list[str], item: Snapshot | Histograms) -> list[str]:
         """Cut to the screen: an interval's table must not scroll, or it could not be overwritten."""
         size = shutil.get_terminal_size()
-        lines = [line[: size.columns] for line in lines]
         room = max(size.lines - _TITLE_AND_PROMPT, 3)
         if item.kind == "row" and len(lines) > room:
             more = len(lines) - room
             lines = [*lines[:room], f"... and {more} more lines; --top N, or a pipe, for a choice"]
-        return lines
+        return [_cut(line, size.columns) for line in lines]
 
     def _table(self, item: Snapshot) -> list[str]:
         import tabulate  # 20 ms: not for those who want JSON
@@ -104,6 +104,17 @@ class TableSink:
                 span = f"[{_bound(low, output.unit)}, {_bound(high, output.unit)})"
                 lines.append(f"  {span:<24} {counts[slot]:>10} |{bar:<{_BAR}}|")
         return lines or ["nothing seen"]
+
+
+def _cut(line: str, columns: int) -> str:
+    """The beginning of ``line`` that fits; some characters are as wide as two."""
+    if line.isascii():
+        return line[:columns]
+    for end, character in enumerate(line):
+        columns -= 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if columns < 0:
+            return line[:end]
+    return line
 
 
 def _bound(value: int, unit: Unit) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import socket
 import struct
 
@@ -9,6 +11,9 @@ from pytracer.bpf.refusal import attach_error
 
 ETH_P_ALL = 3
 SO_ATTACH_BPF = 50
+NEEDED = ("CAP_NET_RAW",)
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def attach(interface: int, program: int) -> int:
@@ -20,16 +25,19 @@ def attach(interface: int, program: int) -> int:
     try:
         packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     except OSError as error:
-        raise attach_error(error, "packet socket") from error
+        raise attach_error(error, "packet socket", needed=NEEDED) from error
     try:
         packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, struct.pack("i", program))
-        packets.bind(_address(interface))
+        _bind(packets, interface)
     except OSError as error:
         packets.close()
-        raise attach_error(error, f"packet socket on {interface or 'any'}") from error
+        raise attach_error(error, f"packet socket on {interface or 'any'}", needed=NEEDED) from error
     return packets.detach()
 
 
-def _address(interface: int) -> tuple[str, int]:
-    # An empty name binds to all interfaces; Python resolves other names to the index itself.
-    return (socket.if_indextoname(interface) if interface else "", ETH_P_ALL)
+def _bind(packets: socket.socket, interface: int) -> None:
+    # Not socket.bind: Python looks an interface up by name, and so cannot bind to all of them.
+    address = struct.pack("=HHiHBB8x", socket.AF_PACKET, socket.htons(ETH_P_ALL), interface, 0, 0, 0)
+    if _libc.bind(packets.fileno(), address, len(address)) < 0:  # struct sockaddr_ll
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))

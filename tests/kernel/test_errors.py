@@ -1,0 +1,182 @@
+"""What goes wrong is one line and a hint, with the documented exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytracer
+from support.cli import COMMAND, Result, run
+
+pytestmark = pytest.mark.kernel
+
+
+def failed(result: Result, status: int, *words: str) -> None:
+    """One line of error with these words in it, at most one of hint, nothing else."""
+    lines = result.err.splitlines()
+    assert result.status == status, result.err
+    assert lines[0].startswith("pytracer: error: ")
+    assert len(lines) <= 2
+    assert all(line.startswith("hint: ") for line in lines[1:])
+    for word in words:
+        assert word in result.err
+
+
+def unprivileged(*words: str, env: dict[str, str] | None = None) -> Result:
+    """Run as nobody."""
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *COMMAND, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd="/",
+        env=os.environ | {"HOME": "/nonexistent"} | (env or {}),
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["syscals"], 2, "did you mean syscalls?"),
+        (["syscalls", "-e", "opnat"], 2, "did you mean"),
+        (["syscalls", "-e", "!"], 2, "no system call is named"),
+        (["syscalls", "-p", "4194304"], 2, "no process 4194304"),
+        (["syscalls", "-p", "me"], 2, "no process id"),
+        (["syscalls", "-u", "nobody-of-that-name"], 2, "no user"),
+        (["syscalls", "--cgroup", "/no/such"], 2, "no cgroup"),
+        (["syscalls", "--container", "no-such-box"], 2, "no running container"),
+        (["syscalls", "--netns", "no-such"], 2, "no net namespace"),
+        (["syscalls", "--by", "colour"], 2, "keys: syscall, pid, comm"),
+        (["syscalls", "--sort", "colour", "-d", "1"], 2, "no column"),
+        (["syscalls", "--latency", "--errno", "-d", "1"], 2, "do not go together"),
+        (["syscalls", "--hook", "syscall=magic", "-d", "1"], 2, "no alternative of hook syscall"),
+        (["syscalls", "-d", "0"], 2, "no length of time"),
+        (["syscalls", "1", "0"], 2, "COUNT"),
+        (["syscalls", "--"], 2, "needs a command"),
+        (["syscalls", "--", "no-such-command-here"], 2, "no command"),
+        (["syscalls", "-o", "/no/such/folder/file", "-d", "1"], 2, "cannot write"),
+        (["--strict"], 2, "the tracer comes first"),
+    ],
+)
+def test_bad_words(words, status, said):
+    failed(run(*words), status, said)
+
+
+def test_a_file_that_cannot_be_executed(tmp_path):
+    script = tmp_path / "rubbish"
+    script.write_bytes(b"\x7fNOT-ELF")
+    script.chmod(0o755)
+    failed(run("syscalls", "--", script), 1, "cannot execute", "Exec format error")
+
+
+def test_not_root():
+    failed(unprivileged("syscalls"), 5, "CAP_BPF", "CAP_PERFMON", "sudo")
+    failed(unprivileged("sockcount", "lo"), 5, "CAP_NET_RAW", "sudo")
+
+
+def test_what_needs_no_root():
+    assert "syscalls" in unprivileged("list").out
+    assert unprivileged("syscalls", "--help").status == 0
+    assert "raw-tracepoint" in unprivileged("syscalls", "--dry-run").out
+    assert "int enter(" in unprivileged("syscalls", "--emit-c").out
+    doctor = unprivileged("doctor", "-f", "json")
+    assert doctor.status == 0
+    assert all(json.loads(line)["status"] for line in doctor.out.splitlines())
+
+
+def test_an_unwritable_cache_that_was_asked_for(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    failed(run("syscalls", "-d", "1", env={"PYTRACER_CACHE_DIR": str(file / "below")}), 1, "cache")
+
+
+def test_a_cache_that_others_can_write_is_not_trusted(tmp_path):
+    tmp_path.chmod(0o777)
+    failed(run("syscalls", "-d", "1", env={"PYTRACER_CACHE_DIR": str(tmp_path)}), 1, str(tmp_path))
+
+
+def test_a_default_cache_that_cannot_be_used_is_a_warning(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    # Without BPF nothing: the home folder comes from the user data base, so only XDG can be broken safely.
+    result = run("syscalls", "-f", "json", "--", "true", env={"XDG_CACHE_HOME": str(file)})
+    assert result.status == 0
+    assert result.of("summary")
+
+
+def test_no_bcc(tmp_path):
+    failed(run("syscalls", "-d", "1", env={"PYTRACER_BCC": str(tmp_path)}), 1, "no BCC there", "install")
+
+
+def test_broken_c_names_the_line(tmp_path):
+    """The real thing with one broken line, from a copy of the library."""
+    copy = tmp_path / "pytracer"
+    shutil.copytree(
+        Path(pytracer.__file__).parent, copy, symlinks=False, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    file = copy / "probes_c" / "syscalls.c"
+    good = file.read_text()
+    number = next(n for n, line in enumerate(good.splitlines(), 1) if "row->calls++" in line)
+    env = {"PYTHONPATH": str(tmp_path)}
+
+    file.write_text(good.replace("row->calls++;", "row->kalls++;"))
+    failed(run("syscalls", "-d", "1", env=env), 1, f"syscalls.c:{number}: no member named 'kalls'")
+
+    # A pointer that was not checked: it compiles, and the verifier refuses it.
+    check = "    if (!row) {\n        pt_lost(PT_LOSS_KEYS);\n        return PT_PASS;\n    }\n"
+    assert check in good
+    file.write_text(good.replace(check, ""))
+    result = run("syscalls", "-d", "1", env=env)
+    failed(result, 1, "the verifier refused syscalls.c:leave", "map_value_or_null", "row->calls")
+    log = Path(result.err.split("the whole log is in ")[1].strip())
+    assert "map_value_or_null" in log.read_text()
+    log.unlink()
+
+
+def test_columns_that_the_c_does_not_have(tmp_path):
+    copy = tmp_path / "pytracer"
+    shutil.copytree(
+        Path(pytracer.__file__).parent, copy, symlinks=False, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    file = copy / "tracers" / "syscalls.py"
+    file.write_text(file.read_text().replace('Column("errors",', 'Column("mistakes",'))
+    failed(
+        run("syscalls", "-d", "1", env={"PYTHONPATH": str(tmp_path)}),
+        1,
+        "'mistakes' is no member of map 'rows'",
+    )
+
+
+def test_a_folder_of_headers_beside_the_user_is_not_compiled(tmp_path):
+    """BCC has clang look into the current folder first."""
+    (tmp_path / "linux").mkdir()
+    (tmp_path / "linux" / "sched.h").write_text("#error a stranger's header\n")
+    result = run("syscalls", "-f", "json", "--", "true", cwd=tmp_path)
+    assert result.status == 0, result.err
+    assert result.of("summary")
+
+
+def test_a_reader_that_goes_away_ends_it():
+    done = subprocess.run(
+        [
+            "bash",
+            "-o",
+            "pipefail",
+            "-c",
+            f"{sys.executable} -m pytracer syscalls -f csv -p $$ 60 | head -n 1",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("kind,")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,119 @@
+"""What this kernel grants, cross-checked with what it shows by other means."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf import facts
+from pytracer.bpf.facts import KernelFacts
+from pytracer.bpf.probing import READS_BEYOND, helper_refusal, load, returning
+from pytracer.bpf.sys import ProgType, raw_tracepoint_open
+from pytracer.doctor import kernel_config
+from pytracer.kernel.btf import Btf, Kind
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def known() -> Iterator[KernelFacts]:
+    asked = KernelFacts()
+    yield asked
+    asked.close()
+
+
+def test_what_the_syscalls_tracer_asks(known: KernelFacts) -> None:
+    for event in ("sys_enter", "sys_exit", "sched_process_exit"):
+        answer = known.raw_tracepoint(event)
+        assert (answer.ok, answer.name, answer.tried) == (True, event, True), answer
+    assert known.has_helper(113)
+
+
+def test_every_raw_tracepoint_that_btf_knows_and_none_else(known: KernelFacts) -> None:
+    """The trick that spares the attachment, held against all events of this kernel."""
+    btf = Btf.load()
+    names = {
+        name.removeprefix("btf_trace_") for name in btf.names(Kind.TYPEDEF) if name.startswith("btf_trace_")
+    }
+    assert len(names) > 100
+    absent = {name for name in names if not known.raw_tracepoint(name).ok}
+    # BTF names events of modules, and of parts that were dropped at the end of boot, too.
+    assert len(absent) < len(names) / 20, absent
+    for name in ("", "nonsense", "sys_ente", "sys_enterr", "sched:sched_switch"):
+        assert not known.raw_tracepoint(name).ok
+
+
+def test_a_program_that_reads_too_far_is_never_attached() -> None:
+    program = load(ProgType.RAW_TRACEPOINT, READS_BEYOND)
+    try:
+        with pytest.raises(OSError, match="Invalid argument"):
+            raw_tracepoint_open("sys_enter", program)
+    finally:
+        ctypes.CDLL(None).close(program)
+
+
+def test_a_trace_event_takes_a_program() -> None:
+    # In a process of its own: to see tracefs it may take a mount namespace.
+    code = """
+from pytracer.bpf.facts import KernelFacts
+known = KernelFacts()
+answer = known.tracepoint('sched', 'sched_process_exit')
+assert (answer.ok, answer.name, answer.tried) == (True, 'sched:sched_process_exit', True), answer
+assert not known.tracepoint('sched', 'nonsense').ok
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_function_can_be_probed_where_there_are_kprobes(known: KernelFacts) -> None:
+    answer = known.kprobe(("no_such_function_ever", "vfs_statfs"))
+    if not facts.kprobe_pmu.PMU.is_dir():
+        assert not answer.ok
+        assert "no kprobes" in answer.reason
+        return
+    assert answer.ok, answer
+    assert answer.name == "vfs_statfs"
+    assert known.kprobe(("no_such_function_ever",)).reason == "no function no_such_function_ever"
+
+
+def test_functions_are_found_by_their_whole_name(known: KernelFacts) -> None:
+    assert known._has_symbol("vfs_read")
+    assert not known._has_symbol("vfs_rea")
+    assert not known._has_symbol("no_such_function_ever")
+
+
+def test_a_packet_socket_takes_a_filter(known: KernelFacts) -> None:
+    assert known.socket_filter().ok is Path("/proc/net/packet").exists()
+
+
+def test_helpers_that_are_there_and_not_there(known: KernelFacts) -> None:
+    assert known.has_helper(5)  # ktime_get_ns
+    assert not known.has_helper(9999)
+    assert not known.has_helper(26)  # skb_load_bytes: there, but not for tracing
+    assert helper_refusal(ProgType.SOCKET_FILTER, 26) == ""
+
+
+def test_kprobe_programs_load_whatever_the_kernel() -> None:
+    """A kernel before 5.0 wants its version in them, a later one does not mind."""
+    ctypes.CDLL(None).close(load(ProgType.KPROBE, returning(1)))
+
+
+def test_compat_is_what_the_kernel_was_built_with(known: KernelFacts) -> None:
+    option = {"x86_64": "IA32_EMULATION", "aarch64": "COMPAT"}.get(known.architecture, "")
+    built = kernel_config(option)
+    if built == "y" or not option:
+        assert known.runs_compat
+    elif built is not None and known.architecture == "x86_64":  # arm64 may say yes without CONFIG_COMPAT
+        assert not known.runs_compat
+
+
+def test_asking_for_linux32_leaves_the_personality_alone() -> None:
+    personality = ctypes.CDLL(None).personality
+    before = personality(ctypes.c_ulong(0xFFFFFFFF))
+    facts._takes_linux32()
+    assert personality(ctypes.c_ulong(0xFFFFFFFF)) == before

@@ -1,0 +1,98 @@
+"""The features of this kernel, held against bpftool's opinion and against each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytracer.bpf import features
+from pytracer.kernel.btf import Btf, Kind
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[tuple[str, str], dict[str, Any]]:
+    """All features by (kind, name), from a process of its own: it may take a mount namespace."""
+    command = [sys.executable, "-W", "error", "-m", "pytracer", "doctor", "-f", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stderr == ""
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    return {(record["group"], record["name"]): record for record in records if record["kind"] == "feature"}
+
+
+def granted(record: dict[str, Any]) -> bool:
+    return bool(record["status"] == features.GRANTED)
+
+
+def test_everything_was_tried(found: dict[tuple[str, str], dict[str, Any]]) -> None:
+    assert len(found) == len(features.FEATURES)
+    assert {record["status"] for record in found.values()} <= {"granted", "absent", "refused", "untried"}
+    without_reason = [key for key, record in found.items() if not granted(record) and not record["found"]]
+    assert not without_reason
+    assert granted(found["hook", "raw tracepoint"])
+
+
+@pytest.mark.parametrize("kind", ["program", "map"])
+def test_bpftool_agrees(found: dict[tuple[str, str], dict[str, Any]], kind: str) -> None:
+    """Where it is installed: a second opinion, which few machines have."""
+    if shutil.which("bpftool") is None:
+        return
+    done = subprocess.run(["bpftool", "feature", "probe"], capture_output=True, text=True, check=False)
+    pattern = rf"^eBPF {kind}_type (\w+) is (NOT )?available$"
+    theirs = {name: not absent for name, absent in re.findall(pattern, done.stdout, re.M)}
+    ours = {name: granted(record) for (group, name), record in found.items() if group == kind}
+    if kind == "program":
+        # It asks for fentry, which a policy may refuse where other programs of the type are granted.
+        ours["tracing"] = granted(found["hook", "fentry"])
+    both = ours.keys() & theirs.keys()
+    assert len(both) > 25
+    assert {name: ours[name] for name in both} == {name: theirs[name] for name in both}
+
+
+@pytest.mark.parametrize(
+    ("kind", "enum", "prefix"),
+    [
+        ("program", "bpf_prog_type", "BPF_PROG_TYPE_"),
+        ("map", "bpf_map_type", "BPF_MAP_TYPE_"),
+        ("helper", "bpf_func_id", "BPF_FUNC_"),
+    ],
+)
+def test_numbers_are_those_of_the_kernel(kind: str, enum: str, prefix: str) -> None:
+    btf = Btf.load()
+    number = btf.find(Kind.ENUM, enum)
+    assert number is not None
+    kernels = {name.removeprefix(prefix).lower(): value for name, value in btf.enumerators(number)}
+    tables = {"program": features._PROGRAMS, "map": features._MAPS, "helper": features._HELPERS}
+    for number, name, *_ in tables[kind]:
+        assert kernels.get(name, number) == number, name
+
+
+def test_helpers_are_seen_as_the_kernel_has_them(found: dict[tuple[str, str], dict[str, Any]]) -> None:
+    assert granted(found["helper", "ktime_get_ns"])
+    assert granted(found["helper", "get_current_pid_tgid"])
+
+
+def test_a_policy_is_told_from_absence(found: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """Hooks that share a way into the kernel fare alike."""
+    for one, other in (("fentry", "fexit"), ("kprobe", "kretprobe"), ("uprobe", "uretprobe")):
+        assert found["hook", one]["status"] == found["hook", other]["status"]
+    if not Path("/sys/bus/event_source/devices/kprobe").is_dir():
+        assert found["hook", "kprobe"]["status"] == features.ABSENT
+
+
+def test_the_table_is_for_people() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytracer", "doctor"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert done.stdout.endswith("pytracer can run here\n")

@@ -1,0 +1,108 @@
+"""sockcount as people run it, against known packets in a network of the test's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from support import packets
+from support.cli import finish, run, start
+
+pytestmark = pytest.mark.kernel
+PROGRAMS = ("c", "bytecode")
+
+
+def totals(result, interface: str) -> dict[str, tuple[int, int]]:
+    """The whole run's (packets, bytes) by protocol."""
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return {
+        record["protocol"]: (record["packets"], record["bytes"])
+        for record in result.of("summary")
+        if record["interface"] == interface
+    }
+
+
+def counted(*words: object, sender: str):
+    """Run sockcount while every kind of frame is sent; what it said."""
+    tracer = start("sockcount", "-f", "json", *words, 60)
+    packets.send(sender, packets.frames())
+    os.killpg(tracer.pid, signal.SIGINT)
+    return finish(tracer)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_protocol_is_counted_to_the_packet_and_byte(program):
+    with packets.namespace():
+        packets.veth("va", "vb")
+        result = counted("vb", "--program", program, sender="va")
+    assert totals(result, "vb") == packets.expected(packets.frames(), received=True)
+    assert {"TCP", "UDP", "ICMP", "ICMPv6", "ARP", "other"} <= set(totals(result, "vb"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(("direction", "times"), [("in", 1), ("out", 1), ("both", 2)])
+def test_on_lo_each_packet_is_seen_once_a_direction(program, direction, times):
+    with packets.namespace():
+        packets.ip("link", "set", "lo", "up")
+        tracer = start("sockcount", "-f", "json", "lo", "--program", program, "--direction", direction, 60)
+        sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
+        packets.send("lo", sent)
+        os.killpg(tracer.pid, signal.SIGTERM)
+        udp, size = totals(finish(tracer), "lo")["UDP"]
+    assert udp == 101 * times
+    assert size == 101 * times * len(sent[0].data)
+
+
+def test_several_interfaces_and_any():
+    with packets.namespace():
+        packets.veth("va", "vb")
+        both = counted("va", "vb", "--direction", "both", sender="va")
+        everything = counted("any", "--direction", "both", sender="va")
+    received = packets.expected(packets.frames(), received=True)
+    sent = packets.expected(packets.frames(), received=False)
+    for result in (both, everything):
+        assert totals(result, "vb") == received
+        assert totals(result, "va") == sent
+
+
+def test_rows_of_intervals_add_up():
+    with packets.namespace():
+        packets.veth("va", "vb")
+        tracer = start("sockcount", "-f", "json", "vb", 0.1)
+        for _ in range(5):
+            packets.send("va", packets.frames())
+        os.killpg(tracer.pid, signal.SIGINT)
+        result = finish(tracer)
+    rows: dict[str, int] = {}
+    for record in result.of("row"):
+        rows[record["protocol"]] = rows.get(record["protocol"], 0) + record["packets"]
+    assert rows == {name: count for name, (count, _) in totals(result, "vb").items()}
+    assert rows == {
+        name: 5 * count for name, (count, _) in packets.expected(packets.frames(), received=True).items()
+    }
+
+
+def test_an_interface_that_does_not_exist_lists_those_that_do():
+    with packets.namespace():
+        packets.veth("va", "vb")
+        result = run("sockcount", "vc")
+    assert result.status == 2
+    assert result.err.splitlines()[0] == "pytracer: error: no network interface 'vc'"
+    for name in ("lo", "va", "vb"):
+        assert name in result.err.splitlines()[1]
+
+
+def test_a_command_cannot_be_traced_by_it():
+    result = run("sockcount", "lo", "--", "true")
+    assert result.status == 2
+    assert "cannot tell one command's doings" in result.err
+
+
+@pytest.mark.parametrize("words", [["sockcount"], ["sockcount", 1, 5]])
+def test_it_needs_an_interface(words):
+    result = run(*words)
+    assert result.status == 2
+    assert "sockcount needs interfaces" in result.err

@@ -1,0 +1,334 @@
+"""Both programs of sockcount, the C and the lesson's, against the same packets, exactly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.assembler import R0, Assembler
+from pytracer.bpf.attach import socket_filter
+from pytracer.bpf.build import BccModule, Module
+from pytracer.bpf.headers import find_headers
+from pytracer.bpf.lessons import sockcount as lesson
+from pytracer.bpf.source import read_source
+from pytracer.bpf.sys import ProgType
+from pytracer.enrich.protocols import packet_protocol
+from pytracer.errors import BuildError, VerifierError
+from pytracer.kernel.interfaces import Interface, interfaces, link_header_length, resolve
+from pytracer.model.loss import REASONS
+from support import packets
+from support.packets import Frame, expected, frames, send
+
+pytestmark = pytest.mark.kernel
+
+Rows = dict[int, dict[str, tuple[int, int]]]
+IN, OUT, BOTH = DIRECTIONS = range(3)
+PROGRAMS = ("c", "bytecode")
+ROWS = 8192
+LIMIT = 30  # seconds; nothing is measured, a hang is all that this is for
+
+
+def built(program: str) -> Module:
+    if program == "bytecode":
+        return lesson.build(rows=ROWS)
+    text = read_source("sockcount.c")
+    flags = ["-DPT_CFG_DIRECTION=0", "-DPT_CFG_SLOTS=1", f"-DPT_ROWS_MAX={ROWS}"]
+    return BccModule("sockcount.c", text, flags, find_headers(text))
+
+
+class Counter:
+    """A module whose program is loaded, and the sockets it is attached to."""
+
+    def __init__(self, program: str) -> None:
+        self.module = built(program)
+        self.sockets: list[socket.socket] = []
+        self.program = self.module.load("count", ProgType.SOCKET_FILTER)
+
+    def direct(self, direction: int) -> None:
+        self.module.maps["pt_config"].update(struct.pack("i", 0), struct.pack("Q", direction))
+
+    def link(self, index: int, length: int) -> None:
+        self.module.maps["links"].update(struct.pack("I", index), struct.pack("I", length))
+
+    def attach(self, *indexes: int) -> None:
+        self.sockets += [socket.socket(fileno=socket_filter.attach(i, self.program)) for i in indexes]
+
+    def rows(self) -> Rows:
+        """Packets and bytes by interface and protocol."""
+        found: Rows = defaultdict(dict)
+        for key, counts in zip(*self.module.maps["rows"].read(), strict=True):
+            name = packet_protocol(int(key["protocol"]))
+            assert name not in found[int(key["interface"])]
+            found[int(key["interface"])][name] = int(counts["packets"].sum()), int(counts["bytes"].sum())
+        return dict(found)
+
+    def total(self) -> int:
+        return sum(number for rows in self.rows().values() for number, _ in rows.values())
+
+    def lost(self) -> dict[str, int]:
+        _, values = self.module.maps["pt_losses"].read()
+        return dict(zip(REASONS, values.sum(axis=1).tolist(), strict=True))
+
+    def arrived(self, number: int) -> Rows:
+        """The rows once so many packets were counted: what was sent may still be on its way."""
+        deadline = time.monotonic() + LIMIT
+        while self.total() < number and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return self.rows()
+
+    def close(self) -> None:
+        while self.sockets:
+            self.sockets.pop().close()
+        self.module.close()
+
+
+@pytest.fixture(params=PROGRAMS)
+def counter(request):
+    made = Counter(request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def namespace():
+    with packets.namespace():
+        yield
+
+
+def number(sent: list[Frame]) -> int:
+    return sum(frame.times for frame in sent)
+
+
+def add(one: dict[str, tuple[int, int]], other: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    both = {}
+    for name in one | other:
+        (packets_a, bytes_a), (packets_b, bytes_b) = one.get(name, (0, 0)), other.get(name, (0, 0))
+        both[name] = packets_a + packets_b, bytes_a + bytes_b
+    return both
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=["in", "out", "both"])
+def test_every_protocol_by_interface_and_direction(counter, namespace, direction):
+    one, other = packets.veth()
+    counter.direct(direction)
+    counter.attach(one, other)
+    there, back = frames(), [packets.ethernet("ARP", 17, 0x0806, bytes(28))]
+    send("va", there)
+    send("vb", back)
+    rows = counter.arrived((number(there) + number(back)) * (2 if direction == BOTH else 1))
+    left = expected(there, received=False), expected(back, received=False)
+    came = expected(there, received=True), expected(back, received=True)
+    if direction == OUT:
+        assert rows == {one: left[0], other: left[1]}
+    elif direction == IN:
+        assert rows == {other: came[0], one: came[1]}
+    else:
+        assert rows == {one: add(left[0], came[1]), other: add(came[0], left[1])}
+    assert set(counter.lost().values()) == {0}
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=["in", "out", "both"])
+def test_loopback_shows_each_packet_once_each_way(counter, namespace, direction):
+    lo = socket.if_nametoindex("lo")
+    counter.direct(direction)
+    counter.attach(lo)
+    sent = frames()
+    send("lo", sent)
+    left, came = expected(sent, received=False), expected(sent, received=True)
+    wanted = {IN: came, OUT: left, BOTH: add(left, came)}[direction]
+    assert counter.arrived(number(sent) * (2 if direction == BOTH else 1)) == {lo: wanted}
+
+
+def test_any_is_every_interface_each_with_rows_of_its_own(counter, namespace):
+    one, other = packets.veth()
+    lo = socket.if_nametoindex("lo")
+    counter.direct(BOTH)
+    counter.attach(0)
+    sent = frames()
+    send("va", sent)
+    send("lo", sent)
+    left, came = expected(sent, received=False), expected(sent, received=True)
+    assert counter.arrived(4 * number(sent)) == {one: left, other: came, lo: add(left, came)}
+
+
+def test_a_direction_changed_meanwhile_counts_from_then_on(counter, namespace):
+    one, other = packets.veth()
+    counter.attach(one, other)
+    rows: Rows = {}
+    for direction in (IN, OUT):
+        counter.direct(direction)
+        send("va", [packets.ethernet("LLDP", 11, 0x88CC, bytes(46))])
+        rows = counter.arrived(11 * (direction + 1))
+    assert rows == {one: {"LLDP": (11, 660)}, other: {"LLDP": (11, 660)}}
+
+
+has_tun = pytest.mark.skipif(not Path("/dev/net/tun").exists(), reason="no /dev/net/tun")
+
+
+@has_tun
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=["in", "out", "both"])
+def test_a_link_without_a_header(counter, namespace, direction):
+    with packets.tun() as fd:
+        tun = interfaces()[socket.if_nametoindex("tun7")]
+        counter.direct(direction)
+        counter.link(tun.index, link_header_length(tun.type))
+        counter.attach(tun.index)
+        sent = packets.ip_packets()
+        for frame in sent:
+            for _ in range(frame.times):
+                os.write(fd, frame.data)
+        back = [Frame("UDP", 29, packets.ipv4(17, bytes(72)))]
+        send("tun7", back, packets.ETH_P_IP)
+        came, left = expected(sent, received=True), expected(back, received=False)
+        wanted = {IN: came, OUT: left, BOTH: add(came, left)}[direction]
+        assert counter.arrived(sum(count for count, _ in wanted.values())) == {tun.index: wanted}
+
+
+@has_tun
+def test_a_link_without_a_header_may_carry_what_is_no_ip(counter, namespace):
+    with packets.tun():
+        index = socket.if_nametoindex("tun7")
+        counter.direct(OUT)
+        counter.link(index, 0)
+        counter.attach(index)
+        for ethertype in (0x000C, 0x8100, 0x8847):
+            send("tun7", [Frame("", 3, bytes(16))], ethertype)
+        send("tun7", [Frame("", 2, packets.ipv4(6, packets.TCP)[:19])], packets.ETH_P_IP)
+        assert counter.arrived(11) == {
+            index: {"CAN": (3, 48), "VLAN": (3, 48), "MPLS": (3, 48), "malformed": (2, 38)}
+        }
+
+
+def test_an_ethernet_link_may_be_in_the_map_of_links(counter, namespace):
+    one, other = packets.veth()
+    for index, interface in interfaces().items():
+        counter.link(index, link_header_length(interface.type))
+    counter.attach(one, other)
+    sent = frames()
+    send("va", sent)
+    assert counter.arrived(number(sent)) == {other: expected(sent, received=True)}
+
+
+def test_interfaces_are_those_of_the_namespace_with_all_their_names(namespace):
+    one, other = packets.veth()
+    packets.ip("link", "property", "add", "dev", "va", "altname", "the-far-end-of-vb", "altname", "uplink")
+    found = interfaces()
+    assert found[one] == Interface("va", one, 1, ("the-far-end-of-vb", "uplink"))
+    assert found[other] == Interface("vb", other, 1)
+    assert resolve(["uplink", "vb", "va"]) == {one: "uplink", other: "vb"}
+
+
+def test_the_socket_gets_nothing(counter, namespace):
+    _, other = packets.veth()
+    counter.attach(other)
+    send("va", [packets.ethernet("LLDP", 11, 0x88CC, bytes(46))])
+    assert counter.arrived(11) == {other: {"LLDP": (11, 660)}}
+    (listening,) = counter.sockets
+    with pytest.raises(BlockingIOError):
+        listening.recv(1, socket.MSG_DONTWAIT)
+
+
+def test_what_does_not_fit_is_counted_as_lost(counter, namespace):
+    _, other = packets.veth()
+    counter.attach(other)
+    told_apart = [kind for kind in range(0x600, 0x10000) if kind not in (0x0800, 0x86DD, 0x8100, 0x88A8)]
+    sent = [packets.ethernet("", 1, kind, b"") for kind in told_apart[: ROWS + 101]]
+    send("va", sent)
+    deadline = time.monotonic() + LIMIT
+    while counter.total() + counter.lost()["keys"] < len(sent) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert counter.total() == len(counter.rows()[other]) == ROWS
+    assert counter.lost() == dict.fromkeys(REASONS, 0) | {"keys": 101}
+
+
+def test_both_programs_have_the_same_maps():
+    modules = [built(program) for program in PROGRAMS]
+    try:
+        c, bytecode = (
+            {name: (m.type, m.key, m.value, m.max_entries) for name, m in module.maps.items()}
+            for module in modules
+        )
+        assert c == bytecode
+    finally:
+        for module in modules:
+            module.close()
+
+
+def test_the_lesson_takes_its_config_from_the_start():
+    module = lesson.build([OUT])
+    try:
+        _, values = module.maps["pt_config"].read()
+        assert values.tolist() == [OUT]
+    finally:
+        module.close()
+
+
+def test_what_the_verifier_refuses_is_told_with_its_log(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    module = lesson.build()
+    try:
+        module.program = Assembler()
+        module.program.load(lesson.W, R0, R0, 0)
+        module.program.exit()
+        with pytest.raises(VerifierError, match="the verifier refused sockcount:count: ") as caught:
+            module.load("count", ProgType.SOCKET_FILTER)
+        assert "R0 !read_ok" in caught.value.detail
+        (log,) = tmp_path.iterdir()
+        assert str(log) in caught.value.hint
+        assert log.read_text() == caught.value.detail
+    finally:
+        module.close()
+
+
+def test_the_lesson_has_one_program():
+    module = lesson.build()
+    try:
+        for program, kind in (("other", ProgType.SOCKET_FILTER), ("count", ProgType.KPROBE)):
+            with pytest.raises(BuildError, match="has no program"):
+                module.load(program, kind)
+    finally:
+        module.close()
+
+
+def test_the_lesson_by_itself(namespace, capsys, monkeypatch):
+    packets.veth()
+    sent = [packets.ethernet("LLDP", 11, 0x88CC, bytes(46))]
+    monkeypatch.setattr(lesson.time, "sleep", lambda _seconds: send("va", sent))
+    lesson.main(["vb"])
+    assert "protocol 0x188cc: 55 packets, 3300 bytes" in capsys.readouterr().out
+    lesson.main([])
+    listing = capsys.readouterr().out
+    assert "r1 = map rows" in listing
+    assert listing.rstrip().endswith("exit")
+
+
+def held() -> list[str]:
+    """What this process holds open of the kernel's: programs, maps, sockets, namespaces."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the folder's own descriptor
+            found.append(str(entry.readlink()))
+    ours = ("anon_inode:bpf", "anon_inode:btf", "socket:", "net:")
+    return sorted(name for name in found if name.startswith(ours))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_nothing_is_left(program):
+    here = Path("/proc/thread-self/ns/net")
+    before, home = held(), here.stat().st_ino
+    with packets.namespace():
+        made = Counter(program)
+        made.attach(*packets.veth())
+        assert len(held()) > len(before)
+        made.close()
+        made.close()
+    assert held() == before
+    assert here.stat().st_ino == home

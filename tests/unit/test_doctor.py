@@ -1,0 +1,278 @@
+"""What the doctor says of machines that are made up, and of this one without privileges."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytracer import doctor
+from pytracer.bpf import elf, features
+from pytracer.bpf.features import Feature, Result
+from pytracer.cli import doctor as command
+from pytracer.doctor import Check, Report
+from pytracer.errors import NotPermittedError, PolicyError, ToolchainError, UnsupportedError, UsageError
+from support import nobody
+
+
+def hook(name: str, status: str, reason: str = "") -> Result:
+    return Result(Feature("hook", name, "4.1", lambda: ""), status, reason)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with nothing but what a test puts there."""
+    monkeypatch.setattr(doctor.packaged, "MODULES", tmp_path / "modules")
+    monkeypatch.setattr(doctor.packaged, "KHEADERS", tmp_path / "kheaders.tar.xz")
+    monkeypatch.setattr(doctor.btf, "VMLINUX", tmp_path / "vmlinux")
+    monkeypatch.setattr(doctor, "_CONFIGS", (tmp_path / "config.gz",))
+    monkeypatch.setattr(doctor, "LIBRARIES", (f"{tmp_path}/lib",))
+    monkeypatch.setattr(doctor.policy, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(doctor.policy, "SYS", tmp_path / "sys")
+    monkeypatch.setattr(doctor.mounts, "ensure", no_mounts)
+    (tmp_path / "lib").mkdir()
+    return tmp_path
+
+
+def no_mounts(fstype: str, path: object) -> bool:
+    raise PermissionError(errno.EPERM, fstype)
+
+
+def by_name(checks: object) -> dict[str, Check]:
+    return {check.name: check for check in checks}  # type: ignore[attr-defined]
+
+
+def test_no_kernel_types_is_a_failure_that_names_the_package(machine: Path) -> None:
+    checks = by_name(doctor._types())
+    assert {check.status for check in checks.values()} == {doctor.FAIL}
+    assert checks["header package"].fix
+    (machine / "vmlinux").touch()
+    checks = by_name(doctor._types())
+    assert {check.status for check in checks.values()} == {doctor.OK}
+    assert not any(check.fix for check in checks.values())
+
+
+@pytest.mark.parametrize(
+    ("config", "sysctl", "status"),
+    [
+        (b"CONFIG_BPF_JIT_ALWAYS_ON=y\n", None, doctor.OK),
+        (b"# CONFIG_BPF_JIT_ALWAYS_ON is not set\n", 1, doctor.OK),
+        (None, 2, doctor.OK),
+        (None, 0, doctor.WARN),
+        (None, None, doctor.UNKNOWN),
+    ],
+)
+def test_jit(machine: Path, config: bytes | None, sysctl: int | None, status: str) -> None:
+    if config is not None:
+        (machine / "config.gz").write_bytes(gzip.compress(config))
+    if sysctl is not None:
+        path = machine / "proc/sys/net/core/bpf_jit_enable"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{sysctl}\n")
+    check = doctor._jit()
+    assert check.status == status
+    assert bool(check.fix) == (status == doctor.WARN)
+
+
+def test_no_bcc_is_a_failure_that_says_how_to_install_it(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> Path:
+        raise ToolchainError("BCC is not installed", hint="sudo apt-get install python3-bpfcc")
+
+    monkeypatch.setattr(doctor.toolchain, "find_bcc", none)
+    checks = by_name(doctor._compiler())
+    assert checks["BCC"].status == doctor.FAIL
+    assert checks["BCC"].fix == "sudo apt-get install python3-bpfcc"
+    assert checks["libbcc"].status == doctor.UNKNOWN
+
+
+def test_the_other_bcc_is_told(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = machine / "site/bcc"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
+    monkeypatch.syspath_prepend(str(machine / "site"))
+    checks = by_name(doctor._compiler())
+    assert checks["another bcc"].status == doctor.WARN
+    assert "crystal" in checks["another bcc"].found
+    (package / "libbcc.py").touch()
+    assert "another bcc" not in by_name(doctor._compiler())
+
+
+def library(*needed: str) -> bytes:
+    """A shared library with nothing in it but what it needs."""
+    strings = b"\0"
+    dynamic = b""
+    for name in needed:
+        dynamic += struct.pack("<qQ", 1, len(strings))
+        strings += name.encode() + b"\0"
+    start = 64 + 2 * 56
+    base = 0x10000
+    dynamic += struct.pack("<qQqQ", 5, base + start, 0, 0)
+    ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    head = ident + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    size = start + len(strings) + len(dynamic)
+    segments = struct.pack("<IIQQQQQQ", 1, 4, 0, base, base, size, size, 8)
+    at = start + len(strings)
+    segments += struct.pack("<IIQQQQQQ", 2, 4, at, base + at, base + at, len(dynamic), len(dynamic), 8)
+    return head + segments + strings + dynamic
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [("libLLVM-14.so.1", "14"), ("libLLVM.so.19.1", "19.1"), ("libLLVM-3.9.so.1", "3.9")]
+)
+def test_llvm_is_read_from_what_libbcc_needs(machine: Path, name: str, version: str) -> None:
+    (machine / "lib/libbcc.so.0").write_bytes(library("libc.so.6", "libclang-cpp.so.14", name))
+    for there in (name, "libclang-cpp.so.14"):
+        (machine / "lib" / there).touch()
+    check = by_name(doctor._compiler())["LLVM"]
+    assert (check.status, check.found) == (doctor.OK, f"{version} ({name}, libclang-cpp.so.14)")
+    (machine / "lib" / name).unlink()
+    check = by_name(doctor._compiler())["LLVM"]
+    assert check.status == doctor.WARN
+    assert name in check.found
+    (machine / "lib/libbcc.so.0").write_bytes(library("libc.so.6"))
+    assert by_name(doctor._compiler())["LLVM"].status == doctor.UNKNOWN
+
+
+@pytest.mark.parametrize("cut", [0, 1, 5, 40, 64, 100, 177, 200])
+def test_a_broken_library_needs_nothing(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "lib.so"
+    path.write_bytes(library("liba.so.1")[:cut])
+    assert elf.needed(path) == []
+
+
+def test_an_elf_file_says_what_it_needs(tmp_path: Path) -> None:
+    path = tmp_path / "lib.so"
+    path.write_bytes(library("liba.so.1", "libb.so.2"))
+    assert elf.needed(path) == ["liba.so.1", "libb.so.2"]
+
+
+def test_nothing_granted_is_a_failure() -> None:
+    assert doctor._summary((hook("kprobe", features.ABSENT),)).status == doctor.FAIL
+    assert doctor._summary((hook("kprobe", features.GRANTED),)).status == doctor.OK
+    assert doctor._summary((hook("kprobe", features.UNTRIED, "why"),)).status == doctor.UNKNOWN
+    refused = doctor._summary((hook("kprobe", features.REFUSED), hook("uprobe", features.ABSENT)))
+    assert refused.status == doctor.FAIL
+    assert "refused" in refused.found
+
+
+@pytest.mark.parametrize(
+    ("problem", "status"),
+    [
+        (None, features.GRANTED),
+        (OSError(errno.EPERM, ""), features.REFUSED),
+        (OSError(errno.EACCES, ""), features.REFUSED),
+        (OSError(errno.EINVAL, ""), features.ABSENT),
+        (OSError(524, ""), features.ABSENT),
+        (UnsupportedError("x"), features.ABSENT),
+        (PolicyError("x"), features.REFUSED),
+        (NotPermittedError("x"), features.UNTRIED),
+        (ToolchainError("x"), features.UNTRIED),
+    ],
+)
+def test_what_came_of_a_probe(problem: Exception | None, status: str) -> None:
+    def ask() -> str:
+        if problem is not None:
+            raise problem
+        return "a note"
+
+    result = features.probe(Feature("hook", "x", "6.0", ask))
+    assert result.status == status
+    assert result.reason
+    assert "Unknown error" not in result.reason
+
+
+def test_without_capabilities_no_feature_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features.policy, "missing_capabilities", lambda needed: ["CAP_BPF"])
+    results = list(features.probe_all())
+    assert len(results) == len(features.FEATURES)
+    assert {result.status for result in results} == {features.UNTRIED}
+    assert {result.reason for result in results} == {"not tried: needs CAP_BPF"}
+
+
+def test_features_have_names_of_their_own() -> None:
+    names = [(feature.kind, feature.name) for feature in features.FEATURES]
+    assert len(names) == len(set(names))
+
+
+Examined = Callable[[Report], None]
+
+
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch) -> Examined:
+    return lambda report: monkeypatch.setattr(command.doctor, "examine", lambda: report)
+
+
+HOSTILE = Check("kernel", "version", doctor.WARN, "Linux \x1b[2J " + "long " * 60, "do " * 60)
+
+
+def test_the_table_keeps_to_its_width(examined: Examined, capsys: pytest.CaptureFixture[str]) -> None:
+    examined(Report((HOSTILE,), (hook("kprobe", features.ABSENT, "none " * 40),)))
+    assert command.run([]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    assert out.isascii()
+    assert "\x1b" not in out
+    assert "fix: do do" in out
+    assert out.endswith("\npytracer can run here\n")
+
+
+def test_only_a_failure_is_an_error(examined: Examined, capsys: pytest.CaptureFixture[str]) -> None:
+    failing = Check("compiler", "BCC", doctor.FAIL, "not installed", "install it")
+    examined(Report((HOSTILE, failing), (hook("kprobe", features.GRANTED),)))
+    assert command.run([]) == 1
+    assert capsys.readouterr().out.endswith("\npytracer cannot run here: BCC\n")
+
+
+def test_json_is_one_object_a_line(examined: Examined, capsys: pytest.CaptureFixture[str]) -> None:
+    examined(Report((HOSTILE,), (hook("kprobe", features.REFUSED, "by somebody"),)))
+    assert command.run(["-f", "json"]) == 0
+    check, feature = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert check == {
+        "kind": "check",
+        "group": "kernel",
+        "name": "version",
+        "status": "warn",
+        "found": HOSTILE.found,
+        "fix": HOSTILE.fix,
+    }
+    assert feature == {
+        "kind": "feature",
+        "group": "hook",
+        "name": "kprobe",
+        "status": "refused",
+        "found": "by somebody",
+        "fix": "",
+        "since": "4.1",
+    }
+
+
+def test_a_wrong_word_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError):
+        command.run(["-f", "xml"])
+    with pytest.raises(UsageError):
+        command.run(["kprobe"])
+    assert command.run(["--help"]) == 0
+    assert "--format" in capsys.readouterr().out
+
+
+def test_it_works_for_nobody() -> None:
+    """The real machine, without privileges."""
+    done = nobody.python("-m", "pytracer", "doctor", "-f", "json")
+    assert done.stderr == ""
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    checks = {record["name"]: record for record in records if record["kind"] == "check"}
+    assert checks["version"]["found"].startswith(f"Linux {os.uname().release}")
+    assert checks["capabilities"]["status"] == "warn"
+    assert "sudo" in checks["capabilities"]["fix"]
+    assert checks["tracing"]["status"] == "unknown"
+    assert {record["status"] for record in records if record["kind"] == "feature"} == {"untried"}
+    failed = any(record["status"] == "fail" for record in checks.values())
+    assert done.returncode == (1 if failed else 0)

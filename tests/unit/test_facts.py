@@ -1,0 +1,299 @@
+"""The answers a plan gets, from a kernel that says yes, no, or nothing."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf import facts, probing
+from pytracer.bpf.facts import KernelFacts
+from pytracer.bpf.sys import ProgType
+from pytracer.errors import UnsupportedError
+from pytracer.kernel.facts import Answer, Facts
+from support import nobody
+
+SYMBOLS = b"""ffffffff81000000 T vfs_read
+ffffffff81000010 t split.isra.0
+ffffffff81000020 t moved\t[ext4]
+ffffffff81000030 T vfs_read_more
+"""
+
+
+class Kernel:
+    """What the kernel is made to say: errnos by what is asked for. Descriptors are real, of /dev/null."""
+
+    def __init__(self) -> None:
+        self.loads: dict[int, int] = {}
+        self.opens: dict[str, int] = {}
+        self.attaches: list[int] = []
+        self.calls: list[str] = []
+
+    def load(self, kind: int, code: bytes, **_: object) -> int:
+        self.calls.append(f"load {kind}")
+        return self._answer(self.loads.get(kind, 0))
+
+    def raw_tracepoint_open(self, event: str, program: int) -> int:
+        self.calls.append(f"open {event}")
+        return self._answer(self.opens.get(event, errno.ENOENT))
+
+    def attach_program(self, attr: bytes, program: int) -> int:
+        self.calls.append("attach")
+        return self._answer(self.attaches.pop(0) if self.attaches else 0)
+
+    @staticmethod
+    def _answer(number: int) -> int:
+        if number:
+            raise OSError(number, os.strerror(number))
+        return os.open(os.devnull, os.O_RDONLY)
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernel:
+    made = Kernel()
+    for name in ("load", "raw_tracepoint_open", "attach_program"):
+        monkeypatch.setattr(facts, name, getattr(made, name))
+    monkeypatch.setattr(facts.policy, "missing_capabilities", lambda needed: [])
+    monkeypatch.setattr(facts.policy, "raise_memlock", lambda: None)
+    monkeypatch.setattr(facts.policy, "refusal", lambda: "refused by somebody")
+    monkeypatch.setattr(facts.mounts, "ensure", lambda fstype, path: False)
+    symbols = tmp_path / "kallsyms"
+    symbols.write_bytes(SYMBOLS)
+    monkeypatch.setattr(facts, "_KALLSYMS", symbols)
+    pmu = tmp_path / "pmu"
+    pmu.mkdir()
+    (pmu / "type").write_text("8\n")
+    monkeypatch.setattr(facts.kprobe_pmu, "PMU", pmu)
+    debug = tmp_path / "debug"
+    (debug / "kprobes").mkdir(parents=True)
+    (debug / "kprobes/blacklist").write_text("0xffffffff81000000-0xffffffff81000100\tforbidden\n")
+    (debug / "available_filter_functions").write_text("vfs_read\nmoved [ext4]\n")
+    monkeypatch.setattr(facts.tracefs, "DEBUG", debug)
+    monkeypatch.setattr(facts.tracefs, "root", lambda: debug)
+    return made
+
+
+@pytest.fixture
+def unprivileged(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    monkeypatch.setattr(facts.policy, "missing_capabilities", lambda needed: ["CAP_BPF"])
+    return kernel
+
+
+def test_it_answers_what_a_plan_asks() -> None:
+    answers: Facts = KernelFacts()
+    assert answers.architecture == os.uname().machine
+
+
+def test_a_raw_tracepoint_is_found_without_being_attached_to(kernel: Kernel) -> None:
+    kernel.opens = {"sys_enter": errno.EINVAL}
+    known = KernelFacts()
+    assert known.raw_tracepoint("sys_enter") == Answer(True, "sys_enter")
+    assert known.raw_tracepoint("nonsense") == Answer(False, reason="no raw tracepoint nonsense")
+    assert kernel.calls == ["load 17", "open sys_enter", "open nonsense"]
+
+
+def test_each_question_is_asked_once(kernel: Kernel) -> None:
+    known = KernelFacts()
+    assert known.raw_tracepoint("x") is known.raw_tracepoint("x")
+    assert known.kprobe(("vfs_read",)) is known.kprobe(("vfs_read",))
+    assert known.socket_filter() is known.socket_filter()
+    assert kernel.calls == ["load 17", "open x", "load 2", "attach", "load 1"]
+
+
+def test_a_kernel_that_does_not_know_the_program_type(kernel: Kernel) -> None:
+    kernel.loads = {17: errno.EINVAL}
+    known = KernelFacts()
+    assert known.raw_tracepoint("x") == Answer(
+        False, reason="this kernel has no raw tracepoints (Linux 4.17)"
+    )
+    assert not known.raw_tracepoint("y").ok
+    assert kernel.calls == ["load 17"]
+
+
+def test_a_refusal_is_told_from_absence(kernel: Kernel) -> None:
+    kernel.opens = {"x": errno.EPERM}
+    kernel.loads = {1: errno.EACCES}
+    kernel.attaches = [errno.EPERM]
+    known = KernelFacts()
+    refused = Answer(False, reason="refused by somebody", refused=True)
+    assert known.raw_tracepoint("x") == refused
+    assert known.socket_filter() == refused
+    assert known.kprobe(("vfs_read",)) == refused
+
+
+def test_a_trace_event_is_tried_once_a_category(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts.tracefs, "has_event", lambda category, event: event != "none")
+    monkeypatch.setattr(facts.tracefs, "event_id", lambda category, event: 7)
+    known = KernelFacts()
+    assert known.tracepoint("sched", "a") == Answer(True, "sched:a")
+    assert known.tracepoint("sched", "b") == Answer(True, "sched:b")
+    assert known.tracepoint("sched", "none") == Answer(False, reason="no trace event sched:none")
+    assert kernel.calls == ["load 5", "attach"]
+    kernel.attaches = [errno.EINVAL]
+    assert known.tracepoint("syscalls", "a") == Answer(
+        False, reason="the trace event syscalls:a takes no program"
+    )
+    assert not known.tracepoint("syscalls", "b").ok
+    assert kernel.calls == ["load 5", "attach", "attach"]
+
+
+def test_no_tracefs_is_a_reason(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(category: str, event: str) -> bool:
+        raise UnsupportedError("this kernel has no tracefs")
+
+    monkeypatch.setattr(facts.tracefs, "has_event", none)
+    assert KernelFacts().tracepoint("a", "b") == Answer(False, reason="this kernel has no tracefs")
+
+
+def test_the_first_function_that_can_be_probed_is_taken(kernel: Kernel) -> None:
+    kernel.attaches = [errno.ENOENT, 0]
+    assert KernelFacts().kprobe(("newer", "vfs_read")) == Answer(True, "vfs_read")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "number", "reason"),
+    [
+        ("newer", errno.ENOENT, "no function newer"),
+        ("vfs_rea", errno.ENOENT, "no function vfs_rea"),
+        ("split", errno.ENOENT, "split is there in parts only, split up by the compiler"),
+        ("forbidden", errno.EINVAL, "forbidden is one that may not be probed (noprobe)"),
+        ("vfs_read_more", errno.EINVAL, "vfs_read_more is one that may not be traced (notrace)"),
+        ("moved", errno.EADDRNOTAVAIL, "there is more than one function moved"),
+        ("moved", errno.EBUSY, "moved cannot be probed (Device or resource busy)"),
+    ],
+)
+def test_why_a_function_cannot_be_probed(kernel: Kernel, symbol: str, number: int, reason: str) -> None:
+    kernel.attaches = [number]
+    assert KernelFacts().kprobe((symbol,)) == Answer(False, reason=reason)
+
+
+def test_a_kernel_without_kprobes(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(facts.kprobe_pmu, "PMU", tmp_path / "none")
+    answer = KernelFacts().kprobe(("vfs_read",))
+    assert answer == Answer(False, reason="this kernel has no kprobes (CONFIG_KPROBES)")
+    assert kernel.calls == []
+
+
+def test_without_privileges_nothing_is_tried(unprivileged: Kernel) -> None:
+    known = KernelFacts()
+    for answer in (
+        known.raw_tracepoint("sys_enter"),
+        known.tracepoint("sched", "sched_switch"),
+        known.kprobe(("vfs_read",)),
+        known.socket_filter(),
+    ):
+        assert (answer.ok, answer.tried, answer.reason) == (True, False, "not tried: needs root")
+    assert known.has_helper(113)
+    assert unprivileged.calls == []
+
+
+def test_without_privileges_functions_are_still_looked_up(unprivileged: Kernel) -> None:
+    known = KernelFacts()
+    assert known.kprobe(("newer", "moved")).name == "moved"
+    assert known.kprobe(("newer", "newest")) == Answer(
+        False, reason="no function newer or newest", tried=False
+    )
+
+
+def test_a_helper_is_tried_in_a_program_that_loads(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def refusal(kind: int, number: int) -> str:
+        asked.append((kind, number))
+        return "" if number == 113 else "unknown func"
+
+    monkeypatch.setattr(facts, "helper_refusal", refusal)
+    kernel.loads = {ProgType.RAW_TRACEPOINT: errno.EINVAL}
+    known = KernelFacts()
+    assert known.has_helper(113)
+    assert known.has_helper(113)
+    assert not known.has_helper(999)
+    assert asked == [(ProgType.KPROBE, 113), (ProgType.KPROBE, 999)]
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        (b"0: (85) call unknown#9999\ninvalid func unknown#9999\n", True),
+        (b"0: (85) call bpf_probe_write_user#36\nunknown func bpf_probe_write_user#36\n", True),
+        (b"0: (85) call x#36\nprogram of this type cannot use helper x#36\n", True),
+        (b"0: (85) call bpf_probe_read_kernel#113\nR1 type=ctx expected=fp, pkt\n", False),
+    ],
+)
+def test_what_the_verifier_says_of_a_helper(
+    monkeypatch: pytest.MonkeyPatch, said: bytes, refused: bool
+) -> None:
+    def load(kind: int, code: bytes, *, log: bytearray) -> int:
+        log[: len(said)] = said
+        raise OSError(errno.EINVAL, "")
+
+    monkeypatch.setattr(probing, "load", load)
+    assert bool(probing.helper_refusal(2, 113)) is refused
+
+
+@pytest.mark.parametrize(
+    ("version", "release", "code"),
+    [
+        ("#1 SMP Debian 4.19.208-1 (2021-09-29)", "4.19.0-18-amd64", 4 << 16 | 19 << 8 | 208),
+        ("#1 SMP PREEMPT_DYNAMIC", "6.12.5", 6 << 16 | 12 << 8 | 5),
+        ("#1 SMP", "4.9.337+", 4 << 16 | 9 << 8 | 255),
+        ("#1 SMP", "6.1-rc3", 6 << 16 | 1 << 8),
+        ("", "strange", 0),
+    ],
+)
+def test_the_version_that_old_kernels_want_to_see(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, release: str, code: int
+) -> None:
+    monkeypatch.setattr(probing, "_SIGNATURE", tmp_path / "none")
+    monkeypatch.setattr(probing.platform, "version", lambda: version)
+    monkeypatch.setattr(probing.platform, "release", lambda: release)
+    probing._version_code.cache_clear()
+    assert probing._version_code() == code
+    probing._version_code.cache_clear()
+
+
+def test_compat_is_seen_by_its_sysctl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(facts.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(facts, "_X86_ABI", tmp_path / "vsyscall32")
+    monkeypatch.setattr(facts, "_PROC_SYS", tmp_path)
+    assert not KernelFacts().runs_compat
+    (tmp_path / "vsyscall32").touch()
+    assert KernelFacts().runs_compat
+    monkeypatch.setattr(facts, "_X86_ABI", tmp_path / "hidden/vsyscall32")
+    monkeypatch.setattr(facts, "_PROC_SYS", tmp_path / "hidden")
+    assert KernelFacts().runs_compat, "what cannot be seen may be there"
+    monkeypatch.setattr(facts.platform, "machine", lambda: "s390x")
+    assert KernelFacts().runs_compat
+
+
+def descriptors() -> set[str]:
+    return {entry.name for entry in Path("/proc/self/fd").iterdir()}
+
+
+def test_nothing_stays_open(kernel: Kernel) -> None:
+    before = descriptors()
+    known = KernelFacts()
+    known.raw_tracepoint("x")
+    known.kprobe(("vfs_read",))
+    known.socket_filter()
+    assert len(descriptors()) > len(before)
+    del known
+    gc.collect()
+    assert descriptors() == before
+
+
+def test_nobody_gets_answers_too() -> None:
+    """The real machine, without privileges."""
+    code = (
+        "from pytracer.bpf.facts import KernelFacts\n"
+        "known = KernelFacts()\n"
+        "answer = known.raw_tracepoint('sys_enter')\n"
+        "assert answer.ok and not answer.tried, answer\n"
+        "assert known.has_helper(113) and isinstance(known.runs_compat, bool)\n"
+        "known.kprobe(('vfs_read',))\n"
+    )
+    done = nobody.python("-c", code)
+    assert done.returncode == 0, done.stderr

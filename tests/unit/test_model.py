@@ -1,0 +1,178 @@
+"""Reducing map contents: exact against a dictionary that does the same one value at a time."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from pytracer.model import Schema, Snapshot
+from pytracer.model.reduce import Rows, since, sum_cpus
+from pytracer.spec import Column, Table, Unit
+
+CALLS = Column("calls", "", unit=Unit.COUNT)
+TOTAL = Column("total_ns", "", field="time", unit=Unit.NANOSECONDS)
+AVERAGE = Column("avg_ns", "", unit=Unit.NANOSECONDS, ratio=("total_ns", "calls"))
+COMM = Column("comm", "", latest=True)
+KEY = Column("id", "", field="id")
+TABLE = Table("rows", (CALLS, TOTAL, AVERAGE), sort="calls")
+PLAIN = Schema("fake", (KEY,), (CALLS, TOTAL, AVERAGE), TABLE)
+NAMED = Schema("fake", (KEY,), (COMM, CALLS, TOTAL, AVERAGE), TABLE)
+
+KEYS = np.dtype([("id", "S8"), ("pid", "u4")], align=True)
+VALUES = np.dtype([("calls", "u8"), ("time", "u8"), ("seen", "u8"), ("comm", "S16")])
+COUNTERS = ("calls", "time")
+
+
+def array_of(raw: list[bytes]) -> np.ndarray:
+    """Keys as the kernel gives them: their bytes, one after the other."""
+    return np.frombuffer(b"".join(raw), dtype=KEYS)
+
+
+def random_key(chance: random.Random) -> bytes:
+    """Few distinct bytes, so that keys share beginnings and differ in NULs, embedded and trailing."""
+    return bytes(chance.choice((0, 0, 1, 0x80, 0xFF)) for _ in range(KEYS.itemsize))
+
+
+def reading(chance: random.Random, grow_from: dict[bytes, list[int]]) -> dict[bytes, list[int]]:
+    """A later reading: some rows grow, some do not, some go, some come."""
+    now = {
+        key: [value + chance.choice((0, 0, 1, 2**40)) for value in values]
+        for key, values in grow_from.items()
+        if chance.random() < 0.8
+    }
+    for _ in range(chance.randrange(20)):
+        now.setdefault(random_key(chance), [chance.randrange(2**63) for _ in COUNTERS])
+    return now
+
+
+def rows_of(table: dict[bytes, list[int]], chance: random.Random) -> Rows:
+    raw = list(table)
+    chance.shuffle(raw)  # a hash map has no order
+    values = np.zeros(len(raw), dtype=VALUES)
+    for number, key in enumerate(raw):
+        for name, value in zip(COUNTERS, table[key], strict=True):
+            values[name][number] = value
+    return Rows(array_of(raw), values)
+
+
+def table_of(rows: Rows) -> dict[bytes, list[int]]:
+    raw = rows.keys.tobytes()
+    keys = [raw[at : at + KEYS.itemsize] for at in range(0, len(raw), KEYS.itemsize)]
+    values = [[int(row[name]) for name in COUNTERS] for row in rows.values]
+    assert len(set(keys)) == len(keys)
+    return dict(zip(keys, values, strict=True))
+
+
+def naive_since(now: dict[bytes, list[int]], before: dict[bytes, list[int]]) -> dict[bytes, list[int]]:
+    grown = {
+        key: [new - old for new, old in zip(values, before.get(key, [0, 0]), strict=True)]
+        for key, values in now.items()
+    }
+    return {key: values for key, values in grown.items() if any(values)}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_since_against_a_dictionary(seed):
+    chance = random.Random(seed)
+    before = reading(chance, {})
+    now = reading(chance, before)
+    assert table_of(since(rows_of(now, chance), rows_of(before, chance), PLAIN)) == naive_since(now, before)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "left"),
+    [
+        pytest.param({}, {b"a": 3}, {b"a": 3}, id="appeared"),
+        pytest.param({b"a": 3}, {}, {}, id="gone"),
+        pytest.param({b"a": 3}, {b"a": 3}, {}, id="no-growth"),
+        pytest.param({b"a": 3}, {b"a": 5}, {b"a": 2}, id="grew"),
+        pytest.param({}, {b"a": 0}, {}, id="never-counted"),
+        pytest.param({b"a": 1}, {b"a\0b": 2, b"a": 4}, {b"a\0b": 2, b"a": 3}, id="embedded-nul"),
+        pytest.param({b"\0a": 1}, {b"a": 2, b"\0a": 1}, {b"a": 2}, id="leading-nul"),
+        pytest.param({b"\xff": 1, b"\x01": 1}, {b"\xff": 9}, {b"\xff": 8}, id="high-byte"),
+        pytest.param({b"": 1}, {b"": 3, b"\0\0\0\0\0\1": 1}, {b"": 2, b"\0\0\0\0\0\1": 1}, id="all-nul"),
+    ],
+)
+def test_since(before, now, left):
+    chance = random.Random(0)
+    wide = [{key.ljust(KEYS.itemsize, b"\0"): [n, 0] for key, n in t.items()} for t in (before, now, left)]
+    assert table_of(since(rows_of(wide[1], chance), rows_of(wide[0], chance), PLAIN)) == wide[2]
+
+
+def test_since_keeps_both_readings_as_they_were():
+    chance = random.Random(1)
+    before, now = rows_of({b"k" * 12: [1, 2]}, chance), rows_of({b"k" * 12: [5, 6]}, chance)
+    since(now, before, PLAIN)
+    assert list(table_of(now).values()) == [[5, 6]]
+    assert list(table_of(before).values()) == [[1, 2]]
+
+
+def test_since_keeps_the_newest_name():
+    chance = random.Random(2)
+    before, now = rows_of({b"k" * 12: [1, 0]}, chance), rows_of({b"k" * 12: [2, 0]}, chance)
+    before.values["comm"], now.values["comm"] = b"bash", b"ls"
+    assert since(now, before, NAMED).values["comm"].tolist() == [b"ls"]
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 7])
+@pytest.mark.parametrize("seed", range(10))
+def test_sum_cpus_against_a_loop(seed, cpus):
+    chance = random.Random(seed)
+    count = chance.randrange(1, 30)
+    values = np.zeros((count, cpus), dtype=VALUES)
+    for cell in np.nditer(values, op_flags=[["writeonly"]], flags=["external_loop"], order="C"):
+        for number in range(len(cell)):
+            cell[number] = (
+                chance.randrange(2**60),
+                chance.randrange(2**60),
+                chance.choice((0, chance.randrange(1, 2**63))),
+                chance.choice((b"ls", b"bash", b"\xff\x00x", b"")),
+            )
+    keys = array_of([number.to_bytes(KEYS.itemsize, "big") for number in range(count)])
+    got = sum_cpus(keys, values, NAMED)
+    assert got.keys.tobytes() == keys.tobytes()
+    for number in range(count):
+        copies = values[number].tolist()
+        calls, time, _seen, comm = got.values[number].tolist()
+        assert calls == sum(copy[0] for copy in copies)
+        assert time == sum(copy[1] for copy in copies)
+        assert comm == max(copies, key=lambda copy: copy[2])[3]
+
+
+def test_sum_cpus_is_exact_beyond_what_a_float_holds():
+    values = np.zeros((1, 2), dtype=VALUES)
+    values["calls"] = [[2**63, 2**62 + 1]]
+    assert int(sum_cpus(array_of([b"k" * 12]), values, PLAIN).values["calls"][0]) == 2**63 + 2**62 + 1
+
+
+def test_sum_cpus_passes_values_of_one_copy_on():
+    values = np.array([(1, 2, 3, b"ls")], dtype=VALUES)
+    got = sum_cpus(array_of([b"k" * 12]), values, NAMED)
+    assert got.values.tolist() == [(1, 2, 3, b"ls")]
+
+
+def test_an_empty_map():
+    keys = array_of([])
+    total = sum_cpus(keys, np.zeros((0, 4), dtype=VALUES), NAMED)
+    assert len(total) == 0
+    assert len(since(total, total, NAMED)) == 0
+
+
+def test_columns_follow_the_keys_then_the_latest_then_the_counters():
+    schema = Schema("fake", (KEY,), (CALLS, COMM, TOTAL, AVERAGE), TABLE)
+    assert [column.name for column in schema.columns] == ["id", "comm", "calls", "total_ns", "avg_ns"]
+    assert [column.name for column in schema.counters] == ["calls", "total_ns"]
+
+
+def test_rows_are_plain_python_values():
+    item = Snapshot("row", 0.0, 1.0, {"calls": np.array([2**63], dtype="u8"), "comm": ["ls"]})
+    assert list(item.rows()) == [{"calls": 2**63, "comm": "ls"}]
+    assert type(next(item.rows())["calls"]) is int
+    assert len(item) == 1
+
+
+def test_columns_of_different_length_are_no_table():
+    with pytest.raises(ValueError, match="zip"):
+        list(Snapshot("row", 0.0, 1.0, {"a": [1, 2], "b": [1]}).rows())

@@ -1,0 +1,449 @@
+"""Plans for kernels described as data: what is chosen, what is passed to the C, what the rows look like."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
+from pytracer.plan import NameSetValue, Request, make_plan
+from pytracer.spec import (
+    Alternative,
+    Filter,
+    Histogram,
+    Hook,
+    Kprobe,
+    Kretprobe,
+    RawTracepoint,
+    Table,
+    Tracepoint,
+    Tracer,
+    registry,
+)
+from support.fake_kernel import FakeKernel
+
+SYSCALLS = registry.get("syscalls")
+SOCKCOUNT = registry.get("sockcount")
+
+NO_RAW = FakeKernel(raw_tracepoints=set())
+NO_TRACEPOINTS = FakeKernel(raw_tracepoints=set(), tracepoints=set())
+
+RANKED = Tracer(
+    name="ranked",
+    group="test",
+    summary="",
+    description="",
+    hooks=(
+        Hook(
+            "begin",
+            "things begin",
+            (
+                Alternative("raw-tracepoint", (RawTracepoint("at", event="begin"),)),
+                Alternative("tracepoint", (Tracepoint("at", category="things", event="begin"),)),
+                Alternative("kprobe", (Kprobe("at", symbols=("begin_new", "begin_old")),)),
+            ),
+        ),
+    ),
+    outputs=(Table("rows", ()),),
+)
+
+
+def plan_of(tracer=SYSCALLS, kernel=None, **request):
+    return make_plan(Request(tracer, **request), kernel or FakeKernel())
+
+
+def defines_of(tracer=SYSCALLS, kernel=None, **request):
+    return dict(plan_of(tracer, kernel, **request).defines)
+
+
+def attached(plan):
+    return [(chosen.probe.program, chosen.probe.kind, chosen.name) for chosen in plan.probes]
+
+
+# Ranked alternatives.
+
+
+def test_the_best_alternative_is_taken():
+    plan = plan_of()
+    assert attached(plan) == [
+        ("enter", "raw_tracepoint", "sys_enter"),
+        ("leave", "raw_tracepoint", "sys_exit"),
+        ("gone", "raw_tracepoint", "sched_process_exit"),
+    ]
+    assert plan.notes == ("syscall: raw-tracepoint", "gone: raw-tracepoint")
+
+
+def test_the_next_one_is_taken_where_the_best_is_not_there():
+    plan = plan_of(kernel=NO_RAW)
+    assert attached(plan) == [
+        ("enter", "tracepoint", "raw_syscalls:sys_enter"),
+        ("leave", "tracepoint", "raw_syscalls:sys_exit"),
+        ("gone", "tracepoint", "sched:sched_process_exit"),
+    ]
+    assert plan.notes[0] == "syscall: tracepoint; not raw-tracepoint: no raw_tracepoint sys_enter"
+
+
+def test_an_alternative_is_taken_whole_or_not_at_all():
+    plan = plan_of(kernel=FakeKernel(raw_tracepoints={"sys_enter", "sched_process_exit"}))
+    assert {chosen.probe.kind for chosen in plan.probes[:2]} == {"tracepoint"}
+    assert "not raw-tracepoint: no raw_tracepoint sys_exit" in plan.notes[0]
+
+
+def test_the_next_one_is_taken_where_the_best_is_refused():
+    plan = plan_of(kernel=FakeKernel(refuses={"raw_tracepoint"}))
+    assert plan.probes[0].probe.kind == "tracepoint"
+    assert "not raw-tracepoint: refused by policy" in plan.notes[0]
+
+
+def test_no_alternative_is_an_error_with_every_reason():
+    with pytest.raises(UnsupportedError) as caught:
+        plan_of(RANKED, NO_TRACEPOINTS)
+    assert caught.value.exit_code == 4
+    assert caught.value.message == (
+        "this kernel has no way to see where things begin: "
+        "raw-tracepoint: no raw_tracepoint begin; "
+        "tracepoint: no tracepoint things:begin; "
+        "kprobe: no function begin_new or begin_old"
+    )
+    assert "pytracer doctor" in caught.value.hint
+
+
+def test_the_last_resort_is_taken():
+    plan = plan_of(RANKED, FakeKernel(raw_tracepoints=set(), tracepoints=set(), functions={"begin_old"}))
+    assert attached(plan) == [("at", "kprobe", "begin_old")]
+    assert plan.notes[0].count("; not ") == 2
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        FakeKernel(refuses={"raw_tracepoint", "tracepoint"}),
+        FakeKernel(refuses={"raw_tracepoint"}, tracepoints=set()),
+        FakeKernel(raw_tracepoints=set(), refuses={"tracepoint"}),
+    ],
+    ids=["both", "the-best", "the-last"],
+)
+def test_a_refusal_by_policy_is_told_apart(kernel):
+    with pytest.raises(PolicyError, match="refused by policy") as caught:
+        plan_of(RANKED, kernel)
+    assert caught.value.exit_code == 5
+
+
+PROBED = Tracer(
+    name="probed",
+    group="test",
+    summary="",
+    description="",
+    hooks=(
+        Hook(
+            "done",
+            "a thing is done",
+            (
+                Alternative(
+                    "kprobe",
+                    (
+                        Kprobe("enter", symbols=("do_new", "do_old")),
+                        Kretprobe("leave", symbols=("do_new", "do_old")),
+                        Kprobe("maybe", symbols=("rare",), optional=True),
+                    ),
+                    defines=("WITH_RETURN",),
+                ),
+            ),
+        ),
+    ),
+    outputs=(Table("rows", ()),),
+)
+
+
+@pytest.mark.parametrize(
+    ("functions", "names"),
+    [
+        ({"do_new", "do_old"}, ["do_new", "do_new"]),
+        ({"do_old"}, ["do_old", "do_old"]),
+        ({"do_old", "rare"}, ["do_old", "do_old", "rare"]),
+    ],
+)
+def test_a_function_is_probed_by_the_name_it_has_here(functions, names):
+    plan = plan_of(PROBED, FakeKernel(functions=functions))
+    assert [chosen.name for chosen in plan.probes] == names
+    assert [chosen.probe.kind for chosen in plan.probes][:2] == ["kprobe", "kretprobe"]
+    assert {"HOOK_DONE_KPROBE", "WITH_RETURN"} <= set(dict(plan.defines))
+
+
+def test_a_function_by_none_of_its_names():
+    with pytest.raises(UnsupportedError, match="kprobe: no function do_new or do_old"):
+        plan_of(PROBED, FakeKernel(functions={"rare"}))
+
+
+def test_a_kernel_that_refuses_kprobes():
+    with pytest.raises(PolicyError, match="see where a thing is done"):
+        plan_of(PROBED, FakeKernel(functions={"do_new"}, refuses={"kprobe"}))
+
+
+def test_a_packet_socket_that_is_refused():
+    with pytest.raises(PolicyError, match="see where packets pass"):
+        plan_of(SOCKCOUNT, FakeKernel(refuses={"socket_filter"}))
+
+
+# Hooks that are forced.
+
+
+def test_a_forced_alternative_is_taken():
+    plan = plan_of(hooks={"syscall": "tracepoint"})
+    assert [chosen.probe.kind for chosen in plan.probes] == ["tracepoint", "tracepoint", "raw_tracepoint"]
+    assert plan.notes == ("syscall: tracepoint", "gone: raw-tracepoint")
+
+
+def test_a_forced_alternative_has_no_stand_in():
+    with pytest.raises(UnsupportedError) as caught:
+        plan_of(kernel=NO_RAW, hooks={"syscall": "raw-tracepoint"})
+    assert caught.value.message.endswith("raw-tracepoint: no raw_tracepoint sys_enter")
+
+
+@pytest.mark.parametrize(
+    ("hooks", "message", "hint"),
+    [
+        ({"syscall": "fentry"}, "no alternative of hook syscall 'fentry'", "raw-tracepoint"),
+        ({"syscal": "tracepoint"}, "no hook 'syscal'", "did you mean syscall?"),
+        ({"follow": "tracepoint"}, "no hook 'follow'", "gone"),  # no command is followed
+    ],
+)
+def test_unknown_hooks_and_alternatives(hooks, message, hint):
+    with pytest.raises(UnknownNameError) as caught:
+        plan_of(hooks=hooks)
+    assert caught.value.message == message
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_the_hook_that_follows_a_command_can_be_forced():
+    plan = plan_of(command=("ls",), hooks={"follow": "tracepoint"})
+    assert plan.notes[-1] == "follow: tracepoint"
+
+
+# Macros.
+
+ALWAYS = {"PT_ROWS_MAX": "65536", "PT_COMPAT": "", "PT_HAS_PROBE_READ_KERNEL": ""}
+HOOKS = {"HOOK_SYSCALL_RAW_TRACEPOINT": "", "HOOK_GONE_RAW_TRACEPOINT": ""}
+
+
+@pytest.mark.parametrize(
+    ("request_", "more"),
+    [
+        ({}, {"BY_SYSCALL": ""}),
+        ({"options": {"by": ("pid", "comm")}}, {"BY_PID": "", "BY_COMM": ""}),
+        ({"options": {"latency": True}}, {"BY_SYSCALL": "", "LATENCY": ""}),
+        ({"options": {"latency": False, "errno": True}}, {"BY_SYSCALL": "", "BY_ERRNO": ""}),
+        ({"rows": 17}, {"BY_SYSCALL": "", "PT_ROWS_MAX": "17"}),
+        ({"top": 17}, {"BY_SYSCALL": ""}),
+        (
+            {"command": ("ls",)},
+            {"BY_SYSCALL": "", "PT_FOLLOW": "65536", "HOOK_FOLLOW_RAW_TRACEPOINT": ""},
+        ),
+        (
+            {"options": {"calls": NameSetValue((b"12345678",), exclude=False)}},
+            {"BY_SYSCALL": "", "FILTER_CALLS": ""},
+        ),
+        (
+            {"options": {"calls": NameSetValue((b"12345678",), exclude=True)}},
+            {"BY_SYSCALL": "", "FILTER_CALLS": "", "FILTER_CALLS_EXCEPT": ""},
+        ),
+        ({"options": {"calls": None}}, {"BY_SYSCALL": ""}),
+        *(
+            ({"filters": {which: (b"1234",)}}, {"BY_SYSCALL": "", f"PT_FILTER_{which.name}": ""})
+            for which in Filter
+            if which is not Filter.CGROUP
+        ),
+        ({"filters": {Filter.CGROUP: (b"/a", b"/b")}}, {"BY_SYSCALL": "", "PT_FILTER_CGROUP": "2"}),
+    ],
+)
+def test_macros(request_, more):
+    assert defines_of(**request_) == ALWAYS | HOOKS | more
+
+
+def test_macros_that_the_kernel_decides():
+    defines = defines_of(kernel=FakeKernel(runs_compat=False, helpers=set(), raw_tracepoints=set()))
+    assert set(defines) == {
+        "BY_SYSCALL",
+        "HOOK_GONE_TRACEPOINT",
+        "HOOK_SYSCALL_TRACEPOINT",
+        "PT_ROWS_MAX",
+    }
+
+
+def test_macros_are_sorted_and_written_as_the_compiler_takes_them():
+    plan = plan_of(rows=5, command=("ls",))
+    assert list(plan.defines) == sorted(plan.defines)
+    assert {"-DPT_ROWS_MAX=5", "-DPT_FOLLOW=65536", "-DBY_SYSCALL"} <= set(plan.cflags)
+
+
+def test_what_changes_from_run_to_run_changes_no_macro():
+    one = defines_of(filters={Filter.PID: (b"\1\0\0\0",)}, options={"calls": NameSetValue((b"a",), False)})
+    two = defines_of(
+        filters={Filter.PID: (b"\2\0\0\0",) * 2}, options={"calls": NameSetValue((b"b",), False)}
+    )
+    assert one == two
+
+
+# What goes into the maps.
+
+
+def test_filters_fill_their_maps():
+    filters = {Filter.PID: (b"1111", b"2222"), Filter.COMM: (b"ls",), Filter.CGROUP: (b"/a", b"/\xff")}
+    plan = plan_of(filters=filters)
+    assert plan.sets == {"pt_pids": (b"1111", b"2222"), "pt_comms": (b"ls",)}
+    assert plan.cgroups == ("/a", "/\udcff")
+
+
+@pytest.mark.parametrize("exclude", [False, True])
+def test_name_sets_fill_their_maps(exclude):
+    plan = plan_of(options={"calls": NameSetValue((b"a", b"b"), exclude)})
+    assert plan.sets == {"wanted": (b"a", b"b")}
+
+
+@pytest.mark.parametrize(
+    ("options", "slots"),
+    [({}, (0,)), ({"direction": "in"}, (0,)), ({"direction": "out"}, (1,)), ({"direction": "both"}, (2,))],
+)
+def test_config_slots(options, slots):
+    plan = plan_of(SOCKCOUNT, options=options)
+    assert plan.config == slots
+    defines = dict(plan.defines)
+    assert (defines["PT_CFG_DIRECTION"], defines["PT_CFG_SLOTS"]) == ("0", "1")
+
+
+def test_a_tracer_without_run_time_values_has_no_slots():
+    plan = plan_of()
+    assert plan.config == ()
+    assert "PT_CFG_SLOTS" not in dict(plan.defines)
+
+
+@pytest.mark.parametrize(("options", "program"), [({}, "c"), ({"program": "bytecode"}, "bytecode")])
+def test_program(options, program):
+    assert plan_of(SOCKCOUNT, options=options).program == program
+    assert plan_of().program == "c"
+
+
+def test_a_tracer_that_cannot_follow_a_command():
+    with pytest.raises(UsageError, match="sockcount cannot tell one command's doings from another's"):
+        plan_of(SOCKCOUNT, command=("ls",))
+
+
+# Outputs and columns.
+
+COUNTERS = ["calls", "errors", "total_ns", "avg_ns"]
+KEYS = {"syscall": ["syscall"], "pid": ["pid"], "comm": ["comm"]}
+EVERY_BY = [by for count in (1, 2, 3) for by in itertools.permutations(KEYS, count)]
+
+
+def expected_keys(by):
+    """The columns of the keys in order; a process's latest name where rows are not by name anyway."""
+    latest = ["comm"] if "pid" in by and "comm" not in by else []
+    return [column for key in by for column in KEYS[key]], latest
+
+
+@pytest.mark.parametrize("by", EVERY_BY, ids=",".join)
+@pytest.mark.parametrize(
+    ("flag", "keys", "counters"),
+    [("", [], COUNTERS), ("errno", ["errno"], ["errors"]), ("latency", [], ["calls"])],
+    ids=["default", "errno", "latency"],
+)
+def test_columns(by, flag, keys, counters):
+    schema = plan_of(options={"by": by} | ({flag: True} if flag else {})).schema
+    grouped, latest = expected_keys(by)
+    assert [column.name for column in schema.keys] == grouped + keys
+    assert [column.name for column in schema.columns] == grouped + keys + latest + counters
+    assert {column.name for column in schema.values if column.latest} == set(latest)
+
+
+def test_columns_of_a_tracer_without_by():
+    names = [column.name for column in plan_of(SOCKCOUNT).schema.columns]
+    assert names == ["interface", "protocol", "packets", "bytes"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "sort"),
+    [
+        ({}, Table, "total_ns"),
+        ({"errno": True}, Table, "errors"),
+        ({"latency": True}, Histogram, ""),
+        ({"latency": False, "errno": False}, Table, "total_ns"),
+    ],
+)
+def test_flags_pick_the_output(options, kind, sort):
+    plan = plan_of(options=options)
+    assert type(plan.schema.output) is kind
+    assert plan.sort == sort
+
+
+def test_flags_that_pick_two_outputs_contradict_each_other():
+    with pytest.raises(UsageError, match="--latency and --errno do not go together") as caught:
+        plan_of(options={"latency": True, "errno": True})
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("sort", ["calls", "avg_ns", "syscall"])
+def test_rows_are_sorted_by_any_column(sort):
+    assert plan_of(sort=sort).sort == sort
+
+
+@pytest.mark.parametrize(
+    ("sort", "options", "hint"),
+    [
+        ("cals", {}, "did you mean calls?"),
+        ("total_ns", {"errno": True}, "errno, errors, syscall"),
+        ("pid", {}, "there is"),
+    ],
+)
+def test_a_column_that_is_not_shown_cannot_be_sorted_by(sort, options, hint):
+    with pytest.raises(UnknownNameError, match=f"no column '{sort}'") as caught:
+        plan_of(sort=sort, options=options)
+    assert hint in caught.value.hint
+
+
+# What --dry-run prints.
+
+
+def test_describe():
+    plan = plan_of(
+        kernel=NO_RAW,
+        command=("ls",),
+        options={"by": ("pid", "syscall"), "calls": NameSetValue((b"a", b"b"), exclude=True)},
+        filters={Filter.UID: (b"0000",), Filter.CGROUP: (b"/sys/fs/cgroup/a b",)},
+    )
+    passed = "not raw-tracepoint: no raw_tracepoint"
+    assert plan.describe() == [
+        "tracer   syscalls",
+        "program  c",
+        f"hook     syscall: tracepoint; {passed} sys_enter",
+        f"hook     gone: tracepoint; {passed} sched_process_exit",
+        f"hook     follow: tracepoint; {passed} sched_process_fork",
+        "attach   enter to tracepoint raw_syscalls:sys_enter",
+        "attach   leave to tracepoint raw_syscalls:sys_exit",
+        "attach   gone to tracepoint sched:sched_process_exit",
+        "attach   pt_fork to tracepoint sched:sched_process_fork",
+        "attach   pt_exec to tracepoint sched:sched_process_exec",
+        "attach   pt_exit to tracepoint sched:sched_process_exit",
+        "define   BY_PID",
+        "define   BY_SYSCALL",
+        "define   FILTER_CALLS",
+        "define   FILTER_CALLS_EXCEPT",
+        "define   HOOK_FOLLOW_TRACEPOINT",
+        "define   HOOK_GONE_TRACEPOINT",
+        "define   HOOK_SYSCALL_TRACEPOINT",
+        "define   PT_COMPAT",
+        "define   PT_FILTER_CGROUP=1",
+        "define   PT_FILTER_UID",
+        "define   PT_FOLLOW=65536",
+        "define   PT_HAS_PROBE_READ_KERNEL",
+        "define   PT_ROWS_MAX=65536",
+        "set      pt_uids: 1 entries",
+        "set      wanted: 2 entries",
+        "cgroup   /sys/fs/cgroup/a b",
+        "output   table of pid, syscall, comm, calls, errors, total_ns, avg_ns",
+    ]
+
+
+def test_describe_names_a_histogram():
+    assert plan_of(options={"latency": True}).describe()[-1] == "output   histogram of syscall, calls"

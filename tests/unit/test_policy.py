@@ -1,0 +1,239 @@
+"""What stands in the way of a tracer: read from a machine that is made up, and explained."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.refusal import attach_error
+from pytracer.errors import AttachError, NotPermittedError, PolicyError, PytracerError, UnsupportedError
+from pytracer.kernel import mounts, policy
+from support import nobody
+
+ALL = (1 << 41) - 1
+
+
+def bits(*names: str) -> int:
+    return sum(1 << policy.CAPABILITIES.index(name) for name in names)
+
+
+Machine = Callable[..., None]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Make up a machine; called again, another one."""
+    proc, sys_ = tmp_path / "proc", tmp_path / "sys"
+    (proc / "self").mkdir(parents=True)
+    (proc / "sys/kernel").mkdir(parents=True)
+    (sys_ / "kernel/security").mkdir(parents=True)
+    monkeypatch.setattr(policy, "PROC", proc)
+    monkeypatch.setattr(policy, "SYS", sys_)
+    monkeypatch.setattr(policy, "_CONTAINER_MARKS", ())
+
+    def no_mounts(fstype: str, path: object) -> bool:
+        raise PermissionError(errno.EPERM, fstype)
+
+    monkeypatch.setattr(mounts, "ensure", no_mounts)
+
+    def make(
+        capabilities: int = ALL,
+        *,
+        seccomp: int = 0,
+        lockdown: str = "[none] integrity confidentiality",
+        lsms: str = "lockdown,capability",
+        last: int = 40,
+        initial: bool | None = True,
+        release: str = "6.1.0",
+        memlock: int = resource.RLIM_INFINITY,
+        paranoid: int = 2,
+        euid: int = 0,
+    ) -> None:
+        (proc / "self/status").write_text(
+            f"Name:\tx\nCapInh:\t0\nCapEff:\t{capabilities:016x}\nSeccomp:\t{seccomp}\nSeccomp_filters:\t3\n"
+        )
+        (proc / "sys/kernel/cap_last_cap").write_text(f"{last}\n")
+        (proc / "sys/kernel/perf_event_paranoid").write_text(f"{paranoid}\n")
+        for name, text in (("lockdown", lockdown), ("lsm", lsms)):
+            path = sys_ / "kernel/security" / name
+            path.write_text(text) if text else path.unlink(missing_ok=True)
+        monkeypatch.setattr(policy, "in_initial_namespace", lambda kind: initial if kind == "user" else True)
+        monkeypatch.setattr(policy.platform, "release", lambda: release)
+        monkeypatch.setattr(policy.resource, "getrlimit", lambda which: (memlock, memlock))
+        monkeypatch.setattr(policy.os, "geteuid", lambda: euid)
+
+    make()
+    return make
+
+
+def refused(number: int = errno.EPERM, needed: Sequence[str] = policy.TRACING) -> PytracerError:
+    return policy.explain(OSError(number, os.strerror(number)), "raw tracepoint x", needed=needed)
+
+
+def test_capabilities_have_the_numbers_of_the_kernel() -> None:
+    numbers = {
+        "CAP_NET_RAW": 13,
+        "CAP_SYS_ADMIN": 21,
+        "CAP_SYS_RESOURCE": 24,
+        "CAP_PERFMON": 38,
+        "CAP_BPF": 39,
+    }
+    assert {name: policy.CAPABILITIES.index(name) for name in numbers} == numbers
+    assert len(policy.CAPABILITIES) == len(set(policy.CAPABILITIES)) == 41
+
+
+def test_capabilities_newer_than_the_table_have_a_number(machine: Machine) -> None:
+    machine(1 << 50 | 1)
+    assert policy.effective_capabilities() == {"CAP_CHOWN", "CAP_50"}
+
+
+def test_sys_admin_stands_in_for_the_finer_ones(machine: Machine) -> None:
+    machine(bits("CAP_SYS_ADMIN"))
+    assert policy.missing_capabilities(("CAP_BPF", "CAP_PERFMON", "CAP_NET_RAW")) == ["CAP_NET_RAW"]
+    machine(bits("CAP_BPF"))
+    assert policy.missing_capabilities(policy.TRACING) == ["CAP_PERFMON"]
+
+
+def test_an_old_kernel_is_asked_for_what_it_knows(machine: Machine) -> None:
+    machine(0, last=37)
+    assert policy.missing_capabilities((*policy.TRACING, "CAP_NET_RAW")) == ["CAP_SYS_ADMIN", "CAP_NET_RAW"]
+
+
+def test_root_of_a_user_namespace_has_no_say_over_the_kernel(machine: Machine) -> None:
+    machine(initial=False)
+    assert policy.missing_capabilities((*policy.TRACING, "CAP_NET_RAW")) == ["CAP_BPF", "CAP_PERFMON"]
+    error = refused()
+    assert type(error) is NotPermittedError
+    assert "in a user namespace only" in error.message
+    assert "user namespace" in error.hint
+
+
+def test_require_names_what_is_missing_in_one_line(machine: Machine) -> None:
+    policy.require(policy.TRACING, "tracing")
+    machine(0, euid=1000)
+    with pytest.raises(NotPermittedError) as caught:
+        policy.require(policy.TRACING, "tracing")
+    assert type(caught.value) is NotPermittedError
+    assert caught.value.exit_code == 5
+    assert caught.value.message == "tracing needs CAP_BPF and CAP_PERFMON, which this process does not have"
+    assert "sudo" in caught.value.hint
+    assert "--cap-add=BPF --cap-add=PERFMON" in caught.value.hint
+
+
+def test_root_without_capabilities_is_not_told_to_use_sudo(machine: Machine) -> None:
+    machine(0)
+    hint = refused().hint
+    assert "sudo" not in hint
+    assert "CapabilityBoundingSet" in hint
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES])
+def test_a_refusal_without_capabilities_is_not_a_policy(machine: Machine, number: int) -> None:
+    machine(0, seccomp=2, lockdown="none integrity [confidentiality]")
+    assert type(refused(number)) is NotPermittedError
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"seccomp": 2}, "seccomp filter"),
+        ({"lockdown": "none integrity [confidentiality]"}, "lockdown=confidentiality"),
+        ({"lockdown": "none [integrity] confidentiality"}, "lockdown=integrity"),
+        ({"lsms": "lockdown,capability,selinux"}, "selinux"),
+        ({"lsms": "capability,apparmor"}, "apparmor"),
+        ({"capabilities": bits("CAP_BPF", "CAP_PERFMON"), "paranoid": 4}, "kernel.perf_event_paranoid=4"),
+        ({"release": "5.10.0-28-amd64", "memlock": 65536}, "RLIMIT_MEMLOCK (64 KiB)"),
+    ],
+)
+def test_a_refusal_names_the_policy_in_force(
+    machine: Machine, options: dict[str, object], named: str
+) -> None:
+    machine(**options)
+    error = refused()
+    assert isinstance(error, PolicyError)
+    assert named in error.message
+    assert "root" not in error.message
+    assert error.exit_code == 5
+
+
+def test_the_likeliest_policy_comes_first(machine: Machine) -> None:
+    machine(seccomp=2, lockdown="none [integrity] confidentiality", lsms="selinux")
+    message = refused().message
+    assert message.index("seccomp") < message.index("selinux") < message.index("lockdown=integrity")
+
+
+def test_a_refusal_by_nobody_says_what_was_ruled_out(machine: Machine) -> None:
+    error = refused()
+    assert isinstance(error, PolicyError)
+    assert "no seccomp filter, no lockdown, no security module that would" in error.message
+    machine(lockdown="", lsms="")
+    assert "lockdown cannot be seen, security modules cannot be seen" in refused().message
+
+
+def test_a_kernel_without_lockdown_has_none(machine: Machine) -> None:
+    machine(lockdown="", lsms="capability,yama")
+    assert policy.lockdown() == "none"
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV, errno.E2BIG, 524]
+)
+def test_what_the_kernel_does_not_know_is_unsupported(machine: Machine, number: int) -> None:
+    error = refused(number)
+    assert isinstance(error, UnsupportedError)
+    assert error.exit_code == 4
+    assert "Unknown error" not in error.message
+
+
+def test_enosys_is_a_refusal_where_a_filter_is_on(machine: Machine) -> None:
+    assert isinstance(refused(errno.ENOSYS), UnsupportedError)
+    machine(seccomp=2)
+    assert isinstance(refused(errno.ENOSYS), PolicyError)
+
+
+def test_what_else_goes_wrong_is_said_in_words(machine: Machine) -> None:
+    assert type(refused(errno.EIO)) is PytracerError
+    assert refused(errno.EIO).message == "raw tracepoint x: Input/output error"
+    assert "no reason" in refused(0).message
+
+
+def test_attaching_has_an_error_of_its_own(machine: Machine) -> None:
+    error = attach_error(OSError(errno.EBUSY, "busy"), "kprobe f")
+    assert isinstance(error, AttachError)
+    assert error.message == "cannot attach to kprobe f: Device or resource busy"
+    assert isinstance(attach_error(OSError(errno.ENOENT, ""), "kprobe f"), UnsupportedError)
+    assert isinstance(attach_error(OSError(errno.EPERM, ""), "kprobe f"), PolicyError)
+    machine(bits("CAP_BPF", "CAP_PERFMON"))
+    error = attach_error(OSError(errno.EPERM, ""), "packet socket", needed=("CAP_NET_RAW",))
+    assert "needs CAP_NET_RAW" in error.message
+
+
+def test_everything_at_once(machine: Machine) -> None:
+    machine(seccomp=2)
+    found = policy.read()
+    assert found.seccomp == "filter"
+    assert found.lsms == ("lockdown", "capability")
+    assert found.sysctls["kernel.perf_event_paranoid"] == 2
+    assert found.sysctls["kernel.kptr_restrict"] is None
+
+
+def test_nobody_is_told_what_is_missing() -> None:
+    """The real machine, without privileges."""
+    code = (
+        "from pytracer.kernel import policy, tracefs\n"
+        "from pytracer.errors import NotPermittedError\n"
+        "assert policy.missing_capabilities(policy.TRACING)\n"
+        "policy.raise_memlock()\n"
+        "policy.read()\n"
+        "for ask in tracefs.root, tracefs.events, lambda: tracefs.event_id('sched', 'sched_switch'):\n"
+        "    try: ask()\n"
+        "    except NotPermittedError as error: assert type(error) is NotPermittedError, error\n"
+        "    else: raise SystemExit('that was let through')\n"
+    )
+    done = nobody.python("-c", code)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,83 @@
+"""Names of what packets carry, and that C, lesson and decoder mean the same by a code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pytracer.bpf.lessons import sockcount as lesson
+from pytracer.bpf.source import read_source
+from pytracer.enrich.protocols import ETHERTYPES, packet_protocol
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (1, "ICMP"),
+        (6, "TCP"),
+        (17, "UDP"),
+        (58, "ICMPv6"),
+        (0x100, "other"),
+        (0x101, "malformed"),
+        (0x102, "LLC"),
+        (0x10806, "ARP"),
+        (0x18035, "RARP"),
+        (0x188CC, "LLDP"),
+        (0x1888E, "EAPOL"),
+        (0x18847, "MPLS"),
+        (0x18864, "PPPoE"),
+        (0x188F7, "PTP"),
+        (0x1000C, "CAN"),
+        (0x188B5, "ethertype_0x88b5"),
+        (0x10600, "ethertype_0x0600"),
+        (0x10000, "ethertype_0x0000"),
+        (2, "protocol_0x2"),
+        (0, "protocol_0x0"),
+        (0x20000, "protocol_0x20000"),
+        (0xFFFFFFFF, "protocol_0xffffffff"),
+    ],
+)
+def test_names(code, name):
+    assert packet_protocol(code) == name
+
+
+def test_every_code_has_a_name_of_its_own():
+    names = [packet_protocol(code) for code in range(0x20000)]
+    assert len(set(names)) == len(names)
+    assert set(ETHERTYPES.values()) <= set(names)
+    assert all(re.fullmatch(r"[\w.-]+", name) for name in ETHERTYPES.values())
+
+
+def enumerators(text: str, name: str) -> dict[str, int]:
+    """The values of an enum in C."""
+    body = re.search(rf"enum {name} {{(.*?)}};", text, re.S)
+    assert body is not None
+    values: dict[str, int] = {}
+    following = 0
+    for part in re.sub(r"//.*", "", body[1]).split(","):
+        word, _, value = (piece.strip() for piece in part.partition("="))
+        if word:
+            values[word] = int(value, 0) if value else following
+            following = values[word] + 1
+    return values
+
+
+def test_the_c_and_the_lesson_count_under_the_same_codes():
+    text = read_source("sockcount.c")
+    codes = enumerators(text, "protocol")
+    assert codes == {name: getattr(lesson, name) for name in codes}
+    assert packet_protocol(codes["FRAME"] | 0x0806) == "ARP"
+    shown = {name: packet_protocol(code) for name, code in codes.items() if name != "FRAME"}
+    assert {name: text.lower() for name, text in shown.items()} == {name: name.lower() for name in shown}
+    types = enumerators(text, "ethertype")
+    assert types == {
+        "TYPE_MIN": lesson.TYPE_MIN,
+        "TYPE_IPV4": lesson.IPV4,
+        "TYPE_VLAN": lesson.VLAN,
+        "TYPE_IPV6": lesson.IPV6,
+        "TYPE_QINQ": lesson.QINQ,
+    }
+    extensions = enumerators(text, "extension") | enumerators(text, "later_extension")
+    assert sorted(extensions.values()) == sorted(lesson.EXTENSIONS)
+    assert enumerators(text, "direction") == {"IN": lesson.IN, "OUT": lesson.OUT, "BOTH": lesson.BOTH}

@@ -1,0 +1,438 @@
+"""Sinks: golden files for every format, tables that refresh in place, and strings that mean harm.
+
+``PYTRACER_UPDATE_GOLDEN=1 pytest tests/unit/test_sinks.py`` writes the golden files anew; read the diff.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import time
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytracer.enrich.text import text as decode_text
+from pytracer.model import Histograms, Loss, Snapshot
+from pytracer.plan import Request, make_plan
+from pytracer.sinks import FORMATS, make_sink
+from pytracer.sinks.text import bounds, duration
+from pytracer.spec import registry
+from support.fake_kernel import FakeKernel
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SUFFIX = {"table": "txt", "json": "json", "csv": "csv"}
+NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
+
+LOST = Loss("keys", 12, "rows that did not fit into the map of rows", NOON)
+
+
+def schema_of(tracer, **options):
+    return make_plan(Request(registry.get(tracer), options=options), FakeKernel()).schema
+
+
+def syscalls(kind, at, seconds):
+    """Two calls; the averages as the session makes them."""
+    columns = {
+        "syscall": ["read", "syscall_999"],
+        "calls": np.array([101, 7], dtype="u8"),
+        "errors": np.array([23, 0], dtype="u8"),
+        "total_ns": np.array([23_456_789, 999], dtype="u8"),
+        "avg_ns": [232_245, 142],
+    }
+    return Snapshot(kind, at, seconds, columns)
+
+
+def by_process(kind):
+    columns = {
+        "pid": np.array([1, 4_194_304], dtype="u4"),
+        "syscall": ["openat", "i386:openat"],
+        "comm": ["systemd", "a b\x1b[2J"],
+        "calls": np.array([0, 2**64 - 1], dtype="u8"),
+        "errors": np.array([0, 1], dtype="u8"),
+        "total_ns": np.array([0, 2**64 - 1], dtype="u8"),
+        "avg_ns": [None, 1],
+    }
+    return Snapshot(kind, NOON, 1.0, columns)
+
+
+def latency(kind):
+    counts = np.zeros((2, 64), dtype="u8")
+    counts[0, 0], counts[0, 10], counts[0, 12] = 1, 40, 20
+    counts[1, 63] = 3
+    return Histograms(kind, NOON, 1.0, {"syscall": ["read", "futex"]}, "calls", counts)
+
+
+def errnos(kind):
+    columns = {"syscall": ["openat"], "errno": ["ENOENT"], "errors": np.array([23], dtype="u8")}
+    return Snapshot(kind, NOON, 1.0, columns)
+
+
+def packets(kind):
+    columns = {
+        "interface": ["lo", "eth0"],
+        "protocol": ["TCP", "ethertype_0x88b5"],
+        "packets": np.array([101, 1], dtype="u8"),
+        "bytes": np.array([10_100, 2**40], dtype="u8"),
+    }
+    return Snapshot(kind, NOON, 1.0, columns)
+
+
+def nothing(schema, kind="row"):
+    return Snapshot(kind, NOON, 1.0, {column.name: [] for column in schema.columns})
+
+
+SYSCALLS = schema_of("syscalls")
+BY_PROCESS = schema_of("syscalls", by=("pid", "syscall"))
+LATENCY = schema_of("syscalls", latency=True)
+ERRNO = schema_of("syscalls", errno=True)
+SOCKCOUNT = schema_of("sockcount")
+NO_HISTOGRAM = Histograms("row", NOON, 1.0, {"syscall": []}, "calls", np.zeros((0, 64), dtype="u8"))
+
+CASES = {  # name: schema, items, timestamps
+    "syscalls-run": (
+        SYSCALLS,
+        [
+            syscalls("row", NOON, 1.0),
+            LOST,
+            syscalls("row", NOON + 1, 1.0),
+            syscalls("summary", NOON + 2, 2.5),
+        ],
+        False,
+    ),
+    "syscalls-by-process": (BY_PROCESS, [by_process("row")], False),
+    "syscalls-errno": (ERRNO, [errnos("summary")], False),
+    "syscalls-latency": (LATENCY, [latency("row"), LOST, latency("summary")], False),
+    "syscalls-timestamps": (SYSCALLS, [syscalls("row", NOON, 1.0), LOST], True),
+    "syscalls-latency-timestamps": (LATENCY, [latency("row"), LOST], True),
+    "syscalls-empty": (SYSCALLS, [nothing(SYSCALLS), nothing(SYSCALLS, "summary")], False),
+    "syscalls-latency-empty": (LATENCY, [NO_HISTOGRAM], False),
+    "sockcount-run": (SOCKCOUNT, [packets("row"), LOST, packets("summary")], False),
+    "sockcount-timestamps": (SOCKCOUNT, [packets("row")], True),
+    "sockcount-empty": (SOCKCOUNT, [nothing(SOCKCOUNT)], False),
+}
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def shown(form, schema, items, *, timestamps=False, terminal=False):
+    stream = io.StringIO()
+    sink = make_sink(form, stream, timestamps=timestamps, terminal=terminal)
+    sink.open(schema)
+    for item in items:
+        sink.emit(item)
+    sink.close()
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case, form):
+    schema, items, timestamps = CASES[case]
+    text = shown(form, schema, items, timestamps=timestamps)
+    path = GOLDEN / f"{case}.{SUFFIX[form]}"
+    if os.environ.get("PYTRACER_UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_every_golden_file_has_a_test():
+    mine = {f"{case}.{SUFFIX[form]}" for case in CASES for form in FORMATS}
+    prefixes = tuple({case.partition("-")[0] for case in CASES})
+    assert {path.name for path in GOLDEN.iterdir() if path.name.startswith(prefixes)} == mine
+
+
+# What must hold whatever the golden files say.
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_json_is_one_object_a_line_with_the_columns_names(case):
+    schema, items, timestamps = CASES[case]
+    for line in shown("json", schema, items, timestamps=timestamps).splitlines():
+        record = json.loads(line)
+        assert ("time" in record) == timestamps
+        if record["kind"] == "loss":
+            assert set(record) - {"time"} == {"kind", "reason", "lost", "meaning"}
+        else:
+            extra = {"latency_ns"} if schema.is_histogram else set()
+            assert set(record) - {"time"} == {"kind"} | {c.name for c in schema.columns} | extra
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_csv_is_as_wide_as_its_header(case):
+    schema, items, timestamps = CASES[case]
+    header, *rows = csv.reader(io.StringIO(shown("csv", schema, items, timestamps=timestamps)))
+    assert len(header) == len(set(header))
+    assert {column.name for column in schema.columns} < set(header)
+    assert {len(row) for row in rows} <= {len(header)}
+
+
+def test_numbers_stay_exact():
+    record = json.loads(shown("json", BY_PROCESS, [by_process("row")]).splitlines()[1])
+    assert record["total_ns"] == 2**64 - 1
+    rows = list(csv.DictReader(io.StringIO(shown("csv", BY_PROCESS, [by_process("row")]))))
+    assert rows[1]["total_ns"] == str(2**64 - 1)
+    assert rows[0]["avg_ns"] == ""
+
+
+def test_buckets_of_json_and_csv_are_the_same():
+    records = [json.loads(line) for line in shown("json", LATENCY, [latency("row")]).splitlines()]
+    rows = csv.DictReader(io.StringIO(shown("csv", LATENCY, [latency("row")])))
+    got = [(row["syscall"], int(row["low"]), int(row["high"]), int(row["count"])) for row in rows]
+    assert got == [
+        (record["syscall"], bucket["low"], bucket["high"], bucket["count"])
+        for record in records
+        for bucket in record["latency_ns"]
+    ]
+    assert got[0] == ("read", 0, 2, 1)
+    assert got[-1] == ("futex", 2**63, 2**64, 3)
+
+
+def test_timestamps_carry_the_offset_of_the_time_zone(monkeypatch):
+    monkeypatch.setenv("TZ", "XXX-5:30")
+    time.tzset()
+    record = json.loads(shown("json", SOCKCOUNT, [packets("row")], timestamps=True).splitlines()[0])
+    assert record["time"] == "2023-11-14T17:30:00.250+05:30"
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [
+        (0, "0 ns"),
+        (999, "999 ns"),
+        (1_000, "1.000 us"),
+        (231_456, "231.456 us"),
+        (1_234_567, "1.235 ms"),
+        (999_999_999, "1.000 s"),
+        (12_345_000_000, "12.345 s"),
+    ],
+)
+def test_duration(nanoseconds, text):
+    assert duration(nanoseconds) == text
+
+
+@pytest.mark.parametrize("slot", range(64))
+def test_bounds_are_those_of_the_slot(slot):
+    low, high = bounds(slot)
+    assert (high - 1).bit_length() - 1 == slot
+    assert max(low, 1).bit_length() - 1 == slot
+    assert low == (bounds(slot - 1)[1] if slot else 0)
+
+
+# Strings that the traced system chose.
+
+HOSTILE = {
+    "escape": "\x1b[2J\x1b]0;owned\x07",
+    "newline": "a\nb\r\nc",
+    "c1": "\x9b31m\x85",
+    "delete": "a\x7f\b",
+    "bidi": "\u202egnp.exe\u2066",
+    "zero-width": "a\u200bb\ufeff",
+    "line-separator": "a\u2028b\u2029c",
+    "surrogate": "a\udcffb",
+    "quotes": "a\"b','c",
+    "backslash": "a\\x1b",
+    "tab": "a\tb",
+    "tabulate-separator": "\x01",
+    "nul": "a\0b",
+    "invalid-utf-8": decode_text(b"a\xff\xfeb"),
+    "cut-utf-8": decode_text("äöüßäöüß".encode()[:15]),
+}
+
+
+def named(comm):
+    item = by_process("row")
+    return Snapshot(item.kind, item.time, item.seconds, item.columns | {"comm": [comm, "next"]})
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+def test_tables_show_hostile_strings_as_text_on_one_line(hostile, terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    text = shown("table", BY_PROCESS, [named(hostile)], terminal=terminal)
+    assert len(text.encode().splitlines()) == 4  # title, header, two rows
+    assert [c for c in text if c != "\n" and not c.isprintable()] == []
+    lines = text.splitlines()
+    assert lines[2].startswith("      1  openat")
+    assert lines[3].startswith("4194304  i386:openat  next ")
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+def test_csv_shows_hostile_strings_as_text_on_one_line(hostile):
+    text = shown("csv", BY_PROCESS, [named(hostile)])
+    assert len(text.encode().splitlines()) == 3
+    assert [c for c in text if c != "\n" and not c.isprintable()] == []
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert rows[1]["comm"] == "next"
+    if hostile.isprintable():
+        assert rows[0]["comm"] == hostile
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+def test_json_gives_hostile_strings_back_and_is_ascii(hostile):
+    text = shown("json", BY_PROCESS, [named(hostile)])
+    first, second = text.splitlines()
+    assert json.loads(first)["comm"] == hostile
+    assert json.loads(second)["comm"] == "next"
+    assert re.fullmatch(r"[ -~\n]*", text)
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_hostile_keys_of_histograms_are_shown_as_text(form):
+    item = Histograms("row", NOON, 1.0, {"syscall": ["\x1b[2J\n"]}, "calls", latency("row").counts[:1])
+    text = shown(form, LATENCY, [item])
+    assert "\\x1b[2J\\n" in text
+    assert "\x1b" not in text
+
+
+# Tables that refresh in place.
+
+
+class Screen:
+    """As much of a terminal as is needed: lines, wrapping, scrolling, cursor up, erase below."""
+
+    def __init__(self, columns, lines):
+        self.columns, self.height = columns, lines
+        self.lines = [""]
+        self.row = 0
+        self.top = 0
+
+    def write(self, text):
+        for code, count, char in re.findall(r"(\x1b\[(\d*)[AJ])|(.)", text, re.S):
+            if code.endswith("J"):
+                del self.lines[self.row + 1 :]
+                self.lines[self.row] = ""
+            elif code:
+                self.row = max(self.row - int(count), self.top)
+            elif char == "\n":
+                self._down()
+            else:
+                wide = 2 if unicodedata.east_asian_width(char) in "WF" else 1
+                if self._width() + wide > self.columns:
+                    self._down()
+                self.lines[self.row] += char
+
+    def _width(self):
+        return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in self.lines[self.row])
+
+    def _down(self):
+        self.row += 1
+        if self.row == len(self.lines):
+            self.lines.append("")
+        self.top = max(self.top, self.row - self.height + 1)
+
+
+@pytest.fixture
+def screen(monkeypatch, request):
+    columns, lines = getattr(request, "param", (80, 24))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", str(lines))
+    return Screen(columns, lines)
+
+
+def many(rows, at=NOON):
+    columns = {
+        "syscall": [f"syscall_{900 + number}" for number in range(rows)],
+        "calls": np.arange(rows, dtype="u8"),
+        "errors": np.zeros(rows, dtype="u8"),
+        "total_ns": np.full(rows, 12_345_678_901, dtype="u8"),
+        "avg_ns": [1] * rows,
+    }
+    return Snapshot("row", at, 1.0, columns)
+
+
+def test_an_interval_overwrites_the_one_before(screen):
+    screen.write(shown("table", SYSCALLS, [many(9), many(2, NOON + 1)], terminal=True))
+    assert [line[:11] for line in screen.lines] == [
+        "12:00:01, 1",
+        "SYSCALL    ",
+        "syscall_900",
+        "syscall_901",
+        "",
+    ]
+
+
+def test_the_summary_overwrites_the_last_interval_and_is_whole(screen):
+    whole = Snapshot("summary", NOON, 9.0, many(100).columns)
+    screen.write(shown("table", SYSCALLS, [many(3), whole], terminal=True))
+    assert screen.lines[0] == "whole run, 9.0 s"
+    assert screen.lines[-2].startswith("syscall_999")
+    assert len(screen.lines) == 103
+
+
+def test_a_loss_stays_on_the_screen(screen):
+    screen.write(
+        shown("table", SYSCALLS, [many(1), LOST, many(1, NOON + 1), many(2, NOON + 2)], terminal=True)
+    )
+    text = "\n".join(screen.lines)
+    assert "lost: 12 rows that did not fit into the map of rows" in text
+    assert "12:00:00" in text, "the interval that lost something stays above"
+    assert "12:00:01" not in text
+    assert "12:00:02" in text
+
+
+@pytest.mark.parametrize("screen", [(80, 24), (30, 10), (20, 8)], indirect=True)
+@pytest.mark.parametrize("item", [many(50), latency("row")], ids=["table", "histogram"])
+def test_what_is_shown_never_scrolls_or_wraps(screen, item):
+    schema = LATENCY if isinstance(item, Histograms) else SYSCALLS
+    screen.write(shown("table", schema, [item, item, item], terminal=True))
+    assert screen.top == 0
+    assert len(screen.lines) <= screen.height
+    assert sum(line.startswith("12:00:00") for line in screen.lines) == 1
+
+
+def test_what_does_not_fit_is_said(screen):
+    screen.write(shown("table", SYSCALLS, [many(50)], terminal=True))
+    assert re.match(r"\.\.\. and (\d+) more lines", screen.lines[-2])
+    hidden = int(screen.lines[-2].split()[2])
+    shown_rows = sum(line.startswith("syscall_") for line in screen.lines)
+    assert shown_rows + hidden == 50
+
+
+@pytest.mark.parametrize("screen", [(70, 24)], indirect=True)
+def test_wide_characters_do_not_wrap(screen):
+    item = by_process("row")
+    wide = Snapshot("row", NOON, 1.0, item.columns | {"comm": ["漢字漢字漢"] * 2})
+    screen.write(shown("table", BY_PROCESS, [wide, wide], terminal=True))
+    assert sum(line.startswith("12:00:00") for line in screen.lines) == 1
+
+
+def test_a_pipe_gets_one_table_after_the_other_without_escapes():
+    text = shown("table", SYSCALLS, [many(2), many(2, NOON + 1)])
+    assert "\x1b" not in text
+    assert text.count("\n\n") == 1
+    assert len(text.splitlines()) == 9
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_item_is_flushed(form):
+    class Stream(io.StringIO):
+        unflushed = False
+
+        def write(self, text):
+            self.unflushed = True
+            return super().write(text)
+
+        def flush(self):
+            self.unflushed = False
+
+    stream = Stream()
+    sink = make_sink(form, stream, timestamps=False, terminal=False)
+    sink.open(SYSCALLS)
+    for item in (many(1), LOST):
+        sink.emit(item)
+        assert stream.getvalue()
+        assert not stream.unflushed

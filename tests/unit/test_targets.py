@@ -1,0 +1,307 @@
+"""What filters name: processes, users, cgroups, containers, namespaces, and errors where there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import struct
+import threading
+from pathlib import Path
+
+import pytest
+
+from pytracer.errors import UnknownNameError, UsageError
+from pytracer.kernel import targets
+
+ID = "3f" * 32
+OTHER_ID = "db" + "07" * 31
+
+
+def u32(number: int) -> bytes:
+    return struct.pack("I", number)
+
+
+@pytest.fixture
+def other_thread():
+    """The id of a thread that is not its process's first."""
+    go, ids = threading.Event(), []
+    started = threading.Event()
+
+    def run():
+        ids.append(threading.get_native_id())
+        started.set()
+        go.wait()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    started.wait()
+    yield ids[0]
+    go.set()
+    thread.join()
+
+
+@pytest.fixture
+def cgroups(tmp_path, monkeypatch):
+    """A cgroup2 tree that is just folders."""
+    root = tmp_path / "cgroup"
+    root.mkdir()
+    monkeypatch.setattr(targets, "cgroup2_roots", lambda: [root])
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def engines(tmp_path, monkeypatch):
+    """Docker's and podman's files, of which there are none yet."""
+    monkeypatch.setattr(targets, "_DOCKER", tmp_path / "docker")
+    monkeypatch.setattr(targets, "_PODMAN", tmp_path / "podman.json")
+    return tmp_path
+
+
+def docker(folder, ident, name, pid=0):
+    path = folder / "docker" / ident / "config.v2.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"ID": ident, "Name": f"/{name}", "State": {"Pid": pid}}))
+
+
+# Processes and threads.
+
+
+def test_a_process():
+    assert targets.process(str(os.getpid())) == u32(os.getpid())
+
+
+def test_a_thread(other_thread):
+    assert targets.thread(str(other_thread)) == u32(other_thread)
+    assert targets.thread(str(os.getpid())) == u32(os.getpid())
+
+
+def test_a_thread_is_no_process(other_thread):
+    with pytest.raises(UsageError, match=f"no process {other_thread}"):
+        targets.process(str(other_thread))
+
+
+@pytest.mark.parametrize("resolve", [targets.process, targets.thread])
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "0x1", " 1", "4294967296", "9" * 40])
+def test_what_is_no_id(resolve, text):
+    with pytest.raises(UsageError, match=r"is no (process|thread) id"):
+        resolve(text)
+
+
+@pytest.mark.parametrize("resolve", [targets.process, targets.thread])
+@pytest.mark.parametrize("text", ["0", "4294967295"])
+def test_an_id_that_nothing_has(resolve, text):
+    with pytest.raises(UsageError, match=f"no (process|thread) {text}") as caught:
+        resolve(text)
+    assert "ps -e" in caught.value.hint
+
+
+# Names of processes and users.
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("ls", b"ls" + bytes(14)),
+        ("exactly15bytes!", b"exactly15bytes!\0"),
+        ("longer than fifteen bytes", b"longer than fif\0"),
+        ("äöüäöüäö", "äöüäöüä".encode() + b"\xc3\0"),
+        ("\udcff", b"\xff" + bytes(15)),
+        (" ", b" " + bytes(15)),
+    ],
+)
+def test_comm_is_what_the_kernel_keeps(text, key):
+    assert targets.comm(text) == key
+    assert len(key) == 16
+
+
+def test_an_empty_comm_is_an_error():
+    with pytest.raises(UsageError, match="needs a name"):
+        targets.comm("")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("root", 0), ("0", 0), ("65534", 65534), ("4294967295", 2**32 - 1)]
+)
+def test_a_user(text, number):
+    assert targets.user(text) == u32(number)
+
+
+def test_a_user_who_is_not_there(monkeypatch):
+    known = [pwd.struct_passwd((name, "x", 1, 1, "", "/", "/bin/sh")) for name in ("alice", "bob")]
+    monkeypatch.setattr(pwd, "getpwall", lambda: known)
+    with pytest.raises(UnknownNameError) as caught:
+        targets.user("alicia")
+    assert (caught.value.message, caught.value.hint) == ("no user 'alicia'", "did you mean alice?")
+
+
+@pytest.mark.parametrize("text", ["4294967296", "9" * 30])
+def test_what_is_no_user_id(text):
+    with pytest.raises(UsageError, match="is no user id"):
+        targets.user(text)
+
+
+# Cgroups.
+
+
+@pytest.mark.parametrize(
+    "text", ["system.slice/cron.service", "/system.slice/cron.service", "ABSOLUTE", "link"]
+)
+def test_a_cgroup(cgroups, text):
+    folder = cgroups / "system.slice" / "cron.service"
+    folder.mkdir(parents=True)
+    (cgroups.parent / "link").symlink_to(folder)
+    assert targets.cgroup(text.replace("ABSOLUTE", str(folder))) == os.fsencode(folder)
+
+
+def test_the_whole_tree_is_a_cgroup(cgroups):
+    assert targets.cgroup("/") == os.fsencode(cgroups)
+
+
+@pytest.mark.parametrize("text", ["nowhere", "/nowhere", "..", "../outside", "/etc", "file", "x" * 300, ""])
+def test_no_cgroup(cgroups, text):
+    (cgroups.parent / "outside").mkdir()
+    (cgroups / "file").touch()
+    with pytest.raises(UsageError, match="no cgroup") as caught:
+        targets.cgroup(text)
+    assert caught.value.hint == f"a folder below {cgroups}"
+
+
+def test_a_cgroup_where_none_is_mounted(monkeypatch):
+    monkeypatch.setattr(targets, "cgroup2_roots", list)
+    with pytest.raises(UsageError, match="no cgroup") as caught:
+        targets.cgroup("system.slice")
+    assert "no cgroup2 is mounted" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("where", "root"),
+    [("/sys/fs/cgroup", "/sys/fs/cgroup"), (r"/with\040blank", "/with blank"), ("/mit-ä", "/mit-ä")],
+)
+def test_where_cgroup2_is_mounted(monkeypatch, where, root):
+    mounts = f"proc /proc proc rw 0 0\ncgroup2 {where} cgroup2 rw,nosuid 0 0\ncgroup /old cgroup rw 0 0\n"
+    monkeypatch.setattr(Path, "read_text", lambda path, *_, **__: mounts)
+    assert targets.cgroup2_roots() == [Path(root)]
+
+
+# Containers.
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        (f"system.slice/docker-{ID}.scope", ID),
+        (f"system.slice/docker-{ID}.scope", ID[:12]),
+        (f"docker/{ID}", ID[:12]),
+        (f"machine.slice/libpod-{ID}.scope", ID),
+        (f"kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope", ID),
+        (f"kubepods/burstable/pod1/{ID}", ID[:20]),
+        ("lxc.payload.web", "web"),
+        ("lxc/web", "web"),
+        ("machine.slice/machine-web.scope", "web"),
+        ("lxc.payload.my-web", "my-web"),
+        (r"machine.slice/machine-my\x2dweb.scope", "my-web"),
+    ],
+)
+def test_a_container_by_its_cgroup(cgroups, folder, name):
+    (cgroups / folder).mkdir(parents=True)
+    assert targets.container(name) == ("cgroup", os.fsencode(cgroups / folder))
+
+
+def test_docker_and_podman_know_names(cgroups, engines):
+    docker(engines, ID, "web")
+    podman = [{"id": OTHER_ID, "names": ["database", "db"]}]
+    (engines / "podman.json").write_text(json.dumps(podman))
+    first = cgroups / f"system.slice/docker-{ID}.scope"
+    second = cgroups / f"machine.slice/libpod-{OTHER_ID}.scope"
+    for folder in (first, second):
+        folder.mkdir(parents=True)
+    assert targets.container("web") == ("cgroup", os.fsencode(first))
+    assert targets.container("database") == ("cgroup", os.fsencode(second))
+    assert targets.container(OTHER_ID[:12]) == ("cgroup", os.fsencode(second))
+
+
+def test_a_container_without_a_cgroup_is_its_mount_namespace(cgroups, engines):
+    docker(engines, ID, "web", os.getpid())
+    assert targets.container("web") == ("mntns", u32(Path("/proc/self/ns/mnt").stat().st_ino))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_a_name_comes_before_the_beginning_of_an_id(cgroups, engines, monkeypatch, engine, order):
+    both = [(OTHER_ID, "web"), (ID, "db")][::order]  # the id of the one begins with the other's name
+    if engine == "docker":
+        for ident, name in both:
+            docker(engines, ident, name)
+        files = [engines / "docker" / ident / "config.v2.json" for ident, _ in both]
+        monkeypatch.setattr(Path, "glob", lambda path, pattern: iter(files))
+    else:
+        listed = [{"id": ident, "names": [name]} for ident, name in both]
+        (engines / "podman.json").write_text(json.dumps(listed))
+    for ident in (ID, OTHER_ID):
+        (cgroups / f"docker-{ident}.scope").mkdir()
+    assert targets.container("db") == ("cgroup", os.fsencode(cgroups / f"docker-{ID}.scope"))
+
+
+def test_broken_files_of_an_engine_are_passed_over(cgroups, engines):
+    docker(engines, OTHER_ID, "other")
+    (engines / "docker" / OTHER_ID / "config.v2.json").write_text("{")
+    (engines / "podman.json").write_text("[")
+    docker(engines, ID, "web")
+    (cgroups / ID).mkdir()
+    assert targets.container("web") == ("cgroup", os.fsencode(cgroups / ID))
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        pytest.param(None, "nowhere", id="nothing"),
+        pytest.param(f"docker-{ID}.scope", ID[:8], id="too-short-an-id"),
+        pytest.param(f"libpod-conmon-{ID}.scope", ID, id="its-monitor"),
+        pytest.param("init.scope", "init", id="systemd"),
+        pytest.param("system.slice/ssh.service", "ssh", id="a-service"),
+        pytest.param("user.slice/session-1.scope", "1", id="a-session"),
+        pytest.param("lxc.payload.my-web", "web", id="the-end-of-another-name"),
+        pytest.param(f"docker-{OTHER_ID}.scope", "", id="empty"),
+    ],
+)
+def test_no_container(cgroups, engines, folder, name):
+    docker(engines, OTHER_ID, "stopped")
+    if folder:
+        (cgroups / folder).mkdir(parents=True)
+    with pytest.raises(UsageError, match=f"no running container '{name}'") as caught:
+        targets.container(name)
+    assert "docker" in caught.value.hint
+
+
+# Namespaces.
+
+
+@pytest.mark.parametrize(
+    ("resolve", "kind"), [(targets.network_namespace, "net"), (targets.mount_namespace, "mnt")]
+)
+@pytest.mark.parametrize("text", ["{pid}", "/proc/{pid}/ns/{kind}", "/proc/self/ns/{kind}"])
+def test_a_namespace(resolve, kind, text):
+    wanted = Path(f"/proc/self/ns/{kind}").stat().st_ino
+    assert resolve(text.format(pid=os.getpid(), kind=kind)) == u32(wanted)
+
+
+@pytest.mark.parametrize(
+    ("resolve", "text"),
+    [
+        pytest.param(targets.network_namespace, "no-such-name", id="no-name"),
+        pytest.param(targets.network_namespace, "4294967295", id="no-process"),
+        pytest.param(targets.network_namespace, "/nowhere", id="no-path"),
+        pytest.param(targets.network_namespace, "/etc/passwd", id="a-file"),
+        pytest.param(targets.network_namespace, "/etc", id="a-folder"),
+        pytest.param(targets.network_namespace, "/proc/self/ns/mnt", id="of-another-kind"),
+        pytest.param(targets.network_namespace, "", id="empty"),
+        pytest.param(targets.mount_namespace, "/proc/self/ns/net", id="mnt-of-another-kind"),
+        pytest.param(targets.mount_namespace, "no-such-name", id="mnt-no-name"),
+        pytest.param(targets.mount_namespace, "/etc/passwd", id="mnt-a-file"),
+    ],
+)
+def test_no_namespace(resolve, text):
+    with pytest.raises(UsageError, match=r"no (net|mnt) namespace"):
+        resolve(text)

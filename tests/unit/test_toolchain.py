@@ -1,0 +1,145 @@
+"""Finding BCC: the distribution's, not the crystal-lattice library of that name, or how to install it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import pytest
+
+from pytracer.bpf import toolchain
+from pytracer.errors import ToolchainError
+from pytracer.kernel import distro
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """A machine without BCC: nothing by path, nothing importable, nothing imported."""
+    monkeypatch.delenv("PYTRACER_BCC", raising=False)
+    monkeypatch.setattr(toolchain, "PATTERNS", ())
+    for name in [name for name in sys.modules if name.partition(".")[0] == "bcc"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if "dist-packages" not in entry])
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "debian"})
+
+
+def make_bcc(folder, text="__version__ = 'made up'\n"):
+    folder.mkdir(parents=True)
+    for name in ("libbcc.py", "table.py"):
+        (folder / name).write_text("")
+    (folder / "__init__.py").write_text(text)
+    (folder / "version.py").write_text("__version__ = '0.31.0'\n")
+    return folder
+
+
+def make_crystals(folder):
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("class Lattice: pass\n")
+    return folder
+
+
+def test_the_crystal_lattice_library_is_told_apart(bare, tmp_path, monkeypatch):
+    folder = make_crystals(tmp_path / "bcc")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ToolchainError) as caught:
+        toolchain.find_bcc()
+    assert str(folder) in caught.value.message
+    assert "crystal-lattice" in caught.value.message
+    assert caught.value.hint == "pip uninstall bcc; sudo apt-get install python3-bpfcc"
+
+
+def test_the_crystal_lattice_library_does_not_stand_in_the_way(bare, tmp_path, monkeypatch):
+    make_crystals(tmp_path / "pip" / "bcc")
+    monkeypatch.syspath_prepend(tmp_path / "pip")
+    real = make_bcc(tmp_path / "dist-packages" / "bcc")
+    monkeypatch.setattr(toolchain, "PATTERNS", (str(tmp_path / "dist-*" / "bcc"),))
+    assert toolchain.find_bcc() == real
+    module = toolchain.import_bcc()
+    assert module.__file__ == str(real / "__init__.py")
+    assert toolchain.import_bcc() is module
+
+
+def test_bcc_on_the_path_of_python_is_found(bare, tmp_path, monkeypatch):
+    folder = make_bcc(tmp_path / "bcc")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert toolchain.find_bcc() == folder
+    assert toolchain.bcc_version() == "0.31.0"
+
+
+def test_the_environment_variable_comes_first(bare, tmp_path, monkeypatch):
+    make_bcc(tmp_path / "other" / "bcc")
+    monkeypatch.setattr(toolchain, "PATTERNS", (str(tmp_path / "other" / "bcc"),))
+    wanted = make_bcc(tmp_path / "wanted")
+    monkeypatch.setenv("PYTRACER_BCC", str(wanted))
+    assert toolchain.find_bcc() == wanted
+
+
+def test_a_wrong_environment_variable_is_an_error(bare, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTRACER_BCC", str(tmp_path))
+    with pytest.raises(ToolchainError, match=r"PYTRACER_BCC=.*: no BCC there"):
+        toolchain.find_bcc()
+
+
+@pytest.mark.parametrize(
+    "text", ["import no_such_module_at_all", "raise OSError('libbcc.so.0: cannot open shared object file')"]
+)
+def test_a_bcc_that_does_not_load_is_an_error_and_leaves_nothing(bare, tmp_path, monkeypatch, text):
+    folder = make_bcc(tmp_path / "bcc", text)
+    monkeypatch.setenv("PYTRACER_BCC", str(folder))
+    with pytest.raises(ToolchainError, match="does not load") as caught:
+        toolchain.import_bcc()
+    assert caught.value.hint == "sudo apt-get install python3-bpfcc"
+    assert "bcc" not in sys.modules
+
+
+def test_a_version_that_is_not_stated(tmp_path):
+    assert toolchain.bcc_version(tmp_path) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("release", "command"),
+    [
+        pytest.param({"ID": "debian"}, "sudo apt-get install python3-bpfcc", id="debian"),
+        pytest.param(
+            {"ID": "ubuntu", "ID_LIKE": "debian"}, "sudo apt-get install python3-bpfcc", id="ubuntu"
+        ),
+        pytest.param({"ID": "fedora"}, "sudo dnf install python3-bcc", id="fedora"),
+        pytest.param(
+            {"ID": "rocky", "ID_LIKE": "rhel centos fedora"}, "sudo dnf install python3-bcc", id="rocky"
+        ),
+        pytest.param(
+            {"ID": "opensuse-tumbleweed", "ID_LIKE": "opensuse suse"},
+            "sudo zypper install python3-bcc",
+            id="opensuse",
+        ),
+        pytest.param({"ID": "arch"}, "sudo pacman -S python-bcc", id="arch"),
+        pytest.param(
+            {"ID": "void"},
+            "install the distribution's package (python-bcc, python3-bcc, python3-bpfcc)",
+            id="unknown",
+        ),
+        pytest.param(
+            None,
+            "install the distribution's package (python-bcc, python3-bcc, python3-bpfcc)",
+            id="no-os-release",
+        ),
+    ],
+)
+def test_no_bcc_names_the_command_that_installs_it(bare, monkeypatch, release, command):
+    def freedesktop_os_release():
+        if release is None:
+            raise OSError("no os-release")
+        return release
+
+    monkeypatch.setattr(platform, "freedesktop_os_release", freedesktop_os_release)
+    monkeypatch.setattr(distro.shutil, "which", lambda name: None)
+    with pytest.raises(ToolchainError) as caught:
+        toolchain.find_bcc()
+    assert caught.value.message == "BCC, the BPF Compiler Collection, is not installed"
+    assert caught.value.hint == command
+
+
+def test_a_package_manager_that_is_there_names_the_distribution(monkeypatch):
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "own"})
+    monkeypatch.setattr(distro.shutil, "which", lambda name: "/usr/bin/dnf" if name == "dnf" else None)
+    assert distro.package_manager() == "dnf"
