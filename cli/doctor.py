@@ -6,11 +6,10 @@ import argparse
 import json
 import textwrap
 from collections.abc import Iterator
-from typing import NoReturn
 
 from pytracer import doctor
 from pytracer.bpf import features
-from pytracer.errors import UsageError
+from pytracer.cli.arguments import Parser
 from pytracer.text import harmless
 
 _DESCRIPTION = "What this machine grants and lacks, and what would help. As root it sees more."
@@ -34,21 +33,12 @@ _GROUPS = {
 _LABEL = 8  # the widest mark, and a blank
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """What is wrong with the command line, as everywhere else in pytracer."""
-        raise UsageError(message, hint="pytracer doctor --help")
-
-
 def run(argv: list[str]) -> int:
     """Look, and show what was found; 1 where no tracer can run here at all, else 0."""
-    parser = _Parser(prog="pytracer doctor", description=_DESCRIPTION)
+    parser = Parser(prog="pytracer doctor", description=_DESCRIPTION)
     parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="how to show it")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    try:
-        given = parser.parse_args(argv)
-    except SystemExit:  # --help has been printed
-        return 0
+    given = parser.parse_args(argv)
     report = doctor.examine()
     for line in _json(report) if given.format == "json" else _table(report):
         print(line)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 from collections.abc import Sequence
 
-from pytracer.errors import UsageError
+from pytracer.cli.arguments import Parser
 from pytracer.spec import registry
 
 
 def run(words: Sequence[str]) -> int:
     """Print the list, as text or (``-f json``) one object a line."""
-    if list(words) not in ([], ["-f", "json"], ["--format", "json"], ["--format=json"]):
-        raise UsageError(f"list takes no {words[0]!r}", hint="pytracer list [-f json]")
+    parser = Parser(prog="pytracer list", description="The tracers, grouped, one line each.")
+    parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="how to show it")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(words)
     tracers = sorted(registry.all_tracers(), key=lambda tracer: (tracer.group, tracer.name))
-    if words:
+    if given.format == "json":
         for tracer in tracers:
             record = {"kind": "tracer", "name": tracer.name, "group": tracer.group, "summary": tracer.summary}
             print(json.dumps(record))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for line in [*error.detail.splitlines(), *traceback.format_exc().splitlines()]:
                 print(_line(line), file=sys.stderr)
         return error.exit_code
+    except SystemExit as done:  # --help has been printed
+        return int(done.code or 0)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -85,10 +88,6 @@ def _trace(name: str, words: list[str]) -> int:
     tracer = registry.get(name)
     from pytracer.cli import parser
 
-    cut = words.index("--") if "--" in words else len(words)
-    if {"-h", "--help"} & set(words[:cut]):
-        parser.build(tracer).print_help()
-        return 0
     request, given = parser.parse(tracer, words)
 
     from pytracer.bpf.facts import KernelFacts
@@ -97,6 +96,9 @@ def _trace(name: str, words: list[str]) -> int:
     def say(line: str) -> None:
         if given.verbose:
             print(f"pytracer: {_line(line)}", file=sys.stderr)
+
+    def warn(line: str) -> None:
+        print(f"pytracer: warning: {_line(line)}", file=sys.stderr)
 
     if given.dry_run:
         for line in make_plan(request, KernelFacts()).describe():
@@ -108,19 +110,21 @@ def _trace(name: str, words: list[str]) -> int:
         print(emit_c(make_plan(request, KernelFacts())), end="")
         return 0
 
-    from pytracer.run import check_permissions, run
+    from pytracer.run import run
     from pytracer.sinks import make_sink
 
-    check_permissions(request)
-    with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(_output(given.output))
+    with _output(given.output) as stream:
         terminal = given.output is None and stream.isatty()
         sink = make_sink(given.format, stream, timestamps=given.timestamp, terminal=terminal)
-        return run(request, KernelFacts, sink, say, strict=given.strict)
+        return run(request, KernelFacts, sink, say=say, warn=warn, strict=given.strict)
 
 
 def _output(name: str | None) -> contextlib.AbstractContextManager[TextIO]:
     if name is None:
+        if isinstance(
+            sys.stdout, io.TextIOWrapper
+        ):  # a name that this locale cannot write is no reason to stop
+            sys.stdout.reconfigure(errors="backslashreplace")
         return contextlib.nullcontext(sys.stdout)
     try:
         return Path(name).open("w", encoding="utf-8")

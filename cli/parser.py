@@ -6,8 +6,9 @@ import argparse
 import shlex
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+from pytracer.cli.arguments import Parser
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, syscalls, targets
 from pytracer.plan import NameSetValue, Request
@@ -29,14 +30,6 @@ _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]]
     Filter.MNTNS: (("--mntns",), "NS", "this mount namespace: a process or path", targets.mount_namespace),
 }
 _GROUP_BY_DEST = "group_by"
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, with our errors instead of an exit."""
-
-    def error(self, message: str) -> NoReturn:
-        """What is wrong with the command line, as a UsageError."""
-        raise UsageError(message, hint=f"{self.prog} --help")
 
 
 def build(tracer: Tracer) -> Parser:
@@ -222,9 +215,15 @@ def _filter_values(tracer: Tracer, given: argparse.Namespace) -> dict[Filter, tu
         resolve = _FILTERS[which][3]
         for text in getattr(given, f"filter_{which.value}"):
             values.setdefault(which, []).append(resolve(text))
+    kinds = set()
     for text in getattr(given, "container", ()):
         kind, key = targets.container(text)
+        kinds.add(kind)
         values.setdefault(Filter(kind), []).append(key)
+    if len(kinds) > 1:  # filters of two kinds must both hold, and no task is in two containers
+        raise UsageError(
+            "these containers can only be told apart in different ways", hint="trace them one by one"
+        )
     return {which: tuple(keys) for which, keys in values.items()}
 
 

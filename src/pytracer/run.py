@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from pytracer.errors import LossError
-from pytracer.kernel.policy import require
+from pytracer.errors import LossError, UnsupportedError
+from pytracer.kernel.policy import in_initial_namespace, require
 from pytracer.launch import Launched
 from pytracer.plan import Facts, Request, make_plan
 from pytracer.session import Session
 from pytracer.sinks import Sink
+from pytracer.spec import Filter
 
 _INTERVAL = 1.0  # seconds, where nothing was said
 
@@ -67,17 +68,27 @@ class _Signals:
 
 
 def run(
-    request: Request, facts: Callable[[], Facts], sink: Sink, say: Callable[[str], None], *, strict: bool
+    request: Request,
+    facts: Callable[[], Facts],
+    sink: Sink,
+    *,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    strict: bool,
 ) -> int:
     """Run a tracer to its end and return the exit status: the command's, where there is one.
 
-    Raises LossError under ``strict`` where anything was lost, after everything was shown.
+    ``say`` and ``warn`` are the Session's. Raises LossError under ``strict`` where anything was lost, after
+    everything was shown.
     """
+    _check_permissions(request)
+    _check_process_ids(request)
     with _Signals().handled() as signals:
         command = Launched(request.command) if request.command else None
         try:
             plan = make_plan(request, facts())
-            with Session(plan, pending=command.pid if command else 0, say=say) as session:
+            pending = command.pid if command else 0
+            with Session(plan, pending=pending, say=say, warn=warn) as session:
                 sink.open(plan.schema)
                 if command:
                     command.release()
@@ -127,7 +138,17 @@ def _interrupted(signals: _Signals, command: Launched | None) -> bool:
     return signals.interrupts > (1 if command else 0)
 
 
-def check_permissions(request: Request) -> None:
+def _check_permissions(request: Request) -> None:
     """NotPermittedError, naming what is missing, before anything is started."""
     needed = ["CAP_NET_RAW", "CAP_BPF"] if request.tracer.arguments else ["CAP_BPF", "CAP_PERFMON"]
     require(needed, f"pytracer {request.tracer.name}")
+
+
+def _check_process_ids(request: Request) -> None:
+    """UnsupportedError where process ids that are compared in the kernel are not the ones seen here."""
+    named = bool(request.command) or Filter.PID in request.filters or Filter.TID in request.filters
+    if named and in_initial_namespace("pid") is False:
+        raise UnsupportedError(
+            "this is a PID namespace of its own: the kernel knows its processes by other numbers",
+            hint="run it in the host's (docker run --pid=host), or filter by --cgroup, --mntns or --comm",
+        )

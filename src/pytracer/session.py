@@ -43,13 +43,21 @@ def _silent(_line: str) -> None:
 class Session:
     """A plan put into the kernel. Closing it, or the end of the process, leaves nothing behind.
 
-    ``say`` gets a line for each step (``-v``). ``pending`` is the process that will execute the command.
+    ``say`` gets a line for each step (``-v``), ``warn`` what the user should know in any case. ``pending`` is
+    the process that will execute the command.
     """
 
-    def __init__(self, plan: Plan, *, pending: int = 0, say: Callable[[str], None] = _silent) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        pending: int = 0,
+        say: Callable[[str], None] = _silent,
+        warn: Callable[[str], None] = _silent,
+    ) -> None:
         """Build, load and attach. Raises what :mod:`pytracer.errors` lists for each step."""
         self.plan = plan
-        self._say = say
+        self._say, self._warn = say, warn
         self._links: list[int] = []
         self._programs: dict[str, int] = {}
         self._started = 0.0
@@ -119,6 +127,8 @@ class Session:
         text = read_source(tracer.c_file)
         headers = find_headers(text, prefer=self.plan.request.headers or None)
         self._say(f"headers: {headers.describe}")
+        if headers.note:
+            self._warn(headers.note)
         if any(chosen.probe.kind == "tracepoint" for chosen in self.plan.probes):
             tracefs.root()  # BCC reads the events' formats there
         begun = time.monotonic()
