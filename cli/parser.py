@@ -141,7 +141,7 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     out.add_argument("-T", "--timestamp", action="store_true", help="a time column")
     out.add_argument("--top", type=_positive, metavar="N", help="only the first N rows")
     out.add_argument("--sort", metavar="COLUMN", help="the greatest of this column first")
-    out.add_argument("--max-rows", type=_positive, metavar="N", help="rows the kernel keeps (default: 65536)")
+    out.add_argument("--max-rows", type=_positive, metavar="N", help="rows the kernel keeps (default: 10240)")
     out.add_argument("--strict", action="store_true", help="exit 3 if anything was lost")
     inside = parser.add_argument_group("looking inside")
     inside.add_argument("-v", "--verbose", action="store_true", help="say what is done, on standard error")

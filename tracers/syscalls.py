@@ -55,6 +55,6 @@ TRACER = Tracer(
     notes=(
         "A call is counted when it returns: exit, exit_group and calls cut short by a fatal signal do not.",
         "Calls of another ABI than the machine's own are marked: i386:openat, x32:read, arm:write.",
-        "Grouped by pid or comm, at most 65,536 rows are kept; what does not fit is counted as lost.",
+        "Rows of processes that ended stay: beyond --max-rows of them, calls are counted as lost.",
     ),
 )

@@ -346,3 +346,22 @@ def test_emitted_c_and_plan():
     text = run("syscalls", "--emit-c", "--by", "pid").out
     assert "#define BY_PID" in text
     assert "int enter(" in text
+
+
+def test_the_command_stays_in_the_machines_mount_namespace():
+    """Where tracefs is not mounted, pytracer mounts it for itself alone."""
+    hooks = [word for hook in ("syscall", "gone", "follow") for word in ("--hook", f"{hook}=tracepoint")]
+    here = os.readlink("/proc/self/ns/mnt")
+    mounted = Path("/proc/self/mounts").read_text()
+    result = run("syscalls", "-f", "json", *hooks, "--", "readlink", "/proc/self/ns/mnt")
+    assert result.out.splitlines()[0] == here
+    assert Path("/proc/self/mounts").read_text() == mounted
+
+
+def test_in_a_pid_namespace_of_its_own_process_ids_are_refused():
+    words = [sys.executable, "-m", "pytracer", "syscalls", "-d", "0.2"]
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
+    done = subprocess.run([*unshare, *words, "-p", "1"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "PID namespace" in done.stderr) == (4, True)
+    done = subprocess.run([*unshare, *words, "--comm", "nobody"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -29,7 +29,7 @@ from pytracer.spec import (
 from pytracer.spec.common import FOLLOW
 
 FAMILY_MAX = 65536
-ROWS_MAX = 65536
+ROWS_MAX = 10240  # each has a value for every CPU: 30 MB on 128 of them
 PROBE_READ_KERNEL = 113  # enum bpf_func_id
 
 
