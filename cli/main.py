@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TextIO
 
 from pytracer import __version__
 from pytracer.errors import PytracerError, UsageError
@@ -51,6 +48,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (head, less): nothing is left to say, not even at interpreter exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:  # a full disk, a file that went away: the machine's trouble, not ours
+        if debug:
+            raise
+        print(f"pytracer: error: {_line(str(error))}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        print(f"pytracer: error: the Python package {error.name} is not installed", file=sys.stderr)
+        print("hint: scripts/setup, or pip install pytracer, brings what is needed", file=sys.stderr)
+        return 1
     except Exception as error:
         if debug:
             raise
@@ -87,6 +95,7 @@ def _list(words: Sequence[str] = ()) -> int:
 def _trace(name: str, words: list[str]) -> int:
     tracer = registry.get(name)
     from pytracer.cli import parser
+    from pytracer.cli.output import OutputFile, standard_output
 
     request, given = parser.parse(tracer, words)
 
@@ -105,31 +114,24 @@ def _trace(name: str, words: list[str]) -> int:
             print(_line(line))
         return 0
     if given.emit_c:
-        from pytracer.session import emit_c
+        from pytracer.bpf.source import emit
 
-        print(emit_c(make_plan(request, KernelFacts())), end="")
+        plan = make_plan(request, KernelFacts())
+        if plan.program != "c":
+            raise UsageError(f"--program {plan.program} has no C", hint="its source is pytracer.bpf.lessons")
+        print(emit(tracer.c_file, plan.defines), end="")
         return 0
 
     from pytracer.run import run
     from pytracer.sinks import make_sink
 
-    with _output(given.output) as stream:
-        terminal = given.output is None and stream.isatty()
+    with contextlib.ExitStack() as stack:
+        name = given.output
+        stream = standard_output() if name is None else stack.enter_context(OutputFile(name))
+        # A command writes to the same terminal: nothing may be overwritten there.
+        terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not request.command
         sink = make_sink(given.format, stream, timestamps=given.timestamp, terminal=terminal)
         return run(request, KernelFacts, sink, say=say, warn=warn, strict=given.strict)
-
-
-def _output(name: str | None) -> contextlib.AbstractContextManager[TextIO]:
-    if name is None:
-        if isinstance(
-            sys.stdout, io.TextIOWrapper
-        ):  # a name that this locale cannot write is no reason to stop
-            sys.stdout.reconfigure(errors="backslashreplace")
-        return contextlib.nullcontext(sys.stdout)
-    try:
-        return Path(name).open("w", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {name!r}: {error.strerror}") from error
 
 
 def _line(text: str) -> str:

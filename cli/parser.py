@@ -18,7 +18,7 @@ from pytracer.spec import Choice, Filter, Flag, GroupBy, NameSet, Option, Tracer
 _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]] = {
     Filter.PID: (("-p", "--pid"), "N", "this process (repeatable)", targets.process),
     Filter.TID: (("--tid",), "N", "this thread", targets.thread),
-    Filter.COMM: (("--comm",), "NAME", "processes of this name", targets.comm),
+    Filter.COMM: (("--comm",), "NAME", "threads of this name", targets.comm),
     Filter.UID: (("-u", "--uid"), "USER", "this user, by name or number", targets.user),
     Filter.CGROUP: (("--cgroup",), "PATH", "this cgroup and those below it", targets.cgroup),
     Filter.NETNS: (
@@ -29,6 +29,7 @@ _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]]
     ),
     Filter.MNTNS: (("--mntns",), "NS", "this mount namespace: a process or path", targets.mount_namespace),
 }
+_ROWS_LIMIT = 1_000_000  # of which each has a value for every CPU, in memory that cannot be swapped
 _GROUP_BY_DEST = "group_by"
 
 
@@ -132,7 +133,7 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
             "-c",
             dest="command",
             metavar="COMMAND",
-            help="run it and trace just it and its children, as -- does",
+            help="run it, trace just it and its children, as -- does",
         )
     run.add_argument("-d", "--duration", type=_seconds, metavar="SECONDS", help="stop after so long")
     out = parser.add_argument_group("output")
@@ -141,7 +142,7 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     out.add_argument("-T", "--timestamp", action="store_true", help="a time column")
     out.add_argument("--top", type=_positive, metavar="N", help="only the first N rows")
     out.add_argument("--sort", metavar="COLUMN", help="the greatest of this column first")
-    out.add_argument("--max-rows", type=_positive, metavar="N", help="rows the kernel keeps (default: 10240)")
+    out.add_argument("--max-rows", type=_rows, metavar="N", help="rows the kernel keeps (default: 10240)")
     out.add_argument("--strict", action="store_true", help="exit 3 if anything was lost")
     inside = parser.add_argument_group("looking inside")
     inside.add_argument("-v", "--verbose", action="store_true", help="say what is done, on standard error")
@@ -246,6 +247,13 @@ def _seconds(text: str) -> float:
     if not _is_number(text) or not 0 < float(text) < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no length of time in seconds")
     return float(text)
+
+
+def _rows(text: str) -> int:
+    rows = _positive(text)
+    if rows > _ROWS_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text} rows are more than {_ROWS_LIMIT}")
+    return rows
 
 
 def _positive(text: str) -> int:

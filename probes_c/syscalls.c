@@ -83,12 +83,17 @@ static __always_inline int on_leave(long ret)
     struct row_value zero = {}, *row;
     struct row_key key;
     u64 call, ns;
+#ifdef BY_PID
+    struct task_struct *leader;
+#endif
 
     if (!start)
         return PT_PASS;
     call = start->call;
     ns = now - start->ns;
     starts.delete(&task);
+    if (failed && pt_is_sigreturn(call))
+        failed = 0;
     // The command's own execve begins before it is traced and ends after.
     if (pt_followed() != PT_YES)
         return PT_PASS;
@@ -121,7 +126,8 @@ static __always_inline int on_leave(long ret)
     row->total_ns += ns;
 #ifdef BY_PID
     row->seen = now;
-    bpf_get_current_comm(&row->comm, sizeof(row->comm));
+    leader = pt_read(pt_current()->group_leader);
+    pt_probe_read_kernel(&row->comm, sizeof(row->comm), &leader->comm);
 #endif
     return PT_PASS;
 }

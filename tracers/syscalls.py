@@ -9,7 +9,7 @@ ERRORS = Column("errors", "calls that returned an error", unit=Unit.COUNT)
 TOTAL = Column("total_ns", "time in them, waiting included", label="TOTAL", unit=Unit.NANOSECONDS)
 AVERAGE = Column("avg_ns", "mean time", label="AVG", unit=Unit.NANOSECONDS, ratio=("total_ns", "calls"))
 CALL = Column("syscall", "the system call", field="call", decode="syscall")
-ERRNO = Column("errno", "the error, by name", field="error", decode="errno")
+ERRNO = Column("errno", "the error, by name (ERESTART*: interrupted)", field="error", decode="errno")
 
 TRACER = Tracer(
     name="syscalls",
@@ -26,7 +26,7 @@ TRACER = Tracer(
             keys=(
                 Key("syscall", (CALL,)),
                 Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
-                Key("comm", (Column("comm", "name of the process", decode="text"),)),
+                Key("comm", (Column("comm", "name of the thread", decode="text"),)),
             ),
             default="syscall",
         ),
@@ -53,7 +53,7 @@ TRACER = Tracer(
         ("syscalls --errno --by comm -d 10 -f json", "who fails, and how, as JSON"),
     ),
     notes=(
-        "A call is counted when it returns: exit, exit_group and calls cut short by a fatal signal do not.",
+        "Counted at return: not exit, exit_group, nor calls that seccomp answers or a fatal signal ends.",
         "Calls of another ABI than the machine's own are marked: i386:openat, x32:read, arm:write.",
         "Rows of processes that ended stay: beyond --max-rows of them, calls are counted as lost.",
     ),

@@ -17,6 +17,18 @@ static __always_inline u64 pt_call(u32 nr)
     return compat << 32 | nr;
 }
 
+// What (rt_)sigreturn returns is a register of the code that the signal interrupted, and no result.
+static __always_inline int pt_is_sigreturn(u64 call)
+{
+#if defined(__x86_64__)
+    return call == 15 || call == (0x40000000 | 513) || call == (1ULL << 32 | 119) || call == (1ULL << 32 | 173);
+#elif defined(__aarch64__)
+    return call == 139 || call == (1ULL << 32 | 119) || call == (1ULL << 32 | 173);
+#else
+    return 0;
+#endif
+}
+
 #if defined(HOOK_SYSCALL_RAW_TRACEPOINT)
 int enter(struct bpf_raw_tracepoint_args *ctx)
 {

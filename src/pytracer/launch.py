@@ -11,17 +11,14 @@ import os
 import shutil
 import signal
 import struct
+import time
 from collections.abc import Sequence
 
 from pytracer.errors import PytracerError, UsageError
 
-_RESET = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGPIPE,
-    signal.SIGXFSZ,
-    signal.SIGCHLD,
-)  # what Python or we set
+_PATIENCE = 3.0  # seconds between asking the command to end and ending it
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)  # by us, unless they were ignored
+_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Python, from its start
 
 
 class Launched:
@@ -66,27 +63,28 @@ class Launched:
         return self.status
 
     def terminate(self) -> None:
-        """Ask it to end, and wait until it has."""
-        if self.status is not None:
-            return
+        """Ask it to end, wait, and where it will not, end it."""
         if self._gate >= 0:  # still at the pipe: its end tells it to leave
             os.close(self._gate)
             os.close(self._failure)
             self._gate = self._failure = -1
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
-        _, status = os.waitpid(self.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        self.status = code if code >= 0 else 128 - code
+        elif self.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _PATIENCE
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.005)
 
 
 def _become(path: str, argv: Sequence[str], gate: int, other_end: int, failure: int) -> None:
     """The child's side: wait, then execute. Does not return."""
     try:
         os.close(other_end)
-        for number in _RESET:
-            signal.signal(number, signal.SIG_DFL)
+        for number in (*_HANDLED, *_IGNORED):
+            # What the caller had ignored (nohup) stays ignored.
+            if number in _IGNORED or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         if os.read(gate, 1) == b"g":
             os.execve(path, list(argv), os.environ)

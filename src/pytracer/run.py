@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from pytracer.errors import LossError, UnsupportedError
-from pytracer.kernel.policy import in_initial_namespace, require
+from pytracer.kernel.policy import TRACING, in_initial_namespace, require
 from pytracer.launch import Launched
 from pytracer.plan import Facts, Request, make_plan
 from pytracer.session import Session
 from pytracer.sinks import Sink
-from pytracer.spec import Filter
+from pytracer.spec import Filter, SocketFilter
 
 _INTERVAL = 1.0  # seconds, where nothing was said
 
@@ -31,11 +31,15 @@ class _Signals:
         self._poll = select.poll()
         self._poll.register(self._read, select.POLLIN)
         # Standard output, for errors only: else a reader that has gone is noticed at the next write.
-        self._poll.register(1, 0)
+        with contextlib.suppress(OSError):
+            os.fstat(1)
+            self._poll.register(1, 0)
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[_Signals]:
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD]
+        # Who ignores a signal for us (nohup, a shell's background) means it.
+        numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
         before = {number: signal.signal(number, self._note) for number in numbers}
         wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         try:
@@ -46,6 +50,11 @@ class _Signals:
                 signal.signal(number, handler)
             os.close(self._read)
             os.close(self._write)
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody asked for the end."""
+        return self.terminated or self.interrupts > 0
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT:
@@ -65,6 +74,8 @@ class _Signals:
                     os.read(self._read, 4096)
             elif event & select.POLLERR:
                 raise BrokenPipeError
+            else:  # a terminal that was hung up would be reported for ever
+                self._poll.unregister(descriptor)
 
 
 def run(
@@ -76,8 +87,9 @@ def run(
     warn: Callable[[str], None],
     strict: bool,
 ) -> int:
-    """Run a tracer to its end and return the exit status: the command's, where there is one.
+    """Run a tracer to its end and return the exit status.
 
+    It is the command's, where there is one, unless the run was over before the command and ended it: then 0.
     ``say`` and ``warn`` are the Session's. Raises LossError under ``strict`` where anything was lost, after
     everything was shown.
     """
@@ -95,12 +107,13 @@ def run(
                 say("tracing")
                 lost = _loop(request, session, sink, signals, command)
             sink.close()
+            over = command is not None and command.poll() is None and not signals.asked
         finally:
             if command:
                 command.terminate()
     if strict and lost:
         raise LossError(f"{lost} lost", hint="the 'lost' lines say what")
-    return command.status or 0 if command else 0
+    return 0 if command is None or over else command.status or 0
 
 
 def _loop(request: Request, session: Session, sink: Sink, signals: _Signals, command: Launched | None) -> int:
@@ -108,7 +121,7 @@ def _loop(request: Request, session: Session, sink: Sink, signals: _Signals, com
     begun = time.monotonic()
     end = None if request.duration is None else begun + request.duration
     interval = request.interval if request.interval or command else _INTERVAL
-    ticks, lost = 0, 0
+    ticks, shown, lost = 0, 0, 0
     while True:
         tick = None if interval is None else begun + (ticks + 1) * interval
         signals.wait(min((moment for moment in (tick, end) if moment is not None), default=None))
@@ -119,8 +132,10 @@ def _loop(request: Request, session: Session, sink: Sink, signals: _Signals, com
         stop = stop or (end is not None and now >= end)
         if not stop and (tick is None or now < tick):
             continue
-        ticks += 1
-        stop = stop or (request.count is not None and ticks >= request.count)
+        if interval is not None:  # after a pause (SIGSTOP, suspend) one row stands for all that were missed
+            ticks = max(ticks + 1, int((now - begun) / interval))
+        shown += 1
+        stop = stop or (request.count is not None and shown >= request.count) or not session.watch()
         if stop:
             session.detach()
         if interval is not None:
@@ -140,8 +155,9 @@ def _interrupted(signals: _Signals, command: Launched | None) -> bool:
 
 def _check_permissions(request: Request) -> None:
     """NotPermittedError, naming what is missing, before anything is started."""
-    needed = ["CAP_NET_RAW", "CAP_BPF"] if request.tracer.arguments else ["CAP_BPF", "CAP_PERFMON"]
-    require(needed, f"pytracer {request.tracer.name}")
+    probes = [p for hook in request.tracer.hooks for way in hook.alternatives for p in way.probes]
+    network = all(isinstance(probe, SocketFilter) for probe in probes)
+    require(["CAP_NET_RAW", "CAP_BPF"] if network else TRACING, f"pytracer {request.tracer.name}")
 
 
 def _check_process_ids(request: Request) -> None:

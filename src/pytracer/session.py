@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from pytracer.bpf.attach import attach
+from pytracer.bpf.attach import attach, socket_filter
 from pytracer.bpf.build import BccModule, Module
 from pytracer.bpf.headers import find_headers
 from pytracer.bpf.maps import Map
 from pytracer.bpf.source import read_source
 from pytracer.bpf.sys import ProgType, recursion_misses
-from pytracer.enrich import decode, decoders
+from pytracer.enrich import Decoder, decode, decoders
 from pytracer.errors import SchemaError
 from pytracer.kernel import interfaces, tracefs
 from pytracer.model import Histograms, Loss, Snapshot
@@ -25,6 +25,7 @@ from pytracer.model.items import Kind
 from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS
 from pytracer.model.reduce import Rows, since, sum_cpus
 from pytracer.plan import Plan
+from pytracer.spec import SocketFilter
 
 _PENDING = 1  # enum pt_traced in probes_c/include/task.h
 _TYPES = {
@@ -59,8 +60,9 @@ class Session:
         self.plan = plan
         self._say, self._warn = say, warn
         self._links: list[int] = []
+        self._sockets: dict[int, str] = {}  # of the links, those on a network interface
         self._programs: dict[str, int] = {}
-        self._started = 0.0
+        self._started = self._ended = 0.0
         self._read_at = 0.0
         self._before: Rows | None = None
         self._reported: dict[str, int] = {}
@@ -76,9 +78,10 @@ class Session:
 
     def read(self, kind: Kind) -> Snapshot | Histograms:
         """What there is to show: what was added since the last ``row``, or the whole run (``summary``)."""
-        now = time.monotonic()
+        now = self._ended or time.monotonic()
         schema = self.plan.schema
-        self._fill_links()
+        if 0 in self.plan.request.interfaces:  # any: there may be new ones
+            self._fill_links()
         total = sum_cpus(*self._map(schema.output.map).read(), schema)
         rows, seconds = total, now - self._started
         if kind == "row":
@@ -101,8 +104,20 @@ class Session:
             if new:
                 yield Loss(reason, new, REASONS.get(reason, MISSED_MEANING), time.time())
 
+    def watch(self) -> bool:
+        """Look after what is attached: warn of interfaces that went away; False once nothing is left."""
+        for link, name in list(self._sockets.items()):
+            trouble = socket_filter.trouble(link)
+            if trouble:
+                self._warn(f"interface {name}: {trouble}")
+                if not socket_filter.is_bound(link):
+                    del self._sockets[link]
+        return bool(self._sockets) or not self.plan.request.interfaces
+
     def detach(self) -> None:
         """Take the probes off; what they counted can still be read."""
+        if self._links:
+            self._ended = time.monotonic()
         while self._links:
             os.close(self._links.pop())
 
@@ -184,9 +199,14 @@ class Session:
             if chosen.probe.program not in self._programs:
                 kind = _TYPES[chosen.probe.kind]
                 self._programs[chosen.probe.program] = self._module.load(chosen.probe.program, kind)
-        for chosen in self.plan.probes:
+        # What takes a record out of a map stands before what puts it in: a call that began while the first
+        # was there and the second not would leave a start behind, to be taken for another call's.
+        for chosen in reversed(self.plan.probes):
             program = self._programs[chosen.probe.program]
-            self._links += attach(chosen.probe, chosen.name, program, self.plan.request.interfaces)
+            links = attach(chosen.probe, chosen.name, program, self.plan.request.interfaces)
+            self._links += links
+            if isinstance(chosen.probe, SocketFilter):
+                self._sockets = dict(zip(links, self.plan.request.interfaces.values(), strict=True))
             self._say(f"attached {chosen.probe.program} to {chosen.probe.kind} {chosen.name}")
         self._started = self._read_at = time.monotonic()
 
@@ -194,7 +214,7 @@ class Session:
         schema = self.plan.schema
         if schema.is_histogram:
             return self._histograms(rows, kind, seconds)
-        chosen = _ranked(rows, self.plan)
+        chosen = _ranked(rows, self.plan, self._decoders)
         columns: dict[str, Any] = {}
         for column in schema.columns:
             if column.ratio:
@@ -223,11 +243,17 @@ class Session:
         for column in schema.keys:
             values = groups[column.source][order]
             keys[column.name] = decode(self._decoders[column.decode], values) if column.decode else values
+        for column in (c for c in schema.values if c.latest):
+            newest = np.zeros(len(groups), dtype=rows.values[column.source].dtype)
+            by_age = np.argsort(rows.values["seen"])
+            newest[number[by_age]] = rows.values[column.source][by_age]
+            keys[column.name] = decode(self._decoders["text"], newest[order])
         return Histograms(kind, time.time(), seconds, keys, counter.name, counts[order])
 
 
-def _ranked(rows: Rows, plan: Plan) -> Rows:
-    """The greatest first by the column asked for (or the output's own), cut to the top asked for."""
+def _ranked(rows: Rows, plan: Plan, decoders: dict[str, Decoder]) -> Rows:
+    """By the column asked for (or the output's own), cut to the top asked for: numbers that were counted from
+    the greatest down, names and ids from the first up."""
     name = plan.sort
     column = next(c for c in plan.schema.columns if c.name == name)
     values: Any
@@ -236,14 +262,10 @@ def _ranked(rows: Rows, plan: Plan) -> Rows:
         values = above / np.maximum(below, 1)
     else:
         values = (rows.keys if column in plan.schema.keys else rows.values)[column.source]
+        if column.is_text:
+            values = np.array(decode(decoders[column.decode or "text"], values), dtype=str)
     order = np.argsort(values, kind="stable")
     if column in plan.schema.counters or column.ratio:
         order = order[::-1]
     order = order[: plan.request.top or None]
     return Rows(rows.keys[order], rows.values[order])
-
-
-def emit_c(plan: Plan) -> str:
-    """The C of a plan as it is handed to the compiler: the defines, then the text."""
-    defines = "".join(f"#define {name} {value}".rstrip() + "\n" for name, value in plan.defines)
-    return defines + read_source(plan.request.tracer.c_file)

@@ -104,12 +104,38 @@ def test_a_cache_that_others_can_write_is_not_trusted(tmp_path):
 
 
 def test_a_default_cache_that_cannot_be_used_is_a_warning(tmp_path):
-    file = tmp_path / "file"
-    file.write_text("not a folder")
-    # Without BPF nothing: the home folder comes from the user data base, so only XDG can be broken safely.
-    result = run("syscalls", "-f", "json", "--", "true", env={"XDG_CACHE_HOME": str(file)})
-    assert result.status == 0
-    assert result.of("summary")
+    """Neither place: the one that the environment names, nor the user's own."""
+    (tmp_path / "cache").write_text("not a folder")
+    code = (
+        "import os, pwd, sys\nfrom pytracer.cli.main import main\n"
+        f"real = pwd.getpwuid\nhome = {str(tmp_path / 'cache')!r}\n"
+        "pwd.getpwuid = lambda number: pwd.struct_passwd((*real(number)[:5], home, ''))\n"
+        "sys.exit(main(['syscalls', '-f', 'json', '--', 'true']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )
+    assert done.returncode == 0
+    assert done.stderr.startswith("pytracer: warning: ")
+    assert "execve" in done.stdout
+
+
+def test_output_that_cannot_be_written(tmp_path):
+    failed(run("syscalls", "-o", "/dev/full", "--", "true"), 1, "No space left on device")
+    kept = tmp_path / "kept"
+    kept.write_text("what was there")
+    failed(run("syscalls", "-o", kept, "--", "/no/such/command"), 2)
+    assert kept.read_text() == "what was there"
+    assert run("syscalls", "-o", kept, "-f", "csv", "--", "true").status == 0
+    assert kept.read_text().startswith("kind,")
+
+
+def test_more_rows_than_memory_holds():
+    failed(run("syscalls", "--max-rows", "99999999999", "-d", "1"), 2, "are more than")
 
 
 def test_no_bcc(tmp_path):

@@ -106,3 +106,14 @@ def test_it_needs_an_interface(words):
     result = run(*words)
     assert result.status == 2
     assert "sockcount needs interfaces" in result.err
+
+
+def test_an_interface_that_goes_away_is_said_and_ends_it():
+    with packets.namespace():
+        packets.veth("va", "vb")
+        tracer = start("sockcount", "-f", "json", "vb", 0.1)
+        packets.send("va", packets.frames())
+        packets.ip("link", "del", "vb")
+        result = finish(tracer)
+    assert "warning: interface vb: network is down" in result.err
+    assert totals(result, "vb") == packets.expected(packets.frames(), received=True)

@@ -24,7 +24,7 @@ from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
 from pytracer.bpf.probing import EMPTY, READS_BEYOND, helper_refusal, load
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
-from pytracer.errors import PolicyError, PytracerError
+from pytracer.errors import NotPermittedError, PytracerError
 from pytracer.kernel import mounts, policy, tracefs
 from pytracer.kernel.facts import Answer
 
@@ -144,7 +144,7 @@ class KernelFacts:
                 return Answer(False, reason=f"no trace event {name}")
             self._try_category(category, event)
         except PytracerError as problem:
-            return Answer(False, reason=problem.message, refused=isinstance(problem, PolicyError))
+            return Answer(False, reason=problem.message, refused=isinstance(problem, NotPermittedError))
         except OSError as error:
             return _no(error, f"the trace event {name} takes no program")
         return Answer(True, name)
@@ -250,7 +250,7 @@ def _untried(name: str) -> Answer:
 def _no(error: OSError, absent: str) -> Answer:
     """A no with its reason: ``absent``, where the kernel did not just refuse."""
     reached = policy.explain(error, "it")
-    if isinstance(reached, PolicyError):
+    if isinstance(reached, NotPermittedError):
         return Answer(False, reason=policy.refusal(), refused=True)
     if error.errno in (errno.ENOENT, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
         return Answer(False, reason=absent)

@@ -17,7 +17,7 @@ import struct
 import tempfile
 from pathlib import Path
 
-from pytracer.bpf.attach.perf import SET_BPF, attach_program, event_attr
+from pytracer.bpf.attach.perf import SET_BPF, attach_program, event_attr, retprobe_bit
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.probing import EMPTY, load, returning
@@ -226,7 +226,7 @@ def _on_pmu(name: str, target: int, *, at_return: bool) -> str:
     pmu = _PMUS / name
     if not pmu.is_dir():
         raise UnsupportedError(f"this kernel has no perf PMU '{name}'")
-    config = 1 << _retprobe_bit(pmu) if at_return else 0
+    config = 1 << retprobe_bit(pmu) if at_return else 0
     program = load(ProgType.KPROBE, EMPTY)
     try:
         attr = event_attr(int((pmu / "type").read_text()), config, target)
@@ -238,10 +238,6 @@ def _on_pmu(name: str, target: int, *, at_return: bool) -> str:
     finally:
         os.close(program)
     return ""
-
-
-def _retprobe_bit(pmu: Path) -> int:
-    return int((pmu / "format/retprobe").read_text().strip().rpartition(":")[2])
 
 
 @functools.cache

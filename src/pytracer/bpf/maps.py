@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytracer.bpf.sys import PER_CPU, BpfError, Command, MapType, address, bpf, bpf_inout
+from pytracer.bpf.sys import PER_CPU, BpfError, Command, address, bpf, bpf_inout
 
 Array = npt.NDArray[Any]
 
@@ -136,13 +135,3 @@ class Map:
 
 def _count(attr: bytes) -> int:
     return int(struct.unpack_from("I", attr, 32)[0])
-
-
-def create_map(name: str, kind: MapType, key: str, value: str, max_entries: int) -> Map:
-    """A new map of plain integer types (NumPy type codes). Raises OSError."""
-    from pytracer.bpf.sys import map_create
-
-    key_type, value_type = np.dtype(key), np.dtype(value)
-    fd = map_create(kind, key_type.itemsize, value_type.itemsize, max_entries)
-    os.set_inheritable(fd, False)
-    return Map(name, fd, kind, key_type, value_type, max_entries)

@@ -7,6 +7,7 @@ includes. ``#line`` keeps the compiler's messages and the verifier's source line
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from pytracer.errors import BuildError
@@ -22,6 +23,15 @@ def probes_folder() -> Path:
 def read_source(name: str) -> str:
     """The whole text of a C file of ``probes_c`` (or an absolute path). Raises BuildError."""
     return _inline(probes_folder() / name, set())
+
+
+def emit(name: str, defines: Iterable[tuple[str, str]]) -> str:
+    """The C of ``read_source`` under its macros, for people to read.
+
+    BCC puts its own helpers before it and rewrites map accesses in it; the compiler gets the macros as -D.
+    """
+    head = f"// {name} as it is handed to BCC, whose helpers.h and map types it is written for\n"
+    return head + "".join(f"#define {n} {v}".rstrip() + "\n" for n, v in defines) + read_source(name)
 
 
 def with_text(place: str) -> str:

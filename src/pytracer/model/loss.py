@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 REASONS: dict[str, str] = {
-    "keys": "rows that did not fit into the map of rows",
+    "keys": "events without a place: the map of rows was full (--max-rows)",
     "starts": "calls that did not fit into the map of calls in flight",
     "family": "descendants of the command that did not fit into the map of followed processes",
 }

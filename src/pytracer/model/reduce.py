@@ -41,7 +41,7 @@ def sum_cpus(keys: Array, values: Array, schema: Schema) -> Rows:
     if latest:
         newest = values["seen"].argmax(axis=1)
         row = np.arange(values.shape[0])
-        for name in latest:
+        for name in (*latest, "seen"):
             total[name] = values[name][row, newest]
     return Rows(keys, total)
 

@@ -72,7 +72,8 @@ class Plan:
         lines = [f"tracer   {self.request.tracer.name}", f"program  {self.program}"]
         lines += [f"hook     {note}" for note in self.notes]
         lines += [f"attach   {c.probe.program} to {c.probe.kind} {c.name}" for c in self.probes]
-        lines += [f"define   {name}{'=' + value if value else ''}" for name, value in self.defines]
+        if self.program == "c":
+            lines += [f"define   {name}{'=' + value if value else ''}" for name, value in self.defines]
         lines += [f"set      {name}: {len(keys)} entries" for name, keys in self.sets.items()]
         lines += [f"cgroup   {path}" for path in self.cgroups]
         columns = ", ".join(column.name for column in self.schema.columns)
@@ -223,6 +224,8 @@ def _output(request: Request) -> Output:
 def _sort(wanted: str, schema: Schema) -> str:
     """The column that rows are ranked by: the one asked for, or the output's own."""
     names = [column.name for column in schema.columns]
+    if wanted and schema.is_histogram:
+        raise UsageError("--sort is for tables: histograms are ranked by how much is in them")
     if wanted and wanted not in names:
         raise UnknownNameError("column", wanted, names)
     return wanted or (schema.output.sort if isinstance(schema.output, Table) else "")

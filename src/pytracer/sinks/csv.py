@@ -30,6 +30,7 @@ class CsvSink:
         time = ["time"] if self._timestamps else []
         self._fields = ["kind", *time, *names, "reason", "lost"]
         self._writer.writerow(self._fields)
+        self._stream.flush()
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""

@@ -24,7 +24,7 @@ class Filter(Enum):
     @property
     def map(self) -> str:
         """The BPF map that holds the values let through."""
-        return f"pt_{self.value}s" if self is not Filter.COMM else "pt_comms"
+        return f"pt_{self.value}s"
 
 
 TASK_FILTERS: tuple[Filter, ...] = tuple(Filter)

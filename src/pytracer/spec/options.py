@@ -31,7 +31,7 @@ class Flag(Option):
 class Choice(Option):
     """One of ``choices``. Either ``config``, the name of a run-time value that the C reads as
     ``PT_CFG_<CONFIG>`` and that gets the choice's index, or ``program``: the choices are whole programs
-    (``c``, the tracer's C file, and others that :mod:`pytracer.bpf.programs` builds).
+    (``c``, the tracer's C file, and others that :mod:`pytracer.bpf.lessons` builds).
     """
 
     choices: tuple[str, ...] = ()

@@ -43,10 +43,3 @@ class Tracer:
     def group_by(self) -> GroupBy | None:
         """Its ``--by`` option, where it has one."""
         return next((o for o in self.options if isinstance(o, GroupBy)), None)
-
-    def option(self, name: str) -> Option:
-        """The option called ``name``; KeyError where there is none."""
-        for option in self.options:
-            if option.name == name:
-                return option
-        raise KeyError(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from pytracer.bpf.attach.perf import attach_program, event_attr
+from pytracer.bpf.attach.perf import attach_program, event_attr, retprobe_bit
 from pytracer.bpf.refusal import attach_error
 from pytracer.errors import UnsupportedError
 
@@ -20,13 +20,9 @@ def attach(symbol: str, program: int, *, at_return: bool) -> int:
             f"{what}: this kernel has no kprobe PMU", hint="CONFIG_KPROBES, and Linux 4.17"
         )
     name = ctypes.create_string_buffer(symbol.encode())
-    config = 1 << _retprobe_bit() if at_return else 0
+    config = 1 << retprobe_bit(PMU) if at_return else 0
     attr = event_attr(int((PMU / "type").read_text()), config, ctypes.addressof(name))
     try:
         return attach_program(attr, program)
     except OSError as error:
         raise attach_error(error, what) from error
-
-
-def _retprobe_bit() -> int:
-    return int((PMU / "format/retprobe").read_text().strip().rpartition(":")[2])

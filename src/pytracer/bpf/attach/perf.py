@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+from pathlib import Path
 
 from pytracer.bpf.sys import perf_event_open
 
@@ -17,6 +18,11 @@ def event_attr(kind: int, config: int, config1: int = 0, config2: int = 0) -> by
     """A struct perf_event_attr that samples nothing: the program is all that is wanted."""
     head = struct.pack("IIQQQQQIIQQ", kind, ATTR_SIZE, config, 1, 0, 0, 0, 1, 0, config1, config2)
     return head.ljust(ATTR_SIZE, b"\0")
+
+
+def retprobe_bit(pmu: Path) -> int:
+    """The bit of ``config`` that asks the kprobe or uprobe PMU for the return."""
+    return int((pmu / "format/retprobe").read_text().strip().rpartition(":")[2])
 
 
 def attach_program(attr: bytes, program: int) -> int:

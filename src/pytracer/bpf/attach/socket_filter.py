@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
 import struct
+from collections.abc import Iterator
 
 from pytracer.bpf.refusal import attach_error
 
@@ -33,6 +35,29 @@ def attach(interface: int, program: int) -> int:
         packets.close()
         raise attach_error(error, f"packet socket on {interface or 'any'}", needed=NEEDED) from error
     return packets.detach()
+
+
+def trouble(descriptor: int) -> str:
+    """What the kernel reports of the socket since it was last asked, in words; empty for nothing."""
+    with _borrowed(descriptor) as packets:
+        error = packets.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    return os.strerror(error).lower() if error else ""
+
+
+def is_bound(descriptor: int) -> bool:
+    """Whether the socket still listens to its interface: not once that was removed."""
+    with _borrowed(descriptor) as packets:
+        name = packets.getsockname()[0]
+    return bool(name)
+
+
+@contextlib.contextmanager
+def _borrowed(descriptor: int) -> Iterator[socket.socket]:
+    packets = socket.socket(fileno=descriptor)
+    try:
+        yield packets
+    finally:
+        packets.detach()
 
 
 def _bind(packets: socket.socket, interface: int) -> None:
