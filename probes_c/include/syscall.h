@@ -21,7 +21,8 @@ static __always_inline u64 pt_call(u32 nr)
 static __always_inline int pt_is_sigreturn(u64 call)
 {
 #if defined(__x86_64__)
-    return call == 15 || call == (0x40000000 | 513) || call == (1ULL << 32 | 119) || call == (1ULL << 32 | 173);
+    return call == 15 || call == (0x40000000 | 513) || call == (1ULL << 32 | 119) ||
+           call == (1ULL << 32 | 173);
 #elif defined(__aarch64__)
     return call == 139 || call == (1ULL << 32 | 119) || call == (1ULL << 32 | 173);
 #else
