@@ -42,8 +42,6 @@ def build(tracer: Tracer) -> Parser:
         usage=f"pytracer {tracer.name}{own} [INTERVAL [COUNT]] [options]{command}",
         description=textwrap.fill(tracer.description, 78),
         epilog=_epilog(tracer),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     specific = parser.add_argument_group(f"{tracer.name}")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pytracer.bpf.layout import Check, check_function, verify
+from pytracer.bpf.layout import Check, check_function, check_functions, verify
 from pytracer.errors import SchemaError
 
 CHECKS = [Check("struct task_struct", "tgid", 2812), Check("struct task_struct", "comm", 3000)]
@@ -35,7 +35,7 @@ def test_the_function_takes_each_address_once() -> None:
     assert "struct task_struct *at = base;" in text
     assert "[0] = (u64)&at->tgid;" in text
     assert "[1] = (u64)&at->comm;" in text
-    assert check_function([]) == ""
+    assert check_functions([]) == ""
 
 
 def test_right_offsets_pass() -> None:

@@ -184,7 +184,7 @@ def test_no_filter():
 
 
 def test_filters_that_a_tracer_does_not_have():
-    assert "unrecognized arguments: -p 1" in error_of("lo", "-p", "1", tracer=SOCKCOUNT).message
+    assert "unrecognized arguments: -p" in error_of("lo", "-p", "1", tracer=SOCKCOUNT).message
 
 
 @pytest.mark.parametrize(

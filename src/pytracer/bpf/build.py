@@ -53,14 +53,13 @@ class BccModule:
         """Compile ``text``. Raises BuildError (SchemaError where offsets came out wrong)."""
         self.name = name
         self._bcc = import_bcc()
-        checks = layout.check_function(headers.checks)
+        checks = layout.check_functions(headers.checks)
         flags = [*_FLAGS, *headers.cflags, *cflags]
         if headers.source != "btf":  # what is private to the kernel's .c files must be said again
             flags.append("-DPT_PACKAGED_HEADERS")
         self._bpf = _compile(self._bcc, name, text + checks, flags, headers.path)
         try:
-            if headers.checks:
-                layout.verify(self._bpf.dump_func(layout.FUNCTION), headers.checks)
+            layout.verify_all(self._bpf.dump_func, headers.checks)
             self._maps = self._open_maps()
         except BaseException:
             self.close()

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from pytracer.errors import SchemaError
 
 FUNCTION = "pytracer_layout_check"
+# LLVM 19 keeps more addresses of one function at hand than the 512 bytes of BPF's stack have room for.
+_CHUNK = 128
 
 _LD_IMM64, _EXIT = 0x18, 0x95
 _STORE_REGISTER, _STORE_NUMBER, _LOAD = 0x7B, 0x7A, 0x79
@@ -41,11 +43,25 @@ class _Value(NamedTuple):
     number: int
 
 
-def check_function(checks: Sequence[Check]) -> str:
+def check_functions(checks: Sequence[Check]) -> str:
     """The C text to append to a program, "" for no checks. BCC's rewriter leaves it as it is."""
-    if not checks:
-        return ""
-    lines = [f"\nint {FUNCTION}(void *base)", "{"]
+    return "".join(check_function(chunk, name) for name, chunk in _chunks(checks))
+
+
+def verify_all(dump: Callable[[str], bytes], checks: Sequence[Check]) -> None:
+    """``verify`` what ``check_functions(checks)`` was compiled to; ``dump`` gives a function's bytecode."""
+    for name, chunk in _chunks(checks):
+        verify(dump(name), chunk)
+
+
+def _chunks(checks: Sequence[Check]) -> Iterator[tuple[str, Sequence[Check]]]:
+    for start in range(0, len(checks), _CHUNK):
+        yield f"{FUNCTION}_{start // _CHUNK}", checks[start : start + _CHUNK]
+
+
+def check_function(checks: Sequence[Check], name: str = FUNCTION) -> str:
+    """One function of ``check_functions``."""
+    lines = [f"\nint {name}(void *base)", "{"]
     for i, (record, member, _) in enumerate(checks):
         # To the compiler, the empty assembly may change the pointer. So it does not know it to be an offset
         # from ``base``, which it would work out early too, and does not keep the addresses of thousands of
