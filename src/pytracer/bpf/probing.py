@@ -10,7 +10,7 @@ import re
 import struct
 from pathlib import Path
 
-from pytracer.bpf.sys import Command, address, bpf
+from pytracer.bpf.sys import prog_load
 
 _SIGNATURE = Path("/proc/version_signature")  # Ubuntu
 _UNKNOWN_HELPER = (b"unknown func", b"invalid func", b"cannot use helper")  # the last since Linux 6.14
@@ -45,26 +45,11 @@ def load(
     flags: int = 0,
     log: bytearray | None = None,
 ) -> int:
-    """BPF_PROG_LOAD with what some program types ask for beside their instructions; the descriptor.
-
-    ``attach_type`` is of ``enum bpf_attach_type``, ``btf_id`` what of the kernel's BTF the program is for.
-    The verifier's words go to ``log``. Raises OSError.
-    """
-    text, licence = bytearray(code), bytearray(b"GPL\0")
-    attr = struct.pack(
-        "IIQQIIQII",
-        kind,
-        len(text) // 8,
-        address(text),
-        address(licence),
-        1 if log else 0,
-        len(log) if log else 0,
-        address(log) if log else 0,
-        _version_code(),
-        flags,
+    """``prog_load`` with the version that old kernels want to see. Raises OSError."""
+    version = _version_code()
+    return prog_load(
+        kind, code, log=log, version=version, flags=flags, attach_type=attach_type, btf_id=btf_id
     )
-    attr = attr.ljust(68, b"\0") + struct.pack("I", attach_type)
-    return bpf(Command.PROG_LOAD, attr.ljust(108, b"\0") + struct.pack("I", btf_id))
 
 
 def helper_refusal(kind: int, number: int) -> str:

@@ -99,21 +99,36 @@ def map_create(kind: int, key_size: int, value_size: int, max_entries: int, flag
     return bpf(Command.MAP_CREATE, struct.pack("IIIII", kind, key_size, value_size, max_entries, flags))
 
 
-def prog_load(kind: int, instructions: bytes, log: bytearray | None = None, level: int = 1) -> int:
-    """A new program's descriptor; the verifier's words go to ``log``. Raises OSError."""
-    code = bytearray(instructions)
-    licence = bytearray(b"GPL\0")
+def prog_load(
+    kind: int,
+    instructions: bytes,
+    *,
+    log: bytearray | None = None,
+    version: int = 0,
+    flags: int = 0,
+    attach_type: int = 0,
+    btf_id: int = 0,
+) -> int:
+    """A new program's descriptor; the verifier's words go to ``log``. Raises OSError.
+
+    The rest is what some program types ask for: ``version`` (LINUX_VERSION_CODE), ``attach_type`` of ``enum
+    bpf_attach_type``, ``btf_id`` of what in the kernel's BTF the program is for.
+    """
+    code, licence = bytearray(instructions), bytearray(b"GPL\0")
     attr = struct.pack(
-        "IIQQIIQ",
+        "IIQQIIQII",
         kind,
         len(code) // 8,
         address(code),
         address(licence),
-        level if log else 0,
+        1 if log else 0,
         len(log) if log else 0,
         address(log) if log else 0,
+        version,
+        flags,
     )
-    return bpf(Command.PROG_LOAD, attr)
+    attr = attr.ljust(68, b"\0") + struct.pack("I", attach_type)  # expected_attach_type
+    return bpf(Command.PROG_LOAD, attr.ljust(108, b"\0") + struct.pack("I", btf_id))  # attach_btf_id
 
 
 def raw_tracepoint_open(event: str, program: int) -> int:

@@ -78,12 +78,12 @@ class TableSink:
         ]
         if not rows:
             return ["nothing seen"]
-        tabulate.PRESERVE_WHITESPACE = True
         text = tabulate.tabulate(
             rows,
             headers=[*time, *(column.header for column in columns)],
             tablefmt="plain",
             disable_numparse=True,
+            preserve_whitespace=True,
             colalign=[*("left" for _ in time), *("left" if c.is_text else "right" for c in columns)],
         )
         return text.splitlines()

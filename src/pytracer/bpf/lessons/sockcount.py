@@ -341,7 +341,7 @@ class Lesson:
             self._loaded.append(prog_load(kind, code))
         except OSError as refusal:
             with contextlib.suppress(OSError):
-                os.close(prog_load(kind, code, log))
+                os.close(prog_load(kind, code, log=log))
             text = log.partition(b"\0")[0].decode(errors="replace")
             if not text:  # it was not the verifier
                 raise explain(refusal, "loading sockcount:count", needed=["CAP_BPF"]) from refusal
