@@ -16,7 +16,7 @@ from pytracer.sinks import FORMATS
 from pytracer.spec import Choice, Filter, Flag, GroupBy, NameSet, Option, Tracer
 
 _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]] = {
-    Filter.PID: (("-p", "--pid"), "N", "this process (repeatable)", targets.process),
+    Filter.PID: (("-p", "--pid"), "N", "this process, until it ends (repeatable)", targets.process),
     Filter.TID: (("--tid",), "N", "this thread", targets.thread),
     Filter.COMM: (("--comm",), "NAME", "threads of this name", targets.comm),
     Filter.UID: (("-u", "--uid"), "USER", "this user, by name or number", targets.user),

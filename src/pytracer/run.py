@@ -6,8 +6,9 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
 from pytracer.errors import LossError, UnsupportedError
@@ -28,6 +29,7 @@ class _Signals:
         self.interrupts = 0
         self.terminated = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._processes: set[int] = set()  # pidfds of those that are traced and live
         self._poll = select.poll()
         self._poll.register(self._read, select.POLLIN)
         # Standard output, for errors only: else a reader that has gone is noticed at the next write.
@@ -45,6 +47,8 @@ class _Signals:
         try:
             yield self
         finally:
+            while self._processes:
+                os.close(self._processes.pop())
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -62,6 +66,24 @@ class _Signals:
         elif number in (signal.SIGTERM, signal.SIGHUP):
             self.terminated = True
 
+    def mourn(self, processes: Iterable[int]) -> bool:
+        """Take note of the ends of these processes; False where that cannot be (before Linux 5.3)."""
+        for process in processes:
+            try:
+                pidfd = os.pidfd_open(process)
+            except ProcessLookupError:
+                continue
+            except OSError:
+                return False
+            self._processes.add(pidfd)
+            self._poll.register(pidfd, select.POLLIN)
+        return True
+
+    @property
+    def mourned(self) -> bool:
+        """Whether none of them lives."""
+        return not self._processes
+
     def wait(self, until: float | None) -> None:
         """Until a signal arrives or the monotonic clock reads ``until``.
 
@@ -72,6 +94,10 @@ class _Signals:
             if descriptor == self._read:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._read, 4096)
+            elif descriptor in self._processes:
+                self._poll.unregister(descriptor)
+                self._processes.remove(descriptor)
+                os.close(descriptor)
             elif event & select.POLLERR:
                 raise BrokenPipeError
             else:  # a terminal that was hung up would be reported for ever
@@ -122,6 +148,8 @@ def _loop(request: Request, session: Session, sink: Sink, signals: _Signals, com
     end = None if request.duration is None else begun + request.duration
     interval = request.interval if request.interval or command else _INTERVAL
     ticks, shown, lost = 0, 0, 0
+    traced = [int.from_bytes(key, sys.byteorder) for key in request.filters.get(Filter.PID, ())]
+    mourning = bool(traced) and signals.mourn(traced)
     while True:
         tick = None if interval is None else begun + (ticks + 1) * interval
         signals.wait(min((moment for moment in (tick, end) if moment is not None), default=None))
@@ -129,7 +157,7 @@ def _loop(request: Request, session: Session, sink: Sink, signals: _Signals, com
         stop = (
             signals.terminated or _interrupted(signals, command) or (command and command.poll() is not None)
         )
-        stop = stop or (end is not None and now >= end)
+        stop = stop or (end is not None and now >= end) or (mourning and signals.mourned)
         if not stop and (tick is None or now < tick):
             continue
         if interval is not None:  # after a pause (SIGSTOP, suspend) one row stands for all that were missed

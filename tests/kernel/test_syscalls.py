@@ -45,7 +45,8 @@ def gated(count: int, *, prelude: str = "", **options):
     try:
         yield process
     finally:
-        process.communicate("\n")
+        if process.poll() is None:
+            process.communicate("\n")
 
 
 def counted(*filters: object, others: list, wanted: list) -> int:
@@ -478,3 +479,16 @@ def test_who_is_told_to_ignore_hangups_does():
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     ignored = int(done.stdout.split()[1], 16)
     assert ignored == 1 << signal.SIGHUP - 1
+
+
+def test_it_ends_with_the_last_of_the_processes_it_was_given():
+    with gated(23) as one, gated(29) as two:
+        tracer = start("syscalls", "-f", "json", "-e", "getppid", "-p", one.pid, "-p", two.pid, 60)
+        one.go()
+        two.go()
+        one.communicate("\n")
+        assert tracer.poll() is None
+        two.communicate("\n")
+        result = finish(tracer)
+    assert result.status == 0
+    assert [record["calls"] for record in result.of("summary")] == [52]
