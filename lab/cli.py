@@ -1,0 +1,194 @@
+"""The lab's command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from lab import host
+from lab.errors import CRASHED, FAILED, TIMEOUT, LabError, say
+from lab.fetch import cached, fetch, find
+from lab.image import Image, from_cache, from_path
+from lab.initramfs import Job
+from lab.kernels import KERNELS
+from lab.machine import Shape
+from lab.run import Limits, run
+
+USAGE = """scripts/lab KERNEL [options] -- COMMAND...
+       scripts/lab --kernel-image FILE [--modules DIR] [options] -- COMMAND...
+       scripts/lab list | fetch [KERNEL...] | setup | build"""
+DESCRIPTION = f"""
+Boots a kernel under QEMU and runs a command in it as root, with this machine's files below a
+throw-away overlay. The command's output comes as it is made, its exit status is the lab's.
+The lab's own: {TIMEOUT} the command did not end in time, {FAILED} the lab failed or the VM was lost,
+{CRASHED} the kernel crashed; 128+N ended by signal N. Each is said on standard error, after "lab:".
+"""
+PASSED_ON = re.compile(r"(PATH|HOME|LANG|LC_\w+|TERM|TZ|PYTHON\w+|PYTEST_\w+|PYTRACER_\w+|NO_COLOR|COLUMNS)$")
+ACTIONS = ("list", "fetch", "setup", "build")
+
+
+class Ended(BaseException):
+    """A signal asked the lab to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Parser(argparse.ArgumentParser):
+    """Mistakes are the lab's failures: an exit status of 2 is a command's."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """One line, and the hint."""
+        raise LabError(message, "scripts/lab --help")
+
+
+def parser() -> Parser:
+    """What comes before the "--"."""
+    made = Parser(
+        prog="scripts/lab",
+        usage=USAGE,
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "words", nargs="*", metavar="KERNEL", help="a kernel's name, or list, fetch, setup, build"
+    )
+    made.add_argument("--kernel-image", type=Path, metavar="FILE", help="boot this kernel (bzImage)")
+    made.add_argument("--modules", type=Path, metavar="DIR", help="with these modules (/lib/modules/RELEASE)")
+    made.add_argument(
+        "--rw", type=Path, metavar="DIR", help="the one folder that can be written, at its own path"
+    )
+    made.add_argument("--timeout", type=float, default=600, metavar="S", help="for the command (600 s)")
+    made.add_argument("--boot-timeout", type=float, default=180, metavar="S", help="until it starts (180 s)")
+    made.add_argument("--memory", type=int, default=3072, metavar="MB", help="of the VM (3072)")
+    made.add_argument("--cpus", type=int, default=2, metavar="N", help="of the VM (2)")
+    made.add_argument("--append", default="", metavar="TEXT", help="for the kernel's command line")
+    made.add_argument("--env", action="append", default=[], metavar="NAME[=VALUE]", help="pass this on, too")
+    made.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto", help="auto: KVM if it works")
+    made.add_argument("--fs", choices=("auto", "virtiofs", "9p"), default="auto", help="how files are shared")
+    made.add_argument("--console", type=Path, metavar="FILE", help="keep the whole console here")
+    return made
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str] | None]:
+    """The lab's arguments, and the command's behind the first "--"."""
+    if "--" not in arguments:
+        return arguments, None
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def environment(named: list[str], current: dict[str, str]) -> dict[str, str]:
+    """What the command gets to see of the environment."""
+    passed = {name: value for name, value in current.items() if PASSED_ON.match(name)}
+    for item in named:
+        name, equals, value = item.partition("=")
+        if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+            raise LabError(f"not the name of a variable: {name}")
+        if equals or name in current:
+            passed[name] = value if equals else current[name]
+    return passed
+
+
+def choose(options: argparse.Namespace) -> Image:
+    """The kernel that was asked for; fetched if it is not there yet."""
+    words: list[str] = options.words
+    if options.kernel_image:
+        if words:
+            raise LabError(f"a kernel's name and --kernel-image do not go together: {words[0]}")
+        return from_path(options.kernel_image, options.modules)
+    if len(words) != 1:
+        raise LabError("one kernel is wanted before the --", "scripts/lab list")
+    if options.modules:
+        raise LabError("--modules goes with --kernel-image")
+    kernel = find(words[0])
+    return from_cache(kernel, cached(kernel.name) or fetch(kernel))
+
+
+def run_command(options: argparse.Namespace, command: list[str]) -> int:
+    """Boot and run."""
+    if not command:
+        raise LabError("no command after the --", "scripts/lab --help")
+    host.need(["qemu", "busybox"])
+    image = choose(options)
+    file_system = image.file_system(options.fs)
+    if file_system == "virtiofs":
+        host.need(["virtiofsd"])
+        if os.geteuid() != 0:
+            raise LabError("sharing files by virtiofs is for root", "sudo scripts/lab ...")
+    writable = ""
+    if options.rw:
+        if not options.rw.is_dir() or options.rw.resolve() == Path("/"):
+            raise LabError(f"--rw: not a folder that could be shared: {options.rw}")
+        writable = str(options.rw.resolve())
+    if host.memory_available() < options.memory:
+        raise LabError(f"no space: the VM wants {options.memory} MB of memory", "--memory MB")
+    job = Job(tuple(command), str(Path.cwd()), environment(options.env, dict(os.environ)), writable)
+    shape = Shape(host.accelerator(options.accel), options.cpus, options.memory, file_system, options.append)
+    return run(image, shape, job, Limits(options.boot_timeout, options.timeout), options.console)
+
+
+def list_kernels() -> int:
+    """One line a kernel."""
+    for kernel in KERNELS:
+        got = cached(kernel.name)
+        release = got.release if got else "not fetched"
+        print(f"{kernel.name:8} {kernel.suite:10} {release:32} {kernel.stands_for}")
+    return 0
+
+
+def act(options: argparse.Namespace) -> int:
+    """The lab's other doings."""
+    action, *rest = options.words
+    if action == "list":
+        return list_kernels()
+    if action == "setup":
+        host.setup()
+        return 0
+    if action == "build":
+        raise LabError(
+            "building kernels is not there yet", "--kernel-image FILE --modules DIR runs any kernel"
+        )
+    for kernel in [find(word) for word in rest] or KERNELS:
+        fetch(kernel)
+    return 0
+
+
+def end(number: int, _frame: FrameType | None) -> None:
+    """A signal's handler: from now on nothing may disturb the tidying up."""
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    raise Ended(number)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; the exit status."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    own, command = split(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = parser().parse_intermixed_args(own)
+        if command is not None:
+            return run_command(options, command)
+        if options.words and options.words[0] in ACTIONS:
+            return act(options)
+        raise LabError("what is to be run? there is no --", "scripts/lab --help")
+    except LabError as error:
+        say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
+        return FAILED
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads it: not even the interpreter's last flush should try
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        say(f"error: {error}")
+        return FAILED
+    except Ended as ended:
+        say(f"ended by signal {ended.number}")
+        return 128 + ended.number

@@ -1,0 +1,93 @@
+"""Reads a kernel's console, and decides what became of a run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lab.errors import CRASHED, FAILED, TIMEOUT
+
+STAMP = r"^(?:<\d+>)?(?:\[[ \d.]+\](?:\[[ TC\d]+\])? ?)?"
+CRASH = re.compile(
+    STAMP
+    + r"(Kernel panic - not syncing.*|(?:Internal error: )?Oops\b.*|BUG: (?!workqueue|soft lockup).*"
+    + r"|kernel BUG at .*|general protection fault.*|[Uu]nable to handle kernel .*|double fault:.*"
+    + r"|stack segment:.*|invalid opcode:.*)",
+    re.M,
+)
+HANG = re.compile(
+    STAMP
+    + r"(.*(?:soft lockup|hard LOCKUP|blocked for more than \d+ seconds|detected (?:expedited )?stalls).*)",
+    re.M,
+)
+WARNING = re.compile(STAMP + r"(WARNING: (?:CPU|possible|suspicious|inconsistent|\S+:\d+ at).*)", re.M)
+OUR_FAILURE = re.compile(r"^lab-guest: (.*)$", re.M)
+NOT_SHOWN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\t\n\x20-\x7e]")
+
+
+def readable(raw: bytes) -> str:
+    """A console's bytes as text: line ends as here, nothing that a terminal would act on."""
+    return NOT_SHOWN.sub("", raw.decode("ascii", "replace").replace("\r\n", "\n"))
+
+
+def last_lines(text: str, count: int = 20) -> str:
+    """The last lines that hold anything, indented to be told from the lab's own."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    return "\n".join(f"  | {line}" for line in lines[-count:])
+
+
+def crash(text: str) -> str | None:
+    """The line that tells how the kernel came to grief: the first bug or oops, and the panic's reason."""
+    found = [match.group(1).strip() for match in CRASH.finditer(text)]
+    if not found:
+        return None
+    panic = next((line for line in found if line.startswith("Kernel panic")), None)
+    return found[0] if panic in (None, found[0]) else f"{found[0]} ({panic})"
+
+
+def hang(text: str) -> str | None:
+    """The last complaint of the kernel about something that does not get on."""
+    found = [match.group(1).strip() for match in HANG.finditer(text)]
+    return found[-1] if found else None
+
+
+def warning(text: str) -> str | None:
+    """The first warning with a stack that the kernel logged without dying of it."""
+    match = WARNING.search(text)
+    return match.group(1).strip() if match else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a run: the lab's exit status, and what to say if it is not the command's own."""
+
+    status: int
+    message: str = ""
+    show_console: bool = False
+    retry: bool = False
+    """The kernel crashed before the command began: not the command's doing."""
+
+
+def judge(
+    text: str, *, status: int | None, started: bool, failure: str = "", out_of_time: float = 0
+) -> Verdict:
+    """Decide, from what came back: the command's status, the guest's own failure, the time, the console."""
+    if status is not None:
+        note = warning(text)
+        return Verdict(status, f"note: the kernel warned: {note}" if note else "")
+    crashed = crash(text)
+    if crashed:
+        when = "while the command ran" if started else "before the command started"
+        return Verdict(CRASHED, f"kernel crash {when}: {crashed}", True, retry=not started)
+    ours = OUR_FAILURE.search(text)
+    failure = failure or (ours.group(1) if ours else "")
+    if failure:
+        return Verdict(FAILED, f"the guest could not be set up: {failure}", True)
+    stuck = hang(text)
+    why = f" (the kernel says: {stuck})" if stuck else ""
+    if out_of_time and started:
+        return Verdict(TIMEOUT, f"time limit: the command did not end within {out_of_time:g} s{why}", True)
+    if out_of_time:
+        return Verdict(FAILED, f"the VM did not come up within {out_of_time:g} s{why}", True)
+    when = "before the command started" if not started else "while the command ran"
+    return Verdict(FAILED, f"the VM was lost {when}: it ended without a result", True)

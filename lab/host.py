@@ -1,0 +1,179 @@
+"""What this machine has for running virtual machines, and what would have to be installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from lab.errors import LabError, say
+
+QEMU = "qemu-system-x86_64"
+# QEMU's own, then its successor in Rust, where distributions put them.
+VIRTIOFSD = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/bin/virtiofsd")
+
+# Writes 0x10 to QEMU's debug exit port and halts: QEMU then exits with 0x10 * 2 + 1.
+BOOT_SECTOR = bytes.fromhex("b010 e6f4 f4 ebfd").ljust(510, b"\0") + b"\x55\xaa"
+BOOT_STATUS = 0x10 * 2 + 1
+
+PACKAGES = {
+    "apt-get": {
+        "qemu": "qemu-system-x86",
+        "busybox": "busybox-static",
+        "depmod": "kmod",
+        "keyring": "debian-archive-keyring",
+        "zstd": "zstd",
+    },
+    "dnf": {"qemu": "qemu-system-x86-core", "busybox": "busybox", "depmod": "kmod", "virtiofsd": "virtiofsd"},
+    "zypper": {"qemu": "qemu-x86", "busybox": "busybox-static", "depmod": "kmod", "virtiofsd": "virtiofsd"},
+    "pacman": {"qemu": "qemu-system-x86", "busybox": "busybox", "depmod": "kmod", "virtiofsd": "virtiofsd"},
+}
+INSTALL = {
+    "apt-get": "apt-get install --no-install-recommends",
+    "dnf": "dnf install",
+    "zypper": "zypper install",
+    "pacman": "pacman -S",
+}
+
+
+def which(program: str) -> str | None:
+    """Where a program is, also when the sbin folders are not on the PATH."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+
+
+def virtiofsd() -> str | None:
+    """The daemon that shares a folder with a VM."""
+    return next((path for path in VIRTIOFSD if os.access(path, os.X_OK)), None)
+
+
+def missing() -> list[str]:
+    """What the lab needs and this machine lacks, by the keys of PACKAGES."""
+    present = {
+        "qemu": which(QEMU),
+        "virtiofsd": virtiofsd(),
+        "busybox": which("busybox"),
+        "depmod": which("depmod"),
+    }
+    return [what for what, where in present.items() if not where]
+
+
+def packages(wanted: list[str]) -> tuple[str, list[str]]:
+    """This machine's package manager (empty if none is known), and its names for what is wanted."""
+    manager = next((name for name in PACKAGES if which(name)), "")
+    known = dict(PACKAGES.get(manager, {}))
+    if manager == "apt-get" and "virtiofsd" in wanted:
+        # Up to Debian 12 it came with QEMU; since then it is a package of its own.
+        shown = subprocess.run(["apt-cache", "show", "virtiofsd"], capture_output=True, check=False)
+        known["virtiofsd"] = "virtiofsd" if shown.returncode == 0 else "qemu-system-common"
+    return manager, [known.get(what, what) for what in wanted]
+
+
+def need(wanted: list[str]) -> None:
+    """Say what to install, on one line, if any of this is missing."""
+    lacking = [what for what in missing() if what in wanted]
+    if lacking:
+        manager, names = packages(lacking)
+        hint = f"scripts/lab setup, or: {INSTALL[manager]} {' '.join(names)}" if manager else "install them"
+        raise LabError(f"missing: {', '.join(lacking)}", hint)
+
+
+def setup() -> None:
+    """Install what is missing, with the distribution's own tool."""
+    lacking = missing()
+    manager, names = packages(lacking)
+    if not lacking:
+        say("nothing is missing")
+        return
+    if manager != "apt-get":
+        line = f"{INSTALL[manager]} {' '.join(names)}" if manager else f"install {', '.join(lacking)}"
+        raise LabError("set-up is for Debian and its kin", line)
+    if os.geteuid() != 0:
+        raise LabError("not permitted to install packages", "sudo scripts/lab setup")
+    say(f"installing {' '.join(names)}")
+    command = ["apt-get", "-y", "install", "--no-install-recommends", *names]
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    if subprocess.run(command, check=False, env=environment, stdin=subprocess.DEVNULL).returncode:
+        raise LabError("apt-get could not install them", "apt-get update")
+
+
+def cache_folder() -> Path:
+    """Where kernels are kept."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(base if base.startswith("/") else Path.home() / ".cache") / "pytracer-lab"
+
+
+def need_space(folder: Path, megabytes: int) -> None:
+    """Refuse to begin what would fill the disk."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free >> 20
+    if free < megabytes:
+        raise LabError(f"no space: {megabytes} MB are needed in {folder}, {free} are free")
+
+
+def memory_available() -> int:
+    """Megabytes of memory that could be used now."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) >> 10
+    return 1 << 20
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """How the VM's processor is made."""
+
+    name: str
+    options: tuple[str, ...]
+
+
+KVM = Accelerator("kvm", ("-accel", "kvm", "-cpu", "host"))
+TCG = Accelerator("tcg", ("-accel", "tcg,thread=multi", "-cpu", "max"))
+
+
+def boots(qemu: str, how: Accelerator) -> bool:
+    """Whether code runs in a VM of this kind: boots one sector that asks QEMU to exit with a number."""
+    with tempfile.NamedTemporaryFile(prefix="pytracer-lab-") as disk:
+        disk.write(BOOT_SECTOR)
+        disk.flush()
+        command = [qemu, "-M", "pc", *how.options, "-m", "16", "-nodefaults", "-display", "none"]
+        command += ["-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        command += ["-drive", f"file={disk.name},format=raw,if=ide,readonly=off,snapshot=on"]
+        try:
+            ended = subprocess.run(
+                command, timeout=10, check=False, stdin=subprocess.DEVNULL, capture_output=True
+            )
+        except subprocess.TimeoutExpired:
+            return False
+    return ended.returncode == BOOT_STATUS
+
+
+def kvm_works(qemu: str, ask_again: bool) -> bool:
+    """Whether KVM was seen to work; tried once for each boot of this machine and each QEMU."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    key = f"{boot} {Path(qemu).stat().st_mtime_ns}"
+    seen = cache_folder() / "kvm"
+    if not ask_again and seen.is_file():
+        known, _, answer = seen.read_text().rpartition(" ")
+        if known == key:
+            return answer == "yes"
+    works = boots(qemu, KVM)
+    seen.parent.mkdir(parents=True, exist_ok=True)
+    seen.write_text(f"{key} {'yes' if works else 'no'}")
+    return works
+
+
+@cache
+def accelerator(wanted: str = "auto") -> Accelerator:
+    """KVM where a VM really runs with it, else emulation. A device node and its ioctls prove nothing."""
+    if wanted == "tcg":
+        return TCG
+    qemu = which(QEMU)
+    if qemu and os.access("/dev/kvm", os.R_OK | os.W_OK) and kvm_works(qemu, ask_again=wanted == "kvm"):
+        return KVM
+    if wanted == "kvm":
+        raise LabError("KVM does not work on this machine", "--accel tcg")
+    return TCG

@@ -1,0 +1,101 @@
+"""The kernels that pytracer supports, stated once: the lab, CI, the Vagrantfile and the README read this.
+
+`python -m lab.kernels --json` and `--markdown` print it for those who do not speak Python.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+
+# Linux wants the number of a CPU flag before 5.18 and takes it ever since: word 4, bit 13 is cx16.
+# NumPy's wheels need a processor that has cx16; the kernel under test does not need to use it.
+NO_CX16 = f"clearcpuid={4 * 32 + 13}"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One supported kernel and where Debian has it."""
+
+    name: str
+    """What the lab calls it."""
+    suite: str
+    """The Debian suite that has it, and whose BCC and user space belong to it."""
+    stands_for: str
+    """Why it is one of the kernels."""
+    notes: str = ""
+    """What is special about it."""
+    security: bool = True
+    """Whether the suite has a companion with security updates."""
+    append: str = ""
+    """What the lab puts on its command line when the processor is emulated."""
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        name="5.10",
+        suite="bullseye",
+        stands_for="the oldest supported: BTF and the ring buffer are there, later conveniences are not",
+        notes='"bpf" is not in its default list of LSMs; BPF memory counts against RLIMIT_MEMLOCK',
+    ),
+    Kernel(
+        name="6.1",
+        suite="bookworm",
+        stands_for="the long-term kernel of many clouds and appliances",
+    ),
+    Kernel(
+        name="6.12",
+        suite="trixie",
+        stands_for="the current long-term kernel",
+        notes="without cx16 where the processor is emulated, since it was seen to panic there",
+        append=NO_CX16,
+    ),
+    Kernel(
+        name="newest",
+        suite="sid",
+        stands_for="what everybody will have next; its number is settled when it is fetched",
+        notes="packaged headers need BCC's compiler to be told -fms-extensions",
+        security=False,
+    ),
+)
+
+
+def by_name(name: str) -> Kernel | None:
+    """The kernel of that name, if it is one of them."""
+    return next((kernel for kernel in KERNELS if kernel.name == name), None)
+
+
+def names() -> str:
+    """All names, for messages."""
+    return ", ".join(kernel.name for kernel in KERNELS)
+
+
+def as_json() -> str:
+    """The tuple as a JSON list, oldest kernel first."""
+    return json.dumps([asdict(kernel) for kernel in KERNELS], indent=2)
+
+
+def as_markdown() -> str:
+    """The tuple as the README's table."""
+    rows = [("Kernel", "Debian", "What it stands for"), ("---", "---", "---")]
+    rows += [(kernel.name, kernel.suite, kernel.stands_for) for kernel in KERNELS]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the names, one a line, or what was asked for."""
+    if arguments == ["--json"]:
+        print(as_json())
+    elif arguments == ["--markdown"]:
+        print(as_markdown())
+    elif not arguments:
+        print("\n".join(kernel.name for kernel in KERNELS))
+    else:
+        print("usage: python -m lab.kernels [--json|--markdown]", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,185 @@
+"""One virtual machine: QEMU, the daemons that share folders with it, and the pipes its output comes by."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from lab.errors import LabError
+from lab.host import QEMU, Accelerator, virtiofsd, which
+from lab.image import Image
+from lab.initramfs import Job, build
+
+CONFINE = Path(__file__).parent / "confine.py"
+CHANNELS = ("console", "out", "err", "control")
+# No "quiet": the level keeps warnings on the console. An oops ends the run: what follows one means nothing.
+APPEND = "console=ttyS0 loglevel=5 panic=-1 oops=panic random.trust_cpu=on net.ifnames=0"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the VM has."""
+
+    accelerator: Accelerator
+    processors: int = 2
+    memory: int = 3072
+    file_system: str = "virtiofs"
+    append: str = ""
+
+
+def command_line(
+    image: Image, shape: Shape, writable: bool, folder: Path, pipes: dict[str, int]
+) -> list[str]:
+    """QEMU's arguments."""
+    append = " ".join(
+        filter(None, (APPEND, image.append if shape.accelerator.name == "tcg" else "", shape.append))
+    )
+    line = [which(QEMU) or QEMU, "-M", "pc", *shape.accelerator.options]
+    line += ["-smp", str(shape.processors), "-m", str(shape.memory), "-nodefaults", "-no-user-config"]
+    line += ["-display", "none", "-no-reboot", "-kernel", str(image.file), "-append", append]
+    line += [
+        "-initrd",
+        str(folder / "initramfs"),
+        "-device",
+        "virtio-rng-pci",
+        "-device",
+        "virtio-serial-pci",
+    ]
+    for number, (name, pipe) in enumerate(pipes.items()):
+        line += [
+            "-add-fd",
+            f"fd={pipe},set={number}",
+            "-chardev",
+            f"file,id={name},append=on,path=/dev/fdset/{number}",
+        ]
+        line += (
+            ["-serial", f"chardev:{name}"]
+            if name == "console"
+            else ["-device", f"virtserialport,chardev={name},name=lab.{name}"]
+        )
+    shares = {"hostroot": "/"} | ({"labrw": ""} if writable else {})
+    if shape.file_system == "virtiofs":
+        line += ["-object", f"memory-backend-memfd,id=memory,size={shape.memory}M,share=on"]
+        line += ["-numa", "node,memdev=memory"]
+        for tag in shares:
+            line += ["-chardev", f"socket,id={tag},path={folder / tag}"]
+            line += ["-device", f"vhost-user-fs-pci,queue-size=1024,chardev={tag},tag={tag}"]
+    return line
+
+
+def share_9p(folder: str, tag: str, read_only: bool) -> list[str]:
+    """QEMU's arguments for a folder by 9p."""
+    if "," in folder:
+        raise LabError(f"9p cannot share {folder}: it has a comma in its name")
+    options = f"local,path={folder},mount_tag={tag},security_model=none,multidevs=remap"
+    return ["-virtfs", options + (",readonly=on" if read_only else "")]
+
+
+def virtiofsd_command(program: str, folder: str, descriptor: int) -> list[str]:
+    """The daemon's arguments: QEMU's own, or those of its successor."""
+    if program.endswith("qemu/virtiofsd"):
+        options = f"source={folder},cache=always,sandbox=chroot,no_posix_lock,log_level=warn"
+        return [program, f"--fd={descriptor}", "-o", options]
+    return [program, f"--fd={descriptor}", "--shared-dir", folder, "--cache=always", "--sandbox=chroot"]
+
+
+class Machine:
+    """Runs as long as the block; afterwards no process, socket or file of it is left."""
+
+    def __init__(self, image: Image, shape: Shape, job: Job, mark: str) -> None:
+        self.image, self.shape, self.job, self.mark = image, shape, job, mark
+        self.pipes: dict[str, int] = {}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._folder: Path | None = None
+
+    def __enter__(self) -> Machine:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        self._folder = folder = Path(tempfile.mkdtemp(prefix="pytracer-lab-"))
+        (folder / "initramfs").write_bytes(build(self.job, self.image, self.shape.file_system, self.mark))
+        writable = self.job.writable
+        extra: list[str] = []
+        if self.shape.file_system == "virtiofs":
+            self._share("/", "hostroot", read_only=True)
+            if writable:
+                self._share(writable, "labrw", read_only=False)
+        else:
+            extra += share_9p("/", "hostroot", True)
+            if writable:
+                extra += share_9p(writable, "labrw", False)
+        ends: dict[str, int] = {}
+        try:
+            for name in CHANNELS:
+                self.pipes[name], ends[name] = os.pipe()
+            line = command_line(self.image, self.shape, bool(writable), folder, ends)
+            self._spawn([*line, *extra], "qemu", "rw", tuple(ends.values()))
+        finally:
+            for end in ends.values():
+                os.close(end)
+
+    def _share(self, folder: str, tag: str, read_only: bool) -> None:
+        """Start a daemon that listens on a socket which is there before anybody could miss it."""
+        program = virtiofsd()
+        if program is None:
+            raise LabError("missing: virtiofsd", "scripts/lab setup")
+        if "," in folder:
+            raise LabError(f"virtiofs cannot share {folder}: it has a comma in its name")
+        assert self._folder is not None
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(self._folder / tag))
+            listening.listen(1)
+            number = listening.fileno()
+            command = virtiofsd_command(program, folder, number)
+            self._spawn(command, tag, "ro" if read_only else "rw", (number,))
+
+    def _spawn(self, command: list[str], name: str, mode: str, descriptors: tuple[int, ...]) -> None:
+        assert self._folder is not None
+        with open(self._folder / f"{name}.log", "wb") as log:
+            started = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(CONFINE), str(os.getpid()), mode, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=descriptors,
+                start_new_session=True,  # Ctrl-C is for the lab, which then ends the VM
+            )
+        self._processes.append(started)
+
+    def complaints(self) -> str:
+        """What QEMU and the daemons had to say, for when the VM was lost."""
+        if self._folder is None:
+            return ""
+        texts = [path.read_text(errors="replace") for path in sorted(self._folder.glob("*.log"))]
+        return "\n".join(line for text in texts for line in text.splitlines()[-5:])
+
+    def stop(self) -> None:
+        """End everything, QEMU first; may be called again."""
+        for process in reversed(self._processes):
+            process.kill()
+        for process in self._processes:
+            process.wait()
+        self._processes.clear()
+        for pipe in self.pipes.values():
+            os.close(pipe)
+        self.pipes.clear()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None

@@ -1,0 +1,145 @@
+"""Runs one command in one kernel: boots, listens, keeps the time, and says what became of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import selectors
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.console import Verdict, judge, last_lines, readable
+from lab.errors import FAILED, say
+from lab.fetch import locked
+from lab.image import Image
+from lab.initramfs import Job
+from lab.machine import Machine, Shape
+from lab.streams import Marked, new_mark, writer
+
+RETRIES = 3
+CONSOLE_KEPT = 1 << 20
+DRAIN = 20.0  # seconds for the last of the output, after the command ended
+
+
+@dataclass
+class Limits:
+    """How long things may take, in seconds."""
+
+    boot: float = 180
+    command: float = 600
+
+
+@dataclass
+class Listener:
+    """What has come from the VM so far."""
+
+    mark: str
+    emit: dict[str, Callable[[bytes], None]]
+    started: bool = False
+    status: int | None = None
+    failure: str = ""
+    console: bytearray = field(default_factory=bytearray)
+    _line: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.streams = {name: Marked(self.mark, self.emit[name]) for name in ("out", "err")}
+
+    def feed(self, channel: str, data: bytes) -> None:
+        """Take what came on a channel."""
+        if channel in self.streams:
+            self.streams[channel].feed(data)
+        elif channel == "console":
+            self.console += data
+            del self.console[:-CONSOLE_KEPT]
+            if "console" in self.emit:
+                self.emit["console"](data)
+        else:
+            *lines, self._line = (self._line + data).split(b"\n")
+            for line in lines:
+                self._control(line.decode("utf-8", "replace").strip())
+
+    def _control(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        if word == "start":
+            self.started = True
+        elif word == "exit" and rest.isdigit():
+            self.status = int(rest)
+        elif word == "fail":
+            self.failure = rest
+
+    @property
+    def complete(self) -> bool:
+        """The command's status and all of its output are here."""
+        return self.status is not None and all(stream.ended for stream in self.streams.values())
+
+
+def listen(machine: Machine, listener: Listener, limits: Limits) -> float:
+    """Until the VM ended, or has said all, or is out of time; in that case the limit that ran out."""
+    deadline, limit = time.monotonic() + limits.boot, limits.boot
+    seen_start = seen_exit = False
+    with selectors.DefaultSelector() as selector:
+        for name, pipe in machine.pipes.items():
+            selector.register(pipe, selectors.EVENT_READ, name)
+        while selector.get_map() and not listener.complete and not listener.failure:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return 0 if seen_exit else limit
+            for key, _ in selector.select(left):
+                data = os.read(key.fd, 1 << 16)
+                if data:
+                    listener.feed(key.data, data)
+                else:
+                    selector.unregister(key.fd)
+            if listener.started and not seen_start:
+                seen_start, limit = True, limits.command
+                deadline = time.monotonic() + limit
+            if listener.status is not None and not seen_exit:
+                seen_exit, deadline = True, time.monotonic() + DRAIN
+    return 0
+
+
+def run_once(
+    image: Image, shape: Shape, job: Job, limits: Limits, emit: dict[str, Callable[[bytes], None]]
+) -> tuple[Verdict, str, str]:
+    """Boot once; the verdict, the console, and what QEMU said."""
+    listener = Listener(new_mark(), emit)
+    with Machine(image, shape, job, listener.mark) as machine:
+        out_of_time = listen(machine, listener, limits)
+        complaints = machine.complaints()
+    for stream in listener.streams.values():
+        stream.flush()
+    text = readable(bytes(listener.console))
+    verdict = judge(
+        text,
+        status=listener.status,
+        started=listener.started,
+        failure=listener.failure,
+        out_of_time=out_of_time,
+    )
+    return verdict, text, complaints
+
+
+def run(image: Image, shape: Shape, job: Job, limits: Limits, console: Path | None = None) -> int:
+    """Boot, again where the kernel crashed before the command could have had a part in it."""
+    with ExitStack() as stack:
+        if image.tree is not None:
+            stack.enter_context(locked(image.tree, fcntl.LOCK_SH))
+        emit = {"out": writer(1), "err": writer(2)}
+        if console is not None:
+            emit["console"] = writer(stack.enter_context(console.open("wb")).fileno())
+        for attempt in range(RETRIES + 1):
+            verdict, text, complaints = run_once(image, shape, job, limits, emit)
+            if not verdict.retry or attempt == RETRIES:
+                break
+            say(f"{image.release}: {verdict.message}; booting again ({attempt + 1} of {RETRIES})")
+    if verdict.message:
+        say(f"{image.release}: {verdict.message}")
+    if verdict.show_console:
+        # What QEMU said matters only where the kernel did not: ending it is no news.
+        lost = verdict.status == FAILED and complaints
+        shown = last_lines(f"{text}\n{complaints}" if lost else text)
+        say(f"the console's last lines:\n{shown}" if shown else "there was nothing on the console")
+    return verdict.status

@@ -1,0 +1,53 @@
+"""The command's output on its way from the VM: passed on at once, its end known by a mark."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+
+
+def new_mark() -> str:
+    """A word that no command prints by chance."""
+    return f"<{secrets.token_hex(16)}>"
+
+
+class Marked:
+    """Bytes up to a mark; keeps back no more than what might be its beginning."""
+
+    def __init__(self, mark: str, emit: Callable[[bytes], None]) -> None:
+        self.ended = False
+        self._mark = mark.encode()
+        self._emit = emit
+        self._kept = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take what came."""
+        if self.ended:
+            return
+        data = self._kept + data
+        before, mark, _ = data.partition(self._mark)
+        self.ended = bool(mark)
+        # The longest end of it that could be how the mark begins.
+        longest = min(len(self._mark) - 1, len(before)) if not mark else 0
+        keep = next((n for n in range(longest, 0, -1) if self._mark.startswith(before[-n:])), 0)
+        self._kept = before[len(before) - keep :]
+        if len(before) > keep:
+            self._emit(before[: len(before) - keep])
+
+    def flush(self) -> None:
+        """Nothing more will come: what was kept back was the command's after all."""
+        if self._kept:
+            self._emit(self._kept)
+            self._kept = b""
+
+
+def writer(descriptor: int) -> Callable[[bytes], None]:
+    """A function that writes all of its bytes to a descriptor."""
+
+    def write(data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+    return write

@@ -1,0 +1,217 @@
+"""The lab with real virtual machines: what comes out of them, how they may end, and that nothing is left.
+
+Run only when named, since every test boots: scripts/test tests/vm/test_lab.py. PYTRACER_LAB_KERNEL
+chooses the kernel; it is fetched if it is not there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNEL = os.environ.get("PYTRACER_LAB_KERNEL", "6.1")
+
+
+def is_named(request: pytest.FixtureRequest) -> bool:
+    return any("tests/vm" in str(Path(word).resolve()) for word in request.config.args)
+
+
+def ours(mark: str) -> dict[int, str]:
+    """The processes that a test started, by what they inherited from it."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found[int(folder.name)] = (folder / "cmdline").read_text(errors="replace").replace("\0", " ")
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def mark(request, monkeypatch):
+    """After a run no process, socket or folder of it is left, however it ended."""
+    if not is_named(request):
+        pytest.skip("boots virtual machines: only when tests/vm is named")
+    with tempfile.TemporaryDirectory() as temporary:
+        mark = f"PYTRACER_LAB_TEST={os.getpid()}.{time.monotonic_ns()}"
+        monkeypatch.setenv(*mark.split("="))
+        monkeypatch.setenv("TMPDIR", temporary)
+        yield mark
+        assert ours(mark) == {}
+        assert list(Path(temporary).iterdir()) == []
+
+
+def command(*words: str, options: tuple[str, ...] = (), kernel: str = KERNEL) -> list[str]:
+    return [sys.executable, str(ROOT / "scripts/lab"), kernel, *options, "--", *words]
+
+
+def lab(*words: str, options: tuple[str, ...] = (), cwd: Path | None = None):
+    return subprocess.run(
+        command(*words, options=options), capture_output=True, text=True, timeout=600, cwd=cwd, check=False
+    )
+
+
+def test_the_command_runs_as_root_in_that_kernel():
+    done = lab("sh", "-c", "uname -r; id -u; cat /proc/sys/kernel/hostname; echo to stderr >&2")
+    assert done.stdout.split("\n")[1:] == ["0", "lab", ""]
+    assert done.stdout.startswith(KERNEL)
+    assert done.stderr == "to stderr\n"
+    assert done.returncode == 0
+
+
+def test_words_folder_and_environment_arrive_as_they_are(tmp_path):
+    script = 'printf "%s|" "$@" "$PWD" "$PYTRACER_X"; cat'
+    done = subprocess.run(
+        command("sh", "-c", script, "sh", "a  b", "", "$HOME `x`", "it's", "ü\n"),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=tmp_path,
+        env=os.environ | {"PYTRACER_X": "y z"},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.stdout == f"a  b||$HOME `x`|it's|ü\n|{tmp_path}|y z|"
+    assert done.returncode == 0
+
+
+def test_a_failing_command_is_just_that():
+    done = lab("sh", "-c", "exit 7")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
+
+
+def test_a_command_that_is_not_there():
+    assert lab("/no/such/command").returncode == 127
+
+
+def test_all_of_a_long_output_comes_though_something_is_left_running():
+    done = lab("sh", "-c", "sleep 1000 & seq 200000; seq 100000 >&2")
+    assert done.stdout == "".join(f"{n}\n" for n in range(1, 200001))
+    assert done.stderr == "".join(f"{n}\n" for n in range(1, 100001))
+    assert done.returncode == 0
+
+
+def test_the_usual_file_systems_modules_and_headers_are_there():
+    places = "/sys/kernel/tracing/available_events /sys/kernel/debug/tracing /sys/fs/cgroup/cgroup.procs"
+    done = lab(
+        "sh",
+        "-c",
+        f"ls -d {places} /lib/modules/$(uname -r)/build/include/generated/autoconf.h /dev/fd/1 >/dev/null && "
+        "grep -q bpf /proc/mounts && modprobe dummy && ls /boot/config-$(uname -r) && "
+        "grep -w lo /proc/net/dev && ip -br link show lo",
+    )
+    assert "lo" in done.stdout.splitlines()[-1], done.stderr
+    assert "UNKNOWN" in done.stdout.splitlines()[-1] or "UP" in done.stdout.splitlines()[-1]
+    assert done.returncode == 0
+
+
+def test_only_the_named_folder_is_written(tmp_path):
+    open_, shut = tmp_path / "open", tmp_path / "shut"
+    open_.mkdir()
+    shut.mkdir()
+    (shut / "file").write_text("as it was")
+    script = (
+        f"echo new > {open_}/file; echo new > {shut}/file; echo new > {shut}/other; rm -f /etc/hostname;"
+        f"cat {shut}/file; grep -o 'hostroot.*' /proc/mounts"
+    )
+    hostname = Path("/etc/hostname")
+    before = hostname.exists()
+    done = lab("sh", "-c", script, options=("--rw", str(open_)))
+    assert done.stdout == "new\n", done.stderr
+    assert (open_ / "file").read_text() == "new\n"
+    assert [path.name for path in shut.iterdir()] == ["file"]
+    assert (shut / "file").read_text() == "as it was"
+    assert hostname.exists() == before
+
+
+def test_even_a_guest_that_mounts_it_for_writing_cannot_write(tmp_path):
+    (tmp_path / "file").write_text("as it was")
+    script = f"mkdir /mine && mount -t virtiofs hostroot /mine; echo new > /mine{tmp_path}/file"
+    done = lab("sh", "-c", script)
+    assert done.returncode != 0
+    assert (tmp_path / "file").read_text() == "as it was"
+
+
+def test_a_panic_is_told_from_a_failure():
+    done = lab("sh", "-c", "echo before; sleep 1; echo c > /proc/sysrq-trigger")
+    assert done.returncode == 126
+    assert done.stdout == "before\n"
+    assert (
+        "kernel crash while the command ran: Kernel panic - not syncing: sysrq triggered crash" in done.stderr
+    )
+    assert "  | " in done.stderr
+
+
+def test_a_command_that_never_ends():
+    began = time.monotonic()
+    done = lab("sh", "-c", "echo before; sleep 1000", options=("--timeout", "20"))
+    assert done.returncode == 124
+    assert done.stdout == "before\n"
+    assert "time limit: the command did not end within 20 s" in done.stderr
+    assert 20 <= time.monotonic() - began < 300
+
+
+def test_a_vm_that_is_lost():
+    done = lab("sh", "-c", "busybox poweroff -f; sleep 60")
+    assert done.returncode == 125
+    assert "the VM was lost while the command ran" in done.stderr
+
+
+def test_a_kernel_that_does_not_come_up():
+    done = lab("true", options=("--append", "init=/bin/false rdinit=/nothing", "--boot-timeout", "60"))
+    assert done.returncode in (125, 126)
+    assert "lab: " in done.stderr
+
+
+def test_a_kernel_by_its_path():
+    lab("true")  # so that it is fetched
+    sys.path.append(str(ROOT))
+    from lab import fetch, image
+
+    kernel = fetch.find(KERNEL)
+    fetched = fetch.cached(kernel.name)
+    here = image.from_cache(kernel, fetched)
+    words = [sys.executable, str(ROOT / "scripts/lab"), "--kernel-image", str(here.file)]
+    words += ["--modules", str(fetched.folder), "--append", here.append, "--", "uname", "-r"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+    assert (done.stdout.strip(), done.returncode) == (fetched.release, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_of_it(number):
+    with subprocess.Popen(
+        command("sh", "-c", "echo begun; sleep 1000"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout.readline() == "begun\n"
+        running.send_signal(number)
+        assert running.wait(20) == 128 + number
+        assert f"ended by signal {number}" in running.stderr.read()
+
+
+def test_even_killed_it_leaves_no_process(mark):
+    with subprocess.Popen(
+        command("sh", "-c", "echo begun; sleep 1000"), stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout.readline() == "begun\n"
+        assert len(ours(mark)) >= 3
+        running.kill()
+        running.wait(20)
+    deadline = time.monotonic() + 10
+    while ours(mark) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert ours(mark) == {}
+    for folder in Path(os.environ["TMPDIR"]).iterdir():  # which only a process that lives can remove
+        shutil.rmtree(folder)
