@@ -47,16 +47,20 @@ class UsageError(PytracerError):
 class UnknownNameError(UsageError):
     """A name that nothing bears: ``what`` it should name, the ``name`` given, and those ``known``.
 
-    The hint lists the near ones, or all where they are few.
+    The hint lists the near ones, or all where they are few, else it says ``where`` to look.
     """
 
-    def __init__(self, what: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+    def __init__(
+        self, what: str, name: str, known: Iterable[str], *, hint: str = "", where: str = ""
+    ) -> None:
         names = sorted(set(known))
         near = difflib.get_close_matches(name, names, n=3)
         if not hint and near:
             hint = "did you mean " + " or ".join(near) + "?"
         elif not hint and 0 < len(names) <= 24:
             hint = f"there is {', '.join(names)}"
+        elif not hint:
+            hint = where
         super().__init__(f"no {what} {name!r}", hint=hint)
 
 

@@ -7,9 +7,6 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import numpy as np
 
 from pytracer.bpf.attach import attach, socket_filter
 from pytracer.bpf.build import BccModule, Module
@@ -17,7 +14,8 @@ from pytracer.bpf.headers import find_headers
 from pytracer.bpf.maps import Map
 from pytracer.bpf.source import read_source
 from pytracer.bpf.sys import ProgType, recursion_misses
-from pytracer.enrich import Decoder, decode, decoders
+from pytracer.enrich import decoders
+from pytracer.enrich.shape import Moment, Ranking, shape
 from pytracer.errors import SchemaError
 from pytracer.kernel import interfaces, tracefs
 from pytracer.model import Histograms, Loss, Snapshot
@@ -66,6 +64,7 @@ class Session:
         self._read_at = 0.0
         self._before: Rows | None = None
         self._reported: dict[str, int] = {}
+        self._ranking = Ranking(plan.sort, plan.request.top)
         self._decoders = decoders(plan.request.interfaces)
         self._module = self._build()
         try:
@@ -89,7 +88,9 @@ class Session:
                 rows = since(total, self._before, schema)
             seconds = now - self._read_at
             self._before, self._read_at = total, now
-        return self._decoded(rows, kind, seconds)
+        return shape(
+            rows, self.plan.schema, self._ranking, self._decoders, Moment(kind, time.time(), seconds)
+        )
 
     def losses(self) -> Iterator[Loss]:
         """What was lost since this was last asked, by reason."""
@@ -209,63 +210,3 @@ class Session:
                 self._sockets = dict(zip(links, self.plan.request.interfaces.values(), strict=True))
             self._say(f"attached {chosen.probe.program} to {chosen.probe.kind} {chosen.name}")
         self._started = self._read_at = time.monotonic()
-
-    def _decoded(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms:
-        schema = self.plan.schema
-        if schema.is_histogram:
-            return self._histograms(rows, kind, seconds)
-        chosen = _ranked(rows, self.plan, self._decoders)
-        columns: dict[str, Any] = {}
-        for column in schema.columns:
-            if column.ratio:
-                above, below = (chosen.values[name] for name in column.ratio)
-                columns[column.name] = [
-                    a // b if b else None for a, b in zip(above.tolist(), below.tolist(), strict=True)
-                ]
-                continue
-            values = (chosen.keys if column in schema.keys else chosen.values)[column.source]
-            decoder = self._decoders[column.decode or "text"] if column.is_text else None
-            columns[column.name] = decode(decoder, values) if decoder else values
-        return Snapshot(kind, time.time(), seconds, columns)
-
-    def _histograms(self, rows: Rows, kind: Kind, seconds: float) -> Histograms:
-        """Group the (key, slot) entries of the map into one histogram a key."""
-        schema = self.plan.schema
-        counter = schema.counters[0]
-        names = [column.source for column in schema.keys]
-        groups, number = np.unique(rows.keys[names], return_inverse=True)
-        counts = np.zeros((len(groups), 64), dtype=np.uint64)
-        np.add.at(counts, (number, rows.keys["slot"]), rows.values[counter.source])
-        order = np.argsort(-counts.sum(axis=1).astype(np.int64), kind="stable")[
-            : self.plan.request.top or None
-        ]
-        keys: dict[str, Any] = {}
-        for column in schema.keys:
-            values = groups[column.source][order]
-            keys[column.name] = decode(self._decoders[column.decode], values) if column.decode else values
-        for column in (c for c in schema.values if c.latest):
-            newest = np.zeros(len(groups), dtype=rows.values[column.source].dtype)
-            by_age = np.argsort(rows.values["seen"])
-            newest[number[by_age]] = rows.values[column.source][by_age]
-            keys[column.name] = decode(self._decoders["text"], newest[order])
-        return Histograms(kind, time.time(), seconds, keys, counter.name, counts[order])
-
-
-def _ranked(rows: Rows, plan: Plan, decoders: dict[str, Decoder]) -> Rows:
-    """By the column asked for (or the output's own), cut to the top asked for: numbers that were counted from
-    the greatest down, names and ids from the first up."""
-    name = plan.sort
-    column = next(c for c in plan.schema.columns if c.name == name)
-    values: Any
-    if column.ratio:
-        above, below = (rows.values[part].astype(np.float64) for part in column.ratio)
-        values = above / np.maximum(below, 1)
-    else:
-        values = (rows.keys if column in plan.schema.keys else rows.values)[column.source]
-        if column.is_text:
-            values = np.array(decode(decoders[column.decode or "text"], values), dtype=str)
-    order = np.argsort(values, kind="stable")
-    if column in plan.schema.counters or column.ratio:
-        order = order[::-1]
-    order = order[: plan.request.top or None]
-    return Rows(rows.keys[order], rows.values[order])

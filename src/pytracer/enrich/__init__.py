@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
-
+from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.protocols import packet_protocol
 from pytracer.enrich.text import text
 from pytracer.kernel.syscalls import label
 
-Decoder = Callable[[Any], str]
+__all__ = ["Decoder", "decode", "decoders"]
 
 
 def decoders(interfaces: Mapping[int, str]) -> dict[str, Decoder]:
@@ -26,10 +23,3 @@ def decoders(interfaces: Mapping[int, str]) -> dict[str, Decoder]:
         "syscall": label,
         "text": text,
     }
-
-
-def decode(decoder: Decoder, values: npt.NDArray[Any]) -> list[str]:
-    """Decode an array. The decoder is asked once for each distinct value."""
-    distinct, inverse = np.unique(values, return_inverse=True)
-    names = [decoder(value) for value in distinct.tolist()]
-    return [names[i] for i in inverse.tolist()]

@@ -61,7 +61,9 @@ def user(text: str) -> bytes:
     try:
         return struct.pack("I", pwd.getpwnam(text).pw_uid)
     except KeyError:
-        raise UnknownNameError("user", text, (entry.pw_name for entry in pwd.getpwall())) from None
+        raise UnknownNameError(
+            "user", text, (entry.pw_name for entry in pwd.getpwall()), where="getent passwd lists them"
+        ) from None
 
 
 def cgroup(text: str) -> bytes:

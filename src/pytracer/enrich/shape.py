@@ -1,0 +1,89 @@
+"""From rows in the C's own layout to what a sink shows: ranked, cut, named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytracer.enrich.decode import Decoder, decode
+from pytracer.model import Histograms, Schema, Snapshot
+from pytracer.model.items import Kind
+from pytracer.model.reduce import Rows
+from pytracer.spec import Column
+
+_SLOTS = 64
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """By which column rows are ranked (histograms: by how much is in them), and how many are kept."""
+
+    sort: str
+    top: int | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What rows stand for: see :class:`~pytracer.model.Snapshot`."""
+
+    kind: Kind
+    time: float
+    seconds: float
+
+
+def shape(
+    rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: Moment
+) -> Snapshot | Histograms:
+    """The item of the schema's output shape."""
+    if schema.is_histogram:
+        return _histograms(rows, schema, ranking, decoders, moment)
+    rows = _ranked(rows, schema, ranking, decoders)
+    columns = {column.name: _values(rows, schema, column, decoders) for column in schema.columns}
+    return Snapshot(moment.kind, moment.time, moment.seconds, columns)
+
+
+def _ranked(rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder]) -> Rows:
+    """Numbers that were counted from the greatest down, names and ids from the first up."""
+    column = next(column for column in schema.columns if column.name == ranking.sort)
+    if column.ratio:
+        above, below = (rows.values[part].astype(np.float64) for part in column.ratio)
+        values: npt.NDArray[Any] = above / np.maximum(below, 1)
+    else:
+        values = np.asarray(_values(rows, schema, column, decoders))
+    order = np.argsort(values, kind="stable")
+    if column in schema.counters or column.ratio:
+        order = order[::-1]
+    order = order[: ranking.top]
+    return Rows(rows.keys[order], rows.values[order])
+
+
+def _values(rows: Rows, schema: Schema, column: Column, decoders: Mapping[str, Decoder]) -> Any:
+    """One column as it is shown: an array of numbers, or a list where there are names or nulls."""
+    if column.ratio:
+        above, below = (rows.values[name].tolist() for name in column.ratio)
+        return [a // b if b else None for a, b in zip(above, below, strict=True)]
+    values = (rows.keys if column in schema.keys else rows.values)[column.source]
+    return decode(decoders[column.decode or "text"], values) if column.is_text else values
+
+
+def _histograms(
+    rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: Moment
+) -> Histograms:
+    """Group the map's (key, slot) entries into one histogram a key."""
+    counter = schema.counters[0]
+    groups, number = np.unique(rows.keys[[column.source for column in schema.keys]], return_inverse=True)
+    counts = np.zeros((len(groups), _SLOTS), dtype=np.uint64)
+    np.add.at(counts, (number, rows.keys["slot"]), rows.values[counter.source])
+    values = np.zeros(len(groups), dtype=rows.values.dtype)
+    if any(column.latest for column in schema.values):
+        by_age = np.argsort(rows.values["seen"])
+        values[number[by_age]] = rows.values[by_age]  # of one group, the last assigned stays
+    order = np.argsort(-counts.sum(axis=1).astype(np.int64), kind="stable")[: ranking.top]
+    grouped = Rows(groups[order], values[order])
+    named = [*schema.keys, *(column for column in schema.values if column.latest)]
+    keys = {column.name: _values(grouped, schema, column, decoders) for column in named}
+    return Histograms(moment.kind, moment.time, moment.seconds, keys, counter.name, counts[order])

@@ -1,0 +1,78 @@
+"""Ranking, cutting, naming, grouping into histograms: on rows made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytracer.enrich import decoders
+from pytracer.enrich.shape import Moment, Ranking, shape
+from pytracer.model.reduce import Rows
+from pytracer.plan import Request, make_plan
+from pytracer.spec import registry
+from support.fake_kernel import FakeKernel
+
+SYSCALLS = registry.get("syscalls")
+NOW = Moment("row", 12.5, 1.0)
+
+
+def shaped(rows: Rows, sort: str, top: int | None = None, **options: object):
+    schema = make_plan(Request(SYSCALLS, options=options), FakeKernel()).schema
+    return shape(rows, schema, Ranking(sort, top), decoders({}), NOW)
+
+
+def calls(*rows: tuple[int, int, int, int]) -> Rows:
+    """(call, calls, errors, total_ns)."""
+    keys = np.array([(row[0],) for row in rows], dtype=[("call", "u8")])
+    values = np.array(
+        [row[1:] for row in rows], dtype=[("calls", "u8"), ("errors", "u8"), ("total_ns", "u8")]
+    )
+    return Rows(keys, values)
+
+
+READ, WRITE, CLOSE = 0, 1, 3
+ROWS = calls((READ, 2, 0, 500), (CLOSE, 9, 3, 90), (WRITE, 5, 1, 2**63))
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [
+        ("total_ns", ["write", "read", "close"]),
+        ("calls", ["close", "write", "read"]),
+        ("errors", ["close", "write", "read"]),
+        ("avg_ns", ["write", "read", "close"]),
+        ("syscall", ["close", "read", "write"]),
+    ],
+)
+def test_numbers_from_the_greatest_names_from_the_first(monkeypatch, sort, order):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert shaped(ROWS, sort).columns["syscall"] == order
+    assert shaped(ROWS, sort, top=2).columns["syscall"] == order[:2]
+
+
+def test_values_are_exact_and_a_mean_of_nothing_is_none():
+    item = shaped(calls((READ, 3, 1, 2**63 + 1), (WRITE, 0, 0, 0)), "total_ns")
+    assert list(item.columns["total_ns"]) == [2**63 + 1, 0]
+    assert item.columns["avg_ns"] == [(2**63 + 1) // 3, None]
+    assert (item.kind, item.time, item.seconds) == ("row", 12.5, 1.0)
+
+
+def test_no_rows():
+    assert len(shaped(calls(), "calls")) == 0
+
+
+def test_histograms_group_slots_and_take_the_latest_name():
+    keys = np.array(
+        [(7, 9), (7, 10), (8, 9), (7, 12)],
+        dtype=[("pid", "u4"), ("slot", "u4")],
+    )
+    values = np.array(
+        [(2, 0, 0, 100, b"old"), (3, 0, 0, 300, b"new"), (9, 0, 0, 50, b"other"), (1, 0, 0, 200, b"mid")],
+        dtype=[("calls", "u8"), ("errors", "u8"), ("total_ns", "u8"), ("seen", "u8"), ("comm", "S16")],
+    )
+    item = shaped(Rows(keys, values), "", latency=True, by=("pid",))
+    assert list(item.keys["pid"]) == [8, 7]  # the one with more in it first
+    assert item.keys["comm"] == ["other", "new"]
+    assert {slot: int(count) for slot, count in enumerate(item.counts[1]) if count} == {9: 2, 10: 3, 12: 1}
+    assert item.counts.sum() == 15
+    assert len(shaped(Rows(keys, values), "", top=1, latency=True, by=("pid",))) == 1
