@@ -33,6 +33,7 @@ def counted(*words: object, sender: str):
     return finish(tracer)
 
 
+@pytest.mark.lab
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_protocol_is_counted_to_the_packet_and_byte(program):
     with packets.namespace():
@@ -42,6 +43,7 @@ def test_every_protocol_is_counted_to_the_packet_and_byte(program):
     assert {"TCP", "UDP", "ICMP", "ICMPv6", "ARP", "other"} <= set(totals(result, "vb"))
 
 
+@pytest.mark.lab
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize(("direction", "times"), [("in", 1), ("out", 1), ("both", 2)])
 def test_on_lo_each_packet_is_seen_once_a_direction(program, direction, times):
@@ -108,6 +110,7 @@ def test_it_needs_an_interface(words):
     assert "sockcount needs interfaces" in result.err
 
 
+@pytest.mark.lab
 def test_an_interface_that_goes_away_is_said_and_ends_it():
     with packets.namespace():
         packets.veth("va", "vb")
