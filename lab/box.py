@@ -1,0 +1,267 @@
+"""The box's command line: a Vagrant box made here, from the distribution's packages, and tried."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+
+from lab import box_disk, box_try, host
+from lab.apt import find_mirror
+from lab.box_tree import Tree, packages, requirements
+from lab.box_try import temporary
+from lab.errors import LabError
+from lab.host import which
+from lab.kernels import KERNELS, Kernel, by_name, names
+
+ROOT = Path(__file__).resolve().parent.parent
+NOWHERE = Path("/")  # where Vagrant finds no Vagrantfile, next to which it would make a folder
+DEFAULT = "6.1"
+KERNEL_VARIABLE = "PYTRACER_KERNEL"  # the Vagrantfile reads it, too
+BOX_VARIABLE = "PYTRACER_BOX"
+VERSION = "0"
+"""What Vagrant calls the version of a box that was added from a file. Published boxes have others."""
+SPACE = 6000
+MADE_BY = ("lab/box_tree.py", "lab/box_disk.py")
+
+DESCRIPTION = f"""
+Makes a Vagrant box on this machine and tries pytracer in it.
+
+  build   make the box: debootstrap, a disk image without loop devices, everything that
+          scripts/setup would install; as root
+  add     give it to Vagrant, under the name that the Vagrantfile uses
+  try     the above as far as needed, then vagrant up, both commands of the README, halt, destroy;
+          as root. libvirtd runs in namespaces of its own with a configuration of its own and no
+          way to any network: nothing on this machine is changed, and nothing stays behind.
+          The exit status is that of what failed first
+  clean   remove what build made, and the box from Vagrant
+
+The box holds Python wheels of what pyproject.toml names and an /etc/pip.conf that makes pip take
+them from there only, so that provisioning needs no network. PIP_NO_INDEX=0 in the guest's
+environment undoes it.
+
+{KERNEL_VARIABLE} chooses the kernel, as in the Vagrantfile: {names()} ({DEFAULT} if unset). The box is
+that of the kernel's Debian suite. {BOX_VARIABLE} gives it another name.
+"""
+PACKAGES = {
+    "debootstrap": "debootstrap",
+    "sfdisk": "fdisk",
+    "mke2fs": "e2fsprogs",
+    "grub-mkimage": "grub-common",
+    "qemu-img": "qemu-utils",
+    "unshare": "util-linux",
+    "vagrant": "vagrant",
+    "libvirtd": "libvirt-daemon-system",
+    "virsh": "libvirt-clients",
+    "dnsmasq": "dnsmasq-base",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "rsync": "rsync",
+    "ssh": "openssh-client",
+    host.QEMU: "qemu-system-x86",
+}
+BUILDING = ("debootstrap", "sfdisk", "mke2fs", "grub-mkimage", "qemu-img", "unshare", "vagrant")
+TRYING = ("vagrant", "libvirtd", "virsh", "dnsmasq", "iptables", "ip", "rsync", "ssh", "unshare", host.QEMU)
+
+
+class Ended(BaseException):
+    """A signal asked for the end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def say(text: str) -> None:
+    """One line to the user."""
+    print(f"box: {text}", file=sys.stderr, flush=True)
+
+
+def need(programs: tuple[str, ...]) -> None:
+    """Say what to install, on one line, if any of it is missing."""
+    lacking = [PACKAGES[program] for program in programs if not which(program)]
+    if "grub-mkimage" in programs and not box_disk.GRUB.is_dir():
+        lacking.append("grub-pc-bin")
+    if "libvirtd" in programs and which("dpkg-query"):
+        asking = ["dpkg-query", "-W", "-f", "${db:Status-Status}", "vagrant-libvirt"]
+        asked = subprocess.run(asking, capture_output=True, text=True, check=False)
+        if asked.stdout != "installed":
+            lacking.append("vagrant-libvirt")
+    if lacking:
+        lacking = list(dict.fromkeys(lacking))
+        line = f"apt-get install --no-install-recommends {' '.join(lacking)}"
+        raise LabError(f"missing: {', '.join(lacking)}", line)
+
+
+def need_root(action: str) -> None:
+    """Debootstrap and namespaces need root."""
+    if os.geteuid() != 0:
+        raise LabError("not permitted", f"sudo scripts/box {action}")
+
+
+class Box:
+    """One box: where it is kept, and what it is called."""
+
+    def __init__(self) -> None:
+        wanted = os.environ.get(KERNEL_VARIABLE) or DEFAULT
+        kernel = by_name(wanted)
+        if kernel is None:
+            raise LabError(f"no kernel {wanted}", f"{KERNEL_VARIABLE} is one of {names()}")
+        self.kernel: Kernel = kernel
+        self.folder = host.cache_folder() / "box"
+        self.mark = self.folder / "added"
+
+    @cached_property
+    def file(self) -> Path:
+        """Its name tells what it was made from: other packages or wheels, another box."""
+        made_from = [repr((self.kernel, packages(ROOT, self.kernel), requirements(ROOT)))]
+        made_from += [(ROOT / path).read_text() for path in MADE_BY]
+        digest = hashlib.sha256("".join(made_from).encode()).hexdigest()[:12]
+        return self.folder / f"{self.kernel.suite}-{digest}.box"
+
+    @property
+    def name(self) -> str:
+        """What the Vagrantfile calls it."""
+        return os.environ.get(BOX_VARIABLE) or f"debian/{self.kernel.suite}64"
+
+    def build(self) -> None:
+        """Make the box, if it is not there."""
+        if self.file.is_file():
+            say(f"already built: {self.file.name}")
+            return
+        need_root("build")
+        need(BUILDING)
+        host.need_space(self.folder, SPACE)
+        (self.folder / "debs").mkdir(parents=True, exist_ok=True)
+        begun = time.monotonic()
+        with temporary(self.folder, "build-") as work:
+            tree = Tree(work / "tree", self.kernel, find_mirror(), ROOT, work / "log")
+            say(f"installing Debian {self.kernel.suite} (some minutes)")
+            tree.install(self.folder / "debs")
+            say("fetching wheels")
+            tree.add_wheels()
+            tree.configure(emulated=host.accelerator() is host.TCG)
+            say("making the disk")
+            box_disk.make(tree.root, work, emulated=host.accelerator() is host.TCG)
+            for old in self.folder.glob(f"{self.kernel.suite}-*.box"):
+                old.unlink()
+            (work / "packed").rename(self.file)
+        size = self.file.stat().st_size >> 20
+        say(f"built {self.file.name}: {size} MB in {time.monotonic() - begun:.0f} s")
+
+    def marks(self) -> dict[str, str]:
+        """What was added: the file's name by the box's."""
+        return dict(json.loads(self.mark.read_text())) if self.mark.is_file() else {}
+
+    def versions(self, box: str) -> list[str]:
+        """The versions of a box that Vagrant has for libvirt."""
+        listed = box_try.vagrant(["box", "list", "--machine-readable"], NOWHERE, capture=True).stdout
+        found: list[str] = []
+        name = provider = ""
+        for line in listed.splitlines():
+            kind, _, value = line.split(",", 2)[-1].partition(",")
+            if kind == "box-name":
+                name = value
+            elif kind == "box-provider":
+                provider = value
+            elif kind == "box-version" and name == box and provider == "libvirt":
+                found.append(value)
+        return found
+
+    def add(self) -> None:
+        """Give it to Vagrant."""
+        need(("vagrant",))
+        if not self.file.is_file():
+            raise LabError("there is no box yet", "sudo scripts/box build")
+        versions = self.versions(self.name)
+        others = [version for version in versions if version != VERSION]
+        if others:
+            raise LabError(
+                f"Vagrant has a {self.name} of its own (version {others[-1]})",
+                f"{BOX_VARIABLE}=NAME gives this one another name",
+            )
+        marks = self.marks()
+        if VERSION in versions:
+            if self.name not in marks:
+                raise LabError(
+                    f"Vagrant has a {self.name} that scripts/box did not add",
+                    f"{BOX_VARIABLE}=NAME gives this one another name",
+                )
+            if marks[self.name] == self.file.name:
+                say(f"already added: {self.name}")
+                return
+        done = box_try.vagrant(
+            ["box", "add", "--force", "--provider", "libvirt", "--name", self.name, str(self.file)], NOWHERE
+        )
+        if done.returncode:
+            raise LabError("vagrant box add failed")
+        self.mark.write_text(json.dumps(marks | {self.name: self.file.name}))
+
+    def attempt(self, commands: list[str]) -> int:
+        """Bring it up and run pytracer in it; the exit status of what failed first."""
+        need_root("try")
+        need(TRYING if self.file.is_file() else (*BUILDING, *TRYING))
+        self.build()
+        self.add()
+        return box_try.attempt(ROOT, self.folder, commands)
+
+    def clean(self) -> None:
+        """Remove what build and add made."""
+        for name in self.marks() if which("vagrant") else ():
+            if VERSION in self.versions(name):
+                chosen = ["--force", "--provider", "libvirt", "--box-version", VERSION]
+                box_try.vagrant(["box", "remove", *chosen, name], NOWHERE)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.exists():
+            raise LabError(f"{self.folder} could not be removed", "sudo scripts/box clean")
+
+
+def end(number: int, _frame: FrameType | None) -> None:
+    """A signal's handler: from now on nothing may disturb the tidying up."""
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    raise Ended(number)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/box", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("action", choices=("build", "add", "try", "clean"))
+    parser.add_argument(
+        "commands", nargs="*", metavar="COMMAND", help="what try runs instead, each by a shell"
+    )
+    options = parser.parse_args(arguments)
+    action = options.action
+    if options.commands and action != "try":
+        parser.error(f"{action} takes no commands")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # as which() looks
+    try:
+        box = Box()
+        if action == "try":
+            return box.attempt(options.commands)
+        {"build": box.build, "add": box.add, "clean": box.clean}[action]()
+        return 0
+    except LabError as error:
+        say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
+    except (OSError, subprocess.SubprocessError) as error:
+        say(f"error: {error}")
+    except Ended as ended:
+        say(f"ended by signal {ended.number}")
+        return 128 + ended.number
+    return 1
+
+
+assert by_name(DEFAULT) in KERNELS

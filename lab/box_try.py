@@ -1,0 +1,167 @@
+"""Brings the box up with Vagrant, on a libvirtd that nobody else sees, and runs pytracer in it.
+
+The libvirtd has namespaces of its own: its configuration, state and sockets are on mounts of its
+own, its bridge, firewall rules and DHCP server in a network of their own without a way out, and
+all its processes end with the first of them. So this also works where libvirtd already runs, and
+where no init system could start it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lab.errors import LabError
+
+COMMANDS = ("sudo pytracer syscalls -d 5", "sudo pytracer sockcount lo -d 5")
+# For a minute there is something to see on the loopback interface.
+TRAFFIC = "for ((n = 0; n < 300; n++)); do echo >/dev/udp/127.0.0.1/9; sleep 0.2; done"
+START_TRAFFIC = f"sudo systemd-run --quiet --collect bash -c '{TRAFFIC}'"
+SOCKET = Path("/run/libvirt/libvirt-sock")
+PRIVATE = ("/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
+QUIET = {
+    "VAGRANT_CHECKPOINT_DISABLE": "1",
+    "VAGRANT_BOX_UPDATE_CHECK_DISABLE": "1",
+    "VAGRANT_NO_COLOR": "1",
+    "VAGRANT_DEFAULT_PROVIDER": "libvirt",
+}
+CONFIGURATION = {
+    "libvirtd.conf": 'auth_unix_rw = "none"\nauth_unix_ro = "none"\n',
+    "qemu.conf": (
+        'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nremember_owner = 0\nnamespaces = []\n'
+        'cgroup_controllers = []\nstdio_handler = "file"\n'
+    ),
+    "libvirt.conf": 'uri_default = "qemu:///system"\n',
+}
+
+
+def vagrant(
+    arguments: list[str], where: Path, capture: bool = False, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Vagrant, started in a folder."""
+    environment = os.environ | QUIET | more
+    plain = [] if sys.stdout.isatty() else ["--no-tty"]  # else its progress fills a log
+    return subprocess.run(
+        ["vagrant", *plain, *arguments], cwd=where, env=environment, text=True, check=False,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else None,
+    )  # fmt: skip
+
+
+@contextmanager
+def temporary(folder: Path, prefix: str) -> Iterator[Path]:
+    """A folder that other users can look into, for what runs as one of them; removed in the end."""
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as made:
+        path = Path(made)
+        path.chmod(0o755)
+        yield path
+
+
+def attempt(checkout: Path, folder: Path, commands: list[str]) -> int:
+    """The whole of it in new namespaces; bash is their first process and reaps what others leave."""
+    boxes = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d") / "boxes"
+    with temporary(folder, "try-") as state:
+        # Of Vagrant's own folder only the boxes: no machine stays in its index, whatever happens.
+        (state / "home").mkdir()
+        (state / "home/boxes").symlink_to(boxes.resolve())
+        command = [
+            "unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--",
+            "bash", "-c", '"$@"; exit $?', "box",
+            sys.executable, "-m", "lab.box_try", str(checkout), str(state), *commands,
+        ]  # fmt: skip
+        running = subprocess.Popen(command, cwd=checkout, stdin=subprocess.DEVNULL)
+        try:
+            return running.wait()
+        finally:
+            if running.poll() is None:
+                running.send_signal(signal.SIGKILL)  # and with it all the others
+                running.wait()
+
+
+def run(*command: str) -> None:
+    """One program that has to succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise LabError(f"{command[0]} failed: {last}")
+
+
+def prepare(state: Path) -> None:
+    """In the namespaces: the mounts and the network."""
+    run("ip", "link", "set", "lo", "up")
+    run("mount", "-t", "sysfs", "sysfs", "/sys")  # of this network namespace
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")  # no system bus, no other libvirtd
+    for place in PRIVATE:
+        own = state / place.lstrip("/").replace("/", "-")
+        own.mkdir()
+        Path(place).mkdir(parents=True, exist_ok=True)
+        run("mount", "--bind", str(own), place)
+    for name, text in CONFIGURATION.items():
+        (Path("/etc/libvirt") / name).write_text(text)
+
+
+def start(state: Path) -> subprocess.Popen[bytes]:
+    """The libvirtd, when it answers."""
+    log = (state / "libvirtd.log").open("wb")
+    daemon = subprocess.Popen(
+        ["libvirtd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and daemon.poll() is None:
+        asked = subprocess.run(["virsh", "-c", "qemu:///system", "version"], capture_output=True, check=False)
+        if SOCKET.exists() and asked.returncode == 0:
+            return daemon
+        time.sleep(0.5)
+    lines = (state / "libvirtd.log").read_text(errors="replace").strip().splitlines() or ["no reason given"]
+    raise LabError(f"libvirtd did not start: {lines[-1]}")
+
+
+def step(checkout: Path, state: Path, *arguments: str) -> int:
+    """One vagrant command, said and timed."""
+    print(f"box: vagrant {shlex.join(arguments)}", file=sys.stderr, flush=True)
+    begun = time.monotonic()
+    own = {"VAGRANT_DOTFILE_PATH": str(state / "machine"), "VAGRANT_HOME": str(state / "home")}
+    status = vagrant(list(arguments), checkout, capture=False, **own).returncode
+    print(f"box: exit status {status} after {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+    return status
+
+
+def steps(checkout: Path, state: Path, commands: list[str]) -> int:
+    """Up, the commands, halt, destroy; the first exit status that was not 0."""
+    first = 0
+    try:
+        first = step(checkout, state, "up", "--provider=libvirt")
+        if first == 0:
+            for command in commands or [START_TRAFFIC, *COMMANDS]:
+                first = first or step(checkout, state, "ssh", "-c", command)
+            first = step(checkout, state, "halt") or first
+    finally:
+        destroyed = step(checkout, state, "destroy", "--force")
+    return first or destroyed
+
+
+def main(checkout: Path, state: Path, commands: list[str]) -> int:
+    """Inside the namespaces."""
+    try:
+        prepare(state)
+        daemon = start(state)
+        try:
+            return steps(checkout, state, commands)
+        finally:
+            daemon.terminate()
+            with suppress(subprocess.TimeoutExpired):  # it cannot outlive the namespaces
+                daemon.wait(30)
+    except (LabError, OSError) as error:
+        print(f"box: error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))
