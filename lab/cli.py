@@ -97,6 +97,9 @@ def environment(named: list[str], current: dict[str, str]) -> dict[str, str]:
     return passed
 
 
+_NEEDED = ["qemu", "busybox"]
+
+
 def choose(options: argparse.Namespace) -> Image:
     """The kernel that was asked for; fetched if it is not there yet."""
     words: list[str] = options.words
@@ -109,6 +112,7 @@ def choose(options: argparse.Namespace) -> Image:
     if options.modules:
         raise LabError("--modules goes with --kernel-image")
     kernel = find(words[0])
+    host.need(_NEEDED)  # before anything is fetched for nothing
     return from_cache(kernel, cached(kernel.name) or fetch(kernel))
 
 
@@ -116,8 +120,8 @@ def run_command(options: argparse.Namespace, command: list[str]) -> int:
     """Boot and run."""
     if not command:
         raise LabError("no command after the --", "scripts/lab --help")
-    host.need(["qemu", "busybox"])
     image = choose(options)
+    host.need(_NEEDED)
     file_system = image.file_system(options.fs)
     if file_system == "virtiofs":
         host.need(["virtiofsd"])
