@@ -33,9 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that has gone is no error
         return status
     except PytracerError as error:
-        print(f"pytracer: error: {_line(error.message)}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {_line(error.hint)}", file=sys.stderr)
+        _report(error)
         if debug:
             for line in [*error.detail.splitlines(), *traceback.format_exc().splitlines()]:
                 print(_line(line), file=sys.stderr)
@@ -48,23 +46,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (head, less): nothing is left to say, not even at interpreter exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    except OSError as error:  # a full disk, a file that went away: the machine's trouble, not ours
-        if debug:
-            raise
-        print(f"pytracer: error: {_line(str(error))}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        if debug:
-            raise
-        print(f"pytracer: error: the Python package {error.name} is not installed", file=sys.stderr)
-        print("hint: scripts/setup, or pip install pytracer, brings what is needed", file=sys.stderr)
-        return 1
     except Exception as error:
         if debug:
             raise
-        print(f"pytracer: error: {type(error).__name__}: {_line(str(error))}", file=sys.stderr)
-        print("hint: this is a defect of pytracer; --debug shows where", file=sys.stderr)
-        return 1
+        unexpected = _explained(error)
+        _report(unexpected)
+        return unexpected.exit_code
+
+
+def _report(error: PytracerError) -> None:
+    print(f"pytracer: error: {_line(error.message)}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {_line(error.hint)}", file=sys.stderr)
+
+
+def _explained(error: Exception) -> PytracerError:
+    """An error that no part of pytracer raised on purpose, in a line."""
+    if isinstance(error, OSError):  # a full disk, a file that went away: the machine's trouble, not ours
+        return PytracerError(str(error))
+    if isinstance(error, ModuleNotFoundError):
+        return PytracerError(
+            f"the Python package {error.name} is not installed",
+            hint="scripts/setup, or pip install pytracer, brings what is needed",
+        )
+    return PytracerError(
+        f"{type(error).__name__}: {error}", hint="this is a defect of pytracer; --debug shows where"
+    )
 
 
 def _dispatch(words: list[str]) -> int:

@@ -2,10 +2,11 @@
 
 BCC generates code for the host and relabels it as BPF, so a header that is right can still be compiled to
 wrong offsets, and ``offsetof`` would not show it: the front end works it out by the host's rules, while
-loads and stores follow BPF's. What counts is what stands in the bytecode. ``check_function`` is a C function
-to append to the program: it stores the address of every member of a struct at its argument. (Not the
-distance from the argument: the compiler would work that out early, by the host's rules again.) It is compiled
-like the rest and never loaded. ``verify`` follows its bytecode and reads the distances out of that.
+loads and stores follow BPF's. What counts is what stands in the bytecode. ``check_functions`` are C functions
+to append to the program: they store the address of every member of a struct at its argument. (Not the
+distance from the argument: the compiler would work that out early, by the host's rules again.) They are
+compiled like the rest and never loaded. ``verify_all`` follows their bytecode and reads the distances out
+of it.
 """
 
 from __future__ import annotations
