@@ -8,16 +8,18 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 
+from pytracer import arrays
 from pytracer.bpf.attach import attach, socket_filter
-from pytracer.bpf.build import BccModule, Module
-from pytracer.bpf.headers import find_headers
+from pytracer.bpf.images import Recipe
 from pytracer.bpf.maps import Map
+from pytracer.bpf.module import Module
+from pytracer.bpf.programs import LoadAs, Loaded, open_programs
 from pytracer.bpf.source import read_source
 from pytracer.bpf.sys import ProgType, recursion_misses
 from pytracer.enrich import decoders
 from pytracer.enrich.shape import Moment, Ranking, shape
 from pytracer.errors import SchemaError
-from pytracer.kernel import interfaces, tracefs
+from pytracer.kernel import interfaces
 from pytracer.model import Histograms, Loss, Snapshot
 from pytracer.model.items import Kind
 from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS
@@ -26,12 +28,12 @@ from pytracer.plan import Plan
 from pytracer.spec import SocketFilter
 
 _PENDING = 1  # enum pt_traced in probes_c/include/task.h
-_TYPES = {
-    "raw_tracepoint": ProgType.RAW_TRACEPOINT,
-    "tracepoint": ProgType.TRACEPOINT,
-    "kprobe": ProgType.KPROBE,
-    "kretprobe": ProgType.KPROBE,
-    "socket_filter": ProgType.SOCKET_FILTER,
+_LOAD_AS = {
+    "raw_tracepoint": LoadAs(ProgType.RAW_TRACEPOINT),
+    "tracepoint": LoadAs(ProgType.TRACEPOINT),
+    "kprobe": LoadAs(ProgType.KPROBE),
+    "kretprobe": LoadAs(ProgType.KPROBE),
+    "socket_filter": LoadAs(ProgType.SOCKET_FILTER),
 }
 
 
@@ -59,14 +61,14 @@ class Session:
         self._say, self._warn = say, warn
         self._links: list[int] = []
         self._sockets: dict[int, str] = {}  # of the links, those on a network interface
-        self._programs: dict[str, int] = {}
         self._started = self._ended = 0.0
         self._read_at = 0.0
         self._before: Rows | None = None
         self._reported: dict[str, int] = {}
         self._ranking = Ranking(plan.sort, plan.request.top)
         self._decoders = decoders(plan.request.interfaces)
-        self._module = self._build()
+        loaded = self._build()
+        self._module, self._programs = loaded.module, loaded.programs
         try:
             self._check_schema()
             self._fill(pending)
@@ -133,24 +135,23 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _build(self) -> Module:
+    def _build(self) -> Loaded:
         tracer = self.plan.request.tracer
+        kinds = {chosen.probe.program: _LOAD_AS[chosen.probe.kind] for chosen in self.plan.probes}
         if self.plan.program != "c":
             lesson = importlib.import_module(f"pytracer.bpf.lessons.{tracer.name}")
             self._say(f"program: {self.plan.program}, from {lesson.__name__}")
             built: Module = lesson.build(self.plan.config, self.plan.rows)
-            return built
-        text = read_source(tracer.c_file)
-        headers = find_headers(text, prefer=self.plan.request.headers or None)
-        self._say(f"headers: {headers.describe}")
-        if headers.note:
-            self._warn(headers.note)
-        if any(chosen.probe.kind == "tracepoint" for chosen in self.plan.probes):
-            tracefs.root()  # BCC reads the events' formats there
-        begun = time.monotonic()
-        module = BccModule(tracer.c_file, text, self.plan.cflags, headers)
-        self._say(f"compiled by BCC in {(time.monotonic() - begun) * 1e3:.0f} ms")
-        return module
+            return Loaded(built, {name: built.load(name, kind.type) for name, kind in kinds.items()})
+        recipe = Recipe(
+            name=tracer.c_file,
+            text=read_source(tracer.c_file),
+            cflags=tuple(self.plan.cflags),
+            programs=tuple(kinds),
+            events=tuple(c.name for c in self.plan.probes if c.probe.kind == "tracepoint"),
+            headers=self.plan.request.headers,
+        )
+        return open_programs(recipe, kinds, say=self._say, warn=self._warn)
 
     def _map(self, name: str) -> Map:
         try:
@@ -196,10 +197,6 @@ class Session:
                 self._map("links").update(struct.pack("I", index), struct.pack("I", length))
 
     def _attach(self) -> None:
-        for chosen in self.plan.probes:
-            if chosen.probe.program not in self._programs:
-                kind = _TYPES[chosen.probe.kind]
-                self._programs[chosen.probe.program] = self._module.load(chosen.probe.program, kind)
         # What takes a record out of a map stands before what puts it in: a call that began while the first
         # was there and the second not would leave a start behind, to be taken for another call's.
         for chosen in reversed(self.plan.probes):
@@ -210,3 +207,4 @@ class Session:
                 self._sockets = dict(zip(links, self.plan.request.interfaces.values(), strict=True))
             self._say(f"attached {chosen.probe.program} to {chosen.probe.kind} {chosen.name}")
         self._started = self._read_at = time.monotonic()
+        arrays.load()  # now that events are counted already

@@ -364,4 +364,3 @@ def test_find_headers_takes_btf_first(monkeypatch: pytest.MonkeyPatch, cache: Ca
     assert headers.describe == "types from /sys/kernel/btf/vmlinux"
     assert find_headers("struct task_struct tgid").describe.endswith("(cached)")
     assert [check.member for check in headers.checks] == ["tgid"]
-    assert headers.note == ""

@@ -15,9 +15,10 @@ import pytest
 
 from pytracer.bpf.assembler import R0, Assembler
 from pytracer.bpf.attach import socket_filter
-from pytracer.bpf.build import BccModule, Module
+from pytracer.bpf.build import BccModule
 from pytracer.bpf.headers import find_headers
 from pytracer.bpf.lessons import sockcount as lesson
+from pytracer.bpf.module import Module
 from pytracer.bpf.source import read_source
 from pytracer.bpf.sys import ProgType
 from pytracer.enrich.protocols import packet_protocol

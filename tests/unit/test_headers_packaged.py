@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf import headers
+from pytracer.bpf import headers, identity
 from pytracer.bpf.cachedir import CacheDir
-from pytracer.bpf.headers import find_headers, identity, packaged
-from pytracer.bpf.headers.identity import build_id, kernel_version
+from pytracer.bpf.headers import find_headers, packaged
+from pytracer.bpf.identity import build_id, kernel_version
 from pytracer.errors import HeadersError, UnknownNameError
 
 RELEASE = os.uname().release

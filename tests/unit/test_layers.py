@@ -13,6 +13,7 @@ ROOT = Path(pytracer.__file__).parent
 TIERS = {
     "errors": 0,
     "text": 0,
+    "arrays": 0,
     "spec": 1,
     "kernel": 2,
     "symbols": 2,

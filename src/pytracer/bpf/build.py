@@ -1,4 +1,4 @@
-"""BCC compiles and loads; what comes out is a Module: maps and programs by name."""
+"""BCC compiles and loads; what comes out is a module: maps and programs by name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from pytracer.bpf import layout
 from pytracer.bpf.capture import captured_stderr
 from pytracer.bpf.headers import Headers
-from pytracer.bpf.layout_desc import dtype_of
+from pytracer.bpf.image import Image, ImageError, MapSpec, unlinked
+from pytracer.bpf.images import makers
 from pytracer.bpf.maps import Map
 from pytracer.bpf.source import with_text
-from pytracer.bpf.sys import ProgType
+from pytracer.bpf.sys import MapType, ProgType
 from pytracer.bpf.toolchain import import_bcc
 from pytracer.bpf.verifier import keep_log, summarise
 from pytracer.errors import BuildError, VerifierError
@@ -27,23 +28,6 @@ from pytracer.kernel.policy import explain
 _DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
 # Warnings about the kernel's own headers are not ours to mend.
 _FLAGS = ("-Wno-address-of-packed-member", "-Wno-duplicate-decl-specifier", "-Wno-macro-redefined")
-
-
-class Module(Protocol):
-    """A compiled program: its maps exist, its functions can be loaded."""
-
-    @property
-    def maps(self) -> dict[str, Map]:
-        """The maps by their C names."""
-        ...
-
-    def load(self, program: str, kind: ProgType) -> int:
-        """Load a function through the verifier; its descriptor, owned by the module."""
-        ...
-
-    def close(self) -> None:
-        """Let go of everything."""
-        ...
 
 
 class BccModule:
@@ -60,23 +44,27 @@ class BccModule:
         self._bpf = _compile(self._bcc, name, text + checks, flags, headers.path)
         try:
             layout.verify_all(self._bpf.dump_func, headers.checks)
-            self._maps = self._open_maps()
+            self._specs = self._read_specs()
+            self._maps = {
+                name: Map.of(spec, fd, spec.max_entries) for name, (spec, fd) in self._specs.items()
+            }
         except BaseException:
             self.close()
             raise
 
     @property
     def maps(self) -> dict[str, Map]:
-        """See :class:`Module`."""
+        """See :class:`~pytracer.bpf.module.Module`."""
         return self._maps
 
-    def load(self, program: str, kind: ProgType) -> int:
-        """See :class:`Module`. Raises VerifierError, or what the kernel's refusal means."""
+    def load(self, program: str, kind: ProgType, attach_type: int = 0) -> int:
+        """See :class:`~.module.Module`. Raises VerifierError, or what the kernel's refusal means."""
         ctypes.set_errno(0)
         log = None
         try:
             with captured_stderr() as log:
-                return int(self._bpf.load_func(program.encode(), int(kind)).fd)
+                asked = [int(attach_type)] if attach_type else []
+                return int(self._bpf.load_func(program.encode(), int(kind), None, *asked).fd)
         except Exception as problem:  # BCC raises bare Exception; errno and the log tell what it was
             number = ctypes.get_errno()
             text = log.text if log is not None else ""
@@ -92,15 +80,27 @@ class BccModule:
                 detail=text,
             ) from problem
 
+    def image(self, key: str, programs: Sequence[str]) -> Image:
+        """These programs as compiled, and all maps, as data. Raises ImageError where that cannot be."""
+        names = {fd: name for name, (_, fd) in self._specs.items()}
+        specs = tuple(spec for spec, _ in self._specs.values())
+        for spec in specs:
+            if spec.type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
+                raise ImageError(f"the map {spec.name} holds maps, which only BCC makes")
+        return Image(
+            key, makers(), specs, tuple(unlinked(name, self._bpf.dump_func(name), names) for name in programs)
+        )
+
     def close(self) -> None:
-        """See :class:`Module`."""
+        """See :class:`~pytracer.bpf.module.Module`."""
         for function in self._bpf.funcs.values():
             with contextlib.suppress(OSError):
                 os.close(function.fd)
         self._bpf.funcs.clear()
         self._bpf.cleanup()
 
-    def _open_maps(self) -> dict[str, Map]:
+    def _read_specs(self) -> dict[str, tuple[MapSpec, int]]:
+        """Each map as it was made, and its descriptor."""
         lib, module = self._bcc.lib, self._bpf.module
         for function, result in (
             ("bpf_num_tables", ctypes.c_size_t),
@@ -112,19 +112,22 @@ class BccModule:
             ("bpf_table_leaf_size_id", ctypes.c_size_t),
         ):
             getattr(lib, function).restype = result
-        maps = {}
+        specs = {}
         for number in range(lib.bpf_num_tables(ctypes.c_void_p(module))):
             at = (ctypes.c_void_p(module), ctypes.c_size_t(number))
             name = lib.bpf_table_name(*at).decode()
-            maps[name] = Map(
+            spec = MapSpec(
                 name=name,
-                fd=lib.bpf_table_fd_id(*at),
                 type=lib.bpf_table_type_id(module, number),
-                key=dtype_of(lib.bpf_table_key_desc_id(*at), lib.bpf_table_key_size_id(*at)),
-                value=dtype_of(lib.bpf_table_leaf_desc_id(*at), lib.bpf_table_leaf_size_id(*at)),
+                key_size=lib.bpf_table_key_size_id(*at),
+                value_size=lib.bpf_table_leaf_size_id(*at),
                 max_entries=lib.bpf_table_max_entries_id(module, number),
+                flags=lib.bpf_table_flags_id(module, number),
+                key_type=lib.bpf_table_key_desc_id(*at).decode(),
+                value_type=lib.bpf_table_leaf_desc_id(*at).decode(),
             )
-        return maps
+            specs[name] = spec, lib.bpf_table_fd_id(*at)
+        return specs
 
 
 def _compile(bcc: ModuleType, name: str, text: str, cflags: Sequence[str], source: Path) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
-
+from pytracer.arrays import np
 from pytracer.errors import SchemaError
 
 _BASE = {
@@ -26,7 +25,7 @@ _BASE = {
 }
 
 
-def dtype_of(description: bytes, size: int) -> np.dtype[Any]:
+def dtype_of(description: str, size: int) -> np.dtype[Any]:
     """The dtype of a type as BCC describes it: a name, or ``[name, members, "struct"|"union"|...]``.
 
     ``size`` is the compiled size; SchemaError where the description does not come to it.

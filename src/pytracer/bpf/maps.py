@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import errno
+import functools
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from pytracer.arrays import Array, np
+from pytracer.bpf.image import MapSpec
+from pytracer.bpf.layout_desc import dtype_of
 from pytracer.bpf.sys import PER_CPU, BpfError, Command, address, bpf, bpf_inout
+from pytracer.kernel.cpus import possible_cpus
 
-Array = npt.NDArray[Any]
-
-
-def possible_cpus() -> int:
-    """How many copies a per-CPU value has (not how many CPUs run)."""
-    ranges = Path("/sys/devices/system/cpu/possible").read_text().strip()
-    return 1 + max(int(part.rpartition("-")[2]) for part in ranges.split(","))
+if TYPE_CHECKING:
+    Types = tuple[np.dtype[Any], np.dtype[Any]]
 
 
 @dataclass(frozen=True)
 class Map:
-    """A map that is open as ``fd``; ``key`` and ``value`` are the dtypes of its C types."""
+    """A map that is open as ``fd``. ``types`` gives the dtypes of its C types: key, value."""
 
     name: str
     fd: int
     type: int
-    key: np.dtype[Any]
-    value: np.dtype[Any]
     max_entries: int
+    types: Callable[[], Types]
+
+    @classmethod
+    def of(cls, spec: MapSpec, fd: int, max_entries: int) -> Map:
+        """The map that was made as ``spec`` says."""
+
+        def types() -> Types:
+            return dtype_of(spec.key_type, spec.key_size), dtype_of(spec.value_type, spec.value_size)
+
+        return cls(spec.name, fd, spec.type, max_entries, types)
+
+    @functools.cached_property
+    def key(self) -> np.dtype[Any]:
+        """The dtype of its keys. Raises SchemaError where the C type has no such thing."""
+        return self.types()[0]
+
+    @functools.cached_property
+    def value(self) -> np.dtype[Any]:
+        """The dtype of its values, of one CPU's where each has its own. Raises SchemaError."""
+        return self.types()[1]
 
     @property
     def per_cpu(self) -> bool:

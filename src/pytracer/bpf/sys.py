@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import struct
@@ -28,11 +29,14 @@ class Command(IntEnum):
     MAP_CREATE = 0
     MAP_LOOKUP_ELEM = 1
     MAP_UPDATE_ELEM = 2
+    MAP_DELETE_ELEM = 3
     MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
     OBJ_GET_INFO_BY_FD = 15
     RAW_TRACEPOINT_OPEN = 17
     MAP_LOOKUP_BATCH = 24
+    MAP_LOOKUP_AND_DELETE_BATCH = 25
+    MAP_DELETE_BATCH = 27
 
 
 class ProgType(IntEnum):
@@ -41,6 +45,7 @@ class ProgType(IntEnum):
     SOCKET_FILTER = 1
     KPROBE = 2
     TRACEPOINT = 5
+    PERF_EVENT = 7
     RAW_TRACEPOINT = 17
 
 
@@ -49,10 +54,18 @@ class MapType(IntEnum):
 
     HASH = 1
     ARRAY = 2
+    PROG_ARRAY = 3
+    PERF_EVENT_ARRAY = 4
     PERCPU_HASH = 5
     PERCPU_ARRAY = 6
+    STACK_TRACE = 7
     CGROUP_ARRAY = 8
+    LRU_HASH = 9
     LRU_PERCPU_HASH = 10
+    LPM_TRIE = 11
+    ARRAY_OF_MAPS = 12
+    HASH_OF_MAPS = 13
+    RINGBUF = 27
 
 
 PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
@@ -94,9 +107,12 @@ class BpfError(OSError):
         self.attr = attr
 
 
-def map_create(kind: int, key_size: int, value_size: int, max_entries: int, flags: int = 0) -> int:
-    """A new map's descriptor. Raises OSError."""
-    return bpf(Command.MAP_CREATE, struct.pack("IIIII", kind, key_size, value_size, max_entries, flags))
+def map_create(
+    kind: int, key_size: int, value_size: int, max_entries: int, flags: int = 0, *, name: str = ""
+) -> int:
+    """A new map's descriptor; ``name`` is what others see it as. Raises OSError."""
+    attr = struct.pack("IIIII", kind, key_size, value_size, max_entries, flags)
+    return _named(Command.MAP_CREATE, attr, 28, name)  # map_name
 
 
 def prog_load(
@@ -108,6 +124,7 @@ def prog_load(
     flags: int = 0,
     attach_type: int = 0,
     btf_id: int = 0,
+    name: str = "",
 ) -> int:
     """A new program's descriptor; the verifier's words go to ``log``. Raises OSError.
 
@@ -128,7 +145,22 @@ def prog_load(
         flags,
     )
     attr = attr.ljust(68, b"\0") + struct.pack("I", attach_type)  # expected_attach_type
-    return bpf(Command.PROG_LOAD, attr.ljust(108, b"\0") + struct.pack("I", btf_id))  # attach_btf_id
+    attr = attr.ljust(108, b"\0") + struct.pack("I", btf_id)  # attach_btf_id
+    return _named(Command.PROG_LOAD, attr, 48, name)  # prog_name
+
+
+def _named(command: Command, attr: bytes, at: int, name: str) -> int:
+    """bpf(2) for something that is to bear a name, which kernels before 4.15 (cb4d2b3f03d8) do not know."""
+    label = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name).encode()[:15]
+    if label:
+        whole = bytearray(attr.ljust(at + 16, b"\0"))
+        whole[at : at + len(label)] = label
+        try:
+            return bpf(command, bytes(whole))
+        except OSError as error:
+            if error.errno not in (errno.E2BIG, errno.EINVAL):
+                raise
+    return bpf(command, attr)
 
 
 def raw_tracepoint_open(event: str, program: int) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from pytracer.arrays import Array, np
 
 Decoder = Callable[[Any], str]
 """From one raw value to what people read. Never raises: what it does not know it calls ``unknown``."""
 
 
-def decode(decoder: Decoder, values: npt.NDArray[Any]) -> list[str]:
+def decode(decoder: Decoder, values: Array) -> list[str]:
     """Decode an array of shape (n,)."""
     distinct, inverse = np.unique(values, return_inverse=True)
     names = [decoder(value) for value in distinct.tolist()]

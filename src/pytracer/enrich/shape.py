@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from pytracer.arrays import Array, np
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.model import Histograms, Schema, Snapshot
 from pytracer.model.items import Kind
@@ -51,7 +49,7 @@ def _ranked(rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str,
     column = next(column for column in schema.columns if column.name == ranking.sort)
     if column.ratio:
         above, below = (rows.values[part].astype(np.float64) for part in column.ratio)
-        values: npt.NDArray[Any] = above / np.maximum(below, 1)
+        values: Array = above / np.maximum(below, 1)
     else:
         values = np.asarray(_values(rows, schema, column, decoders))
     order = np.argsort(values, kind="stable")

@@ -57,6 +57,19 @@ def event_id(category: str, event: str) -> int:
         raise policy.explain(error, f"trace event {category}:{event}", needed=_READ) from error
 
 
+def event_format(name: str) -> bytes:
+    """How the fields of the trace event ``category:event`` are laid out, as tracefs writes it.
+
+    Raises what :func:`event_id` raises.
+    """
+    category, _, event = name.partition(":")
+    event_id(category, event)
+    try:
+        return (_folder(category, event) / "format").read_bytes()
+    except OSError as error:
+        raise policy.explain(error, f"trace event {name}", needed=_READ) from error
+
+
 def has_event(category: str, event: str) -> bool:
     """Whether there is such a trace event. Raises what :func:`root` raises."""
     return (_folder(category, event) / "id").exists()

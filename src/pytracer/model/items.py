@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
+from pytracer.arrays import Array, np
 
 Kind = Literal["row", "summary"]
 """``row``: what one interval added. ``summary``: the whole run."""
 
-Values = Sequence[Any] | npt.NDArray[Any]
+Values = Sequence[Any] | Array
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Histograms:
     seconds: float
     keys: dict[str, Values]
     counter: str
-    counts: npt.NDArray[np.uint64]
+    counts: Array
 
     def __len__(self) -> int:
         return int(self.counts.shape[0])

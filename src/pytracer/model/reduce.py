@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from pytracer.arrays import Array, np
 from pytracer.model.schema import Schema
-
-Array = npt.NDArray[np.void]
 
 
 @dataclass(frozen=True)
@@ -68,6 +64,6 @@ def since(now: Rows, before: Rows, schema: Schema) -> Rows:
     return Rows(now.keys[moved], grown[moved])
 
 
-def _bytes(keys: Array) -> npt.NDArray[np.bytes_]:
+def _bytes(keys: Array) -> Array:
     """Keys as fixed-width byte strings: equal where all bytes are equal, and sortable."""
     return np.ascontiguousarray(keys).view(f"S{keys.dtype.itemsize}").reshape(-1)

@@ -28,6 +28,7 @@ class TableSink:
     def open(self, schema: Schema) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         self._schema = schema
+        import tabulate  # noqa: F401 - 20 ms: not for those who want JSON, nor before events are counted
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
@@ -67,7 +68,7 @@ class TableSink:
         return [_cut(line, size.columns) for line in lines]
 
     def _table(self, item: Snapshot) -> list[str]:
-        import tabulate  # 20 ms: not for those who want JSON
+        import tabulate
 
         assert self._schema is not None
         columns = self._schema.columns

@@ -6,12 +6,15 @@ Nothing registers itself at import and there is no list to edit: a module with a
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import pkgutil
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from pytracer.errors import UnknownNameError
 from pytracer.spec.tracer import Tracer
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "pytracer.tracers"
 
@@ -46,5 +49,7 @@ def _own() -> list[str]:
     return [module.name for module in pkgutil.iter_modules(package.__path__)]
 
 
-def _foreign() -> dict[str, importlib.metadata.EntryPoint]:
+def _foreign() -> dict[str, EntryPoint]:
+    import importlib.metadata  # as long to load as all of pytracer: only where a name is not its own
+
     return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}

@@ -34,7 +34,7 @@ class Headers:
 
     ``path`` is the value for ``BCC_KERNEL_SOURCE``, ``describe`` one line for the user, ``cflags`` what the
     compiler must be told, ``checks`` what to verify in the bytecode (``pytracer.bpf.layout``), empty where
-    the headers are the kernel's own, and ``note`` "" or a warning for the user.
+    the headers are the kernel's own.
     """
 
     source: Source
@@ -42,7 +42,6 @@ class Headers:
     describe: str
     cflags: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
-    note: str = ""
 
 
 def find_headers(text: str, *, prefer: str | None = None) -> Headers:
@@ -73,7 +72,7 @@ def _btf(text: str) -> Headers:
     cache = cache_dir()
     tree = make_tree(text, cache)
     kept = " (cached)" if tree.cached else ""
-    return Headers("btf", tree.path, f"types from {VMLINUX}{kept}", _EXTENSIONS, tree.checks, cache.note)
+    return Headers("btf", tree.path, f"types from {VMLINUX}{kept}", _EXTENSIONS, tree.checks)
 
 
 def _package(text: str) -> Headers:  # noqa: ARG001 - the package has everything
@@ -86,4 +85,4 @@ def _kheaders(text: str) -> Headers:  # noqa: ARG001 - so has the archive
     path, cached = packaged.unpack_kheaders(cache)
     kept = " (cached)" if cached else ""
     describe = f"headers from {packaged.KHEADERS}{kept} for {os.uname().release}"
-    return Headers("kheaders", path, describe, _EXTENSIONS, note=cache.note)
+    return Headers("kheaders", path, describe, _EXTENSIONS)

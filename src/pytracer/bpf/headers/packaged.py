@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from pytracer.bpf.cachedir import CacheDir, distrust
-from pytracer.bpf.headers.identity import kernel_identity
+from pytracer.bpf.identity import kernel_identity
 from pytracer.errors import HeadersError
 from pytracer.kernel.distro import install_command
 

@@ -24,8 +24,8 @@ from pytracer.bpf.cachedir import CacheDir, distrust, read_trusted
 from pytracer.bpf.headers import btf_c, macros, spelling
 from pytracer.bpf.headers import names as names_module
 from pytracer.bpf.headers.btf_c import write_header
-from pytracer.bpf.headers.identity import file_identity, find_libbcc, kernel_identity, kernel_version
 from pytracer.bpf.headers.names import Names
+from pytracer.bpf.identity import file_identity, find_libbcc, kernel_identity, kernel_version
 from pytracer.bpf.layout import Check
 from pytracer.errors import HeadersError
 from pytracer.kernel.btf import VMLINUX, Btf

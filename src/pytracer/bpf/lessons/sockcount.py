@@ -27,8 +27,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from pytracer.arrays import np
 from pytracer.bpf.assembler import Assembler, Helper, Register, Size
 from pytracer.bpf.attach import socket_filter
 from pytracer.bpf.maps import Map
@@ -77,7 +76,7 @@ def create_maps(maps: dict[str, Map], config: Sequence[int], rows: int) -> None:
 def _create(name: str, kind: MapType, key: np.dtype[Any], value: np.dtype[Any], max_entries: int) -> Map:
     raise_memlock()  # before Linux 5.11 maps counted as locked memory, of which there may be little
     fd = map_create(kind, key.itemsize, value.itemsize, max_entries)
-    return Map(name, fd, kind, key, value, max_entries)
+    return Map(name, fd, kind, max_entries, lambda: (key, value))
 
 
 # Step 2: write the instructions
@@ -328,9 +327,9 @@ class Lesson:
         self.program = Assembler()
         self._loaded: list[int] = []
 
-    def load(self, program: str, kind: ProgType) -> int:
+    def load(self, program: str, kind: ProgType, attach_type: int = 0) -> int:
         """Load ``count``, all there is here; its descriptor, owned by the lesson. Raises VerifierError."""
-        if program != "count" or kind is not ProgType.SOCKET_FILTER:
+        if program != "count" or kind is not ProgType.SOCKET_FILTER or attach_type:
             raise BuildError(f"the lesson has no program {program!r} of type {kind.name.lower()}")
         code = self.program.assemble()
         log = bytearray(1 << 20)

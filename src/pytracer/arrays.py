@@ -1,0 +1,35 @@
+"""NumPy, loaded when it is first used.
+
+It takes longer to load than all the rest of a start, and is not needed before there is something to show:
+by then the probes are on, and it loads while they count.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["Array", "load", "np"]
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+else:
+
+    class _Numpy:
+        """Stands for the module until an attribute of it is wanted."""
+
+        def __getattr__(self, name: str) -> Any:
+            value = getattr(importlib.import_module("numpy"), name)
+            setattr(self, name, value)
+            return value
+
+    np = _Numpy()
+    Array = Any
+
+
+def load() -> None:
+    """Load it now."""
+    importlib.import_module("numpy")

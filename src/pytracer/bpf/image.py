@@ -1,0 +1,165 @@
+"""A compiled program as data: maps to create, instructions to load, and which of them name which map.
+
+BCC compiles to instructions whose map references are descriptors of its own process. With those taken out,
+what is left can be kept, and put into the kernel by bpf(2) alone: no compiler, no libbcc.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from pytracer.errors import PytracerError
+
+_MAGIC = b"pytracer image 1\n"
+_LD_IMM64 = 0x18
+_PSEUDO_MAP_FD = 1  # BPF_PSEUDO_MAP_FD
+_LITTLE = sys.byteorder == "little"
+
+
+class ImageError(PytracerError):
+    """Not an image, or not a whole one; or a program that none can be made of."""
+
+
+@dataclass(frozen=True)
+class MapSpec:
+    """A map to create. ``key_type`` and ``value_type`` are BCC's descriptions of the C types."""
+
+    name: str
+    type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int
+    key_type: str
+    value_type: str
+
+
+@dataclass(frozen=True)
+class ProgramSpec:
+    """A function: its instructions (``struct bpf_insn``s) with map references empty, and whose they are.
+
+    ``references`` maps the offset of an instruction (bytes) to the name of a map.
+    """
+
+    name: str
+    code: bytes
+    references: Mapping[int, str]
+
+    def linked(self, descriptors: Mapping[str, int]) -> bytes:
+        """The instructions with the descriptors of maps that exist."""
+        code = bytearray(self.code)
+        for offset, name in self.references.items():
+            struct.pack_into("=i", code, offset + 4, descriptors[name])
+        return bytes(code)
+
+
+@dataclass(frozen=True)
+class Image:
+    """All of a compiled C file that a run needs.
+
+    ``key`` says what it was made from (:mod:`pytracer.bpf.images`), ``made_by`` which libraries made it, as
+    the identities of their files.
+    """
+
+    key: str
+    made_by: tuple[str, ...]
+    maps: tuple[MapSpec, ...]
+    programs: tuple[ProgramSpec, ...]
+
+    def program(self, name: str) -> ProgramSpec:
+        """The function of that name. Raises ImageError."""
+        for program in self.programs:
+            if program.name == name:
+                return program
+        raise ImageError(f"the image holds no program {name!r}")
+
+    def encode(self) -> bytes:
+        """The bytes of a file that ``decode`` reads."""
+        body = {
+            "key": self.key,
+            "made_by": self.made_by,
+            "maps": [asdict(spec) for spec in self.maps],
+            "programs": [
+                {
+                    "name": program.name,
+                    "code": base64.b64encode(program.code).decode(),
+                    "references": {str(offset): name for offset, name in program.references.items()},
+                }
+                for program in self.programs
+            ],
+        }
+        text = json.dumps(body, separators=(",", ":")).encode()
+        return _MAGIC + hashlib.sha256(text).hexdigest().encode() + b"\n" + text
+
+
+def decode(data: bytes) -> Image:
+    """The image in a file's bytes. Raises ImageError where they are cut, changed, or something else."""
+    if not data.startswith(_MAGIC):
+        raise ImageError("not an image of this version")
+    digest, _, text = data[len(_MAGIC) :].partition(b"\n")
+    if hashlib.sha256(text).hexdigest().encode() != digest:
+        raise ImageError("the image is damaged")
+    try:
+        body = json.loads(text)
+        image = Image(
+            key=str(body["key"]),
+            made_by=tuple(str(made) for made in body["made_by"]),
+            maps=tuple(MapSpec(**spec) for spec in body["maps"]),
+            programs=tuple(
+                ProgramSpec(
+                    name=str(program["name"]),
+                    code=base64.b64decode(program["code"], validate=True),
+                    references={int(offset): str(name) for offset, name in program["references"].items()},
+                )
+                for program in body["programs"]
+            ),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ImageError("the image holds something else than it should") from error
+    _check(image)
+    return image
+
+
+def unlinked(name: str, code: bytes, maps: Mapping[int, str]) -> ProgramSpec:
+    """A function as it was compiled, with references to ``maps`` (descriptor -> name) taken out.
+
+    Raises ImageError where it refers to a map that is not among them.
+    """
+    blank, references = bytearray(code), dict[int, str]()
+    for offset, descriptor in _references(code):
+        if descriptor not in maps:
+            raise ImageError(f"{name} refers to a map that is not its own")
+        references[offset] = maps[descriptor]
+        struct.pack_into("=i", blank, offset + 4, 0)
+    return ProgramSpec(name, bytes(blank), references)
+
+
+def _references(code: bytes) -> Iterator[tuple[int, int]]:
+    """(offset, descriptor) of each instruction that loads a map."""
+    second = False
+    for offset in range(0, len(code), 8):
+        opcode, registers, _, immediate = struct.unpack_from("=BBhi", code, offset)
+        source = registers >> 4 if _LITTLE else registers & 0xF
+        if not second and opcode == _LD_IMM64 and source:
+            if source != _PSEUDO_MAP_FD:
+                raise ImageError(f"a reference of kind {source}, which an image has no place for")
+            yield offset, immediate
+        second = not second and opcode == _LD_IMM64
+
+
+def _check(image: Image) -> None:
+    """The image must be whole in itself: what it refers to is there, and nothing refers without saying so."""
+    names = {spec.name for spec in image.maps}
+    for program in image.programs:
+        if not program.code or len(program.code) % 8:
+            raise ImageError(f"the program {program.name} is no whole number of instructions")
+        if {offset for offset, _ in _references(program.code)} != set(program.references):
+            raise ImageError(f"the program {program.name} refers to other maps than it says")
+        if not names.issuperset(program.references.values()):
+            raise ImageError(f"the program {program.name} refers to a map that is not in the image")

@@ -1,0 +1,82 @@
+"""From a recipe to programs in the kernel: by an image that was kept, or by the compiler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pytracer.bpf import images
+from pytracer.bpf.cachedir import cache_dir
+from pytracer.bpf.image import ImageError
+from pytracer.bpf.images import Recipe
+from pytracer.bpf.loader import ImageModule
+from pytracer.bpf.module import Module
+from pytracer.bpf.sys import ProgType
+from pytracer.errors import PytracerError
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LoadAs:
+    """How a program is loaded: its type, and what it is to be attached to where the type leaves that open."""
+
+    type: ProgType
+    attach_type: int = 0
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Programs that passed the verifier, by name, and the module that holds them and their maps."""
+
+    module: Module
+    programs: Mapping[str, int]
+
+
+def open_programs(recipe: Recipe, kinds: Mapping[str, LoadAs], *, say: Say, warn: Say) -> Loaded:
+    """Load the ``programs`` of a recipe, by the way that is quickest here.
+
+    ``say`` hears which it was, ``warn`` what the user should know. Raises what building, loading and the
+    verifier have to say.
+    """
+    cache = cache_dir()
+    if cache.note:
+        warn(cache.note)
+    key = images.key_of(recipe)
+    begun = time.monotonic()
+    image = images.find(cache, recipe, key)
+    if image is not None:
+        try:
+            loaded = _load(ImageModule(recipe.name, image), kinds)
+        except PytracerError as error:
+            # Perhaps it is the image: what the compiler makes now will do, or will be refused in C's terms.
+            say(f"the image that was kept is of no use: {error.message}")
+        else:
+            say(f"loaded the image that was kept in {(time.monotonic() - begun) * 1e3:.1f} ms")
+            return loaded
+    # Only now what knows BCC, and how to make headers: most starts do without.
+    from pytracer.bpf.build import BccModule
+    from pytracer.bpf.headers import find_headers
+
+    headers = find_headers(recipe.text, prefer=recipe.headers or None)
+    say(f"headers: {headers.describe}")
+    begun = time.monotonic()
+    module = BccModule(recipe.name, recipe.text, recipe.cflags, headers)
+    say(f"compiled by BCC in {(time.monotonic() - begun) * 1e3:.0f} ms")
+    loaded = _load(module, kinds)
+    try:
+        images.keep(cache, recipe, module.image(key, recipe.programs))
+    except ImageError as error:
+        say(f"no image is kept: {error.message}")
+    return loaded
+
+
+def _load(module: Module, kinds: Mapping[str, LoadAs]) -> Loaded:
+    try:
+        return Loaded(
+            module, {name: module.load(name, kind.type, kind.attach_type) for name, kind in kinds.items()}
+        )
+    except BaseException:
+        module.close()
+        raise

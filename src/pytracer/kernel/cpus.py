@@ -1,0 +1,24 @@
+"""The machine's processors, by what the kernel may ever have of them and what runs now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_FOLDER = Path("/sys/devices/system/cpu")
+
+
+def possible_cpus() -> int:
+    """How many copies a per-CPU value has (not how many CPUs run)."""
+    return 1 + max(_numbers("possible"))
+
+
+def online_cpus() -> list[int]:
+    """The CPUs that run now."""
+    return _numbers("online")
+
+
+def _numbers(name: str) -> list[int]:
+    """What a list such as ``0-3,8`` names."""
+    ranges = (_FOLDER / name).read_text().strip().split(",")
+    ends = [(int(first), int(last or first)) for first, _, last in (part.partition("-") for part in ranges)]
+    return [number for first, last in ends for number in range(first, last + 1)]
