@@ -29,6 +29,7 @@ _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]]
     ),
     Filter.MNTNS: (("--mntns",), "NS", "this mount namespace: a process or path", targets.mount_namespace),
 }
+_BUFFER_LIMIT = 1 << 30
 _ROWS_LIMIT = 1_000_000  # of which each has a value for every CPU, in memory that cannot be swapped
 _GROUP_BY_DEST = "group_by"
 
@@ -80,6 +81,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             duration=given.duration,
             top=given.top,
             rows=given.max_rows,
+            buffer=given.buffer,
             sort=given.sort or "",
             hooks=dict(_hook(text) for text in given.hook),
             headers=given.headers or "",
@@ -141,6 +143,8 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     out.add_argument("--top", type=_positive, metavar="N", help="only the first N rows")
     out.add_argument("--sort", metavar="COLUMN", help="the greatest of this column first")
     out.add_argument("--max-rows", type=_rows, metavar="N", help="rows the kernel keeps (default: 10240)")
+    size = "bytes of events that may wait (512k, 8M; default: 8M)"
+    out.add_argument("--buffer", type=_bytes, metavar="SIZE", help=size)
     out.add_argument("--strict", action="store_true", help="exit 3 if anything was lost")
     inside = parser.add_argument_group("looking inside")
     inside.add_argument("-v", "--verbose", action="store_true", help="say what is done, on standard error")
@@ -252,6 +256,14 @@ def _rows(text: str) -> int:
     if rows > _ROWS_LIMIT:
         raise argparse.ArgumentTypeError(f"{text} rows are more than {_ROWS_LIMIT}")
     return rows
+
+
+def _bytes(text: str) -> int:
+    number, unit = (text[:-1], text[-1].lower()) if text[-1:].isalpha() else (text, "")
+    shift = {"": 0, "k": 10, "m": 20, "g": 30}.get(unit)
+    if shift is None or not number.isdecimal() or not 0 < int(number) << shift <= _BUFFER_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size between 1 and 1G")
+    return int(number) << shift
 
 
 def _positive(text: str) -> int:

@@ -15,18 +15,22 @@ from pytracer.bpf.maps import Map
 from pytracer.bpf.module import Module
 from pytracer.bpf.programs import LoadAs, Loaded, open_programs
 from pytracer.bpf.source import read_source
+from pytracer.bpf.streams import Reader, open_reader
 from pytracer.bpf.sys import ProgType, recursion_misses
 from pytracer.enrich import decoders
+from pytracer.enrich.events import Events
 from pytracer.enrich.shape import Moment, Ranking, shape
 from pytracer.errors import SchemaError
 from pytracer.kernel import interfaces
-from pytracer.model import Histograms, Loss, Snapshot
+from pytracer.kernel.policy import explain
+from pytracer.model import Batch, Histograms, Loss, Snapshot
 from pytracer.model.items import Kind
-from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS
+from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS, RING
 from pytracer.model.reduce import Rows, since, sum_cpus
 from pytracer.plan import Plan
 from pytracer.spec import SocketFilter
 
+_RECORD = "pt_record"  # probes_c/include/stream.h
 _PENDING = 1  # enum pt_traced in probes_c/include/task.h
 _LOAD_AS = {
     "raw_tracepoint": LoadAs(ProgType.RAW_TRACEPOINT),
@@ -67,9 +71,12 @@ class Session:
         self._reported: dict[str, int] = {}
         self._ranking = Ranking(plan.sort, plan.request.top)
         self._decoders = decoders(plan.request.interfaces)
+        self._events = Events(plan.schema, self._decoders)
+        self.stream: Reader | None = None
         loaded = self._build()
         self._module, self._programs = loaded.module, loaded.programs
         try:
+            self._open_stream()
             self._check_schema()
             self._fill(pending)
             self._attach()
@@ -94,12 +101,22 @@ class Session:
             rows, self.plan.schema, self._ranking, self._decoders, Moment(kind, time.time(), seconds)
         )
 
+    def events(self, *, last: bool = False) -> Iterator[Batch]:
+        """What has come by the stream; with ``last``, after ``detach``, all that there still is."""
+        while self.stream is not None:
+            records = self.stream.read(last=last)
+            if records is None:
+                return
+            yield self._events.batch(records)
+
     def losses(self) -> Iterator[Loss]:
         """What was lost since this was last asked, by reason."""
         counts = dict.fromkeys(REASONS, 0)
         if "pt_losses" in self._module.maps:
             _, values = self._map("pt_losses").read()
             counts = dict(zip(REASONS, values.sum(axis=1).tolist(), strict=True))
+        if self.stream is not None:  # before Linux 5.1 (56201969114f) the C was not told
+            counts[RING] = max(counts[RING], self.stream.lost)
         counts[MISSED] = sum(recursion_misses(program) for program in self._programs.values())
         for reason, count in counts.items():
             new = count - self._reported.get(reason, 0)
@@ -127,6 +144,9 @@ class Session:
     def close(self) -> None:
         """Detach and let go of programs and maps."""
         self.detach()
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
         self._module.close()
 
     def __enter__(self) -> Session:
@@ -162,8 +182,9 @@ class Session:
     def _check_schema(self) -> None:
         """Every declared column must be a member of the compiled key or value struct."""
         schema = self.plan.schema
-        table = self._map(schema.output.map)
-        needed = [(column.source, table.key) for column in schema.keys]
+        table = self._map(_RECORD if schema.is_stream else schema.output.map)
+        needed = [("ns", table.value)] if schema.is_stream else []
+        needed += [(column.source, table.key) for column in schema.keys]
         needed += [(column.source, table.value) for column in schema.values if column.source]
         for field, dtype in needed:
             if field not in (dtype.names or ()):
@@ -171,6 +192,16 @@ class Session:
                     f"column field {field!r} is no member of map {table.name!r} in {schema.tracer}.c",
                     hint=f"members: {', '.join(dtype.names or ())}",
                 )
+
+    def _open_stream(self) -> None:
+        """Ready to read before the first record is written."""
+        if self.plan.schema.is_stream:
+            arrays.load()
+            ring = self._map(self.plan.schema.output.map)
+            try:
+                self.stream = open_reader(ring, self._map(_RECORD), self.plan.buffer)
+            except OSError as error:
+                raise explain(error, "the ring of events") from error
 
     def _fill(self, pending: int) -> None:
         for slot, value in enumerate(self.plan.config):

@@ -17,10 +17,14 @@ class FakeKernel:
     tracepoints: set[str] | None = None
     functions: set[str] = field(default_factory=set)
     helpers: set[int] | None = None
+    map_types: set[int] | None = None
     refuses: set[str] = field(default_factory=set)
 
     def has_helper(self, number: int) -> bool:
         return self.helpers is None or number in self.helpers
+
+    def has_map_type(self, number: int) -> bool:
+        return self.map_types is None or number in self.map_types
 
     def raw_tracepoint(self, event: str) -> Answer:
         return self._answer("raw_tracepoint", event, self.raw_tracepoints)

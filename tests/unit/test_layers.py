@@ -25,10 +25,12 @@ TIERS = {
     "launch": 3,
     "session": 4,
     "doctor": 4,
-    "run": 5,
-    "cli": 6,
-    "__main__": 7,
-    "__init__": 0,
+    "trace": 5,
+    "run": 6,
+    "cli": 7,
+    "api": 8,
+    "__main__": 8,
+    "__init__": 9,
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if "__pycache__" not in path.parts)
 

@@ -88,10 +88,14 @@ def test_members_of_a_union_share_their_bytes():
     assert (int(value["wide"]), int(value["narrow"])) == (5, 5)
 
 
-@pytest.mark.parametrize("char", ["char", "unsigned char"])
-def test_arrays_of_characters_are_strings(char):
-    dtype = dtype_of(described(["s", [["comm", char, [4]]], "struct"]), 4)
+def test_arrays_of_characters_are_strings():
+    dtype = dtype_of(described(["s", [["comm", "char", [4]]], "struct"]), 4)
     assert np.frombuffer(b"l\0s\0", dtype=dtype)["comm"].tolist() == [b"l\0s"]
+
+
+def test_arrays_of_u8_are_bytes():
+    dtype = dtype_of(described(["s", [["mac", "unsigned char", [4]]], "struct"]), 4)
+    assert np.frombuffer(b"l\0s\0", dtype=dtype)["mac"].tolist() == [[108, 0, 115, 0]]
 
 
 @pytest.mark.parametrize(

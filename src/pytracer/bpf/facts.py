@@ -23,7 +23,7 @@ from pytracer.bpf.attach import kprobe as kprobe_pmu
 from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
 from pytracer.bpf.probing import EMPTY, READS_BEYOND, helper_refusal, load
-from pytracer.bpf.sys import ProgType, raw_tracepoint_open
+from pytracer.bpf.sys import MapType, ProgType, map_create, raw_tracepoint_open
 from pytracer.errors import NotPermittedError, PytracerError
 from pytracer.kernel import mounts, policy, tracefs
 from pytracer.kernel.facts import Answer
@@ -45,6 +45,7 @@ class KernelFacts:
         self._programs: dict[tuple[ProgType, bytes], int | OSError] = {}
         self._answers: dict[tuple[object, ...], Answer] = {}
         self._helpers: dict[int, bool] = {}
+        self._map_types: dict[int, bool] = {}
         self._categories: dict[str, OSError | None] = {}
         self._closing = weakref.finalize(self, _close, self._programs)
 
@@ -71,6 +72,12 @@ class KernelFacts:
         if number not in self._helpers:
             self._helpers[number] = bool(self._missing) or self._try_helper(number)
         return self._helpers[number]
+
+    def has_map_type(self, number: int) -> bool:
+        """Whether a map of this type can be made; true where that cannot be tried."""
+        if number not in self._map_types:
+            self._map_types[number] = bool(self._missing) or _makes_map(number)
+        return self._map_types[number]
 
     def raw_tracepoint(self, event: str) -> Answer:
         """Whether a program can be put on this raw tracepoint."""
@@ -284,4 +291,14 @@ def _takes_linux32() -> bool:
     if before < 0 or libc.personality(ctypes.c_ulong(_PER_LINUX32)) < 0:
         return ctypes.get_errno() != errno.EINVAL
     libc.personality(ctypes.c_ulong(before))
+    return True
+
+
+def _makes_map(number: int) -> bool:
+    """Whether a small map of this type can be made."""
+    sizes = (0, 0, os.sysconf("SC_PAGE_SIZE")) if number == MapType.RINGBUF else (4, 4, 1)
+    try:
+        os.close(map_create(number, *sizes))
+    except OSError:
+        return False
     return True

@@ -60,11 +60,11 @@ def _dtype(node: Any) -> np.dtype[Any]:
 
 
 def _member(rest: list[Any]) -> tuple[Any, tuple[int, ...]]:
-    """(type, shape) of a member; an array of characters is a string."""
+    """(type, shape) of a member; an array of characters is a string, one of u8 is bytes."""
     node, *more = rest
     if more and isinstance(more[0], int):
         raise SchemaError("a map holds a bit-field, which BCC does not say the place of: use a whole member")
     shape = tuple(more[0]) if more and isinstance(more[0], list) else ()
-    if node in ("char", "unsigned char") and len(shape) == 1:
+    if node == "char" and len(shape) == 1:
         return np.dtype(f"S{shape[0]}"), ()
     return _dtype(node), shape

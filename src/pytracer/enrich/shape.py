@@ -65,7 +65,7 @@ def _values(rows: Rows, schema: Schema, column: Column, decoders: Mapping[str, D
         above, below = (rows.values[name].tolist() for name in column.ratio)
         return [a // b if b else None for a, b in zip(above, below, strict=True)]
     values = (rows.keys if column in schema.keys else rows.values)[column.source]
-    return decode(decoders[column.decode or "text"], values) if column.is_text else values
+    return decode(decoders[column.decode or "text"], values).tolist() if column.is_text else values
 
 
 def _histograms(

@@ -41,6 +41,10 @@ class Facts(Protocol):
         """Whether programs may call the BPF helper of this number."""
         ...
 
+    def has_map_type(self, number: int) -> bool:
+        """Whether there are maps of this ``enum bpf_map_type``."""
+        ...
+
     def raw_tracepoint(self, event: str) -> Answer:
         """Whether a program can be put on this raw tracepoint."""
         ...

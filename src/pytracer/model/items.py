@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pytracer.arrays import Array, np
 
@@ -58,6 +58,90 @@ class Histograms:
 
 
 @dataclass(frozen=True)
+class Coded:
+    """A column of names: the distinct ones, and which of them each row has, shape (n,)."""
+
+    names: Sequence[str]
+    codes: Array
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def tolist(self) -> list[str]:
+        """One name a row."""
+        return [self.names[code] for code in self.codes.tolist()]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events in the order they happened, by column.
+
+    ``records`` are they in the C's own layout, shape (n,); ``times`` when they happened (ns since the epoch,
+    int64). ``read`` makes a column of them: numbers as an array, names as Coded. Nothing is made that nobody
+    asks for.
+    """
+
+    kind: ClassVar[str] = "event"
+    names: tuple[str, ...]
+    records: Array
+    times: Array
+    read: Callable[[str, Array], Array | Coded]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def column(self, name: str) -> Array | Coded:
+        """One column. KeyError where there is none of that name."""
+        if name not in self.names:
+            raise KeyError(name)
+        return self.read(name, self.records)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The events as dictionaries of plain Python values, a sink's view of them."""
+        return _rows({name: self.column(name) for name in self.names})
+
+    def to_numpy(self) -> dict[str, Array]:
+        """Every column as an array of shape (n,): numbers as in C, names as objects; ``time`` as
+        datetime64[ns]."""
+        columns: dict[str, Array] = {"time": self.times.astype("datetime64[ns]")}
+        for name in self.names:
+            values = self.column(name)
+            if isinstance(values, Coded):
+                values = np.array(values.names, dtype=object)[values.codes]
+            columns[name] = values
+        return columns
+
+    def to_arrow(self) -> Any:
+        """A pyarrow.Table; names are dictionaries. ImportError without pyarrow."""
+        import pyarrow
+
+        columns: dict[str, Any] = {"time": pyarrow.array(self.times, pyarrow.timestamp("ns", "UTC"))}
+        for name in self.names:
+            values = self.column(name)
+            if isinstance(values, Coded):
+                codes = pyarrow.array(values.codes.astype("int32"))
+                columns[name] = pyarrow.DictionaryArray.from_arrays(
+                    codes, pyarrow.array(list(values.names), pyarrow.string())
+                )
+            else:
+                columns[name] = pyarrow.array(np.ascontiguousarray(values))
+        return pyarrow.table(columns)
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame; names are categories. ImportError without pandas."""
+        import pandas
+
+        columns: dict[str, Any] = {"time": pandas.to_datetime(self.times, utc=True)}
+        for name in self.names:
+            values = self.column(name)
+            if isinstance(values, Coded):
+                columns[name] = pandas.Categorical.from_codes(values.codes, list(values.names))
+            else:
+                columns[name] = values
+        return pandas.DataFrame(columns)
+
+
+@dataclass(frozen=True)
 class Loss:
     """Something that could not be recorded: ``reason`` (a stable word), how many, and what it means."""
 
@@ -67,10 +151,10 @@ class Loss:
     time: float
 
 
-Item = Snapshot | Histograms | Loss
+Item = Batch | Snapshot | Histograms | Loss
 
 
-def _rows(columns: dict[str, Values]) -> Iterator[dict[str, Any]]:
-    lists = [v.tolist() if isinstance(v, np.ndarray) else list(v) for v in columns.values()]
+def _rows(columns: Mapping[str, Values | Coded]) -> Iterator[dict[str, Any]]:
+    lists = [v.tolist() if isinstance(v, (np.ndarray, Coded)) else list(v) for v in columns.values()]
     for row in zip(*lists, strict=True):
         yield dict(zip(columns, row, strict=True))

@@ -6,9 +6,13 @@ REASONS: dict[str, str] = {
     "keys": "events without a place: the map of rows was full (--max-rows)",
     "starts": "calls that did not fit into the map of calls in flight",
     "family": "descendants of the command that did not fit into the map of followed processes",
+    "ring": "events that found the ring full (--buffer)",
+    "cut": "strings that are shown without their end",
 }
 """Counted in the kernel: the order is that of ``enum pt_loss`` in probes_c/include/loss.h."""
 
 MISSED = "missed"
 MISSED_MEANING = "runs of a probe that the kernel skipped because one was already running on that CPU"
 """Counted by the kernel itself, per program (``recursion_misses``, Linux 5.12)."""
+
+RING = "ring"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytracer.spec.columns import Column
-from pytracer.spec.outputs import Histogram, Output
+from pytracer.spec.outputs import Histogram, Output, Stream
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Schema:
     def is_histogram(self) -> bool:
         """Whether rows are histograms."""
         return isinstance(self.output, Histogram)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether rows are events, each shown as it happens."""
+        return isinstance(self.output, Stream)
 
     @property
     def counters(self) -> tuple[Column, ...]:

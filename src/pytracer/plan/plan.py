@@ -30,7 +30,9 @@ from pytracer.spec.common import FOLLOW
 
 FAMILY_MAX = 65536
 ROWS_MAX = 10240  # each has a value for every CPU: 30 MB on 128 of them
+BUFFER = 8 << 20  # bytes: some 70 ms of three million small events a second
 PROBE_READ_KERNEL = 113  # enum bpf_func_id
+RINGBUF = 27  # enum bpf_map_type
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Plan:
     """What this kernel makes of a request: all that is decided before anything is compiled.
 
     ``defines`` shape the C; ``config`` (slot -> value) and ``sets`` (map -> keys) fill its maps; ``rows`` is
-    how many rows the kernel keeps. ``program`` is ``c`` or names a builder; ``notes`` say per hook what was
-    chosen and what was not, and why.
+    how many rows the kernel keeps, ``buffer`` how many bytes of events. ``program`` is ``c`` or names a
+    builder; ``notes`` say per hook what was chosen and what was not, and why.
     """
 
     request: Request
@@ -59,6 +61,7 @@ class Plan:
     cgroups: tuple[str, ...]
     program: str
     rows: int
+    buffer: int
     sort: str
     notes: tuple[str, ...]
 
@@ -138,6 +141,13 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     if request.command:
         defines["PT_FOLLOW"] = str(FAMILY_MAX)
     defines["PT_ROWS_MAX"] = str(request.rows or ROWS_MAX)
+    buffer = 0
+    if schema.is_stream:
+        _check_stream(request)
+        buffer = _whole_pages(request.buffer or BUFFER)
+        if facts.has_map_type(RINGBUF):
+            defines["PT_HAS_RINGBUF"] = ""
+            defines["PT_RING_PAGES"] = str(buffer // os.sysconf("SC_PAGE_SIZE"))
     if facts.runs_compat:
         defines["PT_COMPAT"] = ""
     if facts.has_helper(PROBE_READ_KERNEL):
@@ -152,9 +162,27 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         cgroups=tuple(os.fsdecode(path) for path in request.filters.get(Filter.CGROUP, ())),
         program=program,
         rows=request.rows or ROWS_MAX,
+        buffer=buffer,
         sort=_sort(request.sort, schema),
         notes=tuple(notes),
     )
+
+
+def _check_stream(request: Request) -> None:
+    """What asks for tables makes no sense of a tracer that shows each event. Raises UsageError."""
+    given = {"INTERVAL": request.interval, "--top": request.top, "--sort": request.sort}
+    for name, value in given.items():
+        if value:
+            raise UsageError(
+                f"{name} is for tables: {request.tracer.name} shows each event as it happens",
+                hint="-d SECONDS says when to stop" if name == "INTERVAL" else "",
+            )
+
+
+def _whole_pages(size: int) -> int:
+    """The next power of two of pages, in bytes: what rings are made of."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    return page << max(-(-size // page) - 1, 0).bit_length()
 
 
 def _choose(hook: Hook, forced: str, facts: Facts) -> tuple[Alternative, list[Chosen], str]:

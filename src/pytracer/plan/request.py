@@ -24,7 +24,8 @@ class Request:
     (GroupBy), NameSetValue (NameSet). ``filters`` holds the keys of each filter's map, for CGROUP the
     folders. ``interfaces`` maps the index of each interface to its name, 0 for all. ``hooks`` forces
     alternatives by name (for tests and comparisons), ``headers`` the source of kernel types. ``rows`` is how
-    many the kernel keeps (None: the plan's default), ``top`` how many are shown.
+    many the kernel keeps (None: the plan's default), ``top`` how many are shown; ``buffer`` is the size in
+    bytes of the ring that events go through (None: the plan's default).
     """
 
     tracer: Tracer
@@ -37,6 +38,7 @@ class Request:
     duration: float | None = None
     top: int | None = None
     rows: int | None = None
+    buffer: int | None = None
     sort: str = ""
     hooks: Mapping[str, str] = field(default_factory=dict)
     headers: str = ""

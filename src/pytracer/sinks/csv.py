@@ -34,9 +34,9 @@ class CsvSink:
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
-        for record in records(item, self._label):
+        for time, record in records(item, self._label):
             if self._timestamps:
-                record["time"] = timestamp(item.time)
+                record["time"] = timestamp(time)
             for bucket in record.pop(self._label, [{}]) if self._label else [{}]:
                 row: dict[str, Any] = record | bucket
                 self._writer.writerow([_cell(row.get(name)) for name in self._fields])

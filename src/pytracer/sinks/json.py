@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from pytracer.model import Histograms, Item, Loss, Schema
+from pytracer.model import Batch, Histograms, Item, Loss, Schema
 from pytracer.sinks.text import bounds, timestamp
 
 
 class JsonSink:
-    """``{"kind": "row"|"summary"|"loss", ...}``. Output is ASCII: a terminal cannot be misled by it."""
+    """``{"kind": "row"|"summary"|"event"|"loss", ...}``. It is ASCII: a terminal cannot be misled by it."""
 
     def __init__(self, stream: TextIO, *, timestamps: bool) -> None:
         self._stream = stream
@@ -24,10 +24,10 @@ class JsonSink:
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
-        for record in records(item, self._label):
+        for time, record in records(item, self._label):
             kind = {"kind": record.pop("kind")}
             if self._timestamps:
-                kind["time"] = timestamp(item.time)
+                kind["time"] = timestamp(time)
             self._stream.write(json.dumps(kind | record) + "\n")
         self._stream.flush()
 
@@ -43,10 +43,13 @@ def histogram_field(schema: Schema) -> str:
     return f"{label}_{unit.value}" if unit is not None and unit.value else label
 
 
-def records(item: Item, label: str) -> Iterator[dict[str, Any]]:
-    """An item as flat records, in plain Python types."""
-    if isinstance(item, Loss):
-        yield {"kind": "loss", "reason": item.reason, "lost": item.lost, "meaning": item.meaning}
+def records(item: Item, label: str) -> Iterator[tuple[float, dict[str, Any]]]:
+    """An item as (seconds since the epoch, flat record), in plain Python types."""
+    if isinstance(item, Batch):
+        for nanoseconds, row in zip(item.times.tolist(), item.rows(), strict=True):
+            yield nanoseconds / 1e9, {"kind": item.kind} | row
+    elif isinstance(item, Loss):
+        yield item.time, {"kind": "loss", "reason": item.reason, "lost": item.lost, "meaning": item.meaning}
     elif isinstance(item, Histograms):
         for number, keys in enumerate(item.rows()):
             counts = item.counts[number].tolist()
@@ -55,7 +58,7 @@ def records(item: Item, label: str) -> Iterator[dict[str, Any]]:
                 for slot, count in enumerate(counts)
                 if count
             ]
-            yield {"kind": item.kind} | keys | {item.counter: sum(counts), label: buckets}
+            yield item.time, {"kind": item.kind} | keys | {item.counter: sum(counts), label: buckets}
     else:
         for row in item.rows():
-            yield {"kind": item.kind} | row
+            yield item.time, {"kind": item.kind} | row

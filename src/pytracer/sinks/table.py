@@ -6,12 +6,14 @@ import shutil
 import unicodedata
 from typing import TextIO
 
-from pytracer.model import Histograms, Item, Loss, Schema, Snapshot
+from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot
 from pytracer.sinks.text import bounds, cell, clock, duration
-from pytracer.spec import Histogram, Unit
+from pytracer.spec import Column, Histogram, Unit
 
 _BAR = 40
 _TITLE_AND_PROMPT = 4  # lines of a screen that a table leaves free
+_CLOCK = len("23:59:59.999")
+_COMMON = {Unit.NONE: 7, Unit.COUNT: 8, Unit.NANOSECONDS: 10, Unit.BYTES: 8}  # characters of a number
 
 
 class TableSink:
@@ -24,17 +26,27 @@ class TableSink:
         self._schema: Schema | None = None
         self._shown = 0  # lines of the last interval that are still on the screen
         self._anything = False
+        self._widths: list[int] = []
 
     def open(self, schema: Schema) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         self._schema = schema
-        import tabulate  # noqa: F401 - 20 ms: not for those who want JSON, nor before events are counted
+        if schema.is_stream:
+            self._widths = [_width(column) for column in schema.columns]
+            self._write(
+                [self._line(["TIME"] if self._timestamps else [], [c.header for c in schema.columns])]
+            )
+        else:
+            import tabulate  # noqa: F401 - 20 ms: not for those who want JSON, nor before events are counted
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         if isinstance(item, Loss):
             self._write([f"lost: {item.lost} {item.meaning}"])
             self._shown = 0
+            return
+        if isinstance(item, Batch):
+            self._write(self._events(item))
             return
         title = f"whole run, {item.seconds:.1f} s"
         if item.kind == "row":
@@ -89,6 +101,24 @@ class TableSink:
         )
         return text.splitlines()
 
+    def _events(self, item: Batch) -> list[str]:
+        assert self._schema is not None
+        columns = self._schema.columns
+        lines = []
+        for time, row in zip(item.times.tolist(), item.rows(), strict=True):
+            moment = [f"{clock(time / 1e9)}.{time // 1_000_000 % 1000:03}"] if self._timestamps else []
+            lines.append(self._line(moment, [cell(row[column.name], column) for column in columns]))
+        return lines
+
+    def _line(self, moment: list[str], cells: list[str]) -> str:
+        """Cells one beside the other: numbers to the right, the last text as long as it is."""
+        assert self._schema is not None
+        padded = [
+            text.ljust(width) if column.is_text else text.rjust(width)
+            for text, column, width in zip(cells, self._schema.columns, self._widths, strict=True)
+        ]
+        return "  ".join([*(text.ljust(_CLOCK) for text in moment), *padded])
+
     def _histograms(self, item: Histograms) -> list[str]:
         assert self._schema is not None
         assert isinstance(self._schema.output, Histogram)
@@ -105,6 +135,11 @@ class TableSink:
                 span = f"[{_bound(low, output.unit)}, {_bound(high, output.unit)})"
                 lines.append(f"  {span:<24} {counts[slot]:>10} |{bar:<{_BAR}}|")
         return lines or ["nothing seen"]
+
+
+def _width(column: Column) -> int:
+    """How many characters a column of events takes."""
+    return max(len(column.header), column.width or (0 if column.is_text else _COMMON[column.unit]))
 
 
 def _cut(line: str, columns: int) -> str:

@@ -17,7 +17,7 @@ from pytracer.spec.hooks import (
     Tracepoint,
 )
 from pytracer.spec.options import Arguments, Choice, Flag, GroupBy, NameSet, Option
-from pytracer.spec.outputs import Histogram, Output, Table
+from pytracer.spec.outputs import Histogram, Output, Stream, Table
 from pytracer.spec.tracer import Tracer
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Probe",
     "RawTracepoint",
     "SocketFilter",
+    "Stream",
     "Table",
     "Tracepoint",
     "Tracer",

@@ -23,7 +23,8 @@ class Column:
     a decoder of :mod:`pytracer.enrich` that turns the raw value into what people read. ``ratio`` makes it
     a derived column, the quotient of two others (rounded down; null where the divisor is 0). ``latest``
     marks a value that is no counter: of the per-CPU copies the most recent is shown, and the C struct
-    says by a member ``seen`` (ns) how recent each is.
+    says by a member ``seen`` (ns) how recent each is. ``width`` is how many characters a table of events,
+    which cannot wait for the longest, keeps for it (default: the heading's, and what numbers commonly take).
     """
 
     name: str
@@ -34,6 +35,7 @@ class Column:
     decode: str = ""
     ratio: tuple[str, str] | None = None
     latest: bool = False
+    width: int = 0
 
     @property
     def source(self) -> str:

@@ -37,3 +37,12 @@ class Histogram(Output):
 
     unit: Unit = Unit.NANOSECONDS
     label: str = ""
+
+
+@dataclass(frozen=True)
+class Stream(Output):
+    """One line an event, as it happens. ``map`` is the ring of probes_c/include/stream.h, the columns are
+    members of ``struct event``."""
+
+    map: str = "events"
+    columns: tuple[Column, ...] = ()

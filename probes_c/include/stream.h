@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// A stream of records to user space: the BPF ring buffer where the kernel has it (Linux 5.8), else a perf
+// ring on every CPU. The tracer that includes this has defined struct event: what columns are read from, with
+// "u64 ns" first, when it happened (bpf_ktime_get_ns). Its last member may be a string of any length up to
+// its size: a record then ends with the string. PT_RING_PAGES is how large the ring is.
+#include "loss.h"
+
+#ifdef PT_HAS_RINGBUF
+BPF_RINGBUF_OUTPUT(events, PT_RING_PAGES);
+#else
+BPF_PERF_OUTPUT(events);
+#endif
+
+// Room to put a record together that is too large for the stack; and what tells its layout to user space.
+BPF_PERCPU_ARRAY(pt_record, struct event, 1);
+
+// For records of one length: a place to write one to, or 0. What is there must all be written over.
+static __always_inline struct event *pt_reserve(void)
+{
+#ifdef PT_HAS_RINGBUF
+    struct event *event = events.ringbuf_reserve(sizeof(struct event));
+
+    if (!event)
+        pt_lost(PT_LOSS_RING);
+    return event;
+#else
+    int zero = 0;
+
+    return pt_record.lookup(&zero);
+#endif
+}
+
+// The record is complete.
+static __always_inline void pt_submit(void *ctx, struct event *event)
+{
+#ifdef PT_HAS_RINGBUF
+    events.ringbuf_submit(event, 0);
+#else
+    if (events.perf_submit(ctx, event, sizeof(*event)))
+        pt_lost(PT_LOSS_RING);
+#endif
+}
+
+// For records that end with a string: a place to write one to.
+static __always_inline struct event *pt_prepare(void)
+{
+    int zero = 0;
+
+    return pt_record.lookup(&zero);
+}
+
+// The first "size" bytes of it are complete; the verifier wants to see that they are no more than all.
+static __always_inline void pt_send(void *ctx, struct event *event, u32 size)
+{
+    if (size > sizeof(*event))
+        size = sizeof(*event);
+#ifdef PT_HAS_RINGBUF
+    if (events.ringbuf_output(event, size, 0))
+        pt_lost(PT_LOSS_RING);
+#else
+    if (events.perf_submit(ctx, event, size))
+        pt_lost(PT_LOSS_RING);
+#endif
+}

@@ -1,0 +1,84 @@
+"""The Python API: ``pytracer.open``.
+
+    with pytracer.open("execsnoop", uid="www-data") as trace:
+        for item in trace:
+            ...
+
+It takes what the command line takes, under the same names, and gives what a sink would get.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any
+
+from pytracer.bpf.facts import KernelFacts
+from pytracer.cli import parser
+from pytracer.errors import UsageError
+from pytracer.model import Item
+from pytracer.spec import registry
+from pytracer.trace import Trace as _Trace
+
+_OURS = ("format", "output", "timestamp", "strict", "dry_run", "emit_c", "verbose", "debug", "help")
+
+
+class Trace(_Trace):
+    """A trace that can be iterated with ``async for`` as well."""
+
+    async def __aiter__(self) -> AsyncIterator[Item]:
+        """The same items; the waiting is done in a thread."""
+        items = iter(self)
+        try:
+            while (item := await asyncio.to_thread(next, items, None)) is not None:
+                yield item
+        finally:
+            self.stop()
+
+
+def open(
+    tracer: str,
+    *arguments: str,
+    interval: float | None = None,
+    count: int | None = None,
+    command: Sequence[str] = (),
+    warn: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Trace:
+    """Start a trace, attached when this returns. Use it as a context manager.
+
+    ``tracer`` is its name, ``arguments`` are what the command line has there (``open("sockcount", "lo")``);
+    ``interval`` in seconds; ``command`` is run and traced alone, its words as a sequence. Further options
+    have the names of the command line's long ones, with ``_`` for ``-``: a filter (``pid=1``, or a list), a
+    flag (``latency=True``), a value (``duration=5``, ``max_rows=1000``). ``warn`` hears what the user should
+    know.
+
+    Raises what :mod:`pytracer.errors` lists: UsageError for what the command line would not take either.
+    """
+    words = [*map(str, arguments)]
+    if interval is not None:
+        words.append(str(interval))
+    if count is not None:
+        if interval is None:
+            raise UsageError("a count needs an interval")
+        words.append(str(count))
+    for name, value in options.items():
+        words += _option(name, value)
+    if command:
+        words += ["--", *command]
+    request, _ = parser.parse(registry.get(tracer), words)
+    return Trace(request, KernelFacts, warn=warn)
+
+
+def _option(name: str, value: object) -> list[str]:
+    """An option as words of the command line."""
+    if name in _OURS:
+        raise UsageError(f"{name} is an option of the command line alone")
+    flag = "--" + name.replace("_", "-")
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [flag]
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [f"{flag}={one}" for one in value]
+    return [f"{flag}={value}"]

@@ -1,0 +1,57 @@
+"""Streams: records from the kernel, read in bulk into NumPy arrays of the C's own layout."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pytracer.arrays import Array
+from pytracer.bpf.maps import Map
+from pytracer.bpf.sys import MapType
+
+__all__ = ["Reader", "open_reader"]
+
+
+class Reader(Protocol):
+    """What takes records out of a ring. They lie there until they are asked for: memory is bounded."""
+
+    @property
+    def fileno(self) -> int:
+        """A descriptor that is readable when there may be something."""
+        ...
+
+    @property
+    def patience(self) -> float | None:
+        """After so many seconds there may be something though the descriptor has not said so; None: never."""
+        ...
+
+    @property
+    def lost(self) -> int:
+        """How many records found no room, as far as the C was not told."""
+        ...
+
+    def read(self, *, last: bool = False) -> Array | None:
+        """The next records, in the order of their time, shape (n,); None if there is nothing more now.
+
+        Behind the end of a string there may be anything: the C does not clear what it writes a record to.
+
+        ``last`` says that nothing will be added any more: what was held back for the order's sake comes, too.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the mapping."""
+        ...
+
+
+def open_reader(ring: Map, record: Map, size: int) -> Reader:
+    """The reader of a stream: the map ``ring``, whose records are the values of the map ``record``.
+
+    ``size`` is how many bytes of perf rings there are to be, all CPUs together. Raises OSError.
+    """
+    if ring.type == MapType.RINGBUF:
+        from pytracer.bpf.streams.ring import RingReader
+
+        return RingReader(ring.fd, ring.max_entries, record.value)
+    from pytracer.bpf.streams.perf import PerfReader
+
+    return PerfReader(ring, record.value, size)

@@ -1,0 +1,68 @@
+"""Finding records in a ring, and laying them out as rows.
+
+A ring is a sequence of records, each with its length in front, each beginning at a multiple of 8 bytes.
+Where all are equally long they stand at a fixed stride, and NumPy looks at them where they are. Where they
+are not, each begins where the one before it ends: ``chain`` finds the beginnings of thousands at once, not
+by going from one to the next, but by doubling: whoever knows the record after each place knows the second
+after it, the fourth, and so on.
+"""
+
+from __future__ import annotations
+
+from pytracer.arrays import Array, np
+
+_BLOCK = 4096  # words of 8 bytes that are looked at in one go: the tables stay in the processor's cache
+_GATHERED = 1 << 18  # words that are put together in one go
+
+
+def chain(step: Array) -> tuple[Array, int]:
+    """The places 0, step[0], ... : ``step[i]`` is how many words the record at word ``i`` would take (0: none
+    begins there that could be read).
+
+    Returns the places (ascending) and the word at which the chain leaves the array, or stands still.
+    """
+    words = len(step)
+    parts = []
+    start = 0
+    while start < words:
+        block = step[start : start + _BLOCK]
+        size = len(block)
+        # Beyond the block, and where nothing can be read, is one place that leads to itself.
+        jump = np.empty(size + 1, dtype=np.intp)
+        jump[:size] = np.where(block > 0, np.minimum(np.arange(size) + block, size), size)
+        jump[size] = size
+        reached = np.zeros(1, dtype=np.intp)
+        while True:
+            ahead = jump[reached]
+            if ahead[-1] == size:
+                reached = np.concatenate((reached, ahead[ahead < size]))
+                break
+            reached = np.concatenate((reached, ahead))
+            jump = jump[jump]
+        last = int(reached[-1])
+        if block[last] == 0:
+            parts.append(start + reached[:-1])
+            return np.concatenate(parts), start + last
+        parts.append(start + reached)
+        start += last + int(block[last])
+    return (np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)), start
+
+
+def gather(data: Array, offsets: Array, lengths: Array, dtype: np.dtype[np.void]) -> Array:
+    """Records of ``lengths`` bytes at ``offsets`` (multiples of 4) of ``data`` (bytes), as ``dtype``.
+
+    What a record is shorter than the type is zero; what it is longer (padding) is left out.
+    """
+    size = dtype.itemsize
+    words = -(-size // 4)
+    rows = np.zeros((len(offsets), words * 4), dtype=np.uint8)
+    source = data[: len(data) // 4 * 4].view(np.uint32)
+    step = max(_GATHERED // words, 1)
+    for first in range(0, len(offsets), step):
+        part = slice(first, first + step)
+        width = min(-(-int(lengths[part].max()) // 4), words)
+        # A word behind the last record's end is masked below, but must exist.
+        place = np.minimum(offsets[part, None] // 4 + np.arange(width), len(source) - 1)
+        rows[part, : width * 4] = source[place].view(np.uint8)
+        rows[part, : width * 4] *= np.arange(width * 4) < lengths[part, None]
+    return np.ascontiguousarray(rows[:, :size]).reshape(-1).view(dtype)

@@ -1,0 +1,34 @@
+"""From records of a stream, in the C's own layout, to a batch that a sink can show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from pytracer.arrays import Array, np
+from pytracer.enrich.decode import Decoder, cut, decode
+from pytracer.model import Batch, Coded, Schema
+
+
+class Events:
+    """Makes batches of one schema."""
+
+    def __init__(self, schema: Schema, decoders: Mapping[str, Decoder]) -> None:
+        """Note how far the clock that records bear (CLOCK_MONOTONIC) is from the epoch."""
+        self._columns = {column.name: column for column in schema.columns}
+        self._decoders = decoders
+        self._epoch = time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+    def batch(self, records: Array) -> Batch:
+        """Records of shape (n,)."""
+        times = records["ns"].astype(np.int64) + self._epoch
+        return Batch(tuple(self._columns), records, times, self._read)
+
+    def _read(self, name: str, records: Array) -> Array | Coded:
+        column = self._columns[name]
+        values = records[column.source]
+        if values.ndim == 2:  # bytes, of which a NUL is not the end
+            values = np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(-1)
+        elif values.dtype.kind == "S":
+            values = cut(values)
+        return decode(self._decoders[column.decode or "text"], values) if column.is_text else values

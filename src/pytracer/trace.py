@@ -1,0 +1,301 @@
+"""A trace from beginning to end: what there is to show, as it comes, until there is a reason to stop.
+
+The command line and the Python API both iterate over a :class:`Trace`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from pytracer.bpf.streams import Reader
+from pytracer.errors import UnsupportedError
+from pytracer.kernel.policy import TRACING, in_initial_namespace, require
+from pytracer.launch import Launched
+from pytracer.model import Item, Loss, Schema
+from pytracer.plan import Facts, Plan, Request, make_plan
+from pytracer.session import Session
+from pytracer.spec import Filter, SocketFilter
+
+_INTERVAL = 1.0  # seconds, where nothing was said
+_NAP = 0.01  # seconds that a stream is left alone after it gave something: a flood costs few wake-ups
+_POLLED = 0.05  # seconds between looks at a command whose end nothing tells of
+_SWEEP = 16  # batches of a stream between two looks at the clock
+
+
+class Waiting:
+    """What a trace waits for beside its clock: a stream, the ends of processes, and being told to stop."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._processes: set[int] = set()  # pidfds of those that are traced and live
+        self._child = -1  # the command's
+        self._poll = select.poll()
+        self._poll.register(self._read, select.POLLIN)
+
+    def stop(self) -> None:
+        """Ask for the end; may be called from anywhere."""
+        self._stopped = True
+        with contextlib.suppress(OSError):  # full: it will wake up in any case. Closed: it is over
+            os.write(self._write, b"s")
+
+    def asked(self, *, command: bool) -> bool:  # noqa: ARG002 - see run.Signals
+        """Whether somebody asked for the end. ``command``: there is one, which hears of Ctrl-C as well."""
+        return self._stopped
+
+    def mourn(self, processes: Iterable[int]) -> bool:
+        """Take note of the ends of these processes; False where that cannot be (before Linux 5.3)."""
+        for process in processes:
+            try:
+                pidfd = os.pidfd_open(process)
+            except ProcessLookupError:
+                continue
+            except OSError:
+                return False
+            self._processes.add(pidfd)
+            self._poll.register(pidfd, select.POLLIN)
+        return True
+
+    def expect(self, child: int) -> bool:
+        """Wake up when the command ends; False where that cannot be (before Linux 5.3)."""
+        try:
+            self._child = os.pidfd_open(child)
+        except OSError:
+            return False
+        self._poll.register(self._child, select.POLLIN)
+        return True
+
+    @property
+    def mourned(self) -> bool:
+        """Whether none of them lives."""
+        return not self._processes
+
+    def wait(self, until: float | None, stream: int | None = None) -> None:
+        """Until the monotonic clock reads ``until``, ``stream`` is readable, or something else happens."""
+        timeout = None if until is None else max(until - time.monotonic(), 0) * 1000
+        if stream is not None:
+            self._poll.register(stream, select.POLLIN)
+        try:
+            for descriptor, event in self._poll.poll(timeout):
+                if descriptor != stream:
+                    self._happened(descriptor, event)
+        finally:
+            if stream is not None:
+                self._poll.unregister(stream)
+
+    def _happened(self, descriptor: int, event: int) -> None:  # noqa: ARG002 - see run.Signals
+        if descriptor == self._read:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._read, 4096)
+        elif descriptor in self._processes or descriptor == self._child:
+            self._poll.unregister(descriptor)
+            self._processes.discard(descriptor)
+            if descriptor == self._child:
+                self._child = -1
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Let go of the descriptors."""
+        for descriptor in (*self._processes, self._child):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._processes.clear()
+        os.close(self._read)
+        os.close(self._write)
+
+
+def _silent(_line: str) -> None:
+    pass
+
+
+class Trace:
+    """An open trace, to be iterated once; a context manager. Leaving it detaches everything.
+
+    ``schema`` describes what it yields: for streams :class:`~pytracer.model.Batch`, else Snapshot or
+    Histograms, a ``row`` for each interval and a ``summary``; and :class:`~pytracer.model.Loss` whenever
+    something was lost. ``lost`` is how much that was so far.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        facts: Callable[[], Facts],
+        *,
+        waiting: Waiting | None = None,
+        say: Callable[[str], None] | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        """Build, load, attach, and fork the command. Raises what :mod:`pytracer.errors` lists."""
+        _check_permissions(request)
+        _check_process_ids(request)
+        self.lost = 0
+        self._request = request
+        self._own = waiting is None
+        self._waiting = waiting or Waiting()
+        self._command: Launched | None = None
+        self._session: Session | None = None
+        self._polled = False  # the command's end has to be asked for
+        try:
+            self._command = Launched(request.command) if request.command else None
+            self.plan: Plan = make_plan(request, facts())
+            pending = self._command.pid if self._command else 0
+            self._session = Session(self.plan, pending=pending, say=say or _silent, warn=warn or _silent)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def schema(self) -> Schema:
+        """The columns of what is yielded."""
+        return self.plan.schema
+
+    @property
+    def status(self) -> int:
+        """The command's exit status; 0 where there is none, or the trace was over before it."""
+        return self._status
+
+    _status = 0
+
+    def stop(self) -> None:
+        """End the iteration soon, with what there still is to show; may be called from another thread."""
+        self._waiting.stop()
+
+    def close(self) -> None:
+        """Detach, and end the command if it still runs."""
+        try:
+            if self._session is not None:
+                self._session.close()
+        finally:
+            if self._command is not None:
+                over = self._command.poll() is None and not self._waiting.asked(command=False)
+                self._command.terminate()
+                self._status = 0 if over else self._command.status or 0
+                self._command = None
+            if self._own:
+                self._own = False
+                self._waiting.close()
+
+    def __enter__(self) -> Trace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Item]:
+        """Everything there is to show, until the command, the traced processes or the time have come to their
+        end, or somebody asked for it."""
+        assert self._session is not None
+        if self._command:
+            self._polled = not self._waiting.expect(self._command.pid)
+            self._command.release()
+        for item in self._items(self._session):
+            if isinstance(item, Loss):
+                self.lost += item.lost
+            yield item
+
+    def _items(self, session: Session) -> Iterator[Item]:
+        clock = _Clock(self._request, _INTERVAL if session.stream or not self._command else None)
+        traced = [int.from_bytes(key, sys.byteorder) for key in self._request.filters.get(Filter.PID, ())]
+        mourning = bool(traced) and self._waiting.mourn(traced)
+        full, napping = False, False
+        much = self.plan.buffer // 8
+        while True:
+            self._wait(session.stream, 0 if full else clock.next, napping=napping)
+            now = time.monotonic()
+            stop = self._asked() or clock.over(now) or (mourning and self._waiting.mourned)
+            read = 0
+            if session.stream:
+                for batch in itertools.islice(session.events(), _SWEEP):
+                    yield batch
+                    read += batch.records.nbytes
+            full, napping = read > much, read > 0
+            if not stop and not clock.tick(now):
+                continue
+            stop = stop or clock.counted or not session.watch()
+            if stop:
+                session.detach()
+            if session.stream:
+                yield from session.events(last=stop)
+            elif clock.interval is not None:
+                yield session.read("row")
+            yield from session.losses()
+            if stop:
+                if not session.stream:
+                    yield session.read("summary")
+                return
+
+    def _asked(self) -> bool:
+        """Whether the command, or whoever runs the trace, has come to an end."""
+        command = self._command
+        return self._waiting.asked(command=command is not None) or bool(
+            command and command.poll() is not None
+        )
+
+    def _wait(self, stream: Reader | None, until: float | None, *, napping: bool) -> None:
+        patience = _NAP if napping else stream.patience if stream else None
+        moments = [] if until is None else [until]
+        if self._polled:
+            moments.append(time.monotonic() + _POLLED)
+        if patience is not None:
+            moments.append(time.monotonic() + patience)
+        listening = stream is not None and not napping
+        self._waiting.wait(min(moments, default=None), stream.fileno if stream and listening else None)
+
+
+class _Clock:
+    """When something is due, and when all is over."""
+
+    def __init__(self, request: Request, interval: float | None) -> None:
+        self.interval = request.interval or interval
+        self._begun = time.monotonic()
+        self._end = None if request.duration is None else self._begun + request.duration
+        self._count = request.count
+        self._ticks = self._shown = 0
+
+    @property
+    def next(self) -> float | None:
+        """The next moment at which something is due or over; None where only events are waited for."""
+        moments = [] if self._end is None else [self._end]
+        if self.interval is not None:
+            moments.append(self._begun + (self._ticks + 1) * self.interval)
+        return min(moments, default=None)
+
+    def over(self, now: float) -> bool:
+        """Whether the time has come to its end."""
+        return self._end is not None and now >= self._end
+
+    def tick(self, now: float) -> bool:
+        """Whether an interval has passed. After a pause (SIGSTOP, suspend) one stands for all missed."""
+        if self.interval is None or now < self._begun + (self._ticks + 1) * self.interval:
+            return False
+        self._ticks = max(self._ticks + 1, int((now - self._begun) / self.interval))
+        self._shown += 1
+        return True
+
+    @property
+    def counted(self) -> bool:
+        """Whether as many intervals were shown as were asked for."""
+        return self._count is not None and self._shown >= self._count
+
+
+def _check_permissions(request: Request) -> None:
+    """NotPermittedError, naming what is missing, before anything is started."""
+    probes = [p for hook in request.tracer.hooks for way in hook.alternatives for p in way.probes]
+    network = all(isinstance(probe, SocketFilter) for probe in probes)
+    require(["CAP_NET_RAW", "CAP_BPF"] if network else TRACING, f"pytracer {request.tracer.name}")
+
+
+def _check_process_ids(request: Request) -> None:
+    """UnsupportedError where process ids that are compared in the kernel are not the ones seen here."""
+    named = bool(request.command) or Filter.PID in request.filters or Filter.TID in request.filters
+    if named and in_initial_namespace("pid") is False:
+        raise UnsupportedError(
+            "this is a PID namespace of its own: the kernel knows its processes by other numbers",
+            hint="run it in the host's (docker run --pid=host), or filter by --cgroup, --mntns or --comm",
+        )
