@@ -1,0 +1,5 @@
+"""``python -m bench``: see scripts/bench."""
+
+from bench.cli import main
+
+raise SystemExit(main())

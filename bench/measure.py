@@ -1,0 +1,84 @@
+"""A measure: ours and a peer's, taken in turns, as a ratio with its spread."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+
+class MissingPeerError(Exception):
+    """A peer that is not installed, or does not run here: the measure is left out, by its name."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """``ratio`` is ours over the peer's (medians), ``low`` and ``high`` are the least and greatest of the
+    rounds'. ``target`` is what the ratio should be: at most where ``at_most``, else at least. ``ours`` and
+    ``peer`` are the medians, in ``unit``."""
+
+    name: str
+    what: str
+    peer_name: str
+    ratio: float
+    low: float
+    high: float
+    target: float | None
+    at_most: bool
+    ours: float
+    peer: float
+    unit: str
+    note: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the target is met; None where there is none."""
+        if self.target is None:
+            return None
+        return self.ratio <= self.target if self.at_most else self.ratio >= self.target
+
+    def record(self) -> dict[str, object]:
+        """As one JSON object."""
+        return asdict(self) | {"holds": self.holds}
+
+
+def result(
+    name: str,
+    what: str,
+    peer_name: str,
+    ours: Sequence[float],
+    peer: Sequence[float],
+    *,
+    target: float | None,
+    at_most: bool = True,
+    unit: str,
+    note: str = "",
+) -> Result:
+    """The result of rounds: ``ours[i]`` and ``peer[i]`` were taken one after the other."""
+    ratios = [a / b for a, b in zip(ours, peer, strict=True) if b > 0]
+    if not ratios:
+        raise MissingPeerError(f"{name}: the peer's costs are too small to be measured")
+    return Result(
+        name=name,
+        what=what,
+        peer_name=peer_name,
+        ratio=statistics.median(ours) / statistics.median(peer),
+        low=min(ratios),
+        high=max(ratios),
+        target=target,
+        at_most=at_most,
+        ours=statistics.median(ours),
+        peer=statistics.median(peer),
+        unit=unit,
+        note=note,
+    )
+
+
+def in_turns(rounds: int, *takers: Callable[[], float]) -> list[list[float]]:
+    """What each taker gave in each round; the order is turned round from one round to the next."""
+    taken: list[list[float]] = [[] for _ in takers]
+    for number in range(rounds):
+        order = list(enumerate(takers))
+        for place, take in order if number % 2 == 0 else reversed(order):
+            taken[place].append(take())
+    return taken

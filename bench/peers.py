@@ -1,0 +1,124 @@
+"""The tools beside which pytracer is measured, and how each is started.
+
+BCC's own tools want kernel headers. Where there are none they get the types that pytracer makes of BTF
+(``BCC_KERNEL_SOURCE``): else there would be nothing to compare with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.measure import MissingPeerError
+from pytracer.bpf.headers import find_headers
+from pytracer.kernel import tracefs
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTRACER = [str(ROOT / ".venv/bin/python"), "-I", "-m", "pytracer"]
+PATIENCE = 60.0  # seconds until something that is started must have said something
+
+
+def find(*names: str) -> str:
+    """The first of these programs that is installed. Raises MissingPeerError."""
+    for name in names:
+        found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/share/bcc/tools")
+        if found:
+            return found
+    raise MissingPeerError(f"{names[0]} is not installed")
+
+
+def bcc_environment(tool: str) -> dict[str, str]:
+    """The environment in which a tool of BCC's compiles on this machine."""
+    tracefs.root()
+    text = Path(tool).read_text(errors="replace")
+    if (Path("/lib/modules") / os.uname().release / "build").is_dir():
+        return dict(os.environ)
+    return {**os.environ, "BCC_KERNEL_SOURCE": str(find_headers(text).path)}
+
+
+def bpftrace_environment() -> dict[str, str]:
+    """The environment for bpftrace, which looks for trace events but does not mount what shows them."""
+    tracefs.root()
+    return dict(os.environ)
+
+
+def until_output(
+    command: Sequence[str], wanted: str, environment: dict[str, str] | None = None
+) -> tuple[float, int]:
+    """Seconds from the start to the first line of output with ``wanted`` in it, and the process's resident
+    memory then (KiB). The process is ended. Raises MissingPeerError where it ends before."""
+    begun = time.monotonic()
+    with running(command, environment) as process:
+        assert process.stdout is not None
+        seen = b""
+        while wanted.encode() not in seen:
+            ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+            data = os.read(process.stdout.fileno(), 65536) if ready else b""
+            if not data:
+                raise MissingPeerError(
+                    f"{command[0]} said nothing of the kind: {seen[-200:].decode(errors='replace')}"
+                )
+            seen += data
+        return time.monotonic() - begun, resident(process.pid)
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process whose output (both kinds) can be read; ended with the block."""
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+@contextlib.contextmanager
+def tracing(
+    command: Sequence[str], ready: str, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A tracer that has attached its probes: it has said ``ready``."""
+    with running(command, environment) as process:
+        assert process.stdout is not None
+        seen = b""
+        while ready.encode() not in seen:
+            there, _, _ = select.select([process.stdout], [], [], PATIENCE)
+            data = os.read(process.stdout.fileno(), 65536) if there else b""
+            if not data:
+                raise MissingPeerError(
+                    f"{command[0]} does not run here: {seen[-200:].decode(errors='replace')}"
+                )
+            seen += data
+        time.sleep(0.2)  # BCC's tools say so a moment before it is quite true
+        yield process
+
+
+def resident(pid: int) -> int:
+    """The resident memory of a process in KiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise MissingPeerError("the process has ended")

@@ -1,0 +1,73 @@
+"""Cost against size: what one more event, key or process takes when there are many."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from bench.cost import ours
+from bench.events import read
+from bench.work import work
+from pytracer.arrays import np
+from pytracer.bpf.maps import Map
+from pytracer.bpf.sys import MapType, address, bpf, map_create
+
+Row = tuple[str, int, float, str]
+"""(what, how many, what one takes, the unit)."""
+
+
+def events(most: int) -> Iterator[Row]:
+    """CPU time of the reader for an event."""
+    for power in range(4, most + 1):
+        taken = read("ours", 10**power)
+        lost = int(taken["made"] - taken["delivered"])
+        unit = "ns" + (f" ({lost} lost)" if lost else "")
+        yield "CPU time of the reader for an event", 10**power, taken["cpu"] / taken["delivered"] * 1e9, unit
+
+
+def keys(most: int) -> Iterator[Row]:
+    """Time to read an entry of a hash."""
+    word = np.dtype(np.uint64)
+    for power in range(2, most + 1):
+        size = 10**power
+        fd = map_create(MapType.HASH, 8, 8, size)
+        table = Map("keys", fd, MapType.HASH, size, lambda: (word, word))
+        _fill(fd, size)
+        begun = time.perf_counter()
+        found, _ = table.read()
+        taken = time.perf_counter() - begun
+        assert len(found) == size
+        os.close(fd)
+        yield "time to read a map's entry", size, taken / size * 1e9, "ns"
+
+
+def _fill(fd: int, size: int) -> None:
+    """All keys from 0 on, by BPF_MAP_UPDATE_BATCH (26)."""
+    import struct
+
+    numbers = bytearray(np.arange(size, dtype=np.uint64).tobytes())
+    place = address(numbers)
+    bpf(26, struct.pack("QQQQIIQQ", 0, 0, place, place, size, fd, 0, 0))
+
+
+def processes(most: int) -> Iterator[Row]:
+    """What counting by process costs a call, with many processes."""
+    for power in range(most + 1):
+        count = 10**power
+        each = max(100_000 // count, 10)
+        bare = work("processes", str(count), str(each))
+        with ours("syscalls", "--by", "pid", "--max-rows", "100000"):
+            counted = work("processes", str(count), str(each))
+        yield "cost of a call counted by process", count, counted - bare, "ns"
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """All of them."""
+    sizes: tuple[tuple[Callable[[int], Iterator[Row]], int, int], ...] = (
+        (events, 6, 8),
+        (keys, 5, 6),
+        (processes, 3, 4),
+    )
+    for measure, few, many in sizes:
+        yield from measure(few if quick else many)

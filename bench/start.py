@@ -1,0 +1,81 @@
+"""From the command to its first output, and the memory that takes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from bench.measure import MissingPeerError, Result, in_turns, result
+from bench.peers import PYTRACER, bcc_environment, bpftrace_environment, find, until_output
+
+INTERVAL = 1.0  # seconds: all of them print after one interval
+SCRIPT = "tracepoint:raw_syscalls:sys_enter { @[args->id] = count(); } interval:s:1 { print(@); exit(); }"
+OURS = [*PYTRACER, "syscalls", "1", "1"]
+
+
+def _environment(cache: str) -> dict[str, str]:
+    import os
+
+    return {**os.environ, "PYTRACER_CACHE_DIR": cache}
+
+
+def _ours(cache: str) -> tuple[float, int]:
+    seconds, memory = until_output(OURS, "SYSCALL", _environment(cache))
+    return seconds - INTERVAL, memory
+
+
+def _first() -> float:
+    folder = tempfile.mkdtemp(prefix="pytracer-bench-")
+    try:
+        return _ours(folder)[0]
+    finally:
+        shutil.rmtree(folder)
+
+
+def _syscount() -> tuple[float, int]:
+    tool = find("syscount-bpfcc", "syscount")
+    seconds, memory = until_output([tool, "-i", "1", "-d", "1"], "COUNT", bcc_environment(tool))
+    return seconds - INTERVAL, memory
+
+
+def _bpftrace() -> float:
+    command = [find("bpftrace"), "-e", SCRIPT]
+    return until_output(command, "@[", bpftrace_environment())[0] - INTERVAL
+
+
+def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
+    """First and later runs, and the memory of a later one."""
+    cache = tempfile.mkdtemp(prefix="pytracer-bench-")
+    try:
+        yield from _all(cache, rounds)
+    finally:
+        shutil.rmtree(cache)
+
+
+def _all(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
+    try:
+        ours, peer = in_turns(rounds, _first, lambda: _syscount()[0])
+        what = "first run of `syscalls`, compiler included, to its first output"
+        yield result("start-first", what, "BCC syscount", ours, peer, target=0.7, unit="s")
+    except MissingPeerError as missing:
+        yield missing
+    _ours(cache)
+    try:
+        ours, peer = in_turns(rounds, lambda: _ours(cache)[0], lambda: _syscount()[0])
+        what = "a later run to its first output"
+        yield result("start-later", what, "BCC syscount", ours, peer, target=0.2, unit="s")
+    except MissingPeerError as missing:
+        yield missing
+    try:
+        ours, peer = in_turns(rounds, lambda: _ours(cache)[0], _bpftrace)
+        what = "a later run to its first output"
+        yield result("start-later-bpftrace", what, "bpftrace", ours, peer, target=0.4, unit="s")
+    except MissingPeerError as missing:
+        yield missing
+    try:
+        ours, peer = in_turns(rounds, lambda: float(_ours(cache)[1]), lambda: float(_syscount()[1]))
+        what = "resident memory of a later run at its first output"
+        yield result("memory-later", what, "BCC syscount", ours, peer, target=0.35, unit="KiB")
+    except MissingPeerError as missing:
+        yield missing
