@@ -65,7 +65,7 @@ class Session:
         self._say, self._warn = say, warn
         self._links: list[int] = []
         self._sockets: dict[int, str] = {}  # of the links, those on a network interface
-        self._started = self._ended = 0.0
+        self.started = self._ended = 0.0
         self._read_at = 0.0
         self._before: Rows | None = None
         self._reported: dict[str, int] = {}
@@ -91,7 +91,7 @@ class Session:
         if 0 in self.plan.request.interfaces:  # any: there may be new ones
             self._fill_links()
         total = sum_cpus(*self._map(schema.output.map).read(), schema)
-        rows, seconds = total, now - self._started
+        rows, seconds = total, now - self.started
         if kind == "row":
             if self._before is not None:
                 rows = since(total, self._before, schema)
@@ -183,14 +183,15 @@ class Session:
         """Every declared column must be a member of the compiled key or value struct."""
         schema = self.plan.schema
         table = self._map(_RECORD if schema.is_stream else schema.output.map)
-        needed = [("ns", table.value)] if schema.is_stream else []
-        needed += [(column.source, table.key) for column in schema.keys]
-        needed += [(column.source, table.value) for column in schema.values if column.source]
-        for field, dtype in needed:
-            if field not in (dtype.names or ()):
+        of_key, of_value = table.members
+        needed = [("ns", of_value)] if schema.is_stream else []
+        needed += [(column.source, of_key) for column in schema.keys]
+        needed += [(column.source, of_value) for column in schema.values if column.source]
+        for field, members in needed:
+            if field not in members:
                 raise SchemaError(
                     f"column field {field!r} is no member of map {table.name!r} in {schema.tracer}.c",
-                    hint=f"members: {', '.join(dtype.names or ())}",
+                    hint=f"members: {', '.join(members)}",
                 )
 
     def _open_stream(self) -> None:
@@ -237,5 +238,5 @@ class Session:
             if isinstance(chosen.probe, SocketFilter):
                 self._sockets = dict(zip(links, self.plan.request.interfaces.values(), strict=True))
             self._say(f"attached {chosen.probe.program} to {chosen.probe.kind} {chosen.name}")
-        self._started = self._read_at = time.monotonic()
+        self.started = self._read_at = time.monotonic()
         arrays.load()  # now that events are counted already

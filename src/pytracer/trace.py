@@ -200,7 +200,8 @@ class Trace:
             yield item
 
     def _items(self, session: Session) -> Iterator[Item]:
-        clock = _Clock(self._request, _INTERVAL if session.stream or not self._command else None)
+        interval = _INTERVAL if session.stream or not self._command else None
+        clock = _Clock(self._request, interval, session.started)
         traced = [int.from_bytes(key, sys.byteorder) for key in self._request.filters.get(Filter.PID, ())]
         mourning = bool(traced) and self._waiting.mourn(traced)
         full, napping = False, False
@@ -251,9 +252,9 @@ class Trace:
 class _Clock:
     """When something is due, and when all is over."""
 
-    def __init__(self, request: Request, interval: float | None) -> None:
+    def __init__(self, request: Request, interval: float | None, begun: float) -> None:
         self.interval = request.interval or interval
-        self._begun = time.monotonic()
+        self._begun = begun
         self._end = None if request.duration is None else self._begun + request.duration
         self._count = request.count
         self._ticks = self._shown = 0

@@ -38,6 +38,12 @@ def dtype_of(description: str, size: int) -> np.dtype[Any]:
     return dtype
 
 
+def members_of(description: str) -> tuple[str, ...]:
+    """The names of a struct's members, none for what is no struct; NumPy is not needed for it."""
+    node = json.loads(description)
+    return () if isinstance(node, str) else tuple(member[0] for member in node[1])
+
+
 def _dtype(node: Any) -> np.dtype[Any]:
     if isinstance(node, str):
         if node.startswith("enum"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytracer.arrays import Array, np
 from pytracer.bpf.image import MapSpec
-from pytracer.bpf.layout_desc import dtype_of
+from pytracer.bpf.layout_desc import dtype_of, members_of
 from pytracer.bpf.sys import PER_CPU, BpfError, Command, address, bpf, bpf_inout
 from pytracer.kernel.cpus import possible_cpus
 
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Map:
-    """A map that is open as ``fd``. ``types`` gives the dtypes of its C types: key, value."""
+    """A map that is open as ``fd``. ``types`` gives the dtypes of its C types: key, value; ``members`` the
+    names of their members."""
 
     name: str
     fd: int
     type: int
     max_entries: int
     types: Callable[[], Types]
+    members: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @classmethod
     def of(cls, spec: MapSpec, fd: int, max_entries: int) -> Map:
@@ -36,7 +38,8 @@ class Map:
         def types() -> Types:
             return dtype_of(spec.key_type, spec.key_size), dtype_of(spec.value_type, spec.value_size)
 
-        return cls(spec.name, fd, spec.type, max_entries, types)
+        members = members_of(spec.key_type), members_of(spec.value_type)
+        return cls(spec.name, fd, spec.type, max_entries, types, members)
 
     @functools.cached_property
     def key(self) -> np.dtype[Any]:

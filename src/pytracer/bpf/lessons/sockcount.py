@@ -76,7 +76,7 @@ def create_maps(maps: dict[str, Map], config: Sequence[int], rows: int) -> None:
 def _create(name: str, kind: MapType, key: np.dtype[Any], value: np.dtype[Any], max_entries: int) -> Map:
     raise_memlock()  # before Linux 5.11 maps counted as locked memory, of which there may be little
     fd = map_create(kind, key.itemsize, value.itemsize, max_entries)
-    return Map(name, fd, kind, max_entries, lambda: (key, value))
+    return Map(name, fd, kind, max_entries, lambda: (key, value), (key.names or (), value.names or ()))
 
 
 # Step 2: write the instructions
