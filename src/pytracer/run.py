@@ -82,7 +82,6 @@ def run(
         Trace(request, facts, waiting=signals, say=say, warn=warn) as trace,
     ):
         sink.open(trace.schema)
-        say("tracing")
         for item in trace:
             sink.emit(item)
         sink.close()

@@ -136,6 +136,7 @@ class Trace:
         _check_process_ids(request)
         self.lost = 0
         self._request = request
+        self._say = say or _silent
         self._own = waiting is None
         self._waiting = waiting or Waiting()
         self._command: Launched | None = None
@@ -145,7 +146,7 @@ class Trace:
             self._command = Launched(request.command) if request.command else None
             self.plan: Plan = make_plan(request, facts())
             pending = self._command.pid if self._command else 0
-            self._session = Session(self.plan, pending=pending, say=say or _silent, warn=warn or _silent)
+            self._session = Session(self.plan, pending=pending, say=self._say, warn=warn or _silent)
         except BaseException:
             self.close()
             raise
@@ -194,6 +195,7 @@ class Trace:
         if self._command:
             self._polled = not self._waiting.expect(self._command.pid)
             self._command.release()
+        self._say("tracing")
         for item in self._items(self._session):
             if isinstance(item, Loss):
                 self.lost += item.lost
