@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from types import FrameType
 
-from lab import box_disk, box_try, host
+from lab import box_disk, box_kernels, box_try, host
 from lab.apt import find_mirror
-from lab.box_tree import Tree, packages, requirements
+from lab.box_tree import GRUB_MODULES, Tree, packages, requirements
 from lab.box_try import temporary
 from lab.errors import LabError
 from lab.host import which
@@ -25,13 +25,14 @@ from lab.kernels import KERNELS, Kernel, by_name, names
 
 ROOT = Path(__file__).resolve().parent.parent
 NOWHERE = Path("/")  # where Vagrant finds no Vagrantfile, next to which it would make a folder
-DEFAULT = "6.1"
+OWN = "6.1"
+"""The kernel of the box's suite, whose Python and BCC pytracer runs with."""
 KERNEL_VARIABLE = "PYTRACER_KERNEL"  # the Vagrantfile reads it, too
 BOX_VARIABLE = "PYTRACER_BOX"
 VERSION = "0"
 """What Vagrant calls the version of a box that was added from a file. Published boxes have others."""
 SPACE = 6000
-MADE_BY = ("lab/box_tree.py", "lab/box_disk.py")
+MADE_BY = ("lab/box_tree.py", "lab/box_disk.py", "lab/box_kernels.py")
 
 DESCRIPTION = f"""
 Makes a Vagrant box on this machine and tries pytracer in it.
@@ -46,11 +47,11 @@ Makes a Vagrant box on this machine and tries pytracer in it.
   clean   remove what build made, and the box from Vagrant
 
 The box holds Python wheels of what pyproject.toml names and an /etc/pip.conf that makes pip take
-them from there only, so that provisioning needs no network. PIP_NO_INDEX=0 in the guest's
-environment undoes it.
+them from there only, and the packages of all kernels where scripts/kernel looks for them, so that
+provisioning needs no network. PIP_NO_INDEX=0 in the guest's environment undoes the first.
 
-{KERNEL_VARIABLE} chooses the kernel, as in the Vagrantfile: {names()} ({DEFAULT} if unset). The box is
-that of the kernel's Debian suite. {BOX_VARIABLE} gives it another name.
+{KERNEL_VARIABLE} chooses the kernel that try boots, as in the Vagrantfile: {names()} ({OWN}, the
+box's own, if unset). {BOX_VARIABLE} gives the box another name.
 """
 PACKAGES = {
     "debootstrap": "debootstrap",
@@ -89,7 +90,7 @@ def say(text: str) -> None:
 def need(programs: tuple[str, ...]) -> None:
     """Say what to install, on one line, if any of it is missing."""
     lacking = [PACKAGES[program] for program in programs if not which(program)]
-    if "grub-mkimage" in programs and not box_disk.GRUB.is_dir():
+    if "grub-mkimage" in programs and not GRUB_MODULES.is_dir():
         lacking.append("grub-pc-bin")
     if "libvirtd" in programs and which("dpkg-query"):
         asking = ["dpkg-query", "-W", "-f", "${db:Status-Status}", "vagrant-libvirt"]
@@ -112,18 +113,17 @@ class Box:
     """One box: where it is kept, and what it is called."""
 
     def __init__(self) -> None:
-        wanted = os.environ.get(KERNEL_VARIABLE) or DEFAULT
-        kernel = by_name(wanted)
-        if kernel is None:
-            raise LabError(f"no kernel {wanted}", f"{KERNEL_VARIABLE} is one of {names()}")
-        self.kernel: Kernel = kernel
+        wanted = os.environ.get(KERNEL_VARIABLE) or OWN
+        if by_name(wanted) is None:
+            raise LabError(f"no kernel {wanted} for the box", f"{KERNEL_VARIABLE} is one of {names()}")
+        self.kernel: Kernel = next(kernel for kernel in KERNELS if kernel.name == OWN)
         self.folder = host.cache_folder() / "box"
         self.mark = self.folder / "added"
 
     @cached_property
     def file(self) -> Path:
         """Its name tells what it was made from: other packages or wheels, another box."""
-        made_from = [repr((self.kernel, packages(ROOT, self.kernel), requirements(ROOT)))]
+        made_from = [repr((KERNELS, OWN, packages(ROOT, self.kernel), requirements(ROOT)))]
         made_from += [(ROOT / path).read_text() for path in MADE_BY]
         digest = hashlib.sha256("".join(made_from).encode()).hexdigest()[:12]
         return self.folder / f"{self.kernel.suite}-{digest}.box"
@@ -149,6 +149,8 @@ class Box:
             tree.install(self.folder / "debs")
             say("fetching wheels")
             tree.add_wheels()
+            say("fetching the other kernels' packages")
+            box_kernels.fetch(tree.root, self.kernel, tree.mirror, ROOT, work / "apt")
             tree.configure(emulated=host.accelerator() is host.TCG)
             say("making the disk")
             box_disk.make(tree.root, work, emulated=host.accelerator() is host.TCG)
@@ -262,6 +264,3 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"ended by signal {ended.number}")
         return 128 + ended.number
     return 1
-
-
-assert by_name(DEFAULT) in KERNELS

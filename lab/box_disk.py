@@ -8,9 +8,9 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+from lab.box_tree import GRUB_MODULES
 from lab.errors import LabError
 
-GRUB = Path("/usr/lib/grub/i386-pc")
 MODULES = ("biosdisk", "part_msdos", "ext2", "normal", "linux", "serial", "terminal", "configfile", "gzio")
 SIZE = 8
 """GiB; the image holds only what is used."""
@@ -53,7 +53,7 @@ def make(tree: Path, work: Path, emulated: bool) -> None:
     if len(code) > (FIRST - 1) * SECTOR:
         raise LabError("GRUB does not fit before the first partition")
     with raw.open("r+b") as disk:
-        disk.write((GRUB / "boot.img").read_bytes()[:BOOT_CODE])
+        disk.write((GRUB_MODULES / "boot.img").read_bytes()[:BOOT_CODE])
         disk.seek(SECTOR)
         disk.write(code)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from lab.apt import Mirror
 from lab.errors import LabError
-from lab.kernels import Kernel
+from lab.kernels import KERNELS, Kernel
 
 BASE = (
     "linux-image-cloud-amd64",
+    "grub2-common",  # its boot menu is made when another kernel is installed
     "systemd-sysv",
     "systemd-resolved",
     "dbus",
@@ -26,6 +27,7 @@ BASE = (
 WITHIN = {"bullseye": ("systemd-resolved",)}  # what is no package of its own there
 # Mounts and processes that debootstrap leaves behind end with these.
 ASIDE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--")
+GRUB_MODULES = Path("/usr/lib/grub/i386-pc")
 WHEELS = "usr/local/share/pytracer-wheels"
 OLDEST = (3, 10)
 """The Python that scripts/setup asks for."""
@@ -42,6 +44,10 @@ FILES = {
     "etc/systemd/network/80-ethernet.network": (
         "[Match]\nName=eth*\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n"
     ),
+    "etc/default/grub": (
+        'GRUB_DEFAULT=0\nGRUB_TIMEOUT=0\nGRUB_DISTRIBUTOR=Debian\nGRUB_TERMINAL="console serial"\n'
+        'GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"\nGRUB_CMDLINE_LINUX="{options}"\n'
+    ),
     "etc/apt/apt.conf.d/99no-timers": 'APT::Periodic::Enable "0";\n',
     "etc/pip.conf": (
         "# What pytracer needs is in this folder, so that no network is needed.\n"
@@ -49,14 +55,16 @@ FILES = {
         f"[global]\nno-index = true\nfind-links = /{WHEELS}\n"
     ),
 }
+# Until update-grub is run in the guest.
 GRUB = """\
 serial --unit=0 --speed=115200
 terminal_input console serial
 terminal_output console serial
-linux /vmlinuz root=/dev/vda1 ro net.ifnames=0 console=tty0 console=ttyS0,115200 {append}
+linux /vmlinuz root=/dev/vda1 ro {options}
 initrd /initrd.img
 boot
 """
+OPTIONS = ("net.ifnames=0", "console=tty0", "console=ttyS0,115200")
 
 
 def packages(checkout: Path, kernel: Kernel) -> list[str]:
@@ -151,11 +159,14 @@ class Tree:
 
     def configure(self, emulated: bool) -> None:
         """The vagrant user, the network, how it boots."""
+        # The same for every kernel that may be booted.
+        emulation = {kernel.append for kernel in KERNELS if kernel.append and emulated}
+        options = " ".join((*OPTIONS, *sorted(emulation)))
         for name, text in FILES.items():
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
-            path.write_text(text)
+            path.write_text(text.replace("{options}", options))
         (self.root / "etc/sudoers.d/vagrant").chmod(0o440)
         resolver = self.root / "etc/resolv.conf"
         resolver.unlink(missing_ok=True)
@@ -172,7 +183,8 @@ class Tree:
         self.inside("systemctl", "mask", "systemd-networkd-wait-online.service")
         grub = self.root / "boot/grub/grub.cfg"
         grub.parent.mkdir(parents=True, exist_ok=True)
-        grub.write_text(GRUB.format(append=self.kernel.append if emulated else ""))
+        grub.write_text(GRUB.replace("{options}", options))
+        shutil.copytree(GRUB_MODULES, grub.parent / GRUB_MODULES.name)
         for folder in ("var/cache/apt/archives", "var/lib/apt/lists"):
             for path in (self.root / folder).glob("*"):
                 if path.is_file():

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 
-COMMANDS = ("sudo pytracer syscalls -d 5", "sudo pytracer sockcount lo -d 5")
+COMMANDS = ("uname -r", "sudo pytracer syscalls -d 5", "sudo pytracer sockcount lo -d 5")
 # For a minute there is something to see on the loopback interface.
 TRAFFIC = "for ((n = 0; n < 300; n++)); do echo >/dev/udp/127.0.0.1/9; sleep 0.2; done"
 START_TRAFFIC = f"sudo systemd-run --quiet --collect bash -c '{TRAFFIC}'"
@@ -31,6 +31,7 @@ QUIET = {
     "VAGRANT_CHECKPOINT_DISABLE": "1",
     "VAGRANT_BOX_UPDATE_CHECK_DISABLE": "1",
     "VAGRANT_NO_COLOR": "1",
+    "VAGRANT_MAX_REBOOT_RETRY_DURATION": "600",  # emulated, into another kernel
     "VAGRANT_DEFAULT_PROVIDER": "libvirt",
 }
 CONFIGURATION = {

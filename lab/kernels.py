@@ -1,6 +1,6 @@
 """The kernels that pytracer supports, stated once: the lab, CI, the Vagrantfile and the README read this.
 
-`python -m lab.kernels --json` and `--markdown` print it for those who do not speak Python.
+`python -m lab.kernels --json`, `--markdown` and `--sources` print it for those who do not speak Python.
 """
 
 from __future__ import annotations
@@ -61,6 +61,18 @@ KERNELS: tuple[Kernel, ...] = (
 )
 
 
+ARCHIVED: tuple[Kernel, ...] = (
+    Kernel(
+        name="4.19",
+        suite="buster",
+        stands_for="before BTF; for scripts/kernel only",
+        notes="untried. No BTF: its header package is needed. No longer on the mirrors, only in the archive",
+        security=False,
+    ),
+)
+"""Kernels that scripts/kernel can ask Debian's archive for, and that nobody has tried pytracer on."""
+
+
 def by_name(name: str) -> Kernel | None:
     """The kernel of that name, if it is one of them."""
     return next((kernel for kernel in KERNELS if kernel.name == name), None)
@@ -83,16 +95,29 @@ def as_markdown() -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def sources() -> str:
+    """For scripts/kernel, a line each: name, suite, suite of security updates or -, mirror or archive."""
+    lines = []
+    for kernel in (*KERNELS, *ARCHIVED):
+        security = f"{kernel.suite}-security" if kernel.security else "-"
+        lines.append(
+            f"{kernel.name} {kernel.suite} {security} {'mirror' if kernel in KERNELS else 'archive'}"
+        )
+    return "\n".join(lines)
+
+
 def main(arguments: list[str]) -> int:
     """Print the names, one a line, or what was asked for."""
     if arguments == ["--json"]:
         print(as_json())
     elif arguments == ["--markdown"]:
         print(as_markdown())
+    elif arguments == ["--sources"]:
+        print(sources())
     elif not arguments:
         print("\n".join(kernel.name for kernel in KERNELS))
     else:
-        print("usage: python -m lab.kernels [--json|--markdown]", file=sys.stderr)
+        print("usage: python -m lab.kernels [--json|--markdown|--sources]", file=sys.stderr)
         return 2
     return 0
 

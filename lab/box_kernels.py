@@ -1,0 +1,70 @@
+"""The other kernels' packages for the box, where scripts/kernel finds them without a network."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from lab.apt import Apt, Mirror, sources_list, stanzas
+from lab.errors import LabError
+from lab.fetch import IMAGE
+from lab.kernels import KERNELS, Kernel
+
+
+def ask(checkout: Path, words: str, *arguments: str) -> str:
+    """What a line of shell prints with the functions of scripts/kernel at hand."""
+    command = [
+        "bash",
+        "-c",
+        f'source "$1"; shift; {words}',
+        "box",
+        str(checkout / "scripts/kernel"),
+        *arguments,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def numbered(shown: str) -> str:
+    """The package of one kernel that a package without a number stands for, from `apt-cache show`."""
+    for stanza in stanzas(shown):
+        found = re.search(r"linux-image-[0-9][^ ,(]*", stanza.get("Depends", ""))
+        if found:
+            return found[0]
+    raise LabError(f"{IMAGE} depends on no kernel")
+
+
+def fetch(tree: Path, own: Kernel, mirror: Mirror, checkout: Path, work: Path) -> None:
+    """Fetch what each other kernel adds to the tree, as apt in the box would choose it."""
+    folder = tree / ask(checkout, 'printf %s "$brought"').lstrip("/")
+    for kernel in KERNELS:
+        if kernel.suite == own.suite:
+            continue
+        apt = Apt(work / kernel.suite, own, mirror)
+        only = apt.root / "only.list"
+        only.write_text(sources_list(kernel, mirror))
+        with (apt.root / "sources.list").open("a") as sources:
+            sources.write(only.read_text())
+        security = f"{kernel.suite}-security" if kernel.security else "-"
+        preferences = apt.root / "preferences"
+        preferences.write_text(ask(checkout, 'pin "$@"', kernel.suite, security, "mirror"))
+        with (apt.root / "apt.conf").open("a") as settings:
+            settings.write(f'Dir::Etc::preferences "{preferences}";\n')
+        shutil.copyfile(tree / "var/lib/dpkg/status", apt.root / "status")
+        apt.update()
+        alone = (
+            "Dir::State::status=/dev/null",
+            f"Dir::Etc::sourcelist={only}",
+            "Dir::Etc::preferences=/dev/null",
+        )
+        options = [word for option in alone for word in ("-o", option)]
+        image = numbered(apt.run("apt-cache", "show", *options, "--no-all-versions", IMAGE))
+        into = folder / kernel.name
+        into.mkdir(parents=True)
+        apt.run(
+            "apt-get", "install", "--yes", "--download-only", "--no-install-recommends",
+            "-o", f"Dir::Cache::archives={into}", image,
+        )  # fmt: skip
+        (into / "lock").unlink(missing_ok=True)
+        shutil.rmtree(into / "partial", ignore_errors=True)
