@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from lab.box_try import COMMANDS, START_TRAFFIC
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +35,8 @@ def test_the_box_boots_into_the_kernel_and_traces(request):
     traced = [f"{command}{SUFFIX}" for command in COMMANDS if "pytracer" in command]
     done = subprocess.run(
         [sys.executable, ROOT / "scripts/box", "try", "uname -r", START_TRAFFIC, *traced],
-        capture_output=True, text=True, check=False, timeout=3600, env=os.environ | {"PYTRACER_KERNEL": KERNEL},
+        capture_output=True, text=True, check=False, timeout=3600,
+        env=os.environ | {"PYTRACER_KERNEL": KERNEL},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "booted from the next start on" in done.stdout
