@@ -49,7 +49,8 @@ def vagrant(
 ) -> subprocess.CompletedProcess[str]:
     """Vagrant, started in a folder."""
     environment = os.environ | QUIET | more
-    plain = [] if sys.stdout.isatty() else ["--no-tty"]  # else its progress fills a log
+    # Else its progress fills a log; but it would also undo --machine-readable.
+    plain = [] if capture or sys.stdout.isatty() else ["--no-tty"]
     return subprocess.run(
         ["vagrant", *plain, *arguments], cwd=where, env=environment, text=True, check=False,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else None,

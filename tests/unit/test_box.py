@@ -309,6 +309,14 @@ def test_vagrants_list_is_read_for_one_box_and_libvirt(made, monkeypatch):
     assert made().versions("debian/sid64") == []
 
 
+def test_vagrant_is_told_nothing_that_undoes_machine_readable(tmp_path, monkeypatch):
+    stub = tmp_path / "vagrant"
+    stub.write_text('#!/bin/sh\necho "$@"\n')
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert box_try.vagrant(["box", "list"], tmp_path, capture=True).stdout == "box list\n"
+
+
 def test_clean_removes_what_was_added_and_nothing_else(made, monkeypatch, tmp_path):
     one = made()
     one.folder.mkdir(parents=True)
