@@ -246,6 +246,19 @@ def test_packages_that_came_with_the_machine_are_no_step_back(tmp_path):
     assert shell('brought=$1; brought_packages "$2"', str(tmp_path), "newest").stdout == ""
 
 
+@pytest.mark.skipif(not shutil.which("run-parts"), reason="no run-parts here")
+def test_hooks_of_several_folders_run_in_one_order_and_the_first_folders_win(tmp_path):
+    for name in ("first/20-x", "second/10-y", "second/20-x"):
+        hook = tmp_path / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        hook.chmod(0o755)
+    words = 'shim; PATH=$shim:$PATH run-parts --arg=V "$@"; rm -r "$shim"'
+    both = shell(words, str(tmp_path / "first"), str(tmp_path / "second"))
+    assert both.stdout == "second/10-y V\nfirst/20-x V\n"
+    assert shell(words, str(tmp_path / "second")).stdout == "second/10-y V\nsecond/20-x V\n"
+
+
 # ---- scripts/box
 
 
