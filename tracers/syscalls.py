@@ -1,7 +1,7 @@
 """syscalls: counts, errors and latency of system calls."""
 
-from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, NameSet, Table, Tracer, Unit
-from pytracer.spec.common import SYSCALL, TASK_GONE
+from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Table, Tracer, Unit
+from pytracer.spec.common import ONLY_CALLS, SWITCH, SYSCALL, SYSCALL_BEGINS, TASK_GONE
 from pytracer.spec.filters import TASK_FILTERS
 
 CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
@@ -16,7 +16,7 @@ TRACER = Tracer(
     group="system",
     summary="which system calls, by whom, how slow, how many failed",
     description="Counts system calls as they return, with their errors and the time they took.",
-    hooks=(SYSCALL, TASK_GONE),
+    hooks=(SYSCALL, TASK_GONE, SWITCH),
     filters=TASK_FILTERS,
     follow=True,
     options=(
@@ -32,19 +32,14 @@ TRACER = Tracer(
         ),
         Flag("latency", "histograms of the time calls took", define="LATENCY"),
         Flag("errno", "errors by errno", define="BY_ERRNO"),
-        NameSet(
-            "calls",
-            "only these calls ('openat,read'), or all but these ('!futex')",
-            short="e",
-            encode="syscalls",
-            map="wanted",
-            define="FILTER_CALLS",
-        ),
+        Flag("count", "calls alone, as they begin: costs least", define="COUNT"),
+        ONLY_CALLS,
     ),
     outputs=(
-        Table("rows", (CALLS, ERRORS, TOTAL, AVERAGE), sort="total_ns"),
+        Table("rows", (CALLS, ERRORS, TOTAL, AVERAGE), sort="total_ns", dense="dense"),
         Histogram("rows", (CALLS,), when="latency", label="latency"),
         Table("rows", (ERRORS,), when="errno", keys=(ERRNO,), sort="errors"),
+        Table("rows", (CALLS,), when="count", sort="calls", dense="dense", hooks=(SYSCALL_BEGINS,)),
     ),
     examples=(
         ("syscalls", "every system call of the machine, a table a second"),

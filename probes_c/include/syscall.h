@@ -17,6 +17,22 @@ static __always_inline u64 pt_call(u32 nr)
     return compat << 32 | nr;
 }
 
+#ifdef FILTER_CALLS
+BPF_HASH(wanted, u64, u8, 2048);
+#endif
+
+// Whether the user asked for this call.
+static __always_inline int pt_is_wanted(u64 call)
+{
+#if defined(FILTER_CALLS_EXCEPT)
+    return !wanted.lookup(&call);
+#elif defined(FILTER_CALLS)
+    return !!wanted.lookup(&call);
+#else
+    return 1;
+#endif
+}
+
 // What (rt_)sigreturn returns is a register of the code that the signal interrupted, and no result.
 static __always_inline int pt_is_sigreturn(u64 call)
 {

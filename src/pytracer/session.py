@@ -26,7 +26,7 @@ from pytracer.kernel.policy import explain
 from pytracer.model import Batch, Histograms, Loss, Snapshot
 from pytracer.model.items import Kind
 from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS, RING
-from pytracer.model.reduce import Rows, since, sum_cpus
+from pytracer.model.reduce import Rows, since, sum_cpus, with_dense
 from pytracer.plan import Plan
 from pytracer.spec import SocketFilter
 
@@ -91,6 +91,9 @@ class Session:
         if 0 in self.plan.request.interfaces:  # any: there may be new ones
             self._fill_links()
         total = sum_cpus(*self._map(schema.output.map).read(), schema)
+        dense = self._module.maps.get(getattr(schema.output, "dense", ""))
+        if dense is not None:
+            total = with_dense(total, sum_cpus(*dense.read(), schema), schema)
         rows, seconds = total, now - self.started
         if kind == "row":
             if self._before is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.spec.common import SYSCALL
+from pytracer.spec.common import SWITCH, SYSCALL
 from support.cli import finish, run, start, wait_for
 from support.workloads import workload
 
@@ -92,6 +92,32 @@ def test_every_way_to_hook_counts_the_same(way):
     assert calls["close"]["errors"] == 7
     assert calls["execve"]["calls"] == 3
     assert summary(*hooks, "--", workload("calls"), "compat", 23)["i386:getppid"]["calls"] == 23
+
+
+@pytest.mark.parametrize("way", [alternative.name for alternative in SWITCH.alternatives])
+def test_calls_that_sleep_are_found_again(way):
+    """Many threads of many processes on few CPUs: each is switched away in the middle of its calls."""
+    script = "import time, threading\n"
+    script += "def work():\n  for _ in range(23): time.sleep(0.001)\n"
+    script += "threads = [threading.Thread(target=work) for _ in range(7)]\n"
+    script += "[t.start() for t in threads]; [t.join() for t in threads]"
+    processes = f"for i in 1 2 3 4 5; do {sys.executable} -S -c '{script}' & done; wait"
+    calls = summary("--hook", f"switch={way}", "-e", "clock_nanosleep", "--", "sh", "-c", processes)
+    assert calls["clock_nanosleep"]["calls"] == 5 * 7 * 23
+    assert calls["clock_nanosleep"]["avg_ns"] >= 1_000_000  # waiting included
+
+
+@pytest.mark.lab
+def test_counting_alone_counts_what_begins():
+    calls = summary("--count", "--", workload("calls"), "getppid", 23)
+    # The command's execve began before it was the command, and its exit_group never returns.
+    assert {name: record["calls"] for name, record in calls.items()} == {"getppid": 23, "exit_group": 1}
+    assert set(calls["getppid"]) == {"kind", "syscall", "calls"}
+    assert summary("--count", "--", workload("calls"), "compat", 23)["i386:getppid"]["calls"] == 23
+    by_name = summary(
+        "--count", "--by", "comm,syscall", "-e", "!exit_group", "--", workload("calls"), "fail", 7
+    )
+    assert by_name["close"]["calls"] == 7
 
 
 @pytest.mark.lab

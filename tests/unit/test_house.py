@@ -41,8 +41,10 @@ def test_programs_are_in_the_c_file(tracer):
 def test_hook_macros_are_in_the_c_file(tracer):
     text = read_source(tracer.c_file)
     for hook in tracer.hooks:
-        if len({type(a.probes[0]) for a in hook.alternatives}) > 1 and hook.name in text.lower():
+        if len({type(a.probes[0]) for a in hook.alternatives if a.probes}) > 1 and hook.name in text.lower():
             for alternative in hook.alternatives:
+                if not alternative.probes:
+                    continue  # doing without
                 program = alternative.probes[0].program
                 if re.search(rf"^int {program}\(void \*ctx\)", text, re.M):
                     continue  # does not look at the context: one function serves all alternatives

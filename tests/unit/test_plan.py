@@ -70,8 +70,9 @@ def test_the_best_alternative_is_taken():
         ("enter", "raw_tracepoint", "sys_enter"),
         ("leave", "raw_tracepoint", "sys_exit"),
         ("gone", "raw_tracepoint", "sched_process_exit"),
+        ("pt_switched", "raw_tracepoint", "sched_switch"),
     ]
-    assert plan.notes == ("syscall: raw-tracepoint", "gone: raw-tracepoint")
+    assert plan.notes == ("syscall: raw-tracepoint", "gone: raw-tracepoint", "switch: raw-tracepoint")
 
 
 def test_the_next_one_is_taken_where_the_best_is_not_there():
@@ -80,6 +81,7 @@ def test_the_next_one_is_taken_where_the_best_is_not_there():
         ("enter", "tracepoint", "raw_syscalls:sys_enter"),
         ("leave", "tracepoint", "raw_syscalls:sys_exit"),
         ("gone", "tracepoint", "sched:sched_process_exit"),
+        ("pt_switched", "tracepoint", "sched:sched_switch"),
     ]
     assert plan.notes[0] == "syscall: tracepoint; not raw-tracepoint: no raw_tracepoint sys_enter"
 
@@ -191,8 +193,9 @@ def test_a_packet_socket_that_is_refused():
 
 def test_a_forced_alternative_is_taken():
     plan = plan_of(hooks={"syscall": "tracepoint"})
-    assert [chosen.probe.kind for chosen in plan.probes] == ["tracepoint", "tracepoint", "raw_tracepoint"]
-    assert plan.notes == ("syscall: tracepoint", "gone: raw-tracepoint")
+    kinds = [chosen.probe.kind for chosen in plan.probes]
+    assert kinds == ["tracepoint", "tracepoint", "raw_tracepoint", "raw_tracepoint"]
+    assert plan.notes == ("syscall: tracepoint", "gone: raw-tracepoint", "switch: raw-tracepoint")
 
 
 def test_a_forced_alternative_has_no_stand_in():
@@ -225,7 +228,11 @@ def test_the_hook_that_follows_a_command_can_be_forced():
 # Macros.
 
 ALWAYS = {"PT_ROWS_MAX": "10240", "PT_COMPAT": "", "PT_HAS_PROBE_READ_KERNEL": ""}
-HOOKS = {"HOOK_SYSCALL_RAW_TRACEPOINT": "", "HOOK_GONE_RAW_TRACEPOINT": ""}
+HOOKS = {
+    "HOOK_SYSCALL_RAW_TRACEPOINT": "",
+    "HOOK_GONE_RAW_TRACEPOINT": "",
+    "HOOK_SWITCH_RAW_TRACEPOINT": "",
+}
 
 
 @pytest.mark.parametrize(
@@ -267,6 +274,7 @@ def test_macros_that_the_kernel_decides():
     assert set(defines) == {
         "BY_SYSCALL",
         "HOOK_GONE_TRACEPOINT",
+        "HOOK_SWITCH_TRACEPOINT",
         "HOOK_SYSCALL_TRACEPOINT",
         "PT_ROWS_MAX",
     }
@@ -418,10 +426,12 @@ def test_describe():
         "program  c",
         f"hook     syscall: tracepoint; {passed} sys_enter",
         f"hook     gone: tracepoint; {passed} sched_process_exit",
+        f"hook     switch: tracepoint; {passed} sched_switch",
         f"hook     follow: tracepoint; {passed} sched_process_fork",
         "attach   enter to tracepoint raw_syscalls:sys_enter",
         "attach   leave to tracepoint raw_syscalls:sys_exit",
         "attach   gone to tracepoint sched:sched_process_exit",
+        "attach   pt_switched to tracepoint sched:sched_switch",
         "attach   pt_fork to tracepoint sched:sched_process_fork",
         "attach   pt_exec to tracepoint sched:sched_process_exec",
         "attach   pt_exit to tracepoint sched:sched_process_exit",
@@ -431,6 +441,7 @@ def test_describe():
         "define   FILTER_CALLS_EXCEPT",
         "define   HOOK_FOLLOW_TRACEPOINT",
         "define   HOOK_GONE_TRACEPOINT",
+        "define   HOOK_SWITCH_TRACEPOINT",
         "define   HOOK_SYSCALL_TRACEPOINT",
         "define   PT_COMPAT",
         "define   PT_FILTER_CGROUP=1",

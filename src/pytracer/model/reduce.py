@@ -42,6 +42,16 @@ def sum_cpus(keys: Array, values: Array, schema: Schema) -> Rows:
     return Rows(keys, total)
 
 
+def with_dense(rows: Rows, dense: Rows, schema: Schema) -> Rows:
+    """``rows`` and those of an array, whose keys are its indexes; only where something was counted."""
+    seen = np.zeros(len(dense), dtype=bool)
+    for column in schema.counters:
+        seen |= dense.values[column.source] != 0
+    keys = np.zeros(int(seen.sum()), dtype=rows.keys.dtype)
+    keys[schema.keys[0].source] = dense.keys[seen]
+    return Rows(np.concatenate((rows.keys, keys)), np.concatenate((rows.values, dense.values[seen])))
+
+
 def since(now: Rows, before: Rows, schema: Schema) -> Rows:
     """What ``now`` has more than ``before``; rows that did not grow are left out.
 

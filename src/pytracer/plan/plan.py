@@ -88,7 +88,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     """Choose for this kernel. Raises UnsupportedError or PolicyError where a hook has no way, UsageError
     where options contradict each other."""
     tracer = request.tracer
-    hooks = list(tracer.hooks)
+    output = _output(request)
+    hooks = list(output.hooks or tracer.hooks)
     if request.command:
         if not tracer.follow:
             raise UsageError(
@@ -107,7 +108,6 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         notes.append(note)
     _check_forced(request.hooks, hooks)
 
-    output = _output(request)
     schema = _schema(request, output)
     sets = dict[str, tuple[bytes, ...]]()
     for which, keys in request.filters.items():

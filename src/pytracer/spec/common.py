@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytracer.spec.hooks import Alternative, Hook, Kprobe, Probe, RawTracepoint, Tracepoint
+from pytracer.spec.options import NameSet
 
 
 def _sched(*events: tuple[str, str]) -> tuple[Alternative, ...]:
@@ -42,6 +45,33 @@ SYSCALL = Hook(
     ),
 )
 """A system call begins (``enter``) and ends (``leave``); probes_c/include/syscall.h."""
+
+ONLY_CALLS = NameSet(
+    "calls",
+    "only these calls ('openat,read'), or all but these ('!futex')",
+    short="e",
+    encode="syscalls",
+    map="wanted",
+    define="FILTER_CALLS",
+)
+"""Which system calls: pt_is_wanted in probes_c/include/syscall.h."""
+
+SYSCALL_BEGINS = Hook(
+    SYSCALL.name,
+    "system calls begin",
+    tuple(
+        replace(way, probes=tuple(probe for probe in way.probes if probe.program == "enter"))
+        for way in SYSCALL.alternatives
+    ),
+)
+"""The first half of it."""
+
+SWITCH = Hook(
+    "switch",
+    "tasks are switched",
+    (*_sched(("pt_switched", "sched_switch")), Alternative("none", ())),
+)
+"""A task is switched away (``pt_switched``); probes_c/include/inflight.h, which can do without."""
 
 TASK_GONE = Hook("gone", "tasks end", _sched(("gone", "sched_process_exit")))
 """A thread ends, in its own context (``gone``)."""

@@ -5,26 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytracer.spec.columns import Column, Unit
+from pytracer.spec.hooks import Hook
 
 
 @dataclass(frozen=True)
 class Output:
     """Base: the BPF ``map`` it is read from, its value columns, the flag (``when``) that picks it.
 
-    ``keys`` are key columns of this output alone, beside those that rows are grouped by.
+    ``keys`` are key columns of this output alone, beside those that rows are grouped by. ``hooks`` are what
+    it needs, if not the tracer's.
     """
 
     map: str
     columns: tuple[Column, ...]
     when: str = ""
     keys: tuple[Column, ...] = ()
+    hooks: tuple[Hook, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table(Output):
-    """Rows of counters, the greatest ``sort`` first, every interval and once for the whole run."""
+    """Rows of counters, the greatest ``sort`` first, every interval and once for the whole run.
+
+    ``dense`` names a per-CPU array that, where the C has it, holds the rows whose one key column is a small
+    number: its index.
+    """
 
     sort: str = ""
+    dense: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Rows of system calls by what the user groups them by: BY_SYSCALL, BY_COMM, BY_PID, BY_ERRNO, and LATENCY for
+// a histogram of each. With COUNT they count calls and nothing else.
+#include "log2.h"
+#include "loss.h"
+#include "read.h"
+
+struct row_key {
+#ifdef BY_SYSCALL
+    u64 call;
+#endif
+#ifdef BY_COMM
+    char comm[PT_COMM_LEN];
+#endif
+#ifdef BY_PID
+    u32 pid;
+#endif
+#ifdef BY_ERRNO
+    s32 error;
+#endif
+#ifdef LATENCY
+    u32 slot;
+#endif
+};
+
+struct row_value {
+    u64 calls;
+#ifndef COUNT
+    u64 errors;
+    u64 total_ns;
+#endif
+#ifdef BY_PID
+    u64 seen; // when, to tell the latest of the per-CPU names
+    char comm[PT_COMM_LEN];
+#endif
+};
+BPF_PERCPU_HASH(rows, struct row_key, struct row_value, PT_ROWS_MAX);
+
+// Rows of calls alone, by number: those of the machine's own ABI need no hash.
+#if defined(BY_SYSCALL) && !defined(BY_COMM) && !defined(BY_PID) && !defined(BY_ERRNO) && !defined(LATENCY)
+#define DENSE 512
+BPF_PERCPU_ARRAY(dense, struct row_value, DENSE);
+#endif
+
+// The row of a call of the current task, which took so many ns; 0 where there is no room for a new one.
+static __always_inline struct row_value *row_of(u64 call, u64 ns, s32 error)
+{
+    struct row_value zero = {}, *row;
+    struct row_key key;
+#ifdef DENSE
+    u32 number = call;
+
+    if (call < DENSE)
+        return dense.lookup(&number);
+#endif
+    __builtin_memset(&key, 0, sizeof(key));
+#ifdef BY_SYSCALL
+    key.call = call;
+#endif
+#ifdef BY_COMM
+    bpf_get_current_comm(&key.comm, sizeof(key.comm));
+#endif
+#ifdef BY_PID
+    key.pid = bpf_get_current_pid_tgid() >> 32;
+#endif
+#ifdef BY_ERRNO
+    key.error = error;
+#endif
+#ifdef LATENCY
+    key.slot = pt_log2(ns);
+#endif
+    row = rows.lookup_or_try_init(&key, &zero);
+    if (!row) {
+        pt_lost(PT_LOSS_KEYS);
+        return 0;
+    }
+#ifdef BY_PID
+    row->seen = bpf_ktime_get_ns();
+    struct task_struct *leader = pt_read(pt_current()->group_leader);
+    pt_probe_read_kernel(&row->comm, sizeof(row->comm), &leader->comm);
+#endif
+    return row;
+}
