@@ -32,7 +32,7 @@ BOX_VARIABLE = "PYTRACER_BOX"
 VERSION = "0"
 """What Vagrant calls the version of a box that was added from a file. Published boxes have others."""
 SPACE = 6000
-MADE_BY = ("lab/box_tree.py", "lab/box_disk.py", "lab/box_kernels.py")
+MADE_BY = ("lab/debian.py", "lab/box_tree.py", "lab/box_disk.py", "lab/box_kernels.py")
 
 DESCRIPTION = f"""
 Makes a Vagrant box on this machine and tries pytracer in it.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+from lab import debian
 from lab.apt import Mirror
+from lab.debian import requirements
 from lab.errors import LabError
 from lab.kernels import KERNELS, Kernel
+
+__all__ = ["Tree", "packages", "requirements"]
 
 BASE = (
     "linux-image-cloud-amd64",
@@ -25,14 +27,8 @@ BASE = (
     "iproute2",
 )
 WITHIN = {"bullseye": ("systemd-resolved",)}  # what is no package of its own there
-# Mounts and processes that debootstrap leaves behind end with these.
-ASIDE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--")
 GRUB_MODULES = Path("/usr/lib/grub/i386-pc")
 WHEELS = "usr/local/share/pytracer-wheels"
-OLDEST = (3, 10)
-"""The Python that scripts/setup asks for."""
-GLIBC = range(31, 16, -1)
-"""2.N for the manylinux tags: from the oldest suite's glibc down to the oldest that wheels are made for."""
 
 FILES = {
     "etc/hostname": "pytracer\n",
@@ -69,93 +65,24 @@ OPTIONS = ("net.ifnames=0", "console=tty0", "console=ttyS0,115200")
 
 def packages(checkout: Path, kernel: Kernel) -> list[str]:
     """The system's own, and what scripts/setup says that it installs."""
-    script = 'source "$1"; distribution; printf "%s\\n" "$manager" "${wanted[@]}" "${python_wanted[@]}"'
-    asked = subprocess.run(
-        ["bash", "-c", script, "box", str(checkout / "scripts/setup")],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    manager, *wanted = asked.stdout.split()
-    if manager != "apt-get":
-        raise LabError("boxes are built on Debian and its kin", "scripts/lab runs any kernel")
     left_out = WITHIN.get(kernel.suite, ())
-    return [name for name in (*BASE, *wanted) if name not in left_out]
+    return [name for name in (*BASE, *debian.wanted(checkout)) if name not in left_out]
 
 
-def requirements(checkout: Path) -> list[str]:
-    """What pip will ask for when it installs the checkout."""
-    text = (checkout / "pyproject.toml").read_text()
-    found: list[str] = []
-    for name in ("requires", "dependencies"):
-        listed = re.search(rf"^{name} = \[(.*?)\]", text, re.M | re.S)
-        found += re.findall(r'"([^"]+)"', listed[1]) if listed else []
-    return found
-
-
-class Tree:
+class Tree(debian.Tree):
     """A file tree that becomes the box's disk."""
 
     def __init__(self, root: Path, kernel: Kernel, mirror: Mirror, checkout: Path, log: Path) -> None:
-        self.root = root
+        super().__init__(root, kernel.suite, mirror, checkout, log)
         self.kernel = kernel
-        self.mirror = mirror
-        self.checkout = checkout
-        self.log = log
-
-    def run(self, *command: str) -> None:
-        """One step; if it fails, its last words."""
-        with self.log.open("wb") as log:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
-            )
-        if done.returncode:
-            lines = self.log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
-            telling = [line for line in lines if re.match(r"(E|W|ERROR|error)\b", line)] or lines
-            program = next(word for word in command if word not in ASIDE)
-            raise LabError(f"{program} failed: {telling[-1]}", "is the network up?")
-
-    def inside(self, *command: str) -> None:
-        """One step in the tree."""
-        self.run(*ASIDE, "chroot", str(self.root), *command)
 
     def install(self, archives: Path) -> None:
         """Debian, with debootstrap; its packages are kept for the next time."""
-        keyring = [f"--keyring={self.mirror.keyring}"] if self.mirror.keyring else []
-        wanted = ",".join(packages(self.checkout, self.kernel))
-        self.run(
-            *ASIDE, "debootstrap", "--variant=minbase", *keyring, f"--cache-dir={archives}",
-            f"--include={wanted}", self.kernel.suite, str(self.root), self.mirror.main,
-        )  # fmt: skip
-
-    def python(self) -> str:
-        """The version of the tree's Python."""
-        target = (self.root / "usr/bin/python3").readlink().name
-        return target.removeprefix("python")
-
-    def pip(self) -> str:
-        """An interpreter of this machine that has pip."""
-        for python in (str(self.checkout / ".venv/bin/python"), sys.executable):
-            if Path(python).is_file():
-                command = [python, "-I", "-m", "pip", "--version"]
-                asked = subprocess.run(command, capture_output=True, check=False)
-                if asked.returncode == 0:
-                    return python
-        raise LabError("no pip to fetch wheels with", "scripts/setup, or apt-get install python3-pip")
+        self.debootstrap(packages(self.checkout, self.kernel), archives)
 
     def add_wheels(self) -> None:
-        """Wheels for the tree's Python, fetched by this machine's pip as it is configured."""
-        version = self.python()
-        if tuple(map(int, version.split("."))) < OLDEST:
-            raise LabError(
-                f"Debian {self.kernel.suite} has Python {version}, pytracer needs {OLDEST[0]}.{OLDEST[1]}",
-                "scripts/lab runs this kernel with this machine's user space",
-            )
-        platforms = [f"--platform=manylinux_2_{minor}_x86_64" for minor in GLIBC]
-        self.run(
-            self.pip(), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet",
-            f"--dest={self.root / WHEELS}", "--only-binary=:all:", "--implementation=cp",
-            f"--python-version={version}", f"--abi=cp{version.replace('.', '')}", "--abi=abi3", "--abi=none",
-            *platforms, "--platform=manylinux2014_x86_64", *requirements(self.checkout),
-        )  # fmt: skip
+        """What the guest's pip will ask for."""
+        self.fetch_wheels(self.root / WHEELS)
 
     def configure(self, emulated: bool) -> None:
         """The vagrant user, the network, how it boots."""
@@ -185,10 +112,6 @@ class Tree:
         grub.parent.mkdir(parents=True, exist_ok=True)
         grub.write_text(GRUB.replace("{options}", options))
         shutil.copytree(GRUB_MODULES, grub.parent / GRUB_MODULES.name)
-        for folder in ("var/cache/apt/archives", "var/lib/apt/lists"):
-            for path in (self.root / folder).glob("*"):
-                if path.is_file():
-                    path.unlink()
 
 
 def public_key() -> Path:
