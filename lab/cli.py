@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from lab import host
+from lab import host, suites
 from lab.errors import CRASHED, FAILED, TIMEOUT, LabError, say
 from lab.fetch import cached, fetch, find
 from lab.image import Image, from_cache, from_path
@@ -21,10 +21,12 @@ from lab.run import Limits, run
 
 USAGE = """scripts/lab KERNEL [options] -- COMMAND...
        scripts/lab --kernel-image FILE [--modules DIR] [options] -- COMMAND...
-       scripts/lab list | fetch [KERNEL...] | setup | build"""
+       scripts/lab list | fetch [--suite NAME] [KERNEL...] | setup | build"""
 DESCRIPTION = f"""
 Boots a kernel under QEMU and runs a command in it as root, with this machine's files below a
-throw-away overlay. The command's output comes as it is made, its exit status is the lab's.
+throw-away overlay. With --suite the files are those of a Debian suite, which is installed in the
+cache once, with its own BCC and Python; the checkout is at its own path, with an environment that
+scripts/setup made there. The command's output comes as it is made, its exit status is the lab's.
 The lab's own: {TIMEOUT} the command did not end in time, {FAILED} the lab failed or the VM was lost,
 {CRASHED} the kernel crashed; 128+N ended by signal N. Each is said on standard error, after "lab:".
 """
@@ -62,6 +64,7 @@ def parser() -> Parser:
     )
     made.add_argument("--kernel-image", type=Path, metavar="FILE", help="boot this kernel (bzImage)")
     made.add_argument("--modules", type=Path, metavar="DIR", help="with these modules (/lib/modules/RELEASE)")
+    made.add_argument("--suite", metavar="NAME", help=f"the user space: {', '.join(suites.names())}")
     made.add_argument(
         "--rw", type=Path, metavar="DIR", help="the one folder that can be written, at its own path"
     )
@@ -116,10 +119,29 @@ def choose(options: argparse.Namespace) -> Image:
     return from_cache(kernel, cached(kernel.name) or fetch(kernel))
 
 
+def user_space(name: str, writable: str) -> suites.UserSpace:
+    """The suite that was asked for; made if it is not there yet."""
+    if writable and suites.CHECKOUT.is_relative_to(writable):
+        raise LabError(
+            f"--rw: with --suite the checkout stays as it is: {writable}", "a folder in it, or elsewhere"
+        )
+    space = suites.user_space(name)
+    here = Path.cwd()
+    inside = [space.checkout, *([Path(writable)] if writable else [])]
+    if (
+        not any(here.is_relative_to(each) for each in inside)
+        and not (space.root / here.relative_to("/")).is_dir()
+    ):
+        raise LabError(f"{name} has no folder {here}", f"cd {space.checkout}, or --rw {here}")
+    return space
+
+
 def run_command(options: argparse.Namespace, command: list[str]) -> int:
     """Boot and run."""
     if not command:
         raise LabError("no command after the --", "scripts/lab --help")
+    if options.suite:
+        suites.find(options.suite)  # before anything is fetched for nothing
     image = choose(options)
     host.need(_NEEDED)
     file_system = image.file_system(options.fs)
@@ -134,17 +156,19 @@ def run_command(options: argparse.Namespace, command: list[str]) -> int:
         writable = str(options.rw.resolve())
     if host.memory_available() < options.memory:
         raise LabError(f"no space: the VM wants {options.memory} MB of memory", "--memory MB")
-    job = Job(tuple(command), str(Path.cwd()), environment(options.env, dict(os.environ)), writable)
+    space = user_space(options.suite, writable) if options.suite else None
+    passed = environment(options.env, dict(os.environ))
+    job = Job(tuple(command), str(Path.cwd()), passed, writable, user_space=space)
     shape = Shape(host.accelerator(options.accel), options.cpus, options.memory, file_system, options.append)
     return run(image, shape, job, Limits(options.boot_timeout, options.timeout), options.console)
 
 
 def list_kernels() -> int:
-    """One line a kernel."""
+    """One line a kernel, and which BCC of its suite is there for --suite."""
     for kernel in KERNELS:
-        got = cached(kernel.name)
-        release = got.release if got else "not fetched"
-        print(f"{kernel.name:8} {kernel.suite:10} {release:32} {kernel.stands_for}")
+        got, suite = cached(kernel.name), suites.cached(kernel.suite)
+        release, bcc = got.release if got else "not fetched", f"BCC {suite.bcc}" if suite else "-"
+        print(f"{kernel.name:8} {kernel.suite:10} {release:32} {bcc:12} {kernel.stands_for}")
     return 0
 
 
@@ -160,7 +184,10 @@ def act(options: argparse.Namespace) -> int:
         raise LabError(
             "building kernels is not there yet", "--kernel-image FILE --modules DIR runs any kernel"
         )
-    for kernel in [find(word) for word in rest] or KERNELS:
+    kernels = [find(word) for word in rest]
+    if options.suite:
+        suites.environment(suites.fetch(suites.find(options.suite)))
+    for kernel in kernels or (() if options.suite else KERNELS):
         fetch(kernel)
     return 0
 

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from lab.host import which
 from lab.image import Image
+from lab.suites import UserSpace
 
 GUEST = Path(__file__).parent / "guest"
+HOST = "/run/lab/host"
+"""Where a guest with a user space of its own has this machine's files."""
 FOLDERS = ("bin", "dev", "proc", "sys", "job", "job/modules")
 
 
@@ -23,6 +26,8 @@ class Job:
     writable: str = ""
     """The one folder of the host that can be written, at the same path."""
     hostname: str = "lab"
+    user_space: UserSpace | None = None
+    """Instead of this machine's."""
 
 
 def command_script(job: Job) -> str:
@@ -36,13 +41,18 @@ def command_script(job: Job) -> str:
 
 def settings(job: Job, image: Image, file_system: str, mark: str) -> str:
     """What the guest's scripts are told, as shell variables."""
+    space = job.user_space
+    at = HOST if space else ""
     values = {
         "FS": file_system,
         "RW": job.writable,
-        "MODULES": str(image.modules or ""),
-        "TREE": str(image.tree or ""),
+        "MODULES": f"{at}{image.modules}" if image.modules else "",
+        "TREE": f"{at}{image.tree.resolve()}" if image.tree else "",
         "NAME": job.hostname,
         "MARK": mark,
+        "ROOT": str(space.root) if space else "",
+        "CHECKOUT": str(space.checkout) if space else "",
+        "ENVIRONMENT": str(space.environment) if space else "",
     }
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 

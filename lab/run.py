@@ -125,8 +125,10 @@ def run_once(
 def run(image: Image, shape: Shape, job: Job, limits: Limits, console: Path | None = None) -> int:
     """Boot, again where the kernel crashed before the command could have had a part in it."""
     with ExitStack() as stack:
-        if image.tree is not None:
-            stack.enter_context(locked(image.tree, fcntl.LOCK_SH))
+        space = job.user_space
+        for used in (image.tree, *((space.root, space.environment) if space else ())):
+            if used is not None:
+                stack.enter_context(locked(used, fcntl.LOCK_SH))
         emit = {"out": writer(1), "err": writer(2)}
         if console is not None:
             emit["console"] = writer(stack.enter_context(console.open("wb")).fileno())

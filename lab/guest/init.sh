@@ -1,6 +1,7 @@
 #!/bin/busybox sh
-# Process 1 of the VM until its root file system stands: the host's files, read-only, below a
-# throw-away overlay. /job (from the lab) holds: settings, command, modules in the order of loading.
+# Process 1 of the VM until its root file system stands: the host's files, or a folder of them with the
+# root of a Debian suite, read-only, below a throw-away overlay.
+# /job (from the lab) holds: settings, command, modules in the order of loading.
 /bin/busybox --install -s /bin
 PATH=/bin
 mount -t proc proc /proc
@@ -29,12 +30,18 @@ share() { # TAG FOLDER ro|rw
     esac || fail "$FS: cannot mount $1; has this kernel got $FS?"
 }
 
-mkdir -p /lower /upper /root
+layer() { # NAME FOLDER WHERE: a folder of the host below changes that are thrown away
+    mkdir -p "/below/$1" "/upper/$1" "/upper/$1-work" "$3" || fail "cannot make $3"
+    # By a name of our own: a comma or colon in the folder's would mean something to overlayfs.
+    mount --bind "/lower$2" "/below/$1" || fail "cannot find $2"
+    mount -t overlay -o "lowerdir=/below/$1,upperdir=/upper/$1,workdir=/upper/$1-work" overlay "$3" ||
+        fail "cannot mount an overlay; has this kernel got overlayfs?"
+}
+
+mkdir -p /lower /upper
 share hostroot /lower ro
 mount -t tmpfs -o size=75%,mode=755 tmpfs /upper || fail "no tmpfs"
-mkdir -p /upper/changes /upper/work
-mount -t overlay -o lowerdir=/lower,upperdir=/upper/changes,workdir=/upper/work overlay /root ||
-    fail "cannot mount an overlay; has this kernel got overlayfs?"
+layer root "$ROOT" /root
 
 cd /root || fail "no root"
 mount --move /proc proc
@@ -61,6 +68,13 @@ bpf sys/fs/bpf
 cgroup2 sys/fs/cgroup
 END
 
+# The checkout's own environment belongs to the host's interpreter: the suite's lies over it.
+if [ -n "$ROOT" ]; then
+    mkdir -p run/lab/host
+    mount --bind /lower run/lab/host || fail "cannot place the host's files"
+    layer checkout "$CHECKOUT" ".$CHECKOUT"
+    layer environment "$ENVIRONMENT" ".$CHECKOUT/.venv"
+fi
 if [ -n "$RW" ]; then
     mkdir -p ".$RW" || fail "cannot make $RW"
     share labrw ".$RW" rw

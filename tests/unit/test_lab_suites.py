@@ -1,0 +1,275 @@
+"""A suite's user space without a VM: what is chosen, what is made, and that it is complete or not there."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT))
+
+from lab import apt, cli, debian, host, image, initramfs, kernels, suites  # noqa: E402
+from lab.errors import LabError  # noqa: E402
+from lab.fetch import locked  # noqa: E402
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "pytracer-lab"
+
+
+@pytest.fixture
+def archive(cache, monkeypatch):
+    """A Debian of which one can say what it has, and which programs fail."""
+
+    class Archive:
+        versions = {suites.BCC: "0.31.0+ds-7+b2"}
+        made = 0
+        broken = False
+
+    def show(self, package):
+        return {"Version": Archive.versions.get(package, "1")}
+
+    def debootstrap(self, packages, archives):
+        assert suites.BCC in packages
+        (self.root / "usr").mkdir(parents=True)
+        if Archive.broken:
+            raise LabError("debootstrap failed")
+        Archive.made += 1
+
+    monkeypatch.setattr(suites, "find_mirror", lambda: apt.Mirror("http://m.invalid", "", ""))
+    monkeypatch.setattr(suites, "need", lambda: None)
+    monkeypatch.setattr(apt.Apt, "update", lambda self: None)
+    monkeypatch.setattr(apt.Apt, "show", show)
+    monkeypatch.setattr(debian.Tree, "debootstrap", debootstrap)
+    return Archive
+
+
+def kept(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != "debs")
+
+
+# ---- which suites
+
+
+def test_every_kernels_suite_is_one_or_has_a_reason():
+    assert [*suites.LEFT_OUT, *suites.names()] == [kernel.suite for kernel in kernels.KERNELS]
+
+
+def test_what_is_no_suite_is_said_before_anything_is_fetched(capsys, cache):
+    for name, said in (("bullseye", "its Python is 3.9"), ("potato", "unknown suite: potato")):
+        for words in (["--suite", name, "6.1", "--", "true"], ["fetch", "--suite", name]):
+            assert cli.main(words) == 125
+            line = capsys.readouterr().err
+            assert line.startswith("lab: error: ")
+            assert line.count("\n") == 1
+            assert said in line
+            assert "bookworm, trixie, sid" in line
+    assert not cache.exists()
+
+
+def test_packages_and_requirements_are_those_of_the_set_up():
+    for level, compiler, tests in (("run", False, False), ("dev", True, True)):
+        packages = debian.wanted(ROOT, level)
+        assert {"python3-bpfcc", "python3-venv", "libseccomp2"} <= set(packages)
+        assert ("gcc" in packages) == compiler
+        names = debian.requirements(ROOT, level)
+        assert any(name.startswith("numpy") for name in names)
+        assert any(name.startswith("pytest>") for name in names) == tests
+
+
+# ---- a root
+
+
+def test_a_root_is_made_once_and_again_when_the_suite_moved_on(archive, cache):
+    kernel = suites.find("trixie")
+    first = suites.fetch(kernel)
+    assert (first.bcc, first.name, archive.made) == ("0.31.0", "trixie", 1)
+    assert suites.fetch(kernel) == first == suites.cached("trixie")
+    assert archive.made == 1
+    archive.versions[suites.BCC] = "0.32.0-1"
+    second = suites.fetch(kernel)
+    assert (second.bcc, archive.made) == ("0.32.0", 2)
+    assert kept(cache / "suites") == [second.root, "trixie.json"]
+
+
+def test_a_root_that_a_vm_uses_stays(archive, cache):
+    kernel = suites.find("trixie")
+    first = suites.fetch(kernel)
+    archive.versions[suites.BCC] = "0.32.0-1"
+    with locked(first.folder, fcntl.LOCK_SH):
+        second = suites.fetch(kernel)
+    assert kept(cache / "suites") == sorted([first.root, second.root, "trixie.json"])
+
+
+def test_what_fails_leaves_what_was_there(archive, cache):
+    kernel = suites.find("trixie")
+    first = suites.fetch(kernel)
+    archive.versions[suites.BCC], archive.broken = "0.32.0-1", True
+    with pytest.raises(LabError, match="debootstrap failed"):
+        suites.fetch(kernel)
+    assert suites.cached("trixie") == first
+    assert kept(cache / "suites") == [first.root, "trixie.json"]
+
+
+def test_a_broken_manifest_and_a_lost_folder_are_no_root(archive, cache):
+    suite = suites.fetch(suites.find("trixie"))
+    shutil.rmtree(suite.folder)
+    assert suites.cached("trixie") is None
+    for text in ('{"name": ', "{}", '{"name": "trixie", "root": "debs", "packages": {}}'):
+        (cache / "suites/trixie.json").write_text(text)
+        assert suites.cached("trixie") is None
+
+
+def test_a_set_up_that_wants_more_packages_gets_another_root(archive, cache, monkeypatch):
+    monkeypatch.setattr(suites, "environment", lambda suite: Path("/environment"))
+    suites.user_space("trixie")
+    suites.user_space("trixie")
+    assert archive.made == 1
+    monkeypatch.setattr(suites, "OWN", (*suites.OWN, "bpftrace"))
+    assert suites.user_space("trixie").environment == Path("/environment")
+    assert archive.made == 2
+
+
+# ---- an environment
+
+
+@pytest.fixture
+def set_up(archive, monkeypatch):
+    """Stands for pip and the chroot."""
+
+    class SetUp:
+        made = 0
+        broken = False
+
+    def run(self, *command, name=""):
+        if SetUp.broken:
+            raise LabError(f"{name} failed")
+        work = Path(command[command.index(suites.SET_UP) + 2])
+        (work / "copy/.venv").mkdir()
+        SetUp.made += 1
+
+    monkeypatch.setattr(debian.Tree, "fetch_wheels", lambda self, folder, level: None)
+    monkeypatch.setattr(debian.Tree, "run", run)
+    return SetUp
+
+
+def test_an_environment_is_made_once_for_a_root_and_a_checkout(set_up, archive, cache, monkeypatch):
+    suite = suites.fetch(suites.find("trixie"))
+    made = suites.environment(suite)
+    assert suites.environment(suite) == made
+    assert set_up.made == 1
+    archive.versions[suites.BCC] = "0.32.0-1"
+    newer = suites.environment(suites.fetch(suites.find("trixie")))
+    assert kept(cache / "environments") == [newer.name]
+    assert newer != made
+    assert set_up.made == 2
+
+
+def test_environments_of_other_checkouts_stay_as_long_as_those(set_up, cache, monkeypatch, tmp_path):
+    suite = suites.fetch(suites.find("trixie"))
+    other = tmp_path / "other"
+    for path in (*suites.MADE_BY, "src/x.py"):
+        (other / path).parent.mkdir(parents=True, exist_ok=True)
+        (other / path).write_text("")
+    with monkeypatch.context() as there:
+        there.setattr(suites, "CHECKOUT", other)
+        theirs = suites.environment(suite)
+    ours = suites.environment(suite)
+    assert kept(cache / "environments") == sorted([theirs.name, ours.name])
+    shutil.rmtree(other)
+    shutil.rmtree(ours)
+    assert suites.environment(suite) == ours
+    assert kept(cache / "environments") == [ours.name]
+
+
+def test_a_set_up_that_failed_leaves_no_environment(set_up, cache):
+    suite = suites.fetch(suites.find("trixie"))
+    set_up.broken = True
+    with pytest.raises(LabError, match="scripts/setup in trixie failed"):
+        suites.environment(suite)
+    assert kept(cache / "environments") == []
+
+
+def test_the_set_up_sees_the_checkout_at_its_own_path_and_the_root_stays(tmp_path):
+    busybox = host.which("busybox")
+    if os.geteuid() != 0 or not busybox:
+        pytest.skip("needs root and busybox")
+    root, work = tmp_path / "the,root:of", tmp_path / "work"
+    for folder in ("usr/bin", "bin", "proc", "run", "tmp"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(busybox, root / "bin/sh")
+    shutil.copy(busybox, root / "usr/bin/env")
+    checkout = "/somewhere/of its own"
+    script = work / "copy/scripts/setup"
+    script.parent.mkdir(parents=True)
+    (work / "wheels").mkdir()
+    (work / "wheels/a.whl").touch()
+    script.write_text(
+        '#!/bin/sh\ncd "${0%/scripts/setup}" && echo "$0 $*" >said && echo >/tmp/left\n'
+        'for wheel in "$PIP_FIND_LINKS"/*; do echo "$wheel"; done >>said\n'
+    )
+    script.chmod(0o755)
+    before = sorted(root.rglob("*"))
+    subprocess.run(
+        [*debian.ASIDE, "sh", "-c", suites.SET_UP, "sh", work, root, checkout], check=True, timeout=60
+    )
+    assert (work / "copy/said").read_text() == f"{checkout}/scripts/setup --dev\n/run/wheels/a.whl\n"
+    assert sorted(root.rglob("*")) == before
+
+
+# ---- what the guest is told
+
+
+def space(tmp_path):
+    (tmp_path / "root/tmp").mkdir(parents=True)
+    return suites.UserSpace("trixie", tmp_path / "root", tmp_path / "environment", tmp_path / "checkout")
+
+
+def told(job):
+    kernel = image.Image("x", "6.1.0", Path("/k/vmlinuz"), Path("/k/modules"), Path("/k"))
+    script = initramfs.settings(job, kernel, "virtiofs", "mark") + 'echo "$MODULES|$TREE|$ROOT|$CHECKOUT"'
+    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_guest_finds_the_kernels_files_among_the_hosts(tmp_path):
+    assert told(initramfs.Job(("true",))) == "/k/modules|/k||"
+    named = told(initramfs.Job(("true",), user_space=space(tmp_path)))
+    assert named == f"{initramfs.HOST}/k/modules|{initramfs.HOST}/k|{tmp_path}/root|{tmp_path}/checkout"
+
+
+def test_the_command_starts_in_a_folder_that_the_suite_has(tmp_path, monkeypatch):
+    given = space(tmp_path)
+    (tmp_path / "checkout/src").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(suites, "CHECKOUT", given.checkout)
+    monkeypatch.setattr(suites, "user_space", lambda name: given)
+    for folder, writable in ((tmp_path / "checkout/src", ""), (Path("/tmp"), ""), (tmp_path / "out",) * 2):
+        monkeypatch.chdir(folder)
+        assert cli.user_space("trixie", str(writable)) == given
+    with pytest.raises(LabError, match="trixie has no folder"):
+        cli.user_space("trixie", "")
+
+
+def test_the_checkout_itself_is_not_given_for_writing(tmp_path, monkeypatch):
+    monkeypatch.setattr(suites, "user_space", lambda name: pytest.fail("made before it was refused"))
+    for folder in (suites.CHECKOUT, suites.CHECKOUT.parent):
+        with pytest.raises(LabError, match="the checkout stays as it is"):
+            cli.user_space("trixie", str(folder))
+
+
+def test_the_list_shows_which_bcc_is_there(archive, capsys):
+    suites.fetch(suites.find("trixie"))
+    capsys.readouterr()
+    assert cli.main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if "BCC 0.31.0" in line] == ["6.12"]
+    assert json.loads((suites.folder_of("suites") / "trixie.json").read_text())["name"] == "trixie"
