@@ -1,11 +1,13 @@
 """The lab with real virtual machines: what comes out of them, how they may end, and that nothing is left.
 
-Run only when named, since every test boots: scripts/test tests/vm/test_lab.py. PYTRACER_LAB_KERNEL
-chooses the kernel; it is fetched if it is not there.
+Run only when named, since every test boots: scripts/test tests/vm/test_lab.py. PYTRACER_LAB_KERNEL and
+PYTRACER_LAB_SUITE choose the kernel, and the suite for what --suite does; they are fetched if they are
+not there.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = os.environ.get("PYTRACER_LAB_KERNEL", "6.1")
+SUITE = os.environ.get("PYTRACER_LAB_SUITE", "trixie")
 
 
 def is_named(request: pytest.FixtureRequest) -> bool:
@@ -185,6 +188,38 @@ def test_a_kernel_by_its_path():
     words += ["--modules", str(fetched.folder), "--append", here.append, "--", "uname", "-r"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
     assert (done.stdout.strip(), done.returncode) == (fetched.release, 0)
+
+
+def test_a_suite_has_its_own_bcc_and_python_and_the_kernels_files():
+    release = "/lib/modules/$(uname -r)/build/include/generated/autoconf.h"
+    script = (
+        f"(. /etc/os-release && echo $VERSION_CODENAME) && ls {release} >/dev/null && modprobe dummy && "
+        "ls /boot/config-$(uname -r) >/dev/null && "
+        ".venv/bin/python -c 'import sys; print(sys.base_prefix)' && "
+        "scripts/pytracer syscalls -f json -- true"
+    )
+    done = lab("sh", "-c", script, options=("--suite", SUITE), cwd=ROOT)
+    suite, prefix, *records = done.stdout.splitlines()
+    assert SUITE in (suite, "sid"), done.stderr  # sid calls itself by what it will become
+    assert prefix == "/usr"
+    rows = [json.loads(line) for line in records]
+    assert [row["calls"] for row in rows if row.get("syscall") == "execve"] == [1]
+    assert done.returncode == 0
+
+
+def test_in_a_suite_the_checkout_changes_only_for_the_guest():
+    before = {path: path.stat().st_mtime_ns for path in (ROOT, ROOT / ".venv", ROOT / "README.md")}
+    script = "rm README.md && touch new .venv/new src/new && ls new .venv/new src/new README.md"
+    done = lab("sh", "-c", script, options=("--suite", SUITE), cwd=ROOT)
+    assert done.stdout.split() == [".venv/new", "new", "src/new"]
+    assert "README.md" in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_in_a_suite_only_the_named_folder_is_written(tmp_path):
+    done = lab("sh", "-c", "pwd >file", options=("--suite", SUITE, "--rw", str(tmp_path)), cwd=tmp_path)
+    assert (tmp_path / "file").read_text() == f"{tmp_path}\n", done.stderr
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
