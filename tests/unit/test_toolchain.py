@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import warnings
 
 import pytest
 
@@ -89,6 +90,22 @@ def test_a_bcc_that_does_not_load_is_an_error_and_leaves_nothing(bare, tmp_path,
     with pytest.raises(ToolchainError, match="does not load") as caught:
         toolchain.import_bcc()
     assert caught.value.hint == "sudo apt-get install python3-bpfcc"
+    assert "bcc" not in sys.modules
+
+
+def test_what_python_has_against_bccs_code_is_no_failure(bare, tmp_path, monkeypatch):
+    text = "import warnings\nwarnings.warn('_pack_ without _layout_', DeprecationWarning)\nBPF = 1\n"
+    monkeypatch.setenv("PYTRACER_BCC", str(make_bcc(tmp_path / "bcc", text)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert toolchain.import_bcc().BPF == 1
+
+
+def test_an_import_that_was_interrupted_is_made_again(bare, tmp_path, monkeypatch):
+    folder = make_bcc(tmp_path / "bcc", "raise KeyboardInterrupt\nBPF = 1\n")
+    monkeypatch.setenv("PYTRACER_BCC", str(folder))
+    with pytest.raises(KeyboardInterrupt):
+        toolchain.import_bcc()
     assert "bcc" not in sys.modules
 
 

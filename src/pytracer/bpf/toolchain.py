@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
@@ -69,10 +70,15 @@ def import_bcc() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules["bcc"] = module
     try:
-        spec.loader.exec_module(module)
-    except (ImportError, OSError, AttributeError) as error:
-        del sys.modules["bcc"]
-        raise ToolchainError(f"BCC in {folder} does not load: {error}", hint=_install()) from error
+        with warnings.catch_warnings():
+            # Its packed ctypes structures are deprecated since Python 3.14: not ours to mend, and no failure.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules["bcc"]  # else the next import would find it half made
+        if isinstance(error, (ImportError, OSError, AttributeError)):
+            raise ToolchainError(f"BCC in {folder} does not load: {error}", hint=_install()) from error
+        raise
     return module
 
 
