@@ -13,7 +13,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -34,8 +35,8 @@ BELONGS_TO = "lab-checkout"  # in an environment: the path of its checkout
 NOT_SOURCES = (".git", ".venv", "*.egg-info", "__pycache__", ".*_cache", "build", "dist")
 
 # Runs scripts/setup on a copy of the checkout that lies at the checkout's own path in the root. Nothing of
-# it reaches the root: that is the lower layer of an overlay. The layers have names without any comma or
-# colon, which mean something to mount. The guest's PATH: a Python of this machine's may come first on ours.
+# it reaches the root: that is the lower layer of an overlay. The layers have names of our own: a comma or
+# colon would mean something to overlayfs.
 SET_UP = """
 set -eu
 work=$1 root=$2 checkout=$3
@@ -154,9 +155,9 @@ def fetch(kernel: Kernel) -> Suite:
             return old
         say(f"{name}: installing Debian (some minutes)")
         suite = Suite(name, f"{name}-{_digest(repr(packages))}", packages)
-        with tempfile.TemporaryDirectory(prefix="new-", dir=cache) as scratch:
-            made = Path(scratch) / "root"
-            tree = debian.Tree(made, name, mirror, CHECKOUT, Path(scratch) / "log")
+        with _scratch(cache) as work:
+            made = work / "root"
+            tree = debian.Tree(made, name, mirror, CHECKOUT, work / "log")
             tree.debootstrap(wanted, cache / "debs")
             made.chmod(0o755)  # whatever the umask
             if suite.folder.exists():  # what an interrupted run left: no manifest names it
@@ -181,17 +182,16 @@ def environment(suite: Suite) -> Path:
     need()
     cache.mkdir(parents=True, exist_ok=True)
     need_space(cache, SPACE)
-    with locked(cache, fcntl.LOCK_EX), tempfile.TemporaryDirectory(prefix="new-", dir=cache) as scratch:
+    with locked(cache, fcntl.LOCK_EX), _scratch(cache) as work:
         if final.is_dir():  # by another lab that we waited for
             return final
         say(f"{suite.name}: setting this checkout up")
-        work = Path(scratch)
         tree = debian.Tree(suite.folder, suite.name, find_mirror(), CHECKOUT, work / "log")
         tree.fetch_wheels(work / "wheels", "dev")
         left_out = shutil.ignore_patterns(*NOT_SOURCES)
         shutil.copytree(CHECKOUT, work / "copy", symlinks=True, ignore=left_out)
         tree.run(
-            *debian.ASIDE, "sh", "-c", SET_UP, "sh", scratch, str(suite.folder), str(CHECKOUT),
+            *debian.ASIDE, "sh", "-c", SET_UP, "sh", str(work), str(suite.folder), str(CHECKOUT),
             name=f"scripts/setup in {suite.name}",
         )  # fmt: skip
         made = work / "copy/.venv"
@@ -208,6 +208,15 @@ def _is_over(environment: Path) -> bool:
     except OSError:
         return True
     return checkout == CHECKOUT or not checkout.is_dir()
+
+
+@contextmanager
+def _scratch(cache: Path) -> Iterator[Path]:
+    """A folder to make something in, for who holds the cache's lock; what was killed left others."""
+    for left in cache.glob("new-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="new-", dir=cache, ignore_cleanup_errors=True) as made:
+        yield Path(made)
 
 
 def _packages() -> list[str]:

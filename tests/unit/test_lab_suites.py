@@ -120,6 +120,12 @@ def test_what_fails_leaves_what_was_there(archive, cache):
     assert kept(cache / "suites") == [first.root, "trixie.json"]
 
 
+def test_what_a_killed_one_left_is_removed_by_the_next(archive, cache):
+    (cache / "suites/new-left/root/usr").mkdir(parents=True)
+    first = suites.fetch(suites.find("trixie"))
+    assert kept(cache / "suites") == [first.root, "trixie.json"]
+
+
 def test_a_broken_manifest_and_a_lost_folder_are_no_root(archive, cache):
     suite = suites.fetch(suites.find("trixie"))
     shutil.rmtree(suite.folder)
