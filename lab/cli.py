@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from lab import host, suites
+from lab import build, host, suites
 from lab.errors import CRASHED, FAILED, TIMEOUT, LabError, say
 from lab.fetch import cached, fetch, find
 from lab.image import Image, from_cache, from_path
@@ -18,10 +18,11 @@ from lab.initramfs import Job
 from lab.kernels import KERNELS
 from lab.machine import Shape
 from lab.run import Limits, run
+from lab.variants import VARIANTS, by_name
 
 USAGE = """scripts/lab KERNEL [options] -- COMMAND...
        scripts/lab --kernel-image FILE [--modules DIR] [options] -- COMMAND...
-       scripts/lab list | fetch [--suite NAME] [KERNEL...] | setup | build"""
+       scripts/lab list | fetch [--suite NAME] [KERNEL...] | build [NAME...] | setup [build]"""
 DESCRIPTION = f"""
 Boots a kernel under QEMU and runs a command in it as root, with this machine's files below a
 throw-away overlay. With --suite the files are those of a Debian suite, which is installed in the
@@ -114,6 +115,9 @@ def choose(options: argparse.Namespace) -> Image:
         raise LabError("one kernel is wanted before the --", "scripts/lab list")
     if options.modules:
         raise LabError("--modules goes with --kernel-image")
+    if variant := by_name(words[0]):
+        host.need(_NEEDED)
+        return build.image(variant)
     kernel = find(words[0])
     host.need(_NEEDED)  # before anything is fetched for nothing
     return from_cache(kernel, cached(kernel.name) or fetch(kernel))
@@ -168,7 +172,10 @@ def list_kernels() -> int:
     for kernel in KERNELS:
         got, suite = cached(kernel.name), suites.cached(kernel.suite)
         release, bcc = got.release if got else "not fetched", f"BCC {suite.bcc}" if suite else "-"
-        print(f"{kernel.name:8} {kernel.suite:10} {release:32} {bcc:12} {kernel.stands_for}")
+        print(f"{kernel.name:9} {kernel.suite:10} {release:32} {bcc:12} {kernel.stands_for}")
+    for variant in VARIANTS:
+        if made := build.built(variant):
+            print(f"{variant.name:9} {'built':10} {made.release:32} {'-':12} {variant.purpose}")
     return 0
 
 
@@ -178,12 +185,13 @@ def act(options: argparse.Namespace) -> int:
     if action == "list":
         return list_kernels()
     if action == "setup":
-        host.setup()
+        if rest not in ([], ["build"]):
+            raise LabError(f"set-up for what? {' '.join(rest)}", "scripts/lab setup [build]")
+        host.setup(host.BUILDING if rest else host.RUNNING)
         return 0
     if action == "build":
-        raise LabError(
-            "building kernels is not there yet", "--kernel-image FILE --modules DIR runs any kernel"
-        )
+        build.build([build.find(word) for word in rest] or VARIANTS)
+        return 0
     kernels = [find(word) for word in rest]
     if options.suite:
         suites.environment(suites.fetch(suites.find(options.suite)))

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,9 @@ PACKAGES = {
         "depmod": "kmod",
         "keyring": "debian-archive-keyring",
         "zstd": "zstd",
+        "xz": "xz-utils",
+        "libc": "libc6-dev",
+        "libelf": "libelf-dev",
     },
     "dnf": {"qemu": "qemu-system-x86-core", "busybox": "busybox", "depmod": "kmod", "virtiofsd": "virtiofsd"},
     "zypper": {"qemu": "qemu-x86", "busybox": "busybox-static", "depmod": "kmod", "virtiofsd": "virtiofsd"},
@@ -39,6 +43,11 @@ INSTALL = {
     "pacman": "pacman -S",
 }
 
+# What running kernels takes, and what building them does; a program unless it is stated otherwise below.
+RUNNING = ("qemu", "virtiofsd", "busybox", "depmod")
+BUILDING = ("gcc", "make", "flex", "bison", "bc", "perl", "cpio", "xz", "pahole", "libc", "libelf", "depmod")
+INCLUDES = {"libc": Path("/usr/include/stdlib.h"), "libelf": Path("/usr/include/gelf.h")}
+
 
 def which(program: str) -> str | None:
     """Where a program is, also when the sbin folders are not on the PATH."""
@@ -50,15 +59,17 @@ def virtiofsd() -> str | None:
     return next((path for path in VIRTIOFSD if os.access(path, os.X_OK)), None)
 
 
-def missing() -> list[str]:
-    """What the lab needs and this machine lacks, by the keys of PACKAGES."""
-    present = {
-        "qemu": which(QEMU),
-        "virtiofsd": virtiofsd(),
-        "busybox": which("busybox"),
-        "depmod": which("depmod"),
-    }
-    return [what for what, where in present.items() if not where]
+def _is_there(what: str) -> bool:
+    if what == "virtiofsd":
+        return virtiofsd() is not None
+    if what in INCLUDES:
+        return INCLUDES[what].is_file()
+    return which({"qemu": QEMU}.get(what, what)) is not None
+
+
+def missing(wanted: Sequence[str] = RUNNING) -> list[str]:
+    """What of this the machine lacks."""
+    return [what for what in wanted if not _is_there(what)]
 
 
 def packages(wanted: list[str]) -> tuple[str, list[str]]:
@@ -72,18 +83,19 @@ def packages(wanted: list[str]) -> tuple[str, list[str]]:
     return manager, [known.get(what, what) for what in wanted]
 
 
-def need(wanted: list[str]) -> None:
+def need(wanted: Sequence[str]) -> None:
     """Say what to install, on one line, if any of this is missing."""
-    lacking = [what for what in missing() if what in wanted]
+    lacking = missing(wanted)
     if lacking:
         manager, names = packages(lacking)
-        hint = f"scripts/lab setup, or: {INSTALL[manager]} {' '.join(names)}" if manager else "install them"
+        setup = "scripts/lab setup" if set(lacking) <= set(RUNNING) else "scripts/lab setup build"
+        hint = f"{setup}, or: {INSTALL[manager]} {' '.join(names)}" if manager else "install them"
         raise LabError(f"missing: {', '.join(lacking)}", hint)
 
 
-def setup() -> None:
+def setup(wanted: Sequence[str] = RUNNING) -> None:
     """Install what is missing, with the distribution's own tool."""
-    lacking = missing()
+    lacking = missing(wanted)
     manager, names = packages(lacking)
     if not lacking:
         say("nothing is missing")

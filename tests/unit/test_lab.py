@@ -95,7 +95,7 @@ def test_mistakes_are_one_line_and_never_look_like_the_commands_status(capsys, c
     assert "--bogus" in failed(capsys, "6.1", "--bogus", "--", "true")
     assert "invalid" in failed(capsys, "6.1", "--timeout", "soon", "--", "true")
     assert "no kernel image" in failed(capsys, "--kernel-image", "/no/such", "--", "true")
-    assert "not there yet" in failed(capsys, "build")
+    assert "no such kernel to build: 3.2" in failed(capsys, "build", "3.2")
 
 
 def test_the_entry_runs_from_anywhere(tmp_path):

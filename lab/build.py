@@ -1,0 +1,197 @@
+"""Kernels built from Debian's linux-source, in the lab's cache: each complete or not there at all.
+
+The cache holds built/NAME-KEY/ (the kernel, placed as packages place theirs), built/NAME.json (which of
+them is current, and what it was made of), built/NAME.log (what the compiler said) and source/ (the source
+packages). KEY stands for the source's version and everything that the fragments ask for.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab import kconfig
+from lab.apt import Apt, find_mirror
+from lab.compile import Make, configure, install, unpack
+from lab.errors import LabError, say
+from lab.fetch import locked
+from lab.host import BUILDING, cache_folder, need, need_space
+from lab.image import Image
+from lab.kernels import Kernel
+from lab.kernels import by_name as kernel_by_name
+from lab.variants import FRAGMENTS, VARIANTS, Variant, by_name
+
+SPACE = 6000  # megabytes, for the source and what is compiled of one variant after another
+PACKAGE = "linux-source"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A kernel that was built."""
+
+    name: str
+    release: str
+    tree: str
+    version: str
+    """Of the source package."""
+    configuration: str
+    """A digest of what was asked for."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return folder_of_all() / self.tree
+
+
+def folder_of_all() -> Path:
+    """Where kernels that were built are kept."""
+    return cache_folder() / "built"
+
+
+def digest(variant: Variant) -> str:
+    """What a kernel is made of besides its source: the options asked for, and what goes with it."""
+    asked = kconfig.text_of(kconfig.merged(FRAGMENTS / name for name in variant.fragments))
+    return hashlib.sha256(f"{variant.base} {variant.headers}\n{asked}".encode()).hexdigest()
+
+
+def built(variant: Variant) -> Built | None:
+    """The variant as it was built last, if its fragments are still the same; never touches the network."""
+    try:
+        found = Built(**json.loads((folder_of_all() / f"{variant.name}.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if found.folder.is_dir() and found.configuration == digest(variant) else None
+
+
+def find(word: str) -> Variant:
+    """The variant of that name; LabError if there is none."""
+    variant = by_name(word)
+    if variant is None:
+        raise LabError(f"no such kernel to build: {word}", "one of " + ", ".join(v.name for v in VARIANTS))
+    return variant
+
+
+def image(variant: Variant) -> Image:
+    """The variant as a kernel that can be booted; built if it is not there yet."""
+    found = built(variant)
+    if found is None:
+        build([variant])
+        found = built(variant)
+        assert found is not None
+    file = found.folder / "boot" / f"vmlinuz-{found.release}"
+    modules = found.folder / "lib/modules" / found.release
+    append = _base(variant).append
+    return Image(variant.name, found.release, file, modules, found.folder, append)
+
+
+def build(variants: Sequence[Variant]) -> None:
+    """Bring variants up to date with their source and fragments.
+
+    LabError if the source or an option that was asked for is not to be had, or if the compiler fails.
+    """
+    if os.uname().machine != "x86_64":
+        raise LabError(
+            "kernels are built on x86-64 only", "--kernel-image FILE --modules DIR runs any kernel"
+        )
+    mirror = find_mirror()
+    need(BUILDING)
+    place, sources = folder_of_all(), cache_folder() / "source"
+    for folder in (place, sources):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(place, fcntl.LOCK_EX):
+        for stale in place.glob("new-*"):  # what a run that was killed left
+            shutil.rmtree(stale, ignore_errors=True)
+        for base, kernel in {variant.base: _base(variant) for variant in variants}.items():
+            say(f"reading {kernel.suite}'s lists")
+            apt = Apt(sources / "apt" / kernel.suite, kernel, mirror)
+            apt.update()
+            package, version = _package(apt)
+            due = [variant for variant in variants if variant.base == base and not _current(variant, version)]
+            if due:
+                need_space(place, SPACE)
+                _build_all(due, version, _download(apt, package, version, sources), place)
+        _prune(place)
+
+
+def _base(variant: Variant) -> Kernel:
+    kernel = kernel_by_name(variant.base)
+    assert kernel is not None
+    return kernel
+
+
+def _current(variant: Variant, version: str) -> bool:
+    found = built(variant)
+    if found is None or found.version != version:
+        return False
+    say(f"{variant.name}: {found.release} is up to date")
+    return True
+
+
+def _package(apt: Apt) -> tuple[str, str]:
+    """The suite's package of kernel source, and its version, by way of the one that always leads to it."""
+    depends = apt.show(PACKAGE).get("Depends", "")
+    name = next((word for word in depends.replace(",", " ").split() if word.startswith(f"{PACKAGE}-")), "")
+    if not name:
+        raise LabError(f"the suite's {PACKAGE} leads to no source: {depends}")
+    return name, apt.show(name)["Version"]
+
+
+def _download(apt: Apt, package: str, version: str, sources: Path) -> Path:
+    """The source package's file, kept for the next build; older ones are dropped."""
+    name = f"{package}_{version.replace(':', '%3a')}_all.deb"
+    if not (sources / name).is_file():
+        for old in sources.glob(f"{package}_*.deb"):
+            old.unlink()
+        say(f"fetching {package} {version}")
+        with tempfile.TemporaryDirectory(prefix="new-", dir=sources) as scratch:
+            for file in apt.download({package: version}, Path(scratch)):
+                file.replace(sources / name)
+    return sources / name
+
+
+def _build_all(variants: list[Variant], version: str, package: Path, place: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="new-", dir=place) as scratch:
+        say(f"unpacking {package.name}")
+        source = unpack(package, Path(scratch))
+        for variant in variants:
+            log = place / f"{variant.name}.log"
+            log.write_bytes(b"")
+            say(f"{variant.name}: configuring and compiling, which takes minutes ({log})")
+            work = Path(scratch) / variant.name
+            make = Make(variant.name, source, work, log)
+            configure(make, kconfig.merged(FRAGMENTS / name for name in variant.fragments))
+            make("bzImage")
+            release = install(make, work / "tree", variant.headers)
+            key = hashlib.sha256(f"{version}\n{digest(variant)}".encode()).hexdigest()[:16]
+            final = place / f"{variant.name}-{key}"
+            if final.exists():  # what an interrupted run left; no manifest names it
+                shutil.rmtree(final)
+            (work / "tree").rename(final)
+            made = Built(variant.name, release, final.name, version, digest(variant))
+            written = place / f"{variant.name}.json.new"
+            written.write_text(json.dumps(asdict(made), indent=2) + "\n")
+            written.replace(place / f"{variant.name}.json")
+            shutil.rmtree(work)
+            say(f"{variant.name}: is {release}")
+
+
+def _prune(place: Path) -> None:
+    """Remove kernels that no manifest names and no VM uses."""
+    current = set()
+    for manifest in place.glob("*.json"):
+        try:
+            current.add(json.loads(manifest.read_text())["tree"])
+        except (ValueError, TypeError, KeyError):
+            continue
+    for tree in place.iterdir():
+        if tree.is_dir() and tree.name not in current and not tree.name.startswith("new-"):
+            with locked(tree, fcntl.LOCK_EX | fcntl.LOCK_NB) as ours:
+                if ours:
+                    shutil.rmtree(tree, ignore_errors=True)

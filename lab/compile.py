@@ -1,0 +1,123 @@
+"""A kernel from its source: configured, compiled, and placed as a distribution's packages place theirs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from lab import kconfig
+from lab.console import last_lines
+from lab.errors import LabError, say
+from lab.host import which
+
+# What a header package holds: parts of the source, and over them what was made in the folder of the build.
+SOURCE_HEADERS = ("include", "arch/x86/include")
+MADE_HEADERS = ("include/config", "include/generated", "arch/x86/include/generated")
+KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR")
+
+
+def unpack(package: Path, folder: Path) -> Path:
+    """The source in a linux-source package, unpacked below a folder; where its Makefile is."""
+    _run(["dpkg-deb", "-x", str(package), str(folder / "deb")], package)
+    for archive in (folder / "deb/usr/src").glob("linux-source-*.tar.xz"):
+        _run(["tar", "-x", "-C", str(folder), "-f", str(archive)], package)
+    shutil.rmtree(folder / "deb")
+    makefiles = list(folder.glob("linux-source-*/Makefile"))
+    if len(makefiles) != 1:
+        raise LabError(f"{package.name} does not hold the source of one kernel")
+    return makefiles[0].parent
+
+
+def _run(command: list[str], package: Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise LabError(f"{package.name} could not be unpacked: {done.stderr.strip()}")
+
+
+class Make:
+    """The kernel's own makefile, for one variant: call it with what is to be made."""
+
+    def __init__(self, name: str, source: Path, work: Path, log: Path) -> None:
+        self.name, self.source, self.work, self.log = name, source, work, log
+        work.mkdir()
+
+    def __call__(self, *targets: str) -> None:
+        """Make, with all processors and little priority; if that fails, the log's last lines and LabError."""
+        # Nothing of the user's environment may change what comes out, or who and where get into it.
+        environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+        environment |= {"LC_ALL": "C", "KBUILD_BUILD_USER": "lab", "KBUILD_BUILD_HOST": "pytracer"}
+        # If the lab is killed, make gets the signal that it passes on to all it has started.
+        command = [
+            "setpriv",
+            "--pdeathsig",
+            "TERM",
+            "nice",
+            "make",
+            "-C",
+            str(self.source),
+            f"O={self.work}",
+            "ARCH=x86_64",
+        ]
+        command += [f"LOCALVERSION=-{self.name}", f"-j{len(os.sched_getaffinity(0))}", *targets]
+        with self.log.open("ab") as log:
+            # A session of its own, so that all of it can be ended.
+            running = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            try:
+                status = running.wait()
+            except BaseException:
+                os.killpg(running.pid, signal.SIGKILL)
+                running.wait()
+                raise
+        if status:
+            say(f"the log's last lines:\n{last_lines(self.log.read_text(errors='replace'))}")
+            raise LabError(f"{self.name}: make {' '.join(targets)} failed", f"the log is {self.log}")
+
+
+def configure(make: Make, asked: dict[str, str]) -> None:
+    """Make the .config: what is asked for, and "n" for all else; LabError if it is not what was asked for."""
+    fragment = make.work / "asked.config"
+    fragment.write_text(kconfig.text_of(asked))
+    make(f"KCONFIG_ALLCONFIG={fragment}", "allnoconfig")
+    # Options are dropped without a word where what they depend on is missing.
+    if lost := kconfig.refused(asked, (make.work / ".config").read_text()):
+        raise LabError(
+            f"{make.name}: not to be had in this kernel: {', '.join(lost)}", "see what they depend on"
+        )
+
+
+def install(make: Make, tree: Path, headers: bool) -> str:
+    """Place the kernel that was made below ``tree``, with headers if asked for; its release."""
+    work = make.work
+    release = (work / "include/config/kernel.release").read_text().strip()
+    modules = tree / "lib/modules" / release
+    modules.mkdir(parents=True)
+    (tree / "boot").mkdir()
+    for made, name in (
+        ("arch/x86/boot/bzImage", "vmlinuz"),
+        (".config", "config"),
+        ("System.map", "System.map"),
+    ):
+        shutil.copyfile(work / made, tree / "boot" / f"{name}-{release}")
+    for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
+        if (work / name).is_file():
+            shutil.copyfile(work / name, modules / name)
+        else:
+            (modules / name).touch()
+    subprocess.run([which("depmod") or "depmod", "-b", tree, release], check=True, stdin=subprocess.DEVNULL)
+    if headers:
+        package = tree / "usr/src" / f"linux-headers-{release}"
+        for top, parts in ((make.source, SOURCE_HEADERS), (work, MADE_HEADERS)):
+            for part in parts:
+                shutil.copytree(top / part, package / part, dirs_exist_ok=True)
+        (modules / "build").symlink_to(f"/usr/src/{package.name}")
+    return release

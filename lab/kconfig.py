@@ -1,0 +1,61 @@
+"""Configuration fragments: put together, and compared with what the kernel's own tools made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from lab.errors import LabError
+
+SET = re.compile(r"CONFIG_(\w+)=(\S.*)")
+UNSET = re.compile(r"# CONFIG_(\w+) is not set")
+
+
+def options(text: str, origin: str = "") -> dict[str, str]:
+    """The options that a configuration states, by name without CONFIG_; "n" for "is not set".
+
+    Values are as they stand there, strings in their quotes. LabError for a line that is none of an
+    option, a comment or empty, since the kernel's tools would pass over it without a word.
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.rstrip()
+        if match := SET.fullmatch(line):
+            found[match[1]] = match[2]
+        elif match := UNSET.fullmatch(line):
+            found[match[1]] = "n"
+        elif line and (not line.startswith("#") or "CONFIG_" in line):
+            raise LabError(f"{origin}:{number}: not an option: {line}", "CONFIG_X=y, # CONFIG_X is not set")
+    return found
+
+
+def merged(files: Iterable[Path]) -> dict[str, str]:
+    """What all the fragments ask for; of two that disagree the later one is right."""
+    asked: dict[str, str] = {}
+    for file in files:
+        asked |= options(file.read_text(), file.name)
+    return asked
+
+
+def text_of(asked: dict[str, str]) -> str:
+    """Options as a configuration, in an order that does not depend on the fragments'."""
+    lines = (
+        f"# CONFIG_{name} is not set" if value == "n" else f"CONFIG_{name}={value}"
+        for name, value in sorted(asked.items())
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def refused(asked: dict[str, str], final: str) -> list[str]:
+    """What was asked for and is not so in a final .config: "NAME=y (is n)", in order.
+
+    An option whose own conditions are not met, or that does not exist, is not in a .config at all; that is
+    as good as "n".
+    """
+    made = {match[1]: match[2] for match in map(SET.fullmatch, final.splitlines()) if match}
+    return [
+        f"{name}={value} (is {made.get(name, 'n')})"
+        for name, value in asked.items()
+        if made.get(name, "n") != value
+    ]
