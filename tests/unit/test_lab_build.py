@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -141,6 +142,11 @@ def test_fragments_say_what_the_kernels_tools_understand_and_all_are_used():
 def test_what_a_variant_is_for(name, wanted):
     asked = kconfig.merged(FRAGMENTS / file for file in build.find(name).fragments)
     assert {option: asked[option] for option in wanted} == wanted
+
+
+def test_every_variant_is_in_the_guide():
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    assert rows == [variant.name for variant in VARIANTS]
 
 
 def test_of_two_fragments_the_later_one_is_right(tmp_path):
