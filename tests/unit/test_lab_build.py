@@ -345,7 +345,7 @@ def test_what_is_built_is_listed(world, source, monkeypatch, capsys):
     build.build([ONE])
     capsys.readouterr()
     assert cli.main(["list"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].split() == ["one", "built", "6.1.9-x", "a", "test"]
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["one", "built", "6.1.9-x", "-", "a", "test"]
 
 
 def test_all_or_those_that_are_named_are_built(monkeypatch):
