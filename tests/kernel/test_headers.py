@@ -23,10 +23,10 @@ from pytracer.bpf.layout import Check
 from pytracer.bpf.toolchain import import_bcc
 from pytracer.errors import HeadersError, SchemaError
 from pytracer.kernel.btf import COMPOSITES, ENUMS, VMLINUX, Btf, Kind
+from support.needs import needs
 
 pytestmark = [
     pytest.mark.kernel,
-    pytest.mark.skipif(not VMLINUX.exists(), reason="this kernel has no BTF"),
     # BCC's own modules import what newer Pythons deprecate, and leave files to the garbage collector.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
 ]
@@ -35,8 +35,9 @@ BIG = "task_struct sk_buff request sock net tcp_sock inode file mm_struct super_
 EXTENSIONS = ["-fms-extensions", "-Wno-microsoft"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def btf() -> Btf:
+    needs("BTF", VMLINUX.exists())
     return Btf.load()
 
 
@@ -179,10 +180,10 @@ def test_bit_fields_stand_at_their_bytes(btf: Btf, cache: CacheDir) -> None:
     assert loads == wanted
 
 
-@pytest.mark.skipif(sys.byteorder != "little", reason="counts bits from the low end")
 @pytest.mark.parametrize("name", ["tcphdr", "iphdr", "sk_buff", "sock"])
 def test_bit_fields_hold_what_their_bits_hold(btf: Btf, cache: CacheDir, name: str) -> None:
     """A map value full of random bytes, read as a kernel struct."""
+    needs("little-endian", sys.byteorder == "little")  # bits are counted from the low end
     struct_id = btf.find(Kind.STRUCT, name)
     assert struct_id
     size, fields = btf.size_of(struct_id), [m for m in btf.walk(struct_id) if m.bits]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,8 +33,6 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 def on_a_machine(code: str, *, propagation: str = "shared", prepare: str = "true") -> None:
     """Run ``code`` in a child of a process whose mounts must not change."""
-    if shutil.which("unshare") is None:
-        pytest.skip("needs unshare (util-linux)")
     script = f'{prepare} && exec "$0" -c "$1" "$2"'
     done = subprocess.run(
         ["unshare", "-m", "--propagation", propagation, "sh", "-c", script, sys.executable, MACHINE, code],
@@ -193,8 +190,6 @@ else:
 
 
 def test_without_the_capability_it_is_not_permitted() -> None:
-    if shutil.which("setpriv") is None:
-        pytest.skip("needs setpriv (util-linux)")
     code = """
 import os
 inner = '''

@@ -26,6 +26,7 @@ from pytracer.errors import BuildError, VerifierError
 from pytracer.kernel.interfaces import Interface, interfaces, link_header_length, resolve
 from pytracer.model.loss import REASONS
 from support import packets
+from support.needs import needs
 from support.packets import Frame, expected, frames, send
 
 pytestmark = pytest.mark.kernel
@@ -171,10 +172,13 @@ def test_a_direction_changed_meanwhile_counts_from_then_on(counter, namespace):
     assert rows == {one: {"LLDP": (11, 660)}, other: {"LLDP": (11, 660)}}
 
 
-has_tun = pytest.mark.skipif(not Path("/dev/net/tun").exists(), reason="no /dev/net/tun")
+@pytest.fixture
+def tun():
+    """Interfaces without a link header can be made."""
+    needs("tun", Path("/dev/net/tun").exists())
 
 
-@has_tun
+@pytest.mark.usefixtures("tun")
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=["in", "out", "both"])
 def test_a_link_without_a_header(counter, namespace, direction):
     with packets.tun() as fd:
@@ -193,7 +197,7 @@ def test_a_link_without_a_header(counter, namespace, direction):
         assert counter.arrived(sum(count for count, _ in wanted.values())) == {tun.index: wanted}
 
 
-@has_tun
+@pytest.mark.usefixtures("tun")
 def test_a_link_without_a_header_may_carry_what_is_no_ip(counter, namespace):
     with packets.tun():
         index = socket.if_nametoindex("tun7")

@@ -30,6 +30,14 @@ class Result:
         return [record for record in self.records if record["kind"] == kind]
 
 
+class Ended(AssertionError):
+    """It ended before it traced; ``result`` says how."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(f"ended before it traced: {result.status}, {result.err}")
+        self.result = result
+
+
 def run(*words: object, env: dict[str, str] | None = None, **options: Any) -> Result:
     """Run to the end."""
     done = subprocess.run(
@@ -45,7 +53,7 @@ def run(*words: object, env: dict[str, str] | None = None, **options: Any) -> Re
 
 
 def start(tracer: str, *words: object, **options: Any) -> subprocess.Popen[str]:
-    """Start it, and return once its probes are attached (it says so with -v)."""
+    """Start it, and return once its probes are attached (it says so with -v, after what is in ``said``)."""
     process = subprocess.Popen(
         [*COMMAND, tracer, "-v", *map(str, words)],
         stdout=subprocess.PIPE,
@@ -55,11 +63,14 @@ def start(tracer: str, *words: object, **options: Any) -> subprocess.Popen[str]:
         **options,
     )
     assert process.stderr is not None
+    said: list[str] = []
+    process.said = said  # type: ignore[attr-defined]
     for line in process.stderr:
         if "tracing" in line:
             return process
-    process.communicate()
-    raise AssertionError(f"ended before it traced: {process.returncode}")
+        said.append(line)
+    out, err = process.communicate()
+    raise Ended(Result(process.returncode, out, "".join(said) + err))
 
 
 def finish(process: subprocess.Popen[str]) -> Result:

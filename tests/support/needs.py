@@ -1,0 +1,141 @@
+"""What a kernel may lack, and why: the one place where a kernel test may be let off.
+
+A feature may be missing only where the kernel is outside the versions that have it, runs on another machine,
+or was built without it on purpose. Anything else is a failure: a probe that broke looks just like a kernel
+without the feature. ``PYTRACER_NO_SKIP`` fails all other skips, never these (tests/conftest.py).
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from pytracer.doctor import kernel_config
+from pytracer.spec import Hook, registry
+from pytracer.spec.common import FOLLOW
+
+Version = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """In Linux from ``since`` on and before ``until``, if built with the ``options``, on these ``machines``.
+
+    ``says`` matches the reason that pytracer must give where it is refused.
+    """
+
+    since: Version = (0, 0)
+    until: Version | None = None
+    options: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
+    says: str = ""
+
+
+# A way to hook is HOOK=WAY, as --hook takes it, where it has a history of its own; else what its probes are
+# (Probe.kind) tells.
+FEATURES: dict[str, Feature] = {
+    "raw_tracepoint": Feature((4, 17), options=("TRACEPOINTS",), says="raw tracepoint"),
+    "tracepoint": Feature((4, 7), options=("EVENT_TRACING",), says="trace event|tracefs"),
+    "kprobe": Feature((4, 1), options=("KPROBE_EVENTS",), says="kprobe|function"),
+    "kretprobe": Feature((4, 1), options=("KPROBE_EVENTS",), says="kprobe|function"),
+    "socket_filter": Feature((3, 19), options=("PACKET",), says="packet socket|socket filter"),
+    "syscall=kprobe": Feature(
+        (6, 1),  # 1e3ad78334a6 and its backports
+        (7, 0),  # the dispatcher is notrace
+        options=("KPROBE_EVENTS",),
+        machines=("x86_64",),
+        says="no kprobes|no function|may not be traced|in parts only",
+    ),
+    "BTF": Feature((5, 2), options=("DEBUG_INFO_BTF",)),
+    "tun": Feature(options=("TUN",)),
+    "little-endian": Feature(machines=("x86_64", "aarch64", "riscv64", "ppc64le", "loongarch64")),
+}
+
+
+def feature(name: str) -> Feature:
+    """What is known of a feature, or of a way to hook."""
+    if name in FEATURES or "=" not in name:
+        return FEATURES[name]
+    hook, _, way = name.partition("=")
+    kinds = {way.name: way.probes[0].kind for way in _hooks()[hook].alternatives}
+    assert kinds[way] in FEATURES, f"{name} is a {kinds[way]}: not in the table of tests/support/needs.py"
+    return FEATURES[kinds[way]]
+
+
+def _hooks() -> dict[str, Hook]:
+    return {hook.name: hook for tracer in registry.all_tracers() for hook in (*tracer.hooks, FOLLOW)}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The kernel that a feature is looked for in. ``option`` gives y, m, n, or None where it is not known."""
+
+    release: str
+    machine: str
+    option: Callable[[str], str | None]
+
+    @property
+    def version(self) -> Version:
+        """The first two numbers of the release."""
+        match = re.match(r"(\d+)\.(\d+)", self.release)
+        assert match, self.release
+        return int(match[1]), int(match[2])
+
+    def excuse(self, name: str) -> str:
+        """Why this kernel may be without a feature, or ""."""
+        known = feature(name)
+        if self.version < known.since:
+            return f"it came with Linux {_shown(known.since)}, and this is {self.release}"
+        if known.until is not None and self.version >= known.until:
+            return f"Linux {_shown(known.until)} took it away, and this is {self.release}"
+        if known.machines and self.machine not in known.machines:
+            return f"it is for {', '.join(known.machines)}, and this is {self.machine}"
+        missing = [option for option in known.options if self.option(option) == "n"]
+        return f"built without CONFIG_{missing[0]}" if missing else ""
+
+
+def running() -> Kernel:
+    """The kernel that runs."""
+    return Kernel(platform.release(), platform.machine(), kernel_config)
+
+
+class Excused(pytest.skip.Exception):
+    """A skip that a kernel has a declared reason for."""
+
+
+def needs(name: str, present: object) -> None:
+    """Go on where the feature is ``present``; else skip if this kernel may lack it, and fail if not."""
+    if present:
+        return
+    excuse = running().excuse(name)
+    if not excuse:
+        pytest.fail(f"{name} is missing, and this kernel ({platform.release()}) has no excuse for that")
+    raise Excused(f"no {name}: {excuse}")
+
+
+def refused_by_right(status: int, said: str, wanted: dict[str, str], kernel: Kernel | None = None) -> bool:
+    """Whether a run with ``--hook`` for each of ``wanted`` was refused, as this kernel may; False if it ran.
+
+    Fails where the kernel should have served it, where the refusal is not "unsupported" (4) with a declared
+    reason, and where it ran though the table says that it is gone.
+    """
+    kernel = kernel or running()
+    names = [f"{hook}={way}" for hook, way in wanted.items()]
+    excuses = {name: excuse for name in names if (excuse := kernel.excuse(name))}
+    if status == 0:
+        # Backports are welcome; what was taken away or left out does not come back by itself.
+        stale = [f"{name}: {excuse}" for name, excuse in excuses.items() if "came with" not in excuse]
+        assert not stale, f"it ran: tests/support/needs.py is out of date, {stale}"
+        return False
+    assert excuses, f"{wanted} must run on {kernel.release}, but: {status}, {said}"
+    assert status == 4, said
+    assert any(re.search(feature(name).says, said) for name in excuses), f"not for {excuses}: {said}"
+    return True
+
+
+def _shown(version: Version) -> str:
+    return ".".join(map(str, version))

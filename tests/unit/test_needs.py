@@ -1,0 +1,89 @@
+"""The rule by which a kernel test may be let off: what it excuses, and what it does not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from support import needs
+from support.needs import FEATURES, Excused, Feature, Kernel, refused_by_right
+
+KERNEL_TESTS = Path(__file__).parents[1] / "kernel"
+
+
+def kernel(release: str = "6.1.0-56-cloud-amd64", machine: str = "x86_64", **options: str) -> Kernel:
+    return Kernel(release, machine, lambda name: options.get(name, "y"))
+
+
+@pytest.fixture
+def feature(monkeypatch):
+    """A feature of Linux 5.2 to 6.12, for x86-64, that an option brings."""
+    made = Feature((5, 2), (6, 13), options=("FOO",), machines=("x86_64",), says="no foo")
+    monkeypatch.setitem(FEATURES, "hook=foo", made)
+    return {"hook": "foo"}
+
+
+@pytest.mark.parametrize(
+    ("where", "excuse"),
+    [
+        (kernel(), ""),
+        (kernel("5.2.0"), ""),
+        (kernel("6.12.117+deb13-cloud-amd64"), ""),
+        (kernel("5.1.99"), "it came with Linux 5.2, and this is 5.1.99"),
+        (kernel("4.19.0-27-amd64"), "it came with Linux 5.2, and this is 4.19.0-27-amd64"),
+        (kernel("6.13-rc1"), "Linux 6.13 took it away, and this is 6.13-rc1"),
+        (kernel(machine="aarch64"), "it is for x86_64, and this is aarch64"),
+        (kernel(FOO="n"), "built without CONFIG_FOO"),
+        (kernel(FOO="m"), ""),
+    ],
+)
+def test_what_excuses_a_kernel(feature, where, excuse):
+    assert where.excuse("hook=foo") == excuse
+
+
+def test_a_configuration_that_cannot_be_read_is_no_excuse(feature):
+    assert Kernel("6.1.0", "x86_64", lambda name: None).excuse("hook=foo") == ""
+
+
+def test_what_is_there_is_used_and_what_is_missing_without_excuse_fails(feature, monkeypatch):
+    monkeypatch.setattr(needs, "running", kernel)
+    needs.needs("hook=foo", True)
+    with pytest.raises(pytest.fail.Exception, match="no excuse"):
+        needs.needs("hook=foo", False)
+    monkeypatch.setattr(needs, "running", lambda: kernel(FOO="n"))
+    with pytest.raises(Excused, match="built without CONFIG_FOO"):
+        needs.needs("hook=foo", False)
+
+
+def test_a_refusal_needs_an_excuse_the_right_status_and_the_right_reason(feature):
+    old = kernel("4.19.0")
+    assert refused_by_right(4, "this kernel has no way: no foo", feature, old)
+    for status, said in ((1, "no foo"), (5, "no foo"), (4, "something else")):
+        with pytest.raises(AssertionError):
+            refused_by_right(status, said, feature, old)
+    with pytest.raises(AssertionError, match="must run"):
+        refused_by_right(4, "no foo", feature, kernel())
+    with pytest.raises(AssertionError, match="must run"):
+        refused_by_right(1, "crashed", feature, kernel())
+
+
+def test_what_runs_must_not_be_said_to_be_gone(feature):
+    assert not refused_by_right(0, "", feature, kernel())
+    assert not refused_by_right(0, "", feature, kernel("4.19.0"))  # a backport
+    for where in (kernel("7.2.0"), kernel(FOO="n")):
+        with pytest.raises(AssertionError, match="out of date"):
+            refused_by_right(0, "", feature, where)
+
+
+def test_every_way_of_every_tracer_has_its_place_in_the_table():
+    ways = {f"{hook.name}={way.name}" for hook in needs._hooks().values() for way in hook.alternatives}
+    assert {name for name in FEATURES if "=" in name} <= ways
+    for name in ways:
+        assert needs.feature(name).says, name
+
+
+@pytest.mark.parametrize("path", sorted(KERNEL_TESTS.glob("*.py")), ids=lambda path: path.name)
+def test_no_kernel_test_lets_itself_off(path):
+    assert not re.search(r"pytest\.skip|skipif|importorskip|xfail", path.read_text())
