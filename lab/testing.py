@@ -1,0 +1,190 @@
+"""scripts/test --lab [-j N] [KERNEL...] [PYTEST ARGUMENT...]: the tests, in a VM on each kernel.
+
+Without a kernel's name, on all of them; without -j, as many at a time as there are processors for, at most
+two. Each line says which kernel it is from, and the last counts all tests: "N passed, N failed, N skipped".
+A kernel whose tests did not come to their end counts as one failure.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from lab.errors import FAILED, LabError, say
+from lab.fetch import cached, find
+from lab.kernels import KERNELS, Kernel
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT = 1200
+"""Seconds for the tests on one kernel."""
+SUMMARY = re.compile(r"^(?:=+ )?((?:\d+ \w+, )*\d+ \w+) in [\d.]+s\b.*$", re.M)
+PLAIN = re.compile(r"^(\d+ passed, \d+ failed, \d+ skipped)$", re.M)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many tests passed, failed (errors included) and were skipped."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def counted(output: str, status: int) -> Counts:
+    """What pytest's last line says; at least one failure where that, or the status, is no success."""
+    found = [*SUMMARY.finditer(output), *PLAIN.finditer(output)]
+    if not found:
+        return Counts(failed=1)
+    last = max(found, key=lambda match: match.start())
+    numbers = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) (\w+)", last[1])}
+    failed = numbers.get("failed", 0) + numbers.get("error", 0)
+    return Counts(numbers.get("passed", 0), failed or int(status != 0), numbers.get("skipped", 0))
+
+
+@dataclass
+class Run:
+    """One kernel's tests on their way."""
+
+    kernel: Kernel
+    process: subprocess.Popen[bytes]
+    begun: float = field(default_factory=time.monotonic)
+    output: bytearray = field(default_factory=bytearray)
+    shown: int = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take output, and show the lines that are whole."""
+        self.output += data
+        end = self.output.rfind(b"\n") + 1 if data else len(self.output)
+        for line in self.output[self.shown : end].decode("utf-8", "replace").splitlines():
+            print(f"{self.kernel.name:>6} | {line}", flush=True)
+        self.shown = max(end, self.shown)
+
+    def end(self) -> tuple[Counts, str]:
+        """Wait for it; the counts, and a line on what became of it."""
+        with self.process:  # closes the pipe
+            status = self.process.wait()
+        counts = counted(self.output.decode("utf-8", "replace"), status)
+        got = cached(self.kernel.name)
+        release = got.release if got else "not fetched"
+        seconds = time.monotonic() - self.begun
+        note = f", exit status {status}" if status else ""
+        return counts, f"{self.kernel.name:>6} ({release}): {counts} in {seconds:.0f} s{note}"
+
+
+def command(kernel: Kernel, arguments: list[str]) -> list[str]:
+    """How the tests are run on a kernel; a path among the arguments stands for itself."""
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "lab"]
+    if not any(is_path(word) for word in arguments):
+        words.append("tests/kernel")
+    lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), kernel.name]
+    return [*lab, "--", *words, *arguments]
+
+
+def is_path(word: str) -> bool:
+    """Whether an argument names a test file or folder."""
+    return not word.startswith("-") and (ROOT / word.partition("::")[0]).exists()
+
+
+def split(arguments: list[str]) -> tuple[int, list[Kernel], list[str]]:
+    """How many at a time, which kernels, and what is pytest's. Raises LabError for an unknown kernel."""
+    rest, kernels = list(arguments), list[Kernel]()
+    jobs = min(2, os.cpu_count() or 1)
+    while rest and (rest[0] == "-j" or not (rest[0].startswith("-") or is_path(rest[0]))):
+        word = rest.pop(0)
+        if word != "-j":
+            kernels.append(find(word))
+        elif not rest or not rest[0].isdecimal() or not int(rest[0]):
+            raise LabError("-j needs a number of kernels", "scripts/test --lab -j 2")
+        else:
+            jobs = int(rest.pop(0))
+    return jobs, kernels or list(KERNELS), rest
+
+
+def run_all(kernels: Iterable[Kernel], jobs: int, arguments: list[str]) -> tuple[Counts, list[str]]:
+    """Run the tests on every kernel, ``jobs`` at a time; the sum, and a line for each."""
+    waiting, total, lines = list(kernels), Counts(), list[str]()
+    running: list[Run] = []
+    try:
+        with selectors.DefaultSelector() as selector:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    kernel = waiting.pop(0)
+                    started = subprocess.Popen(
+                        command(kernel, arguments),
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.STDOUT,
+                        cwd=ROOT,
+                    )
+                    running.append(Run(kernel, started))
+                    assert started.stdout is not None
+                    selector.register(started.stdout, selectors.EVENT_READ, running[-1])
+                for key, _ in selector.select():
+                    one: Run = key.data
+                    data = os.read(key.fd, 1 << 16)
+                    one.feed(data)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                        counts, line = one.end()
+                        running.remove(one)
+                        total += counts
+                        lines.append(line)
+    finally:
+        for one in running:
+            one.process.terminate()
+        for one in running:
+            with one.process:
+                one.process.wait()
+    return total, lines
+
+
+def total_of(words: list[str]) -> Counts:
+    """The sum of failures without tests, and of logs: NUMBER [STATUS FILE]..., as .ci/run has them."""
+    total = Counts(failed=int(words[0]))
+    for status, log in zip(words[1::2], words[2::2], strict=True):
+        total += counted(Path(log).read_text(errors="replace"), int(status))
+    return total
+
+
+def end(number: int, _frame: FrameType | None) -> NoReturn:
+    """A signal's handler: the VMs are ended on the way out."""
+    raise SystemExit(128 + number)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run them and print the count; 0 where all is well, 1 where a test failed, 125 where nothing was run."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["--total"]:
+        total = total_of(words[1:])
+        print(total)
+        return 1 if total.failed else 0
+    try:
+        jobs, kernels, rest = split(words)
+    except LabError as error:
+        say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
+        return FAILED
+    total, lines = run_all(kernels, jobs, rest)
+    print("\n".join(lines), total, sep="\n", flush=True)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,115 @@
+"""The tests in the lab: what runs where, and what is counted, whatever becomes of a kernel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lab import testing
+from lab.errors import LabError
+from lab.kernels import KERNELS
+from lab.testing import Counts, counted
+
+ALL = list(KERNELS)
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "expected"),
+    [
+        ("====== 25 passed, 157 deselected in 61.50s (0:01:01) ======", 0, Counts(25)),
+        ("== 1 failed, 2 passed, 3 skipped, 1 error in 1.00s ==", 1, Counts(2, 2, 3)),
+        ("== 2 passed, 2 errors in 0.10s ==", 1, Counts(2, 2, 0)),
+        ("80 passed in 26.27s", 0, Counts(80)),
+        ("57 passed, 1 failed, 2 skipped", 1, Counts(57, 1, 2)),
+        ("===== 25 passed in 61.50s =====\nlab: kernel crash", 126, Counts(25, 1, 0)),
+        ("===== 182 deselected in 0.50s =====", 5, Counts(0, 1, 0)),
+        ("lab: error: no space", 125, Counts(failed=1)),
+        ("", 0, Counts(failed=1)),
+        ("a test prints: 3 passed, and more", 0, Counts(failed=1)),
+        ("== 9 failed in 1.00s ==\nagain\n== 4 passed in 1.00s ==", 0, Counts(4)),
+    ],
+)
+def test_what_is_counted(line, status, expected):
+    assert counted(f"collected\n{line}\n", status) == expected
+
+
+def test_kernels_come_first_and_the_rest_is_pytests():
+    _, kernels, rest = testing.split(["5.10", "newest", "-k", "6.1"])
+    assert ([kernel.name for kernel in kernels], rest) == (["5.10", "newest"], ["-k", "6.1"])
+    assert testing.split([])[1:] == (ALL, [])
+    assert testing.split(["-x"])[1:] == (ALL, ["-x"])
+    assert testing.split(["-j", "3", "6.1"]) == (3, [KERNELS[1]], [])
+    path = "tests/kernel/test_matrix.py::test_x"
+    assert testing.split([path])[1:] == (ALL, [path])
+
+
+@pytest.mark.parametrize("words", [["6.2"], ["tests/none.py"], ["-j"], ["-j", "0"], ["-j", "x"]])
+def test_mistakes_are_said_before_anything_is_booted(words):
+    with pytest.raises(LabError):
+        testing.split(words)
+
+
+def test_named_files_are_run_instead_of_all():
+    assert testing.command(KERNELS[0], ["-x"])[-2:] == ["tests/kernel", "-x"]
+    words = testing.command(KERNELS[0], ["tests/kernel/test_matrix.py"])
+    assert words[-1] == "tests/kernel/test_matrix.py"
+    assert "tests/kernel" not in words
+    assert words[words.index("--") - 1] == KERNELS[0].name
+
+
+def test_kernels_run_side_by_side_and_every_end_counts(monkeypatch, capsys):
+    code = {
+        "5.10": "print('== 3 passed in 1.00s ==')",
+        "6.1": "print('no end'); import sys; sys.exit(126)",
+        "6.12": "print('== 1 failed, 2 passed in 1.00s =='); raise SystemExit(1)",
+        "newest": "import sys; sys.stdout.write('== 5 passed, 1 skipped in 1.00s ==')",
+    }
+    monkeypatch.setattr(testing, "command", lambda kernel, _: [sys.executable, "-c", code[kernel.name]])
+    total, lines = testing.run_all(KERNELS, 2, [])
+    assert total == Counts(10, 2, 1)
+    assert len(lines) == 4
+    shown = capsys.readouterr().out.splitlines()
+    assert "   6.1 | no end" in shown
+    assert "newest | == 5 passed, 1 skipped in 1.00s ==" in shown
+
+
+def test_the_last_line_is_the_count_alone(monkeypatch, capsys):
+    monkeypatch.setattr(
+        testing, "command", lambda *_: [sys.executable, "-c", "print('== 3 passed in 1.00s ==')"]
+    )
+    monkeypatch.setattr(testing.signal, "signal", lambda *_: None)
+    assert testing.main([]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "12 passed, 0 failed, 0 skipped"
+    monkeypatch.setattr(testing, "command", lambda *_: [sys.executable, "-c", ""])
+    assert testing.main(["6.1"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
+
+
+def test_the_sum_of_ci(tmp_path: Path):
+    native, lab = tmp_path / "native", tmp_path / "lab"
+    native.write_text("== 500 passed, 2 skipped in 120.00s (0:02:00) ==\n")
+    lab.write_text("   6.1 | == 1 failed, 9 passed in 9.00s ==\n39 passed, 1 failed, 0 skipped\n")
+    assert testing.total_of(["0", "0", str(native), "1", str(lab)]) == Counts(539, 1, 2)
+    lab.write_text("lab: error: the mirror cannot be reached\n")
+    assert testing.total_of(["1", "0", str(native), "125", str(lab)]) == Counts(500, 2, 2)
+
+
+def test_ci_fails_with_a_count_where_the_lab_cannot_be_had(tmp_path: Path):
+    """The shell around it: the status of what is piped is kept, and the last line is the count."""
+    text = (Path(testing.ROOT) / ".ci/run").read_text()
+    begin, end = text.index("linters="), text.rindex('"$venv/bin/python" -m lab.testing')
+    script = (
+        "set -euo pipefail\nbad=()\n"
+        + text[text.index("step() {") : text.index("c_format()")]
+        + text[begin:end].replace("tests native scripts/test", "tests native echo '3 passed in 1.00s'")
+        + f'\n"{sys.executable}" -m lab.testing --total "$linters" "${{results[@]}}"\n'
+    )
+    script = script.replace("scripts/lab setup &&", "false &&")
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, cwd=testing.ROOT
+    )
+    assert done.stdout.splitlines()[-1] == "3 passed, 1 failed, 0 skipped", done.stderr
+    assert "== FAILED: tests in the lab" in done.stdout
+    assert done.returncode == 1
