@@ -250,3 +250,69 @@ def test_even_killed_it_leaves_no_process(mark):
     assert ours(mark) == {}
     for folder in Path(os.environ["TMPDIR"]).iterdir():  # which only a process that lives can remove
         shutil.rmtree(folder)
+
+
+# ---- a tracer that is broken, from somebody else's package, through the command line as people use it
+
+BROKEN = """
+from pytracer.spec import Alternative, Column, Hook, Key, RawTracepoint, Table, Tracer, Unit
+
+def broken(name, column):
+    way = Alternative("raw-tracepoint", (RawTracepoint("enter", event="sys_enter"),))
+    return Tracer(
+        name=name, group="test", summary="broken", description="Broken on purpose.",
+        hooks=(Hook("call", "system calls begin", (way,)),),
+        keys=(Key("pid", (Column("pid", "process id"),)),),
+        outputs=(Table("rows", (Column(column, "calls", unit=Unit.COUNT),), sort=column),),
+        source=__file__.replace("pt_broken.py", name + ".c"),
+    )
+
+REFUSED, NO_COLUMN = broken("refused", "calls"), broken("nocolumn", "errors")
+"""
+C = """
+struct key { u32 pid; };
+struct value { u64 calls; };
+BPF_PERCPU_HASH(rows, struct key, struct value, 64);
+
+int enter(void *ctx)
+{
+    struct key key = {.pid = bpf_get_current_pid_tgid() >> 32};
+    struct value *value = rows.lookup(&key);
+%s
+    value->calls++;
+    return 0;
+}
+"""
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """A package with an entry point for each tracer, on Python's path."""
+    (tmp_path / "pt_broken.py").write_text(BROKEN)
+    (tmp_path / "refused.c").write_text(C % "")  # the pointer is not looked at before it is followed
+    (tmp_path / "nocolumn.c").write_text(C % "    if (!value)\n        return 0;")
+    info = tmp_path / "pt_broken-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pt-broken\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        "[pytracer.tracers]\nrefused = pt_broken:REFUSED\nnocolumn = pt_broken:NO_COLUMN\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("broken")
+@pytest.mark.parametrize(
+    ("tracer", "said", "hint"),
+    [
+        ("refused", "/refused.c:enter: R0 invalid mem access 'map_value_or_null'", "the whole log is in "),
+        ("nocolumn", "column field 'errors' is no member of map 'rows' in nocolumn.c", "members: calls"),
+    ],
+)
+def test_a_broken_tracer_is_one_line_and_a_hint(tracer, said, hint):
+    done = lab(sys.executable, "-m", "pytracer", tracer, "-d", "1")
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == ""
+    error, advice = done.stderr.splitlines()
+    assert error.startswith("pytracer: error: ")
+    assert said in error
+    assert advice.startswith(f"hint: {hint}")
