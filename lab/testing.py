@@ -1,7 +1,7 @@
 """scripts/test --lab [-j N] [KERNEL...] [PYTEST ARGUMENT...]: the tests, in a VM on each kernel.
 
-Without a kernel's name, on all of them; without -j, as many at a time as there are processors for, at most
-two. Each line says which kernel it is from, and the last counts all tests: "N passed, N failed, N skipped".
+Without a kernel's name, on all of them; without -j, two at a time where there are two processors and memory
+for both. Each line says which kernel it is from, and the last counts all tests: "N passed, N failed, N skipped".
 A kernel whose tests did not come to their end counts as one failure.
 """
 
@@ -22,11 +22,14 @@ from typing import NoReturn
 
 from lab.errors import FAILED, LabError, say
 from lab.fetch import cached, find
+from lab.host import memory_available
 from lab.kernels import KERNELS, Kernel
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT = 1200
-"""Seconds for the tests on one kernel."""
+LIMIT = 840
+"""Seconds for the tests on one kernel: two after each other are done in half an hour, come what may."""
+MEMORY = 3300
+"""Megabytes for one of them: what the VM has, and QEMU."""
 SUMMARY = re.compile(r"^(?:=+ )?((?:\d+ \w+, )*\d+ \w+) in [\d.]+s\b.*$", re.M)
 PLAIN = re.compile(r"^(\d+ passed, \d+ failed, \d+ skipped)$", re.M)
 
@@ -104,7 +107,7 @@ def is_path(word: str) -> bool:
 def split(arguments: list[str]) -> tuple[int, list[Kernel], list[str]]:
     """How many at a time, which kernels, and what is pytest's. Raises LabError for an unknown kernel."""
     rest, kernels = list(arguments), list[Kernel]()
-    jobs = min(2, os.cpu_count() or 1)
+    jobs = max(1, min(2, os.cpu_count() or 1, memory_available() // MEMORY))
     while rest and (rest[0] == "-j" or not (rest[0].startswith("-") or is_path(rest[0]))):
         word = rest.pop(0)
         if word != "-j":

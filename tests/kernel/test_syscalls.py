@@ -63,7 +63,6 @@ def counted(*filters: object, others: list, wanted: list) -> int:
     return sum(record["calls"] for record in result.of("summary"))
 
 
-@pytest.mark.lab
 def test_23_calls_are_23():
     calls = summary("--", workload("calls"), "getppid", 23)
     assert set(calls) == {"execve", "getppid"}  # from the first instruction on, and nothing of the launcher
@@ -75,7 +74,6 @@ def test_23_calls_are_23():
         assert call["avg_ns"] == call["total_ns"] // call["calls"]
 
 
-@pytest.mark.lab
 @pytest.mark.parametrize("way", [alternative.name for alternative in SYSCALL.alternatives])
 def test_every_way_to_hook_counts_the_same(way):
     hooks = ["--hook", f"syscall={way}"]

@@ -1,0 +1,147 @@
+"""In a VM of the lab: runs every tracer with every way to hook and every source of types, for lab/survey.py.
+
+Run by the Python that pytracer is installed for. Prints JSON, one object a line: the kernel and BCC first
+({"release", "bcc"}), then the runs ({"tracer", "hook", "way", "headers", "status", "used", "reason", "saw"}).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pytracer.bpf.headers import SOURCES
+from pytracer.bpf.toolchain import bcc_version, find_bcc
+from pytracer.spec import Hook, Tracer, registry
+from pytracer.spec.common import FOLLOW
+
+LIMIT = 300  # seconds, for one run: packaged headers take half a minute to compile in an emulated machine
+IN_THE_LAB = Path("/run/lab/settings")
+PYTRACER = [sys.executable, "-m", "pytracer"]
+WORKLOAD = r"""
+import os, socket, subprocess, sys, tempfile, time
+server = socket.create_server(("127.0.0.1", 0))
+until = time.monotonic() + float(sys.argv[1])
+while True:
+    client = socket.create_connection(server.getsockname())
+    peer, _ = server.accept()
+    client.sendall(bytes(1000)); peer.recv(1000)
+    client.close(); peer.close()
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(bytes(4096)); file.flush(); os.fsync(file.fileno())
+    for device in sys.argv[2:]:
+        disk = os.open(device, os.O_RDWR | os.O_SYNC)
+        os.write(disk, bytes(4096)); os.close(disk)
+    for _ in range(23):
+        os.getppid()
+    subprocess.run(["/bin/true"])
+    if time.monotonic() > until:
+        break
+"""
+"""A bit of everything: a connection, a file, a block device, system calls, a process."""
+
+
+def disks(folder: Path) -> list[str]:
+    """A block device of our own, where the kernel has loop devices."""
+    image = folder / "disk"
+    image.write_bytes(bytes(1 << 20))
+    subprocess.run(["modprobe", "loop"], check=False, capture_output=True)
+    made = subprocess.run(["losetup", "-f", "--show", image], check=False, capture_output=True, text=True)
+    return made.stdout.split()
+
+
+@contextmanager
+def busy(devices: list[str]) -> Iterator[None]:
+    """The workload beside what is traced."""
+    process = subprocess.Popen([sys.executable, "-c", WORKLOAD, str(LIMIT), *devices])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def words_of(tracer: Tracer) -> list[str]:
+    """The tracer and the arguments of its first example, without which it cannot be run."""
+    words = [tracer.name]
+    if tracer.arguments is not None and tracer.arguments.minimum:
+        words.append(tracer.arguments.examples[0])
+    return words
+
+
+def traced(tracer: Tracer, options: list[str], devices: list[str]) -> subprocess.CompletedProcess[str]:
+    """One run: of the workload where the tracer can follow a command, else for a second beside it."""
+    command = [*PYTRACER, *words_of(tracer), "-f", "json", "-v", *options]
+    if tracer.follow:
+        command += ["--", sys.executable, "-c", WORKLOAD, "0", *devices]
+        return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    with busy(devices):
+        return subprocess.run(
+            [*command, "-d", "1"], capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+
+
+def outcome(hooks: tuple[Hook, ...], done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """What a run came to: by hook, which way was taken and to where, and how much it saw; or why not."""
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("pytracer: error: ")]
+        reason = lines[-1].removeprefix("pytracer: error: ") if lines else "it gave no reason"
+        return {"status": done.returncode, "used": {}, "reason": reason, "saw": 0}
+    attached = re.findall(r"^pytracer: attached (\S+) to (\S+) ?(.*)$", done.stderr, re.M)
+    records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"kind"')]
+    saw = sum(record["kind"] != "loss" for record in records)
+    used = {hook.name: way_of(hook, attached) for hook in hooks}
+    return {"status": 0, "used": used, "reason": "", "saw": saw}
+
+
+def way_of(hook: Hook, attached: list[tuple[str, str, str]]) -> list[str]:
+    """The alternative that these attachments (program, kind, target) are, and its targets; [] if none."""
+    for way in hook.alternatives:
+        made = {(program, kind): target for program, kind, target in attached}
+        if all(probe.optional or (probe.program, probe.kind) in made for probe in way.probes):
+            ours = {(probe.program, probe.kind) for probe in way.probes}
+            return [way.name, *sorted({target for p, k, target in attached if (p, k) in ours})]
+    return []
+
+
+def survey(tracer: Tracer, devices: list[str]) -> Iterator[dict[str, Any]]:
+    """All runs of one tracer: as it comes, then hook by hook, then with each source of types."""
+    hooks = (*tracer.hooks, *([FOLLOW] if tracer.follow else []))
+    runs = [("", "", "")]
+    runs += [(hook.name, way.name, "") for hook in hooks for way in hook.alternatives]
+    runs += [("", "", source) for source in SOURCES]
+    for hook, way, source in runs:
+        options = ["--hook", f"{hook}={way}"] if hook else []
+        options += ["--headers", source] if source else []
+        try:
+            result = outcome(hooks, traced(tracer, options, devices))
+        except subprocess.TimeoutExpired:
+            result = {"status": -1, "used": {}, "reason": f"it did not end within {LIMIT} s", "saw": 0}
+        yield {"tracer": tracer.name, "hook": hook, "way": way, "headers": source} | result
+
+
+def main() -> None:
+    """Print all of it, line by line as it comes."""
+    if not IN_THE_LAB.exists():
+        sys.exit(
+            "survey: looks at whole machines, so that it runs in the lab's only: scripts/record --kernels"
+        )
+    names = sys.argv[1:] or registry.names()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PYTRACER_CACHE_DIR"] = str(Path(folder) / "cache")
+        devices = disks(Path(folder))
+        print(json.dumps({"release": os.uname().release, "bcc": bcc_version(find_bcc())}), flush=True)
+        for name in names:
+            for record in survey(registry.get(name), devices):
+                print(json.dumps(record), flush=True)
+
+
+if __name__ == "__main__":
+    main()
