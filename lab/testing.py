@@ -1,8 +1,8 @@
 """scripts/test --lab [-j N] [KERNEL...] [PYTEST ARGUMENT...]: the tests, in a VM on each kernel.
 
 Without a kernel's name, on all of them; without -j, two at a time where there are two processors and memory
-for both. Each line says which kernel it is from, and the last counts all tests: "N passed, N failed, N skipped".
-A kernel whose tests did not come to their end counts as one failure.
+for both. Each line says which kernel it is from, and the last counts all tests: "N passed, N failed, N
+skipped". A kernel whose tests did not come to their end counts as one failure.
 """
 
 from __future__ import annotations
