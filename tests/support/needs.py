@@ -56,17 +56,20 @@ FEATURES: dict[str, Feature] = {
 }
 
 
-def feature(name: str) -> Feature:
-    """What is known of a feature, or of a way to hook."""
+def features(name: str) -> list[Feature]:
+    """What must be there for a feature, or for a way to hook."""
     if name in FEATURES or "=" not in name:
-        return FEATURES[name]
-    hook, _, way = name.partition("=")
-    kinds = {way.name: way.probes[0].kind for way in _hooks()[hook].alternatives}
-    assert kinds[way] in FEATURES, f"{name} is a {kinds[way]}: not in the table of tests/support/needs.py"
-    return FEATURES[kinds[way]]
+        return [FEATURES[name]]
+    hook, _, wanted = name.partition("=")
+    [way] = [way for way in hooks()[hook].alternatives if way.name == wanted]
+    kinds = dict.fromkeys(probe.kind for probe in way.probes if not probe.optional)
+    missing = [kind for kind in kinds if kind not in FEATURES]
+    assert not missing, f"{name} stands on {missing}: not in the table of tests/support/needs.py"
+    return [FEATURES[kind] for kind in kinds]
 
 
-def _hooks() -> dict[str, Hook]:
+def hooks() -> dict[str, Hook]:
+    """Every hook of every tracer, by name."""
     return {hook.name: hook for tracer in registry.all_tracers() for hook in (*tracer.hooks, FOLLOW)}
 
 
@@ -87,7 +90,9 @@ class Kernel:
 
     def excuse(self, name: str) -> str:
         """Why this kernel may be without a feature, or ""."""
-        known = feature(name)
+        return next((why for known in features(name) if (why := self._lacks(known))), "")
+
+    def _lacks(self, known: Feature) -> str:
         if self.version < known.since:
             return f"it came with Linux {_shown(known.since)}, and this is {self.release}"
         if known.until is not None and self.version >= known.until:
@@ -133,7 +138,8 @@ def refused_by_right(status: int, said: str, wanted: dict[str, str], kernel: Ker
         return False
     assert excuses, f"{wanted} must run on {kernel.release}, but: {status}, {said}"
     assert status == 4, said
-    assert any(re.search(feature(name).says, said) for name in excuses), f"not for {excuses}: {said}"
+    says = [known.says for name in excuses for known in features(name)]
+    assert any(re.search(text, said) for text in says), f"not for {excuses}: {said}"
     return True
 
 
