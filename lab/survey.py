@@ -61,6 +61,16 @@ def merged(old: Data, new: Data) -> Data:
     return {kernel.name: {**old, **new}[kernel.name] for kernel in KERNELS if kernel.name in {**old, **new}}
 
 
+def as_json(data: Data) -> str:
+    """The data with a line for each run, for the eyes of who reviews a change."""
+    kernels = []
+    for name, record in data.items():
+        runs = ",\n".join(f"   {json.dumps(run)}" for run in record["runs"])
+        facts = "".join(f"{json.dumps(key)}: {json.dumps(record[key])}, " for _, key in FACTS)
+        kernels.append(f' {json.dumps(name)}: {{{facts}"runs": [\n{runs}\n ]}}')
+    return "{\n" + ",\n".join(kernels) + "\n}\n"
+
+
 def page(data: Data) -> str:
     """The page, as Markdown."""
     lines = [HEAD, ""]
@@ -118,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
         for kernel in kernels:
             say(f"{kernel.name}: running every tracer with everything (some minutes)")
             new = {kernel.name: gather(kernel)}
-            DATA.write_text(json.dumps(merged(load(), new), indent=1) + "\n")
+            DATA.write_text(as_json(merged(load(), new)))
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
         return FAILED

@@ -89,14 +89,14 @@ def traced(tracer: Tracer, options: list[str], devices: list[str]) -> subprocess
 
 
 def outcome(hooks: tuple[Hook, ...], done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """What a run came to: by hook, which way was taken and to where, and how much it saw; or why not."""
+    """What a run came to: by hook, which way was taken and to where, and if it saw anything; or why not."""
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("pytracer: error: ")]
         reason = lines[-1].removeprefix("pytracer: error: ") if lines else "it gave no reason"
-        return {"status": done.returncode, "used": {}, "reason": reason, "saw": 0}
+        return {"status": done.returncode, "used": {}, "reason": reason, "saw": False}
     attached = re.findall(r"^pytracer: attached (\S+) to (\S+) ?(.*)$", done.stderr, re.M)
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"kind"')]
-    saw = sum(record["kind"] != "loss" for record in records)
+    saw = any(record["kind"] != "loss" for record in records)
     used = {hook.name: way_of(hook, attached) for hook in hooks}
     return {"status": 0, "used": used, "reason": "", "saw": saw}
 
@@ -123,7 +123,7 @@ def survey(tracer: Tracer, devices: list[str]) -> Iterator[dict[str, Any]]:
         try:
             result = outcome(hooks, traced(tracer, options, devices))
         except subprocess.TimeoutExpired:
-            result = {"status": -1, "used": {}, "reason": f"it did not end within {LIMIT} s", "saw": 0}
+            result = {"status": -1, "used": {}, "reason": f"it did not end within {LIMIT} s", "saw": False}
         yield {"tracer": tracer.name, "hook": hook, "way": way, "headers": source} | result
 
 
