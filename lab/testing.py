@@ -92,7 +92,7 @@ class Run:
 
 def command(kernel: Kernel, arguments: list[str]) -> list[str]:
     """How the tests are run on a kernel; a path among the arguments stands for itself."""
-    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "lab"]
+    words = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-m", "lab"]
     if not any(is_path(word) for word in arguments):
         words.append("tests/kernel")
     lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), kernel.name]
