@@ -22,6 +22,7 @@ DATA, PAGE = ROOT / "docs" / "kernels.json", ROOT / "docs" / "kernels.md"
 LIMIT = 3000
 """Seconds for the survey of one kernel: packaged headers take half a minute for each tracer."""
 FACTS = (("Linux", "release"), ("BCC", "bcc"))
+UNTRIED = "not tried"
 Record = dict[str, Any]
 Data = dict[str, Record]
 
@@ -72,12 +73,14 @@ def as_json(data: Data) -> str:
 
 
 def page(data: Data) -> str:
-    """The page, as Markdown."""
+    """The page, as Markdown; a supported kernel that was not asked yet is there, and said to be so."""
     lines = [HEAD, ""]
-    names = list(data)
-    facts = [[label, *(data[name][key] for name in names)] for label, key in FACTS]
+    names = [kernel.name for kernel in KERNELS]
+    facts = [
+        [label, *(data[name][key] if name in data else UNTRIED for name in names)] for label, key in FACTS
+    ]
     lines += table(["", *names], facts)
-    runs = [(name, run) for name in names for run in data[name]["runs"]]
+    runs = [(name, run) for name, record in data.items() for run in record["runs"]]
     for tracer in dict.fromkeys(run["tracer"] for _, run in runs):
         lines += [f"## {tracer}", ""]
         lines += table(["hook", "way", *names], rows(names, [r for r in runs if r[1]["tracer"] == tracer]))
@@ -104,7 +107,7 @@ def rows(names: list[str], runs: list[tuple[str, Record]]) -> list[list[str]]:
 def cell(run: Record | None, hook: str = "", way: str = "") -> str:
     """What a run came to: the way that was taken, what it was put on if it was forced, or why not."""
     if run is None:
-        return "not tried"
+        return UNTRIED
     if run["status"]:
         # "this kernel has no way to see where system calls begin and end: kprobe: no function x64_sys_call"
         reason: str = run["reason"]

@@ -1,0 +1,134 @@
+"""docs/kernels.md is what was recorded, and what was recorded is of the kernels that are supported."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from lab import survey
+from lab.kernels import KERNELS
+
+from pytracer.bpf.headers import SOURCES
+from pytracer.spec import registry
+from pytracer.spec.common import FOLLOW
+
+NAMES = [kernel.name for kernel in KERNELS]
+
+
+def run(hook="", way="", headers="", *, status=0, used=None, reason="", saw=True):
+    return {
+        "tracer": "t",
+        "hook": hook,
+        "way": way,
+        "headers": headers,
+        "status": status,
+        "used": used or {},
+        "reason": reason,
+        "saw": saw,
+    }
+
+
+def test_the_page_is_what_was_recorded():
+    assert survey.PAGE.read_text() == survey.page(survey.load()), "run scripts/record --kernels --page"
+
+
+def test_what_was_recorded_is_of_the_supported_kernels():
+    data = survey.load()
+    assert list(data) == [name for name in NAMES if name in data]
+    for name, record in data.items():
+        assert re.fullmatch(r"\d+\.\d+\S*", record["release"])
+        assert name == "newest" or record["release"].startswith(f"{name}.")
+        assert re.fullmatch(r"\d+\.\d+\.\d+\S*", record["bcc"])
+
+
+@pytest.mark.parametrize("name", survey.load())
+def test_each_tracer_was_tried_in_every_way_or_not_at_all(name):
+    """A tracer or a way that has come since is missing until scripts/record --kernels; none is half there."""
+    record = survey.load()[name]
+    for tracer in {run["tracer"] for run in record["runs"]}:
+        declared = registry.get(tracer)
+        hooks = (*declared.hooks, *([FOLLOW] if declared.follow else []))
+        runs = [run for run in record["runs"] if run["tracer"] == tracer]
+        assert {run["hook"] for run in runs} == {"", *(hook.name for hook in hooks)}
+        assert [run["headers"] for run in runs if run["headers"]] == list(SOURCES)
+        ways = {(hook.name, way.name) for hook in hooks for way in hook.alternatives}
+        assert {(run["hook"], run["way"]) for run in runs if run["hook"]} <= ways
+
+
+@pytest.mark.parametrize("name", survey.load())
+def test_each_tracer_runs_as_it_comes_on_every_kernel(name):
+    for run in survey.load()[name]["runs"]:
+        if not run["hook"] and not run["headers"]:
+            assert (run["status"], run["reason"]) == (0, ""), run
+            assert all(run["used"].values()), run
+        assert bool(run["reason"]) is (run["status"] != 0), run
+
+
+def test_cells():
+    no = "this kernel has no way to see where calls begin: kprobe: no function f|g, kprobe: h may not"
+    assert survey.cell(None) == "not tried"
+    assert survey.cell(run("h", "kprobe", status=4, reason=no), "h", "kprobe").startswith("no: ")
+    assert (
+        survey.cell(run(headers="package", status=1, reason="there is no /x"), "", "") == "no: there is no /x"
+    )
+    taken = run(used={"h": ["tracepoint", "a:b", "a:c"]})
+    assert survey.cell(taken, "h", "") == "tracepoint"
+    assert survey.cell(taken, "h", "tracepoint") == "a:b, a:c"
+    assert survey.cell(taken) == "yes"
+    assert (
+        survey.cell(run(used={"h": ["tracepoint", "a:b"]}, saw=False), "h", "tracepoint")
+        == "a:b (saw nothing)"
+    )
+
+
+def test_the_data_has_a_line_for_each_run():
+    data = {
+        "6.1": {
+            "release": "6.1.0",
+            "bcc": "0.26.0",
+            "runs": [run("h", "kprobe", status=4, reason='"'), run()],
+        },
+        "newest": {"release": "7.2", "bcc": "0.26.0", "runs": []},
+    }
+    text = survey.as_json(data)
+    assert json.loads(text) == data
+    assert list(json.loads(text)) == list(data)
+    assert sum('"tracer"' in line for line in text.splitlines()) == 2
+
+
+def test_a_page_of_two_kernels():
+    taken = {"h": ["kprobe", "f"]}
+    data = {
+        "5.10": {
+            "release": "5.10.0-1",
+            "bcc": "0.26.0",
+            "runs": [
+                run(used=taken),
+                run("h", "fentry", status=4, reason="this kernel has no way to see: fentry: no a|b"),
+                run("h", "kprobe", used=taken),
+                run(headers="btf", used=taken),
+            ],
+        },
+        "6.1": {"release": "6.1.0-2", "bcc": "0.26.0", "runs": [run(used=taken)]},
+    }
+    text = survey.page(data)
+    assert "|  | 5.10 | 6.1 | 6.12 | newest |\n" in text
+    assert "| Linux | 5.10.0-1 | 6.1.0-2 | not tried | not tried |\n" in text
+    assert text[text.index("## t") :].splitlines() == [
+        "## t",
+        "",
+        "| hook | way | 5.10 | 6.1 | 6.12 | newest |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| h | as it comes | kprobe | kprobe | not tried | not tried |",
+        "| h | `fentry` | no: no a\\|b | not tried | not tried | not tried |",
+        "| h | `kprobe` | f | not tried | not tried | not tried |",
+        "| types | `btf` | yes | not tried | not tried | not tried |",
+    ]
+
+
+def test_what_is_recorded_again_takes_its_place():
+    old = {"newest": {"release": "7.1"}, "4.9": {"release": "4.9"}, "6.1": {"release": "6.1.0"}}
+    merged = survey.merged(old, {"newest": {"release": "7.2"}})
+    assert merged == {"6.1": {"release": "6.1.0"}, "newest": {"release": "7.2"}}
+    assert list(merged) == ["6.1", "newest"]
