@@ -1,4 +1,4 @@
-"""scripts/test --lab [-j N] [KERNEL...] [PYTEST ARGUMENT...]: the tests, in a VM on each kernel.
+"""scripts/test --lab [-j N] [--suite NAME] [KERNEL...] [PYTEST ARGUMENT...]: the tests, in VMs.
 
 Without a kernel's name, on all of them; without -j, two at a time where there are two processors and memory
 for both. Each line says which kernel it is from, and the last counts all tests: "N passed, N failed, N
@@ -14,12 +14,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
+from lab import suites
 from lab.errors import FAILED, LabError, say
 from lab.fetch import cached, find
 from lab.host import memory_available
@@ -90,12 +90,13 @@ class Run:
         return counts, f"{self.kernel.name:>6} ({release}): {counts} in {seconds:.0f} s{note}"
 
 
-def command(kernel: Kernel, arguments: list[str]) -> list[str]:
+def command(kernel: Kernel, arguments: list[str], suite: str = "") -> list[str]:
     """How the tests are run on a kernel; a path among the arguments stands for itself."""
     words = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-m", "lab"]
     if not any(is_path(word) for word in arguments):
         words.append("tests/kernel")
-    lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), kernel.name]
+    lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT)]
+    lab += [*(["--suite", suite] if suite else []), kernel.name]
     return [*lab, "--", *words, *arguments]
 
 
@@ -104,32 +105,44 @@ def is_path(word: str) -> bool:
     return not word.startswith("-") and (ROOT / word.partition("::")[0]).exists()
 
 
-def split(arguments: list[str]) -> tuple[int, list[Kernel], list[str]]:
-    """How many at a time, which kernels, and what is pytest's. Raises LabError for an unknown kernel."""
+class Asked(NamedTuple):
+    """How many kernels at a time, which, what is pytest's, and whose user space ("": this machine's)."""
+
+    jobs: int
+    kernels: list[Kernel]
+    arguments: list[str]
+    suite: str
+
+
+def split(arguments: list[str]) -> Asked:
+    """What the command line asks for. Raises LabError for an unknown kernel or suite."""
     rest, kernels = list(arguments), list[Kernel]()
     jobs = max(1, min(2, os.cpu_count() or 1, memory_available() // MEMORY))
-    while rest and (rest[0] == "-j" or not (rest[0].startswith("-") or is_path(rest[0]))):
+    suite = ""
+    while rest and (rest[0] in ("-j", "--suite") or not (rest[0].startswith("-") or is_path(rest[0]))):
         word = rest.pop(0)
-        if word != "-j":
+        if word == "--suite":
+            suite = suites.find(rest.pop(0) if rest else "").name
+        elif word != "-j":
             kernels.append(find(word))
         elif not rest or not rest[0].isdecimal() or not int(rest[0]):
             raise LabError("-j needs a number of kernels", "scripts/test --lab -j 2")
         else:
             jobs = int(rest.pop(0))
-    return jobs, kernels or list(KERNELS), rest
+    return Asked(jobs, kernels or list(KERNELS), rest, suite)
 
 
-def run_all(kernels: Iterable[Kernel], jobs: int, arguments: list[str]) -> tuple[Counts, list[str]]:
-    """Run the tests on every kernel, ``jobs`` at a time; the sum, and a line for each."""
-    waiting, total, lines = list(kernels), Counts(), list[str]()
+def run_all(asked: Asked) -> tuple[Counts, list[str]]:
+    """Run the tests on every kernel; the sum, and a line for each."""
+    waiting, total, lines = list(asked.kernels), Counts(), list[str]()
     running: list[Run] = []
     try:
         with selectors.DefaultSelector() as selector:
             while waiting or running:
-                while waiting and len(running) < jobs:
+                while waiting and len(running) < asked.jobs:
                     kernel = waiting.pop(0)
                     started = subprocess.Popen(
-                        command(kernel, arguments),
+                        command(kernel, asked.arguments, asked.suite),
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE,
                         stderr=subprocess.STDOUT,
@@ -180,11 +193,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(total)
         return 1 if total.failed else 0
     try:
-        jobs, kernels, rest = split(words)
+        asked = split(words)
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
         return FAILED
-    total, lines = run_all(kernels, jobs, rest)
+    total, lines = run_all(asked)
     print("\n".join(lines), total, sep="\n", flush=True)
     return 1 if total.failed else 0
 

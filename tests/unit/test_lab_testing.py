@@ -36,13 +36,13 @@ def test_what_is_counted(line, status, expected):
 
 
 def test_kernels_come_first_and_the_rest_is_pytests():
-    _, kernels, rest = testing.split(["5.10", "newest", "-k", "6.1"])
+    _, kernels, rest, _ = testing.split(["5.10", "newest", "-k", "6.1"])
     assert ([kernel.name for kernel in kernels], rest) == (["5.10", "newest"], ["-k", "6.1"])
-    assert testing.split([])[1:] == (ALL, [])
-    assert testing.split(["-x"])[1:] == (ALL, ["-x"])
-    assert testing.split(["-j", "3", "6.1"]) == (3, [KERNELS[1]], [])
+    assert testing.split([])[1:3] == (ALL, [])
+    assert testing.split(["-x"])[1:3] == (ALL, ["-x"])
+    assert testing.split(["-j", "3", "6.1"])[:3] == (3, [KERNELS[1]], [])
     path = "tests/kernel/test_matrix.py::test_x"
-    assert testing.split([path])[1:] == (ALL, [path])
+    assert testing.split([path])[1:3] == (ALL, [path])
 
 
 @pytest.mark.parametrize("words", [["6.2"], ["tests/none.py"], ["-j"], ["-j", "0"], ["-j", "x"]])
@@ -66,8 +66,8 @@ def test_kernels_run_side_by_side_and_every_end_counts(monkeypatch, capsys):
         "6.12": "print('== 1 failed, 2 passed in 1.00s =='); raise SystemExit(1)",
         "newest": "import sys; sys.stdout.write('== 5 passed, 1 skipped in 1.00s ==')",
     }
-    monkeypatch.setattr(testing, "command", lambda kernel, _: [sys.executable, "-c", code[kernel.name]])
-    total, lines = testing.run_all(KERNELS, 2, [])
+    monkeypatch.setattr(testing, "command", lambda kernel, *_: [sys.executable, "-c", code[kernel.name]])
+    total, lines = testing.run_all(testing.Asked(2, [*KERNELS], [], ""))
     assert total == Counts(10, 2, 1)
     assert len(lines) == 4
     shown = capsys.readouterr().out.splitlines()
