@@ -66,18 +66,33 @@ int leave(struct tracepoint__raw_syscalls__sys_exit *args)
 {
     return on_leave(args->ret);
 }
-#elif defined(HOOK_SYSCALL_KPROBE)
-// x64_sys_call(regs, nr) and ia32_sys_call(regs, nr). They do not see a number beyond the table.
+#elif defined(HOOK_SYSCALL_KPROBE_DISPATCH) || defined(HOOK_SYSCALL_KPROBE_MULTI) ||                         \
+    defined(HOOK_SYSCALL_KPROBE_RETURN) || defined(HOOK_SYSCALL_KPROBE_EVENTS)
+// x64_sys_call(regs, nr), or one of __x64_sys_*(regs): regs are the caller's. (x32_sys_call's nr lacks the bit
+// that makes it an x32 call.) They do not see a number beyond the table. Where vsyscall is emulated, three of
+// them serve what is no system call: the fault has put -1 there.
 int enter(struct pt_regs *ctx)
 {
-    return on_enter(PT_REGS_PARM2(ctx));
+    struct pt_regs *regs = (struct pt_regs *)PT_REGS_PARM1(ctx);
+    s32 nr = pt_read(regs->orig_ax);
+
+    return nr < 0 ? PT_PASS : on_enter(nr);
 }
 
-// syscall_exit_to_user_mode_prepare(regs). No kretprobe: it loses calls when many threads sleep in one.
+#if defined(HOOK_SYSCALL_KPROBE_RETURN)
+// The return of the function that enter saw.
+int leave(struct pt_regs *ctx)
+{
+    return on_leave(PT_REGS_RC(ctx));
+}
+#else
+// syscall_exit_to_user_mode_prepare(regs) or exit_to_user_mode_prepare(regs). No kretprobe: it loses calls
+// when many threads sleep in one. Interrupts of user mode pass the latter, too: no call is in flight then.
 int leave(struct pt_regs *ctx)
 {
     struct pt_regs *regs = (struct pt_regs *)PT_REGS_PARM1(ctx);
 
     return on_leave(pt_read(regs->ax));
 }
+#endif
 #endif

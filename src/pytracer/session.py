@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from pytracer import arrays
-from pytracer.bpf.attach import attach, socket_filter
+from pytracer.bpf.attach import ATTACH_TYPES, attach, socket_filter
+from pytracer.bpf.attach.link import Link
 from pytracer.bpf.images import Recipe
 from pytracer.bpf.maps import Map
 from pytracer.bpf.module import Module
@@ -32,12 +33,15 @@ from pytracer.spec import SocketFilter
 
 _RECORD = "pt_record"  # probes_c/include/stream.h
 _PENDING = 1  # enum pt_traced in probes_c/include/task.h
-_LOAD_AS = {
-    "raw_tracepoint": LoadAs(ProgType.RAW_TRACEPOINT),
-    "tracepoint": LoadAs(ProgType.TRACEPOINT),
-    "kprobe": LoadAs(ProgType.KPROBE),
-    "kretprobe": LoadAs(ProgType.KPROBE),
-    "socket_filter": LoadAs(ProgType.SOCKET_FILTER),
+_TYPES = {
+    "raw_tracepoint": ProgType.RAW_TRACEPOINT,
+    "tracepoint": ProgType.TRACEPOINT,
+    "kprobe": ProgType.KPROBE,
+    "kretprobe": ProgType.KPROBE,
+    "kprobe_multi": ProgType.KPROBE,
+    "kretprobe_multi": ProgType.KPROBE,
+    "kprobe_events": ProgType.KPROBE,
+    "socket_filter": ProgType.SOCKET_FILTER,
 }
 
 
@@ -63,7 +67,8 @@ class Session:
         """Build, load and attach. Raises what :mod:`pytracer.errors` lists for each step."""
         self.plan = plan
         self._say, self._warn = say, warn
-        self._links: list[int] = []
+        self._links: list[Link] = []
+        self._detached: list[Link] = []
         self._sockets: dict[int, str] = {}  # of the links, those on a network interface
         self.started = self._ended = 0.0
         self._read_at = 0.0
@@ -121,6 +126,7 @@ class Session:
         if self.stream is not None:  # before Linux 5.1 (56201969114f) the C was not told
             counts[RING] = max(counts[RING], self.stream.lost)
         counts[MISSED] = sum(recursion_misses(program) for program in self._programs.values())
+        counts[MISSED] += sum(link.missed for link in (*self._links, *self._detached))
         for reason, count in counts.items():
             new = count - self._reported.get(reason, 0)
             self._reported[reason] = count
@@ -142,15 +148,20 @@ class Session:
         if self._links:
             self._ended = time.monotonic()
         while self._links:
-            os.close(self._links.pop())
+            self._detached.append(self._links.pop())
+            self._detached[-1].detach()
 
     def close(self) -> None:
         """Detach and let go of programs and maps."""
         self.detach()
-        if self.stream is not None:
-            self.stream.close()
-            self.stream = None
-        self._module.close()
+        try:
+            while self._detached:  # what was counted has been shown: this may take its time
+                self._detached.pop().close()
+        finally:
+            if self.stream is not None:
+                self.stream.close()
+                self.stream = None
+            self._module.close()
 
     def __enter__(self) -> Session:
         return self
@@ -160,7 +171,10 @@ class Session:
 
     def _build(self) -> Loaded:
         tracer = self.plan.request.tracer
-        kinds = {chosen.probe.program: _LOAD_AS[chosen.probe.kind] for chosen in self.plan.probes}
+        kinds = {
+            chosen.probe.program: LoadAs(_TYPES[chosen.probe.kind], ATTACH_TYPES.get(chosen.probe.kind, 0))
+            for chosen in self.plan.probes
+        }
         if self.plan.program != "c":
             lesson = importlib.import_module(f"pytracer.bpf.lessons.{tracer.name}")
             self._say(f"program: {self.plan.program}, from {lesson.__name__}")
@@ -239,7 +253,11 @@ class Session:
             links = attach(chosen.probe, chosen.name, program, self.plan.request.interfaces)
             self._links += links
             if isinstance(chosen.probe, SocketFilter):
-                self._sockets = dict(zip(links, self.plan.request.interfaces.values(), strict=True))
+                self._sockets = dict(
+                    zip((link.fd for link in links), self.plan.request.interfaces.values(), strict=True)
+                )
+            for note in dict.fromkeys(link.note for link in links if link.note):
+                self._warn(note)
             self._say(f"attached {chosen.probe.program} to {chosen.probe.kind} {chosen.name}")
         self.started = self._read_at = time.monotonic()
         arrays.load()  # now that events are counted already

@@ -16,6 +16,7 @@ class FakeKernel:
     raw_tracepoints: set[str] | None = None
     tracepoints: set[str] | None = None
     functions: set[str] = field(default_factory=set)
+    patterns: set[str] | None = field(default_factory=set)
     helpers: set[int] | None = None
     map_types: set[int] | None = None
     refuses: set[str] = field(default_factory=set)
@@ -39,6 +40,12 @@ class FakeKernel:
             if symbol in self.functions:
                 return Answer(True, name=symbol)
         return Answer(False, reason=f"no function {' or '.join(symbols)}")
+
+    def kprobe_multi(self, patterns: tuple[str, ...], *, at_return: bool) -> Answer:
+        return self._answer("kretprobe_multi" if at_return else "kprobe_multi", patterns[0], self.patterns)
+
+    def kprobe_events(self, patterns: tuple[str, ...]) -> Answer:
+        return self._answer("kprobe_events", patterns[0], self.patterns)
 
     def socket_filter(self) -> Answer:
         return self._answer("socket_filter", "socket_filter", None)

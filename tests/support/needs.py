@@ -35,6 +35,8 @@ class Feature:
     says: str = ""
 
 
+_NO_FUNCTION = "no kprobes|no function|may not be traced|in parts only|kprobe.multi|trace event|tracefs"
+
 # A way to hook is HOOK=WAY, as --hook takes it, where it has a history of its own; else what its probes are
 # (Probe.kind) tells.
 FEATURES: dict[str, Feature] = {
@@ -43,13 +45,24 @@ FEATURES: dict[str, Feature] = {
     "kprobe": Feature((4, 1), options=("KPROBE_EVENTS",), says="kprobe|function"),
     "kretprobe": Feature((4, 1), options=("KPROBE_EVENTS",), says="kprobe|function"),
     "socket_filter": Feature((3, 19), options=("PACKET",), says="packet socket|socket filter"),
-    "syscall=kprobe": Feature(
+    "kprobe_multi": Feature((5, 18), options=("FPROBE",), says="kprobe|function"),
+    "kretprobe_multi": Feature((6, 7), options=("FPROBE",), says="kprobe|function"),
+    "kprobe_events": Feature((5, 5), options=("KPROBE_EVENTS",), says="kprobe|function|trace event|tracefs"),
+    "syscall=kprobe-dispatch": Feature(
         (6, 1),  # 1e3ad78334a6 and its backports
         (7, 0),  # the dispatcher is notrace
         options=("KPROBE_EVENTS",),
         machines=("x86_64",),
-        says="no kprobes|no function|may not be traced|in parts only",
+        says=_NO_FUNCTION,
     ),
+    # The function that all exits share is inlined from 7.0 on.
+    "syscall=kprobe-multi": Feature(
+        (5, 18), (7, 0), options=("FPROBE",), machines=("x86_64",), says=_NO_FUNCTION
+    ),
+    "syscall=kprobe-events": Feature(
+        (5, 5), (7, 0), options=("KPROBE_EVENTS",), machines=("x86_64",), says=_NO_FUNCTION
+    ),
+    "syscall=kprobe-return": Feature((6, 7), options=("FPROBE",), machines=("x86_64",), says=_NO_FUNCTION),
     "BTF": Feature((5, 2), options=("DEBUG_INFO_BTF",)),
     "tun": Feature(options=("TUN",)),
     "little-endian": Feature(machines=("x86_64", "aarch64", "riscv64", "ppc64le", "loongarch64")),

@@ -220,6 +220,36 @@ def test_unknown_hooks_and_alternatives(hooks, message, hint):
     assert caught.value.exit_code == 2
 
 
+EXIT = "syscall_exit_to_user_mode_prepare"
+OLD_EXIT = "exit_to_user_mode_prepare"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "way", "kinds"),
+    [
+        ({"functions": {"x64_sys_call", EXIT}, "patterns": None}, "kprobe-dispatch", ["kprobe", "kprobe"]),
+        ({"functions": {EXIT}, "patterns": None}, "kprobe-multi", ["kprobe_multi", "kprobe"]),
+        ({"patterns": None}, "kprobe-return", ["kprobe_multi", "kretprobe_multi"]),
+        (
+            {"functions": {OLD_EXIT}, "patterns": None, "refuses": {"kprobe_multi", "kretprobe_multi"}},
+            "kprobe-events",
+            ["kprobe_events", "kprobe"],
+        ),
+    ],
+)
+def test_a_familys_name_stands_for_the_best_of_it(kernel, way, kinds):
+    for forced in ("kprobe", way):
+        plan = plan_of(kernel=FakeKernel(**kernel), hooks={"syscall": forced})
+        assert plan.notes[0].startswith(f"syscall: {way}")
+        assert [chosen.probe.kind for chosen in plan.probes if chosen.probe.program != "gone"] == kinds
+        assert f"HOOK_SYSCALL_{way.upper().replace('-', '_')}" in dict(plan.defines)
+
+
+def test_a_familys_name_is_a_whole_one():
+    with pytest.raises(UnknownNameError):
+        plan_of(hooks={"syscall": "kpro"})
+
+
 def test_the_hook_that_follows_a_command_can_be_forced():
     plan = plan_of(command=("ls",), hooks={"follow": "tracepoint"})
     assert plan.notes[-1] == "follow: tracepoint"

@@ -63,8 +63,8 @@ class BccModule:
         log = None
         try:
             with captured_stderr() as log:
-                asked = [int(attach_type)] if attach_type else []
-                return int(self._bpf.load_func(program.encode(), int(kind), None, *asked).fd)
+                wanted = {"attach_type": attach_type} if attach_type else {}  # BCC's default is -1
+                return int(self._bpf.load_func(program.encode(), int(kind), **wanted).fd)
         except Exception as problem:  # BCC raises bare Exception; errno and the log tell what it was
             number = ctypes.get_errno()
             text = log.text if log is not None else ""

@@ -20,12 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytracer.bpf.attach import kprobe as kprobe_pmu
+from pytracer.bpf.attach import kprobe_events, kprobe_multi
 from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
 from pytracer.bpf.probing import EMPTY, READS_BEYOND, helper_refusal, load
 from pytracer.bpf.sys import MapType, ProgType, map_create, raw_tracepoint_open
 from pytracer.errors import NotPermittedError, PytracerError
-from pytracer.kernel import mounts, policy, tracefs
+from pytracer.kernel import functions, mounts, policy, tracefs
 from pytracer.kernel.facts import Answer
 
 _KALLSYMS = Path("/proc/kallsyms")
@@ -42,7 +43,7 @@ class KernelFacts:
 
     def __init__(self) -> None:
         """Ask nothing yet."""
-        self._programs: dict[tuple[ProgType, bytes], int | OSError] = {}
+        self._programs: dict[tuple[ProgType, bytes, int], int | OSError] = {}
         self._answers: dict[tuple[object, ...], Answer] = {}
         self._helpers: dict[int, bool] = {}
         self._map_types: dict[int, bool] = {}
@@ -91,6 +92,15 @@ class KernelFacts:
         """Whether one of these functions can be probed, and by which name."""
         return self._once(("kprobe", symbols), lambda: self._kprobe(symbols))
 
+    def kprobe_multi(self, patterns: tuple[str, ...], *, at_return: bool) -> Answer:
+        """Whether these functions can be probed by one link. Tried on one of them."""
+        question = ("kprobe_multi", patterns, at_return)
+        return self._once(question, lambda: self._kprobe_multi(patterns, at_return=at_return))
+
+    def kprobe_events(self, patterns: tuple[str, ...]) -> Answer:
+        """Whether these functions can be probed by one trace event. Nothing is made to find out."""
+        return self._once(("kprobe_events", patterns), lambda: self._kprobe_events(patterns))
+
     def socket_filter(self) -> Answer:
         """Whether a program can filter a packet socket."""
         return self._once(("socket_filter",), self._socket_filter)
@@ -115,12 +125,12 @@ class KernelFacts:
             return _KALLSYMS.read_bytes()
         return b""
 
-    def _program(self, kind: ProgType, code: bytes) -> int:
+    def _program(self, kind: ProgType, code: bytes, attach_type: int = 0) -> int:
         """The descriptor of a program that is loaded once. Raises OSError."""
-        key = kind, code
+        key = kind, code, attach_type
         if key not in self._programs:
             try:
-                self._programs[key] = load(kind, code)
+                self._programs[key] = load(kind, code, attach_type=attach_type)
             except OSError as error:
                 self._programs[key] = error
         loaded = self._programs[key]
@@ -213,6 +223,40 @@ class KernelFacts:
             return Answer(False, reason=f"{symbol} is one that may not be traced (notrace)")
         return Answer(False, reason=f"{symbol} cannot be probed ({os.strerror(error.errno or 0)})")
 
+    def _kprobe_multi(self, patterns: tuple[str, ...], *, at_return: bool) -> Answer:
+        if self._missing:
+            return _untried("|".join(patterns))
+        try:
+            found = functions.matching(patterns)
+        except PytracerError as problem:
+            return Answer(False, reason=problem.message, refused=isinstance(problem, NotPermittedError))
+        try:
+            program = self._program(ProgType.KPROBE, EMPTY, attach_type=kprobe_multi.ATTACH_TYPE)
+            link = kprobe_multi.link([next(iter(found.names))], program, at_return=at_return)
+        except OSError as error:
+            return _no(error, "this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)")
+        try:
+            if at_return and kprobe_multi.missed(link) is None:
+                return Answer(
+                    False, reason="this kernel does not count the returns that it misses (Linux 6.7)"
+                )
+        finally:
+            os.close(link)
+        return Answer(True, found.describe, reason=found.note)
+
+    def _kprobe_events(self, patterns: tuple[str, ...]) -> Answer:
+        if self._missing:
+            return _untried("|".join(patterns))
+        try:
+            found = functions.matching(patterns)
+            if not kprobe_events.granted():
+                return Answer(
+                    False, reason="this kernel has no kprobe events (CONFIG_KPROBE_EVENTS, Linux 5.5)"
+                )
+        except PytracerError as problem:
+            return Answer(False, reason=problem.message, refused=isinstance(problem, NotPermittedError))
+        return Answer(True, found.describe, reason=found.note)
+
     def _has_symbol(self, symbol: str) -> bool:
         """Whether there is a function of exactly this name, in the kernel or a module."""
         name = b" " + symbol.encode()
@@ -243,7 +287,7 @@ class KernelFacts:
         return False
 
 
-def _close(programs: dict[tuple[ProgType, bytes], int | OSError]) -> None:
+def _close(programs: dict[tuple[ProgType, bytes, int], int | OSError]) -> None:
     for program in programs.values():
         if isinstance(program, int):
             os.close(program)

@@ -17,11 +17,20 @@ import struct
 import tempfile
 from pathlib import Path
 
+from pytracer.bpf.attach import kprobe_multi as kprobe_multi_link
 from pytracer.bpf.attach.perf import SET_BPF, attach_program, event_attr, retprobe_bit
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.probing import EMPTY, load, returning
-from pytracer.bpf.sys import Command, ProgType, address, bpf, perf_event_open, raw_tracepoint_open
+from pytracer.bpf.sys import (
+    Command,
+    ProgType,
+    address,
+    bpf,
+    link_create,
+    perf_event_open,
+    raw_tracepoint_open,
+)
 from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import policy
 from pytracer.kernel.btf import Btf, Kind
@@ -32,8 +41,7 @@ _PMUS = Path("/sys/bus/event_source/devices")
 _QUIET_FUNCTION = "bpf_fentry_test1"  # net/bpf/test_run.c: made for this, called by tests alone
 _QUIET_EVENT = "task_rename"  # a thread is given a name
 _TRACING, _LSM, _SCHED_CLS, _XDP, _PERF_EVENT, _CGROUP_SKB = 26, 29, 3, 6, 7, 8  # enum bpf_prog_type
-_RAW_TP, _FENTRY, _FEXIT, _LSM_MAC, _KPROBE_MULTI = 23, 24, 25, 27, 42  # enum bpf_attach_type
-_LINK_CREATE = 28  # enum bpf_cmd
+_RAW_TP, _FENTRY, _FEXIT, _LSM_MAC = 23, 24, 25, 27  # enum bpf_attach_type
 _SOFTWARE, _CPU_CLOCK, _HARDWARE, _CYCLES = 1, 0, 0, 0  # enum perf_type_id and what they count
 
 
@@ -65,10 +73,10 @@ def kprobe_multi() -> str:
     """Many kernel functions by one link (fprobe)."""
     names = bytearray(_QUIET_FUNCTION.encode() + b"\0")
     symbols = bytearray(struct.pack("Q", address(names)))
-    program = load(ProgType.KPROBE, EMPTY, attach_type=_KPROBE_MULTI)
+    program = load(ProgType.KPROBE, EMPTY, attach_type=kprobe_multi_link.ATTACH_TYPE)
     try:
-        attr = struct.pack("IIIIIIQQQ", program, 0, _KPROBE_MULTI, 0, 0, 1, address(symbols), 0, 0)
-        os.close(bpf(_LINK_CREATE, attr))
+        rest = struct.pack("IIQQQ", 0, 1, address(symbols), 0, 0)
+        os.close(link_create(program, kprobe_multi_link.ATTACH_TYPE, rest))
     finally:
         os.close(program)
     return ""

@@ -37,6 +37,7 @@ class Command(IntEnum):
     MAP_LOOKUP_BATCH = 24
     MAP_LOOKUP_AND_DELETE_BATCH = 25
     MAP_DELETE_BATCH = 27
+    LINK_CREATE = 28
 
 
 class ProgType(IntEnum):
@@ -169,11 +170,21 @@ def raw_tracepoint_open(event: str, program: int) -> int:
     return bpf(Command.RAW_TRACEPOINT_OPEN, struct.pack("QI", address(name), program))
 
 
+def link_create(program: int, attach_type: int, rest: bytes) -> int:
+    """A new link's descriptor; ``rest`` is what the attach type asks for. Raises OSError."""
+    return bpf(Command.LINK_CREATE, struct.pack("IIII", program, 0, attach_type, 0) + rest)
+
+
+def object_info(descriptor: int, info: bytearray) -> None:
+    """Have the kernel write what it knows of a program, map or link into ``info``. Raises OSError."""
+    bpf(Command.OBJ_GET_INFO_BY_FD, struct.pack("IIQ", descriptor, len(info), address(info)))
+
+
 def recursion_misses(program: int) -> int:
     """How often the kernel skipped ``program`` because one already ran on that CPU (0 before Linux 5.12)."""
     info = bytearray(232)  # struct bpf_prog_info up to verified_insns
     try:
-        bpf(Command.OBJ_GET_INFO_BY_FD, struct.pack("IIQ", program, len(info), address(info)))
+        object_info(program, info)
     except OSError:
         return 0
     return int(struct.unpack_from("Q", info, 208)[0])

@@ -57,6 +57,14 @@ class Facts(Protocol):
         """Whether one of these functions can be probed, and by which name."""
         ...
 
+    def kprobe_multi(self, patterns: tuple[str, ...], *, at_return: bool) -> Answer:
+        """Whether functions can be probed by one link; for returns, by one that counts its misses."""
+        ...
+
+    def kprobe_events(self, patterns: tuple[str, ...]) -> Answer:
+        """Whether functions can be probed by one trace event of tracefs."""
+        ...
+
     def socket_filter(self) -> Answer:
         """Whether a program can filter a packet socket."""
         ...

@@ -18,6 +18,9 @@ from pytracer.spec import (
     Flag,
     Hook,
     Kprobe,
+    KprobeEvents,
+    Kprobes,
+    KretprobeMulti,
     NameSet,
     Output,
     Probe,
@@ -190,7 +193,7 @@ def _choose(hook: Hook, forced: str, facts: Facts) -> tuple[Alternative, list[Ch
     passed = list[str]()
     refused = False
     for alternative in hook.alternatives:
-        if forced and alternative.name != forced:
+        if forced and not alternative.is_called(forced):
             continue
         probes, answer = _probe_all(alternative, facts)
         if answer.ok:
@@ -229,6 +232,10 @@ def _ask(probe: Probe, facts: Facts) -> Answer:
         return facts.tracepoint(probe.category, probe.event)
     if isinstance(probe, Kprobe):
         return facts.kprobe(probe.symbols)
+    if isinstance(probe, KprobeEvents):
+        return facts.kprobe_events(probe.patterns)
+    if isinstance(probe, Kprobes):
+        return facts.kprobe_multi(probe.patterns, at_return=isinstance(probe, KretprobeMulti))
     if isinstance(probe, SocketFilter):
         return facts.socket_filter()
     raise TypeError(f"no question for {type(probe).__name__}")

@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytracer.spec.hooks import Alternative, Hook, Kprobe, Probe, RawTracepoint, Tracepoint
+from pytracer.spec.hooks import (
+    Alternative,
+    Hook,
+    Kprobe,
+    KprobeEvents,
+    KprobeMulti,
+    KretprobeMulti,
+    Probe,
+    RawTracepoint,
+    Tracepoint,
+)
 from pytracer.spec.options import NameSet
+
+# x86's functions behind the system call tables (fa697140f9a2 and ebeb8c82ffaf, Linux 4.17): one for each call
+# and ABI, given the caller's registers.
+_WRAPPERS = ("__x64_sys_*", "__ia32_sys_*", "__ia32_compat_sys_*", "__x64_compat_sys_*", "__x32_compat_sys_*")
+# What every call passes on its way out, given the caller's registers. 5.10 has the second only, which returns
+# from interrupts pass, too; from 7.0 on both are inlined.
+_EXITS = ("syscall_exit_to_user_mode_prepare", "exit_to_user_mode_prepare")
 
 
 def _sched(*events: tuple[str, str]) -> tuple[Alternative, ...]:
@@ -32,15 +49,27 @@ SYSCALL = Hook(
                 Tracepoint("leave", category="raw_syscalls", event="sys_exit"),
             ),
         ),
-        # x86-64 from the mitigation of Branch History Injection (1e3ad78334a6, Linux 6.9 and back to 6.1) on;
-        # from 7.0 on the dispatcher is notrace, and the function that all exits share has been inlined.
+        # From the mitigation of Branch History Injection on (1e3ad78334a6, Linux 6.9 and back to 6.1) there
+        # is a function for each ABI before its calls; from 7.0 on it may not be traced.
         Alternative(
-            "kprobe",
+            "kprobe-dispatch",
             (
                 Kprobe("enter", symbols=("x64_sys_call",)),
                 Kprobe("enter", symbols=("ia32_sys_call",), optional=True),
-                Kprobe("leave", symbols=("syscall_exit_to_user_mode_prepare",)),
+                Kprobe("enter", symbols=("x32_sys_call",), optional=True),
+                Kprobe("leave", symbols=_EXITS),
             ),
+        ),
+        Alternative(
+            "kprobe-multi", (KprobeMulti("enter", patterns=_WRAPPERS), Kprobe("leave", symbols=_EXITS))
+        ),
+        # Return probes have a limited number of places before 6.14 (4346ba160409): what they miss is counted.
+        Alternative(
+            "kprobe-return",
+            (KprobeMulti("enter", patterns=_WRAPPERS), KretprobeMulti("leave", patterns=_WRAPPERS)),
+        ),
+        Alternative(
+            "kprobe-events", (KprobeEvents("enter", patterns=_WRAPPERS), Kprobe("leave", symbols=_EXITS))
         ),
     ),
 )

@@ -91,6 +91,49 @@ class Kretprobe(Kprobe):
 
 
 @dataclass(frozen=True)
+class Kprobes(Probe):
+    """The entries of many kernel functions at once; in ``patterns`` a ``*`` stands for letters, digits and
+    ``_``. A function by several names is probed once."""
+
+    patterns: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return "|".join(self.patterns)
+
+
+@dataclass(frozen=True)
+class KprobeMulti(Kprobes):
+    """Many functions by one link (Linux 5.18)."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "kprobe_multi"
+
+
+@dataclass(frozen=True)
+class KretprobeMulti(Kprobes):
+    """The returns of many functions by one link that counts those it misses (Linux 6.7)."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "kretprobe_multi"
+
+
+@dataclass(frozen=True)
+class KprobeEvents(Kprobes):
+    """Many functions by one trace event that is made for them in tracefs (Linux 5.5)."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "kprobe_events"
+
+
+@dataclass(frozen=True)
 class SocketFilter(Probe):
     """A filter on a raw packet socket, one for each interface that the command line names."""
 
@@ -107,11 +150,19 @@ class SocketFilter(Probe):
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to serve a hook. ``defines`` are further macros this way needs in the C."""
+    """One way to serve a hook. ``defines`` are further macros this way needs in the C.
+
+    Names that begin alike and go on with ``-`` are a family: ``kprobe-multi`` and ``kprobe-events`` are both
+    ``kprobe``.
+    """
 
     name: str
     probes: tuple[Probe, ...]
     defines: tuple[str, ...] = ()
+
+    def is_called(self, name: str) -> bool:
+        """Whether this is its name, or that of its family."""
+        return self.name == name or self.name.startswith(f"{name}-")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,142 @@
+"""Many kernel functions by one trace event of tracefs that has a probe on each (Linux 5.5, ca89bc071d5e).
+
+Unlike a descriptor, such an event outlives the process that made it. Its name says which that was, so that
+what a killed one left is taken away when the next event is made. A probe that was left behind is disarmed:
+it went off with the killed process's descriptor, and takes memory only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.perf import attach_program, event_attr
+from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
+from pytracer.bpf.refusal import attach_error
+from pytracer.errors import AttachError
+from pytracer.kernel import tracefs
+from pytracer.kernel.functions import Functions
+
+GROUP = "pytracer"
+_OURS = re.compile(rf"^\w+:({GROUP}/\w+?_(\d+_\d+_\d+)) ", re.M)
+_CHUNK = 4095  # WRITE_BUFSIZE of kernel/trace/trace.c holds one more, a NUL
+
+
+def granted() -> bool:
+    """Whether this kernel makes events of kprobes. (It takes several probes in one since 5.5.)
+
+    Raises what :func:`pytracer.kernel.tracefs.root` raises.
+    """
+    return (tracefs.root() / "kprobe_events").exists()
+
+
+class EventLink(Link):
+    """A perf event on a trace event that is ours."""
+
+    def __init__(self, fd: int, event: str, note: str) -> None:
+        """Own ``fd`` and the trace event ``event``."""
+        super().__init__(fd, note)
+        self._event = event
+
+    @property
+    def missed(self) -> int:
+        """See :class:`Link`."""
+        profile = (tracefs.root() / "kprobe_profile").read_text()
+        name = self._event.partition("/")[2]
+        return sum(int(line.split()[2]) for line in profile.splitlines() if line.split()[0] == name)
+
+    def close(self) -> None:
+        """See :class:`Link`. Takes a grace period of the kernel for each probe."""
+        super().close()
+        try:
+            remove(self._event)
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # EBUSY: somebody else has put it to use
+            raise AttachError(
+                f"cannot take the trace event {self._event} away: {os.strerror(error.errno or 0)}",
+                hint=f"echo '-:{self._event}' >> {tracefs.TRACING}/kprobe_events does, once nobody uses it",
+            ) from error
+
+
+def attach(functions: Functions, program: int, name: str) -> EventLink:
+    """Put ``program`` on the entries of all ``functions``, by an event that begins with ``name``."""
+    event = f"{GROUP}/{name}_{_owner(os.getpid())}"
+    try:
+        sweep()
+        return EventLink(_open(event, functions.names, program), event, functions.note)
+    except OSError as error:
+        raise attach_error(error, f"a kprobe event on {functions.describe}") from error
+
+
+def _open(event: str, addresses: Iterable[int], program: int) -> int:
+    """Make the event and put ``program`` on it; all or nothing. Raises OSError."""
+    try:
+        _write(_probes(event, addresses))
+        number = tracefs.event_id(*event.split("/"))
+        return attach_program(event_attr(PERF_TYPE_TRACEPOINT, number), program)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove(event)
+        raise
+
+
+def _probes(event: str, addresses: Iterable[int]) -> Iterator[str]:
+    """The lines that put a probe of the event on each address.
+
+    By address, since Linux before 6.6 goes through all its symbols for each name. To the kernel, probes by
+    address are all the same one unless their arguments differ: so each gets a number.
+    """
+    for number, address in enumerate(addresses):
+        yield f"p:{event} {address:#x} n=\\{number}"
+
+
+def remove(event: str) -> None:
+    """Take a trace event away, with all its probes. Raises OSError."""
+    _write([f"-:{event}"])
+
+
+def sweep() -> None:
+    """Take away the events of processes that ended without doing it. Raises OSError."""
+    text = (tracefs.root() / "kprobe_events").read_text()
+    here = _namespace()
+    for event, owner in sorted(set(_OURS.findall(text))):
+        namespace, process, _ = map(int, owner.split("_"))
+        # Process ids of another PID namespace say nothing here.
+        if namespace == here and _owner(process) != owner:
+            with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+                remove(event)
+
+
+def _owner(process: int) -> str:
+    """PID namespace, process id and time of birth: of no other process since the machine started."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    state, born = fields[0], fields[19]
+    return "" if state in "ZX" else f"{_namespace()}_{process}_{born}"
+
+
+def _namespace() -> int:
+    return Path("/proc/self/ns/pid").stat().st_ino
+
+
+def _write(lines: Iterable[str]) -> None:
+    """Give commands to tracefs, as many at a time as it takes. Raises OSError."""
+    events = os.open(tracefs.root() / "kprobe_events", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        chunk = b""
+        for line in lines:
+            command = f"{line}\n".encode()
+            if len(chunk) + len(command) > _CHUNK:
+                os.write(events, chunk)
+                chunk = b""
+            chunk += command
+        os.write(events, chunk)
+    finally:
+        os.close(events)

@@ -1,0 +1,144 @@
+"""Every way to see system calls by kprobes: which a kernel grants, what it counts, and what it leaves."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pytracer.spec.common import SYSCALL
+from support.cli import finish, run, start
+from support.workloads import workload
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+WAYS = [alternative.name for alternative in SYSCALL.alternatives if alternative.is_called("kprobe")]
+# What Debian's kernels grant. Of others it is only asked that they do it right or say why not.
+GRANTED = {
+    "5.10": {"kprobe-events"},
+    "6.1": {"kprobe-dispatch", "kprobe-events"},
+    "6.12": {"kprobe-dispatch", "kprobe-multi", "kprobe-return", "kprobe-events"},
+    "7.2": {"kprobe-return"},
+}
+DEBIANS = GRANTED.get(".".join(platform.release().split(".")[:2])) if "cloud" in platform.release() else None
+SLEEPERS, NAPS = 40, 3
+
+
+def granted(way: str) -> bool:
+    """Whether this kernel has the way; what it says is held against what is known of it."""
+    planned = run("syscalls", "--dry-run", "--hook", f"syscall={way}")
+    assert planned.status in (0, 4), planned.err
+    if DEBIANS is not None:
+        assert (planned.status == 0) is (way in DEBIANS), planned.out + planned.err
+    if planned.status:
+        assert re.search(rf"{way}: .+", planned.err)
+    return planned.status == 0
+
+
+def left() -> str:
+    """The trace events of ours that tracefs holds. In a process of its own: it may take a mount namespace."""
+    code = "from pytracer.kernel import tracefs\n"
+    code += "print((tracefs.root() / 'kprobe_events').read_text())"
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
+    return "\n".join(line for line in listed.splitlines() if "pytracer" in line)
+
+
+@pytest.fixture(autouse=True)
+def _no_event_is_left():
+    yield
+    assert left() == ""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_counts_are_exact(way):
+    if not granted(way):
+        return
+    does = "getppid 23", "fail 7", "compat 23", "signal 23", "unknown 5"
+    script = "".join(f"{workload('calls')} {what}\n" for what in does)
+    script += f"for i in $(seq {SLEEPERS}); do {workload('calls')} sleep {NAPS} & done; wait"
+    result = run(
+        "syscalls", "-f", "json", "--by", "comm,syscall", "--hook", f"syscall={way}", "--", "sh", "-c", script
+    )
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    calls = {record["syscall"]: record for record in result.of("summary") if record["comm"] == "calls"}
+    # A number beyond the table reaches no function.
+    assert {name: (record["calls"], record["errors"]) for name, record in calls.items()} == {
+        "execve": (len(does) + SLEEPERS, 0),
+        "getppid": (23, 0),
+        "close": (7, 7),
+        "i386:getppid": (23, 0),
+        "rt_sigaction": (1, 0),
+        "kill": (23, 0),
+        "rt_sigreturn": (23, 0),
+        "getpid": (1, 0),
+        "nanosleep": (SLEEPERS * NAPS, 0),
+    }
+    assert calls["nanosleep"]["total_ns"] >= SLEEPERS * NAPS * 2_000_000  # a nap of 2 ms is never shorter
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_calls_in_flight_are_not_counted_and_a_killed_tracer_is_cleaned_up_after(way):
+    if not granted(way):
+        return
+    code = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\n"
+    code += "for _ in range(23): os.getppid()\nprint(flush=True)\nsys.stdin.readline()\n"
+    words = ["-f", "json", "--hook", f"syscall={way}", "-e", "getppid,read"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()  # now it sits in read, or is about to
+        killed = start("syscalls", *words, "-p", process.pid, 60)
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.communicate()
+        assert bool(left()) is (way == "kprobe-events")
+        tracer = start("syscalls", *words, "-p", process.pid, 60)
+        process.communicate("\n")  # the read returns, 23 calls, and the next read finds the end
+        result = finish(tracer)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    calls = {record["syscall"]: record["calls"] for record in result.of("summary")}
+    assert calls["getppid"] == 23
+    assert calls["read"] == 1
+
+
+def test_the_best_kprobe_way_is_taken_by_the_familys_name():
+    planned = run("syscalls", "--dry-run", "--hook", "syscall=kprobe")
+    if DEBIANS is None and planned.status == 4:
+        assert all(f"{way}: " in planned.err for way in WAYS)
+        return
+    best = re.search(r"hook +syscall: (\S+)", planned.out)
+    assert best is not None, planned.err
+    assert best[1] == next(way for way in WAYS if granted(way))
+
+
+def test_a_probe_that_cannot_be_made_takes_the_others_back():
+    if not granted("kprobe-events"):
+        return
+    code = """
+from dataclasses import replace
+from pytracer.bpf.attach import kprobe_events
+from pytracer.bpf.probing import EMPTY, load
+from pytracer.bpf.sys import ProgType
+from pytracer.errors import AttachError, UnsupportedError
+from pytracer.kernel import functions, policy
+policy.raise_memlock()
+found = functions.matching(("__x64_sys_get*", "__x64_sys_set*"))
+assert len(found.names) > 20, found
+symbols = open("/proc/kallsyms").read().splitlines()
+[forbidden] = [int(line.split()[0], 16) for line in symbols if line.endswith(" do_syscall_64")]
+found = replace(found, names=found.names | {forbidden: ""})
+try:
+    kprobe_events.attach(found, load(ProgType.KPROBE, EMPTY), "x")
+except (AttachError, UnsupportedError) as problem:
+    print(problem)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "kprobe event" in done.stdout
