@@ -32,7 +32,7 @@ SLEEPERS, NAPS = 40, 3
 def granted(way: str) -> bool:
     """Whether this kernel has the way; what it says is held against what is known of it."""
     planned = run("syscalls", "--dry-run", "--hook", f"syscall={way}")
-    assert planned.status in (0, 4), planned.err
+    assert planned.status in ((0, 4) if DEBIANS is not None else (0, 4, 5)), planned.err
     if DEBIANS is not None:
         assert (planned.status == 0) is (way in DEBIANS), planned.out + planned.err
     if planned.status:
@@ -111,7 +111,7 @@ def test_calls_in_flight_are_not_counted_and_a_killed_tracer_is_cleaned_up_after
 
 def test_the_best_kprobe_way_is_taken_by_the_familys_name():
     planned = run("syscalls", "--dry-run", "--hook", "syscall=kprobe")
-    if DEBIANS is None and planned.status == 4:
+    if DEBIANS is None and planned.status:
         assert all(f"{way}: " in planned.err for way in WAYS)
         return
     best = re.search(r"hook +syscall: (\S+)", planned.out)

@@ -12,8 +12,9 @@ import pytest
 from pytracer.bpf import facts, probing
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.sys import ProgType
-from pytracer.errors import UnsupportedError
+from pytracer.errors import NotPermittedError, UnsupportedError
 from pytracer.kernel.facts import Answer, Facts
+from pytracer.kernel.functions import Functions
 from support import nobody
 
 SYMBOLS = b"""ffffffff81000000 T vfs_read
@@ -170,10 +171,74 @@ def test_why_a_function_cannot_be_probed(kernel: Kernel, symbol: str, number: in
     assert KernelFacts().kprobe((symbol,)) == Answer(False, reason=reason)
 
 
+PATTERNS = ("f*",)
+
+
+@pytest.fixture
+def many(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What the kernel says of many functions at once: an errno of the link, and what the link counted."""
+    says: dict[str, object] = {"link": 0, "missed": 0, "found": Functions(PATTERNS, {16: "f"}, ("f_hidden",))}
+
+    def matching(patterns: tuple[str, ...]) -> Functions:
+        if isinstance(says["found"], Exception):
+            raise says["found"]
+        return says["found"]
+
+    monkeypatch.setattr(facts.functions, "matching", matching)
+    monkeypatch.setattr(facts.kprobe_multi, "link", lambda *_, **__: kernel._answer(says["link"]))
+    monkeypatch.setattr(facts.kprobe_multi, "missed", lambda _: says["missed"])
+    return says
+
+
+def test_many_functions_are_tried_by_one(many: dict[str, object]) -> None:
+    granted = Answer(True, "1 functions (f*)", reason="not seen, since they cannot be probed: f_hidden")
+    known = KernelFacts()
+    assert known.kprobe_multi(PATTERNS, at_return=False) == granted
+    assert known.kprobe_multi(PATTERNS, at_return=True) == granted
+    assert known.kprobe_events(PATTERNS) == granted
+
+
+def test_returns_that_are_missed_in_silence_are_not_taken(many: dict[str, object]) -> None:
+    many["missed"] = None
+    known = KernelFacts()
+    assert known.kprobe_multi(PATTERNS, at_return=False).ok
+    assert known.kprobe_multi(PATTERNS, at_return=True).reason.startswith("this kernel does not count")
+
+
+def test_a_kernel_without_links_on_many_functions(many: dict[str, object]) -> None:
+    many["link"] = errno.EINVAL
+    answer = KernelFacts().kprobe_multi(PATTERNS, at_return=False)
+    assert answer == Answer(False, reason="this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)")
+
+
+def test_functions_that_are_not_there_or_not_shown(many: dict[str, object]) -> None:
+    many["found"] = UnsupportedError("no function f*")
+    assert KernelFacts().kprobe_multi(PATTERNS, at_return=False) == Answer(False, reason="no function f*")
+    assert KernelFacts().kprobe_events(PATTERNS) == Answer(False, reason="no function f*")
+    many["found"] = NotPermittedError("hidden")
+    for answer in (
+        KernelFacts().kprobe_multi(PATTERNS, at_return=False),
+        KernelFacts().kprobe_events(PATTERNS),
+    ):
+        assert answer == Answer(False, reason="hidden", refused=True)
+
+
+def test_without_privileges_many_functions_are_not_looked_up(
+    unprivileged: Kernel, many: dict[str, object]
+) -> None:
+    many["found"] = NotPermittedError("never asked")
+    for answer in (
+        KernelFacts().kprobe_multi(PATTERNS, at_return=True),
+        KernelFacts().kprobe_events(PATTERNS),
+    ):
+        assert (answer.ok, answer.tried, answer.name) == (True, False, "f*")
+
+
 def test_a_kernel_without_kprobes(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(facts.kprobe_pmu, "PMU", tmp_path / "none")
     answer = KernelFacts().kprobe(("vfs_read",))
     assert answer == Answer(False, reason="this kernel has no kprobes (CONFIG_KPROBES)")
+    assert KernelFacts().kprobe_events(PATTERNS) == answer
     assert kernel.calls == []
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytracer.bpf.attach import kprobe as kprobe_pmu
-from pytracer.bpf.attach import kprobe_events, kprobe_multi
+from pytracer.bpf.attach import kprobe_multi
 from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
 from pytracer.bpf.probing import EMPTY, READS_BEYOND, helper_refusal, load
@@ -36,6 +36,7 @@ _PACKET = Path("/proc/net/packet")
 _PER_LINUX32, _QUERY = 0x0008, 0xFFFFFFFF  # include/uapi/linux/personality.h
 
 _UNTRIED = "not tried: needs root"
+_NO_KPROBES = "this kernel has no kprobes (CONFIG_KPROBES)"
 
 
 class KernelFacts:
@@ -186,7 +187,7 @@ class KernelFacts:
 
     def _kprobe(self, symbols: tuple[str, ...]) -> Answer:
         if not kprobe_pmu.PMU.is_dir():
-            return Answer(False, reason="this kernel has no kprobes (CONFIG_KPROBES)")
+            return Answer(False, reason=_NO_KPROBES)
         if self._missing:
             known = next((symbol for symbol in symbols if self._has_symbol(symbol)), "")
             if known or not self._kallsyms:
@@ -245,14 +246,12 @@ class KernelFacts:
         return Answer(True, found.describe, reason=found.note)
 
     def _kprobe_events(self, patterns: tuple[str, ...]) -> Answer:
+        if not kprobe_pmu.PMU.is_dir():  # of the same make (CONFIG_KPROBE_EVENTS)
+            return Answer(False, reason=_NO_KPROBES)
         if self._missing:
             return _untried("|".join(patterns))
         try:
             found = functions.matching(patterns)
-            if not kprobe_events.granted():
-                return Answer(
-                    False, reason="this kernel has no kprobe events (CONFIG_KPROBE_EVENTS, Linux 5.5)"
-                )
         except PytracerError as problem:
             return Answer(False, reason=problem.message, refused=isinstance(problem, NotPermittedError))
         return Answer(True, found.describe, reason=found.note)

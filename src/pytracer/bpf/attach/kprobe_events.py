@@ -26,14 +26,6 @@ _OURS = re.compile(rf"^\w+:({GROUP}/\w+?_(\d+_\d+_\d+)) ", re.M)
 _CHUNK = 4095  # WRITE_BUFSIZE of kernel/trace/trace.c holds one more, a NUL
 
 
-def granted() -> bool:
-    """Whether this kernel makes events of kprobes. (It takes several probes in one since 5.5.)
-
-    Raises what :func:`pytracer.kernel.tracefs.root` raises.
-    """
-    return (tracefs.root() / "kprobe_events").exists()
-
-
 class EventLink(Link):
     """A perf event on a trace event that is ours."""
 
