@@ -69,8 +69,8 @@ int leave(struct tracepoint__raw_syscalls__sys_exit *args)
 #elif defined(HOOK_SYSCALL_KPROBE_DISPATCH) || defined(HOOK_SYSCALL_KPROBE_MULTI) ||                         \
     defined(HOOK_SYSCALL_KPROBE_RETURN) || defined(HOOK_SYSCALL_KPROBE_EVENTS)
 // x64_sys_call(regs, nr), or one of __x64_sys_*(regs): regs are the caller's. (x32_sys_call's nr lacks the bit
-// that makes it an x32 call.) They do not see a number beyond the table. Where vsyscall is emulated, three of
-// them serve what is no system call: the fault has put -1 there.
+// that makes it an x32 call.) Of those, one is for numbers beyond the tables; it cannot be probed everywhere.
+// Where vsyscall is emulated, three of them serve what is no system call: the fault has put -1 there.
 int enter(struct pt_regs *ctx)
 {
     struct pt_regs *regs = (struct pt_regs *)PT_REGS_PARM1(ctx);

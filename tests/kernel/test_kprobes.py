@@ -67,7 +67,11 @@ def test_counts_are_exact(way):
     assert result.status == 0, result.err
     assert not result.of("loss")
     calls = {record["syscall"]: record for record in result.of("summary") if record["comm"] == "calls"}
-    # A number beyond the table reaches no function.
+    # A number beyond the table reaches no function but ni_syscall, which may be hidden.
+    unknown = calls.pop("syscall_999", None)
+    assert unknown is None or (unknown["calls"], unknown["errors"]) == (5, 5)
+    if DEBIANS is not None:
+        assert (unknown is not None) is platform.release().startswith("7.")
     assert {name: (record["calls"], record["errors"]) for name, record in calls.items()} == {
         "execve": (len(does) + SLEEPERS, 0),
         "getppid": (23, 0),
@@ -114,7 +118,7 @@ def test_the_best_kprobe_way_is_taken_by_the_familys_name():
     if DEBIANS is None and planned.status:
         assert all(f"{way}: " in planned.err for way in WAYS)
         return
-    best = re.search(r"hook +syscall: (\S+)", planned.out)
+    best = re.search(r"hook +syscall: ([\w-]+)", planned.out)
     assert best is not None, planned.err
     assert best[1] == next(way for way in WAYS if granted(way))
 
