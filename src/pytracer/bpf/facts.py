@@ -33,6 +33,8 @@ _KALLSYMS = Path("/proc/kallsyms")
 _X86_ABI = Path("/proc/sys/abi/vsyscall32")  # arch/x86/entry/vdso/vdso32-setup.c, CONFIG_COMPAT_32
 _PROC_SYS = Path("/proc/sys")
 _PACKET = Path("/proc/net/packet")
+_NOWHERE = 1  # an address at which there is no function
+_ENOTSUPP = 524  # kernel-internal, but it gets out
 _PER_LINUX32, _QUERY = 0x0008, 0xFFFFFFFF  # include/uapi/linux/personality.h
 
 _UNTRIED = "not tried: needs root"
@@ -227,15 +229,24 @@ class KernelFacts:
     def _kprobe_multi(self, patterns: tuple[str, ...], *, at_return: bool) -> Answer:
         if self._missing:
             return _untried("|".join(patterns))
+        absent = "this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)"
+        try:
+            program = self._program(ProgType.KPROBE, EMPTY, attach_type=kprobe_multi.ATTACH_TYPE)
+        except OSError as error:
+            return _no(error, absent)
+        try:  # what is absent is said before what is refused: asked for before the list of functions
+            os.close(kprobe_multi.link([_NOWHERE], program, at_return=at_return))
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, _ENOTSUPP):
+                return Answer(False, reason=absent)
         try:
             found = functions.matching(patterns)
         except PytracerError as problem:
             return Answer(False, reason=problem.message, refused=isinstance(problem, NotPermittedError))
         try:
-            program = self._program(ProgType.KPROBE, EMPTY, attach_type=kprobe_multi.ATTACH_TYPE)
             link = kprobe_multi.link([next(iter(found.names))], program, at_return=at_return)
         except OSError as error:
-            return _no(error, "this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)")
+            return _no(error, absent)
         try:
             if at_return and kprobe_multi.missed(link) is None:
                 return Answer(
