@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import sizes
 from bench.measure import MissingPeerError, Result
+from bench.peers import headers_note
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/performance.md"
 GROUPS = {"start": "bench.start", "cost": "bench.cost", "events": "bench.events", "maps": "bench.maps"}
@@ -82,7 +83,8 @@ def page(results: Sequence[Result], missing: Sequence[str], grown: Sequence[size
         "taken in turns on one machine in one run. The ratio is of the medians; the spread is of the rounds.",
         "Ratios carry over to other machines better than the times beside them.",
         "",
-        f"{os.cpu_count()} CPUs ({platform.machine()}), Linux {platform.release().partition('-')[0]}.",
+        f"{os.cpu_count()} CPUs ({platform.machine()}), Linux {platform.release().partition('-')[0]}; "
+        f"{headers_note()}.",
         "",
         "| measure | what | beside | ratio | spread | target | | ours | theirs |",
         "| --- | --- | --- | ---: | --- | --- | --- | ---: | ---: |",

@@ -1,7 +1,8 @@
 """The tools beside which pytracer is measured, and how each is started.
 
-BCC's own tools want kernel headers. Where there are none they get the types that pytracer makes of BTF
-(``BCC_KERNEL_SOURCE``): else there would be nothing to compare with.
+BCC's own tools want kernel headers. Where the running kernel's are not installed they get those that the lab
+has fetched of another, which take as long to compile; where there are none either, the types that pytracer
+makes of BTF, which are quicker. Else there would be nothing to compare with.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from lab.fetch import cached
+from lab.kernels import KERNELS
+
 from bench.measure import MissingPeerError
-from pytracer.bpf.headers import find_headers
+from pytracer.bpf.cachedir import cache_dir
+from pytracer.bpf.headers import find_headers, packaged
 from pytracer.kernel import tracefs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,10 +42,33 @@ def find(*names: str) -> str:
 def bcc_environment(tool: str) -> dict[str, str]:
     """The environment in which a tool of BCC's compiles on this machine."""
     tracefs.root()
-    text = Path(tool).read_text(errors="replace")
     if (Path("/lib/modules") / os.uname().release / "build").is_dir():
         return dict(os.environ)
-    return {**os.environ, "BCC_KERNEL_SOURCE": str(find_headers(text).path)}
+    folder = lab_headers() or find_headers(Path(tool).read_text(errors="replace")).path
+    return {**os.environ, "BCC_KERNEL_SOURCE": str(folder)}
+
+
+def lab_headers() -> Path | None:
+    """The headers of a kernel that the lab has fetched, as one folder; the current long-term kernel's."""
+    for kernel in reversed(KERNELS[:-1]):
+        fetched = cached(kernel.name)
+        if fetched:
+            halves = sorted((fetched.folder / "usr/src").glob("linux-headers-*"))
+            build = [half for half in halves if not half.name.endswith("-common")]
+            common = [half for half in halves if half.name.endswith("-common")]
+            if build and common:
+                return packaged.join(build[0], common[0], cache_dir().folder("headers"))
+    return None
+
+
+def headers_note() -> str:
+    """What BCC's tools compile against, in words."""
+    release = os.uname().release
+    if (Path("/lib/modules") / release / "build").is_dir():
+        return "BCC's tools use the kernel's header package"
+    if lab_headers():
+        return "BCC's tools use the header package of another kernel, this one having none"
+    return "BCC's tools use the types that pytracer makes of BTF, this kernel having no header package"
 
 
 def bpftrace_environment() -> dict[str, str]:

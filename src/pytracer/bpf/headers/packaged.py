@@ -39,7 +39,7 @@ def find_package(cache: Callable[[], CacheDir], *, modules: Path = MODULES) -> P
         raise HeadersError(f"there is no {build}", hint=install_hint())
     for source in (modules / release / "source", *_sources(build)):
         if (source / KCONFIG).is_file():
-            return _join(build.resolve(), source.resolve(), cache().folder("headers"))
+            return join(build.resolve(), source.resolve(), cache().folder("headers"))
     raise HeadersError(f"{build} has no {KCONFIG}: the header package is not complete", hint=install_hint())
 
 
@@ -92,8 +92,9 @@ def _sources(build: Path) -> list[Path]:
     return [Path(found).parent for found in re.findall(r"^include\s+(/\S+/Makefile)\s*$", text, re.M)]
 
 
-def _join(build: Path, source: Path, folder: Path) -> Path:
-    """One tree of links to both halves. What is in both is opened and joined; the build's own goes first."""
+def join(build: Path, source: Path, folder: Path) -> Path:
+    """One tree, in ``folder``, of links to both halves of a header package. What is in both is opened and
+    joined; the build's own goes first."""
     key = hashlib.sha256(f"{build}\0{source}\0{build.stat().st_mtime_ns}".encode()).hexdigest()[:32]
     path = folder / f"package-{key}"
     if (path / KCONFIG).is_file() and not distrust(path):
