@@ -87,9 +87,8 @@ class BccModule:
         for spec in specs:
             if spec.type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
                 raise ImageError(f"the map {spec.name} holds maps, which only BCC makes")
-        return Image(
-            key, makers(), specs, tuple(unlinked(name, self._bpf.dump_func(name), names) for name in programs)
-        )
+        code = tuple(unlinked(name, self._bpf.dump_func(name), names) for name in programs)
+        return Image(key, os.uname().release, makers(), specs, code)
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.module.Module`."""

@@ -13,13 +13,15 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from pytracer.errors import PytracerError
 
-_MAGIC = b"pytracer image 1\n"
+_MAGIC = b"pytracer image 2\n"
 _LD_IMM64 = 0x18
 _PSEUDO_MAP_FD = 1  # BPF_PSEUDO_MAP_FD
 _LITTLE = sys.byteorder == "little"
+_U32 = (1 << 32) - 1
 
 
 class ImageError(PytracerError):
@@ -63,11 +65,12 @@ class ProgramSpec:
 class Image:
     """All of a compiled C file that a run needs.
 
-    ``key`` says what it was made from (:mod:`pytracer.bpf.images`), ``made_by`` which libraries made it, as
-    the identities of their files.
+    ``key`` says what it was made from (:mod:`pytracer.bpf.images`), ``kernel`` names for people the kernel it
+    was made for, ``made_by`` which libraries made it, as the identities of their files.
     """
 
     key: str
+    kernel: str
     made_by: tuple[str, ...]
     maps: tuple[MapSpec, ...]
     programs: tuple[ProgramSpec, ...]
@@ -83,6 +86,7 @@ class Image:
         """The bytes of a file that ``decode`` reads."""
         body = {
             "key": self.key,
+            "kernel": self.kernel,
             "made_by": self.made_by,
             "maps": [asdict(spec) for spec in self.maps],
             "programs": [
@@ -108,19 +112,13 @@ def decode(data: bytes) -> Image:
     try:
         body = json.loads(text)
         image = Image(
-            key=str(body["key"]),
-            made_by=tuple(str(made) for made in body["made_by"]),
-            maps=tuple(MapSpec(**spec) for spec in body["maps"]),
-            programs=tuple(
-                ProgramSpec(
-                    name=str(program["name"]),
-                    code=base64.b64decode(program["code"], validate=True),
-                    references={int(offset): str(name) for offset, name in program["references"].items()},
-                )
-                for program in body["programs"]
-            ),
+            key=_text(body["key"]),
+            kernel=_text(body["kernel"]),
+            made_by=tuple(_text(made) for made in body["made_by"]),
+            maps=tuple(_map(spec) for spec in body["maps"]),
+            programs=tuple(_program(program) for program in body["programs"]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ImageError("the image holds something else than it should") from error
     _check(image)
     return image
@@ -140,8 +138,44 @@ def unlinked(name: str, code: bytes, maps: Mapping[int, str]) -> ProgramSpec:
     return ProgramSpec(name, bytes(blank), references)
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _number(value: object) -> int:
+    """What the kernel takes as a ``__u32``."""
+    if type(value) is not int or not 0 <= value <= _U32:
+        raise TypeError(f"{value!r} is no number of 32 bits")
+    return value
+
+
+def _map(spec: dict[str, object]) -> MapSpec:
+    return MapSpec(
+        name=_text(spec["name"]),
+        type=_number(spec["type"]),
+        key_size=_number(spec["key_size"]),
+        value_size=_number(spec["value_size"]),
+        max_entries=_number(spec["max_entries"]),
+        flags=_number(spec["flags"]),
+        key_type=_text(spec["key_type"]),
+        value_type=_text(spec["value_type"]),
+    )
+
+
+def _program(program: dict[str, Any]) -> ProgramSpec:
+    return ProgramSpec(
+        name=_text(program["name"]),
+        code=base64.b64decode(program["code"], validate=True),
+        references={int(offset): _text(name) for offset, name in program["references"].items()},
+    )
+
+
 def _references(code: bytes) -> Iterator[tuple[int, int]]:
     """(offset, descriptor) of each instruction that loads a map."""
+    if not code or len(code) % 8:
+        raise ImageError("the code is no whole number of instructions")
     second = False
     for offset in range(0, len(code), 8):
         opcode, registers, _, immediate = struct.unpack_from("=BBhi", code, offset)
@@ -156,9 +190,11 @@ def _references(code: bytes) -> Iterator[tuple[int, int]]:
 def _check(image: Image) -> None:
     """The image must be whole in itself: what it refers to is there, and nothing refers without saying so."""
     names = {spec.name for spec in image.maps}
+    if len(names) < len(image.maps) or len({program.name for program in image.programs}) < len(
+        image.programs
+    ):
+        raise ImageError("the image holds two maps or programs of one name")
     for program in image.programs:
-        if not program.code or len(program.code) % 8:
-            raise ImageError(f"the program {program.name} is no whole number of instructions")
         if {offset for offset, _ in _references(program.code)} != set(program.references):
             raise ImageError(f"the program {program.name} refers to other maps than it says")
         if not names.issuperset(program.references.values()):

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,15 +20,27 @@ from pytracer.bpf.cachedir import CacheDir, distrust
 from pytracer.bpf.identity import file_identity, find_libbcc, kernel_identity
 from pytracer.bpf.image import Image, ImageError, decode
 from pytracer.bpf.toolchain import bcc_version, find_bcc
-from pytracer.errors import ToolchainError
 from pytracer.kernel import tracefs
 from pytracer.kernel.btf import VMLINUX
 
 FOLDER = "images"
 SUFFIX = ".image"
 MAX_IMAGES = 512
+MAX_BYTES = 64 << 20
 _DAY = 86400
+# As in bpf/headers/packaged.py, which a start that finds its image does not load.
+_KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
+_MODULES = Path("/lib/modules")
 _MAKERS = ("libbcc", "libLLVM", "libclang", "libbpf")
+# What BCC and clang ask the environment for: an architecture, a version, further folders of headers, options.
+_ASKED = (
+    "ARCH",
+    "BCC_LINUX_VERSION_CODE",
+    "CCC_OVERRIDE_OPTIONS",
+    "COMPILER_PATH",
+    "CPATH",
+    "C_INCLUDE_PATH",
+)
 
 
 @dataclass(frozen=True)
@@ -49,25 +61,41 @@ class Recipe:
 
 
 def key_of(recipe: Recipe) -> str:
-    """The key of what this recipe gives on this machine. Raises ToolchainError where there is no BCC."""
-    parts = [recipe.name, recipe.text, recipe.headers, *recipe.cflags, *recipe.programs]
-    parts += [f"{event} {hashlib.sha256(tracefs.event_format(event)).hexdigest()}" for event in recipe.events]
-    parts += [_types(recipe.headers), *_writers()]
-    libbcc = find_libbcc()
-    if libbcc is None:
-        raise ToolchainError("BCC's library is not where libraries are")
-    parts += [bcc_version(find_bcc()), file_identity(libbcc)]
+    """The key of what this recipe gives on this machine.
+
+    Raises ToolchainError where there is no BCC, HeadersError where nothing tells this kernel from others.
+    """
+    formats = [
+        f"{event} {hashlib.sha256(tracefs.event_format(event)).hexdigest()}" for event in recipe.events
+    ]
+    libbcc = find_libbcc()  # None where only the dynamic linker knows; ``made_by`` knows it, too
+    compiler = [bcc_version(find_bcc()), file_identity(libbcc) if libbcc else ""]
+    compiler += [os.environ.get(name, "") for name in _ASKED]
+    groups: list[Sequence[str]] = [(recipe.name, recipe.text, recipe.headers), recipe.cflags, recipe.programs]
+    groups += [formats, _types(recipe.headers), _writers(), compiler]
     digest = hashlib.sha256()
-    for part in parts:
-        digest.update(f"{len(part)} {part}".encode())
+    for group in groups:
+        digest.update(f"{len(group)} parts ".encode())
+        for part in group:
+            data = os.fsencode(part)
+            digest.update(f"{len(data)} ".encode() + data)
     return digest.hexdigest()
 
 
 def makers() -> tuple[str, ...]:
-    """The compiler's libraries in this process, once it has compiled, as identities of their files."""
+    """The compiler's libraries in this process, once it has compiled, as identities of their files.
+
+    Raises ImageError where they are not to be seen, or are no longer the files that were loaded: then nothing
+    would tell when to compile anew.
+    """
     paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in _mapped() if line.count("/")}
     found = sorted(path for path in paths if Path(path).name.startswith(_MAKERS))
-    return tuple(file_identity(Path(path)) for path in found)
+    if not any(Path(path).name.startswith("libbcc") for path in found):
+        raise ImageError("which library compiled cannot be seen")
+    try:
+        return tuple(file_identity(Path(path)) for path in found)
+    except OSError as error:
+        raise ImageError(f"{error.filename} was replaced after it was loaded") from error
 
 
 def _mapped() -> list[str]:
@@ -94,36 +122,21 @@ def find(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
 
 
 def keep(cache: CacheDir, recipe: Recipe, image: Image) -> None:
-    """Put an image into the cache. A cache that takes nothing is no reason to stop."""
+    """Put an image into the cache.
+
+    Raises ImageError where nobody could say when it is out of date, CacheError where the cache is not to be
+    trusted. A disk that is full or read-only is no reason to complain.
+    """
+    if not image.made_by:
+        raise ImageError("it is not known what made it")
+    folder = cache.folder(FOLDER)
     with contextlib.suppress(OSError):
-        folder = cache.folder(FOLDER)
         cache.write(_path(recipe, image.key), image.encode())
         _prune(folder)
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A file of the cache: the tracer's ``name``, its ``size`` in bytes, when it was last ``used`` (seconds
-    since the epoch, to the day)."""
-
-    path: Path
-    name: str
-    size: int
-    used: float
-
-
-def kept(cache: CacheDir) -> Iterator[Kept]:
-    """The images there are."""
-    folder = cache.path / FOLDER
-    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
-        with contextlib.suppress(OSError):
-            status = path.lstat()
-            name = path.name.removesuffix(SUFFIX).rpartition("-")[0]
-            yield Kept(path, name, status.st_size, status.st_mtime)
-
-
 def _path(recipe: Recipe, key: str) -> str:
-    return f"{FOLDER}/{recipe.name}-{key[:32]}{SUFFIX}"
+    return f"{FOLDER}/{Path(recipe.name).name}-{key[:32]}{SUFFIX}"
 
 
 def _made_here(image: Image) -> bool:
@@ -138,16 +151,18 @@ def _made_here(image: Image) -> bool:
     return True
 
 
-def _types(headers: str) -> str:
-    """Which kernel types the compiler would be given."""
-    system = os.uname()
-    build = Path("/lib/modules", system.release, "build")
-    parts = [kernel_identity(VMLINUX if VMLINUX.exists() else build / "include/generated/autoconf.h")]
-    if headers in ("", "package") and (headers or not VMLINUX.exists()):
+def _types(headers: str) -> Sequence[str]:
+    """Which kernel types the compiler would be given: of those asked for, or of all where any will do."""
+    build = _MODULES / os.uname().release / "build"
+    evidence = (VMLINUX, _KHEADERS, build / "include/generated/autoconf.h")
+    parts = [kernel_identity(next((path for path in evidence if path.exists()), VMLINUX))]
+    if headers in ("", "btf"):
+        parts.append(f"BTF {VMLINUX.exists()}")
+    if headers in ("", "package"):
         for path in (build, build / "include/generated/autoconf.h", build / "Makefile"):
             with contextlib.suppress(OSError):
                 parts.append(file_identity(path.resolve()))
-    return "\0".join([str(VMLINUX.exists()), *parts])
+    return parts
 
 
 def _writers() -> Sequence[str]:
@@ -166,15 +181,19 @@ def _touch(path: Path) -> None:
 
 
 def _prune(folder: Path) -> None:
-    """Keep the newest; drop what a start that was killed left half written."""
+    """Keep the newest, as many and as much as may be; drop what a killed start left half written."""
     found = []
     for entry in folder.iterdir():
         with contextlib.suppress(OSError):
-            age = time.time() - entry.lstat().st_mtime
+            status = entry.lstat()
+            age = time.time() - status.st_mtime
             if entry.name.startswith(".new-") and age > _DAY:
                 entry.unlink()
             elif entry.name.endswith(SUFFIX):
-                found.append((age, entry))
-    for _, entry in sorted(found)[MAX_IMAGES:]:
-        with contextlib.suppress(OSError):
-            entry.unlink()
+                found.append((age, entry, status.st_size))
+    size = 0
+    for number, (_, entry, more) in enumerate(sorted(found)):
+        size += more
+        if number >= MAX_IMAGES or size > MAX_BYTES:
+            with contextlib.suppress(OSError):
+                entry.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 
 from pytracer.bpf.identity import kernel_version
 from pytracer.bpf.image import Image, MapSpec
@@ -14,15 +15,19 @@ from pytracer.errors import VerifierError
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.kernel.policy import explain, raise_memlock
 
-_LOG = 1 << 24  # bytes; Linux 5.2 and later take more, older ones at most this
+_LOG = (1 << 24) - 1  # bytes: UINT_MAX >> 8, and one more is refused before Linux 5.2 (7a9f5c65abcc)
 
 
 class ImageModule:
     """A :class:`~pytracer.bpf.module.Module`: the maps created, the programs loaded when asked for."""
 
-    def __init__(self, name: str, image: Image) -> None:
-        """Create the maps. Raises what the kernel's refusal means."""
+    def __init__(self, name: str, image: Image, *, keep_logs: bool = True) -> None:
+        """Create the maps. Raises what the kernel's refusal means.
+
+        ``keep_logs``: write the log of a program that is refused to a file, for the user to read.
+        """
         self.name = name
+        self._keep_logs = keep_logs
         self._image = image
         self._loaded: list[int] = []
         self._maps: dict[str, Map] = {}
@@ -42,14 +47,18 @@ class ImageModule:
         return self._maps
 
     def load(self, program: str, kind: ProgType, attach_type: int = 0) -> int:
-        """See :class:`~pytracer.bpf.module.Module`."""
+        """See :class:`~.module.Module`. Raises ImageError where the image holds no such program."""
         code = self._image.program(program).linked({name: table.fd for name, table in self._maps.items()})
+
+        def load(log: bytearray | None = None) -> int:
+            return prog_load(kind, code, log=log, version=_version(), attach_type=attach_type, name=program)
+
         try:
-            descriptor = prog_load(kind, code, name=program, version=_version(), attach_type=attach_type)
+            descriptor = load()
         except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EINVAL, errno.E2BIG):
+            if error.errno in (errno.EPERM, errno.ENOMEM):  # not the verifier's
                 raise explain(error, f"loading {self.name}:{program}") from error
-            raise self._refused(program, kind, code, attach_type, error) from error
+            descriptor = self._once_more(program, load, error)
         self._loaded.append(descriptor)
         return descriptor
 
@@ -60,22 +69,27 @@ class ImageModule:
         while self._maps:
             os.close(self._maps.popitem()[1].fd)
 
-    def _refused(
-        self, program: str, kind: ProgType, code: bytes, attach_type: int, error: OSError
-    ) -> VerifierError:
-        """The verifier's words: asked for once more, since a log nobody reads costs time at every start."""
+    def _once_more(self, program: str, load: Callable[[bytearray], int], error: OSError) -> int:
+        """Ask for the verifier's words: a log nobody reads costs time at every start.
+
+        The descriptor, should the kernel be of another mind now; else VerifierError, or what ``error`` means
+        where the verifier had nothing to say.
+        """
         log = bytearray(_LOG)
+        cut = ""
         try:
-            os.close(prog_load(kind, code, log=log, version=_version(), attach_type=attach_type))
-        except OSError:
-            pass
-        text = bytes(log).partition(b"\0")[0].decode(errors="replace")
-        reason = summarise(text).reason if text.strip() else (error.strerror or str(error))
-        return VerifierError(
-            f"the verifier refused {self.name}:{program}: {reason}",
-            hint=f"the whole log is in {keep_log(program, text)}",
+            return load(log)
+        except OSError as again:
+            if again.errno == errno.ENOSPC:  # before Linux 6.4 (121664093803) the end is what is missing
+                cut = " (the log is longer than the kernel can hand out)"
+        text = log[: log.index(0)].decode(errors="replace") if 0 in log else log.decode(errors="replace")
+        if not text.strip():
+            raise explain(error, f"loading {self.name}:{program}") from error
+        raise VerifierError(
+            f"the verifier refused {self.name}:{program}: {summarise(text).reason}{cut}",
+            hint=f"the whole log is in {keep_log(program, text)}" if self._keep_logs else "",
             detail=text,
-        )
+        ) from error
 
 
 def _create(spec: MapSpec) -> Map:

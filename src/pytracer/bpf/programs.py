@@ -13,7 +13,7 @@ from pytracer.bpf.images import Recipe
 from pytracer.bpf.loader import ImageModule
 from pytracer.bpf.module import Module
 from pytracer.bpf.sys import ProgType
-from pytracer.errors import PytracerError
+from pytracer.errors import CacheError, HeadersError, PytracerError
 
 Say = Callable[[str], None]
 
@@ -43,12 +43,12 @@ def open_programs(recipe: Recipe, kinds: Mapping[str, LoadAs], *, say: Say, warn
     cache = cache_dir()
     if cache.note:
         warn(cache.note)
-    key = images.key_of(recipe)
-    begun = time.monotonic()
-    image = images.find(cache, recipe, key)
+    key = _key(recipe, say)
+    image = images.find(cache, recipe, key) if key else None
     if image is not None:
+        begun = time.monotonic()
         try:
-            loaded = _load(ImageModule(recipe.name, image), kinds)
+            loaded = _load(ImageModule(recipe.name, image, keep_logs=False), kinds)
         except PytracerError as error:
             # Perhaps it is the image: what the compiler makes now will do, or will be refused in C's terms.
             say(f"the image that was kept is of no use: {error.message}")
@@ -65,11 +65,23 @@ def open_programs(recipe: Recipe, kinds: Mapping[str, LoadAs], *, say: Say, warn
     module = BccModule(recipe.name, recipe.text, recipe.cflags, headers)
     say(f"compiled by BCC in {(time.monotonic() - begun) * 1e3:.0f} ms")
     loaded = _load(module, kinds)
-    try:
-        images.keep(cache, recipe, module.image(key, recipe.programs))
-    except ImageError as error:
-        say(f"no image is kept: {error.message}")
+    if key:
+        try:
+            images.keep(cache, recipe, module.image(key, recipe.programs))
+        except ImageError as error:
+            say(f"no image is kept: {error.message}")
+        except CacheError as error:
+            warn(f"nothing is kept for the next start: {error.message}")
     return loaded
+
+
+def _key(recipe: Recipe, say: Say) -> str:
+    """The recipe's key, "" where it can have none."""
+    try:
+        return images.key_of(recipe)
+    except HeadersError as error:
+        say(f"no image is kept: {error.message}")
+        return ""
 
 
 def _load(module: Module, kinds: Mapping[str, LoadAs]) -> Loaded:

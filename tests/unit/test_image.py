@@ -1,0 +1,221 @@
+"""Images as bytes: what goes in comes out, and nothing damaged or made up is taken."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec, decode, unlinked
+
+MAGIC = b"pytracer image 2\n"
+LD_IMM64, MAP_FD, MAP_VALUE = 0x18, 1, 2
+
+
+def instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
+    return struct.pack("=BBhi", code, src << 4 | dst, offset, immediate)
+
+
+def wide(src: int, immediate: int, *, upper: int = 0) -> bytes:
+    """A load of 64 bits, two instructions long."""
+    return instruction(LD_IMM64, 1, src, 0, immediate) + instruction(0, immediate=upper)
+
+
+RETURN = instruction(0xB7) + instruction(0x95)
+ROWS = MapSpec("rows", 1, 8, 16, 1024, 0, '["key", []]', '["value", []]')
+SLOTS = MapSpec("slots", 2, 4, 8, 3, 0, '"int"', '"u64"')
+
+
+def image() -> Image:
+    """Two maps; a program that refers to both, one of them twice, and one that refers to none."""
+    code = wide(MAP_FD, 0) + wide(0, 7) + wide(MAP_FD, 0) + wide(MAP_FD, 0) + RETURN
+    enter = ProgramSpec("enter", code, {0: "rows", 32: "slots", 48: "rows"})
+    return Image(
+        "a key", "6.18.0", ("/lib/libbcc.so 5 7",), (ROWS, SLOTS), (enter, ProgramSpec("no", RETURN, {}))
+    )
+
+
+def altered(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The bytes of an image that says something else, with a checksum that is right."""
+    body = json.loads(image().encode()[len(MAGIC) + 65 :])
+    change(body)
+    return sealed(json.dumps(body).encode())
+
+
+def sealed(text: bytes) -> bytes:
+    return MAGIC + hashlib.sha256(text).hexdigest().encode() + b"\n" + text
+
+
+def coded(code: bytes, references: dict[str, str]) -> bytes:
+    """An image whose first program is this."""
+
+    def change(body: dict[str, Any]) -> None:
+        body["programs"][0] |= {"code": base64.b64encode(code).decode(), "references": references}
+
+    return altered(change)
+
+
+def test_what_goes_in_comes_out():
+    assert decode(image().encode()) == image()
+    assert altered(lambda body: None).startswith(MAGIC)
+    assert decode(altered(lambda body: None)) == image()
+
+
+def test_cut_at_any_length_it_is_no_image():
+    data = image().encode()
+    for length in range(len(data)):
+        with pytest.raises(ImageError):
+            decode(data[:length])
+
+
+def test_with_any_byte_flipped_it_is_no_image():
+    data = bytearray(image().encode())
+    for at in range(len(data)):
+        data[at] ^= 1 << at % 8
+        with pytest.raises(ImageError):
+            decode(bytes(data))
+        data[at] ^= 1 << at % 8
+    assert decode(bytes(data)) == image()
+
+
+def test_with_something_behind_it_it_is_no_image():
+    with pytest.raises(ImageError, match="damaged"):
+        decode(image().encode() + b"\n")
+
+
+@pytest.mark.parametrize("magic", [b"pytracer image 1\n", b"pytracer image 3\n", b"", b"\x7fELF"])
+def test_another_version_is_not_read(magic):
+    with pytest.raises(ImageError, match="this version"):
+        decode(magic + image().encode()[len(MAGIC) :])
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"null", b"[]", b"7", b'"text"', b"{}", b"{", b"\xff\xfe", b"[" * 100_000, b"NaN"]
+)
+def test_what_is_whole_but_something_else(text):
+    with pytest.raises(ImageError, match="something else"):
+        decode(sealed(text))
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("key",), 7),
+        (("kernel",), None),
+        (("made_by",), [7]),
+        (("made_by",), None),
+        (("maps",), {"rows": 1}),
+        (("maps", 0), []),
+        (("maps", 0, "name"), 7),
+        (("maps", 0, "type"), "1"),
+        (("maps", 0, "type"), True),
+        (("maps", 0, "max_entries"), -1),
+        (("maps", 0, "max_entries"), 1 << 32),
+        (("maps", 0, "key_size"), 8.0),
+        (("maps", 0, "value_type"), None),
+        (("programs",), 7),
+        (("programs", 0), "enter"),
+        (("programs", 0, "name"), None),
+        (("programs", 0, "code"), 7),
+        (("programs", 0, "code"), "not base64!"),
+        (("programs", 0, "code"), "ä"),
+        (("programs", 0, "references"), []),
+        (("programs", 0, "references"), {"zero": "rows"}),
+        (("programs", 0, "references"), {"0": 7, "32": "slots", "48": "rows"}),
+    ],
+)
+def test_values_of_another_kind_are_refused(where, value):
+    def change(body: Any) -> None:
+        for step in where[:-1]:
+            body = body[step]
+        body[where[-1]] = value
+
+    with pytest.raises(ImageError, match="something else"):
+        decode(altered(change))
+
+
+@pytest.mark.parametrize(
+    "where", [("key",), ("kernel",), ("made_by",), ("maps",), ("programs",), ("maps", 0, "flags")]
+)
+def test_what_is_missing_is_refused(where):
+    def change(body: Any) -> None:
+        for step in where[:-1]:
+            body = body[step]
+        del body[where[-1]]
+
+    with pytest.raises(ImageError, match="something else"):
+        decode(altered(change))
+
+
+def test_a_reference_to_a_map_that_is_not_there():
+    with pytest.raises(ImageError, match="enter refers to a map that is not in the image"):
+        decode(altered(lambda body: body["maps"].pop()))
+
+
+def test_a_reference_that_is_not_listed():
+    with pytest.raises(ImageError, match="refers to other maps than it says"):
+        decode(altered(lambda body: body["programs"][0]["references"].pop("48")))
+
+
+@pytest.mark.parametrize("offset", ["16", "8", "64", "1", "-32", "8000"])
+def test_a_listed_reference_where_none_is(offset):
+    """Offset 16 is a number, 8 the second half of a reference, the rest no loads at all."""
+    with pytest.raises(ImageError, match="refers to other maps than it says"):
+        decode(altered(lambda body: body["programs"][0]["references"].update({offset: "rows"})))
+
+
+@pytest.mark.parametrize("code", [b"", RETURN[:-1], RETURN + b"\0", b"\x95"])
+def test_code_that_is_no_whole_number_of_instructions(code):
+    with pytest.raises(ImageError, match="no whole number of instructions"):
+        decode(coded(code, {}))
+    with pytest.raises(ImageError, match="no whole number of instructions"):
+        unlinked("enter", code, {})
+
+
+def test_a_reference_of_another_kind():
+    """Such as to a map's value, which old BCC does not make, and whose meaning is not kept."""
+    with pytest.raises(ImageError, match="of kind 2"):
+        decode(coded(wide(MAP_VALUE, 0) + RETURN, {"0": "rows"}))
+    with pytest.raises(ImageError, match="of kind 2"):
+        unlinked("enter", wide(MAP_VALUE, 5) + RETURN, {5: "rows"})
+
+
+@pytest.mark.parametrize("what", ["maps", "programs"])
+def test_two_of_one_name(what):
+    with pytest.raises(ImageError, match="two maps or programs of one name"):
+        decode(altered(lambda body: body[what].append(body[what][0])))
+
+
+def test_map_references_are_taken_out_and_put_in():
+    code = wide(MAP_FD, 5) + wide(0, 5) + wide(MAP_FD, 1000) + RETURN
+    blank = unlinked("enter", code, {5: "rows", 1000: "slots", 6: "other"})
+    assert blank == ProgramSpec(
+        "enter", wide(MAP_FD, 0) + wide(0, 5) + wide(MAP_FD, 0) + RETURN, {0: "rows", 32: "slots"}
+    )
+    assert blank.linked({"rows": 5, "slots": 1000}) == code
+    again = blank.linked({"rows": 23, "slots": 7})
+    assert again == wide(MAP_FD, 23) + wide(0, 5) + wide(MAP_FD, 7) + RETURN
+    assert blank.code == wide(MAP_FD, 0) + wide(0, 5) + wide(MAP_FD, 0) + RETURN
+
+
+def test_the_second_half_of_a_load_is_no_load():
+    """Its opcode is 0, but what a number's upper half looks like is nobody's business."""
+    second = instruction(LD_IMM64, 1, MAP_FD, 0, 5)
+    code = instruction(LD_IMM64, 1) + second + RETURN
+    assert unlinked("enter", code, {}) == ProgramSpec("enter", code, {})
+
+
+def test_a_map_that_is_somebody_elses():
+    with pytest.raises(ImageError, match="enter refers to a map that is not its own"):
+        unlinked("enter", wide(MAP_FD, 5) + RETURN, {6: "rows"})
+
+
+def test_a_program_that_is_not_there():
+    assert image().program("no").code == RETURN
+    with pytest.raises(ImageError, match="no program 'leave'"):
+        image().program("leave")
