@@ -1,0 +1,392 @@
+"""Programs from images count what compiled ones count, without the compiler, and never from a bad image."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf import loader
+from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec, decode
+from pytracer.bpf.loader import ImageModule
+from pytracer.bpf.sys import MapType, ProgType
+from pytracer.errors import NotPermittedError, PytracerError, UnsupportedError, VerifierError
+from support import packets
+from support.cli import COMMAND, LIMIT, Result, finish, run, start
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+COMPILED, FROM_IMAGE = "compiled by BCC in ", "loaded the image that was kept in "
+EXIT = struct.pack("=BBhi", 0x95, 0, 0, 0)
+NO_RESULT, FINE = EXIT, struct.pack("=BBhi", 0xB7, 0, 0, 1) + EXIT
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and a folder of its own for what is temporary."""
+    for name in ("cache", "tmp"):
+        (tmp_path / name).mkdir(mode=0o700)
+    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    return tmp_path / "cache"
+
+
+def image_file(cache: Path) -> Path:
+    (found,) = (cache / "images").glob("*.image")
+    return found
+
+
+def ways(result: Result) -> list[str]:
+    """How programs came to be, as -v says."""
+    return [way for line in result.err.splitlines() for way in (COMPILED, FROM_IMAGE) if way in line]
+
+
+def syscalls() -> Result:
+    """A run whose counts are known, checked."""
+    result = run("syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", 23)
+    check_calls(result)
+    return result
+
+
+def check_calls(result: Result) -> None:
+    assert result.status == 0, result.err
+    counts = {record["syscall"]: record["calls"] for record in result.of("summary")}
+    assert counts == {"execve": 1, "getppid": 23}
+    assert not result.of("loss")
+
+
+def libraries(process: int) -> set[str]:
+    """The files of a process's shared libraries."""
+    text = Path(f"/proc/{process}/maps").read_text()
+    return {Path(found).name for found in re.findall(r"(/\S+\.so[.\d]*)$", text, re.M)}
+
+
+def has_compiler(process: int) -> bool:
+    found = libraries(process)
+    assert any(name.startswith("libc.") for name in found)  # the look works
+    return any(name.startswith(("libbcc", "libLLVM", "libclang", "libbpf")) for name in found)
+
+
+@pytest.mark.lab
+def test_syscalls_cold_and_warm_count_the_same(cache: Path) -> None:
+    cold, warm = syscalls(), syscalls()
+    assert (ways(cold), ways(warm)) == ([COMPILED], [FROM_IMAGE])
+    image = decode(image_file(cache).read_bytes())
+    assert {program.name for program in image.programs} >= {"enter", "leave", "gone", "pt_fork"}
+    assert image.kernel == os.uname().release
+    assert any("libbcc" in made for made in image.made_by)
+
+
+def interface_counts() -> tuple[dict[str, tuple[int, int]], bool]:
+    """What sockcount counted, and whether the compiler was in it while it did."""
+    with packets.namespace():
+        packets.veth("va", "vb")
+        tracer = start("sockcount", "-f", "json", "vb", 60)
+        compiler = has_compiler(tracer.pid)
+        packets.send("va", packets.frames())
+        os.killpg(tracer.pid, signal.SIGINT)
+        result = finish(tracer)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    rows = {record["protocol"]: (record["packets"], record["bytes"]) for record in result.of("summary")}
+    return rows, compiler
+
+
+@pytest.mark.lab
+def test_sockcount_cold_and_warm_count_the_same_and_warm_has_no_compiler(cache: Path) -> None:
+    sent = packets.expected(packets.frames(), received=True)
+    assert interface_counts() == (sent, True)
+    assert image_file(cache)
+    assert interface_counts() == (sent, False)
+
+
+def test_a_warm_syscalls_has_no_compiler() -> None:
+    for compiler in (True, False):
+        tracer = start("syscalls", "-f", "json", "-p", os.getpid(), 60)
+        assert has_compiler(tracer.pid) == compiler
+        os.killpg(tracer.pid, signal.SIGINT)
+        assert finish(tracer).status == 0
+
+
+def test_values_that_change_from_run_to_run_use_the_same_image(cache: Path) -> None:
+    for names, found in (("getppid", {"getppid"}), ("execve", {"execve"}), ("execve,getppid", None)):
+        result = run("syscalls", "-v", "-f", "json", "-e", names, "--", workload("calls"), "getppid", 23)
+        assert {record["syscall"] for record in result.of("summary")} == (found or {"execve", "getppid"})
+        assert ways(result) == [COMPILED if names == "getppid" else FROM_IMAGE]
+    assert image_file(cache)
+
+
+def _rewrite(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def spoil(path: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return spoil
+
+
+def _flip(data: bytes) -> bytes:
+    """One byte of the instructions."""
+    at = data.index(b'"code":"') + 100
+    return data[:at] + (b"A" if data[at] != ord("A") else b"B") + data[at + 1 :]
+
+
+def _writable(path: Path) -> None:
+    path.chmod(0o620)
+
+
+def _foreign(path: Path) -> None:
+    os.chown(path, 65534, 65534)
+
+
+def _linked(path: Path) -> None:
+    path.rename(path.parent.parent / "moved")
+    path.symlink_to(path.parent.parent / "moved")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _rewrite(_flip),
+        _rewrite(lambda data: data[: len(data) // 2]),
+        _rewrite(lambda data: b""),
+        _rewrite(lambda data: data.replace(b"pytracer image ", b"pytracer image 9")),
+        _writable,
+        _foreign,
+        _linked,
+    ],
+    ids=["flipped", "cut", "empty", "version", "writable", "foreign", "link"],
+)
+def test_an_image_that_is_not_to_be_trusted_is_made_again(cache: Path, spoil: Callable[[Path], None]) -> None:
+    syscalls()
+    spoil(image_file(cache))
+    assert ways(syscalls()) == [COMPILED]
+    assert ways(syscalls()) == [FROM_IMAGE]
+
+
+def test_a_folder_that_is_not_to_be_trusted_is_said(cache: Path) -> None:
+    syscalls()
+    (cache / "images").chmod(0o770)
+    result = syscalls()
+    assert ways(result) == [COMPILED]
+    assert (
+        f"warning: nothing is kept for the next start: {cache}/images can be written by others" in result.err
+    )
+
+
+def test_an_image_that_other_libraries_made_is_made_again(cache: Path) -> None:
+    syscalls()
+    path = image_file(cache)
+    image = decode(path.read_bytes())
+    path.write_bytes(replace(image, made_by=(f"{path} 5 7", *image.made_by)).encode())
+    assert ways(syscalls()) == [COMPILED]
+    assert decode(path.read_bytes()).made_by == image.made_by
+
+
+def _bad_program(image: Image) -> Image:
+    programs = [replace(p, code=NO_RESULT, references={}) if p.name == "leave" else p for p in image.programs]
+    return replace(image, programs=tuple(programs))
+
+
+def _bad_map(image: Image) -> Image:
+    return replace(image, maps=(replace(image.maps[0], type=9999), *image.maps[1:]))
+
+
+def _no_program(image: Image) -> Image:
+    return replace(image, programs=tuple(p for p in image.programs if p.name != "leave"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(
+            _bad_program,
+            "the verifier refused syscalls.c:leave: R0 !read_ok",
+            marks=pytest.mark.lab,
+        ),
+        (_bad_map, "creating the maps of syscalls.c: this kernel does not have it (Invalid argument)"),
+        (_no_program, "the image holds no program 'leave'"),
+    ],
+)
+def test_an_image_that_the_kernel_refuses_is_made_again(
+    cache: Path, tmp_path: Path, change: Callable[[Image], Image], said: str
+) -> None:
+    syscalls()
+    path = image_file(cache)
+    good = decode(path.read_bytes())
+    path.write_bytes(change(good).encode())
+    result = syscalls()
+    assert f"pytracer: the image that was kept is of no use: {said}\n" in result.err
+    assert ways(result) == [COMPILED]
+    assert decode(path.read_bytes()) == good
+    assert ways(syscalls()) == [FROM_IMAGE]
+    assert not list((tmp_path / "tmp").iterdir())  # no log of what the user need not care about
+
+
+def test_two_first_starts_at_once(cache: Path) -> None:
+    words = ["syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", "23"]
+    both = [
+        subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in both:
+        out, err = process.communicate(timeout=LIMIT)
+        result = Result(process.returncode, out, err)
+        check_calls(result)
+        assert ways(result) == [COMPILED]
+    assert [path.suffix for path in (cache / "images").iterdir()] == [".image"]
+    assert ways(syscalls()) == [FROM_IMAGE]
+
+
+def test_without_a_compiler_that_can_be_told_nothing_is_kept(cache: Path, tmp_path: Path) -> None:
+    """As where /proc is hidden: else an update of LLVM would not be noticed."""
+    code = (
+        "import sys\nfrom pytracer.bpf import images\nfrom pytracer.cli.main import main\n"
+        "images._mapped = lambda: []\nsys.exit(main(sys.argv[1:]))"
+    )
+    words = ["syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", "23"]
+    done = subprocess.run([COMMAND[0], "-c", code, *words], capture_output=True, text=True, check=False)
+    check_calls(Result(done.returncode, done.stdout, done.stderr))
+    assert "no image is kept: which library compiled cannot be seen" in done.stderr
+    assert not (cache / "images").exists()
+
+
+# The loader by itself.
+
+ROWS = MapSpec("rows", MapType.HASH, 4, 8, 16, 0, '"unsigned int"', '"unsigned long long"')
+KINDS = (ProgType.SOCKET_FILTER, ProgType.RAW_TRACEPOINT, ProgType.TRACEPOINT, ProgType.KPROBE)
+
+
+def module(code: bytes, *, references: dict[int, str] | None = None, maps: tuple[MapSpec, ...] = (ROWS,)):
+    image = Image("key", "", (), maps, (ProgramSpec("program", code, references or {}),))
+    return ImageModule("test.c", image)
+
+
+def long_program() -> bytes:
+    """Branches enough for a log of megabytes that still is within every kernel's limits."""
+    random = struct.pack("=BBhi", 0x85, 0, 0, 7)  # call bpf_get_prandom_u32
+    jump = struct.pack("=BBhi", 0x55, 0, 1, 0)  # if r0 != 0, over
+    add = struct.pack("=BBhi", 0x07, 6, 0, 1)  # r6 += 1
+    begin = struct.pack("=BBhi", 0xB7, 6, 0, 0)
+    return begin + (random + jump + add) * 300 + struct.pack("=BBhi", 0xBF, 0x10, 0, 0) + EXIT
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refusal_is_in_the_verifiers_words(kind: ProgType, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    loaded = module(NO_RESULT)
+    with pytest.raises(VerifierError) as caught:
+        loaded.load("program", kind)
+    loaded.close()
+    assert caught.value.message == "the verifier refused test.c:program: R0 !read_ok"
+    (log,) = (tmp_path / "tmp").iterdir()
+    assert caught.value.hint == f"the whole log is in {log}"
+    assert log.read_text() == caught.value.detail
+    assert "R0 !read_ok" in caught.value.detail
+
+
+@pytest.mark.lab
+def test_a_refusal_after_a_long_look_keeps_its_reason(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    loaded = module(long_program())
+    with pytest.raises(VerifierError, match="R1 !read_ok") as caught:
+        loaded.load("program", ProgType.SOCKET_FILTER)
+    loaded.close()
+    assert len(caught.value.detail) > 10_000
+
+
+@pytest.mark.lab
+def test_a_log_that_does_not_fit_is_said(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(loader, "_LOG", 4096)
+    loaded = module(long_program())
+    with pytest.raises(VerifierError, match="the log is longer than") as caught:
+        loaded.load("program", ProgType.SOCKET_FILTER)
+    loaded.close()
+    assert len(caught.value.detail) < 4096
+
+
+@pytest.mark.lab
+def test_what_loads_loads_and_is_let_go() -> None:
+    loaded = module(FINE)
+    for kind in KINDS:
+        assert loaded.load("program", kind) > 0
+    assert set(loaded.maps) == {"rows"}
+    loaded.close()
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, *errors: int) -> list[bool]:
+    """Let the kernel's answers be these; what was asked for with a log."""
+    asked: list[bool] = []
+
+    def load(*_: object, log: bytearray | None = None, **__: object) -> int:
+        number = errors[min(len(asked), len(errors) - 1)]
+        asked.append(log is not None)
+        if not number:
+            return os.open(os.devnull, os.O_RDONLY)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(loader, "prog_load", load)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "asked"),
+    [
+        (errno.EPERM, NotPermittedError, [False]),
+        (errno.ENOMEM, PytracerError, [False]),
+        (errno.EACCES, NotPermittedError, [False, True]),
+        (errno.EINVAL, UnsupportedError, [False, True]),
+        (errno.E2BIG, UnsupportedError, [False, True]),
+        (524, UnsupportedError, [False, True]),
+    ],
+)
+def test_a_refusal_without_words_is_explained(
+    monkeypatch: pytest.MonkeyPatch, number: int, kind: type[PytracerError], asked: list[bool]
+) -> None:
+    loaded = module(FINE)
+    said = refusing(monkeypatch, number)
+    with pytest.raises(kind, match=r"loading test\.c:program") as caught:
+        loaded.load("program", ProgType.SOCKET_FILTER)
+    loaded.close()
+    assert not isinstance(caught.value, VerifierError)
+    assert said == asked
+
+
+def test_a_kernel_of_another_mind_when_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = module(FINE)
+    assert refusing(monkeypatch, errno.EINVAL, 0) == []
+    descriptor = loaded.load("program", ProgType.SOCKET_FILTER)
+    loaded.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_maps_that_cannot_be_made_leave_none_behind() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(PytracerError, match=r"creating the maps of test\.c"):
+        module(FINE, maps=(ROWS, replace(ROWS, name="other"), replace(ROWS, name="bad", key_size=0)))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_program_that_is_not_in_the_image() -> None:
+    loaded = module(FINE)
+    with pytest.raises(ImageError, match="no program 'other'"):
+        loaded.load("other", ProgType.SOCKET_FILTER)
+    loaded.close()
+
+
+def test_what_is_kept_is_data(cache: Path) -> None:
+    """Nothing in an image is code of this machine: JSON, and base64 in it."""
+    syscalls()
+    data = image_file(cache).read_bytes()
+    assert json.loads(data.split(b"\n", 2)[2])["programs"]
