@@ -20,6 +20,7 @@ _USAGE = """usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COM
   pytracer list           the tracers
   pytracer TRACER --help  what one does, its options, examples
   pytracer doctor         what this kernel and this machine grant
+  pytracer cache          what is kept for the next start; cache clear drops it
 
 """
 
@@ -88,6 +89,10 @@ def _dispatch(words: list[str]) -> int:
         from pytracer.cli import doctor
 
         return doctor.run(rest)
+    if name == "cache":
+        from pytracer.cli import cache
+
+        return cache.run(rest)
     if name.startswith("-"):
         raise UsageError(f"the tracer comes first, not {name!r}", hint="pytracer list")
     return _trace(name, rest)

@@ -1,0 +1,133 @@
+"""What the cache folder holds: images and folders of kernel types. To be listed, or all dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pytracer.bpf.cachedir import CacheDir, distrust, read_trusted
+from pytracer.bpf.image import ImageError, decode
+from pytracer.bpf.images import FOLDER, SUFFIX
+from pytracer.errors import CacheError
+
+HEADERS = "headers"
+_DAY = 86400
+# The names that pytracer gives: in a folder that is the user's own choice there may be more.
+_IMAGE = re.compile(rf".+-[0-9a-f]{{32}}{re.escape(SUFFIX)}")
+_TREE = re.compile(r"((package|kheaders)-)?[0-9a-f]{32}")
+_UNFINISHED = re.compile(r"\.new-.+")
+# Where a folder of types says its kernel: those made from BTF, and those that are a kernel's own headers.
+_VERSION = re.compile(r"^#define LINUX_VERSION_CODE KERNEL_VERSION\((\d+), (\d+), (\d+)\)$", re.M)
+_RELEASE = re.compile(r'^#define UTS_RELEASE "([^"\n]*)"', re.M)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One thing that is kept.
+
+    ``name`` is the tracer's, of types what they were made from; ``kernel`` is "" where that is not known;
+    ``size`` is in bytes; ``used`` is when it was last in use (seconds since the epoch, to the day).
+    """
+
+    kind: Literal["image", "headers"]
+    path: Path
+    name: str
+    kernel: str
+    size: int
+    used: float
+
+
+def kept(cache: CacheDir) -> Iterator[Kept]:
+    """Everything in it, sorted by kind and name. Raises CacheError where a folder is not to be trusted."""
+    for path, status in _entries(cache, FOLDER, _IMAGE, stat.S_ISREG):
+        name = path.name.removesuffix(SUFFIX).rpartition("-")[0].removesuffix(".c")
+        yield Kept("image", path, name, _image_kernel(path), status.st_size, status.st_mtime)
+    for path, status in _entries(cache, HEADERS, _TREE, stat.S_ISDIR):
+        source = path.name.partition("-")[0] if "-" in path.name else "btf"
+        yield Kept("headers", path, source, _types_kernel(path), _size(path), status.st_mtime)
+
+
+def clear(cache: CacheDir) -> list[Kept]:
+    """Drop everything that pytracer put there, and nothing else; what was dropped.
+
+    Raises CacheError where a folder is not to be trusted, or something in it cannot be dropped.
+    """
+    found = list(kept(cache))
+    old = [
+        (path, status)
+        for name in (FOLDER, HEADERS)
+        for path, status in _entries(cache, name, _UNFINISHED, lambda _: True)
+        if time.time() - status.st_mtime > _DAY  # else another start may be about to finish it
+    ]
+    for path in [*(one.path for one in found), *(path for path, _ in old)]:
+        try:
+            # By descriptors, so that no folder can be swapped for a link meanwhile.
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        except FileNotFoundError:  # somebody else was quicker
+            continue
+        except OSError as error:
+            raise CacheError(f"cannot remove {path}: {error.strerror}") from error
+    return found
+
+
+def _entries(
+    cache: CacheDir, name: str, pattern: re.Pattern[str], wanted: Callable[[int], bool]
+) -> Iterator[tuple[Path, os.stat_result]]:
+    """What is in a folder of the cache by these names, of that kind; links are of no kind that is wanted."""
+    folder = cache.path / name
+    if not os.path.lexists(folder):
+        return
+    if reason := distrust(folder):
+        raise CacheError(reason, hint=f"look at what is in there, then remove {folder}")
+    for path in sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name)):
+        with contextlib.suppress(FileNotFoundError):
+            status = path.lstat()
+            if wanted(status.st_mode):
+                yield path, status
+
+
+def _image_kernel(path: Path) -> str:
+    data = read_trusted(path)
+    with contextlib.suppress(ImageError):
+        return decode(data).kernel if data is not None else ""
+    return ""
+
+
+def _types_kernel(path: Path) -> str:
+    version = _match(_VERSION, path / "include/linux/kconfig.h", read_trusted)
+    if version:
+        return ".".join(version.groups())
+    release = _match(_RELEASE, path / "include/generated/utsrelease.h", _read)
+    return release[1] if release else ""
+
+
+def _match(
+    pattern: re.Pattern[str], path: Path, read: Callable[[Path], bytes | None]
+) -> re.Match[str] | None:
+    data = read(path)
+    return None if data is None else pattern.search(data.decode(errors="replace"))
+
+
+def _read(path: Path) -> bytes | None:
+    """A header that belongs to a package: the folder of types holds a link to it."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return None
+
+
+def _size(path: Path) -> int:
+    """The bytes of all files below, links not followed."""
+    total = 0
+    for folder, _, files in os.walk(path):
+        for file in files:
+            with contextlib.suppress(OSError):
+                total += Path(folder, file).lstat().st_size
+    return total

@@ -1,0 +1,234 @@
+"""``pytracer cache``: what is kept is listed, and dropped, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.cachedir import CacheDir
+from pytracer.bpf.image import Image
+from pytracer.bpf.kept import clear, kept
+from pytracer.cli.main import main
+from pytracer.errors import CacheError
+
+DIGEST = "0123456789abcdef" * 2
+DAY = 86400
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CacheDir:
+    folder = tmp_path / "cache"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(folder))
+    return CacheDir(folder)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder that has nothing to do with the cache, with a file of 1000 bytes."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "precious").write_bytes(bytes(1000))
+    return folder
+
+
+def put_image(cache: CacheDir, name: str = "syscalls.c", *, kernel: str = "6.99.0-test") -> Path:
+    path = cache.folder("images") / f"{name}-{DIGEST}.image"
+    path.write_bytes(Image("key", kernel, ("/lib/libbcc 1 1",), (), ()).encode())
+    path.chmod(0o600)
+    return path
+
+
+def put_tree(cache: CacheDir, name: str, file: str, text: str) -> Path:
+    path = cache.folder("headers") / name
+    path.mkdir(mode=0o700)
+    (path / file).parent.mkdir(parents=True)
+    (path / file).write_text(text)
+    return path
+
+
+def fill(cache: CacheDir) -> list[Path]:
+    """An image and a tree of each source."""
+    version = "#define A 1\n#define LINUX_VERSION_CODE KERNEL_VERSION(6, 99, 1)\n"
+    release = '#define UTS_RELEASE "6.99.2-test"\n'
+    return [
+        put_image(cache),
+        put_tree(cache, DIGEST, "include/linux/kconfig.h", version),
+        put_tree(cache, f"package-{DIGEST}", "include/generated/utsrelease.h", release),
+        put_tree(cache, f"kheaders-{DIGEST}", "include/linux/kconfig.h", ""),
+    ]
+
+
+def test_everything_is_listed_with_its_kernel_and_size(cache: CacheDir) -> None:
+    image, btf, package, kheaders = fill(cache)
+    then = time.time() - 10 * DAY
+    os.utime(image, (then, then))
+    found = {one.path: one for one in kept(cache)}
+    assert list(found) == [image, btf, kheaders, package]
+    seen = {path: (one.kind, one.name, one.kernel) for path, one in found.items()}
+    assert seen == {
+        image: ("image", "syscalls", "6.99.0-test"),
+        btf: ("headers", "btf", "6.99.1"),
+        package: ("headers", "package", "6.99.2-test"),
+        kheaders: ("headers", "kheaders", ""),
+    }
+    assert found[image].size == image.stat().st_size
+    assert found[btf].size == (btf / "include/linux/kconfig.h").stat().st_size
+    assert found[image].used == pytest.approx(then)
+
+
+def test_a_damaged_image_is_listed_too(cache: CacheDir) -> None:
+    path = put_image(cache)
+    path.write_bytes(b"rubbish")
+    (one,) = kept(cache)
+    assert (one.kernel, one.size) == ("", 7)
+
+
+def test_an_empty_cache(cache: CacheDir) -> None:
+    assert list(kept(cache)) == []
+    assert clear(cache) == []
+    assert list(cache.path.iterdir()) == []
+
+
+def test_clear_drops_what_is_listed_and_what_was_left_half_made(cache: CacheDir) -> None:
+    made = fill(cache)
+    for folder in ("images", "headers"):
+        for name, age in ((".new-dead", 2), (".new-alive", 0)):
+            path = cache.path / folder / name
+            path.mkdir()
+            os.utime(path, (time.time() - age * DAY,) * 2)
+    assert {one.path for one in clear(cache)} == set(made)
+    assert not any(path.exists() for path in made)
+    left = sorted(str(path.relative_to(cache.path)) for path in cache.path.rglob("*"))
+    assert left == ["headers", "headers/.new-alive", "images", "images/.new-alive"]
+    assert clear(cache) == []
+
+
+def test_what_is_not_pytracers_stays(cache: CacheDir) -> None:
+    """The folder may be one that the user has other things in."""
+    fill(cache)
+    names = ["images/holiday.jpg", "images/notes.image", "headers/letter.txt", "headers/mine/linux/sched.h"]
+    for name in [*names, f"headers/{'g' * 32}/x", f"images/x-{DIGEST}.image/y", "other/file"]:
+        (cache.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache.path / name).write_text("mine")
+    (cache.path / "headers" / ("f" * 32)).write_text("a file, no folder")
+    before = {path for path in cache.path.rglob("*") if path.is_file()}
+    gone = {path for one in clear(cache) for path in before if path.is_relative_to(one.path)}
+    assert len(gone) == 4
+    assert {path for path in cache.path.rglob("*") if path.is_file()} == before - gone
+
+
+def test_links_are_not_followed(cache: CacheDir, outside: Path) -> None:
+    """Neither those that stand where an image or a tree would, nor those inside a tree."""
+    tree = put_tree(cache, f"package-{DIGEST}", "include/linux/kconfig.h", "")
+    (tree / "arch").symlink_to(outside)
+    (tree / "include" / "file.h").symlink_to(outside / "precious")
+    (cache.path / "headers" / ("a" * 32)).symlink_to(outside)
+    (cache.folder("images") / f"x.c-{DIGEST}.image").symlink_to(outside / "precious")
+    assert [one.path for one in kept(cache)] == [tree]
+    assert next(kept(cache)).size < 1000
+    assert [one.path for one in clear(cache)] == [tree]
+    assert not tree.exists()
+    assert (outside / "precious").stat().st_size == 1000
+
+
+def test_a_link_that_was_left_half_made_goes_and_not_what_it_leads_to(cache: CacheDir, outside: Path) -> None:
+    link = cache.folder("images") / ".new-link"
+    link.symlink_to(outside)
+    os.utime(link, (1, 1), follow_symlinks=False)
+    clear(cache)
+    assert not link.is_symlink()
+    assert (outside / "precious").exists()
+
+
+@pytest.mark.parametrize("folder", ["images", "headers"])
+def test_a_folder_that_is_a_link_is_not_touched(cache: CacheDir, outside: Path, folder: str) -> None:
+    outside.chmod(0o700)
+    (outside / f"x.c-{DIGEST}.image").write_text("precious, too")
+    (outside / DIGEST).mkdir()
+    (cache.path / folder).symlink_to(outside)
+    for look in (lambda: list(kept(cache)), lambda: clear(cache)):
+        with pytest.raises(CacheError, match="is not a folder") as caught:
+            look()
+        assert str(cache.path / folder) in caught.value.hint
+    assert sorted(path.name for path in outside.iterdir()) == sorted(
+        ["precious", DIGEST, f"x.c-{DIGEST}.image"]
+    )
+
+
+def test_a_folder_that_others_can_write_in_is_not_touched(cache: CacheDir) -> None:
+    path = put_image(cache)
+    path.parent.chmod(0o770)
+    with pytest.raises(CacheError, match="can be written by others"):
+        clear(cache)
+    assert path.exists()
+
+
+def test_the_table(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(cache)
+    assert main(["cache"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["KIND", "NAME", "KERNEL", "SIZE", "LAST", "USED"]
+    today = time.strftime("%Y-%m-%d")
+    image = (cache.path / "images").glob("*")
+    assert lines[1].split() == [
+        "image",
+        "syscalls",
+        "6.99.0-test",
+        str(next(image).stat().st_size),
+        "B",
+        today,
+    ]
+    assert (
+        lines[-1]
+        == f"1 image, 3 folders of types, {lines[-1].split(', ')[2].split(' in')[0]} in {cache.path}"
+    )
+    assert all(len(line) <= 80 for line in lines[:-1])
+
+
+def test_names_are_harmless_to_a_terminal(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
+    put_image(cache, "a\x1b]0;b\x07.c", kernel="6\x1b[31m")
+    main(["cache", "list"])
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "a\\x1b]0;b\\x07" in out
+
+
+def test_json(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
+    made = fill(cache)
+    assert main(["cache", "-f", "json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert records[0] == {
+        "kind": "image",
+        "name": "syscalls",
+        "kernel": "6.99.0-test",
+        "size": made[0].stat().st_size,
+        "used": time.strftime("%Y-%m-%d"),
+        "path": str(made[0]),
+    }
+    total = sum(record["size"] for record in records[:-1])
+    assert records[-1] == {"kind": "total", "images": 1, "headers": 3, "size": total, "path": str(cache.path)}
+
+    assert main(["cache", "clear", "-f", "json"]) == 0
+    (cleared,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert cleared == records[-1] | {"kind": "cleared"}
+    assert not any(path.exists() for path in made)
+
+
+def test_words_it_does_not_know(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["cache", "purge"], ["cache", "clear", "now"], ["cache", "-f", "xml"]):
+        assert main(words) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].startswith("pytracer: error: ")
+        assert lines[1:] == ["hint: pytracer cache --help"]
+
+
+def test_an_error_is_one_line_and_a_hint(cache: CacheDir, capsys: pytest.CaptureFixture[str]) -> None:
+    put_image(cache).parent.chmod(0o770)
+    assert main(["cache", "clear"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["pytracer", "hint"]
