@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pytracer import __version__
 from pytracer.errors import PytracerError, UsageError
@@ -21,6 +22,8 @@ _USAGE = """usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COM
   pytracer TRACER --help  what one does, its options, examples
   pytracer doctor         what this kernel and this machine grant
   pytracer cache          what is kept for the next start; cache clear drops it
+  pytracer pack           compile tracers into a file that needs no compiler where it is run
+  pytracer run FILE       run a tracer from such a file
 
 """
 
@@ -93,6 +96,15 @@ def _dispatch(words: list[str]) -> int:
         from pytracer.cli import cache
 
         return cache.run(rest)
+    if name == "pack":
+        from pytracer.cli import pack
+
+        return pack.run(rest)
+    if name == "run":
+        from pytracer.cli import pack
+
+        file, name, rest = pack.chosen(rest)
+        return _trace(name, rest, pack=file)
     if name.startswith("-"):
         raise UsageError(f"the tracer comes first, not {name!r}", hint="pytracer list")
     return _trace(name, rest)
@@ -104,12 +116,13 @@ def _list(words: Sequence[str] = ()) -> int:
     return listing.run(words)
 
 
-def _trace(name: str, words: list[str]) -> int:
+def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     tracer = registry.get(name)
     from pytracer.cli import parser
     from pytracer.cli.output import OutputFile, standard_output
 
     request, given = parser.parse(tracer, words)
+    request = replace(request, pack=pack)
 
     from pytracer.bpf.facts import KernelFacts
     from pytracer.plan import make_plan

@@ -187,6 +187,7 @@ class Session:
             programs=tuple(kinds),
             events=tuple(c.name for c in self.plan.probes if c.probe.kind == "tracepoint"),
             headers=self.plan.request.headers,
+            pack=self.plan.request.pack,
         )
         return open_programs(recipe, kinds, say=self._say, warn=self._warn)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,10 +53,15 @@ def run(*words: object, env: dict[str, str] | None = None, **options: Any) -> Re
     return Result(done.returncode, done.stdout, done.stderr)
 
 
-def start(tracer: str, *words: object, **options: Any) -> subprocess.Popen[str]:
-    """Start it, and return once its probes are attached (it says so with -v, after what is in ``said``)."""
+def start(
+    tracer: str, *words: object, before: Sequence[object] = (), **options: Any
+) -> subprocess.Popen[str]:
+    """Start it (``before`` are words before the tracer), and return once its probes are attached.
+
+    It says so with -v, after what is in ``said``.
+    """
     process = subprocess.Popen(
-        [*COMMAND, tracer, "-v", *map(str, words)],
+        [*COMMAND, *map(str, before), tracer, "-v", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

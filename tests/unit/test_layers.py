@@ -26,6 +26,7 @@ TIERS = {
     "session": 4,
     "doctor": 4,
     "trace": 5,
+    "packing": 5,
     "run": 6,
     "cli": 7,
     "api": 8,

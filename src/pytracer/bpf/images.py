@@ -49,7 +49,8 @@ class Recipe:
 
     ``name`` is the tracer's file, ``text`` its C as one text, ``cflags`` are the compiler's, ``programs`` the
     functions wanted, ``events`` the trace events (``category:event``) whose arguments they take, ``headers``
-    the source of kernel types that was asked for ("": the best there is).
+    the source of kernel types that was asked for ("": the best there is), ``pack`` the file of a pack that
+    holds the programs ("": none, they are kept or compiled).
     """
 
     name: str
@@ -58,6 +59,7 @@ class Recipe:
     programs: tuple[str, ...]
     events: tuple[str, ...] = ()
     headers: str = ""
+    pack: str = ""
 
 
 def key_of(recipe: Recipe) -> str:

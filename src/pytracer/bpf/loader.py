@@ -94,8 +94,8 @@ class ImageModule:
 
 def _create(spec: MapSpec) -> Map:
     entries = spec.max_entries
-    if spec.type == MapType.PERF_EVENT_ARRAY and not entries:
-        entries = possible_cpus()
+    if spec.type == MapType.PERF_EVENT_ARRAY:  # BCC wrote down how many there were where it compiled
+        entries = max(entries, possible_cpus())
     fd = map_create(spec.type, spec.key_size, spec.value_size, entries, spec.flags, name=spec.name)
     return Map.of(spec, fd, entries)
 

@@ -40,6 +40,8 @@ def open_programs(recipe: Recipe, kinds: Mapping[str, LoadAs], *, say: Say, warn
     ``say`` hears which it was, ``warn`` what the user should know. Raises what building, loading and the
     verifier have to say.
     """
+    if recipe.pack:
+        return _from_pack(recipe, kinds, say)
     cache = cache_dir()
     if cache.note:
         warn(cache.note)
@@ -72,6 +74,15 @@ def open_programs(recipe: Recipe, kinds: Mapping[str, LoadAs], *, say: Say, warn
             say(f"no image is kept: {error.message}")
         except CacheError as error:
             warn(f"nothing is kept for the next start: {error.message}")
+    return loaded
+
+
+def _from_pack(recipe: Recipe, kinds: Mapping[str, LoadAs], say: Say) -> Loaded:
+    from pytracer.bpf import pack
+
+    begun = time.monotonic()
+    loaded = _load(ImageModule(recipe.name, pack.image_for(recipe)), kinds)
+    say(f"loaded from {recipe.pack} in {(time.monotonic() - begun) * 1e3:.1f} ms")
     return loaded
 
 

@@ -23,9 +23,10 @@ class Request:
     ``options`` holds the tracer's own options by name: bool (Flag), str (Choice), tuple of key names
     (GroupBy), NameSetValue (NameSet). ``filters`` holds the keys of each filter's map, for CGROUP the
     folders. ``interfaces`` maps the index of each interface to its name, 0 for all. ``hooks`` forces
-    alternatives by name (for tests and comparisons), ``headers`` the source of kernel types. ``rows`` is how
-    many the kernel keeps (None: the plan's default), ``top`` how many are shown; ``buffer`` is the size in
-    bytes of the ring that events go through (None: the plan's default).
+    alternatives by name (for tests and comparisons), ``headers`` the source of kernel types, ``pack`` a file
+    that the programs are in. ``rows`` is how many the kernel keeps (None: the plan's default), ``top`` how
+    many are shown; ``buffer`` is the size in bytes of the ring that events go through (None: the plan's
+    default).
     """
 
     tracer: Tracer
@@ -42,3 +43,4 @@ class Request:
     sort: str = ""
     hooks: Mapping[str, str] = field(default_factory=dict)
     headers: str = ""
+    pack: str = ""

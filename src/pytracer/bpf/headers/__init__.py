@@ -19,7 +19,7 @@ from pytracer.bpf.layout import Check
 from pytracer.errors import HeadersError, UnknownNameError
 from pytracer.kernel.btf import VMLINUX
 
-__all__ = ["SOURCES", "Headers", "find_headers"]
+__all__ = ["SOURCES", "Headers", "find_headers", "from_btf"]
 
 Source = Literal["btf", "package", "kheaders"]
 SOURCES: tuple[Source, ...] = ("btf", "package", "kheaders")
@@ -50,7 +50,11 @@ def find_headers(text: str, *, prefer: str | None = None) -> Headers:
     ``prefer`` (``btf``, ``package`` or ``kheaders``) takes that source and no other. ``HeadersError`` if none
     can be had, with what to install.
     """
-    makers: dict[str, Callable[[str], Headers]] = {"btf": _btf, "package": _package, "kheaders": _kheaders}
+    makers: dict[str, Callable[[str], Headers]] = {
+        "btf": from_btf,
+        "package": _package,
+        "kheaders": _kheaders,
+    }
     if prefer is not None:
         if prefer not in makers:
             raise UnknownNameError("source of kernel types", prefer, makers)
@@ -68,11 +72,11 @@ def find_headers(text: str, *, prefer: str | None = None) -> Headers:
     )
 
 
-def _btf(text: str) -> Headers:
-    cache = cache_dir()
-    tree = make_tree(text, cache)
+def from_btf(text: str, path: Path = VMLINUX) -> Headers:
+    """The kernel types for ``text`` from a file of BTF, be it another kernel's. Raises HeadersError."""
+    tree = make_tree(text, cache_dir(), btf_path=path)
     kept = " (cached)" if tree.cached else ""
-    return Headers("btf", tree.path, f"types from {VMLINUX}{kept}", _EXTENSIONS, tree.checks)
+    return Headers("btf", tree.path, f"types from {path}{kept}", _EXTENSIONS, tree.checks)
 
 
 def _package(text: str) -> Headers:  # noqa: ARG001 - the package has everything

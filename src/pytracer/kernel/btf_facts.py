@@ -1,0 +1,65 @@
+"""What a kernel that does not run here grants, as far as its BTF tells."""
+
+from __future__ import annotations
+
+import functools
+
+from pytracer.kernel.btf import ENUMS, Btf, Kind
+from pytracer.kernel.facts import Answer
+
+# A register that struct pt_regs has on one architecture only.
+_ARCHITECTURES = {"orig_ax": "x86_64", "pstate": "aarch64"}
+
+
+class BtfFacts:
+    """A kernel by its BTF, as :class:`pytracer.kernel.facts.Facts`.
+
+    Trace events are said to be absent: how they lay out their arguments is not in BTF. ``runs_compat`` is not
+    there either, so the caller says it.
+    """
+
+    def __init__(self, btf: Btf, *, runs_compat: bool) -> None:
+        self._btf = btf
+        self._compat = runs_compat
+
+    @functools.cached_property
+    def architecture(self) -> str:
+        """``x86_64`` or ``aarch64``; "" for any other."""
+        for register, name in _ARCHITECTURES.items():
+            if self._btf.member("pt_regs", register) is not None:
+                return name
+        return ""
+
+    @property
+    def runs_compat(self) -> bool:
+        """As the caller said."""
+        return self._compat
+
+    def has_helper(self, number: int) -> bool:
+        """Whether ``enum bpf_func_id`` has the helper of this number."""
+        return number in self._helpers
+
+    def raw_tracepoint(self, event: str) -> Answer:
+        """Whether the kernel itself (not a module) has this tracepoint."""
+        known = self._btf.find(Kind.TYPEDEF, f"btf_trace_{event}") is not None
+        return Answer(known, event, "" if known else f"no raw tracepoint {event}", tried=False)
+
+    def tracepoint(self, category: str, event: str) -> Answer:
+        """No."""
+        return Answer(False, reason=f"how {category}:{event} is laid out is not in BTF", tried=False)
+
+    def kprobe(self, symbols: tuple[str, ...]) -> Answer:
+        """Whether one of these functions is in BTF, and by which name."""
+        for symbol in symbols:
+            if self._btf.find(Kind.FUNC, symbol) is not None:
+                return Answer(True, symbol, tried=False)
+        return Answer(False, reason=f"no function {' or '.join(symbols)}", tried=False)
+
+    def socket_filter(self) -> Answer:
+        """Yes: a kernel with BTF has them."""
+        return Answer(True, tried=False)
+
+    @functools.cached_property
+    def _helpers(self) -> frozenset[int]:
+        found = self._btf.find(ENUMS, "bpf_func_id")
+        return frozenset(value for _, value in self._btf.enumerators(found)) if found else frozenset()

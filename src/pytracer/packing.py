@@ -1,0 +1,139 @@
+"""Making a pack: every plan that may come out on the kernels it is for, compiled here."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytracer.bpf.headers import from_btf
+from pytracer.bpf.image import Image
+from pytracer.bpf.pack import Entry, Pack, btf_digest, digest
+from pytracer.bpf.source import read_source
+from pytracer.errors import HeadersError, UnsupportedError, UsageError
+from pytracer.kernel.btf import Btf
+from pytracer.kernel.btf_facts import BtfFacts
+from pytracer.kernel.policy import raise_memlock, require
+from pytracer.plan import Plan, Request, make_plan
+from pytracer.spec.common import FOLLOW
+
+_PACKAGED = re.compile(r"^#ifdef PT_PACKAGED_HEADERS$.*?^#(?:else|endif)\b", re.M | re.S)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel to pack for: what people call it, and the file of its BTF."""
+
+    name: str
+    path: Path
+
+
+def make_pack(
+    requests: Mapping[str, Request], kernels: Sequence[Kernel], *, say: Callable[[str], None]
+) -> Pack:
+    """Compile what the ``requests`` (by the line that asked) need on each of the ``kernels``.
+
+    ``say`` hears of each image. Raises UnsupportedError where a request has no way on a kernel, HeadersError
+    where a file is no BTF, UsageError where there is nothing to compile, and what the compiler has to say.
+    """
+    require(["CAP_BPF"], "pytracer pack")  # BCC makes the maps as it compiles
+    raise_memlock()
+    names = dict[str, str]()
+    entries = list[Entry]()
+    images = dict[bytes, Image]()
+    for kernel in kernels:
+        btf, key = _read(kernel)
+        names[key] = kernel.name
+        compiled = dict[tuple[str, ...], Image]()
+        for line, request in requests.items():
+            text = read_source(request.tracer.c_file)
+            _check_version(request.tracer.c_file, text)
+            for plan, programs in _plans(request, btf, kernel):
+                # Of macros that the C does not name, every value gives the same image.
+                named = [flag for flag in plan.cflags if re.search(rf"\b{_macro(flag)}\b", text)]
+                shape = (text, *programs, "", *named)
+                if shape not in compiled:
+                    compiled[shape] = _compile(plan, text, programs, kernel)
+                    say(f"{kernel.name}: {line}: {' '.join(named)}")
+                image = compiled[shape]
+                images.setdefault(image.encode(), image)
+                number = list(images).index(image.encode())
+                entries.append(
+                    Entry(key, request.tracer.name, line, digest(text), tuple(plan.cflags), number)
+                )
+    return Pack(names, tuple(dict.fromkeys(entries)), tuple(images.values()))
+
+
+def _read(kernel: Kernel) -> tuple[Btf, str]:
+    try:
+        key = btf_digest(kernel.path)
+    except OSError as error:
+        raise UsageError(f"cannot read {str(kernel.path)!r}: {error.strerror}") from error
+    try:
+        btf = Btf.load(kernel.path)
+    except HeadersError as error:
+        raise HeadersError(
+            error.message, hint="--btf takes the /sys/kernel/btf/vmlinux of a kernel, or a copy of it"
+        ) from error
+    found = BtfFacts(btf, runs_compat=False).architecture
+    if found != platform.machine():
+        raise UnsupportedError(
+            f"{kernel.path} is of a kernel for {found or 'another machine'}, and BCC compiles for its own",
+            hint=f"run pytracer pack on {found or 'such a machine'}",
+        )
+    return btf, key
+
+
+def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, tuple[str, ...]]]:
+    """Every plan that the kernel may make of the request, and the programs it may load."""
+    hooks = [*request.tracer.hooks, *([FOLLOW] if request.command else [])]
+    ways = [
+        [way for way in hook.alternatives if request.hooks.get(hook.name, way.name) == way.name]
+        for hook in hooks
+    ]
+    found, problem = False, None
+    for chosen in itertools.product(*ways):
+        forced = dict(request.hooks) | {hook.name: way.name for hook, way in zip(hooks, chosen, strict=True)}
+        programs = dict.fromkeys(probe.program for way in chosen for probe in way.probes)
+        for compat in (True, False):
+            try:
+                plan = make_plan(replace(request, hooks=forced), BtfFacts(btf, runs_compat=compat))
+            except UnsupportedError as error:
+                problem = problem or error
+                continue
+            if plan.program != "c":
+                raise UsageError(f"--program {plan.program} takes no compiler, and so no pack")
+            found = True
+            yield plan, tuple(programs)
+    if not found:
+        reason = problem.message if problem else "no alternative of a hook bears the name that was given"
+        raise UnsupportedError(
+            f"{request.tracer.name} cannot be packed for {kernel.name}: {reason}",
+            hint="--hook takes alternatives that do not go by trace events; --dry-run shows them",
+        )
+
+
+def _compile(plan: Plan, text: str, programs: Sequence[str], kernel: Kernel) -> Image:
+    from pytracer.bpf.build import BccModule
+
+    module = BccModule(plan.request.tracer.c_file, text, tuple(plan.cflags), from_btf(text, kernel.path))
+    try:
+        # The same for every kernel where it is the same: what it is for, the entries say.
+        return replace(module.image("", programs), kernel="", made_by=())
+    finally:
+        module.close()
+
+
+def _check_version(name: str, text: str) -> None:
+    if re.search(r"\bLINUX_VERSION_CODE\b", _PACKAGED.sub("", text)):
+        raise UnsupportedError(
+            f"{name} asks for the kernel's version, which BTF does not say",
+            hint="this tracer cannot be packed",
+        )
+
+
+def _macro(flag: str) -> str:
+    return re.escape(flag.removeprefix("-D").partition("=")[0])

@@ -1,0 +1,174 @@
+"""Packs: programs that were compiled for this kernel's BTF run from a file, and count to the last one.
+
+PYTRACER_TEST_PACK names a pack that was made elsewhere for the kernel that runs (tests/vm/test_pack.py).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.pack import decode
+from pytracer.kernel.btf import VMLINUX
+from support import packets
+from support.cli import Result, finish, run, start
+from support.workloads import workload
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(not VMLINUX.exists(), reason="this kernel has no BTF"),
+]
+
+LINES = ("syscalls", "syscalls -- true", "syscalls -p 1", "syscalls --latency -- true", "sockcount")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pack for the kernel that runs."""
+    given = os.environ.get("PYTRACER_TEST_PACK")
+    if given:
+        return Path(given)
+    path = tmp_path_factory.mktemp("pack") / "here.pack"
+    result = run("pack", *LINES, "-o", path)
+    assert result.status == 0, result.err
+    assert result.out.startswith(f"{path}: sockcount, syscalls for {os.uname().release}; ")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither BCC nor anything that was kept; what would compile all the same fails."""
+    (tmp_path / "cache").mkdir(mode=0o700)
+    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTRACER_BCC", "/nonexistent")
+    assert "no BCC there" in run("syscalls", "-d", "1").err
+
+
+def refused(result: Result, status: int, *words: str) -> None:
+    lines = result.err.splitlines()
+    assert result.status == status, result.err
+    assert [line.partition(": ")[0] for line in lines] == ["pytracer", "hint"]
+    for word in words:
+        assert word in result.err
+
+
+def has_compiler(process: int) -> bool:
+    text = Path(f"/proc/{process}/maps").read_text()
+    found = {Path(name).name for name in re.findall(r"(/\S+\.so[.\d]*)$", text, re.M)}
+    assert any(name.startswith("libc.") for name in found)  # the look works
+    return any(name.startswith(("libbcc", "libLLVM", "libclang", "libbpf")) for name in found)
+
+
+@pytest.mark.lab
+def test_a_command_is_counted_exactly(made: Path) -> None:
+    result = run("run", made, "syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", 23)
+    assert result.status == 0, result.err
+    assert f"loaded from {made} in " in result.err
+    assert {r["syscall"]: r["calls"] for r in result.of("summary")} == {"execve": 1, "getppid": 23}
+    assert not result.of("loss")
+
+
+@pytest.mark.lab
+def test_every_interface_packet_is_counted_and_no_compiler_is_there(made: Path) -> None:
+    with packets.namespace():
+        packets.veth("va", "vb")
+        tracer = start("sockcount", "-f", "json", "vb", 60, before=("run", made))
+        assert not has_compiler(tracer.pid)
+        packets.send("va", packets.frames())
+        os.killpg(tracer.pid, signal.SIGINT)
+        result = finish(tracer)
+    assert result.status == 0, result.err
+    rows = {record["protocol"]: (record["packets"], record["bytes"]) for record in result.of("summary")}
+    assert rows == packets.expected(packets.frames(), received=True)
+
+
+@pytest.mark.lab
+def test_what_changes_from_run_to_run_was_not_packed(made: Path) -> None:
+    for times in (7, 101):
+        result = run(
+            "run", made, "syscalls", "--latency", "-f", "json", "--", workload("calls"), "fail", times
+        )
+        assert result.status == 0, result.err
+        (close,) = [r for r in result.of("summary") if r["syscall"] == "close"]
+        assert sum(bucket["count"] for bucket in close["latency_ns"]) == times
+
+
+@pytest.mark.lab
+def test_options_that_were_not_packed_are_refused(made: Path) -> None:
+    for words in (["--by", "comm"], ["-u", "root"], ["--errno"], ["--max-rows", "7"]):
+        result = run("run", made, "syscalls", *words, "-d", "1")
+        refused(result, 4, f"{made} holds syscalls for this kernel, but not with these options")
+        assert result.err.endswith(f"hint: it holds {'; '.join(LINES[:4])}\n")
+
+
+def test_a_trace_event_is_refused(made: Path) -> None:
+    result = run("run", made, "syscalls", "--hook", "syscall=tracepoint", "-d", "1")
+    refused(result, 4, "trace event raw_syscalls:sys_enter, which no pack can hold")
+
+
+def test_what_needs_no_compiler_is_as_ever(made: Path) -> None:
+    with packets.namespace():
+        result = run("run", made, "sockcount", "lo", "--program", "bytecode", "-f", "json", "-d", "0.1")
+    assert result.status == 0, result.err
+
+
+def test_a_kernel_that_was_not_packed_is_refused(made: Path, tmp_path: Path) -> None:
+    """The same pack, were it made for a kernel whose BTF differs."""
+    pack = decode(made.read_bytes())
+    ((digest, _),) = pack.kernels.items()
+    data = pack.encode()
+    other = type(pack)({digest[::-1]: "6.99"}, pack.entries, pack.images).encode()
+    assert data == made.read_bytes()
+    (tmp_path / "other.pack").write_bytes(other)
+    result = run("run", tmp_path / "other.pack", "syscalls", "-d", "1")
+    refused(result, 4, f"holds nothing for this kernel ({os.uname().release})", "it was made for 6.99")
+
+
+def test_a_pack_of_another_version_of_the_c_is_refused(made: Path, tmp_path: Path) -> None:
+    import pytracer
+
+    copy = tmp_path / "pytracer"
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(pytracer.__file__).parent, copy, symlinks=False, ignore=ignore)
+    with (copy / "probes_c/syscalls.c").open("a") as file:
+        file.write("// changed\n")
+    result = run("run", made, "syscalls", "-d", "1", env={"PYTHONPATH": str(tmp_path)})
+    refused(result, 4, "was not made from this syscalls.c", "make it again")
+
+
+def test_two_kernels_in_one_pack(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel that runs, by a copy of its BTF, and one whose BTF has something behind its strings."""
+    monkeypatch.delenv("PYTRACER_BCC")
+    shutil.copy(VMLINUX, tmp_path / "here.btf")
+    data = bytearray(VMLINUX.read_bytes())
+    length = int.from_bytes(data[20:24], "little")  # of the strings, which are the last section
+    data[20:24] = (length + 8).to_bytes(4, "little")
+    (tmp_path / "there.btf").write_bytes(data + b"another\0")
+    target = tmp_path / "two.pack"
+    names = [tmp_path / "here.btf", tmp_path / "there.btf"]
+    result = run("pack", "syscalls -- true", "-o", target, "--btf", *names)
+    assert result.status == 0, result.err
+    pack = decode(target.read_bytes())
+    assert sorted(pack.kernels.values()) == ["here", "there"]
+    assert len(pack.images) == 2  # with 32-bit programs told apart, and without; for both kernels the same
+    assert len(pack.entries) == 4
+    monkeypatch.setenv("PYTRACER_BCC", "/nonexistent")
+    result = run("run", target, "-f", "json", "--", workload("calls"), "getppid", 23)
+    assert {r["syscall"]: r["calls"] for r in result.of("summary")} == {"execve": 1, "getppid": 23}
+
+
+def test_what_cannot_be_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTRACER_BCC")
+    target = tmp_path / "x.pack"
+    refused(run("pack", "syscals", "-o", target), 2, "did you mean syscalls?")
+    refused(run("pack", "syscalls --hook syscall=tracepoint", "-o", target), 4, "not in BTF")
+    (tmp_path / "rubbish.btf").write_bytes(b"rubbish")
+    result = run("pack", "syscalls", "-o", target, "--btf", tmp_path / "rubbish.btf")
+    refused(result, 1, "rubbish.btf", "--btf takes")
+    assert not target.exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

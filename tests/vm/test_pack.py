@@ -1,0 +1,72 @@
+"""A pack made on this machine for lab kernels, run in them without BCC, LLVM or headers.
+
+Run only when named, since every test boots: scripts/test tests/vm/test_pack.py. PYTRACER_LAB_KERNELS chooses
+the kernels (6.1,6.12); they are fetched if they are not there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.cli import run
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = os.environ.get("PYTRACER_LAB_KERNELS", "6.1,6.12").split(",")
+LINES = ("syscalls", "syscalls -- true", "syscalls -p 1", "syscalls --latency -- true", "sockcount")
+# In the machine's own view of its files: every part of the compiler is gone, and so are all headers.
+GUEST = """
+set -eu
+mount -t tmpfs none /usr/src
+for folder in /usr/lib/python3/dist-packages/bcc /lib/modules/*/build; do
+    [ ! -d "$folder" ] || mount -t tmpfs none "$folder"
+done
+for file in /usr/lib/*/libbcc.so* /usr/lib/*/libLLVM*.so* /usr/lib/*/libclang*.so*; do
+    [ ! -e "$file" ] || mount --bind /dev/null "$file"
+done
+! python3 -c 'import ctypes; ctypes.CDLL("libbcc.so.0")' 2>/dev/null
+exec "$1" -m pytest -q -p no:cacheprovider -m lab tests/kernel/test_pack.py
+"""
+
+
+def lab(kernel: str, *words: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts/lab"), kernel, *options, "--", *words],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+@pytest.fixture(scope="module")
+def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pack for all of the kernels, made of the BTF that each shows."""
+    if not any("tests/vm" in str(Path(word).resolve()) for word in request.config.args):
+        pytest.skip("boots virtual machines: only when tests/vm is named")
+    folder = tmp_path_factory.mktemp("btf")
+    for kernel in KERNELS:
+        copy = ("cp", "/sys/kernel/btf/vmlinux", str(folder / f"{kernel}.btf"))
+        done = lab(kernel, *copy, options=("--rw", str(folder)))
+        assert done.returncode == 0, done.stderr
+    result = run("pack", *LINES, "-o", folder / "lab.pack", "--btf", *sorted(folder.glob("*.btf")))
+    assert result.status == 0, result.err
+    print(result.out)
+    return folder / "lab.pack"
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_it_counts_exactly_where_there_is_no_compiler(packed: Path, kernel: str) -> None:
+    done = lab(
+        kernel,
+        *("bash", "-c", GUEST, "guest", sys.executable),
+        options=("--env", f"PYTRACER_TEST_PACK={packed}", "--timeout", "400"),
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
