@@ -104,10 +104,12 @@ def chosen(words: Sequence[str]) -> tuple[str, str, list[str]]:
 
 def _request(line: str) -> Request:
     try:
-        name, *words = shlex.split(line)
+        words = shlex.split(line)
     except ValueError as error:
         raise UsageError(f"TRACER {line!r}: {error}") from None
-    tracer = registry.get(name)
+    if not words:
+        raise UsageError("an empty TRACER needs the name of a tracer", hint="pytracer list")
+    tracer = registry.get(words.pop(0))
     if not words and tracer.arguments:
         words = list(tracer.arguments.examples[: tracer.arguments.minimum])
     request, given = tracer_parser.parse(tracer, words)

@@ -121,7 +121,7 @@ def test_an_archive_that_is_missing_damaged_or_empty(tmp_path: Path, cache: Cach
 
 
 def test_nothing_at_all_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object) -> None:
+    def missing(*_: object, **__: object) -> None:
         raise HeadersError("there is none")
 
     monkeypatch.setattr(headers, "make_tree", missing)
@@ -140,7 +140,7 @@ def test_nothing_at_all_says_what_to_install(tmp_path: Path, monkeypatch: pytest
 
 
 def test_sources_are_tried_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object) -> None:
+    def missing(*_: object, **__: object) -> None:
         raise HeadersError("there is none")
 
     monkeypatch.setattr(headers, "make_tree", missing)

@@ -24,8 +24,8 @@ from pytracer.errors import PytracerError, UnsupportedError, UsageError
 from pytracer.kernel.btf import VMLINUX
 
 _MAGIC = b"pytracer pack 1\n"
-MAX_FILE = 64 << 20
-MAX_CONTENT = 512 << 20
+MAX_FILE = 16 << 20
+MAX_CONTENT = 128 << 20
 
 
 class PackError(PytracerError):

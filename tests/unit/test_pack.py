@@ -1,0 +1,301 @@
+"""Packs as bytes, what is found in them, and what is said where there is nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytracer.bpf import pack
+from pytracer.bpf.image import Image, MapSpec, ProgramSpec
+from pytracer.bpf.images import Recipe
+from pytracer.bpf.pack import Entry, Pack, PackError, decode
+from pytracer.cli.main import main
+from pytracer.cli.pack import chosen
+from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
+from pytracer.kernel.btf import ENUMS, Kind
+from pytracer.kernel.btf_facts import BtfFacts
+from support.btf_builder import INT, LONG, basic
+
+MAGIC = b"pytracer pack 1\n"
+RETURN = bytes.fromhex("b700000000000000 9500000000000000")
+BTF, OTHER = "a" * 64, "b" * 64
+TEXT = "int enter(void *ctx);"
+
+
+def image(*programs: str) -> Image:
+    rows = MapSpec("rows", 1, 8, 8, 10, 0, '"u64"', '"u64"')
+    return Image("", "", (), (rows,), tuple(ProgramSpec(name, RETURN, {}) for name in programs))
+
+
+def a_pack() -> Pack:
+    """Two kernels; a tracer in two shapes for the first, in one for the second."""
+    source = pack.digest(TEXT)
+    entries = (
+        Entry(BTF, "tracer", "tracer", source, ("-DA",), 0),
+        Entry(BTF, "tracer", "tracer --b", source, ("-DA", "-DB"), 1),
+        Entry(OTHER, "tracer", "tracer", source, ("-DA",), 0),
+    )
+    return Pack({BTF: "6.98", OTHER: "6.99"}, entries, (image("enter", "leave"), image("enter")))
+
+
+def recipe(*cflags: str, text: str = TEXT, programs: tuple[str, ...] = ("enter",), **more: Any) -> Recipe:
+    return Recipe("tracer.c", text, cflags, programs, **more)
+
+
+def sealed(content: bytes) -> bytes:
+    return MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def altered(change: Callable[[Any], object]) -> bytes:
+    """The bytes of a pack that says something else, with a checksum that is right."""
+    body = json.loads(zlib.decompress(a_pack().encode()[len(MAGIC) + 65 :]))
+    change(body)
+    return sealed(zlib.compress(json.dumps(body).encode()))
+
+
+def test_what_goes_in_comes_out() -> None:
+    assert decode(a_pack().encode()) == a_pack()
+    assert decode(altered(lambda body: None)) == a_pack()
+    assert a_pack().tracers == ["tracer"]
+
+
+def test_cut_or_flipped_anywhere_it_is_no_pack() -> None:
+    data = bytearray(a_pack().encode())
+    for at in range(len(data)):
+        with pytest.raises(PackError):
+            decode(bytes(data[:at]))
+        data[at] ^= 1 << at % 8
+        with pytest.raises(PackError):
+            decode(bytes(data))
+        data[at] ^= 1 << at % 8
+    with pytest.raises(PackError, match="damaged"):
+        decode(bytes(data) + b"\n")
+
+
+@pytest.mark.parametrize("text", [b"", b"null", b"[]", b"{}", b"\xff", b"[" * 100_000, b"7"])
+def test_what_is_whole_but_something_else(text: bytes) -> None:
+    with pytest.raises(PackError, match="something else"):
+        decode(sealed(zlib.compress(text)))
+    with pytest.raises(PackError, match="something else"):
+        decode(sealed(text))
+
+
+def test_what_is_compressed_badly_or_with_more_behind_it() -> None:
+    content = a_pack().encode()[len(MAGIC) + 65 :]
+    for bad in (content[:-1], content + b"more", content + content, content[:20]):
+        with pytest.raises(PackError, match="something else"):
+            decode(sealed(bad))
+
+
+def test_a_small_file_that_would_fill_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pack, "MAX_CONTENT", 10_000)
+    with pytest.raises(PackError, match="something else"):
+        decode(altered(lambda body: body.update(more="x" * 1_000_000)))
+    assert decode(a_pack().encode()) == a_pack()
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("kernels",), []),
+        (("kernels", BTF), 7),
+        (("entries",), None),
+        (("entries", 0), []),
+        (("entries", 0, 0), 7),
+        (("entries", 0, 1), None),
+        (("entries", 0, 2), []),
+        (("entries", 0, 3), {}),
+        (("entries", 0, 4), "-DA"),
+        (("entries", 0, 4), [7]),
+        (("entries", 0, 5), 2),
+        (("entries", 0, 5), -1),
+        (("entries", 0, 5), True),
+        (("entries", 0, 5), "0"),
+        (("images",), {"a": 1}),
+        (("images", 0), None),
+        (("images", 0), "pytracer image 2\nno image"),
+    ],
+)
+def test_values_of_another_kind_are_refused(where: tuple[Any, ...], value: object) -> None:
+    def change(body: Any) -> None:
+        for step in where[:-1]:
+            body = body[step]
+        body[where[-1]] = value
+
+    with pytest.raises(PackError, match="something else"):
+        decode(altered(change))
+
+
+def test_the_image_of_a_plan_is_found() -> None:
+    whole, one = a_pack().images
+    assert a_pack().find(recipe("-DA"), BTF, "x") == whole
+    assert a_pack().find(recipe("-DA", programs=("enter", "leave")), BTF, "x") == whole
+    assert a_pack().find(recipe("-DA", "-DB"), BTF, "x") == one
+    assert a_pack().find(recipe("-DA"), OTHER, "x") == whole
+
+
+@pytest.mark.parametrize(
+    ("asked", "btf", "message", "hint"),
+    [
+        (recipe("-DA"), "c" * 64, "x holds nothing for this kernel", "made for 6.98, 6.99;"),
+        (recipe("-DC"), BTF, "x holds tracer for this kernel, but not", "tracer; tracer --b"),
+        (recipe("-DB", "-DA"), BTF, "x holds tracer for this kernel, but not", "tracer; tracer --b"),
+        (recipe("-DA", "-DB"), OTHER, "x holds tracer for this kernel, but not", "it holds tracer"),
+        (recipe("-DA", "-DB", programs=("leave",)), BTF, "but not with these options", "tracer --b"),
+        (recipe("-DA", text=TEXT + "\n"), BTF, "x was not made from this tracer.c", "make it again"),
+        (recipe("-DA", events=("sched:exit",)), BTF, "trace event sched:exit", "--dry-run"),
+    ],
+)
+def test_what_is_not_there_is_said(asked: Recipe, btf: str, message: str, hint: str) -> None:
+    with pytest.raises(UnsupportedError, match=re.escape(message)) as caught:
+        a_pack().find(asked, btf, "x")
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 4
+
+
+def test_files_that_are_no_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rubbish").write_bytes(b"rubbish")
+    os.mkfifo(tmp_path / "fifo")
+    for name, kind, words in (
+        ("absent", UsageError, "No such file"),
+        ("fifo", UsageError, "no plain file"),
+        (".", UsageError, "Is a directory"),
+        ("rubbish", PackError, "rubbish is no pack of this version"),
+    ):
+        with pytest.raises(kind, match=words):
+            pack.load(str(tmp_path / name))
+    monkeypatch.setattr(pack, "MAX_FILE", 100)
+    (tmp_path / "big").write_bytes(a_pack().encode())
+    with pytest.raises(PackError, match="too big"):
+        pack.load(str(tmp_path / "big"))
+
+
+def test_a_kernel_without_btf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "good").write_bytes(a_pack().encode())
+    monkeypatch.setattr(pack, "VMLINUX", tmp_path / "none")
+    with pytest.raises(UnsupportedError, match="no BTF"):
+        pack.image_for(recipe("-DA", pack=str(tmp_path / "good")))
+    (tmp_path / "btf").write_bytes(b"types")
+    key = hashlib.sha256(b"types").hexdigest()
+    here = Pack({key: "here"}, (Entry(key, *list(vars(a_pack().entries[0]).values())[1:]),), a_pack().images)
+    (tmp_path / "here").write_bytes(here.encode())
+    monkeypatch.setattr(pack, "VMLINUX", tmp_path / "btf")
+    assert pack.image_for(recipe("-DA", pack=str(tmp_path / "here"))) == a_pack().images[0]
+
+
+# The command line of pytracer run.
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> str:
+    """A pack of one tracer."""
+    path = tmp_path / "one"
+    path.write_bytes(
+        Pack({BTF: "6.98"}, (Entry(BTF, "syscalls", "syscalls", "", (), 0),), (image("a"),)).encode()
+    )
+    return str(path)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> str:
+    """A pack of two."""
+    entries = tuple(Entry(BTF, name, name, "", (), 0) for name in ("syscalls", "sockcount"))
+    path = tmp_path / "two"
+    path.write_bytes(Pack({BTF: "6.98"}, entries, (image("a"),)).encode())
+    return str(path)
+
+
+def test_the_tracer_may_be_left_out_where_there_is_one(one: str) -> None:
+    assert chosen([one]) == (one, "syscalls", [])
+    assert chosen([one, "1", "5"]) == (one, "syscalls", ["1", "5"])
+    assert chosen([one, "--", "sockcount"]) == (one, "syscalls", ["--", "sockcount"])
+    assert chosen([one, "syscalls", "--", "ls", "--headers"]) == (one, "syscalls", ["--", "ls", "--headers"])
+
+
+def test_one_of_several_is_named(two: str) -> None:
+    assert chosen([two, "sockcount", "lo"]) == (two, "sockcount", ["lo"])
+    for words in ([two], [two, "-d", "1"], [two, "syscals"]):
+        with pytest.raises(UsageError, match="more than one tracer") as caught:
+            chosen(words)
+        assert caught.value.hint == "there is sockcount, syscalls"
+
+
+def test_words_that_make_no_sense(one: str) -> None:
+    for words in ([], ["-v", one]):
+        with pytest.raises(UsageError, match="needs the file"):
+            chosen(words)
+    with pytest.raises(UnknownNameError, match="no tracer in"):
+        chosen([one, "sockcount", "lo"])
+    with pytest.raises(UsageError, match="--headers"):
+        chosen([one, "--headers", "btf"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "required"),
+        (["syscalls"], "required: -o/--output"),
+        (["syscalls", "-o", "/nonexistent/x"], "cannot write '/nonexistent/x'"),
+        (["syscalls", "-o", "/dev/null"], "no plain file"),
+        (["syscals", "-o", "{}"], "did you mean syscalls?"),
+        (["syscalls 'x", "-o", "{}"], "No closing quotation"),
+        (["", "-o", "{}"], "needs the name of a tracer"),
+        (["syscalls --headers package", "-o", "{}"], "a pack takes the types from BTF"),
+        (["syscalls --by colour", "-o", "{}"], "keys: syscall, pid, comm"),
+    ],
+)
+def test_packing_words_that_make_no_sense(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pack", *(word.format(tmp_path / "x.pack") for word in words)]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert [line.partition(": ")[0] for line in err.splitlines()] in (["pytracer"], ["pytracer", "hint"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["pack", "--help"], ["run", "--help"]):
+        assert main(words) == 0
+        assert capsys.readouterr().out.startswith(f"usage: pytracer {words[0]} ")
+
+
+# What BTF tells of a kernel.
+
+
+def test_facts_from_btf() -> None:
+    built = basic()
+    built.struct("pt_regs", 8, ("orig_ax", LONG, 0))
+    proto = built.add(Kind.FUNC_PROTO, "", 0)
+    built.add(Kind.FUNC, "x64_sys_call", proto)
+    built.typedef("btf_trace_sys_enter", LONG)
+    built.enum("bpf_func_id", {"BPF_FUNC_unspec": 0, "BPF_FUNC_probe_read_kernel": 113})
+    facts = BtfFacts(built.btf(), runs_compat=True)
+    assert facts.architecture == "x86_64"
+    assert (facts.has_helper(113), facts.has_helper(114)) == (True, False)
+    assert facts.raw_tracepoint("sys_enter").ok
+    assert not facts.raw_tracepoint("sys_exit").ok
+    assert facts.kprobe(("x64", "x64_sys_call")).name == "x64_sys_call"
+    assert not facts.kprobe(("x64",)).ok
+    assert not facts.tracepoint("raw_syscalls", "sys_enter").ok
+    assert facts.socket_filter().ok
+    assert facts.runs_compat
+    assert not BtfFacts(built.btf(), runs_compat=False).runs_compat
+    assert built.btf().find(ENUMS, "bpf_func_id")
+
+
+def test_facts_from_other_btf() -> None:
+    built = basic()
+    built.struct("pt_regs", 8, ("pstate", LONG, 0), ("pc", INT, 32))
+    facts = BtfFacts(built.btf(), runs_compat=False)
+    assert facts.architecture == "aarch64"
+    assert not facts.has_helper(113)
+    assert BtfFacts(basic().btf(), runs_compat=False).architecture == ""
