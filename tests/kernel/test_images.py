@@ -20,6 +20,7 @@ from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec, decode
 from pytracer.bpf.loader import ImageModule
 from pytracer.bpf.sys import MapType, ProgType
 from pytracer.errors import NotPermittedError, PytracerError, UnsupportedError, VerifierError
+from pytracer.kernel.cpus import possible_cpus
 from support import packets
 from support.cli import COMMAND, LIMIT, Result, finish, run, start
 from support.workloads import workload
@@ -369,6 +370,14 @@ def test_a_kernel_of_another_mind_when_asked_again(monkeypatch: pytest.MonkeyPat
     loaded.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
+
+
+def test_an_array_for_every_cpu_has_one_for_every_cpu_of_this_machine() -> None:
+    """Whatever machine, or size of this one, it was compiled on."""
+    array = MapSpec("events", MapType.PERF_EVENT_ARRAY, 4, 4, 1, 0, '"int"', '"unsigned int"')
+    loaded = module(FINE, maps=(array, replace(array, name="none", max_entries=0)))
+    assert {table.max_entries for table in loaded.maps.values()} == {possible_cpus()}
+    loaded.close()
 
 
 def test_maps_that_cannot_be_made_leave_none_behind() -> None:

@@ -88,7 +88,8 @@ class Pack:
             if entry.cflags == recipe.cflags and {p.name for p in image.programs}.issuperset(recipe.programs):
                 return image
         raise UnsupportedError(
-            f"{origin} holds {mine[0].tracer} for this kernel, but not with these options",
+            f"{origin} holds {mine[0].tracer} for this kernel, but not with these options"
+            + _difference(recipe.cflags, [entry.cflags for entry in mine]),
             hint=f"it holds {'; '.join(dict.fromkeys(entry.line for entry in mine))}",
         )
 
@@ -167,6 +168,14 @@ def btf_digest(path: Path) -> str:
 def digest(text: str) -> str:
     """What a pack knows a C text by."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _difference(wanted: Sequence[str], held: Sequence[Sequence[str]]) -> str:
+    """How the macros of a program differ from those of the nearest one there is."""
+    nearest = min((set(flags) for flags in held), key=lambda flags: len(flags ^ set(wanted)))
+    words = [f"with {flag[2:]}" for flag in sorted(set(wanted) - nearest)]
+    words += [f"without {flag[2:]}" for flag in sorted(nearest - set(wanted))]
+    return f" (it takes a program {', '.join(words)})" if words else ""
 
 
 def _inflated(content: bytes) -> bytes:

@@ -1,0 +1,159 @@
+"""Which way programs are loaded, and what is said of it, with a compiler that is made up."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf import build, headers, images, programs
+from pytracer.bpf.image import Image, ImageError, ProgramSpec
+from pytracer.bpf.images import Recipe
+from pytracer.bpf.programs import LoadAs, Loaded, open_programs
+from pytracer.bpf.sys import ProgType
+from pytracer.errors import HeadersError, ToolchainError, VerifierError
+
+RECIPE = Recipe("tracer.c", "int enter(void *ctx);", (), ("enter",))
+KEY = "0123456789abcdef" * 4
+RETURN = bytes.fromhex("b700000000000000 9500000000000000")
+
+
+class Module:
+    """A module whose programs load, unless its name says otherwise."""
+
+    def __init__(self, name: str, *_: object, **__: object) -> None:
+        self.name = name
+        self.maps: dict[str, object] = {}
+        self.closed = False
+
+    def load(self, program: str, kind: ProgType, attach_type: int = 0) -> int:
+        return 7
+
+    def close(self) -> None:
+        self.closed = True
+
+    def image(self, key: str, names: tuple[str, ...]) -> Image:
+        return Image(key, "", (__file__ + " 0 0",), (), tuple(ProgramSpec(n, RETURN, {}) for n in names))
+
+
+class Told:
+    """What was said, what was warned of."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.warned: list[str] = []
+
+    def open(self, recipe: Recipe = RECIPE) -> Loaded:
+        kinds = {"enter": LoadAs(ProgType.KPROBE)}
+        return open_programs(recipe, kinds, say=self.said.append, warn=self.warned.append)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache's folder; the compiler and the loader are made up."""
+    (tmp_path / "cache").mkdir(mode=0o700)
+    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(build, "BccModule", Module)
+    monkeypatch.setattr(programs, "ImageModule", Module)
+    monkeypatch.setattr(images, "key_of", lambda recipe: KEY)
+    monkeypatch.setattr(images, "_made_here", lambda image: True)
+    found = headers.Headers("btf", tmp_path, "types from a test")
+    monkeypatch.setattr(headers, "find_headers", lambda *_, **__: found)
+    return tmp_path / "cache"
+
+
+def test_first_compiled_then_from_the_image(folder: Path) -> None:
+    cold, warm = Told(), Told()
+    assert cold.open().programs == warm.open().programs == {"enter": 7}
+    assert cold.said[0] == "headers: types from a test"
+    assert cold.said[1].startswith("compiled by BCC in ")
+    assert len(warm.said) == 1
+    assert warm.said[0].startswith("loaded the image that was kept in ")
+    assert cold.warned == warm.warned == []
+
+
+def test_without_a_key_it_is_compiled_and_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: Recipe) -> str:
+        raise HeadersError("nothing tells this kernel from others")
+
+    monkeypatch.setattr(images, "key_of", none)
+    for _ in range(2):
+        told = Told()
+        assert told.open().programs == {"enter": 7}
+        assert told.said[0] == "no image is kept: nothing tells this kernel from others"
+        assert told.said[2].startswith("compiled by BCC")
+    assert not (folder / "images").exists()
+
+
+def test_without_bcc_there_is_no_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: Recipe) -> str:
+        raise ToolchainError("no BCC")
+
+    monkeypatch.setattr(images, "key_of", none)
+    with pytest.raises(ToolchainError):
+        Told().open()
+
+
+def test_what_has_no_image_runs_all_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> Image:
+        raise ImageError("the map inner holds maps")
+
+    monkeypatch.setattr(Module, "image", none)
+    told = Told()
+    assert told.open().programs == {"enter": 7}
+    assert told.said[-1] == "no image is kept: the map inner holds maps"
+    assert told.warned == []
+
+
+def test_a_folder_that_is_not_trusted_is_warned_of(folder: Path) -> None:
+    (folder / "images").mkdir(mode=0o777)
+    (folder / "images").chmod(0o777)
+    told = Told()
+    assert told.open().programs == {"enter": 7}
+    assert told.warned == [f"nothing is kept for the next start: {folder}/images can be written by others"]
+
+
+def test_an_image_of_no_use_is_let_go_and_made_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Told().open()
+    opened: list[Module] = []
+
+    class Refused(Module):
+        def load(self, program: str, kind: ProgType, attach_type: int = 0) -> int:
+            opened.append(self)
+            raise VerifierError("the verifier refused it")
+
+    monkeypatch.setattr(programs, "ImageModule", Refused)
+    told = Told()
+    assert told.open().programs == {"enter": 7}
+    assert told.said[0] == "the image that was kept is of no use: the verifier refused it"
+    assert told.said[2].startswith("compiled by BCC")
+    assert [module.closed for module in opened] == [True]
+
+
+def test_a_program_that_the_compilers_result_is_refused_for_is_not_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise VerifierError("the verifier refused it")
+
+    monkeypatch.setattr(Module, "load", refuse)
+    with pytest.raises(VerifierError):
+        Told().open()
+    assert not (folder / "images").exists()
+
+
+def test_a_pack_is_asked_instead_of_the_cache(folder: Path, tmp_path: Path) -> None:
+    from pytracer.bpf import pack
+
+    key = pack.btf_digest(Path(__file__))
+    entry = pack.Entry(key, "tracer", "tracer", pack.digest(RECIPE.text), (), 0)
+    held = Module("").image("", ("enter",))
+    (tmp_path / "file").write_bytes(pack.Pack({key: "here"}, (entry,), (held,)).encode())
+    told = Told()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pack, "VMLINUX", Path(__file__))
+        told.open(dataclasses.replace(RECIPE, pack=str(tmp_path / "file")))
+    assert len(told.said) == 1
+    assert told.said[0].startswith(f"loaded from {tmp_path / 'file'} in ")
+    assert not (folder / "images").exists()
