@@ -64,7 +64,6 @@ def has_compiler(process: int) -> bool:
     return any(name.startswith(("libbcc", "libLLVM", "libclang", "libbpf")) for name in found)
 
 
-@pytest.mark.lab
 def test_a_command_is_counted_exactly(made: Path) -> None:
     result = run("run", made, "syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", 23)
     assert result.status == 0, result.err
@@ -73,7 +72,6 @@ def test_a_command_is_counted_exactly(made: Path) -> None:
     assert not result.of("loss")
 
 
-@pytest.mark.lab
 def test_every_interface_packet_is_counted_and_no_compiler_is_there(made: Path) -> None:
     with packets.namespace():
         packets.veth("va", "vb")
@@ -87,7 +85,6 @@ def test_every_interface_packet_is_counted_and_no_compiler_is_there(made: Path) 
     assert rows == packets.expected(packets.frames(), received=True)
 
 
-@pytest.mark.lab
 def test_what_changes_from_run_to_run_was_not_packed(made: Path) -> None:
     for times in (7, 101):
         result = run(
@@ -98,7 +95,6 @@ def test_what_changes_from_run_to_run_was_not_packed(made: Path) -> None:
         assert sum(bucket["count"] for bucket in close["latency_ns"]) == times
 
 
-@pytest.mark.lab
 def test_options_that_were_not_packed_are_refused(made: Path) -> None:
     for words in (["--by", "comm"], ["-u", "root"], ["--errno"], ["--max-rows", "7"]):
         result = run("run", made, "syscalls", *words, "-d", "1")
