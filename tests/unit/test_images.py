@@ -223,6 +223,19 @@ def test_who_compiled_must_be_known(monkeypatch: pytest.MonkeyPatch, seen: tuple
         images.makers()
 
 
+def test_who_compiled_where_that_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden() -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(images, "_mapped", hidden)
+    with pytest.raises(ImageError, match=r"cannot be seen \(Permission denied\)"):
+        images.makers()
+
+
+def test_this_process_has_not_compiled() -> None:
+    assert any("python" in line or "libc" in line for line in images._mapped())
+
+
 def test_a_library_that_was_replaced_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libbcc.so.0").touch()
     seen = maps(tmp_path / "libbcc.so.0", f"{tmp_path}/libLLVM-14.so.1 (deleted)")
@@ -290,6 +303,12 @@ def test_what_nobody_made_is_not_kept(cache: CacheDir, image: Image) -> None:
     with pytest.raises(ImageError, match="what made it"):
         keep(cache, RECIPE, replace(image, made_by=()))
     assert not (cache.path / "images").exists()
+
+
+def test_what_nobody_made_is_not_used(cache: CacheDir, image: Image) -> None:
+    keep(cache, RECIPE, image)
+    where(cache).write_bytes(replace(image, made_by=()).encode())
+    assert find(cache, RECIPE, KEY) is None
 
 
 def test_damage_is_no_image(cache: CacheDir, image: Image) -> None:

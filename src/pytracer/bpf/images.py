@@ -79,7 +79,7 @@ def key_of(recipe: Recipe) -> str:
     for group in groups:
         digest.update(f"{len(group)} parts ".encode())
         for part in group:
-            data = os.fsencode(part)
+            data = part.encode(errors="surrogateescape")
             digest.update(f"{len(data)} ".encode() + data)
     return digest.hexdigest()
 
@@ -90,7 +90,11 @@ def makers() -> tuple[str, ...]:
     Raises ImageError where they are not to be seen, or are no longer the files that were loaded: then nothing
     would tell when to compile anew.
     """
-    paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in _mapped() if line.count("/")}
+    try:
+        lines = _mapped()
+    except OSError as error:
+        raise ImageError(f"which library compiled cannot be seen ({error.strerror})") from error
+    paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in lines if line.count("/")}
     found = sorted(path for path in paths if Path(path).name.startswith(_MAKERS))
     if not any(Path(path).name.startswith("libbcc") for path in found):
         raise ImageError("which library compiled cannot be seen")
@@ -101,7 +105,7 @@ def makers() -> tuple[str, ...]:
 
 
 def _mapped() -> list[str]:
-    with Path("/proc/self/maps").open() as file:
+    with Path("/proc/self/maps").open(errors="surrogateescape") as file:
         return file.readlines()
 
 
@@ -143,6 +147,8 @@ def _path(recipe: Recipe, key: str) -> str:
 
 def _made_here(image: Image) -> bool:
     """Whether the libraries that made an image are those that would make it again."""
+    if not image.made_by:
+        return False
     for identity in image.made_by:
         path = identity.rsplit(" ", 2)[0]
         try:
