@@ -44,8 +44,7 @@ def make_pack(
     names = dict[str, str]()
     entries = list[Entry]()
     images = dict[bytes, Image]()
-    for kernel in kernels:
-        btf, key = _read(kernel)
+    for kernel, (btf, key) in [(kernel, _read(kernel)) for kernel in kernels]:
         names[key] = kernel.name
         compiled = dict[tuple[str, ...], Image]()
         for line, request in requests.items():

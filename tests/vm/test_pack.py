@@ -34,7 +34,10 @@ done
 for file in /usr/lib/*/libbcc.so* /usr/lib/*/libLLVM*.so* /usr/lib/*/libclang*.so*; do
     [ ! -e "$file" ] || mount --bind /dev/null "$file"
 done
-! python3 -c 'import ctypes; ctypes.CDLL("libbcc.so.0")' 2>/dev/null
+if python3 -c 'import ctypes; ctypes.CDLL("libbcc.so.0")' 2>/dev/null; then
+    echo "libbcc is still there"
+    exit 1
+fi
 exec "$1" -m pytest -q -p no:cacheprovider tests/kernel/test_pack.py -k "$2"
 """
 
