@@ -46,18 +46,17 @@ def put_image(cache: CacheDir, name: str = "syscalls.c", *, kernel: str = "6.99.
 def put_tree(cache: CacheDir, name: str, file: str, text: str) -> Path:
     path = cache.folder("headers") / name
     path.mkdir(mode=0o700)
-    (path / file).parent.mkdir(parents=True)
+    (path / file).parent.mkdir(parents=True, exist_ok=True)
     (path / file).write_text(text)
     return path
 
 
 def fill(cache: CacheDir) -> list[Path]:
     """An image and a tree of each source."""
-    version = "#define A 1\n#define LINUX_VERSION_CODE KERNEL_VERSION(6, 99, 1)\n"
     release = '#define UTS_RELEASE "6.99.2-test"\n'
     return [
         put_image(cache),
-        put_tree(cache, DIGEST, "include/linux/kconfig.h", version),
+        put_tree(cache, DIGEST, "origin", "6.99.1-test"),
         put_tree(cache, f"package-{DIGEST}", "include/generated/utsrelease.h", release),
         put_tree(cache, f"kheaders-{DIGEST}", "include/linux/kconfig.h", ""),
     ]
@@ -72,12 +71,12 @@ def test_everything_is_listed_with_its_kernel_and_size(cache: CacheDir) -> None:
     seen = {path: (one.kind, one.name, one.kernel) for path, one in found.items()}
     assert seen == {
         image: ("image", "syscalls", "6.99.0-test"),
-        btf: ("headers", "btf", "6.99.1"),
+        btf: ("headers", "btf", "6.99.1-test"),
         package: ("headers", "package", "6.99.2-test"),
         kheaders: ("headers", "kheaders", ""),
     }
     assert found[image].size == image.stat().st_size
-    assert found[btf].size == (btf / "include/linux/kconfig.h").stat().st_size
+    assert found[btf].size == (btf / "origin").stat().st_size
     assert found[image].used == pytest.approx(then)
 
 

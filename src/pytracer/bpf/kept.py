@@ -24,8 +24,8 @@ _DAY = 86400
 _IMAGE = re.compile(rf".+-[0-9a-f]{{32}}{re.escape(SUFFIX)}")
 _TREE = re.compile(r"((package|kheaders)-)?[0-9a-f]{32}")
 _UNFINISHED = re.compile(r"\.new-.+")
-# Where a folder of types says its kernel: those made from BTF, and those that are a kernel's own headers.
-_VERSION = re.compile(r"^#define LINUX_VERSION_CODE KERNEL_VERSION\((\d+), (\d+), (\d+)\)$", re.M)
+# Where a folder of types says its kernel: one that was made from BTF, and one of a kernel's own headers.
+_ORIGIN = "origin"
 _RELEASE = re.compile(r'^#define UTS_RELEASE "([^"\n]*)"', re.M)
 
 
@@ -33,7 +33,8 @@ _RELEASE = re.compile(r'^#define UTS_RELEASE "([^"\n]*)"', re.M)
 class Kept:
     """One thing that is kept.
 
-    ``name`` is the tracer's, of types what they were made from; ``kernel`` is "" where that is not known;
+    ``name`` is the tracer's, of types what they were made from; ``kernel`` is the release, or for another
+    kernel's BTF the name of its file, "" where that is not known;
     ``size`` is in bytes; ``used`` is when it was last in use (seconds since the epoch, to the day).
     """
 
@@ -102,25 +103,13 @@ def _image_kernel(path: Path) -> str:
 
 
 def _types_kernel(path: Path) -> str:
-    version = _match(_VERSION, path / "include/linux/kconfig.h", read_trusted)
-    if version:
-        return ".".join(version.groups())
-    release = _match(_RELEASE, path / "include/generated/utsrelease.h", _read)
-    return release[1] if release else ""
-
-
-def _match(
-    pattern: re.Pattern[str], path: Path, read: Callable[[Path], bytes | None]
-) -> re.Match[str] | None:
-    data = read(path)
-    return None if data is None else pattern.search(data.decode(errors="replace"))
-
-
-def _read(path: Path) -> bytes | None:
-    """A header that belongs to a package: the folder of types holds a link to it."""
-    with contextlib.suppress(OSError):
-        return path.read_bytes()
-    return None
+    origin = read_trusted(path / _ORIGIN)
+    if origin is not None:
+        return origin.decode(errors="replace")
+    with contextlib.suppress(OSError):  # where a package is joined from two, a link to the package's
+        found = _RELEASE.search((path / "include/generated/utsrelease.h").read_text(errors="replace"))
+        return found[1] if found else ""
+    return ""
 
 
 def _size(path: Path) -> int:

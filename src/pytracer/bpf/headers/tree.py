@@ -31,6 +31,7 @@ from pytracer.errors import HeadersError
 from pytracer.kernel.btf import VMLINUX, Btf
 
 KCONFIG = "include/linux/kconfig.h"
+ORIGIN = "origin"
 _CHECKS = "checks.json"
 _DAY = 86400
 
@@ -83,6 +84,7 @@ def make_tree(text: str, cache: CacheDir, *, btf_path: Path = VMLINUX, libbcc: P
             file.touch(mode=0o600)
         (new / KCONFIG).write_text(written.text)
         (new / _CHECKS).write_text(json.dumps(written.checks))
+        (new / ORIGIN).write_text(os.uname().release if btf_path == VMLINUX else btf_path.name)
         _put(new, path)
     finally:
         shutil.rmtree(new, ignore_errors=True)
