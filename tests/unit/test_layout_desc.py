@@ -116,3 +116,26 @@ def test_arrays_of_u8_are_bytes():
 def test_what_cannot_be_laid_out_is_an_error(node, size, message):
     with pytest.raises(SchemaError, match=message):
         dtype_of(described(node), size)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "",
+        "null",
+        "7",
+        "[]",
+        "{}",
+        '["a", 7]',
+        '["a", [7]]',
+        '["a", [[7, "int"]]]',
+        '["a", [["b", "int"], ["b", "int"]]]',
+        '["a", [["b", "int", [-1]]]]',
+        '["a", [["b", "int", ["c"]]]]',
+        '["a", [["b", "int", [99999999999]]]]',
+        "[" * 100_000,
+    ],
+)
+def test_descriptions_that_nobody_compiled(description: str) -> None:
+    with pytest.raises(SchemaError):
+        dtype_of(description, 8)

@@ -28,9 +28,12 @@ _BASE = {
 def dtype_of(description: str, size: int) -> np.dtype[Any]:
     """The dtype of a type as BCC describes it: a name, or ``[name, members, "struct"|"union"|...]``.
 
-    ``size`` is the compiled size; SchemaError where the description does not come to it.
+    ``size`` is the compiled size; SchemaError where the description does not come to it, or makes no sense.
     """
-    dtype = _dtype(json.loads(description))
+    try:
+        dtype = _dtype(json.loads(description))
+    except (ValueError, TypeError, RecursionError) as error:  # in a file that somebody wrote himself
+        raise SchemaError(f"a map's type is described as what is no type: {description[:80]!r}") from error
     if dtype.itemsize != size:
         raise SchemaError(
             f"a map's type is {size} bytes in C but {dtype.itemsize} as described: {description!r}"
