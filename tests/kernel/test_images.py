@@ -238,11 +238,14 @@ def test_two_first_starts_at_once(cache: Path) -> None:
         subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
+    results = []
     for process in both:
         out, err = process.communicate(timeout=LIMIT)
-        result = Result(process.returncode, out, err)
-        check_calls(result)
-        assert ways(result) == [COMPILED]
+        results.append(Result(process.returncode, out, err))
+        check_calls(results[-1])
+    # Both compile, unless one was so late that the other had kept its image.
+    assert COMPILED in ways(results[0]) + ways(results[1])
+    assert all(len(ways(result)) == 1 for result in results)
     assert [path.suffix for path in (cache / "images").iterdir()] == [".image"]
     assert ways(syscalls()) == [FROM_IMAGE]
 
