@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ import pytest
 from pytracer.bpf.pack import decode
 from pytracer.kernel.btf import VMLINUX
 from support import packets
-from support.cli import Result, finish, run, start
+from support.cli import COMMAND, Result, finish, run, start
+from support.hidden import HIDE
 from support.workloads import workload
 
 pytestmark = [
@@ -83,6 +85,21 @@ def test_every_interface_packet_is_counted_and_no_compiler_is_there(made: Path) 
     assert result.status == 0, result.err
     rows = {record["protocol"]: (record["packets"], record["bytes"]) for record in result.of("summary")}
     assert rows == packets.expected(packets.frames(), received=True)
+
+
+def test_on_a_machine_without_bcc_or_llvm_or_headers(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a mount namespace where they are hidden, rather than by a variable."""
+    monkeypatch.delenv("PYTRACER_BCC")
+    words = [*COMMAND, "run", made, "syscalls", "-f", "json", "--", workload("calls"), "getppid", 23]
+    hidden = ["unshare", "-m", "--propagation", "private", "sh", "-c", HIDE + '\nexec "$@"', "sh"]
+    without = subprocess.run(
+        [*hidden, *COMMAND, "syscalls", "-d", "1"], capture_output=True, text=True, check=False
+    )
+    assert "BCC, the BPF Compiler Collection, is not installed" in without.stderr
+    done = subprocess.run([*hidden, *map(str, words)], capture_output=True, text=True, check=False)
+    result = Result(done.returncode, done.stdout, done.stderr)
+    assert result.status == 0, result.err
+    assert {r["syscall"]: r["calls"] for r in result.of("summary")} == {"execve": 1, "getppid": 23}
 
 
 def test_what_changes_from_run_to_run_was_not_packed(made: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import run
+from support.hidden import HIDE
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = os.environ.get("PYTRACER_LAB_KERNELS", "6.1,6.12").split(",")
@@ -24,20 +25,7 @@ TESTS = (
     "test_what_changes_from_run_to_run_was_not_packed",
     "test_options_that_were_not_packed_are_refused",
 )
-# In the machine's own view of its files: every part of the compiler is gone, and so are all headers.
-GUEST = """
-set -eu
-mount -t tmpfs none /usr/src
-for folder in /usr/lib/python3/dist-packages/bcc /lib/modules/*/build; do
-    [ ! -d "$folder" ] || mount -t tmpfs none "$folder"
-done
-for file in /usr/lib/*/libbcc.so* /usr/lib/*/libLLVM*.so* /usr/lib/*/libclang*.so*; do
-    [ ! -e "$file" ] || mount --bind /dev/null "$file"
-done
-if python3 -c 'import ctypes; ctypes.CDLL("libbcc.so.0")' 2>/dev/null; then
-    echo "libbcc is still there"
-    exit 1
-fi
+GUEST = f"""{HIDE}
 exec "$1" -m pytest -q -p no:cacheprovider tests/kernel/test_pack.py -k "$2"
 """
 
