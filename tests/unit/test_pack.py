@@ -13,15 +13,19 @@ from typing import Any
 
 import pytest
 
+from pytracer import packing
 from pytracer.bpf import pack
 from pytracer.bpf.image import Image, MapSpec, ProgramSpec
 from pytracer.bpf.images import Recipe
 from pytracer.bpf.pack import Entry, Pack, PackError, decode
+from pytracer.bpf.source import read_source
 from pytracer.cli.main import main
 from pytracer.cli.pack import chosen
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.btf import ENUMS, Kind
 from pytracer.kernel.btf_facts import BtfFacts
+from pytracer.plan import Request
+from pytracer.spec import registry
 from support.btf_builder import INT, LONG, basic
 
 MAGIC = b"pytracer pack 1\n"
@@ -300,3 +304,52 @@ def test_facts_from_other_btf() -> None:
     assert facts.architecture == "aarch64"
     assert not facts.has_helper(113)
     assert BtfFacts(basic().btf(), runs_compat=False).architecture == ""
+
+
+# What is compiled.
+
+
+def test_c_that_asks_for_the_version_cannot_be_packed() -> None:
+    packing._check_version("syscalls.c", read_source("syscalls.c"))
+    private = "#ifdef PT_PACKAGED_HEADERS\n#if LINUX_VERSION_CODE < 7\n#endif\n#else\nint a;\n#endif\n"
+    packing._check_version("x.c", private)
+    for text in ("#if LINUX_VERSION_CODE < 7\n#endif\n", private + "int v = LINUX_VERSION_CODE;\n"):
+        with pytest.raises(UnsupportedError, match=r"x\.c asks for the kernel's version"):
+            packing._check_version("x.c", text)
+
+
+def test_btf_of_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = basic()
+    built.struct("pt_regs", 8, ("pstate", LONG, 0))
+    (tmp_path / "arm.btf").write_bytes(built.data())
+    kernel = packing.Kernel("arm", tmp_path / "arm.btf")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with pytest.raises(UnsupportedError, match="is of a kernel for aarch64") as caught:
+        packing._read(kernel)
+    assert caught.value.hint == "run pytracer pack on aarch64"
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert packing._read(kernel)[1] == hashlib.sha256(built.data()).hexdigest()
+
+
+def test_every_way_that_needs_no_trace_event_is_planned() -> None:
+    """Both hooks by raw tracepoints, the calls by kprobes too, with and without 32-bit programs."""
+    built = basic()
+    built.struct("pt_regs", 8, ("orig_ax", LONG, 0))
+    for event in ("sys_enter", "sys_exit", "sched_process_exit"):
+        built.typedef(f"btf_trace_{event}", LONG)
+    request = Request(tracer=registry.get("syscalls"))
+    kernel = packing.Kernel("test", Path("test.btf"))
+    few = list(packing._plans(request, built.btf(), kernel))
+    assert len(few) == 2
+    assert {programs for _, programs in few} == {("enter", "leave", "gone")}
+    proto = built.add(Kind.FUNC_PROTO, "", 0)
+    for function in ("x64_sys_call", "syscall_exit_to_user_mode_prepare"):  # the optional one is absent
+        built.add(Kind.FUNC, function, proto)
+    many = list(packing._plans(request, built.btf(), kernel))
+    flags = {tuple(plan.cflags) for plan, _ in many}
+    assert len(flags) == len(many) == 4
+    assert sum("-DPT_COMPAT" in one for one in flags) == 2
+    assert sum("-DHOOK_SYSCALL_KPROBE" in one for one in flags) == 2
+    assert not any("PT_HAS_PROBE_READ_KERNEL" in flag for one in flags for flag in one)
+    with pytest.raises(UnsupportedError, match="cannot be packed for test"):
+        list(packing._plans(request, basic().btf(), kernel))
