@@ -283,8 +283,12 @@ def test_facts_from_btf() -> None:
     built.add(Kind.FUNC, "x64_sys_call", proto)
     built.typedef("btf_trace_sys_enter", LONG)
     built.enum("bpf_func_id", {"BPF_FUNC_unspec": 0, "BPF_FUNC_probe_read_kernel": 113})
+    built.enum("bpf_map_type", {"BPF_MAP_TYPE_UNSPEC": 0, "BPF_MAP_TYPE_RINGBUF": 27})
     facts = BtfFacts(built.btf(), runs_compat=True)
     assert facts.architecture == "x86_64"
+    assert (facts.has_map_type(27), facts.has_map_type(28)) == (True, False)
+    assert facts.kprobe_multi(("vfs_*",), at_return=True).ok
+    assert facts.kprobe_events(("vfs_*",)).ok
     assert (facts.has_helper(113), facts.has_helper(114)) == (True, False)
     assert facts.raw_tracepoint("sys_enter").ok
     assert not facts.raw_tracepoint("sys_exit").ok

@@ -37,7 +37,11 @@ class BtfFacts:
 
     def has_helper(self, number: int) -> bool:
         """Whether ``enum bpf_func_id`` has the helper of this number."""
-        return number in self._helpers
+        return number in self._values("bpf_func_id")
+
+    def has_map_type(self, number: int) -> bool:
+        """Whether ``enum bpf_map_type`` has this number."""
+        return number in self._values("bpf_map_type")
 
     def raw_tracepoint(self, event: str) -> Answer:
         """Whether the kernel itself (not a module) has this tracepoint."""
@@ -55,11 +59,19 @@ class BtfFacts:
                 return Answer(True, symbol, tried=False)
         return Answer(False, reason=f"no function {' or '.join(symbols)}", tried=False)
 
+    def kprobe_multi(self, patterns: tuple[str, ...], *, at_return: bool) -> Answer:  # noqa: ARG002
+        """Yes: which of these ways it will be, is tried where the programs run."""
+        return Answer(True, " ".join(patterns), tried=False)
+
+    def kprobe_events(self, patterns: tuple[str, ...]) -> Answer:
+        """Yes, for the same reason."""
+        return Answer(True, " ".join(patterns), tried=False)
+
     def socket_filter(self) -> Answer:
         """Yes: a kernel with BTF has them."""
         return Answer(True, tried=False)
 
-    @functools.cached_property
-    def _helpers(self) -> frozenset[int]:
-        found = self._btf.find(ENUMS, "bpf_func_id")
+    @functools.cache  # noqa: B019 - lives as long as the pack is made
+    def _values(self, enum: str) -> frozenset[int]:
+        found = self._btf.find(ENUMS, enum)
         return frozenset(value for _, value in self._btf.enumerators(found)) if found else frozenset()
