@@ -17,8 +17,7 @@ from pytracer.errors import HeadersError, UnsupportedError, UsageError
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.btf_facts import BtfFacts
 from pytracer.kernel.policy import raise_memlock, require
-from pytracer.plan import Plan, Request, make_plan
-from pytracer.spec.common import FOLLOW
+from pytracer.plan import Plan, Request, hooks_of, make_plan
 
 _PACKAGED = re.compile(r"^#ifdef PT_PACKAGED_HEADERS$.*?^#(?:else|endif)\b", re.M | re.S)
 
@@ -88,9 +87,14 @@ def _read(kernel: Kernel) -> tuple[Btf, str]:
 
 def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, tuple[str, ...]]]:
     """Every plan that the kernel may make of the request, and the programs it may load."""
-    hooks = [*request.tracer.hooks, *([FOLLOW] if request.command else [])]
+    hooks = hooks_of(request)
     ways = [
-        [way for way in hook.alternatives if request.hooks.get(hook.name, way.name) == way.name]
+        # Doing without is for kernels that have no way at all.
+        [
+            way
+            for way in hook.alternatives
+            if way.probes and way.is_called(request.hooks.get(hook.name, way.name))
+        ]
         for hook in hooks
     ]
     found, problem = False, None

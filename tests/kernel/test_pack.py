@@ -19,12 +19,10 @@ from pytracer.kernel.btf import VMLINUX
 from support import packets
 from support.cli import COMMAND, Result, finish, run, start
 from support.hidden import HIDE
+from support.needs import needs
 from support.workloads import workload
 
-pytestmark = [
-    pytest.mark.kernel,
-    pytest.mark.skipif(not VMLINUX.exists(), reason="this kernel has no BTF"),
-]
+pytestmark = pytest.mark.kernel
 
 LINES = ("syscalls", "syscalls -- true", "syscalls -p 1", "syscalls --latency -- true", "sockcount")
 
@@ -32,6 +30,7 @@ LINES = ("syscalls", "syscalls -- true", "syscalls -p 1", "syscalls --latency --
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pack for the kernel that runs."""
+    needs("BTF", VMLINUX.exists())
     given = os.environ.get("PYTRACER_TEST_PACK")
     if given:
         return Path(given)

@@ -60,12 +60,12 @@ class BtfFacts:
         return Answer(False, reason=f"no function {' or '.join(symbols)}", tried=False)
 
     def kprobe_multi(self, patterns: tuple[str, ...], *, at_return: bool) -> Answer:  # noqa: ARG002
-        """Yes: which of these ways it will be, is tried where the programs run."""
-        return Answer(True, " ".join(patterns), tried=False)
+        """No: only the kernel that runs tells which of many functions may be probed."""
+        return Answer(False, reason=f"BTF does not say which of {'|'.join(patterns)} may be probed")
 
     def kprobe_events(self, patterns: tuple[str, ...]) -> Answer:
-        """Yes, for the same reason."""
-        return Answer(True, " ".join(patterns), tried=False)
+        """No, for the same reason."""
+        return self.kprobe_multi(patterns, at_return=False)
 
     def socket_filter(self) -> Answer:
         """Yes: a kernel with BTF has them."""

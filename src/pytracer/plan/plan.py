@@ -92,14 +92,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     where options contradict each other."""
     tracer = request.tracer
     output = _output(request)
-    hooks = list(output.hooks or tracer.hooks)
-    if request.command:
-        if not tracer.follow:
-            raise UsageError(
-                f"{tracer.name} cannot tell one command's doings from another's",
-                hint="leave -- COMMAND out and run it beside",
-            )
-        hooks.append(FOLLOW)
+    hooks = hooks_of(request)
     defines = dict[str, str]()
     chosen = list[Chosen]()
     notes = list[str]()
@@ -169,6 +162,19 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         sort=_sort(request.sort, schema),
         notes=tuple(notes),
     )
+
+
+def hooks_of(request: Request) -> list[Hook]:
+    """What must be seen for a request. Raises UsageError where a command cannot be followed."""
+    hooks = list(_output(request).hooks or request.tracer.hooks)
+    if request.command:
+        if not request.tracer.follow:
+            raise UsageError(
+                f"{request.tracer.name} cannot tell one command's doings from another's",
+                hint="leave -- COMMAND out and run it beside",
+            )
+        hooks.append(FOLLOW)
+    return hooks
 
 
 def _check_stream(request: Request) -> None:
