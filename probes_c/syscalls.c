@@ -85,9 +85,7 @@ static __always_inline int on_leave(long ret)
 // A thread that dies in a call (exit, exit_group, a fatal signal) never returns from it.
 int gone(void *ctx)
 {
-    struct pt_start start;
-
-    pt_end(&start);
+    pt_abandon();
     return PT_PASS;
 }
 #endif

@@ -8,6 +8,8 @@
 // its thread id, which changes under a thread that executes (de_thread gives it the leader's).
 #include "loss.h"
 
+#define pt_barrier() asm volatile("" ::: "memory")
+
 BPF_HASH(starts, u64, struct pt_start, 65536);
 
 #ifndef HOOK_SWITCH_NONE
@@ -46,12 +48,26 @@ static __always_inline void pt_begin(struct pt_start *start)
 
     if (slot) {
         slot->start = *start;
+        pt_barrier(); // whoever sees the task finds its start complete
         slot->task = task;
     }
 #else
     if (starts.update(&task, start))
         pt_lost(PT_LOSS_STARTS);
 #endif
+}
+
+// Of a task that ends: nothing may be left, wherever it is.
+static __always_inline void pt_abandon(void)
+{
+    u64 task = bpf_get_current_task();
+#ifndef HOOK_SWITCH_NONE
+    struct pt_slot *slot = pt_slot();
+
+    if (slot && slot->task == task)
+        slot->task = 0;
+#endif
+    starts.delete(&task);
 }
 
 // Whether the current task is in something, which it then is no more; that is put into "start".
@@ -64,8 +80,12 @@ static __always_inline int pt_end(struct pt_start *start)
 
     if (slot && slot->task == task) {
         *start = slot->start;
-        slot->task = 0;
-        return 1;
+        pt_barrier();
+        if (slot->task == task) {
+            slot->task = 0;
+            return 1;
+        }
+        // Switched away while this was read (programs may be preempted, as seen on 7.2): it is in the hash.
     }
 #endif
     kept = starts.lookup(&task);
