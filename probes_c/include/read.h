@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Reading kernel memory. The kernel's own headers are included for those who compile with them; with types
-// from BTF they are empty. Linux 5.5 (6ae08ae3dea2) split bpf_probe_read in two; before, one read both.
+// Reading memory. The kernel's own headers are included for those who compile with them; with types from BTF
+// they are empty. Linux 5.5 (6ae08ae3dea2) split bpf_probe_read in two; before, one read both.
 #include <linux/sched.h>
 
 #ifdef PT_HAS_PROBE_READ_KERNEL
-#define pt_probe_read_kernel bpf_probe_read_kernel
+#define pt_probe_read_kernel   bpf_probe_read_kernel
+#define pt_probe_read_user     bpf_probe_read_user
+#define pt_probe_read_user_str bpf_probe_read_user_str
 #else
-#define pt_probe_read_kernel bpf_probe_read
+#define pt_probe_read_kernel   bpf_probe_read
+#define pt_probe_read_user     bpf_probe_read
+#define pt_probe_read_user_str bpf_probe_read_str
 #endif
 
 // What a program on a trace event or function returns: after 0 the kernel would hide the event from perf and

@@ -50,7 +50,7 @@ static __always_inline struct event *pt_prepare(void)
 }
 
 // The first "size" bytes of it are complete; the verifier wants to see that they are no more than all.
-static __always_inline void pt_send(void *ctx, struct event *event, u32 size)
+static __always_inline void pt_send(void *ctx, struct event *event, u64 size)
 {
     if (size > sizeof(*event))
         size = sizeof(*event);
@@ -61,4 +61,25 @@ static __always_inline void pt_send(void *ctx, struct event *event, u32 size)
     if (events.perf_submit(ctx, event, size))
         pt_lost(PT_LOSS_RING);
 #endif
+}
+
+// A string of the program's, at "address", into a record: how many bytes it takes there, its end included.
+// One that does not fit is cut and counted; so is one that is not in memory, unless that is "expected".
+static __always_inline u64 pt_read_string(char *to, u32 room, u64 address, int expected)
+{
+    long size = pt_probe_read_user_str(to, room, (void *)address);
+    char end = 1;
+
+    if (size <= 0) {
+        to[0] = 0;
+        if (!expected)
+            pt_lost(PT_LOSS_CUT);
+        return 1;
+    }
+    if (size == room) {
+        pt_probe_read_user(&end, sizeof(end), (void *)(address + room - 1));
+        if (end)
+            pt_lost(PT_LOSS_CUT);
+    }
+    return size;
 }

@@ -26,7 +26,7 @@ from pytracer.kernel import interfaces
 from pytracer.kernel.policy import explain
 from pytracer.model import Batch, Histograms, Loss, Snapshot
 from pytracer.model.items import Kind
-from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS, RING
+from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING
 from pytracer.model.reduce import Rows, since, sum_cpus, with_dense
 from pytracer.plan import Plan
 from pytracer.spec import SocketFilter
@@ -125,6 +125,7 @@ class Session:
             counts = dict(zip(REASONS, values.sum(axis=1).tolist(), strict=True))
         if self.stream is not None:  # before Linux 5.1 (56201969114f) the C was not told
             counts[RING] = max(counts[RING], self.stream.lost)
+            counts[CUT] += self.stream.cut
         counts[MISSED] = sum(recursion_misses(program) for program in self._programs.values())
         counts[MISSED] += sum(link.missed for link in (*self._links, *self._detached))
         for reason, count in counts.items():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pytracer.enrich.arguments import arguments
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.errno import errno_name
+from pytracer.enrich.flags import open_flags
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.protocols import packet_protocol
 from pytracer.enrich.text import text
@@ -17,8 +19,10 @@ __all__ = ["Decoder", "decode", "decoders"]
 def decoders(interfaces: Mapping[int, str]) -> dict[str, Decoder]:
     """All decoders by the name that a :class:`~pytracer.spec.Column` uses."""
     return {
+        "arguments": arguments,
         "errno": errno_name,
         "interface": interface_decoder(interfaces),
+        "open_flags": open_flags,
         "packet_protocol": packet_protocol,
         "syscall": label,
         "text": text,

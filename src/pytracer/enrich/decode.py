@@ -12,8 +12,14 @@ Decoder = Callable[[Any], str]
 """From one raw value to what people read. Never raises: what it does not know it calls ``unknown``."""
 
 
-def decode(decoder: Decoder, values: Array) -> Coded:
-    """Decode an array of shape (n,)."""
+def decode(decoder: Decoder, values: Array, absent: int | None = None) -> Coded:
+    """Decode an array of shape (n,), of bytes objects where it holds objects. ``absent`` stands for none."""
+    if absent is not None:
+        there = values != absent
+        some = decode(decoder, values[there])
+        codes = np.full(len(values), -1)
+        codes[there] = some.codes
+        return Coded(some.names, codes)
     distinct, codes = np.unique(values, return_inverse=True)
     names: dict[str, int] = {}
     # Two values may have one name; a column of names has each once.
@@ -21,6 +27,18 @@ def decode(decoder: Decoder, values: Array) -> Coded:
     if len(names) < len(place):
         codes = np.array(place)[codes]
     return Coded(tuple(names), codes)
+
+
+def masked(values: Array, absent: int | None) -> Array:
+    """Numbers of shape (n,), a masked array where one stands for none."""
+    return values if absent is None else np.ma.masked_equal(values, absent)
+
+
+def sized(values: Array, lengths: Array) -> Array:
+    """Bytes of the C (dtype u1, shape (n, room)) as bytes objects, shape (n,): each its first ``length``."""
+    objects = np.empty(len(values), dtype=object)
+    objects[:] = [row[:size].tobytes() for row, size in zip(values, lengths.tolist(), strict=True)]
+    return objects
 
 
 def cut(values: Array) -> Array:

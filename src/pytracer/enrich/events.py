@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from pytracer.arrays import Array, np
-from pytracer.enrich.decode import Decoder, cut, decode
+from pytracer.enrich.decode import Decoder, cut, decode, masked, sized
 from pytracer.model import Batch, Coded, Schema
 
 
@@ -27,8 +27,12 @@ class Events:
     def _read(self, name: str, records: Array) -> Array | Coded:
         column = self._columns[name]
         values = records[column.source]
-        if values.ndim == 2:  # bytes, of which a NUL is not the end
+        if values.ndim == 2 and f"{column.source}_len" in (records.dtype.names or ()):
+            values = sized(values, records[f"{column.source}_len"])
+        elif values.ndim == 2:  # bytes, of which a NUL is not the end
             values = np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(-1)
         elif values.dtype.kind == "S":
             values = cut(values)
-        return decode(self._decoders[column.decode or "text"], values) if column.is_text else values
+        if column.is_text:
+            return decode(self._decoders[column.decode or "text"], values, column.absent)
+        return masked(values, column.absent)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytracer.arrays import Array, np
-from pytracer.enrich.decode import Decoder, decode
+from pytracer.enrich.decode import Decoder, decode, masked
 from pytracer.model import Histograms, Schema, Snapshot
 from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
@@ -65,7 +65,9 @@ def _values(rows: Rows, schema: Schema, column: Column, decoders: Mapping[str, D
         above, below = (rows.values[name].tolist() for name in column.ratio)
         return [a // b if b else None for a, b in zip(above, below, strict=True)]
     values = (rows.keys if column in schema.keys else rows.values)[column.source]
-    return decode(decoders[column.decode or "text"], values).tolist() if column.is_text else values
+    if column.is_text:
+        return decode(decoders[column.decode or "text"], values, column.absent).tolist()
+    return masked(values, column.absent)
 
 
 def _histograms(

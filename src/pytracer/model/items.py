@@ -59,7 +59,7 @@ class Histograms:
 
 @dataclass(frozen=True)
 class Coded:
-    """A column of names: the distinct ones, and which of them each row has, shape (n,)."""
+    """A column of names: the distinct ones, and which of them each row has (-1: none), shape (n,)."""
 
     names: Sequence[str]
     codes: Array
@@ -67,9 +67,10 @@ class Coded:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def tolist(self) -> list[str]:
-        """One name a row."""
-        return [self.names[code] for code in self.codes.tolist()]
+    def tolist(self) -> list[str | None]:
+        """One name a row; None where it has none."""
+        names = [*self.names, None]
+        return [names[code] for code in self.codes.tolist()]
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,13 @@ class Batch:
         return _rows({name: self.column(name) for name in self.names})
 
     def to_numpy(self) -> dict[str, Array]:
-        """Every column as an array of shape (n,): numbers as in C, names as objects; ``time`` as
-        datetime64[ns]."""
+        """Every column as an array of shape (n,): numbers as in C (a masked array where one may stand for
+        none), names as objects; ``time`` as datetime64[ns]."""
         columns: dict[str, Array] = {"time": self.times.astype("datetime64[ns]")}
         for name in self.names:
             values = self.column(name)
             if isinstance(values, Coded):
-                values = np.array(values.names, dtype=object)[values.codes]
+                values = np.array([*values.names, None], dtype=object)[values.codes]
             columns[name] = values
         return columns
 
@@ -119,16 +120,18 @@ class Batch:
         for name in self.names:
             values = self.column(name)
             if isinstance(values, Coded):
-                codes = pyarrow.array(values.codes.astype("int32"))
+                codes = pyarrow.array(values.codes.astype("int32"), mask=values.codes < 0)
                 columns[name] = pyarrow.DictionaryArray.from_arrays(
                     codes, pyarrow.array(list(values.names), pyarrow.string())
                 )
             else:
-                columns[name] = pyarrow.array(np.ascontiguousarray(values))
+                missing = np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) else None
+                columns[name] = pyarrow.array(np.ascontiguousarray(np.ma.getdata(values)), mask=missing)
         return pyarrow.table(columns)
 
     def to_pandas(self) -> Any:
-        """A pandas.DataFrame; names are categories. ImportError without pandas."""
+        """A pandas.DataFrame; names are categories, numbers that may be missing pandas' own integers.
+        ImportError without pandas."""
         import pandas
 
         columns: dict[str, Any] = {"time": pandas.to_datetime(self.times, utc=True)}
@@ -136,6 +139,8 @@ class Batch:
             values = self.column(name)
             if isinstance(values, Coded):
                 columns[name] = pandas.Categorical.from_codes(values.codes, list(values.names))
+            elif np.ma.isMaskedArray(values):
+                columns[name] = pandas.arrays.IntegerArray(values.data.copy(), np.ma.getmaskarray(values))
             else:
                 columns[name] = values
         return pandas.DataFrame(columns)

@@ -16,3 +16,4 @@ MISSED_MEANING = "runs of a probe that the kernel skipped because one was alread
 """Counted by the kernel itself, per program (``recursion_misses``, Linux 5.12)."""
 
 RING = "ring"
+CUT = "cut"

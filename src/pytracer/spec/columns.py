@@ -25,6 +25,7 @@ class Column:
     marks a value that is no counter: of the per-CPU copies the most recent is shown, and the C struct
     says by a member ``seen`` (ns) how recent each is. ``width`` is how many characters a table of events,
     which cannot wait for the longest, keeps for it (default: the heading's, and what numbers commonly take).
+    ``absent`` is the raw value that stands for none (null in JSON, a dash in tables).
     """
 
     name: str
@@ -36,6 +37,7 @@ class Column:
     ratio: tuple[str, str] | None = None
     latest: bool = False
     width: int = 0
+    absent: int | None = None
 
     @property
     def source(self) -> str:

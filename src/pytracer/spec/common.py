@@ -115,3 +115,22 @@ FOLLOW = Hook(
     ),
 )
 """A command and all that descends from it; probes_c/include/task.h. The plan adds it for -- COMMAND."""
+
+RETURN = Hook(
+    "return",
+    "system calls return",
+    (
+        # Measured against the events of single calls (syscalls:sys_exit_openat): those cost the other calls
+        # more, for they look at each at its entry, too, and they are not there for 32-bit programs.
+        Alternative("raw-tracepoint", (RawTracepoint("returned", event="sys_exit"),)),
+        Alternative(
+            "tracepoint",
+            (
+                Tracepoint("called", category="raw_syscalls", event="sys_enter"),
+                Tracepoint("returned", category="raw_syscalls", event="sys_exit"),
+                Tracepoint("abandoned", category="sched", event="sched_process_exit"),
+            ),
+        ),
+    ),
+)
+"""A system call returns (``returned``), with the arguments it was made with; probes_c/include/returns.h."""

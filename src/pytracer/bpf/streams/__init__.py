@@ -29,9 +29,15 @@ class Reader(Protocol):
         """How many records found no room, as far as the C was not told."""
         ...
 
+    @property
+    def cut(self) -> int:
+        """How many events were given without their end, as far as the C does not know."""
+        ...
+
     def read(self, *, last: bool = False) -> Array | None:
         """The next records, in the order of their time, shape (n,); None if there is nothing more now.
 
+        Where a string is the last member of their type, it has as much room as the longest of them needs.
         Behind the end of a string there may be anything: the C does not clear what it writes a record to.
 
         ``last`` says that nothing will be added any more: what was held back for the order's sake comes, too.
@@ -48,10 +54,15 @@ def open_reader(ring: Map, record: Map, size: int) -> Reader:
 
     ``size`` is how many bytes of perf rings there are to be, all CPUs together. Raises OSError.
     """
+    reader: Reader
     if ring.type == MapType.RINGBUF:
         from pytracer.bpf.streams.ring import RingReader
 
-        return RingReader(ring.fd, ring.max_entries, record.value)
-    from pytracer.bpf.streams.perf import PerfReader
+        reader = RingReader(ring.fd, ring.max_entries, record.value)
+    else:
+        from pytracer.bpf.streams.perf import PerfReader
 
-    return PerfReader(ring, record.value, size)
+        reader = PerfReader(ring, record.value, size)
+    from pytracer.bpf.streams.parts import PartsReader, in_parts
+
+    return PartsReader(reader, record.value) if in_parts(record.value) else reader

@@ -12,11 +12,12 @@ import os
 import select
 import struct
 import time
+from typing import NamedTuple
 
 from pytracer.arrays import Array, np
 from pytracer.bpf.attach.perf import ATTR_SIZE, DISABLE, ENABLE
 from pytracer.bpf.maps import Map
-from pytracer.bpf.streams.records import chain, gather
+from pytracer.bpf.streams.records import chain, compact, fitting, gather
 from pytracer.bpf.sys import perf_event_open
 from pytracer.kernel.cpus import online_cpus
 
@@ -31,16 +32,28 @@ _RAW = 12  # bytes before a sample's data: struct perf_event_header, u32 size
 _HELD = 2_000_000  # ns: a record this young may still be overtaken by an older one from another CPU
 
 
+class _Records(NamedTuple):
+    """Records as they came: bytes, and where in them each begins (multiples of 4), and how long it is."""
+
+    data: Array
+    offsets: Array
+    lengths: Array
+
+
+_NOTHING = _Records(np.zeros(0, np.uint8), np.zeros(0, np.intp), np.zeros(0, np.intp))
+
+
 class PerfReader:
     """See :class:`~pytracer.bpf.streams.Reader`."""
 
+    cut = 0
     patience: float | None = 0.05  # a CPU that is not busy does not fill its ring to the mark
 
     def __init__(self, ring: Map, record: np.dtype[np.void], size: int) -> None:
         """Open a ring of ``size`` / CPUs bytes on every CPU that runs. Raises OSError."""
         self._record = record
         self.lost = 0
-        self._kept: list[Array] = []
+        self._kept = _NOTHING
         self._rings: list[_Ring] = []
         self._poll = select.epoll()
         cpus = online_cpus()
@@ -65,18 +78,26 @@ class PerfReader:
     def read(self, *, last: bool = False) -> Array | None:
         """See :class:`~pytracer.bpf.streams.Reader`."""
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - (0 if last else _HELD)
+        parts = [self._kept]
         for ring in self._rings:
-            records, lost = ring.read(self._record)
+            records, lost = ring.read()
             self.lost += lost
-            if len(records):
-                self._kept.append(records)
-        if not self._kept:
+            parts.append(records)
+        starts = np.cumsum([0, *(len(part.data) for part in parts)])
+        data = np.concatenate([part.data for part in parts])
+        offsets = np.concatenate([part.offsets + at for part, at in zip(parts, starts, strict=False)])
+        lengths = np.concatenate([part.lengths for part in parts])
+        if not len(offsets):
             return None
-        together = np.concatenate(self._kept)
-        together = together[np.argsort(together["ns"], kind="stable")]
-        count = len(together) if last else int(np.searchsorted(together["ns"], before))
-        self._kept = [together[count:]] if count < len(together) else []
-        return together[:count] if count else None
+        words = data.view(np.uint32)
+        times = np.stack((words[offsets // 4], words[offsets // 4 + 1]), axis=1).view(np.uint64).reshape(-1)
+        order = np.argsort(times, kind="stable")
+        offsets, lengths = offsets[order], lengths[order]
+        count = len(order) if last else int(np.searchsorted(times[order], before))
+        count = fitting(lengths[:count])
+        found = gather(data, offsets[:count], lengths[:count], self._record) if count else None
+        self._kept = _Records(*compact(data, offsets[count:], lengths[count:]), lengths[count:])
+        return found
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.streams.Reader`."""
@@ -102,7 +123,7 @@ class _Ring:
             raise
         self._page = page
 
-    def read(self, record: np.dtype[np.void]) -> tuple[Array, int]:
+    def read(self) -> tuple[_Records, int]:
         """All records that are there, and how many the kernel says it had no room for."""
         head, tail = (struct.unpack_from("Q", self._map, at)[0] for at in (_HEAD, _TAIL))
         start, count = tail % self._size, head - tail
@@ -118,7 +139,7 @@ class _Ring:
         # The sample's size is padded so that the next record is aligned; no member lies in there.
         lengths = sizes[samples].astype(np.intp) - _RAW
         lost = sum(struct.unpack_from("Q", raw, int(at) * 8 + 16)[0] for at in places[kinds[places] == _LOST])
-        return gather(data, offsets, lengths, record), lost
+        return _Records(data, offsets, lengths), lost
 
     def close(self) -> None:
         fcntl.ioctl(self.fd, DISABLE, 0)

@@ -13,6 +13,7 @@ from pytracer.arrays import Array, np
 
 _BLOCK = 4096  # words of 8 bytes that are looked at in one go: the tables stay in the processor's cache
 _GATHERED = 1 << 18  # words that are put together in one go
+_ROWS = 1 << 24  # bytes that one look at a ring becomes: all rows are as wide as the longest
 
 
 def chain(step: Array) -> tuple[Array, int]:
@@ -48,11 +49,60 @@ def chain(step: Array) -> tuple[Array, int]:
     return (np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)), start
 
 
+def fitting(lengths: Array) -> int:
+    """How many of the first records, of ``lengths`` bytes, to lay out in one go: one at least, if any."""
+    if not len(lengths):
+        return 0
+    sizes = np.maximum.accumulate(lengths) * np.arange(1, len(lengths) + 1)
+    return max(int(np.searchsorted(sizes, _ROWS, side="right")), 1)
+
+
+def string_member(dtype: np.dtype[np.void]) -> str | None:
+    """The last member, where it is a string or bytes, of which a record may hold a part."""
+    assert dtype.names is not None
+    assert dtype.fields is not None
+    fields = dtype.fields
+    last = max(dtype.names, key=lambda name: fields[name][1])
+    member = fields[last][0]
+    return last if member.kind == "S" or (member.base == np.uint8 and len(member.shape) == 1) else None
+
+
+def resized(dtype: np.dtype[np.void], size: int) -> np.dtype[np.void]:
+    """The type with as much room in its last member as makes it ``size`` bytes."""
+    last = string_member(dtype)
+    if last is None or size == dtype.itemsize:
+        return dtype
+    assert dtype.names is not None
+    assert dtype.fields is not None
+    fields = {name: dtype.fields[name][:2] for name in dtype.names}
+    kind, offset = fields[last]
+    room = max(size - offset, 1)
+    fields[last] = np.dtype(f"S{room}") if kind.kind == "S" else np.dtype((np.uint8, (room,))), offset
+    return np.dtype({
+        "names": list(fields),
+        "formats": [kind for kind, _ in fields.values()],
+        "offsets": [offset for _, offset in fields.values()],
+        "itemsize": offset + room,
+    })  # fmt: skip
+
+
+def compact(data: Array, offsets: Array, lengths: Array) -> tuple[Array, Array]:
+    """Only these records of ``data`` (see ``gather``), one behind the other, and their new offsets."""
+    source = data[: len(data) // 4 * 4].view(np.uint32)
+    words = -(-lengths // 4)
+    begins = np.cumsum(words) - words
+    place = np.repeat(offsets // 4 - begins, words) + np.arange(int(words.sum()))
+    return source[np.minimum(place, len(source) - 1)].view(np.uint8), begins * 4
+
+
 def gather(data: Array, offsets: Array, lengths: Array, dtype: np.dtype[np.void]) -> Array:
     """Records of ``lengths`` bytes at ``offsets`` (multiples of 4) of ``data`` (bytes), as ``dtype``.
 
-    What a record is shorter than the type is zero; what it is longer (padding) is left out.
+    Where that ends with a string, it has as much room as the longest of these records needs. What a record
+    is shorter than the type is zero; what it is longer (padding) is left out.
     """
+    longest = -(-int(lengths.max(initial=0)) // 8) * 8
+    dtype = resized(dtype, min(longest, dtype.itemsize))
     size = dtype.itemsize
     words = -(-size // 4)
     rows = np.zeros((len(offsets), words * 4), dtype=np.uint8)

@@ -13,7 +13,7 @@ import os
 import select
 
 from pytracer.arrays import Array, np
-from pytracer.bpf.streams.records import chain, gather
+from pytracer.bpf.streams.records import chain, fitting, gather
 
 HEADER = 8
 BUSY, DISCARDED = 1 << 31, 1 << 30  # include/uapi/linux/bpf.h: BPF_RINGBUF_BUSY_BIT, _DISCARD_BIT
@@ -26,6 +26,7 @@ class RingReader:
 
     patience: float | None = None
     lost = 0
+    cut = 0
 
     def __init__(self, fd: int, size: int, record: np.dtype[np.void]) -> None:
         """Map the ring of ``size`` bytes. Raises OSError."""
@@ -81,7 +82,11 @@ class RingReader:
         step[(heads & BUSY != 0) | (np.arange(len(heads)) + step > len(heads))] = 0
         places, end = chain(step)
         kept = places[heads[places] & DISCARDED == 0]
-        records = gather(data, kept * 8 + HEADER, length[kept].astype(np.intp), self._record)
+        lengths = length[kept].astype(np.intp)
+        count = fitting(lengths)
+        if count < len(kept):
+            end = int(kept[count])
+        records = gather(data, kept[:count] * 8 + HEADER, lengths[:count], self._record)
         return records, end * 8
 
     def _alike(self, data: Array) -> tuple[Array, int] | None:

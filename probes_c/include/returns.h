@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Chosen system calls as they return, with what they were called with. The tracer that includes this defines
+// is_wanted(number), a first look at a number of whichever ABI, and on_return(context, call).
+//
+// The registers of the caller still hold the arguments when a call returns: one program on the way out does,
+// and nothing is to be kept for calls in flight. So also calls that seccomp or a tracer answered are seen.
+#include "syscall.h"
+
+struct pt_return {
+    u64 call; // see pt_call
+    long ret;
+    u64 args[4];
+};
+
+static int is_wanted(u32 nr);
+static int on_return(void *ctx, struct pt_return *call);
+
+#if defined(HOOK_RETURN_RAW_TRACEPOINT)
+// sys_exit(regs, ret)
+int returned(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
+    struct pt_return call = {.ret = ctx->args[1]};
+#if defined(__x86_64__)
+    u32 nr = pt_read(regs->orig_ax);
+#elif defined(__aarch64__)
+    u32 nr = pt_read(regs->syscallno);
+#else
+#error "where the arguments of a call are is not known here: --hook return=tracepoint"
+#endif
+
+    if (!is_wanted(nr))
+        return PT_PASS;
+    call.call = pt_call(nr);
+#if defined(__x86_64__)
+    if (call.call >> 32) { // as 64-bit code may leave anything in the upper halves
+        call.args[0] = (u32)pt_read(regs->bx);
+        call.args[1] = (u32)pt_read(regs->cx);
+        call.args[2] = (u32)pt_read(regs->dx);
+        call.args[3] = (u32)pt_read(regs->si);
+    } else {
+        call.args[0] = pt_read(regs->di);
+        call.args[1] = pt_read(regs->si);
+        call.args[2] = pt_read(regs->dx);
+        call.args[3] = pt_read(regs->r10);
+    }
+#elif defined(__aarch64__)
+    call.args[0] = pt_read(regs->orig_x0);
+    call.args[1] = pt_read(regs->regs[1]);
+    call.args[2] = pt_read(regs->regs[2]);
+    call.args[3] = pt_read(regs->regs[3]);
+#endif
+    return on_return(ctx, &call);
+}
+#elif defined(HOOK_RETURN_TRACEPOINT)
+// The event at the end of a call does not tell the arguments. Keyed by the task's address: see syscalls.c.
+BPF_HASH(pt_calls, u64, struct pt_return, 65536);
+
+int called(struct tracepoint__raw_syscalls__sys_enter *args)
+{
+    u64 task = bpf_get_current_task();
+    struct pt_return call = {};
+
+    if (!is_wanted(args->id))
+        return PT_PASS;
+    call.call = pt_call(args->id);
+    call.args[0] = args->args[0];
+    call.args[1] = args->args[1];
+    call.args[2] = args->args[2];
+    call.args[3] = args->args[3];
+    if (pt_calls.update(&task, &call))
+        pt_lost(PT_LOSS_STARTS);
+    return PT_PASS;
+}
+
+int returned(struct tracepoint__raw_syscalls__sys_exit *args)
+{
+    u64 task = bpf_get_current_task();
+    struct pt_return *found = pt_calls.lookup(&task), call;
+
+    if (!found)
+        return PT_PASS;
+    call = *found;
+    call.ret = args->ret;
+    pt_calls.delete(&task);
+    return on_return(args, &call);
+}
+
+// A thread that dies in a call never returns from it.
+int abandoned(void *ctx)
+{
+    u64 task = bpf_get_current_task();
+
+    pt_calls.delete(&task);
+    return PT_PASS;
+}
+#endif

@@ -1,0 +1,27 @@
+"""How a file was opened, by the names of open(2) without their ``O_``."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+_ACCESS = ("RDONLY", "WRONLY", "RDWR", "ACCMODE")
+# Those that hold others come first: O_SYNC is a bit and O_DSYNC, O_TMPFILE a bit and O_DIRECTORY.
+_NAMES = (
+    "CREAT", "EXCL", "NOCTTY", "TRUNC", "APPEND", "NONBLOCK", "SYNC", "DSYNC", "ASYNC", "DIRECT",
+    "LARGEFILE", "TMPFILE", "DIRECTORY", "NOFOLLOW", "NOATIME", "CLOEXEC", "PATH",
+)  # fmt: skip
+# The C library says 0, as every file is large to 64-bit programs; 32-bit ones set the kernel's own.
+_LARGEFILE = 0o400000 if platform.machine() == "aarch64" else 0o100000
+_BITS = {name: getattr(os, f"O_{name}", 0) for name in _NAMES} | {"LARGEFILE": _LARGEFILE}
+
+
+def open_flags(flags: int) -> str:
+    """``0o2000001`` -> ``WRONLY|CLOEXEC``; bits without a name as one number at the end."""
+    names = [_ACCESS[flags & 3]]
+    rest = flags & ~3
+    for name, bits in _BITS.items():
+        if bits and rest & bits == bits:
+            names.append(name)
+            rest &= ~bits
+    return "|".join([*names, hex(rest)] if rest else names)

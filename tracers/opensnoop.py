@@ -1,0 +1,40 @@
+"""opensnoop: files as they are opened."""
+
+from pytracer.spec import Column, Flag, Stream, Tracer
+from pytracer.spec.common import RETURN
+from pytracer.spec.filters import TASK_FILTERS
+
+TRACER = Tracer(
+    name="opensnoop",
+    group="files",
+    summary="files as they are opened, or fail to be",
+    description="Shows each open, openat, openat2 and creat as it returns: by whom, of what, how it ended.",
+    hooks=(RETURN,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(Flag("failed", "only those that failed", short="x", define="FAILED"),),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("comm", "name of the thread", decode="text", width=15),
+                Column("fd", "the descriptor it got", absent=-1, width=3),
+                Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
+                Column("flags", "how it was opened", decode="open_flags", width=14),
+                Column("path", "the path as the program gave it", decode="text"),
+            )
+        ),
+    ),
+    examples=(
+        ("opensnoop", "every open of the machine"),
+        ("opensnoop -x -- make", "what a command and its children did not find"),
+        ("opensnoop -p 1 -T", "process 1, with the time"),
+        ("opensnoop -u www-data -f json", "one user's, as JSON"),
+    ),
+    notes=(
+        "Relative paths are shown as they are: to the process's folder, or to the one that openat names.",
+        "The path is read when the call returns; another thread may have written over it by then.",
+        "Opens by io_uring, by handle (open_by_handle_at), of pipes and sockets are not seen.",
+        "An open that a signal interrupts (ERESTARTSYS) is shown, and again when it is made anew.",
+    ),
+)
