@@ -26,6 +26,10 @@
         value_;                                                                                              \
     })
 
+// The compiler is not to know where this came from: else it leaves out the comparison that the verifier wants
+// to see, or makes it with a copy.
+#define pt_opaque(value) asm volatile("" : "+r"(value))
+
 #define PT_COMM_LEN 16 // TASK_COMM_LEN, a macro until Linux 5.17 and so absent from BTF
 
 static __always_inline struct task_struct *pt_current(void)

@@ -20,7 +20,7 @@ static int on_return(void *ctx, struct pt_return *call);
 int returned(struct bpf_raw_tracepoint_args *ctx)
 {
     struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
-    struct pt_return call = {.ret = ctx->args[1]};
+    struct pt_return call;
 #if defined(__x86_64__)
     u32 nr = pt_read(regs->orig_ax);
 #elif defined(__aarch64__)
@@ -32,6 +32,7 @@ int returned(struct bpf_raw_tracepoint_args *ctx)
     if (!is_wanted(nr))
         return PT_PASS;
     call.call = pt_call(nr);
+    call.ret = ctx->args[1];
 #if defined(__x86_64__)
     if (call.call >> 32) { // as 64-bit code may leave anything in the upper halves
         call.args[0] = (u32)pt_read(regs->bx);

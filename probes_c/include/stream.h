@@ -50,17 +50,23 @@ static __always_inline struct event *pt_prepare(void)
 }
 
 // The first "size" bytes of it are complete; the verifier wants to see that they are no more than all.
-static __always_inline void pt_send(void *ctx, struct event *event, u64 size)
+// Returns whether they found no room. An event of any length ends with bytes, is sent in parts, and has members
+// that say so: src/pytracer/bpf/streams/parts.py.
+static __always_inline int pt_output(void *ctx, struct event *event, u64 size)
 {
     if (size > sizeof(*event))
         size = sizeof(*event);
 #ifdef PT_HAS_RINGBUF
-    if (events.ringbuf_output(event, size, 0))
-        pt_lost(PT_LOSS_RING);
+    return !!events.ringbuf_output(event, size, 0);
 #else
-    if (events.perf_submit(ctx, event, size))
-        pt_lost(PT_LOSS_RING);
+    return !!events.perf_submit(ctx, event, size);
 #endif
+}
+
+static __always_inline void pt_send(void *ctx, struct event *event, u64 size)
+{
+    if (pt_output(ctx, event, size))
+        pt_lost(PT_LOSS_RING);
 }
 
 // A string of the program's, at "address", into a record: how many bytes it takes there, its end included.

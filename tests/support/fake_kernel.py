@@ -19,6 +19,7 @@ class FakeKernel:
     patterns: set[str] | None = field(default_factory=set)
     helpers: set[int] | None = None
     map_types: set[int] | None = None
+    has_loops: bool = True
     refuses: set[str] = field(default_factory=set)
 
     def has_helper(self, number: int) -> bool:

@@ -23,7 +23,7 @@ from pytracer.bpf.attach import kprobe as kprobe_pmu
 from pytracer.bpf.attach import kprobe_multi
 from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
-from pytracer.bpf.probing import EMPTY, READS_BEYOND, helper_refusal, load
+from pytracer.bpf.probing import EMPTY, LOOP, READS_BEYOND, helper_refusal, load
 from pytracer.bpf.sys import MapType, ProgType, map_create, raw_tracepoint_open
 from pytracer.errors import NotPermittedError, PytracerError
 from pytracer.kernel import functions, mounts, policy, tracefs
@@ -82,6 +82,11 @@ class KernelFacts:
         if number not in self._map_types:
             self._map_types[number] = bool(self._missing) or _makes_map(number)
         return self._map_types[number]
+
+    @functools.cached_property
+    def has_loops(self) -> bool:
+        """Whether the verifier goes through loops; true where that cannot be tried."""
+        return bool(self._missing) or self._loads(self._kind, LOOP)
 
     def raw_tracepoint(self, event: str) -> Answer:
         """Whether a program can be put on this raw tracepoint."""
@@ -284,16 +289,21 @@ class KernelFacts:
         return Answer(True)
 
     def _try_helper(self, number: int) -> bool:
-        kinds = (ProgType.RAW_TRACEPOINT, ProgType.KPROBE, ProgType.TRACEPOINT)
-        kind = next((kind for kind in kinds if self._loads(kind)), ProgType.TRACEPOINT)
         try:
-            return not helper_refusal(kind, number)
+            return not helper_refusal(self._kind, number)
         except OSError:
             return False
 
-    def _loads(self, kind: ProgType) -> bool:
+    @functools.cached_property
+    def _kind(self) -> ProgType:
+        """A kind of program that can be loaded."""
+        if self._loads(ProgType.RAW_TRACEPOINT, READS_BEYOND):
+            return ProgType.RAW_TRACEPOINT
+        return ProgType.KPROBE if self._loads(ProgType.KPROBE, EMPTY) else ProgType.TRACEPOINT
+
+    def _loads(self, kind: ProgType, code: bytes) -> bool:
         with contextlib.suppress(OSError):
-            return self._program(kind, READS_BEYOND if kind is ProgType.RAW_TRACEPOINT else EMPTY) >= 0
+            return self._program(kind, code) >= 0
         return False
 
 

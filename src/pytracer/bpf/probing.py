@@ -34,6 +34,13 @@ EMPTY = returning(1)
 # there without touching it. (One event, mc_event, has as many, and is attached to for a moment.) To attach
 # for real and detach would cost 0.1 to 16 ms, for grace periods that the real attachment then waits for.
 READS_BEYOND = instruction(0x79, src=1, offset=11 * 8) + returning(0)  # BPF_LDX|MEM|DW
+# Counts to two (Linux 5.3).
+LOOP = (
+    instruction(0xB7)  # BPF_ALU64|MOV|K: r0 = 0
+    + instruction(0x07, immediate=1)  # BPF_ALU64|ADD|K: r0 += 1
+    + instruction(0xA5, offset=-2, immediate=2)  # BPF_JMP|JLT|K: back while r0 < 2
+    + instruction(0x95)
+)
 
 
 def load(

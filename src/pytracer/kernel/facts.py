@@ -45,6 +45,11 @@ class Facts(Protocol):
         """Whether there are maps of this ``enum bpf_map_type``."""
         ...
 
+    @property
+    def has_loops(self) -> bool:
+        """Whether the verifier goes through loops."""
+        ...
+
     def raw_tracepoint(self, event: str) -> Answer:
         """Whether a program can be put on this raw tracepoint."""
         ...

@@ -148,6 +148,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         defines["PT_COMPAT"] = ""
     if facts.has_helper(PROBE_READ_KERNEL):
         defines["PT_HAS_PROBE_READ_KERNEL"] = ""
+    if facts.has_loops:
+        defines["PT_HAS_LOOPS"] = ""
     return Plan(
         request=request,
         schema=schema,
@@ -167,6 +169,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
 def hooks_of(request: Request) -> list[Hook]:
     """What must be seen for a request. Raises UsageError where a command cannot be followed."""
     hooks = list(_output(request).hooks or request.tracer.hooks)
+    flags = [o for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
+    hooks += [hook for flag in flags for hook in flag.hooks]
     if request.command:
         if not request.tracer.follow:
             raise UsageError(

@@ -120,8 +120,8 @@ RETURN = Hook(
     "return",
     "system calls return",
     (
-        # Measured against the events of single calls (syscalls:sys_exit_openat): those cost the other calls
-        # more, for they look at each at its entry, too, and they are not there for 32-bit programs.
+        # The events of single calls (syscalls:sys_enter_openat and its like) cost all other calls half as
+        # much, but are not there for calls of 32-bit and x32 programs.
         Alternative("raw-tracepoint", (RawTracepoint("returned", event="sys_exit"),)),
         Alternative(
             "tracepoint",
@@ -134,3 +134,6 @@ RETURN = Hook(
     ),
 )
 """A system call returns (``returned``), with the arguments it was made with; probes_c/include/returns.h."""
+
+EXECUTED = Hook("executed", "programs are executed", _sched(("executed", "sched_process_exec")))
+"""A program is executed, in its own context (``executed``): its memory is that of the new program."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pytracer.spec.columns import Key
+from pytracer.spec.hooks import Hook
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,11 @@ class Option:
 
 @dataclass(frozen=True)
 class Flag(Option):
-    """On or off. On defines ``define``, and shows the output that names this flag in its ``when``."""
+    """On or off. On defines ``define``, puts programs on ``hooks``, and shows the output that names this flag
+    in its ``when``."""
 
     define: str = ""
+    hooks: tuple[Hook, ...] = ()
 
 
 @dataclass(frozen=True)

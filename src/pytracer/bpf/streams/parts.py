@@ -34,10 +34,10 @@ class _Begun:
 
 
 class PartsReader:
-    """See :class:`~pytracer.bpf.streams.Reader`: what another reads, put together.
+    """A :class:`~pytracer.bpf.streams.Reader` of what another one reads, put together.
 
-    An event in parts comes when its last part does, by itself. One whose rest does not come is given as far as
-    it is there, with its ``NAME_len`` saying how far that is.
+    An event in parts comes when its last part does, by itself. One whose rest does not come is given as far
+    as it is there, with its ``NAME_len`` saying how far that is.
     """
 
     def __init__(self, reader: Reader, record: np.dtype[np.void]) -> None:

@@ -1,0 +1,40 @@
+"""execsnoop: programs as they are executed."""
+
+from pytracer.spec import Column, Flag, Stream, Tracer
+from pytracer.spec.common import EXECUTED, RETURN
+from pytracer.spec.filters import TASK_FILTERS
+
+TRACER = Tracer(
+    name="execsnoop",
+    group="processes",
+    summary="programs as they are executed, with their arguments",
+    description="Shows each program that is executed, by whom, and its arguments, however many and long.",
+    hooks=(EXECUTED,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(Flag("failed", "also those that could not be executed", short="x", hooks=(RETURN,)),),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("ppid", "its parent's"),
+                Column("uid", "who it runs as", width=5),
+                Column("comm", "its name", decode="text", width=15),
+                Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
+                Column("args", "its arguments, quoted as for a shell", decode="arguments"),
+            )
+        ),
+    ),
+    examples=(
+        ("execsnoop", "every program that is executed"),
+        ("execsnoop -x -- make", "what a build executes, and what it fails to"),
+        ("execsnoop -T -u www-data", "one user's, with the time"),
+        ("execsnoop -f json --cgroup /sys/fs/cgroup/system.slice", "those of services, as JSON"),
+    ),
+    notes=(
+        "The arguments are those that the program gets: for a script, its interpreter's.",
+        "Of what failed, the path stands first, in the first argument's place; some 16 KB are shown.",
+        "Filters look at the process as it is afterwards: --comm at the program's name, not at the caller's.",
+        "What is killed while it executes, its old self being gone, is shown under -x without arguments.",
+    ),
+)
