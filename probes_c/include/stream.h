@@ -4,6 +4,7 @@
 // "u64 ns" first, when it happened (bpf_ktime_get_ns). Its last member may be a string of any length up to
 // its size: a record then ends with the string. PT_RING_PAGES is how large the ring is.
 #include "loss.h"
+#include "read.h"
 
 #ifdef PT_HAS_RINGBUF
 BPF_RINGBUF_OUTPUT(events, PT_RING_PAGES);
@@ -54,6 +55,7 @@ static __always_inline struct event *pt_prepare(void)
 // that say so: src/pytracer/bpf/streams/parts.py.
 static __always_inline int pt_output(void *ctx, struct event *event, u64 size)
 {
+    pt_opaque(size);
     if (size > sizeof(*event))
         size = sizeof(*event);
 #ifdef PT_HAS_RINGBUF

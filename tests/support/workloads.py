@@ -12,7 +12,9 @@ from pathlib import Path
 SOURCES = Path(__file__).parent.parent / "workloads"
 FLAGS = {
     "calls": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"],
+    "execs": [],
     "leader": ["-pthread"],
+    "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],
 }
 
 

@@ -43,7 +43,7 @@ class BccModule:
             flags.append("-DPT_PACKAGED_HEADERS")
         self._bpf = _compile(self._bcc, name, text + checks, flags, headers.path)
         try:
-            layout.verify_all(self._bpf.dump_func, headers.checks)
+            layout.verify_all(self._dump, headers.checks)
             self._specs = self._read_specs()
             self._maps = {
                 name: Map.of(spec, fd, spec.max_entries) for name, (spec, fd) in self._specs.items()
@@ -87,7 +87,7 @@ class BccModule:
         for spec in specs:
             if spec.type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
                 raise ImageError(f"the map {spec.name} holds maps, which only BCC makes")
-        code = tuple(unlinked(name, self._bpf.dump_func(name), names) for name in programs)
+        code = tuple(unlinked(name, self._dump(name), names) for name in programs)
         return Image(key, os.uname().release, makers(), specs, code)
 
     def close(self) -> None:
@@ -97,6 +97,10 @@ class BccModule:
                 os.close(function.fd)
         self._bpf.funcs.clear()
         self._bpf.cleanup()
+
+    def _dump(self, program: str) -> bytes:
+        """The bytecode of a function."""
+        return bytes(self._bpf.dump_func(program.encode()))
 
     def _read_specs(self) -> dict[str, tuple[MapSpec, int]]:
         """Each map as it was made, and its descriptor."""

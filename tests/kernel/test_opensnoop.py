@@ -1,0 +1,166 @@
+"""opensnoop against a workload that opens what it is told, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pytracer.spec.common import RETURN
+from support.cli import finish, run, start
+from support.stream import by_perf_rings, events
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+WRITE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+
+
+def opens(kind, flags, count, *path):
+    return ["--", workload("opens"), kind, flags, count, *path]
+
+
+def shown(fd, path, *, flags="RDONLY", err=None):
+    return {"kind": "event", "comm": "opens", "fd": fd, "err": err, "flags": flags, "path": path}
+
+
+def without_pid(records):
+    """The records, which are all of one process, without its number."""
+    assert len({record["pid"] for record in records}) == 1
+    return [{name: value for name, value in record.items() if name != "pid"} for record in records]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", [alternative.name for alternative in RETURN.alternatives])
+def test_every_call_of_every_abi_is_seen_once(way, tmp_path):
+    path = str(tmp_path / "a file")
+    kinds = ["open", "openat", "openat2"]
+    script, expected = "", []
+    for kind in [*kinds, *(f"compat-{kind}" for kind in kinds)]:
+        script += f"{workload('opens')} {kind} {WRITE} 23 '{path}'; "
+        expected += [shown(3 + number, path, flags="WRONLY|CREAT|CLOEXEC") for number in range(23)]
+    for kind in ("creat", "compat-creat"):
+        script += f"{workload('opens')} {kind} 0 23 '{path}'; "
+        expected += [shown(3 + number, path, flags="WRONLY|CREAT|TRUNC") for number in range(23)]
+    found = events("opensnoop", "--hook", f"return={way}", "--", "sh", "-c", script)
+    found = [record for record in found if record["comm"] == "opens"]
+    assert len({record["pid"] for record in found}) == 8
+    assert [record | {"pid": 0} for record in found] == [record | {"pid": 0} for record in expected]
+
+
+@pytest.mark.lab
+def test_nothing_of_the_launcher_is_seen():
+    assert without_pid(events("opensnoop", *opens("open", 0, 1, "/dev/null"))) == [shown(3, "/dev/null")]
+
+
+@pytest.mark.lab
+def test_failures_are_named_and_can_be_asked_for_alone():
+    script = f"{workload('opens')} openat 0 23 /pt/not/there; {workload('opens')} open 0 7 /dev/null"
+    words = ["--comm", "opens", "--", "sh", "-c", script]
+    failed = [shown(None, "/pt/not/there", err="ENOENT")] * 23
+    assert without_pid(events("opensnoop", "-x", *words)) == failed
+    everything = events("opensnoop", *words)
+    assert [r["err"] for r in everything] == ["ENOENT"] * 23 + [None] * 7
+
+
+def test_x32_calls_are_seen_whether_the_kernel_has_them_or_not():
+    [record] = without_pid(events("opensnoop", *opens("x32-openat", 0, 1, "/dev/null")))
+    assert record in (shown(3, "/dev/null"), shown(None, "/dev/null", err="ENOSYS"))
+
+
+def test_an_address_that_is_not_there_is_no_loss():
+    assert without_pid(events("opensnoop", *opens("bad", 0, 1))) == [shown(None, "", err="EFAULT")]
+
+
+@pytest.mark.lab
+def test_a_path_as_long_as_can_be_is_whole_and_a_longer_one_counted():
+    path = "/" + "p" * 4094
+    assert (
+        without_pid(events("opensnoop", *opens("openat", 0, 3, path)))
+        == [shown(None, path, err="ENAMETOOLONG")] * 3
+    )
+    result = run("opensnoop", "-f", "json", "--strict", *opens("openat", 0, 23))
+    assert result.status == 3
+    assert without_pid(result.of("event")) == [shown(None, "x" * 4095, err="ENAMETOOLONG")] * 23
+    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("cut", 23)]
+
+
+def test_short_paths_beside_long_ones_stay_what_they_are():
+    script = "; ".join(
+        f"{workload('opens')} open 0 101 /pt/{path}" for path in ("a", "b" * 3000, "c", "d" * 200)
+    )
+    found = events("opensnoop", "--comm", "opens", "--", "sh", "-c", script)
+    expected = [f"/pt/{path}" for path in ("a", "b" * 3000, "c", "d" * 200) for _ in range(101)]
+    assert [record["path"] for record in found] == expected
+
+
+HOSTILE = ["/pt/\x1b[2J\x1b]0;owned\x07", "/pt/a\nb\r\nc", "/pt/\"a' b\\x1b,", "/pt/\u202egnp.exe", " "]
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_hostile_paths_are_text_on_one_line(path):
+    [record] = events("opensnoop", *opens("open", 0, 1, path))
+    assert record["path"] == path
+    table = run("opensnoop", *opens("open", 0, 1, path)).out
+    assert len(table.splitlines()) == 2
+    assert [c for c in table if c != "\n" and not c.isprintable()] == []
+
+
+def test_a_path_that_is_no_utf_8():
+    [record] = events("opensnoop", *opens("open", 0, 1, "/pt/\udcff\udcfe"))
+    assert record["path"] == "/pt/\\xff\\xfe"
+
+
+@pytest.mark.lab
+def test_perf_rings_give_the_same():
+    script = f"for i in 1 2 3; do {workload('opens')} openat 0 101 /pt/not/$i & done; wait"
+    found, lost = by_perf_rings("opensnoop", "--comm", "opens", "--", "sh", "-c", script)
+    assert not lost
+    paths = [record["path"] for record in found]
+    assert sorted(paths) == [f"/pt/not/{i}" for i in (1, 2, 3) for _ in range(101)]
+
+
+@pytest.mark.lab
+def test_what_finds_the_ring_full_is_counted():
+    made = 20011
+    result = run("opensnoop", "-f", "json", "--buffer", "4k", *opens("open", 0, made, "/pt/not/there"))
+    lost = sum(record["lost"] for record in result.of("loss") if record["reason"] == "ring")
+    assert lost > 0
+    assert len(result.of("event")) + lost == made
+    found, losses = by_perf_rings("opensnoop", "--buffer", "4k", *opens("open", 0, made, "/pt/not/there"))
+    assert losses["ring"] > 0
+    assert len(found) + losses["ring"] == made
+
+
+WAITS = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nfor _ in range(23): os.open(%r, 0)"
+
+
+@pytest.mark.parametrize("which", ["-p", "--tid", "-u", "--mntns"])
+def test_filters(which):
+    """The process opens 23 times once it is traced, and ends; beside it another one does."""
+    prelude = {
+        "-u": "import os; os.setuid(61234)\n",
+        "--mntns": "import ctypes; assert ctypes.CDLL(None).unshare(0x20000) == 0\n",
+    }.get(which, "")
+    wanted, other = (
+        subprocess.Popen(
+            [sys.executable, "-c", prelude * wanted + WAITS % path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for wanted, path in ((True, "/dev/null"), (False, "/dev/zero"))
+    )
+    assert (wanted.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
+    given = 61234 if which == "-u" else wanted.pid
+    tracer = start("opensnoop", "-f", "json", which, given)
+    other.communicate("\n")
+    wanted.communicate("\n")
+    if which != "-p":  # which ends with the process
+        os.killpg(tracer.pid, signal.SIGTERM)
+    result = finish(tracer)
+    assert [r["path"] for r in result.of("event") if r["path"].startswith("/dev/")] == ["/dev/null"] * 23
+    assert {r["pid"] for r in result.of("event")} == {wanted.pid}

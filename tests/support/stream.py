@@ -1,0 +1,43 @@
+"""Streams as tests look at them: by the command line, and by perf rings where the kernel has better."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytracer.bpf.facts import KernelFacts
+from pytracer.cli import parser
+from pytracer.model import Batch, Loss
+from pytracer.spec import registry
+from pytracer.trace import Trace
+from support.cli import run
+
+
+def events(tracer: str, *words: object) -> list[dict[str, Any]]:
+    """The events of a run in which nothing is lost."""
+    result = run(tracer, "-f", "json", *words)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return result.of("event")
+
+
+class NoRing(KernelFacts):
+    """This kernel without the BPF ring buffer."""
+
+    def has_map_type(self, number: int) -> bool:
+        """See KernelFacts."""
+        return number != 27 and super().has_map_type(number)
+
+
+def by_perf_rings(tracer: str, *words: object) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The events, and what was lost by reason, of a run on a kernel without the ring buffer."""
+    request, _ = parser.parse(registry.get(tracer), [str(word) for word in words])
+    found: list[dict[str, Any]] = []
+    lost: dict[str, int] = {}
+    with Trace(request, NoRing) as trace:
+        assert ("PT_HAS_RINGBUF", "") not in trace.plan.defines
+        for item in trace:
+            if isinstance(item, Batch):
+                found += item.rows()
+            elif isinstance(item, Loss):
+                lost[item.reason] = lost.get(item.reason, 0) + item.lost
+    return found, lost
