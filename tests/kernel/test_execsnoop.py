@@ -1,0 +1,248 @@
+"""execsnoop against a workload that executes what it is told, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pytracer.spec.common import EXECUTED, RETURN
+from support.cli import finish, run, start
+from support.stream import by_perf_rings, events
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+TRUE = "/bin/true"
+WAYS = [alternative.name for alternative in EXECUTED.alternatives]
+
+
+def execs(*words):
+    return ["--", workload("execs"), *words]
+
+
+def seen(*words, options=()):
+    """What the workload executed: not it itself, which is first, and its parent's process."""
+    first, *rest = events("execsnoop", *options, *execs(*words))
+    assert first["comm"] == "execs"
+    assert first["args"] == shlex.join([workload("execs"), *map(str, words)])
+    assert first["err"] is None
+    for record in rest:
+        assert record["uid"] == os.getuid()
+        assert record["ppid"] == first["pid"] or record["pid"] == first["pid"]
+    return rest
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", WAYS)
+def test_23_are_23(way):
+    found = seen("times", 23, TRUE, "a b", "", "$c", options=["--hook", f"executed={way}"])
+    assert [r["args"] for r in found] == ["/bin/true 'a b' '' '$c'"] * 23
+    assert len({r["pid"] for r in found}) == 23
+    assert {(r["comm"], r["err"]) for r in found} == {("true", None)}
+
+
+@pytest.mark.lab
+def test_arguments_of_any_length_are_whole():
+    sizes = [1, 16000, 16384 - len(TRUE) - 2, 16384, 100_000, 131_071]
+    for size in sizes:  # the last is the longest that Linux takes (MAX_ARG_STRLEN)
+        assert [r["args"] for r in seen("long", size, TRUE)] == [f"{TRUE} {'y' * size}"]
+    numbers = " ".join(map(str, range(1009)))
+    assert [r["args"] for r in seen("many", 1009, TRUE)] == [f"{TRUE} {numbers}"]
+
+
+@pytest.mark.lab
+def test_all_that_linux_takes():
+    """45 arguments of 128 KB: nearly the 6 MB that there are without a limit on the stack."""
+    code = (
+        "import os, resource as r\nr.setrlimit(r.RLIMIT_STACK, (r.RLIM_INFINITY,) * 2)\n"
+        f"os.execve({TRUE!r}, [{TRUE!r}, *(chr(97 + i % 26) * 131000 for i in range(45))], {{}})"
+    )
+    last = events("execsnoop", "--", sys.executable, "-c", code)[-1]
+    words = [TRUE, *(chr(97 + i % 26) * 131000 for i in range(45))]
+    assert last["args"] == " ".join(words)
+
+
+def at_once(letters, times):
+    """A script that executes with 60,000 times each of the letters, all at once."""
+    long = "$(head -c 60000 /dev/zero | tr '\\0' %s)"
+    return "".join(f"{workload('execs')} times {times} {TRUE} {long % x} & " for x in letters) + "wait"
+
+
+def test_parts_of_several_processors_are_put_together():
+    found = events("execsnoop", "--comm", "true", "--", "sh", "-c", at_once("abcd", 23))
+    expected = [f"{TRUE} {letter * 60_000}" for letter in "abcd" for _ in range(23)]
+    assert sorted(r["args"] for r in found) == expected
+
+
+@pytest.mark.lab
+def test_perf_rings_give_the_same():
+    found, lost = by_perf_rings("execsnoop", "--comm", "true", "--", "sh", "-c", at_once("ab", 11))
+    assert not lost
+    assert sorted(r["args"] for r in found) == [
+        f"{TRUE} {letter * 60_000}" for letter in "ab" for _ in range(11)
+    ]
+
+
+@pytest.mark.lab
+def test_a_thread_that_executes_has_the_process_id_of_its_leader():
+    found = events("execsnoop", "--", workload("leader"), TRUE, "a", "b")
+    assert [r["args"] for r in found] == [f"{workload('leader')} {TRUE} a b", f"{TRUE} a b"]
+    assert found[0]["pid"] == found[1]["pid"]
+
+
+@pytest.mark.lab
+def test_without_any_argument():
+    """Since Linux 5.18 (dcd46d897adb) a program gets an empty one then."""
+    [record] = seen("none", TRUE)
+    assert record["args"] in ("", "''")
+
+
+def test_execveat(tmp_path):
+    [record] = seen("at", "/bin", "true", "a")
+    assert (record["args"], record["err"]) == ("true a", None)
+    [record] = seen("handle", TRUE, "a")
+    assert (record["args"], record["err"]) == (f"{TRUE} a", None)
+
+
+def test_a_script_is_its_interpreters(tmp_path):
+    script = tmp_path / "a script"
+    script.write_text("#!/bin/sh -e\ntrue\n")
+    script.chmod(0o755)
+    [record] = seen("times", 1, script, "x")
+    assert record["args"] == f"/bin/sh -e '{script}' x"
+    assert record["comm"] == "a script"
+
+
+@pytest.mark.lab
+def test_failures(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_text("x")
+    plain.chmod(0o644)
+    both = events(
+        "execsnoop",
+        "--failed",
+        "--",
+        "sh",
+        "-c",
+        f"{workload('execs')} times 23 /pt/no 'a b' ''; {workload('execs')} times 7 {plain} c",
+    )
+    failed = [(r["args"], r["err"]) for r in both if r["err"]]
+    assert failed == [("/pt/no 'a b' ''", "ENOENT")] * 23 + [(f"{plain} c", "EACCES")] * 7
+    assert {r["comm"] for r in both if r["err"]} == {"execs"}
+    assert len([r for r in both if not r["err"]]) == 3
+    assert seen("times", 23, "/pt/no") == []  # not asked for
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", [alternative.name for alternative in RETURN.alternatives])
+def test_failures_of_other_calls(way):
+    options = ["-x", "--hook", f"return={way}"]
+    [record] = seen("at", "/bin", "pt-no", "a", options=options)
+    assert (record["args"], record["err"]) == ("pt-no a", "ENOENT")
+    found = seen("compat", 23, options=options)
+    assert [(r["args"], r["err"]) for r in found] == [("/nowhere b", "ENOENT")] * 23
+    [record] = seen("bad", options=options)
+    assert (record["args"], record["err"]) == ("''", "EFAULT")
+
+
+def test_what_failed_is_cut_where_the_room_ends():
+    # The path, in the first argument's place, then as many as fit, each in half the room at most.
+    [record] = seen("many", 200, "/pt/no", options=["-x"])
+    assert record["args"] == " ".join(["/pt/no", *map(str, range(200))])
+    result = run("execsnoop", "-x", "-f", "json", *execs("long", 100_000, "/pt/no"))
+    assert result.of("event")[-1]["args"] == "/pt/no " + "y" * 8191
+    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("cut", 1)]
+    result = run("execsnoop", "-x", "-f", "json", *execs("many", 1009, "/pt/no"))
+    shown = result.of("event")[-1]["args"].split(" ")
+    assert ["/pt/no", *map(str, range(1009))][: len(shown)] == shown
+    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("cut", 1)]
+
+
+HOSTILE = [
+    "\x1b[2J\x1b]0;owned\x07",
+    "a\nb\r\n",
+    "\"a' b\\x1b",
+    "\u202egnp.exe",
+    "",
+    " ",
+    "\udcff\udcfeb",
+    "\\xff",
+]
+
+
+@pytest.mark.lab
+def test_hostile_arguments_are_text_on_one_line_and_unambiguous():
+    result = run("execsnoop", *execs("times", 1, TRUE, *HOSTILE))
+    line = result.out.splitlines()[-1]
+    assert len(result.out.splitlines()) == 3
+    assert [c for c in result.out if c != "\n" and not c.isprintable()] == []
+    # What is shown, a shell makes into the same again.
+    quoted = line[line.index(TRUE) :].removeprefix(TRUE)
+    script = f"for word in {quoted}; do printf '%s\\0' \"$word\"; done"
+    words = subprocess.run(
+        ["bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
+    ).stdout
+    assert words == b"".join(os.fsencode(word) + b"\0" for word in HOSTILE)
+
+
+@pytest.mark.lab
+def test_what_finds_the_ring_full_is_counted():
+    """Records of 16 KB never fit; the short ones are shown, or lost."""
+    made = 101
+    script = f"{workload('execs')} times {made} {TRUE} {'z' * 20_000}; {workload('execs')} times 23 {TRUE}"
+    result = run("execsnoop", "-f", "json", "--strict", "--buffer", "4k", "--", "sh", "-c", script)
+    assert result.status == 3
+    assert {r["reason"] for r in result.of("loss")} == {"ring"}
+    assert len(result.of("event")) + sum(r["lost"] for r in result.of("loss")) == 3 + made + 23
+
+
+@pytest.mark.lab
+def test_an_event_whose_rest_found_no_room_is_shown_cut_and_counted():
+    result = run("execsnoop", "-f", "json", "--buffer", "32k", *execs("long", 120_000, TRUE))
+    first, last = result.of("event")
+    assert first["comm"] == "execs"
+    assert last["args"] == f"{TRUE} {'y' * (len(last['args']) - len(TRUE) - 1)}"
+    assert len(last["args"]) % 16384 == 0  # as many parts as fitted
+    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("cut", 1)]
+
+
+def test_it_follows_descendants_alone():
+    script = f"({workload('execs')} times 5 {TRUE} in &); wait; sleep 0.2"
+    other = f"for i in $(seq 50); do {TRUE} outside; done"
+    outside = subprocess.Popen(["sh", "-c", other])
+    found = events("execsnoop", "--", "sh", "-c", script)
+    outside.wait()
+    assert [r["args"] for r in found if r["comm"] == "true"] == [f"{TRUE} in"] * 5
+    assert not [r for r in found if "outside" in r["args"]]
+
+
+@pytest.mark.parametrize("which", ["-p", "-u", "--netns"])
+def test_filters(which):
+    """A process executes once it is traced; beside it another one does."""
+    prelude = {
+        "-u": "import os; os.setuid(61234)\n",
+        "--netns": "import ctypes; assert ctypes.CDLL(None).unshare(0x40000000) == 0\n",
+    }.get(which, "")
+    code = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nos.execv('/bin/true', ['true', %r])"
+    wanted, other = (
+        subprocess.Popen(
+            [sys.executable, "-c", (prelude if word == "in" else "") + code % word],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for word in ("in", "out")
+    )
+    assert (wanted.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
+    tracer = start("execsnoop", "-f", "json", which, 61234 if which == "-u" else wanted.pid)
+    other.communicate("\n")
+    wanted.communicate("\n")
+    if which != "-p":  # which ends with the process
+        os.killpg(tracer.pid, signal.SIGTERM)
+    [record] = finish(tracer).of("event")
+    assert (record["pid"], record["args"]) == (wanted.pid, "true in")
