@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 import numpy as np
 import pytest
 
 from pytracer.enrich import decode, decoders
+from pytracer.enrich.arguments import arguments
+from pytracer.enrich.decode import masked, sized
 from pytracer.enrich.errno import errno_name
+from pytracer.enrich.flags import open_flags
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.text import text
 
@@ -90,10 +94,74 @@ def test_interfaces_have_the_name_the_user_gave_else_the_kernels_else_a_number()
     assert interface_decoder({})(2**31 - 1) == "interface_2147483647"
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ([], ""),
+        ([b""], "''"),
+        ([b"", b""], "'' ''"),
+        ([b"ls", b"-l"], "ls -l"),
+        ([b"sh", b"-c", b"echo $a; it's"], """sh -c 'echo $a; it'"'"'s'"""),
+        ([b"a b", b"a\tb", b"a\nb"], r"'a b' $'a\tb' $'a\nb'"),
+        ([b"\xff\\", "é".encode(), b"\\xff"], r"$'\xff\\' 'é' '\xff'"),
+        ([b"\x1b[2J'", b"\x7f"], r"$'\x1b[2J\'' $'\x7f'"),
+        (["\u202e\U000e0001".encode()], r"$'\u202e\U000e0001'"),
+    ],
+)
+def test_arguments(words, shown):
+    assert arguments(b"".join(word + b"\0" for word in words)) == shown
+
+
+def test_arguments_that_were_cut_end_where_they_do():
+    assert arguments(b"ls\0-l\0/usr/sh") == "ls -l /usr/sh"
+
+
+def test_no_two_lists_of_arguments_are_shown_alike():
+    parts = [b"", b" ", b"'", b"\\", b"a", b"\xff", b"\n", b"$"]
+    words = sorted({one + two for one in parts for two in parts})
+    lists = [[a] for a in words] + [[a, b] for a in words for b in words]
+    shown = {arguments(b"".join(word + b"\0" for word in one)) for one in lists}
+    assert len(shown) == len(lists)
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        (0, "RDONLY"),
+        (os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, "RDWR|CREAT|EXCL|CLOEXEC"),
+        (os.O_WRONLY | os.O_SYNC, "WRONLY|SYNC"),
+        (os.O_WRONLY | os.O_DSYNC, "WRONLY|DSYNC"),
+        (os.O_DIRECTORY, "RDONLY|DIRECTORY"),
+        (os.O_TMPFILE | os.O_RDWR, "RDWR|TMPFILE"),
+        (3, "ACCMODE"),
+        (1 << 63 | os.O_PATH, "RDONLY|PATH|0x8000000000000000"),
+    ],
+)
+def test_open_flags(flags, shown):
+    assert open_flags(flags) == shown
+
+
+def test_what_is_absent_has_no_name():
+    asked = []
+    found = decode(lambda value: asked.append(value) or str(value), np.array([0, 2, 0, 2]), 0)
+    assert found.tolist() == [None, "2", None, "2"]
+    assert asked == [2]
+    assert decode(errno_name, np.array([0, 0]), 0).tolist() == [None, None]
+    assert masked(np.array([-1, 3]), -1).tolist() == [None, 3]
+    assert masked(np.array([-1, 3]), None).tolist() == [-1, 3]
+
+
+def test_bytes_are_as_long_as_is_said():
+    values = np.frombuffer(b"ab\0\0ab\0\0", dtype="u1").reshape(2, 4)
+    found = sized(values, np.array([3, 4]))
+    assert found.tolist() == [b"ab\0", b"ab\0\0"]
+    assert decode(arguments, found).tolist() == ["ab", "ab ''"]
+
+
 INTEGERS = (0, 1, 2**31, 2**32 - 1, 2**32 | 1, 2**63, 2**64 - 1)
 
 
-@pytest.mark.parametrize("name", sorted(set(decoders({})) - {"text"}))
+@pytest.mark.parametrize("name", sorted(set(decoders({})) - {"text", "arguments"}))
 def test_no_decoder_raises(name):
     width = {"interface": 32, "errno": 31, "packet_protocol": 32}.get(name, 64)
     for value in INTEGERS:
@@ -101,6 +169,7 @@ def test_no_decoder_raises(name):
             assert decoders({})[name](value)
 
 
+@pytest.mark.parametrize("name", ["text", "arguments"])
 @pytest.mark.parametrize("value", [b"\xff" * 16, b"\0" * 16, bytes(range(128, 144))])
-def test_the_text_decoder_raises_neither(value):
-    assert decoders({})["text"](value).isprintable()
+def test_the_decoders_of_bytes_raise_neither(name, value):
+    assert decoders({})[name](value).isprintable()

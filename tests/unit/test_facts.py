@@ -252,6 +252,7 @@ def test_without_privileges_nothing_is_tried(unprivileged: Kernel) -> None:
     ):
         assert (answer.ok, answer.tried, answer.reason) == (True, False, "not tried: needs root")
     assert known.has_helper(113)
+    assert known.has_loops
     assert unprivileged.calls == []
 
 
@@ -277,6 +278,18 @@ def test_a_helper_is_tried_in_a_program_that_loads(kernel: Kernel, monkeypatch: 
     assert known.has_helper(113)
     assert not known.has_helper(999)
     assert asked == [(ProgType.KPROBE, 113), (ProgType.KPROBE, 999)]
+
+
+def test_loops_are_tried_in_a_program_that_loads(kernel: Kernel) -> None:
+    kernel.loads = {ProgType.RAW_TRACEPOINT: errno.EINVAL}
+    assert KernelFacts().has_loops
+    assert kernel.calls == [
+        f"load {int(kind)}" for kind in (ProgType.RAW_TRACEPOINT, ProgType.KPROBE, ProgType.KPROBE)
+    ]
+    kernel.loads = dict.fromkeys(
+        (ProgType.RAW_TRACEPOINT, ProgType.KPROBE, ProgType.TRACEPOINT), errno.EINVAL
+    )
+    assert not KernelFacts().has_loops
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,11 @@ def test_default_table_fits_80_columns(tracer):
     text = io.StringIO()
     sink = make_sink("table", text, timestamps=False, terminal=False)
     sink.open(plan.schema)
+    if plan.schema.is_stream:  # has widths of its own; the last column takes what is left, and must have some
+        heading = text.getvalue().rstrip("\n")
+        assert heading.index(plan.schema.columns[-1].header) <= 60
+        assert len(heading) <= 80
+        return
     sink.emit(Snapshot("row", 0.0, 1.0, {c.name: [widest(c)] for c in plan.schema.columns}))
     assert max(map(len, text.getvalue().splitlines())) <= 80
 

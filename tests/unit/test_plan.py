@@ -260,7 +260,7 @@ def test_the_hook_that_follows_a_command_can_be_forced():
 
 # Macros.
 
-ALWAYS = {"PT_ROWS_MAX": "10240", "PT_COMPAT": "", "PT_HAS_PROBE_READ_KERNEL": ""}
+ALWAYS = {"PT_ROWS_MAX": "10240", "PT_COMPAT": "", "PT_HAS_LOOPS": "", "PT_HAS_PROBE_READ_KERNEL": ""}
 HOOKS = {
     "HOOK_SYSCALL_RAW_TRACEPOINT": "",
     "HOOK_GONE_RAW_TRACEPOINT": "",
@@ -302,8 +302,23 @@ def test_macros(request_, more):
     assert defines_of(**request_) == ALWAYS | HOOKS | more
 
 
+def test_a_flag_brings_its_own_hooks():
+    tracer = registry.get("execsnoop")
+    assert [name for name, _, _ in attached(plan_of(tracer))] == ["executed"]
+    assert "HOOK_RETURN_RAW_TRACEPOINT" not in defines_of(tracer)
+    failed = {"options": {"failed": True}}
+    assert [name for name, _, _ in attached(plan_of(tracer, **failed))] == ["executed", "returned"]
+    assert "HOOK_RETURN_RAW_TRACEPOINT" in defines_of(tracer, **failed)
+    forced = {"hooks": {"return": "tracepoint"}}
+    names = ["executed", "called", "returned", "abandoned"]
+    assert [name for name, _, _ in attached(plan_of(tracer, **failed, **forced))] == names
+    with pytest.raises(UnknownNameError):
+        plan_of(tracer, **forced)
+
+
 def test_macros_that_the_kernel_decides():
-    defines = defines_of(kernel=FakeKernel(runs_compat=False, helpers=set(), raw_tracepoints=set()))
+    kernel = FakeKernel(runs_compat=False, helpers=set(), raw_tracepoints=set(), has_loops=False)
+    defines = defines_of(kernel=kernel)
     assert set(defines) == {
         "BY_SYSCALL",
         "HOOK_GONE_TRACEPOINT",
@@ -480,6 +495,7 @@ def test_describe():
         "define   PT_FILTER_CGROUP=1",
         "define   PT_FILTER_UID",
         "define   PT_FOLLOW=65536",
+        "define   PT_HAS_LOOPS",
         "define   PT_HAS_PROBE_READ_KERNEL",
         "define   PT_ROWS_MAX=10240",
         "set      pt_uids: 1 entries",

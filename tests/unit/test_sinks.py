@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pytracer.enrich import decoders
+from pytracer.enrich.events import Events
 from pytracer.enrich.text import text as decode_text
-from pytracer.model import Histograms, Loss, Snapshot
+from pytracer.model import Batch, Histograms, Loss, Snapshot
 from pytracer.plan import Request, make_plan
 from pytracer.sinks import FORMATS, make_sink
 from pytracer.sinks.text import bounds, duration
@@ -29,6 +31,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 SUFFIX = {"table": "txt", "json": "json", "csv": "csv"}
 NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
 
+PATH_MAX = 4096
+CUT = Loss("cut", 1, "strings that are shown without their end", NOON)
 LOST = Loss("keys", 12, "rows that did not fit into the map of rows", NOON)
 
 
@@ -83,6 +87,38 @@ def packets(kind):
     return Snapshot(kind, NOON, 1.0, columns)
 
 
+def happened(tracer, *rows):
+    """A batch of events: each a millisecond after the other, the columns' raw values in their order."""
+    schema = schema_of(tracer)
+    fields = [(c.source, f"S{PATH_MAX}" if c.decode == "text" else "i8") for c in schema.columns]
+    fields = [(name, "O" if name == "args" else kind) for name, kind in fields]
+    records = np.array(
+        [(number * 1_000_000, *row) for number, row in enumerate(rows)], [("ns", "u8"), *fields]
+    )
+    made = Events(schema, decoders({})).batch(records)
+    times = records["ns"].astype("i8") + round(NOON * 1e9)
+    return Batch(made.names, made.records, times, made.read)
+
+
+def opens():
+    return happened(
+        "opensnoop",
+        (7, b"ls", 3, 0, 0o2000000, b"/etc/ld.so.cache"),
+        (4_194_304, b"fifteen-letters", 1_048_575, 0, 0o2000101, b"x" * 100),
+        (8, b"a\x1b[2J\xff", -1, 2, 2, b'a "b",\n'),
+        (8, b"sh", -1, 512, 0, b""),
+    )
+
+
+def executions():
+    return happened(
+        "execsnoop",
+        (7, 1, 0, b"ls", 0, b"ls\0-l\0a b\0\0"),
+        (4_194_304, 4_194_303, 65_534, b"fifteen-letters", 13, b"/nowhere/x\0\xff\x1b[2J\0"),
+        (8, 7, 0, b"true", 0, b""),
+    )
+
+
 def nothing(schema, kind="row"):
     return Snapshot(kind, NOON, 1.0, {column.name: [] for column in schema.columns})
 
@@ -92,6 +128,8 @@ BY_PROCESS = schema_of("syscalls", by=("pid", "syscall"))
 LATENCY = schema_of("syscalls", latency=True)
 ERRNO = schema_of("syscalls", errno=True)
 SOCKCOUNT = schema_of("sockcount")
+OPENSNOOP = schema_of("opensnoop")
+EXECSNOOP = schema_of("execsnoop")
 NO_HISTOGRAM = Histograms("row", NOON, 1.0, {"syscall": []}, "calls", np.zeros((0, 64), dtype="u8"))
 
 CASES = {  # name: schema, items, timestamps
@@ -115,6 +153,9 @@ CASES = {  # name: schema, items, timestamps
     "sockcount-run": (SOCKCOUNT, [packets("row"), LOST, packets("summary")], False),
     "sockcount-timestamps": (SOCKCOUNT, [packets("row")], True),
     "sockcount-empty": (SOCKCOUNT, [nothing(SOCKCOUNT)], False),
+    "opensnoop-run": (OPENSNOOP, [opens(), CUT, opens()], False),
+    "opensnoop-timestamps": (OPENSNOOP, [opens(), CUT], True),
+    "execsnoop-run": (EXECSNOOP, [executions()], False),
 }
 
 

@@ -1,0 +1,186 @@
+"""Records of a ring: those that differ in length, and events that come in parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytracer.bpf.streams import parts, records
+from pytracer.bpf.streams.parts import PartsReader, in_parts
+from pytracer.bpf.streams.records import chain, compact, fitting, gather, resized, string_member
+
+PATH = np.dtype([("ns", "u8"), ("pid", "u4"), ("path", "S4096")], align=True)
+PLAIN = np.dtype([("ns", "u8"), ("pid", "u4")], align=True)
+ROOM = 64
+ARGS = np.dtype([("ns", "u8"), ("args_len", "u4"), ("args_at", "u4"), ("args", "u1", (ROOM,))], align=True)
+
+
+def laid_out(contents: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Records as they stand in a ring: bytes, offsets, lengths."""
+    padded = [content.ljust(-(-len(content) // 8) * 8, b"\xee") for content in contents]
+    sizes = np.array([len(content) for content in padded])
+    lengths = np.array([len(content) for content in contents])
+    return np.frombuffer(b"".join(padded), dtype="u1"), np.cumsum(sizes) - sizes, lengths
+
+
+def path_record(ns: int, path: bytes) -> bytes:
+    return np.array([(ns, 7, b"")], dtype=PATH).tobytes()[:12] + path + b"\0"
+
+
+def test_strings_have_as_much_room_as_the_longest_needs():
+    paths = [b"a", b"b" * 300, b"", b"c" * 17]
+    found = gather(*laid_out([path_record(n, path) for n, path in enumerate(paths)]), PATH)
+    assert found["path"].tolist() == paths
+    assert found["ns"].tolist() == [0, 1, 2, 3]
+    assert found["pid"].tolist() == [7] * 4
+    assert 12 + 301 <= found.dtype.itemsize < 12 + 301 + 8
+
+
+def test_a_string_never_has_more_room_than_the_type():
+    [found] = gather(*laid_out([path_record(1, b"a" * 4095) + b"\xee" * 20]), PATH)
+    assert found["path"] == b"a" * 4095
+    assert found.dtype.itemsize == PATH.itemsize
+
+
+def test_records_without_a_string_keep_their_type():
+    content = np.array([(5, 6)], dtype=PLAIN).tobytes()
+    found = gather(*laid_out([content, content]), PLAIN)
+    assert found.dtype == PLAIN
+    assert found.tolist() == [(5, 6)] * 2
+    assert string_member(PLAIN) is None
+    assert resized(PLAIN, 100) is PLAIN
+
+
+def test_nothing_gathered():
+    none = np.zeros(0, dtype=np.intp)
+    assert len(gather(np.zeros(0, "u1"), none, none, PATH)) == 0
+    assert fitting(none) == 0
+
+
+def test_no_more_at_once_than_there_is_memory_for():
+    limit = records._ROWS
+    assert fitting(np.full(10, 100)) == 10
+    assert fitting(np.array([limit * 2, 1])) == 1  # one in any case
+    assert fitting(np.array([1, 1, limit // 2, 1])) == 2
+    lengths = np.random.default_rng(1).integers(1, 5000, 100_000)
+    count = fitting(lengths)
+    assert count * lengths[:count].max() <= limit < (count + 1) * lengths[: count + 1].max()
+
+
+def test_compacted_records_are_the_same():
+    contents = [path_record(n, b"x" * n) for n in range(50)]
+    data, offsets, lengths = laid_out(contents)
+    chosen = np.array([40, 3, 17, 0, 49])
+    less, places = compact(data, offsets[chosen], lengths[chosen])
+    assert len(less) <= lengths[chosen].sum() + 4 * len(chosen)
+    assert [less[at : at + size].tobytes() for at, size in zip(places, lengths[chosen], strict=True)] == [
+        contents[number] for number in chosen
+    ]
+    nothing = np.zeros(0, dtype=np.intp)
+    assert [len(part) for part in compact(data, nothing, nothing)] == [0, 0]
+
+
+def test_a_chain_over_many_blocks_ends_where_nothing_can_be_read():
+    step = np.random.default_rng(2).integers(1, 40, 20_000)
+    places = [0]
+    while places[-1] + step[places[-1]] < 15_000:
+        places.append(int(places[-1] + step[places[-1]]))
+    step[places[-1]] = 0
+    found, end = chain(step)
+    assert (found.tolist(), end) == (places[:-1], places[-1])
+
+
+class Given:
+    """A reader of what it is given."""
+
+    fileno, patience, lost, cut = 7, 0.5, 3, 0
+
+    def __init__(self, *batches: np.ndarray | None) -> None:
+        self.batches = list(batches)
+        self.closed = False
+
+    def read(self, *, last: bool = False) -> np.ndarray | None:
+        return self.batches.pop(0) if self.batches else None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def event(ns: int, content: bytes) -> list[np.ndarray]:
+    """The records that the C makes of an event."""
+    made = []
+    for at in range(0, max(len(content), 1), ROOM):
+        record = np.zeros(1, dtype=ARGS)
+        record["ns"], record["args_len"], record["args_at"] = ns, len(content), at
+        part = np.frombuffer(content[at : at + ROOM], dtype="u1")
+        record["args"][0, : len(part)] = part
+        made.append(record)
+    return made
+
+
+def read_all(reader: PartsReader, *, last: bool = True) -> list[tuple[int, bytes]]:
+    found = []
+    while (batch := reader.read(last=last)) is not None:
+        for record in batch:
+            assert record["args_at"] == 0
+            found.append((int(record["ns"]), record["args"][: record["args_len"]].tobytes()))
+    return found
+
+
+LONG = bytes(range(256)) + b"\0\0"
+
+
+def test_which_types_are_of_events_in_parts():
+    assert in_parts(ARGS)
+    assert not in_parts(PATH)
+    assert not in_parts(PLAIN)
+
+
+def test_parts_are_put_together_whatever_lies_between_them():
+    one, two = event(1, LONG), event(2, LONG[::-1])
+    mixed = [one[0], two[0], event(3, b"ab")[0], one[1], two[1], two[2], one[2], one[3], event(4, b"")[0]]
+    mixed += [two[3], one[4], two[4]]
+    expected = [(3, b"ab"), (4, b""), (1, LONG), (2, LONG[::-1])]
+    for cut in range(len(mixed) + 1):  # wherever one read ends and the next begins
+        batches = [np.concatenate(part) for part in (mixed[:cut], mixed[cut:]) if part]
+        assert read_all(PartsReader(Given(*batches), ARGS)) == expected
+
+
+def test_what_is_whole_is_passed_on_as_it_came():
+    batch = np.concatenate([event(n, b"x" * n)[0] for n in range(ROOM + 1)])
+    assert np.shares_memory(PartsReader(Given(batch), ARGS).read(), batch)
+    narrow = batch[:3].astype(resized(ARGS, 24))
+    assert read_all(PartsReader(Given(narrow), ARGS)) == [(n, b"x" * n) for n in range(3)]
+
+
+def test_what_never_completes_is_given_as_far_as_it_is_there(monkeypatch):
+    def reader(*batches):
+        return PartsReader(Given(*batches), ARGS)
+
+    begun = np.concatenate(event(1, LONG)[:3])
+    assert read_all(reader(begun)) == [(1, LONG[: 3 * ROOM])]
+    patient = reader(begun)
+    assert read_all(patient, last=False) == []
+    monkeypatch.setattr(parts, "_PATIENCE", -1.0)
+    assert read_all(patient, last=False) == [(1, LONG[: 3 * ROOM])]
+    assert patient.cut == 0  # the C has counted it
+    late = reader(begun, None, np.concatenate(event(1, LONG)[3:]))
+    assert read_all(late, last=False) == [(1, LONG[: 3 * ROOM])]
+    assert read_all(late, last=False) == []
+    assert late.cut == 1  # it was complete, but too late
+
+
+def test_what_is_not_its_business_is_passed_on():
+    given = Given()
+    reader = PartsReader(given, ARGS)
+    assert (reader.fileno, reader.patience, reader.lost, reader.cut) == (7, 0.5, 3, 0)
+    reader.close()
+    assert given.closed
+
+
+@pytest.mark.parametrize("size", [16, 17, 24, 80, 1000])
+def test_types_can_be_resized(size):
+    made = resized(ARGS, max(size, 17))
+    assert made.itemsize == max(size, 17)
+    assert made.fields["args"][1] == 16
+    assert made["args"].shape == (max(size, 17) - 16,)
