@@ -22,17 +22,17 @@ struct event {
     u32 args_at;
     u8 args[ROOM];
 };
+#define PT_RECORDS 2
 #include "returns.h"
 #include "stream.h"
 
 static __always_inline struct event *begin(u32 error)
 {
-    struct event *event = pt_prepare();
-    struct task_struct *parent;
+    struct event *event = pt_prepare_in(error ? 1 : 0);
+    struct task_struct *parent = pt_read(pt_current()->real_parent);
 
     if (!event)
         return 0;
-    parent = pt_read(pt_current()->real_parent);
     event->ns = bpf_ktime_get_ns();
     event->pid = bpf_get_current_pid_tgid() >> 32;
     event->ppid = pt_read(parent->tgid);
@@ -67,8 +67,7 @@ int executed(void *ctx)
     u64 from = pt_read(mm->arg_start), left = pt_read(mm->arg_end) - from;
     struct event *event;
 
-    // The command, which was pending, executes now.
-    if (pt_task() == PT_NO)
+    if (pt_task() == PT_NO) // the command, which was pending, executes now
         return PT_PASS;
     event = begin(0);
     if (!event)
@@ -97,16 +96,16 @@ static __always_inline enum how how(u64 call)
 {
     u32 nr = call;
 
+    if (call >> 32 && nr == 11)
+        return EXECVE;
 #if defined(__x86_64__)
     if (call >> 32)
-        return nr == 11 ? EXECVE : nr == 358 ? EXECVEAT : OTHER;
+        return nr == 358 ? EXECVEAT : OTHER;
     if (nr & 0x40000000) // x32
         return (nr & 0xffff) == 520 ? EXECVE : (nr & 0xffff) == 545 ? EXECVEAT : OTHER;
     return nr == 59 ? EXECVE : nr == 322 ? EXECVEAT : OTHER;
 #else
-    if (call >> 32)
-        return nr == 11 ? EXECVE : nr == 387 ? EXECVEAT : OTHER;
-    return nr == 221 ? EXECVE : nr == 281 ? EXECVEAT : OTHER;
+    return nr == 221 ? EXECVE : nr == 281 || (call >> 32 && nr == 387) ? EXECVEAT : OTHER;
 #endif
 }
 
@@ -118,7 +117,7 @@ static __always_inline int is_wanted(u32 nr)
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
     enum how kind = how(call->call);
-    u64 path, argv, word, used, step = call->call & ~0xbfffffffULL ? 4 : 8; // 32-bit pointers; so has x32
+    u64 path, argv, word, used, step = call->call & ~0xbfffffffULL ? 4 : 8; // x32 has 32-bit pointers, too
     int expected = call->ret == -EFAULT;
     struct event *event;
 
@@ -133,9 +132,11 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     PT_LOOP
     for (int i = 0; i < WORDS; i++, argv += step) {
         word = 0;
-        if (pt_probe_read_user(&word, step == 4 ? 4 : 8, (void *)argv) || !word)
-            goto complete; // nor could the kernel read on: EFAULT
-        if (!i)            // the path stands in its place
+        if (pt_probe_read_user(&word, step, (void *)argv) && !expected)
+            break;
+        if (!word)
+            goto complete;
+        if (!i) // the path stands in its place
             continue;
         if (used > ROOM - WORD)
             break;

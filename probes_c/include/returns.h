@@ -65,10 +65,9 @@ int called(struct tracepoint__raw_syscalls__sys_enter *args)
     if (!is_wanted(args->id))
         return PT_PASS;
     call.call = pt_call(args->id);
-    call.args[0] = args->args[0];
-    call.args[1] = args->args[1];
-    call.args[2] = args->args[2];
-    call.args[3] = args->args[3];
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        call.args[i] = call.call >> 32 ? (u32)args->args[i] : args->args[i];
     if (pt_calls.update(&task, &call))
         pt_lost(PT_LOSS_STARTS);
     return PT_PASS;

@@ -13,7 +13,12 @@ BPF_PERF_OUTPUT(events);
 #endif
 
 // Room to put a record together that is too large for the stack; and what tells its layout to user space.
-BPF_PERCPU_ARRAY(pt_record, struct event, 1);
+// A tracer of which several programs use it defines PT_RECORDS, one for each: a program may be preempted (as
+// seen on 7.2), and another one run in between; the kernel keeps only the same one from doing so.
+#ifndef PT_RECORDS
+#define PT_RECORDS 1
+#endif
+BPF_PERCPU_ARRAY(pt_record, struct event, PT_RECORDS);
 
 // For records of one length: a place to write one to, or 0. What is there must all be written over.
 static __always_inline struct event *pt_reserve(void)
@@ -42,12 +47,15 @@ static __always_inline void pt_submit(void *ctx, struct event *event)
 #endif
 }
 
-// For records that end with a string: a place to write one to.
+// For records that end with a string: a place to write one to; "which" is the program's number.
+static __always_inline struct event *pt_prepare_in(int which)
+{
+    return pt_record.lookup(&which);
+}
+
 static __always_inline struct event *pt_prepare(void)
 {
-    int zero = 0;
-
-    return pt_record.lookup(&zero);
+    return pt_prepare_in(0);
 }
 
 // The first "size" bytes of it are complete; the verifier wants to see that they are no more than all.

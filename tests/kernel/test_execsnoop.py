@@ -55,7 +55,6 @@ def test_arguments_of_any_length_are_whole():
     assert [r["args"] for r in seen("many", 1009, TRUE)] == [f"{TRUE} {numbers}"]
 
 
-@pytest.mark.lab
 def test_all_that_linux_takes():
     """45 arguments of 128 KB: nearly the 6 MB that there are without a limit on the stack."""
     code = (
@@ -95,7 +94,6 @@ def test_a_thread_that_executes_has_the_process_id_of_its_leader():
     assert found[0]["pid"] == found[1]["pid"]
 
 
-@pytest.mark.lab
 def test_without_any_argument():
     """Since Linux 5.18 (dcd46d897adb) a program gets an empty one then."""
     [record] = seen("none", TRUE)
@@ -118,7 +116,6 @@ def test_a_script_is_its_interpreters(tmp_path):
     assert record["comm"] == "a script"
 
 
-@pytest.mark.lab
 def test_failures(tmp_path):
     plain = tmp_path / "plain"
     plain.write_text("x")
@@ -175,7 +172,6 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.lab
 def test_hostile_arguments_are_text_on_one_line_and_unambiguous():
     result = run("execsnoop", *execs("times", 1, TRUE, *HOSTILE))
     line = result.out.splitlines()[-1]
@@ -190,7 +186,6 @@ def test_hostile_arguments_are_text_on_one_line_and_unambiguous():
     assert words == b"".join(os.fsencode(word) + b"\0" for word in HOSTILE)
 
 
-@pytest.mark.lab
 def test_what_finds_the_ring_full_is_counted():
     """Records of 16 KB never fit; the short ones are shown, or lost."""
     made = 101
