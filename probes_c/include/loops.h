@@ -5,6 +5,6 @@
 #define PT_LOOP             _Pragma("clang loop unroll(disable)")
 #define PT_TURNS(many, few) (many)
 #else
-#define PT_LOOP             _Pragma("clang loop unroll(full)")
+#define PT_LOOP _Pragma("clang loop unroll_count(64)") // more than few: "full" leaves some as they are
 #define PT_TURNS(many, few) (few)
 #endif

@@ -12,7 +12,7 @@ import pytest
 
 from pytracer.spec.common import EXECUTED, RETURN
 from support.cli import finish, run, start
-from support.stream import by_perf_rings, events
+from support.stream import Older, by_perf_rings, events
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -85,6 +85,18 @@ def test_perf_rings_give_the_same():
     assert sorted(r["args"] for r in found) == [
         f"{TRUE} {letter * 60_000}" for letter in "ab" for _ in range(11)
     ]
+
+
+def test_on_a_kernel_without_loops_as_much_is_shown_as_programs_have_room_for():
+    long = "$(head -c 90000 /dev/zero | tr '\\0' a) $(head -c 8000 /dev/zero | tr '\\0' b)"
+    numbers = " ".join(map(str, range(1, 13)))
+    script = f"{workload('execs')} times 3 {TRUE} {long}; {workload('execs')} times 2 /pt/no {numbers}"
+    names = ["--comm", "true", "--comm", "execs"]
+    found, lost = by_perf_rings("execsnoop", "-x", *names, "--", "sh", "-c", script, facts=Older)
+    shown = [f"{TRUE} {'a' * 90000} {'b' * 8000}"] * 3
+    assert [r["args"] for r in found if r["comm"] == "true"] == shown
+    assert [r["args"] for r in found if r["err"]] == ["/pt/no 1 2 3 4 5 6 7 8 9 10 11"] * 2
+    assert lost == {"cut": 2}
 
 
 @pytest.mark.lab

@@ -28,12 +28,24 @@ class NoRing(KernelFacts):
         return number != 27 and super().has_map_type(number)
 
 
-def by_perf_rings(tracer: str, *words: object) -> tuple[list[dict[str, Any]], dict[str, int]]:
+class Older(NoRing):
+    """This kernel with no more than Linux 4.18 has: neither loops nor bpf_probe_read_kernel."""
+
+    has_loops = False
+
+    def has_helper(self, number: int) -> bool:
+        """See KernelFacts."""
+        return number < 80 and super().has_helper(number)
+
+
+def by_perf_rings(
+    tracer: str, *words: object, facts: type[KernelFacts] = NoRing
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """The events, and what was lost by reason, of a run on a kernel without the ring buffer."""
     request, _ = parser.parse(registry.get(tracer), [str(word) for word in words])
     found: list[dict[str, Any]] = []
     lost: dict[str, int] = {}
-    with Trace(request, NoRing) as trace:
+    with Trace(request, facts) as trace:
         assert ("PT_HAS_RINGBUF", "") not in trace.plan.defines
         for item in trace:
             if isinstance(item, Batch):
