@@ -10,6 +10,8 @@ from pytracer.kernel.facts import Answer
 # A register that struct pt_regs has on one architecture only.
 _ARCHITECTURES = {"orig_ax": "x86_64", "pstate": "aarch64"}
 
+_SEND_SIGNAL = 109  # enum bpf_func_id
+
 
 class BtfFacts:
     """A kernel by its BTF, as :class:`pytracer.kernel.facts.Facts`.
@@ -38,6 +40,11 @@ class BtfFacts:
     def has_helper(self, number: int) -> bool:
         """Whether ``enum bpf_func_id`` has the helper of this number."""
         return number in self._values("bpf_func_id")
+
+    @property
+    def has_loops(self) -> bool:
+        """Whether the verifier goes through loops: as old as this helper (Linux 5.3), which BTF tells."""
+        return self.has_helper(_SEND_SIGNAL)
 
     def has_map_type(self, number: int) -> bool:
         """Whether ``enum bpf_map_type`` has this number."""
