@@ -155,7 +155,8 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         stream = standard_output() if name is None else stack.enter_context(OutputFile(name))
         # A command writes to the same terminal: nothing may be overwritten there.
         terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not request.command
-        sink = make_sink(given.format, stream, timestamps=given.timestamp, terminal=terminal)
+        wide = getattr(given, "wide", False)
+        sink = make_sink(given.format, stream, timestamps=given.timestamp, terminal=terminal, wide=wide)
         return run(request, KernelFacts, sink, say=say, warn=warn, strict=given.strict)
 
 

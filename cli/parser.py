@@ -112,7 +112,8 @@ def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
         text = f"{option.help}: {names} (default: {option.default})"
         group.add_argument(*flags, dest=_GROUP_BY_DEST, metavar="KEY", default=option.default, help=text)
     elif isinstance(option, NameSet):
-        group.add_argument(*flags, metavar="NAMES", help=option.help)
+        text = f"{option.help}: {','.join(option.names)}" if option.names else option.help
+        group.add_argument(*flags, metavar="NAMES", help=text)
 
 
 def _add_filters(group: argparse._ArgumentGroup, tracer: Tracer) -> None:
@@ -140,6 +141,9 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     out.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
     out.add_argument("-o", "--output", metavar="FILE", help="write there instead of to standard output")
     out.add_argument("-T", "--timestamp", action="store_true", help="a time column")
+    if any(column.wide for output in tracer.outputs for column in output.columns):
+        text = "tables with every column; json and csv have them all"
+        out.add_argument("--wide", action="store_true", help=text)
     out.add_argument("--top", type=_positive, metavar="N", help="only the first N rows")
     out.add_argument("--sort", metavar="COLUMN", help="the greatest of this column first")
     out.add_argument("--max-rows", type=_rows, metavar="N", help="rows the kernel keeps (default: 10240)")
@@ -207,9 +211,20 @@ def _value(option: Option, given: argparse.Namespace) -> object:
     if isinstance(option, NameSet):
         if value is None:
             return None
-        calls, exclude = syscalls.parse_set(value)
-        return NameSetValue(tuple(call.to_bytes(8, "little") for call in calls), exclude)
+        keys, exclude = _places(option, value) if option.names else syscalls.parse_set(value)
+        return NameSetValue(tuple(key.to_bytes(8, "little") for key in keys), exclude)
     return value
+
+
+def _places(option: NameSet, text: str) -> tuple[list[int], bool]:
+    """The places of the names in ``a,b`` or ``!a,b`` among all there are, and whether it is the latter."""
+    exclude = text.startswith("!")
+    names = [name.strip() for name in text.removeprefix("!").split(",")]
+    for name in names:
+        if name not in option.names:
+            hint = f"there are: {', '.join(option.names)}"
+            raise UsageError(f"--{option.name} {text!r}: {name!r} is none of them", hint=hint)
+    return [option.names.index(name) for name in names], exclude
 
 
 def _filter_values(tracer: Tracer, given: argparse.Namespace) -> dict[Filter, tuple[bytes, ...]]:

@@ -28,10 +28,11 @@ class Sink(Protocol):
         ...
 
 
-def make_sink(name: str, stream: TextIO, *, timestamps: bool, terminal: bool) -> Sink:
-    """The sink of a format in FORMATS on ``stream``; a ``terminal`` gets tables that refresh in place."""
+def make_sink(name: str, stream: TextIO, *, timestamps: bool, terminal: bool, wide: bool = False) -> Sink:
+    """The sink of a format in FORMATS on ``stream``; a ``terminal`` gets tables that refresh in place, and
+    ``wide`` ones have every column."""
     if name == "json":
         return JsonSink(stream, timestamps=timestamps)
     if name == "csv":
         return CsvSink(stream, timestamps=timestamps)
-    return TableSink(stream, timestamps=timestamps, in_place=terminal)
+    return TableSink(stream, timestamps=timestamps, in_place=terminal, wide=wide)

@@ -19,11 +19,13 @@ _COMMON = {Unit.NONE: 7, Unit.COUNT: 8, Unit.NANOSECONDS: 10, Unit.BYTES: 8}  # 
 class TableSink:
     """A title line and a table for each item; a loss is a line of its own."""
 
-    def __init__(self, stream: TextIO, *, timestamps: bool, in_place: bool) -> None:
+    def __init__(self, stream: TextIO, *, timestamps: bool, in_place: bool, wide: bool = False) -> None:
         self._stream = stream
         self._timestamps = timestamps
         self._in_place = in_place
+        self._wide = wide
         self._schema: Schema | None = None
+        self._columns: list[Column] = []
         self._shown = 0  # lines of the last interval that are still on the screen
         self._anything = False
         self._widths: list[int] = []
@@ -31,11 +33,10 @@ class TableSink:
     def open(self, schema: Schema) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         self._schema = schema
+        self._columns = [column for column in schema.columns if self._wide or not column.wide]
         if schema.is_stream:
-            self._widths = [_width(column) for column in schema.columns]
-            self._write(
-                [self._line(["TIME"] if self._timestamps else [], [c.header for c in schema.columns])]
-            )
+            self._widths = [_width(column) for column in self._columns]
+            self._write([self._line(["TIME"] if self._timestamps else [], [c.header for c in self._columns])])
         else:
             import tabulate  # noqa: F401 - 20 ms: not for those who want JSON, nor before events are counted
 
@@ -82,8 +83,7 @@ class TableSink:
     def _table(self, item: Snapshot) -> list[str]:
         import tabulate
 
-        assert self._schema is not None
-        columns = self._schema.columns
+        columns = self._columns
         time = ["TIME"] if self._timestamps else []
         rows = [
             ([clock(item.time)] if time else []) + [cell(row[column.name], column) for column in columns]
@@ -102,8 +102,7 @@ class TableSink:
         return text.splitlines()
 
     def _events(self, item: Batch) -> list[str]:
-        assert self._schema is not None
-        columns = self._schema.columns
+        columns = self._columns
         lines = []
         for time, row in zip(item.times.tolist(), item.rows(), strict=True):
             moment = [f"{clock(time / 1e9)}.{time // 1_000_000 % 1000:03}"] if self._timestamps else []
@@ -112,10 +111,9 @@ class TableSink:
 
     def _line(self, moment: list[str], cells: list[str]) -> str:
         """Cells one beside the other: numbers to the right, the last text as long as it is."""
-        assert self._schema is not None
         padded = [
             text.ljust(width) if column.is_text else text.rjust(width)
-            for text, column, width in zip(cells, self._schema.columns, self._widths, strict=True)
+            for text, column, width in zip(cells, self._columns, self._widths, strict=True)
         ]
         return "  ".join([*(text.ljust(_CLOCK) for text in moment), *padded])
 

@@ -26,6 +26,7 @@ class Column:
     says by a member ``seen`` (ns) how recent each is. ``width`` is how many characters a table of events,
     which cannot wait for the longest, keeps for it (default: the heading's, and what numbers commonly take).
     ``absent`` is the raw value that stands for none (null in JSON, a dash in tables).
+    ``wide`` columns are left out of tables, which are narrow, unless ``--wide`` asks for them.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Column:
     latest: bool = False
     width: int = 0
     absent: int | None = None
+    wide: bool = False
 
     @property
     def source(self) -> str:

@@ -56,9 +56,11 @@ class NameSet(Option):
     """A set of names to keep, ``a,b``, or to leave out, ``!a,b``.
 
     ``encode`` names an encoder of :mod:`pytracer.enrich` (name -> the keys of ``map``, a hash of the
-    C file); ``define`` compiles the look-up in, ``define``\\ ``_EXCEPT`` the other sense.
+    C file); ``define`` compiles the look-up in, ``define``\\ ``_EXCEPT`` the other sense. Or ``names``
+    are all that there are: the key of each is its place among them, a u64.
     """
 
+    names: tuple[str, ...] = ()
     encode: str = ""
     map: str = ""
     define: str = ""
