@@ -3,7 +3,7 @@
 // PT_ROWS_MAX is how many rows a tracer's map holds. The order of the reasons is that of pytracer.model.loss.REASONS.
 enum pt_loss {
     PT_LOSS_KEYS,   // a new row, but the map of rows was full
-    PT_LOSS_STARTS, // a call began, but the map of calls in flight was full
+    PT_LOSS_STARTS, // a call, connection or request began, but the map of those in flight was full
     PT_LOSS_FAMILY, // a process was born, but the map of followed processes was full
     PT_LOSS_RING,   // an event happened, but the ring was full
     PT_LOSS_CUT,    // a string was longer than the room for it

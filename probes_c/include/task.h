@@ -51,6 +51,25 @@ BPF_CGROUP_ARRAY(pt_cgroups, PT_FILTER_CGROUP);
 BPF_HASH(pt_family, u32, u8, PT_FOLLOW);
 #endif
 
+// Whether something is asked of the task that runs: what no task did does then not belong to it.
+#if defined(PT_FILTER_PID) || defined(PT_FILTER_TID) || defined(PT_FILTER_UID) || defined(PT_FILTER_COMM) || \
+    defined(PT_FILTER_MNTNS) || defined(PT_FILTER_CGROUP) || defined(PT_FOLLOW)
+#define PT_ASKS_WHO 1
+#else
+#define PT_ASKS_WHO 0
+#endif
+
+// Whether --netns lets this network namespace through. A tracer of sockets asks for the socket's, and defines
+// PT_NETNS_OF_SOCKET so that pt_task does not ask for the task's.
+static __always_inline int pt_netns(u32 netns)
+{
+#ifdef PT_FILTER_NETNS
+    return pt_netnss.lookup(&netns) != 0;
+#else
+    return 1;
+#endif
+}
+
 enum pt_traced {
     PT_NO,
     PT_PENDING,
@@ -92,14 +111,13 @@ static __always_inline enum pt_traced pt_task(void)
     if (!pt_comms.lookup(&comm))
         return PT_NO;
 #endif
-#if defined(PT_FILTER_NETNS) || defined(PT_FILTER_MNTNS)
+#if (defined(PT_FILTER_NETNS) && !defined(PT_NETNS_OF_SOCKET)) || defined(PT_FILTER_MNTNS)
     // A task that is going away has already put its namespaces: the reads then give 0, which no one asks for.
     struct nsproxy *nsproxy = pt_read(pt_current()->nsproxy);
 #endif
-#ifdef PT_FILTER_NETNS
+#if defined(PT_FILTER_NETNS) && !defined(PT_NETNS_OF_SOCKET)
     struct net *net_ns = pt_read(nsproxy->net_ns);
-    u32 netns = pt_read(net_ns->ns.inum);
-    if (!pt_netnss.lookup(&netns))
+    if (!pt_netns(pt_read(net_ns->ns.inum)))
         return PT_NO;
 #endif
 #ifdef PT_FILTER_MNTNS

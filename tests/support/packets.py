@@ -164,17 +164,18 @@ def send(interface: str, sent: Iterable[Frame], ethertype: int = 0) -> None:
 
 
 @contextlib.contextmanager
-def namespace() -> Iterator[None]:
+def namespace(*, ipv6: bool = False) -> Iterator[None]:
     """Put the calling thread into a new network namespace with a loopback interface that is up.
 
-    IPv6 is off there, so that no interface announces itself: nothing is sent but what the test sends.
+    IPv6 is off there, so that no interface announces itself: nothing is sent but what the test sends. With
+    ``ipv6`` the loopback interface has its address.
     """
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _check(_libc.unshare(CLONE_NEWNET))
         try:
             assert Path("/proc/thread-self/ns/net").stat().st_ino != os.fstat(home).st_ino
-            for which in ("all", "default"):
+            for which in () if ipv6 else ("all", "default"):
                 setting = Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6")
                 if setting.exists():
                     setting.write_text("1")

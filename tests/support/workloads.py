@@ -11,6 +11,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "workloads"
 FLAGS = {
+    "accept32": [],
     "calls": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"],
     "execs": [],
     "leader": ["-pthread"],

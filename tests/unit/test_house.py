@@ -10,7 +10,7 @@ import pytest
 
 from pytracer.bpf.source import probes_folder, read_source
 from pytracer.cli import parser
-from pytracer.model import Batch, Schema, Snapshot
+from pytracer.model import Schema, Snapshot
 from pytracer.model.loss import REASONS
 from pytracer.plan import Request, make_plan
 from pytracer.sinks import make_sink

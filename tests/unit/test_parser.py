@@ -226,6 +226,24 @@ def test_options(monkeypatch, words, options):
     assert {name: got[name] for name in options} == options
 
 
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("-e connect,fail", NameSetValue((bytes(8), (3).to_bytes(8, "little")), exclude=False)),
+        ("--types !close", NameSetValue(((2).to_bytes(8, "little"),), exclude=True)),
+    ],
+)
+def test_names_that_are_all_there_are(words, value):
+    assert parse(*words.split(), tracer=registry.get("tcptracer")).options["types"] == value
+
+
+@pytest.mark.parametrize("names", ["open", "connect,", "", "!", "!connect,open", "CONNECT"])
+def test_a_name_that_is_none_of_them(names):
+    error = error_of(f"--types={names}", tracer=registry.get("tcptracer"))
+    assert "is none of them" in error.message
+    assert error.hint == "there are: connect, accept, close, fail"
+
+
 def test_choices():
     assert parse("lo", tracer=SOCKCOUNT).options == {"direction": "in", "program": "c"}
     assert parse("lo", "--direction", "both", tracer=SOCKCOUNT).options["direction"] == "both"

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
 import re
+import socket
 import time
 import unicodedata
 from pathlib import Path
@@ -119,6 +121,20 @@ def executions():
     )
 
 
+def connections():
+    """Connections, as the ring holds them: an IPv4 one, an IPv6 one that was refused, a hostile name."""
+    kind = np.dtype("u8,u8,u4,u4,u4,u4,u4,i4,(16,)u1,(16,)u1,S16")
+    kind.names = ("ns", "duration_ns", "type", "pid", "netns", "sport", "dport", "error", *ENDS, "comm")
+    one, other = (list(socket.inet_pton(socket.AF_INET6, a)) for a in ("::ffff:192.0.2.1", "2001:db8::1"))
+    rows = [
+        (0, 1_234_567, 0, 4711, 4_026_531_833, 53422, 443, 0, one, one, b"curl"),
+        (1, 23_000_000_000, 2, 0, 4_026_531_833, 443, 53422, 0, one, one, b""),
+        (2_000_000, 23_456, 3, 4_194_304, 4_026_532_178, 65535, 1, 111, other, other, b"a b\x1b[2J"),
+    ]
+    batch = Events(TCPTRACER, decoders({})).batch(np.array(rows, dtype=kind))
+    return dataclasses.replace(batch, times=batch.records["ns"].astype("i8") + int(NOON * 4) * 250_000_000)
+
+
 def nothing(schema, kind="row"):
     return Snapshot(kind, NOON, 1.0, {column.name: [] for column in schema.columns})
 
@@ -130,6 +146,8 @@ ERRNO = schema_of("syscalls", errno=True)
 SOCKCOUNT = schema_of("sockcount")
 OPENSNOOP = schema_of("opensnoop")
 EXECSNOOP = schema_of("execsnoop")
+TCPTRACER = schema_of("tcptracer")
+ENDS = ("saddr", "daddr")
 NO_HISTOGRAM = Histograms("row", NOON, 1.0, {"syscall": []}, "calls", np.zeros((0, 64), dtype="u8"))
 
 CASES = {  # name: schema, items, timestamps
@@ -156,6 +174,8 @@ CASES = {  # name: schema, items, timestamps
     "opensnoop-run": (OPENSNOOP, [opens(), CUT, opens()], False),
     "opensnoop-timestamps": (OPENSNOOP, [opens(), CUT], True),
     "execsnoop-run": (EXECSNOOP, [executions()], False),
+    "tcptracer": (TCPTRACER, [connections(), LOST], False),
+    "tcptracer-timestamps": (TCPTRACER, [connections()], True),
 }
 
 
@@ -168,9 +188,9 @@ def _utc(monkeypatch):
     time.tzset()
 
 
-def shown(form, schema, items, *, timestamps=False, terminal=False):
+def shown(form, schema, items, *, timestamps=False, terminal=False, wide=False):
     stream = io.StringIO()
-    sink = make_sink(form, stream, timestamps=timestamps, terminal=terminal)
+    sink = make_sink(form, stream, timestamps=timestamps, terminal=terminal, wide=wide)
     sink.open(schema)
     for item in items:
         sink.emit(item)
@@ -219,6 +239,15 @@ def test_csv_is_as_wide_as_its_header(case):
     assert len(header) == len(set(header))
     assert {column.name for column in schema.columns} < set(header)
     assert {len(row) for row in rows} <= {len(header)}
+
+
+def test_wide_tables_have_every_column():
+    narrow, wide = (shown("table", TCPTRACER, [connections()], wide=wide).splitlines() for wide in (0, 1))
+    assert narrow[0].split() == [column.header for column in TCPTRACER.columns if not column.wide]
+    assert wide[0].split() == [column.header for column in TCPTRACER.columns]
+    assert wide[1].split()[-3:] == ["4026531833", "1.235", "ms"]
+    assert wide[3].endswith("  23.456 us  ECONNREFUSED")
+    assert all(len(line) <= 80 for line in narrow[:3])
 
 
 def test_numbers_stay_exact():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
+from pytracer.enrich.connections import connection_error, connection_event
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import open_flags
@@ -20,6 +22,9 @@ def decoders(interfaces: Mapping[int, str]) -> dict[str, Decoder]:
     """All decoders by the name that a :class:`~pytracer.spec.Column` uses."""
     return {
         "arguments": arguments,
+        "address": address,
+        "connection_error": connection_error,
+        "connection_event": connection_event,
         "errno": errno_name,
         "interface": interface_decoder(interfaces),
         "open_flags": open_flags,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 REASONS: dict[str, str] = {
     "keys": "events without a place: the map of rows was full (--max-rows)",
-    "starts": "calls that did not fit into the map of calls in flight",
+    "starts": "calls, connections or requests that did not fit into the map of those in flight",
     "family": "descendants of the command that did not fit into the map of followed processes",
     "ring": "events that found the ring full (--buffer)",
     "cut": "strings that are shown without their end",

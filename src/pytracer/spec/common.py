@@ -137,3 +137,26 @@ RETURN = Hook(
 
 EXECUTED = Hook("executed", "programs are executed", _sched(("executed", "sched_process_exec")))
 """A program is executed, in its own context (``executed``): its memory is that of the new program."""
+TCP_STATE = Hook(
+    "tcp_state",
+    "TCP connections change their state",
+    (
+        Alternative("raw-tracepoint", (RawTracepoint("state", event="inet_sock_set_state"),)),
+        Alternative("tracepoint", (Tracepoint("state", category="sock", event="inet_sock_set_state"),)),
+        Alternative("kprobe", (Kprobe("state", symbols=("tcp_set_state",)),)),
+    ),
+)
+"""A sock is about to enter another state (``state``); probes_c/include/tcp.h. The trace event: Linux 4.16."""
+
+TCP_ACCEPT = Hook(
+    "tcp_accept",
+    "connections are accepted",
+    (
+        # Where an accepted connection gets its socket, by whatever call. A kretprobe of inet_csk_accept would
+        # lose what more threads accept than it has slots for: they sleep in there.
+        Alternative("kprobe", (Kprobe("accepted", symbols=("security_sock_graft",)),)),
+        Alternative("raw-tracepoint", (RawTracepoint("accepted", event="sys_exit"),)),
+        Alternative("tracepoint", (Tracepoint("accepted", category="raw_syscalls", event="sys_exit"),)),
+    ),
+)
+"""A task accepts a connection, in its own context (``accepted``); probes_c/include/tcp.h."""

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// TCP connections: their ends, the changes of their state, and who accepts them, by whichever hook the plan
+// chose. The tracer that includes this defines on_state(context, sk, old, new) and on_accept(context, sk).
+#include "read.h"
+#include "syscall.h"
+#include <linux/fdtable.h>
+#include <linux/fs.h>
+#include <linux/net.h>
+#include <net/inet_sock.h>
+#include <net/net_namespace.h>
+#include <net/tcp_states.h>
+
+// Macros, and so absent from BTF: AF_INET, AF_INET6, SHUTDOWN_MASK.
+#define PT_AF_INET    2
+#define PT_AF_INET6   10
+#define PT_CLOSED_ALL 3
+
+static __always_inline int pt_is_tcp(struct sock *sk)
+{
+    u16 family = pt_read(sk->__sk_common.skc_family);
+
+    return (family == PT_AF_INET || family == PT_AF_INET6) && pt_read(sk->sk_protocol) == IPPROTO_TCP;
+}
+
+// The inode number of the socket's network namespace.
+static __always_inline u32 pt_netns_of(struct sock *sk)
+{
+    struct net *net = pt_read(sk->__sk_common.skc_net.net);
+
+    return pt_read(net->ns.inum);
+}
+
+// Both addresses as IPv6 writes them, IPv4 ones mapped (::ffff:192.0.2.1).
+static __always_inline void pt_addresses(struct sock *sk, u8 *source, u8 *target)
+{
+    if (pt_read(sk->__sk_common.skc_family) == PT_AF_INET6) {
+        pt_probe_read_kernel(source, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+        pt_probe_read_kernel(target, 16, &sk->__sk_common.skc_v6_daddr);
+        return;
+    }
+    __builtin_memset(source, 0, 10);
+    __builtin_memset(target, 0, 10);
+    source[10] = source[11] = target[10] = target[11] = 0xff;
+    pt_probe_read_kernel(source + 12, 4, &sk->__sk_common.skc_rcv_saddr);
+    pt_probe_read_kernel(target + 12, 4, &sk->__sk_common.skc_daddr);
+}
+
+// The port of this end. Not skc_num, which is 0 once the port has been given back.
+static __always_inline u32 pt_source_port(struct sock *sk)
+{
+    return __builtin_bswap16(pt_read(((struct inet_sock *)sk)->inet_sport));
+}
+
+static __always_inline u32 pt_target_port(struct sock *sk)
+{
+    return __builtin_bswap16(pt_read(sk->__sk_common.skc_dport));
+}
+
+#if defined(HOOK_TCP_STATE_RAW_TRACEPOINT)
+int state(struct bpf_raw_tracepoint_args *ctx)
+{
+    return on_state(ctx, (struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
+}
+#elif defined(HOOK_TCP_STATE_TRACEPOINT)
+int state(struct tracepoint__sock__inet_sock_set_state *args)
+{
+    return on_state(args, (struct sock *)args->skaddr, args->oldstate, args->newstate);
+}
+#elif defined(HOOK_TCP_STATE_KPROBE)
+int state(struct pt_regs *ctx)
+{
+    struct sock *sk = (struct sock *)PT_REGS_PARM1(ctx);
+
+    return on_state(ctx, sk, pt_read(sk->__sk_common.skc_state), PT_REGS_PARM2(ctx));
+}
+#endif
+
+#if defined(HOOK_TCP_ACCEPT_KPROBE)
+// security_sock_graft(sk, parent): the accepted connection gets its socket.
+int accepted(struct pt_regs *ctx)
+{
+    return on_accept(ctx, (struct sock *)PT_REGS_PARM1(ctx));
+}
+#elif defined(HOOK_TCP_ACCEPT_RAW_TRACEPOINT) || defined(HOOK_TCP_ACCEPT_TRACEPOINT)
+// Whether a call that returned is accept or accept4; "first" is its first argument where it is i386's
+// socketcall.
+static __always_inline int pt_is_accept(u64 call, u32 first)
+{
+#if defined(__x86_64__)
+    if (call == (1ULL << 32 | 102)) // SYS_ACCEPT, SYS_ACCEPT4 of include/uapi/linux/net.h
+        return first == 5 || first == 18;
+    return call == 43 || call == 288 || call == (0x40000000 | 43) || call == (0x40000000 | 288) ||
+           call == (1ULL << 32 | 364);
+#elif defined(__aarch64__)
+    return call == 202 || call == 242 || call == (1ULL << 32 | 285) || call == (1ULL << 32 | 366);
+#endif
+}
+
+// What a descriptor of the running task is; 0 where it is no socket, or another thread has closed it.
+static __always_inline struct sock *pt_socket(u32 fd)
+{
+    struct files_struct *files = pt_read(pt_current()->files);
+    struct fdtable *table = pt_read(files->fdt);
+    struct file **all = pt_read(table->fd), *file = 0;
+    struct socket *socket;
+
+    if (fd >= pt_read(table->max_fds))
+        return 0;
+    pt_probe_read_kernel(&file, sizeof(file), all + fd);
+    socket = pt_read(file->private_data);
+    return file && pt_read(socket->file) == file ? pt_read(socket->sk) : 0;
+}
+#endif
+
+#if defined(HOOK_TCP_ACCEPT_RAW_TRACEPOINT)
+int accepted(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
+#if defined(__x86_64__)
+    u32 nr = pt_read(regs->orig_ax), first = pt_read(regs->bx);
+#elif defined(__aarch64__)
+    u32 nr = pt_read(regs->syscallno), first = 0;
+#endif
+
+    if ((long)ctx->args[1] < 0 || !pt_is_accept(pt_call(nr), first))
+        return PT_PASS;
+    return on_accept(ctx, pt_socket(ctx->args[1]));
+}
+#elif defined(HOOK_TCP_ACCEPT_TRACEPOINT)
+int accepted(struct tracepoint__raw_syscalls__sys_exit *args)
+{
+    if (args->ret < 0 || !pt_is_accept(pt_call(args->id), 0))
+        return PT_PASS;
+    return on_accept(args, pt_socket(args->ret));
+}
+#endif

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// TCP connections as they are opened, accepted and closed.
+//
+// A state often changes while a stranger's task runs: packets are handled wherever they come in. Whose a
+// connection is is therefore kept from the moments at which its own task runs: as it begins to connect, and
+// as it accepts. What is kept is gone once its task has closed it: the address of a sock is used again.
+#define PT_NETNS_OF_SOCKET
+#include "task.h"
+
+struct event {
+    u64 ns;
+    u64 duration_ns;
+    u32 type;
+    u32 pid;
+    u32 netns;
+    u32 sport;
+    u32 dport;
+    s32 error;
+    u8 saddr[16];
+    u8 daddr[16];
+    char comm[PT_COMM_LEN];
+};
+#include "stream.h"
+
+static int on_state(void *ctx, struct sock *sk, int old, int new);
+static int on_accept(void *ctx, struct sock *sk);
+#include "tcp.h"
+
+enum type { CONNECT, ACCEPT, CLOSE, FAIL };
+
+struct connection {
+    u64 ns; // when it was opened, or began to be; 0 if that was before the trace
+    u32 pid;
+    u32 open;
+    char comm[PT_COMM_LEN];
+};
+BPF_HASH(connections, u64, struct connection, 65536);
+
+#ifdef ONLY_TYPES
+BPF_HASH(types, u64, u8, 8);
+#endif
+
+static __always_inline int is_wanted(u64 type)
+{
+#if defined(ONLY_TYPES_EXCEPT)
+    return !types.lookup(&type);
+#elif defined(ONLY_TYPES)
+    return !!types.lookup(&type);
+#else
+    return 1;
+#endif
+}
+
+static __always_inline void emit(void *ctx, struct sock *sk, u64 type, struct connection *connection, u64 now)
+{
+    struct event *event = is_wanted(type) ? pt_reserve() : 0;
+
+    if (!event)
+        return;
+    event->ns = now;
+    event->duration_ns = connection->ns ? now - connection->ns : 0;
+    event->type = type;
+    event->pid = connection->pid;
+    event->netns = pt_netns_of(sk);
+    event->sport = pt_source_port(sk);
+    event->dport = pt_target_port(sk);
+    event->error = type == FAIL ? pt_read(sk->sk_err) : 0;
+    pt_addresses(sk, event->saddr, event->daddr);
+    __builtin_memcpy(event->comm, connection->comm, sizeof(event->comm));
+    pt_submit(ctx, event);
+}
+
+// Make the running task the owner, if it is traced.
+static __always_inline int own(struct connection *connection, struct sock *sk, u64 ns, u32 open)
+{
+    if (pt_task() != PT_YES || !pt_netns(pt_netns_of(sk)))
+        return 0;
+    connection->ns = ns;
+    connection->pid = bpf_get_current_pid_tgid() >> 32;
+    connection->open = open;
+    bpf_get_current_comm(&connection->comm, sizeof(connection->comm));
+    return 1;
+}
+
+// A connection that nothing is known of changes its state. If it was open before the trace: who closes it is
+// its owner; a reset is nobody's doing. No one has accepted what has no socket.
+static __always_inline int adopt(struct connection *connection, struct sock *sk, int old, int new)
+{
+    if (old != TCP_ESTABLISHED && old != TCP_CLOSE_WAIT)
+        return 0;
+    if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK)
+        return own(connection, sk, 0, 1);
+    if (new != TCP_CLOSE || !pt_read(sk->sk_socket))
+        return 0;
+    if (pt_read(sk->sk_shutdown) == PT_CLOSED_ALL)
+        return own(connection, sk, 0, 1);
+    return !PT_ASKS_WHO && pt_netns(pt_netns_of(sk));
+}
+
+static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new)
+{
+    u64 key = (u64)sk, now = bpf_ktime_get_ns();
+    struct connection *known, connection = {};
+
+    if (!pt_is_tcp(sk))
+        return PT_PASS;
+    if (new == TCP_SYN_SENT) {
+        if (own(&connection, sk, now, 0) && connections.update(&key, &connection))
+            pt_lost(PT_LOSS_STARTS);
+        return PT_PASS;
+    }
+    known = connections.lookup(&key);
+    if (known)
+        connection = *known;
+    else if (!adopt(&connection, sk, old, new))
+        return PT_PASS;
+    if (known && !known->open) {
+        if (new == TCP_ESTABLISHED) {
+            known->open = 1;
+            known->ns = now;
+            emit(ctx, sk, CONNECT, &connection, now);
+        } else if (new == TCP_CLOSE) {
+            emit(ctx, sk, FAIL, &connection, now);
+            connections.delete(&key);
+        }
+        return PT_PASS;
+    }
+    // Closed is what neither end can send by any more, and what its task has let go of.
+    if (new == TCP_CLOSE || pt_read(sk->sk_shutdown) == PT_CLOSED_ALL) {
+        emit(ctx, sk, CLOSE, &connection, now);
+        if (known)
+            connections.delete(&key);
+    } else if (!known && connections.update(&key, &connection)) {
+        pt_lost(PT_LOSS_STARTS);
+    }
+    return PT_PASS;
+}
+
+static __always_inline int on_accept(void *ctx, struct sock *sk)
+{
+    u64 key = (u64)sk, now = bpf_ktime_get_ns();
+    struct connection connection = {};
+
+    if (!sk || !pt_is_tcp(sk) || !own(&connection, sk, now, 1))
+        return PT_PASS;
+    emit(ctx, sk, ACCEPT, &connection, now);
+    if (connections.update(&key, &connection))
+        pt_lost(PT_LOSS_STARTS);
+    return PT_PASS;
+}

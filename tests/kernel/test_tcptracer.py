@@ -1,0 +1,404 @@
+"""tcptracer against connections that the test makes, in network namespaces of the test's own."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.facts import KernelFacts
+from pytracer.cli import parser
+from pytracer.model import Batch
+from pytracer.spec import registry
+from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
+from pytracer.trace import Trace
+from support.cli import finish, run, start, wait_for
+from support.packets import ip, namespace, veth
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+HERE = "/proc/self/ns/net"  # the tracer is started in the namespace it looks at
+V4, V6 = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")
+
+
+@contextlib.contextmanager
+def traced(*words, netns=(HERE,), lossy=False):
+    """The events of what is done meanwhile in the namespace, as a list that is filled at the end."""
+    filters = [word for where in netns for word in ("--netns", where)]
+    tracer = start("tcptracer", "-f", "json", "-d", 60, *filters, *words)
+    events: list[dict] = []
+    try:
+        yield events
+    finally:
+        os.killpg(tracer.pid, signal.SIGINT)
+        result = finish(tracer)
+    assert result.status == 0, result.err
+    assert lossy or not result.of("loss")
+    events += result.records if lossy else result.of("event")
+
+
+def pair(family, host):
+    """A connection on the loopback: the end that connected, the end that was accepted."""
+    with socket.create_server((host, 0), family=family) as listener:
+        client = socket.socket(family)
+        client.connect(listener.getsockname())
+        server, _ = listener.accept()
+        return client, server
+
+
+def ends(end):
+    """What a socket says of itself, as the tracer shows it."""
+    (saddr, sport), (daddr, dport) = end.getsockname()[:2], end.getpeername()[:2]
+    return {"saddr": saddr, "sport": sport, "daddr": daddr, "dport": dport}
+
+
+def inode():
+    """The number of the network namespace that the test is in."""
+    return Path("/proc/thread-self/ns/net").stat().st_ino
+
+
+def me(**other):
+    """The columns that tell who and where."""
+    comm, netns = Path("/proc/self/comm").read_text().rstrip("\n"), inode()
+    return {"kind": "event", "pid": os.getpid(), "comm": comm, "netns": netns, "errno": ""} | other
+
+
+def lasted(events):
+    """The events without their durations, which must make sense."""
+    for event in events:
+        assert (event.pop("duration_ns") > 0) == (event["type"] != "accept"), event
+    return events
+
+
+def resetting(end):
+    """Close it without a farewell."""
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.close()
+
+
+def ways():
+    """The alternatives of both hooks, paired so that each is there."""
+    states, accepts = ([way.name for way in hook.alternatives] for hook in (TCP_STATE, TCP_ACCEPT))
+    return [(state, state if state in accepts else accepts[0]) for state in states]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", ways(), ids=lambda way: way[0])
+def test_every_way_shows_each_connection_once_and_in_order(way):
+    hooks = ["--hook", f"tcp_state={way[0]}", "--hook", f"tcp_accept={way[1]}"]
+    planned = run("tcptracer", "--dry-run", *hooks)
+    if "kprobe" in way and planned.status == 4:
+        assert "no kprobes" in planned.err
+        return
+    expected = []
+    with namespace(ipv6=True), traced(*hooks) as events:
+        for family, host in (V4, V6):
+            for _ in range(23):
+                client, server = pair(family, host)
+                there, here = ends(client), ends(server)
+                client.close()
+                server.close()
+                expected += [
+                    me(type="connect", **there),
+                    me(type="accept", **here),
+                    me(type="close", **there),
+                    me(type="close", **here),
+                ]
+            with socket.create_server((host, 0), family=family) as listener:
+                free = listener.getsockname()[1]
+            for _ in range(7):
+                with socket.socket(family) as alone:
+                    alone.bind((host, 0))
+                    here = {"saddr": host, "sport": alone.getsockname()[1], "daddr": host, "dport": free}
+                    assert alone.connect_ex((host, free)) == errno.ECONNREFUSED
+                expected.append(me(type="fail", **here) | {"errno": "ECONNREFUSED"})
+    assert lasted(events) == expected
+
+
+@pytest.mark.lab
+def test_forked_acceptors_own_what_they_accept_and_their_end_closes_it():
+    children = []
+    with namespace(), traced() as events, socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(23):
+            child = os.fork()
+            if not child:
+                # One accepts and ends: nothing but its end closes what it has accepted.
+                listener.accept()[0].recv(1)
+                os._exit(0)
+            children.append(child)
+        clients = [socket.create_connection(listener.getsockname()) for _ in children]
+        for client in clients:
+            client.send(b"x")
+        for child in children:
+            os.waitpid(child, 0)
+        port = listener.getsockname()[1]
+        netns = inode()
+        for client in clients:
+            client.close()
+    served = [event for event in events if event["sport"] == port]
+    for kind in ("accept", "close"):
+        assert Counter(e["pid"] for e in served if e["type"] == kind) == dict.fromkeys(children, 1)
+    for pid in children:
+        accept, close = (e for e in served if e["pid"] == pid)
+        assert {**accept, "type": "close", "duration_ns": close["duration_ns"]} == close
+    assert {event["netns"] for event in events} == {netns}
+    mine = Counter(e["type"] for e in events if e["pid"] == os.getpid())
+    assert mine == {"connect": 23, "close": 23}
+
+
+def test_mapped_addresses_are_shown_as_ipv4():
+    with namespace(ipv6=True), traced() as events, socket.socket(socket.AF_INET6) as client:
+        with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+            client.connect(("::ffff:127.0.0.1", listener.getsockname()[1]))
+            listener.accept()[0].close()
+        client.close()
+    assert [event["type"] for event in events] == ["connect", "accept", "close", "close"]
+    assert {event[end] for event in events for end in ("saddr", "daddr")} == {"127.0.0.1"}
+
+
+def test_accept_by_other_calls():
+    libc = ctypes.CDLL(None, use_errno=True)
+    with namespace(), traced("-e", "accept") as events:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            assert libc.accept(listener.fileno(), None, None) == -1  # shows nothing
+            with socket.create_connection(listener.getsockname()):
+                os.close(libc.accept(listener.fileno(), None, None))
+            with socket.create_connection(listener.getsockname()):
+                os.close(libc.accept4(listener.fileno(), None, None, socket.SOCK_NONBLOCK))
+            assert libc.accept(listener.fileno(), None, None) == -1
+        local = socket.socketpair()
+        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+            listener.bind(f"\0pytracer-{os.getpid()}")
+            listener.listen()
+            client.connect(listener.getsockname())
+            listener.accept()[0].close()
+        for end in local:
+            end.close()
+    assert [event["type"] for event in events] == ["accept"] * 2
+
+
+def test_accept_by_32_bit_calls():
+    with namespace(), traced() as events:
+        process = subprocess.Popen([workload("accept32"), "7"])
+        assert process.wait(timeout=60) == 0
+    assert {event["pid"] for event in events} == {process.pid}
+    assert {event["comm"] for event in events} == {"accept32"}
+    assert Counter(event["type"] for event in events) == {"connect": 21, "accept": 21, "close": 42}
+
+
+def test_two_namespaces_are_told_apart():
+    def connections(count):
+        for _ in range(count):
+            for end in pair(*V4):
+                end.close()
+        return inode()
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(namespace())
+        first = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        stack.callback(os.close, first)
+        with namespace():
+            path = f"/proc/{os.getpid()}/fd/{first}"
+            both = stack.enter_context(traced(netns=(HERE, path)))
+            only = stack.enter_context(traced(netns=(path,)))
+            inner = connections(23)
+        outer = connections(7)
+    assert Counter(event["netns"] for event in both) == {inner: 4 * 23, outer: 4 * 7}
+    assert Counter(event["netns"] for event in only) == {outer: 4 * 7}
+
+
+def test_what_was_open_before_the_trace_is_closed_by_who_closes_it():
+    with namespace():
+        closed, shut, halves, reset, kept = (pair(*V4) for _ in range(5))
+        expected = [ends(closed[0]), ends(closed[1]), ends(shut[0]), ends(shut[1])]
+        expected += [ends(halves[1]), ends(halves[0]), ends(reset[0]), ends(reset[1])]
+        with traced() as events:
+            for end in closed:
+                end.close()
+            for end in shut:
+                end.shutdown(socket.SHUT_RDWR)
+            for end in shut:
+                end.close()  # closed already
+            halves[0].shutdown(socket.SHUT_WR)  # can still receive
+            assert halves[1].recv(1) == b""
+            halves[1].close()
+            halves[0].close()
+            resetting(reset[0])
+            reset[1].close()
+        unknown = {"pid": 0, "comm": ""}
+        for end in kept:
+            end.close()
+        wanted = [me(type="close", **end) | {"duration_ns": 0} for end in expected]
+    wanted[-1] |= unknown  # the other end's doing
+    assert events == wanted
+
+
+def test_a_half_closed_connection_is_open():
+    with namespace(), traced("-e", "!connect,accept") as events:
+        client, server = pair(*V4)
+        there, here = ends(client), ends(server)
+        client.shutdown(socket.SHUT_WR)
+        assert server.recv(1) == b""
+        server.send(b"still")
+        assert client.recv(5) == b"still"
+        server.close()
+        client.close()
+        expected = [me(type="close", **here), me(type="close", **there)]
+    assert lasted(events) == expected
+
+
+def test_what_nobody_accepted_is_not_shown():
+    with namespace(), traced() as events:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = socket.create_connection(listener.getsockname())
+            there = ends(client)
+        client.close()
+        expected = [me(type="connect", **there), me(type="close", **there)]
+    assert lasted(events) == expected
+
+
+def test_a_connect_that_is_given_up_fails_without_an_error():
+    with namespace(), traced() as events, socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        full, late = socket.create_connection(listener.getsockname()), socket.socket()
+        late.setblocking(False)
+        assert late.connect_ex(listener.getsockname()) == errno.EINPROGRESS
+        late.close()
+        full.close()
+    assert [(e["type"], e["errno"]) for e in events] == [("connect", ""), ("fail", ""), ("close", "")]
+
+
+def test_an_unreachable_host_fails_with_its_error():
+    with namespace(), traced("-e", "fail") as events:
+        veth("va", "vb")  # at whose other end nobody answers
+        ip("address", "add", "192.0.2.1/24", "dev", "va")
+        with socket.socket() as alone:
+            alone.setsockopt(socket.IPPROTO_TCP, 18, 100)  # TCP_USER_TIMEOUT, ms
+            error = alone.connect_ex(("192.0.2.2", 80))
+    assert error in (errno.EHOSTUNREACH, errno.ETIMEDOUT)
+    assert [event["errno"] for event in events] == [errno.errorcode[error]]
+    assert [(event["saddr"], event["daddr"]) for event in events] == [("192.0.2.1", "192.0.2.2")]
+
+
+SCRIPT = """
+import ctypes, os, socket
+ctypes.CDLL(None).prctl(15, {name!r}, 0, 0, 0)
+listener = socket.create_server(("127.0.0.1", 0))
+for _ in range({count}):
+    client = socket.create_connection(listener.getsockname())
+    server, _ = listener.accept()
+    client.close()
+    server.close()
+"""
+
+
+def script(count, name=b"worker"):
+    return [sys.executable, "-c", SCRIPT.format(count=count, name=name)]
+
+
+def test_a_command_and_its_children():
+    with namespace():
+        other = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=-1)
+        shell = ["sh", "-c", '"$@" & "$@" & wait', "sh", *script(23)]
+        result = run("tcptracer", "-f", "json", "--", *shell)
+        other.communicate()
+    assert result.status == 0, result.err
+    events = result.of("event")
+    assert len({event["pid"] for event in events}) == 2
+    assert Counter(event["type"] for event in events) == {"connect": 46, "accept": 46, "close": 92}
+    assert {event["comm"] for event in events} == {"worker"}
+    assert not result.of("loss")
+
+
+def test_filters():
+    with namespace():
+        mine = ["-p", os.getpid()], ["--tid", os.getpid()], ["--comm", me()["comm"]], ["-u", os.getuid()]
+        with contextlib.ExitStack() as stack:
+            same = [stack.enter_context(traced(*words)) for words in mine]
+            worker = stack.enter_context(traced("--comm", "worker", "--mntns", "/proc/self/ns/mnt"))
+            nobody = stack.enter_context(traced("-u", 65534))
+            subprocess.run(script(7), check=True)
+            client, server = pair(*V4)
+            expected = [(kind, os.getpid()) for kind in ("connect", "accept", "close", "close")]
+            client.close()
+            server.close()
+    for events in same[:3]:
+        assert [(event["type"], event["pid"]) for event in events] == expected
+    assert len(same[3]) == 4 * 8
+    assert len(worker) == 4 * 7
+    assert nobody == []
+
+
+def test_hostile_names():
+    name = b"a\"\x1b[2J\xff'\\"
+    with namespace(), traced() as events:
+        subprocess.run(script(1, name), check=True)
+    assert {event["comm"] for event in events} == {"a\"\x1b[2J\\xff'\\"}
+    with namespace():
+        table = run("tcptracer", "--wide", "--", *script(1, name))
+    assert table.out.splitlines()[0].split() == [
+        *("TYPE", "PID", "COMM", "SADDR", "SPORT", "DADDR", "DPORT", "NETNS", "DURATION", "ERRNO")
+    ]
+    assert "\x1b" not in table.out
+    assert len(table.out.splitlines()) == 5
+
+
+def test_what_does_not_fit_into_the_ring_is_counted():
+    with namespace(), traced("--buffer", "4k", lossy=True) as records:
+        for _ in range(1009):
+            for end in pair(*V4):
+                end.close()
+    lost = sum(record["lost"] for record in records if record["kind"] == "loss")
+    assert {record["reason"] for record in records if record["kind"] == "loss"} <= {"ring"}
+    assert sum(record["kind"] == "event" for record in records) + lost == 4 * 1009
+
+
+class NoRingBuffer(KernelFacts):
+    def has_map_type(self, number):
+        return False
+
+
+@pytest.mark.filterwarnings("ignore:not a bytes object")  # BCC's own doing
+def test_perf_rings():
+    request, _ = parser.parse(registry.get("tcptracer"), ["-p", str(os.getpid())])
+    with namespace(), Trace(request, NoRingBuffer) as trace:
+        assert "PT_HAS_RINGBUF" not in dict(trace.plan.defines)
+        expected = []
+        for _ in range(101):
+            client, server = pair(*V4)
+            there, here = ends(client), ends(server)
+            client.close()
+            server.close()
+            expected += [("connect", there), ("accept", here), ("close", there), ("close", here)]
+        trace.stop()
+        rows = [row for item in trace if isinstance(item, Batch) for row in item.rows()]
+    assert trace.lost == 0
+    assert [(row["type"], {name: row[name] for name in there}) for row in rows] == expected
+
+
+def test_unknown_types_are_refused_with_those_there_are():
+    result = run("tcptracer", "-e", "connect,open")
+    assert result.status == 2
+    assert "'open' is none of them" in result.err
+    assert "there are: connect, accept, close, fail" in result.err
+
+
+def test_a_reset_after_the_trace_began_has_its_owner():
+    with namespace(), traced() as events:
+        client, server = pair(*V4)
+        there, here = ends(client), ends(server)
+        resetting(client)
+        wait_for(lambda: server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "the reset")
+        server.close()
+        expected = [me(type="close", **there), me(type="close", **here)]
+    assert lasted(events[2:]) == expected

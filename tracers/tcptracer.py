@@ -1,0 +1,57 @@
+"""tcptracer: TCP connections as they are opened, accepted and closed."""
+
+from pytracer.spec import Column, NameSet, Stream, Tracer, Unit
+from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
+from pytracer.spec.filters import TASK_FILTERS
+
+TYPES = ("connect", "accept", "close", "fail")  # enum type in probes_c/tcptracer.c
+LASTED = "how long it was open (close) or took to be (connect, fail); 0: opened before the trace"
+
+TRACER = Tracer(
+    name="tcptracer",
+    group="network",
+    summary="TCP connections: connect, accept, close",
+    description="Shows TCP connections, IPv4 and IPv6, as they are opened, accepted and closed, or fail.",
+    hooks=(TCP_STATE, TCP_ACCEPT),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        NameSet(
+            "types",
+            "only these events ('connect,fail'), or all but these ('!close')",
+            short="e",
+            names=TYPES,
+            map="types",
+            define="ONLY_TYPES",
+        ),
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                Column("type", "what happened", decode="connection_event", width=7),
+                Column("pid", "the process that connected or accepted; 0: not known", width=7),
+                Column("comm", "its name, then", decode="text", width=14),
+                Column("saddr", "address of this end", decode="address", width=15),
+                Column("sport", "port of this end", width=5),
+                Column("daddr", "address of the other end", decode="address", width=15),
+                Column("dport", "port of the other end", width=5),
+                Column("netns", "network namespace of the socket (inode number)", width=10, wide=True),
+                Column("duration_ns", LASTED, label="DURATION", unit=Unit.NANOSECONDS, wide=True),
+                Column("errno", "why it failed", field="error", decode="connection_error", wide=True),
+            )
+        ),
+    ),
+    examples=(
+        ("tcptracer", "every connection of the machine"),
+        ("tcptracer -- curl -s http://localhost/", "those of one command"),
+        ("tcptracer -e connect,fail --wide", "who connects where, how long that took, and what failed"),
+        ("tcptracer --netns 4711 -f json", "those of a container's network namespace, as JSON"),
+    ),
+    notes=(
+        "A connection is closed once nothing can be sent either way, or its process has let go of it.",
+        "A fail without errno: given up by its own process, or no port was free. No route: not seen.",
+        "Open before the trace: pid and comm are of who closes it, or unknown when the other end resets it.",
+        "--netns is that of the socket. Of MPTCP, connections to single addresses (subflows) are shown.",
+        "Without kprobes, what io_uring or the kernel itself accepts is not seen to be accepted.",
+    ),
+)
