@@ -14,6 +14,7 @@ class FakeKernel:
     architecture: str = "x86_64"
     runs_compat: bool = True
     raw_tracepoints: set[str] | None = None
+    raw_arguments: dict[str, int] = field(default_factory=dict)
     tracepoints: set[str] | None = None
     functions: set[str] = field(default_factory=set)
     patterns: set[str] | None = field(default_factory=set)
@@ -28,7 +29,9 @@ class FakeKernel:
     def has_map_type(self, number: int) -> bool:
         return self.map_types is None or number in self.map_types
 
-    def raw_tracepoint(self, event: str) -> Answer:
+    def raw_tracepoint(self, event: str, arguments: int = 0) -> Answer:
+        if arguments > self.raw_arguments.get(event, 12):
+            return Answer(False, reason=f"the raw tracepoint {event} has fewer arguments")
         return self._answer("raw_tracepoint", event, self.raw_tracepoints)
 
     def tracepoint(self, category: str, event: str) -> Answer:

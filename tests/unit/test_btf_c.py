@@ -321,3 +321,17 @@ def test_the_digest_depends_on_names_only() -> None:
     assert one == Names.of("struct  a *x;\n\nx->b; x->b; // two", tracefs=()).digest()
     assert one != Names.of("struct a *x; x->c;", tracefs=()).digest()
     assert one != Names.of("union a *x; x->b;", tracefs=()).digest()
+
+
+def test_members_that_come_and_go_are_asked_for_by_a_macro() -> None:
+    b = basic()
+    inner = b.struct("", 8, ("deep", LONG, 0))
+    b.struct("request", 16, ("rq_disk", LONG, 0), ("", inner, 64))
+    text = "PT_HAS_request__rq_disk PT_HAS_request__deep PT_HAS_request__part PT_HAS_gone__x PT_HAS_RINGBUF"
+    lines = [line for line in write(b, text).text.splitlines() if "PT_HAS" in line]
+    assert sorted(lines) == [
+        "#define PT_HAS_gone__x 0",
+        "#define PT_HAS_request__deep 1",
+        "#define PT_HAS_request__part 0",
+        "#define PT_HAS_request__rq_disk 1",
+    ]

@@ -376,3 +376,15 @@ def test_nobody_gets_answers_too() -> None:
     )
     done = nobody.python("-c", code)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_arguments_of_a_raw_tracepoint_are_told_by_reading_the_last(kernel: Kernel) -> None:
+    kernel.opens = {"long": 0, "short": errno.EINVAL, "refused": errno.EPERM}
+    known = KernelFacts()
+    assert known.raw_tracepoint("long", 2) == Answer(True, "long")
+    assert known.raw_tracepoint("long", 2) is known.raw_tracepoint("long", 2)
+    assert known.raw_tracepoint("short", 0) == Answer(True, "short")
+    reason = "the raw tracepoint short has fewer arguments"
+    assert known.raw_tracepoint("short", 2) == Answer(False, reason=reason)
+    assert known.raw_tracepoint("refused", 2).refused
+    assert not known.raw_tracepoint("absent", 2).ok

@@ -23,7 +23,7 @@ from pytracer.bpf.attach import kprobe as kprobe_pmu
 from pytracer.bpf.attach import kprobe_multi
 from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
-from pytracer.bpf.probing import EMPTY, LOOP, READS_BEYOND, helper_refusal, load
+from pytracer.bpf.probing import EMPTY, LOOP, READS_BEYOND, helper_refusal, load, reads_argument
 from pytracer.bpf.sys import MapType, ProgType, map_create, raw_tracepoint_open
 from pytracer.errors import NotPermittedError, PytracerError
 from pytracer.kernel import functions, mounts, policy, tracefs
@@ -88,9 +88,13 @@ class KernelFacts:
         """Whether the verifier goes through loops; true where that cannot be tried."""
         return bool(self._missing) or self._loads(self._kind, LOOP)
 
-    def raw_tracepoint(self, event: str) -> Answer:
-        """Whether a program can be put on this raw tracepoint."""
-        return self._once(("raw_tracepoint", event), lambda: self._raw_tracepoint(event))
+    def raw_tracepoint(self, event: str, arguments: int = 0) -> Answer:
+        """Whether a program can be put on this raw tracepoint, and it has so many arguments."""
+        answer = self._once(("raw_tracepoint", event), lambda: self._raw_tracepoint(event))
+        if arguments and answer.ok and answer.tried:
+            question = ("raw_tracepoint", event, arguments)
+            return self._once(question, lambda: self._raw_arguments(event, arguments))
+        return answer
 
     def tracepoint(self, category: str, event: str) -> Answer:
         """Whether a program can be put on this trace event. Up to 70 ms, once a category."""
@@ -158,6 +162,15 @@ class KernelFacts:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 return _no(error, f"no raw tracepoint {event}")
+        return Answer(True, event)
+
+    def _raw_arguments(self, event: str, arguments: int) -> Answer:
+        """A program that reads the last of them is put on the event, for a moment, if there are so many."""
+        try:
+            program = self._program(ProgType.RAW_TRACEPOINT, reads_argument(arguments - 1))
+            os.close(raw_tracepoint_open(event, program))
+        except OSError as error:
+            return _no(error, f"the raw tracepoint {event} has fewer arguments")
         return Answer(True, event)
 
     def _tracepoint(self, category: str, event: str) -> Answer:

@@ -26,6 +26,11 @@ def returning(value: int) -> bytes:
     return instruction(0xB7, immediate=value) + instruction(0x95)  # BPF_ALU64|MOV|K, BPF_JMP|EXIT
 
 
+def reads_argument(index: int) -> bytes:
+    """A program on a raw tracepoint that reads its argument ``index`` (from 0)."""
+    return instruction(0x79, src=1, offset=index * 8) + returning(0)  # BPF_LDX|MEM|DW
+
+
 # A program on a trace event or kprobe that returns 0 hides the event from the perf events of others
 # (kernel/trace/bpf_trace.c, trace_call_bpf): what is attached for a moment must return 1.
 EMPTY = returning(1)
@@ -33,7 +38,7 @@ EMPTY = returning(1)
 # after the event was found and before the program is put on it: so the kernel tells whether an event is
 # there without touching it. (One event, mc_event, has as many, and is attached to for a moment.) To attach
 # for real and detach would cost 0.1 to 16 ms, for grace periods that the real attachment then waits for.
-READS_BEYOND = instruction(0x79, src=1, offset=11 * 8) + returning(0)  # BPF_LDX|MEM|DW
+READS_BEYOND = reads_argument(11)
 # Counts to two (Linux 5.3).
 LOOP = (
     instruction(0xB7)  # BPF_ALU64|MOV|K: r0 = 0

@@ -50,8 +50,8 @@ class Facts(Protocol):
         """Whether the verifier goes through loops."""
         ...
 
-    def raw_tracepoint(self, event: str) -> Answer:
-        """Whether a program can be put on this raw tracepoint."""
+    def raw_tracepoint(self, event: str, arguments: int = 0) -> Answer:
+        """Whether a program can be put on this raw tracepoint, and it has so many arguments."""
         ...
 
     def tracepoint(self, category: str, event: str) -> Answer:

@@ -97,7 +97,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     chosen = list[Chosen]()
     notes = list[str]()
     for hook in hooks:
-        alternative, probes, note = _choose(hook, request.hooks.get(hook.name, ""), facts)
+        alternative, probes, note = _choose(hook, request, facts)
         defines[hook.define(alternative)] = ""
         defines.update(dict.fromkeys(alternative.defines, ""))
         chosen += probes
@@ -198,14 +198,15 @@ def _whole_pages(size: int) -> int:
     return page << max(-(-size // page) - 1, 0).bit_length()
 
 
-def _choose(hook: Hook, forced: str, facts: Facts) -> tuple[Alternative, list[Chosen], str]:
+def _choose(hook: Hook, request: Request, facts: Facts) -> tuple[Alternative, list[Chosen], str]:
     """The first alternative that this kernel grants, its probes, and a note of what was passed over."""
+    forced = request.hooks.get(hook.name, "")
     passed = list[str]()
     refused = False
     for alternative in hook.alternatives:
         if forced and not alternative.is_called(forced):
             continue
-        probes, answer = _probe_all(alternative, facts)
+        probes, answer = _probe_all(alternative, request, facts)
         if answer.ok:
             why = f" ({answer.reason})" if answer.reason else ""
             note = f"{hook.name}: {alternative.name}{why}" + "".join(f"; not {text}" for text in passed)
@@ -222,10 +223,12 @@ def _choose(hook: Hook, forced: str, facts: Facts) -> tuple[Alternative, list[Ch
     raise UnsupportedError(message, hint="pytracer doctor shows what this kernel grants")
 
 
-def _probe_all(alternative: Alternative, facts: Facts) -> tuple[list[Chosen], Answer]:
+def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tuple[list[Chosen], Answer]:
     chosen = list[Chosen]()
     last = Answer(True)
     for probe in alternative.probes:
+        if probe.when and not request.options.get(probe.when):
+            continue
         answer = _ask(probe, facts)
         if answer.ok:
             chosen.append(Chosen(probe, answer.name or probe.target))
@@ -237,7 +240,7 @@ def _probe_all(alternative: Alternative, facts: Facts) -> tuple[list[Chosen], An
 
 def _ask(probe: Probe, facts: Facts) -> Answer:
     if isinstance(probe, RawTracepoint):
-        return facts.raw_tracepoint(probe.event)
+        return facts.raw_tracepoint(probe.event, probe.arguments)
     if isinstance(probe, Tracepoint):
         return facts.tracepoint(probe.category, probe.event)
     if isinstance(probe, Kprobe):

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Probe:
-    """One attachment of one C function, ``program``. ``optional`` ones are skipped where absent."""
+    """One attachment of one C function, ``program``. ``optional`` ones are skipped where absent, those with a
+    ``when`` unless the flag of that name is given."""
 
     program: str
     optional: bool = False
+    when: str = ""
 
     @property
     def kind(self) -> str:
@@ -30,9 +32,13 @@ class Probe:
 
 @dataclass(frozen=True)
 class RawTracepoint(Probe):
-    """A tracepoint's raw arguments, before the trace event formats them (Linux 4.17)."""
+    """A tracepoint's raw arguments, before the trace event formats them (Linux 4.17).
+
+    ``arguments`` is how many there must be at least: that tells forms of an event apart.
+    """
 
     event: str = ""
+    arguments: int = 0
 
     @property
     def kind(self) -> str:

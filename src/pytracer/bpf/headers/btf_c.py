@@ -16,6 +16,7 @@ What was laid out is also listed (``Check``), for ``pytracer.bpf.layout`` to ver
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -37,6 +38,9 @@ _BASE_ENUMS = (
     "bpf_func_id bpf_map_type bpf_prog_type bpf_attach_type xdp_action sk_action bpf_ret_code "
     "bpf_adj_room_mode bpf_hdr_start_off bpf_lwt_encap_mode"
 )
+
+# PT_HAS_request__rq_disk: whether this kernel's struct request has a member rq_disk, 1 or 0.
+_MEMBER = re.compile(r"PT_HAS_([a-z]\w*?)__(\w+)")
 
 _MODE = {1: "QI", 2: "HI", 8: "DI"}
 
@@ -120,8 +124,14 @@ class _Writer:
         self.out += typedefs
         self.out += [text for name, text in macros.FALLBACKS.items() if name not in self.c.tags]
         lines = [line for name, line in self.defines.items() if name not in self.ordinary]
+        lines += self._members()
         text = "\n".join([macros.PROLOGUE, *self.out, "", *lines, macros.EPILOGUE])
         return Written(text, tuple(self.checks))
+
+    def _members(self) -> list[str]:
+        """The macros that tell which members there are, of those that the text asks for."""
+        asked = filter(None, map(_MEMBER.fullmatch, sorted(self.names.words)))
+        return [f"#define {m[0]} {int(self.btf.member(m[1], m[2]) is not None)}" for m in asked]
 
     # Which types
 
