@@ -14,6 +14,7 @@ from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
 from pytracer.enrich.connections import connection_error, connection_event
 from pytracer.enrich.decode import masked, sized
+from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import open_flags
 from pytracer.enrich.interfaces import interface_decoder
@@ -200,3 +201,23 @@ def test_no_decoder_raises(name):
 @pytest.mark.parametrize("value", [b"\xff" * 16, b"\0" * 16, bytes(range(128, 144))])
 def test_the_decoders_of_bytes_raise_neither(name, value):
     assert decoders({})[name](value).isprintable()
+
+
+def test_disks_have_their_name_else_a_number(tmp_path):
+    for number, name in (("8:0", "sda"), ("259:1048575", "nvme0n1"), ("104:0", "cciss!c0d0")):
+        (tmp_path / "devices" / name).mkdir(parents=True)
+        (tmp_path / number).symlink_to(tmp_path / "devices" / name)
+    decode = disk_decoder(tmp_path)
+    assert decode(8 << 20) == "sda"
+    assert decode(259 << 20 | 0xFFFFF) == "nvme0n1"
+    assert decode(104 << 20) == "cciss/c0d0"
+    assert decode(8 << 20 | 16) == "disk_8:16"
+    (tmp_path / "8:0").unlink()
+    assert decode(8 << 20) == "sda"
+    (tmp_path / "8:16").symlink_to(tmp_path / "nowhere")
+    assert decode(8 << 20 | 16) == "disk_8:16"
+
+
+def test_operations_of_disks():
+    named = [block_operation(number) for number in (0, 1, 2, 3, 9, 7, 255)]
+    assert named == ["read", "write", "flush", "discard", "write-zeroes", "operation_7", "other"]

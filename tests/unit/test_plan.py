@@ -507,3 +507,42 @@ def test_describe():
 
 def test_describe_names_a_histogram():
     assert plan_of(options={"latency": True}).describe()[-1] == "output   histogram of syscall, calls"
+
+
+# Block I/O: forms of an event that are told apart by their arguments, and probes that a flag asks for.
+
+BIOLATENCY = registry.get("biolatency")
+ONE_ARGUMENT = dict.fromkeys(("block_rq_insert", "block_rq_merge", "block_rq_issue"), 1)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "way"),
+    [
+        (FakeKernel(), "RAW_TRACEPOINT_QUEUE"),
+        (FakeKernel(raw_arguments=ONE_ARGUMENT), "RAW_TRACEPOINT"),
+        (FakeKernel(raw_arguments={"block_rq_issue": 1}), "RAW_TRACEPOINT"),
+        (NO_RAW, "TRACEPOINT"),
+    ],
+)
+def test_forms_of_a_raw_tracepoint_are_told_by_its_arguments(kernel, way):
+    assert f"HOOK_BLOCK_IO_{way}" in defines_of(BIOLATENCY, kernel)
+
+
+def test_what_form_is_not_there_is_said():
+    (note,) = plan_of(BIOLATENCY, FakeKernel(raw_arguments=ONE_ARGUMENT)).notes
+    assert note.endswith("not raw-tracepoint-queue: the raw tracepoint block_rq_issue has fewer arguments")
+
+
+@pytest.mark.parametrize("kernel", [FakeKernel(), FakeKernel(raw_arguments=ONE_ARGUMENT), NO_RAW])
+def test_probes_that_a_flag_asks_for(kernel):
+    def programs(**options):
+        return [chosen.probe.program for chosen in plan_of(BIOLATENCY, kernel, options=options).probes]
+
+    assert programs() == programs(queued=False) == ["issue", "complete"]
+    assert programs(queued=True) == ["insert", "merge", "issue", "complete"]
+
+
+def test_an_event_that_is_younger_is_left_out():
+    kernel = FakeKernel(raw_tracepoints={"block_rq_insert", "block_rq_issue", "block_rq_complete"})
+    plan = plan_of(BIOLATENCY, kernel, options={"queued": True})
+    assert [chosen.probe.program for chosen in plan.probes] == ["insert", "issue", "complete"]

@@ -8,6 +8,7 @@ from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
 from pytracer.enrich.connections import connection_error, connection_event
 from pytracer.enrich.decode import Decoder, decode
+from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import open_flags
 from pytracer.enrich.interfaces import interface_decoder
@@ -23,8 +24,10 @@ def decoders(interfaces: Mapping[int, str]) -> dict[str, Decoder]:
     return {
         "arguments": arguments,
         "address": address,
+        "block_operation": block_operation,
         "connection_error": connection_error,
         "connection_event": connection_event,
+        "disk": disk_decoder(),
         "errno": errno_name,
         "interface": interface_decoder(interfaces),
         "open_flags": open_flags,

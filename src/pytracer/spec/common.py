@@ -137,6 +137,47 @@ RETURN = Hook(
 
 EXECUTED = Hook("executed", "programs are executed", _sched(("executed", "sched_process_exec")))
 """A program is executed, in its own context (``executed``): its memory is that of the new program."""
+
+
+def _requests(way: str, arguments: int) -> Alternative:
+    """The raw tracepoints of block I/O, of which all but the last have so many arguments."""
+    events = ("insert", "block_rq_insert"), ("merge", "block_rq_merge"), ("issue", "block_rq_issue")
+    probes = (
+        RawTracepoint(
+            program,
+            event=event,
+            arguments=arguments,
+            optional=program == "merge",  # Linux 5.9, f3bdc62fd82e
+            when="" if program == "issue" else "queued",
+        )
+        for program, event in events
+    )
+    return Alternative(way, (*probes, RawTracepoint("complete", event="block_rq_complete")))
+
+
+BLOCK_IO = Hook(
+    "block_io",
+    "requests go to disks and come back",
+    (
+        # Before Linux 5.11 (a54895fa057c), and in 5.10 before 5.10.137, the queue came before the request.
+        _requests("raw-tracepoint-queue", 2),
+        _requests("raw-tracepoint", 1),
+        # No kprobes: what has them has these. The functions that they could be put on are passed by requests
+        # that complete in batches.
+        Alternative(
+            "tracepoint",
+            (
+                Tracepoint("insert", category="block", event="block_rq_insert", when="queued"),
+                Tracepoint("merge", category="block", event="block_rq_merge", when="queued", optional=True),
+                Tracepoint("issue", category="block", event="block_rq_issue"),
+                Tracepoint("complete", category="block", event="block_rq_complete"),
+            ),
+        ),
+    ),
+)
+"""A request is queued (``insert``), becomes part of another (``merge``), is given to its driver (``issue``),
+comes back (``complete``); probes_c/include/block.h. The first two only with the flag ``queued``."""
+
 TCP_STATE = Hook(
     "tcp_state",
     "TCP connections change their state",

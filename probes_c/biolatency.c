@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// How long requests to disks take.
+//
+// A request is counted once all of it has come back. Its start is kept by its address: the kernel makes a
+// disk's requests once and uses them again, so that those which never come back cannot become many.
+#include "log2.h"
+#include "loss.h"
+
+struct pt_request;
+static int on_insert(struct pt_request *request);
+static int on_merge(struct pt_request *request);
+static int on_issue(struct pt_request *request);
+static int on_complete(struct pt_request *request, u32 disk, u32 operation);
+#include "block.h"
+
+BPF_HASH(starts, struct pt_request, u64, 65536);
+
+struct row_key {
+#ifdef BY_DISK
+    u32 disk; // dev_t
+#endif
+#ifdef BY_OPERATION
+    u32 operation; // enum req_op, or PT_OTHER_OPERATION
+#endif
+    u32 slot;
+};
+
+struct row_value {
+    u64 requests;
+};
+BPF_PERCPU_HASH(rows, struct row_key, struct row_value, PT_ROWS_MAX);
+
+static __always_inline int on_insert(struct pt_request *request)
+{
+    u64 now = bpf_ktime_get_ns();
+
+    if (starts.update(request, &now))
+        pt_lost(PT_LOSS_STARTS);
+    return PT_PASS;
+}
+
+// What has become part of another request is used again without having come back.
+static __always_inline int on_merge(struct pt_request *request)
+{
+    starts.delete(request);
+    return PT_PASS;
+}
+
+// What was queued began then. What goes to its driver straight away was not queued.
+static __always_inline int on_issue(struct pt_request *request)
+{
+#ifdef QUEUED
+    if (starts.lookup(request))
+        return PT_PASS;
+#endif
+    return on_insert(request);
+}
+
+static __always_inline int on_complete(struct pt_request *request, u32 disk, u32 operation)
+{
+    u64 *start = starts.lookup(request), ns;
+    struct row_value zero = {}, *row;
+    struct row_key key = {};
+
+    if (!start)
+        return PT_PASS;
+    ns = bpf_ktime_get_ns() - *start;
+    starts.delete(request);
+#ifdef BY_DISK
+    key.disk = disk;
+#endif
+#ifdef BY_OPERATION
+    key.operation = operation;
+#endif
+    key.slot = pt_log2(ns);
+    row = rows.lookup_or_try_init(&key, &zero);
+    if (row)
+        row->requests++;
+    else
+        pt_lost(PT_LOSS_KEYS);
+    return PT_PASS;
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Requests to disks, by whichever hook the plan chose. The tracer that includes this defines on_insert, on_merge
+// and on_issue(request), and on_complete(request, disk, operation).
+#include "read.h"
+#include <linux/blk-mq.h>
+#include <linux/blkdev.h>
+
+// What the trace events tell a request by; they do not know its address.
+struct pt_request {
+    u64 at; // address, or sector
+#ifdef HOOK_BLOCK_IO_TRACEPOINT
+    u32 disk;
+    u32 operation;
+#endif
+};
+
+#ifdef HOOK_BLOCK_IO_TRACEPOINT
+#define PT_OTHER_OPERATION 255
+// The operation by its letter (blk_fill_rwbs), behind an F where a flush comes first. A flush that is complete
+// is said to be at sector -1, before at 0.
+#define PT_IDENTIFY(id, args)                                                                                \
+    u8 letter_ = args->rwbs[0] == 'F' ? args->rwbs[1] : args->rwbs[0];                                       \
+    struct pt_request id = {.at = args->sector == -1ULL ? 0 : args->sector, .disk = args->dev};              \
+    id.operation = letter_ == 'R'   ? 0                                                                      \
+                   : letter_ == 'W' ? 1                                                                      \
+                   : letter_ == 'F' ? 2                                                                      \
+                   : letter_ == 'D' ? 3                                                                      \
+                                    : PT_OTHER_OPERATION
+
+int insert(struct tracepoint__block__block_rq_insert *args)
+{
+    PT_IDENTIFY(id, args);
+    return on_insert(&id);
+}
+
+int merge(struct tracepoint__block__block_rq_merge *args)
+{
+    PT_IDENTIFY(id, args);
+    return on_merge(&id);
+}
+
+int issue(struct tracepoint__block__block_rq_issue *args)
+{
+    PT_IDENTIFY(id, args);
+    return on_issue(&id);
+}
+
+int complete(struct tracepoint__block__block_rq_complete *args)
+{
+    PT_IDENTIFY(id, args);
+    return on_complete(&id, id.disk, id.operation);
+}
+#else
+#ifdef HOOK_BLOCK_IO_RAW_TRACEPOINT_QUEUE
+#define PT_REQUEST 1
+#else
+#define PT_REQUEST 0
+#endif
+
+// Linux 5.17 (f3fa33acca9f) took the disk out of the request; the queue has it since 5.15 (d152c682f03c).
+#ifndef PT_HAS_request__rq_disk
+#define PT_HAS_request__rq_disk (LINUX_VERSION_CODE < KERNEL_VERSION(5, 17, 0))
+#endif
+
+static __always_inline u32 pt_disk_of(struct request *request)
+{
+#if PT_HAS_request__rq_disk
+    struct gendisk *disk = pt_read(request->rq_disk);
+#else
+    struct request_queue *queue = pt_read(request->q);
+    struct gendisk *disk = pt_read(queue->disk);
+#endif
+
+    return disk ? pt_read(disk->major) << 20 | pt_read(disk->first_minor) : 0;
+}
+
+int insert(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct pt_request id = {ctx->args[PT_REQUEST]};
+
+    return on_insert(&id);
+}
+
+int merge(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct pt_request id = {ctx->args[PT_REQUEST]};
+
+    return on_merge(&id);
+}
+
+int issue(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct pt_request id = {ctx->args[PT_REQUEST]};
+
+    return on_issue(&id);
+}
+
+int complete(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct request *request = (struct request *)ctx->args[0];
+    struct pt_request id = {ctx->args[0]};
+
+    // The bytes that came back, of those that were still out.
+    if ((u32)ctx->args[2] < pt_read(request->__data_len))
+        return PT_PASS;
+    return on_complete(&id, pt_disk_of(request), pt_read(request->cmd_flags) & 0xff);
+}
+#endif

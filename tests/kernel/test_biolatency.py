@@ -1,0 +1,136 @@
+"""biolatency against requests to a loop device of the test's own.
+
+It sees the whole machine's requests, and only counts them; what the tests look at is their own disk's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.facts import KernelFacts
+from support.cli import finish, run, start
+from support.disks import BLOCK, completed, loop, work
+
+pytestmark = pytest.mark.kernel
+WORK = {"reads": 101, "writes": 23, "flushes": 7, "discards": 5}
+DONE = {"read": 101, "write": 23, "flush": 7, "discard": 5}
+
+
+@contextlib.contextmanager
+def traced(device, *words):
+    """How many requests to the device there were meanwhile, by operation; filled at the end."""
+    tracer = start("biolatency", "-f", "json", "--by", "disk,operation", 60, *words)
+    counts: dict[str, int] = {}
+    try:
+        yield counts
+    finally:
+        os.killpg(tracer.pid, signal.SIGINT)
+        result = finish(tracer)
+    assert result.status == 0, result.err
+    # A probe that interrupts itself has to do with another disk: this one is asked for one thing at a time.
+    assert {loss["reason"] for loss in result.of("loss")} <= {"missed"}
+    for record in result.of("summary"):
+        buckets = record["latency_ns"]
+        assert sum(bucket["count"] for bucket in buckets) == record["requests"]
+        if record["disk"] == device.name:
+            counts[record["operation"]] = record["requests"]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", ["raw-tracepoint", "tracepoint"])
+def test_requests_are_counted_to_the_last_one(tmp_path, way):
+    with loop(tmp_path) as device, traced(device, "--hook", f"block_io={way}") as counts:
+        work(device, **WORK)
+    assert counts == DONE
+
+
+@pytest.mark.lab
+def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
+    with loop(tmp_path) as device:
+        scheduler = Path("/sys/class/block") / device.name / "queue/scheduler"
+        there = scheduler.read_text().replace("[", "").replace("]", "").split()
+        for wanted in (name for name in ("none", "mq-deadline", "bfq", "kyber") if name in there):
+            scheduler.write_text(wanted)
+            with traced(device, "--queued") as counts:
+                before = completed(device)
+                with device.open("r+b", buffering=0) as file:
+                    # Written back in requests that are put together from many pages.
+                    for number in range(1009):
+                        file.seek(number * 7 % 1009 * BLOCK)
+                        file.write(bytes(BLOCK))
+                    os.fsync(file.fileno())
+                work(device, **WORK)
+                after = completed(device)
+            flushes = counts.pop("flush")
+            counts["write"] += flushes  # each was asked for by a write of nothing, which no disk gets
+            assert counts == {name: after[name] - before[name] for name in after}
+            assert (counts["read"], counts["discard"], flushes) == (101, 5, 8)
+            assert counts["write"] > 23 + 8
+
+
+@pytest.mark.parametrize(("by", "keys"), [("disk", {"disk"}), ("operation", {"operation"})])
+def test_what_a_histogram_stands_for(tmp_path, by, keys):
+    with loop(tmp_path) as device:
+        tracer = start("biolatency", "-f", "json", "--by", by, 60)
+        work(device, **WORK)
+        os.killpg(tracer.pid, signal.SIGINT)
+        result = finish(tracer)
+    assert {frozenset(r) for r in result.of("summary")} == {
+        frozenset({"kind", "requests", "latency_ns"} | keys)
+    }
+    totals = {record[by]: record["requests"] for record in result.of("summary")}
+    if by == "disk":
+        assert totals[device.name] == sum(DONE.values())
+    else:
+        assert all(totals[name] >= count for name, count in DONE.items())
+
+
+def test_a_disk_that_is_gone_keeps_its_name_where_it_was_shown(tmp_path):
+    with loop(tmp_path) as device:
+        tracer = start("biolatency", "--by", "disk", 0.1)
+        work(device, reads=23)
+        assert tracer.stdout is not None
+        for line in tracer.stdout:
+            if line.startswith(device.name):
+                break
+    os.killpg(tracer.pid, signal.SIGINT)
+    out = finish(tracer).out
+    assert f"{device.name}: 23 requests, latency" in out.partition("whole run")[2]
+
+
+def test_rows_that_do_not_fit_are_counted(tmp_path):
+    with loop(tmp_path) as device:
+        tracer = start("biolatency", "-f", "json", "--by", "disk,operation", "--max-rows", 1, "--strict", 60)
+        work(device, **WORK)
+        os.killpg(tracer.pid, signal.SIGINT)
+        result = finish(tracer)
+    assert result.status == 3
+    shown = sum(record["requests"] for record in result.of("summary"))
+    lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "keys")
+    assert len(result.of("summary")) == 1
+    assert lost >= 3  # four operations, one row
+    assert shown + lost >= sum(DONE.values())
+
+
+@pytest.mark.parametrize("words", [["--", "true"], ["-p", 1], ["--comm", "dd"]])
+def test_it_cannot_pick_a_process(words):
+    result = run("biolatency", *words)
+    assert result.status == 2
+
+
+@pytest.mark.lab
+def test_the_number_of_arguments_of_a_raw_tracepoint_is_told():
+    facts = KernelFacts()
+    try:
+        assert facts.raw_tracepoint("block_rq_complete", 3).ok
+        answer = facts.raw_tracepoint("block_rq_complete", 4)
+        assert not answer.ok
+        assert answer.reason == "the raw tracepoint block_rq_complete has fewer arguments"
+        assert not facts.raw_tracepoint("block_rq_compleat", 1).ok
+    finally:
+        facts.close()

@@ -1,0 +1,57 @@
+"""Disks of a test's own: a loop device, and requests to it that are known to the last one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+BLKDISCARD = 0x1277  # include/uapi/linux/fs.h
+BLOCK = 4096
+
+
+@contextlib.contextmanager
+def loop(folder: Path, size: int = 64 << 20) -> Iterator[Path]:
+    """A loop device on a file in ``folder``; its path."""
+    if not Path("/dev/loop-control").exists():
+        subprocess.run(["modprobe", "loop"], check=True)
+    file = folder / "disk"
+    file.touch()
+    os.truncate(file, size)
+    made = subprocess.run(["losetup", "--find", "--show", file], check=True, capture_output=True, text=True)
+    device = Path(made.stdout.strip())
+    try:
+        if shutil.which("udevadm"):  # it looks at what is on a new disk
+            subprocess.run(["udevadm", "settle"], check=False, capture_output=True)
+        yield device
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def work(device: Path, *, reads: int = 0, writes: int = 0, flushes: int = 0, discards: int = 0) -> None:
+    """Make requests, one after the other, past the page cache."""
+    with mmap.mmap(-1, BLOCK) as page:
+        fd = os.open(device, os.O_RDWR | os.O_DIRECT)
+        try:
+            for number in range(reads):
+                assert os.preadv(fd, [page], number * BLOCK) == BLOCK
+            for number in range(writes):
+                assert os.pwritev(fd, [page], number * BLOCK) == BLOCK
+            for _ in range(flushes):
+                os.fsync(fd)
+            for number in range(discards):
+                fcntl.ioctl(fd, BLKDISCARD, struct.pack("QQ", number << 20, 1 << 16))
+        finally:
+            os.close(fd)
+
+
+def completed(device: Path) -> dict[str, int]:
+    """The kernel's own count of the requests that came back, by operation."""
+    numbers = list(map(int, (Path("/sys/class/block") / device.name / "stat").read_text().split()))
+    return {"read": numbers[0], "write": numbers[4], "discard": numbers[11]}

@@ -1,0 +1,39 @@
+"""biolatency: how long requests to disks take."""
+
+from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Tracer, Unit
+from pytracer.spec.common import BLOCK_IO
+
+TRACER = Tracer(
+    name="biolatency",
+    group="disks",
+    summary="how long requests to disks take, as histograms",
+    description="Histograms of the time from when a request is given to a disk's driver until it is back.",
+    hooks=(BLOCK_IO,),
+    options=(
+        GroupBy(
+            "by",
+            "what a histogram stands for; several with commas",
+            keys=(
+                Key("disk", (Column("disk", "the disk", decode="disk"),)),
+                Key("operation", (Column("operation", "read, write, ...", decode="block_operation"),)),
+            ),
+            default="disk",
+        ),
+        Flag("queued", "the time in the disk's queue (its I/O scheduler) as well", define="QUEUED"),
+    ),
+    outputs=(
+        Histogram("rows", (Column("requests", "requests that came back", unit=Unit.COUNT),), label="latency"),
+    ),
+    examples=(
+        ("biolatency", "every disk, a histogram of each a second"),
+        ("biolatency --by disk,operation 5 12", "reads, writes, ... apart, every five seconds for a minute"),
+        ("biolatency --queued -d 10 -f json", "with the time in the queue, for ten seconds, as JSON"),
+    ),
+    notes=(
+        "Requests of the whole machine: by then they are nobody's, so no process can be picked.",
+        "A request is what the driver gets: several reads or writes that were merged, or a part of one.",
+        "One request may pass several disks (a loop device, RAID, encryption), and counts for each.",
+        "Those under way when the trace begins are not counted. A request tried again counts from then.",
+        "By trace events (--hook block_io=tracepoint), requests are told apart by disk and sector only.",
+    ),
+)
