@@ -86,15 +86,11 @@ static __always_inline int own(struct connection *connection, struct sock *sk, u
 // its owner; a reset is nobody's doing. No one has accepted what has no socket.
 static __always_inline int adopt(struct connection *connection, struct sock *sk, int old, int new)
 {
-    if (old != TCP_ESTABLISHED && old != TCP_CLOSE_WAIT)
+    if (!(old == TCP_ESTABLISHED || old == TCP_CLOSE_WAIT) || !pt_read(sk->sk_socket))
         return 0;
-    if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK)
+    if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK || pt_read(sk->sk_shutdown) == PT_CLOSED_ALL)
         return own(connection, sk, 0, 1);
-    if (new != TCP_CLOSE || !pt_read(sk->sk_socket))
-        return 0;
-    if (pt_read(sk->sk_shutdown) == PT_CLOSED_ALL)
-        return own(connection, sk, 0, 1);
-    return !PT_ASKS_WHO && pt_netns(pt_netns_of(sk));
+    return new == TCP_CLOSE && !PT_ASKS_WHO && pt_netns(pt_netns_of(sk));
 }
 
 static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new)
@@ -109,6 +105,8 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
             pt_lost(PT_LOSS_STARTS);
         return PT_PASS;
     }
+    if (old == TCP_LISTEN) // a new sock: if the end of one that was at its address has been missed
+        connections.delete(&key);
     known = connections.lookup(&key);
     if (known)
         connection = *known;

@@ -32,7 +32,7 @@ TRACER = Tracer(
     notes=(
         "Requests of the whole machine: by then they are nobody's, so no process can be picked.",
         "A request is what the driver gets: several reads or writes that were merged, or a part of one.",
-        "One request may pass several disks (a loop device, RAID, encryption), and counts for each.",
+        "RAID, device mapper and zram have no requests of their own: what they ask of disks is seen.",
         "Those under way when the trace begins are not counted. A request tried again counts from then.",
         "By trace events (--hook block_io=tracepoint), requests are told apart by disk and sector only.",
     ),

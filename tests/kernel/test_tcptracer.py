@@ -18,7 +18,7 @@ import pytest
 
 from pytracer.bpf.facts import KernelFacts
 from pytracer.cli import parser
-from pytracer.model import Batch
+from pytracer.model import Batch, Loss
 from pytracer.spec import registry
 from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
 from pytracer.trace import Trace
@@ -384,6 +384,24 @@ def test_perf_rings():
         rows = [row for item in trace if isinstance(item, Batch) for row in item.rows()]
     assert trace.lost == 0
     assert [(row["type"], {name: row[name] for name in there}) for row in rows] == expected
+
+
+@pytest.mark.filterwarnings("ignore:not a bytes object")
+def test_connections_that_do_not_fit_are_counted_and_still_seen_to_close():
+    request, _ = parser.parse(registry.get("tcptracer"), ["-p", str(os.getpid())])
+    with namespace(), Trace(request, KernelFacts) as trace:
+        connections = trace._session._map("connections")
+        for number in range(65536):  # all that fit; no socket is at such an address
+            connections.update(struct.pack("Q", number), bytes(connections.value.itemsize))
+        for end in pair(*V4):
+            end.close()
+        trace.stop()
+        items = list(trace)
+    rows = [row for item in items if isinstance(item, Batch) for row in item.rows()]
+    assert [(row["type"], row["pid"]) for row in rows] == [
+        (k, os.getpid()) for k in ("accept", "close", "close")
+    ]
+    assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [("starts", 2)]
 
 
 def test_unknown_types_are_refused_with_those_there_are():
