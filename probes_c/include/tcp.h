@@ -82,17 +82,23 @@ int accepted(struct pt_regs *ctx)
     return on_accept(ctx, (struct sock *)PT_REGS_PARM1(ctx));
 }
 #elif defined(HOOK_TCP_ACCEPT_RAW_TRACEPOINT) || defined(HOOK_TCP_ACCEPT_TRACEPOINT)
-// Whether a call that returned is accept or accept4; "first" is its first argument where it is i386's
-// socketcall.
-static __always_inline int pt_is_accept(u64 call, u32 first)
+// Whether a call that returned is accept or accept4. "regs" tell what i386's socketcall was asked for, where
+// they are known. Every call of the machine comes by here: more is read only of those it might be.
+static __always_inline int pt_is_accept(u32 nr, struct pt_regs *regs)
 {
 #if defined(__x86_64__)
-    if (call == (1ULL << 32 | 102)) // SYS_ACCEPT, SYS_ACCEPT4 of include/uapi/linux/net.h
-        return first == 5 || first == 18;
-    return call == 43 || call == 288 || call == (0x40000000 | 43) || call == (0x40000000 | 288) ||
-           call == (1ULL << 32 | 364);
+    u32 asked = 0;
+
+    if (nr == 43 || nr == 288 || nr == (0x40000000 | 43) || nr == (0x40000000 | 288))
+        return pt_call(nr) == nr;
+    if (nr != 364 && nr != 102)
+        return 0;
+    if (nr == 102 && regs)
+        asked = pt_read(regs->bx);
+    // SYS_ACCEPT, SYS_ACCEPT4 of include/uapi/linux/net.h
+    return pt_call(nr) != nr && (nr == 364 || asked == 5 || asked == 18);
 #elif defined(__aarch64__)
-    return call == 202 || call == 242 || call == (1ULL << 32 | 285) || call == (1ULL << 32 | 366);
+    return nr == 202 || nr == 242 ? pt_call(nr) == nr : (nr == 285 || nr == 366) && pt_call(nr) != nr;
 #endif
 }
 
@@ -117,19 +123,19 @@ int accepted(struct bpf_raw_tracepoint_args *ctx)
 {
     struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
 #if defined(__x86_64__)
-    u32 nr = pt_read(regs->orig_ax), first = pt_read(regs->bx);
+    u32 nr = pt_read(regs->orig_ax);
 #elif defined(__aarch64__)
-    u32 nr = pt_read(regs->syscallno), first = 0;
+    u32 nr = pt_read(regs->syscallno);
 #endif
 
-    if ((long)ctx->args[1] < 0 || !pt_is_accept(pt_call(nr), first))
+    if (!pt_is_accept(nr, regs) || (long)ctx->args[1] < 0)
         return PT_PASS;
     return on_accept(ctx, pt_socket(ctx->args[1]));
 }
 #elif defined(HOOK_TCP_ACCEPT_TRACEPOINT)
 int accepted(struct tracepoint__raw_syscalls__sys_exit *args)
 {
-    if (args->ret < 0 || !pt_is_accept(pt_call(args->id), 0))
+    if (!pt_is_accept(args->id, 0) || args->ret < 0)
         return PT_PASS;
     return on_accept(args, pt_socket(args->ret));
 }
