@@ -20,7 +20,7 @@ from pytracer.model import Item
 from pytracer.spec import registry
 from pytracer.trace import Trace as _Trace
 
-_OURS = ("format", "output", "timestamp", "strict", "dry_run", "emit_c", "verbose", "debug", "help")
+_OURS = ("format", "output", "timestamp", "wide", "strict", "dry_run", "emit_c", "verbose", "debug", "help")
 
 
 class Trace(_Trace):
