@@ -50,10 +50,17 @@ class BtfFacts:
         """Whether ``enum bpf_map_type`` has this number."""
         return number in self._values("bpf_map_type")
 
-    def raw_tracepoint(self, event: str) -> Answer:
-        """Whether the kernel itself (not a module) has this tracepoint."""
-        known = self._btf.find(Kind.TYPEDEF, f"btf_trace_{event}") is not None
-        return Answer(known, event, "" if known else f"no raw tracepoint {event}", tried=False)
+    def raw_tracepoint(self, event: str, arguments: int = 0) -> Answer:
+        """Whether the kernel itself (not a module) has this tracepoint, and it has so many arguments."""
+        declared = self._btf.find(Kind.TYPEDEF, f"btf_trace_{event}")
+        if declared is None:
+            return Answer(False, event, f"no raw tracepoint {event}", tried=False)
+        if arguments:
+            # A pointer to a function that gets the probe's own data before the arguments.
+            prototype = self._btf.target(self._btf.target(declared))
+            if len(self._btf.func_proto(prototype).params) - 1 < arguments:
+                return Answer(False, event, f"the raw tracepoint {event} has fewer arguments", tried=False)
+        return Answer(True, event, tried=False)
 
     def tracepoint(self, category: str, event: str) -> Answer:
         """No."""
