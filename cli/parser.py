@@ -12,8 +12,8 @@ from pytracer.cli.arguments import Parser
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, syscalls, targets
 from pytracer.plan import NameSetValue, Request
-from pytracer.sinks import FORMATS
-from pytracer.spec import Choice, Filter, Flag, GroupBy, NameSet, Option, Tracer
+from pytracer.sinks import FORMATS, STACK_FORMATS
+from pytracer.spec import Choice, Filter, Flag, GroupBy, NameSet, Number, Option, Stacks, Tracer
 
 _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]] = {
     Filter.PID: (("-p", "--pid"), "N", "this process, until it ends (repeatable)", targets.process),
@@ -69,6 +69,11 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             raise UsageError("-c and -- both name a command")
         command = _words(given.command)
     words, interval, count = _split(given.arguments)
+    if interval is not None and given.format in STACK_FORMATS:
+        raise UsageError(
+            f"INTERVAL does not go with {given.format}, which is for whole runs",
+            hint="-d SECONDS says when to stop",
+        )
     return (
         Request(
             tracer=tracer,
@@ -107,6 +112,9 @@ def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
     elif isinstance(option, Choice):
         text = f"{option.help} (default: {option.default})"
         group.add_argument(*flags, choices=option.choices, default=option.default, help=text)
+    elif isinstance(option, Number):
+        text = f"{option.help} (default: {option.default})"
+        group.add_argument(*flags, type=_number(option), metavar=option.metavar, help=text)
     elif isinstance(option, GroupBy):
         names = ",".join(key.name for key in option.keys)
         text = f"{option.help}: {names} (default: {option.default})"
@@ -138,7 +146,7 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
         )
     run.add_argument("-d", "--duration", type=_seconds, metavar="SECONDS", help="stop after so long")
     out = parser.add_argument_group("output")
-    out.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
+    out.add_argument("-f", "--format", choices=_formats(tracer), default="table", help="default: table")
     out.add_argument("-o", "--output", metavar="FILE", help="write there instead of to standard output")
     out.add_argument("-T", "--timestamp", action="store_true", help="a time column")
     if any(column.wide for output in tracer.outputs for column in output.columns):
@@ -161,6 +169,10 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     inside.add_argument(
         "--headers", choices=("btf", "package", "kheaders"), help="take the kernel's types from there"
     )
+
+
+def _formats(tracer: Tracer) -> tuple[str, ...]:
+    return FORMATS + (STACK_FORMATS if any(isinstance(o, Stacks) for o in tracer.outputs) else ())
 
 
 def _epilog(tracer: Tracer) -> str:
@@ -207,7 +219,7 @@ def _value(option: Option, given: argparse.Namespace) -> object:
             if name not in known:
                 raise UsageError(f"--{option.name} {name!r}: no such key", hint=f"keys: {', '.join(known)}")
         return names
-    value = getattr(given, option.name)
+    value = getattr(given, option.name.replace("-", "_"))
     if isinstance(option, NameSet):
         if value is None:
             return None
@@ -279,6 +291,17 @@ def _bytes(text: str) -> int:
     if shift is None or not number.isdecimal() or not 0 < int(number) << shift <= _BUFFER_LIMIT:
         raise argparse.ArgumentTypeError(f"{text!r} is no size between 1 and 1G")
     return int(number) << shift
+
+
+def _number(option: Number) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not text.isdecimal() or not option.minimum <= int(text) <= option.maximum:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no whole number from {option.minimum} to {option.maximum}"
+            )
+        return int(text)
+
+    return convert
 
 
 def _positive(text: str) -> int:

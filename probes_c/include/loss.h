@@ -7,6 +7,7 @@ enum pt_loss {
     PT_LOSS_FAMILY, // a process was born, but the map of followed processes was full
     PT_LOSS_RING,   // an event happened, but the ring was full
     PT_LOSS_CUT,    // a string was longer than the room for it
+    PT_LOSS_STACKS, // a stack, but its places in the maps of stacks were another's
     PT_LOSS_REASONS,
 };
 

@@ -24,12 +24,13 @@ from pytracer.enrich.shape import Moment, Ranking, shape
 from pytracer.errors import SchemaError
 from pytracer.kernel import interfaces
 from pytracer.kernel.policy import explain
-from pytracer.model import Batch, Histograms, Loss, Snapshot
+from pytracer.model import Batch, Histograms, Loss, Snapshot, Stacks
 from pytracer.model.items import Kind
 from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING
 from pytracer.model.reduce import Rows, since, sum_cpus, with_dense
 from pytracer.plan import Plan
 from pytracer.spec import SocketFilter
+from pytracer.walker import PATIENCE, Walker
 
 _RECORD = "pt_record"  # probes_c/include/stream.h
 _PENDING = 1  # enum pt_traced in probes_c/include/task.h
@@ -42,6 +43,7 @@ _TYPES = {
     "kretprobe_multi": ProgType.KPROBE,
     "kprobe_events": ProgType.KPROBE,
     "socket_filter": ProgType.SOCKET_FILTER,
+    "perf_sample": ProgType.PERF_EVENT,
 }
 
 
@@ -78,18 +80,23 @@ class Session:
         self._decoders = decoders(plan.request.interfaces)
         self._events = Events(plan.schema, self._decoders)
         self.stream: Reader | None = None
+        self._walker: Walker | None = None
         loaded = self._build()
         self._module, self._programs = loaded.module, loaded.programs
         try:
             self._open_stream()
             self._check_schema()
+            if plan.schema.is_stacks:
+                self._walker = Walker(
+                    loaded.module.maps, warn, annotate=bool(plan.request.options.get("annotate"))
+                )
             self._fill(pending)
             self._attach()
         except BaseException:
             self.close()
             raise
 
-    def read(self, kind: Kind) -> Snapshot | Histograms:
+    def read(self, kind: Kind) -> Snapshot | Histograms | Stacks:
         """What there is to show: what was added since the last ``row``, or the whole run (``summary``)."""
         now = self._ended or time.monotonic()
         schema = self.plan.schema
@@ -105,9 +112,20 @@ class Session:
                 rows = since(total, self._before, schema)
             seconds = now - self._read_at
             self._before, self._read_at = total, now
-        return shape(
-            rows, self.plan.schema, self._ranking, self._decoders, Moment(kind, time.time(), seconds)
-        )
+        moment = Moment(kind, time.time(), seconds)
+        if self._walker is not None:
+            return self._walker.read(rows, schema, self._ranking, self._decoders, moment)
+        return shape(rows, schema, self._ranking, self._decoders, moment)
+
+    def observe(self) -> None:
+        """Look at what may be gone when results are read; to be called every ``patience`` seconds."""
+        if self._walker is not None:
+            self._walker.notice()
+
+    @property
+    def patience(self) -> float | None:
+        """See ``observe``; None where there is nothing to look at."""
+        return None if self._walker is None else PATIENCE
 
     def events(self, *, last: bool = False) -> Iterator[Batch]:
         """What has come by the stream; with ``last``, after ``detach``, all that there still is."""
@@ -162,6 +180,8 @@ class Session:
             if self.stream is not None:
                 self.stream.close()
                 self.stream = None
+            if self._walker is not None:
+                self._walker.close()
             self._module.close()
 
     def __enter__(self) -> Session:
@@ -252,7 +272,7 @@ class Session:
         # was there and the second not would leave a start behind, to be taken for another call's.
         for chosen in reversed(self.plan.probes):
             program = self._programs[chosen.probe.program]
-            links = attach(chosen.probe, chosen.name, program, self.plan.request.interfaces)
+            links = attach(chosen.probe, chosen.name, program, self.plan.request.interfaces, chosen.frequency)
             self._links += links
             if isinstance(chosen.probe, SocketFilter):
                 self._sockets = dict(
@@ -260,6 +280,6 @@ class Session:
                 )
             for note in dict.fromkeys(link.note for link in links if link.note):
                 self._warn(note)
-            self._say(f"attached {chosen.probe.program} to {chosen.probe.kind} {chosen.name}")
+            self._say(f"attached {chosen.probe.program} to {chosen.target}")
         self.started = self._read_at = time.monotonic()
         arrays.load()  # now that events are counted already

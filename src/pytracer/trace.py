@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from pytracer.bpf.streams import Reader
 from pytracer.errors import UnsupportedError
 from pytracer.kernel.policy import TRACING, in_initial_namespace, require
 from pytracer.launch import Launched
@@ -202,14 +201,16 @@ class Trace:
             yield item
 
     def _items(self, session: Session) -> Iterator[Item]:
-        interval = _INTERVAL if session.stream or not self._command else None
+        whole = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
+        interval = None if whole and not session.stream else _INTERVAL
         clock = _Clock(self._request, interval, session.started)
         traced = [int.from_bytes(key, sys.byteorder) for key in self._request.filters.get(Filter.PID, ())]
         mourning = bool(traced) and self._waiting.mourn(traced)
         full, napping = False, False
         much = self.plan.buffer // 8
         while True:
-            self._wait(session.stream, 0 if full else clock.next, napping=napping)
+            self._wait(session, 0 if full else clock.next, napping=napping)
+            session.observe()
             now = time.monotonic()
             stop = self._asked() or clock.over(now) or (mourning and self._waiting.mourned)
             read = 0
@@ -240,8 +241,9 @@ class Trace:
             command and command.poll() is not None
         )
 
-    def _wait(self, stream: Reader | None, until: float | None, *, napping: bool) -> None:
-        patience = _NAP if napping else stream.patience if stream else None
+    def _wait(self, session: Session, until: float | None, *, napping: bool) -> None:
+        stream = session.stream
+        patience = _NAP if napping else stream.patience if stream else session.patience
         moments = [] if until is None else [until]
         if self._polled:
             moments.append(time.monotonic() + _POLLED)

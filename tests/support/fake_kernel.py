@@ -54,6 +54,9 @@ class FakeKernel:
     def socket_filter(self) -> Answer:
         return self._answer("socket_filter", "socket_filter", None)
 
+    def perf_sample(self, event: str) -> Answer:
+        return self._answer("perf_sample", event, None)
+
     def _answer(self, kind: str, name: str, known: set[str] | None) -> Answer:
         if kind in self.refuses:
             return Answer(False, reason="refused by policy", refused=True)

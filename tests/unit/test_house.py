@@ -10,11 +10,11 @@ import pytest
 
 from pytracer.bpf.source import probes_folder, read_source
 from pytracer.cli import parser
-from pytracer.model import Schema, Snapshot
+from pytracer.model import Schema, Snapshot, Stacks
 from pytracer.model.loss import REASONS
 from pytracer.plan import Request, make_plan
 from pytracer.sinks import make_sink
-from pytracer.spec import Choice, Flag, Histogram, NameSet, Unit, registry
+from pytracer.spec import Choice, Flag, Histogram, NameSet, Number, Unit, registry
 from pytracer.spec.common import FOLLOW
 from support.fake_kernel import FakeKernel
 
@@ -61,7 +61,7 @@ def test_maps_columns_and_options_are_in_the_c_file(tracer):
         if isinstance(output, Histogram):
             assert re.search(r"\bslot;", text)
     for option in tracer.options:
-        if isinstance(option, (Flag, NameSet)) and option.define:
+        if isinstance(option, (Flag, NameSet, Number)) and option.define:
             assert option.define in text
         if isinstance(option, NameSet):
             assert re.search(rf"\bBPF_\w+\({option.map},", text)
@@ -102,12 +102,15 @@ def test_default_table_fits_80_columns(tracer):
         assert not last.is_text or heading.index(last.header) <= 60
         assert len(heading) <= 80
         return
-    sink.emit(Snapshot("row", 0.0, 1.0, {c.name: [widest(c)] for c in plan.schema.columns}))
+    item = Stacks if plan.schema.is_stacks else Snapshot
+    sink.emit(item("row", 0.0, 1.0, {c.name: [widest(c)] for c in plan.schema.columns}))
     assert max(map(len, text.getvalue().splitlines())) <= 80
 
 
 def widest(column):
     """A value as wide as they come in practice: where a column says how wide that is, such a one."""
+    if column.decode == "stack":
+        return ("entry_SYSCALL_64_after_hwframe", "nf_hook_direct_egress.constprop.0")
     if column.is_text:
         return "sched_rr_get_interval"[: column.width or (15 if column.name == "comm" else None)]
     if column.unit is Unit.NANOSECONDS:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytracer.bpf.attach import kprobe as kprobe_pmu
-from pytracer.bpf.attach import kprobe_multi
+from pytracer.bpf.attach import kprobe_multi, perf_sample
 from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
 from pytracer.bpf.probing import EMPTY, LOOP, READS_BEYOND, helper_refusal, load, reads_argument
@@ -116,6 +116,10 @@ class KernelFacts:
     def socket_filter(self) -> Answer:
         """Whether a program can filter a packet socket."""
         return self._once(("socket_filter",), self._socket_filter)
+
+    def perf_sample(self, event: str) -> Answer:
+        """Whether a program can be run on samples of this event on every CPU."""
+        return self._once(("perf_sample", event), lambda: self._perf_sample(event))
 
     def _once(self, question: tuple[object, ...], ask: Callable[[], Answer]) -> Answer:
         if question not in self._answers:
@@ -300,6 +304,17 @@ class KernelFacts:
         if _PROC_SYS.is_dir() and not _PACKET.exists():
             return Answer(False, reason="this kernel has no packet sockets (CONFIG_PACKET)")
         return Answer(True)
+
+    def _perf_sample(self, event: str) -> Answer:
+        if self._missing:
+            return _untried(event)
+        try:
+            program = self._program(ProgType.PERF_EVENT, EMPTY)
+            for descriptor in perf_sample.open_events(event, program, 1):
+                os.close(descriptor)
+        except OSError as error:
+            return _no(error, f"this machine has nothing that counts {event}")
+        return Answer(True, event)
 
     def _try_helper(self, number: int) -> bool:
         try:

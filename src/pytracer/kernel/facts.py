@@ -73,3 +73,7 @@ class Facts(Protocol):
     def socket_filter(self) -> Answer:
         """Whether a program can filter a packet socket."""
         ...
+
+    def perf_sample(self, event: str) -> Answer:
+        """Whether a program can be run on samples of this event on every CPU."""
+        ...

@@ -1,6 +1,6 @@
-"""WHAT FLOWS from the kernel to a sink: Schema, Batch, Snapshot, Histograms, Loss."""
+"""WHAT FLOWS from the kernel to a sink: Schema, Batch, Snapshot, Histograms, Stacks, Loss."""
 
-from pytracer.model.items import Batch, Coded, Histograms, Item, Loss, Snapshot
+from pytracer.model.items import Batch, Coded, Histograms, Item, Loss, Snapshot, Stacks
 from pytracer.model.schema import Schema
 
-__all__ = ["Batch", "Coded", "Histograms", "Item", "Loss", "Schema", "Snapshot"]
+__all__ = ["Batch", "Coded", "Histograms", "Item", "Loss", "Schema", "Snapshot", "Stacks"]

@@ -35,6 +35,14 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Stacks(Snapshot):
+    """A table whose columns ``kernel`` and ``user`` hold frames: tuples of names, the innermost first.
+
+    An empty tuple is a stack that there is not: a kernel thread has no user part, user code no kernel part.
+    """
+
+
+@dataclass(frozen=True)
 class Histograms:
     """One histogram a row: ``keys`` as a Snapshot's columns, ``counts`` of shape (rows, 64).
 

@@ -8,6 +8,7 @@ REASONS: dict[str, str] = {
     "family": "descendants of the command that did not fit into the map of followed processes",
     "ring": "events that found the ring full (--buffer)",
     "cut": "strings that are shown without their end",
+    "stacks": "events without a place for their stack: it was taken by another (--max-stacks)",
 }
 """Counted in the kernel: the order is that of ``enum pt_loss`` in probes_c/include/loss.h."""
 

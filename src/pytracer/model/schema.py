@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytracer.spec.columns import Column
-from pytracer.spec.outputs import Histogram, Output, Stream
+from pytracer.spec.outputs import Histogram, Output, Stacks, Stream
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Schema:
     def is_stream(self) -> bool:
         """Whether rows are events, each shown as it happens."""
         return isinstance(self.output, Stream)
+
+    @property
+    def is_stacks(self) -> bool:
+        """Whether rows are stacks."""
+        return isinstance(self.output, Stacks)
 
     @property
     def counters(self) -> tuple[Column, ...]:

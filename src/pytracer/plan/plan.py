@@ -22,7 +22,9 @@ from pytracer.spec import (
     Kprobes,
     KretprobeMulti,
     NameSet,
+    Number,
     Output,
+    PerfSample,
     Probe,
     RawTracepoint,
     SocketFilter,
@@ -40,10 +42,20 @@ RINGBUF = 27  # enum bpf_map_type
 
 @dataclass(frozen=True)
 class Chosen:
-    """One attachment to make: ``name`` is what the target is called on this kernel."""
+    """One attachment to make: ``name`` is what the target is called on this kernel.
+
+    ``frequency`` is how often a second a sample is taken, by those that do.
+    """
 
     probe: Probe
     name: str
+    frequency: int = 0
+
+    @property
+    def target(self) -> str:
+        """What it is put on, as people are told."""
+        at = f" at {self.frequency} Hz" if self.frequency else ""
+        return f"{self.probe.kind} {self.name}{at}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ class Plan:
         """The plan as lines of text, for ``--dry-run``."""
         lines = [f"tracer   {self.request.tracer.name}", f"program  {self.program}"]
         lines += [f"hook     {note}" for note in self.notes]
-        lines += [f"attach   {c.probe.program} to {c.probe.kind} {c.name}" for c in self.probes]
+        lines += [f"attach   {c.probe.program} to {c.target}" for c in self.probes]
         if self.program == "c":
             lines += [f"define   {name}{'=' + value if value else ''}" for name, value in self.defines]
         lines += [f"set      {name}: {len(keys)} entries" for name, keys in self.sets.items()]
@@ -116,6 +128,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         value = request.options.get(option.name)
         if isinstance(option, Flag) and value and option.define:
             defines[option.define] = ""
+        elif isinstance(option, Number) and option.define:
+            defines[option.define] = str(_number(option.name, request))
         elif isinstance(option, NameSet) and isinstance(value, NameSetValue):
             defines[option.define] = ""
             if value.exclude:
@@ -231,7 +245,8 @@ def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tupl
             continue
         answer = _ask(probe, facts)
         if answer.ok:
-            chosen.append(Chosen(probe, answer.name or probe.target))
+            frequency = _number(probe.frequency, request) if isinstance(probe, PerfSample) else 0
+            chosen.append(Chosen(probe, answer.name or probe.target, frequency))
             last = answer
         elif not probe.optional:
             return [], answer
@@ -251,6 +266,8 @@ def _ask(probe: Probe, facts: Facts) -> Answer:
         return facts.kprobe_multi(probe.patterns, at_return=isinstance(probe, KretprobeMulti))
     if isinstance(probe, SocketFilter):
         return facts.socket_filter()
+    if isinstance(probe, PerfSample):
+        return facts.perf_sample(probe.event)
     raise TypeError(f"no question for {type(probe).__name__}")
 
 
@@ -261,8 +278,18 @@ def _check_forced(forced: Mapping[str, str], hooks: Iterable[Hook]) -> None:
             raise UnknownNameError("hook", name, names)
 
 
+def _number(name: str, request: Request) -> int:
+    """The value of a Number option, or its default."""
+    option = next(o for o in request.tracer.options if isinstance(o, Number) and o.name == name)
+    value = request.options.get(name)
+    return value if isinstance(value, int) else option.default
+
+
 def _output(request: Request) -> Output:
     """The output whose flag was given, else the first without one."""
+    for option in request.tracer.options:
+        if isinstance(option, Flag) and all(map(request.options.get, (option.name, option.excludes))):
+            raise UsageError(f"--{option.name} and --{option.excludes} do not go together")
     given = [o for o in request.tracer.outputs if o.when and request.options.get(o.when)]
     if len(given) > 1:
         raise UsageError(" and ".join(f"--{o.when}" for o in given) + " do not go together")
@@ -274,6 +301,10 @@ def _sort(wanted: str, schema: Schema) -> str:
     names = [column.name for column in schema.columns]
     if wanted and schema.is_histogram:
         raise UsageError("--sort is for tables: histograms are ranked by how much is in them")
+    if schema.is_stacks:
+        if wanted:
+            raise UsageError("--sort is for tables: stacks are ranked by how often they were seen")
+        return schema.counters[0].name
     if wanted and wanted not in names:
         raise UnknownNameError("column", wanted, names)
     return wanted or (schema.output.sort if isinstance(schema.output, Table) else "")

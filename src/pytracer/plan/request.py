@@ -20,8 +20,8 @@ class NameSetValue:
 class Request:
     """One run of a tracer.
 
-    ``options`` holds the tracer's own options by name: bool (Flag), str (Choice), tuple of key names
-    (GroupBy), NameSetValue (NameSet). ``filters`` holds the keys of each filter's map, for CGROUP the
+    ``options`` holds the tracer's own options by name: bool (Flag), str (Choice), int (Number), tuple of key
+    names (GroupBy), NameSetValue (NameSet). ``filters`` holds the keys of each filter's map, for CGROUP the
     folders. ``interfaces`` maps the index of each interface to its name, 0 for all. ``hooks`` forces
     alternatives by name (for tests and comparisons), ``headers`` the source of kernel types, ``pack`` a file
     that the programs are in. ``rows`` is how many the kernel keeps (None: the plan's default), ``top`` how

@@ -6,10 +6,13 @@ from typing import Protocol, TextIO
 
 from pytracer.model import Item, Schema
 from pytracer.sinks.csv import CsvSink
+from pytracer.sinks.folded import FoldedSink
 from pytracer.sinks.json import JsonSink
 from pytracer.sinks.table import TableSink
 
 FORMATS = ("table", "json", "csv")
+STACK_FORMATS = ("folded",)
+"""Further ones, for stacks alone."""
 
 
 class Sink(Protocol):
@@ -29,10 +32,12 @@ class Sink(Protocol):
 
 
 def make_sink(name: str, stream: TextIO, *, timestamps: bool, terminal: bool, wide: bool = False) -> Sink:
-    """The sink of a format in FORMATS on ``stream``; a ``terminal`` gets tables that refresh in place, and
-    ``wide`` ones have every column."""
+    """The sink of a format in FORMATS or STACK_FORMATS on ``stream``; a ``terminal`` gets tables that refresh
+    in place, and ``wide`` ones have every column."""
     if name == "json":
         return JsonSink(stream, timestamps=timestamps)
     if name == "csv":
         return CsvSink(stream, timestamps=timestamps)
+    if name == "folded":
+        return FoldedSink(stream)
     return TableSink(stream, timestamps=timestamps, in_place=terminal, wide=wide)

@@ -6,6 +6,7 @@ import csv
 from typing import Any, TextIO
 
 from pytracer.model import Item, Schema
+from pytracer.sinks.folded import folded
 from pytracer.sinks.json import histogram_field, records
 from pytracer.sinks.text import timestamp
 from pytracer.text import harmless
@@ -50,4 +51,6 @@ class CsvSink:
 def _cell(value: Any) -> Any:
     if value is None:
         return ""
+    if isinstance(value, tuple):  # a stack, innermost first
+        return ";".join(map(folded, value))
     return harmless(value) if isinstance(value, str) else value

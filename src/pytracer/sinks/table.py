@@ -1,4 +1,4 @@
-"""Tables and histograms for people. In place on a terminal, one after the other elsewhere."""
+"""Tables, histograms and stacks for people. In place on a terminal, one after the other elsewhere."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import shutil
 import unicodedata
 from typing import TextIO
 
-from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot
+from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
 from pytracer.sinks.text import bounds, cell, clock, duration
 from pytracer.spec import Column, Histogram, Unit
+from pytracer.text import harmless
 
 _BAR = 40
 _TITLE_AND_PROMPT = 4  # lines of a screen that a table leaves free
@@ -52,7 +53,7 @@ class TableSink:
         title = f"whole run, {item.seconds:.1f} s"
         if item.kind == "row":
             title = f"{clock(item.time)}, {item.seconds:.1f} s"
-        lines = [title, *(self._histograms(item) if isinstance(item, Histograms) else self._table(item))]
+        lines = [title, *self._lines(item)]
         if self._in_place:
             lines = self._fit(lines, item)
             if self._shown:
@@ -79,6 +80,11 @@ class TableSink:
             more = len(lines) - room
             lines = [*lines[:room], f"... and {more} more lines; --top N, or a pipe, for a choice"]
         return [_cut(line, size.columns) for line in lines]
+
+    def _lines(self, item: Snapshot | Histograms) -> list[str]:
+        if isinstance(item, Histograms):
+            return self._histograms(item)
+        return self._stacks(item) if isinstance(item, Stacks) else self._table(item)
 
     def _table(self, item: Snapshot) -> list[str]:
         import tabulate
@@ -116,6 +122,21 @@ class TableSink:
             for text, column, width in zip(cells, self._columns, self._widths, strict=True)
         ]
         return "  ".join([*(text.ljust(_CLOCK) for text in moment), *padded])
+
+    def _stacks(self, item: Stacks) -> list[str]:
+        """A paragraph each: how often, of whom, and the functions, innermost first."""
+        assert self._schema is not None
+        counters = {column.name for column in self._schema.counters}
+        named = [c for c in self._schema.columns if c.name not in {"kernel", "user"} | counters]
+        lines: list[str] = []
+        for row in item.rows():
+            counts = [f"{row[name]} {name}" for name in row if name in counters]
+            lines += ["", ", ".join([*counts, *(f"{c.name} {cell(row[c.name], c)}" for c in named)])]
+            # Between the two parts is where the program called the kernel.
+            parts = [[harmless(name) for name in row[part]] for part in ("kernel", "user") if row[part]]
+            for number, part in enumerate(parts):
+                lines += ["  --"] * bool(number) + [f"  {name}" for name in part]
+        return lines or ["nothing seen"]
 
     def _histograms(self, item: Histograms) -> list[str]:
         assert self._schema is not None

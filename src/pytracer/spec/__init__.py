@@ -15,13 +15,14 @@ from pytracer.spec.hooks import (
     Kprobes,
     Kretprobe,
     KretprobeMulti,
+    PerfSample,
     Probe,
     RawTracepoint,
     SocketFilter,
     Tracepoint,
 )
-from pytracer.spec.options import Arguments, Choice, Flag, GroupBy, NameSet, Option
-from pytracer.spec.outputs import Histogram, Output, Stream, Table
+from pytracer.spec.options import Arguments, Choice, Flag, GroupBy, NameSet, Number, Option
+from pytracer.spec.outputs import Histogram, Output, Stacks, Stream, Table
 from pytracer.spec.tracer import Tracer
 
 __all__ = [
@@ -42,11 +43,14 @@ __all__ = [
     "Kretprobe",
     "KretprobeMulti",
     "NameSet",
+    "Number",
     "Option",
     "Output",
+    "PerfSample",
     "Probe",
     "RawTracepoint",
     "SocketFilter",
+    "Stacks",
     "Stream",
     "Table",
     "Tracepoint",

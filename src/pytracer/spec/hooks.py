@@ -155,6 +155,27 @@ class SocketFilter(Probe):
 
 
 @dataclass(frozen=True)
+class PerfSample(Probe):
+    """Every CPU, so many times a second: by ``event``, the timer ``cpu-clock`` or the counter ``cycles``.
+
+    ``frequency`` names the :class:`~pytracer.spec.Number` that says how often (Hz).
+    """
+
+    event: str = "cpu-clock"
+    frequency: str = "frequency"
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "perf_sample"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return self.event
+
+
+@dataclass(frozen=True)
 class Alternative:
     """One way to serve a hook. ``defines`` are further macros this way needs in the C.
 

@@ -24,10 +24,25 @@ class Option:
 @dataclass(frozen=True)
 class Flag(Option):
     """On or off. On defines ``define``, puts programs on ``hooks``, and shows the output that names this flag
-    in its ``when``."""
+    in its ``when``.
+
+    ``excludes`` names a flag that contradicts it.
+    """
 
     define: str = ""
     hooks: tuple[Hook, ...] = ()
+    excludes: str = ""
+
+
+@dataclass(frozen=True)
+class Number(Option):
+    """A whole number from ``minimum`` to ``maximum``; ``define`` is a macro that has it as its value."""
+
+    default: int = 0
+    minimum: int = 1
+    maximum: int = 0xFFFFFFFF
+    metavar: str = "N"
+    define: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pytracer.spec.columns import Column, Unit
 from pytracer.spec.hooks import Hook
 
+KERNEL_FRAMES = Column(
+    "kernel", "functions of the kernel, innermost first", field="kernel_stack", decode="stack"
+)
+USER_FRAMES = Column("user", "functions of the program, innermost first", field="user_stack", decode="stack")
+
 
 @dataclass(frozen=True)
 class Output:
@@ -54,3 +59,11 @@ class Stream(Output):
 
     map: str = "events"
     columns: tuple[Column, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stacks(Output):
+    """Counters a stack, the greatest first: probes_c/include/stack.h, the members of whose
+    ``struct pt_stacks`` are in the map's key. The first of the columns ranks them."""
+
+    keys: tuple[Column, ...] = (KERNEL_FRAMES, USER_FRAMES)

@@ -1,1 +1,1 @@
-"""Names for addresses: kernel, user and JIT maps."""
+"""From addresses to the names of functions: the kernel's, and those of programs and libraries."""

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Stacks of the kernel and of programs, by number. PT_STACKS_MAX is how many each of the two maps holds.
+//
+// A stack has one place in a map, by its hash. Where another has it already, the second map is asked: it has
+// those only that found no place in the first. A stack without a place in either is a loss; with
+// BPF_F_REUSE_STACKID it would be shown as another's frames, with BPF_F_FAST_STACK_CMP (rarely) as well.
+#include "loss.h"
+#include "read.h"
+#include <linux/mm_types.h>
+
+BPF_STACK_TRACE(stacks, PT_STACKS_MAX);
+BPF_STACK_TRACE(stacks_more, PT_STACKS_MAX);
+
+#define PT_STACK_MORE  (1 << 30) // a number of the second map
+#define PT_STACK_NONE  (-1)
+#define PT_STACK_TAKEN (-2)
+#define PT_EFAULT                                                                                            \
+    (-14) // there is no such stack: a kernel thread has none of a program, user code none of the kernel
+
+// What tells the addresses of one program's run from another's under the same process id (which executes
+// another program, or ends and is born again): user space can compute it from /proc/PID/stat.
+struct pt_image {
+    u64 image;
+    u64 pid;
+};
+// How many samples each had: user space reads the memory maps of those that are new while they live.
+BPF_HASH(images, struct pt_image, u64, 16384);
+
+// Where a task was: the key of a row has these members.
+struct pt_stacks {
+    u64 image;
+    u32 pid;
+    s32 kernel_stack;
+    s32 user_stack;
+};
+
+static __always_inline s32 pt_stack(void *ctx, u64 flags)
+{
+    s32 id = stacks.get_stackid(ctx, flags);
+
+    if (id >= 0)
+        return id;
+    if (id == PT_EFAULT)
+        return PT_STACK_NONE;
+    id = stacks_more.get_stackid(ctx, flags);
+    return id < 0 ? PT_STACK_TAKEN : id | PT_STACK_MORE;
+}
+
+static __always_inline u64 pt_image(u32 pid)
+{
+    struct mm_struct *mm = pt_read(pt_current()->mm);
+    struct pt_image key = {};
+    u64 one = 1, *seen;
+
+    if (!mm)
+        return 0;
+    key.pid = pid;
+    key.image = pt_read(mm->start_code) + 3 * pt_read(mm->end_code) + 5 * pt_read(mm->start_stack);
+    seen = images.lookup(&key);
+    if (seen)
+        __sync_fetch_and_add(seen, 1);
+    else
+        images.update(&key, &one);
+    return key.image;
+}
+
+// Fill in where the current task is: 0, or that it was lost. (-U and -K: the other part is left out.)
+static __always_inline int pt_where(void *ctx, struct pt_stacks *at)
+{
+    at->pid = bpf_get_current_pid_tgid() >> 32;
+    at->image = pt_image(at->pid);
+    at->kernel_stack = at->user_stack = PT_STACK_NONE;
+#ifndef USER_ONLY
+    at->kernel_stack = pt_stack(ctx, 0);
+#endif
+#ifndef KERNEL_ONLY
+    at->user_stack = pt_stack(ctx, BPF_F_USER_STACK);
+#endif
+    if (at->kernel_stack != PT_STACK_TAKEN && at->user_stack != PT_STACK_TAKEN)
+        return 0;
+    pt_lost(PT_LOSS_STACKS);
+    return -1;
+}

@@ -1,0 +1,45 @@
+"""Stacks that the kernel keeps under numbers (probes_c/include/stack.h), and whose they are."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from pytracer.arrays import Array, np
+from pytracer.bpf.maps import Map
+from pytracer.bpf.sys import Command, address, bpf
+
+_MORE = 1 << 30  # PT_STACK_MORE: a number of the second map
+DEPTH = 127  # PERF_MAX_STACK_DEPTH
+
+
+class StackMaps:
+    """The maps ``stacks``, ``stacks_more`` and ``images`` of a program."""
+
+    def __init__(self, maps: Mapping[str, Map]) -> None:
+        """Raises KeyError where the program has no such maps."""
+        self._maps = maps["stacks"], maps["stacks_more"]
+        self._images = maps["images"]
+        self._known: dict[int, Array] = {}
+
+    def frames(self, number: int) -> Array:
+        """The addresses of a stack, innermost first, uint64 of shape (n,), n <= DEPTH; none for a number < 0.
+
+        A number stands for one stack, from the first sample of it to the end.
+        """
+        if number < 0:
+            return np.zeros(0, np.uint64)
+        if number not in self._known:
+            table = self._maps[bool(number & _MORE)]
+            key, value = bytearray(struct.pack("I", number & ~_MORE)), bytearray(8 * DEPTH)
+            bpf(Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", table.fd, address(key), address(value), 0))
+            frames = np.frombuffer(bytes(value), np.uint64)
+            self._known[number] = frames[: int(np.count_nonzero(frames))]
+        return self._known[number]
+
+    def images(self) -> dict[tuple[int, int], int]:
+        """How many samples each (process id, image) had so far."""
+        keys, samples = self._images.read()
+        return dict(
+            zip(zip(keys["pid"].tolist(), keys["image"].tolist(), strict=True), samples.tolist(), strict=True)
+        )

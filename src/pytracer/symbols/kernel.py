@@ -1,0 +1,81 @@
+"""The kernel's functions, from /proc/kallsyms: some 40 ms, so they are read when the first name is wanted."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from pytracer.arrays import Array, np
+
+KALLSYMS = Path("/proc/kallsyms")
+_REACH = 1 << 17  # bytes: outside of the kernel proper no function is longer; what is behind it has no name
+_CODE = b"tTwW"
+
+
+class KernelSymbols:
+    """Names of addresses in the kernel and its modules."""
+
+    def __init__(self, path: Path = KALLSYMS) -> None:
+        """Read nothing yet."""
+        self._path = path
+        self._read = False
+        self._text = b""
+        self._starts: Array = np.zeros(0, np.uint64)
+        self._places: Array = np.zeros(0, np.intp)
+        self._is_code: Array = np.zeros(0, bool)
+        self._core = (0, 0)
+        self._width = 16
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the kernel does not tell where its functions are."""
+        self._load()
+        return not len(self._starts)
+
+    def names(self, addresses: Array) -> list[str]:
+        """The function that each address (uint64, shape (n,)) lies in; ``0x...`` where that is not known."""
+        self._load()
+        if self.hidden:
+            return [f"0x{address:x}" for address in addresses.tolist()]
+        place = np.searchsorted(self._starts, addresses, side="right").astype(np.intp) - 1
+        start = self._starts[np.maximum(place, 0)]
+        low, high = self._core
+        core = (addresses >= low) & (addresses < high)
+        known = (place >= 0) & self._is_code[np.maximum(place, 0)] & (core | (addresses - start < _REACH))
+        first = np.searchsorted(self._starts, start)  # of several at one address, as the kernel itself does
+        return [
+            self._name(at) if ok else f"0x{address:x}"
+            for at, ok, address in zip(first.tolist(), known.tolist(), addresses.tolist(), strict=True)
+        ]
+
+    def _name(self, at: int) -> str:
+        begin = int(self._places[at]) + self._width + 3
+        line = self._text[begin : self._text.find(b"\n", begin)]
+        return line.partition(b"\t")[0].decode("utf-8", "backslashreplace")
+
+    def _load(self) -> None:
+        if self._read:
+            return
+        self._read = True
+        with contextlib.suppress(OSError):
+            self._text = self._path.read_bytes()
+        self._width = width = max(self._text.find(b" "), 0)
+        data = np.frombuffer(self._text, np.uint8)
+        places = np.concatenate(([0], np.flatnonzero(data == ord("\n")) + 1))[:-1].astype(np.intp)
+        if not len(places) or width not in (8, 16):
+            return
+        starts = np.zeros(len(places), np.uint64)
+        for column in range(width):
+            digit = data[places + column]
+            value = np.where(digit >= ord("a"), digit - (ord("a") - 10), digit - ord("0"))
+            starts = starts << np.uint64(4) | value.astype(np.uint64)
+        if not starts.any():
+            return
+        order = np.argsort(starts, kind="stable")
+        self._starts, self._places = starts[order], places[order]
+        self._is_code = np.isin(data[self._places + width + 1], np.frombuffer(_CODE, np.uint8))
+        self._core = self._address(b"_stext"), self._address(b"_etext")
+
+    def _address(self, name: bytes) -> int:
+        at = self._text.find(b" " + name + b"\n")
+        return int(self._text[self._text.rfind(b"\n", 0, at) + 1 :][: self._width], 16) if at >= 0 else 0

@@ -1,0 +1,60 @@
+"""Stacks of a session: whose they are is found out while it is running, their names when it is read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from pytracer.bpf.maps import Map
+from pytracer.bpf.stacks import DEPTH, StackMaps
+from pytracer.enrich import Decoder
+from pytracer.enrich.shape import Moment, Ranking
+from pytracer.enrich.stacks import StackNames, shape_stacks
+from pytracer.kernel.policy import sysctl
+from pytracer.model import Schema, Stacks
+from pytracer.model.reduce import Rows
+
+PATIENCE = 0.05
+"""Seconds between looks for processes that are new: one that lives for less is not seen."""
+
+_AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded more
+
+
+class Walker:
+    """What a session needs for its stacks."""
+
+    def __init__(self, maps: Mapping[str, Map], warn: Callable[[str], None], *, annotate: bool) -> None:
+        """``maps`` are those of the program; ``warn`` hears what is missing."""
+        self._warn = warn
+        self._warned = False
+        self._maps = StackMaps(maps)
+        self._names = StackNames(self._maps.frames, DEPTH, annotate=annotate)
+        self._seen: dict[tuple[int, int], tuple[int, float]] = {}  # (samples, when) at the last look
+
+    def notice(self) -> None:
+        """Look at the processes that were sampled, as long as they live."""
+        now = time.monotonic()
+        for process, samples in self._maps.images().items():
+            before, when = self._seen.get(process, (0, -_AGAIN))
+            if samples > before and now >= when + _AGAIN:
+                self._seen[process] = samples, now
+                self._names.user.notice(process[0])
+
+    def read(
+        self, rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: Moment
+    ) -> Stacks:
+        """The item of these rows."""
+        item = shape_stacks(rows, schema, ranking, decoders, moment, self._names)
+        if not self._warned and any(item.columns["kernel"]) and self._names.kernel.hidden:
+            self._warned = True
+            restrict = sysctl("kernel.kptr_restrict")
+            self._warn(
+                "the kernel does not say where its functions are, addresses are shown: "
+                f"kernel.kptr_restrict={'?' if restrict is None else restrict}, "
+                "and what is not root needs CAP_SYSLOG"
+            )
+        return item
+
+    def close(self) -> None:
+        """Let go of files."""
+        self._names.user.close()

@@ -1,0 +1,57 @@
+"""profile: where CPUs spend their time, by sampling stacks."""
+
+from pytracer.spec import Alternative, Column, Flag, Hook, Key, Number, PerfSample, Stacks, Tracer, Unit
+from pytracer.spec.filters import TASK_FILTERS
+
+SAMPLES = Column("samples", "how often the task was found there", unit=Unit.COUNT)
+
+TRACER = Tracer(
+    name="profile",
+    group="cpu",
+    summary="where CPUs spend their time: stacks of kernel and programs, sampled",
+    description="Takes the stack of what runs on each CPU, so many times a second, and counts equal ones.",
+    hooks=(
+        Hook(
+            "sample",
+            "time passes on a CPU",
+            (
+                Alternative("cpu-clock", (PerfSample("sample", event="cpu-clock"),)),
+                Alternative("cycles", (PerfSample("sample", event="cycles"),)),
+            ),
+        ),
+    ),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Number("frequency", "samples a second, on each CPU", short="F", default=99, metavar="HZ"),
+        Flag("user-only", "stacks of programs only", short="U", define="USER_ONLY", excludes="kernel-only"),
+        Flag("kernel-only", "stacks of the kernel only", short="K", define="KERNEL_ONLY"),
+        Flag("idle", "the idle threads of CPUs, too (process id 0)", define="IDLE"),
+        Flag("annotate", "mark the functions of the kernel with _[k]"),
+        Number(
+            "max-stacks",
+            "stacks the kernel keeps, twice (a power of two)",
+            default=16384,
+            maximum=1 << 20,
+            define="PT_STACKS_MAX",
+        ),
+    ),
+    keys=(
+        Key("pid", (Column("pid", "process id"),)),
+        Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+    ),
+    outputs=(Stacks("rows", (SAMPLES,)),),
+    examples=(
+        ("profile -d 10", "all CPUs for ten seconds"),
+        ("profile -f folded -- make -j2", "a command and its children, for tools that draw flame graphs"),
+        ("profile -p 1 -U --top 5 30", "the five most frequent stacks of process 1, every 30 seconds"),
+    ),
+    notes=(
+        "Stacks are walked by frame pointers: code that was built without them shows fewer callers.",
+        "Symbols are from the files that are mapped; of stripped ones, file+0xADDRESS is shown.",
+        "Memory maps are read while a process lives: what ends within some 50 ms shows [unknown].",
+        "A stack of 127 functions may have had more: it ends with [cut].",
+        "cpu-clock comes late where interrupts are disabled: it finds who enables them again.",
+        "CPUs that are put online later are not sampled.",
+    ),
+)
