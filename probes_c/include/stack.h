@@ -50,17 +50,14 @@ static __always_inline u64 pt_image(u32 pid)
 {
     struct mm_struct *mm = pt_read(pt_current()->mm);
     struct pt_image key = {};
-    u64 one = 1, *seen;
+    u64 zero = 0, *seen;
 
-    if (!mm)
-        return 0;
     key.pid = pid;
-    key.image = pt_read(mm->start_code) + 3 * pt_read(mm->end_code) + 5 * pt_read(mm->start_stack);
-    seen = images.lookup(&key);
+    if (mm) // not of a kernel thread, nor of what is about to end
+        key.image = pt_read(mm->start_code) + 3 * pt_read(mm->end_code) + 5 * pt_read(mm->start_stack);
+    seen = images.lookup_or_try_init(&key, &zero);
     if (seen)
         __sync_fetch_and_add(seen, 1);
-    else
-        images.update(&key, &one);
     return key.image;
 }
 

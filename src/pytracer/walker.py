@@ -36,7 +36,7 @@ class Walker:
         now = time.monotonic()
         for process, samples in self._maps.images().items():
             before, when = self._seen.get(process, (0, -_AGAIN))
-            if samples > before and now >= when + _AGAIN:
+            if process[1] and samples > before and now >= when + _AGAIN:
                 self._seen[process] = samples, now
                 self._names.user.notice(process[0])
 

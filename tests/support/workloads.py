@@ -16,6 +16,7 @@ FLAGS = {
     "execs": [],
     "leader": ["-pthread"],
     "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],
+    "spin": ["-O0", "-fno-omit-frame-pointer"],
 }
 
 

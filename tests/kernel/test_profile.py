@@ -1,0 +1,229 @@
+"""profile against programs whose stacks are known."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+import pytracer
+from pytracer.bpf.facts import KernelFacts
+from pytracer.kernel.cpus import online_cpus
+from pytracer.kernel.policy import sysctl
+from pytracer.model import Loss, Stacks
+from pytracer.symbols import maps
+from support.cli import run, wait_for
+from support.workloads import workload
+
+pytestmark = [pytest.mark.kernel, pytest.mark.filterwarnings("ignore:not a bytes object")]
+
+CALLERS = ["b", "a", "main"]
+
+
+def profile(*words):
+    """The summary records."""
+    result = run("profile", "-f", "json", *words)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    assert {record["kind"] for record in result.records} == {"summary"}
+    return result.records
+
+
+@contextlib.contextmanager
+def spinning(mode="user", milliseconds=20000, *name, path=None):
+    """The workload, until the block is left."""
+    process = subprocess.Popen([path or workload("spin"), mode, str(milliseconds), *name])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.lab
+def test_every_stack_of_a_loop_is_that_of_its_calls():
+    begun = time.monotonic()
+    records = profile("--", workload("spin"), "user", 500)
+    most = 99 * (time.monotonic() - begun) * len(online_cpus())
+    spins = [record for record in records if record["user"][:1] == ["spin"]]
+    assert spins
+    for record in spins:  # the command had ended before anything was looked up
+        assert record["user"][1:4] == CALLERS
+        assert record["comm"] == "spin"
+    assert 0 < sum(record["samples"] for record in records) <= most
+    assert len({record["pid"] for record in spins}) == 1
+
+
+@pytest.mark.lab
+def test_the_kernels_part_begins_where_the_program_called_it():
+    records = profile("--", workload("spin"), "kernel", 500)
+    reads = [record for record in records if "ksys_read" in record["kernel"]]
+    assert reads
+    for record in reads:
+        assert record["kernel"].index("ksys_read") < record["kernel"].index("do_syscall_64")
+        assert record["user"][0] in ("read", "__read", "__GI___libc_read")
+        assert record["user"][-1] == "main" or "main" in record["user"]
+
+
+@pytest.mark.lab
+def test_children_are_followed_and_those_that_ended_keep_their_names():
+    program = workload("spin")
+    script = f"{program} user 300 & {program} user 300; wait; exec {program} user 300"
+    records = profile("--", "sh", "-c", script)
+    spins = [record for record in records if record["user"][:1] == ["spin"]]
+    assert len({record["pid"] for record in spins}) == 3
+    assert all(record["user"][1:4] == CALLERS for record in spins)
+
+
+@pytest.mark.lab
+def test_what_was_lost_and_what_was_shown_are_all_samples():
+    command = ["sh", "-c", f"{workload('spin')} user 300; {workload('spin')} kernel 300"]
+    with pytracer.open("profile", command=command, max_stacks=1, frequency=499) as trace:
+        items = list(trace)
+        samples = sum(trace._session._walker._maps.images().values())
+    shown = sum(sum(item.columns["samples"]) for item in items if isinstance(item, Stacks))
+    lost = {item.reason: item.lost for item in items if isinstance(item, Loss)}
+    assert lost["stacks"] > 0  # two places for a stack, and there were more than two
+    assert shown > 0
+    assert shown + sum(lost.values()) == samples
+
+
+def test_rows_beyond_those_that_fit_are_lost():
+    command = ["sh", "-c", f"{workload('spin')} user 200; {workload('spin')} kernel 200"]
+    with pytracer.open("profile", command=command, max_rows=1, frequency=499) as trace:
+        items = list(trace)
+        samples = sum(trace._session._walker._maps.images().values())
+    (stacks,) = (item for item in items if isinstance(item, Stacks))
+    lost = {item.reason: item.lost for item in items if isinstance(item, Loss)}
+    assert len(stacks) == 1
+    assert set(lost) == {"keys"}
+    assert stacks.columns["samples"][0] + lost["keys"] == samples
+
+
+def test_loss_is_an_error_where_that_was_asked_for():
+    script = f"{workload('spin')} user 200; {workload('spin')} kernel 200"
+    result = run(
+        "profile", "--strict", "-F", 499, "--max-stacks", 1, "-f", "folded", "--", "sh", "-c", script
+    )
+    assert result.status == 3
+    assert re.search(r"^\[lost\];stacks \d+$", result.out, re.M)
+
+
+def test_the_image_is_computed_alike_on_both_sides():
+    with spinning() as process, pytracer.open("profile", pid=process.pid, duration=0.5) as trace:
+        assert isinstance(list(trace)[-1], Stacks)
+        images = trace._session._walker._maps.images()
+        assert list(images) == [(process.pid, maps.image_of(process.pid))]
+
+
+@pytest.mark.parametrize("by", ["pid", "tid", "comm"])
+def test_filters(by):
+    with spinning("user", 20000, "other") as other, spinning("user", 20000, "wanted") as process:
+        value = {"pid": process.pid, "tid": process.pid, "comm": "wanted"}[by]
+        wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "wanted\n", "the name")
+        records = profile(f"--{by}", value, "-d", 0.5)
+        assert {record["pid"] for record in records} == {process.pid}
+        assert {record["comm"] for record in records} == {"wanted"}
+        assert other.poll() is None
+
+
+def test_one_part_alone():
+    kernel = profile("-K", "--", workload("spin"), "kernel", 300)
+    assert all(record["user"] == [] for record in kernel)
+    assert any(record["kernel"] for record in kernel)
+    user = profile("-U", "--", workload("spin"), "kernel", 300)
+    assert all(record["kernel"] == [] for record in user)
+    assert any("main" in record["user"] for record in user)
+    both = run("profile", "-U", "-K", "--", "true")
+    assert both.status == 2
+    assert "do not go together" in both.err
+
+
+def test_idle_threads_are_shown_to_those_who_ask():
+    names = [word for cpu in online_cpus() for word in ("--comm", f"swapper/{cpu}")]
+    result = run("profile", "-f", "json", *names, "-d", 0.5)
+    assert result.status == 0
+    assert result.out == ""
+    for _ in range(20):  # a machine may be busy for long
+        if records := profile("--idle", *names, "-d", 1):
+            break
+    assert {record["pid"] for record in records} == {0}
+    assert all(record["user"] == [] for record in records)
+
+
+def test_a_stripped_program_shows_where_in_its_file(tmp_path):
+    program = tmp_path / "stripped"
+    shutil.copy(workload("spin"), program)
+    symbols = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
+    start = int(re.search(r"^(\w+) T spin$", symbols, re.M)[1], 16)
+    subprocess.run(["strip", program], check=True)
+    records = profile("--", program, "user", 300)
+    assert "spin" not in {name for record in records for name in record["user"]}
+    first = max(records, key=lambda record: record["samples"])["user"][0]
+    assert first.startswith("stripped+0x")
+    assert start <= int(first.rpartition("+")[2], 16) < start + 64
+
+
+def test_a_program_that_was_deleted_while_it_ran_has_names(tmp_path):
+    program = tmp_path / "deleted"
+    shutil.copy(workload("spin"), program)
+    with spinning(path=program) as process:
+        program.unlink()
+        program.write_text("something else under its name")
+        records = profile("-p", process.pid, "-d", 0.5)
+    assert records
+    assert all(record["user"][:4] == ["spin", *CALLERS] for record in records)
+
+
+def test_a_name_cannot_break_a_line():
+    result = run("profile", "-f", "folded", "--", workload("spin"), "user", 300, "a;b 7\n\x1b[2J")
+    assert result.status == 0
+    lines = [re.fullmatch(r"(.+) (\d+)", line) for line in result.out.split("\n")[:-1]]
+    stacks = {line[1].split(";")[0]: line[1].split(";")[-4:] for line in lines}
+    assert stacks[r"a\x3bb 7\n\x1b[2J"] == ["main", "a", "b", "spin"]
+
+
+def test_the_kernels_functions_can_be_marked():
+    out = run("profile", "-f", "folded", "--annotate", "--", workload("spin"), "kernel", 300).out
+    assert re.search(r";main;.*;do_syscall_64_\[k\];.*ksys_read_\[k\];", out)
+
+
+def test_a_table_has_a_paragraph_a_stack():
+    out = run("profile", "-U", "--top", 1, "--", workload("spin"), "user", 300).out
+    assert re.search(r"\n\n\d+ samples, pid \d+, comm spin\n  spin\n  b\n  a\n  main\n", out)
+
+
+def test_intervals_add_up():
+    with spinning() as process:
+        result = run("profile", "-f", "json", "-p", process.pid, 0.3, 3)
+    rows, summary = ([r["samples"] for r in result.of(kind)] for kind in ("row", "summary"))
+    assert sum(rows) == sum(summary) > 0
+
+
+def test_too_often():
+    limit = sysctl("kernel.perf_event_max_sample_rate")
+    result = run("profile", "-F", limit + 1, "--", "true")
+    assert result.status == 2
+    assert f"at most {limit} samples" in result.err
+
+
+def test_counters_are_taken_where_there_are_some():
+    facts = KernelFacts()
+    assert facts.perf_sample("cpu-clock").ok
+    answer = facts.perf_sample("cycles")
+    facts.close()
+    result = run("profile", "--hook", "sample=cycles", "-f", "json", "--", workload("spin"), "user", 300)
+    assert result.status == (0 if answer.ok else 4)
+    assert answer.ok or answer.reason in result.err
+
+
+def test_descriptors_are_closed():
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytracer.open("profile", command=[workload("spin"), "user", "200"]) as trace:
+        list(trace)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
