@@ -131,6 +131,8 @@ class TableSink:
         lines: list[str] = []
         for row in item.rows():
             counts = [f"{row[name]} {name}" for name in row if name in counters]
+            if self._timestamps:
+                counts.insert(0, clock(item.time))
             lines += ["", ", ".join([*counts, *(f"{c.name} {cell(row[c.name], c)}" for c in named)])]
             # Between the two parts is where the program called the kernel.
             parts = [[harmless(name) for name in row[part]] for part in ("kernel", "user") if row[part]]

@@ -1,0 +1,242 @@
+"""Stacks from rows of numbers to every format; golden files as in test_sinks.py."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytracer.cli import parser
+from pytracer.enrich import decoders
+from pytracer.enrich.shape import Moment, Ranking
+from pytracer.enrich.stacks import StackNames, shape_stacks
+from pytracer.errors import UsageError
+from pytracer.model import Loss, Stacks
+from pytracer.model.reduce import Rows
+from pytracer.plan import Request, make_plan
+from pytracer.sinks import FORMATS, STACK_FORMATS, make_sink
+from pytracer.spec import registry
+from support.fake_kernel import FakeKernel
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SUFFIX = {"table": "txt", "json": "json", "csv": "csv", "folded": "folded"}
+NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
+PROFILE = registry.get("profile")
+SCHEMA = make_plan(Request(PROFILE), FakeKernel()).schema
+LOST = Loss("stacks", 12, "samples without a place", NOON)
+
+
+def stacks(kind):
+    return Stacks(
+        kind,
+        NOON,
+        2.5,
+        {
+            "pid": [23, 24, 4_194_304, 2],
+            "comm": ["make", "make", "a;b 7\x1b[2J\n", "kthreadd"],
+            "kernel": [("vfs_read", "do_syscall_64"), ("vfs_read", "do_syscall_64"), (), ("schedule",)],
+            "user": [("read", "main"), ("read", "main"), ("f(int; char)", "a.so+0x10", "[unknown]"), ()],
+            "samples": np.array([101, 23, 7, 2**63], dtype="u8"),
+        },
+    )
+
+
+CASES = {
+    "profile-run": ([stacks("row"), LOST, stacks("summary")], False),
+    "profile-timestamps": ([stacks("summary"), LOST], True),
+    "profile-empty": ([Stacks("summary", NOON, 1.0, {c.name: [] for c in SCHEMA.columns})], False),
+}
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def shown(form, items, *, timestamps=False):
+    stream = io.StringIO()
+    sink = make_sink(form, stream, timestamps=timestamps, terminal=False)
+    sink.open(SCHEMA)
+    for item in items:
+        sink.emit(item)
+    sink.close()
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("form", FORMATS + STACK_FORMATS)
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case, form):
+    items, timestamps = CASES[case]
+    text = shown(form, items, timestamps=timestamps)
+    path = GOLDEN / f"{case}.{SUFFIX[form]}"
+    if os.environ.get("PYTRACER_UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_every_golden_file_has_a_test():
+    mine = {f"{case}.{SUFFIX[form]}" for case in CASES for form in FORMATS + STACK_FORMATS}
+    assert {path.name for path in GOLDEN.glob("profile-*")} == mine
+
+
+def test_folded_lines_are_frames_and_a_number():
+    lines = shown("folded", [stacks("row"), LOST, stacks("summary")]).splitlines()
+    parsed = [re.fullmatch(r"(\S.*) (\d+)", line) for line in lines]
+    assert all(parsed)
+    assert [int(line[2]) for line in parsed] == [2**63, 124, 12, 7]  # make's two processes are one
+    assert parsed[1][1].split(";") == ["make", "main", "read", "do_syscall_64", "vfs_read"]
+    assert parsed[2][1].split(";") == ["[lost]", "stacks"]
+    assert len(parsed[3][1].split(";")) == 4
+    assert all(line.isprintable() for line in lines)
+
+
+def test_json_has_arrays_innermost_first():
+    record = json.loads(shown("json", [stacks("summary")]).splitlines()[0])
+    assert record["kernel"] == ["vfs_read", "do_syscall_64"]
+    assert record["user"] == ["read", "main"]
+    assert record["samples"] == 101
+
+
+def test_csv_has_a_cell_a_part():
+    rows = list(csv.DictReader(io.StringIO(shown("csv", [stacks("summary")]))))
+    assert rows[0]["user"] == "read;main"
+    assert rows[2]["user"].split(";") == [r"f(int\x3b char)", "a.so+0x10", "[unknown]"]
+
+
+# From numbers to names.
+
+STACKS = {1: [0x10, 0x21], 2: [0x10, 0x21, 0x31], 3: [0x12, 0x21], 4: [0x10] * 5}
+
+
+class Names:
+    """Names by the tens."""
+
+    def __init__(self, prefix):
+        self.prefix = prefix
+        self.asked = []
+
+    def names(self, *arguments):
+        *who, addresses = arguments
+        self.asked.append((*who, addresses.tolist()))
+        return [f"{self.prefix}{address // 16}" for address in addresses.tolist()]
+
+
+def shaped(*rows, top=None, annotate=False):
+    """Rows of (pid, image, kernel, user, comm, samples)."""
+    names = StackNames(lambda number: np.array(STACKS.get(number, []), np.uint64), depth=5, annotate=annotate)
+    names.kernel, names.user = Names("k"), Names("u")
+    key = np.dtype(
+        [("image", "u8"), ("pid", "u4"), ("kernel_stack", "i4"), ("user_stack", "i4"), ("comm", "S16")]
+    )
+    keys = np.array([(image, pid, kernel, user, comm) for pid, image, kernel, user, comm, _ in rows], key)
+    values = np.array([(row[-1],) for row in rows], [("samples", "u8")])
+    item = shape_stacks(
+        Rows(keys, values),
+        SCHEMA,
+        Ranking("samples", top),
+        decoders({}),
+        Moment("summary", NOON, 1.0),
+        names,
+    )
+    return item, names
+
+
+def test_frames_are_where_calls_were_made():
+    item, names = shaped((1, 9, 1, 2, b"x", 3))
+    assert item.columns["kernel"] == [("k1", "k2")]
+    assert item.columns["user"] == [("u1", "u2", "u3")]
+    # the innermost is where it is, the others are where a call returns to
+    assert names.kernel.asked == [([0x10, 0x20],)]
+    assert names.user.asked == [(1, 9, [0x10, 0x20, 0x30])]
+
+
+def test_rows_that_look_alike_are_one():
+    item, _ = shaped((1, 9, 1, -1, b"x", 3), (1, 9, 3, -1, b"x", 4), (2, 9, 1, -1, b"x", 5))
+    assert list(item.rows()) == [
+        {"pid": 1, "comm": "x", "kernel": ("k1", "k2"), "user": (), "samples": 7},
+        {"pid": 2, "comm": "x", "kernel": ("k1", "k2"), "user": (), "samples": 5},
+    ]
+
+
+def test_the_most_frequent_come_first_and_the_others_are_cut():
+    item, _ = shaped((1, 9, 1, -1, b"x", 3), (1, 9, -1, 1, b"x", 40), (1, 9, -1, -1, b"x", 5), top=2)
+    assert item.columns["samples"].tolist() == [40, 5]
+
+
+def test_a_stack_as_deep_as_can_be_may_have_been_deeper():
+    item, _ = shaped((1, 9, 4, -1, b"x", 3))
+    assert item.columns["kernel"][0][-1] == "[cut]"
+    assert len(item.columns["kernel"][0]) == 6
+
+
+def test_the_kernels_functions_can_be_marked():
+    item, _ = shaped((1, 9, 1, 1, b"x", 3), annotate=True)
+    assert item.columns["kernel"] == [("k1_[k]", "k2_[k]")]
+    assert item.columns["user"] == [("u1", "u2")]
+
+
+def test_nothing():
+    item, _ = shaped()
+    assert len(item) == 0
+
+
+# What is asked for.
+
+
+def defines(*words):
+    request, _ = parser.parse(PROFILE, words)
+    return dict(make_plan(request, FakeKernel()).defines)
+
+
+def test_options_are_macros():
+    assert "USER_ONLY" not in defines()
+    assert "USER_ONLY" in defines("-U")
+    assert "KERNEL_ONLY" in defines("--kernel-only")
+    assert defines()["PT_STACKS_MAX"] == "16384"
+    assert defines("--max-stacks", "512")["PT_STACKS_MAX"] == "512"
+
+
+def test_the_frequency_goes_to_the_attachment():
+    request, _ = parser.parse(PROFILE, ["-F", "999"])
+    plan = make_plan(request, FakeKernel())
+    assert [chosen.frequency for chosen in plan.probes] == [999]
+    assert any("cpu-clock at 999 Hz" in line for line in plan.describe())
+    assert [chosen.frequency for chosen in make_plan(Request(PROFILE), FakeKernel()).probes] == [99]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-U", "-K"], "--user-only and --kernel-only do not go together"),
+        (["--sort", "pid"], "--sort is for tables"),
+        (["-F", "0"], "no whole number from 1"),
+        (["-F", "many"], "no whole number from 1"),
+        (["--max-stacks", "2000000"], "to 1048576"),
+        (["1", "5", "-f", "folded"], "INTERVAL does not go with folded"),
+    ],
+)
+def test_what_makes_no_sense(words, message):
+    with pytest.raises(UsageError) as raised:
+        defines(*words)
+    assert message in raised.value.message
+
+
+def test_folded_is_for_stacks():
+    with pytest.raises(UsageError):
+        parser.parse(registry.get("syscalls"), ["-f", "folded"])
+
+
+def test_a_machine_without_counters():
+    request, _ = parser.parse(PROFILE, ["--hook", "sample=cycles"])
+    assert [chosen.name for chosen in make_plan(request, FakeKernel()).probes] == ["cycles"]
