@@ -150,7 +150,7 @@ def test_idle_threads_are_shown_to_those_who_ask():
     assert result.status == 0
     assert result.out == ""
     for _ in range(20):  # a machine may be busy for long
-        if records := profile("--idle", *names, "-d", 1):
+        if records := run("profile", "-f", "json", "--idle", *names, "-d", 1).records:
             break
     assert {record["pid"] for record in records} == {0}
     assert all(record["user"] == [] for record in records)
@@ -178,6 +178,44 @@ def test_a_program_that_was_deleted_while_it_ran_has_names(tmp_path):
         records = profile("-p", process.pid, "-d", 0.5)
     assert records
     assert all(record["user"][:4] == ["spin", *CALLERS] for record in records)
+
+
+@pytest.mark.lab
+def test_functions_that_a_program_made_are_those_it_says():
+    records = profile("--", workload("spin"), "made", 500)
+    made = [record["user"] for record in records if record["user"][:1] == ["made;to measure"]]
+    assert made
+    assert all("main" in user for user in made)
+
+
+def test_names_of_cpp_are_as_they_were_written(tmp_path):
+    source = tmp_path / "loop.cpp"
+    source.write_text(
+        "#include <ctime>\n"
+        "namespace deep { template <class T> struct Loop {\n"
+        "  __attribute__((noinline)) void run(T n) { volatile T count = 0;\n"
+        "    while (clock() < CLOCKS_PER_SEC / 3) for (T i = 0; i < n; i++) count = count + i; } }; }\n"
+        "int main() { deep::Loop<long>().run(100000); }\n"
+    )
+    program = tmp_path / "loop"
+    subprocess.run(["g++", "-O0", "-fno-omit-frame-pointer", "-o", program, source], check=True)
+    out = run("profile", "-U", "-f", "folded", "--", program).out
+    assert re.search(r";main;deep::Loop<long>::run\(long\) \d+$", out, re.M)
+
+
+def test_symbols_that_were_taken_out_are_found_by_the_build_id(tmp_path, monkeypatch):
+    program = tmp_path / "stripped"
+    shutil.copy(workload("spin"), program)
+    notes = subprocess.run(["readelf", "-n", program], capture_output=True, text=True, check=True).stdout
+    build_id = re.search(r"Build ID: (\w+)", notes)[1]
+    debug = tmp_path / "debug" / build_id[:2] / f"{build_id[2:]}.debug"
+    debug.parent.mkdir(parents=True)
+    subprocess.run(["objcopy", "--only-keep-debug", program, debug], check=True)
+    subprocess.run(["strip", program], check=True)
+    monkeypatch.setattr("pytracer.symbols.user.DEBUG", tmp_path / "debug")
+    with pytracer.open("profile", command=[str(program), "user", "300"]) as trace:
+        *_, summary = trace
+    assert any(user[:4] == ("spin", "b", "a", "main") for user in summary.columns["user"])
 
 
 def test_a_name_cannot_break_a_line():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pytracer.symbols import elf, maps
+from pytracer.symbols import elf, jit, maps
+from pytracer.symbols.demangle import Demangler
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.symbols.user import UNKNOWN, UserSymbols
 from support.cli import wait_for
@@ -234,6 +237,33 @@ def test_a_process_that_ended_keeps_what_was_noticed():
     symbols.close()
 
 
+def test_a_file_that_was_written_anew_is_another(tmp_path):
+    """Its inode may be the same."""
+    symbols = UserSymbols()
+    path = tmp_path / "code"
+    seen = []
+    for name in (b"first", b"second"):
+        path.write_bytes(build([Symbol(name, 0x401000, 0x100)]))
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0x2000, prot=mmap.PROT_READ | mmap.PROT_EXEC):
+            assert symbols.notice(os.getpid())
+            start = next(m for m in maps.parse(maps.read(os.getpid())) if m.path == str(path)).start
+            seen += symbols.names(os.getpid(), maps.image_of(os.getpid()), addresses(start + 0x1010))
+        assert symbols.notice(os.getpid())  # without it
+    assert seen == ["first", "second"]
+    symbols.close()
+
+
+def test_the_kernels_code_in_programs_has_names():
+    symbols = UserSymbols()
+    assert symbols.notice(os.getpid())
+    mapping = next(m for m in maps.parse(maps.read(os.getpid())) if m.path == "[vdso]")
+    places = np.arange(mapping.start, mapping.end, 16, dtype=np.uint64)
+    names = symbols.names(os.getpid(), maps.image_of(os.getpid()), places)
+    assert any("clock_gettime" in name for name in names)
+    assert UNKNOWN not in names
+    symbols.close()
+
+
 def test_a_process_that_is_not_there():
     assert maps.image_of(2**22 + 1) == 0
     assert maps.read(2**22 + 1) == b""
@@ -244,8 +274,88 @@ def test_what_is_no_file_is_not_opened(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     mapping = maps.Mapping(0x1000, 0x2000, 0, "00:00", pipe.stat().st_ino, str(pipe))
-    assert maps.open_file(os.getpid(), mapping) == -1  # and not waited for
+    assert maps.find_file(os.getpid(), mapping) is None  # and not waited for
     file = tmp_path / "file"
     file.write_text("")
     other = maps.Mapping(0x1000, 0x2000, 0, "00:00", file.stat().st_ino + 1, str(file))
-    assert maps.open_file(os.getpid(), other) == -1
+    assert maps.find_file(os.getpid(), other) is None
+
+
+@pytest.fixture
+def own_map():
+    path = Path(f"/tmp/perf-{os.getpid()}.map")
+    path.unlink(missing_ok=True)
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_functions_that_were_made(own_map):
+    own_map.write_bytes(
+        b"1000 20 one\n0x2000 0x10 two words\nnonsense\n3000 10 \xff;\n1000 8 again\n4000 10 unfin"
+    )
+    made = jit.Made(os.getpid())
+    assert made
+    names = made.find(addresses(0x1000, 0x1008, 0x2001, 0x3000, 0x4000))
+    assert names == ["again", None, "two words", r"\xff;", None]
+    with own_map.open("ab") as file:
+        file.write(b"ished\n")
+    assert made.find(addresses(0x4000)) == ["unfinished"]
+    made.close()
+
+
+def test_a_list_of_functions_that_another_user_made_is_none(own_map):
+    own_map.write_bytes(b"1000 20 one\n")
+    if os.geteuid() == 0:
+        os.chown(own_map, 65534, 65534)
+        assert not jit.Made(os.getpid())
+    own_map.unlink()
+    other = own_map.with_suffix(".other")
+    other.write_bytes(b"1000 20 one\n")
+    own_map.symlink_to(other)
+    assert not jit.Made(os.getpid())
+    other.unlink()
+    own_map.unlink()
+    os.mkfifo(own_map)
+    assert not jit.Made(os.getpid())
+
+
+def test_a_list_from_before_the_process_began_is_anothers(own_map):
+    own_map.write_bytes(b"1000 20 one\n")
+    begun = maps.started(os.getpid())
+    os.utime(own_map, (begun - 60, begun - 60))
+    assert not jit.Made(os.getpid())
+
+
+MANGLED = {
+    "_ZN4node9inspector5AgentC1Ev": "node::inspector::Agent::Agent()",
+    "_ZN4core3fmt9Formatter3pad17h0123456789abcdefE": "core::fmt::Formatter::pad",
+    "_RNvC6_123foo3bar": "123foo::bar",
+    "_Znonsense": "_Znonsense",
+    "main": "main",
+}
+
+
+def test_names_as_they_were_written():
+    demangler = Demangler()
+    assert demangler.names(MANGLED) == list(MANGLED.values())
+    assert demangler.names(["main"] * 2) == ["main"] * 2
+
+
+def test_names_that_mean_harm_stay_as_they_are():
+    doubled = "_Z1f" + "".join(f"I1aS{'' if n == 0 else f'{n - 1:X}'}_S_E" for n in range(3))
+    bomb = "_Z1fI" + "1gI" * 40 + "i" + "E" * 40 + "".join(f"S{n:X}_" for n in range(35)) * 30 + "E"
+    deep = "_Z1f" + "P" * 4000 + "i"
+    long = "_Z" + "9" * 8 + "x"
+    endless = "_Z5000" + "a" * 5000 + "v"
+    demangler = Demangler()
+    names = demangler.names([deep, bomb, doubled, long, endless, "_Z4finev"])
+    assert names[-1] == "fine()"
+    assert names[4] == endless
+    assert all(
+        len(name) <= 4096 or name == mangled for name, mangled in zip(names, [deep, bomb], strict=False)
+    )
+
+
+def test_without_the_package_names_stay_as_they_are(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert Demangler().names(MANGLED) == list(MANGLED)

@@ -3,10 +3,13 @@
 //
 //   spin user MS [NAME]   b calls spin, which counts; NAME becomes the thread's name
 //   spin kernel MS        b reads from /dev/zero
+//   spin made MS          b calls a function that is not in the file, but in /tmp/perf-PID.map
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -26,19 +29,47 @@ void spin(void)
         count++;
 }
 
-void b(int in_kernel)
+// while (!*first argument);
+static const unsigned char code[] = {
+#if defined(__x86_64__)
+    0x55, 0x48, 0x89, 0xe5, 0x83, 0x3f, 0x00, 0x74, 0xfb, 0x5d, 0xc3,
+#elif defined(__aarch64__)
+    0x01, 0x00, 0x40, 0xb9, 0xe1, 0xff, 0xff, 0x34, 0xc0, 0x03, 0x5f, 0xd6,
+#endif
+};
+
+static void make(void)
+{
+    int all = PROT_READ | PROT_WRITE | PROT_EXEC;
+    char *page = mmap(0, 4096, all, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char name[64];
+    FILE *map;
+
+    snprintf(name, sizeof(name), "/tmp/perf-%d.map", getpid());
+    map = fopen(name, "w");
+    fprintf(map, "%lx %lx made;to measure\n", (unsigned long)page, (unsigned long)sizeof(code));
+    fclose(map);
+    memcpy(page, code, sizeof(code));
+    __builtin___clear_cache(page, page + sizeof(code));
+    ((void (*)(volatile sig_atomic_t *))page)(&over);
+    unlink(name);
+}
+
+void b(const char *mode)
 {
     int zero = open("/dev/zero", O_RDONLY);
 
-    if (!in_kernel)
+    if (!strcmp(mode, "user"))
         spin();
+    if (!strcmp(mode, "made"))
+        make();
     while (!over && read(zero, room, sizeof(room)) > 0)
         ;
 }
 
-void a(int in_kernel)
+void a(const char *mode)
 {
-    b(in_kernel);
+    b(mode);
 }
 
 int main(int argc, char **argv)
@@ -53,6 +84,6 @@ int main(int argc, char **argv)
     timer.it_value.tv_usec = atoi(argv[2]) % 1000 * 1000;
     signal(SIGPROF, alarmed);
     setitimer(ITIMER_PROF, &timer, 0);
-    a(!strcmp(argv[1], "kernel"));
+    a(argv[1]);
     return 0;
 }

@@ -10,6 +10,7 @@ from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.shape import Moment, Ranking
 from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
+from pytracer.symbols.demangle import Demangler
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.symbols.user import UserSymbols
 
@@ -27,6 +28,7 @@ class StackNames:
         """Look nothing up yet."""
         self.kernel = KernelSymbols()
         self.user = UserSymbols()
+        self._demangler = Demangler()
         self._frames = frames
         self._depth = depth
         self._mark = _MARK if annotate else ""
@@ -50,7 +52,9 @@ class StackNames:
             named = self._named(np.unique(numbers).tolist(), names, "")
             for place, stack in zip(places.tolist(), numbers.tolist(), strict=True):
                 found[place] = named[stack]
-        return found
+        distinct = list({name for frames in found for name in frames})
+        written = dict(zip(distinct, self._demangler.names(distinct), strict=True))
+        return [tuple(written[name] for name in frames) for frames in found]
 
     def _named(self, numbers: list[int], names: Callable[[Array], list[str]], mark: str) -> dict[int, Frames]:
         stacks = [self._frames(number) for number in numbers]

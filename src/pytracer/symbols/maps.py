@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+VDSO = "[vdso]"
 _WHOLE = (1 << 64) - 1
-_START_CODE, _END_CODE, _START_STACK = 26 - 3, 27 - 3, 28 - 3  # proc(5), counted from the state
+_BEGAN, _START_CODE, _END_CODE, _START_STACK = (
+    22 - 3,
+    26 - 3,
+    27 - 3,
+    28 - 3,
+)  # proc(5), counted from the state
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,13 @@ def image_of(pid: int) -> int:
     return (start + 3 * end + 5 * stack) & _WHOLE if stack else 0
 
 
+def started(pid: int) -> float:
+    """When a process began, in seconds since the epoch. Raises OSError where there is none."""
+    fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b") ")[2].split()
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[_BEGAN]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - age
+
+
 def read(pid: int) -> bytes:
     """/proc/PID/maps; empty where it is gone, or may not be looked at."""
     with contextlib.suppress(OSError):
@@ -71,27 +85,52 @@ def parse(text: bytes) -> tuple[Mapping, ...]:
     return tuple(found)
 
 
-def open_file(pid: int, mapping: Mapping) -> int:
-    """A descriptor of the file that is mapped, not of whatever bears its name now; -1 where there is none."""
+def vdso() -> bytes:
+    """The kernel's code that is mapped into every 64-bit process, an ELF file in memory; empty if there is
+    none."""
+    with contextlib.suppress(OSError, StopIteration):
+        own = next(mapping for mapping in parse(read(os.getpid())) if mapping.path == VDSO)
+        with Path("/proc/self/mem").open("rb", buffering=0) as memory:
+            return os.pread(memory.fileno(), own.end - own.start, own.start)
+    return b""
+
+
+def find_file(pid: int, mapping: Mapping) -> Handle | None:
+    """The file that is mapped, not whatever bears its name now; None where it is none, or not to be had."""
     root = PROC / str(pid)
     exact = root / "map_files" / f"{mapping.start:x}-{mapping.end:x}"
     for path in (exact, root / "root" / mapping.path.lstrip("/")):
-        # What is no file must not be opened: a device, a pipe.
-        with contextlib.suppress(OSError), _Handle(path) as handle:
-            found = os.fstat(handle)
-            if stat.S_ISREG(found.st_mode) and (path is exact or found.st_ino == mapping.inode):
-                return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
-    return -1
+        with contextlib.suppress(OSError):
+            handle = Handle(path)
+            if handle.is_file and (path is exact or handle.stat.st_ino == mapping.inode):
+                return handle
+            handle.close()
+    return None
 
 
-class _Handle:
-    """A path looked up, but not opened."""
+class Handle:
+    """A path looked up, but not opened: what is no file would do something, or wait. A context manager."""
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    def __init__(self, path: Path, flags: int = 0) -> None:
+        """Raises OSError where there is nothing."""
+        self._fd = os.open(path, os.O_PATH | os.O_CLOEXEC | flags)
+        self.stat = os.fstat(self._fd)
 
-    def __enter__(self) -> int:
-        return self._fd
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return stat.S_ISREG(self.stat.st_mode)
+
+    def open(self) -> int:
+        """A descriptor to read it by. Raises OSError."""
+        return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._fd)
+
+    def __enter__(self) -> Handle:
+        return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        self.close()

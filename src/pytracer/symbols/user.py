@@ -7,15 +7,19 @@ lives. Names are looked up when they are wanted.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytracer.arrays import Array, np
-from pytracer.symbols import elf, maps
+from pytracer.symbols import elf, jit, maps
 from pytracer.symbols.maps import Mapping
 
 UNKNOWN = "[unknown]"
+DEBUG = Path("/usr/lib/debug/.build-id")
+_LOW = 1 << 32  # below which 32-bit programs are
 _LAYOUTS = 4  # that are kept of one process: libraries come and go
 _OPEN = 256  # files that wait to be read
 
@@ -31,7 +35,7 @@ class _File:
         """What is in it; None where that is no ELF file."""
         if self.descriptor >= 0:
             with contextlib.suppress(elf.ElfError, OSError):
-                self._elf = elf.read(self.descriptor)
+                self._elf = _with_debug(elf.read(self.descriptor))
             self.close()
         return self._elf
 
@@ -41,12 +45,38 @@ class _File:
             self.descriptor = -1
 
 
+def _with_debug(found: elf.Elf) -> elf.Elf:
+    """With the symbols that were taken out, where a distribution's package has brought them."""
+    if found.whole or not found.build_id:
+        return found
+    path = DEBUG / found.build_id[:2] / f"{found.build_id[2:]}.debug"
+    with contextlib.suppress(elf.ElfError, OSError), path.open("rb", buffering=0) as file:
+        debug = elf.read(file.fileno())
+        if debug.build_id == found.build_id and len(debug.functions):
+            return dataclasses.replace(found, functions=debug.functions, whole=debug.whole)
+    return found
+
+
 @dataclass(frozen=True)
 class _Layout:
-    """The mappings of a process at one moment: shape (n,) beside the Mapping objects."""
+    """The mappings of a process at one moment, and the file of each."""
 
     text: bytes
     mappings: tuple[Mapping, ...]
+    files: tuple[_File | None, ...]
+
+
+@dataclass
+class _Program:
+    """One run of a program: its layouts, the latest last, and the functions that it made itself."""
+
+    layouts: list[_Layout] = dataclasses.field(default_factory=list)
+    made: jit.Made | None = None
+
+
+def _is_made(mapping: Mapping) -> bool:
+    """Whether it is no file's code, but what the program wrote there itself."""
+    return mapping.path.startswith(("/memfd:", "/dev/zero", "[anon")) or not mapping.path
 
 
 class UserSymbols:
@@ -54,9 +84,10 @@ class UserSymbols:
 
     def __init__(self) -> None:
         """Nothing is known yet."""
-        self._layouts: dict[tuple[int, int], list[_Layout]] = {}
-        self._of_image: dict[int, tuple[int, int]] = {}
-        self._files: dict[tuple[str, int], _File] = {}
+        self._programs: dict[tuple[int, int], _Program] = {}
+        self._of_image: dict[int, _Program] = {}
+        self._files: dict[tuple[int, ...], _File] = {}
+        self._vdso: _File | None = None
         self._open = 0
 
     def notice(self, pid: int) -> bool:
@@ -74,36 +105,59 @@ class UserSymbols:
         symbols for it, ``[unknown]`` where it is not known what was mapped."""
         names = [""] * len(addresses)
         # A child that ended too early to be looked at has the layout of whom it was forked from.
-        known = self._layouts.get((pid, image)) or self._layouts.get(self._of_image.get(image, (0, 0)), [])
+        program = self._programs.get((pid, image)) or self._of_image.get(image) or _Program()
         left = np.arange(len(addresses))
-        for layout in reversed(known):
-            left = self._name(layout, addresses, left, names)
+        for layout in reversed(program.layouts):
+            left = self._name(program, layout, addresses, left, names)
         return [name or UNKNOWN for name in names]
 
     def close(self) -> None:
         """Let go of files that were not read."""
-        for file in self._files.values():
+        for file in (*self._files.values(), *([self._vdso] if self._vdso else [])):
             file.close()
+        for program in self._programs.values():
+            if program.made is not None:
+                program.made.close()
 
     def _keep(self, pid: int, image: int, text: bytes) -> None:
-        layouts = self._layouts.setdefault((pid, image), [])
-        self._of_image[image] = (pid, image)
-        if layouts and layouts[-1].text == text:
-            return
-        layout = _Layout(text, maps.parse(text))
-        layouts.append(layout)
-        del layouts[:-_LAYOUTS]
-        for mapping in layout.mappings:
-            key = mapping.device, mapping.inode
-            if mapping.inode and key not in self._files:
-                self._files[key] = file = _File(maps.open_file(pid, mapping))
-                self._open += file.descriptor >= 0
-        if self._open > _OPEN:
-            for file in self._files.values():
-                file.read()
-            self._open = 0
+        program = self._of_image[image] = self._programs.setdefault((pid, image), _Program())
+        layouts = program.layouts
+        if not layouts or layouts[-1].text != text:
+            mappings = maps.parse(text)
+            layouts.append(_Layout(text, mappings, tuple(self._file(pid, m) for m in mappings)))
+            del layouts[:-_LAYOUTS]
+        if not program.made and any(map(_is_made, layouts[-1].mappings)):
+            program.made = jit.Made(pid)
 
-    def _name(self, layout: _Layout, addresses: Array, left: Array, names: list[str]) -> Array:
+    def _file(self, pid: int, mapping: Mapping) -> _File | None:
+        """The file of a mapping. One that was written anew is another, though its inode may be the same."""
+        if mapping.path == maps.VDSO and mapping.start >= _LOW:
+            if self._vdso is None:
+                memory = os.memfd_create("vdso")
+                os.write(memory, maps.vdso())
+                self._vdso = _File(memory)
+            return self._vdso
+        handle = maps.find_file(pid, mapping) if mapping.inode else None
+        if handle is None:
+            return None
+        with handle:
+            at = handle.stat
+            key = at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
+            if key not in self._files:
+                if self._open >= _OPEN:
+                    for file in self._files.values():
+                        file.read()
+                    self._open = 0
+                try:
+                    self._files[key] = _File(handle.open())
+                except OSError:
+                    return None
+                self._open += 1
+            return self._files[key]
+
+    def _name(
+        self, program: _Program, layout: _Layout, addresses: Array, left: Array, names: list[str]
+    ) -> Array:
         """Fill in the ``names`` that a layout tells of the addresses at ``left``; which are left then."""
         starts = np.array([mapping.start for mapping in layout.mappings], np.uint64)
         ends = np.array([mapping.end for mapping in layout.mappings], np.uint64)
@@ -111,15 +165,19 @@ class UserSymbols:
         inside = (place >= 0) & (addresses[left] < ends[place]) if len(starts) else place >= 0
         for number in np.unique(place[inside]).tolist():
             chosen = left[inside & (place == number)]
-            for at, name in zip(chosen, self._in(layout.mappings[number], addresses[chosen]), strict=True):
+            for at, name in zip(chosen, self._in(program, layout, number, addresses[chosen]), strict=True):
                 names[at] = name
         return left[~inside]
 
-    def _in(self, mapping: Mapping, addresses: Array) -> Iterable[str]:
-        if not mapping.inode:
-            return [mapping.name or UNKNOWN] * len(addresses)  # [vdso], or made by the program itself
+    def _in(self, program: _Program, layout: _Layout, number: int, addresses: Array) -> Iterable[str]:
+        """The names of addresses in one mapping."""
+        mapping, file = layout.mappings[number], layout.files[number]
+        if program.made and _is_made(mapping):
+            return [name or UNKNOWN for name in program.made.find(addresses)]
+        if not mapping.inode and file is None:
+            return [mapping.name or UNKNOWN] * len(addresses)
         offsets = addresses - np.uint64(mapping.start) + np.uint64(mapping.offset)
-        found = self._files[mapping.device, mapping.inode].read()
+        found = file.read() if file is not None else None
         if found is None:
             return [f"{mapping.name}+0x{offset:x}" for offset in offsets.tolist()]
         places = found.address_of(offsets)

@@ -1,0 +1,79 @@
+"""Names of C++, Rust and Swift as they were written, by LLVM's demanglers: pydemumble, where it is installed.
+
+A name comes from a file that anybody may have made, and a short one can stand for gigabytes, or for more
+nesting than a stack holds. So this is done by a process of its own, within bounds; where it does not survive
+a name, that name stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+
+_PREFIXES = ("_Z", "_R", "$s", "_$s")
+_LONGEST = 4096  # characters, of a name as it is and as it becomes
+_SECONDS = 10
+_DEATHS = 5  # of the process, after which the rest stays as it is
+_PROCESS = f"""
+import json, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))
+resource.setrlimit(resource.RLIMIT_CPU, ({_SECONDS}, {_SECONDS}))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+import pydemumble
+for name in json.load(sys.stdin):
+    text = pydemumble.demangle(name)
+    print(json.dumps(text if len(text) <= {_LONGEST} else ""), flush=True)
+"""
+
+
+class Demangler:
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._known: dict[str, str] = {}
+        self._available = bool(sys.executable) and importlib.util.find_spec("pydemumble") is not None
+
+    def names(self, names: Iterable[str]) -> list[str]:
+        """Each as it was written, or as it is."""
+        wanted = list(names)
+        if self._available:
+            new = {
+                name
+                for name in wanted
+                if name.startswith(_PREFIXES) and name not in self._known and len(name) <= _LONGEST
+            }
+            if new:
+                self._ask(sorted(new))
+        return [self._known.get(name, name) for name in wanted]
+
+    def _ask(self, names: list[str]) -> None:
+        for _ in range(_DEATHS):
+            answers = _demangled(names)
+            self._known.update({name: text or name for name, text in zip(names, answers, strict=False)})
+            names = names[len(answers) + 1 :]  # the one it did not survive is left out
+            if not names:
+                return
+
+
+def _demangled(names: list[str]) -> list[str]:
+    """What a process makes of the names, up to its end."""
+    out = b""
+    with contextlib.suppress(OSError):
+        try:
+            out = subprocess.run(
+                [sys.executable, "-I", "-c", _PROCESS],
+                input=json.dumps(names).encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=3 * _SECONDS,
+                check=False,
+            ).stdout
+        except subprocess.TimeoutExpired as late:
+            out = late.stdout or b""
+    lines = out.split(b"\n")[:-1]
+    return [str(json.loads(line)) for line in lines]
