@@ -128,6 +128,7 @@ KALLSYMS = """\
 0000000000000000 A fixed_percpu_data
 ffffffff81000000 T _stext
 ffffffff81000000 T _text
+ffffffff81001000 d no_function
 ffffffff81001000 t do_this
 ffffffff81001000 t do_this_alias
 ffffffff81002000 W do_that

@@ -42,10 +42,9 @@ class KernelSymbols:
         low, high = self._core
         core = (addresses >= low) & (addresses < high)
         known = (place >= 0) & self._is_code[np.maximum(place, 0)] & (core | (addresses - start < _REACH))
-        first = np.searchsorted(self._starts, start)  # of several at one address, as the kernel itself does
         return [
             self._name(at) if ok else f"0x{address:x}"
-            for at, ok, address in zip(first.tolist(), known.tolist(), addresses.tolist(), strict=True)
+            for at, ok, address in zip(place.tolist(), known.tolist(), addresses.tolist(), strict=True)
         ]
 
     def _name(self, at: int) -> str:
@@ -71,9 +70,11 @@ class KernelSymbols:
             starts = starts << np.uint64(4) | value.astype(np.uint64)
         if not starts.any():
             return
-        order = np.argsort(starts, kind="stable")
-        self._starts, self._places = starts[order], places[order]
-        self._is_code = np.isin(data[self._places + width + 1], np.frombuffer(_CODE, np.uint8))
+        is_code = np.isin(data[places + width + 1], np.frombuffer(_CODE, np.uint8))
+        order = np.lexsort((~is_code, starts))
+        # Of several at one address the first, as the kernel itself does.
+        order = order[np.concatenate(([True], np.diff(starts[order]) != 0))]
+        self._starts, self._places, self._is_code = starts[order], places[order], is_code[order]
         self._core = self._address(b"_stext"), self._address(b"_etext")
 
     def _address(self, name: bytes) -> int:
