@@ -49,6 +49,7 @@ TRACER = Tracer(
     notes=(
         "Stacks are walked by frame pointers: code that was built without them shows fewer callers.",
         "Symbols are from the files that are mapped; of stripped ones, file+0xADDRESS is shown.",
+        "C++ and Rust names are as they were written where pydemumble is installed (pytracer[demangle]).",
         "Memory maps are read while a process lives: what ends within some 50 ms shows [unknown].",
         "A stack of 127 functions may have had more: it ends with [cut].",
         "cpu-clock comes late where interrupts are disabled: it finds who enables them again.",

@@ -114,6 +114,7 @@ def test_loss_is_an_error_where_that_was_asked_for():
     assert re.search(r"^\[lost\];stacks \d+$", result.out, re.M)
 
 
+@pytest.mark.lab
 def test_the_image_is_computed_alike_on_both_sides():
     with spinning() as process, pytracer.open("profile", pid=process.pid, duration=0.5) as trace:
         assert isinstance(list(trace)[-1], Stacks)
@@ -176,8 +177,8 @@ def test_a_program_that_was_deleted_while_it_ran_has_names(tmp_path):
         program.unlink()
         program.write_text("something else under its name")
         records = profile("-p", process.pid, "-d", 0.5)
-    assert records
-    assert all(record["user"][:4] == ["spin", *CALLERS] for record in records)
+    assert any(record["user"][:4] == ["spin", *CALLERS] for record in records)
+    assert not any("something" in name or "deleted+" in name for r in records for name in r["user"][:4])
 
 
 @pytest.mark.lab
@@ -219,11 +220,12 @@ def test_symbols_that_were_taken_out_are_found_by_the_build_id(tmp_path, monkeyp
 
 
 def test_a_name_cannot_break_a_line():
-    result = run("profile", "-f", "folded", "--", workload("spin"), "user", 300, "a;b 7\n\x1b[2J")
+    result = run("profile", "-U", "-f", "folded", "--", workload("spin"), "user", 300, "a;b 7\n\x1b[2J")
     assert result.status == 0
     lines = [re.fullmatch(r"(.+) (\d+)", line) for line in result.out.split("\n")[:-1]]
-    stacks = {line[1].split(";")[0]: line[1].split(";")[-4:] for line in lines}
-    assert stacks[r"a\x3bb 7\n\x1b[2J"] == ["main", "a", "b", "spin"]
+    assert all(lines)
+    stacks = [line[1].split(";") for line in lines]
+    assert [r"a\x3bb 7\n\x1b[2J", "main", "a", "b", "spin"] in [[stack[0], *stack[-4:]] for stack in stacks]
 
 
 def test_the_kernels_functions_can_be_marked():
