@@ -224,6 +224,7 @@ class Session:
         table = self._map(_RECORD if schema.is_stream else schema.output.map)
         of_key, of_value = table.members
         needed = [("ns", of_value)] if schema.is_stream else []
+        needed += [("pid", of_key), ("image", of_key)] if schema.is_stacks else []
         needed += [(column.source, of_key) for column in schema.keys]
         needed += [(column.source, of_value) for column in schema.values if column.source]
         for field, members in needed:

@@ -189,6 +189,13 @@ def test_functions_that_a_program_made_are_those_it_says():
     assert all("main" in user for user in made)
 
 
+def test_a_program_of_32_bits():
+    records = profile("-U", "--", workload("spin32"))
+    spins = [record["user"] for record in records if record["user"][:1] == ["spin"]]
+    assert spins
+    assert all(user[:4] == ["spin", "b", "a", "_start"] for user in spins)
+
+
 def test_names_of_cpp_are_as_they_were_written(tmp_path):
     source = tmp_path / "loop.cpp"
     source.write_text(

@@ -16,6 +16,16 @@ FLAGS = {
     "execs": [],
     "leader": ["-pthread"],
     "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],
+    "spin32": [
+        "-O0",
+        "-m32",
+        "-nostdlib",
+        "-static",
+        "-ffreestanding",
+        "-fno-pie",
+        "-no-pie",
+        "-fno-stack-protector",
+    ],
     "spin": ["-O0", "-fno-omit-frame-pointer"],
 }
 

@@ -92,6 +92,19 @@ def test_undefined_and_nameless_symbols_are_none(read):
     assert read(build(symbols)).functions.find(addresses(0x401000, 0x401100)) == [None, "kept"]
 
 
+def test_a_name_without_an_end_is_cut(read):
+    assert read(build([Symbol(b"x" * 10_000, 0x401000, 16)])).functions.find(addresses(0x401000)) == [
+        "x" * 4096
+    ]
+
+
+def test_tables_larger_than_the_room_are_refused(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(build([Symbol(b"x" * 10_000, 0x401000, 16)]))
+    with path.open("rb") as file, pytest.raises(elf.ElfError):
+        elf.read(file.fileno(), 9_000)
+
+
 def test_build_id(read):
     assert read(build(build_id=bytes(range(20)))).build_id == bytes(range(20)).hex()
     assert read(build()).build_id == ""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from pytracer.arrays import Array, np
 
-_TABLE_LIMIT = 1 << 28  # bytes of one table: a browser's with all its symbols has some 100 MB
+_TABLE_LIMIT = 1 << 27  # bytes of one table: a browser's with all its symbols has some 100 MB
+_NAME_LIMIT = 4096
 _SECTIONS_LIMIT = 1 << 16
 # include/uapi/linux/elf.h
 _LOAD, _NOTE, _EXECUTABLE = 1, 4, 1
@@ -52,6 +53,11 @@ class Functions:
     def __len__(self) -> int:
         return len(self.starts)
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory they take."""
+        return int(self.starts.nbytes + self.ends.nbytes + self._names.nbytes + len(self._strings))
+
     def find(self, addresses: Array) -> list[str | None]:
         """The symbol that each address (uint64, as the file numbers them, shape (n,)) lies in."""
         if not len(self.starts):
@@ -64,7 +70,8 @@ class Functions:
         ]
 
     def _name(self, offset: int) -> str:
-        end = self._strings.find(b"\0", offset)
+        end = self._strings.find(b"\0", offset, offset + _NAME_LIMIT)
+        end = offset + _NAME_LIMIT if end < 0 else end
         return self._strings[offset:end].decode("utf-8", "backslashreplace")
 
 
@@ -93,8 +100,8 @@ class Elf:
         return addresses
 
 
-def read(descriptor: int) -> Elf:
-    """Read an open file. Raises ElfError, or OSError where it cannot be read."""
+def read(descriptor: int, room: int = _TABLE_LIMIT) -> Elf:
+    """Read an open file; of tables, at most ``room`` bytes each. Raises ElfError, or OSError."""
     head = os.pread(descriptor, 64, 0)
     if len(head) < 64 or head[:4] != b"\x7fELF" or head[4] not in (1, 2) or head[5] != _NATIVE:
         raise ElfError("not an ELF file of this machine's kind")
@@ -111,7 +118,7 @@ def read(descriptor: int) -> Elf:
     sections = _table(
         descriptor, number(word, shoff), number("u2", shsize), number("u2", shsize + 2), _section(width)
     )
-    functions, whole = _functions(descriptor, sections, width)
+    functions, whole = _functions(descriptor, sections, width, min(room, _TABLE_LIMIT))
     return Elf(
         np.stack([code[name].astype(np.uint64) for name in ("offset", "filesz", "vaddr")], axis=1),
         functions,
@@ -137,8 +144,8 @@ def _table(descriptor: int, offset: int, size: int, count: int, members: list[tu
     return np.frombuffer(_bytes(descriptor, offset, size * count), dtype)
 
 
-def _bytes(descriptor: int, offset: int, size: int) -> bytes:
-    if size > _TABLE_LIMIT or offset > 1 << 62:
+def _bytes(descriptor: int, offset: int, size: int, room: int = _TABLE_LIMIT) -> bytes:
+    if size > room or offset > 1 << 62:
         raise ElfError("a table is too large to be true")
     parts = []
     while size:
@@ -150,7 +157,7 @@ def _bytes(descriptor: int, offset: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _functions(descriptor: int, sections: Array, width: int) -> tuple[Functions, bool]:
+def _functions(descriptor: int, sections: Array, width: int, room: int) -> tuple[Functions, bool]:
     """The functions of .symtab where there is one, else of .dynsym; and whether it was the former."""
     for kind in (_SYMTAB, _DYNSYM):
         for section in sections[sections["type"] == kind]:
@@ -158,9 +165,9 @@ def _functions(descriptor: int, sections: Array, width: int) -> tuple[Functions,
             if link >= len(sections) or int(sections[link]["type"]) == _NOBITS:
                 continue
             dtype = np.dtype(_SYMBOL[width])
-            raw = _bytes(descriptor, int(section["offset"]), int(section["size"]))
+            raw = _bytes(descriptor, int(section["offset"]), int(section["size"]), room)
             symbols = np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype)
-            strings = _bytes(descriptor, int(sections[link]["offset"]), int(sections[link]["size"]))
+            strings = _bytes(descriptor, int(sections[link]["offset"]), int(sections[link]["size"]), room)
             found = _sorted(symbols, strings + b"\0\0", whole=kind == _SYMTAB)
             if len(found):
                 return found, kind == _SYMTAB

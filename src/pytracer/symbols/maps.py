@@ -12,6 +12,8 @@ from pathlib import Path
 PROC = Path("/proc")
 VDSO = "[vdso]"
 _WHOLE = (1 << 64) - 1
+_LIMIT = 1 << 22  # bytes of a map, and ranges with code, that are looked at: nobody needs as many
+_RANGES = 4096
 _BEGAN, _START_CODE, _END_CODE, _START_STACK = (
     22 - 3,
     26 - 3,
@@ -60,17 +62,18 @@ def started(pid: int) -> float:
 
 def read(pid: int) -> bytes:
     """/proc/PID/maps; empty where it is gone, or may not be looked at."""
-    with contextlib.suppress(OSError):
-        return (PROC / str(pid) / "maps").read_bytes()
+    with contextlib.suppress(OSError), (PROC / str(pid) / "maps").open("rb") as file:
+        text = file.read(_LIMIT)
+        return text[: text.rfind(b"\n") + 1]
     return b""
 
 
 def parse(text: bytes) -> tuple[Mapping, ...]:
     """The mappings with code, in the order of their addresses."""
-    found = []
+    found: list[Mapping] = []
     for line in text.splitlines():
         span, modes, offset, device, inode, *path = line.split(None, 5)
-        if modes[2:3] == b"x":
+        if modes[2:3] == b"x" and len(found) < _RANGES:
             start, _, end = span.partition(b"-")
             found.append(
                 Mapping(

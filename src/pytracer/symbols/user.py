@@ -22,6 +22,7 @@ DEBUG = Path("/usr/lib/debug/.build-id")
 _LOW = 1 << 32  # below which 32-bit programs are
 _LAYOUTS = 4  # that are kept of one process: libraries come and go
 _OPEN = 256  # files that wait to be read
+_ROOM = 1 << 30  # bytes of symbols, of all files
 
 
 class _File:
@@ -31,11 +32,11 @@ class _File:
         self.descriptor = descriptor
         self._elf: elf.Elf | None = None
 
-    def read(self) -> elf.Elf | None:
-        """What is in it; None where that is no ELF file."""
+    def read(self, room: int) -> elf.Elf | None:
+        """What is in it, if its tables have no more than ``room`` bytes; None where it is no ELF file."""
         if self.descriptor >= 0:
             with contextlib.suppress(elf.ElfError, OSError):
-                self._elf = _with_debug(elf.read(self.descriptor))
+                self._elf = _with_debug(elf.read(self.descriptor, room), room)
             self.close()
         return self._elf
 
@@ -45,13 +46,13 @@ class _File:
             self.descriptor = -1
 
 
-def _with_debug(found: elf.Elf) -> elf.Elf:
+def _with_debug(found: elf.Elf, room: int) -> elf.Elf:
     """With the symbols that were taken out, where a distribution's package has brought them."""
     if found.whole or not found.build_id:
         return found
     path = DEBUG / found.build_id[:2] / f"{found.build_id[2:]}.debug"
     with contextlib.suppress(elf.ElfError, OSError), path.open("rb", buffering=0) as file:
-        debug = elf.read(file.fileno())
+        debug = elf.read(file.fileno(), room)
         if debug.build_id == found.build_id and len(debug.functions):
             return dataclasses.replace(found, functions=debug.functions, whole=debug.whole)
     return found
@@ -59,9 +60,9 @@ def _with_debug(found: elf.Elf) -> elf.Elf:
 
 @dataclass(frozen=True)
 class _Layout:
-    """The mappings of a process at one moment, and the file of each."""
+    """The mappings of a process at one moment, and the file of each; ``text`` is the hash of what said so."""
 
-    text: bytes
+    text: int
     mappings: tuple[Mapping, ...]
     files: tuple[_File | None, ...]
 
@@ -89,6 +90,7 @@ class UserSymbols:
         self._files: dict[tuple[int, ...], _File] = {}
         self._vdso: _File | None = None
         self._open = 0
+        self._room = _ROOM
 
     def notice(self, pid: int) -> bool:
         """Take note of what a process has mapped; whether it could be seen."""
@@ -122,9 +124,9 @@ class UserSymbols:
     def _keep(self, pid: int, image: int, text: bytes) -> None:
         program = self._of_image[image] = self._programs.setdefault((pid, image), _Program())
         layouts = program.layouts
-        if not layouts or layouts[-1].text != text:
+        if not layouts or layouts[-1].text != hash(text):
             mappings = maps.parse(text)
-            layouts.append(_Layout(text, mappings, tuple(self._file(pid, m) for m in mappings)))
+            layouts.append(_Layout(hash(text), mappings, tuple(self._file(pid, m) for m in mappings)))
             del layouts[:-_LAYOUTS]
         if not program.made and any(map(_is_made, layouts[-1].mappings)):
             program.made = jit.Made(pid)
@@ -146,7 +148,7 @@ class UserSymbols:
             if key not in self._files:
                 if self._open >= _OPEN:
                     for file in self._files.values():
-                        file.read()
+                        self._read(file)
                     self._open = 0
                 try:
                     self._files[key] = _File(handle.open())
@@ -154,6 +156,13 @@ class UserSymbols:
                     return None
                 self._open += 1
             return self._files[key]
+
+    def _read(self, file: _File) -> elf.Elf | None:
+        new = file.descriptor >= 0
+        found = file.read(self._room)
+        if new and found is not None:
+            self._room -= found.functions.nbytes
+        return found
 
     def _name(
         self, program: _Program, layout: _Layout, addresses: Array, left: Array, names: list[str]
@@ -177,7 +186,7 @@ class UserSymbols:
         if not mapping.inode and file is None:
             return [mapping.name or UNKNOWN] * len(addresses)
         offsets = addresses - np.uint64(mapping.start) + np.uint64(mapping.offset)
-        found = file.read() if file is not None else None
+        found = self._read(file) if file is not None else None
         if found is None:
             return [f"{mapping.name}+0x{offset:x}" for offset in offsets.tolist()]
         places = found.address_of(offsets)
