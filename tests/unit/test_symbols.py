@@ -82,6 +82,7 @@ def test_of_several_names_the_plainest(read):
         Symbol(b"read", 0x401000, 16, binding=2),
         Symbol(b"_read", 0x401000, 16),
         Symbol(b"nothing", 0x401000, 0),
+        Symbol(b"read@OLD_1.0", 0x401000, 16),
     ]
     for order in (names, names[::-1]):
         assert read(build(order)).functions.find(addresses(0x401001)) == ["read"]

@@ -186,8 +186,11 @@ def _sorted(symbols: Array, strings: bytes, *, whole: bool) -> Functions:
     names = symbols["name"].astype(np.intp)
     text = np.frombuffer(strings, np.uint8)
     first, second = text[names] == ord("_"), text[names + 1] == ord("_")
-    binding = np.minimum(np.array([2, 0, 1, 1], np.uint8)[np.minimum(symbols["info"] >> 4, 3)], 2)
-    rank = (symbols["size"] == 0) * 16 + (first.astype(np.uint8) + (first & second)) * 4 + binding
+    binding = np.array([2, 0, 1, 1])[np.minimum(symbols["info"] >> 4, 3)]  # local, global, weak, others
+    ends, marks = np.flatnonzero(text == 0), np.flatnonzero(text == ord("@"))
+    end = ends[np.searchsorted(ends, names)]
+    versioned = np.searchsorted(marks, end) > np.searchsorted(marks, names)  # open@GLIBC_2.2
+    rank = (symbols["size"] == 0) * 32 + versioned * 16 + first * 4 + (first & second) * 4 + binding
     starts = symbols["value"].astype(np.uint64)
     order = np.lexsort((rank, starts))
     order = order[np.concatenate(([True], np.diff(starts[order]) != 0))] if len(order) else order
