@@ -125,6 +125,25 @@ def test_a_refusal_is_told_from_absence(kernel: Kernel) -> None:
     assert known.kprobe(("vfs_read",)) == refused
 
 
+@pytest.mark.parametrize(
+    ("number", "answer"),
+    [
+        (0, Answer(True, "cycles")),
+        (errno.ENOENT, Answer(False, reason="this machine has nothing that counts cycles")),
+        (errno.EOPNOTSUPP, Answer(False, reason="this machine has nothing that counts cycles")),
+        (errno.EACCES, Answer(False, reason="refused by somebody", refused=True)),
+    ],
+)
+def test_what_is_said_of_samples(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, number: int, answer: Answer
+) -> None:
+    def open_events(event: str, program: int, frequency: int) -> list[int]:
+        return [kernel._answer(number)]
+
+    monkeypatch.setattr(facts.perf_sample, "open_events", open_events)
+    assert KernelFacts().perf_sample("cycles") == answer
+
+
 def test_a_trace_event_is_tried_once_a_category(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts.tracefs, "has_event", lambda category, event: event != "none")
     monkeypatch.setattr(facts.tracefs, "event_id", lambda category, event: 7)
@@ -249,6 +268,7 @@ def test_without_privileges_nothing_is_tried(unprivileged: Kernel) -> None:
         known.tracepoint("sched", "sched_switch"),
         known.kprobe(("vfs_read",)),
         known.socket_filter(),
+        known.perf_sample("cpu-clock"),
     ):
         assert (answer.ok, answer.tried, answer.reason) == (True, False, "not tried: needs root")
     assert known.has_helper(113)
