@@ -116,8 +116,8 @@ def _silent(_line: str) -> None:
 class Trace:
     """An open trace, to be iterated once; a context manager. Leaving it detaches everything.
 
-    ``schema`` describes what it yields: for streams :class:`~pytracer.model.Batch`, else Snapshot,
-    Stacks or Histograms, a ``row`` for each interval and a ``summary``; and :class:`~pytracer.model.Loss` whenever
+    ``schema`` describes what it yields: for streams :class:`~pytracer.model.Batch`, else Snapshot, Stacks or
+    Histograms, a ``row`` for each interval and a ``summary``; and :class:`~pytracer.model.Loss` whenever
     something was lost. ``lost`` is how much that was so far.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 import pytracer
 from pytracer.bpf.facts import KernelFacts
+from pytracer.kernel import targets
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.policy import sysctl
 from pytracer.model import Loss, Stacks
@@ -35,14 +37,23 @@ def profile(*words):
 
 
 @contextlib.contextmanager
-def spinning(mode="user", milliseconds=20000, *name, path=None):
+def spinning(mode="user", milliseconds=20000, *name, path=None, **options):
     """The workload, until the block is left."""
-    process = subprocess.Popen([path or workload("spin"), mode, str(milliseconds), *name])
+    process = subprocess.Popen([path or workload("spin"), mode, str(milliseconds), *name], **options)
     try:
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def own_cgroup():
+    folder = targets.cgroup2_roots()[0] / f"pytracer-test-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    wait_for(lambda: not (folder / "cgroup.procs").read_text(), "its end")
+    folder.rmdir()
 
 
 @pytest.mark.lab
@@ -122,10 +133,12 @@ def test_the_image_is_computed_alike_on_both_sides():
         assert list(images) == [(process.pid, maps.image_of(process.pid))]
 
 
-@pytest.mark.parametrize("by", ["pid", "tid", "comm"])
-def test_filters(by):
-    with spinning("user", 20000, "other") as other, spinning("user", 20000, "wanted") as process:
-        value = {"pid": process.pid, "tid": process.pid, "comm": "wanted"}[by]
+@pytest.mark.parametrize("by", ["pid", "tid", "comm", "uid", "cgroup"])
+def test_filters(by, own_cgroup):
+    user = {"user": 61_023} if by == "uid" else {}
+    with spinning("user", 20000, "other") as other, spinning("user", 20000, "wanted", **user) as process:
+        (own_cgroup / "cgroup.procs").write_text(str(process.pid))
+        value = {"comm": "wanted", "uid": 61_023, "cgroup": own_cgroup}.get(by, process.pid)
         wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "wanted\n", "the name")
         records = profile(f"--{by}", value, "-d", 0.5)
         assert {record["pid"] for record in records} == {process.pid}
