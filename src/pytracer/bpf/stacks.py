@@ -34,7 +34,8 @@ class StackMaps:
             key, value = bytearray(struct.pack("I", number & ~_MORE)), bytearray(8 * DEPTH)
             bpf(Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", table.fd, address(key), address(value), 0))
             frames = np.frombuffer(bytes(value), np.uint64)
-            self._known[number] = frames[: int(np.count_nonzero(frames))]
+            # A return address may be 0, where there is no frame pointer; behind the end all are.
+            self._known[number] = frames[: int(np.flatnonzero(frames).max(initial=-1)) + 1]
         return self._known[number]
 
     def images(self) -> dict[tuple[int, int], int]:
