@@ -17,7 +17,7 @@ from pytracer.model.reduce import Rows
 PATIENCE = 0.05
 """Seconds between looks for processes that are new: one that lives for less is not seen."""
 
-_AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded more
+_AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded more. While it is young, fewer
 
 
 class Walker:
@@ -29,15 +29,16 @@ class Walker:
         self._warned = False
         self._maps = StackMaps(maps)
         self._names = StackNames(self._maps.frames, DEPTH, annotate=annotate)
-        self._seen: dict[tuple[int, int], tuple[int, float]] = {}  # (samples, when) at the last look
+        # Of each process: samples at the last look, when the next is due, and what is then waited.
+        self._seen: dict[tuple[int, int], tuple[int, float, float]] = {}
 
     def notice(self) -> None:
         """Look at the processes that were sampled, as long as they live."""
         now = time.monotonic()
         for process, samples in self._maps.images().items():
-            before, when = self._seen.get(process, (0, -_AGAIN))
-            if process[1] and samples > before and now >= when + _AGAIN:
-                self._seen[process] = samples, now
+            before, due, pause = self._seen.get(process, (0, 0.0, PATIENCE))
+            if process[1] and samples > before and now >= due:
+                self._seen[process] = samples, now + pause, min(2 * pause, _AGAIN)
                 self._names.user.notice(process[0])
 
     def read(
