@@ -14,10 +14,7 @@ TRACER = Tracer(
         Hook(
             "sample",
             "time passes on a CPU",
-            (
-                Alternative("cpu-clock", (PerfSample("sample", event="cpu-clock"),)),
-                Alternative("cycles", (PerfSample("sample", event="cycles"),)),
-            ),
+            (Alternative("cpu-clock", (PerfSample("sample", event="cpu-clock"),)),),
         ),
     ),
     filters=TASK_FILTERS,

@@ -235,8 +235,3 @@ def test_what_makes_no_sense(words, message):
 def test_folded_is_for_stacks():
     with pytest.raises(UsageError):
         parser.parse(registry.get("syscalls"), ["-f", "folded"])
-
-
-def test_a_machine_without_counters():
-    request, _ = parser.parse(PROFILE, ["--hook", "sample=cycles"])
-    assert [chosen.name for chosen in make_plan(request, FakeKernel()).probes] == ["cycles"]

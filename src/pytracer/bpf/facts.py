@@ -313,7 +313,7 @@ class KernelFacts:
             for descriptor in perf_sample.open_events(event, program, 1):
                 os.close(descriptor)
         except OSError as error:
-            return _no(error, f"this machine has nothing that counts {event}")
+            return _no(error, f"this kernel takes no samples of {event} (Linux 4.9)")
         return Answer(True, event)
 
     def _try_helper(self, number: int) -> bool:

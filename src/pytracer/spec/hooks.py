@@ -156,7 +156,7 @@ class SocketFilter(Probe):
 
 @dataclass(frozen=True)
 class PerfSample(Probe):
-    """Every CPU, so many times a second: by ``event``, the timer ``cpu-clock`` or the counter ``cycles``.
+    """Every CPU, so many times a second: by ``event``, a name in bpf/attach/perf_sample.py.
 
     ``frequency`` names the :class:`~pytracer.spec.Number` that says how often (Hz).
     """

@@ -17,7 +17,7 @@ from pytracer.errors import UsageError
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.policy import sysctl
 
-EVENTS = {"cpu-clock": (1, 0), "cycles": (0, 0)}
+EVENTS = {"cpu-clock": (1, 0)}
 """By name: (type, config) of include/uapi/linux/perf_event.h."""
 
 _DISABLED, _FREQUENCY = 1 << 0, 1 << 10  # bits of struct perf_event_attr
