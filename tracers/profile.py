@@ -50,6 +50,6 @@ TRACER = Tracer(
         "Memory maps are read while a process lives: what ends within some 50 ms shows [unknown].",
         "A stack of 127 functions may have had more: it ends with [cut].",
         "cpu-clock comes late where interrupts are disabled: it finds who enables them again.",
-        "CPUs that are put online later are not sampled.",
+        "Not sampled: CPUs that are put online later, and while another BPF program runs on a CPU.",
     ),
 )
