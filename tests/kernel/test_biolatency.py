@@ -18,7 +18,6 @@ from support.disks import BLOCK, completed, loop, work
 
 pytestmark = pytest.mark.kernel
 WORK = {"reads": 101, "writes": 23, "flushes": 7, "discards": 5}
-DONE = {"read": 101, "write": 23, "flush": 7, "discard": 5}
 
 
 @contextlib.contextmanager
@@ -45,8 +44,9 @@ def traced(device, *words):
 @pytest.mark.parametrize("way", ["raw-tracepoint", "tracepoint"])
 def test_requests_are_counted_to_the_last_one(tmp_path, way):
     with loop(tmp_path) as device, traced(device, "--hook", f"block_io={way}") as counts:
-        work(device, **WORK)
-    assert counts == DONE
+        done = work(device, **WORK)
+    assert counts == done
+    assert (done["read"], done["write"], done["flush"]) == (101, 23, 7)
 
 
 @pytest.mark.lab
@@ -64,12 +64,13 @@ def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
                         file.seek(number * 7 % 1009 * BLOCK)
                         file.write(bytes(BLOCK))
                     os.fsync(file.fileno())
-                work(device, **WORK)
+                done = work(device, **WORK)
                 after = completed(device)
             flushes = counts.pop("flush")
             counts["write"] += flushes  # each was asked for by a write of nothing, which no disk gets
-            assert counts == {name: after[name] - before[name] for name in after}
-            assert (counts["read"], counts["discard"], flushes) == (101, 5, 8)
+            grown = {name: after[name] - before[name] for name in after if after[name] > before[name]}
+            assert counts == grown
+            assert (counts["read"], counts.get("discard"), flushes) == (101, done.get("discard"), 8)
             assert counts["write"] > 23 + 8
 
 
@@ -77,7 +78,7 @@ def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
 def test_what_a_histogram_stands_for(tmp_path, by, keys):
     with loop(tmp_path) as device:
         tracer = start("biolatency", "-f", "json", "--by", by, 60)
-        work(device, **WORK)
+        done = work(device, **WORK)
         os.killpg(tracer.pid, signal.SIGINT)
         result = finish(tracer)
     assert {frozenset(r) for r in result.of("summary")} == {
@@ -85,9 +86,9 @@ def test_what_a_histogram_stands_for(tmp_path, by, keys):
     }
     totals = {record[by]: record["requests"] for record in result.of("summary")}
     if by == "disk":
-        assert totals[device.name] == sum(DONE.values())
+        assert totals[device.name] == sum(done.values())
     else:
-        assert all(totals[name] >= count for name, count in DONE.items())
+        assert all(totals[name] >= count for name, count in done.items())
 
 
 def test_a_disk_that_is_gone_keeps_its_name_where_it_was_shown(tmp_path):
@@ -106,15 +107,15 @@ def test_a_disk_that_is_gone_keeps_its_name_where_it_was_shown(tmp_path):
 def test_rows_that_do_not_fit_are_counted(tmp_path):
     with loop(tmp_path) as device:
         tracer = start("biolatency", "-f", "json", "--by", "disk,operation", "--max-rows", 1, "--strict", 60)
-        work(device, **WORK)
+        done = work(device, **WORK)
         os.killpg(tracer.pid, signal.SIGINT)
         result = finish(tracer)
     assert result.status == 3
     shown = sum(record["requests"] for record in result.of("summary"))
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "keys")
     assert len(result.of("summary")) == 1
-    assert lost >= 3  # four operations, one row
-    assert shown + lost >= sum(DONE.values())
+    assert lost >= 2  # three operations or four, one row
+    assert shown + lost >= sum(done.values())
 
 
 @pytest.mark.parametrize("words", [["--", "true"], ["-p", 1], ["--comm", "dd"]])
