@@ -26,13 +26,19 @@ def tracer(request):
     return request.param
 
 
+def hooks_of(tracer):
+    """Its hooks, and those that its flags bring."""
+    flags = [option for option in tracer.options if isinstance(option, Flag)]
+    return [*tracer.hooks, *(hook for flag in flags for hook in flag.hooks)]
+
+
 def test_there_are_tracers():
     assert {"syscalls", "sockcount"} <= {tracer.name for tracer in TRACERS}
 
 
 def test_programs_are_in_the_c_file(tracer):
     text = read_source(tracer.c_file)
-    for hook in (*tracer.hooks, *([FOLLOW] if tracer.follow else [])):
+    for hook in (*hooks_of(tracer), *([FOLLOW] if tracer.follow else [])):
         for alternative in hook.alternatives:
             for probe in alternative.probes:
                 assert re.search(rf"^int {probe.program}\(", text, re.M), probe.program
@@ -40,7 +46,7 @@ def test_programs_are_in_the_c_file(tracer):
 
 def test_hook_macros_are_in_the_c_file(tracer):
     text = read_source(tracer.c_file)
-    for hook in tracer.hooks:
+    for hook in hooks_of(tracer):
         if len({type(a.probes[0]) for a in hook.alternatives if a.probes}) > 1 and hook.name in text.lower():
             for alternative in hook.alternatives:
                 if not alternative.probes:
