@@ -7,6 +7,7 @@ import os
 import socket
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from bench.measure import MissingPeerError, Result, in_turns, result
 from bench.peers import PYTRACER, bcc_environment, find, tracing
@@ -81,27 +82,53 @@ def _against(
     return added[0], added[1], f"the bare work takes {statistics.median(bare):.0f} ns"
 
 
+@dataclass(frozen=True)
+class _Measure:
+    name: str
+    what: str
+    peer: str
+    take: Callable[[], float]
+    mine: Callable[[], Held]
+    theirs: Callable[[], Held]
+    target: float
+
+
+MEASURES = (
+    _Measure(
+        "cost-count",
+        "what counting costs a system call",
+        "an empty raw tracepoint",
+        _calls,
+        lambda: ours("syscalls", "--count"),
+        empty_tracepoint,
+        1.2,
+    ),
+    _Measure(
+        "cost-latency",
+        "what counting with latency costs a system call",
+        "BCC syscount -L",
+        _calls,
+        lambda: ours("syscalls"),
+        lambda: syscount("-L"),
+        0.6,
+    ),
+    _Measure(
+        "cost-packet",
+        "what `sockcount` costs a packet",
+        "an empty socket filter",
+        _packets,
+        lambda: ours("sockcount", "lo"),
+        empty_filter,
+        1.3,
+    ),
+)
+
+
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """System calls counted, counted with latency; packets."""
-    try:
-        mine, floor, note = _against(_calls, rounds, lambda: ours("syscalls", "--count"), empty_tracepoint)
-        what = "what counting costs a system call"
-        yield result(
-            "cost-count", what, "an empty raw tracepoint", mine, floor, target=1.2, unit="ns", note=note
-        )
-    except MissingPeerError as missing:
-        yield missing
-    try:
-        mine, floor, note = _against(_calls, rounds, lambda: ours("syscalls"), lambda: syscount("-L"))
-        what = "what counting with latency costs a system call"
-        yield result("cost-latency", what, "BCC syscount -L", mine, floor, target=0.6, unit="ns", note=note)
-    except MissingPeerError as missing:
-        yield missing
-    try:
-        mine, floor, note = _against(_packets, rounds, lambda: ours("sockcount", "lo"), empty_filter)
-        what = "what `sockcount` costs a packet"
-        yield result(
-            "cost-packet", what, "an empty socket filter", mine, floor, target=1.3, unit="ns", note=note
-        )
-    except MissingPeerError as missing:
-        yield missing
+    for one in MEASURES:
+        try:
+            mine, theirs, note = _against(one.take, rounds, one.mine, one.theirs)
+            yield result(one.name, one.what, one.peer, mine, theirs, target=one.target, unit="ns", note=note)
+        except MissingPeerError as missing:
+            yield missing

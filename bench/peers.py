@@ -84,16 +84,7 @@ def until_output(
     memory then (KiB). The process is ended. Raises MissingPeerError where it ends before."""
     begun = time.monotonic()
     with running(command, environment) as process:
-        assert process.stdout is not None
-        seen = b""
-        while wanted.encode() not in seen:
-            ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
-            data = os.read(process.stdout.fileno(), 65536) if ready else b""
-            if not data:
-                raise MissingPeerError(
-                    f"{command[0]} said nothing of the kind: {seen[-200:].decode(errors='replace')}"
-                )
-            seen += data
+        _await(process, wanted)
         return time.monotonic() - begun, resident(process.pid)
 
 
@@ -130,18 +121,22 @@ def tracing(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A tracer that has attached its probes: it has said ``ready``."""
     with running(command, environment) as process:
-        assert process.stdout is not None
-        seen = b""
-        while ready.encode() not in seen:
-            there, _, _ = select.select([process.stdout], [], [], PATIENCE)
-            data = os.read(process.stdout.fileno(), 65536) if there else b""
-            if not data:
-                raise MissingPeerError(
-                    f"{command[0]} does not run here: {seen[-200:].decode(errors='replace')}"
-                )
-            seen += data
+        _await(process, ready)
         time.sleep(0.2)  # BCC's tools say so a moment before it is quite true
         yield process
+
+
+def _await(process: subprocess.Popen[bytes], wanted: str) -> None:
+    """Until it has said this. Raises MissingPeerError where it ends, or says nothing, before."""
+    assert process.stdout is not None
+    seen = b""
+    while wanted.encode() not in seen:
+        ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+        data = os.read(process.stdout.fileno(), 65536) if ready else b""
+        if not data:
+            said = seen[-200:].decode(errors="replace")
+            raise MissingPeerError(f"a peer does not run here: {said}")
+        seen += data
 
 
 def resident(pid: int) -> int:
