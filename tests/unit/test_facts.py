@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import functools
 import gc
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pytracer.bpf import facts, probing
+from pytracer.bpf import facts, identity, probing
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import NotPermittedError, UnsupportedError
@@ -345,12 +347,13 @@ def test_what_the_verifier_says_of_a_helper(
 def test_the_version_that_old_kernels_want_to_see(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, release: str, code: int
 ) -> None:
-    monkeypatch.setattr(probing, "_SIGNATURE", tmp_path / "none")
-    monkeypatch.setattr(probing.platform, "version", lambda: version)
-    monkeypatch.setattr(probing.platform, "release", lambda: release)
-    probing._version_code.cache_clear()
-    assert probing._version_code() == code
-    probing._version_code.cache_clear()
+    system = SimpleNamespace(version=version, release=release)
+    monkeypatch.setattr(identity.os, "uname", lambda: system)
+    version_of = functools.partial(identity.kernel_version, tmp_path / "none")
+    monkeypatch.setattr(identity, "kernel_version", version_of)
+    identity.version_code.cache_clear()
+    assert identity.version_code() == code
+    identity.version_code.cache_clear()
 
 
 def test_compat_is_seen_by_its_sysctl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -59,6 +60,13 @@ def kernel_version(signature: Path = Path("/proc/version_signature")) -> tuple[i
     numbers = [int(n) for n in re.findall(r"\d+", system.release.partition("-")[0])]
     major, minor, patch = (*numbers, 0, 0, 0)[:3]
     return major, minor, patch
+
+
+@functools.cache
+def version_code() -> int:
+    """LINUX_VERSION_CODE, which kernels before 5.0 (6c4fc209fcf9) want to see in a kprobe program."""
+    major, minor, patch = kernel_version()
+    return major << 16 | minor << 8 | min(patch, 255)
 
 
 def find_libbcc() -> Path | None:

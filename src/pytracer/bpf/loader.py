@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from pytracer.bpf.identity import kernel_version
+from pytracer.bpf.identity import version_code
 from pytracer.bpf.image import Image, MapSpec
 from pytracer.bpf.maps import Map
 from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
@@ -51,7 +51,9 @@ class ImageModule:
         code = self._image.program(program).linked({name: table.fd for name, table in self._maps.items()})
 
         def load(log: bytearray | None = None) -> int:
-            return prog_load(kind, code, log=log, version=_version(), attach_type=attach_type, name=program)
+            return prog_load(
+                kind, code, log=log, version=version_code(), attach_type=attach_type, name=program
+            )
 
         try:
             descriptor = load()
@@ -98,9 +100,3 @@ def _create(spec: MapSpec) -> Map:
         entries = max(entries, possible_cpus())
     fd = map_create(spec.type, spec.key_size, spec.value_size, entries, spec.flags, name=spec.name)
     return Map.of(spec, fd, entries)
-
-
-def _version() -> int:
-    """LINUX_VERSION_CODE, which the kernel asks of programs on functions (until 5.0, 6c4fc209fcf9)."""
-    major, minor, patch = kernel_version()
-    return major << 16 | minor << 8 | min(patch, 255)

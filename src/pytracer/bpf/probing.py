@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
-import platform
-import re
 import struct
-from pathlib import Path
 
+from pytracer.bpf.identity import version_code
 from pytracer.bpf.sys import prog_load
 
-_SIGNATURE = Path("/proc/version_signature")  # Ubuntu
 _UNKNOWN_HELPER = (b"unknown func", b"invalid func", b"cannot use helper")  # the last since Linux 6.14
 
 
@@ -58,7 +54,7 @@ def load(
     log: bytearray | None = None,
 ) -> int:
     """``prog_load`` with the version that old kernels want to see. Raises OSError."""
-    version = _version_code()
+    version = version_code()
     return prog_load(
         kind, code, log=log, version=version, flags=flags, attach_type=attach_type, btf_id=btf_id
     )
@@ -82,18 +78,3 @@ def helper_refusal(kind: int, number: int) -> str:
             if any(words in line for words in _UNKNOWN_HELPER):
                 return line.decode(errors="replace")
     return ""
-
-
-@functools.cache
-def _version_code() -> int:
-    """LINUX_VERSION_CODE, which kernels before 5.0 (6c4fc209fcf9) want to see in a kprobe program.
-
-    Debian and Ubuntu state the true version elsewhere than in the release's name.
-    """
-    texts = [match[1]] if (match := re.search(r"Debian (\S+)", platform.version())) else []
-    if _SIGNATURE.is_file():
-        texts.append(_SIGNATURE.read_text().split()[-1])
-    for text in (*texts, platform.release()):
-        if match := re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text):
-            return int(match[1]) << 16 | int(match[2]) << 8 | min(int(match[3] or 0), 255)
-    return 0
