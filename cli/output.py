@@ -17,8 +17,11 @@ def standard_output() -> TextIO:
     stream: TextIO | None = sys.stdout
     if stream is None:
         raise PytracerError("standard output is closed", hint="-o FILE")
-    if isinstance(stream, io.TextIOWrapper):  # a name that this locale cannot write is no reason to stop
-        stream.reconfigure(errors="backslashreplace")
+    if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream.buffer, io.RawIOBase):
+            # Without a buffer (python -u, PYTHONUNBUFFERED), what a signal interrupts is cut where it was.
+            stream = open(stream.fileno(), "w", encoding=stream.encoding, closefd=False)  # noqa: SIM115
+        stream.reconfigure(errors="backslashreplace")  # what this locale cannot write is no reason to stop
     return stream
 
 
