@@ -26,7 +26,7 @@ from lab.host import memory_available
 from lab.kernels import KERNELS, Kernel
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT = 840
+LIMIT = 1500
 """Seconds for the tests on one kernel: two after each other are done in half an hour, come what may."""
 MEMORY = 3300
 """Megabytes for one of them: what the VM has, and QEMU."""

@@ -40,6 +40,7 @@ def traced(device, *words):
             counts[record["operation"]] = record["requests"]
 
 
+@pytest.mark.smoke
 @pytest.mark.lab
 @pytest.mark.parametrize("way", ["raw-tracepoint", "tracepoint"])
 def test_requests_are_counted_to_the_last_one(tmp_path, way):

@@ -46,6 +46,7 @@ def test_23_are_23(way):
     assert {(r["comm"], r["err"]) for r in found} == {("true", None)}
 
 
+@pytest.mark.smoke
 @pytest.mark.lab
 def test_arguments_of_any_length_are_whole():
     sizes = [1, 16000, 16384 - len(TRUE) - 2, 16384, 100_000, 131_071]

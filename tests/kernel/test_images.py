@@ -103,6 +103,7 @@ def interface_counts() -> tuple[dict[str, tuple[int, int]], bool]:
     return rows, compiler
 
 
+@pytest.mark.smoke
 @pytest.mark.lab
 def test_sockcount_cold_and_warm_count_the_same_and_warm_has_no_compiler(cache: Path) -> None:
     sent = packets.expected(packets.frames(), received=True)

@@ -78,6 +78,7 @@ def combinations() -> Iterator[object]:
             way = next(iter(wanted.values()))
             for headers in ("btf", "package"):
                 marks = [pytest.mark.lab] if headers == "btf" or number == 0 else []
+                marks += [pytest.mark.smoke] if headers == "btf" and number < 2 else []
                 yield pytest.param(name, wanted, headers, id=f"{name}-{way}-{headers}", marks=marks)
 
 

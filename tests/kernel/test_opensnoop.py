@@ -73,6 +73,7 @@ def test_an_address_that_is_not_there_is_no_loss():
     assert without_pid(events("opensnoop", *opens("bad", 0, 1))) == [shown(None, "", err="EFAULT")]
 
 
+@pytest.mark.smoke
 @pytest.mark.lab
 def test_a_path_as_long_as_can_be_is_whole_and_a_longer_one_counted():
     path = "/" + "p" * 4094

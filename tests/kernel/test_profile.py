@@ -56,6 +56,7 @@ def own_cgroup():
     folder.rmdir()
 
 
+@pytest.mark.smoke
 @pytest.mark.lab
 def test_every_stack_of_a_loop_is_that_of_its_calls():
     begun = time.monotonic()
