@@ -83,7 +83,8 @@ class Coded:
 
 @dataclass(frozen=True)
 class Batch:
-    """Events in the order they happened, by column.
+    """Events by column, in the order they happened. (The last of a batch and the first of the next, if of two
+    CPUs, may be some hundred nanoseconds out of order: a BPF ring makes room before the time is taken.)
 
     ``records`` are they in the C's own layout, shape (n,); ``times`` when they happened (ns since the epoch,
     int64). ``read`` makes a column of them: numbers as an array, names as Coded. Nothing is made that nobody

@@ -6,6 +6,7 @@ together again; those of all CPUs are put in order by the time in their first me
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from pytracer.arrays import Array, np
 from pytracer.bpf.attach.perf import ATTR_SIZE, DISABLE, ENABLE
 from pytracer.bpf.maps import Map
-from pytracer.bpf.streams.records import chain, compact, fitting, gather
+from pytracer.bpf.streams.records import CHUNK, Fence, chain, compact, fitting, gather
 from pytracer.bpf.sys import perf_event_open
 from pytracer.kernel.cpus import online_cpus
 
@@ -30,6 +31,9 @@ _LOST, _SAMPLE = 2, 9
 _RAW = 12  # bytes before a sample's data: struct perf_event_header, u32 size
 
 _HELD = 2_000_000  # ns: a record this young may still be overtaken by an older one from another CPU
+_CPUS = 1_000_000_000  # ns between looks at which CPUs there are
+_END = np.iinfo(np.uint64).max
+_LEAST = 1 << 18  # bytes of a ring that are held in any case: several records (of u16 bytes)
 
 
 class _Records(NamedTuple):
@@ -39,8 +43,24 @@ class _Records(NamedTuple):
     offsets: Array
     lengths: Array
 
+    @property
+    def times(self) -> Array:
+        """Their first member, in nanoseconds, shape (n,)."""
+        words, at = self.data.view(np.uint32), self.offsets // 4
+        return np.stack((words[at], words[at + 1]), axis=1).view(np.uint64).reshape(-1)
+
 
 _NOTHING = _Records(np.zeros(0, np.uint8), np.zeros(0, np.intp), np.zeros(0, np.intp))
+
+
+def _joined(parts: list[_Records]) -> _Records:
+    """One behind the other."""
+    starts = np.cumsum([0, *(len(part.data) for part in parts[:-1])])
+    return _Records(
+        np.concatenate([part.data for part in parts]),
+        np.concatenate([part.offsets + at for part, at in zip(parts, starts, strict=True)]),
+        np.concatenate([part.lengths for part in parts]),
+    )
 
 
 class PerfReader:
@@ -51,24 +71,24 @@ class PerfReader:
 
     def __init__(self, ring: Map, record: np.dtype[np.void], size: int) -> None:
         """Open a ring of ``size`` / CPUs bytes on every CPU that runs. Raises OSError."""
+        self._map = ring
         self._record = record
         self.lost = 0
-        self._kept = _NOTHING
         self._rings: list[_Ring] = []
         self._poll = select.epoll()
-        cpus = online_cpus()
+        self._online: set[int] = set()
+        self._looked = 0
         page = os.sysconf("SC_PAGE_SIZE")
-        pages = 1 << max(size // len(cpus) // page, 1).bit_length() - 1
+        cpus = online_cpus()
+        self._size = page << max(size // len(cpus) // page, 1).bit_length() - 1
         try:
-            for cpu in cpus:
-                opened = _Ring(cpu, pages * page)
-                self._rings.append(opened)
-                ring.update(struct.pack("i", cpu), struct.pack("i", opened.fd))
-                self._poll.register(opened.fd, select.EPOLLIN)
-                fcntl.ioctl(opened.fd, ENABLE, 0)
+            self._look(cpus)
         except BaseException:
             self.close()
             raise
+        if not self._rings:
+            self.close()
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 
     @property
     def fileno(self) -> int:
@@ -77,27 +97,29 @@ class PerfReader:
 
     def read(self, *, last: bool = False) -> Array | None:
         """See :class:`~pytracer.bpf.streams.Reader`."""
-        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - (0 if last else _HELD)
-        parts = [self._kept]
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        if now - self._looked > _CPUS:
+            self._looked = now
+            self._look(online_cpus())
+        before = _END if last else now - _HELD
+        most = max(CHUNK // len(self._rings), _LEAST)
         for ring in self._rings:
-            records, lost = ring.read()
-            self.lost += lost
-            parts.append(records)
-        starts = np.cumsum([0, *(len(part.data) for part in parts)])
-        data = np.concatenate([part.data for part in parts])
-        offsets = np.concatenate([part.offsets + at for part, at in zip(parts, starts, strict=False)])
-        lengths = np.concatenate([part.lengths for part in parts])
-        if not len(offsets):
-            return None
-        words = data.view(np.uint32)
-        times = np.stack((words[offsets // 4], words[offsets // 4 + 1]), axis=1).view(np.uint64).reshape(-1)
+            self.lost += ring.fill(most)
+            if ring.more:  # and that is younger than what was read of it
+                before = min(before, int(ring.pending.times[-1]))
+        together = _joined([ring.pending for ring in self._rings])
+        times = together.times
         order = np.argsort(times, kind="stable")
-        offsets, lengths = offsets[order], lengths[order]
-        count = len(order) if last else int(np.searchsorted(times[order], before))
-        count = fitting(lengths[:count])
-        found = gather(data, offsets[:count], lengths[:count], self._record) if count else None
-        self._kept = _Records(*compact(data, offsets[count:], lengths[count:]), lengths[count:])
-        return found
+        order = order[: np.searchsorted(times[order], np.uint64(before), side="right")]
+        order = order[: fitting(together.lengths[order])]
+        if not len(order):
+            return None
+        left = np.ones(len(times), dtype=bool)
+        left[order] = False
+        ends = np.cumsum([len(ring.pending.lengths) for ring in self._rings])
+        for ring, those in zip(self._rings, np.split(left, ends[:-1]), strict=True):
+            ring.keep(those)
+        return gather(together.data, together.offsets[order], together.lengths[order], self._record)
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.streams.Reader`."""
@@ -105,43 +127,106 @@ class PerfReader:
         while self._rings:
             self._rings.pop().close()
 
+    def _look(self, cpus: list[int]) -> None:
+        """Give a ring to each CPU that has come, and take it from those that went once it has been read.
+
+        A CPU that comes back needs another: the kernel does not take up again what was open on it.
+        """
+        for cpu in set(cpus) - self._online:
+            try:
+                opened = _Ring(cpu, self._size)
+            except OSError as error:
+                if error.errno != errno.ENODEV:  # it went in the meantime
+                    raise
+                cpus = [other for other in cpus if other != cpu]
+                continue
+            self._rings.append(opened)
+            self._map.update(struct.pack("i", cpu), struct.pack("i", opened.fd))
+            self._poll.register(opened.fd, select.EPOLLIN)
+            fcntl.ioctl(opened.fd, ENABLE, 0)
+        # Those that were gone when this was last asked have been read since.
+        gone = [ring for ring in self._rings if not (ring.polled or ring.more)]
+        for ring in [ring for ring in gone if not len(ring.pending.lengths)]:
+            self._rings.remove(ring)
+            ring.close()
+        for ring in self._rings:
+            if ring.polled and ring.cpu in self._online - set(cpus):
+                self._poll.unregister(ring.fd)  # it would be reported as hung up for ever
+                ring.polled = False
+        self._online = set(cpus)
+
 
 class _Ring:
-    """One CPU's."""
+    """One CPU's. ``pending`` are the records that were read and not yet asked for, ``more`` says whether
+    there are others behind them."""
 
     def __init__(self, cpu: int, size: int) -> None:
         attr = struct.pack(
             "IIQQQQQII", _SOFTWARE, ATTR_SIZE, _BPF_OUTPUT, 1, _SAMPLE_RAW, 0, _WATERMARK, size // 4, 0
         )
+        self.cpu = cpu
+        self.polled, self.more = True, False
+        self.pending = _NOTHING
         self.fd = perf_event_open(attr.ljust(ATTR_SIZE, b"\0"), -1, cpu)
-        page = os.sysconf("SC_PAGE_SIZE")
+        self._page = os.sysconf("SC_PAGE_SIZE")
         self._size = size
+        self._fence = Fence()
         try:
-            self._map = mmap.mmap(self.fd, page + size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        except OSError:
+            self._map = mmap.mmap(
+                self.fd, self._page + size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
+            )
+        except BaseException:
             os.close(self.fd)
             raise
-        self._page = page
 
-    def read(self) -> tuple[_Records, int]:
-        """All records that are there, and how many the kernel says it had no room for."""
-        head, tail = (struct.unpack_from("Q", self._map, at)[0] for at in (_HEAD, _TAIL))
-        start, count = tail % self._size, head - tail
+    def fill(self, most: int) -> int:
+        """Have ``most`` bytes of records pending if there are as many; how many there was no room for."""
+        lost = 0
+        while True:
+            head, tail = (struct.unpack_from("Q", self._map, at)[0] for at in (_HEAD, _TAIL))
+            self._fence()
+            self.more = head != tail
+            room = most - len(self.pending.data)
+            if not self.more or room <= 0:
+                return lost
+            used, missed = self._read(tail, min(head - tail, room))
+            lost += missed
+            if not used:  # the next one is longer than that
+                return lost
+
+    def keep(self, those: Array) -> None:
+        """Have only these pending still, bool of shape (n,)."""
+        if not those.all():
+            data, offsets, lengths = self.pending
+            lengths = lengths[those]
+            self.pending = _Records(*compact(data, offsets[those], lengths), lengths)
+
+    def close(self) -> None:
+        try:
+            fcntl.ioctl(self.fd, DISABLE, 0)
+        finally:
+            self._map.close()
+            os.close(self.fd)
+
+    def _read(self, tail: int, count: int) -> tuple[int, int]:
+        """Add the records in the ``count`` bytes from ``tail`` to what is pending; how many bytes they take,
+        and how many the kernel says it had no room for."""
+        start = tail % self._size
         begin = self._page + start
         raw = self._map[begin : begin + min(count, self._size - start)]
         raw += self._map[self._page : self._page + count - len(raw)]
-        struct.pack_into("Q", self._map, _TAIL, head)
-        data = np.frombuffer(raw, dtype=np.uint8)
-        kinds, sizes = data.view(np.uint32)[::2], data.view(np.uint32)[1::2] >> 16
-        places, _ = chain(sizes.astype(np.intp) // 8)
+        data = np.frombuffer(raw, dtype=np.uint8, count=count // 8 * 8)
+        kinds = data.view(np.uint32)[::2]  # struct perf_event_header: u32 type; u16 misc, size
+        sizes = data.view(np.uint16)[3::4].astype(np.intp)
+        step = sizes // 8
+        step[np.arange(len(step)) + step > len(step)] = 0  # the look ended in the middle of it
+        places, end = chain(step)
+        self._fence()
+        struct.pack_into("Q", self._map, _TAIL, tail + end * 8)
         samples = places[kinds[places] == _SAMPLE]
-        offsets = samples * 8 + _RAW
-        # The sample's size is padded so that the next record is aligned; no member lies in there.
-        lengths = sizes[samples].astype(np.intp) - _RAW
+        if len(samples):  # else its bytes are none's, and would stay for good
+            # The sample's size is padded so that the next record is aligned; no member lies in there.
+            records = _Records(data[: end * 8], samples * 8 + _RAW, sizes[samples] - _RAW)
+            self.pending = _joined([self.pending, records])
         lost = sum(struct.unpack_from("Q", raw, int(at) * 8 + 16)[0] for at in places[kinds[places] == _LOST])
-        return _Records(data, offsets, lengths), lost
-
-    def close(self) -> None:
-        fcntl.ioctl(self.fd, DISABLE, 0)
-        self._map.close()
-        os.close(self.fd)
+        return end * 8, lost

@@ -9,11 +9,32 @@ after it, the fourth, and so on.
 
 from __future__ import annotations
 
+import threading
+
 from pytracer.arrays import Array, np
 
+CHUNK = 1 << 20  # bytes of a ring that are looked at in one go: copies stay small, and room is made early
 _BLOCK = 4096  # words of 8 bytes that are looked at in one go: the tables stay in the processor's cache
 _GATHERED = 1 << 18  # words that are put together in one go
 _ROWS = 1 << 24  # bytes that one look at a ring becomes: all rows are as wide as the longest
+
+
+class Fence:
+    """Keeps the order of what is read and written.
+
+    A ring is shared with the kernel: a record's length must be read before its contents, and these before
+    its room is given back. x86 keeps that order by itself, arm64 does not. Letting go of a lock comes after
+    all that was before it, taking one before all that follows, and the one before the other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def __call__(self) -> None:
+        """What follows is done after what was before. For one thread."""
+        self._lock.release()
+        self._lock.acquire()
 
 
 def chain(step: Array) -> tuple[Array, int]:
@@ -116,3 +137,9 @@ def gather(data: Array, offsets: Array, lengths: Array, dtype: np.dtype[np.void]
         rows[part, : width * 4] = source[place].view(np.uint8)
         rows[part, : width * 4] *= np.arange(width * 4) < lengths[part, None]
     return np.ascontiguousarray(rows[:, :size]).reshape(-1).view(dtype)
+
+
+def in_order(rows: Array) -> Array:
+    """The rows in the order of their member ``ns``; those of one time as they stand."""
+    times = rows["ns"]
+    return rows if (times[1:] >= times[:-1]).all() else rows[np.argsort(times, kind="stable")]

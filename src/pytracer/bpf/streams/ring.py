@@ -2,7 +2,8 @@
 
 The kernel maps the data pages twice in a row, so that a record which wraps around is whole where it begins.
 Before each record stand 8 bytes: its length with the bits *busy* (still being written) and *discarded*, and
-where in the map it is. Records lie in the order in which room was made for them. Only one may read.
+where in the map it is. Records lie in the order in which room was made for them: a moment before the time is
+taken, so that those of two CPUs may have changed places. Only one may read.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ import os
 import select
 
 from pytracer.arrays import Array, np
-from pytracer.bpf.streams.records import chain, fitting, gather
+from pytracer.bpf.streams.records import CHUNK, Fence, chain, fitting, gather, in_order
 
 HEADER = 8
 BUSY, DISCARDED = 1 << 31, 1 << 30  # include/uapi/linux/bpf.h: BPF_RINGBUF_BUSY_BIT, _DISCARD_BIT
 LENGTH = DISCARDED - 1
-CHUNK = 1 << 20  # bytes that one read looks at: what it copies stays small, and the ring is freed early
 
 
 class RingReader:
@@ -32,10 +32,15 @@ class RingReader:
         """Map the ring of ``size`` bytes. Raises OSError."""
         self._record = record
         self._size = size
+        self._fence = Fence()
         page = os.sysconf("SC_PAGE_SIZE")
         # Page 0 is ours to write: how far we have read. Page 1 says how far the kernel has written.
         self._ours = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        self._theirs = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        try:
+            self._theirs = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        except BaseException:
+            self._ours.close()
+            raise
         self._read = np.frombuffer(self._ours, dtype=np.uint64, count=1)
         self._written = np.frombuffer(self._theirs, dtype=np.uint64, count=1)
         self._data = np.frombuffer(self._theirs, dtype=np.uint8, offset=page)
@@ -50,13 +55,16 @@ class RingReader:
     def read(self, *, last: bool = False) -> Array | None:  # noqa: ARG002 - nothing is held back here
         """See :class:`~pytracer.bpf.streams.Reader`."""
         at = int(self._read[0])
-        while (there := min(int(self._written[0]) - at, CHUNK)) > 0:
+        end = int(self._written[0])  # what comes later is for the next call: this one must come to its end
+        self._fence()
+        while at < end:
             start = at % self._size
-            found, used = self._records(self._data[start : start + there])
+            found, used = self._records(self._data[start : start + min(end - at, CHUNK)])
             at += used
+            self._fence()
             self._read[0] = at
             if len(found):
-                return found
+                return in_order(found)
             if not used:  # the next record is still being written
                 break
         return None
@@ -75,7 +83,8 @@ class RingReader:
         alike = self._alike(data)
         if alike is not None:
             return alike
-        heads = data[: len(data) // 8 * 8].view(np.uint32)[::2]
+        heads = data[: len(data) // 8 * 8].view(np.uint32)[::2].copy()  # the kernel may change them meanwhile
+        self._fence()
         length = heads & LENGTH
         step = (length.astype(np.intp) + HEADER + 7) // 8
         # Not to be read: what is being written, and what the look ended in the middle of.
@@ -97,10 +106,12 @@ class RingReader:
         if not count:
             return None
         heads = data[: count * stride].reshape(count, stride)[:, :4].copy().view(np.uint32).reshape(-1)
+        self._fence()
         whole = heads == size
         if not whole.all():
             count = int(whole.argmin())
             if not heads[count] & BUSY or not count:
                 return None
-        rows = np.ascontiguousarray(data[: count * stride].reshape(count, stride)[:, HEADER : HEADER + size])
+        # A copy even of a single row, which is contiguous as it is: its room is about to be given back.
+        rows = data[: count * stride].reshape(count, stride)[:, HEADER : HEADER + size].copy()
         return rows.reshape(-1).view(self._record), count * stride

@@ -1,0 +1,331 @@
+"""Readers of rings, on rings in memory that a producer of the test's own writes."""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytracer.bpf.streams import perf, records, ring
+from pytracer.bpf.streams.perf import PerfReader
+from pytracer.bpf.streams.ring import RingReader
+from support.rings import PAGE, BpfRing, PerfRing, deaf
+
+FIXED = np.dtype([("ns", "u8"), ("serial", "u4")])  # 12 bytes: a record takes 24
+LONG = np.dtype([("ns", "u8"), ("serial", "u4"), ("text", "S500")])
+
+
+@pytest.fixture(autouse=True)
+def _deaf(monkeypatch):
+    deaf(monkeypatch)
+
+
+def event(serial: int, text: bytes | None = None) -> bytes:
+    head = struct.pack("QI", serial, serial)
+    return head if text is None else head + text + b"\0"
+
+
+def serials(batches) -> list[int]:
+    return [serial for batch in batches for serial in batch["serial"].tolist()]
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def everything(reader, **how) -> list:
+    found = []
+    while (batch := reader.read(**how)) is not None:
+        found.append(batch)
+    return found
+
+
+@pytest.fixture
+def bpf():
+    made = BpfRing()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("begin", [0, 2**32 - 4096, 2**40 + 8])
+@pytest.mark.parametrize("chunk", [64, 1000, 1 << 20])
+@pytest.mark.parametrize("kind", ["fixed", "long"])
+@pytest.mark.parametrize("discards", [0.0, 0.3])
+def test_a_ring_gives_all_records_once_and_in_order(monkeypatch, bpf, kind, chunk, begin, discards):
+    monkeypatch.setattr(ring, "CHUNK", max(chunk, 600 if kind == "long" else 0))
+    monkeypatch.setattr(records, "_ROWS", 5 * LONG.itemsize)
+    chance = random.Random(chunk + begin)
+    bpf.begin(begin)
+    reader = RingReader(bpf.fd, bpf.size, FIXED if kind == "fixed" else LONG)
+    wanted: dict[int, bytes] = {}
+    got: list = []
+    open_records: list[tuple[int, int, bytes]] = []
+    for serial in range(1000):
+        text = None if kind == "fixed" else chance.randbytes(chance.randint(0, 499)).replace(b"\0", b"x")
+        data = event(serial, text)
+        at = bpf.reserve(len(data))
+        while at is None:  # full: as many as are complete are read
+            while open_records:
+                finish(bpf, open_records.pop(0), chance.random() < discards, wanted)
+            got += everything(reader)
+            at = bpf.reserve(len(data))
+        open_records.append((at, serial, data))
+        chance.shuffle(open_records)
+        while open_records and chance.random() < 0.6:
+            finish(bpf, open_records.pop(), chance.random() < discards, wanted)
+        if chance.random() < 0.1:
+            got += everything(reader)
+    for record in open_records:
+        finish(bpf, record, False, wanted)
+    got += everything(reader)
+    reader.close()
+    assert serials(got) == sorted(wanted)
+    if kind == "long":
+        texts = [text for batch in got for text in batch["text"].tolist()]
+        assert texts == [wanted[serial][12:-1] for serial in sorted(wanted)]
+
+
+def finish(bpf, record, discard, wanted):
+    at, serial, data = record
+    if discard:
+        bpf.discard(at, len(data))
+    else:
+        wanted[serial] = data
+        bpf.commit(at, data)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_what_was_read_is_no_view_of_the_ring(bpf, count):
+    """One row of many bytes apart is contiguous, and NumPy's way to make it so is to leave it."""
+    reader = RingReader(bpf.fd, bpf.size, FIXED)
+    for serial in range(count):
+        bpf.commit(bpf.reserve(12), event(serial))
+    taken = reader.read()
+    for serial in range(1000):
+        at = bpf.reserve(12)
+        if at is None:
+            reader.read()
+            at = bpf.reserve(12)
+        bpf.commit(at, event(serial + 7000))
+    assert taken["serial"].tolist() == list(range(count))
+    reader.close()
+    assert taken["ns"].tolist() == list(range(count))
+
+
+def test_a_record_being_written_holds_up_those_behind_it_and_no_others(bpf):
+    reader = RingReader(bpf.fd, bpf.size, FIXED)
+    first, second, third = (bpf.reserve(12) for _ in range(3))
+    bpf.commit(third, event(3))
+    assert reader.read() is None
+    bpf.commit(first, event(1))
+    assert serials(everything(reader)) == [1]
+    bpf.discard(second, 12)
+    assert serials(everything(reader)) == [3]
+    assert reader.read() is None
+    reader.close()
+
+
+def test_what_comes_while_one_reads_is_for_the_next_time(monkeypatch, bpf):
+    """A flood of discarded records must not keep the reader for ever."""
+    reader = RingReader(bpf.fd, bpf.size, FIXED)
+    look = reader._records
+    looks = 0
+
+    def meanwhile(data):
+        nonlocal looks
+        looks += 1
+        assert looks < 3
+        found = look(data)
+        bpf.discard(bpf.reserve(12), 12)
+        return found
+
+    bpf.discard(bpf.reserve(12), 12)
+    monkeypatch.setattr(reader, "_records", meanwhile)
+    assert reader.read() is None
+    reader.close()
+
+
+def test_records_in_the_order_of_their_time(bpf):
+    reader = RingReader(bpf.fd, bpf.size, FIXED)
+    for serial in (2, 1, 3):
+        bpf.commit(bpf.reserve(12), event(serial))
+    assert serials(everything(reader)) == [1, 2, 3]
+    reader.close()
+
+
+def with_a_long_one_among_them() -> list[bytes]:
+    return [event(serial, b"x" * 400 if serial == 7 else b"") for serial in range(20)]
+
+
+def test_short_records_beside_a_long_one_do_not_fill_the_memory(monkeypatch, bpf):
+    monkeypatch.setattr(records, "_ROWS", 3 * 413)
+    reader = RingReader(bpf.fd, bpf.size, LONG)
+    for data in with_a_long_one_among_them():
+        bpf.commit(bpf.reserve(len(data)), data)
+    got = everything(reader)
+    assert [(len(batch), batch.dtype.itemsize) for batch in got] == [(7, 16), (3, 416), (10, 16)]
+    assert serials(got) == list(range(20))
+    reader.close()
+
+
+def test_perf_short_records_beside_a_long_one_do_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(records, "_ROWS", 3 * 424)
+    machine = Machine(monkeypatch, [0, 1])
+    reader = machine.reader(LONG)
+    for serial, data in enumerate(with_a_long_one_among_them()):
+        assert machine.rings[serial % 2].sample(data)
+    got = everything(reader, last=True)
+    assert [(len(batch), batch.dtype.itemsize) for batch in got] == [(7, 24), (3, 424), (10, 24)]
+    assert serials(got) == list(range(20))
+    reader.close()
+
+
+def test_nothing_of_a_ring_stays_open(bpf):
+    before = descriptors()
+    for _ in range(3):
+        reader = RingReader(bpf.fd, bpf.size, FIXED)
+        bpf.commit(bpf.reserve(12), event(1))
+        kept = reader.read()
+        reader.close()
+    assert kept is not None
+    assert descriptors() == before
+    with pytest.raises(ValueError, match="greater than file size"):
+        RingReader(bpf.fd, 1 << 40, FIXED)
+    assert descriptors() == before
+
+
+class Machine:
+    """CPUs with perf rings, and a clock."""
+
+    def __init__(self, monkeypatch, cpus: list[int]) -> None:
+        self.cpus = cpus
+        self.now = 10_000_000_000
+        self.rings: dict[int, PerfRing] = {}
+        self.map: dict[int, int] = {}
+        self.refuses: dict[int, int] = {}
+        monkeypatch.setattr(perf, "perf_event_open", self._open)
+        monkeypatch.setattr(perf, "online_cpus", lambda: self.cpus)
+        monkeypatch.setattr(perf.fcntl, "ioctl", lambda *_: 0)
+        monkeypatch.setattr(perf.time, "clock_gettime_ns", lambda _: self.now)
+
+    def _open(self, attr: bytes, pid: int, cpu: int) -> int:
+        if cpu in self.refuses:
+            raise OSError(self.refuses[cpu], "no")
+        self.rings[cpu] = PerfRing()
+        return os.dup(self.rings[cpu].fd)
+
+    def update(self, key: bytes, value: bytes) -> None:
+        self.map[struct.unpack("i", key)[0]] = struct.unpack("i", value)[0]
+
+    def reader(self, record=FIXED) -> PerfReader:
+        return PerfReader(self, record, PAGE * len(self.cpus))
+
+    def put(self, cpu: int, ns: int, serial: int) -> bool:
+        return self.rings[cpu].sample(struct.pack("QI", ns, serial))
+
+
+def test_perf_rings_are_merged_by_time_whatever_was_read_when(monkeypatch):
+    monkeypatch.setattr(perf, "CHUNK", 3 * 20 * 24)
+    monkeypatch.setattr(perf, "_LEAST", 100)  # four records, and a part of the next
+    monkeypatch.setattr(records, "_ROWS", 30 * FIXED.itemsize)
+    machine = Machine(monkeypatch, [0, 1, 5])
+    reader = machine.reader()
+    for ring_, begin in zip(machine.rings.values(), (0, 2**32 - 64, 2**48 + 8), strict=True):
+        ring_.begin(begin)
+    chance = random.Random(1)
+    got, made = [], 0
+    for _ in range(2000):
+        machine.now += chance.randint(1, 200_000)
+        made += machine.put(chance.choice([0, 0, 0, 1, 5]), machine.now, made)
+        if chance.random() < 0.02:
+            got += everything(reader)
+    got += everything(reader, last=True)
+    reader.close()
+    assert made > 1500
+    assert serials(got) == list(range(made))
+    assert max(map(len, got)) <= 30
+
+
+def test_perf_what_is_young_is_held_until_nothing_older_can_come(monkeypatch):
+    machine = Machine(monkeypatch, [0, 1])
+    reader = machine.reader()
+    machine.put(0, machine.now - 1000, 2)
+    assert reader.read() is None
+    machine.put(1, machine.now - 2000, 1)
+    assert reader.read() is None
+    machine.now += 10_000_000
+    machine.put(1, machine.now, 3)
+    assert serials(everything(reader)) == [1, 2]
+    assert serials(everything(reader, last=True)) == [3]
+    reader.close()
+
+
+def test_perf_strings_and_what_the_kernel_says_it_lost(monkeypatch):
+    machine = Machine(monkeypatch, [0])
+    reader = machine.reader(LONG)
+    texts = [b"x" * length for length in (0, 1, 2, 3, 8, 499)]
+    for serial, text in enumerate(texts):
+        assert machine.rings[0].sample(event(serial, text))
+    assert machine.rings[0].lost(23)
+    assert machine.rings[0].lost(1 << 40)
+    [batch] = everything(reader, last=True)
+    from pytracer.enrich.decode import cut
+
+    assert cut(batch["text"]).tolist() == texts
+    assert reader.lost == 23 + (1 << 40)
+    reader.close()
+
+
+def test_perf_what_is_said_of_losses_takes_no_room(monkeypatch):
+    monkeypatch.setattr(perf, "CHUNK", 100)
+    monkeypatch.setattr(perf, "_LEAST", 100)
+    machine = Machine(monkeypatch, [0])
+    reader = machine.reader()
+    for _ in range(50):
+        assert machine.rings[0].lost(2)
+    machine.put(0, machine.now, 1)
+    assert reader.read() is None
+    assert serials(everything(reader, last=True)) == [1]
+    assert reader.lost == 100
+    reader.close()
+
+
+def test_perf_cpus_come_and_go(monkeypatch):
+    machine = Machine(monkeypatch, [0, 1])
+    machine.refuses[1] = 19  # ENODEV: gone since the list was read
+    reader = machine.reader()
+    assert list(machine.map) == [0]
+    machine.refuses.clear()
+    machine.now += 2_000_000_000
+    reader.read()
+    assert sorted(machine.map) == [0, 1]
+    machine.put(1, machine.now, 1)
+    first = machine.rings[1]
+    machine.cpus = [0]  # it goes with a record unread
+    machine.now += 2_000_000_000
+    assert serials(everything(reader)) == [1]
+    machine.cpus = [0, 1]
+    machine.now += 2_000_000_000
+    reader.read()
+    assert machine.rings[1] is not first
+    machine.put(1, machine.now, 2)
+    assert serials(everything(reader, last=True)) == [2]
+    open_now = descriptors()
+    reader.close()
+    # Of each of the two rings that are left, the descriptor and the mapping's.
+    assert descriptors() == open_now - 4
+
+
+def test_perf_nothing_stays_open_where_a_cpu_refuses(monkeypatch):
+    machine = Machine(monkeypatch, [0, 1])
+    machine.refuses[1] = 13
+    before = descriptors()
+    with pytest.raises(OSError, match="no"):
+        machine.reader()
+    os.close(machine.rings[0].fd)
+    machine.rings[0]._map.close()
+    assert descriptors() == before
