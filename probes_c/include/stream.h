@@ -2,7 +2,8 @@
 // A stream of records to user space: the BPF ring buffer where the kernel has it (Linux 5.8), else a perf
 // ring on every CPU. The tracer that includes this has defined struct event: what columns are read from, with
 // "u64 ns" first, when it happened (bpf_ktime_get_ns). Its last member may be a string of any length up to
-// its size: a record then ends with the string. PT_RING_PAGES is how large the ring is.
+// its size: a record then ends with the string and its NUL (a perf ring pads it with what lay there before).
+// PT_RING_PAGES is how large the ring is.
 #include "loss.h"
 #include "read.h"
 
@@ -58,7 +59,8 @@ static __always_inline struct event *pt_prepare(void)
     return pt_prepare_in(0);
 }
 
-// The first "size" bytes of it are complete; the verifier wants to see that they are no more than all.
+// The first "size" bytes of it are complete; the verifier wants to see that they are no more than all. Of a
+// narrower number the compiler would test one copy and pass on another.
 // Returns whether they found no room. An event of any length ends with bytes, is sent in parts, and has members
 // that say so: src/pytracer/bpf/streams/parts.py.
 static __always_inline int pt_output(void *ctx, struct event *event, u64 size)
