@@ -10,6 +10,7 @@ It takes what the command line takes, under the same names, and gives what a sin
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
@@ -17,10 +18,11 @@ from pytracer.bpf.facts import KernelFacts
 from pytracer.cli import parser
 from pytracer.errors import UsageError
 from pytracer.model import Item
-from pytracer.spec import registry
+from pytracer.spec import Filter, GroupBy, NameSet, Tracer, registry
 from pytracer.trace import Trace as _Trace
 
 _OURS = ("format", "output", "timestamp", "wide", "strict", "dry_run", "emit_c", "verbose", "debug", "help")
+_REPEATABLE = (*(which.value for which in Filter), "container", "hook")
 
 
 class Trace(_Trace):
@@ -29,11 +31,17 @@ class Trace(_Trace):
     async def __aiter__(self) -> AsyncIterator[Item]:
         """The same items; the waiting is done in a thread."""
         items = iter(self)
-        try:
-            while (item := await asyncio.to_thread(next, items, None)) is not None:
-                yield item
-        finally:
-            self.stop()
+        while True:
+            step = asyncio.ensure_future(asyncio.to_thread(next, items, None))
+            try:
+                item = await asyncio.shield(step)
+            except asyncio.CancelledError:  # nothing may be closed before the thread is out
+                self.stop()
+                await asyncio.wait([step])
+                raise
+            if item is None:
+                return
+            yield item
 
 
 def open(
@@ -55,7 +63,11 @@ def open(
 
     Raises what :mod:`pytracer.errors` lists: UsageError for what the command line would not take either.
     """
+    declared = registry.get(tracer)
     words = [*map(str, arguments)]
+    for word in words:
+        if word.startswith("-"):
+            raise UsageError(f"{word!r} is no argument", hint="options are given by name: duration=5")
     if interval is not None:
         words.append(str(interval))
     if count is not None:
@@ -63,14 +75,14 @@ def open(
             raise UsageError("a count needs an interval")
         words.append(str(count))
     for name, value in options.items():
-        words += _option(name, value)
+        words += _option(declared, name, value)
     if command:
         words += ["--", *command]
-    request, _ = parser.parse(registry.get(tracer), words)
+    request, _ = parser.parse(declared, words)
     return Trace(request, KernelFacts, warn=warn)
 
 
-def _option(name: str, value: object) -> list[str]:
+def _option(tracer: Tracer, name: str, value: object) -> list[str]:
     """An option as words of the command line."""
     if name in _OURS:
         raise UsageError(f"{name} is an option of the command line alone")
@@ -79,6 +91,11 @@ def _option(name: str, value: object) -> list[str]:
         return []
     if value is True:
         return [flag]
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return [f"{flag}={one}" for one in value]
+    if isinstance(value, Iterable) and not isinstance(value, (str, os.PathLike)):
+        several = [str(one) for one in value]
+        if any(isinstance(o, (GroupBy, NameSet)) and o.name == flag[2:] for o in tracer.options):
+            return [f"{flag}={','.join(several)}"]
+        if name not in _REPEATABLE:
+            raise UsageError(f"{name} takes one value")
+        return [f"{flag}={one}" for one in several]
     return [f"{flag}={value}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import struct
@@ -177,12 +178,13 @@ class Session:
             while self._detached:  # what was counted has been shown: this may take its time
                 self._detached.pop().close()
         finally:
-            if self.stream is not None:
-                self.stream.close()
-                self.stream = None
-            if self._walker is not None:
-                self._walker.close()
-            self._module.close()
+            with contextlib.ExitStack() as stack:
+                stack.callback(self._module.close)
+                if self._walker is not None:
+                    stack.callback(self._walker.close)
+                if self.stream is not None:
+                    stack.callback(self.stream.close)
+                    self.stream = None
 
     def __enter__(self) -> Session:
         return self

@@ -6,10 +6,10 @@ The command line and the Python API both iterate over a :class:`Trace`.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import select
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -24,7 +24,7 @@ from pytracer.spec import Filter, SocketFilter
 _INTERVAL = 1.0  # seconds, where nothing was said
 _NAP = 0.01  # seconds that a stream is left alone after it gave something: a flood costs few wake-ups
 _POLLED = 0.05  # seconds between looks at a command whose end nothing tells of
-_SWEEP = 16  # batches of a stream between two looks at the clock
+_MUCH = 1 << 17  # bytes: who gives batches of so many may have more
 
 
 class Waiting:
@@ -33,6 +33,7 @@ class Waiting:
     def __init__(self) -> None:
         self._stopped = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._lock = threading.RLock()  # of the pipe's end: once closed, its number may be another file's
         self._processes: set[int] = set()  # pidfds of those that are traced and live
         self._child = -1  # the command's
         self._poll = select.poll()
@@ -41,8 +42,9 @@ class Waiting:
     def stop(self) -> None:
         """Ask for the end; may be called from anywhere."""
         self._stopped = True
-        with contextlib.suppress(OSError):  # full: it will wake up in any case. Closed: it is over
-            os.write(self._write, b"s")
+        with self._lock, contextlib.suppress(BlockingIOError):  # full: it will wake up in any case
+            if self._write >= 0:
+                os.write(self._write, b"s")
 
     def asked(self, *, command: bool) -> bool:  # noqa: ARG002 - see run.Signals
         """Whether somebody asked for the end. ``command``: there is one, which hears of Ctrl-C as well."""
@@ -105,8 +107,11 @@ class Waiting:
             if descriptor >= 0:
                 os.close(descriptor)
         self._processes.clear()
+        self._child = -1
+        with self._lock:
+            write, self._write = self._write, -1
+            os.close(write)
         os.close(self._read)
-        os.close(self._write)
 
 
 def _silent(_line: str) -> None:
@@ -141,6 +146,7 @@ class Trace:
         self._command: Launched | None = None
         self._session: Session | None = None
         self._polled = False  # the command's end has to be asked for
+        self._begun = self._closed = False
         try:
             self._command = Launched(request.command) if request.command else None
             self.plan: Plan = make_plan(request, facts())
@@ -167,7 +173,11 @@ class Trace:
         self._waiting.stop()
 
     def close(self) -> None:
-        """Detach, and end the command if it still runs."""
+        """Detach, and end the command if it still runs. Not while another thread waits for an item: there,
+        ``stop``."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             if self._session is not None:
                 self._session.close()
@@ -189,13 +199,18 @@ class Trace:
 
     def __iter__(self) -> Iterator[Item]:
         """Everything there is to show, until the command, the traced processes or the time have come to their
-        end, or somebody asked for it."""
-        assert self._session is not None
+        end, or somebody asked for it. RuntimeError where it was asked for before, or is closed."""
+        if self._begun or self._closed or self._session is None:
+            raise RuntimeError("a trace is iterated once, and before it is closed")
+        self._begun = True
+        return self._run(self._session)
+
+    def _run(self, session: Session) -> Iterator[Item]:
         if self._command:
             self._polled = not self._waiting.expect(self._command.pid)
             self._command.release()
         self._say("tracing")
-        for item in self._items(self._session):
+        for item in self._items(session):
             if isinstance(item, Loss):
                 self.lost += item.lost
             yield item
@@ -207,25 +222,29 @@ class Trace:
         traced = [int.from_bytes(key, sys.byteorder) for key in self._request.filters.get(Filter.PID, ())]
         mourning = bool(traced) and self._waiting.mourn(traced)
         full, napping = False, False
-        much = self.plan.buffer // 8
+        much = min(self.plan.buffer // 8, _MUCH)
         while True:
             self._wait(session, 0 if full else clock.next, napping=napping)
             session.observe()
             now = time.monotonic()
             stop = self._asked() or clock.over(now) or (mourning and self._waiting.mourned)
-            read = 0
-            if session.stream:
-                for batch in itertools.islice(session.events(), _SWEEP):
-                    yield batch
-                    read += batch.records.nbytes
-            full, napping = read > much, read > 0
+            full, napping = False, False
+            for batch in () if stop else session.events():
+                yield batch
+                napping = True
+                if batch.records.nbytes < much:
+                    break
+                # In a flood there is always more, and whoever shows it may be slow.
+                if full := self._asked() or clock.due(time.monotonic()):
+                    break
             if not stop and not clock.tick(now):
                 continue
             stop = stop or clock.counted or not session.watch()
             if stop:
                 session.detach()
             if session.stream:
-                yield from session.events(last=stop)
+                if stop:
+                    yield from session.events(last=True)
             elif clock.interval is not None:
                 yield session.read("row")
             yield from session.losses()
@@ -270,6 +289,10 @@ class _Clock:
         if self.interval is not None:
             moments.append(self._begun + (self._ticks + 1) * self.interval)
         return min(moments, default=None)
+
+    def due(self, now: float) -> bool:
+        """Whether that moment has come."""
+        return (moment := self.next) is not None and now >= moment
 
     def over(self, now: float) -> bool:
         """Whether the time has come to its end."""

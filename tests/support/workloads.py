@@ -16,6 +16,7 @@ FLAGS = {
     "execs": [],
     "leader": ["-pthread"],
     "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],
+    "serials": ["-pthread"],
     "spin32": [
         "-O0",
         "-m32",

@@ -1,0 +1,100 @@
+"""A tracer of the tests' own: an event for each call of tests/workloads/serials.c, by its number."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pytracer.bpf.facts import KernelFacts
+from pytracer.model import Batch, Item, Loss
+from pytracer.plan import Request
+from pytracer.spec import Alternative, Column, Filter, Hook, RawTracepoint, Stream, Tracer
+from pytracer.trace import Trace
+from support.workloads import workload
+
+THREAD = 40  # bits of a serial below the number of its thread
+LETTERS = 255  # of a text: the room for it in tests/support/probes/serials.c but the NUL
+
+
+def tracer(*defines: str) -> Tracer:
+    """See tests/support/probes/serials.c for what TEXT and DISCARD do."""
+    way = Alternative("raw-tracepoint", (RawTracepoint("enter", event="sys_enter"),), defines)
+    columns = [Column("serial", "its number"), Column("pid", "process id"), Column("cpu", "where")]
+    if "TEXT" in defines:
+        columns.append(Column("text", "what it points at", decode="text"))
+    return Tracer(
+        name="serials",
+        group="tests",
+        summary="numbered calls",
+        description="Numbered calls.",
+        hooks=(Hook("call", "calls begin", (way,)),),
+        filters=(Filter.PID,),
+        outputs=(Stream(columns=tuple(columns)),),
+        source=str(Path(__file__).parent / "probes/serials.c"),
+    )
+
+
+class PerfFacts(KernelFacts):
+    """This kernel, but for its BPF ring buffer."""
+
+    def has_map_type(self, number: int) -> bool:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        return number != 27 and super().has_map_type(number)
+
+
+FACTS = {"ring": KernelFacts, "perf": PerfFacts}
+
+
+@contextlib.contextmanager
+def calls(count: int, threads: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+    """So many calls on each of so many CPUs, by a process that waits for ``go``."""
+    process = subprocess.Popen([workload("serials"), str(count), str(threads)])
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def go(process: subprocess.Popen[bytes]) -> None:
+    """Let it begin."""
+    process.send_signal(signal.SIGCONT)
+
+
+def trace(kind: str, process: subprocess.Popen[bytes], *defines: str, buffer: int = 1 << 20, **more: object):
+    """An open trace of a process, by a ``ring`` or by ``perf`` rings."""
+    pids = (process.pid.to_bytes(4, sys.byteorder),)
+    request = Request(tracer(*defines), filters={Filter.PID: pids}, buffer=buffer, **more)
+    return Trace(request, FACTS[kind])
+
+
+def batches(items: list[Item]) -> list[Batch]:
+    """The events among them."""
+    return [item for item in items if isinstance(item, Batch)]
+
+
+def losses(items: list[Item]) -> dict[str, int]:
+    """What was lost, by reason."""
+    lost: dict[str, int] = {}
+    for item in items:
+        if isinstance(item, Loss):
+            lost[item.reason] = lost.get(item.reason, 0) + item.lost
+    return lost
+
+
+def column(items: list[Item], name: str) -> np.ndarray:
+    """A column of all events, strings as objects."""
+    return np.concatenate([batch.to_numpy()[name] for batch in batches(items)])
+
+
+def text(number: int) -> str:
+    """What the call of this number points at, as far as there is room."""
+    return chr(ord("a") + number % 26) * min(number * 7 % 300, LETTERS)

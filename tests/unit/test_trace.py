@@ -1,0 +1,337 @@
+"""A trace's own work: waiting, stopping, counting; the session is made up, processes and threads are real."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import threading
+
+import numpy as np
+import pytest
+
+from pytracer import api, trace
+from pytracer.errors import PytracerError
+from pytracer.model import Batch, Loss
+from pytracer.plan import Request
+from pytracer.spec import Filter
+from pytracer.trace import Trace, Waiting, _Clock
+from support.fake_kernel import FakeKernel
+from support.streams import tracer
+
+DTYPE = np.dtype([("ns", "u8"), ("serial", "u8")])
+
+
+def batch(rows: int = 1) -> Batch:
+    records = np.zeros(rows, dtype=DTYPE)
+    return Batch(("serial",), records, records["ns"].astype("i8"), lambda name, rows: rows[name])
+
+
+class Made:
+    """A session that gives what ``source`` yields, once it is ``ready``."""
+
+    def __init__(self, plan, **_: object) -> None:
+        self.plan = plan
+        self.stream = self
+        self.patience = None
+        self.started = trace.time.monotonic()
+        self.detached = self.closed = 0
+        self.ready, self._tell = os.pipe()
+        self.lost = iter(self.losing)
+        if self.awake:
+            os.write(self._tell, b"x")
+
+    source = staticmethod(lambda: iter(()))
+    awake = False
+    rest = 0
+    losing: tuple = ()
+
+    @property
+    def fileno(self) -> int:
+        return self.ready
+
+    def events(self, *, last: bool = False):
+        if last:
+            assert self.detached
+            for _ in range(self.rest):
+                yield batch()
+            return
+        yield from self.source()
+
+    def losses(self):
+        yield from next(self.lost, ())
+
+    def observe(self) -> None:
+        pass
+
+    def watch(self) -> bool:
+        return True
+
+    def detach(self) -> None:
+        self.detached += 1
+
+    def close(self) -> None:
+        self.closed += 1
+        os.close(self.ready)
+        os.close(self._tell)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    monkeypatch.setattr(trace, "Session", type("Of", (Made,), {}))
+    monkeypatch.setattr(trace, "_check_permissions", lambda _: None)
+    monkeypatch.setattr(trace, "_check_process_ids", lambda _: None)
+    return trace.Session
+
+
+def opened(kind=Trace, *, follow=False, **request) -> Trace:
+    return kind(Request(tracer(), **request), FakeKernel)
+
+
+def flood():
+    while True:
+        yield batch(100_000)
+
+
+def pouring(made) -> None:
+    made.awake = True
+    made.source = staticmethod(flood)
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_is_left():
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 - names, to be compared
+    yield
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+
+
+def test_stop_from_another_thread_wakes_it_up(made):
+    with opened() as open_trace:
+        thread = threading.Timer(0.05, open_trace.stop)
+        thread.start()
+        assert list(open_trace) == []
+        thread.join()
+
+
+def test_what_is_left_in_the_ring_comes_after_the_probes_are_off(made):
+    made.rest = 3
+    with opened() as open_trace:
+        open_trace.stop()
+        assert [len(item) for item in open_trace] == [1, 1, 1]
+        assert open_trace._session.detached == 1
+
+
+def test_a_flood_does_not_keep_from_stopping(made):
+    pouring(made)
+    made.rest = 1
+    with opened() as open_trace:
+        sizes = []
+        for item in open_trace:
+            sizes.append(len(item))
+            if len(sizes) == 5:
+                open_trace.stop()
+    assert sizes == [100_000] * 5 + [1]
+
+
+def test_a_flood_does_not_keep_from_ending_in_time_nor_from_telling_of_losses(made):
+    pouring(made)
+    made.losing = ((Loss("ring", 2, "", 0),), (Loss("ring", 3, "", 0),), ())
+    with opened(duration=1.2) as open_trace:  # losses are told every second, and at the end
+        losses = [item.lost for item in open_trace if isinstance(item, Loss)]
+        assert losses == [2, 3]
+        assert open_trace.lost == 5
+
+
+def test_a_flood_does_not_outlive_the_traced_process(made):
+    pouring(made)
+    work = subprocess.Popen(["sleep", "0.05"])
+    with opened(filters={Filter.PID: (work.pid.to_bytes(4, sys.byteorder),)}) as open_trace:
+        assert sum(1 for _ in open_trace) > 0
+    assert work.wait() == 0
+
+
+def test_small_batches_are_fetched_now_and_then(made):
+    """After each look at a stream that trickles it is left alone for a while, not asked again at once."""
+    looks = 0
+
+    def trickle():
+        nonlocal looks
+        looks += 1
+        while True:
+            yield batch()
+
+    made.awake = True
+    made.source = staticmethod(trickle)
+    with opened(duration=0.2) as open_trace:
+        assert sum(1 for _ in open_trace) == looks
+
+
+@pytest.mark.parametrize("pidfd", [True, False])
+@pytest.mark.parametrize("status", [0, 7])
+def test_the_commands_end_is_seen_without_a_signal_handler(monkeypatch, made, pidfd, status):
+    if not pidfd:
+
+        def absent(*_):
+            raise OSError(38, "no")
+
+        monkeypatch.setattr(os, "pidfd_open", absent)
+    monkeypatch.setattr(trace, "make_plan", lambda request, facts: PLAN)
+    with opened(command=("sh", "-c", f"exit {status}")) as open_trace:
+        assert list(open_trace) == []
+    assert open_trace.status == status
+
+
+PLAN = trace.make_plan(Request(tracer()), FakeKernel())
+
+
+def test_a_trace_that_is_over_before_its_command_ends_it(monkeypatch, made):
+    monkeypatch.setattr(trace, "make_plan", lambda request, facts: PLAN)
+    with opened(command=("sleep", "60")) as open_trace:
+        items = iter(open_trace)
+        open_trace.stop()
+        assert list(items) == []
+        pid = open_trace._command.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_it_is_iterated_once_and_while_it_is_open(made):
+    with opened() as open_trace:
+        open_trace.stop()
+        list(open_trace)
+        with pytest.raises(RuntimeError, match="once"):
+            iter(open_trace)
+    other = opened()
+    other.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        iter(other)
+
+
+def test_leaving_early_and_errors_of_the_caller_close_it_once(made):
+    pouring(made)
+    with opened() as early:
+        for _ in early:
+            break
+    assert early._session.closed == 1
+    early.close()
+    assert early._session.closed == 1
+    broken = opened()
+    with pytest.raises(ZeroDivisionError), broken:
+        next(iter(broken)).records[0] = 1 // 0
+    assert broken._session.closed == 1
+
+
+def test_what_fails_at_the_start_leaves_nothing(monkeypatch, made):
+    def no_facts():
+        raise PytracerError("no kernel today")
+
+    with pytest.raises(PytracerError, match="today"):
+        Trace(Request(tracer(), command=("sleep", "60")), no_facts)
+
+
+def test_to_stop_what_is_closed_writes_to_nobody_elses_file(made):
+    with tempfile.TemporaryFile() as file:
+        open_trace = opened()
+        numbers = [open_trace._waiting._read, open_trace._waiting._write]
+        open_trace.close()
+        for number in numbers:
+            os.dup2(file.fileno(), number)
+        open_trace.stop()
+        for number in numbers:
+            os.close(number)
+        assert file.seek(0, os.SEEK_END) == 0
+
+
+def test_async_iteration(made):
+    made.rest = 2
+
+    async def run():
+        with opened(api.Trace) as open_trace:
+            asyncio.get_running_loop().call_later(0.05, open_trace.stop)
+            return [len(item) async for item in open_trace]
+
+    assert asyncio.run(run()) == [1, 1]
+
+
+def test_async_iteration_that_is_cancelled_waits_for_its_thread(made):
+    async def run():
+        with opened(api.Trace) as open_trace:
+
+            async def consume():
+                async for _ in open_trace:
+                    pass
+
+            task = asyncio.create_task(consume())
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert open_trace._session.detached == 1  # the thread has come to the end of its trace
+        return True
+
+    assert asyncio.run(run())
+
+
+def test_waiting_for_a_stream_and_for_processes():
+    waiting = Waiting()
+    read, write = os.pipe()
+    try:
+        os.write(write, b"x")
+        waiting.wait(None, read)
+        waiting.wait(0)
+        work = subprocess.Popen(["true"])
+        assert waiting.mourn([work.pid])
+        assert not waiting.mourned
+        while not waiting.mourned:
+            waiting.wait(None)
+        work.wait()
+        assert waiting.mourn([work.pid])  # there is none of that number any more
+        assert waiting.mourned
+        for _ in range(100_000):  # more than a pipe holds
+            waiting.stop()
+        waiting.wait(None)
+        assert waiting.asked(command=False)
+        assert select.select([read], [], [], 0)[0]
+    finally:
+        waiting.close()
+        os.close(read)
+        os.close(write)
+
+
+def clock(**request) -> _Clock:
+    return _Clock(Request(tracer(), **request), 1.0, 100.0)
+
+
+def test_a_clock_ticks_every_interval():
+    at = clock(interval=0.5)
+    assert at.next == 100.5
+    assert not at.due(100.4)
+    assert not at.tick(100.4)
+    assert at.due(100.5)
+    assert at.tick(100.5)
+    assert at.next == 101.0
+    assert at.tick(107.25)  # a pause: one tick for all that it missed
+    assert at.next == 107.5
+    assert not at.tick(107.4)
+
+
+def test_a_clock_counts_and_comes_to_its_end():
+    at = clock(interval=10.0, count=2, duration=15.0)
+    assert at.tick(110.0)
+    assert not at.counted
+    assert at.next == 115.0
+    assert not at.over(114.9)
+    assert at.over(115.0)
+    assert at.tick(120.0)
+    assert at.counted
+
+
+def test_a_clock_without_an_interval():
+    at = _Clock(Request(tracer()), None, 100.0)
+    assert at.next is None
+    assert not at.due(1e9)
+    assert not at.tick(1e9)
+    assert not at.over(1e9)
