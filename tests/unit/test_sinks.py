@@ -20,13 +20,14 @@ import numpy as np
 import pytest
 
 from pytracer.enrich import decoders
+from pytracer.enrich.decode import decode
 from pytracer.enrich.events import Events
 from pytracer.enrich.text import text as decode_text
-from pytracer.model import Batch, Histograms, Loss, Snapshot
+from pytracer.model import Batch, Histograms, Loss, Schema, Snapshot
 from pytracer.plan import Request, make_plan
 from pytracer.sinks import FORMATS, make_sink
 from pytracer.sinks.text import bounds, duration
-from pytracer.spec import registry
+from pytracer.spec import Column, Stream, Unit, registry
 from support.fake_kernel import FakeKernel
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -35,6 +36,7 @@ NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
 
 PATH_MAX = 4096
 CUT = Loss("cut", 1, "strings that are shown without their end", NOON)
+LOST_EVENTS = Loss("ring", 23, "events that found the ring full (--buffer)", NOON)
 LOST = Loss("keys", 12, "rows that did not fit into the map of rows", NOON)
 
 
@@ -98,7 +100,7 @@ def happened(tracer, *rows):
         [(number * 1_000_000, *row) for number, row in enumerate(rows)], [("ns", "u8"), *fields]
     )
     made = Events(schema, decoders({})).batch(records)
-    times = records["ns"].astype("i8") + round(NOON * 1e9)
+    times = records["ns"].astype("i8") + int(NOON * 4) * 250_000_000
     return Batch(made.names, made.records, times, made.read)
 
 
@@ -135,6 +137,25 @@ def connections():
     return dataclasses.replace(batch, times=batch.records["ns"].astype("i8") + int(NOON * 4) * 250_000_000)
 
 
+def events(*rows):
+    """Files opened, the first at noon; the last at the end of a second, where a float would round it up."""
+    kinds = [("ns", "i8"), ("pid", "u4"), ("comm", "S16"), ("took_ns", "u8"), ("path", "S64")]
+    records = np.array(list(rows), dtype=kinds)
+
+    def read(name, records):
+        values = records[name]
+        return decode(decode_text, values) if values.dtype.kind == "S" else values
+
+    return Batch(("pid", "comm", "took_ns", "path"), records, records["ns"], read)
+
+
+FILES = events(
+    (1_699_963_200_250_000_000, 1, b"systemd", 999, b"/etc/passwd"),
+    (1_699_963_200_250_999_999, 4_194_304, b"a b\x1b[2J, \xff", 2**64 - 1, b'/tmp/"new\nline"\xe2\x80\xae,x'),
+    (1_699_963_200_999_999_999, 7, b"", 0, b""),
+)
+
+
 def nothing(schema, kind="row"):
     return Snapshot(kind, NOON, 1.0, {column.name: [] for column in schema.columns})
 
@@ -148,6 +169,17 @@ OPENSNOOP = schema_of("opensnoop")
 EXECSNOOP = schema_of("execsnoop")
 TCPTRACER = schema_of("tcptracer")
 ENDS = ("saddr", "daddr")
+EVENTS = Schema(
+    tracer="files",
+    keys=(),
+    values=(
+        Column("pid", "process id"),
+        Column("comm", "its name", decode="text", width=16),
+        Column("took_ns", "how long", unit=Unit.NANOSECONDS),
+        Column("path", "the file", decode="text"),
+    ),
+    output=Stream(),
+)
 NO_HISTOGRAM = Histograms("row", NOON, 1.0, {"syscall": []}, "calls", np.zeros((0, 64), dtype="u8"))
 
 CASES = {  # name: schema, items, timestamps
@@ -176,6 +208,9 @@ CASES = {  # name: schema, items, timestamps
     "execsnoop-run": (EXECSNOOP, [executions()], False),
     "tcptracer": (TCPTRACER, [connections(), LOST], False),
     "tcptracer-timestamps": (TCPTRACER, [connections()], True),
+    "events-run": (EVENTS, [FILES, LOST_EVENTS, events(), FILES], False),
+    "events-timestamps": (EVENTS, [FILES, LOST_EVENTS], True),
+    "events-empty": (EVENTS, [], False),
 }
 
 

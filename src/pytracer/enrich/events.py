@@ -9,18 +9,28 @@ from pytracer.arrays import Array, np
 from pytracer.enrich.decode import Decoder, cut, decode, masked, sized
 from pytracer.model import Batch, Coded, Schema
 
+_STEP = 100_000_000  # ns: somebody has set the clock, or the machine was suspended
+
+
+def _epoch() -> int:
+    """How far the clock that records bear (CLOCK_MONOTONIC) is from the epoch, in nanoseconds."""
+    return time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
 
 class Events:
     """Makes batches of one schema."""
 
     def __init__(self, schema: Schema, decoders: Mapping[str, Decoder]) -> None:
-        """Note how far the clock that records bear (CLOCK_MONOTONIC) is from the epoch."""
+        """``decoders`` by the names that columns have for them."""
         self._columns = {column.name: column for column in schema.columns}
         self._decoders = decoders
-        self._epoch = time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        self._epoch = _epoch()
 
     def batch(self, records: Array) -> Batch:
         """Records of shape (n,)."""
+        # It stays as it is while the clock is only steered, so that differences of times are exact.
+        if abs((epoch := _epoch()) - self._epoch) > _STEP:
+            self._epoch = epoch
         times = records["ns"].astype(np.int64) + self._epoch
         return Batch(tuple(self._columns), records, times, self._read)
 

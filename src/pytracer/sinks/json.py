@@ -46,8 +46,9 @@ def histogram_field(schema: Schema) -> str:
 def records(item: Item, label: str) -> Iterator[tuple[float, dict[str, Any]]]:
     """An item as (seconds since the epoch, flat record), in plain Python types."""
     if isinstance(item, Batch):
+        # Whole milliseconds, which is what is shown: a float of them all would round, tables do not.
         for nanoseconds, row in zip(item.times.tolist(), item.rows(), strict=True):
-            yield nanoseconds / 1e9, {"kind": item.kind} | row
+            yield nanoseconds // 1_000_000 / 1e3, {"kind": item.kind} | row
     elif isinstance(item, Loss):
         yield item.time, {"kind": "loss", "reason": item.reason, "lost": item.lost, "meaning": item.meaning}
     elif isinstance(item, Histograms):

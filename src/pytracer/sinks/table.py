@@ -111,7 +111,8 @@ class TableSink:
         columns = self._columns
         lines = []
         for time, row in zip(item.times.tolist(), item.rows(), strict=True):
-            moment = [f"{clock(time / 1e9)}.{time // 1_000_000 % 1000:03}"] if self._timestamps else []
+            second, rest = divmod(time, 1_000_000_000)
+            moment = [f"{clock(second)}.{rest // 1_000_000:03}"] if self._timestamps else []
             lines.append(self._line(moment, [cell(row[column.name], column) for column in columns]))
         return lines
 

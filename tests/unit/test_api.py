@@ -1,0 +1,111 @@
+"""pytracer.open: what it takes, and what it will not. Nothing is started here."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import pytracer
+from pytracer import api
+from pytracer.errors import UnknownNameError, UsageError
+from pytracer.plan import NameSetValue
+from pytracer.spec import Filter
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The requests that traces were to be made for."""
+    requests = []
+    monkeypatch.setattr(api, "Trace", lambda request, facts, *, warn: requests.append(request))
+    return requests
+
+
+def test_public_names():
+    assert pytracer.__all__ == ["Trace", "__version__", "open"]
+    assert pytracer.open is api.open
+    assert pytracer.Trace is api.Trace
+    with pytest.raises(AttributeError, match="opne"):
+        pytracer.opne  # noqa: B018
+
+
+def test_the_command_line_loads_no_more_than_it_needs():
+    """The API is behind names that are looked up late: asyncio alone takes as long as all the rest."""
+    seen = "import pytracer, pytracer.cli.main, sys; print('asyncio' in sys.modules, 'numpy' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["False", "False"]
+
+
+def test_options_mean_what_they_mean_on_the_command_line(asked):
+    me = os.getpid()
+    pytracer.open("syscalls", pid=me, latency=True, duration=2.5, max_rows=99, errno=False, sort=None)
+    [request] = asked
+    assert request.filters == {Filter.PID: (me.to_bytes(4, sys.byteorder),)}
+    assert request.options["latency"] is True
+    assert request.options["errno"] is False
+    assert (request.duration, request.rows, request.command) == (2.5, 99, ())
+
+
+def test_lists(asked):
+    me, parent = os.getpid(), os.getppid()
+    pytracer.open("syscalls", pid=[me, parent], by=("pid", "syscall"), uid=0)
+    [request] = asked
+    assert len(request.filters[Filter.PID]) == 2
+    assert request.options["by"] == ("pid", "syscall")
+
+
+def test_a_set_of_names(asked):
+    pytracer.open("syscalls", calls=["openat", "read"])
+    pytracer.open("syscalls", calls="openat,read")
+    listed, written = (request.options["calls"] for request in asked)
+    assert isinstance(listed, NameSetValue)
+    assert listed == written
+
+
+def test_intervals_commands_and_arguments(asked):
+    pytracer.open("sockcount", "lo", interval=0.5, count=3)
+    pytracer.open("syscalls", command=["sh", "-c", "exit 0", "--"])
+    interfaces, command = asked
+    assert list(interfaces.interfaces.values()) == ["lo"]
+    assert (interfaces.interval, interfaces.count) == (0.5, 3)
+    assert command.command == ("sh", "-c", "exit 0", "--")
+
+
+def test_paths(asked):
+    pytracer.open("syscalls", netns=pathlib.Path("/proc/self/ns/net"))
+    assert len(asked[0].filters[Filter.NETNS]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "said"),
+    [
+        ((), {"format": "json"}, "command line alone"),
+        ((), {"strict": True}, "command line alone"),
+        ((), {"help": True}, "command line alone"),
+        (("--format=json",), {}, "no argument"),
+        (("-h",), {}, "no argument"),
+        (("lo",), {}, "takes no argument"),
+        ((), {"nonsense": 1}, "nonsense"),
+        ((), {"duration": "soon"}, "no length of time"),
+        ((), {"duration": [1, 2]}, "takes one value"),
+        ((), {"latency": 5}, "latency"),
+        ((), {"duration": True}, "duration"),
+        ((), {"count": 3}, "needs an interval"),
+        ((), {"interval": 0}, "no length of time"),
+        ((), {"interval": 1, "count": 0}, "no positive"),
+        ((), {"by": ["pid", "nonsense"]}, "no such key"),
+        ((), {"buffer": 0}, "no size"),
+    ],
+)
+def test_what_the_command_line_would_not_take(asked, words, options, said):
+    with pytest.raises(UsageError, match=said):
+        pytracer.open("syscalls", *words, **options)
+    assert not asked
+
+
+def test_an_unknown_tracer(asked):
+    with pytest.raises(UnknownNameError, match="nonsense"):
+        pytracer.open("nonsense")
