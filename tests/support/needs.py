@@ -64,6 +64,7 @@ FEATURES: dict[str, Feature] = {
         (5, 5), (7, 0), options=("KPROBE_EVENTS",), machines=("x86_64",), says=_NO_FUNCTION
     ),
     "syscall=kprobe-return": Feature((6, 7), options=("FPROBE",), machines=("x86_64",), says=_NO_FUNCTION),
+    "ringbuf": Feature((5, 8)),
     "BTF": Feature((5, 2), options=("DEBUG_INFO_BTF",)),
     "tun": Feature(options=("TUN",)),
     "little-endian": Feature(machines=("x86_64", "aarch64", "riscv64", "ppc64le", "loongarch64")),

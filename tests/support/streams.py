@@ -98,3 +98,14 @@ def column(items: list[Item], name: str) -> np.ndarray:
 def text(number: int) -> str:
     """What the call of this number points at, as far as there is room."""
     return chr(ord("a") + number % 26) * min(number * 7 % 300, LETTERS)
+
+
+def plugin(folder: Path) -> dict[str, str]:
+    """The environment in which ``pytracer serials`` runs: the tracer as another package would bring it."""
+    info = folder / "serials-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: serials\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[pytracer.tracers]\nserials = serials_plugin:TRACER\n")
+    (folder / "serials_plugin.py").write_text("from support.streams import tracer\nTRACER = tracer()\n")
+    tests = Path(__file__).parents[1]
+    return os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{tests}"}

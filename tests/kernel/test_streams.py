@@ -1,0 +1,304 @@
+"""Streams of numbered events: each arrives once, whole and in its order, or is counted as lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytracer import session
+from pytracer.bpf.maps import Map
+from pytracer.bpf.streams import perf
+from pytracer.errors import PytracerError
+from pytracer.model import Batch, Loss
+from support.cli import COMMAND, LIMIT, finish, start
+from support.needs import needs
+from support.streams import FACTS, THREAD, batches, calls, column, go, losses, plugin, text, trace
+
+pytestmark = pytest.mark.kernel
+CPUS = sorted(os.sched_getaffinity(0))
+KINDS = ["ring", "perf"]
+LARGE = 64 << 20  # nothing may be lost
+
+
+@pytest.fixture(autouse=True)
+def _can(request):
+    if "ring" in request.node.name:
+        needs("ringbuf", FACTS["ring"]().has_map_type(27))
+    before = descriptors()
+    yield
+    assert descriptors() == before
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def events(kind: str, count: int, threads: int = 1, *defines: str, buffer: int = LARGE):
+    """Everything that a trace of so many calls gave."""
+    with calls(count, threads) as process, trace(kind, process, *defines, buffer=buffer) as open_trace:
+        go(process)
+        items = list(open_trace)
+        assert open_trace.lost == sum(losses(items).values())
+        return items
+
+
+def whole(items) -> None:
+    """Texts are what was written at the call of that number."""
+    for serial, said in zip(column(items, "serial").tolist(), column(items, "text"), strict=True):
+        assert said == text(serial % (1 << THREAD))
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_event_comes_once_in_its_order_with_its_text(kind):
+    items = events(kind, 101, 1, "TEXT")
+    assert losses(items) == {}
+    assert column(items, "serial").tolist() == list(range(101))
+    whole(items)
+
+
+@pytest.mark.parametrize("defines", [(), ("TEXT",)], ids=["fixed", "text"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_events_on_every_cpu(kind, defines):
+    threads = min(len(CPUS), 4) if list(range(len(CPUS))) == CPUS else 1
+    buffer = LARGE * (len(perf.online_cpus()) // 2 + 1 if kind == "perf" else 1)
+    items = events(kind, 100_000, threads, *defines, buffer=buffer)
+    assert losses(items) == {}
+    serials, cpus = column(items, "serial"), column(items, "cpu")
+    assert sorted(serials.tolist()) == [t << THREAD | n for t in range(threads) for n in range(100_000)]
+    assert set((serials >> THREAD).tolist()) == set(range(threads))
+    for cpu in set(cpus.tolist()):
+        for thread in range(threads):
+            mine = serials[(serials >> THREAD == thread) & (cpus == cpu)].astype("i8")
+            assert (np.diff(mine) > 0).all()
+    for batch in batches(items):
+        assert (np.diff(batch.times) >= 0).all()
+    if kind == "perf":
+        assert (np.diff(column(items, "time").astype("i8")) >= 0).all()
+    if defines:
+        whole(items)
+
+
+@pytest.mark.parametrize("size", [1, 16 << 10])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_small_ring_goes_round_and_round(kind, size):
+    """Records of every length over the end of the ring; what finds no room is counted."""
+    items = events(kind, 200_000, 1, "TEXT", buffer=size)
+    serials = column(items, "serial")
+    assert (np.diff(serials.astype("i8")) > 0).all()
+    assert len(serials) + sum(losses(items).values()) == 200_000
+    assert set(losses(items)) <= {"ring", "missed"}
+    whole(items)
+
+
+def test_what_the_program_discards_in_the_ring_is_passed_over():
+    items = events("ring", 100_000, 1, "DISCARD")
+    assert losses(items) == {}
+    assert column(items, "serial").tolist() == list(range(0, 100_000, 3))
+
+
+@pytest.mark.parametrize(("kind", "made"), [("ring", 10_000_000), ("perf", 1_000_000)])
+def test_a_slow_reader_of_a_ring_that_is_too_small(kind, made):
+    """Events made are events shown and events lost, and they do not pile up in memory."""
+    shown, lost, after = 0, 0, -1
+    with calls(made) as process, trace(kind, process, buffer=256 << 10) as open_trace:
+        resident = memory()
+        most = 0
+        go(process)
+        for item in open_trace:
+            if isinstance(item, Loss):
+                assert item.reason in ("ring", "missed")
+                lost += item.lost
+                continue
+            serials = item.records["serial"].astype("i8")
+            assert serials[0] > after
+            assert (np.diff(serials) > 0).all()
+            after = int(serials[-1])
+            shown += len(item)
+            most = max(most, memory() - resident)
+            time.sleep(0.02)
+    assert shown > 0
+    assert lost > 0
+    assert shown + lost == made
+    assert most < 32 << 20
+
+
+def memory() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_can_be_left_in_the_middle_of_a_flood(kind):
+    with calls(50_000_000) as process, trace(kind, process) as open_trace:
+        go(process)
+        for item in open_trace:
+            assert len(item) > 0
+            kept = item
+            break
+        first = kept.records["serial"].tolist()
+    assert kept.records["serial"].tolist() == first
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_can_be_stopped_in_the_middle_of_a_flood(kind):
+    with calls(50_000_000) as process, trace(kind, process) as open_trace:
+        go(process)
+        items = []
+        for item in open_trace:
+            items.append(item)
+            open_trace.stop()
+        assert process.poll() is None
+        serials = column(items, "serial").astype("i8")
+        assert (np.diff(serials) > 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flood_ends_in_time(kind):
+    with calls(50_000_000) as process, trace(kind, process, duration=1.3) as open_trace:
+        go(process)
+        for item in open_trace:
+            if isinstance(item, Batch):
+                time.sleep(0.01)
+        assert process.poll() is None
+
+
+def test_two_traces_at_once():
+    gathered: dict[str, list] = {}
+
+    def gather(kind, open_trace):
+        gathered[kind] = list(open_trace)
+
+    with (
+        calls(20_000) as first,
+        calls(30_000) as second,
+        trace("perf", first, buffer=LARGE) as one,
+        trace("perf", second, "TEXT", buffer=LARGE) as other,
+    ):
+        threads = [threading.Thread(target=gather, args=pair) for pair in (("one", one), ("other", other))]
+        for thread in threads:
+            thread.start()
+        go(first)
+        go(second)
+        for thread in threads:
+            thread.join(LIMIT)
+    assert column(gathered["one"], "serial").tolist() == list(range(20_000))
+    assert column(gathered["other"], "serial").tolist() == list(range(30_000))
+    assert set(column(gathered["one"], "pid").tolist()) == {first.pid}
+
+
+def test_a_cpu_that_comes_up_gets_a_ring(monkeypatch):
+    """Until it is noticed its events are lost, and counted."""
+    absent, every = CPUS[0], perf.online_cpus()
+    if len(every) < 2:
+        every = [*every, absent]
+    monkeypatch.setattr(perf, "_CPUS", 0)
+    some = [cpu for cpu in every if cpu != absent]
+    monkeypatch.setattr(perf, "online_cpus", lambda: some)
+    with calls(3_000_000) as process:
+        os.sched_setaffinity(process.pid, {absent})
+        with trace("perf", process, buffer=LARGE) as open_trace:
+            monkeypatch.setattr(perf, "online_cpus", lambda: every)
+            go(process)
+            items = list(open_trace)
+    serials = column(items, "serial")
+    assert len(serials) > 0
+    assert len(serials) + sum(losses(items).values()) == 3_000_000
+
+
+def fails(*_: object, **__: object):
+    raise OSError(24, os.strerror(24))
+
+
+@pytest.mark.parametrize("where", ["open_reader", "attach"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_fails_on_the_way_leaves_nothing_open(monkeypatch, kind, where):
+    monkeypatch.setattr(session, where, fails)
+    with calls(1) as process, pytest.raises((OSError, PytracerError), match="open files"):
+        trace(kind, process)
+
+
+def test_a_perf_ring_that_cannot_be_entered_leaves_nothing_open(monkeypatch):
+    update = Map.update
+
+    def refuse(self, key, value):
+        if self.name == "events":
+            fails()
+        update(self, key, value)
+
+    monkeypatch.setattr(Map, "update", refuse)
+    with calls(1) as process, pytest.raises((OSError, PytracerError), match="open files"):
+        trace("perf", process)
+
+
+@pytest.fixture
+def serials(tmp_path):
+    """Starts ``pytracer serials``, which another package brings."""
+    environment = plugin(tmp_path)
+
+    def begin(process, *words: object):
+        return start("serials", "-p", process.pid, *words, env=environment)
+
+    return begin
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_losses_are_records_and_strict_makes_them_an_error(serials, strict):
+    with calls(1_000_000) as process:
+        tracer = serials(process, "-f", "json", "--buffer", "4k", *(["--strict"] if strict else []))
+        go(process)
+        result = finish(tracer)
+    assert result.status == (3 if strict else 0), result.err
+    assert ("lost" in result.err) == strict
+    lost = result.of("loss")
+    assert {record["reason"] for record in lost} <= {"ring", "missed"}
+    shown = result.of("event")
+    assert len(shown) + sum(record["lost"] for record in lost) == 1_000_000
+    assert [record["serial"] for record in shown] == sorted(record["serial"] for record in shown)
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_flood(serials, form, number):
+    with calls(100_000_000) as process:
+        tracer = serials(process, "-f", form, "--buffer", "256k")
+        go(process)
+        assert tracer.stdout.readline()
+        reader = threading.Timer(0.3, os.killpg, (tracer.pid, number))
+        reader.start()
+        result = finish(tracer)
+        reader.join()
+        assert process.poll() is None
+    assert result.status == 0, result.err
+    if form == "json":  # the last line is whole
+        json.loads(result.out.splitlines()[-1])
+
+
+def test_a_reader_that_goes_away_ends_a_flood(tmp_path):
+    with calls(100_000_000) as process:
+        tracer = subprocess.Popen(
+            [*COMMAND, "serials", "-p", str(process.pid), "--buffer", "256k", "-v"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=plugin(tmp_path),
+        )
+        for line in tracer.stderr:
+            if "tracing" in line:
+                break
+        go(process)
+        head = [tracer.stdout.readline() for _ in range(5)]
+        tracer.stdout.close()
+        assert tracer.wait(LIMIT) == 0
+        assert tracer.stderr.read() == ""
+        tracer.stderr.close()
+        assert process.poll() is None
+    assert "SERIAL" in head[0]
