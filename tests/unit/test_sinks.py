@@ -26,7 +26,7 @@ from pytracer.enrich.text import text as decode_text
 from pytracer.model import Batch, Histograms, Loss, Schema, Snapshot
 from pytracer.plan import Request, make_plan
 from pytracer.sinks import FORMATS, make_sink
-from pytracer.sinks.text import bounds, duration
+from pytracer.sinks.text import bounds, clock, duration, timestamp
 from pytracer.spec import Column, Stream, Unit, registry
 from support.fake_kernel import FakeKernel
 
@@ -214,13 +214,20 @@ CASES = {  # name: schema, items, timestamps
 }
 
 
+def tzset():
+    """Take the zone that the environment now names, and forget what was written in another."""
+    time.tzset()
+    timestamp.cache_clear()
+    clock.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def _utc(monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
+    tzset()
     yield
     monkeypatch.undo()
-    time.tzset()
+    tzset()
 
 
 def shown(form, schema, items, *, timestamps=False, terminal=False, wide=False):
@@ -308,7 +315,7 @@ def test_buckets_of_json_and_csv_are_the_same():
 
 def test_timestamps_carry_the_offset_of_the_time_zone(monkeypatch):
     monkeypatch.setenv("TZ", "XXX-5:30")
-    time.tzset()
+    tzset()
     record = json.loads(shown("json", SOCKCOUNT, [packets("row")], timestamps=True).splitlines()[0])
     assert record["time"] == "2023-11-14T17:30:00.250+05:30"
 

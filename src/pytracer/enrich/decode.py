@@ -20,13 +20,23 @@ def decode(decoder: Decoder, values: Array, absent: int | None = None) -> Coded:
         codes = np.full(len(values), -1)
         codes[there] = some.codes
         return Coded(some.names, codes)
-    distinct, codes = np.unique(values, return_inverse=True)
+    distinct, codes = _distinct(values)
     names: dict[str, int] = {}
     # Two values may have one name; a column of names has each once.
-    place = [names.setdefault(decoder(value), len(names)) for value in distinct.tolist()]
+    place = [names.setdefault(decoder(value), len(names)) for value in distinct]
     if len(names) < len(place):
         codes = np.array(place)[codes]
     return Coded(tuple(names), codes)
+
+
+def _distinct(values: Array) -> tuple[list[Any], Array]:
+    """The distinct values, and which of them each row has, shape (n,)."""
+    if values.dtype.kind in "SO":  # to sort strings takes many times as long as to hash them
+        seen: dict[bytes, int] = {}
+        codes = [seen.setdefault(value, len(seen)) for value in values.tolist()]
+        return list(seen), np.array(codes, dtype=np.intp)
+    distinct, inverse = np.unique(values, return_inverse=True)
+    return distinct.tolist(), inverse
 
 
 def masked(values: Array, absent: int | None) -> Array:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from pytracer.model import Batch, Histograms, Item, Loss, Schema
+from pytracer.arrays import Array
+from pytracer.model import Batch, Coded, Histograms, Item, Loss, Schema
 from pytracer.sinks.text import bounds, timestamp
 
 
@@ -24,12 +25,24 @@ class JsonSink:
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
+        if isinstance(item, Batch):
+            self._stream.writelines(self._events(item))
+            self._stream.flush()
+            return
         for time, record in records(item, self._label):
             kind = {"kind": record.pop("kind")}
             if self._timestamps:
                 kind["time"] = timestamp(time)
             self._stream.write(json.dumps(kind | record) + "\n")
         self._stream.flush()
+
+    def _events(self, item: Batch) -> Iterator[str]:
+        """The lines of a batch, put together by column."""
+        fields = [_encoded(name, item.column(name)) for name in item.names]
+        if self._timestamps:
+            fields.insert(0, [f'"time": "{timestamp(_seconds(time))}"' for time in item.times.tolist()])
+        for line in zip(*fields, strict=True):
+            yield f'{{"kind": "{item.kind}", {", ".join(line)}}}\n'
 
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
@@ -46,9 +59,8 @@ def histogram_field(schema: Schema) -> str:
 def records(item: Item, label: str) -> Iterator[tuple[float, dict[str, Any]]]:
     """An item as (seconds since the epoch, flat record), in plain Python types."""
     if isinstance(item, Batch):
-        # Whole milliseconds, which is what is shown: a float of them all would round, tables do not.
         for nanoseconds, row in zip(item.times.tolist(), item.rows(), strict=True):
-            yield nanoseconds // 1_000_000 / 1e3, {"kind": item.kind} | row
+            yield _seconds(nanoseconds), {"kind": item.kind} | row
     elif isinstance(item, Loss):
         yield item.time, {"kind": "loss", "reason": item.reason, "lost": item.lost, "meaning": item.meaning}
     elif isinstance(item, Histograms):
@@ -63,3 +75,17 @@ def records(item: Item, label: str) -> Iterator[tuple[float, dict[str, Any]]]:
     else:
         for row in item.rows():
             yield item.time, {"kind": item.kind} | row
+
+
+def _encoded(name: str, values: Array | Coded) -> list[str]:
+    """A column of a batch as fields of objects; of names, each is encoded once, and none."""
+    field = json.dumps(name) + ": "
+    if isinstance(values, Coded):
+        names = [field + json.dumps(one) for one in (*values.names, None)]
+        return [names[code] for code in values.codes.tolist()]
+    return [field + json.dumps(value) for value in values.tolist()]
+
+
+def _seconds(nanoseconds: int) -> float:
+    """Cut to the milliseconds that are shown: a float of them all would round, and tables do not."""
+    return nanoseconds // 1_000_000 / 1e3

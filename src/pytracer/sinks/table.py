@@ -7,7 +7,7 @@ import unicodedata
 from typing import TextIO
 
 from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
-from pytracer.sinks.text import bounds, cell, clock, duration
+from pytracer.sinks.text import bounds, cell, cells, clock, duration
 from pytracer.spec import Column, Histogram, Unit
 from pytracer.text import harmless
 
@@ -37,7 +37,8 @@ class TableSink:
         self._columns = [column for column in schema.columns if self._wide or not column.wide]
         if schema.is_stream:
             self._widths = [_width(column) for column in self._columns]
-            self._write([self._line(["TIME"] if self._timestamps else [], [c.header for c in self._columns])])
+            heads = [_padded([c.header], c, w)[0] for c, w in zip(self._columns, self._widths, strict=True)]
+            self._write(["  ".join([*(["TIME".ljust(_CLOCK)] if self._timestamps else []), *heads])])
         else:
             import tabulate  # noqa: F401 - 20 ms: not for those who want JSON, nor before events are counted
 
@@ -108,21 +109,14 @@ class TableSink:
         return text.splitlines()
 
     def _events(self, item: Batch) -> list[str]:
-        columns = self._columns
-        lines = []
-        for time, row in zip(item.times.tolist(), item.rows(), strict=True):
-            second, rest = divmod(time, 1_000_000_000)
-            moment = [f"{clock(second)}.{rest // 1_000_000:03}"] if self._timestamps else []
-            lines.append(self._line(moment, [cell(row[column.name], column) for column in columns]))
-        return lines
-
-    def _line(self, moment: list[str], cells: list[str]) -> str:
-        """Cells one beside the other: numbers to the right, the last text as long as it is."""
-        padded = [
-            text.ljust(width) if column.is_text else text.rjust(width)
-            for text, column, width in zip(cells, self._columns, self._widths, strict=True)
+        shown = [
+            _padded(cells(item.column(column.name), column), column, width)
+            for column, width in zip(self._columns, self._widths, strict=True)
         ]
-        return "  ".join([*(text.ljust(_CLOCK) for text in moment), *padded])
+        if self._timestamps:
+            moments = [divmod(time // 1_000_000, 1000) for time in item.times.tolist()]
+            shown.insert(0, [f"{clock(second)}.{rest:03}" for second, rest in moments])
+        return ["  ".join(line) for line in zip(*shown, strict=True)]
 
     def _stacks(self, item: Stacks) -> list[str]:
         """A paragraph each: how often, of whom, and the functions, innermost first."""
@@ -162,6 +156,13 @@ class TableSink:
 def _width(column: Column) -> int:
     """How many characters a column of events takes."""
     return max(len(column.header), column.width or (0 if column.is_text else _COMMON[column.unit]))
+
+
+def _padded(texts: list[str], column: Column, width: int) -> list[str]:
+    """Numbers to the right."""
+    if column.is_text:
+        return [text.ljust(width) for text in texts]
+    return [text.rjust(width) for text in texts]
 
 
 def _cut(line: str, columns: int) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 from typing import Any
 
+from pytracer.arrays import Array
+from pytracer.model import Coded
 from pytracer.spec import Column, Unit
 from pytracer.text import harmless
 
@@ -30,11 +33,21 @@ def cell(value: Any, column: Column) -> str:
     return str(value)
 
 
+def cells(values: Array | Coded, column: Column) -> list[str]:
+    """A column of a batch as a table shows it; of names, each is looked at once."""
+    if isinstance(values, Coded):
+        names = [cell(name, column) for name in (*values.names, None)]
+        return [names[code] for code in values.codes.tolist()]
+    return [cell(value, column) for value in values.tolist()]
+
+
+@functools.lru_cache(maxsize=1024)  # in a flood many events bear the same
 def timestamp(time: float) -> str:
     """A moment (seconds since the epoch) in local time with its offset, to the millisecond."""
     return datetime.fromtimestamp(time).astimezone().isoformat(timespec="milliseconds")
 
 
+@functools.lru_cache(maxsize=64)
 def clock(time: float) -> str:
     """A moment (seconds since the epoch) as local ``HH:MM:SS``."""
     return datetime.fromtimestamp(time).strftime("%H:%M:%S")
