@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from pytracer.errors import UnsupportedError
 from pytracer.kernel.policy import TRACING, in_initial_namespace, require
@@ -77,18 +78,23 @@ class Waiting:
         """Whether none of them lives."""
         return not self._processes
 
-    def wait(self, until: float | None, stream: int | None = None) -> None:
-        """Until the monotonic clock reads ``until``, ``stream`` is readable, or something else happens."""
+    def wait(self, until: float | None, stream: int | None = None) -> bool:
+        """Until the monotonic clock reads ``until``, ``stream`` is readable, or something else happens;
+        whether it was the stream."""
+        ready = False
         timeout = None if until is None else max(until - time.monotonic(), 0) * 1000
         if stream is not None:
             self._poll.register(stream, select.POLLIN)
         try:
             for descriptor, event in self._poll.poll(timeout):
-                if descriptor != stream:
+                if descriptor == stream:
+                    ready = True
+                else:
                     self._happened(descriptor, event)
         finally:
             if stream is not None:
                 self._poll.unregister(stream)
+        return ready
 
     def _happened(self, descriptor: int, event: int) -> None:  # noqa: ARG002 - see run.Signals
         if descriptor == self._read:
@@ -116,6 +122,9 @@ class Waiting:
 
 def _silent(_line: str) -> None:
     pass
+
+
+_Self = TypeVar("_Self", bound="Trace")
 
 
 class Trace:
@@ -191,7 +200,7 @@ class Trace:
                 self._own = False
                 self._waiting.close()
 
-    def __enter__(self) -> Trace:
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -224,11 +233,12 @@ class Trace:
         full, napping = False, False
         much = min(self.plan.buffer // 8, _MUCH)
         while True:
-            self._wait(session, 0 if full else clock.next, napping=napping)
+            ready = self._wait(session, 0 if full else clock.next, napping=napping)
             session.observe()
             now = time.monotonic()
             stop = self._asked() or clock.over(now) or (mourning and self._waiting.mourned)
-            full, napping = False, False
+            # What is readable and gives nothing (a record that is still being written) is left alone, too.
+            full, napping = False, ready
             for batch in () if stop else session.events():
                 yield batch
                 napping = True
@@ -260,7 +270,7 @@ class Trace:
             command and command.poll() is not None
         )
 
-    def _wait(self, session: Session, until: float | None, *, napping: bool) -> None:
+    def _wait(self, session: Session, until: float | None, *, napping: bool) -> bool:
         stream = session.stream
         patience = _NAP if napping else stream.patience if stream else session.patience
         moments = [] if until is None else [until]
@@ -269,7 +279,8 @@ class Trace:
         if patience is not None:
             moments.append(time.monotonic() + patience)
         listening = stream is not None and not napping
-        self._waiting.wait(min(moments, default=None), stream.fileno if stream and listening else None)
+        fileno = stream.fileno if stream and listening else None
+        return self._waiting.wait(min(moments, default=None), fileno)
 
 
 class _Clock:

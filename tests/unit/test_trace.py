@@ -169,6 +169,22 @@ def test_small_batches_are_fetched_now_and_then(made):
         assert sum(1 for _ in open_trace) == looks
 
 
+def test_a_stream_that_is_readable_and_gives_nothing_is_not_asked_again_at_once(made):
+    """The first record is still being written, by a processor that does something else now."""
+    looks = 0
+
+    def busy():
+        nonlocal looks
+        looks += 1
+        return iter(())
+
+    made.awake = True
+    made.source = staticmethod(busy)
+    with opened(duration=0.2) as open_trace:
+        assert list(open_trace) == []
+    assert 1 < looks <= 2 * 0.2 / trace._NAP + 2  # a nap after each; it may last longer, never shorter
+
+
 @pytest.mark.parametrize("pidfd", [True, False])
 @pytest.mark.parametrize("status", [0, 7])
 def test_the_commands_end_is_seen_without_a_signal_handler(monkeypatch, made, pidfd, status):
