@@ -238,15 +238,17 @@ class Trace:
             now = time.monotonic()
             stop = self._asked() or clock.over(now) or (mourning and self._waiting.mourned)
             # What is readable and gives nothing (a record that is still being written) is left alone, too.
-            full, napping = False, ready
+            full, napping, read = False, ready, 0
             for batch in () if stop else session.events():
                 yield batch
                 napping = True
+                read += batch.records.nbytes
                 if batch.records.nbytes < much:
                     break
                 # In a flood there is always more, and whoever shows it may be slow.
                 if full := self._asked() or clock.due(time.monotonic()):
                     break
+            full = full or read > self.plan.buffer // 8  # the ring would be full before long
             if not stop and not clock.tick(now):
                 continue
             stop = stop or clock.counted or not session.watch()
