@@ -243,7 +243,7 @@ class Trace:
                 yield batch
                 napping = True
                 read += batch.records.nbytes
-                if batch.records.nbytes < much:
+                if batch.records.nbytes < much and not (session.stream and session.stream.more):
                     break
                 # In a flood there is always more, and whoever shows it may be slow.
                 if full := self._asked() or clock.due(time.monotonic()):

@@ -130,6 +130,14 @@ def read_all(reader: PartsReader, *, last: bool = True) -> list[tuple[int, bytes
 LONG = bytes(range(256)) + b"\0\0"
 
 
+def test_what_one_look_gave_is_there_until_it_was_asked_for():
+    reader = PartsReader(Given(np.concatenate([*event(1, b"a"), *event(2, LONG), *event(3, b"b")])), ARGS)
+    looks = []
+    while (batch := reader.read(last=True)) is not None:
+        looks.append((batch["ns"].tolist(), reader.more))
+    assert looks == [([1], True), ([2], True), ([3], False)]
+
+
 def test_which_types_are_of_events_in_parts():
     assert in_parts(ARGS)
     assert not in_parts(PATH)
@@ -148,7 +156,9 @@ def test_parts_are_put_together_whatever_lies_between_them():
 
 def test_what_is_whole_is_passed_on_as_it_came():
     batch = np.concatenate([event(n, b"x" * n)[0] for n in range(ROOM + 1)])
-    assert np.shares_memory(PartsReader(Given(batch), ARGS).read(), batch)
+    reader = PartsReader(Given(batch), ARGS)
+    assert np.shares_memory(reader.read(), batch)
+    assert not reader.more
     narrow = batch[:3].astype(resized(ARGS, 24))
     assert read_all(PartsReader(Given(narrow), ARGS)) == [(n, b"x" * n) for n in range(3)]
 

@@ -37,6 +37,7 @@ class Made:
         self.plan = plan
         self.stream = self
         self.patience = None
+        self.more = False
         self.started = trace.time.monotonic()
         self.detached = self.closed = 0
         self.ready, self._tell = os.pipe()
@@ -167,6 +168,22 @@ def test_small_batches_are_fetched_now_and_then(made):
     made.source = staticmethod(trickle)
     with opened(duration=0.2) as open_trace:
         assert sum(1 for _ in open_trace) == looks
+
+
+def test_small_batches_that_one_look_gave_are_not_waited_for(made):
+    looks = []
+
+    def events():
+        looks.append(len(looks))
+        for left in reversed(range(50 if looks == [0] else 0)):
+            open_trace._session.more = left > 0
+            yield batch()
+
+    made.awake = True
+    made.source = staticmethod(events)
+    with opened(duration=0.2) as open_trace:
+        seen = [len(looks) for _ in open_trace]
+    assert seen == [1] * 50
 
 
 def test_a_stream_that_is_readable_and_gives_nothing_is_not_asked_again_at_once(made):

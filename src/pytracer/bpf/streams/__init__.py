@@ -34,6 +34,11 @@ class Reader(Protocol):
         """How many events were given without their end, as far as the C does not know."""
         ...
 
+    @property
+    def more(self) -> bool:
+        """Whether the next records are out of the ring already."""
+        ...
+
     def read(self, *, last: bool = False) -> Array | None:
         """The next records, in the order of their time, shape (n,); None if there is nothing more now.
 

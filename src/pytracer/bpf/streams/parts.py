@@ -68,6 +68,11 @@ class PartsReader:
         """See :class:`~pytracer.bpf.streams.Reader`."""
         return self._reader.lost
 
+    @property
+    def more(self) -> bool:
+        """See :class:`~pytracer.bpf.streams.Reader`."""
+        return bool(self._ready)
+
     def read(self, *, last: bool = False) -> Array | None:
         """See :class:`~pytracer.bpf.streams.Reader`."""
         while not self._ready:

@@ -67,6 +67,7 @@ class PerfReader:
     """See :class:`~pytracer.bpf.streams.Reader`."""
 
     cut = 0
+    more = False
     patience: float | None = 0.05  # a CPU that is not busy does not fill its ring to the mark
 
     def __init__(self, ring: Map, record: np.dtype[np.void], size: int) -> None:

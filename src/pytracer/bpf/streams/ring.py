@@ -27,6 +27,7 @@ class RingReader:
     patience: float | None = None
     lost = 0
     cut = 0
+    more = False
 
     def __init__(self, fd: int, size: int, record: np.dtype[np.void]) -> None:
         """Map the ring of ``size`` bytes. Raises OSError."""
