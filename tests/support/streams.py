@@ -17,6 +17,7 @@ from pytracer.model import Batch, Item, Loss
 from pytracer.plan import Request
 from pytracer.spec import Alternative, Column, Filter, Hook, RawTracepoint, Stream, Tracer
 from pytracer.trace import Trace
+from support.stream import NoRing
 from support.workloads import workload
 
 THREAD = 40  # bits of a serial below the number of its thread
@@ -41,15 +42,7 @@ def tracer(*defines: str) -> Tracer:
     )
 
 
-class PerfFacts(KernelFacts):
-    """This kernel, but for its BPF ring buffer."""
-
-    def has_map_type(self, number: int) -> bool:
-        """See :class:`~pytracer.kernel.facts.Facts`."""
-        return number != 27 and super().has_map_type(number)
-
-
-FACTS = {"ring": KernelFacts, "perf": PerfFacts}
+FACTS = {"ring": KernelFacts, "perf": NoRing}
 
 
 @contextlib.contextmanager
