@@ -16,7 +16,7 @@ from pytracer.bpf.attach import raw_tracepoint, socket_filter
 from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import ProgType, prog_load
 
-CALLS, PACKETS = 3_000_000, 300_000
+CALLS, PACKETS = 3_000_000, 1_000_000
 Held = contextlib.AbstractContextManager[object]
 
 
