@@ -19,7 +19,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs/performance.md"
 GROUPS = {"start": "bench.start", "cost": "bench.cost", "events": "bench.events", "maps": "bench.maps"}
 ROUNDS = 5
 LIMITS = {
-    "start-first": "Half of a first run is LLVM; a fifth is reading the kernel's BTF, in Python, once a kernel.",
+    "start-first": "Half of a first run is LLVM, a fifth reading the kernel's BTF in Python.",
     "start-later-bpftrace": "The interpreter and the modules that it loads take as long as all of bpftrace.",
     "cost-count": "Telling 32-bit calls apart takes a read of kernel memory for each call.",
 }
