@@ -26,7 +26,7 @@ from pytracer.kernel.cpus import online_cpus
 _SOFTWARE, _BPF_OUTPUT = 1, 10
 _SAMPLE_RAW = 1 << 10
 _WATERMARK = 1 << 14  # struct perf_event_attr: wake up by bytes, not by events
-_HEAD, _TAIL = 1024, 1032  # struct perf_event_mmap_page: data_head, data_tail
+_HEAD = 1024  # struct perf_event_mmap_page: data_head; data_tail follows
 _LOST, _SAMPLE = 2, 9
 _RAW = 12  # bytes before a sample's data: struct perf_event_header, u32 size
 
@@ -179,12 +179,15 @@ class _Ring:
         except BaseException:
             os.close(self.fd)
             raise
+        # data_head, which is the kernel's to write, and data_tail, which is ours. Each is read and written in
+        # one go: struct.pack_into clears the place first, and the kernel would take what it sees for room.
+        self._positions = np.frombuffer(self._map, dtype=np.uint64, count=2, offset=_HEAD)
 
     def fill(self, most: int) -> int:
         """Have ``most`` bytes of records pending if there are as many; how many there was no room for."""
         lost = 0
         while True:
-            head, tail = (struct.unpack_from("Q", self._map, at)[0] for at in (_HEAD, _TAIL))
+            head, tail = map(int, self._positions)
             self._fence()
             self.more = head != tail
             room = most - len(self.pending.data)
@@ -206,6 +209,7 @@ class _Ring:
         try:
             fcntl.ioctl(self.fd, DISABLE, 0)
         finally:
+            del self._positions
             self._map.close()
             os.close(self.fd)
 
@@ -223,7 +227,7 @@ class _Ring:
         step[np.arange(len(step)) + step > len(step)] = 0  # the look ended in the middle of it
         places, end = chain(step)
         self._fence()
-        struct.pack_into("Q", self._map, _TAIL, tail + end * 8)
+        self._positions[1] = tail + end * 8
         samples = places[kinds[places] == _SAMPLE]
         if len(samples):  # else its bytes are none's, and would stay for good
             # The sample's size is padded so that the next record is aligned; no member lies in there.
