@@ -125,7 +125,6 @@ def test_every_way_shows_each_connection_once_and_in_order(way):
     assert lasted(events) == expected
 
 
-@pytest.mark.smoke
 @pytest.mark.lab
 def test_forked_acceptors_own_what_they_accept_and_their_end_closes_it():
     children = []
