@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 import time
@@ -12,6 +13,7 @@ from pytracer.bpf.sys import bpf_inout
 from support.needs import Excused
 
 PROG_GET_NEXT_ID, MAP_GET_NEXT_ID = 11, 12
+_TURN = "/run"  # a folder that every checkout can lock
 
 
 def ids(command: int) -> set[int]:
@@ -47,10 +49,23 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(autouse=True)
 def _nothing_left(request: pytest.FixtureRequest):
-    """After a kernel test no program and no map that was not there before is left."""
+    """After a kernel test no program and no map that was not there before is left.
+
+    Kernel tests of several checkouts take turns: what is the other's is not to be taken for this one's.
+    """
     if not request.node.get_closest_marker("kernel"):
         yield
         return
+    turn = os.open(_TURN, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield from _checked()
+    finally:
+        fcntl.flock(turn, fcntl.LOCK_UN)  # a child that lives on may hold the descriptor, too
+        os.close(turn)
+
+
+def _checked():
     before = ids(PROG_GET_NEXT_ID), ids(MAP_GET_NEXT_ID)
     yield
     deadline = time.monotonic() + 5  # the kernel frees them after a grace period

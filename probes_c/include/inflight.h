@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// What each task is in the middle of, from its beginning to its end. The tracer that includes this has
-// defined struct pt_start, with "u64 ns" first.
+// What each task is in the middle of, from its beginning to its end: struct pt_start, which whoever includes
+// this has defined.
 //
 // A task is in the middle of one thing at a time, and most are done before the task is switched away: so a
 // CPU keeps what its running task is in in a slot of its own, which costs half of what a hash does. Only what

@@ -54,12 +54,13 @@ int returned(struct bpf_raw_tracepoint_args *ctx)
     return on_return(ctx, &call);
 }
 #elif defined(HOOK_RETURN_TRACEPOINT)
-// The event at the end of a call does not tell the arguments. Keyed by the task's address: see syscalls.c.
-BPF_HASH(pt_calls, u64, struct pt_return, 65536);
+// The event at the end of a call does not tell the arguments: they are kept from its beginning.
+#define pt_start         pt_return
+#define HOOK_SWITCH_NONE // what these few calls cost is not worth a program on every switch
+#include "inflight.h"
 
 int called(struct tracepoint__raw_syscalls__sys_enter *args)
 {
-    u64 task = bpf_get_current_task();
     struct pt_return call = {};
 
     if (!is_wanted(args->id))
@@ -68,30 +69,24 @@ int called(struct tracepoint__raw_syscalls__sys_enter *args)
 #pragma unroll
     for (int i = 0; i < 4; i++)
         call.args[i] = call.call >> 32 ? (u32)args->args[i] : args->args[i];
-    if (pt_calls.update(&task, &call))
-        pt_lost(PT_LOSS_STARTS);
+    pt_begin(&call);
     return PT_PASS;
 }
 
 int returned(struct tracepoint__raw_syscalls__sys_exit *args)
 {
-    u64 task = bpf_get_current_task();
-    struct pt_return *found = pt_calls.lookup(&task), call;
+    struct pt_return call;
 
-    if (!found)
+    if (!pt_end(&call))
         return PT_PASS;
-    call = *found;
     call.ret = args->ret;
-    pt_calls.delete(&task);
     return on_return(args, &call);
 }
 
 // A thread that dies in a call never returns from it.
 int abandoned(void *ctx)
 {
-    u64 task = bpf_get_current_task();
-
-    pt_calls.delete(&task);
+    pt_abandon();
     return PT_PASS;
 }
 #endif

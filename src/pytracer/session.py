@@ -48,8 +48,8 @@ _TYPES = {
 }
 
 
-def _silent(_line: str) -> None:
-    pass
+def silent(_line: str) -> None:
+    """Say nothing."""
 
 
 class Session:
@@ -64,8 +64,8 @@ class Session:
         plan: Plan,
         *,
         pending: int = 0,
-        say: Callable[[str], None] = _silent,
-        warn: Callable[[str], None] = _silent,
+        say: Callable[[str], None] = silent,
+        warn: Callable[[str], None] = silent,
     ) -> None:
         """Build, load and attach. Raises what :mod:`pytracer.errors` lists for each step."""
         self.plan = plan

@@ -19,7 +19,7 @@ from pytracer.kernel.policy import TRACING, in_initial_namespace, require
 from pytracer.launch import Launched
 from pytracer.model import Item, Loss, Schema
 from pytracer.plan import Facts, Plan, Request, make_plan
-from pytracer.session import Session
+from pytracer.session import Session, silent
 from pytracer.spec import Filter, SocketFilter
 
 _INTERVAL = 1.0  # seconds, where nothing was said
@@ -120,10 +120,6 @@ class Waiting:
         os.close(self._read)
 
 
-def _silent(_line: str) -> None:
-    pass
-
-
 _Self = TypeVar("_Self", bound="Trace")
 
 
@@ -132,7 +128,8 @@ class Trace:
 
     ``schema`` describes what it yields: for streams :class:`~pytracer.model.Batch`, else Snapshot, Stacks or
     Histograms, a ``row`` for each interval and a ``summary``; and :class:`~pytracer.model.Loss` whenever
-    something was lost. ``lost`` is how much that was so far.
+    something was lost. ``lost`` is how much that was so far. Once closed, ``status`` is the command's exit
+    status; 0 where there is none, or the trace was over before it.
     """
 
     def __init__(
@@ -148,8 +145,9 @@ class Trace:
         _check_permissions(request)
         _check_process_ids(request)
         self.lost = 0
+        self.status = 0
         self._request = request
-        self._say = say or _silent
+        self._say = say or silent
         self._own = waiting is None
         self._waiting = waiting or Waiting()
         self._command: Launched | None = None
@@ -160,7 +158,7 @@ class Trace:
             self._command = Launched(request.command) if request.command else None
             self.plan: Plan = make_plan(request, facts())
             pending = self._command.pid if self._command else 0
-            self._session = Session(self.plan, pending=pending, say=self._say, warn=warn or _silent)
+            self._session = Session(self.plan, pending=pending, say=self._say, warn=warn or silent)
         except BaseException:
             self.close()
             raise
@@ -169,13 +167,6 @@ class Trace:
     def schema(self) -> Schema:
         """The columns of what is yielded."""
         return self.plan.schema
-
-    @property
-    def status(self) -> int:
-        """The command's exit status; 0 where there is none, or the trace was over before it."""
-        return self._status
-
-    _status = 0
 
     def stop(self) -> None:
         """End the iteration soon, with what there still is to show; may be called from another thread."""
@@ -194,10 +185,9 @@ class Trace:
             if self._command is not None:
                 over = self._command.poll() is None and not self._waiting.asked(command=False)
                 self._command.terminate()
-                self._status = 0 if over else self._command.status or 0
+                self.status = 0 if over else self._command.status or 0
                 self._command = None
             if self._own:
-                self._own = False
                 self._waiting.close()
 
     def __enter__(self: _Self) -> _Self:
