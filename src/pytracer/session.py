@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 
 from pytracer import arrays
-from pytracer.bpf.attach import ATTACH_TYPES, attach, socket_filter
+from pytracer.bpf.attach import kind_of, socket_filter
+from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.images import Recipe
 from pytracer.bpf.maps import Map
 from pytracer.bpf.module import Module
-from pytracer.bpf.programs import LoadAs, Loaded, open_programs
+from pytracer.bpf.programs import Loaded, open_programs
 from pytracer.bpf.source import read_source
 from pytracer.bpf.streams import Reader, open_reader
-from pytracer.bpf.sys import ProgType, recursion_misses
+from pytracer.bpf.sys import recursion_misses
 from pytracer.enrich import decoders
 from pytracer.enrich.events import Events
 from pytracer.enrich.shape import Moment, Ranking, shape
@@ -35,17 +36,6 @@ from pytracer.walker import PATIENCE, Walker
 
 _RECORD = "pt_record"  # probes_c/include/stream.h
 _PENDING = 1  # enum pt_traced in probes_c/include/task.h
-_TYPES = {
-    "raw_tracepoint": ProgType.RAW_TRACEPOINT,
-    "tracepoint": ProgType.TRACEPOINT,
-    "kprobe": ProgType.KPROBE,
-    "kretprobe": ProgType.KPROBE,
-    "kprobe_multi": ProgType.KPROBE,
-    "kretprobe_multi": ProgType.KPROBE,
-    "kprobe_events": ProgType.KPROBE,
-    "socket_filter": ProgType.SOCKET_FILTER,
-    "perf_sample": ProgType.PERF_EVENT,
-}
 
 
 def silent(_line: str) -> None:
@@ -194,10 +184,7 @@ class Session:
 
     def _build(self) -> Loaded:
         tracer = self.plan.request.tracer
-        kinds = {
-            chosen.probe.program: LoadAs(_TYPES[chosen.probe.kind], ATTACH_TYPES.get(chosen.probe.kind, 0))
-            for chosen in self.plan.probes
-        }
+        kinds = {c.probe.program: kind_of(c.probe).load_as(c.probe) for c in self.plan.probes}
         if self.plan.program != "c":
             lesson = importlib.import_module(f"pytracer.bpf.lessons.{tracer.name}")
             self._say(f"program: {self.plan.program}, from {lesson.__name__}")
@@ -275,7 +262,8 @@ class Session:
         # was there and the second not would leave a start behind, to be taken for another call's.
         for chosen in reversed(self.plan.probes):
             program = self._programs[chosen.probe.program]
-            links = attach(chosen.probe, chosen.name, program, self.plan.request.interfaces, chosen.frequency)
+            place = Place(chosen.name, self.plan.request.interfaces, chosen.frequency)
+            links = kind_of(chosen.probe).put(chosen.probe, place, program)
             self._links += links
             if isinstance(chosen.probe, SocketFilter):
                 self._sockets = dict(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.facts import KernelFacts
+from pytracer.spec import RawTracepoint
 from support.cli import finish, run, start
 from support.disks import BLOCK, completed, loop, work
 
@@ -129,10 +130,10 @@ def test_it_cannot_pick_a_process(words):
 def test_the_number_of_arguments_of_a_raw_tracepoint_is_told():
     facts = KernelFacts()
     try:
-        assert facts.raw_tracepoint("block_rq_complete", 3).ok
-        answer = facts.raw_tracepoint("block_rq_complete", 4)
+        assert facts.probe(RawTracepoint("", event="block_rq_complete", arguments=3)).ok
+        answer = facts.probe(RawTracepoint("", event="block_rq_complete", arguments=4))
         assert not answer.ok
         assert answer.reason == "the raw tracepoint block_rq_complete has fewer arguments"
-        assert not facts.raw_tracepoint("block_rq_compleat", 1).ok
+        assert not facts.probe(RawTracepoint("", event="block_rq_compleat", arguments=1)).ok
     finally:
         facts.close()

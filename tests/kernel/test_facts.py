@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf import facts
+from pytracer.bpf.attach import kprobe
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.probing import READS_BEYOND, helper_refusal, load, returning
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.doctor import kernel_config
 from pytracer.kernel.btf import Btf, Kind
+from pytracer.spec import Kprobe, RawTracepoint, SocketFilter
 
 pytestmark = pytest.mark.kernel
 
@@ -29,7 +31,7 @@ def known() -> Iterator[KernelFacts]:
 
 def test_what_the_syscalls_tracer_asks(known: KernelFacts) -> None:
     for event in ("sys_enter", "sys_exit", "sched_process_exit"):
-        answer = known.raw_tracepoint(event)
+        answer = known.probe(RawTracepoint("", event=event))
         assert (answer.ok, answer.name, answer.tried) == (True, event, True), answer
     assert known.has_helper(113)
 
@@ -41,11 +43,11 @@ def test_every_raw_tracepoint_that_btf_knows_and_none_else(known: KernelFacts) -
         name.removeprefix("btf_trace_") for name in btf.names(Kind.TYPEDEF) if name.startswith("btf_trace_")
     }
     assert len(names) > 100
-    absent = {name for name in names if not known.raw_tracepoint(name).ok}
+    absent = {name for name in names if not known.probe(RawTracepoint("", event=name)).ok}
     # BTF names events of modules, and of parts that were dropped at the end of boot, too.
     assert len(absent) < len(names) / 20, absent
     for name in ("", "nonsense", "sys_ente", "sys_enterr", "sched:sched_switch"):
-        assert not known.raw_tracepoint(name).ok
+        assert not known.probe(RawTracepoint("", event=name)).ok
 
 
 def test_a_program_that_reads_too_far_is_never_attached() -> None:
@@ -61,34 +63,38 @@ def test_a_trace_event_takes_a_program() -> None:
     # In a process of its own: to see tracefs it may take a mount namespace.
     code = """
 from pytracer.bpf.facts import KernelFacts
+from pytracer.spec import Tracepoint
 known = KernelFacts()
-answer = known.tracepoint('sched', 'sched_process_exit')
+answer = known.probe(Tracepoint('', category='sched', event='sched_process_exit'))
 assert (answer.ok, answer.name, answer.tried) == (True, 'sched:sched_process_exit', True), answer
-assert not known.tracepoint('sched', 'nonsense').ok
+assert not known.probe(Tracepoint('', category='sched', event='nonsense')).ok
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_a_function_can_be_probed_where_there_are_kprobes(known: KernelFacts) -> None:
-    answer = known.kprobe(("no_such_function_ever", "vfs_statfs"))
-    if not facts.kprobe_pmu.PMU.is_dir():
+    answer = known.probe(Kprobe("", symbols=("no_such_function_ever", "vfs_statfs")))
+    if not kprobe.PMU.is_dir():
         assert not answer.ok
         assert "no kprobes" in answer.reason
         return
     assert answer.ok, answer
     assert answer.name == "vfs_statfs"
-    assert known.kprobe(("no_such_function_ever",)).reason == "no function no_such_function_ever"
+    assert (
+        known.probe(Kprobe("", symbols=("no_such_function_ever",))).reason
+        == "no function no_such_function_ever"
+    )
 
 
 def test_functions_are_found_by_their_whole_name(known: KernelFacts) -> None:
-    assert known._has_symbol("vfs_read")
-    assert not known._has_symbol("vfs_rea")
-    assert not known._has_symbol("no_such_function_ever")
+    assert known.has_symbol("vfs_read")
+    assert not known.has_symbol("vfs_rea")
+    assert not known.has_symbol("no_such_function_ever")
 
 
 def test_a_packet_socket_takes_a_filter(known: KernelFacts) -> None:
-    assert known.socket_filter().ok is Path("/proc/net/packet").exists()
+    assert known.probe(SocketFilter("")).ok is Path("/proc/net/packet").exists()
 
 
 def test_helpers_that_are_there_and_not_there(known: KernelFacts) -> None:

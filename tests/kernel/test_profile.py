@@ -18,6 +18,7 @@ from pytracer.kernel import targets
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.policy import sysctl
 from pytracer.model import Loss, Stacks
+from pytracer.spec import PerfSample
 from pytracer.symbols import maps
 from support.cli import run, wait_for
 from support.workloads import workload
@@ -275,7 +276,7 @@ def test_too_often():
 
 def test_samples_are_granted():
     facts = KernelFacts()
-    assert facts.perf_sample("cpu-clock").ok
+    assert facts.probe(PerfSample("")).ok
     facts.close()
 
 

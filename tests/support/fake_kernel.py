@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pytracer.kernel.facts import Answer
+from pytracer.spec import Kprobe, Kprobes, Probe, RawTracepoint, Tracepoint
 
 
 @dataclass
@@ -29,15 +30,21 @@ class FakeKernel:
     def has_map_type(self, number: int) -> bool:
         return self.map_types is None or number in self.map_types
 
-    def raw_tracepoint(self, event: str, arguments: int = 0) -> Answer:
-        if arguments > self.raw_arguments.get(event, 12):
-            return Answer(False, reason=f"the raw tracepoint {event} has fewer arguments")
-        return self._answer("raw_tracepoint", event, self.raw_tracepoints)
+    def probe(self, probe: Probe) -> Answer:
+        match probe:
+            case RawTracepoint():
+                if probe.arguments > self.raw_arguments.get(probe.event, 12):
+                    return Answer(False, reason=f"the raw tracepoint {probe.event} has fewer arguments")
+                return self._answer(probe, self.raw_tracepoints)
+            case Tracepoint():
+                return self._answer(probe, self.tracepoints)
+            case Kprobe():
+                return self._kprobe(probe.symbols)
+            case Kprobes():
+                return self._answer(probe, self.patterns, probe.patterns[0])
+        return self._answer(probe, None)
 
-    def tracepoint(self, category: str, event: str) -> Answer:
-        return self._answer("tracepoint", f"{category}:{event}", self.tracepoints)
-
-    def kprobe(self, symbols: tuple[str, ...]) -> Answer:
+    def _kprobe(self, symbols: tuple[str, ...]) -> Answer:
         if "kprobe" in self.refuses:
             return Answer(False, reason="refused by policy", refused=True)
         for symbol in symbols:
@@ -45,21 +52,10 @@ class FakeKernel:
                 return Answer(True, name=symbol)
         return Answer(False, reason=f"no function {' or '.join(symbols)}")
 
-    def kprobe_multi(self, patterns: tuple[str, ...], *, at_return: bool) -> Answer:
-        return self._answer("kretprobe_multi" if at_return else "kprobe_multi", patterns[0], self.patterns)
-
-    def kprobe_events(self, patterns: tuple[str, ...]) -> Answer:
-        return self._answer("kprobe_events", patterns[0], self.patterns)
-
-    def socket_filter(self) -> Answer:
-        return self._answer("socket_filter", "socket_filter", None)
-
-    def perf_sample(self, event: str) -> Answer:
-        return self._answer("perf_sample", event, None)
-
-    def _answer(self, kind: str, name: str, known: set[str] | None) -> Answer:
-        if kind in self.refuses:
+    def _answer(self, probe: Probe, known: set[str] | None, name: str = "") -> Answer:
+        name = name or probe.target
+        if probe.kind in self.refuses:
             return Answer(False, reason="refused by policy", refused=True)
         if known is None or name in known:
             return Answer(True, name=name)
-        return Answer(False, reason=f"no {kind} {name}")
+        return Answer(False, reason=f"no {probe.kind} {name}")

@@ -11,12 +11,23 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytracer.bpf import facts, identity, probing
+from pytracer.bpf import asking, facts, identity, probing
+from pytracer.bpf.attach import kprobe, kprobe_multi, perf_sample, raw_tracepoint, tracepoint
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import NotPermittedError, UnsupportedError
 from pytracer.kernel.facts import Answer, Facts
 from pytracer.kernel.functions import Functions
+from pytracer.spec import (
+    Kprobe,
+    KprobeEvents,
+    KprobeMulti,
+    KretprobeMulti,
+    PerfSample,
+    RawTracepoint,
+    SocketFilter,
+    Tracepoint,
+)
 from support import nobody
 
 SYMBOLS = b"""ffffffff81000000 T vfs_read
@@ -24,6 +35,18 @@ ffffffff81000010 t split.isra.0
 ffffffff81000020 t moved\t[ext4]
 ffffffff81000030 T vfs_read_more
 """
+
+
+def raw(name: str, arguments: int = 0) -> RawTracepoint:
+    return RawTracepoint("", event=name, arguments=arguments)
+
+
+def event(category: str, name: str) -> Tracepoint:
+    return Tracepoint("", category=category, event=name)
+
+
+def function(*symbols: str) -> Kprobe:
+    return Kprobe("", symbols=symbols)
 
 
 class Kernel:
@@ -57,31 +80,36 @@ class Kernel:
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernel:
     made = Kernel()
-    for name in ("load", "raw_tracepoint_open", "attach_program"):
-        monkeypatch.setattr(facts, name, getattr(made, name))
-    monkeypatch.setattr(facts.policy, "missing_capabilities", lambda needed: [])
-    monkeypatch.setattr(facts.policy, "raise_memlock", lambda: None)
-    monkeypatch.setattr(facts.policy, "refusal", lambda: "refused by somebody")
-    monkeypatch.setattr(facts.mounts, "ensure", lambda fstype, path: False)
+    for module, name in (
+        (asking, "load"),
+        (raw_tracepoint, "raw_tracepoint_open"),
+        (kprobe, "attach_program"),
+        (tracepoint, "attach_program"),
+    ):
+        monkeypatch.setattr(module, name, getattr(made, name))
+    monkeypatch.setattr(asking.policy, "missing_capabilities", lambda needed: [])
+    monkeypatch.setattr(asking.policy, "raise_memlock", lambda: None)
+    monkeypatch.setattr(asking.policy, "refusal", lambda: "refused by somebody")
+    monkeypatch.setattr(kprobe.mounts, "ensure", lambda fstype, path: False)
     symbols = tmp_path / "kallsyms"
     symbols.write_bytes(SYMBOLS)
-    monkeypatch.setattr(facts, "_KALLSYMS", symbols)
+    monkeypatch.setattr(asking, "_KALLSYMS", symbols)
     pmu = tmp_path / "pmu"
     pmu.mkdir()
     (pmu / "type").write_text("8\n")
-    monkeypatch.setattr(facts.kprobe_pmu, "PMU", pmu)
+    monkeypatch.setattr(kprobe, "PMU", pmu)
     debug = tmp_path / "debug"
     (debug / "kprobes").mkdir(parents=True)
     (debug / "kprobes/blacklist").write_text("0xffffffff81000000-0xffffffff81000100\tforbidden\n")
     (debug / "available_filter_functions").write_text("vfs_read\nmoved [ext4]\n")
-    monkeypatch.setattr(facts.tracefs, "DEBUG", debug)
-    monkeypatch.setattr(facts.tracefs, "root", lambda: debug)
+    monkeypatch.setattr(tracepoint.tracefs, "DEBUG", debug)
+    monkeypatch.setattr(tracepoint.tracefs, "root", lambda: debug)
     return made
 
 
 @pytest.fixture
 def unprivileged(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Kernel:
-    monkeypatch.setattr(facts.policy, "missing_capabilities", lambda needed: ["CAP_BPF"])
+    monkeypatch.setattr(asking.policy, "missing_capabilities", lambda needed: ["CAP_BPF"])
     return kernel
 
 
@@ -93,26 +121,24 @@ def test_it_answers_what_a_plan_asks() -> None:
 def test_a_raw_tracepoint_is_found_without_being_attached_to(kernel: Kernel) -> None:
     kernel.opens = {"sys_enter": errno.EINVAL}
     known = KernelFacts()
-    assert known.raw_tracepoint("sys_enter") == Answer(True, "sys_enter")
-    assert known.raw_tracepoint("nonsense") == Answer(False, reason="no raw tracepoint nonsense")
+    assert known.probe(raw("sys_enter")) == Answer(True, "sys_enter")
+    assert known.probe(raw("nonsense")) == Answer(False, reason="no raw tracepoint nonsense")
     assert kernel.calls == ["load 17", "open sys_enter", "open nonsense"]
 
 
 def test_each_question_is_asked_once(kernel: Kernel) -> None:
     known = KernelFacts()
-    assert known.raw_tracepoint("x") is known.raw_tracepoint("x")
-    assert known.kprobe(("vfs_read",)) is known.kprobe(("vfs_read",))
-    assert known.socket_filter() is known.socket_filter()
+    assert known.probe(raw("x")) is known.probe(raw("x"))
+    assert known.probe(function("vfs_read")) is known.probe(function("vfs_read"))
+    assert known.probe(SocketFilter("")) is known.probe(SocketFilter(""))
     assert kernel.calls == ["load 17", "open x", "load 2", "attach", "load 1"]
 
 
 def test_a_kernel_that_does_not_know_the_program_type(kernel: Kernel) -> None:
     kernel.loads = {17: errno.EINVAL}
     known = KernelFacts()
-    assert known.raw_tracepoint("x") == Answer(
-        False, reason="this kernel has no raw tracepoints (Linux 4.17)"
-    )
-    assert not known.raw_tracepoint("y").ok
+    assert known.probe(raw("x")) == Answer(False, reason="this kernel has no raw tracepoints (Linux 4.17)")
+    assert not known.probe(raw("y")).ok
     assert kernel.calls == ["load 17"]
 
 
@@ -122,9 +148,9 @@ def test_a_refusal_is_told_from_absence(kernel: Kernel) -> None:
     kernel.attaches = [errno.EPERM]
     known = KernelFacts()
     refused = Answer(False, reason="refused by somebody", refused=True)
-    assert known.raw_tracepoint("x") == refused
-    assert known.socket_filter() == refused
-    assert known.kprobe(("vfs_read",)) == refused
+    assert known.probe(raw("x")) == refused
+    assert known.probe(SocketFilter("")) == refused
+    assert known.probe(function("vfs_read")) == refused
 
 
 @pytest.mark.parametrize(
@@ -142,23 +168,23 @@ def test_what_is_said_of_samples(
     def open_events(event: str, program: int, frequency: int) -> list[int]:
         return [kernel._answer(number)]
 
-    monkeypatch.setattr(facts.perf_sample, "open_events", open_events)
-    assert KernelFacts().perf_sample("cpu-clock") == answer
+    monkeypatch.setattr(perf_sample, "open_events", open_events)
+    assert KernelFacts().probe(PerfSample("")) == answer
 
 
 def test_a_trace_event_is_tried_once_a_category(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts.tracefs, "has_event", lambda category, event: event != "none")
-    monkeypatch.setattr(facts.tracefs, "event_id", lambda category, event: 7)
+    monkeypatch.setattr(tracepoint.tracefs, "has_event", lambda category, event: event != "none")
+    monkeypatch.setattr(tracepoint.tracefs, "event_id", lambda category, event: 7)
     known = KernelFacts()
-    assert known.tracepoint("sched", "a") == Answer(True, "sched:a")
-    assert known.tracepoint("sched", "b") == Answer(True, "sched:b")
-    assert known.tracepoint("sched", "none") == Answer(False, reason="no trace event sched:none")
+    assert known.probe(event("sched", "a")) == Answer(True, "sched:a")
+    assert known.probe(event("sched", "b")) == Answer(True, "sched:b")
+    assert known.probe(event("sched", "none")) == Answer(False, reason="no trace event sched:none")
     assert kernel.calls == ["load 5", "attach"]
     kernel.attaches = [errno.EINVAL]
-    assert known.tracepoint("syscalls", "a") == Answer(
+    assert known.probe(event("syscalls", "a")) == Answer(
         False, reason="the trace event syscalls:a takes no program"
     )
-    assert not known.tracepoint("syscalls", "b").ok
+    assert not known.probe(event("syscalls", "b")).ok
     assert kernel.calls == ["load 5", "attach", "attach"]
 
 
@@ -166,13 +192,13 @@ def test_no_tracefs_is_a_reason(kernel: Kernel, monkeypatch: pytest.MonkeyPatch)
     def none(category: str, event: str) -> bool:
         raise UnsupportedError("this kernel has no tracefs")
 
-    monkeypatch.setattr(facts.tracefs, "has_event", none)
-    assert KernelFacts().tracepoint("a", "b") == Answer(False, reason="this kernel has no tracefs")
+    monkeypatch.setattr(tracepoint.tracefs, "has_event", none)
+    assert KernelFacts().probe(event("a", "b")) == Answer(False, reason="this kernel has no tracefs")
 
 
 def test_the_first_function_that_can_be_probed_is_taken(kernel: Kernel) -> None:
     kernel.attaches = [errno.ENOENT, 0]
-    assert KernelFacts().kprobe(("newer", "vfs_read")) == Answer(True, "vfs_read")
+    assert KernelFacts().probe(function("newer", "vfs_read")) == Answer(True, "vfs_read")
 
 
 @pytest.mark.parametrize(
@@ -189,10 +215,13 @@ def test_the_first_function_that_can_be_probed_is_taken(kernel: Kernel) -> None:
 )
 def test_why_a_function_cannot_be_probed(kernel: Kernel, symbol: str, number: int, reason: str) -> None:
     kernel.attaches = [number]
-    assert KernelFacts().kprobe((symbol,)) == Answer(False, reason=reason)
+    assert KernelFacts().probe(function(symbol)) == Answer(False, reason=reason)
 
 
 PATTERNS = ("f*",)
+ENTRIES = KprobeMulti("", patterns=PATTERNS)
+RETURNS = KretprobeMulti("", patterns=PATTERNS)
+EVENTS = KprobeEvents("", patterns=PATTERNS)
 
 
 @pytest.fixture
@@ -205,41 +234,41 @@ def many(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
             raise says["found"]
         return says["found"]
 
-    monkeypatch.setattr(facts.functions, "matching", matching)
-    monkeypatch.setattr(facts.kprobe_multi, "link", lambda *_, **__: kernel._answer(says["link"]))
-    monkeypatch.setattr(facts.kprobe_multi, "missed", lambda _: says["missed"])
+    monkeypatch.setattr(kprobe_multi.functions, "matching", matching)
+    monkeypatch.setattr(kprobe_multi, "link", lambda *_, **__: kernel._answer(says["link"]))
+    monkeypatch.setattr(kprobe_multi, "missed", lambda _: says["missed"])
     return says
 
 
 def test_many_functions_are_tried_by_one(many: dict[str, object]) -> None:
     granted = Answer(True, "1 functions (f*)", reason="not seen, since they cannot be probed: f_hidden")
     known = KernelFacts()
-    assert known.kprobe_multi(PATTERNS, at_return=False) == granted
-    assert known.kprobe_multi(PATTERNS, at_return=True) == granted
-    assert known.kprobe_events(PATTERNS) == granted
+    assert known.probe(ENTRIES) == granted
+    assert known.probe(RETURNS) == granted
+    assert known.probe(EVENTS) == granted
 
 
 def test_returns_that_are_missed_in_silence_are_not_taken(many: dict[str, object]) -> None:
     many["missed"] = None
     known = KernelFacts()
-    assert known.kprobe_multi(PATTERNS, at_return=False).ok
-    assert known.kprobe_multi(PATTERNS, at_return=True).reason.startswith("this kernel does not count")
+    assert known.probe(ENTRIES).ok
+    assert known.probe(RETURNS).reason.startswith("this kernel does not count")
 
 
 def test_a_kernel_without_links_on_many_functions(many: dict[str, object]) -> None:
     many["link"] = errno.EINVAL
-    answer = KernelFacts().kprobe_multi(PATTERNS, at_return=False)
+    answer = KernelFacts().probe(ENTRIES)
     assert answer == Answer(False, reason="this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)")
 
 
 def test_functions_that_are_not_there_or_not_shown(many: dict[str, object]) -> None:
     many["found"] = UnsupportedError("no function f*")
-    assert KernelFacts().kprobe_multi(PATTERNS, at_return=False) == Answer(False, reason="no function f*")
-    assert KernelFacts().kprobe_events(PATTERNS) == Answer(False, reason="no function f*")
+    assert KernelFacts().probe(ENTRIES) == Answer(False, reason="no function f*")
+    assert KernelFacts().probe(EVENTS) == Answer(False, reason="no function f*")
     many["found"] = NotPermittedError("hidden")
     for answer in (
-        KernelFacts().kprobe_multi(PATTERNS, at_return=False),
-        KernelFacts().kprobe_events(PATTERNS),
+        KernelFacts().probe(ENTRIES),
+        KernelFacts().probe(EVENTS),
     ):
         assert answer == Answer(False, reason="hidden", refused=True)
 
@@ -249,28 +278,28 @@ def test_without_privileges_many_functions_are_not_looked_up(
 ) -> None:
     many["found"] = NotPermittedError("never asked")
     for answer in (
-        KernelFacts().kprobe_multi(PATTERNS, at_return=True),
-        KernelFacts().kprobe_events(PATTERNS),
+        KernelFacts().probe(RETURNS),
+        KernelFacts().probe(EVENTS),
     ):
         assert (answer.ok, answer.tried, answer.name) == (True, False, "f*")
 
 
 def test_a_kernel_without_kprobes(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(facts.kprobe_pmu, "PMU", tmp_path / "none")
-    answer = KernelFacts().kprobe(("vfs_read",))
+    monkeypatch.setattr(kprobe, "PMU", tmp_path / "none")
+    answer = KernelFacts().probe(function("vfs_read"))
     assert answer == Answer(False, reason="this kernel has no kprobes (CONFIG_KPROBES)")
-    assert KernelFacts().kprobe_events(PATTERNS) == answer
+    assert KernelFacts().probe(EVENTS) == answer
     assert kernel.calls == []
 
 
 def test_without_privileges_nothing_is_tried(unprivileged: Kernel) -> None:
     known = KernelFacts()
     for answer in (
-        known.raw_tracepoint("sys_enter"),
-        known.tracepoint("sched", "sched_switch"),
-        known.kprobe(("vfs_read",)),
-        known.socket_filter(),
-        known.perf_sample("cpu-clock"),
+        known.probe(raw("sys_enter")),
+        known.probe(event("sched", "sched_switch")),
+        known.probe(function("vfs_read")),
+        known.probe(SocketFilter("")),
+        known.probe(PerfSample("")),
     ):
         assert (answer.ok, answer.tried, answer.reason) == (True, False, "not tried: needs root")
     assert known.has_helper(113)
@@ -280,8 +309,8 @@ def test_without_privileges_nothing_is_tried(unprivileged: Kernel) -> None:
 
 def test_without_privileges_functions_are_still_looked_up(unprivileged: Kernel) -> None:
     known = KernelFacts()
-    assert known.kprobe(("newer", "moved")).name == "moved"
-    assert known.kprobe(("newer", "newest")) == Answer(
+    assert known.probe(function("newer", "moved")).name == "moved"
+    assert known.probe(function("newer", "newest")) == Answer(
         False, reason="no function newer or newest", tried=False
     )
 
@@ -378,9 +407,9 @@ def test_nothing_stays_open(kernel: Kernel) -> None:
     gc.collect()  # what earlier tests dropped is none of this
     before = descriptors()
     known = KernelFacts()
-    known.raw_tracepoint("x")
-    known.kprobe(("vfs_read",))
-    known.socket_filter()
+    known.probe(raw("x"))
+    known.probe(function("vfs_read"))
+    known.probe(SocketFilter(""))
     assert len(descriptors()) > len(before)
     del known
     gc.collect()
@@ -391,11 +420,12 @@ def test_nobody_gets_answers_too() -> None:
     """The real machine, without privileges."""
     code = (
         "from pytracer.bpf.facts import KernelFacts\n"
+        "from pytracer.spec import Kprobe, RawTracepoint\n"
         "known = KernelFacts()\n"
-        "answer = known.raw_tracepoint('sys_enter')\n"
+        "answer = known.probe(RawTracepoint('', event='sys_enter'))\n"
         "assert answer.ok and not answer.tried, answer\n"
         "assert known.has_helper(113) and isinstance(known.runs_compat, bool)\n"
-        "known.kprobe(('vfs_read',))\n"
+        "known.probe(Kprobe('', symbols=('vfs_read',)))\n"
     )
     done = nobody.python("-c", code)
     assert done.returncode == 0, done.stderr
@@ -404,10 +434,10 @@ def test_nobody_gets_answers_too() -> None:
 def test_the_arguments_of_a_raw_tracepoint_are_told_by_reading_the_last(kernel: Kernel) -> None:
     kernel.opens = {"long": 0, "short": errno.EINVAL, "refused": errno.EPERM}
     known = KernelFacts()
-    assert known.raw_tracepoint("long", 2) == Answer(True, "long")
-    assert known.raw_tracepoint("long", 2) is known.raw_tracepoint("long", 2)
-    assert known.raw_tracepoint("short", 0) == Answer(True, "short")
+    assert known.probe(raw("long", 2)) == Answer(True, "long")
+    assert known.probe(raw("long", 2)) is known.probe(raw("long", 2))
+    assert known.probe(raw("short", 0)) == Answer(True, "short")
     reason = "the raw tracepoint short has fewer arguments"
-    assert known.raw_tracepoint("short", 2) == Answer(False, reason=reason)
-    assert known.raw_tracepoint("refused", 2).refused
-    assert not known.raw_tracepoint("absent", 2).ok
+    assert known.probe(raw("short", 2)) == Answer(False, reason=reason)
+    assert known.probe(raw("refused", 2)).refused
+    assert not known.probe(raw("absent", 2)).ok

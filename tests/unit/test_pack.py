@@ -25,7 +25,15 @@ from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.btf import ENUMS, Kind
 from pytracer.kernel.btf_facts import BtfFacts
 from pytracer.plan import Request
-from pytracer.spec import registry
+from pytracer.spec import (
+    Kprobe,
+    KprobeEvents,
+    KretprobeMulti,
+    RawTracepoint,
+    SocketFilter,
+    Tracepoint,
+    registry,
+)
 from support.btf_builder import INT, LONG, basic
 
 MAGIC = b"pytracer pack 1\n"
@@ -287,15 +295,15 @@ def test_facts_from_btf() -> None:
     facts = BtfFacts(built.btf(), runs_compat=True)
     assert facts.architecture == "x86_64"
     assert (facts.has_map_type(27), facts.has_map_type(28)) == (True, False)
-    assert not facts.kprobe_multi(("vfs_*",), at_return=True).ok
-    assert not facts.kprobe_events(("vfs_*",)).ok
+    assert not facts.probe(KretprobeMulti("", patterns=("vfs_*",))).ok
+    assert not facts.probe(KprobeEvents("", patterns=("vfs_*",))).ok
     assert (facts.has_helper(113), facts.has_helper(114)) == (True, False)
-    assert facts.raw_tracepoint("sys_enter").ok
-    assert not facts.raw_tracepoint("sys_exit").ok
-    assert facts.kprobe(("x64", "x64_sys_call")).name == "x64_sys_call"
-    assert not facts.kprobe(("x64",)).ok
-    assert not facts.tracepoint("raw_syscalls", "sys_enter").ok
-    assert facts.socket_filter().ok
+    assert facts.probe(RawTracepoint("", event="sys_enter")).ok
+    assert not facts.probe(RawTracepoint("", event="sys_exit")).ok
+    assert facts.probe(Kprobe("", symbols=("x64", "x64_sys_call"))).name == "x64_sys_call"
+    assert not facts.probe(Kprobe("", symbols=("x64",))).ok
+    assert not facts.probe(Tracepoint("", category="raw_syscalls", event="sys_enter")).ok
+    assert facts.probe(SocketFilter("")).ok
     assert facts.runs_compat
     assert not BtfFacts(built.btf(), runs_compat=False).runs_compat
     assert built.btf().find(ENUMS, "bpf_func_id")

@@ -34,6 +34,7 @@ from pytracer.bpf.sys import (
 from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import policy
 from pytracer.kernel.btf import Btf, Kind
+from pytracer.spec import Tracepoint
 
 LOADS = "loads"  # the note of what is not attached, so as not to touch others
 
@@ -53,7 +54,7 @@ def raw_tracepoint() -> str:
 
 def tracepoint() -> str:
     """A trace event of tracefs, attached for real."""
-    answer = KernelFacts().tracepoint("task", _QUIET_EVENT)
+    answer = KernelFacts().probe(Tracepoint("", category="task", event=_QUIET_EVENT))
     if not answer.ok:
         raise (PolicyError if answer.refused else UnsupportedError)(answer.reason)
     return ""

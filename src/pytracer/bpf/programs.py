@@ -7,23 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pytracer.bpf import images
+from pytracer.bpf.attach.kind import LoadAs
 from pytracer.bpf.cachedir import cache_dir
 from pytracer.bpf.image import ImageError
 from pytracer.bpf.images import Recipe
 from pytracer.bpf.loader import ImageModule
 from pytracer.bpf.module import Module
-from pytracer.bpf.sys import ProgType
 from pytracer.errors import CacheError, HeadersError, PytracerError
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class LoadAs:
-    """How a program is loaded: its type, and what it is to be attached to where the type leaves that open."""
-
-    type: ProgType
-    attach_type: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import functools
 
 from pytracer.kernel.btf import ENUMS, Btf, Kind
 from pytracer.kernel.facts import Answer
+from pytracer.spec import Kprobe, Kprobes, PerfSample, Probe, RawTracepoint, SocketFilter, Tracepoint
 
 # A register that struct pt_regs has on one architecture only.
 _ARCHITECTURES = {"orig_ax": "x86_64", "pstate": "aarch64"}
@@ -50,7 +51,24 @@ class BtfFacts:
         """Whether ``enum bpf_map_type`` has this number."""
         return number in self._values("bpf_map_type")
 
-    def raw_tracepoint(self, event: str, arguments: int = 0) -> Answer:
+    def probe(self, probe: Probe) -> Answer:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        match probe:
+            case RawTracepoint():
+                return self._raw_tracepoint(probe.event, probe.arguments)
+            case Tracepoint():
+                return Answer(False, reason=f"how {probe.target} is laid out is not in BTF", tried=False)
+            case Kprobe():
+                return self._kprobe(probe.symbols)
+            case Kprobes():  # only the kernel that runs tells
+                return Answer(False, reason=f"BTF does not say which of {probe.target} may be probed")
+            case PerfSample():  # without perf events there would be no trace events
+                return Answer(True, probe.event, tried=False)
+            case SocketFilter():  # a kernel with BTF has them
+                return Answer(True, tried=False)
+        raise TypeError(f"no answer for {probe.kind}")
+
+    def _raw_tracepoint(self, event: str, arguments: int) -> Answer:
         """Whether the kernel itself (not a module) has this tracepoint, and it has so many arguments."""
         declared = self._btf.find(Kind.TYPEDEF, f"btf_trace_{event}")
         if declared is None:
@@ -62,32 +80,12 @@ class BtfFacts:
                 return Answer(False, event, f"the raw tracepoint {event} has fewer arguments", tried=False)
         return Answer(True, event, tried=False)
 
-    def tracepoint(self, category: str, event: str) -> Answer:
-        """No."""
-        return Answer(False, reason=f"how {category}:{event} is laid out is not in BTF", tried=False)
-
-    def kprobe(self, symbols: tuple[str, ...]) -> Answer:
+    def _kprobe(self, symbols: tuple[str, ...]) -> Answer:
         """Whether one of these functions is in BTF, and by which name."""
         for symbol in symbols:
             if self._btf.find(Kind.FUNC, symbol) is not None:
                 return Answer(True, symbol, tried=False)
         return Answer(False, reason=f"no function {' or '.join(symbols)}", tried=False)
-
-    def kprobe_multi(self, patterns: tuple[str, ...], *, at_return: bool) -> Answer:  # noqa: ARG002
-        """No: only the kernel that runs tells which of many functions may be probed."""
-        return Answer(False, reason=f"BTF does not say which of {'|'.join(patterns)} may be probed")
-
-    def kprobe_events(self, patterns: tuple[str, ...]) -> Answer:
-        """No, for the same reason."""
-        return self.kprobe_multi(patterns, at_return=False)
-
-    def perf_sample(self, event: str) -> Answer:
-        """See :class:`~pytracer.kernel.facts.Facts`: without perf events there would be no trace events."""
-        return Answer(True, event, tried=False)
-
-    def socket_filter(self) -> Answer:
-        """Yes: a kernel with BTF has them."""
-        return Answer(True, tried=False)
 
     @functools.cache  # noqa: B019 - lives as long as the pack is made
     def _values(self, enum: str) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""What a plan needs to know of this kernel: a question for each kind of hook, answered by trying.
+"""What a plan needs to know of this kernel, answered by trying.
 
 The real answers come from :mod:`pytracer.bpf.facts`; a test describes a kernel as data.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
+
+from pytracer.spec import Probe
 
 
 @dataclass(frozen=True)
@@ -50,30 +52,6 @@ class Facts(Protocol):
         """Whether the verifier goes through loops."""
         ...
 
-    def raw_tracepoint(self, event: str, arguments: int = 0) -> Answer:
-        """Whether a program can be put on this raw tracepoint, and it has so many arguments."""
-        ...
-
-    def tracepoint(self, category: str, event: str) -> Answer:
-        """Whether a program can be put on this trace event."""
-        ...
-
-    def kprobe(self, symbols: tuple[str, ...]) -> Answer:
-        """Whether one of these functions can be probed, and by which name."""
-        ...
-
-    def kprobe_multi(self, patterns: tuple[str, ...], *, at_return: bool) -> Answer:
-        """Whether functions can be probed by one link; for returns, by one that counts its misses."""
-        ...
-
-    def kprobe_events(self, patterns: tuple[str, ...]) -> Answer:
-        """Whether functions can be probed by one trace event of tracefs."""
-        ...
-
-    def socket_filter(self) -> Answer:
-        """Whether a program can filter a packet socket."""
-        ...
-
-    def perf_sample(self, event: str) -> Answer:
-        """Whether a program can be run on samples of this event on every CPU."""
+    def probe(self, probe: Probe) -> Answer:
+        """Whether a program can be put where ``probe`` says, and what that is called here."""
         ...

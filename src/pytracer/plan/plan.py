@@ -17,19 +17,12 @@ from pytracer.spec import (
     Filter,
     Flag,
     Hook,
-    Kprobe,
-    KprobeEvents,
-    Kprobes,
-    KretprobeMulti,
     NameSet,
     Number,
     Output,
     PerfSample,
     Probe,
-    RawTracepoint,
-    SocketFilter,
     Table,
-    Tracepoint,
 )
 from pytracer.spec.common import FOLLOW
 
@@ -243,7 +236,7 @@ def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tupl
     for probe in alternative.probes:
         if probe.when and not request.options.get(probe.when):
             continue
-        answer = _ask(probe, facts)
+        answer = facts.probe(probe)
         if answer.ok:
             frequency = _number(probe.frequency, request) if isinstance(probe, PerfSample) else 0
             chosen.append(Chosen(probe, answer.name or probe.target, frequency))
@@ -251,24 +244,6 @@ def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tupl
         elif not probe.optional:
             return [], answer
     return chosen, last
-
-
-def _ask(probe: Probe, facts: Facts) -> Answer:
-    if isinstance(probe, RawTracepoint):
-        return facts.raw_tracepoint(probe.event, probe.arguments)
-    if isinstance(probe, Tracepoint):
-        return facts.tracepoint(probe.category, probe.event)
-    if isinstance(probe, Kprobe):
-        return facts.kprobe(probe.symbols)
-    if isinstance(probe, KprobeEvents):
-        return facts.kprobe_events(probe.patterns)
-    if isinstance(probe, Kprobes):
-        return facts.kprobe_multi(probe.patterns, at_return=isinstance(probe, KretprobeMulti))
-    if isinstance(probe, SocketFilter):
-        return facts.socket_filter()
-    if isinstance(probe, PerfSample):
-        return facts.perf_sample(probe.event)
-    raise TypeError(f"no question for {type(probe).__name__}")
 
 
 def _check_forced(forced: Mapping[str, str], hooks: Iterable[Hook]) -> None:

@@ -2,27 +2,105 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
+import os
 from pathlib import Path
 
+from pytracer.bpf.asking import Asking, no, untried
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import attach_program, event_attr, retprobe_bit
+from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
-from pytracer.errors import UnsupportedError
+from pytracer.bpf.sys import ProgType
+from pytracer.errors import PytracerError, UnsupportedError
+from pytracer.kernel import mounts, tracefs
+from pytracer.kernel.facts import Answer
+from pytracer.spec import Kprobe, Kretprobe
 
 PMU = Path("/sys/bus/event_source/devices/kprobe")
+NO_KPROBES = Answer(False, reason="this kernel has no kprobes (CONFIG_KPROBES)")
 
 
-def attach(symbol: str, program: int, *, at_return: bool) -> int:
-    """A descriptor that keeps ``program`` on the entry (or the return) of the function ``symbol``."""
-    what = f"{'kretprobe' if at_return else 'kprobe'} {symbol}"
+def ask(probe: Kprobe, kernel: Asking) -> Answer:
+    """Whether one of the functions can be probed, and by which name."""
+    if not PMU.is_dir():
+        return NO_KPROBES
+    if kernel.missing:
+        known = next((symbol for symbol in probe.symbols if kernel.has_symbol(symbol)), "")
+        if known or not kernel.kallsyms:
+            return untried(known or probe.symbols[0])
+        return Answer(False, reason=f"no function {' or '.join(probe.symbols)}", tried=False)
+    reasons, refused = [], False
+    for symbol in probe.symbols:
+        try:
+            os.close(_open(symbol, kernel.program(ProgType.KPROBE, EMPTY), at_return=False))
+        except OSError as error:
+            answer = _why_not(error, symbol, kernel)
+            reasons.append(answer.reason)
+            refused = refused or answer.refused
+            continue
+        return Answer(True, symbol)
+    return Answer(False, reason=", ".join(dict.fromkeys(reasons)), refused=refused)
+
+
+def load_as(_: Kprobe) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return LoadAs(ProgType.KPROBE)
+
+
+def put(probe: Kprobe, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    what = f"{probe.kind} {place.name}"
     if not PMU.is_dir():
         raise UnsupportedError(
             f"{what}: this kernel has no kprobe PMU", hint="CONFIG_KPROBES, and Linux 4.17"
         )
+    try:
+        return [Link(_open(place.name, program, at_return=isinstance(probe, Kretprobe)))]
+    except OSError as error:
+        raise attach_error(error, what) from error
+
+
+def _open(symbol: str, program: int, *, at_return: bool) -> int:
+    """A descriptor that keeps ``program`` on the entry (or the return) of a function. Raises OSError."""
     name = ctypes.create_string_buffer(symbol.encode())
     config = 1 << retprobe_bit(PMU) if at_return else 0
     attr = event_attr(int((PMU / "type").read_text()), config, ctypes.addressof(name))
-    try:
-        return attach_program(attr, program)
-    except OSError as error:
-        raise attach_error(error, what) from error
+    return attach_program(attr, program)
+
+
+def _why_not(error: OSError, symbol: str, kernel: Asking) -> Answer:
+    """Why a function could not be probed."""
+    if _is_blacklisted(symbol):
+        return Answer(False, reason=f"{symbol} is one that may not be probed (noprobe)")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return Answer(False, reason=f"there is more than one function {symbol}")
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return no(error, "")
+    if kernel.kallsyms and not kernel.has_symbol(symbol):
+        if b" " + symbol.encode() + b"." in kernel.kallsyms:
+            return Answer(False, reason=f"{symbol} is there in parts only, split up by the compiler")
+        return Answer(False, reason=f"no function {symbol}")
+    if error.errno == errno.EINVAL and not _is_traceable(symbol):
+        return Answer(False, reason=f"{symbol} is one that may not be traced (notrace)")
+    return Answer(False, reason=f"{symbol} cannot be probed ({os.strerror(error.errno or 0)})")
+
+
+def _is_blacklisted(symbol: str) -> bool:
+    """Whether debugfs lists a function as one that kprobes must keep off."""
+    with contextlib.suppress(OSError):
+        mounts.ensure(mounts.DEBUGFS, tracefs.DEBUG)
+        text = (tracefs.DEBUG / "kprobes/blacklist").read_bytes()
+        return b"\t" + symbol.encode() + b"\n" in text
+    return False
+
+
+def _is_traceable(symbol: str) -> bool:
+    """Whether ftrace knows the function; true where that cannot be seen."""
+    with contextlib.suppress(OSError, PytracerError):
+        text = (tracefs.root() / "available_filter_functions").read_bytes()
+        return any(b"\n" + symbol.encode() + end in b"\n" + text for end in (b"\n", b" "))
+    return True

@@ -13,13 +13,19 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pytracer.bpf.asking import Asking, problem, untried
+from pytracer.bpf.attach import kprobe
+from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
 from pytracer.bpf.refusal import attach_error
-from pytracer.errors import AttachError
-from pytracer.kernel import tracefs
+from pytracer.bpf.sys import ProgType
+from pytracer.errors import AttachError, PytracerError
+from pytracer.kernel import functions, tracefs
+from pytracer.kernel.facts import Answer
 from pytracer.kernel.functions import Functions
+from pytracer.spec import KprobeEvents
 
 GROUP = "pytracer"
 _OURS = re.compile(rf"^\w+:({GROUP}/\w+?_(\d+_\d+_\d+)) ", re.M)
@@ -55,14 +61,37 @@ class EventLink(Link):
             ) from error
 
 
-def attach(functions: Functions, program: int, name: str) -> EventLink:
-    """Put ``program`` on the entries of all ``functions``, by an event that begins with ``name``."""
+def ask(probe: KprobeEvents, kernel: Asking) -> Answer:
+    """Whether the functions can be probed by one trace event. Nothing is made to find out."""
+    if not kprobe.PMU.is_dir():  # of the same make (CONFIG_KPROBE_EVENTS)
+        return kprobe.NO_KPROBES
+    if kernel.missing:
+        return untried(probe.target)
+    try:
+        found = functions.matching(probe.patterns)
+    except PytracerError as reason:
+        return problem(reason)
+    return Answer(True, found.describe, reason=found.note)
+
+
+def load_as(_: KprobeEvents) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return LoadAs(ProgType.KPROBE)
+
+
+def put(probe: KprobeEvents, _: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return [attach(functions.matching(probe.patterns), program, probe.program)]
+
+
+def attach(found: Functions, program: int, name: str) -> EventLink:
+    """Put ``program`` on the entries of all functions, by an event that begins with ``name``."""
     event = f"{GROUP}/{name}_{_owner(os.getpid())}"
     try:
         sweep()
-        return EventLink(_open(event, functions.names, program), event, functions.note)
+        return EventLink(_open(event, found.names, program), event, found.note)
     except OSError as error:
-        raise attach_error(error, f"a kprobe event on {functions.describe}") from error
+        raise attach_error(error, f"a kprobe event on {found.describe}") from error
 
 
 def _open(event: str, addresses: Iterable[int], program: int) -> int:

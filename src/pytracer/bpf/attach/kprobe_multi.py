@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 from collections.abc import Sequence
 
+from pytracer.bpf.asking import Asking, no, problem, untried
+from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
+from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
-from pytracer.bpf.sys import address, link_create, object_info
-from pytracer.kernel.functions import Functions
+from pytracer.bpf.sys import ProgType, address, link_create, object_info
+from pytracer.errors import PytracerError
+from pytracer.kernel import functions
+from pytracer.kernel.facts import Answer
+from pytracer.spec import Kprobes, KretprobeMulti
 
 ATTACH_TYPE = 42  # BPF_TRACE_KPROBE_MULTI, which the program has to be loaded for
 _RETURN = 1  # BPF_F_KPROBE_MULTI_RETURN
 _INFO = struct.Struct("<IIIIQIIQ")  # struct bpf_link_info: type, id, prog_id; addrs, count, flags, missed
 _UNTOUCHED = (1 << 64) - 1
+_NOWHERE = 1  # an address at which there is no function
+_ENOTSUPP = 524  # kernel-internal, but it gets out
+_ABSENT = "this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)"
 
 
 class MultiLink(Link):
@@ -35,12 +45,49 @@ class MultiLink(Link):
         super().detach()
 
 
-def attach(functions: Functions, program: int, *, at_return: bool) -> MultiLink:
-    """Put ``program`` on the entries, or the returns, of all ``functions``."""
+def ask(probe: Kprobes, kernel: Asking) -> Answer:
+    """Whether the functions can be probed by one link. Tried on one of them."""
+    if kernel.missing:
+        return untried(probe.target)
+    at_return = isinstance(probe, KretprobeMulti)
     try:
-        return MultiLink(link(list(functions.names), program, at_return=at_return), functions.note)
+        program = kernel.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
     except OSError as error:
-        raise attach_error(error, f"kprobe.multi on {functions.describe}") from error
+        return no(error, _ABSENT)
+    try:  # what is absent is said before what is refused: asked for before the list of functions
+        os.close(link([_NOWHERE], program, at_return=at_return))
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, _ENOTSUPP):
+            return Answer(False, reason=_ABSENT)
+    try:
+        found = functions.matching(probe.patterns)
+    except PytracerError as reason:
+        return problem(reason)
+    try:
+        made = link([next(iter(found.names))], program, at_return=at_return)
+    except OSError as error:
+        return no(error, _ABSENT)
+    try:
+        if at_return and missed(made) is None:
+            return Answer(False, reason="this kernel does not count the returns that it misses (Linux 6.7)")
+    finally:
+        os.close(made)
+    return Answer(True, found.describe, reason=found.note)
+
+
+def load_as(_: Kprobes) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return LoadAs(ProgType.KPROBE, ATTACH_TYPE)
+
+
+def put(probe: Kprobes, _: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    found = functions.matching(probe.patterns)
+    try:
+        descriptor = link(list(found.names), program, at_return=isinstance(probe, KretprobeMulti))
+    except OSError as error:
+        raise attach_error(error, f"kprobe.multi on {found.describe}") from error
+    return [MultiLink(descriptor, found.note)]
 
 
 def link(addresses: Sequence[int], program: int, *, at_return: bool) -> int:

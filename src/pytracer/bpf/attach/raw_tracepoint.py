@@ -2,8 +2,53 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
+from pytracer.bpf.asking import Asking, no, untried
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.probing import READS_BEYOND, reads_argument
 from pytracer.bpf.refusal import attach_error
-from pytracer.bpf.sys import raw_tracepoint_open
+from pytracer.bpf.sys import ProgType, raw_tracepoint_open
+from pytracer.kernel.facts import Answer
+from pytracer.spec import RawTracepoint
+
+
+def ask(probe: RawTracepoint, kernel: Asking) -> Answer:
+    """Whether there is such an event, and it has so many arguments."""
+    if kernel.missing:
+        return untried(probe.event)
+    try:
+        program = kernel.program(ProgType.RAW_TRACEPOINT, READS_BEYOND)
+    except OSError as error:
+        return no(error, "this kernel has no raw tracepoints (Linux 4.17)")
+    try:
+        os.close(raw_tracepoint_open(probe.event, program))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            return no(error, f"no raw tracepoint {probe.event}")
+    return _has_arguments(probe, kernel) if probe.arguments else Answer(True, probe.event)
+
+
+def _has_arguments(probe: RawTracepoint, kernel: Asking) -> Answer:
+    """A program that reads the last of them is put on the event, for a moment, if there are so many."""
+    try:
+        program = kernel.program(ProgType.RAW_TRACEPOINT, reads_argument(probe.arguments - 1))
+        os.close(raw_tracepoint_open(probe.event, program))
+    except OSError as error:
+        return no(error, f"the raw tracepoint {probe.event} has fewer arguments")
+    return Answer(True, probe.event)
+
+
+def load_as(_: RawTracepoint) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return LoadAs(ProgType.RAW_TRACEPOINT)
+
+
+def put(_: RawTracepoint, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return [Link(attach(place.name, program))]
 
 
 def attach(event: str, program: int) -> int:

@@ -8,14 +8,48 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
+from pytracer.bpf.asking import Asking, no, untried
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.sys import ProgType
+from pytracer.kernel import policy
+from pytracer.kernel.facts import Answer
+from pytracer.spec import SocketFilter
 
 ETH_P_ALL = 3
 SO_ATTACH_BPF = 50
 NEEDED = ("CAP_NET_RAW",)
+_PROC_SYS = Path("/proc/sys")
+_PACKET = Path("/proc/net/packet")
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def ask(_: SocketFilter, kernel: Asking) -> Answer:
+    """Whether a program can filter a packet socket."""
+    if kernel.missing or policy.missing_capabilities(NEEDED):
+        return untried("")
+    try:
+        kernel.program(ProgType.SOCKET_FILTER, EMPTY)
+    except OSError as error:
+        return no(error, "this kernel has no socket filters")
+    if _PROC_SYS.is_dir() and not _PACKET.exists():
+        return Answer(False, reason="this kernel has no packet sockets (CONFIG_PACKET)")
+    return Answer(True)
+
+
+def load_as(_: SocketFilter) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return LoadAs(ProgType.SOCKET_FILTER)
+
+
+def put(_: SocketFilter, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each interface."""
+    return [Link(attach(index, program)) for index in place.interfaces]
 
 
 def attach(interface: int, program: int) -> int:

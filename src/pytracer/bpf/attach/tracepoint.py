@@ -2,18 +2,68 @@
 
 from __future__ import annotations
 
+import os
+
+from pytracer.bpf.asking import Asking, no, problem, untried
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import attach_program, event_attr
+from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.sys import ProgType
+from pytracer.errors import PytracerError
 from pytracer.kernel import tracefs
+from pytracer.kernel.facts import Answer
+from pytracer.spec import Tracepoint
 
 PERF_TYPE_TRACEPOINT = 2
 
 
-def attach(name: str, program: int) -> int:
-    """A descriptor that keeps ``program`` on the trace event ``category:event``."""
-    category, _, event = name.partition(":")
+def ask(probe: Tracepoint, kernel: Asking) -> Answer:
+    """Whether there is such an event, and those of its category take programs. Up to 70 ms, once for each."""
+    if kernel.missing:
+        return untried(probe.target)
+    try:
+        if not tracefs.has_event(probe.category, probe.event):
+            return Answer(False, reason=f"no trace event {probe.target}")
+        _try_category(probe, kernel)
+    except PytracerError as reason:
+        return problem(reason)
+    except OSError as error:
+        return no(error, f"the trace event {probe.target} takes no program")
+    return Answer(True, probe.target)
+
+
+def _try_category(probe: Tracepoint, kernel: Asking) -> None:
+    """Put a program on one event of a category: the others are of the same make.
+
+    Not so across categories: Linux 4.9 takes none on ``syscalls``. The kernel waits for a grace
+    period or two when the event is let go. Raises OSError.
+    """
+    known = kernel.categories
+    if probe.category not in known:
+        known[probe.category] = None
+        number = tracefs.event_id(probe.category, probe.event)
+        try:
+            program = kernel.program(ProgType.TRACEPOINT, EMPTY)
+            os.close(attach_program(event_attr(PERF_TYPE_TRACEPOINT, number), program))
+        except OSError as error:
+            known[probe.category] = error
+    refusal = known[probe.category]
+    if refusal is not None:
+        raise refusal
+
+
+def load_as(_: Tracepoint) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return LoadAs(ProgType.TRACEPOINT)
+
+
+def put(_: Tracepoint, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    category, _colon, event = place.name.partition(":")
     number = tracefs.event_id(category, event)
     try:
-        return attach_program(event_attr(PERF_TYPE_TRACEPOINT, number), program)
+        return [Link(attach_program(event_attr(PERF_TYPE_TRACEPOINT, number), program))]
     except OSError as error:
-        raise attach_error(error, f"tracepoint {name}") from error
+        raise attach_error(error, f"tracepoint {place.name}") from error
