@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pandas
+import pyarrow
 import pytest
 
 import pytracer
-from pytracer.model import Snapshot
+from pytracer.model import Batch, Snapshot
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -38,3 +40,28 @@ def test_intervals_and_async_iteration():
     rows = [item for item in items[:-1] if isinstance(item, Snapshot)]
     assert {item.kind for item in rows} == {"row"}
     assert sum(row["calls"] for item in rows for row in item.rows() if row["syscall"] == "getppid") == 23
+
+
+@pytest.fixture
+def opened():
+    """A trace of 23 opens that fail and 7 that do not."""
+    script = f"{workload('opens')} openat 0 23 /pt/not/there; {workload('opens')} open 0 7 /dev/null"
+    with pytracer.open("opensnoop", comm="opens", command=["sh", "-c", script]) as trace:
+        yield (item for item in trace if isinstance(item, Batch))
+    assert trace.lost == 0
+
+
+def test_events_as_arrow_tables(opened):
+    table = pyarrow.concat_tables(batch.to_arrow() for batch in opened)
+    assert table["fd"].to_pylist() == [None] * 23 + list(range(3, 10))
+    assert table["err"].to_pylist() == ["ENOENT"] * 23 + [None] * 7
+    assert table["path"].to_pylist() == ["/pt/not/there"] * 23 + ["/dev/null"] * 7
+    assert table["time"].to_pylist() == sorted(table["time"].to_pylist())
+
+
+def test_events_as_data_frames(opened):
+    frame = pandas.concat([batch.to_pandas() for batch in opened])
+    assert frame["fd"].isna().sum() == 23
+    assert frame["fd"].dropna().tolist() == list(range(3, 10))
+    assert frame["path"].value_counts().to_dict() == {"/pt/not/there": 23, "/dev/null": 7}
+    assert sorted(frame.groupby("pid").size()) == [7, 23]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pandas
+import pyarrow
 import pytest
 
 from pytracer.enrich import decoders, events
@@ -97,7 +99,6 @@ def test_times_follow_a_clock_that_was_set_and_no_other(monkeypatch):
 
 
 def test_arrow():
-    pyarrow = pytest.importorskip("pyarrow")
     table = batch(*THREE).to_arrow()
     assert table.column_names == ["time", *NAMES]
     assert table.schema.field("time").type == pyarrow.timestamp("ns", "UTC")
@@ -107,8 +108,22 @@ def test_arrow():
     assert batch().to_arrow().num_rows == 0
 
 
+def test_a_number_or_a_name_that_is_not_there_is_null():
+    columns = (Column("pid", "process id", absent=7), Column("comm", "its name", decode="text"))
+    columns += (Column("err", "the error", field="took", decode="errno", absent=0),)
+    schema = Schema("files", (), columns, Stream(columns=()))
+    some = Events(schema, decoders({})).batch(np.array(THREE, dtype=DTYPE)[1:])
+    assert some.to_arrow().select(["pid", "err"]).to_pydict() == {
+        "pid": [2**32 - 1, None],
+        "err": [None, "EIO"],
+    }
+    frame = some.to_pandas()
+    assert frame["pid"].tolist() == [2**32 - 1, pandas.NA]
+    assert frame["pid"].dtype == "UInt32"
+    assert frame["err"].isna().tolist() == [True, False]
+
+
 def test_pandas():
-    pandas = pytest.importorskip("pandas")
     frame = batch(*THREE).to_pandas()
     assert list(frame.columns) == ["time", *NAMES]
     assert isinstance(frame["comm"].dtype, pandas.CategoricalDtype)
