@@ -29,7 +29,7 @@ struct event {
 static __always_inline struct event *begin(u32 error)
 {
     struct event *event = pt_prepare_in(error ? 1 : 0);
-    struct task_struct *parent = pt_read(pt_current()->real_parent);
+    struct task_struct *parent = pt_own(real_parent);
 
     if (!event)
         return 0;
@@ -63,7 +63,7 @@ static __always_inline int send_part(void *ctx, struct event *event, u64 from, u
 
 int executed(void *ctx)
 {
-    struct mm_struct *mm = pt_read(pt_current()->mm);
+    struct mm_struct *mm = pt_own(mm);
     u64 from = pt_read(mm->arg_start), left = pt_read(mm->arg_end) - from;
     struct event *event;
 

@@ -76,7 +76,7 @@ static __always_inline struct row_value *row_of(u64 call, u64 ns, s32 error)
     }
 #ifdef BY_PID
     row->seen = bpf_ktime_get_ns();
-    struct task_struct *leader = pt_read(pt_current()->group_leader);
+    struct task_struct *leader = pt_own(group_leader);
     pt_probe_read_kernel(&row->comm, sizeof(row->comm), &leader->comm);
 #endif
     return row;

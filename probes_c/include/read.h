@@ -36,3 +36,11 @@ static __always_inline struct task_struct *pt_current(void)
 {
     return (struct task_struct *)bpf_get_current_task();
 }
+
+// The value of a member of the task that runs: pt_own(signal). Where there is a pointer whose type the kernel
+// knows (Linux 5.11, 3ca1032ab7ab), one instruction; else a call for each.
+#ifdef PT_HAS_TASK_BTF
+#define pt_own(member) (bpf_get_current_task_btf()->member)
+#else
+#define pt_own(member) pt_read(pt_current()->member)
+#endif

@@ -48,7 +48,7 @@ static __always_inline s32 pt_stack(void *ctx, u64 flags)
 
 static __always_inline u64 pt_image(u32 pid)
 {
-    struct mm_struct *mm = pt_read(pt_current()->mm);
+    struct mm_struct *mm = pt_own(mm);
     struct pt_image key = {};
     u64 zero = 0, *seen;
 

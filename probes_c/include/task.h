@@ -113,7 +113,7 @@ static __always_inline enum pt_traced pt_task(void)
 #endif
 #if (defined(PT_FILTER_NETNS) && !defined(PT_NETNS_OF_SOCKET)) || defined(PT_FILTER_MNTNS)
     // A task that is going away has already put its namespaces: the reads then give 0, which no one asks for.
-    struct nsproxy *nsproxy = pt_read(pt_current()->nsproxy);
+    struct nsproxy *nsproxy = pt_own(nsproxy);
 #endif
 #if defined(PT_FILTER_NETNS) && !defined(PT_NETNS_OF_SOCKET)
     struct net *net_ns = pt_read(nsproxy->net_ns);
@@ -179,7 +179,7 @@ int pt_exit(void *ctx)
 {
     u64 id = bpf_get_current_pid_tgid();
     u32 tgid = id >> 32, tid = id;
-    struct signal_struct *signal = pt_read(pt_current()->signal);
+    struct signal_struct *signal = pt_own(signal);
 
     if (tid != tgid)
         pt_family.delete(&tid);

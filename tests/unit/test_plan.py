@@ -260,7 +260,13 @@ def test_the_hook_that_follows_a_command_can_be_forced():
 
 # Macros.
 
-ALWAYS = {"PT_ROWS_MAX": "10240", "PT_COMPAT": "", "PT_HAS_LOOPS": "", "PT_HAS_PROBE_READ_KERNEL": ""}
+ALWAYS = {
+    "PT_ROWS_MAX": "10240",
+    "PT_COMPAT": "",
+    "PT_HAS_LOOPS": "",
+    "PT_HAS_PROBE_READ_KERNEL": "",
+    "PT_HAS_TASK_BTF": "",
+}
 HOOKS = {
     "HOOK_SYSCALL_RAW_TRACEPOINT": "",
     "HOOK_GONE_RAW_TRACEPOINT": "",
@@ -497,6 +503,7 @@ def test_describe():
         "define   PT_FOLLOW=65536",
         "define   PT_HAS_LOOPS",
         "define   PT_HAS_PROBE_READ_KERNEL",
+        "define   PT_HAS_TASK_BTF",
         "define   PT_ROWS_MAX=10240",
         "set      pt_uids: 1 entries",
         "set      wanted: 2 entries",

@@ -9,7 +9,8 @@ import struct
 from pytracer.bpf.identity import version_code
 from pytracer.bpf.sys import prog_load
 
-_UNKNOWN_HELPER = (b"unknown func", b"invalid func", b"cannot use helper")  # the last since Linux 6.14
+# The third since Linux 6.14; the last where what a helper returns has a type of BTF, and there is none.
+_UNKNOWN_HELPER = (b"unknown func", b"invalid func", b"cannot use helper", b"invalid return type")
 
 
 def instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, immediate: int = 0) -> bytes:

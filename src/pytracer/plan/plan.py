@@ -29,7 +29,7 @@ from pytracer.spec.common import FOLLOW
 FAMILY_MAX = 65536
 ROWS_MAX = 10240  # each has a value for every CPU: 30 MB on 128 of them
 BUFFER = 8 << 20  # bytes: some 70 ms of three million small events a second
-PROBE_READ_KERNEL = 113  # enum bpf_func_id
+PROBE_READ_KERNEL, CURRENT_TASK_BTF = 113, 158  # enum bpf_func_id
 RINGBUF = 27  # enum bpf_map_type
 
 
@@ -155,6 +155,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         defines["PT_COMPAT"] = ""
     if facts.has_helper(PROBE_READ_KERNEL):
         defines["PT_HAS_PROBE_READ_KERNEL"] = ""
+    if facts.has_helper(CURRENT_TASK_BTF):
+        defines["PT_HAS_TASK_BTF"] = ""
     if facts.has_loops:
         defines["PT_HAS_LOOPS"] = ""
     return Plan(
