@@ -6,19 +6,15 @@ Prints one JSON object: events made, delivered, seconds that the work took, CPU 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
 import resource
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from bench.work import flood
+from bench.work import flood, gated, go
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.headers import find_headers
 from pytracer.bpf.toolchain import import_bcc
@@ -79,18 +75,6 @@ RAW_TRACEPOINT_PROBE(sys_enter)
 """
 
 
-@contextlib.contextmanager
-def gated(events: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The work, stopped before its first call."""
-    process = subprocess.Popen([flood(), "gated", "calls", str(events)], stdout=subprocess.DEVNULL)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 def _cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
@@ -104,12 +88,12 @@ def _report(events: int, delivered: int, begun: float, cpu: float) -> None:
 def ours(events: int) -> None:
     """pytracer's own stream; every event is looked at: the calls are added up."""
     delivered = calls = 0
-    with gated(events) as work:
+    with gated(flood(), "gated", "calls", str(events)) as work:
         key = work.pid.to_bytes(4, sys.byteorder)
         request = Request(TRACER, filters={Filter.PID: (key,)}, buffer=RING)
         with Trace(request, KernelFacts) as trace:
             cpu, begun = _cpu(), time.monotonic()
-            os.kill(work.pid, signal.SIGCONT)
+            go(work)
             for item in trace:
                 if isinstance(item, Batch):
                     delivered += len(item)
@@ -133,7 +117,7 @@ def bcc(events: int, way: str) -> None:
     def perf(_cpu: int, data: object, _size: int) -> None:
         ring(None, data, 0)
 
-    with gated(events) as work:
+    with gated(flood(), "gated", "calls", str(events)) as work:
         program[b"only"][ctypes.c_int(0)] = ctypes.c_uint(work.pid)
         if way == "bcc-ring":
             program[b"events"].open_ring_buffer(ring)
@@ -143,7 +127,7 @@ def bcc(events: int, way: str) -> None:
             program[b"events"].open_perf_buffer(perf, page_cnt=pages)
             poll = program.perf_buffer_poll
         cpu, begun = _cpu(), time.monotonic()
-        os.kill(work.pid, signal.SIGCONT)
+        go(work)
         while work.poll() is None:
             poll(10)
         poll(10)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
+import shutil
+import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +22,7 @@ _SOURCE = Path(__file__).parent / "flood.c"
 def flood() -> str:
     """The program of flood.c, compiled. Raises MissingPeerError where there is no compiler."""
     folder = tempfile.mkdtemp(prefix="pytracer-bench-")
+    atexit.register(shutil.rmtree, folder)
     program = f"{folder}/flood"
     try:
         subprocess.run(["cc", "-O2", "-o", program, str(_SOURCE)], check=True, capture_output=True)
@@ -36,6 +42,21 @@ def work(*words: str, cpu: int | None = None) -> float:
     return float(done.stdout)
 
 
-def start(*words: str) -> subprocess.Popen[bytes]:
-    """Begin it and go on."""
-    return subprocess.Popen([flood(), *words], stdout=subprocess.DEVNULL)
+@contextlib.contextmanager
+def gated(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that stops itself before its first step, stopped there; ended with the block."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        state = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        assert state is not None
+        if state.si_code != os.CLD_STOPPED:
+            raise RuntimeError(f"{command[0]} ended without having stopped")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def go(process: subprocess.Popen[bytes]) -> None:
+    """Let it begin."""
+    process.send_signal(signal.SIGCONT)

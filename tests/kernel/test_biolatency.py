@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from pathlib import Path
 
 import pytest
 
 from pytracer.bpf.facts import KernelFacts
 from pytracer.spec import RawTracepoint
-from support.cli import finish, run, start
+from support.cli import run, start, stop
 from support.disks import BLOCK, completed, loop, work
 
 pytestmark = pytest.mark.kernel
@@ -29,8 +28,7 @@ def traced(device, *words):
     try:
         yield counts
     finally:
-        os.killpg(tracer.pid, signal.SIGINT)
-        result = finish(tracer)
+        result = stop(tracer)
     assert result.status == 0, result.err
     # A probe that interrupts itself has to do with another disk: this one is asked for one thing at a time.
     assert {loss["reason"] for loss in result.of("loss")} <= {"missed"}
@@ -81,8 +79,7 @@ def test_what_a_histogram_stands_for(tmp_path, by, keys):
     with loop(tmp_path) as device:
         tracer = start("biolatency", "-f", "json", "--by", by, 60)
         done = work(device, **WORK)
-        os.killpg(tracer.pid, signal.SIGINT)
-        result = finish(tracer)
+        result = stop(tracer)
     assert {frozenset(r) for r in result.of("summary")} == {
         frozenset({"kind", "requests", "latency_ns"} | keys)
     }
@@ -101,8 +98,7 @@ def test_a_disk_that_is_gone_keeps_its_name_where_it_was_shown(tmp_path):
         for line in tracer.stdout:
             if line.startswith(device.name):
                 break
-    os.killpg(tracer.pid, signal.SIGINT)
-    out = finish(tracer).out
+    out = stop(tracer).out
     assert f"{device.name}: 23 requests, latency" in out.partition("whole run")[2]
 
 
@@ -110,8 +106,7 @@ def test_rows_that_do_not_fit_are_counted(tmp_path):
     with loop(tmp_path) as device:
         tracer = start("biolatency", "-f", "json", "--by", "disk,operation", "--max-rows", 1, "--strict", 60)
         done = work(device, **WORK)
-        os.killpg(tracer.pid, signal.SIGINT)
-        result = finish(tracer)
+        result = stop(tracer)
     assert result.status == 3
     shown = sum(record["requests"] for record in result.of("summary"))
     lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "keys")

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from pytracer.spec.common import EXECUTED, RETURN
-from support.cli import finish, run, start
+from support.cli import finish, run, start, stop
 from support.stream import Older, by_perf_rings, events
 from support.workloads import workload
 
@@ -250,7 +250,7 @@ def test_filters(which):
     tracer = start("execsnoop", "-f", "json", which, 61234 if which == "-u" else wanted.pid)
     other.communicate("\n")
     wanted.communicate("\n")
-    if which != "-p":  # which ends with the process
-        os.killpg(tracer.pid, signal.SIGTERM)
-    [record] = finish(tracer).of("event")
+    # With -p it ends when the process does.
+    result = finish(tracer) if which == "-p" else stop(tracer, signal.SIGTERM)
+    [record] = result.of("event")
     assert (record["pid"], record["args"]) == (wanted.pid, "true in")

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import signal
 import struct
 import subprocess
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from pytracer.bpf.sys import MapType, ProgType
 from pytracer.errors import NotPermittedError, PytracerError, UnsupportedError, VerifierError
 from pytracer.kernel.cpus import possible_cpus
 from support import packets
-from support.cli import COMMAND, LIMIT, Result, finish, run, start
+from support.cli import COMMAND, LIMIT, Result, run, start, stop
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -95,8 +94,7 @@ def interface_counts() -> tuple[dict[str, tuple[int, int]], bool]:
         tracer = start("sockcount", "-f", "json", "vb", 60)
         compiler = has_compiler(tracer.pid)
         packets.send("va", packets.frames())
-        os.killpg(tracer.pid, signal.SIGINT)
-        result = finish(tracer)
+        result = stop(tracer)
     assert result.status == 0, result.err
     assert not result.of("loss")
     rows = {record["protocol"]: (record["packets"], record["bytes"]) for record in result.of("summary")}
@@ -116,8 +114,7 @@ def test_a_warm_syscalls_has_no_compiler() -> None:
     for compiler in (True, False):
         tracer = start("syscalls", "-f", "json", "-p", os.getpid(), 60)
         assert has_compiler(tracer.pid) == compiler
-        os.killpg(tracer.pid, signal.SIGINT)
-        assert finish(tracer).status == 0
+        assert stop(tracer).status == 0
 
 
 def test_values_that_change_from_run_to_run_use_the_same_image(cache: Path) -> None:

@@ -20,7 +20,7 @@ from pytracer.kernel.btf import VMLINUX
 from pytracer.spec import Hook, registry
 from pytracer.spec.common import FOLLOW
 from support import packets
-from support.cli import Ended, Result, finish, run, start
+from support.cli import Ended, Result, run, start, stop
 from support.needs import needs, refused_by_right
 from support.workloads import workload
 
@@ -46,8 +46,7 @@ def sockcount(*words: str) -> tuple[Result, object, object]:
         except Ended as ended:
             return ended.result, None, None
         packets.send("lo", sent)
-        os.killpg(tracer.pid, signal.SIGTERM)
-        result = finish(tracer)
+        result = stop(tracer, signal.SIGTERM)
     result.err = "".join(tracer.said) + result.err
     seen = {r["protocol"]: (r["packets"], r["bytes"]) for r in records(result)}
     return result, seen, packets.expected(sent, received=True)

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from pytracer.spec.common import RETURN
-from support.cli import finish, run, start
+from support.cli import finish, run, start, stop
 from support.stream import by_perf_rings, events
 from support.workloads import workload
 
@@ -164,8 +164,7 @@ def test_filters(which):
     tracer = start("opensnoop", "-f", "json", which, given)
     other.communicate("\n")
     wanted.communicate("\n")
-    if which != "-p":  # which ends with the process
-        os.killpg(tracer.pid, signal.SIGTERM)
-    result = finish(tracer)
+    # With -p it ends when the process does.
+    result = finish(tracer) if which == "-p" else stop(tracer, signal.SIGTERM)
     assert [r["path"] for r in result.of("event") if r["path"].startswith("/dev/")] == ["/dev/null"] * 23
     assert {r["pid"] for r in result.of("event")} == {wanted.pid}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 from pytracer.bpf.pack import decode
 from pytracer.kernel.btf import VMLINUX
 from support import packets
-from support.cli import COMMAND, Result, finish, run, start
+from support.cli import COMMAND, Result, run, start, stop
 from support.hidden import HIDE
 from support.needs import needs
 from support.workloads import workload
@@ -79,8 +78,7 @@ def test_every_interface_packet_is_counted_and_no_compiler_is_there(made: Path) 
         tracer = start("sockcount", "-f", "json", "vb", 60, before=("run", made))
         assert not has_compiler(tracer.pid)
         packets.send("va", packets.frames())
-        os.killpg(tracer.pid, signal.SIGINT)
-        result = finish(tracer)
+        result = stop(tracer)
     assert result.status == 0, result.err
     rows = {record["protocol"]: (record["packets"], record["bytes"]) for record in result.of("summary")}
     assert rows == packets.expected(packets.frames(), received=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
 
 from support import packets
-from support.cli import finish, run, start
+from support.cli import finish, run, start, stop
 
 pytestmark = pytest.mark.kernel
 PROGRAMS = ("c", "bytecode")
@@ -29,8 +28,7 @@ def counted(*words: object, sender: str):
     """Run sockcount while every kind of frame is sent; what it said."""
     tracer = start("sockcount", "-f", "json", *words, 60)
     packets.send(sender, packets.frames())
-    os.killpg(tracer.pid, signal.SIGINT)
-    return finish(tracer)
+    return stop(tracer)
 
 
 @pytest.mark.lab
@@ -53,8 +51,7 @@ def test_on_lo_each_packet_is_seen_once_a_direction(program, direction, times):
         tracer = start("sockcount", "-f", "json", "lo", "--program", program, "--direction", direction, 60)
         sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
         packets.send("lo", sent)
-        os.killpg(tracer.pid, signal.SIGTERM)
-        udp, size = totals(finish(tracer), "lo")["UDP"]
+        udp, size = totals(stop(tracer, signal.SIGTERM), "lo")["UDP"]
     assert udp == 101 * times
     assert size == 101 * times * len(sent[0].data)
 
@@ -77,8 +74,7 @@ def test_rows_of_intervals_add_up():
         tracer = start("sockcount", "-f", "json", "vb", 0.1)
         for _ in range(5):
             packets.send("va", packets.frames())
-        os.killpg(tracer.pid, signal.SIGINT)
-        result = finish(tracer)
+        result = stop(tracer)
     rows: dict[str, int] = {}
     for record in result.of("row"):
         rows[record["protocol"]] = rows.get(record["protocol"], 0) + record["packets"]

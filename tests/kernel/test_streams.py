@@ -12,15 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bench.work import go
 
 from pytracer import session
+from pytracer.bpf.attach import raw_tracepoint
 from pytracer.bpf.maps import Map
 from pytracer.bpf.streams import perf
 from pytracer.errors import PytracerError
 from pytracer.model import Batch, Loss
 from support.cli import COMMAND, LIMIT, finish, start
 from support.needs import needs
-from support.streams import FACTS, THREAD, batches, calls, column, go, losses, plugin, text, trace
+from support.streams import FACTS, THREAD, batches, calls, column, losses, plugin, text, trace
 
 pytestmark = pytest.mark.kernel
 CPUS = sorted(os.sched_getaffinity(0))
@@ -220,10 +222,12 @@ def fails(*_: object, **__: object):
     raise OSError(24, os.strerror(24))
 
 
-@pytest.mark.parametrize("where", ["open_reader", "attach"])
+@pytest.mark.parametrize(
+    "step", [(session, "open_reader"), (raw_tracepoint, "put")], ids=lambda step: step[1]
+)
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_fails_on_the_way_leaves_nothing_open(monkeypatch, kind, where):
-    monkeypatch.setattr(session, where, fails)
+def test_what_fails_on_the_way_leaves_nothing_open(monkeypatch, kind, step):
+    monkeypatch.setattr(*step, fails)
     with calls(1) as process, pytest.raises((OSError, PytracerError), match="open files"):
         trace(kind, process)
 

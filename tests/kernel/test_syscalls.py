@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.spec.common import SWITCH
-from support.cli import finish, run, start, wait_for
+from support.cli import finish, run, start, stop, wait_for
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -55,8 +55,7 @@ def counted(*filters: object, others: list, wanted: list) -> int:
     tracer = start("syscalls", "-f", "json", "-e", "getppid", "-d", 60, 60, *filters)
     for process in [*others, *wanted]:
         process.go()
-    os.killpg(tracer.pid, signal.SIGTERM)
-    result = finish(tracer)
+    result = stop(tracer, signal.SIGTERM)
     assert result.status == 0, result.err
     assert not result.of("loss")
     return sum(record["calls"] for record in result.of("summary"))
@@ -214,8 +213,7 @@ def test_filter_by_thread():
     process.stdin.write("\n")
     process.stdin.flush()
     assert process.stdout.readline() == "\n"
-    os.killpg(tracer.pid, signal.SIGINT)
-    assert [r["calls"] for r in finish(tracer).of("summary")] == [5]
+    assert [r["calls"] for r in stop(tracer).of("summary")] == [5]
     process.communicate("\n")
 
 
@@ -283,8 +281,7 @@ def test_calls_in_flight_at_the_start_or_the_end_are_not_counted():
     with gated(23) as process:  # sits in read
         tracer = start("syscalls", "-f", "json", "-p", process.pid, 60)
         process.go()  # the read returns, 23 calls, and it sits in the next read
-        os.killpg(tracer.pid, signal.SIGTERM)
-        calls = {record["syscall"]: record["calls"] for record in finish(tracer).of("summary")}
+        calls = {record["syscall"]: record["calls"] for record in stop(tracer, signal.SIGTERM).of("summary")}
     assert calls["getppid"] == 23
     assert "read" not in calls
 
@@ -336,8 +333,7 @@ def test_a_signal_ends_it_with_a_summary(number):
     with gated(23) as process:
         tracer = start("syscalls", "-f", "json", "-e", "getppid", "-p", process.pid, 60)
         process.go()
-        os.killpg(tracer.pid, number)
-        result = finish(tracer)
+        result = stop(tracer, number)
     assert result.status == 0
     assert [record["calls"] for record in result.of("summary")] == [23]
 

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -22,7 +21,7 @@ from pytracer.model import Batch, Loss
 from pytracer.spec import registry
 from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
 from pytracer.trace import Trace
-from support.cli import finish, run, start, wait_for
+from support.cli import run, start, stop, wait_for
 from support.packets import ip, namespace, veth
 from support.workloads import workload
 
@@ -40,8 +39,7 @@ def traced(*words, netns=(HERE,), lossy=False):
     try:
         yield events
     finally:
-        os.killpg(tracer.pid, signal.SIGINT)
-        result = finish(tracer)
+        result = stop(tracer)
     assert result.status == 0, result.err
     assert lossy or not result.of("loss")
     events += result.records if lossy else result.of("event")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -83,6 +84,12 @@ def finish(process: subprocess.Popen[str]) -> Result:
     """Wait for the end."""
     out, err = process.communicate(timeout=LIMIT)
     return Result(process.returncode, out, err)
+
+
+def stop(process: subprocess.Popen[str], number: int = signal.SIGINT) -> Result:
+    """Send a signal to all of its group, as a terminal does, and wait for the end."""
+    os.killpg(process.pid, number)
+    return finish(process)
 
 
 def wait_for(condition: Any, what: str) -> None:

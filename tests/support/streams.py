@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from bench.work import gated
 
 from pytracer.bpf.facts import KernelFacts
 from pytracer.model import Batch, Item, Loss
@@ -45,21 +44,9 @@ def tracer(*defines: str) -> Tracer:
 FACTS = {"ring": KernelFacts, "perf": NoRing}
 
 
-@contextlib.contextmanager
-def calls(count: int, threads: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+def calls(count: int, threads: int = 1) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """So many calls on each of so many CPUs, by a process that waits for ``go``."""
-    process = subprocess.Popen([workload("serials"), str(count), str(threads)])
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def go(process: subprocess.Popen[bytes]) -> None:
-    """Let it begin."""
-    process.send_signal(signal.SIGCONT)
+    return gated(workload("serials"), str(count), str(threads))
 
 
 def trace(kind: str, process: subprocess.Popen[bytes], *defines: str, buffer: int = 1 << 20, **more: object):
