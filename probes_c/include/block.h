@@ -58,7 +58,8 @@ int complete(struct tracepoint__block__block_rq_complete *args)
 #endif
 
 // Linux 5.17 (f3fa33acca9f) took the disk out of the request; the queue has it since 5.15 (d152c682f03c).
-#ifndef PT_HAS_request__rq_disk
+// Types from BTF say themselves which of them there is.
+#ifdef PT_PACKAGED_HEADERS
 #define PT_HAS_request__rq_disk (LINUX_VERSION_CODE < KERNEL_VERSION(5, 17, 0))
 #endif
 

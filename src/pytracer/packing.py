@@ -43,12 +43,14 @@ def make_pack(
     names = dict[str, str]()
     entries = list[Entry]()
     images = dict[bytes, Image]()
+    texts = {request.tracer: read_source(request.tracer.c_file) for request in requests.values()}
+    for tracer, text in texts.items():
+        _check_version(tracer.c_file, text)
     for kernel, (btf, key) in [(kernel, _read(kernel)) for kernel in kernels]:
         names[key] = kernel.name
         compiled = dict[tuple[str, ...], Image]()
         for line, request in requests.items():
-            text = read_source(request.tracer.c_file)
-            _check_version(request.tracer.c_file, text)
+            text = texts[request.tracer]
             for plan, programs in _plans(request, btf, kernel):
                 # Of macros that the C does not name, every value gives the same image.
                 named = [flag for flag in plan.cflags if re.search(rf"\b{_macro(flag)}\b", text)]

@@ -15,13 +15,17 @@ import pytest
 
 from support.cli import run
 from support.hidden import HIDE
+from support.packs import LINES
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = os.environ.get("PYTRACER_LAB_KERNELS", "6.1,6.12").split(",")
-LINES = ("syscalls", "syscalls -- true", "syscalls -p 1", "syscalls --latency -- true", "sockcount")
 TESTS = (
     "test_a_command_is_counted_exactly",
     "test_every_interface_packet_is_counted_and_no_compiler_is_there",
+    "test_programs_and_files_are_shown_to_the_last_one",
+    "test_connections_are_shown_to_the_last_one",
+    "test_requests_are_counted_to_the_last_one",
+    "test_stacks_are_those_of_the_calls",
     "test_what_changes_from_run_to_run_was_not_packed",
     "test_options_that_were_not_packed_are_refused",
 )

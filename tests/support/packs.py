@@ -1,0 +1,15 @@
+"""What the tests put into packs: of each tracer the lines that they run."""
+
+from __future__ import annotations
+
+SYSCALLS = ("syscalls", "syscalls -- true", "syscalls -p 1", "syscalls --latency -- true")
+LINES = (
+    *SYSCALLS,
+    "sockcount",
+    "execsnoop -- true",
+    "opensnoop -x -- true",
+    "tcptracer --netns /proc/self/ns/net",
+    "biolatency --by disk,operation",
+    "profile -- true",
+)
+TRACERS = sorted({line.split()[0] for line in LINES})
