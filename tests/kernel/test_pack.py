@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
-import socket
 import subprocess
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,10 +17,10 @@ from pytracer.bpf.pack import decode
 from pytracer.kernel.btf import VMLINUX
 from support import packets
 from support.cli import COMMAND, Result, run, start, stop
-from support.disks import loop, work
 from support.hidden import HIDE
+from support.known import KNOWN
 from support.needs import needs
-from support.packs import LINES, SYSCALLS, TRACERS
+from support.packs import LINES, SYSCALLS
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -39,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pack") / "here.pack"
     result = run("pack", *LINES, "-o", path)
     assert result.status == 0, result.err
-    assert result.out.startswith(f"{path}: {', '.join(TRACERS)} for {os.uname().release}; ")
+    assert result.out.startswith(f"{path}: {', '.join(sorted(KNOWN))} for {os.uname().release}; ")
     return path
 
 
@@ -67,12 +64,12 @@ def has_compiler(process: int) -> bool:
     return any(name.startswith(("libbcc", "libLLVM", "libclang", "libbpf")) for name in found)
 
 
-def test_a_command_is_counted_exactly(made: Path) -> None:
-    result = run("run", made, "syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", 23)
+@pytest.mark.parametrize("tracer", KNOWN)
+def test_every_tracer_is_exact(made: Path, tracer: str) -> None:
+    result, seen, work = KNOWN[tracer](before=("run", made))
     assert result.status == 0, result.err
     assert f"loaded from {made} in " in result.err
-    assert {r["syscall"]: r["calls"] for r in result.of("summary")} == {"execve": 1, "getppid": 23}
-    assert not result.of("loss")
+    assert seen == work
 
 
 def test_every_interface_packet_is_counted_and_no_compiler_is_there(made: Path) -> None:
@@ -85,60 +82,6 @@ def test_every_interface_packet_is_counted_and_no_compiler_is_there(made: Path) 
     assert result.status == 0, result.err
     rows = {record["protocol"]: (record["packets"], record["bytes"]) for record in result.of("summary")}
     assert rows == packets.expected(packets.frames(), received=True)
-
-
-def events(made: Path, *words: object) -> list[dict[str, object]]:
-    """Of a run from the pack in which nothing is lost."""
-    result = run("run", made, *words, "-f", "json")
-    assert result.status == 0, result.err
-    assert not result.of("loss")
-    return result.of("event")
-
-
-def test_programs_and_files_are_shown_to_the_last_one(made: Path) -> None:
-    words = [workload("execs"), "times", 23, "/bin/true", "a b"]
-    executed = events(made, "execsnoop", "-c", shlex.join(map(str, words)))
-    assert [record["args"] for record in executed[1:]] == ["/bin/true 'a b'"] * 23
-    script = f"{workload('opens')} openat 0 23 /pt/not/there; {workload('opens')} open 0 7 /dev/null"
-    opened = events(made, "opensnoop", "-x", "-c", f"sh -c {shlex.quote(script)}")
-    mine = [(record["path"], record["err"]) for record in opened if record["comm"] == "opens"]
-    assert mine == [("/pt/not/there", "ENOENT")] * 23
-
-
-def test_connections_are_shown_to_the_last_one(made: Path) -> None:
-    words = ["-f", "json", "--netns", "/proc/self/ns/net", "-d", 60]
-    with packets.namespace():
-        tracer = start("tcptracer", *words, before=("run", made))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            for _ in range(23):
-                with socket.create_connection(listener.getsockname()):
-                    listener.accept()[0].close()
-        result = stop(tracer)
-    assert result.status == 0, result.err
-    assert not result.of("loss")
-    shown = [(record["type"], record["pid"]) for record in result.of("event")]
-    assert Counter(shown) == {
-        (kind, os.getpid()): n for kind, n in (("connect", 23), ("accept", 23), ("close", 46))
-    }
-
-
-def test_requests_are_counted_to_the_last_one(made: Path, tmp_path: Path) -> None:
-    with loop(tmp_path) as device:
-        tracer = start("biolatency", "-f", "json", "--by", "disk,operation", 60, before=("run", made))
-        done = work(device, reads=101, writes=23, flushes=7)
-        result = stop(tracer)
-    assert result.status == 0, result.err
-    counts = {r["operation"]: r["requests"] for r in result.of("summary") if r["disk"] == device.name}
-    assert counts == done == {"read": 101, "write": 23, "flush": 7}
-
-
-def test_stacks_are_those_of_the_calls(made: Path) -> None:
-    result = run("run", made, "profile", "-f", "json", "--", workload("spin"), "user", 500)
-    assert result.status == 0, result.err
-    assert not result.of("loss")
-    spins = [record["user"] for record in result.of("summary") if record["user"][:1] == ["spin"]]
-    assert spins
-    assert all(stack[1:4] == ["b", "a", "main"] for stack in spins)
 
 
 def test_on_a_machine_without_bcc_or_llvm_or_headers(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

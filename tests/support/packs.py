@@ -7,9 +7,8 @@ LINES = (
     *SYSCALLS,
     "sockcount",
     "execsnoop -- true",
-    "opensnoop -x -- true",
+    "opensnoop -- true",
     "tcptracer --netns /proc/self/ns/net",
     "biolatency --by disk,operation",
     "profile -- true",
 )
-TRACERS = sorted({line.split()[0] for line in LINES})

@@ -1,0 +1,133 @@
+"""For each tracer, work that is known to the last call, packet and request, and what is seen of it.
+
+``words`` are further options; ``before`` are words that stand before the tracer's name.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from support import disks, packets
+from support.cli import Ended, Result, run, start, stop
+from support.workloads import workload
+
+Words = Sequence[object]
+LONGEST = 60  # seconds
+
+
+class Seen(NamedTuple):
+    """``what`` was seen, to be compared with what was ``made``; neither where it was refused."""
+
+    result: Result
+    what: object = None
+    made: object = None
+
+
+def syscalls(*words: object, before: Words = ()) -> Seen:
+    """23 getppid calls of a program that is linked with nothing."""
+    result = _run("syscalls", words, before, workload("calls"), "getppid", 23)
+    seen = {r["syscall"]: (r["calls"], r["errors"]) for r in _records(result)}
+    return Seen(result, seen, {"execve": (1, 0), "getppid": (23, 0)})
+
+
+def sockcount(*words: object, before: Words = ()) -> Seen:
+    """101 packets on the loopback interface of a network namespace of its own."""
+    sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
+    with packets.namespace():
+        result = _meanwhile("sockcount", [*words, "lo"], before, lambda: packets.send("lo", sent))
+    seen = {r["protocol"]: (r["packets"], r["bytes"]) for r in _records(result)}
+    return Seen(result, seen, packets.expected(sent, received=True))
+
+
+def execsnoop(*words: object, before: Words = ()) -> Seen:
+    """23 programs, by one that is executed itself."""
+    command = [workload("execs"), "times", 23, "/bin/true", "a b"]
+    result = _run("execsnoop", words, before, *command)
+    made = [shlex.join(map(str, command)), *["/bin/true 'a b'"] * 23]
+    return Seen(result, [r["args"] for r in _records(result)], made)
+
+
+def opensnoop(*words: object, before: Words = ()) -> Seen:
+    """23 opens that succeed."""
+    result = _run("opensnoop", words, before, workload("opens"), "openat", 0, 23, "/dev/null")
+    seen = [(r["fd"], r["err"], r["flags"], r["path"]) for r in _records(result)]
+    return Seen(result, seen, [(3 + number, None, "RDONLY", "/dev/null") for number in range(23)])
+
+
+def tcptracer(*words: object, before: Words = ()) -> Seen:
+    """23 connections in a network namespace of its own; both ends are this process's."""
+
+    def connect() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            for _ in range(23):
+                with socket.create_connection(listener.getsockname()):
+                    listener.accept()[0].close()
+
+    with packets.namespace():
+        words = (*words, "--netns", "/proc/self/ns/net")
+        result = _meanwhile("tcptracer", words, before, connect)
+    seen = Counter((r["type"], r["pid"]) for r in _records(result))
+    return Seen(
+        result,
+        seen,
+        {(kind, os.getpid()): 23 for kind in ("connect", "accept")} | {("close", os.getpid()): 46},
+    )
+
+
+def biolatency(*words: object, before: Words = ()) -> Seen:
+    """Reads, writes and flushes of a loop device; others' requests do not count."""
+    made: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as folder, disks.loop(Path(folder)) as device:
+
+        def ask() -> None:
+            made.update(disks.work(device, reads=101, writes=23, flushes=7))
+
+        result = _meanwhile("biolatency", [*words, "--by", "disk,operation"], before, ask)
+    # A probe that interrupts itself, which is a loss, has to do with another disk.
+    seen = {r["operation"]: r["requests"] for r in _records(result, "loss") if r["disk"] == device.name}
+    return Seen(result, seen, made)
+
+
+def profile(*words: object, before: Words = ()) -> Seen:
+    """A loop, three functions deep; how often it is found there is not known."""
+    result = _run("profile", words, before, workload("spin"), "user", 500)
+    seen = {tuple(r["user"][1:4]) for r in _records(result) if r["user"][:1] == ["spin"]}
+    return Seen(result, seen, {("b", "a", "main")})
+
+
+KNOWN: dict[str, Callable[..., Seen]] = {
+    one.__name__: one for one in (biolatency, execsnoop, opensnoop, profile, sockcount, syscalls, tcptracer)
+}
+
+
+def _run(tracer: str, words: Words, before: Words, *command: object) -> Result:
+    return run(*before, tracer, "-f", "json", "-v", *words, "--", *command)
+
+
+def _meanwhile(tracer: str, words: Words, before: Words, work: Callable[[], object]) -> Result:
+    try:
+        process = start(tracer, "-f", "json", *words, "-d", LONGEST, before=before)
+    except Ended as ended:
+        return ended.result
+    try:
+        work()
+    finally:
+        result = stop(process, signal.SIGTERM)
+    result.err = "".join(process.said) + result.err
+    return result
+
+
+def _records(result: Result, *other: str) -> list[dict[str, Any]]:
+    """What it saw; no loss, nothing else."""
+    if result.status:
+        return []
+    assert {record["kind"] for record in result.records} <= {"summary", "row", "event", *other}, result.out
+    return result.of("summary") + result.of("event")
