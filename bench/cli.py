@@ -74,10 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def line(result: Result) -> str:
     """One result for people."""
-    verdict = {None: "", True: "holds", False: "DOES NOT HOLD"}[result.holds]
-    bound = f"{'at most' if result.at_most else 'at least'} {result.target:g}"
-    spread = f"{result.low:.3g} to {result.high:.3g}"
-    return f"{result.name:<22} {result.ratio:>8.3g}  ({spread}; {bound}: {verdict})  {result.note}".rstrip()
+    told = f"{result.low:.3g} to {result.high:.3g}"
+    if result.target is not None:
+        told += f"; {_bound(result)}: {'holds' if result.holds else 'DOES NOT HOLD'}"
+    return f"{result.name:<22} {result.ratio:>8.3g}  ({told})  {result.note}".rstrip()
+
+
+def _bound(result: Result) -> str:
+    if result.target is None:
+        return ""
+    return f"{'at most' if result.at_most else 'at least'} {result.target:g}"
 
 
 def page(results: Sequence[Result], missing: Sequence[str], grown: Sequence[sizes.Row]) -> str:
@@ -96,12 +102,11 @@ def page(results: Sequence[Result], missing: Sequence[str], grown: Sequence[size
         "| --- | --- | --- | ---: | --- | --- | --- | ---: | ---: |",
     ]
     for one in results:
-        target = "" if one.target is None else f"{'at most' if one.at_most else 'at least'} {one.target:g}"
         verdict = {None: "", True: "holds", False: "**does not hold**"}[one.holds]
         what = one.what + (f" ({one.note})" if one.note else "")
         lines.append(
             f"| `{one.name}` | {what} | {one.peer_name} | {one.ratio:.3g} | {one.low:.3g} to {one.high:.3g} "
-            f"| {target} | {verdict} | {one.ours:.4g} {one.unit} | {one.peer:.4g} {one.unit} |"
+            f"| {_bound(one)} | {verdict} | {one.ours:.4g} {one.unit} | {one.peer:.4g} {one.unit} |"
         )
     lines += ["", *(f"- Left out: {text}" for text in missing)] if missing else [""]
     known = [

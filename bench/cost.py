@@ -1,4 +1,7 @@
-"""What a probe costs the one that runs into it: nanoseconds a system call, and a packet."""
+"""What a probe costs the one that runs into it: nanoseconds a system call, and a packet.
+
+All that count the same are measured in the same turns: the bare work, pytracer, each peer.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,20 @@ import contextlib
 import os
 import socket
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench.measure import MissingPeerError, Result, in_turns, result
-from bench.peers import PYTRACER, bcc_environment, find, tracing
+from bench.peers import PYTRACER, bcc_environment, bpftrace_environment, find, tracing
 from bench.work import work
 from pytracer.bpf.attach import raw_tracepoint, socket_filter
 from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import ProgType, prog_load
 
 CALLS, PACKETS = 3_000_000, 1_000_000
+FEW = 30_000  # calls, for what stops the program at each
 Held = contextlib.AbstractContextManager[object]
+Taker = Callable[[], float]
 
 
 def _calls() -> float:
@@ -63,7 +68,13 @@ def syscount(*words: str) -> Held:
     return tracing([tool, *words], "Tracing", bcc_environment(tool))
 
 
-def _while(held: Callable[[], Held], take: Callable[[], float]) -> Callable[[], float]:
+def bpftrace(script: str) -> Held:
+    """bpftrace at work. It says when it traces, not before."""
+    said = 'interval:ms:100 { printf("tracing\\n"); }'
+    return tracing([find("bpftrace"), "-e", f"{script} {said}"], "tracing", bpftrace_environment())
+
+
+def _while(held: Callable[[], Held], take: Taker) -> Taker:
     def taker() -> float:
         with held():
             return take()
@@ -71,55 +82,66 @@ def _while(held: Callable[[], Held], take: Callable[[], float]) -> Callable[[], 
     return taker
 
 
-def _against(
-    take: Callable[[], float], rounds: int, mine: Callable[[], Held], theirs: Callable[[], Held]
-) -> tuple[Sequence[float], Sequence[float], str]:
-    """What each adds to the bare work; and how long that takes, in words."""
-    bare, one, other = in_turns(rounds, take, _while(mine, take), _while(theirs, take))
-    added = [
-        [with_it - without for with_it, without in zip(taken, bare, strict=True)] for taken in (one, other)
-    ]
-    return added[0], added[1], f"the bare work takes {statistics.median(bare):.0f} ns"
+def _under(*command: str) -> Taker:
+    """The calls by a program that another one starts and looks at."""
+    return lambda: work("calls", str(FEW), cpu=0, under=(find(command[0]), *command[1:]))
+
+
+@dataclass(frozen=True)
+class _Peer:
+    """``take`` gives what a unit takes beside it; ``target`` is for pytracer's cost as a part of its."""
+
+    name: str
+    label: str
+    take: Taker
+    target: float | None = None
 
 
 @dataclass(frozen=True)
 class _Measure:
-    name: str
     what: str
-    peer: str
-    take: Callable[[], float]
+    take: Taker
     mine: Callable[[], Held]
-    theirs: Callable[[], Held]
-    target: float
+    peers: tuple[_Peer, ...]
 
 
+COUNT = "tracepoint:raw_syscalls:sys_enter { @[args->id] = count(); }"
+LATENCY = """
+tracepoint:raw_syscalls:sys_enter { @start[tid] = nsecs; }
+tracepoint:raw_syscalls:sys_exit /@start[tid]/ {
+    @calls[args->id] = count();
+    @ns[args->id] = sum(nsecs - @start[tid]);
+    delete(@start[tid]);
+}
+"""
 MEASURES = (
     _Measure(
-        "cost-count",
         "what counting costs a system call",
-        "an empty raw tracepoint",
         _calls,
         lambda: ours("syscalls", "--count"),
-        empty_tracepoint,
-        1.2,
+        (
+            _Peer("cost-count", "an empty raw tracepoint", _while(empty_tracepoint, _calls), 1.2),
+            _Peer("cost-count-bcc", "BCC syscount", _while(syscount, _calls)),
+            _Peer("cost-count-bpftrace", "bpftrace", _while(lambda: bpftrace(COUNT), _calls)),
+            _Peer("cost-count-strace", "strace -c", _under("strace", "-c", "-o", "/dev/null")),
+        ),
     ),
     _Measure(
-        "cost-latency",
         "what counting with latency costs a system call",
-        "BCC syscount -L",
         _calls,
         lambda: ours("syscalls"),
-        lambda: syscount("-L"),
-        0.6,
+        (
+            _Peer("cost-latency", "BCC syscount -L", _while(lambda: syscount("-L"), _calls), 0.6),
+            _Peer("cost-latency-bpftrace", "bpftrace", _while(lambda: bpftrace(LATENCY), _calls)),
+            _Peer("cost-latency-perf", "perf trace -s", _under("perf", "trace", "-s", "-o", "/dev/null")),
+            _Peer("cost-latency-strace", "strace -c -w", _under("strace", "-c", "-w", "-o", "/dev/null")),
+        ),
     ),
     _Measure(
-        "cost-packet",
         "what `sockcount` costs a packet",
-        "an empty socket filter",
         _packets,
         lambda: ours("sockcount", "lo"),
-        empty_filter,
-        1.3,
+        (_Peer("cost-packet", "an empty socket filter", _while(empty_filter, _packets), 1.3),),
     ),
 )
 
@@ -127,8 +149,26 @@ MEASURES = (
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """System calls counted, counted with latency; packets."""
     for one in MEASURES:
+        there: list[_Peer] = []
+        for peer in one.peers:
+            try:
+                peer.take()  # once before it counts: whether it runs here at all
+                there.append(peer)
+            except MissingPeerError as missing:
+                yield MissingPeerError(f"{peer.name}: {missing}")
         try:
-            mine, theirs, note = _against(one.take, rounds, one.mine, one.theirs)
-            yield result(one.name, one.what, one.peer, mine, theirs, target=one.target, unit="ns", note=note)
+            bare, *taken = in_turns(
+                rounds, one.take, _while(one.mine, one.take), *(peer.take for peer in there)
+            )
+            mine, *theirs = [[a - b for a, b in zip(some, bare, strict=True)] for some in taken]
         except MissingPeerError as missing:
             yield missing
+            continue
+        note = f"the bare work takes {statistics.median(bare):.0f} ns"
+        for peer, cost in zip(there, theirs, strict=True):
+            try:
+                yield result(
+                    peer.name, one.what, peer.label, mine, cost, target=peer.target, unit="ns", note=note
+                )
+            except MissingPeerError as missing:
+                yield missing

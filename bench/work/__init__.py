@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -31,14 +31,20 @@ def flood() -> str:
     return program
 
 
-def work(*words: str, cpu: int | None = None) -> float:
-    """Do it; nanoseconds for each unit."""
+def work(*words: str, cpu: int | None = None, under: Sequence[str] = ()) -> float:
+    """Do it; nanoseconds for each unit. ``under`` is a command that starts it, and looks at it.
+
+    MissingPeerError where that one does not run here."""
 
     def pin() -> None:
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
 
-    done = subprocess.run([flood(), *words], check=True, capture_output=True, text=True, preexec_fn=pin)
+    command = [*under, flood(), *words]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin, check=not under)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise MissingPeerError(f"{Path(under[0]).name} does not run here: {' '.join(said)}")
     return float(done.stdout)
 
 

@@ -1,0 +1,71 @@
+"""What scripts/bench makes of what it has measured, and of peers that are not there."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from bench import cli, cost
+from bench.measure import MissingPeerError, in_turns, result
+from bench.peers import find
+from bench.work import gated, work
+
+
+def measured(ours, peer, target=None, **options):
+    return result("x", "what it costs", "somebody", ours, peer, target=target, unit="ns", **options)
+
+
+def test_a_ratio_is_of_the_medians_and_its_spread_of_the_rounds():
+    one = measured([2.0, 3.0, 10.0], [4.0, 3.0, 5.0], 0.8)
+    assert (one.ratio, one.low, one.high) == (3.0 / 4.0, 0.5, 2.0)
+    assert one.holds is True
+    assert measured([2.0], [1.0], 3, at_most=False).holds is False
+    assert measured([2.0], [1.0]).holds is None
+
+
+def test_a_peer_that_costs_nothing_is_none():
+    with pytest.raises(MissingPeerError, match="x: the peer's costs are too small"):
+        measured([1.0], [-0.1])
+
+
+def test_turns_are_taken_in_both_orders():
+    taken = []
+    takers = [lambda name=name: taken.append(name) or float(len(taken)) for name in "abc"]
+    assert in_turns(2, *takers) == [[1, 6], [2, 5], [3, 4]]
+    assert "".join(taken) == "abccba"
+
+
+def test_what_is_shown_with_a_target_and_without():
+    held, free = measured([1.0], [2.0], 0.6), measured([1.0], [2.0])
+    assert "(0.5 to 0.5; at most 0.6: holds)" in cli.line(held)
+    assert cli.line(free).endswith("(0.5 to 0.5)")
+    page = cli.page([held, measured([1.0], [2.0], 0.4), free], ["y: no y"], [("a call", 10_000, 2.5, "ns")])
+    assert "| 0.5 | 0.5 to 0.5 | at most 0.6 | holds |" in page
+    assert "| at most 0.4 | **does not hold** |" in page
+    assert "| 0.5 | 0.5 to 0.5 |  |  |" in page
+    assert "- Left out: y: no y" in page
+    assert "| a call | 10,000 | 2.5 ns |" in page
+
+
+def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measured(monkeypatch):
+    def gone():
+        return work("calls", "1", under=(find("no-such-tracer"),))
+
+    def fails():
+        return work("calls", "1", under=("false",))
+
+    there = cost._Peer("with", "somebody", lambda: 3.0, 2)
+    peers = (cost._Peer("without", "nobody", gone), cost._Peer("broken", "nobody", fails), there)
+    one = cost._Measure("a call", lambda: 1.0, contextlib.nullcontext, peers)
+    monkeypatch.setattr(cost, "MEASURES", (one,))
+    *missing, measure = cost.measures(2)
+    assert [str(item).rstrip() for item in missing] == [
+        "without: no-such-tracer is not installed",
+        "broken: false does not run here:",
+    ]
+    assert (measure.name, measure.peer, measure.target) == ("with", 2.0, 2)
+
+
+def test_work_that_does_not_wait_is_not_waited_for():
+    with pytest.raises(RuntimeError, match="true ended without having stopped"), gated("true"):
+        pass
