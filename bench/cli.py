@@ -47,19 +47,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     results: list[Result] = []
     missing: list[str] = []
+
+    def leave_out(what: MissingPeerError) -> None:
+        missing.append(str(what))
+        print(f"bench: left out: {what}", file=sys.stderr)
+
     for name, module in GROUPS.items():
         if given.names and name not in given.names:
             continue
         for result in importlib.import_module(module).measures(given.rounds):
             if isinstance(result, MissingPeerError):
-                missing.append(str(result))
-                print(f"bench: left out: {result}", file=sys.stderr)
+                leave_out(result)
             else:
                 results.append(result)
                 print(json.dumps(result.record()) if given.format == "json" else line(result), flush=True)
     grown: list[sizes.Row] = []
     if not given.names or "sizes" in given.names:
         for row in sizes.rows(given.quick):
+            if isinstance(row, MissingPeerError):
+                leave_out(row)
+                continue
             grown.append(row)
             what, size, each, unit = row
             record = {"name": "size", "what": what, "size": size, "each": each, "unit": unit}

@@ -12,11 +12,16 @@ from bench.measure import MissingPeerError, Result, in_turns, result
 EVENTS = 3_000_000
 PERF_EVENTS = 300_000  # the callback slows the work down fifty times: no more is needed to see it
 
+PATIENCE = 600  # seconds
+
 
 def read(way: str, events: int) -> dict[str, float]:
     """One flood through one reader. Raises MissingPeerError where it does not run here."""
     command = [sys.executable, "-m", "bench.readers", way, str(events)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise MissingPeerError(f"{way} takes more than {PATIENCE} s for {events} events") from None
     if done.returncode:
         raise MissingPeerError(f"{way} does not run here: {done.stderr.strip().splitlines()[-1:]}")
     taken: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

@@ -34,17 +34,17 @@ def flood() -> str:
 def work(*words: str, cpu: int | None = None, under: Sequence[str] = ()) -> float:
     """Do it; nanoseconds for each unit. ``under`` is a command that starts it, and looks at it.
 
-    MissingPeerError where that one does not run here."""
+    MissingPeerError where one of them does not run here."""
 
     def pin() -> None:
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
 
     command = [*under, flood(), *words]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin, check=not under)
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise MissingPeerError(f"{Path(under[0]).name} does not run here: {' '.join(said)}")
+        raise MissingPeerError(f"{Path(command[0]).name} does not run here: {' '.join(said)}")
     return float(done.stdout)
 
 

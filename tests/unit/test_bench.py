@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from bench import cli, cost
+from bench import cli, cost, sizes
 from bench.measure import MissingPeerError, in_turns, result
 from bench.peers import find
 from bench.work import gated, work
@@ -64,6 +64,19 @@ def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measu
         "broken: false does not run here:",
     ]
     assert (measure.name, measure.peer, measure.target) == ("with", 2.0, 2)
+
+
+def test_sizes_that_cannot_be_had_end_their_kind_alone(monkeypatch):
+    def some(most):
+        yield "a process", 1, 2.5, "ns"
+        work("processes", "1", under=("false",))
+
+    monkeypatch.setattr(sizes, "events", some)
+    monkeypatch.setattr(sizes, "keys", lambda most: iter([("a key", most, 1.0, "ns")]))
+    monkeypatch.setattr(sizes, "processes", some)
+    rows = [row if isinstance(row, tuple) else str(row) for row in sizes.rows(quick=True)]
+    one = [("a process", 1, 2.5, "ns"), "false does not run here: "]
+    assert rows == [*one, ("a key", 5, 1.0, "ns"), *one]
 
 
 def test_work_that_does_not_wait_is_not_waited_for():
