@@ -208,13 +208,13 @@ class Box:
             raise LabError("vagrant box add failed")
         self.mark.write_text(json.dumps(marks | {self.name: self.file.name}))
 
-    def attempt(self, commands: list[str]) -> int:
+    def attempt(self, commands: list[str], console: Path | None = None) -> int:
         """Bring it up and run pytracer in it; the exit status of what failed first."""
         need_root("try")
         need(TRYING if self.file.is_file() else (*BUILDING, *TRYING))
         self.build()
         self.add()
-        return box_try.attempt(ROOT, self.folder, commands)
+        return box_try.attempt(ROOT, self.folder, commands, console)
 
     def clean(self) -> None:
         """Remove what build and add made."""
@@ -243,17 +243,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "commands", nargs="*", metavar="COMMAND", help="what try runs instead, each by a shell"
     )
+    parser.add_argument(
+        "--console", type=Path, metavar="FILE", help="try keeps the machine's whole console here"
+    )
     options = parser.parse_args(arguments)
     action = options.action
-    if options.commands and action != "try":
-        parser.error(f"{action} takes no commands")
+    if (options.commands or options.console) and action != "try":
+        parser.error(f"{action} takes no commands and keeps no console")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # as which() looks
     try:
         box = Box()
         if action == "try":
-            return box.attempt(options.commands)
+            return box.attempt(options.commands, options.console)
         {"build": box.build, "add": box.add, "clean": box.clean}[action]()
         return 0
     except LabError as error:

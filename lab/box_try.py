@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lab.console import last_lines, readable
 from lab.errors import LabError
 
 COMMANDS = ("uname -r", "sudo pytracer syscalls -d 5", "sudo pytracer sockcount lo -d 5")
@@ -34,6 +36,16 @@ QUIET = {
     "VAGRANT_MAX_REBOOT_RETRY_DURATION": "600",  # emulated, into another kernel
     "VAGRANT_DEFAULT_PROVIDER": "libvirt",
 }
+# What the first serial port says, the kernels' console, goes into a file, too. By an argument of QEMU's:
+# where more than one Vagrantfile is read, and the box has one, vagrant-libvirt 0.11 cannot merge serials.
+CONSOLE = """\
+Vagrant.configure("2") do |config|
+  config.vm.provider :libvirt do |machine|
+    machine.qemuargs value: "-set"
+    machine.qemuargs value: "chardev.charserial0.logfile={path}"
+  end
+end
+"""
 CONFIGURATION = {
     "libvirtd.conf": 'auth_unix_rw = "none"\nauth_unix_ro = "none"\n',
     "qemu.conf": (
@@ -66,13 +78,19 @@ def temporary(folder: Path, prefix: str) -> Iterator[Path]:
         yield path
 
 
-def attempt(checkout: Path, folder: Path, commands: list[str]) -> int:
-    """The whole of it in new namespaces; bash is their first process and reaps what others leave."""
+def attempt(checkout: Path, folder: Path, commands: list[str], console: Path | None = None) -> int:
+    """The whole of it in new namespaces; bash is their first process and reaps what others leave.
+
+    What the machine's console said is kept in `console`, or its end is shown where something failed.
+    """
     boxes = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d") / "boxes"
     with temporary(folder, "try-") as state:
         # Of Vagrant's own folder only the boxes: no machine stays in its index, whatever happens.
         (state / "home").mkdir()
         (state / "home/boxes").symlink_to(boxes.resolve())
+        log = state / "console"
+        log.touch()
+        (state / "home/Vagrantfile").write_text(CONSOLE.format(path=log))
         command = [
             "unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--",
             "bash", "-c", '"$@"; exit $?', "box",
@@ -80,11 +98,16 @@ def attempt(checkout: Path, folder: Path, commands: list[str]) -> int:
         ]  # fmt: skip
         running = subprocess.Popen(command, cwd=checkout, stdin=subprocess.DEVNULL)
         try:
-            return running.wait()
+            status = running.wait()
         finally:
             if running.poll() is None:
                 running.send_signal(signal.SIGKILL)  # and with it all the others
                 running.wait()
+            if console:
+                shutil.copyfile(log, console)
+        if status and not console:
+            print(last_lines(readable(log.read_bytes())), file=sys.stderr)
+        return status
 
 
 def run(*command: str) -> None:
