@@ -27,25 +27,25 @@ struct pt_request {
                    : letter_ == 'D' ? 3                                                                      \
                                     : PT_OTHER_OPERATION
 
-int insert(struct tracepoint__block__block_rq_insert *args)
+int inserted(struct tracepoint__block__block_rq_insert *args)
 {
     PT_IDENTIFY(id, args);
     return on_insert(&id);
 }
 
-int merge(struct tracepoint__block__block_rq_merge *args)
+int merged(struct tracepoint__block__block_rq_merge *args)
 {
     PT_IDENTIFY(id, args);
     return on_merge(&id);
 }
 
-int issue(struct tracepoint__block__block_rq_issue *args)
+int issued(struct tracepoint__block__block_rq_issue *args)
 {
     PT_IDENTIFY(id, args);
     return on_issue(&id);
 }
 
-int complete(struct tracepoint__block__block_rq_complete *args)
+int completed(struct tracepoint__block__block_rq_complete *args)
 {
     PT_IDENTIFY(id, args);
     return on_complete(&id, id.disk, id.operation);
@@ -75,28 +75,28 @@ static __always_inline u32 pt_disk_of(struct request *request)
     return disk ? pt_read(disk->major) << 20 | pt_read(disk->first_minor) : 0;
 }
 
-int insert(struct bpf_raw_tracepoint_args *ctx)
+int inserted(struct bpf_raw_tracepoint_args *ctx)
 {
     struct pt_request id = {ctx->args[PT_REQUEST]};
 
     return on_insert(&id);
 }
 
-int merge(struct bpf_raw_tracepoint_args *ctx)
+int merged(struct bpf_raw_tracepoint_args *ctx)
 {
     struct pt_request id = {ctx->args[PT_REQUEST]};
 
     return on_merge(&id);
 }
 
-int issue(struct bpf_raw_tracepoint_args *ctx)
+int issued(struct bpf_raw_tracepoint_args *ctx)
 {
     struct pt_request id = {ctx->args[PT_REQUEST]};
 
     return on_issue(&id);
 }
 
-int complete(struct bpf_raw_tracepoint_args *ctx)
+int completed(struct bpf_raw_tracepoint_args *ctx)
 {
     struct request *request = (struct request *)ctx->args[0];
     struct pt_request id = {ctx->args[0]};

@@ -545,11 +545,11 @@ def test_probes_that_a_flag_asks_for(kernel):
     def programs(**options):
         return [chosen.probe.program for chosen in plan_of(BIOLATENCY, kernel, options=options).probes]
 
-    assert programs() == programs(queued=False) == ["issue", "complete"]
-    assert programs(queued=True) == ["insert", "merge", "issue", "complete"]
+    assert programs() == programs(queued=False) == ["issued", "completed"]
+    assert programs(queued=True) == ["inserted", "merged", "issued", "completed"]
 
 
 def test_an_event_that_is_younger_is_left_out():
     kernel = FakeKernel(raw_tracepoints={"block_rq_insert", "block_rq_issue", "block_rq_complete"})
     plan = plan_of(BIOLATENCY, kernel, options={"queued": True})
-    assert [chosen.probe.program for chosen in plan.probes] == ["insert", "issue", "complete"]
+    assert [chosen.probe.program for chosen in plan.probes] == ["inserted", "issued", "completed"]

@@ -141,18 +141,18 @@ EXECUTED = Hook("executed", "programs are executed", _sched(("executed", "sched_
 
 def _requests(way: str, arguments: int) -> Alternative:
     """The raw tracepoints of block I/O, of which all but the last have so many arguments."""
-    events = ("insert", "block_rq_insert"), ("merge", "block_rq_merge"), ("issue", "block_rq_issue")
+    events = ("inserted", "block_rq_insert"), ("merged", "block_rq_merge"), ("issued", "block_rq_issue")
     probes = (
         RawTracepoint(
             program,
             event=event,
             arguments=arguments,
-            optional=program == "merge",  # Linux 5.9, f3bdc62fd82e
-            when="" if program == "issue" else "queued",
+            optional=program == "merged",  # Linux 5.9, f3bdc62fd82e
+            when="" if program == "issued" else "queued",
         )
         for program, event in events
     )
-    return Alternative(way, (*probes, RawTracepoint("complete", event="block_rq_complete")))
+    return Alternative(way, (*probes, RawTracepoint("completed", event="block_rq_complete")))
 
 
 BLOCK_IO = Hook(
@@ -167,16 +167,16 @@ BLOCK_IO = Hook(
         Alternative(
             "tracepoint",
             (
-                Tracepoint("insert", category="block", event="block_rq_insert", when="queued"),
-                Tracepoint("merge", category="block", event="block_rq_merge", when="queued", optional=True),
-                Tracepoint("issue", category="block", event="block_rq_issue"),
-                Tracepoint("complete", category="block", event="block_rq_complete"),
+                Tracepoint("inserted", category="block", event="block_rq_insert", when="queued"),
+                Tracepoint("merged", category="block", event="block_rq_merge", when="queued", optional=True),
+                Tracepoint("issued", category="block", event="block_rq_issue"),
+                Tracepoint("completed", category="block", event="block_rq_complete"),
             ),
         ),
     ),
 )
-"""A request is queued (``insert``), becomes part of another (``merge``), is given to its driver (``issue``),
-comes back (``complete``); probes_c/include/block.h. The first two only with the flag ``queued``."""
+"""A request is queued (``inserted``), becomes part of another (``merged``), is given to its driver
+(``issued``), comes back (``completed``); probes_c/include/block.h. The first two with the flag ``queued``."""
 
 TCP_STATE = Hook(
     "tcp_state",
