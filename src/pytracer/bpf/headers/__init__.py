@@ -15,6 +15,7 @@ from typing import Literal
 from pytracer.bpf.cachedir import cache_dir
 from pytracer.bpf.headers import packaged
 from pytracer.bpf.headers.tree import make_tree
+from pytracer.bpf.identity import find_libbcc
 from pytracer.bpf.layout import Check
 from pytracer.errors import HeadersError, UnknownNameError
 from pytracer.kernel.btf import VMLINUX
@@ -81,7 +82,7 @@ def from_btf(text: str, path: Path = VMLINUX) -> Headers:
 
 def _package(text: str) -> Headers:  # noqa: ARG001 - the package has everything
     path = packaged.find_package(cache_dir)
-    return Headers("package", path, f"headers from {path}", _EXTENSIONS)
+    return Headers("package", _own(path), f"headers from {path}", _EXTENSIONS)
 
 
 def _kheaders(text: str) -> Headers:  # noqa: ARG001 - so has the archive
@@ -89,4 +90,8 @@ def _kheaders(text: str) -> Headers:  # noqa: ARG001 - so has the archive
     path, cached = packaged.unpack_kheaders(cache)
     kept = " (cached)" if cached else ""
     describe = f"headers from {packaged.KHEADERS}{kept} for {os.uname().release}"
-    return Headers("kheaders", path, describe, _EXTENSIONS)
+    return Headers("kheaders", _own(path), describe, _EXTENSIONS)
+
+
+def _own(path: Path) -> Path:
+    return packaged.with_own_bpf(path, cache_dir().folder("headers"), find_libbcc())

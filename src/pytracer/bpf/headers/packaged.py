@@ -12,10 +12,11 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from pytracer.bpf.cachedir import CacheDir, distrust
+from pytracer.bpf.headers.tree import needs_of
 from pytracer.bpf.identity import kernel_identity
 from pytracer.errors import HeadersError
 from pytracer.kernel.distro import install_command
@@ -24,6 +25,8 @@ KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
 MODULES = Path("/lib/modules")
 
 KCONFIG = "include/linux/kconfig.h"
+BPF = "include/uapi/linux/bpf.h"
+_HELPER = re.compile(r"(?:\bFN\(|BPF_FUNC_)(\w+)")  # in the list of all helpers there, and in its remarks
 
 
 def find_package(cache: Callable[[], CacheDir], *, modules: Path = MODULES) -> Path:
@@ -41,6 +44,35 @@ def find_package(cache: Callable[[], CacheDir], *, modules: Path = MODULES) -> P
         if (source / KCONFIG).is_file():
             return join(build.resolve(), source.resolve(), cache().folder("headers"))
     raise HeadersError(f"{build} has no {KCONFIG}: the header package is not complete", hint=install_hint())
+
+
+def with_own_bpf(path: Path, folder: Path, libbcc: Path | None) -> Path:
+    """The headers in ``path`` with the kernel's own bpf.h instead of BCC's, where it has all that BCC needs.
+
+    BCC brings the bpf.h of the kernel it was made with. In newer kernels' headers, those of sockets among
+    them, there are inline functions that want what was not in there yet. kconfig.h is what BCC has the
+    compiler include first: in a tree of links in ``folder`` it stands for both, and BCC's bpf.h is passed by.
+    """
+    if libbcc is None:
+        return path
+    try:
+        known = {f"BPF_FUNC_{name}" for name in _HELPER.findall((path / BPF).read_text(errors="replace"))}
+    except OSError:
+        return path
+    if needs_of(libbcc)[0] - known:
+        return path
+    head = f'#include "{path / KCONFIG}"\n#include <uapi/linux/bpf.h>\n'
+    parts = (path, (path / KCONFIG).stat().st_mtime_ns, head)
+    key = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
+
+    def fill(new: Path) -> None:
+        for top in ("include", "arch"):
+            if (path / top).is_dir():
+                _link(new / top, [path / top], 1, opened=["linux"])
+        (new / KCONFIG).unlink()
+        (new / KCONFIG).write_text(head)
+
+    return _published(folder, folder / f"own-bpf-{key}", fill)
 
 
 def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path, bool]:
@@ -96,27 +128,33 @@ def join(build: Path, source: Path, folder: Path) -> Path:
     """One tree, in ``folder``, of links to both halves of a header package. What is in both is opened and
     joined; the build's own goes first."""
     key = hashlib.sha256(f"{build}\0{source}\0{build.stat().st_mtime_ns}".encode()).hexdigest()[:32]
-    path = folder / f"package-{key}"
-    if (path / KCONFIG).is_file() and not distrust(path):
-        return path
-
-    def link(into: Path, halves: list[Path], depth: int) -> None:
-        entries: dict[str, list[Path]] = {}
-        for half in halves:
-            for entry in half.iterdir():
-                entries.setdefault(entry.name, []).append(entry)
-        into.mkdir(mode=0o700, exist_ok=True)
-        for name, found in entries.items():
-            folders = [entry for entry in found if entry.is_dir()]
-            if len(folders) > 1 and depth:
-                link(into / name, folders, depth - 1)
-            else:
-                (into / name).symlink_to(found[0])
 
     def fill(new: Path) -> None:
         for top in ("include", "arch"):
-            link(new / top, [half / top for half in (build, source) if (half / top).is_dir()], 8)
+            _link(new / top, [half / top for half in (build, source) if (half / top).is_dir()], 8)
 
+    return _published(folder, folder / f"package-{key}", fill)
+
+
+def _link(into: Path, halves: list[Path], depth: int, opened: Sequence[str] = ()) -> None:
+    """Links in ``into`` to what is in the ``halves``; a folder in both, or ``opened``, becomes one."""
+    entries: dict[str, list[Path]] = {}
+    for half in halves:
+        for entry in half.iterdir():
+            entries.setdefault(entry.name, []).append(entry)
+    into.mkdir(mode=0o700, exist_ok=True)
+    for name, found in entries.items():
+        folders = [entry for entry in found if entry.is_dir()]
+        if (len(folders) > 1 or (folders and name in opened)) and depth:
+            _link(into / name, folders, depth - 1)
+        else:
+            (into / name).symlink_to(found[0])
+
+
+def _published(folder: Path, path: Path, fill: Callable[[Path], None]) -> Path:
+    """The folder as it was made before, or made now."""
+    if (path / KCONFIG).is_file() and not distrust(path):
+        return path
     return _publish(folder, path, fill)
 
 

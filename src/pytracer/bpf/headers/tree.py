@@ -68,7 +68,7 @@ def make_tree(text: str, cache: CacheDir, *, btf_path: Path = VMLINUX, libbcc: P
     if checks is not None:
         _touch(path)
         return Tree(path, checks, cached=True)
-    wanted, includes = _scan(libbcc) if libbcc else (set[str](), set[str]())
+    wanted, includes = needs_of(libbcc) if libbcc else (set[str](), set[str]())
     written = write_header(
         Btf.load(btf_path),
         names,
@@ -155,7 +155,7 @@ def _key(names: Names, btf_path: Path, libbcc: Path | None) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _scan(libbcc: Path) -> tuple[set[str], set[str]]:
+def needs_of(libbcc: Path) -> tuple[set[str], set[str]]:
     """What the headers inside BCC's library need: BPF_FUNC_ enumerators, and files they include."""
     with libbcc.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         enumerators = {found.decode() for found in _ENUMERATOR.findall(data)}
