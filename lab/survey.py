@@ -1,7 +1,8 @@
 """What each tracer makes of each kernel: docs/kernels.json, as runs in the lab showed it, and the page of it.
 
-`python -m lab.survey` asks all kernels, `python -m lab.survey KERNEL...` these again, `--page` none: it only
-writes the page anew. scripts/record --kernels is the same. The runs themselves are in lab/guest/survey.py.
+`python -m lab.survey` asks all kernels, `python -m lab.survey [KERNEL...] [TRACER...]` these again, about
+these tracers; `--page` none: it only writes the page anew. scripts/record --kernels is the same. The runs
+themselves are in lab/guest/survey.py.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,11 @@ def load() -> Data:
     return json.loads(DATA.read_text()) if DATA.exists() else {}
 
 
-def gather(kernel: Kernel) -> Record:
-    """Run everything on one kernel. Raises LabError where that did not come to its end."""
+def gather(kernel: Kernel, tracers: Sequence[str] = ()) -> Record:
+    """Run everything, of these tracers or of all, on one kernel. LabError if that did not come to its end."""
     lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), kernel.name, "--"]
     done = subprocess.run(
-        [*lab, sys.executable, str(ROOT / "lab/guest/survey.py")],
+        [*lab, sys.executable, str(ROOT / "lab/guest/survey.py"), *tracers],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -60,6 +61,13 @@ def gather(kernel: Kernel) -> Record:
 def merged(old: Data, new: Data) -> Data:
     """Both, in the order of the supported kernels, without those that are no longer."""
     return {kernel.name: {**old, **new}[kernel.name] for kernel in KERNELS if kernel.name in {**old, **new}}
+
+
+def amended(old: Record, new: Record) -> Record:
+    """The runs of the tracers that were asked about again in the place of the old ones."""
+    again = {run["tracer"] for run in new["runs"]}
+    runs = [run for run in old["runs"] if run["tracer"] not in again] + new["runs"]
+    return {**new, "runs": sorted(runs, key=lambda run: run["tracer"])}
 
 
 def as_json(data: Data) -> str:
@@ -113,7 +121,7 @@ def cell(run: Record | None, hook: str = "", way: str = "") -> str:
         reason: str = run["reason"]
         return f"no: {reason.partition(f': {way}: ')[2] or reason}"
     taken, *targets = run["used"].get(hook) or ["yes"]
-    shown = ", ".join(targets) if way else taken
+    shown = (", ".join(targets) or "nothing") if way else taken
     return shown + ("" if run["saw"] else " (saw nothing)")
 
 
@@ -127,11 +135,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Ask the kernels and write both files."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        kernels = [] if words == ["--page"] else [find(word) for word in words] or list(KERNELS)
-        for kernel in kernels:
-            say(f"{kernel.name}: running every tracer with everything (some minutes)")
-            new = {kernel.name: gather(kernel)}
-            DATA.write_text(as_json(merged(load(), new)))
+        tracers = [word for word in words if (ROOT / "tracers" / f"{word}.py").is_file()]
+        named = [find(word) for word in words if word not in (*tracers, "--page")]
+        for kernel in [] if words == ["--page"] else named or KERNELS:
+            say(f"{kernel.name}: running {', '.join(tracers) or 'every tracer'} in every way (some minutes)")
+            new = gather(kernel, tracers)
+            if tracers and kernel.name in (known := load()):
+                new = amended(known[kernel.name], new)
+            DATA.write_text(as_json(merged(load(), {kernel.name: new})))
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
         return FAILED

@@ -88,7 +88,9 @@ def traced(tracer: Tracer, options: list[str], devices: list[str]) -> subprocess
         )
 
 
-def outcome(hooks: tuple[Hook, ...], done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def outcome(
+    hooks: tuple[Hook, ...], done: subprocess.CompletedProcess[str], forced: dict[str, str]
+) -> dict[str, Any]:
     """What a run came to: by hook, which way was taken and to where, and if it saw anything; or why not."""
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("pytracer: error: ")]
@@ -97,15 +99,19 @@ def outcome(hooks: tuple[Hook, ...], done: subprocess.CompletedProcess[str]) -> 
     attached = re.findall(r"^pytracer: attached (\S+) to (\S+) ?(.*)$", done.stderr, re.M)
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"kind"')]
     saw = any(record["kind"] != "loss" for record in records)
-    used = {hook.name: way_of(hook, attached) for hook in hooks}
+    used = {hook.name: way_of(hook, attached, forced.get(hook.name, "")) for hook in hooks}
     return {"status": 0, "used": used, "reason": "", "saw": saw}
 
 
-def way_of(hook: Hook, attached: list[tuple[str, str, str]]) -> list[str]:
-    """The alternative that these attachments (program, kind, target) are, and its targets; [] if none."""
-    for way in hook.alternatives:
-        made = {(program, kind): target for program, kind, target in attached}
-        if all(probe.optional or (probe.program, probe.kind) in made for probe in way.probes):
+def way_of(hook: Hook, attached: list[tuple[str, str, str]], forced: str = "") -> list[str]:
+    """The alternative that these attachments (program, kind, target) are, and its targets; [] if none.
+
+    Of those that the same attachments may be, it is the one that was ``forced``.
+    """
+    made = {(program, kind) for program, kind, _ in attached}
+    for way in sorted(hook.alternatives, key=lambda way: way.name != forced):
+        needed = [probe for probe in way.probes if not (probe.optional or probe.when)]
+        if all((probe.program, probe.kind) in made for probe in needed):
             ours = {(probe.program, probe.kind) for probe in way.probes}
             return [way.name, *sorted({target for p, k, target in attached if (p, k) in ours})]
     return []
@@ -121,7 +127,7 @@ def survey(tracer: Tracer, devices: list[str]) -> Iterator[dict[str, Any]]:
         options = ["--hook", f"{hook}={way}"] if hook else []
         options += ["--headers", source] if source else []
         try:
-            result = outcome(hooks, traced(tracer, options, devices))
+            result = outcome(hooks, traced(tracer, options, devices), {hook: way})
         except subprocess.TimeoutExpired:
             result = {"status": -1, "used": {}, "reason": f"it did not end within {LIMIT} s", "saw": False}
         yield {"tracer": tracer.name, "hook": hook, "way": way, "headers": source} | result

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 
 import pytest
 from lab import survey
+from lab.guest.survey import way_of
 from lab.kernels import KERNELS
 
 from pytracer.bpf.headers import SOURCES
-from pytracer.spec import registry
+from pytracer.spec import Alternative, Hook, Probe, registry
 from pytracer.spec.common import FOLLOW
 
 NAMES = [kernel.name for kernel in KERNELS]
@@ -95,6 +97,52 @@ def test_the_data_has_a_line_for_each_run():
     assert json.loads(text) == data
     assert list(json.loads(text)) == list(data)
     assert sum('"tracer"' in line for line in text.splitlines()) == 2
+
+
+@dataclass(frozen=True)
+class At(Probe):
+    """A probe of the kind "k"."""
+
+    @property
+    def kind(self):
+        return "k"
+
+
+HOOK = Hook(
+    "h",
+    "things happen",
+    (
+        Alternative("two", (At("a"), At("b", when="flag"), At("c", optional=True))),
+        Alternative("one", (At("a"),)),
+        Alternative("none", ()),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("attached", "forced", "way"),
+    [
+        ("a", "", ["two", "at-a"]),
+        ("a", "one", ["one", "at-a"]),
+        ("abcd", "two", ["two", "at-a", "at-b", "at-c"]),
+        ("b", "", ["none"]),
+    ],
+)
+def test_which_way_was_taken(attached, forced, way):
+    assert way_of(HOOK, [(program, "k", f"at-{program}") for program in attached], forced) == way
+
+
+def test_a_way_that_needs_no_attachment():
+    assert survey.cell(run("h", "none", used={"h": ["none"]}), "h", "none") == "nothing"
+
+
+def test_tracers_that_are_asked_about_again_take_their_place():
+    def record(release, **statuses):
+        runs = [run(status=status) | {"tracer": tracer} for tracer, status in statuses.items()]
+        return {"release": release, "bcc": "1", "runs": runs}
+
+    old = record("1", a=1, b=1, c=1)
+    assert survey.amended(old, record("2", b=2, d=2)) == record("2", a=1, b=2, c=1, d=2)
 
 
 def test_a_page_of_two_kernels():
