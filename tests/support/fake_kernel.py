@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytracer.kernel.facts import Answer
 from pytracer.spec import Kprobe, Kprobes, Probe, RawTracepoint, Tracepoint
@@ -22,6 +22,7 @@ class FakeKernel:
     helpers: set[int] | None = None
     map_types: set[int] | None = None
     has_loops: bool = True
+    preempts: bool = False
     refuses: set[str] = field(default_factory=set)
 
     def has_helper(self, number: int) -> bool:
@@ -35,7 +36,9 @@ class FakeKernel:
             case RawTracepoint():
                 if probe.arguments > self.raw_arguments.get(probe.event, 12):
                     return Answer(False, reason=f"the raw tracepoint {probe.event} has fewer arguments")
-                return self._answer(probe, self.raw_tracepoints)
+                answer = self._answer(probe, self.raw_tracepoints)
+                doubt = "can be preempted" if answer.ok and probe.preempted and self.preempts else ""
+                return replace(answer, doubt=doubt)
             case Tracepoint():
                 return self._answer(probe, self.tracepoints)
             case Kprobe():

@@ -6,6 +6,7 @@ import errno
 import functools
 import gc
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,11 +55,14 @@ class Kernel:
 
     def __init__(self) -> None:
         self.loads: dict[int, int] = {}
+        self.sleeps = errno.EINVAL
         self.opens: dict[str, int] = {}
         self.attaches: list[int] = []
         self.calls: list[str] = []
 
-    def load(self, kind: int, code: bytes, **_: object) -> int:
+    def load(self, kind: int, code: bytes, *, flags: int = 0, **_: object) -> int:
+        if flags:
+            return self._answer(self.sleeps)
         self.calls.append(f"load {kind}")
         return self._answer(self.loads.get(kind, 0))
 
@@ -397,6 +401,16 @@ def test_compat_is_seen_by_its_sysctl(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert KernelFacts().runs_compat, "what cannot be seen may be there"
     monkeypatch.setattr(facts.platform, "machine", lambda: "s390x")
     assert KernelFacts().runs_compat
+
+
+def test_a_raw_tracepoint_is_in_doubt_where_its_programs_may_sleep(kernel: Kernel) -> None:
+    kernel.opens = {"sys_enter": errno.EINVAL}
+    kernel.sleeps = 0
+    known = KernelFacts()
+    assert "preempted" in known.probe(raw("sys_enter")).doubt
+    assert not known.probe(replace(raw("sys_enter"), preempted=False)).doubt
+    absent = known.probe(raw("absent"))
+    assert (absent.ok, absent.doubt) == (False, "")
 
 
 def descriptors() -> set[str]:

@@ -89,6 +89,30 @@ def test_the_next_one_is_taken_where_the_best_is_not_there():
     assert plan.notes[0] == "syscall: tracepoint; not raw-tracepoint: no raw_tracepoint sys_enter"
 
 
+def test_what_is_in_doubt_is_taken_only_where_nothing_else_is():
+    plan = plan_of(kernel=FakeKernel(preempts=True))
+    assert attached(plan) == [
+        ("enter", "tracepoint", "raw_syscalls:sys_enter"),
+        ("leave", "tracepoint", "raw_syscalls:sys_exit"),
+        ("gone", "tracepoint", "sched:sched_process_exit"),
+        ("pt_switched", "raw_tracepoint", "sched_switch"),  # with interrupts off
+    ]
+    assert plan.notes[0] == "syscall: tracepoint; not raw-tracepoint: can be preempted"
+    plan = plan_of(kernel=FakeKernel(preempts=True, tracepoints=set()))
+    assert {chosen.probe.kind for chosen in plan.probes} == {"raw_tracepoint"}
+    assert plan.notes[0] == (
+        "syscall: raw-tracepoint (can be preempted); not tracepoint: no tracepoint raw_syscalls:sys_enter; "
+        "not kprobe-dispatch: no function x64_sys_call; not kprobe-multi: no kprobe_multi __x64_sys_*; "
+        "not kprobe-return: no kprobe_multi __x64_sys_*; not kprobe-events: no kprobe_events __x64_sys_*"
+    )
+
+
+@pytest.mark.parametrize("words", [{"hooks": {"syscall": "raw-tracepoint"}}, {"pack": "a.pack"}])
+def test_what_is_in_doubt_is_taken_if_it_is_forced_or_packed(words):
+    plan = plan_of(kernel=FakeKernel(preempts=True), **words)
+    assert plan.probes[0].probe.kind == "raw_tracepoint"
+
+
 def test_an_alternative_is_taken_whole_or_not_at_all():
     plan = plan_of(kernel=FakeKernel(raw_tracepoints={"sys_enter", "sched_process_exit"}))
     assert {chosen.probe.kind for chosen in plan.probes[:2]} == {"tracepoint"}

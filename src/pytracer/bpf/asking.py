@@ -9,7 +9,7 @@ import os
 import weakref
 from pathlib import Path
 
-from pytracer.bpf.probing import load
+from pytracer.bpf.probing import load, returning
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import NotPermittedError, PytracerError
 from pytracer.kernel import policy
@@ -17,6 +17,7 @@ from pytracer.kernel.facts import Answer
 
 _KALLSYMS = Path("/proc/kallsyms")
 _UNTRIED = "not tried: needs root"
+_SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
 
 
 class Asking:
@@ -58,6 +59,14 @@ class Asking:
         """Whether the kernel takes this program."""
         with contextlib.suppress(OSError):
             return self.program(kind, code) >= 0
+        return False
+
+    @functools.cached_property
+    def preempts(self) -> bool:
+        """Whether programs on raw tracepoints can be preempted: they can where some may sleep (Linux 7.2)."""
+        with contextlib.suppress(OSError):
+            os.close(load(ProgType.RAW_TRACEPOINT, returning(0), flags=_SLEEPABLE))
+            return True
         return False
 
     @functools.cached_property

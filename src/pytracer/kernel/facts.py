@@ -16,7 +16,8 @@ class Answer:
     """Whether a hook is there. ``name`` is what it is called here; ``reason`` says why not.
 
     ``refused`` tells a refusal by the kernel's policy from a thing that does not exist. ``tried`` is
-    false where it could only be assumed, as without privileges.
+    false where it could only be assumed, as without privileges. ``doubt`` says what speaks against a hook
+    that is there: it is taken where nothing else is.
     """
 
     ok: bool
@@ -24,6 +25,7 @@ class Answer:
     reason: str = ""
     refused: bool = False
     tried: bool = True
+    doubt: str = ""
 
 
 class Facts(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.facts import Answer, Facts
@@ -208,28 +208,40 @@ def _whole_pages(size: int) -> int:
 
 
 def _choose(hook: Hook, request: Request, facts: Facts) -> tuple[Alternative, list[Chosen], str]:
-    """The first alternative that this kernel grants, its probes, and a note of what was passed over."""
+    """The first alternative that this kernel grants, if there is one without doubts, its probes, and a note
+    of what was passed over."""
     forced = request.hooks.get(hook.name, "")
-    passed = list[str]()
+    passed = dict[str, str]()
+    doubtful = list[tuple[Alternative, list[Chosen]]]()
     refused = False
     for alternative in hook.alternatives:
         if forced and not alternative.is_called(forced):
             continue
         probes, answer = _probe_all(alternative, request, facts)
+        if answer.ok and (not answer.doubt or request.pack):  # which cannot hold the trace events instead
+            return alternative, probes, _note(hook, alternative, answer.reason, passed)
+        passed[alternative.name] = answer.doubt or answer.reason
         if answer.ok:
-            why = f" ({answer.reason})" if answer.reason else ""
-            note = f"{hook.name}: {alternative.name}{why}" + "".join(f"; not {text}" for text in passed)
-            return alternative, probes, note
+            doubtful.append((alternative, probes))
         refused = refused or answer.refused
-        passed.append(f"{alternative.name}: {answer.reason}")
+    if doubtful:
+        alternative, probes = doubtful[0]
+        return alternative, probes, _note(hook, alternative, passed.pop(alternative.name), passed)
     if not passed:
         raise UnknownNameError(
             f"alternative of hook {hook.name}", forced, [a.name for a in hook.alternatives]
         )
-    message = f"this kernel has no way to see where {hook.what}: " + "; ".join(passed)
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in passed.items())
+    message = f"this kernel has no way to see where {hook.what}: {reasons}"
     if refused:
         raise PolicyError(message, hint="pytracer doctor says which policy is in force")
     raise UnsupportedError(message, hint="pytracer doctor shows what this kernel grants")
+
+
+def _note(hook: Hook, chosen: Alternative, why: str, passed: Mapping[str, str]) -> str:
+    """What was chosen, and what was not, for people."""
+    rest = "".join(f"; not {name}: {reason}" for name, reason in passed.items())
+    return f"{hook.name}: {chosen.name}{f' ({why})' if why else ''}{rest}"
 
 
 def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tuple[list[Chosen], Answer]:
@@ -242,7 +254,7 @@ def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tupl
         if answer.ok:
             frequency = _number(probe.frequency, request) if isinstance(probe, PerfSample) else 0
             chosen.append(Chosen(probe, answer.name or probe.target, frequency))
-            last = answer
+            last = replace(answer, doubt=answer.doubt or last.doubt)
         elif not probe.optional:
             return [], answer
     return chosen, last

@@ -25,9 +25,11 @@ _WRAPPERS = ("__x64_sys_*", "__ia32_sys_*", "__ia32_compat_sys_*", "__x64_compat
 _EXITS = ("syscall_exit_to_user_mode_prepare", "exit_to_user_mode_prepare")
 
 
-def _sched(*events: tuple[str, str]) -> tuple[Alternative, ...]:
+def _sched(*events: tuple[str, str], preempted: bool = True) -> tuple[Alternative, ...]:
     """Both ways to hook the scheduler's trace events: (program, event) pairs."""
-    raw: tuple[Probe, ...] = tuple(RawTracepoint(program, event=event) for program, event in events)
+    raw: tuple[Probe, ...] = tuple(
+        RawTracepoint(program, event=event, preempted=preempted) for program, event in events
+    )
     formatted: tuple[Probe, ...] = tuple(
         Tracepoint(program, category="sched", event=event) for program, event in events
     )
@@ -98,7 +100,7 @@ SYSCALL_BEGINS = Hook(
 SWITCH = Hook(
     "switch",
     "tasks are switched",
-    (*_sched(("pt_switched", "sched_switch")), Alternative("none", ())),
+    (*_sched(("pt_switched", "sched_switch"), preempted=False), Alternative("none", ())),
 )
 """A task is switched away (``pt_switched``); probes_c/include/inflight.h, which can do without."""
 
@@ -140,19 +142,25 @@ EXECUTED = Hook("executed", "programs are executed", _sched(("executed", "sched_
 
 
 def _requests(way: str, arguments: int) -> Alternative:
-    """The raw tracepoints of block I/O, of which all but the last have so many arguments."""
+    """The raw tracepoints of block I/O, of which all but the last have so many arguments.
+
+    That programs there can be preempted is no reason for the trace events: programs of all of those shut each
+    other out on a CPU, so that each request that comes back in an interrupt of one would be missed.
+    """
     events = ("inserted", "block_rq_insert"), ("merged", "block_rq_merge"), ("issued", "block_rq_issue")
     probes = (
         RawTracepoint(
             program,
             event=event,
             arguments=arguments,
+            preempted=False,
             optional=program == "merged",  # Linux 5.9, f3bdc62fd82e
             when="" if program == "issued" else "queued",
         )
         for program, event in events
     )
-    return Alternative(way, (*probes, RawTracepoint("completed", event="block_rq_complete")))
+    completed = RawTracepoint("completed", event="block_rq_complete", preempted=False)
+    return Alternative(way, (*probes, completed))
 
 
 BLOCK_IO = Hook(

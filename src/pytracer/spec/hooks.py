@@ -34,11 +34,14 @@ class Probe:
 class RawTracepoint(Probe):
     """A tracepoint's raw arguments, before the trace event formats them (Linux 4.17).
 
-    ``arguments`` is how many there must be at least: that tells forms of an event apart.
+    ``arguments`` is how many there must be at least: that tells forms of an event apart. ``preempted``:
+    whether it matters that a program there may be (bpf/attach/raw_tracepoint.py); it does not where the event
+    is raised with interrupts off, or where its trace event would lose more.
     """
 
     event: str = ""
     arguments: int = 0
+    preempted: bool = True
 
     @property
     def kind(self) -> str:
