@@ -235,7 +235,7 @@ def test_symbols_that_were_taken_out_are_found_by_the_build_id(tmp_path, monkeyp
     debug.parent.mkdir(parents=True)
     subprocess.run(["objcopy", "--only-keep-debug", program, debug], check=True)
     subprocess.run(["strip", program], check=True)
-    monkeypatch.setattr("pytracer.symbols.user.DEBUG", tmp_path / "debug")
+    monkeypatch.setattr("pytracer.symbols.debug.FOLDER", tmp_path / "debug")
     with pytracer.open("profile", command=[str(program), "user", "300"]) as trace:
         *_, summary = trace
     assert any(user[:4] == ("spin", "b", "a", "main") for user in summary.columns["user"])

@@ -16,6 +16,7 @@ import pytest
 from pytracer.symbols import elf, jit, maps
 from pytracer.symbols.demangle import Demangler
 from pytracer.symbols.kernel import KernelSymbols
+from pytracer.symbols.tables import ElfError
 from pytracer.symbols.user import UNKNOWN, UserSymbols
 from support.cli import wait_for
 from support.elf_builder import Symbol, build
@@ -102,7 +103,7 @@ def test_a_name_without_an_end_is_cut(read):
 def test_tables_larger_than_the_room_are_refused(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(build([Symbol(b"x" * 10_000, 0x401000, 16)]))
-    with path.open("rb") as file, pytest.raises(elf.ElfError):
+    with path.open("rb") as file, pytest.raises(ElfError):
         elf.read(file.fileno(), 9_000)
 
 
@@ -113,7 +114,7 @@ def test_build_id(read):
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF", b"MZ" + bytes(100), b"\x7fELF\x02\x02\x01" + bytes(100)])
 def test_what_is_no_elf_file_of_this_machine(read, data):
-    with pytest.raises(elf.ElfError):
+    with pytest.raises(ElfError):
         read(data)
 
 
@@ -130,7 +131,7 @@ def test_broken_files_are_an_error_or_have_other_symbols(read):
             )
         try:
             found = read(bytes(data))
-        except elf.ElfError:
+        except ElfError:
             outcomes.add("error")
             continue
         for name in found.functions.find(found.address_of(addresses(0, 0x1000, 0x401010, 2**64 - 1))):

@@ -19,7 +19,13 @@ from pytracer.spec.hooks import (
     Probe,
     RawTracepoint,
     SocketFilter,
+    Spot,
     Tracepoint,
+    Uprobe,
+    UprobeMulti,
+    Uretprobe,
+    UretprobeMulti,
+    UserProbe,
 )
 from pytracer.spec.options import Arguments, Choice, Flag, GroupBy, NameSet, Number, Option
 from pytracer.spec.outputs import Histogram, Output, Stacks, Stream, Table
@@ -50,10 +56,16 @@ __all__ = [
     "Probe",
     "RawTracepoint",
     "SocketFilter",
+    "Spot",
     "Stacks",
     "Stream",
     "Table",
     "Tracepoint",
     "Tracer",
     "Unit",
+    "Uprobe",
+    "UprobeMulti",
+    "Uretprobe",
+    "UretprobeMulti",
+    "UserProbe",
 ]

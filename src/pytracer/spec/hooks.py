@@ -143,6 +143,82 @@ class KprobeEvents(Kprobes):
 
 
 @dataclass(frozen=True)
+class Spot:
+    """A place in a file that code is loaded from, ``offset`` bytes from its start; ``name`` is for people.
+
+    ``semaphore`` is where in the file a counter stands of those who look; 0 where there is none.
+    """
+
+    name: str
+    offset: int
+    semaphore: int = 0
+
+
+@dataclass(frozen=True)
+class UserProbe(Probe):
+    """Places in programs. ``file`` is a path, or the name of a library (``libc``) or program, as ``process``
+    sees it (0: as we do, and every process that runs the file is probed).
+
+    ``symbol`` is a function's name, a pattern with ``*``, ``name+0x10`` inside of one, or ``+0x1040`` in the
+    file. Or ``mark`` is a USDT probe, ``provider:name``, both of which may be patterns; without a ``file``,
+    it is looked for in all that the process has mapped. ``spots`` is where that is, once it was found, in the
+    file of this ``identity`` (device, inode).
+    """
+
+    file: str = ""
+    symbol: str = ""
+    mark: str = ""
+    process: int = 0
+    spots: tuple[Spot, ...] = ()
+    identity: tuple[int, int] = (0, 0)
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return ":".join(part for part in (self.file, self.symbol or self.mark) if part)
+
+
+@dataclass(frozen=True)
+class Uprobe(UserProbe):
+    """Each by a descriptor of its own (Linux 4.17)."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "uprobe"
+
+
+@dataclass(frozen=True)
+class Uretprobe(Uprobe):
+    """The returns of functions."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "uretprobe"
+
+
+@dataclass(frozen=True)
+class UprobeMulti(UserProbe):
+    """All in a file by one link (Linux 6.6)."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "uprobe_multi"
+
+
+@dataclass(frozen=True)
+class UretprobeMulti(UprobeMulti):
+    """The returns of functions by one link."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "uretprobe_multi"
+
+
+@dataclass(frozen=True)
 class SocketFilter(Probe):
     """A filter on a raw packet socket, one for each interface that the command line names."""
 

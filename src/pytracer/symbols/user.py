@@ -11,14 +11,13 @@ import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from pytracer.arrays import Array, np
-from pytracer.symbols import elf, jit, maps
+from pytracer.symbols import debug, elf, jit, maps
 from pytracer.symbols.maps import Mapping
+from pytracer.symbols.tables import ElfError
 
 UNKNOWN = "[unknown]"
-DEBUG = Path("/usr/lib/debug/.build-id")
 _LOW = 1 << 32  # below which 32-bit programs are
 _LAYOUTS = 4  # that are kept of one process: libraries come and go
 _OPEN = 256  # files that wait to be read
@@ -35,7 +34,7 @@ class _File:
     def read(self, room: int) -> elf.Elf | None:
         """What is in it, if its tables have no more than ``room`` bytes; None where it is no ELF file."""
         if self.descriptor >= 0:
-            with contextlib.suppress(elf.ElfError, OSError):
+            with contextlib.suppress(ElfError, OSError):
                 self._elf = _with_debug(elf.read(self.descriptor, room), room)
             self.close()
         return self._elf
@@ -48,13 +47,13 @@ class _File:
 
 def _with_debug(found: elf.Elf, room: int) -> elf.Elf:
     """With the symbols that were taken out, where a distribution's package has brought them."""
-    if found.whole or not found.build_id:
+    if found.whole:
         return found
-    path = DEBUG / found.build_id[:2] / f"{found.build_id[2:]}.debug"
-    with contextlib.suppress(elf.ElfError, OSError), path.open("rb", buffering=0) as file:
-        debug = elf.read(file.fileno(), room)
-        if debug.build_id == found.build_id and len(debug.functions):
-            return dataclasses.replace(found, functions=debug.functions, whole=debug.whole)
+    with contextlib.suppress(ElfError, OSError), debug.separate(found.build_id) as file:
+        if file is not None:
+            symbols = elf.read(file.descriptor, room)
+            if len(symbols.functions):
+                return dataclasses.replace(found, functions=symbols.functions, whole=symbols.whole)
     return found
 
 

@@ -1,0 +1,203 @@
+"""The file that somebody means: by path, by the name of a library or a program, as a process sees it.
+
+A file is held open from here on: what is looked up in it, and what is attached to, is that very file, though
+another may have its name by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import stat
+from collections.abc import Iterable, Iterator
+
+from pytracer.errors import NotPermittedError, UnknownNameError, UsageError
+from pytracer.symbols import libraries, maps, tables
+from pytracer.symbols.maps import Mapping
+from pytracer.symbols.root import Root
+from pytracer.symbols.tables import ElfError, Tables
+
+_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+class ProgramFile:
+    """An ELF file, open; a context manager. ``name`` is what people call it.
+
+    ``mapped`` says whether the process that was asked about runs code of it (True where none was).
+    """
+
+    def __init__(self, descriptor: int, name: str, *, mapped: bool = True) -> None:
+        """Own ``descriptor``. Raises UsageError where it is no ELF file of this machine."""
+        self.descriptor = descriptor
+        self.name = name
+        self.mapped = mapped
+        try:
+            self.tables: Tables = self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def path(self) -> str:
+        """What the kernel finds this file by, whatever has its name."""
+        return f"/proc/self/fd/{self.descriptor}"
+
+    @functools.cached_property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode."""
+        found = os.fstat(self.descriptor)
+        return found.st_dev, found.st_ino
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Tables]:
+        """Its tables, to be looked into: what is wrong with the file becomes a UsageError."""
+        try:
+            yield self.tables
+        except ElfError as error:
+            raise UsageError(f"{self.name} is broken: {error}") from error
+        except OSError as error:
+            raise UsageError(f"{self.name} cannot be read: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __enter__(self) -> ProgramFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self) -> Tables:
+        if not stat.S_ISREG(os.fstat(self.descriptor).st_mode):
+            raise UsageError(f"{self.name} is no file with code in it")
+        try:
+            return tables.read(self.descriptor)
+        except ElfError as error:
+            first = os.pread(self.descriptor, 128, 0)
+            hint = ""
+            if first.startswith(b"#!"):
+                words = first[2:].split(b"\n")[0].split()
+                hint = f"it is a script: trace what runs it, {os.fsdecode(words[0])}" if words else ""
+            raise UsageError(f"{self.name}: {error}", hint=hint) from error
+        except OSError as error:
+            raise UsageError(f"{self.name} cannot be read: {error.strerror}") from error
+
+
+def find(name: str, pid: int = 0, identity: tuple[int, int] = (0, 0)) -> ProgramFile:
+    """The file that ``name`` means: a path, a library (``libc``, ``libssl.so.3``) or a program (``bash``).
+
+    With ``pid``, as that process sees it: what it has mapped goes before what bears the name now. With
+    ``identity`` (device, inode), it must be that one. Raises UsageError (UnknownNameError) where there is
+    none, NotPermittedError where it may not be looked at.
+    """
+    found = _find(name, pid, identity)
+    if any(identity) and found.identity != identity:
+        found.close()
+        raise UsageError(f"{name} was replaced just now", hint="try again")
+    return found
+
+
+def _find(name: str, pid: int, identity: tuple[int, int]) -> ProgramFile:
+    if not pid:
+        with Root() as root:
+            return _by_path(name, root) if "/" in name else _by_name(name, root, ())
+    mappings = _mappings(pid)
+    for mapping in mappings:
+        if any(identity) and mapping.inode != identity[1]:
+            continue
+        called = mapping.path, mapping.path.removesuffix(" (deleted)")
+        if name in called or ("/" not in name and libraries.is_called(name, mapping.name)):
+            found = _mapped(pid, mapping)
+            if found is not None:
+                return found
+    try:
+        root = Root(pid)
+    except OSError as error:
+        raise _gone(pid, error) from error
+    with root:
+        return _by_path(name, root, mappings) if "/" in name else _by_name(name, root, mappings)
+
+
+def mapped(pid: int) -> Iterator[ProgramFile]:
+    """Every file that a process has code of, also those without a name; each is closed when the next is asked
+    for. Raises as :func:`find`."""
+    for mapping in _mappings(pid):
+        with contextlib.suppress(UsageError):
+            found = _mapped(pid, mapping)
+            if found is not None:
+                with found:
+                    yield found
+
+
+def _mappings(pid: int) -> list[Mapping]:
+    """The files that a process has code of, once each. Raises UsageError, NotPermittedError."""
+    try:
+        text = (maps.PROC / str(pid) / "maps").read_bytes()
+    except OSError as error:
+        raise _gone(pid, error) from error
+    found = {(m.device, m.inode): m for m in reversed(maps.parse(text)) if m.inode}
+    if not found:
+        raise UsageError(f"process {pid} runs no program: it has just ended, or is the kernel's own")
+    return list(reversed(found.values()))
+
+
+def _gone(pid: int, error: OSError) -> UsageError | NotPermittedError:
+    if isinstance(error, PermissionError):
+        return NotPermittedError(f"process {pid} may not be looked at", hint="run as root")
+    return UsageError(f"no process {pid}: it may have just ended", hint="ps -e lists them")
+
+
+def _mapped(pid: int, mapping: Mapping) -> ProgramFile | None:
+    handle = maps.find_file(pid, mapping)
+    if handle is None:
+        return None
+    with handle:
+        return ProgramFile(handle.open(), mapping.path)
+
+
+def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> ProgramFile:
+    try:
+        descriptor = root.open(path)
+    except PermissionError as error:
+        raise NotPermittedError(f"{path} may not be read", hint="run as root") from error
+    except OSError as error:
+        where = f" for process {root.pid}" if root.pid else ""
+        raise UsageError(f"no file {path}{where}: {error.strerror}") from error
+    found = ProgramFile(descriptor, path)
+    if root.pid:
+        # By inode alone: some file systems (btrfs) show another device there.
+        found.mapped = any(mapping.inode == found.identity[1] for mapping in mappings)
+    return found
+
+
+def _by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> ProgramFile:
+    own = _machine(f"/proc/{root.pid or 'self'}/exe")
+    chosen = dict[str, ProgramFile]()
+    with contextlib.ExitStack() as others:
+        for path in [*libraries.find(name, root), *(f"{folder}/{name}" for folder in _PATH)]:
+            with contextlib.suppress(UsageError):
+                found = others.enter_context(_by_path(path, root, mappings))
+                called = path.rpartition("/")[2]
+                if (found.tables.width, found.tables.machine) == own and found.identity not in {
+                    other.identity for other in chosen.values()
+                }:
+                    chosen.setdefault(called, found)
+        if len(chosen) > 1:
+            raise UsageError(f"{name} may be {' or '.join(sorted(chosen))}", hint="say which")
+        if chosen:
+            [found] = chosen.values()
+            return ProgramFile(os.dup(found.descriptor), found.name, mapped=found.mapped)
+    known = libraries.names(root)
+    raise UnknownNameError("program or library", name, known, where="a path does, too")
+
+
+def _machine(path: str) -> tuple[int, int]:
+    """The width and machine of a program's file; (0, 0) where it cannot be read."""
+    with contextlib.suppress(OSError, ElfError), open(path, "rb", buffering=0) as file:
+        found = tables.read(file.fileno())
+        return found.width, found.machine
+    return 0, 0

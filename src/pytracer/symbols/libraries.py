@@ -1,0 +1,79 @@
+"""Shared libraries by the names that people give them: ``libc``, ``libssl.so.3``.
+
+Where they are is what the dynamic linker would say: its cache (/etc/ld.so.cache, as ldconfig writes it), then
+the folders that it always looks into.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytracer.symbols.root import Root
+
+CACHE = "/etc/ld.so.cache"
+_MAGIC = b"glibc-ld.so.cache1.1"
+_HEAD = struct.Struct("=20sII20x")  # magic, entries, bytes of strings
+_ENTRY = struct.Struct("=iIIIQ")  # flags, name, path, version of the system, capabilities of the CPU
+_FOLDERS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
+
+
+def is_called(name: str, file: str) -> bool:
+    """Whether a file without its folder is the library ``name``: exactly, or with its version left out.
+
+    ``libc`` is libc.so.6 as well as libc-2.31.so and musl's libc.musl-x86_64.so.1.
+    """
+    if file == name or (".so" in name and file.startswith(name + ".")):
+        return True
+    return ".so" not in name and bool(re.fullmatch(_versions(name), file))
+
+
+def find(name: str, root: Root) -> Iterator[str]:
+    """The paths of libraries called so, the dynamic linker's own choice first."""
+    with contextlib.suppress(OSError):
+        for known, path in entries(root.read(CACHE)):
+            if is_called(name, known):
+                yield path
+    for folder in _FOLDERS:
+        with contextlib.suppress(OSError):
+            for file in sorted(
+                path.name for path in Path(f"/proc/{root.pid or 'self'}/root{folder}").iterdir()
+            ):
+                if is_called(name, file):
+                    yield f"{folder}/{file}"
+
+
+def names(root: Root) -> set[str]:
+    """What the libraries that the dynamic linker knows are called."""
+    with contextlib.suppress(OSError):
+        return {name for name, _ in entries(root.read(CACHE))}
+    return set()
+
+
+def entries(data: bytes) -> Iterator[tuple[str, str]]:
+    """The (name, path) of a cache of the dynamic linker; none where it is something else.
+
+    An older cache may stand before it in the same file, for linkers that know only that.
+    """
+    start = data.find(_MAGIC)
+    if start < 0 or start + _HEAD.size > len(data):
+        return
+    _, count, _ = _HEAD.unpack_from(data, start)
+    for number in range(count):
+        at = start + _HEAD.size + number * _ENTRY.size
+        if at + _ENTRY.size > len(data):
+            return
+        _, name, path, _, _ = _ENTRY.unpack_from(data, at)
+        yield _string(data, start + name), _string(data, start + path)
+
+
+def _versions(name: str) -> str:
+    return rf"{re.escape(name)}(-[\d.]+|\.musl-\w+)?\.so(\.[\w.]+)?"
+
+
+def _string(data: bytes, start: int) -> str:
+    return os.fsdecode(data[start : data.find(b"\0", start)])

@@ -1,0 +1,167 @@
+"""The tables of an ELF file: segments, sections, and what lies where.
+
+The file may be anybody's: it is read by pread (a mapping of a file that is cut meanwhile would end us), what
+it says of its own sizes is checked, and what makes no sense is an ElfError.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from pytracer.arrays import Array, np
+
+TABLE_LIMIT = 1 << 27  # bytes of one table: a browser's with all its symbols has some 100 MB
+NAME_LIMIT = 4096
+_NOTES_LIMIT = 1 << 16
+# include/uapi/linux/elf.h
+FIXED = 2  # ET_EXEC: loaded where it says, nowhere else
+LOAD, NOTE = 1, 4  # segments
+EXECUTABLE, WRITABLE = 1, 2
+NOBITS = 8  # a section that takes no room in the file
+BUILD_ID = 3  # NT_GNU_BUILD_ID
+_NATIVE = 1 if sys.byteorder == "little" else 2
+
+# By EI_CLASS, 1 (32-bit) and 2: where the tables are (offset, entry size, entries), the section of the
+# sections' names, and what is in them.
+_HEADER = {1: ("u4", 28, 32, 42, 46, 50), 2: ("u8", 32, 40, 54, 58, 62)}
+_SEGMENT = {
+    1: [("type", "u4"), ("offset", "u4"), ("vaddr", "u4"), ("paddr", "u4"), ("filesz", "u4"), ("memsz", "u4"),
+        ("flags", "u4"), ("align", "u4")],
+    2: [("type", "u4"), ("flags", "u4"), ("offset", "u8"), ("vaddr", "u8"), ("paddr", "u8"), ("filesz", "u8"),
+        ("memsz", "u8"), ("align", "u8")],
+}  # fmt: skip
+_WORD = {1: "u4", 2: "u8"}
+
+
+class ElfError(ValueError):
+    """Not an ELF file of this machine's byte order, or a broken one."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """``width`` is 1 for a 32-bit file, else 2; ``kind`` is of ``ET_*``, ``machine`` of ``EM_*``.
+
+    ``names`` is what the sections' names stand in.
+    """
+
+    descriptor: int
+    width: int
+    kind: int
+    machine: int
+    segments: Array
+    sections: Array
+    names: bytes
+
+    def section(self, name: bytes) -> Any:
+        """The first section of that name; None where there is none that takes room in the file."""
+        for section in self.sections:
+            start = int(section["name"])
+            if self.names[start : start + len(name) + 1] == name + b"\0" and section["type"] != NOBITS:
+                return section
+        return None
+
+    def content(self, section: Any, room: int = TABLE_LIMIT) -> bytes:
+        """What a section holds, at most ``room`` bytes. Raises ElfError, or OSError."""
+        return content(self.descriptor, int(section["offset"]), int(section["size"]), room)
+
+    def loaded(self, flag: int) -> Array:
+        """The segments that are loaded, with a flag: EXECUTABLE or WRITABLE."""
+        found: Array = self.segments[(self.segments["type"] == LOAD) & (self.segments["flags"] & flag != 0)]
+        return found
+
+    def offset_of(self, address: int, flag: int = EXECUTABLE) -> int | None:
+        """Where in the file an address is loaded from, of a segment with that flag; None where it is not."""
+        for segment in self.loaded(flag):
+            start = int(segment["vaddr"])
+            if start <= address < start + int(segment["filesz"]):
+                return address - start + int(segment["offset"])
+        return None
+
+    def build_id(self) -> str:
+        """In hexadecimal; empty where there is none."""
+        for segment in self.segments[self.segments["type"] == NOTE]:
+            size = int(segment["filesz"])
+            if not 0 < size <= _NOTES_LIMIT:
+                continue
+            for name, kind, data in notes(content(self.descriptor, int(segment["offset"]), size)):
+                if kind == BUILD_ID and name == b"GNU\0":
+                    return data.hex()
+        return ""
+
+
+def read(descriptor: int) -> Tables:
+    """The tables of an open file. Raises ElfError, or OSError."""
+    head = os.pread(descriptor, 64, 0)
+    if len(head) < 64 or head[:4] != b"\x7fELF" or head[4] not in (1, 2) or head[5] != _NATIVE:
+        raise ElfError("not an ELF file of this machine's kind")
+    width = head[4]
+    word, phoff, shoff, phsize, shsize, names_at = _HEADER[width]
+
+    def number(kind: str, at: int) -> int:
+        return int(np.frombuffer(head, kind, 1, at)[0])
+
+    def table(start: int, size: int, members: list[tuple[str, str]]) -> Array:
+        return _table(descriptor, number(word, start), number("u2", size), number("u2", size + 2), members)
+
+    sections = table(shoff, shsize, _section(width))
+    which = number("u2", names_at)
+    names = b""
+    if 0 < which < len(sections) and sections[which]["type"] != NOBITS:
+        names = content(descriptor, int(sections[which]["offset"]), int(sections[which]["size"]))
+    segments = table(phoff, phsize, _SEGMENT[width])
+    return Tables(descriptor, width, number("u2", 16), number("u2", 18), segments, sections, names)
+
+
+def content(descriptor: int, offset: int, size: int, room: int = TABLE_LIMIT) -> bytes:
+    """A part of the file, all of it. Raises ElfError, or OSError."""
+    if size > room or offset > 1 << 62:
+        raise ElfError("a table is too large to be true")
+    parts = []
+    while size:
+        part = os.pread(descriptor, size, offset)
+        if not part:
+            raise ElfError("a table ends behind the end of the file")
+        parts.append(part)
+        offset, size = offset + len(part), size - len(part)
+    return b"".join(parts)
+
+
+def notes(data: bytes) -> list[tuple[bytes, int, bytes]]:
+    """The (name, kind, content) of notes, as far as they are whole."""
+    found = []
+    at = 0
+    while at + 12 <= len(data):
+        name, size, kind = (int(n) for n in np.frombuffer(data, "u4", 3, at))
+        start = at + 12 + (name + 3) // 4 * 4
+        if start + size > len(data):
+            break
+        found.append((data[at + 12 : at + 12 + name], kind, data[start : start + size]))
+        at = start + (size + 3) // 4 * 4
+    return found
+
+
+def name_at(strings: bytes, offset: int) -> str:
+    """A name of a table of strings, cut where it is too long."""
+    end = strings.find(b"\0", offset, offset + NAME_LIMIT)
+    end = offset + NAME_LIMIT if end < 0 else end
+    return strings[offset:end].decode("utf-8", "backslashreplace")
+
+
+def _section(width: int) -> list[tuple[str, str]]:
+    word = _WORD[width]
+    return [
+        ("name", "u4"), ("type", "u4"), ("flags", word), ("addr", word), ("offset", word), ("size", word),
+        ("link", "u4"), ("info", "u4"), ("addralign", word), ("entsize", word),
+    ]  # fmt: skip
+
+
+def _table(descriptor: int, offset: int, size: int, count: int, members: list[tuple[str, str]]) -> Array:
+    dtype = np.dtype(members)
+    if not offset or not count:
+        return np.zeros(0, dtype)
+    if size != dtype.itemsize:
+        raise ElfError("a table of headers has entries of an odd size")
+    return np.frombuffer(content(descriptor, offset, size * count), dtype)

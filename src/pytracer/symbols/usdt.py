@@ -1,0 +1,121 @@
+"""USDT: places in programs that their authors marked, with a name and with where its arguments are.
+
+There is a note for each place, in the section .note.stapsdt: where it is, where .stapsdt.base was when the
+note was written (to tell how far a prelinked file was moved since), where the semaphore is, then three
+strings: provider, name, arguments. One name may stand at many places; in each, arguments may be elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pytracer.errors import UsageError
+from pytracer.spec import Spot
+from pytracer.symbols import files, places, tables, usdt_args
+from pytracer.symbols.files import ProgramFile
+from pytracer.symbols.places import matcher
+from pytracer.symbols.tables import Tables
+from pytracer.symbols.usdt_args import Argument
+
+_SECTION, _BASE = b".note.stapsdt", b".stapsdt.base"
+_OWNER, _KIND = b"stapsdt\0", 3  # NT_STAPSDT
+_ROOM = 1 << 24  # bytes of notes
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place that was marked: ``address`` as the file numbers it, ``semaphore`` likewise (0: none)."""
+
+    provider: str
+    name: str
+    address: int
+    semaphore: int
+    arguments: tuple[Argument, ...]
+    spot: Spot
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"{self.provider}:{self.name}"
+
+
+def marks(file: Tables) -> Iterator[Mark]:
+    """All of a file, in the order of its notes. Raises ElfError, or OSError."""
+    section = file.section(_SECTION)
+    if section is None:
+        return
+    base = file.section(_BASE)
+    addresses = struct.Struct("=QQQ" if file.width == 2 else "=III")
+    for owner, kind, data in tables.notes(file.content(section, _ROOM)):
+        if owner != _OWNER or kind != _KIND or len(data) < addresses.size:
+            continue
+        place, linked, semaphore = addresses.unpack_from(data)
+        strings = data[addresses.size :].split(b"\0")
+        words = [each.decode("utf-8", "backslashreplace") for each in (*strings, b"", b"", b"")]
+        provider, name, arguments = words[:3]
+        moved = int(base["addr"]) - linked if base is not None else 0
+        place, semaphore = place + moved, semaphore + moved if semaphore else 0
+        offset = file.offset_of(place)
+        if offset is None:
+            continue
+        # Counted by the kernel where the file is written into memory: 0 where no file is behind it.
+        counter = file.offset_of(semaphore, tables.WRITABLE) if semaphore else 0
+        yield Mark(
+            provider,
+            name,
+            place,
+            semaphore,
+            usdt_args.parse(arguments, file, place),
+            Spot(f"{provider}:{name}", offset, counter or 0),
+        )
+
+
+def find(file: ProgramFile, provider: str, name: str) -> list[Mark]:
+    """The marks of a file by name or pattern; an empty ``provider`` is any.
+
+    Raises UsageError (UnknownNameError) where there are none.
+    """
+    with file.reading() as read:
+        known = list(marks(read))
+    found = matching(known, provider, name)
+    if found:
+        return found
+    if not known:
+        raise UsageError(f"{file.name} has no USDT probes")
+    raise none_called(file.name, provider, name, known)
+
+
+def matching(known: list[Mark], provider: str, name: str) -> list[Mark]:
+    """Those of the marks whose provider and name match."""
+    of, called = matcher(provider or "*"), matcher(name)
+    return [mark for mark in known if of.fullmatch(mark.provider) and called.fullmatch(mark.name)]
+
+
+def none_called(where: str, provider: str, name: str, known: list[Mark]) -> UsageError:
+    """The error for a name that no mark bears, with near ones."""
+    titles = [mark.title if provider else mark.name for mark in known]
+    wanted = f"{provider}:{name}" if provider else name
+    return places.unknown(f"USDT probe of {where}", wanted, titles, "readelf -n lists them")
+
+
+def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile, list[Mark]]]:
+    """The marks of every file that a process has code of, also of those that it made itself and that have no
+    name; each file is closed when the next is asked for. Raises as :func:`find`."""
+    known, any_found = list[Mark](), False
+    for file in files.mapped(pid):
+        of_file = list[Mark]()
+        with contextlib.suppress(UsageError), file.reading() as read:
+            of_file = list(marks(read))
+        found = matching(of_file, provider, name)
+        known += of_file
+        any_found = any_found or bool(found)
+        if found:
+            yield file, found
+    if any_found:
+        return
+    if not known:
+        raise UsageError(f"process {pid} has no USDT probes", hint="they may come with what it loads later")
+    raise none_called(f"process {pid}", provider, name, known)

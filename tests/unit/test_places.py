@@ -1,0 +1,208 @@
+"""Which file is meant by a name, and where its functions are."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from pytracer.errors import UnknownNameError, UsageError
+from pytracer.spec import Spot
+from pytracer.symbols import files, libraries, places
+from pytracer.symbols.root import Root
+from support.elf_builder import Symbol, build
+
+
+@pytest.fixture
+def file(tmp_path):
+    opened = []
+
+    def of(*symbols, **rest):
+        (tmp_path / "program").write_bytes(build(symbols, **rest))
+        opened.append(files.find(str(tmp_path / "program")))
+        return opened[-1]
+
+    yield of
+    for each in opened:
+        each.close()
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_function_is_where_its_segment_is_in_the_file(file, width):
+    program = file(Symbol(b"work", 0x401040, 8), Symbol(b"other", 0x401080, 8), width=width, offset=0x2000)
+    assert places.find(program, "work").spots == (Spot("work", 0x2040),)
+    assert places.find(program, "work+4").spots == (Spot("work+4", 0x2044),)
+    assert places.find(program, "+0x2080").spots == (Spot("+0x2080", 0x2080),)
+    assert [spot.name for spot in places.find(program, "*").spots] == ["work", "other"]
+    assert [spot.name for spot in places.find(program, "w?rk").spots] == ["work"]
+
+
+def test_names_that_share_their_end_and_versions(file):
+    program = file(
+        Symbol(b"do_work", 0x401000, 8), Symbol(b"open@@V2", 0x401010, 8), Symbol(b"opened", 0x401020, 8)
+    )
+    with pytest.raises(UnknownNameError):
+        places.find(program, "work")
+    assert places.find(program, "open").spots == (Spot("open", 0x1010),)
+
+
+def test_several_names_of_one_place_are_one(file):
+    program = file(Symbol(b"__read", 0x401000, 8), Symbol(b"read", 0x401000, 8))
+    assert places.find(program, "*read").spots == (Spot("read", 0x1000),)
+
+
+def test_both_tables_are_looked_into(tmp_path):
+    data = build([Symbol(b"inside", 0x401000, 8)], [Symbol(b"exported", 0x401010, 8)])
+    (tmp_path / "program").write_bytes(data)
+    with files.find(str(tmp_path / "program")) as program:
+        assert [spot.name for spot in places.find(program, "*").spots] == ["inside", "exported"]
+
+
+def test_what_is_chosen_at_the_start_is_said(file):
+    program = file(Symbol(b"memcpy", 0x401000, 8, kind=10), Symbol(b"memmove_sse", 0x401010, 8))
+    with pytest.raises(UsageError, match=r"memcpy of .* is chosen among several functions"):
+        places.find(program, "memcpy")
+    found = places.find(program, "mem*")
+    assert [spot.name for spot in found.spots] == ["memmove_sse"]
+    assert found.note.endswith("(IFUNC): memcpy")
+
+
+def test_what_is_no_function_is_an_error_that_says_what_is(file):
+    program = file(Symbol(b"work", 0x401000, 8))
+    with pytest.raises(UnknownNameError) as caught:
+        places.find(program, "wrok")
+    assert caught.value.hint == "did you mean work?"
+    with pytest.raises(UsageError, match="no code at offset 0x9"):
+        places.find(program, "+0x9")
+    with pytest.raises(UsageError, match="probed from its beginning"):
+        places.find(program, "work+2", at_return=True)
+    many = [Symbol(b"function_%d" % n, 0x401000 + n % 0xF00, 1) for n in range(5000)]
+    with pytest.raises(UnknownNameError) as caught:
+        places.find(file(*many), "functoin_4999")
+    assert "did you mean function_" in caught.value.hint
+
+
+def test_a_stripped_file_says_how_to_go_on(file):
+    with pytest.raises(UsageError, match="has no symbols of functions") as caught:
+        places.find(file(build_id=b"\xab\xcd"), "work")
+    assert "build id abcd" in caught.value.hint
+    assert "+0x1040" in caught.value.hint
+
+
+def test_symbols_that_were_taken_out_are_found_by_the_build_id(file, tmp_path, monkeypatch):
+    symbols = tmp_path / "ab" / "cd.debug"
+    symbols.parent.mkdir()
+    symbols.write_bytes(build([Symbol(b"work", 0x401040, 8)], build_id=b"\xab\xcd"))
+    monkeypatch.setattr("pytracer.symbols.debug.FOLDER", tmp_path)
+    assert places.find(file(build_id=b"\xab\xcd"), "work").spots == (Spot("work", 0x1040),)
+    symbols.write_bytes(build([Symbol(b"work", 0x401040, 8)], build_id=b"\xab\xce"))
+    with pytest.raises(UsageError):
+        places.find(file(build_id=b"\xab\xcd"), "work")
+
+
+def test_a_broken_file_is_an_error(tmp_path):
+    path = tmp_path / "program"
+    data = bytearray(build([Symbol(b"work", 0x401040, 8)]))
+    sections = struct.unpack_from("<Q", data, 40)[0]
+    struct.pack_into("<Q", data, sections + 64 + 24, 1 << 40)  # the table of symbols is beyond the end
+    path.write_bytes(data)
+    with files.find(str(path)) as program, pytest.raises(UsageError, match="is broken: a table ends behind"):
+        places.find(program, "work")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "is_it"),
+    [
+        ("libc", "libc.so.6", True),
+        ("libc", "libc-2.31.so", True),
+        ("libc", "libc.musl-x86_64.so.1", True),
+        ("libc", "libcap.so.2", False),
+        ("libssl.so.3", "libssl.so.3", True),
+        ("libssl.so", "libssl.so.3", True),
+        ("libssl.so.3", "libssl.so.30", False),
+        ("libstdc++", "libstdc++.so.6", True),
+        ("python3", "python3", True),
+        ("python3", "python3.11", False),
+    ],
+)
+def test_libraries_by_name(name, file, is_it):
+    assert libraries.is_called(name, file) is is_it
+
+
+def cache(*entries, before=b""):
+    strings, table = b"", b""
+    start = 48 + 24 * len(entries)
+    for name, path in entries:
+        at = start + len(strings)
+        strings += name + b"\0" + path + b"\0"
+        table += struct.pack("=iIIIQ", 0x303, at, at + len(name) + 1, 0, 0)
+    return (
+        before + b"glibc-ld.so.cache1.1" + struct.pack("=II20x", len(entries), len(strings)) + table + strings
+    )
+
+
+def test_the_cache_of_the_dynamic_linker():
+    entries = (b"libc.so.6", b"/lib/libc.so.6"), (b"libz.so.1", b"/lib/libz.so.1")
+    expected = [(name.decode(), path.decode()) for name, path in entries]
+    assert list(libraries.entries(cache(*entries))) == expected
+    assert list(libraries.entries(cache(*entries, before=b"ld.so-1.7.0\0" + bytes(24)))) == expected
+    assert list(libraries.entries(b"something else")) == []
+    whole = cache(*entries)
+    for size in range(len(whole)):
+        list(libraries.entries(whole[:size]))
+
+
+def test_a_library_is_the_one_that_this_machine_runs(tmp_path, monkeypatch):
+    narrow, wide = tmp_path / "narrow", tmp_path / "wide"
+    for folder, width in ((narrow, 1), (wide, 2)):
+        folder.mkdir()
+        (folder / "libfoo.so.1").write_bytes(build([Symbol(b"work", 0x401000, 8)], width=width))
+    monkeypatch.setattr(libraries, "CACHE", str(tmp_path / "cache"))
+    paths = [str(folder / "libfoo.so.1").encode() for folder in (narrow, wide)]
+    (tmp_path / "cache").write_bytes(cache(*((b"libfoo.so.1", path) for path in paths)))
+    monkeypatch.setattr(files, "_machine", lambda _: (2, 62))
+    with files.find("libfoo") as found:
+        assert found.name == str(wide / "libfoo.so.1")
+    (wide / "libfoo.so.2").write_bytes(build([Symbol(b"more", 0x401000, 8)]))
+    (tmp_path / "cache").write_bytes(
+        cache((b"libfoo.so.1", paths[1]), (b"libfoo.so.2", str(wide / "libfoo.so.2").encode()))
+    )
+    with pytest.raises(UsageError, match=r"libfoo may be libfoo\.so\.1 or libfoo\.so\.2"):
+        files.find("libfoo")
+    with pytest.raises(UnknownNameError) as caught:
+        files.find("libfo")
+    assert "libfoo.so" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("/dev/null", "no file with code"), ("/", "no file with code"), ("/no/such", "No such file")],
+)
+def test_what_is_no_file(path, why):
+    with pytest.raises(UsageError, match=why):
+        files.find(path)
+
+
+def test_a_file_that_waits_for_somebody_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="no file with code"):
+        files.find(str(tmp_path / "pipe"))
+
+
+def test_this_process_has_mapped_what_it_runs():
+    with files.find("libc", os.getpid()) as found:
+        assert found.mapped
+        assert "libc" in found.name
+    exe = Path("/proc/self/exe").stat()
+    assert (exe.st_dev, exe.st_ino) in {each.identity for each in files.mapped(os.getpid())}
+    with pytest.raises(UsageError, match="was replaced just now"):
+        files.find("libc", 0, (1, 2))
+
+
+def test_a_process_that_is_not_there():
+    with pytest.raises(UsageError, match="no process 4194999"):
+        files.find("libc", 4194999)
+    with pytest.raises(FileNotFoundError):
+        Root(4194999)

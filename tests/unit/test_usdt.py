@@ -1,0 +1,208 @@
+"""USDT notes made by hand and broken at random, and the arguments in all spellings of two machines."""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+
+import numpy as np
+import pytest
+
+from pytracer.errors import UsageError
+from pytracer.spec import Spot
+from pytracer.symbols import tables, usdt, usdt_args
+from pytracer.symbols.tables import ElfError, Tables
+from pytracer.symbols.usdt_args import (
+    INDEX_SIGNED,
+    INDEX_UNSIGNED,
+    NO_REGISTER,
+    Argument,
+)
+
+X86_64, I386, AARCH64, RISCV = 62, 3, 183, 243
+BASE, CODE, DATA = 0x9000, 0x1000, 0x5000
+
+
+def note(
+    provider, name, arguments=b"", *, place=CODE + 0x10, base=BASE, semaphore=0, owner=b"stapsdt\0", width=2
+):
+    data = struct.pack("QQQ" if width == 2 else "III", place, base, semaphore)
+    data += b"\0".join((provider, name, arguments)) + b"\0"
+    pad = bytes(-len(data) % 4)
+    return struct.pack("III", len(owner), len(data), 3) + owner + data + pad
+
+
+@pytest.fixture
+def elf(tmp_path):
+    """Tables of a file that has these notes, code and data, and where .stapsdt.base is."""
+    opened = []
+
+    def make(notes, *, base=BASE, machine=X86_64, width=2):
+        path = tmp_path / f"file{len(opened)}"
+        path.write_bytes(notes)
+        descriptor = os.open(path, os.O_RDONLY)
+        opened.append(descriptor)
+        names = b"\0.note.stapsdt\0.stapsdt.base\0"
+        sections = np.zeros(3, tables._section(2))
+        sections[1] = (1, 7, 0, 0, 0, len(notes), 0, 0, 4, 0)
+        sections[2] = (15, 1, 0, base, 0, 1, 0, 0, 1, 0)
+        segments = np.zeros(2, tables._SEGMENT[2])
+        segments[0] = (1, 5, 0x400, CODE, 0, 0x100, 0x100, 1)
+        segments[1] = (1, 6, 0x800, DATA, 0, 0x100, 0x200, 1)
+        return Tables(descriptor, width, 3, machine, segments, sections, names)
+
+    yield make
+    for descriptor in opened:
+        os.close(descriptor)
+
+
+def test_a_note_says_where_and_what(elf):
+    notes = note(b"app", b"start") + note(
+        b"app", b"done", b"8@%rax -4@$5", place=CODE + 0x20, semaphore=DATA + 2
+    )
+    start, done = usdt.marks(elf(notes))
+    assert (start.title, start.spot, start.arguments) == ("app:start", Spot("app:start", 0x410), ())
+    assert done.spot == Spot("app:done", 0x420, 0x802)
+    assert [argument.text for argument in done.arguments] == ["8@%rax", "-4@$5"]
+
+
+def test_a_file_that_was_moved_since_is_put_right(elf):
+    [mark] = usdt.marks(elf(note(b"a", b"b", place=0x10, base=BASE - CODE, semaphore=DATA - CODE)))
+    assert mark.spot == Spot("a:b", 0x410, 0x800)
+
+
+def test_32_bit_notes(elf):
+    [mark] = usdt.marks(elf(note(b"a", b"b", b"4@%eax", width=1), width=1, machine=I386))
+    assert (mark.spot.offset, mark.arguments[0].narrow, mark.arguments[0].base) == (0x410, True, 80)
+
+
+def test_a_semaphore_that_is_in_no_file_cannot_be_counted(elf):
+    [mark] = usdt.marks(elf(note(b"a", b"b", semaphore=DATA + 0x180)))  # memory only (.bss)
+    assert (mark.semaphore, mark.spot.semaphore) == (DATA + 0x180, 0)
+
+
+def test_what_is_none_of_ours_is_passed_over(elf):
+    notes = note(b"a", b"b", owner=b"GNU\0") + note(b"a", b"nowhere", place=0x9999) + note(b"a", b"kept")
+    assert [mark.name for mark in usdt.marks(elf(notes))] == ["kept"]
+
+
+def test_broken_notes_are_none_or_others(elf):
+    whole = note(b"app", b"start", b"8@%rax") * 3
+    chance = random.Random(7)
+    for _ in range(300):
+        broken = bytearray(whole)
+        for _ in range(chance.randrange(1, 6)):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        try:
+            list(usdt.marks(elf(bytes(broken[: chance.randrange(len(broken))]))))
+        except ElfError:
+            pass
+
+
+def test_patterns_are_of_whole_names(elf):
+    known = list(
+        usdt.marks(elf(note(b"py", b"gc__start") + note(b"py", b"gc__done") + note(b"rb", b"gc__done")))
+    )
+    for provider, name, count in (("", "gc__*", 3), ("py", "gc__*", 2), ("", "gc", 0), ("?b", "*done", 1)):
+        assert len(usdt.matching(known, provider, name)) == count
+    with pytest.raises(UsageError) as caught:
+        raise usdt.none_called("x", "py", "gc_start", known)
+    assert caught.value.message == "no USDT probe of x 'py:gc_start'"
+    assert caught.value.hint.startswith("did you mean py:gc__start")
+
+
+def parsed(text, elf, machine, width=2):
+    return usdt_args.parse(text, elf(b"", machine=machine, width=width), CODE)
+
+
+NO = NO_REGISTER
+AX, BX, CX, BP, SP, IP, R10, SI = 80, 40, 88, 32, 152, 128, 56, 104
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8@%rbx", Argument(base=BX)),
+        ("-4@%eax", Argument(base=AX, size=4, signed=True)),
+        ("1@%al", Argument(base=AX, size=1)),
+        ("1@%ah", Argument(base=AX, size=1, shift=8)),
+        ("-2@%r10w", Argument(base=R10, size=2, signed=True)),
+        ("1@%sil", Argument(base=SI, size=1)),
+        ("%rbx", Argument(base=BX)),
+        ("4@$5", Argument(add=5, size=4)),
+        ("-8@$-9", Argument(add=-9, signed=True)),
+        ("8@$0xffffffffffffffff", Argument(add=-1)),
+        ("8@112(%rsp)", Argument(base=SP, add=112, dereference=True)),
+        ("8@(%rax)", Argument(base=AX, dereference=True)),
+        ("4@-0x8(%rbp,%rcx,4)", Argument(base=BP, index=CX, scale=2, add=-8, size=4, dereference=True)),
+        ("8@(%rax,%rbx)", Argument(base=AX, index=BX, dereference=True)),
+        ("8@(,%rbx,8)", Argument(index=BX, scale=3, dereference=True)),
+        ("8@8-16+4(%rax)", Argument(base=AX, add=-4, dereference=True)),
+    ],
+)
+def test_x86_64(text, expected, elf):
+    [argument] = parsed(text, elf, X86_64)
+    assert argument == Argument(**{**vars(expected), "text": text})
+
+
+X0, X1, X2, SP64 = 0, 8, 16, 248
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8@x0", Argument(base=X0)),
+        ("-4@w1", Argument(base=X1, size=4, signed=True)),
+        ("8@sp", Argument(base=SP64)),
+        ("8@xzr", Argument()),
+        ("8@5", Argument(add=5)),
+        ("-4@#-7", Argument(add=-7, size=4, signed=True)),
+        ("8@[x1]", Argument(base=X1, dereference=True)),
+        ("-4@[sp, 60]", Argument(base=SP64, add=60, size=4, signed=True, dereference=True)),
+        ("8@[sp,#-8]", Argument(base=SP64, add=-8, dereference=True)),
+        ("8@[x0, x1]", Argument(base=X0, index=X1, dereference=True)),
+        ("8@[x1,x2,lsl 3]", Argument(base=X1, index=X2, scale=3, dereference=True)),
+        (
+            "4@[x0, w1, sxtw 2]",
+            Argument(base=X0, index=X1, scale=2, size=4, extend=INDEX_SIGNED, dereference=True),
+        ),
+        ("4@[x0, w1, uxtw]", Argument(base=X0, index=X1, size=4, extend=INDEX_UNSIGNED, dereference=True)),
+    ],
+)
+def test_arm64(text, expected, elf):
+    [argument] = parsed(text, elf, AARCH64)
+    assert argument == Argument(**{**vars(expected), "text": text})
+
+
+@pytest.mark.parametrize(
+    ("machine", "text", "why"),
+    [
+        (X86_64, "8f@%xmm0", "floating-point"),
+        (X86_64, "8@%xmm0", "register xmm0"),
+        (X86_64, "4@%fs:16", "form is not known"),
+        (X86_64, "4@foo@GOTPCREL(%rip)", "form is not known"),
+        (X86_64, "16@%rax", "16 bytes"),
+        (X86_64, "8@nosuch(%rip)", "where nosuch is"),
+        (X86_64, "8@4(%rip)", "next instruction"),
+        (X86_64, "8@$nosuch", "form is not known"),
+        (AARCH64, "8@d0", "register d0"),
+        (AARCH64, "8@[x0, #:lo12:foo]", "form is not known"),
+        (AARCH64, "8@[x0], 8", "form is not known"),
+        (AARCH64, "8@[x0, 8]!", "form is not known"),
+        (RISCV, "8@a0", "machine"),
+    ],
+)
+def test_what_cannot_be_read_is_that_argument_only(machine, text, why, elf):
+    good = "8@x3" if machine == AARCH64 else "8@%rax"
+    first, bad, last = parsed(f"{good} {text} {good}", elf, machine)
+    assert why in bad.trouble
+    assert bad.pack() == struct.pack("=qHHBBBB", 0, NO, NO, 0, 0, 0, 0)
+    assert first == last
+    assert bool(first.trouble) is (machine == RISCV)
+
+
+def test_arguments_are_packed_as_the_c_has_them(elf):
+    [argument] = parsed("-4@-0x8(%rbp,%rcx,4)", elf, X86_64)
+    assert argument.pack() == struct.pack("=qHHBBBB", -8, BP, CX, 2, 1 | 2, 4, 0)
+    assert len(argument.pack()) == usdt_args.SIZE == 16
