@@ -48,6 +48,12 @@ FEATURES: dict[str, Feature] = {
     "socket_filter": Feature((3, 19), options=("PACKET",), says="packet socket|socket filter"),
     "kprobe_multi": Feature((5, 18), options=("FPROBE",), says="kprobe|function"),
     "kretprobe_multi": Feature((6, 7), options=("FPROBE",), says="kprobe|function"),
+    "uprobe": Feature((4, 17), options=("UPROBE_EVENTS",), says="uprobes"),
+    "uretprobe": Feature((4, 17), options=("UPROBE_EVENTS",), says="uprobes"),
+    "uprobe_multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
+    "uretprobe_multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
+    "cookies": Feature((5, 15)),  # 82e6b1eee6a8
+    "python3 with probes": Feature(machines=("x86_64", "aarch64")),  # of Debian and Fedora
     "kprobe_events": Feature((5, 5), options=("KPROBE_EVENTS",), says="kprobe|function|trace event|tracefs"),
     "syscall=kprobe-dispatch": Feature(
         (6, 1),  # 1e3ad78334a6 and its backports

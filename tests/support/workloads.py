@@ -15,6 +15,7 @@ FLAGS = {
     "calls": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"],
     "execs": [],
     "leader": ["-pthread"],
+    "marks": ["-pthread"],
     "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],
     "serials": ["-pthread"],
     "spin32": [

@@ -14,10 +14,11 @@ import functools
 import os
 import socket
 import struct
-import tempfile
 from pathlib import Path
 
 from pytracer.bpf.attach import kprobe_multi as kprobe_multi_link
+from pytracer.bpf.attach import uprobe as uprobe_pmu
+from pytracer.bpf.attach import uprobe_multi as uprobe_multi_link
 from pytracer.bpf.attach.perf import SET_BPF, attach_program, event_attr, retprobe_bit
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
 from pytracer.bpf.facts import KernelFacts
@@ -118,13 +119,38 @@ def lsm() -> str:
 
 
 def uprobe() -> str:
-    """The entry of a function in a file: here a temporary one that no program maps."""
+    """The entry of a function in a file: here one in memory that no program maps."""
     return _uprobe(at_return=False)
 
 
 def uretprobe() -> str:
     """The return of a function in a file."""
     return _uprobe(at_return=True)
+
+
+def uprobe_multi() -> str:
+    """Many places in a file by one link: on one that no program maps."""
+    with uprobe_pmu.own_file() as name:
+        path, offsets = bytearray(name.value + b"\0"), bytearray(8)
+        program = load(ProgType.KPROBE, EMPTY, attach_type=uprobe_multi_link.ATTACH_TYPE)
+        try:
+            rest = struct.pack("QQQQIII", address(path), address(offsets), 0, 0, 1, 0, 0)
+            os.close(link_create(program, uprobe_multi_link.ATTACH_TYPE, rest))
+            if uprobe_multi_link.refusal(program, uprobe_multi_link.NOBODY) != errno.EINVAL:
+                return "of a process that is named, it sees one thread only"
+        finally:
+            os.close(program)
+    return ""
+
+
+def usdt_semaphore() -> str:
+    """The counter in a program that tells it to come by a USDT probe."""
+    if not uprobe_pmu.PMU.is_dir():
+        raise UnsupportedError(uprobe_pmu.ABSENT)
+    if not uprobe_pmu.counts_semaphores():
+        raise UnsupportedError(uprobe_pmu.NO_SEMAPHORES)
+    with uprobe_pmu.own_file() as name:
+        return _on_pmu("uprobe", ctypes.addressof(name), flags=16 << uprobe_pmu.SEMAPHORE_SHIFT)
 
 
 def perf_event() -> str:
@@ -224,18 +250,15 @@ def _kprobe(*, at_return: bool) -> str:
 
 
 def _uprobe(*, at_return: bool) -> str:
-    with tempfile.NamedTemporaryFile(prefix="pytracer-") as file:
-        file.write(bytes(4096))
-        file.flush()
-        path = ctypes.create_string_buffer(os.fsencode(file.name))
-        return _on_pmu("uprobe", ctypes.addressof(path), at_return=at_return)
+    with uprobe_pmu.own_file() as name:
+        return _on_pmu("uprobe", ctypes.addressof(name), at_return=at_return)
 
 
-def _on_pmu(name: str, target: int, *, at_return: bool) -> str:
+def _on_pmu(name: str, target: int, *, at_return: bool = False, flags: int = 0) -> str:
     pmu = _PMUS / name
     if not pmu.is_dir():
         raise UnsupportedError(f"this kernel has no perf PMU '{name}'")
-    config = 1 << retprobe_bit(pmu) if at_return else 0
+    config = flags | (1 << retprobe_bit(pmu) if at_return else 0)
     program = load(ProgType.KPROBE, EMPTY)
     try:
         attr = event_attr(int((pmu / "type").read_text()), config, target)

@@ -275,6 +275,8 @@ def _features() -> Iterator[Feature]:
         ("fexit", "5.5", hooks.fexit),
         ("uprobe", "4.3", hooks.uprobe),
         ("uretprobe", "4.3", hooks.uretprobe),
+        ("uprobe.multi", "6.6", hooks.uprobe_multi),
+        ("USDT semaphore", "4.20", hooks.usdt_semaphore),
         ("perf event", "4.9", hooks.perf_event),
         ("hardware counter", "2.6.31", hooks.hardware_counter),
         ("LSM", "5.7", hooks.lsm),

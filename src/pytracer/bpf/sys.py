@@ -170,9 +170,10 @@ def raw_tracepoint_open(event: str, program: int) -> int:
     return bpf(Command.RAW_TRACEPOINT_OPEN, struct.pack("QI", address(name), program))
 
 
-def link_create(program: int, attach_type: int, rest: bytes) -> int:
-    """A new link's descriptor; ``rest`` is what the attach type asks for. Raises OSError."""
-    return bpf(Command.LINK_CREATE, struct.pack("IIII", program, 0, attach_type, 0) + rest)
+def link_create(program: int, attach_type: int, rest: bytes, *, target: int = 0) -> int:
+    """A new link's descriptor; ``rest`` is what the attach type asks for, ``target`` a descriptor of what it
+    attaches to. Raises OSError."""
+    return bpf(Command.LINK_CREATE, struct.pack("IIII", program, target, attach_type, 0) + rest)
 
 
 def object_info(descriptor: int, info: bytearray) -> None:

@@ -8,7 +8,12 @@ from typing import cast
 from pytracer.bpf.attach.kind import Kind
 from pytracer.spec import Probe
 
-_SHARED = {"kretprobe": "kprobe", "kretprobe_multi": "kprobe_multi"}
+_SHARED = {
+    "kretprobe": "kprobe",
+    "kretprobe_multi": "kprobe_multi",
+    "uretprobe": "uprobe",
+    "uretprobe_multi": "uprobe_multi",
+}
 
 
 def kind_of(probe: Probe) -> Kind:

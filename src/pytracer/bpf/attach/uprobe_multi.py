@@ -1,0 +1,110 @@
+"""Many places of one file by one link: uprobe.multi (Linux 6.6, 89ae89f53d20)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Sequence
+
+from pytracer.bpf.asking import Asking, no, untried
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.uprobe import all_or_none, describe, located
+from pytracer.bpf.probing import EMPTY
+from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.sys import ProgType, address, link_create
+from pytracer.kernel.facts import Answer
+from pytracer.spec import Spot, UprobeMulti, UretprobeMulti
+from pytracer.symbols.files import ProgramFile
+
+ATTACH_TYPE = 48  # BPF_TRACE_UPROBE_MULTI, which the program has to be loaded for
+ABSENT = "this kernel has no uprobe.multi (Linux 6.6)"
+ONE_THREAD = "this kernel's uprobe.multi sees only one thread of a process (Linux 6.10)"
+_RETURN = 1  # BPF_F_UPROBE_MULTI_RETURN
+NOBODY = 0xFFFFFFFF  # a process id of -1
+
+
+def ask(probe: UprobeMulti, kernel: Asking) -> Answer:
+    """Whether there are such places, and one link can be put on them."""
+    if kernel.missing:
+        return untried(probe.target)
+    return _try_out(kernel, one_process=bool(probe.process)) or describe(probe)
+
+
+def load_as(_: UprobeMulti) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return LoadAs(ProgType.KPROBE, ATTACH_TYPE)
+
+
+def put(probe: UprobeMulti, _: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`: one link for each file."""
+    links = list[Link]()
+    at_return = isinstance(probe, UretprobeMulti)
+    with all_or_none(links):
+        for file, spots, note in located(probe):
+            links.append(attach(file, spots, program, at_return=at_return, process=probe.process, note=note))
+    return links
+
+
+def attach(
+    file: ProgramFile,
+    spots: Sequence[Spot],
+    program: int,
+    *,
+    at_return: bool = False,
+    process: int = 0,
+    cookies: Sequence[int] = (),
+    note: str = "",
+) -> Link:
+    """As :func:`pytracer.bpf.attach.uprobe.attach`, by one link. ``program`` was loaded for ATTACH_TYPE."""
+    numbers = f"{len(spots)}Q"
+    path = bytearray(file.path.encode() + b"\0")
+    offsets = bytearray(struct.pack(numbers, *(spot.offset for spot in spots)))
+    semaphores = bytearray(struct.pack(numbers, *(spot.semaphore for spot in spots)))
+    told = bytearray(struct.pack(numbers, *cookies)) if cookies else None
+    try:
+        # struct uprobe_multi of union bpf_attr
+        rest = struct.pack(
+            "QQQQIII",
+            address(path),
+            address(offsets),
+            address(semaphores) if any(semaphores) else 0,
+            address(told) if told else 0,
+            len(spots),
+            _RETURN if at_return else 0,
+            process,
+        )
+        return Link(link_create(program, ATTACH_TYPE, rest), note)
+    except OSError as error:
+        names = spots[0].name if len(spots) == 1 else f"{len(spots)} places"
+        raise attach_error(error, f"{file.name}:{names}") from error
+
+
+def refusal(program: int, process: int = 0) -> int:
+    """The errno that the kernel has for a link on what is no file, 0 should it take that.
+
+    EBADF is that of kernels that know the link. Those that see all threads of a process (Linux 6.10,
+    46ba0e49b642) look at its number before they look at the file.
+    """
+    path, offsets = bytearray(b"/\0"), bytearray(8)
+    try:
+        rest = struct.pack("QQQQIII", address(path), address(offsets), 0, 0, 1, 0, process)
+        os.close(link_create(program, ATTACH_TYPE, rest))
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
+def _try_out(kernel: Asking, *, one_process: bool) -> Answer | None:
+    """Why no such link can be made, None where it can; asked in a way that makes none."""
+    try:
+        program = kernel.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
+    except OSError as error:
+        return no(error, ABSENT)
+    refused = refusal(program)
+    if refused != errno.EBADF:
+        return no(OSError(refused, os.strerror(refused)), ABSENT)
+    if one_process and refusal(program, NOBODY) != errno.EINVAL:
+        return Answer(False, reason=ONE_THREAD)
+    return None

@@ -1,0 +1,224 @@
+"""Probes on functions of programs: however they are named, to the last call, whatever becomes of the file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.facts import KernelFacts
+from pytracer.errors import PytracerError, UsageError
+from pytracer.spec import Spot, Uprobe, UprobeMulti, Uretprobe, UretprobeMulti
+from pytracer.symbols import files, places
+from support.needs import needs
+from support.uprobes import WAYS, Counter, Program, build_library, has_cookies, has_multi, working
+from support.workloads import SOURCES, workload
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+TIMES = 23
+KINDS = {
+    ("pmu", False): Uprobe,
+    ("pmu", True): Uretprobe,
+    ("multi", False): UprobeMulti,
+    ("multi", True): UretprobeMulti,
+}
+
+
+@pytest.fixture(params=WAYS)
+def way(request):
+    if request.param == "multi":
+        needs("uprobe_multi", has_multi())
+    return request.param
+
+
+def probe(way: str, file: str, symbol: str = "", *, at_return: bool = False, **rest):
+    return KINDS[way, at_return]("", file=file, symbol=symbol, **rest)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("at_return", [False, True], ids=["entry", "return"])
+@pytest.mark.parametrize(
+    ("symbol", "expected"),
+    [
+        ("work", 2 * TIMES),
+        ("work*", 2 * TIMES + TIMES + 1),
+        ("work_mor?", TIMES + 1),
+        ("rest", 1),
+    ],
+)
+def test_functions_are_counted_to_the_last_call(way, symbol, expected, at_return):
+    with working(TIMES) as program, Counter(way) as counter:
+        counter.put(probe(way, workload("marks"), symbol, at_return=at_return, process=program.pid))
+        program.go()
+        assert counter[0] == expected
+
+
+def test_a_place_in_a_function_and_in_the_file(way):
+    with files.find(workload("marks")) as file:
+        [spot] = places.find(file, "work").spots
+    for symbol in ("work+0", f"+{spot.offset:#x}"):
+        with working(TIMES) as program, Counter(way) as counter:
+            counter.put(probe(way, workload("marks"), symbol))
+            program.go()
+            assert counter[0] == 2 * TIMES
+
+
+def test_only_the_process_that_was_named(way):
+    with working(TIMES) as program, working(TIMES) as other, Counter(way) as counter:
+        counter.put(probe(way, "libc", "getppid", process=program.pid))
+        program.go()
+        other.go()
+        assert counter[0] == TIMES + 1
+
+
+def test_every_process_that_runs_the_file_also_one_that_starts_later(way, tmp_path):
+    copy = shutil.copy(workload("marks"), tmp_path / "marks")
+    with Program(copy, "work", 5) as before, Counter(way) as counter:
+        counter.put(probe(way, str(copy), "work"))
+        before.go()
+        with Program(copy, "work", 6) as after:
+            after.go()
+        assert counter[0] == 2 * 5 + 2 * 6
+        counter.detach()
+        with Program(copy, "work", 7) as later:
+            later.go()
+        assert counter[0] == 2 * 5 + 2 * 6
+
+
+def test_cookies_tell_places_apart(way):
+    with working(TIMES) as program, files.find(workload("marks")) as file:
+        spots = places.find(file, "work*").spots
+        assert [spot.name for spot in spots] == ["work", "work_more"]
+        needs("cookies", has_cookies())
+        with Counter(way, cookies=True) as counter:
+            counter.attach(file, spots, cookies=[3, 5])
+            program.go()
+            assert (counter[3], counter[5]) == (2 * TIMES, TIMES + 1)
+
+
+@pytest.mark.parametrize("what", ["replaced", "deleted"])
+def test_what_is_done_to_the_name_of_the_file_changes_nothing(way, what, tmp_path):
+    copy = tmp_path / "marks"
+    shutil.copy(workload("marks"), copy)
+    with Program(copy, "work", TIMES) as program, Counter(way) as counter:
+        counter.put(probe(way, str(copy), "work"))
+        copy.unlink()
+        if what == "replaced":
+            shutil.copy(workload("spin"), copy)
+        program.go()
+        assert counter[0] == 2 * TIMES
+
+
+def test_a_process_is_probed_in_the_file_that_it_runs_not_in_that_of_the_name(way, tmp_path):
+    copy = tmp_path / "marks"
+    shutil.copy(workload("marks"), copy)
+    with Program(copy, "work", TIMES) as program, Counter(way) as counter:
+        copy.unlink()
+        shutil.copy(workload("spin"), copy)
+        counter.put(probe(way, str(copy), "work", process=program.pid))
+        program.go()
+        assert counter[0] == 2 * TIMES
+
+
+def test_a_process_may_end_while_it_is_probed(way):
+    with working(TIMES) as program, working(5) as other, Counter(way) as counter:
+        counter.put(probe(way, workload("marks"), "work", process=program.pid))
+        program.go()
+        assert counter[0] == 2 * TIMES
+        other.go()
+        counter.detach()
+        assert counter[0] == 2 * TIMES
+
+
+def test_a_file_that_the_process_has_not_mapped_is_said(way):
+    with working(1) as program, Counter(way) as counter:
+        notes = counter.put(probe(way, workload("calls"), "+0x1000", process=program.pid))
+        assert notes == [f"process {program.pid} has not mapped {workload('calls')}"]
+
+
+def test_a_library_of_another_mount_namespace_is_the_one_that_is_probed(way, tmp_path):
+    """Two libraries bear one name: ours, and the one that a process in a namespace of its own sees there."""
+    ours, theirs = tmp_path / "libanswer.so", tmp_path / "theirs"
+    for path, answer in ((ours, 1), (theirs, 2)):
+        build_library(path, answer)
+    code = f"import ctypes; lib = ctypes.CDLL('{ours}'); print('ready', flush=True); input()\n"
+    code += f"assert [lib.answer() for _ in range({TIMES})] == [2] * {TIMES}"
+    script = f'mount --bind {theirs} {ours} && exec {sys.executable} -c "{code}"'
+    with (
+        Program("unshare", "-m", "sh", "-c", script) as program,
+        Counter(way) as of_it,
+        Counter(way) as of_us,
+    ):
+        of_us.put(probe(way, str(ours), "answer"))
+        of_it.put(probe(way, str(ours), "answer", process=program.pid))
+        program.go()
+        assert (of_it[0], of_us[0]) == (TIMES, 0)
+
+
+def test_a_link_in_a_container_leads_within_it(way, tmp_path):
+    """The process has a root of its own, where an absolute link leads to the program that it runs."""
+    root = tmp_path / "root"
+    root.mkdir()
+    source = SOURCES / "marks.c"
+    subprocess.run(["gcc", "-O1", "-pthread", "-static", "-w", "-o", root / "marks", source], check=True)
+    (root / "link").symlink_to("/marks")
+    with Program("chroot", root, "/link", "work", TIMES) as program, Counter(way) as counter:
+        with pytest.raises(UsageError, match="no file /link"):
+            counter.put(probe(way, "/link", "work"))
+        assert counter.put(probe(way, "/link", "work", process=program.pid)) == []
+        program.go()
+        assert counter[0] == 2 * TIMES
+
+
+def test_half_an_attachment_is_taken_back(way):
+    """One of the places is none: no probe stays on the others."""
+    with files.find(workload("marks")) as file, working(TIMES) as program, Counter(way) as counter:
+        spots = [*places.find(file, "work*").spots, Spot("beyond", 1 << 40)]
+        with pytest.raises(PytracerError, match=r"/marks:(beyond|3 places)"):
+            counter.attach(file, spots)
+        program.go()
+        assert counter[0] == 0
+
+
+def test_the_kernel_is_asked_before(way):
+    facts = KernelFacts()
+    try:
+        good = facts.probe(probe(way, workload("marks"), "work*"))
+        assert (good.ok, good.name) == (True, f"{workload('marks')}:work* (2 places)")
+        bad = facts.probe(probe(way, workload("marks"), "wrok"))
+        assert not bad.ok
+        assert bad.reason == f"no function of {workload('marks')} 'wrok'"
+    finally:
+        facts.close()
+
+
+def test_a_kernel_without_the_link_says_so():
+    facts = KernelFacts()
+    try:
+        answer = facts.probe(probe("multi", workload("marks"), "work"))
+    finally:
+        facts.close()
+    assert answer.ok or "Linux 6.6" in answer.reason or "Linux 6.10" in answer.reason
+    needs("uprobe_multi", answer.ok)
+
+
+def test_a_process_that_ended_is_an_error():
+    with working(1) as program:
+        program.go()
+    with pytest.raises(UsageError, match=rf"no process {program.pid}"):
+        files.find("libc", program.pid)
+    assert not Path(f"/proc/{program.pid}").exists()
+    zombie = os.fork()
+    if not zombie:
+        os._exit(0)
+    try:
+        os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(UsageError, match="runs no program: it has just ended"):
+            files.find("libc", zombie)
+    finally:
+        os.waitpid(zombie, 0)

@@ -1,0 +1,235 @@
+"""USDT probes: found in files and processes, counted to the last, their arguments read in every form."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.attach import uprobe, uprobe_multi
+from pytracer.bpf.build import BccModule
+from pytracer.bpf.facts import KernelFacts
+from pytracer.bpf.headers import find_headers
+from pytracer.bpf.source import read_source
+from pytracer.bpf.sys import ProgType
+from pytracer.errors import UsageError
+from pytracer.plan.plan import PROBE_READ_KERNEL
+from pytracer.spec import Uprobe, UprobeMulti
+from pytracer.symbols import files, usdt
+from support.needs import needs
+from support.uprobes import Counter, Program, build_library, has_cookies, has_multi, working
+from support.workloads import workload
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+TIMES = 23
+MISSING, UNLOADED = -1, -2
+C_FILE = Path(__file__).parent.parent / "support/probes/usdt.c"
+PYTHON = Path("/usr/bin/python3")  # Debian's carries probes; whatever runs the tests need not
+PLACES = 16
+
+
+@pytest.fixture(params=["pmu", "multi"])
+def way(request):
+    if request.param == "multi":
+        needs("uprobe_multi", has_multi())
+    return request.param
+
+
+def probe(way: str, mark: str, **rest):
+    return {"pmu": Uprobe, "multi": UprobeMulti}[way]("", mark=mark, **rest)
+
+
+def test_a_probe_is_counted_and_its_semaphore_is_up_as_long_as_it_is_attached(way):
+    with working(TIMES, "forms") as program, Counter(way) as counter:
+        counter.put(probe(way, "forms:registers", file=workload("marks"), process=program.pid))
+        assert program.go() == "semaphore 1\n"
+        assert counter[0] == TIMES
+    with working(TIMES, "forms") as program:
+        assert program.go() == "semaphore 0\n"
+
+
+def test_a_semaphore_is_up_until_the_last_has_gone(way):
+    with working(1, "forms") as program, Counter(way) as one, Counter(way) as other, Counter(way) as gone:
+        for counter in (one, other, gone):
+            counter.put(probe(way, "forms:re*", file=workload("marks"), process=program.pid))
+        gone.detach()
+        assert program.go() == "semaphore 1\n"
+        assert (one[0], other[0], gone[0]) == (1, 1, 0)
+
+
+def test_a_probe_without_a_semaphore(way):
+    with working(TIMES, "forms") as program, Counter(way) as counter:
+        counter.put(probe(way, "forms:bare", file=workload("marks")))
+        assert program.go() == "semaphore 0\n"
+        assert counter[0] == TIMES
+
+
+@pytest.mark.smoke
+def test_a_pattern_is_all_that_match(way):
+    with working(TIMES, "forms") as program, Counter(way) as counter:
+        counter.put(probe(way, "f*:*", file=workload("marks"), process=program.pid))
+        assert program.go() == "semaphore 3\n"
+        assert counter[0] == 4 * TIMES
+
+
+def test_a_probe_that_a_program_makes_while_it_runs(way, tmp_path):
+    """Its file is in memory only, and has no name: it is found in what the process has mapped."""
+    build_library(tmp_path / "library.so")
+    with (
+        Program(workload("marks"), "load", tmp_path / "library.so", TIMES) as program,
+        Counter(way) as counter,
+    ):
+        (tmp_path / "library.so").unlink()
+        [(file, marks)] = [
+            (file.name, found) for file, found in usdt.in_process(program.pid, "forms", "fired")
+        ]
+        assert file == "/memfd:made (deleted)"
+        assert [mark.arguments[0].text for mark in marks] == ["4@$42"]
+        counter.put(probe(way, "forms:fired", process=program.pid))
+        program.go()
+        assert counter[0] == TIMES
+
+
+def test_pythons_own_probes(way):
+    """Those of a process of ours, in the interpreter that the distribution built."""
+    with files.find(str(PYTHON)) as file:
+        needs("python3 with probes", [*usdt.marks(file.tables)])
+    code = "import gc; gc.disable(); print('ready', flush=True); input()\n"
+    code += f"for _ in range({TIMES}): gc.collect()\nimport os; os._exit(0)"
+    with Program(PYTHON, "-c", code) as program, Counter(way) as counter:
+        counter.put(probe(way, "python:gc__start", process=program.pid))
+        program.go()
+        assert counter[0] == TIMES
+
+
+def test_what_is_not_there_is_said():
+    with files.find(workload("marks")) as file:
+        with pytest.raises(UsageError) as caught:
+            usdt.find(file, "forms", "regsters")
+        assert caught.value.hint.startswith("did you mean forms:registers or")
+    with files.find(workload("calls")) as file, pytest.raises(UsageError, match="has no USDT probes"):
+        usdt.find(file, "", "registers")
+    with working(1) as program, pytest.raises(UsageError, match=f"of process {program.pid} 'fomrs:bare'"):
+        list(usdt.in_process(program.pid, "fomrs", "bare"))
+
+
+def test_all_that_a_process_has_mapped_is_looked_through(way):
+    with working(TIMES, "forms") as program, Counter(way) as counter:
+        counter.put(probe(way, "forms:bare", process=program.pid))
+        program.go()
+        assert counter[0] == TIMES
+
+
+class Reader:
+    """tests/support/probes/usdt.c, compiled: what the arguments were, by place."""
+
+    def __init__(self) -> None:
+        text = read_source(str(C_FILE))
+        facts = KernelFacts()
+        self.cookies = has_cookies()
+        flags = [f"-DPT_USDT_MARKS={PLACES}"]
+        flags += [] if self.cookies else ["-DNO_COOKIES"]
+        flags += ["-DPT_HAS_PROBE_READ_KERNEL"] if facts.has_helper(PROBE_READ_KERNEL) else []
+        facts.close()
+        self.module = BccModule(C_FILE.name, text, flags, find_headers(text))
+        attach_type = uprobe_multi.ATTACH_TYPE if has_multi() else 0
+        self.program = self.module.load("mark", ProgType.KPROBE, attach_type)
+
+    def read(self, file, mark, program: Program):
+        """The (error, value) of each argument of a mark that ``program`` passes once or more."""
+        for place, one in enumerate([mark] if not self.cookies else [mark, mark]):
+            data = b"".join(argument.pack() for argument in one.arguments)
+            self.module.maps["pt_usdt"].update(struct.pack("I", place), data.ljust(12 * 16, b"\0"))
+        cookie = 1 if self.cookies else 0
+        options = {"process": program.pid, "cookies": [cookie] if self.cookies else []}
+        if has_multi():
+            links = [uprobe_multi.attach(file, [mark.spot], self.program, **options)]
+        else:
+            links = uprobe.attach(file, [mark.spot], self.program, **options)
+        try:
+            program.go()
+        finally:
+            for link in links:
+                link.close()
+        _, seen = self.module.maps["seen"].read()
+        assert seen[cookie]["count"] == 1
+        read = list(zip(seen[cookie]["errors"].tolist(), seen[cookie]["values"].tolist(), strict=True))
+        self.module.maps["seen"].update(struct.pack("I", cookie), bytes(25 * 8))
+        return read
+
+
+@pytest.fixture(scope="module")
+def reader():
+    reader = Reader()
+    yield reader
+    reader.module.close()
+
+
+EXPECTED = {
+    "registers": [
+        0x1020304050607080, -7, -7, 0xFFFFFFF9, 0xCD, 0xAB, 0xCD - 256, 0xABCD, -2, 77, -9, 0x1020304050607080
+    ],
+    "memory": [
+        100, -300, -300, 0xFFFFFED4, -300, 100, 100, -5, 0x1122334455667788, None, None, -300
+    ],
+    "nowhere": [UNLOADED, 1],
+    "bare": [],
+}  # fmt: skip
+LINKS = {"pie": [], "fixed": ["-no-pie"], "static": ["-static", "-no-pie"], "stripped": ["-s"]}
+
+
+@pytest.mark.parametrize("linked", LINKS)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_arguments_are_read_in_every_form(reader, name, linked, tmp_path):
+    path = tmp_path / "marks"
+    source = Path(__file__).parent.parent / "workloads/marks.c"
+    subprocess.run(["gcc", "-O1", "-pthread", "-w", "-o", path, source, *LINKS[linked]], check=True)
+    expected = [(0, value) if value is not None else (MISSING, 0) for value in EXPECTED[name]]
+    if name == "nowhere":
+        expected[0] = (UNLOADED, 0)
+    if linked == "stripped" and name == "memory":  # where symbols are is gone with them
+        expected[7] = expected[8] = (MISSING, 0)
+    expected += [(MISSING, 0)] * (12 - len(expected))
+    with Program(path, "forms", 1) as program, files.find(str(path)) as file:
+        [mark] = usdt.find(file, "forms", name)
+        assert reader.read(file, mark, program) == expected
+        assert [bool(argument.trouble) for argument in mark.arguments] == [
+            error == MISSING for error, _ in expected[: len(mark.arguments)]
+        ]
+
+
+def test_arguments_of_pythons_own_probes(reader):
+    with files.find(str(PYTHON)) as file:
+        needs("python3 with probes", [*usdt.marks(file.tables)])
+        code = "import gc, os; gc.disable(); print('ready', flush=True); input(); gc.collect(1); os._exit(0)"
+        with Program(PYTHON, "-c", code) as program:
+            [mark] = usdt.find(file, "python", "gc__start")
+            assert reader.read(file, mark, program)[0] == (0, 1)  # the generation
+
+
+def test_sys_sdt_h_writes_what_is_read_here(reader, tmp_path):
+    """The header that programs use, where it is installed (systemtap-sdt-dev)."""
+    source = tmp_path / "sdt.c"
+    source.write_text(
+        "#include <stdio.h>\n#include <sys/sdt.h>\nint main(void) { char line[9]; long n = -3; short s = 7;\n"
+        'puts("ready"); fflush(stdout); if (!fgets(line, 9, stdin)) return 1;\n'
+        "DTRACE_PROBE3(app, done, n, s, line); return 0; }"
+    )
+    if not Path("/usr/include/sys/sdt.h").exists():
+        return
+    subprocess.run(["gcc", "-O1", "-o", tmp_path / "sdt", source], check=True)
+    with Program(tmp_path / "sdt") as program, files.find(str(tmp_path / "sdt")) as file:
+        [mark] = usdt.find(file, "app", "done")
+        assert reader.read(file, mark, program)[:2] == [(0, -3), (0, 7)]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x7fELF" + bytes(200), b"#!/bin/sh -e\n" + bytes(200)])
+def test_what_is_no_program(data, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match="not an ELF file") as caught:
+        files.find(str(path))
+    assert caught.value.hint == ("it is a script: trace what runs it, /bin/sh" if b"sh" in data else "")

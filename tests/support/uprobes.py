@@ -1,0 +1,134 @@
+"""Probes on programs: a counter that is put on places in files, and the workloads that pass them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+import subprocess
+from collections.abc import Sequence
+
+from pytracer.bpf.assembler import R0, R1, R2, R6, R10, Assembler, Instruction, W
+from pytracer.bpf.attach import uprobe, uprobe_multi
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.probing import helper_refusal, load
+from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, map_create
+from pytracer.spec import Spot, UserProbe
+from support.workloads import SOURCES, workload
+
+SLOTS = 64
+_GET_ATTACH_COOKIE = 174
+WAYS = ("pmu", "multi")
+
+
+class Counter:
+    """A program that counts by the cookie of the place it runs for, or all in slot 0; a context manager."""
+
+    def __init__(self, way: str = "pmu", *, cookies: bool = False) -> None:
+        self.way = way
+        self.links: list[Link] = []
+        self._map = map_create(MapType.ARRAY, 4, 8, SLOTS)
+        attach_type = uprobe_multi.ATTACH_TYPE if way == "multi" else 0
+        try:
+            self.program = load(ProgType.KPROBE, _counting(self._map, cookies), attach_type=attach_type)
+        except OSError:
+            os.close(self._map)
+            raise
+
+    def put(self, probe: UserProbe) -> list[str]:
+        """As the session would; the notes of the links."""
+        kind = uprobe_multi if self.way == "multi" else uprobe
+        made = kind.put(probe, None, self.program)
+        self.links += made
+        return [link.note for link in made if link.note]
+
+    def attach(self, file, spots: Sequence[Spot], **options) -> None:
+        if self.way == "multi":
+            self.links.append(uprobe_multi.attach(file, spots, self.program, **options))
+        else:
+            self.links += uprobe.attach(file, spots, self.program, **options)
+
+    def detach(self) -> None:
+        while self.links:
+            self.links.pop().close()
+
+    def __getitem__(self, slot: int) -> int:
+        key, value = bytearray(struct.pack("I", slot)), bytearray(8)
+        bpf(Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", self._map, address(key), address(value), 0))
+        return struct.unpack("Q", value)[0]
+
+    def __enter__(self) -> Counter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.detach()
+        os.close(self.program)
+        os.close(self._map)
+
+
+def _counting(table: int, cookies: bool) -> bytes:
+    a = Assembler()
+    a.mov(R6, R1)
+    a.mov(R0, 0)
+    if cookies:
+        a._add(Instruction(0x85, imm=_GET_ATTACH_COOKIE))
+    a.store(W, R10, -4, R0)
+    a.load_map(R1, table)
+    a.mov(R2, R10)
+    a.add(R2, -4)
+    a._add(Instruction(0x85, imm=1))  # map_lookup_elem
+    a.jump_if(R0, "==", 0, "out")
+    a.mov(R1, 1)
+    a._add(Instruction(0xDB, R0.value, R1.value))  # *(u64 *)r0 += r1, atomically
+    a.label("out")
+    a.mov(R0, 1)
+    a.exit()
+    return a.assemble()
+
+
+class Program:
+    """A workload that says "ready" and waits for a line before it does its work."""
+
+    def __init__(self, *words: object, **options) -> None:
+        self.process = subprocess.Popen(
+            list(map(str, words)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+        )
+        self.pid = self.process.pid
+        line = self.process.stdout.readline()
+        assert line == "ready\n", line
+
+    def go(self) -> str:
+        """Let it work, to its end; what it said."""
+        said, _ = self.process.communicate("\n", timeout=60)
+        assert self.process.returncode == 0
+        return said
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.process:
+            self.process.kill()
+
+
+def has_multi() -> bool:
+    """Whether this kernel has uprobe.multi, by asking for a link that cannot be."""
+    with contextlib.suppress(OSError), Counter("multi") as counter:
+        return uprobe_multi.refusal(counter.program) == errno.EBADF
+    return False
+
+
+def has_cookies() -> bool:
+    """Whether a program can be told what it runs for."""
+    return not helper_refusal(ProgType.KPROBE, _GET_ATTACH_COOKIE)
+
+
+def working(times: int, what: str = "work") -> Program:
+    return Program(workload("marks"), what, times)
+
+
+def build_library(path: object, answer: int = 42) -> None:
+    """The library of tests/workloads/library.c."""
+    source = SOURCES / "library.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", f"-DANSWER={answer}", "-o", path, source], check=True)
