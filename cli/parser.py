@@ -12,8 +12,22 @@ from pytracer.cli.arguments import Parser
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, syscalls, targets
 from pytracer.plan import NameSetValue, Request
+from pytracer.plan.targets import PROBES_MAX
 from pytracer.sinks import FORMATS, STACK_FORMATS
-from pytracer.spec import Choice, Filter, Flag, GroupBy, NameSet, Number, Option, Stacks, Tracer
+from pytracer.spec import (
+    Choice,
+    Filter,
+    Flag,
+    GroupBy,
+    NameSet,
+    Number,
+    Option,
+    Source,
+    Stacks,
+    Targets,
+    Tracer,
+    parse_source,
+)
 
 _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]] = {
     Filter.PID: (("-p", "--pid"), "N", "this process, until it ends (repeatable)", targets.process),
@@ -48,6 +62,9 @@ def build(tracer: Tracer) -> Parser:
     specific = parser.add_argument_group(f"{tracer.name}")
     for option in tracer.options:
         _add_own(specific, option)
+    if isinstance(tracer.arguments, Targets):
+        text = f"attach to so many at most (default: {PROBES_MAX})"
+        specific.add_argument("--max-probes", type=_positive, metavar="N", help=text)
     if tracer.filters:
         _add_filters(parser.add_argument_group("which tasks (filtered in the kernel)"), tracer)
     _add_common(parser, tracer)
@@ -69,6 +86,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             raise UsageError("-c and -- both name a command")
         command = _words(given.command)
     words, interval, count = _split(given.arguments)
+    _check_arguments(tracer, words)
     if interval is not None and given.format in STACK_FORMATS:
         raise UsageError(
             f"INTERVAL does not go with {given.format}, which is for whole runs",
@@ -79,7 +97,9 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             tracer=tracer,
             options={option.name: _value(option, given) for option in tracer.options},
             filters=_filter_values(tracer, given),
-            interfaces=_arguments(tracer, words),
+            interfaces=_interfaces(tracer, words),
+            sources=_sources(tracer, words),
+            max_probes=getattr(given, "max_probes", None),
             command=command,
             interval=interval,
             count=count,
@@ -198,17 +218,25 @@ def _split(words: Sequence[str]) -> tuple[list[str], float | None, int | None]:
     return rest, interval, _checked(_positive, numbers[1], "COUNT") if len(numbers) == 2 else None
 
 
-def _arguments(tracer: Tracer, words: list[str]) -> dict[int, str]:
+def _check_arguments(tracer: Tracer, words: list[str]) -> None:
     if tracer.arguments is None:
         if words:
             raise UsageError(
                 f"{tracer.name} takes no argument {words[0]!r}", hint=f"pytracer {tracer.name} --help"
             )
-        return {}
-    if len(words) < tracer.arguments.minimum:
+    elif len(words) < tracer.arguments.minimum:
         example = f", as in: pytracer {tracer.examples[0][0]}" if tracer.examples else ""
         raise UsageError(f"{tracer.name} needs {tracer.arguments.help}{example}")
-    return interfaces.resolve(words)
+
+
+def _interfaces(tracer: Tracer, words: list[str]) -> dict[int, str]:
+    named = tracer.arguments is not None and tracer.arguments.encode == "interfaces"
+    return interfaces.resolve(words) if named else {}
+
+
+def _sources(tracer: Tracer, words: list[str]) -> tuple[Source, ...]:
+    named = isinstance(tracer.arguments, Targets)
+    return tuple(dict.fromkeys(map(parse_source, words))) if named else ()
 
 
 def _value(option: Option, given: argparse.Namespace) -> object:

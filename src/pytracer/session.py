@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from pytracer import arrays
+from pytracer.bpf import targets
 from pytracer.bpf.attach import kind_of, socket_filter
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.link import Link
@@ -68,10 +69,12 @@ class Session:
         self._before: Rows | None = None
         self._reported: dict[str, int] = {}
         self._ranking = Ranking(plan.sort, plan.request.top)
-        self._decoders = decoders(plan.request.interfaces)
+        self._decoders = decoders(plan.request.interfaces, plan.targets)
         self._events = Events(plan.schema, self._decoders)
         self.stream: Reader | None = None
         self._walker: Walker | None = None
+        for warning in plan.warnings:
+            warn(warning)
         loaded = self._build()
         self._module, self._programs = loaded.module, loaded.programs
         try:
@@ -184,22 +187,24 @@ class Session:
 
     def _build(self) -> Loaded:
         tracer = self.plan.request.tracer
-        kinds = {c.probe.program: kind_of(c.probe).load_as(c.probe) for c in self.plan.probes}
+        wanted = dict.fromkeys(targets.load_of(c.probe, c.tells) for c in self.plan.probes)
         if self.plan.program != "c":
             lesson = importlib.import_module(f"pytracer.bpf.lessons.{tracer.name}")
             self._say(f"program: {self.plan.program}, from {lesson.__name__}")
             built: Module = lesson.build(self.plan.config, self.plan.rows)
-            return Loaded(built, {name: built.load(name, kind.type) for name, kind in kinds.items()})
+            return Loaded(built, {one: built.load(one.program, one.as_.type) for one in wanted})
         recipe = Recipe(
             name=tracer.c_file,
             text=read_source(tracer.c_file),
             cflags=tuple(self.plan.cflags),
-            programs=tuple(kinds),
-            events=tuple(c.name for c in self.plan.probes if c.probe.kind == "tracepoint"),
+            programs=tuple(dict.fromkeys(one.program for one in wanted)),
+            events=tuple(
+                c.name for c in self.plan.probes if c.probe.kind == "tracepoint" and not c.probe.targets
+            ),
             headers=self.plan.request.headers,
             pack=self.plan.request.pack,
         )
-        return open_programs(recipe, kinds, say=self._say, warn=self._warn)
+        return open_programs(recipe, tuple(wanted), say=self._say, warn=self._warn)
 
     def _map(self, name: str) -> Map:
         try:
@@ -260,10 +265,14 @@ class Session:
     def _attach(self) -> None:
         # What takes a record out of a map stands before what puts it in: a call that began while the first
         # was there and the second not would leave a start behind, to be taken for another call's.
+        named = targets.Attaching(self._module.maps, self._warn)
         for chosen in reversed(self.plan.probes):
-            program = self._programs[chosen.probe.program]
+            load = targets.load_of(chosen.probe, chosen.tells)
             place = Place(chosen.name, self.plan.request.interfaces, chosen.frequency)
-            links = kind_of(chosen.probe).put(chosen.probe, place, program)
+            if chosen.probe.targets:
+                links = named.put(chosen.probe, chosen.tells, place, self._programs.get(load))
+            else:
+                links = kind_of(chosen.probe).put(chosen.probe, place, self._programs[load])
             self._links += links
             if isinstance(chosen.probe, SocketFilter):
                 self._sockets = dict(
@@ -272,5 +281,6 @@ class Session:
             for note in dict.fromkeys(link.note for link in links if link.note):
                 self._warn(note)
             self._say(f"attached {chosen.probe.program} to {chosen.target}")
+        named.finish()
         self.started = self._read_at = time.monotonic()
         arrays.load()  # now that events are counted already

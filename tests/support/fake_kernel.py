@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from pytracer.kernel.facts import Answer
-from pytracer.spec import Kprobe, Kprobes, Probe, RawTracepoint, Tracepoint
+from pytracer.errors import UnknownNameError
+from pytracer.kernel.facts import Answer, Found
+from pytracer.spec import Kprobe, Kprobes, Probe, RawTracepoint, Source, Tracepoint
 
 
 @dataclass
@@ -24,6 +25,12 @@ class FakeKernel:
     has_loops: bool = True
     preempts: bool = False
     refuses: set[str] = field(default_factory=set)
+    named: dict[str, Found] = field(default_factory=dict)
+
+    def find(self, source: Source) -> Found:
+        if source.text not in self.named:
+            raise UnknownNameError(source.spelling.of, source.name, ())
+        return self.named[source.text]
 
     def has_helper(self, number: int) -> bool:
         return self.helpers is None or number in self.helpers
@@ -42,18 +49,18 @@ class FakeKernel:
             case Tracepoint():
                 return self._answer(probe, self.tracepoints)
             case Kprobe():
-                return self._kprobe(probe.symbols)
+                return self._kprobe(probe)
             case Kprobes():
                 return self._answer(probe, self.patterns, probe.patterns[0])
         return self._answer(probe, None)
 
-    def _kprobe(self, symbols: tuple[str, ...]) -> Answer:
+    def _kprobe(self, probe: Kprobe) -> Answer:
         if "kprobe" in self.refuses:
             return Answer(False, reason="refused by policy", refused=True)
-        for symbol in symbols:
+        for symbol in probe.symbols:
             if symbol in self.functions:
-                return Answer(True, name=symbol)
-        return Answer(False, reason=f"no function {' or '.join(symbols)}")
+                return Answer(True, name=symbol + (f"+{probe.offset:#x}" if probe.offset else ""))
+        return Answer(False, reason=f"no function {' or '.join(probe.symbols)}")
 
     def _answer(self, probe: Probe, known: set[str] | None, name: str = "") -> Answer:
         name = name or probe.target

@@ -6,6 +6,7 @@ import errno
 import functools
 import gc
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,8 @@ from pytracer.bpf.attach import kprobe, kprobe_multi, perf_sample, raw_tracepoin
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import NotPermittedError, UnsupportedError
-from pytracer.kernel.facts import Answer, Facts
+from pytracer.kernel import functions
+from pytracer.kernel.facts import Answer, Facts, Tells
 from pytracer.kernel.functions import Functions
 from pytracer.spec import (
     Kprobe,
@@ -70,7 +72,7 @@ class Kernel:
         self.calls.append(f"open {event}")
         return self._answer(self.opens.get(event, errno.ENOENT))
 
-    def attach_program(self, attr: bytes, program: int) -> int:
+    def attach_program(self, attr: bytes, program: int, cookies: tuple[int, ...] = ()) -> int:
         self.calls.append("attach")
         return self._answer(self.attaches.pop(0) if self.attaches else 0)
 
@@ -82,7 +84,7 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernel:
+def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
     made = Kernel()
     for module, name in (
         (asking, "load"),
@@ -94,7 +96,9 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernel:
     monkeypatch.setattr(asking.policy, "missing_capabilities", lambda needed: [])
     monkeypatch.setattr(asking.policy, "raise_memlock", lambda: None)
     monkeypatch.setattr(asking.policy, "refusal", lambda: "refused by somebody")
-    monkeypatch.setattr(kprobe.mounts, "ensure", lambda fstype, path: False)
+    monkeypatch.setattr(functions.mounts, "ensure", lambda fstype, path: False)
+    functions.blacklist.cache_clear()
+    functions.traceable.cache_clear()
     symbols = tmp_path / "kallsyms"
     symbols.write_bytes(SYMBOLS)
     monkeypatch.setattr(asking, "_KALLSYMS", symbols)
@@ -108,7 +112,9 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernel:
     (debug / "available_filter_functions").write_text("vfs_read\nmoved [ext4]\n")
     monkeypatch.setattr(tracepoint.tracefs, "DEBUG", debug)
     monkeypatch.setattr(tracepoint.tracefs, "root", lambda: debug)
-    return made
+    yield made
+    functions.blacklist.cache_clear()
+    functions.traceable.cache_clear()
 
 
 @pytest.fixture
@@ -247,9 +253,9 @@ def many(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 def test_many_functions_are_tried_by_one(many: dict[str, object]) -> None:
     granted = Answer(True, "1 functions (f*)", reason="not seen, since they cannot be probed: f_hidden")
     known = KernelFacts()
-    assert known.probe(ENTRIES) == granted
-    assert known.probe(RETURNS) == granted
-    assert known.probe(EVENTS) == granted
+    assert known.probe(ENTRIES) == replace(granted, tells=Tells.COOKIE)
+    assert known.probe(RETURNS) == replace(granted, tells=Tells.COOKIE)
+    assert known.probe(EVENTS) == replace(granted, tells=Tells.ADDRESS)
 
 
 def test_returns_that_are_missed_in_silence_are_not_taken(many: dict[str, object]) -> None:
@@ -345,6 +351,32 @@ def test_loops_are_tried_in_a_program_that_loads(kernel: Kernel) -> None:
         (ProgType.RAW_TRACEPOINT, ProgType.KPROBE, ProgType.TRACEPOINT), errno.EINVAL
     )
     assert not KernelFacts().has_loops
+
+
+@pytest.mark.parametrize("refusal", ["", "unknown func"])
+def test_programs_are_told_by_a_cookie_where_there_are_cookies(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    asked: list[int] = []
+
+    def said(kind: int, number: int) -> str:
+        asked.append(number)
+        return refusal
+
+    monkeypatch.setattr(asking, "helper_refusal", said)
+    known = KernelFacts()
+    assert known.probe(function("vfs_read")).tells is Tells.PROGRAM
+    assert asked == []
+    for number in range(3):
+        answer = known.probe(replace(function("vfs_read"), offset=number, targets=(number,)))
+        assert answer.tells is (Tells.PROGRAM if refusal else Tells.COOKIE)
+    assert asked == [174]
+
+
+def test_no_instruction_begins_there(kernel: Kernel) -> None:
+    kernel.attaches = [errno.EILSEQ]
+    answer = KernelFacts().probe(replace(function("vfs_read"), offset=1))
+    assert answer == Answer(False, reason="no instruction begins at vfs_read+0x1")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec, decode, unlinked
+from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec, decode, patched, unlinked
 
 MAGIC = b"pytracer image 2\n"
 LD_IMM64, MAP_FD, MAP_VALUE = 0x18, 1, 2
@@ -219,3 +219,19 @@ def test_a_program_that_is_not_there():
     assert image().program("no").code == RETURN
     with pytest.raises(ImageError, match="no program 'leave'"):
         image().program("leave")
+
+
+def test_constants_are_replaced_whole_and_nothing_else_is():
+    magic, other = 0x7079547261636500, 0x7079547261636501
+    low, high = magic & 0xFFFFFFFF, magic >> 32
+    code = (
+        wide(0, low, upper=high)
+        + wide(MAP_FD, low, upper=high)  # a map's descriptor, as it were
+        + wide(0, low, upper=high + 1)
+        + wide(0, low + 1, upper=high)
+        + instruction(0xB7, immediate=low)
+        + RETURN
+    )
+    assert patched(code, {}) == code
+    assert patched(code, {magic: 7 << 32 | 5}) == wide(0, 5, upper=7) + code[16:]
+    assert patched(code, {other: 9})[48:64] == wide(0, 9)

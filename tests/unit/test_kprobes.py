@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ class Tracefs:
                 if line.startswith(start):
                     raise OSError(number, os.strerror(number))
 
-    def attach(self, attr: bytes, program: int) -> int:
+    def attach(self, attr: bytes, program: int, cookies: tuple[int, ...] = ()) -> int:
         if "attach" in self.fails:
             raise OSError(self.fails["attach"], "")
         return os.open(os.devnull, os.O_RDONLY)
@@ -121,6 +122,16 @@ def test_one_event_has_a_probe_on_each_function_and_goes_with_its_link(events: T
     assert len(events.written) == 2
     link.close()
     assert events.written[2:] == [f"-:{name}"]
+
+
+def test_a_return_has_an_event_of_its_own_with_room_for_calls_in_flight(events: Tracefs) -> None:
+    link = kprobe_events.attach_return("vfs_read", 3, "hit7", ())
+    [line] = events.written
+    assert re.fullmatch(r"r512:pytracer/hit7_\d+_\d+_\d+ vfs_read", line)
+    events.holds(f"{line}\n".replace(f"_{os.getpid()}_", "_1_"))
+    kprobe_events.sweep()  # such a name, too, says whose it was
+    assert events.written[1].startswith("-:pytracer/hit7_")
+    link.close()
 
 
 @pytest.mark.parametrize("fails", ["p:", "attach"])

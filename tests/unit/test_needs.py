@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pytracer.plan.targets import WAYS
 from support import needs
 from support.needs import FEATURES, Excused, Feature, Kernel, refused_by_right
 
@@ -79,6 +80,7 @@ def test_what_runs_must_not_be_said_to_be_gone(feature):
 
 def test_every_way_of_every_tracer_has_its_place_in_the_table():
     ways = {f"{hook.name}={way.name}" for hook in needs.hooks().values() for way in hook.alternatives}
+    ways |= {f"{kind}={way.name}" for kind, named in WAYS.items() for way in named}
     assert {name for name in FEATURES if "=" in name} <= ways
     for name in ways:
         assert all(known.says for known in needs.features(name)), name

@@ -10,11 +10,12 @@ import pytest
 from pytracer.bpf import build, headers, images, programs
 from pytracer.bpf.image import Image, ImageError, ProgramSpec
 from pytracer.bpf.images import Recipe
-from pytracer.bpf.programs import LoadAs, Loaded, open_programs
+from pytracer.bpf.programs import Load, LoadAs, Loaded, open_programs
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import HeadersError, ToolchainError, VerifierError
 
 RECIPE = Recipe("tracer.c", "int enter(void *ctx);", (), ("enter",))
+ENTER = Load("enter", LoadAs(ProgType.KPROBE))
 KEY = "0123456789abcdef" * 4
 RETURN = bytes.fromhex("b700000000000000 9500000000000000")
 
@@ -27,7 +28,7 @@ class Module:
         self.maps: dict[str, object] = {}
         self.closed = False
 
-    def load(self, program: str, kind: ProgType, attach_type: int = 0) -> int:
+    def load(self, program: str, kind: ProgType, attach_type: int = 0, **_: object) -> int:
         return 7
 
     def close(self) -> None:
@@ -45,8 +46,7 @@ class Told:
         self.warned: list[str] = []
 
     def open(self, recipe: Recipe = RECIPE) -> Loaded:
-        kinds = {"enter": LoadAs(ProgType.KPROBE)}
-        return open_programs(recipe, kinds, say=self.said.append, warn=self.warned.append)
+        return open_programs(recipe, [ENTER], say=self.said.append, warn=self.warned.append)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_first_compiled_then_from_the_image(folder: Path) -> None:
     cold, warm = Told(), Told()
-    assert cold.open().programs == warm.open().programs == {"enter": 7}
+    assert cold.open().programs == warm.open().programs == {ENTER: 7}
     assert cold.said[0] == "headers: types from a test"
     assert cold.said[1].startswith("compiled by BCC in ")
     assert len(warm.said) == 1
@@ -80,7 +80,7 @@ def test_without_a_key_it_is_compiled_and_not_kept(folder: Path, monkeypatch: py
     monkeypatch.setattr(images, "key_of", none)
     for _ in range(2):
         told = Told()
-        assert told.open().programs == {"enter": 7}
+        assert told.open().programs == {ENTER: 7}
         assert told.said[0] == "no image is kept: nothing tells this kernel from others"
         assert told.said[2].startswith("compiled by BCC")
     assert not (folder / "images").exists()
@@ -101,7 +101,7 @@ def test_what_has_no_image_runs_all_the_same(folder: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Module, "image", none)
     told = Told()
-    assert told.open().programs == {"enter": 7}
+    assert told.open().programs == {ENTER: 7}
     assert told.said[-1] == "no image is kept: the map inner holds maps"
     assert told.warned == []
 
@@ -110,7 +110,7 @@ def test_a_folder_that_is_not_trusted_is_warned_of(folder: Path) -> None:
     (folder / "images").mkdir(mode=0o777)
     (folder / "images").chmod(0o777)
     told = Told()
-    assert told.open().programs == {"enter": 7}
+    assert told.open().programs == {ENTER: 7}
     assert told.warned == [f"nothing is kept for the next start: {folder}/images can be written by others"]
 
 
@@ -119,13 +119,13 @@ def test_an_image_of_no_use_is_let_go_and_made_again(folder: Path, monkeypatch: 
     opened: list[Module] = []
 
     class Refused(Module):
-        def load(self, program: str, kind: ProgType, attach_type: int = 0) -> int:
+        def load(self, program: str, kind: ProgType, attach_type: int = 0, **_: object) -> int:
             opened.append(self)
             raise VerifierError("the verifier refused it")
 
     monkeypatch.setattr(programs, "ImageModule", Refused)
     told = Told()
-    assert told.open().programs == {"enter": 7}
+    assert told.open().programs == {ENTER: 7}
     assert told.said[0] == "the image that was kept is of no use: the verifier refused it"
     assert told.said[2].startswith("compiled by BCC")
     assert [module.closed for module in opened] == [True]
@@ -134,7 +134,7 @@ def test_an_image_of_no_use_is_let_go_and_made_again(folder: Path, monkeypatch: 
 def test_a_program_that_the_compilers_result_is_refused_for_is_not_kept(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> int:
+    def refuse(*_: object, **__: object) -> int:
         raise VerifierError("the verifier refused it")
 
     monkeypatch.setattr(Module, "load", refuse)

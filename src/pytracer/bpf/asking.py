@@ -9,12 +9,14 @@ import os
 import weakref
 from pathlib import Path
 
-from pytracer.bpf.probing import load, returning
+from pytracer.bpf.probing import helper_refusal, load, returning
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import NotPermittedError, PytracerError
 from pytracer.kernel import policy
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Answer, Tells
+from pytracer.spec import Probe
 
+_GET_ATTACH_COOKIE = 174  # enum bpf_func_id
 _KALLSYMS = Path("/proc/kallsyms")
 _UNTRIED = "not tried: needs root"
 _SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
@@ -28,6 +30,7 @@ class Asking:
         self._programs: dict[tuple[ProgType, bytes, int], int | OSError] = {}
         self.categories: dict[str, OSError | None] = {}
         """Of trace events: whether they take programs."""
+        self._tells: dict[ProgType, Tells] = {}
         self._closing = weakref.finalize(self, _close, self._programs)
 
     def close(self) -> None:
@@ -60,6 +63,18 @@ class Asking:
         with contextlib.suppress(OSError):
             return self.program(kind, code) >= 0
         return False
+
+    def tells(self, probe: Probe, kind: ProgType) -> Tells:
+        """How programs of this type are told which of the user's targets they run for, where there is an
+        event for each: by cookies since Linux 5.15 (7adfc6c9b315)."""
+        if not probe.targets:
+            return Tells.PROGRAM
+        if kind not in self._tells:
+            refusal = "unknown"
+            with contextlib.suppress(OSError):
+                refusal = helper_refusal(kind, _GET_ATTACH_COOKIE)
+            self._tells[kind] = Tells.PROGRAM if refusal else Tells.COOKIE
+        return self._tells[kind]
 
     @functools.cached_property
     def preempts(self) -> bool:

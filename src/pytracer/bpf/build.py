@@ -7,7 +7,7 @@ import ctypes
 import errno
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,11 +15,13 @@ from typing import Any
 from pytracer.bpf import layout
 from pytracer.bpf.capture import captured_stderr
 from pytracer.bpf.headers import Headers
-from pytracer.bpf.image import Image, ImageError, MapSpec, unlinked
+from pytracer.bpf.identity import version_code
+from pytracer.bpf.image import Image, ImageError, MapSpec, patched, unlinked
 from pytracer.bpf.images import makers
+from pytracer.bpf.loader import load_code
 from pytracer.bpf.maps import Map
 from pytracer.bpf.source import with_text
-from pytracer.bpf.sys import MapType, ProgType
+from pytracer.bpf.sys import MapType, ProgType, prog_load
 from pytracer.bpf.toolchain import import_bcc
 from pytracer.bpf.verifier import keep_log, summarise
 from pytracer.errors import BuildError, VerifierError
@@ -41,6 +43,7 @@ class BccModule:
         flags = [*_FLAGS, *headers.cflags, *cflags]
         if headers.source != "btf":  # what is private to the kernel's .c files must be said again
             flags.append("-DPT_PACKAGED_HEADERS")
+        self._loaded: list[int] = []
         self._bpf = _compile(self._bcc, name, text + checks, flags, headers.path)
         try:
             layout.verify_all(self._dump, headers.checks)
@@ -57,8 +60,18 @@ class BccModule:
         """See :class:`~pytracer.bpf.module.Module`."""
         return self._maps
 
-    def load(self, program: str, kind: ProgType, attach_type: int = 0) -> int:
+    def load(
+        self,
+        program: str,
+        kind: ProgType,
+        attach_type: int = 0,
+        *,
+        btf_id: int = 0,
+        constants: Mapping[int, int] | None = None,
+    ) -> int:
         """See :class:`~.module.Module`. Raises VerifierError, or what the kernel's refusal means."""
+        if btf_id or constants:  # of which BCC knows nothing
+            return self._load_changed(program, kind, attach_type, btf_id, constants or {})
         ctypes.set_errno(0)
         log = None
         try:
@@ -80,6 +93,26 @@ class BccModule:
                 detail=text,
             ) from problem
 
+    def _load_changed(
+        self, program: str, kind: ProgType, attach_type: int, btf_id: int, constants: Mapping[int, int]
+    ) -> int:
+        code = patched(self._dump(program), constants)
+
+        def load(log: bytearray | None = None) -> int:
+            return prog_load(
+                kind,
+                code,
+                log=log,
+                version=version_code(),
+                attach_type=attach_type,
+                btf_id=btf_id,
+                name=program,
+            )
+
+        descriptor = load_code(f"{self.name}:{program}", load, keep_logs=True)
+        self._loaded.append(descriptor)
+        return descriptor
+
     def image(self, key: str, programs: Sequence[str]) -> Image:
         """These programs as compiled, and all maps, as data. Raises ImageError where that cannot be."""
         names = {fd: name for name, (_, fd) in self._specs.items()}
@@ -92,6 +125,8 @@ class BccModule:
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.module.Module`."""
+        while self._loaded:
+            os.close(self._loaded.pop())
         for function in self._bpf.funcs.values():
             with contextlib.suppress(OSError):
                 os.close(function.fd)

@@ -20,10 +20,11 @@ from pathlib import Path
 
 from pytracer.bpf.asking import Asking
 from pytracer.bpf.attach import kind_of
+from pytracer.bpf.find import find
 from pytracer.bpf.probing import EMPTY, LOOP, READS_BEYOND, helper_refusal
 from pytracer.bpf.sys import MapType, ProgType, map_create
-from pytracer.kernel.facts import Answer
-from pytracer.spec import Probe
+from pytracer.kernel.facts import Answer, Found
+from pytracer.spec import Probe, Source
 
 _X86_ABI = Path("/proc/sys/abi/vsyscall32")  # arch/x86/entry/vdso/vdso32-setup.c, CONFIG_COMPAT_32
 _PROC_SYS = Path("/proc/sys")
@@ -73,10 +74,15 @@ class KernelFacts(Asking):
 
     def probe(self, probe: Probe) -> Answer:
         """Whether a program can be put where ``probe`` says, and what that is called here."""
-        question = replace(probe, program="", optional=False, when="")
+        # Of what the user names it only matters that it is: how its program is told is asked, too.
+        question = replace(probe, program="", optional=False, when="", targets=(0,) if probe.targets else ())
         if question not in self._answers:
             self._answers[question] = kind_of(probe).ask(probe, self)
         return self._answers[question]
+
+    def find(self, source: Source) -> Found:
+        """What a user's source names here. Raises what :class:`pytracer.kernel.facts.Facts` says."""
+        return find(source)
 
     def _try_helper(self, number: int) -> bool:
         try:

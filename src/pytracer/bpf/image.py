@@ -24,6 +24,11 @@ _LITTLE = sys.byteorder == "little"
 _U32 = (1 << 32) - 1
 
 
+# What stands for the results of pt_target and pt_pass (probes_c/include/target.h) until a program is loaded.
+TARGET = 0x7079547261636500
+RESULT = 0x7079547261636501
+
+
 class ImageError(PytracerError):
     """Not an image, or not a whole one; or a program that none can be made of."""
 
@@ -136,6 +141,20 @@ def unlinked(name: str, code: bytes, maps: Mapping[int, str]) -> ProgramSpec:
         references[offset] = maps[descriptor]
         struct.pack_into("=i", blank, offset + 4, 0)
     return ProgramSpec(name, bytes(blank), references)
+
+
+def patched(code: bytes, constants: Mapping[int, int]) -> bytes:
+    """The instructions with each 64-bit constant that is a key of ``constants`` made its value."""
+    out = bytearray(code)
+    for offset in range(0, len(code) - 8, 8):
+        opcode, registers = code[offset : offset + 2]
+        if opcode == _LD_IMM64 and not (registers >> 4 if _LITTLE else registers & 0xF):
+            low, high = (struct.unpack_from("=I", code, at)[0] for at in (offset + 4, offset + 12))
+            value = constants.get(high << 32 | low)
+            if value is not None:
+                struct.pack_into("=I", out, offset + 4, value & _U32)
+                struct.pack_into("=I", out, offset + 12, value >> 32)
+    return bytes(out)
 
 
 def _text(value: object) -> str:

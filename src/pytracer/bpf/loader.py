@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pytracer.bpf.identity import version_code
-from pytracer.bpf.image import Image, MapSpec
+from pytracer.bpf.image import Image, MapSpec, patched
 from pytracer.bpf.maps import Map
 from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
 from pytracer.bpf.verifier import keep_log, summarise
@@ -46,21 +46,31 @@ class ImageModule:
         """See :class:`~pytracer.bpf.module.Module`."""
         return self._maps
 
-    def load(self, program: str, kind: ProgType, attach_type: int = 0) -> int:
+    def load(
+        self,
+        program: str,
+        kind: ProgType,
+        attach_type: int = 0,
+        *,
+        btf_id: int = 0,
+        constants: Mapping[int, int] | None = None,
+    ) -> int:
         """See :class:`~.module.Module`. Raises ImageError where the image holds no such program."""
         code = self._image.program(program).linked({name: table.fd for name, table in self._maps.items()})
+        code = patched(code, constants or {})
 
         def load(log: bytearray | None = None) -> int:
             return prog_load(
-                kind, code, log=log, version=version_code(), attach_type=attach_type, name=program
+                kind,
+                code,
+                log=log,
+                version=version_code(),
+                attach_type=attach_type,
+                btf_id=btf_id,
+                name=program,
             )
 
-        try:
-            descriptor = load()
-        except OSError as error:
-            if error.errno in (errno.EPERM, errno.ENOMEM):  # not the verifier's
-                raise explain(error, f"loading {self.name}:{program}") from error
-            descriptor = self._once_more(program, load, error)
+        descriptor = load_code(f"{self.name}:{program}", load, keep_logs=self._keep_logs)
         self._loaded.append(descriptor)
         return descriptor
 
@@ -71,27 +81,41 @@ class ImageModule:
         while self._maps:
             os.close(self._maps.popitem()[1].fd)
 
-    def _once_more(self, program: str, load: Callable[[bytearray], int], error: OSError) -> int:
-        """Ask for the verifier's words: a log nobody reads costs time at every start.
 
-        The descriptor, should the kernel be of another mind now; else VerifierError, or what ``error`` means
-        where the verifier had nothing to say.
-        """
-        log = bytearray(_LOG)
-        cut = ""
-        try:
-            return load(log)
-        except OSError as again:
-            if again.errno == errno.ENOSPC:  # before Linux 6.4 (121664093803) the end is what is missing
-                cut = " (the log is longer than the kernel can hand out)"
-        text = log[: log.index(0)].decode(errors="replace") if 0 in log else log.decode(errors="replace")
-        if not text.strip():
-            raise explain(error, f"loading {self.name}:{program}") from error
-        raise VerifierError(
-            f"the verifier refused {self.name}:{program}: {summarise(text).reason}{cut}",
-            hint=f"the whole log is in {keep_log(program, text)}" if self._keep_logs else "",
-            detail=text,
-        ) from error
+def load_code(what: str, load: Callable[[bytearray | None], int], *, keep_logs: bool) -> int:
+    """Load a program, called ``what``, by a function that takes the verifier's log, or None for none.
+
+    Raises VerifierError, or what the kernel's refusal means.
+    """
+    try:
+        return load(None)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOMEM):  # not the verifier's
+            raise explain(error, f"loading {what}") from error
+        return _once_more(what, load, error, keep_logs=keep_logs)
+
+
+def _once_more(what: str, load: Callable[[bytearray | None], int], error: OSError, *, keep_logs: bool) -> int:
+    """Ask for the verifier's words: a log nobody reads costs time at every start.
+
+    The descriptor, should the kernel be of another mind now; else VerifierError, or what ``error`` means
+    where the verifier had nothing to say.
+    """
+    log = bytearray(_LOG)
+    cut = ""
+    try:
+        return load(log)
+    except OSError as again:
+        if again.errno == errno.ENOSPC:  # before Linux 6.4 (121664093803) the end is what is missing
+            cut = " (the log is longer than the kernel can hand out)"
+    text = log[: log.index(0)].decode(errors="replace") if 0 in log else log.decode(errors="replace")
+    if not text.strip():
+        raise explain(error, f"loading {what}") from error
+    raise VerifierError(
+        f"the verifier refused {what}: {summarise(text).reason}{cut}",
+        hint=f"the whole log is in {keep_log(what.rpartition(':')[2], text)}" if keep_logs else "",
+        detail=text,
+    ) from error
 
 
 def _create(spec: MapSpec) -> Map:

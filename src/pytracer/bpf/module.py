@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from pytracer.bpf.maps import Map
@@ -16,9 +17,20 @@ class Module(Protocol):
         """The maps by their C names."""
         ...
 
-    def load(self, program: str, kind: ProgType, attach_type: int = 0) -> int:
-        """Load a function through the verifier, for an ``attach_type`` of ``enum bpf_attach_type`` where its
-        type leaves that open; its descriptor, owned by the module."""
+    def load(
+        self,
+        program: str,
+        kind: ProgType,
+        attach_type: int = 0,
+        *,
+        btf_id: int = 0,
+        constants: Mapping[int, int] | None = None,
+    ) -> int:
+        """Load a function through the verifier; its descriptor, owned by the module.
+
+        ``attach_type`` of ``enum bpf_attach_type`` and ``btf_id`` say what it is for where its type leaves
+        that open. ``constants`` are put in the places of others (:func:`pytracer.bpf.image.patched`).
+        """
         ...
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from pytracer.bpf import images
@@ -13,27 +13,38 @@ from pytracer.bpf.image import ImageError
 from pytracer.bpf.images import Recipe
 from pytracer.bpf.loader import ImageModule
 from pytracer.bpf.module import Module
-from pytracer.errors import CacheError, HeadersError, PytracerError
+from pytracer.errors import CacheError, HeadersError, PytracerError, UnsupportedError, VerifierError
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Load:
+    """A program to load: a function of the C, for what, and with which constants in the places of others
+    (:func:`pytracer.bpf.image.patched`). An ``optional`` one that the verifier refuses is done without."""
+
+    program: str
+    as_: LoadAs
+    constants: tuple[tuple[int, int], ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True)
 class Loaded:
-    """Programs that passed the verifier, by name, and the module that holds them and their maps."""
+    """Programs that passed the verifier, and the module that holds them and their maps."""
 
     module: Module
-    programs: Mapping[str, int]
+    programs: Mapping[Load, int]
 
 
-def open_programs(recipe: Recipe, kinds: Mapping[str, LoadAs], *, say: Say, warn: Say) -> Loaded:
-    """Load the ``programs`` of a recipe, by the way that is quickest here.
+def open_programs(recipe: Recipe, wanted: Collection[Load], *, say: Say, warn: Say) -> Loaded:
+    """Load what is wanted of the ``programs`` of a recipe, by the way that is quickest here.
 
     ``say`` hears which it was, ``warn`` what the user should know. Raises what building, loading and the
     verifier have to say.
     """
     if recipe.pack:
-        return _from_pack(recipe, kinds, say)
+        return _from_pack(recipe, wanted, say)
     cache = cache_dir()
     if cache.note:
         warn(cache.note)
@@ -42,7 +53,7 @@ def open_programs(recipe: Recipe, kinds: Mapping[str, LoadAs], *, say: Say, warn
     if image is not None:
         begun = time.monotonic()
         try:
-            loaded = _load(ImageModule(recipe.name, image, keep_logs=False), kinds)
+            loaded = _load(ImageModule(recipe.name, image, keep_logs=False), wanted)
         except PytracerError as error:
             # Perhaps it is the image: what the compiler makes now will do, or will be refused in C's terms.
             say(f"the image that was kept is of no use: {error.message}")
@@ -58,7 +69,7 @@ def open_programs(recipe: Recipe, kinds: Mapping[str, LoadAs], *, say: Say, warn
     begun = time.monotonic()
     module = BccModule(recipe.name, recipe.text, recipe.cflags, headers)
     say(f"compiled by BCC in {(time.monotonic() - begun) * 1e3:.0f} ms")
-    loaded = _load(module, kinds)
+    loaded = _load(module, wanted)
     if key:
         try:
             images.keep(cache, recipe, module.image(key, recipe.programs))
@@ -69,11 +80,11 @@ def open_programs(recipe: Recipe, kinds: Mapping[str, LoadAs], *, say: Say, warn
     return loaded
 
 
-def _from_pack(recipe: Recipe, kinds: Mapping[str, LoadAs], say: Say) -> Loaded:
+def _from_pack(recipe: Recipe, wanted: Collection[Load], say: Say) -> Loaded:
     from pytracer.bpf import pack
 
     begun = time.monotonic()
-    loaded = _load(ImageModule(recipe.name, pack.image_for(recipe)), kinds)
+    loaded = _load(ImageModule(recipe.name, pack.image_for(recipe)), wanted)
     say(f"loaded from {recipe.pack} in {(time.monotonic() - begun) * 1e3:.1f} ms")
     return loaded
 
@@ -87,11 +98,22 @@ def _key(recipe: Recipe, say: Say) -> str:
         return ""
 
 
-def _load(module: Module, kinds: Mapping[str, LoadAs]) -> Loaded:
+def _load(module: Module, wanted: Collection[Load]) -> Loaded:
+    loaded = dict[Load, int]()
     try:
-        return Loaded(
-            module, {name: module.load(name, kind.type, kind.attach_type) for name, kind in kinds.items()}
-        )
+        for one in wanted:
+            try:
+                loaded[one] = module.load(
+                    one.program,
+                    one.as_.type,
+                    one.as_.attach_type,
+                    btf_id=one.as_.btf_id,
+                    constants=dict(one.constants),
+                )
+            except (VerifierError, UnsupportedError):
+                if not one.optional:
+                    raise
+        return Loaded(module, loaded)
     except BaseException:
         module.close()
         raise

@@ -48,6 +48,7 @@ class ProgType(IntEnum):
     TRACEPOINT = 5
     PERF_EVENT = 7
     RAW_TRACEPOINT = 17
+    TRACING = 26
 
 
 class MapType(IntEnum):
@@ -165,9 +166,12 @@ def _named(command: Command, attr: bytes, at: int, name: str) -> int:
 
 
 def raw_tracepoint_open(event: str, program: int) -> int:
-    """A descriptor that keeps ``program`` on a raw tracepoint. Raises OSError."""
+    """A descriptor that keeps ``program`` on a raw tracepoint, or ("") on what it was loaded for.
+
+    Raises OSError.
+    """
     name = bytearray(event.encode() + b"\0")
-    return bpf(Command.RAW_TRACEPOINT_OPEN, struct.pack("QI", address(name), program))
+    return bpf(Command.RAW_TRACEPOINT_OPEN, struct.pack("QI", address(name) if event else 0, program))
 
 
 def link_create(program: int, attach_type: int, rest: bytes, *, target: int = 0) -> int:

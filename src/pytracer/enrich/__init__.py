@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
@@ -13,14 +13,16 @@ from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import open_flags
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.protocols import packet_protocol
+from pytracer.enrich.targets import target_decoder
 from pytracer.enrich.text import text
 from pytracer.kernel.syscalls import label
 
 __all__ = ["Decoder", "decode", "decoders"]
 
 
-def decoders(interfaces: Mapping[int, str]) -> dict[str, Decoder]:
-    """All decoders by the name that a :class:`~pytracer.spec.Column` uses."""
+def decoders(interfaces: Mapping[int, str], targets: Sequence[str] = ()) -> dict[str, Decoder]:
+    """All decoders by the name that a :class:`~pytracer.spec.Column` uses; ``interfaces`` by index,
+    ``targets`` by number."""
     return {
         "arguments": arguments,
         "address": address,
@@ -33,5 +35,6 @@ def decoders(interfaces: Mapping[int, str]) -> dict[str, Decoder]:
         "open_flags": open_flags,
         "packet_protocol": packet_protocol,
         "syscall": label,
+        "target": target_decoder(targets),
         "text": text,
     }

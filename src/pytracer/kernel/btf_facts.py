@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 
+from pytracer.errors import UnsupportedError
 from pytracer.kernel.btf import ENUMS, Btf, Kind
-from pytracer.kernel.facts import Answer
-from pytracer.spec import Kprobe, Kprobes, PerfSample, Probe, RawTracepoint, SocketFilter, Tracepoint
+from pytracer.kernel.facts import Answer, Found
+from pytracer.spec import Kprobe, Kprobes, PerfSample, Probe, RawTracepoint, SocketFilter, Source, Tracepoint
 
 # A register that struct pt_regs has on one architecture only.
 _ARCHITECTURES = {"orig_ax": "x86_64", "pstate": "aarch64"}
@@ -67,6 +68,10 @@ class BtfFacts:
             case SocketFilter():  # a kernel with BTF has them
                 return Answer(True, tried=False)
         raise TypeError(f"no answer for {probe.kind}")
+
+    def find(self, source: Source) -> Found:
+        """Nothing: what is attached to is said where a pack is run, and the programs are the same for all."""
+        raise UnsupportedError(f"what {source.text} names is found out on the machine that runs it")
 
     def _raw_tracepoint(self, event: str, arguments: int) -> Answer:
         """Whether the kernel itself (not a module) has this tracepoint, and it has so many arguments."""

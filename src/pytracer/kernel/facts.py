@@ -5,10 +5,20 @@ The real answers come from :mod:`pytracer.bpf.facts`; a test describes a kernel 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
-from pytracer.spec import Probe
+from pytracer.spec import Probe, Source
+
+
+class Tells(Enum):
+    """How a program gets to know which of the things that the user named it runs for (the C's pt_target)."""
+
+    PROGRAM = "a program for each"
+    COOKIE = "a cookie"
+    ADDRESS = "its address"
 
 
 @dataclass(frozen=True)
@@ -17,7 +27,7 @@ class Answer:
 
     ``refused`` tells a refusal by the kernel's policy from a thing that does not exist. ``tried`` is
     false where it could only be assumed, as without privileges. ``doubt`` says what speaks against a hook
-    that is there: it is taken where nothing else is.
+    that is there: it is taken where nothing else is. ``tells`` matters for what users name.
     """
 
     ok: bool
@@ -26,6 +36,24 @@ class Answer:
     refused: bool = False
     tried: bool = True
     doubt: str = ""
+    tells: Tells = Tells.PROGRAM
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing that a user named and this machine has. ``address``: of a function of the kernel, 0 where it
+    is not known."""
+
+    name: str
+    address: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source names here: at least one target, and how many were left out for which reason."""
+
+    targets: tuple[Target, ...]
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 class Facts(Protocol):
@@ -56,4 +84,9 @@ class Facts(Protocol):
 
     def probe(self, probe: Probe) -> Answer:
         """Whether a program can be put where ``probe`` says, and what that is called here."""
+        ...
+
+    def find(self, source: Source) -> Found:
+        """What a user's source names here. Raises UnknownNameError where there is no such thing,
+        UnsupportedError where the one that was named cannot be attached to."""
         ...

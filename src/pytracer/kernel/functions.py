@@ -7,16 +7,18 @@ several is found by its address.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytracer.errors import NotPermittedError, UnsupportedError
-from pytracer.kernel import policy, tracefs
+from pytracer.errors import NotPermittedError, PytracerError, UnsupportedError
+from pytracer.kernel import mounts, policy, tracefs
 
 SYMBOLS = Path("/proc/kallsyms")
+_NO_MODULES = rb"bpf|ftrace|kprobe\w*|__builtin__\w+"  # what kallsyms shows as modules: code made at run time
 
 
 @dataclass(frozen=True)
@@ -47,26 +49,20 @@ def matching(patterns: tuple[str, ...]) -> Functions:
     Raises UnsupportedError where there are none, or ftrace is not there; NotPermittedError (PolicyError)
     where this process may not look at addresses or tracefs.
     """
-    try:
-        symbols = SYMBOLS.read_bytes()
-    except OSError as error:
-        raise policy.explain(error, str(SYMBOLS), needed=("CAP_SYSLOG",)) from error
+    text = _text()
     wanted = "|".join(re.escape(pattern).replace(r"\*", r"\w*") for pattern in patterns)
     names = dict[int, list[str]]()
-    for match in _symbols(symbols, b"[0-9a-f]+", wanted.encode()):
+    for match in _symbols(text, b"[0-9a-f]+", wanted.encode()):
         names.setdefault(int(match[1], 16), []).append(match[2].decode())
     if not names:
         raise UnsupportedError(f"no function {' or '.join(patterns)}")
     if not any(names):  # kernel.kptr_restrict, or no CAP_SYSLOG
-        raise NotPermittedError(
-            f"{SYMBOLS} hides the addresses of functions",
-            hint="it takes CAP_SYSLOG, and a kernel.kptr_restrict below 2",
-        )
-    traceable = _traceable()
+        raise _hidden()
+    traceable = _traceable(modules=False)
     seen = {address for address, known in names.items() if not traceable.isdisjoint(known)}
     # What is left may be listed by another name of the same function.
     left = b"|".join(b"%016x" % address for address in names if address not in seen)
-    for match in _symbols(symbols, left, rb"\S+") if left else ():
+    for match in _symbols(text, left, rb"\S+") if left else ():
         if match[2].decode() in traceable:
             seen.add(int(match[1], 16))
     return Functions(
@@ -81,14 +77,93 @@ def _symbols(text: bytes, address: bytes, name: bytes) -> Iterator[re.Match[byte
     return re.finditer(rb"^(%b) [tTwW] (%b)$" % (address, name), text, re.M)
 
 
-def _traceable() -> set[str]:
-    """The names of the functions that ftrace knows, of the kernel itself."""
+def these(patterns: tuple[str, ...], addresses: tuple[int, ...]) -> Functions:
+    """The functions at ``addresses``, or where there are none given those that match ``patterns``.
+
+    Raises what :func:`matching` raises.
+    """
+    if not addresses:
+        return matching(patterns)
+    if not all(addresses):
+        raise _hidden()
+    return Functions(patterns, dict.fromkeys(sorted(addresses), ""), ())
+
+
+@functools.cache
+def named(pattern: str) -> dict[str, list[int]]:
+    """The functions of the kernel and its modules whose name matches, where ``*`` stands for any characters
+    and ``?`` for one: the addresses of each name, 0 where the kernel does not show them.
+
+    Raises NotPermittedError (PolicyError) where this process may not look.
+    """
+    wanted = re.escape(pattern).replace(r"\*", r"[^\s]*").replace(r"\?", r"[^\s]").encode()
+    lines = rb"^([0-9a-f]+) [tTwW] (%b)(?:\t\[(?!(?:%b)\])[^\n]*)?$" % (wanted, _NO_MODULES)
+    found = dict[str, list[int]]()
+    for match in re.finditer(lines, _text(), re.M):
+        found.setdefault(match[2].decode(errors="replace"), []).append(int(match[1], 16))
+    return found
+
+
+def size(address: int) -> int:
+    """How many bytes there are from a function's address to the next symbol's; 0 where that is not known."""
+    if not address:
+        return 0
+    later = (int(match[1], 16) for match in re.finditer(rb"^([0-9a-f]+) [tTwW] ", _text(), re.M))
+    return min((at for at in later if at > address), default=address) - address
+
+
+def symbols(types: bytes, name: bytes) -> list[str]:
+    """The symbols whose type (of nm) and whole name match regular expressions; [] where none are shown."""
+    with contextlib.suppress(PytracerError):
+        lines = re.finditer(rb"^[0-9a-f]+ %b (%b)(?=[\t\n])" % (types, name), _text(), re.M)
+        return [match[1].decode() for match in lines]
+    return []
+
+
+@functools.cache
+def traceable() -> frozenset[str] | None:
+    """The names of the functions that ftrace knows, modules' too; None where that cannot be seen."""
+    with contextlib.suppress(PytracerError):
+        return frozenset(_traceable(modules=True))
+    return None
+
+
+@functools.cache
+def blacklist() -> frozenset[str]:
+    """The names of the functions that kprobes must keep off, as far as debugfs shows them."""
+    with contextlib.suppress(OSError):
+        mounts.ensure(mounts.DEBUGFS, tracefs.DEBUG)
+        lines = (tracefs.DEBUG / "kprobes/blacklist").read_text().splitlines()
+        return frozenset(line.partition("\t")[2] for line in lines)
+    return frozenset()
+
+
+def _hidden() -> NotPermittedError:
+    return NotPermittedError(
+        f"{SYMBOLS} hides the addresses of functions",
+        hint="it takes CAP_SYSLOG, and a kernel.kptr_restrict below 2",
+    )
+
+
+def _text() -> bytes:
+    """All symbols. Raises NotPermittedError (PolicyError) where this process may not look."""
+    try:
+        return SYMBOLS.read_bytes()
+    except OSError as error:
+        raise policy.explain(error, str(SYMBOLS), needed=("CAP_SYSLOG",)) from error
+
+
+def _traceable(*, modules: bool) -> set[str]:
+    """The names of the functions that ftrace knows, of the kernel itself or of all."""
     listed = tracefs.root() / "available_filter_functions"
     try:
-        return {line for line in listed.read_text().splitlines() if " " not in line}
+        lines = listed.read_text().splitlines()
     except FileNotFoundError:
         raise UnsupportedError(
             "this kernel has no list of functions that can be traced (CONFIG_DYNAMIC_FTRACE)"
         ) from None
     except OSError as error:
         raise policy.explain(error, str(listed), needed=("CAP_DAC_READ_SEARCH",)) from error
+    if modules:
+        return {line.partition(" ")[0] for line in lines}
+    return {line for line in lines if " " not in line}

@@ -1,7 +1,8 @@
 """spec x kernel x options -> Plan: chosen probes, defines, map contents. Pure."""
 
 from pytracer.kernel.facts import Answer, Facts
-from pytracer.plan.plan import Chosen, Plan, hooks_of, make_plan
+from pytracer.plan.choose import Chosen
+from pytracer.plan.plan import Plan, hooks_of, make_plan
 from pytracer.plan.request import NameSetValue, Request
 
 __all__ = ["Answer", "Chosen", "Facts", "NameSetValue", "Plan", "Request", "hooks_of", "make_plan"]

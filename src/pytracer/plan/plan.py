@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
-from pytracer.kernel.facts import Answer, Facts
+from pytracer.errors import UnknownNameError, UsageError
+from pytracer.kernel.facts import Facts
 from pytracer.model.schema import Schema
+from pytracer.plan.choose import Chosen, choose, number_of
 from pytracer.plan.request import NameSetValue, Request
+from pytracer.plan.targets import choose_targets
 from pytracer.spec import (
-    Alternative,
     Choice,
     Column,
     Filter,
@@ -20,8 +21,6 @@ from pytracer.spec import (
     NameSet,
     Number,
     Output,
-    PerfSample,
-    Probe,
     Table,
 )
 from pytracer.spec.common import FOLLOW
@@ -34,30 +33,13 @@ RINGBUF = 27  # enum bpf_map_type
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """One attachment to make: ``name`` is what the target is called on this kernel.
-
-    ``frequency`` is how often a second a sample is taken, by those that do.
-    """
-
-    probe: Probe
-    name: str
-    frequency: int = 0
-
-    @property
-    def target(self) -> str:
-        """What it is put on, as people are told."""
-        at = f" at {self.frequency} Hz" if self.frequency else ""
-        return f"{self.probe.kind} {self.name}{at}"
-
-
-@dataclass(frozen=True)
 class Plan:
     """What this kernel makes of a request: all that is decided before anything is compiled.
 
     ``defines`` shape the C; ``config`` (slot -> value) and ``sets`` (map -> keys) fill its maps; ``rows`` is
     how many rows the kernel keeps, ``buffer`` how many bytes of events. ``program`` is ``c`` or names a
-    builder; ``notes`` say per hook what was chosen and what was not, and why.
+    builder; ``notes`` say per hook what was chosen and what was not, and why. ``targets`` are the names of
+    what the user named, by number; ``warnings`` are for the user.
     """
 
     request: Request
@@ -72,6 +54,8 @@ class Plan:
     buffer: int
     sort: str
     notes: tuple[str, ...]
+    targets: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def cflags(self) -> list[str]:
@@ -83,6 +67,7 @@ class Plan:
         lines = [f"tracer   {self.request.tracer.name}", f"program  {self.program}"]
         lines += [f"hook     {note}" for note in self.notes]
         lines += [f"attach   {c.probe.program} to {c.target}" for c in self.probes]
+        lines += [f"warning  {warning}" for warning in self.warnings]
         if self.program == "c":
             lines += [f"define   {name}{'=' + value if value else ''}" for name, value in self.defines]
         lines += [f"set      {name}: {len(keys)} entries" for name, keys in self.sets.items()]
@@ -102,12 +87,16 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     chosen = list[Chosen]()
     notes = list[str]()
     for hook in hooks:
-        alternative, probes, note = _choose(hook, request, facts)
+        alternative, probes, note = choose(hook, request, facts)
         defines[hook.define(alternative)] = ""
         defines.update(dict.fromkeys(alternative.defines, ""))
         chosen += probes
         notes.append(note)
-    _check_forced(request.hooks, hooks)
+    named = choose_targets(request, facts)
+    defines.update(named.defines)
+    chosen += named.probes
+    notes += named.notes
+    _check_forced(request.hooks, [*(hook.name for hook in hooks), *(s.kind for s in request.sources)])
 
     schema = _schema(request, output)
     sets = dict[str, tuple[bytes, ...]]()
@@ -122,7 +111,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         if isinstance(option, Flag) and value and option.define:
             defines[option.define] = ""
         elif isinstance(option, Number) and option.define:
-            defines[option.define] = str(_number(option.name, request))
+            defines[option.define] = str(number_of(option.name, request))
         elif isinstance(option, NameSet) and isinstance(value, NameSetValue):
             defines[option.define] = ""
             if value.exclude:
@@ -172,6 +161,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         buffer=buffer,
         sort=_sort(request.sort, schema),
         notes=tuple(notes),
+        targets=named.names,
+        warnings=named.warnings,
     )
 
 
@@ -207,71 +198,10 @@ def _whole_pages(size: int) -> int:
     return page << max(-(-size // page) - 1, 0).bit_length()
 
 
-def _choose(hook: Hook, request: Request, facts: Facts) -> tuple[Alternative, list[Chosen], str]:
-    """The first alternative that this kernel grants, if there is one without doubts, its probes, and a note
-    of what was passed over."""
-    forced = request.hooks.get(hook.name, "")
-    passed = dict[str, str]()
-    doubtful = list[tuple[Alternative, list[Chosen]]]()
-    refused = False
-    for alternative in hook.alternatives:
-        if forced and not alternative.is_called(forced):
-            continue
-        probes, answer = _probe_all(alternative, request, facts)
-        if answer.ok and (not answer.doubt or request.pack):  # which cannot hold the trace events instead
-            return alternative, probes, _note(hook, alternative, answer.reason, passed)
-        passed[alternative.name] = answer.doubt or answer.reason
-        if answer.ok:
-            doubtful.append((alternative, probes))
-        refused = refused or answer.refused
-    if doubtful:
-        alternative, probes = doubtful[0]
-        return alternative, probes, _note(hook, alternative, passed.pop(alternative.name), passed)
-    if not passed:
-        raise UnknownNameError(
-            f"alternative of hook {hook.name}", forced, [a.name for a in hook.alternatives]
-        )
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in passed.items())
-    message = f"this kernel has no way to see where {hook.what}: {reasons}"
-    if refused:
-        raise PolicyError(message, hint="pytracer doctor says which policy is in force")
-    raise UnsupportedError(message, hint="pytracer doctor shows what this kernel grants")
-
-
-def _note(hook: Hook, chosen: Alternative, why: str, passed: Mapping[str, str]) -> str:
-    """What was chosen, and what was not, for people."""
-    rest = "".join(f"; not {name}: {reason}" for name, reason in passed.items())
-    return f"{hook.name}: {chosen.name}{f' ({why})' if why else ''}{rest}"
-
-
-def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tuple[list[Chosen], Answer]:
-    chosen = list[Chosen]()
-    last = Answer(True)
-    for probe in alternative.probes:
-        if probe.when and not request.options.get(probe.when):
-            continue
-        answer = facts.probe(probe)
-        if answer.ok:
-            frequency = _number(probe.frequency, request) if isinstance(probe, PerfSample) else 0
-            chosen.append(Chosen(probe, answer.name or probe.target, frequency))
-            last = replace(answer, doubt=answer.doubt or last.doubt)
-        elif not probe.optional:
-            return [], answer
-    return chosen, last
-
-
-def _check_forced(forced: Mapping[str, str], hooks: Iterable[Hook]) -> None:
-    names = [hook.name for hook in hooks]
+def _check_forced(forced: Mapping[str, str], names: Iterable[str]) -> None:
     for name in forced:
         if name not in names:
             raise UnknownNameError("hook", name, names)
-
-
-def _number(name: str, request: Request) -> int:
-    """The value of a Number option, or its default."""
-    option = next(o for o in request.tracer.options if isinstance(o, Number) and o.name == name)
-    value = request.options.get(name)
-    return value if isinstance(value, int) else option.default
 
 
 def _output(request: Request) -> Output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytracer.spec import Filter, Tracer
+from pytracer.spec import Filter, Source, Tracer
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Request:
 
     ``options`` holds the tracer's own options by name: bool (Flag), str (Choice), int (Number), tuple of key
     names (GroupBy), NameSetValue (NameSet). ``filters`` holds the keys of each filter's map, for CGROUP the
-    folders. ``interfaces`` maps the index of each interface to its name, 0 for all. ``hooks`` forces
+    folders. ``interfaces`` maps the index of each interface to its name, 0 for all. ``sources`` are what the
+    user names to attach to, at most ``max_probes`` things (None: the plan's default). ``hooks`` forces
     alternatives by name (for tests and comparisons), ``headers`` the source of kernel types, ``pack`` a file
     that the programs are in. ``rows`` is how many the kernel keeps (None: the plan's default), ``top`` how
     many are shown; ``buffer`` is the size in bytes of the ring that events go through (None: the plan's
@@ -33,6 +34,8 @@ class Request:
     options: Mapping[str, object] = field(default_factory=dict)
     filters: Mapping[Filter, tuple[bytes, ...]] = field(default_factory=dict)
     interfaces: Mapping[int, str] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
+    max_probes: int | None = None
     command: tuple[str, ...] = ()
     interval: float | None = None
     count: int | None = None

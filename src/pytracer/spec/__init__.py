@@ -8,12 +8,15 @@ from pytracer.spec.columns import Column, Key, Unit
 from pytracer.spec.filters import Filter
 from pytracer.spec.hooks import (
     Alternative,
+    Fentry,
+    Fexit,
     Hook,
     Kprobe,
     KprobeEvents,
     KprobeMulti,
     Kprobes,
     Kretprobe,
+    KretprobeEvent,
     KretprobeMulti,
     PerfSample,
     Probe,
@@ -21,21 +24,26 @@ from pytracer.spec.hooks import (
     SocketFilter,
     Spot,
     Tracepoint,
+    TypedTracepoint,
     Uprobe,
     UprobeMulti,
     Uretprobe,
     UretprobeMulti,
     UserProbe,
 )
-from pytracer.spec.options import Arguments, Choice, Flag, GroupBy, NameSet, Number, Option
+from pytracer.spec.options import Arguments, Choice, Flag, GroupBy, NameSet, Number, Option, Targets
 from pytracer.spec.outputs import Histogram, Output, Stacks, Stream, Table
+from pytracer.spec.sources import SPELLINGS, Source, parse_source
 from pytracer.spec.tracer import Tracer
 
 __all__ = [
+    "SPELLINGS",
     "Alternative",
     "Arguments",
     "Choice",
     "Column",
+    "Fentry",
+    "Fexit",
     "Filter",
     "Flag",
     "GroupBy",
@@ -47,6 +55,7 @@ __all__ = [
     "KprobeMulti",
     "Kprobes",
     "Kretprobe",
+    "KretprobeEvent",
     "KretprobeMulti",
     "NameSet",
     "Number",
@@ -56,16 +65,20 @@ __all__ = [
     "Probe",
     "RawTracepoint",
     "SocketFilter",
+    "Source",
     "Spot",
     "Stacks",
     "Stream",
     "Table",
+    "Targets",
     "Tracepoint",
     "Tracer",
+    "TypedTracepoint",
     "Unit",
     "Uprobe",
     "UprobeMulti",
     "Uretprobe",
     "UretprobeMulti",
     "UserProbe",
+    "parse_source",
 ]

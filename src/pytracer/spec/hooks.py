@@ -13,11 +13,13 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Probe:
     """One attachment of one C function, ``program``. ``optional`` ones are skipped where absent, those with a
-    ``when`` unless the flag of that name is given."""
+    ``when`` unless the flag of that name is given. ``targets`` are the numbers of what the command line names
+    that this attachment is for."""
 
     program: str
     optional: bool = False
     when: str = ""
+    targets: tuple[int, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -74,9 +76,11 @@ class Tracepoint(Probe):
 
 @dataclass(frozen=True)
 class Kprobe(Probe):
-    """The entry of a kernel function; ``symbols`` are all names it has had, newest first."""
+    """The entry of a kernel function, or ``offset`` bytes behind it; ``symbols`` are all names it has had,
+    newest first."""
 
     symbols: tuple[str, ...] = ()
+    offset: int = 0
 
     @property
     def kind(self) -> str:
@@ -86,7 +90,7 @@ class Kprobe(Probe):
     @property
     def target(self) -> str:
         """See :class:`Probe`."""
-        return "|".join(self.symbols)
+        return "|".join(self.symbols) + (f"+{self.offset:#x}" if self.offset else "")
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,11 @@ class Kretprobe(Kprobe):
 @dataclass(frozen=True)
 class Kprobes(Probe):
     """The entries of many kernel functions at once; in ``patterns`` a ``*`` stands for letters, digits and
-    ``_``. A function by several names is probed once."""
+    ``_``. A function by several names is probed once. Or those at ``addresses``, which ``patterns`` describe.
+    """
 
     patterns: tuple[str, ...] = ()
+    addresses: tuple[int, ...] = ()
 
     @property
     def target(self) -> str:
@@ -140,6 +146,53 @@ class KprobeEvents(Kprobes):
     def kind(self) -> str:
         """See :class:`Probe`."""
         return "kprobe_events"
+
+
+@dataclass(frozen=True)
+class KretprobeEvent(Kprobe):
+    """The return of a kernel function, by a trace event that is made for it in tracefs."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "kretprobe_event"
+
+
+@dataclass(frozen=True)
+class Fentry(Probe):
+    """The entry of a kernel function that BTF knows, by a trampoline (Linux 5.5)."""
+
+    function: str = ""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "fentry"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return self.function
+
+
+@dataclass(frozen=True)
+class Fexit(Fentry):
+    """The return of a kernel function that BTF knows, by a trampoline (Linux 5.5)."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "fexit"
+
+
+@dataclass(frozen=True)
+class TypedTracepoint(Fentry):
+    """A tracepoint whose arguments have the types of BTF (Linux 5.5)."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "typed_tracepoint"
 
 
 @dataclass(frozen=True)
@@ -259,12 +312,14 @@ class Alternative:
     """One way to serve a hook. ``defines`` are further macros this way needs in the C.
 
     Names that begin alike and go on with ``-`` are a family: ``kprobe-multi`` and ``kprobe-events`` are both
-    ``kprobe``.
+    ``kprobe``. The probes that are ``alike`` are many of one kind: what the kernel says of the first goes for
+    all.
     """
 
     name: str
     probes: tuple[Probe, ...]
     defines: tuple[str, ...] = ()
+    alike: bool = False
 
     def is_called(self, name: str) -> bool:
         """Whether this is its name, or that of its family."""

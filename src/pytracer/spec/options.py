@@ -87,6 +87,20 @@ class Arguments:
 
     name: str
     help: str
-    encode: str
+    encode: str = ""
     minimum: int = 1
     examples: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Targets(Arguments):
+    """Positional arguments that say what to attach to, as :mod:`pytracer.spec.sources` spells it.
+
+    ``begin`` is the C function that is put on each; ``end``, where there is one, on the return of the same
+    functions. The C gets to know which of them it was called for by ``pt_target`` of
+    probes_c/include/target.h.
+    """
+
+    encode: str = "sources"
+    begin: str = "hit"
+    end: str = ""

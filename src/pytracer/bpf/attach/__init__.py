@@ -13,6 +13,8 @@ _SHARED = {
     "kretprobe_multi": "kprobe_multi",
     "uretprobe": "uprobe",
     "uretprobe_multi": "uprobe_multi",
+    "fexit": "fentry",
+    "typed_tracepoint": "fentry",
 }
 
 

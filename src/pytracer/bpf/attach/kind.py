@@ -15,10 +15,13 @@ from pytracer.kernel.facts import Answer
 @dataclass(frozen=True)
 class LoadAs:
     """How a program is loaded: its type, and what it is to be attached to where the type leaves that open
-    (``enum bpf_attach_type``)."""
+    (``enum bpf_attach_type``; ``btf_id`` in the kernel's BTF). ``result`` is what a program must return that
+    is put on what users name (pt_pass)."""
 
     type: ProgType
     attach_type: int = 0
+    btf_id: int = 0
+    result: int = 1
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class Place:
     """Where a program is put: what the probe's target is called here, by the answer to ``ask``.
 
     ``interfaces`` are the indexes that a network probe is put on (0: all), ``frequency`` is how often a
-    second a sample is taken.
+    second a sample is taken. ``cookies`` are what the program is to be told, one for each thing that the
+    probe is put on; empty where it is told otherwise.
     """
 
     name: str
     interfaces: Iterable[int] = ()
     frequency: int = 0
+    cookies: tuple[int, ...] = ()
 
 
 class Kind(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -11,12 +10,12 @@ from pathlib import Path
 from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf import attach_program, event_attr, retprobe_bit
+from pytracer.bpf.attach.perf import PerfLink, attach_program, event_attr, retprobe_bit
 from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType
-from pytracer.errors import PytracerError, UnsupportedError
-from pytracer.kernel import mounts, tracefs
+from pytracer.errors import UnsupportedError
+from pytracer.kernel import functions
 from pytracer.kernel.facts import Answer
 from pytracer.spec import Kprobe, Kretprobe
 
@@ -36,13 +35,14 @@ def ask(probe: Kprobe, kernel: Asking) -> Answer:
     reasons, refused = [], False
     for symbol in probe.symbols:
         try:
-            os.close(_open(symbol, kernel.program(ProgType.KPROBE, EMPTY), at_return=False))
+            program = kernel.program(ProgType.KPROBE, EMPTY)
+            os.close(_open(symbol, probe.offset, program, at_return=isinstance(probe, Kretprobe)))
         except OSError as error:
-            answer = _why_not(error, symbol, kernel)
+            answer = _why_not(error, symbol, probe.offset, kernel)
             reasons.append(answer.reason)
             refused = refused or answer.refused
             continue
-        return Answer(True, symbol)
+        return Answer(True, _named(symbol, probe.offset), tells=kernel.tells(probe, ProgType.KPROBE))
     return Answer(False, reason=", ".join(dict.fromkeys(reasons)), refused=refused)
 
 
@@ -59,22 +59,28 @@ def put(probe: Kprobe, place: Place, program: int) -> list[Link]:
             f"{what}: this kernel has no kprobe PMU", hint="CONFIG_KPROBES, and Linux 4.17"
         )
     try:
-        return [Link(_open(place.name, program, at_return=isinstance(probe, Kretprobe)))]
+        symbol = place.name.partition("+")[0]
+        at_return = isinstance(probe, Kretprobe)
+        return [PerfLink(_open(symbol, probe.offset, program, place.cookies, at_return=at_return))]
     except OSError as error:
         raise attach_error(error, what) from error
 
 
-def _open(symbol: str, program: int, *, at_return: bool) -> int:
-    """A descriptor that keeps ``program`` on the entry (or the return) of a function. Raises OSError."""
+def _named(symbol: str, offset: int) -> str:
+    return f"{symbol}+{offset:#x}" if offset else symbol
+
+
+def _open(symbol: str, offset: int, program: int, cookies: tuple[int, ...] = (), *, at_return: bool) -> int:
+    """A descriptor that keeps ``program`` on a place in a function (or on its return). Raises OSError."""
     name = ctypes.create_string_buffer(symbol.encode())
     config = 1 << retprobe_bit(PMU) if at_return else 0
-    attr = event_attr(int((PMU / "type").read_text()), config, ctypes.addressof(name))
-    return attach_program(attr, program)
+    attr = event_attr(int((PMU / "type").read_text()), config, ctypes.addressof(name), offset)
+    return attach_program(attr, program, cookies)
 
 
-def _why_not(error: OSError, symbol: str, kernel: Asking) -> Answer:
+def _why_not(error: OSError, symbol: str, offset: int, kernel: Asking) -> Answer:
     """Why a function could not be probed."""
-    if _is_blacklisted(symbol):
+    if symbol in functions.blacklist():
         return Answer(False, reason=f"{symbol} is one that may not be probed (noprobe)")
     if error.errno == errno.EADDRNOTAVAIL:
         return Answer(False, reason=f"there is more than one function {symbol}")
@@ -84,23 +90,8 @@ def _why_not(error: OSError, symbol: str, kernel: Asking) -> Answer:
         if b" " + symbol.encode() + b"." in kernel.kallsyms:
             return Answer(False, reason=f"{symbol} is there in parts only, split up by the compiler")
         return Answer(False, reason=f"no function {symbol}")
-    if error.errno == errno.EINVAL and not _is_traceable(symbol):
+    if offset and error.errno == errno.EILSEQ:
+        return Answer(False, reason=f"no instruction begins at {_named(symbol, offset)}")
+    if error.errno == errno.EINVAL and symbol not in (functions.traceable() or (symbol,)):
         return Answer(False, reason=f"{symbol} is one that may not be traced (notrace)")
     return Answer(False, reason=f"{symbol} cannot be probed ({os.strerror(error.errno or 0)})")
-
-
-def _is_blacklisted(symbol: str) -> bool:
-    """Whether debugfs lists a function as one that kprobes must keep off."""
-    with contextlib.suppress(OSError):
-        mounts.ensure(mounts.DEBUGFS, tracefs.DEBUG)
-        text = (tracefs.DEBUG / "kprobes/blacklist").read_bytes()
-        return b"\t" + symbol.encode() + b"\n" in text
-    return False
-
-
-def _is_traceable(symbol: str) -> bool:
-    """Whether ftrace knows the function; true where that cannot be seen."""
-    with contextlib.suppress(OSError, PytracerError):
-        text = (tracefs.root() / "available_filter_functions").read_bytes()
-        return any(b"\n" + symbol.encode() + end in b"\n" + text for end in (b"\n", b" "))
-    return True

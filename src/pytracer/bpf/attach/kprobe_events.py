@@ -23,12 +23,13 @@ from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import AttachError, PytracerError
 from pytracer.kernel import functions, tracefs
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Answer, Tells
 from pytracer.kernel.functions import Functions
 from pytracer.spec import KprobeEvents
 
 GROUP = "pytracer"
 _OURS = re.compile(rf"^\w+:({GROUP}/\w+?_(\d+_\d+_\d+)) ", re.M)
+_PLACES = 512  # calls of one function that may be in flight; the kernel's own choice is twice the CPUs
 _CHUNK = 4095  # WRITE_BUFSIZE of kernel/trace/trace.c holds one more, a NUL
 
 
@@ -68,10 +69,10 @@ def ask(probe: KprobeEvents, kernel: Asking) -> Answer:
     if kernel.missing:
         return untried(probe.target)
     try:
-        found = functions.matching(probe.patterns)
+        found = functions.these(probe.patterns, probe.addresses)
     except PytracerError as reason:
         return problem(reason)
-    return Answer(True, found.describe, reason=found.note)
+    return Answer(True, found.describe, reason=found.note, tells=Tells.ADDRESS)
 
 
 def load_as(_: KprobeEvents) -> LoadAs:
@@ -81,7 +82,7 @@ def load_as(_: KprobeEvents) -> LoadAs:
 
 def put(probe: KprobeEvents, _: Place, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return [attach(functions.matching(probe.patterns), program, probe.program)]
+    return [attach(functions.these(probe.patterns, probe.addresses), program, probe.program)]
 
 
 def attach(found: Functions, program: int, name: str) -> EventLink:
@@ -89,17 +90,28 @@ def attach(found: Functions, program: int, name: str) -> EventLink:
     event = f"{GROUP}/{name}_{_owner(os.getpid())}"
     try:
         sweep()
-        return EventLink(_open(event, found.names, program), event, found.note)
+        return EventLink(open_event(event, _probes(event, found.names), program), event, found.note)
     except OSError as error:
         raise attach_error(error, f"a kprobe event on {found.describe}") from error
 
 
-def _open(event: str, addresses: Iterable[int], program: int) -> int:
-    """Make the event and put ``program`` on it; all or nothing. Raises OSError."""
+def attach_return(symbol: str, program: int, name: str, cookies: tuple[int, ...]) -> EventLink:
+    """Put ``program`` on the return of a function, by an event that begins with ``name``."""
+    event = f"{GROUP}/{name}_{_owner(os.getpid())}"
     try:
-        _write(_probes(event, addresses))
+        sweep()
+        lines = [f"r{_PLACES}:{event} {symbol}"]
+        return EventLink(open_event(event, lines, program, cookies), event, "")
+    except OSError as error:
+        raise attach_error(error, f"a kretprobe event on {symbol}") from error
+
+
+def open_event(event: str, lines: Iterable[str], program: int, cookies: tuple[int, ...] = ()) -> int:
+    """Make the event by ``lines`` and put ``program`` on it; all or nothing. Raises OSError."""
+    try:
+        _write(lines)
         number = tracefs.event_id(*event.split("/"))
-        return attach_program(event_attr(PERF_TYPE_TRACEPOINT, number), program)
+        return attach_program(event_attr(PERF_TYPE_TRACEPOINT, number), program, cookies)
     except BaseException:
         with contextlib.suppress(OSError):
             remove(event)

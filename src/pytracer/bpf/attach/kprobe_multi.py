@@ -15,7 +15,7 @@ from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType, address, link_create, object_info
 from pytracer.errors import PytracerError
 from pytracer.kernel import functions
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Answer, Tells
 from pytracer.spec import Kprobes, KretprobeMulti
 
 ATTACH_TYPE = 42  # BPF_TRACE_KPROBE_MULTI, which the program has to be loaded for
@@ -60,7 +60,7 @@ def ask(probe: Kprobes, kernel: Asking) -> Answer:
         if error.errno in (errno.EOPNOTSUPP, _ENOTSUPP):
             return Answer(False, reason=_ABSENT)
     try:
-        found = functions.matching(probe.patterns)
+        found = functions.these(probe.patterns, probe.addresses)
     except PytracerError as reason:
         return problem(reason)
     try:
@@ -72,7 +72,7 @@ def ask(probe: Kprobes, kernel: Asking) -> Answer:
             return Answer(False, reason="this kernel does not count the returns that it misses (Linux 6.7)")
     finally:
         os.close(made)
-    return Answer(True, found.describe, reason=found.note)
+    return Answer(True, found.describe, reason=found.note, tells=Tells.COOKIE)
 
 
 def load_as(_: Kprobes) -> LoadAs:
@@ -80,24 +80,26 @@ def load_as(_: Kprobes) -> LoadAs:
     return LoadAs(ProgType.KPROBE, ATTACH_TYPE)
 
 
-def put(probe: Kprobes, _: Place, program: int) -> list[Link]:
+def put(probe: Kprobes, place: Place, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    found = functions.matching(probe.patterns)
+    found = functions.these(probe.patterns, probe.addresses)
+    at_return = isinstance(probe, KretprobeMulti)
+    addresses = probe.addresses if place.cookies else tuple(found.names)
     try:
-        descriptor = link(list(found.names), program, at_return=isinstance(probe, KretprobeMulti))
+        descriptor = link(addresses, program, place.cookies, at_return=at_return)
     except OSError as error:
         raise attach_error(error, f"kprobe.multi on {found.describe}") from error
     return [MultiLink(descriptor, found.note)]
 
 
-def link(addresses: Sequence[int], program: int, *, at_return: bool) -> int:
-    """The descriptor of a link on functions by address. Raises OSError."""
+def link(addresses: Sequence[int], program: int, cookies: Sequence[int] = (), *, at_return: bool) -> int:
+    """The descriptor of a link on functions by address, with a cookie for each if any. Raises OSError."""
     listed = bytearray(struct.pack(f"{len(addresses)}Q", *addresses))
+    told = bytearray(struct.pack(f"{len(cookies)}Q", *cookies))
     flags = _RETURN if at_return else 0
     # kprobe_multi: flags, cnt, syms, addrs, cookies
-    return link_create(
-        program, ATTACH_TYPE, struct.pack("IIQQQ", flags, len(addresses), 0, address(listed), 0)
-    )
+    rest = struct.pack("IIQQQ", flags, len(addresses), 0, address(listed), address(told) if cookies else 0)
+    return link_create(program, ATTACH_TYPE, rest)
 
 
 def missed(fd: int) -> int | None:

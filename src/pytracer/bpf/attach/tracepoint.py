@@ -31,7 +31,7 @@ def ask(probe: Tracepoint, kernel: Asking) -> Answer:
         return problem(reason)
     except OSError as error:
         return no(error, f"the trace event {probe.target} takes no program")
-    return Answer(True, probe.target)
+    return Answer(True, probe.target, tells=kernel.tells(probe, ProgType.TRACEPOINT))
 
 
 def _try_category(probe: Tracepoint, kernel: Asking) -> None:
@@ -64,6 +64,6 @@ def put(_: Tracepoint, place: Place, program: int) -> list[Link]:
     category, _colon, event = place.name.partition(":")
     number = tracefs.event_id(category, event)
     try:
-        return [Link(attach_program(event_attr(PERF_TYPE_TRACEPOINT, number), program))]
+        return [Link(attach_program(event_attr(PERF_TYPE_TRACEPOINT, number), program, place.cookies))]
     except OSError as error:
         raise attach_error(error, f"tracepoint {place.name}") from error

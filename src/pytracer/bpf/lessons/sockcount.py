@@ -327,7 +327,7 @@ class Lesson:
         self.program = Assembler()
         self._loaded: list[int] = []
 
-    def load(self, program: str, kind: ProgType, attach_type: int = 0) -> int:
+    def load(self, program: str, kind: ProgType, attach_type: int = 0, **_other: Any) -> int:
         """Load ``count``, all there is here; its descriptor, owned by the lesson. Raises VerifierError."""
         if program != "count" or kind is not ProgType.SOCKET_FILTER or attach_type:
             raise BuildError(f"the lesson has no program {program!r} of type {kind.name.lower()}")

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Which of the things that the user named a program runs for: pt_target(context) is its number, below PT_TARGETS.
+//
+// One function is compiled for all. Before it is loaded, PT_TARGET in its instructions becomes the number, where a
+// program is loaded for each target; or what says where to get it from: the cookie that it was attached with, or
+// the address of the function that it was called in. The verifier sees a constant, and does not look at the rest:
+// a helper that this kernel, or this kind of program, has not is not missed.
+#include "read.h"
+
+#define PT_TARGET     0x7079547261636500ULL // pytracer.bpf.image.TARGET
+#define PT_RESULT     0x7079547261636501ULL // pytracer.bpf.image.RESULT
+#define PT_BY_COOKIE  (1ULL << 32)
+#define PT_BY_ADDRESS (2ULL << 32)
+
+// Under a name of our own: BCC before 0.22 does not know it.
+static u64 (*pt_attach_cookie)(void *ctx) = (void *)174;
+
+#ifdef PT_ADDRESSES
+BPF_HASH(pt_addresses, u64, u32, PT_ADDRESSES);
+
+// Where the probe stands whose registers these are. BPF's own helper for that is as young as the cookies.
+static __always_inline u64 pt_address(struct pt_regs *regs)
+{
+#if defined(__x86_64__)
+    return pt_read(regs->ip) - 1; // as if the breakpoint had just been hit, whatever the probe is made of
+#elif defined(__aarch64__)
+    return pt_read(regs->pc);
+#else
+#error "where the address of a probe is is not known here"
+#endif
+}
+#endif
+
+static __always_inline u32 pt_target(void *ctx)
+{
+    u64 target = PT_TARGET;
+
+    pt_opaque(target);
+    if (target == PT_BY_COOKIE)
+        return pt_attach_cookie(ctx);
+#ifdef PT_ADDRESSES
+    if (target == PT_BY_ADDRESS) {
+        u64 address = pt_address(ctx);
+        u32 *number = pt_addresses.lookup(&address);
+
+        return number ? *number : PT_TARGETS;
+    }
+#endif
+    return target;
+}
+
+// What such a program returns: PT_PASS, but 0 where it is a trampoline's.
+static __always_inline int pt_pass(void)
+{
+    u64 result = PT_RESULT;
+
+    pt_opaque(result);
+    return result;
+}

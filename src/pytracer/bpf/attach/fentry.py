@@ -1,0 +1,84 @@
+"""Trampolines on kernel functions, and tracepoints with types: what BTF describes (Linux 5.5, fec56f5890d9).
+
+The kernel checks a program against the arguments of what it is attached to as it loads it: so there is a
+program for each.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+
+from pytracer.bpf.asking import Asking, no, untried
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.probing import load, returning
+from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.sys import ProgType, raw_tracepoint_open
+from pytracer.errors import HeadersError
+from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.facts import Answer
+from pytracer.spec import Fentry
+
+_ATTACH_TYPES = {"typed_tracepoint": 23, "fentry": 24, "fexit": 25}  # BPF_TRACE_RAW_TP, _FENTRY, _FEXIT
+_ABSENT = {
+    "typed_tracepoint": "this kernel has no typed tracepoints (Linux 5.5, with BTF)",
+    "fentry": "this kernel has no trampolines on functions (fentry: Linux 5.5, with BTF)",
+    "fexit": "this kernel has no trampolines on functions (fexit: Linux 5.5, with BTF)",
+}
+
+
+def ask(probe: Fentry, kernel: Asking) -> Answer:
+    """Whether a program can be put there; for a moment, one is."""
+    if kernel.missing:
+        return untried(probe.function)
+    wanted = load_as(probe)
+    if not wanted.btf_id:
+        return Answer(False, reason=f"the kernel's BTF does not know {probe.function}")
+    code = returning(wanted.result)
+    try:
+        program = load(wanted.type, code, attach_type=wanted.attach_type, btf_id=wanted.btf_id)
+    except OSError as error:
+        return no(error, _ABSENT[probe.kind])
+    try:
+        os.close(raw_tracepoint_open("", program))
+    except OSError as error:
+        if error.errno in (errno.EBUSY, errno.E2BIG):
+            return Answer(False, reason=f"{probe.function} takes no more programs")
+        return no(error, _ABSENT[probe.kind])
+    finally:
+        os.close(program)
+    return Answer(True, probe.function)
+
+
+def load_as(probe: Fentry) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`. ``btf_id`` is 0 where BTF does not know it."""
+    number = _btf_id(probe.kind == "typed_tracepoint", probe.function)
+    # A trampoline's program must return 0 (check_return_code).
+    return LoadAs(ProgType.TRACING, _ATTACH_TYPES[probe.kind], number, result=0)
+
+
+def put(probe: Fentry, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    try:
+        return [Link(raw_tracepoint_open("", program))]
+    except OSError as error:
+        raise attach_error(error, f"{probe.kind} {place.name}") from error
+
+
+def _btf_id(tracepoint: bool, name: str) -> int:
+    """The number of a function, or of a tracepoint's type, in the kernel's BTF; 0 where there is none."""
+    types = _types()
+    if types is None:
+        return 0
+    kind, name = (Kind.TYPEDEF, f"btf_trace_{name}") if tracepoint else (Kind.FUNC, name)
+    return types.find(kind, name) or 0
+
+
+@functools.cache
+def _types() -> Btf | None:
+    try:
+        return Btf.load()
+    except HeadersError:
+        return None

@@ -1,0 +1,102 @@
+"""Functions of the kernel: which of those that a user names can be probed, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from pytracer.errors import HeadersError, UnknownNameError, UnsupportedError, UsageError
+from pytracer.kernel import functions
+from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.facts import Found, Target
+from pytracer.spec import Source
+
+SEVERAL = "of which there is more than one of that name"
+NOPROBE = "that may not be probed (noprobe)"
+NOTRACE = "that may not be traced (notrace)"
+UNTYPED = "that the kernel's BTF does not know"
+_TYPED = ("f", "fr")
+_SPREAD = 2  # characters that the length of a near name may differ by
+
+
+def find(source: Source) -> Found:
+    """See :func:`pytracer.bpf.find.find`."""
+    named = functions.named(source.name)
+    if not named:
+        raise _unknown(source)
+    why_not = _reasons(source)
+    targets, skipped = list[Target](), Counter[str]()
+    for name, addresses in sorted(named.items()):
+        reason = why_not(name, addresses)
+        if reason:
+            skipped[f"function{'s' * source.is_pattern} {reason}"] += 1
+        else:
+            targets.append(Target(name, addresses[0]))
+    if targets:
+        if source.offset:
+            _check_offset(source, targets[0].address)
+        return Found(tuple(targets), skipped)
+    if source.is_pattern:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+        raise UnsupportedError(f"{source.text} matches nothing that can be probed: {reasons}")
+    [reason] = skipped
+    raise UnsupportedError(
+        f"{source.text}: it is a {reason}",
+        hint="f: goes by BTF, k: does without" if reason.endswith(UNTYPED) else "",
+    )
+
+
+def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
+    """Tells why a function by its name and addresses cannot be probed, "" where it can."""
+    blacklist, traceable = functions.blacklist(), functions.traceable()
+    typed = _typed(source) if source.kind in _TYPED else None
+
+    def why_not(name: str, addresses: Sequence[int]) -> str:
+        if len(addresses) > 1:
+            return SEVERAL
+        if name in blacklist:
+            return NOPROBE
+        if traceable is not None and name not in traceable:
+            return NOTRACE
+        return UNTYPED if typed is not None and name not in typed else ""
+
+    return why_not
+
+
+def _check_offset(source: Source, address: int) -> None:
+    """UsageError where the function is shorter: the kernel would put the probe on the next one."""
+    size = functions.size(address)
+    if size and source.offset >= size:
+        raise UsageError(f"{source.text}: {source.name} is {size} bytes long")
+
+
+def _typed(source: Source) -> set[str]:
+    """The functions that BTF knows: of those named. Raises UnsupportedError where there is no BTF."""
+    try:
+        types = Btf.load()
+    except HeadersError as error:
+        raise UnsupportedError(
+            f"{source.text}: this kernel has no BTF", hint="k: does without: it takes kprobes"
+        ) from error
+    if source.is_pattern:
+        return types.names(Kind.FUNC)
+    return {source.name} if types.find(Kind.FUNC, source.name) is not None else set()
+
+
+def _unknown(source: Source) -> UnknownNameError | UnsupportedError:
+    """The error for a name that no function bears."""
+    if not source.is_pattern:
+        parts = sorted(functions.named(f"{source.name}.*"))
+        if parts:
+            return UnsupportedError(
+                f"{source.text}: the compiler left only parts of it or variants ({', '.join(parts[:3])})",
+                hint=f"{source.kind}:{source.name}.* takes those that are functions",
+            )
+    first = source.name[:1].encode()
+    near = functions.symbols(b"[tTwW]", (first if first.isalpha() else rb"[_a-zA-Z]") + rb"\w*")
+    return UnknownNameError(
+        "function of the kernel",
+        source.name,
+        [name for name in near if abs(len(name) - len(source.name)) <= _SPREAD],
+        where="what the compiler put into its callers everywhere (inline) is no function any more",
+    )

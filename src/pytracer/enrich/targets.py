@@ -1,0 +1,17 @@
+"""What the user named, by the number that the C knows it by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pytracer.enrich.decode import Decoder
+
+
+def target_decoder(names: Sequence[str]) -> Decoder:
+    """A decoder of the numbers of these targets."""
+
+    def target(number: Any) -> str:
+        return names[number] if 0 <= number < len(names) else f"unknown:{number}"
+
+    return target

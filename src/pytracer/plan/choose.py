@@ -1,0 +1,93 @@
+"""Choosing among the alternatives of a hook: the first that this kernel grants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
+from pytracer.kernel.facts import Answer, Facts, Tells
+from pytracer.plan.request import Request
+from pytracer.spec import Alternative, Hook, Number, PerfSample, Probe
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One attachment to make: ``name`` is what the target is called on this kernel.
+
+    ``frequency`` is how often a second a sample is taken, by those that do; ``tells`` how the program knows
+    which of the user's targets it runs for, where it is put on such.
+    """
+
+    probe: Probe
+    name: str
+    frequency: int = 0
+    tells: Tells = Tells.PROGRAM
+
+    @property
+    def target(self) -> str:
+        """What it is put on, as people are told."""
+        at = f" at {self.frequency} Hz" if self.frequency else ""
+        return f"{self.probe.kind} {self.name}{at}"
+
+
+def choose(hook: Hook, request: Request, facts: Facts) -> tuple[Alternative, list[Chosen], str]:
+    """The first alternative that this kernel grants, if there is one without doubts, its probes, and a note
+    of what was passed over. Raises PolicyError or UnsupportedError where there is none."""
+    forced = request.hooks.get(hook.name, "")
+    passed = dict[str, str]()
+    doubtful = list[tuple[Alternative, list[Chosen]]]()
+    refused = False
+    for alternative in hook.alternatives:
+        if forced and not alternative.is_called(forced):
+            continue
+        probes, answer = _probe_all(alternative, request, facts)
+        if answer.ok and (not answer.doubt or request.pack):  # which cannot hold the trace events instead
+            return alternative, probes, _note(hook, alternative, answer.reason, passed)
+        passed[alternative.name] = answer.doubt or answer.reason
+        if answer.ok:
+            doubtful.append((alternative, probes))
+        refused = refused or answer.refused
+    if doubtful:
+        alternative, probes = doubtful[0]
+        return alternative, probes, _note(hook, alternative, passed.pop(alternative.name), passed)
+    if not passed:
+        raise UnknownNameError(
+            f"alternative of hook {hook.name}", forced, [a.name for a in hook.alternatives]
+        )
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in passed.items())
+    message = f"this kernel has no way to see where {hook.what}: {reasons}"
+    if refused:
+        raise PolicyError(message, hint="pytracer doctor says which policy is in force")
+    raise UnsupportedError(message, hint="pytracer doctor shows what this kernel grants")
+
+
+def _note(hook: Hook, chosen: Alternative, why: str, passed: Mapping[str, str]) -> str:
+    """What was chosen, and what was not, for people."""
+    rest = "".join(f"; not {name}: {reason}" for name, reason in passed.items())
+    return f"{hook.name}: {chosen.name}{f' ({why})' if why else ''}{rest}"
+
+
+def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tuple[list[Chosen], Answer]:
+    chosen = list[Chosen]()
+    last = Answer(True)
+    for number, probe in enumerate(alternative.probes):
+        if probe.when and not request.options.get(probe.when):
+            continue
+        alike = alternative.alike and number > 0
+        answer = last if alike else facts.probe(probe)
+        if answer.ok:
+            frequency = number_of(probe.frequency, request) if isinstance(probe, PerfSample) else 0
+            name = probe.target if alike else answer.name or probe.target
+            chosen.append(Chosen(probe, name, frequency, answer.tells))
+            last = replace(answer, doubt=answer.doubt or last.doubt)
+        elif alternative.alike or not probe.optional:
+            return [], answer
+    return chosen, last
+
+
+def number_of(name: str, request: Request) -> int:
+    """The value of a Number option, or its default."""
+    option = next(o for o in request.tracer.options if isinstance(o, Number) and o.name == name)
+    value = request.options.get(name)
+    return value if isinstance(value, int) else option.default

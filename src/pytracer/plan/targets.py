@@ -1,0 +1,197 @@
+"""What the user names: found on this machine, and the ways to attach to it, best first.
+
+A new kind of source is a line of ``SPELLINGS`` (spec/sources.py), one of ``WAYS`` here, a function that finds
+it (bpf/find) and a kind of probe (bpf/attach).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from pytracer.errors import UsageError
+from pytracer.kernel.facts import Facts, Target, Tells
+from pytracer.plan.choose import Chosen, choose
+from pytracer.plan.request import Request
+from pytracer.spec import (
+    SPELLINGS,
+    Alternative,
+    Fentry,
+    Fexit,
+    Hook,
+    Kprobe,
+    KprobeEvents,
+    KprobeMulti,
+    Kprobes,
+    Kretprobe,
+    KretprobeEvent,
+    KretprobeMulti,
+    Probe,
+    RawTracepoint,
+    Source,
+    Targets,
+    Tracepoint,
+    TypedTracepoint,
+)
+
+PROBES_MAX = 500
+FEWEST = (
+    1024  # numbers that the C has room for: programs are compiled once for so many, or a power of two more
+)
+
+
+@dataclass(frozen=True)
+class Named:
+    """One target, the number that the C knows it by, and the source that named it."""
+
+    number: int
+    source: Source
+    target: Target
+
+    @property
+    def name(self) -> str:
+        """As a user would write just this one."""
+        return replace(self.source, place="", name=self.target.name).text
+
+
+Make = Callable[[str, Sequence[Named]], tuple[Probe, ...]]
+"""From a program and what it is to be put on, to probes: one for each, or one for all."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to attach to what a kind of source names. ``offsets``: it can be put within a function, too."""
+
+    name: str
+    make: Make
+    offsets: bool = True
+
+
+def _each(make: Callable[[str, Named], Probe]) -> Make:
+    def probes(program: str, named: Sequence[Named]) -> tuple[Probe, ...]:
+        return tuple(
+            replace(make(program, one), targets=(one.number,), optional=one.source.is_pattern)
+            for one in named
+        )
+
+    return probes
+
+
+def _kprobe(kind: type[Kprobe]) -> Make:
+    return _each(lambda program, one: kind(program, symbols=(one.target.name,), offset=one.source.offset))
+
+
+def _kprobes(kind: type[Kprobes]) -> Make:
+    def probes(program: str, named: Sequence[Named]) -> tuple[Probe, ...]:
+        addresses = tuple(one.target.address + one.source.offset for one in named)
+        texts = tuple(dict.fromkeys(one.source.text for one in named))
+        return (
+            kind(program, targets=tuple(one.number for one in named), patterns=texts, addresses=addresses),
+        )
+
+    return probes
+
+
+def _typed(kind: type[Fentry]) -> Make:
+    return _each(lambda program, one: kind(program, function=one.target.name))
+
+
+def _event(program: str, one: Named) -> Probe:
+    category, _, event = one.target.name.partition(":")
+    return Tracepoint(program, category=category, event=event)
+
+
+WAYS: dict[str, tuple[Way, ...]] = {
+    "k": (
+        Way("kprobe-multi", _kprobes(KprobeMulti), offsets=False),
+        Way("kprobe", _kprobe(Kprobe)),
+        Way("kprobe-events", _kprobes(KprobeEvents)),
+    ),
+    "kr": (
+        Way("kretprobe-multi", _kprobes(KretprobeMulti)),
+        Way("kretprobe-events", _kprobe(KretprobeEvent)),
+        # Last, since it counts what it misses only from Linux 6.7 on.
+        Way("kretprobe", _kprobe(Kretprobe)),
+    ),
+    "f": (Way("fentry", _typed(Fentry)),),
+    "fr": (Way("fexit", _typed(Fexit)),),
+    "t": (Way("tracepoint", _each(_event)),),
+    "rt": (
+        Way("raw-tracepoint", _each(lambda program, one: RawTracepoint(program, event=one.target.name))),
+        Way("typed", _typed(TypedTracepoint)),
+    ),
+}
+"""By the kind of source, best first."""
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """What became of a request's sources: ``names`` by number, and what the plan needs of it."""
+
+    names: tuple[str, ...] = ()
+    probes: tuple[Chosen, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    defines: tuple[tuple[str, str], ...] = ()
+
+
+def choose_targets(request: Request, facts: Facts) -> TargetPlan:
+    """Find what the sources name and choose how to attach to it.
+
+    Raises UsageError where it is too much, UnknownNameError where there is no such thing, UnsupportedError or
+    PolicyError where there is no way.
+    """
+    wanted = request.tracer.arguments
+    if not isinstance(wanted, Targets):
+        return TargetPlan()
+    named, warnings = _find(request, facts)
+    probes, notes = list[Chosen](), list[str]()
+    for kind, within in dict.fromkeys((one.source.kind, bool(one.source.offset)) for one in named):
+        group = [one for one in named if (one.source.kind, bool(one.source.offset)) == (kind, within)]
+        parts = [(wanted.begin, kind)]
+        if wanted.end:
+            parts.append((wanted.end, SPELLINGS[kind].end))
+        for program, part in parts:
+            if not part:
+                raise UsageError(
+                    f"{request.tracer.name} needs what begins and returns, not {group[0].source.text}",
+                    hint="functions do: "
+                    + ", ".join(f"{s.kind}:{s.of.upper()}" for s in SPELLINGS.values() if s.end),
+                )
+            ways = tuple(
+                Alternative(way.name, way.make(program, group), alike=True)
+                for way in WAYS[part]
+                if way.offsets or not within
+            )
+            _, chosen, note = choose(Hook(part, SPELLINGS[part].event, ways), request, facts)
+            probes += chosen
+            notes.append(note)
+    room = FEWEST << max(-(-len(named) // FEWEST) - 1, 0).bit_length()
+    defines = [("PT_TARGETS", str(room))]
+    if any(chosen.tells is Tells.ADDRESS for chosen in probes):
+        defines.append(("PT_ADDRESSES", str(2 * room)))
+    return TargetPlan(
+        tuple(one.name for one in named), tuple(probes), tuple(notes), tuple(warnings), tuple(defines)
+    )
+
+
+def _find(request: Request, facts: Facts) -> tuple[list[Named], list[str]]:
+    """All that the sources name, each once, and what is to be said of what they do not."""
+    named = dict[tuple[str, str, int], Named]()
+    warnings = list[str]()
+    for source in request.sources:
+        found = facts.find(source)
+        for target in found.targets:
+            key = source.kind, target.name, source.offset
+            named.setdefault(key, Named(len(named), source, target))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in found.skipped.items())
+        if reasons:
+            warnings.append(f"{source.text}: not among the {len(found.targets)} seen are {reasons}")
+    most = request.max_probes or PROBES_MAX
+    if len(named) > most:
+        texts = ", ".join(source.text for source in request.sources)
+        raise UsageError(
+            f"{texts}: {len(named)} to attach to, and --max-probes is {most}",
+            hint=f"a narrower pattern, or --max-probes {len(named)}",
+        )
+    return list(named.values()), warnings

@@ -1,0 +1,186 @@
+"""funccount on a workload of the test's own: whatever is named is counted to the last call, by every way."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pytracer.plan.targets import WAYS
+from pytracer.spec import SPELLINGS
+from support.cli import run, start
+from support.needs import refused_by_right
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+CALLS = 23
+EVERY = [(kind, way.name) for kind, ways in WAYS.items() for way in ways]
+FUNCTION = "__x64_sys_close"  # with an argument: one that does not use it may be missing from BTF
+NAMES = dict.fromkeys(("k", "kr", "f", "fr"), FUNCTION) | {"t": "syscalls:sys_enter_close", "rt": "sys_enter"}
+DEBIANS = "cloud" in platform.release()
+
+
+def counted(*words, script="", options=()):
+    """What was counted of a workload, by target; None where this kernel refuses, and may."""
+    command = ["--", workload("calls"), "fail", str(CALLS)] if not script else ["--", "sh", "-c", script]
+    result = run("funccount", "-f", "json", *options, *words, *command)
+    hooks = dict(option.split("=") for option in options if "=" in option)
+    if DEBIANS:
+        if refused_by_right(result.status, result.err, hooks):
+            return None
+    elif result.status in (4, 5):
+        assert re.search("no way to see where .*: .+", result.err)
+        return None
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return {record["target"]: record["count"] for record in result.of("summary")}
+
+
+def left():
+    """The trace events of ours that tracefs holds. In a process of its own: it may take a mount namespace."""
+    code = "from pytracer.kernel import tracefs\n"
+    code += "print((tracefs.root() / 'kprobe_events').read_text())"
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
+    return [line for line in listed.splitlines() if "pytracer" in line]
+
+
+@pytest.fixture(autouse=True)
+def _no_event_is_left():
+    yield
+    assert not left()
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(("kind", "way"), EVERY, ids=lambda value: value)
+def test_every_way_counts_to_the_last_call(kind, way):
+    name = NAMES[kind]
+    seen = counted(f"{kind}:{name}", options=["--hook", f"{kind}={way}"])
+    if seen is None:
+        return
+    expected = CALLS
+    if kind == "rt":  # every system call: of those there are more, and as many for each run
+        assert seen == counted(f"{kind}:{name}", options=["--hook", f"{kind}={way}"])
+        assert seen[f"rt:{name}"] >= CALLS
+        expected = seen[f"rt:{name}"]
+    assert seen == {f"{kind}:{name}": expected}
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+def test_many_of_several_kinds_at_once():
+    """Patterns, and the numbers that tell them apart: of each target it is known how often it happens."""
+    script = f"{workload('calls')} getppid {CALLS}; {workload('calls')} fail 7; {workload('calls')} signal 5"
+    names = ["t:syscalls:sys_enter_get?pid", "t:syscalls:sys_exit_close", "rt:sched_process_f*"]
+    seen = counted(*names, script=script)
+    assert seen["t:syscalls:sys_enter_getppid"] == CALLS
+    assert seen["rt:sched_process_fork"] == 3
+    closes = seen["t:syscalls:sys_exit_close"]
+    assert closes >= 7  # the shell closes, too
+    assert counted("t:syscalls:sys_exit_close", script=script) == {"t:syscalls:sys_exit_close": closes}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", ["kprobe-multi", "kprobe", "kprobe-events"])
+def test_functions_by_pattern(way):
+    script = f"{workload('calls')} getppid {CALLS}; {workload('calls')} signal 5"
+    seen = counted("__x64_sys_getpp*d", "k:__x64_sys_kill", options=["--hook", f"k={way}"], script=script)
+    if seen is None:
+        return
+    assert seen["k:__x64_sys_getppid"] >= CALLS  # the shell's own, if any, are the same each time
+    assert seen["k:__x64_sys_kill"] == 5
+    assert set(seen) == {"k:__x64_sys_getppid", "k:__x64_sys_kill"}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", ["kprobe", "kprobe-events"])
+def test_a_place_within_a_function(way):
+    hook = ["--hook", f"k={way}"]
+    inside = run("funccount", "--dry-run", *hook, f"{FUNCTION}+1")
+    if not DEBIANS and "no kprobes" in inside.err:
+        return
+    beyond = run("funccount", "--dry-run", *hook, f"{FUNCTION}+100000")
+    assert beyond.status == 2, beyond.err
+    assert "bytes long" in beyond.err
+    # Behind what calls the tracer, five bytes, which ENDBR may stand before, four.
+    behind = [at for at in (9, 5) if run("funccount", "--dry-run", *hook, f"{FUNCTION}+{at}").status == 0]
+    at = behind[0]
+    assert counted(f"{FUNCTION}+{at}", options=hook) == {f"k:{FUNCTION}+{at:#x}": CALLS}
+
+
+@pytest.mark.lab
+def test_by_thread_name_and_process():
+    script = f"{workload('calls')} getppid {CALLS}; {workload('calls')} getppid {CALLS}"
+    words = ["t:syscalls:sys_enter_getppid", "--", "sh", "-c", script]
+    by = {}
+    for key in ("comm,target", "pid"):
+        result = run("funccount", "-f", "json", "--by", key, *words)
+        assert result.status == 0, result.err
+        by[key] = result.of("summary")
+    calls = [record for record in by["comm,target"] if record["comm"] == "calls"]
+    assert [record["count"] for record in calls] == [2 * CALLS]
+    pids = [record["count"] for record in by["pid"] if record["comm"] == "calls"]
+    assert pids == [CALLS, CALLS]
+
+
+def test_a_filter_and_an_interval():
+    code = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\n"
+    code += f"for _ in range({CALLS}): os.getppid()\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        tracer = start("funccount", "-f", "json", "t:syscalls:sys_enter_getppid", "-p", process.pid, 60)
+        process.communicate("\n")
+        out, err = tracer.communicate(timeout=60)
+    assert tracer.returncode == 0, err
+    assert out.count(f'"count":{CALLS}') + out.count(f'"count": {CALLS}') == 2  # the interval, and the run
+
+
+def test_another_target_does_not_take_the_compiler():
+    command = ["--", workload("calls"), "getppid", "1"]
+    assert run("funccount", "t:syscalls:sys_enter_getppid", *command).status == 0
+    again = run("funccount", "-v", "rt:sys_exit", "t:sched:sched_process_*", *command)
+    assert "the image that was kept" in again.err
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("source", "status", "message"),
+    [
+        ("vfs_reed", 2, r"no function of the kernel 'vfs_reed'\n.*vfs_read"),
+        ("t:shed:sched_switch", 2, "did you mean sched:sched_switch"),
+        ("rt:sched_swich", 2, "did you mean sched_switch"),
+        ("t:syscalls:*", 2, r"\d+ to attach to, and --max-probes is 500"),
+        ("k:do_syscall_64", 4, r"may not be probed|may not be traced|no kprobes"),
+    ],
+)
+def test_what_cannot_be_attached_to(source, status, message):
+    result = run("funccount", "--dry-run", source)
+    assert result.status in (status, 5 if status == 4 else status), result.err
+    assert re.search(message, result.err), result.err
+
+
+@pytest.mark.lab
+def test_a_killed_tracer_leaves_nothing():
+    spelled = {"k": "kprobe-events", "kr": "kretprobe-events"}
+    words = [f"{kind}:{FUNCTION}" for kind in spelled]
+    hooks = [word for kind, way in spelled.items() for word in ("--hook", f"{kind}={way}")]
+    if run("funccount", "--dry-run", *words, *hooks).status:
+        words, hooks = ["t:sched:sched_process_*", "rt:sched_switch"], []
+    tracer = start("funccount", *hooks, *words, "60")
+    os.kill(tracer.pid, signal.SIGKILL)
+    tracer.communicate()
+    assert len(left()) == len(hooks) // 2  # what tracefs keeps is disarmed, and the next run takes it away
+    if hooks:
+        assert counted(*words, options=hooks) == dict.fromkeys(words, CALLS)
+
+
+def test_every_kind_of_source_is_tried():
+    assert set(NAMES) == set(WAYS) == set(SPELLINGS)

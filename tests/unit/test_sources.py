@@ -1,0 +1,196 @@
+"""The one spelling for what a user names, and what a plan makes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
+from pytracer.kernel.facts import Found, Target
+from pytracer.plan import Request, make_plan
+from pytracer.spec import SPELLINGS, Source, Table, Targets, Tracer, parse_source, registry
+from support.fake_kernel import FakeKernel
+
+FUNCCOUNT = registry.get("funccount")
+READ, WRITE = Target("vfs_read", 0x1000), Target("vfs_write", 0x2000)
+KERNEL = FakeKernel(
+    functions={"vfs_read", "vfs_write"},
+    patterns={"k:vfs_*"},
+    named={
+        "k:vfs_*": Found((READ, WRITE), {"functions that may not be probed (noprobe)": 3}),
+        "k:vfs_read": Found((READ,)),
+        "k:vfs_read+0x10": Found((READ,)),
+        "kr:vfs_read": Found((READ,)),
+        "t:sched:*": Found((Target("sched:sched_switch"), Target("sched:sched_waking"))),
+        "rt:sched_switch": Found((Target("sched_switch"),)),
+    },
+)
+
+
+def plan_of(*words, kernel=KERNEL, tracer=FUNCCOUNT, **request):
+    return make_plan(Request(tracer, sources=tuple(map(parse_source, words)), **request), kernel)
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("vfs_read", Source("k", "vfs_read")),
+        ("k:vfs_*", Source("k", "vfs_*")),
+        ("kprobe:vfs_read", Source("k", "vfs_read")),
+        ("vfs_read+0x10", Source("k", "vfs_read", offset=16)),
+        ("k:vfs_read+12", Source("k", "vfs_read", offset=12)),
+        ("kr:x.isra.0", Source("kr", "x.isra.0")),
+        ("f:vfs_read", Source("f", "vfs_read")),
+        ("fr:vfs_re?d", Source("fr", "vfs_re?d")),
+        ("t:block:*", Source("t", "*", place="block")),
+        ("tracepoint:sys*:sys_enter_*", Source("t", "sys_enter_*", place="sys*")),
+        ("rt:sched_switch", Source("rt", "sched_switch")),
+        ("raw:sched_switch", Source("rt", "sched_switch")),
+    ],
+)
+def test_spelling(text, source):
+    assert parse_source(text) == source
+    assert parse_source(source.text) == source
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=lambda s: s.kind)
+def test_examples_are_sources(spelling):
+    for example in spelling.example.split(", "):
+        assert parse_source(example).kind == spelling.kind
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("", "there is no name of a function", "k:vfs_read"),
+        ("k:", "there is no name of a function", "k:vfs_read"),
+        ("k:vfs-read", "'-read' at character 6 is no name of a function", "k:vfs_read"),
+        ("k:vfs_read;x", "';x' at character 11", ""),
+        ("vfs_read+y", "'+y' at character 9", ""),
+        ("vfs_*+4", "goes with one function", ""),
+        ("kr:vfs_read+4", "'+4' at character 12", ""),
+        ("t:block", "there is no CATEGORY of a trace event", "t:sched:sched_switch"),
+        ("t::x", "there is no CATEGORY", ""),
+        ("t:a:b:c", "':b:c' at character 4 is no CATEGORY", ""),
+        ("block:block_rq_issue", "no kind of source 'block'", "t:block:block_rq_issue"),
+        ("x:/y", "no kind of source 'x'", "there is f"),
+        ("k:\x1b[2J", "is no name of a function", ""),
+    ],
+)
+def test_what_cannot_be_parsed(text, message, hint):
+    with pytest.raises(UsageError) as caught:
+        parse_source(text)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "place", "matches"),
+    [
+        ("t:sch*:sched_*", "sched_switch", "sched", True),
+        ("t:sched:*", "x", "schedule", False),
+        ("rt:s?s_enter", "sys_enter", "", True),
+        ("rt:s?s_enter", "ss_enter", "", False),
+        ("k:a.b", "aXb", "", False),
+    ],
+)
+def test_patterns(text, name, place, matches):
+    assert parse_source(text).matches(name, place) is matches
+
+
+# Plans.
+
+
+def test_the_best_way_to_many_functions_is_one_probe():
+    plan = plan_of("vfs_*")
+    (chosen,) = plan.probes
+    assert chosen.probe.kind == "kprobe_multi"
+    assert chosen.probe.addresses == (0x1000, 0x2000)
+    assert chosen.probe.targets == (0, 1)
+    assert plan.targets == ("k:vfs_read", "k:vfs_write")
+    assert plan.warnings == (
+        "k:vfs_*: not among the 2 seen are 3 functions that may not be probed (noprobe)",
+    )
+
+
+@pytest.mark.parametrize("forced", [{}, {"k": "kprobe"}])
+def test_else_a_probe_for_each(forced):
+    kernel = FakeKernel(functions=KERNEL.functions, named=KERNEL.named)
+    plan = plan_of("vfs_*", kernel=kernel, hooks=forced)
+    assert [(c.probe.kind, c.name, c.probe.targets) for c in plan.probes] == [
+        ("kprobe", "vfs_read", (0,)),
+        ("kprobe", "vfs_write", (1,)),
+    ]
+    assert all(chosen.probe.optional for chosen in plan.probes)
+
+
+def test_what_was_named_is_not_optional_and_has_one_number():
+    plan = plan_of("t:sched:*", "k:vfs_*", "k:vfs_read", "rt:sched_switch")
+    assert plan.targets == (
+        "t:sched:sched_switch",
+        "t:sched:sched_waking",
+        "k:vfs_read",
+        "k:vfs_write",
+        "rt:sched_switch",
+    )
+    optional = {chosen.name: chosen.probe.optional for chosen in plan.probes}
+    assert optional["sched:sched_waking"]
+    assert not optional["sched_switch"]
+
+
+def test_a_place_within_a_function_is_not_for_kprobe_multi():
+    plan = plan_of("vfs_read", "vfs_read+0x10", kernel=FakeKernel(**KERNEL.__dict__ | {"patterns": None}))
+    assert [(c.probe.kind, c.name) for c in plan.probes] == [
+        ("kprobe_multi", "k:vfs_read"),
+        ("kprobe", "vfs_read+0x10"),
+    ]
+    assert plan.targets == ("k:vfs_read", "k:vfs_read+0x10")
+
+
+NAMED = (["vfs_*"], ["t:sched:*", "k:vfs_read"], ["vfs_read+0x10"])
+
+
+def test_the_program_does_not_depend_on_what_is_named():
+    images = {plan_of(*words).defines for words in NAMED}
+    assert len(images) == 1
+
+
+def test_what_begins_and_returns():
+    both = Tracer(
+        name="both",
+        group="test",
+        summary="",
+        description="",
+        hooks=(),
+        arguments=Targets("PATTERN", "", begin="enter", end="leave"),
+        outputs=(Table("rows", ()),),
+    )
+    kernel = FakeKernel(named=KERNEL.named, patterns=None)
+    plan = plan_of("vfs_*", tracer=both, kernel=kernel)
+    assert [(c.probe.program, c.probe.kind) for c in plan.probes] == [
+        ("enter", "kprobe_multi"),
+        ("leave", "kretprobe_multi"),
+    ]
+    with pytest.raises(UsageError, match="needs what begins and returns, not t:sched"):
+        plan_of("t:sched:*", tracer=both, kernel=kernel)
+
+
+def test_a_pattern_that_matches_too_much():
+    with pytest.raises(UsageError, match=r"vfs_\*: 2 to attach to, and --max-probes is 1") as caught:
+        plan_of("vfs_*", max_probes=1)
+    assert "--max-probes 2" in caught.value.hint
+    assert plan_of("vfs_*", max_probes=2)
+
+
+def test_what_is_not_there():
+    with pytest.raises(UnknownNameError):
+        plan_of("k:nothing")
+    with pytest.raises(UnsupportedError, match=r"kretprobe-multi: .*kretprobe-events: .*kretprobe: "):
+        plan_of("kr:vfs_read", kernel=FakeKernel(named=KERNEL.named))
+
+
+def test_a_hook_is_forced_by_the_kind_of_source():
+    with pytest.raises(UnknownNameError, match="no hook 'f'"):
+        plan_of("vfs_*", hooks={"f": "fentry"})
+    with pytest.raises(UnknownNameError, match="no alternative of hook k 'fast'"):
+        plan_of("vfs_*", hooks={"k": "fast"})
