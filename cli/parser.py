@@ -174,7 +174,9 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
         out.add_argument("--wide", action="store_true", help=text)
     out.add_argument("--top", type=_positive, metavar="N", help="only the first N rows")
     out.add_argument("--sort", metavar="COLUMN", help="the greatest of this column first")
-    out.add_argument("--max-rows", type=_rows, metavar="N", help="rows the kernel keeps (default: 10240)")
+    out.add_argument(
+        "--max-rows", type=_rows, metavar="N", help="rows there is room for, each second (default: 5120)"
+    )
     size = "bytes of events that may wait (512k, 8M; default: 8M)"
     out.add_argument("--buffer", type=_bytes, metavar="SIZE", help=size)
     out.add_argument("--strict", action="store_true", help="exit 3 if anything was lost")

@@ -28,7 +28,7 @@ struct row_key {
 struct row_value {
     u64 requests;
 };
-BPF_PERCPU_HASH(rows, struct row_key, struct row_value, PT_ROWS_MAX);
+#include "rows.h"
 
 static __always_inline int on_insert(struct pt_request *request)
 {
@@ -59,7 +59,7 @@ static __always_inline int on_issue(struct pt_request *request)
 static __always_inline int on_complete(struct pt_request *request, u32 disk, u32 operation)
 {
     u64 *start = starts.lookup(request), ns;
-    struct row_value zero = {}, *row;
+    struct row_value *row;
     struct row_key key = {};
 
     if (!start)
@@ -73,10 +73,8 @@ static __always_inline int on_complete(struct pt_request *request, u32 disk, u32
     key.operation = operation;
 #endif
     key.slot = pt_log2(ns);
-    row = rows.lookup_or_try_init(&key, &zero);
+    row = pt_row(&key);
     if (row)
         row->requests++;
-    else
-        pt_lost(PT_LOSS_KEYS);
     return PT_PASS;
 }

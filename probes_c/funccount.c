@@ -22,7 +22,7 @@ struct row_value {
     char comm[PT_COMM_LEN];
 #endif
 };
-BPF_PERCPU_HASH(rows, struct row_key, struct row_value, PT_ROWS_MAX);
+#include "rows.h"
 
 // Rows by target alone need no hash.
 #if defined(BY_TARGET) && !defined(BY_PID) && !defined(BY_COMM)
@@ -35,7 +35,7 @@ static __always_inline struct row_value *row_of(u32 target)
 #else
 static __always_inline struct row_value *row_of(u32 target)
 {
-    struct row_value zero = {}, *row;
+    struct row_value *row;
     struct row_key key;
 
     __builtin_memset(&key, 0, sizeof(key));
@@ -48,12 +48,10 @@ static __always_inline struct row_value *row_of(u32 target)
 #ifdef BY_COMM
     bpf_get_current_comm(&key.comm, sizeof(key.comm));
 #endif
-    row = rows.lookup_or_try_init(&key, &zero);
-    if (!row) {
-        pt_lost(PT_LOSS_KEYS);
-        return 0;
-    }
+    row = pt_row(&key);
 #ifdef BY_PID
+    if (!row)
+        return 0;
     row->seen = bpf_ktime_get_ns();
     struct task_struct *leader = pt_read(pt_current()->group_leader);
     pt_probe_read_kernel(&row->comm, sizeof(row->comm), &leader->comm);

@@ -14,11 +14,11 @@ struct row_key {
 struct row_value {
     u64 samples;
 };
-BPF_PERCPU_HASH(rows, struct row_key, struct row_value, PT_ROWS_MAX);
+#include "rows.h"
 
 int sample(void *ctx)
 {
-    struct row_value zero = {}, *row;
+    struct row_value *row;
     struct pt_stacks at = {};
     struct row_key key;
 
@@ -36,11 +36,8 @@ int sample(void *ctx)
     key.kernel_stack = at.kernel_stack;
     key.user_stack = at.user_stack;
     bpf_get_current_comm(&key.comm, sizeof(key.comm));
-    row = rows.lookup_or_try_init(&key, &zero);
-    if (!row) {
-        pt_lost(PT_LOSS_KEYS);
-        return PT_PASS;
-    }
-    row->samples++;
+    row = pt_row(&key);
+    if (row)
+        row->samples++;
     return PT_PASS;
 }

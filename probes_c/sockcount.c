@@ -5,9 +5,8 @@
 // All is read by bpf_skb_load_bytes, which fails where a packet ends and says so. The loads that socket
 // filters are known for (BPF_LD_ABS) would leave the program there, and the packet would go uncounted.
 //
-// The same program, instruction by instruction: src/pytracer/bpf/lessons/sockcount.py.
+// The same program, instruction by instruction, with rows that stay: src/pytracer/bpf/lessons/sockcount.py.
 #include "config.h"
-#include "loss.h"
 
 // What a packet counts as: one of these, an IP protocol's own number, or FRAME and an EtherType.
 enum protocol {
@@ -48,7 +47,7 @@ struct row_value {
     u64 packets;
     u64 bytes;
 };
-BPF_PERCPU_HASH(rows, struct row_key, struct row_value, PT_ROWS_MAX);
+#include "rows.h"
 
 // The length of the link header by interface; those that are not here have Ethernet's.
 BPF_HASH(links, u32, u32, 4096);
@@ -131,19 +130,17 @@ static __always_inline u32 protocol_of(struct __sk_buff *skb)
 int count(struct __sk_buff *skb)
 {
     u64 direction = pt_cfg(PT_CFG_DIRECTION);
-    struct row_value zero = {}, *row;
+    struct row_value *row;
     struct row_key key = {};
 
     if (direction != BOTH && direction != (skb->pkt_type == OUTGOING ? OUT : IN))
         return 0;
     key.interface = skb->ifindex;
     key.protocol = protocol_of(skb);
-    row = rows.lookup_or_try_init(&key, &zero);
+    row = pt_row(&key);
     if (row) {
         row->packets++;
         row->bytes += skb->len;
-    } else {
-        pt_lost(PT_LOSS_KEYS);
     }
     return 0;
 }

@@ -50,6 +50,6 @@ TRACER = Tracer(
     notes=(
         "Counted at return: not exit, exit_group, nor calls that seccomp answers or a fatal signal ends.",
         "Calls of another ABI than the machine's own are marked: i386:openat, x32:read, arm:write.",
-        "Rows of processes that ended stay: beyond --max-rows of them, calls are counted as lost.",
+        "Calls of more than --max-rows rows within a second are counted as lost.",
     ),
 )

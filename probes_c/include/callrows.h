@@ -2,7 +2,6 @@
 // Rows of system calls by what the user groups them by: BY_SYSCALL, BY_COMM, BY_PID, BY_ERRNO, and LATENCY for
 // a histogram of each. With COUNT they count calls and nothing else.
 #include "log2.h"
-#include "loss.h"
 #include "read.h"
 
 struct row_key {
@@ -34,7 +33,7 @@ struct row_value {
     char comm[PT_COMM_LEN];
 #endif
 };
-BPF_PERCPU_HASH(rows, struct row_key, struct row_value, PT_ROWS_MAX);
+#include "rows.h"
 
 // Rows of calls alone, by number: those of the machine's own ABI need no hash.
 #if defined(BY_SYSCALL) && !defined(BY_COMM) && !defined(BY_PID) && !defined(BY_ERRNO) && !defined(LATENCY)
@@ -45,7 +44,7 @@ BPF_PERCPU_ARRAY(dense, struct row_value, DENSE);
 // The row of a call of the current task, which took so many ns; 0 where there is no room for a new one.
 static __always_inline struct row_value *row_of(u64 call, u64 ns, s32 error)
 {
-    struct row_value zero = {}, *row;
+    struct row_value *row;
     struct row_key key;
 #ifdef DENSE
     u32 number = call;
@@ -69,12 +68,10 @@ static __always_inline struct row_value *row_of(u64 call, u64 ns, s32 error)
 #ifdef LATENCY
     key.slot = pt_log2(ns);
 #endif
-    row = rows.lookup_or_try_init(&key, &zero);
-    if (!row) {
-        pt_lost(PT_LOSS_KEYS);
-        return 0;
-    }
+    row = pt_row(&key);
 #ifdef BY_PID
+    if (!row)
+        return 0;
     row->seen = bpf_ktime_get_ns();
     struct task_struct *leader = pt_own(group_leader);
     pt_probe_read_kernel(&row->comm, sizeof(row->comm), &leader->comm);

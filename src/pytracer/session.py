@@ -18,6 +18,7 @@ from pytracer.bpf.images import Recipe
 from pytracer.bpf.maps import Map
 from pytracer.bpf.module import Module
 from pytracer.bpf.programs import Loaded, open_programs
+from pytracer.bpf.rows import Counted
 from pytracer.bpf.source import read_source
 from pytracer.bpf.streams import Reader, open_reader
 from pytracer.bpf.sys import recursion_misses
@@ -30,7 +31,6 @@ from pytracer.kernel.policy import explain
 from pytracer.model import Batch, Histograms, Loss, Snapshot, Stacks
 from pytracer.model.items import Kind
 from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING
-from pytracer.model.reduce import Rows, since, sum_cpus, with_dense
 from pytracer.plan import Plan
 from pytracer.spec import SocketFilter
 from pytracer.walker import PATIENCE, Walker
@@ -66,7 +66,7 @@ class Session:
         self._sockets: dict[int, str] = {}  # of the links, those on a network interface
         self.started = self._ended = 0.0
         self._read_at = 0.0
-        self._before: Rows | None = None
+        self._counted: Counted | None = None
         self._reported: dict[str, int] = {}
         self._ranking = Ranking(plan.sort, plan.request.top)
         self._decoders = decoders(plan.request.interfaces, plan.targets)
@@ -80,6 +80,8 @@ class Session:
         try:
             self._open_stream()
             self._check_schema()
+            if not plan.schema.is_stream:
+                self._counted = Counted(plan.schema, loaded.module.maps)
             if plan.schema.is_stacks:
                 self._walker = Walker(
                     loaded.module.maps, warn, annotate=bool(plan.request.options.get("annotate"))
@@ -96,16 +98,13 @@ class Session:
         schema = self.plan.schema
         if 0 in self.plan.request.interfaces:  # any: there may be new ones
             self._fill_links()
-        total = sum_cpus(*self._map(schema.output.map).read(), schema)
-        dense = self._module.maps.get(getattr(schema.output, "dense", ""))
-        if dense is not None:
-            total = with_dense(total, sum_cpus(*dense.read(), schema), schema)
-        rows, seconds = total, now - self.started
+        assert self._counted is not None, "a stream has no rows"
+        quiet = not self._links
         if kind == "row":
-            if self._before is not None:
-                rows = since(total, self._before, schema)
-            seconds = now - self._read_at
-            self._before, self._read_at = total, now
+            rows, seconds = self._counted.interval(quiet=quiet), now - self._read_at
+            self._read_at = now
+        else:
+            rows, seconds = self._counted.whole(quiet=quiet), now - self.started
         moment = Moment(kind, time.time(), seconds)
         if self._walker is not None:
             return self._walker.read(rows, schema, self._ranking, self._decoders, moment)
@@ -116,10 +115,17 @@ class Session:
         if self._walker is not None:
             self._walker.notice()
 
+    def relieve(self) -> None:
+        """Make room in the kernel for more rows, if need be; likewise. Not just before ``read``."""
+        if self._counted is not None:
+            self._counted.relieve()
+
     @property
     def patience(self) -> float | None:
-        """See ``observe``; None where there is nothing to look at."""
-        return None if self._walker is None else PATIENCE
+        """See ``observe`` and ``relieve``; None where there is nothing to do between two readings."""
+        counted = None if self._counted is None else self._counted.patience
+        moments = [counted, None if self._walker is None else PATIENCE]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def events(self, *, last: bool = False) -> Iterator[Batch]:
         """What has come by the stream; with ``last``, after ``detach``, all that there still is."""
@@ -173,6 +179,8 @@ class Session:
         finally:
             with contextlib.ExitStack() as stack:
                 stack.callback(self._module.close)
+                if self._counted is not None:
+                    stack.callback(self._counted.close)
                 if self._walker is not None:
                     stack.callback(self._walker.close)
                 if self.stream is not None:

@@ -240,6 +240,7 @@ class Trace:
                     break
             full = full or read > self.plan.buffer // 8  # the ring would be full before long
             if not stop and not clock.tick(now):
+                session.relieve()
                 continue
             stop = stop or clock.counted or not session.watch()
             if stop:

@@ -261,6 +261,8 @@ def test_both_programs_have_the_same_maps():
             {name: (m.type, m.key, m.value, m.max_entries) for name, m in module.maps.items()}
             for module in modules
         )
+        assert c.pop("rows_other") == c["rows"]  # what is counted in C is taken out as it is read
+        del c["pt_side"]
         assert c == bytecode
     finally:
         for module in modules:

@@ -7,8 +7,9 @@ import random
 import numpy as np
 import pytest
 
-from pytracer.model import Schema, Snapshot
-from pytracer.model.reduce import Rows, since, sum_cpus
+from pytracer.model import Schema, Snapshot, ledger
+from pytracer.model.ledger import Ledger, Total
+from pytracer.model.reduce import Rows, joined, merged, of_dense, since, sum_cpus
 from pytracer.spec import Column, Table, Unit
 
 CALLS = Column("calls", "", unit=Unit.COUNT)
@@ -176,3 +177,149 @@ def test_rows_are_plain_python_values():
 def test_columns_of_different_length_are_no_table():
     with pytest.raises(ValueError, match="zip"):
         list(Snapshot("row", 0.0, 1.0, {"a": [1, 2], "b": [1]}).rows())
+
+
+def named(chance: random.Random, readings: int) -> list[list[tuple[bytes, int, int, int, bytes]]]:
+    """Readings: rows of (key, calls, time, seen, comm), each with its keys but once, few keys in all."""
+    keys = [random_key(chance) for _ in range(12)]
+    return [
+        [
+            (
+                key,
+                chance.randrange(2**60),
+                chance.randrange(2**60),
+                chance.randrange(2**63),
+                bytes([97 + n % 26]),
+            )
+            for key in dict.fromkeys(chance.choices(keys, k=chance.randrange(9)))
+        ]
+        for n in range(readings)
+    ]
+
+
+def rows_as_read(reading: list[tuple[bytes, int, int, int, bytes]]) -> Rows:
+    values = np.zeros(len(reading), dtype=VALUES)
+    for number, (_, *value) in enumerate(reading):
+        values[number] = tuple(value)
+    return Rows(array_of([key for key, *_ in reading]), values)
+
+
+def added(readings: list[list[tuple[bytes, int, int, int, bytes]]]) -> dict[bytes, tuple[int, int, bytes]]:
+    """What they come to, by a dictionary."""
+    total: dict[bytes, tuple[int, int, int, bytes]] = {}
+    for key, calls, time, seen, comm in (row for reading in readings for row in reading):
+        before = total.get(key, (0, 0, -1, b""))
+        newest = (seen, comm) if seen > before[2] else before[2:]
+        total[key] = (before[0] + calls, before[1] + time, *newest)
+    return {key: (calls, time, comm) for key, (calls, time, _, comm) in total.items()}
+
+
+def shown(rows: Rows) -> dict[bytes, tuple[int, int, bytes]]:
+    raw = rows.keys.tobytes()
+    keys = [raw[at : at + KEYS.itemsize] for at in range(0, len(raw), KEYS.itemsize)]
+    assert len(set(keys)) == len(keys)
+    return {key: (v[0], v[1], v[3]) for key, v in zip(keys, rows.values.tolist(), strict=True)}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_readings_add_up(seed):
+    chance = random.Random(seed)
+    readings = named(chance, chance.randrange(1, 20))
+    total = Total(NAMED)
+    assert total.rows is None
+    for number, reading in enumerate(readings, 1):
+        total.add(rows_as_read(reading))
+        if chance.random() < 0.2:
+            assert total.rows is not None
+            assert shown(total.rows) == added(readings[:number])
+    assert total.rows is not None
+    assert shown(total.rows) == added(readings)
+    assert shown(merged([rows_as_read(reading) for reading in readings], NAMED)) == added(readings)
+
+
+def test_padding_of_keys_stays_as_the_kernel_gave_it():
+    """NumPy's own copies of structs leave it undefined, and the same key would be two."""
+    padded = np.dtype([("pid", "u4"), ("call", "u8")], align=True)
+    keys = np.zeros(3, padded)
+    keys["pid"], keys["call"] = [1, 2, 1], [5, 5, 6]
+    values = np.zeros(3, VALUES)
+    values["calls"] = [1, 2, 4]
+    parts = [Rows(keys, values), Rows(keys[:2], values[:2])] * 50
+    for rows in (
+        merged(parts, PLAIN),
+        merged([joined(Rows(keys[:1], values[:1]), Rows(keys[1:], values[1:])), *parts[1:]], PLAIN),
+    ):
+        assert rows.keys.dtype == padded
+        assert dict(zip(rows.keys.tolist(), rows.values["calls"].tolist(), strict=True)) == {
+            (1, 5): 100,
+            (2, 5): 200,
+            (1, 6): 200,
+        }
+
+
+def test_many_readings_beside_a_great_total_are_merged_seldom(monkeypatch):
+    """All of n rows in readings of few: each is moved some times, not once a reading."""
+    moved = 0
+
+    def counting(parts, schema):
+        nonlocal moved
+        moved += sum(map(len, parts))
+        return merged(parts, schema)
+
+    monkeypatch.setattr(ledger, "merged", counting)
+    total = Total(PLAIN)
+    for number in range(2000):
+        keys = array_of([(number * 10 + one).to_bytes(KEYS.itemsize, "big") for one in range(10)])
+        values = np.zeros(10, VALUES)
+        values["calls"] = 1
+        total.add(Rows(keys, values))
+    assert total.rows is not None
+    assert int(total.rows.values["calls"].sum()) == len(total.rows) == 20_000
+    assert moved < 4 * 20_000
+
+
+@pytest.mark.parametrize("shows", [True, False])
+@pytest.mark.parametrize("stands", [True, False])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_ledger_of_rows_that_are_taken_and_rows_that_stay(seed, stands, shows):
+    chance = random.Random(seed)
+    book = Ledger(PLAIN)
+    standing: dict[bytes, list[int]] = {}
+    intervals: dict[bytes, list[int]] = {}
+    whole: dict[bytes, list[int]] = {}
+
+    def count(table: dict[bytes, list[int]], key: bytes, values: list[int]) -> None:
+        old = table.get(key, [0, 0])
+        table[key] = [a + b for a, b in zip(old, values, strict=True)]
+
+    def stood() -> Rows | None:
+        return rows_of(standing, chance) if stands else None
+
+    for _ in range(chance.randrange(1, 12)):
+        taken = {b"t" * 9 + random_key(chance)[:3]: [chance.randrange(1, 9)] * 2 for _ in range(3)}
+        book.take(rows_of(taken, chance))
+        for key, values in taken.items():
+            count(whole, key, values)
+        if stands:
+            key = b"s" * 9 + random_key(chance)[:3]
+            count(standing, key, [1, 2])
+            count(whole, key, [1, 2])
+        if shows and chance.random() < 0.5:
+            for key, values in table_of(book.interval(stood())).items():
+                count(intervals, key, values)
+            assert intervals == whole
+    assert table_of(book.whole(stood())) == whole
+    assert table_of(book.whole(stood())) == whole
+
+
+def test_rows_of_an_array_have_its_indexes_for_keys():
+    values = np.zeros(4, VALUES)
+    values["calls"] = [0, 3, 0, 1]
+    dense = Rows(np.arange(4, dtype="u4"), values)
+    wide = np.dtype([("id", "u8")])
+    rows = of_dense(dense, wide, PLAIN)
+    assert rows.keys.dtype == wide
+    assert rows.keys["id"].tolist() == [1, 3]
+    assert joined(None, rows) is rows
+    assert joined(rows, None) is rows
+    assert len(joined(rows, Rows(np.zeros(0, wide), values[:0]))) == 2

@@ -285,7 +285,7 @@ def test_the_hook_that_follows_a_command_can_be_forced():
 # Macros.
 
 ALWAYS = {
-    "PT_ROWS_MAX": "10240",
+    "PT_ROWS_MAX": "5120",
     "PT_COMPAT": "",
     "PT_HAS_LOOPS": "",
     "PT_HAS_PROBE_READ_KERNEL": "",
@@ -528,7 +528,7 @@ def test_describe():
         "define   PT_HAS_LOOPS",
         "define   PT_HAS_PROBE_READ_KERNEL",
         "define   PT_HAS_TASK_BTF",
-        "define   PT_ROWS_MAX=10240",
+        "define   PT_ROWS_MAX=5120",
         "set      pt_uids: 1 entries",
         "set      wanted: 2 entries",
         "cgroup   /sys/fs/cgroup/a b",

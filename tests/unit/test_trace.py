@@ -68,6 +68,9 @@ class Made:
     def observe(self) -> None:
         pass
 
+    def relieve(self) -> None:
+        pass
+
     def watch(self) -> bool:
         return True
 

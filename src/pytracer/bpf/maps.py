@@ -62,14 +62,44 @@ class Map:
         One system call for thousands of entries where the kernel has MAP_LOOKUP_BATCH (Linux 5.6, for
         per-CPU arrays 5.13); else one for each. Entries added meanwhile may or may not be seen.
         """
+        return self._all(Command.MAP_LOOKUP_BATCH)
+
+    def take(self) -> tuple[Array, Array]:
+        """All entries of a hash, as ``read`` gives them; they are in it no more.
+
+        Only where no program uses it meanwhile: what one counts in an entry that is taken out is lost. By
+        MAP_LOOKUP_AND_DELETE_BATCH (Linux 5.6), else in two system calls for each.
+        """
+        return self._all(Command.MAP_LOOKUP_AND_DELETE_BATCH)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no entry in a hash now."""
+        after = bytearray(max(self.key.itemsize, 8))
+        try:
+            bpf(Command.MAP_GET_NEXT_KEY, struct.pack("IxxxxQQ", self.fd, 0, address(after)))
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return True
+            raise
+        return False
+
+    def nothing(self) -> tuple[Array, Array]:
+        """What ``read`` gives of a map without entries."""
+        values = np.zeros((0, possible_cpus()) if self.per_cpu else 0, dtype=self.value)
+        return np.zeros(0, dtype=self.key), values
+
+    def _all(self, command: Command) -> tuple[Array, Array]:
         cpus = possible_cpus() if self.per_cpu else 1
         stride = -(-self.value.itemsize // 8) * 8 if self.per_cpu else self.value.itemsize
         try:
-            keys, raw = self._batch(stride * cpus)
+            keys, raw = self._batch(command, stride * cpus)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, 524):  # 524: ENOTSUPP, kernel-internal
                 raise
             keys, raw = self._walk(stride * cpus)
+            if command is Command.MAP_LOOKUP_AND_DELETE_BATCH:
+                self._delete(keys.tobytes())
         size = self.value.itemsize
         flat = raw.reshape(-1, cpus, stride)[:, :, :size]
         values = np.ascontiguousarray(flat).view(self.value).reshape(-1, cpus)
@@ -85,7 +115,13 @@ class Map:
         for key in keys:
             self.update(key, b"\1")
 
-    def _batch(self, size: int) -> tuple[Array, Array]:
+    def _delete(self, keys: bytes) -> None:
+        buffer = bytearray(keys)
+        begin = address(buffer)
+        for at in range(begin, begin + len(keys), self.key.itemsize):
+            bpf(Command.MAP_DELETE_ELEM, struct.pack("IxxxxQ", self.fd, at))
+
+    def _batch(self, command: Command, size: int) -> tuple[Array, Array]:
         keys = np.empty(self.max_entries, dtype=self.key)
         values = np.empty((self.max_entries, size), dtype=np.uint8)
         token = bytearray(max(self.key.itemsize, 8))
@@ -106,7 +142,7 @@ class Map:
                 0,
             )
             try:
-                _, back = bpf_inout(Command.MAP_LOOKUP_BATCH, attr)
+                _, back = bpf_inout(command, attr)
             except BpfError as error:
                 if error.errno == errno.ENOENT:  # the end was reached, with what came before it
                     return keys[: done + _count(error.attr)], values[: done + _count(error.attr)]

@@ -1,4 +1,4 @@
-"""bpf(2) and perf_event_open(2): the calls themselves, with names for what they take."""
+"""bpf(2), perf_event_open(2), membarrier(2): the calls themselves, with names for what they take."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from enum import IntEnum
 
 from pytracer.errors import UnsupportedError
 
-_NUMBERS = {  # machine: (bpf, perf_event_open)
-    "x86_64": (321, 298),
-    "aarch64": (280, 241),
-    "riscv64": (280, 241),
-    "loongarch64": (280, 241),
-    "ppc64le": (361, 319),
-    "s390x": (351, 331),
+_NUMBERS = {  # machine: (bpf, perf_event_open, membarrier)
+    "x86_64": (321, 298, 324),
+    "aarch64": (280, 241, 283),
+    "riscv64": (280, 241, 283),
+    "loongarch64": (280, 241, 283),
+    "ppc64le": (361, 319, 365),
+    "s390x": (351, 331, 356),
 }
 _libc = ctypes.CDLL(None, use_errno=True)
 _ATTR_SIZE = 128
@@ -67,6 +67,7 @@ class MapType(IntEnum):
     LPM_TRIE = 11
     ARRAY_OF_MAPS = 12
     HASH_OF_MAPS = 13
+    QUEUE = 22
     RINGBUF = 27
 
 
@@ -110,10 +111,18 @@ class BpfError(OSError):
 
 
 def map_create(
-    kind: int, key_size: int, value_size: int, max_entries: int, flags: int = 0, *, name: str = ""
+    kind: int,
+    key_size: int,
+    value_size: int,
+    max_entries: int,
+    flags: int = 0,
+    *,
+    name: str = "",
+    inner: int = 0,
 ) -> int:
-    """A new map's descriptor; ``name`` is what others see it as. Raises OSError."""
-    attr = struct.pack("IIIII", kind, key_size, value_size, max_entries, flags)
+    """A new map's descriptor; ``name`` is what others see it as. Of a map of maps, ``inner`` is one like
+    those that it will hold. Raises OSError."""
+    attr = struct.pack("IIIIII", kind, key_size, value_size, max_entries, flags, inner)
     return _named(Command.MAP_CREATE, attr, 28, name)  # map_name
 
 
@@ -200,6 +209,15 @@ def perf_event_open(attr: bytes, pid: int, cpu: int) -> int:
     buffer = ctypes.create_string_buffer(attr, _ATTR_SIZE)
     close_on_exec = 8  # PERF_FLAG_FD_CLOEXEC
     result = _libc.syscall(_number(1), buffer, pid, cpu, -1, ctypes.c_ulong(close_on_exec))
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return int(result)
+
+
+def membarrier(command: int) -> int:
+    """membarrier(2) without flags. Raises OSError."""
+    result = _libc.syscall(_number(2), command, 0, 0)
     if result < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

@@ -1,12 +1,10 @@
-"""From raw map contents to rows: sum over CPUs, subtract what was there before, group, sort, cut.
-
-Counters in the kernel only ever grow; an interval is the difference of two readings. Nothing is cleared
-while it is counted, so nothing can be counted twice or lost between reading and clearing.
-"""
+"""From raw map contents to rows: sum over CPUs, add up readings, subtract what was there before."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pytracer.arrays import Array, np
 from pytracer.model.schema import Schema
@@ -42,14 +40,24 @@ def sum_cpus(keys: Array, values: Array, schema: Schema) -> Rows:
     return Rows(keys, total)
 
 
-def with_dense(rows: Rows, dense: Rows, schema: Schema) -> Rows:
-    """``rows`` and those of an array, whose keys are its indexes; only where something was counted."""
+def of_dense(dense: Rows, keys: np.dtype[Any], schema: Schema) -> Rows:
+    """The rows of an array, whose keys are its indexes, under ``keys``; only where something was counted."""
     seen = np.zeros(len(dense), dtype=bool)
     for column in schema.counters:
         seen |= dense.values[column.source] != 0
-    keys = np.zeros(int(seen.sum()), dtype=rows.keys.dtype)
-    keys[schema.keys[0].source] = dense.keys[seen]
-    return Rows(np.concatenate((rows.keys, keys)), np.concatenate((rows.values, dense.values[seen])))
+    named = np.zeros(int(seen.sum()), dtype=keys)
+    named[schema.keys[0].source] = dense.keys[seen]
+    return Rows(named, dense.values[seen])
+
+
+def joined(one: Rows | None, other: Rows | None) -> Rows:
+    """The rows of both, which have no key in common; one of them must be there."""
+    if one is None or other is None:
+        only = other if one is None else one
+        assert only is not None
+        return only
+    keys = np.concatenate((_bytes(one.keys), _bytes(other.keys)))
+    return Rows(keys.view(one.keys.dtype), np.concatenate((one.values, other.values)))
 
 
 def since(now: Rows, before: Rows, schema: Schema) -> Rows:
@@ -72,6 +80,28 @@ def since(now: Rows, before: Rows, schema: Schema) -> Rows:
     for name in counters:
         moved |= grown[name] != 0
     return Rows(now.keys[moved], grown[moved])
+
+
+def merged(parts: Sequence[Rows], schema: Schema) -> Rows:
+    """All rows of all ``parts`` (at least one), those of one key as one: counters are added, ``latest``
+    columns are those of the row whose member ``seen`` is greatest."""
+    # As bytes: NumPy would copy the members of a struct, and leave what is between them undefined.
+    keys = np.concatenate([_bytes(part.keys) for part in parts])
+    values = np.concatenate([part.values for part in parts])
+    order = np.arange(len(keys))
+    if any(column.latest for column in schema.values):
+        order = np.argsort(values["seen"], kind="stable")
+    order = order[np.argsort(keys[order], kind="stable")]
+    keys, values = keys[order], values[order]
+    differs = np.ones(len(keys), dtype=bool)
+    differs[1:] = keys[1:] != keys[:-1]
+    first = np.flatnonzero(differs)
+    last = np.append(first[1:], len(keys)) - 1 if len(keys) else first
+    total = values[last]
+    for column in schema.counters:
+        if len(first):
+            total[column.source] = np.add.reduceat(values[column.source], first)
+    return Rows(keys[first].view(parts[0].keys.dtype), total)
 
 
 def _bytes(keys: Array) -> Array:

@@ -26,7 +26,7 @@ from pytracer.spec import (
 from pytracer.spec.common import FOLLOW
 
 FAMILY_MAX = 65536
-ROWS_MAX = 10240  # each has a value for every CPU: 30 MB on 128 of them
+ROWS_MAX = 5120  # each has a value for every CPU, on either side: 30 MB on 128 of them
 BUFFER = 8 << 20  # bytes: some 70 ms of three million small events a second
 PROBE_READ_KERNEL, CURRENT_TASK_BTF = 113, 158  # enum bpf_func_id
 RINGBUF = 27  # enum bpf_map_type

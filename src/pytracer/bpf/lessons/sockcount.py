@@ -356,7 +356,7 @@ class Lesson:
         self.maps.clear()
 
 
-def build(config: Sequence[int] = (IN,), rows: int = 10240) -> Lesson:
+def build(config: Sequence[int] = (IN,), rows: int = 5120) -> Lesson:
     """Steps 1 and 2. ``config`` holds the run-time values by slot (the direction); ``rows`` is the room."""
     lesson = Lesson()
     try:

@@ -1,0 +1,194 @@
+"""Rows are taken out of the kernel while programs count in them: none is counted twice, none is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from bench.work import go
+
+from pytracer.bpf import grace, maps, rows
+from pytracer.bpf.facts import KernelFacts
+from pytracer.bpf.sys import BpfError, Command, bpf_inout
+from pytracer.model import Item, Snapshot
+from pytracer.plan import Request
+from pytracer.spec import (
+    Alternative,
+    Column,
+    Filter,
+    Flag,
+    Hook,
+    Key,
+    Number,
+    RawTracepoint,
+    Table,
+    Tracer,
+    Unit,
+)
+from pytracer.trace import Trace
+from support.cli import run
+from support.streams import THREAD, calls, losses
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+CPUS = min(len(os.sched_getaffinity(0)), 4)
+OFTEN = 0.001  # seconds: rows are read as often as can be
+
+TRACER = Tracer(
+    name="counted",
+    group="tests",
+    summary="numbered calls, by the last bits of their numbers",
+    description="Numbered calls, by the last bits of their numbers.",
+    hooks=(
+        Hook(
+            "call",
+            "calls begin",
+            (Alternative("raw-tracepoint", (RawTracepoint("enter", event="sys_enter"),)),),
+        ),
+    ),
+    filters=(Filter.PID,),
+    options=(
+        Number("bits", "how many bits", default=8, define="BITS"),
+        Flag("slow", "long programs", define="SLOW"),
+    ),
+    keys=(Key("number", (Column("number", "its last bits"),)),),
+    outputs=(
+        Table(
+            "rows",
+            (Column("calls", "", unit=Unit.COUNT), Column("sum", "of numbers", unit=Unit.COUNT)),
+            sort="calls",
+        ),
+    ),
+    source=str(Path(__file__).parents[1] / "support/probes/counted.c"),
+)
+
+
+def traced(
+    count: int, *, interval: float | None = OFTEN, rows: int | None = None, **options: object
+) -> list[Item]:
+    """Everything that a trace of so many calls on each CPU gave."""
+    with calls(count, CPUS) as process:
+        pid = process.pid.to_bytes(4, sys.byteorder)
+        request = Request(TRACER, filters={Filter.PID: (pid,)}, options=options, interval=interval, rows=rows)
+        with Trace(request, KernelFacts) as trace:
+            go(process)
+            return list(trace)
+
+
+def table(items: list[Item], kind: str) -> dict[int, tuple[int, int]]:
+    """Calls and sums by number, all items of that kind together."""
+    calls, sums = Counter[int](), Counter[int]()
+    for item in items:
+        if isinstance(item, Snapshot) and item.kind == kind:
+            for row in item.rows():
+                calls[row["number"]] += row["calls"]
+                sums[row["number"]] += row["sum"]
+    return {number: (calls[number], sums[number]) for number in calls}
+
+
+def made(count: int, bits: int) -> dict[int, tuple[int, int]]:
+    """What was made, likewise."""
+    calls, sums = Counter[int](), Counter[int]()
+    for serial in (thread << THREAD | number for thread in range(CPUS) for number in range(count)):
+        calls[serial % (1 << bits)] += 1
+        sums[serial % (1 << bits)] += serial
+    return {number: (calls[number], sums[number]) for number in calls}
+
+
+def readings(items: list[Item]) -> int:
+    """How many intervals had something in them."""
+    return sum(isinstance(item, Snapshot) and item.kind == "row" and len(item) > 0 for item in items)
+
+
+def counted(items: list[Item]) -> int:
+    """Calls of the summary."""
+    return sum(calls for calls, _ in table(items, "summary").values())
+
+
+def check(items: list[Item], count: int, bits: int) -> None:
+    """Intervals add up to the summary, and that is what was made.
+
+    Where programs may be preempted (Linux 7.0) the kernel skips runs of whoever comes in between, and counts
+    them: of this process's calls those may be missing, and no more.
+    """
+    assert readings(items) > 2
+    lost = losses(items)
+    assert set(lost) <= {"missed"}
+    seen, expected = table(items, "summary"), made(count, bits)
+    assert table(items, "row") == seen
+    if lost:
+        assert 0 <= count * CPUS - counted(items) <= lost["missed"]
+        assert all(calls <= expected[number][0] for number, (calls, _) in seen.items())
+    else:
+        assert seen == expected
+
+
+@pytest.mark.lab
+def test_a_flood_that_is_read_all_the_time():
+    check(traced(200_000, bits=8), 200_000, 8)
+
+
+def test_rows_that_come_once_need_room_for_one_interval_only():
+    items = traced(100_000, bits=17, rows=80_000)  # each number has a row, on all CPUs the same
+    check(items, 100_000, 17)
+
+
+@pytest.fixture(params=["map", "membarrier"])
+def way(request, monkeypatch):
+    opened = {"map": grace.by_map, "membarrier": grace.by_membarrier}[request.param]
+    waits = opened()
+    assert waits is not None
+    waits.close()
+    monkeypatch.setattr(rows, "open_grace", opened)
+
+
+@pytest.mark.lab
+@pytest.mark.usefixtures("way")
+def test_what_a_program_is_in_the_middle_of_is_waited_for():
+    check(traced(1000, bits=4, slow=True), 1000, 4)
+
+
+def test_without_batches_rows_are_taken_one_by_one(monkeypatch):
+    refused = Counter[int]()
+
+    def old(command: int, attr: bytes) -> tuple[int, bytes]:
+        if command in (Command.MAP_LOOKUP_BATCH, Command.MAP_LOOKUP_AND_DELETE_BATCH):
+            refused[command] += 1
+            raise BpfError(errno.EINVAL, "no such command", attr)
+        return bpf_inout(command, attr)
+
+    monkeypatch.setattr(maps, "bpf_inout", old)
+    check(traced(200_000, bits=8), 200_000, 8)
+    assert refused[Command.MAP_LOOKUP_AND_DELETE_BATCH] > 2
+
+
+def test_without_a_way_to_wait_rows_stay(monkeypatch):
+    monkeypatch.setattr(rows, "open_grace", lambda: None)
+    check(traced(200_000, bits=8), 200_000, 8)
+    items = traced(20_000, bits=17, rows=4000)
+    assert len(table(items, "summary")) == 4000
+    assert losses(items) == {"keys": 20_000 * CPUS - counted(items)}
+
+
+def test_what_finds_no_room_between_two_readings_is_lost_and_no_more():
+    items = traced(100_000, bits=17, rows=500)
+    lost = losses(items)
+    assert set(lost) == {"keys"}
+    assert readings(items) > 2
+    assert table(items, "row") == table(items, "summary")
+    assert 500 < counted(items) == 100_000 * CPUS - lost["keys"]
+
+
+def test_rows_are_read_also_where_none_are_shown():
+    """More processes than there is room for, one after the other, for some seconds."""
+    code = f"for i in $(seq 60); do {workload('calls')} getppid 23; sleep 0.05; done"
+    words = ["-f", "json", "--by", "pid", "-e", "getppid", "--max-rows", 40]
+    result = run("syscalls", "--strict", *words, "--", "bash", "-c", code)
+    assert result.status == 0, result.err
+    assert {record["kind"] for record in result.records} == {"summary"}
+    calls = [record["calls"] for record in result.of("summary") if record["comm"] == "calls"]
+    assert calls == [23] * 60
