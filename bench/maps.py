@@ -1,4 +1,4 @@
-"""Reading a map of many entries."""
+"""Reading a map of many entries, and emptying it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = f"BPF_HASH(counts, u64, u64, {2 * ENTRIES}); int unused(void *ctx) {{ ret
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """Against BCC's ``items()``, on the same map."""
+    """Against BCC's ``items()``; and, where the map is emptied, what BCC has for that. On the same map."""
     try:
         os.environ["BCC_KERNEL_SOURCE"] = str(find_headers(TEXT).path)
         program = import_bcc().BPF(text=TEXT.encode())
@@ -27,7 +27,11 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
         keys = np.arange(ENTRIES, dtype=np.uint64)
         values = keys * 3
         pointers = [(ctypes.c_ulonglong * ENTRIES).from_buffer(array.data) for array in (keys, values)]
-        table.items_update_batch(*pointers)
+
+        def fill() -> None:
+            table.items_update_batch(*pointers)
+
+        fill()
         word = np.dtype(np.uint64)
         same = Map("counts", table.map_fd, MapType.HASH, 2 * ENTRIES, lambda: (word, word))
         expected = int(values.sum())
@@ -46,8 +50,30 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
             assert total == expected
             return taken
 
+        def take() -> float:
+            fill()
+            begun = time.perf_counter()
+            _, found = same.take()
+            taken = time.perf_counter() - begun
+            assert int(found.sum()) == expected
+            assert same.empty
+            return taken
+
+        def items_taken() -> float:
+            fill()
+            begun = time.perf_counter()
+            total = sum(value for _, value in table.items_lookup_and_delete_batch())
+            taken = time.perf_counter() - begun
+            assert total == expected
+            assert same.empty
+            return taken
+
         mine, peer = in_turns(rounds, ours, items)
         what = f"reading {ENTRIES} map entries"
         yield result("map-read", what, "BCC items()", mine, peer, target=0.06, unit="s")
+        what = f"reading {ENTRIES} map entries and emptying the map"
+        mine, peer = in_turns(rounds, take, items_taken)
+        name = "BCC items_lookup_and_delete_batch()"
+        yield result("map-take", what, name, mine, peer, target=None, unit="s")
     except ImportError as error:
         yield MissingPeerError(f"map-read: {error}")
