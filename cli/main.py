@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pytracer import __version__
 from pytracer.errors import PytracerError, UsageError
-from pytracer.spec import registry
+from pytracer.spec import Profile, registry
 from pytracer.text import harmless
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -125,7 +125,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     request = replace(request, pack=pack)
 
     from pytracer.bpf.facts import KernelFacts
-    from pytracer.plan import make_plan
+    from pytracer.plan import make_plan, output_of
 
     def say(line: str) -> None:
         if given.verbose:
@@ -148,7 +148,13 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         return 0
 
     from pytracer.run import run
-    from pytracer.sinks import make_sink
+    from pytracer.sinks import PROFILE_FORMAT, make_sink
+
+    form = given.format
+    if isinstance(output_of(request), Profile):
+        if form != "table":
+            raise UsageError(f"a profile has a format of its own: it goes without -f {form}")
+        form = PROFILE_FORMAT
 
     with contextlib.ExitStack() as stack:
         name = given.output
@@ -156,7 +162,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         # A command writes to the same terminal: nothing may be overwritten there.
         terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not request.command
         wide = getattr(given, "wide", False)
-        sink = make_sink(given.format, stream, timestamps=given.timestamp, terminal=terminal, wide=wide)
+        sink = make_sink(form, stream, timestamps=given.timestamp, terminal=terminal, wide=wide)
         return run(request, KernelFacts, sink, say=say, warn=warn, strict=given.strict)
 
 

@@ -22,6 +22,7 @@ from pytracer.spec import (
     NameSet,
     Number,
     Option,
+    SeccompProfile,
     Source,
     Stacks,
     Targets,
@@ -139,6 +140,8 @@ def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
         names = ",".join(key.name for key in option.keys)
         text = f"{option.help}: {names} (default: {option.default})"
         group.add_argument(*flags, dest=_GROUP_BY_DEST, metavar="KEY", default=option.default, help=text)
+    elif isinstance(option, SeccompProfile):
+        group.add_argument(*flags, metavar="PROFILE", help=option.help)
     elif isinstance(option, NameSet):
         text = f"{option.help}: {','.join(option.names)}" if option.names else option.help
         group.add_argument(*flags, metavar="NAMES", help=text)
@@ -250,6 +253,10 @@ def _value(option: Option, given: argparse.Namespace) -> object:
                 raise UsageError(f"--{option.name} {name!r}: no such key", hint=f"keys: {', '.join(known)}")
         return names
     value = getattr(given, option.name.replace("-", "_"))
+    if isinstance(option, SeccompProfile):
+        from pytracer.seccomp import confinement
+
+        return None if value is None else confinement(value)
     if isinstance(option, NameSet):
         if value is None:
             return None

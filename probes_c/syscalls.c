@@ -6,8 +6,11 @@
 // into a program of another ABI. Where only calls are to be counted (COUNT) that is done at the entry.
 #include "task.h"
 
+#ifdef ENFORCE
+#define PT_LEAVING
+#endif
 static int on_enter(u32 nr);
-static int on_leave(long ret);
+static int on_leave(u32 nr, long ret);
 #include "syscall.h"
 
 #ifndef COUNT
@@ -35,11 +38,27 @@ static __always_inline int on_enter(u32 nr)
     return PT_PASS;
 }
 
-static __always_inline int on_leave(long ret)
+static __always_inline int on_leave(u32 nr, long ret)
 {
     return PT_PASS;
 }
 #else
+#ifdef ENFORCE
+// What fails without having begun: the command's filter has answered in its place. (A new task returns from a
+// call that it has not begun, either, but without failing.)
+static __always_inline void denied(u32 nr)
+{
+    u64 call = pt_call(nr);
+    struct row_value *row;
+
+    if (pt_task() != PT_YES || !pt_is_wanted(call))
+        return;
+    row = row_of(call, 0, 0);
+    if (row)
+        row->denied++;
+}
+#endif
+
 static __always_inline int on_enter(u32 nr)
 {
     struct pt_start start = {};
@@ -54,15 +73,20 @@ static __always_inline int on_enter(u32 nr)
     return PT_PASS;
 }
 
-static __always_inline int on_leave(long ret)
+static __always_inline int on_leave(u32 nr, long ret)
 {
     int failed = ret < 0 && ret >= -4095; // MAX_ERRNO
     struct row_value *row;
     struct pt_start start;
     u64 ns;
 
-    if (!pt_end(&start))
+    if (!pt_end(&start)) {
+#ifdef ENFORCE
+        if (failed)
+            denied(nr);
+#endif
         return PT_PASS;
+    }
     ns = bpf_ktime_get_ns() - start.ns;
     if (failed && pt_is_sigreturn(start.call))
         failed = 0;

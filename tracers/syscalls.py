@@ -1,15 +1,21 @@
 """syscalls: counts, errors and latency of system calls."""
 
-from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Table, Tracer, Unit
-from pytracer.spec.common import ONLY_CALLS, SWITCH, SYSCALL, SYSCALL_BEGINS, TASK_GONE
+from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Profile, Table, Tracer, Unit
+from pytracer.spec.common import ANSWERED, ONLY_CALLS, SECCOMP, SWITCH, SYSCALL, SYSCALL_BEGINS, TASK_GONE
 from pytracer.spec.filters import TASK_FILTERS
 
 CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
 ERRORS = Column("errors", "calls that returned an error", unit=Unit.COUNT)
+DENIED = Column("denied", "calls that the profile answered with an error", unit=Unit.COUNT)
 TOTAL = Column("total_ns", "time in them, waiting included", label="TOTAL", unit=Unit.NANOSECONDS)
 AVERAGE = Column("avg_ns", "mean time", label="AVG", unit=Unit.NANOSECONDS, ratio=("total_ns", "calls"))
 CALL = Column("syscall", "the system call", field="call", decode="syscall")
 ERRNO = Column("errno", "the error, by name (ERESTART*: interrupted)", field="error", decode="errno")
+KEYS = (
+    Key("syscall", (CALL,)),
+    Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
+    Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+)
 
 TRACER = Tracer(
     name="syscalls",
@@ -20,35 +26,31 @@ TRACER = Tracer(
     filters=TASK_FILTERS,
     follow=True,
     options=(
-        GroupBy(
-            "by",
-            "what a row stands for; several with commas",
-            keys=(
-                Key("syscall", (CALL,)),
-                Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
-                Key("comm", (Column("comm", "name of the thread", decode="text"),)),
-            ),
-            default="syscall",
-        ),
+        GroupBy("by", "what a row stands for; several with commas", keys=KEYS, default="syscall"),
         Flag("latency", "histograms of the time calls took", define="LATENCY"),
         Flag("errno", "errors by errno", define="BY_ERRNO"),
         Flag("count", "calls alone, as they begin: costs least", define="COUNT"),
         ONLY_CALLS,
+        *SECCOMP,
     ),
     outputs=(
         Table("rows", (CALLS, ERRORS, TOTAL, AVERAGE), sort="total_ns", dense="dense"),
         Histogram("rows", (CALLS,), when="latency", label="latency"),
         Table("rows", (ERRORS,), when="errno", keys=(ERRNO,), sort="errors"),
         Table("rows", (CALLS,), when="count", sort="calls", dense="dense", hooks=(SYSCALL_BEGINS,)),
+        Profile("rows", (CALLS,), when="profile", sort="calls", dense="dense", hooks=(SYSCALL_BEGINS,)),
+        Table("rows", (CALLS, ERRORS, DENIED), when="enforce", sort="denied", dense="dense", hooks=ANSWERED),
     ),
     examples=(
         ("syscalls", "every system call of the machine, a table a second"),
         ("syscalls -- make -j2", "what one command and its children call"),
         ("syscalls -p 1 --by pid,syscall 5 12", "process 1, a table every five seconds for a minute"),
         ("syscalls --errno --by comm -d 10 -f json", "who fails, and how, as JSON"),
+        ("syscalls --profile -o ls.json -- ls", "what ls calls, as a profile for container runtimes"),
+        ("syscalls --enforce ls.json -- ls -l", "ls under it, and which calls it was denied"),
     ),
     notes=(
-        "Counted at return: not exit, exit_group, nor calls that seccomp answers or a fatal signal ends.",
+        "Counted at return: not exit, exit_group, nor what a fatal signal ends or seccomp answers.",
         "Calls of another ABI than the machine's own are marked: i386:openat, x32:read, arm:write.",
         "Calls of more than --max-rows rows within a second are counted as lost.",
     ),

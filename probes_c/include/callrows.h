@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Rows of system calls by what the user groups them by: BY_SYSCALL, BY_COMM, BY_PID, BY_ERRNO, and LATENCY for
-// a histogram of each. With COUNT they count calls and nothing else.
+// a histogram of each. With COUNT they count calls and nothing else, with ENFORCE also those denied.
 #include "log2.h"
 #include "read.h"
 
@@ -27,6 +27,9 @@ struct row_value {
 #ifndef COUNT
     u64 errors;
     u64 total_ns;
+#endif
+#ifdef ENFORCE
+    u64 denied;
 #endif
 #ifdef BY_PID
     u64 seen; // when, to tell the latest of the per-CPU names

@@ -21,13 +21,10 @@ int returned(struct bpf_raw_tracepoint_args *ctx)
 {
     struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
     struct pt_return call;
-#if defined(__x86_64__)
-    u32 nr = pt_read(regs->orig_ax);
-#elif defined(__aarch64__)
-    u32 nr = pt_read(regs->syscallno);
-#else
+#ifndef pt_number
 #error "where the arguments of a call are is not known here: --hook return=tracepoint"
 #endif
+    u32 nr = pt_number(regs);
 
     if (!is_wanted(nr))
         return PT_PASS;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Every system call of the machine, by whichever hook the plan chose. The tracer that includes this
-// defines on_enter(number) and on_leave(return value).
+// defines on_enter(number) and on_leave(number, return value). The latter's number is 0, unless PT_LEAVING is
+// defined before: it is not to be had everywhere, and costs a read.
 #include "read.h"
 
 // A call is its number and, above it, the ABI it was made by: 0 native, 1 the 32-bit one. To ask for
@@ -46,6 +47,13 @@ static __always_inline int pt_is_sigreturn(u64 call)
 #endif
 }
 
+// The number of the call that a task is in, by the registers that it came with.
+#if defined(__x86_64__)
+#define pt_number(regs) ((u32)pt_read((regs)->orig_ax))
+#elif defined(__aarch64__)
+#define pt_number(regs) ((u32)pt_read((regs)->syscallno))
+#endif
+
 #if defined(HOOK_SYSCALL_RAW_TRACEPOINT)
 int enter(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -54,7 +62,13 @@ int enter(struct bpf_raw_tracepoint_args *ctx)
 
 int leave(struct bpf_raw_tracepoint_args *ctx)
 {
-    return on_leave(ctx->args[1]);
+    u32 nr = 0;
+#ifdef PT_LEAVING
+    struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
+
+    nr = pt_number(regs);
+#endif
+    return on_leave(nr, ctx->args[1]);
 }
 #elif defined(HOOK_SYSCALL_TRACEPOINT)
 int enter(struct tracepoint__raw_syscalls__sys_enter *args)
@@ -64,7 +78,7 @@ int enter(struct tracepoint__raw_syscalls__sys_enter *args)
 
 int leave(struct tracepoint__raw_syscalls__sys_exit *args)
 {
-    return on_leave(args->ret);
+    return on_leave(args->id, args->ret);
 }
 #elif defined(HOOK_SYSCALL_KPROBE_DISPATCH) || defined(HOOK_SYSCALL_KPROBE_MULTI) ||                         \
     defined(HOOK_SYSCALL_KPROBE_RETURN) || defined(HOOK_SYSCALL_KPROBE_EVENTS)
@@ -83,7 +97,7 @@ int enter(struct pt_regs *ctx)
 // The return of the function that enter saw.
 int leave(struct pt_regs *ctx)
 {
-    return on_leave(PT_REGS_RC(ctx));
+    return on_leave(0, PT_REGS_RC(ctx));
 }
 #else
 // syscall_exit_to_user_mode_prepare(regs) or exit_to_user_mode_prepare(regs). No kretprobe: it loses calls
@@ -92,7 +106,7 @@ int leave(struct pt_regs *ctx)
 {
     struct pt_regs *regs = (struct pt_regs *)PT_REGS_PARM1(ctx);
 
-    return on_leave(pt_read(regs->ax));
+    return on_leave(0, pt_read(regs->ax));
 }
 #endif
 #endif

@@ -1,31 +1,54 @@
 """Starting the command of ``-- COMMAND`` so that it can be traced from its first instruction on.
 
 The command is forked before anything else happens (so that it stays in the machine's own mount
-namespace), waits at a pipe until the probes are attached, and only then executes.
+namespace), waits at a pipe until the probes are attached, and only then executes; under a filter of
+system calls, where there is one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
+import gc
 import os
 import shutil
 import signal
 import struct
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pytracer.errors import PytracerError, UsageError
+from pytracer.errors import PytracerError, UnsupportedError, UsageError
+from pytracer.kernel import syscalls
 
 _PATIENCE = 3.0  # seconds between asking the command to end and ending it
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)  # by us, unless they were ignored
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Python, from its start
 
 
+_PR_SET_NO_NEW_PRIVS = 38
+_SECCOMP_SET_MODE_FILTER = 1
+_CANNOT_CONFINE = 1 << 16  # told beside an error's number: it was the filter that could not be installed
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """A filter of system calls: classic BPF, 8 bytes an instruction, and flags for seccomp(2)."""
+
+    program: bytes
+    flags: int = 0
+
+
 class Launched:
     """A forked process that is about to become the command."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
-        """Fork. Raises UsageError where there is no such command."""
+    def __init__(self, argv: Sequence[str], confinement: Confinement | None = None) -> None:
+        """Fork. Raises UsageError where there is no such command.
+
+        ``confinement`` holds from the ``execve`` on, which itself passes it, and for all descendants; none of
+        them gains privileges by executing (no_new_privs).
+        """
         path = shutil.which(argv[0])
         if path is None:
             raise UsageError(f"no command {argv[0]!r}", hint="it is looked for in PATH; scripts need mode +x")
@@ -35,12 +58,13 @@ class Launched:
         self._failure, failure_in = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            _become(path, argv, gate_out, self._gate, failure_in)
+            _become(path, argv, gate_out, self._gate, failure_in, confinement)
         os.close(gate_out)
         os.close(failure_in)
 
     def release(self) -> None:
-        """Let it execute. Raises PytracerError where the kernel will not execute it."""
+        """Let it execute. Raises PytracerError where the kernel will not execute it, UnsupportedError where
+        the kernel takes no filter."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._gate, b"g")
         os.close(self._gate)
@@ -51,7 +75,13 @@ class Launched:
         if said:
             os.waitpid(self.pid, 0)
             self.status = 127
-            raise PytracerError(f"cannot execute {self.name!r}: {os.strerror(struct.unpack('i', said)[0])}")
+            (number,) = struct.unpack("i", said)
+            if number & _CANNOT_CONFINE:
+                why = os.strerror(number & ~_CANNOT_CONFINE)
+                raise UnsupportedError(
+                    f"the kernel takes no filter of system calls: {why}", hint="CONFIG_SECCOMP_FILTER"
+                )
+            raise PytracerError(f"cannot execute {self.name!r}: {os.strerror(number)}")
 
     def poll(self) -> int | None:
         """Its exit status once it has ended (128 + N where signal N ended it), else None."""
@@ -77,7 +107,14 @@ class Launched:
             time.sleep(0.005)
 
 
-def _become(path: str, argv: Sequence[str], gate: int, other_end: int, failure: int) -> None:
+def _become(
+    path: str,
+    argv: Sequence[str],
+    gate: int,
+    other_end: int,
+    failure: int,
+    confinement: Confinement | None,
+) -> None:
     """The child's side: wait, then execute. Does not return."""
     try:
         os.close(other_end)
@@ -87,8 +124,41 @@ def _become(path: str, argv: Sequence[str], gate: int, other_end: int, failure: 
                 signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         if os.read(gate, 1) == b"g":
+            if confinement is not None:
+                _execute_confined(path, argv, confinement)
             os.execve(path, list(argv), os.environ)
     except OSError as error:
         os.write(failure, struct.pack("i", error.errno or 0))
     finally:
         os._exit(127)
+
+
+class _FilterProgram(ctypes.Structure):
+    """``struct sock_fprog``."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def _execute_confined(path: str, argv: Sequence[str], confinement: Confinement) -> None:
+    """Install the filter and execute. Raises OSError; only its number can be trusted then.
+
+    Between the two nothing may be called that the filter need not let through: all is made before, Python
+    keeps its lock, and collects no garbage.
+    """
+    libc = ctypes.PyDLL(None, use_errno=True)
+    number = ctypes.c_long(syscalls.number_of(os.uname().machine, "seccomp") or -1)
+    program = _FilterProgram(len(confinement.program) // 8, confinement.program)
+    words = [os.fsencode(word) for word in argv]
+    variables = [b"%s=%s" % item for item in os.environb.items()]
+    arguments = (ctypes.c_char_p * (len(words) + 1))(*words, None)
+    environment = (ctypes.c_char_p * (len(variables) + 1))(*variables, None)
+    file = ctypes.c_char_p(os.fsencode(path))
+    mode, flags = ctypes.c_long(_SECCOMP_SET_MODE_FILTER), ctypes.c_long(confinement.flags)
+    reference = ctypes.byref(program)
+    execute, syscall = libc.execve, libc.syscall
+    execute(None, arguments, environment)  # fails, and leaves behind it all that a second one needs
+    gc.disable()
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or syscall(number, mode, flags, reference):
+        raise OSError(ctypes.get_errno() | _CANNOT_CONFINE, "")
+    execute(file, arguments, environment)
+    raise OSError(ctypes.get_errno() or errno.EPERM, "")

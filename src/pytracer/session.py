@@ -24,6 +24,7 @@ from pytracer.bpf.streams import Reader, open_reader
 from pytracer.bpf.sys import recursion_misses
 from pytracer.enrich import decoders
 from pytracer.enrich.events import Events
+from pytracer.enrich.profile import profile
 from pytracer.enrich.shape import Moment, Ranking, shape
 from pytracer.errors import SchemaError
 from pytracer.kernel import interfaces
@@ -108,7 +109,12 @@ class Session:
         moment = Moment(kind, time.time(), seconds)
         if self._walker is not None:
             return self._walker.read(rows, schema, self._ranking, self._decoders, moment)
-        return shape(rows, schema, self._ranking, self._decoders, moment)
+        shown = shape(rows, schema, self._ranking, self._decoders, moment)
+        if schema.is_profile and isinstance(shown, Snapshot):
+            shown = profile(shown)
+            if shown.unnamed:
+                self._warn(f"calls without a name are not in the profile: {', '.join(shown.unnamed)}")
+        return shown
 
     def observe(self) -> None:
         """Look at what may be gone when results are read; to be called every ``patience`` seconds."""

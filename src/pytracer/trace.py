@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from pytracer.errors import UnsupportedError
 from pytracer.kernel.policy import TRACING, in_initial_namespace, require
-from pytracer.launch import Launched
+from pytracer.launch import Confinement, Launched
 from pytracer.model import Item, Loss, Schema
 from pytracer.plan import Facts, Plan, Request, make_plan
 from pytracer.session import Session, silent
@@ -148,6 +148,7 @@ class Trace:
         self.status = 0
         self._request = request
         self._say = say or silent
+        self._warn = warn or silent
         self._own = waiting is None
         self._waiting = waiting or Waiting()
         self._command: Launched | None = None
@@ -155,10 +156,12 @@ class Trace:
         self._polled = False  # the command's end has to be asked for
         self._begun = self._closed = False
         try:
-            self._command = Launched(request.command) if request.command else None
+            if request.command:
+                confinements = (v for v in request.options.values() if isinstance(v, Confinement))
+                self._command = Launched(request.command, next(confinements, None))
             self.plan: Plan = make_plan(request, facts())
             pending = self._command.pid if self._command else 0
-            self._session = Session(self.plan, pending=pending, say=self._say, warn=warn or silent)
+            self._session = Session(self.plan, pending=pending, say=self._say, warn=self._warn)
         except BaseException:
             self.close()
             raise
@@ -252,6 +255,8 @@ class Trace:
                 yield session.read("row")
             yield from session.losses()
             if stop:
+                if self.schema.is_profile and self._command and self._command.poll() is None:
+                    self._warn("the command was still running: what it calls later is not in the profile")
                 if not session.stream:
                     yield session.read("summary")
                 return

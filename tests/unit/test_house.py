@@ -134,7 +134,8 @@ def test_reasons_for_loss_are_those_of_the_c():
 def test_column_names_are_unique(tracer):
     for output in tracer.outputs:
         flag = {output.when: True} if output.when else {}
-        schema: Schema = make_plan(Request(tracer, options=flag), FakeKernel()).schema
+        command = ("true",) if tracer.follow else ()
+        schema: Schema = make_plan(Request(tracer, options=flag, command=command), FakeKernel()).schema
         names = [column.name for column in schema.columns]
         assert len(names) == len(set(names))
         assert np.all([re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names])

@@ -23,6 +23,7 @@ TIERS = {
     "enrich": 3,
     "sinks": 3,
     "launch": 3,
+    "seccomp": 4,
     "walker": 4,
     "session": 5,
     "doctor": 4,

@@ -17,14 +17,23 @@ from pytracer.errors import UnknownNameError, UsageError
 
 X32_BIT = 0x40000000  # __X32_SYSCALL_BIT: a call of the x32 ABI, in a 64-bit process
 
-_ARCHITECTURES = {  # AUDIT_ARCH_*, include/uapi/linux/audit.h; x32 is libseccomp's own
+AUDIT = {  # AUDIT_ARCH_*, include/uapi/linux/audit.h; x32 is libseccomp's own
     "x86_64": 0xC000003E,
     "i386": 0x40000003,
     "x32": 0x4000003E,
     "aarch64": 0xC00000B7,
     "arm": 0x40000028,
 }
+SECCOMP_NAMES = {  # what profiles for container runtimes call them
+    "x86_64": "SCMP_ARCH_X86_64",
+    "i386": "SCMP_ARCH_X86",
+    "x32": "SCMP_ARCH_X32",
+    "aarch64": "SCMP_ARCH_AARCH64",
+    "arm": "SCMP_ARCH_ARM",
+}
 _COMPAT = {"x86_64": "i386", "aarch64": "arm"}
+# libseccomp's numbers for what i386 has as sub-calls: -101 is the first of socketcall's, -201 of ipc's.
+_MULTIPLEXED = {"socketcall": range(-120, -100), "ipc": range(-224, -200)}
 
 # include/uapi/asm-generic/unistd.h and the other tables, from Linux 5.17 on.
 RECENT = {
@@ -94,7 +103,7 @@ def abi_of(call: int, machine: str = "") -> tuple[str, int]:
 def name_of(abi: str, number: int) -> str:
     """The name of a call of an ABI; empty where it has none."""
     library = _seccomp()
-    arch = _ARCHITECTURES.get(abi)
+    arch = AUDIT.get(abi)
     if library is not None and arch is not None and number < 0x40000000:
         wanted = number | X32_BIT if abi == "x32" else number
         pointer = library.seccomp_syscall_resolve_num_arch(arch, wanted)
@@ -121,7 +130,7 @@ def number_of(abi: str, name: str) -> int | None:
     if prefix == "syscall" and digits.isdecimal() and int(digits) <= 0xFFFFFFFF:
         return int(digits)
     library = _seccomp()
-    arch = _ARCHITECTURES.get(abi)
+    arch = AUDIT.get(abi)
     if library is not None and arch is not None:
         number = int(library.seccomp_syscall_resolve_name_arch(arch, os.fsencode(name)))
         # Negative: unknown (-1), or a pseudo number: of a call this ABI lacks, or that it has twice, by
@@ -146,7 +155,7 @@ def calls_of(name: str, machine: str = "") -> list[int]:
     machine = machine or platform.machine()
     abi, _, bare = name.rpartition(":")
     found = []
-    for candidate in _abis(machine):
+    for candidate in abis(machine):
         if abi and candidate != abi:
             continue
         number = number_of(candidate, bare)
@@ -154,8 +163,8 @@ def calls_of(name: str, machine: str = "") -> list[int]:
             found.append(_encode(candidate, number, machine))
     if found:
         return found
-    if abi and abi not in _abis(machine):
-        raise UnknownNameError("ABI", abi, _abis(machine))
+    if abi and abi not in abis(machine):
+        raise UnknownNameError("ABI", abi, abis(machine))
     raise UnknownNameError("system call", name, all_names(machine))
 
 
@@ -174,7 +183,32 @@ def all_names(machine: str = "") -> list[str]:
     return [name for name in map(functools.partial(name_of, machine), range(_HIGHEST)) if name]
 
 
-def _abis(machine: str) -> list[str]:
+def sub_call(abi: str, name: str) -> tuple[int, int] | None:
+    """The call that a name is also a sub-call of, and which one: ``bind`` of i386 is 2 of ``socketcall``."""
+    library = _seccomp()
+    if library is None or abi != "i386":
+        return None
+    found = int(library.seccomp_syscall_resolve_name_arch(AUDIT[abi], os.fsencode(name)))
+    for by, numbers in _MULTIPLEXED.items():
+        if found in numbers:
+            number = number_of(abi, by)
+            return None if number is None else (number, numbers.stop - found)
+    return None
+
+
+def is_known(name: str, machine: str = "") -> bool:
+    """Whether some ABI, of this machine or of another, has a call of this name."""
+    library = _seccomp()
+    if (
+        library is not None
+        and library.seccomp_syscall_resolve_name_arch(AUDIT["i386"], os.fsencode(name)) != -1
+    ):
+        return True
+    return any(number_of(abi, name) is not None for abi in abis(machine or platform.machine()))
+
+
+def abis(machine: str) -> list[str]:
+    """The ABIs that programs on a machine may use, its own first."""
     extra: Iterable[str] = ["i386", "x32"] if machine == "x86_64" else filter(None, [_COMPAT.get(machine)])
     return [machine, *extra]
 

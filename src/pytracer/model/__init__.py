@@ -1,6 +1,6 @@
-"""WHAT FLOWS from the kernel to a sink: Schema, Batch, Snapshot, Histograms, Stacks, Loss."""
+"""WHAT FLOWS from the kernel to a sink: Schema, Batch, Snapshot, Histograms, Stacks, Profile, Loss."""
 
-from pytracer.model.items import Batch, Coded, Histograms, Item, Loss, Snapshot, Stacks
+from pytracer.model.items import Batch, Coded, Histograms, Item, Loss, Profile, Snapshot, Stacks
 from pytracer.model.schema import Schema
 
-__all__ = ["Batch", "Coded", "Histograms", "Item", "Loss", "Schema", "Snapshot", "Stacks"]
+__all__ = ["Batch", "Coded", "Histograms", "Item", "Loss", "Profile", "Schema", "Snapshot", "Stacks"]

@@ -66,6 +66,21 @@ class Histograms:
 
 
 @dataclass(frozen=True)
+class Profile(Snapshot):
+    """A table of the calls that a command made, and what they come to as a seccomp profile.
+
+    ``architectures`` are those it made calls by, the machine's own first, as profiles name them; ``calls``
+    and ``runtime``, what a container runtime calls beside before there is a command, are names. ``unnamed``
+    are calls that have no name, as people read them: they cannot be in a profile.
+    """
+
+    architectures: tuple[str, ...]
+    calls: tuple[str, ...]
+    runtime: tuple[str, ...]
+    unnamed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Coded:
     """A column of names: the distinct ones, and which of them each row has (-1: none), shape (n,)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytracer.spec.columns import Column
-from pytracer.spec.outputs import Histogram, Output, Stacks, Stream
+from pytracer.spec.outputs import Histogram, Output, Profile, Stacks, Stream
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class Schema:
     def is_stacks(self) -> bool:
         """Whether rows are stacks."""
         return isinstance(self.output, Stacks)
+
+    @property
+    def is_profile(self) -> bool:
+        """Whether it is one seccomp profile."""
+        return isinstance(self.output, Profile)
 
     @property
     def counters(self) -> tuple[Column, ...]:

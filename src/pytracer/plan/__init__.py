@@ -2,7 +2,17 @@
 
 from pytracer.kernel.facts import Answer, Facts
 from pytracer.plan.choose import Chosen
-from pytracer.plan.plan import Plan, hooks_of, make_plan
+from pytracer.plan.plan import Plan, hooks_of, make_plan, output_of
 from pytracer.plan.request import NameSetValue, Request
 
-__all__ = ["Answer", "Chosen", "Facts", "NameSetValue", "Plan", "Request", "hooks_of", "make_plan"]
+__all__ = [
+    "Answer",
+    "Chosen",
+    "Facts",
+    "NameSetValue",
+    "Plan",
+    "Request",
+    "hooks_of",
+    "make_plan",
+    "output_of",
+]

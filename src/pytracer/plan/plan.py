@@ -21,6 +21,8 @@ from pytracer.spec import (
     NameSet,
     Number,
     Output,
+    Profile,
+    SeccompProfile,
     Table,
 )
 from pytracer.spec.common import FOLLOW
@@ -81,7 +83,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     """Choose for this kernel. Raises UnsupportedError or PolicyError where a hook has no way, UsageError
     where options contradict each other."""
     tracer = request.tracer
-    output = _output(request)
+    output = output_of(request)
     hooks = hooks_of(request)
     defines = dict[str, str]()
     chosen = list[Chosen]()
@@ -117,6 +119,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
             if value.exclude:
                 defines[option.define + "_EXCEPT"] = ""
             sets[option.map] = value.keys
+        elif isinstance(option, SeccompProfile) and value:
+            defines[option.define] = ""
         elif isinstance(option, Choice):
             choice = value if isinstance(value, str) else option.default
             if option.program:
@@ -130,6 +134,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         for key in tracer.group_by.keys:
             if key.name in _by(request):
                 defines[key.define] = ""
+    if isinstance(output, Profile):
+        _check_profile(request)
     if request.command:
         defines["PT_FOLLOW"] = str(FAMILY_MAX)
     defines["PT_ROWS_MAX"] = str(request.rows or ROWS_MAX)
@@ -168,7 +174,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
 
 def hooks_of(request: Request) -> list[Hook]:
     """What must be seen for a request. Raises UsageError where a command cannot be followed."""
-    hooks = list(_output(request).hooks or request.tracer.hooks)
+    hooks = list(output_of(request).hooks or request.tracer.hooks)
     flags = [o for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
     hooks += [hook for flag in flags for hook in flag.hooks]
     if request.command:
@@ -192,6 +198,26 @@ def _check_stream(request: Request) -> None:
             )
 
 
+def _check_profile(request: Request) -> None:
+    """A profile lacks nothing that a command calls. Raises UsageError where it would."""
+    if not request.command:
+        raise UsageError("a profile is of a command, from its start to its end", hint="-- COMMAND")
+    by = _by(request)
+    chosen = [name for name, value in request.options.items() if isinstance(value, NameSetValue)]
+    given = {
+        **{f"--{which.value}": keys for which, keys in request.filters.items()},
+        **{f"--{name}": True for name in chosen},
+        f"--by {','.join(by)}": by != ("syscall",),
+        "INTERVAL": request.interval,
+        "-d": request.duration,
+        "--top": request.top,
+        "--sort": request.sort,
+    }
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name} and a profile do not go together: it has all calls of the command")
+
+
 def _whole_pages(size: int) -> int:
     """The next power of two of pages, in bytes: what rings are made of."""
     page = os.sysconf("SC_PAGE_SIZE")
@@ -204,11 +230,13 @@ def _check_forced(forced: Mapping[str, str], names: Iterable[str]) -> None:
             raise UnknownNameError("hook", name, names)
 
 
-def _output(request: Request) -> Output:
-    """The output whose flag was given, else the first without one."""
+def output_of(request: Request) -> Output:
+    """The output whose flag was given, else the first without one. Raises UsageError where two were."""
     for option in request.tracer.options:
         if isinstance(option, Flag) and all(map(request.options.get, (option.name, option.excludes))):
             raise UsageError(f"--{option.name} and --{option.excludes} do not go together")
+        if isinstance(option, SeccompProfile) and request.options.get(option.name) and not request.command:
+            raise UsageError(f"--{option.name} is for a command that is started", hint="-- COMMAND")
     given = [o for o in request.tracer.outputs if o.when and request.options.get(o.when)]
     if len(given) > 1:
         raise UsageError(" and ".join(f"--{o.when}" for o in given) + " do not go together")

@@ -8,11 +8,14 @@ from pytracer.model import Item, Schema
 from pytracer.sinks.csv import CsvSink
 from pytracer.sinks.folded import FoldedSink
 from pytracer.sinks.json import JsonSink
+from pytracer.sinks.seccomp import SeccompSink
 from pytracer.sinks.table import TableSink
 
 FORMATS = ("table", "json", "csv")
 STACK_FORMATS = ("folded",)
 """Further ones, for stacks alone."""
+PROFILE_FORMAT = "seccomp"
+"""The one of a profile."""
 
 
 class Sink(Protocol):
@@ -32,12 +35,14 @@ class Sink(Protocol):
 
 
 def make_sink(name: str, stream: TextIO, *, timestamps: bool, terminal: bool, wide: bool = False) -> Sink:
-    """The sink of a format in FORMATS or STACK_FORMATS on ``stream``; a ``terminal`` gets tables that refresh
-    in place, and ``wide`` ones have every column."""
+    """The sink of a format on ``stream``: of FORMATS, STACK_FORMATS, or PROFILE_FORMAT. A ``terminal`` gets
+    tables that refresh in place, and ``wide`` ones have every column."""
     if name == "json":
         return JsonSink(stream, timestamps=timestamps)
     if name == "csv":
         return CsvSink(stream, timestamps=timestamps)
+    if name == PROFILE_FORMAT:
+        return SeccompSink(stream)
     if name == "folded":
         return FoldedSink(stream)
     return TableSink(stream, timestamps=timestamps, in_place=terminal, wide=wide)

@@ -31,8 +31,18 @@ from pytracer.spec.hooks import (
     UretprobeMulti,
     UserProbe,
 )
-from pytracer.spec.options import Arguments, Choice, Flag, GroupBy, NameSet, Number, Option, Targets
-from pytracer.spec.outputs import Histogram, Output, Stacks, Stream, Table
+from pytracer.spec.options import (
+    Arguments,
+    Choice,
+    Flag,
+    GroupBy,
+    NameSet,
+    Number,
+    Option,
+    SeccompProfile,
+    Targets,
+)
+from pytracer.spec.outputs import Histogram, Output, Profile, Stacks, Stream, Table
 from pytracer.spec.sources import SPELLINGS, Source, parse_source
 from pytracer.spec.tracer import Tracer
 
@@ -63,7 +73,9 @@ __all__ = [
     "Output",
     "PerfSample",
     "Probe",
+    "Profile",
     "RawTracepoint",
+    "SeccompProfile",
     "SocketFilter",
     "Source",
     "Spot",

@@ -15,7 +15,7 @@ from pytracer.spec.hooks import (
     RawTracepoint,
     Tracepoint,
 )
-from pytracer.spec.options import NameSet
+from pytracer.spec.options import Flag, NameSet, SeccompProfile
 
 # x86's functions behind the system call tables (fa697140f9a2 and ebeb8c82ffaf, Linux 4.17): one for each call
 # and ABI, given the caller's registers.
@@ -97,6 +97,13 @@ SYSCALL_BEGINS = Hook(
 )
 """The first half of it."""
 
+SECCOMP = (
+    Flag("profile", "what -- COMMAND calls, as a seccomp profile for container runtimes", define="COUNT"),
+    SeccompProfile("enforce", "run -- COMMAND under this profile; count what it denies", define="ENFORCE"),
+)
+"""Calls are recorded as they begin: those that never return are in it, too. Denied is what fails without
+having begun (:data:`ANSWERED`)."""
+
 SWITCH = Hook(
     "switch",
     "tasks are switched",
@@ -106,6 +113,9 @@ SWITCH = Hook(
 
 TASK_GONE = Hook("gone", "tasks end", _sched(("gone", "sched_process_exit")))
 """A thread ends, in its own context (``gone``)."""
+
+ANSWERED = (replace(SYSCALL, alternatives=SYSCALL.alternatives[:2]), TASK_GONE, SWITCH)
+"""The hooks that also see a call return that did not begin, as a filter answered in its place."""
 
 FOLLOW = Hook(
     "follow",

@@ -59,6 +59,13 @@ class Choice(Option):
 
 
 @dataclass(frozen=True)
+class SeccompProfile(Option):
+    """A file that says which system calls the command may make; ``define`` is a macro that tells the C."""
+
+    define: str = ""
+
+
+@dataclass(frozen=True)
 class GroupBy(Option):
     """``--by KEY[,KEY...]``: which dimensions rows are grouped by."""
 

@@ -41,6 +41,11 @@ class Table(Output):
 
 
 @dataclass(frozen=True)
+class Profile(Table):
+    """The calls of rows by system call, as a seccomp profile: of a command alone, and of the whole run."""
+
+
+@dataclass(frozen=True)
 class Histogram(Output):
     """Power-of-two buckets per row: the map's key has a member ``slot``, and the one counter column says
     how many values fell into it.

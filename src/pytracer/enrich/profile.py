@@ -1,0 +1,45 @@
+"""From the calls that were counted to what a seccomp profile must let through."""
+
+from __future__ import annotations
+
+import platform
+
+from pytracer.kernel.syscalls import SECCOMP_NAMES, abis, number_of
+from pytracer.model import Profile, Snapshot
+
+ALWAYS = ("execve", "exit", "exit_group", "restart_syscall", "rt_sigreturn")
+"""What every command needs, though a run need not show it: the execve that starts it is made before it is the
+command; a signal's handler returns, and an interrupted call goes on, only when there is a signal."""
+_OLD = {"i386": ("sigreturn",), "arm": ("sigreturn",)}
+
+RUNTIME = (
+    "capget", "capset", "chdir", "close", "close_range", "epoll_ctl", "epoll_pwait", "faccessat",
+    "faccessat2", "fchown", "fcntl", "fstat", "fstatfs", "futex", "getdents64", "getpid", "getppid",
+    "gettid", "lseek", "madvise", "mmap", "munmap", "nanosleep", "newfstatat", "openat", "prctl",
+    "read", "rt_sigaction", "rt_sigprocmask", "sched_yield", "setgid", "setgroups", "setuid",
+    "sigaltstack", "statx", "tgkill", "write",
+)  # fmt: skip
+"""What runc does with the profile already in force, its Go runtime included: it closes descriptors, drops
+capabilities, becomes the user, changes the folder. With no_new_privs it comes to most of that before."""
+
+
+def profile(counted: Snapshot) -> Profile:
+    """The profile of a table of calls as people read them: ``openat``, ``i386:openat``, ``syscall_999``."""
+    native = platform.machine()
+    names, seen, unnamed = set(ALWAYS), {native}, set()
+    for label in counted.columns["syscall"]:
+        abi, _, name = label.rpartition(":")
+        if name.startswith("syscall_"):
+            unnamed.add(label)
+        else:
+            names.add(name)
+            seen.add(abi or native)
+    for abi in seen:
+        names.update(_OLD.get(abi, ()))
+    return Profile(
+        **vars(counted),
+        architectures=tuple(SECCOMP_NAMES[abi] for abi in abis(native) if abi in seen & SECCOMP_NAMES.keys()),
+        calls=tuple(sorted(names)),
+        runtime=tuple(name for name in RUNTIME if name not in names and number_of(native, name) is not None),
+        unnamed=tuple(sorted(unnamed)),
+    )

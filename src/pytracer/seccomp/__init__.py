@@ -1,0 +1,32 @@
+"""Seccomp profiles, as container runtimes take them: read, understood, made into filters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytracer.errors import BuildError, UsageError
+from pytracer.launch import Confinement
+from pytracer.seccomp.document import parse
+from pytracer.seccomp.profile import read
+from pytracer.seccomp.program import build
+
+_LIMIT = 1 << 20  # bytes: profiles have some ten thousand
+
+
+def confinement(name: str) -> Confinement:
+    """The filter that the profile in a file stands for, to run a command under.
+
+    Raises UsageError where it cannot be read, makes no sense, or asks for what is not done here.
+    """
+    try:
+        with Path(name).open("rb") as file:
+            text = file.read(_LIMIT + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {name!r}: {getattr(error, 'strerror', error)}") from error
+    try:
+        if len(text) > _LIMIT:
+            raise UsageError(f"it is larger than {_LIMIT} bytes")
+        profile = read(parse(text))
+        return Confinement(build(profile), profile.flags)
+    except (UsageError, BuildError) as error:
+        raise UsageError(f"seccomp profile {name!r}: {error.message}", hint=error.hint) from error

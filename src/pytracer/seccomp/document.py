@@ -1,0 +1,97 @@
+"""JSON that may be hostile, looked at piece by piece: each look says what it wants, and where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, TypeVar
+
+from pytracer.errors import UnknownNameError, UsageError
+
+_T = TypeVar("_T")
+
+
+class Piece:
+    """A value in a document, and where it stands: ``syscalls[3].args[0].op``."""
+
+    def __init__(self, value: Any, place: str) -> None:
+        self.value = value
+        self.place = place
+
+    def fields(self, known: Collection[str]) -> Mapping[str, Piece]:
+        """The fields of an object that are not null. Raises UsageError where it has another than those known:
+        what is not understood is not passed over."""
+        inside = f"{self.place}." if self.place else ""
+        fields = {}
+        for name, value in self._typed(dict, "an object").items():
+            if name not in known:
+                raise self.unknown("field", name, known)
+            if value is not None:
+                fields[name] = Piece(value, inside + name)
+        return fields
+
+    def __iter__(self) -> Iterator[Piece]:
+        """The elements of a list."""
+        for number, value in enumerate(self._typed(list, "a list")):
+            yield Piece(value, f"{self.place}[{number}]")
+
+    @property
+    def text(self) -> str:
+        """A string."""
+        return str(self._typed(str, "a string"))
+
+    def number(self, greatest: int) -> int:
+        """A whole number from 0 to ``greatest``."""
+        wanted = f"a whole number from 0 to {greatest}"
+        value = self._typed(int, wanted)
+        if isinstance(value, bool) or not 0 <= value <= greatest:
+            raise self.wrong(wanted)
+        return int(value)
+
+    def one_of(self, what: str, known: Mapping[str, _T]) -> _T:
+        """What a name from a table stands for."""
+        if self.text not in known:
+            raise self.unknown(what, self.text, known)
+        return known[self.text]
+
+    def unknown(self, what: str, name: str, known: Collection[str]) -> UsageError:
+        """That nothing bears a name."""
+        error = UnknownNameError(what, _short(name), known)
+        return UsageError(f"{self.place}: {error.message}" if self.place else error.message, hint=error.hint)
+
+    def wrong(self, wanted: str) -> UsageError:
+        """That it is something else."""
+        return UsageError(f"{self.place or 'a profile'} is {wanted}, not {_short(self.value)}")
+
+    def _typed(self, kind: type, wanted: str) -> Any:
+        if not isinstance(self.value, kind):
+            raise self.wrong(wanted)
+        return self.value
+
+
+def parse(text: bytes) -> Piece:
+    """The whole of a document. Raises UsageError where it is not JSON."""
+    try:
+        return Piece(json.loads(text, object_pairs_hook=_object), "")
+    except RecursionError:
+        raise UsageError("it is nested too deeply") from None
+    except ValueError as error:  # also of bytes that are no text, and of numbers of thousands of digits
+        raise UsageError(f"it is no JSON: {error}") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:  # readers take the one or the other
+            raise UsageError(f"a field {_short(name)!r} stands twice in one object")
+        fields[name] = value
+    return fields
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,217 @@
+"""A seccomp profile: which calls are let through, which are not, and what happens to those.
+
+The form is the one of container runtimes: that of OCI's runtime specification, with what Docker and Podman
+have beside it. What a field means is what runc and libseccomp make of it; what has no meaning here (a
+supervisor to be asked, a field that is not known) is refused, and nothing is passed over.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import platform
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pytracer.errors import UsageError
+from pytracer.kernel import syscalls
+from pytracer.kernel.policy import CAPABILITIES, effective_capabilities
+from pytracer.seccomp.document import Piece
+
+# What a filter returns (include/uapi/linux/seccomp.h).
+KILL_PROCESS, KILL_THREAD, TRAP, ERRNO = 0x80000000, 0x00000000, 0x00030000, 0x00050000
+LOG, ALLOW = 0x7FFC0000, 0x7FFF0000
+ACTIONS = {
+    "SCMP_ACT_ALLOW": ALLOW,
+    "SCMP_ACT_ERRNO": ERRNO,
+    "SCMP_ACT_KILL": KILL_THREAD,
+    "SCMP_ACT_KILL_THREAD": KILL_THREAD,
+    "SCMP_ACT_KILL_PROCESS": KILL_PROCESS,
+    "SCMP_ACT_TRAP": TRAP,
+    "SCMP_ACT_LOG": LOG,
+}
+_ASKS = {"SCMP_ACT_TRACE": "a tracer", "SCMP_ACT_NOTIFY": "an agent"}
+FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 0, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
+"""Bits for seccomp(2). There is one thread when the filter is installed: nothing to synchronise."""
+_MAX_ERRNO = 4095
+_U64 = (1 << 64) - 1
+_MOST = 8192  # rules, one for each call and case: a filter has 4096 instructions
+
+# What other machines' ABIs are called. There may be calls for them in a profile; here nobody makes them.
+_FOREIGN = (
+    "LOONGARCH64 M68K MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PARISC PARISC64 PPC PPC64 PPC64LE "
+    "RISCV64 S390 S390X SH SHEB"
+)
+_ARCHITECTURES = {name: abi for abi, name in syscalls.SECCOMP_NAMES.items()} | {
+    f"SCMP_ARCH_{name}": "" for name in _FOREIGN.split()
+}
+_GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}  # what Docker's "arches" call machines
+_TOP = (
+    "defaultAction", "defaultErrnoRet", "defaultErrno", "architectures", "archMap", "flags", "syscalls",
+    "comment",
+)  # fmt: skip
+_ENTRY = ("names", "name", "action", "errnoRet", "errno", "args", "comment", "includes", "excludes")
+_WHEN = ("caps", "arches", "minKernel")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Of an argument (0 to 5, 64 bits): ``argument & mask OPERATION value``."""
+
+    index: int
+    operation: str
+    value: int
+    mask: int = _U64
+
+
+_OPERATIONS = {
+    "SCMP_CMP_NE": "!=",
+    "SCMP_CMP_LT": "<",
+    "SCMP_CMP_LE": "<=",
+    "SCMP_CMP_EQ": "==",
+    "SCMP_CMP_GE": ">=",
+    "SCMP_CMP_GT": ">",
+    "SCMP_CMP_MASKED_EQ": "&",
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What happens to a call (by name) whose arguments meet all the conditions."""
+
+    call: str
+    action: int
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What happens to calls: ``default`` to those that no rule is for. Actions are what a filter returns.
+
+    ``abis`` are those that calls may be made by, the machine's own first; ``flags`` are for seccomp(2).
+    """
+
+    default: int
+    abis: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    flags: int = 0
+
+
+def read(document: Piece) -> Profile:
+    """The profile that a document stands for on this machine. Raises UsageError, saying where it is wrong."""
+    top = document.fields(_TOP)
+    if "defaultAction" not in top:
+        raise UsageError("it has no field 'defaultAction'")
+    default = _action(top["defaultAction"], top.get("defaultErrnoRet"), top.get("defaultErrno"))
+    flags = 0
+    for flag in top.get("flags", ()):
+        flags |= flag.one_of("flag", FLAGS)
+    found = (rule for entry in top.get("syscalls", ()) for rule in _rules(entry))
+    rules = list(itertools.islice(found, _MOST + 1))
+    if len(rules) > _MOST:
+        raise UsageError(f"it has more than {_MOST} rules")
+    # A rule that says what holds anyway is none: so do the runtimes.
+    return Profile(default, _abis(top), tuple(rule for rule in rules if rule.action != default), flags)
+
+
+def _abis(top: Mapping[str, Piece]) -> tuple[str, ...]:
+    """The machine's own, whatever the profile says, and those of its others that the profile names."""
+    native = platform.machine()
+    known = syscalls.abis(native)
+    if "architectures" in top and "archMap" in top:
+        raise UsageError("it has both 'architectures' and 'archMap'")
+    named = [piece.one_of("architecture", _ARCHITECTURES) for piece in top.get("architectures", ())]
+    for piece in top.get("archMap", ()):
+        fields = piece.fields(("architecture", "subArchitectures"))
+        if "architecture" not in fields:
+            raise UsageError(f"{piece.place} has no field 'architecture'")
+        under = [sub.one_of("architecture", _ARCHITECTURES) for sub in fields.get("subArchitectures", ())]
+        if fields["architecture"].one_of("architecture", _ARCHITECTURES) == native:
+            named += under
+    return tuple(abi for abi in known if abi == native or abi in named)
+
+
+def _action(action: Piece, number: Piece | None, name: Piece | None) -> int:
+    if action.text in _ASKS:
+        raise UsageError(
+            f"{action.place}: {action.text} leaves it to {_ASKS[action.text]}, and there is none here"
+        )
+    value = action.one_of("action", ACTIONS)
+    given = number or name
+    if given is not None and value != ERRNO:
+        raise UsageError(f"{given.place} is for SCMP_ACT_ERRNO alone")
+    code = errno.EPERM
+    if name is not None:
+        code = name.one_of("error", {text: code for code, text in errno.errorcode.items()})
+    if number is not None:
+        if name is not None and number.number(_MAX_ERRNO) != code:
+            raise UsageError(f"{number.place} and {name.place} are not the same error")
+        code = number.number(_MAX_ERRNO)
+    return value | code if value == ERRNO else value
+
+
+def _rules(entry: Piece) -> Iterator[Rule]:
+    fields = entry.fields(_ENTRY)
+    if "action" not in fields:
+        raise UsageError(f"{entry.place} has no field 'action'")
+    if ("names" in fields) == ("name" in fields):
+        raise UsageError(f"{entry.place} is to have one of the fields 'names' and 'name'")
+    action = _action(fields["action"], fields.get("errnoRet"), fields.get("errno"))
+    conditions = [_condition(piece) for piece in fields.get("args", ())]
+    indexes = [condition.index for condition in conditions]
+    # All are to hold. Where an argument has several, though, each is a rule of its own: so do the runtimes.
+    several = len(set(indexes)) < len(indexes)
+    cases = [(condition,) for condition in conditions] if several else [tuple(conditions)]
+    names = [_name(piece) for piece in (fields["names"] if "names" in fields else [fields["name"]])]
+    if _applies(fields):
+        yield from (Rule(name, action, case) for name in names for case in cases)
+
+
+def _name(piece: Piece) -> str:
+    if not re.fullmatch(r"(?!syscall_\d)\w{1,64}", piece.text, re.A) or not syscalls.is_known(piece.text):
+        raise piece.unknown("system call", piece.text, syscalls.all_names())
+    return piece.text
+
+
+def _condition(piece: Piece) -> Condition:
+    fields = piece.fields(("index", "value", "valueTwo", "op"))
+    for field in ("index", "op"):
+        if field not in fields:
+            raise UsageError(f"{piece.place} has no field {field!r}")
+    index, operation = fields["index"].number(5), fields["op"].one_of("comparison", _OPERATIONS)
+    value, second = (fields[key].number(_U64) if key in fields else 0 for key in ("value", "valueTwo"))
+    if operation == "&":
+        return Condition(index, "==", second & value, value)
+    if second:
+        raise UsageError(f"{fields['valueTwo'].place} is for SCMP_CMP_MASKED_EQ alone")
+    return Condition(index, operation, value)
+
+
+def _applies(fields: Mapping[str, Piece]) -> bool:
+    """Whether what Docker's profiles make an entry depend on holds for the command, run as we are."""
+    for field, wanted in ("includes", True), ("excludes", False):
+        for key, piece in (fields[field].fields(_WHEN) if field in fields else {}).items():
+            if _holds(key, piece, all if wanted else any) is (not wanted):
+                return False
+    return True
+
+
+def _holds(key: str, piece: Piece, enough: Callable[[Iterable[bool]], bool]) -> bool | None:
+    """Whether the machine or ``enough`` of the capabilities are as asked for; None where nothing is asked."""
+    if key == "minKernel":
+        match = re.fullmatch(r"(\d{1,9})\.(\d{1,9})", piece.text)
+        here = re.match(r"(\d+)\.(\d+)", platform.release())
+        if not match or not here:
+            raise piece.wrong("a kernel's version, such as 4.8")
+        return (int(here[1]), int(here[2])) >= (int(match[1]), int(match[2]))
+    words = list(piece)
+    if not words:
+        return None
+    if key == "arches":
+        machine = _GO_NAMES.get(platform.machine(), platform.machine())
+        return machine in [word.text for word in words]
+    for word in words:
+        word.one_of("capability", dict.fromkeys(CAPABILITIES))
+    held = effective_capabilities()
+    return enough(word.text in held for word in words)

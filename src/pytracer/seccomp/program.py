@@ -1,0 +1,197 @@
+"""From a profile to the filter that the kernel runs before every system call of the command.
+
+The filter is given a ``struct seccomp_data`` (include/uapi/linux/seccomp.h), in this machine's byte order::
+
+    s32 nr   u32 arch   u64 instruction_pointer   u64 args[6]
+
+It asks for the architecture first: the same number is another call in another ABI. (x32 is told by a bit of
+the number alone.) Then the number is searched for among ranges that have the same answer, halving them.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable
+
+from pytracer.bpf.classic import Classic
+from pytracer.errors import UnsupportedError, UsageError
+from pytracer.kernel import syscalls
+from pytracer.kernel.syscalls import X32_BIT
+from pytracer.seccomp.profile import ALLOW, KILL_PROCESS, LOG, Condition, Profile, Rule
+
+_NUMBER, _ARCH, _ARGS = 0, 4, 16
+_LOW, _HIGH = (0, 4) if sys.byteorder == "little" else (4, 0)
+_NARROW = ("i386", "x32", "arm")  # only the lower half of an argument counts, as libseccomp has it
+_NO_CALL = 0xFFFFFFFF  # what a tracer puts in the place of a call that is not to be made
+
+_Answer = int | tuple[Rule, ...]
+"""What happens to a call: an action, or the rules that ask for its arguments, the first that holds."""
+
+
+def build(profile: Profile) -> bytes:
+    """The filter: ``struct sock_filter``, 8 bytes each.
+
+    A call by an ABI that the profile does not name ends the process. Raises UsageError where rules contradict
+    each other or no command could be executed, BuildError where it would be too long, UnsupportedError on a
+    machine whose calls are not known by name.
+    """
+    machine = platform.machine()
+    if machine not in syscalls.AUDIT or not syscalls.have_names():
+        raise UnsupportedError(
+            f"the numbers of system calls are not known here ({machine})", hint="libseccomp2 knows them"
+        )
+    answers = {abi: _answers(profile, abi) for abi in profile.abis}
+    if not _may(answers[machine].get(syscalls.number_of(machine, "execve") or 0, profile.default)):
+        raise UsageError("it lets no command be started", hint="execve is to be allowed")
+    code = Classic()
+    code.load(_ARCH)
+    others = [abi for abi in profile.abis if abi not in (machine, "x32")]
+    for abi in (machine, *others):
+        code.jump_if("==", syscalls.AUDIT[abi], abi)
+    code.ret(KILL_PROCESS)
+    for abi in (machine, *others):
+        code.label(abi)
+        code.load(_NUMBER)
+        table = dict(answers[abi])
+        ends: dict[int, _Answer] = {}
+        if abi == "x86_64":
+            if "x32" in profile.abis:
+                table |= {number | X32_BIT: answer for number, answer in answers["x32"].items()}
+            else:
+                ends = {X32_BIT: KILL_PROCESS, _NO_CALL: profile.default}
+        _Search(code, abi, profile.default).emit(_ranges(table, ends, profile.default))
+    return code.assemble()
+
+
+def _may(answer: _Answer) -> bool:
+    """Whether there is a way to get through."""
+    return any(action in (ALLOW, LOG) for action in _actions(answer))
+
+
+def _actions(answer: _Answer) -> Iterable[int]:
+    return (rule.action for rule in answer) if isinstance(answer, tuple) else (answer,)
+
+
+def _answers(profile: Profile, abi: str) -> dict[int, _Answer]:
+    """What happens to the calls of an ABI that rules are for, by number."""
+    rules: dict[int, list[Rule]] = {}
+    for rule in profile.rules:
+        number = syscalls.number_of(abi, rule.call)
+        if number is not None:
+            rules.setdefault(number, []).append(rule)
+        by = syscalls.sub_call(abi, rule.call)
+        # The arguments of a sub-call are in memory, where no filter can look.
+        if by is not None and not rule.conditions:
+            rules.setdefault(by[0], []).append(Rule(rule.call, rule.action, (Condition(0, "==", by[1]),)))
+    return {number: _answer(found) for number, found in rules.items()}
+
+
+def _answer(rules: list[Rule]) -> _Answer:
+    """All the rules for one call in one. Raises UsageError where they contradict each other."""
+    asking = tuple(dict.fromkeys(rule for rule in rules if rule.conditions))
+    always = [rule for rule in rules if not rule.conditions]
+    for rule in always:
+        # libseccomp takes the one, readers the other. (A sub-call has a name of its own: it comes first.)
+        if any(
+            other.action != rule.action for other in (*always, *(r for r in asking if r.call == rule.call))
+        ):
+            raise UsageError(f"the rules for {rule.call} contradict each other: one has no conditions")
+    if not always:
+        return asking
+    last = always[0]
+    return last.action if all(rule.action == last.action for rule in asking) else (*asking, last)
+
+
+def _ranges(table: dict[int, _Answer], ends: dict[int, _Answer], default: int) -> list[tuple[int, _Answer]]:
+    """(first number, answer), from 0 on: it holds up to the next. ``ends`` do so, too."""
+    edges: dict[int, _Answer] = {0: default}
+    for number in sorted(table):
+        edges[number] = table[number]
+        edges.setdefault(number + 1, default)
+        if number + 1 in table:
+            edges[number + 1] = table[number + 1]
+    edges |= ends
+    ranges: list[tuple[int, _Answer]] = []
+    for number in sorted(edges):
+        if not ranges or ranges[-1][1] != edges[number]:
+            ranges.append((number, edges[number]))
+    return ranges
+
+
+class _Search:
+    """The part of the filter for one architecture; the number is in A."""
+
+    def __init__(self, code: Classic, abi: str, default: int) -> None:
+        self._code = code
+        self._abi = abi
+        self._default = default
+        self._labels = 0
+        self._ends: dict[int, str] = {}  # the labels of actions: they stand behind all questions, once each
+
+    def emit(self, ranges: list[tuple[int, _Answer]]) -> None:
+        """All of it: what happens to each number."""
+        if len(ranges) == 1 and isinstance(ranges[0][1], int):
+            self._code.ret(ranges[0][1])
+            return
+        self._halve(ranges)
+        for action, label in self._ends.items():
+            self._code.label(label)
+            self._code.ret(action)
+
+    def _halve(self, ranges: list[tuple[int, _Answer]]) -> None:
+        number, answer = ranges[0]
+        if len(ranges) == 1:
+            assert isinstance(answer, tuple)
+            self._ask_all(number, answer)
+            return
+        middle = len(ranges) // 2
+        halves = ranges[:middle], ranges[middle:]
+        below, above = (self._end(half[0][1]) if len(half) == 1 else "" for half in halves)
+        upper = above or self._label()
+        self._code.jump_if(">=", halves[1][0][0], upper, below)
+        if not below:
+            self._halve(halves[0])
+        if not above:
+            self._code.label(upper)
+            self._halve(halves[1])
+
+    def _end(self, answer: _Answer) -> str:
+        """The label of an action; "" where arguments are to be asked for."""
+        return self._ends.setdefault(answer, self._label()) if isinstance(answer, int) else ""
+
+    def _ask_all(self, number: int, rules: tuple[Rule, ...]) -> None:
+        narrow = ("x32" if self._abi == "x86_64" and number & X32_BIT else self._abi) in _NARROW
+        for rule in rules:
+            following = self._label()
+            for condition in rule.conditions:
+                self._ask(condition, following, narrow=narrow)
+            self._code.ret(rule.action)
+            self._code.label(following)
+        self._code.ret(self._default)
+
+    def _ask(self, condition: Condition, other: str, *, narrow: bool) -> None:
+        """Go on with the next instruction where the condition holds, else at ``other``."""
+        holds, place = self._label(), _ARGS + 8 * condition.index
+        operation, met, failed = condition.operation, holds, other
+        if operation in ("!=", "<", "<="):  # the opposite of another
+            operation = {"!=": "==", "<": ">=", "<=": ">"}[operation]
+            met, failed = failed, met
+        if not narrow:
+            self._load(place + _HIGH, condition.mask >> 32)
+            high = condition.value >> 32
+            if operation != "==":
+                self._code.jump_if(">", high, met)
+            self._code.jump_if("==", high, "", failed)
+        self._load(place + _LOW, condition.mask & 0xFFFFFFFF)
+        self._code.jump_if(operation, condition.value & 0xFFFFFFFF, met, failed)
+        self._code.label(holds)
+
+    def _load(self, offset: int, mask: int) -> None:
+        self._code.load(offset)
+        if mask != 0xFFFFFFFF:
+            self._code.alu("&=", mask)
+
+    def _label(self) -> str:
+        self._labels += 1
+        return f"{self._abi}.{self._labels}"

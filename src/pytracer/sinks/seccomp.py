@@ -1,0 +1,49 @@
+"""A seccomp profile, in the form that container runtimes take: JSON, the same for the same calls."""
+
+from __future__ import annotations
+
+import errno
+import json
+from typing import Any, TextIO
+
+from pytracer.errors import LossError
+from pytracer.model import Item, Loss, Profile, Schema
+
+
+class SeccompSink:
+    """One profile; what it does not name fails with EPERM. A profile that may lack a call is not written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def open(self, schema: Schema) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+
+    def emit(self, item: Item) -> None:
+        """See :class:`~pytracer.sinks.Sink`. Raises LossError."""
+        if isinstance(item, Loss):
+            raise LossError(
+                f"{item.lost} lost ({item.reason}): the profile would not be whole, and was not written",
+                hint=item.meaning,
+            )
+        if isinstance(item, Profile):
+            self._stream.write(json.dumps(document(item), indent=2) + "\n")
+
+    def close(self) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        self._stream.flush()
+
+
+def document(profile: Profile) -> dict[str, Any]:
+    """The profile as its fields; both OCI's and Docker's, which have these in common."""
+    groups = {"the command": profile.calls, "the container runtime, before the command": profile.runtime}
+    return {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": errno.EPERM,
+        "architectures": list(profile.architectures),
+        "syscalls": [
+            {"comment": whose, "names": list(names), "action": "SCMP_ACT_ALLOW"}
+            for whose, names in groups.items()
+            if names
+        ],
+    }
