@@ -16,7 +16,13 @@ from bench.measure import MissingPeerError, Result
 from bench.peers import headers_note
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/performance.md"
-GROUPS = {"start": "bench.start", "cost": "bench.cost", "events": "bench.events", "maps": "bench.maps"}
+GROUPS = {
+    "start": "bench.start",
+    "cost": "bench.cost",
+    "events": "bench.events",
+    "maps": "bench.maps",
+    "attach": "bench.attach",
+}
 ROUNDS = 5
 LIMITS = {
     "start-first": "Half of a first run is LLVM, a fifth reading the kernel's BTF in Python.",

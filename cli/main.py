@@ -20,6 +20,7 @@ _USAGE = """usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COM
 
   pytracer list           the tracers
   pytracer TRACER --help  what one does, its options, examples
+  pytracer list-probes    what can be named to tracers that take PATTERNs, such as funccount
   pytracer doctor         what this kernel and this machine grant
   pytracer cache          what is kept for the next start; cache clear drops it
   pytracer pack           compile tracers into a file that needs no compiler where it is run
@@ -92,6 +93,10 @@ def _dispatch(words: list[str]) -> int:
         from pytracer.cli import doctor
 
         return doctor.run(rest)
+    if name == "list-probes":
+        from pytracer.cli import probes
+
+        return probes.run(rest)
     if name == "cache":
         from pytracer.cli import cache
 

@@ -18,6 +18,7 @@ from pytracer.kernel.btf import Btf
 from pytracer.kernel.btf_facts import BtfFacts
 from pytracer.kernel.policy import raise_memlock, require
 from pytracer.plan import Plan, Request, hooks_of, make_plan
+from pytracer.spec import Targets
 
 _PACKAGED = re.compile(r"^#ifdef PT_PACKAGED_HEADERS$.*?^#(?:else|endif)\b", re.M | re.S)
 
@@ -89,6 +90,8 @@ def _read(kernel: Kernel) -> tuple[Btf, str]:
 
 def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, tuple[str, ...]]]:
     """Every plan that the kernel may make of the request, and the programs it may load."""
+    # What is attached to is said where the pack is run: the programs are the same for all of it.
+    request = replace(request, sources=())
     hooks = hooks_of(request)
     ways = [
         # Doing without is for kernels that have no way at all.
@@ -103,6 +106,9 @@ def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, t
     for chosen in itertools.product(*ways):
         forced = dict(request.hooks) | {hook.name: way.name for hook, way in zip(hooks, chosen, strict=True)}
         programs = dict.fromkeys(probe.program for way in chosen for probe in way.probes)
+        if isinstance(request.tracer.arguments, Targets):
+            named = request.tracer.arguments
+            programs |= dict.fromkeys(filter(None, (named.begin, named.end)))
         for compat in (True, False):
             try:
                 plan = make_plan(replace(request, hooks=forced), BtfFacts(btf, runs_compat=compat))

@@ -221,3 +221,8 @@ def test_disks_have_their_name_else_a_number(tmp_path):
 def test_operations_of_disks():
     named = [block_operation(number) for number in (0, 1, 2, 3, 9, 7, 255)]
     assert named == ["read", "write", "flush", "discard", "write-zeroes", "operation_7", "other"]
+
+
+def test_targets_are_named_by_number():
+    target = decoders({}, ["k:vfs_read", "t:a:b"])["target"]
+    assert [target(number) for number in (0, 1, 2, -1)] == ["k:vfs_read", "t:a:b", "unknown:2", "unknown:-1"]

@@ -528,3 +528,26 @@ def test_the_exit_status_is_that_of_the_run(monkeypatch, status, tmp_path):
     assert main(["syscalls", "--strict", "-o", str(tmp_path / "out"), "--", "ls", "-l"]) == status
     assert seen == {"command": ("ls", "-l"), "strict": True}
     assert (tmp_path / "out").read_text() == ""
+
+
+# What is attached to, where the user names it.
+
+
+def test_sources():
+    request = parse("vfs_*", "t:block:*", "vfs_*", "5", "-p", "1", tracer=registry.get("funccount"))
+    assert [source.text for source in request.sources] == ["k:vfs_*", "t:block:*"]
+    assert (request.interval, request.max_probes, request.interfaces) == (5.0, None, {})
+    assert parse("vfs_*", "--max-probes", "7", tracer=registry.get("funccount")).max_probes == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "funccount needs what to count"),
+        (("5",), "funccount needs what to count"),
+        (("vfs-read",), "'-read' at character 4"),
+        (("vfs_*", "--max-probes", "0"), "no positive whole number"),
+    ],
+)
+def test_sources_that_are_none(words, message):
+    assert message in error_of(*words, tracer=registry.get("funccount")).message

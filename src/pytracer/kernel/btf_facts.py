@@ -70,7 +70,7 @@ class BtfFacts:
         raise TypeError(f"no answer for {probe.kind}")
 
     def find(self, source: Source) -> Found:
-        """Nothing: what is attached to is said where a pack is run, and the programs are the same for all."""
+        """Nothing: what is there to attach to is for the machine that runs to say."""
         raise UnsupportedError(f"what {source.text} names is found out on the machine that runs it")
 
     def _raw_tracepoint(self, event: str, arguments: int) -> Answer:

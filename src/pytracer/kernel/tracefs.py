@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from pathlib import Path
 
 from pytracer.errors import NotPermittedError, UnsupportedError
@@ -68,6 +69,15 @@ def event_format(name: str) -> bytes:
         return (_folder(category, event) / "format").read_bytes()
     except OSError as error:
         raise policy.explain(error, f"trace event {name}", needed=_READ) from error
+
+
+def fields(name: str) -> list[str]:
+    """The fields of the trace event ``category:event`` as C declares them, without those that all have.
+
+    Raises what :func:`event_id` raises.
+    """
+    declared = re.findall(r"^\tfield:([^;]+);", event_format(name).decode(errors="replace"), re.M)
+    return [field for field in declared if not re.search(r"\bcommon_\w+$", field)]
 
 
 def has_event(category: str, event: str) -> bool:

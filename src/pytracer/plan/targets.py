@@ -6,11 +6,11 @@ it (bpf/find) and a kind of probe (bpf/attach).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pytracer.errors import UsageError
-from pytracer.kernel.facts import Facts, Target, Tells
+from pytracer.kernel.facts import Answer, Facts, Target, Tells
 from pytracer.plan.choose import Chosen, choose
 from pytracer.plan.request import Request
 from pytracer.spec import (
@@ -51,7 +51,12 @@ class Named:
     @property
     def name(self) -> str:
         """As a user would write just this one."""
-        return replace(self.source, place="", name=self.target.name).text
+        return name_of(self.source, self.target)
+
+
+def name_of(source: Source, target: Target) -> str:
+    """How a user would write just this one of what a source names."""
+    return replace(source, place="", name=target.name).text
 
 
 Make = Callable[[str, Sequence[Named]], tuple[Probe, ...]]
@@ -133,6 +138,14 @@ class TargetPlan:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     defines: tuple[tuple[str, str], ...] = ()
+
+
+def granted(source: Source, target: Target, facts: Facts) -> Iterator[tuple[str, Answer]]:
+    """Every way to attach to what a source names, best first, and whether this kernel has it."""
+    for way in WAYS[source.kind]:
+        if way.offsets or not source.offset:
+            [probe] = way.make("", [Named(0, source, target)])
+            yield way.name, facts.probe(probe)
 
 
 def choose_targets(request: Request, facts: Facts) -> TargetPlan:

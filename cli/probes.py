@@ -1,0 +1,71 @@
+"""``pytracer list-probes``: what a source names here, and how it can be attached to. Nothing is traced."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from pytracer.bpf.facts import KernelFacts
+from pytracer.cli.arguments import Parser
+from pytracer.kernel import tracefs
+from pytracer.kernel.facts import Facts, Found
+from pytracer.plan.targets import granted, name_of
+from pytracer.spec import SPELLINGS, Source, parse_source
+from pytracer.text import harmless
+
+_DESCRIPTION = (
+    "What can be named to tracers such as funccount: each name, and how this kernel attaches to it."
+)
+_EXAMPLES = """\
+examples:
+  pytracer list-probes 'k:vfs_*'               functions of the kernel, as kprobes take them
+  pytracer list-probes 'f:vfs_*'               those that BTF describes, as trampolines take them
+  pytracer list-probes t:sched:sched_switch    a trace event and its fields
+  pytracer list-probes 'rt:block_*' -f json    raw tracepoints, one object a line"""
+_USAGE = "pytracer list-probes PATTERN... [-f {table,json}]"
+
+
+def run(words: Sequence[str]) -> int:
+    """Print what the patterns name, as text or (``-f json``) one object a line."""
+    parser = Parser(prog="pytracer list-probes", description=_DESCRIPTION, usage=_USAGE, epilog=_EXAMPLES)
+    kinds = "; ".join(spelling.example for spelling in SPELLINGS.values())
+    parser.add_argument("patterns", metavar="PATTERN", nargs="+", help=kinds)
+    parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="how to show it")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(words)
+    facts = KernelFacts()
+    sources = list(dict.fromkeys(map(parse_source, given.patterns)))
+    for source, found in [(source, facts.find(source)) for source in sources]:
+        ways, reasons = _ways(source, found, facts)
+        show = _json if given.format == "json" else _text
+        for target in found.targets:
+            fields = tracefs.fields(target.name) if source.kind == "t" else []
+            show(name_of(source, target), ways, fields)
+        for count, reason in ((count, reason) for reason, count in found.skipped.items()):
+            print(f"pytracer: {source.text}: not listed: {count} {reason}", file=sys.stderr)
+        for reason in reasons:
+            print(f"pytracer: {source.text}: {harmless(reason)}", file=sys.stderr)
+    return 0
+
+
+def _ways(source: Source, found: Found, facts: Facts) -> tuple[list[str], list[str]]:
+    """The ways that this kernel has, and why it has not the others; asked for the first of what was found."""
+    ways, reasons = list[str](), list[str]()
+    for name, answer in granted(source, found.targets[0], facts):
+        if answer.ok:
+            ways.append(name)
+        else:
+            reasons.append(f"not {name}: {answer.reason}")
+    return ways, reasons
+
+
+def _text(name: str, ways: Sequence[str], fields: Sequence[str]) -> None:
+    print(f"{harmless(name):<40} {', '.join(ways) or '-'}")
+    for field in fields:
+        print(f"    {harmless(field)}")
+
+
+def _json(name: str, ways: Sequence[str], fields: Sequence[str]) -> None:
+    print(json.dumps({"kind": "probe", "name": name, "ways": ways, "fields": fields}))

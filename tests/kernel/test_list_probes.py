@@ -1,0 +1,52 @@
+"""list-probes: what there is, and how this kernel attaches to it, as funccount then does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from support.cli import run
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.mark.lab
+def test_trace_events_and_their_fields():
+    listed = run("list-probes", "t:sched:sched_process_f*", "rt:sched_process_fork", "-f", "json")
+    assert listed.status == 0, listed.err
+    by_name = {record["name"]: record for record in listed.of("probe")}
+    assert {"t:sched:sched_process_fork", "rt:sched_process_fork"} <= set(by_name)
+    fork = by_name["t:sched:sched_process_fork"]
+    assert fork["ways"] == ["tracepoint"]
+    assert "pid_t child_pid" in fork["fields"]
+    assert not any("common_" in field for field in fork["fields"])
+    assert by_name["rt:sched_process_fork"]["ways"][0] == "raw-tracepoint"
+
+
+@pytest.mark.lab
+def test_functions_and_the_ways_to_them_are_those_that_funccount_takes():
+    listed = run("list-probes", "k:vfs_re*d", "f:vfs_read", "-f", "json")
+    assert listed.status == 0, listed.err
+    by_name = {record["name"]: record["ways"] for record in listed.of("probe")}
+    assert {"k:vfs_read", "f:vfs_read"} <= set(by_name)
+    for name in ("k:vfs_read", "f:vfs_read"):
+        planned = run("funccount", "--dry-run", name)
+        taken = re.search(r"^hook +\w+: ([\w-]+)", planned.out, re.M)
+        assert (taken[1] if taken else None) == next(iter(by_name[name]), None), planned.err
+        if taken is None:
+            assert re.search(f"{name[0]}:vfs_\\S+: not .*: .+", listed.err)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "status", "said"),
+    [
+        ("k:vfs_reed", 2, "did you mean vfs_read"),
+        ("t:nothing:*", 2, "no trace event"),
+        ("k:vfs-read", 2, "at character 6"),
+    ],
+)
+def test_what_is_not_there(pattern, status, said):
+    listed = run("list-probes", pattern)
+    assert listed.status == status
+    assert said in listed.err

@@ -1,0 +1,192 @@
+"""What users name, found on a machine that is made up: functions that can be probed, and why not others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.find import events, find
+from pytracer.bpf.find import functions as finder
+from pytracer.errors import HeadersError, UnknownNameError, UnsupportedError, UsageError
+from pytracer.kernel import functions, tracefs
+from pytracer.kernel.facts import Target
+from pytracer.spec import SPELLINGS, parse_source
+
+SYMBOLS = """ffffffff81000000 T vfs_read
+ffffffff81000010 T vfs_write
+ffffffff81000020 t vfs_several
+ffffffff81000030 t vfs_several
+ffffffff81000040 T vfs_forbidden
+ffffffff81000050 T vfs_notrace
+ffffffff81000060 t vfs_split.isra.0
+ffffffff81000070 t vfs_read.cold
+ffffffff81000080 D vfs_data
+ffffffffc0000000 t vfs_module\t[ext4]
+ffffffffc0000010 t bpf_prog_1_vfs_x\t[bpf]
+ffffffffc0000020 t vfs_trampoline\t[__builtin__ftrace]
+"""
+TRACEABLE = (
+    "vfs_read\nvfs_write\nvfs_several\nvfs_several\nvfs_forbidden\nvfs_split.isra.0\nvfs_module [ext4]\n"
+)
+EVENTS = "sched:sched_switch\nsched:sched_waking\nirq:irq_handler_entry\n"
+
+
+@pytest.fixture(autouse=True)
+def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A folder that stands for tracefs and debugfs, and beside it the symbols."""
+    (tmp_path / "kallsyms").write_text(SYMBOLS)
+    monkeypatch.setattr(functions, "SYMBOLS", tmp_path / "kallsyms")
+    root = tmp_path / "tracing"
+    (root / "kprobes").mkdir(parents=True)
+    (root / "kprobes/blacklist").write_text("0xffffffff81000040-0xffffffff81000050\tvfs_forbidden\n")
+    (root / "available_filter_functions").write_text(TRACEABLE)
+    (root / "available_events").write_text(EVENTS)
+    monkeypatch.setattr(tracefs, "root", lambda: root)
+    monkeypatch.setattr(tracefs, "DEBUG", root)
+    monkeypatch.setattr(functions.mounts, "ensure", lambda fstype, path: False)
+    monkeypatch.setattr(finder, "Btf", Types)
+    monkeypatch.setattr(events, "Btf", Types)
+    caches = functions.named, functions.traceable, functions.blacklist
+    for cache in caches:
+        cache.cache_clear()
+    yield root
+    for cache in caches:
+        cache.cache_clear()
+
+
+class Types:
+    """BTF that knows a function and two tracepoints."""
+
+    known = frozenset({"vfs_read", "btf_trace_sched_switch", "btf_trace_sys_enter", "u64"})
+
+    @classmethod
+    def load(cls) -> Types:
+        return cls()
+
+    def names(self, _kind: object) -> frozenset[str]:
+        return self.known
+
+    def find(self, _kind: object, name: str) -> int | None:
+        return 7 if name in self.known else None
+
+
+def names_of(text: str) -> list[str]:
+    return [target.name for target in find(parse_source(text)).targets]
+
+
+def test_a_pattern_takes_what_can_be_probed_and_counts_the_rest() -> None:
+    found = find(parse_source("k:vfs_*"))
+    assert found.targets == (
+        Target("vfs_module", 0xFFFFFFFFC0000000),
+        Target("vfs_read", 0xFFFFFFFF81000000),
+        Target("vfs_split.isra.0", 0xFFFFFFFF81000060),
+        Target("vfs_write", 0xFFFFFFFF81000010),
+    )
+    assert found.skipped == {
+        "functions that may not be probed (noprobe)": 1,
+        "functions that may not be traced (notrace)": 2,
+        "functions of which there is more than one of that name": 1,
+    }
+
+
+def test_trampolines_are_for_what_btf_knows() -> None:
+    found = find(parse_source("f:vfs_*"))
+    assert [target.name for target in found.targets] == ["vfs_read"]
+    assert found.skipped["functions that the kernel's BTF does not know"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("k:vfs_several", "more than one of that name", ""),
+        ("k:vfs_forbidden", "it is a function that may not be probed (noprobe)", ""),
+        ("kr:vfs_notrace", "it is a function that may not be traced (notrace)", ""),
+        ("k:vfs_split", "only parts of it or variants (vfs_split.isra.0)", "k:vfs_split.*"),
+        ("f:vfs_write", "the kernel's BTF does not know", "k: does without"),
+        ("k:vfs_n*", "matches nothing that can be probed: 1 functions that may not be traced", ""),
+    ],
+)
+def test_why_a_function_cannot_be_attached_to(text: str, message: str, hint: str) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        find(parse_source(text))
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("k:vfs_raed", "vfs_read"),
+        ("t:shed:sched_switch", "sched:sched_switch"),
+        ("rt:sched_swich", "sched_switch"),
+        ("k:nothing_like_it", "inline"),
+        ("t:none:*", "there is irq:irq_handler_entry"),
+    ],
+)
+def test_near_names(text: str, hint: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        find(parse_source(text))
+    assert hint in caught.value.hint
+
+
+def test_a_place_must_be_within_the_function() -> None:
+    assert names_of("vfs_read+0xf") == ["vfs_read"]
+    with pytest.raises(UsageError, match="vfs_read is 16 bytes long"):
+        find(parse_source("vfs_read+0x10"))
+
+
+def test_without_a_list_of_what_can_be_traced_all_may_be(kernel: Path) -> None:
+    (kernel / "available_filter_functions").unlink()
+    assert "vfs_notrace" in names_of("vfs_n*")
+
+
+def test_without_btf_there_are_no_trampolines(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Types:
+        raise HeadersError("no BTF")
+
+    monkeypatch.setattr(Types, "load", none)
+    with pytest.raises(UnsupportedError, match="f:vfs_read: this kernel has no BTF"):
+        find(parse_source("f:vfs_read"))
+
+
+def test_trace_events() -> None:
+    assert names_of("t:sched:*") == ["sched:sched_switch", "sched:sched_waking"]
+    assert names_of("t:*:*_entry") == ["irq:irq_handler_entry"]
+
+
+def test_raw_tracepoints_are_those_of_btf_else_what_symbols_and_events_tell(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert names_of("rt:s*") == ["sched_switch", "sys_enter"]
+    monkeypatch.setattr(Types, "known", frozenset())
+    assert names_of("rt:sched_*") == ["sched_switch", "sched_waking"]
+    functions.SYMBOLS.write_text("ffffffff82000000 D __tracepoint_sys_exit\n")
+    assert names_of("rt:s*") == ["sys_exit"]
+
+
+def test_a_raw_tracepoint_that_nothing_lists_is_asked_for(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Types, "known", frozenset())
+    (kernel / "available_events").unlink()
+    assert names_of("rt:sched_switch") == ["sched_switch"]
+
+
+def test_the_fields_of_a_trace_event(kernel: Path) -> None:
+    folder = kernel / "events/sched/sched_switch"
+    folder.mkdir(parents=True)
+    (folder / "id").write_text("7\n")
+    (folder / "format").write_text(
+        "name: sched_switch\nformat:\n\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n"
+        "\tfield:char prev_comm[16];\toffset:8;\tsize:16;\tsigned:0;\n"
+        "\tfield:__data_loc char[] name;\toffset:24;\tsize:4;\tsigned:0;\n\nprint fmt: REC->x\n"
+    )
+    assert tracefs.fields("sched:sched_switch") == ["char prev_comm[16]", "__data_loc char[] name"]
+
+
+def test_every_kind_of_source_can_be_found() -> None:
+    from pytracer.bpf.find import _FILES
+
+    assert set(_FILES) == set(SPELLINGS)
