@@ -9,8 +9,8 @@
 
 #define PT_TARGET     0x7079547261636500ULL // pytracer.bpf.image.TARGET
 #define PT_RESULT     0x7079547261636501ULL // pytracer.bpf.image.RESULT
-#define PT_BY_COOKIE  (1ULL << 32)
-#define PT_BY_ADDRESS (2ULL << 32)
+#define PT_BY_COOKIE  0x7ffffffe            // fits a jump, which any verifier follows
+#define PT_BY_ADDRESS 0x7fffffff
 
 // Under a name of our own: BCC before 0.22 does not know it.
 static u64 (*pt_attach_cookie)(void *ctx) = (void *)174;

@@ -14,6 +14,7 @@ from pytracer.bpf import targets
 from pytracer.bpf.attach import kind_of, socket_filter
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.perf import make_room
 from pytracer.bpf.images import Recipe
 from pytracer.bpf.maps import Map
 from pytracer.bpf.module import Module
@@ -201,6 +202,7 @@ class Session:
 
     def _build(self) -> Loaded:
         tracer = self.plan.request.tracer
+        make_room(2 * len(self.plan.probes))  # a program and what holds it, at the most
         wanted = dict.fromkeys(targets.load_of(c.probe, c.tells) for c in self.plan.probes)
         if self.plan.program != "c":
             lesson = importlib.import_module(f"pytracer.bpf.lessons.{tracer.name}")

@@ -19,7 +19,7 @@ from pytracer.kernel.facts import Tells
 from pytracer.spec import Kprobes, Probe
 
 # What pt_target finds in the place of TARGET: a number, or where to get it from.
-_BY_COOKIE, _BY_ADDRESS = 1 << 32, 2 << 32
+_BY_COOKIE, _BY_ADDRESS = 0x7FFFFFFE, 0x7FFFFFFF
 _ENDBR = 4  # bytes of an x86 instruction that a function may begin with; a probe stands behind it
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import struct
 from pathlib import Path
 
@@ -21,6 +22,7 @@ _INFO = struct.Struct(
 # offset, address, missed
 _PERF_LINK = 7  # BPF_LINK_TYPE_PERF_EVENT
 _KPROBES = (3, 4)  # BPF_PERF_EVENT_KPROBE, BPF_PERF_EVENT_KRETPROBE
+_SPARE = 64  # descriptors for everything else
 ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5
 
 
@@ -45,6 +47,15 @@ class PerfLink(Link):
         """See :class:`Link`."""
         self._missed = self.missed
         super().detach()
+
+
+def make_room(count: int) -> None:
+    """Let this process have so many descriptors more, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + len(list(Path("/proc/self/fd").iterdir())) + _SPARE
+    if wanted > soft:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
 def event_attr(kind: int, config: int, config1: int = 0, config2: int = 0) -> bytes:

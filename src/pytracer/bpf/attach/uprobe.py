@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import fcntl
 import os
-import resource
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from pytracer.bpf.asking import Asking, no, problem, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf import ENABLE, SET_BPF, attach_program, event_attr, retprobe_bit
+from pytracer.bpf.attach.perf import ENABLE, SET_BPF, attach_program, event_attr, make_room, retprobe_bit
 from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType, link_create, perf_event_open
@@ -33,7 +32,6 @@ ABSENT = "this kernel has no uprobes (CONFIG_UPROBE_EVENTS, Linux 4.17)"
 NO_SEMAPHORES = "this kernel does not count up the semaphores of USDT probes (Linux 4.20)"
 _PERF_EVENT = 41  # BPF_PERF_EVENT: a link to one, with a cookie (Linux 5.15, 82e6b1eee6a8)
 SEMAPHORE_SHIFT = 32  # where config has the place of a semaphore, which so is in the first 4 GB of a file
-_SPARE = 64  # descriptors for everything else
 
 
 def ask(probe: Uprobe, kernel: Asking) -> Answer:
@@ -77,7 +75,7 @@ def attach(
         raise UnsupportedError(ABSENT)
     if any(spot.semaphore for spot in spots) and not counts_semaphores():
         raise UnsupportedError(NO_SEMAPHORES)
-    _make_room(len(spots))
+    make_room(len(spots))
     path = ctypes.create_string_buffer(file.path.encode())
     kind = int((PMU / "type").read_text())
     flag = 1 << retprobe_bit(PMU) if at_return else 0
@@ -170,15 +168,6 @@ def _try_out(kernel: Asking) -> Answer | None:
     except OSError as error:
         return no(error, ABSENT)
     return None
-
-
-def _make_room(count: int) -> None:
-    """Let this process have so many descriptors more, as far as it may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + len(list(Path("/proc/self/fd").iterdir())) + _SPARE
-    if wanted > soft:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
 def _open(attr: bytes, program: int, process: int, cookie: Sequence[int]) -> int:
