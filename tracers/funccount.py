@@ -8,12 +8,13 @@ COUNT = Column("count", "how often it happened", unit=Unit.COUNT)
 TRACER = Tracer(
     name="funccount",
     group="system",
-    summary="how often functions are called and events happen, of any kernel function or event",
-    description="Counts calls of the kernel's functions and trace events, by pattern.",
+    summary="how often functions are called and events happen, of the kernel or a program",
+    description="Counts calls of functions of the kernel and of programs, trace events and USDT probes.",
     hooks=(),
     arguments=Targets(
         "PATTERN",
-        "what to count: k:vfs_* (or vfs_*), kr:, f:, fr:, t:block:*, rt:sched_switch",
+        "what to count: k:vfs_* (or vfs_*), kr:, f:, fr:, t:block:*, rt:sched_switch, u:libc:malloc, ur:, "
+        "usdt:python:gc__*",
         begin="hit",
         examples=("t:sched:sched_switch", "vfs_*", "f:vfs_read"),
     ),
@@ -37,11 +38,16 @@ TRACER = Tracer(
         ("funccount 't:block:*' -d 10", "trace events of block devices, for ten seconds"),
         ("funccount f:vfs_read fr:vfs_read -- ls", "calls and returns that one command makes"),
         ("funccount kr:vfs_read --by pid,target -p 1", "returns of a function, in process 1"),
+        ("funccount u:libc:malloc u:bash:readline -p 1", "functions of a library and of a program"),
+        ("funccount 'usdt:python:*' -d 10", "USDT probes of this provider, in all that runs"),
     ),
     notes=(
         "k: a function of the kernel begins (kprobe), kr: returns; k:NAME+OFFSET: a place within it.",
         "f: and fr: the same by trampolines (fentry, fexit), which cost less and want BTF.",
         "t:CATEGORY:NAME a trace event; rt:NAME a raw tracepoint. * is any characters, ? is one.",
+        "u:FILE:NAME a function of a program (uprobe), ur: returns; u:FILE:NAME+OFFSET, u:FILE:+OFFSET places.",
+        "FILE is a path or the name of a library or program; with one -p as that process sees it.",
+        "usdt:[FILE:]PROVIDER:NAME a USDT probe; without FILE in what -p, or any process, runs.",
         "Functions that the compiler put into their callers are not called, and not counted.",
         "Before Linux 6.7 the kernel does not say what kprobes miss that hit within other BPF programs.",
     ),

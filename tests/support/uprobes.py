@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from pytracer.bpf.assembler import R0, R1, R2, R6, R10, Assembler, Instruction, W
 from pytracer.bpf.attach import uprobe, uprobe_multi
+from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.probing import helper_refusal, load
 from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, map_create
@@ -39,7 +40,7 @@ class Counter:
     def put(self, probe: UserProbe) -> list[str]:
         """As the session would; the notes of the links."""
         kind = uprobe_multi if self.way == "multi" else uprobe
-        made = kind.put(probe, None, self.program)
+        made = kind.put(probe, Place(""), self.program)
         self.links += made
         return [link.note for link in made if link.note]
 

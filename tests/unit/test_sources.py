@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.facts import Found, Target
 from pytracer.plan import Request, make_plan
-from pytracer.spec import SPELLINGS, Source, Table, Targets, Tracer, parse_source, registry
+from pytracer.spec import SPELLINGS, Filter, Source, Spot, Table, Targets, Tracer, parse_source, registry
 from support.fake_kernel import FakeKernel
 
 FUNCCOUNT = registry.get("funccount")
@@ -45,6 +47,14 @@ def plan_of(*words, kernel=KERNEL, tracer=FUNCCOUNT, **request):
         ("tracepoint:sys*:sys_enter_*", Source("t", "sys_enter_*", place="sys*")),
         ("rt:sched_switch", Source("rt", "sched_switch")),
         ("raw:sched_switch", Source("rt", "sched_switch")),
+        ("u:libc:malloc", Source("u", "malloc", place="libc")),
+        ("uprobe:/usr/bin/a b-c:_ZN*", Source("u", "_ZN*", place="/usr/bin/a b-c")),
+        ("u:libc:malloc+0x10", Source("u", "malloc", place="libc", offset=16)),
+        ("u:/x:+0x1040", Source("u", "", place="/x", offset=0x1040)),
+        ("ur:libssl.so.3:SSL_*", Source("ur", "SSL_*", place="libssl.so.3")),
+        ("usdt:python:gc__*", Source("usdt", "gc__*", place="python")),
+        ("usdt:/usr/bin/python3:gc__*", Source("usdt", "gc__*", place="/usr/bin/python3")),
+        ("usdt:/usr/bin/python3:p*:line", Source("usdt", "line", place="/usr/bin/python3:p*")),
     ],
 )
 def test_spelling(text, source):
@@ -73,6 +83,11 @@ def test_examples_are_sources(spelling):
         ("t:a:b:c", "':b:c' at character 4 is no CATEGORY", ""),
         ("block:block_rq_issue", "no kind of source 'block'", "t:block:block_rq_issue"),
         ("x:/y", "no kind of source 'x'", "there is f"),
+        ("u:malloc", "there is no FILE of a function", "u:libc:malloc"),
+        ("u:lib*:malloc", "'*:malloc' at character 6 is no FILE", ""),
+        ("u:libc:", "there is no name of a function", ""),
+        ("ur:libc:malloc+4", "'+4' at character 15", ""),
+        ("usdt:line", "there is no PROVIDER", "usdt:python:gc__*"),
         ("k:\x1b[2J", "is no name of a function", ""),
     ],
 )
@@ -122,6 +137,73 @@ def test_else_a_probe_for_each(forced):
         ("kprobe", "vfs_write", (1,)),
     ]
     assert all(chosen.probe.optional for chosen in plan.probes)
+
+
+def of_file(*names, file="/x", inode=1, spots=1):
+    """Targets in a file, at so many places each."""
+    return tuple(
+        Target(
+            f"{file}:{name}",
+            spots=tuple(Spot(name, n + at, file=file, identity=(1, inode)) for at in range(spots)),
+        )
+        for n, name in enumerate(names)
+    )
+
+
+PROGRAMS = {
+    "u:/x:a*": Found(of_file("a0", "a1")),
+    "u:/y:b": Found(of_file("b", file="/y", inode=2)),
+    "usdt:app:go": Found(
+        (
+            Target(
+                "app:go", spots=of_file("go", spots=2)[0].spots + of_file("go", file="/y", inode=2)[0].spots
+            ),
+        )
+    ),
+}
+
+
+def test_places_in_programs_are_one_probe_for_each_file():
+    plan = plan_of("u:/x:a*", "u:/y:b", "usdt:app:go", kernel=FakeKernel(named=PROGRAMS))
+    assert [
+        (c.probe.kind, c.probe.file, c.probe.targets, [spot.name for spot in c.probe.spots])
+        for c in plan.probes
+    ] == [
+        ("uprobe_multi", "/x", (0, 1), ["a0", "a1"]),
+        ("uprobe_multi", "/y", (2,), ["b"]),
+        ("uprobe_multi", "/x", (3, 3), ["go", "go"]),
+        ("uprobe_multi", "/y", (3,), ["go"]),
+    ]
+    assert plan.targets == ("u:/x:a0", "u:/x:a1", "u:/y:b", "usdt:app:go")
+
+
+def test_or_one_for_each_target_and_file():
+    ways = {"u": "uprobe", "usdt": "uprobe"}
+    plan = plan_of("u:/x:a*", "usdt:app:go", kernel=FakeKernel(named=PROGRAMS), hooks=ways)
+    assert [(c.probe.kind, c.probe.file, c.probe.targets, c.probe.optional) for c in plan.probes] == [
+        ("uprobe", "/x", (0,), True),
+        ("uprobe", "/x", (1,), True),
+        ("uprobe", "/x", (2, 2), False),
+        ("uprobe", "/y", (2,), False),
+    ]
+
+
+def test_one_process_that_is_named_is_the_one_that_is_looked_into():
+    asked = []
+
+    class Kernel(FakeKernel):
+        def find(self, source):
+            asked.append((source.kind, source.process))
+            return super().find(source)
+
+    kernel = Kernel(named=PROGRAMS | KERNEL.named, patterns=None)
+    pids = [struct.pack("I", pid) for pid in (7, 8)]
+    plan = plan_of("u:/y:b", "k:vfs_*", kernel=kernel, filters={Filter.PID: tuple(pids[:1])})
+    assert asked == [("u", 7), ("k", 0)]
+    assert [c.probe.process for c in plan.probes if c.probe.kind == "uprobe_multi"] == [7]
+    asked.clear()
+    plan_of("u:/y:b", kernel=kernel, filters={Filter.PID: tuple(pids)})
+    assert asked == [("u", 0)]
 
 
 def test_what_was_named_is_not_optional_and_has_one_number():

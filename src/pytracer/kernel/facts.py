@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from pytracer.spec import Probe, Source
+from pytracer.spec import Probe, Source, Spot
 
 
 class Tells(Enum):
@@ -42,10 +42,11 @@ class Answer:
 @dataclass(frozen=True)
 class Target:
     """One thing that a user named and this machine has. ``address``: of a function of the kernel, 0 where it
-    is not known."""
+    is not known; ``spots``: where it is in files."""
 
     name: str
     address: int = 0
+    spots: tuple[Spot, ...] = ()
 
 
 @dataclass(frozen=True)

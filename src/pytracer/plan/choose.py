@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
 from pytracer.kernel.facts import Answer, Facts, Tells
 from pytracer.plan.request import Request
-from pytracer.spec import Alternative, Hook, Number, PerfSample, Probe
+from pytracer.spec import Alternative, Hook, Number, PerfSample, Probe, UserProbe
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,7 @@ def choose(hook: Hook, request: Request, facts: Facts) -> tuple[Alternative, lis
     passed = dict[str, str]()
     doubtful = list[tuple[Alternative, list[Chosen]]]()
     refused = False
-    for alternative in hook.alternatives:
-        if forced and not alternative.is_called(forced):
-            continue
+    for alternative in hook.called(forced) if forced else hook.alternatives:
         probes, answer = _probe_all(alternative, request, facts)
         if answer.ok and (not answer.doubt or request.pack):  # which cannot hold the trace events instead
             return alternative, probes, _note(hook, alternative, answer.reason, passed)
@@ -74,6 +72,8 @@ def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tupl
     for number, probe in enumerate(alternative.probes):
         if probe.when and not request.options.get(probe.when):
             continue
+        if isinstance(probe, UserProbe) and not probe.spots:
+            probe = replace(probe, process=request.process)
         alike = alternative.alike and number > 0
         answer = last if alike else facts.probe(probe)
         if answer.ok:

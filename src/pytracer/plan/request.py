@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -47,3 +48,9 @@ class Request:
     hooks: Mapping[str, str] = field(default_factory=dict)
     headers: str = ""
     pack: str = ""
+
+    @property
+    def process(self) -> int:
+        """The one process that is traced; 0 where it is not just one that was named."""
+        processes = self.filters.get(Filter.PID, ())
+        return int.from_bytes(processes[0], sys.byteorder) if len(processes) == 1 else 0

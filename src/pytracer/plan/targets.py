@@ -6,7 +6,7 @@ it (bpf/find) and a kind of probe (bpf/attach).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pytracer.errors import UsageError
@@ -29,12 +29,19 @@ from pytracer.spec import (
     Probe,
     RawTracepoint,
     Source,
+    Spot,
     Targets,
     Tracepoint,
     TypedTracepoint,
+    Uprobe,
+    UprobeMulti,
+    Uretprobe,
+    UretprobeMulti,
+    UserProbe,
 )
 
 PROBES_MAX = 500
+IN_PROGRAMS = ("u", "ur", "usdt")
 FEWEST = (
     1024  # numbers that the C has room for: programs are compiled once for so many, or a power of two more
 )
@@ -101,6 +108,60 @@ def _typed(kind: type[Fentry]) -> Make:
     return _each(lambda program, one: kind(program, function=one.target.name))
 
 
+def _spots(kind: type[UserProbe]) -> Make:
+    """A probe for each target; for each file where its places are in several."""
+
+    def probes(program: str, named: Sequence[Named]) -> tuple[Probe, ...]:
+        return tuple(
+            kind(
+                program,
+                targets=(one.number,) * len(spots),
+                optional=one.source.is_pattern,
+                file=spots[0].file,
+                symbol=one.target.name,
+                process=one.source.process,
+                spots=spots,
+            )
+            for one in named
+            for spots in _by_file(one.target.spots)
+        )
+
+    return probes
+
+
+def _all_spots(kind: type[UserProbe]) -> Make:
+    """A probe for each file, of all targets in it."""
+
+    def probes(program: str, named: Sequence[Named]) -> tuple[Probe, ...]:
+        number_of = {(one.source.process, spot): one.number for one in named for spot in one.target.spots}
+        made = list[Probe]()
+        for process in dict.fromkeys(process for process, _ in number_of):
+            for spots in _by_file(spot for of, spot in number_of if of == process):
+                numbers = tuple(number_of[process, spot] for spot in spots)
+                names = tuple(dict.fromkeys(spot.name for spot in spots))
+                text = ",".join(names[:3]) + (",..." if len(names) > 3 else "")
+                made.append(
+                    kind(
+                        program,
+                        targets=numbers,
+                        file=spots[0].file,
+                        symbol=text,
+                        process=process,
+                        spots=spots,
+                    )
+                )
+        return tuple(made)
+
+    return probes
+
+
+def _by_file(spots: Iterable[Spot]) -> Iterable[tuple[Spot, ...]]:
+    files = dict[tuple[int, int], list[Spot]]()
+    for spot in spots:
+        files.setdefault(spot.identity, []).append(spot)
+    return map(tuple, files.values())
+
+
 def _event(program: str, one: Named) -> Probe:
     category, _, event = one.target.name.partition(":")
     return Tracepoint(program, category=category, event=event)
@@ -125,6 +186,9 @@ WAYS: dict[str, tuple[Way, ...]] = {
         Way("raw-tracepoint", _each(lambda program, one: RawTracepoint(program, event=one.target.name))),
         Way("typed", _typed(TypedTracepoint)),
     ),
+    "u": (Way("uprobe-multi", _all_spots(UprobeMulti)), Way("uprobe", _spots(Uprobe))),
+    "ur": (Way("uretprobe-multi", _all_spots(UretprobeMulti)), Way("uretprobe", _spots(Uretprobe))),
+    "usdt": (Way("uprobe-multi", _all_spots(UprobeMulti)), Way("uprobe", _spots(Uprobe))),
 }
 """By the kind of source, best first."""
 
@@ -193,6 +257,8 @@ def _find(request: Request, facts: Facts) -> tuple[list[Named], list[str]]:
     named = dict[tuple[str, str, int], Named]()
     warnings = list[str]()
     for source in request.sources:
+        if source.kind in IN_PROGRAMS:
+            source = replace(source, process=request.process)
         found = facts.find(source)
         for target in found.targets:
             key = source.kind, target.name, source.offset

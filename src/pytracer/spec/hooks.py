@@ -199,12 +199,17 @@ class TypedTracepoint(Fentry):
 class Spot:
     """A place in a file that code is loaded from, ``offset`` bytes from its start; ``name`` is for people.
 
-    ``semaphore`` is where in the file a counter stands of those who look; 0 where there is none.
+    ``semaphore`` is where in the file a counter stands of those who look; 0 where there is none. Where it was
+    found, ``file`` is what that is called by a process that has it mapped, the ``holder`` (0: by us), and
+    ``identity`` (device, inode) tells it from others of that name.
     """
 
     name: str
     offset: int
     semaphore: int = 0
+    file: str = ""
+    holder: int = 0
+    identity: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -214,8 +219,8 @@ class UserProbe(Probe):
 
     ``symbol`` is a function's name, a pattern with ``*``, ``name+0x10`` inside of one, or ``+0x1040`` in the
     file. Or ``mark`` is a USDT probe, ``provider:name``, both of which may be patterns; without a ``file``,
-    it is looked for in all that the process has mapped. ``spots`` is where that is, once it was found, in the
-    file of this ``identity`` (device, inode).
+    it is looked for in all that the process has mapped. Or they are ``spots`` of one file, that were found
+    before.
     """
 
     file: str = ""
@@ -223,7 +228,6 @@ class UserProbe(Probe):
     mark: str = ""
     process: int = 0
     spots: tuple[Spot, ...] = ()
-    identity: tuple[int, int] = (0, 0)
 
     @property
     def target(self) -> str:
@@ -333,6 +337,11 @@ class Hook:
     name: str
     what: str
     alternatives: tuple[Alternative, ...]
+
+    def called(self, name: str) -> tuple[Alternative, ...]:
+        """The alternative of this name, else those of the family."""
+        exact = tuple(way for way in self.alternatives if way.name == name)
+        return exact or tuple(way for way in self.alternatives if way.is_called(name))
 
     def define(self, alternative: Alternative) -> str:
         """The macro that tells the C which alternative was chosen."""

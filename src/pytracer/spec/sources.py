@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from pytracer.errors import UnknownNameError, UsageError
 
+_FILE = r"[^:*?]+"  # a path, or the name of a library or program
+_SYMBOL = r"[\w.*?$@]+"
 _OFFSET = re.compile(r"(?P<name>[^+]*)\+(?P<offset>0x[0-9a-fA-F]+|\d+)$")
 
 
@@ -18,8 +20,9 @@ class Spelling:
     """One kind of source. ``place`` says what stands before the last colon ("": nothing does), ``of`` what is
     named, ``event`` is what the program is run for; ``long`` are its other names, ``example`` shows one.
 
-    ``offset``: ``name+OFFSET`` is a place within it. ``end``: the kind that is the return of what this one is
-    the entry of. ``places`` and ``names`` are regular expressions of what may be written there.
+    ``offset``: ``name+OFFSET`` is a place within it, ``+OFFSET`` one in the file that the place is. ``end``:
+    the kind that is the return of what this one is the entry of. ``places`` and ``names`` are regular
+    expressions of what may be written there.
     """
 
     kind: str
@@ -60,6 +63,37 @@ SPELLINGS = {
             place="CATEGORY",
         ),
         Spelling("rt", "raw tracepoint", "a tracepoint is passed", "rt:sched_switch", long=("raw",)),
+        Spelling(
+            "u",
+            "function",
+            "a function of a program begins",
+            "u:libc:malloc, u:/usr/bin/bash:readline*",
+            long=("uprobe",),
+            place="FILE",
+            offset=True,
+            end="ur",
+            places=_FILE,
+            names=_SYMBOL,
+        ),
+        Spelling(
+            "ur",
+            "function",
+            "a function of a program returns",
+            "ur:libc:malloc",
+            long=("uretprobe",),
+            place="FILE",
+            places=_FILE,
+            names=_SYMBOL,
+        ),
+        Spelling(
+            "usdt",
+            "USDT probe",
+            "a USDT probe is passed",
+            "usdt:python:gc__*, usdt:/usr/bin/python3:python:line",
+            place="PROVIDER",
+            places=rf"(?:{_FILE}:)?[\w.*?-]+|/[^:*?]+",
+            names=r"[\w.*?-]+",
+        ),
     )
 }
 """Every kind of source by its short name, in the order that help pages name them."""
@@ -70,12 +104,16 @@ _KINDS = {name: kind for kind, s in SPELLINGS.items() for name in (kind, *s.long
 @dataclass(frozen=True)
 class Source:
     """What a user named: ``kind`` of :data:`SPELLINGS`, the ``place`` it is in (a category, a file; "" where
-    the kind has none), a ``name`` with ``*`` and ``?`` for what may be there, an ``offset`` in bytes."""
+    the kind has none), a ``name`` with ``*`` and ``?`` for what may be there, an ``offset`` in bytes.
+
+    ``process`` is the one that it is looked for in, where it is in programs (0: as we see them).
+    """
 
     kind: str
     name: str
     place: str = ""
     offset: int = 0
+    process: int = 0
 
     @property
     def spelling(self) -> Spelling:
@@ -122,7 +160,8 @@ def parse_source(text: str) -> Source:
     found = _OFFSET.match(rest) if spelling.offset else None
     if found:
         rest, offset = found["name"], int(found["offset"], 0)
-    _check(text, rest, spelling.names, f"name of a {spelling.of}", spelling)
+    if rest or not (offset and place):
+        _check(text, rest, spelling.names, f"name of a {spelling.of}", spelling)
     source = Source(kind, rest, place, offset)
     if offset and source.is_pattern:
         raise UsageError(f"{text!r}: an offset goes with one function, not with a pattern")

@@ -24,13 +24,14 @@ _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", 
 class ProgramFile:
     """An ELF file, open; a context manager. ``name`` is what people call it.
 
-    ``mapped`` says whether the process that was asked about runs code of it (True where none was).
+    ``holder`` is the process that it was found by (0: by us); ``mapped`` says whether that runs code of it.
     """
 
-    def __init__(self, descriptor: int, name: str, *, mapped: bool = True) -> None:
+    def __init__(self, descriptor: int, name: str, *, holder: int = 0, mapped: bool = True) -> None:
         """Own ``descriptor``. Raises UsageError where it is no ELF file of this machine."""
         self.descriptor = descriptor
         self.name = name
+        self.holder = holder
         self.mapped = mapped
         try:
             self.tables: Tables = self._read()
@@ -133,6 +134,23 @@ def mapped(pid: int) -> Iterator[ProgramFile]:
                     yield found
 
 
+def running() -> Iterator[ProgramFile]:
+    """Every file that any process has code of, once, as far as we may look; each is closed when the next is
+    asked for."""
+    seen = set[tuple[str, int]]()
+    for process in maps.PROC.glob("[0-9]*"):
+        mappings = [m for m in maps.parse(maps.read(int(process.name))) if m.inode]
+        for mapping in mappings:
+            if (mapping.device, mapping.inode) in seen:
+                continue
+            seen.add((mapping.device, mapping.inode))
+            with contextlib.suppress(UsageError, NotPermittedError, OSError):
+                found = _mapped(int(process.name), mapping)
+                if found is not None:
+                    with found:
+                        yield found
+
+
 def _mappings(pid: int) -> list[Mapping]:
     """The files that a process has code of, once each. Raises UsageError, NotPermittedError."""
     try:
@@ -156,7 +174,7 @@ def _mapped(pid: int, mapping: Mapping) -> ProgramFile | None:
     if handle is None:
         return None
     with handle:
-        return ProgramFile(handle.open(), mapping.path)
+        return ProgramFile(handle.open(), mapping.path, holder=pid)
 
 
 def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> ProgramFile:
@@ -167,7 +185,7 @@ def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> Program
     except OSError as error:
         where = f" for process {root.pid}" if root.pid else ""
         raise UsageError(f"no file {path}{where}: {error.strerror}") from error
-    found = ProgramFile(descriptor, path)
+    found = ProgramFile(descriptor, path, holder=root.pid)
     if root.pid:
         # By inode alone: some file systems (btrfs) show another device there.
         found.mapped = any(mapping.inode == found.identity[1] for mapping in mappings)
@@ -190,7 +208,7 @@ def _by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> ProgramFile:
             raise UsageError(f"{name} may be {' or '.join(sorted(chosen))}", hint="say which")
         if chosen:
             [found] = chosen.values()
-            return ProgramFile(os.dup(found.descriptor), found.name, mapped=found.mapped)
+            return ProgramFile(os.dup(found.descriptor), found.name, holder=found.holder, mapped=found.mapped)
     known = libraries.names(root)
     raise UnknownNameError("program or library", name, known, where="a path does, too")
 

@@ -104,18 +104,29 @@ def none_called(where: str, provider: str, name: str, known: list[Mark]) -> Usag
 def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile, list[Mark]]]:
     """The marks of every file that a process has code of, also of those that it made itself and that have no
     name; each file is closed when the next is asked for. Raises as :func:`find`."""
+    return _in(files.mapped(pid), f"process {pid}", provider, name)
+
+
+def running(provider: str, name: str) -> Iterator[tuple[ProgramFile, list[Mark]]]:
+    """The marks of every file that any process has code of; see :func:`in_process`."""
+    return _in(files.running(), "what runs now", provider, name)
+
+
+def _in(
+    searched: Iterator[ProgramFile], where: str, provider: str, name: str
+) -> Iterator[tuple[ProgramFile, list[Mark]]]:
     known, any_found = list[Mark](), False
-    for file in files.mapped(pid):
+    for file in searched:
         of_file = list[Mark]()
         with contextlib.suppress(UsageError), file.reading() as read:
             of_file = list(marks(read))
-        found = matching(of_file, provider, name)
         known += of_file
+        found = matching(of_file, provider, name)
         any_found = any_found or bool(found)
         if found:
             yield file, found
     if any_found:
         return
     if not known:
-        raise UsageError(f"process {pid} has no USDT probes", hint="they may come with what it loads later")
-    raise none_called(f"process {pid}", provider, name, known)
+        raise UsageError(f"{where} has no USDT probes", hint="they may come with what is loaded later")
+    raise none_called(where, provider, name, known)

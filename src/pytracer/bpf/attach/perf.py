@@ -69,13 +69,14 @@ def retprobe_bit(pmu: Path) -> int:
     return int((pmu / "format/retprobe").read_text().strip().rpartition(":")[2])
 
 
-def attach_program(attr: bytes, program: int, cookies: tuple[int, ...] = ()) -> int:
-    """Open the event and put ``program`` on it; it runs on every CPU. Raises OSError.
+def attach_program(attr: bytes, program: int, cookies: tuple[int, ...] = (), *, process: int = 0) -> int:
+    """Open the event and put ``program`` on it; it runs on every CPU, in all processes or in one. Raises
+    OSError.
 
     With a cookie it is a link that is returned, which keeps the event.
     """
     # One CPU is enough: the program hangs on the trace event itself, which all CPUs share.
-    event = perf_event_open(attr, -1, 0)
+    event = perf_event_open(attr, process or -1, -1 if process else 0)
     try:
         if not cookies:
             fcntl.ioctl(event, SET_BPF, program)

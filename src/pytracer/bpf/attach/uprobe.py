@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
-import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pytracer.bpf.asking import Asking, no, problem, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf import ENABLE, SET_BPF, attach_program, event_attr, make_room, retprobe_bit
+from pytracer.bpf.attach.perf import attach_program, event_attr, make_room, retprobe_bit
 from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
-from pytracer.bpf.sys import ProgType, link_create, perf_event_open
+from pytracer.bpf.sys import ProgType
 from pytracer.errors import PytracerError, UnsupportedError
 from pytracer.kernel.facts import Answer
 from pytracer.spec import Spot, Uprobe, Uretprobe, UretprobeMulti, UserProbe
@@ -30,7 +29,6 @@ from pytracer.symbols.files import ProgramFile
 PMU = Path("/sys/bus/event_source/devices/uprobe")
 ABSENT = "this kernel has no uprobes (CONFIG_UPROBE_EVENTS, Linux 4.17)"
 NO_SEMAPHORES = "this kernel does not count up the semaphores of USDT probes (Linux 4.20)"
-_PERF_EVENT = 41  # BPF_PERF_EVENT: a link to one, with a cookie (Linux 5.15, 82e6b1eee6a8)
 SEMAPHORE_SHIFT = 32  # where config has the place of a semaphore, which so is in the first 4 GB of a file
 
 
@@ -38,7 +36,7 @@ def ask(probe: Uprobe, kernel: Asking) -> Answer:
     """Whether there are such places, and programs can be put on them. Tried on a file of our own."""
     if kernel.missing:
         return untried(probe.target)
-    return _try_out(kernel) or describe(probe)
+    return _try_out(kernel) or replace(describe(probe), tells=kernel.tells(probe, ProgType.KPROBE))
 
 
 def load_as(_: Uprobe) -> LoadAs:
@@ -46,13 +44,21 @@ def load_as(_: Uprobe) -> LoadAs:
     return LoadAs(ProgType.KPROBE)
 
 
-def put(probe: Uprobe, _: Place, program: int) -> list[Link]:
+def put(probe: Uprobe, place: Place, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
     links = list[Link]()
     at_return = isinstance(probe, Uretprobe)
     with all_or_none(links):
         for file, spots, note in located(probe):
-            links += attach(file, spots, program, at_return=at_return, process=probe.process, note=note)
+            links += attach(
+                file,
+                spots,
+                program,
+                at_return=at_return,
+                process=probe.process,
+                cookies=place.cookies,
+                note=note,
+            )
     return links
 
 
@@ -85,7 +91,8 @@ def attach(
             config = flag | spot.semaphore << SEMAPHORE_SHIFT
             attr = event_attr(kind, config, ctypes.addressof(path), spot.offset)
             try:
-                links.append(Link(_open(attr, program, process, cookies[number : number + 1]), note))
+                cookie = tuple(cookies[number : number + 1])
+                links.append(Link(attach_program(attr, program, cookie, process=process), note))
             except OSError as error:
                 raise attach_error(error, f"{file.name}:{spot.name}") from error
     return links
@@ -115,7 +122,8 @@ def located(probe: UserProbe) -> Iterator[tuple[ProgramFile, tuple[Spot, ...], s
         for file, marks in usdt.in_process(probe.process, provider, name):
             yield file, tuple(mark.spot for mark in marks), ""
         return
-    with files.find(probe.file, probe.process, probe.identity) as file:
+    first = probe.spots[0] if probe.spots else Spot("", 0)
+    with files.find(probe.file, first.holder or probe.process, first.identity) as file:
         unseen = "" if file.mapped else f"process {probe.process} has not mapped {file.name}"
         if probe.spots:
             yield file, probe.spots, unseen
@@ -168,20 +176,3 @@ def _try_out(kernel: Asking) -> Answer | None:
     except OSError as error:
         return no(error, ABSENT)
     return None
-
-
-def _open(attr: bytes, program: int, process: int, cookie: Sequence[int]) -> int:
-    """A descriptor that keeps ``program`` there. Raises OSError."""
-    # One CPU is enough for all processes; for one, it is whichever CPU that runs on.
-    event = perf_event_open(attr, process or -1, -1 if process else 0)
-    try:
-        if cookie:
-            link = link_create(program, _PERF_EVENT, struct.pack("Q", *cookie), target=event)
-            os.close(event)  # the link holds it
-            return link
-        fcntl.ioctl(event, SET_BPF, program)
-        fcntl.ioctl(event, ENABLE, 0)
-    except OSError:
-        os.close(event)
-        raise
-    return event

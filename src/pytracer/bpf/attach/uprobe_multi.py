@@ -6,6 +6,7 @@ import errno
 import os
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
@@ -14,7 +15,7 @@ from pytracer.bpf.attach.uprobe import all_or_none, describe, located
 from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType, address, link_create
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Answer, Tells
 from pytracer.spec import Spot, UprobeMulti, UretprobeMulti
 from pytracer.symbols.files import ProgramFile
 
@@ -29,7 +30,7 @@ def ask(probe: UprobeMulti, kernel: Asking) -> Answer:
     """Whether there are such places, and one link can be put on them."""
     if kernel.missing:
         return untried(probe.target)
-    return _try_out(kernel, one_process=bool(probe.process)) or describe(probe)
+    return _try_out(kernel, one_process=bool(probe.process)) or replace(describe(probe), tells=Tells.COOKIE)
 
 
 def load_as(_: UprobeMulti) -> LoadAs:
@@ -37,13 +38,23 @@ def load_as(_: UprobeMulti) -> LoadAs:
     return LoadAs(ProgType.KPROBE, ATTACH_TYPE)
 
 
-def put(probe: UprobeMulti, _: Place, program: int) -> list[Link]:
+def put(probe: UprobeMulti, place: Place, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one link for each file."""
     links = list[Link]()
     at_return = isinstance(probe, UretprobeMulti)
     with all_or_none(links):
         for file, spots, note in located(probe):
-            links.append(attach(file, spots, program, at_return=at_return, process=probe.process, note=note))
+            links.append(
+                attach(
+                    file,
+                    spots,
+                    program,
+                    at_return=at_return,
+                    process=probe.process,
+                    cookies=place.cookies,
+                    note=note,
+                )
+            )
     return links
 
 

@@ -15,6 +15,9 @@ _FILES = {
     "fr": "functions",
     "t": "events",
     "rt": "events",
+    "u": "programs",
+    "ur": "programs",
+    "usdt": "programs",
 }
 
 

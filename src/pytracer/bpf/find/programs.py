@@ -1,0 +1,60 @@
+"""Functions of programs and their USDT probes: in which files what a user names is, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from pytracer.kernel.facts import Found, Target
+from pytracer.spec import Source, Spot
+from pytracer.symbols import files, places, usdt
+from pytracer.symbols.files import ProgramFile
+
+INDIRECT = "of which another is chosen when a program starts (IFUNC)"
+
+
+def find(source: Source) -> Found:
+    """See :func:`pytracer.bpf.find.find`."""
+    return _marks(source) if source.kind == "usdt" else _functions(source)
+
+
+def _functions(source: Source) -> Found:
+    with files.find(source.place, source.process) as file:
+        at = f"+{source.offset:#x}" if source.offset else ""
+        found = places.find(file, source.name + at)
+        targets = (
+            Target(
+                f"{source.place}:{spot.name.removesuffix(at) if source.name else ''}", spots=_of(file, [spot])
+            )
+            for spot in found.spots
+        )
+        count = len(found.left_out)
+        skipped = {f"function{'s' * (count > 1)} {INDIRECT}": count} if count else {}
+        return Found(tuple(targets), skipped)
+
+
+def _marks(source: Source) -> Found:
+    file, _, provider = source.place.rpartition(":")
+    if not file and "/" in provider:
+        file, provider = provider, ""
+    spots = dict[str, list[Spot]]()
+    for found, marks in _files(source, file, provider):
+        for mark in marks:
+            title = f"{file}:{mark.title}" if file else mark.title
+            spots.setdefault(title, []).extend(_of(found, [mark.spot]))
+    return Found(tuple(Target(title, spots=tuple(of)) for title, of in spots.items()))
+
+
+def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFile, list[usdt.Mark]]]:
+    """The files that have marks of these names, and those; each is closed when the next is asked for."""
+    if file:
+        with files.find(file, source.process) as found:
+            yield found, usdt.find(found, provider, source.name)
+    elif source.process:
+        yield from usdt.in_process(source.process, provider, source.name)
+    else:
+        yield from usdt.running(provider, source.name)
+
+
+def _of(file: ProgramFile, spots: Iterable[Spot]) -> tuple[Spot, ...]:
+    return tuple(replace(spot, file=file.name, holder=file.holder, identity=file.identity) for spot in spots)

@@ -1,0 +1,131 @@
+"""funccount on functions and USDT probes of programs, by every way; and what it says to nonsense."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from pytracer.plan.targets import IN_PROGRAMS, WAYS
+from support.cli import finish, run, start
+from support.needs import refused_by_right
+from support.uprobes import Program, build_library, working
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+TIMES = 23
+EVERY = [(kind, way.name) for kind in IN_PROGRAMS for way in WAYS[kind]]
+FUNCTIONS = ("work", "work_more", "rest")
+CALLS = dict(zip(FUNCTIONS, (2 * TIMES, TIMES + 1, 1), strict=True))
+MARKS = ("bare", "memory", "nowhere", "registers")
+
+
+def totals(result):
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return {record["target"]: record["count"] for record in result.of("summary")}
+
+
+def script(what: str) -> list[str]:
+    return ["--", "sh", "-c", f"echo | {workload('marks')} {what} {TIMES}"]
+
+
+def counting(*words: object, **options: object):
+    """The workload said "ready" into the same output: only what funccount said."""
+    result = run("funccount", "-f", "json", *words, **options)
+    result.out = "".join(line for line in result.out.splitlines(True) if line.startswith("{"))
+    return result
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(("kind", "way"), EVERY, ids=lambda value: value)
+def test_every_way_counts_to_the_last_call(kind, way):
+    file = workload("marks")
+    hook = ["--hook", f"{kind}={way}"]
+    if kind == "usdt":
+        names, expected = [f"{file}:forms:*"], {f"usdt:{file}:forms:{name}": TIMES for name in MARKS}
+    else:
+        names = [f"{file}:work*", f"{file}:rest"]
+        expected = {f"{kind}:{file}:{name}": count for name, count in CALLS.items()}
+    what = "forms" if kind == "usdt" else "work"
+    result = counting(*hook, *(f"{kind}:{name}" for name in names), *script(what))
+    if not refused_by_right(result.status, result.err, {kind: way}):
+        assert totals(result) == expected
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+def test_all_kinds_at_once_in_one_process():
+    """A function of the program, one of a library, a place by its offset, and events of the kernel."""
+    with working(TIMES) as program:
+        words = [
+            f"u:{workload('marks')}:work_more",
+            "u:libc:getppid",
+            "ur:libc.so.6:getppid",
+            "t:syscalls:*getppid",
+        ]
+        tracer = start("funccount", "-f", "json", *words, "-p", program.pid, 60)
+        program.go()
+        assert totals(finish(tracer)) == dict.fromkeys(
+            [*words[:3], "t:syscalls:sys_enter_getppid", "t:syscalls:sys_exit_getppid"], TIMES + 1
+        )
+
+
+def test_a_probe_by_its_provider_in_a_process(tmp_path):
+    """Also one that the program made, in a file that is in memory only."""
+    build_library(tmp_path / "library.so")
+    with Program(workload("marks"), "load", tmp_path / "library.so", TIMES) as program:
+        tracer = start("funccount", "-f", "json", "usdt:f*:fire?", "-p", program.pid, 60)
+        program.go()
+        assert totals(finish(tracer)) == {"usdt:forms:fired": TIMES}
+
+
+def test_a_probe_by_its_provider_in_whatever_runs(tmp_path):
+    """Two programs that run have it, in two files; a third ended before."""
+    copy = shutil.copy(workload("marks"), tmp_path / "other")
+    with working(TIMES, "forms") as one, Program(copy, "forms", 7) as other:
+        tracer = start("funccount", "-f", "json", "usdt:forms:bare", 60)
+        one.go()
+        other.go()
+        tracer.terminate()
+        assert totals(finish(tracer)) == {"usdt:forms:bare": TIMES + 7}
+
+
+def test_a_process_that_ends_ends_the_trace():
+    with working(TIMES) as program:
+        tracer = start("funccount", "-f", "json", f"u:{workload('marks')}:work", "-p", program.pid)
+        program.go()
+        program.process.wait()
+        assert totals(finish(tracer)) == {f"u:{workload('marks')}:work": 2 * TIMES}
+
+
+@pytest.mark.lab
+def test_what_makes_no_sense_is_one_line_and_a_hint(tmp_path):
+    marks = workload("marks")
+    stripped = tmp_path / "stripped"
+    subprocess.run(["strip", "-o", stripped, workload("calls")], check=True)
+    (tmp_path / "text").write_text("neither code nor data " * 9)
+    with working(1) as program:
+        program.go()
+    for words, said, hint in (
+        ([f"u:{marks}:wrok"], "no function of ", "did you mean work?"),
+        (["u:nosuch:work"], "no program or library 'nosuch'", ""),
+        ([f"u:{tmp_path}/text:work"], "not an ELF file", ""),
+        ([f"u:{tmp_path}/none:work"], "No such file", ""),
+        ([f"u:{tmp_path}:work"], "is no file with code in it", ""),
+        ([f"u:{stripped}:main"], "has no symbols of functions", "stripped"),
+        ([f"u:{marks}:+0x10"], "has no code at offset 0x10", ""),
+        ([f"usdt:{marks}:forms:regsters"], "no USDT probe of ", "did you mean forms:registers"),
+        ([f"usdt:{workload('calls')}:x"], "has no USDT probes", ""),
+        ([f"u:{marks}:*", "--max-probes", "2"], "--max-probes is 2", ""),
+        ([f"u:{marks}:work", "-p", str(program.pid)], f"no process {program.pid}", ""),
+    ):
+        result = run("funccount", *words, "-d", "1")
+        assert result.status == 2, (words, result.out, result.err)
+        lines = result.err.splitlines()
+        assert lines[0].startswith("pytracer: error: ")
+        assert said in lines[0]
+        assert len(lines) <= 2
+        assert hint in result.err

@@ -1,0 +1,167 @@
+"""Probes on programs, where the kernel says no, or less than it might."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+import pytest
+
+from pytracer.bpf import asking
+from pytracer.bpf.attach import uprobe, uprobe_multi
+from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.facts import KernelFacts
+from pytracer.errors import AttachError, PolicyError, UnsupportedError, UsageError
+from pytracer.kernel.facts import Tells
+from pytracer.plan.choose import choose
+from pytracer.plan.request import Request
+from pytracer.spec import Alternative, Filter, Hook, Spot, Uprobe, UprobeMulti, registry
+from pytracer.symbols import files
+from support.elf_builder import Symbol, build
+from support.fake_kernel import FakeKernel
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / "program"
+    path.write_bytes(build([Symbol(b"work", 0x401040, 8), Symbol(b"more", 0x401080, 8)]))
+    return str(path)
+
+
+@pytest.fixture
+def kernel(monkeypatch, tmp_path):
+    """A kernel with a PMU. It grants all, but has the errnos of ``refuses`` for the next that are asked."""
+    pmu = tmp_path / "pmu"
+    (pmu / "format").mkdir(parents=True)
+    (pmu / "type").write_text("9\n")
+    (pmu / "format/retprobe").write_text("config:0\n")
+    (pmu / "format/ref_ctr_offset").write_text("config:32-63\n")
+    monkeypatch.setattr(uprobe, "PMU", pmu)
+
+    class Kernel:
+        refuses: list[int] = []
+        attached: list[tuple[bytes, tuple[int, ...], int]] = []
+
+        def attach(self, attr, program, cookies=(), *, process=0):
+            if self.refuses and (number := self.refuses.pop(0)):
+                raise OSError(number, os.strerror(number))
+            self.attached.append((attr, cookies, process))
+            return os.open(os.devnull, os.O_RDONLY)
+
+        def link(self, program, attach_type, rest, *, target=0):
+            number = self.refuses.pop(0)
+            raise OSError(number, os.strerror(number))
+
+    made = Kernel()
+    made.refuses, made.attached = [], []
+    monkeypatch.setattr(uprobe, "attach_program", made.attach)
+    monkeypatch.setattr(uprobe_multi, "link_create", made.link)
+    monkeypatch.setattr(asking, "load", lambda *_, **__: os.open(os.devnull, os.O_RDONLY))
+    monkeypatch.setattr(asking.policy, "missing_capabilities", lambda needed: [])
+    monkeypatch.setattr(asking.policy, "raise_memlock", lambda: None)
+    monkeypatch.setattr(asking.policy, "refusal", lambda: "refused by somebody")
+    return made
+
+
+def asked(probe):
+    facts = KernelFacts()
+    try:
+        return facts.probe(probe)
+    finally:
+        facts.close()
+
+
+def test_what_an_attachment_asks_for(kernel, program):
+    spots = (Spot("a", 0x1040, 0x30), Spot("b", 0x1080))
+    probe = Uprobe("", file=program, process=7, spots=spots, targets=(3, 4))
+    with files.find(program) as file:
+        links = uprobe.attach(file, spots, 1, process=probe.process, cookies=probe.targets)
+    assert len(links) == 2
+    for link in links:
+        link.close()
+    (first, cookie, process), (second, other, _) = kernel.attached
+    config, offset = struct.unpack_from("Q", first, 8)[0], struct.unpack_from("Q", first, 64)[0]
+    assert (config, offset, cookie, process) == (0x30 << 32, 0x1040, (3,), 7)
+    assert (struct.unpack_from("Q", second, 8)[0], other) == (0, (4,))
+
+
+def test_there_are_no_uprobes(kernel, program, monkeypatch, tmp_path):
+    monkeypatch.setattr(uprobe, "PMU", tmp_path / "none")
+    probe = Uprobe("", file=program, symbol="work")
+    assert asked(probe).reason == uprobe.ABSENT
+    with pytest.raises(UnsupportedError):
+        uprobe.put(probe, Place(""), 1)
+
+
+def test_a_kernel_that_counts_no_semaphores_is_not_trusted_with_them(kernel, program):
+    (uprobe.PMU / "format/ref_ctr_offset").unlink()
+    probe = Uprobe("", file=program, spots=(Spot("a", 0x1040, 0x30),))
+    assert asked(probe).reason == uprobe.NO_SEMAPHORES
+    with pytest.raises(UnsupportedError, match="semaphores"):
+        uprobe.put(probe, Place(""), 1)
+    assert asked(Uprobe("", file=program, spots=(Spot("a", 0x1040),))).ok
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(errno.EPERM, PolicyError), (errno.EIO, AttachError), (errno.EINVAL, UnsupportedError)],
+)
+def test_one_place_that_is_refused_takes_the_others_back(kernel, program, number, error):
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    kernel.refuses = [0, number]
+    with pytest.raises(error, match="program:"):
+        uprobe.put(Uprobe("", file=program, symbol="*"), Place(""), 1)
+    assert len(kernel.attached) == 1
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_refusal_is_told_from_absence(kernel, program):
+    kernel.refuses = [errno.EACCES]
+    answer = asked(Uprobe("", file=program, symbol="work"))
+    assert (answer.ok, answer.refused, answer.reason) == (False, True, "refused by somebody")
+
+
+@pytest.mark.parametrize(
+    ("process", "refuses", "reason"),
+    [
+        (0, [errno.EINVAL], uprobe_multi.ABSENT),
+        (0, [errno.EBADF], ""),
+        (1, [errno.EBADF, errno.EBADF], uprobe_multi.ONE_THREAD),
+        (1, [errno.EBADF, errno.ESRCH], uprobe_multi.ONE_THREAD),
+        (0, [errno.EPERM], "refused by somebody"),
+    ],
+)
+def test_links_are_taken_where_they_see_all(kernel, program, process, refuses, reason):
+    kernel.refuses = list(refuses)
+    answer = asked(UprobeMulti("", file=program, symbol="work", process=process))
+    assert (answer.ok, answer.reason) == (not reason, reason)
+    assert answer.tells is (Tells.PROGRAM if reason else Tells.COOKIE)
+
+
+def test_a_file_that_was_replaced_between_finding_and_attaching_is_an_error(kernel, program):
+    spots = (Spot("work", 0x1040, file=program, identity=(1, 2)),)
+    with pytest.raises(UsageError, match="was replaced just now"):
+        uprobe.put(Uprobe("", file=program, spots=spots), Place(""), 1)
+    assert not kernel.attached
+
+
+def test_what_a_tracer_declares_is_looked_for_in_the_process_that_is_named():
+    hook = Hook("call", "x", (Alternative("uprobe", (Uprobe("enter", file="libc", symbol="malloc"),)),))
+    tracer = registry.get("funccount")
+    request = Request(tracer, filters={Filter.PID: (struct.pack("I", 7),)})
+    _, [chosen], _ = choose(hook, request, FakeKernel())
+    assert chosen.probe.process == 7
+    _, [chosen], _ = choose(hook, Request(tracer), FakeKernel())
+    assert chosen.probe.process == 0
+
+
+def test_a_way_is_forced_by_its_exact_name_before_the_familys():
+    ways = tuple(Alternative(name, ()) for name in ("uprobe-multi", "uprobe", "uprobe-events"))
+    hook = Hook("u", "x", ways)
+    assert [way.name for way in hook.called("uprobe")] == ["uprobe"]
+    assert [way.name for way in Hook("u", "x", (ways[0], ways[2])).called("uprobe")] == [
+        "uprobe-multi",
+        "uprobe-events",
+    ]
+    assert hook.called("kprobe") == ()
