@@ -44,7 +44,7 @@ def run(words: Sequence[str]) -> int:
             fields = tracefs.fields(target.name) if source.kind == "t" else []
             show(name_of(source, target), ways, fields)
         for count, reason in ((count, reason) for reason, count in found.skipped.items()):
-            print(f"pytracer: {source.text}: not listed: {count} {reason}", file=sys.stderr)
+            print(f"pytracer: {source.text}: left out: {count} {reason}", file=sys.stderr)
         for reason in reasons:
             print(f"pytracer: {source.text}: {harmless(reason)}", file=sys.stderr)
     return 0

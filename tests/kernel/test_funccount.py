@@ -184,5 +184,15 @@ def test_a_killed_tracer_leaves_nothing():
         assert counted(*words, options=hooks) == dict.fromkeys(words, CALLS)
 
 
+def test_one_pack_serves_whatever_is_named(tmp_path):
+    pack, command = tmp_path / "count.pack", ["--", workload("calls"), "fail", CALLS]
+    made = run("pack", "funccount t:x:y -- true", "-o", pack)
+    assert made.status == 0, made.err
+    for name in ("t:syscalls:sys_enter_close", "t:syscalls:sys_exit_cl*e"):
+        result = run("run", pack, "funccount", "-f", "json", name, *command)
+        assert result.status == 0, result.err
+        assert [record["count"] for record in result.of("summary")] == [CALLS]
+
+
 def test_every_kind_of_source_is_tried():
     assert {*NAMES, *IN_PROGRAMS} == set(WAYS) == set(SPELLINGS)

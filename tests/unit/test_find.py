@@ -85,27 +85,27 @@ def test_a_pattern_takes_what_can_be_probed_and_counts_the_rest() -> None:
         Target("vfs_write", 0xFFFFFFFF81000010),
     )
     assert found.skipped == {
-        "functions that may not be probed (noprobe)": 1,
-        "functions that may not be traced (notrace)": 2,
-        "functions of which there is more than one of that name": 1,
+        "that may not be probed (noprobe)": 1,
+        "that may not be traced (notrace)": 2,
+        "of a name that several functions bear": 1,
     }
 
 
 def test_trampolines_are_for_what_btf_knows() -> None:
     found = find(parse_source("f:vfs_*"))
     assert [target.name for target in found.targets] == ["vfs_read"]
-    assert found.skipped["functions that the kernel's BTF does not know"] == 3
+    assert found.skipped["unknown to the kernel's BTF"] == 3
 
 
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("k:vfs_several", "more than one of that name", ""),
-        ("k:vfs_forbidden", "it is a function that may not be probed (noprobe)", ""),
-        ("kr:vfs_notrace", "it is a function that may not be traced (notrace)", ""),
+        ("k:vfs_several", "is a function of a name that several functions bear", ""),
+        ("k:vfs_forbidden", "is a function that may not be probed (noprobe)", ""),
+        ("kr:vfs_notrace", "is a function that may not be traced (notrace)", ""),
         ("k:vfs_split", "only parts of it or variants (vfs_split.isra.0)", "k:vfs_split.*"),
-        ("f:vfs_write", "the kernel's BTF does not know", "k: does without"),
-        ("k:vfs_n*", "matches nothing that can be probed: 1 functions that may not be traced", ""),
+        ("f:vfs_write", "unknown to the kernel's BTF", "k: does without"),
+        ("k:vfs_n*", "matches no function that can be probed: 1 that may not be traced", ""),
     ],
 )
 def test_why_a_function_cannot_be_attached_to(text: str, message: str, hint: str) -> None:

@@ -265,7 +265,7 @@ def _find(request: Request, facts: Facts) -> tuple[list[Named], list[str]]:
             named.setdefault(key, Named(len(named), source, target))
         reasons = ", ".join(f"{count} {reason}" for reason, count in found.skipped.items())
         if reasons:
-            warnings.append(f"{source.text}: not among the {len(found.targets)} seen are {reasons}")
+            warnings.append(f"{source.text}: {len(found.targets)} are seen; left out are {reasons}")
     most = request.max_probes or PROBES_MAX
     if len(named) > most:
         texts = ", ".join(source.text for source in request.sources)

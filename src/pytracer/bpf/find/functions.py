@@ -11,10 +11,10 @@ from pytracer.kernel.btf import Btf, Kind
 from pytracer.kernel.facts import Found, Target
 from pytracer.spec import Source
 
-SEVERAL = "of which there is more than one of that name"
+SEVERAL = "of a name that several functions bear"
 NOPROBE = "that may not be probed (noprobe)"
 NOTRACE = "that may not be traced (notrace)"
-UNTYPED = "that the kernel's BTF does not know"
+UNTYPED = "unknown to the kernel's BTF"
 _TYPED = ("f", "fr")
 _SPREAD = 2  # characters that the length of a near name may differ by
 
@@ -29,7 +29,7 @@ def find(source: Source) -> Found:
     for name, addresses in sorted(named.items()):
         reason = why_not(name, addresses)
         if reason:
-            skipped[f"function{'s' * source.is_pattern} {reason}"] += 1
+            skipped[reason] += 1
         else:
             targets.append(Target(name, addresses[0]))
     if targets:
@@ -38,11 +38,11 @@ def find(source: Source) -> Found:
         return Found(tuple(targets), skipped)
     if source.is_pattern:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
-        raise UnsupportedError(f"{source.text} matches nothing that can be probed: {reasons}")
+        raise UnsupportedError(f"{source.text} matches no function that can be probed: {reasons}")
     [reason] = skipped
     raise UnsupportedError(
-        f"{source.text}: it is a {reason}",
-        hint="f: goes by BTF, k: does without" if reason.endswith(UNTYPED) else "",
+        f"{source.text} is a function {reason}",
+        hint="f: goes by BTF, k: does without" if reason == UNTYPED else "",
     )
 
 
