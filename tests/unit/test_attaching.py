@@ -1,0 +1,167 @@
+"""Programs on what the user names: how each is loaded, what is left out, and what the links count."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from pytracer.bpf import targets
+from pytracer.bpf.attach import fentry, kind_of, perf
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.image import RESULT, TARGET
+from pytracer.bpf.sys import ProgType
+from pytracer.bpf.targets import Attaching, load_of
+from pytracer.errors import AttachError, UnsupportedError
+from pytracer.kernel.facts import Tells
+from pytracer.spec import Fentry, Fexit, Kprobe, KprobeEvents, KprobeMulti, RawTracepoint, TypedTracepoint
+
+NAMED = RawTracepoint("hit", event="sys_enter", targets=(3,))
+PATTERN = replace(NAMED, optional=True)
+EVENTS = KprobeEvents("hit", targets=(5, 9), patterns=("k:vfs_*",), addresses=(0x1000, 0x2000))
+
+
+@pytest.mark.parametrize(
+    ("probe", "tells", "target", "as_"),
+    [
+        (NAMED, Tells.PROGRAM, 3, LoadAs(ProgType.RAW_TRACEPOINT)),
+        (Kprobe("hit", targets=(3,)), Tells.COOKIE, 0x7FFFFFFE, LoadAs(ProgType.KPROBE)),
+        (KprobeMulti("hit", targets=(3, 4)), Tells.COOKIE, 0x7FFFFFFE, LoadAs(ProgType.KPROBE, 42)),
+        (EVENTS, Tells.ADDRESS, 0x7FFFFFFF, LoadAs(ProgType.KPROBE)),
+    ],
+)
+def test_a_program_is_loaded_with_a_number_or_with_where_to_get_it(probe, tells, target, as_):
+    load = load_of(probe, tells)
+    assert (load.program, load.as_, load.optional) == ("hit", as_, False)
+    assert dict(load.constants) == {TARGET: target, RESULT: 1}
+
+
+def test_what_is_not_named_by_the_user_is_loaded_as_it_is():
+    load = load_of(RawTracepoint("enter", event="sys_enter", optional=True), Tells.PROGRAM)
+    assert (load.constants, load.optional) == ((), False)
+
+
+@pytest.mark.parametrize(("kind", "number"), [(TypedTracepoint, 23), (Fentry, 24), (Fexit, 25)])
+def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, kind, number):
+    monkeypatch.setattr(fentry, "_btf_id", lambda tracepoint, name: 70 if tracepoint else 7)
+    load = load_of(kind("hit", function="vfs_read", targets=(3,)), Tells.PROGRAM)
+    assert load.as_ == LoadAs(ProgType.TRACING, number, 70 if kind is TypedTracepoint else 7, result=0)
+    assert dict(load.constants) == {TARGET: 3, RESULT: 0}
+
+
+class Kernel:
+    """What attaching does, by the name of the place."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails: dict[str, Exception] = {}
+        self.places: list[Place] = []
+        self.warned: list[str] = []
+        self.told: dict[int, int] = {}
+        table = SimpleNamespace(update=self.update)
+        self.attaching = Attaching({"pt_addresses": table}, self.warned.append)
+        monkeypatch.setattr(targets, "kind_of", lambda _: SimpleNamespace(put=self.put))
+
+    def update(self, key: bytes, value: bytes) -> None:
+        self.told[struct.unpack("Q", key)[0]] = struct.unpack("I", value)[0]
+
+    def put(self, _probe: object, place: Place, _program: int) -> list[Link]:
+        self.places.append(place)
+        if place.name in self.fails:
+            raise self.fails[place.name]
+        return [Link(-1)]
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    return Kernel(monkeypatch)
+
+
+def test_cookies_are_given_where_programs_are_told_by_them(kernel):
+    kernel.attaching.put(NAMED, Tells.PROGRAM, Place("a"), 7)
+    kernel.attaching.put(NAMED, Tells.COOKIE, Place("b"), 7)
+    assert [place.cookies for place in kernel.places] == [(), (3,)]
+    kernel.attaching.finish()
+    assert kernel.warned == []
+
+
+def test_addresses_are_told_and_those_behind_an_endbr(kernel):
+    kernel.attaching.put(EVENTS, Tells.ADDRESS, Place("2 functions"), 7)
+    assert kernel.told == {0x1000: 5, 0x1004: 5, 0x2000: 9, 0x2004: 9}
+
+
+@pytest.mark.parametrize("problem", [AttachError("no"), UnsupportedError("no")])
+def test_what_matched_a_pattern_is_left_out_and_said(kernel, problem):
+    kernel.fails = dict.fromkeys("bcde", problem)
+    for name in "abcde":
+        assert bool(kernel.attaching.put(PATTERN, Tells.PROGRAM, Place(name), 7)) is (name == "a")
+    assert kernel.attaching.put(PATTERN, Tells.PROGRAM, Place("f"), None) == []
+    kernel.attaching.finish()
+    [warning] = kernel.warned
+    assert warning.startswith("5 could not be attached to and 1 were: b, c, d, ... (")
+    assert "refused by the verifier" in warning
+
+
+def test_what_was_named_must_be_attached_to(kernel):
+    kernel.fails = {"a": AttachError("no")}
+    with pytest.raises(AttachError):
+        kernel.attaching.put(NAMED, Tells.PROGRAM, Place("a"), 7)
+    with pytest.raises(UnsupportedError):
+        kernel.attaching.put(NAMED, Tells.PROGRAM, Place("b"), None)
+
+
+def test_a_pattern_of_which_nothing_can_be_attached_to_is_an_error(kernel):
+    kernel.fails = {"a": AttachError("the reason")}
+    kernel.attaching.put(PATTERN, Tells.PROGRAM, Place("a"), 7)
+    with pytest.raises(AttachError, match="the reason"):
+        kernel.attaching.finish()
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "count"), [(7, 4, 5), (7, 3, 5), (7, 1, 0), (8, 4, 0), (None, 0, 0)]
+)
+def test_what_a_link_on_a_kprobe_missed(monkeypatch, kind, what, count):
+    def info(_fd: int, buffer: bytearray) -> None:
+        if kind is None:
+            raise OSError(errno.EINVAL, "")
+        struct.pack_into("=I", buffer, 0, kind)
+        struct.pack_into("=I", buffer, 16, what)
+        struct.pack_into("=Q", buffer, 48, 5)
+
+    monkeypatch.setattr(perf, "object_info", info)
+    link = perf.PerfLink(os.open(os.devnull, os.O_RDONLY))
+    link.detach()
+    assert link.missed == count
+
+
+@pytest.mark.parametrize(
+    ("number", "loads", "attaches", "reason"),
+    [
+        (0, 0, 0, "the kernel's BTF does not know vfs_read"),
+        (7, errno.EINVAL, 0, "this kernel has no trampolines on functions"),
+        (7, errno.EPERM, 0, "refused by somebody"),
+        (7, 0, errno.EBUSY, "vfs_read takes no more programs"),
+        (7, 0, 524, "this kernel has no trampolines on functions"),
+        (7, 0, 0, ""),
+    ],
+)
+def test_whether_a_trampoline_can_be_had(monkeypatch, number, loads, attaches, reason):
+    def answer(error: int) -> int:
+        if error:
+            raise OSError(error, os.strerror(error))
+        return os.open(os.devnull, os.O_RDONLY)
+
+    monkeypatch.setattr(fentry, "_btf_id", lambda tracepoint, name: number)
+    monkeypatch.setattr(fentry, "load", lambda *_, **__: answer(loads))
+    monkeypatch.setattr(fentry, "raw_tracepoint_open", lambda event, program: answer(attaches))
+    monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda needed: [])
+    monkeypatch.setattr("pytracer.kernel.policy.refusal", lambda: "refused by somebody")
+    found = fentry.ask(Fentry("", function="vfs_read"), SimpleNamespace(missing=[]))
+    assert found.ok is (not reason)
+    assert reason in found.reason
+    assert found.refused is ("refused" in reason)
+    assert kind_of(Fexit("")) is fentry
