@@ -324,7 +324,7 @@ class _Clock:
 def _check_permissions(request: Request) -> None:
     """NotPermittedError, naming what is missing, before anything is started."""
     probes = [p for hook in request.tracer.hooks for way in hook.alternatives for p in way.probes]
-    network = all(isinstance(probe, SocketFilter) for probe in probes)
+    network = bool(probes) and all(isinstance(probe, SocketFilter) for probe in probes)
     require(["CAP_NET_RAW", "CAP_BPF"] if network else TRACING, f"pytracer {request.tracer.name}")
 
 

@@ -80,6 +80,7 @@ def test_a_file_that_cannot_be_executed(tmp_path):
 def test_not_root():
     failed(unprivileged("syscalls"), 5, "CAP_BPF", "CAP_PERFMON", "sudo")
     failed(unprivileged("sockcount", "lo"), 5, "CAP_NET_RAW", "sudo")
+    failed(unprivileged("funccount", "t:sched:sched_switch"), 5, "CAP_BPF and CAP_PERFMON", "sudo")
 
 
 def test_what_needs_no_root():
