@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.errors import UnknownNameError
-from pytracer.kernel import interfaces
+from pytracer.errors import UnknownNameError, UsageError
+from pytracer.kernel import interfaces, rtnetlink
 from pytracer.kernel.interfaces import Interface, link_header_length, resolve
 
 MADE_UP = (
@@ -53,6 +53,12 @@ def test_any_is_all_of_them_and_stands_alone(made_up):
     assert resolve(["lo", "any", "eth0"]) == {0: "any"}
     with pytest.raises(UnknownNameError):
         resolve(["any", "eth7"])
+
+
+def test_any_may_be_refused(made_up):
+    with pytest.raises(UsageError, match="'any' will not do") as caught:
+        resolve(["any"], every=False)
+    assert caught.value.hint == "there is lo, eth0, tun0"
 
 
 def test_an_unknown_name_lists_those_there_are(made_up):
@@ -104,7 +110,7 @@ class Answers:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *datagrams: bytes) -> None:
         self.left = list(datagrams)
         self.asked: list[bytes] = []
-        monkeypatch.setattr(interfaces.socket, "socket", lambda *_: self)
+        monkeypatch.setattr(rtnetlink.socket, "socket", lambda *_: self)
 
     def __enter__(self) -> Answers:
         return self
@@ -171,17 +177,17 @@ def test_only_the_codec_is_imported_and_nothing_of_it_stays(first):
 
 
 def test_a_pyroute2_laid_out_otherwise_is_imported_in_full(monkeypatch):
-    real, calls = interfaces._import_codec, []
+    real, calls = rtnetlink._import_codec, []
 
-    def first_fails():
+    def first_fails(name):
         calls.append(len([name for name in sys.modules if name.startswith("pyroute2.")]))
         if len(calls) == 1:
             raise ImportError("cannot import name 'x' from 'pyroute2'")
-        return real()
+        return real(name)
 
     for name in [name for name in sys.modules if name.partition(".")[0] == "pyroute2"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(interfaces, "_import_codec", first_fails)
-    assert interfaces._codec.__wrapped__().__name__ == "ifinfmsg"
+    monkeypatch.setattr(rtnetlink, "_import_codec", first_fails)
+    assert rtnetlink._codec.__wrapped__("ifinfmsg").__name__ == "ifinfmsg"
     assert len(calls) == 2
     assert len([name for name in sys.modules if name.startswith("pyroute2.")]) > 50
