@@ -79,7 +79,7 @@ def test_what_is_no_suite_is_said_before_anything_is_fetched(capsys, cache):
 def test_packages_and_requirements_are_those_of_the_set_up():
     for level, compiler, tests in (("run", False, False), ("dev", True, True)):
         packages = debian.wanted(ROOT, level)
-        assert {"python3-bpfcc", "python3-venv", "libseccomp2"} <= set(packages)
+        assert {"python3-bpfcc", "python3-venv", "libseccomp2", "tcpdump"} <= set(packages)
         assert ("gcc" in packages) == compiler
         names = debian.requirements(ROOT, level)
         assert any(name.startswith("numpy") for name in names)

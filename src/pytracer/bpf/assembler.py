@@ -99,6 +99,7 @@ class Helper(IntEnum):
     get_smp_processor_id = 8
     get_current_pid_tgid = 14
     skb_load_bytes = 26
+    skb_load_bytes_relative = 68  # Linux 4.18 (4e1ec56cdc59)
 
 
 @dataclass(frozen=True)

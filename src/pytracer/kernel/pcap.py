@@ -1,0 +1,166 @@
+"""Filters in tcpdump's language: compiled to classic BPF by libpcap, which has the language to itself.
+
+Nothing is captured. Where the kernel's own view of packets is filtered, the interface is opened for a moment,
+as tcpdump would: only then does libpcap know that the kernel takes VLAN tags off, and asks it for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from pytracer.errors import PytracerError, UsageError
+from pytracer.kernel.interfaces import ETHERNET_HEADER, interfaces, link_header_length
+
+_NAMES = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's and everybody else's
+_PACKAGES = "libpcap0.8 on Debian and Ubuntu, libpcap elsewhere"
+_SNAPLEN = 262144  # bytes, tcpdump's own: what a filter lets through, it returns as so many
+_NO_NETMASK = 0xFFFFFFFF  # PCAP_NETMASK_UNKNOWN
+_ERROR_SIZE = 256  # PCAP_ERRBUF_SIZE
+_RING = 1 << 16  # bytes
+
+
+class Link(Enum):
+    """What a filter takes packets to begin with; the value is libpcap's DLT_* number."""
+
+    ETHERNET = 1
+    RAW = 12
+    """The network header: a link has none of its own."""
+    COOKED = 113
+    """LINKTYPE_LINUX_SLL: 16 bytes that no packet has; of them, the kernel knows some."""
+
+
+class Instruction(NamedTuple):
+    """A ``struct sock_filter``: ``jt`` and ``jf`` are how many instructions to skip if true, if false."""
+
+    code: int
+    jt: int
+    jf: int
+    k: int
+
+
+@dataclass(frozen=True)
+class CompiledFilter:
+    """``text`` as classic BPF, for packets that begin with ``link``."""
+
+    text: str
+    link: Link
+    code: tuple[Instruction, ...]
+
+
+def compile_for(text: str, named: Mapping[int, str], *, frames: bool) -> CompiledFilter:
+    """The filter for these interfaces (index -> name, 0: all).
+
+    ``frames``: for frames as they are on the wire, else for the kernel's packets. Of interfaces that begin
+    their packets differently, the latter are looked at from the network header on. Raises UsageError with
+    libpcap's words, PytracerError where there is no libpcap.
+    """
+    known = interfaces()
+    lengths = {
+        link_header_length(known[index].type) if index in known else None  # 0: any
+        for index in named
+    }
+    link = Link.COOKED
+    if lengths == {ETHERNET_HEADER}:
+        link = Link.ETHERNET
+    elif lengths == {0}:
+        link = Link.RAW
+    if frames and link is Link.COOKED:
+        raise UsageError(
+            f"no filter fits {', '.join(named.values())} alike: they begin their frames differently",
+            hint="one run for each takes it",
+        )
+    live = next(iter(named.values())) if link is Link.ETHERNET and not frames else ""
+    return CompiledFilter(text, link, compile_filter(text, link, live=live))
+
+
+def compile_filter(text: str, link: Link, *, live: str = "") -> tuple[Instruction, ...]:
+    """The instructions of ``text``. ``live`` is an interface to open, "" for none.
+
+    Raises what ``compile_for`` does.
+    """
+    if "\0" in text:
+        raise UsageError("a filter has no NUL in it")
+    library = _library()
+    program = _Program()
+    with _handle(library, link, live) as handle:
+        if library.pcap_compile(handle, ctypes.byref(program), os.fsencode(text), 1, _NO_NETMASK) != 0:
+            said = library.pcap_geterr(handle).decode(errors="replace")
+            raise UsageError(f"--filter {text!r}: {said}", hint="man pcap-filter describes the language")
+        try:
+            listed = [program.instructions[at] for at in range(program.length)]
+            return tuple(Instruction(one.code, one.jt, one.jf, one.k) for one in listed)
+        finally:
+            library.pcap_freecode(ctypes.byref(program))
+
+
+class _SockFilter(ctypes.Structure):
+    _fields_ = [
+        ("code", ctypes.c_uint16),
+        ("jt", ctypes.c_uint8),
+        ("jf", ctypes.c_uint8),
+        ("k", ctypes.c_uint32),
+    ]
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_uint), ("instructions", ctypes.POINTER(_SockFilter))]
+
+
+@contextlib.contextmanager
+def _handle(library: ctypes.CDLL, link: Link, live: str) -> Iterator[ctypes.c_void_p]:
+    """A pcap_t. An interface that may not be opened is done without: attaching will say why."""
+    error = ctypes.create_string_buffer(_ERROR_SIZE)
+    handle = library.pcap_create(os.fsencode(live), error) if live else None
+    if handle:
+        library.pcap_set_snaplen(handle, _SNAPLEN)
+        library.pcap_set_buffer_size(handle, _RING)
+        # Less than 0 is an error, more a warning. DLT_DOCSIS and the like are what a user chose elsewhere.
+        if library.pcap_activate(handle) < 0 or library.pcap_datalink(handle) != link.value:
+            library.pcap_close(handle)
+            handle = None
+    handle = handle or library.pcap_open_dead(link.value, _SNAPLEN)
+    try:
+        yield handle
+    finally:
+        library.pcap_close(handle)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    """libpcap. Raises PytracerError where it is not installed."""
+    for name in _NAMES:
+        with contextlib.suppress(OSError):
+            library = ctypes.CDLL(name)
+            break
+    else:
+        raise PytracerError("--filter needs libpcap, which is not installed", hint=f"install {_PACKAGES}")
+    for function, result, *takes in (
+        ("pcap_create", ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p),
+        ("pcap_open_dead", ctypes.c_void_p, ctypes.c_int, ctypes.c_int),
+        ("pcap_set_snaplen", ctypes.c_int, ctypes.c_void_p, ctypes.c_int),
+        ("pcap_set_buffer_size", ctypes.c_int, ctypes.c_void_p, ctypes.c_int),
+        ("pcap_activate", ctypes.c_int, ctypes.c_void_p),
+        ("pcap_datalink", ctypes.c_int, ctypes.c_void_p),
+        ("pcap_geterr", ctypes.c_char_p, ctypes.c_void_p),
+        ("pcap_freecode", None, ctypes.POINTER(_Program)),
+        ("pcap_close", None, ctypes.c_void_p),
+        (
+            "pcap_compile",
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.POINTER(_Program),
+            ctypes.c_char_p,
+            ctypes.c_int,
+            ctypes.c_uint32,
+        ),
+    ):
+        getattr(library, function).restype = result
+        getattr(library, function).argtypes = takes
+    return library

@@ -1,0 +1,253 @@
+"""Classic BPF and BPF as machines of a few lines, and the kernel's own: what a filter says of a packet."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import random
+import socket
+import struct
+from collections.abc import Sequence
+
+from pytracer.bpf.assembler import Helper
+from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
+from pytracer.bpf.packet_filter import Context
+from pytracer.bpf.probing import returning
+from pytracer.bpf.sys import ProgType, address, bpf_inout, prog_load
+from pytracer.kernel.pcap import Instruction
+
+SO_ATTACH_FILTER, PROG_TEST_RUN = 26, 10
+MATCH = 1  # what a program returns of packets that match, in these tests, and of others
+PASSES = {Context.SKB: 0, Context.FRAME: 2}
+_U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
+_SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
+
+LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)
+
+
+def classic(code: Sequence[Instruction], packet: bytes) -> bool:
+    """Whether the packet matches, by the book (net/core/filter.c before Linux 3.15)."""
+    a = x = at = 0
+    memory = [0] * 16
+    while True:
+        one = code[at]
+        at += 1
+        kind, mode = one.code & 7, one.code & 0xE0
+        if kind in (LD, LDX) and mode in (0x20, 0x40, 0xA0):
+            size = 1 if mode == 0xA0 else _SIZES[one.code & 0x18]
+            offset = (one.k + (x if mode == 0x40 else 0)) & _U32
+            if offset + size > len(packet):
+                return False
+            value = int.from_bytes(packet[offset : offset + size], "big")
+            if mode == 0xA0:
+                x = (value & 0xF) * 4
+            else:
+                a = value
+        elif kind in (LD, LDX):
+            value = {0x00: one.k, 0x60: memory[one.k & 15], 0x80: len(packet)}[mode]
+            a, x = (value, x) if kind == LD else (a, value)
+        elif kind in (ST, STX):
+            memory[one.k] = a if kind == ST else x
+        elif kind == ALU:
+            other = x if one.code & 8 else one.k
+            operation = one.code & 0xF0
+            if operation in (0x30, 0x90) and other == 0:
+                return False
+            a = calculated(operation, a, other)
+        elif kind == JMP:
+            other = x if one.code & 8 else one.k
+            operation = one.code & 0xF0
+            if operation == 0:
+                at += one.k
+            else:
+                true = {0x10: a == other, 0x20: a > other, 0x30: a >= other, 0x40: bool(a & other)}
+                at += one.jt if true[operation] else one.jf
+        elif kind == RET:
+            return bool(a if one.code & 0x18 == 0x10 else one.k)
+        elif one.code & 0xF8:
+            a = x
+        else:
+            x = a
+
+
+def calculated(operation: int, a: int, b: int, mask: int = _U32) -> int:
+    """Arithmetic on 32 bits, or as many as ``mask`` has."""
+    return {
+        0x00: lambda: a + b,
+        0x10: lambda: a - b,
+        0x20: lambda: a * b,
+        0x30: lambda: a // b,
+        0x40: lambda: a | b,
+        0x50: lambda: a & b,
+        0x60: lambda: a << (b & mask.bit_length() - 1),
+        0x70: lambda: a >> (b & mask.bit_length() - 1),
+        0x80: lambda: -a,
+        0x90: lambda: a % b,
+        0xA0: lambda: a ^ b,
+        0xB0: lambda: b,
+    }[operation]() & mask
+
+
+def machine(code: bytes, packet: bytes, context: Context) -> int:
+    """What BPF instructions return, for one of our prologues and what comes behind: R0."""
+    base, stack = 1 << 20, 1 << 30
+    r = [0] * 11
+    r[1], r[10] = 1 << 40, stack
+    memory: dict[int, int] = {}
+    at = 0
+    while True:
+        opcode, registers, off, imm = struct.unpack_from("<BBhi", code, at * 8)
+        dst, src = registers & 15, registers >> 4
+        at += 1
+        kind = opcode & 7
+        if kind in (4, 7):
+            mask = _U32 if kind == 4 else _U64
+            other = (r[src] if opcode & 8 else imm) & mask
+            if opcode & 0xF0 == 0xD0:
+                swapped = (r[dst] & ((1 << imm) - 1)).to_bytes(imm // 8, "little")
+                r[dst] = int.from_bytes(swapped, "big")
+            else:
+                r[dst] = calculated(opcode & 0xF0, r[dst] & mask, other, mask)
+        elif kind == 5:
+            operation = opcode & 0xF0
+            other = (r[src] if opcode & 8 else imm) & _U64
+            if operation == 0x90:
+                return r[0] & _U32
+            if operation == 0x80:
+                assert imm == Helper.skb_load_bytes
+                _call(r, memory, packet, stack)
+            elif (
+                operation == 0
+                or {
+                    0x10: r[dst] == other,
+                    0x20: r[dst] > other,
+                    0x30: r[dst] >= other,
+                    0x40: bool(r[dst] & other),
+                    0x50: r[dst] != other,
+                }[operation]
+            ):
+                at += off
+        elif kind == 1:
+            size, place = _SIZES[opcode & 0x18], r[src] + off
+            if place >= 1 << 40:
+                members = {0: base, 4: base + len(packet)} if context is Context.FRAME else {0: len(packet)}
+                r[dst] = members[place - (1 << 40)]
+            elif place < stack - 512:
+                assert base <= place <= base + len(packet) - size, "beyond the packet"
+                r[dst] = int.from_bytes(packet[place - base :][:size], "little")
+            else:
+                r[dst] = sum(memory[place + i] << 8 * i for i in range(size))
+        else:
+            value = r[src] if kind == 3 else imm & _U64
+            for i in range(_SIZES[opcode & 0x18]):
+                memory[r[dst] + off + i] = value >> 8 * i & 0xFF
+
+
+def _call(r: list[int], memory: dict[int, int], packet: bytes, stack: int) -> None:
+    """skb_load_bytes(R1, R2, R3, R4). It destroys what a call may."""
+    offset, to, size = r[2] & _U32, r[3], r[4]
+    fits = offset <= 0xFFFF and offset + size <= len(packet)
+    assert stack - 512 <= to <= stack - size
+    for i in range(size):
+        memory[to + i] = packet[offset + i] if fits else 0
+    r[0] = 0 if fits else _U64
+    r[1:6] = [0xDEAD] * 5
+
+
+def attached(code: Sequence[Instruction], sent: Sequence[bytes]) -> list[bool]:
+    """What the kernel's own classic BPF says of each packet."""
+    program = b"".join(struct.pack("HBBI", *one) for one in code)
+    buffer = ctypes.create_string_buffer(program, len(program))
+    filtered = struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer))
+    return _between_sockets(SO_ATTACH_FILTER, filtered, sent)
+
+
+def judged(prologue: bytes, context: Context, sent: Sequence[bytes]) -> list[bool]:
+    """What the prologue makes of each packet (14 bytes and more), before a program that takes all it sees."""
+    frame = context is Context.FRAME
+    program = prog_load(ProgType.XDP if frame else ProgType.SOCKET_FILTER, prologue + returning(MATCH))
+    try:
+        if not frame:
+            return _between_sockets(SO_ATTACH_BPF, struct.pack("i", program), sent)
+        verdicts = [_run_once(program, packet) for packet in sent]
+        assert set(verdicts) <= {MATCH, PASSES[context]}
+        return [verdict == MATCH for verdict in verdicts]
+    finally:
+        os.close(program)
+
+
+def _between_sockets(option: int, filtered: bytes, sent: Sequence[bytes]) -> list[bool]:
+    """Which datagrams get from one socket of this process to another that has the filter."""
+    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    came = []
+    with ours, other:
+        ours.setsockopt(socket.SOL_SOCKET, option, filtered)
+        for packet in sent:
+            with contextlib.suppress(PermissionError):  # the filter's no
+                other.send(packet)
+            try:
+                ours.recv(1)
+            except BlockingIOError:
+                came.append(False)
+            else:
+                came.append(True)
+    return came
+
+
+def _run_once(program: int, packet: bytes) -> int:
+    """What the kernel has an XDP program return for a packet (BPF_PROG_TEST_RUN)."""
+    data = bytearray(packet)
+    attr = struct.pack("IIIIQQII", program, 0, len(data), 0, address(data), 0, 1, 0)
+    _, back = bpf_inout(PROG_TEST_RUN, attr)
+    return int(struct.unpack_from("I", back, 4)[0])
+
+
+def random_program(dice: random.Random) -> list[Instruction]:
+    """Classic BPF as the kernel takes it: every kind of instruction, loads that may miss, jumps forward."""
+    length = dice.randrange(1, 24)
+    code = []
+    stored: list[int] = []
+    for at in range(length):
+        left = length - at - 1  # instructions in between here and the end
+        k = dice.choice([dice.randrange(64), dice.randrange(1 << 16), dice.randrange(1 << 32), 0xFFFFF])
+        size = dice.choice([0x00, 0x08, 0x10])
+        made = [
+            Instruction(LD | size | 0x20, 0, 0, dice.randrange(80)),
+            Instruction(LD | size | 0x40, 0, 0, dice.choice([dice.randrange(40), k & 0x7FFFFFFF])),
+            Instruction(LDX | 0xB0, 0, 0, dice.randrange(80)),
+            Instruction(LD, 0, 0, k),
+            Instruction(LDX, 0, 0, dice.choice([k, dice.randrange(20)])),
+            Instruction(LD | 0x80, 0, 0, 0),
+            Instruction(LDX | 0x80, 0, 0, 0),
+            Instruction(dice.choice([0x07, 0x87]), 0, 0, 0),
+            Instruction(dice.choice([ST, STX]), 0, 0, dice.randrange(16)),
+            _arithmetic(dice, k),
+            _arithmetic(dice, k),
+        ]
+        if stored:
+            made.append(Instruction(dice.choice([LD | 0x60, LDX | 0x60]), 0, 0, dice.choice(stored)))
+        if left:
+            jt, jf = dice.randrange(left), dice.randrange(left)
+            made += [
+                Instruction(JMP | dice.choice([0x10, 0x20, 0x30, 0x40]) | dice.choice([0, 8]), jt, jf, k)
+            ] * 3
+            made.append(Instruction(JMP, 0, 0, jt))
+        one = dice.choice(made)
+        if one.code in (ST, STX):
+            stored.append(one.k)
+        code.append(one)
+    # The kernel wants to see each slot stored on every way to a load: so all are, in the beginning.
+    slots = sorted({one.k for one in code if one.code in (LD | 0x60, LDX | 0x60)})
+    ends = [Instruction(RET | 0x10, 0, 0, 0), Instruction(RET, 0, 0, 1)]
+    return [*(Instruction(ST, 0, 0, slot) for slot in slots), *code, dice.choice(ends)]
+
+
+def _arithmetic(dice: random.Random, k: int) -> Instruction:
+    operation = dice.choice([0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0x80, 0x90, 0xA0])
+    by_index = dice.choice([0, 8])
+    if operation in (0x60, 0x70):
+        by_index, k = 0, k & 31  # a shift by more is not defined
+    if operation == 0x80:
+        by_index = 0
+    return Instruction(ALU | operation | by_index, 0, 0, k or 1)
