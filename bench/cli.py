@@ -19,6 +19,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs/performance.md"
 GROUPS = {
     "start": "bench.start",
     "cost": "bench.cost",
+    "frames": "bench.frames",
     "events": "bench.events",
     "maps": "bench.maps",
     "attach": "bench.attach",

@@ -9,7 +9,7 @@ import contextlib
 import os
 import socket
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.measure import MissingPeerError, Result, in_turns, result
@@ -74,7 +74,9 @@ def bpftrace(script: str) -> Held:
     return tracing([find("bpftrace"), "-e", f"{script} {said}"], "tracing", bpftrace_environment())
 
 
-def _while(held: Callable[[], Held], take: Taker) -> Taker:
+def while_held(held: Callable[[], Held], take: Taker) -> Taker:
+    """What it takes while something is at work."""
+
     def taker() -> float:
         with held():
             return take()
@@ -88,7 +90,7 @@ def _under(*command: str) -> Taker:
 
 
 @dataclass(frozen=True)
-class _Peer:
+class Peer:
     """``take`` gives what a unit takes beside it; ``target`` is for pytracer's cost as a part of its."""
 
     name: str
@@ -98,11 +100,13 @@ class _Peer:
 
 
 @dataclass(frozen=True)
-class _Measure:
+class Measure:
+    """``take`` gives what a unit takes, alone or while ``mine`` is at work."""
+
     what: str
     take: Taker
     mine: Callable[[], Held]
-    peers: tuple[_Peer, ...]
+    peers: tuple[Peer, ...]
 
 
 COUNT = "tracepoint:raw_syscalls:sys_enter { @[args->id] = count(); }"
@@ -115,41 +119,46 @@ tracepoint:raw_syscalls:sys_exit /@start[tid]/ {
 }
 """
 MEASURES = (
-    _Measure(
+    Measure(
         "what counting costs a system call",
         _calls,
         lambda: ours("syscalls", "--count"),
         (
-            _Peer("cost-count", "an empty raw tracepoint", _while(empty_tracepoint, _calls), 1.2),
-            _Peer("cost-count-bcc", "BCC syscount", _while(syscount, _calls)),
-            _Peer("cost-count-bpftrace", "bpftrace", _while(lambda: bpftrace(COUNT), _calls)),
-            _Peer("cost-count-strace", "strace -c", _under("strace", "-c", "-o", "/dev/null")),
+            Peer("cost-count", "an empty raw tracepoint", while_held(empty_tracepoint, _calls), 1.2),
+            Peer("cost-count-bcc", "BCC syscount", while_held(syscount, _calls)),
+            Peer("cost-count-bpftrace", "bpftrace", while_held(lambda: bpftrace(COUNT), _calls)),
+            Peer("cost-count-strace", "strace -c", _under("strace", "-c", "-o", "/dev/null")),
         ),
     ),
-    _Measure(
+    Measure(
         "what counting with latency costs a system call",
         _calls,
         lambda: ours("syscalls"),
         (
-            _Peer("cost-latency", "BCC syscount -L", _while(lambda: syscount("-L"), _calls), 0.6),
-            _Peer("cost-latency-bpftrace", "bpftrace", _while(lambda: bpftrace(LATENCY), _calls)),
-            _Peer("cost-latency-perf", "perf trace -s", _under("perf", "trace", "-s", "-o", "/dev/null")),
-            _Peer("cost-latency-strace", "strace -c -w", _under("strace", "-c", "-w", "-o", "/dev/null")),
+            Peer("cost-latency", "BCC syscount -L", while_held(lambda: syscount("-L"), _calls), 0.6),
+            Peer("cost-latency-bpftrace", "bpftrace", while_held(lambda: bpftrace(LATENCY), _calls)),
+            Peer("cost-latency-perf", "perf trace -s", _under("perf", "trace", "-s", "-o", "/dev/null")),
+            Peer("cost-latency-strace", "strace -c -w", _under("strace", "-c", "-w", "-o", "/dev/null")),
         ),
     ),
-    _Measure(
+    Measure(
         "what `sockcount` costs a packet",
         _packets,
         lambda: ours("sockcount", "lo"),
-        (_Peer("cost-packet", "an empty socket filter", _while(empty_filter, _packets), 1.3),),
+        (Peer("cost-packet", "an empty socket filter", while_held(empty_filter, _packets), 1.3),),
     ),
 )
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """System calls counted, counted with latency; packets."""
-    for one in MEASURES:
-        there: list[_Peer] = []
+    return measured(MEASURES, rounds)
+
+
+def measured(all_of: Sequence[Measure], rounds: int) -> Iterator[Result | MissingPeerError]:
+    """What each adds to the bare work, beside what its peers do."""
+    for one in all_of:
+        there: list[Peer] = []
         for peer in one.peers:
             try:
                 peer.take()  # once before it counts: whether it runs here at all
@@ -158,7 +167,7 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
                 yield MissingPeerError(f"{peer.name}: {missing}")
         try:
             bare, *taken = in_turns(
-                rounds, one.take, _while(one.mine, one.take), *(peer.take for peer in there)
+                rounds, one.take, while_held(one.mine, one.take), *(peer.take for peer in there)
             )
             mine, *theirs = [[a - b for a, b in zip(some, bare, strict=True)] for some in taken]
         except MissingPeerError as missing:

@@ -3,11 +3,14 @@
 //
 //   flood calls N          N getppid calls
 //   flood packets N        N datagrams to the loopback interface
+//   flood frames N NAME    N frames of UDP out by the interface NAME
 //   flood processes N M    N processes at once, each of M getppid calls: processor time
 //
 // With "gated" in front of these words it stops itself first, and begins when it is continued.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <net/if.h>
+#include <netpacket/packet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +57,20 @@ static void packets(long n)
         sendto(s, data, sizeof(data), 0, (struct sockaddr *)&to, sizeof(to));
 }
 
+static void frames(long n, const char *name)
+{
+    // To and from stations that are not there; IPv4, 64 bytes of UDP.
+    unsigned char frame[14 + 20 + 8 + 64] = {2, 0, 0, 0, 0, 0xee, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 92};
+    struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = if_nametoindex(name)};
+    int s = socket(AF_PACKET, SOCK_RAW, 0);
+
+    frame[14 + 9] = 17;
+    if (s < 0 || !to.sll_ifindex)
+        fail(name);
+    while (n--)
+        sendto(s, frame, sizeof(frame), 0, (struct sockaddr *)&to, sizeof(to));
+}
+
 // They begin when all of them are there. Returns the processor time of the calls alone: to make and to switch
 // between so many takes longer.
 static double processes(long n, long m)
@@ -98,7 +115,7 @@ int main(int argc, char **argv)
         argc--, argv++;
     }
     n = argc > 2 ? atol(argv[2]) : 0;
-    m = argc > 3 ? atol(argv[3]) : 1;
+    m = argc > 3 && strcmp(argv[1], "frames") ? atol(argv[3]) : 1;
     if (n <= 0 || m <= 0)
         return 2;
     begun = now(CLOCK_MONOTONIC);
@@ -106,6 +123,8 @@ int main(int argc, char **argv)
         calls(n);
     else if (!strcmp(argv[1], "packets"))
         packets(n);
+    else if (!strcmp(argv[1], "frames"))
+        frames(n, argc > 3 ? argv[3] : "");
     took = strcmp(argv[1], "processes") ? now(CLOCK_MONOTONIC) - begun : processes(n, m);
     printf("%.3f\n", took / n / m);
     return 0;

@@ -54,9 +54,9 @@ def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measu
     def fails():
         return work("calls", "1", under=("false",))
 
-    there = cost._Peer("with", "somebody", lambda: 3.0, 2)
-    peers = (cost._Peer("without", "nobody", gone), cost._Peer("broken", "nobody", fails), there)
-    one = cost._Measure("a call", lambda: 1.0, contextlib.nullcontext, peers)
+    there = cost.Peer("with", "somebody", lambda: 3.0, 2)
+    peers = (cost.Peer("without", "nobody", gone), cost.Peer("broken", "nobody", fails), there)
+    one = cost.Measure("a call", lambda: 1.0, contextlib.nullcontext, peers)
     monkeypatch.setattr(cost, "MEASURES", (one,))
     *missing, measure = cost.measures(2)
     assert [str(item).rstrip() for item in missing] == [
