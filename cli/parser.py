@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pytracer.cli.arguments import Parser
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, syscalls, targets
+from pytracer.kernel.pcap import CompiledFilter, compile_for
 from pytracer.plan import NameSetValue, Request
 from pytracer.plan.targets import PROBES_MAX
 from pytracer.sinks import FORMATS, STACK_FORMATS
@@ -22,6 +23,7 @@ from pytracer.spec import (
     NameSet,
     Number,
     Option,
+    PacketFilter,
     SeccompProfile,
     Source,
     Stacks,
@@ -93,12 +95,13 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             f"INTERVAL does not go with {given.format}, which is for whole runs",
             hint="-d SECONDS says when to stop",
         )
+    named = _interfaces(tracer, words)
     return (
         Request(
             tracer=tracer,
-            options={option.name: _value(option, given) for option in tracer.options},
+            options={o.name: _value(o, given) for o in tracer.options if not isinstance(o, PacketFilter)},
             filters=_filter_values(tracer, given),
-            interfaces=_interfaces(tracer, words),
+            interfaces=named,
             sources=_sources(tracer, words),
             max_probes=getattr(given, "max_probes", None),
             command=command,
@@ -111,6 +114,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             sort=given.sort or "",
             hooks=dict(_hook(text) for text in given.hook),
             headers=given.headers or "",
+            filter=_packet_filter(tracer, given, named),
         ),
         given,
     )
@@ -140,6 +144,8 @@ def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
         names = ",".join(key.name for key in option.keys)
         text = f"{option.help}: {names} (default: {option.default})"
         group.add_argument(*flags, dest=_GROUP_BY_DEST, metavar="KEY", default=option.default, help=text)
+    elif isinstance(option, PacketFilter):
+        group.add_argument(*flags, metavar="EXPR", help=option.help)
     elif isinstance(option, SeccompProfile):
         group.add_argument(*flags, metavar="PROFILE", help=option.help)
     elif isinstance(option, NameSet):
@@ -235,8 +241,19 @@ def _check_arguments(tracer: Tracer, words: list[str]) -> None:
 
 
 def _interfaces(tracer: Tracer, words: list[str]) -> dict[int, str]:
-    named = tracer.arguments is not None and tracer.arguments.encode == "interfaces"
-    return interfaces.resolve(words) if named else {}
+    if tracer.arguments is None or tracer.arguments.encode != "interfaces":
+        return {}
+    return interfaces.resolve(words, every=tracer.arguments.every)
+
+
+def _packet_filter(
+    tracer: Tracer, given: argparse.Namespace, named: Mapping[int, str]
+) -> CompiledFilter | None:
+    for option in tracer.options:
+        if isinstance(option, PacketFilter):
+            text = getattr(given, option.name.replace("-", "_"))
+            return None if text is None else compile_for(text, named, frames=option.frames)
+    return None
 
 
 def _sources(tracer: Tracer, words: list[str]) -> tuple[Source, ...]:

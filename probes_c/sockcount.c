@@ -2,145 +2,20 @@
 // Packets and bytes per protocol, as a raw packet socket sees them.
 //
 // The program is the filter of that socket. It counts and returns 0: nothing is ever queued to the socket.
-// All is read by bpf_skb_load_bytes, which fails where a packet ends and says so. The loads that socket
-// filters are known for (BPF_LD_ABS) would leave the program there, and the packet would go uncounted.
 //
 // The same program, instruction by instruction, with rows that stay: src/pytracer/bpf/lessons/sockcount.py.
 #include "config.h"
-
-// What a packet counts as: one of these, an IP protocol's own number, or FRAME and an EtherType.
-enum protocol {
-    ICMP = 1,
-    TCP = 6,
-    UDP = 17,
-    ICMPV6 = 58,
-    OTHER = 0x100, // an IP protocol that is none of the above
-    MALFORMED,     // a header that ends too early, or is of another version of IP than was announced
-    LLC,           // IEEE 802.3: a length where the EtherType would be
-    FRAME = 0x10000,
-};
-
-enum ethertype {
-    TYPE_MIN = 0x600,
-    TYPE_IPV4 = 0x800,
-    TYPE_VLAN = 0x8100, // IEEE 802.1Q
-    TYPE_IPV6 = 0x86dd,
-    TYPE_QINQ = 0x88a8, // IEEE 802.1ad
-};
-
-// IPv6 extension headers; HOPS and OPTIONS are the hop-by-hop and the destination options.
-enum extension { HOPS = 0, ROUTING = 43, FRAGMENT = 44, AH = 51, OPTIONS = 60 };
-enum later_extension { MOBILITY = 135, HIP = 139, SHIM6 = 140 };
+#include "skb.h"
 
 enum direction { IN, OUT, BOTH };
 
-#define EXTENSIONS 8  // IPv6 extension headers that are looked through; the loop is unrolled
-#define OUTGOING   4  // PACKET_OUTGOING
-#define ETHERNET   14 // the length of its header
-
-struct row_key {
-    u32 interface;
-    u32 protocol;
-};
-
-struct row_value {
-    u64 packets;
-    u64 bytes;
-};
-#include "rows.h"
-
-// The length of the link header by interface; those that are not here have Ethernet's.
-BPF_HASH(links, u32, u32, 4096);
-
-static __always_inline u32 ipv4(struct __sk_buff *skb, u32 offset)
-{
-    u8 header[20];
-
-    if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)) || header[0] >> 4 != 4)
-        return MALFORMED;
-    return header[9] == TCP || header[9] == UDP || header[9] == ICMP ? header[9] : OTHER;
-}
-
-static __always_inline int is_extension(u8 next)
-{
-    return next == HOPS || next == ROUTING || next == FRAGMENT || next == AH || next == OPTIONS ||
-           next == MOBILITY || next == HIP || next == SHIM6;
-}
-
-static __always_inline u32 ipv6(struct __sk_buff *skb, u32 offset)
-{
-    u8 header[40], extension[8], next;
-
-    if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)) || header[0] >> 4 != 6)
-        return MALFORMED;
-    next = header[6];
-    offset += sizeof(header);
-#pragma unroll
-    for (int i = 0; i < EXTENSIONS; i++) {
-        u8 kind = next;
-
-        if (!is_extension(kind))
-            break;
-        if (bpf_skb_load_bytes(skb, offset, extension, sizeof(extension)))
-            return MALFORMED;
-        next = extension[0];
-        // What follows in a later fragment is data, not the header that the first one begins with.
-        if (kind == FRAGMENT && (extension[2] || extension[3] & 0xf8))
-            break;
-        if (kind == FRAGMENT)
-            offset += 8;
-        else if (kind == AH)
-            offset += (extension[1] + 2) * 4;
-        else
-            offset += (extension[1] + 1) * 8;
-    }
-    return next == TCP || next == UDP || next == ICMPV6 ? next : OTHER;
-}
-
-static __always_inline u32 protocol_of(struct __sk_buff *skb)
-{
-    u32 interface = skb->ifindex, *length = links.lookup(&interface);
-    u32 offset = length ? *length : ETHERNET, type;
-    int ethernet = offset == ETHERNET;
-    u16 announced = skb->protocol;
-    u8 bytes[2]; // big-endian, as on the wire
-
-    __builtin_memcpy(bytes, &announced, sizeof(bytes));
-    if (ethernet && bpf_skb_load_bytes(skb, 12, bytes, sizeof(bytes)))
-        return MALFORMED;
-    type = bytes[0] << 8 | bytes[1];
-    // A tag is 2 bytes of its own, then the EtherType of what it marks. One that the device took off the
-    // frame, or is to put on, is not in the data.
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        if (!ethernet || (type != TYPE_VLAN && type != TYPE_QINQ))
-            break;
-        if (bpf_skb_load_bytes(skb, offset + 2, bytes, sizeof(bytes)))
-            return MALFORMED;
-        type = bytes[0] << 8 | bytes[1];
-        offset += 4;
-    }
-    if (type == TYPE_IPV4)
-        return ipv4(skb, offset);
-    if (type == TYPE_IPV6)
-        return ipv6(skb, offset);
-    return type < TYPE_MIN && ethernet ? LLC : FRAME | type;
-}
+#define OUTGOING 4 // PACKET_OUTGOING
 
 int count(struct __sk_buff *skb)
 {
     u64 direction = pt_cfg(PT_CFG_DIRECTION);
-    struct row_value *row;
-    struct row_key key = {};
 
-    if (direction != BOTH && direction != (skb->pkt_type == OUTGOING ? OUT : IN))
-        return 0;
-    key.interface = skb->ifindex;
-    key.protocol = protocol_of(skb);
-    row = pt_row(&key);
-    if (row) {
-        row->packets++;
-        row->bytes += skb->len;
-    }
+    if (direction == BOTH || direction == (skb->pkt_type == OUTGOING ? OUT : IN))
+        pt_count(skb->ifindex, pt_protocol(skb, skb->ifindex), skb->len);
     return 0;
 }

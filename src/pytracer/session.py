@@ -8,21 +8,23 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from pytracer import arrays
 from pytracer.bpf import targets
-from pytracer.bpf.attach import kind_of, socket_filter
+from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import make_room
 from pytracer.bpf.images import Recipe
 from pytracer.bpf.maps import Map
 from pytracer.bpf.module import Module
-from pytracer.bpf.programs import Loaded, open_programs
+from pytracer.bpf.packet_filter import Context, prologue
+from pytracer.bpf.programs import Load, Loaded, load_program, open_programs
 from pytracer.bpf.rows import Counted
 from pytracer.bpf.source import read_source
 from pytracer.bpf.streams import Reader, open_reader
-from pytracer.bpf.sys import recursion_misses
+from pytracer.bpf.sys import ProgType, recursion_misses
 from pytracer.enrich import decoders
 from pytracer.enrich.events import Events
 from pytracer.enrich.profile import profile
@@ -34,7 +36,7 @@ from pytracer.model import Batch, Histograms, Loss, Snapshot, Stacks
 from pytracer.model.items import Kind
 from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING
 from pytracer.plan import Plan
-from pytracer.spec import SocketFilter
+from pytracer.plan.choose import Chosen
 from pytracer.walker import PATIENCE, Walker
 
 _RECORD = "pt_record"  # probes_c/include/stream.h
@@ -65,7 +67,7 @@ class Session:
         self._say, self._warn = say, warn
         self._links: list[Link] = []
         self._detached: list[Link] = []
-        self._sockets: dict[int, str] = {}  # of the links, those on a network interface
+        self._watched: list[Link] = []  # of the links, those on a network interface
         self.started = self._ended = 0.0
         self._read_at = 0.0
         self._counted: Counted | None = None
@@ -161,13 +163,15 @@ class Session:
 
     def watch(self) -> bool:
         """Look after what is attached: warn of interfaces that went away; False once nothing is left."""
-        for link, name in list(self._sockets.items()):
-            trouble = socket_filter.trouble(link)
-            if trouble:
-                self._warn(f"interface {name}: {trouble}")
-                if not socket_filter.is_bound(link):
-                    del self._sockets[link]
-        return bool(self._sockets) or not self.plan.request.interfaces
+        troubles = dict[str, None]()  # of an interface that has several links, once
+        for link in list(self._watched):
+            if trouble := link.trouble:
+                troubles[f"interface {link.interface}: {trouble}"] = None
+                if link.is_over:
+                    self._watched.remove(link)
+        for trouble in troubles:
+            self._warn(trouble)
+        return bool(self._watched) or not self.plan.request.interfaces
 
     def detach(self) -> None:
         """Take the probes off; what they counted can still be read."""
@@ -203,12 +207,12 @@ class Session:
     def _build(self) -> Loaded:
         tracer = self.plan.request.tracer
         make_room(2 * len(self.plan.probes))  # a program and what holds it, at the most
-        wanted = dict.fromkeys(targets.load_of(c.probe, c.tells) for c in self.plan.probes)
+        wanted = dict.fromkeys(map(self._load_of, self.plan.probes))
         if self.plan.program != "c":
             lesson = importlib.import_module(f"pytracer.bpf.lessons.{tracer.name}")
             self._say(f"program: {self.plan.program}, from {lesson.__name__}")
             built: Module = lesson.build(self.plan.config, self.plan.rows)
-            return Loaded(built, {one: built.load(one.program, one.as_.type) for one in wanted})
+            return Loaded(built, {one: load_program(built, one) for one in wanted})
         recipe = Recipe(
             name=tracer.c_file,
             text=read_source(tracer.c_file),
@@ -221,6 +225,16 @@ class Session:
             pack=self.plan.request.pack,
         )
         return open_programs(recipe, tuple(wanted), say=self._say, warn=self._warn)
+
+    def _load_of(self, chosen: Chosen) -> Load:
+        """How a program is loaded; with the user's filter before it, if there is one."""
+        load = targets.load_of(chosen.probe, chosen.tells)
+        wanted = self.plan.request.filter
+        if wanted is None:
+            return load
+        context = Context.FRAME if load.as_.type is ProgType.XDP else Context.SKB
+        before = prologue(wanted, context, load.as_.result)
+        return replace(load, as_=replace(load.as_, prologue=before))
 
     def _map(self, name: str) -> Map:
         try:
@@ -283,20 +297,18 @@ class Session:
         # was there and the second not would leave a start behind, to be taken for another call's.
         named = targets.Attaching(self._module.maps, self._warn)
         for chosen in reversed(self.plan.probes):
-            load = targets.load_of(chosen.probe, chosen.tells)
-            place = Place(chosen.name, self.plan.request.interfaces, chosen.frequency)
+            load = self._load_of(chosen)
+            place = Place(chosen.name, self.plan.request.interfaces, chosen.choice, chosen.frequency)
             if chosen.probe.targets:
                 links = named.put(chosen.probe, chosen.tells, place, self._programs.get(load))
             else:
                 links = kind_of(chosen.probe).put(chosen.probe, place, self._programs[load])
             self._links += links
-            if isinstance(chosen.probe, SocketFilter):
-                self._sockets = dict(
-                    zip((link.fd for link in links), self.plan.request.interfaces.values(), strict=True)
-                )
+            self._watched += [link for link in links if link.interface]
             for note in dict.fromkeys(link.note for link in links if link.note):
                 self._warn(note)
-            self._say(f"attached {chosen.probe.program} to {chosen.target}")
+            where = [f"{link.interface}: {link.how}" for link in links if link.how] or [chosen.target]
+            self._say(f"attached {chosen.probe.program} to {', '.join(where)}")
         named.finish()
         self.started = self._read_at = time.monotonic()
         arrays.load()  # now that events are counted already

@@ -20,7 +20,7 @@ from pytracer.launch import Confinement, Launched
 from pytracer.model import Item, Loss, Schema
 from pytracer.plan import Facts, Plan, Request, make_plan
 from pytracer.session import Session, silent
-from pytracer.spec import Filter, SocketFilter
+from pytracer.spec import Filter
 
 _INTERVAL = 1.0  # seconds, where nothing was said
 _NAP = 0.01  # seconds that a stream is left alone after it gave something: a flood costs few wake-ups
@@ -324,8 +324,8 @@ class _Clock:
 def _check_permissions(request: Request) -> None:
     """NotPermittedError, naming what is missing, before anything is started."""
     probes = [p for hook in request.tracer.hooks for way in hook.alternatives for p in way.probes]
-    network = bool(probes) and all(isinstance(probe, SocketFilter) for probe in probes)
-    require(["CAP_NET_RAW", "CAP_BPF"] if network else TRACING, f"pytracer {request.tracer.name}")
+    needed = dict.fromkeys(name for probe in probes for name in probe.needs)
+    require(needed or TRACING, f"pytracer {request.tracer.name}")
 
 
 def _check_process_ids(request: Request) -> None:

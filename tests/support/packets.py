@@ -181,10 +181,19 @@ def namespace(*, ipv6: bool = False) -> Iterator[None]:
                     setting.write_text("1")
             ip("link", "set", "lo", "up")
             yield
+            assert attached() == "", "left on the interfaces"
         finally:
             _check(_libc.setns(home, CLONE_NEWNET))
     finally:
         os.close(home)
+
+
+def attached() -> str:
+    """What anybody has put on interfaces of the namespace: XDP programs, qdiscs that filter."""
+    links = [line for line in ip("-d", "link", "show").splitlines() if "prog/xdp" in line]
+    shown = subprocess.run(["tc", "qdisc", "show"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    qdiscs = [line for line in shown.splitlines() if "clsact" in line or "ingress" in line]
+    return "\n".join(links + qdiscs)
 
 
 def ip(*words: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from pytracer.bpf.attach import kprobe_events, kprobe_multi
 from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.owner import owner
 from pytracer.errors import AttachError, NotPermittedError, UnsupportedError
 from pytracer.kernel import functions
 from pytracer.kernel.functions import Functions
@@ -152,7 +153,7 @@ def test_an_event_that_somebody_uses_is_not_left_in_silence(events: Tracefs) -> 
 
 def test_what_dead_processes_left_is_swept_and_nothing_else(events: Tracefs) -> None:
     here = Path("/proc/self/ns/pid").stat().st_ino
-    alive = kprobe_events._owner(os.getpid())
+    alive = owner(os.getpid())
     lines = [
         f"p:pytracer/enter_{alive} 0x10 n=1",
         f"p:pytracer/enter_{here}_{os.getpid()}_1 0x10 n=1",  # the number has come round
@@ -171,10 +172,10 @@ def test_a_zombie_is_dead() -> None:
     if child == 0:
         os._exit(0)
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    assert kprobe_events._owner(child) == ""
+    assert owner(child) == ""
     os.waitpid(child, 0)
-    assert kprobe_events._owner(child) == ""
-    assert kprobe_events._owner(os.getpid()) != ""
+    assert owner(child) == ""
+    assert owner(os.getpid()) != ""
 
 
 def test_commands_are_written_in_pieces_that_tracefs_takes(kernel: Path, monkeypatch) -> None:

@@ -68,10 +68,13 @@ class BccModule:
         *,
         btf_id: int = 0,
         constants: Mapping[int, int] | None = None,
+        prologue: bytes = b"",
+        label: str = "",
     ) -> int:
         """See :class:`~.module.Module`. Raises VerifierError, or what the kernel's refusal means."""
-        if btf_id or constants:  # of which BCC knows nothing
-            return self._load_changed(program, kind, attach_type, btf_id, constants or {})
+        if btf_id or constants or prologue or label:  # of which BCC knows nothing
+            code = prologue + patched(self._dump(program), constants or {})
+            return self._load_changed(program, kind, code, attach_type, btf_id, label)
         ctypes.set_errno(0)
         log = None
         try:
@@ -94,10 +97,8 @@ class BccModule:
             ) from problem
 
     def _load_changed(
-        self, program: str, kind: ProgType, attach_type: int, btf_id: int, constants: Mapping[int, int]
+        self, program: str, kind: ProgType, code: bytes, attach_type: int, btf_id: int, label: str
     ) -> int:
-        code = patched(self._dump(program), constants)
-
         def load(log: bytearray | None = None) -> int:
             return prog_load(
                 kind,
@@ -106,7 +107,7 @@ class BccModule:
                 version=version_code(),
                 attach_type=attach_type,
                 btf_id=btf_id,
-                name=program,
+                name=label or program,
             )
 
         descriptor = load_code(f"{self.name}:{program}", load, keep_logs=True)

@@ -42,7 +42,7 @@ LOADS = "loads"  # the note of what is not attached, so as not to touch others
 _PMUS = Path("/sys/bus/event_source/devices")
 _QUIET_FUNCTION = "bpf_fentry_test1"  # net/bpf/test_run.c: made for this, called by tests alone
 _QUIET_EVENT = "task_rename"  # a thread is given a name
-_TRACING, _LSM, _SCHED_CLS, _XDP, _PERF_EVENT, _CGROUP_SKB = 26, 29, 3, 6, 7, 8  # enum bpf_prog_type
+_TRACING, _LSM, _PERF_EVENT, _CGROUP_SKB = 26, 29, 7, 8  # enum bpf_prog_type
 _RAW_TP, _FENTRY, _FEXIT, _LSM_MAC = 23, 24, 25, 27  # enum bpf_attach_type
 _SOFTWARE, _CPU_CLOCK, _HARDWARE, _CYCLES = 1, 0, 0, 0  # enum perf_type_id and what they count
 
@@ -197,16 +197,6 @@ def packet_socket() -> str:
     """A raw packet socket, bound to nothing."""
     socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
     return ""
-
-
-def xdp() -> str:
-    """A network driver's receive path."""
-    return _loads(_XDP)
-
-
-def tc() -> str:
-    """Traffic control's classifier."""
-    return _loads(_SCHED_CLS)
 
 
 def cgroup_skb() -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pytracer.bpf import feature_hooks as hooks
+from pytracer.bpf import feature_network as network
 from pytracer.bpf.probing import helper_refusal, load, returning
 from pytracer.bpf.sys import Command, ProgType, address, bpf
 from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
@@ -282,8 +283,10 @@ def _features() -> Iterator[Feature]:
         ("LSM", "5.7", hooks.lsm),
         ("socket filter", "3.19", hooks.socket_filter),
         ("packet socket", "2.2", hooks.packet_socket),
-        ("XDP", "4.8", hooks.xdp),
-        ("tc", "4.1", hooks.tc),
+        ("XDP", "4.8", network.xdp),
+        ("XDP link", "5.9", network.xdp_link),
+        ("tc", "4.5", network.tc),
+        ("tcx", "6.6", network.tcx),
         ("cgroup skb", "4.10", hooks.cgroup_skb),
     ):
         yield Feature("hook", hook, since, ask)

@@ -54,10 +54,12 @@ class ImageModule:
         *,
         btf_id: int = 0,
         constants: Mapping[int, int] | None = None,
+        prologue: bytes = b"",
+        label: str = "",
     ) -> int:
         """See :class:`~.module.Module`. Raises ImageError where the image holds no such program."""
         code = self._image.program(program).linked({name: table.fd for name, table in self._maps.items()})
-        code = patched(code, constants or {})
+        code = prologue + patched(code, constants or {})
 
         def load(log: bytearray | None = None) -> int:
             return prog_load(
@@ -67,7 +69,7 @@ class ImageModule:
                 version=version_code(),
                 attach_type=attach_type,
                 btf_id=btf_id,
-                name=program,
+                name=label or program,
             )
 
         descriptor = load_code(f"{self.name}:{program}", load, keep_logs=self._keep_logs)

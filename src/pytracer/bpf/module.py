@@ -25,11 +25,15 @@ class Module(Protocol):
         *,
         btf_id: int = 0,
         constants: Mapping[int, int] | None = None,
+        prologue: bytes = b"",
+        label: str = "",
     ) -> int:
         """Load a function through the verifier; its descriptor, owned by the module.
 
         ``attach_type`` of ``enum bpf_attach_type`` and ``btf_id`` say what it is for where its type leaves
         that open. ``constants`` are put in the places of others (:func:`pytracer.bpf.image.patched`).
+        ``prologue`` are instructions to put before it, ``label`` is what the kernel is to call it, if not by
+        its own name.
         """
         ...
 

@@ -80,6 +80,19 @@ def open_programs(recipe: Recipe, wanted: Collection[Load], *, say: Say, warn: S
     return loaded
 
 
+def load_program(module: Module, one: Load) -> int:
+    """Load one program of a module; its descriptor, owned by the module."""
+    return module.load(
+        one.program,
+        one.as_.type,
+        one.as_.attach_type,
+        btf_id=one.as_.btf_id,
+        constants=dict(one.constants),
+        prologue=one.as_.prologue,
+        label=one.as_.label,
+    )
+
+
 def _from_pack(recipe: Recipe, wanted: Collection[Load], say: Say) -> Loaded:
     from pytracer.bpf import pack
 
@@ -103,13 +116,7 @@ def _load(module: Module, wanted: Collection[Load]) -> Loaded:
     try:
         for one in wanted:
             try:
-                loaded[one] = module.load(
-                    one.program,
-                    one.as_.type,
-                    one.as_.attach_type,
-                    btf_id=one.as_.btf_id,
-                    constants=dict(one.constants),
-                )
+                loaded[one] = load_program(module, one)
             except (VerifierError, UnsupportedError):
                 if not one.optional:
                     raise

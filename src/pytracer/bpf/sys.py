@@ -32,6 +32,7 @@ class Command(IntEnum):
     MAP_DELETE_ELEM = 3
     MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
+    PROG_GET_FD_BY_ID = 13
     OBJ_GET_INFO_BY_FD = 15
     RAW_TRACEPOINT_OPEN = 17
     MAP_LOOKUP_BATCH = 24
@@ -45,7 +46,9 @@ class ProgType(IntEnum):
 
     SOCKET_FILTER = 1
     KPROBE = 2
+    SCHED_CLS = 3
     TRACEPOINT = 5
+    XDP = 6
     PERF_EVENT = 7
     RAW_TRACEPOINT = 17
     TRACING = 26
@@ -183,10 +186,23 @@ def raw_tracepoint_open(event: str, program: int) -> int:
     return bpf(Command.RAW_TRACEPOINT_OPEN, struct.pack("QI", address(name) if event else 0, program))
 
 
-def link_create(program: int, attach_type: int, rest: bytes, *, target: int = 0) -> int:
+def link_create(program: int, attach_type: int, rest: bytes = b"", *, target: int = 0, flags: int = 0) -> int:
     """A new link's descriptor; ``rest`` is what the attach type asks for, ``target`` a descriptor of what it
-    attaches to. Raises OSError."""
-    return bpf(Command.LINK_CREATE, struct.pack("IIII", program, target, attach_type, 0) + rest)
+    attaches to, or the index of an interface. Raises OSError."""
+    return bpf(Command.LINK_CREATE, struct.pack("iIII", program, target, attach_type, flags) + rest)
+
+
+def program_by_id(number: int) -> int:
+    """A descriptor of somebody's program. Raises OSError."""
+    return bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", number))
+
+
+def program_info(program: int) -> tuple[int, str]:
+    """The id of a program, and its name ("" before Linux 4.15). Raises OSError."""
+    info = bytearray(80)  # struct bpf_prog_info up to name
+    object_info(program, info)
+    name = info[64:80].partition(b"\0")[0].decode(errors="replace")
+    return struct.unpack_from("I", info, 4)[0], name
 
 
 def object_info(descriptor: int, info: bytearray) -> None:

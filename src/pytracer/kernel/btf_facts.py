@@ -7,12 +7,26 @@ import functools
 from pytracer.errors import UnsupportedError
 from pytracer.kernel.btf import ENUMS, Btf, Kind
 from pytracer.kernel.facts import Answer, Found
-from pytracer.spec import Kprobe, Kprobes, PerfSample, Probe, RawTracepoint, SocketFilter, Source, Tracepoint
+from pytracer.spec import (
+    Clsact,
+    Kprobe,
+    Kprobes,
+    PerfSample,
+    Probe,
+    RawTracepoint,
+    SocketFilter,
+    Source,
+    Tcx,
+    Tracepoint,
+    Xdp,
+    XdpNetlink,
+)
 
 # A register that struct pt_regs has on one architecture only.
 _ARCHITECTURES = {"orig_ax": "x86_64", "pstate": "aarch64"}
 
 _SEND_SIGNAL = 109  # enum bpf_func_id
+_BPF_XDP, _BPF_TCX_INGRESS = 37, 46  # enum bpf_attach_type
 
 
 class BtfFacts:
@@ -67,6 +81,13 @@ class BtfFacts:
                 return Answer(True, probe.event, tried=False)
             case SocketFilter():  # a kernel with BTF has them
                 return Answer(True, tried=False)
+            case Clsact() | XdpNetlink():
+                return Answer(True, probe.target, tried=False)
+            case Xdp() | Tcx():
+                wanted = _BPF_XDP if isinstance(probe, Xdp) else _BPF_TCX_INGRESS
+                if wanted in self._values("bpf_attach_type"):
+                    return Answer(True, probe.target, tried=False)
+                return Answer(False, reason=f"no {probe.kind} by a link", tried=False)
         raise TypeError(f"no answer for {probe.kind}")
 
     def find(self, source: Source) -> Found:

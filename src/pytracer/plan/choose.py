@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
 from pytracer.kernel.facts import Answer, Facts, Tells
 from pytracer.plan.request import Request
-from pytracer.spec import Alternative, Hook, Number, PerfSample, Probe, UserProbe
+from pytracer.spec import Alternative, Choice, Hook, Number, PerfSample, Probe, UserProbe
 
 
 @dataclass(frozen=True)
@@ -16,19 +16,22 @@ class Chosen:
     """One attachment to make: ``name`` is what the target is called on this kernel.
 
     ``frequency`` is how often a second a sample is taken, by those that do; ``tells`` how the program knows
-    which of the user's targets it runs for, where it is put on such.
+    which of the user's targets it runs for, where it is put on such; ``choice`` is what was chosen of the
+    option that the probe names.
     """
 
     probe: Probe
     name: str
     frequency: int = 0
     tells: Tells = Tells.PROGRAM
+    choice: str = ""
 
     @property
     def target(self) -> str:
         """What it is put on, as people are told."""
         at = f" at {self.frequency} Hz" if self.frequency else ""
-        return f"{self.probe.kind} {self.name}{at}"
+        which = f" ({self.choice})" if self.choice else ""
+        return f"{self.probe.kind} {self.name}{at}{which}"
 
 
 def choose(hook: Hook, request: Request, facts: Facts) -> tuple[Alternative, list[Chosen], str]:
@@ -79,7 +82,8 @@ def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tupl
         if answer.ok:
             frequency = number_of(probe.frequency, request) if isinstance(probe, PerfSample) else 0
             name = probe.target if alike else answer.name or probe.target
-            chosen.append(Chosen(probe, name, frequency, answer.tells))
+            choice = choice_of(probe.choice, request) if probe.choice else ""
+            chosen.append(Chosen(probe, name, frequency, answer.tells, choice))
             last = replace(answer, doubt=answer.doubt or last.doubt)
         elif alternative.alike or not probe.optional:
             return [], answer
@@ -91,3 +95,10 @@ def number_of(name: str, request: Request) -> int:
     option = next(o for o in request.tracer.options if isinstance(o, Number) and o.name == name)
     value = request.options.get(name)
     return value if isinstance(value, int) else option.default
+
+
+def choice_of(name: str, request: Request) -> str:
+    """The value of a Choice option, or its default."""
+    option = next(o for o in request.tracer.options if isinstance(o, Choice) and o.name == name)
+    value = request.options.get(name)
+    return value if isinstance(value, str) else option.default

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel.facts import Facts
 from pytracer.model.schema import Schema
-from pytracer.plan.choose import Chosen, choose, number_of
+from pytracer.plan.choose import Chosen, choice_of, choose, number_of
 from pytracer.plan.request import NameSetValue, Request
 from pytracer.plan.targets import choose_targets
 from pytracer.spec import (
@@ -74,6 +74,9 @@ class Plan:
             lines += [f"define   {name}{'=' + value if value else ''}" for name, value in self.defines]
         lines += [f"set      {name}: {len(keys)} entries" for name, keys in self.sets.items()]
         lines += [f"cgroup   {path}" for path in self.cgroups]
+        if self.request.filter is not None:
+            compiled = self.request.filter
+            lines.append(f"filter   {compiled.text!r}: {len(compiled.code)} instructions of classic BPF")
         columns = ", ".join(column.name for column in self.schema.columns)
         lines.append(f"output   {type(self.schema.output).__name__.lower()} of {columns}")
         return lines
@@ -122,7 +125,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         elif isinstance(option, SeccompProfile) and value:
             defines[option.define] = ""
         elif isinstance(option, Choice):
-            choice = value if isinstance(value, str) else option.default
+            choice = choice_of(option.name, request)
             if option.program:
                 program = choice
             if option.config:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pytracer.kernel.pcap import CompiledFilter
 from pytracer.spec import Filter, Source, Tracer
 
 
@@ -23,7 +24,8 @@ class Request:
 
     ``options`` holds the tracer's own options by name: bool (Flag), str (Choice), int (Number), tuple of key
     names (GroupBy), NameSetValue (NameSet). ``filters`` holds the keys of each filter's map, for CGROUP the
-    folders. ``interfaces`` maps the index of each interface to its name, 0 for all. ``sources`` are what the
+    folders. ``interfaces`` maps the index of each interface to its name, 0 for all; ``filter`` says which
+    packets of theirs are seen (None: all). ``sources`` are what the
     user names to attach to, at most ``max_probes`` things (None: the plan's default). ``hooks`` forces
     alternatives by name (for tests and comparisons), ``headers`` the source of kernel types, ``pack`` a file
     that the programs are in. ``rows`` is how many the kernel keeps (None: the plan's default), ``top`` how
@@ -48,6 +50,7 @@ class Request:
     hooks: Mapping[str, str] = field(default_factory=dict)
     headers: str = ""
     pack: str = ""
+    filter: CompiledFilter | None = None
 
     @property
     def process(self) -> int:

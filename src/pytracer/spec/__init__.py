@@ -31,6 +31,7 @@ from pytracer.spec.hooks import (
     UretprobeMulti,
     UserProbe,
 )
+from pytracer.spec.network import Clsact, OnInterface, Tcx, Xdp, XdpNetlink
 from pytracer.spec.options import (
     Arguments,
     Choice,
@@ -39,6 +40,7 @@ from pytracer.spec.options import (
     NameSet,
     Number,
     Option,
+    PacketFilter,
     SeccompProfile,
     Targets,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "Alternative",
     "Arguments",
     "Choice",
+    "Clsact",
     "Column",
     "Fentry",
     "Fexit",
@@ -69,8 +72,10 @@ __all__ = [
     "KretprobeMulti",
     "NameSet",
     "Number",
+    "OnInterface",
     "Option",
     "Output",
+    "PacketFilter",
     "PerfSample",
     "Probe",
     "Profile",
@@ -83,6 +88,7 @@ __all__ = [
     "Stream",
     "Table",
     "Targets",
+    "Tcx",
     "Tracepoint",
     "Tracer",
     "TypedTracepoint",
@@ -92,5 +98,7 @@ __all__ = [
     "Uretprobe",
     "UretprobeMulti",
     "UserProbe",
+    "Xdp",
+    "XdpNetlink",
     "parse_source",
 ]

@@ -31,6 +31,16 @@ class Probe:
         """What it attaches to, as the plan prints it."""
         raise NotImplementedError
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The capabilities that it takes."""
+        return ("CAP_BPF", "CAP_PERFMON")
+
+    @property
+    def choice(self) -> str:
+        """The name of the :class:`~pytracer.spec.Choice` that says more of the place; "" for none."""
+        return ""
+
 
 @dataclass(frozen=True)
 class RawTracepoint(Probe):
@@ -288,6 +298,11 @@ class SocketFilter(Probe):
     def target(self) -> str:
         """See :class:`Probe`."""
         return "packet socket"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """See :class:`Probe`."""
+        return ("CAP_NET_RAW", "CAP_BPF")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ class Number(Option):
 class Choice(Option):
     """One of ``choices``. Either ``config``, the name of a run-time value that the C reads as
     ``PT_CFG_<CONFIG>`` and that gets the choice's index, or ``program``: the choices are whole programs
-    (``c``, the tracer's C file, and others that :mod:`pytracer.bpf.lessons` builds).
+    (``c``, the tracer's C file, and others that :mod:`pytracer.bpf.lessons` builds). With neither, a probe
+    names it (:attr:`~pytracer.spec.Probe.choice`).
     """
 
     choices: tuple[str, ...] = ()
@@ -89,14 +90,29 @@ class NameSet(Option):
 
 
 @dataclass(frozen=True)
+class PacketFilter(Option):
+    """Which packets, in tcpdump's language. It becomes instructions before the program's own: the C knows
+    nothing of it.
+
+    ``frames``: the program sees frames as they came by the wire, and not what the kernel knows of a packet.
+    """
+
+    frames: bool = False
+
+
+@dataclass(frozen=True)
 class Arguments:
-    """Positional arguments before INTERVAL and COUNT: ``encode`` says what they name."""
+    """Positional arguments before INTERVAL and COUNT: ``encode`` says what they name.
+
+    ``every``: whether ``any`` stands for all that there are, and will be.
+    """
 
     name: str
     help: str
     encode: str = ""
     minimum: int = 1
     examples: tuple[str, ...] = field(default=())
+    every: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pytracer.bpf.asking import Asking
@@ -16,25 +16,32 @@ from pytracer.kernel.facts import Answer
 class LoadAs:
     """How a program is loaded: its type, and what it is to be attached to where the type leaves that open
     (``enum bpf_attach_type``; ``btf_id`` in the kernel's BTF). ``result`` is what a program must return that
-    is put on what users name (pt_pass)."""
+    is put on what users name (pt_pass), or of packets that it is to leave to others.
+
+    ``prologue`` are instructions to put before the program's own, ``label`` is what the kernel is to call it.
+    """
 
     type: ProgType
     attach_type: int = 0
     btf_id: int = 0
     result: int = 1
+    prologue: bytes = b""
+    label: str = ""
 
 
 @dataclass(frozen=True)
 class Place:
     """Where a program is put: what the probe's target is called here, by the answer to ``ask``.
 
-    ``interfaces`` are the indexes that a network probe is put on (0: all), ``frequency`` is how often a
-    second a sample is taken. ``cookies`` are what the program is to be told, one for each thing that the
+    ``interfaces`` are those that a network probe is put on, by index (0: all), with their names; ``choice``
+    is what was chosen of the :class:`~pytracer.spec.Choice` that the probe names; ``frequency`` is how often
+    a second a sample is taken. ``cookies`` are what the program is to be told, one for each thing that the
     probe is put on; empty where it is told otherwise.
     """
 
     name: str
-    interfaces: Iterable[int] = ()
+    interfaces: Mapping[int, str] = field(default_factory=dict)
+    choice: str = ""
     frequency: int = 0
     cookies: tuple[int, ...] = ()
 

@@ -11,12 +11,12 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from pytracer.bpf.asking import Asking, problem, untried
 from pytracer.bpf.attach import kprobe
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.owner import is_dead, owner
 from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
 from pytracer.bpf.refusal import attach_error
@@ -87,7 +87,7 @@ def put(probe: KprobeEvents, _: Place, program: int) -> list[Link]:
 
 def attach(found: Functions, program: int, name: str) -> EventLink:
     """Put ``program`` on the entries of all functions, by an event that begins with ``name``."""
-    event = f"{GROUP}/{name}_{_owner(os.getpid())}"
+    event = f"{GROUP}/{name}_{owner(os.getpid())}"
     try:
         sweep()
         return EventLink(open_event(event, _probes(event, found.names), program), event, found.note)
@@ -97,7 +97,7 @@ def attach(found: Functions, program: int, name: str) -> EventLink:
 
 def attach_return(symbol: str, program: int, name: str, cookies: tuple[int, ...]) -> EventLink:
     """Put ``program`` on the return of a function, by an event that begins with ``name``."""
-    event = f"{GROUP}/{name}_{_owner(os.getpid())}"
+    event = f"{GROUP}/{name}_{owner(os.getpid())}"
     try:
         sweep()
         lines = [f"r{_PLACES}:{event} {symbol}"]
@@ -136,27 +136,10 @@ def remove(event: str) -> None:
 def sweep() -> None:
     """Take away the events of processes that ended without doing it. Raises OSError."""
     text = (tracefs.root() / "kprobe_events").read_text()
-    here = _namespace()
-    for event, owner in sorted(set(_OURS.findall(text))):
-        namespace, process, _ = map(int, owner.split("_"))
-        # Process ids of another PID namespace say nothing here.
-        if namespace == here and _owner(process) != owner:
+    for event, whose in sorted(set(_OURS.findall(text))):
+        if is_dead(whose):
             with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
                 remove(event)
-
-
-def _owner(process: int) -> str:
-    """PID namespace, process id and time of birth: of no other process since the machine started."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    state, born = fields[0], fields[19]
-    return "" if state in "ZX" else f"{_namespace()}_{process}_{born}"
-
-
-def _namespace() -> int:
-    return Path("/proc/self/ns/pid").stat().st_ino
 
 
 def _write(lines: Iterable[str]) -> None:

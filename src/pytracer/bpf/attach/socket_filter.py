@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
-from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.link import Link, on_each
 from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType
@@ -44,12 +44,26 @@ def ask(_: SocketFilter, kernel: Asking) -> Answer:
 
 def load_as(_: SocketFilter) -> LoadAs:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.SOCKET_FILTER)
+    return LoadAs(ProgType.SOCKET_FILTER, result=0)
 
 
 def put(_: SocketFilter, place: Place, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each interface."""
-    return [Link(attach(index, program)) for index in place.interfaces]
+    return on_each(place.interfaces, lambda index, name: [SocketLink(attach(index, program), interface=name)])
+
+
+class SocketLink(Link):
+    """A packet socket with the program as its filter."""
+
+    @property
+    def trouble(self) -> str:
+        """See :class:`Link`."""
+        return trouble(self.fd)
+
+    @property
+    def is_over(self) -> bool:
+        """See :class:`Link`."""
+        return not is_bound(self.fd)
 
 
 def attach(interface: int, program: int) -> int:

@@ -327,11 +327,14 @@ class Lesson:
         self.program = Assembler()
         self._loaded: list[int] = []
 
-    def load(self, program: str, kind: ProgType, attach_type: int = 0, **_other: Any) -> int:
+    def load(
+        self, program: str, kind: ProgType, attach_type: int = 0, *, prologue: bytes = b"", **_other: Any
+    ) -> int:
         """Load ``count``, all there is here; its descriptor, owned by the lesson. Raises VerifierError."""
         if program != "count" or kind is not ProgType.SOCKET_FILTER or attach_type:
             raise BuildError(f"the lesson has no program {program!r} of type {kind.name.lower()}")
-        code = self.program.assemble()
+        # A filter of the user's (bpf/packet_filter.py) stands before it: what does not match, we do not see.
+        code = prologue + self.program.assemble()
         log = bytearray(1 << 20)
         try:
             self._loaded.append(prog_load(kind, code))

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Packets as the kernel keeps them: what socket filters and traffic control are given.
+//
+// All is read by bpf_skb_load_bytes, which fails where a packet ends and says so. The loads that socket
+// filters are known for (BPF_LD_ABS) would leave the program there, and the packet would go uncounted.
+typedef struct __sk_buff pt_packet;
+
+static __always_inline int pt_read(pt_packet *packet, u32 offset, void *to, u32 size)
+{
+    return bpf_skb_load_bytes(packet, offset, to, size);
+}
+
+static __always_inline u32 pt_announced(pt_packet *packet, u32 offset)
+{
+    u16 type = packet->protocol; // in the order of the network
+    u8 bytes[2];
+
+    __builtin_memcpy(bytes, &type, sizeof(bytes));
+    return bytes[0] << 8 | bytes[1];
+}
+
+#include "packet.h"

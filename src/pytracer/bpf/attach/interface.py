@@ -1,0 +1,90 @@
+"""What programs on network interfaces share: whether the interface is still there, who else has one on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.sys import object_info, program_by_id, program_info
+from pytracer.kernel import interfaces
+
+NEEDED = ("CAP_NET_ADMIN", "CAP_BPF")
+_PROC = Path("/proc")
+_XDP_IDS = ("IFLA_XDP_PROG_ID", "IFLA_XDP_DRV_PROG_ID", "IFLA_XDP_SKB_PROG_ID", "IFLA_XDP_HW_PROG_ID")
+
+
+class InterfaceLink(Link):
+    """A program on an interface, which may go away under it, or have the program taken off."""
+
+    def __init__(self, fd: int, index: int, name: str, *, how: str, note: str = "") -> None:
+        """Own ``fd``, a BPF link (-1: there is none)."""
+        super().__init__(fd, note, name)
+        self.index = index
+        self.how = how
+        self._over = False
+
+    @property
+    def trouble(self) -> str:
+        """See :class:`Link`."""
+        if self._over:
+            return ""
+        with contextlib.suppress(OSError):  # an interface that is gone has no programs
+            if self.is_attached():
+                return ""
+        self._over = True
+        try:  # asked last: the kernel takes the name off before the program
+            socket.if_indextoname(self.index)
+        except OSError:
+            return "it is gone"
+        return "somebody took the program off"
+
+    @property
+    def is_over(self) -> bool:
+        """See :class:`Link`."""
+        return self._over
+
+    def is_attached(self) -> bool:
+        """Whether the program is still on the interface. Of a BPF link, the kernel tells."""
+        info = bytearray(24)  # struct bpf_link_info: type, id, prog_id, 4 unused, ifindex (0: none any more)
+        object_info(self.fd, info)
+        return any(info[16:20])
+
+
+def xdp_programs() -> dict[int, tuple[int, ...]]:
+    """The ids of the XDP programs on each interface, by its index. Raises OSError."""
+    found = {}
+    for message in interfaces.links():
+        xdp: Any = message.get_attr("IFLA_XDP")
+        ids = [xdp.get_attr(name) for name in _XDP_IDS] if xdp is not None else []
+        if numbers := tuple(dict.fromkeys(number for number in ids if number)):
+            found[message["index"]] = numbers
+    return found
+
+
+def describe(number: int) -> str:
+    """A program for people: its name, and the processes that hold it."""
+    name = ""
+    with contextlib.suppress(OSError):
+        program = program_by_id(number)
+        try:
+            name = program_info(program)[1]
+        finally:
+            os.close(program)
+    named = f"{name!r} (id {number})" if name else f"id {number}"
+    holders = _holders(number)
+    return f"{named}, held by {', '.join(holders)}" if holders else f"{named}, which no process holds"
+
+
+def _holders(number: int) -> list[str]:
+    wanted = re.compile(rf"^prog_id:\s*{number}$", re.M)
+    found = []
+    for process in _PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(wanted.search(info.read_text()) for info in (process / "fdinfo").iterdir()):
+                found.append(f"{(process / 'comm').read_text().strip()} (process {process.name})")
+    return sorted(found)

@@ -1,0 +1,62 @@
+"""Whose something is that outlives the process that made it: told by its name, so that it can be swept."""
+
+from __future__ import annotations
+
+import re
+import string
+from pathlib import Path
+
+_DIGITS = string.digits + string.ascii_letters + "_."  # what the kernel takes in a name
+_SHORT = re.compile(rf"pt([{re.escape(_DIGITS)}]{{13}})")
+_PROCESS_BITS, _BORN_BITS = 22, 24  # PID_MAX_LIMIT; of the time of birth the end, 46 hours of it
+
+
+def owner(process: int) -> str:
+    """PID namespace, process id and time of birth: of no other process since the machine started.
+
+    "" where there is no such process, or it has ended.
+    """
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    state, born = fields[0], fields[19]
+    return "" if state in "ZX" else f"{_namespace()}_{process}_{born}"
+
+
+def is_dead(name: str) -> bool:
+    """Whether the process that ``owner`` gave this name for has ended.
+
+    Process ids of another PID namespace say nothing here: those live, as far as can be told.
+    """
+    namespace, process, _ = map(int, name.split("_"))
+    return namespace == _namespace() and owner(process) != name
+
+
+def short(name: str) -> str:
+    """What ``owner`` gave, in the 15 characters that the kernel keeps of a program's name."""
+    namespace, process, born = map(int, name.split("_"))
+    number = (namespace << _PROCESS_BITS | process) << _BORN_BITS | born & (1 << _BORN_BITS) - 1
+    digits = ""
+    for _ in range(13):
+        number, digit = divmod(number, len(_DIGITS))
+        digits = _DIGITS[digit] + digits
+    return f"pt{digits}"
+
+
+def is_dead_short(name: str) -> bool:
+    """Whether this is such a name, and its process has ended."""
+    match = _SHORT.fullmatch(name)
+    if match is None:
+        return False
+    number = 0
+    for digit in match[1]:
+        number = number * len(_DIGITS) + _DIGITS.index(digit)
+    process = number >> _BORN_BITS & (1 << _PROCESS_BITS) - 1
+    here = number >> _BORN_BITS + _PROCESS_BITS == _namespace()
+    lives = owner(process)
+    return here and (not lives or short(lives) != name)
+
+
+def _namespace() -> int:
+    return Path("/proc/self/ns/pid").stat().st_ino

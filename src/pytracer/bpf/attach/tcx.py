@@ -1,0 +1,70 @@
+"""Traffic control by tcx: a link at the head of the programs of an interface (Linux 6.6, e420bed02507)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+from pytracer.bpf.asking import Asking, no, untried
+from pytracer.bpf.attach.interface import NEEDED, InterfaceLink
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link, on_each
+from pytracer.bpf.probing import returning
+from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.sys import ProgType, link_create
+from pytracer.kernel import policy
+from pytracer.kernel.facts import Answer
+from pytracer.spec import Tcx
+
+# TC_ACT_UNSPEC and TCX_NEXT: those that come after decide, as if there were no such program. TC_ACT_OK would
+# keep a packet from them.
+NEXT = -1
+INGRESS, EGRESS = 46, 47  # BPF_TCX_INGRESS, BPF_TCX_EGRESS, of enum bpf_attach_type
+WAYS = {"in": (INGRESS,), "out": (EGRESS,), "both": (INGRESS, EGRESS)}
+NAMES = {INGRESS: "ingress", EGRESS: "egress"}
+_FIRST = 1 << 3  # BPF_F_BEFORE, relative to nothing: before all
+_NOWHERE = 0x7FFFFFFF  # an interface that there is not
+
+
+def ask(_: Tcx, kernel: Asking) -> Answer:
+    """Whether there is tcx. Asked for an interface that there is not: who has no tcx does not look for it."""
+    answer = can_load(kernel)
+    if answer.ok and answer.tried:
+        program = kernel.program(ProgType.SCHED_CLS, returning(NEXT))
+        try:
+            os.close(link_create(program, INGRESS, target=_NOWHERE, flags=_FIRST))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                return no(error, "this kernel has no tcx (Linux 6.6)")
+    return answer
+
+
+def can_load(kernel: Asking) -> Answer:
+    """Whether programs for traffic control load at all."""
+    if kernel.missing or policy.missing_capabilities(NEEDED):
+        return untried("traffic control")
+    try:
+        kernel.program(ProgType.SCHED_CLS, returning(NEXT))
+    except OSError as error:
+        return no(error, "this kernel has no programs in traffic control (Linux 4.1)")
+    return Answer(True, "traffic control")
+
+
+def load_as(_: Tcx) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return LoadAs(ProgType.SCHED_CLS, result=NEXT)
+
+
+def put(_: Tcx, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`: one or two for each interface."""
+
+    def attach(index: int, name: str) -> Iterator[Link]:
+        for way in WAYS[place.choice]:
+            try:
+                link = link_create(program, way, target=index, flags=_FIRST)
+            except OSError as error:
+                raise attach_error(error, f"{name} {NAMES[way]} by tcx", needed=NEEDED) from error
+            yield InterfaceLink(link, index, name, how=f"tcx {NAMES[way]}")
+
+    return on_each(place.interfaces, attach)

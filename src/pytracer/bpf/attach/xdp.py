@@ -1,0 +1,104 @@
+"""XDP: frames as they come in, by a link (Linux 5.9, aa8d3a716b59). The link ends with the process.
+
+``native`` is in the driver, where it is cheapest, and not every driver has it; ``generic`` is behind it,
+where the kernel has already made a packet of the frame. An interface has one program; nobody's is replaced.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+
+from pytracer.bpf.asking import Asking, no, untried
+from pytracer.bpf.attach.interface import NEEDED, InterfaceLink, describe, xdp_programs
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link, on_each
+from pytracer.bpf.probing import returning
+from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.sys import ProgType, link_create
+from pytracer.errors import AttachError, PytracerError
+from pytracer.kernel import policy
+from pytracer.kernel.facts import Answer
+from pytracer.spec import Xdp
+
+PASS = 2  # XDP_PASS
+_XDP = 37  # BPF_XDP, of enum bpf_attach_type
+GENERIC, NATIVE = 1 << 1, 1 << 2  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
+_MODES = {"native": (NATIVE,), "generic": (GENERIC,), "best": (NATIVE, GENERIC)}
+_NAMES = {NATIVE: "native XDP", GENERIC: "generic XDP"}
+# What says nothing about the driver: another mode would fare no better, or disturb somebody.
+_FINAL = (errno.EBUSY, errno.EEXIST, errno.EPERM, errno.EACCES, errno.ENODEV)
+
+
+def ask(_: Xdp, kernel: Asking) -> Answer:
+    """Whether there are such links.
+
+    Asked with a descriptor that is none: a kernel that knows them finds fault with that.
+    """
+    answer = can_load(kernel)
+    if answer.ok and answer.tried:
+        try:
+            os.close(link_create(-1, _XDP))
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                return no(error, "this kernel has no links for XDP (Linux 5.9)")
+    return answer
+
+
+def can_load(kernel: Asking) -> Answer:
+    """Whether XDP programs load at all."""
+    if kernel.missing or policy.missing_capabilities(NEEDED):
+        return untried("XDP")
+    try:
+        kernel.program(ProgType.XDP, returning(PASS))
+    except OSError as error:
+        return no(error, "this kernel has no XDP (Linux 4.8)")
+    return Answer(True, "XDP")
+
+
+def load_as(_: Xdp) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return LoadAs(ProgType.XDP, result=PASS)
+
+
+def put(_: Xdp, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each interface."""
+
+    def attach(index: int, name: str) -> Iterator[Link]:
+        def by_link(mode: int) -> int:
+            return link_create(program, _XDP, target=index, flags=mode)
+
+        link, mode, note = in_a_mode(place.choice, index, name, by_link)
+        yield InterfaceLink(link, index, name, how=_NAMES[mode], note=note)
+
+    return on_each(place.interfaces, attach)
+
+
+def in_a_mode(choice: str, index: int, name: str, attach: Callable[[int], int]) -> tuple[int, int, str]:
+    """Call ``attach`` with the flags of the best mode that the interface takes.
+
+    What it returned, the mode, and what the user should know of it. Raises AttachError where another program
+    is in the way, and what the refusal means.
+    """
+    why = ""
+    modes = _MODES[choice]
+    for mode in modes:
+        try:
+            note = f"interface {name}: {_NAMES[mode]}, for its driver has none ({why})" if why else ""
+            return attach(mode), mode, note
+        except OSError as error:
+            if error.errno in (errno.EBUSY, errno.EEXIST):
+                raise _in_the_way(index, name) from error
+            if error.errno in _FINAL or mode == modes[-1]:
+                raise attach_error(error, f"{name} by {_NAMES[mode]}", needed=NEEDED) from error
+            why = os.strerror(error.errno or 0).lower() if error.errno != 524 else "not supported"
+    raise AssertionError("there is always a mode")
+
+
+def _in_the_way(index: int, name: str) -> PytracerError:
+    theirs = "; ".join(map(describe, xdp_programs().get(index, ()))) or "it has just gone"
+    return AttachError(
+        f"another XDP program is on {name}, and stays: {theirs}",
+        hint="tccount and sockcount need no XDP; ip link shows the program as prog/xdp",
+    )

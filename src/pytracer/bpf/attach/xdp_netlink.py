@@ -1,0 +1,101 @@
+"""XDP by rtnetlink (Linux 4.8), for kernels without links.
+
+What is attached so stays when the process that did it ends. So the program bears a name that says whose it is
+(owner.py): what a killed process left on any interface is taken off before the next one is put on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from pytracer.bpf.asking import Asking
+from pytracer.bpf.attach import xdp
+from pytracer.bpf.attach.interface import NEEDED, InterfaceLink, xdp_programs
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link, on_each
+from pytracer.bpf.attach.owner import is_dead_short, owner, short
+from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.sys import ProgType, program_by_id, program_info
+from pytracer.kernel import rtnetlink
+from pytracer.kernel.facts import Answer
+from pytracer.spec import XdpNetlink
+
+_RTM_SETLINK = 19
+_IF_NONE_THERE = 1 << 0  # XDP_FLAGS_UPDATE_IF_NOEXIST
+_OFF = -1
+
+
+class NetlinkXdp(InterfaceLink):
+    """The program of id ``number`` on an interface, until it is taken off."""
+
+    def __init__(self, index: int, name: str, mode: int, number: int, note: str) -> None:
+        """Own what was put there."""
+        super().__init__(
+            -1, index, name, how=f"{'native' if mode == xdp.NATIVE else 'generic'} XDP", note=note
+        )
+        self._mode, self._number, self._is_on = mode, number, True
+
+    def is_attached(self) -> bool:
+        """See :class:`InterfaceLink`."""
+        return self._number in xdp_programs().get(self.index, ())
+
+    def detach(self) -> None:
+        """See :class:`Link`. What others put there meanwhile stays."""
+        if self._is_on:
+            self._is_on = False
+            try:
+                if self.is_attached():
+                    _set(self.index, _OFF, self._mode)
+            except OSError as error:
+                raise attach_error(error, f"{self.interface}, to take XDP off", needed=NEEDED) from error
+
+
+def ask(_: XdpNetlink, kernel: Asking) -> Answer:
+    """Whether there is XDP at all."""
+    return xdp.can_load(kernel)
+
+
+def load_as(_: XdpNetlink) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return LoadAs(ProgType.XDP, result=xdp.PASS, label=short(owner(os.getpid())))
+
+
+def put(_: XdpNetlink, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each interface."""
+    number, _name = program_info(program)
+
+    def attach(index: int, name: str) -> Iterator[Link]:
+        def by_netlink(mode: int) -> int:
+            _set(index, program, mode | _IF_NONE_THERE)
+            return 0
+
+        _, mode, note = xdp.in_a_mode(place.choice, index, name, by_netlink)
+        yield NetlinkXdp(index, name, mode, number, note)
+
+    sweep()
+    return on_each(place.interfaces, attach)
+
+
+def sweep() -> None:
+    """Take off what processes left that ended without doing it. Raises OSError."""
+    for index, numbers in xdp_programs().items():
+        for number in numbers:
+            with contextlib.suppress(OSError):  # somebody else was quicker
+                program = program_by_id(number)
+                try:
+                    if is_dead_short(program_info(program)[1]):
+                        _set(index, _OFF, 0)
+                finally:
+                    os.close(program)
+
+
+def _set(index: int, program: int, flags: int) -> None:
+    def fill(message: Any) -> None:
+        message["index"] = index
+        xdp_attributes = [("IFLA_XDP_FD", program), ("IFLA_XDP_FLAGS", flags)]
+        message["attrs"] = [("IFLA_XDP", {"attrs": xdp_attributes})]
+
+    rtnetlink.tell("ifinfmsg", _RTM_SETLINK, 0, fill)

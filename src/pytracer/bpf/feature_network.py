@@ -1,0 +1,81 @@
+"""Whether programs can be put on network interfaces: tried on one that only this process has.
+
+As :mod:`pytracer.bpf.feature_hooks`, for the kinds that are put on an interface.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import threading
+from collections.abc import Callable
+
+from pytracer.bpf.attach import kind_of
+from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.feature_hooks import LOADS
+from pytracer.bpf.probing import load, returning
+from pytracer.spec import Clsact, Probe, Tcx, Xdp, XdpNetlink
+
+_CLONE_NEWNET = 0x40000000
+_LO = {1: "lo"}  # which every network has, under this number
+
+
+def xdp() -> str:
+    """Frames as they come in, behind the driver; attached by rtnetlink."""
+    return _on_lo(XdpNetlink(""), "generic")
+
+
+def xdp_link() -> str:
+    """The same by a link."""
+    return _on_lo(Xdp(""), "generic")
+
+
+def tc() -> str:
+    """Traffic control, by a filter of a clsact qdisc."""
+    return _on_lo(Clsact(""), "both")
+
+
+def tcx() -> str:
+    """Traffic control by links."""
+    return _on_lo(Tcx(""), "both")
+
+
+def _on_lo(probe: Probe, choice: str) -> str:
+    """Attach to the loopback interface of a network of a thread's own, which ends with the thread."""
+    kind = kind_of(probe)
+    how = kind.load_as(probe)
+    program = load(how.type, returning(how.result))
+
+    def attach() -> str:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(_CLONE_NEWNET) != 0:
+            if ctypes.get_errno() in (errno.EPERM, errno.EINVAL):
+                return LOADS
+            raise OSError(ctypes.get_errno(), "unshare")
+        for link in kind.put(probe, Place("", _LO, choice), program):
+            link.close()
+        return ""
+
+    try:
+        return _in_a_thread(attach)
+    finally:
+        os.close(program)
+
+
+def _in_a_thread(work: Callable[[], str]) -> str:
+    done: list[str] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return done[0]

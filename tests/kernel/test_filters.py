@@ -1,0 +1,177 @@
+"""--filter: what the kernel makes of it, held against its own classic BPF and against tcpdump."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.packet_filter import Context, prologue
+from pytracer.errors import UsageError
+from pytracer.kernel.pcap import CompiledFilter, Link, compile_filter
+from support import packets
+from support.cli import finish, run, start, wait_for
+from support.filters import PASSES, attached, classic, judged, random_program
+
+pytestmark = pytest.mark.kernel
+EXPRESSIONS = (
+    "tcp",
+    "tcp port 443",
+    "udp and not port 53",
+    "ip6",
+    "ip6 proto 17 or icmp",
+    "arp or ether proto 0x88cc",
+    "net 192.0.2.0/25",
+    "host 2001:db8::2 and tcp",
+    "ip[2:2] > 60",
+    "ip[0] & 0xf != 5",
+    "tcp[tcpflags] & (tcp-syn|tcp-ack) == 0",
+    "greater 100",
+    "ether[12:2] < 0x600",
+    "vlan",
+    "vlan 42 and udp",
+)
+
+
+def counted(name: str, *words: object, sender: str = "va") -> dict[str, tuple[int, int]]:
+    """What a tracer counted of every kind of frame."""
+    tracer = start(name, "-f", "json", *words, 60)
+    packets.send(sender, packets.frames())
+    os.killpg(tracer.pid, signal.SIGTERM)
+    result = finish(tracer)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return {r["protocol"]: (r["packets"], r["bytes"]) for r in result.of("summary")}
+
+
+def number(rows: dict[str, tuple[int, int]]) -> int:
+    return sum(count for count, _ in rows.values())
+
+
+def written(path: Path, sent: list[packets.Frame]) -> str:
+    """The frames as tcpdump reads them from a file."""
+    with path.open("wb") as file:
+        file.write(struct.pack("IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, Link.ETHERNET.value))
+        for frame in sent:
+            for _ in range(frame.times):
+                file.write(struct.pack("IIII", 0, 0, len(frame.data), len(frame.data)) + frame.data)
+    return str(path)
+
+
+def tcpdump(file: str, expression: str) -> int:
+    """How many of the frames in a file tcpdump lets through."""
+    done = subprocess.run(["tcpdump", "-nr", file, "--count", expression], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.split()[0])
+
+
+@pytest.mark.parametrize("context", list(Context))
+def test_random_filters_are_those_of_the_kernels_own_classic_bpf(context):
+    dice = random.Random(context.value)
+    agreed = {True: 0, False: 0}
+    for _ in range(300):
+        code = random_program(dice)
+        try:
+            instructions = prologue(
+                CompiledFilter("made up", Link.ETHERNET, tuple(code)), context, PASSES[context]
+            )
+        except UsageError:
+            continue  # none of its ends says yes
+        sent = [dice.randbytes(dice.choice([14, 20, 40, 64, 80])) for _ in range(8)]
+        sent += [frame.data for frame in dice.sample(packets.frames(), 2)]
+        verdicts = judged(instructions, context, sent)
+        for packet, wanted, said in zip(sent, attached(code, sent), verdicts, strict=True):
+            agreed[wanted] += 1
+            assert wanted is classic(code, packet), code
+            assert said is wanted, code
+    assert min(agreed.values()) > 300
+
+
+@pytest.mark.parametrize("context", list(Context))
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_every_packet_is_judged_as_tcpdump_does(context, expression, tmp_path):
+    code = compile_filter(expression, Link.ETHERNET)
+    sent = packets.frames()
+    instructions = prologue(CompiledFilter(expression, Link.ETHERNET, code), context, PASSES[context])
+    verdicts = judged(instructions, context, [frame.data for frame in sent])
+    matched = sum(frame.times for frame, said in zip(sent, verdicts, strict=True) if said)
+    assert matched == tcpdump(written(tmp_path / "frames.pcap", sent), expression)
+
+
+def test_frames_of_a_filter_are_those_of_tcpdump(tmp_path):
+    file = written(tmp_path / "frames.pcap", packets.frames())
+    with packets.namespace():
+        packets.veth()
+        for expression in ("tcp", "vlan 42 and udp"):
+            assert number(counted("xdpcount", "vb", "--filter", expression)) == tcpdump(file, expression)
+
+
+@pytest.mark.parametrize("name", ["sockcount", "tccount"])
+def test_packets_of_a_filter_are_those_of_tcpdump_on_the_interface(name, tmp_path):
+    with packets.namespace():
+        packets.veth()
+        for expression in ("tcp", "vlan 7 or vlan 42"):  # the tags are no part of the packets any more
+            file = tmp_path / "captured.pcap"
+            capture = subprocess.Popen(
+                ["tcpdump", "-Z", "root", "-i", "vb", "-U", "-B", "16384", "-w", str(file), expression],
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert capture.stderr is not None
+            for line in capture.stderr:
+                if "listening on" in line:
+                    break
+            try:
+                rows = counted(name, "vb", "--filter", expression)
+                assert number(rows) > 0
+                # It writes what it was given when it comes to it.
+                wait_for(lambda: tcpdump(str(file), "") >= number(rows), "tcpdump saw as many")  # noqa: B023
+            finally:
+                capture.send_signal(signal.SIGINT)
+                capture.communicate()
+            assert number(rows) == tcpdump(str(file), "")
+
+
+@pytest.mark.parametrize("program", ["c", "bytecode"])
+def test_a_filter_goes_before_both_programs_and_any_cache(program, tmp_path, monkeypatch):
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
+    with packets.namespace():
+        packets.veth()
+        words = ("vb", "--program", program, "--filter", "arp or icmp6")
+        wanted = packets.expected(packets.frames(), received=True)
+        for _ in ("cold", "warm"):
+            rows = counted("sockcount", *words)
+            assert rows["ICMPv6"][0] == 7 - 2  # two are behind extension headers
+            assert {"ARP": rows["ARP"], "ICMPv6": wanted["ICMPv6"][0]} == {
+                "ARP": wanted["ARP"],
+                "ICMPv6": 7,
+            }
+            assert set(rows) == {"ARP", "ICMPv6"}
+
+
+def test_on_all_interfaces_a_filter_begins_at_the_network_header():
+    with packets.namespace():
+        packets.veth()
+        udp = counted("sockcount", "any", "--filter", "ip proto 17")
+        refused = run("sockcount", "any", "--filter", "greater 100", "-d", 1)
+    wanted = packets.expected([f for f in packets.frames() if f.protocol == "UDP"], received=True)
+    assert 0 < number(udp) < wanted["UDP"][0]  # not those of IPv6
+    assert (refused.status, refused.err.count("\n")) == (2, 2)
+    assert "from the network header on" in refused.err
+
+
+def test_a_filter_that_does_not_parse_is_one_line():
+    with packets.namespace():
+        for name in ("sockcount", "tccount", "xdpcount"):
+            result = run(name, "lo", "--filter", "tcp prt")
+            assert result.status == 2
+            assert result.err.splitlines() == [
+                "pytracer: error: --filter 'tcp prt': can't parse filter expression: syntax error",
+                "hint: man pcap-filter describes the language",
+            ]

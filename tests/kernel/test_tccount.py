@@ -1,0 +1,203 @@
+"""tccount as people run it, against known packets in a network of the test's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.attach import clsact, tcx
+from pytracer.bpf.probing import returning
+from pytracer.bpf.sys import ProgType, prog_load
+from support import packets
+from support.cli import Ended, Result, finish, run, start
+from support.needs import needs, refused_by_right
+
+pytestmark = pytest.mark.kernel
+WAYS = ("tcx", "clsact")
+SEND = {"in": "va", "out": "vb"}  # by which vb sees them so
+
+
+def counted(*words: object, sender: str = "va", sent: list[packets.Frame] | None = None) -> Result:
+    """Run tccount while packets are sent; what it said."""
+    try:
+        tracer = start("tccount", "-f", "json", *words, 60)
+    except Ended as ended:
+        return ended.result
+    packets.send(sender, packets.frames() if sent is None else sent)
+    os.killpg(tracer.pid, signal.SIGINT)
+    result = finish(tracer)
+    result.err = "".join(tracer.said) + result.err
+    return result
+
+
+def totals(result: Result, interface: str = "vb") -> dict[str, tuple[int, int]]:
+    """The whole run's (packets, bytes) by protocol."""
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return {
+        r["protocol"]: (r["packets"], r["bytes"]) for r in result.of("summary") if r["interface"] == interface
+    }
+
+
+def wanted(direction: str) -> dict[str, tuple[int, int]]:
+    return packets.expected(packets.frames(), received=direction == "in")
+
+
+def tc(*words: str) -> str:
+    return subprocess.run(["tc", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+def test_every_packet_is_counted_both_ways():
+    with packets.namespace():
+        packets.veth()
+        for direction, sender in SEND.items():
+            result = counted("vb", "--direction", direction, sender=sender)
+            assert totals(result) == wanted(direction)
+        both = counted("va", "vb", "--direction", "both", "--filter", "ether proto 0x88cc")
+    for interface, direction in (("va", "out"), ("vb", "in")):
+        assert totals(both, interface) == {"LLDP": wanted(direction)["LLDP"]}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", WAYS)
+def test_both_ways_to_attach(way):
+    with packets.namespace():
+        packets.veth()
+        for direction, sender in SEND.items():
+            result = counted("vb", "--direction", direction, "--hook", f"traffic={way}", sender=sender)
+            if refused_by_right(result.status, result.err, {"traffic": way}):
+                return
+            assert f"vb: {way} {'in' if direction == 'in' else 'e'}gress" in result.err
+            assert totals(result) == wanted(direction)
+            assert "clsact" not in tc("qdisc", "show")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_on_lo_each_packet_is_seen_once_a_direction(way):
+    sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
+    with packets.namespace():
+        for direction, times in (("in", 1), ("out", 1), ("both", 2)):
+            words = ("lo", "--direction", direction, "--hook", f"traffic={way}")
+            udp, size = totals(counted(*words, sender="lo", sent=sent), "lo")["UDP"]
+            assert (udp, size) == (101 * times, 101 * times * len(sent[0].data))
+
+
+@pytest.fixture
+def tun():
+    """Interfaces without a link header can be made."""
+    needs("tun", Path("/dev/net/tun").exists())
+
+
+@pytest.mark.usefixtures("tun")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_link_without_a_header(way):
+    with packets.namespace(), packets.tun() as fd:
+        words = ("tun7", "--direction", "both", "--filter", "not icmp", "--hook", f"traffic={way}")
+        tracer = start("tccount", "-f", "json", *words, 60)
+        for frame in packets.ip_packets():
+            for _ in range(frame.times):
+                os.write(fd, frame.data)
+        packets.send("tun7", [packets.Frame("UDP", 29, packets.ipv4(17, bytes(72)))], packets.ETH_P_IP)
+        os.killpg(tracer.pid, signal.SIGINT)
+        result = finish(tracer)
+    sent = [frame for frame in packets.ip_packets() if frame.protocol != "ICMP"]
+    sent.append(packets.Frame("UDP", 29, packets.ipv4(17, bytes(72))))
+    assert totals(result, "tun7") == packets.expected(sent, received=False)
+
+
+def test_the_filters_and_qdiscs_of_others_stay_and_decide():
+    with packets.namespace():
+        packets.veth()
+        tc("qdisc", "add", "dev", "vb", "clsact")
+        match = ("u32", "match", "ip", "protocol", "99", "0xff", "classid", "1:1")
+        tc("filter", "add", "dev", "vb", "ingress", "protocol", "ip", "prio", "1", *match)
+        before = tc("qdisc", "show"), tc("filter", "show", "dev", "vb", "ingress")
+        result = counted("vb", "--hook", "traffic=clsact")
+        assert totals(result) == wanted("in")
+        assert "vb: clsact ingress, priority 2" in result.err
+        assert "what filters before it take away is not seen" in result.err
+        assert (tc("qdisc", "show"), tc("filter", "show", "dev", "vb", "ingress")) == before
+        tc("qdisc", "del", "dev", "vb", "clsact")
+
+
+def test_what_another_drops_is_counted_before_and_still_dropped():
+    """Theirs comes after, and sees every packet that this one passes on."""
+    dropping = prog_load(ProgType.SCHED_CLS, returning(2))  # TC_ACT_SHOT
+    with packets.namespace():
+        _, other = packets.veth()
+        assert clsact._make_qdisc(other)
+        theirs = clsact.Filter(other, tcx.INGRESS, 7, 7, "somebody's")
+        clsact._tell(theirs, clsact._NEWFILTER, 0x600, dropping)
+        os.close(dropping)
+        for way in WAYS:
+            assert totals(counted("vb", "--hook", f"traffic={way}")) == wanted("in")
+            assert clsact.filters(other) == [theirs]
+        shown = tc("-s", "filter", "show", "dev", "vb", "ingress")
+        assert "somebody's" in shown
+        tc("qdisc", "del", "dev", "vb", "clsact")
+
+
+def test_an_ingress_qdisc_of_another_is_shared_or_told():
+    with packets.namespace():
+        packets.veth()
+        tc("qdisc", "add", "dev", "vb", "ingress")
+        assert totals(counted("vb", "--hook", "traffic=clsact")) == wanted("in")
+        result = run("tccount", "vb", "--direction", "both", "--hook", "traffic=clsact", "-d", 1)
+        assert result.status == 1
+        assert "vb has an ingress qdisc of somebody's" in result.err.splitlines()[0]
+        assert tc("filter", "show", "dev", "vb", "ingress") == ""
+        tc("qdisc", "del", "dev", "vb", "ingress")
+
+
+def test_two_runs_share_a_qdisc_and_the_last_takes_it_away():
+    with packets.namespace():
+        packets.veth()
+        first, second = (start("tccount", "-f", "json", "vb", "--hook", "traffic=clsact", 60) for _ in "ab")
+        packets.send("va", packets.frames())
+        for tracer, left in ((first, True), (second, False)):
+            os.killpg(tracer.pid, signal.SIGINT)
+            assert totals(finish(tracer)) == wanted("in")
+            assert ("clsact" in tc("qdisc", "show")) is left
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_killed_process_leaves_is_gone_with_the_next(way):
+    with packets.namespace():
+        _, other = packets.veth()
+        words = ("--direction", "both", "--hook", f"traffic={way}")
+        tracer = start("tccount", "vb", *words, 60)
+        tracer.kill()
+        tracer.communicate()
+        assert len(clsact.filters(other)) == (2 if way == "clsact" else 0)
+        assert run("tccount", "va", *words, "-d", 0.1).status == 0
+        assert clsact._qdiscs() == {}
+
+
+def test_an_interface_that_goes_away_is_said_and_ends_it():
+    with packets.namespace():
+        for way in WAYS:
+            packets.veth()
+            tracer = start(
+                "tccount", "-f", "json", "vb", "--direction", "both", "--hook", f"traffic={way}", 0.1
+            )
+            packets.send("va", packets.frames())
+            packets.ip("link", "del", "vb")
+            result = finish(tracer)
+            assert result.err.count("warning: interface vb: it is gone") == 1
+            assert totals(result) == wanted("in")
+
+
+def test_an_error_half_way_leaves_nothing():
+    with packets.namespace():
+        packets.veth()
+        tc("qdisc", "add", "dev", "vb", "ingress")
+        words = ("va", "vb", "--direction", "out", "--hook", "traffic=clsact", "-d", 1)
+        assert run("tccount", *words).status == 1
+        assert "clsact" not in tc("qdisc", "show")
+        tc("qdisc", "del", "dev", "vb", "ingress")

@@ -1,0 +1,179 @@
+"""xdpcount as people run it, against known frames in a network of the test's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.attach import xdp, xdp_netlink
+from pytracer.bpf.attach.interface import xdp_programs
+from pytracer.bpf.attach.owner import owner, short
+from pytracer.bpf.probing import returning
+from pytracer.bpf.sys import ProgType, link_create, prog_load
+from support import packets
+from support.cli import Result, finish, run, start, wait_for
+from support.needs import needs
+
+pytestmark = pytest.mark.kernel
+MODES = ("native", "generic")
+WAYS = ("xdp-link", "xdp-netlink")
+
+
+def counted(*words: object, sender: str = "va", sent: list[packets.Frame] | None = None) -> Result:
+    """Run xdpcount while frames are sent; what it said."""
+    tracer = start("xdpcount", "-f", "json", *words, 60)
+    packets.send(sender, packets.frames() if sent is None else sent)
+    os.killpg(tracer.pid, signal.SIGINT)
+    result = finish(tracer)
+    result.err = "".join(tracer.said) + result.err
+    return result
+
+
+def totals(result: Result, interface: str = "vb") -> dict[str, tuple[int, int]]:
+    """The whole run's (frames, bytes) by protocol."""
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return {
+        r["protocol"]: (r["packets"], r["bytes"]) for r in result.of("summary") if r["interface"] == interface
+    }
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+def test_every_frame_is_counted_in_the_driver_and_behind_it():
+    with packets.namespace():
+        packets.veth()
+        for mode in MODES:  # with the tags: nobody has taken them off yet
+            result = counted("vb", "--mode", mode)
+            assert f"vb: {mode} XDP" in result.err
+            assert totals(result) == packets.expected(packets.frames(), received=False)
+        filtered = counted("vb", "--filter", "arp or udp port 0 or (vlan and arp)")
+    arp = packets.expected([f for f in packets.frames() if f.protocol == "ARP"], received=False)
+    assert totals(filtered)["ARP"] == arp["ARP"]
+    assert set(totals(filtered)) == {"ARP", "UDP"}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", WAYS)
+def test_both_ways_to_attach_and_nothing_is_left(way):
+    with packets.namespace():
+        packets.veth()
+        for mode in MODES:
+            result = counted("va", "vb", "--mode", mode, "--hook", f"frame={way}")
+            assert totals(result) == packets.expected(packets.frames(), received=False)
+            assert totals(result, "va") == {}
+            assert xdp_programs() == {}
+
+
+def test_on_lo_frames_are_counted_behind_the_driver_and_that_is_said():
+    with packets.namespace():
+        sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
+        result = counted("lo", sender="lo", sent=sent)
+        refused = run("xdpcount", "lo", "--mode", "native", "-d", 1)
+    assert totals(result, "lo") == packets.expected(sent, received=False)
+    assert "warning: interface lo: generic XDP, for its driver has none" in result.err
+    assert refused.status == 4
+    assert "lo by native XDP" in refused.err
+
+
+@pytest.mark.usefixtures("tun")
+def test_a_link_without_a_header():
+    with packets.namespace(), packets.tun() as fd:
+        tracer = start("xdpcount", "-f", "json", "tun7", "--filter", "not icmp", 60)
+        for frame in packets.ip_packets():
+            for _ in range(frame.times):
+                os.write(fd, frame.data)
+        os.killpg(tracer.pid, signal.SIGINT)
+        result = finish(tracer)
+    sent = [frame for frame in packets.ip_packets() if frame.protocol != "ICMP"]
+    assert totals(result, "tun7") == packets.expected(sent, received=False)
+
+
+@pytest.fixture
+def tun():
+    """Interfaces without a link header can be made."""
+    needs("tun", Path("/dev/net/tun").exists())
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("mode", MODES)
+def test_the_program_of_another_is_told_and_stays(way, mode):
+    theirs = prog_load(ProgType.XDP, returning(xdp.PASS), name="somebody_s")
+    with packets.namespace():
+        _, other = packets.veth()
+        packets.ip("link", "set", "vb", "up")
+        link = link_create(theirs, 37, target=other, flags=xdp.NATIVE if mode == "native" else xdp.GENERIC)
+        try:
+            before = xdp_programs()
+            # The first of the two interfaces is let go again.
+            result = run("xdpcount", "va", "vb", "--hook", f"frame={way}", "-d", 1)
+            assert xdp_programs() == before
+        finally:
+            os.close(link)
+            os.close(theirs)
+    assert result.status == 1
+    first, hint = result.err.splitlines()
+    assert first.startswith("pytracer: error: another XDP program is on vb, and stays: 'somebody_s' (id ")
+    assert f"(process {os.getpid()})" in first
+    assert hint.startswith("hint: ")
+
+
+def test_an_interface_that_goes_away_is_said_and_ends_it():
+    with packets.namespace():
+        for way in WAYS:
+            packets.veth()
+            tracer = start("xdpcount", "-f", "json", "vb", "--hook", f"frame={way}", 0.1)
+            packets.send("va", packets.frames())
+            packets.ip("link", "del", "vb")
+            result = finish(tracer)
+            assert "warning: interface vb: it is gone" in result.err
+            assert totals(result) == packets.expected(packets.frames(), received=False)
+
+
+def test_a_program_that_somebody_takes_off_is_said():
+    with packets.namespace():
+        packets.veth()
+        tracer = start("xdpcount", "-f", "json", "vb", "--hook", "frame=xdp-netlink", 0.1)
+        packets.ip("link", "set", "dev", "vb", "xdp", "off")
+        result = finish(tracer)
+    assert "warning: interface vb: somebody took the program off" in result.err
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_killed_process_leaves_is_gone_with_the_next(way):
+    with packets.namespace():
+        packets.veth()
+        tracer = start("xdpcount", "vb", "--hook", f"frame={way}", 60)
+        tracer.kill()
+        tracer.communicate()
+        if way == "xdp-netlink":
+            assert len(xdp_programs()) == 1
+        else:  # the link went with the process
+            wait_for(lambda: xdp_programs() == {}, "the link is gone")
+        assert run("xdpcount", "va", "--hook", f"frame={way}", "-d", 0.1).status == 0
+        assert xdp_programs() == {}
+
+
+def test_a_sweep_leaves_the_programs_of_the_living_and_of_others():
+    mine = short(owner(os.getpid()))
+    assert len(mine) == 15
+    loaded = [prog_load(ProgType.XDP, returning(xdp.PASS), name=name) for name in (mine, "ptsomebody_else")]
+    with packets.namespace():
+        for index, program in zip(packets.veth(), loaded, strict=True):
+            xdp_netlink._set(index, program, xdp.GENERIC)
+        before = xdp_programs()
+        xdp_netlink.sweep()
+        assert xdp_programs() == before != {}
+        for index in before:
+            xdp_netlink._set(index, -1, xdp.GENERIC)
+    for program in loaded:
+        os.close(program)
+
+
+def test_any_is_no_interface_for_it():
+    result = run("xdpcount", "any")
+    assert result.status == 2
+    assert "'any' will not do" in result.err

@@ -1,0 +1,41 @@
+"""xdpcount: frames and bytes per protocol, as they come in from the device."""
+
+from pytracer.spec import Arguments, Choice, Tracer
+from pytracer.spec.packets import FRAME, KEYS, ROWS, packet_filter
+
+TRACER = Tracer(
+    name="xdpcount",
+    group="network",
+    summary="frames and bytes per protocol, as they come in (XDP)",
+    description="Counts frames by what they carry, before the kernel makes packets of them.",
+    hooks=(FRAME,),
+    arguments=Arguments(
+        "INTERFACE", "interfaces to look at", encode="interfaces", examples=("eth0", "lo"), every=False
+    ),
+    options=(
+        Choice(
+            "mode",
+            "in the driver, behind it, or the first of these that the interface has",
+            choices=("best", "native", "generic"),
+            default="best",
+        ),
+        packet_filter(frames=True),
+    ),
+    keys=KEYS,
+    outputs=(ROWS,),
+    examples=(
+        ("xdpcount eth0", "what comes in, in the driver if it can"),
+        ("xdpcount --mode generic eth0 eth1 10", "behind the drivers, every ten seconds"),
+        ("xdpcount eth0 --filter 'tcp port 443'", "only that; tcpdump's language, see man pcap-filter"),
+    ),
+    notes=(
+        "Every frame is passed on. What goes out is not seen.",
+        "An interface has one XDP program: another's is left in place, and told.",
+        "The driver counts frames as they were on the wire, before any are joined (GRO).",
+        "VLAN tags are in the frames, and among the bytes, unless the device has taken them off;",
+        "to --filter, 'tcp port 443' is then a frame without a tag, 'vlan and tcp port 443' one with it.",
+        "On lo, on veth and behind drivers (generic), what the sender has yet to split is one frame.",
+        "Checksums are not looked at.",
+        "'other' is any further IP protocol, 'malformed' a frame whose headers end too early.",
+    ),
+)
