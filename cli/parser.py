@@ -89,6 +89,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             raise UsageError("-c and -- both name a command")
         command = _words(given.command)
     words, interval, count = _split(given.arguments)
+    filters = _filter_values(tracer, given)
     _check_arguments(tracer, words)
     if interval is not None and given.format in STACK_FORMATS:
         raise UsageError(
@@ -100,7 +101,8 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         Request(
             tracer=tracer,
             options={o.name: _value(o, given) for o in tracer.options if not isinstance(o, PacketFilter)},
-            filters=_filter_values(tracer, given),
+            filters=filters,
+            viewer=targets.viewer(filters),
             interfaces=named,
             sources=_sources(tracer, words),
             max_probes=getattr(given, "max_probes", None),

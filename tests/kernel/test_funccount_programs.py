@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -91,6 +92,30 @@ def test_a_probe_by_its_provider_in_whatever_runs(tmp_path):
         other.go()
         tracer.terminate()
         assert totals(finish(tracer)) == {"usdt:forms:bare": TIMES + 7}
+
+
+def test_a_killed_tracer_leaves_nothing_in_the_program():
+    with working(TIMES, "forms") as program:
+        tracer = start("funccount", f"usdt:{workload('marks')}:forms:*", "-p", program.pid, 60)
+        tracer.kill()
+        tracer.communicate()
+        assert program.go() == "semaphore 0\n"
+
+
+def test_the_files_of_a_container_are_meant_by_their_names_there(tmp_path):
+    """In its mount namespace another library has the name: by --mntns, not for one process."""
+    ours, theirs = tmp_path / "libanswer.so", tmp_path / "theirs"
+    build_library(ours, 1)
+    build_library(theirs, 2)
+    code = f"import ctypes; lib = ctypes.CDLL('{ours}'); print('ready', flush=True); input()\n"
+    code += f"for _ in range({TIMES}): lib.answer()"
+    script = f'mount --bind {theirs} {ours} && exec {sys.executable} -c "{code}"'
+    with Program("unshare", "-m", "sh", "-c", script) as program:
+        word = f"u:{ours}:answer"
+        tracer = start("funccount", "-f", "json", word, "--mntns", program.pid, 60)
+        program.go()
+        tracer.terminate()
+        assert totals(finish(tracer)) == {word: TIMES}
 
 
 def test_a_process_that_ends_ends_the_trace():

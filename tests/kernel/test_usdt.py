@@ -210,22 +210,6 @@ def test_arguments_of_pythons_own_probes(reader):
             assert reader.read(file, mark, program)[0] == (0, 1)  # the generation
 
 
-def test_sys_sdt_h_writes_what_is_read_here(reader, tmp_path):
-    """The header that programs use, where it is installed (systemtap-sdt-dev)."""
-    source = tmp_path / "sdt.c"
-    source.write_text(
-        "#include <stdio.h>\n#include <sys/sdt.h>\nint main(void) { char line[9]; long n = -3; short s = 7;\n"
-        'puts("ready"); fflush(stdout); if (!fgets(line, 9, stdin)) return 1;\n'
-        "DTRACE_PROBE3(app, done, n, s, line); return 0; }"
-    )
-    if not Path("/usr/include/sys/sdt.h").exists():
-        return
-    subprocess.run(["gcc", "-O1", "-o", tmp_path / "sdt", source], check=True)
-    with Program(tmp_path / "sdt") as program, files.find(str(tmp_path / "sdt")) as file:
-        [mark] = usdt.find(file, "app", "done")
-        assert reader.read(file, mark, program)[:2] == [(0, -3), (0, 7)]
-
-
 @pytest.mark.parametrize("data", [b"", b"\x7fELF" + bytes(200), b"#!/bin/sh -e\n" + bytes(200)])
 def test_what_is_no_program(data, tmp_path):
     path = tmp_path / "file"

@@ -202,6 +202,10 @@ def test_one_process_that_is_named_is_the_one_that_is_looked_into():
     asked.clear()
     plan_of("u:/y:b", kernel=kernel, filters={Filter.PID: tuple(pids)})
     assert asked == [("u", 0)]
+    asked.clear()
+    plan = plan_of("u:/y:b", kernel=kernel, viewer=9)  # its files are meant, and all that have them
+    assert asked == [("u", 9)]
+    assert plan.probes[0].probe.process == 0
 
 
 def test_what_was_named_is_not_optional_and_has_one_number():

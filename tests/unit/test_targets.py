@@ -13,6 +13,7 @@ import pytest
 
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel import targets
+from pytracer.spec import Filter
 
 ID = "3f" * 32
 OTHER_ID = "db" + "07" * 31
@@ -305,3 +306,21 @@ def test_a_namespace(resolve, kind, text):
 def test_no_namespace(resolve, text):
     with pytest.raises(UsageError, match=r"no (net|mnt) namespace"):
         resolve(text)
+
+
+def test_the_files_that_are_meant_are_those_of_the_one_container(monkeypatch, tmp_path):
+    """A process of it, if it has a mount namespace of its own."""
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "cgroup.procs").write_text("")
+    (tmp_path / "inner/cgroup.procs").write_text("7\n8\n")
+    namespaces = {"self": "mnt:[1]", 7: "mnt:[1]", 8: "mnt:[2]"}
+    monkeypatch.setattr(targets, "_mntns", lambda process: namespaces.get(process, ""))
+    key = os.fsencode(tmp_path)
+    assert targets.viewer({Filter.CGROUP: (key,)}) == 8
+    namespaces[8] = "mnt:[1]"
+    assert targets.viewer({Filter.CGROUP: (key,)}) == 0
+    assert targets.viewer({Filter.CGROUP: (key, key)}) == 0
+    assert targets.viewer({}) == 0
+    namespaces["self"] = "mnt:[3]"
+    namespaces[os.getpid()] = "mnt:[4]"
+    assert targets.viewer({Filter.MNTNS: (struct.pack("I", 4),)}) == os.getpid()

@@ -138,6 +138,14 @@ AX, BX, CX, BP, SP, IP, R10, SI = 80, 40, 88, 32, 152, 128, 56, 104
         ("4@-0x8(%rbp,%rcx,4)", Argument(base=BP, index=CX, scale=2, add=-8, size=4, dereference=True)),
         ("8@(%rax,%rbx)", Argument(base=AX, index=BX, dereference=True)),
         ("8@(,%rbx,8)", Argument(index=BX, scale=3, dereference=True)),
+        # as gcc 12 writes them with sys/sdt.h 4.8, unoptimised and optimised
+        ("-8@-8(%rbp)", Argument(base=BP, add=-8, signed=True, dereference=True)),
+        ("-2@$7", Argument(add=7, size=2, signed=True)),
+        ("1@$-56", Argument(add=-56, size=1)),
+        (
+            "-4@16(%rsp,%rax,4)",
+            Argument(base=SP, index=AX, scale=2, add=16, size=4, signed=True, dereference=True),
+        ),
         ("8@8-16+4(%rax)", Argument(base=AX, add=-4, dereference=True)),
     ],
 )
@@ -179,6 +187,7 @@ def test_arm64(text, expected, elf):
     ("machine", "text", "why"),
     [
         (X86_64, "8f@%xmm0", "floating-point"),
+        (X86_64, "8f@.LC1(%rip)", "floating-point"),
         (X86_64, "8@%xmm0", "register xmm0"),
         (X86_64, "4@%fs:16", "form is not known"),
         (X86_64, "4@foo@GOTPCREL(%rip)", "form is not known"),

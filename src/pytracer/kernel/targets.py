@@ -6,16 +6,18 @@ where nothing on this machine bears that name.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import pwd
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pytracer.errors import NotPermittedError, UnknownNameError, UsageError
+from pytracer.spec import Filter
 
 COMM_LEN = 16  # TASK_COMM_LEN
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12,64}")
@@ -100,6 +102,37 @@ def network_namespace(text: str) -> bytes:
 def mount_namespace(text: str) -> bytes:
     """A mount namespace: of a process (its id), or by a path."""
     return _namespace(text, "mnt")
+
+
+def viewer(filters: Mapping[Filter, tuple[bytes, ...]]) -> int:
+    """A process whose files are meant where one container is traced: 0 where they are ours, as of all that is
+    in our mount namespace, or where it has no process."""
+    for which in (Filter.CGROUP, Filter.MNTNS):
+        keys = filters.get(which, ())
+        if len(keys) == 1:
+            found = _in_cgroup(Path(os.fsdecode(keys[0]))) if which is Filter.CGROUP else _in_mntns(keys[0])
+            return next((process for process in found if _mntns(process) not in ("", _mntns("self"))), 0)
+    return 0
+
+
+def _in_cgroup(folder: Path) -> Iterator[int]:
+    for path, _, _ in os.walk(folder):
+        with contextlib.suppress(OSError):
+            yield from map(int, (Path(path) / "cgroup.procs").read_text().split())
+
+
+def _in_mntns(key: bytes) -> Iterator[int]:
+    wanted = f"mnt:[{struct.unpack('I', key)[0]}]"
+    processes = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
+    return (process for process in processes if _mntns(process) == wanted)
+
+
+def _mntns(process: int | str) -> str:
+    """The mount namespace of a process; "" where it cannot be seen."""
+    try:
+        return str(Path(f"/proc/{process}/ns/mnt").readlink())
+    except OSError:
+        return ""
 
 
 def cgroup2_roots() -> list[Path]:

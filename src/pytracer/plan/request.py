@@ -22,20 +22,21 @@ class NameSetValue:
 class Request:
     """One run of a tracer.
 
-    ``options`` holds the tracer's own options by name: bool (Flag), str (Choice), int (Number), tuple of key
-    names (GroupBy), NameSetValue (NameSet). ``filters`` holds the keys of each filter's map, for CGROUP the
-    folders. ``interfaces`` maps the index of each interface to its name, 0 for all; ``filter`` says which
-    packets of theirs are seen (None: all). ``sources`` are what the
-    user names to attach to, at most ``max_probes`` things (None: the plan's default). ``hooks`` forces
-    alternatives by name (for tests and comparisons), ``headers`` the source of kernel types, ``pack`` a file
-    that the programs are in. ``rows`` is how many the kernel keeps (None: the plan's default), ``top`` how
-    many are shown; ``buffer`` is the size in bytes of the ring that events go through (None: the plan's
-    default).
+    ``options`` holds the tracer's own options by name: bool (Flag), str (Choice), int (Number), tuple of
+    key names (GroupBy), NameSetValue (NameSet). ``filters`` holds the keys of each filter's map, for CGROUP
+    the folders; ``viewer`` is a process whose files are meant by their names (0: ours). ``interfaces`` maps
+    the index of each interface to its name, 0 for all; ``filter`` says which packets of theirs are seen
+    (None: all). ``sources`` are what the user names to attach to, at most ``max_probes`` things (None: the
+    plan's default). ``hooks`` forces alternatives by name (for tests and comparisons), ``headers`` the
+    source of kernel types, ``pack`` a file that the programs are in. ``rows`` is how many the kernel keeps
+    (None: the plan's default), ``top`` how many are shown; ``buffer`` is the size in bytes of the ring that
+    events go through (None: the plan's default).
     """
 
     tracer: Tracer
     options: Mapping[str, object] = field(default_factory=dict)
     filters: Mapping[Filter, tuple[bytes, ...]] = field(default_factory=dict)
+    viewer: int = 0
     interfaces: Mapping[int, str] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
     max_probes: int | None = None

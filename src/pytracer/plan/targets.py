@@ -49,11 +49,13 @@ FEWEST = (
 
 @dataclass(frozen=True)
 class Named:
-    """One target, the number that the C knows it by, and the source that named it."""
+    """One target, the number that the C knows it by, and the source that named it. ``process`` is the only
+    one in which it matters, where it is in programs (0: all)."""
 
     number: int
     source: Source
     target: Target
+    process: int = 0
 
     @property
     def name(self) -> str:
@@ -119,7 +121,7 @@ def _spots(kind: type[UserProbe]) -> Make:
                 optional=one.source.is_pattern,
                 file=spots[0].file,
                 symbol=one.target.name,
-                process=one.source.process,
+                process=one.process,
                 spots=spots,
             )
             for one in named
@@ -133,7 +135,7 @@ def _all_spots(kind: type[UserProbe]) -> Make:
     """A probe for each file, of all targets in it."""
 
     def probes(program: str, named: Sequence[Named]) -> tuple[Probe, ...]:
-        number_of = {(one.source.process, spot): one.number for one in named for spot in one.target.spots}
+        number_of = {(one.process, spot): one.number for one in named for spot in one.target.spots}
         made = list[Probe]()
         for process in dict.fromkeys(process for process, _ in number_of):
             for spots in _by_file(spot for of, spot in number_of if of == process):
@@ -258,11 +260,11 @@ def _find(request: Request, facts: Facts) -> tuple[list[Named], list[str]]:
     warnings = list[str]()
     for source in request.sources:
         if source.kind in IN_PROGRAMS:
-            source = replace(source, process=request.process)
+            source = replace(source, process=request.process or request.viewer)
         found = facts.find(source)
         for target in found.targets:
             key = source.kind, target.name, source.offset
-            named.setdefault(key, Named(len(named), source, target))
+            named.setdefault(key, Named(len(named), source, target, request.process))
         reasons = ", ".join(f"{count} {reason}" for reason, count in found.skipped.items())
         if reasons:
             warnings.append(f"{source.text}: {len(found.targets)} are seen; left out are {reasons}")

@@ -106,7 +106,7 @@ class Source:
     """What a user named: ``kind`` of :data:`SPELLINGS`, the ``place`` it is in (a category, a file; "" where
     the kind has none), a ``name`` with ``*`` and ``?`` for what may be there, an ``offset`` in bytes.
 
-    ``process`` is the one that it is looked for in, where it is in programs (0: as we see them).
+    ``process`` is the one whose files are meant, where it is in programs (0: ours).
     """
 
     kind: str

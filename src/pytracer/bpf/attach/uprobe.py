@@ -124,7 +124,9 @@ def located(probe: UserProbe) -> Iterator[tuple[ProgramFile, tuple[Spot, ...], s
         return
     first = probe.spots[0] if probe.spots else Spot("", 0)
     with files.find(probe.file, first.holder or probe.process, first.identity) as file:
-        unseen = "" if file.mapped else f"process {probe.process} has not mapped {file.name}"
+        unseen = (
+            "" if file.mapped or not probe.process else f"process {probe.process} has not mapped {file.name}"
+        )
         if probe.spots:
             yield file, probe.spots, unseen
         elif probe.mark:
