@@ -5,8 +5,10 @@
 // the packet pass at once, and no other filter would see it.
 #include "skb.h"
 
+#define UNSPECIFIED (-1) // TC_ACT_UNSPEC
+
 int count(struct __sk_buff *skb)
 {
     pt_count(skb->ifindex, pt_protocol(skb, skb->ifindex), skb->len);
-    return TC_ACT_UNSPEC;
+    return UNSPECIFIED;
 }

@@ -10,7 +10,7 @@ TRACER = Tracer(
     description="Counts frames by what they carry, before the kernel makes packets of them.",
     hooks=(FRAME,),
     arguments=Arguments(
-        "INTERFACE", "interfaces to look at", encode="interfaces", examples=("eth0", "lo"), every=False
+        "INTERFACE", "interfaces to look at", encode="interfaces", examples=("lo", "eth0"), every=False
     ),
     options=(
         Choice(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import struct
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from pytracer.bpf.packet_filter import Context, prologue
 from pytracer.errors import UsageError
-from pytracer.kernel.pcap import CompiledFilter, Link, compile_filter
+from pytracer.kernel.pcap import CompiledFilter, Link, compile_filter, compile_for
 from support import packets
 from support.cli import finish, run, start, wait_for
 from support.filters import PASSES, attached, classic, judged, random_program
@@ -164,6 +165,19 @@ def test_on_all_interfaces_a_filter_begins_at_the_network_header():
     assert 0 < number(udp) < wanted["UDP"][0]  # not those of IPv6
     assert (refused.status, refused.err.count("\n")) == (2, 2)
     assert "from the network header on" in refused.err
+
+
+def test_on_an_interface_that_is_down_tags_are_looked_for_all_the_same():
+    with packets.namespace():
+        packets.veth()
+        up = compile_for("vlan 42", {socket.if_nametoindex("vb"): "vb"}, frames=False)
+        packets.ip("link", "set", "vb", "down")
+        assert compile_for("vlan 42", {socket.if_nametoindex("vb"): "vb"}, frames=False) == up
+        assert up.code != compile_filter("vlan 42", Link.ETHERNET)
+        packets.ip("link", "set", "lo", "down")
+        result = run("sockcount", "vb", "--filter", "vlan 42")
+        assert (result.status, result.err.count("\n")) == (2, 2)
+        assert "while an interface is up" in result.err
 
 
 def test_a_filter_that_does_not_parse_is_one_line():

@@ -40,9 +40,23 @@ def syscalls(*words: object, before: Words = ()) -> Seen:
 
 def sockcount(*words: object, before: Words = ()) -> Seen:
     """101 packets on the loopback interface of a network namespace of its own."""
+    return _packets("sockcount", words, before)
+
+
+def tccount(*words: object, before: Words = ()) -> Seen:
+    """The same packets in traffic control."""
+    return _packets("tccount", words, before)
+
+
+def xdpcount(*words: object, before: Words = ()) -> Seen:
+    """The same packets as frames."""
+    return _packets("xdpcount", words, before)
+
+
+def _packets(tracer: str, words: Words, before: Words) -> Seen:
     sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
     with packets.namespace():
-        result = _meanwhile("sockcount", [*words, "lo"], before, lambda: packets.send("lo", sent))
+        result = _meanwhile(tracer, [*words, "lo"], before, lambda: packets.send("lo", sent))
     seen = {r["protocol"]: (r["packets"], r["bytes"]) for r in _records(result)}
     return Seen(result, seen, packets.expected(sent, received=True))
 
@@ -104,7 +118,18 @@ def profile(*words: object, before: Words = ()) -> Seen:
 
 
 KNOWN: dict[str, Callable[..., Seen]] = {
-    one.__name__: one for one in (biolatency, execsnoop, opensnoop, profile, sockcount, syscalls, tcptracer)
+    one.__name__: one
+    for one in (
+        biolatency,
+        execsnoop,
+        opensnoop,
+        profile,
+        sockcount,
+        syscalls,
+        tccount,
+        tcptracer,
+        xdpcount,
+    )
 }
 
 

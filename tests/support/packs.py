@@ -6,6 +6,8 @@ SYSCALLS = ("syscalls", "syscalls -- true", "syscalls -p 1", "syscalls --latency
 LINES = (
     *SYSCALLS,
     "sockcount",
+    "tccount",
+    "xdpcount",
     "execsnoop -- true",
     "opensnoop -- true",
     "tcptracer --netns /proc/self/ns/net",

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
+from pytracer.kernel.pcap import CompiledFilter, Instruction, Link
 from pytracer.plan import NameSetValue, Request, make_plan
 from pytracer.spec import (
     Alternative,
@@ -577,3 +578,31 @@ def test_an_event_that_is_younger_is_left_out():
     kernel = FakeKernel(raw_tracepoints={"block_rq_insert", "block_rq_issue", "block_rq_complete"})
     plan = plan_of(BIOLATENCY, kernel, options={"queued": True})
     assert [chosen.probe.program for chosen in plan.probes] == ["inserted", "issued", "completed"]
+
+
+@pytest.mark.parametrize(
+    ("tracer", "options", "chosen"),
+    [
+        ("xdpcount", {}, "best"),
+        ("xdpcount", {"mode": "generic"}, "generic"),
+        ("tccount", {}, "in"),
+        ("tccount", {"direction": "both"}, "both"),
+        ("sockcount", {"direction": "both"}, ""),
+    ],
+)
+def test_what_a_probe_names_is_chosen_for_it(tracer, options, chosen):
+    plan = make_plan(Request(registry.get(tracer), options=options), FakeKernel())
+    assert [one.choice for one in plan.probes] == [chosen]
+    assert all(one.target.endswith(f" ({chosen})") for one in plan.probes if chosen)
+
+
+def test_without_links_rtnetlink_attaches():
+    for tracer, way in (("xdpcount", "xdp"), ("tccount", "tcx")):
+        plan = make_plan(Request(registry.get(tracer)), FakeKernel(refuses={way}))
+        assert [one.probe.kind for one in plan.probes] == [{"xdp": "xdp_netlink", "tcx": "clsact"}[way]]
+
+
+def test_a_filter_is_part_of_the_plan():
+    code = (Instruction(6, 0, 0, 262144),)
+    request = Request(registry.get("sockcount"), filter=CompiledFilter("ip", Link.ETHERNET, code))
+    assert "filter   'ip': 1 instructions of classic BPF" in make_plan(request, FakeKernel()).describe()

@@ -10,7 +10,7 @@ import contextlib
 import ctypes
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -24,6 +24,9 @@ _SNAPLEN = 262144  # bytes, tcpdump's own: what a filter lets through, it return
 _NO_NETMASK = 0xFFFFFFFF  # PCAP_NETMASK_UNKNOWN
 _ERROR_SIZE = 256  # PCAP_ERRBUF_SIZE
 _RING = 1 << 16  # bytes
+_IS_DOWN = -9  # PCAP_ERROR_IFACE_NOT_UP
+LOOPBACK = "lo"
+"""An interface of the same kind: where the one that is named is down, it tells as much of the kernel."""
 
 
 class Link(Enum):
@@ -76,12 +79,12 @@ def compile_for(text: str, named: Mapping[int, str], *, frames: bool) -> Compile
             f"no filter fits {', '.join(named.values())} alike: they begin their frames differently",
             hint="one run for each takes it",
         )
-    live = next(iter(named.values())) if link is Link.ETHERNET and not frames else ""
+    live = (*named.values(), LOOPBACK) if link is Link.ETHERNET and not frames else ()
     return CompiledFilter(text, link, compile_filter(text, link, live=live))
 
 
-def compile_filter(text: str, link: Link, *, live: str = "") -> tuple[Instruction, ...]:
-    """The instructions of ``text``. ``live`` is an interface to open, "" for none.
+def compile_filter(text: str, link: Link, *, live: Sequence[str] = ()) -> tuple[Instruction, ...]:
+    """The instructions of ``text``. ``live`` are interfaces of which to open one, for the kernel's packets.
 
     Raises what ``compile_for`` does.
     """
@@ -89,7 +92,12 @@ def compile_filter(text: str, link: Link, *, live: str = "") -> tuple[Instructio
         raise UsageError("a filter has no NUL in it")
     library = _library()
     program = _Program()
-    with _handle(library, link, live) as handle:
+    with _handle(library, link, live) as (handle, is_down):
+        if is_down and "vlan" in text:
+            raise UsageError(
+                f"--filter {text!r}: libpcap knows where VLAN tags are only while an interface is up",
+                hint=f"ip link set dev {live[0]} up",
+            )
         if library.pcap_compile(handle, ctypes.byref(program), os.fsencode(text), 1, _NO_NETMASK) != 0:
             said = library.pcap_geterr(handle).decode(errors="replace")
             raise UsageError(f"--filter {text!r}: {said}", hint="man pcap-filter describes the language")
@@ -114,20 +122,28 @@ class _Program(ctypes.Structure):
 
 
 @contextlib.contextmanager
-def _handle(library: ctypes.CDLL, link: Link, live: str) -> Iterator[ctypes.c_void_p]:
-    """A pcap_t. An interface that may not be opened is done without: attaching will say why."""
-    error = ctypes.create_string_buffer(_ERROR_SIZE)
-    handle = library.pcap_create(os.fsencode(live), error) if live else None
-    if handle:
+def _handle(library: ctypes.CDLL, link: Link, live: Sequence[str]) -> Iterator[tuple[ctypes.c_void_p, bool]]:
+    """A pcap_t, and whether it is none of an interface since all are down.
+
+    Interfaces that may not be opened are done without: attaching will say why.
+    """
+    handle, down = None, 0
+    for name in live:
+        handle = library.pcap_create(os.fsencode(name), ctypes.create_string_buffer(_ERROR_SIZE))
+        if not handle:
+            continue
         library.pcap_set_snaplen(handle, _SNAPLEN)
         library.pcap_set_buffer_size(handle, _RING)
-        # Less than 0 is an error, more a warning. DLT_DOCSIS and the like are what a user chose elsewhere.
-        if library.pcap_activate(handle) < 0 or library.pcap_datalink(handle) != link.value:
-            library.pcap_close(handle)
-            handle = None
+        status = library.pcap_activate(handle)  # less than 0 is an error, more a warning
+        if status >= 0 and library.pcap_datalink(handle) == link.value:
+            break
+        down += status == _IS_DOWN
+        library.pcap_close(handle)
+        handle = None
+    is_down = handle is None and down > 0
     handle = handle or library.pcap_open_dead(link.value, _SNAPLEN)
     try:
-        yield handle
+        yield handle, is_down
     finally:
         library.pcap_close(handle)
 
