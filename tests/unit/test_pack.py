@@ -32,6 +32,10 @@ from pytracer.spec import (
     RawTracepoint,
     SocketFilter,
     Tracepoint,
+    Uprobe,
+    UprobeMulti,
+    Uretprobe,
+    UretprobeMulti,
     registry,
 )
 from support.btf_builder import INT, LONG, basic
@@ -292,8 +296,11 @@ def test_facts_from_btf() -> None:
     built.typedef("btf_trace_sys_enter", LONG)
     built.enum("bpf_func_id", {"BPF_FUNC_unspec": 0, "BPF_FUNC_probe_read_kernel": 113})
     built.enum("bpf_map_type", {"BPF_MAP_TYPE_UNSPEC": 0, "BPF_MAP_TYPE_RINGBUF": 27})
+    built.enum("bpf_attach_type", {"BPF_CGROUP_INET_INGRESS": 0, "BPF_TRACE_UPROBE_MULTI": 48})
     facts = BtfFacts(built.btf(), runs_compat=True)
     assert facts.architecture == "x86_64"
+    assert facts.probe(Uprobe("", file="libc", symbol="malloc")).ok
+    assert facts.probe(UretprobeMulti("", file="libc", symbol="malloc")).ok
     assert (facts.has_map_type(27), facts.has_map_type(28)) == (True, False)
     assert not facts.probe(KretprobeMulti("", patterns=("vfs_*",))).ok
     assert not facts.probe(KprobeEvents("", patterns=("vfs_*",))).ok
@@ -315,6 +322,8 @@ def test_facts_from_other_btf() -> None:
     facts = BtfFacts(built.btf(), runs_compat=False)
     assert facts.architecture == "aarch64"
     assert not facts.has_helper(113)
+    assert facts.probe(Uretprobe("", file="libc", symbol="malloc")).ok
+    assert not facts.probe(UprobeMulti("", file="libc", symbol="malloc")).ok
     assert BtfFacts(basic().btf(), runs_compat=False).architecture == ""
 
 

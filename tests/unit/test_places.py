@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,30 @@ def test_symbols_that_were_taken_out_are_found_by_the_build_id(file, tmp_path, m
     symbols.write_bytes(build([Symbol(b"work", 0x401040, 8)], build_id=b"\xab\xce"))
     with pytest.raises(UsageError):
         places.find(file(build_id=b"\xab\xcd"), "work")
+
+
+def test_symbols_that_are_packed_in_the_file(tmp_path):
+    """As Fedora does it: what the file has for linking, and the rest compressed beside."""
+    code = "int kept(void) { return 1; } static int __attribute__((noinline, used)) inner(void) { return 2; }"
+    library, rest = tmp_path / "library.so", tmp_path / "rest"
+    command = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", library]
+    subprocess.run(command, input=code, text=True, check=True)
+    with files.find(str(library)) as program:
+        [expected] = places.find(program, "inner").spots
+    subprocess.run(["objcopy", "--only-keep-debug", library, rest], check=True)
+    (tmp_path / "packed").write_bytes(lzma.compress(rest.read_bytes()))
+    subprocess.run(["strip", library], check=True)
+    with files.find(str(library)) as program, pytest.raises(UnknownNameError):
+        places.find(program, "inner")
+    packed = f".gnu_debugdata={tmp_path / 'packed'}"
+    subprocess.run(["objcopy", "--add-section", packed, library], check=True)
+    with files.find(str(library)) as program:
+        assert places.find(program, "inner").spots == (expected,)
+        assert len(places.find(program, "kept").spots) == 1
+    (tmp_path / "packed").write_bytes(b"no xz")
+    subprocess.run(["objcopy", "--update-section", packed, library], check=True)
+    with files.find(str(library)) as program, pytest.raises(UnknownNameError):
+        places.find(program, "inner")
 
 
 def test_a_broken_file_is_an_error(tmp_path):

@@ -18,6 +18,8 @@ from pytracer.spec import (
     Source,
     Tcx,
     Tracepoint,
+    Uprobe,
+    UprobeMulti,
     Xdp,
     XdpNetlink,
 )
@@ -26,7 +28,7 @@ from pytracer.spec import (
 _ARCHITECTURES = {"orig_ax": "x86_64", "pstate": "aarch64"}
 
 _SEND_SIGNAL = 109  # enum bpf_func_id
-_BPF_XDP, _BPF_TCX_INGRESS = 37, 46  # enum bpf_attach_type
+_BPF_XDP, _BPF_TCX_INGRESS, _BPF_UPROBE_MULTI = 37, 46, 48  # enum bpf_attach_type
 
 
 class BtfFacts:
@@ -88,6 +90,12 @@ class BtfFacts:
                 if wanted in self._values("bpf_attach_type"):
                     return Answer(True, probe.target, tried=False)
                 return Answer(False, reason=f"no {probe.kind} by a link", tried=False)
+            case Uprobe():  # in which file is found out where it runs
+                return Answer(True, probe.target, tried=False)
+            case UprobeMulti():
+                if _BPF_UPROBE_MULTI in self._values("bpf_attach_type"):
+                    return Answer(True, probe.target, tried=False)
+                return Answer(False, reason="no uprobe.multi", tried=False)
         raise TypeError(f"no answer for {probe.kind}")
 
     def find(self, source: Source) -> Found:

@@ -1,15 +1,18 @@
-"""Symbols that were taken out of a file, where a distribution's package has brought them."""
+"""Symbols that were taken out of a file: brought by a package of the distribution, or packed within it."""
 
 from __future__ import annotations
 
 import contextlib
+import lzma
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from pytracer.symbols import tables
-from pytracer.symbols.tables import ElfError, Tables
+from pytracer.symbols.tables import TABLE_LIMIT, ElfError, Tables
 
 FOLDER = Path("/usr/lib/debug/.build-id")
+_PACKED = b".gnu_debugdata"  # an ELF file with the rest of .symtab, compressed: Fedora's way
 
 
 @contextlib.contextmanager
@@ -23,3 +26,22 @@ def separate(build_id: str) -> Iterator[Tables | None]:
                 file = held.enter_context(path.open("rb", buffering=0))
                 found = tables.read(file.fileno())
         yield found if found is not None and found.build_id() == build_id else None
+
+
+@contextlib.contextmanager
+def packed(file: Tables) -> Iterator[Tables | None]:
+    """The file of symbols that is packed in a file; None where there is none, or it cannot be unpacked."""
+    section = file.section(_PACKED)
+    found, memory = None, -1
+    try:
+        if section is not None:
+            with contextlib.suppress(ElfError, OSError, lzma.LZMAError):
+                data = lzma.LZMADecompressor().decompress(file.content(section), TABLE_LIMIT)
+                memory = os.memfd_create("symbols", os.MFD_CLOEXEC)
+                with open(memory, "wb", closefd=False) as written:
+                    written.write(data)
+                found = tables.read(memory)
+        yield found
+    finally:
+        if memory >= 0:
+            os.close(memory)

@@ -129,9 +129,10 @@ def _functions(file: Tables, only: str) -> Iterator[tuple[str, int, bool]]:
         whole = whole or is_whole
         yield from _of_table(symbols, strings, only)
     if not whole:
-        with debug.separate(file.build_id()) as other:
-            for symbols, strings, _ in elf.symbol_tables(other) if other is not None else ():
-                yield from _of_table(symbols, strings, only)
+        with debug.separate(file.build_id()) as beside, debug.packed(file) as within:
+            for other in (beside, within):
+                for symbols, strings, _ in elf.symbol_tables(other) if other is not None else ():
+                    yield from _of_table(symbols, strings, only)
 
 
 def _of_table(symbols: Array, strings: bytes, only: str) -> Iterator[tuple[str, int, bool]]:
