@@ -48,6 +48,8 @@ TRACER = Tracer(
         "u:FILE:NAME a function of a program (uprobe), ur: returns; u:FILE:NAME+OFFSET, u:FILE:+OFFSET.",
         "FILE is a path or the name of a library or program; with one -p or --container as seen there.",
         "usdt:[FILE:]PROVIDER:NAME a USDT probe; without FILE in what -p, or any process, runs.",
+        "ur: sees 64 returns at most of calls within each other (recursion), as the kernel has it.",
+        "Before Linux 6.10, u: with -p sees nothing more once the first thread of the process has ended.",
         "Functions that the compiler put into their callers are not called, and not counted.",
         "Before Linux 6.7 the kernel does not say what kprobes miss that hit within other BPF programs.",
     ),

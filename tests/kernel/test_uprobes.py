@@ -15,7 +15,16 @@ from pytracer.errors import PytracerError, UsageError
 from pytracer.spec import Spot, Uprobe, UprobeMulti, Uretprobe, UretprobeMulti
 from pytracer.symbols import files, places
 from support.needs import needs
-from support.uprobes import WAYS, Counter, Program, build_library, has_cookies, has_multi, working
+from support.uprobes import (
+    WAYS,
+    Counter,
+    Program,
+    build_library,
+    has_cookies,
+    has_multi,
+    has_multi_for_processes,
+    working,
+)
 from support.workloads import SOURCES, workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
@@ -133,6 +142,23 @@ def test_a_process_may_end_while_it_is_probed(way):
         other.go()
         counter.detach()
         assert counter[0] == 2 * TIMES
+
+
+@pytest.mark.parametrize("deep", [64, 100])
+def test_calls_within_calls_are_all_seen_and_64_of_their_returns(way, deep):
+    with working(deep, "nested") as program, Counter(way) as calls, Counter(way) as returns:
+        calls.put(probe(way, workload("marks"), "nest", process=program.pid))
+        returns.put(probe(way, workload("marks"), "nest", process=program.pid, at_return=True))
+        program.go()
+        assert (calls[0], returns[0]) == (deep, 64)
+
+
+def test_a_link_sees_a_process_whose_first_thread_has_ended():
+    needs("uprobe_multi for all threads of a process", has_multi_for_processes())
+    with working(TIMES, "orphaned") as program, Counter("multi") as counter:
+        counter.put(probe("multi", workload("marks"), "work", process=program.pid))
+        program.go()
+        assert counter[0] == TIMES
 
 
 def test_a_file_that_the_process_has_not_mapped_is_said(way):

@@ -56,6 +56,7 @@ FEATURES: dict[str, Feature] = {
     "uretprobe": Feature((4, 17), options=("UPROBE_EVENTS",), says="uprobes"),
     "uprobe_multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
     "uretprobe_multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
+    "uprobe_multi for all threads of a process": Feature((6, 10)),  # 46ba0e49b642
     "cookies": Feature((5, 15)),  # 82e6b1eee6a8
     "python3 with probes": Feature(machines=("x86_64", "aarch64")),  # of Debian and Fedora
     "kprobe_events": Feature((5, 5), options=("KPROBE_EVENTS",), says="kprobe|function|trace event|tracefs"),

@@ -120,6 +120,13 @@ def has_multi() -> bool:
     return False
 
 
+def has_multi_for_processes() -> bool:
+    """Whether such a link sees all threads of a process that it is for."""
+    with contextlib.suppress(OSError), Counter("multi") as counter:
+        return uprobe_multi.refusal(counter.program, uprobe_multi.NOBODY) == errno.EINVAL and has_multi()
+    return False
+
+
 def has_cookies() -> bool:
     """Whether a program can be told what it runs for."""
     return not helper_refusal(ProgType.KPROBE, _GET_ATTACH_COOKIE)

@@ -2,6 +2,8 @@
 //
 //     marks work N         says "ready", waits for a line, calls work N times, work_more N + 1, by two threads
 //     marks forms N        the same with the probes "forms:..." N times; then says what the semaphore was
+//     marks nested N       the same with a call within a call, N deep
+//     marks orphaned N     its first thread ends; another one calls work N times
 //     marks load FILE N    loads FILE from memory only, says "ready", waits, calls its probe N times
 //
 // The notes are written here, so that nobody needs sys/sdt.h.
@@ -40,6 +42,14 @@ __attribute__((noinline)) int rest(int n)
     return n;
 }
 
+__attribute__((noinline)) int nest(int n)
+{
+    int below = n > 1 ? nest(n - 1) : 0;
+
+    sink += n;
+    return below + 1;
+}
+
 // In `symbol`, 0x1122334455667788 and -5; in the array behind it, what the index chooses.
 volatile long symbol[2] = {0x1122334455667788, -5};
 static volatile long array[4] = {100, 200, -300, 400};
@@ -73,6 +83,13 @@ static void *both(void *unused)
     for (int i = 0; i < times; i++)
         work(i);
     return NULL;
+}
+
+static void *orphan(void *first)
+{
+    pthread_join(*(pthread_t *)first, NULL);
+    both(NULL);
+    _exit(0);
 }
 
 static void wait_for_line(void)
@@ -121,6 +138,15 @@ int main(int argc, char **argv)
             forms();
         printf("semaphore %d\n", forms_semaphore);
         return 0;
+    }
+    if (!strcmp(argv[1], "nested"))
+        return nest(times) != times;
+    if (!strcmp(argv[1], "orphaned")) {
+        static pthread_t first;
+
+        first = pthread_self();
+        pthread_create(&other, NULL, orphan, &first);
+        pthread_exit(NULL);
     }
     both(NULL);
     for (int i = 0; i <= times; i++)
