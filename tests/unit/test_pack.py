@@ -26,16 +26,20 @@ from pytracer.kernel.btf import ENUMS, Kind
 from pytracer.kernel.btf_facts import BtfFacts
 from pytracer.plan import Request
 from pytracer.spec import (
+    Clsact,
     Kprobe,
     KprobeEvents,
     KretprobeMulti,
     RawTracepoint,
     SocketFilter,
+    Tcx,
     Tracepoint,
     Uprobe,
     UprobeMulti,
     Uretprobe,
     UretprobeMulti,
+    Xdp,
+    XdpNetlink,
     registry,
 )
 from support.btf_builder import INT, LONG, basic
@@ -314,6 +318,16 @@ def test_facts_from_btf() -> None:
     assert facts.runs_compat
     assert not BtfFacts(built.btf(), runs_compat=False).runs_compat
     assert built.btf().find(ENUMS, "bpf_func_id")
+
+
+@pytest.mark.parametrize(("last", "xdp", "tcx"), [(36, False, False), (37, True, False), (47, True, True)])
+def test_links_on_interfaces_are_in_btf(last: int, xdp: bool, tcx: bool) -> None:
+    built = basic()
+    built.enum("bpf_attach_type", {f"BPF_{number}": number for number in range(last + 1)})
+    facts = BtfFacts(built.btf(), runs_compat=False)
+    assert (facts.probe(Xdp("")).ok, facts.probe(Tcx("")).ok) == (xdp, tcx)
+    assert facts.probe(XdpNetlink("")).ok
+    assert facts.probe(Clsact("")).ok
 
 
 def test_facts_from_other_btf() -> None:

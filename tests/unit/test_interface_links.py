@@ -1,0 +1,193 @@
+"""Programs on interfaces that do not exist: what is said of them, and what is left alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.attach import clsact, interface, tcx, xdp, xdp_netlink
+from pytracer.bpf.attach.interface import InterfaceLink
+from pytracer.bpf.attach.owner import owner, short
+from pytracer.errors import AttachError, UnsupportedError
+
+HERE = Path("/proc/self/ns/pid").stat().st_ino
+DEAD = f"pytracer_{HERE}_1_1"  # process 1 was not born so early
+
+
+class OneLink(InterfaceLink):
+    """A link that is attached as long as it is said to be."""
+
+    attached = True
+
+    def is_attached(self) -> bool:
+        return self.attached
+
+
+@pytest.mark.parametrize(
+    ("index", "attached", "said"),
+    [(1, True, ""), (1, False, "somebody took the program off"), (0x7FFFFFFF, False, "it is gone")],
+)
+def test_what_became_of_a_program_is_said_once(index, attached, said):
+    link = OneLink(-1, index, "eth0", how="")
+    link.attached = attached
+    assert (link.trouble, link.is_over) == (said, bool(said))
+    assert link.trouble == ""
+
+
+def refusing(*errors: int):
+    """What refuses with one error after the other, and takes what comes then; the modes it was asked for."""
+    left, asked = list(errors), []
+
+    def attach(mode: int) -> int:
+        asked.append(mode)
+        if left:
+            raise OSError(left.pop(0), "")
+        return 7
+
+    return attach, asked
+
+
+def test_the_driver_is_asked_before_what_is_behind_it():
+    attach, asked = refusing(errno.EOPNOTSUPP)
+    link, mode, note = xdp.in_a_mode("best", 2, "eth0", attach)
+    assert (link, mode, asked) == (7, xdp.GENERIC, [xdp.NATIVE, xdp.GENERIC])
+    assert "eth0: generic XDP" in note
+    attach, asked = refusing()
+    assert xdp.in_a_mode("best", 2, "eth0", attach) == (7, xdp.NATIVE, "")
+
+
+def test_a_mode_that_was_asked_for_is_the_only_one():
+    attach, asked = refusing(errno.EOPNOTSUPP)
+    with pytest.raises(UnsupportedError, match="eth0 by native XDP"):
+        xdp.in_a_mode("native", 2, "eth0", attach)
+    assert asked == [xdp.NATIVE]
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EEXIST])
+def test_another_program_is_not_got_round(number, monkeypatch):
+    monkeypatch.setattr(xdp, "xdp_programs", lambda: {2: (42,)})
+    monkeypatch.setattr(xdp, "describe", lambda number: f"somebody's, {number}")
+    attach, asked = refusing(number)
+    with pytest.raises(AttachError, match="another XDP program is on eth0, and stays: somebody's, 42"):
+        xdp.in_a_mode("best", 2, "eth0", attach)
+    assert asked == [xdp.NATIVE]
+
+
+def test_what_nobody_holds_is_said_so(monkeypatch):
+    monkeypatch.setattr(interface, "program_by_id", lambda _: (_ for _ in ()).throw(OSError()))
+    assert interface.describe(0x7FFFFFFF) == f"id {0x7FFFFFFF}, which no process holds"
+
+
+class Traffic:
+    """The filters and qdiscs of interfaces, as the kernel keeps them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.qdiscs: dict[int, str] = {}
+        self.there: list[clsact.Filter] = []
+        monkeypatch.setattr(clsact, "_qdiscs", lambda: dict(self.qdiscs))
+        monkeypatch.setattr(clsact, "_tell_qdisc", self.qdisc)
+        monkeypatch.setattr(clsact, "_tell", self.filter)
+        monkeypatch.setattr(clsact, "filters", self.filters)
+
+    def qdisc(self, index: int, kind: int, _flags: int) -> None:
+        if kind == clsact._DELQDISC:
+            del self.qdiscs[index]
+        elif index in self.qdiscs:
+            raise FileExistsError(errno.EEXIST, "")
+        else:
+            self.qdiscs[index] = "clsact"
+
+    def filter(self, one: clsact.Filter, kind: int, _flags: int, _program: int = -1) -> None:
+        if kind == clsact._DELFILTER:
+            self.there.remove(one)
+        else:
+            self.there.append(one)
+
+    def filters(self, index: int, *ways: int) -> list[clsact.Filter]:
+        return [f for f in self.there if f.index == index and f.way in (ways or (tcx.INGRESS, tcx.EGRESS))]
+
+
+@pytest.fixture
+def traffic(monkeypatch):
+    return Traffic(monkeypatch)
+
+
+def theirs(index: int, priority: int, name: str = "somebody's") -> clsact.Filter:
+    return clsact.Filter(index, tcx.INGRESS, priority, 1, name)
+
+
+def test_a_qdisc_that_was_made_goes_with_its_last_filter(traffic):
+    first, _ = clsact._attach(2, "eth0", tcx.INGRESS, 3)
+    second, _ = clsact._attach(2, "eth0", tcx.EGRESS, 3)
+    assert [one.name for one in (first, second)] == [f"pytracer_{owner(os.getpid())}_made"] * 2
+    clsact.remove(first)
+    assert traffic.qdiscs == {2: "clsact"}
+    clsact.remove(second)
+    assert (traffic.qdiscs, traffic.there) == ({}, [])
+
+
+def test_a_qdisc_that_somebody_uses_meanwhile_stays(traffic):
+    made, _ = clsact._attach(2, "eth0", tcx.INGRESS, 3)
+    traffic.there.append(theirs(2, 9))
+    clsact.remove(made)
+    assert (traffic.qdiscs, traffic.there) == ({2: "clsact"}, [theirs(2, 9)])
+
+
+def test_the_qdisc_of_another_stays_and_its_priorities_are_left_alone(traffic):
+    traffic.qdiscs[2] = "clsact"
+    traffic.there += [theirs(2, 1), theirs(2, 2), theirs(2, 4)]
+    made, note = clsact._attach(2, "eth0", tcx.INGRESS, 3)
+    assert (made.priority, made.ours[2]) == (3, None)
+    assert note == "what filters before it take away is not seen"
+    clsact.remove(made)
+    assert traffic.qdiscs == {2: "clsact"}
+    assert len(traffic.there) == 3
+
+
+def test_an_ingress_qdisc_takes_nothing_for_egress(traffic):
+    traffic.qdiscs[2] = "ingress"
+    clsact._attach(2, "eth0", tcx.INGRESS, 3)
+    with pytest.raises(AttachError, match="eth0 has an ingress qdisc"):
+        clsact._attach(2, "eth0", tcx.EGRESS, 3)
+
+
+def test_only_what_the_dead_left_is_swept(traffic):
+    alive = f"pytracer_{owner(os.getpid())}"
+    elsewhere = f"pytracer_{HERE + 1}_1_1_made"
+    traffic.qdiscs = dict.fromkeys((2, 3, 4, 5), "clsact")
+    traffic.there = [
+        theirs(2, 1, f"{DEAD}_made"),
+        theirs(3, 1, f"{DEAD}_made"),
+        theirs(3, 2, alive),
+        theirs(4, 1, DEAD),
+        theirs(5, 1, elsewhere),
+        theirs(5, 2, f"not_{DEAD}"),
+    ]
+    clsact.sweep()
+    assert traffic.there == [theirs(3, 2, alive), theirs(5, 1, elsewhere), theirs(5, 2, f"not_{DEAD}")]
+    assert set(traffic.qdiscs) == {3, 4, 5}
+
+
+def test_only_programs_of_the_dead_are_taken_off(monkeypatch):
+    names = {
+        11: short(DEAD.removeprefix("pytracer_")),
+        12: short(owner(os.getpid())),
+        13: "xdp_dispatcher",
+    }
+    off = []
+    opened: dict[int, int] = {}
+
+    def by_id(number: int) -> int:
+        descriptor = os.open(os.devnull, os.O_RDONLY)
+        opened[descriptor] = number
+        return descriptor
+
+    monkeypatch.setattr(xdp_netlink, "xdp_programs", lambda: {2: (11,), 3: (12,), 4: (13,)})
+    monkeypatch.setattr(xdp_netlink, "program_by_id", by_id)
+    monkeypatch.setattr(xdp_netlink, "program_info", lambda fd: (opened[fd], names[opened[fd]]))
+    monkeypatch.setattr(xdp_netlink, "_set", lambda index, program, _flags: off.append((index, program)))
+    xdp_netlink.sweep()
+    assert off == [(2, -1)]
