@@ -229,8 +229,8 @@ class UserProbe(Probe):
 
     ``symbol`` is a function's name, a pattern with ``*``, ``name+0x10`` inside of one, or ``+0x1040`` in the
     file. Or ``mark`` is a USDT probe, ``provider:name``, both of which may be patterns; without a ``file``,
-    it is looked for in all that the process has mapped. Or they are ``spots`` of one file, that were found
-    before.
+    it is looked for in all that the process (0: any) has mapped. Or they are ``spots`` of one file, that were
+    found before.
     """
 
     file: str = ""

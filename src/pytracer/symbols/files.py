@@ -144,7 +144,7 @@ def running() -> Iterator[ProgramFile]:
             if (mapping.device, mapping.inode) in seen:
                 continue
             seen.add((mapping.device, mapping.inode))
-            with contextlib.suppress(UsageError, NotPermittedError, OSError):
+            with contextlib.suppress(UsageError):
                 found = _mapped(int(process.name), mapping)
                 if found is not None:
                     with found:
@@ -174,7 +174,11 @@ def _mapped(pid: int, mapping: Mapping) -> ProgramFile | None:
     if handle is None:
         return None
     with handle:
-        return ProgramFile(handle.open(), mapping.path, holder=pid)
+        try:
+            descriptor = handle.open()
+        except OSError:  # not for us to read
+            return None
+    return ProgramFile(descriptor, mapping.path, holder=pid)
 
 
 def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> ProgramFile:

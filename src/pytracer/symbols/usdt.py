@@ -102,19 +102,10 @@ def none_called(where: str, provider: str, name: str, known: list[Mark]) -> Usag
 
 
 def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile, list[Mark]]]:
-    """The marks of every file that a process has code of, also of those that it made itself and that have no
-    name; each file is closed when the next is asked for. Raises as :func:`find`."""
-    return _in(files.mapped(pid), f"process {pid}", provider, name)
-
-
-def running(provider: str, name: str) -> Iterator[tuple[ProgramFile, list[Mark]]]:
-    """The marks of every file that any process has code of; see :func:`in_process`."""
-    return _in(files.running(), "what runs now", provider, name)
-
-
-def _in(
-    searched: Iterator[ProgramFile], where: str, provider: str, name: str
-) -> Iterator[tuple[ProgramFile, list[Mark]]]:
+    """The marks of every file that a process has code of (0: any process), also of those that it made itself
+    and that have no name; each file is closed when the next is asked for. Raises as :func:`find`."""
+    searched = files.mapped(pid) if pid else files.running()
+    where = f"process {pid}" if pid else "what runs now"
     known, any_found = list[Mark](), False
     for file in searched:
         of_file = list[Mark]()

@@ -50,10 +50,8 @@ def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFi
     if file:
         with files.find(file, source.process) as found:
             yield found, usdt.find(found, provider, source.name)
-    elif source.process:
-        yield from usdt.in_process(source.process, provider, source.name)
     else:
-        yield from usdt.running(provider, source.name)
+        yield from usdt.in_process(source.process, provider, source.name)
 
 
 def _of(file: ProgramFile, spots: Iterable[Spot]) -> tuple[Spot, ...]:
