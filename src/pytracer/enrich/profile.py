@@ -14,13 +14,13 @@ _OLD = {"i386": ("sigreturn",), "arm": ("sigreturn",)}
 
 RUNTIME = (
     "capget", "capset", "chdir", "close", "close_range", "epoll_ctl", "epoll_pwait", "faccessat",
-    "faccessat2", "fchown", "fcntl", "fstat", "fstatfs", "futex", "getdents64", "getpid", "getppid",
-    "gettid", "lseek", "madvise", "mmap", "munmap", "nanosleep", "newfstatat", "openat", "prctl",
-    "read", "rt_sigaction", "rt_sigprocmask", "sched_yield", "setgid", "setgroups", "setuid",
+    "faccessat2", "fchown", "fcntl", "fstat", "fstatfs", "futex", "getcwd", "getdents64", "getpid",
+    "getppid", "gettid", "lseek", "madvise", "mmap", "munmap", "nanosleep", "newfstatat", "openat",
+    "prctl", "read", "rt_sigaction", "rt_sigprocmask", "sched_yield", "setgid", "setgroups", "setuid",
     "sigaltstack", "statx", "tgkill", "write",
 )  # fmt: skip
 """What runc does with the profile already in force, its Go runtime included: it closes descriptors, drops
-capabilities, becomes the user, changes the folder. With no_new_privs it comes to most of that before."""
+capabilities, becomes the user, changes the folder. With no_new_privs it comes to some of that before."""
 
 
 def profile(counted: Snapshot) -> Profile:
