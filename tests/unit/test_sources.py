@@ -239,6 +239,12 @@ def test_the_program_does_not_depend_on_what_is_named():
     assert len(images) == 1
 
 
+def test_addresses_that_are_hidden_stay_so():
+    kernel = FakeKernel(named={"k:vfs_read+0x10": Found((Target("vfs_read"),))}, patterns=None)
+    plan = plan_of("vfs_read+0x10", kernel=kernel, hooks={"k": "kprobe-events"})
+    assert [chosen.probe.addresses for chosen in plan.probes] == [(0,)]
+
+
 def test_what_begins_and_returns():
     both = Tracer(
         name="both",

@@ -97,7 +97,8 @@ def _kprobe(kind: type[Kprobe]) -> Make:
 
 def _kprobes(kind: type[Kprobes]) -> Make:
     def probes(program: str, named: Sequence[Named]) -> tuple[Probe, ...]:
-        addresses = tuple(one.target.address + one.source.offset for one in named)
+        known = ((one.target.address, one.source.offset) for one in named)
+        addresses = tuple(address and address + offset for address, offset in known)
         texts = tuple(dict.fromkeys(one.source.text for one in named))
         return (
             kind(program, targets=tuple(one.number for one in named), patterns=texts, addresses=addresses),
