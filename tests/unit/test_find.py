@@ -20,6 +20,8 @@ ffffffff81000020 t vfs_several
 ffffffff81000030 t vfs_several
 ffffffff81000040 T vfs_forbidden
 ffffffff81000050 T vfs_notrace
+ffffffff81000058 T old_alias
+ffffffff81000058 T new_alias
 ffffffff81000060 t vfs_split.isra.0
 ffffffff81000070 t vfs_read.cold
 ffffffff81000080 D vfs_data
@@ -27,9 +29,15 @@ ffffffffc0000000 t vfs_module\t[ext4]
 ffffffffc0000010 t bpf_prog_1_vfs_x\t[bpf]
 ffffffffc0000020 t vfs_trampoline\t[__builtin__ftrace]
 """
-TRACEABLE = (
-    "vfs_read\nvfs_write\nvfs_several\nvfs_several\nvfs_forbidden\nvfs_split.isra.0\nvfs_module [ext4]\n"
-)
+TRACEABLE = """vfs_read
+vfs_write
+vfs_several
+vfs_several
+vfs_forbidden
+vfs_split.isra.0
+old_alias
+vfs_module [ext4]
+"""
 EVENTS = "sched:sched_switch\nsched:sched_waking\nirq:irq_handler_entry\n"
 
 
@@ -48,7 +56,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     monkeypatch.setattr(functions.mounts, "ensure", lambda fstype, path: False)
     monkeypatch.setattr(finder, "Btf", Types)
     monkeypatch.setattr(events, "Btf", Types)
-    caches = functions.named, functions.traceable, functions.blacklist
+    caches = functions.named, functions.traceable, functions.traceable_at, functions.blacklist
     for cache in caches:
         cache.cache_clear()
     yield root
@@ -89,6 +97,14 @@ def test_a_pattern_takes_what_can_be_probed_and_counts_the_rest() -> None:
         "that may not be traced (notrace)": 2,
         "of a name that several functions bear": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("k:new_alias", ["new_alias"]), ("k:new_*", ["new_alias"]), ("k:*_alias", ["old_alias"])],
+)
+def test_a_function_by_several_names_is_taken_once(text: str, names: list[str]) -> None:
+    assert names_of(text) == names
 
 
 def test_trampolines_are_for_what_btf_knows() -> None:

@@ -129,6 +129,14 @@ def traceable() -> frozenset[str] | None:
 
 
 @functools.cache
+def traceable_at() -> frozenset[int]:
+    """The addresses of the functions that ftrace knows: of those by several names it lists one."""
+    known = traceable() or frozenset()
+    lines = re.finditer(rb"^([0-9a-f]+) [tTwW] ([^\s]+)", _text(), re.M)
+    return frozenset(int(match[1], 16) for match in lines if match[2].decode(errors="replace") in known)
+
+
+@functools.cache
 def blacklist() -> frozenset[str]:
     """The names of the functions that kprobes must keep off, as far as debugfs shows them."""
     with contextlib.suppress(OSError):

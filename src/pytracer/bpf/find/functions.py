@@ -32,6 +32,7 @@ def find(source: Source) -> Found:
             skipped[reason] += 1
         else:
             targets.append(Target(name, addresses[0]))
+    targets = _once(targets)
     if targets:
         if source.offset:
             _check_offset(source, targets[0].address)
@@ -46,6 +47,18 @@ def find(source: Source) -> Found:
     )
 
 
+def _once(targets: Sequence[Target]) -> list[Target]:
+    """Each function once, by the name that ftrace lists, where it bears several that match."""
+    listed = functions.traceable() or frozenset()
+    chosen = dict[int, Target]()
+    for target in targets:
+        known = chosen.get(target.address)
+        if known is None or (known.name not in listed and target.name in listed):
+            chosen[target.address] = target
+    # Where addresses are hidden nothing tells names apart from functions.
+    return [target for target in targets if not target.address or chosen[target.address] is target]
+
+
 def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
     """Tells why a function by its name and addresses cannot be probed, "" where it can."""
     blacklist, traceable = functions.blacklist(), functions.traceable()
@@ -56,11 +69,16 @@ def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
             return SEVERAL
         if name in blacklist:
             return NOPROBE
-        if traceable is not None and name not in traceable:
+        if traceable is not None and name not in traceable and not _listed_otherwise(addresses[0]):
             return NOTRACE
         return UNTYPED if typed is not None and name not in typed else ""
 
     return why_not
+
+
+def _listed_otherwise(address: int) -> bool:
+    """Whether ftrace knows the function at an address by another name of it."""
+    return bool(address) and address in functions.traceable_at()
 
 
 def _check_offset(source: Source, address: int) -> None:
