@@ -1,8 +1,8 @@
 """What each tracer makes of each kernel: docs/kernels.json, as runs in the lab showed it, and the page of it.
 
 `python -m lab.survey` asks all kernels, `python -m lab.survey [KERNEL...] [TRACER...]` these again, about
-these tracers; `--page` none: it only writes the page anew. scripts/record --kernels is the same. The runs
-themselves are in lab/guest/survey.py.
+these tracers; with `--as-it-comes` no way is forced, which takes a minute or two. `--page` asks none: it only
+writes the page anew. scripts/record --kernels is the same. The runs themselves are in lab/guest/survey.py.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def load() -> Data:
     return json.loads(DATA.read_text()) if DATA.exists() else {}
 
 
-def gather(kernel: Kernel, tracers: Sequence[str] = ()) -> Record:
-    """Run everything, of these tracers or of all, on one kernel. LabError if that did not come to its end."""
+def gather(kernel: Kernel, words: Sequence[str] = ()) -> Record:
+    """Run what the words for lab/guest/survey.py say on one kernel. LabError if that came to no end."""
     lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), kernel.name, "--"]
     done = subprocess.run(
-        [*lab, sys.executable, str(ROOT / "lab/guest/survey.py"), *tracers],
+        [*lab, sys.executable, str(ROOT / "lab/guest/survey.py"), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -64,10 +64,15 @@ def merged(old: Data, new: Data) -> Data:
 
 
 def amended(old: Record, new: Record) -> Record:
-    """The runs of the tracers that were asked about again in the place of the old ones."""
-    again = {run["tracer"] for run in new["runs"]}
-    runs = [run for run in old["runs"] if run["tracer"] not in again] + new["runs"]
-    return {**new, "runs": sorted(runs, key=lambda run: run["tracer"])}
+    """What was asked again in the place of the old runs; of a tracer that was forced nothing old stays."""
+
+    def key(run: Record) -> tuple[str, ...]:
+        return run["tracer"], run["hook"], run["way"], run["headers"]
+
+    again = {key(run): run for run in new["runs"]}
+    whole = {run["tracer"] for run in new["runs"] if run["hook"]}
+    kept = [again.pop(key(run), run) for run in old["runs"] if run["tracer"] not in whole]
+    return {**new, "runs": sorted([*kept, *again.values()], key=lambda run: str(run["tracer"]))}
 
 
 def as_json(data: Data) -> str:
@@ -136,11 +141,12 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         tracers = [word for word in words if (ROOT / "tracers" / f"{word}.py").is_file()]
-        named = [find(word) for word in words if word not in (*tracers, "--page")]
+        options = [word for word in words if word in ("--as-it-comes", "--page")]
+        named = [find(word) for word in words if word not in (*tracers, *options)]
         for kernel in [] if words == ["--page"] else named or KERNELS:
             say(f"{kernel.name}: running {', '.join(tracers) or 'every tracer'} in every way (some minutes)")
-            new = gather(kernel, tracers)
-            if tracers and kernel.name in (known := load()):
+            new = gather(kernel, [*options, *tracers])
+            if (tracers or options) and kernel.name in (known := load()):
                 new = amended(known[kernel.name], new)
             DATA.write_text(as_json(merged(load(), {kernel.name: new})))
     except LabError as error:

@@ -117,12 +117,13 @@ def way_of(hook: Hook, attached: list[tuple[str, str, str]], forced: str = "") -
     return []
 
 
-def survey(tracer: Tracer, devices: list[str]) -> Iterator[dict[str, Any]]:
-    """All runs of one tracer: as it comes, then hook by hook, then with each source of types."""
+def survey(tracer: Tracer, devices: list[str], forced: bool) -> Iterator[dict[str, Any]]:
+    """The runs of one tracer: as it comes; if ``forced``, hook by hook and with each source of types, too."""
     hooks = (*tracer.hooks, *([FOLLOW] if tracer.follow else []))
     runs = [("", "", "")]
     runs += [(hook.name, way.name, "") for hook in hooks for way in hook.alternatives]
     runs += [("", "", source) for source in SOURCES]
+    del runs[len(runs) if forced else 1 :]
     for hook, way, source in runs:
         options = ["--hook", f"{hook}={way}"] if hook else []
         options += ["--headers", source] if source else []
@@ -139,13 +140,14 @@ def main() -> None:
         sys.exit(
             "survey: looks at whole machines, so that it runs in the lab's only: scripts/record --kernels"
         )
-    names = sys.argv[1:] or registry.names()
+    forced = "--as-it-comes" not in sys.argv
+    names = [word for word in sys.argv[1:] if not word.startswith("-")] or registry.names()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PYTRACER_CACHE_DIR"] = str(Path(folder) / "cache")
         devices = disks(Path(folder))
         print(json.dumps({"release": os.uname().release, "bcc": bcc_version(find_bcc())}), flush=True)
         for name in names:
-            for record in survey(registry.get(name), devices):
+            for record in survey(registry.get(name), devices, forced):
                 print(json.dumps(record), flush=True)
 
 

@@ -145,6 +145,17 @@ def test_tracers_that_are_asked_about_again_take_their_place():
     assert survey.amended(old, record("2", b=2, d=2)) == record("2", a=1, b=2, c=1, d=2)
 
 
+def test_what_is_asked_again_as_it_comes_takes_its_place_among_the_forced_ways():
+    def record(*runs):
+        return {"release": "1", "bcc": "1", "runs": list(runs)}
+
+    old = record(run(status=1), run("h", "kprobe"), run(headers="btf"))
+    assert survey.amended(old, record(run(), run() | {"tracer": "u"})) == record(
+        run(), run("h", "kprobe"), run(headers="btf"), run() | {"tracer": "u"}
+    )
+    assert survey.amended(old, record(run(), run("h", "fentry"))) == record(run(), run("h", "fentry"))
+
+
 def test_a_page_of_two_kernels():
     taken = {"h": ["kprobe", "f"]}
     data = {
