@@ -75,6 +75,23 @@ def amended(old: Record, new: Record) -> Record:
     return {**new, "runs": sorted([*kept, *again.values()], key=lambda run: str(run["tracer"]))}
 
 
+def settled(record: Record) -> Record:
+    """Of ways that are put on the same places, what was taken is not one that was refused when forced."""
+    runs = record["runs"]
+    refused = {(run["tracer"], run["hook"], run["way"]) for run in runs if run["status"]}
+    for run in runs:
+        for hook, (taken, *places) in run["used"].items():
+            if (run["tracer"], hook, taken) in refused:
+                alike = [
+                    other["way"]
+                    for other in runs
+                    if (other["tracer"], other["hook"]) == (run["tracer"], hook)
+                    and other["used"].get(hook) == [other["way"], *places]
+                ]
+                run["used"][hook] = [*alike[:1], *places] if alike else [taken, *places]
+    return record
+
+
 def as_json(data: Data) -> str:
     """The data with a line for each run, for the eyes of who reviews a change."""
     kernels = []
@@ -148,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
             new = gather(kernel, [*options, *tracers])
             if (tracers or options) and kernel.name in (known := load()):
                 new = amended(known[kernel.name], new)
-            DATA.write_text(as_json(merged(load(), {kernel.name: new})))
+            DATA.write_text(as_json(merged(load(), {kernel.name: settled(new)})))
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
         return FAILED
