@@ -12,7 +12,7 @@ from pytracer.cli.arguments import Parser
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, syscalls, targets
 from pytracer.kernel.pcap import CompiledFilter, compile_for
-from pytracer.plan import NameSetValue, Request
+from pytracer.plan import Fault, NameSetValue, Request, parse_fault
 from pytracer.plan.targets import PROBES_MAX
 from pytracer.sinks import FORMATS, STACK_FORMATS
 from pytracer.spec import (
@@ -20,6 +20,7 @@ from pytracer.spec import (
     Filter,
     Flag,
     GroupBy,
+    Injection,
     NameSet,
     Number,
     Option,
@@ -53,7 +54,8 @@ _GROUP_BY_DEST = "group_by"
 
 def build(tracer: Tracer) -> Parser:
     """The parser of a tracer: its own options, and those that every tracer has."""
-    own = f" {tracer.arguments.name.upper()}..." if tracer.arguments else ""
+    own = f" {tracer.arguments.name.upper()}" if tracer.arguments else ""
+    own += "" if isinstance(tracer.arguments, Injection) else "..." if own else ""
     command = " [-- COMMAND...]" if tracer.follow else ""
     parser = Parser(
         prog=f"pytracer {tracer.name}",
@@ -106,6 +108,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             interfaces=named,
             sources=_sources(tracer, words),
             max_probes=getattr(given, "max_probes", None),
+            fault=_fault(tracer, words),
             command=command,
             interval=interval,
             count=count,
@@ -175,7 +178,8 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
             metavar="COMMAND",
             help="run it, trace just it and its children, as -- does",
         )
-    run.add_argument("-d", "--duration", type=_seconds, metavar="SECONDS", help="stop after so long")
+    text = "stop after so long" + (f" (default: {tracer.duration:g})" if tracer.duration else "")
+    run.add_argument("-d", "--duration", type=_seconds, metavar="SECONDS", default=tracer.duration, help=text)
     out = parser.add_argument_group("output")
     out.add_argument("-f", "--format", choices=_formats(tracer), default="table", help="default: table")
     out.add_argument("-o", "--output", metavar="FILE", help="write there instead of to standard output")
@@ -261,6 +265,14 @@ def _packet_filter(
 def _sources(tracer: Tracer, words: list[str]) -> tuple[Source, ...]:
     named = isinstance(tracer.arguments, Targets)
     return tuple(dict.fromkeys(map(parse_source, words))) if named else ()
+
+
+def _fault(tracer: Tracer, words: list[str]) -> Fault | None:
+    if not isinstance(tracer.arguments, Injection):
+        return None
+    if len(words) > 2:
+        raise UsageError(f"{words[2]!r} is too much: one function fails, in one way")
+    return parse_fault(*words)
 
 
 def _value(option: Option, given: argparse.Namespace) -> object:

@@ -279,6 +279,10 @@ class Session:
                 self._map("pt_cgroups").update(struct.pack("I", slot), struct.pack("I", folder))
             finally:
                 os.close(folder)
+        if self.plan.request.fault is not None:
+            # In the kernel, too: who stops us, or makes us wait, would else have it fail for longer.
+            until = time.monotonic_ns() + round((self.plan.request.duration or 0) * 1e9)
+            self._map("pt_bounds").update(struct.pack("I", 0), struct.pack("QQ", os.getpid(), until))
         if pending:
             self._map("pt_family").update(struct.pack("I", pending), bytes([_PENDING]))
         self._fill_links()

@@ -24,6 +24,7 @@ class FakeKernel:
     map_types: set[int] | None = None
     has_loops: bool = True
     preempts: bool = False
+    injectable: dict[str, str] | None = field(default_factory=lambda: {"should_failslab": "ERRNO"})
     refuses: set[str] = field(default_factory=set)
     named: dict[str, Found] = field(default_factory=dict)
 

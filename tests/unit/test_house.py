@@ -12,18 +12,27 @@ from pytracer.bpf.source import probes_folder, read_source
 from pytracer.cli import parser
 from pytracer.model import Schema, Snapshot, Stacks
 from pytracer.model.loss import REASONS
-from pytracer.plan import Request, make_plan
+from pytracer.plan import Fault, Request, make_plan
 from pytracer.sinks import make_sink
-from pytracer.spec import Choice, Flag, Histogram, NameSet, Number, Unit, registry
+from pytracer.spec import Choice, Filter, Flag, Histogram, Injection, NameSet, Number, Unit, registry
 from pytracer.spec.common import FOLLOW
 from support.fake_kernel import FakeKernel
 
 TRACERS = registry.all_tracers()
+KERNEL = FakeKernel(functions={"should_failslab"})
 
 
 @pytest.fixture(params=TRACERS, ids=lambda tracer: tracer.name)
 def tracer(request):
     return request.param
+
+
+def asking(tracer, **fields):
+    """A request for it, with what it cannot do without."""
+    if isinstance(tracer.arguments, Injection):
+        fields = {"filters": {Filter.PID: (bytes(4),)}} | fields
+        return Request(tracer, fault=Fault("should_failslab", "ENOMEM"), **fields)
+    return Request(tracer, **fields)
 
 
 def hooks_of(tracer):
@@ -73,7 +82,7 @@ def test_maps_columns_and_options_are_in_the_c_file(tracer):
             assert option.define in text
         if isinstance(option, NameSet):
             assert re.search(rf"\bBPF_\w+\({option.map},", text)
-        if isinstance(option, Choice) and option.config:
+        if isinstance(option, (Choice, Number)) and option.config:
             assert f"PT_CFG_{option.config.upper()}" in text
     for key in tracer.group_by.keys if tracer.group_by else ():
         assert key.define in text
@@ -100,7 +109,7 @@ def test_c_file_is_licensed_and_small(tracer):
 
 
 def test_default_table_fits_80_columns(tracer):
-    plan = make_plan(Request(tracer), FakeKernel())
+    plan = make_plan(asking(tracer), KERNEL)
     text = io.StringIO()
     sink = make_sink("table", text, timestamps=False, terminal=False)
     sink.open(plan.schema)
@@ -137,7 +146,7 @@ def test_column_names_are_unique(tracer):
     for output in tracer.outputs:
         flag = {output.when: True} if output.when else {}
         command = ("true",) if tracer.follow else ()
-        schema: Schema = make_plan(Request(tracer, options=flag, command=command), FakeKernel()).schema
+        schema: Schema = make_plan(asking(tracer, options=flag, command=command), KERNEL).schema
         names = [column.name for column in schema.columns]
         assert len(names) == len(set(names))
         assert np.all([re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names])

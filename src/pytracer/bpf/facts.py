@@ -15,6 +15,7 @@ import errno
 import functools
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from pytracer.bpf.attach import kind_of
 from pytracer.bpf.find import find
 from pytracer.bpf.probing import EMPTY, LOOP, READS_BEYOND, helper_refusal
 from pytracer.bpf.sys import MapType, ProgType, map_create
+from pytracer.kernel import injection
 from pytracer.kernel.facts import Answer, Found
 from pytracer.spec import Probe, Source
 
@@ -71,6 +73,11 @@ class KernelFacts(Asking):
     def has_loops(self) -> bool:
         """Whether the verifier goes through loops; true where that cannot be tried."""
         return bool(self.missing) or self.loads(self._kind, LOOP)
+
+    @functools.cached_property
+    def injectable(self) -> Mapping[str, str] | None:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        return injection.functions()
 
     def probe(self, probe: Probe) -> Answer:
         """Whether a program can be put where ``probe`` says, and what that is called here."""

@@ -52,6 +52,7 @@ class ProgType(IntEnum):
     PERF_EVENT = 7
     RAW_TRACEPOINT = 17
     TRACING = 26
+    LSM = 29
 
 
 class MapType(IntEnum):

@@ -68,6 +68,11 @@ class BtfFacts:
         """Whether ``enum bpf_map_type`` has this number."""
         return number in self._values("bpf_map_type")
 
+    @property
+    def injectable(self) -> None:
+        """Only the kernel that runs tells."""
+        return None
+
     def probe(self, probe: Probe) -> Answer:
         """See :class:`~pytracer.kernel.facts.Facts`."""
         match probe:

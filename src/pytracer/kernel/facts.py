@@ -83,6 +83,12 @@ class Facts(Protocol):
         """Whether the verifier goes through loops."""
         ...
 
+    @property
+    def injectable(self) -> Mapping[str, str] | None:
+        """The functions that may be made to fail, and how (``ERRNO``, ``NULL``, ``ERRNO_NULL``, ``TRUE``);
+        None where the kernel was not built for it."""
+        ...
+
     def probe(self, probe: Probe) -> Answer:
         """Whether a program can be put where ``probe`` says, and what that is called here."""
         ...

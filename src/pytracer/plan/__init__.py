@@ -2,17 +2,20 @@
 
 from pytracer.kernel.facts import Answer, Facts
 from pytracer.plan.choose import Chosen
+from pytracer.plan.fault import parse_fault
 from pytracer.plan.plan import Plan, hooks_of, make_plan, output_of
-from pytracer.plan.request import NameSetValue, Request
+from pytracer.plan.request import Fault, NameSetValue, Request
 
 __all__ = [
     "Answer",
     "Chosen",
     "Facts",
+    "Fault",
     "NameSetValue",
     "Plan",
     "Request",
     "hooks_of",
     "make_plan",
     "output_of",
+    "parse_fault",
 ]

@@ -10,6 +10,7 @@ from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel.facts import Facts
 from pytracer.model.schema import Schema
 from pytracer.plan.choose import Chosen, choice_of, choose, number_of
+from pytracer.plan.fault import returns, with_function
 from pytracer.plan.request import NameSetValue, Request
 from pytracer.plan.targets import choose_targets
 from pytracer.spec import (
@@ -88,6 +89,9 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     tracer = request.tracer
     output = output_of(request)
     hooks = hooks_of(request)
+    config = list[int]()
+    if request.fault is not None:
+        config.append(returns(request, facts))
     defines = dict[str, str]()
     chosen = list[Chosen]()
     notes = list[str]()
@@ -109,7 +113,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         defines[which.define] = str(len(keys)) if which is Filter.CGROUP else ""
         if which is not Filter.CGROUP:
             sets[which.map] = keys
-    config = list[int]()
+    if request.fault is not None:
+        defines["PT_CFG_RETURNS"] = "0"
     program = "c"
     for option in tracer.options:
         value = request.options.get(option.name)
@@ -117,6 +122,9 @@ def make_plan(request: Request, facts: Facts) -> Plan:
             defines[option.define] = ""
         elif isinstance(option, Number) and option.define:
             defines[option.define] = str(number_of(option.name, request))
+        elif isinstance(option, Number) and option.config:
+            defines[f"PT_CFG_{option.config.upper()}"] = str(len(config))
+            config.append(number_of(option.name, request))
         elif isinstance(option, NameSet) and isinstance(value, NameSetValue):
             defines[option.define] = ""
             if value.exclude:
@@ -177,7 +185,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
 
 def hooks_of(request: Request) -> list[Hook]:
     """What must be seen for a request. Raises UsageError where a command cannot be followed."""
-    hooks = list(output_of(request).hooks or request.tracer.hooks)
+    hooks = [with_function(hook, request) for hook in output_of(request).hooks or request.tracer.hooks]
     flags = [o for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
     hooks += [hook for flag in flags for hook in flag.hooks]
     if request.command:

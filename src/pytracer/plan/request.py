@@ -19,6 +19,14 @@ class NameSetValue:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """A kernel function that is to fail, and how: an error, ``NULL`` or ``TRUE``."""
+
+    function: str
+    error: str
+
+
+@dataclass(frozen=True)
 class Request:
     """One run of a tracer.
 
@@ -30,7 +38,7 @@ class Request:
     plan's default). ``hooks`` forces alternatives by name (for tests and comparisons), ``headers`` the
     source of kernel types, ``pack`` a file that the programs are in. ``rows`` is how many the kernel keeps
     (None: the plan's default), ``top`` how many are shown; ``buffer`` is the size in bytes of the ring that
-    events go through (None: the plan's default).
+    events go through (None: the plan's default). ``fault`` is what is to fail, where a tracer makes that.
     """
 
     tracer: Tracer
@@ -52,6 +60,7 @@ class Request:
     headers: str = ""
     pack: str = ""
     filter: CompiledFilter | None = None
+    fault: Fault | None = None
 
     @property
     def process(self) -> int:

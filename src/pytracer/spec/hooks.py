@@ -114,6 +114,17 @@ class Kretprobe(Kprobe):
 
 
 @dataclass(frozen=True)
+class Override(Kprobe):
+    """The entry of the kernel function that the command line names, which the program may keep from running
+    (Linux 4.16, 9802d86585db, if built for it)."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "override"
+
+
+@dataclass(frozen=True)
 class Kprobes(Probe):
     """The entries of many kernel functions at once; in ``patterns`` a ``*`` stands for letters, digits and
     ``_``. A function by several names is probed once. Or those at ``addresses``, which ``patterns`` describe.
@@ -193,6 +204,17 @@ class Fexit(Fentry):
     def kind(self) -> str:
         """See :class:`Probe`."""
         return "fexit"
+
+
+@dataclass(frozen=True)
+class Lsm(Fentry):
+    """A hook of security modules, ``file_open``: what it returns, an error or 0, counts beside what they say
+    (Linux 5.7, fc611f47f218)."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "lsm"
 
 
 @dataclass(frozen=True)

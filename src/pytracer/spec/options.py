@@ -36,13 +36,15 @@ class Flag(Option):
 
 @dataclass(frozen=True)
 class Number(Option):
-    """A whole number from ``minimum`` to ``maximum``; ``define`` is a macro that has it as its value."""
+    """A whole number from ``minimum`` to ``maximum``. Either ``define``, a macro that has it as its value, or
+    ``config``, the name of a run-time value that the C reads as ``PT_CFG_<CONFIG>``."""
 
     default: int = 0
     minimum: int = 1
     maximum: int = 0xFFFFFFFF
     metavar: str = "N"
     define: str = ""
+    config: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,3 +129,15 @@ class Targets(Arguments):
     encode: str = "sources"
     begin: str = "hit"
     end: str = ""
+
+
+@dataclass(frozen=True)
+class Injection(Arguments):
+    """A kernel function that is to fail, and how: the name of an error, ``NULL`` or ``TRUE``.
+
+    The C reads what it is to return as ``PT_CFG_RETURNS``; the map ``pt_bounds`` says whom it is to spare,
+    and until when it may.
+    """
+
+    encode: str = "injection"
+    minimum: int = 2

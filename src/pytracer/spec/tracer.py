@@ -16,7 +16,8 @@ class Tracer:
     """A tracer. Its C file is ``probes_c/<name>.c`` unless ``source`` says otherwise.
 
     ``keys`` are the row keys of a tracer without a :class:`GroupBy` option. ``follow`` says whether
-    ``-- COMMAND`` can trace just that command. ``notes`` are the caveats that its help ends with.
+    ``-- COMMAND`` can trace just that command, ``duration`` how many seconds a run takes where nothing is
+    said. ``notes`` are the caveats that its help ends with.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Tracer:
     keys: tuple[Key, ...] = ()
     arguments: Arguments | None = None
     follow: bool = False
+    duration: float | None = None
     examples: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""

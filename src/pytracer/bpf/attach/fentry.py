@@ -67,6 +67,11 @@ def put(probe: Fentry, place: Place, program: int) -> list[Link]:
         raise attach_error(error, f"{probe.kind} {place.name}") from error
 
 
+def function_id(name: str) -> int:
+    """The number of a function in the kernel's BTF; 0 where there is none."""
+    return _btf_id(False, name)
+
+
 def _btf_id(tracepoint: bool, name: str) -> int:
     """The number of a function, or of a tracepoint's type, in the kernel's BTF; 0 where there is none."""
     types = _types()

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// A function of the kernel that fails: it does not run, and its caller gets what the user chose.
+//
+// Which of the calls fail is counted over all CPUs, one call after the other: additions that give back what was
+// there before take Linux 5.12 (5ffa25502b5a).
+#include "config.h"
+#include "task.h"
+#include <linux/ptrace.h>
+
+struct row_key {
+    u32 pid;
+    char comm[PT_COMM_LEN];
+};
+
+struct row_value {
+    u64 calls;
+    u64 failed;
+};
+#include "rows.h"
+
+struct turn {
+    u64 calls;
+    u64 failed;
+};
+BPF_ARRAY(turns, struct turn, 1);
+
+// Who is spared: pytracer itself, which is to end this. And until when, by CLOCK_MONOTONIC.
+struct bounds {
+    u64 spared;
+    u64 until;
+};
+BPF_ARRAY(pt_bounds, struct bounds, 1);
+
+static __always_inline int is_bound(u32 pid)
+{
+    int zero = 0;
+    struct bounds *bounds = pt_bounds.lookup(&zero);
+
+    return bounds && pid != bounds->spared && bpf_ktime_get_ns() < bounds->until;
+}
+
+// Whether it is this call's turn to fail.
+static __always_inline int is_turn(void)
+{
+    u64 every = pt_cfg(PT_CFG_EVERY), times = pt_cfg(PT_CFG_TIMES);
+    int zero = 0;
+    struct turn *turn = turns.lookup(&zero);
+
+    if (!turn || !every)
+        return 0;
+    if ((__sync_fetch_and_add(&turn->calls, 1) + 1) % every)
+        return 0;
+    if (bpf_get_prandom_u32() % 100 >= pt_cfg(PT_CFG_PERCENT))
+        return 0;
+    return !times || __sync_fetch_and_add(&turn->failed, 1) < times;
+}
+
+int hit(struct pt_regs *ctx)
+{
+    struct row_key key = {};
+    struct row_value *row;
+
+    if (pt_task() != PT_YES)
+        return PT_PASS;
+    key.pid = bpf_get_current_pid_tgid() >> 32;
+    if (!is_bound(key.pid))
+        return PT_PASS;
+    bpf_get_current_comm(&key.comm, sizeof(key.comm));
+    row = pt_row(&key);
+    if (!row) // what cannot be counted does not fail
+        return PT_PASS;
+    row->calls++;
+    if (is_turn()) {
+        bpf_override_return(ctx, pt_cfg(PT_CFG_RETURNS));
+        row->failed++;
+    }
+    return PT_PASS;
+}

@@ -1,0 +1,85 @@
+"""Functions that are to fail: which may, how, and what they then return."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
+from pytracer.kernel.facts import Facts
+from pytracer.plan.request import Fault, Request
+from pytracer.spec import Hook, Override, Probe
+
+ERRNO = {name: number for number, name in errno.errorcode.items()}
+NULL, TRUE = "NULL", "TRUE"
+EVERYONE = "everyone"
+"""The flag that says that no process is to be left out."""
+_KINDS = {"ERRNO": "an error", "NULL": "NULL", "ERRNO_NULL": "an error or NULL", "TRUE": "TRUE"}
+_SHOWN = 6
+
+
+def parse_fault(function: str, error: str) -> Fault:
+    """What the command line asks for. Raises UnknownNameError where there is no such error."""
+    name = error.upper()
+    if name not in (*ERRNO, NULL, TRUE):
+        raise UnknownNameError("error", error, (*ERRNO, NULL, TRUE), hint="such as ENOMEM; or NULL, or TRUE")
+    return Fault(function, name)
+
+
+def returns(request: Request, facts: Facts) -> int:
+    """What the function is to return, as 64 bits.
+
+    Raises UsageError where everybody would be hit, or the function does not fail in that way,
+    UnsupportedError where the kernel, or this function, does not allow it.
+    """
+    fault = request.fault
+    assert fault is not None
+    allowed = facts.injectable
+    if allowed is None:
+        raise UnsupportedError(
+            "no function of this kernel can be made to fail (CONFIG_FUNCTION_ERROR_INJECTION)",
+            hint="a kernel with that and CONFIG_BPF_KPROBE_OVERRIDE: 'scripts/lab build override' makes one",
+        )
+    if fault.function not in allowed:
+        near = ", ".join(like(fault.function, allowed))
+        raise UnsupportedError(
+            f"{fault.function} is not among the {len(allowed)} functions that may be made to fail",
+            hint=f"these are: {near}" if near else "/sys/kernel/debug/error_injection/list has them",
+        )
+    kind = allowed[fault.function]
+    ways = {NULL: kind in ("NULL", "ERRNO_NULL"), TRUE: kind == "TRUE"}
+    if not ways.get(fault.error, kind in ("ERRNO", "ERRNO_NULL")):
+        may = _KINDS.get(kind, kind)
+        raise UsageError(f"{fault.function} cannot fail with {fault.error}", hint=f"it may return {may}")
+    if not (request.filters or request.command or request.options.get(EVERYONE)):
+        raise UsageError(
+            f"{fault.function} would fail for every process of the machine",
+            hint=f"a filter (-p, --comm, ...), -- COMMAND, or --{EVERYONE} if that is meant",
+        )
+    return {NULL: 0, TRUE: 1}.get(fault.error, -ERRNO.get(fault.error, 0)) & (1 << 64) - 1
+
+
+def like(name: str, known: Iterable[str]) -> list[str]:
+    """Some names that are like one: those that have it in them, then those that begin as it does."""
+    names = sorted(known)
+    word = name.strip("_").lower()
+    inside = [one for one in names if word and word in one]
+    for length in range(len(name) - 1, 2, -1):
+        if len(inside) >= _SHOWN:
+            break
+        inside += [one for one in names if one.startswith(name[:length]) and one not in inside]
+    return inside[:_SHOWN]
+
+
+def with_function(hook: Hook, request: Request) -> Hook:
+    """The hook with the function of the command line in its place."""
+    if request.fault is None:
+        return hook
+    symbols = (request.fault.function,)
+
+    def named(probe: Probe) -> Probe:
+        return replace(probe, symbols=symbols) if isinstance(probe, Override) else probe
+
+    ways = (replace(way, probes=tuple(map(named, way.probes))) for way in hook.alternatives)
+    return replace(hook, alternatives=tuple(ways))

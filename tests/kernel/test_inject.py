@@ -1,0 +1,164 @@
+"""inject: as many calls fail as were asked for, and nobody else's; on a kernel that is built for it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.cli import run, start, stop, wait_for
+from support.needs import needs
+
+pytestmark = pytest.mark.kernel
+MKDIR = "__x64_sys_mkdir"
+# Makes so many folders, and prints the number of each that could not be made, and why.
+MAKE = """
+import os, sys
+for number in range(1, int(sys.argv[2]) + 1):
+    try:
+        os.mkdir(f"{sys.argv[1]}/{os.getpid()}-{number}")
+    except OSError as error:
+        print(number, error.errno)
+"""
+# The same, one for each line that it is told.
+TOLD = """
+import os, sys
+for number, _ in enumerate(sys.stdin):
+    try:
+        os.mkdir(f"{sys.argv[1]}/{os.getpid()}-{number}")
+        print(0, flush=True)
+    except OSError as error:
+        print(error.errno, flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _can(tmp_path):
+    """Only where the kernel was built for it; never on one that is not to be disturbed."""
+    needs("override", run("inject", MKDIR, "EIO", "--dry-run", "--", "true").status == 0)
+
+
+class Maker:
+    """A process that makes folders as it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-c", TOLD, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._process.pid
+
+    def make(self) -> int:
+        """The error of making one, or 0."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Iterator[Maker]:
+    one = Maker(tmp_path)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Maker]:
+    one = Maker(tmp_path)
+    yield one
+    one.close()
+
+
+def made(folder, count, *words):
+    """What a command that makes folders printed, and what was counted."""
+    command = [sys.executable, "-S", "-c", MAKE, folder, count]
+    result = run("inject", MKDIR, "ENOSPC", "-f", "json", "-o", "/dev/stderr", *words, "--", *command)
+    assert result.status == 0, result.err
+    failed = [tuple(map(int, line.split())) for line in result.out.splitlines()]
+    assert {why for _, why in failed} <= {errno.ENOSPC}
+    [record] = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
+    assert record["kind"] == "summary"
+    assert record["calls"] == count
+    assert record["failed"] == len(failed) == count - len(list(folder.iterdir()))
+    return [number for number, _ in failed]
+
+
+def test_all_calls_of_a_command_fail_and_nobody_elses(tmp_path, other):
+    assert made(tmp_path, 23) == list(range(1, 24))
+    assert other.make() == 0
+
+
+def test_every_third_and_no_more_than_five(tmp_path):
+    assert made(tmp_path, 23, "--every", 3, "--times", 5) == [3, 6, 9, 12, 15]
+
+
+def test_some_of_a_hundred(tmp_path):
+    failed = made(tmp_path, 1000, "--probability", 50)
+    assert 300 < len(failed) < 700  # the bounds are twelve deviations away
+
+
+def test_as_many_as_asked_on_all_cpus_together(tmp_path):
+    script = 'for i in 1 2 3 4; do "$@" & done; wait'
+    command = ["sh", "-c", script, "sh", sys.executable, "-S", "-c", MAKE, tmp_path, 250]
+    result = run("inject", MKDIR, "EIO", "--times", 101, "-o", "/dev/null", "--", *command)
+    assert result.status == 0, result.err
+    assert len(result.out.splitlines()) == 101
+    assert len(list(tmp_path.iterdir())) == 1000 - 101
+
+
+def test_one_process_is_hit_and_the_other_is_not(maker, other):
+    process = start("inject", MKDIR, "EROFS", "-p", maker.pid, "-f", "json", 60)
+    assert [maker.make() for _ in range(7)] == [errno.EROFS] * 7
+    assert [other.make() for _ in range(5)] == [0] * 5
+    result = stop(process, signal.SIGTERM)
+    assert result.status == 0
+    assert [(r["pid"], r["calls"], r["failed"]) for r in result.of("summary")] == [(maker.pid, 7, 7)]
+    assert maker.make() == 0
+
+
+def test_nothing_fails_after_it_was_killed(maker):
+    process = start("inject", MKDIR, "EROFS", "-p", maker.pid)
+    assert maker.make() == errno.EROFS
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    wait_for(lambda: maker.make() == 0, "it is over")
+
+
+def test_it_ends_in_time_even_if_it_is_stopped(maker):
+    process = start("inject", MKDIR, "EROFS", "-p", maker.pid, "-d", 5)
+    assert maker.make() == errno.EROFS
+    os.killpg(process.pid, signal.SIGSTOP)
+    wait_for(lambda: maker.make() == 0, "the kernel looks at the clock")
+    os.killpg(process.pid, signal.SIGCONT)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "FAILED" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["vfs_read", "EIO", "--", "true"], 4, "vfs_read is not among the"),
+        (["mkdir", "EIO", "--", "true"], 4, MKDIR),
+        ([MKDIR, "NULL", "--", "true"], 2, "cannot fail with NULL"),
+        ([MKDIR, "EIO"], 2, "--everyone"),
+    ],
+)
+def test_refused(words, status, said):
+    result = run("inject", *words)
+    assert (result.status, len(result.err.splitlines())) == (status, 2)
+    assert said in result.err

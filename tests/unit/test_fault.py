@@ -1,0 +1,166 @@
+"""Functions that are to fail: which may, how, and what is said of those that may not."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+import pytest
+
+from pytracer.cli import parser
+from pytracer.errors import UnsupportedError, UsageError
+from pytracer.kernel import injection, mounts, tracefs
+from pytracer.plan import Fault, make_plan, parse_fault
+from pytracer.plan.fault import like
+from pytracer.spec import Override, registry
+from support.fake_kernel import FakeKernel
+
+LIST = {
+    "should_failslab": "ERRNO",
+    "__x64_sys_mkdir": "ERRNO",
+    "__x64_sys_mkdirat": "ERRNO",
+    "__ia32_sys_mkdir": "ERRNO",
+    "open_ctree": "ERRNO",
+    "btrfs_get": "ERRNO_NULL",
+    "give": "NULL",
+    "ask": "TRUE",
+}
+KERNEL = FakeKernel(functions=set(LIST) | {"vfs_mkdir"}, injectable=LIST)
+
+
+SLOTS = ("PT_CFG_EVERY", "PT_CFG_PERCENT", "PT_CFG_TIMES")
+
+
+def planned(line, kernel=KERNEL):
+    request, _ = parser.parse(registry.get("inject"), line.split())
+    return make_plan(request, kernel)
+
+
+def slot(plan, name):
+    return plan.config[int(dict(plan.defines)[f"PT_CFG_{name}"])]
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("__x64_sys_mkdir ENOSPC", -errno.ENOSPC),
+        ("__x64_sys_mkdir enospc", -errno.ENOSPC),
+        ("btrfs_get EIO", -errno.EIO),
+        ("btrfs_get NULL", 0),
+        ("give NULL", 0),
+        ("ask TRUE", 1),
+    ],
+)
+def test_what_is_returned(words, value):
+    plan = planned(f"{words} -- true")
+    assert slot(plan, "RETURNS") == value % (1 << 64)
+    [chosen] = [chosen for chosen in plan.probes if isinstance(chosen.probe, Override)]
+    assert (chosen.name, chosen.probe.program) == (words.split()[0], "hit")
+
+
+def test_how_often():
+    plan = planned("give NULL -- true")
+    assert [slot(plan, name) for name in ("EVERY", "PERCENT", "TIMES")] == [1, 100, 0]
+    plan = planned("give NULL --every 7 --probability 5 --times 3 -- true")
+    assert [slot(plan, name) for name in ("EVERY", "PERCENT", "TIMES")] == [7, 5, 3]
+    slots = [value for name, value in plan.defines if name in ("PT_CFG_RETURNS", *SLOTS)]
+    assert sorted(slots) == ["0", "1", "2", "3"]
+
+
+def test_it_ends_by_itself():
+    request, given = parser.parse(registry.get("inject"), ["give", "NULL", "--everyone"])
+    assert request.duration == given.duration == 60
+    request, _ = parser.parse(registry.get("inject"), ["give", "NULL", "--everyone", "-d", "3"])
+    assert request.duration == 3
+    assert parser.parse(registry.get("syscalls"), [])[0].duration is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "hint"),
+    [
+        ("__x64_sys_mkdir NULL -- true", "cannot fail with NULL", "it may return an error"),
+        ("give EIO -- true", "cannot fail with EIO", "it may return NULL"),
+        ("ask NULL -- true", "cannot fail with NULL", "it may return TRUE"),
+        ("btrfs_get TRUE -- true", "cannot fail with TRUE", "an error or NULL"),
+        ("__x64_sys_mkdir EIO", "would fail for every process", "--everyone"),
+        ("__x64_sys_mkdir EIO 1 5", "would fail for every process", "--everyone"),
+    ],
+)
+def test_what_makes_no_sense(line, said, hint):
+    with pytest.raises(UsageError, match=said) as caught:
+        planned(line)
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_everyone_may_be_meant():
+    assert planned("__x64_sys_mkdir EIO --everyone").probes
+    assert planned("__x64_sys_mkdir EIO -u 0").probes
+
+
+def test_a_function_that_does_not_allow_it_and_those_like_it_that_do():
+    with pytest.raises(UnsupportedError, match="vfs_mkdir is not among the 8 functions") as caught:
+        planned("mkdir EIO -- true".replace("mkdir", "vfs_mkdir", 1))
+    assert caught.value.hint
+    with pytest.raises(UnsupportedError) as caught:
+        planned("mkdir EIO -- true")
+    assert caught.value.hint == "these are: __ia32_sys_mkdir, __x64_sys_mkdir, __x64_sys_mkdirat"
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("mkdir", ["__ia32_sys_mkdir", "__x64_sys_mkdir", "__x64_sys_mkdirat"]),
+        ("__x64_sys_openat", ["__x64_sys_mkdir", "__x64_sys_mkdirat"]),
+        ("open_tree", ["open_ctree"]),
+        ("should_fail_alloc_page", ["should_failslab"]),
+        ("zzz", []),
+        ("__", []),
+        ("\x1b[0m", []),
+    ],
+)
+def test_like_names(name, first):
+    assert like(name, LIST)[: len(first)] == first
+    assert bool(like(name, LIST)) is bool(first)
+
+
+def test_a_kernel_that_was_not_built_for_it():
+    with pytest.raises(UnsupportedError, match="CONFIG_FUNCTION_ERROR_INJECTION") as caught:
+        planned("__x64_sys_mkdir EIO -- true", FakeKernel(injectable=None))
+    assert "CONFIG_BPF_KPROBE_OVERRIDE" in caught.value.hint
+    with pytest.raises(UnsupportedError, match="no function __x64_sys_mkdir"):
+        planned("__x64_sys_mkdir EIO -- true", FakeKernel(injectable=LIST))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "needs a function and an error"),
+        ("mkdir", "needs a function and an error"),
+        ("mkdir EIO more", "'more' is too much"),
+        ("mkdir EFOO", "no error 'EFOO'"),
+        ("mkdir 5", "needs a function and an error"),  # a number is an INTERVAL
+        ("mkdir EIO --probability 101", "no whole number from 1 to 100"),
+        ("mkdir EIO --every 0", "no whole number"),
+    ],
+)
+def test_the_command_line(line, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        parser.parse(registry.get("inject"), line.split())
+    assert parse_fault("f", "eio") == Fault("f", "EIO")
+
+
+def test_the_kernels_list(tmp_path, monkeypatch):
+    monkeypatch.setattr(mounts, "ensure", lambda *_: False)
+    monkeypatch.setattr(tracefs, "DEBUG", tmp_path)
+    assert injection.functions() is None
+    folder = tmp_path / "error_injection"
+    folder.mkdir()
+    text = "__x64_sys_mkdir\tERRNO\nopen_ctree [btrfs]\tERRNO\nf+0x0/0x20\tNULL\ng.cold+0x0/0x10 [m]\tTRUE\n"
+    (folder / "list").write_text(text)
+    assert injection.functions() == {
+        "__x64_sys_mkdir": "ERRNO",
+        "open_ctree": "ERRNO",
+        "f": "NULL",
+        "g.cold": "TRUE",
+    }

@@ -1,0 +1,54 @@
+"""inject: functions of the kernel that fail when they are told to."""
+
+from pytracer.spec import (
+    Alternative,
+    Column,
+    Flag,
+    Hook,
+    Injection,
+    Key,
+    Number,
+    Override,
+    Table,
+    Tracer,
+    Unit,
+)
+from pytracer.spec.filters import TASK_FILTERS
+
+CALLS = Column("calls", "calls that the filters let through", unit=Unit.COUNT)
+FAILED = Column("failed", "of these, those that were made to fail", unit=Unit.COUNT)
+CALL = Hook("call", "a function could be answered for", (Alternative("kprobe", (Override("hit"),)),))
+
+TRACER = Tracer(
+    name="inject",
+    group="system",
+    summary="makes a function of the kernel fail, for some processes and for some time",
+    description="Has a function return an error instead of doing what it is for, and counts how often.",
+    hooks=(CALL,),
+    arguments=Injection("function error", "a function and an error", examples=("should_failslab", "ENOMEM")),
+    filters=TASK_FILTERS,
+    follow=True,
+    duration=60,
+    keys=(
+        Key("pid", (Column("pid", "process id"),)),
+        Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+    ),
+    options=(
+        Number("every", "every Nth call fails", default=1, config="every"),
+        Number("probability", "so many calls of a hundred fail", default=100, maximum=100, config="percent"),
+        Number("times", "no more than so many fail; 0: no end", default=0, minimum=0, config="times"),
+        Flag("everyone", "whatever process it is, where no filter is given"),
+    ),
+    outputs=(Table("rows", (CALLS, FAILED), sort="failed"),),
+    examples=(
+        ("inject should_failslab ENOMEM --probability 5 -- make", "one allocation of twenty fails"),
+        ("inject __x64_sys_openat EACCES -p 1 -d 10", "a process opens no files for ten seconds"),
+        ("inject __x64_sys_fsync EIO --comm db --every 7 --times 1", "the seventh fsync, once"),
+    ),
+    notes=(
+        "Stops by itself: after 60 seconds, if -d says no other time; the kernel looks at the clock, too.",
+        "Only functions on the kernel's list (debugfs: error_injection/list) can fail; it also says how.",
+        "For kernels built with CONFIG_BPF_KPROBE_OVERRIDE; distributions' are not. pytracer is spared.",
+        "What runs in an interrupt is booked on, and filtered by, the process that was interrupted.",
+    ),
+)
