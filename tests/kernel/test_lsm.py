@@ -1,0 +1,61 @@
+"""Hooks of security modules: counted exactly where BPF is one of those in force, refused where it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.facts import KernelFacts
+from pytracer.errors import PolicyError, UnsupportedError
+from pytracer.kernel.policy import lsms
+from pytracer.model import Loss, Snapshot
+from pytracer.plan import Request, make_plan
+from pytracer.spec import Alternative, Column, Hook, Key, Lsm, Table, Tracer, Unit
+from pytracer.trace import Trace
+from support.needs import needs
+from support.workloads import workload
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+
+def tracer(hook: str) -> Tracer:
+    """Counts by process how often a hook is asked."""
+    return Tracer(
+        name="asked",
+        group="tests",
+        summary="what security modules are asked",
+        description="What security modules are asked.",
+        hooks=(Hook("asked", f"{hook} is asked for", (Alternative("lsm", (Lsm("asked", function=hook),)),)),),
+        follow=True,
+        keys=(Key("pid", (Column("pid", "process id"),)),),
+        outputs=(Table("rows", (Column("asked", "how often", unit=Unit.COUNT),), sort="asked"),),
+        source=str(Path(__file__).parents[1] / "support/probes/lsm.c"),
+    )
+
+
+def test_files_as_they_are_opened_or_why_not():
+    command = (workload("opens"), "openat", "0", "23", "/dev/null")
+    request = Request(tracer("file_open"), command=command)
+    modules = lsms()
+    needs("BTF", Path("/sys/kernel/btf/vmlinux").exists())
+    assert modules is not None
+    if "bpf" not in modules:
+        with pytest.raises(UnsupportedError, match="bpf is not among the security modules") as caught:
+            Trace(request, KernelFacts)
+        assert "lsm=...,bpf" in caught.value.message
+        return
+    if KernelFacts().probe(Lsm("", function="file_open")).refused:  # a kernel's policy, told as what it is
+        with pytest.raises(PolicyError, match="refused"):
+            Trace(request, KernelFacts)
+        return
+    with Trace(request, KernelFacts) as trace:
+        items = list(trace)
+    assert not [item for item in items if isinstance(item, Loss)]
+    [shown] = [item for item in items if isinstance(item, Snapshot)]
+    assert [row["asked"] for row in shown.rows()] == [23]
+
+
+def test_a_hook_that_there_is_not():
+    with pytest.raises((UnsupportedError, PolicyError), match="no hook nonsense here"):
+        make_plan(Request(tracer("nonsense")), KernelFacts())
