@@ -133,8 +133,13 @@ def test_a_flood_that_is_read_all_the_time():
 
 
 def test_rows_that_come_once_need_room_for_one_interval_only():
-    items = traced(100_000, bits=17, rows=80_000)  # each number has a row, on all CPUs the same
-    check(items, 100_000, 17)
+    """Each number has a row, on all CPUs the same. On a busy machine there may be too many in an interval."""
+    items = traced(100_000, bits=17, rows=60_000)
+    lost = losses(items)
+    if not lost:
+        check(items, 100_000, 17)
+    assert len(table(items, "summary")) > 60_000
+    assert counted(items) + lost.get("keys", 0) == 100_000 * CPUS
 
 
 @pytest.fixture(params=["map", "membarrier"])
