@@ -43,9 +43,15 @@ def load() -> Data:
 
 def gather(kernel: Kernel, words: Sequence[str] = ()) -> Record:
     """Run what the words for lab/guest/survey.py say on one kernel. LabError if that came to no end."""
+    head, *runs = told(kernel, "survey.py", *words)
+    return {**head, "runs": runs}
+
+
+def told(kernel: Kernel, script: str, *words: str) -> list[Record]:
+    """What a script of lab/guest prints on a kernel, an object a line. Raises LabError."""
     lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), kernel.name, "--"]
     done = subprocess.run(
-        [*lab, sys.executable, str(ROOT / "lab/guest/survey.py"), *words],
+        [*lab, sys.executable, str(ROOT / "lab/guest" / script), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -53,9 +59,8 @@ def gather(kernel: Kernel, words: Sequence[str] = ()) -> Record:
         check=False,
     )
     if done.returncode:
-        raise LabError(f"{kernel.name}: the survey ended with {done.returncode}")
-    head, *runs = [json.loads(line) for line in done.stdout.splitlines()]
-    return {**head, "runs": runs}
+        raise LabError(f"{kernel.name}: {script} ended with {done.returncode}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def merged(old: Data, new: Data) -> Data:

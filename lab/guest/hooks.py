@@ -1,0 +1,128 @@
+"""Puts an empty program on every kind of hook and measures what it costs an event, for lab/hooks.py.
+
+Run by the Python that pytracer is installed for, in a VM of the lab or (it touches only events that carry
+nothing) on the machine itself. Prints JSON, one object a line: the kernel first ({"release"}), then the hooks
+({"hook", "unit", "status", "reason", "ns", "bare"}), then the types of maps ({"map", "status", "reason"}).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from bench.work import work
+
+from pytracer.bpf import features
+from pytracer.bpf.attach import kind_of
+from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.facts import KernelFacts
+from pytracer.bpf.probing import EMPTY, load, returning
+from pytracer.errors import PytracerError
+from pytracer.spec import (
+    Kprobe,
+    KprobeEvents,
+    KprobeMulti,
+    Kretprobe,
+    KretprobeMulti,
+    Probe,
+    RawTracepoint,
+    SocketFilter,
+    Tracepoint,
+)
+
+CALLS, PACKETS, ROUNDS = 200_000, 20_000, 5
+_ARCHITECTURE = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+FUNCTION = f"__{_ARCHITECTURE}_sys_getppid"
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A probe, the work whose every unit passes it once, and the program that does nothing there."""
+
+    name: str
+    probe: Probe
+    do: Callable[[], float]
+    code: bytes = EMPTY
+
+
+def calls() -> float:
+    """Nanoseconds for a system call."""
+    return work("calls", str(CALLS), cpu=0)
+
+
+def packets() -> float:
+    """Nanoseconds for a packet on the loopback interface."""
+    return work("packets", str(PACKETS), cpu=0)
+
+
+HOOKS = (
+    Hook("raw tracepoint", RawTracepoint("", event="sys_enter"), calls),
+    Hook("tracepoint", Tracepoint("", category="raw_syscalls", event="sys_enter"), calls),
+    Hook("kprobe", Kprobe("", symbols=(FUNCTION,)), calls),
+    Hook("kretprobe", Kretprobe("", symbols=(FUNCTION,)), calls),
+    Hook("kprobe.multi", KprobeMulti("", patterns=(FUNCTION,)), calls),
+    Hook("kretprobe.multi", KretprobeMulti("", patterns=(FUNCTION,)), calls),
+    Hook("kprobe event", KprobeEvents("bench", patterns=(FUNCTION,)), calls),
+    Hook("socket filter", SocketFilter(""), packets, returning(0)),
+)
+
+
+@contextlib.contextmanager
+def attached(hook: Hook, name: str) -> Iterator[None]:
+    """An empty program on it."""
+    kind = kind_of(hook.probe)
+    how = kind.load_as(hook.probe)
+    program = load(how.type, hook.code, attach_type=how.attach_type)
+    try:
+        links = kind.put(hook.probe, Place(name, interfaces=[socket.if_nametoindex("lo")]), program)
+    finally:
+        os.close(program)
+    try:
+        yield
+    finally:
+        for link in links:
+            link.close()
+
+
+def measure(hook: Hook, facts: KernelFacts) -> dict[str, object]:
+    """What comes of one hook. The least of some rounds: whatever else the machine does only adds."""
+    answer = facts.probe(hook.probe)
+    record = {"hook": hook.name, "unit": hook.do.__name__, "status": "granted", "reason": "", "ns": 0.0}
+    if not answer.ok:
+        return record | {"status": "refused" if answer.refused else "absent", "reason": answer.reason}
+    bare, probed = [], []
+    try:
+        for _ in range(ROUNDS):
+            bare.append(hook.do())
+            with attached(hook, answer.name):
+                probed.append(hook.do())
+    except (OSError, PytracerError) as error:
+        return record | {"status": "failed", "reason": str(error)}
+    return record | {"ns": min(probed) - min(bare), "bare": min(bare)}
+
+
+def main() -> None:
+    """Print all of it, line by line as it comes."""
+    print(json.dumps({"release": os.uname().release}), flush=True)
+    facts = KernelFacts()
+    for hook in HOOKS:
+        print(json.dumps(measure(hook, facts)), flush=True)
+    facts.close()
+    for feature in features.FEATURES:
+        if feature.kind == "map":
+            found = features.probe(feature)
+            shown = {"map": feature.name, "status": found.status, "reason": found.reason}
+            print(json.dumps(shown), flush=True)
+
+
+if __name__ == "__main__":
+    main()
