@@ -2,6 +2,7 @@
 // Work of a known size that times itself: prints nanoseconds for each unit of it.
 //
 //   flood calls N          N getppid calls
+//   flood functions N      N calls of the function "passed"
 //   flood packets N        N datagrams to the loopback interface
 //   flood frames N NAME    N frames of UDP out by the interface NAME
 //   flood processes N M    N processes at once, each of M getppid calls: processor time
@@ -40,6 +41,17 @@ static void calls(long n)
 {
     while (n--)
         syscall(SYS_getppid);
+}
+
+__attribute__((noinline)) void passed(void)
+{
+    __asm__ volatile("");
+}
+
+static void functions(long n)
+{
+    while (n--)
+        passed();
 }
 
 static void packets(long n)
@@ -121,6 +133,8 @@ int main(int argc, char **argv)
     begun = now(CLOCK_MONOTONIC);
     if (!strcmp(argv[1], "calls"))
         calls(n);
+    else if (!strcmp(argv[1], "functions"))
+        functions(n);
     else if (!strcmp(argv[1], "packets"))
         packets(n);
     else if (!strcmp(argv[1], "frames"))

@@ -2,7 +2,7 @@
 
 Run by the Python that pytracer is installed for, in a VM of the lab or (it touches only events that carry
 nothing) on the machine itself. Prints JSON, one object a line: the kernel first ({"release"}), then the hooks
-({"hook", "unit", "status", "reason", "ns", "bare"}), then the types of maps ({"map", "status", "reason"}).
+({"hook", "status", "reason", "ns"}), then the types of maps ({"map", "status", "reason"}).
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.work import work
+from bench.work import flood, work
 
 from pytracer.bpf import features
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.facts import KernelFacts
-from pytracer.bpf.probing import EMPTY, load, returning
+from pytracer.bpf.probing import load, returning
 from pytracer.errors import PytracerError
 from pytracer.spec import (
+    Fentry,
+    Fexit,
     Kprobe,
     KprobeEvents,
     KprobeMulti,
@@ -37,9 +39,14 @@ from pytracer.spec import (
     RawTracepoint,
     SocketFilter,
     Tracepoint,
+    TypedTracepoint,
+    Uprobe,
+    UprobeMulti,
+    Uretprobe,
+    UretprobeMulti,
 )
 
-CALLS, PACKETS, ROUNDS = 200_000, 20_000, 5
+CALLS, PACKETS, ROUNDS = 100_000, 10_000, 5
 _ARCHITECTURE = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 FUNCTION = f"__{_ARCHITECTURE}_sys_getppid"
 
@@ -49,14 +56,19 @@ class Hook:
     """A probe, the work whose every unit passes it once, and the program that does nothing there."""
 
     name: str
-    probe: Probe
+    probe: Callable[[], Probe]
     do: Callable[[], float]
-    code: bytes = EMPTY
+    code: bytes = b""
 
 
 def calls() -> float:
     """Nanoseconds for a system call."""
     return work("calls", str(CALLS), cpu=0)
+
+
+def functions() -> float:
+    """Nanoseconds for a call of a function of a program."""
+    return work("functions", str(CALLS), cpu=0)
 
 
 def packets() -> float:
@@ -65,25 +77,33 @@ def packets() -> float:
 
 
 HOOKS = (
-    Hook("raw tracepoint", RawTracepoint("", event="sys_enter"), calls),
-    Hook("tracepoint", Tracepoint("", category="raw_syscalls", event="sys_enter"), calls),
-    Hook("kprobe", Kprobe("", symbols=(FUNCTION,)), calls),
-    Hook("kretprobe", Kretprobe("", symbols=(FUNCTION,)), calls),
-    Hook("kprobe.multi", KprobeMulti("", patterns=(FUNCTION,)), calls),
-    Hook("kretprobe.multi", KretprobeMulti("", patterns=(FUNCTION,)), calls),
-    Hook("kprobe event", KprobeEvents("bench", patterns=(FUNCTION,)), calls),
-    Hook("socket filter", SocketFilter(""), packets, returning(0)),
+    Hook("raw tracepoint", lambda: RawTracepoint("", event="sys_enter"), calls),
+    Hook("typed tracepoint", lambda: TypedTracepoint("", function="sys_enter"), calls),
+    Hook("tracepoint", lambda: Tracepoint("", category="raw_syscalls", event="sys_enter"), calls),
+    Hook("kprobe", lambda: Kprobe("", symbols=(FUNCTION,)), calls),
+    Hook("kretprobe", lambda: Kretprobe("", symbols=(FUNCTION,)), calls),
+    Hook("kprobe.multi", lambda: KprobeMulti("", patterns=(FUNCTION,)), calls),
+    Hook("kretprobe.multi", lambda: KretprobeMulti("", patterns=(FUNCTION,)), calls),
+    Hook("kprobe event", lambda: KprobeEvents("bench", patterns=(FUNCTION,)), calls),
+    Hook("fentry", lambda: Fentry("", function=FUNCTION), calls),
+    Hook("fexit", lambda: Fexit("", function=FUNCTION), calls),
+    Hook("uprobe", lambda: Uprobe("", file=flood(), symbol="passed"), functions),
+    Hook("uretprobe", lambda: Uretprobe("", file=flood(), symbol="passed"), functions),
+    Hook("uprobe.multi", lambda: UprobeMulti("", file=flood(), symbol="passed"), functions),
+    Hook("uretprobe.multi", lambda: UretprobeMulti("", file=flood(), symbol="passed"), functions),
+    Hook("socket filter", lambda: SocketFilter(""), packets, returning(0)),
 )
 
 
 @contextlib.contextmanager
-def attached(hook: Hook, name: str) -> Iterator[None]:
+def attached(hook: Hook, probe: Probe, name: str) -> Iterator[None]:
     """An empty program on it."""
-    kind = kind_of(hook.probe)
-    how = kind.load_as(hook.probe)
-    program = load(how.type, hook.code, attach_type=how.attach_type)
+    kind = kind_of(probe)
+    how = kind.load_as(probe)
+    code = hook.code or returning(how.result)
+    program = load(how.type, code, attach_type=how.attach_type, btf_id=how.btf_id)
     try:
-        links = kind.put(hook.probe, Place(name, interfaces=[socket.if_nametoindex("lo")]), program)
+        links = kind.put(probe, Place(name, interfaces=[socket.if_nametoindex("lo")]), program)
     finally:
         os.close(program)
     try:
@@ -95,19 +115,20 @@ def attached(hook: Hook, name: str) -> Iterator[None]:
 
 def measure(hook: Hook, facts: KernelFacts) -> dict[str, object]:
     """What comes of one hook. The least of some rounds: whatever else the machine does only adds."""
-    answer = facts.probe(hook.probe)
-    record = {"hook": hook.name, "unit": hook.do.__name__, "status": "granted", "reason": "", "ns": 0.0}
+    probe = hook.probe()
+    answer = facts.probe(probe)
+    record = {"hook": hook.name, "status": "granted", "reason": "", "ns": 0.0}
     if not answer.ok:
         return record | {"status": "refused" if answer.refused else "absent", "reason": answer.reason}
     bare, probed = [], []
     try:
         for _ in range(ROUNDS):
             bare.append(hook.do())
-            with attached(hook, answer.name):
+            with attached(hook, probe, answer.name):
                 probed.append(hook.do())
     except (OSError, PytracerError) as error:
         return record | {"status": "failed", "reason": str(error)}
-    return record | {"ns": min(probed) - min(bare), "bare": min(bare)}
+    return record | {"ns": round(min(probed) - min(bare), 1)}
 
 
 def main() -> None:

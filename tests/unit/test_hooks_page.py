@@ -38,7 +38,7 @@ def test_every_hook_was_tried_on_every_kernel():
     ("found", "shown"),
     [
         ({}, "0.5"),
-        ({"unit": "packets", "bare": 250.0}, "0.1"),
+        ({"ns": 125.0}, "2.5"),
         ({"status": "absent", "reason": "no kprobes"}, "no: no kprobes"),
     ],
 )
