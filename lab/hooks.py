@@ -34,6 +34,7 @@ _ONE = "one function each; not where it is inlined, `notrace` or `noprobe`"
 _FTRACE = "only functions that ftrace knows; needs CONFIG_FPROBE"
 _INSTANCES = "has places for so many calls at once, and misses the returns of others"
 _USER = "a trap into the kernel each time; what is inlined is not called"
+_FRAMES = "incoming frames alone; an interface has one program, and nobody's is replaced"
 
 ABOUT = {
     "raw tracepoint": About(
@@ -53,6 +54,10 @@ ABOUT = {
     "uprobe.multi": About("6.6", "uprobe", _USER),
     "uretprobe.multi": About("6.6", "uretprobe", f"{_USER}; a function that unwinds does not return"),
     "socket filter": About("3.19", "nothing", "sees packets as the stack does: after GRO, before GSO"),
+    "XDP, generic": About("5.9", "XDP by netlink", _FRAMES),
+    "XDP by netlink, generic": About("4.12", "tcx, clsact", f"{_FRAMES}; stays behind a killed process"),
+    "tcx": About("6.6", "clsact", "packets as the stack makes them, both ways"),
+    "clsact": About("4.5", "socket filter", "both ways; stays behind a killed process until the next run"),
 }
 
 HEAD = """# Hooks
