@@ -2,6 +2,7 @@
 // Work of a known size that times itself: prints nanoseconds for each unit of it.
 //
 //   flood calls N          N getppid calls
+//   flood seeks N          N lseek calls, each of which calls the kernel's vfs_llseek
 //   flood functions N      N calls of the function "passed"
 //   flood packets N        N datagrams to the loopback interface
 //   flood frames N NAME    N frames of UDP out by the interface NAME
@@ -10,6 +11,7 @@
 // With "gated" in front of these words it stops itself first, and begins when it is continued.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netpacket/packet.h>
 #include <signal.h>
@@ -41,6 +43,16 @@ static void calls(long n)
 {
     while (n--)
         syscall(SYS_getppid);
+}
+
+static void seeks(long n)
+{
+    int file = open("/dev/null", O_RDONLY);
+
+    if (file < 0)
+        exit(1);
+    while (n--)
+        lseek(file, 0, SEEK_SET);
 }
 
 __attribute__((noinline)) void passed(void)
@@ -133,6 +145,8 @@ int main(int argc, char **argv)
     begun = now(CLOCK_MONOTONIC);
     if (!strcmp(argv[1], "calls"))
         calls(n);
+    else if (!strcmp(argv[1], "seeks"))
+        seeks(n);
     else if (!strcmp(argv[1], "functions"))
         functions(n);
     else if (!strcmp(argv[1], "packets"))

@@ -38,7 +38,8 @@ def test_every_hook_was_tried_on_every_kernel():
     ("found", "shown"),
     [
         ({}, "0.5"),
-        ({"ns": 125.0}, "2.5"),
+        ({"ns": 1250.0}, "25"),
+        ({"ns": 4.0}, "yes"),
         ({"status": "absent", "reason": "no kprobes"}, "no: no kprobes"),
     ],
 )
