@@ -2,7 +2,7 @@
 // Work of a known size that times itself: prints nanoseconds for each unit of it.
 //
 //   flood calls N          N getppid calls
-//   flood seeks N          N lseek calls, each of which calls the kernel's vfs_llseek
+//   flood seeks N          N lseek calls
 //   flood functions N      N calls of the function "passed"
 //   flood packets N        N datagrams to the loopback interface
 //   flood frames N NAME    N frames of UDP out by the interface NAME

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import platform
 import socket
 import statistics
 import subprocess
@@ -54,7 +55,8 @@ from pytracer.spec import (
 
 CALLS, PACKETS, ROUNDS = 100_000, 20_000, 7
 _NEWNET = 0x40000000  # CLONE_NEWNET
-FUNCTION = "vfs_llseek"  # in BTF, and never inlined: it is exported
+_ARCHITECTURE = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+FUNCTION = f"__{_ARCHITECTURE}_sys_lseek"  # never inlined; and in BTF, as it uses its argument
 
 
 @dataclass(frozen=True)
