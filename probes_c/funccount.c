@@ -53,8 +53,7 @@ static __always_inline struct row_value *row_of(u32 target)
     if (!row)
         return 0;
     row->seen = bpf_ktime_get_ns();
-    struct task_struct *leader = pt_read(pt_current()->group_leader);
-    pt_probe_read_kernel(&row->comm, sizeof(row->comm), &leader->comm);
+    pt_process_name(row->comm);
 #endif
     return row;
 }

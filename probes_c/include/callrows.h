@@ -2,7 +2,7 @@
 // Rows of system calls by what the user groups them by: BY_SYSCALL, BY_COMM, BY_PID, BY_ERRNO, and LATENCY for
 // a histogram of each. With COUNT they count calls and nothing else, with ENFORCE also those denied.
 #include "log2.h"
-#include "read.h"
+#include "task.h"
 
 struct row_key {
 #ifdef BY_SYSCALL
@@ -76,8 +76,7 @@ static __always_inline struct row_value *row_of(u64 call, u64 ns, s32 error)
     if (!row)
         return 0;
     row->seen = bpf_ktime_get_ns();
-    struct task_struct *leader = pt_own(group_leader);
-    pt_probe_read_kernel(&row->comm, sizeof(row->comm), &leader->comm);
+    pt_process_name(row->comm);
 #endif
     return row;
 }

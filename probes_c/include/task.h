@@ -59,6 +59,14 @@ BPF_HASH(pt_family, u32, u8, PT_FOLLOW);
 #define PT_ASKS_WHO 0
 #endif
 
+// The name of the process that runs: that of its first thread.
+static __always_inline void pt_process_name(char *comm)
+{
+    struct task_struct *leader = pt_own(group_leader);
+
+    pt_probe_read_kernel(comm, PT_COMM_LEN, &leader->comm);
+}
+
 // Whether --netns lets this network namespace through. A tracer of sockets asks for the socket's, and defines
 // PT_NETNS_OF_SOCKET so that pt_task does not ask for the task's.
 static __always_inline int pt_netns(u32 netns)
