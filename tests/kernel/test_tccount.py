@@ -13,7 +13,7 @@ from pytracer.bpf.attach import clsact, tcx
 from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import ProgType, prog_load
 from support import packets
-from support.cli import Ended, Result, finish, run, start
+from support.cli import Ended, Result, finish, run, start, stop
 from support.needs import needs, refused_by_right
 
 pytestmark = pytest.mark.kernel
@@ -28,8 +28,7 @@ def counted(*words: object, sender: str = "va", sent: list[packets.Frame] | None
     except Ended as ended:
         return ended.result
     packets.send(sender, packets.frames() if sent is None else sent)
-    os.killpg(tracer.pid, signal.SIGINT)
-    result = finish(tracer)
+    result = stop(tracer)
     result.err = "".join(tracer.said) + result.err
     return result
 

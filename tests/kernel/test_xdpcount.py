@@ -15,7 +15,7 @@ from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import ProgType, link_create, prog_load
 from pytracer.kernel.pcap import Link, compile_filter
 from support import packets
-from support.cli import Result, finish, run, start, wait_for
+from support.cli import Result, finish, run, start, stop, wait_for
 from support.filters import classic
 from support.needs import needs
 
@@ -29,8 +29,7 @@ def counted(*words: object, sender: str = "va", sent: list[packets.Frame] | None
     """Run xdpcount while frames are sent; what it said."""
     tracer = start("xdpcount", "-f", "json", *words, 60)
     packets.send(sender, packets.frames() if sent is None else sent)
-    os.killpg(tracer.pid, signal.SIGINT)
-    result = finish(tracer)
+    result = stop(tracer)
     result.err = "".join(tracer.said) + result.err
     return result
 

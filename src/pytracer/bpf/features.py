@@ -74,12 +74,10 @@ def probe(feature: Feature) -> Result:
         number = error.errno or 0
         if number in (errno.EPERM, errno.EACCES):
             return Result(feature, REFUSED, "refused by a policy of the kernel")
-        said = "Operation not supported" if number == _ENOTSUPP else os.strerror(number)
-        return Result(feature, ABSENT, f"{said} (it came with Linux {feature.since})")
+        return Result(feature, ABSENT, f"{policy.in_words(number)} (it came with Linux {feature.since})")
 
 
 _SLEEPABLE, _NO_PREALLOC, _MMAPABLE = 1 << 4, 1, 1 << 10  # BPF_F_*
-_ENOTSUPP = 524
 _BTF_LOAD = 18  # enum bpf_cmd
 
 # Number and name of enum bpf_prog_type, since when, and the enum bpf_attach_type that loading asks for.
@@ -213,7 +211,7 @@ def _program(number: int, attach_type: int) -> str:
         os.close(load(number, returning(0), attach_type=attach_type, flags=_flags(number), log=log))
     except OSError as error:
         # The verifier is asked only for types that the kernel knows: what it says is about the rest.
-        if error.errno in (errno.EPERM, errno.EACCES) or not (log[0] or error.errno == _ENOTSUPP):
+        if error.errno in (errno.EPERM, errno.EACCES) or not (log[0] or error.errno == policy.ENOTSUPP):
             raise
         return "known; needs a target in the kernel's BTF"
     return ""
@@ -237,7 +235,7 @@ def _map(number: int, key: int, value: int, entries: int, flags: int) -> str:
         try:
             os.close(bpf(Command.MAP_CREATE, attr + struct.pack("IIII", *btf, struct_type)))
         except OSError as error:
-            if error.errno != _ENOTSUPP:  # known, but needs a struct of the kernel's BTF
+            if error.errno != policy.ENOTSUPP:  # known, but needs a struct of the kernel's BTF
                 raise
             return "known; needs a struct of the kernel's BTF"
     return ""

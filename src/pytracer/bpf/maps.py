@@ -13,6 +13,7 @@ from pytracer.arrays import Array, np
 from pytracer.bpf.image import MapSpec
 from pytracer.bpf.layout_desc import dtype_of, members_of
 from pytracer.bpf.sys import PER_CPU, BpfError, Command, address, bpf, bpf_inout
+from pytracer.kernel import policy
 from pytracer.kernel.cpus import possible_cpus
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Map:
         try:
             keys, raw = self._batch(command, stride * cpus)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, 524):  # 524: ENOTSUPP, kernel-internal
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, policy.ENOTSUPP):
                 raise
             keys, raw = self._walk(stride * cpus)
             if command is Command.MAP_LOOKUP_AND_DELETE_BATCH:

@@ -46,9 +46,10 @@ _OF_THE_WHOLE_KERNEL = frozenset(
 )
 _INITIAL = {"user": 0xEFFFFFFD, "pid": 0xEFFFFFFC}  # include/linux/proc_ns.h, PROC_*_INIT_INO
 _SECCOMP = {"0": "off", "1": "strict", "2": "filter"}
+ENOTSUPP = 524  # kernel-internal, but it gets out by mistake here and there
 _ABSENT = frozenset({
     errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV, errno.ENOSYS, errno.E2BIG, errno.ENXIO,
-    524,  # ENOTSUPP, which the kernel lets out by mistake here and there
+    ENOTSUPP,
 })  # fmt: skip
 _MANDATORY = ("selinux", "apparmor", "smack", "tomoyo", "bpf")  # modules that can refuse a tracer to root
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
@@ -161,6 +162,11 @@ def require(needed: Iterable[str], what: str) -> None:
         raise _lacking(missing, what)
 
 
+def in_words(number: int) -> str:
+    """What an errno of the kernel means, also the one that is none of C's."""
+    return "Operation not supported" if number == ENOTSUPP else os.strerror(number)
+
+
 def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> PytracerError:
     """The error that a refusal by the kernel means.
 
@@ -175,9 +181,8 @@ def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> Py
     if number == errno.ENOSYS and seccomp() == "filter":
         return _refused(what)  # how newer container runtimes refuse
     if number in _ABSENT:
-        said = "Operation not supported" if number == 524 else os.strerror(number)
         return UnsupportedError(
-            f"{what}: this kernel does not have it ({said})",
+            f"{what}: this kernel does not have it ({in_words(number)})",
             hint="pytracer doctor shows what this kernel grants",
         )
     return PytracerError(f"{what}: {os.strerror(number) if number else 'the kernel gave no reason'}")

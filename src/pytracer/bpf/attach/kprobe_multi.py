@@ -14,7 +14,7 @@ from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType, address, link_create, object_info
 from pytracer.errors import PytracerError
-from pytracer.kernel import functions
+from pytracer.kernel import functions, policy
 from pytracer.kernel.facts import Answer, Tells
 from pytracer.spec import Kprobes, KretprobeMulti
 
@@ -23,7 +23,6 @@ _RETURN = 1  # BPF_F_KPROBE_MULTI_RETURN
 _INFO = struct.Struct("<IIIIQIIQ")  # struct bpf_link_info: type, id, prog_id; addrs, count, flags, missed
 _UNTOUCHED = (1 << 64) - 1
 _NOWHERE = 1  # an address at which there is no function
-_ENOTSUPP = 524  # kernel-internal, but it gets out
 _ABSENT = "this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)"
 
 
@@ -57,7 +56,7 @@ def ask(probe: Kprobes, kernel: Asking) -> Answer:
     try:  # what is absent is said before what is refused: asked for before the list of functions
         os.close(link([_NOWHERE], program, at_return=at_return))
     except OSError as error:
-        if error.errno in (errno.EOPNOTSUPP, _ENOTSUPP):
+        if error.errno in (errno.EOPNOTSUPP, policy.ENOTSUPP):
             return Answer(False, reason=_ABSENT)
     try:
         found = functions.these(probe.patterns, probe.addresses)

@@ -92,7 +92,7 @@ def in_a_mode(choice: str, index: int, name: str, attach: Callable[[int], int]) 
                 raise _in_the_way(index, name) from error
             if error.errno in _FINAL or mode == modes[-1]:
                 raise attach_error(error, f"{name} by {_NAMES[mode]}", needed=NEEDED) from error
-            why = os.strerror(error.errno or 0).lower() if error.errno != 524 else "not supported"
+            why = policy.in_words(error.errno or 0).lower()
     raise AssertionError("there is always a mode")
 
 
