@@ -33,15 +33,6 @@ def counted(*words: object, sender: str = "va", sent: list[packets.Frame] | None
     return result
 
 
-def totals(result: Result, interface: str = "vb") -> dict[str, tuple[int, int]]:
-    """The whole run's (packets, bytes) by protocol."""
-    assert result.status == 0, result.err
-    assert not result.of("loss")
-    return {
-        r["protocol"]: (r["packets"], r["bytes"]) for r in result.of("summary") if r["interface"] == interface
-    }
-
-
 def wanted(direction: str) -> dict[str, tuple[int, int]]:
     return packets.expected(packets.frames(), received=direction == "in")
 
@@ -57,9 +48,9 @@ def test_every_packet_is_counted_both_ways():
         packets.veth()
         result = counted("vb")
         both = counted("va", "vb", "--direction", "both", "--filter", "ether proto 0x88cc")
-    assert totals(result) == wanted("in")
+    assert packets.totals(result) == wanted("in")
     for interface, direction in (("va", "out"), ("vb", "in")):
-        assert totals(both, interface) == {"LLDP": wanted(direction)["LLDP"]}
+        assert packets.totals(both, interface) == {"LLDP": wanted(direction)["LLDP"]}
 
 
 @pytest.mark.lab
@@ -72,7 +63,7 @@ def test_both_ways_to_attach(way):
             if refused_by_right(result.status, result.err, {"traffic": way}):
                 return
             assert f"vb: {way} {'in' if direction == 'in' else 'e'}gress" in result.err
-            assert totals(result) == wanted(direction)
+            assert packets.totals(result) == wanted(direction)
             assert "clsact" not in tc("qdisc", "show")
 
 
@@ -82,7 +73,7 @@ def test_on_lo_each_packet_is_seen_once_a_direction(way):
     with packets.namespace():
         for direction, times in (("in", 1), ("out", 1), ("both", 2)):
             words = ("lo", "--direction", direction, "--hook", f"traffic={way}")
-            udp, size = totals(counted(*words, sender="lo", sent=sent), "lo")["UDP"]
+            udp, size = packets.totals(counted(*words, sender="lo", sent=sent), "lo")["UDP"]
             assert (udp, size) == (101 * times, 101 * times * len(sent[0].data))
 
 
@@ -106,7 +97,7 @@ def test_a_link_without_a_header(way):
         result = finish(tracer)
     sent = [frame for frame in packets.ip_packets() if frame.protocol != "ICMP"]
     sent.append(packets.Frame("UDP", 29, packets.ipv4(17, bytes(72))))
-    assert totals(result, "tun7") == packets.expected(sent, received=False)
+    assert packets.totals(result, "tun7") == packets.expected(sent, received=False)
 
 
 def test_the_filters_and_qdiscs_of_others_stay_and_decide():
@@ -117,7 +108,7 @@ def test_the_filters_and_qdiscs_of_others_stay_and_decide():
         tc("filter", "add", "dev", "vb", "ingress", "protocol", "ip", "prio", "1", *match)
         before = tc("qdisc", "show"), tc("filter", "show", "dev", "vb", "ingress")
         result = counted("vb", "--hook", "traffic=clsact")
-        assert totals(result) == wanted("in")
+        assert packets.totals(result) == wanted("in")
         assert "vb: clsact ingress, priority 2" in result.err
         assert "what filters before it take away is not seen" in result.err
         assert (tc("qdisc", "show"), tc("filter", "show", "dev", "vb", "ingress")) == before
@@ -134,7 +125,7 @@ def test_what_another_drops_is_counted_before_and_still_dropped():
         clsact._tell(theirs, clsact._NEWFILTER, 0x600, dropping)
         os.close(dropping)
         for way in WAYS:
-            assert totals(counted("vb", "--hook", f"traffic={way}")) == wanted("in")
+            assert packets.totals(counted("vb", "--hook", f"traffic={way}")) == wanted("in")
             assert clsact.filters(other) == [theirs]
         shown = tc("-s", "filter", "show", "dev", "vb", "ingress")
         assert "somebody's" in shown
@@ -145,7 +136,7 @@ def test_an_ingress_qdisc_of_another_is_shared_or_told():
     with packets.namespace():
         packets.veth()
         tc("qdisc", "add", "dev", "vb", "ingress")
-        assert totals(counted("vb", "--hook", "traffic=clsact")) == wanted("in")
+        assert packets.totals(counted("vb", "--hook", "traffic=clsact")) == wanted("in")
         result = run("tccount", "vb", "--direction", "both", "--hook", "traffic=clsact", "-d", 1)
         assert result.status == 1
         assert "vb has an ingress qdisc of somebody's" in result.err.splitlines()[0]
@@ -160,7 +151,7 @@ def test_two_runs_share_a_qdisc_and_the_last_takes_it_away():
         packets.send("va", packets.frames())
         for tracer, left in ((first, True), (second, False)):
             os.killpg(tracer.pid, signal.SIGINT)
-            assert totals(finish(tracer)) == wanted("in")
+            assert packets.totals(finish(tracer)) == wanted("in")
             assert ("clsact" in tc("qdisc", "show")) is left
 
 
@@ -188,7 +179,7 @@ def test_an_interface_that_goes_away_is_said_and_ends_it():
             packets.ip("link", "del", "vb")
             result = finish(tracer)
             assert result.err.count("warning: interface vb: it is gone") == 1
-            assert totals(result) == wanted("in")
+            assert packets.totals(result) == wanted("in")
 
 
 def test_an_error_half_way_leaves_nothing():

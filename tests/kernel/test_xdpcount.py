@@ -34,15 +34,6 @@ def counted(*words: object, sender: str = "va", sent: list[packets.Frame] | None
     return result
 
 
-def totals(result: Result, interface: str = "vb") -> dict[str, tuple[int, int]]:
-    """The whole run's (frames, bytes) by protocol."""
-    assert result.status == 0, result.err
-    assert not result.of("loss")
-    return {
-        r["protocol"]: (r["packets"], r["bytes"]) for r in result.of("summary") if r["interface"] == interface
-    }
-
-
 @pytest.mark.lab
 @pytest.mark.smoke
 def test_every_frame_is_counted_in_the_driver_and_behind_it():
@@ -51,11 +42,11 @@ def test_every_frame_is_counted_in_the_driver_and_behind_it():
         result = counted("vb")  # with the tags: nobody has taken them off yet
         filtered = counted("vb", "--mode", "generic", "--filter", FILTER)
     assert "vb: native XDP" in result.err
-    assert totals(result) == packets.expected(packets.frames(), received=False)
+    assert packets.totals(result) == packets.expected(packets.frames(), received=False)
     assert "vb: generic XDP" in filtered.err
     code = compile_filter(FILTER, Link.ETHERNET)
     matching = [frame for frame in packets.frames() if classic(code, frame.data)]
-    assert totals(filtered) == packets.expected(matching, received=False) != {}
+    assert packets.totals(filtered) == packets.expected(matching, received=False) != {}
 
 
 @pytest.mark.lab
@@ -65,8 +56,8 @@ def test_both_ways_to_attach_and_nothing_is_left(way):
         packets.veth()
         for mode in MODES:
             result = counted("va", "vb", "--mode", mode, "--hook", f"frame={way}")
-            assert totals(result) == packets.expected(packets.frames(), received=False)
-            assert totals(result, "va") == {}
+            assert packets.totals(result) == packets.expected(packets.frames(), received=False)
+            assert packets.totals(result, "va") == {}
             assert xdp_programs() == {}
 
 
@@ -75,7 +66,7 @@ def test_on_lo_frames_are_counted_behind_the_driver_and_that_is_said():
         sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
         result = counted("lo", sender="lo", sent=sent)
         refused = run("xdpcount", "lo", "--mode", "native", "-d", 1)
-    assert totals(result, "lo") == packets.expected(sent, received=False)
+    assert packets.totals(result, "lo") == packets.expected(sent, received=False)
     assert "warning: interface lo: generic XDP, for its driver has none" in result.err
     assert refused.status == 4
     assert "lo by native XDP" in refused.err
@@ -91,7 +82,7 @@ def test_a_link_without_a_header():
         os.killpg(tracer.pid, signal.SIGINT)
         result = finish(tracer)
     sent = [frame for frame in packets.ip_packets() if frame.protocol != "ICMP"]
-    assert totals(result, "tun7") == packets.expected(sent, received=False)
+    assert packets.totals(result, "tun7") == packets.expected(sent, received=False)
 
 
 @pytest.fixture
@@ -132,7 +123,7 @@ def test_an_interface_that_goes_away_is_said_and_ends_it():
             packets.ip("link", "del", "vb")
             result = finish(tracer)
             assert "warning: interface vb: it is gone" in result.err
-            assert totals(result) == packets.expected(packets.frames(), received=False)
+            assert packets.totals(result) == packets.expected(packets.frames(), received=False)
 
 
 def test_a_program_that_somebody_takes_off_is_said():

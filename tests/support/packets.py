@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from support.cli import Result
+
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
@@ -235,3 +237,12 @@ def _check(result: int) -> None:
     if result:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def totals(result: Result, interface: str = "vb") -> dict[str, tuple[int, int]]:
+    """The whole run's (packets, bytes) by protocol."""
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return {
+        r["protocol"]: (r["packets"], r["bytes"]) for r in result.of("summary") if r["interface"] == interface
+    }
