@@ -106,7 +106,8 @@ def setup(wanted: Sequence[str] = RUNNING) -> None:
     if os.geteuid() != 0:
         raise LabError("not permitted to install packages", "sudo scripts/lab setup")
     say(f"installing {' '.join(names)}")
-    command = ["apt-get", "-y", "install", "--no-install-recommends", *names]
+    # Another installation may be under way: a new machine keeps itself up to date.
+    command = ["apt-get", "-y", "-o", "DPkg::Lock::Timeout=300", "install", "--no-install-recommends", *names]
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     if subprocess.run(command, check=False, env=environment, stdin=subprocess.DEVNULL).returncode:
         raise LabError("apt-get could not install them", "apt-get update")

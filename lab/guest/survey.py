@@ -12,14 +12,27 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytracer.bpf.headers import SOURCES
 from pytracer.bpf.toolchain import bcc_version, find_bcc
-from pytracer.spec import Hook, Injection, Tracer, registry
+from pytracer.kernel.facts import Target
+from pytracer.plan.targets import WAYS, Named
+from pytracer.spec import (
+    SPELLINGS,
+    Alternative,
+    Hook,
+    Injection,
+    Spot,
+    Targets,
+    Tracer,
+    parse_source,
+    registry,
+)
 from pytracer.spec.common import FOLLOW
 
 LIMIT = 300  # seconds, for one run: packaged headers take half a minute to compile in an emulated machine
@@ -46,6 +59,13 @@ while True:
         break
 """
 """A bit of everything: a connection, a file, a block device, system calls, a process."""
+OF_EACH_KIND = (
+    "k:vfs_read", "kr:vfs_read", "f:vfs_read", "fr:vfs_read", "t:syscalls:sys_enter_getppid",
+    "rt:sched_process_fork", "u:libc:getppid", "ur:libc:getppid", "usdt:python:gc__start",
+)  # fmt: skip
+"""What the workload does, as users name it to tracers that are put on what they are told."""
+FAULT = ["__x64_sys_getppid", "EPERM"]
+"""And what it can go without."""
 
 
 def disks(folder: Path) -> list[str]:
@@ -68,17 +88,43 @@ def busy(devices: list[str]) -> Iterator[None]:
         process.wait()
 
 
-def words_of(tracer: Tracer) -> list[str]:
-    """The tracer and the arguments of its first example, without which it cannot be run."""
-    words = [tracer.name]
-    if tracer.arguments is not None and tracer.arguments.minimum:
-        words.append(tracer.arguments.examples[0])
-    return words
+@dataclass(frozen=True)
+class Asked:
+    """One of a tracer's hooks, and the arguments that have it used."""
+
+    hook: Hook
+    arguments: tuple[str, ...]
 
 
-def traced(tracer: Tracer, options: list[str], devices: list[str]) -> subprocess.CompletedProcess[str]:
+def hooks_of(tracer: Tracer) -> list[Asked]:
+    """All that can be forced. Of a tracer that is put on what users name: one for each kind of that."""
+    arguments, found = tracer.arguments, list[Asked]()
+    if isinstance(arguments, Targets):
+        found += [asked for word in OF_EACH_KIND for asked in named(arguments, word)]
+        words = found[0].arguments
+    elif isinstance(arguments, Injection):
+        words = tuple(FAULT)
+    else:
+        words = arguments.examples[: arguments.minimum] if arguments else ()
+    hooks = (*tracer.hooks, *([FOLLOW] if tracer.follow else []))
+    return [*found, *(Asked(hook, words) for hook in hooks)]
+
+
+def named(arguments: Targets, word: str) -> Iterator[Asked]:
+    """The hooks where a source is named: for what happens and, if the tracer wants it, for how that ends."""
+    source = parse_source(word)
+    kinds = {source.kind: arguments.begin}
+    if arguments.end:
+        kinds = kinds | {source.spelling.end: arguments.end} if source.spelling.end else {}
+    target = Named(0, source, Target(source.name, spots=(Spot(source.name, 0),)))
+    for kind, program in kinds.items():
+        ways = (Alternative(way.name, way.make(program, [target])) for way in WAYS[kind])
+        yield Asked(Hook(kind, SPELLINGS[kind].event, tuple(ways)), (word,))
+
+
+def traced(tracer: Tracer, words: list[str], devices: list[str]) -> subprocess.CompletedProcess[str]:
     """One run: of the workload where the tracer can follow a command, else for a second beside it."""
-    command = [*PYTRACER, *words_of(tracer), "-f", "json", "-v", *options]
+    command = [*PYTRACER, tracer.name, *words, "-f", "json", "-v"]
     if tracer.follow:
         command += ["--", sys.executable, "-c", WORKLOAD, "0", *devices]
         return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
@@ -89,7 +135,7 @@ def traced(tracer: Tracer, options: list[str], devices: list[str]) -> subprocess
 
 
 def outcome(
-    hooks: tuple[Hook, ...], done: subprocess.CompletedProcess[str], forced: dict[str, str]
+    hooks: Iterable[Hook], done: subprocess.CompletedProcess[str], forced: dict[str, str]
 ) -> dict[str, Any]:
     """What a run came to: by hook, which way was taken and to where, and if it saw anything; or why not."""
     if done.returncode:
@@ -119,19 +165,22 @@ def way_of(hook: Hook, attached: list[tuple[str, str, str]], forced: str = "") -
 
 def survey(tracer: Tracer, devices: list[str], forced: bool) -> Iterator[dict[str, Any]]:
     """The runs of one tracer: as it comes; if ``forced``, hook by hook and with each source of types, too."""
-    hooks = (*tracer.hooks, *([FOLLOW] if tracer.follow else []))
-    runs = [("", "", "")]
-    runs += [(hook.name, way.name, "") for hook in hooks for way in hook.alternatives]
-    runs += [("", "", source) for source in SOURCES]
+    every = hooks_of(tracer)
+    runs = [("", "", "", every)]
+    runs += [(one.hook.name, way.name, "", [one]) for one in every for way in one.hook.alternatives]
+    runs += [("", "", source, every) for source in SOURCES]
     del runs[len(runs) if forced else 1 :]
-    for hook, way, source in runs:
-        options = ["--hook", f"{hook}={way}"] if hook else []
-        options += ["--headers", source] if source else []
+    for name, way, source, asked in runs:
+        words = list(dict.fromkeys(word for one in asked for word in one.arguments))
+        words += ["--hook", f"{name}={way}"] if name else []
+        words += ["--headers", source] if source else []
+        # Others may come with one that is named; each is shown where it is asked for.
+        hooks = [one.hook for one in every if set(one.arguments) <= set(words)]
         try:
-            result = outcome(hooks, traced(tracer, options, devices), {hook: way})
+            result = outcome(hooks, traced(tracer, words, devices), {name: way})
         except subprocess.TimeoutExpired:
             result = {"status": -1, "used": {}, "reason": f"it did not end within {LIMIT} s", "saw": False}
-        yield {"tracer": tracer.name, "hook": hook, "way": way, "headers": source} | result
+        yield {"tracer": tracer.name, "hook": name, "way": way, "headers": source} | result
 
 
 def main() -> None:
@@ -141,15 +190,13 @@ def main() -> None:
             "survey: looks at whole machines, so that it runs in the lab's only: scripts/record --kernels"
         )
     forced = "--as-it-comes" not in sys.argv
-    # What changes how a kernel behaves is for kernels that are built for it: tests/kernel/test_inject.py.
-    every = [t.name for t in registry.all_tracers() if not isinstance(t.arguments, Injection)]
-    names = [word for word in sys.argv[1:] if not word.startswith("-")] or every
+    names = [word for word in sys.argv[1:] if not word.startswith("-")]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PYTRACER_CACHE_DIR"] = str(Path(folder) / "cache")
         devices = disks(Path(folder))
         print(json.dumps({"release": os.uname().release, "bcc": bcc_version(find_bcc())}), flush=True)
-        for name in names:
-            for record in survey(registry.get(name), devices, forced):
+        for tracer in map(registry.get, names) if names else registry.all_tracers():
+            for record in survey(tracer, devices, forced):
                 print(json.dumps(record), flush=True)
 
 

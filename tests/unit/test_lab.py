@@ -393,3 +393,16 @@ def test_what_is_missing_is_said_with_the_command(monkeypatch):
     with pytest.raises(LabError, match="missing: qemu, busybox") as error:
         host.need(["qemu", "busybox"])
     assert "apt-get install --no-install-recommends qemu-system-x86 busybox-static" in error.value.hint
+
+
+def test_a_set_up_waits_for_another_installation(monkeypatch, tmp_path):
+    stand_in = tmp_path / "apt-get"
+    stand_in.write_text(f'#!/bin/sh\necho "$*" >{tmp_path}/words\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(host, "missing", lambda wanted: ["busybox"])
+    monkeypatch.setattr(host.os, "geteuid", lambda: 0)
+    host.setup()
+    words = (tmp_path / "words").read_text().split()
+    assert "DPkg::Lock::Timeout=300" in words
+    assert words[-3:] == ["install", "--no-install-recommends", "busybox-static"]
