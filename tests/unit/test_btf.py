@@ -165,7 +165,7 @@ def test_damage_is_an_error_and_not_a_traceback() -> None:
         lambda: btf.members(INT),
         lambda: list(btf.enumerators(wild)),
         lambda: btf.func_proto(INT),
-        lambda: btf._string(1 << 30),
+        lambda: btf.string(1 << 30),
         lambda: btf.name(-1),
     ):
         with pytest.raises(HeadersError):

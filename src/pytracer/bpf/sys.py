@@ -35,6 +35,8 @@ class Command(IntEnum):
     PROG_GET_FD_BY_ID = 13
     OBJ_GET_INFO_BY_FD = 15
     RAW_TRACEPOINT_OPEN = 17
+    BTF_LOAD = 18
+    BTF_GET_FD_BY_ID = 19
     MAP_LOOKUP_BATCH = 24
     MAP_LOOKUP_AND_DELETE_BATCH = 25
     MAP_DELETE_BATCH = 27
@@ -206,9 +208,12 @@ def program_info(program: int) -> tuple[int, str]:
     return struct.unpack_from("I", info, 4)[0], name
 
 
-def object_info(descriptor: int, info: bytearray) -> None:
-    """Have the kernel write what it knows of a program, map or link into ``info``. Raises OSError."""
-    bpf(Command.OBJ_GET_INFO_BY_FD, struct.pack("IIQ", descriptor, len(info), address(info)))
+def object_info(descriptor: int, info: bytearray) -> int:
+    """Have the kernel write what it knows of a program, map, link or BTF into ``info``; how many bytes of
+    that it knows. Raises OSError."""
+    attr = struct.pack("IIQ", descriptor, len(info), address(info))
+    _, attr = bpf_inout(Command.OBJ_GET_INFO_BY_FD, attr)
+    return int(struct.unpack_from("I", attr, 4)[0])
 
 
 def recursion_misses(program: int) -> int:

@@ -126,7 +126,7 @@ class Btf:
 
     def name(self, type_id: int) -> str:
         """The type's own name, "" if it has none."""
-        return self._string(self._words[self._at(type_id)]) if type_id else ""
+        return self.string(self._words[self._at(type_id)]) if type_id else ""
 
     def target(self, type_id: int) -> int:
         """The type id that a pointer, typedef, modifier, function, variable or tag refers to."""
@@ -175,7 +175,7 @@ class Btf:
                     integer = self.integer(base)
                     if integer.offset or integer.bits != integer.size * 8:
                         offset, bits = offset + integer.offset, integer.bits
-            found.append(Member(self._string(words[i]), words[i + 1], offset, bits))
+            found.append(Member(self.string(words[i]), words[i + 1], offset, bits))
         return found
 
     def enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
@@ -188,7 +188,7 @@ class Btf:
             value = words[i + 1] | words[i + 2] << 32 if wide else words[i + 1]
             if signed and value >> (63 if wide else 31):
                 value -= 1 << (64 if wide else 32)
-            yield self._string(words[i]), value
+            yield self.string(words[i]), value
 
     def enum_signed(self, type_id: int) -> bool:
         """If the enum's values carry a sign; before Linux 6.0 none said so, and all were taken to."""
@@ -219,7 +219,7 @@ class Btf:
             type_id = self.target(type_id)
         at = self._of(type_id, Kind.FUNC_PROTO)
         words, count = self._words, self._words[at + 1] & VLEN_MASK
-        params = [(self._string(words[i]), words[i + 1]) for i in range(at + 3, at + 3 + 2 * count, 2)]
+        params = [(self.string(words[i]), words[i + 1]) for i in range(at + 3, at + 3 + 2 * count, 2)]
         # A last parameter of no name and type void stands for "...".
         variadic = bool(params) and params[-1] == ("", 0)
         return Proto(words[at + 2], tuple(params[:-1] if variadic else params), variadic)
@@ -327,7 +327,8 @@ class Btf:
         """All names of these kinds, for suggestions."""
         return {name for i in self.ids(*kinds) if (name := self.name(i))}
 
-    def _string(self, offset: int) -> str:
+    def string(self, offset: int) -> str:
+        """What stands at that offset of the string section."""
         end = self._strings.find(b"\0", offset)
         if end < 0:
             raise HeadersError(f"{self.origin} is damaged: it has no name at {offset}")

@@ -47,6 +47,11 @@ class KernelSymbols:
             for at, ok, address in zip(place.tolist(), known.tolist(), addresses.tolist(), strict=True)
         ]
 
+    def address(self, name: str) -> int:
+        """Where the first symbol of that name is; 0 where that is not known, or hidden."""
+        self._load()
+        return self._address(name.encode())
+
     def _name(self, at: int) -> str:
         begin = int(self._places[at]) + self._width + 3
         line = self._text[begin : self._text.find(b"\n", begin)]

@@ -1,0 +1,284 @@
+"""What the kernel knows of a program or a map, by its descriptor (BPF_OBJ_GET_INFO_BY_FD).
+
+What a kernel is too old to tell is None, or empty; what it hides from this process is empty as well, though
+its size is there. The structures have only ever grown (include/uapi/linux/bpf.h): one layout serves all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pytracer.bpf.sys import Command, address, bpf, object_info
+from pytracer.errors import PytracerError
+from pytracer.kernel.btf import Btf
+
+_PROGRAM = struct.Struct("=II8sIIQQQIIQ16sIIQQIIQQIIQIIQQIIIIQQQQIII4x")
+_MAP = struct.Struct("=IIIIII16sIIQQIIIIQ")
+_BTF = struct.Struct("=QIIQII")
+_RECURSION_END, _VERIFIED_END = 216, 220  # Linux 5.12 (9ed9e9ba2337), 5.16 (aba64c7da983)
+_GPL = 1
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """Where a line of C begins among the instructions.
+
+    ``insn`` counts instructions as the kernel keeps them (after the verifier), ``address`` is where its
+    native code begins, 0 where there is none or the kernel hides it.
+    """
+
+    insn: int
+    file: str
+    line: int
+    column: int
+    text: str
+    address: int = 0
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of a program: the first is its own, others are called by it. ``name`` is "" without BTF,
+    ``address`` and ``size`` (bytes) are its native code's."""
+
+    insn: int
+    name: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class ProgramInfo:
+    """``struct bpf_prog_info`` with what it points to.
+
+    ``type`` is of ``enum bpf_prog_type``; ``load_time`` in ns since boot; ``uid`` who loaded it. ``xlated``
+    are the instructions that the verifier left, ``jited`` the native code, of all functions one after the
+    other; both empty where the kernel hides them, and where they were not asked for. ``run_time`` (ns) and
+    ``run_count`` count only while the kernel keeps statistics. ``verified`` is how many instructions the
+    verifier looked at.
+    """
+
+    id: int
+    type: int
+    tag: str
+    name: str
+    load_time: int
+    uid: int
+    gpl: bool
+    map_ids: tuple[int, ...]
+    btf_id: int
+    xlated_size: int
+    jited_size: int
+    xlated: bytes
+    jited: bytes
+    lines: tuple[SourceLine, ...]
+    functions: tuple[Function, ...]
+    run_time: int
+    run_count: int
+    recursion_misses: int | None
+    verified: int | None
+    attach_btf_object: int
+    attach_btf_id: int
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """``struct bpf_map_info``: sizes in bytes, ``type`` of ``enum bpf_map_type``. The BTF ids are 0 where the
+    types of keys and values were not told."""
+
+    id: int
+    type: int
+    name: str
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int
+    btf_id: int
+    btf_key_type: int
+    btf_value_type: int
+    extra: int
+
+
+def read_program(descriptor: int, *, code: bool = True) -> ProgramInfo:
+    """What the kernel tells of a program; without ``code``, no instructions and no lines of C.
+
+    Raises OSError.
+    """
+    buffer = bytearray(_PROGRAM.size)
+    object_info(descriptor, buffer)
+    raw = _Program(buffer)
+    # Asked again, with room for what the counts say.
+    wanted = {"map_ids": 4 * raw.map_count}
+    if code:
+        wanted |= {
+            "xlated": raw.xlated_size,
+            "jited": raw.jited_size,
+            "ksyms": 8 * raw.ksym_count,
+            "lengths": 4 * raw.length_count,
+            "func_info": raw.func_size * raw.func_count,
+            "line_info": raw.line_size * raw.line_count,
+            "jited_line_info": raw.jited_line_size * raw.jited_line_count,
+        }
+    room = {name: bytearray(size) for name, size in wanted.items() if size}
+    second = bytearray(_PROGRAM.size)
+    for name, (count_at, pointer_at) in _Program.PLACES.items():
+        if name in room:
+            struct.pack_into("=I", second, count_at, struct.unpack_from("=I", buffer, count_at)[0])
+            struct.pack_into("=Q", second, pointer_at, address(room[name]))
+    for size_at in _Program.RECORD_SIZES:
+        second[size_at : size_at + 4] = buffer[size_at : size_at + 4]
+    known = object_info(descriptor, second)
+    raw = _Program(second)
+    # The kernel takes a pointer back where it does not tell (kernel.kptr_restrict, no CAP_SYSLOG).
+    told = {name: bytes(data) for name, data in room.items() if raw.pointer(name)}
+    btf = _btf(raw.btf_id) if code and raw.btf_id else None
+    return ProgramInfo(
+        id=raw.id,
+        type=raw.type,
+        tag=raw.tag.hex(),
+        name=raw.name,
+        load_time=raw.load_time,
+        uid=raw.uid,
+        gpl=raw.gpl,
+        map_ids=_words(told.get("map_ids", b""))[: raw.map_count],
+        btf_id=raw.btf_id,
+        xlated_size=raw.xlated_size,
+        jited_size=raw.jited_size,
+        xlated=told.get("xlated", b""),
+        jited=told.get("jited", b""),
+        lines=tuple(_lines(raw, told, btf)),
+        functions=tuple(_functions(raw, told, btf)),
+        run_time=raw.run_time,
+        run_count=raw.run_count,
+        recursion_misses=raw.recursion_misses if known >= _RECURSION_END else None,
+        verified=raw.verified if known >= _VERIFIED_END else None,
+        attach_btf_object=raw.attach_btf_object,
+        attach_btf_id=raw.attach_btf_id,
+    )
+
+
+def read_map(descriptor: int) -> MapInfo:
+    """What the kernel tells of a map. Raises OSError."""
+    buffer = bytearray(_MAP.size)
+    object_info(descriptor, buffer)
+    fields = _MAP.unpack(buffer)
+    kind, number, key_size, value_size, max_entries, flags, name = fields[:7]
+    btf_id, key_type, value_type, _, extra = fields[11:]
+    return MapInfo(
+        id=number,
+        type=kind,
+        name=_text(name),
+        key_size=key_size,
+        value_size=value_size,
+        max_entries=max_entries,
+        flags=flags,
+        btf_id=btf_id,
+        btf_key_type=key_type,
+        btf_value_type=value_type,
+        extra=extra,
+    )
+
+
+def read_btf(number: int) -> bytes:
+    """The BTF of that id, as it was loaded. Raises OSError."""
+    descriptor = bpf(Command.BTF_GET_FD_BY_ID, struct.pack("I", number))
+    try:
+        info = bytearray(_BTF.size)
+        object_info(descriptor, info)
+        data = bytearray(_BTF.unpack(info)[1])
+        object_info(descriptor, bytearray(_BTF.pack(address(data), len(data), 0, 0, 0, 0)))
+        return bytes(data)
+    finally:
+        os.close(descriptor)
+
+
+class _Program:
+    """A ``struct bpf_prog_info`` as bytes, its members by name."""
+
+    # What is asked for: where its count and where its pointer stand.
+    PLACES = {
+        "jited": (16, 24),
+        "xlated": (20, 32),
+        "map_ids": (52, 56),
+        "ksyms": (104, 112),
+        "lengths": (108, 120),
+        "func_info": (144, 136),
+        "line_info": (148, 152),
+        "jited_line_info": (168, 160),
+    }
+    RECORD_SIZES = (132, 172, 176)
+
+    def __init__(self, data: bytearray) -> None:
+        self._data = data
+        fields = _PROGRAM.unpack(data)
+        self.type, self.id, self.tag, self.jited_size, self.xlated_size = fields[:5]
+        self.load_time, self.uid, self.map_count = fields[7:10]
+        self.name = _text(fields[11])
+        self.gpl = bool(fields[13] & _GPL)
+        self.ksym_count, self.length_count = fields[16:18]
+        self.btf_id, self.func_size = fields[20:22]
+        self.func_count, self.line_count = fields[23:25]
+        self.jited_line_count, self.line_size, self.jited_line_size = fields[27:30]
+        self.run_time, self.run_count, self.recursion_misses = fields[32:35]
+        self.verified, self.attach_btf_object, self.attach_btf_id = fields[35:38]
+
+    def pointer(self, name: str) -> int:
+        """What stands there for the pointer to that array; 0: it was not given."""
+        return int(struct.unpack_from("=Q", self._data, self.PLACES[name][1])[0])
+
+
+def _lines(raw: _Program, told: dict[str, bytes], btf: Btf | None) -> Iterator[SourceLine]:
+    if btf is None:
+        return
+    places = _longs(told.get("jited_line_info", b""))
+    records = _records(told.get("line_info", b""), raw.line_size)
+    for number, (insn, file, text, position) in enumerate(records):
+        yield SourceLine(
+            insn=insn,
+            file=btf.string(file),
+            line=position >> 10,
+            column=position & 0x3FF,
+            text=btf.string(text),
+            address=places[number] if number < len(places) else 0,
+        )
+
+
+def _functions(raw: _Program, told: dict[str, bytes], btf: Btf | None) -> Iterator[Function]:
+    starts = _longs(told.get("ksyms", b""))
+    sizes = _words(told.get("lengths", b""))
+    records = list(_records(told.get("func_info", b""), raw.func_size))
+    for number in range(max(len(starts), len(records))):
+        insn, type_id = records[number][:2] if number < len(records) else (0, 0)
+        yield Function(
+            insn=insn,
+            name=btf.name(type_id) if btf and type_id else "",
+            address=starts[number] if number < len(starts) else 0,
+            size=sizes[number] if number < len(sizes) else 0,
+        )
+
+
+def _btf(number: int) -> Btf | None:
+    with contextlib.suppress(OSError, PytracerError):
+        return Btf(read_btf(number), origin=f"BTF {number}")
+    return None
+
+
+def _records(data: bytes, size: int) -> Iterator[Sequence[int]]:
+    """The first words of each record: later kernels may have longer ones."""
+    for at in range(0, len(data) if size else 0, size or 1):
+        yield struct.unpack_from(f"={size // 4}I", data, at)
+
+
+def _words(data: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"={len(data) // 4}I", data)
+
+
+def _longs(data: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"={len(data) // 8}Q", data)
+
+
+def _text(name: bytes) -> str:
+    return name.partition(b"\0")[0].decode(errors="replace")

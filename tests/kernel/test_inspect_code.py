@@ -1,0 +1,150 @@
+"""What is read of programs in the kernel, beside what bpftool reads of the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pytracer.bpf.facts import KernelFacts
+from pytracer.bpf.inspect.bytecode import KernelNames, listing
+from pytracer.bpf.inspect.info import ProgramInfo, read_btf, read_map, read_program
+from pytracer.bpf.inspect.native import disassemble
+from pytracer.bpf.probing import returning
+from pytracer.bpf.sys import Command, MapType, ProgType, bpf, map_create, prog_load
+from pytracer.cli import parser
+from pytracer.kernel.btf import Btf, Kind
+from pytracer.plan import make_plan
+from pytracer.session import Session
+from pytracer.spec import registry
+
+pytestmark = pytest.mark.kernel
+
+PROG_GET_NEXT_ID = 11
+
+
+@contextmanager
+def loaded(*words: str) -> Iterator[list[ProgramInfo]]:
+    """The programs of a tracer, while it runs."""
+    before = programs()
+    request, _ = parser.parse(registry.get(words[0]), words[1:])
+    with Session(make_plan(request, KernelFacts())):
+        found = []
+        for number in sorted(programs() - before):
+            fd = bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", number))
+            try:
+                found.append(read_program(fd))
+            finally:
+                os.close(fd)
+        assert found
+        yield found
+
+
+def programs() -> set[int]:
+    shown = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, text=True, check=True)
+    return {one["id"] for one in json.loads(shown.stdout)}
+
+
+def bpftool(*words: object) -> list[dict[str, str]]:
+    done = subprocess.run(["bpftool", "-j", *map(str, words)], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert isinstance(found, list)
+    return found
+
+
+def theirs(shown: str) -> str:
+    """bpftool's text of an instruction, without the distance that it puts behind a helper's name."""
+    return re.sub(r"(call [^#]+)#.*", r"\1", shown)
+
+
+def same(ours: str, shown: str) -> bool:
+    """bpftool may be older than the kernel, and not know of moves that add a CPU's offset (Linux 6.10)."""
+    return ours == shown or re.sub(r"&\(void __percpu \*\)\((r\d)\)", r"\1", ours) == shown
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    "words", [("syscalls", "--latency"), ("sockcount", "lo"), ("execsnoop",)], ids=" ".join
+)
+def test_the_same_instructions_as_bpftool(words):
+    with loaded(*words) as found:
+        for info in found:
+            ours = list(listing(info.xlated, KernelNames({})))
+            shown = [
+                one["disasm"] for one in bpftool("prog", "dump", "xlated", "id", info.id) if "disasm" in one
+            ]
+            assert len(ours) == len(shown)
+            differ = [
+                (one.text, text)
+                for one, text in zip(ours, map(theirs, shown), strict=True)
+                if not same(one.text, text)
+            ]
+            assert not differ
+            assert sum(len(one.raw) for one in ours) == info.xlated_size == len(info.xlated)
+
+
+@pytest.mark.lab
+def test_a_program_is_told_whole(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
+    with loaded("sockcount", "lo") as (info,):
+        (shown,) = (one for one in bpftool("prog", "show") if one["id"] == info.id)
+        assert (info.tag, info.name, info.uid, info.gpl) == (
+            shown["tag"],
+            "count",
+            0,
+            shown["gpl_compatible"],
+        )
+        assert info.type == ProgType.SOCKET_FILTER
+        assert (info.xlated_size, info.jited_size) == (shown["bytes_xlated"], shown["bytes_jited"])
+        assert sorted(info.map_ids) == sorted(shown["map_ids"])
+        # Native code: every byte of it, where the kernel says that it is.
+        (function,) = info.functions
+        assert function.name == "count"
+        assert function.size == info.jited_size == len(info.jited)
+        code, hint = disassemble(info.jited, function.address)
+        assert not hint
+        assert b"".join(one.raw for one in code) == info.jited
+        assert all(one.text for one in code)
+        # Lines: in order, within the program, and where the native code begins.
+        assert len(info.lines) > 10
+        numbers = [line.insn for line in info.lines]
+        assert numbers == sorted(set(numbers))
+        assert numbers[-1] < info.xlated_size / 8
+        starts = {one.address for one in code}
+        assert starts.issuperset(line.address for line in info.lines)
+        assert any(line.file.endswith("sockcount.c") for line in info.lines)
+        btf = Btf(read_btf(info.btf_id))
+        assert btf.find(Kind.FUNC, "count") is not None
+
+
+@pytest.mark.lab
+def test_a_bare_program_and_a_map():
+    fd = prog_load(ProgType.SOCKET_FILTER, returning(0), name="bare")
+    try:
+        info = read_program(fd)
+        brief = read_program(fd, code=False)
+    finally:
+        os.close(fd)
+    assert (info.name, info.xlated_size, info.lines, info.map_ids, info.btf_id) == ("bare", 16, (), (), 0)
+    assert [one.text for one in listing(info.xlated)] == ["(b7) r0 = 0", "(95) exit"]
+    assert (brief.id, brief.xlated, brief.jited) == (info.id, b"", b"")
+    fd = map_create(MapType.HASH, 4, 12, 77, 1, name="some")
+    try:
+        table = read_map(fd)
+    finally:
+        os.close(fd)
+    assert (table.type, table.name, table.key_size, table.value_size) == (MapType.HASH, "some", 4, 12)
+    assert (table.max_entries, table.flags, table.btf_id) == (77, 1, 0)
+
+
+def test_what_is_no_longer_there_is_an_oserror():
+    fd = prog_load(ProgType.SOCKET_FILTER, returning(0))
+    os.close(fd)
+    with pytest.raises(OSError, match="descriptor"):
+        read_program(fd)
