@@ -11,7 +11,7 @@ from typing import Any
 from pytracer.cli.arguments import Parser
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, syscalls, targets
-from pytracer.kernel.pcap import CompiledFilter, compile_for
+from pytracer.kernel.pcap import CompiledFilter, compile_for, compile_raw
 from pytracer.plan import Fault, NameSetValue, Request, parse_fault
 from pytracer.plan.targets import PROBES_MAX
 from pytracer.sinks import FORMATS, STACK_FORMATS
@@ -258,7 +258,9 @@ def _packet_filter(
     for option in tracer.options:
         if isinstance(option, PacketFilter):
             text = getattr(given, option.name.replace("-", "_"))
-            return None if text is None else compile_for(text, named, frames=option.frames)
+            if text is None:
+                return None
+            return compile_raw(text) if option.cgroups else compile_for(text, named, frames=option.frames)
     return None
 
 
@@ -316,6 +318,11 @@ def _filter_values(tracer: Tracer, given: argparse.Namespace) -> dict[Filter, tu
     kinds = set()
     for text in getattr(given, "container", ()):
         kind, key = targets.container(text)
+        if Filter(kind) not in tracer.filters:
+            raise UsageError(
+                f"the container {text!r} has no cgroup of version 2",
+                hint="pytracer doctor says what is mounted",
+            )
         kinds.add(kind)
         values.setdefault(Filter(kind), []).append(key)
     if len(kinds) > 1:  # filters of two kinds must both hold, and no task is in two containers

@@ -7,6 +7,8 @@
 #include "config.h"
 #include "skb.h"
 
+#include "packet.h"
+
 enum direction { IN, OUT, BOTH };
 
 #define OUTGOING 4 // PACKET_OUTGOING

@@ -5,6 +5,8 @@
 // the packet pass at once, and no other filter would see it.
 #include "skb.h"
 
+#include "packet.h"
+
 #define UNSPECIFIED (-1) // TC_ACT_UNSPEC
 
 int count(struct __sk_buff *skb)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Packets as the kernel keeps them: what socket filters and traffic control are given.
+// Packets as the kernel keeps them: what socket filters, traffic control and cgroups are given.
 //
 // All is read by bpf_skb_load_bytes, which fails where a packet ends and says so. The loads that socket
 // filters are known for (BPF_LD_ABS) would leave the program there, and the packet would go uncounted.
@@ -18,5 +18,3 @@ static __always_inline u32 pt_announced(pt_packet *packet, u32 offset)
     __builtin_memcpy(bytes, &type, sizeof(bytes));
     return bytes[0] << 8 | bytes[1];
 }
-
-#include "packet.h"

@@ -67,7 +67,8 @@ class Session:
         self._say, self._warn = say, warn
         self._links: list[Link] = []
         self._detached: list[Link] = []
-        self._watched: list[Link] = []  # of the links, those on a network interface
+        self._watched: list[Link] = []  # of the links, those whose place may go away
+        self._placed = False  # whether there were any
         self.started = self._ended = 0.0
         self._read_at = 0.0
         self._counted: Counted | None = None
@@ -162,16 +163,18 @@ class Session:
                 yield Loss(reason, new, REASONS.get(reason, MISSED_MEANING), time.time())
 
     def watch(self) -> bool:
-        """Look after what is attached: warn of interfaces that went away; False once nothing is left."""
-        troubles = dict[str, None]()  # of an interface that has several links, once
+        """Look after what is attached: warn of places that went away; False once none is left."""
+        if not self._watched:
+            return not self._placed
+        troubles = dict[str, None]()  # of a place that has several links, once
         for link in list(self._watched):
             if trouble := link.trouble:
-                troubles[f"interface {link.interface}: {trouble}"] = None
+                troubles[f"{link.sort} {link.place}: {trouble}"] = None
                 if link.is_over:
                     self._watched.remove(link)
         for trouble in troubles:
             self._warn(trouble)
-        return bool(self._watched) or not self.plan.request.interfaces
+        return bool(self._watched)
 
     def detach(self) -> None:
         """Take the probes off; what they counted can still be read."""
@@ -302,17 +305,24 @@ class Session:
         named = targets.Attaching(self._module.maps, self._warn)
         for chosen in reversed(self.plan.probes):
             load = self._load_of(chosen)
-            place = Place(chosen.name, self.plan.request.interfaces, chosen.choice, chosen.frequency)
+            place = Place(
+                chosen.name,
+                self.plan.request.interfaces,
+                chosen.choice,
+                chosen.frequency,
+                cgroups=self.plan.places,
+            )
             if chosen.probe.targets:
                 links = named.put(chosen.probe, chosen.tells, place, self._programs.get(load))
             else:
                 links = kind_of(chosen.probe).put(chosen.probe, place, self._programs[load])
             self._links += links
-            self._watched += [link for link in links if link.interface]
+            self._watched += [link for link in links if link.place]
             for note in dict.fromkeys(link.note for link in links if link.note):
                 self._warn(note)
-            where = [f"{link.interface}: {link.how}" for link in links if link.how] or [chosen.target]
+            where = [f"{link.place}: {link.how}" for link in links if link.how] or [chosen.target]
             self._say(f"attached {chosen.probe.program} to {', '.join(where)}")
+        self._placed = bool(self._watched)
         named.finish()
         self.started = self._read_at = time.monotonic()
         arrays.load()  # now that events are counted already

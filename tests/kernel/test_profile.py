@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import subprocess
@@ -15,12 +14,12 @@ import pytest
 
 import pytracer
 from pytracer.bpf.facts import KernelFacts
-from pytracer.kernel import targets
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.policy import sysctl
 from pytracer.model import Loss, Stacks
 from pytracer.spec import PerfSample
 from pytracer.symbols import maps
+from support.cgroups import cgroup
 from support.cli import run, wait_for
 from support.workloads import workload
 
@@ -51,11 +50,8 @@ def spinning(mode="user", milliseconds=20000, *name, path=None, **options):
 
 @pytest.fixture
 def own_cgroup():
-    folder = targets.cgroup2_roots()[0] / f"pytracer-test-{os.getpid()}"
-    folder.mkdir()
-    yield folder
-    wait_for(lambda: not (folder / "cgroup.procs").read_text(), "its end")
-    folder.rmdir()
+    with cgroup() as folder:
+        yield folder
 
 
 @pytest.mark.smoke

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.spec.common import SWITCH
+from support.cgroups import cgroup as own_cgroup
 from support.cli import finish, run, start, stop, wait_for
 from support.workloads import workload
 
@@ -230,18 +231,9 @@ def test_filter_by_user():
 
 @pytest.fixture
 def cgroup():
-    """A cgroup2 folder of this test's own, mounted for it where the machine has none."""
-    from pytracer.kernel.targets import cgroup2_roots
-
-    roots = cgroup2_roots()
-    assert roots, "no cgroup2 is mounted"
-    folder = roots[0] / f"pytracer-test-{os.getpid()}"
-    folder.mkdir()
-    yield folder
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir():
-            path.rmdir()
-    folder.rmdir()
+    """A cgroup2 folder of this test's own."""
+    with own_cgroup() as folder:
+        yield folder
 
 
 @pytest.mark.lab

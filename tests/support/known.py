@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from support import disks, packets
+from support import cgroups, disks, packets
 from support.cli import Ended, Result, run, start, stop
 from support.workloads import workload
 
@@ -51,6 +51,16 @@ def tccount(*words: object, before: Words = ()) -> Seen:
 def xdpcount(*words: object, before: Words = ()) -> Seen:
     """The same packets as frames."""
     return _packets("xdpcount", words, before)
+
+
+def cgroupcount(*words: object, before: Words = ()) -> Seen:
+    """101 datagrams of a process in a cgroup of its own, out and in."""
+    work = cgroups.DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 101, 30)'
+    with packets.namespace(), cgroups.cgroup() as folder:
+        words = (*words, "--cgroup", folder)
+        result = _meanwhile("cgroupcount", words, before, lambda: cgroups.run_in(folder, work))
+    seen = {r["direction"]: (r["protocol"], r["packets"], r["bytes"]) for r in _records(result)}
+    return Seen(result, seen, dict.fromkeys(("in", "out"), ("UDP", 101, 101 * 58)))
 
 
 def _packets(tracer: str, words: Words, before: Words) -> Seen:
@@ -121,6 +131,7 @@ KNOWN: dict[str, Callable[..., Seen]] = {
     one.__name__: one
     for one in (
         biolatency,
+        cgroupcount,
         execsnoop,
         opensnoop,
         profile,

@@ -66,11 +66,11 @@ def test_links_are_all_made_or_none():
     def attach(index: int, name: str) -> list[Link]:
         if name == "bad":
             raise OSError(16, "busy")
-        made.append(Link(os.open("/dev/null", os.O_RDONLY), interface=name))
+        made.append(Link(os.open("/dev/null", os.O_RDONLY), place=name))
         return made[-1:]
 
     links = on_each({1: "lo", 2: "eth0"}, attach)
-    assert [link.interface for link in links] == ["lo", "eth0"]
+    assert [link.place for link in links] == ["lo", "eth0"]
     for link in links:
         link.close()
     made.clear()

@@ -42,7 +42,7 @@ LOADS = "loads"  # the note of what is not attached, so as not to touch others
 _PMUS = Path("/sys/bus/event_source/devices")
 _QUIET_FUNCTION = "bpf_fentry_test1"  # net/bpf/test_run.c: made for this, called by tests alone
 _QUIET_EVENT = "task_rename"  # a thread is given a name
-_TRACING, _LSM, _PERF_EVENT, _CGROUP_SKB = 26, 29, 7, 8  # enum bpf_prog_type
+_TRACING, _LSM, _PERF_EVENT = 26, 29, 7  # enum bpf_prog_type
 _RAW_TP, _FENTRY, _FEXIT, _LSM_MAC = 23, 24, 25, 27  # enum bpf_attach_type
 _SOFTWARE, _CPU_CLOCK, _HARDWARE, _CYCLES = 1, 0, 0, 0  # enum perf_type_id and what they count
 
@@ -199,20 +199,10 @@ def packet_socket() -> str:
     return ""
 
 
-def cgroup_skb() -> str:
-    """Packets of a cgroup's sockets."""
-    return _loads(_CGROUP_SKB)
-
-
 def _own_event(kind: int, config: int, *, period: int) -> bytes:
     """A perf event's attributes; ``period`` 0: it only counts."""
     attr = event_attr(kind, config)
     return attr[:16] + struct.pack("Q", period) + attr[24:]
-
-
-def _loads(kind: int) -> str:
-    os.close(load(kind, returning(1)))
-    return LOADS
 
 
 def _raw(program: int, event: str) -> None:

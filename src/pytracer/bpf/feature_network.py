@@ -1,13 +1,15 @@
-"""Whether programs can be put on network interfaces: tried on one that only this process has.
+"""Whether programs can be put on network interfaces and cgroups: tried on such that only this process has.
 
-As :mod:`pytracer.bpf.feature_hooks`, for the kinds that are put on an interface.
+As :mod:`pytracer.bpf.feature_hooks`, for the kinds that are put on those.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 
@@ -15,7 +17,8 @@ from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.feature_hooks import LOADS
 from pytracer.bpf.probing import load, returning
-from pytracer.spec import Clsact, Probe, Tcx, Xdp, XdpNetlink
+from pytracer.kernel.targets import cgroup2_roots
+from pytracer.spec import CgroupSkb, CgroupSock, CgroupSockAddr, Clsact, OnCgroup, Probe, Tcx, Xdp, XdpNetlink
 
 _CLONE_NEWNET = 0x40000000
 _LO = {1: "lo"}  # which every network has, under this number
@@ -39,6 +42,45 @@ def tc() -> str:
 def tcx() -> str:
     """Traffic control by links."""
     return _on_lo(Tcx(""), "both")
+
+
+def cgroup_link() -> str:
+    """Packets of a cgroup's sockets, by a link."""
+    return _on_cgroup(CgroupSkb("", point="ingress"))
+
+
+def cgroup_skb() -> str:
+    """Packets of a cgroup's sockets."""
+    return _on_cgroup(CgroupSkb("", point="egress", link=False))
+
+
+def cgroup_sock() -> str:
+    """Sockets that are made in a cgroup."""
+    return _on_cgroup(CgroupSock("", point="create", link=False))
+
+
+def cgroup_sock_addr() -> str:
+    """Addresses that programs of a cgroup give."""
+    return _on_cgroup(CgroupSockAddr("", point="sendmsg6", link=False))
+
+
+def _on_cgroup(probe: OnCgroup) -> str:
+    """Attach to a cgroup without processes, made for it where that is allowed."""
+    kind = kind_of(probe)
+    how = kind.load_as(probe)
+    program = load(how.type, returning(how.result), attach_type=how.attach_type)
+    try:
+        with contextlib.ExitStack() as held:
+            try:
+                folder = tempfile.mkdtemp(prefix="pytracer-", dir=cgroup2_roots()[0])
+            except (IndexError, OSError):
+                return LOADS
+            held.callback(os.rmdir, folder)
+            for link in kind.put(probe, Place("", cgroups=(folder,)), program):
+                link.close()
+    finally:
+        os.close(program)
+    return ""
 
 
 def _on_lo(probe: Probe, choice: str) -> str:

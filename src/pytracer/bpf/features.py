@@ -285,7 +285,10 @@ def _features() -> Iterator[Feature]:
         ("XDP link", "5.9", network.xdp_link),
         ("tc", "4.5", network.tc),
         ("tcx", "6.6", network.tcx),
-        ("cgroup skb", "4.10", hooks.cgroup_skb),
+        ("cgroup skb", "4.15", network.cgroup_skb),
+        ("cgroup sock", "4.15", network.cgroup_sock),
+        ("cgroup sock_addr", "4.18", network.cgroup_sock_addr),
+        ("cgroup link", "5.7", network.cgroup_link),
     ):
         yield Feature("hook", hook, since, ask)
     for number, name, since, attach_type in _PROGRAMS:

@@ -32,8 +32,12 @@ class Command(IntEnum):
     MAP_DELETE_ELEM = 3
     MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
+    PROG_ATTACH = 8
+    PROG_DETACH = 9
+    PROG_GET_NEXT_ID = 11
     PROG_GET_FD_BY_ID = 13
     OBJ_GET_INFO_BY_FD = 15
+    PROG_QUERY = 16
     RAW_TRACEPOINT_OPEN = 17
     BTF_LOAD = 18
     BTF_GET_FD_BY_ID = 19
@@ -52,7 +56,10 @@ class ProgType(IntEnum):
     TRACEPOINT = 5
     XDP = 6
     PERF_EVENT = 7
+    CGROUP_SKB = 8
+    CGROUP_SOCK = 9
     RAW_TRACEPOINT = 17
+    CGROUP_SOCK_ADDR = 18
     TRACING = 26
     LSM = 29
 
@@ -198,6 +205,18 @@ def link_create(program: int, attach_type: int, rest: bytes = b"", *, target: in
 def program_by_id(number: int) -> int:
     """A descriptor of somebody's program. Raises OSError."""
     return bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", number))
+
+
+def program_ids() -> list[int]:
+    """The ids of all programs in the kernel."""
+    found, last = list[int](), 0
+    while True:
+        try:
+            _, back = bpf_inout(Command.PROG_GET_NEXT_ID, struct.pack("III", last, 0, 0))
+        except OSError:  # there are no more
+            return found
+        last = struct.unpack_from("I", back, 4)[0]
+        found.append(last)
 
 
 def program_info(program: int) -> tuple[int, str]:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
+from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.connections import connection_error, connection_event
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import open_flags
 from pytracer.enrich.interfaces import interface_decoder
-from pytracer.enrich.protocols import packet_protocol
+from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.targets import target_decoder
 from pytracer.enrich.text import text
 from pytracer.kernel.syscalls import label
@@ -27,8 +28,10 @@ def decoders(interfaces: Mapping[int, str], targets: Sequence[str] = ()) -> dict
         "arguments": arguments,
         "address": address,
         "block_operation": block_operation,
+        "cgroup": cgroup_decoder(),
         "connection_error": connection_error,
         "connection_event": connection_event,
+        "direction": direction,
         "disk": disk_decoder(),
         "errno": errno_name,
         "interface": interface_decoder(interfaces),

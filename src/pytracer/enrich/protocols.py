@@ -1,8 +1,8 @@
-"""What a packet carries, by the code that sockcount counts it under."""
+"""What a packet carries, by the code that probes_c/include/ip.h counts it under; which way it goes."""
 
 from __future__ import annotations
 
-# enum protocol in probes_c/sockcount.c: the number of an IP protocol, a code above, or FRAME | EtherType.
+# enum protocol in probes_c/include/ip.h: the number of an IP protocol, a code above, or FRAME | EtherType.
 _CODES = {
     1: "ICMP",
     6: "TCP",
@@ -13,6 +13,7 @@ _CODES = {
     0x102: "LLC",
 }
 _FRAME = 0x10000
+_DIRECTIONS = ("in", "out")  # enum direction in probes_c
 
 # IEEE 802 numbers, as include/uapi/linux/if_ether.h lists them. Those below 0x600 are Linux's own, for
 # interfaces whose frames have no EtherType.
@@ -98,3 +99,8 @@ def packet_protocol(code: int) -> str:
     if code & _FRAME and code >> 17 == 0:
         return ETHERTYPES.get(code & 0xFFFF) or f"ethertype_{code & 0xFFFF:#06x}"
     return _CODES.get(code) or f"protocol_{code:#x}"
+
+
+def direction(code: int) -> str:
+    """``0`` -> ``in``, ``1`` -> ``out``."""
+    return _DIRECTIONS[code] if code < len(_DIRECTIONS) else f"direction_{code}"

@@ -11,6 +11,7 @@ from pytracer.spec import (
     Clsact,
     Kprobe,
     Kprobes,
+    OnCgroup,
     PerfSample,
     Probe,
     RawTracepoint,
@@ -28,6 +29,7 @@ from pytracer.spec import (
 _ARCHITECTURES = {"orig_ax": "x86_64", "pstate": "aarch64"}
 
 _SEND_SIGNAL = 109  # enum bpf_func_id
+_BPF_LINK_CGROUP = 3  # enum bpf_link_type
 _BPF_XDP, _BPF_TCX_INGRESS, _BPF_UPROBE_MULTI = 37, 46, 48  # enum bpf_attach_type
 
 
@@ -95,6 +97,10 @@ class BtfFacts:
                 if wanted in self._values("bpf_attach_type"):
                     return Answer(True, probe.target, tried=False)
                 return Answer(False, reason=f"no {probe.kind} by a link", tried=False)
+            case OnCgroup():
+                if not probe.link or _BPF_LINK_CGROUP in self._values("bpf_link_type"):
+                    return Answer(True, probe.target, tried=False)
+                return Answer(False, reason="no links for cgroups", tried=False)
             case Uprobe():  # in which file is found out where it runs
                 return Answer(True, probe.target, tried=False)
             case UprobeMulti():

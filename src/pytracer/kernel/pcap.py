@@ -83,6 +83,11 @@ def compile_for(text: str, named: Mapping[int, str], *, frames: bool) -> Compile
     return CompiledFilter(text, link, compile_filter(text, link, live=live))
 
 
+def compile_raw(text: str) -> CompiledFilter:
+    """The filter for packets that begin with their network header. Raises what ``compile_for`` does."""
+    return CompiledFilter(text, Link.RAW, compile_filter(text, Link.RAW))
+
+
 def compile_filter(text: str, link: Link, *, live: Sequence[str] = ()) -> tuple[Instruction, ...]:
     """The instructions of ``text``. ``live`` are interfaces of which to open one, for the kernel's packets.
 

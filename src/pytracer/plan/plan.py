@@ -21,6 +21,7 @@ from pytracer.spec import (
     Hook,
     NameSet,
     Number,
+    OnCgroup,
     Output,
     Profile,
     SeccompProfile,
@@ -42,7 +43,8 @@ class Plan:
     ``defines`` shape the C; ``config`` (slot -> value) and ``sets`` (map -> keys) fill its maps; ``rows`` is
     how many rows the kernel keeps, ``buffer`` how many bytes of events. ``program`` is ``c`` or names a
     builder; ``notes`` say per hook what was chosen and what was not, and why. ``targets`` are the names of
-    what the user named, by number; ``warnings`` are for the user.
+    what the user named, by number; ``places`` are the cgroups that programs are put on, where they are put on
+    such, and ``cgroups`` those that tasks are asked for elsewhere; ``warnings`` are for the user.
     """
 
     request: Request
@@ -58,6 +60,7 @@ class Plan:
     sort: str
     notes: tuple[str, ...]
     targets: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -74,7 +77,7 @@ class Plan:
         if self.program == "c":
             lines += [f"define   {name}{'=' + value if value else ''}" for name, value in self.defines]
         lines += [f"set      {name}: {len(keys)} entries" for name, keys in self.sets.items()]
-        lines += [f"cgroup   {path}" for path in self.cgroups]
+        lines += [f"cgroup   {path}" for path in (*self.cgroups, *self.places)]
         if self.request.filter is not None:
             compiled = self.request.filter
             lines.append(f"filter   {compiled.text!r}: {len(compiled.code)} instructions of classic BPF")
@@ -109,10 +112,14 @@ def make_plan(request: Request, facts: Facts) -> Plan:
 
     schema = _schema(request, output)
     sets = dict[str, tuple[bytes, ...]]()
+    folders = tuple(os.fsdecode(path) for path in request.filters.get(Filter.CGROUP, ()))
+    on_cgroups = any(isinstance(one.probe, OnCgroup) for one in chosen)
     for which, keys in request.filters.items():
-        defines[which.define] = str(len(keys)) if which is Filter.CGROUP else ""
         if which is not Filter.CGROUP:
+            defines[which.define] = ""
             sets[which.map] = keys
+        elif not on_cgroups:
+            defines[which.define] = str(len(keys))
     if request.fault is not None:
         defines["PT_CFG_RETURNS"] = "0"
     program = "c"
@@ -172,7 +179,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         probes=tuple(chosen),
         config=tuple(config),
         sets=sets,
-        cgroups=tuple(os.fsdecode(path) for path in request.filters.get(Filter.CGROUP, ())),
+        cgroups=() if on_cgroups else folders,
+        places=folders if on_cgroups else (),
         program=program,
         rows=request.rows or ROWS_MAX,
         buffer=buffer,

@@ -33,7 +33,17 @@ from pytracer.spec.hooks import (
     UretprobeMulti,
     UserProbe,
 )
-from pytracer.spec.network import Clsact, OnInterface, Tcx, Xdp, XdpNetlink
+from pytracer.spec.network import (
+    CgroupSkb,
+    CgroupSock,
+    CgroupSockAddr,
+    Clsact,
+    OnCgroup,
+    OnInterface,
+    Tcx,
+    Xdp,
+    XdpNetlink,
+)
 from pytracer.spec.options import (
     Arguments,
     Choice,
@@ -55,6 +65,9 @@ __all__ = [
     "SPELLINGS",
     "Alternative",
     "Arguments",
+    "CgroupSkb",
+    "CgroupSock",
+    "CgroupSockAddr",
     "Choice",
     "Clsact",
     "Column",
@@ -77,6 +90,7 @@ __all__ = [
     "Lsm",
     "NameSet",
     "Number",
+    "OnCgroup",
     "OnInterface",
     "Option",
     "Output",

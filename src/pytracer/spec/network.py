@@ -1,4 +1,4 @@
-"""Probes on network interfaces."""
+"""Probes on network interfaces, and on the sockets of cgroups."""
 
 from __future__ import annotations
 
@@ -85,3 +85,60 @@ class Clsact(Tcx):
     def kind(self) -> str:
         """See :class:`Probe`."""
         return "clsact"
+
+
+@dataclass(frozen=True)
+class OnCgroup(Probe):
+    """A program on each cgroup that ``--cgroup`` names, or on the root of them: it is run for the sockets of
+    all processes in there and below.
+
+    ``point`` is what happens to them, as the kind's file calls it. By a link (Linux 5.7), or without
+    (``link``; Linux 4.15): what is attached so outlives the process.
+    """
+
+    point: str = ""
+    link: bool = True
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return self.point
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """See :class:`Probe`."""
+        return ("CAP_NET_ADMIN", "CAP_BPF")
+
+    def called(self, kind: str) -> str:
+        """The name of the kind."""
+        return kind if self.link else f"{kind}_attach"
+
+
+@dataclass(frozen=True)
+class CgroupSkb(OnCgroup):
+    """Packets that reach a socket (``ingress``) or leave it (``egress``)."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return self.called("cgroup_skb")
+
+
+@dataclass(frozen=True)
+class CgroupSock(OnCgroup):
+    """Sockets as they are made (``create``), and once they are bound (``bound4``, ``bound6``)."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return self.called("cgroup_sock")
+
+
+@dataclass(frozen=True)
+class CgroupSockAddr(OnCgroup):
+    """Addresses that programs give: to ``bind``, ``connect`` and ``sendmsg``, each with ``4`` or ``6``."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return self.called("cgroup_sock_addr")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytracer.spec.columns import Column, Key, Unit
 from pytracer.spec.hooks import Alternative, Hook, SocketFilter
-from pytracer.spec.network import Clsact, Tcx, Xdp, XdpNetlink
+from pytracer.spec.network import CgroupSkb, Clsact, Tcx, Xdp, XdpNetlink
 from pytracer.spec.options import PacketFilter
 from pytracer.spec.outputs import Table
 
@@ -25,6 +25,22 @@ FRAME = Hook(
 )
 """A frame comes in (``count``)."""
 
+CGROUP_PACKET = Hook(
+    "cgroup_packet",
+    "packets reach and leave sockets",
+    tuple(
+        Alternative(
+            name,
+            (
+                CgroupSkb("incoming", point="ingress", link=link),
+                CgroupSkb("outgoing", point="egress", link=link),
+            ),
+        )
+        for name, link in (("cgroup-link", True), ("cgroup-attach", False))
+    ),
+)
+"""A packet reaches a socket of a cgroup (``incoming``), or leaves it (``outgoing``)."""
+
 KEYS = (
     Key("interface", (Column("interface", "the interface", decode="interface"),)),
     Key("protocol", (Column("protocol", "what the packet carries", decode="packet_protocol"),)),
@@ -41,6 +57,7 @@ WAYS = ("in", "out", "both")
 WHICH_WAY = "which packets: those that come in, go out, or both"
 
 
-def packet_filter(*, frames: bool = False) -> PacketFilter:
+def packet_filter(*, frames: bool = False, cgroups: bool = False) -> PacketFilter:
     """``--filter EXPR``."""
-    return PacketFilter("filter", "only packets that match, in tcpdump's language", frames=frames)
+    text = "only packets that match, in tcpdump's language"
+    return PacketFilter("filter", text, frames=frames, cgroups=cgroups)

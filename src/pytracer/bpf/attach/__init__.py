@@ -15,6 +15,9 @@ _SHARED = {
     "uretprobe_multi": "uprobe_multi",
     "fexit": "fentry",
     "typed_tracepoint": "fentry",
+    "cgroup_skb_attach": "cgroup_skb",
+    "cgroup_sock_attach": "cgroup_sock",
+    "cgroup_sock_addr_attach": "cgroup_sock_addr",
 }
 
 

@@ -79,9 +79,7 @@ class FilterLink(InterfaceLink):
             try:
                 remove(self._filter)
             except OSError as error:
-                raise attach_error(
-                    error, f"{self.interface}, to take a filter away", needed=NEEDED
-                ) from error
+                raise attach_error(error, f"{self.place}, to take a filter away", needed=NEEDED) from error
 
 
 def ask(_: Clsact, kernel: Asking) -> Answer:

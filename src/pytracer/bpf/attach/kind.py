@@ -33,7 +33,8 @@ class LoadAs:
 class Place:
     """Where a program is put: what the probe's target is called here, by the answer to ``ask``.
 
-    ``interfaces`` are those that a network probe is put on, by index (0: all), with their names; ``choice``
+    ``interfaces`` are those that a network probe is put on, by index (0: all), with their names, ``cgroups``
+    the folders of those that a probe on cgroups is (none: the root of all); ``choice``
     is what was chosen of the :class:`~pytracer.spec.Choice` that the probe names; ``frequency`` is how often
     a second a sample is taken. ``cookies`` are what the program is to be told, one for each thing that the
     probe is put on; empty where it is told otherwise.
@@ -44,6 +45,7 @@ class Place:
     choice: str = ""
     frequency: int = 0
     cookies: tuple[int, ...] = ()
+    cgroups: tuple[str, ...] = ()
 
 
 class Kind(Protocol):

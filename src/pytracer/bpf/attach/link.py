@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 class Link:
     """A descriptor that keeps a program attached: the kernel lets go when it is closed.
 
-    ``note`` says what the program does not see there; "" where it sees all. ``interface`` is the network
-    interface it was put on, by its name, "" for none, and ``how`` says in what way, where there are several.
+    ``note`` says what the program does not see there; "" where it sees all. ``place`` is the name of what it
+    was put on, where that may go away under it ("" elsewhere), ``sort`` is what such a place is called, and
+    ``how`` says in what way, where there are several.
     """
 
     how = ""
+    sort = "interface"
 
-    def __init__(self, fd: int, note: str = "", interface: str = "") -> None:
+    def __init__(self, fd: int, note: str = "", place: str = "") -> None:
         """Own ``fd``."""
         self.fd = fd
         self.note = note
-        self.interface = interface
+        self.place = place
 
     def detach(self) -> None:
         """Take the program off."""
@@ -50,12 +53,19 @@ class Link:
 def on_each(interfaces: Mapping[int, str], attach: Callable[[int, str], Iterable[Link]]) -> list[Link]:
     """The links that ``attach`` makes for each interface (index, name); all or nothing."""
     made: list[Link] = []
-    try:
+    with all_or_none(made):
         for index, name in interfaces.items():
             for link in attach(index, name):
                 made.append(link)
-    except BaseException:
-        while made:
-            made.pop().close()
-        raise
     return made
+
+
+@contextlib.contextmanager
+def all_or_none(links: list[Link]) -> Iterator[None]:
+    """Take the links off again that were made, where not all can be."""
+    try:
+        yield
+    except BaseException:
+        while links:
+            links.pop().close()
+        raise

@@ -49,7 +49,7 @@ def load_as(_: SocketFilter) -> LoadAs:
 
 def put(_: SocketFilter, place: Place, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each interface."""
-    return on_each(place.interfaces, lambda index, name: [SocketLink(attach(index, program), interface=name)])
+    return on_each(place.interfaces, lambda index, name: [SocketLink(attach(index, program), place=name)])
 
 
 class SocketLink(Link):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pytracer.bpf.asking import Asking, no, problem, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
-from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.link import Link, all_or_none
 from pytracer.bpf.attach.perf import attach_program, event_attr, make_room, retprobe_bit
 from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
@@ -96,17 +96,6 @@ def attach(
             except OSError as error:
                 raise attach_error(error, f"{file.name}:{spot.name}") from error
     return links
-
-
-@contextlib.contextmanager
-def all_or_none(links: list[Link]) -> Iterator[None]:
-    """Take the links off again that were made, where not all can be."""
-    try:
-        yield
-    except BaseException:
-        while links:
-            links.pop().close()
-        raise
 
 
 def counts_semaphores() -> bool:

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
-from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.uprobe import all_or_none, describe, located
+from pytracer.bpf.attach.link import Link, all_or_none
+from pytracer.bpf.attach.uprobe import describe, located
 from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType, address, link_create

@@ -50,7 +50,7 @@ class NetlinkXdp(InterfaceLink):
                 if self.is_attached():
                     _set(self.index, _OFF, self._mode)
             except OSError as error:
-                raise attach_error(error, f"{self.interface}, to take XDP off", needed=NEEDED) from error
+                raise attach_error(error, f"{self.place}, to take XDP off", needed=NEEDED) from error
 
 
 def ask(_: XdpNetlink, kernel: Asking) -> Answer:

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// What a packet carries, from its network header on. Who includes this says before what a packet is there:
+//
+//   pt_packet                            the type of the program's context
+//   pt_read(packet, offset, to, size)    copies bytes of the packet; 0 if it has them
+
+// What a packet counts as: one of these, an IP protocol's own number, or FRAME and an EtherType.
+enum protocol {
+    ICMP = 1,
+    TCP = 6,
+    UDP = 17,
+    ICMPV6 = 58,
+    OTHER = 0x100, // an IP protocol that is none of the above
+    MALFORMED,     // a header that ends too early, or is of another version of IP than was announced
+    LLC,           // IEEE 802.3: a length where the EtherType would be
+    FRAME = 0x10000,
+};
+
+enum ethertype {
+    TYPE_MIN = 0x600,
+    TYPE_IPV4 = 0x800,
+    TYPE_VLAN = 0x8100, // IEEE 802.1Q
+    TYPE_IPV6 = 0x86dd,
+    TYPE_QINQ = 0x88a8, // IEEE 802.1ad
+};
+
+// IPv6 extension headers; HOPS and OPTIONS are the hop-by-hop and the destination options.
+enum extension { HOPS = 0, ROUTING = 43, FRAGMENT = 44, AH = 51, OPTIONS = 60 };
+enum later_extension { MOBILITY = 135, HIP = 139, SHIM6 = 140 };
+
+#define EXTENSIONS 8 // IPv6 extension headers that are looked through; the loop is unrolled
+
+static __always_inline u32 pt_ipv4(pt_packet *packet, u32 offset)
+{
+    u8 header[20];
+
+    if (pt_read(packet, offset, header, sizeof(header)) || header[0] >> 4 != 4)
+        return MALFORMED;
+    return header[9] == TCP || header[9] == UDP || header[9] == ICMP ? header[9] : OTHER;
+}
+
+static __always_inline int pt_is_extension(u8 next)
+{
+    return next == HOPS || next == ROUTING || next == FRAGMENT || next == AH || next == OPTIONS ||
+           next == MOBILITY || next == HIP || next == SHIM6;
+}
+
+static __always_inline u32 pt_ipv6(pt_packet *packet, u32 offset)
+{
+    u8 header[40], extension[8], next;
+
+    if (pt_read(packet, offset, header, sizeof(header)) || header[0] >> 4 != 6)
+        return MALFORMED;
+    next = header[6];
+    offset += sizeof(header);
+#pragma unroll
+    for (int i = 0; i < EXTENSIONS; i++) {
+        u8 kind = next;
+
+        if (!pt_is_extension(kind))
+            break;
+        if (pt_read(packet, offset, extension, sizeof(extension)))
+            return MALFORMED;
+        next = extension[0];
+        // What follows in a later fragment is data, not the header that the first one begins with.
+        if (kind == FRAGMENT && (extension[2] || extension[3] & 0xf8))
+            break;
+        if (kind == FRAGMENT)
+            offset += 8;
+        else if (kind == AH)
+            offset += (extension[1] + 2) * 4;
+        else
+            offset += (extension[1] + 1) * 8;
+    }
+    return next == TCP || next == UDP || next == ICMPV6 ? next : OTHER;
+}

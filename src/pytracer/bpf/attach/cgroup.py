@@ -1,0 +1,249 @@
+"""What programs on cgroups share: by a link (Linux 5.7, af6eea57437a), or by BPF_PROG_ATTACH.
+
+Either way others may stand beside it (BPF_F_ALLOW_MULTI, Linux 4.15, 324bda9e6c5a): all programs of a cgroup
+and of those above it are run, and what one denies is denied. So a program of pytracer's always allows.
+
+What was attached without a link stays when the process that did it ends. So the program bears a name that
+says whose it is (owner.py), and what killed processes left on any cgroup is taken off before the next one is
+put on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytracer.bpf.asking import Asking, no, untried
+from pytracer.bpf.attach.interface import describe
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link, all_or_none
+from pytracer.bpf.attach.owner import is_dead_short, owner, short
+from pytracer.bpf.probing import returning
+from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.sys import (
+    Command,
+    ProgType,
+    address,
+    bpf,
+    bpf_inout,
+    link_create,
+    program_by_id,
+    program_ids,
+    program_info,
+)
+from pytracer.errors import AttachError, PytracerError
+from pytracer.kernel import policy
+from pytracer.kernel.facts import Answer
+from pytracer.kernel.targets import cgroup2_roots
+from pytracer.spec import OnCgroup
+
+PASS = 1
+"""What a program returns so that nothing changes."""
+
+NEEDED = ("CAP_NET_ADMIN", "CAP_BPF")
+NO_CGROUP2 = "no cgroups of version 2 are mounted"
+NO_LINKS = "this kernel has no links for cgroups (Linux 5.7, CONFIG_CGROUP_BPF)"
+NO_SEVERAL = "this kernel has no cgroups with several programs (Linux 4.15, CONFIG_CGROUP_BPF)"
+_ALLOW_MULTI = 1 << 1  # BPF_F_ALLOW_MULTI
+_NOWHERE = 0xFFFFFFFF  # a descriptor that is none
+_MOST = 64  # programs of one kind on one cgroup: BPF_CGROUP_MAX_PROGS
+
+
+class CgroupLink(Link):
+    """The program of id ``number`` on a cgroup, which may be removed under it."""
+
+    sort = "cgroup"
+
+    def __init__(self, fd: int, folder: int, path: str, number: int, attach_type: int) -> None:
+        """Own ``fd``, a BPF link (-1: there is none), and ``folder``, the cgroup's descriptor."""
+        super().__init__(fd, place=path)
+        self._folder, self._number, self._type = folder, number, attach_type
+        self._by_name, self._over = fd < 0, False
+
+    @property
+    def trouble(self) -> str:
+        """See :class:`Link`."""
+        if self._over:
+            return ""
+        try:
+            self._over = self._number not in attached(self._folder, self._type)
+        except OSError:  # a cgroup that is gone has no programs
+            self._over = True
+            return "it is gone"
+        return "somebody took the program off" if self._over else ""
+
+    @property
+    def is_over(self) -> bool:
+        """See :class:`Link`."""
+        return self._over
+
+    def detach(self) -> None:
+        """See :class:`Link`."""
+        super().detach()
+        if self._folder < 0:
+            return
+        try:
+            if self._by_name:
+                detach(self._folder, self._number, self._type)
+        finally:
+            os.close(self._folder)
+            self._folder = -1
+
+
+def ask(probe: OnCgroup, kernel: Asking, how: LoadAs) -> Answer:
+    """Whether programs load ``how`` and can be put on cgroups; asked with a descriptor that is none.
+
+    A kernel that knows the way finds fault with that.
+    """
+    if kernel.missing or policy.missing_capabilities(NEEDED):
+        return untried(probe.target)
+    try:
+        program = kernel.program(how.type, returning(PASS), how.attach_type)
+    except OSError as error:
+        return no(error, f"this kernel has no programs on cgroups for {probe.target} (CONFIG_CGROUP_BPF)")
+    try:
+        if probe.link:
+            os.close(link_create(program, how.attach_type, target=_NOWHERE))
+        else:
+            _attach(_NOWHERE, program, how.attach_type)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            return no(error, NO_LINKS if probe.link else NO_SEVERAL)
+    if not cgroup2_roots():
+        return Answer(False, reason=NO_CGROUP2)
+    return Answer(True, probe.target)
+
+
+def load_as(probe: OnCgroup, kind: ProgType, attach_type: int) -> LoadAs:
+    """How a program is loaded: one that will stay without a link, with a name that says whose it is."""
+    label = "" if probe.link else short(owner(os.getpid()))
+    return LoadAs(kind, attach_type, result=PASS, label=label)
+
+
+def put(probe: OnCgroup, place: Place, program: int, attach_type: int) -> list[Link]:
+    """One for each cgroup; on the root, and so for all, where none is named."""
+    links = list[Link]()
+    if not probe.link:
+        sweep(attach_type)
+    with all_or_none(links):
+        for path in place.cgroups or tuple(map(str, cgroup2_roots()[:1])):
+            links.append(_put_on(path, program, attach_type, by_link=probe.link))
+    return links
+
+
+def attached(folder: int, attach_type: int) -> tuple[int, ...]:
+    """The ids of the programs that were put on this very cgroup. Raises OSError where it is gone."""
+    return _query(folder, attach_type)[1]
+
+
+def detach(folder: int, number: int, attach_type: int) -> None:
+    """Take the program of this id off a cgroup, if it is there. Raises what the kernel's refusal means."""
+    with contextlib.suppress(FileNotFoundError):  # it has gone: with its cgroup, or taken off by somebody
+        try:
+            if number in attached(folder, attach_type):
+                program = program_by_id(number)
+                try:
+                    bpf(Command.PROG_DETACH, struct.pack("III", folder, program, attach_type))
+                finally:
+                    os.close(program)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise
+            raise attach_error(error, "a cgroup, to take a program off", needed=NEEDED) from error
+
+
+def sweep(attach_type: int) -> None:
+    """Take off every cgroup what processes left that ended without doing it. Walks them only if need be."""
+    dead = {number for number in program_ids() if _is_left(number)}
+    for path in _cgroups() if dead else ():
+        with contextlib.suppress(OSError):  # it was removed meanwhile
+            folder = _open(path)
+            try:
+                for number in dead.intersection(attached(folder, attach_type)):
+                    detach(folder, number, attach_type)
+            finally:
+                os.close(folder)
+
+
+def _is_left(number: int) -> bool:
+    with contextlib.suppress(OSError):  # it has just gone
+        program = program_by_id(number)
+        try:
+            return is_dead_short(program_info(program)[1])
+        finally:
+            os.close(program)
+    return False
+
+
+def _cgroups() -> Iterator[str]:
+    for root in cgroup2_roots():
+        for path, _, _ in os.walk(root):
+            yield path
+
+
+def _put_on(path: str, program: int, attach_type: int, *, by_link: bool) -> CgroupLink:
+    try:
+        folder = _open(path)
+    except OSError as error:
+        raise _failed(error, path) from error
+    fd = -1
+    try:
+        if by_link:
+            fd = link_create(program, attach_type, target=folder)
+        else:
+            _attach(folder, program, attach_type)
+    except OSError as error:
+        os.close(folder)
+        theirs = _in_the_way(path, attach_type) if error.errno == errno.EPERM else None
+        raise theirs or _failed(error, path) from error
+    return CgroupLink(fd, folder, path, program_info(program)[0], attach_type)
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _attach(folder: int, program: int, attach_type: int) -> None:
+    bpf(Command.PROG_ATTACH, struct.pack("IIII", folder, program, attach_type, _ALLOW_MULTI))
+
+
+def _query(folder: int, attach_type: int) -> tuple[int, tuple[int, ...]]:
+    """The flags that programs were attached with, and their ids. Raises OSError."""
+    numbers = bytearray(4 * _MOST)
+    attr = struct.pack("IIIIQI", folder, attach_type, 0, 0, address(numbers), _MOST)
+    _, back = bpf_inout(Command.PROG_QUERY, attr)
+    flags, count = struct.unpack_from("I", back, 12)[0], struct.unpack_from("I", back, 24)[0]
+    return flags, struct.unpack_from(f"{count}I", numbers)
+
+
+def _in_the_way(path: str, attach_type: int) -> PytracerError | None:
+    """The error where somebody's program, on the cgroup or above it, allows none beside it; else None."""
+    roots = cgroup2_roots()
+    for above in (Path(path), *Path(path).parents):
+        if not any(above.is_relative_to(root) for root in roots):
+            return None
+        with contextlib.suppress(OSError):
+            folder = _open(str(above))
+            try:
+                flags, numbers = _query(folder, attach_type)
+            finally:
+                os.close(folder)
+            if numbers and not flags & _ALLOW_MULTI:
+                return AttachError(
+                    f"another program on the cgroup {above} allows none beside it, and stays: "
+                    f"{'; '.join(map(describe, numbers))}",
+                    hint="bpftool cgroup tree shows what is on cgroups",
+                )
+    return None
+
+
+def _failed(error: OSError, path: str) -> PytracerError:
+    if error.errno in (errno.ENOENT, errno.ENODEV):
+        return AttachError(f"the cgroup {path} is gone")
+    if error.errno == errno.E2BIG:
+        return AttachError(f"the cgroup {path} has {_MOST} programs, and takes no more")
+    return attach_error(error, f"the cgroup {path}", needed=NEEDED)

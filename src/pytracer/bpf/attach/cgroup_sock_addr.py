@@ -1,0 +1,35 @@
+"""Addresses that programs of a cgroup give (Linux 4.17, 4fbac77d2d09; sendmsg: 4.18, 1cedee13d25a)."""
+
+from __future__ import annotations
+
+from pytracer.bpf.asking import Asking
+from pytracer.bpf.attach import cgroup
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.sys import ProgType
+from pytracer.kernel.facts import Answer
+from pytracer.spec import CgroupSockAddr
+
+POINTS = {  # enum bpf_attach_type
+    "bind4": 8,
+    "bind6": 9,
+    "connect4": 10,
+    "connect6": 11,
+    "sendmsg4": 14,
+    "sendmsg6": 15,
+}
+
+
+def ask(probe: CgroupSockAddr, kernel: Asking) -> Answer:
+    """See :func:`pytracer.bpf.attach.cgroup.ask`."""
+    return cgroup.ask(probe, kernel, load_as(probe))
+
+
+def load_as(probe: CgroupSockAddr) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return cgroup.load_as(probe, ProgType.CGROUP_SOCK_ADDR, POINTS[probe.point])
+
+
+def put(probe: CgroupSockAddr, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each cgroup."""
+    return cgroup.put(probe, place, program, POINTS[probe.point])

@@ -1,0 +1,210 @@
+"""cgroupcount as people run it, in cgroups of the test's own; and what holds for all programs on cgroups."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import struct
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.attach import cgroup as on_cgroups
+from pytracer.bpf.attach.cgroup_skb import POINTS
+from pytracer.bpf.probing import returning
+from pytracer.bpf.sys import Command, ProgType, bpf, link_create, prog_load, program_info
+from support import packets
+from support.cgroups import DATAGRAMS, cgroup, run_in
+from support.cli import Ended, Result, finish, run, start, stop
+from support.needs import refused_by_right
+
+pytestmark = pytest.mark.kernel
+WAYS = ("cgroup-link", "cgroup-attach")
+WORK = f"""{DATAGRAMS}
+send(socket.AF_INET, "127.0.0.1", 23, 30)
+send(socket.AF_INET6, "::1", 7, 100)
+"""
+UNANSWERED = """
+import socket
+there, here = (socket.socket(type=socket.SOCK_DGRAM) for _ in "ab")
+there.bind(("127.0.0.1", 0))
+here.sendto(b"x", there.getsockname())
+there.setblocking(False)
+try:
+    there.recv(1)
+except BlockingIOError:  # over loopback, it would be there by now
+    raise SystemExit(0)
+raise SystemExit("it got through")
+"""
+SENT = {"UDP": (23 + 7, 23 * (20 + 8 + 30) + 7 * (40 + 8 + 100))}
+
+
+@pytest.fixture
+def folder():
+    """A cgroup in whose network nothing is sent but what the test sends."""
+    with packets.namespace(ipv6=True), cgroup() as made:
+        yield made
+
+
+@contextlib.contextmanager
+def attached(folder: Path, attach_type: int, value: int, *, flags: int | None = None):
+    """Somebody's program that returns ``value``: by a link, or with ``flags`` and without one; its id."""
+    program = prog_load(ProgType.CGROUP_SKB, returning(value), attach_type=attach_type, name="somebody_s")
+    where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    link = -1
+    try:
+        if flags is None:
+            link = link_create(program, attach_type, target=where)
+        else:
+            bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, attach_type, flags))
+        yield program_info(program)[0]
+    finally:
+        if flags is not None:
+            bpf(Command.PROG_DETACH, struct.pack("III", where, program, attach_type))
+        for descriptor in (link, program, where):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def on(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The programs on a cgroup."""
+    where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return {point: on_cgroups.attached(where, number) for point, number in POINTS.items()}
+    finally:
+        os.close(where)
+
+
+def counted(folder: Path, *words: object, work: str = WORK, where: Path | None = None) -> Result:
+    """Run cgroupcount while the work is done in the cgroup; what it said."""
+    try:
+        tracer = start("cgroupcount", "-f", "json", "--cgroup", folder, *words, 60)
+    except Ended as ended:
+        return ended.result
+    run_in(where or folder, work)
+    return stop(tracer)
+
+
+def totals(result: Result, folder: Path) -> dict[str, dict[str, tuple[int, int]]]:
+    """The whole run's (packets, bytes) of a cgroup, by direction and protocol."""
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    found: dict[str, dict[str, tuple[int, int]]] = {"in": {}, "out": {}}
+    for record in result.of("summary"):
+        if record["cgroup"].endswith(f"/{folder.name}"):
+            found[record["direction"]][record["protocol"]] = record["packets"], record["bytes"]
+    return found
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+@pytest.mark.parametrize("way", WAYS)
+def test_packets_are_counted_both_ways_to_the_byte(folder, way):
+    result = counted(folder, "--hook", f"cgroup_packet={way}")
+    if not refused_by_right(result.status, result.err, {"cgroup_packet": way}):
+        assert totals(result, folder) == {"in": SENT, "out": SENT}
+    assert on(folder) == {"ingress": (), "egress": ()}
+
+
+def test_raw_sockets_and_what_is_below(folder):
+    below = folder / "below"
+    below.mkdir()
+    work = DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 5, 40, socket.SOCK_RAW, 253)'
+    result = counted(folder, work=work, where=below)
+    there = {"other": (5, 5 * 60)}
+    assert totals(result, below)["out"] == there
+    assert totals(result, folder) == {"in": {}, "out": {}}
+
+
+def test_a_neighbour_is_not_counted(folder):
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+    tracer = start("cgroupcount", "-f", "json", "--cgroup", folder / "a", 60)
+    run_in(folder / "b", WORK)
+    assert stop(tracer).of("summary") == []
+
+
+@pytest.mark.lab
+def test_a_filter(folder):
+    result = counted(folder, "--filter", "ip6 and udp")
+    assert totals(result, folder) == {way: {"UDP": (7, 7 * 148)} for way in ("in", "out")}
+
+
+def test_a_container_by_its_name(folder):
+    box = folder / "lxc.payload.pt-box"
+    box.mkdir()
+    tracer = start("cgroupcount", "-f", "json", "--container", "pt-box", 60)
+    run_in(box, WORK)
+    assert totals(stop(tracer, signal.SIGTERM), box) == {"in": SENT, "out": SENT}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_another_denies_is_counted_and_still_denied(folder, way):
+    """All programs are run; one that denies is enough."""
+    work = DATAGRAMS.replace("            there.recv(65536)\n", "")
+    work += 'send(socket.AF_INET, "127.0.0.1", 23, 30)'
+    with attached(folder, POINTS["ingress"], 0, flags=2) as theirs:
+        result = counted(folder, "--hook", f"cgroup_packet={way}", work=work)
+        assert totals(result, folder)["in"] == {"UDP": (23, 23 * 58)}
+        assert on(folder) == {"ingress": (theirs,), "egress": ()}
+        run_in(folder, UNANSWERED)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", WAYS)
+def test_a_program_that_allows_none_beside_it_is_told_and_stays(folder, way):
+    below = folder / "below"
+    below.mkdir()
+    with attached(folder, POINTS["egress"], 1, flags=0) as theirs:
+        for where in (folder, below):
+            result = run("cgroupcount", "--cgroup", where, "--hook", f"cgroup_packet={way}", "-d", 1)
+            assert result.status == 1
+            first, hint = result.err.splitlines()
+            assert f"another program on the cgroup {folder} allows none beside it, and stays" in first
+            assert f"'somebody_s' (id {theirs})" in first
+            assert hint.startswith("hint: ")
+            # The program that was put on what comes in, before, is off again.
+            assert on(where) == {"ingress": (), "egress": (theirs,) if where == folder else ()}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", WAYS)
+def test_a_killed_process_leaves_nothing_or_what_the_next_takes_off(folder, way):
+    words = ("--cgroup", folder, "--hook", f"cgroup_packet={way}")
+    tracer = start("cgroupcount", *words, 60)
+    with attached(folder, POINTS["egress"], 1) as theirs:
+        tracer.kill()
+        tracer.communicate()
+        assert len(on(folder)["ingress"]) == (way == "cgroup-attach")
+        assert run("cgroupcount", *words, "-d", 0.1).status == 0
+        assert on(folder) == {"ingress": (), "egress": (theirs,)}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cgroup_that_goes_away_is_said_and_ends_it(folder, way):
+    gone = folder / "gone"
+    gone.mkdir()
+    tracer = start("cgroupcount", "-f", "json", "--cgroup", gone, "--hook", f"cgroup_packet={way}", 0.1)
+    run_in(gone, WORK)
+    gone.rmdir()
+    result = finish(tracer)
+    assert result.err.count(f"warning: cgroup {gone}: it is gone") == 1
+    assert {record["packets"] for record in result.of("summary")} == {30}
+
+
+def test_an_error_half_way_leaves_nothing(folder):
+    """The first of two cgroups is let go again."""
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+    with attached(folder / "b", POINTS["egress"], 1, flags=0):
+        result = run("cgroupcount", "--cgroup", folder / "a", "--cgroup", folder / "b", "-d", 1)
+        assert result.status == 1
+        assert on(folder / "a") == {"ingress": (), "egress": ()}
+
+
+def test_what_is_no_cgroup_of_version_2():
+    result = run("cgroupcount", "--cgroup", "/proc", "-d", 1)
+    assert result.status == 2
+    assert result.err.startswith("pytracer: error: no cgroup '/proc'")

@@ -1,0 +1,48 @@
+"""Cgroups of a test's own, and processes in them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytracer.kernel.targets import cgroup2_roots
+from support.cli import LIMIT, wait_for
+
+DATAGRAMS = """
+import socket
+def send(family, address, times, size, kind=socket.SOCK_DGRAM, protocol=0):
+    with socket.socket(family, kind, protocol) as there, socket.socket(family, kind, protocol) as here:
+        there.bind((address, 0))
+        for _ in range(times):
+            here.sendto(bytes(size), there.getsockname())
+            there.recv(65536)
+"""
+"""Python that sends datagrams to itself: each leaves one socket and reaches another."""
+
+
+@contextlib.contextmanager
+def cgroup() -> Iterator[Path]:
+    """A cgroup (version 2), removed with all below it once its processes have ended."""
+    roots = cgroup2_roots()
+    assert roots, "no cgroup2 is mounted"
+    folder = roots[0] / f"pytracer-test-{os.getpid()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        below = [path for path in sorted(folder.rglob("*"), reverse=True) if path.is_dir()]
+        for path in (*below, *([folder] if folder.exists() else [])):
+            wait_for(lambda path=path: not (path / "cgroup.procs").read_text(), "its end")
+            path.rmdir()
+
+
+def run_in(folder: Path, code: str) -> int:
+    """Run Python in the cgroup to its end; its process id."""
+    enter = f"import os; open({str(folder / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
+    process = subprocess.Popen([sys.executable, "-c", enter + code])
+    assert process.wait(timeout=LIMIT) == 0
+    return process.pid

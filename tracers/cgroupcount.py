@@ -1,0 +1,42 @@
+"""cgroupcount: packets and bytes per protocol of cgroups, and so of containers."""
+
+from pytracer.spec import Column, Filter, Key, Table, Tracer, Unit
+from pytracer.spec.packets import CGROUP_PACKET, packet_filter
+
+TRACER = Tracer(
+    name="cgroupcount",
+    group="network",
+    summary="packets and bytes per protocol of cgroups and containers",
+    description="Counts packets, by what they carry, as they reach and leave the sockets of cgroups.",
+    hooks=(CGROUP_PACKET,),
+    filters=(Filter.CGROUP,),
+    options=(packet_filter(cgroups=True),),
+    keys=(
+        Key("cgroup", (Column("cgroup", "the cgroup, from the root that is mounted", decode="cgroup"),)),
+        Key("direction", (Column("direction", "in or out", decode="direction", width=3, label="DIR"),)),
+        Key("protocol", (Column("protocol", "what the packet carries", decode="packet_protocol"),)),
+    ),
+    outputs=(
+        Table(
+            "rows",
+            (
+                Column("packets", "packets", unit=Unit.COUNT),
+                Column("bytes", "bytes, from the network header on", unit=Unit.BYTES),
+            ),
+            sort="bytes",
+        ),
+    ),
+    examples=(
+        ("cgroupcount", "every cgroup of the machine"),
+        ("cgroupcount --cgroup system.slice 10", "those of services, every ten seconds"),
+        ("cgroupcount --container web --filter 'tcp port 443'", "one container; tcpdump's language"),
+    ),
+    notes=(
+        "A socket is of the cgroup whose process made it; what no socket takes or sends is not counted.",
+        "What others on the cgroup deny is counted, too.",
+        "IPv6 extension headers are looked through, to what they lead to.",
+        "What offloads have joined, or have yet to split (GRO, TSO), counts as one packet.",
+        "'other' is any further IP protocol, 'malformed' a packet whose headers end too early.",
+        "A cgroup of version 1 has no such hook: its processes count where they are in version 2.",
+    ),
+)
