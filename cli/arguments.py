@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from pytracer.errors import UsageError
 
@@ -38,3 +39,44 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """What is wrong with the command line, as a UsageError."""
         raise UsageError(message, hint=f"{self.prog} --help")
+
+
+def seconds(text: str) -> float:
+    """A length of time. Raises ArgumentTypeError, as those below do."""
+    if not _is_number(text) or not 0 < float(text) < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time in seconds")
+    return float(text)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)
+
+
+def split(words: Sequence[str]) -> tuple[list[str], float | None, int | None]:
+    """ARG..., and the INTERVAL and COUNT that numbers at the end are. Raises UsageError."""
+    rest = list(words)
+    numbers: list[str] = []
+    while rest and len(numbers) < 2 and _is_number(rest[-1]):
+        numbers.insert(0, rest.pop())
+    if not numbers:
+        return rest, None, None
+    interval = _checked(seconds, numbers[0], "INTERVAL")
+    return rest, interval, _checked(positive, numbers[1], "COUNT") if len(numbers) == 2 else None
+
+
+def _checked(convert: Callable[[str], Any], text: str, what: str) -> Any:
+    try:
+        return convert(text)
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"{what}: {error}") from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

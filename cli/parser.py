@@ -6,9 +6,8 @@ import argparse
 import shlex
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from pytracer.cli.arguments import Parser
+from pytracer.cli.arguments import Parser, positive, seconds, split
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, syscalls, targets
 from pytracer.kernel.pcap import CompiledFilter, compile_for, compile_raw
@@ -69,7 +68,7 @@ def build(tracer: Tracer) -> Parser:
         _add_own(specific, option)
     if isinstance(tracer.arguments, Targets):
         text = f"attach to so many at most (default: {PROBES_MAX})"
-        specific.add_argument("--max-probes", type=_positive, metavar="N", help=text)
+        specific.add_argument("--max-probes", type=positive, metavar="N", help=text)
     if tracer.filters:
         _add_filters(parser.add_argument_group("which tasks (filtered in the kernel)"), tracer)
     _add_common(parser, tracer)
@@ -90,7 +89,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         if command:
             raise UsageError("-c and -- both name a command")
         command = _words(given.command)
-    words, interval, count = _split(given.arguments)
+    words, interval, count = split(given.arguments)
     filters = _filter_values(tracer, given)
     _check_arguments(tracer, words)
     if interval is not None and given.format in STACK_FORMATS:
@@ -179,7 +178,7 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
             help="run it, trace just it and its children, as -- does",
         )
     text = "stop after so long" + (f" (default: {tracer.duration:g})" if tracer.duration else "")
-    run.add_argument("-d", "--duration", type=_seconds, metavar="SECONDS", default=tracer.duration, help=text)
+    run.add_argument("-d", "--duration", type=seconds, metavar="SECONDS", default=tracer.duration, help=text)
     out = parser.add_argument_group("output")
     out.add_argument("-f", "--format", choices=_formats(tracer), default="table", help="default: table")
     out.add_argument("-o", "--output", metavar="FILE", help="write there instead of to standard output")
@@ -187,7 +186,7 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     if any(column.wide for output in tracer.outputs for column in output.columns):
         text = "tables with every column; json and csv have them all"
         out.add_argument("--wide", action="store_true", help=text)
-    out.add_argument("--top", type=_positive, metavar="N", help="only the first N rows")
+    out.add_argument("--top", type=positive, metavar="N", help="only the first N rows")
     out.add_argument("--sort", metavar="COLUMN", help="the greatest of this column first")
     out.add_argument(
         "--max-rows", type=_rows, metavar="N", help="rows there is room for, each second (default: 5120)"
@@ -221,18 +220,6 @@ def _epilog(tracer: Tracer) -> str:
     columns = {c.name: c for key in keys for c in key.columns} | columns
     lines += ["", "columns:", *(f"  {name:<12} {column.help}" for name, column in columns.items())]
     return "\n".join(lines)
-
-
-def _split(words: Sequence[str]) -> tuple[list[str], float | None, int | None]:
-    """ARG..., and the INTERVAL and COUNT that numbers at the end are."""
-    rest = list(words)
-    numbers: list[str] = []
-    while rest and len(numbers) < 2 and _is_number(rest[-1]):
-        numbers.insert(0, rest.pop())
-    if not numbers:
-        return rest, None, None
-    interval = _checked(_seconds, numbers[0], "INTERVAL")
-    return rest, interval, _checked(_positive, numbers[1], "COUNT") if len(numbers) == 2 else None
 
 
 def _check_arguments(tracer: Tracer, words: list[str]) -> None:
@@ -339,22 +326,8 @@ def _hook(text: str) -> tuple[str, str]:
     return hook, way
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _seconds(text: str) -> float:
-    if not _is_number(text) or not 0 < float(text) < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time in seconds")
-    return float(text)
-
-
 def _rows(text: str) -> int:
-    rows = _positive(text)
+    rows = positive(text)
     if rows > _ROWS_LIMIT:
         raise argparse.ArgumentTypeError(f"{text} rows are more than {_ROWS_LIMIT}")
     return rows
@@ -377,16 +350,3 @@ def _number(option: Number) -> Callable[[str], int]:
         return int(text)
 
     return convert
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
-    return int(text)
-
-
-def _checked(convert: Callable[[str], Any], text: str, what: str) -> Any:
-    try:
-        return convert(text)
-    except argparse.ArgumentTypeError as error:
-        raise UsageError(f"{what}: {error}") from None

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pytracer.errors import UnsupportedError
 from pytracer.kernel.policy import TRACING, in_initial_namespace, require
@@ -220,7 +220,7 @@ class Trace:
     def _items(self, session: Session) -> Iterator[Item]:
         whole = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
         interval = None if whole and not session.stream else _INTERVAL
-        clock = _Clock(self._request, interval, session.started)
+        clock = Clock(self._request, interval, session.started)
         traced = [int.from_bytes(key, sys.byteorder) for key in self._request.filters.get(Filter.PID, ())]
         mourning = bool(traced) and self._waiting.mourn(traced)
         full, napping = False, False
@@ -281,14 +281,33 @@ class Trace:
         return self._waiting.wait(min(moments, default=None), fileno)
 
 
-class _Clock:
-    """When something is due, and when all is over."""
+class Times(Protocol):
+    """How often (seconds), how many times and for how long (seconds) something is wanted; None: not said."""
 
-    def __init__(self, request: Request, interval: float | None, begun: float) -> None:
-        self.interval = request.interval or interval
+    @property
+    def interval(self) -> float | None:
+        """How often."""
+        ...
+
+    @property
+    def count(self) -> int | None:
+        """How many times."""
+        ...
+
+    @property
+    def duration(self) -> float | None:
+        """For how long."""
+        ...
+
+
+class Clock:
+    """When something is due, and when all is over: ``interval`` is what is taken where none was said."""
+
+    def __init__(self, times: Times, interval: float | None, begun: float) -> None:
+        self.interval = times.interval or interval
         self._begun = begun
-        self._end = None if request.duration is None else self._begun + request.duration
-        self._count = request.count
+        self._end = None if times.duration is None else self._begun + times.duration
+        self._count = times.count
         self._ticks = self._shown = 0
 
     @property

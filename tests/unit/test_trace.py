@@ -18,7 +18,7 @@ from pytracer.errors import PytracerError
 from pytracer.model import Batch, Loss
 from pytracer.plan import Request
 from pytracer.spec import Filter
-from pytracer.trace import Trace, Waiting, _Clock
+from pytracer.trace import Clock, Trace, Waiting
 from support.fake_kernel import FakeKernel
 from support.streams import tracer
 
@@ -337,8 +337,8 @@ def test_waiting_for_a_stream_and_for_processes():
         os.close(write)
 
 
-def clock(**request) -> _Clock:
-    return _Clock(Request(tracer(), **request), 1.0, 100.0)
+def clock(**request) -> Clock:
+    return Clock(Request(tracer(), **request), 1.0, 100.0)
 
 
 def test_a_clock_ticks_every_interval():
@@ -366,7 +366,7 @@ def test_a_clock_counts_and_comes_to_its_end():
 
 
 def test_a_clock_without_an_interval():
-    at = _Clock(Request(tracer()), None, 100.0)
+    at = Clock(Request(tracer()), None, 100.0)
     assert at.next is None
     assert not at.due(1e9)
     assert not at.tick(1e9)
