@@ -22,6 +22,7 @@ _USAGE = """usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COM
   pytracer TRACER --help  what one does, its options, examples
   pytracer list-probes    what can be named to tracers that take PATTERNs, such as funccount
   pytracer doctor         what this kernel and this machine grant
+  pytracer prog           the BPF programs of this machine: whose, where, how often they run
   pytracer cache          what is kept for the next start; cache clear drops it
   pytracer pack           compile tracers into a file that needs no compiler where it is run
   pytracer run FILE       run a tracer from such a file
@@ -97,6 +98,10 @@ def _dispatch(words: list[str]) -> int:
         from pytracer.cli import probes
 
         return probes.run(rest)
+    if name == "prog":
+        from pytracer.cli import prog
+
+        return prog.run(rest)
     if name == "cache":
         from pytracer.cli import cache
 

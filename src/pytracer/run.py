@@ -6,13 +6,16 @@ import contextlib
 import os
 import select
 import signal
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 from pytracer.errors import LossError
+from pytracer.model import Item, Schema
+from pytracer.model.items import Kind
 from pytracer.plan import Facts, Request
 from pytracer.sinks import Sink
-from pytracer.trace import Trace, Waiting
+from pytracer.trace import Clock, Times, Trace, Waiting
 
 
 class Signals(Waiting):
@@ -88,3 +91,22 @@ def run(
     if strict and trace.lost:
         raise LossError(f"{trace.lost} lost", hint="the 'lost' lines say what")
     return trace.status
+
+
+def repeat(read: Callable[[Kind], Item], schema: Schema, sink: Sink, times: Times, *, summary: bool) -> None:
+    """Show what ``read`` gives for each interval (a second, if not said otherwise), until it is over or a
+    signal says so; and then, with ``summary``, for the whole run."""
+    with Signals().handled() as signals:
+        sink.open(schema)
+        clock = Clock(times, 1.0, time.monotonic())
+        over = False
+        while not over:
+            signals.wait(clock.next)
+            now = time.monotonic()
+            over = signals.asked(command=False) or clock.over(now)
+            if clock.tick(now) or over:
+                sink.emit(read("row"))
+                over = over or clock.counted
+        if summary:
+            sink.emit(read("summary"))
+        sink.close()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from pytracer import arrays
-from pytracer.bpf import targets
+from pytracer.bpf import mark, targets
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.link import Link
@@ -82,7 +82,9 @@ class Session:
             warn(warning)
         loaded = self._build()
         self._module, self._programs = loaded.module, loaded.programs
+        self._mark = -1
         try:
+            self._mark = mark.make(plan.request.tracer.name, self._programs.values())
             self._open_stream()
             self._check_schema()
             if not plan.schema.is_stream:
@@ -192,6 +194,7 @@ class Session:
                 self._detached.pop().close()
         finally:
             with contextlib.ExitStack() as stack:
+                stack.callback(self._unmark)
                 stack.callback(self._module.close)
                 if self._counted is not None:
                     stack.callback(self._counted.close)
@@ -200,6 +203,11 @@ class Session:
                 if self.stream is not None:
                     stack.callback(self.stream.close)
                     self.stream = None
+
+    def _unmark(self) -> None:
+        if self._mark >= 0:
+            os.close(self._mark)
+            self._mark = -1
 
     def __enter__(self) -> Session:
         return self

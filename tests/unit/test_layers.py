@@ -27,6 +27,7 @@ TIERS = {
     "walker": 4,
     "session": 5,
     "doctor": 4,
+    "programs": 4,
     "trace": 6,
     "packing": 6,
     "run": 7,

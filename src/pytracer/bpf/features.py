@@ -116,6 +116,9 @@ _PROGRAMS = (
     (32, "netfilter", "6.4", 45),
 )
 
+PROGRAM_NAMES = {number: name for number, name, *_ in _PROGRAMS}
+"""What the numbers of ``enum bpf_prog_type`` are called."""
+
 # Number and name of enum bpf_map_type, since when, key and value size, entries, flags.
 _PAGE = resource.getpagesize()
 _MAPS = (
@@ -153,6 +156,8 @@ _MAPS = (
     (32, "cgrp_storage", "6.2", 4, 4, 0, _NO_PREALLOC),
     (33, "arena", "6.9", 0, 0, 1, _MMAPABLE),
 )
+MAP_NAMES = {number: name for number, name, *_ in _MAPS}
+"""What the numbers of ``enum bpf_map_type`` are called."""
 _OF_MAPS, _WITH_BTF, _STRUCT_OPS = (12, 13), (24, 28, 29, 32), 26
 
 # Number and name of enum bpf_func_id, since when, and a program type that may call it.

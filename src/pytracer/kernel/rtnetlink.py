@@ -21,6 +21,7 @@ REQUEST, ACK, DUMP, EXCL, CREATE = 0x001, 0x004, 0x300, 0x200, 0x400  # NLM_F_*
 _DUMP_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence number, port
+_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
 
 
 def dump(codec: str, kind: int, fill: Callable[[Any], None]) -> list[Any]:
@@ -45,6 +46,19 @@ def tell(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> None
     """Have the kernel do something (RTM_NEW*, RTM_SET*, RTM_DEL*). Raises OSError."""
     for _ in _ask(_message(codec, kind, REQUEST | ACK | flags, fill)):
         pass
+
+
+def attribute(within: Any, number: int) -> bytes:
+    """The value of an attribute that the codec does not know, by its number, out of one that holds it; b""
+    where there is none."""
+    data = bytes(within.data[within.offset : within.offset + within.length])
+    at = _ATTRIBUTE.size
+    while at + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if kind == number:
+            return data[at + _ATTRIBUTE.size : at + length]
+        at += max((length + 3) & ~3, _ATTRIBUTE.size)
+    return b""
 
 
 def _message(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> bytes:

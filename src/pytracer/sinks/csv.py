@@ -51,6 +51,6 @@ class CsvSink:
 def _cell(value: Any) -> Any:
     if value is None:
         return ""
-    if isinstance(value, tuple):  # a stack, innermost first
-        return ";".join(map(folded, value))
+    if isinstance(value, tuple):  # a stack, innermost first, or whatever there may be several of
+        return ";".join(folded(str(one)) for one in value)
     return harmless(value) if isinstance(value, str) else value

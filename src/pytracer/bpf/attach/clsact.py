@@ -33,8 +33,8 @@ from pytracer.spec import Clsact
 
 _NEWQDISC, _DELQDISC, _GETQDISC = 36, 37, 38  # RTM_*
 _NEWFILTER, _DELFILTER, _GETFILTER = 44, 45, 46
-_CLSACT, _HANDLE = 0xFFFFFFF1, 0xFFFF0000  # TC_H_CLSACT; ffff:, which ingress qdiscs have
-_PARENTS = {INGRESS: 0xFFFFFFF2, EGRESS: 0xFFFFFFF3}  # TC_H_MIN_INGRESS, TC_H_MIN_EGRESS
+_CLSACT, HANDLE = 0xFFFFFFF1, 0xFFFF0000  # TC_H_CLSACT; ffff:, which ingress qdiscs have
+PARENTS = {INGRESS: 0xFFFFFFF2, EGRESS: 0xFFFFFFF3}  # TC_H_MIN_INGRESS, TC_H_MIN_EGRESS
 _DIRECT = 1  # TCA_BPF_FLAG_ACT_DIRECT: what the program returns is the verdict
 _OURS = re.compile(r"pytracer_(\d+_\d+_\d+)(_made)?")  # with _made, the qdisc is pytracer's, too
 _OUR_HANDLE = 1
@@ -145,18 +145,24 @@ def _attach(index: int, name: str, way: int, program: int) -> tuple[Filter, str]
 def filters(index: int, *ways: int) -> list[Filter]:
     """The filters on an interface, both ways unless said otherwise. Raises OSError."""
     found = []
-    for way in ways or tuple(_PARENTS):
-
-        def fill(message: Any, way: int = way) -> None:
-            message["index"] = index
-            message["parent"] = _PARENTS[way]
-
-        for message in rtnetlink.dump("tcmsg", _GETFILTER, fill):
-            options = message.get_attr("TCA_OPTIONS") if message.get_attr("TCA_KIND") == "bpf" else None
+    for way in ways or tuple(PARENTS):
+        for message, options in filter_messages(index, PARENTS[way]):
             name = options.get_attr("TCA_BPF_NAME") if options is not None else ""
             found.append(Filter(index, way, message["info"] >> 16, message["handle"], name or ""))
+    return found
+
+
+def filter_messages(index: int, parent: int) -> list[tuple[Any, Any]]:
+    """The kernel's messages about the filters of an interface below ``parent``, each with its options where
+    it is a BPF one, else None. Raises OSError."""
+
+    def fill(message: Any) -> None:
+        message["index"] = index
+        message["parent"] = parent
+
     # Of each priority there is a message without a handle, too.
-    return [one for one in found if one.handle]
+    messages = [message for message in rtnetlink.dump("tcmsg", _GETFILTER, fill) if message["handle"]]
+    return [(m, m.get_attr("TCA_OPTIONS") if m.get_attr("TCA_KIND") == "bpf" else None) for m in messages]
 
 
 def remove(filter_: Filter) -> None:
@@ -184,8 +190,12 @@ def sweep() -> None:
 
 def _qdiscs() -> dict[int, str]:
     """The kind of qdisc that has ingress, by interface. Raises OSError."""
-    messages = rtnetlink.dump("tcmsg", _GETQDISC, lambda _: None)
-    return {m["index"]: m.get_attr("TCA_KIND") for m in messages if m["handle"] == _HANDLE}
+    return {m["index"]: m.get_attr("TCA_KIND") for m in qdisc_messages() if m["handle"] == HANDLE}
+
+
+def qdisc_messages() -> list[Any]:
+    """The kernel's messages about all qdiscs. Raises OSError."""
+    return rtnetlink.dump("tcmsg", _GETQDISC, lambda _: None)
 
 
 def _make_qdisc(index: int) -> bool:
@@ -204,7 +214,7 @@ def _remove_qdisc(index: int) -> None:
 def _tell_qdisc(index: int, kind: int, flags: int) -> None:
     def fill(message: Any) -> None:
         message["index"] = index
-        message["handle"] = _HANDLE
+        message["handle"] = HANDLE
         message["parent"] = _CLSACT
         message["attrs"] = [("TCA_KIND", "clsact")]
 
@@ -215,7 +225,7 @@ def _tell(filter_: Filter, kind: int, flags: int, program: int = -1) -> None:
     def fill(message: Any) -> None:
         message["index"] = filter_.index
         message["handle"] = filter_.handle
-        message["parent"] = _PARENTS[filter_.way]
+        message["parent"] = PARENTS[filter_.way]
         message["info"] = filter_.priority << 16 | _ALL
         message["attrs"] = [("TCA_KIND", "bpf")]
         if program >= 0:

@@ -1,0 +1,106 @@
+"""``pytracer prog``: the BPF programs of this machine, whoever loaded them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Sequence
+from functools import partial
+
+from pytracer.cli.arguments import Parser, positive, seconds, split
+from pytracer.cli.output import OutputFile, standard_output
+from pytracer.errors import UsageError
+
+_VIEWS = ("list", "top")
+_ACTIONS = (*_VIEWS,)
+_USAGE = "pytracer prog [list [SECONDS] | top [INTERVAL [COUNT]]] [options]"
+_DESCRIPTION = """\
+The BPF programs of this machine, whoever loaded them: whose they are, where they are attached, what they take
+and how often they run. The kernel counts runs while pytracer looks, and at no other time.
+
+  list [SECONDS]           all programs, and their runs within SECONDS (default)
+  top [INTERVAL [COUNT]]   the same again and again, what runs longest first"""
+_NOTES = """\
+examples:
+  pytracer prog                      every program, and what it did within a second
+  pytracer prog 10 --sort total_ns   within ten seconds, what runs longest first
+  pytracer prog top 2 --top 5        the five that take most time, every two seconds
+  pytracer prog -f json              one object a line, with every column
+
+notes:
+  While the kernel counts, each run of each program takes two looks at the clock longer.
+  Places are spelled as tracers take them: k:vfs_read, t:sched:sched_switch, u:/bin/bash:readline.
+  No kernel tells on which socket a program is, nor of samplers on perf events that no link holds.
+  Of a program that ends, runs since the last look are not known."""
+
+
+def run(words: Sequence[str]) -> int:
+    """List, or watch, as a table, JSON or CSV."""
+    words = list(words)
+    action = words.pop(0) if words and words[0] in _ACTIONS else "list"
+    return _watch(action, words)
+
+
+def _watch(view: str, words: list[str]) -> int:
+    given, rest = _parse(words)
+    times = _times(view, rest, given)
+
+    from pytracer.bpf.inspect.stats import counting
+    from pytracer.kernel.policy import require
+    from pytracer.programs import NEEDED, Observer, ranked, schema
+    from pytracer.run import repeat
+    from pytracer.sinks import make_sink
+
+    sort = given.sort or ("total_ns" if view == "top" else "id")
+    ranked([], sort)
+    require(NEEDED, "pytracer prog")
+    with contextlib.ExitStack() as stack:
+        name = given.output
+        stream = standard_output() if name is None else stack.enter_context(OutputFile(name))
+        terminal = view == "top" and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        sink = make_sink(given.format, stream, timestamps=given.timestamp, terminal=terminal, wide=given.wide)
+        stack.enter_context(counting())
+        read = partial(Observer().read, sort=sort, top=given.top)
+        repeat(read, schema(view), sink, times, summary=view == "top")
+    return 0
+
+
+def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    from pytracer.programs import COLUMNS
+    from pytracer.sinks import FORMATS
+
+    columns = "\n".join(f"  {name:<12} {column.help}" for name, column in COLUMNS.items())
+    parser = Parser(
+        prog="pytracer prog",
+        description=_DESCRIPTION,
+        usage=_USAGE,
+        epilog=f"{_NOTES}\n\ncolumns:\n{columns}",
+    )
+    parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("-d", "--duration", type=seconds, metavar="SECONDS", help="top: stop after so long")
+    parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of to standard output")
+    parser.add_argument("-T", "--timestamp", action="store_true", help="a time column")
+    parser.add_argument(
+        "--wide", action="store_true", help="tables with every column; json and csv have them"
+    )
+    parser.add_argument("--top", type=positive, metavar="N", help="only the first N programs")
+    parser.add_argument("--sort", metavar="COLUMN", help="the greatest of this column first")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(words)
+    return given, given.rest
+
+
+def _times(view: str, words: list[str], given: argparse.Namespace) -> argparse.Namespace:
+    """When: a ``Times`` of :mod:`pytracer.trace`."""
+    rest, interval, count = split(words)
+    if rest:
+        raise UsageError(f"prog {view} takes no {rest[0]!r}", hint="pytracer prog --help")
+    if view == "list":
+        if count is not None or given.duration is not None:
+            raise UsageError(
+                "a list is shown once", hint=f"pytracer prog top {interval or 1:g} {count or ''}"
+            )
+        count = 1
+    return argparse.Namespace(interval=interval, count=count, duration=given.duration)

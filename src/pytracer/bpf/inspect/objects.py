@@ -1,0 +1,57 @@
+"""Everything of one kind that is in the kernel, by id, whoever put it there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+
+from pytracer.bpf.sys import Command, bpf, bpf_inout
+
+
+class Kind(Enum):
+    """What has ids: the command that gives the next one, and the command that opens it."""
+
+    PROGRAM = (Command.PROG_GET_NEXT_ID, Command.PROG_GET_FD_BY_ID)
+    MAP = (Command.MAP_GET_NEXT_ID, Command.MAP_GET_FD_BY_ID)
+    LINK = (Command.LINK_GET_NEXT_ID, Command.LINK_GET_FD_BY_ID)  # Linux 5.8 (2d602c8cf40d)
+
+
+def ids(kind: Kind) -> Iterator[int]:
+    """The ids of all there are, from the first up; of links, none before Linux 5.8. Raises OSError where the
+    kernel does not tell."""
+    after = 0
+    while True:
+        try:
+            _, attr = bpf_inout(kind.value[0], struct.pack("II", after, 0))
+        except OSError as error:
+            if error.errno == errno.ENOENT or (error.errno == errno.EINVAL and kind is Kind.LINK):
+                return
+            raise
+        after = struct.unpack_from("I", attr, 4)[0]
+        yield after
+
+
+@contextlib.contextmanager
+def opened(kind: Kind, number: int) -> Iterator[int]:
+    """A descriptor of one, for the length of the block. Raises OSError (ENOENT: it has gone)."""
+    descriptor = bpf(kind.value[1], struct.pack("I", number))
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def file_info(text: str) -> dict[str, str]:
+    """The fields of a file in /proc/PID/fdinfo."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def own_file_info(descriptor: int) -> dict[str, str]:
+    """The same of a descriptor of our own. Raises OSError."""
+    return file_info(Path(f"/proc/self/fdinfo/{descriptor}").read_text())

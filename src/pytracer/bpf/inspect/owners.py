@@ -1,0 +1,122 @@
+"""Who holds programs and links: processes, by their descriptors.
+
+A process may end while it is looked at, and its descriptors change: what is no more is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytracer.bpf import mark
+from pytracer.bpf.inspect.objects import file_info
+from pytracer.bpf.sys import Command, address, bpf_inout
+
+PROC = Path("/proc")
+_BPF, _PERF = "anon_inode:bpf", "anon_inode:[perf_event]"
+_NAME = 256  # bytes for the name of a function or event, or the path of a file
+_TRACEPOINT, _UPROBES = 1, ("u", "ur")
+_SPELLINGS = ("rt", "t", "k", "kr", "u", "ur")  # of enum bpf_task_fd_type
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that holds something of BPF. ``tracer`` is what a pytracer runs in it, "" where none does;
+    ``loaded`` the ids of the programs that it put into the kernel."""
+
+    pid: int
+    comm: str
+    tracer: str = ""
+    loaded: frozenset[int] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{f'pytracer {self.tracer}' if self.tracer else self.comm} ({self.pid})"
+
+
+@dataclass(frozen=True)
+class EventProgram:
+    """A program on a perf event: where that is (``k:vfs_read``), and whose descriptor of the event it was."""
+
+    program: int
+    where: str
+    process: int
+    descriptor: int
+
+
+@dataclass
+class Held:
+    """What processes hold: for the id of each program and link, the processes; the programs on perf events;
+    and for each network namespace (its inode) a process that is in it."""
+
+    programs: dict[int, list[Process]] = field(default_factory=dict)
+    links: dict[int, list[Process]] = field(default_factory=dict)
+    events: list[EventProgram] = field(default_factory=list)
+    networks: dict[int, int] = field(default_factory=dict)
+
+
+def held() -> Held:
+    """Look at all processes that can be seen."""
+    found = Held()
+    for process in PROC.iterdir():
+        if process.name.isdecimal():
+            with contextlib.suppress(OSError):
+                _look(process, found)
+    return found
+
+
+def _look(process: Path, found: Held) -> None:
+    with contextlib.suppress(OSError):
+        found.networks.setdefault((process / "ns/net").stat().st_ino, int(process.name))
+    programs, links, events = set[int](), set[int](), set[EventProgram]()
+    for number, target in _descriptors(process):
+        if target == _PERF:
+            events.update(_on_event(int(process.name), number))
+        elif target.startswith(_BPF):
+            info = file_info((process / "fdinfo" / str(number)).read_text())
+            if "prog_id" in info:  # of a program, or of a link
+                programs.add(int(info["prog_id"]))
+            if "link_id" in info:
+                links.add(int(info["link_id"]))
+    programs.update(event.program for event in events)
+    if programs or links:
+        tracer, loaded = mark.read(process)
+        holder = Process(int(process.name), (process / "comm").read_text().rstrip("\n"), tracer, loaded)
+        for number in programs:
+            found.programs.setdefault(number, []).append(holder)
+        for number in links:
+            found.links.setdefault(number, []).append(holder)
+        found.events += events
+
+
+def _descriptors(process: Path) -> Iterator[tuple[int, str]]:
+    for path in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):
+            yield int(path.name), str(path.readlink())
+
+
+def _on_event(process: int, descriptor: int) -> Iterator[EventProgram]:
+    """The program on a perf event, if there is one, by BPF_TASK_FD_QUERY (Linux 4.18, 41bdc4b40ed6). It does
+    not tell of programs that take samples (BPF_PROG_TYPE_PERF_EVENT)."""
+    name = bytearray(_NAME)
+    try:
+        _, attr = bpf_inout(
+            Command.TASK_FD_QUERY, struct.pack("IIIIQ", process, descriptor, 0, len(name), address(name))
+        )
+    except OSError:
+        return
+    program, kind, offset, where = struct.unpack_from("IIQQ", attr, 24)
+    if kind < len(_SPELLINGS):
+        text = bytes(name).partition(b"\0")[0].decode(errors="replace")
+        yield EventProgram(program, spelled(_SPELLINGS[kind], text, offset, where), process, descriptor)
+
+
+def spelled(kind: str, name: str, offset: int = 0, where: int = 0) -> str:
+    """A place as users name it: ``k:vfs_read``, ``k:vfs_read+8``, ``u:/bin/bash:0x1234``."""
+    if kind in _UPROBES:
+        return f"{kind}:{name}:{offset:#x}"
+    if not name and where:
+        return f"{kind}:{where:#x}"
+    return f"{kind}:{name}{f'+{offset}' if offset else ''}"

@@ -1,0 +1,49 @@
+"""What says of a process that it runs a tracer: which, and the ids of the programs it loaded.
+
+A nameless file that the process keeps open, and which therefore ends with it. Who may look at the process's
+descriptors can read it; only the process itself can have made it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from pytracer.bpf.sys import program_info
+
+_NAME = "pytracer"
+_LINK = f"/memfd:{_NAME} (deleted)"
+_LIMIT = 1 << 20  # bytes: more is nobody's list of programs
+
+
+def make(tracer: str, programs: Iterable[int]) -> int:
+    """Mark this process as one that runs ``tracer``, with these programs (descriptors); the mark's
+    descriptor, to be closed with them. Raises OSError."""
+    ids = [program_info(program)[0] for program in programs]
+    descriptor = os.memfd_create(_NAME)
+    try:
+        os.write(descriptor, json.dumps({"tracer": tracer, "programs": ids}).encode())
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read(process: Path) -> tuple[str, frozenset[int]]:
+    """The tracer that a process (its folder in /proc) runs, and the ids of its programs; "" for none.
+
+    Of a process that runs several, the first's name and the programs of all.
+    """
+    tracers, programs = list[str](), set[int]()
+    with contextlib.suppress(OSError):
+        for path in sorted((process / "fd").iterdir(), key=lambda path: int(path.name)):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                if str(path.readlink()) == _LINK:
+                    with path.open("rb") as file:
+                        said = json.loads(file.read(_LIMIT))
+                    tracers.append(str(said["tracer"]))
+                    programs.update(map(int, said["programs"]))
+    return tracers[0] if tracers else "", frozenset(programs)

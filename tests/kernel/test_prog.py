@@ -1,0 +1,319 @@
+"""pytracer prog, beside what bpftool says of the same programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytracer.bpf.attach import clsact, tcx, xdp
+from pytracer.bpf.attach.perf import attach_program, event_attr
+from pytracer.bpf.build import BccModule
+from pytracer.bpf.headers import find_headers
+from pytracer.bpf.inspect.attachments import Attachment, attachments
+from pytracer.bpf.inspect.links import links
+from pytracer.bpf.inspect.owners import held
+from pytracer.bpf.inspect.places import Names
+from pytracer.bpf.inspect.programs import Programs, tables
+from pytracer.bpf.inspect.stats import SYSCTL, counting
+from pytracer.bpf.probing import returning
+from pytracer.bpf.sys import ProgType, link_create, program_info, raw_tracepoint_open
+from pytracer.kernel import tracefs
+from pytracer.kernel.targets import cgroup2_roots
+from support import packets
+from support.bpftool import Filtered, array, bpftool, by_id, number, program
+from support.bpftool import counting as counts
+from support.cli import COMMAND, run, start, stop, wait_for
+from support.needs import needs
+from support.nobody import python
+
+pytestmark = pytest.mark.kernel
+CGROUP_SKB, CGROUP_EGRESS = 8, 1
+
+
+@contextlib.contextmanager
+def our_programs() -> Iterator[set[int]]:
+    """Programs of several types, with maps and without; their ids."""
+    with contextlib.ExitStack() as stack:
+        table = array(7, "test_counts")
+        stack.callback(os.close, table)
+        made = [
+            (ProgType.SOCKET_FILTER, returning(0), "test_socket"),
+            (ProgType.XDP, returning(2), "test_xdp"),
+            (ProgType.SCHED_CLS, returning(-1), ""),
+            (ProgType.RAW_TRACEPOINT, counts(table, os.getpid()), "test_raw"),
+            (ProgType.TRACEPOINT, counts(table, os.getpid()), "test_fifteen_ch"),
+        ]
+        yield {stack.enter_context(program(kind, code, name=name))[1] for kind, code, name in made}
+
+
+def theirs(info: Any) -> dict[str, Any]:
+    """A program of ours in bpftool's words."""
+    said = {
+        "id": info.id,
+        "type": info.type,
+        "name": info.info.name,
+        "tag": info.info.tag,
+        "gpl_compatible": info.info.gpl,
+        "loaded_at": pytest.approx(info.loaded, abs=1.5),  # it cuts to seconds
+        "uid": info.info.uid,
+        "bytes_xlated": info.info.xlated_size,
+        "jited": bool(info.info.jited_size),
+        "bytes_jited": info.info.jited_size,
+        "bytes_memlock": info.memory,
+        "map_ids": list(info.info.map_ids),
+        "btf_id": info.info.btf_id,
+    }
+    return {name: value for name, value in said.items() if value not in ("", [], 0) or name == "uid"}
+
+
+@pytest.mark.lab
+def test_programs_and_maps_are_what_bpftool_shows():
+    with our_programs() as ours:
+        shown, found = by_id(bpftool("prog", "show")), Programs().list()
+        assert ours <= shown.keys() & found.keys()
+        for id_ in ours:
+            assert shown[id_] == theirs(found[id_])
+        used = {number for id_ in ours for number in found[id_].info.map_ids}
+        assert len(used) == 1
+        shown, maps = by_id(bpftool("map", "show")), tables()
+        for id_ in used:
+            info = maps[id_].info
+            expected = {
+                "id": id_,
+                "type": maps[id_].type,
+                "name": info.name,
+                "flags": info.flags,
+                "bytes_key": info.key_size,
+                "bytes_value": info.value_size,
+                "max_entries": info.max_entries,
+                "bytes_memlock": maps[id_].memory,
+            }
+            assert {name: shown[id_][name] for name in expected} == expected
+    assert not ours & Programs().list().keys()
+
+
+def test_tracers_of_their_own_are_what_bpftool_shows():
+    tracer = start("syscalls", "-f", "json", 60)
+    shown, found = by_id(bpftool("prog", "show")), Programs().list()
+    mine = {one["id"] for one in run("prog", 0.1, "-f", "json").records if tracer.pid in one["pids"]}
+    assert len(mine) >= 4
+    for id_ in mine:
+        assert shown[id_] == theirs(found[id_])
+    assert stop(tracer).status == 0
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+def test_a_tracer_is_listed_with_its_owner_and_its_places():
+    tracer = start("syscalls", "-f", "json", "-p", os.getpid(), 60)
+    result = run("prog", 0.1, "-f", "json")
+    mine = [one for one in result.of("row") if one["pids"] == [tracer.pid]]
+    assert stop(tracer).status == 0
+    assert mine, result.err
+    assert {one["owner"][0] for one in mine} == {f"pytracer syscalls ({tracer.pid})"}
+    assert all(one["attached"] and one["uid"] == 0 and one["memory"] >= 4096 for one in mine)
+    assert all(one["map_memory"] > 0 for one in mine)
+    assert any(one["runs"] for one in mine)
+
+
+@pytest.mark.lab
+def test_links_are_what_bpftool_shows():
+    with program(ProgType.RAW_TRACEPOINT, returning(0), name="test_raw") as (descriptor, id_):
+        link = raw_tracepoint_open("sched_process_fork", descriptor)
+        shown = [one for one in bpftool("link", "show") if one["prog_id"] == id_]
+        found = [one for one in links(Programs().list(), Names()) if one.program == id_]
+        os.close(link)
+    assert [(one["id"], one["prog_id"], f"rt:{one['tp_name']}") for one in shown] == [
+        (one.id, one.program, one.where) for one in found
+    ]
+    assert len(found) == 1
+
+
+@pytest.mark.lab
+def test_programs_on_perf_events_are_what_bpftool_shows():
+    event = tracefs.event_id("sched", "sched_process_fork")
+    with program(ProgType.TRACEPOINT, returning(1)) as (descriptor, id_):
+        on = attach_program(event_attr(2, event), descriptor)
+        shown = [one for one in bpftool("perf", "show") if one["prog_id"] == id_]
+        events = held().events
+        places = attachments(Programs().list(), held(), Names())
+        os.close(on)
+    assert [(one["pid"], one["fd"], f"t:{one['tracepoint']}") for one in shown] == [
+        (one.process, one.descriptor, one.where) for one in events if one.program == id_
+    ]
+    assert [one.where for one in places if one.program == id_] == ["t:sched:sched_process_fork"]
+
+
+def on_network() -> dict[tuple[str, str], int]:
+    """What bpftool shows of the network namespace: (kind, interface) -> the program's id."""
+    [shown] = bpftool("net", "show")
+    found = {("xdp", one["devname"]): one["id"] for one in shown["xdp"]}
+    return found | {(one["kind"], one["devname"]): one["id"] for one in shown["tc"]}
+
+
+@pytest.mark.lab
+def test_programs_on_interfaces_are_what_bpftool_shows():
+    with packets.namespace(), program(ProgType.SCHED_CLS, returning(-1), name="test_tc") as (tc, tc_id):
+        first, second = packets.veth()
+        with program(ProgType.XDP, returning(2), name="test_xdp") as (frames, xdp_id):
+            made = clsact._make_qdisc(second)
+            assert made
+            one = clsact.Filter(second, tcx.EGRESS, 7, 7, "test")
+            clsact._tell(one, clsact._NEWFILTER, 0x600, tc)
+            link = link_create(frames, 37, target=first, flags=xdp.GENERIC)
+            shown = on_network()
+            places = set(attachments(Programs().list(), held(), Names()))
+            link_id = next(one.id for one in links(Programs().list(), Names()) if one.program == xdp_id)
+            os.close(link)
+            clsact._remove_qdisc(second)
+    assert shown == {("xdp", "va"): xdp_id, ("clsact/egress", "vb"): tc_id}
+    assert Attachment(xdp_id, "xdp:va", link_id) in places
+    assert Attachment(tc_id, "tc/egress:vb") in places
+    assert [one.where for one in places if one.program == xdp_id] == ["xdp:va"]
+
+
+def test_interfaces_of_another_namespace_are_not_taken_for_ours():
+    with packets.namespace():
+        other = Path("/proc/thread-self/ns/net").stat().st_ino
+        tracer = start("tccount", "-f", "json", "lo", 60)
+    result = run("prog", 0.1, "-f", "json")
+    [mine] = [one for one in result.of("row") if one["pids"] == [tracer.pid]]
+    assert stop(tracer).status == 0
+    assert len(mine["attached"]) == 1
+    assert mine["attached"][0].endswith(f"ingress:lo in netns {other}")
+
+
+@pytest.mark.lab
+def test_programs_on_cgroups_are_found_by_links_and_without():
+    with contextlib.ExitStack() as stack:
+        folder = cgroup2_roots()[0] / f"pytracer-test-{os.getpid()}"
+        folder.mkdir()
+        stack.callback(folder.rmdir)
+        opened_folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        stack.callback(os.close, opened_folder)
+        descriptor, id_ = stack.enter_context(program(CGROUP_SKB, returning(1)))
+        link = link_create(descriptor, CGROUP_EGRESS, target=opened_folder)
+        places = attachments(Programs().list(), held(), Names())
+        shown = bpftool("cgroup", "show", folder)
+        os.close(link)
+    assert [one["id"] for one in shown] == [id_]
+    [place] = [one for one in places if one.program == id_]
+    assert place.where == f"cgroup/egress:/{folder.name}"
+    assert place.link
+
+
+def ran(id_: int) -> tuple[int, int]:
+    """How often the kernel counted a program, and for how long."""
+    info = Programs().list()[id_].info
+    return info.run_count, info.run_time
+
+
+@pytest.mark.lab
+def test_runs_are_counted_to_the_last_one_and_only_while_asked_for():
+    needs("BPF statistics", True)
+    with Filtered() as filtered:
+        filtered.send(5)
+        assert ran(filtered.id) == (0, 0)
+        with counting():
+            filtered.send(23)
+        count, time = ran(filtered.id)
+        assert count == 23
+        assert time > 0
+        filtered.send(5)
+        assert ran(filtered.id) == (count, time)
+        [shown] = [one for one in bpftool("prog", "show") if one["id"] == filtered.id]
+        assert (shown["run_cnt"], shown["run_time_ns"]) == (count, time)
+
+
+@pytest.mark.lab
+def test_23_calls_of_getppid_are_23_runs():
+    """Others may call it meanwhile: the program itself says how often it ran, and for whom."""
+    event = tracefs.event_id("syscalls", "sys_enter_getppid")
+    table = array(2)
+    with counting(), program(ProgType.TRACEPOINT, counts(table, os.getpid())) as (descriptor, id_):
+        on = attach_program(event_attr(2, event), descriptor)
+        for _ in range(23):
+            os.getppid()
+        os.close(on)
+        count, _ = ran(id_)
+        assert number(table, 1) == 23
+        assert number(table, 0) == count
+    os.close(table)
+
+
+def test_the_list_and_the_top_count_the_same_runs():
+    with Filtered() as filtered:
+        watch = subprocess.Popen(
+            [*COMMAND, "prog", "top", "0.2", "-f", "json"], stdout=subprocess.PIPE, text=True
+        )
+        assert watch.stdout is not None
+        first = watch.stdout.readline()
+        assert '"row"' in first
+        filtered.send(101)
+        watch.send_signal(signal.SIGINT)
+        rest, _ = watch.communicate()
+        records = [json.loads(line) for line in (first + rest).splitlines()]
+        mine = [one for one in records if one["id"] == filtered.id]
+        assert watch.returncode == 0
+        assert sum(one["runs"] for one in mine if one["kind"] == "row") == 101
+        assert [one["runs"] for one in mine if one["kind"] == "summary"] == [101]
+        assert ran(filtered.id)[0] == 101
+
+
+def test_counting_ends_with_the_process_however_that_ends():
+    with Filtered() as filtered:
+        watch = subprocess.Popen([*COMMAND, "prog", "60"], stdout=subprocess.DEVNULL)
+
+        def counts_now() -> bool:
+            before = ran(filtered.id)
+            filtered.send(1)
+            return ran(filtered.id) != before
+
+        wait_for(counts_now, "pytracer prog has the kernel count")
+        watch.kill()
+        watch.wait()
+        assert not counts_now()
+
+
+def test_a_sysctl_that_was_on_stays_on():
+    before = SYSCTL.read_text()
+    assert not int(before)
+    with Filtered() as filtered:
+        try:
+            SYSCTL.write_text("1")
+            assert run("prog", 0.1).status == 0
+            assert int(SYSCTL.read_text()) == 1
+            count = ran(filtered.id)[0]
+            filtered.send(23)
+            assert ran(filtered.id)[0] == count + 23
+        finally:
+            SYSCTL.write_text(before)
+        count = ran(filtered.id)[0]
+        filtered.send(5)
+        assert ran(filtered.id)[0] == count
+
+
+def test_without_privileges_it_says_what_it_needs():
+    done = python("-m", "pytracer", "prog")
+    assert done.returncode == 5
+    assert done.stderr.startswith("pytracer: error: pytracer prog needs CAP_SYS_ADMIN")
+
+
+def test_a_whole_name_comes_from_the_types_of_a_program():
+    name = "a_name_that_the_kernel_cuts"
+    text = f"int {name}(void *context) {{ return 0; }}"
+    module = BccModule("names", text, [], find_headers(text))
+    try:
+        id_ = program_info(module.load(name, ProgType.RAW_TRACEPOINT))[0]
+        assert Programs().list()[id_].name == name
+        assert by_id(bpftool("prog", "show"))[id_]["name"] == name
+    finally:
+        module.close()

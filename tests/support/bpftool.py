@@ -1,0 +1,112 @@
+"""The kernel's own tool, as a second opinion; and programs for it and us to look at."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+from pytracer.bpf.assembler import R0, R1, R2, R6, R10, Assembler, Helper, Instruction, W
+from pytracer.bpf.probing import returning
+from pytracer.bpf.sys import (
+    Command,
+    MapType,
+    ProgType,
+    address,
+    bpf,
+    map_create,
+    prog_load,
+    program_info,
+)
+
+SO_ATTACH_BPF = 50
+
+
+def bpftool(*words: object) -> list[dict[str, Any]]:
+    """What it shows, as JSON."""
+    done = subprocess.run(["bpftool", "-j", *map(str, words)], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert isinstance(found, list), found
+    return found
+
+
+def by_id(found: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Its objects by their ids."""
+    return {one["id"]: one for one in found}
+
+
+@contextlib.contextmanager
+def program(kind: int, code: bytes = returning(0), **options: Any) -> Iterator[tuple[int, int]]:
+    """A program of ours: (descriptor, id)."""
+    descriptor = prog_load(kind, code, **options)
+    try:
+        yield descriptor, program_info(descriptor)[0]
+    finally:
+        os.close(descriptor)
+
+
+def counting(table: int, process: int) -> bytes:
+    """A program that counts its runs in slot 0 of an array, and those for one process in slot 1."""
+    a = Assembler()
+    a.call(Helper.get_current_pid_tgid)
+    a.alu(R0, ">>=", 32)
+    a.mov(R6, R0)
+    _count(a, table, 0)
+    a.jump_if(R6, "!=", process, "out")
+    _count(a, table, 1)
+    a.label("out")
+    a.mov(R0, 1)
+    a.exit()
+    return a.assemble()
+
+
+def _count(a: Assembler, table: int, slot: int) -> None:
+    a.store(W, R10, -4, slot)
+    a.load_map(R1, table)
+    a.mov(R2, R10)
+    a.add(R2, -4)
+    a.call(Helper.map_lookup_elem)
+    a.jump_if(R0, "==", 0, "out")
+    a.mov(R1, 1)
+    a._add(Instruction(0xDB, R0.value, R1.value))  # *(u64 *)r0 += r1, atomically
+
+
+class Filtered:
+    """Two sockets, and a program that sees what is sent from one to the other, and lets it pass."""
+
+    def __init__(self) -> None:
+        self.far, self._near = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.program = prog_load(ProgType.SOCKET_FILTER, returning(1 << 16), name="test_filtered")
+        self.id = program_info(self.program)[0]
+        self._near.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, self.program)
+
+    def send(self, times: int) -> None:
+        """Have the program run so often."""
+        for _ in range(times):
+            self.far.send(b"x")
+            self._near.recv(8)
+
+    def __enter__(self) -> Filtered:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.far.close()
+        self._near.close()
+        os.close(self.program)
+
+
+def array(slots: int, name: str = "") -> int:
+    """An array of 64-bit numbers."""
+    return map_create(MapType.ARRAY, 4, 8, slots, name=name)
+
+
+def number(table: int, slot: int) -> int:
+    """One of them."""
+    key, value = bytearray(struct.pack("I", slot)), bytearray(8)
+    bpf(Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", table, address(key), address(value), 0))
+    return int(struct.unpack("Q", value)[0])

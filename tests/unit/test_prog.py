@@ -1,0 +1,319 @@
+"""Programs in the kernel, from what it tells of them: links, owners, rows, the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import io
+import json
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from pytracer import programs
+from pytracer.bpf import mark
+from pytracer.bpf.inspect import links, objects, owners, stats
+from pytracer.bpf.inspect import programs as in_kernel
+from pytracer.bpf.inspect.attachments import Attachment, _taken
+from pytracer.bpf.inspect.info import ProgramInfo
+from pytracer.bpf.inspect.links import LinkInfo
+from pytracer.bpf.inspect.network import OnNetwork
+from pytracer.bpf.inspect.objects import Kind
+from pytracer.bpf.inspect.owners import Process, spelled
+from pytracer.bpf.inspect.pins import Pin
+from pytracer.bpf.inspect.places import Names
+from pytracer.bpf.inspect.programs import Program
+from pytracer.bpf.inspect.stats import Ran, since
+from pytracer.cli.main import main
+from pytracer.errors import NotPermittedError, UnknownNameError
+from pytracer.model import Snapshot
+from pytracer.sinks import make_sink
+
+
+def info(number: int = 7, **fields: object) -> ProgramInfo:
+    values: dict[str, object] = {
+        "id": number, "type": 17, "tag": "0123456789abcdef", "name": "enter", "load_time": 5 * 10**9,
+        "uid": 0, "gpl": True, "map_ids": (), "btf_id": 0, "xlated_size": 280, "jited_size": 180,
+        "xlated": b"", "jited": b"", "lines": (), "functions": (), "run_time": 0, "run_count": 0,
+        "recursion_misses": 0, "verified": 30, "attach_btf_object": 0, "attach_btf_id": 0,
+    }  # fmt: skip
+    return ProgramInfo(**(values | fields))  # type: ignore[arg-type]
+
+
+def program(number: int = 7, **fields: object) -> Program:
+    known = info(number, **fields)
+    return Program(known, known.name, 4096, 1000.0)
+
+
+class KnownNames(Names):
+    """Names that need no kernel."""
+
+    def function_at(self, where: int) -> str:
+        return {0xFFFF0010: "vfs_read"}.get(where, hex(where))
+
+    def function(self, btf: int, number: int) -> str:
+        return {(1, 23): "bpf_lsm_file_open", (1, 24): "vfs_read"}.get((btf, number), "")
+
+    def event(self, name: str) -> str:
+        return f"sched:{name}"
+
+    def cgroup(self, number: int) -> str:
+        return {42: "/system.slice/a.service"}[number]
+
+
+def link_info(kind: int, *fields: tuple[int, str, int]) -> bytes:
+    """A struct bpf_link_info of link 9, on program 7: fields are (offset, format, value)."""
+    data = bytearray(128)
+    struct.pack_into("III", data, 0, kind, 9, 7)
+    for at, form, value in fields:
+        struct.pack_into(form, data, at, value)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "pointed", "where"),
+    [
+        (1, [], {16: b"sched_switch\0"}, "rt:sched_switch"),
+        (2, [(16, "I", 24), (20, "I", 1), (24, "I", 24)], {}, "f:vfs_read"),
+        (2, [(16, "I", 25), (20, "I", 1), (24, "I", 24)], {}, "fr:vfs_read"),
+        (2, [(16, "I", 27), (20, "I", 1), (24, "I", 23)], {}, "lsm:file_open"),
+        (2, [(16, "I", 24), (20, "I", 7), (24, "I", 2)], {}, "f:program 7 (enter)"),
+        (2, [(16, "I", 24)], {}, "f:?"),  # before Linux 5.13
+        (3, [(16, "Q", 42), (24, "I", 1)], {}, "cgroup/egress:/system.slice/a.service"),
+        (4, [], {16: b"task_file\0"}, "iter:task_file"),
+        (5, [(16, "I", 4026531840), (20, "I", 36)], {}, "sk_lookup:netns 4026531840"),
+        (6, [(16, "I", 0)], {}, "xdp:(gone)"),
+        (7, [(16, "I", 3), (36, "I", 0)], {24: b"vfs_read\0"}, "k:vfs_read"),
+        (7, [(16, "I", 4), (36, "I", 8)], {24: b"vfs_read\0"}, "kr:vfs_read+8"),
+        (7, [(16, "I", 3), (40, "Q", 0xFFFF0010)], {24: b"\0"}, "k:0xffff0010"),
+        (7, [(16, "I", 1), (36, "I", 0x1234)], {24: b"/bin/bash\0"}, "u:/bin/bash:0x1234"),
+        (7, [(16, "I", 5)], {24: b"sched_switch\0"}, "t:sched:sched_switch"),
+        (7, [(16, "I", 6), (24, "Q", 0), (32, "I", 1)], {}, "perf:1/0"),
+        (7, [], {}, "perf:?"),  # before Linux 6.6
+        (8, [(24, "I", 2)], {16: struct.pack("QQ", 0xFFFF0010, 5)}, "k:vfs_read and 1 more"),
+        (8, [(24, "I", 1), (28, "I", 1)], {16: struct.pack("Q", 0xFFFF0010)}, "kr:vfs_read"),
+        (8, [], {}, "k:?"),
+        (9, [(16, "I", 33)], {}, "struct_ops:map 33"),
+        (10, [(16, "I", 2), (20, "I", 4)], {}, "netfilter:ip/4"),
+        (12, [(52, "I", 1)], {16: b"/bin/bash\0", 24: struct.pack("Q", 64)}, "u:/bin/bash:0x40"),
+        (14, [(16, "I", 33), (20, "I", 38)], {}, "skb_verdict:map 33"),
+        (99, [], {}, ""),
+    ],
+)
+def test_where_a_link_holds_its_program(monkeypatch, kind, fields, pointed, where):
+    def told(_descriptor: int, room: bytearray) -> int:
+        for at, data in pointed.items():
+            pointer = struct.unpack_from("Q", room, at)[0]
+            if pointer:
+                ctypes.memmove(pointer, data, len(data))
+        asked = bytes(room)
+        room[:] = link_info(kind, *fields)
+        for at in pointed:
+            room[at : at + 8] = asked[at : at + 8]
+        return 64
+
+    monkeypatch.setattr(links, "object_info", told)
+    monkeypatch.setattr(links, "ids", lambda _: [9])
+    monkeypatch.setattr(links, "opened", lambda _kind, number: contextlib.nullcontext(number))
+    [found] = links.links({7: program()}, KnownNames())
+    assert (found.id, found.program, found.where) == (9, 7, where)
+
+
+def test_what_goes_while_it_is_looked_at_is_left_out(monkeypatch):
+    @contextlib.contextmanager
+    def opened(_kind: Kind, number: int):
+        if number == 2:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        yield number
+
+    monkeypatch.setattr(in_kernel, "ids", lambda _: [1, 2, 3])
+    monkeypatch.setattr(in_kernel, "opened", opened)
+    monkeypatch.setattr(in_kernel, "read_program", lambda number, code=True: info(number))
+    monkeypatch.setattr(in_kernel, "own_file_info", lambda _: {"memlock": "8192"})
+    found = in_kernel.Programs().list()
+    assert list(found) == [1, 3]
+    assert found[3].memory == 8192
+
+
+def test_links_of_a_kernel_that_has_no_ids_for_them_are_none(monkeypatch):
+    def refuse(_command: int, _attr: bytes) -> tuple[int, bytes]:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(objects, "bpf_inout", refuse)
+    assert list(objects.ids(Kind.LINK)) == []
+    with pytest.raises(OSError, match="Invalid"):
+        list(objects.ids(Kind.PROGRAM))
+
+
+def test_places_are_spelled_as_users_name_them():
+    assert spelled("k", "vfs_read") == "k:vfs_read"
+    assert spelled("k", "vfs_read", 4) == "k:vfs_read+4"
+    assert spelled("k", "", 0, 0xFFFF) == "k:0xffff"
+    assert spelled("u", "/bin/bash", 0x10) == "u:/bin/bash:0x10"
+
+
+def a_process(root: Path, pid: int, comm: str, links_to: dict[int, str], infos: dict[int, str]) -> Path:
+    process = root / str(pid)
+    for folder in ("fd", "fdinfo", "ns"):
+        (process / folder).mkdir(parents=True)
+    (process / "comm").write_text(comm + "\n")
+    for number, target in links_to.items():
+        (process / "fd" / str(number)).symlink_to(target)
+    for number, text in infos.items():
+        (process / "fdinfo" / str(number)).write_text(text)
+    return process
+
+
+def test_holders_are_found_and_those_that_end_meanwhile_are_not(tmp_path, monkeypatch):
+    program_info = "pos:\t0\nprog_type:\t17\nmemlock:\t4096\nprog_id:\t7\n"
+    link = "pos:\t0\nlink_type:\traw_tracepoint\nlink_id:\t9\nprog_tag:\tab\nprog_id:\t8\n"
+    fds = {3: "anon_inode:bpf-prog", 4: "anon_inode:bpf_link", 5: "/dev/null", 6: "anon_inode:bpf-map"}
+    infos = {3: program_info, 4: link, 5: "prog_id:\t99\n", 6: "map_id:\t5\n"}
+    a_process(tmp_path, 100, "agent", fds, infos)
+    a_process(tmp_path, 101, "gone", {3: "anon_inode:bpf-prog"}, {})  # its descriptor was closed
+    (tmp_path / "102").mkdir()
+    monkeypatch.setattr(owners, "PROC", tmp_path)
+    found = owners.held()
+    agent = Process(100, "agent")
+    assert found.programs == {7: [agent], 8: [agent]}
+    assert found.links == {9: [agent]}
+
+
+def test_a_mark_is_read_back_while_its_descriptor_is_open(monkeypatch):
+    monkeypatch.setattr(mark, "program_info", lambda descriptor: (descriptor + 100, "enter"))
+    made = mark.make("syscalls", [7, 8])
+    try:
+        assert mark.read(Path("/proc/self")) == ("syscalls", frozenset({107, 108}))
+    finally:
+        os.close(made)
+    assert mark.read(Path("/proc/self")) == ("", frozenset())
+
+
+def test_what_a_program_did_between_two_looks():
+    before = {7: program(run_count=10, run_time=1000, recursion_misses=2)}
+    now = {
+        7: program(run_count=33, run_time=3300, recursion_misses=5),
+        8: program(8, run_count=4, run_time=40),
+    }
+    first, second = since(before, now)
+    assert (first.runs, first.time, first.missed) == (23, 2300, 3)
+    assert (second.runs, second.time, second.missed) == (4, 40, 0)
+    [old] = since({}, {7: program(recursion_misses=None)})
+    assert old.missed is None
+
+
+def test_before_linux_5_8_the_sysctl_is_put_back_as_it_was(tmp_path, monkeypatch):
+    def refuse(_command: int, _attr: bytes) -> int:
+        raise OSError(errno.EINVAL, "")
+
+    monkeypatch.setattr(stats, "bpf", refuse)
+    monkeypatch.setattr(stats, "SYSCTL", tmp_path / "bpf_stats_enabled")
+    for before in ("0\n", "1\n"):
+        stats.SYSCTL.write_text(before)
+        with stats.counting():
+            assert int(stats.SYSCTL.read_text()) == 1
+        assert stats.SYSCTL.read_text() == before
+    stats.SYSCTL.unlink()
+    with pytest.raises(Exception, match="counting the runs of programs"), stats.counting():
+        pass
+
+
+HOSTILE = "a\x1b[2Jb"
+KNOWN = programs.Context(
+    {7: [Process(100, HOSTILE), Process(101, "python", "syscalls", frozenset({7}))]},
+    {7: [Attachment(7, "rt:sys_enter", 9), Attachment(7, f"u:/tmp/{HOSTILE}:0x1")]},
+    {7: [Pin("/sys/fs/bpf/x", Kind.LINK, 9, 7)]},
+)
+
+
+def shown(form: str, view: str = "list", *, wide: bool = False) -> str:
+    row = programs.row(Ran(program(run_count=50, run_time=5000, name="enter"), 23, 2300, 1), 2.0, KNOWN)
+    text = io.StringIO()
+    sink = make_sink(form, text, timestamps=False, terminal=False, wide=wide)
+    sink.open(programs.schema(view))
+    sink.emit(Snapshot("row", 0.0, 2.0, {name: [row[name]] for name in programs.COLUMNS}))
+    sink.close()
+    return text.getvalue()
+
+
+def test_a_row_has_all_that_is_known():
+    record = json.loads(shown("json"))
+    assert list(record)[1:] == list(programs.COLUMNS)
+    assert record["owner"] == [f"{HOSTILE} (100)", "pytracer syscalls (101)", "/sys/fs/bpf/x"]
+    assert record["attached"] == ["rt:sys_enter", f"u:/tmp/{HOSTILE}:0x1"]
+    assert (record["pids"], record["links"], record["pins"]) == ([100, 101], [9], ["/sys/fs/bpf/x"])
+    assert (record["runs"], record["rate"], record["total_ns"], record["avg_ns"]) == (23, 11.5, 2300, 100)
+    assert (record["ever_runs"], record["ever_ns"], record["missed"], record["verified"]) == (50, 5000, 1, 30)
+    assert record["type"] == "raw_tracepoint"
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_names_cannot_mislead_a_terminal(form):
+    text = shown(form, wide=True)
+    assert "\x1b" not in text
+    assert r"a\x1b[2Jb" in text
+
+
+def test_tables_show_the_first_of_several_and_how_many_more():
+    assert r"a\x1b[2Jb (100) +2  rt:sys_enter +1" in shown("table")
+    assert "23      11.5  2.300 us" in shown("table", "top")
+
+
+def test_csv_has_all_of_several():
+    assert "rt:sys_enter;u:/tmp/" in shown("csv")
+    assert ",100;101,9,/sys/fs/bpf/x," in shown("csv")
+
+
+def test_rows_are_ranked_and_what_is_not_known_comes_last():
+    rows = [
+        programs.row(Ran(program(number, name=name), runs, 100 * runs, None), 1.0, programs.Context())
+        for number, name, runs in ((1, "b", 5), (2, "a", 0), (3, "c", 23))
+    ]
+    assert [one["id"] for one in programs.ranked(rows, "runs")] == [3, 1, 2]
+    assert [one["id"] for one in programs.ranked(rows, "name")] == [2, 1, 3]
+    assert [one["id"] for one in programs.ranked(rows, "avg_ns")] == [1, 3, 2]
+    assert [one["id"] for one in programs.ranked(rows, "id")] == [1, 2, 3]
+    with pytest.raises(UnknownNameError, match="no column 'run'"):
+        programs.ranked([], "run")
+
+
+def test_a_link_on_an_interface_takes_the_place_that_was_found_there():
+    loose = [OnNetwork(7, "xdp", "xdp:lo in netns blue", 1), OnNetwork(8, "xdp", "xdp:eth0", 2)]
+    assert _taken(LinkInfo(9, "xdp", 7, "xdp:lo", 1), loose) == "xdp:lo in netns blue"
+    assert [one.program for one in loose] == [8]
+    assert _taken(LinkInfo(10, "xdp", 7, "xdp:lo", 1), loose) == "xdp:#1 in another netns"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["prog", "nonsense"], "prog list takes no 'nonsense'"),
+        (["prog", "1", "2"], "a list is shown once"),
+        (["prog", "-d", "1"], "a list is shown once"),
+        (["prog", "top", "0"], "INTERVAL: '0' is no length of time"),
+        (["prog", "--top", "0"], "'0' is no positive whole number"),
+        (["prog", "--sort", "run"], "no column 'run'"),
+    ],
+)
+def test_mistakes_are_told(capsys, words, said):
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_help_has_every_column(capsys):
+    assert main(["prog", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text for name in programs.COLUMNS)
+
+
+def test_what_the_kernel_refuses_is_told(monkeypatch):
+    def refuse() -> None:
+        raise PermissionError(errno.EPERM, "")
+
+    monkeypatch.setattr(programs.Programs, "list", lambda _: refuse())
+    monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda _: ["CAP_SYS_ADMIN"])
+    with pytest.raises(NotPermittedError, match="CAP_SYS_ADMIN"):
+        programs.Observer()
