@@ -5,6 +5,7 @@
 // connection is is therefore kept from the moments at which its own task runs: as it begins to connect, and
 // as it accepts. What is kept is gone once its task has closed it: the address of a sock is used again.
 #define PT_NETNS_OF_SOCKET
+#include "only.h"
 #include "task.h"
 
 struct event {
@@ -36,24 +37,9 @@ struct connection {
 };
 BPF_HASH(connections, u64, struct connection, 65536);
 
-#ifdef ONLY_TYPES
-BPF_HASH(types, u64, u8, 8);
-#endif
-
-static __always_inline int is_wanted(u64 type)
-{
-#if defined(ONLY_TYPES_EXCEPT)
-    return !types.lookup(&type);
-#elif defined(ONLY_TYPES)
-    return !!types.lookup(&type);
-#else
-    return 1;
-#endif
-}
-
 static __always_inline void emit(void *ctx, struct sock *sk, u64 type, struct connection *connection, u64 now)
 {
-    struct event *event = is_wanted(type) ? pt_reserve() : 0;
+    struct event *event = pt_is_wanted(type) ? pt_reserve() : 0;
 
     if (!event)
         return;

@@ -21,8 +21,8 @@ TRACER = Tracer(
             "only these events ('connect,fail'), or all but these ('!close')",
             short="e",
             names=TYPES,
-            map="types",
-            define="ONLY_TYPES",
+            map="pt_kinds",
+            define="PT_ONLY",
         ),
     ),
     outputs=(

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
-import struct
 from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.attach import cgroup as on_cgroups
 from pytracer.bpf.attach.cgroup_skb import POINTS
-from pytracer.bpf.probing import returning
-from pytracer.bpf.sys import Command, ProgType, bpf, link_create, prog_load, program_info
 from support import packets
-from support.cgroups import DATAGRAMS, cgroup, run_in
+from support.cgroups import DATAGRAMS, attached, cgroup, on, run_in
 from support.cli import Ended, Result, finish, run, start, stop
 from support.needs import refused_by_right
 
@@ -45,35 +39,6 @@ def folder():
     """A cgroup in whose network nothing is sent but what the test sends."""
     with packets.namespace(ipv6=True), cgroup() as made:
         yield made
-
-
-@contextlib.contextmanager
-def attached(folder: Path, attach_type: int, value: int, *, flags: int | None = None):
-    """Somebody's program that returns ``value``: by a link, or with ``flags`` and without one; its id."""
-    program = prog_load(ProgType.CGROUP_SKB, returning(value), attach_type=attach_type, name="somebody_s")
-    where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    link = -1
-    try:
-        if flags is None:
-            link = link_create(program, attach_type, target=where)
-        else:
-            bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, attach_type, flags))
-        yield program_info(program)[0]
-    finally:
-        if flags is not None:
-            bpf(Command.PROG_DETACH, struct.pack("III", where, program, attach_type))
-        for descriptor in (link, program, where):
-            if descriptor >= 0:
-                os.close(descriptor)
-
-
-def on(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The programs on a cgroup."""
-    where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        return {point: on_cgroups.attached(where, number) for point, number in POINTS.items()}
-    finally:
-        os.close(where)
 
 
 def counted(folder: Path, *words: object, work: str = WORK, where: Path | None = None) -> Result:

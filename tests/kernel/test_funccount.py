@@ -155,23 +155,6 @@ def test_another_target_does_not_take_the_compiler():
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(
-    ("source", "status", "message"),
-    [
-        ("vfs_reed", 2, r"no function of the kernel 'vfs_reed'\n.*vfs_read"),
-        ("t:shed:sched_switch", 2, "did you mean sched:sched_switch"),
-        ("rt:sched_swich", 2, "did you mean sched_switch"),
-        ("t:syscalls:*", 2, r"\d+ to attach to, and --max-probes is 500"),
-        ("k:do_syscall_64", 4, r"may not be probed|may not be traced|no kprobes"),
-    ],
-)
-def test_what_cannot_be_attached_to(source, status, message):
-    result = run("funccount", "--dry-run", source)
-    assert result.status in (status, 5 if status == 4 else status), result.err
-    assert re.search(message, result.err), result.err
-
-
-@pytest.mark.lab
 def test_a_killed_tracer_leaves_nothing():
     spelled = {"k": "kprobe-events", "kr": "kretprobe-events"}
     words = [f"{kind}:{FUNCTION}" for kind in spelled]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -124,33 +123,3 @@ def test_a_process_that_ends_ends_the_trace():
         program.go()
         program.process.wait()
         assert totals(finish(tracer)) == {f"u:{workload('marks')}:work": 2 * TIMES}
-
-
-@pytest.mark.lab
-def test_what_makes_no_sense_is_one_line_and_a_hint(tmp_path):
-    marks = workload("marks")
-    stripped = tmp_path / "stripped"
-    subprocess.run(["strip", "-o", stripped, workload("calls")], check=True)
-    (tmp_path / "text").write_text("neither code nor data " * 9)
-    with working(1) as program:
-        program.go()
-    for words, said, hint in (
-        ([f"u:{marks}:wrok"], "no function of ", "did you mean work?"),
-        (["u:nosuch:work"], "no program or library 'nosuch'", ""),
-        ([f"u:{tmp_path}/text:work"], "not an ELF file", ""),
-        ([f"u:{tmp_path}/none:work"], "No such file", ""),
-        ([f"u:{tmp_path}:work"], "is no file with code in it", ""),
-        ([f"u:{stripped}:main"], "has no symbols of functions", "stripped"),
-        ([f"u:{marks}:+0x10"], "has no code at offset 0x10", ""),
-        ([f"usdt:{marks}:forms:regsters"], "no USDT probe of ", "did you mean forms:registers"),
-        ([f"usdt:{workload('calls')}:x"], "has no USDT probes", ""),
-        ([f"u:{marks}:*", "--max-probes", "2"], "--max-probes is 2", ""),
-        ([f"u:{marks}:work", "-p", str(program.pid)], f"no process {program.pid}", ""),
-    ):
-        result = run("funccount", *words, "-d", "1")
-        assert result.status == 2, (words, result.out, result.err)
-        lines = result.err.splitlines()
-        assert lines[0].startswith("pytracer: error: ")
-        assert said in lines[0]
-        assert len(lines) <= 2
-        assert hint in result.err

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytracer.bpf.attach import cgroup as on_cgroups
+from pytracer.bpf.attach.cgroup_skb import POINTS
+from pytracer.bpf.probing import returning
+from pytracer.bpf.sys import Command, ProgType, bpf, link_create, prog_load, program_info
 from pytracer.kernel.targets import cgroup2_roots
 from support.cli import LIMIT, wait_for
 
@@ -46,3 +51,32 @@ def run_in(folder: Path, code: str) -> int:
     process = subprocess.Popen([sys.executable, "-c", enter + code])
     assert process.wait(timeout=LIMIT) == 0
     return process.pid
+
+
+@contextlib.contextmanager
+def attached(folder: Path, attach_type: int, value: int, *, flags: int | None = None) -> Iterator[int]:
+    """Somebody's program that returns ``value``: by a link, or with ``flags`` and without one; its id."""
+    program = prog_load(ProgType.CGROUP_SKB, returning(value), attach_type=attach_type, name="somebody_s")
+    where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    link = -1
+    try:
+        if flags is None:
+            link = link_create(program, attach_type, target=where)
+        else:
+            bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, attach_type, flags))
+        yield program_info(program)[0]
+    finally:
+        if flags is not None:
+            bpf(Command.PROG_DETACH, struct.pack("III", where, program, attach_type))
+        for descriptor in (link, program, where):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def on(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The programs on a cgroup."""
+    where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return {point: on_cgroups.attached(where, number) for point, number in POINTS.items()}
+    finally:
+        os.close(where)

@@ -63,6 +63,22 @@ def cgroupcount(*words: object, before: Words = ()) -> Seen:
     return Seen(result, seen, dict.fromkeys(("in", "out"), ("UDP", 101, 101 * 58)))
 
 
+def socksnoop(*words: object, before: Words = ()) -> Seen:
+    """23 datagrams of a process in a cgroup of its own, each to an address."""
+    work = cgroups.DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 23, 30)'
+    with packets.namespace(), cgroups.cgroup() as folder:
+        words = (*words, "--cgroup", folder)
+        result = _meanwhile("socksnoop", words, before, lambda: cgroups.run_in(folder, work))
+    seen = Counter((r["call"], r["address"]) for r in _records(result))
+    made = {
+        ("socket", None): 2,
+        ("bind", "127.0.0.1"): 1,
+        ("bound", "127.0.0.1"): 1,
+        ("send", "127.0.0.1"): 23,
+    }
+    return Seen(result, seen, made)
+
+
 def _packets(tracer: str, words: Words, before: Words) -> Seen:
     sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
     with packets.namespace():
@@ -136,6 +152,7 @@ KNOWN: dict[str, Callable[..., Seen]] = {
         opensnoop,
         profile,
         sockcount,
+        socksnoop,
         syscalls,
         tccount,
         tcptracer,

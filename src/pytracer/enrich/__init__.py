@@ -14,6 +14,7 @@ from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import open_flags
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.protocols import direction, packet_protocol
+from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.targets import target_decoder
 from pytracer.enrich.text import text
 from pytracer.kernel.syscalls import label
@@ -35,8 +36,12 @@ def decoders(interfaces: Mapping[int, str], targets: Sequence[str] = ()) -> dict
         "disk": disk_decoder(),
         "errno": errno_name,
         "interface": interface_decoder(interfaces),
+        "ip_protocol": ip_protocol,
         "open_flags": open_flags,
         "packet_protocol": packet_protocol,
+        "socket_call": socket_call,
+        "socket_family": socket_family,
+        "socket_type": socket_type,
         "syscall": label,
         "target": target_decoder(targets),
         "text": text,

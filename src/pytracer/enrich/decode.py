@@ -12,7 +12,7 @@ Decoder = Callable[[Any], str]
 """From one raw value to what people read. Never raises: what it does not know it calls ``unknown``."""
 
 
-def decode(decoder: Decoder, values: Array, absent: int | None = None) -> Coded:
+def decode(decoder: Decoder, values: Array, absent: int | bytes | None = None) -> Coded:
     """Decode an array of shape (n,), of bytes objects where it holds objects. ``absent`` stands for none."""
     if absent is not None:
         there = values != absent
@@ -39,7 +39,7 @@ def _distinct(values: Array) -> tuple[list[Any], Array]:
     return distinct.tolist(), inverse
 
 
-def masked(values: Array, absent: int | None) -> Array:
+def masked(values: Array, absent: int | bytes | None) -> Array:
     """Numbers of shape (n,), a masked array where one stands for none."""
     return values if absent is None else np.ma.masked_equal(values, absent)
 

@@ -38,7 +38,7 @@ class Column:
     ratio: tuple[str, str] | None = None
     latest: bool = False
     width: int = 0
-    absent: int | None = None
+    absent: int | bytes | None = None
     wide: bool = False
 
     @property

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytracer.spec.columns import Column, Key, Unit
 from pytracer.spec.hooks import Alternative, Hook, SocketFilter
-from pytracer.spec.network import CgroupSkb, Clsact, Tcx, Xdp, XdpNetlink
+from pytracer.spec.network import (
+    CgroupSkb,
+    CgroupSock,
+    CgroupSockAddr,
+    Clsact,
+    OnCgroup,
+    Tcx,
+    Xdp,
+    XdpNetlink,
+)
 from pytracer.spec.options import PacketFilter
 from pytracer.spec.outputs import Table
 
@@ -25,21 +36,34 @@ FRAME = Hook(
 )
 """A frame comes in (``count``)."""
 
+
+def _cgroups(*probes: OnCgroup) -> tuple[Alternative, ...]:
+    """Both ways to put programs on cgroups."""
+    return (
+        Alternative("cgroup-link", probes),
+        Alternative("cgroup-attach", tuple(replace(probe, link=False) for probe in probes)),
+    )
+
+
 CGROUP_PACKET = Hook(
     "cgroup_packet",
     "packets reach and leave sockets",
-    tuple(
-        Alternative(
-            name,
-            (
-                CgroupSkb("incoming", point="ingress", link=link),
-                CgroupSkb("outgoing", point="egress", link=link),
-            ),
-        )
-        for name, link in (("cgroup-link", True), ("cgroup-attach", False))
-    ),
+    _cgroups(CgroupSkb("incoming", point="ingress"), CgroupSkb("outgoing", point="egress")),
 )
 """A packet reaches a socket of a cgroup (``incoming``), or leaves it (``outgoing``)."""
+
+SOCKETS = Hook(
+    "sockets",
+    "sockets are made, bound, connected and sent by",
+    _cgroups(
+        CgroupSock("made", point="create"),
+        *(CgroupSock(point, point=point) for point in ("bound4", "bound6")),
+        *(CgroupSockAddr(point, point=point) for point in ("bind4", "bind6", "connect4", "connect6")),
+        *(CgroupSockAddr(f"send{version}", point=f"sendmsg{version}") for version in "46"),
+    ),
+)
+"""A socket is made (``made``), is given an address (``bind4``, ``connect6``, ``send4``, ...), has got one
+(``bound4``, ``bound6``)."""
 
 KEYS = (
     Key("interface", (Column("interface", "the interface", decode="interface"),)),

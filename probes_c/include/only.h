@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Which kinds of events are wanted, by the tracer's own numbers for them (NameSet with names).
+#ifdef PT_ONLY
+BPF_HASH(pt_kinds, u64, u8, 16);
+#endif
+
+static __always_inline int pt_is_wanted(u64 kind)
+{
+#if defined(PT_ONLY_EXCEPT)
+    return !pt_kinds.lookup(&kind);
+#elif defined(PT_ONLY)
+    return !!pt_kinds.lookup(&kind);
+#else
+    return 1;
+#endif
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Sockets of cgroups as they are made, bound, connected and sent by, with the addresses that programs give.
+//
+// The kernel asks each program here for a verdict, in the task that makes the call. It is to allow.
+#include "only.h"
+#include "task.h"
+
+#define ALLOW  1
+#define INET   2 // AF_INET, AF_INET6: macros, and so absent from BTF
+#define INET6  10
+#define NOBODY 0xff // each byte of an address that is none
+
+struct event {
+    u64 ns;
+    u32 pid;
+    u32 call;
+    u32 family;
+    u32 type;
+    u32 protocol;
+    s32 port; // -1: none
+    u8 address[16];
+    char comm[PT_COMM_LEN];
+};
+#include "stream.h"
+
+enum call { SOCKET, BIND, BOUND, CONNECT, SEND };
+
+// An event with all but its address and port; 0 where it is not wanted, or there is no room.
+static __always_inline struct event *begin(enum call call, u32 family, u32 type, u32 protocol)
+{
+    struct event *event;
+
+    if (!pt_is_wanted(call) || pt_task() != PT_YES)
+        return 0;
+    event = pt_reserve();
+    if (!event)
+        return 0;
+    event->ns = bpf_ktime_get_ns();
+    event->pid = bpf_get_current_pid_tgid() >> 32;
+    event->call = call;
+    event->family = family;
+    event->type = type;
+    event->protocol = protocol;
+    bpf_get_current_comm(&event->comm, sizeof(event->comm));
+    return event;
+}
+
+static __always_inline void end4(void *ctx, struct event *event, u32 address, u32 port)
+{
+    __builtin_memset(event->address, 0, 10);
+    event->address[10] = event->address[11] = 0xff; // mapped (RFC 4291)
+    __builtin_memcpy(event->address + 12, &address, 4);
+    event->port = port;
+    pt_submit(ctx, event);
+}
+
+// The kernel gives the four words of an address one by one: the compiler is not to read two of them at once.
+static __always_inline void end6(void *ctx, struct event *event, volatile u32 *words, u32 port)
+{
+    u32 address[4] = {words[0], words[1], words[2], words[3]};
+
+    __builtin_memcpy(event->address, address, sizeof(address));
+    event->port = port;
+    pt_submit(ctx, event);
+}
+
+int made(struct bpf_sock *sock)
+{
+    struct event *event = begin(SOCKET, sock->family, sock->type, sock->protocol);
+
+    if (event) {
+        __builtin_memset(event->address, NOBODY, sizeof(event->address));
+        event->port = -1;
+        pt_submit(sock, event);
+    }
+    return ALLOW;
+}
+
+int bound4(struct bpf_sock *sock)
+{
+    struct event *event = begin(BOUND, INET, sock->type, sock->protocol);
+
+    if (event)
+        end4(sock, event, sock->src_ip4, sock->src_port);
+    return ALLOW;
+}
+
+int bound6(struct bpf_sock *sock)
+{
+    struct event *event = begin(BOUND, INET6, sock->type, sock->protocol);
+
+    if (event)
+        end6(sock, event, sock->src_ip6, sock->src_port);
+    return ALLOW;
+}
+
+static __always_inline int given4(struct bpf_sock_addr *given, enum call call)
+{
+    struct event *event = begin(call, INET, given->type, given->protocol);
+
+    if (event)
+        end4(given, event, given->user_ip4, __builtin_bswap16(given->user_port));
+    return ALLOW;
+}
+
+static __always_inline int given6(struct bpf_sock_addr *given, enum call call)
+{
+    struct event *event = begin(call, INET6, given->type, given->protocol);
+
+    if (event)
+        end6(given, event, given->user_ip6, __builtin_bswap16(given->user_port));
+    return ALLOW;
+}
+
+int bind4(struct bpf_sock_addr *given)
+{
+    return given4(given, BIND);
+}
+
+int bind6(struct bpf_sock_addr *given)
+{
+    return given6(given, BIND);
+}
+
+int connect4(struct bpf_sock_addr *given)
+{
+    return given4(given, CONNECT);
+}
+
+int connect6(struct bpf_sock_addr *given)
+{
+    return given6(given, CONNECT);
+}
+
+int send4(struct bpf_sock_addr *given)
+{
+    return given4(given, SEND);
+}
+
+int send6(struct bpf_sock_addr *given)
+{
+    return given6(given, SEND);
+}

@@ -1,0 +1,50 @@
+"""What sockets are, by the numbers that socket(2) takes; what is done to them, by the codes of socksnoop."""
+
+from __future__ import annotations
+
+_CALLS = ("socket", "bind", "bound", "connect", "send")  # enum call in probes_c/socksnoop.c
+_FAMILIES = {2: "IPv4", 10: "IPv6"}
+_TYPES = {1: "stream", 2: "dgram", 3: "raw", 4: "rdm", 5: "seqpacket", 6: "DCCP"}
+_PROTOCOLS = {  # include/uapi/linux/in.h
+    0: "IP",
+    1: "ICMP",
+    2: "IGMP",
+    4: "IPIP",
+    6: "TCP",
+    17: "UDP",
+    33: "DCCP",
+    41: "IPv6",
+    47: "GRE",
+    50: "ESP",
+    51: "AH",
+    58: "ICMPv6",
+    89: "OSPF",
+    103: "PIM",
+    112: "VRRP",
+    115: "L2TP",
+    132: "SCTP",
+    136: "UDPLite",
+    255: "raw",
+    256: "SMC",
+    262: "MPTCP",
+}
+
+
+def socket_call(code: int) -> str:
+    """``0`` -> ``socket``; ``call_N`` where there is none."""
+    return _CALLS[code] if code < len(_CALLS) else f"call_{code}"
+
+
+def socket_family(number: int) -> str:
+    """``2`` -> ``IPv4``."""
+    return _FAMILIES.get(number) or f"family_{number}"
+
+
+def socket_type(number: int) -> str:
+    """``1`` -> ``stream``."""
+    return _TYPES.get(number) or f"type_{number}"
+
+
+def ip_protocol(number: int) -> str:
+    """``6`` -> ``TCP``."""
+    return _PROTOCOLS.get(number) or f"protocol_{number}"

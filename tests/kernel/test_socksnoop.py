@@ -1,0 +1,123 @@
+"""socksnoop against sockets that are known to the last call, in cgroups and a network of the test's own."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from support import packets
+from support.cgroups import DATAGRAMS, cgroup, run_in
+from support.cli import Ended, Result, finish, run, start, stop
+from support.needs import refused_by_right
+
+pytestmark = pytest.mark.kernel
+WAYS = ("cgroup-link", "cgroup-attach")
+WORK = """
+import socket
+for family, any_, there in ((socket.AF_INET, "0.0.0.0", "127.0.0.1"), (socket.AF_INET6, "::", "::1")):
+    with socket.create_server((there, 4321), family=family) as server:
+        for _ in range(23):
+            with socket.socket(family) as client:
+                client.connect((there, 4321))
+                server.accept()[0].close()
+    with socket.socket(family, socket.SOCK_DGRAM) as sender:
+        sender.bind((any_, 4322))
+        for _ in range(7):
+            sender.sendto(b"x", (there, 9))
+        sender.connect((there, 9))
+        try:
+            sender.send(b"x")
+        except ConnectionRefusedError:
+            pass
+"""
+
+
+def expected() -> list[tuple[object, ...]]:
+    """(call, family, type, protocol, address, port) of each event of WORK, in its order."""
+    made: list[tuple[object, ...]] = []
+    for family, any_, there in (("IPv4", "0.0.0.0", "127.0.0.1"), ("IPv6", "::", "::1")):
+        tcp, udp = (family, "stream", "TCP"), (family, "dgram", "UDP")
+        made += [("socket", *tcp, None, None)]
+        made += [(call, *tcp, there, 4321) for call in ("bind", "bound")]
+        made += [("socket", *tcp, None, None), ("connect", *tcp, there, 4321)] * 23
+        made += [("socket", *udp, None, None)]
+        made += [(call, *udp, any_, 4322) for call in ("bind", "bound")]
+        made += [("send", *udp, there, 9)] * 7 + [("connect", *udp, there, 9)]
+    return made
+
+
+def seen(result: Result) -> list[tuple[object, ...]]:
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    names = ("call", "family", "type", "protocol", "address", "port")
+    return [tuple(record[name] for name in names) for record in result.of("event")]
+
+
+@pytest.fixture
+def folder():
+    """A cgroup, in whose network there is only what the test does."""
+    with packets.namespace(ipv6=True), cgroup() as made:
+        yield made
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+@pytest.mark.parametrize("way", WAYS)
+def test_every_call_is_shown_with_its_address(folder, way):
+    try:
+        tracer = start("socksnoop", "-f", "json", "--cgroup", folder, "--hook", f"sockets={way}")
+    except Ended as ended:
+        result, process = ended.result, 0
+    else:
+        process = run_in(folder, WORK)
+        result = stop(tracer)
+    if refused_by_right(result.status, result.err, {"sockets": way}):
+        return
+    assert seen(result) == expected()
+    assert {(record["pid"], record["comm"]) for record in result.of("event")} == {(process, "python")}
+
+
+@pytest.mark.lab
+def test_a_port_that_the_kernel_chooses(folder):
+    tracer = start("socksnoop", "-f", "json", "--cgroup", folder, "-e", "bind,bound")
+    run_in(folder, "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")
+    (bind, *_, asked), (bound, *_, got) = seen(stop(tracer))
+    assert (bind, asked, bound) == ("bind", 0, "bound")
+    assert got > 0
+
+
+def test_all_but_some_calls_and_who_is_asked(folder):
+    tracer = start("socksnoop", "-f", "json", "--cgroup", folder, "-e", "!socket,connect", "-u", 61234)
+    run_in(folder, WORK)
+    run_in(folder, "import os; os.setuid(61234)\n" + WORK)
+    assert seen(stop(tracer)) == [event for event in expected() if event[0] not in ("socket", "connect")]
+
+
+def test_a_command_and_what_it_starts(folder):
+    """Of the cgroup, in which pytracer is, too, only that command."""
+    command = (
+        sys.executable,
+        "-c",
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {WORK!r}])",
+    )
+
+    def enter() -> None:
+        (folder / "cgroup.procs").write_text("0")
+
+    words = ("-f", "json", "--cgroup", folder, "-e", "send", "--", *command)
+    tracer = start("socksnoop", *words, preexec_fn=enter)
+    run_in(folder, DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 23, 30)')
+    assert seen(finish(tracer)) == [event for event in expected() if event[0] == "send"]
+
+
+def test_a_family_that_is_not_seen(folder):
+    tracer = start("socksnoop", "-f", "json", "--cgroup", folder)
+    run_in(folder, "import socket\nsocket.socketpair(); socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)")
+    assert seen(stop(tracer)) == []
+
+
+def test_what_is_no_call():
+    result = run("socksnoop", "-e", "listen")
+    assert result.status == 2
+    assert "'listen' is none of them" in result.err

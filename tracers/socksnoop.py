@@ -1,0 +1,56 @@
+"""socksnoop: sockets as they are made, bound, connected and sent by."""
+
+from pytracer.spec import Column, Filter, NameSet, Stream, Tracer
+from pytracer.spec.packets import SOCKETS
+
+CALLS = ("socket", "bind", "bound", "connect", "send")  # enum call in probes_c/socksnoop.c
+
+TRACER = Tracer(
+    name="socksnoop",
+    group="network",
+    summary="sockets as they are made, bound, connected and sent by",
+    description="Shows who makes IPv4 and IPv6 sockets, and where they are bound, connected and sent to.",
+    hooks=(SOCKETS,),
+    filters=(Filter.PID, Filter.TID, Filter.COMM, Filter.UID, Filter.CGROUP),
+    follow=True,
+    options=(
+        NameSet(
+            "calls",
+            "only these ('connect,send'), or all but these ('!socket')",
+            short="e",
+            names=CALLS,
+            map="pt_kinds",
+            define="PT_ONLY",
+        ),
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id", width=7),
+                Column("comm", "name of the thread", decode="text", width=15),
+                Column("call", "what it does: " + ", ".join(CALLS), decode="socket_call", width=7),
+                Column(
+                    "family", "IPv4 or IPv6, as the call goes", decode="socket_family", width=6, wide=True
+                ),
+                Column("type", "stream, dgram, raw", decode="socket_type", width=6, wide=True),
+                Column("protocol", "the protocol of the socket", decode="ip_protocol", width=8),
+                Column(
+                    "address", "the address that is given", decode="address", absent=b"\xff" * 16, width=15
+                ),
+                Column("port", "the port that is given", absent=-1, width=5),
+            )
+        ),
+    ),
+    examples=(
+        ("socksnoop", "every socket of the machine"),
+        ("socksnoop -e connect,send -- curl -s http://localhost/", "where one command connects and sends"),
+        ("socksnoop -e bound --container web", "the ports that a container takes"),
+        ("socksnoop --cgroup user.slice -f json", "all of a cgroup and those below it, as JSON"),
+    ),
+    notes=(
+        "What is asked for is shown, whatever comes of it; 'bound' is what came of a bind.",
+        "'send' is a datagram that is given an address; those by connected sockets are not shown.",
+        "A socket is of the cgroup whose process made it. UNIX, netlink and packet sockets are not seen.",
+        "What others on the cgroup deny is shown, too.",
+    ),
+)
