@@ -48,6 +48,7 @@ _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]]
 }
 _BUFFER_LIMIT = 1 << 30
 _ROWS_LIMIT = 1_000_000  # of which each has a value for every CPU, in memory that cannot be swapped
+_CHOICES_WIDTH = 60  # characters that a line of help can spare for them
 _GROUP_BY_DEST = "group_by"
 
 
@@ -139,10 +140,13 @@ def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
     if isinstance(option, Flag):
         group.add_argument(*flags, action="store_true", help=option.help)
     elif isinstance(option, Choice):
-        text = f"{option.help} (default: {option.default})"
-        group.add_argument(*flags, choices=option.choices, default=option.default, help=text)
+        names = ", ".join(option.choices)
+        many = len(names) > _CHOICES_WIDTH
+        text = f"{option.help}{f': {names}' if many else ''} (default: {option.default})"
+        metavar = option.name.upper() if many else None
+        group.add_argument(*flags, choices=option.choices, default=option.default, help=text, metavar=metavar)
     elif isinstance(option, Number):
-        text = f"{option.help} (default: {option.default})"
+        text = option.help + (f" (default: {option.default})" if option.default else "")
         group.add_argument(*flags, type=_number(option), metavar=option.metavar, help=text)
     elif isinstance(option, GroupBy):
         names = ",".join(key.name for key in option.keys)

@@ -1,26 +1,23 @@
 """profile: where CPUs spend their time, by sampling stacks."""
 
-from pytracer.spec import Alternative, Column, Flag, Hook, Key, Number, PerfSample, Stacks, Tracer, Unit
+from pytracer.spec import EVENTS, Choice, Column, Flag, Key, Number, Stacks, Tracer, Unit
+from pytracer.spec.common import SAMPLES
 from pytracer.spec.filters import TASK_FILTERS
 
-SAMPLES = Column("samples", "how often the task was found there", unit=Unit.COUNT)
+COUNT = Column("samples", "how often the task was found there", unit=Unit.COUNT)
 
 TRACER = Tracer(
     name="profile",
     group="cpu",
     summary="where CPUs spend their time: stacks of kernel and programs, sampled",
-    description="Takes the stack of what runs on each CPU, so many times a second, and counts equal ones.",
-    hooks=(
-        Hook(
-            "sample",
-            "time passes on a CPU",
-            (Alternative("cpu-clock", (PerfSample("sample", event="cpu-clock"),)),),
-        ),
-    ),
+    description="Takes the stack of what runs, so many times a second or as events happen, and counts them.",
+    hooks=(SAMPLES,),
     filters=TASK_FILTERS,
     follow=True,
     options=(
-        Number("frequency", "samples a second, on each CPU", short="F", default=99, metavar="HZ"),
+        Choice("event", "what is sampled", choices=EVENTS, default="cpu-clock"),
+        Number("frequency", "samples a second, of a CPU or task", short="F", default=99, metavar="HZ"),
+        Number("period", "one of N events instead; of cpu-clock: every N nanoseconds", maximum=1 << 40),
         Flag("user-only", "stacks of programs only", short="U", define="USER_ONLY", excludes="kernel-only"),
         Flag("kernel-only", "stacks of the kernel only", short="K", define="KERNEL_ONLY"),
         Flag("idle", "the idle threads of CPUs, too (process id 0)", define="IDLE"),
@@ -37,10 +34,11 @@ TRACER = Tracer(
         Key("pid", (Column("pid", "process id"),)),
         Key("comm", (Column("comm", "name of the thread", decode="text"),)),
     ),
-    outputs=(Stacks("rows", (SAMPLES,)),),
+    outputs=(Stacks("rows", (COUNT,)),),
     examples=(
         ("profile -d 10", "all CPUs for ten seconds"),
         ("profile -f folded -- make -j2", "a command and its children, for tools that draw flame graphs"),
+        ("profile --event page-faults -- ls", "where a command touches memory for the first time"),
         ("profile -p 1 -U --top 5 30", "the five most frequent stacks of process 1, every 30 seconds"),
     ),
     notes=(
@@ -49,6 +47,8 @@ TRACER = Tracer(
         "C++ and Rust names are as they were written where pydemumble is installed (pytracer[demangle]).",
         "Memory maps are read while a process lives: what ends within some 50 ms shows [unknown].",
         "A stack of 127 functions may have had more: it ends with [cut].",
+        "Page faults, context switches and migrations are sampled each, where no rate is given.",
+        "cycles to branch-misses are the CPU's own counters, which virtual machines may lack.",
         "cpu-clock comes late where interrupts are disabled: it finds who enables them again.",
         "Not sampled: CPUs that are put online later, and while another BPF program runs on a CPU.",
     ),

@@ -94,7 +94,7 @@ class Session:
                     loaded.module.maps, warn, annotate=bool(plan.request.options.get("annotate"))
                 )
             self._fill(pending)
-            self._attach()
+            self._attach(pending)
         except BaseException:
             self.close()
             raise
@@ -307,7 +307,7 @@ class Session:
             if length != interfaces.ETHERNET_HEADER:
                 self._map("links").update(struct.pack("I", index), struct.pack("I", length))
 
-    def _attach(self) -> None:
+    def _attach(self, pending: int) -> None:
         # What takes a record out of a map stands before what puts it in: a call that began while the first
         # was there and the second not would leave a start behind, to be taken for another call's.
         named = targets.Attaching(self._module.maps, self._warn)
@@ -317,7 +317,8 @@ class Session:
                 chosen.name,
                 self.plan.request.interfaces,
                 chosen.choice,
-                chosen.frequency,
+                chosen.rate,
+                command=pending,
                 cgroups=self.plan.places,
             )
             if chosen.probe.targets:

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 import pytracer
+from pytracer.bpf import features
 from pytracer.bpf.facts import KernelFacts
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.policy import sysctl
 from pytracer.model import Loss, Stacks
 from pytracer.spec import PerfSample
+from pytracer.spec.common import SAMPLES
 from pytracer.symbols import maps
 from support.cgroups import cgroup
 from support.cli import run, wait_for
@@ -44,8 +46,8 @@ def spinning(mode="user", milliseconds=20000, *name, path=None, **options):
     try:
         yield process
     finally:
-        process.kill()
-        process.wait()
+        with process:  # which closes its pipes
+            process.kill()
 
 
 @pytest.fixture
@@ -264,6 +266,69 @@ def test_intervals_add_up():
         result = run("profile", "-f", "json", "-p", process.pid, 0.3, 3)
     rows, summary = ([r["samples"] for r in result.of(kind)] for kind in ("row", "summary"))
     assert sum(rows) == sum(summary) > 0
+
+
+def touching(records):
+    """How many samples were taken in the function that touches pages."""
+    return sum(record["samples"] for record in records if "touch" in record["user"][:1])
+
+
+def in_threads(pages, **options):
+    """The page faults of a process of whose seven threads four are there to begin with."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with spinning("threads", pages, path=workload("faults"), **pipes) as process:
+        process.stdout.read(1)
+        with pytracer.open("profile", event="page-faults", pid=process.pid, **options) as trace:
+            assert len(trace._session._links) == 4
+            process.stdin.write(b"g")
+            process.stdin.flush()
+            [summary] = trace
+    return summary.rows()
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", [way.name for way in SAMPLES.alternatives])
+def test_each_fault_of_a_command_is_a_sample(way):
+    hook = ("--hook", f"sample={way}")
+    records = profile(*hook, "--event", "page-faults", "--", workload("faults"), "touch", 1009)
+    assert touching(records) == 1009
+    assert [r["user"][1] for r in records if r["user"][:1] == ["touch"]] == ["main"]
+
+
+@pytest.mark.lab
+def test_each_time_a_command_sleeps_is_a_switch():
+    records = profile("--event", "context-switches", "--", workload("faults"), "sleep", 23)
+    slept = [r for r in records if r["user"][:2] == ["nap", "main"]]
+    assert sum(r["samples"] for r in slept if any("nanosleep" in name for name in r["kernel"])) == 23
+
+
+@pytest.mark.lab
+def test_threads_that_there_are_and_will_be_are_sampled():
+    assert touching(in_threads(101)) == 7 * 101
+
+
+@pytest.mark.lab
+def test_one_of_so_many():
+    # In each thread of its own; what they fault on beside, stacks and such, may bring one of them to a third.
+    assert 7 * 2 <= touching(in_threads(101, period=50)) <= 7 * 3
+
+
+def test_the_counters_of_cpus_or_why_not():
+    result = run("profile", "--event", "cycles", "-f", "json", "--", workload("spin"), "user", 300)
+    has = next(f for f in features.FEATURES if f.name == "hardware counter")
+    if features.probe(has).status == features.GRANTED:
+        assert result.status == 0
+        assert any(record["user"][:1] == ["spin"] for record in result.records)
+    else:
+        assert result.status == 4
+        assert len(result.err.splitlines()) == 2
+        assert "this machine does not count cycles" in result.err
+
+
+def test_two_rates_do_not_go_together():
+    result = run("profile", "-F", 99, "--period", 7, "--", "true")
+    assert result.status == 2
+    assert "--frequency and --period do not go together" in result.err
 
 
 def test_too_often():

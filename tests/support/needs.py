@@ -46,6 +46,7 @@ FEATURES: dict[str, Feature] = {
     "kretprobe": Feature((4, 1), options=("KPROBE_EVENTS",), says="kprobe|function"),
     "override": Feature((4, 16), options=("BPF_KPROBE_OVERRIDE",), says="ERROR_INJECTION|KPROBE_OVERRIDE"),
     "perf_sample": Feature((4, 9), options=("PERF_EVENTS",), says="takes no samples"),
+    "task_sample": Feature((4, 9), options=("PERF_EVENTS",), says="takes no samples"),
     "socket_filter": Feature((3, 19), options=("PACKET",), says="packet socket|socket filter"),
     "xdp": Feature((5, 9), options=("NET",), says="XDP"),
     "xdp_netlink": Feature((4, 8), options=("NET",), says="XDP"),

@@ -14,6 +14,7 @@ FLAGS = {
     "accept32": [],
     "calls": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"],
     "execs": [],
+    "faults": ["-O0", "-fno-omit-frame-pointer", "-pthread"],
     "leader": ["-pthread"],
     "marks": ["-pthread"],
     "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytracer.bpf import asking, facts, identity, probing
-from pytracer.bpf.attach import kprobe, kprobe_multi, perf_sample, raw_tracepoint, tracepoint
+from pytracer.bpf.attach import kprobe, kprobe_multi, perf_sample, raw_tracepoint, task_sample, tracepoint
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import NotPermittedError, UnsupportedError
@@ -29,6 +29,7 @@ from pytracer.spec import (
     PerfSample,
     RawTracepoint,
     SocketFilter,
+    TaskSample,
     Tracepoint,
 )
 from support import nobody
@@ -175,11 +176,20 @@ def test_a_refusal_is_told_from_absence(kernel: Kernel) -> None:
 def test_what_is_said_of_samples(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch, number: int, answer: Answer
 ) -> None:
-    def open_events(event: str, program: int, frequency: int) -> list[int]:
+    def open_events(wanted: object, program: int) -> list[int]:
         return [kernel._answer(number)]
 
     monkeypatch.setattr(perf_sample, "open_events", open_events)
+    monkeypatch.setattr(task_sample, "open_events", open_events)
     assert KernelFacts().probe(PerfSample("")) == answer
+    assert KernelFacts().probe(TaskSample("", threads=(7,))) == answer
+
+
+def test_what_is_said_of_counters_and_of_nobody(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perf_sample, "open_events", lambda *_: [kernel._answer(errno.ENOENT)])
+    answer = KernelFacts().probe(PerfSample("", event="cycles"))
+    assert answer.reason == "this machine does not count cycles (a virtual one may not be given counters)"
+    assert KernelFacts().probe(TaskSample("")) == Answer(False, reason="no process is named")
 
 
 def test_a_trace_event_is_tried_once_a_category(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:

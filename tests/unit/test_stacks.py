@@ -13,16 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pytracer.bpf.attach import perf_sample
 from pytracer.cli import parser
 from pytracer.enrich import decoders
 from pytracer.enrich.shape import Moment, Ranking
 from pytracer.enrich.stacks import StackNames, shape_stacks
 from pytracer.errors import UsageError
+from pytracer.kernel.facts import Answer
 from pytracer.model import Loss, Stacks
 from pytracer.model.reduce import Rows
 from pytracer.plan import Request, make_plan
 from pytracer.sinks import FORMATS, STACK_FORMATS, make_sink
-from pytracer.spec import registry
+from pytracer.spec import EVENTS, PerfSample, Rate, TaskSample, registry
 from support.fake_kernel import FakeKernel
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -207,12 +209,43 @@ def test_options_are_macros():
     assert defines("--max-stacks", "512")["PT_STACKS_MAX"] == "512"
 
 
-def test_the_frequency_goes_to_the_attachment():
-    request, _ = parser.parse(PROFILE, ["-F", "999"])
-    plan = make_plan(request, FakeKernel())
-    assert [chosen.frequency for chosen in plan.probes] == [999]
-    assert any("cpu-clock at 999 Hz" in line for line in plan.describe())
-    assert [chosen.frequency for chosen in make_plan(Request(PROFILE), FakeKernel()).probes] == [99]
+def chosen(*words):
+    request, _ = parser.parse(PROFILE, words)
+    return make_plan(request, OnlyNamed()).probes[0]
+
+
+class OnlyNamed(FakeKernel):
+    """A kernel that takes samples, of tasks where any are named."""
+
+    def probe(self, probe):
+        """See FakeKernel."""
+        if isinstance(probe, TaskSample) and not (probe.processes or probe.threads or probe.command):
+            return Answer(False, reason="no process is named")
+        return super().probe(probe)
+
+
+def test_how_often_samples_are_taken_goes_to_the_attachment():
+    assert chosen().rate == Rate(frequency=99)
+    assert chosen().target == "perf_sample cpu-clock (99 Hz)"
+    assert chosen("-F", "999").rate == Rate(frequency=999)
+    assert chosen("--period", "1000000").rate == Rate(period=1000000)
+    faults = chosen("--event", "page-faults")
+    assert (faults.rate, faults.target) == (Rate(period=1), "perf_sample page-faults (each)")
+    assert chosen("--event", "page-faults", "-F", "7").rate == Rate(frequency=7)
+    assert chosen("--event", "cycles", "--period", "1000").target == "perf_sample cycles (one of 1000)"
+
+
+def test_of_which_tasks_samples_are_taken_goes_to_the_attachment():
+    me = os.getpid()
+    assert chosen().probe == PerfSample("sample")
+    assert chosen("-p", str(me)).probe == TaskSample("sample", processes=(me,))
+    assert chosen("-p", str(me), "--tid", "1").probe == TaskSample("sample", threads=(1,))
+    assert chosen("--", "true").probe == TaskSample("sample", command=True)
+    assert chosen("-p", str(me), "--", "true").probe == TaskSample("sample", processes=(me,))
+
+
+def test_every_event_can_be_opened():
+    assert set(perf_sample.EVENTS) == set(EVENTS)
 
 
 @pytest.mark.parametrize(

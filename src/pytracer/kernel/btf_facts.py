@@ -17,6 +17,7 @@ from pytracer.spec import (
     RawTracepoint,
     SocketFilter,
     Source,
+    TaskSample,
     Tcx,
     Tracepoint,
     Uprobe,
@@ -86,6 +87,8 @@ class BtfFacts:
                 return self._kprobe(probe.symbols)
             case Kprobes():  # only the kernel that runs tells
                 return Answer(False, reason=f"BTF does not say which of {probe.target} may be probed")
+            case TaskSample() if not (probe.processes or probe.threads or probe.command):
+                return Answer(False, reason="no process is named", tried=False)
             case PerfSample():  # without perf events there would be no trace events
                 return Answer(True, probe.event, tried=False)
             case SocketFilter():  # a kernel with BTF has them

@@ -7,29 +7,31 @@ from dataclasses import dataclass, replace
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
 from pytracer.kernel.facts import Answer, Facts, Tells
-from pytracer.plan.request import Request
-from pytracer.spec import Alternative, Choice, Hook, Number, PerfSample, Probe, UserProbe
+from pytracer.plan.request import Request, choice_of
+from pytracer.plan.sampling import rate_of, settled
+from pytracer.spec import NO_RATE, Alternative, Hook, PerfSample, Probe, Rate, UserProbe
 
 
 @dataclass(frozen=True)
 class Chosen:
     """One attachment to make: ``name`` is what the target is called on this kernel.
 
-    ``frequency`` is how often a second a sample is taken, by those that do; ``tells`` how the program knows
-    which of the user's targets it runs for, where it is put on such; ``choice`` is what was chosen of the
-    option that the probe names.
+    ``rate`` is how often a sample is taken, by those that do; ``tells`` how the program knows which of the
+    user's targets it runs for, where it is put on such; ``choice`` is what was chosen of the option that the
+    probe names.
     """
 
     probe: Probe
     name: str
-    frequency: int = 0
+    rate: Rate = NO_RATE
     tells: Tells = Tells.PROGRAM
     choice: str = ""
 
     @property
     def target(self) -> str:
         """What it is put on, as people are told."""
-        at = f" at {self.frequency} Hz" if self.frequency else ""
+        rate = str(self.rate)
+        at = f" ({rate})" if rate else ""
         which = f" ({self.choice})" if self.choice else ""
         return f"{self.probe.kind} {self.name}{at}{which}"
 
@@ -56,7 +58,8 @@ def choose(hook: Hook, request: Request, facts: Facts) -> tuple[Alternative, lis
         raise UnknownNameError(
             f"alternative of hook {hook.name}", forced, [a.name for a in hook.alternatives]
         )
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in passed.items())
+    names = {why: ", ".join(n for n, reason in passed.items() if reason == why) for why in passed.values()}
+    reasons = "; ".join(f"{name}: {reason}" for reason, name in names.items())
     message = f"this kernel has no way to see where {hook.what}: {reasons}"
     if refused:
         raise PolicyError(message, hint="pytracer doctor says which policy is in force")
@@ -77,28 +80,16 @@ def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tupl
             continue
         if isinstance(probe, UserProbe) and not probe.spots:
             probe = replace(probe, process=request.process)
+        if isinstance(probe, PerfSample):
+            probe = settled(probe, request)
         alike = alternative.alike and number > 0
         answer = last if alike else facts.probe(probe)
         if answer.ok:
-            frequency = number_of(probe.frequency, request) if isinstance(probe, PerfSample) else 0
+            rate = rate_of(probe, request) if isinstance(probe, PerfSample) else NO_RATE
             name = probe.target if alike else answer.name or probe.target
             choice = choice_of(probe.choice, request) if probe.choice else ""
-            chosen.append(Chosen(probe, name, frequency, answer.tells, choice))
+            chosen.append(Chosen(probe, name, rate, answer.tells, choice))
             last = replace(answer, doubt=answer.doubt or last.doubt)
         elif alternative.alike or not probe.optional:
             return [], answer
     return chosen, last
-
-
-def number_of(name: str, request: Request) -> int:
-    """The value of a Number option, or its default."""
-    option = next(o for o in request.tracer.options if isinstance(o, Number) and o.name == name)
-    value = request.options.get(name)
-    return value if isinstance(value, int) else option.default
-
-
-def choice_of(name: str, request: Request) -> str:
-    """The value of a Choice option, or its default."""
-    option = next(o for o in request.tracer.options if isinstance(o, Choice) and o.name == name)
-    value = request.options.get(name)
-    return value if isinstance(value, str) else option.default

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel.facts import Facts
 from pytracer.model.schema import Schema
-from pytracer.plan.choose import Chosen, choice_of, choose, number_of
+from pytracer.plan.choose import Chosen, choose
 from pytracer.plan.fault import returns, with_function
-from pytracer.plan.request import NameSetValue, Request
+from pytracer.plan.request import NameSetValue, Request, choice_of, number_of
 from pytracer.plan.targets import choose_targets
 from pytracer.spec import (
     Choice,

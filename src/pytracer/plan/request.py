@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pytracer.kernel.pcap import CompiledFilter
-from pytracer.spec import Filter, Source, Tracer
+from pytracer.spec import Choice, Filter, Number, Source, Tracer
 
 
 @dataclass(frozen=True)
@@ -67,3 +67,17 @@ class Request:
         """The one process that is traced; 0 where it is not just one that was named."""
         processes = self.filters.get(Filter.PID, ())
         return int.from_bytes(processes[0], sys.byteorder) if len(processes) == 1 else 0
+
+
+def number_of(name: str, request: Request) -> int:
+    """The value of a Number option, or its default."""
+    option = next(o for o in request.tracer.options if isinstance(o, Number) and o.name == name)
+    value = request.options.get(name)
+    return value if isinstance(value, int) else option.default
+
+
+def choice_of(name: str, request: Request) -> str:
+    """The value of a Choice option, or its default."""
+    option = next(o for o in request.tracer.options if isinstance(o, Choice) and o.name == name)
+    value = request.options.get(name)
+    return value if isinstance(value, str) else option.default

@@ -20,7 +20,6 @@ from pytracer.spec.hooks import (
     KretprobeMulti,
     Lsm,
     Override,
-    PerfSample,
     Probe,
     RawTracepoint,
     SocketFilter,
@@ -58,10 +57,15 @@ from pytracer.spec.options import (
     Targets,
 )
 from pytracer.spec.outputs import Histogram, Output, Profile, Stacks, Stream, Table
+from pytracer.spec.sampling import COUNTERS, EVENTS, HAPPENINGS, NO_RATE, PerfSample, Rate, TaskSample
 from pytracer.spec.sources import SPELLINGS, Source, parse_source
 from pytracer.spec.tracer import Tracer
 
 __all__ = [
+    "COUNTERS",
+    "EVENTS",
+    "HAPPENINGS",
+    "NO_RATE",
     "SPELLINGS",
     "Alternative",
     "Arguments",
@@ -99,6 +103,7 @@ __all__ = [
     "PerfSample",
     "Probe",
     "Profile",
+    "Rate",
     "RawTracepoint",
     "SeccompProfile",
     "SocketFilter",
@@ -108,6 +113,7 @@ __all__ = [
     "Stream",
     "Table",
     "Targets",
+    "TaskSample",
     "Tcx",
     "Tracepoint",
     "Tracer",

@@ -16,6 +16,7 @@ from pytracer.spec.hooks import (
     Tracepoint,
 )
 from pytracer.spec.options import Flag, NameSet, SeccompProfile
+from pytracer.spec.sampling import PerfSample, TaskSample
 
 # x86's functions behind the system call tables (fa697140f9a2 and ebeb8c82ffaf, Linux 4.17): one for each call
 # and ABI, given the caller's registers.
@@ -219,3 +220,13 @@ TCP_ACCEPT = Hook(
     ),
 )
 """A task accepts a connection, in its own context (``accepted``); probes_c/include/tcp.h."""
+
+SAMPLES = Hook(
+    "sample",
+    "samples are to be taken",
+    (
+        Alternative("task", (TaskSample("sample", chosen_by="event"),)),
+        Alternative("cpu", (PerfSample("sample", chosen_by="event"),)),
+    ),
+)
+"""A sample is due (``sample``), in the task that it is of: by the options event, frequency and period."""

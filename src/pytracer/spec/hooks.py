@@ -328,27 +328,6 @@ class SocketFilter(Probe):
 
 
 @dataclass(frozen=True)
-class PerfSample(Probe):
-    """Every CPU, so many times a second: by ``event``, a name in bpf/attach/perf_sample.py.
-
-    ``frequency`` names the :class:`~pytracer.spec.Number` that says how often (Hz).
-    """
-
-    event: str = "cpu-clock"
-    frequency: str = "frequency"
-
-    @property
-    def kind(self) -> str:
-        """See :class:`Probe`."""
-        return "perf_sample"
-
-    @property
-    def target(self) -> str:
-        """See :class:`Probe`."""
-        return self.event
-
-
-@dataclass(frozen=True)
 class Alternative:
     """One way to serve a hook. ``defines`` are further macros this way needs in the C.
 

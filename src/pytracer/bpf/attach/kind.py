@@ -10,6 +10,7 @@ from pytracer.bpf.asking import Asking
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.sys import ProgType
 from pytracer.kernel.facts import Answer
+from pytracer.spec import NO_RATE, Rate
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,16 @@ class Place:
 
     ``interfaces`` are those that a network probe is put on, by index (0: all), with their names, ``cgroups``
     the folders of those that a probe on cgroups is (none: the root of all); ``choice``
-    is what was chosen of the :class:`~pytracer.spec.Choice` that the probe names; ``frequency`` is how often
-    a second a sample is taken. ``cookies`` are what the program is to be told, one for each thing that the
-    probe is put on; empty where it is told otherwise.
+    is what was chosen of the :class:`~pytracer.spec.Choice` that the probe names; ``rate`` is how often a
+    sample is taken, ``command`` the process that will be the command (0: none). ``cookies`` are what the
+    program is to be told, one for each thing that the probe is put on; empty where it is told otherwise.
     """
 
     name: str
     interfaces: Mapping[int, str] = field(default_factory=dict)
     choice: str = ""
-    frequency: int = 0
+    rate: Rate = NO_RATE
+    command: int = 0
     cookies: tuple[int, ...] = ()
     cgroups: tuple[str, ...] = ()
 

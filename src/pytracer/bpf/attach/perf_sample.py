@@ -1,7 +1,4 @@
-"""A program that runs so many times a second on every CPU: perf events that sample.
-
-Linux 4.9, 0515e5999a46.
-"""
+"""A program that runs on samples of what perf events count, on every CPU (Linux 4.9, 0515e5999a46)."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Iterable
 
 from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
@@ -17,16 +15,30 @@ from pytracer.bpf.attach.perf import ATTR_SIZE, ENABLE, SET_BPF
 from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType, perf_event_open
-from pytracer.errors import UsageError
+from pytracer.errors import PytracerError, UsageError
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.facts import Answer
 from pytracer.kernel.policy import sysctl
-from pytracer.spec import PerfSample
+from pytracer.spec import COUNTERS, PerfSample, Rate
 
-EVENTS = {"cpu-clock": (1, 0)}
+_HARDWARE, _SOFTWARE = 0, 1  # enum perf_type_id
+EVENTS = {
+    "cpu-clock": (_SOFTWARE, 0),
+    "page-faults": (_SOFTWARE, 2),
+    "context-switches": (_SOFTWARE, 3),
+    "cpu-migrations": (_SOFTWARE, 4),
+    "minor-faults": (_SOFTWARE, 5),
+    "major-faults": (_SOFTWARE, 6),
+    "cycles": (_HARDWARE, 0),
+    "instructions": (_HARDWARE, 1),
+    "cache-references": (_HARDWARE, 2),
+    "cache-misses": (_HARDWARE, 3),
+    "branches": (_HARDWARE, 4),
+    "branch-misses": (_HARDWARE, 5),
+}
 """By name: (type, config) of include/uapi/linux/perf_event.h."""
 
-_DISABLED, _FREQUENCY = 1 << 0, 1 << 10  # bits of struct perf_event_attr
+_DISABLED, _INHERIT, _FREQUENCY = 1 << 0, 1 << 1, 1 << 10  # bits of struct perf_event_attr
 
 
 def ask(probe: PerfSample, kernel: Asking) -> Answer:
@@ -35,10 +47,11 @@ def ask(probe: PerfSample, kernel: Asking) -> Answer:
         return untried(probe.event)
     try:
         program = kernel.program(ProgType.PERF_EVENT, EMPTY)
-        for descriptor in open_events(probe.event, program, 1):
+        attr = sampling(probe.event, Rate(period=1 << 40))  # which none comes to in that moment
+        for descriptor in open_events([(attr, -1, cpu) for cpu in online_cpus()], program):
             os.close(descriptor)
     except OSError as error:
-        return no(error, f"this kernel takes no samples of {probe.event} (Linux 4.9)")
+        return no(error, absent(probe.event))
     return Answer(True, probe.event)
 
 
@@ -52,27 +65,47 @@ def put(_: PerfSample, place: Place, program: int) -> list[Link]:
 
     Raises UsageError where the kernel takes fewer samples a second than are asked for.
     """
+    attr = sampling(place.name, place.rate)
     try:
-        return [Link(event) for event in open_events(place.name, program, place.frequency)]
+        return [Link(event) for event in open_events([(attr, -1, cpu) for cpu in online_cpus()], program)]
     except OSError as error:
-        limit = sysctl("kernel.perf_event_max_sample_rate")
-        if error.errno == errno.EINVAL and limit is not None and place.frequency > limit:
-            raise UsageError(
-                f"this kernel takes at most {limit} samples a second",
-                hint="the sysctl kernel.perf_event_max_sample_rate says so",
-            ) from error
-        raise attach_error(error, f"samples of {place.name}") from error
+        raise refusal(error, place) from error
 
 
-def open_events(event: str, program: int, frequency: int) -> list[int]:
-    """Descriptors, one for each CPU, that keep ``program`` on samples of an event of EVENTS. Raises
-    OSError."""
+def absent(event: str) -> str:
+    """Why there may be no samples of an event."""
+    if event in COUNTERS:
+        return f"this machine does not count {event} (a virtual one may not be given counters)"
+    return f"this kernel takes no samples of {event} (Linux 4.9)"
+
+
+def refusal(error: OSError, place: Place) -> PytracerError:
+    """What the kernel's refusal to attach means."""
+    limit = sysctl("kernel.perf_event_max_sample_rate")
+    if error.errno == errno.EINVAL and limit is not None and place.rate.frequency > limit:
+        return UsageError(
+            f"this kernel takes at most {limit} samples a second",
+            hint="the sysctl kernel.perf_event_max_sample_rate says so",
+        )
+    return attach_error(error, f"samples of {place.name}")
+
+
+def sampling(event: str, rate: Rate, *, inherited: bool = False) -> bytes:
+    """The struct perf_event_attr of an event of EVENTS. ``inherited``: also in threads and processes that are
+    born of the one that it is for."""
     kind, config = EVENTS[event]
-    attr = struct.pack("IIQQQQQ", kind, ATTR_SIZE, config, frequency, 0, 0, _DISABLED | _FREQUENCY)
+    often = rate.period or rate.frequency
+    flags = _DISABLED | (_INHERIT if inherited else 0) | (0 if rate.period else _FREQUENCY)
+    return struct.pack("IIQQQQQ", kind, ATTR_SIZE, config, often, 0, 0, flags).ljust(ATTR_SIZE, b"\0")
+
+
+def open_events(wanted: Iterable[tuple[bytes, int, int]], program: int) -> list[int]:
+    """Descriptors, one for each (attributes, task or -1, CPU or -1), that keep ``program`` on the samples;
+    all or nothing. Raises OSError."""
     opened: list[int] = []
     try:
-        for cpu in online_cpus():
-            opened.append(perf_event_open(attr.ljust(ATTR_SIZE, b"\0"), -1, cpu))
+        for attr, task, cpu in wanted:
+            opened.append(perf_event_open(attr, task, cpu))
         for descriptor in opened:
             fcntl.ioctl(descriptor, SET_BPF, program)
         for descriptor in opened:  # as close together as can be

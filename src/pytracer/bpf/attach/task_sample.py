@@ -1,0 +1,82 @@
+"""A program that runs on samples of what perf events count, in certain tasks wherever they run.
+
+An event is for one thread, and inherited by those that it makes. So each thread of a process gets one; should
+threads have been born while that was done, nothing tells whether theirs was inherited, and it is done anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from pytracer.bpf.asking import Asking, no, untried
+from pytracer.bpf.attach import perf_sample
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.perf_sample import absent, open_events, refusal, sampling
+from pytracer.bpf.probing import EMPTY
+from pytracer.bpf.sys import ProgType
+from pytracer.kernel.facts import Answer
+from pytracer.spec import Rate, TaskSample
+
+_ATTEMPTS = 16
+
+
+def ask(probe: TaskSample, kernel: Asking) -> Answer:
+    """Whether a program can be run on samples of this event in tasks: tried on this one."""
+    if not (probe.processes or probe.threads or probe.command):
+        return Answer(False, reason="no process is named")
+    if kernel.missing:
+        return untried(probe.event)
+    try:
+        program = kernel.program(ProgType.PERF_EVENT, EMPTY)
+        attr = sampling(probe.event, Rate(period=1 << 40), inherited=True)
+        for descriptor in open_events([(attr, 0, -1)], program):
+            os.close(descriptor)
+    except OSError as error:
+        return no(error, absent(probe.event))
+    return Answer(True, probe.event)
+
+
+def load_as(probe: TaskSample) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return perf_sample.load_as(probe)
+
+
+def put(probe: TaskSample, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each thread; none of what has ended.
+
+    On every CPU where a process makes threads faster than they are found.
+    """
+    attr = sampling(place.name, place.rate, inherited=not probe.threads)
+    processes = [place.command] if probe.command else list(probe.processes)
+    for _ in range(_ATTEMPTS):
+        tasks = _tasks(processes) | set(probe.threads)
+        try:
+            opened = open_events([(attr, task, -1) for task in sorted(tasks)], program)
+        except OSError as error:
+            if error.errno != errno.ESRCH:
+                raise refusal(error, place) from error
+            if probe.threads:
+                probe = TaskSample(probe.program, threads=tuple(filter(_lives, probe.threads)))
+            continue  # one has ended
+        if _tasks(processes) <= tasks:
+            return [Link(event) for event in opened]
+        while opened:
+            os.close(opened.pop())
+    return perf_sample.put(probe, place, program)
+
+
+def _tasks(processes: list[int]) -> set[int]:
+    """The threads of the processes that live."""
+    found = set[int]()
+    for process in processes:
+        with contextlib.suppress(OSError):
+            found |= {int(task.name) for task in Path(f"/proc/{process}/task").iterdir()}
+    return found
+
+
+def _lives(thread: int) -> bool:
+    return Path(f"/proc/{thread}").is_dir()

@@ -1,0 +1,41 @@
+"""What a request says of samples: of which event, of which tasks, how often."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from pytracer.errors import UsageError
+from pytracer.plan.request import Request, choice_of, number_of
+from pytracer.spec import HAPPENINGS, Filter, PerfSample, Rate, TaskSample
+
+
+def settled(probe: PerfSample, request: Request) -> PerfSample:
+    """The probe with all that the request says of what it samples."""
+    if probe.chosen_by:
+        probe = replace(probe, event=choice_of(probe.chosen_by, request), chosen_by="")
+    if not isinstance(probe, TaskSample):
+        return probe
+    processes, threads = (
+        tuple(int.from_bytes(key, sys.byteorder) for key in request.filters.get(which, ()))
+        for which in (Filter.PID, Filter.TID)
+    )
+    # Filters of two kinds must both hold: the program sees to that. Here the narrowest serves.
+    return replace(
+        probe,
+        processes=() if threads else processes,
+        threads=threads,
+        command=bool(request.command) and not processes and not threads,
+    )
+
+
+def rate_of(probe: PerfSample, request: Request) -> Rate:
+    """How often a sample is taken. Raises UsageError where two rates are asked for."""
+    frequency, period = (request.options.get(name) for name in (probe.frequency, probe.period))
+    if frequency is not None and period is not None:
+        raise UsageError(f"--{probe.frequency} and --{probe.period} do not go together")
+    if isinstance(period, int):
+        return Rate(period=period)
+    if frequency is None and probe.event in HAPPENINGS:
+        return Rate(period=1)
+    return Rate(frequency=number_of(probe.frequency, request))
