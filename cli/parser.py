@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pytracer.cli.arguments import Parser, positive, seconds, split
 from pytracer.errors import UsageError
-from pytracer.kernel import interfaces, syscalls, targets
+from pytracer.kernel import interfaces, targets
 from pytracer.kernel.pcap import CompiledFilter, compile_for, compile_raw
-from pytracer.plan import Fault, NameSetValue, Request, parse_fault
+from pytracer.plan import Fault, Request, parse_fault
+from pytracer.plan.sets import parse_set
 from pytracer.plan.targets import PROBES_MAX
 from pytracer.sinks import FORMATS, STACK_FORMATS
 from pytracer.spec import (
@@ -282,22 +283,8 @@ def _value(option: Option, given: argparse.Namespace) -> object:
 
         return None if value is None else confinement(value)
     if isinstance(option, NameSet):
-        if value is None:
-            return None
-        keys, exclude = _places(option, value) if option.names else syscalls.parse_set(value)
-        return NameSetValue(tuple(key.to_bytes(8, "little") for key in keys), exclude)
+        return None if value is None else parse_set(option, value)
     return value
-
-
-def _places(option: NameSet, text: str) -> tuple[list[int], bool]:
-    """The places of the names in ``a,b`` or ``!a,b`` among all there are, and whether it is the latter."""
-    exclude = text.startswith("!")
-    names = [name.strip() for name in text.removeprefix("!").split(",")]
-    for name in names:
-        if name not in option.names:
-            hint = f"there are: {', '.join(option.names)}"
-            raise UsageError(f"--{option.name} {text!r}: {name!r} is none of them", hint=hint)
-    return [option.names.index(name) for name in names], exclude
 
 
 def _filter_values(tracer: Tracer, given: argparse.Namespace) -> dict[Filter, tuple[bytes, ...]]:

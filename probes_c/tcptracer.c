@@ -59,7 +59,7 @@ static __always_inline void emit(void *ctx, struct sock *sk, u64 type, struct co
 // Make the running task the owner, if it is traced.
 static __always_inline int own(struct connection *connection, struct sock *sk, u64 ns, u32 open)
 {
-    if (pt_task() != PT_YES || !pt_netns(pt_netns_of(sk)))
+    if (pt_task() != PT_YES || !pt_is_ours(sk))
         return 0;
     connection->ns = ns;
     connection->pid = bpf_get_current_pid_tgid() >> 32;
@@ -76,7 +76,7 @@ static __always_inline int adopt(struct connection *connection, struct sock *sk,
         return 0;
     if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK || pt_read(sk->sk_shutdown) == PT_CLOSED_ALL)
         return own(connection, sk, 0, 1);
-    return new == TCP_CLOSE && !PT_ASKS_WHO && pt_netns(pt_netns_of(sk));
+    return new == TCP_CLOSE && !PT_ASKS_WHO && pt_is_ours(sk);
 }
 
 static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new)

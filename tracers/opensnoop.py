@@ -1,6 +1,6 @@
 """opensnoop: files as they are opened."""
 
-from pytracer.spec import Column, Flag, Stream, Tracer
+from pytracer.spec import Column, Flag, NameSet, Stream, Tracer
 from pytracer.spec.common import RETURN
 from pytracer.spec.filters import TASK_FILTERS
 
@@ -12,7 +12,16 @@ TRACER = Tracer(
     hooks=(RETURN,),
     filters=TASK_FILTERS,
     follow=True,
-    options=(Flag("failed", "only those that failed", short="x", define="FAILED"),),
+    options=(
+        Flag("failed", "only those that failed", short="x", define="FAILED"),
+        NameSet(
+            "path",
+            "only these paths, or what begins so ('/etc/passwd,/srv/*'), or all but these ('!/proc/*')",
+            encode="paths",
+            map="paths",
+            define="ONLY_PATHS",
+        ),
+    ),
     outputs=(
         Stream(
             columns=(
@@ -28,11 +37,13 @@ TRACER = Tracer(
     examples=(
         ("opensnoop", "every open of the machine"),
         ("opensnoop -x -- make", "what a command and its children did not find"),
+        ("opensnoop --path '/etc/*'", "what is opened in /etc"),
         ("opensnoop -p 1 -T", "process 1, with the time"),
         ("opensnoop -u www-data -f json", "one user's, as JSON"),
     ),
     notes=(
         "Relative paths are shown as they are: to the process's folder, or to the one that openat names.",
+        "--path compares the path as the program gave it, its first 252 bytes; links are not followed.",
         "The path is read when the call returns; another thread may have written over it by then.",
         "Opens by io_uring, by handle (open_by_handle_at), of pipes and sockets are not seen.",
         "An open that a signal interrupts (ERESTARTSYS) is shown, and again when it is made anew.",

@@ -1,7 +1,7 @@
 """tcptracer: TCP connections as they are opened, accepted and closed."""
 
 from pytracer.spec import Column, NameSet, Stream, Tracer, Unit
-from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
+from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
 from pytracer.spec.filters import TASK_FILTERS
 
 TYPES = ("connect", "accept", "close", "fail")  # enum type in probes_c/tcptracer.c
@@ -24,6 +24,7 @@ TRACER = Tracer(
             map="pt_kinds",
             define="PT_ONLY",
         ),
+        ONLY_NETWORKS,
     ),
     outputs=(
         Stream(
@@ -45,6 +46,7 @@ TRACER = Tracer(
         ("tcptracer", "every connection of the machine"),
         ("tcptracer -- curl -s http://localhost/", "those of one command"),
         ("tcptracer -e connect,fail --wide", "who connects where, how long that took, and what failed"),
+        ("tcptracer --net '!127.0.0.0/8,::1'", "not those within this machine"),
         ("tcptracer --netns 4711 -f json", "those of a container's network namespace, as JSON"),
     ),
     notes=(

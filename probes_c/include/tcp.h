@@ -45,6 +45,37 @@ static __always_inline void pt_addresses(struct sock *sk, u8 *source, u8 *target
     pt_probe_read_kernel(target + 12, 4, &sk->__sk_common.skc_daddr);
 }
 
+#ifdef ONLY_NETWORKS
+// The first "bits" of what is behind: the version, 4 or 6, and an address as IPv6 writes it.
+struct pt_network {
+    u32 bits;
+    u32 version;
+    u32 address[4];
+};
+BPF_LPM_TRIE(pt_networks, struct pt_network, u8, 4096);
+#endif
+
+// Whether a connection is among those that are wanted: by its network namespace, and by where its other end is.
+static __always_inline int pt_is_ours(struct sock *sk)
+{
+#ifdef ONLY_NETWORKS
+    struct pt_network other = {.bits = 8 * (sizeof(other) - sizeof(other.bits))};
+    u8 own[16], *found;
+
+    pt_addresses(sk, own, (u8 *)other.address);
+    // A socket of IPv6 may be connected by IPv4.
+    other.version =
+        other.address[0] || other.address[1] || other.address[2] != __builtin_bswap32(0xffff) ? 6 : 4;
+    found = pt_networks.lookup(&other);
+#ifdef ONLY_NETWORKS_EXCEPT
+    found = found ? 0 : own;
+#endif
+    if (!found)
+        return 0;
+#endif
+    return pt_netns(pt_netns_of(sk));
+}
+
 // The port of this end. Not skc_num, which is 0 once the port has been given back.
 static __always_inline u32 pt_source_port(struct sock *sk)
 {

@@ -140,6 +140,32 @@ def test_what_finds_the_ring_full_is_counted():
     assert len(found) + losses["ring"] == made
 
 
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("which", "wanted"),
+    [
+        ("/pt/a*", ["/pt/a", "/pt/abc"]),
+        ("/pt/a", ["/pt/a"]),
+        ("/pt/abcd*,/pt/b", ["/pt/b"]),
+        ("!/pt/a*,/pt/abc", ["/pt/b", "/pt/" + "c" * 400]),
+        (f"/pt/{'c' * 248}*", ["/pt/" + "c" * 400]),
+        (f"/pt/{'c' * 247}", []),
+    ],
+)
+def test_paths_that_are_wanted(which, wanted):
+    paths = ["/pt/a", "/pt/abc", "/pt/b", "/pt/" + "c" * 400]
+    script = "; ".join(f"{workload('opens')} open 0 23 {path}" for path in paths)
+    found = events("opensnoop", "--comm", "opens", "--path", which, "--", "sh", "-c", script)
+    assert [record["path"] for record in found] == [path for path in wanted for _ in range(23)]
+
+
+def test_paths_that_are_wanted_by_the_other_hook():
+    command = opens("openat", 0, 23, "/pt/abc")
+    for way in RETURN.alternatives:
+        assert len(events("opensnoop", "--hook", f"return={way.name}", "--path", "/pt/*", *command)) == 23
+        assert events("opensnoop", "--hook", f"return={way.name}", "--path", "/pt/b*", *command) == []
+
+
 WAITS = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nfor _ in range(23): os.open(%r, 0)"
 
 

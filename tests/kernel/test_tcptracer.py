@@ -123,6 +123,34 @@ def test_every_way_shows_each_connection_once_and_in_order(way):
     assert lasted(events) == expected
 
 
+FIRST, SECOND = "127.0.0.1", "127.0.0.2"  # who connects to either on the loopback does it from the first
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("which", "connected", "accepted"),
+    [
+        ("127.0.0.0/8", {FIRST: 23, SECOND: 23}, {FIRST: 46}),
+        (SECOND, {SECOND: 23}, {}),
+        ("::/0", {"::1": 23}, {"::1": 23}),
+        (f"!{SECOND},192.0.2.0/24", {FIRST: 23, "::1": 23}, {FIRST: 46, "::1": 23}),
+        ("::/0,0.0.0.0/0", {FIRST: 23, SECOND: 23, "::1": 23}, {FIRST: 46, "::1": 23}),
+        ("192.0.2.0/24", {}, {}),
+    ],
+)
+def test_only_where_the_other_end_is(which, connected, accepted):
+    with namespace(ipv6=True), traced("--net", which) as events:
+        for family, host in (V4, V6, (socket.AF_INET, SECOND)):
+            for _ in range(23):
+                for end in pair(family, host):
+                    end.close()
+    seen = {kind: Counter(e["daddr"] for e in events if e["type"] == kind) for kind in ("connect", "accept")}
+    assert seen == {"connect": connected, "accept": accepted}
+    assert Counter(e["daddr"] for e in events if e["type"] == "close") == Counter(connected) + Counter(
+        accepted
+    )
+
+
 @pytest.mark.lab
 def test_forked_acceptors_own_what_they_accept_and_their_end_closes_it():
     children = []

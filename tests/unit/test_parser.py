@@ -237,6 +237,58 @@ def test_names_that_are_all_there_are(words, value):
     assert parse(*words.split(), tracer=registry.get("tcptracer")).options["types"] == value
 
 
+V4 = bytes(10) + b"\xff\xff"
+
+
+@pytest.mark.parametrize(
+    ("words", "keys", "exclude"),
+    [
+        ("10.0.0.0/8", [(4, 96 + 8, V4 + b"\x0a\0\0\0")], False),
+        ("!192.0.2.1,::/0", [(4, 128, V4 + b"\xc0\0\2\1"), (6, 0, bytes(16))], True),
+        ("2001:db8::/32", [(6, 32, b"\x20\1\x0d\xb8" + bytes(12))], False),
+        ("0.0.0.0/0, 0.0.0.0/0", [(4, 96, V4 + bytes(4))], False),
+    ],
+)
+def test_networks(words, keys, exclude):
+    value = parse("--net", words, tracer=registry.get("tcptracer")).options["net"]
+    assert value == NameSetValue(
+        tuple(struct.pack("=II16s", 32 + bits, version, address) for version, bits, address in keys), exclude
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "keys", "exclude"),
+    [
+        ("/etc/*", [(40, b"/etc/")], False),
+        ("!/etc/passwd,*", [(96, b"/etc/passwd\0"), (0, b"")], True),
+        ("/p/\udcff", [(32, b"/p/\xff")], False),
+    ],
+)
+def test_paths(words, keys, exclude):
+    value = parse("--path", words, tracer=registry.get("opensnoop")).options["path"]
+    keys = [(bits + (0 if b"\0" in path or "*" in words else 8), path) for bits, path in keys]
+    assert value == NameSetValue(tuple(struct.pack("=I252s", *key) for key in keys), exclude)
+
+
+@pytest.mark.parametrize(
+    ("tracer", "word", "message", "hint"),
+    [
+        ("tcptracer", "--net=10.1.0.0/8", "'10.1.0.0/8' is no network", "its first address is 10.0.0.0/8"),
+        ("tcptracer", "--net=10.0.0.0/33", "is no network", "as in 10.0.0.0/8"),
+        ("tcptracer", "--net=", "'' is no network", "as in"),
+        ("tcptracer", "--net=10.0.0.1,localhost", "'localhost' is no network", "as in"),
+        ("opensnoop", "--path=/etc/*.conf", "a * stands at the end", "as in /etc/*"),
+        ("opensnoop", "--path=/etc,", "needs a path", "as in"),
+        ("opensnoop", f"--path={'x' * 252}", "the first 252 bytes", "xxx*"),
+    ],
+)
+def test_what_is_no_network_and_no_path(tracer, word, message, hint):
+    with pytest.raises(UsageError) as caught:
+        parse(word, tracer=registry.get(tracer))
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
 @pytest.mark.parametrize("names", ["open", "connect,", "", "!", "!connect,open", "CONNECT"])
 def test_a_name_that_is_none_of_them(names):
     error = error_of(f"--types={names}", tracer=registry.get("tcptracer"))

@@ -88,6 +88,15 @@ ONLY_CALLS = NameSet(
 )
 """Which system calls: pt_is_wanted in probes_c/include/syscall.h."""
 
+ONLY_NETWORKS = NameSet(
+    "net",
+    "only where the other end is there ('10.0.0.0/8,2001:db8::1'), or is not ('!10.0.0.0/8')",
+    encode="networks",
+    map="pt_networks",
+    define="ONLY_NETWORKS",
+)
+"""Which connections: pt_is_ours in probes_c/include/tcp.h."""
+
 SYSCALL_BEGINS = Hook(
     SYSCALL.name,
     "system calls begin",

@@ -1,0 +1,76 @@
+"""What a set on the command line, ``a,b`` or ``!a,b``, puts into the map that a tracer looks it up in."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import struct
+from collections.abc import Sequence
+
+from pytracer.errors import UsageError
+from pytracer.kernel import syscalls
+from pytracer.plan.request import NameSetValue
+from pytracer.spec import NameSet
+
+PATH_BYTES = 252  # of a path that are compared: what probes_c/opensnoop.c has for a key
+_V4_IN_V6 = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
+
+
+def parse_set(option: NameSet, text: str) -> NameSetValue:
+    """The value of an option. Raises UsageError where a name is none of what the option takes."""
+    if option.encode == "syscalls":
+        calls, exclude = syscalls.parse_set(text)
+        return NameSetValue(tuple(map(_u64, calls)), exclude)
+    exclude = text.startswith("!")
+    names = [name.strip() for name in text.removeprefix("!").split(",")]
+    if option.names:
+        return NameSetValue(tuple(_u64(place) for place in _places(option, text, names)), exclude)
+    encode = {"networks": _network, "paths": _path}[option.encode]
+    return NameSetValue(tuple(dict.fromkeys(encode(f"--{option.name}", name) for name in names)), exclude)
+
+
+def _u64(number: int) -> bytes:
+    return number.to_bytes(8, "little")
+
+
+def _places(option: NameSet, text: str, names: Sequence[str]) -> list[int]:
+    """The places of names among all there are."""
+    for name in names:
+        if name not in option.names:
+            hint = f"there are: {', '.join(option.names)}"
+            raise UsageError(f"--{option.name} {text!r}: {name!r} is none of them", hint=hint)
+    return [option.names.index(name) for name in names]
+
+
+def _network(option: str, text: str) -> bytes:
+    """The version and the first bits of addresses, IPv4 ones as IPv6 writes them: ``struct pt_network`` of
+    probes_c/include/tcp.h."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        near = ""
+        if "host bits set" in str(error):
+            near = f"its first address is {ipaddress.ip_network(text, strict=False)}"
+        raise UsageError(
+            f"{option} {text!r} is no network", hint=near or "as in 10.0.0.0/8, 192.0.2.1 or 2001:db8::/32"
+        ) from None
+    packed, bits = network.network_address.packed, network.prefixlen
+    if network.version == 4:
+        packed, bits = _V4_IN_V6 + packed, 96 + bits
+    return struct.pack("=II16s", 32 + bits, network.version, packed)
+
+
+def _path(option: str, text: str) -> bytes:
+    """The first bytes of paths: ``struct path_key`` of probes_c/opensnoop.c. A whole path is what begins with
+    it and its NUL."""
+    name, star, rest = text.partition("*")
+    path = os.fsencode(name) + (b"" if star else b"\0")
+    if rest:
+        raise UsageError(f"{option} {text!r}: a * stands at the end", hint="as in /etc/*, or /etc/passwd")
+    if not name and not star:
+        raise UsageError(f"{option} needs a path", hint="as in /etc/*, or /etc/passwd")
+    if len(path) > PATH_BYTES:
+        raise UsageError(
+            f"{option}: only the first {PATH_BYTES} bytes of a path are compared", hint=f"{text[:64]}*"
+        )
+    return struct.pack(f"=I{PATH_BYTES}s", 8 * len(path), path)
