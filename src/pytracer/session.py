@@ -271,13 +271,24 @@ class Session:
 
     def _open_stream(self) -> None:
         """Ready to read before the first record is written."""
-        if self.plan.schema.is_stream:
+        if self.plan.schema.is_stream and not self.plan.schema.is_listing:
             arrays.load()
             ring = self._map(self.plan.schema.output.map)
             try:
                 self.stream = open_reader(ring, self._map(_RECORD), self.plan.buffer)
             except OSError as error:
                 raise explain(error, "the ring of events") from error
+
+    def _list(self) -> None:
+        """Ready to go through what there is."""
+        from pytracer.bpf.attach.iterator import begin
+        from pytracer.bpf.streams.listing import ListingReader
+
+        [link] = self._links
+        try:
+            self.stream = ListingReader(begin(link), self._map(_RECORD).value)
+        except OSError as error:
+            raise explain(error, "the list") from error
 
     def _fill(self, pending: int) -> None:
         for slot, value in enumerate(self.plan.config):
@@ -288,6 +299,8 @@ class Session:
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 self._map("pt_cgroups").update(struct.pack("I", slot), struct.pack("I", folder))
+                if "pt_cgroup_ids" in self._module.maps:  # of who looks at tasks that do not run
+                    self._map("pt_cgroup_ids").fill([struct.pack("Q", os.fstat(folder).st_ino)])
             finally:
                 os.close(folder)
         if self.plan.request.fault is not None:
@@ -333,5 +346,7 @@ class Session:
             self._say(f"attached {chosen.probe.program} to {', '.join(where)}")
         self._placed = bool(self._watched)
         named.finish()
+        if self.plan.schema.is_listing:
+            self._list()
         self.started = self._read_at = time.monotonic()
         arrays.load()  # now that events are counted already

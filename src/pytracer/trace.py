@@ -218,6 +218,9 @@ class Trace:
             yield item
 
     def _items(self, session: Session) -> Iterator[Item]:
+        if self.schema.is_listing:
+            yield from self._list(session)
+            return
         whole = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
         interval = None if whole and not session.stream else _INTERVAL
         clock = Clock(self._request, interval, session.started)
@@ -260,6 +263,16 @@ class Trace:
                 if not session.stream:
                     yield session.read("summary")
                 return
+
+    def _list(self, session: Session) -> Iterator[Item]:
+        """All that there is, unless the time is over or somebody asks for the end before."""
+        clock = _Clock(self._request, None, session.started)
+        for batch in session.events():
+            yield batch
+            if self._asked() or clock.over(time.monotonic()):
+                break
+        session.detach()
+        yield from session.losses()
 
     def _asked(self) -> bool:
         """Whether the command, or whoever runs the trace, has come to an end."""

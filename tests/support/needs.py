@@ -47,6 +47,7 @@ FEATURES: dict[str, Feature] = {
     "override": Feature((4, 16), options=("BPF_KPROBE_OVERRIDE",), says="ERROR_INJECTION|KPROBE_OVERRIDE"),
     "perf_sample": Feature((4, 9), options=("PERF_EVENTS",), says="takes no samples"),
     "task_sample": Feature((4, 9), options=("PERF_EVENTS",), says="takes no samples"),
+    "iterator": Feature((5, 8), options=("DEBUG_INFO_BTF",), says="no iterator"),
     "socket_filter": Feature((3, 19), options=("PACKET",), says="packet socket|socket filter"),
     "xdp": Feature((5, 9), options=("NET",), says="XDP"),
     "xdp_netlink": Feature((4, 8), options=("NET",), says="XDP"),
@@ -101,6 +102,7 @@ FEATURES: dict[str, Feature] = {
     "usdt=uprobe-multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
     "usdt=uprobe": Feature((4, 20), options=("UPROBE_EVENTS",), says="no uprobes|semaphores"),
     "ringbuf": Feature((5, 8)),
+    "paths of iterators": Feature((5, 12)),  # 3d06f34aa89e
     "BTF": Feature((5, 2), options=("DEBUG_INFO_BTF",)),
     "tun": Feature(options=("TUN",)),
     "little-endian": Feature(machines=("x86_64", "aarch64", "riscv64", "ppc64le", "loongarch64")),

@@ -16,9 +16,11 @@ import socket
 import struct
 from pathlib import Path
 
+from pytracer.bpf.attach import iterator as iteration
 from pytracer.bpf.attach import kprobe_multi as kprobe_multi_link
 from pytracer.bpf.attach import uprobe as uprobe_pmu
 from pytracer.bpf.attach import uprobe_multi as uprobe_multi_link
+from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.perf import SET_BPF, attach_program, event_attr, retprobe_bit
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
 from pytracer.bpf.facts import KernelFacts
@@ -35,7 +37,7 @@ from pytracer.bpf.sys import (
 from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import policy
 from pytracer.kernel.btf import Btf, Kind
-from pytracer.spec import Tracepoint
+from pytracer.spec import Iterator, Tracepoint
 
 LOADS = "loads"  # the note of what is not attached, so as not to touch others
 
@@ -116,6 +118,28 @@ def lsm() -> str:
     if modules is not None and "bpf" not in modules:
         return f"{LOADS}, but never runs: 'bpf' is not among the security modules (boot with lsm=...,bpf)"
     return LOADS
+
+
+def iterator() -> str:
+    """All tasks, gone through by a program that writes nothing."""
+    probe = Iterator("", of="task")
+    wanted = iteration.load_as(probe)
+    if not wanted.btf_id:
+        raise UnsupportedError("the kernel's BTF has no bpf_iter_task (Linux 5.8)")
+    program = load(wanted.type, returning(0), attach_type=wanted.attach_type, btf_id=wanted.btf_id)
+    try:
+        [link] = iteration.put(probe, Place(probe.of), program)
+        try:
+            descriptor = iteration.begin(link)
+            try:
+                os.read(descriptor, 1)
+            finally:
+                os.close(descriptor)
+        finally:
+            link.close()
+    finally:
+        os.close(program)
+    return ""
 
 
 def uprobe() -> str:

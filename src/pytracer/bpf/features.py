@@ -284,6 +284,7 @@ def _features() -> Iterator[Feature]:
         ("perf event", "4.9", hooks.perf_event),
         ("hardware counter", "2.6.31", hooks.hardware_counter),
         ("LSM", "5.7", hooks.lsm),
+        ("iterator", "5.8", hooks.iterator),
         ("socket filter", "3.19", hooks.socket_filter),
         ("packet socket", "2.2", hooks.packet_socket),
         ("XDP", "4.8", network.xdp),

@@ -11,7 +11,7 @@ from pytracer.enrich.connections import connection_error, connection_event
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
-from pytracer.enrich.flags import open_flags
+from pytracer.enrich.flags import file_type, open_flags
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
@@ -35,6 +35,7 @@ def decoders(interfaces: Mapping[int, str], targets: Sequence[str] = ()) -> dict
         "direction": direction,
         "disk": disk_decoder(),
         "errno": errno_name,
+        "file_type": file_type,
         "interface": interface_decoder(interfaces),
         "ip_protocol": ip_protocol,
         "open_flags": open_flags,

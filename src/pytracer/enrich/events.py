@@ -24,6 +24,7 @@ class Events:
         """``decoders`` by the names that columns have for them."""
         self._columns = {column.name: column for column in schema.columns}
         self._decoders = decoders
+        self._kind = "entry" if schema.is_listing else "event"
         self._epoch = _epoch()
 
     def batch(self, records: Array) -> Batch:
@@ -32,7 +33,7 @@ class Events:
         if abs((epoch := _epoch()) - self._epoch) > _STEP:
             self._epoch = epoch
         times = records["ns"].astype(np.int64) + self._epoch
-        return Batch(tuple(self._columns), records, times, self._read)
+        return Batch(tuple(self._columns), records, times, self._read, self._kind)
 
     def _read(self, name: str, records: Array) -> Array | Coded:
         column = self._columns[name]

@@ -1,9 +1,10 @@
-"""How a file was opened, by the names of open(2) without their ``O_``."""
+"""How a file was opened, by the names of open(2) without their ``O_``; and what it is."""
 
 from __future__ import annotations
 
 import os
 import platform
+import stat
 
 _ACCESS = ("RDONLY", "WRONLY", "RDWR", "ACCMODE")
 # Those that hold others come first: O_SYNC is a bit and O_DSYNC, O_TMPFILE a bit and O_DIRECTORY.
@@ -25,3 +26,20 @@ def open_flags(flags: int) -> str:
             names.append(name)
             rest &= ~bits
     return "|".join([*names, hex(rest)] if rest else names)
+
+
+_TYPES = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "dir",
+    stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFLNK: "link",
+    0: "anon",
+}
+
+
+def file_type(mode: int) -> str:
+    """What the bits of S_IFMT say: ``0o100000`` -> ``file``; ``anon`` is what is on no file system."""
+    return _TYPES.get(mode, f"unknown:{mode:#o}")

@@ -9,6 +9,7 @@ from pytracer.kernel.btf import ENUMS, Btf, Kind
 from pytracer.kernel.facts import Answer, Found
 from pytracer.spec import (
     Clsact,
+    Iterator,
     Kprobe,
     Kprobes,
     OnCgroup,
@@ -91,6 +92,10 @@ class BtfFacts:
                 return Answer(False, reason="no process is named", tried=False)
             case PerfSample():  # without perf events there would be no trace events
                 return Answer(True, probe.event, tried=False)
+            case Iterator():
+                if self._btf.find(Kind.FUNC, f"bpf_iter_{probe.of}") is not None:
+                    return Answer(True, probe.of, tried=False)
+                return Answer(False, reason=f"no iterator over {probe.of}", tried=False)
             case SocketFilter():  # a kernel with BTF has them
                 return Answer(True, tried=False)
             case Clsact() | XdpNetlink():

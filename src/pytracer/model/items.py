@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pytracer.arrays import Array, np
 
@@ -102,15 +102,15 @@ class Batch:
     CPUs, may be some hundred nanoseconds out of order: a BPF ring makes room before the time is taken.)
 
     ``records`` are they in the C's own layout, shape (n,); ``times`` when they happened (ns since the epoch,
-    int64). ``read`` makes a column of them: numbers as an array, names as Coded. Nothing is made that nobody
-    asks for.
+    int64); ``kind`` is ``entry`` where they did not happen, but are. ``read`` makes a column of them: numbers
+    as an array, names as Coded. Nothing is made that nobody asks for.
     """
 
-    kind: ClassVar[str] = "event"
     names: tuple[str, ...]
     records: Array
     times: Array
     read: Callable[[str, Array], Array | Coded]
+    kind: str = "event"
 
     def __len__(self) -> int:
         return len(self.records)

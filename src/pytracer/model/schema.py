@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytracer.spec.columns import Column
-from pytracer.spec.outputs import Histogram, Output, Profile, Stacks, Stream
+from pytracer.spec.outputs import Histogram, Listing, Output, Profile, Stacks, Stream
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Schema:
     def is_stream(self) -> bool:
         """Whether rows are events, each shown as it happens."""
         return isinstance(self.output, Stream)
+
+    @property
+    def is_listing(self) -> bool:
+        """Whether rows are what there is, each shown once."""
+        return isinstance(self.output, Listing)
 
     @property
     def is_stacks(self) -> bool:

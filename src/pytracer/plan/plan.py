@@ -33,6 +33,7 @@ FAMILY_MAX = 65536
 ROWS_MAX = 5120  # each has a value for every CPU, on either side: 30 MB on 128 of them
 BUFFER = 8 << 20  # bytes: some 70 ms of three million small events a second
 PROBE_READ_KERNEL, CURRENT_TASK_BTF = 113, 158  # enum bpf_func_id
+FOR_EACH_MAP_ELEM = 164
 RINGBUF = 27  # enum bpf_map_type
 
 
@@ -159,7 +160,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     defines["PT_ROWS_MAX"] = str(request.rows or ROWS_MAX)
     buffer = 0
     if schema.is_stream:
-        _check_stream(request)
+        shows = "lists once what there is" if schema.is_listing else "shows each event as it happens"
+        _check_stream(request, shows)
         buffer = _whole_pages(request.buffer or BUFFER)
         if facts.has_map_type(RINGBUF):
             defines["PT_HAS_RINGBUF"] = ""
@@ -170,6 +172,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         defines["PT_HAS_PROBE_READ_KERNEL"] = ""
     if facts.has_helper(CURRENT_TASK_BTF):
         defines["PT_HAS_TASK_BTF"] = ""
+    if schema.is_listing and facts.has_helper(FOR_EACH_MAP_ELEM):
+        defines["PT_HAS_D_PATH"] = ""
     if facts.has_loops:
         defines["PT_HAS_LOOPS"] = ""
     return Plan(
@@ -206,13 +210,13 @@ def hooks_of(request: Request) -> list[Hook]:
     return hooks
 
 
-def _check_stream(request: Request) -> None:
+def _check_stream(request: Request, what: str) -> None:
     """What asks for tables makes no sense of a tracer that shows each event. Raises UsageError."""
     given = {"INTERVAL": request.interval, "--top": request.top, "--sort": request.sort}
     for name, value in given.items():
         if value:
             raise UsageError(
-                f"{name} is for tables: {request.tracer.name} shows each event as it happens",
+                f"{name} is for tables: {request.tracer.name} {what}",
                 hint="-d SECONDS says when to stop" if name == "INTERVAL" else "",
             )
 

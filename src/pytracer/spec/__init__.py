@@ -11,6 +11,7 @@ from pytracer.spec.hooks import (
     Fentry,
     Fexit,
     Hook,
+    Iterator,
     Kprobe,
     KprobeEvents,
     KprobeMulti,
@@ -56,7 +57,7 @@ from pytracer.spec.options import (
     SeccompProfile,
     Targets,
 )
-from pytracer.spec.outputs import Histogram, Output, Profile, Stacks, Stream, Table
+from pytracer.spec.outputs import Histogram, Listing, Output, Profile, Stacks, Stream, Table
 from pytracer.spec.sampling import COUNTERS, EVENTS, HAPPENINGS, NO_RATE, PerfSample, Rate, TaskSample
 from pytracer.spec.sources import SPELLINGS, Source, parse_source
 from pytracer.spec.tracer import Tracer
@@ -83,6 +84,7 @@ __all__ = [
     "Histogram",
     "Hook",
     "Injection",
+    "Iterator",
     "Key",
     "Kprobe",
     "KprobeEvents",
@@ -91,6 +93,7 @@ __all__ = [
     "Kretprobe",
     "KretprobeEvent",
     "KretprobeMulti",
+    "Listing",
     "Lsm",
     "NameSet",
     "Number",

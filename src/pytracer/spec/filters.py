@@ -27,4 +27,5 @@ class Filter(Enum):
         return f"pt_{self.value}s"
 
 
+PROCESS_FILTERS: tuple[Filter, ...] = tuple(which for which in Filter if which is not Filter.TID)
 TASK_FILTERS: tuple[Filter, ...] = tuple(Filter)

@@ -228,6 +228,24 @@ class TypedTracepoint(Fentry):
 
 
 @dataclass(frozen=True)
+class Iterator(Probe):
+    """Each thing of a kind that there is (``of``: ``task_file``), when somebody reads (Linux 5.8,
+    15d83c4d7cef)."""
+
+    of: str = ""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "iterator"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return self.of
+
+
+@dataclass(frozen=True)
 class Spot:
     """A place in a file that code is loaded from, ``offset`` bytes from its start; ``name`` is for people.
 

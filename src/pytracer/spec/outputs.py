@@ -67,6 +67,14 @@ class Stream(Output):
 
 
 @dataclass(frozen=True)
+class Listing(Stream):
+    """One line for each thing that there is, once: by an :class:`~pytracer.spec.Iterator`, whose program is
+    written with probes_c/include/listing.h."""
+
+    map: str = "pt_record"
+
+
+@dataclass(frozen=True)
 class Stacks(Output):
     """Counters a stack, the greatest first: probes_c/include/stack.h, the members of whose
     ``struct pt_stacks`` are in the map's key. The first of the columns ranks them."""

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// The files that processes have open.
+#define PATH_LEN 4096 // PATH_MAX
+
+struct event {
+    u64 ns;
+    u32 pid;
+    u32 fd;
+    u32 type; // of S_IFMT; 0: none
+    u32 flags;
+    u64 inode;
+    u64 offset;
+    char comm[16];
+    char path[PATH_LEN];
+};
+#include "listing.h"
+#include <linux/dcache.h>
+#include <linux/fs.h>
+#include <linux/path.h>
+
+#define PT_IFMT      0170000 // S_IFMT, a macro
+#define PT_LARGEFILE 0100000 // what the kernel adds to each open of a 64-bit program
+
+#ifdef PT_HAS_D_PATH
+static long (*pt_d_path)(void *path, char *to, u32 size) = (void *)147;
+#endif
+
+// How many bytes of the record the path takes: as its process would have it, or where the kernel does not make
+// paths for iterators (before Linux 5.12, 3d06f34aa89e) the name alone.
+static __always_inline u64 name_of(struct event *event, struct file *file)
+{
+    struct dentry *dentry;
+    long size;
+
+#ifdef PT_HAS_D_PATH
+    size = pt_d_path(&file->f_path, event->path, sizeof(event->path));
+#else
+    dentry = pt_read(file->f_path.dentry);
+    size = bpf_probe_read_kernel_str(event->path, sizeof(event->path), (void *)pt_read(dentry->d_name.name));
+#endif
+    if (size > 0)
+        return size;
+    event->path[0] = 0;
+    return 1;
+}
+
+// bpf_iter_task_file(meta, task, fd, file)
+int listed(u64 *ctx)
+{
+    struct task_struct *task = (struct task_struct *)ctx[1];
+    struct file *file = (struct file *)ctx[3];
+    struct event *event;
+    struct inode *inode;
+
+    if (!task || !file || !pt_is_listed(task)) // at the end there is neither
+        return 0;
+    event = pt_prepare();
+    if (!event)
+        return 0;
+    inode = pt_read(file->f_inode);
+    event->ns = bpf_ktime_get_ns();
+    event->pid = pt_read(task->tgid);
+    event->fd = *(u32 *)(ctx + 2);
+    event->type = pt_read(inode->i_mode) & PT_IFMT;
+    event->flags = pt_read(file->f_flags) & ~PT_LARGEFILE;
+    event->inode = pt_read(inode->i_ino);
+    event->offset = pt_read(file->f_pos);
+    pt_probe_read_kernel(event->comm, sizeof(event->comm), &task->comm);
+    pt_list(ctx, event, offsetof(struct event, path) + name_of(event, file));
+    return 0;
+}

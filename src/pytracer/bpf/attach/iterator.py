@@ -1,0 +1,57 @@
+"""Iterators: a program that is run for each thing of a kind that there is, as somebody reads (Linux 5.8)."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from pytracer.bpf.asking import Asking, no, untried
+from pytracer.bpf.attach.fentry import function_id
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.probing import load, returning
+from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.sys import Command, ProgType, bpf, link_create
+from pytracer.kernel.facts import Answer
+from pytracer.spec import Iterator
+
+_TRACE_ITER = 28  # enum bpf_attach_type
+_ABSENT = "this kernel has no iterators (Linux 5.8, with BTF)"
+
+
+def ask(probe: Iterator, kernel: Asking) -> Answer:
+    """Whether a program can be run for each; it is made ready, and for nothing."""
+    if kernel.missing:
+        return untried(probe.of)
+    wanted = load_as(probe)
+    if not wanted.btf_id:
+        return Answer(False, reason=f"this kernel has no iterator over {probe.of} (Linux 5.8, with BTF)")
+    try:
+        program = load(wanted.type, returning(0), attach_type=wanted.attach_type, btf_id=wanted.btf_id)
+    except OSError as error:
+        return no(error, _ABSENT)
+    try:
+        os.close(link_create(program, _TRACE_ITER))
+    except OSError as error:
+        return no(error, _ABSENT)
+    finally:
+        os.close(program)
+    return Answer(True, probe.of)
+
+
+def load_as(probe: Iterator) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`. ``btf_id`` is 0 where there is no such iterator."""
+    return LoadAs(ProgType.TRACING, _TRACE_ITER, function_id(f"bpf_iter_{probe.of}"), result=0)
+
+
+def put(_: Iterator, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`. Nothing runs before it is read (:func:`begin`)."""
+    try:
+        return [Link(link_create(program, _TRACE_ITER))]
+    except OSError as error:
+        raise attach_error(error, f"the iterator over {place.name}") from error
+
+
+def begin(link: Link) -> int:
+    """A descriptor that gives what the program writes, from the first thing to the last. Raises OSError."""
+    return bpf(Command.ITER_CREATE, struct.pack("II", link.fd, 0))

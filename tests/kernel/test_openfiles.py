@@ -1,0 +1,140 @@
+"""openfiles against processes that open what the test says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytracer
+from pytracer.kernel import targets
+from pytracer.model import Batch
+from support.cli import COMMAND, run, wait_for
+from support.needs import running
+
+pytestmark = pytest.mark.kernel
+
+HOLDS = """
+import os, sys
+prelude, folder, count, length = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+files = [open(f"{folder}/{number:0{length}}", "a") for number in range(count)]
+exec(prelude)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def holding(folder, count=23, length=1, prelude=""):
+    """A process that has so many files of the folder open."""
+    words = [sys.executable, "-c", HOLDS, prelude, folder, str(count), str(length)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def listed(*words):
+    """The entries of a run; nothing else is in it."""
+    result = run("openfiles", "-f", "json", "--strict", *words)
+    assert result.status == 0, result.err
+    assert {record["kind"] for record in result.records} <= {"entry"}
+    return result.records
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_every_file_of_a_process_once(tmp_path):
+    whole = "PT_HAS_D_PATH" in run("openfiles", "--dry-run").out
+    if not whole:  # the kernel makes no paths for iterators, and is to have an excuse
+        assert running().excuse("paths of iterators")
+    with holding(tmp_path) as process:
+        entries = listed("-p", process.pid)
+        comm = Path(f"/proc/{process.pid}/comm").read_text().strip()
+        known = {int(fd.name): str(fd.readlink()) for fd in Path(f"/proc/{process.pid}/fd").iterdir()}
+        inodes = {fd: Path(f"/proc/{process.pid}/fd/{fd}").stat().st_ino for fd in known}
+    assert {(e["pid"], e["comm"]) for e in entries} == {(process.pid, comm)}
+    assert {e["fd"]: e["inode"] for e in entries} == inodes
+    assert len(entries) == len(known)
+    if whole:
+        assert {e["fd"]: e["path"] for e in entries} == known
+    mine = [e for e in entries if e["inode"] in {(tmp_path / str(n)).stat().st_ino for n in range(23)}]
+    assert sorted(e["path"].rpartition("/")[2] for e in mine) == sorted(map(str, range(23)))
+    assert {(e["type"], e["flags"], e["offset"]) for e in mine} == {("file", "WRONLY|APPEND", 0)}
+    assert {e["type"] for e in entries if e["fd"] < 2} == {"pipe"}
+
+
+@pytest.mark.lab
+def test_more_than_the_kernel_gives_at_once(tmp_path):
+    with holding(tmp_path, count=1009, length=200) as process:
+        entries = listed("-p", process.pid)
+    assert sum(len(e["path"].rpartition("/")[2]) == 200 for e in entries) == 1009
+
+
+PRELUDES = {
+    "--uid": "os.setuid(61234)",
+    "--netns": "import ctypes; assert ctypes.CDLL(None).unshare(0x40000000) == 0",
+    "--mntns": "import ctypes; assert ctypes.CDLL(None).unshare(0x20000) == 0",
+    "--comm": "open('/proc/self/comm', 'w').write('wanted')",
+}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("which", ["--pid", "--cgroup", *PRELUDES])
+def test_filters(which, tmp_path):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(holding(tmp_path))
+        wanted = stack.enter_context(holding(tmp_path, prelude=PRELUDES.get(which, "")))
+        given = {"--uid": 61234, "--comm": "wanted"}.get(which, wanted.pid)
+        if which == "--cgroup":
+            given = stack.enter_context(cgroup(wanted.pid))
+        entries = listed(which, given)
+    assert {e["pid"] for e in entries} == {wanted.pid}
+    assert sum(e["path"].rpartition("/")[2].isdecimal() for e in entries if e["type"] == "file") == 23
+
+
+@contextlib.contextmanager
+def cgroup(process):
+    """A cgroup above the one that the process is put into."""
+    folder = targets.cgroup2_roots()[0] / f"pytracer-test-{os.getpid()}"
+    inner = folder / "inner"
+    inner.mkdir(parents=True)
+    (inner / "cgroup.procs").write_text(str(process))
+    yield folder
+    os.kill(process, signal.SIGKILL)
+    wait_for(lambda: not (inner / "cgroup.procs").read_text(), "its end")
+    inner.rmdir()
+    folder.rmdir()
+
+
+@pytest.mark.lab
+def test_killed_in_the_middle_and_a_full_disk_leave_nothing(tmp_path):
+    with holding(tmp_path, count=1009, length=200) as process:
+        words = [*COMMAND, "openfiles", "-f", "json", "-p", str(process.pid)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE) as tracer:
+            assert tracer.stdout.read(1) == b"{"  # the rest does not fit into a pipe
+            tracer.kill()
+        result = run("openfiles", "-o", "/dev/full", "-p", process.pid)
+    assert tracer.returncode == -signal.SIGKILL
+    assert result.status == 1
+    assert "No space left" in result.err
+
+
+def test_from_python_and_asked_to_stop(tmp_path):
+    with holding(tmp_path) as process, pytracer.open("openfiles", pid=process.pid) as trace:
+        [batch] = trace
+    assert isinstance(batch, Batch)
+    assert (batch.kind, len(batch)) == ("entry", 26)
+
+
+def test_intervals_are_not_for_lists():
+    result = run("openfiles", 1)
+    assert result.status == 2
+    assert "openfiles lists once what there is" in result.err

@@ -1,0 +1,40 @@
+"""openfiles: the files that processes have open."""
+
+from pytracer.spec import Alternative, Column, Hook, Iterator, Listing, Tracer
+from pytracer.spec.filters import PROCESS_FILTERS
+
+TRACER = Tracer(
+    name="openfiles",
+    group="files",
+    summary="the files that processes have open now",
+    description="Lists each open file of each process, once, and ends.",
+    hooks=(
+        Hook("files", "files are open", (Alternative("iterator", (Iterator("listed", of="task_file"),)),)),
+    ),
+    filters=PROCESS_FILTERS,
+    outputs=(
+        Listing(
+            columns=(
+                Column("pid", "process id"),
+                Column("comm", "name of the process", decode="text", width=15),
+                Column("fd", "the descriptor", width=5),
+                Column("type", "what it is", decode="file_type", width=6),
+                Column("flags", "how it was opened", decode="open_flags", width=14),
+                Column("inode", "the number of its inode", width=10, wide=True),
+                Column("offset", "where it is read and written next", width=10, wide=True),
+                Column("path", "its path; its name alone before Linux 5.12", decode="text"),
+            )
+        ),
+    ),
+    examples=(
+        ("openfiles -p 1", "what process 1 has open"),
+        ("openfiles -u www-data -f json", "what all processes of a user have, as JSON"),
+        ("openfiles --container web --wide", "what a container has, with offsets"),
+    ),
+    notes=(
+        "It is one pass over all processes: what is opened or closed meanwhile may be in it or not.",
+        "Paths are as pytracer would reach them; one that was deleted says so.",
+        "Threads share their process's files; one that has files of its own is shown under the process.",
+        "Cgroups are looked for 16 levels up.",
+    ),
+)
