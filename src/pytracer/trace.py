@@ -266,7 +266,7 @@ class Trace:
 
     def _list(self, session: Session) -> Iterator[Item]:
         """All that there is, unless the time is over or somebody asks for the end before."""
-        clock = _Clock(self._request, None, session.started)
+        clock = Clock(self._request, None, session.started)
         for batch in session.events():
             yield batch
             if self._asked() or clock.over(time.monotonic()):
