@@ -13,14 +13,18 @@ from pytracer.cli.output import OutputFile, standard_output
 from pytracer.errors import UsageError
 
 _VIEWS = ("list", "top")
-_ACTIONS = (*_VIEWS,)
-_USAGE = "pytracer prog [list [SECONDS] | top [INTERVAL [COUNT]]] [options]"
+_USAGE = (
+    "pytracer prog [list [SECONDS] | top [INTERVAL [COUNT]] | show ID | pin ID... | unload [ID...]] [options]"
+)
 _DESCRIPTION = """\
 The BPF programs of this machine, whoever loaded them: whose they are, where they are attached, what they take
 and how often they run. The kernel counts runs while pytracer looks, and at no other time.
 
   list [SECONDS]           all programs, and their runs within SECONDS (default)
-  top [INTERVAL [COUNT]]   the same again and again, what runs longest first"""
+  top [INTERVAL [COUNT]]   the same again and again, what runs longest first
+  show ID                  one program: its C, instructions, native code, maps and what is in them
+  pin ID...                keep programs of a running tracer (pytracer prog pin --help)
+  unload [ID...]           let go of what was pinned so"""
 _NOTES = """\
 examples:
   pytracer prog                      every program, and what it did within a second
@@ -36,10 +40,17 @@ notes:
 
 
 def run(words: Sequence[str]) -> int:
-    """List, or watch, as a table, JSON or CSV."""
-    words = list(words)
-    action = words.pop(0) if words and words[0] in _ACTIONS else "list"
-    return _watch(action, words)
+    """List or watch, as a table, JSON or CSV; show one; pin and unload."""
+    action, rest = (words[0], list(words[1:])) if words else ("list", [])
+    if action == "show":
+        from pytracer.cli import prog_show
+
+        return prog_show.run(rest)
+    if action in ("pin", "unload"):
+        from pytracer.cli import prog_pin
+
+        return prog_pin.pin(rest) if action == "pin" else prog_pin.unload(rest)
+    return _watch(action, rest) if action in _VIEWS else _watch("list", list(words))
 
 
 def _watch(view: str, words: list[str]) -> int:

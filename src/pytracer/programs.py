@@ -129,6 +129,8 @@ def context(programs: dict[int, Program], names: Names) -> Context:
     for pin in pins():
         if pin.kind is not Kind.MAP:
             pinned.setdefault(pin.program, []).append(pin)
+    for found in pinned.values():
+        found.sort(key=lambda pin: (pin.kind is not Kind.PROGRAM, pin.path))
     return Context(holders, places, pinned, tables())
 
 

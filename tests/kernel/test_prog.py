@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,19 +18,22 @@ from pytracer.bpf.attach import clsact, tcx, xdp
 from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.build import BccModule
 from pytracer.bpf.headers import find_headers
+from pytracer.bpf.inspect import pins
 from pytracer.bpf.inspect.attachments import Attachment, attachments
 from pytracer.bpf.inspect.links import links
+from pytracer.bpf.inspect.objects import Kind, ids, opened
 from pytracer.bpf.inspect.owners import held
+from pytracer.bpf.inspect.pinned import BPFFS, FOLDER
 from pytracer.bpf.inspect.places import Names
 from pytracer.bpf.inspect.programs import Programs, tables
 from pytracer.bpf.inspect.stats import SYSCTL, counting
 from pytracer.bpf.probing import returning
-from pytracer.bpf.sys import ProgType, link_create, program_info, raw_tracepoint_open
+from pytracer.bpf.sys import Command, ProgType, bpf, link_create, program_info, raw_tracepoint_open
 from pytracer.kernel import tracefs
-from pytracer.kernel.targets import cgroup2_roots
 from support import packets
-from support.bpftool import Filtered, array, bpftool, by_id, number, program
+from support.bpftool import Filtered, array, bpftool, by_id, number, program, update
 from support.bpftool import counting as counts
+from support.cgroups import cgroup
 from support.cli import COMMAND, run, start, stop, wait_for
 from support.needs import needs
 from support.nobody import python
@@ -193,21 +197,22 @@ def test_interfaces_of_another_namespace_are_not_taken_for_ours():
 
 @pytest.mark.lab
 def test_programs_on_cgroups_are_found_by_links_and_without():
-    with contextlib.ExitStack() as stack:
-        folder = cgroup2_roots()[0] / f"pytracer-test-{os.getpid()}"
-        folder.mkdir()
-        stack.callback(folder.rmdir)
+    with cgroup() as folder, program(CGROUP_SKB, returning(1)) as (descriptor, id_):
         opened_folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        stack.callback(os.close, opened_folder)
-        descriptor, id_ = stack.enter_context(program(CGROUP_SKB, returning(1)))
-        link = link_create(descriptor, CGROUP_EGRESS, target=opened_folder)
-        places = attachments(Programs().list(), held(), Names())
-        shown = bpftool("cgroup", "show", folder)
-        os.close(link)
+        try:
+            link = link_create(descriptor, CGROUP_EGRESS, target=opened_folder)
+            by_link = [one for one in attachments(Programs().list(), held(), Names()) if one.program == id_]
+            shown = bpftool("cgroup", "show", folder)
+            os.close(link)
+            bpf(Command.PROG_ATTACH, struct.pack("IIII", opened_folder, descriptor, CGROUP_EGRESS, 0))
+            without = [one for one in attachments(Programs().list(), held(), Names()) if one.program == id_]
+        finally:
+            os.close(opened_folder)
     assert [one["id"] for one in shown] == [id_]
-    [place] = [one for one in places if one.program == id_]
-    assert place.where == f"cgroup/egress:/{folder.name}"
+    [place] = by_link
     assert place.link
+    assert place.where == f"cgroup/egress:/{folder.name}"
+    assert without == [Attachment(id_, place.where)]
 
 
 def ran(id_: int) -> tuple[int, int]:
@@ -317,3 +322,171 @@ def test_a_whole_name_comes_from_the_types_of_a_program():
         assert by_id(bpftool("prog", "show"))[id_]["name"] == name
     finally:
         module.close()
+
+
+@contextlib.contextmanager
+def traced(*words: object) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A tracer, and the ids of its programs; ended in any case."""
+    tracer = start(*words)  # type: ignore[arg-type]
+    try:
+        mine = [one["id"] for one in run("prog", 0.1, "-f", "json").of("row") if tracer.pid in one["pids"]]
+        assert mine
+        yield tracer, mine
+    finally:
+        tracer.kill()
+        tracer.communicate()
+
+
+@pytest.fixture
+def unpinned():
+    """Whatever becomes of a test, nothing stays pinned, and nothing that was mounted for it mounted."""
+    mounts = set(pins.mounted())
+    yield
+    left = run("prog", "unload")
+    assert left.status == 0, left.err
+    assert not FOLDER.exists()
+    assert set(pins.mounted()) == mounts
+
+
+@pytest.mark.lab
+@pytest.mark.usefixtures("unpinned")
+def test_what_is_pinned_attached_counts_on_until_it_is_unloaded():
+    with traced("syscalls", "-f", "json", "--hook", "syscall=raw", 60) as (_, mine):
+        result = run("prog", "pin", "tracer-owned", "--attached", "-f", "json")
+        assert result.status == 0, result.err
+        kept = {one["id"]: one for one in result.of("pinned")}
+        assert sorted(kept) == mine
+        assert all(one["links"] for one in kept.values())
+        assert all(Path(one["path"]).stat().st_mode & 0o777 == 0o700 for one in kept.values())
+        assert FOLDER.stat().st_mode & 0o777 == 0o700
+        assert run("prog", "pin", mine[0], "--attached").status == 0  # again is no work
+        with opened(Kind.PROGRAM, mine[0]) as descriptor:
+            assert pins.read(f"{kept[mine[0]]['path']}/program").id == program_info(descriptor)[0]
+    shown = {one["id"]: one for one in run("prog", 0.2, "-f", "json").of("row")}
+    assert kept.keys() <= shown.keys()
+    for id_, one in kept.items():
+        assert shown[id_]["pids"] == []
+        assert shown[id_]["attached"]
+        assert shown[id_]["pins"] == [
+            f"{one['path']}/program",
+            *(f"{one['path']}/link-{n}" for n in one["links"]),
+        ]
+    assert any(shown[id_]["runs"] for id_ in kept)
+    assert run("prog", "unload", mine[0]).out.startswith(f"unpinned {mine[0]} ")
+    wait_for(lambda: mine[0] not in ids(Kind.PROGRAM), "the program goes with its pin")
+    assert set(mine[1:]) <= set(ids(Kind.PROGRAM))
+    assert [one["id"] for one in run("prog", "unload", "-f", "json").of("unpinned")] == mine[1:]
+    wait_for(lambda: not set(mine) & set(ids(Kind.PROGRAM)), "all go with their pins")
+
+
+@pytest.mark.usefixtures("unpinned")
+def test_what_is_only_pinned_stays_without_running():
+    with traced("sockcount", "-f", "json", "lo", 60) as (_, [mine]):
+        refused = run("prog", "pin", mine, "--attached")
+        assert refused.status == 1
+        assert "is not on links alone" in refused.err
+        assert run("prog", "pin", mine).status == 0
+        stays = run("prog", "unload", mine)
+        assert f"it stays with pytracer sockcount ({_.pid})" in stays.out
+        assert run("prog", "pin", mine).status == 0
+    [shown] = [one for one in run("prog", 0.1, "-f", "json").of("row") if one["id"] == mine]
+    assert (shown["pids"], shown["attached"]) == ([], [])
+    assert run("prog", "show", mine).status == 0
+
+
+@pytest.mark.lab
+@pytest.mark.usefixtures("unpinned")
+def test_nothing_is_pinned_or_unloaded_that_is_not_pytracers():
+    with program(ProgType.SOCKET_FILTER, returning(0), name="somebodys") as (descriptor, id_):
+        refused = run("prog", "pin", id_)
+        assert refused.status == 1
+        assert f"program {id_} is not one that a running pytracer loaded: nothing was pinned" in refused.err
+        assert run("prog", "unload", id_).err.startswith(
+            f"pytracer: error: {id_} is no program that pytracer pinned: nothing was removed"
+        )
+        with traced("syscalls", "-f", "json", 60) as (_, mine):
+            assert run("prog", "pin", *mine, id_).status == 1
+            assert not FOLDER.exists()
+            assert run("prog", "pin", mine[0]).status == 0
+        theirs = FOLDER / "theirs"
+        pins.put(descriptor, str(theirs))
+        folder = next(path for path in FOLDER.iterdir() if path != theirs)
+        pins.put(descriptor, str(folder / "link-7"))
+        refused = run("prog", "unload")
+        assert refused.status == 1
+        assert f"{folder}/link-7 is not pytracer's: nothing was removed" in refused.err
+        (folder / "link-7").unlink()
+        assert run("prog", "unload").status == 0
+        assert theirs.exists()
+        assert not folder.exists()
+        theirs.unlink()
+        FOLDER.rmdir()
+    if (str(BPFFS), "pytracer") in pins.mounted():
+        subprocess.run(["umount", BPFFS], check=True)
+
+
+@pytest.mark.lab
+def test_a_program_is_shown_with_what_is_in_its_maps():
+    table = array(7, "test_counts")
+    with program(ProgType.RAW_TRACEPOINT, counts(table, os.getpid()), name="test_raw") as (_, id_):
+        for slot, count in ((1, 23), (5, 101)):
+            update(table, slot, count)
+        result = run("prog", "show", id_, "-f", "json")
+        text = run("prog", "show", id_)
+        shown = bpftool("prog", "dump", "xlated", "id", id_)
+        [map_id] = result.of("program")[0]["maps"]
+        theirs = bpftool("map", "dump", "id", map_id)
+    os.close(table)
+    assert result.status == 0, result.err
+    [found] = result.of("map")
+    assert (found["id"], found["name"], found["type"], found["entries"]) == (
+        map_id,
+        "test_counts",
+        "array",
+        2,
+    )
+    assert [(one["key"], one["value"]) for one in result.of("entry")] == [(1, 23), (5, 101)]
+    used = {
+        int("".join(byte[2:] for byte in reversed(one["key"])), 16): one["value"]
+        for one in theirs
+        if set(one["value"]) != {"0x00"}
+    }
+    assert used == {1: ["0x17", *["0x00"] * 7], 5: ["0x65", *["0x00"] * 7]}
+    assert len(result.of("instruction")) == len([one for one in shown if "disasm" in one])
+    assert sum(len(one["bytes"]) // 2 for one in result.of("native")) == result.of("program")[0]["native"]
+    assert text.status == 0
+    assert "  1: 23\n  5: 101\n" in text.out
+    assert f"program {id_}: test_raw\n" in text.out
+
+
+def test_contents_are_shown_by_the_types_that_came_with_the_map():
+    text = """
+    enum colour { RED = 1, BLUE = 2 };
+    struct key { u32 pid; char comm[16]; };
+    struct value { u64 count; s32 change; u8 bytes[3]; u16 low:3, high:13; };
+    BPF_HASH(things, struct key, struct value, 16);
+    int one(void *context) { struct key key = {}; things.lookup(&key); return 0; }
+    """
+    module = BccModule("typed", text, [], find_headers(text))
+    try:
+        id_ = program_info(module.load("one", ProgType.RAW_TRACEPOINT))[0]
+        key = struct.pack("I16s", 23, b"a\x1b[2Jb")
+        module.maps["things"].update(key, struct.pack("=Qi3BBH6x", 101, -5, 1, 2, 3, 5, 23))
+        [entry] = run("prog", "show", id_, "-f", "json").of("entry")
+        assert entry["key"] == {"pid": 23, "comm": "a\x1b[2Jb"}
+        assert entry["value"] == {"count": 101, "change": -5, "bytes": [1, 2, 3], "low": 5, "high": 23}
+        text = run("prog", "show", id_).out
+        assert r"comm=a\x1b[2Jb" in text
+        assert "\x1b" not in text
+        [line, *_] = [
+            one for one in run("prog", "show", id_, "-f", "json").of("instruction") if "line" in one
+        ]
+        assert "things" in line["source"] or "one" in line["source"]
+    finally:
+        module.close()
+
+
+def test_what_there_is_not_is_not_shown():
+    result = run("prog", "show", 4294967295)
+    assert result.status == 2
+    assert result.err.startswith("pytracer: error: no program '4294967295'")

@@ -110,3 +110,9 @@ def number(table: int, slot: int) -> int:
     key, value = bytearray(struct.pack("I", slot)), bytearray(8)
     bpf(Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", table, address(key), address(value), 0))
     return int(struct.unpack("Q", value)[0])
+
+
+def update(table: int, slot: int, value: int) -> None:
+    """Set one of them."""
+    key, data = bytearray(struct.pack("I", slot)), bytearray(struct.pack("Q", value))
+    bpf(Command.MAP_UPDATE_ELEM, struct.pack("IxxxxQQQ", table, address(key), address(data), 0))

@@ -28,6 +28,8 @@ TIERS = {
     "session": 5,
     "doctor": 4,
     "programs": 4,
+    "dissection": 5,
+    "pinning": 4,
     "trace": 6,
     "packing": 6,
     "run": 7,

@@ -34,6 +34,18 @@ def links(programs: Mapping[int, Program], names: Names) -> list[LinkInfo]:
     return list(_links(programs, names))
 
 
+def holding(program: int) -> list[int]:
+    """The ids of the links that hold a program. Raises OSError."""
+    found = []
+    for number in ids(Kind.LINK):
+        with unless_gone(), opened(Kind.LINK, number) as descriptor:
+            info = bytearray(_SIZE)
+            object_info(descriptor, info)
+            if struct.unpack_from("I", info, 8)[0] == program:
+                found.append(number)
+    return found
+
+
 def _links(programs: Mapping[int, Program], names: Names) -> Iterator[LinkInfo]:
     for number in ids(Kind.LINK):
         with unless_gone(), opened(Kind.LINK, number) as descriptor:

@@ -24,13 +24,14 @@ _FIELDS = (
 
 @dataclass(frozen=True)
 class Pin:
-    """A pin: what it keeps. ``program`` is the id of the program that a link holds, or of the program itself;
-    0 for a map."""
+    """A pin: what it keeps. ``program`` and ``tag`` are those of the program that a link holds, or of the
+    program itself; 0 and "" for a map."""
 
     path: str
     kind: Kind
     id: int
     program: int
+    tag: str = ""
 
 
 def pins() -> list[Pin]:
@@ -53,7 +54,7 @@ def read(path: str) -> Pin:
         os.close(descriptor)
     for name, kind in _FIELDS:
         if name in info:
-            return Pin(path, kind, int(info[name]), int(info.get("prog_id", 0)))
+            return Pin(path, kind, int(info[name]), int(info.get("prog_id", 0)), info.get("prog_tag", ""))
     raise OSError(f"{path} is a pin of something else")
 
 

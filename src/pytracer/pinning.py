@@ -1,0 +1,126 @@
+"""Keeping programs of running tracers in the kernel, and letting go of them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pytracer.bpf.inspect import pinned
+from pytracer.bpf.inspect.links import holding
+from pytracer.bpf.inspect.owners import Held, Process, held
+from pytracer.bpf.inspect.pinned import Pinned
+from pytracer.bpf.inspect.programs import Program, Programs
+from pytracer.errors import PytracerError, UnknownNameError
+from pytracer.kernel.policy import explain
+from pytracer.spec import Injection, registry
+
+NEEDED = ("CAP_SYS_ADMIN",)
+TRACER_OWNED = "tracer-owned"
+"""What stands for the programs of every tracer that runs."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A program that is pinned, or was: its name ("" where it has gone), and the processes that hold it."""
+
+    pin: Pinned
+    name: str
+    holders: tuple[Process, ...]
+
+
+def pin(names: Iterable[str], *, attached: bool) -> list[Kept]:
+    """Pin programs of running tracers, by their ids or all; with ``attached`` their links, too, so that they
+    run on when the tracer has ended.
+
+    All or nothing. Raises UnknownNameError where there is no such program, and
+    PytracerError where it is not a tracer's, or cannot stay attached.
+    """
+    programs, processes = _look()
+    ids = _chosen(names, programs, processes)
+    links = {number: holding(number) if attached else [] for number in ids}
+    if attached:
+        for number in ids:
+            _check_attachment(number, links[number], processes)
+    before = {one.program for one in pinned.pinned()}
+    try:
+        for number in ids:
+            pinned.pin(programs[number], links[number])
+    except PytracerError:
+        for one in pinned.pinned():
+            if one.program in set(ids) - before:
+                pinned.unpin(one)
+        raise
+    there = {one.program: one for one in pinned.pinned()}
+    return [_kept(there[number], programs, processes) for number in ids]
+
+
+def unload(names: Iterable[str]) -> list[Kept]:
+    """Take pins away that pytracer made: of these programs, or all. What is no pin of pytracer's is left.
+
+    Raises PytracerError, before anything is taken away, where a program was not pinned by pytracer.
+    """
+    there = {str(one.program): one for one in pinned.pinned()}
+    wanted = list(dict.fromkeys(names)) or list(there)
+    for name in wanted:
+        if name not in there:
+            raise PytracerError(
+                f"{name} is no program that pytracer pinned: nothing was removed",
+                hint=f"pinned: {', '.join(there)}" if there else f"there is nothing in {pinned.FOLDER}",
+            )
+    programs, processes = _look()
+    for name in wanted:
+        pinned.unpin(there[name])
+    return [_kept(there[name], programs, processes) for name in wanted]
+
+
+def _look() -> tuple[dict[int, Program], Held]:
+    try:
+        return Programs().list(), held()
+    except OSError as error:
+        raise explain(error, "looking at programs", needed=NEEDED) from error
+
+
+def _chosen(names: Iterable[str], programs: dict[int, Program], processes: Held) -> list[int]:
+    ids = list[int]()
+    for name in names:
+        if name == TRACER_OWNED:
+            all_ours = [number for number in programs if _tracer(number, processes)]
+            if not all_ours:
+                raise PytracerError("no tracer runs, or none that has programs", hint="pytracer prog")
+            ids += all_ours
+        elif not name.isdecimal() or int(name) not in programs:
+            raise UnknownNameError("program", name, map(str, programs), where="pytracer prog lists them")
+        elif not _tracer(int(name), processes):
+            owners = ", ".join(map(str, processes.programs.get(int(name), ()))) or "nobody"
+            raise PytracerError(
+                f"program {name} is not one that a running pytracer loaded: nothing was pinned",
+                hint=f"it is held by {owners}; bpftool pins any",
+            )
+        else:
+            ids.append(int(name))
+    return list(dict.fromkeys(ids))
+
+
+def _tracer(number: int, processes: Held) -> str:
+    """The tracer that loaded a program, by its process's own word; "" for none."""
+    holders = processes.programs.get(number, ())
+    return next((holder.tracer for holder in holders if number in holder.loaded), "")
+
+
+def _check_attachment(number: int, links: list[int], processes: Held) -> None:
+    """PytracerError where a program would not stay attached, or must not."""
+    tracer = _tracer(number, processes)
+    if tracer in registry.names() and isinstance(registry.get(tracer).arguments, Injection):
+        raise PytracerError(
+            f"program {number} makes functions fail, and ends with its pytracer: nothing was pinned"
+        )
+    if not links or any(event.program == number for event in processes.events):
+        raise PytracerError(
+            f"program {number} is not on links alone, and would not stay attached: nothing was pinned",
+            hint="without --attached, it is kept without running",
+        )
+
+
+def _kept(one: Pinned, programs: dict[int, Program], processes: Held) -> Kept:
+    program = programs.get(one.program)
+    return Kept(one, program.name if program else "", tuple(processes.programs.get(one.program, ())))

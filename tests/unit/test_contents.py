@@ -1,0 +1,153 @@
+"""Values of maps by their types, and a program's lines beside its code."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import pytest
+
+from pytracer.bpf.inspect import contents
+from pytracer.bpf.inspect.bytecode import Bytecode
+from pytracer.bpf.inspect.contents import Contents, by_type, decoders, plain
+from pytracer.bpf.inspect.info import MapInfo, SourceLine
+from pytracer.bpf.inspect.native import Native
+from pytracer.bpf.inspect.programs import Table
+from pytracer.bpf.sys import MapType
+from pytracer.cli import prog_show
+from pytracer.dissection import Dissected, _Lines
+from support.btf_builder import CHAR, INT, LONG, basic
+
+INFO = MapInfo(5, MapType.HASH, "things", 4, 8, 16, 0, 3, INT, LONG, 0)
+BIT = 8
+
+
+def test_values_are_read_by_their_types():
+    builder = basic()
+    signed = builder.int("signed char", 1, encoding=1)
+    flag = builder.int("bool", 1, encoding=4)
+    unsigned = builder.int("unsigned int", 4, encoding=0)
+    colour = builder.enum("colour", {"RED": 1, "BLUE": 2})
+    comm, numbers = builder.array(CHAR, 8), builder.array(unsigned, 2)
+    inner = builder.struct("inner", 8, ("x", unsigned, 0), ("y", INT, 32))
+    unnamed = builder.struct("", 4, ("a", unsigned, 0), ("b", unsigned, 0), union=True)
+    whole = builder.typedef(
+        "whole_t",
+        builder.struct(
+            "whole",
+            56,
+            ("comm", comm, 0),
+            ("numbers", numbers, 8 * BIT),
+            ("inner", inner, 16 * BIT),
+            ("colour", colour, 24 * BIT),
+            ("other", colour, 28 * BIT),
+            ("small", signed, 32 * BIT),
+            ("flag", flag, 33 * BIT),
+            ("", unnamed, 36 * BIT),
+            ("next", builder.ptr(0), 40 * BIT),
+            ("far", LONG, 48 * BIT),
+        ),
+    )
+    data = struct.pack("=8sIIIiIIbBxxIQq", b"sleep", 7, 8, 9, -9, 2, 77, -1, 1, 23, 0xFFFF8880, -101)
+    assert by_type(builder.btf(), whole)(data) == {
+        "comm": "sleep",
+        "numbers": [7, 8],
+        "inner": {"x": 9, "y": -9},
+        "colour": "BLUE",
+        "other": 77,
+        "small": -1,
+        "flag": True,
+        "a": 23,
+        "b": 23,
+        "next": 0xFFFF8880,
+        "far": -101,
+    }
+
+
+def test_bit_fields_are_read():
+    builder = basic()
+    unsigned = builder.int("unsigned int", 4, encoding=0)
+    fields = builder.bits(
+        "fields", 4, ("low", unsigned, 0, 3), ("middle", unsigned, 3, 13), ("high", unsigned, 16, 0)
+    )
+    value = by_type(builder.btf(), fields)(struct.pack("<I", 5 | 2049 << 3))
+    assert (value["low"], value["middle"]) == (5, 2049)
+
+
+def test_of_what_no_type_is_known_numbers_and_bytes_are_shown():
+    assert plain(struct.pack("=Q", 1 << 63)) == 1 << 63
+    assert plain(b"\1\2\3") == "01 02 03"
+    assert plain(b"") == ""
+
+
+@pytest.mark.parametrize("data", [b"", b"no BTF"])
+def test_types_that_are_no_good_are_done_without(monkeypatch, data):
+    monkeypatch.setattr(contents, "read_btf", lambda _: data)
+    assert decoders(INFO) == (plain, plain)
+
+
+def test_types_that_are_not_of_the_size_are_done_without(monkeypatch):
+    builder = basic()
+    double = builder.add(contents.Kind.FLOAT, "double", 8)
+    monkeypatch.setattr(contents, "read_btf", lambda _: builder.data())
+    key, value = decoders(INFO)
+    assert (key(b"\1\0\0\0"), value(b"\2" + bytes(7))) == (1, 2)
+    assert decoders(replace(INFO, btf_value_type=double, value_size=4)) == (plain, plain)
+    assert decoders(replace(INFO, btf_value_type=999)) == (plain, plain)
+
+
+def test_what_nobody_can_read_says_so():
+    assert contents.contents(-1, replace(INFO, type=MapType.RINGBUF), 5).reason.startswith(
+        "the kernel does not"
+    )
+    assert "too much room" in contents.contents(-1, replace(INFO, max_entries=1 << 30), 5).reason
+
+
+FIRST, SECOND = SourceLine(0, "a.c", 3, 1, "\tint x = 1;"), SourceLine(2, "a.c", 4, 1, "\treturn x;", 8)
+
+
+def test_a_line_of_c_stands_once_where_it_begins():
+    lines = _Lines([(2, SECOND), (0, FIRST)])
+    assert [lines.new(at) for at in range(4)] == [FIRST, None, SECOND, None]
+    hidden = _Lines([])
+    assert [hidden.new(at) for at in range(2)] == [None, None]
+
+
+FACTS = {
+    "id": 7, "type": "xdp", "name": "enter", "owner": (), "attached": ("xdp:eth0",), "tag": "ab", "uid": 0,
+    "loaded": "2026-01-01T00:00:00+00:00", "maps": (5,), "memory": 4096, "map_memory": 100, "insns": 3,
+    "verified": None, "native": 9, "ever_runs": 0, "ever_ns": 0,
+}  # fmt: skip
+
+
+def test_a_program_is_shown_with_its_c():
+    class Info:
+        gpl = True
+
+    found = Dissected(
+        FACTS,
+        Info(),
+        (
+            (Table(INFO, 100), Contents(3, ((1, {"comm": "a\x1b", "n": [1, 2]}),))),
+            (Table(INFO, 100), Contents(None, reason="not to be read")),
+            (Table(INFO, 100), Contents(0)),
+        ),
+        ((FIRST, Bytecode(0, bytes(8), "(b7) r0 = 1")), (None, Bytecode(1, bytes(8), "(05) goto pc+1", 3))),
+        ((None, Native(100, b"\x90", "nop")), (SECOND, Native(101, b"\xc3", ""))),
+        100,
+        "read by nobody",
+    )
+    text = "\n".join(prog_show._text(found))
+    assert "  owner     nobody: what it is attached to holds it" in text
+    assert (
+        "  1: {comm=a\x1b, n=[1, 2]}\n  ... and 2 more; --entries N\n" in text
+    )  # what is printed is escaped
+    assert "  (not to be read)\n" in text
+    assert "  (nothing in it)\n" in text
+    assert "; a.c:3  int x = 1;\n      0: (b7) r0 = 1\n      1: (05) goto pc+1  -> 3\n" in text
+    assert "      0: nop\n; a.c:4  return x;\n      1: c3\n  (read by nobody)" in text
+    records = list(prog_show._records(found))
+    assert [one["kind"] for one in records] == [
+        "program", "map", "entry", "map", "map", "instruction", "instruction", "native", "native",
+    ]  # fmt: skip
+    assert records[5] | {"file": "a.c", "line": 3, "source": "\tint x = 1;"} == records[5]

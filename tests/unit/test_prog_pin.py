@@ -1,0 +1,205 @@
+"""What may be pinned, and what may be taken away."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pytracer import pinning
+from pytracer.bpf.inspect import pinned, pins
+from pytracer.bpf.inspect.objects import Kind
+from pytracer.bpf.inspect.owners import EventProgram, Held, Process
+from pytracer.bpf.inspect.pins import Pin
+from pytracer.cli import prog_pin
+from pytracer.errors import PytracerError, UnknownNameError
+
+TAG = "0123456789abcdef"
+
+
+class Bpffs:
+    """A BPF file system that is a folder: a pin holds what it is of, as text."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.mounted = root, True
+        self.refuse = ""
+
+    def put(self, descriptor: int, path: str) -> None:
+        if self.refuse and self.refuse in path:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        Path(path).write_text(str(descriptor))
+
+    def read(self, path: str) -> Pin:
+        kind, number, program, tag = Path(path).read_text().split()
+        return Pin(path, Kind[kind], int(number), int(program), tag)
+
+
+class Object:
+    """What ``opened`` gives: the text of a pin of it."""
+
+    def __init__(self, kind: Kind, number: int) -> None:
+        self.text = f"{kind.name} {number} {number if kind is Kind.PROGRAM else 7} {TAG}"
+
+    def __enter__(self) -> str:
+        return self.text
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def bpffs(tmp_path, monkeypatch):
+    made = Bpffs(tmp_path)
+    monkeypatch.setattr(pinned, "BPFFS", tmp_path)
+    monkeypatch.setattr(pinned, "FOLDER", tmp_path / "pytracer")
+    monkeypatch.setattr(pinned, "opened", Object)
+    monkeypatch.setattr(pins, "put", made.put)
+    monkeypatch.setattr(pins, "read", made.read)
+    monkeypatch.setattr(pins, "mounted", lambda: iter([(str(tmp_path), "bpf")] if made.mounted else []))
+    return made
+
+
+class Program:
+    """As much of a program as pinning needs."""
+
+    def __init__(self, number: int, name: str = "enter") -> None:
+        self.id, self.name, self.info = number, name, self
+        self.tag = TAG
+
+
+def test_a_program_and_its_links_are_pinned_and_unpinned(bpffs):
+    folder = pinned.pin(Program(7), [9, 12])
+    assert sorted(path.name for path in folder.iterdir()) == ["link-12", "link-9", "program"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert pinned.pin(Program(7), [9]) == folder  # again
+    [one] = pinned.pinned()
+    assert (one.program, one.tag, one.links) == (7, TAG, (9, 12))
+    pinned.unpin(one)
+    assert not pinned.FOLDER.exists()
+    assert pinned.pinned() == []
+
+
+def test_pinning_is_all_or_nothing(bpffs):
+    bpffs.refuse = "link-12"
+    with pytest.raises(PytracerError, match="pinning program 7"):
+        pinned.pin(Program(7), [9, 12])
+    assert not pinned.FOLDER.exists()
+
+
+def test_what_is_not_what_its_name_says_is_not_pytracers(bpffs):
+    folder = pinned.pin(Program(7), [9])
+    for name, text in {
+        "8-" + TAG: f"PROGRAM 9 9 {TAG}",  # another program
+        "10-" + TAG: "PROGRAM 10 10 fedcba9876543210",  # another tag
+        "11-" + TAG: f"MAP 11 11 {TAG}",
+        "somebodys": f"PROGRAM 12 12 {TAG}",
+    }.items():
+        (pinned.FOLDER / name).mkdir()
+        (pinned.FOLDER / name / "program").write_text(text)
+    (folder / "link-13").write_text(f"LINK 13 8 {TAG}")  # a link of another program
+    (pinned.FOLDER / "file").write_text("")
+    [one] = pinned.pinned()
+    assert (one.program, one.links) == (7, (9,))
+    with pytest.raises(PytracerError, match="link-13 is not pytracer's: nothing was removed"):
+        pinned.unpin(one)
+    assert len(list(folder.iterdir())) == 3
+    (folder / "link-13").unlink()
+    pinned.unpin(one)
+    assert len(list(pinned.FOLDER.iterdir())) == 5
+
+
+def test_a_folder_that_others_may_write_to_is_not_trusted(bpffs):
+    pinned.pin(Program(7), [])
+    pinned.FOLDER.chmod(0o755)
+    with pytest.raises(PytracerError, match="is not a folder that only this user can use"):
+        pinned.pinned()
+    pinned.FOLDER.chmod(0o700)
+    assert pinned.pinned()
+
+
+@pytest.fixture
+def running(bpffs, monkeypatch):
+    """A machine with a tracer's programs 7 and 8, and somebody's program 9."""
+    tracer, other = Process(100, "python", "syscalls", frozenset({7, 8})), Process(200, "agent")
+    inject = Process(300, "python", "inject", frozenset({10}))
+    found = Held({7: [tracer], 8: [tracer, other], 9: [other, tracer], 10: [inject]})
+    monkeypatch.setattr(pinning.Programs, "list", lambda _: {n: Program(n) for n in (7, 8, 9, 10)})
+    monkeypatch.setattr(pinning, "held", lambda: found)
+    monkeypatch.setattr(pinning, "holding", {7: [71], 8: [], 9: [91], 10: [101]}.__getitem__)
+    return found
+
+
+def test_what_a_running_tracer_loaded_is_pinned_and_nothing_else(running):
+    kept = pinning.pin(["7", "8", "7"], attached=False)
+    assert [(one.pin.program, one.pin.links, one.name) for one in kept] == [
+        (7, (), "enter"),
+        (8, (), "enter"),
+    ]
+    for names in (["9"], ["7", "9"]):  # the tracer holds it, but did not load it
+        with pytest.raises(PytracerError, match="program 9 is not one that a running pytracer loaded"):
+            pinning.pin(names, attached=False)
+    with pytest.raises(UnknownNameError, match="no program '11'"):
+        pinning.pin(["11"], attached=False)
+    with pytest.raises(UnknownNameError, match="no program 'enter'"):
+        pinning.pin(["enter"], attached=False)
+    assert [one.pin.program for one in pinning.unload([])] == [7, 8]
+
+
+def test_all_that_tracers_loaded(running):
+    assert [one.pin.program for one in pinning.pin(["tracer-owned"], attached=False)] == [7, 8, 10]
+    pinning.unload([])
+    running.programs.clear()
+    with pytest.raises(PytracerError, match="no tracer runs"):
+        pinning.pin(["tracer-owned"], attached=False)
+
+
+def test_what_cannot_or_must_not_stay_attached_is_refused_before_anything_is_pinned(running):
+    assert pinning.pin(["7"], attached=True)[0].pin.links == (71,)
+    pinning.unload([])
+    with pytest.raises(PytracerError, match="program 8 is not on links alone"):
+        pinning.pin(["7", "8"], attached=True)
+    with pytest.raises(PytracerError, match="program 10 makes functions fail"):
+        pinning.pin(["10"], attached=True)
+    running.events.append(EventProgram(7, "t:sched:sched_switch", 100, 5))
+    with pytest.raises(PytracerError, match="program 7 is not on links alone"):
+        pinning.pin(["7"], attached=True)
+    assert not pinned.FOLDER.exists()
+
+
+def test_of_several_none_is_pinned_where_one_cannot_be(running, bpffs):
+    pinning.pin(["7"], attached=False)
+    bpffs.refuse = "10-"
+    with pytest.raises(PytracerError, match="pinning program 10"):
+        pinning.pin(["tracer-owned"], attached=False)
+    assert [one.program for one in pinned.pinned()] == [7]
+
+
+def test_only_what_was_pinned_is_unloaded(running):
+    with pytest.raises(PytracerError, match="7 is no program that pytracer pinned: nothing was removed"):
+        pinning.unload(["7"])
+    pinning.pin(["7", "8"], attached=False)
+    for names in (["9"], ["7", "/sys/fs/bpf/x"]):
+        with pytest.raises(PytracerError, match="is no program that pytracer pinned: nothing was removed"):
+            pinning.unload(names)
+    assert [one.pin.program for one in pinning.unload(["8"])] == [8]
+    assert [one.program for one in pinned.pinned()] == [7]
+
+
+def test_what_was_done_is_said(running, monkeypatch, capsys):
+    monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda _: [])
+    assert prog_pin.pin(["7", "--attached"]) == 0
+    assert capsys.readouterr().out == f"pinned 7 enter in {pinned.FOLDER}/7-{TAG}, attached by 1 link\n"
+    assert prog_pin.pin(["8", "-f", "json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {
+        "kind": "pinned", "id": 8, "name": "enter", "path": f"{pinned.FOLDER}/8-{TAG}", "links": [],
+        "pids": [100, 200],
+    }  # fmt: skip
+    assert prog_pin.unload(["8"]) == 0
+    assert capsys.readouterr().out == (
+        "unpinned 8 enter; it stays with pytracer syscalls (100), agent (200)\n"
+    )
+    assert prog_pin.unload([]) == 0
+    assert prog_pin.unload([]) == 0
