@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -102,6 +103,16 @@ def opensnoop(*words: object, before: Words = ()) -> Seen:
     return Seen(result, seen, [(3 + number, None, "RDONLY", "/dev/null") for number in range(23)])
 
 
+def openfiles(*words: object, before: Words = ()) -> Seen:
+    """23 files of this process, beside those that it has open anyway."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        files = [stack.enter_context((Path(folder) / str(number)).open("w")) for number in range(23)]
+        made = {(file.fileno(), os.fstat(file.fileno()).st_ino) for file in files}
+        result = run(*before, "openfiles", "-f", "json", "-v", *words, "-p", os.getpid())
+    inodes = {inode for _, inode in made}
+    return Seen(result, {(r["fd"], r["inode"]) for r in _records(result) if r["inode"] in inodes}, made)
+
+
 def tcptracer(*words: object, before: Words = ()) -> Seen:
     """23 connections in a network namespace of its own; both ends are this process's."""
 
@@ -149,6 +160,7 @@ KNOWN: dict[str, Callable[..., Seen]] = {
         biolatency,
         cgroupcount,
         execsnoop,
+        openfiles,
         opensnoop,
         profile,
         sockcount,
@@ -182,5 +194,7 @@ def _records(result: Result, *other: str) -> list[dict[str, Any]]:
     """What it saw; no loss, nothing else."""
     if result.status:
         return []
-    assert {record["kind"] for record in result.records} <= {"summary", "row", "event", *other}, result.out
-    return result.of("summary") + result.of("event")
+    assert {record["kind"] for record in result.records} <= {"summary", "row", "event", "entry", *other}, (
+        result.out
+    )
+    return result.of("summary") + result.of("event") + result.of("entry")

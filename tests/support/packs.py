@@ -13,4 +13,5 @@ LINES = (
     "tcptracer --netns /proc/self/ns/net",
     "biolatency --by disk,operation",
     "profile -- true",
+    "openfiles -p 1",
 )
