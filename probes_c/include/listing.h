@@ -71,6 +71,11 @@ static __always_inline int pt_is_listed(struct task_struct *task)
     if (!pt_pids.lookup(&tgid))
         return 0;
 #endif
+#ifdef PT_FILTER_TID
+    u32 tid = pt_read(task->pid);
+    if (!pt_tids.lookup(&tid))
+        return 0;
+#endif
 #ifdef PT_FILTER_UID
     struct cred *cred = (struct cred *)pt_read(task->cred);
     u32 uid = pt_read(cred->uid.val);

@@ -113,6 +113,13 @@ def openfiles(*words: object, before: Words = ()) -> Seen:
     return Seen(result, {(r["fd"], r["inode"]) for r in _records(result) if r["inode"] in inodes}, made)
 
 
+def tasks(*words: object, before: Words = ()) -> Seen:
+    """This process's threads."""
+    made = {int(task.name) for task in Path("/proc/self/task").iterdir()}
+    result = run(*before, "tasks", "-f", "json", "-v", *words, "-p", os.getpid())
+    return Seen(result, {r["tid"] for r in _records(result)}, made)
+
+
 def tcptracer(*words: object, before: Words = ()) -> Seen:
     """23 connections in a network namespace of its own; both ends are this process's."""
 
@@ -166,6 +173,7 @@ KNOWN: dict[str, Callable[..., Seen]] = {
         sockcount,
         socksnoop,
         syscalls,
+        tasks,
         tccount,
         tcptracer,
         xdpcount,

@@ -101,6 +101,8 @@ FEATURES: dict[str, Feature] = {
     "ur=uretprobe": Feature((4, 17), options=("UPROBE_EVENTS",), says="no uprobes"),
     "usdt=uprobe-multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
     "usdt=uprobe": Feature((4, 20), options=("UPROBE_EVENTS",), says="no uprobes|semaphores"),
+    "tasks=iterator": Feature((5, 14), options=("DEBUG_INFO_BTF",), says="has no task_struct.__state"),
+    "tasks=iterator-older": Feature((5, 8), (5, 14), says="has no task_struct.state"),
     "ringbuf": Feature((5, 8)),
     "paths of iterators": Feature((5, 12)),  # 3d06f34aa89e
     "BTF": Feature((5, 2), options=("DEBUG_INFO_BTF",)),

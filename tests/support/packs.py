@@ -14,4 +14,5 @@ LINES = (
     "biolatency --by disk,operation",
     "profile -- true",
     "openfiles -p 1",
+    "tasks -p 1",
 )

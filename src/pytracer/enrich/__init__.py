@@ -16,6 +16,7 @@ from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.targets import target_decoder
+from pytracer.enrich.tasks import kernel_stack_decoder, task_state
 from pytracer.enrich.text import text
 from pytracer.kernel.syscalls import label
 
@@ -35,6 +36,8 @@ def decoders(interfaces: Mapping[int, str], targets: Sequence[str] = ()) -> dict
         "direction": direction,
         "disk": disk_decoder(),
         "errno": errno_name,
+        "kernel_stack": kernel_stack_decoder(),
+        "task_state": task_state,
         "file_type": file_type,
         "interface": interface_decoder(interfaces),
         "ip_protocol": ip_protocol,

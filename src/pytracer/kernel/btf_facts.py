@@ -93,6 +93,9 @@ class BtfFacts:
             case PerfSample():  # without perf events there would be no trace events
                 return Answer(True, probe.event, tried=False)
             case Iterator():
+                struct, _, member = probe.having.partition(".")
+                if struct and self._btf.member(struct, member) is None:
+                    return Answer(False, reason=f"no {probe.having}", tried=False)
                 if self._btf.find(Kind.FUNC, f"bpf_iter_{probe.of}") is not None:
                     return Answer(True, probe.of, tried=False)
                 return Answer(False, reason=f"no iterator over {probe.of}", tried=False)

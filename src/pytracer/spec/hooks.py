@@ -230,9 +230,13 @@ class TypedTracepoint(Fentry):
 @dataclass(frozen=True)
 class Iterator(Probe):
     """Each thing of a kind that there is (``of``: ``task_file``), when somebody reads (Linux 5.8,
-    15d83c4d7cef)."""
+    15d83c4d7cef).
+
+    ``having`` is a member (``struct.member``) without which the program is not for this kernel.
+    """
 
     of: str = ""
+    having: str = ""
 
     @property
     def kind(self) -> str:

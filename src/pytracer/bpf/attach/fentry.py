@@ -72,6 +72,13 @@ def function_id(name: str) -> int:
     return _btf_id(False, name)
 
 
+def has_member(path: str) -> bool:
+    """Whether a struct of the kernel has a member, ``task_struct.state``."""
+    types = _types()
+    struct_name, _, member = path.partition(".")
+    return types is not None and types.member(struct_name, member) is not None
+
+
 def _btf_id(tracepoint: bool, name: str) -> int:
     """The number of a function, or of a tracepoint's type, in the kernel's BTF; 0 where there is none."""
     types = _types()

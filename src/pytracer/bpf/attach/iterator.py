@@ -6,7 +6,7 @@ import os
 import struct
 
 from pytracer.bpf.asking import Asking, no, untried
-from pytracer.bpf.attach.fentry import function_id
+from pytracer.bpf.attach.fentry import function_id, has_member
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.probing import load, returning
@@ -26,6 +26,8 @@ def ask(probe: Iterator, kernel: Asking) -> Answer:
     wanted = load_as(probe)
     if not wanted.btf_id:
         return Answer(False, reason=f"this kernel has no iterator over {probe.of} (Linux 5.8, with BTF)")
+    if probe.having and not has_member(probe.having):
+        return Answer(False, reason=f"this kernel has no {probe.having}")
     try:
         program = load(wanted.type, returning(0), attach_type=wanted.attach_type, btf_id=wanted.btf_id)
     except OSError as error:

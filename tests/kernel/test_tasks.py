@@ -1,0 +1,88 @@
+"""tasks against threads that wait where the test has them wait."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.cli import run, wait_for
+
+pytestmark = pytest.mark.kernel
+
+THREADS = """
+import sys, threading, time
+for _ in range(23):
+    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def python(text):
+    """A process that has come to where it prints a line."""
+    words = [sys.executable, "-c", text]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def listed(*words):
+    """The entries of a run; nothing else is in it."""
+    result = run("tasks", "-f", "json", "--strict", *words)
+    assert result.status == 0, result.err
+    assert {record["kind"] for record in result.records} <= {"entry"}
+    return result.records
+
+
+def state(process):
+    """What /proc says of a process."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_every_thread_of_a_process_once_and_where_it_sleeps():
+    with python(THREADS) as process:
+        tasks = Path(f"/proc/{process.pid}/task")
+        wait_for(lambda: all((t / "stat").read_text().split()[2] == "S" for t in tasks.iterdir()), "sleep")
+        tids = {int(task.name) for task in tasks.iterdir()}
+        entries = listed("-p", process.pid)
+        [one] = listed("--tid", max(tids))
+    assert len(tids) == 24
+    assert sorted(e["tid"] for e in entries) == sorted(tids)
+    assert {(e["pid"], e["state"]) for e in entries} == {(process.pid, "S")}
+    [first] = [e for e in entries if e["tid"] == process.pid]
+    assert "read" in first["stack"]
+    others = [e for e in entries if e["tid"] != process.pid]
+    assert all("nanosleep" in e["stack"] or "select" in e["stack"] for e in others)
+    assert one in others
+
+
+@pytest.mark.lab
+def test_states_are_those_of_ps():
+    with python("print(flush=True)\nwhile True: pass") as runs, python("print(flush=True); input()") as stops:
+        os.kill(stops.pid, signal.SIGSTOP)
+        wait_for(lambda: state(stops.pid) == "T", "a stop")
+        ended = subprocess.Popen(["true"])
+        wait_for(lambda: state(ended.pid) == "Z", "an end")
+        entries = listed(*(word for p in (runs, stops, ended) for word in ("-p", p.pid)))
+        ended.wait()
+    states = {e["pid"]: e["state"] for e in entries}
+    assert states == {runs.pid: "R", stops.pid: "T", ended.pid: "Z"}
+    [stopped] = [e["stack"] for e in entries if e["pid"] == stops.pid]
+    assert "get_signal" in stopped
+
+
+def test_threads_of_the_kernel_are_there():
+    entries = listed("--comm", "kthreadd")
+    assert [(e["pid"], e["state"]) for e in entries if e["pid"] == 2] == [(2, "S")]
