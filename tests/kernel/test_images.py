@@ -16,6 +16,7 @@ import pytest
 
 from pytracer.bpf import loader
 from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec, decode
+from pytracer.bpf.lines import NOTHING
 from pytracer.bpf.loader import ImageModule
 from pytracer.bpf.sys import MapType, ProgType
 from pytracer.errors import NotPermittedError, PytracerError, UnsupportedError, VerifierError
@@ -191,7 +192,10 @@ def test_an_image_that_other_libraries_made_is_made_again(cache: Path) -> None:
 
 
 def _bad_program(image: Image) -> Image:
-    programs = [replace(p, code=NO_RESULT, references={}) if p.name == "leave" else p for p in image.programs]
+    programs = [
+        replace(p, code=NO_RESULT, references={}, told=NOTHING) if p.name == "leave" else p
+        for p in image.programs
+    ]
     return replace(image, programs=tuple(programs))
 
 

@@ -17,6 +17,7 @@ from pytracer.bpf.inspect.bytecode import KernelNames, listing
 from pytracer.bpf.inspect.info import ProgramInfo, read_btf, read_map, read_program
 from pytracer.bpf.inspect.native import disassemble
 from pytracer.bpf.probing import returning
+from pytracer.bpf.source import probes_folder
 from pytracer.bpf.sys import Command, MapType, ProgType, bpf, map_create, prog_load
 from pytracer.cli import parser
 from pytracer.kernel.btf import Btf, Kind
@@ -26,7 +27,7 @@ from pytracer.spec import registry
 
 pytestmark = pytest.mark.kernel
 
-PROG_GET_NEXT_ID = 11
+ROOT = probes_folder().resolve().parent
 
 
 @contextmanager
@@ -90,8 +91,7 @@ def test_the_same_instructions_as_bpftool(words):
 
 
 @pytest.mark.lab
-def test_a_program_is_told_whole(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
+def test_a_program_is_told_whole():
     with loaded("sockcount", "lo") as (info,):
         (shown,) = (one for one in bpftool("prog", "show") if one["id"] == info.id)
         assert (info.tag, info.name, info.uid, info.gpl) == (
@@ -118,9 +118,40 @@ def test_a_program_is_told_whole(tmp_path, monkeypatch):
         assert numbers[-1] < info.xlated_size / 8
         starts = {one.address for one in code}
         assert starts.issuperset(line.address for line in info.lines)
-        assert any(line.file.endswith("sockcount.c") for line in info.lines)
+        assert info.lines[0].file == "probes_c/sockcount.c"
         btf = Btf(read_btf(info.btf_id))
         assert btf.find(Kind.FUNC, "count") is not None
+
+
+@pytest.mark.lab
+def test_lines_of_c_are_those_of_the_files(tmp_path, monkeypatch):
+    """In programs that were compiled just now, and in those from an image that was kept, the same."""
+    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path))
+    told = []
+    for _ in range(2):
+        with loaded("sockcount", "lo") as (info,):
+            told.append([(line.insn, line.file, line.line, line.text) for line in info.lines])
+            shown = bpftool("prog", "dump", "xlated", "id", info.id, "linum")
+            assert {f"{line.file}:{line.line}" for line in info.lines} >= {
+                f"{one['file']}:{one['line_num']}" for one in shown if "file" in one
+            }
+    assert told[0] == told[1]
+    assert list((tmp_path / "images").iterdir())
+    ours = [one for one in told[0] if one[1].startswith("probes_c/")]
+    assert len(ours) > 10
+    for _, file, number, text in ours:
+        assert (ROOT / file).read_text().splitlines()[number - 1].strip() == text
+    assert "u64 *value = pt_config.lookup(&slot);" in [text for *_, text in ours]
+
+
+@pytest.mark.lab
+def test_lines_stay_with_their_instructions_behind_a_filter():
+    with loaded("sockcount", "lo", "--filter", "tcp port 443") as (info,):
+        assert (info.lines[0].file, info.lines[0].insn) == ("--filter", 0)
+        first = next(line for line in info.lines if line.file == "probes_c/sockcount.c")
+        with loaded("sockcount", "lo") as (bare,):
+            assert first.text == bare.lines[0].text
+            assert first.insn > 10
 
 
 @pytest.mark.lab

@@ -13,7 +13,7 @@ import pytest
 
 from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec, decode, patched, unlinked
 
-MAGIC = b"pytracer image 2\n"
+MAGIC = b"pytracer image 3\n"
 LD_IMM64, MAP_FD, MAP_VALUE = 0x18, 1, 2
 
 
@@ -88,7 +88,7 @@ def test_with_something_behind_it_it_is_no_image():
         decode(image().encode() + b"\n")
 
 
-@pytest.mark.parametrize("magic", [b"pytracer image 1\n", b"pytracer image 3\n", b"", b"\x7fELF"])
+@pytest.mark.parametrize("magic", [b"pytracer image 2\n", b"pytracer image 4\n", b"", b"\x7fELF"])
 def test_another_version_is_not_read(magic):
     with pytest.raises(ImageError, match="this version"):
         decode(magic + image().encode()[len(MAGIC) :])

@@ -141,7 +141,7 @@ def test_a_small_file_that_would_fill_memory_is_refused(monkeypatch: pytest.Monk
         (("entries", 0, 5), "0"),
         (("images",), {"a": 1}),
         (("images", 0), None),
-        (("images", 0), "pytracer image 2\nno image"),
+        (("images", 0), "pytracer image 3\nno image"),
     ],
 )
 def test_values_of_another_kind_are_refused(where: tuple[Any, ...], value: object) -> None:

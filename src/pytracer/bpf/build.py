@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,17 +14,16 @@ from typing import Any
 from pytracer.bpf import layout
 from pytracer.bpf.capture import captured_stderr
 from pytracer.bpf.headers import Headers
-from pytracer.bpf.identity import version_code
-from pytracer.bpf.image import Image, ImageError, MapSpec, patched, unlinked
+from pytracer.bpf.image import Image, ImageError, MapSpec, unlinked
 from pytracer.bpf.images import makers
-from pytracer.bpf.loader import load_code
+from pytracer.bpf.line_table import Line, encode, meaningless, read_back
+from pytracer.bpf.lines import load_btf
+from pytracer.bpf.loader import Loader
 from pytracer.bpf.maps import Map
-from pytracer.bpf.source import with_text
-from pytracer.bpf.sys import MapType, ProgType, prog_load
+from pytracer.bpf.sys import MapType, ProgType
 from pytracer.bpf.toolchain import import_bcc
-from pytracer.bpf.verifier import keep_log, summarise
-from pytracer.errors import BuildError, VerifierError
-from pytracer.kernel.policy import explain
+from pytracer.errors import BuildError
+from pytracer.kernel.policy import raise_memlock
 
 _DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
 # Warnings about the kernel's own headers are not ours to mend.
@@ -43,7 +41,9 @@ class BccModule:
         flags = [*_FLAGS, *headers.cflags, *cflags]
         if headers.source != "btf":  # what is private to the kernel's .c files must be said again
             flags.append("-DPT_PACKAGED_HEADERS")
-        self._loaded: list[int] = []
+        self._text = text
+        self._loader = Loader(name, keep_logs=True)
+        raise_memlock()
         self._bpf = _compile(self._bcc, name, text + checks, flags, headers.path)
         try:
             layout.verify_all(self._dump, headers.checks)
@@ -60,59 +60,16 @@ class BccModule:
         """See :class:`~pytracer.bpf.module.Module`."""
         return self._maps
 
-    def load(
-        self,
-        program: str,
-        kind: ProgType,
-        attach_type: int = 0,
-        *,
-        btf_id: int = 0,
-        constants: Mapping[int, int] | None = None,
-        prologue: bytes = b"",
-        label: str = "",
-    ) -> int:
+    def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
         """See :class:`~.module.Module`. Raises VerifierError, or what the kernel's refusal means."""
-        if btf_id or constants or prologue or label:  # of which BCC knows nothing
-            code = prologue + patched(self._dump(program), constants or {})
-            return self._load_changed(program, kind, code, attach_type, btf_id, label)
-        ctypes.set_errno(0)
-        log = None
+        btf, told = encode({program: self._lines(program)})
+        descriptor = load_btf(btf)
         try:
-            with captured_stderr() as log:
-                wanted = {"attach_type": attach_type} if attach_type else {}  # BCC's default is -1
-                return int(self._bpf.load_func(program.encode(), int(kind), **wanted).fd)
-        except Exception as problem:  # BCC raises bare Exception; errno and the log tell what it was
-            number = ctypes.get_errno()
-            text = log.text if log is not None else ""
-            if number in (errno.EPERM, errno.ENOMEM) or not text.strip():
-                raise explain(
-                    OSError(number, os.strerror(number)), f"loading {self.name}:{program}"
-                ) from problem
-            refusal = summarise(text)
-            at = f" at {with_text(refusal.source)}" if refusal.source else ""
-            raise VerifierError(
-                f"the verifier refused {self.name}:{program}: {refusal.reason}{at}",
-                hint=f"the whole log is in {keep_log(program, text)}",
-                detail=text,
-            ) from problem
-
-    def _load_changed(
-        self, program: str, kind: ProgType, code: bytes, attach_type: int, btf_id: int, label: str
-    ) -> int:
-        def load(log: bytearray | None = None) -> int:
-            return prog_load(
-                kind,
-                code,
-                log=log,
-                version=version_code(),
-                attach_type=attach_type,
-                btf_id=btf_id,
-                name=label or program,
-            )
-
-        descriptor = load_code(f"{self.name}:{program}", load, keep_logs=True)
-        self._loaded.append(descriptor)
-        return descriptor
+            code, told_ = self._dump(program), told[program]
+            return self._loader.load(program, code, kind, attach_type, btf=descriptor, told=told_, **rest)
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def image(self, key: str, programs: Sequence[str]) -> Image:
         """These programs as compiled, and all maps, as data. Raises ImageError where that cannot be."""
@@ -121,13 +78,13 @@ class BccModule:
         for spec in specs:
             if spec.type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
                 raise ImageError(f"the map {spec.name} holds maps, which only BCC makes")
-        code = tuple(unlinked(name, self._dump(name), names) for name in programs)
-        return Image(key, os.uname().release, makers(), specs, code)
+        btf, told = encode({name: self._lines(name) for name in programs})
+        code = tuple(unlinked(name, self._dump(name), names, told[name]) for name in programs)
+        return Image(key, os.uname().release, makers(), specs, code, btf)
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.module.Module`."""
-        while self._loaded:
-            os.close(self._loaded.pop())
+        self._loader.close()
         for function in self._bpf.funcs.values():
             with contextlib.suppress(OSError):
                 os.close(function.fd)
@@ -137,6 +94,25 @@ class BccModule:
     def _dump(self, program: str) -> bytes:
         """The bytecode of a function."""
         return bytes(self._bpf.dump_func(program.encode()))
+
+    def _lines(self, program: str) -> list[Line]:
+        """Where its lines are; none where BCC does not say."""
+        code = meaningless(len(self._dump(program)) // 8)
+        buffer, kind = ctypes.create_string_buffer(code, len(code)), int(ProgType.SOCKET_FILTER)
+        any_attach_type = 0xFFFFFFFF  # -1 for BCC
+        with captured_stderr():  # of a kernel that is too old for them, there is no need to say so
+            descriptor = self._bcc.lib.bcc_func_load(
+                self._bpf.module, kind, program.encode(), buffer, len(code), b"GPL", 0, 0, None, 0, None,
+                any_attach_type,
+            )  # fmt: skip
+        if descriptor < 0:
+            return []
+        try:
+            return read_back(descriptor, self._text)
+        except OSError:
+            return []
+        finally:
+            os.close(descriptor)
 
     def _read_specs(self) -> dict[str, tuple[MapSpec, int]]:
         """Each map as it was made, and its descriptor."""

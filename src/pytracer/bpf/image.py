@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pytracer.bpf.lines import NOTHING, Told
 from pytracer.errors import PytracerError
 
-_MAGIC = b"pytracer image 2\n"
+_MAGIC = b"pytracer image 3\n"
 _LD_IMM64 = 0x18
 _PSEUDO_MAP_FD = 1  # BPF_PSEUDO_MAP_FD
 _LITTLE = sys.byteorder == "little"
@@ -51,12 +52,14 @@ class MapSpec:
 class ProgramSpec:
     """A function: its instructions (``struct bpf_insn``s) with map references empty, and whose they are.
 
-    ``references`` maps the offset of an instruction (bytes) to the name of a map.
+    ``references`` maps the offset of an instruction (bytes) to the name of a map. ``told`` says where its C
+    is, in the image's BTF (:mod:`pytracer.bpf.lines`).
     """
 
     name: str
     code: bytes
     references: Mapping[int, str]
+    told: Told = NOTHING
 
     def linked(self, descriptors: Mapping[str, int]) -> bytes:
         """The instructions with the descriptors of maps that exist."""
@@ -71,7 +74,8 @@ class Image:
     """All of a compiled C file that a run needs.
 
     ``key`` says what it was made from (:mod:`pytracer.bpf.images`), ``kernel`` names for people the kernel it
-    was made for, ``made_by`` which libraries made it, as the identities of their files.
+    was made for, ``made_by`` which libraries made it, as the identities of their files. ``btf`` names the
+    functions and holds the lines of C.
     """
 
     key: str
@@ -79,6 +83,7 @@ class Image:
     made_by: tuple[str, ...]
     maps: tuple[MapSpec, ...]
     programs: tuple[ProgramSpec, ...]
+    btf: bytes = b""
 
     def program(self, name: str) -> ProgramSpec:
         """The function of that name. Raises ImageError."""
@@ -99,9 +104,12 @@ class Image:
                     "name": program.name,
                     "code": base64.b64encode(program.code).decode(),
                     "references": {str(offset): name for offset, name in program.references.items()},
+                    "function": program.told.function,
+                    "lines": base64.b64encode(program.told.records).decode(),
                 }
                 for program in self.programs
             ],
+            "btf": base64.b64encode(self.btf).decode(),
         }
         text = json.dumps(body, separators=(",", ":")).encode()
         return _MAGIC + hashlib.sha256(text).hexdigest().encode() + b"\n" + text
@@ -122,6 +130,7 @@ def decode(data: bytes) -> Image:
             made_by=tuple(_text(made) for made in body["made_by"]),
             maps=tuple(_map(spec) for spec in body["maps"]),
             programs=tuple(_program(program) for program in body["programs"]),
+            btf=base64.b64decode(body["btf"], validate=True),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ImageError("the image holds something else than it should") from error
@@ -129,7 +138,7 @@ def decode(data: bytes) -> Image:
     return image
 
 
-def unlinked(name: str, code: bytes, maps: Mapping[int, str]) -> ProgramSpec:
+def unlinked(name: str, code: bytes, maps: Mapping[int, str], told: Told = NOTHING) -> ProgramSpec:
     """A function as it was compiled, with references to ``maps`` (descriptor -> name) taken out.
 
     Raises ImageError where it refers to a map that is not among them.
@@ -140,7 +149,7 @@ def unlinked(name: str, code: bytes, maps: Mapping[int, str]) -> ProgramSpec:
             raise ImageError(f"{name} refers to a map that is not its own")
         references[offset] = maps[descriptor]
         struct.pack_into("=i", blank, offset + 4, 0)
-    return ProgramSpec(name, bytes(blank), references)
+    return ProgramSpec(name, bytes(blank), references, told)
 
 
 def patched(code: bytes, constants: Mapping[int, int]) -> bytes:
@@ -188,6 +197,7 @@ def _program(program: dict[str, Any]) -> ProgramSpec:
         name=_text(program["name"]),
         code=base64.b64decode(program["code"], validate=True),
         references={int(offset): _text(name) for offset, name in program["references"].items()},
+        told=Told(_number(program["function"]), base64.b64decode(program["lines"], validate=True)),
     )
 
 
@@ -218,3 +228,5 @@ def _check(image: Image) -> None:
             raise ImageError(f"the program {program.name} refers to other maps than it says")
         if not names.issuperset(program.references.values()):
             raise ImageError(f"the program {program.name} refers to a map that is not in the image")
+        if not program.told.fits(program.code):
+            raise ImageError(f"the program {program.name} has lines that are not its own")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from pytracer.bpf.identity import version_code
 from pytracer.bpf.image import Image, MapSpec, patched
+from pytracer.bpf.lines import NOTHING, Told, load_btf
 from pytracer.bpf.maps import Map
 from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
 from pytracer.bpf.verifier import keep_log, summarise
@@ -15,7 +17,64 @@ from pytracer.errors import VerifierError
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.kernel.policy import explain, raise_memlock
 
+_ALL, _STATISTICS = 2, 4  # BPF_LOG_LEVEL2, BPF_LOG_STATS
 _LOG = (1 << 24) - 1  # bytes: UINT_MAX >> 8, and one more is refused before Linux 5.2 (7a9f5c65abcc)
+
+
+class Loader:
+    """Puts the functions of a C file through the verifier, and owns them."""
+
+    def __init__(self, name: str, *, keep_logs: bool) -> None:
+        """``keep_logs``: write the log of a program that is refused to a file, for the user to read."""
+        self._name = name
+        self._keep_logs = keep_logs
+        self._loaded: list[int] = []
+
+    def load(
+        self,
+        program: str,
+        code: bytes,
+        kind: ProgType,
+        attach_type: int = 0,
+        *,
+        btf: int = -1,
+        told: Told = NOTHING,
+        btf_id: int = 0,
+        constants: Mapping[int, int] | None = None,
+        prologue: bytes = b"",
+        label: str = "",
+        hear: Callable[[str], None] | None = None,
+    ) -> int:
+        """The descriptor of a function with this code; see :class:`~pytracer.bpf.module.Module`.
+
+        ``btf`` is a descriptor of what ``told`` refers to, -1 for none. Raises VerifierError, or what the
+        kernel's refusal means.
+        """
+        whole = prologue + patched(code, constants or {})
+
+        def load(log: bytearray | None = None, level: int = 1) -> int:
+            return prog_load(
+                kind,
+                whole,
+                log=log,
+                level=level,
+                version=version_code(),
+                attach_type=attach_type,
+                btf_id=btf_id,
+                name=label or program,
+                btf=btf,
+                function=told.function,
+                lines=told.behind(len(prologue) // 8),
+            )
+
+        descriptor = load_code(f"{self._name}:{program}", load, keep_logs=self._keep_logs, hear=hear)
+        self._loaded.append(descriptor)
+        return descriptor
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        while self._loaded:
+            os.close(self._loaded.pop())
 
 
 class ImageModule:
@@ -24,12 +83,12 @@ class ImageModule:
     def __init__(self, name: str, image: Image, *, keep_logs: bool = True) -> None:
         """Create the maps. Raises what the kernel's refusal means.
 
-        ``keep_logs``: write the log of a program that is refused to a file, for the user to read.
+        ``keep_logs``: see :class:`Loader`.
         """
         self.name = name
-        self._keep_logs = keep_logs
         self._image = image
-        self._loaded: list[int] = []
+        self._btf = -1
+        self._loader = Loader(name, keep_logs=keep_logs)
         self._maps: dict[str, Map] = {}
         raise_memlock()
         try:
@@ -40,64 +99,65 @@ class ImageModule:
             if isinstance(error, OSError):
                 raise explain(error, f"creating the maps of {name}") from error
             raise
+        self._btf = load_btf(image.btf)
 
     @property
     def maps(self) -> dict[str, Map]:
         """See :class:`~pytracer.bpf.module.Module`."""
         return self._maps
 
-    def load(
-        self,
-        program: str,
-        kind: ProgType,
-        attach_type: int = 0,
-        *,
-        btf_id: int = 0,
-        constants: Mapping[int, int] | None = None,
-        prologue: bytes = b"",
-        label: str = "",
-    ) -> int:
+    def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
         """See :class:`~.module.Module`. Raises ImageError where the image holds no such program."""
-        code = self._image.program(program).linked({name: table.fd for name, table in self._maps.items()})
-        code = prologue + patched(code, constants or {})
-
-        def load(log: bytearray | None = None) -> int:
-            return prog_load(
-                kind,
-                code,
-                log=log,
-                version=version_code(),
-                attach_type=attach_type,
-                btf_id=btf_id,
-                name=label or program,
-            )
-
-        descriptor = load_code(f"{self.name}:{program}", load, keep_logs=self._keep_logs)
-        self._loaded.append(descriptor)
-        return descriptor
+        spec = self._image.program(program)
+        code = spec.linked({name: table.fd for name, table in self._maps.items()})
+        return self._loader.load(program, code, kind, attach_type, btf=self._btf, told=spec.told, **rest)
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.module.Module`."""
-        while self._loaded:
-            os.close(self._loaded.pop())
+        self._loader.close()
         while self._maps:
             os.close(self._maps.popitem()[1].fd)
+        if self._btf >= 0:
+            os.close(self._btf)
+            self._btf = -1
 
 
-def load_code(what: str, load: Callable[[bytearray | None], int], *, keep_logs: bool) -> int:
-    """Load a program, called ``what``, by a function that takes the verifier's log, or None for none.
+class Load(Protocol):
+    """A way to load a program: with room for the verifier's log, of a certain level, or without."""
+
+    def __call__(self, log: bytearray | None = None, level: int = 1) -> int:
+        """The descriptor. Raises OSError."""
+        ...
+
+
+def load_code(what: str, load: Load, *, keep_logs: bool, hear: Callable[[str], None] | None = None) -> int:
+    """Load a program, called ``what``; ``hear`` gets the verifier's whole log, should it pass.
 
     Raises VerifierError, or what the kernel's refusal means.
     """
     try:
-        return load(None)
+        return load() if hear is None else _heard(load, hear)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOMEM):  # not the verifier's
             raise explain(error, f"loading {what}") from error
         return _once_more(what, load, error, keep_logs=keep_logs)
 
 
-def _once_more(what: str, load: Callable[[bytearray | None], int], error: OSError, *, keep_logs: bool) -> int:
+def _heard(load: Load, hear: Callable[[str], None]) -> int:
+    for level in (_ALL | _STATISTICS, _STATISTICS):
+        log = bytearray(_LOG)
+        try:
+            descriptor = load(log, level)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:  # before Linux 6.4, of a log that does not fit: less, then
+                raise
+            continue
+        hear(log[: log.index(0)].decode(errors="replace"))
+        return descriptor
+    return load()
+
+
+def _once_more(what: str, load: Load, error: OSError, *, keep_logs: bool) -> int:
     """Ask for the verifier's words: a log nobody reads costs time at every start.
 
     The descriptor, should the kernel be of another mind now; else VerifierError, or what ``error`` means
@@ -113,8 +173,10 @@ def _once_more(what: str, load: Callable[[bytearray | None], int], error: OSErro
     text = log[: log.index(0)].decode(errors="replace") if 0 in log else log.decode(errors="replace")
     if not text.strip():
         raise explain(error, f"loading {what}") from error
+    refusal = summarise(text)
+    at = f" at {refusal.source}" if refusal.source else ""
     raise VerifierError(
-        f"the verifier refused {what}: {summarise(text).reason}{cut}",
+        f"the verifier refused {what}: {refusal.reason}{at}{cut}",
         hint=f"the whole log is in {keep_log(what.rpartition(':')[2], text)}" if keep_logs else "",
         detail=text,
     ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from pytracer.bpf.maps import Map
@@ -27,13 +27,14 @@ class Module(Protocol):
         constants: Mapping[int, int] | None = None,
         prologue: bytes = b"",
         label: str = "",
+        hear: Callable[[str], None] | None = None,
     ) -> int:
         """Load a function through the verifier; its descriptor, owned by the module.
 
         ``attach_type`` of ``enum bpf_attach_type`` and ``btf_id`` say what it is for where its type leaves
         that open. ``constants`` are put in the places of others (:func:`pytracer.bpf.image.patched`).
         ``prologue`` are instructions to put before it, ``label`` is what the kernel is to call it, if not by
-        its own name.
+        its own name. ``hear`` gets all that the verifier says of a program that passes: megabytes, at times.
         """
         ...
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pytracer.errors import BuildError
 
+_LINE = re.compile(r'#line (\d+) "([^"]*)"')
 _INCLUDE = re.compile(r'\s*#\s*include\s+"([\w./-]+)"')
 
 
@@ -34,15 +35,17 @@ def emit(name: str, defines: Iterable[tuple[str, str]]) -> str:
     return head + "".join(f"#define {n} {v}".rstrip() + "\n" for n, v in defines) + read_source(name)
 
 
-def with_text(place: str) -> str:
-    """``file:line`` with the text of that line of our C behind it; anything else as it is."""
-    name, _, number = place.rpartition(":")
-    for path in (probes_folder() / name, probes_folder() / "include" / name):
-        if name and number.isdecimal() and path.is_file():
-            lines = path.read_text().splitlines()
-            if int(number) <= len(lines):
-                return f"{place}: {lines[int(number) - 1].strip()}"
-    return place
+def texts(source: str) -> dict[tuple[str, int], str]:
+    """The text of each line of ``read_source``, by the file and the line that it says it is."""
+    found = dict[tuple[str, int], str]()
+    file, number = "", 0
+    for line in source.splitlines():
+        if match := _LINE.match(line):
+            number, file = int(match[1]), match[2]
+        else:
+            found[file, number] = line.strip()
+            number += 1
+    return found
 
 
 def _inline(path: Path, seen: set[Path]) -> str:
@@ -55,7 +58,10 @@ def _inline(path: Path, seen: set[Path]) -> str:
     for number, line in enumerate(lines, 1):
         match = _INCLUDE.match(line)
         if match is None:
-            out.append(line)
+            # BCC puts lines of its own before and into functions.
+            begins = line == "{" or (line.endswith("{") and line[:1].isalpha() and ")" in line)
+            before = [f'#line {number} "{path.name}"'] if line == "{" else []
+            out += [*before, line, *([f'#line {number + 1} "{path.name}"'] if begins else [])]
             continue
         included = probes_folder() / "include" / match[1]
         if included not in seen:

@@ -153,33 +153,49 @@ def prog_load(
     instructions: bytes,
     *,
     log: bytearray | None = None,
+    level: int = 1,
     version: int = 0,
     flags: int = 0,
     attach_type: int = 0,
     btf_id: int = 0,
     name: str = "",
+    btf: int = -1,
+    function: int = 0,
+    lines: bytes = b"",
 ) -> int:
-    """A new program's descriptor; the verifier's words go to ``log``. Raises OSError.
+    """A new program's descriptor; the verifier's words go to ``log``, as many as ``level`` asks for (1, 2 for
+    more, 4 for how much work it was). Raises OSError.
 
     The rest is what some program types ask for: ``version`` (LINUX_VERSION_CODE), ``attach_type`` of ``enum
-    bpf_attach_type``, ``btf_id`` of what in the kernel's BTF the program is for.
+    bpf_attach_type``, ``btf_id`` of what in the kernel's BTF the program is for; and where its C is, for
+    people: ``btf``, a descriptor, which of its types the ``function`` is, and ``lines``, ``struct
+    bpf_line_info``s.
     """
     code, licence = bytearray(instructions), bytearray(b"GPL\0")
+    told = bytearray(struct.pack("II", 0, function)), bytearray(lines)
     attr = struct.pack(
         "IIQQIIQII",
         kind,
         len(code) // 8,
         address(code),
         address(licence),
-        1 if log else 0,
+        level if log else 0,
         len(log) if log else 0,
         address(log) if log else 0,
         version,
         flags,
     )
     attr = attr.ljust(68, b"\0") + struct.pack("I", attach_type)  # expected_attach_type
+    if btf >= 0 and lines:  # prog_btf_fd, func_info, line_info
+        attr += struct.pack("IIQIIQI", btf, 8, address(told[0]), 1, 16, address(told[1]), len(lines) // 16)
     attr = attr.ljust(108, b"\0") + struct.pack("I", btf_id)  # attach_btf_id
     return _named(Command.PROG_LOAD, attr, 48, name)  # prog_name
+
+
+def btf_load(data: bytes) -> int:
+    """A descriptor of BTF, of programs and maps that are to be loaded. Raises OSError."""
+    types = bytearray(data)
+    return bpf(Command.BTF_LOAD, struct.pack("QQI", address(types), 0, len(types)))
 
 
 def _named(command: Command, attr: bytes, at: int, name: str) -> int:

@@ -24,16 +24,16 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytracer.arrays import np
 from pytracer.bpf.assembler import Assembler, Helper, Register, Size
 from pytracer.bpf.attach import socket_filter
+from pytracer.bpf.loader import load_code
 from pytracer.bpf.maps import Map
 from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
-from pytracer.bpf.verifier import keep_log, summarise
-from pytracer.errors import BuildError, VerifierError
+from pytracer.errors import BuildError
 from pytracer.kernel.policy import explain, raise_memlock
 from pytracer.model.loss import REASONS
 
@@ -328,27 +328,25 @@ class Lesson:
         self._loaded: list[int] = []
 
     def load(
-        self, program: str, kind: ProgType, attach_type: int = 0, *, prologue: bytes = b"", **_other: Any
+        self,
+        program: str,
+        kind: ProgType,
+        attach_type: int = 0,
+        *,
+        prologue: bytes = b"",
+        hear: Callable[[str], None] | None = None,
+        **_other: Any,
     ) -> int:
         """Load ``count``, all there is here; its descriptor, owned by the lesson. Raises VerifierError."""
         if program != "count" or kind is not ProgType.SOCKET_FILTER or attach_type:
             raise BuildError(f"the lesson has no program {program!r} of type {kind.name.lower()}")
         # A filter of the user's (bpf/packet_filter.py) stands before it: what does not match, we do not see.
         code = prologue + self.program.assemble()
-        log = bytearray(1 << 20)
-        try:
-            self._loaded.append(prog_load(kind, code))
-        except OSError as refusal:
-            with contextlib.suppress(OSError):
-                os.close(prog_load(kind, code, log=log))
-            text = log.partition(b"\0")[0].decode(errors="replace")
-            if not text:  # it was not the verifier
-                raise explain(refusal, "loading sockcount:count", needed=["CAP_BPF"]) from refusal
-            raise VerifierError(
-                f"the verifier refused sockcount:count: {summarise(text).reason}",
-                hint=f"the whole log is in {keep_log('count', text)}",
-                detail=text,
-            ) from refusal
+
+        def load_it(log: bytearray | None = None, level: int = 1) -> int:
+            return prog_load(kind, code, log=log, level=level, name=program)
+
+        self._loaded.append(load_code(f"sockcount:{program}", load_it, keep_logs=True, hear=hear))
         return self._loaded[-1]
 
     def close(self) -> None:

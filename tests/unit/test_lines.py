@@ -1,0 +1,97 @@
+"""Lines of C as the kernel takes them: BTF that holds them, and records that point into it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytracer.bpf import line_table
+from pytracer.bpf.inspect.info import ProgramInfo, SourceLine
+from pytracer.bpf.line_table import Line, encode, meaningless, read_back
+from pytracer.bpf.lines import RECORD, Told
+from pytracer.bpf.source import read_source, texts
+from pytracer.kernel.btf import Btf, Kind
+
+LINES = [
+    Line(0, "probes_c/a.c", 3, "{"),
+    Line(2, "probes_c/include/rows.h", 9, 'say("é");'),
+    Line(5, "probes_c/a.c", 4, "{"),
+]
+
+
+def read(btf: Btf, told: Told) -> list[tuple[int, str, int, str]]:
+    records = RECORD.iter_unpack(told.records)
+    return [(insn, btf.string(file), place >> 10, btf.string(text)) for insn, file, text, place in records]
+
+
+def test_what_is_encoded_can_be_read():
+    data, told = encode({"first": LINES, "second": LINES[:1], "bare": []})
+    btf = Btf(data)
+    assert [btf.name(told[name].function) for name in told] == ["first", "second", "bare"]
+    assert [btf.kind(one.function) for one in told.values()] == [Kind.FUNC] * 3
+    proto = btf.func_proto(btf.target(told["first"].function))
+    assert (btf.name(proto.returns), btf.size_of(proto.returns), list(proto.params)) == ("int", 4, [])
+    assert read(btf, told["first"]) == [(one.insn, one.file, one.number, one.text) for one in LINES]
+    assert read(btf, told["second"]) == [(0, "probes_c/a.c", 3, "{")]
+    assert told["bare"].records == b""
+
+
+def test_a_text_is_kept_once():
+    once, _ = encode({"f": LINES})
+    twice, _ = encode({"f": [*LINES, Line(7, "probes_c/a.c", 5, "{")]})
+    assert len(once) == len(twice)
+
+
+def test_what_stands_before_a_program_has_a_line_of_its_own():
+    data, told = encode({"f": LINES})
+    assert told["f"].behind(0) == told["f"].records
+    moved = read(Btf(data), Told(told["f"].function, told["f"].behind(4)))
+    assert moved[0] == (0, "--filter", 1, "the packet filter, from classic BPF")
+    assert [insn for insn, *_ in moved[1:]] == [4, 6, 9]
+    assert Told(3, b"").behind(4) == b""
+
+
+@pytest.mark.parametrize(
+    ("places", "fits"),
+    [
+        ([], True),
+        ([0], True),
+        ([0, 3], True),
+        ([1, 3], False),
+        ([0, 0], False),
+        ([0, 2, 1], False),
+        ([0, 4], False),
+    ],
+)
+def test_lines_that_are_not_a_programs_are_told(places, fits):
+    records = b"".join(RECORD.pack(at, 1, 1, 1 << 10) for at in places)
+    assert Told(3, records).fits(bytes(32)) is fits
+    assert not Told(3, records + b"x").fits(bytes(32))
+
+
+def test_lines_that_bcc_knows(monkeypatch):
+    """Where they are is BCC's word; their texts are from the C that it was given."""
+    text = read_source("sockcount.c")
+    at = {words: place for place, words in texts(text).items()}
+    lookup, brace = at["u64 *value = pt_config.lookup(&slot);"], at["int count(struct __sk_buff *skb)"]
+    told = [
+        SourceLine(0, "/cache/headers/12/sockcount.c", brace[1], 0, ""),
+        SourceLine(1, "/cache/headers/12/sockcount.c", 0, 0, ""),
+        SourceLine(2, "/cache/headers/12/config.h", lookup[1], 7, ""),
+        SourceLine(3, "/cache/headers/12/config.h", lookup[1], 9, ""),
+        SourceLine(4, "/virtual/include/bcc/helpers.h", 1225, 10, "  return map;"),
+        SourceLine(5, "/cache/headers/12/sockcount.c", 99999, 0, ""),
+    ]
+    fields = dict.fromkeys(ProgramInfo.__dataclass_fields__) | {"lines": tuple(told)}
+    monkeypatch.setattr(line_table, "read_program", lambda _: ProgramInfo(**fields))
+    assert read_back(3, text) == [
+        Line(0, "probes_c/sockcount.c", brace[1], "int count(struct __sk_buff *skb)"),
+        Line(2, "probes_c/include/config.h", lookup[1], "u64 *value = pt_config.lookup(&slot);"),
+        Line(4, "bcc/helpers.h", 1225, "return map;"),
+        Line(5, "probes_c/sockcount.c", 99999, ""),
+    ]
+
+
+def test_meaningless_instructions():
+    assert len(meaningless(1)) == 8
+    assert meaningless(3)[-8] == 0x95
+    assert set(meaningless(3)[:16:8]) == {0xB7}
