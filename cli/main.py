@@ -23,6 +23,7 @@ _USAGE = """usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COM
   pytracer list-probes    what can be named to tracers that take PATTERNs, such as funccount
   pytracer doctor         what this kernel and this machine grant
   pytracer prog           the BPF programs of this machine: whose, where, how often they run
+  pytracer explain        all that becomes of a tracer in this kernel, or why a program is refused
   pytracer cache          what is kept for the next start; cache clear drops it
   pytracer pack           compile tracers into a file that needs no compiler where it is run
   pytracer run FILE       run a tracer from such a file
@@ -115,6 +116,10 @@ def _dispatch(words: list[str]) -> int:
 
         file, name, rest = pack.chosen(rest)
         return _trace(name, rest, pack=file)
+    if name == "explain":
+        from pytracer.cli import explain
+
+        return explain.run(rest)
     if name.startswith("-"):
         raise UsageError(f"the tracer comes first, not {name!r}", hint="pytracer list")
     return _trace(name, rest)

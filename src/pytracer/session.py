@@ -7,7 +7,7 @@ import importlib
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from pytracer import arrays
@@ -208,6 +208,16 @@ class Session:
         if self._mark >= 0:
             os.close(self._mark)
             self._mark = -1
+
+    @property
+    def loaded(self) -> Loaded:
+        """The programs that were loaded, and the module that holds them and their maps."""
+        return Loaded(self._module, self._programs)
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """What keeps the programs where they are, while they are."""
+        return self._links
 
     def __enter__(self) -> Session:
         return self

@@ -142,8 +142,7 @@ class Trace:
         warn: Callable[[str], None] | None = None,
     ) -> None:
         """Build, load, attach, and fork the command. Raises what :mod:`pytracer.errors` lists."""
-        _check_permissions(request)
-        _check_process_ids(request)
+        check(request)
         self.lost = 0
         self.status = 0
         self._request = request
@@ -351,6 +350,13 @@ class Clock:
     def counted(self) -> bool:
         """Whether as many intervals were shown as were asked for."""
         return self._count is not None and self._shown >= self._count
+
+
+def check(request: Request) -> None:
+    """Before anything is started: NotPermittedError, naming what is missing; UnsupportedError where process
+    ids that are compared in the kernel are not the ones seen here."""
+    _check_permissions(request)
+    _check_process_ids(request)
 
 
 def _check_permissions(request: Request) -> None:

@@ -33,6 +33,7 @@ TIERS = {
     "trace": 6,
     "packing": 6,
     "run": 7,
+    "explain": 7,
     "cli": 8,
     "api": 9,
     "__main__": 9,

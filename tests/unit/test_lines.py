@@ -71,7 +71,7 @@ def test_lines_that_are_not_a_programs_are_told(places, fits):
 def test_lines_that_bcc_knows(monkeypatch):
     """Where they are is BCC's word; their texts are from the C that it was given."""
     text = read_source("sockcount.c")
-    at = {words: place for place, words in texts(text).items()}
+    at = {words.strip(): place for place, words in texts(text).items()}
     lookup, brace = at["u64 *value = pt_config.lookup(&slot);"], at["int count(struct __sk_buff *skb)"]
     told = [
         SourceLine(0, "/cache/headers/12/sockcount.c", brace[1], 0, ""),

@@ -33,8 +33,13 @@ _FLAGS = ("-Wno-address-of-packed-member", "-Wno-duplicate-decl-specifier", "-Wn
 class BccModule:
     """C compiled by BCC for the types that ``headers`` give."""
 
-    def __init__(self, name: str, text: str, cflags: Sequence[str], headers: Headers) -> None:
-        """Compile ``text``. Raises BuildError (SchemaError where offsets came out wrong)."""
+    def __init__(
+        self, name: str, text: str, cflags: Sequence[str], headers: Headers, *, keep_logs: bool = True
+    ) -> None:
+        """Compile ``text``. Raises BuildError (SchemaError where offsets came out wrong).
+
+        ``keep_logs``: see :class:`~pytracer.bpf.loader.Loader`.
+        """
         self.name = name
         self._bcc = import_bcc()
         checks = layout.check_functions(headers.checks)
@@ -42,7 +47,7 @@ class BccModule:
         if headers.source != "btf":  # what is private to the kernel's .c files must be said again
             flags.append("-DPT_PACKAGED_HEADERS")
         self._text = text
-        self._loader = Loader(name, keep_logs=True)
+        self._loader = Loader(name, keep_logs=keep_logs)
         raise_memlock()
         self._bpf = _compile(self._bcc, name, text + checks, flags, headers.path)
         try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from pytracer.bpf.inspect.info import SourceLine, read_program
 from pytracer.bpf.lines import FILTER, LINE_SHIFT, RECORD, Told
-from pytracer.bpf.source import probes_folder, texts
+from pytracer.bpf.source import place_of, texts
 from pytracer.kernel.btf_format import KIND_SHIFT, Kind
 
 _INT, _PROTO, _FIRST = 1, 2, 3  # types: int, int (void), and the first function
@@ -67,30 +67,20 @@ def read_back(descriptor: int, source: str) -> list[Line]:
     doing) belongs to the one before. Raises OSError.
     """
     known = texts(source)
-    files = {file for file, _ in known}
     found = list[Line]()
     for one in read_program(descriptor).lines:
-        line = _line(one, files, known)
+        line = _line(one, known)
         new = not found or (line.file, line.number) != (found[-1].file, found[-1].number)
         if new and (one.line or not found):
             found.append(line)
     return found
 
 
-def _line(one: SourceLine, files: set[str], known: Mapping[tuple[str, int], str]) -> Line:
+def _line(one: SourceLine, known: Mapping[tuple[str, int], str]) -> Line:
     file = one.file.rpartition("/")[2]
     if one.file.startswith(_VIRTUAL):
         return Line(one.insn, one.file.removeprefix(_VIRTUAL), one.line, one.text.strip())
-    return Line(one.insn, _place(file), one.line, known.get((file, one.line), "") if file in files else "")
-
-
-def _place(file: str) -> str:
-    """Where in the project a file of that name is; the name alone of one that is not there."""
-    folder = probes_folder()
-    for path in (folder / file, folder / "include" / file):
-        if path.is_file():
-            return str(path.relative_to(folder.parent))
-    return file
+    return Line(one.insn, place_of(file), one.line, known.get((file, one.line), "").strip())
 
 
 class _Strings:

@@ -144,17 +144,23 @@ def load_code(what: str, load: Load, *, keep_logs: bool, hear: Callable[[str], N
 
 
 def _heard(load: Load, hear: Callable[[str], None]) -> int:
-    for level in (_ALL | _STATISTICS, _STATISTICS):
-        log = bytearray(_LOG)
-        try:
-            descriptor = load(log, level)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:  # before Linux 6.4, of a log that does not fit: less, then
-                raise
-            continue
-        hear(log[: log.index(0)].decode(errors="replace"))
-        return descriptor
-    return load()
+    """Twice: writing down each step takes longer than the steps, and how long those take is to be told."""
+    log = bytearray(_LOG)
+    try:
+        os.close(load(log, _ALL))
+        steps = _said(log)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:  # before Linux 6.4 (121664093803), of a log that does not fit
+            raise
+        steps = "The log is longer than the kernel can hand out.\n"
+    log = bytearray(_LOG)
+    descriptor = load(log, _STATISTICS)
+    hear(steps + _said(log))
+    return descriptor
+
+
+def _said(log: bytearray) -> str:
+    return log.partition(b"\0")[0].decode(errors="replace")
 
 
 def _once_more(what: str, load: Load, error: OSError, *, keep_logs: bool) -> int:
@@ -170,7 +176,7 @@ def _once_more(what: str, load: Load, error: OSError, *, keep_logs: bool) -> int
     except OSError as again:
         if again.errno == errno.ENOSPC:  # before Linux 6.4 (121664093803) the end is what is missing
             cut = " (the log is longer than the kernel can hand out)"
-    text = log[: log.index(0)].decode(errors="replace") if 0 in log else log.decode(errors="replace")
+    text = _said(log)
     if not text.strip():
         raise explain(error, f"loading {what}") from error
     refusal = summarise(text)

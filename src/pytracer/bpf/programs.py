@@ -80,8 +80,9 @@ def open_programs(recipe: Recipe, wanted: Collection[Load], *, say: Say, warn: S
     return loaded
 
 
-def load_program(module: Module, one: Load) -> int:
-    """Load one program of a module; its descriptor, owned by the module."""
+def load_program(module: Module, one: Load, hear: Callable[[str], None] | None = None) -> int:
+    """Load one program of a module; its descriptor, owned by the module. ``hear``: see
+    :class:`~pytracer.bpf.module.Module`."""
     return module.load(
         one.program,
         one.as_.type,
@@ -90,6 +91,7 @@ def load_program(module: Module, one: Load) -> int:
         constants=dict(one.constants),
         prologue=one.as_.prologue,
         label=one.as_.label,
+        hear=hear,
     )
 
 

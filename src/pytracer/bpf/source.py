@@ -35,15 +35,24 @@ def emit(name: str, defines: Iterable[tuple[str, str]]) -> str:
     return head + "".join(f"#define {n} {v}".rstrip() + "\n" for n, v in defines) + read_source(name)
 
 
+def place_of(file: str) -> str:
+    """Where in the project a file of that name is; the name alone of one that is not there."""
+    folder = probes_folder()
+    for path in (folder / file, folder / "include" / file):
+        if path.is_file():
+            return str(path.relative_to(folder.parent))
+    return file
+
+
 def texts(source: str) -> dict[tuple[str, int], str]:
-    """The text of each line of ``read_source``, by the file and the line that it says it is."""
+    """Each line of ``read_source``, by the file and the number that it says it is."""
     found = dict[tuple[str, int], str]()
     file, number = "", 0
     for line in source.splitlines():
         if match := _LINE.match(line):
             number, file = int(match[1]), match[2]
         else:
-            found[file, number] = line.strip()
+            found[file, number] = line
             number += 1
     return found
 

@@ -50,6 +50,56 @@ def summarise(log: str) -> Refusal:
     return Refusal("; ".join(reasons[-2:]) or "no reason was given", source)
 
 
+def story(log: str, steps: int = 16) -> list[str]:
+    """The last lines of a log up to the refusal itself, at most so many, beginning with a line of C where
+    there is one."""
+    lines = [line.rstrip() for line in log.splitlines() if line.strip() and not _NOISE.match(line)]
+    while lines and (_TRAILER.match(lines[-1]) or _LOOP_STATE.match(lines[-1])):
+        lines.pop()
+    shown = lines[-steps:]
+    starts = [number for number, line in enumerate(shown) if line.startswith("; ")]
+    return shown[starts[0] :] if starts and starts[0] < len(shown) // 2 else shown
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the verifier says of its work on a program that passed; None where this kernel says nothing of it.
+
+    ``processed`` instructions were looked at, of at most ``limit``; ``total`` states of the registers and the
+    stack were kept, ``peak`` of them at a time, and ``per_instruction`` at the most for one. ``time`` is in
+    us, ``stack`` is how deep each function's is (bytes).
+    """
+
+    processed: int | None = None
+    limit: int | None = None
+    per_instruction: int | None = None
+    total: int | None = None
+    peak: int | None = None
+    time: int | None = None
+    stack: tuple[int, ...] | None = None
+
+
+_WORK = {
+    "processed": re.compile(r"^processed (\d+) insns", re.M),
+    "limit": re.compile(r"^processed .*\(limit (\d+)\)", re.M),
+    "per_instruction": re.compile(r"^processed .*max_states_per_insn (\d+)", re.M),
+    "total": re.compile(r"^processed .*total_states (\d+)", re.M),
+    "peak": re.compile(r"^processed .*peak_states (\d+)", re.M),
+    "time": re.compile(r"^verification time (\d+) usec", re.M),
+}
+_STACK = re.compile(r"^stack depth ([\d+]+)", re.M)
+
+
+def work_of(log: str) -> Work:
+    """The numbers that stand at the end of a log of statistics (BPF_LOG_STATS)."""
+    found = {name: pattern.findall(log) for name, pattern in _WORK.items()}
+    stack = _STACK.findall(log)
+    return Work(
+        **{name: int(numbers[-1]) for name, numbers in found.items() if numbers},
+        stack=tuple(map(int, filter(None, stack[-1].split("+")))) if stack else None,
+    )
+
+
 def keep_log(program: str, log: str) -> str:
     """Write the whole log to a private file and return its name."""
     handle, path = tempfile.mkstemp(prefix=f"pytracer-verifier-{program}-", suffix=".log")

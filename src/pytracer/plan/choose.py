@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
@@ -34,6 +34,43 @@ class Chosen:
         at = f" ({rate})" if rate else ""
         which = f" ({self.choice})" if self.choice else ""
         return f"{self.probe.kind} {self.name}{at}{which}"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A hook, and the name of the alternative that was taken."""
+
+    hook: Hook
+    way: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """An alternative of a hook on this kernel: whether it is the one ``taken``, whether the kernel has it,
+    and what there is to say of that. ``probes`` are what it would be put on."""
+
+    name: str
+    taken: bool
+    granted: bool
+    reason: str
+    probes: tuple[str, ...]
+
+
+def ways(decided: Decided, request: Request, facts: Facts) -> Iterator[Way]:
+    """All alternatives of a hook, best first, those behind the one that was taken, too. Each is tried."""
+    behind = False
+    for alternative in decided.hook.alternatives:
+        taken = alternative.name == decided.way
+        probes, answer = _probe_all(alternative, request, facts)
+        reason = answer.doubt or answer.reason
+        if not reason and not taken:
+            reason = "granted here, too: not needed" if behind else "granted here, and not asked for (--hook)"
+        if not reason:
+            forced = decided.hook.name in request.hooks
+            reason = "asked for by --hook" if forced else "the best that this kernel grants"
+        targets = tuple(dict.fromkeys(chosen.target for chosen in probes))
+        yield Way(alternative.name, taken, answer.ok, reason, targets)
+        behind = behind or taken
 
 
 def choose(hook: Hook, request: Request, facts: Facts) -> tuple[Alternative, list[Chosen], str]:

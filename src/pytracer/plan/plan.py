@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel.facts import Facts
 from pytracer.model.schema import Schema
-from pytracer.plan.choose import Chosen, choose
+from pytracer.plan.choose import Chosen, Decided, choose
 from pytracer.plan.fault import returns, with_function
 from pytracer.plan.request import NameSetValue, Request, choice_of, number_of
 from pytracer.plan.targets import choose_targets
@@ -45,7 +45,8 @@ class Plan:
     how many rows the kernel keeps, ``buffer`` how many bytes of events. ``program`` is ``c`` or names a
     builder; ``notes`` say per hook what was chosen and what was not, and why. ``targets`` are the names of
     what the user named, by number; ``places`` are the cgroups that programs are put on, where they are put on
-    such, and ``cgroups`` those that tasks are asked for elsewhere; ``warnings`` are for the user.
+    such, and ``cgroups`` those that tasks are asked for elsewhere; ``warnings`` are for the user. ``decided``
+    are the hooks that there were alternatives for.
     """
 
     request: Request
@@ -63,6 +64,7 @@ class Plan:
     targets: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    decided: tuple[Decided, ...] = ()
 
     @property
     def cflags(self) -> list[str]:
@@ -99,12 +101,14 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     defines = dict[str, str]()
     chosen = list[Chosen]()
     notes = list[str]()
+    decided = list[Decided]()
     for hook in hooks:
         alternative, probes, note = choose(hook, request, facts)
         defines[hook.define(alternative)] = ""
         defines.update(dict.fromkeys(alternative.defines, ""))
         chosen += probes
         notes.append(note)
+        decided.append(Decided(hook, alternative.name))
     named = choose_targets(request, facts)
     defines.update(named.defines)
     chosen += named.probes
@@ -192,6 +196,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         notes=tuple(notes),
         targets=named.names,
         warnings=named.warnings,
+        decided=(*decided, *named.decided),
     )
 
 

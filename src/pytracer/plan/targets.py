@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from pytracer.errors import UsageError
 from pytracer.kernel.facts import Answer, Facts, Target, Tells
-from pytracer.plan.choose import Chosen, choose
+from pytracer.plan.choose import Chosen, Decided, choose
 from pytracer.plan.request import Request
 from pytracer.spec import (
     SPELLINGS,
@@ -205,6 +205,7 @@ class TargetPlan:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     defines: tuple[tuple[str, str], ...] = ()
+    decided: tuple[Decided, ...] = ()
 
 
 def granted(source: Source, target: Target, facts: Facts) -> Iterator[tuple[str, Answer]]:
@@ -225,7 +226,7 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
     if not isinstance(wanted, Targets):
         return TargetPlan()
     named, warnings = _find(request, facts)
-    probes, notes = list[Chosen](), list[str]()
+    probes, notes, decided = list[Chosen](), list[str](), list[Decided]()
     for kind, within in dict.fromkeys((one.source.kind, bool(one.source.offset)) for one in named):
         group = [one for one in named if (one.source.kind, bool(one.source.offset)) == (kind, within)]
         parts = [(wanted.begin, kind)]
@@ -243,7 +244,9 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
                 for way in WAYS[part]
                 if way.offsets or not within
             )
-            _, chosen, note = choose(Hook(part, SPELLINGS[part].event, ways), request, facts)
+            hook = Hook(part, SPELLINGS[part].event, ways)
+            taken, chosen, note = choose(hook, request, facts)
+            decided.append(Decided(hook, taken.name))
             probes += chosen
             notes.append(note)
     room = FEWEST << max(-(-len(named) // FEWEST) - 1, 0).bit_length()
@@ -251,7 +254,12 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
     if any(chosen.tells is Tells.ADDRESS for chosen in probes):
         defines.append(("PT_ADDRESSES", str(2 * room)))
     return TargetPlan(
-        tuple(one.name for one in named), tuple(probes), tuple(notes), tuple(warnings), tuple(defines)
+        names=tuple(one.name for one in named),
+        probes=tuple(probes),
+        notes=tuple(notes),
+        warnings=tuple(warnings),
+        defines=tuple(defines),
+        decided=tuple(decided),
     )
 
 

@@ -1,0 +1,158 @@
+"""A page as one HTML file: nothing from outside, light or dark as the browser is, readable without scripts.
+
+Everything in a page may hold what somebody chose who is traced: all of it is escaped, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+from pytracer.explain.page import Beside, Block, Code, Fold, Grid, Page, Pair, Raw, Source, Stage, Words
+from pytracer.explain.style import CSS, SCRIPT
+from pytracer.text import harmless
+
+_UNSAFE = re.compile(r"[^\w.-]+")
+# The kinds of token that are told apart, by how the names of Pygments' kinds begin.
+_COLOURS = {
+    "Token.Comment.Preproc": "tk",
+    "Token.Comment": "tc",
+    "Token.Keyword.Type": "tt",
+    "Token.Keyword": "tk",
+    "Token.Literal.Number": "tn",
+    "Token.Literal.String": "ts",
+}
+
+
+def render(page: Page) -> str:
+    """The whole file."""
+    return "".join(_page(page))
+
+
+def _page(page: Page) -> Iterator[str]:
+    name, _, rest = page.title.partition(": ")
+    yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    yield f"<title>{_text(page.title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+    yield f"<header><h1><b>{_text(name)}</b> {_text(rest)}</h1>\n"
+    yield f'<code class="command">{_text(page.command)}</code>\n{_facts(page.facts)}</header>\n<nav><div>'
+    for number, stage in enumerate(page.stages, 1):
+        yield f'<a href="#s{number}"><i>{number}</i>{_text(stage.title)}</a>'
+    yield "</div></nav>\n<main>\n"
+    for number, stage in enumerate(page.stages, 1):
+        yield from _stage(number, stage)
+    yield "</main>\n<footer>Made by pytracer, of what this kernel said.</footer>\n"
+    yield f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
+
+
+def _stage(number: int, stage: Stage) -> Iterator[str]:
+    yield f'<details open class="stage {_slug(stage.name)}" id="s{number}">'
+    yield f"<summary><i>{number}</i><h2>{_text(stage.title)}</h2></summary>\n"
+    yield f'<p class="lead">{_text(stage.lead)}</p>\n{_facts(stage.facts)}'
+    for block in stage.blocks:
+        yield from _block(block)
+    yield "</details>\n"
+
+
+def _facts(facts: tuple[tuple[str, str], ...]) -> str:
+    if not facts:
+        return ""
+    return (
+        "<dl>" + "".join(f"<div><dt>{_text(n)}</dt><dd>{_text(v)}</dd></div>" for n, v in facts) + "</dl>\n"
+    )
+
+
+def _block(block: Block) -> Iterator[str]:
+    match block:
+        case Words():
+            label = f"<b>{_text(block.label)}</b> " if block.label else ""
+            yield f"<p>{label}{_text(block.text)}</p>\n"
+        case Raw():
+            lines = "\n".join(_text(line) for line in block.text.splitlines())
+            yield f"<pre>{lines}</pre>\n"
+        case Grid():
+            yield from _grid(block)
+        case Source():
+            yield from _source(block)
+        case Beside():
+            yield from _beside(block)
+        case Fold():
+            yield f'<details class="fold"{" open" if block.opened else ""}>'
+            yield f'<summary>{_text(block.title)}</summary><div class="in">\n'
+            for inner in block.blocks:
+                yield from _block(inner)
+            yield "</div></details>\n"
+
+
+def _grid(grid: Grid) -> Iterator[str]:
+    yield '<div class="wide"><table class="grid"><thead><tr>'
+    yield "".join(f"<th>{_text(name)}</th>" for name in grid.columns)
+    yield "</tr></thead><tbody>\n"
+    for number, row in enumerate(grid.rows):
+        strong = ' class="strong"' if number in grid.strong else ""
+        yield f"<tr{strong}>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>\n"
+    yield "</tbody></table></div>\n"
+
+
+def _source(source: Source) -> Iterator[str]:
+    made = dict(source.made)
+    yield f'<div class="file">{_text(source.file)}</div><div class="source mono">'
+    for number, line in enumerate(_coloured(source.lines), source.first):
+        marked = ' class="marked"' if number in source.marked else ""
+        key = f' data-line="{_text(f"{source.file}:{number}")}"' if number in made else ""
+        count = str(made.get(number, ""))
+        yield f'<div{marked}{key}><span class="k">{count}</span><span class="n">{number}</span>'
+        yield f"<span>{line}</span></div>\n"
+    yield "</div>\n"
+
+
+def _beside(beside: Beside) -> Iterator[str]:
+    yield '<div class="beside mono">'
+    lines = _coloured(tuple(pair.text for pair in beside.pairs))
+    for pair, text in zip(beside.pairs, lines, strict=True):
+        yield _pair(beside.name, pair, text)
+    yield "</div>\n"
+
+
+def _pair(name: str, pair: Pair, text: str) -> str:
+    place = f"{pair.file}:{pair.line}" if pair.file else "no line of C"
+    left = f'<div class="left"><small>{_text(place)}</small>{text}</div>'
+    right = "".join(_code(name, one) for one in pair.code)
+    return f'<div class="pair" data-line="{_text(place)}">{left}<div class="right">{right}</div></div>\n'
+
+
+def _code(name: str, one: Code) -> str:
+    jump = ""
+    if one.target:
+        jump = f'<a href="#{_slug(f"{name}-{one.target}")}">&#8594;&#8202;{_text(one.target)}</a>'
+    anchor = _slug(f"{name}-{one.number}")
+    return f'<span id="{anchor}"><b>{_text(one.number)}</b>{_text(one.text)}{jump}</span>'
+
+
+def _coloured(lines: tuple[str, ...]) -> list[str]:
+    """C as HTML, line by line; in colours where there is Pygments."""
+    try:
+        from pygments.lexers.c_cpp import CLexer
+    except ImportError:
+        return [_text(line) for line in lines]
+    clean = "\n".join(harmless(line.expandtabs(4)) for line in lines)
+    out = [""]
+    for kind, value in CLexer(stripnl=False, ensurenl=False).get_tokens(clean):
+        colour = next((name for begin, name in _COLOURS.items() if str(kind).startswith(begin)), "")
+        for number, part in enumerate(value.split("\n")):
+            if number:
+                out.append("")
+            if part:
+                escaped = html.escape(part)
+                out[-1] += f'<span class="{colour}">{escaped}</span>' if colour else escaped
+    return out if len(out) == len(lines) else [_text(line) for line in lines]
+
+
+def _text(text: str) -> str:
+    return html.escape(harmless(text))
+
+
+def _slug(text: str) -> str:
+    """Letters, digits, dots and dashes: what is safe in an attribute and after a #."""
+    return _UNSAFE.sub("-", text)

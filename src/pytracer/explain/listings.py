@@ -1,0 +1,81 @@
+"""Instructions beside their C: of the kernel's bytecode, and of the JIT's native code."""
+
+from __future__ import annotations
+
+import bisect
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from pytracer.bpf.inspect.bytecode import Names, listing
+from pytracer.bpf.inspect.info import ProgramInfo, SourceLine
+from pytracer.bpf.inspect.native import disassemble
+from pytracer.bpf.source import place_of, probes_folder, texts
+from pytracer.explain.page import Beside, Code, Pair, Source
+
+
+def bytecode(info: ProgramInfo, name: str, names: Names) -> Beside:
+    """The instructions that the verifier left, by the lines that they come from."""
+    code = [
+        (one.number, Code(str(one.number), one.text, "" if one.target is None else str(one.target)))
+        for one in listing(info.xlated, names)
+    ]
+    return Beside(name, _pairs(code, info.lines, [line.insn for line in info.lines]))
+
+
+def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple[Beside, str]:
+    """The native code, by the lines that it comes from, and a hint where it could not be read. Addresses are
+    shown as distances from where the program begins."""
+    begin = info.functions[0].address if info.functions else 0
+    found, hint = disassemble(info.jited, begin, name_of=name_of)
+    inside = range(begin, begin + len(info.jited))
+    code = []
+    for one in found:
+        at = f"{one.address - begin:x}"
+        text = one.text or one.raw.hex(" ")
+        target = ""
+        if one.target is not None and one.target in inside:
+            target = f"{one.target - begin:x}"
+            text = text.replace(f"{one.target:#x}", f"+{target}")
+        code.append((one.address, Code(at, text, target)))
+    placed = [line for line in info.lines if line.address] if begin else []
+    return Beside(name, _pairs(code, placed, [line.address for line in placed])), hint
+
+
+def _pairs(
+    code: Iterable[tuple[int, Code]], lines: Sequence[SourceLine], starts: Sequence[int]
+) -> tuple[Pair, ...]:
+    """Instructions in order, cut where another line of C begins."""
+    made = list[tuple[SourceLine | None, list[Code]]]()
+    for at, one in code:
+        place = bisect.bisect_right(starts, at) - 1
+        line = lines[place] if place >= 0 else None
+        if made and made[-1][0] is line:
+            made[-1][1].append(one)
+        else:
+            made.append((line, [one]))
+    return tuple(
+        Pair(line.file, line.line, line.text, tuple(group)) if line else Pair("", 0, "", tuple(group))
+        for line, group in made
+    )
+
+
+def sources(text: str, besides: Sequence[Beside]) -> list[Source]:
+    """The files that the C as one text is made of, the tracer's own first, and how many instructions of these
+    listings came of each line."""
+    count = Counter[tuple[str, int]]()
+    for beside in besides:
+        for pair in beside.pairs:
+            count[pair.file, pair.line] += len(pair.code)
+    files = dict[str, dict[int, str]]()
+    for (file, number), line in texts(text).items():
+        files.setdefault(file, {})[number] = line
+    made = []
+    for file, lines in files.items():
+        path = place_of(file)
+        whole = probes_folder().parent / path  # with the includes, in whose places their text stands
+        if whole.is_file():
+            lines = dict(enumerate(whole.read_text().splitlines(), 1))
+        last = max(lines, default=0)
+        used = tuple((n, count[path, n]) for n in range(1, last + 1) if count[path, n])
+        made.append(Source(path, 1, tuple(lines.get(n, "") for n in range(1, last + 1)), used))
+    return made

@@ -1,0 +1,99 @@
+"""The page of a program that the kernel, or the compiler on its behalf, does not take."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pytracer.bpf.source import place_of, texts
+from pytracer.bpf.verdicts import verdict_of
+from pytracer.bpf.verifier import story, summarise
+from pytracer.explain.page import Block, Fold, Page, Raw, Source, Stage, Words
+
+_AROUND = 3  # lines of C that are shown before and behind
+_COMPILER = re.compile(r"error: (?:(?P<file>[^\s:]+):(?P<line>\d+):\d+: )?(?P<text>.*)")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What happened to one program: ``log`` is what the verifier said, or the compiler where that is what
+    refused (``compiler``). ``passed``: nobody did."""
+
+    program: str
+    kind: str
+    log: str
+    compiler: bool = False
+    passed: bool = False
+
+
+def page_of(source: str, text: str, found: Sequence[Refused]) -> Page:
+    """The page about the programs of the file ``source``; ``text`` is its C as one text."""
+    count = sum(not one.passed for one in found)
+    title = f"{source}: {count} of {len(found)} programs refused" if found else f"{source} holds no program"
+    facts = (("kernel", f"{os.uname().release} ({os.uname().machine})"), ("file", source))
+    stages = tuple(stage_of(one, text) for one in found)
+    return Page(title, f"pytracer explain --refused {source}", facts, stages)
+
+
+def stage_of(one: Refused, text: str) -> Stage:
+    """Why it was refused: the line of C, the verifier's own words, what they mean, and what to do."""
+    title = f"{one.program}, a program of the kind {one.kind}" if one.kind else one.program
+    if one.passed:
+        return Stage("refusal", title, "This kernel takes it.", ())
+    reason, place = _compilers(one.log) if one.compiler else _verifiers(one.log, text)
+    who = "The compiler" if one.compiler else "The verifier"
+    blocks = list[Block]()
+    if place is not None:
+        file, number = place
+        blocks.append(_around(file, number, text))
+    verdict = verdict_of(reason)
+    if verdict is None:
+        blocks.append(Words("What these words mean has not been put down here yet."))
+    else:
+        blocks += [Words(verdict.meaning, "What it means"), Words(verdict.cure, "What to do")]
+    if one.compiler:
+        blocks.append(Fold("what the compiler said", (Raw(one.log.strip()),)))
+    else:
+        steps = "\n".join(story(one.log))
+        blocks.append(
+            Fold("the last steps on the way there, as the verifier tells them", (Raw(steps),), True)
+        )
+        lines = len(one.log.splitlines())
+        blocks.append(Fold(f"the whole log ({lines} lines)", (Raw(one.log.strip()),)))
+    return Stage("refusal", title, f"{who} refused it: {reason}", tuple(blocks))
+
+
+def _verifiers(log: str, text: str) -> tuple[str, tuple[str, int] | None]:
+    refusal = summarise(log)
+    at = re.match(r"(?P<file>[^\s:]+):(?P<line>\d+)(?:: |$)", refusal.source)
+    known = texts(text)
+    if at and (at["file"], int(at["line"])) in known:
+        return refusal.reason, (at["file"], int(at["line"]))
+    # Older kernels say the text of the line, and not where it is.
+    alike = [place for place, line in known.items() if line.strip() and line.strip() == refusal.source]
+    return refusal.reason, alike[0] if len(alike) == 1 else None
+
+
+def _compilers(said: str) -> tuple[str, tuple[str, int] | None]:
+    for line in said.splitlines():
+        if match := _COMPILER.match(line.strip()):
+            place = (match["file"], int(match["line"])) if match["file"] else None
+            return match["text"], place
+    return said.strip().splitlines()[-1] if said.strip() else "it ended without a word", None
+
+
+def _around(file: str, number: int, text: str) -> Source:
+    lines = {line: words for (name, line), words in texts(text).items() if name == file}
+    first, last = max(1, number - _AROUND), min(max(lines, default=number), number + _AROUND)
+    shown = tuple(lines.get(line, "") for line in range(first, last + 1))
+    return Source(place_of(file), first, shown, marked=frozenset({number}))
+
+
+def functions(text: str) -> Iterator[tuple[str, str]]:
+    """(name, type of what its argument points to) of functions that may be programs."""
+    for name, argument in re.findall(
+        r"^\s*(?:int|u64|__u64|long)\s+(\w+)\s*\(\s*(.*?)\s*\*\s*\w+", text, re.M
+    ):
+        yield name, argument.removeprefix("const ").strip()

@@ -1,0 +1,244 @@
+"""The page of a tracer that was watched: each stage says what this kernel made of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+
+from pytracer.arrays import np
+from pytracer.bpf.inspect.bytecode import KernelNames
+from pytracer.bpf.source import read_source
+from pytracer.bpf.sys import MapType, ProgType
+from pytracer.bpf.verifier import Work, work_of
+from pytracer.explain import listings
+from pytracer.explain.page import Beside, Block, Fold, Grid, Page, Raw, Stage, Words
+from pytracer.explain.watch import Program, Table, Watched, total
+from pytracer.plan import Plan, Way
+from pytracer.symbols.kernel import KernelSymbols
+
+NAMES = ("c", "plan", "bytecode", "verifier", "native", "maps", "attachment", "cost")
+_LOG_SHOWN = 1 << 18  # characters of a log: of a longer one, the middle is left out
+_ALIKE = "{} programs that differ in the number of their target; one of them is shown"
+
+
+def page_of(seen: Watched, words: Sequence[str]) -> Page:
+    """The page of ``pytracer WORDS``."""
+    symbols = KernelSymbols()
+    names = KernelNames({table.info.id: table.name for table in seen.tables}, symbols)
+    titles = dict(zip(seen.programs, _titles(seen.programs), strict=True))
+    code = {one: listings.bytecode(one.info, titles[one], names) for one in seen.programs}
+    facts = (
+        ("kernel", f"{os.uname().release} ({os.uname().machine})"),
+        ("programs", str(sum(one.copies for one in seen.programs))),
+        ("instructions", str(sum(one.info.xlated_size // 8 for one in seen.programs))),
+        ("native code", f"{sum(one.info.jited_size for one in seen.programs)} bytes"),
+        ("watched for", f"{seen.seconds:.1f} s"),
+    )
+    tracer = seen.plan.request.tracer
+    stages = (
+        _c(seen.plan, list(code.values())),
+        plan_stage(seen.plan, seen.ways),
+        _bytecode(code),
+        _verifier(seen, titles),
+        _native(seen, titles, symbols),
+        _maps(seen.tables),
+        _attachment(seen),
+        _cost(seen, titles),
+    )
+    return Page(f"{tracer.name}: {tracer.summary}", f"pytracer {shlex.join(words)}", facts, stages)
+
+
+def _titles(programs: Sequence[Program]) -> Iterator[str]:
+    """A name for each, not twice the same."""
+    used = dict[str, int]()
+    for one in programs:
+        name = one.load.program
+        used[name] = used.get(name, 0) + 1
+        yield name if used[name] == 1 else f"{name} ({used[name]})"
+
+
+def _c(plan: Plan, code: Sequence[Beside]) -> Stage:
+    lead = (
+        "The C that BCC gets, as one text; it adds map types and helpers of its own. A number before a "
+        "line is "
+        "how many instructions of the kernel's came of it."
+    )
+    if plan.program != "c":
+        return Stage("c", "The C", "This program has no C: it was written instruction by instruction.", ())
+    text = read_source(plan.request.tracer.c_file)
+    own, *included = listings.sources(text, code)
+    defines = "\n".join(f"#define {name} {value}".rstrip() for name, value in plan.defines)
+    folds = [Fold(f"macros of this run ({len(plan.defines)})", (Raw(defines),))]
+    folds += [Fold(f"{one.file} ({len(one.lines)} lines)", (one,)) for one in included]
+    return Stage("c", "The C", lead, (own, *folds))
+
+
+def plan_stage(plan: Plan, ways: Sequence[tuple[str, str, tuple[Way, ...]]]) -> Stage:
+    """What was decided before anything was compiled, and what else there would have been."""
+    blocks = list[Block]()
+    for hook, what, found in ways:
+        rows = tuple((way.name, _verdict(way), way.reason, _few(way.probes)) for way in found)
+        taken = frozenset(number for number, way in enumerate(found) if way.taken)
+        blocks += [Words(f"{hook}: {what}"), Grid(("way", "here", "why", "on"), rows, taken)]
+    shown = ("hook", "attach", "tracer", "define")
+    rest = [line for line in plan.describe() if not line.startswith(shown)]
+    lead = (
+        "Ways to see what the tracer needs, best first. All were tried on this kernel; the marked one is "
+        "used."
+    )
+    if not ways:
+        lead = "There were no alternatives to choose among."
+    return Stage("plan", "The plan", lead, (*blocks, Raw("\n".join(rest))))
+
+
+def _verdict(way: Way) -> str:
+    if way.taken:
+        return "taken"
+    return "granted" if way.granted else "not granted"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _bytecode(code: dict[Program, Beside]) -> Stage:
+    blocks = list[Block]()
+    for one, beside in code.items():
+        count = f"{beside.name}: {one.info.xlated_size // 8} instructions, {_type(one)}"
+        inner: tuple[Block, ...] = (beside,)
+        if one.copies > 1:
+            inner = (Words(_ALIKE.format(one.copies)), beside)
+        blocks.append(Fold(count, inner, opened=True))
+    lead = (
+        "What the verifier left, as the kernel hands it out: it has put addresses in for maps, inlined "
+        "look-ups "
+        "and taken out what is never reached. Beside it the line of C that it comes from."
+    )
+    return Stage("bytecode", "The bytecode", lead, tuple(blocks))
+
+
+def _type(one: Program) -> str:
+    return ProgType(one.info.type).name.lower() if one.info.type in set(ProgType) else f"type {one.info.type}"
+
+
+def _verifier(seen: Watched, titles: dict[Program, str]) -> Stage:
+    columns = ("program", "instructions", "looked at", "states kept", "at a time", "stack", "time")
+    rows, folds = list[tuple[str, ...]](), list[Block]()
+    for one in seen.programs:
+        work = work_of(one.log)
+        rows.append((titles[one], str(one.info.xlated_size // 8), *_work(work)))
+        text = _shortened(one.log)
+        folds.append(Fold(f"the log of {titles[one]} ({len(one.log.splitlines())} lines)", (Raw(text),)))
+    lead = (
+        "Before a program may run, the kernel walks through every path that it may take. It looks at an "
+        "instruction again for each state of the registers in which it may be reached, unless it has seen a "
+        "state that was no safer; what it looks at is limited to a million."
+    )
+    return Stage("verifier", "The verifier", lead, (Grid(columns, tuple(rows)), *folds))
+
+
+def _work(work: Work) -> tuple[str, ...]:
+    stack = "-" if work.stack is None else f"{'+'.join(map(str, work.stack))} bytes"
+    time = "-" if work.time is None else f"{work.time} us"
+    return (_number(work.processed), _number(work.total), _number(work.peak), stack, time)
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _shortened(log: str) -> str:
+    if len(log) <= _LOG_SHOWN:
+        return log
+    half = _LOG_SHOWN // 2
+    begin, end = log[:half].rpartition("\n")[0], log[-half:].partition("\n")[2]
+    left = len(log) - len(begin) - len(end)
+    return f"{begin}\n\n... {left} characters are left out here ...\n\n{end}"
+
+
+def _native(seen: Watched, titles: dict[Program, str], symbols: KernelSymbols) -> Stage:
+    def name_of(address: int) -> str:
+        return symbols.names(np.array([address], np.uint64))[0]
+
+    blocks, hints = list[Block](), dict[str, None]()
+    for one in seen.programs:
+        if not one.info.jited:
+            why = "the kernel hides it" if one.info.jited_size else "there is none: this kernel interprets"
+            blocks.append(Words(f"{titles[one]}: {why}"))
+            continue
+        beside, hint = listings.native(one.info, f"{titles[one]}, native", name_of)
+        hints[hint] = None
+        size = f"{titles[one]}: {one.info.jited_size} bytes"
+        blocks.append(Fold(size, (beside,)))
+    lead = "What the kernel's compiler (JIT) made of the bytecode; this is what runs."
+    notes = [Words(hint) for hint in hints if hint]
+    return Stage("native", "The native code", lead, (*notes, *blocks))
+
+
+def _maps(tables: Sequence[Table]) -> Stage:
+    columns = ("map", "type", "key", "value", "room", "in it", "memory")
+    rows, folds = list[tuple[str, ...]](), list[Block]()
+    for table in tables:
+        info, entries = table.info, table.entries
+        kind = MapType(info.type).name.lower() if info.type in set(MapType) else f"type {info.type}"
+        count = entries.reason if entries.count is None else str(entries.count)
+        memory = "-" if table.memory is None else f"{table.memory} bytes"
+        sizes = (f"{info.key_size} bytes", f"{info.value_size} bytes", str(info.max_entries))
+        rows.append((table.name, kind, *sizes, count, memory))
+        if entries.first:
+            title = f"{table.name}: {len(entries.first)} of {entries.count} entries"
+            folds.append(Fold(title, (Grid(("key", "value"), entries.first),)))
+    lead = (
+        "What programs and pytracer share. Of arrays, entries that are zero are not counted; values that "
+        "each "
+        "CPU has for itself are added up."
+    )
+    return Stage("maps", "The maps", lead, (Grid(columns, tuple(rows)), *folds))
+
+
+def _attachment(seen: Watched) -> Stage:
+    rows = tuple((one.program, one.where) for one in seen.attachments)
+    held = tuple(
+        (one.program, one.where, ", ".join(f"{name} {value}" for name, value in one.facts))
+        for one in seen.links
+    )
+    lead = (
+        "Where the programs were put. Each is held there by a descriptor of pytracer's: when the process "
+        "ends, "
+        "however it ends, the kernel takes them off. They are off by now."
+    )
+    blocks: list[Block] = [Grid(("program", "on"), rows)]
+    if held:
+        grid = Grid(("descriptor", "where", "what the kernel says of it"), held)
+        blocks.append(Fold(f"what held them: {len(held)} descriptors", (grid,)))
+    blocks.append(Fold("what was done, step by step", (Raw("\n".join(seen.said)),)))
+    return Stage("attachment", "The attachment", lead, tuple(blocks))
+
+
+def _cost(seen: Watched, titles: dict[Program, str]) -> Stage:
+    columns = ("program", "runs", "a second", "a run", "in all", "of one CPU", "skipped")
+    rows = []
+    for one in seen.programs:
+        if one.runs is None or one.time is None:
+            continue
+        each = f"{one.time / one.runs:.0f} ns" if one.runs else "-"
+        rate, share = one.runs / seen.seconds, one.time / seen.seconds / 1e7
+        whole = f"{one.time / 1e6:.3f} ms"
+        rows.append(
+            (titles[one], str(one.runs), f"{rate:.0f}", each, whole, f"{share:.3f} %", str(one.missed))
+        )
+    lead = (
+        "Measured here and now, by the kernel's own statistics, which look at the clock twice for each "
+        "run: that "
+        "is in the numbers. What the hook itself costs is not: docs/hooks.md has that."
+    )
+    if seen.uncounted:
+        return Stage("cost", "What it costs", f"The kernel did not count: {seen.uncounted}.", ())
+    facts = [
+        ("watched for", f"{seen.seconds:.2f} s"),
+        ("in programs", f"{total(seen.programs) / 1e6:.3f} ms"),
+    ]
+    if seen.records is not None:
+        facts.append(("events", str(seen.records)))
+    return Stage("cost", "What it costs", lead, (Grid(columns, tuple(rows)),), tuple(facts))

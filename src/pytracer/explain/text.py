@@ -1,0 +1,95 @@
+"""A page as plain text, for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from pytracer.explain.page import Beside, Block, Fold, Grid, Page, Raw, Source, Stage, Words
+from pytracer.text import harmless
+
+_WIDTH = 78
+_LONG = 24  # lines of what is folded, on a page of everything
+_PLACE = 34  # columns for where a line of C is
+
+
+def render(page: Page, stage: str = "") -> Iterator[str]:
+    """The lines of the page, or of the stage of that name: harmless to a terminal."""
+    for line in _page(page, stage):
+        yield harmless(line.rstrip())
+
+
+def _page(page: Page, stage: str) -> Iterator[str]:
+    if not stage:
+        yield page.title
+        yield f"    {page.command}"
+        yield from (f"    {name}: {value}" for name, value in page.facts)
+    for one in page.stages:
+        if stage in ("", one.name):
+            yield from _stage(one, alone=bool(stage))
+
+
+def _stage(stage: Stage, *, alone: bool) -> Iterator[str]:
+    """One stage; ``alone``: with all that is folded, else of what is long only what it is."""
+    if not alone:
+        yield ""
+        yield f"== {stage.title} {'=' * max(_WIDTH - len(stage.title) - 4, 4)}"
+    yield from textwrap.wrap(stage.lead, _WIDTH)
+    if stage.facts:
+        yield ""
+        width = max(len(name) for name, _ in stage.facts)
+        yield from (f"  {name:<{width}}  {value}" for name, value in stage.facts)
+    for block in stage.blocks:
+        yield ""
+        lines = list(_block(block))
+        if alone or not isinstance(block, Fold) or block.opened or len(lines) <= _LONG:
+            yield from lines
+        else:
+            yield f"{lines[0]}: {len(lines) - 1} lines, which --stage {stage.name} shows"
+
+
+def _block(block: Block) -> Iterator[str]:
+    match block:
+        case Words():
+            label = f"{block.label}: " if block.label else ""
+            yield from textwrap.wrap(label + block.text, _WIDTH)
+        case Raw():
+            yield from block.text.splitlines()
+        case Grid():
+            yield from _grid(block)
+        case Source():
+            yield from _source(block)
+        case Beside():
+            yield from _beside(block)
+        case Fold():
+            yield f"-- {block.title}"
+            for number, inner in enumerate(block.blocks):
+                if number:
+                    yield ""
+                yield from _block(inner)
+
+
+def _grid(grid: Grid) -> Iterator[str]:
+    rows = [grid.columns, *grid.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(grid.columns))]
+    for number, row in enumerate(rows):
+        mark = "*" if number - 1 in grid.strong else " "
+        yield f"{mark} " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+
+
+def _source(source: Source) -> Iterator[str]:
+    made = dict(source.made)
+    yield f"{source.file}:"
+    for number, line in enumerate(source.lines, source.first):
+        mark = ">" if number in source.marked else " "
+        count = f"{made[number]:>3}" if number in made else "   "
+        yield f"{mark}{count} {number:>4}  {line.expandtabs(4)}"
+
+
+def _beside(beside: Beside) -> Iterator[str]:
+    for pair in beside.pairs:
+        place = f"{pair.file}:{pair.line}" if pair.file else "no line of C"
+        yield f"{place:<{_PLACE}} {pair.text}"
+        width = max(len(one.number) for one in pair.code) if pair.code else 0
+        for one in pair.code:
+            yield f"    {one.number:>{width}}: {one.text}" + (f"  -> {one.target}" if one.target else "")

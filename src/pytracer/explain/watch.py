@@ -1,0 +1,229 @@
+"""A tracer run for a moment, and all that there is to see of it in the kernel meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytracer.bpf.inspect.info import MapInfo, ProgramInfo, read_map, read_program
+from pytracer.bpf.inspect.stats import counting
+from pytracer.bpf.maps import Map
+from pytracer.bpf.programs import Load, load_program
+from pytracer.errors import PytracerError
+from pytracer.explain.entries import Entries, entries_of
+from pytracer.kernel.facts import Facts
+from pytracer.launch import Confinement, Launched
+from pytracer.plan import Plan, Request, Way, make_plan, ways
+from pytracer.session import Session
+from pytracer.trace import check
+
+SECONDS = 1.0  # that a tracer is watched, where nothing else was said
+_NAP = 0.02  # between two looks at its stream
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program of the tracer, and how many there are that differ in nothing but what they are put on.
+
+    ``log`` is the verifier's, ``time`` (ns) and ``runs`` are all of theirs while they were watched; None
+    where the kernel would not count.
+    """
+
+    load: Load
+    info: ProgramInfo
+    copies: int
+    log: str
+    runs: int | None
+    time: int | None
+    missed: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """A map, and what was in it at the end; ``memory`` is what the kernel charges for it, in bytes."""
+
+    info: MapInfo
+    name: str
+    memory: int | None
+    entries: Entries
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """Where a program was put: ``facts`` is what the kernel says of the descriptor that holds it there."""
+
+    program: str
+    where: str
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """All that was seen. ``ways`` are the alternatives of each hook; ``records`` is how many events came by
+    the stream, None where there is none."""
+
+    plan: Plan
+    ways: tuple[tuple[str, str, tuple[Way, ...]], ...]
+    programs: tuple[Program, ...]
+    tables: tuple[Table, ...]
+    attachments: tuple[Attachment, ...]
+    links: tuple[Attachment, ...]
+    seconds: float
+    records: int | None
+    said: tuple[str, ...]
+    uncounted: str = ""
+
+
+def plan_of(request: Request, facts: Facts) -> tuple[Plan, tuple[tuple[str, str, tuple[Way, ...]], ...]]:
+    """The plan, and all the alternatives that there were: (hook, what it sees, its ways). Raises what
+    make_plan raises."""
+    plan = make_plan(request, facts)
+    found = []
+    for one in plan.decided:
+        found.append((one.hook.name, one.hook.what, tuple(ways(one, request, facts))))
+    return plan, tuple(found)
+
+
+def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str], None]) -> Watched:
+    """Run the tracer for its command, ``duration`` or :data:`SECONDS`, and look. Nothing stays attached.
+
+    Ctrl-C ends the watching, not the looking. Raises what :mod:`pytracer.errors` lists for each step.
+    """
+    check(request)
+    with contextlib.ExitStack() as stack:
+        command = None
+        if request.command:
+            confinements = (v for v in request.options.values() if isinstance(v, Confinement))
+            command = Launched(request.command, next(confinements, None))
+            stack.callback(command.terminate)
+        plan, alternatives = plan_of(request, facts())
+        said = list[str]()
+        pending = command.pid if command else 0
+        session = stack.enter_context(Session(plan, pending=pending, say=said.append, warn=warn))
+        links = tuple(_links(session))
+        uncounted = ""
+        try:
+            stack.enter_context(counting())
+        except PytracerError as error:
+            uncounted = error.message
+        begun = time.monotonic()
+        records = _wait(session, request, command, begun)
+        session.detach()
+        seconds = time.monotonic() - begun
+        programs = tuple(_programs(session, counted=not uncounted))
+        return Watched(
+            plan=plan,
+            ways=alternatives,
+            programs=programs,
+            tables=tuple(_tables(session)),
+            attachments=tuple(_attachments(plan)),
+            links=links,
+            seconds=seconds,
+            records=records,
+            said=tuple(said),
+            uncounted=uncounted,
+        )
+
+
+def _wait(session: Session, request: Request, command: Launched | None, begun: float) -> int | None:
+    """Until the time or the command has come to its end; how many events came by the stream."""
+    records = 0
+    if command is not None:
+        command.release()
+    limit = request.duration if request.duration is not None or command is not None else SECONDS
+    with contextlib.suppress(KeyboardInterrupt):
+        while command is None or command.poll() is None:
+            if limit is not None and time.monotonic() - begun >= limit:
+                break
+            time.sleep(_NAP)
+            session.observe()
+            records += sum(len(batch) for batch in session.events())
+    return records if session.stream is not None else None
+
+
+def _programs(session: Session, *, counted: bool) -> Iterator[Program]:
+    """One of each function and type: the others are told apart by a constant."""
+    loaded = session.loaded
+    alike = Counter(map(_alike, loaded.programs))
+    spent = dict[Load, list[int]]()
+    for load, descriptor in loaded.programs.items():
+        info = read_program(descriptor, code=False)
+        numbers = info.run_count, info.run_time, info.recursion_misses or 0
+        sums = spent.setdefault(_alike(load), [0, 0, 0])
+        sums[:] = [a + b for a, b in zip(sums, numbers, strict=True)]
+    for load, descriptor in loaded.programs.items():
+        kind = _alike(load)
+        if kind not in spent:
+            continue
+        runs, nanoseconds, missed = spent.pop(kind)
+        logs = list[str]()
+        load_program(loaded.module, load, logs.append)
+        yield Program(
+            load=load,
+            info=read_program(descriptor),
+            copies=alike[kind],
+            log="".join(logs),
+            runs=runs if counted else None,
+            time=nanoseconds if counted else None,
+            missed=missed,
+        )
+
+
+def _alike(load: Load) -> Load:
+    """What two programs have in common that are the same but for the target that they are told."""
+    return replace(load, constants=(), optional=False, as_=replace(load.as_, btf_id=0))
+
+
+def _tables(session: Session) -> Iterator[Table]:
+    for table in session.loaded.module.maps.values():
+        memory = _file_info(table.fd).get("memlock")
+        yield Table(read_map(table.fd), table.name, int(memory) if memory else None, _entries(table))
+
+
+def _entries(table: Map) -> Entries:
+    try:
+        return entries_of(table)
+    except (OSError, PytracerError) as error:
+        return Entries(None, reason=str(error))
+
+
+def _attachments(plan: Plan) -> Iterator[Attachment]:
+    for chosen in plan.probes:
+        yield Attachment(chosen.probe.program, chosen.target)
+
+
+def _links(session: Session) -> Iterator[Attachment]:
+    """What holds the programs there, in the kernel's words."""
+    for link in session.links:
+        facts = _file_info(link.fd) if link.fd >= 0 else {}
+        kept = tuple((name, value) for name, value in facts.items() if name not in _DULL)
+        where = f"{link.place}: {link.how}" if link.place and link.how else link.place
+        yield Attachment(_held(link.fd), where, kept)
+
+
+_DULL = ("pos", "flags", "mnt_id", "ino", "scm_fds")
+
+
+def _held(descriptor: int) -> str:
+    """What kind of descriptor it is: ``bpf_link``, ``perf_event``, a socket."""
+    try:
+        target = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+    except OSError:
+        return "gone"
+    return target.removeprefix("anon_inode:").strip("[]").partition(":")[0].replace("-", "_")
+
+
+def _file_info(descriptor: int) -> dict[str, str]:
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return {}
+
+
+def total(programs: Sequence[Program]) -> int:
+    """How long all of them ran, in ns."""
+    return sum(program.time or 0 for program in programs)

@@ -1,0 +1,245 @@
+"""Pages of tracers that really run, and of programs that are really refused, on every kernel."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.source import probes_folder
+from pytracer.cli import parser
+from pytracer.explain import stages
+from pytracer.explain.page import Beside, Block, Fold, Grid, Page, Source
+from pytracer.explain.watch import Watched, watch
+from pytracer.spec import registry
+from support import packets
+from support.cli import COMMAND, Result, run
+from support.needs import refused_by_right
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+ROOT = probes_folder().resolve().parent
+
+
+def explained(*words: str) -> tuple[Watched, Page]:
+    from pytracer.bpf.facts import KernelFacts
+
+    request, _ = parser.parse(registry.get(words[0]), words[1:])
+    seen = watch(request, KernelFacts, warn=lambda line: None)
+    return seen, stages.page_of(seen, words)
+
+
+def blocks_of(page: Page, stage: str) -> list[Block]:
+    """The blocks of a stage, those that are folded as well."""
+    (found,) = (one for one in page.stages if one.name == stage)
+    todo, flat = list(found.blocks), list[Block]()
+    while todo:
+        block = todo.pop(0)
+        flat.append(block)
+        todo = [*(block.blocks if isinstance(block, Fold) else ()), *todo]
+    return flat
+
+
+def grid(page: Page, stage: str) -> list[dict[str, str]]:
+    """The first table of a stage, by its columns."""
+    found = next(block for block in blocks_of(page, stage) if isinstance(block, Grid))
+    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+
+def besides(page: Page, stage: str) -> list[Beside]:
+    return [block for block in blocks_of(page, stage) if isinstance(block, Beside)]
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_every_stage_is_what_the_kernel_has():
+    seen, page = explained("syscalls", "--", workload("calls"), "getppid", "23")
+    assert tuple(stage.name for stage in page.stages) == stages.NAMES
+    programs = {one.load.program: one for one in seen.programs}
+    assert {"enter", "leave"} <= set(programs)
+
+    bytecode = besides(page, "bytecode")
+    assert [one.name for one in bytecode] == list(programs)
+    for beside, one in zip(bytecode, programs.values(), strict=True):
+        code = [code for pair in beside.pairs for code in pair.code]
+        wide = sum(code.text.startswith("(18)") for code in code)
+        assert len(code) + wide == one.info.xlated_size // 8
+        assert {code.target for code in code} - {""} <= {code.number for code in code}
+
+    native = besides(page, "native")
+    assert len(native) == len(programs)
+    for beside, one in zip(native, programs.values(), strict=True):
+        last = [code for pair in beside.pairs for code in pair.code][-1]
+        assert int(last.number, 16) < one.info.jited_size == len(one.info.jited)
+        assert any(pair.file.startswith("probes_c/") for pair in beside.pairs)
+
+    # The C beside the instructions is that of the files.
+    for pair in (pair for beside in (*bytecode, *native) for pair in beside.pairs):
+        if pair.file.startswith("probes_c/"):
+            assert (ROOT / pair.file).read_text().splitlines()[pair.line - 1].strip() == pair.text
+    own = next(block for block in blocks_of(page, "c") if isinstance(block, Source))
+    assert own.file == "probes_c/syscalls.c"
+    assert list(own.lines) == (ROOT / own.file).read_text().splitlines()
+    assert sum(count for _, count in own.made) > 0
+
+    verified = {row["program"]: row for row in grid(page, "verifier")}
+    assert set(verified) == set(programs)
+    for name, row in verified.items():
+        assert int(row["looked at"]) > 0
+        assert re.fullmatch(r"[\d+]+ bytes", row["stack"]), name
+        assert f"{name}: " not in programs[name].log
+        assert "processed " in programs[name].log
+
+    maps = {row["map"]: row for row in grid(page, "maps")}
+    assert {"pt_losses", "rows", "starts"} <= set(maps)
+    assert {str(table.info.id) for table in seen.tables} >= {
+        str(number) for one in seen.programs for number in one.info.map_ids
+    }
+
+    # 23 calls and what a process does in its life: each was a run of both programs.
+    cost = {row["program"]: row for row in grid(page, "cost")}
+    assert int(cost["enter"]["runs"]) >= 23
+    assert int(cost["leave"]["runs"]) >= 23
+    assert cost["enter"]["a run"].endswith(" ns")
+
+
+def test_what_was_counted_is_in_the_maps():
+    seen, _ = explained("syscalls", "-e", "getppid", "--", workload("calls"), "getppid", "23")
+    found = [
+        value for table in seen.tables if table.name in ("rows", "dense") for _, value in table.entries.first
+    ]
+    assert any("calls=23" in value for value in found)
+
+
+@pytest.mark.lab
+def test_packets_in_a_namespace_of_its_own():
+    with packets.namespace():
+        packets.veth("va", "vb")
+        seen, page = explained("sockcount", "vb", "-d", "0.2")
+    (row,) = grid(page, "attachment")
+    assert row == {"program": "count", "on": "socket_filter packet socket"}
+    assert [link.where for link in seen.links] == ["vb"]
+    ways = grid(page, "plan")
+    assert [way["way"] for way in ways if way["here"] == "taken"] == ["socket-filter"]
+
+
+def test_streams_stacks_and_what_is_named():
+    seen, _ = explained("execsnoop", "--", workload("calls"), "getppid", "1")
+    assert seen.records == 1
+    seen, page = explained("profile", "-p", "1", "-d", "0.2")
+    assert seen.records is None
+    assert any(table.name for table in seen.tables)
+    seen, page = explained("funccount", "t:sched:sched_process_*", "-d", "0.2")
+    assert sum(one.copies for one in seen.programs) >= len(seen.programs)
+    assert [way["way"] for way in grid(page, "plan") if way["here"] == "taken"] == ["tracepoint"]
+
+
+@pytest.mark.lab
+def test_functions_by_name_are_explained_or_refused_by_right():
+    """Each has a program of its own where nothing tells them apart; one of those is shown."""
+    words = ["funccount", "--hook", "k=kprobe", "vfs_read", "vfs_write", "-d", "0.2"]
+    done = run("explain", *words)
+    if refused_by_right(done.status, done.err, {"k": "kprobe"}):
+        return
+    seen, page = explained(*words)
+    assert [way["way"] for way in grid(page, "plan") if way["here"] == "taken"] == ["kprobe"]
+    assert {one.where for one in seen.attachments} == {"kprobe vfs_read", "kprobe vfs_write"}
+    assert sum(one.copies for one in seen.programs) in (1, 2)
+    assert len(besides(page, "bytecode")) == len(seen.programs) == 1
+
+
+def test_a_program_without_c():
+    seen, page = explained("sockcount", "--program", "bytecode", "lo", "-d", "0.1")
+    assert not seen.programs[0].info.lines
+    assert "no C" in page.stages[0].lead
+    (beside,) = besides(page, "bytecode")
+    assert [pair.file for pair in beside.pairs] == [""]
+    assert int(grid(page, "verifier")[0]["looked at"]) > 0
+
+
+def test_the_command_line(tmp_path):
+    whole = run("explain", "sockcount", "lo", "-d", "0.1")
+    assert whole.status == 0, whole.err
+    for title in ("The C", "The plan", "The bytecode", "The verifier", "The native code", "The maps"):
+        assert f"== {title} =" in whole.out
+    one = run("explain", "--stage", "bytecode", "sockcount", "lo", "-d", "0.1")
+    assert "(95) exit" in one.out
+    assert "== The" not in one.out
+    page = tmp_path / "page.html"
+    made = run("explain", "--html", page, "sockcount", "lo", "-d", "0.1")
+    assert made.status == 0, made.err
+    html = page.read_text()
+    assert html.startswith("<!DOCTYPE html>")
+    assert "probes_c/sockcount.c" in html
+    assert "src=" not in html
+    assert "http" not in re.sub(r"https?://[^\s<]*", "", html[: html.index("<main>")])
+
+
+def test_who_may_not_is_told():
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *COMMAND, "explain", "syscalls"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    assert done.returncode == 5
+    assert done.stderr.startswith("pytracer: error: ")
+
+
+MEANINGS = {
+    "may_be_null": "The pointer may be NULL here",
+    "has_no_end": "turn by turn",
+    "is_a_number": "just a number",
+    "may_be_outside": "may lie outside",
+    "has_no_packet": "that the packet is so long",
+    "has_no_such_helper": "may not call that helper",
+    "keeps_it": "given back on some paths only",
+    "multiplies": "arithmetic would make of a pointer",
+    "reads_beyond": "has no member at this place",
+}
+
+
+def refused(file: Path) -> Result:
+    result = run("explain", "--refused", file)
+    assert result.status == 1, result.err
+    return result
+
+
+@pytest.mark.lab
+def test_refusals_are_explained_in_plain_words():
+    file = Path(__file__).parent.parent / "support" / "refused" / "many.c"
+    lines = file.read_text().splitlines()
+    result = refused(file)
+    parts = dict(
+        re.findall(r"^== (\w+), a program of the kind \w+ =*\n(.*?)(?=^== |\Z)", result.out, re.M | re.S)
+    )
+    assert set(parts) == {*MEANINGS, "is_fine"}
+    assert "This kernel takes it." in parts.pop("is_fine")
+    for program, part in parts.items():
+        assert MEANINGS[program] in " ".join(part.split()), part
+        assert "What to do: " in part
+        # The line of C that is marked is one of that function's.
+        (marked,) = re.findall(r"^>\s+(\d+)  (.*)$", part, re.M)
+        begin = next(n for n, line in enumerate(lines, 1) if line.startswith(f"int {program}("))
+        end = next(n for n, line in enumerate(lines[begin:], begin + 1) if line == "}")
+        assert begin < int(marked[0]) <= end
+        assert lines[int(marked[0]) - 1] == marked[1]
+
+
+@pytest.mark.lab
+def test_the_examples_of_the_docs_are_refused():
+    folder = ROOT / "docs" / "refused"
+    marks = {}
+    for file in sorted(folder.glob("*.c")):
+        out = refused(file).out
+        assert "What to do: " in out
+        (marks[file.name],) = re.findall(r"^>\s+\d+  (.*)$", out, re.M)
+    assert marks == {
+        "loop.c": "    while (bpf_get_prandom_u32() != 7) {",
+        "pointer.c": "    *value += 1;",
+        "stack.c": "    struct name name = {};",
+    }

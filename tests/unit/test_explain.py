@@ -1,0 +1,272 @@
+"""Pages as text and as HTML, whatever is in them; what refusals mean; the alternatives of a plan."""
+
+from __future__ import annotations
+
+import builtins
+from html.parser import HTMLParser
+
+import pytest
+
+from pytracer.bpf.verdicts import verdict_of
+from pytracer.bpf.verifier import Work, story, work_of
+from pytracer.cli import main as command_line
+from pytracer.explain import refused, text
+from pytracer.explain.html import render
+from pytracer.explain.page import Beside, Code, Fold, Grid, Page, Pair, Raw, Source, Stage, Words
+from pytracer.plan import Request, make_plan, ways
+from pytracer.spec import registry
+from support.fake_kernel import FakeKernel
+
+EVIL = "</pre></script><script>alert(1)</script>\x1b[31m\" onmouseover='x' &amp;\u202e"
+VOID = {"meta", "br", "link", "img"}
+
+
+def page(evil: str = EVIL) -> Page:
+    """Every kind of block, with the same string wherever one can be."""
+    code = (Code("0", f"(b7) r0 = {evil}", "2"), Code("2", evil))
+    blocks = (
+        Words(evil, evil),
+        Raw(f"{evil}\nsecond"),
+        Grid((evil, "b"), ((evil, "2"), ("3", evil)), frozenset({0})),
+        Source(evil, 7, (evil, "int x; /* of several"), ((7, 2),), frozenset({8})),
+        Beside(evil, (Pair(evil, 7, evil, code), Pair("", 0, "", (Code("4", "exit"),)))),
+        Fold(evil, (Words(evil),), opened=True),
+    )
+    return Page(f"{evil}: {evil}", evil, ((evil, evil),), (Stage("c", evil, evil, blocks, ((evil, evil),)),))
+
+
+class Checked(HTMLParser):
+    """Elements that open and close as they should, and what they say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def parsed(html: str) -> Checked:
+    parser = Checked()
+    parser.feed(html)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def shape(page: Checked) -> list[tuple[str, list[str]]]:
+    """The elements without those that colour C."""
+    colours = {"tk", "tt", "tc", "tn", "ts"}
+    return [(tag, sorted(named)) for tag, named in page.seen if named.get("class") not in colours]
+
+
+def test_whatever_is_in_a_page_it_is_only_text():
+    mild, evil = parsed(render(page("mild"))), parsed(render(page()))
+    assert shape(evil) == shape(mild)
+    assert [tag for tag, _ in evil.seen].count("script") == 1
+    assert "\x1b" not in render(page())
+    assert "\u202e" not in render(page())
+    assert any("</pre></script>" in words for words in evil.words)
+
+
+def test_colours_change_nothing_but_colours(monkeypatch):
+    coloured = render(page("int x = 7; // seven"))
+    real = builtins.__import__
+
+    def missing(name, *rest):
+        if name.startswith("pygments"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    plain = render(page("int x = 7; // seven"))
+    assert '<span class="tt">int</span>' in coloured
+    assert "".join(parsed(coloured).words) == "".join(parsed(plain).words)
+
+
+def test_nothing_comes_from_outside():
+    html = render(page("mild"))
+    for tag, attributes in parsed(html).seen:
+        assert tag not in ("link", "img", "iframe", "object")
+        assert "src" not in attributes
+        assert attributes.get("href", "#").startswith("#")
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_jumps_lead_to_instructions_of_the_page():
+    found = parsed(render(page("mild"))).seen
+    ids = [attributes["id"] for _, attributes in found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {a["href"].removeprefix("#") for _, a in found if "href" in a} <= set(ids)
+
+
+def test_text_is_harmless_and_whole():
+    lines = list(text.render(page()))
+    assert all(line.isprintable() for line in lines)
+    shown = "\n".join(text.render(page("mild")))
+    assert "*" in next(line for line in shown.splitlines() if line.endswith(" 2"))
+    assert ">       8  int x; /* of several" in shown
+    assert "      2    7  mild" not in shown
+    assert "   2    7  mild" in shown
+    assert "    0: (b7) r0 = mild  -> 2" in shown
+
+
+def test_long_folds_are_for_their_stage():
+    long = Fold("the log", (Raw("\n".join(f"line {n}" for n in range(99))),))
+    whole = Page("t", "c", (), (Stage("verifier", "The verifier", "lead", (long,)),))
+    assert "-- the log: 99 lines, which --stage verifier shows" in list(text.render(whole))
+    assert "line 98" in list(text.render(whole, "verifier"))
+    assert not list(text.render(whole, "maps"))
+
+
+def test_every_alternative_is_told():
+    request = Request(registry.get("syscalls"))
+    kernel = FakeKernel(raw_tracepoints=set(), functions={"x64_sys_call"})
+    plan = make_plan(request, kernel)
+    found = {one.hook.name: list(ways(one, request, kernel)) for one in plan.decided}
+    calls = found["syscall"]
+    assert [way.name for way in calls] == [a.name for a in plan.decided[0].hook.alternatives]
+    taken = [way for way in calls if way.taken]
+    assert [way.name for way in taken] == ["tracepoint"]
+    assert taken[0].reason == "the best that this kernel grants"
+    assert any("raw_syscalls:sys_enter" in probe for probe in taken[0].probes)
+    assert not calls[0].granted
+    assert "sys_enter" in calls[0].reason
+    assert {way.reason for way in calls if way.granted and not way.taken} <= {"granted here, too: not needed"}
+
+
+def test_one_that_was_asked_for():
+    request = Request(registry.get("syscalls"), hooks={"syscall": "tracepoint"})
+    plan = make_plan(request, FakeKernel())
+    first, second, *_ = ways(plan.decided[0], request, FakeKernel())
+    assert (first.taken, first.granted, first.reason) == (
+        False,
+        True,
+        "granted here, and not asked for (--hook)",
+    )
+    assert (second.taken, second.reason) == (True, "asked for by --hook")
+
+
+STATISTICS = """\
+0: (b7) r0 = 0
+verification time 312 usec
+stack depth 72+16
+processed 1023 insns (limit 1000000) max_states_per_insn 4 total_states 86 peak_states 80 mark_read 9
+"""
+
+
+def test_the_verifiers_numbers():
+    assert work_of(STATISTICS) == Work(1023, 1000000, 4, 86, 80, 312, (72, 16))
+    assert work_of("processed 5 insns (limit 1000000) total_states 1\n") == Work(5, 1000000, None, 1)
+    assert work_of("nothing of the kind") == Work()
+    # Of two loads in a log, the last.
+    assert work_of(STATISTICS + STATISTICS.replace("312", "77")).time == 77
+
+
+def test_a_story_ends_with_the_refusal_and_begins_with_c():
+    steps = "".join(f"; line {n};\n{n}: (b7) r0 = {n}\n" for n in range(30))
+    told = story(steps + "R1 !read_ok\n" + STATISTICS.splitlines()[-1] + "\n\n")
+    assert told[-1] == "R1 !read_ok"
+    assert told[0].startswith("; line ")
+    assert len(told) <= 16
+
+
+@pytest.mark.parametrize(
+    ("words", "meaning"),
+    [
+        ("R0 invalid mem access 'map_value_or_null'", "may be NULL"),
+        ("R0 invalid mem access 'inv'", "just a number"),
+        ("R0 invalid mem access 'scalar'", "just a number"),
+        ("infinite loop detected at insn 30", "turn by turn"),
+        ("BPF program is too large. Processed 1000001 insn", "turn by turn"),
+        ("back-edge from insn 9 to 3", "turn by turn"),
+        ("invalid stack off=-520 size=8", "512 bytes"),
+        ("invalid write to stack R10 off=-520 size=8", "512 bytes"),
+        ("combined stack size of 2 calls is 544. Too large", "512 bytes"),
+        ("invalid indirect read from stack off -16+4 size 16", "never written"),
+        ("R0 !read_ok", "holds nothing"),
+        ("invalid access to packet, off=12 size=1, R1(id=0,off=12,r=0)", "so long"),
+        ("R0 unbounded memory access, use 'var &= const' or 'if (var < const)'", "outside"),
+        ("invalid access to map value, value_size=8 off=8 size=8", "outside"),
+        ("invalid bpf_context access off=4000 size=8", "no member"),
+        ("unknown func bpf_redirect#23", "may not call that helper"),
+        ("program of this type cannot use helper bpf_redirect#23", "may not call that helper"),
+        ("cannot call GPL-restricted function from non-GPL compatible program", "under the GPL"),
+        ("Unreleased reference id=2 alloc_insn=4", "given back on some paths"),
+        ("R0 pointer arithmetic with *= operator prohibited", "arithmetic"),
+        ("At program exit the register R0 has value (0x7; 0x0)", "not among what it may be"),
+        ("R1 type=inv expected=fp", "another kind of argument"),
+    ],
+)
+def test_what_refusals_mean(words, meaning):
+    verdict = verdict_of(words)
+    assert verdict is not None
+    assert meaning in verdict.meaning
+    assert verdict.cure
+
+
+def test_words_that_nobody_has_explained():
+    assert verdict_of("something quite new") is None
+    one = refused.Refused("f", "xdp", "0: (95) exit\nsomething quite new\n")
+    stage = refused.stage_of(one, "")
+    assert stage.lead == "The verifier refused it: something quite new"
+    assert any(isinstance(block, Words) and "not been put down" in block.text for block in stage.blocks)
+
+
+C = '#line 1 "a.c"\nint f(struct __sk_buff *skb)\n{\n    u64 *p = m.lookup(&key);\n    return *p;\n}\n'
+
+
+@pytest.mark.parametrize("said", ["; return *p; @ a.c:4", "; return *p;"], ids=["with-place", "without"])
+def test_the_line_is_found_with_and_without_its_place(said):
+    log = f"{said}\n7: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem access 'map_value_or_null'\n"
+    stage = refused.stage_of(refused.Refused("f", "socket_filter", log), C)
+    (shown,) = (block for block in stage.blocks if isinstance(block, Source))
+    assert (shown.file, shown.marked) == ("a.c", {4})
+    assert shown.lines[4 - shown.first] == "    return *p;"
+
+
+def test_what_the_compiler_refused_is_found():
+    said = (
+        "error: a.c:3:9: in function f i32 (ptr): Looks like the BPF stack limit of 512 bytes is exceeded.\n"
+    )
+    stage = refused.stage_of(refused.Refused("f", "", said, compiler=True), C)
+    (shown,) = (block for block in stage.blocks if isinstance(block, Source))
+    assert shown.marked == {3}
+    assert any(isinstance(block, Words) and "512 bytes of stack" in block.text for block in stage.blocks)
+
+
+def test_functions_that_may_be_programs():
+    found = dict(refused.functions(C + "static int g(struct xdp_md *x)\nint h(struct pt_regs *ctx, int a)\n"))
+    assert found == {"f": "struct __sk_buff", "h": "struct pt_regs"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["explain"], "explain needs a tracer"),
+        (["explain", "--stage", "plam", "syscalls"], "no stage 'plam'"),
+        (["explain", "--stage", "c", "--html", "x", "syscalls"], "it goes without --stage"),
+        (["explain", "--refused", "/no/such.c"], "no file '/no/such.c'"),
+        (["explain", "--refused", __file__, "syscalls"], "takes a file and nothing else"),
+        (["explain", "syscals"], "did you mean syscalls?"),
+    ],
+)
+def test_bad_words(capsys, words, said):
+    assert command_line.main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_help_needs_nothing(capsys):
+    assert command_line.main(["explain", "--help"]) == 0
+    assert "--refused" in capsys.readouterr().out
