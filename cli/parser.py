@@ -252,7 +252,7 @@ def _packet_filter(
             text = getattr(given, option.name.replace("-", "_"))
             if text is None:
                 return None
-            return compile_raw(text) if option.cgroups else compile_for(text, named, frames=option.frames)
+            return compile_raw(text) if option.raw else compile_for(text, named, frames=option.frames)
     return None
 
 

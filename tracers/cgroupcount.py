@@ -10,7 +10,7 @@ TRACER = Tracer(
     description="Counts packets, by what they carry, as they reach and leave the sockets of cgroups.",
     hooks=(CGROUP_PACKET,),
     filters=(Filter.CGROUP,),
-    options=(packet_filter(cgroups=True),),
+    options=(packet_filter(raw=True),),
     keys=(
         Key("cgroup", (Column("cgroup", "the cgroup, from the root that is mounted", decode="cgroup"),)),
         Key("direction", (Column("direction", "in or out", decode="direction", width=3, label="DIR"),)),

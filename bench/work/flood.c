@@ -6,14 +6,17 @@
 //   flood functions N      N calls of the function "passed"
 //   flood packets N        N datagrams to the loopback interface
 //   flood frames N NAME    N frames of UDP out by the interface NAME
+//   flood sockets N        N sockets made and closed
+//   flood connects N       a datagram socket connected N times
 //   flood processes N M    N processes at once, each of M getppid calls: processor time
 //
 // With "gated" in front of these words it stops itself first, and begins when it is continued.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
-#include <netpacket/packet.h>
+#include <linux/if_packet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +27,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define BATCH 64 // frames with a call
 
 static void fail(const char *what)
 {
@@ -81,18 +86,45 @@ static void packets(long n)
         sendto(s, data, sizeof(data), 0, (struct sockaddr *)&to, sizeof(to));
 }
 
+static void sockets(long n)
+{
+    while (n--)
+        close(socket(AF_INET, SOCK_DGRAM, 0));
+}
+
+static void connects(long n)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+    int s = socket(AF_INET, SOCK_DGRAM, 0);
+
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    while (n--)
+        if (connect(s, (struct sockaddr *)&to, sizeof(to)))
+            fail("connect");
+}
+
+// Past the queueing discipline, many with each call: what is not the frame's own way takes as little as it can.
 static void frames(long n, const char *name)
 {
     // To and from stations that are not there; IPv4, 64 bytes of UDP.
     unsigned char frame[14 + 20 + 8 + 64] = {2, 0, 0, 0, 0, 0xee, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 92};
     struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = if_nametoindex(name)};
-    int s = socket(AF_PACKET, SOCK_RAW, 0);
+    struct iovec data = {frame, sizeof(frame)};
+    struct mmsghdr batch[BATCH];
+    int s = socket(AF_PACKET, SOCK_RAW, 0), bypass = 1;
 
     frame[14 + 9] = 17;
-    if (s < 0 || !to.sll_ifindex)
+    if (s < 0 || !to.sll_ifindex || setsockopt(s, SOL_PACKET, PACKET_QDISC_BYPASS, &bypass, sizeof(bypass)))
         fail(name);
-    while (n--)
-        sendto(s, frame, sizeof(frame), 0, (struct sockaddr *)&to, sizeof(to));
+    for (int i = 0; i < BATCH; i++)
+        batch[i] = (struct mmsghdr){.msg_hdr = {&to, sizeof(to), &data, 1}};
+    while (n > 0) {
+        int sent = sendmmsg(s, batch, n < BATCH ? n : BATCH, 0);
+
+        if (sent < 0 && errno != ENOBUFS)
+            fail("sendmmsg");
+        n -= sent > 0 ? sent : 0;
+    }
 }
 
 // They begin when all of them are there. Returns the processor time of the calls alone: to make and to switch
@@ -151,6 +183,10 @@ int main(int argc, char **argv)
         functions(n);
     else if (!strcmp(argv[1], "packets"))
         packets(n);
+    else if (!strcmp(argv[1], "sockets"))
+        sockets(n);
+    else if (!strcmp(argv[1], "connects"))
+        connects(n);
     else if (!strcmp(argv[1], "frames"))
         frames(n, argc > 3 ? argv[3] : "");
     took = strcmp(argv[1], "processes") ? now(CLOCK_MONOTONIC) - begun : processes(n, m);

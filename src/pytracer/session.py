@@ -342,6 +342,7 @@ class Session:
                 chosen.choice,
                 chosen.rate,
                 command=pending,
+                members=chosen.members,
                 cgroups=self.plan.places,
             )
             if chosen.probe.targets:

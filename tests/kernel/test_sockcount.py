@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from support import packets
 from support.cli import finish, run, start, stop
+from support.needs import needs
 
 pytestmark = pytest.mark.kernel
 PROGRAMS = ("c", "bytecode")
@@ -117,3 +120,23 @@ def test_an_interface_that_goes_away_is_said_and_ends_it():
         result = finish(tracer)
     assert "warning: interface vb: network is down" in result.err
     assert totals(result, "vb") == packets.expected(packets.frames(), received=True)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_tap_and_tun_devices_both_ways(program):
+    """What a program, or a virtual machine, sends by them comes in; what it is sent goes out."""
+    needs("tun", Path("/dev/net/tun").exists())
+    for name, kind, sent, ethertype in (
+        ("tap7", packets.IFF_TAP, packets.frames(), 0),
+        ("tun7", packets.IFF_TUN, packets.ip_packets()[:3], packets.ETH_P_IP),
+    ):
+        with packets.namespace(), packets.tun(name, kind) as fd:
+            words = ("sockcount", "-f", "json", name, "--program", program, "--direction")
+            tracers = [start(*words, direction, 60) for direction in ("in", "out")]
+            for frame in sent:
+                for _ in range(frame.times):
+                    os.write(fd, frame.data)
+            packets.send(name, sent, ethertype)
+            for tracer, received in zip(tracers, (True, False), strict=True):
+                assert packets.totals(stop(tracer), name) == packets.expected(sent, received=received)

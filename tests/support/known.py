@@ -80,6 +80,14 @@ def socksnoop(*words: object, before: Words = ()) -> Seen:
     return Seen(result, seen, made)
 
 
+def fanoutcount(*words: object, before: Words = ()) -> Seen:
+    """101 packets, all with the same addresses, and so of one worker."""
+    sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
+    with packets.namespace():
+        result = _meanwhile("fanoutcount", [*words, "lo"], before, lambda: packets.send("lo", sent))
+    return Seen(result, [(r["packets"], r["bytes"]) for r in _records(result)], [(101, 101 * 50)])
+
+
 def _packets(tracer: str, words: Words, before: Words) -> Seen:
     sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
     with packets.namespace():
@@ -167,6 +175,7 @@ KNOWN: dict[str, Callable[..., Seen]] = {
         biolatency,
         cgroupcount,
         execsnoop,
+        fanoutcount,
         openfiles,
         opensnoop,
         profile,

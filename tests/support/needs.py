@@ -49,6 +49,7 @@ FEATURES: dict[str, Feature] = {
     "task_sample": Feature((4, 9), options=("PERF_EVENTS",), says="takes no samples"),
     "iterator": Feature((5, 8), options=("DEBUG_INFO_BTF",), says="no iterator"),
     "socket_filter": Feature((3, 19), options=("PACKET",), says="packet socket|socket filter"),
+    "packet_fanout": Feature((4, 12), options=("PACKET",), says="fanout|packet socket|socket filter"),
     "xdp": Feature((5, 9), options=("NET",), says="XDP"),
     "xdp_netlink": Feature((4, 8), options=("NET",), says="XDP"),
     "tcx": Feature((6, 6), options=("NET_XGRESS",), says="tcx"),

@@ -22,7 +22,7 @@ from support.cli import Result
 
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
-IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
+IFF_TUN, IFF_TAP, IFF_NO_PI = 0x0001, 0x0002, 0x1000
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -218,11 +218,12 @@ def veth(one: str = "va", other: str = "vb") -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def tun(name: str = "tun7") -> Iterator[int]:
-    """An interface without a link header; what is written to the descriptor comes in by it."""
+def tun(name: str = "tun7", kind: int = IFF_TUN) -> Iterator[int]:
+    """An interface without a link header (IFF_TAP: with Ethernet's); what is written to the descriptor comes
+    in by it."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     try:
-        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH14x", name.encode(), IFF_TUN | IFF_NO_PI))
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH14x", name.encode(), kind | IFF_NO_PI))
         ip("link", "set", name, "up")
         yield fd
     finally:

@@ -12,12 +12,14 @@ import pytest
 from pytracer.enrich import decode, decoders
 from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
+from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.connections import connection_error, connection_event
 from pytracer.enrich.decode import masked, sized
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import open_flags
 from pytracer.enrich.interfaces import interface_decoder
+from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.text import text
 
 
@@ -226,3 +228,38 @@ def test_operations_of_disks():
 def test_targets_are_named_by_number():
     target = decoders({}, ["k:vfs_read", "t:a:b"])["target"]
     assert [target(number) for number in (0, 1, 2, -1)] == ["k:vfs_read", "t:a:b", "unknown:2", "unknown:-1"]
+
+
+def test_cgroups_are_paths_and_keep_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("pytracer.enrich.cgroups.cgroup2_roots", lambda: [tmp_path])
+    below = tmp_path / "system.slice" / ".hidden"
+    below.mkdir(parents=True)
+    decoder, number = cgroup_decoder(), below.stat().st_ino
+    assert decoder(tmp_path.stat().st_ino) == "/"
+    assert decoder(number) == "/system.slice/.hidden"
+    below.rmdir()
+    assert decoder(number) == "/system.slice/.hidden"
+    assert decoder(1 << 60) == f"cgroup_{1 << 60}"
+
+
+@pytest.mark.parametrize(
+    ("decoder", "number", "name"),
+    [
+        (socket_call, 4, "send"),
+        (socket_call, 99, "call_99"),
+        (socket_family, 10, "IPv6"),
+        (socket_family, 40, "family_40"),
+        (socket_type, 2, "dgram"),
+        (socket_type, 77, "type_77"),
+        (ip_protocol, 262, "MPTCP"),
+        (ip_protocol, 253, "protocol_253"),
+    ],
+)
+def test_sockets(decoder, number, name):
+    assert decoder(number) == name
+
+
+def test_an_address_that_is_none_is_not_shown():
+    none, some = b"\xff" * 16, bytes(15) + b"\1"
+    coded = decode(address, np.array([none, some], dtype="S16"), none)
+    assert list(coded.tolist()) == [None, "::1"]

@@ -177,6 +177,8 @@ def test_filters(monkeypatch, words, which, keys):
 def test_a_container_may_be_a_mount_namespace(monkeypatch):
     monkeypatch.setattr(targets, "container", lambda text: ("mntns", b"1234"))
     assert parse("--container", "web").filters == {Filter.MNTNS: (b"1234",)}
+    with pytest.raises(UsageError, match="the container 'web' has no cgroup of version 2"):
+        parse("--container", "web", tracer=registry.get("cgroupcount"))
 
 
 def test_no_filter():

@@ -373,6 +373,34 @@ def test_what_changes_from_run_to_run_changes_no_macro():
     assert one == two
 
 
+# Where programs are put.
+
+
+def test_programs_on_cgroups_are_put_on_those_that_are_named():
+    """They are not asked for again, in the program."""
+    request = Request(registry.get("cgroupcount"), filters={Filter.CGROUP: (b"/a", b"/b c")})
+    plan = make_plan(request, FakeKernel())
+    assert (plan.places, plan.cgroups, plan.sets) == (("/a", "/b c"), (), {})
+    assert not [name for name, _ in plan.defines if name.startswith("PT_FILTER")]
+    assert [line for line in plan.describe() if line.startswith("cgroup ")] == [
+        "cgroup   /a",
+        "cgroup   /b c",
+    ]
+
+
+def test_a_kernel_without_links_for_cgroups_has_another_way():
+    plan = make_plan(Request(registry.get("socksnoop")), FakeKernel(refuses={"cgroup_sock"}))
+    kinds = [one.probe.kind for one in plan.probes]
+    assert set(kinds) == {"cgroup_sock_attach", "cgroup_sock_addr_attach"}
+    assert len(kinds) == 9
+
+
+def test_how_many_share_is_said():
+    request = Request(registry.get("fanoutcount"), options={"workers": 8}, interfaces={1: "lo"})
+    [chosen] = make_plan(request, FakeKernel()).probes
+    assert (chosen.members, chosen.target) == (8, "packet_fanout packet sockets (8 in a group)")
+
+
 # What goes into the maps.
 
 
@@ -381,6 +409,7 @@ def test_filters_fill_their_maps():
     plan = plan_of(filters=filters)
     assert plan.sets == {"pt_pids": (b"1111", b"2222"), "pt_comms": (b"ls",)}
     assert plan.cgroups == ("/a", "/\udcff")
+    assert plan.places == ()
 
 
 @pytest.mark.parametrize("exclude", [False, True])

@@ -8,7 +8,7 @@ import pytest
 
 from pytracer.bpf.lessons import sockcount as lesson
 from pytracer.bpf.source import read_source
-from pytracer.enrich.protocols import ETHERTYPES, packet_protocol
+from pytracer.enrich.protocols import ETHERTYPES, direction, packet_protocol
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,7 @@ def test_the_c_and_the_lesson_count_under_the_same_codes():
     extensions = enumerators(text, "extension") | enumerators(text, "later_extension")
     assert sorted(extensions.values()) == sorted(lesson.EXTENSIONS)
     assert enumerators(text, "direction") == {"IN": lesson.IN, "OUT": lesson.OUT, "BOTH": lesson.BOTH}
+
+
+def test_directions():
+    assert [direction(code) for code in (0, 1, 7)] == ["in", "out", "direction_7"]

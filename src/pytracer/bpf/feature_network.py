@@ -18,7 +18,18 @@ from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.feature_hooks import LOADS
 from pytracer.bpf.probing import load, returning
 from pytracer.kernel.targets import cgroup2_roots
-from pytracer.spec import CgroupSkb, CgroupSock, CgroupSockAddr, Clsact, OnCgroup, Probe, Tcx, Xdp, XdpNetlink
+from pytracer.spec import (
+    CgroupSkb,
+    CgroupSock,
+    CgroupSockAddr,
+    Clsact,
+    OnCgroup,
+    PacketFanout,
+    Probe,
+    Tcx,
+    Xdp,
+    XdpNetlink,
+)
 
 _CLONE_NEWNET = 0x40000000
 _LO = {1: "lo"}  # which every network has, under this number
@@ -42,6 +53,11 @@ def tc() -> str:
 def tcx() -> str:
     """Traffic control by links."""
     return _on_lo(Tcx(""), "both")
+
+
+def packet_fanout() -> str:
+    """A choice among packet sockets that share an interface."""
+    return _on_lo(PacketFanout(""), "", members=2)
 
 
 def cgroup_link() -> str:
@@ -83,7 +99,7 @@ def _on_cgroup(probe: OnCgroup) -> str:
     return ""
 
 
-def _on_lo(probe: Probe, choice: str) -> str:
+def _on_lo(probe: Probe, choice: str, members: int = 0) -> str:
     """Attach to the loopback interface of a network of a thread's own, which ends with the thread."""
     kind = kind_of(probe)
     how = kind.load_as(probe)
@@ -95,7 +111,7 @@ def _on_lo(probe: Probe, choice: str) -> str:
             if ctypes.get_errno() in (errno.EPERM, errno.EINVAL):
                 return LOADS
             raise OSError(ctypes.get_errno(), "unshare")
-        for link in kind.put(probe, Place("", _LO, choice), program):
+        for link in kind.put(probe, Place("", _LO, choice, members=members), program):
             link.close()
         return ""
 

@@ -287,6 +287,7 @@ def _features() -> Iterator[Feature]:
         ("iterator", "5.8", hooks.iterator),
         ("socket filter", "3.19", hooks.socket_filter),
         ("packet socket", "2.2", hooks.packet_socket),
+        ("packet fanout", "4.12", network.packet_fanout),
         ("XDP", "4.8", network.xdp),
         ("XDP link", "5.9", network.xdp_link),
         ("tc", "4.5", network.tc),

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
 from pytracer.kernel.facts import Answer, Facts, Tells
-from pytracer.plan.request import Request, choice_of
+from pytracer.plan.request import Request, choice_of, number_of
 from pytracer.plan.sampling import rate_of, settled
-from pytracer.spec import NO_RATE, Alternative, Hook, PerfSample, Probe, Rate, UserProbe
+from pytracer.spec import NO_RATE, Alternative, Hook, PacketFanout, PerfSample, Probe, Rate, UserProbe
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Chosen:
 
     ``rate`` is how often a sample is taken, by those that do; ``tells`` how the program knows which of the
     user's targets it runs for, where it is put on such; ``choice`` is what was chosen of the option that the
-    probe names.
+    probe names, ``members`` the number that is given for how many there are to be.
     """
 
     probe: Probe
@@ -26,6 +26,7 @@ class Chosen:
     rate: Rate = NO_RATE
     tells: Tells = Tells.PROGRAM
     choice: str = ""
+    members: int = 0
 
     @property
     def target(self) -> str:
@@ -33,7 +34,8 @@ class Chosen:
         rate = str(self.rate)
         at = f" ({rate})" if rate else ""
         which = f" ({self.choice})" if self.choice else ""
-        return f"{self.probe.kind} {self.name}{at}{which}"
+        many = f" ({self.members} in a group)" if self.members else ""
+        return f"{self.probe.kind} {self.name}{at}{which}{many}"
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tupl
             rate = rate_of(probe, request) if isinstance(probe, PerfSample) else NO_RATE
             name = probe.target if alike else answer.name or probe.target
             choice = choice_of(probe.choice, request) if probe.choice else ""
-            chosen.append(Chosen(probe, name, rate, answer.tells, choice))
+            members = number_of(probe.members, request) if isinstance(probe, PacketFanout) else 0
+            chosen.append(Chosen(probe, name, rate, answer.tells, choice, members))
             last = replace(answer, doubt=answer.doubt or last.doubt)
         elif alternative.alike or not probe.optional:
             return [], answer

@@ -330,26 +330,6 @@ class UretprobeMulti(UprobeMulti):
 
 
 @dataclass(frozen=True)
-class SocketFilter(Probe):
-    """A filter on a raw packet socket, one for each interface that the command line names."""
-
-    @property
-    def kind(self) -> str:
-        """See :class:`Probe`."""
-        return "socket_filter"
-
-    @property
-    def target(self) -> str:
-        """See :class:`Probe`."""
-        return "packet socket"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """See :class:`Probe`."""
-        return ("CAP_NET_RAW", "CAP_BPF")
-
-
-@dataclass(frozen=True)
 class Alternative:
     """One way to serve a hook. ``defines`` are further macros this way needs in the C.
 

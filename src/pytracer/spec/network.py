@@ -1,10 +1,51 @@
-"""Probes on network interfaces, and on the sockets of cgroups."""
+"""Probes on packets: of network interfaces, and of the sockets of cgroups."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from pytracer.spec.hooks import Probe
+
+
+@dataclass(frozen=True)
+class SocketFilter(Probe):
+    """A filter on a raw packet socket, one for each interface that the command line names."""
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "socket_filter"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return "packet socket"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """See :class:`Probe`."""
+        return ("CAP_NET_RAW", "CAP_BPF")
+
+
+@dataclass(frozen=True)
+class PacketFanout(SocketFilter):
+    """The choice among packet sockets that share an interface's packets (Linux 4.12): the program returns it,
+    modulo their number.
+
+    ``members`` names the :class:`~pytracer.spec.Number` that says how many there are.
+    """
+
+    members: str = "workers"
+
+    @property
+    def kind(self) -> str:
+        """See :class:`Probe`."""
+        return "packet_fanout"
+
+    @property
+    def target(self) -> str:
+        """See :class:`Probe`."""
+        return "packet sockets"
 
 
 @dataclass(frozen=True)

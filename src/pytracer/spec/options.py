@@ -97,11 +97,11 @@ class PacketFilter(Option):
     nothing of it.
 
     ``frames``: the program sees frames as they came by the wire, and not what the kernel knows of a packet.
-    ``cgroups``: it sees packets of sockets, from the network header on, whatever the interface.
+    ``raw``: it sees packets from the network header on, whatever the interface.
     """
 
     frames: bool = False
-    cgroups: bool = False
+    raw: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytracer.spec.columns import Column, Key, Unit
-from pytracer.spec.hooks import Alternative, Hook, SocketFilter
+from pytracer.spec.hooks import Alternative, Hook
 from pytracer.spec.network import (
     CgroupSkb,
     CgroupSock,
     CgroupSockAddr,
     Clsact,
     OnCgroup,
+    PacketFanout,
+    SocketFilter,
     Tcx,
     Xdp,
     XdpNetlink,
@@ -21,6 +23,9 @@ from pytracer.spec.outputs import Table
 
 SOCKET = Hook("packet", "packets pass", (Alternative("socket-filter", (SocketFilter("count"),)),))
 """A packet is shown to packet sockets (``count``), where captures are made."""
+
+FANOUT = Hook("fanout", "packets are shared out", (Alternative("packet-fanout", (PacketFanout("choose"),)),))
+"""A packet socket is chosen for a packet (``choose``), of those that share an interface."""
 
 TRAFFIC = Hook(
     "traffic",
@@ -81,7 +86,7 @@ WAYS = ("in", "out", "both")
 WHICH_WAY = "which packets: those that come in, go out, or both"
 
 
-def packet_filter(*, frames: bool = False, cgroups: bool = False) -> PacketFilter:
+def packet_filter(*, frames: bool = False, raw: bool = False) -> PacketFilter:
     """``--filter EXPR``."""
     text = "only packets that match, in tcpdump's language"
-    return PacketFilter("filter", text, frames=frames, cgroups=cgroups)
+    return PacketFilter("filter", text, frames=frames, raw=raw)

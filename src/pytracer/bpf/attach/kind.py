@@ -34,11 +34,12 @@ class LoadAs:
 class Place:
     """Where a program is put: what the probe's target is called here, by the answer to ``ask``.
 
-    ``interfaces`` are those that a network probe is put on, by index (0: all), with their names, ``cgroups``
-    the folders of those that a probe on cgroups is (none: the root of all); ``choice``
-    is what was chosen of the :class:`~pytracer.spec.Choice` that the probe names; ``rate`` is how often a
-    sample is taken, ``command`` the process that will be the command (0: none). ``cookies`` are what the
-    program is to be told, one for each thing that the probe is put on; empty where it is told otherwise.
+    ``interfaces`` are those that a network probe is put on, by index (0: all), with their names; ``cgroups``
+    the folders of those that a probe on cgroups is (none: the root of all). ``choice`` is what was chosen of
+    the :class:`~pytracer.spec.Choice` that the probe names; ``rate`` how often a sample is taken, ``members``
+    how many sockets share what comes; ``command`` the process that will be the command (0: none). ``cookies``
+    are what the program is to be told, one for each thing that the probe is put on; empty where it is told
+    otherwise.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Place:
     choice: str = ""
     rate: Rate = NO_RATE
     command: int = 0
+    members: int = 0
     cookies: tuple[int, ...] = ()
     cgroups: tuple[str, ...] = ()
 

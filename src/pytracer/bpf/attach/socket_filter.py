@@ -18,7 +18,7 @@ from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Answer
-from pytracer.spec import SocketFilter
+from pytracer.spec import Probe, SocketFilter
 
 ETH_P_ALL = 3
 SO_ATTACH_BPF = 50
@@ -29,7 +29,7 @@ _PACKET = Path("/proc/net/packet")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def ask(_: SocketFilter, kernel: Asking) -> Answer:
+def ask(_: Probe, kernel: Asking) -> Answer:
     """Whether a program can filter a packet socket."""
     if kernel.missing or policy.missing_capabilities(NEEDED):
         return untried("")
@@ -87,20 +87,21 @@ def attach(interface: int, program: int) -> int:
 
 def trouble(descriptor: int) -> str:
     """What the kernel reports of the socket since it was last asked, in words; empty for nothing."""
-    with _borrowed(descriptor) as packets:
+    with borrowed(descriptor) as packets:
         error = packets.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     return os.strerror(error).lower() if error else ""
 
 
 def is_bound(descriptor: int) -> bool:
     """Whether the socket still listens to its interface: not once that was removed."""
-    with _borrowed(descriptor) as packets:
+    with borrowed(descriptor) as packets:
         name = packets.getsockname()[0]
     return bool(name)
 
 
 @contextlib.contextmanager
-def _borrowed(descriptor: int) -> Iterator[socket.socket]:
+def borrowed(descriptor: int) -> Iterator[socket.socket]:
+    """The socket of a descriptor that stays somebody else's."""
     packets = socket.socket(fileno=descriptor)
     try:
         yield packets

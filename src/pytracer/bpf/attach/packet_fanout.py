@@ -1,0 +1,88 @@
+"""A group of packet sockets, of which a program chooses the one that gets a packet (Linux 4.3, f2e520956a1a).
+
+The kernel gives the group a number that nobody else has (Linux 4.12, 4a69a864209e). It is gone with the last
+of its sockets, however the process ends. They keep nothing of what they are given: the program has seen it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+from pytracer.bpf.asking import Asking, no
+from pytracer.bpf.attach import socket_filter
+from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.link import Link, on_each
+from pytracer.bpf.attach.socket_filter import NEEDED, SocketLink
+from pytracer.bpf.probing import load, returning
+from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.sys import ProgType
+from pytracer.kernel.facts import Answer
+from pytracer.spec import PacketFanout
+
+SOL_PACKET = 263
+_FANOUT, _FANOUT_DATA = 18, 22  # PACKET_FANOUT, PACKET_FANOUT_DATA
+_BY_PROGRAM, _UNIQUE = 7, 0x2000  # PACKET_FANOUT_EBPF, PACKET_FANOUT_FLAG_UNIQUEID
+ABSENT = "this kernel has no fanout groups of packet sockets that a program chooses from (Linux 4.12)"
+
+
+def ask(probe: PacketFanout, kernel: Asking) -> Answer:
+    """Whether there are such groups; asked of a socket that is in none.
+
+    A kernel that knows them finds fault with that.
+    """
+    answer = socket_filter.ask(probe, kernel)
+    if answer.ok and answer.tried:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packets:
+            try:
+                packets.setsockopt(SOL_PACKET, _FANOUT_DATA, struct.pack("i", -1))
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    return no(error, ABSENT)
+    return answer
+
+
+def load_as(_: PacketFanout) -> LoadAs:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return LoadAs(ProgType.SOCKET_FILTER, result=0)
+
+
+def put(_: PacketFanout, place: Place, program: int) -> list[Link]:
+    """See :class:`~pytracer.bpf.attach.kind.Kind`: so many sockets for each interface."""
+    dropping = load(ProgType.SOCKET_FILTER, returning(0))
+    try:
+        return on_each(
+            place.interfaces, lambda index, name: group(index, name, program, dropping, place.members)
+        )
+    finally:
+        os.close(dropping)
+
+
+def group(interface: int, name: str, program: int, keeping: int, members: int) -> Iterator[SocketLink]:
+    """The sockets of a group on the interface of this index (0: all), each as it is made.
+
+    ``program`` returns which of them gets a packet, modulo their number; ``keeping`` is the filter of each.
+    """
+    number = None  # 0 is one, too
+    for member in range(members):
+        link = SocketLink(socket_filter.attach(interface, keeping), place=name)
+        yield link  # whoever has it closes it, if what follows fails
+        try:
+            number = _join(link.fd, number, program)
+        except OSError as error:
+            raise attach_error(error, f"a fanout group on {name}", needed=NEEDED) from error
+        if member == 0:
+            link.how = f"{members} packet sockets of fanout group {number}"
+
+
+def _join(descriptor: int, number: int | None, program: int) -> int:
+    """Have a socket join the group of this number (None: make one); its number. Raises OSError."""
+    with socket_filter.borrowed(descriptor) as packets:
+        kind = _BY_PROGRAM | _UNIQUE if number is None else _BY_PROGRAM
+        packets.setsockopt(SOL_PACKET, _FANOUT, struct.pack("I", kind << 16 | (number or 0)))
+        if number is None:
+            packets.setsockopt(SOL_PACKET, _FANOUT_DATA, struct.pack("i", program))
+        return packets.getsockopt(SOL_PACKET, _FANOUT) & 0xFFFF

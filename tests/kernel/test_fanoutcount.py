@@ -1,0 +1,221 @@
+"""fanoutcount: each packet is counted for the worker that the kernel gives it to."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.attach import packet_fanout
+from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach.link import Link, all_or_none
+from pytracer.bpf.probing import instruction, returning
+from pytracer.bpf.sys import ProgType, prog_load
+from pytracer.errors import PytracerError
+from pytracer.spec import PacketFanout
+from support import packets
+from support.cli import Result, finish, run, start, stop
+
+pytestmark = pytest.mark.kernel
+WORKERS = 3
+
+
+def datagram(source: int, target: int, ports: tuple[int, int], fragment: int = 0) -> bytes:
+    """A UDP datagram of IPv4 between two stations of 192.0.2.0/24."""
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + 8 + 30, 1, fragment, 64, 17, 0)
+    ends = bytes([192, 0, 2, source, 192, 0, 2, target])
+    return head + ends + struct.pack("!HHHH", *ports, 38, 0) + bytes(30)
+
+
+def mixed(word: int) -> int:
+    """As in probes_c/fanoutcount.c."""
+    word = word * 0x9E3779B1 % (1 << 32)
+    return word ^ word >> 15
+
+
+def worker(source: int, target: int, ports: tuple[int, int], *, hosts: bool = False) -> int:
+    """Whose such a datagram is. The words are as a little-endian machine reads them."""
+    flow = 0
+    for end, port in zip((source, target), (0, 0) if hosts else ports, strict=True):
+        word = int.from_bytes(bytes([192, 0, 2, end]), "little")
+        flow += mixed((word + int.from_bytes(port.to_bytes(2, "big"), "little")) % (1 << 32))
+    return (mixed(flow % (1 << 32)) >> 16) % WORKERS
+
+
+FLOWS = [(source, 200 - source, (1000 + 7 * source, 53), source) for source in range(1, 24)]
+SENT = [
+    packets.ethernet("UDP", times, packets.ETH_P_IP, datagram(a, b, ports)) for a, b, ports, times in FLOWS
+] + [packets.ethernet("ARP", 5, 0x0806, bytes(28))]
+
+
+def counted(*words: object, sent: list[packets.Frame]) -> Result:
+    with packets.namespace():
+        packets.veth()
+        tracer = start("fanoutcount", "-f", "json", "vb", "-n", WORKERS, *words, 60)
+        packets.send("va", sent)
+        return stop(tracer)
+
+
+def shares(result: Result) -> dict[int, tuple[int, int]]:
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return {r["worker"]: (r["packets"], r["bytes"]) for r in result.of("summary")}
+
+
+def expected(*, hosts: bool) -> dict[int, tuple[int, int]]:
+    made = Counter[int]()
+    for a, b, ports, times in FLOWS:
+        made[worker(a, b, ports, hosts=hosts)] += times
+    found = {number: (times, 58 * times) for number, times in made.items()}
+    packets_, size = found.get(0, (0, 0))
+    return found | {0: (packets_ + 5, size + 5 * 28)}
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+@pytest.mark.parametrize("spread", ["flow", "hosts"])
+def test_each_packet_is_its_flows(spread):
+    found = shares(counted("--spread", spread, sent=SENT))
+    assert found == expected(hosts=spread == "hosts")
+    assert len(found) == WORKERS
+
+
+def test_both_directions_and_all_fragments_of_hosts_are_one_workers():
+    sent = [
+        packets.ethernet("UDP", 7, packets.ETH_P_IP, datagram(1, 2, (1000, 53))),
+        packets.ethernet("UDP", 5, packets.ETH_P_IP, datagram(2, 1, (53, 1000))),
+        packets.ethernet("UDP", 3, packets.ETH_P_IP, datagram(1, 2, (1000, 53), 0x2000)),
+        packets.ethernet("UDP", 2, packets.ETH_P_IP, datagram(1, 2, (99, 98), 185)),
+    ]
+    assert shares(counted("--spread", "hosts", sent=sent)) == {
+        worker(1, 2, (0, 0), hosts=True): (17, 17 * 58)
+    }
+    by_flow = Counter({worker(1, 2, (1000, 53)): 12})
+    by_flow[worker(1, 2, (0, 0), hosts=True)] += 5
+    assert {number: times for number, (times, _) in shares(counted(sent=sent)).items()} == by_flow
+
+
+def test_ipv6_and_a_filter():
+    sent = [
+        packets.ethernet("UDP", 11, packets.ETH_P_IPV6, packets.ipv6(17, packets.UDP)),
+        packets.ethernet("TCP", 3, packets.ETH_P_IP, packets.ipv4(6, packets.TCP)),
+    ]
+    assert [found for _, found in shares(counted("--filter", "ip6", sent=sent)).items()] == [(11, 11 * 48)]
+
+
+def test_by_cpu_every_packet_is_some_workers():
+    assert sum(times for times, _ in shares(counted("--spread", "cpu", sent=SENT)).values()) == sum(
+        frame.times for frame in SENT
+    )
+
+
+@pytest.mark.lab
+def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
+    """A program that returns a byte of the packet, and sockets that keep what they are given."""
+    last = (
+        instruction(0xBF, 6, 1)  # r6 = the context, which the next one reads from
+        + instruction(0x30, immediate=20 + 8)  # r0 = the first byte behind the headers of IPv4 and UDP
+        + instruction(0x95)
+    )
+    choosing = prog_load(ProgType.SOCKET_FILTER, last)
+    keeping = prog_load(ProgType.SOCKET_FILTER, returning(0xFFFF))
+    links = list[Link]()
+    with packets.namespace(), all_or_none(links):
+        _, near = packets.veth()
+        for link in packet_fanout.group(near, "vb", choosing, keeping, WORKERS):
+            links.append(link)
+        for number in range(WORKERS):
+            data = datagram(1, 2, (9, 9))[:28] + bytes([number]) * 30
+            packets.send("va", [packets.ethernet("UDP", 7 + number, packets.ETH_P_IP, data)])
+        assert [received(link.fd) for link in links] == [
+            Counter({number: 7 + number}) for number in range(WORKERS)
+        ]
+        for link in links:
+            link.close()
+    os.close(choosing)
+    os.close(keeping)
+
+
+def received(descriptor: int) -> Counter[int]:
+    """What waits in a packet socket, by the last byte."""
+    found = Counter[int]()
+    with socket.socket(fileno=os.dup(descriptor)) as waiting:
+        waiting.setblocking(False)
+        try:
+            while True:
+                found[waiting.recv(2000)[-1]] += 1
+        except BlockingIOError:
+            return found
+
+
+def test_the_groups_of_others_keep_their_packets():
+    """Somebody's group has the number that ours would be given."""
+    keeping = prog_load(ProgType.SOCKET_FILTER, returning(0xFFFF))
+    theirs = list[Link]()
+    with packets.namespace(), all_or_none(theirs):
+        _, near = packets.veth()
+        for link in packet_fanout.group(near, "vb", keeping, keeping, 1):
+            theirs.append(link)
+        tracer = start("fanoutcount", "-f", "json", "vb", "-n", WORKERS, 60)
+        packets.send("va", SENT[:10])  # for which a socket has room
+        assert sum(times for times, _ in shares(stop(tracer)).values()) == sum(range(1, 11))
+        assert received(theirs[0].fd).total() == sum(range(1, 11))
+        theirs.pop().close()
+    os.close(keeping)
+
+
+def sockets() -> int:
+    """How many packet sockets there are in the network of the calling thread."""
+    return len(Path("/proc/thread-self/net/packet").read_text().splitlines()) - 1
+
+
+@pytest.mark.lab
+def test_a_killed_process_leaves_nothing():
+    with packets.namespace():
+        packets.veth()
+        tracer = start("fanoutcount", "vb", "-n", WORKERS, 60)
+        assert sockets() == WORKERS
+        tracer.kill()
+        tracer.communicate()
+        assert sockets() == 0
+
+
+def test_an_error_half_way_leaves_nothing(monkeypatch):
+    joined = []
+
+    def join(descriptor: int, number: int | None, program: int) -> int:
+        joined.append(descriptor)
+        if len(joined) == WORKERS:
+            raise OSError(28, "no room")
+        return 1
+
+    monkeypatch.setattr(packet_fanout, "_join", join)
+    keeping = prog_load(ProgType.SOCKET_FILTER, returning(0))
+    with packets.namespace():
+        _, near = packets.veth()
+        place = Place("", {near: "vb"}, members=WORKERS)
+        with pytest.raises(PytracerError, match="a fanout group on vb"):
+            packet_fanout.put(PacketFanout(""), place, keeping)
+        assert sockets() == 0
+    os.close(keeping)
+
+
+def test_an_interface_that_goes_away_is_said_and_ends_it():
+    with packets.namespace():
+        packets.veth()
+        tracer = start("fanoutcount", "-f", "json", "vb", 0.1)
+        packets.send("va", SENT)
+        packets.ip("link", "del", "vb")
+        result = finish(tracer)
+    assert result.err.count("warning: interface vb: network is down") == 1
+    assert sum(times for times, _ in shares(result).values()) == sum(frame.times for frame in SENT)
+
+
+def test_what_is_no_number_of_workers():
+    result = run("fanoutcount", "lo", "-n", 257)
+    assert result.status == 2
+    assert "from 1 to 256" in result.err
