@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,26 +43,29 @@ def load() -> Data:
     return json.loads(DATA.read_text()) if DATA.exists() else {}
 
 
-def gather(kernel: Kernel, words: Sequence[str] = ()) -> Record:
-    """Run what the words for lab/guest/survey.py say on one kernel. LabError if that came to no end."""
-    head, *runs = told(kernel, "survey.py", *words)
-    return {**head, "runs": runs}
+def gather(kernel: Kernel, words: Sequence[str] = ()) -> Iterator[Record]:
+    """Run what the words for lab/guest/survey.py say on one kernel: a record for each tracer, as soon as all
+    of its runs are done. LabError if that came to no end."""
+    said = told(kernel, "survey.py", *words)
+    head = next(said)
+    for _, runs in groupby(said, key=itemgetter("tracer")):
+        yield {**head, "runs": list(runs)}
 
 
-def told(kernel: Kernel, script: str, *words: str) -> list[Record]:
-    """What a script of lab/guest prints on a kernel, an object a line. Raises LabError."""
+def told(kernel: Kernel, script: str, *words: str) -> Iterator[Record]:
+    """What a script of lab/guest prints on a kernel, an object a line, as it comes. Raises LabError."""
     lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), kernel.name, "--"]
-    done = subprocess.run(
+    with subprocess.Popen(
         [*lab, sys.executable, str(ROOT / "lab/guest" / script), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         cwd=ROOT,
         text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise LabError(f"{kernel.name}: {script} ended with {done.returncode}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    ) as running:
+        assert running.stdout is not None
+        yield from map(json.loads, running.stdout)
+    if running.returncode:
+        raise LabError(f"{kernel.name}: {script} ended with {running.returncode}")
 
 
 def merged(old: Data, new: Data) -> Data:
@@ -69,7 +74,8 @@ def merged(old: Data, new: Data) -> Data:
 
 
 def amended(old: Record, new: Record) -> Record:
-    """What was asked again in the place of the old runs; of a tracer that was forced nothing old stays."""
+    """What was asked again in the place of the old runs; of a tracer that was forced nothing old stays. The
+    releases are all that there are runs of."""
 
     def key(run: Record) -> tuple[str, ...]:
         return run["tracer"], run["hook"], run["way"], run["headers"]
@@ -77,7 +83,17 @@ def amended(old: Record, new: Record) -> Record:
     again = {key(run): run for run in new["runs"]}
     whole = {run["tracer"] for run in new["runs"] if run["hook"]}
     kept = [again.pop(key(run), run) for run in old["runs"] if run["tracer"] not in whole]
-    return {**new, "runs": sorted([*kept, *again.values()], key=lambda run: str(run["tracer"]))}
+    releases = dict.fromkeys([*old["release"].split(", "), new["release"]])
+    return {
+        **new,
+        "release": ", ".join(releases),
+        "runs": sorted([*kept, *again.values()], key=lambda run: str(run["tracer"])),
+    }
+
+
+def is_tracer(word: str) -> bool:
+    """Whether there is a tracer of this name."""
+    return (ROOT / "tracers" / f"{word}.py").is_file()
 
 
 def settled(record: Record) -> Record:
@@ -158,19 +174,27 @@ def table(head: list[str], body: Iterable[list[str]]) -> list[str]:
     return [*(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines), ""]
 
 
+def keep(kernel: Kernel, record: Record) -> None:
+    """Write down what a kernel is known to make of all tracers."""
+    DATA.write_text(as_json(merged(load(), {kernel.name: settled(record)})))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Ask the kernels and write both files."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        tracers = [word for word in words if (ROOT / "tracers" / f"{word}.py").is_file()]
+        tracers = [word for word in words if is_tracer(word)]
         options = [word for word in words if word in ("--as-it-comes", "--page")]
         named = [find(word) for word in words if word not in (*tracers, *options)]
         for kernel in [] if words == ["--page"] else named or KERNELS:
             say(f"{kernel.name}: running {', '.join(tracers) or 'every tracer'} in every way (some minutes)")
-            new = gather(kernel, [*options, *tracers])
-            if (tracers or options) and kernel.name in (known := load()):
-                new = amended(known[kernel.name], new)
-            DATA.write_text(as_json(merged(load(), {kernel.name: settled(new)})))
+            record: Record = {}
+            for record in gather(kernel, [*options, *tracers]):
+                keep(kernel, amended(load().get(kernel.name, {**record, "runs": []}), record))
+            if kernel.name in (known := load()) and not (tracers or options):
+                # Nothing is of an earlier release any more, or of a tracer that was.
+                runs = [run for run in known[kernel.name]["runs"] if is_tracer(run["tracer"])]
+                keep(kernel, {**record, "runs": runs})
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
         return FAILED

@@ -12,7 +12,9 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +37,10 @@ from pytracer.spec import (
 )
 from pytracer.spec.common import FOLLOW
 
-LIMIT = 300  # seconds, for one run: packaged headers take half a minute to compile in an emulated machine
+LIMIT = (
+    900  # seconds, for one run: packaged headers take half a minute in an emulated machine, if it is quiet
+)
+ALONE = threading.Lock()  # for tracers of the whole machine: of XDP programs, an interface has one
 IN_THE_LAB = Path("/run/lab/settings")
 PYTRACER = [sys.executable, "-m", "pytracer"]
 WORKLOAD = r"""
@@ -128,7 +133,7 @@ def traced(tracer: Tracer, words: list[str], devices: list[str]) -> subprocess.C
     if tracer.follow:
         command += ["--", sys.executable, "-c", WORKLOAD, "0", *devices]
         return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
-    with busy(devices):
+    with ALONE, busy(devices):
         return subprocess.run(
             [*command, "-d", "1"], capture_output=True, text=True, timeout=LIMIT, check=False
         )
@@ -163,24 +168,39 @@ def way_of(hook: Hook, attached: list[tuple[str, str, str]], forced: str = "") -
     return []
 
 
-def survey(tracer: Tracer, devices: list[str], forced: bool) -> Iterator[dict[str, Any]]:
-    """The runs of one tracer: as it comes; if ``forced``, hook by hook and with each source of types, too."""
-    every = hooks_of(tracer)
-    runs = [("", "", "", every)]
-    runs += [(one.hook.name, way.name, "", [one]) for one in every for way in one.hook.alternatives]
-    runs += [("", "", source, every) for source in SOURCES]
-    del runs[len(runs) if forced else 1 :]
-    for name, way, source, asked in runs:
+@dataclass(frozen=True)
+class Run:
+    """One run of a tracer: with a way to hook forced, or a source of types; with neither as it comes."""
+
+    tracer: Tracer
+    hook: str = ""
+    way: str = ""
+    headers: str = ""
+
+    def done(self, devices: list[str]) -> dict[str, Any]:
+        """Run it; what it came to."""
+        every = hooks_of(self.tracer)
+        asked = [one for one in every if self.hook in ("", one.hook.name)]
         words = list(dict.fromkeys(word for one in asked for word in one.arguments))
-        words += ["--hook", f"{name}={way}"] if name else []
-        words += ["--headers", source] if source else []
         # Others may come with one that is named; each is shown where it is asked for.
         hooks = [one.hook for one in every if set(one.arguments) <= set(words)]
+        words += ["--hook", f"{self.hook}={self.way}"] if self.hook else []
+        words += ["--headers", self.headers] if self.headers else []
         try:
-            result = outcome(hooks, traced(tracer, words, devices), {name: way})
+            result = outcome(hooks, traced(self.tracer, words, devices), {self.hook: self.way})
         except subprocess.TimeoutExpired:
             result = {"status": -1, "used": {}, "reason": f"it did not end within {LIMIT} s", "saw": False}
-        yield {"tracer": tracer.name, "hook": name, "way": way, "headers": source} | result
+        head = {"tracer": self.tracer.name, "hook": self.hook, "way": self.way, "headers": self.headers}
+        return head | result
+
+
+def runs_of(tracer: Tracer, forced: bool) -> Iterator[Run]:
+    """The runs of one tracer: as it comes; if ``forced``, hook by hook and with each source of types, too."""
+    yield Run(tracer)
+    if forced:
+        for one in hooks_of(tracer):
+            yield from (Run(tracer, one.hook.name, way.name) for way in one.hook.alternatives)
+        yield from (Run(tracer, headers=source) for source in SOURCES)
 
 
 def main() -> None:
@@ -195,8 +215,10 @@ def main() -> None:
         os.environ["PYTRACER_CACHE_DIR"] = str(Path(folder) / "cache")
         devices = disks(Path(folder))
         print(json.dumps({"release": os.uname().release, "bcc": bcc_version(find_bcc())}), flush=True)
-        for tracer in map(registry.get, names) if names else registry.all_tracers():
-            for record in survey(tracer, devices, forced):
+        tracers = map(registry.get, names) if names else registry.all_tracers()
+        runs = [run for tracer in tracers for run in runs_of(tracer, forced)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for record in pool.map(lambda run: run.done(devices), runs):
                 print(json.dumps(record), flush=True)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 from lab import survey
+from lab.errors import LabError
 from lab.guest.survey import OF_EACH_KIND, hooks_of, named, way_of
 from lab.kernels import KERNELS
 
@@ -46,8 +47,9 @@ def test_what_was_recorded_is_of_the_supported_kernels():
     data = survey.load()
     assert list(data) == NAMES
     for name, record in data.items():
-        assert re.fullmatch(r"\d+\.\d+\S*", record["release"])
-        assert name == "newest" or record["release"].startswith(f"{name}.")
+        for release in record["release"].split(", "):
+            assert re.fullmatch(r"\d+\.\d+\S*", release)
+            assert name == "newest" or release.startswith(f"{name}.")
         assert re.fullmatch(r"\d+\.\d+\.\d+\S*", record["bcc"])
 
 
@@ -176,7 +178,44 @@ def test_tracers_that_are_asked_about_again_take_their_place():
         return {"release": release, "bcc": "1", "runs": runs}
 
     old = record("1", a=1, b=1, c=1)
-    assert survey.amended(old, record("2", b=2, d=2)) == record("2", a=1, b=2, c=1, d=2)
+    assert survey.amended(old, record("2", b=2, d=2)) == record("1, 2", a=1, b=2, c=1, d=2)
+    assert survey.amended(record("1, 2", a=1), record("2", a=2)) == record("1, 2", a=2)
+
+
+def test_a_survey_that_ends_early_keeps_the_tracers_it_is_through_with(monkeypatch, tmp_path):
+    def told(kernel, script, *words):
+        yield {"release": "5.10.1", "bcc": "1"}
+        yield run() | {"tracer": "syscalls"}
+        yield run("h", "kprobe") | {"tracer": "syscalls"}
+        yield run() | {"tracer": "tcptracer"}
+        raise LabError("lost")
+
+    for name in ("DATA", "PAGE"):
+        monkeypatch.setattr(survey, name, tmp_path / name)
+    monkeypatch.setattr(survey, "told", told)
+    assert survey.main(["5.10"]) == 125
+    record = survey.load()["5.10"]
+    assert record["release"] == "5.10.1"
+    assert [(each["tracer"], each["way"]) for each in record["runs"]] == [
+        ("syscalls", ""),
+        ("syscalls", "kprobe"),
+    ]
+
+
+def test_a_whole_survey_leaves_nothing_of_another_release_or_of_a_tracer_that_was(monkeypatch, tmp_path):
+    def told(kernel, script, *words):
+        yield {"release": "5.10.2", "bcc": "1"}
+        yield run() | {"tracer": "syscalls"}
+
+    for name in ("DATA", "PAGE"):
+        monkeypatch.setattr(survey, name, tmp_path / name)
+    monkeypatch.setattr(survey, "told", told)
+    old = {"release": "5.10.1", "bcc": "1", "runs": [run() | {"tracer": "gone"}]}
+    survey.DATA.write_text(json.dumps({"5.10": old}))
+    assert survey.main(["5.10"]) == 0
+    assert survey.load() == {
+        "5.10": {"release": "5.10.2", "bcc": "1", "runs": [run() | {"tracer": "syscalls"}]}
+    }
 
 
 def test_what_is_asked_again_as_it_comes_takes_its_place_among_the_forced_ways():
