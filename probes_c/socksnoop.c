@@ -30,7 +30,7 @@ static __always_inline struct event *begin(enum call call, u32 family, u32 type,
 {
     struct event *event;
 
-    if (!pt_is_wanted(call) || pt_task() != PT_YES)
+    if (!pt_is_shown(call) || pt_task() != PT_YES)
         return 0;
     event = pt_reserve();
     if (!event)

@@ -39,7 +39,7 @@ BPF_HASH(connections, u64, struct connection, 65536);
 
 static __always_inline void emit(void *ctx, struct sock *sk, u64 type, struct connection *connection, u64 now)
 {
-    struct event *event = pt_is_wanted(type) ? pt_reserve() : 0;
+    struct event *event = pt_is_shown(type) ? pt_reserve() : 0;
 
     if (!event)
         return;

@@ -4,7 +4,7 @@
 BPF_HASH(pt_kinds, u64, u8, 16);
 #endif
 
-static __always_inline int pt_is_wanted(u64 kind)
+static __always_inline int pt_is_shown(u64 kind)
 {
 #if defined(PT_ONLY_EXCEPT)
     return !pt_kinds.lookup(&kind);
