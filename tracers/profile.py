@@ -1,7 +1,7 @@
 """profile: where CPUs spend their time, by sampling stacks."""
 
 from pytracer.spec import EVENTS, Choice, Column, Flag, Key, Number, Stacks, Tracer, Unit
-from pytracer.spec.common import SAMPLES
+from pytracer.spec.common import SAMPLES, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
 
 COUNT = Column("samples", "how often the task was found there", unit=Unit.COUNT)
@@ -18,17 +18,8 @@ TRACER = Tracer(
         Choice("event", "what is sampled", choices=EVENTS, default="cpu-clock"),
         Number("frequency", "samples a second, of a CPU or task", short="F", default=99, metavar="HZ"),
         Number("period", "one of N events instead; of cpu-clock: every N nanoseconds", maximum=1 << 40),
-        Flag("user-only", "stacks of programs only", short="U", define="USER_ONLY", excludes="kernel-only"),
-        Flag("kernel-only", "stacks of the kernel only", short="K", define="KERNEL_ONLY"),
         Flag("idle", "the idle threads of CPUs, too (process id 0)", define="IDLE"),
-        Flag("annotate", "mark the functions of the kernel with _[k]"),
-        Number(
-            "max-stacks",
-            "stacks the kernel keeps, twice (a power of two)",
-            default=16384,
-            maximum=1 << 20,
-            define="PT_STACKS_MAX",
-        ),
+        *STACK_OPTIONS,
     ),
     keys=(
         Key("pid", (Column("pid", "process id"),)),

@@ -9,6 +9,7 @@
 
 #define PT_TARGET     0x7079547261636500ULL // pytracer.bpf.image.TARGET
 #define PT_RESULT     0x7079547261636501ULL // pytracer.bpf.image.RESULT
+#define PT_POINT      0x7079547261636502ULL // pytracer.bpf.image.POINT
 #define PT_BY_COOKIE  0x7ffffffe            // fits a jump, which any verifier follows
 #define PT_BY_ADDRESS 0x7fffffff
 
@@ -47,6 +48,23 @@ static __always_inline u32 pt_target(void *ctx)
     }
 #endif
     return target;
+}
+
+// pytracer.spec.Point: what the context is.
+enum pt_point {
+    PT_ENTRY = 1,      // a function's first instruction: struct pt_regs, or a trampoline's
+    PT_RETURN = 2,     // it has returned: likewise
+    PT_TRAMPOLINE = 4, // the context is an array of arguments, and when it has returned of the result, too
+    PT_PROGRAM = 8,    // of a program, not of the kernel
+};
+
+// Which of these hold for what the program runs for; none of a trace event, or a place within a function.
+static __always_inline u64 pt_point(void)
+{
+    u64 point = PT_POINT;
+
+    pt_opaque(point);
+    return point;
 }
 
 // What such a program returns: PT_PASS, but 0 where it is a trampoline's.

@@ -91,8 +91,13 @@ class Session:
                 self._counted = Counted(plan.schema, loaded.module.maps)
             if plan.schema.is_stacks:
                 self._walker = Walker(
-                    loaded.module.maps, warn, annotate=bool(plan.request.options.get("annotate"))
+                    loaded.module.maps,
+                    warn,
+                    annotate=bool(plan.request.options.get("annotate")),
+                    probed=bool(plan.targets),
                 )
+                if plan.request.process:
+                    self._walker.expect(plan.request.process)
             self._fill(pending)
             self._attach(pending)
         except BaseException:

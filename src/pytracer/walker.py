@@ -23,14 +23,21 @@ _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded m
 class Walker:
     """What a session needs for its stacks."""
 
-    def __init__(self, maps: Mapping[str, Map], warn: Callable[[str], None], *, annotate: bool) -> None:
-        """``maps`` are those of the program; ``warn`` hears what is missing."""
+    def __init__(
+        self, maps: Mapping[str, Map], warn: Callable[[str], None], *, annotate: bool, probed: bool
+    ) -> None:
+        """``maps`` are those of the program; ``warn`` hears what is missing. ``annotate`` and ``probed`` as
+        for :class:`~pytracer.enrich.stacks.StackNames`."""
         self._warn = warn
         self._warned = False
         self._maps = StackMaps(maps)
-        self._names = StackNames(self._maps.frames, DEPTH, annotate=annotate)
+        self._names = StackNames(self._maps.frames, DEPTH, annotate=annotate, probed=probed)
         # Of each process: samples at the last look, when the next is due, and what is then waited.
         self._seen: dict[tuple[int, int], tuple[int, float, float]] = {}
+
+    def expect(self, pid: int) -> None:
+        """Look at a process before anything is known of it: it may end soon after."""
+        self._names.user.notice(pid)
 
     def notice(self) -> None:
         """Look at the processes that were sampled, as long as they live."""

@@ -29,6 +29,7 @@ FLAGS = {
         "-no-pie",
         "-fno-stack-protector",
     ],
+    "stacked": ["-O0", "-fno-omit-frame-pointer"],
     "spin": ["-O0", "-fno-omit-frame-pointer"],
 }
 

@@ -14,12 +14,21 @@ from pytracer.bpf import targets
 from pytracer.bpf.attach import fentry, kind_of, perf
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.image import RESULT, TARGET
+from pytracer.bpf.image import POINT, RESULT, TARGET
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.targets import Attaching, load_of
 from pytracer.errors import AttachError, UnsupportedError
 from pytracer.kernel.facts import Tells
-from pytracer.spec import Fentry, Fexit, Kprobe, KprobeEvents, KprobeMulti, RawTracepoint, TypedTracepoint
+from pytracer.spec import (
+    Fentry,
+    Fexit,
+    Kprobe,
+    KprobeEvents,
+    KprobeMulti,
+    Point,
+    RawTracepoint,
+    TypedTracepoint,
+)
 
 NAMED = RawTracepoint("hit", event="sys_enter", targets=(3,))
 PATTERN = replace(NAMED, optional=True)
@@ -36,9 +45,9 @@ EVENTS = KprobeEvents("hit", targets=(5, 9), patterns=("k:vfs_*",), addresses=(0
     ],
 )
 def test_a_program_is_loaded_with_a_number_or_with_where_to_get_it(probe, tells, target, as_):
-    load = load_of(probe, tells)
+    load = load_of(replace(probe, point=Point.ENTRY), tells)
     assert (load.program, load.as_, load.optional) == ("hit", as_, False)
-    assert dict(load.constants) == {TARGET: target, RESULT: 1}
+    assert dict(load.constants) == {TARGET: target, RESULT: 1, POINT: 1}
 
 
 def test_what_is_not_named_by_the_user_is_loaded_as_it_is():
@@ -51,7 +60,7 @@ def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, ki
     monkeypatch.setattr(fentry, "_btf_id", lambda tracepoint, name: 70 if tracepoint else 7)
     load = load_of(kind("hit", function="vfs_read", targets=(3,)), Tells.PROGRAM)
     assert load.as_ == LoadAs(ProgType.TRACING, number, 70 if kind is TypedTracepoint else 7, result=0)
-    assert dict(load.constants) == {TARGET: 3, RESULT: 0}
+    assert dict(load.constants) == {TARGET: 3, RESULT: 0, POINT: 0}
 
 
 class Kernel:

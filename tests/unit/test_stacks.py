@@ -17,7 +17,7 @@ from pytracer.bpf.attach import perf_sample
 from pytracer.cli import parser
 from pytracer.enrich import decoders
 from pytracer.enrich.shape import Moment, Ranking
-from pytracer.enrich.stacks import StackNames, shape_stacks
+from pytracer.enrich.stacks import StackNames, _called, _without_way, shape_stacks
 from pytracer.errors import UsageError
 from pytracer.kernel.facts import Answer
 from pytracer.model import Loss, Stacks
@@ -90,6 +90,43 @@ def test_golden(case, form):
 def test_every_golden_file_has_a_test():
     mine = {f"{case}.{SUFFIX[form]}" for case in CASES for form in FORMATS + STACK_FORMATS}
     assert {path.name for path in GOLDEN.glob("profile-*")} == mine
+
+
+def test_folded_stacks_have_the_names_that_rows_are_told_apart_by():
+    schema = make_plan(
+        Request(registry.get("stackcount"), options={"by": ("target", "comm")}), FakeKernel()
+    ).schema
+    stream = io.StringIO()
+    sink = make_sink("folded", stream, timestamps=False, terminal=False)
+    sink.open(schema)
+    columns = {"target": ["k:f"], "comm": ["make"], "kernel": [("f", "g")], "user": [()]}
+    sink.emit(Stacks("summary", NOON, 1.0, columns | {schema.counters[0].name: [23]}))
+    sink.close()
+    assert stream.getvalue() == "k:f;make;g;f 23\n"
+
+
+def test_how_a_probe_came_to_run_is_no_part_of_a_stack():
+    names = StackNames(lambda _: np.zeros(3, np.uint64), 127, annotate=False, probed=True)
+    names.kernel.names = lambda addresses: ["bpf_trampoline_6442464113"] * len(addresses)
+    assert names.of_kernel(np.array([1, 1])) == [(), ()]
+    assert _without_way(("bpf_prog_6deef7357e7b4530_hit", "bpf_trace_run2", "vfs_read", "bpf_map_x")) == (
+        "vfs_read",
+        "bpf_map_x",
+    )
+
+
+@pytest.mark.parametrize(
+    ("stack", "caller", "whole"),
+    [
+        ([1, 3], 2, [1, 2, 3]),
+        ([1, 2, 3], 2, [1, 2, 3]),
+        ([1], 2, [1, 2]),
+        ([1, 3], 0, [1, 3]),
+        ([], 2, []),
+    ],
+)
+def test_the_caller_of_what_has_no_frame_yet(stack, caller, whole):
+    assert _called(np.array(stack, np.uint64), caller).tolist() == whole
 
 
 def test_folded_lines_are_frames_and_a_number():

@@ -25,9 +25,11 @@ _LITTLE = sys.byteorder == "little"
 _U32 = (1 << 32) - 1
 
 
-# What stands for the results of pt_target and pt_pass (probes_c/include/target.h) until a program is loaded.
+# What stands for the results of pt_target, pt_pass and pt_point (probes_c/include/target.h) until a program
+# is loaded.
 TARGET = 0x7079547261636500
 RESULT = 0x7079547261636501
+POINT = 0x7079547261636502
 
 
 class ImageError(PytracerError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pytracer.arrays import Array, np
@@ -16,15 +17,22 @@ from pytracer.symbols.user import UserSymbols
 
 CUT = "[cut]"
 _MARK = "_[k]"  # what tools that draw flame graphs know the kernel's functions by
+# The way from what is traced to a program that is put on it.
+_TO_PROGRAM = re.compile(
+    r"bpf_prog_|bpf_trampoline_|bpf_trace_run|__bpf_trace_|__traceiter_|perf_(trace|syscall)_"
+)
 
 Frames = tuple[str, ...]
 
 
 class StackNames:
     """Names for stacks. ``frames`` gives the addresses of one, innermost first; as many as ``depth`` may have
-    had more. ``annotate``: the kernel's functions get a mark."""
+    had more. ``annotate``: the kernel's functions get a mark. ``probed``: the kernel's part may begin with
+    the way to the program that took it, which is left out."""
 
-    def __init__(self, frames: Callable[[int], Array], depth: int, *, annotate: bool) -> None:
+    def __init__(
+        self, frames: Callable[[int], Array], depth: int, *, annotate: bool, probed: bool = False
+    ) -> None:
         """Look nothing up yet."""
         self.kernel = KernelSymbols()
         self.user = UserSymbols()
@@ -32,44 +40,65 @@ class StackNames:
         self._frames = frames
         self._depth = depth
         self._mark = _MARK if annotate else ""
+        self._probed = probed
 
     def of_kernel(self, numbers: Array) -> list[Frames]:
         """The kernel's part of each stack (numbers of shape (n,))."""
-        named = self._named(np.unique(numbers).tolist(), self.kernel.names, self._mark)
-        return [named[number] for number in numbers.tolist()]
+        distinct, which = np.unique(numbers, return_inverse=True)
+        named = self._named(map(self._frames, distinct.tolist()), self.kernel.names, self._mark)
+        if self._probed:
+            named = [_without_way(stack) for stack in named]
+        return [named[number] for number in which.tolist()]
 
     def of_user(self, rows: Array) -> list[Frames]:
-        """The program's part of the stacks of rows with members pid, image, user_stack; shape (n,)."""
+        """The program's part of the stacks of rows with members pid, image, user_stack; shape (n,). A member
+        caller is where the innermost function returns to, 0 where that is in the stack."""
         found: list[Frames] = [()] * len(rows)
+        part: Any = [name for name in ("user_stack", "caller") if name in (rows.dtype.names or ())]
         processes, which = np.unique(rows[["pid", "image"]], return_inverse=True)
         for number, (pid, image) in enumerate(processes.tolist()):
             places = np.flatnonzero(which == number)
-            numbers = rows["user_stack"][places]
+            stacks, of = np.unique(rows[part][places], return_inverse=True)
 
             def names(addresses: Array, pid: int = pid, image: int = image) -> list[str]:
                 return self.user.names(pid, image, addresses)
 
-            named = self._named(np.unique(numbers).tolist(), names, "")
-            for place, stack in zip(places.tolist(), numbers.tolist(), strict=True):
+            named = self._named(
+                (_called(self._frames(stack), *caller) for stack, *caller in stacks.tolist()), names, ""
+            )
+            for place, stack in zip(places.tolist(), of.tolist(), strict=True):
                 found[place] = named[stack]
         distinct = list({name for frames in found for name in frames})
         written = dict(zip(distinct, self._demangler.names(distinct), strict=True))
         return [tuple(written[name] for name in frames) for frames in found]
 
-    def _named(self, numbers: list[int], names: Callable[[Array], list[str]], mark: str) -> dict[int, Frames]:
-        stacks = [self._frames(number) for number in numbers]
+    def _named(self, wanted: Iterable[Array], names: Callable[[Array], list[str]], mark: str) -> list[Frames]:
+        stacks = list(wanted)
         # All but the innermost are where a call returns to, which may be the next function already.
         calls = [np.concatenate((stack[:1], stack[1:] - np.uint64(1))) for stack in stacks]
         if not any(map(len, calls)):
-            return dict.fromkeys(numbers, ())
+            return [()] * len(stacks)
         distinct, which = np.unique(np.concatenate(calls), return_inverse=True)
         texts = [name + mark for name in names(distinct)]
-        found, at = dict[int, Frames](), 0
-        for number, stack in zip(numbers, stacks, strict=True):
+        found, at = list[Frames](), 0
+        for stack in stacks:
             frames = tuple(texts[index] for index in which[at : at + len(stack)].tolist())
-            found[number] = (*frames, CUT) if len(stack) >= self._depth else frames
+            found.append((*frames, CUT) if len(stack) >= self._depth else frames)
             at += len(stack)
         return found
+
+
+def _without_way(stack: Frames) -> Frames:
+    """Without the frames from the program outwards to what it was put on."""
+    start = next((n for n, name in enumerate(stack) if not _TO_PROGRAM.match(name)), len(stack))
+    return stack[start:]
+
+
+def _called(stack: Array, caller: int = 0) -> Array:
+    """A stack with the ``caller`` of its innermost function, which the kernel may have left out."""
+    if not caller or not len(stack) or (len(stack) > 1 and stack[1] == caller):
+        return stack
+    return np.insert(stack, 1, np.uint64(caller))
 
 
 def shape_stacks(

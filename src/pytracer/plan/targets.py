@@ -26,6 +26,7 @@ from pytracer.spec import (
     Kretprobe,
     KretprobeEvent,
     KretprobeMulti,
+    Point,
     Probe,
     RawTracepoint,
     Source,
@@ -239,8 +240,13 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
                     hint="functions do: "
                     + ", ".join(f"{s.kind}:{s.of.upper()}" for s in SPELLINGS.values() if s.end),
                 )
+            point = Point.OTHER if within else SPELLINGS[part].point
             ways = tuple(
-                Alternative(way.name, way.make(program, group), alike=True)
+                Alternative(
+                    way.name,
+                    tuple(replace(probe, point=point) for probe in way.make(program, group)),
+                    alike=True,
+                )
                 for way in WAYS[part]
                 if way.offsets or not within
             )

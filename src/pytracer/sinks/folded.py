@@ -1,4 +1,7 @@
-"""Folded stacks: a line a stack, ``name;outermost;...;innermost count``, for tools that draw flame graphs."""
+"""Folded stacks: a line a stack, ``name;outermost;...;innermost count``, for tools that draw flame graphs.
+
+The names are what rows are told apart by: a thread's, what happened.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from pytracer.model import Item, Loss, Schema, Stacks
 from pytracer.text import harmless
 
 LOST = "[lost]"
+NOWHERE = "[no stack]"
 
 
 class FoldedSink:
-    """Stacks of the whole run by the name of the thread, whatever process it was in, the most frequent first.
+    """Stacks of the whole run by names, whatever process they were in, the most frequent first.
 
     What was lost is a stack of its own: the picture shows how much is missing.
     """
@@ -19,11 +23,13 @@ class FoldedSink:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._counter = ""
+        self._names: list[str] = []
         self._counts: dict[str, int] = {}
 
     def open(self, schema: Schema) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         self._counter = schema.counters[0].name
+        self._names = [c.name for c in schema.keys if c.is_text and c.decode != "stack"]
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
@@ -32,7 +38,7 @@ class FoldedSink:
         elif isinstance(item, Stacks) and item.kind == "summary":
             for row in item.rows():
                 frames = (*row["kernel"], *row["user"])
-                self._add((row["comm"], *reversed(frames)), row[self._counter])
+                self._add((*(row[name] for name in self._names), *reversed(frames)), row[self._counter])
 
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
@@ -42,7 +48,7 @@ class FoldedSink:
         self._stream.flush()
 
     def _add(self, frames: tuple[str, ...], count: int) -> None:
-        stack = ";".join(map(folded, frames))
+        stack = ";".join(map(folded, frames or (NOWHERE,)))
         self._counts[stack] = self._counts.get(stack, 0) + count
 
 

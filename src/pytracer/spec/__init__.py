@@ -59,6 +59,7 @@ from pytracer.spec.options import (
     Targets,
 )
 from pytracer.spec.outputs import Histogram, Listing, Output, Profile, Stacks, Stream, Table
+from pytracer.spec.points import Point
 from pytracer.spec.sampling import COUNTERS, EVENTS, HAPPENINGS, NO_RATE, PerfSample, Rate, TaskSample
 from pytracer.spec.sources import SPELLINGS, Source, parse_source
 from pytracer.spec.tracer import Tracer
@@ -106,6 +107,7 @@ __all__ = [
     "PacketFanout",
     "PacketFilter",
     "PerfSample",
+    "Point",
     "Probe",
     "Profile",
     "Rate",

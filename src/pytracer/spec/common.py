@@ -15,7 +15,7 @@ from pytracer.spec.hooks import (
     RawTracepoint,
     Tracepoint,
 )
-from pytracer.spec.options import Flag, NameSet, SeccompProfile
+from pytracer.spec.options import Flag, NameSet, Number, SeccompProfile
 from pytracer.spec.sampling import PerfSample, TaskSample
 
 # x86's functions behind the system call tables (fa697140f9a2 and ebeb8c82ffaf, Linux 4.17): one for each call
@@ -77,6 +77,20 @@ SYSCALL = Hook(
     ),
 )
 """A system call begins (``enter``) and ends (``leave``); probes_c/include/syscall.h."""
+
+STACK_OPTIONS = (
+    Flag("user-only", "stacks of programs only", short="U", define="USER_ONLY", excludes="kernel-only"),
+    Flag("kernel-only", "stacks of the kernel only", short="K", define="KERNEL_ONLY"),
+    Flag("annotate", "mark the functions of the kernel with _[k]"),
+    Number(
+        "max-stacks",
+        "stacks the kernel keeps, twice (a power of two)",
+        default=16384,
+        maximum=1 << 20,
+        define="PT_STACKS_MAX",
+    ),
+)
+"""Which part of stacks, how they are shown and how many: probes_c/include/stack.h."""
 
 ONLY_CALLS = NameSet(
     "calls",

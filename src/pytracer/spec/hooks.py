@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytracer.spec.points import Point
+
 
 @dataclass(frozen=True)
 class Probe:
     """One attachment of one C function, ``program``. ``optional`` ones are skipped where absent, those with a
     ``when`` unless the flag of that name is given. ``targets`` are the numbers of what the command line names
-    that this attachment is for."""
+    that this attachment is for, ``point`` is where it then runs."""
 
     program: str
     optional: bool = False
     when: str = ""
     targets: tuple[int, ...] = ()
+    point: Point = Point.OTHER
 
     @property
     def kind(self) -> str:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from pytracer.errors import UnknownNameError, UsageError
+from pytracer.spec.points import Point
 
 _FILE = r"[^:*?]+"  # a path, or the name of a library or program
 _SYMBOL = r"[\w.*?$@]+"
@@ -21,8 +22,8 @@ class Spelling:
     named, ``event`` is what the program is run for; ``long`` are its other names, ``example`` shows one.
 
     ``offset``: ``name+OFFSET`` is a place within it, ``+OFFSET`` one in the file that the place is. ``end``:
-    the kind that is the return of what this one is the entry of. ``places`` and ``names`` are regular
-    expressions of what may be written there.
+    the kind that is the return of what this one is the entry of. ``point`` is where a program for it runs.
+    ``places`` and ``names`` are regular expressions of what may be written there.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Spelling:
     place: str = ""
     offset: bool = False
     end: str = ""
+    point: Point = Point.OTHER
     places: str = r"[\w*?]+"
     names: str = r"[\w.*?$]+"  # `.` and `$` are in names that compilers make
 
@@ -48,12 +50,33 @@ SPELLINGS = {
             long=("kprobe",),
             offset=True,
             end="kr",
+            point=Point.ENTRY,
         ),
-        Spelling("kr", "function", "a function of the kernel returns", "kr:vfs_*", long=("kretprobe",)),
         Spelling(
-            "f", "function", "a function of the kernel begins", "f:vfs_read", long=("fentry",), end="fr"
+            "kr",
+            "function",
+            "a function of the kernel returns",
+            "kr:vfs_*",
+            long=("kretprobe",),
+            point=Point.RETURN,
         ),
-        Spelling("fr", "function", "a function of the kernel returns", "fr:vfs_read", long=("fexit",)),
+        Spelling(
+            "f",
+            "function",
+            "a function of the kernel begins",
+            "f:vfs_read",
+            long=("fentry",),
+            end="fr",
+            point=Point.ENTRY | Point.TRAMPOLINE,
+        ),
+        Spelling(
+            "fr",
+            "function",
+            "a function of the kernel returns",
+            "fr:vfs_read",
+            long=("fexit",),
+            point=Point.RETURN | Point.TRAMPOLINE,
+        ),
         Spelling(
             "t",
             "trace event",
@@ -72,6 +95,7 @@ SPELLINGS = {
             place="FILE",
             offset=True,
             end="ur",
+            point=Point.ENTRY | Point.PROGRAM,
             places=_FILE,
             names=_SYMBOL,
         ),
@@ -82,6 +106,7 @@ SPELLINGS = {
             "ur:libc:malloc",
             long=("uretprobe",),
             place="FILE",
+            point=Point.RETURN | Point.PROGRAM,
             places=_FILE,
             names=_SYMBOL,
         ),

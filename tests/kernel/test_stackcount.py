@@ -1,0 +1,136 @@
+"""stackcount on a workload of the test's own: each call is counted with the calls that led to it."""
+
+from __future__ import annotations
+
+import platform
+import re
+
+import pytest
+
+from pytracer.plan.targets import IN_PROGRAMS, WAYS
+from support.cli import finish, run, start
+from support.needs import refused_by_right
+from support.uprobes import Program
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+CALLS = 23
+FUNCTION = "__x64_sys_close"
+NAMES = dict.fromkeys(("k", "kr", "f", "fr"), FUNCTION) | {"t": "syscalls:sys_enter_close", "rt": "sys_enter"}
+EVERY = [(kind, way.name) for kind, ways in WAYS.items() for way in ways]
+OUTER, OTHER = ("middle", "outer", "main"), ("other", "main")
+BOTH = {OUTER: CALLS, OTHER: CALLS + 1}
+
+
+def refused(result, kind, way):
+    """Whether this kernel refuses, and may."""
+    if "cloud" in platform.release():  # Debian's
+        return refused_by_right(result.status, result.err, {kind: way})
+    return result.status in (4, 5)
+
+
+def stacks(result):
+    """How often each pair of stacks was seen."""
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return {(tuple(r["kernel"]), tuple(r["user"])): r["hits"] for r in result.of("summary")}
+
+
+def of_a_process(*words):
+    """Of a process that waits before it works: it is known before it ends."""
+    with Program(workload("stacked"), CALLS) as program:
+        tracer = start("stackcount", "-f", "json", "-p", program.pid, *words)
+        program.go()
+        program.process.wait()
+        return finish(tracer)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("kind", "way"), [pair for pair in EVERY if pair[0] not in IN_PROGRAMS], ids=lambda value: value
+)
+def test_the_kernels_part_by_every_way(kind, way):
+    """It begins with the function, or with what it returned to; how the program came to run is not shown."""
+    command = ["--", workload("calls"), "fail", CALLS]
+    words = ["-K", "--hook", f"{kind}={way}", f"{kind}:{NAMES[kind]}"]
+    result = run("stackcount", "-f", "json", *words, *command)
+    if refused(result, kind, way):
+        return
+    seen = stacks(result)
+    assert all(kernel and not user for kernel, user in seen)
+    assert sum(seen.values()) == CALLS or (kind == "rt" and sum(seen.values()) > CALLS)
+    for kernel, _ in seen:
+        assert "do_syscall_64" in kernel
+        assert not any(re.match("bpf_|__traceiter|perf_", name) for name in kernel), kernel
+        if kind in ("k", "f"):
+            assert kernel[0] == FUNCTION
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("kind", "way"), [pair for pair in EVERY if pair[0] in IN_PROGRAMS], ids=lambda value: value
+)
+def test_the_programs_part_by_every_way(kind, way):
+    """Callers are known to the last call, also that of a function that has no frame yet."""
+    file = workload("stacked")
+    name = f"usdt:{file}:forms:leaf" if kind == "usdt" else f"{kind}:{file}:leaf"
+    result = of_a_process("--hook", f"{kind}={way}", name)
+    if refused(result, kind, way):
+        return
+    seen = {user: count for (_, user), count in stacks(result).items()}
+    begun = () if kind == "ur" else ("leaf",)
+    assert {user[: len(begun) + 3]: count for user, count in seen.items() if "outer" in user} == {
+        (*begun, *OUTER): CALLS
+    }
+    assert {user[: len(begun) + 2]: count for user, count in seen.items() if "outer" not in user} == {
+        (*begun, *OTHER): CALLS + 1
+    }
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+def test_an_event_of_the_kernel_has_both_parts():
+    result = of_a_process("t:syscalls:sys_enter_close")
+    calls = [record for record in result.of("summary") if "leaf" in record["user"]]
+    assert sorted(record["hits"] for record in calls) == [CALLS, CALLS + 1]
+    for record in calls:
+        assert "do_syscall_64" in record["kernel"]
+        callers = tuple(record["user"][record["user"].index("leaf") + 1 :])
+        assert callers[:2] == ("middle", "outer") or callers[:1] == ("other",)
+
+
+def test_targets_and_names_are_the_roots_of_folded_stacks():
+    file = workload("stacked")
+    words = [f"u:{file}:middle", f"u:{file}:other", "--by", "target,comm", "-f", "folded"]
+    with Program(file, CALLS) as program:
+        tracer = start("stackcount", "-p", program.pid, *words)
+        program.go()
+        program.process.wait()
+        result = finish(tracer)
+    assert re.search(rf"^u:{file}:middle;stacked;.*main;outer;middle {CALLS}$", result.out, re.M), result.out
+    assert re.search(rf"^u:{file}:other;stacked;.*main;other {CALLS + 1}$", result.out, re.M), result.out
+
+
+def test_stacks_of_one_part_are_one_row_whoever_they_are_of():
+    script = f"{workload('calls')} getppid {CALLS}; {workload('calls')} getppid {CALLS}"
+    words = ["t:syscalls:sys_enter_getppid", "--comm", "calls", "--", "sh", "-c", script]
+    once = run("stackcount", "-K", "-f", "json", *words)
+    assert [record["hits"] for record in once.of("summary")] == [2 * CALLS]
+    each = run("stackcount", "-K", "-f", "json", "--by", "pid", *words)
+    assert [record["hits"] for record in each.of("summary")] == [CALLS, CALLS]
+
+
+def test_what_finds_no_place_is_lost():
+    with Program(workload("stacked"), CALLS) as program:
+        words = [f"u:{workload('stacked')}:*", "t:syscalls:*close", "--max-stacks", 1, "--strict"]
+        tracer = start("stackcount", "-f", "json", "-p", program.pid, *words)
+        program.go()
+        program.process.wait()
+        result = finish(tracer)
+    assert result.status == 3
+    shown, lost = (
+        sum(r[of] for r in result.of(kind)) for kind, of in (("summary", "hits"), ("loss", "lost"))
+    )
+    assert lost > 0
+    assert shown + lost >= 2 * (2 * CALLS + 1)

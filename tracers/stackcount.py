@@ -1,0 +1,52 @@
+"""stackcount: by which way functions are called, and events happen."""
+
+from pytracer.spec import Column, GroupBy, Key, Stacks, Targets, Tracer, Unit
+from pytracer.spec.common import STACK_OPTIONS
+from pytracer.spec.filters import TASK_FILTERS
+
+HITS = Column("hits", "how often it happened there", unit=Unit.COUNT)
+
+TRACER = Tracer(
+    name="stackcount",
+    group="system",
+    summary="by which stacks functions are called and events happen, of the kernel or a program",
+    description="Counts calls of functions, trace events and USDT probes by the stack that led there.",
+    hooks=(),
+    arguments=Targets(
+        "PATTERN",
+        "what to count: k:vfs_* (or vfs_*), kr:, f:, fr:, t:block:*, rt:sched_switch, u:libc:malloc, ur:, "
+        "usdt:python:gc__*",
+        begin="hit",
+        examples=("t:sched:sched_switch", "vfs_fsync", "f:vfs_read"),
+    ),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        GroupBy(
+            "by",
+            "what tells stacks apart that are alike; several with commas",
+            keys=(
+                Key("target", (Column("target", "what happened", decode="target"),)),
+                Key("pid", (Column("pid", "process id"),)),
+                Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+            ),
+            default="target",
+        ),
+        *STACK_OPTIONS,
+    ),
+    outputs=(Stacks("rows", (HITS,)),),
+    examples=(
+        ("stackcount vfs_fsync_range -d 10", "who has files written to disk, for ten seconds"),
+        ("stackcount -U u:libc:malloc -- ls", "where a command allocates memory"),
+        ("stackcount -f folded 't:block:*' -d 10", "trace events of block devices, for flame graphs"),
+        ("stackcount --by target,comm usdt:python:gc__start", "where Python collects garbage"),
+    ),
+    notes=(
+        "funccount's help says what can be named, and what of it is not seen.",
+        "Stacks are walked by frame pointers: code that was built without them shows fewer callers.",
+        "A function of a program that calls itself may show one call less of its own (before Linux 6.11).",
+        "Symbols are from the files that are mapped; of stripped ones, file+0xADDRESS is shown.",
+        "Memory maps are read while a process lives: what ends within some 50 ms shows [unknown].",
+        "A stack of 127 functions may have had more: it ends with [cut].",
+    ),
+)
