@@ -20,6 +20,7 @@ from pytracer.spec import (
     Filter,
     Flag,
     GroupBy,
+    Histogram,
     Injection,
     NameSet,
     Number,
@@ -221,6 +222,8 @@ def _epilog(tracer: Tracer) -> str:
     lines = ["examples:", *(f"  pytracer {line:<{width}}  {text}" for line, text in tracer.examples)]
     lines += ["", "notes:", *(f"  {note}" for note in tracer.notes)]
     columns = {c.name: c for output in tracer.outputs for c in (*output.keys, *output.columns)}
+    histograms = (output for output in tracer.outputs if isinstance(output, Histogram))
+    columns |= {c.name: c for output in histograms for c in output.percentiles.values()}
     keys = tracer.group_by.keys if tracer.group_by else tracer.keys
     columns = {c.name: c for key in keys for c in key.columns} | columns
     lines += ["", "columns:", *(f"  {name:<12} {column.help}" for name, column in columns.items())]

@@ -27,6 +27,8 @@ struct row_key {
 
 struct row_value {
     u64 requests;
+    u64 total_ns;
+    u64 max_ns;
 };
 #include "rows.h"
 
@@ -72,9 +74,13 @@ static __always_inline int on_complete(struct pt_request *request, u32 disk, u32
 #ifdef BY_OPERATION
     key.operation = operation;
 #endif
-    key.slot = pt_log2(ns);
+    key.slot = pt_bucket(ns);
     row = pt_row(&key);
-    if (row)
+    if (row) {
         row->requests++;
+        row->total_ns += ns;
+        if (row->max_ns < ns)
+            row->max_ns = ns;
+    }
     return PT_PASS;
 }

@@ -36,9 +36,8 @@ static __always_inline u64 caller(struct pt_regs *regs)
 {
 #if defined(__x86_64__)
     u64 address = 0;
-    u32 size = pt_read(regs->cs) == 0x23 ? 4 : 8; // a 32-bit program's
 
-    pt_probe_read_user(&address, size, (void *)pt_read(regs->sp));
+    pt_probe_read_user(&address, pt_word(regs), (void *)pt_read(regs->sp));
     return address;
 #elif defined(__aarch64__)
     return pt_read(regs->regs[30]);

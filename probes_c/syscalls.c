@@ -102,6 +102,10 @@ static __always_inline int on_leave(u32 nr, long ret)
         row->calls++;
         row->errors += failed;
         row->total_ns += ns;
+#ifdef LATENCY
+        if (row->max_ns < ns)
+            row->max_ns = ns;
+#endif
     }
     return PT_PASS;
 }

@@ -1,7 +1,7 @@
 """biolatency: how long requests to disks take."""
 
 from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Tracer, Unit
-from pytracer.spec.common import BLOCK_IO
+from pytracer.spec.common import BLOCK_IO, times
 
 TRACER = Tracer(
     name="biolatency",
@@ -22,7 +22,11 @@ TRACER = Tracer(
         Flag("queued", "the time in the disk's queue (its I/O scheduler) as well", define="QUEUED"),
     ),
     outputs=(
-        Histogram("rows", (Column("requests", "requests that came back", unit=Unit.COUNT),), label="latency"),
+        Histogram(
+            "rows",
+            (Column("requests", "requests that came back", unit=Unit.COUNT), *times("requests")),
+            label="latency",
+        ),
     ),
     examples=(
         ("biolatency", "every disk, a histogram of each a second"),

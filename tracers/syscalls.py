@@ -1,14 +1,22 @@
 """syscalls: counts, errors and latency of system calls."""
 
 from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Profile, Table, Tracer, Unit
-from pytracer.spec.common import ANSWERED, ONLY_CALLS, SECCOMP, SWITCH, SYSCALL, SYSCALL_BEGINS, TASK_GONE
+from pytracer.spec.common import (
+    ANSWERED,
+    ONLY_CALLS,
+    SECCOMP,
+    SWITCH,
+    SYSCALL,
+    SYSCALL_BEGINS,
+    TASK_GONE,
+    times,
+)
 from pytracer.spec.filters import TASK_FILTERS
 
 CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
 ERRORS = Column("errors", "calls that returned an error", unit=Unit.COUNT)
 DENIED = Column("denied", "calls that the profile answered with an error", unit=Unit.COUNT)
-TOTAL = Column("total_ns", "time in them, waiting included", label="TOTAL", unit=Unit.NANOSECONDS)
-AVERAGE = Column("avg_ns", "mean time", label="AVG", unit=Unit.NANOSECONDS, ratio=("total_ns", "calls"))
+TOTAL, AVERAGE, MAX = times("calls")
 CALL = Column("syscall", "the system call", field="call", decode="syscall")
 ERRNO = Column("errno", "the error, by name (ERESTART*: interrupted)", field="error", decode="errno")
 KEYS = (
@@ -35,7 +43,7 @@ TRACER = Tracer(
     ),
     outputs=(
         Table("rows", (CALLS, ERRORS, TOTAL, AVERAGE), sort="total_ns", dense="dense"),
-        Histogram("rows", (CALLS,), when="latency", label="latency"),
+        Histogram("rows", (CALLS, TOTAL, AVERAGE, MAX), when="latency", label="latency"),
         Table("rows", (ERRORS,), when="errno", keys=(ERRNO,), sort="errors"),
         Table("rows", (CALLS,), when="count", sort="calls", dense="dense", hooks=(SYSCALL_BEGINS,)),
         Profile("rows", (CALLS,), when="profile", sort="calls", dense="dense", hooks=(SYSCALL_BEGINS,)),

@@ -28,6 +28,9 @@ struct row_value {
     u64 errors;
     u64 total_ns;
 #endif
+#ifdef LATENCY
+    u64 max_ns;
+#endif
 #ifdef ENFORCE
     u64 denied;
 #endif
@@ -69,7 +72,7 @@ static __always_inline struct row_value *row_of(u64 call, u64 ns, s32 error)
     key.error = error;
 #endif
 #ifdef LATENCY
-    key.slot = pt_log2(ns);
+    key.slot = pt_bucket(ns);
 #endif
     row = pt_row(&key);
 #ifdef BY_PID

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The power-of-two slot of a value: floor(log2(v)), and 0 for 0. Without a loop: old verifiers have none.
+// The bucket of a value, in histograms; pytracer.model.buckets. Without a loop: old verifiers have none.
+
+// floor(log2(v)), and 0 for 0.
 static __always_inline u32 pt_log2(u64 v)
 {
     u32 slot = 0;
@@ -25,4 +27,12 @@ static __always_inline u32 pt_log2(u64 v)
         v >>= 2;
     }
     return slot + (v >> 1 ? 1 : 0);
+}
+
+// What is below 8 has a bucket each; above, each power of two is cut into 8.
+static __always_inline u32 pt_bucket(u64 v)
+{
+    u32 shift = pt_log2(v | 8) - 3;
+
+    return v < 8 ? v : (shift << 3) + (u32)(v >> shift);
 }

@@ -67,6 +67,16 @@ static __always_inline u64 pt_point(void)
     return point;
 }
 
+// How many bytes an address has on the stack of the program that runs.
+static __always_inline u32 pt_word(struct pt_regs *regs)
+{
+#if defined(__x86_64__)
+    return pt_read(regs->cs) == 0x23 ? 4 : 8; // __USER32_CS
+#else
+    return 8;
+#endif
+}
+
 // What such a program returns: PT_PASS, but 0 where it is a trampoline's.
 static __always_inline int pt_pass(void)
 {

@@ -16,6 +16,7 @@ from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import make_room
+from pytracer.bpf.calls import Calls
 from pytracer.bpf.images import Recipe
 from pytracer.bpf.maps import Map
 from pytracer.bpf.module import Module
@@ -78,6 +79,7 @@ class Session:
         self._events = Events(plan.schema, self._decoders)
         self.stream: Reader | None = None
         self._walker: Walker | None = None
+        self._calls: Calls | None = None
         for warning in plan.warnings:
             warn(warning)
         loaded = self._build()
@@ -98,6 +100,8 @@ class Session:
                 )
                 if plan.request.process:
                     self._walker.expect(plan.request.process)
+            if "pt_calls" in loaded.module.maps:
+                self._calls = Calls(loaded.module.maps["pt_calls"])
             self._fill(pending)
             self._attach(pending)
         except BaseException:
@@ -131,6 +135,8 @@ class Session:
         """Look at what may be gone when results are read; to be called every ``patience`` seconds."""
         if self._walker is not None:
             self._walker.notice()
+        if self._calls is not None:
+            self._calls.sweep()
 
     def relieve(self) -> None:
         """Make room in the kernel for more rows, if need be; likewise. Not just before ``read``."""

@@ -29,8 +29,9 @@ FLAGS = {
         "-no-pie",
         "-fno-stack-protector",
     ],
-    "stacked": ["-O0", "-fno-omit-frame-pointer"],
     "spin": ["-O0", "-fno-omit-frame-pointer"],
+    "stacked": ["-O0", "-fno-omit-frame-pointer"],
+    "timed": ["-pthread"],
 }
 
 

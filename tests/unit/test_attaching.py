@@ -45,7 +45,7 @@ EVENTS = KprobeEvents("hit", targets=(5, 9), patterns=("k:vfs_*",), addresses=(0
     ],
 )
 def test_a_program_is_loaded_with_a_number_or_with_where_to_get_it(probe, tells, target, as_):
-    load = load_of(replace(probe, point=Point.ENTRY), tells)
+    load = load_of(replace(probe, at=Point.ENTRY), tells)
     assert (load.program, load.as_, load.optional) == ("hit", as_, False)
     assert dict(load.constants) == {TARGET: target, RESULT: 1, POINT: 1}
 

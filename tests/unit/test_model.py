@@ -323,3 +323,15 @@ def test_rows_of_an_array_have_its_indexes_for_keys():
     assert joined(None, rows) is rows
     assert joined(rows, None) is rows
     assert len(joined(rows, Rows(np.zeros(0, wide), values[:0]))) == 2
+
+
+def test_of_the_greatest_there_is_no_sum():
+    longest = Column("max_ns", "", unit=Unit.NANOSECONDS, greatest=True)
+    schema = Schema("fake", (KEY,), (CALLS, longest), TABLE)
+    keys = np.array([(b"a",), (b"b",)], dtype=[("id", "S8")])
+    values = np.array([[(1, 7), (2, 5)], [(3, 0), (4, 9)]], dtype=[("calls", "u8"), ("max_ns", "u8")])
+    one = sum_cpus(keys, values, schema)
+    assert one.values.tolist() == [(3, 7), (7, 9)]
+    other = Rows(keys[:1], np.array([(1, 6)], dtype=one.values.dtype))
+    assert merged([one, other], schema).values.tolist() == [(4, 7), (7, 9)]
+    assert since(merged([one, other], schema), one, schema).values.tolist() == [(1, 7)]

@@ -449,6 +449,7 @@ def test_a_tracer_that_cannot_follow_a_command():
 # Outputs and columns.
 
 COUNTERS = ["calls", "errors", "total_ns", "avg_ns"]
+TIMES = ["calls", "total_ns", "avg_ns", "max_ns"]
 KEYS = {"syscall": ["syscall"], "pid": ["pid"], "comm": ["comm"]}
 EVERY_BY = [by for count in (1, 2, 3) for by in itertools.permutations(KEYS, count)]
 
@@ -462,7 +463,7 @@ def expected_keys(by):
 @pytest.mark.parametrize("by", EVERY_BY, ids=",".join)
 @pytest.mark.parametrize(
     ("flag", "keys", "counters"),
-    [("", [], COUNTERS), ("errno", ["errno"], ["errors"]), ("latency", [], ["calls"])],
+    [("", [], COUNTERS), ("errno", ["errno"], ["errors"]), ("latency", [], TIMES)],
     ids=["default", "errno", "latency"],
 )
 def test_columns(by, flag, keys, counters):
@@ -567,7 +568,10 @@ def test_describe():
 
 
 def test_describe_names_a_histogram():
-    assert plan_of(options={"latency": True}).describe()[-1] == "output   histogram of syscall, calls"
+    assert (
+        plan_of(options={"latency": True}).describe()[-1]
+        == f"output   histogram of syscall, {', '.join(TIMES)}"
+    )
 
 
 # Block I/O: forms of an event that are told apart by their arguments, and probes that a flag asks for.

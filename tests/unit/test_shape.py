@@ -63,16 +63,37 @@ def test_no_rows():
 
 def test_histograms_group_slots_and_take_the_latest_name():
     keys = np.array(
-        [(7, 9), (7, 10), (8, 9), (7, 12)],
+        [(7, 56), (7, 64), (8, 57), (7, 81)],
         dtype=[("pid", "u4"), ("slot", "u4")],
     )
     values = np.array(
-        [(2, 0, 0, 100, b"old"), (3, 0, 0, 300, b"new"), (9, 0, 0, 50, b"other"), (1, 0, 0, 200, b"mid")],
-        dtype=[("calls", "u8"), ("errors", "u8"), ("total_ns", "u8"), ("seen", "u8"), ("comm", "S16")],
+        [
+            (2, 0, 1400, 767, 100, b"old"),
+            (3, 0, 4000, 1500, 300, b"new"),
+            (9, 0, 6000, 700, 50, b"other"),
+            (1, 0, 5000, 5000, 200, b"mid"),
+        ],
+        dtype=[
+            ("calls", "u8"),
+            ("errors", "u8"),
+            ("total_ns", "u8"),
+            ("max_ns", "u8"),
+            ("seen", "u8"),
+            ("comm", "S16"),
+        ],
     )
     item = shaped(Rows(keys, values), "", latency=True, by=("pid",))
     assert list(item.keys["pid"]) == [8, 7]  # the one with more in it first
     assert item.keys["comm"] == ["other", "new"]
     assert {slot: int(count) for slot, count in enumerate(item.counts[1]) if count} == {9: 2, 10: 3, 12: 1}
     assert item.counts.sum() == 15
+    assert {name: list(values) for name, values in item.values.items()} == {
+        "total_ns": [6000, 10_400],
+        "avg_ns": [666, 1733],
+        "max_ns": [700, 5000],
+        "p50_ns": [607, 1087],
+        "p90_ns": [607, 4863],
+        "p99_ns": [607, 4863],
+        "p999_ns": [607, 4863],
+    }
     assert len(shaped(Rows(keys, values), "", top=1, latency=True, by=("pid",))) == 1

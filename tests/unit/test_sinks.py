@@ -73,7 +73,16 @@ def latency(kind):
     counts = np.zeros((2, 64), dtype="u8")
     counts[0, 0], counts[0, 10], counts[0, 12] = 1, 40, 20
     counts[1, 63] = 3
-    return Histograms(kind, NOON, 1.0, {"syscall": ["read", "futex"]}, "calls", counts)
+    values = {
+        "total_ns": np.array([100_000, 3 << 63], dtype="O"),
+        "avg_ns": [1639, 1 << 63],
+        "max_ns": np.array([8191, 2**64 - 1], dtype="u8"),
+        "p50_ns": [1087, 2**63],
+        "p90_ns": [4351, 2**63],
+        "p99_ns": [8191, 2**63],
+        "p999_ns": [8191, 2**63],
+    }
+    return Histograms(kind, NOON, 1.0, {"syscall": ["read", "futex"]}, "calls", counts, values)
 
 
 def errnos(kind):
@@ -168,6 +177,7 @@ SOCKCOUNT = schema_of("sockcount")
 OPENSNOOP = schema_of("opensnoop")
 EXECSNOOP = schema_of("execsnoop")
 TCPTRACER = schema_of("tcptracer")
+PERCENTILES = ("p50_ns", "p90_ns", "p99_ns", "p999_ns")
 ENDS = ("saddr", "daddr")
 EVENTS = Schema(
     tracer="files",
@@ -270,7 +280,7 @@ def test_json_is_one_object_a_line_with_the_columns_names(case):
         if record["kind"] == "loss":
             assert set(record) - {"time"} == {"kind", "reason", "lost", "meaning"}
         else:
-            extra = {"latency_ns"} if schema.is_histogram else set()
+            extra = {"latency_ns", *PERCENTILES} if schema.is_histogram else set()
             assert set(record) - {"time"} == {"kind"} | {c.name for c in schema.columns} | extra
 
 

@@ -100,7 +100,7 @@ class Map:
                 raise
             keys, raw = self._walk(stride * cpus)
             if command is Command.MAP_LOOKUP_AND_DELETE_BATCH:
-                self._delete(keys.tobytes())
+                self.delete(keys)
         size = self.value.itemsize
         flat = raw.reshape(-1, cpus, stride)[:, :, :size]
         values = np.ascontiguousarray(flat).view(self.value).reshape(-1, cpus)
@@ -116,11 +116,16 @@ class Map:
         for key in keys:
             self.update(key, b"\1")
 
-    def _delete(self, keys: bytes) -> None:
-        buffer = bytearray(keys)
-        begin = address(buffer)
-        for at in range(begin, begin + len(keys), self.key.itemsize):
-            bpf(Command.MAP_DELETE_ELEM, struct.pack("IxxxxQ", self.fd, at))
+    def delete(self, keys: Array) -> None:
+        """Take out entries by their keys, shape (n,), that are still there."""
+        buffer = bytearray(keys.tobytes())
+        begin = address(buffer) if buffer else 0
+        for at in range(begin, begin + len(buffer), self.key.itemsize):
+            try:
+                bpf(Command.MAP_DELETE_ELEM, struct.pack("IxxxxQ", self.fd, at))
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    raise
 
     def _batch(self, command: Command, size: int) -> tuple[Array, Array]:
         keys = np.empty(self.max_entries, dtype=self.key)

@@ -33,7 +33,7 @@ def load_of(probe: Probe, tells: Tells) -> Load:
         Tells.COOKIE: _BY_COOKIE,
         Tells.ADDRESS: _BY_ADDRESS,
     }[tells]
-    constants = (TARGET, told), (RESULT, as_.result), (POINT, int(probe.point))
+    constants = (TARGET, told), (RESULT, as_.result), (POINT, int(probe.at))
     return Load(probe.program, as_, constants, probe.optional)
 
 

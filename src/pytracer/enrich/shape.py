@@ -9,11 +9,12 @@ from typing import Any
 from pytracer.arrays import Array, np
 from pytracer.enrich.decode import Decoder, decode, masked
 from pytracer.model import Histograms, Schema, Snapshot
+from pytracer.model.buckets import BUCKETS, by_power, percentiles
 from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
-from pytracer.spec import Column
+from pytracer.spec import Column, Histogram
 
-_SLOTS = 64
+_ANY = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _ranked(rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str,
     else:
         values = np.asarray(_values(rows, schema, column, decoders))
     order = np.argsort(values, kind="stable")
-    if column in schema.counters or column.ratio:
+    if column in schema.counters or column.greatest or column.ratio:
         order = order[::-1]
     order = order[: ranking.top]
     return Rows(rows.keys[order], rows.values[order])
@@ -76,14 +77,29 @@ def _histograms(
     """Group the map's (key, slot) entries into one histogram a key."""
     counter = schema.counters[0]
     groups, number = np.unique(rows.keys[[column.source for column in schema.keys]], return_inverse=True)
-    counts = np.zeros((len(groups), _SLOTS), dtype=np.uint64)
+    counts = np.zeros((len(groups), BUCKETS), dtype=np.uint64)
     np.add.at(counts, (number, rows.keys["slot"]), rows.values[counter.source])
     values = np.zeros(len(groups), dtype=rows.values.dtype)
     if any(column.latest for column in schema.values):
         by_age = np.argsort(rows.values["seen"])
         values[number[by_age]] = rows.values[by_age]  # of one group, the last assigned stays
+    for columns, gather in ((schema.counters, np.add), (schema.maxima, np.maximum)):
+        for column in columns:
+            gathered = np.zeros(len(groups), dtype=np.uint64)
+            gather.at(gathered, number, rows.values[column.source])
+            values[column.source] = gathered
     order = np.argsort(-counts.sum(axis=1).astype(np.int64), kind="stable")[: ranking.top]
     grouped = Rows(groups[order], values[order])
     named = [*schema.keys, *(column for column in schema.values if column.latest)]
     keys = {column.name: _values(grouped, schema, column, decoders) for column in named}
-    return Histograms(moment.kind, moment.time, moment.seconds, keys, counter.name, counts[order])
+    beside = [column for column in schema.values if not column.latest and column is not counter]
+    measures = {column.name: _values(grouped, schema, column, decoders) for column in beside}
+    counts = counts[order]
+    assert isinstance(schema.output, Histogram)
+    greatest = [grouped.values[column.source].tolist() for column in schema.maxima]
+    most = greatest[0] if greatest else [_ANY] * len(counts)
+    for share, column in schema.output.percentiles.items():
+        measures[column.name] = percentiles(counts, share, most)
+    return Histograms(
+        moment.kind, moment.time, moment.seconds, keys, counter.name, by_power(counts), measures
+    )

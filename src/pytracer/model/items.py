@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pytracer.arrays import Array, np
@@ -47,7 +47,8 @@ class Histograms:
     """One histogram a row: ``keys`` as a Snapshot's columns, ``counts`` of shape (rows, 64).
 
     ``counts[r, s]`` is how many values ``v`` had ``floor(log2(v)) == s`` (0 is in slot 0); ``counter``
-    names what was counted.
+    names what was counted. ``values`` are columns of what else is known of all values of a row: their sum,
+    the greatest, and percentiles, to :data:`~pytracer.model.buckets.ERROR` of themselves.
     """
 
     kind: Kind
@@ -56,6 +57,7 @@ class Histograms:
     keys: dict[str, Values]
     counter: str
     counts: Array
+    values: dict[str, Values] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.counts.shape[0])
@@ -63,6 +65,10 @@ class Histograms:
     def rows(self) -> Iterator[dict[str, Any]]:
         """The keys of each histogram, in the order of ``counts``."""
         return _rows(self.keys)
+
+    def measures(self) -> Iterator[dict[str, Any]]:
+        """The further values of each."""
+        return _rows(self.values) if self.values else iter([{}] * len(self))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ REASONS: dict[str, str] = {
     "ring": "events that found the ring full (--buffer)",
     "cut": "strings that are shown without their end",
     "stacks": "events without a place for their stack: it was taken by another (--max-stacks)",
+    "returns": "calls of functions that were not seen to return",
 }
 """Counted in the kernel: the order is that of ``enum pt_loss`` in probes_c/include/loss.h."""
 

@@ -31,6 +31,8 @@ def sum_cpus(keys: Array, values: Array, schema: Schema) -> Rows:
     total = np.zeros(values.shape[0], dtype=values.dtype)
     for column in schema.counters:
         total[column.source] = values[column.source].sum(axis=1)
+    for column in schema.maxima:
+        total[column.source] = values[column.source].max(axis=1)
     latest = [column.source for column in schema.values if column.latest]
     if latest:
         newest = values["seen"].argmax(axis=1)
@@ -63,7 +65,8 @@ def joined(one: Rows | None, other: Rows | None) -> Rows:
 def since(now: Rows, before: Rows, schema: Schema) -> Rows:
     """What ``now`` has more than ``before``; rows that did not grow are left out.
 
-    A key that is gone from ``now`` adds nothing; one that was not there before counts from zero.
+    A key that is gone from ``now`` adds nothing; one that was not there before counts from zero. The greatest
+    value stays the greatest so far.
     """
     counters = [column.source for column in schema.counters]
     grown = now.values.copy()
@@ -83,8 +86,8 @@ def since(now: Rows, before: Rows, schema: Schema) -> Rows:
 
 
 def merged(parts: Sequence[Rows], schema: Schema) -> Rows:
-    """All rows of all ``parts`` (at least one), those of one key as one: counters are added, ``latest``
-    columns are those of the row whose member ``seen`` is greatest."""
+    """All rows of all ``parts`` (at least one), those of one key as one: counters are added, of ``greatest``
+    columns the greatest counts, ``latest`` ones are of the row whose member ``seen`` is greatest."""
     # As bytes: NumPy would copy the members of a struct, and leave what is between them undefined.
     keys = np.concatenate([_bytes(part.keys) for part in parts])
     values = np.concatenate([part.values for part in parts])
@@ -101,6 +104,9 @@ def merged(parts: Sequence[Rows], schema: Schema) -> Rows:
     for column in schema.counters:
         if len(first):
             total[column.source] = np.add.reduceat(values[column.source], first)
+    for column in schema.maxima:
+        if len(first):
+            total[column.source] = np.maximum.reduceat(values[column.source], first)
     return Rows(keys[first].view(parts[0].keys.dtype), total)
 
 

@@ -54,4 +54,9 @@ class Schema:
     @property
     def counters(self) -> tuple[Column, ...]:
         """The value columns that add up: over CPUs, and over time."""
-        return tuple(column for column in self.values if column.ratio is None and not column.latest)
+        return tuple(c for c in self.values if c.ratio is None and not c.latest and not c.greatest)
+
+    @property
+    def maxima(self) -> tuple[Column, ...]:
+        """The value columns of which the greatest counts."""
+        return tuple(column for column in self.values if column.greatest)

@@ -113,7 +113,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     defines.update(named.defines)
     chosen += named.probes
     notes += named.notes
-    _check_forced(request.hooks, [*(hook.name for hook in hooks), *(s.kind for s in request.sources)])
+    _check_forced(request.hooks, [*(hook.name for hook in hooks), *(d.hook.name for d in named.decided)])
 
     schema = _schema(request, output)
     sets = dict[str, tuple[bytes, ...]]()

@@ -240,11 +240,11 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
                     hint="functions do: "
                     + ", ".join(f"{s.kind}:{s.of.upper()}" for s in SPELLINGS.values() if s.end),
                 )
-            point = Point.OTHER if within else SPELLINGS[part].point
+            point = Point.OTHER if within else SPELLINGS[part].at
             ways = tuple(
                 Alternative(
                     way.name,
-                    tuple(replace(probe, point=point) for probe in way.make(program, group)),
+                    tuple(replace(probe, at=point) for probe in way.make(program, group)),
                     alike=True,
                 )
                 for way in WAYS[part]

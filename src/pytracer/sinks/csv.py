@@ -9,6 +9,7 @@ from pytracer.model import Item, Schema
 from pytracer.sinks.folded import folded
 from pytracer.sinks.json import histogram_field, records
 from pytracer.sinks.text import timestamp
+from pytracer.spec import Histogram
 from pytracer.text import harmless
 
 
@@ -26,7 +27,8 @@ class CsvSink:
         """See :class:`~pytracer.sinks.Sink`."""
         self._label = histogram_field(schema)
         names = [column.name for column in schema.columns]
-        if schema.is_histogram:
+        if isinstance(schema.output, Histogram):
+            names += [column.name for column in schema.output.percentiles.values()]
             names += ["low", "high", "count"]
         time = ["time"] if self._timestamps else []
         self._fields = ["kind", *time, *names, "reason", "lost"]

@@ -64,14 +64,16 @@ def records(item: Item, label: str) -> Iterator[tuple[float, dict[str, Any]]]:
     elif isinstance(item, Loss):
         yield item.time, {"kind": "loss", "reason": item.reason, "lost": item.lost, "meaning": item.meaning}
     elif isinstance(item, Histograms):
-        for number, keys in enumerate(item.rows()):
-            counts = item.counts[number].tolist()
+        for counts, keys, values in zip(item.counts.tolist(), item.rows(), item.measures(), strict=True):
             buckets = [
                 {"low": bounds(slot)[0], "high": bounds(slot)[1], "count": count}
                 for slot, count in enumerate(counts)
                 if count
             ]
-            yield item.time, {"kind": item.kind} | keys | {item.counter: sum(counts), label: buckets}
+            yield (
+                item.time,
+                {"kind": item.kind} | keys | {item.counter: sum(counts)} | values | {label: buckets},
+            )
     else:
         for row in item.rows():
             yield item.time, {"kind": item.kind} | row

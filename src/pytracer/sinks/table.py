@@ -7,6 +7,7 @@ import unicodedata
 from typing import TextIO
 
 from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
+from pytracer.model.buckets import ERROR
 from pytracer.sinks.text import bounds, cell, cells, clock, duration
 from pytracer.spec import Column, Histogram, Unit
 from pytracer.text import harmless
@@ -140,8 +141,7 @@ class TableSink:
         assert isinstance(self._schema.output, Histogram)
         output, columns = self._schema.output, {c.name: c for c in self._schema.columns}
         lines: list[str] = []
-        for number, row in enumerate(item.rows()):
-            counts = item.counts[number].tolist()
+        for counts, row, values in zip(item.counts.tolist(), item.rows(), item.measures(), strict=True):
             keys = ", ".join(cell(value, columns[name]) for name, value in row.items())
             lines += ["", f"{keys}: {sum(counts)} {item.counter}, {output.label}"]
             filled = [slot for slot, count in enumerate(counts) if count]
@@ -150,6 +150,14 @@ class TableSink:
                 bar = "@" * round(_BAR * counts[slot] / max(counts))
                 span = f"[{_bound(low, output.unit)}, {_bound(high, output.unit)})"
                 lines.append(f"  {span:<24} {counts[slot]:>10} |{bar:<{_BAR}}|")
+            shares = {column.name: column for column in output.percentiles.values()}
+            for named, note in ((columns, ""), (shares, f" (within {ERROR:.2%})")):
+                texts = [
+                    f"{c.header.lower()} {cell(values[name], c)}"
+                    for name, c in named.items()
+                    if name in values
+                ]
+                lines += [f"  {', '.join(texts)}{note}"] if texts else []
         return lines or ["nothing seen"]
 
 

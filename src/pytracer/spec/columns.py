@@ -23,7 +23,8 @@ class Column:
     a decoder of :mod:`pytracer.enrich` that turns the raw value into what people read. ``ratio`` makes it
     a derived column, the quotient of two others (rounded down; null where the divisor is 0). ``latest``
     marks a value that is no counter: of the per-CPU copies the most recent is shown, and the C struct
-    says by a member ``seen`` (ns) how recent each is. ``width`` is how many characters a table of events,
+    says by a member ``seen`` (ns) how recent each is. ``greatest`` marks one of which the greatest
+    counts, over CPUs and over time, and not the sum. ``width`` is how many characters a table of events,
     which cannot wait for the longest, keeps for it (default: the heading's, and what numbers commonly take).
     ``absent`` is the raw value that stands for none (null in JSON, a dash in tables).
     ``wide`` columns are left out of tables, which are narrow, unless ``--wide`` asks for them.
@@ -37,6 +38,7 @@ class Column:
     decode: str = ""
     ratio: tuple[str, str] | None = None
     latest: bool = False
+    greatest: bool = False
     width: int = 0
     absent: int | bytes | None = None
     wide: bool = False

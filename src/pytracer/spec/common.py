@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pytracer.spec.columns import Column, Unit
 from pytracer.spec.hooks import (
     Alternative,
     Hook,
@@ -77,6 +78,16 @@ SYSCALL = Hook(
     ),
 )
 """A system call begins (``enter``) and ends (``leave``); probes_c/include/syscall.h."""
+
+
+def times(counter: str) -> tuple[Column, Column, Column]:
+    """The columns of how long things took of which there are ``counter``: in all, on average, at most."""
+    return (
+        Column("total_ns", "time in them, waiting included", label="TOTAL", unit=Unit.NANOSECONDS),
+        Column("avg_ns", "mean time", label="AVG", unit=Unit.NANOSECONDS, ratio=("total_ns", counter)),
+        Column("max_ns", "the longest", label="MAX", unit=Unit.NANOSECONDS, greatest=True),
+    )
+
 
 STACK_OPTIONS = (
     Flag("user-only", "stacks of programs only", short="U", define="USER_ONLY", excludes="kernel-only"),

@@ -16,13 +16,13 @@ from pytracer.spec.points import Point
 class Probe:
     """One attachment of one C function, ``program``. ``optional`` ones are skipped where absent, those with a
     ``when`` unless the flag of that name is given. ``targets`` are the numbers of what the command line names
-    that this attachment is for, ``point`` is where it then runs."""
+    that this attachment is for, ``at`` is where it then runs."""
 
     program: str
     optional: bool = False
     when: str = ""
     targets: tuple[int, ...] = ()
-    point: Point = Point.OTHER
+    at: Point = Point.OTHER
 
     @property
     def kind(self) -> str:

@@ -47,14 +47,29 @@ class Profile(Table):
 
 @dataclass(frozen=True)
 class Histogram(Output):
-    """Power-of-two buckets per row: the map's key has a member ``slot``, and the one counter column says
-    how many values fell into it.
+    """Buckets per row: the map's key has a member ``slot``, the bucket of a value by probes_c/include/log2.h,
+    and the first counter column says how many values fell into it.
 
-    Slot ``s`` holds values ``v`` with ``floor(log2(v)) == s`` (0 and 1 both in slot 0).
+    Further columns are shown beside the buckets of each row: of ``greatest`` ones the first is the greatest
+    value. So are percentiles.
     """
 
     unit: Unit = Unit.NANOSECONDS
     label: str = ""
+
+    @property
+    def percentiles(self) -> dict[float, Column]:
+        """The columns of percentiles, by the share of values that they are not exceeded by."""
+        names = {0.5: "p50", 0.9: "p90", 0.99: "p99", 0.999: "p999"}
+        return {
+            share: Column(
+                f"{name}_{self.unit.value}",
+                f"what {share:.1%} of them did not exceed".replace(".0%", "%"),
+                label=name.replace("999", "99.9"),
+                unit=self.unit,
+            )
+            for share, name in names.items()
+        }
 
 
 @dataclass(frozen=True)

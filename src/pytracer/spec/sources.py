@@ -22,7 +22,7 @@ class Spelling:
     named, ``event`` is what the program is run for; ``long`` are its other names, ``example`` shows one.
 
     ``offset``: ``name+OFFSET`` is a place within it, ``+OFFSET`` one in the file that the place is. ``end``:
-    the kind that is the return of what this one is the entry of. ``point`` is where a program for it runs.
+    the kind that is the return of what this one is the entry of. ``at`` is where a program for it runs.
     ``places`` and ``names`` are regular expressions of what may be written there.
     """
 
@@ -34,7 +34,7 @@ class Spelling:
     place: str = ""
     offset: bool = False
     end: str = ""
-    point: Point = Point.OTHER
+    at: Point = Point.OTHER
     places: str = r"[\w*?]+"
     names: str = r"[\w.*?$]+"  # `.` and `$` are in names that compilers make
 
@@ -50,7 +50,7 @@ SPELLINGS = {
             long=("kprobe",),
             offset=True,
             end="kr",
-            point=Point.ENTRY,
+            at=Point.ENTRY,
         ),
         Spelling(
             "kr",
@@ -58,7 +58,7 @@ SPELLINGS = {
             "a function of the kernel returns",
             "kr:vfs_*",
             long=("kretprobe",),
-            point=Point.RETURN,
+            at=Point.RETURN,
         ),
         Spelling(
             "f",
@@ -67,7 +67,7 @@ SPELLINGS = {
             "f:vfs_read",
             long=("fentry",),
             end="fr",
-            point=Point.ENTRY | Point.TRAMPOLINE,
+            at=Point.ENTRY | Point.TRAMPOLINE,
         ),
         Spelling(
             "fr",
@@ -75,7 +75,7 @@ SPELLINGS = {
             "a function of the kernel returns",
             "fr:vfs_read",
             long=("fexit",),
-            point=Point.RETURN | Point.TRAMPOLINE,
+            at=Point.RETURN | Point.TRAMPOLINE,
         ),
         Spelling(
             "t",
@@ -95,7 +95,7 @@ SPELLINGS = {
             place="FILE",
             offset=True,
             end="ur",
-            point=Point.ENTRY | Point.PROGRAM,
+            at=Point.ENTRY | Point.PROGRAM,
             places=_FILE,
             names=_SYMBOL,
         ),
@@ -106,7 +106,7 @@ SPELLINGS = {
             "ur:libc:malloc",
             long=("uretprobe",),
             place="FILE",
-            point=Point.RETURN | Point.PROGRAM,
+            at=Point.RETURN | Point.PROGRAM,
             places=_FILE,
             names=_SYMBOL,
         ),

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Calls of functions from their beginning to their return: struct pt_call, which whoever includes this has defined,
+// with the members ns (when it began) and tid.
+//
+// A call is known by its task and by where on the stack it was called from, which no other call of that task can
+// be until it has returned: recursion is exact, and a return that the kernel did not show is not taken for another
+// one's. What is left of such calls is replaced by the next from there; of tasks that ended, user space takes it
+// away (src/pytracer/bpf/calls.py).
+#include "loss.h"
+#include "target.h"
+
+struct pt_call_key {
+    u64 task;
+    u64 frame;
+    u64 target;
+};
+BPF_HASH(pt_calls, struct pt_call_key, struct pt_call, 65536);
+
+// Where on the stack the return address of the call is, or was: the same at its entry and at its return.
+static __always_inline u64 pt_frame(void *ctx, u64 point)
+{
+    struct pt_regs *regs = ctx;
+    u64 frame = 0, context = (u64)ctx;
+
+    if (point & PT_TRAMPOLINE) {
+        // Both programs of a call get what the trampoline has on the stack. By a read: before Linux 5.12
+        // (cd17d38f8b28) the verifier lets no pointer into a key.
+        pt_probe_read_kernel(&frame, sizeof(frame), &context);
+        return frame;
+    }
+#if defined(__x86_64__)
+    frame = pt_read(regs->sp);
+    if (point & PT_RETURN) // which has taken the address off
+        frame -= point & PT_PROGRAM ? pt_word(regs) : 8;
+#elif defined(__aarch64__)
+    frame = pt_read(regs->sp);
+#else
+#error "where the stack is is not known here"
+#endif
+    return frame;
+}
+
+static __always_inline void pt_call_key(void *ctx, struct pt_call_key *key)
+{
+    key->task = bpf_get_current_task();
+    key->frame = pt_frame(ctx, pt_point());
+    key->target = pt_target(ctx);
+}
+
+static __always_inline void pt_call_begins(void *ctx, struct pt_call *call)
+{
+    struct pt_call_key key;
+    struct pt_call *kept;
+    int error;
+
+    pt_call_key(ctx, &key);
+    call->ns = bpf_ktime_get_ns(); // last
+    call->tid = bpf_get_current_pid_tgid();
+    error = pt_calls.insert(&key, call);
+    if (error == -17) { // EEXIST
+        kept = pt_calls.lookup(&key);
+        if (kept && kept->tid == call->tid) // else a task had this address before, and ended in the call
+            pt_lost(PT_LOSS_RETURNS);
+        error = pt_calls.update(&key, call);
+    }
+    if (error)
+        pt_lost(PT_LOSS_STARTS);
+}
+
+// Whether the call that returns was seen to begin; it is put into "call", and "ns" is how long it took.
+static __always_inline int pt_call_ends(void *ctx, struct pt_call *call, u64 *ns)
+{
+    u64 now = bpf_ktime_get_ns();
+    struct pt_call_key key;
+    struct pt_call *kept;
+
+    pt_call_key(ctx, &key);
+    kept = pt_calls.lookup(&key);
+    if (!kept)
+        return 0;
+    *call = *kept;
+    *ns = now - call->ns;
+    pt_calls.delete(&key);
+    return 1;
+}

@@ -1,0 +1,40 @@
+"""Values by how large they are: the buckets of probes_c/include/log2.h, and what can be told from them.
+
+Below 8 each value has a bucket; above, each power of two is cut into 8 parts of one width. So a value is
+known to a sixteenth of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytracer.arrays import Array, np
+
+BUCKETS = 496
+POWERS = 64
+ERROR = 1 / 16
+"""By how much of itself a percentile may be off: it is the middle of its bucket."""
+
+
+def bounds(bucket: int) -> tuple[int, int]:
+    """The values ``low <= v < high`` of a bucket."""
+    if bucket < 8:
+        return bucket, bucket + 1
+    shift = (bucket >> 3) - 1
+    low = (8 + (bucket & 7)) << shift
+    return low, low + (1 << shift)
+
+
+def by_power(counts: Array) -> Array:
+    """Counts by bucket, shape (n, BUCKETS), added up by power of two: shape (n, POWERS), 0 in the first."""
+    first = [0, 2, 4, *range(8, BUCKETS, 8)]
+    return np.add.reduceat(counts, first, axis=1)
+
+
+def percentiles(counts: Array, share: float, most: Sequence[int]) -> list[int]:
+    """The value that a ``share`` of all values does not exceed, for each row of counts by bucket, shape
+    (n, BUCKETS), none of them empty; ``most`` is the greatest value of each, or more."""
+    ranks = np.ceil(counts.sum(axis=1) * share)
+    buckets = (np.cumsum(counts, axis=1) < ranks[:, None]).sum(axis=1)
+    middles = (sum(bounds(bucket)) - 1 >> 1 for bucket in buckets.tolist())
+    return [min(middle, greatest) for middle, greatest in zip(middles, most, strict=True)]

@@ -1,0 +1,178 @@
+"""funclatency on functions that take at least so long, for calls that are known to the last one."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+
+import pytracer
+from pytracer.model import Histograms, Loss
+from pytracer.model.buckets import ERROR
+from pytracer.plan.targets import WAYS
+from support.cli import finish, run, start, wait_for
+from support.needs import refused_by_right
+from support.uprobes import Program
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+CALLS = 23
+MS = 1_000_000
+FUNCTION = "__x64_sys_nanosleep"
+PAIRS = {"k": "kr", "f": "fr", "u": "ur"}
+# Every way at least once, with the best of the other part.
+EVERY = [(kind, part, way.name) for kind, end in PAIRS.items() for part in (kind, end) for way in WAYS[part]]
+
+
+def refused(result, part, way):
+    """Whether this kernel refuses, and may."""
+    if "cloud" in platform.release():  # Debian's
+        return refused_by_right(result.status, result.err, {part: way})
+    return result.status in (4, 5)
+
+
+def histograms(result, *losses):
+    """The summary's histograms by target."""
+    assert result.status == 0, result.err
+    assert [record["reason"] for record in result.of("loss")] == list(losses), result.out
+    return {record["target"]: record for record in result.of("summary")}
+
+
+def of(program, *words):
+    tracer = start("funclatency", "-f", "json", "-p", program.pid, *words)
+    program.go()
+    program.process.wait()
+    return finish(tracer)
+
+
+def of_functions(what, times, ms, *names, options=()):
+    with Program(workload("timed"), what, times, ms) as program:
+        return of(program, *options, *(f"u:{workload('timed')}:{name}" for name in names))
+
+
+def check(found, calls, least, longest=0):
+    """So many calls, each of which took as long as ``least`` ms, and one as long as ``longest``."""
+    longest = longest or least
+    assert found["calls"] == calls
+    assert sum(bucket["count"] for bucket in found["latency_ns"]) == calls
+    assert all(bucket["high"] > least * MS for bucket in found["latency_ns"])
+    assert found["total_ns"] >= (calls - 1) * least * MS + longest * MS
+    assert found["avg_ns"] == found["total_ns"] // calls
+    assert found["max_ns"] >= longest * MS
+    shares = [found[name] for name in ("p50_ns", "p90_ns", "p99_ns", "p999_ns")]
+    assert shares == sorted(shares)
+    assert shares[0] >= least * MS * (1 - ERROR)
+    assert shares[-1] <= found["max_ns"]
+    assert shares[-1] >= found["max_ns"] * (1 - 2 * ERROR)  # of fewer than a thousand it is the greatest
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(("kind", "part", "way"), EVERY, ids=lambda value: value)
+def test_every_way_sees_every_call_and_how_long_it_took(kind, part, way):
+    if kind == "u":
+        result = of_functions("nap", CALLS, 2, "nap", options=["--hook", f"{part}={way}"])
+    else:
+        words = ["--hook", f"{part}={way}", f"{kind}:{FUNCTION}", "--", workload("calls"), "sleep", CALLS]
+        result = run("funclatency", "-f", "json", *words)
+    if not refused(result, part, way):
+        [found] = histograms(result).values()
+        check(found, CALLS, 2)
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+def test_calls_within_calls_are_each_one_value():
+    found = histograms(of_functions("nested", CALLS, 2, "nest"))[f"u:{workload('timed')}:nest"]
+    check(found, CALLS, 2, longest=2 * CALLS)
+    assert found["total_ns"] >= 2 * MS * CALLS * (CALLS + 1) // 2
+    # The nth within takes as long as n naps: so many are above each power of two.
+    for bucket in found["latency_ns"]:
+        above = sum(other["count"] for other in found["latency_ns"] if other["low"] >= bucket["low"])
+        assert above >= sum(2 * MS * n >= bucket["low"] for n in range(1, CALLS + 1))
+
+
+@pytest.mark.lab
+def test_returns_that_the_kernel_does_not_show_are_no_other_calls():
+    """It keeps 64 of a task: of 100 calls within each other the inner 36 are seen to begin only."""
+    result = of_functions("twice", 100, 1, "nest")
+    [found] = histograms(result, "returns").values()
+    check(found, 2 * 64, 37, longest=100)
+    assert [record["lost"] for record in result.of("loss")] == [36]
+
+
+@pytest.mark.lab
+def test_threads_are_told_apart():
+    found = histograms(of_functions("both", CALLS, 2, "nap"))[f"u:{workload('timed')}:nap"]
+    check(found, CALLS + 1, 2, longest=2 * CALLS)
+
+
+@pytest.mark.lab
+def test_a_call_that_is_left_by_a_jump_is_no_other_call():
+    result = of_functions("jumps", CALLS, 1, "leave", "rest")
+    assert not [r for r in histograms(result, "returns") if r.endswith("leave")]
+    assert [record["lost"] for record in result.of("loss")] == [CALLS - 1]  # the last may still return
+
+
+def test_a_call_under_way_when_the_trace_begins_does_not_count():
+    found = histograms(of_functions("inside", CALLS, 2, "nap"))[f"u:{workload('timed')}:nap"]
+    check(found, CALLS, 2)
+
+
+@pytest.mark.lab
+def test_nothing_is_left_of_tasks_that_died_in_a_call():
+    target = f"u:{workload('timed')}:quit"
+    with (
+        Program(workload("timed"), "dies", CALLS, 1) as program,
+        pytracer.open("funclatency", target, comm="timed", duration=60) as trace,
+    ):
+        calls = trace._session._calls._table
+        counts = []
+
+        def swept():
+            trace._session.observe()
+            counts.append(len(calls.read()[0]))
+            return counts[-1] == 0
+
+        program.go()
+        counts.append(len(calls.read()[0]))
+        wait_for(swept, "a sweep")
+        assert not list(trace._session.losses())
+    assert 0 < counts[0] <= CALLS  # one that got the memory of another that had ended took its place
+    assert counts[-1] == 0
+
+
+@pytest.mark.lab
+def test_by_process_and_intervals_add_up():
+    words = [f"u:{workload('timed')}:nap", "--by", "pid,target"]
+    with Program(workload("timed"), "nap", CALLS, 100) as program:
+        tracer = start("funclatency", "-f", "json", "-p", program.pid, *words, 0.5)
+        program.go()
+        program.process.wait()
+        result = finish(tracer)
+    rows, [whole] = result.of("row"), result.of("summary")
+    assert whole["comm"] == "timed"
+    check(whole, CALLS, 100)
+    assert len(rows) > 1
+    for name in ("calls", "total_ns"):
+        assert sum(row[name] for row in rows) == whole[name]
+    assert max(row["max_ns"] for row in rows) == whole["max_ns"]
+
+
+def test_calls_that_find_no_room_are_lost(monkeypatch):
+    words = {"max_rows": 1, "command": ["sh", "-c", f"echo | {workload('timed')} nested 23 1"]}
+    with pytracer.open("funclatency", f"u:{workload('timed')}:nest", **words) as trace:
+        items = list(trace)
+    [shown] = (item for item in items if isinstance(item, Histograms))
+    lost = sum(item.lost for item in items if isinstance(item, Loss) and item.reason == "keys")
+    assert lost > 0
+    assert int(shown.counts.sum()) + lost == CALLS
+
+
+@pytest.mark.parametrize("source", ["t:sched:sched_switch", "rt:sched_switch", "kr:vfs_read"])
+def test_what_has_no_return_is_one_line_and_a_hint(source):
+    result = run("funclatency", source, "-d", 1)
+    assert result.status in (2, 4, 5)
+    if result.status == 2:
+        assert f"needs what begins and returns, not {source}" in result.err
+        assert len(result.err.splitlines()) == 2

@@ -1,0 +1,51 @@
+"""funclatency: how long functions take."""
+
+from pytracer.spec import Column, GroupBy, Histogram, Key, Targets, Tracer, Unit
+from pytracer.spec.common import times
+from pytracer.spec.filters import TASK_FILTERS
+
+CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
+
+TRACER = Tracer(
+    name="funclatency",
+    group="system",
+    summary="how long functions of the kernel or a program take, as histograms",
+    description="Histograms of the time from when a function is called until it returns, with percentiles.",
+    hooks=(),
+    arguments=Targets(
+        "PATTERN",
+        "which functions: k:vfs_* (or vfs_*), f:vfs_read (by trampolines), u:libc:malloc",
+        begin="begins",
+        end="returns",
+        examples=("vfs_read", "f:vfs_*", "u:libc:malloc"),
+    ),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        GroupBy(
+            "by",
+            "what a histogram stands for; several with commas",
+            keys=(
+                Key("target", (Column("target", "the function", decode="target"),)),
+                Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
+                Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+            ),
+            default="target",
+        ),
+    ),
+    outputs=(Histogram("rows", (CALLS, *times("calls")), label="latency"),),
+    examples=(
+        ("funclatency vfs_fsync_range -d 10", "how long it takes to write files to disk"),
+        ("funclatency 'f:vfs_*' 1 5", "several functions, histograms each second, five times"),
+        ("funclatency --by comm u:libc:getaddrinfo", "how long each program waits for names"),
+        ("funclatency do_sys_openat2 -f json -- ls", "in one command, as JSON"),
+    ),
+    notes=(
+        "funccount's help says what can be named, and what of it is not seen.",
+        "The time is that of the clock, waiting included; the tracing of what is called in it, too.",
+        "Each call counts, also of a function that calls itself. Those under way when the trace begins",
+        "are not counted, nor those that never return: exit, a jump (longjmp), a fatal signal.",
+        "Percentiles are from buckets of an eighth of a power of two; AVG and MAX are exact.",
+        "u: sees 64 returns at most of calls within each other (recursion), as the kernel has it.",
+    ),
+)
