@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, NoReturn
 
 from pytracer.errors import UsageError
+
+MILLISECOND = 1_000_000  # nanoseconds
+_UNITS = {"ns": 1, "us": 1_000, "ms": MILLISECOND, "s": 1_000_000_000, "": MILLISECOND}
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -46,6 +51,15 @@ def seconds(text: str) -> float:
     if not _is_number(text) or not 0 < float(text) < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no length of time in seconds")
     return float(text)
+
+
+def duration(text: str) -> int:
+    """A length of time with its unit, in nanoseconds; without a unit it is milliseconds."""
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)(ns|us|ms|s|)", text, re.ASCII)
+    value = round(Decimal(found[1]) * _UNITS[found[2]]) if found else -1
+    if not 0 <= value < 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time such as 10ms, 500us or 2s")
+    return value
 
 
 def positive(text: str) -> int:

@@ -7,7 +7,7 @@ import shlex
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
-from pytracer.cli.arguments import Parser, positive, seconds, split
+from pytracer.cli.arguments import MILLISECOND, Parser, duration, positive, seconds, split
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, targets
 from pytracer.kernel.pcap import CompiledFilter, compile_for, compile_raw
@@ -17,6 +17,7 @@ from pytracer.plan.targets import PROBES_MAX
 from pytracer.sinks import FORMATS, STACK_FORMATS
 from pytracer.spec import (
     Choice,
+    Duration,
     Filter,
     Flag,
     GroupBy,
@@ -147,6 +148,9 @@ def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
         text = f"{option.help}{f': {names}' if many else ''} (default: {option.default})"
         metavar = option.name.upper() if many else None
         group.add_argument(*flags, choices=option.choices, default=option.default, help=text, metavar=metavar)
+    elif isinstance(option, Duration):
+        text = f"{option.help} (default: {option.default / MILLISECOND:g}ms)"
+        group.add_argument(*flags, type=duration, metavar=option.metavar, help=text)
     elif isinstance(option, Number):
         text = option.help + (f" (default: {option.default})" if option.default else "")
         group.add_argument(*flags, type=_number(option), metavar=option.metavar, help=text)

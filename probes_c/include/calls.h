@@ -83,3 +83,55 @@ static __always_inline int pt_call_ends(void *ctx, struct pt_call *call, u64 *ns
     pt_calls.delete(&key);
     return 1;
 }
+
+// How many arguments there are to be had: of a trampoline as many as the function has, else those in registers.
+#define PT_ARGUMENTS_MAX 6
+
+static __always_inline u32 pt_argument_count(void)
+{
+    u64 count = PT_ARGUMENTS;
+
+    pt_opaque(count);
+    return count < PT_ARGUMENTS_MAX ? count : PT_ARGUMENTS_MAX;
+}
+
+// The arguments of a call that begins.
+static __always_inline void pt_arguments(void *ctx, u64 *args)
+{
+    struct pt_regs *regs = ctx;
+    u32 count = pt_argument_count();
+
+    if (pt_point() & PT_TRAMPOLINE) {
+        if (count)
+            pt_probe_read_kernel(args, 8 * count, ctx);
+        return;
+    }
+#if defined(__x86_64__)
+    args[0] = pt_read(regs->di);
+    args[1] = pt_read(regs->si);
+    args[2] = pt_read(regs->dx);
+    args[3] = pt_read(regs->cx);
+    args[4] = pt_read(regs->r8);
+    args[5] = pt_read(regs->r9);
+#elif defined(__aarch64__)
+    pt_probe_read_kernel(args, 8 * PT_ARGUMENTS_MAX, regs->regs);
+#endif
+}
+
+// What a call that has ended returned.
+static __always_inline u64 pt_returned(void *ctx)
+{
+    struct pt_regs *regs = ctx;
+    u64 count = PT_ARGUMENTS, result = 0;
+
+    if (pt_point() & PT_TRAMPOLINE) { // behind the arguments
+        pt_opaque(count);
+        pt_probe_read_kernel(&result, sizeof(result), ctx + 8 * count);
+        return result;
+    }
+#if defined(__x86_64__)
+    return pt_read(regs->ax);
+#elif defined(__aarch64__)
+    return pt_read(regs->regs[0]);
+#endif
+}

@@ -10,6 +10,7 @@
 #define PT_TARGET     0x7079547261636500ULL // pytracer.bpf.image.TARGET
 #define PT_RESULT     0x7079547261636501ULL // pytracer.bpf.image.RESULT
 #define PT_POINT      0x7079547261636502ULL // pytracer.bpf.image.POINT
+#define PT_ARGUMENTS  0x7079547261636503ULL // pytracer.bpf.image.ARGUMENTS
 #define PT_BY_COOKIE  0x7ffffffe            // fits a jump, which any verifier follows
 #define PT_BY_ADDRESS 0x7fffffff
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 
 import numpy as np
 import pytest
@@ -191,7 +192,10 @@ def test_events_and_errors_of_connections():
 INTEGERS = (0, 1, 2**31, 2**32 - 1, 2**32 | 1, 2**63, 2**64 - 1)
 
 
-@pytest.mark.parametrize("name", sorted(set(decoders({})) - {"text", "arguments", "address", "kernel_stack"}))
+OF_BYTES = ("text", "arguments", "registers", "kernel_stack")
+
+
+@pytest.mark.parametrize("name", sorted(set(decoders({})) - {*OF_BYTES, "address"}))
 def test_no_decoder_raises(name):
     width = {"interface": 32, "errno": 31, "packet_protocol": 32}.get(name, 64)
     for value in INTEGERS:
@@ -199,7 +203,13 @@ def test_no_decoder_raises(name):
             assert isinstance(decoders({})[name](value), str)
 
 
-@pytest.mark.parametrize("name", ["text", "arguments", "kernel_stack"])
+def test_registers():
+    assert decoders({})["register"](2**64 - 9) == "0xfffffffffffffff7"
+    assert decoders({})["registers"](struct.pack("=QQ", 3, 2**63)) == "0x3, 0x8000000000000000"
+    assert decoders({})["registers"](b"") == ""
+
+
+@pytest.mark.parametrize("name", OF_BYTES)
 @pytest.mark.parametrize("value", [b"\xff" * 16, b"\0" * 16, bytes(range(128, 144))])
 def test_the_decoders_of_bytes_raise_neither(name, value):
     assert decoders({})[name](value).isprintable()

@@ -38,6 +38,32 @@ def u32(number):
     return struct.pack("I", number)
 
 
+# Lengths of time.
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"),
+    [
+        ("10ms", 10**7),
+        ("10", 10**7),
+        ("0", 0),
+        ("1.5us", 1500),
+        ("0.0000001s", 100),
+        ("7ns", 7),
+        ("2s", 2 * 10**9),
+    ],
+)
+def test_a_length_of_time(text, nanoseconds):
+    request = parse("vfs_read", "--min", text, tracer=registry.get("funcslower"))
+    assert request.options["min"] == nanoseconds
+
+
+@pytest.mark.parametrize("text", ["10m", "1e3", "", "10 ms", "ms", "10MS", "\u0663", "9" * 18 + "s"])
+def test_no_length_of_time(text):
+    error = error_of("vfs_read", "--min", text, tracer=registry.get("funcslower"))
+    assert f"{text!r} is no length of time such as 10ms" in error.message
+
+
 # INTERVAL and COUNT.
 
 

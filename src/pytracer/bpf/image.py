@@ -25,11 +25,12 @@ _LITTLE = sys.byteorder == "little"
 _U32 = (1 << 32) - 1
 
 
-# What stands for the results of pt_target, pt_pass and pt_point (probes_c/include/target.h) until a program
-# is loaded.
+# What stands for the results of functions of probes_c/include/target.h and calls.h until a program is loaded:
+# pt_target, pt_pass, pt_point, pt_argument_count.
 TARGET = 0x7079547261636500
 RESULT = 0x7079547261636501
 POINT = 0x7079547261636502
+ARGUMENTS = 0x7079547261636503
 
 
 class ImageError(PytracerError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.image import POINT, RESULT, TARGET
+from pytracer.bpf.image import ARGUMENTS, POINT, RESULT, TARGET
 from pytracer.bpf.maps import Map
 from pytracer.bpf.programs import Load
 from pytracer.errors import AttachError, PytracerError, UnsupportedError
@@ -33,7 +33,7 @@ def load_of(probe: Probe, tells: Tells) -> Load:
         Tells.COOKIE: _BY_COOKIE,
         Tells.ADDRESS: _BY_ADDRESS,
     }[tells]
-    constants = (TARGET, told), (RESULT, as_.result), (POINT, int(probe.at))
+    constants = (TARGET, told), (RESULT, as_.result), (POINT, int(probe.at)), (ARGUMENTS, as_.arguments)
     return Load(probe.program, as_, constants, probe.optional)
 
 

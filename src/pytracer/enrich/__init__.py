@@ -14,6 +14,7 @@ from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import file_type, open_flags
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.protocols import direction, packet_protocol
+from pytracer.enrich.registers import register, registers
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.targets import target_decoder
 from pytracer.enrich.tasks import kernel_stack_decoder, task_state
@@ -46,6 +47,8 @@ def decoders(interfaces: Mapping[int, str], targets: Sequence[str] = ()) -> dict
         "socket_call": socket_call,
         "socket_family": socket_family,
         "socket_type": socket_type,
+        "register": register,
+        "registers": registers,
         "syscall": label,
         "target": target_decoder(targets),
         "text": text,

@@ -48,6 +48,7 @@ from pytracer.spec.network import (
 from pytracer.spec.options import (
     Arguments,
     Choice,
+    Duration,
     Flag,
     GroupBy,
     Injection,
@@ -78,6 +79,7 @@ __all__ = [
     "Choice",
     "Clsact",
     "Column",
+    "Duration",
     "Fentry",
     "Fexit",
     "Filter",

@@ -48,6 +48,16 @@ class Number(Option):
 
 
 @dataclass(frozen=True)
+class Duration(Number):
+    """A length of time with its unit, ``10ms``; without one it is milliseconds. Its value is nanoseconds."""
+
+    default: int = 1_000_000
+    minimum: int = 0
+    maximum: int = (1 << 63) - 1
+    metavar: str = "TIME"
+
+
+@dataclass(frozen=True)
 class Choice(Option):
     """One of ``choices``. Either ``config``, the name of a run-time value that the C reads as
     ``PT_CFG_<CONFIG>`` and that gets the choice's index, or ``program``: the choices are whole programs

@@ -55,8 +55,9 @@ def ask(probe: Fentry, kernel: Asking) -> Answer:
 def load_as(probe: Fentry) -> LoadAs:
     """See :class:`~pytracer.bpf.attach.kind.Kind`. ``btf_id`` is 0 where BTF does not know it."""
     number = _btf_id(probe.kind == "typed_tracepoint", probe.function)
+    words = 0 if probe.kind == "typed_tracepoint" else _words(number)
     # A trampoline's program must return 0 (check_return_code).
-    return LoadAs(ProgType.TRACING, _ATTACH_TYPES[probe.kind], number, result=0)
+    return LoadAs(ProgType.TRACING, _ATTACH_TYPES[probe.kind], number, result=0, arguments=words)
 
 
 def put(probe: Fentry, place: Place, program: int) -> list[Link]:
@@ -86,6 +87,14 @@ def _btf_id(tracepoint: bool, name: str) -> int:
         return 0
     kind, name = (Kind.TYPEDEF, f"btf_trace_{name}") if tracepoint else (Kind.FUNC, name)
     return types.find(kind, name) or 0
+
+
+def _words(number: int) -> int:
+    """How many words of 8 bytes a function's arguments take in a trampoline's context."""
+    types = _types()
+    if types is None or not number:
+        return 0
+    return sum(-(-types.size_of(param) // 8) for _, param in types.func_proto(number).params)
 
 
 @functools.cache

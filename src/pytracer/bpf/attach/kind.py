@@ -19,13 +19,16 @@ class LoadAs:
     (``enum bpf_attach_type``; ``btf_id`` in the kernel's BTF). ``result`` is what a program must return that
     is put on what users name (pt_pass), or of packets that it is to leave to others.
 
-    ``prologue`` are instructions to put before the program's own, ``label`` is what the kernel is to call it.
+    ``arguments``: how many words the arguments take of what it is put on; more than there can be where that
+    is not known. ``prologue`` are instructions to put before the program's own, ``label`` is what the kernel
+    is to call it.
     """
 
     type: ProgType
     attach_type: int = 0
     btf_id: int = 0
     result: int = 1
+    arguments: int = 64
     prologue: bytes = b""
     label: str = ""
 

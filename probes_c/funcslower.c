@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Calls of functions that take longer than others, each as it returns.
+#include "config.h"
+#include "task.h"
+
+#define ARGS 6 // what registers have
+
+struct pt_call {
+    u64 ns;
+    u32 tid;
+#ifdef WITH_ARGS
+    u64 args[ARGS];
+#endif
+};
+#include "calls.h"
+
+struct event {
+    u64 ns;
+    u64 latency_ns;
+    u64 returned;
+    u32 target;
+    u32 pid;
+    u32 tid;
+    u32 args_len; // in bytes
+    u8 args[8 * ARGS];
+    char comm[PT_COMM_LEN];
+};
+#include "stream.h"
+
+int begins(void *ctx)
+{
+    struct pt_call call = {};
+
+    if (pt_task() == PT_NO)
+        return pt_pass();
+#ifdef WITH_ARGS
+    pt_arguments(ctx, call.args);
+#endif
+    pt_call_begins(ctx, &call);
+    return pt_pass();
+}
+
+int returns(void *ctx)
+{
+    u64 ns, id = bpf_get_current_pid_tgid();
+    struct pt_call call = {};
+    struct event *event;
+
+    // The command's own execve begins before it is traced and ends after.
+    if (!pt_call_ends(ctx, &call, &ns) || ns < pt_cfg(PT_CFG_MIN) || pt_followed() != PT_YES)
+        return pt_pass();
+    event = pt_reserve();
+    if (!event)
+        return pt_pass();
+    event->ns = call.ns + ns;
+    event->latency_ns = ns;
+    event->returned = pt_returned(ctx);
+    event->target = pt_target(ctx);
+    event->pid = id >> 32;
+    event->tid = id;
+    event->args_len = 0;
+    __builtin_memset(event->args, 0, sizeof(event->args));
+#ifdef WITH_ARGS
+    event->args_len = 8 * pt_argument_count();
+    __builtin_memcpy(event->args, call.args, sizeof(event->args));
+#endif
+    bpf_get_current_comm(&event->comm, sizeof(event->comm));
+    pt_submit(ctx, event);
+    return pt_pass();
+}

@@ -1,0 +1,91 @@
+"""funcslower on functions that take at least so long: which calls it shows, and what of them."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+
+from pytracer.plan.targets import WAYS
+from support.cli import finish, run, start
+from support.needs import refused_by_right
+from support.uprobes import Program
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+CALLS = 23
+MS = 1_000_000
+PAIRS = {"k": "kr", "f": "fr"}
+EVERY = [(kind, part, way.name) for kind, end in PAIRS.items() for part in (kind, end) for way in WAYS[part]]
+
+
+def events(result):
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return result.of("event")
+
+
+def of_program(what, times, ms, name, *words):
+    with Program(workload("timed"), what, times, ms) as program:
+        target = f"u:{workload('timed')}:{name}"
+        tracer = start("funcslower", "-f", "json", "-p", program.pid, *words, target)
+        program.go()
+        program.process.wait()
+        seen = events(finish(tracer))
+        assert all((event["pid"], event["target"]) == (program.pid, target) for event in seen)
+        return seen
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+def test_calls_that_take_long_are_shown_with_what_they_got_and_returned():
+    """Of 23 calls within each other the nth takes n naps of 2 ms, and returns n."""
+    seen = of_program("nested", CALLS, 2, "nest", "--min", "0", "--args")
+    assert [int(event["returned"], 16) for event in seen] == list(range(1, CALLS + 1))
+    assert [int(event["args"].split(", ")[0], 16) for event in seen] == list(range(1, CALLS + 1))
+    assert all(event["latency_ns"] >= 2 * MS * number for number, event in enumerate(seen, 1))
+    assert {event["comm"] for event in seen} == {"timed"}
+
+
+@pytest.mark.parametrize(("limit", "most"), [("20ms", 10), ("20", 10), ("20000us", 10), ("10000s", CALLS)])
+def test_calls_that_do_not_are_not_shown(limit, most):
+    """Sleep is never short: those that slept for so long are shown, and perhaps some more."""
+    seen = of_program("nested", CALLS, 2, "nest", "-m", limit)
+    shown = [int(event["returned"], 16) for event in seen]
+    assert shown == list(range(CALLS - len(shown) + 1, CALLS + 1))
+    if limit == "10000s":
+        assert not shown
+    else:
+        assert len(shown) >= CALLS - most + 1
+        assert all(event["latency_ns"] >= 20 * MS for event in seen)
+        assert "args" not in seen[0]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(("kind", "part", "way"), EVERY, ids=lambda value: value)
+def test_functions_of_the_kernel_by_every_way(kind, part, way):
+    """close(-1): EBADF, with the registers of the caller as the argument."""
+    words = ["--min", 0, "--args", "--hook", f"{part}={way}", f"{kind}:__x64_sys_close"]
+    result = run("funcslower", "-f", "json", *words, "--", workload("calls"), "fail", CALLS)
+    if "cloud" in platform.release():  # Debian's
+        if refused_by_right(result.status, result.err, {part: way}):
+            return
+    elif result.status in (4, 5):
+        return
+    seen = events(result)
+    assert len(seen) == CALLS
+    assert {event["returned"] for event in seen} == {"0xfffffffffffffff7"}
+    assert all(event["latency_ns"] > 0 for event in seen)
+    arguments = [[int(text, 16) for text in event["args"].split(", ")] for event in seen]
+    assert {len(args) for args in arguments} == {1 if kind == "f" else 6}
+    assert len({args[0] for args in arguments}) == 1
+    assert arguments[0][0] >> 47 == (1 << 17) - 1  # on the stack of the kernel
+
+
+def test_what_is_no_length_of_time():
+    for text in ("10m", "-1", "1e3", "", "10 ms", "99999999999999999999s"):
+        result = run("funcslower", "vfs_read", f"--min={text}")
+        assert result.status == 2
+        assert f"{text!r} is no length of time" in result.err
+    assert run("funcslower", "u:libc:getppid", "10").status == 2

@@ -1,0 +1,54 @@
+"""funcslower: calls of functions that take long."""
+
+from pytracer.spec import Column, Duration, Flag, Stream, Targets, Tracer, Unit
+from pytracer.spec.filters import TASK_FILTERS
+
+CALL = (
+    Column("pid", "process id"),
+    Column("tid", "thread id", wide=True),
+    Column("comm", "name of the thread", decode="text", width=15),
+    Column("latency_ns", "from the call to the return", label="LATENCY", unit=Unit.NANOSECONDS),
+    Column("returned", "what was returned, as a register has it", decode="register", width=18),
+    Column("target", "the function", decode="target"),
+)
+
+TRACER = Tracer(
+    name="funcslower",
+    group="system",
+    summary="calls of functions of the kernel or a program that take long, one by one",
+    description="Shows each call of a function that takes so long, as it returns, and what it returns.",
+    hooks=(),
+    arguments=Targets(
+        "PATTERN",
+        "which functions: k:vfs_* (or vfs_*), f:vfs_read (by trampolines), u:libc:malloc",
+        begin="begins",
+        end="returns",
+        examples=("vfs_read", "f:vfs_*", "u:libc:malloc"),
+    ),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Duration(
+            "min", "those that take so long: 10ms, 500us, 2s; a bare number is ms", short="m", config="min"
+        ),
+        Flag("args", "the first six arguments, as registers have them", short="a", define="WITH_ARGS"),
+    ),
+    outputs=(
+        Stream(columns=CALL),
+        Stream(columns=(*CALL, Column("args", "the arguments", decode="registers")), when="args"),
+    ),
+    examples=(
+        ("funcslower vfs_fsync_range -m 20", "writes to disk that take 20 ms and more"),
+        ("funcslower 'f:vfs_*' --min 500us -a", "by trampolines, with arguments"),
+        ("funcslower u:libc:getaddrinfo -m 1s -p 1", "look-ups of names of process 1"),
+        ("funcslower k:do_sys_openat2 --min 0 -f json -- ls", "every call in one command, as JSON"),
+    ),
+    notes=(
+        "funccount's help says what can be named, and what of it is not seen.",
+        "The time is that of the clock, waiting included; the tracing of what is called in it, too.",
+        "A function that returns nothing leaves something in the register; one that returns an int, 32 bits.",
+        "Arguments: integers and addresses, as they were at the call; of f: as many as there are, else six.",
+        "Calls under way when the trace begins are not shown, nor those that never return.",
+        "u: sees 64 returns at most of calls within each other (recursion), as the kernel has it.",
+    ),
+)
