@@ -6,12 +6,11 @@ import contextlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
-from dataclasses import replace
 
 from pytracer import __version__
 from pytracer.errors import PytracerError, UsageError
+from pytracer.record import replace
 from pytracer.spec import Profile, registry
 from pytracer.text import harmless
 
@@ -42,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PytracerError as error:
         _report(error)
         if debug:
+            import traceback
+
             for line in [*error.detail.splitlines(), *traceback.format_exc().splitlines()]:
                 print(_line(line), file=sys.stderr)
         return error.exit_code

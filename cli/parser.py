@@ -286,9 +286,11 @@ def _value(option: Option, given: argparse.Namespace) -> object:
         return names
     value = getattr(given, option.name.replace("-", "_"))
     if isinstance(option, SeccompProfile):
+        if value is None:
+            return None
         from pytracer.seccomp import confinement
 
-        return None if value is None else confinement(value)
+        return confinement(value)
     if isinstance(option, NameSet):
         return None if value is None else parse_set(option, value)
     return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pytracer.arrays import load, np
@@ -19,13 +18,14 @@ from pytracer.bpf.inspect.stats import Ran
 from pytracer.errors import UnknownNameError
 from pytracer.kernel.policy import explain, in_words
 from pytracer.programs import NEEDED, context, row
+from pytracer.record import record
 from pytracer.symbols.kernel import KernelSymbols
 
 HIDDEN = "the kernel hides it from this process (net.core.bpf_jit_harden, kernel.kptr_restrict)"
 NONE = "there is none: this kernel interprets"
 
 
-@dataclass(frozen=True)
+@record
 class Dissected:
     """A program. ``facts`` are the values of its columns in :mod:`pytracer.programs`. Beside instructions and
     native code stands the line of C that begins there. Native code begins at the address ``begin``; ``hint``

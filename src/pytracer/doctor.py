@@ -15,7 +15,6 @@ import os
 import platform
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytracer.bpf import elf, features, toolchain
@@ -23,6 +22,7 @@ from pytracer.bpf.headers import packaged
 from pytracer.bpf.sys import Command, bpf
 from pytracer.errors import CacheError, ToolchainError, UnsupportedError
 from pytracer.kernel import btf, distro, mounts, policy, syscalls, tracefs
+from pytracer.record import record
 
 OK, WARN, FAIL, UNKNOWN = "ok", "warn", "fail", "unknown"
 
@@ -40,7 +40,7 @@ _HIDDEN = "cannot be seen"
 _TRACING_HOOKS = ("raw tracepoint", "tracepoint", "kprobe", "uprobe", "perf event", "socket filter")
 
 
-@dataclass(frozen=True)
+@record
 class Check:
     """One thing looked at. ``status`` is ok, warn, fail or unknown; only with fail can nothing run here.
 
@@ -54,7 +54,7 @@ class Check:
     fix: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Report:
     """All checks, and the BPF features one by one."""
 

@@ -22,7 +22,6 @@ goes to ``detail``, which the command line shows with ``--debug`` only.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -53,6 +52,8 @@ class UnknownNameError(UsageError):
     def __init__(
         self, what: str, name: str, known: Iterable[str], *, hint: str = "", where: str = ""
     ) -> None:
+        import difflib  # for those who err alone
+
         names = sorted(set(known))
         near = difflib.get_close_matches(name, names, n=3)
         if not hint and near:

@@ -12,15 +12,14 @@ import ctypes
 import errno
 import gc
 import os
-import shutil
 import signal
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pytracer.errors import PytracerError, UnsupportedError, UsageError
 from pytracer.kernel import syscalls
+from pytracer.record import record
 
 _PATIENCE = 3.0  # seconds between asking the command to end and ending it
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)  # by us, unless they were ignored
@@ -32,7 +31,7 @@ _SECCOMP_SET_MODE_FILTER = 1
 _CANNOT_CONFINE = 1 << 16  # told beside an error's number: it was the filter that could not be installed
 
 
-@dataclass(frozen=True)
+@record
 class Confinement:
     """A filter of system calls: classic BPF, 8 bytes an instruction, and flags for seccomp(2)."""
 
@@ -49,6 +48,8 @@ class Launched:
         ``confinement`` holds from the ``execve`` on, which itself passes it, and for all descendants; none of
         them gains privileges by executing (no_new_privs).
         """
+        import shutil
+
         path = shutil.which(argv[0])
         if path is None:
             raise UsageError(f"no command {argv[0]!r}", hint="it is looked for in PATH; scripts need mode +x")

@@ -6,7 +6,6 @@ import itertools
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytracer.bpf.headers import from_btf
@@ -18,12 +17,13 @@ from pytracer.kernel.btf import Btf
 from pytracer.kernel.btf_facts import BtfFacts
 from pytracer.kernel.policy import raise_memlock, require
 from pytracer.plan import Plan, Request, hooks_of, make_plan
+from pytracer.record import record, replace
 from pytracer.spec import Targets
 
 _PACKAGED = re.compile(r"^#ifdef PT_PACKAGED_HEADERS$.*?^#(?:else|endif)\b", re.M | re.S)
 
 
-@dataclass(frozen=True)
+@record
 class Kernel:
     """A kernel to pack for: what people call it, and the file of its BTF."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from pytracer.bpf.inspect import pinned
 from pytracer.bpf.inspect.links import holding
@@ -12,6 +11,7 @@ from pytracer.bpf.inspect.pinned import Pinned
 from pytracer.bpf.inspect.programs import Program, Programs
 from pytracer.errors import PytracerError, UnknownNameError
 from pytracer.kernel.policy import explain
+from pytracer.record import record
 from pytracer.spec import Injection, registry
 
 NEEDED = ("CAP_SYS_ADMIN",)
@@ -19,7 +19,7 @@ TRACER_OWNED = "tracer-owned"
 """What stands for the programs of every tracer that runs."""
 
 
-@dataclass(frozen=True)
+@record
 class Kept:
     """A program that is pinned, or was: its name ("" where it has gone), and the processes that hold it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +19,7 @@ from pytracer.kernel.policy import explain
 from pytracer.model import Schema, Snapshot
 from pytracer.model.items import Kind as RowKind
 from pytracer.model.items import Values
+from pytracer.record import made, record, replace
 from pytracer.spec import Column, Unit
 from pytracer.spec import Table as TableOutput
 
@@ -68,14 +68,14 @@ def schema(view: str) -> Schema:
     return Schema("prog", columns, (), TableOutput("", ()))
 
 
-@dataclass(frozen=True)
+@record
 class Context:
     """What is known of programs beside what they do: ``holders`` by the id of the program."""
 
-    holders: dict[int, list[Process]] = field(default_factory=dict)
-    places: dict[int, list[Attachment]] = field(default_factory=dict)
-    pins: dict[int, list[Pin]] = field(default_factory=dict)
-    tables: dict[int, Table] = field(default_factory=dict)
+    holders: dict[int, list[Process]] = made(factory=dict)
+    places: dict[int, list[Attachment]] = made(factory=dict)
+    pins: dict[int, list[Pin]] = made(factory=dict)
+    tables: dict[int, Table] = made(factory=dict)
 
     def __or__(self, newer: Context) -> Context:
         """The newer, with what this one knows of programs that have gone."""

@@ -8,7 +8,6 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from pytracer import arrays
 from pytracer.bpf import mark, targets
@@ -38,6 +37,7 @@ from pytracer.model.items import Kind
 from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING
 from pytracer.plan import Plan
 from pytracer.plan.choose import Chosen
+from pytracer.record import replace
 from pytracer.walker import PATIENCE, Walker
 
 _RECORD = "pt_record"  # probes_c/include/stream.h

@@ -9,7 +9,6 @@ import re
 import struct
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from pytracer.bpf.loader import ImageModule
 from pytracer.bpf.sys import MapType, ProgType
 from pytracer.errors import NotPermittedError, PytracerError, UnsupportedError, VerifierError
 from pytracer.kernel.cpus import possible_cpus
+from pytracer.record import replace
 from support import packets
 from support.cli import COMMAND, LIMIT, Result, run, start, stop
 from support.workloads import workload

@@ -127,7 +127,7 @@ def test_a_probe_that_cannot_be_made_takes_the_others_back():
     if not granted("kprobe-events"):
         return
     code = """
-from dataclasses import replace
+from pytracer.record import replace
 from pytracer.bpf.attach import kprobe_events
 from pytracer.bpf.probing import EMPTY, load
 from pytracer.bpf.sys import ProgType

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pytracer.errors import UnknownNameError
 from pytracer.kernel.facts import Answer, Found
+from pytracer.record import replace
 from pytracer.spec import Kprobe, Kprobes, Probe, RawTracepoint, Source, Tracepoint
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 
 import pytest
 
@@ -16,6 +15,7 @@ from pytracer.bpf.inspect.programs import Table
 from pytracer.bpf.sys import MapType
 from pytracer.cli import prog_show
 from pytracer.dissection import Dissected, _Lines
+from pytracer.record import replace
 from support.btf_builder import CHAR, INT, LONG, basic
 
 INFO = MapInfo(5, MapType.HASH, "things", 4, 8, 16, 0, 3, INT, LONG, 0)

@@ -7,7 +7,6 @@ import functools
 import gc
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +20,7 @@ from pytracer.errors import NotPermittedError, UnsupportedError
 from pytracer.kernel import functions
 from pytracer.kernel.facts import Answer, Facts, Tells
 from pytracer.kernel.functions import Functions
+from pytracer.record import replace
 from pytracer.spec import (
     Kprobe,
     KprobeEvents,

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +19,7 @@ from pytracer.bpf.cachedir import CacheDir
 from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec
 from pytracer.bpf.images import Recipe, find, keep, key_of
 from pytracer.errors import CacheError, HeadersError, ToolchainError
+from pytracer.record import replace
 
 RECIPE = Recipe("tracer.c", "int enter(void *ctx);", ("-DA", "-DB=1"), ("enter", "leave"), ("sched:exit",))
 RELEASE = "6.99.0-test"

@@ -110,7 +110,7 @@ class Answers:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *datagrams: bytes) -> None:
         self.left = list(datagrams)
         self.asked: list[bytes] = []
-        monkeypatch.setattr(rtnetlink.socket, "socket", lambda *_: self)
+        monkeypatch.setattr("socket.socket", lambda *_: self)
 
     def __enter__(self) -> Answers:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from pytracer.bpf.images import Recipe
 from pytracer.bpf.programs import Load, LoadAs, Loaded, open_programs
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import HeadersError, ToolchainError, VerifierError
+from pytracer.record import replace
 
 RECIPE = Recipe("tracer.c", "int enter(void *ctx);", (), ("enter",))
 ENTER = Load("enter", LoadAs(ProgType.KPROBE))
@@ -153,7 +153,7 @@ def test_a_pack_is_asked_instead_of_the_cache(folder: Path, tmp_path: Path) -> N
     told = Told()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pack, "VMLINUX", Path(__file__))
-        told.open(dataclasses.replace(RECIPE, pack=str(tmp_path / "file")))
+        told.open(replace(RECIPE, pack=str(tmp_path / "file")))
     assert len(told.said) == 1
     assert told.said[0].startswith(f"loaded from {tmp_path / 'file'} in ")
     assert not (folder / "images").exists()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 import os
@@ -25,6 +24,7 @@ from pytracer.enrich.events import Events
 from pytracer.enrich.text import text as decode_text
 from pytracer.model import Batch, Histograms, Loss, Schema, Snapshot
 from pytracer.plan import Request, make_plan
+from pytracer.record import replace
 from pytracer.sinks import FORMATS, make_sink
 from pytracer.sinks.text import bounds, clock, duration, timestamp
 from pytracer.spec import Column, Stream, Unit, registry
@@ -143,7 +143,7 @@ def connections():
         (2_000_000, 23_456, 3, 4_194_304, 4_026_532_178, 65535, 1, 111, other, other, b"a b\x1b[2J"),
     ]
     batch = Events(TCPTRACER, decoders({})).batch(np.array(rows, dtype=kind))
-    return dataclasses.replace(batch, times=batch.records["ns"].astype("i8") + int(NOON * 4) * 250_000_000)
+    return replace(batch, times=batch.records["ns"].astype("i8") + int(NOON * 4) * 250_000_000)
 
 
 def events(*rows):

@@ -24,10 +24,10 @@ from __future__ import annotations
 
 import struct
 import sys
-from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 
 from pytracer.errors import BuildError
+from pytracer.record import record, replace
 
 # What classic BPF and BPF share: classes, sizes, modes, operations and sources (linux/bpf_common.h).
 LD, LDX, ST, STX, ALU, JMP, JMP32, ALU64 = range(8)  # classic: JMP32 is RET, ALU64 is MISC
@@ -102,7 +102,7 @@ class Helper(IntEnum):
     skb_load_bytes_relative = 68  # Linux 4.18 (4e1ec56cdc59)
 
 
-@dataclass(frozen=True)
+@record
 class Instruction:
     """One ``struct bpf_insn``. ``target`` is the label a jump goes to; ``off`` is then counted later.
 

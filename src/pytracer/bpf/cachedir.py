@@ -8,16 +8,13 @@ and is either not writable for others or sticky (where others cannot rename what
 
 from __future__ import annotations
 
-import atexit
 import os
 import pwd
-import shutil
 import stat
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytracer.errors import CacheError
+from pytracer.record import record
 
 VARIABLE = "PYTRACER_CACHE_DIR"
 
@@ -25,7 +22,7 @@ _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _temporary: Path | None = None
 
 
-@dataclass(frozen=True)
+@record
 class CacheDir:
     """A trusted folder. ``note`` is "" or one line for the user: why nothing will be kept."""
 
@@ -49,6 +46,8 @@ class CacheDir:
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file there, whole or not at all; who reads at the same time sees the old or the new one."""
+        import tempfile  # with what it takes as long to load as all that reads the cache
+
         target = self.path / name
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".new-")
         try:
@@ -165,6 +164,9 @@ def _private() -> Path:
     """A temporary folder for this process, the same one at every call."""
     global _temporary
     if _temporary is None:
+        import atexit
+        import tempfile
+
         _temporary = Path(tempfile.mkdtemp(prefix="pytracer-")).resolve()
         atexit.register(_remove, _temporary, os.getpid())
     return _temporary
@@ -173,4 +175,6 @@ def _private() -> Path:
 def _remove(path: Path, process: int) -> None:
     # A forked child that exits must not take it from its parent.
     if os.getpid() == process:
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)

@@ -20,7 +20,6 @@ An instruction is a ``struct sock_filter`` of 8 bytes (include/uapi/linux/filter
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from pytracer.bpf.assembler import ALU, JMP, LD, OPERATIONS, K
 from pytracer.errors import BuildError
@@ -35,15 +34,14 @@ _OPERATIONS = [name for name in OPERATIONS if OPERATIONS[name] <= OPERATIONS["^=
 _REACH = 255
 
 
-@dataclass
 class _Instruction:
     """One instruction in the making: the labels that it goes to ("": the next one), and for each whether it
     takes an unconditional jump to get there."""
 
-    code: int
-    k: int = 0
-    targets: tuple[str, ...] = ()
-    far: list[bool] | None = None
+    def __init__(
+        self, code: int, k: int = 0, targets: tuple[str, ...] = (), far: list[bool] | None = None
+    ) -> None:
+        self.code, self.k, self.targets, self.far = code, k, targets, far
 
     @property
     def size(self) -> int:

@@ -16,7 +16,6 @@ import functools
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from pytracer.bpf.asking import Asking
@@ -26,6 +25,7 @@ from pytracer.bpf.probing import EMPTY, LOOP, READS_BEYOND, helper_refusal
 from pytracer.bpf.sys import MapType, ProgType, map_create
 from pytracer.kernel import injection
 from pytracer.kernel.facts import Answer, Found
+from pytracer.record import replace
 from pytracer.spec import Probe, Source
 
 _X86_ABI = Path("/proc/sys/abi/vsyscall32")  # arch/x86/entry/vdso/vdso32-setup.c, CONFIG_COMPAT_32

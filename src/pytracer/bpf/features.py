@@ -13,7 +13,6 @@ import os
 import resource
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from pytracer.bpf import feature_hooks as hooks
 from pytracer.bpf import feature_network as network
@@ -21,11 +20,12 @@ from pytracer.bpf.probing import helper_refusal, load, returning
 from pytracer.bpf.sys import Command, ProgType, address, bpf
 from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import policy
+from pytracer.record import record
 
 GRANTED, ABSENT, REFUSED, UNTRIED = "granted", "absent", "refused", "untried"
 
 
-@dataclass(frozen=True)
+@record
 class Feature:
     """``kind`` is program, map, helper or hook; ``since`` the Linux version that brought it.
 
@@ -38,7 +38,7 @@ class Feature:
     probe: Callable[[], str]
 
 
-@dataclass(frozen=True)
+@record
 class Result:
     """What came of a probe: ``status`` is granted, absent, refused or untried; ``reason`` says more."""
 

@@ -12,11 +12,11 @@ import json
 import struct
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytracer.bpf.lines import NOTHING, Told
 from pytracer.errors import PytracerError
+from pytracer.record import as_dict, record
 
 _MAGIC = b"pytracer image 3\n"
 _LD_IMM64 = 0x18
@@ -37,7 +37,7 @@ class ImageError(PytracerError):
     """Not an image, or not a whole one; or a program that none can be made of."""
 
 
-@dataclass(frozen=True)
+@record
 class MapSpec:
     """A map to create. ``key_type`` and ``value_type`` are BCC's descriptions of the C types."""
 
@@ -51,7 +51,7 @@ class MapSpec:
     value_type: str
 
 
-@dataclass(frozen=True)
+@record
 class ProgramSpec:
     """A function: its instructions (``struct bpf_insn``s) with map references empty, and whose they are.
 
@@ -72,7 +72,7 @@ class ProgramSpec:
         return bytes(code)
 
 
-@dataclass(frozen=True)
+@record
 class Image:
     """All of a compiled C file that a run needs.
 
@@ -101,7 +101,7 @@ class Image:
             "key": self.key,
             "kernel": self.kernel,
             "made_by": self.made_by,
-            "maps": [asdict(spec) for spec in self.maps],
+            "maps": [as_dict(spec) for spec in self.maps],
             "programs": [
                 {
                     "name": program.name,

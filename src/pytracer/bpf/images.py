@@ -13,7 +13,6 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytracer.bpf.cachedir import CacheDir, distrust
@@ -22,6 +21,7 @@ from pytracer.bpf.image import Image, ImageError, decode
 from pytracer.bpf.toolchain import bcc_version, find_bcc
 from pytracer.kernel import tracefs
 from pytracer.kernel.btf import VMLINUX
+from pytracer.record import record
 
 FOLDER = "images"
 SUFFIX = ".image"
@@ -43,7 +43,7 @@ _ASKED = (
 )
 
 
-@dataclass(frozen=True)
+@record
 class Recipe:
     """What programs are built from.
 

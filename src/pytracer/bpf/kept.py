@@ -9,7 +9,6 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ from pytracer.bpf.cachedir import CacheDir, distrust, read_trusted
 from pytracer.bpf.image import ImageError, decode
 from pytracer.bpf.images import FOLDER, SUFFIX
 from pytracer.errors import CacheError
+from pytracer.record import record
 
 HEADERS = "headers"
 _DAY = 86400
@@ -29,7 +29,7 @@ _ORIGIN = "origin"
 _RELEASE = re.compile(r'^#define UTS_RELEASE "([^"\n]*)"', re.M)
 
 
-@dataclass(frozen=True)
+@record
 class Kept:
     """One thing that is kept.
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from pytracer.bpf.inspect.info import SourceLine, read_program
 from pytracer.bpf.lines import FILTER, LINE_SHIFT, RECORD, Told
 from pytracer.bpf.source import place_of, texts
 from pytracer.kernel.btf_format import KIND_SHIFT, Kind
+from pytracer.record import record
 
 _INT, _PROTO, _FIRST = 1, 2, 3  # types: int, int (void), and the first function
 _SIGNED = 1 << 24
@@ -24,7 +24,7 @@ _VIRTUAL = "/virtual/include/"  # where BCC says that its own headers are
 _EXIT, _ZERO = (struct.pack("=BBhi", code, 0, 0, 0) for code in (0x95, 0xB7))
 
 
-@dataclass(frozen=True)
+@record
 class Line:
     """From this instruction on (counted from the program's begin) it is this line of C."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from dataclasses import dataclass
 
 from pytracer.bpf.sys import btf_load
+from pytracer.record import record
 
 RECORD = struct.Struct("=IIII")  # struct bpf_line_info: insn_off, file_name_off, line_off, line_col
 LINE_SHIFT = 10
@@ -19,7 +19,7 @@ FILTER = (b"--filter", b"the packet filter, from classic BPF")
 _FILTER_AT = (1, 1 + len(FILTER[0]) + 1)
 
 
-@dataclass(frozen=True)
+@record
 class Told:
     """What the kernel is told of one program: the type of its function in the BTF that goes with it, and
     ``struct bpf_line_info``s."""

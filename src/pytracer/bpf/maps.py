@@ -6,7 +6,6 @@ import errno
 import functools
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytracer.arrays import Array, np
@@ -15,12 +14,13 @@ from pytracer.bpf.layout_desc import dtype_of, members_of
 from pytracer.bpf.sys import PER_CPU, BpfError, Command, address, bpf, bpf_inout
 from pytracer.kernel import policy
 from pytracer.kernel.cpus import possible_cpus
+from pytracer.record import record
 
 if TYPE_CHECKING:
     Types = tuple[np.dtype[Any], np.dtype[Any]]
 
 
-@dataclass(frozen=True)
+@record
 class Map:
     """A map that is open as ``fd``. ``types`` gives the dtypes of its C types: key, value; ``members`` the
     names of their members."""

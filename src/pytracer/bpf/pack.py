@@ -13,7 +13,6 @@ import os
 import stat
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from pytracer.bpf.image import decode as decode_image
 from pytracer.bpf.images import Recipe
 from pytracer.errors import PytracerError, UnsupportedError, UsageError
 from pytracer.kernel.btf import VMLINUX
+from pytracer.record import record
 
 _MAGIC = b"pytracer pack 1\n"
 MAX_FILE = 16 << 20
@@ -32,7 +32,7 @@ class PackError(PytracerError):
     """Not a pack, or not a whole one."""
 
 
-@dataclass(frozen=True)
+@record
 class Entry:
     """One plan: of the kernel with this ``btf`` (SHA-256), for the ``tracer`` as ``line`` asked for it.
 
@@ -48,7 +48,7 @@ class Entry:
     image: int
 
 
-@dataclass(frozen=True)
+@record
 class Pack:
     """What a pack holds. ``kernels`` gives the kernels' names for people by the SHA-256 of their BTF."""
 

@@ -14,7 +14,6 @@ filter.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from pytracer.bpf.assembler import (
@@ -50,6 +49,7 @@ from pytracer.bpf.assembler import (
 )
 from pytracer.errors import BuildError, UsageError
 from pytracer.kernel.pcap import CompiledFilter, Instruction, Link
+from pytracer.record import record
 
 _RET, _MISC = JMP32, ALU64  # what these classes are in classic BPF
 _IMM, _ABS, _IND, _MEM, _LEN, _MSH = 0x00, 0x20, 0x40, 0x60, 0x80, 0xA0
@@ -76,7 +76,7 @@ class Context(Enum):
     """struct xdp_md."""
 
 
-@dataclass(frozen=True)
+@record
 class _Member:
     """A member of a context: how far in, and whether it is 16 bits in the order of the network."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 
 from pytracer.bpf import images
 from pytracer.bpf.attach.kind import LoadAs
@@ -14,11 +13,12 @@ from pytracer.bpf.images import Recipe
 from pytracer.bpf.loader import ImageModule
 from pytracer.bpf.module import Module
 from pytracer.errors import CacheError, HeadersError, PytracerError, UnsupportedError, VerifierError
+from pytracer.record import record
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@record
 class Load:
     """A program to load: a function of the C, for what, and with which constants in the places of others
     (:func:`pytracer.bpf.image.patched`). An ``optional`` one that the verifier refuses is done without."""
@@ -29,7 +29,7 @@ class Load:
     optional: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Loaded:
     """Programs that passed the verifier, and the module that holds them and their maps."""
 

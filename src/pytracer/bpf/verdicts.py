@@ -7,10 +7,11 @@ programs that are really refused for each of them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from pytracer.record import record
 
 
-@dataclass(frozen=True)
+@record
 class Verdict:
     """``meaning``: why this is refused. ``cure``: what to do about it."""
 

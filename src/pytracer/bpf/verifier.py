@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-from dataclasses import dataclass
+
+from pytracer.record import record
 
 _SOURCE = re.compile(r"^; (?P<text>.*?)(?: @ (?P<file>[^ ]+):(?P<line>\d+))?$")
 _TRAILER = re.compile(
@@ -20,7 +20,7 @@ _LOOP_STATE = re.compile(r"^(cur|old) state:")
 _NOISE = re.compile(r"^(bpf: Failed to load program|HINT:|If .* 'bpf_probe_read|The .* pointer)")
 
 
-@dataclass(frozen=True)
+@record
 class Refusal:
     """``reason``: the verifier's last words. ``source``: the C line they belong to, as far as the log names
     it: ``file:line: text``, ``file:line`` (BCC keeps no text), the text alone, or nothing."""
@@ -61,7 +61,7 @@ def story(log: str, steps: int = 16) -> list[str]:
     return shown[starts[0] :] if starts and starts[0] < len(shown) // 2 else shown
 
 
-@dataclass(frozen=True)
+@record
 class Work:
     """What the verifier says of its work on a program that passed; None where this kernel says nothing of it.
 
@@ -102,6 +102,8 @@ def work_of(log: str) -> Work:
 
 def keep_log(program: str, log: str) -> str:
     """Write the whole log to a private file and return its name."""
+    import tempfile
+
     handle, path = tempfile.mkstemp(prefix=f"pytracer-verifier-{program}-", suffix=".log")
     with os.fdopen(handle, "w") as file:
         file.write(log)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pytracer.arrays import Array, np
@@ -12,12 +11,13 @@ from pytracer.model import Histograms, Schema, Snapshot
 from pytracer.model.buckets import BUCKETS, by_power, percentiles
 from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
+from pytracer.record import record
 from pytracer.spec import Column, Histogram
 
 _ANY = (1 << 64) - 1
 
 
-@dataclass(frozen=True)
+@record
 class Ranking:
     """By which column rows are ranked (histograms: by how much is in them), and how many are kept."""
 
@@ -25,7 +25,7 @@ class Ranking:
     top: int | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Moment:
     """What rows stand for: see :class:`~pytracer.model.Snapshot`."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pytracer.arrays import np
 from pytracer.bpf.maps import Map
 from pytracer.bpf.sys import MapType
+from pytracer.record import record
 
 SHOWN = 8
 _HASHES = frozenset({MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH})
@@ -24,7 +24,7 @@ _OTHERS = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class Entries:
     """``count`` entries (None: nobody can tell; of arrays, those that are not zero), and the first of them as
     (key, value). Values of all CPUs are added up. ``reason`` says why there are none to show."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pytracer.record import record
 
 Facts = tuple[tuple[str, str], ...]
 """Names and what they come to, to be shown in a row."""
 
 
-@dataclass(frozen=True)
+@record
 class Words:
     """A paragraph, and what it is about ("": that needs no saying)."""
 
@@ -16,7 +16,7 @@ class Words:
     label: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Grid:
     """A table. The rows whose numbers are in ``strong`` matter more than others."""
 
@@ -25,7 +25,7 @@ class Grid:
     strong: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
+@record
 class Source:
     """Lines of C from a file, the first of which has the number ``first``. ``made`` says for the lines that
     came to instructions how many; ``marked`` are the lines that this is about."""
@@ -37,7 +37,7 @@ class Source:
     marked: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
+@record
 class Code:
     """An instruction: its ``number`` (or address), its text, and the number of the one that it jumps to."""
 
@@ -46,7 +46,7 @@ class Code:
     target: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Pair:
     """A line of C (``file`` is "" where nobody knows it), and the instructions that it came to, there."""
 
@@ -56,7 +56,7 @@ class Pair:
     code: tuple[Code, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Beside:
     """Instructions with the C that they were made of; ``name`` is different for each of them on a page."""
 
@@ -64,14 +64,14 @@ class Beside:
     pairs: tuple[Pair, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Raw:
     """Text whose lines and columns stay as they are."""
 
     text: str
 
 
-@dataclass(frozen=True)
+@record
 class Fold:
     """Blocks that can be folded away; ``opened``: that are not, at first."""
 
@@ -83,7 +83,7 @@ class Fold:
 Block = Words | Grid | Source | Beside | Raw | Fold
 
 
-@dataclass(frozen=True)
+@record
 class Stage:
     """A part of the page: ``name`` is what ``--stage`` calls it, ``lead`` what there is to see."""
 
@@ -94,7 +94,7 @@ class Stage:
     facts: Facts = ()
 
 
-@dataclass(frozen=True)
+@record
 class Page:
     """All of it. ``command`` is the line that would run what is explained."""
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from pytracer.bpf.source import place_of, texts
 from pytracer.bpf.verdicts import verdict_of
 from pytracer.bpf.verifier import story, summarise
 from pytracer.explain.page import Block, Fold, Page, Raw, Source, Stage, Words
+from pytracer.record import record
 
 _AROUND = 3  # lines of C that are shown before and behind
 _COMPILER = re.compile(r"error: (?:(?P<file>[^\s:]+):(?P<line>\d+):\d+: )?(?P<text>.*)")
 
 
-@dataclass(frozen=True)
+@record
 class Refused:
     """What happened to one program: ``log`` is what the verifier said, or the compiler where that is what
     refused (``compiler``). ``passed``: nobody did."""

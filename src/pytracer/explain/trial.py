@@ -9,13 +9,13 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 
 from pytracer.bpf.capture import share
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import BuildError, PytracerError, VerifierError
 from pytracer.explain.refused import Refused, functions
 from pytracer.kernel.policy import TRACING, require
+from pytracer.record import as_dict
 
 _KINDS: Mapping[str, ProgType] = {
     "struct __sk_buff": ProgType.SOCKET_FILTER,
@@ -52,7 +52,7 @@ def _try_all(source: str, text: str, wanted: Mapping[str, str], result: int, sai
         share(said)
         answer: tuple[str, object]
         try:
-            answer = "found", [asdict(one) for one in _load_all(source, text, wanted)]
+            answer = "found", [as_dict(one) for one in _load_all(source, text, wanted)]
         except PytracerError as error:
             answer = "error", {"message": error.message, "hint": error.hint, "detail": error.detail}
         os.write(result, json.dumps(answer).encode())

@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytracer.bpf.inspect.info import MapInfo, ProgramInfo, read_map, read_program
@@ -18,6 +17,7 @@ from pytracer.explain.entries import Entries, entries_of
 from pytracer.kernel.facts import Facts
 from pytracer.launch import Confinement, Launched
 from pytracer.plan import Plan, Request, Way, make_plan, ways
+from pytracer.record import record, replace
 from pytracer.session import Session
 from pytracer.trace import check
 
@@ -25,7 +25,7 @@ SECONDS = 1.0  # that a tracer is watched, where nothing else was said
 _NAP = 0.02  # between two looks at its stream
 
 
-@dataclass(frozen=True)
+@record
 class Program:
     """A program of the tracer, and how many there are that differ in nothing but what they are put on.
 
@@ -42,7 +42,7 @@ class Program:
     missed: int
 
 
-@dataclass(frozen=True)
+@record
 class Table:
     """A map, and what was in it at the end; ``memory`` is what the kernel charges for it, in bytes."""
 
@@ -52,7 +52,7 @@ class Table:
     entries: Entries
 
 
-@dataclass(frozen=True)
+@record
 class Attachment:
     """Where a program was put: ``facts`` is what the kernel says of the descriptor that holds it there."""
 
@@ -61,7 +61,7 @@ class Attachment:
     facts: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
+@record
 class Watched:
     """All that was seen. ``ways`` are the alternatives of each hook; ``records`` is how many events came by
     the stream, None where there is none."""

@@ -6,10 +6,10 @@ The real answers come from :mod:`pytracer.bpf.facts`; a test describes a kernel 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from pytracer.record import made, record
 from pytracer.spec import Probe, Source, Spot
 
 
@@ -21,7 +21,7 @@ class Tells(Enum):
     ADDRESS = "its address"
 
 
-@dataclass(frozen=True)
+@record
 class Answer:
     """Whether a hook is there. ``name`` is what it is called here; ``reason`` says why not.
 
@@ -39,7 +39,7 @@ class Answer:
     tells: Tells = Tells.PROGRAM
 
 
-@dataclass(frozen=True)
+@record
 class Target:
     """One thing that a user named and this machine has. ``address``: of a function of the kernel, 0 where it
     is not known; ``spots``: where it is in files."""
@@ -49,12 +49,12 @@ class Target:
     spots: tuple[Spot, ...] = ()
 
 
-@dataclass(frozen=True)
+@record
 class Found:
     """What a source names here: at least one target, and how many were left out for which reason."""
 
     targets: tuple[Target, ...]
-    skipped: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = made(factory=dict)
 
 
 class Facts(Protocol):

@@ -11,17 +11,17 @@ import contextlib
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytracer.errors import NotPermittedError, PytracerError, UnsupportedError
 from pytracer.kernel import mounts, policy, tracefs
+from pytracer.record import record
 
 SYMBOLS = Path("/proc/kallsyms")
 _NO_MODULES = rb"bpf|ftrace|kprobe\w*|__builtin__\w+"  # what kallsyms shows as modules: code made at run time
 
 
-@dataclass(frozen=True)
+@record
 class Functions:
     """Functions by address, in order. ``hidden`` are the names of those that ftrace does not know."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel import rtnetlink
+from pytracer.record import record
 
 ANY = "any"
 """All interfaces there are, and will be; its index is 0."""
@@ -28,7 +28,7 @@ _RTM_NEWLINK, _RTM_GETLINK = 16, 18
 _SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
 
 
-@dataclass(frozen=True)
+@record
 class Interface:
     """One interface. ``type`` is its ARPHRD_* number; ``alternatives`` are further names of it."""
 

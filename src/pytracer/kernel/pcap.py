@@ -11,12 +11,12 @@ import ctypes
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from pytracer.errors import PytracerError, UsageError
 from pytracer.kernel.interfaces import ETHERNET_HEADER, interfaces, link_header_length
+from pytracer.record import record
 
 _NAMES = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's and everybody else's
 _PACKAGES = "libpcap0.8 on Debian and Ubuntu, libpcap elsewhere"
@@ -48,7 +48,7 @@ class Instruction(NamedTuple):
     k: int
 
 
-@dataclass(frozen=True)
+@record
 class CompiledFilter:
     """``text`` as classic BPF, for packets that begin with ``link``."""
 

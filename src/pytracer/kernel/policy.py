@@ -13,11 +13,11 @@ import platform
 import re
 import resource
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import mounts
+from pytracer.record import record
 
 PROC = Path("/proc")
 SYS = Path("/sys")
@@ -55,7 +55,7 @@ _MANDATORY = ("selinux", "apparmor", "smack", "tomoyo", "bpf")  # modules that c
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
-@dataclass(frozen=True)
+@record
 class Policy:
     """What is in force here. ``None`` and "" stand for what this process cannot see.
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.machinery
-import importlib.util
 import os
-import socket
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -72,6 +69,8 @@ def _message(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> 
 
 def _ask(request: bytes) -> Iterator[tuple[int, bytes]]:
     """Messages of the answer as (flags, whole message). Raises OSError."""
+    import socket  # as long to load as all that asks for interfaces
+
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         netlink.bind((0, 0))
         netlink.send(request)
@@ -99,6 +98,9 @@ def _codec(name: str) -> Any:
     Importing a part of a package runs the package's own ``__init__`` first, and that one imports everything.
     A bare package of the same name and place stands in for it meanwhile, and goes again with all that came.
     """
+    import importlib.machinery
+    import importlib.util
+
     spec = None if "pyroute2" in sys.modules else importlib.util.find_spec("pyroute2")
     if spec is None:
         return _import_codec(name)

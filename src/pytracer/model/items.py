@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pytracer.arrays import Array, np
+from pytracer.record import made, record
 
 Kind = Literal["row", "summary"]
 """``row``: what one interval added. ``summary``: the whole run."""
@@ -14,7 +14,7 @@ Kind = Literal["row", "summary"]
 Values = Sequence[Any] | Array
 
 
-@dataclass(frozen=True)
+@record
 class Snapshot:
     """A table: ``columns`` maps a column's name to its values, all of one length, in row order.
 
@@ -34,7 +34,7 @@ class Snapshot:
         return _rows(self.columns)
 
 
-@dataclass(frozen=True)
+@record
 class Stacks(Snapshot):
     """A table whose columns ``kernel`` and ``user`` hold frames: tuples of names, the innermost first.
 
@@ -42,7 +42,7 @@ class Stacks(Snapshot):
     """
 
 
-@dataclass(frozen=True)
+@record
 class Histograms:
     """One histogram a row: ``keys`` as a Snapshot's columns, ``counts`` of shape (rows, 64).
 
@@ -57,7 +57,7 @@ class Histograms:
     keys: dict[str, Values]
     counter: str
     counts: Array
-    values: dict[str, Values] = field(default_factory=dict)
+    values: dict[str, Values] = made(factory=dict)
 
     def __len__(self) -> int:
         return int(self.counts.shape[0])
@@ -71,7 +71,7 @@ class Histograms:
         return _rows(self.values) if self.values else iter([{}] * len(self))
 
 
-@dataclass(frozen=True)
+@record
 class Profile(Snapshot):
     """A table of the calls that a command made, and what they come to as a seccomp profile.
 
@@ -86,7 +86,7 @@ class Profile(Snapshot):
     unnamed: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Coded:
     """A column of names: the distinct ones, and which of them each row has (-1: none), shape (n,)."""
 
@@ -102,7 +102,7 @@ class Coded:
         return [names[code] for code in self.codes.tolist()]
 
 
-@dataclass(frozen=True)
+@record
 class Batch:
     """Events by column, in the order they happened. (The last of a batch and the first of the next, if of two
     CPUs, may be some hundred nanoseconds out of order: a BPF ring makes room before the time is taken.)
@@ -176,7 +176,7 @@ class Batch:
         return pandas.DataFrame(columns)
 
 
-@dataclass(frozen=True)
+@record
 class Loss:
     """Something that could not be recorded: ``reason`` (a stable word), how many, and what it means."""
 

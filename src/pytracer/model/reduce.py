@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pytracer.arrays import Array, np
 from pytracer.model.schema import Schema
+from pytracer.record import record
 
 
-@dataclass(frozen=True)
+@record
 class Rows:
     """Distinct keys, shape (n,), and their values, shape (n,); structured arrays in the C's own layout."""
 

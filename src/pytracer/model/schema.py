@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pytracer.record import record
 from pytracer.spec.columns import Column
 from pytracer.spec.outputs import Histogram, Listing, Output, Profile, Stacks, Stream
 
 
-@dataclass(frozen=True)
+@record
 class Schema:
     """The columns of one output as one run shows them.
 

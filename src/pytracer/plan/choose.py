@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
 from pytracer.kernel.facts import Answer, Facts, Tells
 from pytracer.plan.request import Request, choice_of, number_of
 from pytracer.plan.sampling import rate_of, settled
+from pytracer.record import record, replace
 from pytracer.spec import NO_RATE, Alternative, Hook, PacketFanout, PerfSample, Probe, Rate, UserProbe
 
 
-@dataclass(frozen=True)
+@record
 class Chosen:
     """One attachment to make: ``name`` is what the target is called on this kernel.
 
@@ -38,7 +38,7 @@ class Chosen:
         return f"{self.probe.kind} {self.name}{at}{which}{many}"
 
 
-@dataclass(frozen=True)
+@record
 class Decided:
     """A hook, and the name of the alternative that was taken."""
 
@@ -46,7 +46,7 @@ class Decided:
     way: str
 
 
-@dataclass(frozen=True)
+@record
 class Way:
     """An alternative of a hook on this kernel: whether it is the one ``taken``, whether the kernel has it,
     and what there is to say of that. ``probes`` are what it would be put on."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from dataclasses import replace
 
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.facts import Facts
 from pytracer.plan.request import Fault, Request
+from pytracer.record import replace
 from pytracer.spec import Hook, Override, Probe
 
 ERRNO = {name: number for number, name in errno.errorcode.items()}

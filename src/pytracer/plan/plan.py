@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel.facts import Facts
@@ -13,6 +12,7 @@ from pytracer.plan.choose import Chosen, Decided, choose
 from pytracer.plan.fault import returns, with_function
 from pytracer.plan.request import NameSetValue, Request, choice_of, number_of
 from pytracer.plan.targets import choose_targets
+from pytracer.record import record
 from pytracer.spec import (
     Choice,
     Column,
@@ -37,7 +37,7 @@ FOR_EACH_MAP_ELEM = 164
 RINGBUF = 27  # enum bpf_map_type
 
 
-@dataclass(frozen=True)
+@record
 class Plan:
     """What this kernel makes of a request: all that is decided before anything is compiled.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from pytracer.kernel.pcap import CompiledFilter
+from pytracer.record import made, record
 from pytracer.spec import Choice, Filter, Number, Source, Tracer
 
 
-@dataclass(frozen=True)
+@record
 class NameSetValue:
     """A parsed :class:`~pytracer.spec.NameSet`: the map keys, and whether they are to be left out."""
 
@@ -18,7 +18,7 @@ class NameSetValue:
     exclude: bool
 
 
-@dataclass(frozen=True)
+@record
 class Fault:
     """A kernel function that is to fail, and how: an error, ``NULL`` or ``TRUE``."""
 
@@ -26,7 +26,7 @@ class Fault:
     error: str
 
 
-@dataclass(frozen=True)
+@record
 class Request:
     """One run of a tracer.
 
@@ -42,10 +42,10 @@ class Request:
     """
 
     tracer: Tracer
-    options: Mapping[str, object] = field(default_factory=dict)
-    filters: Mapping[Filter, tuple[bytes, ...]] = field(default_factory=dict)
+    options: Mapping[str, object] = made(factory=dict)
+    filters: Mapping[Filter, tuple[bytes, ...]] = made(factory=dict)
     viewer: int = 0
-    interfaces: Mapping[int, str] = field(default_factory=dict)
+    interfaces: Mapping[int, str] = made(factory=dict)
     sources: tuple[Source, ...] = ()
     max_probes: int | None = None
     command: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class Request:
     rows: int | None = None
     buffer: int | None = None
     sort: str = ""
-    hooks: Mapping[str, str] = field(default_factory=dict)
+    hooks: Mapping[str, str] = made(factory=dict)
     headers: str = ""
     pack: str = ""
     filter: CompiledFilter | None = None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 from pytracer.errors import UsageError
 from pytracer.plan.request import Request, choice_of, number_of
+from pytracer.record import replace
 from pytracer.spec import HAPPENINGS, Filter, PerfSample, Rate, TaskSample
 
 

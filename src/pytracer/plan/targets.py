@@ -7,12 +7,12 @@ it (bpf/find) and a kind of probe (bpf/attach).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from pytracer.errors import UsageError
 from pytracer.kernel.facts import Answer, Facts, Target, Tells
 from pytracer.plan.choose import Chosen, Decided, choose
 from pytracer.plan.request import Request
+from pytracer.record import record, replace
 from pytracer.spec import (
     SPELLINGS,
     Alternative,
@@ -48,7 +48,7 @@ FEWEST = (
 )
 
 
-@dataclass(frozen=True)
+@record
 class Named:
     """One target, the number that the C knows it by, and the source that named it. ``process`` is the only
     one in which it matters, where it is in programs (0: all)."""
@@ -73,7 +73,7 @@ Make = Callable[[str, Sequence[Named]], tuple[Probe, ...]]
 """From a program and what it is to be put on, to probes: one for each, or one for all."""
 
 
-@dataclass(frozen=True)
+@record
 class Way:
     """A way to attach to what a kind of source names. ``offsets``: it can be put within a function, too."""
 
@@ -197,7 +197,7 @@ WAYS: dict[str, tuple[Way, ...]] = {
 """By the kind of source, best first."""
 
 
-@dataclass(frozen=True)
+@record
 class TargetPlan:
     """What became of a request's sources: ``names`` by number, and what the plan needs of it."""
 

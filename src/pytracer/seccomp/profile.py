@@ -12,11 +12,11 @@ import itertools
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from pytracer.errors import UsageError
 from pytracer.kernel import syscalls
 from pytracer.kernel.policy import CAPABILITIES, effective_capabilities
+from pytracer.record import record
 from pytracer.seccomp.document import Piece
 
 # What a filter returns (include/uapi/linux/seccomp.h).
@@ -55,7 +55,7 @@ _ENTRY = ("names", "name", "action", "errnoRet", "errno", "args", "comment", "in
 _WHEN = ("caps", "arches", "minKernel")
 
 
-@dataclass(frozen=True)
+@record
 class Condition:
     """Of an argument (0 to 5, 64 bits): ``argument & mask OPERATION value``."""
 
@@ -76,7 +76,7 @@ _OPERATIONS = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class Rule:
     """What happens to a call (by name) whose arguments meet all the conditions."""
 
@@ -85,7 +85,7 @@ class Rule:
     conditions: tuple[Condition, ...] = ()
 
 
-@dataclass(frozen=True)
+@record
 class Profile:
     """What happens to calls: ``default`` to those that no rule is for. Actions are what a filter returns.
 

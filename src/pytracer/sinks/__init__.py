@@ -5,11 +5,6 @@ from __future__ import annotations
 from typing import Protocol, TextIO
 
 from pytracer.model import Item, Schema
-from pytracer.sinks.csv import CsvSink
-from pytracer.sinks.folded import FoldedSink
-from pytracer.sinks.json import JsonSink
-from pytracer.sinks.seccomp import SeccompSink
-from pytracer.sinks.table import TableSink
 
 FORMATS = ("table", "json", "csv")
 STACK_FORMATS = ("folded",)
@@ -37,12 +32,23 @@ class Sink(Protocol):
 def make_sink(name: str, stream: TextIO, *, timestamps: bool, terminal: bool, wide: bool = False) -> Sink:
     """The sink of a format on ``stream``: of FORMATS, STACK_FORMATS, or PROFILE_FORMAT. A ``terminal`` gets
     tables that refresh in place, and ``wide`` ones have every column."""
+    # Only the one that is wanted is loaded.
     if name == "json":
+        from pytracer.sinks.json import JsonSink
+
         return JsonSink(stream, timestamps=timestamps)
     if name == "csv":
+        from pytracer.sinks.csv import CsvSink
+
         return CsvSink(stream, timestamps=timestamps)
     if name == PROFILE_FORMAT:
+        from pytracer.sinks.seccomp import SeccompSink
+
         return SeccompSink(stream)
     if name == "folded":
+        from pytracer.sinks.folded import FoldedSink
+
         return FoldedSink(stream)
+    from pytracer.sinks.table import TableSink
+
     return TableSink(stream, timestamps=timestamps, in_place=terminal, wide=wide)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from pytracer.record import record
 
 
 class Unit(Enum):
@@ -15,7 +16,7 @@ class Unit(Enum):
     BYTES = "bytes"
 
 
-@dataclass(frozen=True)
+@record
 class Column:
     """One column of an output.
 
@@ -59,7 +60,7 @@ class Column:
         return self.unit is Unit.NONE and self.ratio is None and (bool(self.decode) or self.latest)
 
 
-@dataclass(frozen=True)
+@record
 class Key:
     """One dimension that rows can be grouped by: ``--by name``; compiled in by ``-DBY_<NAME>``."""
 

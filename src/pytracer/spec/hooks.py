@@ -7,12 +7,11 @@ the C which by ``-DHOOK_<HOOK>_<ALTERNATIVE>``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pytracer.record import record
 from pytracer.spec.points import Point
 
 
-@dataclass(frozen=True)
+@record
 class Probe:
     """One attachment of one C function, ``program``. ``optional`` ones are skipped where absent, those with a
     ``when`` unless the flag of that name is given. ``targets`` are the numbers of what the command line names
@@ -45,7 +44,7 @@ class Probe:
         return ""
 
 
-@dataclass(frozen=True)
+@record
 class RawTracepoint(Probe):
     """A tracepoint's raw arguments, before the trace event formats them (Linux 4.17).
 
@@ -69,7 +68,7 @@ class RawTracepoint(Probe):
         return self.event
 
 
-@dataclass(frozen=True)
+@record
 class Tracepoint(Probe):
     """A trace event as tracefs lists it: ``category:event``."""
 
@@ -87,7 +86,7 @@ class Tracepoint(Probe):
         return f"{self.category}:{self.event}"
 
 
-@dataclass(frozen=True)
+@record
 class Kprobe(Probe):
     """The entry of a kernel function, or ``offset`` bytes behind it; ``symbols`` are all names it has had,
     newest first."""
@@ -106,7 +105,7 @@ class Kprobe(Probe):
         return "|".join(self.symbols) + (f"+{self.offset:#x}" if self.offset else "")
 
 
-@dataclass(frozen=True)
+@record
 class Kretprobe(Kprobe):
     """The return of a kernel function."""
 
@@ -116,7 +115,7 @@ class Kretprobe(Kprobe):
         return "kretprobe"
 
 
-@dataclass(frozen=True)
+@record
 class Override(Kprobe):
     """The entry of the kernel function that the command line names, which the program may keep from running
     (Linux 4.16, 9802d86585db, if built for it)."""
@@ -127,7 +126,7 @@ class Override(Kprobe):
         return "override"
 
 
-@dataclass(frozen=True)
+@record
 class Kprobes(Probe):
     """The entries of many kernel functions at once; in ``patterns`` a ``*`` stands for letters, digits and
     ``_``. A function by several names is probed once. Or those at ``addresses``, which ``patterns`` describe.
@@ -142,7 +141,7 @@ class Kprobes(Probe):
         return "|".join(self.patterns)
 
 
-@dataclass(frozen=True)
+@record
 class KprobeMulti(Kprobes):
     """Many functions by one link (Linux 5.18)."""
 
@@ -152,7 +151,7 @@ class KprobeMulti(Kprobes):
         return "kprobe_multi"
 
 
-@dataclass(frozen=True)
+@record
 class KretprobeMulti(Kprobes):
     """The returns of many functions by one link that counts those it misses (Linux 6.7)."""
 
@@ -162,7 +161,7 @@ class KretprobeMulti(Kprobes):
         return "kretprobe_multi"
 
 
-@dataclass(frozen=True)
+@record
 class KprobeEvents(Kprobes):
     """Many functions by one trace event that is made for them in tracefs (Linux 5.5)."""
 
@@ -172,7 +171,7 @@ class KprobeEvents(Kprobes):
         return "kprobe_events"
 
 
-@dataclass(frozen=True)
+@record
 class KretprobeEvent(Kprobe):
     """The return of a kernel function, by a trace event that is made for it in tracefs."""
 
@@ -182,7 +181,7 @@ class KretprobeEvent(Kprobe):
         return "kretprobe_event"
 
 
-@dataclass(frozen=True)
+@record
 class Fentry(Probe):
     """The entry of a kernel function that BTF knows, by a trampoline (Linux 5.5)."""
 
@@ -199,7 +198,7 @@ class Fentry(Probe):
         return self.function
 
 
-@dataclass(frozen=True)
+@record
 class Fexit(Fentry):
     """The return of a kernel function that BTF knows, by a trampoline (Linux 5.5)."""
 
@@ -209,7 +208,7 @@ class Fexit(Fentry):
         return "fexit"
 
 
-@dataclass(frozen=True)
+@record
 class Lsm(Fentry):
     """A hook of security modules, ``file_open``: what it returns, an error or 0, counts beside what they say
     (Linux 5.7, fc611f47f218)."""
@@ -220,7 +219,7 @@ class Lsm(Fentry):
         return "lsm"
 
 
-@dataclass(frozen=True)
+@record
 class TypedTracepoint(Fentry):
     """A tracepoint whose arguments have the types of BTF (Linux 5.5)."""
 
@@ -230,7 +229,7 @@ class TypedTracepoint(Fentry):
         return "typed_tracepoint"
 
 
-@dataclass(frozen=True)
+@record
 class Iterator(Probe):
     """Each thing of a kind that there is (``of``: ``task_file``), when somebody reads (Linux 5.8,
     15d83c4d7cef).
@@ -252,7 +251,7 @@ class Iterator(Probe):
         return self.of
 
 
-@dataclass(frozen=True)
+@record
 class Spot:
     """A place in a file that code is loaded from, ``offset`` bytes from its start; ``name`` is for people.
 
@@ -269,7 +268,7 @@ class Spot:
     identity: tuple[int, int] = (0, 0)
 
 
-@dataclass(frozen=True)
+@record
 class UserProbe(Probe):
     """Places in programs. ``file`` is a path, or the name of a library (``libc``) or program, as ``process``
     sees it (0: as we do, and every process that runs the file is probed).
@@ -292,7 +291,7 @@ class UserProbe(Probe):
         return ":".join(part for part in (self.file, self.symbol or self.mark) if part)
 
 
-@dataclass(frozen=True)
+@record
 class Uprobe(UserProbe):
     """Each by a descriptor of its own (Linux 4.17)."""
 
@@ -302,7 +301,7 @@ class Uprobe(UserProbe):
         return "uprobe"
 
 
-@dataclass(frozen=True)
+@record
 class Uretprobe(Uprobe):
     """The returns of functions."""
 
@@ -312,7 +311,7 @@ class Uretprobe(Uprobe):
         return "uretprobe"
 
 
-@dataclass(frozen=True)
+@record
 class UprobeMulti(UserProbe):
     """All in a file by one link (Linux 6.6)."""
 
@@ -322,7 +321,7 @@ class UprobeMulti(UserProbe):
         return "uprobe_multi"
 
 
-@dataclass(frozen=True)
+@record
 class UretprobeMulti(UprobeMulti):
     """The returns of functions by one link."""
 
@@ -332,7 +331,7 @@ class UretprobeMulti(UprobeMulti):
         return "uretprobe_multi"
 
 
-@dataclass(frozen=True)
+@record
 class Alternative:
     """One way to serve a hook. ``defines`` are further macros this way needs in the C.
 
@@ -351,7 +350,7 @@ class Alternative:
         return self.name == name or self.name.startswith(f"{name}-")
 
 
-@dataclass(frozen=True)
+@record
 class Hook:
     """One thing that must be seen; ``what`` completes the sentence 'this kernel has no way to see ...'."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pytracer.record import record
 from pytracer.spec.hooks import Probe
 
 
-@dataclass(frozen=True)
+@record
 class SocketFilter(Probe):
     """A filter on a raw packet socket, one for each interface that the command line names."""
 
@@ -27,7 +26,7 @@ class SocketFilter(Probe):
         return ("CAP_NET_RAW", "CAP_BPF")
 
 
-@dataclass(frozen=True)
+@record
 class PacketFanout(SocketFilter):
     """The choice among packet sockets that share an interface's packets (Linux 4.12): the program returns it,
     modulo their number.
@@ -48,7 +47,7 @@ class PacketFanout(SocketFilter):
         return "packet sockets"
 
 
-@dataclass(frozen=True)
+@record
 class OnInterface(Probe):
     """A program on each network interface that the command line names."""
 
@@ -58,7 +57,7 @@ class OnInterface(Probe):
         return ("CAP_NET_ADMIN", "CAP_BPF")
 
 
-@dataclass(frozen=True)
+@record
 class Xdp(OnInterface):
     """Frames as they come in, before the kernel makes packets of them; by a link (Linux 5.9).
 
@@ -83,7 +82,7 @@ class Xdp(OnInterface):
         return self.mode
 
 
-@dataclass(frozen=True)
+@record
 class XdpNetlink(Xdp):
     """The same by rtnetlink (Linux 4.8): what that puts on an interface outlives the process."""
 
@@ -93,7 +92,7 @@ class XdpNetlink(Xdp):
         return "xdp_netlink"
 
 
-@dataclass(frozen=True)
+@record
 class Tcx(OnInterface):
     """Packets in traffic control, by a link (Linux 6.6).
 
@@ -118,7 +117,7 @@ class Tcx(OnInterface):
         return self.direction
 
 
-@dataclass(frozen=True)
+@record
 class Clsact(Tcx):
     """The same by a filter of a clsact qdisc (Linux 4.5), which outlives the process."""
 
@@ -128,7 +127,7 @@ class Clsact(Tcx):
         return "clsact"
 
 
-@dataclass(frozen=True)
+@record
 class OnCgroup(Probe):
     """A program on each cgroup that ``--cgroup`` names, or on the root of them: it is run for the sockets of
     all processes in there and below.
@@ -155,7 +154,7 @@ class OnCgroup(Probe):
         return kind if self.link else f"{kind}_attach"
 
 
-@dataclass(frozen=True)
+@record
 class CgroupSkb(OnCgroup):
     """Packets that reach a socket (``ingress``) or leave it (``egress``)."""
 
@@ -165,7 +164,7 @@ class CgroupSkb(OnCgroup):
         return self.called("cgroup_skb")
 
 
-@dataclass(frozen=True)
+@record
 class CgroupSock(OnCgroup):
     """Sockets as they are made (``create``), and once they are bound (``bound4``, ``bound6``)."""
 
@@ -175,7 +174,7 @@ class CgroupSock(OnCgroup):
         return self.called("cgroup_sock")
 
 
-@dataclass(frozen=True)
+@record
 class CgroupSockAddr(OnCgroup):
     """Addresses that programs give: to ``bind``, ``connect`` and ``sendmsg``, each with ``4`` or ``6``."""
 

@@ -6,13 +6,12 @@ a map, so that one compiled image serves every value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from pytracer.record import record
 from pytracer.spec.columns import Key
 from pytracer.spec.hooks import Hook
 
 
-@dataclass(frozen=True)
+@record
 class Option:
     """Base: ``--name`` (and ``-short``) with a line of ``help``."""
 
@@ -21,7 +20,7 @@ class Option:
     short: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Flag(Option):
     """On or off. On defines ``define``, puts programs on ``hooks``, and shows the output that names this flag
     in its ``when``.
@@ -34,7 +33,7 @@ class Flag(Option):
     excludes: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Number(Option):
     """A whole number from ``minimum`` to ``maximum``. Either ``define``, a macro that has it as its value, or
     ``config``, the name of a run-time value that the C reads as ``PT_CFG_<CONFIG>``."""
@@ -47,7 +46,7 @@ class Number(Option):
     config: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Duration(Number):
     """A length of time with its unit, ``10ms``; without one it is milliseconds. Its value is nanoseconds."""
 
@@ -57,7 +56,7 @@ class Duration(Number):
     metavar: str = "TIME"
 
 
-@dataclass(frozen=True)
+@record
 class Choice(Option):
     """One of ``choices``. Either ``config``, the name of a run-time value that the C reads as
     ``PT_CFG_<CONFIG>`` and that gets the choice's index, or ``program``: the choices are whole programs
@@ -71,14 +70,14 @@ class Choice(Option):
     program: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class SeccompProfile(Option):
     """A file that says which system calls the command may make; ``define`` is a macro that tells the C."""
 
     define: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class GroupBy(Option):
     """``--by KEY[,KEY...]``: which dimensions rows are grouped by."""
 
@@ -86,7 +85,7 @@ class GroupBy(Option):
     default: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class NameSet(Option):
     """A set of names to keep, ``a,b``, or to leave out, ``!a,b``.
 
@@ -101,7 +100,7 @@ class NameSet(Option):
     define: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class PacketFilter(Option):
     """Which packets, in tcpdump's language. It becomes instructions before the program's own: the C knows
     nothing of it.
@@ -114,7 +113,7 @@ class PacketFilter(Option):
     raw: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Arguments:
     """Positional arguments before INTERVAL and COUNT: ``encode`` says what they name.
 
@@ -125,11 +124,11 @@ class Arguments:
     help: str
     encode: str = ""
     minimum: int = 1
-    examples: tuple[str, ...] = field(default=())
+    examples: tuple[str, ...] = ()
     every: bool = True
 
 
-@dataclass(frozen=True)
+@record
 class Targets(Arguments):
     """Positional arguments that say what to attach to, as :mod:`pytracer.spec.sources` spells it.
 
@@ -143,7 +142,7 @@ class Targets(Arguments):
     end: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Injection(Arguments):
     """A kernel function that is to fail, and how: the name of an error, ``NULL`` or ``TRUE``.
 

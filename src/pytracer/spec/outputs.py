@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pytracer.record import record
 from pytracer.spec.columns import Column, Unit
 from pytracer.spec.hooks import Hook
 
@@ -13,7 +12,7 @@ KERNEL_FRAMES = Column(
 USER_FRAMES = Column("user", "functions of the program, innermost first", field="user_stack", decode="stack")
 
 
-@dataclass(frozen=True)
+@record
 class Output:
     """Base: the BPF ``map`` it is read from, its value columns, the flag (``when``) that picks it.
 
@@ -28,7 +27,7 @@ class Output:
     hooks: tuple[Hook, ...] = ()
 
 
-@dataclass(frozen=True)
+@record
 class Table(Output):
     """Rows of counters, the greatest ``sort`` first, every interval and once for the whole run.
 
@@ -40,12 +39,12 @@ class Table(Output):
     dense: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Profile(Table):
     """The calls of rows by system call, as a seccomp profile: of a command alone, and of the whole run."""
 
 
-@dataclass(frozen=True)
+@record
 class Histogram(Output):
     """Buckets per row: the map's key has a member ``slot``, the bucket of a value by probes_c/include/log2.h,
     and the first counter column says how many values fell into it.
@@ -72,7 +71,7 @@ class Histogram(Output):
         }
 
 
-@dataclass(frozen=True)
+@record
 class Stream(Output):
     """One line an event, as it happens. ``map`` is the ring of probes_c/include/stream.h, the columns are
     members of ``struct event``."""
@@ -81,7 +80,7 @@ class Stream(Output):
     columns: tuple[Column, ...] = ()
 
 
-@dataclass(frozen=True)
+@record
 class Listing(Stream):
     """One line for each thing that there is, once: by an :class:`~pytracer.spec.Iterator`, whose program is
     written with probes_c/include/listing.h."""
@@ -89,7 +88,7 @@ class Listing(Stream):
     map: str = "pt_record"
 
 
-@dataclass(frozen=True)
+@record
 class Stacks(Output):
     """Counters a stack, the greatest first: probes_c/include/stack.h, the members of whose
     ``struct pt_stacks`` are in the map's key. The first of the columns ranks them."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from pytracer.record import replace
 from pytracer.spec.columns import Column, Key, Unit
 from pytracer.spec.hooks import Alternative, Hook
 from pytracer.spec.network import (

@@ -6,7 +6,7 @@ Nothing registers itself at import and there is no list to edit: a module with a
 from __future__ import annotations
 
 import importlib
-import pkgutil
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,8 @@ def all_tracers() -> list[Tracer]:
 
 def _own() -> list[str]:
     package = importlib.import_module(GROUP)
-    return [module.name for module in pkgutil.iter_modules(package.__path__)]
+    files = (file for folder in package.__path__ for file in Path(folder).glob("[!_]*.py"))
+    return [file.stem for file in files]
 
 
 def _foreign() -> dict[str, EntryPoint]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pytracer.record import record
 from pytracer.spec.hooks import Probe
 
 CLOCKS = ("cpu-clock",)
@@ -26,7 +25,7 @@ EVENTS = (*CLOCKS, *HAPPENINGS, *COUNTERS)
 """What can be sampled: time on a CPU, what the kernel counts, what CPUs count where they have counters."""
 
 
-@dataclass(frozen=True)
+@record
 class Rate:
     """How often a sample is taken: ``frequency`` times a second, or one of every ``period`` events."""
 
@@ -44,7 +43,7 @@ NO_RATE = Rate()
 """Of what takes no samples."""
 
 
-@dataclass(frozen=True)
+@record
 class PerfSample(Probe):
     """Samples of an event of :data:`EVENTS` on every CPU.
 
@@ -69,7 +68,7 @@ class PerfSample(Probe):
         return self.event
 
 
-@dataclass(frozen=True)
+@record
 class TaskSample(PerfSample):
     """The same in certain tasks alone, wherever they run: one of so many events is one of theirs.
 

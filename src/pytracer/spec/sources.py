@@ -6,9 +6,9 @@ Parsing is pure: whether there is such a thing is found out later, on the machin
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from pytracer.errors import UnknownNameError, UsageError
+from pytracer.record import record
 from pytracer.spec.points import Point
 
 _FILE = r"[^:*?]+"  # a path, or the name of a library or program
@@ -16,7 +16,7 @@ _SYMBOL = r"[\w.*?$@]+"
 _OFFSET = re.compile(r"(?P<name>[^+]*)\+(?P<offset>0x[0-9a-fA-F]+|\d+)$")
 
 
-@dataclass(frozen=True)
+@record
 class Spelling:
     """One kind of source. ``place`` says what stands before the last colon ("": nothing does), ``of`` what is
     named, ``event`` is what the program is run for; ``long`` are its other names, ``example`` shows one.
@@ -126,7 +126,7 @@ SPELLINGS = {
 _KINDS = {name: kind for kind, s in SPELLINGS.items() for name in (kind, *s.long)}
 
 
-@dataclass(frozen=True)
+@record
 class Source:
     """What a user named: ``kind`` of :data:`SPELLINGS`, the ``place`` it is in (a category, a file; "" where
     the kind has none), a ``name`` with ``*`` and ``?`` for what may be there, an ``offset`` in bytes.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pytracer.record import record
 from pytracer.spec.columns import Key
 from pytracer.spec.filters import Filter
 from pytracer.spec.hooks import Hook
@@ -11,7 +10,7 @@ from pytracer.spec.options import Arguments, GroupBy, Option
 from pytracer.spec.outputs import Output
 
 
-@dataclass(frozen=True)
+@record
 class Tracer:
     """A tracer. Its C file is ``probes_c/<name>.c`` unless ``source`` says otherwise.
 

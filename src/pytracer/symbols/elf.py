@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pytracer.arrays import Array, np
+from pytracer.record import record
 from pytracer.symbols import tables
 from pytracer.symbols.tables import NOBITS, TABLE_LIMIT, Tables
 
@@ -17,7 +17,7 @@ _SYMBOL = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class Functions:
     """Function symbols by address: ``starts`` ascending, ``ends`` exclusive, shape (n,), uint64."""
 
@@ -46,7 +46,7 @@ class Functions:
         ]
 
 
-@dataclass(frozen=True)
+@record
 class Elf:
     """What is read of a file. ``segments`` are those with code: (offset, bytes, address), shape (n, 3).
 

@@ -6,8 +6,9 @@ import contextlib
 import os
 import stat
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from pytracer.record import record
 
 PROC = Path("/proc")
 VDSO = "[vdso]"
@@ -22,7 +23,7 @@ _BEGAN, _START_CODE, _END_CODE, _START_STACK = (
 )  # proc(5), counted from the state
 
 
-@dataclass(frozen=True)
+@record
 class Mapping:
     """A range of addresses with code: ``offset`` in the file of that ``device`` and ``inode`` (0: none)."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 
 from pytracer.arrays import Array, np
 from pytracer.errors import UnknownNameError, UsageError
+from pytracer.record import record, replace
 from pytracer.spec import Spot
 from pytracer.symbols import debug, elf, tables
 from pytracer.symbols.files import ProgramFile
@@ -18,7 +18,7 @@ _NEAR = 2000  # names that an unknown one is compared to: a browser's file has a
 _SPREAD = 2  # characters that the length of a near name may differ by, among so many
 
 
-@dataclass(frozen=True)
+@record
 class Functions:
     """What a name or pattern stands for. ``left_out`` are functions that match, but tell nothing."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from pytracer.arrays import Array, np
+from pytracer.record import record
 
 TABLE_LIMIT = 1 << 27  # bytes of one table: a browser's with all its symbols has some 100 MB
 NAME_LIMIT = 4096
@@ -40,7 +40,7 @@ class ElfError(ValueError):
     """Not an ELF file of this machine's byte order, or a broken one."""
 
 
-@dataclass(frozen=True)
+@record
 class Tables:
     """``width`` is 1 for a 32-bit file, else 2; ``kind`` is of ``ET_*``, ``machine`` of ``EM_*``.
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pytracer.errors import UsageError
+from pytracer.record import record
 from pytracer.spec import Spot
 from pytracer.symbols import files, places, tables, usdt_args
 from pytracer.symbols.files import ProgramFile
@@ -25,7 +25,7 @@ _OWNER, _KIND = b"stapsdt\0", 3  # NT_STAPSDT
 _ROOM = 1 << 24  # bytes of notes
 
 
-@dataclass(frozen=True)
+@record
 class Mark:
     """A place that was marked: ``address`` as the file numbers it, ``semaphore`` likewise (0: none)."""
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass, replace
 
+from pytracer.record import record, replace
 from pytracer.symbols import elf, tables
 from pytracer.symbols.tables import Tables
 
@@ -22,7 +22,7 @@ SIZE = _PACKED.size
 _I386, _X86_64, _AARCH64 = 3, 62, 183  # EM_*
 
 
-@dataclass(frozen=True)
+@record
 class Argument:
     """How to read one: ``base`` and ``index`` are offsets in the kernel's struct pt_regs (NO_REGISTER: none).
 

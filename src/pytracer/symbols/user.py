@@ -7,12 +7,11 @@ lives. Names are looked up when they are wanted.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from pytracer.arrays import Array, np
+from pytracer.record import record, replace
 from pytracer.symbols import debug, elf, jit, maps
 from pytracer.symbols.maps import Mapping
 from pytracer.symbols.tables import ElfError
@@ -53,11 +52,11 @@ def _with_debug(found: elf.Elf, room: int) -> elf.Elf:
         if file is not None:
             symbols = elf.read(file.descriptor, room)
             if len(symbols.functions):
-                return dataclasses.replace(found, functions=symbols.functions, whole=symbols.whole)
+                return replace(found, functions=symbols.functions, whole=symbols.whole)
     return found
 
 
-@dataclass(frozen=True)
+@record
 class _Layout:
     """The mappings of a process at one moment, and the file of each; ``text`` is the hash of what said so."""
 
@@ -66,12 +65,12 @@ class _Layout:
     files: tuple[_File | None, ...]
 
 
-@dataclass
 class _Program:
     """One run of a program: its layouts, the latest last, and the functions that it made itself."""
 
-    layouts: list[_Layout] = dataclasses.field(default_factory=list)
-    made: jit.Made | None = None
+    def __init__(self) -> None:
+        self.layouts: list[_Layout] = []
+        self.made: jit.Made | None = None
 
 
 def _is_made(mapping: Mapping) -> bool:

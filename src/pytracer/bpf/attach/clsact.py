@@ -14,7 +14,6 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pytracer.bpf.asking import Asking
@@ -29,6 +28,7 @@ from pytracer.bpf.sys import ProgType
 from pytracer.errors import AttachError
 from pytracer.kernel import rtnetlink
 from pytracer.kernel.facts import Answer
+from pytracer.record import record
 from pytracer.spec import Clsact
 
 _NEWQDISC, _DELQDISC, _GETQDISC = 36, 37, 38  # RTM_*
@@ -43,7 +43,7 @@ _ALL = socket.htons(3)  # ETH_P_ALL
 _TRIES = 16
 
 
-@dataclass(frozen=True)
+@record
 class Filter:
     """A filter on an interface. ``name`` is that of a BPF one."""
 

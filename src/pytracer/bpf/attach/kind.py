@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pytracer.bpf.asking import Asking
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.sys import ProgType
 from pytracer.kernel.facts import Answer
+from pytracer.record import made, record
 from pytracer.spec import NO_RATE, Rate
 
 
-@dataclass(frozen=True)
+@record
 class LoadAs:
     """How a program is loaded: its type, and what it is to be attached to where the type leaves that open
     (``enum bpf_attach_type``; ``btf_id`` in the kernel's BTF). ``result`` is what a program must return that
@@ -33,7 +33,7 @@ class LoadAs:
     label: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Place:
     """Where a program is put: what the probe's target is called here, by the answer to ``ask``.
 
@@ -46,7 +46,7 @@ class Place:
     """
 
     name: str
-    interfaces: Mapping[int, str] = field(default_factory=dict)
+    interfaces: Mapping[int, str] = made(factory=dict)
     choice: str = ""
     rate: Rate = NO_RATE
     command: int = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 
 from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
@@ -13,6 +12,7 @@ from pytracer.bpf.probing import READS_BEYOND, reads_argument
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.kernel.facts import Answer
+from pytracer.record import replace
 from pytracer.spec import RawTracepoint
 
 _SKIPPED = "programs there can be preempted, and are skipped meanwhile"

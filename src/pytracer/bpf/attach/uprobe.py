@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from pytracer.bpf.asking import Asking, no, problem, untried
@@ -22,6 +21,7 @@ from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import PytracerError, UnsupportedError
 from pytracer.kernel.facts import Answer
+from pytracer.record import replace
 from pytracer.spec import Spot, Uprobe, Uretprobe, UretprobeMulti, UserProbe
 from pytracer.symbols import files, places, usdt
 from pytracer.symbols.files import ProgramFile

@@ -6,7 +6,6 @@ import errno
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import replace
 
 from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
@@ -16,6 +15,7 @@ from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType, address, link_create
 from pytracer.kernel.facts import Answer, Tells
+from pytracer.record import replace
 from pytracer.spec import Spot, UprobeMulti, UretprobeMulti
 from pytracer.symbols.files import ProgramFile
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from pytracer.kernel.facts import Found, Target
+from pytracer.record import replace
 from pytracer.spec import Source, Spot
 from pytracer.symbols import files, places, usdt
 from pytracer.symbols.files import ProgramFile

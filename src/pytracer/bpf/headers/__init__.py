@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,7 @@ from pytracer.bpf.identity import find_libbcc
 from pytracer.bpf.layout import Check
 from pytracer.errors import HeadersError, UnknownNameError
 from pytracer.kernel.btf import VMLINUX
+from pytracer.record import record
 
 __all__ = ["SOURCES", "Headers", "find_headers", "from_btf"]
 
@@ -29,7 +29,7 @@ SOURCES: tuple[Source, ...] = ("btf", "package", "kheaders")
 _EXTENSIONS = ("-fms-extensions", "-Wno-microsoft")
 
 
-@dataclass(frozen=True)
+@record
 class Headers:
     """Where the types come from.
 

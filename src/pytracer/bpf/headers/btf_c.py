@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from pytracer.bpf.headers import macros
 from pytracer.bpf.headers.names import Names
@@ -26,6 +25,7 @@ from pytracer.bpf.headers.spelling import IDENTIFIER, Speller
 from pytracer.bpf.layout import Check
 from pytracer.errors import HeadersError
 from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind, Member
+from pytracer.record import record
 
 # Given in full whether named or not: what programs get as context, and what BCC's helpers.h uses.
 _BASE_STRUCTS = (
@@ -45,7 +45,7 @@ _MEMBER = re.compile(r"PT_HAS_([a-z]\w*?)__(\w+)")
 _MODE = {1: "QI", 2: "HI", 8: "DI"}
 
 
-@dataclass(frozen=True)
+@record
 class Written:
     """A finished header: its C text, and what must hold in the bytecode compiled with it."""
 

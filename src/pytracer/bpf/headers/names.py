@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from pytracer.record import record, replace
 
 # Comments and literals say nothing about types; a literal keeps its place as an argument.
 _NOISE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|\\\n', re.S)
@@ -43,7 +44,7 @@ _KEYWORDS = (
 KEYWORDS = frozenset(_KEYWORDS.split())
 
 
-@dataclass(frozen=True)
+@record
 class Names:
     """The words of a text.
 

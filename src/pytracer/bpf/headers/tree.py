@@ -17,7 +17,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pytracer.bpf.cachedir import CacheDir, distrust, read_trusted
@@ -29,6 +28,7 @@ from pytracer.bpf.identity import file_identity, find_libbcc, kernel_identity, k
 from pytracer.bpf.layout import Check
 from pytracer.errors import HeadersError
 from pytracer.kernel.btf import VMLINUX, Btf
+from pytracer.record import record
 
 KCONFIG = "include/linux/kconfig.h"
 ORIGIN = "origin"
@@ -45,7 +45,7 @@ _ENUMERATOR = re.compile(rb"BPF_FUNC_\w+")
 _INCLUDE = re.compile(rb"#include <((?:uapi|linux|asm|net)/[\w/.-]+)>")
 
 
-@dataclass(frozen=True)
+@record
 class Tree:
     """A finished tree: its folder, what to verify in the bytecode, and if it was there before."""
 

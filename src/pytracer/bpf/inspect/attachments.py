@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from pytracer.bpf.inspect.links import LinkInfo, links
 from pytracer.bpf.inspect.network import OnNetwork, on_networks, query
 from pytracer.bpf.inspect.owners import Held
 from pytracer.bpf.inspect.places import Names, attach_type, cgroups
 from pytracer.bpf.inspect.programs import Program
+from pytracer.record import record
 
 _OF_CGROUPS = {  # what programs of a type can be attached to in a cgroup (enum bpf_attach_type)
     "cgroup_skb": (0, 1),
@@ -25,7 +25,7 @@ _OF_CGROUPS = {  # what programs of a type can be attached to in a cgroup (enum 
 }
 
 
-@dataclass(frozen=True)
+@record
 class Attachment:
     """A program at a place, in the words in which users name places where they can (``k:vfs_read``,
     ``xdp:eth0``); ``link`` is the id of the link that holds it there, 0 for another way, or one not told."""

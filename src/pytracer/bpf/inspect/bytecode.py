@@ -13,10 +13,10 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from pytracer.arrays import load, np
 from pytracer.bpf.assembler import ALU, ALU64, CONDITIONS, JMP, JMP32, LD, LDX, OPERATIONS, ST, X
+from pytracer.record import record
 from pytracer.symbols.kernel import KernelSymbols
 
 _TYPES = {0x00: "32", 0x08: "16", 0x10: "8", 0x18: "64"}
@@ -74,7 +74,7 @@ class KernelNames(Names):
         return self._symbols.names(np.array([base + number & (1 << 64) - 1], np.uint64))[0]
 
 
-@dataclass(frozen=True)
+@record
 class Bytecode:
     """One instruction: its ``number`` (a 64-bit constant takes two), its bytes, its text, and the number of
     the instruction that it may jump to (None: it does not jump)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pytracer.arrays import load, np
@@ -15,6 +14,7 @@ from pytracer.bpf.sys import PER_CPU, MapType
 from pytracer.errors import PytracerError
 from pytracer.kernel.btf import Btf, Kind
 from pytracer.kernel.cpus import possible_cpus
+from pytracer.record import record
 
 _READABLE = frozenset({
     MapType.HASH, MapType.ARRAY, MapType.PROG_ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY,
@@ -27,7 +27,7 @@ _FORMS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 Decode = Callable[[bytes], Any]
 
 
-@dataclass(frozen=True)
+@record
 class Contents:
     """How many entries there are (of an array, those that are not all zero), and the first of them: keys and
     values in Python's types; values that each CPU has for itself are lists. ``reason`` says why there is

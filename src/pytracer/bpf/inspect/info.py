@@ -10,11 +10,11 @@ import contextlib
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from pytracer.bpf.sys import Command, address, bpf, object_info
 from pytracer.errors import PytracerError
 from pytracer.kernel.btf import Btf
+from pytracer.record import record
 
 _PROGRAM = struct.Struct("=II8sIIQQQIIQ16sIIQQIIQQIIQIIQQIIIIQQQQIII4x")
 _MAP = struct.Struct("=IIIIII16sIIQQIIIIQ")
@@ -23,7 +23,7 @@ _RECURSION_END, _VERIFIED_END = 216, 220  # Linux 5.12 (9ed9e9ba2337), 5.16 (aba
 _GPL = 1
 
 
-@dataclass(frozen=True)
+@record
 class SourceLine:
     """Where a line of C begins among the instructions.
 
@@ -39,7 +39,7 @@ class SourceLine:
     address: int = 0
 
 
-@dataclass(frozen=True)
+@record
 class Function:
     """A function of a program: the first is its own, others are called by it. ``name`` is "" without BTF,
     ``address`` and ``size`` (bytes) are its native code's."""
@@ -50,7 +50,7 @@ class Function:
     size: int
 
 
-@dataclass(frozen=True)
+@record
 class ProgramInfo:
     """``struct bpf_prog_info`` with what it points to.
 
@@ -84,7 +84,7 @@ class ProgramInfo:
     attach_btf_id: int
 
 
-@dataclass(frozen=True)
+@record
 class MapInfo:
     """``struct bpf_map_info``: sizes in bytes, ``type`` of ``enum bpf_map_type``. The BTF ids are 0 where the
     types of keys and values were not told."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from pytracer.bpf.inspect.objects import Kind, ids, opened
 from pytracer.bpf.inspect.owners import spelled
 from pytracer.bpf.inspect.places import Names, attach_type, interface
 from pytracer.bpf.inspect.programs import Program, unless_gone
 from pytracer.bpf.sys import address, object_info
+from pytracer.record import record
 
 _SIZE = 128  # bytes: struct bpf_link_info with room to grow
 _TEXT = 4096  # bytes of a name that a link tells
 _MANY = 1  # functions of a link on many that are named
 
 
-@dataclass(frozen=True)
+@record
 class LinkInfo:
     """A link: its type of ``enum bpf_link_type``, and ``where`` it holds its program (``rt:sys_enter``).
     ``interface`` is the index of the interface that it is on, in whichever network namespace; 0 for none."""

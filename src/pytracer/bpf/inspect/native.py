@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from pytracer.record import record
 
 HINT = "pip install 'pytracer[inspect]' brings capstone, which reads native code"
 _ROW = 16  # bytes in a row of what cannot be read
 
 
-@dataclass(frozen=True)
+@record
 class Native:
     """One instruction, at ``address``; ``text`` is "" where nobody can read it. ``target`` is where it jumps
     to or what it calls, where that stands in it."""

@@ -9,7 +9,6 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytracer.bpf.attach.clsact import HANDLE, PARENTS, filter_messages, qdisc_messages
@@ -18,6 +17,7 @@ from pytracer.bpf.attach.tcx import NAMES as WAYS
 from pytracer.bpf.inspect.places import attach_type
 from pytracer.bpf.sys import Command, address, bpf_inout
 from pytracer.kernel import interfaces, rtnetlink
+from pytracer.record import record, replace
 
 _CLONE_NEWNET = 0x40000000
 _BPF_ID = 11  # TCA_BPF_ID (Linux 4.13, e86283071112)
@@ -28,7 +28,7 @@ _OF_NAMESPACE = (17, 36)  # BPF_FLOW_DISSECTOR, BPF_SK_LOOKUP
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True)
+@record
 class OnNetwork:
     """A program on an interface (its index; 0: on the whole namespace). ``kind`` is xdp, tc, tcx, netkit or
     netns, ``link`` the id of the link that holds it, 0 where there is none or it is not told."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytracer.bpf import mark
 from pytracer.bpf.inspect.objects import file_info
 from pytracer.bpf.sys import Command, address, bpf_inout
+from pytracer.record import made, record
 
 PROC = Path("/proc")
 _BPF, _PERF = "anon_inode:bpf", "anon_inode:[perf_event]"
@@ -22,7 +22,7 @@ _TRACEPOINT, _UPROBES = 1, ("u", "ur")
 _SPELLINGS = ("rt", "t", "k", "kr", "u", "ur")  # of enum bpf_task_fd_type
 
 
-@dataclass(frozen=True)
+@record
 class Process:
     """A process that holds something of BPF. ``tracer`` is what a pytracer runs in it, "" where none does;
     ``loaded`` the ids of the programs that it put into the kernel."""
@@ -36,7 +36,7 @@ class Process:
         return f"{f'pytracer {self.tracer}' if self.tracer else self.comm} ({self.pid})"
 
 
-@dataclass(frozen=True)
+@record
 class EventProgram:
     """A program on a perf event: where that is (``k:vfs_read``), and whose descriptor of the event it was."""
 
@@ -46,15 +46,15 @@ class EventProgram:
     descriptor: int
 
 
-@dataclass
+@record
 class Held:
     """What processes hold: for the id of each program and link, the processes; the programs on perf events;
     and for each network namespace (its inode) a process that is in it."""
 
-    programs: dict[int, list[Process]] = field(default_factory=dict)
-    links: dict[int, list[Process]] = field(default_factory=dict)
-    events: list[EventProgram] = field(default_factory=list)
-    networks: dict[int, int] = field(default_factory=dict)
+    programs: dict[int, list[Process]] = made(factory=dict)
+    links: dict[int, list[Process]] = made(factory=dict)
+    events: list[EventProgram] = made(factory=list)
+    networks: dict[int, int] = made(factory=dict)
 
 
 def held() -> Held:
@@ -88,7 +88,7 @@ def _look(process: Path, found: Held) -> None:
             found.programs.setdefault(number, []).append(holder)
         for number in links:
             found.links.setdefault(number, []).append(holder)
-        found.events += events
+        found.events.extend(events)
 
 
 def _descriptors(process: Path) -> Iterator[tuple[int, str]]:

@@ -14,7 +14,6 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytracer.bpf.inspect import pins
@@ -22,6 +21,7 @@ from pytracer.bpf.inspect.objects import Kind, opened
 from pytracer.bpf.inspect.programs import Program
 from pytracer.errors import PytracerError
 from pytracer.kernel.policy import explain
+from pytracer.record import record
 
 BPFFS = Path("/sys/fs/bpf")
 FOLDER = BPFFS / "pytracer"
@@ -35,7 +35,7 @@ _NOSUID, _NODEV, _NOEXEC = 2, 4, 8
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True)
+@record
 class Pinned:
     """A program that pytracer pinned: its id and tag, its folder, and the ids of the links pinned with it."""
 

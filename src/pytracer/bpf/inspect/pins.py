@@ -7,11 +7,11 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytracer.bpf.inspect.objects import Kind, own_file_info
 from pytracer.bpf.sys import Command, address, bpf
+from pytracer.record import record
 
 _MOUNTS = Path("/proc/thread-self/mountinfo")
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -22,7 +22,7 @@ _FIELDS = (
 )  # a link tells its program's id, too
 
 
-@dataclass(frozen=True)
+@record
 class Pin:
     """A pin: what it keeps. ``program`` and ``tag`` are those of the program that a link holds, or of the
     program itself; 0 and "" for a map."""

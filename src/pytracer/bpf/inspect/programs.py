@@ -6,17 +6,17 @@ import contextlib
 import errno
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pytracer.bpf.features import MAP_NAMES, PROGRAM_NAMES
 from pytracer.bpf.inspect.info import MapInfo, ProgramInfo, read_map, read_program
 from pytracer.bpf.inspect.objects import Kind, ids, opened, own_file_info
+from pytracer.record import record
 
 _CUT = 15  # characters of a name that the kernel keeps
 _GONE = (errno.ENOENT, errno.EAGAIN)  # it went between two questions
 
 
-@dataclass(frozen=True)
+@record
 class Program:
     """A program: what the kernel tells of it (without its code), its whole ``name``, the bytes of ``memory``
     it takes, and when it was ``loaded`` (seconds since the epoch)."""
@@ -37,7 +37,7 @@ class Program:
         return PROGRAM_NAMES.get(self.info.type, f"type {self.info.type}")
 
 
-@dataclass(frozen=True)
+@record
 class Table:
     """A map: what the kernel tells of it, and the bytes of ``memory`` it takes."""
 

@@ -14,12 +14,12 @@ import os
 import struct
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytracer.bpf.inspect.programs import Program, Programs
 from pytracer.bpf.sys import Command, bpf
 from pytracer.kernel.policy import explain
+from pytracer.record import record
 
 _RUN_TIME = 0  # BPF_STATS_RUN_TIME
 SYSCTL = Path("/proc/sys/kernel/bpf_stats_enabled")  # Linux 5.1 (492ecee892c2)
@@ -58,7 +58,7 @@ def _by_sysctl() -> Iterator[None]:
             SYSCTL.write_text(before)
 
 
-@dataclass(frozen=True)
+@record
 class Ran:
     """What a program did since it was looked at before: ``runs``, the ``time`` they took (ns), and the runs
     that were skipped as one was under way on that CPU already (``missed``; None: the kernel does not say)."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
 
 from pytracer.arrays import Array, np
 from pytracer.bpf.streams import Reader
@@ -24,13 +23,13 @@ def in_parts(record: np.dtype[np.void]) -> bool:
     return name is not None and {f"{name}_len", f"{name}_at"} <= set(record.names or ())
 
 
-@dataclass
 class _Begun:
     """An event of which the first parts have come."""
 
-    head: Array  # its first part, shape (1,)
-    content: bytearray
-    since: float = field(default_factory=time.monotonic)
+    def __init__(self, head: Array, content: bytearray) -> None:
+        """``head`` is its first part, shape (1,)."""
+        self.head, self.content = head, content
+        self.since = time.monotonic()
 
 
 class PartsReader:
