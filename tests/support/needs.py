@@ -105,6 +105,8 @@ FEATURES: dict[str, Feature] = {
     "tasks=iterator": Feature((5, 14), options=("DEBUG_INFO_BTF",), says="has no task_struct.__state"),
     "tasks=iterator-older": Feature((5, 8), (5, 14), says="has no task_struct.state"),
     "ringbuf": Feature((5, 8)),
+    "task storage": Feature((5, 12)),  # for programs on tracepoints: a10787e6d58c
+    "bloom filter": Feature((5, 16)),
     "paths of iterators": Feature((5, 12)),  # 3d06f34aa89e
     "BTF": Feature((5, 2), options=("DEBUG_INFO_BTF",)),
     "tun": Feature(options=("TUN",)),

@@ -233,7 +233,7 @@ def _map(number: int, key: int, value: int, entries: int, flags: int) -> str:
             inner = bpf(Command.MAP_CREATE, struct.pack("IIII", 2, 4, 4, 1))
             held.callback(os.close, inner)
         if number in _WITH_BTF:
-            btf = (_int_btf(), 1, 1)
+            btf = (int_btf(), 1, 1)
             held.callback(os.close, btf[0])
         struct_type = 1 if number == _STRUCT_OPS else 0  # any: no type of that number has operations
         attr = struct.pack("IIIIII", number, key, value, entries, flags, inner).ljust(48, b"\0")
@@ -246,7 +246,7 @@ def _map(number: int, key: int, value: int, entries: int, flags: int) -> str:
     return ""
 
 
-def _int_btf() -> int:
+def int_btf() -> int:
     """The descriptor of types of our own: one int, which maps of local storage want described."""
     names = b"\0int\0"
     integer = struct.pack("IIII", 1, 1 << 24, 4, 1 << 24 | 32)

@@ -1,0 +1,273 @@
+"""Types of maps that no tracer needs so far, by programs of a few instructions that are run by the test."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+import threading
+
+import pytest
+
+from pytracer.bpf import features
+from pytracer.bpf.assembler import Assembler, Helper, Register, Size
+from pytracer.bpf.probing import load
+from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, bpf_inout, map_create
+from pytracer.kernel.policy import raise_memlock
+from support.needs import needs
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = Register
+PROG_TEST_RUN, LOOKUP_AND_DELETE = 10, 21  # enum bpf_cmd
+TASK_STORAGE, STACK, BLOOM_FILTER = 29, 23, 30  # enum bpf_map_type
+NO_PREALLOC, CREATE = 1, 1  # BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE
+
+
+@pytest.fixture
+def made():
+    """Takes descriptors, and closes them at the end."""
+    raise_memlock()
+    with contextlib.ExitStack() as stack:
+
+        def keep(descriptor: int) -> int:
+            stack.callback(os.close, descriptor)
+            return descriptor
+
+        yield keep
+
+
+def u32(number):
+    return struct.pack("I", number)
+
+
+def element(command, table, key, value=b"", flags=0):
+    """An operation of one entry; the value as it then is."""
+    k, v = bytearray(key or b"\0"), bytearray(value)
+    bpf(command, struct.pack("IxxxxQQQ", table, address(k) if key else 0, address(v) if v else 0, flags))
+    return bytes(v)
+
+
+def update(table, key, value):
+    element(Command.MAP_UPDATE_ELEM, table, key, value)
+
+
+def lookup(table, key, size=4):
+    """The value, or None."""
+    try:
+        return element(Command.MAP_LOOKUP_ELEM, table, key, bytes(size))
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    return None
+
+
+def run(program):
+    """What a program on a raw tracepoint returns, once run here (Linux 5.10, 1b4d60ec162f)."""
+    _, back = bpf_inout(PROG_TEST_RUN, struct.pack("II", program, 0).ljust(80, b"\0"))
+    return struct.unpack_from("i", back, 4)[0]
+
+
+def program(a):
+    return load(ProgType.RAW_TRACEPOINT, a.assemble())
+
+
+def at_stack(a, register, offset):
+    """A register becomes the address of a place on the stack."""
+    a.mov(register, R10)
+    a.add(register, offset)
+
+
+def count_up(a):
+    """One more in what R0 points to, which R0 becomes; 0 and the end where it points to nothing."""
+    a.jump_if(R0, "!=", 0, "there")
+    a.exit()
+    a.label("there")
+    a.load(Size.W, R1, R0, 0)
+    a.add(R1, 1)
+    a.store(Size.W, R0, 0, R1)
+    a.mov(R0, R1)
+    a.exit()
+
+
+def test_lru_gives_up_what_was_not_used_for_long(made):
+    table = made(map_create(MapType.LRU_HASH, 4, 4, 256))
+    for number in range(1009):
+        update(table, u32(number), u32(number))
+    kept = [number for number in range(1009) if lookup(table, u32(number)) is not None]
+    assert 0 < len(kept) <= 256
+    assert 1008 in kept
+    assert 0 not in kept
+
+
+def test_a_trie_gives_what_has_most_bits_in_common(made):
+    table = made(map_create(MapType.LPM_TRIE, 8, 4, 23, NO_PREALLOC))
+    for bits, octets, value in ((0, (0,) * 4, 1), (8, (10, 0, 0, 0), 2), (24, (10, 1, 2, 0), 3)):
+        update(table, struct.pack("I4B", bits, *octets), u32(value))
+    asked = {(10, 1, 2, 3): 3, (10, 1, 3, 3): 2, (192, 0, 2, 1): 1}
+    for octets, value in asked.items():
+        a = Assembler()
+        a.store(Size.W, R10, -8, 32)
+        a.store(Size.W, R10, -4, int.from_bytes(bytes(octets), "little", signed=True))
+        a.load_map(R1, table)
+        at_stack(a, R2, -8)
+        a.call(Helper.map_lookup_elem)
+        a.jump_if(R0, "==", 0, "out")
+        a.load(Size.W, R0, R0, 0)
+        a.label("out")
+        a.exit()
+        assert run(made(program(a))) == value
+
+
+@pytest.mark.parametrize(("kind", "order"), [(MapType.QUEUE, 1), (STACK, -1)], ids=["queue", "stack"])
+def test_queues_and_stacks(made, kind, order):
+    table = made(map_create(kind, 0, 4, 23))
+    for number in range(23):
+        update(table, b"", u32(number))
+    with pytest.raises(OSError, match=os.strerror(errno.E2BIG)):
+        update(table, b"", u32(23))
+    a = Assembler()
+    a.load_map(R1, table)
+    at_stack(a, R2, -4)
+    a.store(Size.W, R10, -4, 0)
+    a.call(Helper.map_pop_elem)
+    a.jump_if(R0, "!=", 0, "empty")
+    a.load(Size.W, R0, R10, -4)
+    a.exit()
+    a.label("empty")
+    a.mov(R0, -1)
+    a.exit()
+    popped = made(program(a))
+    numbers = list(range(23))[::order]
+    assert [run(popped) for _ in range(11)] == numbers[:11]
+    taken = [element(LOOKUP_AND_DELETE, table, b"", bytes(4)) for _ in range(12)]
+    assert [struct.unpack("I", value)[0] for value in taken] == numbers[11:]
+    assert run(popped) == -1
+    a = Assembler()
+    a.store(Size.W, R10, -4, 101)
+    a.load_map(R1, table)
+    at_stack(a, R2, -4)
+    a.mov(R3, 0)
+    a.call(Helper.map_push_elem)
+    a.exit()
+    assert run(made(program(a))) == 0
+    assert element(Command.MAP_LOOKUP_ELEM, table, b"", bytes(4)) == u32(101)
+
+
+@pytest.mark.parametrize("kind", [MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS])
+def test_maps_in_a_map_can_be_changed_for_others(made, kind):
+    inner = [made(map_create(MapType.ARRAY, 4, 4, 1)) for _ in range(2)]
+    outer = made(map_create(kind, 4, 4, 1, inner=inner[0]))
+    a = Assembler()
+    a.store(Size.W, R10, -4, 0)
+    a.load_map(R1, outer)
+    at_stack(a, R2, -4)
+    a.call(Helper.map_lookup_elem)
+    a.jump_if(R0, "!=", 0, "inside")
+    a.exit()
+    a.label("inside")
+    a.mov(R1, R0)
+    at_stack(a, R2, -4)
+    a.call(Helper.map_lookup_elem)
+    count_up(a)
+    counts = made(program(a))
+    assert run(counts) == 0
+    for table, times in ((inner[0], 23), (inner[1], 7), (inner[0], 1)):
+        update(outer, u32(0), u32(table))
+        for _ in range(times):
+            run(counts)
+    assert [lookup(table, u32(0)) for table in inner] == [u32(24), u32(7)]
+
+
+def test_a_program_goes_on_in_others(made):
+    counted = made(map_create(MapType.ARRAY, 4, 4, 1))
+    programs = made(map_create(MapType.PROG_ARRAY, 4, 4, 2))
+
+    def step(number):
+        """Counts, and goes on in the other one until 23 have been."""
+        a = Assembler()
+        a.mov(R6, R1)
+        a.store(Size.W, R10, -4, 0)
+        a.load_map(R1, counted)
+        at_stack(a, R2, -4)
+        a.call(Helper.map_lookup_elem)
+        a.jump_if(R0, "==", 0, "out")
+        a.load(Size.W, R1, R0, 0)
+        a.add(R1, 1)
+        a.store(Size.W, R0, 0, R1)
+        a.jump_if(R1, ">=", 23, "out")
+        a.mov(R1, R6)
+        a.load_map(R2, programs)
+        a.mov(R3, 1 - number)
+        a.call(Helper.tail_call)
+        a.label("out")
+        a.mov(R0, 100 + number)
+        a.exit()
+        return made(program(a))
+
+    steps = [step(0), step(1)]
+    for number, one in enumerate(steps):
+        update(programs, u32(number), u32(one))
+    assert run(steps[0]) == 100  # the first did the last of 23
+    assert lookup(counted, u32(0)) == u32(23)
+    element(Command.MAP_DELETE_ELEM, programs, u32(1))
+    update(counted, u32(0), u32(0))
+    assert run(steps[0]) == 100  # nowhere to go on
+    assert lookup(counted, u32(0)) == u32(1)
+
+
+def granted(name):
+    [feature] = [one for one in features.FEATURES if (one.kind, one.name) == ("map", name)]
+    return features.probe(feature).status == features.GRANTED
+
+
+def test_storage_is_each_tasks_own(made):
+    can = granted("task_storage") and not features.helper_refusal(
+        ProgType.RAW_TRACEPOINT, Helper.task_storage_get
+    )
+    needs("task storage", can)
+    types = made(features.int_btf())
+    table = made(map_create(TASK_STORAGE, 4, 4, 0, NO_PREALLOC, btf=types))
+    a = Assembler()
+    a.call(Helper.get_current_task_btf)
+    a.mov(R2, R0)
+    a.load_map(R1, table)
+    a.mov(R3, 0)
+    a.mov(R4, CREATE)
+    a.call(Helper.task_storage_get)
+    count_up(a)
+    counts = made(program(a))
+    seen = []
+    thread = threading.Thread(target=lambda: seen.extend(run(counts) for _ in range(7)))
+    assert [run(counts) for _ in range(23)] == list(range(1, 24))
+    thread.start()
+    thread.join()
+    assert seen == list(range(1, 8))
+    assert run(counts) == 24
+
+
+def test_a_bloom_filter_misses_nothing(made):
+    needs("bloom filter", granted("bloom_filter"))
+    table = made(map_create(BLOOM_FILTER, 0, 4, 101))
+    for number in range(101):
+        update(table, b"", u32(number))
+
+    def has(number):
+        try:
+            element(Command.MAP_LOOKUP_ELEM, table, b"", u32(number))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return False
+        return True
+
+    assert all(map(has, range(101)))
+    assert sum(map(has, range(101, 1110))) < 1009 // 2
+    a = Assembler()
+    a.store(Size.W, R10, -4, 7)
+    a.load_map(R1, table)
+    at_stack(a, R2, -4)
+    a.call(Helper.map_peek_elem)
+    a.exit()
+    assert run(made(program(a))) == 0
