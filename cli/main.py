@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from pytracer import __version__
-from pytracer.errors import PytracerError, UsageError
+from pytracer.errors import PytracerError, QuestionError, UsageError
 from pytracer.record import replace
 from pytracer.spec import Profile, registry
 from pytracer.text import harmless
@@ -64,8 +64,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _report(error: PytracerError) -> None:
     print(f"pytracer: error: {_line(error.message)}", file=sys.stderr)
+    if isinstance(error, QuestionError):
+        print(_excerpt(error), file=sys.stderr)
     if error.hint:
         print(f"hint: {_line(error.hint)}", file=sys.stderr)
+
+
+def _excerpt(error: QuestionError) -> str:
+    """What the user asked, and a mark below what is wrong in it."""
+    before, wrong, after = (
+        harmless(part)
+        for part in (
+            error.text[: error.start],
+            error.text[error.start : error.end],
+            error.text[error.end :],
+        )
+    )
+    return f"  {before}{wrong}{after}\n  {' ' * len(before)}^{'~' * (len(wrong) - 1)}"
 
 
 def _explained(error: Exception) -> PytracerError:
@@ -160,7 +175,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         plan = make_plan(request, KernelFacts())
         if plan.program != "c":
             raise UsageError(f"--program {plan.program} has no C", hint="its source is pytracer.bpf.lessons")
-        print(emit(tracer.c_file, plan.defines), end="")
+        print(emit(tracer.c_file, plan.defines, plan.generated), end="")
         return 0
 
     from pytracer.run import run

@@ -7,6 +7,7 @@ import shlex
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
+from pytracer.ask import Question, parse_distribution, parse_trace
 from pytracer.cli.arguments import MILLISECOND, Parser, duration, positive, seconds, split
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, targets
@@ -27,6 +28,7 @@ from pytracer.spec import (
     Number,
     Option,
     PacketFilter,
+    Questions,
     SeccompProfile,
     Source,
     Stacks,
@@ -70,7 +72,7 @@ def build(tracer: Tracer) -> Parser:
     specific = parser.add_argument_group(f"{tracer.name}")
     for option in tracer.options:
         _add_own(specific, option)
-    if isinstance(tracer.arguments, Targets):
+    if isinstance(tracer.arguments, (Targets, Questions)):
         text = f"attach to so many at most (default: {PROBES_MAX})"
         specific.add_argument("--max-probes", type=positive, metavar="N", help=text)
     if tracer.filters:
@@ -112,6 +114,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             sources=_sources(tracer, words),
             max_probes=getattr(given, "max_probes", None),
             fault=_fault(tracer, words),
+            questions=_questions(tracer, words),
             command=command,
             interval=interval,
             count=count,
@@ -193,7 +196,8 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     out.add_argument("-f", "--format", choices=_formats(tracer), default="table", help="default: table")
     out.add_argument("-o", "--output", metavar="FILE", help="write there instead of to standard output")
     out.add_argument("-T", "--timestamp", action="store_true", help="a time column")
-    if any(column.wide for output in tracer.outputs for column in output.columns):
+    asked = isinstance(tracer.arguments, Questions) and not tracer.arguments.distribution
+    if asked or any(column.wide for output in tracer.outputs for column in output.columns):
         text = "tables with every column; json and csv have them all"
         out.add_argument("--wide", action="store_true", help=text)
     out.add_argument("--top", type=positive, metavar="N", help="only the first N rows")
@@ -266,6 +270,13 @@ def _packet_filter(
 def _sources(tracer: Tracer, words: list[str]) -> tuple[Source, ...]:
     named = isinstance(tracer.arguments, Targets)
     return tuple(dict.fromkeys(map(parse_source, words))) if named else ()
+
+
+def _questions(tracer: Tracer, words: list[str]) -> tuple[Question, ...]:
+    if not isinstance(tracer.arguments, Questions):
+        return ()
+    read = parse_distribution if tracer.arguments.distribution else parse_trace
+    return tuple(map(read, dict.fromkeys(words)))
 
 
 def _fault(tracer: Tracer, words: list[str]) -> Fault | None:

@@ -4,13 +4,15 @@
 #include <linux/sched.h>
 
 #ifdef PT_HAS_PROBE_READ_KERNEL
-#define pt_probe_read_kernel   bpf_probe_read_kernel
-#define pt_probe_read_user     bpf_probe_read_user
-#define pt_probe_read_user_str bpf_probe_read_user_str
+#define pt_probe_read_kernel     bpf_probe_read_kernel
+#define pt_probe_read_user       bpf_probe_read_user
+#define pt_probe_read_user_str   bpf_probe_read_user_str
+#define pt_probe_read_kernel_str bpf_probe_read_kernel_str
 #else
-#define pt_probe_read_kernel   bpf_probe_read
-#define pt_probe_read_user     bpf_probe_read
-#define pt_probe_read_user_str bpf_probe_read_str
+#define pt_probe_read_kernel     bpf_probe_read
+#define pt_probe_read_user       bpf_probe_read
+#define pt_probe_read_user_str   bpf_probe_read_str
+#define pt_probe_read_kernel_str bpf_probe_read_str
 #endif
 
 // What a program on a trace event or function returns: after 0 the kernel would hide the event from perf and

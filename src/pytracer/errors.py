@@ -2,7 +2,8 @@
 
     PytracerError              1  something failed
     ├── UsageError             2  the command line, or a value on it, makes no sense
-    │   └── UnknownNameError   2  a name (tracer, system call, interface, process, ...) that nothing bears
+    │   ├── UnknownNameError   2  a name (tracer, system call, interface, process, ...) that nothing bears
+    │   └── QuestionError      2  a question (trace, argdist) that makes no sense, and where
     ├── LossError              3  something was lost and --strict was given
     ├── UnsupportedError       4  this kernel has no way to do it
     ├── NotPermittedError      5  the kernel would do it, but not for this process
@@ -23,6 +24,18 @@ goes to ``detail``, which the command line shows with ``--debug`` only.
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A hint at what may have been meant by a ``name`` that nothing bears: those of the ``known`` that are
+    like it, or all where they are few; "" where nothing is to be said."""
+    import difflib  # for those who err alone
+
+    names = sorted(set(known))
+    like = difflib.get_close_matches(name, names, n=3)
+    if like:
+        return "did you mean " + " or ".join(like) + "?"
+    return f"there is {', '.join(names)}" if 0 < len(names) <= 24 else ""
 
 
 class PytracerError(Exception):
@@ -52,17 +65,18 @@ class UnknownNameError(UsageError):
     def __init__(
         self, what: str, name: str, known: Iterable[str], *, hint: str = "", where: str = ""
     ) -> None:
-        import difflib  # for those who err alone
+        super().__init__(f"no {what} {name!r}", hint=hint or near(name, known) or where)
 
-        names = sorted(set(known))
-        near = difflib.get_close_matches(name, names, n=3)
-        if not hint and near:
-            hint = "did you mean " + " or ".join(near) + "?"
-        elif not hint and 0 < len(names) <= 24:
-            hint = f"there is {', '.join(names)}"
-        elif not hint:
-            hint = where
-        super().__init__(f"no {what} {name!r}", hint=hint)
+
+class QuestionError(UsageError):
+    """A question that makes no sense. It is the characters from ``start`` to before ``end`` of ``text``, what
+    the user wrote, that are wrong."""
+
+    def __init__(self, message: str, text: str, start: int, end: int, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.text = text
+        self.start = start
+        self.end = end
 
 
 class LossError(PytracerError):

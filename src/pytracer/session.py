@@ -26,6 +26,7 @@ from pytracer.bpf.source import read_source
 from pytracer.bpf.streams import Reader, open_reader
 from pytracer.bpf.sys import ProgType, recursion_misses
 from pytracer.enrich import decoders
+from pytracer.enrich.answers import Answers
 from pytracer.enrich.events import Events
 from pytracer.enrich.profile import profile
 from pytracer.enrich.shape import Moment, Ranking, shape
@@ -76,7 +77,9 @@ class Session:
         self._reported: dict[str, int] = {}
         self._ranking = Ranking(plan.sort, plan.request.top)
         self._decoders = decoders(plan.request.interfaces, plan.targets)
-        self._events = Events(plan.schema, self._decoders)
+        self._answers = None if plan.asked is None else Answers(plan.asked)
+        computed = {} if self._answers is None else self._answers.columns(plan.schema)
+        self._events = Events(plan.schema, self._decoders, computed)
         self.stream: Reader | None = None
         self._walker: Walker | None = None
         self._calls: Calls | None = None
@@ -211,6 +214,8 @@ class Session:
                     stack.callback(self._counted.close)
                 if self._walker is not None:
                     stack.callback(self._walker.close)
+                if self._answers is not None:
+                    stack.callback(self._answers.close)
                 if self.stream is not None:
                     stack.callback(self.stream.close)
                     self.stream = None
@@ -247,7 +252,7 @@ class Session:
             return Loaded(built, {one: load_program(built, one) for one in wanted})
         recipe = Recipe(
             name=tracer.c_file,
-            text=read_source(tracer.c_file),
+            text=read_source(tracer.c_file, self.plan.generated),
             cflags=tuple(self.plan.cflags),
             programs=tuple(dict.fromkeys(one.program for one in wanted)),
             events=tuple(
@@ -281,7 +286,7 @@ class Session:
         of_key, of_value = table.members
         needed = [("ns", of_value)] if schema.is_stream else []
         needed += [("pid", of_key), ("image", of_key)] if schema.is_stacks else []
-        needed += [(column.source, of_key) for column in schema.keys]
+        needed += [(column.source, of_key) for column in schema.keys if column.source]
         needed += [(column.source, of_value) for column in schema.values if column.source]
         for field, members in needed:
             if field not in members:
@@ -324,6 +329,8 @@ class Session:
                     self._map("pt_cgroup_ids").fill([struct.pack("Q", os.fstat(folder).st_ino)])
             finally:
                 os.close(folder)
+        for number, arguments in self.plan.marks.items():
+            self._map("pt_usdt").update(struct.pack("I", number), arguments)
         if self.plan.request.fault is not None:
             # In the kernel, too: who stops us, or makes us wait, would else have it fail for longer.
             until = time.monotonic_ns() + round((self.plan.request.duration or 0) * 1e9)

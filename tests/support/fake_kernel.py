@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pytracer.errors import UnknownNameError
+from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import Answer, Found
 from pytracer.record import replace
 from pytracer.spec import Kprobe, Kprobes, Probe, RawTracepoint, Source, Tracepoint
@@ -28,6 +29,11 @@ class FakeKernel:
     injectable: dict[str, str] | None = field(default_factory=lambda: {"should_failslab": "ERRNO"})
     refuses: set[str] = field(default_factory=set)
     named: dict[str, Found] = field(default_factory=dict)
+    types: Btf | None = None
+    formats: dict[str, str] = field(default_factory=dict)
+
+    def event_format(self, name: str) -> str:
+        return self.formats[name]
 
     def find(self, source: Source) -> Found:
         if source.text not in self.named:

@@ -12,6 +12,7 @@ from pathlib import Path
 SOURCES = Path(__file__).parent.parent / "workloads"
 FLAGS = {
     "accept32": [],
+    "asked": [],
     "calls": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"],
     "execs": [],
     "faults": ["-O0", "-fno-omit-frame-pointer", "-pthread"],

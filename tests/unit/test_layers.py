@@ -19,6 +19,7 @@ TIERS = {
     "kernel": 2,
     "symbols": 2,
     "model": 2,
+    "ask": 2,
     "plan": 3,
     "bpf": 3,
     "enrich": 3,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pytracer.errors import UsageError
+from pytracer.record import replace
 from pytracer.spec import Spot
 from pytracer.symbols import tables, usdt, usdt_args
 from pytracer.symbols.tables import ElfError, Tables
@@ -63,7 +64,8 @@ def test_a_note_says_where_and_what(elf):
     )
     start, done = usdt.marks(elf(notes))
     assert (start.title, start.spot, start.arguments) == ("app:start", Spot("app:start", 0x410), ())
-    assert done.spot == Spot("app:done", 0x420, 0x802)
+    assert replace(done.spot, arguments=()) == Spot("app:done", 0x420, 0x802)
+    assert [one.size for one in done.spot.arguments] == [8, -4]
     assert [argument.text for argument in done.arguments] == ["8@%rax", "-4@$5"]
 
 

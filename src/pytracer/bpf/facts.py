@@ -23,7 +23,9 @@ from pytracer.bpf.attach import kind_of
 from pytracer.bpf.find import find
 from pytracer.bpf.probing import EMPTY, LOOP, READS_BEYOND, helper_refusal
 from pytracer.bpf.sys import MapType, ProgType, map_create
-from pytracer.kernel import injection
+from pytracer.errors import HeadersError
+from pytracer.kernel import injection, tracefs
+from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import Answer, Found
 from pytracer.record import replace
 from pytracer.spec import Probe, Source
@@ -86,6 +88,18 @@ class KernelFacts(Asking):
         if question not in self._answers:
             self._answers[question] = kind_of(probe).ask(probe, self)
         return self._answers[question]
+
+    @functools.cached_property
+    def types(self) -> Btf | None:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        try:
+            return Btf.load()
+        except HeadersError:
+            return None
+
+    def event_format(self, name: str) -> str:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        return tracefs.event_format(name).decode("utf-8", "backslashreplace")
 
     def find(self, source: Source) -> Found:
         """What a user's source names here. Raises what :class:`pytracer.kernel.facts.Facts` says."""

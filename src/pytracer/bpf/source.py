@@ -7,7 +7,7 @@ includes. ``#line`` keeps the compiler's messages and the verifier's source line
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pytracer.errors import BuildError
@@ -21,18 +21,21 @@ def probes_folder() -> Path:
     return Path(__file__).parent.parent / "probes_c"
 
 
-def read_source(name: str) -> str:
-    """The whole text of a C file of ``probes_c`` (or an absolute path). Raises BuildError."""
-    return _inline(probes_folder() / name, set())
+def read_source(name: str, generated: Mapping[str, str] | None = None) -> str:
+    """The whole text of a C file of ``probes_c`` (or an absolute path); ``generated`` are the texts, by name,
+    of includes that are written for this run. Raises BuildError."""
+    return _inline(probes_folder() / name, set(), generated or {})
 
 
-def emit(name: str, defines: Iterable[tuple[str, str]]) -> str:
+def emit(name: str, defines: Iterable[tuple[str, str]], generated: Mapping[str, str] | None = None) -> str:
     """The C of ``read_source`` under its macros, for people to read.
 
     BCC puts its own helpers before it and rewrites map accesses in it; the compiler gets the macros as -D.
     """
     head = f"// {name} as it is handed to BCC, whose helpers.h and map types it is written for\n"
-    return head + "".join(f"#define {n} {v}".rstrip() + "\n" for n, v in defines) + read_source(name)
+    return (
+        head + "".join(f"#define {n} {v}".rstrip() + "\n" for n, v in defines) + read_source(name, generated)
+    )
 
 
 def place_of(file: str) -> str:
@@ -57,7 +60,7 @@ def texts(source: str) -> dict[tuple[str, int], str]:
     return found
 
 
-def _inline(path: Path, seen: set[Path]) -> str:
+def _inline(path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
     seen.add(path)
     try:
         lines = path.read_text().splitlines()
@@ -73,7 +76,9 @@ def _inline(path: Path, seen: set[Path]) -> str:
             out += [*before, line, *([f'#line {number + 1} "{path.name}"'] if begins else [])]
             continue
         included = probes_folder() / "include" / match[1]
-        if included not in seen:
-            out.append(_inline(included, seen))
+        if match[1] in generated:
+            out += [f'#line 1 "{match[1]}"', generated[match[1]]]
+        elif included not in seen:
+            out.append(_inline(included, seen, generated))
         out.append(f'#line {number + 1} "{path.name}"')
     return "\n".join(out) + "\n"

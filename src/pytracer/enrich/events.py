@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from pytracer.arrays import Array, np
+from pytracer.enrich.answers import Computed
 from pytracer.enrich.decode import Decoder, cut, decode, masked, sized
 from pytracer.model import Batch, Coded, Schema
 
@@ -20,11 +21,14 @@ def _epoch() -> int:
 class Events:
     """Makes batches of one schema."""
 
-    def __init__(self, schema: Schema, decoders: Mapping[str, Decoder]) -> None:
-        """``decoders`` by the names that columns have for them."""
+    def __init__(
+        self, schema: Schema, decoders: Mapping[str, Decoder], computed: Mapping[str, Computed] | None = None
+    ) -> None:
+        """``decoders`` by the names that columns have for them; ``computed`` columns by their own."""
         self._columns = {column.name: column for column in schema.columns}
         self._decoders = decoders
         self._kind = "entry" if schema.is_listing else "event"
+        self._computed = computed or {}
         self._epoch = _epoch()
 
     def batch(self, records: Array) -> Batch:
@@ -37,6 +41,8 @@ class Events:
 
     def _read(self, name: str, records: Array) -> Array | Coded:
         column = self._columns[name]
+        if column.computed:
+            return self._computed[name](records)
         values = records[column.source]
         if values.ndim == 2 and f"{column.source}_len" in (records.dtype.names or ()):
             values = sized(values, records[f"{column.source}_len"])

@@ -66,7 +66,7 @@ def _c(plan: Plan, code: Sequence[Beside]) -> Stage:
     )
     if plan.program != "c":
         return Stage("c", "The C", "This program has no C: it was written instruction by instruction.", ())
-    text = read_source(plan.request.tracer.c_file)
+    text = read_source(plan.request.tracer.c_file, plan.generated)
     own, *included = listings.sources(text, code)
     defines = "\n".join(f"#define {name} {value}".rstrip() for name, value in plan.defines)
     folds = [Fold(f"macros of this run ({len(plan.defines)})", (Raw(defines),))]

@@ -120,6 +120,15 @@ class BtfFacts:
                 return Answer(False, reason="no uprobe.multi", tried=False)
         raise TypeError(f"no answer for {probe.kind}")
 
+    @property
+    def types(self) -> Btf:
+        """Those of its BTF."""
+        return self._btf
+
+    def event_format(self, name: str) -> str:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        raise UnsupportedError(f"how the trace event {name} is laid out is not in BTF")
+
     def find(self, source: Source) -> Found:
         """Nothing: what is there to attach to is for the machine that runs to say."""
         raise UnsupportedError(f"what {source.text} names is found out on the machine that runs it")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Protocol
 
+from pytracer.kernel.btf import Btf
 from pytracer.record import made, record
 from pytracer.spec import Probe, Source, Spot
 
@@ -91,6 +92,16 @@ class Facts(Protocol):
 
     def probe(self, probe: Probe) -> Answer:
         """Whether a program can be put where ``probe`` says, and what that is called here."""
+        ...
+
+    @property
+    def types(self) -> Btf | None:
+        """The kernel's own types; None where it does not tell them."""
+        ...
+
+    def event_format(self, name: str) -> str:
+        """How the fields of the trace event ``category:event`` are laid out, as tracefs writes it. Raises
+        UnsupportedError where there is no such event, or no saying."""
         ...
 
     def find(self, source: Source) -> Found:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
+from pytracer.ask import Asked
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel.facts import Facts
 from pytracer.model.schema import Schema
 from pytracer.plan.choose import Chosen, Decided, choose
 from pytracer.plan.fault import returns, with_function
+from pytracer.plan.questions import AskPlan, answer_columns, choose_questions
 from pytracer.plan.request import NameSetValue, Request, choice_of, number_of
 from pytracer.plan.targets import choose_targets
-from pytracer.record import record
+from pytracer.record import made, record
 from pytracer.spec import (
     Choice,
     Column,
@@ -24,6 +26,7 @@ from pytracer.spec import (
     OnCgroup,
     Output,
     Profile,
+    Questions,
     SeccompProfile,
     Table,
 )
@@ -46,7 +49,8 @@ class Plan:
     builder; ``notes`` say per hook what was chosen and what was not, and why. ``targets`` are the names of
     what the user named, by number; ``places`` are the cgroups that programs are put on, where they are put on
     such, and ``cgroups`` those that tasks are asked for elsewhere; ``warnings`` are for the user. ``decided``
-    are the hooks that there were alternatives for.
+    are the hooks that there were alternatives for. ``asked`` is what the user asks, ``generated`` C that was
+    written for it, by the name it is included by, ``marks`` the arguments of USDT probes.
     """
 
     request: Request
@@ -65,6 +69,9 @@ class Plan:
     places: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     decided: tuple[Decided, ...] = ()
+    asked: Asked | None = None
+    generated: Mapping[str, str] = made(factory=dict)
+    marks: Mapping[int, bytes] = made(factory=dict)
 
     @property
     def cflags(self) -> list[str]:
@@ -109,13 +116,15 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         chosen += probes
         notes.append(note)
         decided.append(Decided(hook, alternative.name))
-    named = choose_targets(request, facts)
+    asking = isinstance(tracer.arguments, Questions)
+    named = choose_questions(request, facts) if asking else choose_targets(request, facts)
+    asked = named if isinstance(named, AskPlan) else AskPlan()
     defines.update(named.defines)
     chosen += named.probes
     notes += named.notes
     _check_forced(request.hooks, [*(hook.name for hook in hooks), *(d.hook.name for d in named.decided)])
 
-    schema = _schema(request, output)
+    schema = _schema(request, output, asked.asked)
     sets = dict[str, tuple[bytes, ...]]()
     folders = tuple(os.fsdecode(path) for path in request.filters.get(Filter.CGROUP, ()))
     on_cgroups = any(isinstance(one.probe, OnCgroup) for one in chosen)
@@ -197,6 +206,9 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         targets=named.names,
         warnings=named.warnings,
         decided=(*decided, *named.decided),
+        asked=asked.asked,
+        generated=asked.generated,
+        marks=asked.marks,
     )
 
 
@@ -293,7 +305,7 @@ def _by(request: Request) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else (group_by.default,)
 
 
-def _schema(request: Request, output: Output) -> Schema:
+def _schema(request: Request, output: Output, asked: Asked | None) -> Schema:
     tracer = request.tracer
     available = {key.name: key for key in (tracer.group_by.keys if tracer.group_by else tracer.keys)}
     names = _by(request) if tracer.group_by else tuple(available)
@@ -301,4 +313,9 @@ def _schema(request: Request, output: Output) -> Schema:
     keys: tuple[Column, ...] = tuple(c for c in columns if not c.latest) + output.keys
     named = {column.name for column in keys}
     latest = tuple(c for c in columns if c.latest and c.name not in named)
-    return Schema(tracer=tracer.name, keys=keys, values=latest + output.columns, output=output)
+    values = output.columns
+    if asked is not None:
+        last = tuple(column for column in values if column.computed)  # the lines that formats make
+        kept = tuple(column for column in values if not column.computed)
+        values = kept + answer_columns(asked, [column.name for column in (*keys, *values)]) + last
+    return Schema(tracer=tracer.name, keys=keys, values=latest + values, output=output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from pytracer.ask import Question
 from pytracer.kernel.pcap import CompiledFilter
 from pytracer.record import made, record
 from pytracer.spec import Choice, Filter, Number, Source, Tracer
@@ -38,7 +39,8 @@ class Request:
     plan's default). ``hooks`` forces alternatives by name (for tests and comparisons), ``headers`` the
     source of kernel types, ``pack`` a file that the programs are in. ``rows`` is how many the kernel keeps
     (None: the plan's default), ``top`` how many are shown; ``buffer`` is the size in bytes of the ring that
-    events go through (None: the plan's default). ``fault`` is what is to fail, where a tracer makes that.
+    events go through (None: the plan's default). ``fault`` is what is to fail, where a tracer makes that;
+    ``questions`` are what is asked, where it answers them.
     """
 
     tracer: Tracer
@@ -61,6 +63,7 @@ class Request:
     pack: str = ""
     filter: CompiledFilter | None = None
     fault: Fault | None = None
+    questions: tuple[Question, ...] = ()
 
     @property
     def process(self) -> int:

@@ -240,33 +240,45 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
                     hint="functions do: "
                     + ", ".join(f"{s.kind}:{s.of.upper()}" for s in SPELLINGS.values() if s.end),
                 )
-            point = Point.OTHER if within else SPELLINGS[part].at
-            ways = tuple(
-                Alternative(
-                    way.name,
-                    tuple(replace(probe, at=point) for probe in way.make(program, group)),
-                    alike=True,
-                )
-                for way in WAYS[part]
-                if way.offsets or not within
-            )
-            hook = Hook(part, SPELLINGS[part].event, ways)
-            taken, chosen, note = choose(hook, request, facts)
-            decided.append(Decided(hook, taken.name))
+            chosen, note, taken = attach(program, part, group, request, facts)
+            decided.append(taken)
             probes += chosen
             notes.append(note)
-    room = FEWEST << max(-(-len(named) // FEWEST) - 1, 0).bit_length()
-    defines = [("PT_TARGETS", str(room))]
-    if any(chosen.tells is Tells.ADDRESS for chosen in probes):
-        defines.append(("PT_ADDRESSES", str(2 * room)))
     return TargetPlan(
         names=tuple(one.name for one in named),
         probes=tuple(probes),
         notes=tuple(notes),
         warnings=tuple(warnings),
-        defines=tuple(defines),
+        defines=tuple(defines_of(len(named), probes)),
         decided=tuple(decided),
     )
+
+
+def attach(
+    program: str, kind: str, group: Sequence[Named], request: Request, facts: Facts
+) -> tuple[Sequence[Chosen], str, Decided]:
+    """The best way to put a program on these, all of one ``kind`` of source, and all or none of them within
+    functions; what was not taken, and why. Raises UnsupportedError or PolicyError where there is none."""
+    within = bool(group[0].source.offset)
+    point = Point.OTHER if within else SPELLINGS[kind].at
+    ways = tuple(
+        Alternative(
+            way.name, tuple(replace(probe, at=point) for probe in way.make(program, group)), alike=True
+        )
+        for way in WAYS[kind]
+        if way.offsets or not within
+    )
+    hook = Hook(kind, SPELLINGS[kind].event, ways)
+    taken, chosen, note = choose(hook, request, facts)
+    return chosen, note, Decided(hook, taken.name)
+
+
+def defines_of(count: int, probes: Iterable[Chosen]) -> Iterator[tuple[str, str]]:
+    """The macros that tell the C how many targets there are, and how it gets to know which it runs for."""
+    room = FEWEST << max(-(-count // FEWEST) - 1, 0).bit_length()
+    yield "PT_TARGETS", str(room)
+    if any(chosen.tells is Tells.ADDRESS for chosen in probes):
+        yield "PT_ADDRESSES", str(2 * room)
 
 
 def _find(request: Request, facts: Facts) -> tuple[list[Named], list[str]]:
@@ -274,20 +286,34 @@ def _find(request: Request, facts: Facts) -> tuple[list[Named], list[str]]:
     named = dict[tuple[str, str, int], Named]()
     warnings = list[str]()
     for source in request.sources:
-        if source.kind in IN_PROGRAMS:
-            source = replace(source, process=request.process or request.viewer)
-        found = facts.find(source)
-        for target in found.targets:
+        source, targets = targets_of(source, request, facts, warnings)
+        for target in targets:
             key = source.kind, target.name, source.offset
             named.setdefault(key, Named(len(named), source, target, request.process))
-        reasons = ", ".join(f"{count} {reason}" for reason, count in found.skipped.items())
-        if reasons:
-            warnings.append(f"{source.text}: {len(found.targets)} are seen; left out are {reasons}")
-    most = request.max_probes or PROBES_MAX
-    if len(named) > most:
-        texts = ", ".join(source.text for source in request.sources)
-        raise UsageError(
-            f"{texts}: {len(named)} to attach to, and --max-probes is {most}",
-            hint=f"a narrower pattern, or --max-probes {len(named)}",
-        )
+    check_number(request.sources, len(named), request)
     return list(named.values()), warnings
+
+
+def targets_of(
+    source: Source, request: Request, facts: Facts, warnings: list[str]
+) -> tuple[Source, tuple[Target, ...]]:
+    """What one source names, and the source with the process that it is meant in; what it does not name,
+    though it matches, is said in ``warnings``."""
+    if source.kind in IN_PROGRAMS:
+        source = replace(source, process=request.process or request.viewer)
+    found = facts.find(source)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in found.skipped.items())
+    if reasons:
+        warnings.append(f"{source.text}: {len(found.targets)} are seen; left out are {reasons}")
+    return source, found.targets
+
+
+def check_number(sources: Iterable[Source], count: int, request: Request) -> None:
+    """UsageError where there are more targets than may be attached to."""
+    most = request.max_probes or PROBES_MAX
+    if count > most:
+        texts = ", ".join(source.text for source in sources)
+        raise UsageError(
+            f"{texts}: {count} to attach to, and --max-probes is {most}",
+            hint=f"a narrower pattern, or --max-probes {count}",
+        )

@@ -28,6 +28,7 @@ class Column:
     counts, over CPUs and over time, and not the sum. ``width`` is how many characters a table of events,
     which cannot wait for the longest, keeps for it (default: the heading's, and what numbers commonly take).
     ``absent`` is the raw value that stands for none (null in JSON, a dash in tables).
+    ``computed``: it is made of more than one member, by a function of its own.
     ``wide`` columns are left out of tables, which are narrow, unless ``--wide`` asks for them.
     """
 
@@ -43,11 +44,12 @@ class Column:
     width: int = 0
     absent: int | bytes | None = None
     wide: bool = False
+    computed: bool = False
 
     @property
     def source(self) -> str:
-        """The C struct member this column is read from; empty for a derived column."""
-        return "" if self.ratio else self.field or self.name
+        """The C struct member this column is read from; empty for one that is derived or computed."""
+        return "" if self.ratio or self.computed else self.field or self.name
 
     @property
     def header(self) -> str:

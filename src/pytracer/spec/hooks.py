@@ -252,12 +252,22 @@ class Iterator(Probe):
 
 
 @record
+class SpotArgument:
+    """Where an argument is at a place, as probes_c/include/usdt.h follows it: ``size`` in bytes, negative
+    where it is signed. ``trouble`` says why it cannot be read; "" where it can."""
+
+    size: int
+    packed: bytes
+    trouble: str = ""
+
+
+@record
 class Spot:
     """A place in a file that code is loaded from, ``offset`` bytes from its start; ``name`` is for people.
 
     ``semaphore`` is where in the file a counter stands of those who look; 0 where there is none. Where it was
     found, ``file`` is what that is called by a process that has it mapped, the ``holder`` (0: by us), and
-    ``identity`` (device, inode) tells it from others of that name.
+    ``identity`` (device, inode) tells it from others of that name. ``arguments`` are those of a USDT probe.
     """
 
     name: str
@@ -266,6 +276,7 @@ class Spot:
     file: str = ""
     holder: int = 0
     identity: tuple[int, int] = (0, 0)
+    arguments: tuple[SpotArgument, ...] = ()
 
 
 @record

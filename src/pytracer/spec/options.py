@@ -152,3 +152,16 @@ class Injection(Arguments):
 
     encode: str = "injection"
     minimum: int = 2
+
+
+@record
+class Questions(Arguments):
+    """Questions in the language of :mod:`pytracer.ask`: of what, if what, and for which values. The C
+    includes ``asked.h``, which is written for each run, as probes_c/include/ask.h says; it has the option
+    ``string-size``.
+
+    ``distribution``: in argdist's form, not trace's.
+    """
+
+    encode: str = "questions"
+    distribution: bool = False

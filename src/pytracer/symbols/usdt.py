@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from pytracer.errors import UsageError
 from pytracer.record import record
-from pytracer.spec import Spot
+from pytracer.spec import Spot, SpotArgument
 from pytracer.symbols import files, places, tables, usdt_args
 from pytracer.symbols.files import ProgramFile
 from pytracer.symbols.places import matcher
@@ -63,14 +63,12 @@ def marks(file: Tables) -> Iterator[Mark]:
             continue
         # Counted by the kernel where the file is written into memory: 0 where no file is behind it.
         counter = file.offset_of(semaphore, tables.WRITABLE) if semaphore else 0
-        yield Mark(
-            provider,
-            name,
-            place,
-            semaphore,
-            usdt_args.parse(arguments, file, place),
-            Spot(f"{provider}:{name}", offset, counter or 0),
+        found = usdt_args.parse(arguments, file, place)
+        told = tuple(
+            SpotArgument(-one.size if one.signed else one.size, one.pack(), one.trouble) for one in found
         )
+        spot = Spot(f"{provider}:{name}", offset, counter or 0, arguments=told)
+        yield Mark(provider, name, place, semaphore, found, spot)
 
 
 def find(file: ProgramFile, provider: str, name: str) -> list[Mark]:

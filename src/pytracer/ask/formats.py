@@ -1,0 +1,89 @@
+"""Format strings: what stands for itself, and what stands for an argument."""
+
+from __future__ import annotations
+
+import re
+
+from pytracer.ask import lexer
+from pytracer.errors import QuestionError
+from pytracer.record import record
+
+_CONVERSION = re.compile(r"%(?P<how>[-+ #0]*\d*(?:\.\d+)?)(?P<length>hh|h|ll|l|z|j|t)?(?P<sign>[A-Za-z%])")
+_WHOLE = "diuxXo"
+_SIZES = {"hh": 1, "h": 2, "": 4, "l": 8, "ll": 8, "z": 8, "j": 8, "t": 8}
+_WIDEST = 1000  # characters, and digits
+KNOWN = "%s %c %d %i %u %x %X %o %p, %K and %U for symbols, %%"
+
+
+@record
+class Conversion:
+    """``%`` something: ``how`` are its flags, width and precision, ``sign`` its letter, ``size`` how many
+    bytes C would look at. It stands from ``start`` to before ``end`` of the question."""
+
+    how: str
+    sign: str
+    size: int
+    start: int
+    end: int
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it shows a number by its digits."""
+        return self.sign in _WHOLE
+
+    @property
+    def signed(self) -> bool:
+        """Whether what it shows has a sign."""
+        return self.sign in "di"
+
+    @property
+    def template(self) -> str:
+        """What Python's % operator takes for it."""
+        if self.sign in "sKUpc":
+            return f"%{self.how}s"
+        return f"%{self.how}{'d' if self.sign == 'u' else self.sign}"
+
+
+def parse_format(text: str, start: int, end: int) -> tuple[str | Conversion, ...]:
+    """The pieces of a format string, whose inside is from ``start`` to before ``end`` of ``text``.
+
+    Raises QuestionError.
+    """
+    pieces = list[str | Conversion]()
+    at = start
+
+    def say(piece: str) -> None:
+        if pieces and isinstance(pieces[-1], str):
+            pieces[-1] += piece
+        elif piece:
+            pieces.append(piece)
+
+    while at < end:
+        percent = text.find("%", at, end)
+        stop = end if percent < 0 else percent
+        say(lexer.unescaped(text, at, stop))
+        if percent < 0:
+            break
+        match = _CONVERSION.match(text, percent, end)
+        if match is None:
+            raise QuestionError(
+                "this is no conversion", text, percent, min(percent + 2, end), hint=f"there is {KNOWN}"
+            )
+        at = match.end()
+        if match.group() == "%%":
+            say("%")
+            continue
+        pieces.append(_conversion(text, match))
+    return tuple(pieces)
+
+
+def _conversion(text: str, match: re.Match[str]) -> Conversion:
+    how, length, sign = match["how"], match["length"] or "", match["sign"]
+    made = Conversion(how, sign, _SIZES[length], match.start(), match.end())
+    if sign not in _WHOLE + "scpKU" or (length and sign not in _WHOLE):
+        raise QuestionError(
+            f"no conversion {match.group()!r}", text, made.start, made.end, hint=f"there is {KNOWN}"
+        )
+    if any(int(digits) > _WIDEST for digits in re.findall(r"\d+", how)):
+        raise QuestionError(f"wider than {_WIDEST} characters", text, made.start, made.end)
+    return made

@@ -1,0 +1,118 @@
+"""From a user's text to tokens, each of which knows where it stands."""
+
+from __future__ import annotations
+
+import re
+
+from pytracer.errors import QuestionError
+from pytracer.record import record
+
+NAME, NUMBER, TEXT, CHARACTER, SIGN, LABEL, END = (
+    "name",
+    "number",
+    "text",
+    "character",
+    "sign",
+    "label",
+    "end",
+)
+
+_TOKEN = re.compile(
+    r"""(?P<name>\$?[A-Za-z_]\w*)
+    |(?P<number>0[xX][0-9a-fA-F]+[uUlL]*\b|\d+[uUlL]*\b)
+    |(?P<text>"(?:[^"\\]|\\.)*")
+    |(?P<character>'(?:[^'\\]|\\.)[^']*')
+    |(?P<label>\#.*)
+    |(?P<sign>->|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^~!<>=.,:?()\[\]@])""",
+    re.X | re.A | re.S,
+)
+_BLANK = re.compile(r"\s*")
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)", re.S)
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
+_THEMSELVES = "\\'\"?"
+MOST = 4096  # characters of a question
+
+
+@record
+class Token:
+    """A piece of the text, from ``start`` to before ``end``. ``value`` is what a literal stands for."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    value: str | int = ""
+
+
+def tokens(text: str, start: int = 0) -> list[Token]:
+    """The tokens from ``start`` on, the last one of kind END. Raises QuestionError."""
+    if len(text) > MOST:
+        raise QuestionError(f"a question has {MOST} characters at most", text, MOST, MOST + 1)
+    found = list[Token]()
+    at = _blank(text, start)
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise _wrong(text, at)
+        assert match.lastgroup is not None
+        found.append(_token(text, match.lastgroup, match))
+        at = _blank(text, match.end())
+    found.append(Token(END, "", len(text), len(text)))
+    return found
+
+
+def _blank(text: str, at: int) -> int:
+    blank = _BLANK.match(text, at)
+    assert blank is not None
+    return blank.end()
+
+
+def _wrong(text: str, at: int) -> QuestionError:
+    if text[at] in "\"'":
+        return QuestionError(f"there is no {text[at]} that ends this", text, at, len(text))
+    if text[at].isdigit():
+        word = re.compile(r"\w+").match(text, at)
+        return QuestionError("this is no number", text, at, word.end() if word else at + 1)
+    return QuestionError(f"{text[at]!r} has no meaning here", text, at, at + 1)
+
+
+def _token(text: str, kind: str, match: re.Match[str]) -> Token:
+    word = match.group()
+    value: str | int = ""
+    if kind == NUMBER:
+        value = _number(text, match)
+    elif kind in (TEXT, CHARACTER):
+        value = unescaped(text, match.start() + 1, match.end() - 1)
+        if kind == CHARACTER and (len(value) != 1 or ord(value) > 0x7F):
+            raise QuestionError("this is not one character of ASCII", text, match.start(), match.end())
+    elif kind == LABEL:
+        value = word[1:].strip()
+    return Token(kind, word, match.start(), match.end(), value)
+
+
+def _number(text: str, match: re.Match[str]) -> int:
+    digits = match.group().rstrip("uUlL")
+    try:
+        value = int(digits, 8 if re.fullmatch(r"0\d+", digits) else 0)
+    except ValueError:
+        raise QuestionError("this is no number", text, match.start(), match.end()) from None
+    if value >= 1 << 64:
+        raise QuestionError("this number has more than 64 bits", text, match.start(), match.end())
+    return value
+
+
+def unescaped(text: str, start: int, end: int) -> str:
+    """What the inside of a literal stands for, as in C. Raises QuestionError."""
+
+    def replace(match: re.Match[str]) -> str:
+        what = match[1]
+        if what[0] == "x" and len(what) > 1:
+            return chr(int(what[1:], 16))
+        if what[0] in "01234567":
+            return chr(int(what, 8) & 0xFF)
+        if what in _THEMSELVES or what in _ESCAPES:
+            return _ESCAPES.get(what, what)
+        at = start + match.start()
+        raise QuestionError(f"C has no escape {match.group()}", text, at, at + len(match.group()))
+
+    return _ESCAPE.sub(replace, text[start:end])

@@ -1,0 +1,156 @@
+"""Types of values, on a 64-bit machine: of the kernel's, as far as an expression needs them."""
+
+from __future__ import annotations
+
+from pytracer.record import record, replace
+
+
+@record
+class Int:
+    """A whole number of ``size`` bytes, or an enum. ``raw``: it came as it was, and may be an address;
+    ``loose``: how much of it means something is not known either."""
+
+    size: int
+    signed: bool
+    char: bool = False
+    boolean: bool = False
+    raw: bool = False
+    loose: bool = False
+
+    @property
+    def c(self) -> str:
+        """Its name in the C that is written."""
+        return f"{'s' if self.signed else 'u'}{8 * self.size}"
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return "bool" if self.boolean else "char" if self.char else f"{self.c}"
+
+
+@record
+class Void:
+    """Nothing, or something that cannot be looked at: a function, a number with a fraction."""
+
+    text: str = "void"
+
+
+@record
+class Struct:
+    """A struct or union by its ``number`` where it was found; ``size`` in bytes (0: it is not known)."""
+
+    number: int
+    name: str
+    size: int
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return self.name
+
+
+@record
+class Array:
+    """``length`` elements, 0 where that is not part of the type."""
+
+    of: Type
+    length: int
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"{self.of.text}[{self.length or ''}]"
+
+
+@record
+class Pointer:
+    """An address. ``user``: of the program's memory in any case."""
+
+    to: Type
+    user: bool = False
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"{self.to.text} *"
+
+
+Type = Int | Void | Struct | Array | Pointer
+
+INT, U32, U64, S64 = Int(4, True), Int(4, False), Int(8, False), Int(8, True)
+RAW = Int(8, False, raw=True, loose=True)
+"""What a register holds."""
+
+WORDS = ("unsigned", "signed", "char", "short", "int", "long", "void", "bool", "_Bool", "float", "double")
+"""The words that C's own types are made of."""
+
+_SIZED = {
+    "size_t ulong uintptr_t uint64_t u64 __u64 __kernel_ulong_t sector_t dma_addr_t": U64,
+    "ssize_t ptrdiff_t intptr_t int64_t s64 __s64 off_t loff_t time_t ktime_t off64_t ino64_t": S64,
+    "uint u32 __u32 uint32_t uid_t gid_t gfp_t fmode_t dev_t mode_t nlink_t socklen_t": U32,
+    "s32 __s32 int32_t pid_t": INT,
+    "u16 __u16 uint16_t ushort umode_t __be16 __le16": Int(2, False),
+    "s16 __s16 int16_t": Int(2, True),
+    "u8 __u8 uint8_t uchar": Int(1, False),
+    "s8 __s8 int8_t": Int(1, True),
+    "__be32 __le32": U32,
+    "__be64 __le64": U64,
+}
+BASIC = {name: kind for names, kind in _SIZED.items() for name in names.split()}
+"""What is known without the kernel's help, by the names of the kernel, of C and of C libraries."""
+
+_SIZES = {"char": 1, "short": 2, "int": 4, "long": 8}
+
+
+def basic(words: tuple[str, ...]) -> Type | None:
+    """One of C's own types, or a name for one; None where it is neither."""
+    if len(words) == 1 and words[0] in BASIC:
+        return BASIC[words[0]]
+    if not all(word in WORDS for word in words):
+        return None
+    if words == ("void",):
+        return Void()
+    if words in (("bool",), ("_Bool",)):
+        return Int(1, False, boolean=True)
+    if any(word in ("float", "double") for word in words):
+        return Void(" ".join(words))
+    rest = sorted(word for word in words if word not in ("signed", "unsigned"))
+    if "signed" in words and "unsigned" in words:
+        return None
+    kinds = {"char": ["char"], "short": ["short", "int"], "long": ["long", "long", "int"], "int": ["int"]}
+    for name in ("char", "short", "long", "int"):
+        if name in rest or (name == "int" and not rest):
+            left = list(kinds[name])
+            for word in rest:
+                if word not in left:
+                    return None
+                left.remove(word)
+            return Int(_SIZES[name], "unsigned" not in words, char=name == "char" and len(words) == 1)
+    return None
+
+
+def is_char(kind: Type) -> bool:
+    """Whether text is made of it."""
+    return isinstance(kind, Int) and kind.size == 1 and not kind.boolean
+
+
+def is_text(kind: Type) -> bool:
+    """Whether it is text, or points at text."""
+    if isinstance(kind, Pointer):
+        return is_char(kind.to) or (isinstance(kind.to, Array) and is_char(kind.to.of))
+    return isinstance(kind, Array) and is_char(kind.of)
+
+
+def promoted(kind: Int) -> Int:
+    """What C makes of a number before it calculates."""
+    if kind.size < INT.size:
+        return INT
+    return Int(kind.size, kind.signed)
+
+
+def common(left: Int, right: Int) -> Int:
+    """What C makes of two numbers that it calculates with."""
+    left, right = promoted(left), promoted(right)
+    if left.size == right.size:
+        return replace(left, signed=left.signed and right.signed)
+    return left if left.size > right.size else right

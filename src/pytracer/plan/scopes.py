@@ -1,0 +1,232 @@
+"""What a question can look at, by the kind of source: where arguments are, and of which types.
+
+A new kind of source is a line of ``SCOPES``, and a function.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from pytracer.ask.scope import EITHER, KERNEL, USER, Found, Place, Scope, Value
+from pytracer.ask.signature import retyped
+from pytracer.ask.types import RAW, Array, Int, Pointer, Struct, Type, Void, basic
+from pytracer.kernel.facts import Facts, Target
+from pytracer.plan.types import BtfTypes, NoTypes, Prototype
+from pytracer.record import replace
+from pytracer.spec import Source
+
+_REGISTERS = {"x86_64": 6, "aarch64": 8}  # that arguments are in
+_WITHIN = "within a function, registers hold anything"
+_FIELD = re.compile(
+    r"^\tfield:(?P<type>[^;]*?)(?P<name>\w+)(?P<array>\[[^;]*\])?;"
+    r"\toffset:(?P<offset>\d+);\tsize:(?P<size>\d+);\tsigned:(?P<signed>[01]);",
+    re.M,
+)
+_SYSTEM_CALLS = "syscalls"
+
+
+def scope_of(source: Source, target: Target, facts: Facts) -> Scope:
+    """What there is at a target. Raises HeadersError where types are damaged, what tracefs raises."""
+    types = facts.types
+    known = NoTypes() if types is None else BtfTypes(types)
+    return SCOPES[source.kind](source, target, known, facts)
+
+
+def _what(source: Source, target: Target) -> str:
+    return replace(source, place="", name=target.name).text
+
+
+def _arguments(passed: Callable[[int], str], prototype: Prototype, most: int) -> tuple[Value, ...]:
+    """Those that are in registers. Behind a struct that is passed by value nobody knows where they are."""
+    found = list[Value]()
+    for number, (_, kind) in enumerate(prototype.arguments[:most]):
+        unsure = found and isinstance(found[-1].type, Void)
+        found.append(found[-1] if unsure else retyped(passed(number), kind))
+    return tuple(found)
+
+
+def _register(number: int) -> str:
+    return f"pt_ask_argument(ctx, {number})"
+
+
+def _passed(number: int) -> str:
+    return f"pt_ask_passed(ctx, {number})"
+
+
+def _function(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+    what, most = _what(source, target), _REGISTERS.get(facts.architecture, 0)
+    if source.offset:
+        return Scope(what, types, absent=_WITHIN)
+    prototype = types.function(target.name)
+    if prototype is None:
+        raw = tuple(Value(f"((u64){_register(number)})", RAW) for number in range(most))
+        hint = (
+            f"it is not in BTF, so there is arg1 to arg{most}, or a signature: NAME(int number, char *text)"
+        )
+        return Scope(what, types, numbered=raw, absent=hint)
+    return _with(prototype, Scope(what, types), _arguments(_register, prototype, most))
+
+
+def _with(prototype: Prototype, scope: Scope, values: Sequence[Value]) -> Scope:
+    named: dict[str, Found] = {
+        name: value for (name, _), value in zip(prototype.arguments, values, strict=False) if name
+    }
+    beyond = len(prototype.arguments) > len(values)
+    absent = f"only the first {len(values)} arguments are in registers" if beyond else ""
+    absent = absent if values else "it has no arguments"
+    return replace(scope, named=named, numbered=tuple(values), absent=absent)
+
+
+def _function_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+    prototype = types.function(target.name)
+    code = "pt_ask_returned(ctx)"
+    returned = Value(f"((u64){code})", RAW)
+    if prototype is not None:
+        returned = _returned(code, prototype.returned)
+    entry = _function(replace(source, kind="k"), target, types, facts)
+    return Scope(_what(source, target), types, returned=returned, entry=entry, absent="it has returned")
+
+
+def _returned(code: str, kind: Type) -> Value:
+    if isinstance(kind, (Int, Pointer)):
+        return retyped(code, kind)
+    text = "nothing" if isinstance(kind, Void) and kind.text == "void" else f"a whole {kind.text}"
+    return Value("0", Void(text))
+
+
+def _trampoline(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:  # noqa: ARG001
+    what = _what(source, target)
+    prototype = types.function(target.name)
+    if prototype is None:
+        return Scope(what, types, absent="it is not in BTF")
+    return _with(prototype, Scope(what, types), _arguments(_passed, prototype, len(prototype.arguments)))
+
+
+def _trampoline_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+    scope = _trampoline(source, target, types, facts)
+    entry = _trampoline(replace(source, kind="f"), target, types, facts)
+    prototype = types.function(target.name)
+    if prototype is None:
+        return replace(scope, entry=entry)
+    places = sum(_places(kind) for _, kind in prototype.arguments)
+    return replace(scope, returned=_returned(_passed(places), prototype.returned), entry=entry)
+
+
+def _places(kind: Type) -> int:
+    """In how many registers an argument is."""
+    return max(-(-kind.size // 8), 1) if isinstance(kind, Struct) else 1
+
+
+def _raw_tracepoint(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:  # noqa: ARG001
+    what = _what(source, target)
+    prototype = types.tracepoint(target.name)
+    if prototype is None:
+        return Scope(what, types, absent="BTF does not say what it passes")
+    return _with(prototype, Scope(what, types), _arguments(_passed, prototype, len(prototype.arguments)))
+
+
+def _program_function(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+    what = _what(source, target)
+    if source.offset:
+        return Scope(what, types, absent=_WITHIN, memory=USER)
+    count = _REGISTERS.get(facts.architecture, 0)
+    raw = tuple(Value(f"((u64){_register(number)})", RAW) for number in range(count))
+    hint = f"arg1 to arg{count}, or a signature, as in {what}(int number, char *text)"
+    return Scope(what, types, numbered=raw, absent=hint, memory=USER)
+
+
+def _program_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+    entry = _program_function(replace(source, kind="u"), target, types, facts)
+    returned = Value("((u64)pt_ask_returned(ctx))", RAW)
+    what = _what(source, target)
+    return Scope(what, types, returned=returned, entry=entry, absent="it has returned", memory=USER)
+
+
+def _mark(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:  # noqa: ARG001
+    [spot] = target.spots
+    values = list[Found]()
+    for number, argument in enumerate(spot.arguments):
+        kind: Type = Int(abs(argument.size), argument.size < 0, raw=abs(argument.size) == 8)
+        if argument.trouble:
+            kind = Void(f"thing that cannot be read: {argument.trouble}")
+        assert isinstance(kind, (Int, Void))
+        code = f"pt_ask_mark(ctx, target, {number}, &bad)"
+        values.append(Value(f"(({kind.c}){code})", kind) if isinstance(kind, Int) else Value("0", kind))
+    return Scope(
+        _what(source, target),
+        types,
+        numbered=tuple(values),
+        absent="arguments of USDT probes have no names: arg1, arg2, ..." if values else "it has no arguments",
+        memory=USER,
+    )
+
+
+def _event(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+    category = target.name.partition(":")[0]
+    named = dict[str, Found]()
+    for match in _FIELD.finditer(facts.event_format(target.name)):
+        named[match["name"]] = _field(match, types, of_call=category == _SYSTEM_CALLS)
+    return Scope(_what(source, target), types, named=named, absent="fields go by their names", record=True)
+
+
+def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Place:
+    """A field as the format of its event has it. System calls' are 8 bytes each, of which the type counts."""
+    declared, array = match["type"].strip(), match["array"] or ""
+    offset, size = int(match["offset"]), int(match["size"])
+    for word, base in (("__data_loc", "0"), ("__rel_loc", str(offset + size))):
+        if declared.startswith(word):  # where it is in the record, and above 16 bits how long
+            where = f"((u64)ctx + {base} + (*(volatile u32 *)(ctx + {offset}) & 0xffff))"
+            return Place(
+                where, 0, Array(_element(declared[len(word) :].removesuffix("[]").strip(), 1), 0), KERNEL
+            )
+    kind: Type
+    if array:
+        length = int(array[1:-1]) if array[1:-1].isdecimal() else 0
+        each = size // length if length else 1
+        kind = Array(_element(declared, each), length or size)
+    elif declared.endswith("*"):
+        user = of_call or "__user" in declared
+        kind = Pointer(_named(declared, types), user=user)
+    else:
+        known = basic(tuple(word for word in declared.split() if word not in ("const", "volatile")))
+        if of_call and isinstance(known, Int) and known.size <= size:
+            kind = replace(known, char=False)
+        elif isinstance(known, Int) and known.size == size:
+            kind = replace(known, signed=match["signed"] == "1")
+        elif size in (1, 2, 4, 8):
+            kind = Int(size, match["signed"] == "1")
+        else:
+            kind = Void(declared)
+    return Place("ctx", offset, kind, EITHER if isinstance(kind, Pointer) else KERNEL, direct=True)
+
+
+def _element(declared: str, size: int) -> Int:
+    char = declared.split()[-1:] == ["char"] and size == 1
+    known = basic(tuple(declared.split()))
+    signed = isinstance(known, Int) and known.signed
+    return Int(size if size in (1, 2, 4, 8) else 1, signed or char, char=char)
+
+
+def _named(declared: str, types: NoTypes) -> Type:
+    """What a field of this C type points at."""
+    words = [word for word in re.findall(r"\w+", declared) if word not in ("const", "volatile", "__user")]
+    if declared.count("*") > 1 or not words:
+        return Pointer(Void()) if words else Void()
+    known = basic(tuple(words))
+    if known is None and len(words) == 2:
+        known = types.find(words[0], words[1]) if words[0] in ("struct", "union") else None
+    return known or Void()
+
+
+SCOPES: dict[str, Callable[[Source, Target, NoTypes, Facts], Scope]] = {
+    "k": _function,
+    "kr": _function_return,
+    "f": _trampoline,
+    "fr": _trampoline_return,
+    "t": _event,
+    "rt": _raw_tracepoint,
+    "u": _program_function,
+    "ur": _program_return,
+    "usdt": _mark,
+}

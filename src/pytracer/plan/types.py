@@ -1,0 +1,160 @@
+"""The types of a kernel's BTF, as questions ask for them (:class:`pytracer.ask.Types`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytracer.ask.scope import Field
+from pytracer.ask.types import Array, Int, Pointer, Struct, Type, Void
+from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind
+from pytracer.record import record
+
+_KINDS = {
+    "struct": (Kind.STRUCT,),
+    "union": (Kind.UNION,),
+    "enum": ENUMS,
+    "typedef": (Kind.TYPEDEF,),
+}
+_DEEP = 32  # types within each other
+_USER = "user"  # the tag of pointers into programs' memory (Linux 5.18, 7472d5a642c9; kernels built by clang)
+
+
+@record
+class Prototype:
+    """A function: its arguments by name, and what it returns."""
+
+    arguments: tuple[tuple[str, Type], ...]
+    returned: Type
+
+
+class NoTypes:
+    """A kernel that tells of no types."""
+
+    def members(self, struct: Struct) -> Mapping[str, Field]:  # noqa: ARG002 - see ask.Types
+        """None."""
+        return {}
+
+    def find(self, kind: str, name: str) -> Type | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def names(self, kind: str) -> set[str]:  # noqa: ARG002
+        """None."""
+        return set()
+
+    def enumerator(self, name: str) -> int | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def function(self, name: str) -> Prototype | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def tracepoint(self, name: str) -> Prototype | None:  # noqa: ARG002
+        """None."""
+        return None
+
+
+class BtfTypes(NoTypes):
+    """Those of ``btf``. What is wrong with it is a HeadersError."""
+
+    def __init__(self, btf: Btf) -> None:
+        self._btf = btf
+        self._members = dict[int, dict[str, Field]]()
+
+    def members(self, struct: Struct) -> Mapping[str, Field]:
+        """See :class:`pytracer.ask.Types`."""
+        number = struct.number
+        if self._btf.kind(number) is Kind.FWD:
+            number = self._btf.find(COMPOSITES, struct.name.partition(" ")[2]) or 0
+        if not number:
+            return {}
+        if number not in self._members:
+            self._members[number] = {
+                name: Field(self.type(kind), offset, bits)
+                for name, kind, offset, bits in self._btf.walk(number)
+            }
+        return self._members[number]
+
+    def find(self, kind: str, name: str) -> Type | None:
+        """See :class:`pytracer.ask.Types`."""
+        found = self._btf.find(_KINDS[kind], name)
+        return None if found is None else self.type(found)
+
+    def names(self, kind: str) -> set[str]:
+        """See :class:`pytracer.ask.Types`."""
+        return self._btf.names(*_KINDS[kind])
+
+    def enumerator(self, name: str) -> int | None:
+        """See :class:`pytracer.ask.Types`; None where enums differ about it."""
+        values = {value for _, value in self._btf.enumerators_named([name]).get(name, ())}
+        return values.pop() if len(values) == 1 else None
+
+    def function(self, name: str) -> Prototype | None:
+        """A function of the kernel; None where BTF does not have it, or has several."""
+        found = self._btf.find_all(Kind.FUNC, name)
+        return self._prototype(found[0]) if len(found) == 1 else None
+
+    def tracepoint(self, name: str) -> Prototype | None:
+        """What a tracepoint passes."""
+        declared = self._btf.find(Kind.TYPEDEF, f"btf_trace_{name}")
+        if declared is None:
+            return None
+        # A pointer to a function that gets the probe's own data before the arguments; it does not name them.
+        # The one that calls all probes does (Linux 5.10, d25e37d89dd2).
+        made = self._prototype(self._btf.target(self._btf.target(declared)))
+        caller = self.function(f"__traceiter_{name}")
+        arguments = made.arguments if caller is None else caller.arguments
+        return Prototype(arguments[1:], made.returned)
+
+    def _prototype(self, number: int) -> Prototype:
+        proto = self._btf.func_proto(number)
+        return Prototype(
+            tuple((name, self.type(kind)) for name, kind in proto.params), self.type(proto.returns)
+        )
+
+    def type(self, number: int, depth: int = 0) -> Type:
+        """The type of this number of BTF."""
+        btf = self._btf
+        named = btf.resolve(number, typedefs=False)
+        number = btf.resolve(number)
+        kind = btf.kind(number)
+        if depth > _DEEP:
+            return Void("a type within itself")
+        if kind is Kind.INT:
+            info = btf.integer(number)
+            if info.size > 8:
+                return Void(btf.name(number))
+            char = info.char or btf.name(number) == "char" or btf.name(named) in ("char",)
+            return Int(info.size, info.signed or btf.name(number) == "char", char=char, boolean=info.boolean)
+        if kind in ENUMS:
+            return Int(btf.size_of(number), btf.enum_signed(number))
+        if kind in COMPOSITES:
+            tag = "union" if kind is Kind.UNION else "struct"
+            return Struct(number, f"{tag} {btf.name(number) or '(without a name)'}", btf.size_of(number))
+        if kind is Kind.FWD:
+            tag = "union" if btf.fwd_is_union(number) else "struct"
+            return Struct(number, f"{tag} {btf.name(number)}", 0)
+        if kind is Kind.ARRAY:
+            of, length = btf.array(number)
+            return Array(self.type(of, depth + 1), length)
+        if kind is Kind.PTR:
+            to = btf.target(number)
+            return Pointer(self._pointed(to, depth), user=self._is_user(to))
+        return Void(btf.name(number) or kind.name.lower().replace("func_proto", "function"))
+
+    def _pointed(self, number: int, depth: int) -> Type:
+        """What a pointer is to: a struct is looked into only when somebody asks."""
+        if not number or self._btf.kind(self._btf.resolve(number)) in (Kind.FUNC_PROTO, Kind.FUNC):
+            return Void("function") if number else Void()
+        return self.type(number, depth + 1)
+
+    def _is_user(self, number: int) -> bool:
+        btf = self._btf
+        for _ in range(_DEEP):
+            if btf.kind(number) is Kind.TYPE_TAG and btf.name(number) == _USER:
+                return True
+            if btf.kind(number) not in (Kind.TYPE_TAG, Kind.CONST, Kind.VOLATILE, Kind.RESTRICT):
+                break
+            number = btf.target(number)
+        return False

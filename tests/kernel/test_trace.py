@@ -1,0 +1,245 @@
+"""trace on a workload of the test's own: every answer of every call, by every kind of source."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+
+from pytracer.plan.targets import WAYS
+from support.cli import finish, run, start
+from support.needs import refused_by_right
+from support.uprobes import Program
+from support.workloads import workload
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+TIMES = 23
+NAME = "asked-file"
+DEBIANS = "cloud" in platform.release()
+NUMBERS = range(TIMES)
+WORK = "work(int number, char *text, u64 big, short less, char letter, bool odd)"
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / NAME
+    path.write_text("x" * 256)
+    return path
+
+
+def asked(path, *questions, options=(), losses=()):
+    """The events of the workload; None where this kernel refuses, and may."""
+    command = ["--", workload("asked"), TIMES, path]
+    result = run("trace", "-f", "json", *options, *questions, *command)
+    if result.status in (4, 5):
+        hooks = dict(option.split("=", 1) for option in options if "=" in option)
+        if DEBIANS:
+            assert refused_by_right(result.status, result.err, hooks), result.err
+        else:
+            assert "no way to see where" in result.err
+        return None
+    assert result.status == 0, result.err
+    assert [loss["reason"] for loss in result.of("loss")] == list(losses)
+    return result.of("event")
+
+
+def column(events, name):
+    return [event[name] for event in events]
+
+
+@pytest.mark.smoke
+def test_fields_of_a_trace_event(path):
+    events = asked(
+        path,
+        't:syscalls:sys_enter_openat (flags < 4 && !STRCMP("/no/such/22", args->filename)) '
+        '"%s %d|%5u|%#x", args->filename, flags, flags, args->mode',
+        't:syscalls:sys_exit_openat (ret < 0 && $comm == "asked") "%ld %d", ret, $pid == $tid',
+    )
+    opens = [event for event in events if event["probe"] == "t:syscalls:sys_enter_openat"]
+    assert column(opens, "args->filename")[-TIMES + 1 :] == [f"/no/such/{i}" for i in range(TIMES - 1)]
+    assert column(opens, "flags")[-TIMES + 1 :] == [i & 3 for i in range(TIMES - 1)]
+    assert opens[-1]["text"] == "/no/such/21 1|    1|0x0"
+    ends = [event for event in events if event["probe"] == "t:syscalls:sys_exit_openat"]
+    assert column(ends, "text")[-TIMES:] == ["-2 1"] * TIMES
+    assert {event["ret"] for event in opens} == {None}
+    assert {event["comm"] for event in ends} == {"asked"}
+
+
+USER = [(kind, way.name) for kind in ("u", "ur") for way in WAYS[kind]]
+
+
+@pytest.mark.parametrize(("kind", "way"), USER, ids=lambda value: value)
+def test_functions_of_a_program(path, kind, way):
+    source = f"{kind}:{workload('asked')}:"
+    numbers = [i for i in NUMBERS if i % 5 == 0 and i != 10]
+    if kind == "u":
+        question = f'{source}{WORK} (number % 5 == 0 && text != "text 10")'
+        question += ' "%d %s %lx %d %c %d", number, text, big, less, letter, odd'
+    else:
+        question = f"{source}{WORK} ($entry(number) % 5 == 0 && (int)retval)"
+        question += ' "%d %d %s %d", retval, $entry(number), $entry(text), $latency > 0'
+    events = asked(path, question, options=["--hook", f"{kind}={way}"])
+    if events is None:
+        return
+    shown = {
+        "u": [f"{i} text {i} {1 << 40 | i:x} {-i} {chr(97 + i)} {i % 2}" for i in numbers],
+        "ur": [f"{i - 10} {i} text {i} 1" for i in numbers],
+    }
+    assert column(events, "text") == shown[kind]
+    if kind == "u":
+        assert column(events, "number") == numbers
+        assert column(events, "arg:text") == [f"text {i}" for i in numbers]
+        assert column(events, "less") == [-i for i in numbers]
+        assert column(events, "odd") == [i % 2 for i in numbers]
+
+
+@pytest.mark.smoke
+def test_registers_have_no_types_and_formats_say_how_they_are_read(path):
+    """As BCC's users write it."""
+    program = workload("asked")
+    events = asked(
+        path,
+        f'p:{program}:work (arg1 == 3) "%d %s %hd %u", arg1, arg2, arg4, arg4',
+        f'r:{program}:work ((int)retval == -7) "%d %lu %x", retval, retval, retval',
+        f'{program}:work (STRCMP("text 3", arg2)) "%s", (char *)arg2 + 5',
+        f"{program}:work (arg3 >> 40 == 1 && arg1 == 3)",
+    )
+    unsigned = (1 << 64) - 7
+    assert sorted(column(events, "text")) == sorted(
+        ["3 text 3 -3 4294967293", "3", "", f"-7 {unsigned} fffffff9"]
+    )
+    assert len(events) == 4
+
+
+def test_calls_within_each_other_are_told_apart(path):
+    events = asked(path, f'ur:{workload("asked")}:deep(int more) "%d %d", retval, $entry(more)')
+    assert column(events, "text") == ["100 0", "101 1", "102 2"]
+
+
+@pytest.mark.parametrize("way", [way.name for way in WAYS["usdt"]])
+def test_arguments_of_a_usdt_probe(way):
+    """In every form, of places that have them elsewhere; those that cannot be read are refused by name."""
+    program = Program(workload("marks"), "forms", TIMES)
+    with program:
+        place = f"usdt:{workload('marks')}:forms"
+        process = start(
+            "trace",
+            "-f",
+            "json",
+            "-p",
+            program.pid,
+            "--hook",
+            f"usdt={way}",
+            f"{place}:registers (arg1 == 0x1020304050607080 && arg2 < 0)"
+            ' "%lx %d %d %u", arg1, arg2, arg3, arg4',
+            f'{place}:nowhere "%d %d", arg1, arg2',
+            f"{place}:bare",
+        )
+        assert program.go().startswith("semaphore")
+        result = finish(process)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    texts = column(result.of("event"), "text")
+    assert texts.count("1020304050607080 -7 -7 4294967289") == TIMES
+    assert texts.count("- 1") == TIMES
+    assert texts.count("") == TIMES
+    assert len(texts) == 3 * TIMES
+
+
+def test_what_is_cut_is_counted_and_what_cannot_be_read_is_nothing(path):
+    question = f'u:{workload("asked")}:work (arg1 == 22) "%s|%s|%d", arg2, (char *)arg1, *(int *)arg1'
+    [event] = asked(path, question, options=["-z", "5"], losses=["cut"])
+    assert event["text"] == "text|-|-"
+    assert (event["arg2"], event["(char *)arg1"], event["*(int *)arg1"]) == ("text", None, None)
+    [event] = asked(path, question, options=["-z", "8"])
+    assert event["arg2"] == "text 22"
+
+
+def test_a_filter_that_cannot_be_read_is_not_true(path):
+    program = workload("asked")
+    assert asked(path, f"u:{program}:work (*(int *)arg1 == 0)") == []
+    assert asked(path, f"u:{program}:work (arg1 / (arg1 - arg1) == 0)") == []
+    assert len(asked(path, f"u:{program}:work (arg1 < 5u || *(int *)arg1)")) == 5
+
+
+KERNEL = [(kind, way.name) for kind, ways in WAYS.items() if kind[0] in "kf" for way in ways]
+
+
+@pytest.mark.parametrize(("kind", "way"), KERNEL, ids=lambda value: value)
+def test_functions_of_the_kernel(path, kind, way):
+    """Arguments by name and type, through structs of the kernel; by return probes, as they were."""
+    returns = kind in ("kr", "fr")
+    kept = "$entry({})" if kind == "kr" else "{}"
+    name = kept.format("file->f_path.dentry->d_name.name")
+    count = kept.format("count")
+    question = f'{kind}:vfs_read ({name} == "{NAME}" && {count} % 2 == 1) "%s %d", {name}, {count}'
+    if returns:
+        question = question.replace("%d", "%d %d %d") + ", retval, $latency > 0"
+    options = [f"--hook={kind}={way}"]
+    if returns:
+        options += ["--hook=k=kprobe"] if kind == "kr" else []
+    events = asked(path, question, options=options)
+    if events is None:
+        return
+    end = " {} 1" if returns else ""
+    assert column(events, "text") == [f"{NAME} {n}" + end.format(n) for n in range(1, TIMES + 1, 2)]
+
+
+@pytest.mark.smoke
+def test_a_function_of_the_kernel_and_a_raw_tracepoint(path):
+    events = asked(
+        path,
+        f'k:vfs_read (file->f_path.dentry->d_name.name == "{NAME}") "%s %d %d", '
+        "file->f_path.dentry->d_name.name, count, *pos",
+        'rt:sched_process_exit "%s %d", p->comm, p->pid == $tid',
+    )
+    if events is None:
+        return
+    reads = [event for event in events if event["probe"] == "k:vfs_read"]
+    assert column(reads, "text") == [f"{NAME} {n} 0" for n in range(1, TIMES + 1)]
+    assert [event["text"] for event in events if event["probe"] != "k:vfs_read"] == ["asked 1"]
+
+
+def test_a_raw_tracepoint_by_every_way(path):
+    for way in WAYS["rt"]:
+        events = asked(
+            path,
+            'rt:sched_process_exit "%s %d", p->comm, p->pid == $tid',
+            options=[f"--hook=rt={way.name}"],
+        )
+        assert events is None or column(events, "text") == ["asked 1"]
+
+
+def test_the_same_question_is_compiled_once(path):
+    question = f'u:{workload("asked")}:work (arg1 == 1) "%d", arg1 * 7'
+    result = None
+    for _ in range(2):
+        result = run("trace", "-v", question, "--", workload("asked"), "3", path)
+        assert result.status == 0
+    assert "loaded the image that was kept" in result.err
+    other = run("trace", "-v", question.replace("7", "9"), "--", workload("asked"), "3", path)
+    assert other.out.split()[-1] == "9"
+
+
+WRONG = {
+    "u:{}:work (numbr)": "numbr",
+    "u:{}:work(int number) (numbr)": "numbr",
+    "u:{}:wrk": "u:{}:wrk",
+    'u:{}:work "%s", $pid': "$pid",
+    't:syscalls:sys_enter_openat "%s", args->filenam': "filenam",
+}
+
+
+@pytest.mark.parametrize("question", WRONG)
+def test_what_makes_no_sense_is_refused_with_a_mark_below_it(question):
+    program = workload("asked")
+    text, wrong = question.format(program), WRONG[question].format(program)
+    result = run("trace", "-v", text)
+    assert result.status == 2
+    lines = result.err.splitlines()
+    at = lines.index(f"  {text}")
+    assert lines[at + 1] == "  " + " " * text.index(wrong) + "^" + "~" * (len(wrong) - 1)
+    assert lines[at - 1].startswith("pytracer: error: ")
+    assert "compiled" not in result.err
+    assert "attached" not in result.err

@@ -1,0 +1,121 @@
+"""A kernel of a few types, and what is asked of it."""
+
+from __future__ import annotations
+
+from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.facts import Found, Target
+from pytracer.spec import Spot, SpotArgument
+from support.btf_builder import CHAR, INT, LONG, Builder, basic
+from support.fake_kernel import FakeKernel
+
+OPENAT = """name: sys_enter_openat
+ID: 636
+format:
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
+
+\tfield:int __syscall_nr;\toffset:8;\tsize:4;\tsigned:1;
+\tfield:int dfd;\toffset:16;\tsize:8;\tsigned:0;
+\tfield:const char * filename;\toffset:24;\tsize:8;\tsigned:0;
+\tfield:umode_t mode;\toffset:40;\tsize:8;\tsigned:0;
+
+print fmt: "dfd: 0x%08lx", ((unsigned long)(REC->dfd))
+"""
+EXEC = """name: sched_process_exec
+format:
+\tfield:__data_loc char[] filename;\toffset:8;\tsize:4;\tsigned:0;
+\tfield:pid_t pid;\toffset:12;\tsize:4;\tsigned:1;
+\tfield:char comm[16];\toffset:16;\tsize:16;\tsigned:0;
+\tfield:u8 address[4];\toffset:32;\tsize:4;\tsigned:0;
+\tfield:__rel_loc char[] more;\toffset:36;\tsize:4;\tsigned:0;
+\tfield:struct file * file;\toffset:40;\tsize:8;\tsigned:0;
+"""
+
+
+_FILE = 20  # the number that the struct of that name gets below
+
+
+def types() -> Btf:
+    """``long vfs_read(struct file *file, char *buf, size_t count, bool fast)``, and more."""
+    b: Builder = basic()
+    char_p = b.ptr(CHAR)
+    size = b.int("unsigned long", 8, encoding=0)
+    boolean = b.int("_Bool", 1, encoding=4)
+    byte = b.int("unsigned char", 1, encoding=0)
+    name = b.array(CHAR, 16)
+    numbers = b.array(INT, 4)
+    colour = b.enum("colour", {"RED": 1, "BLUE": 7})
+    call = b.ptr(b.add(Kind.FUNC_PROTO, "", 0))
+    inner = b.struct("", 8, ("one", INT, 0), ("two", INT, 32))
+    bits = b.bits("flags", 4, ("low", INT, 0, 3), ("high", INT, 3, 29))
+    file_p = b.ptr(_FILE)
+    hidden_p = b.ptr(b.add(Kind.FWD, "hidden", 0))
+    dentry = b.struct("dentry", 32, ("d_name", char_p, 0), ("d_iname", name, 64), ("d_file", file_p, 192))
+    dentry_p = b.ptr(dentry)
+    members = {
+        "dentry": (dentry_p, 0),
+        "f_pos": (LONG, 8),
+        "numbers": (numbers, 16),
+        "": (inner, 32),
+        "flags": (bits, 40),
+        "colour": (colour, 44),
+        "call": (call, 48),
+        "small": (byte, 56),
+        "fast": (boolean, 57),
+        "hidden": (hidden_p, 64),
+        "whole": (dentry, 72),
+    }
+    number = b.struct("file", 104, *((name, of, 8 * at) for name, (of, at) in members.items()))
+    assert number == _FILE
+    size_t = b.typedef("size_t", size)
+    pair = b.struct("pair", 16, ("a", LONG, 0), ("b", LONG, 64))
+    task = b.ptr(b.struct("task_struct", 32, ("pid", INT, 0), ("comm", name, 32)))
+
+    def function(name: str, returns: int, **arguments: int) -> None:
+        words = [word for argument, of in arguments.items() for word in (b.string(argument), of)]
+        proto = b.add(Kind.FUNC_PROTO, "", returns, *words, count=len(arguments))
+        b.add(Kind.FUNC, name, proto)
+
+    function("vfs_read", LONG, file=file_p, buf=char_p, count=size_t, fast=boolean)
+    function("by_value", 0, first=INT, both=pair, last=INT)
+    function("many", INT, a=INT, b=INT, c=INT, d=INT, e=INT, f=INT, g=INT)
+    function("nothing", 0)
+    function("__traceiter_sched_switch", INT, __data=char_p, preempt=boolean, prev=task, next=task)
+    words = [word for of in (char_p, boolean, task, task) for word in (0, of)]
+    b.typedef("btf_trace_sched_switch", b.ptr(b.add(Kind.FUNC_PROTO, "", 0, *words, count=4)))
+    return b.btf()
+
+
+def mark(*sizes: int, trouble: str = "") -> Target:
+    """A USDT probe with arguments of these sizes (negative: signed), the last of them in ``trouble``."""
+    arguments = [SpotArgument(size, bytes(16)) for size in sizes]
+    if trouble:
+        arguments.append(SpotArgument(8, bytes(16), trouble))
+    spot = Spot("p:m", 0x100, file="/bin/x", identity=(1, 1), arguments=tuple(arguments))
+    return Target("p:m", spots=(spot,))
+
+
+def kernel(**more: object) -> FakeKernel:
+    """With these types, and what is named ``k:vfs_read`` and the like."""
+    functions = ("vfs_read", "by_value", "many", "nothing", "unknown")
+    named = {
+        f"{kind}:{name}": Found((Target(name),)) for kind in ("k", "kr", "f", "fr") for name in functions
+    }
+    named["k:vfs_read+0x10"] = Found((Target("vfs_read"),))
+    named["rt:sched_switch"] = Found((Target("sched_switch"),))
+    named["t:syscalls:sys_enter_openat"] = Found((Target("syscalls:sys_enter_openat"),))
+    named["t:sched:sched_process_exec"] = Found((Target("sched:sched_process_exec"),))
+    spot = Spot("work", 0x200, file="/bin/x", identity=(1, 1))
+    for kind in ("u", "ur"):
+        named[f"{kind}:x:work"] = Found((Target("x:work", spots=(spot,)),))
+        named[f"{kind}:c:malloc"] = Found((Target("c:malloc", spots=(spot,)),))
+    named["usdt:p:m"] = Found((mark(-4, 8, 1, trouble="it is a floating-point number"),))
+    formats = {"syscalls:sys_enter_openat": OPENAT, "sched:sched_process_exec": EXEC}
+    fields = {
+        "types": types(),
+        "formats": formats,
+        "named": named,
+        "functions": set(functions),
+        "patterns": None,
+    }
+    return FakeKernel(**(fields | more))

@@ -1,0 +1,543 @@
+"""The language of trace and argdist: what is read, what it comes to, what is refused, and where."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pytracer.ask import Slot, parse_distribution, parse_trace
+from pytracer.ask.constants import constants
+from pytracer.ask.formats import Conversion
+from pytracer.ask.questions import source_of
+from pytracer.errors import QuestionError, UsageError
+from pytracer.plan import Request, make_plan
+from pytracer.spec import registry
+from support.questions import kernel
+
+KERNEL = kernel()
+TRACE = registry.get("trace")
+# All words that the C which is written may consist of.
+OURS = re.compile(
+    r"pt_\w+|0xffff|bpf_\w+|PT_\w+|ask_\d+|begin_\d+|0x[0-9a-f]+ULL|\d+ULL|\d+|[us](8|16|32|64)|text_|volatile|"
+    r"struct|static|__always_inline|inline|int|void|return|if|ctx|which|target|call|ns|bad|to|numbers|texts|missing|kept"
+)
+
+
+def planned(*texts, facts=KERNEL):
+    return make_plan(Request(TRACE, questions=tuple(map(parse_trace, texts))), facts)
+
+
+def c_of(*texts):
+    return planned(*texts).generated["asked.h"]
+
+
+def refused(text, read=parse_trace):
+    """The error of a question: message, what it points at, hint."""
+    with pytest.raises(QuestionError) as caught:
+        make_plan(Request(TRACE, questions=(read(text),)), KERNEL)
+    error = caught.value
+    assert error.text == text
+    assert 0 <= error.start < error.end
+    return error.message, text[error.start : error.end], error.hint
+
+
+SPELLINGS = {
+    "vfs_read": "k:vfs_read",
+    "k:vfs_read": "k:vfs_read",
+    "p::vfs_read": "k:vfs_read",
+    "::vfs_read": "k:vfs_read",
+    "r::vfs_read": "kr:vfs_read",
+    "kr:vfs_read": "kr:vfs_read",
+    "f:vfs_read": "f:vfs_read",
+    "fr:vfs_read": "fr:vfs_read",
+    "kfree_skb+0x12": "k:kfree_skb+0x12",
+    "kfree_skb+18": "k:kfree_skb+0x12",
+    "c:open": "u:c:open",
+    ":c:malloc": "u:c:malloc",
+    "p:c:malloc": "u:c:malloc",
+    "r:c:malloc": "ur:c:malloc",
+    "u:c:malloc": "u:c:malloc",
+    "r:bash:readline": "ur:bash:readline",
+    "r:/usr/bin/bash:readline": "ur:/usr/bin/bash:readline",
+    "/usr/bin/bash:readline": "u:/usr/bin/bash:readline",
+    "t:block:block_rq_complete": "t:block:block_rq_complete",
+    "rt:sched_switch": "rt:sched_switch",
+    "usdt:python:gc__start": "usdt:python:gc__start",
+    "usdt:/usr/bin/python3:python:line": "usdt:/usr/bin/python3:python:line",
+}
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_probes_in_our_spelling_and_in_that_of_bcc(text):
+    assert source_of(text).text == SPELLINGS[text]
+    assert parse_trace(text).source.text == SPELLINGS[text]
+    assert parse_trace(f'{text} "x"').source.text == SPELLINGS[text]
+    assert parse_distribution(f"{text}()").source.text == SPELLINGS[text]
+    assert parse_distribution(text).source.text == SPELLINGS[text]
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", '"x"', "(x)", "k:", "t:x", "p:", "k:a b", "x:*:y:", "q:", "k:vfs_read)"]
+)
+def test_what_is_no_probe(text):
+    with pytest.raises(UsageError):
+        parse_trace(text)
+
+
+def test_parts_of_a_question():
+    question = parse_trace(
+        '  k:vfs_read (count > 3)  "a %s\\t%-5d%%\\x41",  file -> dentry->d_name , count+1'
+    )
+    assert question.source.text == "k:vfs_read"
+    assert question.filter is not None
+    assert [one.text for one in question.expressions] == ["file -> dentry->d_name", "count+1"]
+    first, second = question.conversions
+    assert (first.sign, second.how, second.template) == ("s", "-5", "%-5d")
+    assert question.pieces == ("a ", first, "\t", second, "%A")
+
+
+def test_parts_of_a_distribution():
+    question = parse_distribution(
+        "p:c:write(int fd, const void *buf, size_t count):size_t,u32:count,fd:fd==1#large ones"
+    )
+    assert [one.name for one in question.signature] == ["fd", "buf", "count"]
+    assert [one.type.text for one in question.signature] == ["int", "void *", "size_t"]
+    assert [(one.text, one.type.text) for one in question.expressions] == [("count", "size_t"), ("fd", "u32")]
+    assert question.label == "large ones"
+    assert question.filter is not None
+    assert parse_distribution("k:vfs_read()::a ? b : c:d").filter is not None
+    assert parse_distribution("k:vfs_read():char*:buf").expressions[0].type.stars == 1
+    assert parse_distribution("p:c:fork()#fork calls").label == "fork calls"
+
+
+# What C makes of expressions that do not change: compared with what Python knows of C's rules.
+NUMBERS = {
+    "1 + 2 * 3": 7,
+    "(1 + 2) * 3": 9,
+    "7 - 2 - 1": 4,
+    "0x10 | 1": 17,
+    "010": 8,
+    "'a'": 97,
+    "'\\n'": 10,
+    "'\\x41'": 65,
+    "-3": -3,
+    "~0": -1,
+    "!3": 0,
+    "!0": 1,
+    "1 << 4": 16,
+    "2147483647 + 1": -2147483648,
+    "4294967295u + 1": 0,
+    "2147483648": 2147483648,
+    "0xffffffff": 4294967295,
+    "0xffffffffffffffff": 18446744073709551615,
+    "1u - 2": 4294967295,
+    "1ul - 2": 18446744073709551615,
+    "(u8)257": 1,
+    "(char)200": -56,
+    "(unsigned char)-1": 255,
+    "(short)0x12345": 0x2345,
+    "(unsigned short)-1": 65535,
+    "(bool)7": 1,
+    "(long)-1": -1,
+    "(unsigned int)-1": 4294967295,
+    "(size_t)-1": 18446744073709551615,
+    "6 & 3 ^ 1": 3,
+    "NULL": 0,
+    "true": 1,
+    "RED": 1,
+    "BLUE + RED": 8,
+    "ENOENT": 2,
+    "SIGKILL": 9,
+    "AF_INET": 2,
+    "O_CREAT": constants()["O_CREAT"],
+}
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_constants_are_what_c_makes_of_them(text):
+    from pytracer.ask.check import Checker
+    from pytracer.kernel.facts import Target
+    from pytracer.plan.scopes import scope_of
+    from pytracer.spec import parse_source
+
+    question = parse_trace(f'k:vfs_read "%d", {text}')
+    checker = Checker(question.text, scope_of(parse_source("k:vfs_read"), Target("vfs_read"), KERNEL))
+    assert checker.value(question.expressions[0].node).constant == NUMBERS[text]
+
+
+GOOD = {
+    "k:vfs_read": [
+        ("%d", "count", Slot.SIGNED),
+        ("%u", "count", Slot.UNSIGNED),
+        ("%x", "file", Slot.UNSIGNED),
+        ("%p", "file", Slot.UNSIGNED),
+        ("%d", "file->f_pos", Slot.SIGNED),
+        ("%u", "file->f_pos", Slot.UNSIGNED),
+        ("%s", "file->dentry->d_name", Slot.TEXT),
+        ("%s", "file->dentry->d_iname", Slot.TEXT),
+        ("%s", "file->whole.d_iname", Slot.TEXT),
+        ("%s", "(*file).whole.d_name", Slot.TEXT),
+        ("%c", "file->dentry->d_iname[0]", Slot.CHARACTER),
+        ("%d", "file->numbers[3]", Slot.SIGNED),
+        ("%d", "file->numbers[count]", Slot.SIGNED),
+        ("%d", "*file->numbers", Slot.SIGNED),
+        ("%d", "file->one + file->two", Slot.SIGNED),
+        ("%d", "file->flags.low", Slot.SIGNED),
+        ("%d", "file->flags.high", Slot.SIGNED),
+        ("%d", "file->colour == BLUE", Slot.SIGNED),
+        ("%K", "file->call", Slot.KERNEL_SYMBOL),
+        ("%U", "buf", Slot.USER_SYMBOL),
+        ("%s", "buf@user", Slot.TEXT),
+        ("%s", "buf + 1", Slot.TEXT),
+        ("%s", "&file->dentry->d_iname", Slot.TEXT),
+        ("%s", "&buf[2]", Slot.TEXT),
+        ("%p", "&file->f_pos", Slot.UNSIGNED),
+        ("%d", "(int)count", Slot.SIGNED),
+        ("%d", "file->small", Slot.SIGNED),
+        ("%d", "fast", Slot.SIGNED),
+        ("%d", "arg3 + arg4", Slot.SIGNED),
+        ("%s", "arg2", Slot.TEXT),
+        ("%s", "arg1->dentry->d_name", Slot.TEXT),
+        ("%d", "((struct file *)arg2)->f_pos", Slot.SIGNED),
+        ("%d", "((struct dentry *)count)->d_file->f_pos", Slot.SIGNED),
+        ("%d", "file->dentry->d_file->dentry->d_file->f_pos", Slot.SIGNED),
+        ("%s", "$comm", Slot.TEXT),
+        ("%s", "$task->comm", Slot.TEXT),
+        ("%d", "$task->pid", Slot.SIGNED),
+        ("%d", "$pid + $tid + $tgid + $uid + $gid + $cpu + $ktime", Slot.SIGNED),
+        ("%d", '$comm == "cat"', Slot.SIGNED),
+        ("%d", 'STRCMP("cat", $comm) || "x" != file->dentry->d_name', Slot.SIGNED),
+        ("%d", "count / 2 % 3 - -1", Slot.SIGNED),
+        ("%d", "count ? file->f_pos : 0", Slot.SIGNED),
+        ("%d", "file && !buf && buf != 0 && file == NULL", Slot.SIGNED),
+        ("%d", "buf - (char *)file", Slot.SIGNED),
+        ("%d", "count >> 3 << 2", Slot.SIGNED),
+        ("%lld", "count", Slot.SIGNED),
+        ("%hd", "count", Slot.SIGNED),
+    ],
+    "kr:vfs_read": [
+        ("%d", "retval", Slot.SIGNED),
+        ("%d", "$retval < 0", Slot.SIGNED),
+        ("%d", "$entry(count) - retval", Slot.SIGNED),
+        ("%s", "$entry(file->dentry->d_name)", Slot.TEXT),
+        ("%s", "$entry(file)->dentry->d_name", Slot.TEXT),
+        ("%u", "$latency / 1000", Slot.UNSIGNED),
+    ],
+    "f:vfs_read": [("%d", "count", Slot.SIGNED), ("%s", "file->dentry->d_name", Slot.TEXT)],
+    "fr:vfs_read": [
+        ("%d", "retval + count", Slot.SIGNED),
+        ("%d", "$entry(count)", Slot.SIGNED),
+        ("%d", "$latency", Slot.SIGNED),
+    ],
+    "f:many": [("%d", "g", Slot.SIGNED), ("%d", "arg7", Slot.SIGNED)],
+    "k:by_value": [("%d", "first", Slot.SIGNED)],
+    "k:unknown": [("%d", "arg6", Slot.SIGNED), ("%s", "arg2", Slot.TEXT)],
+    "k:unknown(struct file *f, int n)": [("%d", "f->f_pos + n", Slot.SIGNED)],
+    "kr:unknown(struct file *f)": [("%d", "$entry(f->f_pos)", Slot.SIGNED), ("%d", "retval", Slot.SIGNED)],
+    "k:vfs_read(char *path)": [("%s", "path", Slot.TEXT), ("%d", "arg1[0]", Slot.SIGNED)],
+    "rt:sched_switch": [
+        ("%s", "next->comm", Slot.TEXT),
+        ("%d", "prev->pid", Slot.SIGNED),
+        ("%d", "preempt", Slot.SIGNED),
+        ("%d", "arg2->pid", Slot.SIGNED),
+    ],
+    "t:syscalls:sys_enter_openat": [
+        ("%s", "args->filename", Slot.TEXT),
+        ("%s", "filename", Slot.TEXT),
+        ("%d", "args->dfd", Slot.SIGNED),
+        ("%o", "mode", Slot.UNSIGNED),
+        ("%d", "common_pid", Slot.SIGNED),
+    ],
+    "t:sched:sched_process_exec": [
+        ("%s", "filename", Slot.TEXT),
+        ("%s", "more", Slot.TEXT),
+        ("%s", "comm", Slot.TEXT),
+        ("%d", "comm[0] + address[3]", Slot.SIGNED),
+        ("%d", "args->file->f_pos", Slot.SIGNED),
+    ],
+    "u:x:work": [
+        ("%d", "arg1", Slot.SIGNED),
+        ("%s", "arg2", Slot.TEXT),
+        ("%d", "(int)arg1 < 0", Slot.SIGNED),
+        ("%d", "*(int *)arg1", Slot.SIGNED),
+        ("%d", 'STRCMP("x", arg1)', Slot.SIGNED),
+        ("%d", '(char *)arg1 == "x"', Slot.SIGNED),
+    ],
+    "u:x:work(int n, char **list, unsigned long long big, struct file *f)": [
+        ("%d", "n < 0", Slot.SIGNED),
+        ("%s", "list[1]", Slot.TEXT),
+        ("%s", "*list", Slot.TEXT),
+        ("%llu", "big", Slot.UNSIGNED),
+        ("%s", "f->dentry->d_name", Slot.TEXT),
+    ],
+    "ur:x:work(int n)": [("%s", "retval", Slot.TEXT), ("%d", "$entry(n)", Slot.SIGNED)],
+    "usdt:p:m": [("%d", "arg1 < 0", Slot.SIGNED), ("%s", "arg2", Slot.TEXT), ("%u", "arg3", Slot.UNSIGNED)],
+}
+CASES = [(probe, *case) for probe, cases in GOOD.items() for case in cases]
+
+
+@pytest.mark.parametrize(("probe", "form", "expression", "slot"), CASES)
+def test_what_can_be_asked(probe, form, expression, slot):
+    """And that the C which is written has no word but ours."""
+    text = f'{probe} ({expression if form != "%s" else 1}) "[{form}]", {expression}'
+    plan = planned(text)
+    assert plan.asked is not None
+    [[answer]] = plan.asked.answers
+    assert (answer.name, answer.slot) == (expression, slot)
+    written = plan.generated["asked.h"]
+    words = set(re.findall(r"\w+", written))
+    assert all(OURS.fullmatch(word) for word in words), {word for word in words if not OURS.fullmatch(word)}
+    assert written.count("(") == written.count(")")
+    assert '"' not in written
+
+
+WRONG = {
+    # The probe, and what follows it.
+    "k:nosuch": ("k:nosuch", ""),
+    "u:x:work(int) (n)": (")", "(int fd, char *path)"),
+    "u:x:work(n)": (")", ""),
+    "u:x:work(int n, int n)": ("n", ""),
+    "u:x:work(floatt f)": ("floatt", "did you mean"),
+    "u:x:work(struct fil *f)": ("struct fil *", "did you mean file"),
+    "u:x:work(struct file f)": ("struct file", "with a *"),
+    "t:syscalls:sys_enter_openat(int n)": ("int n", ""),
+    "k:vfs_read count": ("count", "FORMAT"),
+    "k:vfs_read (count": ("", ""),
+    "k:vfs_read (count))": (")", "FORMAT"),
+    "k:vfs_read () ": (")", ""),
+    # The format.
+    'k:vfs_read "%d"': ("%d", "no argument"),
+    'k:vfs_read "%d %d", count': ("%d", "no argument"),
+    'k:vfs_read "%d", count, fast': ("fast", "for none"),
+    'k:vfs_read "x", count': ("count", "for none"),
+    'k:vfs_read "%q", count': ("%q", "there is"),
+    'k:vfs_read "%n", count': ("%n", "there is"),
+    'k:vfs_read "100%", count': ("%", "there is"),
+    'k:vfs_read "%99999d", count': ("%99999d", ""),
+    'k:vfs_read "%*d", count': ("%*", "there is"),
+    'k:vfs_read "%ls", buf': ("%ls", "there is"),
+    'k:vfs_read "%f", count': ("%f", "there is"),
+    'k:vfs_read "%s", count': ("count", "%d"),
+    'k:vfs_read "%s", file': ("file", "%d"),
+    'k:vfs_read "%s", file->f_pos': ("file->f_pos", "%d"),
+    'k:vfs_read "%d", $comm': ("$comm", "%s"),
+    'k:vfs_read "%K", fast': ("fast", ""),
+    'k:vfs_read "%c", file': ("file", "%p"),
+    'k:vfs_read "\\q"': ("\\q", ""),
+    'k:vfs_read "x': ('"x', ""),
+    # Names.
+    "k:vfs_read (cuont)": ("cuont", "did you mean count?"),
+    "k:vfs_read (file->f_po)": ("f_po", "did you mean f_pos?"),
+    "k:vfs_read (file->dentry->d_nam)": ("d_nam", "did you mean d_name or d_iname?"),
+    "k:vfs_read (file.f_pos)": ("file", "->f_pos"),
+    "k:vfs_read (file->dentry.d_name)": ("file->dentry", "->d_name"),
+    "k:vfs_read (file->whole->d_name)": ("file->whole", "members"),
+    "k:vfs_read (count->x)": ("count", ""),
+    "k:vfs_read (buf->x)": ("buf", ""),
+    "k:vfs_read (arg5)": ("arg5", "arg1 to arg4"),
+    "k:vfs_read (arg0)": ("arg0", "arg1 to arg4"),
+    "k:vfs_read (retval)": ("retval", "kr:"),
+    "k:vfs_read ($latency)": ("$latency", "kr:"),
+    "k:vfs_read ($entry(count))": ("$entry(count)", "kr:"),
+    "k:vfs_read ($pidd)": ("$pidd", "$pid"),
+    "k:vfs_read (args->x)": ("args", ""),
+    "k:nothing (x)": ("x", "no arguments"),
+    "kr:nothing (retval)": ("retval", ""),
+    "k:vfs_read+0x10 (arg1)": ("arg1", "anything"),
+    "k:by_value (last)": ("last", ""),
+    "k:by_value (both)": ("both", ""),
+    "k:many (g)": ("g", "6 arguments are in registers"),
+    "kr:vfs_read (count)": ("count", "$entry(count)"),
+    "kr:vfs_read (arg1)": ("arg1", "$entry(arg1)"),
+    "kr:vfs_read ($entry($entry(count)))": ("$entry(count)", ""),
+    "kr:vfs_read ($entry(retval))": ("retval", "kr:"),
+    "k:unknown (file)": ("file", "signature"),
+    "u:x:work (n)": ("n", "signature"),
+    "t:syscalls:sys_enter_openat (args->filenam)": ("filenam", "did you mean filename?"),
+    "t:syscalls:sys_enter_openat (args)": ("args", "args->NAME"),
+    "t:syscalls:sys_enter_openat (arg1)": ("arg1", "by their names"),
+    "usdt:p:m (arg4)": ("arg4", ""),
+    "usdt:p:m (arg5)": ("arg5", ""),
+    # Types.
+    "u:x:work (*arg1)": ("arg1", "cast"),
+    "u:x:work (arg1->x)": ("arg1", "signature"),
+    "u:x:work (arg1[0])": ("arg1", "signature"),
+    "u:x:work (arg1 < 0)": ("arg1", "(int)"),
+    "u:x:work (arg1 == -1)": ("arg1", "(int)"),
+    "u:x:work (arg1 >= 0)": ("arg1", "(int)"),
+    "k:vfs_read (count < 0)": ("count", ""),
+    "k:vfs_read (file->small == -1 ? count < 0 : 0)": ("count", ""),
+    "k:vfs_read (count / 0)": ("0", ""),
+    "k:vfs_read (file * 2)": ("file * 2", "(u64)"),
+    "k:vfs_read (file + file)": ("file + file", ""),
+    "k:vfs_read (-file)": ("file", ""),
+    "k:vfs_read (file == count)": ("count", ""),
+    "k:vfs_read (file->whole)": ("file->whole", "members"),
+    "k:vfs_read (*file)": ("*file", "members"),
+    "k:vfs_read (file->hidden->x)": ("x", "not known"),
+    "k:vfs_read (file->call->x)": ("file->call", "cast"),
+    "k:vfs_read (file->numbers[4])": ("4", ""),
+    "k:vfs_read (file->numbers[-1])": ("-1", ""),
+    "k:vfs_read (&count)": ("count", ""),
+    "k:vfs_read (&file->flags.low)": ("file->flags.low", ""),
+    "k:vfs_read ((struct file)count)": ("struct file", "struct file *"),
+    "k:vfs_read ((struct nosuch *)count)": ("struct nosuch *", ""),
+    "k:vfs_read ((float)count)": ("float", ""),
+    "k:vfs_read (count@user)": ("count", ""),
+    "k:vfs_read (buf@kernel)": ("kernel", ""),
+    "k:vfs_read ($comm)": ("$comm", "=="),
+    'k:vfs_read ("x")': ('"x"', ""),
+    'k:vfs_read ("x" == "y")': ('"y"', ""),
+    'k:vfs_read (count == "x")': ("count", ""),
+    'k:vfs_read ($comm < "x")': ('$comm < "x"', "=="),
+    "k:vfs_read (STRCMP(buf, buf))": ("buf", ""),
+    'k:vfs_read (STRCMP("x"))': (")", ""),
+    'k:vfs_read (STRCMP("x", count))': ("count", ""),
+    'k:vfs_read ($comm == "' + "x" * 101 + '")': ('"' + "x" * 101 + '"', ""),
+    'k:vfs_read ($comm == "a\\0b")': ('"a\\0b"', ""),
+    # What is no expression of ours.
+    "k:vfs_read (count = 3)": ("=", "=="),
+    "k:vfs_read (count += 3)": ("=", ""),
+    "k:vfs_read (count++)": (")", ""),
+    "k:vfs_read (system(3))": ("system", "STRCMP"),
+    "k:vfs_read (count(3))": ("count", "STRCMP"),
+    "k:vfs_read (file->call(3))": ("(", ""),
+    "k:vfs_read (sizeof(count))": ("sizeof", ""),
+    "k:vfs_read (1; 2)": (";", ""),
+    "k:vfs_read ({ 1 })": ("{", ""),
+    "k:vfs_read (1, 2)": (",", ""),
+    "k:vfs_read (count ? 1)": (")", ""),
+    "k:vfs_read (12ab)": ("12ab", ""),
+    "k:vfs_read (1.5)": ("5", ""),
+    "k:vfs_read (09)": ("09", ""),
+    "k:vfs_read (0x1ffffffffffffffff)": ("0x1ffffffffffffffff", ""),
+    "k:vfs_read ('ab')": ("'ab'", ""),
+    "k:vfs_read (count #x)": ("#x)", ""),
+    "k:vfs_read (" + "(" * 200 + "1" + ")" * 200 + ")": ("(", ""),
+    "k:vfs_read (" + "!" * 200 + "1)": ("!", ""),
+    "k:vfs_read (" + "1+" * 3000 + "1)": ("1", ""),
+}
+
+
+@pytest.mark.parametrize("text", WRONG, ids=lambda text: text[:60])
+def test_what_is_refused_and_where(text):
+    message, at, hint = refused(text)
+    where, wanted = WRONG[text]
+    assert at == where
+    assert wanted in hint
+    assert message
+    assert "\n" not in message + hint
+
+
+HOSTILE = [
+    '1); system("id"); (1',
+    "0 /* ",
+    "1 // x",
+    "1\n#include </etc/passwd>\n",
+    "`id`",
+    "$(id)",
+    "\\",
+    "count\0",
+    "count \x1b[31m",
+    'asm("int3")',
+    "__builtin_trap()",
+    "({ while (1); 1; })",
+    "*(int *)0 = 1",
+    "pt_ask_load(0, 8, 0, 0)",
+    "to->numbers",
+    "bpf_get_current_task()",
+    "count ? : 1",
+    "ünïcode",
+    "c\u200bount",
+    "$ENTRY",
+    "@user",
+    "->",
+    "[0]",
+    "(((((",
+    '"',
+    "'",
+    "''",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_gets_into_the_c(text):
+    """What is hostile is refused, as a filter, an argument, a signature, a type, or a probe."""
+    for whole in (
+        f"k:vfs_read ({text})",
+        f'k:vfs_read "%d", {text}',
+        f"u:x:work(int {text}) (1)",
+        f"u:x:work({text} n) (1)",
+        f"k:vfs_read (({text} *)count)",
+        f"{text}",
+    ):
+        with pytest.raises(UsageError) as caught:
+            planned(whole)
+        assert "\n" not in caught.value.message.replace(text, "")
+
+
+@pytest.mark.parametrize("word", ["PT_TARGETS", "bad", "ctx", "call", "text_", "pt_ask_load", "u64"])
+def test_words_of_the_c_mean_nothing_to_users(word):
+    message, at, _ = refused(f"k:vfs_read ({word})")
+    assert at == word
+    assert "has no argument" in message
+    plain = c_of("u:x:work(int n) (n > 3)")
+    assert c_of(f"u:x:work(int {word}) ({word} > 3)") == plain
+
+
+def test_what_is_in_quotes_becomes_numbers():
+    text = 'a"; } evil() { /* */ \\n%s'
+    written = c_of('k:vfs_read ($comm == "a\\"; } evil() { /* */ \\\\n%s") "%%s \\"; } evil(){ %d", count')
+    assert "evil" not in written
+    data = text.encode()[:8]
+    assert f"{int.from_bytes(data, 'little'):#x}ULL" in written
+
+
+def test_programs_are_shared_where_they_are_alike():
+    one = planned('k:vfs_read "%d", count', "k:nothing", "k:nothing (1)")
+    written = one.generated["asked.h"]
+    assert re.findall(r"^int (\w+)\(", written, re.M) == ["ask_0", "ask_1", "ask_2"]
+    assert [chosen.probe.program for chosen in one.probes] == ["ask_0", "ask_1", "ask_2"]
+    assert one.asked.of == (0, 1, 2)
+
+
+def test_what_is_kept_wants_a_program_at_the_beginning():
+    plan = planned("kr:vfs_read ($entry(count) == 3 && $entry(count) != retval)")
+    assert [chosen.probe.program for chosen in plan.probes] == ["begin_0", "ask_0"]
+    assert dict(plan.defines)["PT_ASK_KEPT"] == "1"
+    assert "PT_ASK_CALLS" not in dict(planned("kr:vfs_read (retval)").defines)
+    assert dict(planned("ur:x:work ($latency > 3)").defines)["PT_ASK_KEPT"] == "1"
+
+
+def test_columns_are_named_after_what_was_asked():
+    plan = planned(
+        'k:vfs_read "%d %s %d %d", count + 1, $comm, count  +  1, file->f_pos',
+        't:sched:sched_process_exec "%s %d", comm, pid',
+    )
+    names = [column.name for column in plan.schema.columns]
+    first = ["pid", "tid", "comm", "probe"]
+    assert names == [*first, "count + 1", "$comm", "file->f_pos", "arg:comm", "arg:pid", "text"]
+
+
+def test_conversions():
+    def shown(text):
+        [conversion] = [
+            piece for piece in parse_trace(f'k:vfs_read "{text}", 1').pieces if isinstance(piece, Conversion)
+        ]
+        return conversion.template, conversion.size
+
+    assert shown("%d") == ("%d", 4)
+    assert shown("%-08.3lld") == ("%-08.3d", 8)
+    assert shown("%hhu") == ("%d", 1)
+    assert shown("%hX") == ("%X", 2)
+    assert shown("%20s") == ("%20s", 4)
+    assert shown("%zu") == ("%d", 8)
+    assert shown("%5c") == ("%5s", 4)
+
+
+def test_usdt_arguments_go_where_the_c_looks_for_them():
+    plan = planned('usdt:p:m "%d", arg1')
+    assert set(plan.marks) == {0}
+    assert len(plan.marks[0]) == 192
+    assert dict(plan.defines)["PT_USDT_MARKS"] == dict(plan.defines)["PT_TARGETS"]

@@ -1,0 +1,54 @@
+"""trace: what is asked of functions, trace events and USDT probes, as they happen."""
+
+from pytracer.spec import Column, Number, Questions, Stream, Tracer
+from pytracer.spec.filters import TASK_FILTERS
+
+TRACER = Tracer(
+    name="trace",
+    group="system",
+    summary="what you ask of functions, trace events and USDT probes, as they happen",
+    description="Shows each call or event that passes a filter, with those arguments that you ask for.",
+    hooks=(),
+    arguments=Questions(
+        "QUESTION",
+        'a question: PROBE[(SIGNATURE)] [(FILTER)] ["FORMAT", ARGUMENTS]',
+    ),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Number(
+            "string-size",
+            "bytes of a string that are kept",
+            short="z",
+            default=80,
+            minimum=2,
+            maximum=4096,
+            metavar="BYTES",
+            define="PT_ASK_ROOM",
+        ),
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("tid", "thread id"),
+                Column("comm", "name of the thread", decode="text", width=15),
+                Column("probe", "what happened", field="target", decode="target", width=18),
+                Column("text", "what the format makes of it", decode="text", computed=True),
+            )
+        ),
+    ),
+    examples=(
+        ("trace 't:syscalls:sys_enter_openat \"%s\", args->filename'", "the files that are opened"),
+        ("trace 'k:vfs_read \"%s %d\", file->f_path.dentry->d_name.name, count'", "what is read"),
+        ("trace 'u:libc:malloc(size_t n) (n > 9999) \"%d\", n' -p 1", "large allocations"),
+        ("trace 'r:bash:readline \"%s\", retval'", "what is typed into bash"),
+        ("trace 'kr:vfs_read \"%d of %d\", retval, $entry(count)' -- ls", "what a command reads"),
+    ),
+    notes=(
+        "docs/ask.md has the language, which is that of BCC's trace, and what is different.",
+        "An argument that cannot be read is a dash (JSON: null); a filter that cannot be, is not true.",
+        "JSON and CSV have each argument by its own text; tables with --wide.",
+        "With -p or -- COMMAND, u: and usdt: are looked for as for funccount.",
+    ),
+)
