@@ -23,8 +23,10 @@ and how often they run. The kernel counts runs while pytracer looks, and at no o
   list [SECONDS]           all programs, and their runs within SECONDS (default)
   top [INTERVAL [COUNT]]   the same again and again, what runs longest first
   show ID                  one program: its C, instructions, native code, maps and what is in them
-  pin ID...                keep programs of a running tracer (pytracer prog pin --help)
-  unload [ID...]           let go of what was pinned so"""
+  pin ID...                keep programs of a running tracer when it ends
+  unload [ID...]           let go of what was pinned so
+
+show, pin and unload have help of their own: pytracer prog pin --help."""
 _NOTES = """\
 examples:
   pytracer prog                      every program, and what it did within a second

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import signal
 import struct
 import subprocess
@@ -34,8 +35,8 @@ from support import packets
 from support.bpftool import Filtered, array, bpftool, by_id, number, program, update
 from support.bpftool import counting as counts
 from support.cgroups import cgroup
-from support.cli import COMMAND, run, start, stop, wait_for
-from support.needs import needs
+from support.cli import COMMAND, Ended, Result, run, start, stop, wait_for
+from support.needs import needs, running
 from support.nobody import python
 
 pytestmark = pytest.mark.kernel
@@ -490,3 +491,34 @@ def test_what_there_is_not_is_not_shown():
     result = run("prog", "show", 4294967295)
     assert result.status == 2
     assert result.err.startswith("pytracer: error: no program '4294967295'")
+
+
+FUNCTION = "__x64_sys_close"
+TOLD = {"k": (6, 6), "kr": (6, 6), "f": (5, 13), "fr": (5, 13), "t": (6, 6), "rt": (4, 17)}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    "source",
+    [f"{kind}:{FUNCTION}" for kind in ("k", "kr", "f", "fr")]
+    + ["t:syscalls:sys_enter_close", "rt:sys_enter"],
+)
+def test_places_are_named_as_users_name_them(source):
+    """Or not at all, where the kernel is too old to tell."""
+    refused = Result(0, "", "")
+    try:
+        tracer = start("funccount", "-f", "json", source, 60)
+    except Ended as ended:
+        refused = ended.result
+    if refused.status:
+        assert refused.status in (4, 5), refused.err
+        assert "cloud" not in platform.release(), refused.err  # Debian's have them all
+        return
+    rows = run("prog", 0.1, "-f", "json").of("row")
+    assert stop(tracer).status == 0
+    [row] = [one for one in rows if one["pids"] == [tracer.pid]]
+    kind = source.partition(":")[0]
+    assert row["attached"] in (
+        [source],
+        *([] if running().version >= TOLD[kind] else ([f"{kind}:?"], ["perf:?"])),
+    )
