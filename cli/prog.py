@@ -13,9 +13,7 @@ from pytracer.cli.output import OutputFile, standard_output
 from pytracer.errors import UsageError
 
 _VIEWS = ("list", "top")
-_USAGE = (
-    "pytracer prog [list [SECONDS] | top [INTERVAL [COUNT]] | show ID | pin ID... | unload [ID...]] [options]"
-)
+_USAGE = "pytracer prog [list [SECONDS] | top [INTERVAL [COUNT]] | show | pin | unload] [options]"
 _DESCRIPTION = """\
 The BPF programs of this machine, whoever loaded them: whose they are, where they are attached, what they take
 and how often they run. The kernel counts runs while pytracer looks, and at no other time.

@@ -6,6 +6,7 @@ A process may end while it is looked at, and its descriptors change: what is no 
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,9 +93,11 @@ def _look(process: Path, found: Held) -> None:
 
 
 def _descriptors(process: Path) -> Iterator[tuple[int, str]]:
-    for path in (process / "fd").iterdir():
+    """Each descriptor, and what it is of. There may be tens of thousands: paths are kept as text."""
+    folder = f"{process}/fd/"
+    for name in os.listdir(folder):  # noqa: PTH208
         with contextlib.suppress(OSError):
-            yield int(path.name), str(path.readlink())
+            yield int(name), os.readlink(folder + name)  # noqa: PTH115
 
 
 def _on_event(process: int, descriptor: int) -> Iterator[EventProgram]:
