@@ -338,6 +338,9 @@ def traced(*words: object) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
         tracer.communicate()
 
 
+RAW = ("--hook", "syscall=raw", "--hook", "gone=raw", "--hook", "switch=raw")  # by links, on every kernel
+
+
 @pytest.fixture
 def unpinned():
     """Whatever becomes of a test, nothing stays pinned, and nothing that was mounted for it mounted."""
@@ -352,7 +355,7 @@ def unpinned():
 @pytest.mark.lab
 @pytest.mark.usefixtures("unpinned")
 def test_what_is_pinned_attached_counts_on_until_it_is_unloaded():
-    with traced("syscalls", "-f", "json", "--hook", "syscall=raw", 60) as (_, mine):
+    with traced("syscalls", "-f", "json", *RAW, 60) as (_, mine):
         result = run("prog", "pin", "tracer-owned", "--attached", "-f", "json")
         assert result.status == 0, result.err
         kept = {one["id"]: one for one in result.of("pinned")}
