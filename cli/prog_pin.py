@@ -29,7 +29,8 @@ examples:
 notes:
   What stays attached counts on until prog unload or a restart; nobody empties its maps, which may get full.
   It goes on for the processes that the tracer was started for, whose numbers may be others' one day.
-  A tracer that is on perf events, sockets or by netlink cannot stay attached; inject must not.
+  What is on perf events (trace events, single kprobes), on sockets or put somewhere by netlink cannot stay
+  attached: --hook of the tracer may take another way, such as raw tracepoints. inject must not.
   Where no BPF file system is mounted at /sys/fs/bpf one is, and goes with the last pin.
   The folder is for root alone (0700)."""
 _UNLOAD = """\
@@ -73,7 +74,10 @@ def unload(words: Sequence[str]) -> int:
     from pytracer.kernel.policy import require
 
     require(pinning.NEEDED, "pytracer prog unload")
-    _show("unpinned", pinning.unload(given.ids), given.format)
+    kept = pinning.unload(given.ids)
+    _show("unpinned", kept, given.format)
+    if not kept and given.format == "table":
+        print("pytracer has nothing pinned")
     return 0
 
 

@@ -117,7 +117,7 @@ def _check_attachment(number: int, links: list[int], processes: Held) -> None:
     if not links or any(event.program == number for event in processes.events):
         raise PytracerError(
             f"program {number} is not on links alone, and would not stay attached: nothing was pinned",
-            hint="without --attached, it is kept without running",
+            hint="raw tracepoints, trampolines, kprobe.multi, XDP, tcx are links: --hook chooses such a way",
         )
 
 

@@ -203,15 +203,16 @@ def test_programs_on_cgroups_are_found_by_links_and_without():
         try:
             link = link_create(descriptor, CGROUP_EGRESS, target=opened_folder)
             by_link = [one for one in attachments(Programs().list(), held(), Names()) if one.program == id_]
-            shown = bpftool("cgroup", "show", folder)
+            [shown] = [one for one in bpftool("link", "show") if one["prog_id"] == id_]
+            inode = folder.stat().st_ino
             os.close(link)
             bpf(Command.PROG_ATTACH, struct.pack("IIII", opened_folder, descriptor, CGROUP_EGRESS, 0))
             without = [one for one in attachments(Programs().list(), held(), Names()) if one.program == id_]
         finally:
             os.close(opened_folder)
-    assert [one["id"] for one in shown] == [id_]
     [place] = by_link
-    assert place.link
+    assert (shown["id"], shown["cgroup_id"], shown["type"]) == (place.link, inode, "cgroup")
+    assert shown["attach_type"].endswith("egress")
     assert place.where == f"cgroup/egress:/{folder.name}"
     assert without == [Attachment(id_, place.where)]
 

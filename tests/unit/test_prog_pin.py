@@ -202,4 +202,6 @@ def test_what_was_done_is_said(running, monkeypatch, capsys):
         "unpinned 8 enter; it stays with pytracer syscalls (100), agent (200)\n"
     )
     assert prog_pin.unload([]) == 0
+    assert capsys.readouterr().out.startswith("unpinned 7 enter")
     assert prog_pin.unload([]) == 0
+    assert capsys.readouterr().out == "pytracer has nothing pinned\n"
