@@ -20,6 +20,7 @@ GROUPS = {
     "start": "bench.start",
     "cost": "bench.cost",
     "frames": "bench.frames",
+    "programs": "bench.programs",
     "events": "bench.events",
     "maps": "bench.maps",
     "attach": "bench.attach",
