@@ -6,8 +6,11 @@ import sys
 
 import pytest
 
+from pytracer.bpf.attach.cgroup_sock import POINTS as SOCKETS
+from pytracer.bpf.attach.cgroup_sock_addr import POINTS as ADDRESSES
+from pytracer.bpf.sys import ProgType
 from support import packets
-from support.cgroups import DATAGRAMS, cgroup, run_in
+from support.cgroups import DATAGRAMS, attached, cgroup, on, run_in
 from support.cli import Ended, Result, finish, run, start, stop
 from support.needs import refused_by_right
 
@@ -109,6 +112,30 @@ def test_a_command_and_what_it_starts(folder):
     tracer = start("socksnoop", *words, preexec_fn=enter)
     run_in(folder, DATAGRAMS + 'send(socket.AF_INET, "127.0.0.1", 23, 30)')
     assert seen(finish(tracer)) == [event for event in expected() if event[0] == "send"]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_left_by_an_error_half_way_or_a_killed_process(folder, way):
+    """Somebody's program allows none beside it: those that were put on before are taken off again."""
+    words = ("--cgroup", folder, "--hook", f"sockets={way}")
+    theirs = attached(folder, ADDRESSES["bind4"], 1, flags=0, kind=ProgType.CGROUP_SOCK_ADDR)
+    with theirs as number:
+        assert run("socksnoop", *words, "-d", 1).status == 1
+        assert there(folder) == {"bind4": (number,)}
+    tracer = start("socksnoop", *words)
+    assert len(there(folder)) == 9
+    tracer.kill()
+    tracer.communicate()
+    assert len(there(folder)) == (9 if way == "cgroup-attach" else 0)
+    assert run("socksnoop", *words, "-d", 0.1).status == 0
+    assert there(folder) == {}
+
+
+def there(folder):
+    """The programs on a cgroup by what they are for."""
+    found = on(folder, SOCKETS) | on(folder, ADDRESSES)
+    return {point: numbers for point, numbers in found.items() if numbers}
 
 
 def test_a_family_that_is_not_seen(folder):

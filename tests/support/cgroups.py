@@ -7,7 +7,7 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pytracer.bpf.attach import cgroup as on_cgroups
@@ -54,9 +54,16 @@ def run_in(folder: Path, code: str) -> int:
 
 
 @contextlib.contextmanager
-def attached(folder: Path, attach_type: int, value: int, *, flags: int | None = None) -> Iterator[int]:
+def attached(
+    folder: Path,
+    attach_type: int,
+    value: int,
+    *,
+    flags: int | None = None,
+    kind: ProgType = ProgType.CGROUP_SKB,
+) -> Iterator[int]:
     """Somebody's program that returns ``value``: by a link, or with ``flags`` and without one; its id."""
-    program = prog_load(ProgType.CGROUP_SKB, returning(value), attach_type=attach_type, name="somebody_s")
+    program = prog_load(kind, returning(value), attach_type=attach_type, name="somebody_s")
     where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     link = -1
     try:
@@ -73,10 +80,10 @@ def attached(folder: Path, attach_type: int, value: int, *, flags: int | None = 
                 os.close(descriptor)
 
 
-def on(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The programs on a cgroup."""
+def on(folder: Path, points: Mapping[str, int] = POINTS) -> dict[str, tuple[int, ...]]:
+    """The programs on a cgroup, by the points of a kind; of packets, if nothing is said."""
     where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return {point: on_cgroups.attached(where, number) for point, number in POINTS.items()}
+        return {point: on_cgroups.attached(where, number) for point, number in points.items()}
     finally:
         os.close(where)
