@@ -52,8 +52,9 @@ def run(words: Sequence[str]) -> int:
     given, rest = parser.parse_known_args(own)
     if given.stage and given.html:
         raise UsageError("--html has all stages: it goes without --stage")
-    if given.stage and given.stage not in (*NAMES, "refusal"):
-        raise UnknownNameError("stage", given.stage, NAMES)
+    known = ("refusal",) if given.refused else NAMES
+    if given.stage and given.stage not in known:
+        raise UnknownNameError("stage", given.stage, known)
     page, status = _refused(given, rest + command) if given.refused else _tracer(rest + command)
     if given.html:
         from pytracer.explain.html import render as render_html
@@ -65,7 +66,8 @@ def run(words: Sequence[str]) -> int:
     from pytracer.explain.text import render
 
     stream = standard_output()
-    for line in render(page, given.stage or ""):
+    there = any(stage.name == given.stage for stage in page.stages)  # else all of it was refused
+    for line in render(page, given.stage if there else ""):
         print(line, file=stream)
     stream.flush()
     return status

@@ -157,6 +157,13 @@ def test_broken_c_names_the_line(tmp_path):
     file.write_text(good.replace("row->errors +=", "row->mistakes +="))
     failed(run("syscalls", "-d", "1", env=env), 1, f"syscalls.c:{number}: no member named 'mistakes'")
 
+    # LLVM complains of a stack that is too large, and ends the process that it is in.
+    brace = "static __always_inline int on_enter(u32 nr)\n{\n"
+    assert brace in good
+    large = "    volatile char large[600];\n\n    large[nr & 511] = 1;\n    large[599] = 1;\n"
+    file.write_text(good.replace(brace, brace + large))
+    failed(run("syscalls", "-d", "1", env=env), 1, "syscalls.c does not compile: syscalls.c:", "stack limit")
+
     # A pointer that was not checked: it compiles, and the verifier refuses it.
     file.write_text(good)
     included = copy / "probes_c/include/loss.h"
@@ -168,6 +175,14 @@ def test_broken_c_names_the_line(tmp_path):
     log = Path(result.err.split("the whole log is in ")[1].strip())
     assert "map_value_or_null" in log.read_text()
     log.unlink()
+
+    # The same, explained: the line of C, and what the words mean.
+    number = next(n for n, line in enumerate(included.read_text().splitlines(), 1) if "(*lost)++;" in line)
+    result = run("explain", "syscalls", "-d", "1", env=env)
+    assert result.status == 1, result.err
+    assert f">    {number:>4}      (*lost)++;\n" in result.out
+    assert "What it means: The pointer may be NULL here." in result.out
+    assert result.err == ""
 
 
 def test_columns_that_the_c_does_not_have(tmp_path):

@@ -16,6 +16,7 @@ from pytracer.explain.watch import Watched, watch
 from pytracer.spec import registry
 from support import packets
 from support.cli import COMMAND, Result, run
+from support.html import check_alone, parsed
 from support.needs import refused_by_right
 from support.workloads import workload
 
@@ -172,10 +173,14 @@ def test_the_command_line(tmp_path):
     made = run("explain", "--html", page, "sockcount", "lo", "-d", "0.1")
     assert made.status == 0, made.err
     html = page.read_text()
-    assert html.startswith("<!DOCTYPE html>")
-    assert "probes_c/sockcount.c" in html
-    assert "src=" not in html
-    assert "http" not in re.sub(r"https?://[^\s<]*", "", html[: html.index("<main>")])
+    check_alone(html)
+    seen = parsed(html)
+    assert [named["id"] for tag, named in seen.seen if "stage" in (named.get("class") or "").split()] == [
+        f"s{number}" for number in range(1, len(stages.NAMES) + 1)
+    ]
+    ids = {named["id"] for _, named in seen.seen if "id" in named}
+    assert {named["href"].removeprefix("#") for _, named in seen.seen if named.get("href")} <= ids
+    assert "probes_c/sockcount.c" in " ".join(seen.words)
 
 
 def test_who_may_not_is_told():

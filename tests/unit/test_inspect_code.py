@@ -20,7 +20,7 @@ def encoded(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -
     return struct.pack("=BBhi", code, src << 4 | dst, off, imm)
 
 
-# What bpftool 7.6 says of the same bytes; after its number in round brackets.
+# In the verifier's notation; before each stands the code in round brackets.
 TEXTS = [
     ((0xB7, 0, 0, 0, -1), "r0 = -1"),
     ((0xB4, 3, 0, 0, 7), "w3 = 7"),

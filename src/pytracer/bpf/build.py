@@ -24,8 +24,10 @@ from pytracer.bpf.sys import MapType, ProgType
 from pytracer.bpf.toolchain import import_bcc
 from pytracer.errors import BuildError
 from pytracer.kernel.policy import raise_memlock
+from pytracer.text import harmless
 
 _DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
+_LAST_WORDS = re.compile(r"^error: (.*)$", re.M)  # LLVM's, over a stack that is too large
 # Warnings about the kernel's own headers are not ours to mend.
 _FLAGS = ("-Wno-address-of-packed-member", "-Wno-duplicate-decl-specifier", "-Wno-macro-redefined")
 
@@ -153,8 +155,14 @@ class BccModule:
 def _compile(bcc: ModuleType, name: str, text: str, cflags: Sequence[str], source: Path) -> Any:
     """A bcc.BPF object. BCC prints what clang says; it is caught and made into one line."""
     log = None
+
+    def last_words(said: str) -> str:
+        found = _LAST_WORDS.search(said)
+        problem = harmless(f"{name} does not compile: {found[1]}") if found else ""
+        return f"pytracer: error: {problem}\n" if found else ""
+
     try:
-        with captured_stderr() as log, _kernel_source(source):
+        with captured_stderr(last_words) as log, _kernel_source(source):
             return bcc.BPF(text=text.encode(), cflags=list(cflags))
     except Exception as problem:  # BCC raises bare Exception
         said = log.text if log is not None else ""

@@ -1,4 +1,4 @@
-"""What is in a map, as text: a few entries of many."""
+"""What is in a map of ours, as text: a few entries of many, by the C types that BCC described."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pytracer.record import record
 SHOWN = 8
 _HASHES = frozenset({MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH})
 _ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
-_OTHERS = {
+_OTHERS: dict[int, str] = {
     MapType.RINGBUF: "a ring of records: read and gone",
     MapType.PERF_EVENT_ARRAY: "a ring of records for each CPU: read and gone",
+    MapType.LPM_TRIE: "prefixes, in a trie",
     MapType.STACK_TRACE: "stacks, by number",
     MapType.CGROUP_ARRAY: "cgroups, which the kernel does not show",
     MapType.PROG_ARRAY: "programs",
@@ -27,7 +28,7 @@ _OTHERS = {
 @record
 class Entries:
     """``count`` entries (None: nobody can tell; of arrays, those that are not zero), and the first of them as
-    (key, value). Values of all CPUs are added up. ``reason`` says why there are none to show."""
+    (key, value). Values of all CPUs are added up. ``reason`` says what there is instead."""
 
     count: int | None
     first: tuple[tuple[str, str], ...] = ()
@@ -37,7 +38,7 @@ class Entries:
 def entries_of(table: Map) -> Entries:
     """What is in it. Raises OSError; SchemaError where its types are not known."""
     if table.type not in _HASHES | _ARRAYS:
-        return Entries(None, reason=_OTHERS.get(MapType(table.type), "") if table.type in _KNOWN else "")
+        return Entries(None, reason=_OTHERS.get(table.type, ""))
     keys, values = table.read()
     if table.type in _ARRAYS:
         plain = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
@@ -48,9 +49,6 @@ def entries_of(table: Map) -> Entries:
         for key, value in zip(keys[:SHOWN], values[:SHOWN], strict=True)
     )
     return Entries(len(keys), first)
-
-
-_KNOWN = frozenset(MapType)
 
 
 def _added(values: Any) -> Any:
@@ -73,7 +71,7 @@ def _text(value: Any) -> str:
     names = value.dtype.names
     if names is not None:
         return ", ".join(f"{name}={_text(value[name])}" for name in names if not name.startswith("__pad"))
-    if value.ndim and value.dtype.itemsize == 1:
+    if value.dtype.kind == "S" or (value.ndim and value.dtype.itemsize == 1):
         data = value.tobytes().partition(b"\0")[0]
         return repr(data.decode("utf-8", "backslashreplace"))
     if value.ndim:

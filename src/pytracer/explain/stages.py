@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from pytracer.arrays import np
+from pytracer.bpf.features import MAP_NAMES, PROGRAM_NAMES
 from pytracer.bpf.inspect.bytecode import KernelNames
 from pytracer.bpf.source import read_source
-from pytracer.bpf.sys import MapType, ProgType
 from pytracer.bpf.verifier import Work, work_of
 from pytracer.explain import listings
 from pytracer.explain.page import Beside, Block, Fold, Grid, Page, Raw, Stage, Words
@@ -119,7 +119,7 @@ def _bytecode(code: dict[Program, Beside]) -> Stage:
 
 
 def _type(one: Program) -> str:
-    return ProgType(one.info.type).name.lower() if one.info.type in set(ProgType) else f"type {one.info.type}"
+    return PROGRAM_NAMES.get(one.info.type, f"type {one.info.type}")
 
 
 def _verifier(seen: Watched, titles: dict[Program, str]) -> Stage:
@@ -181,7 +181,7 @@ def _maps(tables: Sequence[Table]) -> Stage:
     rows, folds = list[tuple[str, ...]](), list[Block]()
     for table in tables:
         info, entries = table.info, table.entries
-        kind = MapType(info.type).name.lower() if info.type in set(MapType) else f"type {info.type}"
+        kind = MAP_NAMES.get(info.type, f"type {info.type}")
         count = entries.reason if entries.count is None else str(entries.count)
         memory = "-" if table.memory is None else f"{table.memory} bytes"
         sizes = (f"{info.key_size} bytes", f"{info.value_size} bytes", str(info.max_entries))

@@ -92,7 +92,6 @@ pre { margin: .6rem 0; padding: .8rem 1rem; background: var(--code); border-radi
 .pair .right a:hover { text-decoration: underline; }
 .pair .right span:target { background: var(--lit); }
 .pair:hover, .lit { background: var(--lit) !important; }
-.g { color: var(--type); }
 .tk { color: var(--keyword); } .tt { color: var(--type); } .tc { color: var(--comment); }
 .tn { color: var(--number); } .ts { color: var(--string); }
 footer { color: var(--soft); font-size: .85rem; text-align: center; padding: 1.5rem; }

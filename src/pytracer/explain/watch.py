@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pytracer.bpf.inspect.info import MapInfo, ProgramInfo, read_map, read_program
+from pytracer.bpf.inspect.objects import own_file_info
 from pytracer.bpf.inspect.stats import counting
 from pytracer.bpf.maps import Map
 from pytracer.bpf.programs import Load, load_program
@@ -180,7 +181,7 @@ def _alike(load: Load) -> Load:
 
 def _tables(session: Session) -> Iterator[Table]:
     for table in session.loaded.module.maps.values():
-        memory = _file_info(table.fd).get("memlock")
+        memory = own_file_info(table.fd).get("memlock")
         yield Table(read_map(table.fd), table.name, int(memory) if memory else None, _entries(table))
 
 
@@ -199,7 +200,7 @@ def _attachments(plan: Plan) -> Iterator[Attachment]:
 def _links(session: Session) -> Iterator[Attachment]:
     """What holds the programs there, in the kernel's words."""
     for link in session.links:
-        facts = _file_info(link.fd) if link.fd >= 0 else {}
+        facts = own_file_info(link.fd) if link.fd >= 0 else {}
         kept = tuple((name, value) for name, value in facts.items() if name not in _DULL)
         where = f"{link.place}: {link.how}" if link.place and link.how else link.place
         yield Attachment(_held(link.fd), where, kept)
@@ -215,13 +216,6 @@ def _held(descriptor: int) -> str:
     except OSError:
         return "gone"
     return target.removeprefix("anon_inode:").strip("[]").partition(":")[0].replace("-", "_")
-
-
-def _file_info(descriptor: int) -> dict[str, str]:
-    with contextlib.suppress(OSError):
-        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
-        return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return {}
 
 
 def total(programs: Sequence[Program]) -> int:

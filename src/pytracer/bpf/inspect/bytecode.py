@@ -34,7 +34,7 @@ _ALWAYS, _CALL, _EXIT, _MAYBE = 0x00, 0x80, 0x90, 0xE0
 # What the source register of a 64-bit constant says that it is.
 _MAP, _MAP_VALUE, _, _FUNCTION = range(1, 5)
 _OWN, _KERNEL = 1, 2  # and that of a call
-_PER_CPU, _ADDRESS_SPACE = -1, 1  # offsets of a move (Linux 6.10: 7bdbf7446305, 8d94f1357c00)
+_PER_CPU, _ADDRESS_SPACE = -1, 1  # offsets of a move (Linux 6.10: 7bdbf7446305; 6.9: 6082b6c328b5)
 
 
 class Names:
