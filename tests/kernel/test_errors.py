@@ -162,7 +162,7 @@ def test_broken_c_names_the_line(tmp_path):
     assert brace in good
     large = "    volatile char large[600];\n\n    large[nr & 511] = 1;\n    large[599] = 1;\n"
     file.write_text(good.replace(brace, brace + large))
-    failed(run("syscalls", "-d", "1", env=env), 1, "syscalls.c does not compile: syscalls.c:", "stack limit")
+    failed(run("syscalls", "-d", "1", env=env), 1, "syscalls.c does not compile: in function", "stack limit")
 
     # A pointer that was not checked: it compiles, and the verifier refuses it.
     file.write_text(good)

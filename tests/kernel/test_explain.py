@@ -243,8 +243,9 @@ def test_the_examples_of_the_docs_are_refused():
         out = refused(file).out
         assert "What to do: " in out
         (marks[file.name],) = re.findall(r"^>\s+\d+  (.*)$", out, re.M)
+    # LLVM does not always say where the large variable is.
+    assert marks.pop("stack.c") in ("    struct name name = {};", "int count(struct __sk_buff *skb)")
     assert marks == {
         "loop.c": "    while (bpf_get_prandom_u32() != 7) {",
         "pointer.c": "    *value += 1;",
-        "stack.c": "    struct name name = {};",
     }

@@ -157,6 +157,8 @@ def test_a_story_ends_with_the_refusal_and_begins_with_c():
         ("back-edge from insn 9 to 3", "turn by turn"),
         ("invalid stack off=-520 size=8", "512 bytes"),
         ("invalid write to stack R10 off=-520 size=8", "512 bytes"),
+        ("in function f i32 (ptr): Looks like the BPF stack limit of 512 bytes is exceeded.", "512 bytes"),
+        ("in function f i32 (ptr): Looks like the BPF stack limit is exceeded.", "512 bytes"),
         ("combined stack size of 2 calls is 544. Too large", "512 bytes"),
         ("invalid indirect read from stack off -16+4 size 16", "never written"),
         ("R0 !read_ok", "holds nothing"),
@@ -200,13 +202,12 @@ def test_the_line_is_found_with_and_without_its_place(said):
     assert shown.lines[4 - shown.first] == "    return *p;"
 
 
-def test_what_the_compiler_refused_is_found():
-    said = (
-        "error: a.c:3:9: in function f i32 (ptr): Looks like the BPF stack limit of 512 bytes is exceeded.\n"
-    )
+@pytest.mark.parametrize(("place", "line"), [("3:9", 3), ("0:0", 1)])
+def test_what_the_compiler_refused_is_found(place, line):
+    said = f"error: a.c:{place}: in function f i32 (ptr): Looks like the BPF stack limit is exceeded.\n"
     stage = refused.stage_of(refused.Refused("f", "", said, compiler=True), C)
     (shown,) = (block for block in stage.blocks if isinstance(block, Source))
-    assert shown.marked == {3}
+    assert shown.marked == {line}
     assert any(isinstance(block, Words) and "512 bytes of stack" in block.text for block in stage.blocks)
 
 

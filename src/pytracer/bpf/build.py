@@ -27,7 +27,8 @@ from pytracer.kernel.policy import raise_memlock
 from pytracer.text import harmless
 
 _DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
-_LAST_WORDS = re.compile(r"^error: (.*)$", re.M)  # LLVM's, over a stack that is too large
+# LLVM's, over a stack that is too large; line 0 of any file is where it knows no better.
+_LAST_WORDS = re.compile(r"^error: (?:\S+:0:0: )?(.*)$", re.M)
 # Warnings about the kernel's own headers are not ours to mend.
 _FLAGS = ("-Wno-address-of-packed-member", "-Wno-duplicate-decl-specifier", "-Wno-macro-redefined")
 

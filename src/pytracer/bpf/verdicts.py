@@ -51,7 +51,7 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
         ),
     ),
     (
-        r"stack limit of 512 bytes is exceeded|combined stack size|invalid (write to |read from )?stack "
+        r"stack limit (of 512 bytes )?is exceeded|combined stack size|invalid (write to |read from )?stack "
         r"(R\d+ )?off=-(5[1-9]\d|[6-9]\d\d|\d{4,})|invalid stack (type )?R10 off=-5",
         Verdict(
             "A program has 512 bytes of stack, for all of its variables together and for what it calls.",

@@ -42,7 +42,7 @@ def stage_of(one: Refused, text: str) -> Stage:
     title = f"{one.program}, a program of the kind {one.kind}" if one.kind else one.program
     if one.passed:
         return Stage("refusal", title, "This kernel takes it.", ())
-    reason, place = _compilers(one.log) if one.compiler else _verifiers(one.log, text)
+    reason, place = _compilers(one.log, one.program, text) if one.compiler else _verifiers(one.log, text)
     who = "The compiler" if one.compiler else "The verifier"
     blocks = list[Block]()
     if place is not None:
@@ -76,11 +76,14 @@ def _verifiers(log: str, text: str) -> tuple[str, tuple[str, int] | None]:
     return refusal.reason, alike[0] if len(alike) == 1 else None
 
 
-def _compilers(said: str) -> tuple[str, tuple[str, int] | None]:
+def _compilers(said: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
     for line in said.splitlines():
         if match := _COMPILER.match(line.strip()):
-            place = (match["file"], int(match["line"])) if match["file"] else None
-            return match["text"], place
+            if match["file"] and int(match["line"]):
+                return match["text"], (match["file"], int(match["line"]))
+            # LLVM does not know: where the function begins, then.
+            begin = re.compile(rf"\w[\w\s*]*\b{re.escape(program)}\s*\(")
+            return match["text"], next((at for at, words in texts(text).items() if begin.match(words)), None)
     return said.strip().splitlines()[-1] if said.strip() else "it ended without a word", None
 
 
