@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -15,11 +14,22 @@ MILLISECOND = 1_000_000  # nanoseconds
 _UNITS = {"ns": 1, "us": 1_000, "ms": MILLISECOND, "s": 1_000_000_000, "": MILLISECOND}
 
 
+_WIDEST = 100  # columns
+
+
 class Formatter(argparse.RawDescriptionHelpFormatter):
     """Help that looks the same from every Python: ``-o, --option VALUE``, as it is from 3.13 on."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=min(shutil.get_terminal_size().columns, 100) - 2)
+        # argparse makes one for each argument that is declared, too: how wide it is to be can wait.
+        super().__init__(prog, max_help_position=30, width=_WIDEST)
+
+    def format_help(self) -> str:
+        """The page, as wide as the terminal, within reason."""
+        import shutil
+
+        self._width = min(shutil.get_terminal_size().columns, _WIDEST) - 2
+        return super().format_help()
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:

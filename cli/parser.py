@@ -6,12 +6,11 @@ import argparse
 import shlex
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from pytracer.ask import Question, parse_distribution, parse_trace
 from pytracer.cli.arguments import MILLISECOND, Parser, duration, positive, seconds, split
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, targets
-from pytracer.kernel.pcap import CompiledFilter, compile_for, compile_raw
 from pytracer.plan import Fault, Request, parse_fault
 from pytracer.plan.sets import parse_set
 from pytracer.plan.targets import PROBES_MAX
@@ -36,6 +35,10 @@ from pytracer.spec import (
     Tracer,
     parse_source,
 )
+
+if TYPE_CHECKING:
+    from pytracer.ask import Question
+    from pytracer.kernel.pcap import CompiledFilter
 
 _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]] = {
     Filter.PID: (("-p", "--pid"), "N", "this process, until it ends (repeatable)", targets.process),
@@ -263,6 +266,8 @@ def _packet_filter(
             text = getattr(given, option.name.replace("-", "_"))
             if text is None:
                 return None
+            from pytracer.kernel.pcap import compile_for, compile_raw
+
             return compile_raw(text) if option.raw else compile_for(text, named, frames=option.frames)
     return None
 
@@ -275,6 +280,8 @@ def _sources(tracer: Tracer, words: list[str]) -> tuple[Source, ...]:
 def _questions(tracer: Tracer, words: list[str]) -> tuple[Question, ...]:
     if not isinstance(tracer.arguments, Questions):
         return ()
+    from pytracer.ask import parse_distribution, parse_trace  # a language
+
     read = parse_distribution if tracer.arguments.distribution else parse_trace
     return tuple(map(read, dict.fromkeys(words)))
 

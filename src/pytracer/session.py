@@ -8,6 +8,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pytracer import arrays
 from pytracer.bpf import mark, targets
@@ -19,17 +20,11 @@ from pytracer.bpf.calls import Calls
 from pytracer.bpf.images import Recipe
 from pytracer.bpf.maps import Map
 from pytracer.bpf.module import Module
-from pytracer.bpf.packet_filter import Context, prologue
 from pytracer.bpf.programs import Load, Loaded, load_program, open_programs
 from pytracer.bpf.rows import Counted
 from pytracer.bpf.source import read_source
 from pytracer.bpf.streams import Reader, open_reader
 from pytracer.bpf.sys import ProgType, recursion_misses
-from pytracer.enrich import decoders
-from pytracer.enrich.answers import Answers
-from pytracer.enrich.events import Events
-from pytracer.enrich.profile import profile
-from pytracer.enrich.shape import Moment, Ranking, shape
 from pytracer.errors import SchemaError
 from pytracer.kernel import interfaces
 from pytracer.kernel.policy import explain
@@ -39,7 +34,10 @@ from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING
 from pytracer.plan import Plan
 from pytracer.plan.choose import Chosen
 from pytracer.record import replace
-from pytracer.walker import PATIENCE, Walker
+
+if TYPE_CHECKING:
+    from pytracer.showing import Showing
+    from pytracer.walker import Walker
 
 _RECORD = "pt_record"  # probes_c/include/stream.h
 _PENDING = 1  # enum pt_traced in probes_c/include/task.h
@@ -75,11 +73,7 @@ class Session:
         self._read_at = 0.0
         self._counted: Counted | None = None
         self._reported: dict[str, int] = {}
-        self._ranking = Ranking(plan.sort, plan.request.top)
-        self._decoders = decoders(plan.request.interfaces, plan.targets)
-        self._answers = None if plan.asked is None else Answers(plan.asked)
-        computed = {} if self._answers is None else self._answers.columns(plan.schema)
-        self._events = Events(plan.schema, self._decoders, computed)
+        self._showing: Showing | None = None
         self.stream: Reader | None = None
         self._walker: Walker | None = None
         self._calls: Calls | None = None
@@ -95,6 +89,8 @@ class Session:
             if not plan.schema.is_stream:
                 self._counted = Counted(plan.schema, loaded.module.maps)
             if plan.schema.is_stacks:
+                from pytracer.walker import Walker
+
                 self._walker = Walker(
                     loaded.module.maps,
                     warn,
@@ -114,7 +110,6 @@ class Session:
     def read(self, kind: Kind) -> Snapshot | Histograms | Stacks:
         """What there is to show: what was added since the last ``row``, or the whole run (``summary``)."""
         now = self._ended or time.monotonic()
-        schema = self.plan.schema
         if 0 in self.plan.request.interfaces:  # any: there may be new ones
             self._fill_links()
         assert self._counted is not None, "a stream has no rows"
@@ -124,15 +119,8 @@ class Session:
             self._read_at = now
         else:
             rows, seconds = self._counted.whole(quiet=quiet), now - self.started
-        moment = Moment(kind, time.time(), seconds)
-        if self._walker is not None:
-            return self._walker.read(rows, schema, self._ranking, self._decoders, moment)
-        shown = shape(rows, schema, self._ranking, self._decoders, moment)
-        if schema.is_profile and isinstance(shown, Snapshot):
-            shown = profile(shown)
-            if shown.unnamed:
-                self._warn(f"calls without a name are not in the profile: {', '.join(shown.unnamed)}")
-        return shown
+        assert self._showing is not None, "nothing is read before programs are attached"
+        return self._showing.rows(rows, kind, seconds)
 
     def observe(self) -> None:
         """Look at what may be gone when results are read; to be called every ``patience`` seconds."""
@@ -150,7 +138,7 @@ class Session:
     def patience(self) -> float | None:
         """See ``observe`` and ``relieve``; None where there is nothing to do between two readings."""
         counted = None if self._counted is None else self._counted.patience
-        moments = [counted, None if self._walker is None else PATIENCE]
+        moments = [counted, None if self._walker is None else self._walker.patience]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def events(self, *, last: bool = False) -> Iterator[Batch]:
@@ -159,7 +147,8 @@ class Session:
             records = self.stream.read(last=last)
             if records is None:
                 return
-            yield self._events.batch(records)
+            assert self._showing is not None, "nothing is read before programs are attached"
+            yield self._showing.batch(records)
 
     def losses(self) -> Iterator[Loss]:
         """What was lost since this was last asked, by reason."""
@@ -214,8 +203,8 @@ class Session:
                     stack.callback(self._counted.close)
                 if self._walker is not None:
                     stack.callback(self._walker.close)
-                if self._answers is not None:
-                    stack.callback(self._answers.close)
+                if self._showing is not None:
+                    stack.callback(self._showing.close)
                 if self.stream is not None:
                     stack.callback(self.stream.close)
                     self.stream = None
@@ -269,6 +258,8 @@ class Session:
         wanted = self.plan.request.filter
         if wanted is None:
             return load
+        from pytracer.bpf.packet_filter import Context, prologue
+
         context = Context.FRAME if load.as_.type is ProgType.XDP else Context.SKB
         before = prologue(wanted, context, load.as_.result)
         return replace(load, as_=replace(load.as_, prologue=before))
@@ -378,4 +369,7 @@ class Session:
         if self.plan.schema.is_listing:
             self._list()
         self.started = self._read_at = time.monotonic()
-        arrays.load()  # now that events are counted already
+        # What shows results takes longer to load than all that was needed so far.
+        from pytracer.showing import Showing
+
+        self._showing = Showing(self.plan, self._walker, self._warn)

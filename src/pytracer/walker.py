@@ -14,14 +14,14 @@ from pytracer.kernel.policy import sysctl
 from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
 
-PATIENCE = 0.05
-"""Seconds between looks for processes that are new: one that lives for less is not seen."""
-
 _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded more. While it is young, fewer
 
 
 class Walker:
-    """What a session needs for its stacks."""
+    """What a session needs for its stacks. ``patience`` are the seconds between two calls of ``notice``: of a
+    process that lives for less nothing is known."""
+
+    patience = 0.05
 
     def __init__(
         self, maps: Mapping[str, Map], warn: Callable[[str], None], *, annotate: bool, probed: bool
@@ -43,7 +43,7 @@ class Walker:
         """Look at the processes that were sampled, as long as they live."""
         now = time.monotonic()
         for process, samples in self._maps.images().items():
-            before, due, pause = self._seen.get(process, (0, 0.0, PATIENCE))
+            before, due, pause = self._seen.get(process, (0, 0.0, self.patience))
             if process[1] and samples > before and now >= due:
                 self._seen[process] = samples, now + pause, min(2 * pause, _AGAIN)
                 self._names.user.notice(process[0])

@@ -12,7 +12,6 @@ from pytracer.bpf.image import Image, MapSpec, patched
 from pytracer.bpf.lines import NOTHING, Told, load_btf
 from pytracer.bpf.maps import Map
 from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
-from pytracer.bpf.verifier import keep_log, summarise
 from pytracer.errors import VerifierError
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.kernel.policy import explain, raise_memlock
@@ -179,6 +178,8 @@ def _once_more(what: str, load: Load, error: OSError, *, keep_logs: bool) -> int
     text = _said(log)
     if not text.strip():
         raise explain(error, f"loading {what}") from error
+    from pytracer.bpf.verifier import keep_log, summarise  # what reads logs
+
     refusal = summarise(text)
     at = f" at {refusal.source}" if refusal.source else ""
     raise VerifierError(

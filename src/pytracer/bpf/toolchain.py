@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 
 from pytracer.errors import ToolchainError
-from pytracer.kernel.distro import install_command
 
 PATTERNS = (
     "/usr/lib/python3/dist-packages/bcc",  # Debian, Ubuntu
@@ -96,4 +95,6 @@ def _is_bcc(folder: Path) -> bool:
 
 
 def _install() -> str:
+    from pytracer.kernel.distro import install_command
+
     return install_command(PACKAGES)

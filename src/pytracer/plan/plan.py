@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from pytracer.ask import Asked
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel.facts import Facts
 from pytracer.model.schema import Schema
 from pytracer.plan.choose import Chosen, Decided, choose
 from pytracer.plan.fault import returns, with_function
-from pytracer.plan.questions import AskPlan, answer_columns, choose_questions
 from pytracer.plan.request import NameSetValue, Request, choice_of, number_of
-from pytracer.plan.targets import choose_targets
+from pytracer.plan.targets import AskPlan, TargetPlan, choose_targets
 from pytracer.record import made, record
 from pytracer.spec import (
     Choice,
@@ -31,6 +30,9 @@ from pytracer.spec import (
     Table,
 )
 from pytracer.spec.common import FOLLOW
+
+if TYPE_CHECKING:
+    from pytracer.ask import Asked
 
 FAMILY_MAX = 65536
 ROWS_MAX = 5120  # each has a value for every CPU, on either side: 30 MB on 128 of them
@@ -116,8 +118,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         chosen += probes
         notes.append(note)
         decided.append(Decided(hook, alternative.name))
-    asking = isinstance(tracer.arguments, Questions)
-    named = choose_questions(request, facts) if asking else choose_targets(request, facts)
+    named = _choose_named(request, facts)
     asked = named if isinstance(named, AskPlan) else AskPlan()
     defines.update(named.defines)
     chosen += named.probes
@@ -227,6 +228,15 @@ def hooks_of(request: Request) -> list[Hook]:
     return hooks
 
 
+def _choose_named(request: Request, facts: Facts) -> TargetPlan:
+    """What becomes of what the user names or asks."""
+    if not isinstance(request.tracer.arguments, Questions):
+        return choose_targets(request, facts)
+    from pytracer.plan.questions import choose_questions  # and a language with it
+
+    return choose_questions(request, facts)
+
+
 def _check_stream(request: Request, what: str) -> None:
     """What asks for tables makes no sense of a tracer that shows each event. Raises UsageError."""
     given = {"INTERVAL": request.interval, "--top": request.top, "--sort": request.sort}
@@ -317,5 +327,7 @@ def _schema(request: Request, output: Output, asked: Asked | None) -> Schema:
     if asked is not None:
         last = tuple(column for column in values if column.computed)  # the lines that formats make
         kept = tuple(column for column in values if not column.computed)
+        from pytracer.plan.questions import answer_columns
+
         values = kept + answer_columns(asked, [column.name for column in (*keys, *values)]) + last
     return Schema(tracer=tracer.name, keys=keys, values=latest + values, output=output)

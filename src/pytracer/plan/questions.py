@@ -5,7 +5,7 @@ Targets of a question that come to the same C share a program; what is asked of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from pytracer.ask import Answer, Asked, Program, Question, Slot, compile_question
 from pytracer.ask.compile import written
@@ -14,8 +14,8 @@ from pytracer.kernel.facts import Facts, Target
 from pytracer.plan.choose import Chosen, Decided
 from pytracer.plan.request import Request, number_of
 from pytracer.plan.scopes import scope_of
-from pytracer.plan.targets import Named, TargetPlan, attach, check_number, defines_of, targets_of
-from pytracer.record import made, record, replace
+from pytracer.plan.targets import AskPlan, Named, attach, check_number, defines_of, targets_of
+from pytracer.record import replace
 from pytracer.spec import SPELLINGS, Column, Source
 
 GENERATED = "asked.h"
@@ -23,16 +23,6 @@ STRING_SIZE = "string-size"  # the option of the tracer
 _RESERVED = {"kind", "time", "lost", "reason", "meaning"}  # what else records have, in JSON
 _MARK = 12 * 16  # bytes of struct pt_usdt_mark, probes_c/include/usdt.h
 _BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spelling.end}
-
-
-@record
-class AskPlan(TargetPlan):
-    """What became of a request's questions. ``generated`` is C by the name of the file that it is included
-    as, ``marks`` where USDT arguments are, by the number of the target."""
-
-    asked: Asked | None = None
-    generated: Mapping[str, str] = made(factory=dict)
-    marks: Mapping[int, bytes] = made(factory=dict)
 
 
 def choose_questions(request: Request, facts: Facts) -> AskPlan:

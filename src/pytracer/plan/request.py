@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from pytracer.ask import Question
-from pytracer.kernel.pcap import CompiledFilter
 from pytracer.record import made, record
 from pytracer.spec import Choice, Filter, Number, Source, Tracer
+
+if TYPE_CHECKING:
+    from pytracer.ask import Question
+    from pytracer.kernel.pcap import CompiledFilter
 
 
 @record

@@ -6,13 +6,14 @@ it (bpf/find) and a kind of probe (bpf/attach).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pytracer.errors import UsageError
 from pytracer.kernel.facts import Answer, Facts, Target, Tells
 from pytracer.plan.choose import Chosen, Decided, choose
 from pytracer.plan.request import Request
-from pytracer.record import record, replace
+from pytracer.record import made, record, replace
 from pytracer.spec import (
     SPELLINGS,
     Alternative,
@@ -40,6 +41,9 @@ from pytracer.spec import (
     UretprobeMulti,
     UserProbe,
 )
+
+if TYPE_CHECKING:
+    from pytracer.ask import Asked
 
 PROBES_MAX = 500
 IN_PROGRAMS = ("u", "ur", "usdt")
@@ -207,6 +211,16 @@ class TargetPlan:
     warnings: tuple[str, ...] = ()
     defines: tuple[tuple[str, str], ...] = ()
     decided: tuple[Decided, ...] = ()
+
+
+@record
+class AskPlan(TargetPlan):
+    """What became of a request's questions. ``generated`` is C by the name of the file that it is included
+    as, ``marks`` where USDT arguments are, by the number of the target."""
+
+    asked: Asked | None = None
+    generated: Mapping[str, str] = made(factory=dict)
+    marks: Mapping[int, bytes] = made(factory=dict)
 
 
 def granted(source: Source, target: Target, facts: Facts) -> Iterator[tuple[str, Answer]]:

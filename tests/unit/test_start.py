@@ -1,0 +1,55 @@
+"""What a start loads before programs are attached: nothing that only some starts, or only results, need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+START = "import pytracer.cli.main, pytracer.cli.parser, pytracer.bpf.facts, pytracer.run, sys; "
+SLOW = (
+    "bcc",
+    "csv",
+    "dataclasses",  # see pytracer.record
+    "difflib",
+    "email",
+    "importlib.metadata",
+    "inspect",
+    "numpy",
+    "psutil",
+    "pyroute2",
+    "shutil",
+    "socket",
+    "subprocess",
+    "tabulate",
+    "tempfile",
+    "traceback",
+    "pytracer.ask.parser",
+    "pytracer.bpf.build",
+    "pytracer.bpf.headers",
+    "pytracer.bpf.packet_filter",
+    "pytracer.bpf.verifier",
+    "pytracer.enrich",
+    "pytracer.seccomp",
+    "pytracer.symbols.user",
+)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> set[str]:
+    words = [sys.executable, "-c", START + "print(*sys.modules, sep='\\n')"]
+    return set(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize("module", SLOW)
+def test_a_start_does_without(loaded, module):
+    assert module not in loaded
+
+
+def test_what_a_start_loads_is_seen(loaded):
+    """The check above would else pass for names that nothing bears."""
+    assert {"pytracer.session", "pytracer.bpf.loader", "argparse"} <= loaded
+    for module in SLOW:
+        if module.startswith("pytracer."):
+            __import__(module)
