@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 import pytracer
+from pytracer.bpf.facts import KernelFacts
+from pytracer.cli import parser
 from pytracer.kernel import targets
 from pytracer.model import Batch
+from pytracer.spec import registry
+from pytracer.trace import Trace
 from support.cli import COMMAND, run, wait_for
 from support.needs import running
 
@@ -132,6 +136,24 @@ def test_from_python_and_asked_to_stop(tmp_path):
         [batch] = trace
     assert isinstance(batch, Batch)
     assert (batch.kind, len(batch)) == ("entry", 26)
+
+
+class NoPaths(KernelFacts):
+    """This kernel with no more than Linux 5.11 has."""
+
+    def has_helper(self, number):
+        """See KernelFacts."""
+        return number < 160 and super().has_helper(number)
+
+
+def test_names_where_the_kernel_makes_no_paths(tmp_path):
+    with holding(tmp_path) as process:
+        request, _ = parser.parse(registry.get("openfiles"), ["-p", str(process.pid)])
+        with Trace(request, NoPaths) as trace:
+            rows = [row for batch in trace for row in batch.rows()]
+    names = [row["path"] for row in rows if row["path"].isdecimal()]
+    assert sorted(names) == sorted(map(str, range(23)))
+    assert not [row for row in rows if "/" in row["path"]]
 
 
 def test_intervals_are_not_for_lists():
