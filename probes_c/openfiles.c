@@ -11,9 +11,11 @@ struct event {
     u64 inode;
     u64 offset;
     char comm[16];
+    u32 bits; // with the path behind it, a struct pt_path
     char path[PATH_LEN];
 };
 #include "listing.h"
+#include "paths.h"
 #include <linux/dcache.h>
 #include <linux/fs.h>
 #include <linux/path.h>
@@ -51,6 +53,7 @@ int listed(u64 *ctx)
     struct file *file = (struct file *)ctx[3];
     struct event *event;
     struct inode *inode;
+    u64 size;
 
     if (!task || !file || !pt_is_listed(task)) // at the end there is neither
         return 0;
@@ -66,6 +69,8 @@ int listed(u64 *ctx)
     event->inode = pt_read(inode->i_ino);
     event->offset = pt_read(file->f_pos);
     pt_probe_read_kernel(event->comm, sizeof(event->comm), &task->comm);
-    pt_list(ctx, event, offsetof(struct event, path) + name_of(event, file));
+    size = name_of(event, file);
+    if (pt_path_is_wanted(&event->bits, size))
+        pt_list(ctx, event, offsetof(struct event, path) + size);
     return 0;
 }

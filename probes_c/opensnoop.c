@@ -5,8 +5,7 @@
 // may not wait for a page to be read in.)
 #include "task.h"
 
-#define PATH_LEN   4096 // PATH_MAX: what is longer is opened by none of the calls
-#define PATH_BYTES 252 // of it that --path compares: keys of tries are no longer than 256 (LPM_DATA_SIZE_MAX)
+#define PATH_LEN 4096 // PATH_MAX: what is longer is opened by none of the calls
 
 struct event {
     u64 ns;
@@ -15,9 +14,10 @@ struct event {
     u32 error; // 0: none
     char comm[PT_COMM_LEN];
     u64 flags;
-    u32 bits; // with the path behind it, a struct path_key
+    u32 bits; // with the path behind it, a struct pt_path
     char path[PATH_LEN];
 };
+#include "paths.h"
 #include "returns.h"
 #include "stream.h"
 
@@ -48,33 +48,6 @@ static __always_inline enum how how(u64 call)
 static __always_inline int is_wanted(u32 nr)
 {
     return how(nr) != OTHER || how(1ULL << 32 | nr) != OTHER;
-}
-
-#ifdef ONLY_PATHS
-// How a path begins; with the NUL at its end, it is the whole.
-struct path_key {
-    u32 bits;
-    char path[PATH_BYTES];
-};
-BPF_LPM_TRIE(paths, struct path_key, u8, 4096);
-#endif
-
-// Whether --path lets through the path of an event, which takes "size" bytes.
-static __always_inline int is_path_wanted(struct event *event, u64 size)
-{
-#ifdef ONLY_PATHS
-    u8 *found;
-
-    event->bits = 8 * (size < PATH_BYTES ? size : PATH_BYTES);
-    found = paths.lookup((struct path_key *)&event->bits);
-#ifdef ONLY_PATHS_EXCEPT
-    return !found;
-#else
-    return !!found;
-#endif
-#else
-    return 1;
-#endif
 }
 
 // What the program asked for, not what the kernel makes of it (O_LARGEFILE).
@@ -117,7 +90,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     event->flags = flags_of(kind, call);
     path = kind == OPENAT || kind == OPENAT2 ? call->args[1] : call->args[0];
     size = pt_read_string(event->path, sizeof(event->path), path, call->ret == -EFAULT);
-    if (is_path_wanted(event, size))
+    if (pt_path_is_wanted(&event->bits, size))
         pt_send(ctx, event, offsetof(struct event, path) + size);
     return PT_PASS;
 }

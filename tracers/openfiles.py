@@ -1,6 +1,7 @@
 """openfiles: the files that processes have open."""
 
 from pytracer.spec import Alternative, Column, Hook, Iterator, Listing, Tracer
+from pytracer.spec.common import ONLY_PATHS
 from pytracer.spec.filters import PROCESS_FILTERS
 
 TRACER = Tracer(
@@ -12,6 +13,7 @@ TRACER = Tracer(
         Hook("files", "files are open", (Alternative("iterator", (Iterator("listed", of="task_file"),)),)),
     ),
     filters=PROCESS_FILTERS,
+    options=(ONLY_PATHS,),
     outputs=(
         Listing(
             columns=(
@@ -28,12 +30,14 @@ TRACER = Tracer(
     ),
     examples=(
         ("openfiles -p 1", "what process 1 has open"),
+        ("openfiles --path '/mnt/*'", "who keeps what is mounted there busy"),
         ("openfiles -u www-data -f json", "what all processes of a user have, as JSON"),
         ("openfiles --container web --wide", "what a container has, with offsets"),
     ),
     notes=(
         "It is one pass over all processes: what is opened or closed meanwhile may be in it or not.",
         "Paths are as pytracer would reach them; one that was deleted says so.",
+        "--path is not to be had before Linux 5.12; it compares the first 252 bytes.",
         "Threads share their process's files; one that has files of its own is shown under the process.",
         "Cgroups are looked for 16 levels up.",
     ),

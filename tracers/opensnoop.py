@@ -1,7 +1,7 @@
 """opensnoop: files as they are opened."""
 
-from pytracer.spec import Column, Flag, NameSet, Stream, Tracer
-from pytracer.spec.common import RETURN
+from pytracer.spec import Column, Flag, Stream, Tracer
+from pytracer.spec.common import ONLY_PATHS, RETURN
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -14,13 +14,7 @@ TRACER = Tracer(
     follow=True,
     options=(
         Flag("failed", "only those that failed", short="x", define="FAILED"),
-        NameSet(
-            "path",
-            "only these paths, or what begins so ('/etc/passwd,/srv/*'), or all but these ('!/proc/*')",
-            encode="paths",
-            map="paths",
-            define="ONLY_PATHS",
-        ),
+        ONLY_PATHS,
     ),
     outputs=(
         Stream(

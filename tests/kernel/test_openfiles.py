@@ -14,12 +14,13 @@ import pytest
 import pytracer
 from pytracer.bpf.facts import KernelFacts
 from pytracer.cli import parser
+from pytracer.errors import UnsupportedError
 from pytracer.kernel import targets
 from pytracer.model import Batch
 from pytracer.spec import registry
 from pytracer.trace import Trace
 from support.cli import COMMAND, run, wait_for
-from support.needs import running
+from support.needs import needs, running
 
 pytestmark = pytest.mark.kernel
 
@@ -138,6 +139,22 @@ def test_from_python_and_asked_to_stop(tmp_path):
     assert (batch.kind, len(batch)) == ("entry", 26)
 
 
+@pytest.mark.lab
+def test_who_has_files_below_a_folder_open(tmp_path):
+    needs("paths of iterators", "PT_HAS_D_PATH" in run("openfiles", "--dry-run").out)
+    (tmp_path / "other").mkdir()
+    with holding(tmp_path), holding(tmp_path / "other", count=7) as process:
+        below = listed("-p", process.pid, "--path", f"{tmp_path}/other/*")
+        one = listed("-p", process.pid, "--path", f"{tmp_path}/other/3")
+        rest = listed("-p", process.pid, "--path", f"!{tmp_path}/*")
+    assert [(e["pid"], e["path"]) for e in below] == [
+        (process.pid, f"{tmp_path}/other/{number}") for number in range(7)
+    ]
+    assert [e["path"] for e in one] == [f"{tmp_path}/other/3"]
+    assert {e["fd"] for e in rest} >= {0, 1, 2}
+    assert not [e for e in rest if e["path"].startswith(str(tmp_path))]
+
+
 class NoPaths(KernelFacts):
     """This kernel with no more than Linux 5.11 has."""
 
@@ -154,6 +171,9 @@ def test_names_where_the_kernel_makes_no_paths(tmp_path):
     names = [row["path"] for row in rows if row["path"].isdecimal()]
     assert sorted(names) == sorted(map(str, range(23)))
     assert not [row for row in rows if "/" in row["path"]]
+    request, _ = parser.parse(registry.get("openfiles"), ["--path", "/etc/*"])
+    with pytest.raises(UnsupportedError, match="makes no paths for iterators"):
+        Trace(request, NoPaths)
 
 
 def test_intervals_are_not_for_lists():

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from pytracer.errors import UnknownNameError, UsageError
+from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.facts import Facts
 from pytracer.model.schema import Schema
 from pytracer.plan.choose import Chosen, Decided, choose
@@ -186,8 +186,11 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         defines["PT_HAS_PROBE_READ_KERNEL"] = ""
     if facts.has_helper(CURRENT_TASK_BTF):
         defines["PT_HAS_TASK_BTF"] = ""
-    if schema.is_listing and facts.has_helper(FOR_EACH_MAP_ELEM):
-        defines["PT_HAS_D_PATH"] = ""
+    if schema.is_listing:
+        if facts.has_helper(FOR_EACH_MAP_ELEM):
+            defines["PT_HAS_D_PATH"] = ""
+        elif "ONLY_PATHS" in defines:
+            raise UnsupportedError("this kernel makes no paths for iterators (Linux 5.12): --path needs them")
     if facts.has_loops:
         defines["PT_HAS_LOOPS"] = ""
     return Plan(

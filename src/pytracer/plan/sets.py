@@ -12,7 +12,7 @@ from pytracer.kernel import syscalls
 from pytracer.plan.request import NameSetValue
 from pytracer.spec import NameSet
 
-PATH_BYTES = 252  # of a path that are compared: what probes_c/opensnoop.c has for a key
+PATH_BYTES = 252  # of a path that are compared: what probes_c/include/paths.h has for a key
 _V4_IN_V6 = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 
 
@@ -61,8 +61,10 @@ def _network(option: str, text: str) -> bytes:
 
 
 def _path(option: str, text: str) -> bytes:
-    """The first bytes of paths: ``struct path_key`` of probes_c/opensnoop.c. A whole path is what begins with
-    it and its NUL."""
+    """The first bytes of paths: ``struct pt_path`` of probes_c/include/paths.h.
+
+    A whole path is what begins with it and its NUL.
+    """
     name, star, rest = text.partition("*")
     path = os.fsencode(name) + (b"" if star else b"\0")
     if rest:

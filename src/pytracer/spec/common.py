@@ -121,6 +121,15 @@ ONLY_NETWORKS = NameSet(
 )
 """Which connections: pt_is_ours in probes_c/include/tcp.h."""
 
+ONLY_PATHS = NameSet(
+    "path",
+    "only these paths, or what begins so ('/etc/passwd,/srv/*'), or all but these ('!/proc/*')",
+    encode="paths",
+    map="pt_paths",
+    define="ONLY_PATHS",
+)
+"""Which paths: pt_path_is_wanted in probes_c/include/paths.h."""
+
 SYSCALL_BEGINS = Hook(
     SYSCALL.name,
     "system calls begin",

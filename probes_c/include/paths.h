@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Which paths are wanted: those that begin as one of a set does; with the NUL at its end, it is the whole. A record
+// has "u32 bits" just before its path, and both together are the key: nothing is copied.
+#define PT_PATH_BYTES                                                                                        \
+    252 // of a path that are compared: keys of tries are no longer than 256 (LPM_DATA_SIZE_MAX)
+
+struct pt_path {
+    u32 bits;
+    char path[PT_PATH_BYTES];
+};
+
+#ifdef ONLY_PATHS
+BPF_LPM_TRIE(pt_paths, struct pt_path, u8, 4096);
+#endif
+
+// Whether --path lets a path through, which takes "size" bytes behind "bits".
+static __always_inline int pt_path_is_wanted(u32 *bits, u64 size)
+{
+#ifdef ONLY_PATHS
+    u8 *found;
+
+    *bits = 8 * (size < PT_PATH_BYTES ? size : PT_PATH_BYTES);
+    found = pt_paths.lookup((struct pt_path *)bits);
+#ifdef ONLY_PATHS_EXCEPT
+    return !found;
+#else
+    return !!found;
+#endif
+#else
+    return 1;
+#endif
+}
