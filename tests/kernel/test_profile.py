@@ -23,6 +23,7 @@ from pytracer.spec.common import SAMPLES
 from pytracer.symbols import maps
 from support.cgroups import cgroup
 from support.cli import run, wait_for
+from support.debuginfod import Server, path_of
 from support.workloads import workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.filterwarnings("ignore:not a bytes object")]
@@ -227,19 +228,40 @@ def test_names_of_cpp_are_as_they_were_written(tmp_path):
     assert re.search(r";main;deep::Loop<long>::run\(long\) \d+$", out, re.M)
 
 
-def test_symbols_that_were_taken_out_are_found_by_the_build_id(tmp_path, monkeypatch):
-    program = tmp_path / "stripped"
+def stripped(folder, debug):
+    """The workload without its symbols, which go to ``debug(build id)``."""
+    program = folder / "stripped"
     shutil.copy(workload("spin"), program)
     notes = subprocess.run(["readelf", "-n", program], capture_output=True, text=True, check=True).stdout
-    build_id = re.search(r"Build ID: (\w+)", notes)[1]
-    debug = tmp_path / "debug" / build_id[:2] / f"{build_id[2:]}.debug"
-    debug.parent.mkdir(parents=True)
-    subprocess.run(["objcopy", "--only-keep-debug", program, debug], check=True)
+    file = debug(re.search(r"Build ID: (\w+)", notes)[1])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["objcopy", "--only-keep-debug", program, file], check=True)
     subprocess.run(["strip", program], check=True)
+    return str(program)
+
+
+def test_symbols_that_were_taken_out_are_found_by_the_build_id(tmp_path, monkeypatch):
     monkeypatch.setattr("pytracer.symbols.debug.FOLDER", tmp_path / "debug")
-    with pytracer.open("profile", command=[str(program), "user", "300"]) as trace:
+    program = stripped(tmp_path, lambda build_id: tmp_path / "debug" / build_id[:2] / f"{build_id[2:]}.debug")
+    with pytracer.open("profile", command=[program, "user", "300"]) as trace:
         *_, summary = trace
     assert any(user[:4] == ("spin", "b", "a", "main") for user in summary.columns["user"])
+
+
+def test_symbols_that_a_server_has_are_asked_for(tmp_path, monkeypatch):
+    names = []
+    program = stripped(tmp_path, lambda build_id: names.append(build_id) or tmp_path / "symbols")
+    server = Server()
+    server.files[path_of(names[0])] = (tmp_path / "symbols").read_bytes()
+    monkeypatch.setenv("DEBUGINFOD_URLS", server.url)
+    monkeypatch.setenv("DEBUGINFOD_CACHE_PATH", str(tmp_path / "cache"))
+    try:
+        with pytracer.open("profile", command=[program, "user", "300"]) as trace:
+            *_, summary = trace
+    finally:
+        server.close()
+    assert any(user[:4] == ("spin", "b", "a", "main") for user in summary.columns["user"])
+    assert path_of(names[0]) in server.asked
 
 
 def test_a_name_cannot_break_a_line():

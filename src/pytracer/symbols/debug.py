@@ -1,4 +1,4 @@
-"""Symbols that were taken out of a file: brought by a package of the distribution, or packed within it."""
+"""Symbols that were taken out of a file: a package of the distribution's, a server's, or packed within it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytracer.symbols import tables
+from pytracer.symbols import debuginfod, tables
 from pytracer.symbols.tables import TABLE_LIMIT, ElfError, Tables
 
 FOLDER = Path("/usr/lib/debug/.build-id")
@@ -21,10 +21,12 @@ def separate(build_id: str) -> Iterator[Tables | None]:
     with contextlib.ExitStack() as held:
         found = None
         if build_id:
-            path = FOLDER / build_id[:2] / f"{build_id[2:]}.debug"
-            with contextlib.suppress(ElfError, OSError):
-                file = held.enter_context(path.open("rb", buffering=0))
-                found = tables.read(file.fileno())
+            installed = FOLDER / build_id[:2] / f"{build_id[2:]}.debug"
+            path = installed if installed.exists() else debuginfod.find(build_id)
+            if path is not None:
+                with contextlib.suppress(ElfError, OSError):
+                    file = held.enter_context(path.open("rb", buffering=0))
+                    found = tables.read(file.fileno())
         yield found if found is not None and found.build_id() == build_id else None
 
 
