@@ -16,6 +16,18 @@ struct event {
 // Under a name of our own, as in listing.h.
 static long (*pt_get_task_stack)(void *task, void *to, u32 size, u64 flags) = (void *)141;
 
+static __always_inline u32 state_of(struct task_struct *task)
+{
+#ifdef HOOK_TASKS_ITERATOR
+    return pt_read(task->__state);
+#else
+    long state = 0; // volatile, and larger, before Linux 5.14 gave it another name (2f064a59a11f)
+
+    pt_probe_read_kernel(&state, sizeof(state), (void *)&task->state);
+    return state;
+#endif
+}
+
 // bpf_iter_task(meta, task)
 int listed(u64 *ctx)
 {
@@ -31,12 +43,7 @@ int listed(u64 *ctx)
     event->ns = bpf_ktime_get_ns();
     event->pid = pt_read(task->tgid);
     event->tid = pt_read(task->pid);
-#ifdef HOOK_TASKS_ITERATOR
-    event->state = pt_read(task->__state);
-#else
-    event->state = pt_read(task->state); // Linux 5.14 gave it another name and size (2f064a59a11f)
-#endif
-    event->state |= pt_read(task->exit_state);
+    event->state = state_of(task) | pt_read(task->exit_state);
     size = pt_get_task_stack(task, event->frames, sizeof(event->frames), 0);
     event->frames_len = size > 0 ? size / sizeof(u64) : 0;
     pt_probe_read_kernel(event->comm, sizeof(event->comm), &task->comm);
