@@ -82,6 +82,12 @@ def test_raw_sockets_and_what_is_below(folder):
     assert totals(result, folder) == {"in": {}, "out": {}}
 
 
+def test_a_cgroup_that_is_named_twice_is_counted_once(folder):
+    below = folder / "below"
+    below.mkdir()
+    assert totals(counted(folder, "--cgroup", below, "--cgroup", folder, where=below), below)["out"] == SENT
+
+
 def test_a_neighbour_is_not_counted(folder):
     for name in ("a", "b"):
         (folder / name).mkdir()

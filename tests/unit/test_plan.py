@@ -388,6 +388,12 @@ def test_programs_on_cgroups_are_put_on_those_that_are_named():
     ]
 
 
+def test_what_is_in_a_cgroup_that_is_named_is_seen_once():
+    named = (b"/a/b", b"/a", b"/a", b"/ab", b"/c/d", b"/c/d/e/f")
+    request = Request(registry.get("cgroupcount"), filters={Filter.CGROUP: named})
+    assert make_plan(request, FakeKernel()).places == ("/a", "/ab", "/c/d")
+
+
 def test_a_kernel_without_links_for_cgroups_has_another_way():
     plan = make_plan(Request(registry.get("socksnoop")), FakeKernel(refuses={"cgroup_sock"}))
     kinds = [one.probe.kind for one in plan.probes]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
@@ -201,7 +202,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         config=tuple(config),
         sets=sets,
         cgroups=() if on_cgroups else folders,
-        places=folders if on_cgroups else (),
+        places=_outermost(folders) if on_cgroups else (),
         program=program,
         rows=request.rows or ROWS_MAX,
         buffer=buffer,
@@ -238,6 +239,12 @@ def _choose_named(request: Request, facts: Facts) -> TargetPlan:
     from pytracer.plan.questions import choose_questions  # and a language with it
 
     return choose_questions(request, facts)
+
+
+def _outermost(folders: Sequence[str]) -> tuple[str, ...]:
+    """Those that are in none of the others: a program on a cgroup sees what is below it, too."""
+    paths = dict.fromkeys(map(PurePath, folders))
+    return tuple(str(path) for path in paths if not any(above in paths for above in path.parents))
 
 
 def _check_stream(request: Request, what: str) -> None:
