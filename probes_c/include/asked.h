@@ -25,6 +25,12 @@ static __always_inline int pt_begins(u32 which)
     return 0;
 }
 
+// The number of the question that a program is for: it has several where targets differ.
+static __always_inline u32 pt_question(u32 which)
+{
+    return which;
+}
+
 // A program for each question, and for its beginning: ask_0, begin_0, ask_1, ...
 int ask_0(void *ctx)
 {

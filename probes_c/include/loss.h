@@ -9,6 +9,7 @@ enum pt_loss {
     PT_LOSS_CUT,     // a string was longer than the room for it
     PT_LOSS_STACKS,  // a stack, but its places in the maps of stacks were another's
     PT_LOSS_RETURNS, // a function was called again, and its call before had not been seen to return
+    PT_LOSS_UNREAD,  // a value for a histogram could not be read
     PT_LOSS_REASONS,
 };
 

@@ -30,17 +30,18 @@ class Showing:
         arrays.load()
         self._schema, self._walker, self._warn = plan.schema, walker, warn
         self._ranking = Ranking(plan.sort, plan.request.top)
-        self._decoders = decoders(plan.request.interfaces, plan.targets)
-        self._answers = None if plan.asked is None else Answers(plan.asked)
-        computed = {} if self._answers is None else self._answers.columns(plan.schema)
-        self._events = Events(plan.schema, self._decoders, computed)
+        asked = plan.asked
+        self._decoders = decoders(plan.request.interfaces, plan.targets, asked.names if asked else ())
+        self._answers = None if asked is None else Answers(asked)
+        self._computed = {} if self._answers is None else self._answers.columns(plan.schema)
+        self._events = Events(plan.schema, self._decoders, self._computed)
 
     def rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | Stacks:
         """The item of rows that were read now, which cover so many ``seconds``."""
         moment = Moment(kind, time.time(), seconds)
         if self._walker is not None:
             return self._walker.read(rows, self._schema, self._ranking, self._decoders, moment)
-        shown = shape(rows, self._schema, self._ranking, self._decoders, moment)
+        shown = shape(rows, self._schema, self._ranking, self._decoders, moment, self._computed)
         if self._schema.is_profile and isinstance(shown, Snapshot):
             shown = profile(shown)
             if shown.unnamed:

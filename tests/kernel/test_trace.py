@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import platform
-
 import pytest
 
 from pytracer.plan.targets import WAYS
+from support.asked import NAME, NUMBERS, TIMES, ended, file_in
 from support.cli import finish, run, start
-from support.needs import refused_by_right
 from support.uprobes import Program
 from support.workloads import workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 
-TIMES = 23
-NAME = "asked-file"
-DEBIANS = "cloud" in platform.release()
-NUMBERS = range(TIMES)
 WORK = "work(int number, char *text, u64 big, short less, char letter, bool odd)"
 
 
 @pytest.fixture
 def path(tmp_path):
-    path = tmp_path / NAME
-    path.write_text("x" * 256)
-    return path
+    return file_in(tmp_path)
 
 
 def asked(path, *questions, options=(), losses=()):
-    """The events of the workload; None where this kernel refuses, and may."""
-    command = ["--", workload("asked"), TIMES, path]
-    result = run("trace", "-f", "json", *options, *questions, *command)
-    if result.status in (4, 5):
-        hooks = dict(option.split("=", 1) for option in options if "=" in option)
-        if DEBIANS:
-            assert refused_by_right(result.status, result.err, hooks), result.err
-        else:
-            assert "no way to see where" in result.err
+    """The events of a run; None as before."""
+    result = ended("trace", path, *options, *questions)
+    if result is None:
         return None
-    assert result.status == 0, result.err
     assert [loss["reason"] for loss in result.of("loss")] == list(losses)
     return result.of("event")
 
@@ -79,7 +64,7 @@ def test_functions_of_a_program(path, kind, way):
     else:
         question = f"{source}{WORK} ($entry(number) % 5 == 0 && (int)retval)"
         question += ' "%d %d %s %d", retval, $entry(number), $entry(text), $latency > 0'
-    events = asked(path, question, options=["--hook", f"{kind}={way}"])
+    events = asked(path, question, options=[f"--hook={kind}={way}"])
     if events is None:
         return
     shown = {

@@ -11,12 +11,16 @@ from pytracer.ask.constants import constants
 from pytracer.ask.formats import Conversion
 from pytracer.ask.questions import source_of
 from pytracer.errors import QuestionError, UsageError
+from pytracer.kernel.facts import Found, Target, Tells
 from pytracer.plan import Request, make_plan
-from pytracer.spec import registry
+from pytracer.record import replace
+from pytracer.spec import Kprobes, registry
+from support.fake_kernel import FakeKernel
 from support.questions import kernel
 
 KERNEL = kernel()
 TRACE = registry.get("trace")
+ARGDIST = registry.get("argdist")
 # All words that the C which is written may consist of.
 OURS = re.compile(
     r"pt_\w+|0xffff|bpf_\w+|PT_\w+|ask_\d+|begin_\d+|0x[0-9a-f]+ULL|\d+ULL|\d+|[us](8|16|32|64)|text_|volatile|"
@@ -157,7 +161,6 @@ NUMBERS = {
 @pytest.mark.parametrize("text", NUMBERS)
 def test_constants_are_what_c_makes_of_them(text):
     from pytracer.ask.check import Checker
-    from pytracer.kernel.facts import Target
     from pytracer.plan.scopes import scope_of
     from pytracer.spec import parse_source
 
@@ -502,6 +505,88 @@ def test_programs_are_shared_where_they_are_alike():
     assert one.asked.of == (0, 1, 2)
 
 
+DISTRIBUTIONS = {
+    "r::vfs_read": [("$retval", Slot.SIGNED)],
+    "r:x:work()": [("$retval", Slot.SIGNED)],
+    "r:x:work():char*:$retval": [("$retval", Slot.TEXT)],
+    "r:x:work(int n):int,u64:$entry(n),$latency:$latency > 5": [
+        ("$entry(n)", Slot.SIGNED),
+        ("$latency", Slot.UNSIGNED),
+    ],
+    "p::vfs_read(struct file *f, char *to, size_t n):char*,u16:f->dentry->d_iname,n#reads": [
+        ("f->dentry->d_iname", Slot.TEXT),
+        ("n", Slot.UNSIGNED),
+    ],
+    "k:vfs_read()::fast,count,buf,file,file->whole.d_iname[0]": [
+        ("fast", Slot.BOOL),
+        ("count", Slot.UNSIGNED),
+        ("buf", Slot.TEXT),
+        ("file", Slot.UNSIGNED),
+        ("file->whole.d_iname[0]", Slot.CHARACTER),
+    ],
+    "p:c:malloc(size_t size):size_t:size:size==16": [("size", Slot.UNSIGNED)],
+    "t:syscalls:sys_enter_openat():char*:filename": [("filename", Slot.TEXT)],
+    "t:sched:sched_process_exec()::args->comm,pid": [("args->comm", Slot.TEXT), ("pid", Slot.SIGNED)],
+    "usdt:p:m():u64:arg2": [("arg2", Slot.UNSIGNED)],
+    "p:x:work()#calls": [],
+    "k:vfs_read": [],
+    'u:x:work():int:$PID:$COMM != "x"': [("$PID", Slot.SIGNED)],
+}
+
+
+def distributed(*texts, **options):
+    return make_plan(Request(ARGDIST, options, questions=tuple(map(parse_distribution, texts))), KERNEL)
+
+
+@pytest.mark.parametrize("text", DISTRIBUTIONS)
+def test_what_can_be_counted(text):
+    plan = distributed(text)
+    [answers] = plan.asked.answers
+    assert [(answer.name, answer.slot) for answer in answers] == DISTRIBUTIONS[text]
+    names = [column.name for column in plan.schema.columns]
+    asked = ["arg:count" if name == "count" else name for name, _ in DISTRIBUTIONS[text]]
+    assert names == ["probe", *asked, "count"]
+
+
+WRONG_DISTRIBUTIONS = {
+    "k:vfs_read:u64:count": ("k:vfs_read", "k:vfs_read():u64:count"),
+    "k:vfs_read():u64": ("", ""),
+    "k:vfs_read():u64:": ("", ""),
+    "k:vfs_read():u64,u64:count": ("count", "a type for each"),
+    "k:vfs_read():u64:count,fast": ("count,fast", "a type for each"),
+    "k:vfs_read():nosuch:count": ("nosuch", ""),
+    "k:vfs_read():struct file:count": ("struct file", ""),
+    "k:vfs_read():char*:file->whole": ("file->whole", ""),
+    "k:vfs_read():int:count:cuont": ("cuont", "did you mean count?"),
+    "k:vfs_read():int:$PID;fork": (";", ""),
+    "k:vfs_read()::$latency": ("$latency", "kr:"),
+    "kr:nothing": ("kr:nothing", ""),
+}
+
+
+@pytest.mark.parametrize("text", WRONG_DISTRIBUTIONS)
+def test_what_cannot_be_counted(text):
+    with pytest.raises(QuestionError) as caught:
+        distributed(text)
+    where, wanted = WRONG_DISTRIBUTIONS[text]
+    assert text[caught.value.start : caught.value.end] == where
+    assert wanted in caught.value.hint
+
+
+def test_a_histogram_is_of_one_number():
+    plan = distributed("k:vfs_read()::count#a", "kr:vfs_read", histogram=True)
+    assert [column.name for column in plan.schema.columns] == ["probe", "count"]
+    assert plan.asked.names == ("a", "kr:vfs_read")
+    for text in ("k:vfs_read", "k:vfs_read()::count,fast", "k:vfs_read()::buf"):
+        with pytest.raises(QuestionError, match="a histogram is of one number"):
+            distributed(text, histogram=True)
+
+
+def test_questions_about_one_probe_are_told_apart_by_all_of_them():
+    plan = distributed("k:vfs_read", "k:vfs_read()::count", "k:nothing", "kr:vfs_read#x")
+    assert plan.asked.names == ("k:vfs_read", "k:vfs_read()::count", "k:nothing", "x")
+
+
 def test_what_is_kept_wants_a_program_at_the_beginning():
     plan = planned("kr:vfs_read ($entry(count) == 3 && $entry(count) != retval)")
     assert [chosen.probe.program for chosen in plan.probes] == ["begin_0", "ask_0"]
@@ -534,6 +619,22 @@ def test_conversions():
     assert shown("%20s") == ("%20s", 4)
     assert shown("%zu") == ("%d", 8)
     assert shown("%5c") == ("%5s", 4)
+
+
+def test_two_questions_about_a_function_that_is_known_by_its_address():
+    class ByAddress(FakeKernel):
+        def probe(self, probe):
+            answer = super().probe(probe)
+            return replace(answer, tells=Tells.ADDRESS) if isinstance(probe, Kprobes) else answer
+
+    where = {
+        "k:vfs_read": Found((Target("vfs_read", 0x100),)),
+        "k:nothing": Found((Target("nothing", 0x200),)),
+    }
+    facts = ByAddress(types=KERNEL.types, named=where, patterns=None)
+    assert len(planned("k:vfs_read (count)", "k:nothing", facts=facts).probes) == 2
+    with pytest.raises(UsageError, match="two questions about k:vfs_read"):
+        planned("k:vfs_read (count)", "k:vfs_read", facts=facts)
 
 
 def test_usdt_arguments_go_where_the_c_looks_for_them():

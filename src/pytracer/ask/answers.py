@@ -73,3 +73,13 @@ class Asked:
     numbers: int = 1
     texts: int = 1
     room: int = 80
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each question is called: its label, or the probe that it is about, or where two are about one,
+        all of it."""
+        probes = [question.source.text for question in self.questions]
+        return tuple(
+            question.label or (probe if probes.count(probe) == 1 else question.text)
+            for question, probe in zip(self.questions, probes, strict=True)
+        )

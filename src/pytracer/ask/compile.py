@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pytracer.ask.answers import Answer, Expression, Question, Slot
 from pytracer.ask.arithmetic import converted
 from pytracer.ask.check import Checker
@@ -153,8 +155,9 @@ def _spelled(conversion: Conversion) -> str:
     return f"%{conversion.how}{conversion.sign}"
 
 
-def written(programs: list[Program]) -> str:
-    """The functions that ``ask.h`` speaks of, for programs by their numbers."""
+def written(programs: Sequence[Program], questions: Sequence[int]) -> str:
+    """The functions that ``ask.h`` speaks of, for programs by their numbers; ``questions`` are the numbers of
+    those that they are for."""
     lines = [
         "static __always_inline int pt_wanted(void *ctx, u32 which, u32 target, struct pt_call *call)",
         "{",
@@ -193,6 +196,11 @@ def written(programs: list[Program]) -> str:
     lines += ["}", ""]
     begins = " || ".join(f"which == {number}" for number, one in enumerate(programs) if one.begins)
     lines += ["static __always_inline int pt_begins(u32 which)", "{", f"    return {begins or '0'};", "}"]
+    lines += ["", "static __always_inline u32 pt_question(u32 which)", "{"]
+    lines += [
+        f"    if (which == {which})\n        return {number};" for which, number in enumerate(questions)
+    ]
+    lines += ["    return 0;", "}"]
     for number, one in enumerate(programs):
         lines += ["", f"int ask_{number}(void *ctx)", "{", f"    return pt_asked(ctx, {number});", "}"]
         if one.begins:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 
+from pytracer.ask import tree
 from pytracer.ask.answers import Expression, Question
 from pytracer.ask.formats import parse_format
 from pytracer.ask.lexer import END, LABEL, TEXT
@@ -15,6 +16,7 @@ from pytracer.spec import SPELLINGS, Source, parse_source
 
 _PROBE = re.compile(r"[^\s(\"]*")
 _KINDS = {name for kind, s in SPELLINGS.items() for name in (kind, *s.long)}
+_RETURNS = ("kr", "fr", "ur")
 _MOST = 16  # expressions of a question
 
 
@@ -87,6 +89,11 @@ def parse_distribution(text: str) -> Question:
         ]
         if parser.skip(":"):
             condition = parser.expression()
+    elif source.kind in _RETURNS:
+        # As in BCC: what it returns.
+        whole = len(text)
+        loose = tree.TypeName(0, whole, ("int",)) if source.kind == "ur" else None
+        found.append(Expression("$retval", tree.Name(0, whole, "$retval"), loose))
     label = ""
     if parser.next.kind == LABEL:
         label = str(parser.take().value)
@@ -122,7 +129,7 @@ def _without_parentheses(text: str, start: int, end: int) -> int:
         pass
     else:
         return end
-    for cut in [match.start() for match in re.finditer(":", word)]:
+    for cut in reversed([match.start() for match in re.finditer(":", word)]):
         rest = word[cut:]
         if re.match(r":[\w *,]*:.", rest):
             try:

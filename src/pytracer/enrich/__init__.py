@@ -24,9 +24,11 @@ from pytracer.kernel.syscalls import label
 __all__ = ["Decoder", "decode", "decoders"]
 
 
-def decoders(interfaces: Mapping[int, str], targets: Sequence[str] = ()) -> dict[str, Decoder]:
+def decoders(
+    interfaces: Mapping[int, str], targets: Sequence[str] = (), questions: Sequence[str] = ()
+) -> dict[str, Decoder]:
     """All decoders by the name that a :class:`~pytracer.spec.Column` uses; ``interfaces`` by index,
-    ``targets`` by number."""
+    ``targets`` and ``questions`` by number."""
     return {
         "arguments": arguments,
         "address": address,
@@ -49,6 +51,7 @@ def decoders(interfaces: Mapping[int, str], targets: Sequence[str] = ()) -> dict
         "socket_type": socket_type,
         "register": register,
         "registers": registers,
+        "question": target_decoder(questions),
         "syscall": label,
         "target": target_decoder(targets),
         "text": text,

@@ -49,6 +49,9 @@ class Answers:
 
     def _questions(self, records: Array) -> Array:
         """Which question each record answers, shape (n,)."""
+        if "question" in (records.dtype.names or ()):
+            question: Array = records["question"]
+            return question
         of = np.array([*self._asked.of, -1], dtype=np.intp)
         which: Array = of[np.minimum(records["target"], len(self._asked.of))]
         return which

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytracer.arrays import Array, np
+from pytracer.enrich.answers import Computed
 from pytracer.enrich.decode import Decoder, decode, masked
-from pytracer.model import Histograms, Schema, Snapshot
+from pytracer.model import Coded, Histograms, Schema, Snapshot
 from pytracer.model.buckets import BUCKETS, by_power, percentiles
 from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
@@ -35,24 +36,36 @@ class Moment:
 
 
 def shape(
-    rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: Moment
+    rows: Rows,
+    schema: Schema,
+    ranking: Ranking,
+    decoders: Mapping[str, Decoder],
+    moment: Moment,
+    computed: Mapping[str, Computed] | None = None,
 ) -> Snapshot | Histograms:
-    """The item of the schema's output shape."""
+    """The item of the schema's output shape; ``computed`` columns are made of the rows' keys."""
+    computed = computed or {}
     if schema.is_histogram:
         return _histograms(rows, schema, ranking, decoders, moment)
-    rows = _ranked(rows, schema, ranking, decoders)
-    columns = {column.name: _values(rows, schema, column, decoders) for column in schema.columns}
+    rows = _ranked(rows, schema, ranking, decoders, computed)
+    columns = {column.name: _values(rows, schema, column, decoders, computed) for column in schema.columns}
     return Snapshot(moment.kind, moment.time, moment.seconds, columns)
 
 
-def _ranked(rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder]) -> Rows:
+def _ranked(
+    rows: Rows,
+    schema: Schema,
+    ranking: Ranking,
+    decoders: Mapping[str, Decoder],
+    computed: Mapping[str, Computed],
+) -> Rows:
     """Numbers that were counted from the greatest down, names and ids from the first up."""
     column = next(column for column in schema.columns if column.name == ranking.sort)
     if column.ratio:
         above, below = (rows.values[part].astype(np.float64) for part in column.ratio)
         values: Array = above / np.maximum(below, 1)
     else:
-        values = np.asarray(_values(rows, schema, column, decoders))
+        values = np.asarray(_values(rows, schema, column, decoders, computed))
     order = np.argsort(values, kind="stable")
     if column in schema.counters or column.greatest or column.ratio:
         order = order[::-1]
@@ -60,8 +73,17 @@ def _ranked(rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str,
     return Rows(rows.keys[order], rows.values[order])
 
 
-def _values(rows: Rows, schema: Schema, column: Column, decoders: Mapping[str, Decoder]) -> Any:
+def _values(
+    rows: Rows,
+    schema: Schema,
+    column: Column,
+    decoders: Mapping[str, Decoder],
+    computed: Mapping[str, Computed] | None = None,
+) -> Any:
     """One column as it is shown: an array of numbers, or a list where there are names or nulls."""
+    if column.computed and computed:
+        made = computed[column.name](rows.keys)
+        return made.tolist() if isinstance(made, Coded) else made
     if column.ratio:
         above, below = (rows.values[name].tolist() for name in column.ratio)
         return [a // b if b else None for a, b in zip(above, below, strict=True)]

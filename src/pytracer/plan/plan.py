@@ -20,6 +20,7 @@ from pytracer.spec import (
     Column,
     Filter,
     Flag,
+    Histogram,
     Hook,
     NameSet,
     Number,
@@ -28,6 +29,7 @@ from pytracer.spec import (
     Profile,
     Questions,
     SeccompProfile,
+    Stream,
     Table,
 )
 from pytracer.spec.common import FOLLOW
@@ -334,10 +336,14 @@ def _schema(request: Request, output: Output, asked: Asked | None) -> Schema:
     named = {column.name for column in keys}
     latest = tuple(c for c in columns if c.latest and c.name not in named)
     values = output.columns
-    if asked is not None:
-        last = tuple(column for column in values if column.computed)  # the lines that formats make
-        kept = tuple(column for column in values if not column.computed)
+    if asked is not None and not isinstance(output, Histogram):
         from pytracer.plan.questions import answer_columns
 
-        values = kept + answer_columns(asked, [column.name for column in (*keys, *values)]) + last
+        taken = [column.name for column in (*keys, *values)]
+        answers = answer_columns(asked, taken, wide=isinstance(output, Stream))
+        if isinstance(output, Stream):
+            last = tuple(column for column in values if column.computed)  # the lines that formats make
+            values = tuple(column for column in values if not column.computed) + answers + last
+        else:
+            keys += answers
     return Schema(tracer=tracer.name, keys=keys, values=latest + values, output=output)

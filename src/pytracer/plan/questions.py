@@ -5,21 +5,21 @@ Targets of a question that come to the same C share a program; what is asked of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pytracer.ask import Answer, Asked, Program, Question, Slot, compile_question
 from pytracer.ask.compile import written
 from pytracer.errors import QuestionError, UsageError
-from pytracer.kernel.facts import Facts, Target
+from pytracer.kernel.facts import Facts, Target, Tells
 from pytracer.plan.choose import Chosen, Decided
 from pytracer.plan.request import Request, number_of
 from pytracer.plan.scopes import scope_of
 from pytracer.plan.targets import AskPlan, Named, attach, check_number, defines_of, targets_of
 from pytracer.record import replace
-from pytracer.spec import SPELLINGS, Column, Source
+from pytracer.spec import SPELLINGS, Column, Kprobes, Source
 
 GENERATED = "asked.h"
-STRING_SIZE = "string-size"  # the option of the tracer
+STRING_SIZE, HISTOGRAM = "string-size", "histogram"  # options of tracers
 _RESERVED = {"kind", "time", "lost", "reason", "meaning"}  # what else records have, in JSON
 _MARK = 12 * 16  # bytes of struct pt_usdt_mark, probes_c/include/usdt.h
 _BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spelling.end}
@@ -32,7 +32,7 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
     :func:`~pytracer.plan.targets.choose_targets` raises.
     """
     named, warnings = list[Named](), list[str]()
-    programs = list[Program]()
+    programs, asking = list[Program](), list[int]()
     answers, of = list[tuple[Answer, ...]](), list[int]()
     groups = dict[
         tuple[int, str, bool], list[Named]
@@ -49,10 +49,13 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
             _check_alike(question, first, program, one)
             if program not in programs[begins:]:
                 programs.append(program)
+                asking.append(number)
             which = programs.index(program, begins)
             groups.setdefault((which, source.kind, bool(source.offset)), []).append(one)
         assert first is not None
         answers.append(first.answers)
+        if request.options.get(HISTOGRAM):
+            _check_number(question, first)
     check_number([question.source for question in request.questions], len(named), request)
     probes, notes, decided = list[Chosen](), list[str](), list[Decided]()
     for (which, kind, _), group in groups.items():
@@ -61,6 +64,7 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
             probes += chosen
             notes.append(note)
             decided.append(taken)
+    _check_addresses(probes, named)
     defines = dict(defines_of(len(named), probes))
     marks = {
         one.number: b"".join(argument.packed for argument in one.target.spots[0].arguments).ljust(
@@ -74,6 +78,7 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
         "PT_ASK_NUMBERS": str(asked.numbers),
         "PT_ASK_TEXTS": str(asked.texts),
         "PT_ASK_ROOM": str(asked.room),
+        "PT_ASK_PROGRAMS": str(max(len(programs), 1)),
     }
     if marks:
         defines["PT_USDT_MARKS"] = defines["PT_TARGETS"]
@@ -88,7 +93,7 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
         defines=tuple(defines.items()),
         decided=tuple(decided),
         asked=asked,
-        generated={GENERATED: written(programs)},
+        generated={GENERATED: written(programs, asking)},
         marks=marks,
     )
 
@@ -131,6 +136,31 @@ def _check_alike(question: Question, first: Program, program: Program, one: Name
             )
 
 
+def _check_addresses(probes: Iterable[Chosen], named: Sequence[Named]) -> None:
+    """A function that is known by its address answers one question. Raises UsageError."""
+    known = dict[int, int]()
+    for chosen in probes:
+        if chosen.tells is Tells.ADDRESS and isinstance(chosen.probe, Kprobes):
+            for address, number in zip(chosen.probe.addresses, chosen.probe.targets, strict=True):
+                if known.setdefault(address, number) != number:
+                    name = named[number].name
+                    raise UsageError(
+                        f"two questions about {name}, which is known by its address here",
+                        hint=f"ask one by one, or take another way (--hook {named[number].source.kind}=WAY)",
+                    )
+
+
+def _check_number(question: Question, program: Program) -> None:
+    """A histogram is of one number. Raises QuestionError."""
+    if len(program.answers) == 1 and program.answers[0].slot is not Slot.TEXT:
+        return
+    nodes = [one.node for one in question.expressions]
+    start, end = (nodes[0].start, nodes[-1].end) if nodes else (0, len(question.text))
+    raise QuestionError(
+        "a histogram is of one number", question.text, start, end, hint="PROBE()::EXPRESSION, or -C"
+    )
+
+
 def _asked(request: Request, answers: list[tuple[Answer, ...]], of: list[int]) -> Asked:
     every = [answer for some in answers for answer in some]
     numbers = [answer.at + 1 for answer in every if answer.slot is not Slot.TEXT]
@@ -141,8 +171,9 @@ def _asked(request: Request, answers: list[tuple[Answer, ...]], of: list[int]) -
     )
 
 
-def answer_columns(asked: Asked, taken: Iterable[str]) -> tuple[Column, ...]:
-    """A column for each expression, by its text; one whose name is ``taken`` has ``arg:`` before it."""
+def answer_columns(asked: Asked, taken: Iterable[str], *, wide: bool) -> tuple[Column, ...]:
+    """A column for each expression, by its text; one whose name is ``taken`` has ``arg:`` before it.
+    ``wide``: tables leave it out."""
     names = set(taken) | _RESERVED
     slots = dict[str, Slot]()
     for answer in (answer for some in asked.answers for answer in some):
@@ -153,7 +184,7 @@ def answer_columns(asked: Asked, taken: Iterable[str]) -> tuple[Column, ...]:
             f"what {name} was",
             field=name,
             decode="" if slot in (Slot.SIGNED, Slot.UNSIGNED, Slot.BOOL) else "text",
-            wide=True,
+            wide=wide,
             computed=True,
         )
         for name, slot in slots.items()

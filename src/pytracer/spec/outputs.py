@@ -62,7 +62,7 @@ class Histogram(Output):
         names = {0.5: "p50", 0.9: "p90", 0.99: "p99", 0.999: "p999"}
         return {
             share: Column(
-                f"{name}_{self.unit.value}",
+                f"{name}_{self.unit.value}".removesuffix("_"),
                 f"what {share:.1%} of them did not exceed".replace(".0%", "%"),
                 label=name.replace("999", "99.9"),
                 unit=self.unit,

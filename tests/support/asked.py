@@ -1,0 +1,37 @@
+"""What is asked of tests/workloads/asked.c."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+from support.cli import Result, run
+from support.needs import refused_by_right
+from support.workloads import workload
+
+TIMES = 23
+NAME = "asked-file"
+NUMBERS = range(TIMES)
+DEBIANS = "cloud" in platform.release()
+
+
+def file_in(folder: Path) -> Path:
+    """A file for it to read."""
+    path = folder / NAME
+    path.write_text("x" * 256)
+    return path
+
+
+def ended(tracer: str, path: Path, *words: object) -> Result | None:
+    """A run of the workload; None where this kernel refuses, and may."""
+    result = run(tracer, "-f", "json", *words, "--", workload("asked"), TIMES, path)
+    if result.status in (4, 5):
+        forced = [str(word).removeprefix("--hook=") for word in words if str(word).startswith("--hook=")]
+        hooks = dict(one.split("=") for one in forced)
+        if DEBIANS:
+            assert refused_by_right(result.status, result.err, hooks), result.err
+        else:
+            assert "no way to see where" in result.err
+        return None
+    assert result.status == 0, result.err
+    return result

@@ -1,0 +1,57 @@
+"""argdist: how often each value occurs of what is asked of functions and events, or histograms of them."""
+
+from pytracer.spec import Column, Flag, Histogram, Number, Questions, Table, Tracer, Unit
+from pytracer.spec.filters import TASK_FILTERS
+
+PROBE = Column("probe", "what is asked about, or its label", field="question", decode="question")
+COUNT = Column("count", "how often it occurred", unit=Unit.COUNT)
+
+TRACER = Tracer(
+    name="argdist",
+    group="system",
+    summary="how often values occur of what you ask of functions and events; histograms",
+    description="Counts how often each value occurs of the arguments and results that you ask for.",
+    hooks=(),
+    arguments=Questions(
+        "QUESTION",
+        "a question: PROBE(SIGNATURE)[:TYPES:EXPRESSIONS[:FILTER]][#LABEL]",
+        distribution=True,
+    ),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Flag(
+            "values",
+            "count how often each value occurs, which is done if nothing is said",
+            short="C",
+            excludes="histogram",
+        ),
+        Flag("histogram", "a histogram of the values instead", short="H", define="HISTOGRAM"),
+        Number(
+            "string-size",
+            "bytes of a string that are kept",
+            short="z",
+            default=80,
+            minimum=2,
+            maximum=4096,
+            metavar="BYTES",
+            define="PT_ASK_ROOM",
+        ),
+    ),
+    outputs=(
+        Table("rows", (COUNT,), keys=(PROBE,), sort="count"),
+        Histogram("rows", (COUNT,), when="histogram", keys=(PROBE,), unit=Unit.NONE, label="values"),
+    ),
+    examples=(
+        ("argdist -C 'p:c:malloc(size_t size):size_t:size' -p 1", "how often each size is asked for"),
+        ("argdist -H 'r::vfs_read():u64:$latency/1000#us' -d 10", "how long reads take, as a histogram"),
+        ("argdist -C 't:syscalls:sys_enter_openat():char*:filename' 1 5", "files, a table a second"),
+        ("argdist -H 'k:vfs_read()::count:count > 0' -- ls", "sizes of reads; each type its own"),
+        ("argdist 'p:c:fork()#forks' 'r:c:open()#opened'", "several, by names of their own"),
+    ),
+    notes=(
+        "docs/ask.md has the language, which is that of BCC's argdist, and what is different.",
+        "-C and -H are for all questions of a run. Types may be left out: PROBE()::EXPRESSIONS.",
+        "In a histogram, numbers below 0 are in the uppermost bucket; what cannot be read is lost.",
+    ),
+)
