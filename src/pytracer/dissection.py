@@ -15,7 +15,7 @@ from pytracer.bpf.inspect.objects import Kind, opened
 from pytracer.bpf.inspect.places import Names
 from pytracer.bpf.inspect.programs import Programs, Table, read_table
 from pytracer.bpf.inspect.stats import Ran
-from pytracer.errors import UnknownNameError
+from pytracer.errors import PytracerError, UnknownNameError
 from pytracer.kernel.policy import explain, in_words
 from pytracer.programs import NEEDED, context, row
 from pytracer.record import record
@@ -53,6 +53,8 @@ def dissect(name: str, *, entries: int) -> Dissected:
         with opened(Kind.PROGRAM, number) as descriptor:
             info = read_program(descriptor)
         tables = tuple(_tables(info, entries))
+    except FileNotFoundError:
+        raise PytracerError(f"program {name} has gone while it was looked at") from None
     except OSError as error:
         raise explain(error, f"looking at program {name}", needed=NEEDED) from error
     symbols = KernelSymbols()

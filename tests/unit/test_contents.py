@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 
 import pytest
 
+from pytracer import dissection
 from pytracer.bpf.inspect import contents
 from pytracer.bpf.inspect.bytecode import Bytecode
 from pytracer.bpf.inspect.contents import Contents, by_type, decoders, plain
@@ -15,6 +18,7 @@ from pytracer.bpf.inspect.programs import Table
 from pytracer.bpf.sys import MapType
 from pytracer.cli import prog_show
 from pytracer.dissection import Dissected, _Lines
+from pytracer.errors import PytracerError, UnknownNameError
 from pytracer.record import replace
 from support.btf_builder import CHAR, INT, LONG, basic
 
@@ -151,3 +155,19 @@ def test_a_program_is_shown_with_its_c():
         "program", "map", "entry", "map", "map", "instruction", "instruction", "native", "native",
     ]  # fmt: skip
     assert records[5] | {"file": "a.c", "line": 3, "source": "\tint x = 1;"} == records[5]
+
+
+def test_a_program_that_goes_while_it_is_looked_at(monkeypatch):
+    class Gone:
+        def list(self):
+            return {7: None}
+
+    def gone(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(dissection, "Programs", Gone)
+    monkeypatch.setattr(dissection, "context", gone)
+    with pytest.raises(PytracerError, match="program 7 has gone while it was looked at"):
+        dissection.dissect("7", entries=1)
+    with pytest.raises(UnknownNameError, match="no program '8'"):
+        dissection.dissect("8", entries=1)
