@@ -29,8 +29,8 @@ examples:
 notes:
   What stays attached counts on until prog unload or a restart; nobody empties its maps, which may get full.
   It goes on for the processes that the tracer was started for, whose numbers may be others' one day.
-  What is on perf events (trace events, single kprobes), on sockets or put somewhere by netlink cannot stay
-  attached: --hook of the tracer may take another way, such as raw tracepoints. inject must not.
+  Single kprobes, what is on sockets or put somewhere by netlink, and before Linux 5.15 trace events cannot
+  stay attached: --hook of the tracer may take another way, such as raw tracepoints. inject must not.
   Where no BPF file system is mounted at /sys/fs/bpf one is, and goes with the last pin.
   The folder is for root alone (0700)."""
 _UNLOAD = """\

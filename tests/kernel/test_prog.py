@@ -385,6 +385,21 @@ def test_what_is_pinned_attached_counts_on_until_it_is_unloaded():
 
 
 @pytest.mark.usefixtures("unpinned")
+def test_trace_events_stay_attached_too():
+    events = ("--hook", "syscall=tracepoint", "--hook", "gone=tracepoint", "--hook", "switch=tracepoint")
+    with traced("syscalls", "-f", "json", *events, 60) as (_, mine):
+        assert run("prog", "pin", *mine, "--attached").status == 0
+    shown = {one["id"]: one for one in run("prog", 0.1, "-f", "json").of("row")}
+    assert {place for id_ in mine for place in shown[id_]["attached"]} == {
+        "t:raw_syscalls:sys_enter",
+        "t:raw_syscalls:sys_exit",
+        "t:sched:sched_process_exit",
+        "t:sched:sched_switch",
+    }
+    assert any(shown[id_]["runs"] for id_ in mine)
+
+
+@pytest.mark.usefixtures("unpinned")
 def test_what_is_only_pinned_stays_without_running():
     with traced("sockcount", "-f", "json", "lo", 60) as (_, [mine]):
         refused = run("prog", "pin", mine, "--attached")
@@ -483,12 +498,20 @@ def test_contents_are_shown_by_the_types_that_came_with_the_map():
         text = run("prog", "show", id_).out
         assert r"comm=a\x1b[2Jb" in text
         assert "\x1b" not in text
-        [line, *_] = [
-            one for one in run("prog", "show", id_, "-f", "json").of("instruction") if "line" in one
-        ]
-        assert "things" in line["source"] or "one" in line["source"]
     finally:
         module.close()
+
+
+@pytest.mark.lab
+def test_instructions_stand_beside_the_lines_they_come_from():
+    with traced("syscalls", "-f", "json", 60) as (_, mine):
+        records = [one for id_ in mine for one in run("prog", "show", id_, "-f", "json").records]
+    text = (Path(__file__).parents[2] / "probes_c/syscalls.c").read_text().splitlines()
+    for kind in ("instruction", "native"):
+        shown = [one for one in records if one["kind"] == kind and "line" in one]
+        ours = {(one["line"], one["source"]) for one in shown if one["file"] == "probes_c/syscalls.c"}
+        assert ours
+        assert all(text[number - 1].strip() == source.strip() for number, source in ours)
 
 
 def test_what_there_is_not_is_not_shown():

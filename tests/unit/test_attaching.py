@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +18,7 @@ from pytracer.bpf.sys import ProgType
 from pytracer.bpf.targets import Attaching, load_of
 from pytracer.errors import AttachError, UnsupportedError
 from pytracer.kernel.facts import Tells
+from pytracer.record import replace
 from pytracer.spec import (
     Fentry,
     Fexit,
@@ -178,3 +178,25 @@ def test_whether_a_trampoline_can_be_had(monkeypatch, number, loads, attaches, r
     assert reason in found.reason
     assert found.refused is ("refused" in reason)
     assert kind_of(Fexit("")) is fentry
+
+
+@pytest.mark.parametrize(
+    ("cookies", "has_links", "asked"),
+    [((), True, [(0,)]), ((), False, [(0,), ()]), ((7,), True, [(7,)]), ((7,), False, [(7,)])],
+)
+def test_a_trace_event_is_a_link_where_there_are_links(monkeypatch, cookies, has_links, asked):
+    seen = []
+
+    def attach(_attr: bytes, _program: int, cookies: tuple[int, ...] = ()) -> int:
+        seen.append(cookies)
+        if cookies and not has_links:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return 5
+
+    monkeypatch.setattr(perf, "attach_program", attach)
+    if cookies and not has_links:  # who needs a cookie cannot do without
+        with pytest.raises(OSError, match="Invalid"):
+            perf.attach_linked(b"", 3, cookies)
+    else:
+        assert perf.attach_linked(b"", 3, cookies) == 5
+    assert seen == asked

@@ -69,6 +69,15 @@ def retprobe_bit(pmu: Path) -> int:
     return int((pmu / "format/retprobe").read_text().strip().rpartition(":")[2])
 
 
+def attach_linked(attr: bytes, program: int, cookies: tuple[int, ...] = ()) -> int:
+    """``attach_program`` by a link where the kernel has such, with a cookie or without: a link is listed, and
+    says where its program is; and it can outlive the process (``prog pin``)."""
+    if not cookies:
+        with contextlib.suppress(OSError):
+            return attach_program(attr, program, (0,))
+    return attach_program(attr, program, cookies)
+
+
 def attach_program(attr: bytes, program: int, cookies: tuple[int, ...] = (), *, process: int = 0) -> int:
     """Open the event and put ``program`` on it; it runs on every CPU, in all processes or in one. Raises
     OSError.

@@ -1,4 +1,4 @@
-"""Trace events of tracefs, by perf_event_open and PERF_EVENT_IOC_SET_BPF (Linux 4.7)."""
+"""Trace events of tracefs, by perf_event_open and PERF_EVENT_IOC_SET_BPF (Linux 4.7), or a link (5.15)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from pytracer.bpf.asking import Asking, no, problem, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf import attach_program, event_attr
+from pytracer.bpf.attach.perf import attach_linked, attach_program, event_attr
 from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType
@@ -64,6 +64,6 @@ def put(_: Tracepoint, place: Place, program: int) -> list[Link]:
     category, _colon, event = place.name.partition(":")
     number = tracefs.event_id(category, event)
     try:
-        return [Link(attach_program(event_attr(PERF_TYPE_TRACEPOINT, number), program, place.cookies))]
+        return [Link(attach_linked(event_attr(PERF_TYPE_TRACEPOINT, number), program, place.cookies))]
     except OSError as error:
         raise attach_error(error, f"tracepoint {place.name}") from error
