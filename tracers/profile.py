@@ -33,7 +33,7 @@ TRACER = Tracer(
         ("profile -p 1 -U --top 5 30", "the five most frequent stacks of process 1, every 30 seconds"),
     ),
     notes=(
-        "Stacks are walked by frame pointers: code that was built without them shows fewer callers.",
+        "Stacks are walked by frame pointers: without, callers are missing or [no frame pointer] ends them.",
         "Symbols are from the files that are mapped; of stripped ones, file+0xADDRESS is shown.",
         "C++ and Rust names are as they were written where pydemumble is installed (pytracer[demangle]).",
         "Memory maps are read while a process lives: what ends within some 50 ms shows [unknown].",

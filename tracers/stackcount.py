@@ -43,7 +43,7 @@ TRACER = Tracer(
     ),
     notes=(
         "funccount's help says what can be named, and what of it is not seen.",
-        "Stacks are walked by frame pointers: code that was built without them shows fewer callers.",
+        "Stacks are walked by frame pointers: without, callers are missing or [no frame pointer] ends them.",
         "A function of a program that calls itself may show one call less of its own (before Linux 6.11).",
         "Symbols are from the files that are mapped; of stripped ones, file+0xADDRESS is shown.",
         "Memory maps are read while a process lives: what ends within some 50 ms shows [unknown].",

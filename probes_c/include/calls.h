@@ -67,6 +67,25 @@ static __always_inline void pt_call_begins(void *ctx, struct pt_call *call)
         pt_lost(PT_LOSS_STARTS);
 }
 
+#if defined(__x86_64__)
+// Since Linux 6.14 (4346ba160409) return probes of many functions are made by tracing of call graphs: what registers
+// there are then has no stack pointer, or one of another place. But they stand on the stack, and end where the return
+// address was; before 20a0bc10272f, a word above.
+static __always_inline struct pt_call *pt_graph_call(void *ctx, struct pt_call_key *key)
+{
+    u64 registers = 0, context = (u64)ctx;
+    struct pt_call *kept;
+
+    pt_probe_read_kernel(&registers, sizeof(registers), &context);
+    key->frame = registers + sizeof(struct pt_regs);
+    kept = pt_calls.lookup(key);
+    if (kept)
+        return kept;
+    key->frame -= 8;
+    return pt_calls.lookup(key);
+}
+#endif
+
 // Whether the call that returns was seen to begin; it is put into "call", and "ns" is how long it took.
 static __always_inline int pt_call_ends(void *ctx, struct pt_call *call, u64 *ns)
 {
@@ -76,6 +95,10 @@ static __always_inline int pt_call_ends(void *ctx, struct pt_call *call, u64 *ns
 
     pt_call_key(ctx, &key);
     kept = pt_calls.lookup(&key);
+#if defined(__x86_64__)
+    if (!kept && pt_point() == PT_RETURN)
+        kept = pt_graph_call(ctx, &key);
+#endif
     if (!kept)
         return 0;
     *call = *kept;

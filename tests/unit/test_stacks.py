@@ -17,7 +17,7 @@ from pytracer.bpf.attach import perf_sample
 from pytracer.cli import parser
 from pytracer.enrich import decoders
 from pytracer.enrich.shape import Moment, Ranking
-from pytracer.enrich.stacks import StackNames, _called, _without_way, shape_stacks
+from pytracer.enrich.stacks import StackNames, _called, _walked, _without_way, shape_stacks
 from pytracer.errors import UsageError
 from pytracer.kernel.facts import Answer
 from pytracer.model import Loss, Stacks
@@ -25,6 +25,7 @@ from pytracer.model.reduce import Rows
 from pytracer.plan import Request, make_plan
 from pytracer.sinks import FORMATS, STACK_FORMATS, make_sink
 from pytracer.spec import EVENTS, PerfSample, Rate, TaskSample, registry
+from pytracer.symbols.user import ASTRAY
 from support.fake_kernel import FakeKernel
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -113,6 +114,19 @@ def test_how_a_probe_came_to_run_is_no_part_of_a_stack():
         "vfs_read",
         "bpf_map_x",
     )
+
+
+@pytest.mark.parametrize(
+    ("stack", "shown"),
+    [
+        (("a", "b"), ("a", "b")),
+        (("a", ASTRAY, "b"), ("a", ASTRAY)),
+        ((ASTRAY, "b", ASTRAY, "c"), ("[unknown]", "b", ASTRAY)),
+        ((), ()),
+    ],
+)
+def test_stacks_end_where_frame_pointers_do(stack, shown):
+    assert _walked(stack) == shown
 
 
 @pytest.mark.parametrize(

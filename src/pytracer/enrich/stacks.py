@@ -13,7 +13,7 @@ from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
 from pytracer.symbols.demangle import Demangler
 from pytracer.symbols.kernel import KernelSymbols
-from pytracer.symbols.user import UserSymbols
+from pytracer.symbols.user import ASTRAY, UNKNOWN, UserSymbols
 
 CUT = "[cut]"
 _MARK = "_[k]"  # what tools that draw flame graphs know the kernel's functions by
@@ -70,7 +70,7 @@ class StackNames:
                 found[place] = named[stack]
         distinct = list({name for frames in found for name in frames})
         written = dict(zip(distinct, self._demangler.names(distinct), strict=True))
-        return [tuple(written[name] for name in frames) for frames in found]
+        return [tuple(written[name] for name in _walked(frames)) for frames in found]
 
     def _named(self, wanted: Iterable[Array], names: Callable[[Array], list[str]], mark: str) -> list[Frames]:
         stacks = list(wanted)
@@ -92,6 +92,14 @@ def _without_way(stack: Frames) -> Frames:
     """Without the frames from the program outwards to what it was put on."""
     start = next((n for n, name in enumerate(stack) if not _TO_PROGRAM.match(name)), len(stack))
     return stack[start:]
+
+
+def _walked(stack: Frames) -> Frames:
+    """A stack as far as frame pointers led: what stands behind one that was none is no caller. Where the code
+    itself is, no frame pointer said."""
+    if stack[:1] == (ASTRAY,):
+        stack = (UNKNOWN, *stack[1:])
+    return stack[: stack.index(ASTRAY) + 1] if ASTRAY in stack else stack
 
 
 def _called(stack: Array, caller: int = 0) -> Array:

@@ -17,6 +17,9 @@ from pytracer.symbols.maps import Mapping
 from pytracer.symbols.tables import ElfError
 
 UNKNOWN = "[unknown]"
+ASTRAY = "[no frame pointer]"
+"""An address where the process has no code: the function before it in a stack kept something else where frame
+pointers are kept. (So looks what was loaded less than a second before the process ended, too.)"""
 _LOW = 1 << 32  # below which 32-bit programs are
 _LAYOUTS = 4  # that are kept of one process: libraries come and go
 _OPEN = 256  # files that wait to be read
@@ -102,14 +105,15 @@ class UserSymbols:
 
     def names(self, pid: int, image: int, addresses: Array) -> list[str]:
         """The function that each address (uint64, shape (n,)) lies in; ``file+0x...`` in a file without
-        symbols for it, ``[unknown]`` where it is not known what was mapped."""
+        symbols for it, ``[unknown]`` where it is not known what was mapped, ASTRAY where no code was."""
         names = [""] * len(addresses)
         # A child that ended too early to be looked at has the layout of whom it was forked from.
         program = self._programs.get((pid, image)) or self._of_image.get(image) or _Program()
         left = np.arange(len(addresses))
         for layout in reversed(program.layouts):
             left = self._name(program, layout, addresses, left, names)
-        return [name or UNKNOWN for name in names]
+        rest = ASTRAY if program.layouts else UNKNOWN
+        return [name or rest for name in names]
 
     def close(self) -> None:
         """Let go of files that were not read."""
