@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 
 import pytest
 from lab import survey
@@ -12,6 +11,7 @@ from lab.errors import LabError
 from lab.guest.survey import OF_EACH_KIND, hooks_of, named, way_of
 from lab.kernels import KERNELS
 
+from pytracer import record as records
 from pytracer.bpf.headers import SOURCES
 from pytracer.plan.targets import WAYS
 from pytracer.spec import SPELLINGS, Alternative, Hook, Injection, Probe, Targets, registry
@@ -114,7 +114,7 @@ def test_the_data_has_a_line_for_each_run():
     assert sum('"tracer"' in line for line in text.splitlines()) == 2
 
 
-@dataclass(frozen=True)
+@records.record
 class At(Probe):
     """A probe of the kind "k"."""
 
