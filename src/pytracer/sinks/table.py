@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import unicodedata
 from typing import TextIO
 
@@ -76,6 +75,8 @@ class TableSink:
 
     def _fit(self, lines: list[str], item: Snapshot | Histograms) -> list[str]:
         """Cut to the screen: an interval's table must not scroll, or it could not be overwritten."""
+        import shutil
+
         size = shutil.get_terminal_size()
         room = max(size.lines - _TITLE_AND_PROMPT, 3)
         if item.kind == "row" and len(lines) > room:

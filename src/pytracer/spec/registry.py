@@ -6,6 +6,7 @@ Nothing registers itself at import and there is no list to edit: a module with a
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ def names() -> list[str]:
 def get(name: str) -> Tracer:
     """The tracer called ``name``. Raises UnknownNameError with near names."""
     module: object
-    if name in _own():
+    if name.isidentifier() and any(path.stem == name for path in _files(f"{name}.py")):
         module = importlib.import_module(f"{GROUP}.{name}")
     elif name in _foreign():
         module = _foreign()[name].load()
@@ -45,9 +46,14 @@ def all_tracers() -> list[Tracer]:
 
 
 def _own() -> list[str]:
+    return [file.stem for file in _files("*.py")]
+
+
+def _files(pattern: str) -> Iterator[Path]:
+    """The modules of the package whose file is called so."""
     package = importlib.import_module(GROUP)
-    files = (file for folder in package.__path__ for file in Path(folder).glob("[!_]*.py"))
-    return [file.stem for file in files]
+    for folder in package.__path__:
+        yield from (file for file in Path(folder).glob(pattern) if not file.name.startswith("_"))
 
 
 def _foreign() -> dict[str, EntryPoint]:
