@@ -433,6 +433,30 @@ def test_what_is_refused_and_where(text):
     assert "\n" not in message + hint
 
 
+# Forms that BCC's manual pages of trace and argdist describe, with functions of ours: what they come to here.
+BCC_FORMS = {
+    '::vfs_read "%s", arg2@user': "text",
+    '::vfs_read (arg3 > 20000) "read %d bytes", arg3': "number",
+    'r::vfs_read "%llx", retval': "number",
+    ':x:work "size = %d", arg1': "number",
+    'r:x:work "%s", retval': "text",
+    't:sched:sched_process_exec "%d", args->pid': "number",
+    'p::unknown(struct file *f) "at %lld", f->f_pos': "number",
+    'unknown (STRCMP("test", arg1)) "%hd %hu", arg1, arg2': "number",
+    'x:work (arg2 == 42) "%c %llu", arg1, arg2': "character",
+    'p::vfs_read "%K %U", arg1, arg2': "kernel symbol",
+    'unknown ($pid == 1 || $uid == 0 || $cpu != 3 || $gid) "%u", $tgid': "number",
+    'unknown "%d", $task->pid': "number",
+}
+
+
+@pytest.mark.parametrize("text", BCC_FORMS)
+def test_forms_that_bcc_describes(text):
+    [answers] = planned(text).asked.answers
+    slot = answers[0].slot.value
+    assert slot == BCC_FORMS[text] or (BCC_FORMS[text] == "number" and slot in ("signed", "unsigned"))
+
+
 HOSTILE = [
     '1); system("id"); (1',
     "0 /* ",

@@ -191,6 +191,8 @@ def test_a_library_is_the_one_that_this_machine_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_machine", lambda _: (2, 62))
     with files.find("libfoo") as found:
         assert found.name == str(wide / "libfoo.so.1")
+    with files.find("foo") as found:
+        assert found.name == str(wide / "libfoo.so.1")
     (wide / "libfoo.so.2").write_bytes(build([Symbol(b"more", 0x401000, 8)]))
     (tmp_path / "cache").write_bytes(
         cache((b"libfoo.so.1", paths[1]), (b"libfoo.so.2", str(wide / "libfoo.so.2").encode()))

@@ -174,4 +174,5 @@ def _shown(conversion: Conversion, value: Any) -> str:
     """A value as C's printf would show it."""
     if conversion.sign == "p":
         value = f"{value:#x}"
-    return str(conversion.template % value)
+    shown = str(conversion.template % value)
+    return shown.replace("0o", "0", 1) if conversion.sign == "o" else shown

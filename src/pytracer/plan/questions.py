@@ -183,6 +183,7 @@ def answer_columns(asked: Asked, taken: Iterable[str], *, wide: bool) -> tuple[C
             f"arg:{name}" if name in names else name,
             f"what {name} was",
             field=name,
+            label=name,
             decode="" if slot in (Slot.SIGNED, Slot.UNSIGNED, Slot.BOOL) else "text",
             wide=wide,
             computed=True,

@@ -89,7 +89,7 @@ class ProgramFile:
 
 
 def find(name: str, pid: int = 0, identity: tuple[int, int] = (0, 0)) -> ProgramFile:
-    """The file that ``name`` means: a path, a library (``libc``, ``libssl.so.3``) or a program (``bash``).
+    """The file that ``name`` means: a path, a library (``libc``, ``libssl.so``, ``c``), a program (``bash``).
 
     With ``pid``, as that process sees it: what it has mapped goes before what bears the name now. With
     ``identity`` (device, inode), it must be that one. Raises UsageError (UnknownNameError) where there is
@@ -103,6 +103,18 @@ def find(name: str, pid: int = 0, identity: tuple[int, int] = (0, 0)) -> Program
 
 
 def _find(name: str, pid: int, identity: tuple[int, int]) -> ProgramFile:
+    """As it is called, or without the ``lib`` that a library begins with: ``c`` as after a linker's -l."""
+    try:
+        return _called(name, pid, identity)
+    except UnknownNameError:
+        if "/" in name or name.startswith("lib"):
+            raise
+        with contextlib.suppress(UnknownNameError):
+            return _called(f"lib{name}", pid, identity)
+        raise
+
+
+def _called(name: str, pid: int, identity: tuple[int, int]) -> ProgramFile:
     if not pid:
         with Root() as root:
             return _by_path(name, root) if "/" in name else _by_name(name, root, ())

@@ -1,0 +1,112 @@
+"""Answers of questions, from records to columns and lines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytracer.ask import parse_trace
+from pytracer.enrich.answers import Answers
+from pytracer.model import Coded
+from pytracer.plan import Request, make_plan
+from pytracer.spec import registry
+from support.questions import kernel
+
+ROOM = 80
+
+
+def records(plan, *rows):
+    """Records of a plan: (target, missing bits, numbers, texts) each."""
+    asked = plan.asked
+    answers = np.dtype(
+        [("numbers", "u8", asked.numbers), ("missing", "u4"), ("texts", f"S{asked.texts * ROOM}")], align=True
+    )
+    made = np.zeros(len(rows), np.dtype([("pid", "u4"), ("target", "u4"), ("answers", answers)], align=True))
+    for row, (target, missing, numbers, texts) in zip(made, rows, strict=True):
+        row["target"], row["answers"]["missing"] = target, missing
+        row["answers"]["numbers"][: len(numbers)] = [number & (1 << 64) - 1 for number in numbers]
+        # Behind the end of a text there may be anything.
+        row["answers"]["texts"] = b"".join((text + b"\0rest").ljust(ROOM, b"x") for text in texts)
+    return made
+
+
+def planned(*texts):
+    return make_plan(Request(registry.get("trace"), questions=tuple(map(parse_trace, texts))), kernel())
+
+
+def columns(plan, made):
+    """Every computed column, as lists."""
+    computed = Answers(plan.asked).columns(plan.schema)
+    return {name: compute(made).tolist() for name, compute in computed.items()}
+
+
+def test_numbers_texts_and_lines():
+    plan = planned('k:vfs_read "%d|%5u|%#x|%-6s|%s|%c%%", file->f_pos, count, count, buf, $comm, arg4')
+    made = records(
+        plan,
+        (0, 0, [-3, 7, 255, 65], [b"one", b"cat"]),
+        (0, 0, [9, 8, 1 << 63, 0x41], [b"\xff\x1b", b""]),
+    )
+    found = columns(plan, made)
+    assert found["text"] == ["-3|    7|0xff|one   |cat|A%", "9|    8|0x8000000000000000|\\xff\x1b ||A%"]
+    assert found["file->f_pos"] == [-3, 9]
+    assert found["buf"] == ["one", "\\xff\x1b"]
+    assert found["arg4"] == ["A", "A"]
+
+
+def test_what_could_not_be_read_is_nothing():
+    plan = planned('k:vfs_read "%d %s %x", file->f_pos, buf, count')
+    made = records(plan, (0, 0b000, [1, 2], [b"a"]), (0, 0b101, [0, 0], [b"b"]), (0, 0b010, [3, 4], [b""]))
+    assert columns(plan, made) == {
+        "file->f_pos": [1, None, 3],
+        "buf": ["a", "b", None],
+        "count": [2, None, 4],
+        "text": ["1 a 2", "- b -", "3 - 4"],
+    }
+
+
+def test_several_questions_share_columns_and_leave_the_others_empty():
+    plan = planned('k:vfs_read "n=%d", count', 'u:x:work(int count) "%d", count', "k:nothing")
+    made = records(plan, (0, 0, [5], []), (1, 0, [-6], []), (2, 0, [0], []), (7, 0, [0], []))
+    found = columns(plan, made)
+    assert found == {"count": [5, -6, None, None], "text": ["n=5", "-6", "", None]}
+
+
+def test_names_are_there_once():
+    plan = planned('k:vfs_read "%s", buf')
+    computed = Answers(plan.asked).columns(plan.schema)
+    made = records(plan, *[(0, 0, [], [b"same"])] * 3)
+    for name in ("buf", "text"):
+        column = computed[name](made)
+        assert isinstance(column, Coded)
+        assert (column.names, column.codes.tolist()) == (("same",), [0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "shown"),
+    [
+        ("%d", -1, "-1"),
+        ("%u", 1, "1"),
+        ("%05d", -42, "-0042"),
+        ("%+d", 3, "+3"),
+        ("%-4d|", 3, "3   |"),
+        ("%x", 255, "ff"),
+        ("%X", 255, "FF"),
+        ("%#o", 8, "010"),
+        ("%p", 255, "0xff"),
+        ("%8p", 255, "    0xff"),
+        ("%c", 97, "a"),
+        ("%3c", 97, "  a"),
+        ("%lld", -5, "-5"),
+        ("100%% %i", 2, "100% 2"),
+    ],
+)
+def test_conversions(form, value, shown):
+    plan = planned(f'k:vfs_read "{form}", file->f_pos')
+    [line] = columns(plan, records(plan, (0, 0, [value], [])))["text"]
+    assert line == shown
+
+
+def test_no_records():
+    plan = planned('k:vfs_read "%d %s", count, buf')
+    assert columns(plan, records(plan)) == {"count": [], "buf": [], "text": []}
