@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-START = "import pytracer.cli.main, pytracer.cli.parser, pytracer.bpf.facts, pytracer.run, sys; "
+START = """import sys, pytracer.bpf.facts, pytracer.cli.main, pytracer.cli.parser, pytracer.run
+import pytracer.sinks.table
+"""
 SLOW = (
     "bcc",
     "csv",
