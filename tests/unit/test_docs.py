@@ -26,6 +26,11 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+def test_no_merge_was_left_half_done():
+    pages = [*PAGES, ROOT / "CHANGELOG.md"]
+    assert [page.name for page in pages if re.search(r"^(<{7}|={7}|>{7})( |$)", page.read_text(), re.M)] == []
+
+
 def test_options_in_the_readme_exist():
     text = (ROOT / "docs" / "tracers.md").read_text()
     for option in re.findall(r"`(--[a-z-]+)", (ROOT / "README.md").read_text()):
