@@ -55,14 +55,15 @@ def run(words: Sequence[str]) -> int:
     known = ("refusal",) if given.refused else NAMES
     if given.stage and given.stage not in known:
         raise UnknownNameError("stage", given.stage, known)
-    page, status = _refused(given, rest + command) if given.refused else _tracer(rest + command)
     if given.html:
         from pytracer.explain.html import render as render_html
 
-        with OutputFile(given.html) as file:
+        with OutputFile(given.html) as file:  # before anything is run
+            page, status = _page(given, rest + command)
             file.write(render_html(page))
         print(f"{harmless(given.html)}: {harmless(page.title)}")
         return status
+    page, status = _page(given, rest + command)
     from pytracer.explain.text import render
 
     stream = standard_output()
@@ -71,6 +72,10 @@ def run(words: Sequence[str]) -> int:
         print(line, file=stream)
     stream.flush()
     return status
+
+
+def _page(given: argparse.Namespace, rest: Sequence[str]) -> tuple[Page, int]:
+    return _refused(given, rest) if given.refused else _tracer(rest)
 
 
 def _tracer(words: Sequence[str]) -> tuple[Page, int]:
@@ -83,6 +88,7 @@ def _tracer(words: Sequence[str]) -> tuple[Page, int]:
     from pytracer.bpf.source import read_source
     from pytracer.explain import refused, stages
     from pytracer.explain.watch import watch
+    from pytracer.plan import make_plan
 
     def warn(line: str) -> None:
         print(f"pytracer: warning: {harmless(line)}", file=sys.stderr)
@@ -92,7 +98,8 @@ def _tracer(words: Sequence[str]) -> tuple[Page, int]:
     except VerifierError as error:
         program = error.message.partition(": ")[0].rpartition(":")[2]
         one = refused.Refused(program, "", error.detail)
-        return refused.page_of(tracer.c_file, read_source(tracer.c_file), [one]), error.exit_code
+        text = read_source(tracer.c_file, make_plan(request, KernelFacts()).generated)
+        return refused.page_of(tracer.c_file, text, [one]), error.exit_code
 
 
 def _refused(given: argparse.Namespace, rest: Sequence[str]) -> tuple[Page, int]:

@@ -224,6 +224,7 @@ def test_functions_that_may_be_programs():
         (["explain", "--stage", "c", "--html", "x", "syscalls"], "it goes without --stage"),
         (["explain", "--refused", "/no/such.c"], "no file '/no/such.c'"),
         (["explain", "--refused", __file__, "syscalls"], "takes a file and nothing else"),
+        (["explain", "--html", "/no/such/folder/page.html", "syscalls"], "cannot write"),
         (["explain", "syscals"], "did you mean syscalls?"),
     ],
 )

@@ -8,7 +8,7 @@ from pytracer.bpf import line_table
 from pytracer.bpf.inspect.info import ProgramInfo, SourceLine
 from pytracer.bpf.line_table import Line, encode, meaningless, read_back
 from pytracer.bpf.lines import RECORD, Told
-from pytracer.bpf.source import read_source, texts
+from pytracer.bpf.source import by_file, read_source
 from pytracer.kernel.btf import Btf, Kind
 
 LINES = [
@@ -71,7 +71,11 @@ def test_lines_that_are_not_a_programs_are_told(places, fits):
 def test_lines_that_bcc_knows(monkeypatch):
     """Where they are is BCC's word; their texts are from the C that it was given."""
     text = read_source("sockcount.c")
-    at = {words.strip(): place for place, words in texts(text).items()}
+    at = {
+        words.strip(): (file, number)
+        for file, lines in by_file(text).items()
+        for number, words in lines.items()
+    }
     lookup, brace = at["u64 *value = pt_config.lookup(&slot);"], at["int count(struct __sk_buff *skb)"]
     told = [
         SourceLine(0, "/cache/headers/12/sockcount.c", brace[1], 0, ""),
@@ -81,7 +85,7 @@ def test_lines_that_bcc_knows(monkeypatch):
         SourceLine(4, "/virtual/include/bcc/helpers.h", 1225, 10, "  return map;"),
         SourceLine(5, "/cache/headers/12/sockcount.c", 99999, 0, ""),
     ]
-    fields = dict.fromkeys(ProgramInfo.__dataclass_fields__) | {"lines": tuple(told)}
+    fields = dict.fromkeys(ProgramInfo.__match_args__) | {"lines": tuple(told)}
     monkeypatch.setattr(line_table, "read_program", lambda _: ProgramInfo(**fields))
     assert read_back(3, text) == [
         Line(0, "probes_c/sockcount.c", brace[1], "int count(struct __sk_buff *skb)"),

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytracer.bpf.inspect.info import SourceLine, read_program
 from pytracer.bpf.lines import FILTER, LINE_SHIFT, RECORD, Told
-from pytracer.bpf.source import place_of, texts
+from pytracer.bpf.source import by_file, place_of
 from pytracer.kernel.btf_format import KIND_SHIFT, Kind
 from pytracer.record import record
 
@@ -66,21 +66,22 @@ def read_back(descriptor: int, source: str) -> list[Line]:
     ``source`` is the C as one text, with its ``#line``s. What has no line of its own (0: the compiler's
     doing) belongs to the one before. Raises OSError.
     """
-    known = texts(source)
+    known = by_file(source)
+    places = {file: place_of(file, lines) for file, lines in known.items()}
     found = list[Line]()
     for one in read_program(descriptor).lines:
-        line = _line(one, known)
+        line = _line(one, known, places)
         new = not found or (line.file, line.number) != (found[-1].file, found[-1].number)
         if new and (one.line or not found):
             found.append(line)
     return found
 
 
-def _line(one: SourceLine, known: Mapping[tuple[str, int], str]) -> Line:
+def _line(one: SourceLine, known: Mapping[str, Mapping[int, str]], places: Mapping[str, str]) -> Line:
     file = one.file.rpartition("/")[2]
     if one.file.startswith(_VIRTUAL):
         return Line(one.insn, one.file.removeprefix(_VIRTUAL), one.line, one.text.strip())
-    return Line(one.insn, place_of(file), one.line, known.get((file, one.line), "").strip())
+    return Line(one.insn, places.get(file, file), one.line, known.get(file, {}).get(one.line, "").strip())
 
 
 class _Strings:

@@ -38,26 +38,29 @@ def emit(name: str, defines: Iterable[tuple[str, str]], generated: Mapping[str, 
     )
 
 
-def place_of(file: str) -> str:
-    """Where in the project a file of that name is; the name alone of one that is not there."""
-    folder = probes_folder()
-    for path in (folder / file, folder / "include" / file):
-        if path.is_file():
-            return str(path.relative_to(folder.parent))
-    return file
-
-
-def texts(source: str) -> dict[tuple[str, int], str]:
-    """Each line of ``read_source``, by the file and the number that it says it is."""
-    found = dict[tuple[str, int], str]()
+def by_file(source: str) -> dict[str, dict[int, str]]:
+    """The lines of ``read_source`` by the file and the number that each says it is."""
+    found = dict[str, dict[int, str]]()
     file, number = "", 0
     for line in source.splitlines():
         if match := _LINE.match(line):
             number, file = int(match[1]), match[2]
         else:
-            found[file, number] = line
+            found.setdefault(file, {})[number] = line
             number += 1
     return found
+
+
+def place_of(file: str, lines: Mapping[int, str]) -> str:
+    """Where in the project the file of that name is that these lines are of; the name alone where they are of
+    none, because they were written for this run, or come from elsewhere."""
+    folder = probes_folder()
+    for path in (folder / file, folder / "include" / file):
+        if path.is_file():
+            there = dict(enumerate(path.read_text().splitlines(), 1))
+            if all(there.get(number, "") == line for number, line in lines.items()):
+                return str(path.relative_to(folder.parent))
+    return file
 
 
 def _inline(path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
@@ -66,19 +69,24 @@ def _inline(path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BuildError(f"cannot read {path}: {error}") from error
-    out = [f'#line 1 "{path.name}"']
+    return _numbered(lines, path.name, seen, generated)
+
+
+def _numbered(lines: Iterable[str], name: str, seen: set[Path], generated: Mapping[str, str]) -> str:
+    """Lines of the file of that name, with others in the places of its includes."""
+    out = [f'#line 1 "{name}"']
     for number, line in enumerate(lines, 1):
         match = _INCLUDE.match(line)
         if match is None:
             # BCC puts lines of its own before and into functions.
             begins = line == "{" or (line.endswith("{") and line[:1].isalpha() and ")" in line)
-            before = [f'#line {number} "{path.name}"'] if line == "{" else []
-            out += [*before, line, *([f'#line {number + 1} "{path.name}"'] if begins else [])]
+            before = [f'#line {number} "{name}"'] if line == "{" else []
+            out += [*before, line, *([f'#line {number + 1} "{name}"'] if begins else [])]
             continue
         included = probes_folder() / "include" / match[1]
         if match[1] in generated:
-            out += [f'#line 1 "{match[1]}"', generated[match[1]]]
+            out.append(_numbered(generated[match[1]].splitlines(), match[1], seen, generated))
         elif included not in seen:
             out.append(_inline(included, seen, generated))
-        out.append(f'#line {number + 1} "{path.name}"')
+        out.append(f'#line {number + 1} "{name}"')
     return "\n".join(out) + "\n"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pytracer.bpf.inspect.bytecode import Names, listing
 from pytracer.bpf.inspect.info import ProgramInfo, SourceLine
 from pytracer.bpf.inspect.native import disassemble
-from pytracer.bpf.source import place_of, probes_folder, texts
+from pytracer.bpf.source import by_file, place_of, probes_folder
 from pytracer.explain.page import Beside, Code, Pair, Source
 
 
@@ -66,14 +66,11 @@ def sources(text: str, besides: Sequence[Beside]) -> list[Source]:
     for beside in besides:
         for pair in beside.pairs:
             count[pair.file, pair.line] += len(pair.code)
-    files = dict[str, dict[int, str]]()
-    for (file, number), line in texts(text).items():
-        files.setdefault(file, {})[number] = line
     made = []
-    for file, lines in files.items():
-        path = place_of(file)
+    for file, lines in by_file(text).items():
+        path = place_of(file, lines)
         whole = probes_folder().parent / path  # with the includes, in whose places their text stands
-        if whole.is_file():
+        if path != file:
             lines = dict(enumerate(whole.read_text().splitlines(), 1))
         last = max(lines, default=0)
         used = tuple((n, count[path, n]) for n in range(1, last + 1) if count[path, n])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from pytracer.bpf.source import place_of, texts
+from pytracer.bpf.source import by_file, place_of
 from pytracer.bpf.verdicts import verdict_of
 from pytracer.bpf.verifier import story, summarise
 from pytracer.explain.page import Block, Fold, Page, Raw, Source, Stage, Words
@@ -68,11 +68,11 @@ def stage_of(one: Refused, text: str) -> Stage:
 def _verifiers(log: str, text: str) -> tuple[str, tuple[str, int] | None]:
     refusal = summarise(log)
     at = re.match(r"(?P<file>[^\s:]+):(?P<line>\d+)(?:: |$)", refusal.source)
-    known = texts(text)
-    if at and (at["file"], int(at["line"])) in known:
+    known = by_file(text)
+    if at and int(at["line"]) in known.get(at["file"], {}):
         return refusal.reason, (at["file"], int(at["line"]))
     # Older kernels say the text of the line, and not where it is.
-    alike = [place for place, line in known.items() if line.strip() and line.strip() == refusal.source]
+    alike = list(_places(known, lambda line: bool(line.strip()) and line.strip() == refusal.source))
     return refusal.reason, alike[0] if len(alike) == 1 else None
 
 
@@ -82,16 +82,26 @@ def _compilers(said: str, program: str, text: str) -> tuple[str, tuple[str, int]
             if match["file"] and int(match["line"]):
                 return match["text"], (match["file"], int(match["line"]))
             # LLVM does not know: where the function begins, then.
-            begin = re.compile(rf"\w[\w\s*]*\b{re.escape(program)}\s*\(")
-            return match["text"], next((at for at, words in texts(text).items() if begin.match(words)), None)
+            begin = re.compile(rf"\w[\w\s*]*\b{re.escape(program)}\s*\(").match
+            return match["text"], next(_places(by_file(text), begin), None)
     return said.strip().splitlines()[-1] if said.strip() else "it ended without a word", None
 
 
+def _places(
+    known: Mapping[str, Mapping[int, str]], wanted: Callable[[str], object]
+) -> Iterator[tuple[str, int]]:
+    """(file, number) of the lines that are wanted."""
+    for file, lines in known.items():
+        for number, line in lines.items():
+            if wanted(line):
+                yield file, number
+
+
 def _around(file: str, number: int, text: str) -> Source:
-    lines = {line: words for (name, line), words in texts(text).items() if name == file}
+    lines = by_file(text).get(file, {})
     first, last = max(1, number - _AROUND), min(max(lines, default=number), number + _AROUND)
     shown = tuple(lines.get(line, "") for line in range(first, last + 1))
-    return Source(place_of(file), first, shown, marked=frozenset({number}))
+    return Source(place_of(file, lines), first, shown, marked=frozenset({number}))
 
 
 def functions(text: str) -> Iterator[tuple[str, str]]:
