@@ -23,6 +23,7 @@ _OF_CGROUPS = {  # what programs of a type can be attached to in a cgroup (enum 
     "cgroup_sockopt": (21, 22),
     "lsm": (43,),
 }
+_OF_NETWORKS = frozenset({"xdp", "sched_cls", "sched_act", "flow_dissector", "sk_lookup"})
 
 
 @record
@@ -40,7 +41,8 @@ def attachments(programs: Mapping[int, Program], held: Held, names: Names) -> li
 
     Not told by any kernel: programs on sockets, and those that take samples unless a link holds them.
     """
-    network = on_networks(held.networks)
+    wanted = any(one.type in _OF_NETWORKS for one in programs.values())
+    network = on_networks(held.networks) if wanted else []
     all_links = links(programs, names)
     by_link = {one.link for one in network if one.link}
     found = [Attachment(one.program, one.where, one.link) for one in network if one.link]

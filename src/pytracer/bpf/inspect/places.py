@@ -43,6 +43,7 @@ class Names:
     def __init__(self) -> None:
         """Look nothing up yet."""
         self._symbols = KernelSymbols()
+        self._modules: dict[int, str] = {}  # by the id of a BTF: whose it is, "" where it is not the kernel's
 
     def function_at(self, where: int) -> str:
         """The function of the kernel that an address is in."""
@@ -51,9 +52,9 @@ class Names:
 
     def function(self, btf: int, number: int) -> str:
         """The function (or type) of that number in the kernel's BTF of that id; of a module, in short."""
-        module = self._btf_names.get(btf)
-        if module is None:
-            self._btf_names[btf] = module = _kernel_btf(btf)
+        if btf not in self._modules:
+            self._modules[btf] = _kernel_btf(btf)
+        module = self._modules[btf]
         if module != "vmlinux":
             return f"{module}#{number}" if module else ""
         with contextlib.suppress(PytracerError):
@@ -68,10 +69,6 @@ class Names:
     def cgroup(self, number: int) -> str:
         """The path of a cgroup by its id."""
         return self._cgroups.get(number) or f"#{number}"
-
-    @functools.cached_property
-    def _btf_names(self) -> dict[int, str]:
-        return {}
 
     @functools.cached_property
     def _vmlinux(self) -> Btf | None:
