@@ -117,8 +117,7 @@ static __always_inline int is_wanted(u32 nr)
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
     enum how kind = how(call->call);
-    u64 path, argv, word, used, step = call->call & ~0xbfffffffULL ? 4 : 8; // x32 has 32-bit pointers, too
-    int expected = call->ret == -EFAULT;
+    u64 path, argv, word, used, step = 8 - 4 * ((call->call >> 32 | call->call >> 30) & 1); // x32: 4, too
     struct event *event;
 
     if (kind == OTHER || call->ret >= 0 || pt_task() != PT_YES)
@@ -128,23 +127,24 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
         return PT_PASS;
     path = kind == EXECVEAT ? call->args[1] : call->args[0];
     argv = kind == EXECVEAT ? call->args[2] : call->args[1];
-    used = pt_read_string((char *)event->args, WORD, path, expected);
+    event->args_len = pt_read_string((char *)event->args, WORD, path, event->error == EFAULT);
     PT_LOOP
-    for (int i = 0; i < WORDS; i++, argv += step) {
+    for (int i = 0; i < WORDS; i++, argv += step) { // its state in the record spares the verifier most work
         word = 0;
-        if (pt_probe_read_user(&word, step, (void *)argv) && !expected)
+        if (pt_probe_read_user(&word, step, (void *)argv) && event->error != EFAULT)
             break;
         if (!word)
             goto complete;
         if (!i) // the path stands in its place
             continue;
+        used = event->args_len;
         if (used > ROOM - WORD)
             break;
-        used += pt_read_string((char *)event->args + used, WORD, word, expected);
+        used += pt_read_string((char *)event->args + used, WORD, word, event->error == EFAULT);
+        event->args_len = used;
     }
     pt_lost(PT_LOSS_CUT);
 complete:
-    event->args_len = used;
-    pt_send(ctx, event, offsetof(struct event, args) + used);
+    pt_send(ctx, event, offsetof(struct event, args) + event->args_len);
     return PT_PASS;
 }
