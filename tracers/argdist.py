@@ -16,6 +16,7 @@ TRACER = Tracer(
         "QUESTION",
         "a question: PROBE(SIGNATURE)[:TYPES:EXPRESSIONS[:FILTER]][#LABEL]",
         distribution=True,
+        examples=("t:sched:sched_switch",),
     ),
     filters=TASK_FILTERS,
     follow=True,

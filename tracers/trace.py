@@ -12,6 +12,7 @@ TRACER = Tracer(
     arguments=Questions(
         "QUESTION",
         'a question: PROBE[(SIGNATURE)] [(FILTER)] ["FORMAT", ARGUMENTS]',
+        examples=("t:sched:sched_switch",),
     ),
     filters=TASK_FILTERS,
     follow=True,

@@ -16,7 +16,7 @@ from pytracer.plan import Request, make_plan
 from pytracer.record import replace
 from pytracer.spec import Kprobes, registry
 from support.fake_kernel import FakeKernel
-from support.questions import kernel
+from support.questions import kernel, mark
 
 KERNEL = kernel()
 TRACE = registry.get("trace")
@@ -551,6 +551,10 @@ DISTRIBUTIONS = {
     "p:c:malloc(size_t size):size_t:size:size==16": [("size", Slot.UNSIGNED)],
     "t:syscalls:sys_enter_openat():char*:filename": [("filename", Slot.TEXT)],
     "t:sched:sched_process_exec()::args->comm,pid": [("args->comm", Slot.TEXT), ("pid", Slot.SIGNED)],
+    "t:sched:sched_process_exec()::address,address[0]": [
+        ("address", Slot.UNSIGNED),
+        ("address[0]", Slot.UNSIGNED),
+    ],
     "usdt:p:m():u64:arg2": [("arg2", Slot.UNSIGNED)],
     "p:x:work()#calls": [],
     "k:vfs_read": [],
@@ -643,6 +647,13 @@ def test_conversions():
     assert shown("%20s") == ("%20s", 4)
     assert shown("%zu") == ("%d", 8)
     assert shown("%5c") == ("%5s", 4)
+
+
+def test_what_bcc_calls_u_may_be_a_usdt_probe():
+    found = Found((replace(mark(8), name="x:p:m"),))
+    with pytest.raises(QuestionError) as caught:
+        planned("u:x:m", facts=FakeKernel(named={"usdt:x:*:m": found}))
+    assert caught.value.hint == "there is a USDT probe: usdt:x:p:m"
 
 
 def test_two_questions_about_a_function_that_is_known_by_its_address():

@@ -216,16 +216,11 @@ class Checker(Names):
         members = self.scope.types.members(kind)
         member = members.get(node.name)
         if member is None:
-            where = QuestionError(
-                f"{kind.name} has no member {node.name!r}",
-                self.whole,
-                node.at,
-                node.end,
-                hint=near(node.name, members) or ("" if members else "what is in it is not known"),
+            hint = near(node.name, members) or ("" if members else "what is in it is not known")
+            raise QuestionError(
+                f"{kind.name} has no member {node.name!r}", self.whole, node.at, node.end, hint=hint
             )
-            raise where
-        bits = member.offset if member.bits else member.offset // 8 * 8
-        shift = bits % 8
+        shift = member.offset % 8 if member.bits else 0
         if member.bits and shift + member.bits > 64:
             raise self.fail(node, "a bit-field that lies across more than 8 bytes")
         memory = place.memory

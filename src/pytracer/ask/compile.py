@@ -117,8 +117,9 @@ def _is_text(checker: Checker, of: Expression) -> bool:
     where = checker.text(of.node)
     if where is None or isinstance(where, Comm):
         return where is not None
-    found = checker.value(of.node)
-    return isinstance(found.type, Pointer)
+    kind = checker.value(of.node).type
+    # Of bytes that are no characters nobody knows that they are text.
+    return isinstance(kind, Pointer) and isinstance(kind.to, Int) and kind.to.char
 
 
 def _as_shown(checker: Checker, of: Expression, value: Value, conversion: Conversion) -> Value:

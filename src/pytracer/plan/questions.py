@@ -5,11 +5,12 @@ Targets of a question that come to the same C share a program; what is asked of 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from pytracer.ask import Answer, Asked, Program, Question, Slot, compile_question
 from pytracer.ask.compile import written
-from pytracer.errors import QuestionError, UsageError
+from pytracer.errors import PytracerError, QuestionError, UsageError
 from pytracer.kernel.facts import Facts, Target, Tells
 from pytracer.plan.choose import Chosen, Decided
 from pytracer.plan.request import Request, number_of
@@ -107,13 +108,23 @@ def _targets(
     except UsageError as error:
         start = len(question.text) - len(question.text.lstrip())
         end = start + len(question.text[start:].split("(")[0].split()[0])
-        raise QuestionError(error.message, question.text, start, end, hint=error.hint) from None
+        hint = _mark_of(question.source, facts) or error.hint
+        raise QuestionError(error.message, question.text, start, end, hint=hint) from None
     for target in targets:
         if source.kind != "usdt":
             yield source, target
             continue
         for spot in target.spots:
             yield source, replace(target, spots=(spot,))
+
+
+def _mark_of(source: Source, facts: Facts) -> str:
+    """A hint, where a program has no such function, and a USDT probe of that name: BCC calls both u:."""
+    if source.kind == "u" and source.name and not source.is_pattern:
+        with contextlib.suppress(PytracerError):
+            found = facts.find(Source("usdt", source.name, f"{source.place}:*", process=source.process))
+            return f"there is a USDT probe: usdt:{found.targets[0].name}"
+    return ""
 
 
 def _parts(program: Program, which: int, kind: str) -> Iterator[tuple[str, str]]:

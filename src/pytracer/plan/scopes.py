@@ -149,7 +149,7 @@ def _mark(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope
     for number, argument in enumerate(spot.arguments):
         kind: Type = Int(abs(argument.size), argument.size < 0, raw=abs(argument.size) == 8)
         if argument.trouble:
-            kind = Void(f"thing that cannot be read: {argument.trouble}")
+            kind = Void(f"value that nobody can read: {argument.trouble}")
         assert isinstance(kind, (Int, Void))
         code = f"pt_ask_mark(ctx, target, {number}, &bad)"
         values.append(Value(f"(({kind.c}){code})", kind) if isinstance(kind, Int) else Value("0", kind))
