@@ -9,7 +9,7 @@
 
 typedef struct __sk_buff pt_packet;
 
-static __always_inline int pt_read(pt_packet *packet, u32 offset, void *to, u32 size)
+static __always_inline int pt_load(pt_packet *packet, u32 offset, void *to, u32 size)
 {
     return bpf_skb_load_bytes_relative(packet, offset, to, size, BPF_HDR_START_NET);
 }
@@ -41,7 +41,7 @@ static __always_inline void ports(struct __sk_buff *skb, u32 offset, u8 protocol
 {
     ends[0] = ends[1] = 0;
     if (!hosts && (protocol == TCP || protocol == UDP))
-        pt_read(skb, offset, ends, 2 * sizeof(*ends));
+        pt_load(skb, offset, ends, 2 * sizeof(*ends));
 }
 
 static __always_inline u32 flow4(struct __sk_buff *skb, int hosts)
@@ -53,7 +53,7 @@ static __always_inline u32 flow4(struct __sk_buff *skb, int hosts)
     } ip;
     u16 port[2];
 
-    if (pt_read(skb, 0, &ip, sizeof(ip)))
+    if (pt_load(skb, 0, &ip, sizeof(ip)))
         return 0;
     // Only the first fragment has the ports: none goes by them.
     hosts |= ip.fragment[0] & 0x3f || ip.fragment[1];
@@ -72,7 +72,7 @@ static __always_inline u32 flow6(struct __sk_buff *skb, int hosts)
     u16 port[2];
     u32 one, two;
 
-    if (pt_read(skb, 0, &ip, sizeof(ip)))
+    if (pt_load(skb, 0, &ip, sizeof(ip)))
         return 0;
     ports(skb, sizeof(ip), ip.next, hosts, port);
     one = port[0];

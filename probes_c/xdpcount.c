@@ -7,7 +7,7 @@ typedef struct xdp_md pt_packet;
 
 #define FARTHEST 0x7fff // headers are not looked for beyond: the verifier wants a bound
 
-static __always_inline int pt_read(pt_packet *frame, u32 offset, void *to, u32 size)
+static __always_inline int pt_load(pt_packet *frame, u32 offset, void *to, u32 size)
 {
     void *at = (void *)(long)frame->data, *end = (void *)(long)frame->data_end;
 
@@ -25,7 +25,7 @@ static __always_inline u32 pt_announced(pt_packet *frame, u32 offset)
 {
     u8 version;
 
-    if (pt_read(frame, offset, &version, sizeof(version)))
+    if (pt_load(frame, offset, &version, sizeof(version)))
         return 0x800;
     return version >> 4 == 6 ? 0x86dd : 0x800;
 }
@@ -34,8 +34,6 @@ static __always_inline u32 pt_announced(pt_packet *frame, u32 offset)
 
 int count(struct xdp_md *frame)
 {
-    u32 interface = frame->ingress_ifindex;
-
-    pt_count(interface, pt_protocol(frame, interface), frame->data_end - frame->data);
+    pt_count(frame, frame->ingress_ifindex, frame->data_end - frame->data);
     return XDP_PASS;
 }

@@ -2,7 +2,7 @@
 // What a packet carries, from its network header on. Who includes this says before what a packet is there:
 //
 //   pt_packet                            the type of the program's context
-//   pt_read(packet, offset, to, size)    copies bytes of the packet; 0 if it has them
+//   pt_load(packet, offset, to, size)    copies bytes of the packet; 0 if it has them
 
 // What a packet counts as: one of these, an IP protocol's own number, or FRAME and an EtherType.
 enum protocol {
@@ -34,7 +34,7 @@ static __always_inline u32 pt_ipv4(pt_packet *packet, u32 offset)
 {
     u8 header[20];
 
-    if (pt_read(packet, offset, header, sizeof(header)) || header[0] >> 4 != 4)
+    if (pt_load(packet, offset, header, sizeof(header)) || header[0] >> 4 != 4)
         return MALFORMED;
     return header[9] == TCP || header[9] == UDP || header[9] == ICMP ? header[9] : OTHER;
 }
@@ -49,7 +49,7 @@ static __always_inline u32 pt_ipv6(pt_packet *packet, u32 offset)
 {
     u8 header[40], extension[8], next;
 
-    if (pt_read(packet, offset, header, sizeof(header)) || header[0] >> 4 != 6)
+    if (pt_load(packet, offset, header, sizeof(header)) || header[0] >> 4 != 6)
         return MALFORMED;
     next = header[6];
     offset += sizeof(header);
@@ -59,7 +59,7 @@ static __always_inline u32 pt_ipv6(pt_packet *packet, u32 offset)
 
         if (!pt_is_extension(kind))
             break;
-        if (pt_read(packet, offset, extension, sizeof(extension)))
+        if (pt_load(packet, offset, extension, sizeof(extension)))
             return MALFORMED;
         next = extension[0];
         // What follows in a later fragment is data, not the header that the first one begins with.

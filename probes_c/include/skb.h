@@ -5,7 +5,7 @@
 // filters are known for (BPF_LD_ABS) would leave the program there, and the packet would go uncounted.
 typedef struct __sk_buff pt_packet;
 
-static __always_inline int pt_read(pt_packet *packet, u32 offset, void *to, u32 size)
+static __always_inline int pt_load(pt_packet *packet, u32 offset, void *to, u32 size)
 {
     return bpf_skb_load_bytes(packet, offset, to, size);
 }

@@ -80,6 +80,16 @@ def socksnoop(*words: object, before: Words = ()) -> Seen:
     return Seen(result, seen, made)
 
 
+def packetsnoop(*words: object, before: Words = ()) -> Seen:
+    """101 packets, shown as they go out."""
+    sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
+    with packets.namespace():
+        words = (*words, "lo", "--direction", "out")
+        result = _meanwhile("packetsnoop", words, before, lambda: packets.send("lo", sent))
+    seen = Counter((r["protocol"], r["saddr"], r["daddr"], r["bytes"]) for r in _records(result))
+    return Seen(result, seen, {("UDP", "192.0.2.1", "192.0.2.2", 64): 101})
+
+
 def fanoutcount(*words: object, before: Words = ()) -> Seen:
     """101 packets, all with the same addresses, and so of one worker."""
     sent = [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))]
@@ -178,6 +188,7 @@ KNOWN: dict[str, Callable[..., Seen]] = {
         fanoutcount,
         openfiles,
         opensnoop,
+        packetsnoop,
         profile,
         sockcount,
         socksnoop,

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Packets as a raw packet socket sees them, each with its ends.
+//
+// The program is the filter of that socket. It tells of the packet and returns 0: nothing is ever queued to the
+// socket, and of what the packet carries nothing is copied.
+#include "config.h"
+#include "skb.h"
+
+#include "link.h"
+
+#define OUTGOING 4    // PACKET_OUTGOING
+#define NONE     0xff // each byte of an address that is none
+
+enum direction { IN, OUT, BOTH };
+
+struct event {
+    u64 ns;
+    u32 interface;
+    u32 direction;
+    u32 protocol;
+    u32 bytes;
+    s32 sport; // -1: none
+    s32 dport;
+    u8 saddr[16];
+    u8 daddr[16];
+};
+#include "stream.h"
+
+static __always_inline void ports(struct __sk_buff *skb, u32 offset, u8 protocol, struct event *event)
+{
+    u8 port[4];
+
+    if ((protocol != TCP && protocol != UDP) || pt_load(skb, offset, port, sizeof(port)))
+        return;
+    event->sport = port[0] << 8 | port[1];
+    event->dport = port[2] << 8 | port[3];
+}
+
+static __always_inline void ends4(struct __sk_buff *skb, u32 start, struct event *event)
+{
+    u8 ip[20];
+
+    if (pt_load(skb, start, ip, sizeof(ip)) || ip[0] >> 4 != 4)
+        return;
+    __builtin_memset(event->saddr, 0, 10);
+    __builtin_memset(event->daddr, 0, 10);
+    event->saddr[10] = event->saddr[11] = event->daddr[10] = event->daddr[11] = 0xff; // mapped (RFC 4291)
+    __builtin_memcpy(event->saddr + 12, ip + 12, 4);
+    __builtin_memcpy(event->daddr + 12, ip + 16, 4);
+    if (!(ip[6] & 0x1f) && !ip[7]) // the first fragment, or all of it
+        ports(skb, start + (ip[0] & 15) * 4, ip[9], event);
+}
+
+static __always_inline void ends6(struct __sk_buff *skb, u32 start, struct event *event)
+{
+    u8 ip[40];
+
+    if (pt_load(skb, start, ip, sizeof(ip)) || ip[0] >> 4 != 6)
+        return;
+    __builtin_memcpy(event->saddr, ip + 8, sizeof(event->saddr));
+    __builtin_memcpy(event->daddr, ip + 24, sizeof(event->daddr));
+    ports(skb, start + sizeof(ip), ip[6], event);
+}
+
+int see(struct __sk_buff *skb)
+{
+    u64 wanted = pt_cfg(PT_CFG_DIRECTION);
+    u32 direction = skb->pkt_type == OUTGOING ? OUT : IN, start, link, protocol;
+    struct event *event;
+
+    if (wanted != BOTH && wanted != direction)
+        return 0;
+    link = pt_link(skb, skb->ifindex, &start);
+    protocol = pt_protocol(skb, link, start);
+    event = pt_reserve();
+    if (!event)
+        return 0;
+    event->ns = bpf_ktime_get_ns();
+    event->interface = skb->ifindex;
+    event->direction = direction;
+    event->protocol = protocol;
+    event->bytes = skb->len;
+    event->sport = event->dport = -1;
+    __builtin_memset(event->saddr, NONE, sizeof(event->saddr));
+    __builtin_memset(event->daddr, NONE, sizeof(event->daddr));
+    if (link == (FRAME | TYPE_IPV4))
+        ends4(skb, start, event);
+    else if (link == (FRAME | TYPE_IPV6))
+        ends6(skb, start, event);
+    pt_submit(skb, event);
+    return 0;
+}

@@ -1,0 +1,46 @@
+"""packetsnoop: packets as they pass network interfaces."""
+
+from pytracer.spec import Alternative, Arguments, Choice, Column, Hook, SocketFilter, Stream, Tracer, Unit
+from pytracer.spec.packets import WAYS, WHICH_WAY, packet_filter
+
+NONE = b"\xff" * 16
+
+TRACER = Tracer(
+    name="packetsnoop",
+    group="network",
+    summary="packets as they pass an interface, with their ends",
+    description="Shows each packet: which way it goes, from where to where, what it carries, how long it is.",
+    hooks=(Hook("seen", "packets pass", (Alternative("socket-filter", (SocketFilter("see"),)),)),),
+    arguments=Arguments(
+        "INTERFACE", "interfaces to look at, or 'any'", encode="interfaces", examples=("lo", "eth0", "any")
+    ),
+    options=(
+        Choice("direction", WHICH_WAY, choices=WAYS, default="both", config="direction"),
+        packet_filter(),
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                Column("interface", "the interface", decode="interface", label="IF", width=8),
+                Column("direction", "in or out", decode="direction", label="DIR", width=3),
+                Column("protocol", "what the packet carries", decode="packet_protocol", width=9),
+                Column("saddr", "address it comes from", decode="address", absent=NONE, width=15),
+                Column("sport", "port it comes from", absent=-1, width=5),
+                Column("daddr", "address it goes to", decode="address", absent=NONE, width=15),
+                Column("dport", "port it goes to", absent=-1, width=5),
+                Column("bytes", "bytes, link header included", unit=Unit.BYTES, width=5),
+            )
+        ),
+    ),
+    examples=(
+        ("packetsnoop eth0 --filter 'tcp port 443'", "these; tcpdump's language, see man pcap-filter"),
+        ("packetsnoop any --direction out -T", "what goes out anywhere, with the time"),
+        ("packetsnoop eth0 -f json -d 10", "ten seconds of it, as JSON"),
+    ),
+    notes=(
+        "What packets carry is not copied. What finds no room is counted as lost; --buffer makes more.",
+        "VLAN tags are looked through. On lo every packet is seen twice, as it goes out and as it comes in.",
+        "Later fragments, and packets with IPv6 extension headers, are shown without ports.",
+        "What offloads have joined, or have yet to split (GRO, TSO), is one packet.",
+    ),
+)
