@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -325,14 +326,25 @@ def test_each_time_a_command_sleeps_is_a_switch():
 
 
 @pytest.mark.lab
+def test_tasks_are_sampled_where_that_misses_none_of_them():
+    def way(*words):
+        return re.search(r"hook +sample: (.*)", run("profile", "--dry-run", *words).out)[1]
+
+    doubt = "cpu; not task: tasks that end before their first sample"
+    assert way("--", "true") == way("-p", os.getpid()) == doubt
+    assert way("-p", os.getpid(), "--event", "page-faults", "--period", 2) == doubt
+    assert way("-p", os.getpid(), "--event", "page-faults") == way("--tid", os.getpid()) == "task"
+
+
+@pytest.mark.lab
 def test_threads_that_there_are_and_will_be_are_sampled():
     assert touching(in_threads(101)) == 7 * 101
 
 
 @pytest.mark.lab
 def test_one_of_so_many():
-    # In each thread of its own; what they fault on beside, stacks and such, may bring one of them to a third.
-    assert 7 * 2 <= touching(in_threads(101, period=50)) <= 7 * 3
+    # Counted in each thread; what it faults on beside, its stack and such, may bring it to a third.
+    assert 7 * 2 <= touching(in_threads(101, period=50, hook="sample=task")) <= 7 * 3
 
 
 def test_the_counters_of_cpus_or_why_not():

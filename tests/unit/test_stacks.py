@@ -293,6 +293,8 @@ def test_of_which_tasks_samples_are_taken_goes_to_the_attachment():
     assert chosen("-p", str(me), "--tid", "1").probe == TaskSample("sample", threads=(1,))
     assert chosen("--", "true").probe == TaskSample("sample", command=True)
     assert chosen("-p", str(me), "--", "true").probe == TaskSample("sample", processes=(me,))
+    each = chosen("-p", str(me), "--event", "page-faults").probe
+    assert each == TaskSample("sample", event="page-faults", processes=(me,), each=True)
 
 
 def test_every_event_can_be_opened():

@@ -14,7 +14,7 @@ def settled(probe: PerfSample, request: Request) -> PerfSample:
     """The probe with all that the request says of what it samples."""
     if probe.chosen_by:
         probe = replace(probe, event=choice_of(probe.chosen_by, request), chosen_by="")
-    if not isinstance(probe, TaskSample):
+    if not isinstance(probe, TaskSample) or request.pack:  # which is for what is in doubt, too
         return probe
     processes, threads = (
         tuple(int.from_bytes(key, sys.byteorder) for key in request.filters.get(which, ()))
@@ -26,6 +26,7 @@ def settled(probe: PerfSample, request: Request) -> PerfSample:
         processes=() if threads else processes,
         threads=threads,
         command=bool(request.command) and not processes and not threads,
+        each=rate_of(probe, request).period == 1,
     )
 
 

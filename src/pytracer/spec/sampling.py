@@ -73,12 +73,13 @@ class TaskSample(PerfSample):
     """The same in certain tasks alone, wherever they run: one of so many events is one of theirs.
 
     They are all threads of the ``processes``, these ``threads``, and, with ``command``, a command that is
-    started, with all that descends from it. The plan fills them in.
+    started, with all that descends from it. ``each``: no event is left out. The plan fills them in.
     """
 
     processes: tuple[int, ...] = ()
     threads: tuple[int, ...] = ()
     command: bool = False
+    each: bool = False
 
     @property
     def kind(self) -> str:
