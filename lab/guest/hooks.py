@@ -12,11 +12,12 @@ import ctypes
 import json
 import os
 import platform
+import re
 import socket
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,11 @@ from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.probing import load, returning
 from pytracer.errors import PytracerError
+from pytracer.kernel.targets import cgroup2_roots
 from pytracer.spec import (
+    CgroupSkb,
+    CgroupSock,
+    CgroupSockAddr,
     Clsact,
     Fentry,
     Fexit,
@@ -39,6 +44,7 @@ from pytracer.spec import (
     KprobeMulti,
     Kretprobe,
     KretprobeMulti,
+    PacketFanout,
     Probe,
     RawTracepoint,
     SocketFilter,
@@ -68,6 +74,7 @@ class Hook:
     do: Callable[[], float]
     code: bytes = b""
     choice: str = ""
+    members: int = 0
 
 
 def calls() -> float:
@@ -90,6 +97,16 @@ def packets() -> float:
     return work("packets", str(PACKETS), cpu=0)
 
 
+def sockets() -> float:
+    """Nanoseconds for a socket that is made and closed."""
+    return work("sockets", str(PACKETS), cpu=0)
+
+
+def connects() -> float:
+    """Nanoseconds for a datagram socket to be connected."""
+    return work("connects", str(PACKETS), cpu=0)
+
+
 HOOKS = (
     Hook("raw tracepoint", lambda: RawTracepoint("", event="sys_enter"), calls),
     Hook("typed tracepoint", lambda: TypedTracepoint("", function="sys_enter"), calls),
@@ -106,22 +123,27 @@ HOOKS = (
     Hook("uprobe.multi", lambda: UprobeMulti("", file=flood(), symbol="passed"), functions),
     Hook("uretprobe.multi", lambda: UretprobeMulti("", file=flood(), symbol="passed"), functions),
     Hook("socket filter", lambda: SocketFilter(""), packets, code=returning(0)),
+    Hook("packet fanout", lambda: PacketFanout(""), packets, members=2),
     Hook("XDP, generic", lambda: Xdp(""), packets, choice="generic"),
     Hook("XDP by netlink, generic", lambda: XdpNetlink(""), packets, choice="generic"),
     Hook("tcx", lambda: Tcx(""), packets, choice="in"),
     Hook("clsact", lambda: Clsact(""), packets, choice="in"),
+    Hook("cgroup skb", lambda: CgroupSkb("", point="egress"), packets),
+    Hook("cgroup sock", lambda: CgroupSock("", point="create"), sockets),
+    Hook("cgroup sock_addr", lambda: CgroupSockAddr("", point="connect4"), connects),
 )
 
 
 @contextlib.contextmanager
-def attached(hook: Hook, probe: Probe, name: str) -> Iterator[None]:
-    """An empty program on it."""
+def attached(hook: Hook, probe: Probe, name: str, own: Sequence[str]) -> Iterator[None]:
+    """An empty program on it; on the cgroups ``own`` where it is put on such."""
     kind = kind_of(probe)
     how = kind.load_as(probe)
     code = hook.code or returning(how.result)
     program = load(how.type, code, attach_type=how.attach_type, btf_id=how.btf_id)
     try:
-        place = Place(name, interfaces={socket.if_nametoindex("lo"): "lo"}, choice=hook.choice)
+        lo = {socket.if_nametoindex("lo"): "lo"}
+        place = Place(name, lo, hook.choice, members=hook.members, cgroups=tuple(own))
         links = kind.put(probe, place, program)
     finally:
         os.close(program)
@@ -132,7 +154,7 @@ def attached(hook: Hook, probe: Probe, name: str) -> Iterator[None]:
             link.close()
 
 
-def measure(hook: Hook, facts: KernelFacts) -> dict[str, object]:
+def measure(hook: Hook, facts: KernelFacts, own: Sequence[str]) -> dict[str, object]:
     """What comes of one hook. The least of some rounds: whatever else the machine does only adds."""
     probe = hook.probe()
     answer = facts.probe(probe)
@@ -143,7 +165,7 @@ def measure(hook: Hook, facts: KernelFacts) -> dict[str, object]:
     try:
         for _ in range(ROUNDS):
             bare.append(hook.do())
-            with attached(hook, probe, answer.name):
+            with attached(hook, probe, answer.name, own):
                 probed.append(hook.do())
     except (OSError, PytracerError) as error:
         return record | {"status": "failed", "reason": str(error)}
@@ -151,18 +173,41 @@ def measure(hook: Hook, facts: KernelFacts) -> dict[str, object]:
     return record | {"ns": round(min(probed) - min(bare), 1), "noise": round(noise, 1)}
 
 
+@contextlib.contextmanager
+def own_cgroup() -> Iterator[list[str]]:
+    """A cgroup for this process and the work that it starts; none where there are none of version 2."""
+    made = list[Path]()
+    before = re.search(r"^0::(.*)$", Path("/proc/self/cgroup").read_text(), re.M)
+    for root in cgroup2_roots()[:1]:
+        made.append(root / f"pytracer-hooks-{os.getpid()}")
+        made[0].mkdir()
+        (made[0] / "cgroup.procs").write_text("0")
+    try:
+        yield [str(folder) for folder in made]
+    finally:
+        for folder in made:
+            home = folder.parent / (before[1].lstrip("/") if before else "")
+            (home / "cgroup.procs").write_text("0")
+            folder.rmdir()
+
+
 def main() -> None:
-    """Print all of it, line by line as it comes. The loopback interface is one of its own."""
+    """Print all of it, or of the hooks that are named, line by line as it comes.
+
+    The loopback interface is one of its own.
+    """
+    names = sys.argv[1:]
     if ctypes.CDLL(None, use_errno=True).unshare(_NEWNET):
         sys.exit(f"hooks: no network namespace: {os.strerror(ctypes.get_errno())}")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     print(json.dumps({"release": os.uname().release}), flush=True)
     facts = KernelFacts()
-    for hook in HOOKS:
-        print(json.dumps(measure(hook, facts)), flush=True)
+    with own_cgroup() as own:
+        for hook in (hook for hook in HOOKS if hook.name in names or not names):
+            print(json.dumps(measure(hook, facts, own)), flush=True)
     facts.close()
     for feature in features.FEATURES:
-        if feature.kind == "map":
+        if feature.kind == "map" and not names:
             found = features.probe(feature)
             shown = {"map": feature.name, "status": found.status, "reason": found.reason}
             print(json.dumps(shown), flush=True)
