@@ -6,6 +6,7 @@
 // the address of the function that it was called in. The verifier sees a constant, and does not look at the rest:
 // a helper that this kernel, or this kind of program, has not is not missed.
 #include "read.h"
+#include <linux/ptrace.h>
 
 #define PT_TARGET     0x7079547261636500ULL // pytracer.bpf.image.TARGET
 #define PT_RESULT     0x7079547261636501ULL // pytracer.bpf.image.RESULT
