@@ -269,6 +269,7 @@ class Trace:
         for batch in session.events():
             yield batch
             if self._asked() or clock.over(time.monotonic()):
+                self._warn("the list may be cut short: it was over before all was listed")
                 break
         session.detach()
         yield from session.losses()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytracer.bpf.attach.interface import xdp_programs
 from pytracer.bpf.source import probes_folder
 from pytracer.cli import parser
 from pytracer.explain import stages
@@ -15,7 +16,7 @@ from pytracer.explain.page import Beside, Block, Fold, Grid, Page, Source
 from pytracer.explain.watch import Watched, watch
 from pytracer.spec import registry
 from support import packets
-from support.cli import COMMAND, Result, run
+from support.cli import COMMAND, Result, run, wait_for
 from support.html import check_alone, parsed
 from support.needs import refused_by_right
 from support.workloads import workload
@@ -249,3 +250,17 @@ def test_the_examples_of_the_docs_are_refused():
         "loop.c": "    while (bpf_get_prandom_u32() != 7) {",
         "pointer.c": "    *value += 1;",
     }
+
+
+def test_a_signal_ends_the_watching_and_takes_off_what_nothing_else_would():
+    """A program that netlink put on an interface is held by nobody's descriptor."""
+    words = ["xdpcount", "vb", "--hook", "frame=xdp-netlink", "-d", "60", "--stage", "attachment"]
+    with packets.namespace():
+        packets.veth()
+        process = subprocess.Popen([*COMMAND, "explain", *words], stdout=subprocess.PIPE, text=True)
+        wait_for(xdp_programs, "a program on the interface")
+        process.terminate()
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "xdp" in out
+        assert xdp_programs() == {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pytest
 
@@ -13,10 +15,16 @@ KEY = np.dtype([("target", "u4"), ("comm", "S16")])
 VALUE = np.dtype([("count", "u8"), ("seen", "u8"), ("name", "i1", (4,)), ("places", "u4", (2,))])
 
 
-def entries(monkeypatch: pytest.MonkeyPatch, kind: MapType, keys: np.ndarray, values: np.ndarray) -> Entries:
+def entries(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: MapType,
+    keys: np.ndarray,
+    values: np.ndarray,
+    greatest: Collection[str] = (),
+) -> Entries:
     table = Map("some", -1, kind, len(keys), lambda: (keys.dtype, values.dtype))
     monkeypatch.setattr(Map, "read", lambda _: (keys, values))
-    return entries_of(table)
+    return entries_of(table, greatest)
 
 
 def test_numbers(monkeypatch):
@@ -43,6 +51,13 @@ def test_values_of_all_cpus_are_added_up(monkeypatch):
     assert found == Entries(1, (("0", "count=23, seen=0, name='dog', places=[0, 0]"),))
     plain = entries(monkeypatch, MapType.PERCPU_HASH, keys, np.array([[4, 5, 6]], "u8"))
     assert plain == Entries(1, (("0", "15"),))
+
+
+def test_of_some_numbers_the_greatest_counts(monkeypatch):
+    values = np.zeros((1, 3), VALUE)
+    values["count"], values["seen"] = [[1, 2, 20]], [[7, 9, 8]]
+    found = entries(monkeypatch, MapType.PERCPU_ARRAY, np.array([0], "u4"), values, greatest={"seen"})
+    assert found.first == (("0", "count=23, seen=9, name='', places=[0, 0]"),)
 
 
 def test_the_first_of_many(monkeypatch):

@@ -36,11 +36,11 @@ TIERS = {
     "trace": 7,
     "packing": 7,
     "run": 8,
-    "explain": 8,
-    "cli": 9,
-    "api": 10,
-    "__main__": 10,
-    "__init__": 11,
+    "explain": 9,
+    "cli": 10,
+    "api": 11,
+    "__main__": 11,
+    "__init__": 12,
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if "__pycache__" not in path.parts)
 

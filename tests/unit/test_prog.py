@@ -192,6 +192,18 @@ def test_a_mark_is_read_back_while_its_descriptor_is_open(monkeypatch):
     assert mark.read(Path("/proc/self")) == ("", frozenset())
 
 
+@pytest.mark.parametrize(
+    "said", [b'{"tracer": "a", "programs": [Infinity]}', b"[" * 100_000, b"7", b"\xff", b"{}"]
+)
+def test_a_mark_that_somebody_else_wrote_is_none(said):
+    made = os.memfd_create("pytracer")
+    try:
+        os.write(made, said)
+        assert mark.read(Path("/proc/self"))[1] == frozenset()
+    finally:
+        os.close(made)
+
+
 def test_what_a_program_did_between_two_looks():
     before = {7: program(run_count=10, run_time=1000, recursion_misses=2)}
     now = {

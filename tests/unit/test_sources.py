@@ -9,6 +9,7 @@ import pytest
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.facts import Found, Target
 from pytracer.plan import Request, make_plan
+from pytracer.plan.targets import WAYS
 from pytracer.spec import SPELLINGS, Filter, Source, Spot, Table, Targets, Tracer, parse_source, registry
 from support.fake_kernel import FakeKernel
 
@@ -245,24 +246,36 @@ def test_addresses_that_are_hidden_stay_so():
     assert [chosen.probe.addresses for chosen in plan.probes] == [(0,)]
 
 
+BOTH = Tracer(
+    name="both",
+    group="test",
+    summary="",
+    description="",
+    hooks=(),
+    arguments=Targets("PATTERN", "", begin="enter", end="leave"),
+    outputs=(Table("rows", ()),),
+)
+"""One that is put where functions begin and where they return."""
+
+
 def test_what_begins_and_returns():
-    both = Tracer(
-        name="both",
-        group="test",
-        summary="",
-        description="",
-        hooks=(),
-        arguments=Targets("PATTERN", "", begin="enter", end="leave"),
-        outputs=(Table("rows", ()),),
-    )
     kernel = FakeKernel(named=KERNEL.named, patterns=None)
-    plan = plan_of("vfs_*", tracer=both, kernel=kernel)
+    plan = plan_of("vfs_*", tracer=BOTH, kernel=kernel)
     assert [(c.probe.program, c.probe.kind) for c in plan.probes] == [
         ("enter", "kprobe_multi"),
         ("leave", "kretprobe_multi"),
     ]
     with pytest.raises(UsageError, match="needs what begins and returns, not t:sched"):
-        plan_of("t:sched:*", tracer=both, kernel=kernel)
+        plan_of("t:sched:*", tracer=BOTH, kernel=kernel)
+
+
+def test_what_is_within_a_function_does_not_return_from_there():
+    """A probe on returns replaces what it takes for the return address: not so within a function."""
+    kernel = FakeKernel(named={"k:vfs_read+0x10": Found((READ,))}, patterns=None)
+    with pytest.raises(UsageError, match=r"needs what begins and returns, not k:vfs_read\+0x10"):
+        plan_of("vfs_read+0x10", tracer=BOTH, kernel=kernel)
+    for kind in ("kr", "fr", "ur"):
+        assert not any(way.offsets for way in WAYS[kind])
 
 
 def test_a_pattern_that_matches_too_much():

@@ -15,7 +15,8 @@ from pytracer.symbols.kernel import KernelSymbols
     ("state", "letter"),
     [
         (0, "R"), (1, "S"), (2, "D"), (4, "T"), (8, "t"), (0x10, "X"), (0x20, "Z"), (0x40, "P"), (0x402, "I"),
-        (0x400, "unknown:0x400"), (0x2 | 0x100, "D"), (0x20 | 0x80, "Z"),
+        (0x400, "R"), (0x2 | 0x100, "D"), (0x20 | 0x80, "Z"), (0x200, "R"), (0x800, "R"), (0x1000, "D"),
+        (0x8000, "D"),
     ],
 )  # fmt: skip
 def test_states(state, letter):
@@ -36,6 +37,8 @@ def test_stacks(monkeypatch, tmp_path):
     # The second is a return address: behind the end of the function that called.
     assert decode(struct.pack("QQ", 0xFFFFFFFF81001000, 0xFFFFFFFF81003000)) == "schedule;do_nanosleep"
     assert decode(b"") == ""
+    deep = decode(struct.pack("64Q", *[0xFFFFFFFF81001004] * 64))
+    assert deep.split(";")[62:] == ["schedule", "schedule", "[cut]"]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def read(process: Path) -> tuple[str, frozenset[int]]:
     tracers, programs = list[str](), set[int]()
     with contextlib.suppress(OSError):
         for path in sorted((process / "fd").iterdir(), key=lambda path: int(path.name)):
-            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            # Whoever holds a descriptor of that name may have written what it likes.
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError):
                 if str(path.readlink()) == _LINK:
                     with path.open("rb") as file:
                         said = json.loads(file.read(_LIMIT))

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from pytracer.arrays import np
 from pytracer.enrich.decode import Decoder
+from pytracer.enrich.stacks import CUT
 from pytracer.symbols.kernel import KernelSymbols
 
-# include/linux/sched.h. Those that go with others come first.
-_STATES = {
-    0x402: "I",  # TASK_UNINTERRUPTIBLE | TASK_NOLOAD
-    0x20: "Z",
-    0x10: "X",
-    0x40: "P",
-    0x08: "t",
-    0x04: "T",
-    0x02: "D",
-    0x01: "S",
-}
+# include/linux/sched.h. Of the states that are reported (TASK_REPORT) the highest bit counts; without one, as
+# of a thread that is new or about to wake up, it runs.
+_LETTERS = "RSDTtXZP"
+_REPORTED = 0x7F
+_IDLE = 0x402  # TASK_UNINTERRUPTIBLE | TASK_NOLOAD
+_SLEEPS = 0x02  # TASK_UNINTERRUPTIBLE
+_LIKE_THAT = 0x1000 | 0x8000  # TASK_RTLOCK_WAIT (Linux 5.15), TASK_FROZEN (6.1)
+
+
+_DEPTH = 64  # functions: probes_c/tasks.c has room for so many
 
 
 def task_state(state: int) -> str:
     """The letter that ps has for it."""
-    if not state:
-        return "R"
-    return next((letter for bits, letter in _STATES.items() if state & bits == bits), f"unknown:{state:#x}")
+    if state & _IDLE == _IDLE:
+        return "I"
+    if state & _LIKE_THAT:
+        state = _SLEEPS
+    return _LETTERS[(state & _REPORTED).bit_length()]
 
 
 def kernel_stack_decoder() -> Decoder:
@@ -34,6 +36,7 @@ def kernel_stack_decoder() -> Decoder:
         addresses = np.frombuffer(value, np.uint64).copy()
         # All but the innermost are where a call returns to, which may be the next function already.
         addresses[1:] -= np.uint64(1)
-        return ";".join(symbols.names(addresses)) if len(addresses) else ""
+        frames = list(symbols.names(addresses)) if len(addresses) else []
+        return ";".join([*frames, CUT] if len(frames) >= _DEPTH else frames)
 
     return kernel_stack

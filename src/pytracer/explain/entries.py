@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pytracer.arrays import np
@@ -35,8 +35,9 @@ class Entries:
     reason: str = ""
 
 
-def entries_of(table: Map) -> Entries:
-    """What is in it. Raises OSError; SchemaError where its types are not known."""
+def entries_of(table: Map, greatest: Collection[str] = ()) -> Entries:
+    """What is in it. Of CPUs' values members that are called as one of ``greatest`` are not added up: the
+    greatest counts. Raises OSError; SchemaError where its types are not known."""
     if table.type not in _HASHES | _ARRAYS:
         return Entries(None, reason=_OTHERS.get(table.type, ""))
     keys, values = table.read()
@@ -45,21 +46,22 @@ def entries_of(table: Map) -> Entries:
         used = plain.any(axis=1)
         keys, values = keys[used], values[used]
     first = tuple(
-        (_text(key), _text(_added(value) if table.per_cpu else value))
+        (_text(key), _text(_added(value, greatest) if table.per_cpu else value))
         for key, value in zip(keys[:SHOWN], values[:SHOWN], strict=True)
     )
     return Entries(len(keys), first)
 
 
-def _added(values: Any) -> Any:
-    """The values of all CPUs as one: numbers are added up, of the rest what is not nothing."""
+def _added(values: Any, greatest: Collection[str]) -> Any:
+    """The values of all CPUs as one: numbers are added up, or the greatest taken, of the rest what is not
+    nothing."""
     if values.dtype.names is None:
         return values.sum(axis=0)
     whole = np.zeros((), values.dtype)
     for name in values.dtype.names:
         column = values[name]
         if column.dtype.kind in "iu" and column.ndim == 1:
-            whole[name] = column.sum()
+            whole[name] = column.max() if name in greatest else column.sum()
         else:
             used = [one for one in column if one.tobytes().strip(b"\0")]
             whole[name] = used[-1] if used else whole[name]

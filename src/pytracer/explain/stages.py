@@ -204,9 +204,9 @@ def _attachment(seen: Watched) -> Stage:
         for one in seen.links
     )
     lead = (
-        "Where the programs were put. Each is held there by a descriptor of pytracer's: when the process "
-        "ends, "
-        "however it ends, the kernel takes them off. They are off by now."
+        "Where the programs were put. Most are held there by a descriptor of pytracer's, which the kernel "
+        "closes however the process ends; what is not (xdp-netlink, clsact, trace events of tracefs) is "
+        "taken off as it ends, or by the next run if it was killed. They are off by now."
     )
     blocks: list[Block] = [Grid(("program", "on"), rows)]
     if held:

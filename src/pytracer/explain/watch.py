@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from pytracer.bpf.inspect.info import MapInfo, ProgramInfo, read_map, read_program
@@ -19,6 +19,7 @@ from pytracer.kernel.facts import Facts
 from pytracer.launch import Confinement, Launched
 from pytracer.plan import Plan, Request, Way, make_plan, ways
 from pytracer.record import record, replace
+from pytracer.run import Signals
 from pytracer.session import Session
 from pytracer.trace import check
 
@@ -92,10 +93,11 @@ def plan_of(request: Request, facts: Facts) -> tuple[Plan, tuple[tuple[str, str,
 def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str], None]) -> Watched:
     """Run the tracer for its command, ``duration`` or :data:`SECONDS`, and look. Nothing stays attached.
 
-    Ctrl-C ends the watching, not the looking. Raises what :mod:`pytracer.errors` lists for each step.
+    Signals end the watching, not the looking. Raises what :mod:`pytracer.errors` lists for each step.
     """
     check(request)
     with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(Signals().handled())
         command = None
         if request.command:
             confinements = (v for v in request.options.values() if isinstance(v, Confinement))
@@ -112,7 +114,7 @@ def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str],
         except PytracerError as error:
             uncounted = error.message
         begun = time.monotonic()
-        records = _wait(session, request, command, begun)
+        records = _wait(session, request, command, begun, signals)
         session.detach()
         seconds = time.monotonic() - begun
         programs = tuple(_programs(session, counted=not uncounted))
@@ -130,19 +132,21 @@ def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str],
         )
 
 
-def _wait(session: Session, request: Request, command: Launched | None, begun: float) -> int | None:
-    """Until the time or the command has come to its end; how many events came by the stream."""
+def _wait(
+    session: Session, request: Request, command: Launched | None, begun: float, signals: Signals
+) -> int | None:
+    """Until the time or the command has come to its end, or somebody asks for it; how many events came by the
+    stream."""
     records = 0
     if command is not None:
         command.release()
     limit = request.duration if request.duration is not None or command is not None else SECONDS
-    with contextlib.suppress(KeyboardInterrupt):
-        while command is None or command.poll() is None:
-            if limit is not None and time.monotonic() - begun >= limit:
-                break
-            time.sleep(_NAP)
-            session.observe()
-            records += sum(len(batch) for batch in session.events())
+    while not signals.asked(command=command is not None) and (command is None or command.poll() is None):
+        if limit is not None and time.monotonic() - begun >= limit:
+            break
+        signals.wait(time.monotonic() + _NAP)
+        session.observe()
+        records += sum(len(batch) for batch in session.events())
     return records if session.stream is not None else None
 
 
@@ -180,14 +184,17 @@ def _alike(load: Load) -> Load:
 
 
 def _tables(session: Session) -> Iterator[Table]:
+    # ``seen`` is when a value's latest columns are of: spec/columns.py.
+    greatest = {"seen", *(column.source for column in session.plan.schema.maxima)}
     for table in session.loaded.module.maps.values():
         memory = own_file_info(table.fd).get("memlock")
-        yield Table(read_map(table.fd), table.name, int(memory) if memory else None, _entries(table))
+        entries = _entries(table, greatest)
+        yield Table(read_map(table.fd), table.name, int(memory) if memory else None, entries)
 
 
-def _entries(table: Map) -> Entries:
+def _entries(table: Map, greatest: Collection[str]) -> Entries:
     try:
-        return entries_of(table)
+        return entries_of(table, greatest)
     except (OSError, PytracerError) as error:
         return Entries(None, reason=str(error))
 

@@ -182,20 +182,23 @@ WAYS: dict[str, tuple[Way, ...]] = {
         Way("kprobe-events", _kprobes(KprobeEvents)),
     ),
     "kr": (
-        Way("kretprobe-multi", _kprobes(KretprobeMulti)),
-        Way("kretprobe-events", _kprobe(KretprobeEvent)),
+        Way("kretprobe-multi", _kprobes(KretprobeMulti), offsets=False),
+        Way("kretprobe-events", _kprobe(KretprobeEvent), offsets=False),
         # Last, since it counts what it misses only from Linux 6.7 on.
-        Way("kretprobe", _kprobe(Kretprobe)),
+        Way("kretprobe", _kprobe(Kretprobe), offsets=False),
     ),
     "f": (Way("fentry", _typed(Fentry)),),
-    "fr": (Way("fexit", _typed(Fexit)),),
+    "fr": (Way("fexit", _typed(Fexit), offsets=False),),
     "t": (Way("tracepoint", _each(_event)),),
     "rt": (
         Way("raw-tracepoint", _each(lambda program, one: RawTracepoint(program, event=one.target.name))),
         Way("typed", _typed(TypedTracepoint)),
     ),
     "u": (Way("uprobe-multi", _all_spots(UprobeMulti)), Way("uprobe", _spots(Uprobe))),
-    "ur": (Way("uretprobe-multi", _all_spots(UretprobeMulti)), Way("uretprobe", _spots(Uretprobe))),
+    "ur": (
+        Way("uretprobe-multi", _all_spots(UretprobeMulti), offsets=False),
+        Way("uretprobe", _spots(Uretprobe), offsets=False),
+    ),
     "usdt": (Way("uprobe-multi", _all_spots(UprobeMulti)), Way("uprobe", _spots(Uprobe))),
 }
 """By the kind of source, best first."""
@@ -248,7 +251,7 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
         if wanted.end:
             parts.append((wanted.end, SPELLINGS[kind].end))
         for program, part in parts:
-            if not part:
+            if not part or (wanted.end and within):  # what is within a function does not return from there
                 raise UsageError(
                     f"{request.tracer.name} needs what begins and returns, not {group[0].source.text}",
                     hint="functions do: "
