@@ -31,7 +31,9 @@ class Showing:
         self._schema, self._walker, self._warn = plan.schema, walker, warn
         self._ranking = Ranking(plan.sort, plan.request.top)
         asked = plan.asked
-        self._decoders = decoders(plan.request.interfaces, plan.targets, asked.names if asked else ())
+        self._decoders = decoders(
+            plan.request.interfaces, plan.targets, asked.names if asked else (), plan.places
+        )
         self._answers = None if asked is None else Answers(asked)
         self._computed = {} if self._answers is None else self._answers.columns(plan.schema)
         self._events = Events(plan.schema, self._decoders, self._computed)

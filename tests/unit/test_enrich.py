@@ -252,6 +252,16 @@ def test_cgroups_are_paths_and_keep_them(tmp_path, monkeypatch):
     assert decoder(1 << 60) == f"cgroup_{1 << 60}"
 
 
+def test_a_cgroup_that_was_named_is_known_though_it_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr("pytracer.enrich.cgroups.cgroup2_roots", lambda: [tmp_path])
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    number = folder.stat().st_ino
+    decoder = cgroup_decoder([str(folder)])
+    folder.rmdir()
+    assert decoder(number) == "/gone"
+
+
 @pytest.mark.parametrize(
     ("decoder", "number", "name"),
     [

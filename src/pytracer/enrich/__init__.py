@@ -25,15 +25,18 @@ __all__ = ["Decoder", "decode", "decoders"]
 
 
 def decoders(
-    interfaces: Mapping[int, str], targets: Sequence[str] = (), questions: Sequence[str] = ()
+    interfaces: Mapping[int, str],
+    targets: Sequence[str] = (),
+    questions: Sequence[str] = (),
+    cgroups: Sequence[str] = (),
 ) -> dict[str, Decoder]:
     """All decoders by the name that a :class:`~pytracer.spec.Column` uses; ``interfaces`` by index,
-    ``targets`` and ``questions`` by number."""
+    ``targets`` and ``questions`` by number; ``cgroups`` are folders of some that will be asked for."""
     return {
         "arguments": arguments,
         "address": address,
         "block_operation": block_operation,
-        "cgroup": cgroup_decoder(),
+        "cgroup": cgroup_decoder(cgroups),
         "connection_error": connection_error,
         "connection_event": connection_event,
         "direction": direction,

@@ -142,17 +142,18 @@ def attached(folder: int, attach_type: int) -> tuple[int, ...]:
 
 def detach(folder: int, number: int, attach_type: int) -> None:
     """Take the program of this id off a cgroup, if it is there. Raises what the kernel's refusal means."""
-    with contextlib.suppress(FileNotFoundError):  # it has gone: with its cgroup, or taken off by somebody
-        try:
-            if number in attached(folder, attach_type):
-                program = program_by_id(number)
-                try:
-                    bpf(Command.PROG_DETACH, struct.pack("III", folder, program, attach_type))
-                finally:
-                    os.close(program)
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                raise
+    try:
+        if number in attached(folder, attach_type):
+            program = program_by_id(number)
+            try:
+                bpf(Command.PROG_DETACH, struct.pack("III", folder, program, attach_type))
+            finally:
+                os.close(program)
+    except OSError as error:
+        if error.errno not in (
+            errno.ENOENT,
+            errno.ENODEV,
+        ):  # it went with its cgroup, or somebody took it off
             raise attach_error(error, "a cgroup, to take a program off", needed=NEEDED) from error
 
 
