@@ -48,6 +48,7 @@ TRACER = Tracer(
         "The time is that of the clock, waiting included; the tracing of what is called in it, too.",
         "A function that returns nothing leaves something in the register; one that returns an int, 32 bits.",
         "Arguments: integers and addresses, as they were at the call; of f: as many as there are, else six.",
+        "Arguments of 32-bit programs are on their stack: what is shown for them are registers.",
         "Calls under way when the trace begins are not shown, nor those that never return.",
         "u: sees 64 returns at most of calls within each other (recursion), as the kernel has it.",
     ),

@@ -41,14 +41,14 @@ def pin(names: Iterable[str], *, attached: bool) -> list[Kept]:
     if attached:
         for number in ids:
             _check_attachment(number, links[number], processes)
-    before = {one.program for one in pinned.pinned()}
+    before = {one.program: one.links for one in pinned.pinned()}
     try:
         for number in ids:
             pinned.pin(programs[number], links[number])
     except PytracerError:
         for one in pinned.pinned():
-            if one.program in set(ids) - before:
-                pinned.unpin(one)
+            if one.program in ids:
+                pinned.restore(one, before.get(one.program))
         raise
     there = {one.program: one for one in pinned.pinned()}
     return [_kept(there[number], programs, processes) for number in ids]

@@ -176,6 +176,16 @@ def test_of_several_none_is_pinned_where_one_cannot_be(running, bpffs):
     assert [one.program for one in pinned.pinned()] == [7]
 
 
+def test_links_are_not_pinned_either_where_one_cannot_be(running, bpffs, monkeypatch):
+    """A program that was pinned without them would go on counting."""
+    monkeypatch.setattr(pinning, "holding", {7: [71], 8: [81]}.__getitem__)
+    pinning.pin(["7"], attached=False)
+    bpffs.refuse = "8-"
+    with pytest.raises(PytracerError, match="pinning program 8"):
+        pinning.pin(["7", "8"], attached=True)
+    assert [(one.program, one.links) for one in pinned.pinned()] == [(7, ())]
+
+
 def test_only_what_was_pinned_is_unloaded(running):
     with pytest.raises(PytracerError, match="7 is no program that pytracer pinned: nothing was removed"):
         pinning.unload(["7"])

@@ -99,6 +99,16 @@ def unpin(one: Pinned) -> None:
     _leave()
 
 
+def restore(one: Pinned, links: Iterable[int] | None) -> None:
+    """Take away what a program was not pinned with before: all where that is None, else all but ``links``.
+    Raises what ``unpin`` raises."""
+    if links is None:
+        unpin(one)
+        return
+    for link in set(one.links) - set(links):
+        (one.folder / f"link-{link}").unlink(missing_ok=True)
+
+
 def _found() -> Iterator[Pinned]:
     for folder in FOLDER.iterdir():
         name = _NAME.fullmatch(folder.name)
