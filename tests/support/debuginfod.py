@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import threading
+import time
 
 
 def path_of(build_id: str) -> str:
@@ -12,20 +14,32 @@ def path_of(build_id: str) -> str:
 
 
 class Server:
-    """Serves ``files`` by path; ``asked`` is what it was asked for."""
+    """Serves ``files`` by path; ``asked`` is what it was asked for. ``raw``: all that it answers, headers and
+    so on, by path, in parts, with a pause of ``pause`` seconds before each."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.raw: dict[str, list[bytes]] = {}
+        self.pause = 0.0
         self.asked: list[str] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 outer.asked.append(self.path)
+                if self.path in outer.raw:
+                    self.speak(outer.raw[self.path])
+                    return
                 body = outer.files.get(self.path)
                 self.send_response(404 if body is None else 200)
                 self.end_headers()
                 self.wfile.write(body or b"")
+
+            def speak(self, parts):
+                with contextlib.suppress(ConnectionError):  # the client was tired of it
+                    for part in parts:
+                        time.sleep(outer.pause)
+                        self.wfile.write(part)
 
             def log_message(self, *_):
                 pass

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from pytracer.symbols import debug, debuginfod
 from support.debuginfod import Server, path_of
+from support.elf_builder import build
 
 BUILD_ID = "0123456789abcdef" * 2
+SYMBOLS = build(build_id=bytes.fromhex(BUILD_ID))
+FOUND = b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.fixture
@@ -15,6 +20,7 @@ def server(tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     monkeypatch.setenv("DEBUGINFOD_CACHE_PATH", str(cache))
     monkeypatch.setattr(debuginfod, "_silent", set())
+    monkeypatch.setattr(debuginfod, "_waited", 0.0)
     monkeypatch.setattr(debug, "FOLDER", tmp_path / "none")
     monkeypatch.setattr(debuginfod, "_is_ours", lambda _: True)  # of /tmp, that depends on who runs the test
     made = Server()
@@ -24,9 +30,9 @@ def server(tmp_path, monkeypatch):
 
 
 def test_a_file_is_asked_for_once_and_kept(server):
-    server.files[path_of(BUILD_ID)] = b"symbols"
+    server.files[path_of(BUILD_ID)] = SYMBOLS
     found = [debuginfod.find(BUILD_ID) for _ in range(3)]
-    assert [path.read_bytes() for path in found] == [b"symbols"] * 3
+    assert [path.read_bytes() for path in found] == [SYMBOLS] * 3
     assert server.asked == [path_of(BUILD_ID)]
     assert [path.name for path in found[0].parent.iterdir()] == ["debuginfo"]
 
@@ -51,17 +57,18 @@ def test_what_a_server_does_not_have(server, monkeypatch):
     other = "ff" * 20
     server.files[path_of(other)] = b""
     assert debuginfod.find(other) is None
-    monkeypatch.setattr(debuginfod, "_LIMIT", 7)
-    server.files[path_of(other)] = b"too much"
-    assert debuginfod.find(other) is None
-    assert server.asked == [path_of(BUILD_ID), path_of(other), path_of(other)]
+    monkeypatch.setattr(debuginfod, "_LIMIT", len(SYMBOLS) - 1)
+    server.files[path_of(BUILD_ID)] = SYMBOLS
+    assert debuginfod.find(BUILD_ID) is None
+    assert server.asked == [path_of(BUILD_ID), path_of(other), path_of(BUILD_ID)]
+    assert not debuginfod._silent
 
 
 def test_a_server_that_is_not_there_is_asked_once_and_then_the_next(server, monkeypatch):
     gone = Server()
     gone.close()
     monkeypatch.setenv("DEBUGINFOD_URLS", f"{gone.url} {server.url}")
-    server.files[path_of(BUILD_ID)] = b"symbols"
+    server.files[path_of(BUILD_ID)] = SYMBOLS
     assert debuginfod.find(BUILD_ID) is not None
     assert debuginfod._silent == {gone.url}
 
@@ -72,7 +79,7 @@ def test_a_folder_that_others_write_to_is_not_used(server, monkeypatch, tmp_path
     monkeypatch.setenv("DEBUGINFOD_CACHE_PATH", str(tmp_path / "open"))
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    server.files[path_of(BUILD_ID)] = b"symbols"
+    server.files[path_of(BUILD_ID)] = SYMBOLS
     assert debuginfod.find(BUILD_ID) is None
     assert not server.asked
 
@@ -81,4 +88,79 @@ def test_a_file_of_another_build_is_not_taken(server):
     server.files[path_of(BUILD_ID)] = b"\x7fELF and nothing else"
     with debug.separate(BUILD_ID) as found:
         assert found is None
+    other = "ff" * 16
+    server.files[path_of(other)] = SYMBOLS
+    assert debuginfod.find(other) is None
+    assert server.asked == [path_of(BUILD_ID), path_of(other)]
+    assert not list(debuginfod._folder().glob("*/*"))  # debuginfod's own client would take it
+
+
+def test_a_server_has_so_much_time_for_a_file_however_it_drips(server, monkeypatch):
+    server.raw[path_of(BUILD_ID)] = [FOUND, *[b"X: y\r\n"] * 20, b"\r\n", SYMBOLS]
+    server.pause = 0.1
+    monkeypatch.setattr(debuginfod, "_PATIENCE", 0.5)
+    assert [debuginfod.find(BUILD_ID) for _ in range(2)] == [None, None]
+    assert debuginfod._silent == {server.url}
     assert server.asked == [path_of(BUILD_ID)]
+
+
+def test_what_comes_after_its_time_is_not_kept(server, monkeypatch):
+    server.raw[path_of(BUILD_ID)] = [
+        FOUND + b"\r\n",
+        *[SYMBOLS[n : n + 512] for n in range(0, len(SYMBOLS), 512)],
+    ]
+    server.pause = 0.1
+    monkeypatch.setattr(debuginfod, "_PATIENCE", 0.5)
+    assert debuginfod.find(BUILD_ID) is None
+    server.close()  # which waits until it has served it
+    assert not list(debuginfod._folder().glob("*/*"))
+
+
+def test_a_run_has_so_much_time_for_all_files(server, monkeypatch):
+    server.files[path_of(BUILD_ID)] = SYMBOLS
+    monkeypatch.setattr(debuginfod, "_waited", debuginfod._PATIENCE_IN_ALL)
+    assert debuginfod.find(BUILD_ID) is None
+    assert not server.asked
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"what?\r\n\r\n",
+        b"HTTP/1.1 two hundred\r\n\r\n",
+        FOUND + b"Content-Length: %d\r\n\r\n" % (len(SYMBOLS) + 1) + SYMBOLS,
+        FOUND + b"Content-Length: some\r\n\r\n" + SYMBOLS,
+        FOUND + b"Transfer-Encoding: chunked\r\n\r\n5000\r\n" + SYMBOLS,
+        b"",
+    ],
+    ids=["garbage", "status", "short", "length", "chunk", "nothing"],
+)
+def test_an_answer_that_makes_no_sense_is_the_last_one(server, answer):
+    server.raw[path_of(BUILD_ID)] = [answer]
+    assert debuginfod.find(BUILD_ID) is None
+    assert debuginfod._silent == {server.url}
+    assert not list(debuginfod._folder().glob("*/*"))
+
+
+def test_a_server_sends_nobody_to_other_protocols(server):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = b"ftp://127.0.0.1:%d/debuginfo" % other.getsockname()[1]
+        server.raw[path_of(BUILD_ID)] = [b"HTTP/1.1 302 Found\r\nLocation: %s\r\n\r\n" % address]
+        assert debuginfod.find(BUILD_ID) is None
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+    assert debuginfod._silent == {server.url}
+
+
+def test_a_server_sends_to_another_address(server):
+    server.raw[path_of(BUILD_ID)] = [b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n"]
+    server.files["/there"] = SYMBOLS
+    assert debuginfod.find(BUILD_ID).read_bytes() == SYMBOLS
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:x", "127.0.0.1:99999", "[", "\udc80", "a" * 64 + ".example"])
+def test_a_server_that_cannot_be_is_not_asked_again(server, monkeypatch, host):
+    monkeypatch.setenv("DEBUGINFOD_URLS", f"http://{host}")
+    assert debuginfod.find(BUILD_ID) is None
+    assert debuginfod._silent

@@ -9,18 +9,23 @@ import os
 import re
 import stat
 import tempfile
+import time
 from pathlib import Path
-from typing import IO
+
+from pytracer.symbols import tables
+from pytracer.symbols.tables import ElfError
 
 _BUILD_ID = re.compile(r"[0-9a-f]{8,128}")
-_PATIENCE = 10.0  # seconds without a word from a server; such a one is not asked again
+_PATIENCE = 10.0  # seconds for a file, all of it; a server that takes longer is not asked again
+_PATIENCE_IN_ALL = 20.0  # seconds for all files of a run: results wait meanwhile, and so does Ctrl-C
 _LIMIT = 1 << 30  # bytes of one file
 _silent = set[str]()
+_waited = 0.0
 
 
 def find(build_id: str) -> Path | None:
     """The file with the symbols that belong to a build id (hexadecimal), as a server called it; None where
-    there is none, or nobody to ask. What is in it is not looked at."""
+    there is none, or nobody to ask. What was kept there before is not looked at."""
     urls = [url.rstrip("/") for url in os.environ.get("DEBUGINFOD_URLS", "").split()]
     urls = [url for url in urls if url.startswith(("http://", "https://"))]
     if not urls or not _BUILD_ID.fullmatch(build_id):
@@ -36,7 +41,7 @@ def find(build_id: str) -> Path | None:
         ):  # of what a server did not have, its client keeps an empty one
             return path
         for url in urls:
-            if url not in _silent and _fetch(f"{url}/buildid/{build_id}/debuginfo", url, path):
+            if url not in _silent and _fetch(url, build_id, path):
                 return path
     return None
 
@@ -58,35 +63,36 @@ def _is_ours(folder: Path) -> bool:
     return True
 
 
-def _fetch(address: str, server: str, path: Path) -> bool:
-    """Whether a server has the file; it is then at ``path``, whole."""
-    from urllib.error import HTTPError
-    from urllib.request import urlopen
+def _fetch(server: str, build_id: str, path: Path) -> bool:
+    """Whether a server has the file; it is then at ``path``, whole: it is debuginfod's own client's, too."""
+    global _waited
+    from pytracer.symbols import download
 
-    try:
-        with (
-            urlopen(address, timeout=_PATIENCE) as answer,
-            tempfile.NamedTemporaryFile(dir=path.parent) as file,
-        ):
-            if not _copy(answer, file):
-                return False
-            file.flush()
-            path.unlink(missing_ok=True)
-            os.link(file.name, path)
-            return True
-    except HTTPError:  # it has no such file
+    seconds = min(_PATIENCE, _PATIENCE_IN_ALL - _waited)
+    if seconds <= 0:
         return False
-    except OSError:
-        _silent.add(server)
-        return False
-
-
-def _copy(answer: IO[bytes], file: IO[bytes]) -> bool:
-    """Whether there was something, and not too much."""
-    size = 0
-    while part := answer.read(1 << 20):
-        size += len(part)
-        if size > _LIMIT:
+    with tempfile.NamedTemporaryFile(dir=path.parent) as file:
+        begun = time.monotonic()
+        try:
+            address = f"{server}/buildid/{build_id}/debuginfo"
+            found = download.fetch(address, file, seconds=seconds, limit=_LIMIT)
+        except OSError:
+            _silent.add(server)
             return False
-        file.write(part)
-    return size > 0
+        finally:
+            _waited += time.monotonic() - begun
+        if not found:
+            return False
+        file.flush()
+        if not _is_of(file.fileno(), build_id):
+            return False
+        path.unlink(missing_ok=True)
+        os.link(file.name, path)
+        return True
+
+
+def _is_of(descriptor: int, build_id: str) -> bool:
+    """Whether an open file is an ELF file of this build id."""
+    with contextlib.suppress(ElfError):
+        return tables.read(descriptor).build_id() == build_id
+    return False

@@ -1,0 +1,77 @@
+"""A file by HTTP, within a time that holds for all of it: names, connections, headers and the last byte."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from http.client import HTTPException
+from typing import IO
+from urllib import request
+from urllib.error import HTTPError
+
+_PART = 1 << 20  # bytes
+_Outcome = bool | Exception
+
+
+def fetch(address: str, file: IO[bytes], *, seconds: float, limit: int) -> bool:
+    """Whether there is something at an address of http or https; ``file`` then has it, whole. More than
+    ``limit`` bytes are not taken.
+
+    Raises OSError where what is there did not come within the time, came without its end, or is no HTTP.
+    The thread that was given up on ends once ``file`` is closed, and with the process at the latest.
+    """
+    outcome = queue.SimpleQueue[_Outcome]()
+    arguments = (address, file, seconds, limit, outcome)
+    threading.Thread(target=_report, args=arguments, daemon=True).start()
+    try:
+        found = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"not within {seconds:g} s") from None
+    if isinstance(found, Exception):
+        raise OSError(str(found)) from found
+    return found
+
+
+def _report(
+    address: str, file: IO[bytes], seconds: float, limit: int, outcome: queue.SimpleQueue[_Outcome]
+) -> None:
+    try:
+        outcome.put(_copy(address, file, seconds, limit))
+    except HTTPError as error:  # it has no such file
+        error.close()
+        outcome.put(False)
+    except (OSError, HTTPException, ValueError, OverflowError) as error:  # a port too large overflows
+        outcome.put(error)
+
+
+def _copy(address: str, file: IO[bytes], seconds: float, limit: int) -> bool:
+    with _opener().open(address, timeout=seconds) as answer:
+        promised = answer.headers.get("Content-Length")
+        if promised is not None and int(promised) > limit:
+            return False
+        size = 0
+        while part := answer.read1(_PART):
+            size += len(part)
+            if size > limit:
+                return False
+            file.write(part)
+    if promised is not None and size != int(promised):
+        raise HTTPException(f"{size} bytes of {promised}")
+    return size > 0
+
+
+def _opener() -> request.OpenerDirector:
+    """Of HTTP alone, wherever a server sends us: urllib's own goes on to ftp, too."""
+    opener = request.OpenerDirector()
+    proxies = {kind: url for kind, url in request.getproxies().items() if kind in ("http", "https")}
+    for handler in (
+        request.ProxyHandler(proxies),
+        request.HTTPHandler(),
+        request.HTTPSHandler(),
+        request.HTTPRedirectHandler(),
+        request.HTTPDefaultErrorHandler(),
+        request.HTTPErrorProcessor(),
+        request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
