@@ -7,6 +7,7 @@ import pytest
 from pytracer.plan.targets import WAYS
 from support.asked import NAME, NUMBERS, TIMES, ended, file_in
 from support.cli import finish, run, start
+from support.stream import NoRing, Older, by_perf_rings
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -194,6 +195,26 @@ def test_a_raw_tracepoint_by_every_way(path):
             options=[f"--hook=rt={way.name}"],
         )
         assert events is None or column(events, "text") == ["asked 1"]
+
+
+@pytest.mark.parametrize("facts", [NoRing, Older])
+def test_a_kernel_without_the_ring_buffer(path, facts):
+    program = workload("asked")
+    found, lost = by_perf_rings(
+        "trace",
+        f'u:{program}:{WORK} (text != "text 3" && $comm == "asked") "%d %s", number, text',
+        f'ur:{program}:work "%ld %d", retval, $entry(arg1)',
+        "--",
+        program,
+        TIMES,
+        path,
+        facts=facts,
+    )
+    assert not lost
+    begun = [event["text"] for event in found if event["probe"].startswith("u:")]
+    assert begun == [f"{i} text {i}" for i in NUMBERS if i != 3]
+    ended = [event["text"] for event in found if event["probe"].startswith("ur:")]
+    assert ended == [f"{i - 10} {i}" for i in NUMBERS]
 
 
 def test_the_same_question_is_compiled_once(path):
