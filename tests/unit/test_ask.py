@@ -399,6 +399,19 @@ WRONG = {
     'k:vfs_read (STRCMP("x", count))': ("count", ""),
     'k:vfs_read ($comm == "' + "x" * 101 + '")': ('"' + "x" * 101 + '"', ""),
     'k:vfs_read ($comm == "a\\0b")': ('"a\\0b"', ""),
+    'k:vfs_read ($comm == "longer than 15 characters")': (
+        '"longer than 15 characters"',
+        'cut there is "longer than 15 "',
+    ),
+    'k:vfs_read ($comm != "a\\"\\\\\\n%s")' % ("x" * 12): (
+        '"a\\"\\\\\\n%s"' % ("x" * 12),
+        '"a\\"\\\\\\n%s"' % ("x" * 11),
+    ),
+    'k:vfs_read ($comm == "%s")' % ("ä" * 8): ('"%s"' % ("ä" * 8), '"%s"' % ("ä" * 7)),
+    'k:vfs_read (STRCMP("seventeen letters", file->dentry->d_iname))': (
+        '"seventeen letters"',
+        "seventeen letter",
+    ),
     # What is no expression of ours.
     "k:vfs_read (count = 3)": ("=", "=="),
     "k:vfs_read (count += 3)": ("=", ""),
@@ -420,6 +433,11 @@ WRONG = {
     "k:vfs_read (" + "(" * 200 + "1" + ")" * 200 + ")": ("(", ""),
     "k:vfs_read (" + "!" * 200 + "1)": ("!", ""),
     "k:vfs_read (" + "1+" * 3000 + "1)": ("1", ""),
+    "k:vfs_read (" + "+".join(["1"] * 66) + ")": ("1+1", ""),
+    "k:vfs_read (" + "1+" * 400 + "1)": ("+".join(["1"] * 337), ""),
+    "k:vfs_read (file" + "->dentry->d_file" * 33 + ")": ("file->dentry->d_file", ""),
+    "k:vfs_read (buf" + "@user" * 400 + ")": ("buf" + "@user" * 336, ""),
+    "k:vfs_read ((" + "1+" * 40 + "1)" + "+1" * 40 + ")": ("+".join(["1"] * 17), ""),
 }
 
 
@@ -515,7 +533,7 @@ def test_words_of_the_c_mean_nothing_to_users(word):
 
 def test_what_is_in_quotes_becomes_numbers():
     text = 'a"; } evil() { /* */ \\n%s'
-    written = c_of('k:vfs_read ($comm == "a\\"; } evil() { /* */ \\\\n%s") "%%s \\"; } evil(){ %d", count')
+    written = c_of('k:vfs_read (buf == "a\\"; } evil() { /* */ \\\\n%s") "%%s \\"; } evil(){ %d", count')
     assert "evil" not in written
     data = text.encode()[:8]
     assert f"{int.from_bytes(data, 'little'):#x}ULL" in written

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pytracer.ask import tree, types
 from pytracer.ask.arithmetic import COMPARISONS, as_type, binary, converted, logical, number, size_of, unary
+from pytracer.ask.lexer import quoted
 from pytracer.ask.names import Names
 from pytracer.ask.scope import USER, Comm, Found, Place, Scope, Value
 from pytracer.ask.tree import Node
@@ -16,6 +17,7 @@ from pytracer.errors import QuestionError, near
 from pytracer.record import replace
 
 _LONGEST = 100  # bytes of a text that something is compared with: it is put on the stack
+_COMM = 15  # bytes of a task's name, without its end
 _KEPT = 8  # values that are kept from the beginning of a function
 
 
@@ -314,6 +316,7 @@ class Checker(Names):
         where = self.text(of)
         if where is None:
             raise self.fail(of, f"this is no text ({self.value(of).type.text})")
+        self._check_room(text, wanted, _COMM if isinstance(where, Comm) else where[1])
         words = -(-(len(wanted) + 2) // 8)
         room = 8 * words
         if isinstance(where, Comm):
@@ -332,3 +335,12 @@ class Checker(Names):
             tests.append(f"(text_[{word}] & {mask:#x}ULL) == {value:#x}ULL")
         body = f"u64 text_[{words}] = {{}}; {fetch} (s32)({' && '.join(tests)});"
         return Value(f"(({{ {body} }}))", INT)
+
+    def _check_room(self, text: tree.Text, wanted: bytes, most: int) -> None:
+        """What is longer than what there can be (``most`` bytes, 0: any number) is never the same."""
+        if most and len(wanted) > most:
+            raise self.fail(
+                text,
+                f"this has {len(wanted)} bytes, and what it is compared with has {most} at most",
+                hint=f"what is cut there is {quoted(wanted[:most].decode('utf-8', 'ignore'))}",
+            )

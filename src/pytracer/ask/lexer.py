@@ -116,3 +116,9 @@ def unescaped(text: str, start: int, end: int) -> str:
         raise QuestionError(f"C has no escape {match.group()}", text, at, at + len(match.group()))
 
     return _ESCAPE.sub(replace, text[start:end])
+
+
+def quoted(value: str) -> str:
+    """The literal that stands for this text."""
+    letters = {ord(what): f"\\{name}" for name, what in _ESCAPES.items()}
+    return '"' + value.translate({**letters, ord("\\"): "\\\\", ord('"'): '\\"'}) + '"'

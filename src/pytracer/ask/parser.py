@@ -93,7 +93,18 @@ class Parser:
             no = self.expression()
             condition = tree.Conditional(condition.start, no.end, condition, yes, no)
         self._depth -= 1
+        if not self._depth:
+            self._check_depth(condition)
         return condition
+
+    def _check_depth(self, whole: Node) -> None:
+        """In chains, too, there is one within the other: a + b + c is a + b, and + c."""
+        level = [whole]
+        for _ in range(_DEEP):
+            level = [part for node in level for part in tree.parts(node)]
+        if level:
+            message = f"expressions within each other: more than {_DEEP}"
+            raise QuestionError(message, self.text, level[0].start, level[0].end)
 
     def _binary(self, level: int) -> Node:
         left = self._unary()

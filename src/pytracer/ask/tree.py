@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytracer.record import record
+from pytracer.record import as_dict, record
 
 
 @record
@@ -11,6 +11,11 @@ class Node:
 
     start: int
     end: int
+
+
+def parts(node: Node) -> list[Node]:
+    """What it is made of."""
+    return [part for part in as_dict(node).values() if isinstance(part, Node)]
 
 
 @record
