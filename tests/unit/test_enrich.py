@@ -241,7 +241,7 @@ def test_targets_are_named_by_number():
 
 
 def test_cgroups_are_paths_and_keep_them(tmp_path, monkeypatch):
-    monkeypatch.setattr("pytracer.enrich.cgroups.cgroup2_roots", lambda: [tmp_path])
+    monkeypatch.setattr("pytracer.kernel.targets.cgroup2_roots", lambda: [tmp_path])
     below = tmp_path / "system.slice" / ".hidden"
     below.mkdir(parents=True)
     decoder, number = cgroup_decoder(), below.stat().st_ino

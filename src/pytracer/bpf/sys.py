@@ -236,18 +236,6 @@ def program_by_id(number: int) -> int:
     return bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", number))
 
 
-def program_ids() -> list[int]:
-    """The ids of all programs in the kernel."""
-    found, last = list[int](), 0
-    while True:
-        try:
-            _, back = bpf_inout(Command.PROG_GET_NEXT_ID, struct.pack("III", last, 0, 0))
-        except OSError:  # there are no more
-            return found
-        last = struct.unpack_from("I", back, 4)[0]
-        found.append(last)
-
-
 def program_info(program: int) -> tuple[int, str]:
     """The id of a program, and its name ("" before Linux 4.15). Raises OSError."""
     info = bytearray(80)  # struct bpf_prog_info up to name

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pytracer.kernel.targets import cgroup2_roots
+from pytracer.kernel.targets import cgroup2_roots, cgroups
 
 
 def cgroup_decoder(folders: Sequence[str] = ()) -> Callable[[int], str]:
@@ -20,21 +19,15 @@ def cgroup_decoder(folders: Sequence[str] = ()) -> Callable[[int], str]:
 
     def decode(number: int) -> str:
         if number not in known:
-            for path, inode in _cgroups():
+            for path, inode, _ in cgroups():
                 known.setdefault(inode, path)
         return known.setdefault(number, f"cgroup_{number}")
 
     return decode
 
 
-def _cgroups() -> Iterator[tuple[str, int]]:
-    """All there are, and their ids."""
-    for root in cgroup2_roots()[:1]:
-        yield from _named(folder for folder, _, _ in os.walk(root))
-
-
 def _named(folders: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Paths and ids: these are the inodes of their folders (Linux 5.5, 743210386c03)."""
+    """Paths and ids of these."""
     roots = cgroup2_roots() if folders else []
     for folder in map(Path, folders):
         with contextlib.suppress(OSError):  # it was removed meanwhile

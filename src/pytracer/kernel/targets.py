@@ -145,6 +145,15 @@ def cgroup2_roots() -> list[Path]:
     return roots
 
 
+def cgroups() -> Iterator[tuple[str, int, Path]]:
+    """All cgroups of version 2: the path below where they are mounted, "/" of the first; the id, which is the
+    inode of the folder (Linux 5.5, 743210386c03); and the folder."""
+    for root in map(str, cgroup2_roots()):
+        for folder, _, _ in os.walk(root):
+            with contextlib.suppress(OSError):  # it was removed meanwhile
+                yield folder.removeprefix(root) or "/", Path(folder).stat().st_ino, Path(folder)
+
+
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()

@@ -14,7 +14,6 @@ import contextlib
 import errno
 import os
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 from pytracer.bpf.asking import Asking, no, untried
@@ -22,6 +21,7 @@ from pytracer.bpf.attach.interface import describe
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link, all_or_none
 from pytracer.bpf.attach.owner import is_dead_short, owner, short
+from pytracer.bpf.inspect.objects import Kind, ids
 from pytracer.bpf.probing import returning
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import (
@@ -32,13 +32,12 @@ from pytracer.bpf.sys import (
     bpf_inout,
     link_create,
     program_by_id,
-    program_ids,
     program_info,
 )
 from pytracer.errors import AttachError, PytracerError
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Answer
-from pytracer.kernel.targets import cgroup2_roots
+from pytracer.kernel.targets import cgroup2_roots, cgroups
 from pytracer.spec import OnCgroup
 
 PASS = 1
@@ -159,10 +158,10 @@ def detach(folder: int, number: int, attach_type: int) -> None:
 
 def sweep(attach_type: int) -> None:
     """Take off every cgroup what processes left that ended without doing it. Walks them only if need be."""
-    dead = {number for number in program_ids() if _is_left(number)}
-    for path in _cgroups() if dead else ():
+    dead = {number for number in ids(Kind.PROGRAM) if _is_left(number)}
+    for _, _, path in cgroups() if dead else ():
         with contextlib.suppress(OSError):  # it was removed meanwhile
-            folder = _open(path)
+            folder = _open(str(path))
             try:
                 for number in dead.intersection(attached(folder, attach_type)):
                     detach(folder, number, attach_type)
@@ -178,12 +177,6 @@ def _is_left(number: int) -> bool:
         finally:
             os.close(program)
     return False
-
-
-def _cgroups() -> Iterator[str]:
-    for root in cgroup2_roots():
-        for path, _, _ in os.walk(root):
-            yield path
 
 
 def _put_on(path: str, program: int, attach_type: int, *, by_link: bool) -> CgroupLink:

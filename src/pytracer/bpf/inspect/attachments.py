@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from pytracer.bpf.inspect.links import LinkInfo, links
 from pytracer.bpf.inspect.network import OnNetwork, on_networks, query
 from pytracer.bpf.inspect.owners import Held
-from pytracer.bpf.inspect.places import Names, attach_type, cgroups
+from pytracer.bpf.inspect.places import Names, attach_type
 from pytracer.bpf.inspect.programs import Program
+from pytracer.kernel.targets import cgroups
 from pytracer.record import record
 
 _OF_CGROUPS = {  # what programs of a type can be attached to in a cgroup (enum bpf_attach_type)
@@ -79,7 +81,7 @@ def _named(where: str, names: Names) -> str:
 def _on_cgroups(programs: Mapping[int, Program]) -> Iterator[Attachment]:
     """Those on cgroups, by whatever way they were put there; asked only for what there are programs for."""
     kinds = sorted({kind for one in programs.values() for kind in _OF_CGROUPS.get(one.type, ())})
-    for _, path, folder in cgroups() if kinds else ():
+    for path, _, folder in cgroups() if kinds else ():
         with contextlib.suppress(OSError), _folder(folder) as descriptor:
             for kind in kinds:
                 for program, _ in query(descriptor, kind):
@@ -87,7 +89,7 @@ def _on_cgroups(programs: Mapping[int, Program]) -> Iterator[Attachment]:
 
 
 @contextlib.contextmanager
-def _folder(path: str) -> Iterator[int]:
+def _folder(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield descriptor

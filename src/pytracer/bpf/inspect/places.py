@@ -7,14 +7,13 @@ import functools
 import os
 import socket
 import struct
-from pathlib import Path
 
 from pytracer import arrays
 from pytracer.bpf.sys import Command, address, bpf, object_info
 from pytracer.errors import PytracerError
 from pytracer.kernel import tracefs
 from pytracer.kernel.btf import Btf
-from pytracer.kernel.targets import cgroup2_roots
+from pytracer.kernel.targets import cgroups
 from pytracer.symbols.kernel import KernelSymbols
 
 ATTACH_TYPES = (  # enum bpf_attach_type
@@ -86,17 +85,7 @@ class Names:
 
     @functools.cached_property
     def _cgroups(self) -> dict[int, str]:
-        return {number: path for number, path, _ in cgroups()}
-
-
-def cgroups() -> list[tuple[int, str, str]]:
-    """All cgroups of version 2: id, path below where they are mounted, folder."""
-    found = []
-    for root in map(str, cgroup2_roots()):
-        for folder, _, _ in os.walk(root):
-            with contextlib.suppress(OSError):
-                found.append((Path(folder).stat().st_ino, folder.removeprefix(root) or "/", folder))
-    return found
+        return {number: path for path, number, _ in cgroups()}
 
 
 def interface(index: int) -> str:
