@@ -25,7 +25,7 @@ static __always_inline struct event *pt_prepare(void)
 // room the kernel takes both back, and runs the program for the same thing again once that was read.
 static __always_inline void pt_list(u64 *ctx, struct event *event, u64 size)
 {
-    u64 meta = ctx[0], seq; // struct bpf_iter_meta, of which seq is the first member
+    u64 meta = ctx[0], seq, length; // struct bpf_iter_meta, of which seq is the first member
 
     // BCC would make a copy of it, and the kernel takes only the pointer itself.
     asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(seq) : "r"(meta));
@@ -33,7 +33,8 @@ static __always_inline void pt_list(u64 *ctx, struct event *event, u64 size)
     pt_opaque(size);
     if (size > sizeof(*event))
         size = sizeof(*event);
-    pt_seq_write((void *)seq, &size, sizeof(size));
+    length = size; // of what a helper was shown, the verifier of old kernels forgets what it knew
+    pt_seq_write((void *)seq, &length, sizeof(length));
     pt_seq_write((void *)seq, event, size);
 }
 
