@@ -202,6 +202,15 @@ def test_the_line_is_found_with_and_without_its_place(said):
     assert shown.lines[4 - shown.first] == "    return *p;"
 
 
+def test_a_line_that_stands_in_several_functions_is_that_of_the_program():
+    text = C + C.replace('#line 1 "a.c"\n', "").replace("int f(", "int g(")
+    log = "; return *p;\n7: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem access 'inv'\n"
+    for program, line in (("f", 4), ("g", 9)):
+        stage = refused.stage_of(refused.Refused(program, "socket_filter", log), text)
+        (shown,) = (block for block in stage.blocks if isinstance(block, Source))
+        assert shown.marked == {line}
+
+
 @pytest.mark.parametrize(("place", "line"), [("3:9", 3), ("0:0", 1)])
 def test_what_the_compiler_refused_is_found(place, line):
     said = f"error: a.c:{place}: in function f i32 (ptr): Looks like the BPF stack limit is exceeded.\n"

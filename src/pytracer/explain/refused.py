@@ -42,7 +42,9 @@ def stage_of(one: Refused, text: str) -> Stage:
     title = f"{one.program}, a program of the kind {one.kind}" if one.kind else one.program
     if one.passed:
         return Stage("refusal", title, "This kernel takes it.", ())
-    reason, place = _compilers(one.log, one.program, text) if one.compiler else _verifiers(one.log, text)
+    reason, place = (
+        _compilers(one.log, one.program, text) if one.compiler else _verifiers(one.log, one.program, text)
+    )
     who = "The compiler" if one.compiler else "The verifier"
     blocks = list[Block]()
     if place is not None:
@@ -65,7 +67,7 @@ def stage_of(one: Refused, text: str) -> Stage:
     return Stage("refusal", title, f"{who} refused it: {reason}", tuple(blocks))
 
 
-def _verifiers(log: str, text: str) -> tuple[str, tuple[str, int] | None]:
+def _verifiers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
     refusal = summarise(log)
     at = re.match(r"(?P<file>[^\s:]+):(?P<line>\d+)(?:: |$)", refusal.source)
     known = by_file(text)
@@ -73,6 +75,11 @@ def _verifiers(log: str, text: str) -> tuple[str, tuple[str, int] | None]:
         return refusal.reason, (at["file"], int(at["line"]))
     # Older kernels say the text of the line, and not where it is.
     alike = list(_places(known, lambda line: bool(line.strip()) and line.strip() == refusal.source))
+    begin = next(_places(known, _definition(program)), None)
+    if begin is not None and len(alike) > 1:  # one that is within the function
+        lines = known[begin[0]]
+        end = next((n for n, line in lines.items() if n > begin[1] and line == "}"), begin[1])
+        alike = [place for place in alike if place[0] == begin[0] and begin[1] < place[1] < end]
     return refusal.reason, alike[0] if len(alike) == 1 else None
 
 
@@ -82,9 +89,13 @@ def _compilers(said: str, program: str, text: str) -> tuple[str, tuple[str, int]
             if match["file"] and int(match["line"]):
                 return match["text"], (match["file"], int(match["line"]))
             # LLVM does not know: where the function begins, then.
-            begin = re.compile(rf"\w[\w\s*]*\b{re.escape(program)}\s*\(").match
-            return match["text"], next(_places(by_file(text), begin), None)
+            return match["text"], next(_places(by_file(text), _definition(program)), None)
     return said.strip().splitlines()[-1] if said.strip() else "it ended without a word", None
+
+
+def _definition(program: str) -> Callable[[str], object]:
+    """Whether a line begins the function of that name."""
+    return re.compile(rf"\w[\w\s*]*\b{re.escape(program)}\s*\(").match
 
 
 def _places(
