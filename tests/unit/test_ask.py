@@ -628,6 +628,20 @@ def test_a_histogram_is_of_one_number():
             distributed(text, histogram=True)
 
 
+def test_texts_of_a_record_have_so_much_room():
+    def asked(texts, room):
+        question = parse_trace(f'k:vfs_read "{"%s" * texts}"' + ", buf" * texts)
+        request = Request(TRACE, {"string-size": room}, questions=(question,))
+        return dict(make_plan(request, KERNEL).defines)["PT_ASK_ROOM"]
+
+    assert asked(7, 4096) == "4096"
+    assert asked(8, 4089) == "4089"  # 40 bytes, a number, a word, and these: 32768 with what is between
+    for texts, room, most in ((8, 4090, 4089), (9, 4096, 3635)):
+        with pytest.raises(UsageError, match=f"{texts} texts of {room} bytes") as caught:
+            asked(texts, room)
+        assert caught.value.hint == f"-z {most} at most"
+
+
 def test_questions_about_one_probe_are_told_apart_by_all_of_them():
     plan = distributed("k:vfs_read", "k:vfs_read()::count", "k:nothing", "kr:vfs_read#x")
     assert plan.asked.names == ("k:vfs_read", "k:vfs_read()::count", "k:nothing", "x")

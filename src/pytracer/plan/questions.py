@@ -22,6 +22,8 @@ from pytracer.spec import SPELLINGS, Column, Kprobes, Source
 GENERATED = "asked.h"
 STRING_SIZE, HISTOGRAM = "string-size", "histogram"  # options of tracers
 _RESERVED = {"kind", "time", "lost", "reason", "meaning"}  # what else records have, in JSON
+_RECORD = 1 << 15  # bytes of a record, as a value of a per-CPU map (PCPU_MIN_UNIT_SIZE in the kernel)
+_BEFORE = 40  # bytes of trace's record before the answers; argdist's has fewer
 _MARK = 12 * 16  # bytes of struct pt_usdt_mark, probes_c/include/usdt.h
 _BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spelling.end}
 
@@ -176,10 +178,18 @@ def _asked(request: Request, answers: list[tuple[Answer, ...]], of: list[int]) -
     every = [answer for some in answers for answer in some]
     numbers = [answer.at + 1 for answer in every if answer.slot is not Slot.TEXT]
     texts = [answer.at + 1 for answer in every if answer.slot is Slot.TEXT]
-    room = number_of(STRING_SIZE, request)
-    return Asked(
-        request.questions, tuple(answers), tuple(of), max(numbers, default=1), max(texts, default=1), room
-    )
+    most = max(numbers, default=1), max(texts, default=1), number_of(STRING_SIZE, request)
+    _check_room(*most)
+    return Asked(request.questions, tuple(answers), tuple(of), *most)
+
+
+def _check_room(numbers: int, texts: int, room: int) -> None:
+    """A record, struct pt_answers in it, has its limit. Raises UsageError."""
+    left = _RECORD - _BEFORE - 8 * numbers - 4
+    if texts * room > left:
+        raise UsageError(
+            f"{texts} texts of {room} bytes do not fit into one record", hint=f"-z {left // texts} at most"
+        )
 
 
 def answer_columns(asked: Asked, taken: Iterable[str], *, wide: bool) -> tuple[Column, ...]:
