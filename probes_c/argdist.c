@@ -30,6 +30,10 @@ static __always_inline struct row_value *row_of(void *ctx, u32 which, u32 target
         pt_lost(PT_LOSS_UNREAD);
         return 0;
     }
+    if (pt_has_sign(which) && (s64)answers.numbers[0] < 0) {
+        pt_lost(PT_LOSS_NEGATIVE);
+        return 0;
+    }
     key.slot = pt_bucket(answers.numbers[0]);
     return pt_row(&key);
 }

@@ -53,6 +53,6 @@ TRACER = Tracer(
     notes=(
         "docs/ask.md has the language, which is that of BCC's argdist, and what is different.",
         "-C and -H are for all questions of a run. Types may be left out: PROBE()::EXPRESSIONS.",
-        "In a histogram, numbers below 0 are in the uppermost bucket; what cannot be read is lost.",
+        "A histogram has no place for what is below 0 or cannot be read: both are counted as lost.",
     ),
 )

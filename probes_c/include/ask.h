@@ -6,6 +6,7 @@
 //     pt_wanted(...)          whether the filter of a question lets it through
 //     pt_answer(...)          its answers
 //     pt_begins(which)        whether it is about a call from its beginning to its end
+//     pt_has_sign(which)      whether its first answer is a number that may be below 0
 //     pt_keep(...)            what is kept from the beginning
 //     ask_N, begin_N          the programs
 // PT_ASK_NUMBERS, PT_ASK_TEXTS and PT_ASK_ROOM say how much a record holds, PT_ASK_KEPT what is kept of calls.

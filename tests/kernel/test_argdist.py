@@ -74,6 +74,16 @@ def test_what_cannot_be_read_is_nothing_or_lost(path):
     assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("unread", TIMES)]
 
 
+def test_what_is_below_0_has_no_place_in_a_histogram(path):
+    work = f"u:{workload('asked')}:work"
+    signature = "(int n, char *t, u64 big, short less)"
+    result = ended("argdist", path, "-H", f"{work}{signature}::less#less", f"{work}(int n)::~(u64)n#great")
+    assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("negative", TIMES - 1)]
+    rows = result.of("summary")
+    found = {row["probe"]: [(b["low"], b["high"], b["count"]) for b in row["values"]] for row in rows}
+    assert found == {"less": [(0, 2, 1)], "great": [(1 << 63, 1 << 64, TIMES)]}
+
+
 KERNEL = [(kind, way.name) for kind in ("kr", "fr") for way in WAYS[kind]]
 
 

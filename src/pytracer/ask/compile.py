@@ -195,9 +195,9 @@ def written(programs: Sequence[Program], questions: Sequence[int]) -> str:
         if one.kept:
             lines += [f"    if (which == {number}) {{", *(f"        {s}" for s in kept), "    }"]
     lines += ["}", ""]
-    begins = " || ".join(f"which == {number}" for number, one in enumerate(programs) if one.begins)
-    lines += ["static __always_inline int pt_begins(u32 which)", "{", f"    return {begins or '0'};", "}"]
-    lines += ["", "static __always_inline u32 pt_question(u32 which)", "{"]
+    lines += _tells("pt_begins", [number for number, one in enumerate(programs) if one.begins])
+    lines += _tells("pt_has_sign", [number for number, one in enumerate(programs) if _has_sign(one.answers)])
+    lines += ["static __always_inline u32 pt_question(u32 which)", "{"]
     lines += [
         f"    if (which == {which})\n        return {number};" for which, number in enumerate(questions)
     ]
@@ -207,3 +207,13 @@ def written(programs: Sequence[Program], questions: Sequence[int]) -> str:
         if one.begins:
             lines += ["", f"int begin_{number}(void *ctx)", "{", f"    return pt_begun(ctx, {number});", "}"]
     return "\n".join(lines) + "\n"
+
+
+def _has_sign(answers: Sequence[Answer]) -> bool:
+    return bool(answers) and answers[0].slot in (Slot.SIGNED, Slot.CHARACTER)
+
+
+def _tells(function: str, numbers: Sequence[int]) -> list[str]:
+    """A function that tells whether a program is one of these."""
+    which = " || ".join(f"which == {number}" for number in numbers)
+    return [f"static __always_inline int {function}(u32 which)", "{", f"    return {which or '0'};", "}", ""]

@@ -11,6 +11,7 @@ REASONS: dict[str, str] = {
     "stacks": "events without a place for their stack: it was taken by another (--max-stacks)",
     "returns": "calls of functions that were not seen to return",
     "unread": "values that could not be read, and are in no histogram",
+    "negative": "values below 0, which are in no histogram",
 }
 """Counted in the kernel: the order is that of ``enum pt_loss`` in probes_c/include/loss.h."""
 
