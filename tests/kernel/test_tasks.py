@@ -73,10 +73,9 @@ def test_states_are_those_of_ps():
     with python("print(flush=True)\nwhile True: pass") as runs, python("print(flush=True); input()") as stops:
         os.kill(stops.pid, signal.SIGSTOP)
         wait_for(lambda: state(stops.pid) == "T", "a stop")
-        ended = subprocess.Popen(["true"])
-        wait_for(lambda: state(ended.pid) == "Z", "an end")
-        entries = listed(*(word for p in (runs, stops, ended) for word in ("-p", p.pid)))
-        ended.wait()
+        with subprocess.Popen(["true"]) as ended:
+            wait_for(lambda: state(ended.pid) == "Z", "an end")
+            entries = listed(*(word for p in (runs, stops, ended) for word in ("-p", p.pid)))
     states = {e["pid"]: e["state"] for e in entries}
     assert states == {runs.pid: "R", stops.pid: "T", ended.pid: "Z"}
     [stopped] = [e["stack"] for e in entries if e["pid"] == stops.pid]
