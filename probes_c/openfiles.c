@@ -15,6 +15,7 @@ struct event {
     char path[PATH_LEN];
 };
 #include "listing.h"
+#include "loss.h"
 #include "paths.h"
 #include <linux/dcache.h>
 #include <linux/fs.h>
@@ -27,22 +28,25 @@ struct event {
 static long (*pt_d_path)(void *path, char *to, u32 size) = (void *)147;
 #endif
 
-// How many bytes of the record the path takes: as its process would have it, or where the kernel does not make
-// paths for iterators (before Linux 5.12, 3d06f34aa89e) the name alone.
-static __always_inline u64 name_of(struct event *event, struct file *file)
+// How many bytes of the record the path takes: as its process would have it; or the name alone, where it is longer
+// than PATH_MAX ("cut"), or the kernel does not make paths for iterators (before Linux 5.12, 3d06f34aa89e).
+static __always_inline u64 name_of(struct event *event, struct file *file, int *cut)
 {
     struct dentry *dentry;
     long size;
 
 #ifdef PT_HAS_D_PATH
     size = pt_d_path(&file->f_path, event->path, sizeof(event->path));
-#else
+    if (size > 0)
+        return size;
+    *cut = 1;
+#endif
     dentry = pt_read(file->f_path.dentry);
     size = bpf_probe_read_kernel_str(event->path, sizeof(event->path), (void *)pt_read(dentry->d_name.name));
-#endif
     if (size > 0)
         return size;
     event->path[0] = 0;
+    *cut = 1;
     return 1;
 }
 
@@ -53,6 +57,7 @@ int listed(u64 *ctx)
     struct file *file = (struct file *)ctx[3];
     struct event *event;
     struct inode *inode;
+    int cut = 0;
     u64 size;
 
     if (!task || !file || !pt_is_listed(task)) // at the end there is neither
@@ -69,8 +74,10 @@ int listed(u64 *ctx)
     event->inode = pt_read(inode->i_ino);
     event->offset = pt_read(file->f_pos);
     pt_probe_read_kernel(event->comm, sizeof(event->comm), &task->comm);
-    size = name_of(event, file);
-    if (pt_path_is_wanted(&event->bits, size))
-        pt_list(ctx, event, offsetof(struct event, path) + size);
+    size = name_of(event, file, &cut);
+    if (pt_path_is_wanted(&event->bits, size) && pt_list(ctx, event, offsetof(struct event, path) + size))
+        return 0;
+    if (cut)
+        pt_lost(PT_LOSS_CUT);
     return 0;
 }

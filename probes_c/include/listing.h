@@ -22,8 +22,9 @@ static __always_inline struct event *pt_prepare(void)
 }
 
 // The first "size" bytes of a record are complete: its length, then it, up to a multiple of 8. Where either finds no
-// room the kernel takes both back, and runs the program for the same thing again once that was read.
-static __always_inline void pt_list(u64 *ctx, struct event *event, u64 size)
+// room the kernel takes both back, and runs the program for the same thing again once that was read. Returns whether
+// it will.
+static __always_inline int pt_list(u64 *ctx, struct event *event, u64 size)
 {
     u64 meta = ctx[0], seq, length; // struct bpf_iter_meta, of which seq is the first member
 
@@ -35,7 +36,7 @@ static __always_inline void pt_list(u64 *ctx, struct event *event, u64 size)
         size = sizeof(*event);
     length = size; // of what a helper was shown, the verifier of old kernels forgets what it knew
     pt_seq_write((void *)seq, &length, sizeof(length));
-    pt_seq_write((void *)seq, event, size);
+    return !!pt_seq_write((void *)seq, event, size);
 }
 
 #ifdef PT_FILTER_CGROUP

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,27 @@ def test_who_has_files_below_a_folder_open(tmp_path):
     assert [e["path"] for e in one] == [f"{tmp_path}/other/3"]
     assert {e["fd"] for e in rest} >= {0, 1, 2}
     assert not [e for e in rest if e["path"].startswith(str(tmp_path))]
+
+
+DEEP = """
+for _ in range(21):
+    os.mkdir("d" * 200), os.chdir("d" * 200)
+files += [open(f"{number:0200}", "a") for number in range(1009)]
+"""
+
+
+@pytest.mark.lab
+def test_paths_that_are_too_long_are_names_and_counted(tmp_path):
+    needs("paths of iterators", "PT_HAS_D_PATH" in run("openfiles", "--dry-run").out)
+    with holding(tmp_path, count=0, prelude=f"os.chdir({str(tmp_path)!r}){DEEP}") as process:
+        words = ("openfiles", "-f", "json", "-p", process.pid)
+        whole, some = run(*words), run(*words, "--path", f"{tmp_path}/*")
+    shutil.rmtree(tmp_path / ("d" * 200))
+    names = [entry["path"] for entry in whole.of("entry") if "APPEND" in entry["flags"]]
+    assert names == [f"{number:0200}" for number in range(1009)]
+    assert not some.of("entry")
+    for result in (whole, some):
+        assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("cut", 1009)]
 
 
 class NoPaths(KernelFacts):
