@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_packets_in_a_namespace_of_its_own():
 def test_streams_stacks_and_what_is_named():
     seen, _ = explained("execsnoop", "--", workload("calls"), "getppid", "1")
     assert seen.records == 1
-    seen, page = explained("profile", "-p", "1", "-d", "0.2")
+    seen, page = explained("profile", "-p", str(os.getpid()), "-d", "0.2")
     assert seen.records is None
     assert any(table.name for table in seen.tables)
     seen, page = explained("funccount", "t:sched:sched_process_*", "-d", "0.2")
