@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kernel
 
 CALLS = 23
 FUNCTION = "__x64_sys_close"
-NAMES = dict.fromkeys(("k", "kr", "f", "fr"), FUNCTION) | {"t": "syscalls:sys_enter_close", "rt": "sys_enter"}
+NAMES = dict.fromkeys(("k", "kr", "f", "fr"), FUNCTION) | {"t": "raw_syscalls:sys_enter", "rt": "sys_enter"}
 EVERY = [(kind, way.name) for kind, ways in WAYS.items() for way in ways]
 OUTER, OTHER = ("middle", "outer", "main"), ("other", "main")
 BOTH = {OUTER: CALLS, OTHER: CALLS + 1}
@@ -59,7 +59,8 @@ def test_the_kernels_part_by_every_way(kind, way):
         return
     seen = stacks(result)
     assert all(kernel and not user for kernel, user in seen)
-    assert sum(seen.values()) == CALLS or (kind == "rt" and sum(seen.values()) > CALLS)
+    # Of the events of single calls older kernels have no part of their own: these two see all calls.
+    assert sum(seen.values()) > CALLS if kind in ("t", "rt") else sum(seen.values()) == CALLS
     for kernel, _ in seen:
         assert "do_syscall_64" in kernel
         assert not any(re.match("bpf_|__traceiter|perf_", name) for name in kernel), kernel
@@ -91,7 +92,7 @@ def test_the_programs_part_by_every_way(kind, way):
 @pytest.mark.lab
 @pytest.mark.smoke
 def test_an_event_of_the_kernel_has_both_parts():
-    result = of_a_process("t:syscalls:sys_enter_close")
+    result = of_a_process("t:raw_syscalls:sys_enter")
     calls = [record for record in result.of("summary") if "leaf" in record["user"]]
     assert sorted(record["hits"] for record in calls) == [CALLS, CALLS + 1]
     for record in calls:
