@@ -115,7 +115,6 @@ def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str],
             uncounted = error.message
         begun = time.monotonic()
         records = _wait(session, request, command, begun, signals)
-        session.detach()
         seconds = time.monotonic() - begun
         programs = tuple(_programs(session, counted=not uncounted))
         return Watched(
@@ -135,8 +134,8 @@ def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str],
 def _wait(
     session: Session, request: Request, command: Launched | None, begun: float, signals: Signals
 ) -> int | None:
-    """Until the time or the command has come to its end, or somebody asks for it; how many events came by the
-    stream."""
+    """Until the time or the command has come to its end, or somebody asks for it; then the probes are taken
+    off. How many events came by the stream."""
     records = 0
     if command is not None:
         command.release()
@@ -147,6 +146,8 @@ def _wait(
         signals.wait(time.monotonic() + _NAP)
         session.observe()
         records += sum(len(batch) for batch in session.events())
+    session.detach()
+    records += sum(len(batch) for batch in session.events(last=True))  # also of a command that was quick
     return records if session.stream is not None else None
 
 
