@@ -27,9 +27,9 @@ GROUPS = {
 }
 ROUNDS = 5
 LIMITS = {
-    "start-first": "Half of a first run is LLVM, a fifth reading the kernel's BTF in Python.",
-    "start-later-bpftrace": "The interpreter and the modules that it loads take as long as all of bpftrace.",
-    "cost-count": "Telling 32-bit calls apart takes a read of kernel memory for each call.",
+    "start-first": "Most of a first run is the compiler.",
+    "start-later-bpftrace": "The interpreter, and the modules that it loads before programs are attached.",
+    "cost-count": "Each call is told from 32-bit ones, and its place looked up, before it is counted.",
 }
 """What keeps a measure from its target, as far as that is known."""
 
