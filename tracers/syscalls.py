@@ -1,16 +1,7 @@
 """syscalls: counts, errors and latency of system calls."""
 
 from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Profile, Table, Tracer, Unit
-from pytracer.spec.common import (
-    ANSWERED,
-    ONLY_CALLS,
-    SECCOMP,
-    SWITCH,
-    SYSCALL,
-    SYSCALL_BEGINS,
-    TASK_GONE,
-    times,
-)
+from pytracer.spec.common import ANSWERED, ONLY_CALLS, RETURNED, SECCOMP, SYSCALL_BEGINS, times
 from pytracer.spec.filters import TASK_FILTERS
 
 CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
@@ -30,7 +21,7 @@ TRACER = Tracer(
     group="system",
     summary="which system calls, by whom, how slow, how many failed",
     description="Counts system calls as they return, with their errors and the time they took.",
-    hooks=(SYSCALL, TASK_GONE, SWITCH),
+    hooks=RETURNED,
     filters=TASK_FILTERS,
     follow=True,
     options=(

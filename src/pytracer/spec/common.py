@@ -157,6 +157,9 @@ SWITCH = Hook(
 TASK_GONE = Hook("gone", "tasks end", _sched(("gone", "sched_process_exit")))
 """A thread ends, in its own context (``gone``)."""
 
+RETURNED = (SYSCALL, TASK_GONE, SWITCH)
+"""The hooks that see calls begin and return, and let go of those that never do."""
+
 ANSWERED = (replace(SYSCALL, alternatives=SYSCALL.alternatives[:2]), TASK_GONE, SWITCH)
 """The hooks that also see a call return that did not begin, as a filter answered in its place."""
 
