@@ -1,6 +1,7 @@
 """argdist: how often each value occurs of what is asked of functions and events, or histograms of them."""
 
-from pytracer.spec import Column, Flag, Histogram, Number, Questions, Table, Tracer, Unit
+from pytracer.spec import Column, Flag, Histogram, Questions, Table, Tracer, Unit
+from pytracer.spec.common import STRING_SIZE
 from pytracer.spec.filters import TASK_FILTERS
 
 PROBE = Column("probe", "what is asked about, or its label", field="question", decode="question")
@@ -28,16 +29,7 @@ TRACER = Tracer(
             excludes="histogram",
         ),
         Flag("histogram", "a histogram of the values instead", short="H", define="HISTOGRAM"),
-        Number(
-            "string-size",
-            "bytes of a string that are kept",
-            short="z",
-            default=80,
-            minimum=2,
-            maximum=4096,
-            metavar="BYTES",
-            define="PT_ASK_ROOM",
-        ),
+        STRING_SIZE,
     ),
     outputs=(
         Table("rows", (COUNT,), keys=(PROBE,), sort="count"),

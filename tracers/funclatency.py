@@ -1,7 +1,7 @@
 """funclatency: how long functions take."""
 
-from pytracer.spec import Column, GroupBy, Histogram, Key, Targets, Tracer, Unit
-from pytracer.spec.common import times
+from pytracer.spec import Column, GroupBy, Histogram, Key, Tracer, Unit
+from pytracer.spec.common import FUNCTIONS, times
 from pytracer.spec.filters import TASK_FILTERS
 
 CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
@@ -12,13 +12,7 @@ TRACER = Tracer(
     summary="how long functions of the kernel or a program take, as histograms",
     description="Histograms of the time from when a function is called until it returns, with percentiles.",
     hooks=(),
-    arguments=Targets(
-        "PATTERN",
-        "which functions: k:vfs_* (or vfs_*), f:vfs_read (by trampolines), u:libc:malloc",
-        begin="begins",
-        end="returns",
-        examples=("vfs_read", "f:vfs_*", "u:libc:malloc"),
-    ),
+    arguments=FUNCTIONS,
     filters=TASK_FILTERS,
     follow=True,
     options=(

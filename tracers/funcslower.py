@@ -1,6 +1,7 @@
 """funcslower: calls of functions that take long."""
 
-from pytracer.spec import Column, Duration, Flag, Stream, Targets, Tracer, Unit
+from pytracer.spec import Column, Duration, Flag, Stream, Tracer, Unit
+from pytracer.spec.common import FUNCTIONS
 from pytracer.spec.filters import TASK_FILTERS
 
 CALL = (
@@ -18,13 +19,7 @@ TRACER = Tracer(
     summary="calls of functions of the kernel or a program that take long, one by one",
     description="Shows each call of a function that takes so long, as it returns, and what it returns.",
     hooks=(),
-    arguments=Targets(
-        "PATTERN",
-        "which functions: k:vfs_* (or vfs_*), f:vfs_read (by trampolines), u:libc:malloc",
-        begin="begins",
-        end="returns",
-        examples=("vfs_read", "f:vfs_*", "u:libc:malloc"),
-    ),
+    arguments=FUNCTIONS,
     filters=TASK_FILTERS,
     follow=True,
     options=(

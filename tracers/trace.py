@@ -1,6 +1,7 @@
 """trace: what is asked of functions, trace events and USDT probes, as they happen."""
 
-from pytracer.spec import Column, Number, Questions, Stream, Tracer
+from pytracer.spec import Column, Questions, Stream, Tracer
+from pytracer.spec.common import STRING_SIZE
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -16,18 +17,7 @@ TRACER = Tracer(
     ),
     filters=TASK_FILTERS,
     follow=True,
-    options=(
-        Number(
-            "string-size",
-            "bytes of a string that are kept",
-            short="z",
-            default=80,
-            minimum=2,
-            maximum=4096,
-            metavar="BYTES",
-            define="PT_ASK_ROOM",
-        ),
-    ),
+    options=(STRING_SIZE,),
     outputs=(
         Stream(
             columns=(

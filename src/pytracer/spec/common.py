@@ -15,7 +15,7 @@ from pytracer.spec.hooks import (
     RawTracepoint,
     Tracepoint,
 )
-from pytracer.spec.options import Flag, NameSet, Number, SeccompProfile
+from pytracer.spec.options import Flag, NameSet, Number, SeccompProfile, Targets
 from pytracer.spec.sampling import PerfSample, TaskSample
 
 # x86's functions behind the system call tables (fa697140f9a2 and ebeb8c82ffaf, Linux 4.17): one for each call
@@ -275,3 +275,24 @@ SAMPLES = Hook(
     ),
 )
 """A sample is due (``sample``), in the task that it is of: by the options event, frequency and period."""
+
+FUNCTIONS = Targets(
+    "PATTERN",
+    "which functions: k:vfs_* (or vfs_*), f:vfs_read (by trampolines), u:libc:malloc",
+    begin="begins",
+    end="returns",
+    examples=("vfs_read", "f:vfs_*", "u:libc:malloc"),
+)
+"""Functions, as they begin (``begins``) and return (``returns``); probes_c/include/calls.h."""
+
+STRING_SIZE = Number(
+    "string-size",
+    "bytes of a string that are kept",
+    short="z",
+    default=80,
+    minimum=2,
+    maximum=4096,
+    metavar="BYTES",
+    define="PT_ASK_ROOM",
+)
+"""Of what is asked; probes_c/include/ask.h."""
