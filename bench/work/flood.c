@@ -8,6 +8,7 @@
 //   flood frames N NAME    N frames of UDP out by the interface NAME
 //   flood sockets N        N sockets made and closed
 //   flood connects N       a datagram socket connected N times
+//   flood faults N         a page touched N times that is not there yet
 //   flood processes N M    N processes at once, each of M getppid calls: processor time
 //
 // With "gated" in front of these words it stops itself first, and begins when it is continued.
@@ -103,6 +104,20 @@ static void connects(long n)
             fail("connect");
 }
 
+static void faults(long n)
+{
+    long size = sysconf(_SC_PAGESIZE);
+    char *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED)
+        fail("mmap");
+    while (n--) {
+        *(volatile char *)page = 1;
+        if (madvise(page, size, MADV_DONTNEED))
+            fail("madvise");
+    }
+}
+
 // Past the queueing discipline, many with each call: what is not the frame's own way takes as little as it can.
 static void frames(long n, const char *name)
 {
@@ -187,6 +202,8 @@ int main(int argc, char **argv)
         sockets(n);
     else if (!strcmp(argv[1], "connects"))
         connects(n);
+    else if (!strcmp(argv[1], "faults"))
+        faults(n);
     else if (!strcmp(argv[1], "frames"))
         frames(n, argc > 3 ? argv[3] : "");
     took = strcmp(argv[1], "processes") ? now(CLOCK_MONOTONIC) - begun : processes(n, m);

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.work import flood, work
 
+from pytracer import spec
 from pytracer.bpf import features
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
@@ -33,6 +34,7 @@ from pytracer.bpf.probing import load, returning
 from pytracer.errors import PytracerError
 from pytracer.kernel.targets import cgroup2_roots
 from pytracer.spec import (
+    NO_RATE,
     CgroupSkb,
     CgroupSock,
     CgroupSockAddr,
@@ -44,8 +46,12 @@ from pytracer.spec import (
     KprobeMulti,
     Kretprobe,
     KretprobeMulti,
+    Lsm,
+    Override,
     PacketFanout,
+    PerfSample,
     Probe,
+    Rate,
     RawTracepoint,
     SocketFilter,
     Tcx,
@@ -67,14 +73,17 @@ FUNCTION = f"__{_ARCHITECTURE}_sys_lseek"  # never inlined; and in BTF, as it us
 
 @dataclass(frozen=True)
 class Hook:
-    """A probe, the work whose every unit passes it once, and the program that does nothing there."""
+    """A probe, the work whose every unit passes it once, and the program that does nothing there.
+
+    Where nothing passes by itself there is no work: it is only put there."""
 
     name: str
     probe: Callable[[], Probe]
-    do: Callable[[], float]
+    do: Callable[[], float] | None
     code: bytes = b""
     choice: str = ""
     members: int = 0
+    rate: Rate = NO_RATE
 
 
 def calls() -> float:
@@ -107,6 +116,11 @@ def connects() -> float:
     return work("connects", str(PACKETS), cpu=0)
 
 
+def faults() -> float:
+    """Nanoseconds for a page that is not there when it is touched."""
+    return work("faults", str(CALLS), cpu=0)
+
+
 HOOKS = (
     Hook("raw tracepoint", lambda: RawTracepoint("", event="sys_enter"), calls),
     Hook("typed tracepoint", lambda: TypedTracepoint("", function="sys_enter"), calls),
@@ -122,6 +136,10 @@ HOOKS = (
     Hook("uretprobe", lambda: Uretprobe("", file=flood(), symbol="passed"), functions),
     Hook("uprobe.multi", lambda: UprobeMulti("", file=flood(), symbol="passed"), functions),
     Hook("uretprobe.multi", lambda: UretprobeMulti("", file=flood(), symbol="passed"), functions),
+    Hook("perf event", lambda: PerfSample("", event="page-faults"), faults, rate=Rate(period=1)),
+    Hook("LSM", lambda: Lsm("", function="socket_create"), sockets),
+    Hook("override return", lambda: Override("", symbols=(FUNCTION,)), seeks),
+    Hook("iterator", lambda: spec.Iterator("", of="task"), None),
     Hook("socket filter", lambda: SocketFilter(""), packets, code=returning(0)),
     Hook("packet fanout", lambda: PacketFanout(""), packets, members=2),
     Hook("XDP, generic", lambda: Xdp(""), packets, choice="generic"),
@@ -143,7 +161,7 @@ def attached(hook: Hook, probe: Probe, name: str, own: Sequence[str]) -> Iterato
     program = load(how.type, code, attach_type=how.attach_type, btf_id=how.btf_id)
     try:
         lo = {socket.if_nametoindex("lo"): "lo"}
-        place = Place(name, lo, hook.choice, members=hook.members, cgroups=tuple(own))
+        place = Place(name, lo, hook.choice, rate=hook.rate, members=hook.members, cgroups=tuple(own))
         links = kind.put(probe, place, program)
     finally:
         os.close(program)
@@ -162,11 +180,12 @@ def measure(hook: Hook, facts: KernelFacts, own: Sequence[str]) -> dict[str, obj
     if not answer.ok:
         return record | {"status": "refused" if answer.refused else "absent", "reason": answer.reason}
     bare, probed = [], []
+    do = hook.do or (lambda: 0.0)
     try:
         for _ in range(ROUNDS):
-            bare.append(hook.do())
+            bare.append(do())
             with attached(hook, probe, answer.name, own):
-                probed.append(hook.do())
+                probed.append(do())
     except (OSError, PytracerError) as error:
         return record | {"status": "failed", "reason": str(error)}
     noise = max(statistics.median(taken) - min(taken) for taken in (bare, probed))
