@@ -7,12 +7,13 @@ another may have its name by then.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import stat
 from collections.abc import Iterable, Iterator
 
-from pytracer.errors import NotPermittedError, UnknownNameError, UsageError
+from pytracer.errors import NotPermittedError, PytracerError, UnknownNameError, UsageError
 from pytracer.symbols import libraries, maps, tables
 from pytracer.symbols.maps import Mapping
 from pytracer.symbols.root import Root
@@ -199,6 +200,8 @@ def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> Program
     except PermissionError as error:
         raise NotPermittedError(f"{path} may not be read", hint="run as root") from error
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):  # that is not the file's fault
+            raise PytracerError(f"{path} cannot be opened: {error.strerror}", hint="ulimit -n") from error
         where = f" for process {root.pid}" if root.pid else ""
         raise UsageError(f"no file {path}{where}: {error.strerror}") from error
     found = ProgramFile(descriptor, path, holder=root.pid)

@@ -57,10 +57,12 @@ class CgroupLink(Link):
 
     sort = "cgroup"
 
-    def __init__(self, fd: int, folder: int, path: str, number: int, attach_type: int) -> None:
-        """Own ``fd``, a BPF link (-1: there is none), and ``folder``, the cgroup's descriptor."""
+    def __init__(self, fd: int, folder: int, path: str, program: int, attach_type: int) -> None:
+        """Own ``fd``, a BPF link (-1: there is none), and the descriptors of the cgroup and of the program:
+        without a link they are what takes it off, also when no more can be opened."""
         super().__init__(fd, place=path)
-        self._folder, self._number, self._type = folder, number, attach_type
+        self._folder, self._program, self._type = folder, program, attach_type
+        self._number = program_info(program)[0]
         self._by_name, self._over = fd < 0, False
 
     @property
@@ -87,9 +89,10 @@ class CgroupLink(Link):
             return
         try:
             if self._by_name:
-                detach(self._folder, self._number, self._type)
+                detach(self._folder, self._program, self._type)
         finally:
             os.close(self._folder)
+            os.close(self._program)
             self._folder = -1
 
 
@@ -139,15 +142,11 @@ def attached(folder: int, attach_type: int) -> tuple[int, ...]:
     return _query(folder, attach_type)[1]
 
 
-def detach(folder: int, number: int, attach_type: int) -> None:
-    """Take the program of this id off a cgroup, if it is there. Raises what the kernel's refusal means."""
+def detach(folder: int, program: int, attach_type: int) -> None:
+    """Take a program off a cgroup, if it is there. Raises what the kernel's refusal means."""
     try:
-        if number in attached(folder, attach_type):
-            program = program_by_id(number)
-            try:
-                bpf(Command.PROG_DETACH, struct.pack("III", folder, program, attach_type))
-            finally:
-                os.close(program)
+        if program_info(program)[0] in attached(folder, attach_type):
+            bpf(Command.PROG_DETACH, struct.pack("III", folder, program, attach_type))
     except OSError as error:
         if error.errno not in (
             errno.ENOENT,
@@ -164,7 +163,11 @@ def sweep(attach_type: int) -> None:
             folder = _open(str(path))
             try:
                 for number in dead.intersection(attached(folder, attach_type)):
-                    detach(folder, number, attach_type)
+                    program = program_by_id(number)
+                    try:
+                        detach(folder, program, attach_type)
+                    finally:
+                        os.close(program)
             finally:
                 os.close(folder)
 
@@ -180,21 +183,21 @@ def _is_left(number: int) -> bool:
 
 
 def _put_on(path: str, program: int, attach_type: int, *, by_link: bool) -> CgroupLink:
-    try:
-        folder = _open(path)
-    except OSError as error:
-        raise _failed(error, path) from error
+    held = list[int]()
     fd = -1
     try:
+        held += [_open(path)]
+        held += [os.dup(program)]
         if by_link:
-            fd = link_create(program, attach_type, target=folder)
+            fd = link_create(program, attach_type, target=held[0])
         else:
-            _attach(folder, program, attach_type)
+            _attach(held[0], program, attach_type)
     except OSError as error:
-        os.close(folder)
+        for descriptor in held:
+            os.close(descriptor)
         theirs = _in_the_way(path, attach_type) if error.errno == errno.EPERM else None
         raise theirs or _failed(error, path) from error
-    return CgroupLink(fd, folder, path, program_info(program)[0], attach_type)
+    return CgroupLink(fd, held[0], path, held[1], attach_type)
 
 
 def _open(path: str) -> int:

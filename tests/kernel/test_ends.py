@@ -1,0 +1,119 @@
+"""However a trace ends, nothing of it stays: for each kind of hook, as a tracer uses it.
+
+Killed, it leaves what the kernel lets go of by itself, or what the next run takes away. Where attaching
+fails, nothing is left at once, and that is said in a line. (A normal end is what every other test has.) That
+no program and no map is left is looked at after each kernel test: tests/conftest.py.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from resource import RLIMIT_NOFILE, setrlimit
+
+import pytest
+from lab.guest.survey import Asked, hooks_of
+
+from pytracer.bpf.attach import cgroup_skb, cgroup_sock, cgroup_sock_addr
+from pytracer.errors import PolicyError
+from pytracer.spec import Alternative, OnCgroup, TaskSample, Tracer, registry
+from pytracer.spec.common import FOLLOW
+from support import packets
+from support.cgroups import cgroup, on
+from support.cli import finish, run, start
+from support.needs import refused_by_right
+
+pytestmark = pytest.mark.kernel
+LEFT_ALONE = {
+    "override",  # keeps functions from running: tests/kernel/test_inject.py
+    "iterator",  # is over before it could be killed: tests/kernel/test_openfiles.py
+}
+
+
+def of_each_kind() -> Iterator[object]:
+    """The first tracer, hook and way that stands on a kind of probe, or on several."""
+    seen = set[frozenset[str]]()
+    for tracer in sorted(registry.all_tracers(), key=lambda tracer: tracer.name not in PLAIN):
+        for asked in (asked for asked in hooks_of(tracer) if asked.hook != FOLLOW):
+            for way in asked.hook.alternatives:
+                kinds = frozenset(probe.kind for probe in way.probes)
+                if kinds and not kinds & LEFT_ALONE and kinds not in seen:
+                    seen.add(kinds)
+                    marks = [pytest.mark.lab] if kinds <= IN_THE_LAB else []
+                    yield pytest.param(tracer, asked, way, id="+".join(sorted(kinds)), marks=marks)
+
+
+CGROUP_POINTS = (cgroup_skb.POINTS, cgroup_sock.POINTS, cgroup_sock_addr.POINTS)
+TRIES = 2
+IN_THE_LAB = {
+    "kprobe", "kretprobe", "kprobe_multi", "kretprobe_multi", "kprobe_events", "kretprobe_event",
+    "fentry", "fexit", "clsact", "cgroup_skb_attach",
+}  # fmt: skip
+"""What not every kernel grants, and what older ones do in a way of their own."""
+PLAIN = ("funccount", "sockcount")
+"""Those that stand on few kinds at once, and on all alternatives of them."""
+EACH_KIND = pytest.mark.parametrize(("tracer", "asked", "way"), list(of_each_kind()))
+
+
+@pytest.fixture
+def words(tracer: Tracer, asked: Asked, way: Alternative) -> Iterator[list[str]]:
+    """The command, in a network and on a cgroup of its own; none where the kernel may be without the way."""
+    made = [tracer.name, *asked.arguments, "--hook", f"{asked.hook.name}={way.name}"]
+    with packets.namespace(), cgroup() as folder:
+        if any(isinstance(probe, OnCgroup) for probe in way.probes):
+            made += ["--cgroup", str(folder)]
+        if isinstance(way.probes[0], TaskSample):
+            made += ["-p", str(os.getpid())]
+        planned = run(*made, "--dry-run")
+        by_policy = planned.status == PolicyError.exit_code and "by a policy of the kernel" in planned.err
+        if by_policy or refused_by_right(planned.status, planned.err, {asked.hook.name: way.name}):
+            made = []
+        yield made
+        assert trace_events() == ""
+        assert all(on(folder, points) == dict.fromkeys(points, ()) for points in CGROUP_POINTS)
+
+
+def trace_events() -> str:
+    """The trace events of ours that tracefs holds. In a process of its own: it may take a mount namespace."""
+    code = "from pytracer.kernel import tracefs\n"
+    code += "print(*((tracefs.root() / f'{kind}_events').read_text() for kind in ('kprobe', 'uprobe')))"
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
+    return "\n".join(line for line in listed.splitlines() if "pytracer" in line)
+
+
+@EACH_KIND
+def test_what_a_killed_trace_leaves_is_gone_with_the_next(words):
+    if not words:
+        return
+    tracer = start(*words, "-d", 60)
+    tracer.kill()
+    tracer.communicate()
+    assert run(*words, "-d", 0.1).status == 0
+
+
+@EACH_KIND
+def test_where_attaching_fails_nothing_is_left_and_it_is_said(words):
+    """For want of descriptors: the last that it opened when it had enough, or one of those before it."""
+    if not words:
+        return
+    tracer = start(*words, "-d", 60)
+    highest = max(int(file.name) for file in Path(f"/proc/{tracer.pid}/fd").iterdir())
+    tracer.terminate()
+    finish(tracer)
+    refusals = 0
+    for limit in range(highest, 0, -1):
+        refused = run(*words, "-d", 0.1, preexec_fn=partial(setrlimit, RLIMIT_NOFILE, (limit, limit)))
+        if refused.status == 0:  # it opens more once it is attached
+            continue
+        errors = [line for line in refused.err.splitlines() if line.startswith("pytracer: error: ")]
+        assert (refused.status, len(errors)) == (1, 1), refused
+        assert "Traceback" not in refused.err
+        assert trace_events() == ""
+        assert packets.attached() == ""
+        refusals += 1
+        if refusals == TRIES:
+            break
