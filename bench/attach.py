@@ -1,31 +1,39 @@
-"""Attaching to many functions of the kernel, beside BCC's funccount.
+"""Attaching to many functions of the kernel and what that costs, beside BCC's funccount.
 
-Where this machine's kernel has no kprobes, the lab's have:
-scripts/lab 6.12 -- .venv/bin/python -m bench attach
+Where this machine's kernel has no kprobes the lab's have, and it is done there: emulated, which slows both.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from bench.cost import Measure, Peer, measured, ours, while_held
 from bench.measure import MissingPeerError, Result, in_turns, result
-from bench.peers import PYTRACER, bcc_environment, find, until_output
+from bench.peers import PYTRACER, ROOT, bcc_environment, find, tracing, until_output
+from bench.work import work
 from pytracer.bpf.attach import kprobe
 from pytracer.kernel import functions
 from pytracer.plan.targets import WAYS
 
 MANY = 10_000
 FEW = "vfs_*"  # BCC's tool attaches one by one, and refuses more than a thousand
+LAB, LIMIT = "6.12", 3000  # the first long-term kernel with kprobe.multi for both ends; seconds for all of it
+SEEK = "__x64_sys_lseek" if platform.machine() == "x86_64" else "__arm64_sys_lseek"
+CALLS = 300_000
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """The same functions by every way, and many by the best."""
     if not kprobe.PMU.is_dir():
-        yield MissingPeerError("attach: this kernel has no kprobes")
+        yield from _in_the_lab(rounds)
         return
     cache = tempfile.mkdtemp(prefix="pytracer-bench-")
     try:
@@ -38,10 +46,34 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
         patterns, count = _many()
         what = f"{count} functions by one link, beside {FEW}"
         yield _measure(WAYS["k"][0].name, patterns, cache, theirs, rounds, name="attach-many", what=what)
+        mine = partial(ours, "funccount", "--max-probes", "100000", *patterns, f"k:{SEEK}")
+        held = partial(tracing, [tool, "-i", "600", SEEK], "Tracing", bcc_environment(tool))
+        alone = Peer("attach-many-cost", "BCC funccount", while_held(held, _seeks))
+        what = f"a call of one of {count + 1} functions that are counted, beside one that alone is"
+        yield from measured([Measure(what, _seeks, mine, (alone,))], rounds)
     except MissingPeerError as missing:
         yield missing
     finally:
         shutil.rmtree(cache)
+
+
+def _in_the_lab(rounds: int) -> Iterator[Result | MissingPeerError]:
+    command = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), LAB, "--"]
+    again = [sys.executable, "-m", "bench", "attach", "--format", "json", "--rounds", str(rounds)]
+    with subprocess.Popen([*command, *again], cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        for record in map(json.loads, running.stdout):
+            del record["holds"]
+            note = "; ".join(filter(None, (record["note"], f"Linux {LAB} in the lab, emulated")))
+            yield Result(**record | {"note": note})
+    if running.returncode:
+        yield MissingPeerError(
+            f"attach: this kernel has no kprobes, and the lab ended with {running.returncode}"
+        )
+
+
+def _seeks() -> float:
+    return work("seeks", str(CALLS), cpu=0)
 
 
 def _measure(

@@ -27,7 +27,7 @@ from pytracer.kernel import tracefs
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTRACER = [str(ROOT / ".venv/bin/python"), "-I", "-m", "pytracer"]
-PATIENCE = 60.0  # seconds until something that is started must have said something
+PATIENCE = 300.0  # seconds until something that is started must have said something: emulated, if need be
 
 
 def find(*names: str) -> str:
