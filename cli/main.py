@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -15,19 +16,17 @@ from pytracer.spec import Profile, registry
 from pytracer.text import harmless
 
 _INTERRUPTED = 128 + signal.SIGINT
-_USAGE = """usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COMMAND...]
-
-  pytracer list           the tracers
-  pytracer TRACER --help  what one does, its options, examples
-  pytracer list-probes    what can be named to tracers that take PATTERNs, such as funccount
-  pytracer doctor         what this kernel and this machine grant
-  pytracer prog           the BPF programs of this machine: whose, where, how often they run
-  pytracer explain        all that becomes of a tracer in this kernel, or why a program is refused
-  pytracer cache          what is kept for the next start; cache clear drops it
-  pytracer pack           compile tracers into a file that needs no compiler where it is run
-  pytracer run FILE       run a tracer from such a file
-
-"""
+_USAGE = "usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COMMAND...]"
+_COMMANDS = {
+    "list": ("listing", "the tracers"),
+    "list-probes": ("probes", "what can be named to tracers that take PATTERNs, such as funccount"),
+    "doctor": ("doctor", "what this kernel and this machine grant"),
+    "prog": ("prog", "the BPF programs of this machine: whose, where, how often they run"),
+    "explain": ("explain", "all that becomes of a tracer in this kernel, or why a program is refused"),
+    "cache": ("cache", "what is kept for the next start; cache clear drops it"),
+    "pack": ("pack", "compile tracers into a file that needs no compiler where it is run"),
+}
+"""What is no tracer: the module of this room whose ``run`` it is, loaded when used, and what it is for."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,51 +99,33 @@ def _explained(error: Exception) -> PytracerError:
 def _dispatch(words: list[str]) -> int:
     name, rest = (words[0], words[1:]) if words else ("list", [])
     if name in ("-h", "--help", "help"):
-        print(_USAGE, end="")
-        return _list()
+        print(_usage())
+        return _command("list", [])
     if name in ("-V", "--version"):
         print(f"pytracer {__version__}")
         return 0
-    if name == "list":
-        return _list(rest)
-    if name == "doctor":
-        from pytracer.cli import doctor
-
-        return doctor.run(rest)
-    if name == "list-probes":
-        from pytracer.cli import probes
-
-        return probes.run(rest)
-    if name == "prog":
-        from pytracer.cli import prog
-
-        return prog.run(rest)
-    if name == "cache":
-        from pytracer.cli import cache
-
-        return cache.run(rest)
-    if name == "pack":
-        from pytracer.cli import pack
-
-        return pack.run(rest)
+    if name in _COMMANDS:
+        return _command(name, rest)
     if name == "run":
         from pytracer.cli import pack
 
         file, name, rest = pack.chosen(rest)
         return _trace(name, rest, pack=file)
-    if name == "explain":
-        from pytracer.cli import explain
-
-        return explain.run(rest)
     if name.startswith("-"):
         raise UsageError(f"the tracer comes first, not {name!r}", hint="pytracer list")
     return _trace(name, rest)
 
 
-def _list(words: Sequence[str] = ()) -> int:
-    from pytracer.cli import listing
+def _command(name: str, words: list[str]) -> int:
+    module = importlib.import_module(f"pytracer.cli.{_COMMANDS[name][0]}")
+    return int(module.run(words))
 
-    return listing.run(words)
+
+def _usage() -> str:
+    told = {name: summary for name, (_, summary) in _COMMANDS.items()}
+    told["TRACER --help"] = "what one does, its options, examples"
+    told["run FILE"] = "run a tracer from such a file"
+    return "\n".join([_USAGE, "", *(f"  pytracer {name:<14} {text}" for name, text in told.items()), ""])
 
 
 def _trace(name: str, words: list[str], *, pack: str = "") -> int:
