@@ -56,13 +56,9 @@ ABOUT = {
     "uretprobe": About("4.17", "nothing", f"{_USER}; a function that unwinds does not return"),
     "uprobe.multi": About("6.6", "uprobe", _USER),
     "uretprobe.multi": About("6.6", "uretprobe", f"{_USER}; a function that unwinds does not return"),
-    "perf event": About(
-        "4.9", "nothing", "each CPU its own; the hardware's where the machine counts"
-    ),
+    "perf event": About("4.9", "nothing", "each CPU its own; the hardware's where the machine counts"),
     "LSM": About("5.7", "nothing", "needs BTF, and `bpf` among the security modules in force"),
-    "override return": About(
-        "4.16", "nothing", "only functions that the kernel lists for it"
-    ),
+    "override return": About("4.16", "nothing", "only functions that the kernel lists for it"),
     "iterator": About("5.8", "nothing", "needs BTF; a moment's view of what there is, when it is read"),
     "socket filter": About("3.19", "nothing", "sees packets as the stack does: after GRO, before GSO"),
     "packet fanout": About("4.12", "socket filter", "packets as a socket filter sees them"),

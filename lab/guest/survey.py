@@ -1,4 +1,4 @@
-"""In a VM of the lab: runs every tracer with every way to hook and every source of types, for lab/survey.py.
+"""In a VM of the lab: runs every tracer with every way to hook, and each source of types, for lab/survey.py.
 
 Run by the Python that pytracer is installed for. Prints JSON, one object a line: the kernel and BCC first
 ({"release", "bcc"}), then the runs ({"tracer", "hook", "way", "headers", "status", "used", "reason", "saw"}).
@@ -69,6 +69,11 @@ OF_EACH_KIND = (
     "rt:sched_process_fork", "u:libc:getppid", "ur:libc:getppid", "usdt:python:gc__start",
 )  # fmt: skip
 """What the workload does, as users name it to tracers that are put on what they are told."""
+FOR_ALL = "funccount"
+"""Which of those tracers is tried with every kind and every way: all of them have the same."""
+EVERY_SOURCE = ("syscalls", "sockcount")
+"""With which each source of types is tried: it makes no difference to a tracer which it is, or its own tests
+find it."""
 FAULT = ["__x64_sys_getppid", "EPERM"]
 """And what it can go without."""
 
@@ -195,11 +200,13 @@ class Run:
 
 
 def runs_of(tracer: Tracer, forced: bool) -> Iterator[Run]:
-    """The runs of one tracer: as it comes; if ``forced``, hook by hook and with each source of types, too."""
+    """The runs of one tracer: as it comes; if ``forced``, hook by hook and with each source of types, too,
+    where that is not another's to show."""
     yield Run(tracer)
-    if forced:
+    if forced and (tracer.name == FOR_ALL or not isinstance(tracer.arguments, Targets)):
         for one in hooks_of(tracer):
             yield from (Run(tracer, one.hook.name, way.name) for way in one.hook.alternatives)
+    if forced and tracer.name in EVERY_SOURCE:
         yield from (Run(tracer, headers=source) for source in SOURCES)
 
 
