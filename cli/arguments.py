@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Any, NoReturn
 
 from pytracer.errors import UsageError
@@ -51,6 +50,14 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def format_help(self) -> str:
+        """The page; a description that is one line is broken into several."""
+        import textwrap
+
+        if self.description and "\n" not in self.description:
+            self.description = textwrap.fill(self.description, 78)
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         """What is wrong with the command line, as a UsageError."""
         raise UsageError(message, hint=f"{self.prog} --help")
@@ -65,6 +72,8 @@ def seconds(text: str) -> float:
 
 def duration(text: str) -> int:
     """A length of time with its unit, in nanoseconds; without a unit it is milliseconds."""
+    from decimal import Decimal  # which most starts do without
+
     found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)(ns|us|ms|s|)", text, re.ASCII)
     value = round(Decimal(found[1]) * _UNITS[found[2]]) if found else -1
     if not 0 <= value < 1 << 63:

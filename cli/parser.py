@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -68,7 +66,7 @@ def build(tracer: Tracer) -> Parser:
     parser = Parser(
         prog=f"pytracer {tracer.name}",
         usage=f"pytracer {tracer.name}{own} [INTERVAL [COUNT]] [options]{command}",
-        description=textwrap.fill(tracer.description, 78),
+        description=tracer.description,
         epilog=_epilog(tracer),
     )
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
@@ -135,6 +133,8 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
 
 
 def _words(text: str) -> tuple[str, ...]:
+    import shlex
+
     try:
         words = tuple(shlex.split(text))
     except ValueError as error:

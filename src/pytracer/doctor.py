@@ -27,7 +27,7 @@ from pytracer.record import record
 OK, WARN, FAIL, UNKNOWN = "ok", "warn", "fail", "unknown"
 
 LIBRARIES = ("/usr/lib/*-linux-gnu*", "/usr/lib64", "/usr/lib", "/usr/local/lib64", "/usr/local/lib")
-_CONFIGS = (Path("/proc/config.gz"), Path(f"/boot/config-{platform.release()}"))
+_CONFIGS = (Path("/proc/config.gz"), Path(f"/boot/config-{os.uname().release}"))
 _PACKAGES = ("numpy", "psutil", "pyroute2", "tabulate")
 _SECCOMP_PACKAGES = {
     "apt-get": "libseccomp2",
@@ -118,7 +118,7 @@ def _jit() -> Check:
 
 def _types() -> Iterator[Check]:
     """Kernel types: any one source of the three will do."""
-    build = packaged.MODULES / platform.release() / "build"
+    build = packaged.MODULES / os.uname().release / "build"
     present = btf.VMLINUX.exists(), build.is_dir(), packaged.KHEADERS.exists()
     missing = OK if any(present) else FAIL
     fix = "" if any(present) else packaged.install_hint()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import platform
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -80,7 +80,7 @@ def _read(kernel: Kernel) -> tuple[Btf, str]:
             error.message, hint="--btf takes the /sys/kernel/btf/vmlinux of a kernel, or a copy of it"
         ) from error
     found = BtfFacts(btf, runs_compat=False).architecture
-    if found != platform.machine():
+    if found != os.uname().machine:
         raise UnsupportedError(
             f"{kernel.path} is of a kernel for {found or 'another machine'}, and BCC compiles for its own",
             hint=f"run pytracer pack on {found or 'such a machine'}",

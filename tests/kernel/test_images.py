@@ -400,7 +400,7 @@ def test_a_program_that_is_not_in_the_image() -> None:
 
 
 def test_what_is_kept_is_data(cache: Path) -> None:
-    """Nothing in an image is code of this machine: JSON, and base64 in it."""
+    """Nothing in an image is code of this machine: JSON, and hexadecimal digits in it."""
     syscalls()
     data = image_file(cache).read_bytes()
     assert json.loads(data.split(b"\n", 2)[2])["programs"]

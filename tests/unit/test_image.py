@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import struct
@@ -13,7 +12,7 @@ import pytest
 
 from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec, decode, patched, unlinked
 
-MAGIC = b"pytracer image 3\n"
+MAGIC = b"pytracer image 4\n"
 LD_IMM64, MAP_FD, MAP_VALUE = 0x18, 1, 2
 
 
@@ -55,7 +54,7 @@ def coded(code: bytes, references: dict[str, str]) -> bytes:
     """An image whose first program is this."""
 
     def change(body: dict[str, Any]) -> None:
-        body["programs"][0] |= {"code": base64.b64encode(code).decode(), "references": references}
+        body["programs"][0] |= {"code": code.hex(), "references": references}
 
     return altered(change)
 
@@ -88,7 +87,7 @@ def test_with_something_behind_it_it_is_no_image():
         decode(image().encode() + b"\n")
 
 
-@pytest.mark.parametrize("magic", [b"pytracer image 2\n", b"pytracer image 4\n", b"", b"\x7fELF"])
+@pytest.mark.parametrize("magic", [b"pytracer image 3\n", b"pytracer image 5\n", b"", b"\x7fELF"])
 def test_another_version_is_not_read(magic):
     with pytest.raises(ImageError, match="this version"):
         decode(magic + image().encode()[len(MAGIC) :])
@@ -122,7 +121,7 @@ def test_what_is_whole_but_something_else(text):
         (("programs", 0), "enter"),
         (("programs", 0, "name"), None),
         (("programs", 0, "code"), 7),
-        (("programs", 0, "code"), "not base64!"),
+        (("programs", 0, "code"), "not hex!"),
         (("programs", 0, "code"), "ä"),
         (("programs", 0, "references"), []),
         (("programs", 0, "references"), {"zero": "rows"}),

@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -141,7 +142,7 @@ def test_a_small_file_that_would_fill_memory_is_refused(monkeypatch: pytest.Monk
         (("entries", 0, 5), "0"),
         (("images",), {"a": 1}),
         (("images", 0), None),
-        (("images", 0), "pytracer image 3\nno image"),
+        (("images", 0), "pytracer image 4\nno image"),
     ],
 )
 def test_values_of_another_kind_are_refused(where: tuple[Any, ...], value: object) -> None:
@@ -359,11 +360,11 @@ def test_btf_of_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.M
     built.struct("pt_regs", 8, ("pstate", LONG, 0))
     (tmp_path / "arm.btf").write_bytes(built.data())
     kernel = packing.Kernel("arm", tmp_path / "arm.btf")
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
     with pytest.raises(UnsupportedError, match="is of a kernel for aarch64") as caught:
         packing._read(kernel)
     assert caught.value.hint == "run pytracer pack on aarch64"
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="aarch64"))
     assert packing._read(kernel)[1] == hashlib.sha256(built.data()).hexdigest()
 
 

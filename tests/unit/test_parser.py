@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -249,7 +250,7 @@ def test_a_filter_that_names_nothing(words, message):
     ],
 )
 def test_options(monkeypatch, words, options):
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
     got = parse(*words.split()).options
     assert {name: got[name] for name in options} == options
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -45,7 +47,7 @@ ROWS = calls((READ, 2, 0, 500), (CLOSE, 9, 3, 90), (WRITE, 5, 1, 2**63))
     ],
 )
 def test_numbers_from_the_greatest_names_from_the_first(monkeypatch, sort, order):
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
     assert shaped(ROWS, sort).columns["syscall"] == order
     assert shaped(ROWS, sort, top=2).columns["syscall"] == order[:2]
 

@@ -14,7 +14,6 @@ import ctypes
 import errno
 import functools
 import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,7 +47,7 @@ class KernelFacts(Asking):
     @property
     def architecture(self) -> str:
         """``x86_64``, ``aarch64``, ... as uname says."""
-        return platform.machine()
+        return os.uname().machine
 
     @functools.cached_property
     def runs_compat(self) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 import re
 import struct
 from pathlib import Path
 
+from pytracer.bpf.digest import sha256
 from pytracer.errors import HeadersError
 
 _LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/local/lib64", "/usr/lib64", "/usr/lib", "/lib64", "/lib")
@@ -26,7 +26,7 @@ def kernel_identity(evidence: Path, *, notes: Path = Path("/sys/kernel/notes")) 
     mark = build_id(notes)
     if not mark:
         try:
-            mark = hashlib.sha256(evidence.read_bytes()).hexdigest()
+            mark = sha256(evidence.read_bytes()).hexdigest()
         except OSError as error:
             raise HeadersError(f"cannot read {evidence}: {error.strerror}") from error
     return " ".join((system.release, system.version, system.machine, mark))

@@ -6,19 +6,18 @@ what is left can be kept, and put into the kernel by bpf(2) alone: no compiler, 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import struct
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pytracer.bpf.digest import sha256
 from pytracer.bpf.lines import NOTHING, Told
 from pytracer.errors import PytracerError
 from pytracer.record import as_dict, record
 
-_MAGIC = b"pytracer image 3\n"
+_MAGIC = b"pytracer image 4\n"
 _LD_IMM64 = 0x18
 _PSEUDO_MAP_FD = 1  # BPF_PSEUDO_MAP_FD
 _LITTLE = sys.byteorder == "little"
@@ -105,17 +104,17 @@ class Image:
             "programs": [
                 {
                     "name": program.name,
-                    "code": base64.b64encode(program.code).decode(),
+                    "code": program.code.hex(),
                     "references": {str(offset): name for offset, name in program.references.items()},
                     "function": program.told.function,
-                    "lines": base64.b64encode(program.told.records).decode(),
+                    "lines": program.told.records.hex(),
                 }
                 for program in self.programs
             ],
-            "btf": base64.b64encode(self.btf).decode(),
+            "btf": self.btf.hex(),
         }
         text = json.dumps(body, separators=(",", ":")).encode()
-        return _MAGIC + hashlib.sha256(text).hexdigest().encode() + b"\n" + text
+        return _MAGIC + sha256(text).hexdigest().encode() + b"\n" + text
 
 
 def decode(data: bytes) -> Image:
@@ -123,7 +122,7 @@ def decode(data: bytes) -> Image:
     if not data.startswith(_MAGIC):
         raise ImageError("not an image of this version")
     digest, _, text = data[len(_MAGIC) :].partition(b"\n")
-    if hashlib.sha256(text).hexdigest().encode() != digest:
+    if sha256(text).hexdigest().encode() != digest:
         raise ImageError("the image is damaged")
     try:
         body = json.loads(text)
@@ -133,7 +132,7 @@ def decode(data: bytes) -> Image:
             made_by=tuple(_text(made) for made in body["made_by"]),
             maps=tuple(_map(spec) for spec in body["maps"]),
             programs=tuple(_program(program) for program in body["programs"]),
-            btf=base64.b64decode(body["btf"], validate=True),
+            btf=bytes.fromhex(body["btf"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ImageError("the image holds something else than it should") from error
@@ -198,9 +197,9 @@ def _map(spec: dict[str, object]) -> MapSpec:
 def _program(program: dict[str, Any]) -> ProgramSpec:
     return ProgramSpec(
         name=_text(program["name"]),
-        code=base64.b64decode(program["code"], validate=True),
+        code=bytes.fromhex(program["code"]),
         references={int(offset): _text(name) for offset, name in program["references"].items()},
-        told=Told(_number(program["function"]), base64.b64decode(program["lines"], validate=True)),
+        told=Told(_number(program["function"]), bytes.fromhex(program["lines"])),
     )
 
 

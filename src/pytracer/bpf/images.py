@@ -9,13 +9,13 @@ compiled, so an image also says which files made it, and is used only while they
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from pytracer.bpf.cachedir import CacheDir, distrust
+from pytracer.bpf.digest import sha256
 from pytracer.bpf.identity import file_identity, find_libbcc, kernel_identity
 from pytracer.bpf.image import Image, ImageError, decode
 from pytracer.bpf.toolchain import bcc_version, find_bcc
@@ -67,15 +67,13 @@ def key_of(recipe: Recipe) -> str:
 
     Raises ToolchainError where there is no BCC, HeadersError where nothing tells this kernel from others.
     """
-    formats = [
-        f"{event} {hashlib.sha256(tracefs.event_format(event)).hexdigest()}" for event in recipe.events
-    ]
+    formats = [f"{event} {sha256(tracefs.event_format(event)).hexdigest()}" for event in recipe.events]
     libbcc = find_libbcc()  # None where only the dynamic linker knows; ``made_by`` knows it, too
     compiler = [bcc_version(find_bcc()), file_identity(libbcc) if libbcc else ""]
     compiler += [os.environ.get(name, "") for name in _ASKED]
     groups: list[Sequence[str]] = [(recipe.name, recipe.text, recipe.headers), recipe.cflags, recipe.programs]
     groups += [formats, _types(recipe.headers), _writers(), compiler]
-    digest = hashlib.sha256()
+    digest = sha256()
     for group in groups:
         digest.update(f"{len(group)} parts ".encode())
         for part in group:

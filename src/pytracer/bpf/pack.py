@@ -7,7 +7,6 @@ compiler made of every plan that may come out, and one that it does not hold is 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import stat
@@ -16,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytracer.bpf.digest import sha256
 from pytracer.bpf.image import Image, ImageError
 from pytracer.bpf.image import decode as decode_image
 from pytracer.bpf.images import Recipe
@@ -104,7 +104,7 @@ class Pack:
             "images": [image.encode().decode() for image in self.images],
         }
         content = zlib.compress(json.dumps(body, separators=(",", ":")).encode(), 9)
-        return _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+        return _MAGIC + sha256(content).hexdigest().encode() + b"\n" + content
 
 
 def decode(data: bytes) -> Pack:
@@ -112,7 +112,7 @@ def decode(data: bytes) -> Pack:
     if not data.startswith(_MAGIC):
         raise PackError("is no pack of this version")
     checksum, _, content = data[len(_MAGIC) :].partition(b"\n")
-    if hashlib.sha256(content).hexdigest().encode() != checksum:
+    if sha256(content).hexdigest().encode() != checksum:
         raise PackError("is damaged")
     try:
         text = _inflated(content)
@@ -162,12 +162,12 @@ def image_for(recipe: Recipe) -> Image:
 
 def btf_digest(path: Path) -> str:
     """What a pack knows a kernel by. Raises OSError."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256(path.read_bytes()).hexdigest()
 
 
 def digest(text: str) -> str:
     """What a pack knows a C text by."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text.encode()).hexdigest()
 
 
 def _difference(wanted: Sequence[str], held: Sequence[Sequence[str]]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 from enum import IntEnum
 
@@ -98,9 +97,9 @@ PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERC
 
 def _number(which: int) -> int:
     try:
-        return _NUMBERS[platform.machine()][which]
+        return _NUMBERS[os.uname().machine][which]
     except KeyError:
-        raise UnsupportedError(f"pytracer does not know the system calls of {platform.machine()}") from None
+        raise UnsupportedError(f"pytracer does not know the system calls of {os.uname().machine}") from None
 
 
 def address(buffer: bytearray) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import stat
 
 _ACCESS = ("RDONLY", "WRONLY", "RDWR", "ACCMODE")
@@ -13,7 +12,7 @@ _NAMES = (
     "LARGEFILE", "TMPFILE", "DIRECTORY", "NOFOLLOW", "NOATIME", "CLOEXEC", "PATH",
 )  # fmt: skip
 # The C library says 0, as every file is large to 64-bit programs; 32-bit ones set the kernel's own.
-_LARGEFILE = 0o400000 if platform.machine() == "aarch64" else 0o100000
+_LARGEFILE = 0o400000 if os.uname().machine == "aarch64" else 0o100000
 _BITS = {name: getattr(os, f"O_{name}", 0) for name in _NAMES} | {"LARGEFILE": _LARGEFILE}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 
 from pytracer.kernel.syscalls import SECCOMP_NAMES, abis, number_of
 from pytracer.model import Profile, Snapshot
@@ -25,7 +25,7 @@ capabilities, becomes the user, changes the folder. With no_new_privs it comes t
 
 def profile(counted: Snapshot) -> Profile:
     """The profile of a table of calls as people read them: ``openat``, ``i386:openat``, ``syscall_999``."""
-    native = platform.machine()
+    native = os.uname().machine
     names, seen, unnamed = set(ALWAYS), {native}, set()
     for label in counted.columns["syscall"]:
         abi, _, name = label.rpartition(":")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import platform
 import re
 import resource
 from collections.abc import Iterable
@@ -285,7 +284,7 @@ def _refused(what: str) -> PolicyError:
 def _memlock_trouble() -> str:
     """The limit on locked memory, where the kernel refuses maps and programs over it."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    numbers = re.match(r"(\d+)\.(\d+)", platform.release())
+    numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)
     # The version, for want of a trace of the change (bdb7b79b4ce8) that could be looked at for free.
     if soft == resource.RLIM_INFINITY or numbers is None or (int(numbers[1]), int(numbers[2])) >= (5, 11):
         return ""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import platform
 from collections.abc import Iterable
 
 from pytracer.errors import UnknownNameError, UsageError
@@ -90,7 +89,7 @@ def have_names() -> bool:
 
 def abi_of(call: int, machine: str = "") -> tuple[str, int]:
     """(ABI, number) of a call as the C gives it: the number, and in bit 32 whether it is a compat call."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     number = call & 0xFFFFFFFF
     if call >> 32:
         return _COMPAT.get(machine, "compat"), number
@@ -118,7 +117,7 @@ def name_of(abi: str, number: int) -> str:
 
 def label(call: int, machine: str = "") -> str:
     """What people read: ``openat``, ``syscall_999`` where unknown, ``i386:openat`` for another ABI."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     abi, number = abi_of(call, machine)
     name = name_of(abi, number) or f"syscall_{number}"
     return name if abi == machine else f"{abi}:{name}"
@@ -152,7 +151,7 @@ def calls_of(name: str, machine: str = "") -> list[int]:
 
     Raises UnknownNameError with near names.
     """
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     abi, _, bare = name.rpartition(":")
     found = []
     for candidate in abis(machine):
@@ -179,7 +178,7 @@ def parse_set(text: str, machine: str = "") -> tuple[list[int], bool]:
 
 def all_names(machine: str = "") -> list[str]:
     """The names of all calls of the machine's own ABI."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     return [name for name in map(functools.partial(name_of, machine), range(_HIGHEST)) if name]
 
 
@@ -204,7 +203,7 @@ def is_known(name: str, machine: str = "") -> bool:
         and library.seccomp_syscall_resolve_name_arch(AUDIT["i386"], os.fsencode(name)) != -1
     ):
         return True
-    return any(number_of(abi, name) is not None for abi in abis(machine or platform.machine()))
+    return any(number_of(abi, name) is not None for abi in abis(machine or os.uname().machine))
 
 
 def abis(machine: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import itertools
-import platform
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -117,7 +117,7 @@ def read(document: Piece) -> Profile:
 
 def _abis(top: Mapping[str, Piece]) -> tuple[str, ...]:
     """The machine's own, whatever the profile says, and those of its others that the profile names."""
-    native = platform.machine()
+    native = os.uname().machine
     known = syscalls.abis(native)
     if "architectures" in top and "archMap" in top:
         raise UsageError("it has both 'architectures' and 'archMap'")
@@ -201,7 +201,7 @@ def _holds(key: str, piece: Piece, enough: Callable[[Iterable[bool]], bool]) -> 
     """Whether the machine or ``enough`` of the capabilities are as asked for; None where nothing is asked."""
     if key == "minKernel":
         match = re.fullmatch(r"(\d{1,9})\.(\d{1,9})", piece.text)
-        here = re.match(r"(\d+)\.(\d+)", platform.release())
+        here = re.match(r"(\d+)\.(\d+)", os.uname().release)
         if not match or not here:
             raise piece.wrong("a kernel's version, such as 4.8")
         return (int(here[1]), int(here[2])) >= (int(match[1]), int(match[2]))
@@ -209,7 +209,7 @@ def _holds(key: str, piece: Piece, enough: Callable[[Iterable[bool]], bool]) -> 
     if not words:
         return None
     if key == "arches":
-        machine = _GO_NAMES.get(platform.machine(), platform.machine())
+        machine = _GO_NAMES.get(os.uname().machine, os.uname().machine)
         return machine in [word.text for word in words]
     for word in words:
         word.one_of("capability", dict.fromkeys(CAPABILITIES))

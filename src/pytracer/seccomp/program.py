@@ -10,7 +10,7 @@ the number alone.) Then the number is searched for among ranges that have the sa
 
 from __future__ import annotations
 
-import platform
+import os
 import sys
 from collections.abc import Iterable
 
@@ -36,7 +36,7 @@ def build(profile: Profile) -> bytes:
     each other or no command could be executed, BuildError where it would be too long, UnsupportedError on a
     machine whose calls are not known by name.
     """
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine not in syscalls.AUDIT or not syscalls.have_names():
         raise UnsupportedError(
             f"the numbers of system calls are not known here ({machine})", hint="libseccomp2 knows them"

@@ -6,11 +6,11 @@ careful about one thing only: what the text defines itself must not be defined a
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from pytracer.bpf.digest import sha256
 from pytracer.record import record, replace
 
 # Comments and literals say nothing about types; a literal keeps its place as an argument.
@@ -90,7 +90,7 @@ class Names:
     def digest(self) -> str:
         """A short hash that is the same for texts which name the same things."""
         parts = [sorted(part) for part in (self.words, self.tags, self.own_tags, self.own, self.includes)]
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
+        return sha256(repr(parts).encode()).hexdigest()[:24]
 
 
 def _quiet(match: re.Match[str]) -> str:

@@ -6,7 +6,6 @@ what was generated for one build; BCC takes one folder, so those are joined with
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from pytracer.bpf.cachedir import CacheDir, distrust
+from pytracer.bpf.digest import sha256
 from pytracer.bpf.headers.tree import needs_of
 from pytracer.bpf.identity import kernel_identity
 from pytracer.errors import HeadersError
@@ -63,7 +63,7 @@ def with_own_bpf(path: Path, folder: Path, libbcc: Path | None) -> Path:
         return path
     head = f'#include "{path / KCONFIG}"\n#include <uapi/linux/bpf.h>\n'
     parts = (path, (path / KCONFIG).stat().st_mtime_ns, head)
-    key = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
+    key = sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
 
     def fill(new: Path) -> None:
         for top in ("include", "arch"):
@@ -85,7 +85,7 @@ def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path,
             f"there is no {archive}", hint="if the kernel has it as a module: modprobe kheaders"
         )
     folder = cache.folder("headers")
-    key = hashlib.sha256(kernel_identity(archive).encode()).hexdigest()[:32]
+    key = sha256(kernel_identity(archive).encode()).hexdigest()[:32]
     path = folder / f"kheaders-{key}"
     if (path / KCONFIG).is_file() and not distrust(path):
         return path, True
@@ -127,7 +127,7 @@ def _sources(build: Path) -> list[Path]:
 def join(build: Path, source: Path, folder: Path) -> Path:
     """One tree, in ``folder``, of links to both halves of a header package. What is in both is opened and
     joined; the build's own goes first."""
-    key = hashlib.sha256(f"{build}\0{source}\0{build.stat().st_mtime_ns}".encode()).hexdigest()[:32]
+    key = sha256(f"{build}\0{source}\0{build.stat().st_mtime_ns}".encode()).hexdigest()[:32]
 
     def fill(new: Path) -> None:
         for top in ("include", "arch"):

@@ -8,7 +8,6 @@ that decides their contents, so a second start with the same text does not even 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import mmap
 import os
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from pytracer.bpf.cachedir import CacheDir, distrust, read_trusted
+from pytracer.bpf.digest import sha256
 from pytracer.bpf.headers import btf_c, macros, spelling
 from pytracer.bpf.headers import names as names_module
 from pytracer.bpf.headers.btf_c import write_header
@@ -152,7 +152,7 @@ def _key(names: Names, btf_path: Path, libbcc: Path | None) -> str:
     parts = [identity, names.digest(), *map(file_identity, (Path(__file__), *writers))]
     if libbcc:
         parts.append(file_identity(libbcc))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def needs_of(libbcc: Path) -> tuple[set[str], set[str]]:

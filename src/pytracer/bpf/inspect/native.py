@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +35,7 @@ def disassemble(
     ``machine`` is as ``uname -m`` says (default: this one); ``name_of`` names addresses outside of the code.
     All bytes are shown: what makes no instruction is a ``.byte``.
     """
-    reader, hint = _reader(machine or platform.machine())
+    reader, hint = _reader(machine or os.uname().machine)
     if reader is None:
         rows = range(0, len(code), _ROW)
         return [Native(address + at, code[at : at + _ROW], "") for at in rows], hint
