@@ -146,7 +146,7 @@ class Reader:
         cookie = 1 if self.cookies else 0
         options = {"process": program.pid, "cookies": [cookie] if self.cookies else []}
         if has_multi():
-            links = [uprobe_multi.attach(file, [mark.spot], self.program, **options)]
+            links = uprobe_multi.attach(file, [mark.spot], self.program, **options)
         else:
             links = uprobe.attach(file, [mark.spot], self.program, **options)
         try:

@@ -46,7 +46,7 @@ class Counter:
 
     def attach(self, file, spots: Sequence[Spot], **options) -> None:
         if self.way == "multi":
-            self.links.append(uprobe_multi.attach(file, spots, self.program, **options))
+            self.links += uprobe_multi.attach(file, spots, self.program, **options)
         else:
             self.links += uprobe.attach(file, spots, self.program, **options)
 

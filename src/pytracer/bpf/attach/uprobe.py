@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pytracer.bpf.asking import Asking, no, problem, untried
@@ -46,19 +46,17 @@ def load_as(_: Uprobe) -> LoadAs:
 
 def put(probe: Uprobe, place: Place, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    return put_by(attach, probe, place, program)
+
+
+def put_by(attach: Callable[..., list[Link]], probe: UserProbe, place: Place, program: int) -> list[Link]:
+    """The links on the places of all files, by :func:`attach` or what is called like it; all or nothing."""
     links = list[Link]()
-    at_return = isinstance(probe, Uretprobe)
+    at_return = isinstance(probe, (Uretprobe, UretprobeMulti))
+    told = {"at_return": at_return, "process": probe.process, "cookies": place.cookies}
     with all_or_none(links):
         for file, spots, note in located(probe):
-            links += attach(
-                file,
-                spots,
-                program,
-                at_return=at_return,
-                process=probe.process,
-                cookies=place.cookies,
-                note=note,
-            )
+            links += attach(file, spots, program, note=note, **told)
     return links
 
 

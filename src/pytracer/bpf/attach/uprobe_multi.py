@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
-from pytracer.bpf.attach.link import Link, all_or_none
-from pytracer.bpf.attach.uprobe import describe, located
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.uprobe import describe, put_by
 from pytracer.bpf.probing import EMPTY
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType, address, link_create
 from pytracer.kernel.facts import Answer, Tells
 from pytracer.record import replace
-from pytracer.spec import Spot, UprobeMulti, UretprobeMulti
+from pytracer.spec import Spot, UprobeMulti
 from pytracer.symbols.files import ProgramFile
 
 ATTACH_TYPE = 48  # BPF_TRACE_UPROBE_MULTI, which the program has to be loaded for
@@ -40,22 +40,7 @@ def load_as(_: UprobeMulti) -> LoadAs:
 
 def put(probe: UprobeMulti, place: Place, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one link for each file."""
-    links = list[Link]()
-    at_return = isinstance(probe, UretprobeMulti)
-    with all_or_none(links):
-        for file, spots, note in located(probe):
-            links.append(
-                attach(
-                    file,
-                    spots,
-                    program,
-                    at_return=at_return,
-                    process=probe.process,
-                    cookies=place.cookies,
-                    note=note,
-                )
-            )
-    return links
+    return put_by(attach, probe, place, program)
 
 
 def attach(
@@ -67,7 +52,7 @@ def attach(
     process: int = 0,
     cookies: Sequence[int] = (),
     note: str = "",
-) -> Link:
+) -> list[Link]:
     """As :func:`pytracer.bpf.attach.uprobe.attach`, by one link. ``program`` was loaded for ATTACH_TYPE."""
     numbers = f"{len(spots)}Q"
     path = bytearray(file.path.encode() + b"\0")
@@ -86,7 +71,7 @@ def attach(
             _RETURN if at_return else 0,
             process,
         )
-        return Link(link_create(program, ATTACH_TYPE, rest), note)
+        return [Link(link_create(program, ATTACH_TYPE, rest), note)]
     except OSError as error:
         names = spots[0].name if len(spots) == 1 else f"{len(spots)} places"
         raise attach_error(error, f"{file.name}:{names}") from error
