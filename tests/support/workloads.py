@@ -33,6 +33,7 @@ FLAGS = {
     "spin": ["-O0", "-fno-omit-frame-pointer"],
     "stacked": ["-O0", "-fno-omit-frame-pointer"],
     "timed": ["-pthread"],
+    "typed": ["-g"],
 }
 
 

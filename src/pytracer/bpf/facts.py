@@ -22,10 +22,10 @@ from pytracer.bpf.attach import kind_of
 from pytracer.bpf.find import find
 from pytracer.bpf.probing import EMPTY, LOOP, READS_BEYOND, helper_refusal
 from pytracer.bpf.sys import MapType, ProgType, map_create
-from pytracer.errors import HeadersError
+from pytracer.errors import HeadersError, PytracerError
 from pytracer.kernel import injection, tracefs
 from pytracer.kernel.btf import Btf
-from pytracer.kernel.facts import Answer, Found
+from pytracer.kernel.facts import Answer, Found, Target
 from pytracer.record import replace
 from pytracer.spec import Probe, Source
 
@@ -94,6 +94,18 @@ class KernelFacts(Asking):
         try:
             return Btf.load()
         except HeadersError:
+            return None
+
+    def program_types(self, target: Target) -> Btf | None:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        from pytracer.bpf.find import dwarf
+        from pytracer.symbols import files
+
+        [spot] = target.spots
+        try:
+            with files.find(spot.file, spot.holder, spot.identity) as file:
+                return dwarf.types_of(file, spot.name, spot.offset)
+        except PytracerError:  # it has gone meanwhile, which who attaches to it will say
             return None
 
     def event_format(self, name: str) -> str:

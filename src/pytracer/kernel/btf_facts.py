@@ -6,7 +6,7 @@ import functools
 
 from pytracer.errors import UnsupportedError
 from pytracer.kernel.btf import ENUMS, Btf, Kind
-from pytracer.kernel.facts import Answer, Found
+from pytracer.kernel.facts import Answer, Found, Target
 from pytracer.spec import (
     Clsact,
     Iterator,
@@ -124,6 +124,10 @@ class BtfFacts:
     def types(self) -> Btf:
         """Those of its BTF."""
         return self._btf
+
+    def program_types(self, target: Target) -> None:  # noqa: ARG002 - see Facts
+        """None: programs are where they run."""
+        return
 
     def event_format(self, name: str) -> str:
         """See :class:`~pytracer.kernel.facts.Facts`."""

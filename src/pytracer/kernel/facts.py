@@ -99,6 +99,11 @@ class Facts(Protocol):
         """The kernel's own types; None where it does not tell them."""
         ...
 
+    def program_types(self, target: Target) -> Btf | None:
+        """What debug information says of a function of a program: a FUNC of the name of its spot, and the
+        types that it leads to; None where there is none."""
+        ...
+
     def event_format(self, name: str) -> str:
         """How the fields of the trace event ``category:event`` are laid out, as tracefs writes it. Raises
         UnsupportedError where there is no such event, or no saying."""

@@ -12,11 +12,12 @@ from pytracer.ask.scope import EITHER, KERNEL, USER, Found, Place, Scope, Value
 from pytracer.ask.signature import retyped
 from pytracer.ask.types import RAW, Array, Int, Pointer, Struct, Type, Void, basic
 from pytracer.kernel.facts import Facts, Target
-from pytracer.plan.types import BtfTypes, NoTypes, Prototype
+from pytracer.plan.types import BtfTypes, NoTypes, ProgramTypes, Prototype
 from pytracer.record import replace
 from pytracer.spec import Source
 
 _REGISTERS = {"x86_64": 6, "aarch64": 8}  # that arguments are in
+_FRACTIONS = ("float", "double", "long double")
 _WITHIN = "within a function, registers hold anything"
 _FIELD = re.compile(
     r"^\tfield:(?P<type>[^;]*?)(?P<name>\w+)(?P<array>\[[^;]*\])?;"
@@ -131,14 +132,46 @@ def _program_function(source: Source, target: Target, types: NoTypes, facts: Fac
     if source.offset:
         return Scope(what, types, absent=_WITHIN, memory=USER)
     count = _REGISTERS.get(facts.architecture, 0)
+    types, prototype = _debugged(target, types, facts)
+    if prototype is not None and not isinstance(prototype.returned, Struct):
+        values = _in_registers(prototype, count)
+        return _with(prototype, Scope(what, types, memory=USER), values)
     raw = tuple(Value(f"((u64){_register(number)})", RAW) for number in range(count))
     hint = f"arg1 to arg{count}, or a signature, as in {what}(int number, char *text)"
     return Scope(what, types, numbered=raw, absent=hint, memory=USER)
 
 
+def _debugged(target: Target, types: NoTypes, facts: Facts) -> tuple[NoTypes, Prototype | None]:
+    """With what debug information says, if there is any. It does not know the compiler's own versions of a
+    function (``name.part.0``), which take what they please."""
+    [spot] = target.spots
+    own = None if "." in spot.name else facts.program_types(target)
+    if own is None:
+        return types, None
+    both = ProgramTypes(own, types)
+    return both, both.function(spot.name)
+
+
+def _in_registers(prototype: Prototype, most: int) -> tuple[Value, ...]:
+    """The arguments of a program's function, as calling conventions have it: those with a fraction are
+    elsewhere, and behind a struct that is passed by value nobody knows where they are."""
+    found, taken = list[Value](), 0
+    for _, kind in prototype.arguments:
+        if taken == most:
+            break
+        found.append(retyped(_register(taken), kind))
+        if isinstance(kind, (Int, Pointer)):
+            taken += 1
+        elif not isinstance(kind, Void) or kind.text not in _FRACTIONS:
+            break
+    return tuple(found)
+
+
 def _program_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
     entry = _program_function(replace(source, kind="u"), target, types, facts)
-    returned = Value("((u64)pt_ask_returned(ctx))", RAW)
+    types, prototype = _debugged(target, types, facts)
+    code = "pt_ask_returned(ctx)"
+    returned = Value(f"((u64){code})", RAW) if prototype is None else _returned(code, prototype.returned)
     what = _what(source, target)
     return Scope(what, types, returned=returned, entry=entry, absent="it has returned", memory=USER)
 

@@ -15,6 +15,7 @@ _KINDS = {
     "enum": ENUMS,
     "typedef": (Kind.TYPEDEF,),
 }
+_PROGRAMS = 1 << 32  # numbers of programs' structs; BTF has fewer
 _DEEP = 32  # types within each other
 _USER = "user"  # the tag of pointers into programs' memory (Linux 5.18, 7472d5a642c9; kernels built by clang)
 
@@ -56,15 +57,18 @@ class NoTypes:
 
 
 class BtfTypes(NoTypes):
-    """Those of ``btf``. What is wrong with it is a HeadersError."""
+    """Those of ``btf``. What is wrong with it is a HeadersError.
 
-    def __init__(self, btf: Btf) -> None:
+    Its structs have numbers ``above`` those of BTF, where there are those of another beside them."""
+
+    def __init__(self, btf: Btf, *, above: int = 0) -> None:
         self._btf = btf
+        self._above = above
         self._members = dict[int, dict[str, Field]]()
 
     def members(self, struct: Struct) -> Mapping[str, Field]:
         """See :class:`pytracer.ask.Types`."""
-        number = struct.number
+        number = struct.number - self._above
         if self._btf.kind(number) is Kind.FWD:
             number = self._btf.find(COMPOSITES, struct.name.partition(" ")[2]) or 0
         if not number:
@@ -131,10 +135,12 @@ class BtfTypes(NoTypes):
             return Int(btf.size_of(number), btf.enum_signed(number))
         if kind in COMPOSITES:
             tag = "union" if kind is Kind.UNION else "struct"
-            return Struct(number, f"{tag} {btf.name(number) or '(without a name)'}", btf.size_of(number))
+            return Struct(
+                number + self._above, f"{tag} {btf.name(number) or '(without a name)'}", btf.size_of(number)
+            )
         if kind is Kind.FWD:
             tag = "union" if btf.fwd_is_union(number) else "struct"
-            return Struct(number, f"{tag} {btf.name(number)}", 0)
+            return Struct(number + self._above, f"{tag} {btf.name(number)}", 0)
         if kind is Kind.ARRAY:
             of, length = btf.array(number)
             return Array(self.type(of, depth + 1), length)
@@ -158,3 +164,32 @@ class BtfTypes(NoTypes):
                 break
             number = btf.target(number)
         return False
+
+
+class ProgramTypes(NoTypes):
+    """A program's types, by its debug information, and behind them those of the kernel."""
+
+    def __init__(self, own: Btf, kernel: NoTypes) -> None:
+        self._own = BtfTypes(own, above=_PROGRAMS)
+        self._kernel = kernel
+
+    def members(self, struct: Struct) -> Mapping[str, Field]:
+        """See :class:`pytracer.ask.Types`."""
+        return (self._own if struct.number >= _PROGRAMS else self._kernel).members(struct)
+
+    def find(self, kind: str, name: str) -> Type | None:
+        """See :class:`pytracer.ask.Types`."""
+        return self._own.find(kind, name) or self._kernel.find(kind, name)
+
+    def names(self, kind: str) -> set[str]:
+        """See :class:`pytracer.ask.Types`."""
+        return self._own.names(kind) | self._kernel.names(kind)
+
+    def enumerator(self, name: str) -> int | None:
+        """See :class:`pytracer.ask.Types`."""
+        own = self._own.enumerator(name)
+        return self._kernel.enumerator(name) if own is None else own
+
+    def function(self, name: str) -> Prototype | None:
+        """A function of the program."""
+        return self._own.function(name)

@@ -80,6 +80,14 @@ class Tables:
                 return address - start + int(segment["offset"])
         return None
 
+    def address_of(self, offset: int, flag: int = EXECUTABLE) -> int | None:
+        """The address that a place in the file is loaded to, in a segment with that flag; None if none is."""
+        for segment in self.loaded(flag):
+            start = int(segment["offset"])
+            if start <= offset < start + int(segment["filesz"]):
+                return offset - start + int(segment["vaddr"])
+        return None
+
     def build_id(self) -> str:
         """In hexadecimal; empty where there is none."""
         for segment in self.segments[self.segments["type"] == NOTE]:

@@ -1,0 +1,76 @@
+"""trace with the types that debug information tells of: tests/workloads/typed.c says what it does."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.cli import run
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+TIMES = 23
+
+
+def shown(question: str) -> list[str]:
+    """The lines that a question about the program came to."""
+    result = run("trace", "-f", "json", question.format(workload("typed")), "--", workload("typed"), TIMES)
+    assert result.status == 0, result.err
+    return [record["text"] for record in result.of("event")]
+
+
+@pytest.mark.lab
+def test_arguments_have_names_and_types_and_what_they_point_at_has_members():
+    question = '"%d %s %d %d %d %d %s %d"'
+    question += ", node->key, node->name, node->at[0], node->at[1], node->low, node->high, list->title, shade"
+    assert shown(f"u:{{}}:insert {question}") == [
+        f"{i} node {i} {10 * i} {-i} {i % 8} {i % 32} all of them {7 if i % 2 else -1}" for i in range(TIMES)
+    ]
+
+
+@pytest.mark.lab
+def test_what_a_function_returns_has_its_type_and_enumerators_are_known():
+    question = (
+        'ur:{}:insert ($entry(shade) == GREEN && retval->next->next) "%d %s", retval->next->key, retval->name'
+    )
+    assert shown(question) == [f"{i - 1} node {i}" for i in range(TIMES) if i % 2 and i > 1]
+
+
+def test_numbers_with_a_fraction_are_in_other_registers_and_are_not_shown():
+    assert shown('u:{}:insert "%d", times') == [str(i) for i in range(TIMES)]
+    refused = run("trace", f'u:{workload("typed")}:insert "%d", weight')
+    assert refused.status == 2
+    assert "weight" in refused.err.splitlines()[1]
+
+
+def test_a_cast_finds_the_programs_own_types():
+    question = 'u:{}:insert "%d %s", ((struct node *)arg2)->key, ((struct list *)arg1)->title'
+    assert shown(question) == [f"{i} all of them" for i in range(TIMES)]
+
+
+def test_behind_a_struct_that_is_passed_by_value_or_returned_nothing_is_named():
+    """Nobody knows which registers it took."""
+    for question in ('u:{}:size "%d", more', 'u:{}:wide "%ld", first'):
+        refused = run("trace", question.format(workload("typed")))
+        assert refused.status == 2, refused.err
+    assert shown('u:{}:wide(void *made, long first) "%ld", first') == [str(i) for i in range(TIMES)]
+
+
+def test_a_signature_counts_for_more():
+    assert shown('u:{}:insert(void *list, int *first) "%d", *first') == [str(i) for i in range(TIMES)]
+
+
+def test_near_names_are_suggested_and_the_mark_is_below_the_users_text():
+    refused = run("trace", f'u:{workload("typed")}:insert "%d", node->kye')
+    assert refused.status == 2
+    error, text, mark, hint = refused.err.splitlines()
+    assert "kye" in error
+    assert text[mark.index("^") :].startswith("kye")
+    assert "key" in hint
+
+
+def test_a_distribution():
+    words = [f"u:{workload('typed')}:insert()::shade", "--", workload("typed"), TIMES]
+    result = run("argdist", "-f", "json", *words)
+    assert result.status == 0, result.err
+    counts = {record["shade"]: record["count"] for record in result.of("summary")}
+    assert counts == {-1: (TIMES + 1) // 2, 7: TIMES // 2}

@@ -1,0 +1,131 @@
+"""Debug information as BTF: laid out as the compiler lays it out, wherever it is kept, and never trusted."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.find import dwarf
+from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind
+from pytracer.symbols import debug, files, places
+from support.workloads import SOURCES
+
+MEMBERS = ("key", "weight", "name", "at", "bytes", "next", "shade")
+OFFSETS = "".join(f'printf("%zu ", __builtin_offsetof(struct node, {name}));' for name in MEMBERS)
+CXX = """
+namespace outer { namespace inner {
+struct Base { long first; static int shared; };
+class Derived : public Base { public: int second; int add(int number) const; };
+int Derived::add(int number) const { return second + number; }
+} }
+int outer::inner::Base::shared;
+int main() { outer::inner::Derived d; d.second = 1; return d.add(2); }
+"""
+
+
+def compiled(folder: Path, *options: str, text: str = "", language: str = "c") -> Path:
+    """The workload, or another text, compiled with debug information."""
+    source = SOURCES / "typed.c"
+    if text:
+        source = folder / "source.c"
+        source.write_text(text)
+    path = folder / "program"
+    command = ["gcc", "-O1", "-g", *options, "-x", language, source, "-o", path, "-lstdc++"]
+    subprocess.run(command, check=True)
+    return path
+
+
+def types_of(path: Path, name: str) -> Btf | None:
+    with files.find(str(path)) as file:
+        [spot] = places.functions(file, name).spots
+        return dwarf.types_of(file, spot.name, spot.offset)
+
+
+def parameters(btf: Btf | None, name: str) -> list[tuple[str, Kind]]:
+    assert btf is not None
+    function = btf.find(Kind.FUNC, name)
+    assert function is not None
+    return [(text, btf.kind(btf.resolve(kind))) for text, kind in btf.func_proto(function).params]
+
+
+INSERT = [
+    ("list", Kind.PTR), ("node", Kind.PTR), ("weight", Kind.FLOAT), ("times", Kind.INT), ("shade", Kind.ENUM)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("-gdwarf-5",), ("-gdwarf-4",), ("-gdwarf-3",), ("-gz",), ("-gdwarf-4", "-fdebug-types-section")],
+    ids=" ".join,
+)
+def test_types_are_laid_out_as_by_the_compiler(tmp_path, options):
+    btf = types_of(compiled(tmp_path, *options), "insert")
+    assert parameters(btf, "insert") == INSERT
+    assert btf is not None
+    told = (SOURCES / "typed.c").read_text().partition("int main")[0]
+    text = f'{told} int main() {{ {OFFSETS} printf("%zu", sizeof(struct node)); }}'
+    program = compiled(tmp_path, text=text)
+    said = list(map(int, subprocess.check_output([program], text=True).split()))
+    assert [btf.member_offset("node", name) for name in MEMBERS] == said[:-1]
+    number = btf.find(COMPOSITES, "node")
+    assert number is not None
+    assert btf.size_of(number) == said[-1]
+    fields = {name: (offset % 8, bits) for name, _, offset, bits in btf.walk(number) if bits}
+    assert fields == {"low": (0, 3), "high": (3, 5)}
+    shade = btf.find(ENUMS, "shade")
+    assert shade is not None
+    assert dict(btf.enumerators(shade)) == {"RED": -1, "GREEN": 7}
+    assert btf.find(Kind.TYPEDEF, "number") is not None
+
+
+def test_a_method_of_a_class_that_is_derived_in_namespaces(tmp_path):
+    path = compiled(tmp_path, text=CXX, language="c++")
+    name = "_ZNK5outer5inner7Derived3addEi"
+    btf = types_of(path, name)
+    assert parameters(btf, name) == [("this", Kind.PTR), ("number", Kind.INT)]
+    assert btf is not None
+    members = {member: btf.member_offset("Derived", member) for member in ("first", "second", "shared")}
+    assert members == {"first": 0, "second": 8, "shared": None}
+
+
+def test_without_debug_information_there_are_no_types(tmp_path):
+    assert types_of(compiled(tmp_path, "-g0"), "insert") is None
+
+
+def test_debug_information_of_a_package_is_found_by_build_id(tmp_path, monkeypatch):
+    path = compiled(tmp_path, "-Wl,--build-id")
+    with files.find(str(path)) as file, file.reading() as tables:
+        build_id = tables.build_id()
+    monkeypatch.setattr(debug, "FOLDER", tmp_path / "debug")
+    kept = tmp_path / "debug" / build_id[:2] / f"{build_id[2:]}.debug"
+    kept.parent.mkdir(parents=True)
+    subprocess.run(["objcopy", "--only-keep-debug", path, kept], check=True)
+    subprocess.run(["objcopy", "--strip-debug", path], check=True)
+    assert parameters(types_of(path, "insert"), "insert") == INSERT
+    kept.unlink()
+    assert types_of(path, "insert") is None
+
+
+def test_whatever_is_wrong_with_it_is_as_if_there_were_none(tmp_path):
+    """Bytes of all debug sections changed at random: types or none, and an end, but no error."""
+    path = compiled(tmp_path)
+    whole = path.read_bytes()
+    with files.find(str(path)) as file, file.reading() as tables:
+        [spot] = places.functions(file, "insert").spots
+        names = (b".debug_info", b".debug_abbrev", b".debug_str", b".debug_aranges", b".debug_line")
+        sections = [tables.section(name) for name in names]
+    chance = random.Random(1)
+    none = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for section in sections:
+            for _ in range(chance.choice((0, 1, 3, 50))):
+                at = int(section["offset"]) + chance.randrange(int(section["size"]))
+                data[at] = chance.randrange(256)
+        path.write_bytes(data)
+        with files.find(str(path)) as file:
+            none += dwarf.types_of(file, spot.name, spot.offset) is None
+    assert 0 < none < 300
