@@ -432,7 +432,7 @@ def test_the_version_that_old_kernels_want_to_see(
 
 
 def test_compat_is_seen_by_its_sysctl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(facts.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
     monkeypatch.setattr(facts, "_X86_ABI", tmp_path / "vsyscall32")
     monkeypatch.setattr(facts, "_PROC_SYS", tmp_path)
     assert not KernelFacts().runs_compat
@@ -441,7 +441,7 @@ def test_compat_is_seen_by_its_sysctl(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(facts, "_X86_ABI", tmp_path / "hidden/vsyscall32")
     monkeypatch.setattr(facts, "_PROC_SYS", tmp_path / "hidden")
     assert KernelFacts().runs_compat, "what cannot be seen may be there"
-    monkeypatch.setattr(facts.platform, "machine", lambda: "s390x")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="s390x"))
     assert KernelFacts().runs_compat
 
 

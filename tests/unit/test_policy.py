@@ -7,6 +7,7 @@ import os
 import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,7 +64,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
             path = sys_ / "kernel/security" / name
             path.write_text(text) if text else path.unlink(missing_ok=True)
         monkeypatch.setattr(policy, "in_initial_namespace", lambda kind: initial if kind == "user" else True)
-        monkeypatch.setattr(policy.platform, "release", lambda: release)
+        monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release=release))
         monkeypatch.setattr(policy.resource, "getrlimit", lambda which: (memlock, memlock))
         monkeypatch.setattr(policy.os, "geteuid", lambda: euid)
 
