@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 import subprocess
 from pathlib import Path
 
@@ -106,6 +107,25 @@ def test_debug_information_of_a_package_is_found_by_build_id(tmp_path, monkeypat
     subprocess.run(["objcopy", "--strip-debug", path], check=True)
     assert parameters(types_of(path, "insert"), "insert") == INSERT
     kept.unlink()
+    assert types_of(path, "insert") is None
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_is_too_large_is_not_read(tmp_path, packed):
+    """By what a section says of itself, or of what it is unpacked."""
+    path = compiled(tmp_path, *(["-gz"] if packed else []))
+    assert types_of(path, "insert") is not None
+    with files.find(str(path)) as file, file.reading() as tables:
+        section = tables.section(b".debug_info")
+        number = list(tables.sections["offset"]).index(section["offset"])
+        whole = bytearray(path.read_bytes())
+        [headers] = struct.unpack_from("=Q", whole, 40)
+        # sh_size, or ch_size of what the section begins with
+        at = int(section["offset"]) + 8 if packed else headers + 64 * number + 32
+        [before] = struct.unpack_from("=Q", whole, at)
+        assert before > (0 if packed else int(section["size"]) - 1)
+        struct.pack_into("=Q", whole, at, 1 << 40)
+    path.write_bytes(whole)
     assert types_of(path, "insert") is None
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +17,12 @@ from pytracer.bpf.find.dwarf_types import Writer
 from pytracer.kernel.btf import Btf
 from pytracer.symbols import debug
 from pytracer.symbols.files import ProgramFile
-from pytracer.symbols.tables import Tables
+from pytracer.symbols.tables import ElfError, Tables, content
 
-_LIMIT = 1 << 28  # bytes of .debug_info: it is read into memory
+_LIMIT = 1 << 29  # bytes of debug information, unpacked: it is read into memory
+_READ = re.compile(rb"\.(z?debug_|gnu_debug|eh_frame)")  # sections
+_PACKED = 1 << 11  # SHF_COMPRESSED
+_UNPACKED_SIZE = struct.Struct("=8xQ8x")  # Elf64_Chdr
 _UNITS = 1 << 16  # compilation units without a table of what is where, that are gone through
 _WIDE = 2  # Tables.width of 64-bit files, whose arguments are in registers
 
@@ -51,8 +56,20 @@ def _described(tables: Tables) -> Iterator[int]:
 
 
 def _has(tables: Tables) -> bool:
-    section = tables.section(b".debug_info")
-    return section is not None and int(section["size"]) <= _LIMIT
+    """Whether there is debug information, and no more than can be read."""
+    if tables.section(b".debug_info") is None:
+        return False
+    total = 0
+    with contextlib.suppress(ElfError, OSError):
+        for section in tables.sections:
+            if _READ.match(tables.names, int(section["name"])):
+                size = int(section["size"])
+                if int(section["flags"]) & _PACKED:
+                    head = content(tables.descriptor, int(section["offset"]), _UNPACKED_SIZE.size)
+                    size = max(size, *_UNPACKED_SIZE.unpack(head))
+                total += size
+        return total <= _LIMIT
+    return False
 
 
 def _read(stream: Any, name: str, address: int) -> Btf | None:
