@@ -19,6 +19,7 @@ def shown(question: str) -> list[str]:
 
 
 @pytest.mark.lab
+@pytest.mark.smoke
 def test_arguments_have_names_and_types_and_what_they_point_at_has_members():
     question = '"%d %s %d %d %d %d %s %d"'
     question += ", node->key, node->name, node->at[0], node->at[1], node->low, node->high, list->title, shade"
