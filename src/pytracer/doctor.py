@@ -28,7 +28,7 @@ OK, WARN, FAIL, UNKNOWN = "ok", "warn", "fail", "unknown"
 
 LIBRARIES = ("/usr/lib/*-linux-gnu*", "/usr/lib64", "/usr/lib", "/usr/local/lib64", "/usr/local/lib")
 _CONFIGS = (Path("/proc/config.gz"), Path(f"/boot/config-{os.uname().release}"))
-_PACKAGES = ("numpy", "psutil", "pyroute2", "tabulate")
+_PACKAGES = ("numpy", "psutil", "pyelftools", "pyroute2", "tabulate")
 _SECCOMP_PACKAGES = {
     "apt-get": "libseccomp2",
     "dnf": "libseccomp",

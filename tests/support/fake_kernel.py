@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from pytracer.errors import UnknownNameError
 from pytracer.kernel.btf import Btf
-from pytracer.kernel.facts import Answer, Found, Target
+from pytracer.kernel.facts import Answer, Described, Found
 from pytracer.record import replace
-from pytracer.spec import Kprobe, Kprobes, Probe, RawTracepoint, Source, Tracepoint
+from pytracer.spec import Kprobe, Kprobes, Probe, RawTracepoint, Source, Spot, Tracepoint
 
 
 @dataclass
@@ -31,10 +31,10 @@ class FakeKernel:
     named: dict[str, Found] = field(default_factory=dict)
     types: Btf | None = None
     formats: dict[str, str] = field(default_factory=dict)
-    programs: dict[str, Btf] = field(default_factory=dict)
+    programs: dict[str, Described] = field(default_factory=dict)
 
-    def program_types(self, target: Target) -> Btf | None:
-        return self.programs.get(target.spots[0].name)
+    def described(self, spot: Spot) -> Described | None:
+        return self.programs.get(spot.name)
 
     def event_format(self, name: str) -> str:
         return self.formats[name]

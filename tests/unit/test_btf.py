@@ -193,3 +193,12 @@ def test_load_says_what_is_missing(tmp_path: Path) -> None:
     assert "CONFIG_DEBUG_INFO_BTF" in caught.value.hint
     (tmp_path / "vmlinux").write_bytes(basic().data())
     assert len(Btf.load(tmp_path / "vmlinux")) == 4
+
+
+def test_members_that_are_double_at_every_level_come_to_an_end():
+    builder = basic()
+    inner = builder.struct("", 4, ("x", 1, 0))
+    for _ in range(40):
+        inner = builder.struct("", 4, ("", inner, 0), ("", inner, 0))
+    with pytest.raises(HeadersError, match="too many members"):
+        list(builder.btf().walk(inner))

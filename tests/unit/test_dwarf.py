@@ -8,9 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from pytracer.bpf.find import dwarf
 from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind
+from pytracer.kernel.facts import ELSEWHERE, Described
+from pytracer.plan.types import BtfTypes
 from pytracer.symbols import debug, files, places
 from support.workloads import SOURCES
 
@@ -39,10 +42,15 @@ def compiled(folder: Path, *options: str, text: str = "", language: str = "c") -
     return path
 
 
-def types_of(path: Path, name: str) -> Btf | None:
+def described(path: Path, name: str) -> Described | None:
     with files.find(str(path)) as file:
         [spot] = places.functions(file, name).spots
-        return dwarf.types_of(file, spot.name, spot.offset)
+        return dwarf.describe(file, spot.name, spot.offset)
+
+
+def types_of(path: Path, name: str) -> Btf | None:
+    found = described(path, name)
+    return None if found is None else found.types
 
 
 def parameters(btf: Btf | None, name: str) -> list[tuple[str, Kind]]:
@@ -92,8 +100,52 @@ def test_a_method_of_a_class_that_is_derived_in_namespaces(tmp_path):
     assert members == {"first": 0, "second": 8, "shared": None}
 
 
-def test_without_debug_information_there_are_no_types(tmp_path):
-    assert types_of(compiled(tmp_path, "-g0"), "insert") is None
+LAID_OUT = """
+enum high { LOW = 1, HIGH = 0x80000000u };
+struct far { char before[3 << 20]; int number; unsigned bit : 1; };
+struct known { int is; };
+namespace other { struct known; }
+char passed(char c, unsigned char u, signed char s, enum high high, struct far *far, other::known *known)
+{
+    return c;
+}
+int main() { return passed(1, 2, 3, LOW, 0, 0) - 1; }
+"""
+
+
+def test_signs_and_places_are_those_of_the_program(tmp_path):
+    path = compiled(tmp_path, "-funsigned-char", text=LAID_OUT, language="c++")
+    name = "_Z6passedcha4highP3farPN5other5knownE"
+    found = types_of(path, name)
+    assert found is not None
+    types = BtfTypes(found, above=1 << 32)
+    function = types.function(name)
+    assert function is not None
+    kinds = dict(function.arguments)
+    assert {text: kinds[text].signed for text in "cus"} == {"c": False, "u": False, "s": True}
+    assert not kinds["high"].signed
+    assert types.enumerator("HIGH") == 0x80000000
+    far = types.members(kinds["far"].to)
+    assert far["before"].offset == 0
+    assert "number" not in far  # BTF has no place for what is behind so much beside bit-fields
+    assert types.members(kinds["known"].to) == {}  # it is only declared, and no other's by its name
+
+
+PLACES = {"insert": (0, 1, ELSEWHERE, 2, 3), "size": (0, 1), "wide": (1,)}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_where_arguments_are_is_told_where_compilers_tell_it(tmp_path, name):
+    count = len(PLACES[name])
+    for option, wanted in (("-O2", PLACES[name]), ("-O0", (None,) * count)):
+        found = described(compiled(tmp_path, option), name)
+        assert found is not None
+        assert found.registers == wanted
+
+
+@pytest.mark.parametrize("option", ["-g1", "-g0"])
+def test_without_debug_information_there_are_no_types(tmp_path, option):
+    assert types_of(compiled(tmp_path, option), "insert") is None
 
 
 def test_debug_information_of_a_package_is_found_by_build_id(tmp_path, monkeypatch):
@@ -107,6 +159,28 @@ def test_debug_information_of_a_package_is_found_by_build_id(tmp_path, monkeypat
     subprocess.run(["objcopy", "--strip-debug", path], check=True)
     assert parameters(types_of(path, "insert"), "insert") == INSERT
     kept.unlink()
+    assert types_of(path, "insert") is None
+
+
+def test_an_entry_that_is_its_own_sibling_is_no_endless_loop(tmp_path):
+    path = compiled(tmp_path)
+    whole = bytearray(path.read_bytes())
+    with path.open("rb") as stream:
+        elf = ELFFile(stream)
+        begin = elf.get_section_by_name(".debug_info")["sh_offset"]
+        for unit in elf.get_dwarf_info().iter_CUs():
+            for entry in unit.iter_DIEs():
+                sibling = entry.attributes.get("DW_AT_sibling")
+                if sibling is not None:
+                    assert sibling.form == "DW_FORM_ref4"
+                    struct.pack_into("=I", whole, begin + sibling.offset, entry.offset - unit.cu_offset)
+    path.write_bytes(whole)
+    assert parameters(types_of(path, "insert"), "insert") == INSERT
+
+
+def test_more_than_can_be_gone_through_is_not(tmp_path, monkeypatch):
+    path = compiled(tmp_path)
+    monkeypatch.setattr("pytracer.bpf.find.entries._MOST", 20)
     assert types_of(path, "insert") is None
 
 
@@ -147,5 +221,5 @@ def test_whatever_is_wrong_with_it_is_as_if_there_were_none(tmp_path):
                 data[at] = chance.randrange(256)
         path.write_bytes(data)
         with files.find(str(path)) as file:
-            none += dwarf.types_of(file, spot.name, spot.offset) is None
+            none += dwarf.describe(file, spot.name, spot.offset) is None
     assert 0 < none < 300

@@ -10,6 +10,7 @@ and a plan can still be shown.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -25,9 +26,9 @@ from pytracer.bpf.sys import MapType, ProgType, map_create
 from pytracer.errors import HeadersError, PytracerError
 from pytracer.kernel import injection, tracefs
 from pytracer.kernel.btf import Btf
-from pytracer.kernel.facts import Answer, Found, Target
+from pytracer.kernel.facts import Answer, Described, Found
 from pytracer.record import replace
-from pytracer.spec import Probe, Source
+from pytracer.spec import Probe, Source, Spot
 
 _X86_ABI = Path("/proc/sys/abi/vsyscall32")  # arch/x86/entry/vdso/vdso32-setup.c, CONFIG_COMPAT_32
 _PROC_SYS = Path("/proc/sys")
@@ -41,6 +42,7 @@ class KernelFacts(Asking):
         """Ask nothing yet."""
         super().__init__()
         self._answers: dict[Probe, Answer] = {}
+        self._described: dict[Spot, Described | None] = {}
         self._helpers: dict[int, bool] = {}
         self._map_types: dict[int, bool] = {}
 
@@ -96,17 +98,18 @@ class KernelFacts(Asking):
         except HeadersError:
             return None
 
-    def program_types(self, target: Target) -> Btf | None:
+    def described(self, spot: Spot) -> Described | None:
         """See :class:`~pytracer.kernel.facts.Facts`."""
         from pytracer.bpf.find import dwarf
         from pytracer.symbols import files
 
-        [spot] = target.spots
-        try:
-            with files.find(spot.file, spot.holder, spot.identity) as file:
-                return dwarf.types_of(file, spot.name, spot.offset)
-        except PytracerError:  # it has gone meanwhile, which who attaches to it will say
-            return None
+        if spot not in self._described:
+            self._described[spot] = None
+            where = spot.file, spot.holder, spot.identity
+            # If it has gone, who attaches to it will say so.
+            with contextlib.suppress(PytracerError), files.find(*where) as file:
+                self._described[spot] = dwarf.describe(file, spot.name, spot.offset)
+        return self._described[spot]
 
     def event_format(self, name: str) -> str:
         """See :class:`~pytracer.kernel.facts.Facts`."""

@@ -58,6 +58,7 @@ _SEE_THROUGH = MODIFIERS | {Kind.TYPEDEF}
 
 # No sane type nests deeper; one that contains itself does.
 _DEEP = 64
+_WIDE = 100_000  # members, with those of inner ones
 
 
 class Btf:
@@ -67,7 +68,8 @@ class Btf:
     on construction for what one pass can see, in the methods for the rest.
     """
 
-    def __init__(self, data: bytes, *, origin: str = "BTF") -> None:
+    def __init__(self, data: bytes, *, origin: str = "BTF", told_signs: bool = False) -> None:
+        """``told_signs``: enums say whether their values carry a sign, also where none of them does."""
         self.origin = origin
         self._words, self._strings = sections(data, origin)
         words, end = self._words, len(self._words)
@@ -88,7 +90,7 @@ class Btf:
         self._offsets: dict[bytes, int] | None = None
         self._twins: dict[bytes, list[int]] = {}
         self._last: dict[int, int] | None = None
-        self._signs: bool | None = None
+        self._signs: bool | None = told_signs or None
         self._others: dict[int, list[int]] = {}
 
     @classmethod
@@ -256,15 +258,17 @@ class Btf:
 
         Offsets are in bits from the start of ``type_id``, a struct or union (or a typedef of one).
         """
-        return self._walk(self.resolve(type_id), 0, 0)
+        return self._walk(self.resolve(type_id), 0, 0, count())
 
-    def _walk(self, type_id: int, base: int, depth: int) -> Iterator[Member]:
+    def _walk(self, type_id: int, base: int, depth: int, seen: Iterator[int]) -> Iterator[Member]:
         if depth > _DEEP:
             raise HeadersError(f"{self.origin} is damaged: type {type_id} contains itself")
         for name, member, offset, bits in self.members(type_id):
+            if next(seen) > _WIDE:
+                raise HeadersError(f"{self.origin}: type {type_id} is part of one with too many members")
             inner = 0 if name else self.resolve(member)
             if inner and self.kind(inner) in COMPOSITES:
-                yield from self._walk(inner, base + offset, depth + 1)
+                yield from self._walk(inner, base + offset, depth + 1, seen)
             elif name:
                 yield Member(name, member, base + offset, bits)
 

@@ -6,7 +6,7 @@ import functools
 
 from pytracer.errors import UnsupportedError
 from pytracer.kernel.btf import ENUMS, Btf, Kind
-from pytracer.kernel.facts import Answer, Found, Target
+from pytracer.kernel.facts import Answer, Found
 from pytracer.spec import (
     Clsact,
     Iterator,
@@ -18,6 +18,7 @@ from pytracer.spec import (
     RawTracepoint,
     SocketFilter,
     Source,
+    Spot,
     TaskSample,
     Tcx,
     Tracepoint,
@@ -125,7 +126,7 @@ class BtfFacts:
         """Those of its BTF."""
         return self._btf
 
-    def program_types(self, target: Target) -> None:  # noqa: ARG002 - see Facts
+    def described(self, spot: Spot) -> None:  # noqa: ARG002 - see Facts
         """None: programs are where they run."""
         return
 

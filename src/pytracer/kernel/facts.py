@@ -58,6 +58,22 @@ class Found:
     skipped: Mapping[str, int] = made(factory=dict)
 
 
+ELSEWHERE = -1
+"""Where an argument is that is in no register that passes arguments, or of which nobody knows."""
+
+
+@record
+class Described:
+    """What debug information says of a function of a program: its FUNC and the types that this leads to.
+
+    ``registers`` has for each parameter the number of the register that it is in as the function begins,
+    among those that pass arguments, from 0, or ELSEWHERE; None where it is as the calling convention says.
+    """
+
+    types: Btf
+    registers: tuple[int | None, ...]
+
+
 class Facts(Protocol):
     """This kernel, as far as a plan asks."""
 
@@ -99,9 +115,9 @@ class Facts(Protocol):
         """The kernel's own types; None where it does not tell them."""
         ...
 
-    def program_types(self, target: Target) -> Btf | None:
-        """What debug information says of a function of a program: a FUNC of the name of its spot, and the
-        types that it leads to; None where there is none."""
+    def described(self, spot: Spot) -> Described | None:
+        """What debug information says of the function of a program that begins at a spot, under its name;
+        None where there is none."""
         ...
 
     def event_format(self, name: str) -> str:

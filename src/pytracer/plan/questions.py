@@ -47,7 +47,9 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
             one = Named(len(named), source, target, request.process)
             named.append(one)
             of.append(number)
-            program = compile_question(question, scope_of(source, target, facts))
+            program = compile_question(
+                question, scope_of(source, target, facts, signed=bool(question.signature))
+            )
             first = first or program
             _check_alike(question, first, program, one)
             if program not in programs[begins:]:

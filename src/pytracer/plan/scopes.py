@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pytracer.ask.scope import EITHER, KERNEL, USER, Found, Place, Scope, Value
 from pytracer.ask.signature import retyped
 from pytracer.ask.types import RAW, Array, Int, Pointer, Struct, Type, Void, basic
-from pytracer.kernel.facts import Facts, Target
+from pytracer.kernel.facts import ELSEWHERE, Facts, Target
 from pytracer.plan.types import BtfTypes, NoTypes, ProgramTypes, Prototype
 from pytracer.record import replace
 from pytracer.spec import Source
@@ -27,11 +27,20 @@ _FIELD = re.compile(
 _SYSTEM_CALLS = "syscalls"
 
 
-def scope_of(source: Source, target: Target, facts: Facts) -> Scope:
-    """What there is at a target. Raises HeadersError where types are damaged, what tracefs raises."""
+def scope_of(source: Source, target: Target, facts: Facts, *, signed: bool = False) -> Scope:
+    """What there is at a target. ``signed``: arguments have names and types by the user's own signature.
+
+    Raises HeadersError where types are damaged, what tracefs raises.
+    """
     types = facts.types
     known = NoTypes() if types is None else BtfTypes(types)
-    return SCOPES[source.kind](source, target, known, facts)
+    scope = SCOPES[source.kind](source, target, known, facts)
+    if signed and source.kind in ("u", "ur") and not source.offset:
+        raw = _raw_registers(facts)
+        begin = scope if scope.entry is None else scope.entry
+        begin = replace(begin, named={}, numbered=raw)
+        return begin if scope.entry is None else replace(scope, entry=begin)
+    return scope
 
 
 def _what(source: Source, target: Target) -> str:
@@ -127,49 +136,62 @@ def _raw_tracepoint(source: Source, target: Target, types: NoTypes, facts: Facts
     return _with(prototype, Scope(what, types), _arguments(_passed, prototype, len(prototype.arguments)))
 
 
+def _raw_registers(facts: Facts, first: int = 0) -> tuple[Value, ...]:
+    count = _REGISTERS.get(facts.architecture, 0)
+    return tuple(Value(f"((u64){_register(number)})", RAW) for number in range(first, count))
+
+
 def _program_function(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
     what = _what(source, target)
     if source.offset:
         return Scope(what, types, absent=_WITHIN, memory=USER)
-    count = _REGISTERS.get(facts.architecture, 0)
-    types, prototype = _debugged(target, types, facts)
-    if prototype is not None and not isinstance(prototype.returned, Struct):
-        values = _in_registers(prototype, count)
-        return _with(prototype, Scope(what, types, memory=USER), values)
-    raw = tuple(Value(f"((u64){_register(number)})", RAW) for number in range(count))
-    hint = f"arg1 to arg{count}, or a signature, as in {what}(int number, char *text)"
+    raw = _raw_registers(facts)
+    types, prototype, registers = _debugged(target, types, facts)
+    if prototype is not None:
+        values = _in_registers(prototype, registers, len(raw))
+        more = raw[len(values) :] if prototype.variadic else ()
+        scope = _with(prototype, Scope(what, types, memory=USER), values)
+        return replace(scope, numbered=(*values, *more))
+    hint = f"arg1 to arg{len(raw)}, or a signature, as in {what}(int number, char *text)"
     return Scope(what, types, numbered=raw, absent=hint, memory=USER)
 
 
-def _debugged(target: Target, types: NoTypes, facts: Facts) -> tuple[NoTypes, Prototype | None]:
+def _debugged(
+    target: Target, types: NoTypes, facts: Facts
+) -> tuple[NoTypes, Prototype | None, tuple[int | None, ...]]:
     """With what debug information says, if there is any. It does not know the compiler's own versions of a
     function (``name.part.0``), which take what they please."""
     [spot] = target.spots
-    own = None if "." in spot.name else facts.program_types(target)
-    if own is None:
-        return types, None
-    both = ProgramTypes(own, types)
-    return both, both.function(spot.name)
+    found = None if "." in spot.name else facts.described(spot)
+    if found is None:
+        return types, None, ()
+    both = ProgramTypes(found.types, types)
+    return both, both.function(spot.name), found.registers
 
 
-def _in_registers(prototype: Prototype, most: int) -> tuple[Value, ...]:
-    """The arguments of a program's function, as calling conventions have it: those with a fraction are
-    elsewhere, and behind a struct that is passed by value nobody knows where they are."""
-    found, taken = list[Value](), 0
-    for _, kind in prototype.arguments:
-        if taken == most:
-            break
-        found.append(retyped(_register(taken), kind))
-        if isinstance(kind, (Int, Pointer)):
-            taken += 1
+def _in_registers(prototype: Prototype, registers: Sequence[int | None], most: int) -> tuple[Value, ...]:
+    """The arguments of a program's function. Where nothing is said of one, its register is the next by the
+    calling convention: as long as none was elsewhere than by that, nor took registers that nobody counts."""
+    known = isinstance(prototype.returned, (Int, Pointer, Void))  # a large result has an argument of its own
+    found, following = list[Value](), 0
+    for (_, kind), told in zip(prototype.arguments, registers, strict=True):
+        plain = isinstance(kind, (Int, Pointer))
+        number = told if told is not None else following if known and following < most else ELSEWHERE
+        if number == ELSEWHERE and plain:
+            found.append(Value("0", Void("value that is nowhere that is known, as the function begins")))
+        else:
+            found.append(retyped(_register(number), kind))
+        known = known and told in (None, ELSEWHERE if not plain else following)
+        if plain:
+            following += 1
         elif not isinstance(kind, Void) or kind.text not in _FRACTIONS:
-            break
+            known = False
     return tuple(found)
 
 
 def _program_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
     entry = _program_function(replace(source, kind="u"), target, types, facts)
-    types, prototype = _debugged(target, types, facts)
+    types, prototype, _ = _debugged(target, types, facts)
     code = "pt_ask_returned(ctx)"
     returned = Value(f"((u64){code})", RAW) if prototype is None else _returned(code, prototype.returned)
     what = _what(source, target)

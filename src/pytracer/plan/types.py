@@ -22,10 +22,11 @@ _USER = "user"  # the tag of pointers into programs' memory (Linux 5.18, 7472d5a
 
 @record
 class Prototype:
-    """A function: its arguments by name, and what it returns."""
+    """A function: its arguments by name, what it returns, and whether more arguments may follow."""
 
     arguments: tuple[tuple[str, Type], ...]
     returned: Type
+    variadic: bool = False
 
 
 class NoTypes:
@@ -59,7 +60,8 @@ class NoTypes:
 class BtfTypes(NoTypes):
     """Those of ``btf``. What is wrong with it is a HeadersError.
 
-    Its structs have numbers ``above`` those of BTF, where there are those of another beside them."""
+    A program's are ``above`` the kernel's: their structs have numbers from there on.
+    """
 
     def __init__(self, btf: Btf, *, above: int = 0) -> None:
         self._btf = btf
@@ -70,6 +72,8 @@ class BtfTypes(NoTypes):
         """See :class:`pytracer.ask.Types`."""
         number = struct.number - self._above
         if self._btf.kind(number) is Kind.FWD:
+            if self._above:  # in C++, another of that name may be another
+                return {}
             number = self._btf.find(COMPOSITES, struct.name.partition(" ")[2]) or 0
         if not number:
             return {}
@@ -91,8 +95,12 @@ class BtfTypes(NoTypes):
 
     def enumerator(self, name: str) -> int | None:
         """See :class:`pytracer.ask.Types`; None where enums differ about it."""
-        values = {value for _, value in self._btf.enumerators_named([name]).get(name, ())}
+        values = self.enumerators(name)
         return values.pop() if len(values) == 1 else None
+
+    def enumerators(self, name: str) -> set[int]:
+        """What enums have for a name."""
+        return {value for _, value in self._btf.enumerators_named([name]).get(name, ())}
 
     def function(self, name: str) -> Prototype | None:
         """A function of the kernel; None where BTF does not have it, or has several."""
@@ -114,23 +122,27 @@ class BtfTypes(NoTypes):
     def _prototype(self, number: int) -> Prototype:
         proto = self._btf.func_proto(number)
         return Prototype(
-            tuple((name, self.type(kind)) for name, kind in proto.params), self.type(proto.returns)
+            tuple((name, self.type(kind)) for name, kind in proto.params),
+            self.type(proto.returns),
+            proto.variadic,
         )
 
     def type(self, number: int, depth: int = 0) -> Type:
         """The type of this number of BTF."""
         btf = self._btf
-        named = btf.resolve(number, typedefs=False)
         number = btf.resolve(number)
         kind = btf.kind(number)
         if depth > _DEEP:
             return Void("a type within itself")
         if kind is Kind.INT:
             info = btf.integer(number)
-            if info.size > 8:
-                return Void(btf.name(number))
-            char = info.char or btf.name(number) == "char" or btf.name(named) in ("char",)
-            return Int(info.size, info.signed or btf.name(number) == "char", char=char, boolean=info.boolean)
+            name = btf.name(number)
+            if info.size not in (1, 2, 4, 8):
+                return Void(name)
+            char = info.size == 1 and (info.char or name == "char")
+            # The BTF of kernels does not always say that their char has a sign.
+            signed = info.signed or (name == "char" and not self._above)
+            return Int(info.size, signed, char=char, boolean=info.boolean)
         if kind in ENUMS:
             return Int(btf.size_of(number), btf.enum_signed(number))
         if kind in COMPOSITES:
@@ -187,8 +199,8 @@ class ProgramTypes(NoTypes):
 
     def enumerator(self, name: str) -> int | None:
         """See :class:`pytracer.ask.Types`."""
-        own = self._own.enumerator(name)
-        return self._kernel.enumerator(name) if own is None else own
+        known = self._own.enumerators(name)
+        return self._own.enumerator(name) if known else self._kernel.enumerator(name)
 
     def function(self, name: str) -> Prototype | None:
         """A function of the program."""

@@ -53,16 +53,16 @@ _MOST = 64  # programs of one kind on one cgroup: BPF_CGROUP_MAX_PROGS
 
 
 class CgroupLink(Link):
-    """The program of id ``number`` on a cgroup, which may be removed under it."""
+    """A program on a cgroup, which may be removed under it."""
 
     sort = "cgroup"
 
-    def __init__(self, fd: int, folder: int, path: str, program: int, attach_type: int) -> None:
+    def __init__(self, fd: int, held: tuple[int, int], path: str, number: int, attach_type: int) -> None:
         """Own ``fd``, a BPF link (-1: there is none), and the descriptors of the cgroup and of the program:
-        without a link they are what takes it off, also when no more can be opened."""
+        without a link they are what takes it off, also when no more can be opened. ``number`` is its id."""
         super().__init__(fd, place=path)
-        self._folder, self._program, self._type = folder, program, attach_type
-        self._number = program_info(program)[0]
+        self._folder, self._program = held
+        self._number, self._type = number, attach_type
         self._by_name, self._over = fd < 0, False
 
     @property
@@ -188,6 +188,7 @@ def _put_on(path: str, program: int, attach_type: int, *, by_link: bool) -> Cgro
     try:
         held += [_open(path)]
         held += [os.dup(program)]
+        number = program_info(program)[0]
         if by_link:
             fd = link_create(program, attach_type, target=held[0])
         else:
@@ -197,7 +198,7 @@ def _put_on(path: str, program: int, attach_type: int, *, by_link: bool) -> Cgro
             os.close(descriptor)
         theirs = _in_the_way(path, attach_type) if error.errno == errno.EPERM else None
         raise theirs or _failed(error, path) from error
-    return CgroupLink(fd, held[0], path, held[1], attach_type)
+    return CgroupLink(fd, (held[0], held[1]), path, number, attach_type)
 
 
 def _open(path: str) -> int:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pytracer.bpf.find.entries import Entries, TooManyError, constant, followed, having, name_of
 from pytracer.kernel.btf_format import FLAG, KIND_SHIFT, Kind
 
 _MOST = 1 << 16  # types that one function leads to
 _SIGNED, _BOOLEAN = 1, 4  # BTF_INT_*
 _FLOATS = {3, 4, 9, 15, 0x80}  # DW_ATE_complex_float, float, imaginary_float, decimal_float, a vendor's
 _SIGNED_ONES, _BOOLEAN_ONE = {5, 6, 13}, 2  # DW_ATE_signed, signed_char, signed_fixed; boolean
+_PLUS = 0x23  # DW_OP_plus_uconst
 _REFERRING = {
     "DW_TAG_pointer_type": Kind.PTR,
     "DW_TAG_reference_type": Kind.PTR,
@@ -33,14 +35,12 @@ _U32 = (1 << 32) - 1
 Member = tuple[str, int, int, int]  # name, type, offset and width in bits (0: no bit-field)
 
 
-class TooManyError(ValueError):
-    """A function leads to more types than can be gone through."""
-
-
 class Writer:
     """Types as they are come upon; each is written once."""
 
-    def __init__(self) -> None:
+    def __init__(self, entries: Entries) -> None:
+        """``entries`` is what is gone through."""
+        self._entries = entries
         self._strings = bytearray(b"\0")
         self._names: dict[str, int] = {"": 0}
         self._records = list[bytes]()
@@ -53,10 +53,13 @@ class Writer:
         head = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(self._strings))
         return head + types + bytes(self._strings)
 
-    def function(self, name: str, entry: Any) -> None:
-        """A function, under this name, with all that it leads to. Raises TooManyError."""
+    def function(self, name: str, entry: Any, parameters: Sequence[Any]) -> None:
+        """A function, under this name, with all that it leads to; None among the parameters is any more.
+
+        Raises TooManyError.
+        """
         words = list[int]()
-        for parameter in self._parameters(entry):
+        for parameter in parameters:
             words += (0, 0) if parameter is None else (self._name(parameter), self._target(parameter))
         proto = self._write(Kind.FUNC_PROTO, 0, self._target(entry), *words, count=len(words) // 2)
         self._write(Kind.FUNC, self._string(name), proto)
@@ -64,19 +67,11 @@ class Writer:
             number, one = self._left.popleft()
             self._records[number - 1] = self._record(one)
 
-    def _parameters(self, entry: Any) -> Iterator[Any]:
-        """Those of a function; None stands for any more."""
-        for child in entry.iter_children():
-            if child.tag == "DW_TAG_formal_parameter":
-                yield child
-            elif child.tag == "DW_TAG_unspecified_parameters":
-                yield None
-
     def _number(self, entry: Any) -> int:
         """A type's number; it is written later, so that it may lead to itself."""
         if entry is None:
             return 0
-        entry = _followed(entry, "DW_AT_signature") or entry  # it stands in .debug_types
+        entry = followed(entry, "DW_AT_signature") or entry  # it stands in .debug_types
         where = hasattr(entry.cu, "tu_offset"), entry.offset  # in .debug_types, or .debug_info
         if where not in self._numbers:
             if len(self._records) >= _MOST:
@@ -87,10 +82,10 @@ class Writer:
         return self._numbers[where]
 
     def _target(self, entry: Any) -> int:
-        return self._number(_followed(_having(entry, "DW_AT_type"), "DW_AT_type"))
+        return self._number(followed(having(entry, "DW_AT_type"), "DW_AT_type"))
 
     def _name(self, entry: Any) -> int:
-        return self._string(_text(_having(entry, "DW_AT_name")))
+        return self._string(name_of(having(entry, "DW_AT_name")))
 
     def _string(self, text: str) -> int:
         if text not in self._names:
@@ -128,43 +123,50 @@ class Writer:
         fields = any(bits for *_, bits in members)
         words = list[int]()
         for text, number, offset, bits in members:
+            if fields and offset >> 24:  # there is no place for more
+                continue
             words += (self._string(text), number, offset | bits << 24 if fields else offset)
-        size = _constant(entry, "DW_AT_byte_size") or 0
-        return _packed(kind, name, size, *words, count=len(members), flag=fields)
+        size = constant(entry, "DW_AT_byte_size") or 0
+        return _packed(kind, name, size, *words, count=len(words) // 3, flag=fields)
 
     def _members(self, entry: Any) -> Iterator[Member]:
         """Members that are in the thing itself; what a class is derived from is one without a name."""
-        for child in entry.iter_children():
+        for child in self._entries.children(entry):
             inherited = child.tag == "DW_TAG_inheritance"
             if not inherited and (child.tag != "DW_TAG_member" or "DW_AT_external" in child.attributes):
                 continue
-            where = child.attributes.get("DW_AT_data_member_location")
-            if where is not None and not isinstance(where.value, int):
+            where = _offset(child)
+            if where is None:
                 continue  # it is computed at run time
-            offset = 8 * (where.value if where is not None else 0)
-            bits = _constant(child, "DW_AT_bit_size") or 0
+            offset = 8 * where
+            bits = constant(child, "DW_AT_bit_size") or 0
             if bits:
                 offset += _bit_offset(child, bits)
-            yield "" if inherited else _text(child), self._target(child), offset, bits
+            yield "" if inherited else name_of(child), self._target(child), offset, bits
 
     def _enum(self, entry: Any, name: int) -> bytes:
         found = [
-            (_text(child), value)
-            for child in entry.iter_children()
+            (name_of(child), value)
+            for child in self._entries.children(entry)
             if child.tag == "DW_TAG_enumerator"
-            and (value := _constant(child, "DW_AT_const_value")) is not None
+            and (value := constant(child, "DW_AT_const_value")) is not None
         ]
-        size = _constant(entry, "DW_AT_byte_size") or 4
-        signed = any(value < 0 for _, value in found)
+        size = constant(entry, "DW_AT_byte_size") or 4
+        kind = followed(entry, "DW_AT_type")
+        encoding = constant(kind, "DW_AT_encoding") if kind is not None else None
+        signed = encoding in _SIGNED_ONES or any(value < 0 for _, value in found)
         words = list[int]()
         for text, value in found:
             words += (self._string(text), value & _U32, *([value >> 32 & _U32] if size == 8 else []))
-        kind = Kind.ENUM64 if size == 8 else Kind.ENUM
-        return _packed(kind, name, size, *words, count=len(found), flag=signed)
+        return _packed(
+            Kind.ENUM64 if size == 8 else Kind.ENUM, name, size, *words, count=len(found), flag=signed
+        )
 
     def _array(self, entry: Any) -> bytes:
         """An array; of one with several dimensions the last are arrays by themselves."""
-        lengths = [_length(child) for child in entry.iter_children() if child.tag == "DW_TAG_subrange_type"]
+        lengths = [
+            _length(child) for child in self._entries.children(entry) if child.tag == "DW_TAG_subrange_type"
+        ]
         number = self._target(entry)
         for length in reversed(lengths[1:]):
             number = self._write(Kind.ARRAY, 0, 0, number, 0, length)
@@ -177,54 +179,38 @@ def _packed(kind: Kind, name: int, last: int, *words: int, count: int = 0, flag:
 
 
 def _base(entry: Any, name: int) -> bytes:
-    size, encoding = _constant(entry, "DW_AT_byte_size") or 0, _constant(entry, "DW_AT_encoding") or 0
+    size, encoding = constant(entry, "DW_AT_byte_size") or 0, constant(entry, "DW_AT_encoding") or 0
     if encoding in _FLOATS:
         return _packed(Kind.FLOAT, name, size)
     how = _SIGNED if encoding in _SIGNED_ONES else _BOOLEAN if encoding == _BOOLEAN_ONE else 0
     return _packed(Kind.INT, name, size, how << 24 | (8 * size) & 0xFF)
 
 
-def _having(entry: Any, attribute: str) -> Any:
-    """The entry itself, or the one that it is a copy or the definition of, if that has an attribute."""
-    for _ in range(3):
-        if attribute in entry.attributes:
-            break
-        before = _followed(entry, "DW_AT_abstract_origin") or _followed(entry, "DW_AT_specification")
-        if before is None:
-            break
-        entry = before
-    return entry
-
-
-def _followed(entry: Any, attribute: str) -> Any:
-    return entry.get_DIE_from_attribute(attribute) if attribute in entry.attributes else None
-
-
-def _text(entry: Any) -> str:
-    name = entry.attributes.get("DW_AT_name")
-    return name.value.decode("utf-8", "replace") if name is not None else ""
-
-
-def _constant(entry: Any, attribute: str) -> int | None:
-    found = entry.attributes.get(attribute)
-    return found.value if found is not None and isinstance(found.value, int) else None
-
-
 def _length(entry: Any) -> int:
     """Elements along one dimension, 0 where that is not part of the type."""
-    count, last = _constant(entry, "DW_AT_count"), _constant(entry, "DW_AT_upper_bound")
+    count, last = constant(entry, "DW_AT_count"), constant(entry, "DW_AT_upper_bound")
     length = count if count is not None else -1 if last is None else last + 1
     return length if 0 <= length <= _U32 else 0
 
 
+def _offset(member: Any) -> int | None:
+    """Where a member begins, in bytes; None where that is computed."""
+    where = member.attributes.get("DW_AT_data_member_location")
+    if where is None or isinstance(where.value, int):
+        return where.value if where is not None else 0
+    if where.value[:1] != [_PLUS]:  # as DWARF 2 had it
+        return None
+    return int(sum((byte & 0x7F) << 7 * place for place, byte in enumerate(where.value[1:])))
+
+
 def _bit_offset(member: Any, bits: int) -> int:
     """Where in its storage a bit-field begins; before DWARF 4 that was counted from the other end."""
-    new = _constant(member, "DW_AT_data_bit_offset")
+    new = constant(member, "DW_AT_data_bit_offset")
     if new is not None:
         return new
-    old = _constant(member, "DW_AT_bit_offset") or 0
-    storage = _constant(member, "DW_AT_byte_size")
+    old = constant(member, "DW_AT_bit_offset") or 0
+    storage = constant(member, "DW_AT_byte_size")
     if storage is None:
-        kind = _followed(member, "DW_AT_type")
-        storage = (_constant(kind, "DW_AT_byte_size") if kind is not None else None) or 4
+        kind = followed(member, "DW_AT_type")
+        storage = (constant(kind, "DW_AT_byte_size") if kind is not None else None) or 4
     return 8 * storage - old - bits

@@ -1,0 +1,72 @@
+"""Where arguments are as a function begins: in which of the registers that pass them, if DWARF tells.
+
+It is mostly as calling conventions have it. But what a compiler makes of a function that nobody else calls
+need not keep to them, and a large result has its own argument, before all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from elftools.dwarf.locationlists import LocationParser
+
+from pytracer.bpf.find.entries import Entries, constant
+from pytracer.kernel.facts import ELSEWHERE
+
+# Of e_machine: the numbers that DWARF has for the registers of arguments, in their order.
+_PASSING = {62: (5, 4, 1, 2, 8, 9), 183: tuple(range(8))}  # x86-64 psABI; AAPCS64
+_REGISTERS = range(0x50, 0x70)  # DW_OP_reg0 to DW_OP_reg31
+_NORMAL = 1  # DW_CC_normal
+_BUDGET = 16  # entries of a list of places, that take as long as one of the others
+
+
+def at_entry(
+    info: Any, entries: Entries, function: Any, parameters: Iterable[Any], address: int, machine: int
+) -> Iterator[int | None]:
+    """For each parameter the number of its register among those that pass arguments, from 0.
+
+    ELSEWHERE where it is in none, or where nobody knows; None where it is as the calling convention says.
+    """
+    parser = LocationParser(info.location_lists())
+    base = constant(function.cu.get_top_DIE(), "DW_AT_low_pc") or 0
+    numbers = {number: place for place, number in enumerate(_PASSING.get(machine, ()))}
+    usual = constant(function, "DW_AT_calling_convention") in (None, _NORMAL)
+    # LLVM drops arguments that are not used from functions that nobody else calls, and moves up the others.
+    strict = _is_llvm(function.cu)
+    for parameter in parameters:
+        where = parameter.attributes.get("DW_AT_location")
+        if where is None:
+            yield None if usual and not strict else ELSEWHERE
+            continue
+        found = parser.parse_from_attribute(where, function.cu["version"], parameter)
+        place = _first(found, entries, address, base)
+        if place is None:  # it has none at first, or only one that is computed: it was not passed, or is
+            yield ELSEWHERE
+        elif len(place) == 1 and place[0] in _REGISTERS:
+            yield numbers.get(place[0] - _REGISTERS.start, ELSEWHERE)
+        else:  # in memory, once the function has put it there (-O0)
+            yield None if usual else ELSEWHERE
+
+
+def _first(found: Any, entries: Entries, address: int, base: int) -> Any:
+    """The expression that says where something is as code at an address begins; None where none does.
+
+    ``base`` is what places in a list count from, if that says nothing else.
+    """
+    if hasattr(found, "loc_expr"):
+        return found.loc_expr
+    entries.spend(len(found) // _BUDGET)
+    for piece in found:
+        if hasattr(piece, "base_address"):
+            base = piece.base_address
+        elif hasattr(piece, "loc_expr"):
+            begin = piece.begin_offset + (0 if piece.is_absolute else base)
+            if begin == address and piece.end_offset != piece.begin_offset:
+                return piece.loc_expr
+    return None
+
+
+def _is_llvm(unit: Any) -> bool:
+    producer = unit.get_top_DIE().attributes.get("DW_AT_producer")
+    return producer is None or not producer.value.startswith(b"GNU ")
