@@ -102,7 +102,7 @@ def settled(record: Record) -> Record:
     runs = record["runs"]
     refused = {(run["tracer"], run["hook"], run["way"]) for run in runs if run["status"]}
     for run in runs:
-        for hook, (taken, *places) in run["used"].items():
+        for hook, (taken, *places) in ((hook, used) for hook, used in run["used"].items() if used):
             if (run["tracer"], hook, taken) in refused:
                 alike = [
                     other["way"]

@@ -362,8 +362,9 @@ class Session:
             self._watched += [link for link in links if link.place]
             for note in dict.fromkeys(link.note for link in links if link.note):
                 self._warn(note)
-            where = [f"{link.place}: {link.how}" for link in links if link.how] or [chosen.target]
-            self._say(f"attached {chosen.probe.program} to {', '.join(where)}")
+            places = ", ".join(f"{link.place}: {link.how}" for link in links if link.how)
+            where = f"{chosen.probe.kind} {places}" if places else chosen.target
+            self._say(f"attached {chosen.probe.program} to {where}")
         self._placed = bool(self._watched)
         named.finish()
         if self.plan.schema.is_listing:
