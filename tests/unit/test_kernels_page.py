@@ -234,6 +234,7 @@ def test_a_way_that_was_refused_is_not_the_one_that_was_taken():
         run("h", "b", used={"h": ["b", "x"]}),
     ]
     assert survey.settled({"runs": alike})["runs"][0]["used"] == {"h": ["b", "x"]}
+    assert survey.settled({"runs": [run(used={"h": []})]})["runs"][0]["used"] == {"h": []}
 
 
 def test_a_page_of_two_kernels():
