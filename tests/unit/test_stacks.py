@@ -214,6 +214,15 @@ def test_frames_are_where_calls_were_made():
     assert names.user.asked == [(1, 9, [0x10, 0x20, 0x30])]
 
 
+def test_code_where_none_is_mapped_is_unknown_though_nothing_else_is():
+    """No other frame bears that name already."""
+    names = StackNames(lambda number: np.array(STACKS[number], np.uint64), depth=9, annotate=False)
+    names.user = Names("u")
+    names.user.names = lambda *asked: [ASTRAY if at < 0x20 else f"u{at // 16}" for at in asked[-1].tolist()]
+    rows = np.array([(1, 9, 2)], [("pid", "u4"), ("image", "u8"), ("user_stack", "i4")])
+    assert names.of_user(rows) == [("[unknown]", "u2", "u3")]
+
+
 def test_rows_that_look_alike_are_one():
     item, _ = shaped((1, 9, 1, -1, b"x", 3), (1, 9, 3, -1, b"x", 4), (2, 9, 1, -1, b"x", 5))
     assert list(item.rows()) == [

@@ -68,9 +68,10 @@ class StackNames:
             )
             for place, stack in zip(places.tolist(), of.tolist(), strict=True):
                 found[place] = named[stack]
-        distinct = list({name for frames in found for name in frames})
+        walked = [_walked(frames) for frames in found]
+        distinct = list({name for frames in walked for name in frames})
         written = dict(zip(distinct, self._demangler.names(distinct), strict=True))
-        return [tuple(written[name] for name in _walked(frames)) for frames in found]
+        return [tuple(written[name] for name in frames) for frames in walked]
 
     def _named(self, wanted: Iterable[Array], names: Callable[[Array], list[str]], mark: str) -> list[Frames]:
         stacks = list(wanted)
