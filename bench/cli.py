@@ -28,8 +28,12 @@ GROUPS = {
 ROUNDS = 5
 LIMITS = {
     "start-first": "Most of a first run is the compiler.",
-    "start-later-bpftrace": "The interpreter, and the modules that it loads before programs are attached.",
+    "start-later-bpftrace": "The interpreter, and the modules that it loads before programs are attached: "
+    "what the kernel does takes a small part of it.",
     "cost-count": "Each call is told from 32-bit ones, and its place looked up, before it is counted.",
+    "cost-packet": "Each packet's headers are read, and its place looked up, before it is counted; what is "
+    "added to a packet is the small difference of two large times.",
+    "events-perf": "One CPU makes no more events: for most of the time our reader waits for them.",
 }
 """What keeps a measure from its target, as far as that is known."""
 
