@@ -127,7 +127,7 @@ def page(results: Sequence[Result], missing: Sequence[str], grown: Sequence[size
             f"| `{one.name}` | {what} | {one.peer_name} | {one.ratio:.3g} | {one.low:.3g} to {one.high:.3g} "
             f"| {_bound(one)} | {verdict} | {one.ours:.4g} {one.unit} | {one.peer:.4g} {one.unit} |"
         )
-    lines += ["", *(f"- Left out: {text}" for text in missing)] if missing else [""]
+    lines += ["", *(f"- Left out: {text}" for text in missing), ""] if missing else [""]
     known = [
         f"- `{one.name}`: {LIMITS[one.name]}" for one in results if one.holds is False and one.name in LIMITS
     ]
