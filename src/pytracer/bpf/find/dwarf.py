@@ -30,7 +30,6 @@ _OLD = re.compile(rb"\.zdebug_")  # packed in the way before ELF had one, which 
 _PACKED = 1 << 11  # SHF_COMPRESSED
 _UNPACKED_SIZE = struct.Struct("=8xQ8x")  # Elf64_Chdr
 _WIDE = 2  # Tables.width of 64-bit files, whose arguments are in registers
-_RANGE = 16  # entries of a list of ranges, that take as long as one of the others
 
 
 def describe(file: ProgramFile, name: str, offset: int) -> Described | None:
@@ -48,7 +47,7 @@ def describe(file: ProgramFile, name: str, offset: int) -> Described | None:
             try:
                 with open(os.dup(descriptor), "rb") as stream:
                     return _read(stream, name, address, tables.machine)
-            except Exception:
+            except Exception:  # pyelftools raises whatever comes of a damaged file
                 return None
 
 
@@ -149,7 +148,7 @@ def _ranges(info: Any, entries: Entries, entry: Any) -> Iterator[tuple[int, int]
     base = entry.cu.get_top_DIE().attributes.get("DW_AT_low_pc")
     base = base.value if base is not None else 0
     found = info.range_lists().get_range_list_at_offset(pieces.value, cu=entry.cu)
-    entries.spend(len(found) // _RANGE)
+    entries.skim(len(found))
     for piece in found:
         if hasattr(piece, "base_address"):
             base = piece.base_address

@@ -18,7 +18,6 @@ from pytracer.kernel.facts import ELSEWHERE
 _PASSING = {62: (5, 4, 1, 2, 8, 9), 183: tuple(range(8))}  # x86-64 psABI; AAPCS64
 _REGISTERS = range(0x50, 0x70)  # DW_OP_reg0 to DW_OP_reg31
 _NORMAL = 1  # DW_CC_normal
-_BUDGET = 16  # entries of a list of places, that take as long as one of the others
 
 
 def at_entry(
@@ -56,7 +55,7 @@ def _first(found: Any, entries: Entries, address: int, base: int) -> Any:
     """
     if hasattr(found, "loc_expr"):
         return found.loc_expr
-    entries.spend(len(found) // _BUDGET)
+    entries.skim(len(found))
     for piece in found:
         if hasattr(piece, "base_address"):
             base = piece.base_address

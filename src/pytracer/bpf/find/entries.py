@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _MOST = 200_000  # entries: pyelftools reads so many in some seconds, and keeps them
+_LISTED = 16  # ranges or places of a list take as long as one entry
 _PATIENCE = 10.0  # seconds
 
 
@@ -29,6 +30,10 @@ class Entries:
         self._left -= count
         if self._left < 0 or time.monotonic() > self._until:
             raise TooManyError
+
+    def skim(self, count: int) -> None:
+        """Go through a list of so many ranges or places. Raises TooManyError."""
+        self.spend(count // _LISTED)
 
     def children(self, entry: Any) -> Iterator[Any]:
         """Those right below an entry. Every step leads onwards in the file, whatever it says of siblings."""
