@@ -8,8 +8,6 @@ no program and no map is left is looked at after each kernel test: tests/conftes
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -26,6 +24,7 @@ from support import packets
 from support.cgroups import cgroup, on
 from support.cli import finish, run, start
 from support.needs import refused_by_right
+from support.trace_events import trace_events
 
 pytestmark = pytest.mark.kernel
 LEFT_ALONE = {
@@ -73,16 +72,8 @@ def words(tracer: Tracer, asked: Asked, way: Alternative) -> Iterator[list[str]]
         if by_policy or refused_by_right(planned.status, planned.err, {asked.hook.name: way.name}):
             made = []
         yield made
-        assert trace_events() == ""
+        assert trace_events() == []
         assert all(on(folder, points) == dict.fromkeys(points, ()) for points in CGROUP_POINTS)
-
-
-def trace_events() -> str:
-    """The trace events of ours that tracefs holds. In a process of its own: it may take a mount namespace."""
-    code = "from pytracer.kernel import tracefs\n"
-    code += "for file in tracefs.root().glob('[ku]probe_events'): print(file.read_text())"
-    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    return "\n".join(line for line in listed.splitlines() if "pytracer" in line)
 
 
 @EACH_KIND
@@ -112,7 +103,7 @@ def test_where_attaching_fails_nothing_is_left_and_it_is_said(words):
         errors = [line for line in refused.err.splitlines() if line.startswith("pytracer: error: ")]
         assert (refused.status, len(errors)) == (1, 1), refused
         assert "Traceback" not in refused.err
-        assert trace_events() == ""
+        assert trace_events() == []
         assert packets.attached() == ""
         refusals += 1
         if refusals == TRIES:

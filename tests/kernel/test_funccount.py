@@ -15,6 +15,7 @@ from pytracer.plan.targets import IN_PROGRAMS, WAYS
 from pytracer.spec import SPELLINGS
 from support.cli import run, start
 from support.needs import refused_by_right
+from support.trace_events import trace_events
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -43,18 +44,10 @@ def counted(*words, script="", options=()):
     return {record["target"]: record["count"] for record in result.of("summary")}
 
 
-def left():
-    """The trace events of ours that tracefs holds. In a process of its own: it may take a mount namespace."""
-    code = "from pytracer.kernel import tracefs\n"
-    code += "print((tracefs.root() / 'kprobe_events').read_text())"
-    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
-    return [line for line in listed.splitlines() if "pytracer" in line]
-
-
 @pytest.fixture(autouse=True)
 def _no_event_is_left():
     yield
-    assert not left()
+    assert not trace_events()
 
 
 @pytest.mark.lab
@@ -164,7 +157,8 @@ def test_a_killed_tracer_leaves_nothing():
     tracer = start("funccount", *hooks, *words, "60")
     os.kill(tracer.pid, signal.SIGKILL)
     tracer.communicate()
-    assert len(left()) == len(hooks) // 2  # what tracefs keeps is disarmed, and the next run takes it away
+    # What tracefs keeps is disarmed, and the next run takes it away.
+    assert len(trace_events()) == len(hooks) // 2
     if hooks:
         assert counted(*words, options=hooks) == dict.fromkeys(words, CALLS)
 

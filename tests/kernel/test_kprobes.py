@@ -13,6 +13,7 @@ import pytest
 
 from pytracer.spec.common import SYSCALL
 from support.cli import finish, run, start
+from support.trace_events import trace_events
 from support.workloads import workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
@@ -40,18 +41,10 @@ def granted(way: str) -> bool:
     return planned.status == 0
 
 
-def left() -> str:
-    """The trace events of ours that tracefs holds. In a process of its own: it may take a mount namespace."""
-    code = "from pytracer.kernel import tracefs\n"
-    code += "print((tracefs.root() / 'kprobe_events').read_text())"
-    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
-    return "\n".join(line for line in listed.splitlines() if "pytracer" in line)
-
-
 @pytest.fixture(autouse=True)
 def _no_event_is_left():
     yield
-    assert left() == ""
+    assert trace_events() == []
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -102,7 +95,7 @@ def test_calls_in_flight_are_not_counted_and_a_killed_tracer_is_cleaned_up_after
         killed = start("syscalls", *words, "-p", process.pid, 60)
         os.kill(killed.pid, signal.SIGKILL)
         killed.communicate()
-        assert bool(left()) is (way == "kprobe-events")
+        assert bool(trace_events()) is (way == "kprobe-events")
         tracer = start("syscalls", *words, "-p", process.pid, 60)
         process.communicate("\n")  # the read returns, 23 calls, and the next read finds the end
         result = finish(tracer)
