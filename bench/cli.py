@@ -19,6 +19,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs/performance.md"
 GROUPS = {
     "start": "bench.start",
     "cost": "bench.cost",
+    "packets": "bench.packets",
     "frames": "bench.frames",
     "programs": "bench.programs",
     "events": "bench.events",
@@ -31,8 +32,7 @@ LIMITS = {
     "start-later-bpftrace": "The interpreter, and the modules that it loads before programs are attached: "
     "what the kernel does takes a small part of it.",
     "cost-count": "Each call is told from 32-bit ones, and its place looked up, before it is counted.",
-    "cost-packet": "Each packet's headers are read, and its place looked up, before it is counted; what is "
-    "added to a packet is the small difference of two large times.",
+    "cost-packet": "Each packet's headers are read, and its place looked up, before it is counted.",
     "events-perf": "One CPU makes no more events: for most of the time our reader waits for them.",
 }
 """What keeps a measure from its target, as far as that is known."""

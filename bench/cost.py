@@ -1,4 +1,4 @@
-"""What a probe costs the one that runs into it: nanoseconds a system call, and a packet.
+"""What a probe costs the one that runs into it: nanoseconds a system call.
 
 All that count the same are measured in the same turns: the bare work, pytracer, each peer.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 from bench.measure import MissingPeerError, Result, in_turns, result
 from bench.peers import PYTRACER, bcc_environment, bpftrace_environment, find, tracing
 from bench.work import work
-from pytracer.bpf.attach import raw_tracepoint, socket_filter
+from pytracer.bpf.attach import raw_tracepoint
 from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import ProgType, prog_load
 
-CALLS, PACKETS = 3_000_000, 1_000_000
+CALLS = 3_000_000
 FEW = 30_000  # calls, for what stops the program at each
 Held = contextlib.AbstractContextManager[object]
 Taker = Callable[[], float]
@@ -27,10 +26,6 @@ Taker = Callable[[], float]
 
 def _calls() -> float:
     return work("calls", str(CALLS), cpu=0)
-
-
-def _packets() -> float:
-    return work("packets", str(PACKETS), cpu=0)
 
 
 @contextlib.contextmanager
@@ -42,18 +37,6 @@ def empty_tracepoint() -> Iterator[None]:
         yield
     finally:
         os.close(link)
-        os.close(program)
-
-
-@contextlib.contextmanager
-def empty_filter() -> Iterator[None]:
-    """The floor: a socket filter that takes nothing."""
-    program = prog_load(ProgType.SOCKET_FILTER, returning(0))
-    packets = socket_filter.attach(socket.if_nametoindex("lo"), program)
-    try:
-        yield
-    finally:
-        os.close(packets)
         os.close(program)
 
 
@@ -141,17 +124,11 @@ MEASURES = (
             Peer("cost-latency-strace", "strace -c -w", _under("strace", "-c", "-w", "-o", "/dev/null")),
         ),
     ),
-    Measure(
-        "what `sockcount` costs a packet",
-        _packets,
-        lambda: ours("sockcount", "lo"),
-        (Peer("cost-packet", "an empty socket filter", while_held(empty_filter, _packets), 1.3),),
-    ),
 )
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
-    """System calls counted, counted with latency; packets."""
+    """System calls counted, counted with latency."""
     return measured(MEASURES, rounds)
 
 

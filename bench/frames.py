@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import socket
 import statistics
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench.cost import Measure, Peer, ours, while_held
 from bench.measure import MissingPeerError, Result, in_turns, result
+from bench.network import VETH, network
 from bench.work import work
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
@@ -24,7 +23,6 @@ from pytracer.spec import Clsact, Probe, SocketFilter, Tcx, Xdp
 FRAMES, SLICES = 200_000, 5
 LOST = 0.01  # of the frames, at most: what a queue has dropped took less time
 EMPTY = "an empty program"
-CLONE_NEWNET = 0x40000000
 _COUNTERS = Path("/proc/thread-self/net/dev")
 
 
@@ -42,24 +40,6 @@ def _arrived() -> int:
     """How many frames have come in by ``near``."""
     [line] = [line for line in _COUNTERS.read_text().splitlines() if line.strip().startswith("near:")]
     return int(line.partition(":")[2].split()[1])
-
-
-@contextlib.contextmanager
-def network() -> Iterator[None]:
-    """A network of this process's own for a while: what goes out by ``far`` comes in by ``near``."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if libc.unshare(CLONE_NEWNET) != 0:
-            raise MissingPeerError("frames: no network namespace can be made")
-        try:
-            for words in ("add far type veth peer name near", "set near up", "set far up"):
-                subprocess.run(["ip", "link", *words.split()], check=True)
-            yield
-        finally:
-            libc.setns(home, CLONE_NEWNET)
-    finally:
-        os.close(home)
 
 
 @contextlib.contextmanager
@@ -124,7 +104,7 @@ MEASURES = (
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """XDP in the driver and behind it; traffic control, with and without a filter; packet sockets."""
     try:
-        with network():
+        with network(VETH):
             for one in MEASURES:
                 yield from _whole(one, rounds)
     except MissingPeerError as missing:

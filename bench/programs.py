@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytracer
-from bench.frames import EMPTY, network
+from bench.frames import EMPTY
 from bench.measure import MissingPeerError, Result, in_turns, result
+from bench.network import VETH, network
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.probing import load, returning
 from pytracer.bpf.sys import address, bpf, program_info
@@ -65,7 +66,7 @@ def loaded(name: str) -> int:
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """Each tracer of packets beside a program that does nothing."""
     try:
-        with network():
+        with network(VETH):
             for name, words, program, probe in PROGRAMS:
                 yield _beside_an_empty_one(name, words, program, probe, rounds)
     except (MissingPeerError, OSError, PytracerError) as missing:

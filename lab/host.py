@@ -145,9 +145,9 @@ class Accelerator:
 
 KVM = Accelerator("kvm", ("-accel", "kvm", "-cpu", "host"))
 TCG = Accelerator("tcg", ("-accel", "tcg,thread=single", "-cpu", "max"))
-"""One thread for all processors: with a thread each, QEMU translates code that another processor is just
-changing, and keeps the stale translation. A kernel that patches itself, as all tracing makes it do, then meets
-the patch's own int3 and panics ("Oops: int3"). Two VMs on two processors are faster this way as well."""
+"""One thread for all processors: with a thread each, QEMU translates code that another processor is changing,
+and keeps the stale translation. A kernel that patches itself, as all tracing makes it do, then meets the
+patch's own int3 and panics ("Oops: int3"). Two VMs on two processors are faster this way as well."""
 
 
 def boots(qemu: str, how: Accelerator) -> bool:

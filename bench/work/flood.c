@@ -4,7 +4,8 @@
 //   flood calls N          N getppid calls
 //   flood seeks N          N lseek calls
 //   flood functions N      N calls of the function "passed"
-//   flood packets N        N datagrams to the loopback interface
+//   flood lanes N FILE... N datagrams to the loopback interface of each network namespace, some at a time in
+//                          turns: a line for each turn, what a datagram took
 //   flood frames N NAME    N frames of UDP out by the interface NAME
 //   flood sockets N        N sockets made and closed
 //   flood connects N       a datagram socket connected N times
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <sched.h>
 #include <linux/if_packet.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,7 +31,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BATCH 64 // frames with a call
+#define BATCH 64  // frames with a call
+#define LANES 8   // network namespaces
+#define TURN  200 // datagrams
 
 static void fail(const char *what)
 {
@@ -72,19 +76,52 @@ static void functions(long n)
         passed();
 }
 
-static void packets(long n)
+struct lane {
+    int from, to;
+    struct sockaddr_in address;
+};
+
+// To a socket that nobody reads: without it, each datagram would be answered that there is none.
+static struct lane lane(void)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET};
-    int s = socket(AF_INET, SOCK_DGRAM, 0), receiver = socket(AF_INET, SOCK_DGRAM, 0);
-    socklen_t size = sizeof(to);
+    struct lane l = {socket(AF_INET, SOCK_DGRAM, 0), socket(AF_INET, SOCK_DGRAM, 0), {.sin_family = AF_INET}};
+    socklen_t size = sizeof(l.address);
+
+    l.address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(l.to, (struct sockaddr *)&l.address, size) ||
+        getsockname(l.to, (struct sockaddr *)&l.address, &size))
+        fail("bind");
+    return l;
+}
+
+static void send_to(const struct lane *l, long n)
+{
     char data[64] = {0};
 
-    // To a socket that nobody reads: without it, each would be answered that there is none.
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (bind(receiver, (struct sockaddr *)&to, size) || getsockname(receiver, (struct sockaddr *)&to, &size))
-        fail("bind");
     while (n--)
-        sendto(s, data, sizeof(data), 0, (struct sockaddr *)&to, sizeof(to));
+        sendto(l->from, data, sizeof(data), 0, (struct sockaddr *)&l->address, sizeof(l->address));
+}
+
+// A socket stays in the namespace in which it was made.
+static void lanes(long n, int number, char **names)
+{
+    struct lane l[LANES];
+
+    for (int i = 0; i < number; i++) {
+        int namespace = open(names[i], O_RDONLY | O_CLOEXEC);
+
+        if (namespace < 0 || setns(namespace, CLONE_NEWNET))
+            fail(names[i]);
+        l[i] = lane();
+    }
+    for (; n > 0; n -= TURN) {
+        for (int i = 0; i < number; i++) {
+            double begun = now(CLOCK_MONOTONIC);
+
+            send_to(&l[i], TURN);
+            printf("%.1f%c", (now(CLOCK_MONOTONIC) - begun) / TURN, i + 1 < number ? ' ' : '\n');
+        }
+    }
 }
 
 static void sockets(long n)
@@ -186,6 +223,10 @@ int main(int argc, char **argv)
         argc--, argv++;
     }
     n = argc > 2 ? atol(argv[2]) : 0;
+    if (n > 0 && argc > 3 && argc - 3 <= LANES && !strcmp(argv[1], "lanes")) {
+        lanes(n, argc - 3, argv + 3);
+        return 0;
+    }
     m = argc > 3 && strcmp(argv[1], "frames") ? atol(argv[3]) : 1;
     if (n <= 0 || m <= 0)
         return 2;
@@ -196,8 +237,6 @@ int main(int argc, char **argv)
         seeks(n);
     else if (!strcmp(argv[1], "functions"))
         functions(n);
-    else if (!strcmp(argv[1], "packets"))
-        packets(n);
     else if (!strcmp(argv[1], "sockets"))
         sockets(n);
     else if (!strcmp(argv[1], "connects"))

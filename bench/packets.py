@@ -1,0 +1,78 @@
+"""What `sockcount` costs a packet.
+
+That is the small difference of two large times, and a machine's speed changes by more from one second to the
+next. So one process sends to three networks a few packets at a time in turns: one where nothing looks, one
+where `sockcount` counts, one with an empty filter; each cost is the median of the differences of neighbours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import statistics
+from collections.abc import Iterator
+
+from bench.cost import Held, ours
+from bench.measure import MissingPeerError, Result, result
+from bench.network import LOOPBACK, network
+from bench.work import lanes
+from pytracer.bpf.attach import socket_filter
+from pytracer.bpf.probing import returning
+from pytracer.bpf.sys import ProgType, prog_load
+
+PACKETS = 400_000  # to each network
+
+
+@contextlib.contextmanager
+def empty_filter() -> Iterator[None]:
+    """The floor: a socket filter that takes nothing."""
+    program = prog_load(ProgType.SOCKET_FILTER, returning(0))
+    packets = socket_filter.attach(socket.if_nametoindex("lo"), program)
+    try:
+        yield
+    finally:
+        os.close(packets)
+        os.close(program)
+
+
+@contextlib.contextmanager
+def watched(by: Held) -> Iterator[str]:
+    """A network with something at work in it; the path of its namespace. The caller stays where it is."""
+    with contextlib.ExitStack() as stack:
+        with network(LOOPBACK):
+            stack.enter_context(by)
+            namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, namespace)
+        yield f"/proc/{os.getpid()}/fd/{namespace}"
+
+
+def costs() -> tuple[float, float, float]:
+    """Nanoseconds for a packet: the bare work, what sockcount adds to it, what an empty filter adds."""
+    with (
+        watched(contextlib.nullcontext()) as bare,
+        watched(ours("sockcount", "lo")) as counted,
+        watched(empty_filter()) as empty,
+    ):
+        blocks = lanes(PACKETS, bare, counted, empty, cpu=0)
+    work, mine, floor = zip(*blocks, strict=True)
+    added = (statistics.median(b - a for a, b in zip(work, other, strict=True)) for other in (mine, floor))
+    return statistics.median(work), *added
+
+
+def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
+    """sockcount beside an empty socket filter."""
+    try:
+        bare, mine, floor = zip(*(costs() for _ in range(rounds)), strict=True)
+        yield result(
+            "cost-packet",
+            "what `sockcount` costs a packet",
+            "an empty socket filter",
+            mine,
+            floor,
+            target=1.3,
+            unit="ns",
+            note=f"the bare work takes {statistics.median(bare):.0f} ns",
+        )
+    except MissingPeerError as missing:
+        yield MissingPeerError(f"cost-packet: {missing}")
