@@ -3,7 +3,8 @@
 //
 // The program is the filter of that socket. It counts and returns 0: nothing is ever queued to the socket.
 //
-// The same program, instruction by instruction, with rows that stay: src/pytracer/bpf/lessons/sockcount.py.
+// The same program, instruction by instruction, with rows that stay and each link looked for:
+// src/pytracer/bpf/lessons/sockcount.py.
 #include "config.h"
 #include "skb.h"
 

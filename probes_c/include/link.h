@@ -9,11 +9,22 @@
 
 // The length of the link header by interface; those that are not here have Ethernet's.
 BPF_HASH(links, u32, u32, 4096);
+BPF_ARRAY(pt_links, u32, 1); // how many they are: mostly none, and then none is looked for
+
+static __always_inline u32 pt_header(u32 interface)
+{
+    u32 first = 0, *others = pt_links.lookup(&first), *length;
+
+    if (!others || !*others)
+        return ETHERNET;
+    length = links.lookup(&interface);
+    return length ? *length : ETHERNET;
+}
 
 // What the link's header, and tags behind it, lead to, as pt_protocol says it of what is no IP; and to where.
 static __always_inline u32 pt_link(pt_packet *packet, u32 interface, u32 *start)
 {
-    u32 *length = links.lookup(&interface), offset = length ? *length : ETHERNET, type;
+    u32 offset = pt_header(interface), type;
     int ethernet = offset == ETHERNET;
     u8 bytes[2]; // big-endian, as on the wire
 

@@ -334,10 +334,13 @@ class Session:
         """Tell a network program which interfaces have no Ethernet header. Some may appear while it runs."""
         if "links" not in self._module.maps:
             return
-        for index, interface in interfaces.interfaces().items():
-            length = interfaces.link_header_length(interface.type)
-            if length != interfaces.ETHERNET_HEADER:
-                self._map("links").update(struct.pack("I", index), struct.pack("I", length))
+        found, wanted = interfaces.interfaces(), self.plan.request.interfaces
+        lengths = {index: interfaces.link_header_length(one.type) for index, one in found.items()}
+        others = {index: length for index, length in lengths.items() if length != interfaces.ETHERNET_HEADER}
+        for index, length in others.items():
+            self._map("links").update(struct.pack("I", index), struct.pack("I", length))
+        if "pt_links" in self._module.maps and (0 in wanted or others.keys() & wanted):
+            self._map("pt_links").update(struct.pack("I", 0), struct.pack("I", len(others)))
 
     def _attach(self, pending: int) -> None:
         # What takes a record out of a map stands before what puts it in: a call that began while the first

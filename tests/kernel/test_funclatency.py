@@ -39,16 +39,9 @@ def histograms(result, *losses):
     return {record["target"]: record for record in result.of("summary")}
 
 
-def of(program, *words):
-    tracer = start("funclatency", "-f", "json", "-p", program.pid, *words)
-    program.go()
-    program.process.wait()
-    return finish(tracer)
-
-
 def of_functions(what, times, ms, *names, options=()):
     with Program(workload("timed"), what, times, ms) as program:
-        return of(program, *options, *(f"u:{workload('timed')}:{name}" for name in names))
+        return program.seen_by("funclatency", *options, *(f"u:{workload('timed')}:{name}" for name in names))
 
 
 def check(found, calls, least, longest=0):

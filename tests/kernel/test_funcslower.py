@@ -7,7 +7,7 @@ import platform
 import pytest
 
 from pytracer.plan.targets import WAYS
-from support.cli import finish, run, start
+from support.cli import run
 from support.needs import refused_by_right
 from support.uprobes import Program
 from support.workloads import workload
@@ -29,10 +29,7 @@ def events(result):
 def of_program(what, times, ms, name, *words):
     with Program(workload("timed"), what, times, ms) as program:
         target = f"u:{workload('timed')}:{name}"
-        tracer = start("funcslower", "-f", "json", "-p", program.pid, *words, target)
-        program.go()
-        program.process.wait()
-        seen = events(finish(tracer))
+        seen = events(program.seen_by("funcslower", *words, target))
         assert all((event["pid"], event["target"]) == (program.pid, target) for event in seen)
         return seen
 

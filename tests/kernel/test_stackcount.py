@@ -40,10 +40,7 @@ def stacks(result):
 def of_a_process(*words):
     """Of a process that waits before it works: it is known before it ends."""
     with Program(workload("stacked"), CALLS) as program:
-        tracer = start("stackcount", "-f", "json", "-p", program.pid, *words)
-        program.go()
-        program.process.wait()
-        return finish(tracer)
+        return program.seen_by("stackcount", *words)
 
 
 @pytest.mark.lab
@@ -125,10 +122,7 @@ def test_stacks_of_one_part_are_one_row_whoever_they_are_of():
 def test_what_finds_no_place_is_lost():
     with Program(workload("stacked"), CALLS) as program:
         words = [f"u:{workload('stacked')}:*", "t:syscalls:*close", "--max-stacks", 1, "--strict"]
-        tracer = start("stackcount", "-f", "json", "-p", program.pid, *words)
-        program.go()
-        program.process.wait()
-        result = finish(tracer)
+        result = program.seen_by("stackcount", *words)
     assert result.status == 3
     shown, lost = (
         sum(r[of] for r in result.of(kind)) for kind, of in (("summary", "hits"), ("loss", "lost"))

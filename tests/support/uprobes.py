@@ -16,6 +16,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.probing import helper_refusal, load
 from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, map_create
 from pytracer.spec import Spot, UserProbe
+from support.cli import Ended, Result, finish, start
 from support.workloads import SOURCES, workload
 
 SLOTS = 64
@@ -104,6 +105,15 @@ class Program:
         said, _ = self.process.communicate("\n", timeout=60)
         assert self.process.returncode == 0
         return said
+
+    def seen_by(self, tracer: str, *words: object) -> Result:
+        """Let it work while a tracer looks at it; how that ended. A refused one leaves it waiting."""
+        try:
+            looking = start(tracer, "-f", "json", "-p", self.pid, *words)
+        except Ended as ended:
+            return ended.result
+        self.go()
+        return finish(looking)
 
     def __enter__(self) -> Program:
         return self
