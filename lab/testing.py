@@ -1,4 +1,5 @@
-"""scripts/test --lab [-j N] [--suite NAME] [KERNEL...] [PYTEST ARGUMENT...]: the tests, in VMs.
+"""scripts/test --lab [-j N] [--suite NAME] [--timeout SECONDS] [KERNEL...] [PYTEST ARGUMENT...]
+The tests, in VMs.
 
 Without a kernel's name, on all of them; without -j, two at a time where there are two processors and memory
 for both. Each line says which kernel it is from, and the last counts all tests: "N passed, N failed, N
@@ -26,10 +27,12 @@ from lab.host import memory_available
 from lab.kernels import KERNELS, Kernel
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT = 2000
-"""Seconds for the tests on one kernel: two after each other are done in little more than an hour."""
+LIMIT = 6 * 3600
+"""Seconds for the tests on one kernel: all of them, emulated."""
 MEMORY = 3300
 """Megabytes for one of them: what the VM has, and QEMU."""
+OPTIONS = {"-j": "kernels", "--suite": "", "--timeout": "seconds"}
+"""Those of this command, and what their numbers count."""
 SUMMARY = re.compile(r"^(?:=+ )?((?:\d+ \w+, )*\d+ \w+) in [\d.]+s\b.*$", re.M)
 PLAIN = re.compile(r"^(\d+ passed, \d+ failed, \d+ skipped)$", re.M)
 
@@ -90,12 +93,12 @@ class Run:
         return counts, f"{self.kernel.name:>6} ({release}): {counts} in {seconds:.0f} s{note}"
 
 
-def command(kernel: Kernel, arguments: list[str], suite: str = "") -> list[str]:
+def command(kernel: Kernel, arguments: list[str], suite: str = "", limit: int = LIMIT) -> list[str]:
     """How the tests are run on a kernel; a path among the arguments stands for itself."""
     words = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-m", "lab"]
     if not any(is_path(word) for word in arguments):
         words.append("tests/kernel")
-    lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT)]
+    lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(limit)]
     lab += [*(["--suite", suite] if suite else []), kernel.name]
     return [*lab, "--", *words, *arguments]
 
@@ -106,30 +109,38 @@ def is_path(word: str) -> bool:
 
 
 class Asked(NamedTuple):
-    """How many kernels at a time, which, what is pytest's, and whose user space ("": this machine's)."""
+    """How many kernels at a time, which, what is pytest's, whose user space ("": this machine's), and how
+    many seconds each may take."""
 
     jobs: int
     kernels: list[Kernel]
     arguments: list[str]
     suite: str
+    limit: int
 
 
 def split(arguments: list[str]) -> Asked:
     """What the command line asks for. Raises LabError for an unknown kernel or suite."""
     rest, kernels = list(arguments), list[Kernel]()
     jobs = max(1, min(2, os.cpu_count() or 1, memory_available() // MEMORY))
-    suite = ""
-    while rest and (rest[0] in ("-j", "--suite") or not (rest[0].startswith("-") or is_path(rest[0]))):
+    suite, limit = "", LIMIT
+    while rest and (rest[0] in OPTIONS or not (rest[0].startswith("-") or is_path(rest[0]))):
         word = rest.pop(0)
-        if word == "--suite":
-            suite = suites.find(rest.pop(0) if rest else "").name
-        elif word != "-j":
+        if word not in OPTIONS:
             kernels.append(find(word))
-        elif not rest or not rest[0].isdecimal() or not int(rest[0]):
-            raise LabError("-j needs a number of kernels", "scripts/test --lab -j 2")
+            continue
+        value = rest.pop(0) if rest else ""
+        if word == "--suite":
+            suite = suites.find(value).suite
+        elif not value.isdecimal() or not int(value):
+            raise LabError(
+                f"{word} needs a number of {OPTIONS[word]}", "scripts/test --lab -j 2 --timeout 7200"
+            )
+        elif word == "-j":
+            jobs = int(value)
         else:
-            jobs = int(rest.pop(0))
-    return Asked(jobs, kernels or list(KERNELS), rest, suite)
+            limit = int(value)
+    return Asked(jobs, kernels or list(KERNELS), rest, suite, limit)
 
 
 def run_all(asked: Asked) -> tuple[Counts, list[str]]:
@@ -142,7 +153,7 @@ def run_all(asked: Asked) -> tuple[Counts, list[str]]:
                 while waiting and len(running) < asked.jobs:
                     kernel = waiting.pop(0)
                     started = subprocess.Popen(
-                        command(kernel, asked.arguments, asked.suite),
+                        command(kernel, asked.arguments, asked.suite, asked.limit),
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE,
                         stderr=subprocess.STDOUT,

@@ -36,16 +36,21 @@ def test_what_is_counted(line, status, expected):
 
 
 def test_kernels_come_first_and_the_rest_is_pytests():
-    _, kernels, rest, _ = testing.split(["5.10", "newest", "-k", "6.1"])
+    _, kernels, rest, *_ = testing.split(["5.10", "newest", "-k", "6.1"])
     assert ([kernel.name for kernel in kernels], rest) == (["5.10", "newest"], ["-k", "6.1"])
     assert testing.split([])[1:3] == (ALL, [])
     assert testing.split(["-x"])[1:3] == (ALL, ["-x"])
     assert testing.split(["-j", "3", "6.1"])[:3] == (3, [KERNELS[1]], [])
+    asked = testing.split(["--timeout", "60", "--suite", "trixie", "6.12", "-m", "smoke"])
+    assert asked[1:] == ([KERNELS[2]], ["-m", "smoke"], "trixie", 60)
     path = "tests/kernel/test_matrix.py::test_x"
     assert testing.split([path])[1:3] == (ALL, [path])
 
 
-@pytest.mark.parametrize("words", [["6.2"], ["tests/none.py"], ["-j"], ["-j", "0"], ["-j", "x"]])
+@pytest.mark.parametrize(
+    "words",
+    [["6.2"], ["tests/none.py"], ["-j"], ["-j", "0"], ["-j", "x"], ["--timeout"], ["--suite", "6.12"]],
+)
 def test_mistakes_are_said_before_anything_is_booted(words):
     with pytest.raises(LabError):
         testing.split(words)
@@ -53,7 +58,8 @@ def test_mistakes_are_said_before_anything_is_booted(words):
 
 def test_named_files_are_run_instead_of_all():
     assert testing.command(KERNELS[0], ["-x"])[-2:] == ["tests/kernel", "-x"]
-    words = testing.command(KERNELS[0], ["tests/kernel/test_matrix.py"])
+    words = testing.command(KERNELS[0], ["tests/kernel/test_matrix.py"], "trixie", 60)
+    assert words[2:6] == ["--timeout", "60", "--suite", "trixie"]
     assert words[-1] == "tests/kernel/test_matrix.py"
     assert "tests/kernel" not in words
     assert words[words.index("--") - 1] == KERNELS[0].name
@@ -67,7 +73,7 @@ def test_kernels_run_side_by_side_and_every_end_counts(monkeypatch, capsys):
         "newest": "import sys; sys.stdout.write('== 5 passed, 1 skipped in 1.00s ==')",
     }
     monkeypatch.setattr(testing, "command", lambda kernel, *_: [sys.executable, "-c", code[kernel.name]])
-    total, lines = testing.run_all(testing.Asked(2, [*KERNELS], [], ""))
+    total, lines = testing.run_all(testing.Asked(2, [*KERNELS], [], "", 60))
     assert total == Counts(10, 2, 1)
     assert len(lines) == 4
     shown = capsys.readouterr().out.splitlines()
