@@ -47,6 +47,7 @@ TRACER = Tracer(
         "A function of a program that calls itself may show one call less of its own (before Linux 6.11).",
         "Symbols are from the files that are mapped; of stripped ones, file+0xADDRESS is shown.",
         "Memory maps are read while a process lives: what ends within some 50 ms shows [unknown].",
+        "Before Linux 5.16 the stack of a return (kr:) ends at kretprobe_trampoline; fr: shows all of it.",
         "Older kernels (5.10) hand out no kernel part for t:syscalls:*; t:raw_syscalls:sys_enter has it.",
         "A stack of 127 functions may have had more: it ends with [cut].",
     ),
