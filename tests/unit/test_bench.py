@@ -6,7 +6,9 @@ import contextlib
 
 import pytest
 from bench import cli, cost, sizes
+from bench import page as pages
 from bench.measure import MissingPeerError, in_turns, result
+from bench.page import Group
 from bench.peers import find
 from bench.work import gated, work
 
@@ -39,12 +41,36 @@ def test_what_is_shown_with_a_target_and_without():
     held, free = measured([1.0], [2.0], 0.6), measured([1.0], [2.0])
     assert "(0.5 to 0.5; at most 0.6: holds)" in cli.line(held)
     assert cli.line(free).endswith("(0.5 to 0.5)")
-    page = cli.page([held, measured([1.0], [2.0], 0.4), free], ["y: no y"], [("a call", 10_000, 2.5, "ns")])
+    group = Group("a machine", [held, measured([1.0], [2.0], 0.4), free], ["y: no y"])
+    page = pages.page({"x": group, "sizes": Group("a machine", sizes=[("a call", 10_000, 2.5, "ns")])})
+    assert "\na machine.\n" in page
     assert "| 0.5 | 0.5 to 0.5 | at most 0.6 | holds |" in page
     assert "| at most 0.4 | **does not hold** |" in page
     assert "| 0.5 | 0.5 to 0.5 |  |  |" in page
     assert "- Left out: y: no y" in page
     assert "| a call | 10,000 | 2.5 ns |" in page
+
+
+def test_a_group_measured_anew_replaces_what_was_kept_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "DATA", tmp_path / "data.json")
+    monkeypatch.setattr(pages, "PAGE", tmp_path / "page.md")
+    old, new = measured([1.0], [2.0]), measured([1.0], [4.0])
+    pages.keep(
+        {"x": Group("one", [old], ["y: no y"]), "y": Group("one", sizes=[("a call", 1, 2.5, "ns")])}, "yx"
+    )
+    pages.keep({"x": Group("other", [new])}, "yx")
+    assert pages.load(pages.DATA.read_text()) == {
+        "y": Group("one", sizes=[("a call", 1, 2.5, "ns")]),
+        "x": Group("other", [new]),
+    }
+    page = pages.PAGE.read_text()
+    assert "`y`: one.\n\n`x`: other.\n" in page
+    assert "0.25" in page
+    assert "Left out" not in page
+
+
+def test_the_page_is_of_what_is_kept():
+    assert pages.PAGE.read_text() == pages.page(pages.load(pages.DATA.read_text()))
 
 
 def test_a_peer_that_is_missing_is_left_out_by_its_name_and_the_others_are_measured(monkeypatch):
