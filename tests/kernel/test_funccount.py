@@ -92,6 +92,8 @@ def test_a_place_within_a_function():
     if not DEBIANS and "no kprobes" in inside.err:
         return
     assert f"no instruction begins at {FUNCTION}+0x1" in inside.err
+    events = run("funccount", "--dry-run", "--hook", "k=kprobe-events", f"{FUNCTION}+1")
+    assert (events.status, f"no instruction begins at {FUNCTION}+0x1" in events.err) == (4, True)
     beyond = run("funccount", "--dry-run", f"{FUNCTION}+100000")
     assert beyond.status == 2, beyond.err
     assert "bytes long" in beyond.err

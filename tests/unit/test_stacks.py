@@ -114,6 +114,11 @@ def test_how_a_probe_came_to_run_is_no_part_of_a_stack():
         "vfs_read",
         "bpf_map_x",
     )
+    assert _without_way(("0xffffffffc059903f", "__x64_sys_close")) == ("__x64_sys_close",)
+    assert _without_way(("0xffffffffc059903f", "0xffffffff81000000")) == (
+        "0xffffffffc059903f",
+        "0xffffffff81000000",
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from pytracer.symbols.user import ASTRAY, UNKNOWN, UserSymbols
 
 CUT = "[cut]"
 _MARK = "_[k]"  # what tools that draw flame graphs know the kernel's functions by
-# The way from what is traced to a program that is put on it.
+# The way from what is traced to a program that is put on it. Code without a name was made by the kernel as it
+# ran: a program, or a trampoline, which may be gone by the time that names are looked up.
 _TO_PROGRAM = re.compile(
-    r"bpf_prog_|bpf_trampoline_|bpf_trace_run|__bpf_trace_|__traceiter_|perf_(trace|syscall)_"
+    r"bpf_prog_|bpf_trampoline_|bpf_trace_run|__bpf_trace_|__traceiter_|perf_(trace|syscall)_|0x"
 )
 
 Frames = tuple[str, ...]
@@ -90,7 +91,9 @@ class StackNames:
 
 
 def _without_way(stack: Frames) -> Frames:
-    """Without the frames from the program outwards to what it was put on."""
+    """Without the frames from the program outwards to what it was put on; all where no name is known."""
+    if all(name.startswith("0x") for name in stack):
+        return stack
     start = next((n for n, name in enumerate(stack) if not _TO_PROGRAM.match(name)), len(stack))
     return stack[start:]
 

@@ -34,16 +34,22 @@ def ask(probe: Kprobe, kernel: Asking) -> Answer:
         return Answer(False, reason=f"no function {' or '.join(probe.symbols)}", tried=False)
     reasons, refused = [], False
     for symbol in probe.symbols:
-        try:
-            program = kernel.program(ProgType.KPROBE, EMPTY)
-            os.close(_open(symbol, probe.offset, program, at_return=isinstance(probe, Kretprobe)))
-        except OSError as error:
-            answer = _why_not(error, symbol, probe.offset, kernel)
+        answer = refusal(symbol, probe.offset, kernel, at_return=isinstance(probe, Kretprobe))
+        if answer is not None:
             reasons.append(answer.reason)
             refused = refused or answer.refused
             continue
         return Answer(True, _named(symbol, probe.offset), tells=kernel.tells(probe, ProgType.KPROBE))
     return Answer(False, reason=", ".join(dict.fromkeys(reasons)), refused=refused)
+
+
+def refusal(symbol: str, offset: int, kernel: Asking, *, at_return: bool = False) -> Answer | None:
+    """Why a place in a function cannot be probed; None where it can. Tried, and taken off again."""
+    try:
+        os.close(_open(symbol, offset, kernel.program(ProgType.KPROBE, EMPTY), at_return=at_return))
+    except OSError as error:
+        return _why_not(error, symbol, offset, kernel)
+    return None
 
 
 def load_as(_: Kprobe) -> LoadAs:

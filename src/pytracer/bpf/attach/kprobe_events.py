@@ -63,7 +63,8 @@ class EventLink(Link):
 
 
 def ask(probe: KprobeEvents, kernel: Asking) -> Answer:
-    """Whether the functions can be probed by one trace event. Nothing is made to find out."""
+    """Whether the functions can be probed by one trace event. None is made to find out: of places within
+    functions the PMU knows as well where an instruction begins."""
     if not kprobe.PMU.is_dir():  # of the same make (CONFIG_KPROBE_EVENTS)
         return kprobe.NO_KPROBES
     if kernel.missing:
@@ -72,6 +73,11 @@ def ask(probe: KprobeEvents, kernel: Asking) -> Answer:
         found = functions.these(probe.patterns, probe.addresses)
     except PytracerError as reason:
         return problem(reason)
+    for text in probe.patterns:
+        symbol, _, offset = text.rpartition(":")[2].partition("+")
+        answer = kprobe.refusal(symbol, int(offset, 0), kernel) if offset else None
+        if answer is not None:
+            return answer
     return Answer(True, found.describe, reason=found.note, tells=Tells.ADDRESS)
 
 
