@@ -184,6 +184,8 @@ class Session:
     def detach(self) -> None:
         """Take the probes off; what they counted can still be read."""
         if self._links:
+            if self._walker is not None:
+                self._walker.before_detaching()
             self._ended = time.monotonic()
         while self._links:
             self._detached.append(self._links.pop())

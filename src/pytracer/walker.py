@@ -48,6 +48,10 @@ class Walker:
                 self._seen[process] = samples, now + pause, min(2 * pause, _AGAIN)
                 self._names.user.notice(process[0])
 
+    def before_detaching(self) -> None:
+        """Learn of what is there only as long as programs are attached."""
+        self._names.before_detaching()
+
     def read(
         self, rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: Moment
     ) -> Stacks:

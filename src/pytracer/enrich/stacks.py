@@ -18,7 +18,7 @@ from pytracer.symbols.user import ASTRAY, UNKNOWN, UserSymbols
 CUT = "[cut]"
 _MARK = "_[k]"  # what tools that draw flame graphs know the kernel's functions by
 # The way from what is traced to a program that is put on it. Code without a name was made by the kernel as it
-# ran: a program, or a trampoline, which may be gone by the time that names are looked up.
+# ran: such a program, or a trampoline (net.core.bpf_jit_kallsyms).
 _TO_PROGRAM = re.compile(
     r"bpf_prog_|bpf_trampoline_|bpf_trace_run|__bpf_trace_|__traceiter_|perf_(trace|syscall)_|0x"
 )
@@ -42,6 +42,11 @@ class StackNames:
         self._depth = depth
         self._mark = _MARK if annotate else ""
         self._probed = probed
+
+    def before_detaching(self) -> None:
+        """Learn what the way to a program is called, which goes away with it."""
+        if self._probed:
+            self.kernel.load()
 
     def of_kernel(self, numbers: Array) -> list[Frames]:
         """The kernel's part of each stack (numbers of shape (n,))."""

@@ -29,12 +29,12 @@ class KernelSymbols:
     @property
     def hidden(self) -> bool:
         """Whether the kernel does not tell where its functions are."""
-        self._load()
+        self.load()
         return not len(self._starts)
 
     def names(self, addresses: Array) -> list[str]:
         """The function that each address (uint64, shape (n,)) lies in; ``0x...`` where that is not known."""
-        self._load()
+        self.load()
         if self.hidden:
             return [f"0x{address:x}" for address in addresses.tolist()]
         place = np.searchsorted(self._starts, addresses, side="right").astype(np.intp) - 1
@@ -49,7 +49,7 @@ class KernelSymbols:
 
     def address(self, name: str) -> int:
         """Where the first symbol of that name is; 0 where that is not known, or hidden."""
-        self._load()
+        self.load()
         return self._address(name.encode())
 
     def _name(self, at: int) -> str:
@@ -57,7 +57,8 @@ class KernelSymbols:
         line = self._text[begin : self._text.find(b"\n", begin)]
         return line.partition(b"\t")[0].decode("utf-8", "backslashreplace")
 
-    def _load(self) -> None:
+    def load(self) -> None:
+        """Read them, unless that was done. What is put on and taken off again has its names in between."""
         if self._read:
             return
         self._read = True
