@@ -22,6 +22,7 @@ GROUPS = {
     "events": "bench.events",
     "maps": "bench.maps",
     "attach": "bench.attach",
+    "many": "bench.many",
 }
 SIZES = "sizes"
 ROUNDS = 5

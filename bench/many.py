@@ -1,0 +1,64 @@
+"""Many functions of the kernel counted at once, and what that costs a call, beside BCC's funccount."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+
+from bench.attach import FEW, attached, in_the_lab, measure, until_traced
+from bench.cost import Measure, Peer, measured, ours, while_held
+from bench.measure import MissingPeerError, Result
+from bench.peers import bcc_environment, find, tracing
+from bench.work import work
+from pytracer.bpf.attach import kprobe
+from pytracer.kernel import functions
+from pytracer.plan.targets import WAYS
+
+MANY = 10_000
+SEEK = "__x64_sys_lseek" if platform.machine() == "x86_64" else "__arm64_sys_lseek"
+CALLS = 300_000
+
+
+def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
+    """Attaching by the best way, and a call of one of the functions."""
+    if not kprobe.PMU.is_dir():
+        yield from in_the_lab("many", rounds)
+        return
+    cache = tempfile.mkdtemp(prefix="pytracer-bench-")
+    try:
+        tool = find("funccount-bpfcc", "funccount")
+        there = bcc_environment(tool)
+        patterns, count = many()
+        few = partial(attached, [tool, "-i", "60", FEW], "Tracing", there)
+        what, way = f"{count} functions by one link, beside {FEW}", WAYS["k"][0].name
+        until_traced(cache, [f"k:{FEW}"], way)  # compiles
+        yield measure("attach-many", what, patterns, way, cache, few, rounds)
+        mine = partial(ours, "funccount", "--max-probes", "100000", *patterns, f"k:{SEEK}")
+        held = partial(tracing, [tool, "-i", "600", SEEK], "Tracing", there)
+        alone = Peer("attach-many-cost", "BCC funccount", while_held(held, seeks))
+        what = f"a call of one of {count + 1} functions that are counted, beside one that alone is"
+        yield from measured([Measure(what, seeks, mine, (alone,))], rounds)
+    except MissingPeerError as missing:
+        yield missing
+    finally:
+        shutil.rmtree(cache)
+
+
+def seeks() -> float:
+    """Nanoseconds for a call of SEEK."""
+    return work("seeks", str(CALLS), cpu=0)
+
+
+def many() -> tuple[list[str], int]:
+    """Patterns of first letters that together match MANY functions, and how many they match."""
+    traceable = functions.traceable() or frozenset()
+    patterns, count = list[str](), 0
+    for letter in "abcdefghijklmnopqrstuvwxyz":
+        if count < MANY:
+            patterns.append(f"k:{letter}*")
+            named = functions.named(f"{letter}*")
+            count += sum(len(at) == 1 and name in traceable for name, at in named.items())
+    return patterns, count
