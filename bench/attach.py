@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,28 +24,41 @@ LAB, LIMIT = "6.12", 3000  # the first long-term kernel with kprobe.multi for bo
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """The same functions by every way."""
+    return where_there_are_kprobes("attach", _by_every_way, rounds)
+
+
+def _by_every_way(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
+    theirs = few_by_bcc()
+    until_traced(cache, [f"k:{FEW}"], "")  # compiles
+    for way in WAYS["k"]:
+        what = f"{FEW} by {way.name}"
+        yield measure(f"attach-{way.name}", what, [f"k:{FEW}"], way.name, cache, theirs, rounds)
+
+
+def few_by_bcc() -> Callable[[], float]:
+    """How long BCC's funccount takes until it traces some. Raises MissingPeerError where it is not there."""
+    tool = find("funccount-bpfcc", "funccount")
+    return partial(attached, [tool, "-i", "60", FEW], "Tracing", bcc_environment(tool))
+
+
+def where_there_are_kprobes(
+    group: str, take: Callable[[str, int], Iterator[Result | MissingPeerError]], rounds: int
+) -> Iterator[Result | MissingPeerError]:
+    """What ``take`` gives of a folder for what is compiled, and of rounds; or the lab, for this group."""
     if not kprobe.PMU.is_dir():
-        yield from in_the_lab("attach", rounds)
+        yield from _in_the_lab(group, rounds)
         return
-    cache = tempfile.mkdtemp(prefix="pytracer-bench-")
-    try:
-        tool = find("funccount-bpfcc", "funccount")
-        peer = [tool, "-i", "60", FEW]
-        theirs = partial(attached, peer, "Tracing", bcc_environment(tool))
-        until_traced(cache, [f"k:{FEW}"], "")  # compiles
-        for way in WAYS["k"]:
-            what = f"{FEW} by {way.name}"
-            yield measure(f"attach-{way.name}", what, [f"k:{FEW}"], way.name, cache, theirs, rounds)
-    except MissingPeerError as missing:
-        yield missing
-    finally:
-        shutil.rmtree(cache)
+    with tempfile.TemporaryDirectory(prefix="pytracer-bench-") as cache:
+        try:
+            yield from take(cache, rounds)
+        except MissingPeerError as missing:
+            yield missing
 
 
-def in_the_lab(group: str, rounds: int) -> Iterator[Result | MissingPeerError]:
-    """A group of measures in the lab, as this kernel has no kprobes."""
+def _in_the_lab(group: str, rounds: int) -> Iterator[Result | MissingPeerError]:
     command = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), LAB, "--"]
-    again = [sys.executable, "-m", "bench", group, "--format", "json", "--rounds", str(min(rounds, 3))]
+    again = [sys.executable, "-m", "bench", group, "--no-page", "--format", "json"]
+    again += ["--rounds", str(min(rounds, 3))]
     with subprocess.Popen([*command, *again], cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         for record in map(json.loads, running.stdout):

@@ -29,7 +29,7 @@ ROUNDS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it."""
+    """Measure what is asked for, and put it on the page. The exit status."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="pytracer beside its peers, on the same work, in turns. Needs root and a quiet machine.",
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("bench: error: needs root", file=sys.stderr)
         return 1
     as_json = given.format == "json"
-    where, order = machine(), [*GROUPS, SIZES]
+    where, order = "" if given.no_page else machine(), [*GROUPS, SIZES]
     for name in (name for name in order if not given.names or name in given.names):
         group = (
             _sized(where, given.quick, as_json) if name == SIZES else _run(name, where, given.rounds, as_json)

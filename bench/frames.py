@@ -43,13 +43,13 @@ def _arrived() -> int:
 
 
 @contextlib.contextmanager
-def empty(probe: Probe, choice: str) -> Iterator[None]:
-    """The floor: a program on the near end that passes everything on."""
+def empty(probe: Probe, choice: str, interface: str = "near") -> Iterator[None]:
+    """The floor: a program on an interface that passes everything on."""
     kind = kind_of(probe)
     how = kind.load_as(probe)
     program = prog_load(how.type, returning(how.result))
     try:
-        links = kind.put(probe, Place("", {socket.if_nametoindex("near"): "near"}, choice), program)
+        links = kind.put(probe, Place("", {socket.if_nametoindex(interface): interface}, choice), program)
         try:
             yield
         finally:

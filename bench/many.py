@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import platform
-import shutil
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 
-from bench.attach import FEW, attached, in_the_lab, measure, until_traced
+from bench.attach import FEW, few_by_bcc, measure, until_traced, where_there_are_kprobes
 from bench.cost import Measure, Peer, measured, ours, while_held
 from bench.measure import MissingPeerError, Result
 from bench.peers import bcc_environment, find, tracing
 from bench.work import work
-from pytracer.bpf.attach import kprobe
 from pytracer.kernel import functions
 from pytracer.plan.targets import WAYS
 
@@ -24,27 +21,20 @@ CALLS = 300_000
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
     """Attaching by the best way, and a call of one of the functions."""
-    if not kprobe.PMU.is_dir():
-        yield from in_the_lab("many", rounds)
-        return
-    cache = tempfile.mkdtemp(prefix="pytracer-bench-")
-    try:
-        tool = find("funccount-bpfcc", "funccount")
-        there = bcc_environment(tool)
-        patterns, count = many()
-        few = partial(attached, [tool, "-i", "60", FEW], "Tracing", there)
-        what, way = f"{count} functions by one link, beside {FEW}", WAYS["k"][0].name
-        until_traced(cache, [f"k:{FEW}"], way)  # compiles
-        yield measure("attach-many", what, patterns, way, cache, few, rounds)
-        mine = partial(ours, "funccount", "--max-probes", "100000", *patterns, f"k:{SEEK}")
-        held = partial(tracing, [tool, "-i", "600", SEEK], "Tracing", there)
-        alone = Peer("attach-many-cost", "BCC funccount", while_held(held, seeks))
-        what = f"a call of one of {count + 1} functions that are counted, beside one that alone is"
-        yield from measured([Measure(what, seeks, mine, (alone,))], rounds)
-    except MissingPeerError as missing:
-        yield missing
-    finally:
-        shutil.rmtree(cache)
+    return where_there_are_kprobes("many", _measures, rounds)
+
+
+def _measures(cache: str, rounds: int) -> Iterator[Result | MissingPeerError]:
+    patterns, count = many()
+    what, way = f"{count} functions by one link, beside {FEW}", WAYS["k"][0].name
+    until_traced(cache, [f"k:{FEW}"], way)  # compiles
+    yield measure("attach-many", what, patterns, way, cache, few_by_bcc(), rounds)
+    tool = find("funccount-bpfcc", "funccount")
+    mine = partial(ours, "funccount", "--max-probes", "100000", *patterns, f"k:{SEEK}")
+    held = partial(tracing, [tool, "-i", "600", SEEK], "Tracing", bcc_environment(tool))
+    alone = Peer("attach-many-cost", "BCC funccount", while_held(held, seeks))
+    what = f"a call of one of {count + 1} functions that are counted, beside one that alone is"
+    yield from measured([Measure(what, seeks, mine, (alone,))], rounds)
 
 
 def seeks() -> float:

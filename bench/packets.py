@@ -9,31 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import statistics
 from collections.abc import Iterator
 
 from bench.cost import Held, ours
+from bench.frames import empty
 from bench.measure import MissingPeerError, Result, result
 from bench.network import LOOPBACK, network
 from bench.work import lanes
-from pytracer.bpf.attach import socket_filter
-from pytracer.bpf.probing import returning
-from pytracer.bpf.sys import ProgType, prog_load
+from pytracer.spec import SocketFilter
 
 PACKETS = 400_000  # to each network
-
-
-@contextlib.contextmanager
-def empty_filter() -> Iterator[None]:
-    """The floor: a socket filter that takes nothing."""
-    program = prog_load(ProgType.SOCKET_FILTER, returning(0))
-    packets = socket_filter.attach(socket.if_nametoindex("lo"), program)
-    try:
-        yield
-    finally:
-        os.close(packets)
-        os.close(program)
 
 
 @contextlib.contextmanager
@@ -52,12 +38,12 @@ def costs() -> tuple[float, float, float]:
     with (
         watched(contextlib.nullcontext()) as bare,
         watched(ours("sockcount", "lo")) as counted,
-        watched(empty_filter()) as empty,
+        watched(empty(SocketFilter(""), "", "lo")) as floor,
     ):
-        blocks = lanes(PACKETS, bare, counted, empty, cpu=0)
-    work, mine, floor = zip(*blocks, strict=True)
-    added = (statistics.median(b - a for a, b in zip(work, other, strict=True)) for other in (mine, floor))
-    return statistics.median(work), *added
+        blocks = lanes(PACKETS, bare, counted, floor, cpu=0)
+    work, *others = zip(*blocks, strict=True)
+    mine, least = (statistics.median(b - a for a, b in zip(work, other, strict=True)) for other in others)
+    return statistics.median(work), mine, least
 
 
 def measures(rounds: int) -> Iterator[Result | MissingPeerError]:

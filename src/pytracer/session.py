@@ -95,7 +95,7 @@ class Session:
                     loaded.module.maps,
                     warn,
                     annotate=bool(plan.request.options.get("annotate")),
-                    probed=bool(plan.targets),
+                    probed=bool(plan.targets) and not plan.request.options.get("user-only"),
                 )
                 if plan.request.process:
                     self._walker.expect(plan.request.process)
@@ -336,9 +336,12 @@ class Session:
         """Tell a network program which interfaces have no Ethernet header. Some may appear while it runs."""
         if "links" not in self._module.maps:
             return
-        found, wanted = interfaces.interfaces(), self.plan.request.interfaces
-        lengths = {index: interfaces.link_header_length(one.type) for index, one in found.items()}
-        others = {index: length for index, length in lengths.items() if length != interfaces.ETHERNET_HEADER}
+        wanted = self.plan.request.interfaces
+        others = {
+            index: length
+            for index, one in interfaces.interfaces().items()
+            if (length := interfaces.link_header_length(one.type)) != interfaces.ETHERNET_HEADER
+        }
         for index, length in others.items():
             self._map("links").update(struct.pack("I", index), struct.pack("I", length))
         if "pt_links" in self._module.maps and (0 in wanted or others.keys() & wanted):

@@ -66,9 +66,7 @@ def test_all_kinds_at_once_in_one_process():
             "ur:libc.so.6:getppid",
             "t:syscalls:*getppid",
         ]
-        tracer = start("funccount", "-f", "json", *words, "-p", program.pid, 60)
-        program.go()
-        assert totals(finish(tracer)) == dict.fromkeys(
+        assert totals(program.seen_by("funccount", *words, 60)) == dict.fromkeys(
             [*words[:3], "t:syscalls:sys_enter_getppid", "t:syscalls:sys_exit_getppid"], TIMES + 1
         )
 
@@ -77,9 +75,7 @@ def test_a_probe_by_its_provider_in_a_process(tmp_path):
     """Also one that the program made, in a file that is in memory only."""
     build_library(tmp_path / "library.so")
     with Program(workload("marks"), "load", tmp_path / "library.so", TIMES) as program:
-        tracer = start("funccount", "-f", "json", "usdt:f*:fire?", "-p", program.pid, 60)
-        program.go()
-        assert totals(finish(tracer)) == {"usdt:forms:fired": TIMES}
+        assert totals(program.seen_by("funccount", "usdt:f*:fire?", 60)) == {"usdt:forms:fired": TIMES}
 
 
 def test_a_probe_by_its_provider_in_whatever_runs(tmp_path):
@@ -119,7 +115,5 @@ def test_the_files_of_a_container_are_meant_by_their_names_there(tmp_path):
 
 def test_a_process_that_ends_ends_the_trace():
     with working(TIMES) as program:
-        tracer = start("funccount", "-f", "json", f"u:{workload('marks')}:work", "-p", program.pid)
-        program.go()
-        program.process.wait()
-        assert totals(finish(tracer)) == {f"u:{workload('marks')}:work": 2 * TIMES}
+        word = f"u:{workload('marks')}:work"
+        assert totals(program.seen_by("funccount", word)) == {word: 2 * TIMES}

@@ -8,7 +8,7 @@ import pytracer
 from pytracer.model import Histograms, Loss
 from pytracer.model.buckets import ERROR
 from pytracer.plan.targets import WAYS
-from support.cli import finish, run, start, wait_for
+from support.cli import run, wait_for
 from support.needs import refused
 from support.uprobes import Program
 from support.workloads import workload
@@ -130,10 +130,7 @@ def test_nothing_is_left_of_tasks_that_died_in_a_call():
 def test_by_process_and_intervals_add_up():
     words = [f"u:{workload('timed')}:nap", "--by", "pid,target"]
     with Program(workload("timed"), "nap", CALLS, 100) as program:
-        tracer = start("funclatency", "-f", "json", "-p", program.pid, *words, 0.5)
-        program.go()
-        program.process.wait()
-        result = finish(tracer)
+        result = program.seen_by("funclatency", *words, 0.5)
     rows, [whole] = result.of("row"), result.of("summary")
     assert whole["comm"] == "timed"
     check(whole, CALLS, 100)

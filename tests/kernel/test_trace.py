@@ -121,6 +121,7 @@ def test_arguments_of_a_usdt_probe(way):
         )
     if refused(result, {"usdt": way}):
         return
+    assert program.said.startswith("semaphore")
     assert result.status == 0, result.err
     assert not result.of("loss")
     texts = column(result.of("event"), "text")

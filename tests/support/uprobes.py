@@ -97,6 +97,7 @@ class Program:
             list(map(str, words)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
         )
         self.pid = self.process.pid
+        self.said = ""
         line = self.process.stdout.readline()
         assert line == "ready\n", line
 
@@ -107,12 +108,13 @@ class Program:
         return said
 
     def seen_by(self, tracer: str, *words: object) -> Result:
-        """Let it work while a tracer looks at it; how that ended. A refused one leaves it waiting."""
+        """Let it work while a tracer looks at it; how that ended. A refused one leaves it waiting. What the
+        program said is in ``said``."""
         try:
             looking = start(tracer, "-f", "json", "-p", self.pid, *words)
         except Ended as ended:
             return ended.result
-        self.go()
+        self.said = self.go()
         return finish(looking)
 
     def __enter__(self) -> Program:

@@ -25,7 +25,7 @@ from pytracer.errors import AttachError, PytracerError
 from pytracer.kernel import functions, tracefs
 from pytracer.kernel.facts import Answer, Tells
 from pytracer.kernel.functions import Functions
-from pytracer.spec import KprobeEvents
+from pytracer.spec import KprobeEvents, parse_source
 
 GROUP = "pytracer"
 _OURS = re.compile(rf"^\w+:({GROUP}/\w+?_(\d+_\d+_\d+)) ", re.M)
@@ -73,9 +73,8 @@ def ask(probe: KprobeEvents, kernel: Asking) -> Answer:
         found = functions.these(probe.patterns, probe.addresses)
     except PytracerError as reason:
         return problem(reason)
-    for text in probe.patterns:
-        symbol, _, offset = text.rpartition(":")[2].partition("+")
-        answer = kprobe.refusal(symbol, int(offset, 0), kernel) if offset else None
+    for source in map(parse_source, probe.patterns):
+        answer = kprobe.refusal(source.name, source.offset, kernel) if source.offset else None
         if answer is not None:
             return answer
     return Answer(True, found.describe, reason=found.note, tells=Tells.ADDRESS)
