@@ -13,7 +13,7 @@ import pytest
 from pytracer.bpf import features
 from pytracer.bpf.assembler import Assembler, Helper, Register, Size
 from pytracer.bpf.probing import load
-from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, bpf_inout, map_create
+from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, bpf_inout, map_create, map_update
 from pytracer.kernel.policy import raise_memlock
 from support.needs import needs
 
@@ -47,10 +47,6 @@ def element(command, table, key, value=b"", flags=0):
     k, v = bytearray(key or b"\0"), bytearray(value)
     bpf(command, struct.pack("IxxxxQQQ", table, address(k) if key else 0, address(v) if v else 0, flags))
     return bytes(v)
-
-
-def update(table, key, value):
-    element(Command.MAP_UPDATE_ELEM, table, key, value)
 
 
 def lookup(table, key, size=4):
@@ -94,7 +90,7 @@ def count_up(a):
 def test_lru_gives_up_what_was_not_used_for_long(made):
     table = made(map_create(MapType.LRU_HASH, 4, 4, 256))
     for number in range(1009):
-        update(table, u32(number), u32(number))
+        map_update(table, u32(number), u32(number))
     kept = [number for number in range(1009) if lookup(table, u32(number)) is not None]
     assert 0 < len(kept) <= 256
     assert 1008 in kept
@@ -104,7 +100,7 @@ def test_lru_gives_up_what_was_not_used_for_long(made):
 def test_a_trie_gives_what_has_most_bits_in_common(made):
     table = made(map_create(MapType.LPM_TRIE, 8, 4, 23, NO_PREALLOC))
     for bits, octets, value in ((0, (0,) * 4, 1), (8, (10, 0, 0, 0), 2), (24, (10, 1, 2, 0), 3)):
-        update(table, struct.pack("I4B", bits, *octets), u32(value))
+        map_update(table, struct.pack("I4B", bits, *octets), u32(value))
     asked = {(10, 1, 2, 3): 3, (10, 1, 3, 3): 2, (192, 0, 2, 1): 1}
     for octets, value in asked.items():
         a = Assembler()
@@ -124,9 +120,9 @@ def test_a_trie_gives_what_has_most_bits_in_common(made):
 def test_queues_and_stacks(made, kind, order):
     table = made(map_create(kind, 0, 4, 23))
     for number in range(23):
-        update(table, b"", u32(number))
+        map_update(table, b"", u32(number))
     with pytest.raises(OSError, match=os.strerror(errno.E2BIG)):
-        update(table, b"", u32(23))
+        map_update(table, b"", u32(23))
     a = Assembler()
     a.load_map(R1, table)
     at_stack(a, R2, -4)
@@ -174,7 +170,7 @@ def test_maps_in_a_map_can_be_changed_for_others(made, kind):
     counts = made(program(a))
     assert run(counts) == 0
     for table, times in ((inner[0], 23), (inner[1], 7), (inner[0], 1)):
-        update(outer, u32(0), u32(table))
+        map_update(outer, u32(0), u32(table))
         for _ in range(times):
             run(counts)
     assert [lookup(table, u32(0)) for table in inner] == [u32(24), u32(7)]
@@ -208,11 +204,11 @@ def test_a_program_goes_on_in_others(made):
 
     steps = [step(0), step(1)]
     for number, one in enumerate(steps):
-        update(programs, u32(number), u32(one))
+        map_update(programs, u32(number), u32(one))
     assert run(steps[0]) == 100  # the first did the last of 23
     assert lookup(counted, u32(0)) == u32(23)
     element(Command.MAP_DELETE_ELEM, programs, u32(1))
-    update(counted, u32(0), u32(0))
+    map_update(counted, u32(0), u32(0))
     assert run(steps[0]) == 100  # nowhere to go on
     assert lookup(counted, u32(0)) == u32(1)
 
@@ -251,7 +247,7 @@ def test_a_bloom_filter_misses_nothing(made):
     needs("bloom filter", granted("bloom_filter"))
     table = made(map_create(BLOOM_FILTER, 0, 4, 101))
     for number in range(101):
-        update(table, b"", u32(number))
+        map_update(table, b"", u32(number))
 
     def has(number):
         try:

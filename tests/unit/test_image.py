@@ -10,9 +10,19 @@ from typing import Any
 
 import pytest
 
-from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec, decode, patched, unlinked
+from pytracer.bpf.image import (
+    Image,
+    ImageError,
+    MapSpec,
+    ProgramSpec,
+    constants_of,
+    decode,
+    patched,
+    reference,
+    unlinked,
+)
 
-MAGIC = b"pytracer image 4\n"
+MAGIC = b"pytracer image 5\n"
 LD_IMM64, MAP_FD, MAP_VALUE = 0x18, 1, 2
 
 
@@ -87,7 +97,7 @@ def test_with_something_behind_it_it_is_no_image():
         decode(image().encode() + b"\n")
 
 
-@pytest.mark.parametrize("magic", [b"pytracer image 3\n", b"pytracer image 5\n", b"", b"\x7fELF"])
+@pytest.mark.parametrize("magic", [b"pytracer image 4\n", b"pytracer image 6\n", b"", b"\x7fELF"])
 def test_another_version_is_not_read(magic):
     with pytest.raises(ImageError, match="this version"):
         decode(magic + image().encode()[len(MAGIC) :])
@@ -123,6 +133,8 @@ def test_what_is_whole_but_something_else(text):
         (("programs", 0, "code"), 7),
         (("programs", 0, "code"), "not hex!"),
         (("programs", 0, "code"), "ä"),
+        (("programs", 0, "functions"), 3),
+        (("programs", 0, "lines"), None),
         (("programs", 0, "references"), []),
         (("programs", 0, "references"), {"zero": "rows"}),
         (("programs", 0, "references"), {"0": 7, "32": "slots", "48": "rows"}),
@@ -182,6 +194,19 @@ def test_a_reference_of_another_kind():
         decode(coded(wide(MAP_VALUE, 0) + RETURN, {"0": "rows"}))
     with pytest.raises(ImageError, match="of kind 2"):
         unlinked("enter", wide(MAP_VALUE, 5) + RETURN, {5: "rows"})
+
+
+def test_a_reference_to_a_function_is_kept():
+    code = wide(MAP_FD, 5) + reference(wide(0, 0), 2) + RETURN + RETURN
+    blank = unlinked("enter", code, {5: "rows"})
+    assert blank.references == {0: "rows"}
+    assert blank.linked({"rows": 5}) == code
+    assert decode(coded(blank.code, {"0": "rows"})).program("enter").code == blank.code
+
+
+def test_constants_are_found():
+    code = wide(MAP_FD, 5) + wide(0, 7, upper=1) + reference(wide(0, 0), 1) + wide(0, LD_IMM64) + RETURN
+    assert list(constants_of(code)) == [(16, 1 << 32 | 7), (48, LD_IMM64)]
 
 
 @pytest.mark.parametrize("what", ["maps", "programs"])

@@ -6,8 +6,8 @@ import pytest
 
 from pytracer.bpf import line_table
 from pytracer.bpf.inspect.info import ProgramInfo, SourceLine
-from pytracer.bpf.line_table import Line, encode, meaningless, read_back
-from pytracer.bpf.lines import RECORD, Told
+from pytracer.bpf.line_table import Function, Line, encode, meaningless, read_back
+from pytracer.bpf.lines import FUNCTION, RECORD, Told
 from pytracer.bpf.source import by_file, read_source
 from pytracer.kernel.btf import Btf, Kind
 
@@ -19,35 +19,56 @@ LINES = [
 
 
 def read(btf: Btf, told: Told) -> list[tuple[int, str, int, str]]:
-    records = RECORD.iter_unpack(told.records)
+    records = RECORD.iter_unpack(told.lines)
     return [(insn, btf.string(file), place >> 10, btf.string(text)) for insn, file, text, place in records]
 
 
+def functions(btf: Btf, told: Told) -> list[tuple[int, str]]:
+    infos = list(FUNCTION.iter_unpack(told.functions))
+    assert [btf.kind(kind) for _, kind in infos] == [Kind.FUNC] * len(infos)
+    return [(at, btf.name(kind)) for at, kind in infos]
+
+
 def test_what_is_encoded_can_be_read():
-    data, told = encode({"first": LINES, "second": LINES[:1], "bare": []})
+    some = {"first": LINES, "second": LINES[:1], "bare": []}
+    data, told = encode({name: [Function(name, 0, lines)] for name, lines in some.items()})
     btf = Btf(data)
-    assert [btf.name(told[name].function) for name in told] == ["first", "second", "bare"]
-    assert [btf.kind(one.function) for one in told.values()] == [Kind.FUNC] * 3
-    proto = btf.func_proto(btf.target(told["first"].function))
+    assert {name: functions(btf, told[name]) for name in told} == {name: [(0, name)] for name in some}
+    [(_, kind)] = FUNCTION.iter_unpack(told["first"].functions)
+    proto = btf.func_proto(btf.target(kind))
     assert (btf.name(proto.returns), btf.size_of(proto.returns), list(proto.params)) == ("int", 4, [])
     assert read(btf, told["first"]) == [(one.insn, one.file, one.number, one.text) for one in LINES]
     assert read(btf, told["second"]) == [(0, "probes_c/a.c", 3, "{")]
-    assert told["bare"].records == b""
+    assert told["bare"].lines == b""
+
+
+def test_a_program_of_several_functions():
+    """The kernel wants a line for the first instruction of each, or none at all."""
+    body = Line(7, "probes_c/include/b.h", 3, "{")
+    whole = [Function("main", 0, LINES), Function("body", 7, [body])]
+    data, told = encode({"main": whole, "other": [Function("other", 0, []), whole[1]]})
+    btf = Btf(data)
+    assert functions(btf, told["main"]) == [(0, "main"), (7, "body")]
+    assert functions(btf, told["other"]) == [(0, "other"), (7, "body")]
+    assert [insn for insn, *_ in read(btf, told["main"])] == [0, 2, 5, 7]
+    assert told["other"].lines == b""
 
 
 def test_a_text_is_kept_once():
-    once, _ = encode({"f": LINES})
-    twice, _ = encode({"f": [*LINES, Line(7, "probes_c/a.c", 5, "{")]})
+    once, _ = encode({"f": [Function("f", 0, LINES)]})
+    twice, _ = encode({"f": [Function("f", 0, [*LINES, Line(7, "probes_c/a.c", 5, "{")])]})
     assert len(once) == len(twice)
 
 
 def test_what_stands_before_a_program_has_a_line_of_its_own():
-    data, told = encode({"f": LINES})
-    assert told["f"].behind(0) == told["f"].records
-    moved = read(Btf(data), Told(told["f"].function, told["f"].behind(4)))
-    assert moved[0] == (0, "--filter", 1, "the packet filter, from classic BPF")
-    assert [insn for insn, *_ in moved[1:]] == [4, 6, 9]
-    assert Told(3, b"").behind(4) == b""
+    data, told = encode({"f": [Function("f", 0, LINES), Function("g", 7, [Line(7, "probes_c/a.c", 9, "{")])]})
+    assert told["f"].behind(0) == told["f"]
+    btf, moved = Btf(data), told["f"].behind(4)
+    lines = read(btf, moved)
+    assert lines[0] == (0, "--filter", 1, "the packet filter, from classic BPF")
+    assert [insn for insn, *_ in lines[1:]] == [4, 6, 9, 11]
+    assert functions(btf, moved) == [(0, "f"), (11, "g")]
+    assert Told(b"", b"").behind(4) == Told(b"", b"")
 
 
 @pytest.mark.parametrize(
@@ -62,10 +83,13 @@ def test_what_stands_before_a_program_has_a_line_of_its_own():
         ([0, 4], False),
     ],
 )
-def test_lines_that_are_not_a_programs_are_told(places, fits):
-    records = b"".join(RECORD.pack(at, 1, 1, 1 << 10) for at in places)
-    assert Told(3, records).fits(bytes(32)) is fits
-    assert not Told(3, records + b"x").fits(bytes(32))
+def test_lines_and_functions_that_are_not_a_programs_are_told(places, fits):
+    lines = b"".join(RECORD.pack(at, 1, 1, 1 << 10) for at in places)
+    functions = b"".join(FUNCTION.pack(at, 3) for at in places)
+    assert Told(b"", lines).fits(bytes(32)) is fits
+    assert Told(functions, b"").fits(bytes(32)) is fits
+    assert not Told(b"", lines + b"x").fits(bytes(32))
+    assert not Told(functions + b"x", b"").fits(bytes(32))
 
 
 def test_lines_that_bcc_knows(monkeypatch):

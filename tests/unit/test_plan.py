@@ -288,6 +288,7 @@ def test_the_hook_that_follows_a_command_can_be_forced():
 ALWAYS = {
     "PT_ROWS_MAX": "5120",
     "PT_COMPAT": "",
+    "PT_HAS_BPF_LOOP": "",
     "PT_HAS_LOOPS": "",
     "PT_HAS_PROBE_READ_KERNEL": "",
     "PT_HAS_TASK_BTF": "",
@@ -562,6 +563,7 @@ def test_describe():
         "define   PT_FILTER_CGROUP=1",
         "define   PT_FILTER_UID",
         "define   PT_FOLLOW=65536",
+        "define   PT_HAS_BPF_LOOP",
         "define   PT_HAS_LOOPS",
         "define   PT_HAS_PROBE_READ_KERNEL",
         "define   PT_HAS_TASK_BTF",

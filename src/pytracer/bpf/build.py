@@ -11,12 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pytracer.bpf import layout
+from pytracer.bpf import called, layout
 from pytracer.bpf.capture import captured_stderr
 from pytracer.bpf.headers import Headers
 from pytracer.bpf.image import Image, ImageError, MapSpec, unlinked
 from pytracer.bpf.images import makers
-from pytracer.bpf.line_table import Line, encode, meaningless, read_back
+from pytracer.bpf.line_table import Function, Line, encode, meaningless, read_back
 from pytracer.bpf.lines import load_btf
 from pytracer.bpf.loader import Loader
 from pytracer.bpf.maps import Map
@@ -70,10 +70,11 @@ class BccModule:
 
     def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
         """See :class:`~.module.Module`. Raises VerifierError, or what the kernel's refusal means."""
-        btf, told = encode({program: self._lines(program)})
+        parts = called.parts(program, self._dump)
+        btf, told = encode({program: self._functions(parts)})
         descriptor = load_btf(btf)
         try:
-            code, told_ = self._dump(program), told[program]
+            code, told_ = called.joined(parts), told[program]
             return self._loader.load(program, code, kind, attach_type, btf=descriptor, told=told_, **rest)
         finally:
             if descriptor >= 0:
@@ -86,8 +87,9 @@ class BccModule:
         for spec in specs:
             if spec.type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
                 raise ImageError(f"the map {spec.name} holds maps, which only BCC makes")
-        btf, told = encode({name: self._lines(name) for name in programs})
-        code = tuple(unlinked(name, self._dump(name), names, told[name]) for name in programs)
+        parts = {name: called.parts(name, self._dump) for name in programs}
+        btf, told = encode({name: self._functions(whole) for name, whole in parts.items()})
+        code = tuple(unlinked(name, called.joined(whole), names, told[name]) for name, whole in parts.items())
         return Image(key, os.uname().release, makers(), specs, code, btf)
 
     def close(self) -> None:
@@ -102,6 +104,10 @@ class BccModule:
     def _dump(self, program: str) -> bytes:
         """The bytecode of a function."""
         return bytes(self._bpf.dump_func(program.encode()))
+
+    def _functions(self, parts: Sequence[called.Part]) -> list[Function]:
+        """What there is to tell of a program's functions."""
+        return [Function(part.name, part.at, part.placed(self._lines(part.name))) for part in parts]
 
     def _lines(self, program: str) -> list[Line]:
         """Where its lines are; none where BCC does not say."""

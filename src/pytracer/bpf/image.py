@@ -17,9 +17,9 @@ from pytracer.bpf.lines import NOTHING, Told
 from pytracer.errors import PytracerError
 from pytracer.record import as_dict, record
 
-_MAGIC = b"pytracer image 4\n"
+_MAGIC = b"pytracer image 5\n"
 _LD_IMM64 = 0x18
-_PSEUDO_MAP_FD = 1  # BPF_PSEUDO_MAP_FD
+_MAP, _FUNCTION = 1, 4  # BPF_PSEUDO_MAP_FD, BPF_PSEUDO_FUNC
 _LITTLE = sys.byteorder == "little"
 _U32 = (1 << 32) - 1
 
@@ -106,8 +106,8 @@ class Image:
                     "name": program.name,
                     "code": program.code.hex(),
                     "references": {str(offset): name for offset, name in program.references.items()},
-                    "function": program.told.function,
-                    "lines": program.told.records.hex(),
+                    "functions": program.told.functions.hex(),
+                    "lines": program.told.lines.hex(),
                 }
                 for program in self.programs
             ],
@@ -157,15 +157,28 @@ def unlinked(name: str, code: bytes, maps: Mapping[int, str], told: Told = NOTHI
 def patched(code: bytes, constants: Mapping[int, int]) -> bytes:
     """The instructions with each 64-bit constant that is a key of ``constants`` made its value."""
     out = bytearray(code)
-    for offset in range(0, len(code) - 8, 8):
-        opcode, registers = code[offset : offset + 2]
-        if opcode == _LD_IMM64 and not (registers >> 4 if _LITTLE else registers & 0xF):
-            low, high = (struct.unpack_from("=I", code, at)[0] for at in (offset + 4, offset + 12))
-            value = constants.get(high << 32 | low)
-            if value is not None:
-                struct.pack_into("=I", out, offset + 4, value & _U32)
-                struct.pack_into("=I", out, offset + 12, value >> 32)
+    for offset, constant in constants_of(code):
+        value = constants.get(constant)
+        if value is not None:
+            struct.pack_into("=I", out, offset + 4, value & _U32)
+            struct.pack_into("=I", out, offset + 12, value >> 32)
     return bytes(out)
+
+
+def constants_of(code: bytes) -> Iterator[tuple[int, int]]:
+    """(offset, value) of each instruction that loads a 64-bit constant."""
+    for offset, source in _wide(code):
+        if not source:
+            low, high = (struct.unpack_from("=I", code, at)[0] for at in (offset + 4, offset + 12))
+            yield offset, high << 32 | low
+
+
+def reference(constant: bytes, distance: int) -> bytes:
+    """The instruction that loads a function that begins so many instructions behind the next one, into the
+    register into which ``constant`` loads one."""
+    register = constant[1] & 0xF if _LITTLE else constant[1] >> 4
+    registers = _FUNCTION << 4 | register if _LITTLE else register << 4 | _FUNCTION
+    return struct.pack("=BBhi8x", _LD_IMM64, registers, 0, distance)
 
 
 def _text(value: object) -> str:
@@ -199,7 +212,7 @@ def _program(program: dict[str, Any]) -> ProgramSpec:
         name=_text(program["name"]),
         code=bytes.fromhex(program["code"]),
         references={int(offset): _text(name) for offset, name in program["references"].items()},
-        told=Told(_number(program["function"]), bytes.fromhex(program["lines"])),
+        told=Told(bytes.fromhex(program["functions"]), bytes.fromhex(program["lines"])),
     )
 
 
@@ -207,14 +220,20 @@ def _references(code: bytes) -> Iterator[tuple[int, int]]:
     """(offset, descriptor) of each instruction that loads a map."""
     if not code or len(code) % 8:
         raise ImageError("the code is no whole number of instructions")
+    for offset, source in _wide(code):
+        if source == _MAP:
+            yield offset, struct.unpack_from("=i", code, offset + 4)[0]
+        elif source not in (0, _FUNCTION):
+            raise ImageError(f"a reference of kind {source}, which an image has no place for")
+
+
+def _wide(code: bytes) -> Iterator[tuple[int, int]]:
+    """(offset, what kind of thing) of each instruction that loads 64 bits, which takes the room of two."""
     second = False
     for offset in range(0, len(code), 8):
-        opcode, registers, _, immediate = struct.unpack_from("=BBhi", code, offset)
-        source = registers >> 4 if _LITTLE else registers & 0xF
-        if not second and opcode == _LD_IMM64 and source:
-            if source != _PSEUDO_MAP_FD:
-                raise ImageError(f"a reference of kind {source}, which an image has no place for")
-            yield offset, immediate
+        opcode, registers = code[offset : offset + 2]
+        if not second and opcode == _LD_IMM64:
+            yield offset, registers >> 4 if _LITTLE else registers & 0xF
         second = not second and opcode == _LD_IMM64
 
 

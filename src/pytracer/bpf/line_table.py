@@ -13,12 +13,13 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 
 from pytracer.bpf.inspect.info import SourceLine, read_program
-from pytracer.bpf.lines import FILTER, LINE_SHIFT, RECORD, Told
+from pytracer.bpf.lines import FILTER, FUNCTION, LINE_SHIFT, RECORD, Told
 from pytracer.bpf.source import by_file, place_of
 from pytracer.kernel.btf_format import KIND_SHIFT, Kind
 from pytracer.record import record
 
-_INT, _PROTO, _FIRST = 1, 2, 3  # types: int, int (void), and the first function
+_INT, _PROTO = 1, 2  # types: int, int (void)
+_STATIC = 0  # BTF_FUNC_STATIC: what else the kernel does not have called back
 _SIGNED = 1 << 24
 _VIRTUAL = "/virtual/include/"  # where BCC says that its own headers are
 _EXIT, _ZERO = (struct.pack("=BBhi", code, 0, 0, 0) for code in (0x95, 0xB7))
@@ -34,10 +35,20 @@ class Line:
     text: str
 
 
-def encode(programs: Mapping[str, Sequence[Line]]) -> tuple[bytes, dict[str, Told]]:
-    """BTF for programs by their names, and what to tell of each of them.
+@record
+class Function:
+    """A function of a program, the first instruction that is its own, and its lines, the first of them for
+    that; none where they are not known."""
 
-    Each must have a line for its first instruction; one without lines is told of as having none.
+    name: str
+    at: int
+    lines: Sequence[Line]
+
+
+def encode(programs: Mapping[str, Sequence[Function]]) -> tuple[bytes, dict[str, Told]]:
+    """BTF for programs by their names, each of some functions, and what to tell of each of them.
+
+    Of a program one of whose functions has no lines, none are told.
     """
     strings = _Strings()
     for text in FILTER:
@@ -47,9 +58,15 @@ def encode(programs: Mapping[str, Sequence[Line]]) -> tuple[bytes, dict[str, Tol
         struct.pack("=III", 0, Kind.FUNC_PROTO << KIND_SHIFT, _INT),
     ]
     told = dict[str, Told]()
-    for name, lines in programs.items():
-        told[name] = Told(_FIRST + len(told), b"".join(_records(lines, strings)))
-        types.append(struct.pack("=III", strings.add(name.encode()), Kind.FUNC << KIND_SHIFT, _PROTO))
+    for name, functions in programs.items():
+        known = all(function.lines for function in functions)
+        lines = [line for function in functions if known for line in function.lines]
+        first = len(types) + 1
+        infos = [FUNCTION.pack(function.at, first + i) for i, function in enumerate(functions)]
+        told[name] = Told(b"".join(infos), b"".join(_records(lines, strings)))
+        for function in functions:
+            named = strings.add(function.name.encode())
+            types.append(struct.pack("=III", named, Kind.FUNC << KIND_SHIFT | _STATIC, _PROTO))
     body = b"".join(types)
     head = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(body), len(body), len(strings.data))
     return head + body + bytes(strings.data), told

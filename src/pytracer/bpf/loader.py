@@ -50,6 +50,7 @@ class Loader:
         kernel's refusal means.
         """
         whole = prologue + patched(code, constants or {})
+        told = told.behind(len(prologue) // 8)
 
         def load(log: bytearray | None = None, level: int = 1) -> int:
             return prog_load(
@@ -62,8 +63,8 @@ class Loader:
                 btf_id=btf_id,
                 name=label or program,
                 btf=btf,
-                function=told.function,
-                lines=told.behind(len(prologue) // 8),
+                functions=told.functions,
+                lines=told.lines,
             )
 
         descriptor = load_code(f"{self._name}:{program}", load, keep_logs=self._keep_logs, hear=hear)

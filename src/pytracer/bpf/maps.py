@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytracer.arrays import Array, np
 from pytracer.bpf.image import MapSpec
 from pytracer.bpf.layout_desc import dtype_of, members_of
-from pytracer.bpf.sys import PER_CPU, BpfError, Command, address, bpf, bpf_inout
+from pytracer.bpf.sys import PER_CPU, BpfError, Command, address, bpf, bpf_inout, map_update
 from pytracer.kernel import policy
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.record import record
@@ -108,8 +108,7 @@ class Map:
 
     def update(self, key: bytes, value: bytes) -> None:
         """Set one entry; ``value`` as the kernel takes it. Raises OSError."""
-        k, v = bytearray(key), bytearray(value)
-        bpf(Command.MAP_UPDATE_ELEM, struct.pack("IxxxxQQQ", self.fd, address(k), address(v), 0))
+        map_update(self.fd, key, value)
 
     def fill(self, keys: Iterable[bytes]) -> None:
         """Put ``keys`` into a set: a hash with one-byte values."""

@@ -151,6 +151,13 @@ def map_create(
     return _named(Command.MAP_CREATE, attr, 28, name)  # map_name
 
 
+def map_update(fd: int, key: bytes, value: bytes) -> None:
+    """Set one entry of a map; ``value`` as the kernel takes it. A queue's has no ``key``. Raises OSError."""
+    k, v = bytearray(key), bytearray(value)
+    attr = struct.pack("IxxxxQQQ", fd, address(k) if k else 0, address(v), 0)
+    bpf(Command.MAP_UPDATE_ELEM, attr)
+
+
 def prog_load(
     kind: int,
     instructions: bytes,
@@ -163,7 +170,7 @@ def prog_load(
     btf_id: int = 0,
     name: str = "",
     btf: int = -1,
-    function: int = 0,
+    functions: bytes = b"",
     lines: bytes = b"",
 ) -> int:
     """A new program's descriptor; the verifier's words go to ``log``, as many as ``level`` asks for (1, 2 for
@@ -171,11 +178,11 @@ def prog_load(
 
     The rest is what some program types ask for: ``version`` (LINUX_VERSION_CODE), ``attach_type`` of ``enum
     bpf_attach_type``, ``btf_id`` of what in the kernel's BTF the program is for; and where its C is, for
-    people: ``btf``, a descriptor, which of its types the ``function`` is, and ``lines``, ``struct
+    people: ``btf``, a descriptor, the ``functions``, ``struct bpf_func_info``s, and ``lines``, ``struct
     bpf_line_info``s.
     """
     code, licence = bytearray(instructions), bytearray(b"GPL\0")
-    told = bytearray(struct.pack("II", 0, function)), bytearray(lines)
+    told = bytearray(functions), bytearray(lines)
     attr = struct.pack(
         "IIQQIIQII",
         kind,
@@ -189,8 +196,9 @@ def prog_load(
         flags,
     )
     attr = attr.ljust(68, b"\0") + struct.pack("I", attach_type)  # expected_attach_type
-    if btf >= 0 and lines:  # prog_btf_fd, func_info, line_info
-        attr += struct.pack("IIQIIQI", btf, 8, address(told[0]), 1, 16, address(told[1]), len(lines) // 16)
+    if btf >= 0 and functions:  # prog_btf_fd, func_info, line_info
+        attr += struct.pack("IIQI", btf, 8, address(told[0]), len(functions) // 8)
+        attr += struct.pack("=IQI", 16, address(told[1]), len(lines) // 16) if lines else b""
     attr = attr.ljust(108, b"\0") + struct.pack("I", btf_id)  # attach_btf_id
     return _named(Command.PROG_LOAD, attr, 48, name)  # prog_name
 

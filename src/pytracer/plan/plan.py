@@ -41,7 +41,7 @@ FAMILY_MAX = 65536
 ROWS_MAX = 5120  # each has a value for every CPU, on either side: 30 MB on 128 of them
 BUFFER = 8 << 20  # bytes: some 70 ms of three million small events a second
 PROBE_READ_KERNEL, CURRENT_TASK_BTF = 113, 158  # enum bpf_func_id
-FOR_EACH_MAP_ELEM = 164
+FOR_EACH_MAP_ELEM, LOOP = 164, 181
 RINGBUF = 27  # enum bpf_map_type
 
 
@@ -196,6 +196,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
             raise UnsupportedError("this kernel makes no paths for iterators (Linux 5.12): --path needs them")
     if facts.has_loops:
         defines["PT_HAS_LOOPS"] = ""
+    if facts.has_helper(LOOP):
+        defines["PT_HAS_BPF_LOOP"] = ""
     return Plan(
         request=request,
         schema=schema,

@@ -29,7 +29,7 @@ int enter(struct bpf_raw_tracepoint_args *ctx)
         return PT_PASS;
 #ifdef SLOW
     PT_LOOP
-    for (int i = 0; i < PT_TURNS(8000, 64); i++)
+    for (int i = 0; i < PT_TURNS(8000, 8000, 64); i++)
         bpf_ktime_get_ns();
 #endif
     row->calls++;

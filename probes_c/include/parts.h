@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Events with as many bytes of a program's memory as there are, sent in parts, which are put together again
+// (src/pytracer/bpf/streams/parts.py). The tracer that includes this has defined struct event with the members
+// "u32 args_len, args_at; u8 args[ROOM]" at its end, and PARTS: in how many parts, beside the last, it is sent
+// at most. The number 1 of PT_TURN is taken.
+#include "loops.h"
+#include "stream.h"
+
+struct parts {
+    u32 turn;
+    u32 failed;
+    void *ctx;
+    struct event *event;
+    u64 from;
+    u64 left;
+};
+
+// Send "size" bytes, from "from" on. Returns whether there is no use in going on.
+static __always_inline int pt_send_part(void *ctx, struct event *event, u64 from, u64 size)
+{
+    pt_opaque(size);
+    if (size > ROOM)
+        size = ROOM;
+    if (pt_probe_read_user(event->args, size, (void *)from)) {
+        pt_lost(PT_LOSS_CUT);
+        if (event->args_at)
+            return 1;
+        event->args_len = size = 0;
+    }
+    if (!pt_output(ctx, event, offsetof(struct event, args) + size))
+        return !size;
+    pt_lost(event->args_at ? PT_LOSS_CUT : PT_LOSS_RING);
+    return 1;
+}
+
+// All but the last.
+PT_TURN(1, struct parts *parts)
+{
+    if (parts->left <= ROOM)
+        return 1;
+    parts->failed = pt_send_part(parts->ctx, parts->event, parts->from, ROOM);
+    parts->from += ROOM;
+    parts->left -= ROOM;
+    parts->event->args_at += ROOM;
+    return parts->failed;
+}
+
+// Send all "size" bytes, from "from" on.
+static __always_inline void pt_send_parts(void *ctx, struct event *event, u64 from, u64 size)
+{
+    struct parts parts = {.ctx = ctx, .event = event, .from = from, .left = size};
+
+    event->args_len = size;
+    PT_EACH(1, PARTS, &parts);
+    if (parts.failed)
+        return;
+    if (parts.left > ROOM)
+        pt_lost(PT_LOSS_CUT);
+    else
+        pt_send_part(ctx, event, parts.from, parts.left);
+}

@@ -1,0 +1,64 @@
+"""Functions that the kernel calls back, behind the programs that name them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytracer.bpf.assembler import R0, R2, R6, Assembler, Register
+from pytracer.bpf.called import ENTRY, MARK, Part, joined, parts
+from pytracer.bpf.image import reference
+from pytracer.bpf.line_table import Line
+
+
+def function(*names: int, register: Register = R2) -> bytes:
+    """Some code that has these called."""
+    a = Assembler()
+    for name in names:
+        a.load_constant(register, MARK | name)
+    a.mov(R0, 0)
+    a.exit()
+    return a.assemble()
+
+
+def test_a_program_that_has_nothing_called_stays_as_it_is():
+    code = function()
+    assert parts("alone", {"alone": code}.__getitem__) == [Part("alone", 0, code)]
+    assert joined([Part("alone", 0, code)]) == code
+
+
+def test_what_is_called_stands_behind_in_turn_and_once():
+    """The first has the second called twice, and the third, which has the second called as well."""
+    code = {"main": function(1, 3, 1), "pt_turn_1": function(), "pt_turn_3": function(1, register=R6)}
+    whole = parts("main", code.__getitem__)
+    assert [(part.name, part.at) for part in whole] == [("main", 0), ("pt_turn_1", 8), ("pt_turn_3", 12)]
+    linked = joined(whole)
+    assert linked[64:80] == ENTRY
+    assert linked[96:112] == ENTRY
+    assert [linked[at : at + 16] for at in (0, 16, 32)] == [
+        reference(code["main"][:16], distance) for distance in (8 - 1, 12 - 3, 8 - 5)
+    ]
+    assert linked[112:128] == reference(code["pt_turn_3"][:16], 8 - 15)
+    assert linked[48:64] == code["main"][48:]
+    assert linked[80:96] == code["pt_turn_1"]
+
+
+@pytest.mark.parametrize("constant", [MARK - 1, MARK | 0x100, 1])
+def test_another_constant_is_none_of_them(constant):
+    a = Assembler()
+    a.load_constant(R2, constant)
+    a.exit()
+    code = a.assemble()
+    assert joined(parts("main", {"main": code}.__getitem__)) == code
+
+
+def test_a_reference_keeps_its_register():
+    loads = function(0, register=R6)[:16]
+    assert reference(loads, -1)[:8] == bytes([0x18, 0x46]) + bytes(2) + b"\xff" * 4
+    assert reference(loads, -1)[8:] == bytes(8)
+
+
+def test_lines_count_from_the_whole():
+    """What stands before the function in C has its first line."""
+    lines = [Line(0, "a.c", 1, "{"), Line(2, "a.c", 2, "x")]
+    assert [line.insn for line in Part("main", 0, b"").placed(lines)] == [0, 2]
+    assert [line.insn for line in Part("body", 8, b"").placed(lines)] == [8, 12]
