@@ -1,4 +1,4 @@
-"""Types of maps that no tracer needs so far, by programs of a few instructions that are run by the test."""
+"""Types of maps, by programs of a few instructions that are run by the test."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import threading
 
 import pytest
 
-from pytracer.bpf import features
+from pytracer.bpf import features, storage
 from pytracer.bpf.assembler import Assembler, Helper, Register, Size
 from pytracer.bpf.probing import load
-from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, bpf_inout, map_create, map_update
+from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, map_create, map_update
 from pytracer.kernel.policy import raise_memlock
 from support.needs import needs
+from support.runs import run
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = Register
-PROG_TEST_RUN, LOOKUP_AND_DELETE = 10, 21  # enum bpf_cmd
-TASK_STORAGE, STACK, BLOOM_FILTER = 29, 23, 30  # enum bpf_map_type
+LOOKUP_AND_DELETE = 21  # enum bpf_cmd
+STACK, BLOOM_FILTER = 23, 30  # enum bpf_map_type
 NO_PREALLOC, CREATE = 1, 1  # BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE
 
 
@@ -57,12 +58,6 @@ def lookup(table, key, size=4):
         if error.errno != errno.ENOENT:
             raise
     return None
-
-
-def run(program):
-    """What a program on a raw tracepoint returns, once run here (Linux 5.10, 1b4d60ec162f)."""
-    _, back = bpf_inout(PROG_TEST_RUN, struct.pack("II", program, 0).ljust(80, b"\0"))
-    return struct.unpack_from("i", back, 4)[0]
 
 
 def program(a):
@@ -223,8 +218,8 @@ def test_storage_is_each_tasks_own(made):
         ProgType.RAW_TRACEPOINT, Helper.task_storage_get
     )
     needs("task storage", can)
-    types = made(features.int_btf())
-    table = made(map_create(TASK_STORAGE, 4, 4, 0, NO_PREALLOC, btf=types))
+    types = made(storage.types(4))
+    table = made(map_create(storage.TASK_STORAGE, 4, 4, 0, NO_PREALLOC, btf=types))
     a = Assembler()
     a.call(Helper.get_current_task_btf)
     a.mov(R2, R0)

@@ -127,6 +127,7 @@ def test_what_is_whole_but_something_else(text):
         (("maps", 0, "max_entries"), 1 << 32),
         (("maps", 0, "key_size"), 8.0),
         (("maps", 0, "value_type"), None),
+        (("maps", 0, "inner"), 1),
         (("programs",), 7),
         (("programs", 0), "enter"),
         (("programs", 0, "name"), None),
@@ -213,6 +214,15 @@ def test_constants_are_found():
 def test_two_of_one_name(what):
     with pytest.raises(ImageError, match="two maps or programs of one name"):
         decode(altered(lambda body: body[what].append(body[what][0])))
+
+
+def test_a_map_of_maps_that_are_not_there():
+    def change(body: Any) -> None:
+        body["maps"][0]["inner"] = "others"
+
+    with pytest.raises(ImageError, match="a map of maps of which none is in it"):
+        decode(altered(change))
+    assert decode(altered(lambda body: body["maps"][0].update(inner="slots"))).maps[0].inner == "slots"
 
 
 def test_map_references_are_taken_out_and_put_in():

@@ -14,13 +14,14 @@ from typing import Any
 from pytracer.bpf import called, layout
 from pytracer.bpf.capture import captured_stderr
 from pytracer.bpf.headers import Headers
-from pytracer.bpf.image import Image, ImageError, MapSpec, unlinked
+from pytracer.bpf.image import Image, MapSpec, unlinked
 from pytracer.bpf.images import makers
 from pytracer.bpf.line_table import Function, Line, encode, meaningless, read_back
 from pytracer.bpf.lines import load_btf
 from pytracer.bpf.loader import Loader
 from pytracer.bpf.maps import Map
 from pytracer.bpf.sys import MapType, ProgType
+from pytracer.bpf.tails import Tails, behind, functions
 from pytracer.bpf.toolchain import import_bcc
 from pytracer.errors import BuildError
 from pytracer.kernel.policy import raise_memlock
@@ -29,6 +30,8 @@ from pytracer.text import harmless
 _DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
 # LLVM's, over a stack that is too large; line 0 of any file is where it knows no better.
 _LAST_WORDS = re.compile(r"^error: (?:\S+:0:0: )?(.*)$", re.M)
+# Which map is like those that a map of maps holds: BCC is told, and does not tell.
+_OF_MAPS = re.compile(r'\bBPF_(?:ARRAY|HASH)_OF_MAPS\s*\(\s*(\w+)\s*,[^;]*?"(\w+)"')
 # Warnings about the kernel's own headers are not ours to mend.
 _FLAGS = ("-Wno-address-of-packed-member", "-Wno-duplicate-decl-specifier", "-Wno-macro-redefined")
 
@@ -59,6 +62,7 @@ class BccModule:
             self._maps = {
                 name: Map.of(spec, fd, spec.max_entries) for name, (spec, fd) in self._specs.items()
             }
+            self._tails = Tails(self._maps, self._known())
         except BaseException:
             self.close()
             raise
@@ -75,21 +79,26 @@ class BccModule:
         descriptor = load_btf(btf)
         try:
             code, told_ = called.joined(parts), told[program]
-            return self._loader.load(program, code, kind, attach_type, btf=descriptor, told=told_, **rest)
+            loaded = self._loader.load(program, code, kind, attach_type, btf=descriptor, told=told_, **rest)
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
+        referred = unlinked(program, code, self._names).references.values()
+        self._tails.fill(referred, lambda name: self.load(name, kind, attach_type, **behind(rest)))
+        return loaded
 
     def image(self, key: str, programs: Sequence[str]) -> Image:
         """These programs as compiled, and all maps, as data. Raises ImageError where that cannot be."""
-        names = {fd: name for name, (_, fd) in self._specs.items()}
         specs = tuple(spec for spec, _ in self._specs.values())
-        for spec in specs:
-            if spec.type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
-                raise ImageError(f"the map {spec.name} holds maps, which only BCC makes")
+        known = self._known()
+        arrays = [spec for spec in specs if spec.type == MapType.PROG_ARRAY]
+        tails = [name for spec in arrays for _, name in functions(spec.name, spec.max_entries, known)]
+        programs = list(dict.fromkeys([*programs, *tails]))
         parts = {name: called.parts(name, self._dump) for name in programs}
         btf, told = encode({name: self._functions(whole) for name, whole in parts.items()})
-        code = tuple(unlinked(name, called.joined(whole), names, told[name]) for name, whole in parts.items())
+        code = tuple(
+            unlinked(name, called.joined(whole), self._names, told[name]) for name, whole in parts.items()
+        )
         return Image(key, os.uname().release, makers(), specs, code, btf)
 
     def close(self) -> None:
@@ -100,6 +109,18 @@ class BccModule:
                 os.close(function.fd)
         self._bpf.funcs.clear()
         self._bpf.cleanup()
+
+    @property
+    def _names(self) -> dict[int, str]:
+        """The maps by their descriptors."""
+        return {fd: name for name, (_, fd) in self._specs.items()}
+
+    def _known(self) -> set[str]:
+        """The functions that BCC compiled."""
+        lib, module = self._bcc.lib, self._bpf.module
+        lib.bpf_function_name.restype = ctypes.c_char_p
+        numbers = range(lib.bpf_num_functions(module))
+        return {lib.bpf_function_name(module, number).decode() for number in numbers}
 
     def _dump(self, program: str) -> bytes:
         """The bytecode of a function."""
@@ -142,6 +163,7 @@ class BccModule:
         ):
             getattr(lib, function).restype = result
         specs = {}
+        inner = dict(_OF_MAPS.findall(self._text))
         for number in range(lib.bpf_num_tables(ctypes.c_void_p(module))):
             at = (ctypes.c_void_p(module), ctypes.c_size_t(number))
             name = lib.bpf_table_name(*at).decode()
@@ -154,6 +176,7 @@ class BccModule:
                 flags=lib.bpf_table_flags_id(module, number),
                 key_type=lib.bpf_table_key_desc_id(*at).decode(),
                 value_type=lib.bpf_table_leaf_desc_id(*at).decode(),
+                inner=inner.get(name, ""),
             )
             specs[name] = spec, lib.bpf_table_fd_id(*at)
         return specs

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 
 from pytracer.bpf import feature_hooks as hooks
 from pytracer.bpf import feature_network as network
+from pytracer.bpf import storage
 from pytracer.bpf.probing import helper_refusal, load, returning
-from pytracer.bpf.sys import Command, ProgType, address, bpf
+from pytracer.bpf.sys import Command, ProgType, bpf
 from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import policy
 from pytracer.record import record
@@ -78,7 +79,6 @@ def probe(feature: Feature) -> Result:
 
 
 _SLEEPABLE, _NO_PREALLOC, _MMAPABLE = 1 << 4, 1, 1 << 10  # BPF_F_*
-_BTF_LOAD = 18  # enum bpf_cmd
 
 # Number and name of enum bpf_prog_type, since when, and the enum bpf_attach_type that loading asks for.
 _PROGRAMS = (
@@ -158,7 +158,7 @@ _MAPS = (
 )
 MAP_NAMES = {number: name for number, name, *_ in _MAPS}
 """What the numbers of ``enum bpf_map_type`` are called."""
-_OF_MAPS, _WITH_BTF, _STRUCT_OPS = (12, 13), (24, 28, 29, 32), 26
+_OF_MAPS, _STRUCT_OPS = (12, 13), 26
 
 # Number and name of enum bpf_func_id, since when, and a program type that may call it.
 _KPROBE, _XDP = int(ProgType.KPROBE), 6
@@ -232,8 +232,8 @@ def _map(number: int, key: int, value: int, entries: int, flags: int) -> str:
         if number in _OF_MAPS:
             inner = bpf(Command.MAP_CREATE, struct.pack("IIII", 2, 4, 4, 1))
             held.callback(os.close, inner)
-        if number in _WITH_BTF:
-            btf = (int_btf(), 1, 1)
+        if number in storage.LOCAL:
+            btf = (storage.types(value), 1, 2)
             held.callback(os.close, btf[0])
         struct_type = 1 if number == _STRUCT_OPS else 0  # any: no type of that number has operations
         attr = struct.pack("IIIIII", number, key, value, entries, flags, inner).ljust(48, b"\0")
@@ -244,15 +244,6 @@ def _map(number: int, key: int, value: int, entries: int, flags: int) -> str:
                 raise
             return "known; needs a struct of the kernel's BTF"
     return ""
-
-
-def int_btf() -> int:
-    """The descriptor of types of our own: one int, which maps of local storage want described."""
-    names = b"\0int\0"
-    integer = struct.pack("IIII", 1, 1 << 24, 4, 1 << 24 | 32)
-    header = struct.pack("HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(integer), len(integer), len(names))
-    data = bytearray(header + integer + names)
-    return bpf(_BTF_LOAD, struct.pack("QQII", address(data), 0, len(data), 0))
 
 
 def _helper(number: int, kind: int) -> str:

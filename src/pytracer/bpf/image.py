@@ -38,7 +38,8 @@ class ImageError(PytracerError):
 
 @record
 class MapSpec:
-    """A map to create. ``key_type`` and ``value_type`` are BCC's descriptions of the C types."""
+    """A map to create. ``key_type`` and ``value_type`` are BCC's descriptions of the C types; ``inner`` is
+    the name of a map like those that it will hold, "" where it holds none."""
 
     name: str
     type: int
@@ -48,6 +49,7 @@ class MapSpec:
     flags: int
     key_type: str
     value_type: str
+    inner: str = ""
 
 
 @record
@@ -204,6 +206,7 @@ def _map(spec: dict[str, object]) -> MapSpec:
         flags=_number(spec["flags"]),
         key_type=_text(spec["key_type"]),
         value_type=_text(spec["value_type"]),
+        inner=_text(spec["inner"]),
     )
 
 
@@ -244,6 +247,8 @@ def _check(image: Image) -> None:
         image.programs
     ):
         raise ImageError("the image holds two maps or programs of one name")
+    if not names.issuperset(spec.inner for spec in image.maps if spec.inner):
+        raise ImageError("the image holds a map of maps of which none is in it")
     for program in image.programs:
         if {offset for offset, _ in _references(program.code)} != set(program.references):
             raise ImageError(f"the program {program.name} refers to other maps than it says")

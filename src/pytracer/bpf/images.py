@@ -175,7 +175,8 @@ def _writers() -> Sequence[str]:
     """The modules that decide what is compiled, so that a new version of pytracer starts afresh."""
     here = Path(__file__).parent
     files = sorted((here / "headers").glob("*.py"))
-    files += [here / f"{name}.py" for name in ("build", "image", "layout", "line_table", "lines")]
+    names = ("build", "called", "image", "layout", "line_table", "lines", "tails")
+    files += [here / f"{name}.py" for name in names]
     return [file_identity(path) for path in files]
 
 

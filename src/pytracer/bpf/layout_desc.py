@@ -42,8 +42,10 @@ def dtype_of(description: str, size: int) -> np.dtype[Any]:
 
 
 def members_of(description: str) -> tuple[str, ...]:
-    """The names of a struct's members, none for what is no struct; NumPy is not needed for it."""
-    node = json.loads(description)
+    """The names of a struct's members, none for what is no struct; NumPy is not needed for it.
+
+    The keys of a queue are described as ""."""
+    node = json.loads(description or '""')
     return () if isinstance(node, str) else tuple(member[0] for member in node[1])
 
 

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from pytracer.bpf import storage
 from pytracer.bpf.identity import version_code
 from pytracer.bpf.image import Image, MapSpec, patched
 from pytracer.bpf.lines import NOTHING, Told, load_btf
 from pytracer.bpf.maps import Map
 from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
+from pytracer.bpf.tails import Tails, behind
 from pytracer.errors import VerifierError
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.kernel.policy import explain, raise_memlock
@@ -92,14 +94,15 @@ class ImageModule:
         self._maps: dict[str, Map] = {}
         raise_memlock()
         try:
-            for spec in image.maps:
-                self._maps[spec.name] = _create(spec)
+            for spec in sorted(image.maps, key=lambda spec: bool(spec.inner)):
+                self._maps[spec.name] = _create(spec, self._maps)
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
                 raise explain(error, f"creating the maps of {name}") from error
             raise
         self._btf = load_btf(image.btf)
+        self._tails = Tails(self._maps, {spec.name for spec in image.programs})
 
     @property
     def maps(self) -> dict[str, Map]:
@@ -110,7 +113,11 @@ class ImageModule:
         """See :class:`~.module.Module`. Raises ImageError where the image holds no such program."""
         spec = self._image.program(program)
         code = spec.linked({name: table.fd for name, table in self._maps.items()})
-        return self._loader.load(program, code, kind, attach_type, btf=self._btf, told=spec.told, **rest)
+        loaded = self._loader.load(program, code, kind, attach_type, btf=self._btf, told=spec.told, **rest)
+        self._tails.fill(
+            spec.references.values(), lambda name: self.load(name, kind, attach_type, **behind(rest))
+        )
+        return loaded
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.module.Module`."""
@@ -190,9 +197,17 @@ def _once_more(what: str, load: Load, error: OSError, *, keep_logs: bool) -> int
     ) from error
 
 
-def _create(spec: MapSpec) -> Map:
+def _create(spec: MapSpec, maps: Mapping[str, Map]) -> Map:
+    """Make a map; ``maps`` are those that are there already."""
     entries = spec.max_entries
     if spec.type == MapType.PERF_EVENT_ARRAY:  # BCC wrote down how many there were where it compiled
         entries = max(entries, possible_cpus())
-    fd = map_create(spec.type, spec.key_size, spec.value_size, entries, spec.flags, name=spec.name)
+    inner = maps[spec.inner].fd if spec.inner else 0
+    types = storage.types(spec.value_size) if spec.type in storage.LOCAL else 0
+    try:
+        shape = spec.type, spec.key_size, spec.value_size, entries, spec.flags
+        fd = map_create(*shape, name=spec.name, inner=inner, btf=types)
+    finally:
+        if types:
+            os.close(types)
     return Map.of(spec, fd, entries)

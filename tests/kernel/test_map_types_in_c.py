@@ -1,0 +1,147 @@
+"""Types of maps as C uses them: compiled by BCC, and from an image of that."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf import features, storage
+from pytracer.bpf.assembler import Helper
+from pytracer.bpf.build import BccModule
+from pytracer.bpf.facts import KernelFacts
+from pytracer.bpf.headers import find_headers
+from pytracer.bpf.image import Image, decode
+from pytracer.bpf.loader import ImageModule
+from pytracer.bpf.module import Module
+from pytracer.bpf.source import read_source
+from pytracer.bpf.sys import ProgType
+from pytracer.plan.plan import LOOP
+from support.needs import needs
+from support.runs import run
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+PROBES = Path(__file__).parents[1] / "support/probes"
+FUNCTIONS = ("lru", "first_in", "last_in", "trie", "nested", "walked", "begin", "looped")
+
+
+def compiled(name: str, flags: list[str]) -> BccModule:
+    text = read_source(str(PROBES / name))
+    return BccModule(name, text, flags, find_headers(text))
+
+
+def kinds() -> BccModule:
+    """All of kinds.c."""
+    by_call = not features.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP)
+    return compiled("kinds.c", ["-DPT_HAS_LOOPS", *(["-DPT_HAS_BPF_LOOP"] if by_call else [])])
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    """What is kept of it."""
+    module = kinds()
+    try:
+        return decode(module.image("a key", FUNCTIONS).encode())
+    finally:
+        module.close()
+
+
+def loaded(module: Module, function: str) -> int:
+    return module.load(function, ProgType.RAW_TRACEPOINT)
+
+
+def least_recently_used(module):
+    """There is always room for one more."""
+    for key in range(100, 1109):
+        module.maps["recent"].update(struct.pack("I", key), struct.pack("I", 0))
+    program = loaded(module, "lru")
+    assert [run(program) for _ in range(3)] == [1, 2, 3]
+    assert 0 < len(module.maps["recent"].read()[0]) <= 256
+
+
+def queues_and_stacks(module):
+    assert run(loaded(module, "first_in")) == 1
+    assert run(loaded(module, "last_in")) == 3
+
+
+def prefixes(module):
+    program = loaded(module, "trie")
+    assert run(program) == 0
+    for bits, octets, value in ((8, (10, 0, 0, 0), 2), (24, (10, 1, 2, 0), 3), (32, (10, 1, 2, 4), 4)):
+        module.maps["networks"].update(struct.pack("I4B", bits, *octets), struct.pack("I", value))
+    assert run(program) == 3
+
+
+def a_map_in_a_map(module):
+    program = loaded(module, "nested")
+    assert run(program) == 0
+    module.maps["chosen"].update(bytes(4), struct.pack("I", module.maps["like_these"].fd))
+    assert [run(program) for _ in range(23)] == list(range(1, 24))
+    assert module.maps["like_these"].read()[1].tolist() == [23]
+
+
+def stacks_of_the_kernel(module):
+    assert run(loaded(module, "walked")) == 1
+
+
+def going_on_in_others(module):
+    program = loaded(module, "begin")
+    assert [run(program) for _ in range(3)] == [102, 104, 106]
+
+
+def loops(module):
+    assert run(loaded(module, "looped")) == sum(range(50))
+
+
+USES = [
+    least_recently_used,
+    queues_and_stacks,
+    prefixes,
+    a_map_in_a_map,
+    stacks_of_the_kernel,
+    going_on_in_others,
+    loops,
+]
+
+
+def test_as_bcc_compiles_it():
+    module = kinds()
+    try:
+        for use in USES:
+            use(module)
+    finally:
+        module.close()
+
+
+@pytest.mark.parametrize("use", USES)
+def test_from_an_image(image, use):
+    module = ImageModule("kinds.c", image)
+    try:
+        use(module)
+    finally:
+        module.close()
+
+
+def test_storage_is_each_tasks_own():
+    facts = KernelFacts()
+    needs("task storage", facts.has_helper(Helper.task_storage_get))
+    facts.close()
+    module = compiled("stored.c", [])
+    try:
+        assert module.maps["stored"].type == storage.TASK_STORAGE
+        again = ImageModule("stored.c", decode(module.image("a key", ("kept",)).encode()))
+        try:
+            for one in (module, again):
+                program = loaded(one, "kept")
+                assert [run(program) for _ in range(23)] == list(range(1, 24))
+                child = os.fork()
+                if not child:
+                    os._exit(run(program))
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        finally:
+            again.close()
+    finally:
+        module.close()
