@@ -17,6 +17,8 @@ import struct
 from pathlib import Path
 
 from pytracer.bpf.attach import iterator as iteration
+from pytracer.bpf.attach import kprobe as kprobe_pmu
+from pytracer.bpf.attach import kprobe_events
 from pytracer.bpf.attach import kprobe_multi as kprobe_multi_link
 from pytracer.bpf.attach import uprobe as uprobe_pmu
 from pytracer.bpf.attach import uprobe_multi as uprobe_multi_link
@@ -24,7 +26,7 @@ from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.perf import SET_BPF, attach_program, event_attr, retprobe_bit
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
 from pytracer.bpf.facts import KernelFacts
-from pytracer.bpf.probing import EMPTY, load, returning
+from pytracer.bpf.probing import EMPTY, in_a_thread, load, returning
 from pytracer.bpf.sys import (
     Command,
     ProgType,
@@ -35,7 +37,7 @@ from pytracer.bpf.sys import (
     raw_tracepoint_open,
 )
 from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
-from pytracer.kernel import policy
+from pytracer.kernel import functions, policy
 from pytracer.kernel.btf import Btf, Kind
 from pytracer.spec import Iterator, Tracepoint
 
@@ -73,13 +75,34 @@ def kretprobe() -> str:
     return _kprobe(at_return=True)
 
 
+def kprobe_event() -> str:
+    """A kernel function's entry, by a trace event of tracefs that is made for it."""
+    if not kprobe_pmu.PMU.is_dir():
+        raise UnsupportedError(kprobe_pmu.NO_KPROBES.reason)
+    program = load(ProgType.KPROBE, EMPTY)
+    try:
+        kprobe_events.attach(functions.these((_QUIET_FUNCTION,), ()), program, "doctor").close()
+    finally:
+        os.close(program)
+    return ""
+
+
 def kprobe_multi() -> str:
-    """Many kernel functions by one link (fprobe)."""
+    """Many kernel functions' entries by one link (fprobe)."""
+    return _kprobe_multi(0)
+
+
+def kretprobe_multi() -> str:
+    """Many kernel functions' returns by one link."""
+    return _kprobe_multi(1)  # BPF_F_KPROBE_MULTI_RETURN
+
+
+def _kprobe_multi(flags: int) -> str:
     names = bytearray(_QUIET_FUNCTION.encode() + b"\0")
     symbols = bytearray(struct.pack("Q", address(names)))
     program = load(ProgType.KPROBE, EMPTY, attach_type=kprobe_multi_link.ATTACH_TYPE)
     try:
-        rest = struct.pack("IIQQQ", 0, 1, address(symbols), 0, 0)
+        rest = struct.pack("IIQQQ", flags, 1, address(symbols), 0, 0)
         os.close(link_create(program, kprobe_multi_link.ATTACH_TYPE, rest))
     finally:
         os.close(program)
@@ -221,6 +244,23 @@ def packet_socket() -> str:
     """A raw packet socket, bound to nothing."""
     socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
     return ""
+
+
+def seccomp() -> str:
+    """A filter of system calls, in classic BPF: on a thread that ends with it."""
+    everything = bytearray(struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000))  # BPF_RET: SECCOMP_RET_ALLOW
+    filter_ = bytearray(struct.pack("HxxxxxxQ", 1, address(everything)))  # struct sock_fprog
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def install() -> str:
+        no_new_privileges, set_seccomp, mode_filter = 38, 22, 2  # of prctl(2)
+        if libc.prctl(no_new_privileges, 1, 0, 0, 0) or libc.prctl(
+            set_seccomp, mode_filter, ctypes.c_void_p(address(filter_)), 0, 0
+        ):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return ""
+
+    return in_a_thread(install)
 
 
 def _own_event(kind: int, config: int, *, period: int) -> bytes:

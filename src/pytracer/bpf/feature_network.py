@@ -10,13 +10,11 @@ import ctypes
 import errno
 import os
 import tempfile
-import threading
-from collections.abc import Callable
 
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.feature_hooks import LOADS
-from pytracer.bpf.probing import load, returning
+from pytracer.bpf.probing import in_a_thread, load, returning
 from pytracer.kernel.targets import cgroup2_roots
 from pytracer.spec import (
     CgroupSkb,
@@ -116,24 +114,6 @@ def _on_lo(probe: Probe, choice: str, members: int = 0) -> str:
         return ""
 
     try:
-        return _in_a_thread(attach)
+        return in_a_thread(attach)
     finally:
         os.close(program)
-
-
-def _in_a_thread(work: Callable[[], str]) -> str:
-    done: list[str] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            done.append(work())
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return done[0]

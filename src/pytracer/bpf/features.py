@@ -265,7 +265,9 @@ def _features() -> Iterator[Feature]:
         ("BTF tracepoint", "5.5", hooks.btf_tracepoint),
         ("kprobe", "4.1", hooks.kprobe),
         ("kretprobe", "4.1", hooks.kretprobe),
+        ("kprobe event", "5.5", hooks.kprobe_event),
         ("kprobe.multi", "5.18", hooks.kprobe_multi),
+        ("kretprobe.multi", "5.18", hooks.kretprobe_multi),
         ("fentry", "5.5", hooks.fentry),
         ("fexit", "5.5", hooks.fexit),
         ("uprobe", "4.3", hooks.uprobe),
@@ -287,6 +289,7 @@ def _features() -> Iterator[Feature]:
         ("cgroup sock", "4.15", network.cgroup_sock),
         ("cgroup sock_addr", "4.18", network.cgroup_sock_addr),
         ("cgroup link", "5.7", network.cgroup_link),
+        ("seccomp filter", "3.5", hooks.seccomp),
     ):
         yield Feature("hook", hook, since, ask)
     for number, name, since, attach_type in _PROGRAMS:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import threading
+from collections.abc import Callable
 
 from pytracer.bpf.identity import version_code
 from pytracer.bpf.sys import prog_load
@@ -79,3 +81,22 @@ def helper_refusal(kind: int, number: int) -> str:
             if any(words in line for words in _UNKNOWN_HELPER):
                 return line.decode(errors="replace")
     return ""
+
+
+def in_a_thread(work: Callable[[], str]) -> str:
+    """What ``work`` returns or raises, in a thread that ends with it: so does what was done to the thread."""
+    done: list[str] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return done[0]
