@@ -10,7 +10,7 @@ from pytracer.arrays import load, np
 from pytracer.bpf.inspect.bytecode import Bytecode, KernelNames, listing
 from pytracer.bpf.inspect.contents import Contents, contents
 from pytracer.bpf.inspect.info import ProgramInfo, SourceLine, read_program
-from pytracer.bpf.inspect.native import Native, disassemble
+from pytracer.bpf.inspect.native import Native, of_program
 from pytracer.bpf.inspect.objects import Kind, opened
 from pytracer.bpf.inspect.places import Names
 from pytracer.bpf.inspect.programs import Programs, Table, read_table
@@ -65,7 +65,7 @@ def dissect(name: str, *, entries: int) -> Dissected:
         return symbols.names(np.array([address], np.uint64))[0]
 
     load()
-    code, hint = disassemble(info.jited, begin, name_of=name_of)
+    code, hint = of_program(info, name_of=name_of)
     by_insn = _Lines((line.insn, line) for line in info.lines)
     by_address = _Lines((line.address, line) for line in info.lines if line.address)
     return Dissected(

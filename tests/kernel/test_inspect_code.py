@@ -15,7 +15,7 @@ import pytest
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.inspect.bytecode import KernelNames, listing
 from pytracer.bpf.inspect.info import ProgramInfo, read_btf, read_map, read_program
-from pytracer.bpf.inspect.native import disassemble
+from pytracer.bpf.inspect.native import disassemble, of_program
 from pytracer.bpf.probing import returning
 from pytracer.bpf.source import probes_folder
 from pytracer.bpf.sys import Command, MapType, ProgType, bpf, map_create, prog_load
@@ -121,6 +121,21 @@ def test_a_program_is_told_whole():
         assert info.lines[0].file == "probes_c/sockcount.c"
         btf = Btf(read_btf(info.btf_id))
         assert btf.find(Kind.FUNC, "count") is not None
+
+
+def test_each_function_is_where_the_kernel_put_it():
+    """Of execsnoop the body of a loop is one of its own, where there is bpf_loop (Linux 5.17)."""
+    with loaded("execsnoop") as found:
+        [info] = (one for one in found if one.name == "executed")
+        assert [function.name for function in info.functions] == ["executed", "pt_turn_1"]
+        code, _ = of_program(info)
+        starts = {one.address for one in code}
+        assert starts.issuperset(line.address for line in info.lines)
+        assert starts.issuperset(function.address for function in info.functions)
+        assert b"".join(one.raw for one in code) == info.jited
+        body = info.functions[1].insn
+        [first] = (line for line in info.lines if line.insn == body)
+        assert (first.file, first.address > 0) == ("probes_c/include/parts.h", True)
 
 
 @pytest.mark.lab

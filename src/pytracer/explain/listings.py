@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pytracer.bpf.inspect.bytecode import Names, listing
 from pytracer.bpf.inspect.info import ProgramInfo, SourceLine
-from pytracer.bpf.inspect.native import disassemble
+from pytracer.bpf.inspect.native import of_program
 from pytracer.bpf.source import by_file, place_of, probes_folder
 from pytracer.explain.page import Beside, Code, Pair, Source
 
@@ -26,8 +26,8 @@ def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple
     """The native code, by the lines that it comes from, and a hint where it could not be read. Addresses are
     shown as distances from where the program begins."""
     begin = info.functions[0].address if info.functions else 0
-    found, hint = disassemble(info.jited, begin, name_of=name_of)
-    inside = range(begin, begin + len(info.jited))
+    found, hint = of_program(info, name_of=name_of)
+    inside = {one.address for one in found}
     code = []
     for one in found:
         at = f"{one.address - begin:x}"
@@ -37,7 +37,7 @@ def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple
             target = f"{one.target - begin:x}"
             text = text.replace(f"{one.target:#x}", f"+{target}")
         code.append((one.address, Code(at, text, target)))
-    placed = [line for line in info.lines if line.address] if begin else []
+    placed = sorted((line for line in info.lines if line.address and begin), key=lambda line: line.address)
     return Beside(name, _pairs(code, placed, [line.address for line in placed])), hint
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from pytracer.bpf.inspect.info import ProgramInfo
 from pytracer.record import record
 
 HINT = "pip install 'pytracer[inspect]' brings capstone, which reads native code"
@@ -48,6 +49,19 @@ def disassemble(
             text += f" <{name_of(target)}>"
         found.append(Native(one.address, bytes(one.bytes), text, target))
     return found, ""
+
+
+def of_program(info: ProgramInfo, *, name_of: Callable[[int], str] | None = None) -> tuple[list[Native], str]:
+    """The native code of all functions of a program, as ``disassemble`` gives it. Each is where the kernel
+    put it: they need not lie one behind the other."""
+    if not any(function.address for function in info.functions):  # the kernel hides it
+        return disassemble(info.jited, 0, name_of=name_of)
+    found, hint, at = list[Native](), "", 0
+    for function in info.functions:
+        code, hint = disassemble(info.jited[at : at + function.size], function.address, name_of=name_of)
+        found += code
+        at += function.size
+    return found, hint
 
 
 def _reader(machine: str) -> tuple[Any, str]:
