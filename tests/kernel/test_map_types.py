@@ -219,7 +219,7 @@ def test_storage_is_each_tasks_own(made):
     )
     needs("task storage", can)
     types = made(storage.types(4))
-    table = made(map_create(storage.TASK_STORAGE, 4, 4, 0, NO_PREALLOC, btf=types))
+    table = made(map_create(MapType.TASK_STORAGE, 4, 4, 0, NO_PREALLOC, btf=types))
     a = Assembler()
     a.call(Helper.get_current_task_btf)
     a.mov(R2, R0)

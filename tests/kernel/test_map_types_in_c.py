@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf import features, storage
+from pytracer.bpf import features
 from pytracer.bpf.assembler import Helper
 from pytracer.bpf.build import BccModule
 from pytracer.bpf.facts import KernelFacts
@@ -17,7 +17,7 @@ from pytracer.bpf.image import Image, decode
 from pytracer.bpf.loader import ImageModule
 from pytracer.bpf.module import Module
 from pytracer.bpf.source import read_source
-from pytracer.bpf.sys import ProgType
+from pytracer.bpf.sys import MapType, ProgType
 from pytracer.plan.plan import LOOP
 from support.needs import needs
 from support.runs import run
@@ -131,7 +131,7 @@ def test_storage_is_each_tasks_own():
     facts.close()
     module = compiled("stored.c", [])
     try:
-        assert module.maps["stored"].type == storage.TASK_STORAGE
+        assert module.maps["stored"].type == MapType.TASK_STORAGE
         again = ImageModule("stored.c", decode(module.image("a key", ("kept",)).encode()))
         try:
             for one in (module, again):

@@ -18,7 +18,7 @@ from pytracer.bpf import feature_hooks as hooks
 from pytracer.bpf import feature_network as network
 from pytracer.bpf import storage
 from pytracer.bpf.probing import helper_refusal, load, returning
-from pytracer.bpf.sys import Command, ProgType, bpf
+from pytracer.bpf.sys import LOCAL_STORAGE, Command, ProgType, bpf
 from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import policy
 from pytracer.record import record
@@ -232,7 +232,7 @@ def _map(number: int, key: int, value: int, entries: int, flags: int) -> str:
         if number in _OF_MAPS:
             inner = bpf(Command.MAP_CREATE, struct.pack("IIII", 2, 4, 4, 1))
             held.callback(os.close, inner)
-        if number in storage.LOCAL:
+        if number in LOCAL_STORAGE:
             btf = (storage.types(value), 1, 2)
             held.callback(os.close, btf[0])
         struct_type = 1 if number == _STRUCT_OPS else 0  # any: no type of that number has operations

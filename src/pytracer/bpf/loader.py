@@ -7,12 +7,11 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from pytracer.bpf import storage
 from pytracer.bpf.identity import version_code
 from pytracer.bpf.image import Image, MapSpec, patched
 from pytracer.bpf.lines import NOTHING, Told, load_btf
 from pytracer.bpf.maps import Map
-from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
+from pytracer.bpf.sys import LOCAL_STORAGE, MapType, ProgType, map_create, prog_load
 from pytracer.bpf.tails import Tails, behind
 from pytracer.errors import VerifierError
 from pytracer.kernel.cpus import possible_cpus
@@ -203,7 +202,11 @@ def _create(spec: MapSpec, maps: Mapping[str, Map]) -> Map:
     if spec.type == MapType.PERF_EVENT_ARRAY:  # BCC wrote down how many there were where it compiled
         entries = max(entries, possible_cpus())
     inner = maps[spec.inner].fd if spec.inner else 0
-    types = storage.types(spec.value_size) if spec.type in storage.LOCAL else 0
+    types = 0
+    if spec.type in LOCAL_STORAGE:
+        from pytracer.bpf import storage
+
+        types = storage.types(spec.value_size)
     try:
         shape = spec.type, spec.key_size, spec.value_size, entries, spec.flags
         fd = map_create(*shape, name=spec.name, inner=inner, btf=types)

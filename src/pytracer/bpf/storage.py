@@ -11,8 +11,6 @@ import struct
 from pytracer.bpf.sys import btf_load
 from pytracer.kernel.btf_format import KIND_SHIFT, Kind
 
-SK_STORAGE, INODE_STORAGE, TASK_STORAGE, CGRP_STORAGE = 24, 28, 29, 32  # enum bpf_map_type
-LOCAL = frozenset({SK_STORAGE, INODE_STORAGE, TASK_STORAGE, CGRP_STORAGE})
 _SIGNED = 1 << 24
 
 

@@ -89,9 +89,16 @@ class MapType(IntEnum):
     ARRAY_OF_MAPS = 12
     HASH_OF_MAPS = 13
     QUEUE = 22
+    SK_STORAGE = 24
     RINGBUF = 27
+    INODE_STORAGE = 28
+    TASK_STORAGE = 29
+    CGRP_STORAGE = 32
 
 
+LOCAL_STORAGE = frozenset(
+    {MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE}
+)
 PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
 
 
