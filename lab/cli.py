@@ -75,7 +75,12 @@ def parser() -> Parser:
     made.add_argument("--cpus", type=int, default=2, metavar="N", help="of the VM (2)")
     made.add_argument("--append", default="", metavar="TEXT", help="for the kernel's command line")
     made.add_argument("--env", action="append", default=[], metavar="NAME[=VALUE]", help="pass this on, too")
-    made.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto", help="auto: KVM if it works")
+    made.add_argument(
+        "--accel",
+        choices=("auto", "kvm", *host.EMULATED),
+        default="auto",
+        help="auto: KVM if it works; icount: emulated, with a clock that counts instructions",
+    )
     made.add_argument("--fs", choices=("auto", "virtiofs", "9p"), default="auto", help="how files are shared")
     made.add_argument("--console", type=Path, metavar="FILE", help="keep the whole console here")
     return made

@@ -148,6 +148,10 @@ TCG = Accelerator("tcg", ("-accel", "tcg,thread=single", "-cpu", "max"))
 """One thread for all processors: with a thread each, QEMU translates code that another processor is changing,
 and keeps the stale translation. A kernel that patches itself, as all tracing makes it do, then meets the
 patch's own int3 and panics ("Oops: int3"). Two VMs on two processors are faster this way as well."""
+ICOUNT = Accelerator("tcg", (*TCG.options, "-icount", "shift=0"))
+"""With a clock that counts instructions, a nanosecond each: what is measured by it depends neither on the
+machine that emulates nor on what else that does."""
+EMULATED = {"tcg": TCG, "icount": ICOUNT}
 
 
 def boots(qemu: str, how: Accelerator) -> bool:
@@ -185,8 +189,8 @@ def kvm_works(qemu: str, ask_again: bool) -> bool:
 @cache
 def accelerator(wanted: str = "auto") -> Accelerator:
     """KVM where a VM really runs with it, else emulation. A device node and its ioctls prove nothing."""
-    if wanted == "tcg":
-        return TCG
+    if wanted in EMULATED:
+        return EMULATED[wanted]
     qemu = which(QEMU)
     if qemu and os.access("/dev/kvm", os.R_OK | os.W_OK) and kvm_works(qemu, ask_again=wanted == "kvm"):
         return KVM

@@ -53,11 +53,13 @@ def gather(kernel: Kernel, words: Sequence[str] = ()) -> Iterator[Record]:
         yield {**head, "runs": list(runs)}
 
 
-def told(kernel: Kernel, script: str, *words: str) -> Iterator[Record]:
-    """What a script of lab/guest prints on a kernel, an object a line, as it comes. Raises LabError."""
-    lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), kernel.name, "--"]
+def told(kernel: Kernel, script: str, *words: str, options: Sequence[str] = ()) -> Iterator[Record]:
+    """What a script of lab/guest prints on a kernel, an object a line, as it comes. Raises LabError.
+
+    ``options`` are the lab's."""
+    lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), *options, kernel.name]
     with subprocess.Popen(
-        [*lab, sys.executable, str(ROOT / "lab/guest" / script), *words],
+        [*lab, "--", sys.executable, str(ROOT / "lab/guest" / script), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         cwd=ROOT,

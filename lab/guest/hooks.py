@@ -1,8 +1,10 @@
-"""Puts an empty program on every kind of hook and measures what it costs an event, for lab/hooks.py.
+"""Measures what a program costs an event on every kind of hook, for lab/hooks.py: one that does nothing, and
+one that counts in a hash.
 
-Run by the Python that pytracer is installed for, in a VM of the lab or (it touches only events that carry
-nothing) on the machine itself. Prints JSON, one object a line: the kernel first ({"release"}), then the hooks
-({"hook", "status", "reason", "ns", "noise"}), then the types of maps ({"map", "status", "reason"}).
+Run by the Python that pytracer is installed for, in a VM of the lab whose clock counts instructions, or (it
+touches only events that carry nothing) on the machine itself. Prints JSON, one object a line: the kernel
+first ({"release"}), then the hooks ({"hook", "status", "reason", "ns": [empty, counting], "noise"}), then the
+types of maps ({"map", "status", "reason", "ns": {operation: each}}; lab/guest/maps.py).
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ import socket
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.work import flood, work
+from bench.work import flood, lanes, work
+from lab.guest import maps
 
 from pytracer import spec
 from pytracer.bpf import features
@@ -65,7 +69,7 @@ from pytracer.spec import (
     XdpNetlink,
 )
 
-CALLS, PACKETS, ROUNDS = 100_000, 20_000, 7
+CALLS, PACKETS, ROUNDS = 20_000, 4_000, 5
 _NEWNET = 0x40000000  # CLONE_NEWNET
 _ARCHITECTURE = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 FUNCTION = f"__{_ARCHITECTURE}_sys_lseek"  # never inlined; and in BTF, as it uses its argument
@@ -73,14 +77,15 @@ FUNCTION = f"__{_ARCHITECTURE}_sys_lseek"  # never inlined; and in BTF, as it us
 
 @dataclass(frozen=True)
 class Hook:
-    """A probe, the work whose every unit passes it once, and the program that does nothing there.
+    """A probe, the work whose every unit passes it ``passes`` times, and what a program has to return there.
 
     Where nothing passes by itself there is no work: it is only put there."""
 
     name: str
     probe: Callable[[], Probe]
     do: Callable[[], float] | None
-    code: bytes = b""
+    result: int | None = None
+    passes: int = 1
     choice: str = ""
     members: int = 0
     rate: Rate = NO_RATE
@@ -103,12 +108,12 @@ def functions() -> float:
 
 def packets() -> float:
     """Nanoseconds for a packet on the loopback interface."""
-    return work("packets", str(PACKETS), cpu=0)
+    return statistics.median(took for (took,) in lanes(PACKETS, "/proc/self/ns/net", cpu=0))
 
 
 def sockets() -> float:
     """Nanoseconds for a socket that is made and closed."""
-    return work("sockets", str(PACKETS), cpu=0)
+    return work("sockets", str(CALLS), cpu=0)
 
 
 def connects() -> float:
@@ -140,8 +145,8 @@ HOOKS = (
     Hook("LSM", lambda: Lsm("", function="socket_create"), sockets),
     Hook("override return", lambda: Override("", symbols=(FUNCTION,)), seeks),
     Hook("iterator", lambda: spec.Iterator("", of="task"), None),
-    Hook("socket filter", lambda: SocketFilter(""), packets, code=returning(0)),
-    Hook("packet fanout", lambda: PacketFanout(""), packets, members=2),
+    Hook("socket filter", lambda: SocketFilter(""), packets, result=0, passes=2),
+    Hook("packet fanout", lambda: PacketFanout(""), packets, passes=2, members=2),
     Hook("XDP, generic", lambda: Xdp(""), packets, choice="generic"),
     Hook("XDP by netlink, generic", lambda: XdpNetlink(""), packets, choice="generic"),
     Hook("tcx", lambda: Tcx(""), packets, choice="in"),
@@ -153,11 +158,13 @@ HOOKS = (
 
 
 @contextlib.contextmanager
-def attached(hook: Hook, probe: Probe, name: str, own: Sequence[str]) -> Iterator[None]:
-    """An empty program on it; on the cgroups ``own`` where it is put on such."""
+def attached(
+    hook: Hook, probe: Probe, name: str, own: Sequence[str], write: Callable[[int], bytes]
+) -> Iterator[None]:
+    """A program on it, as ``write`` makes it to return something; on the cgroups ``own`` where on such."""
     kind = kind_of(probe)
     how = kind.load_as(probe)
-    code = hook.code or returning(how.result)
+    code = write(how.result if hook.result is None else hook.result)
     program = load(how.type, code, attach_type=how.attach_type, btf_id=how.btf_id)
     try:
         lo = {socket.if_nametoindex("lo"): "lo"}
@@ -173,23 +180,71 @@ def attached(hook: Hook, probe: Probe, name: str, own: Sequence[str]) -> Iterato
 
 
 def measure(hook: Hook, facts: KernelFacts, own: Sequence[str]) -> dict[str, object]:
-    """What comes of one hook. The least of some rounds: whatever else the machine does only adds."""
+    """What comes of one hook."""
     probe = hook.probe()
     answer = facts.probe(probe)
-    record = {"hook": hook.name, "status": "granted", "reason": "", "ns": 0.0, "noise": 0.0}
+    record: dict[str, object] = {"hook": hook.name, "status": "granted", "reason": "", "ns": [], "noise": 0.0}
     if not answer.ok:
         return record | {"status": "refused" if answer.refused else "absent", "reason": answer.reason}
-    bare, probed = [], []
-    do = hook.do or (lambda: 0.0)
     try:
-        for _ in range(ROUNDS):
-            bare.append(do())
-            with attached(hook, probe, answer.name, own):
-                probed.append(do())
+        with maps.counter() as table:
+            writers: list[Callable[[int], bytes]] = [returning, partial(maps.counting, table)]
+            costs, noise = taken(
+                hook.do or (lambda: 0.0),
+                [partial(attached, hook, probe, answer.name, own, write) for write in writers],
+            )
     except (OSError, PytracerError) as error:
         return record | {"status": "failed", "reason": str(error)}
-    noise = max(statistics.median(taken) - min(taken) for taken in (bare, probed))
-    return record | {"ns": round(min(probed) - min(bare), 1), "noise": round(noise, 1)}
+    each = [round(cost / hook.passes, 1) for cost in (*costs, noise)]
+    return record | ({"ns": each[:2], "noise": each[2]} if hook.do else {})
+
+
+def taken(
+    do: Callable[[], float], held: Sequence[Callable[[], contextlib.AbstractContextManager[None]]]
+) -> tuple[list[float], float]:
+    """What each of them adds to some work, in nanoseconds, and by how much rounds differ.
+
+    The least of some rounds: whatever else the machine does only adds."""
+    rounds = list[list[float]]()
+    for _ in range(ROUNDS):
+        rounds.append([do()])
+        for hold in held:
+            with hold():
+                rounds[-1].append(do())
+    bare, *others = ([min(times), statistics.median(times)] for times in zip(*rounds, strict=True))
+    noise = max(middle - least for least, middle in (bare, *others))
+    return [least - bare[0] for least, _ in others], noise
+
+
+def measure_map(
+    feature: features.Feature, hooks: Mapping[str, Hook], facts: KernelFacts, own: Sequence[str]
+) -> dict[str, object]:
+    """Whether maps of one type are there, and what each operation on one takes in a program."""
+    found = features.probe(feature)
+    costs = dict[str, float]()
+    record: dict[str, object] = {
+        "map": feature.name,
+        "status": found.status,
+        "reason": found.reason,
+        "ns": costs,
+    }
+    if found.status != features.GRANTED:
+        return record
+    for operation in maps.OPERATIONS.get(feature.name, ()):
+        hook = hooks[operation.hook]
+        probe, do = hook.probe(), hook.do
+        answer = facts.probe(probe)
+        if not answer.ok or do is None:
+            continue
+        try:
+            with operation.made() as made:
+                writers = [partial(operation.program, made, times) for times in (0, operation.times)]
+                held = [partial(attached, hook, probe, answer.name, own, write) for write in writers]
+                (floor, whole), _ = taken(do, held)
+        except OSError as error:
+            return record | {"status": "failed", "reason": f"{operation.name}: {error}"}
+        costs[operation.name] = round((whole - floor) / operation.times, 1)
+    return record
 
 
 @contextlib.contextmanager
@@ -221,15 +276,14 @@ def main() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     print(json.dumps({"release": os.uname().release}), flush=True)
     facts = KernelFacts()
+    hooks = {hook.name: hook for hook in HOOKS}
     with own_cgroup() as own:
         for hook in (hook for hook in HOOKS if hook.name in names or not names):
             print(json.dumps(measure(hook, facts, own)), flush=True)
+        for feature in features.FEATURES:
+            if feature.kind == "map" and (feature.name in names or not names):
+                print(json.dumps(measure_map(feature, hooks, facts, own)), flush=True)
     facts.close()
-    for feature in features.FEATURES:
-        if feature.kind == "map" and not names:
-            found = features.probe(feature)
-            shown = {"map": feature.name, "status": found.status, "reason": found.reason}
-            print(json.dumps(shown), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from lab import hooks
 from lab.guest import hooks as guest
+from lab.guest import maps
 from lab.kernels import KERNELS
 
-FLOOR = {"hook": "raw tracepoint", "status": "granted", "ns": 50.0, "noise": 5.0}
+from pytracer.bpf import features
 
 
 def test_the_page_is_what_was_recorded():
@@ -16,7 +17,12 @@ def test_the_page_is_what_was_recorded():
 
 def test_every_hook_that_is_tried_is_told_about():
     assert list(hooks.ABOUT) == [hook.name for hook in guest.HOOKS]
-    assert guest.HOOKS[0].name == hooks.FLOOR
+
+
+def test_what_is_done_with_maps_is_done_with_types_that_are_probed():
+    probed = {feature.name for feature in features.FEATURES if feature.kind == "map"}
+    assert maps.OPERATIONS.keys() <= probed
+    assert {one.hook for some in maps.OPERATIONS.values() for one in some} <= hooks.ABOUT.keys()
 
 
 def test_every_kernel_was_asked_about_the_same_hooks_or_says_so():
@@ -26,21 +32,47 @@ def test_every_kernel_was_asked_about_the_same_hooks_or_says_so():
     for record in data.values():
         tried = [found["hook"] for found in record["hooks"]]
         assert tried == [hook for hook in hooks.ABOUT if hook in tried]
-        assert tried[0] == hooks.FLOOR
-        assert not [found for found in record["hooks"] if found["status"] == "failed"]
+        everything = [*record["hooks"], *record["maps"]]
+        assert not [found for found in everything if found["status"] == "failed"]
 
 
 @pytest.mark.parametrize(
     ("found", "shown"),
     [
-        ({}, "0.5"),
-        ({"ns": 1250.0}, "25"),
-        ({"ns": 1250.0, "floor": 500.0, "doubt": 5.0}, "2.5"),
-        ({"ns": 4.0}, "yes"),
+        ({"ns": [134.2, 288.6]}, "134 + 154"),
+        ({"ns": [4.0, 158.0]}, "yes"),
+        ({"ns": []}, "yes"),
         ({"status": "absent", "reason": "no kprobes"}, "no: no kprobes"),
     ],
 )
 def test_a_cell_says_what_a_hook_costs_or_why_it_is_not_there(found, shown):
-    other = FLOOR | {"hook": "kprobe", "ns": 25.0} | found
-    assert hooks.cell({"hooks": [FLOOR, other]}, "kprobe") == shown
+    record = {"hook": "kprobe", "status": "granted", "noise": 5.0, **found}
+    assert hooks.cell({"hooks": [record]}, "kprobe") == shown
     assert hooks.cell(None, "kprobe") == hooks.UNTRIED
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        ({"ns": {"look up": 145.3, "update": 441.4}}, "look up 145, update 441"),
+        ({"ns": {}}, "yes"),
+        ({"status": "absent", "ns": {}}, "no"),
+    ],
+)
+def test_a_cell_says_what_is_done_with_a_map_takes(found, shown):
+    assert hooks.operations({"maps": [{"map": "hash", "status": "granted", **found}]}, "hash") == shown
+    assert hooks.operations(None, "hash") == hooks.UNTRIED
+
+
+def test_what_is_asked_again_takes_the_place_of_what_was():
+    old = {
+        "release": "6",
+        "hooks": [{"hook": "kprobe", "ns": 1}, {"hook": "fentry"}],
+        "maps": [{"map": "hash"}],
+    }
+    new = {"hooks": [{"hook": "kprobe", "ns": 2}], "maps": [{"map": "queue"}]}
+    assert hooks.amended(old, new) == {
+        "release": "6",
+        "hooks": [{"hook": "kprobe", "ns": 2}, {"hook": "fentry"}],
+        "maps": [{"map": "hash"}, {"map": "queue"}],
+    }

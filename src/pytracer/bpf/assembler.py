@@ -96,14 +96,20 @@ class Helper(IntEnum):
     map_update_elem = 2
     map_delete_elem = 3
     ktime_get_ns = 5
-    tail_call = 12
     get_smp_processor_id = 8
+    tail_call = 12
     get_current_pid_tgid = 14
+    perf_event_output = 25
     skb_load_bytes = 26
+    get_stackid = 27
     skb_load_bytes_relative = 68  # Linux 4.18 (4e1ec56cdc59)
+    get_local_storage = 81  # Linux 4.19 (cd3394317653)
     map_push_elem = 87  # these three Linux 4.20 (f1a2e44a3aec)
     map_pop_elem = 88
     map_peek_elem = 89
+    ringbuf_output = 130  # these three Linux 5.8 (457f44363a88)
+    ringbuf_reserve = 131
+    ringbuf_submit = 132
     task_storage_get = 156  # Linux 5.11 (4cf1bc1f1045)
     get_current_task_btf = 158  # Linux 5.11 (3ca1032ab7ab)
 
