@@ -123,7 +123,9 @@ def push_and_pop(a: Assembler, fd: int, _: int) -> None:
 
 
 def peek(a: Assembler, fd: int, _: int) -> None:
-    """Whether a value is in it."""
+    """Whether a value is in it, which is written first: 7.2 takes what was asked about for overwritten."""
+    for at in (VALUE, VALUE + 8):
+        a.store(Size.DW, R10, at, 0)
     a.load_map(R1, fd)
     at_stack(a, R2, VALUE)
     a.call(Helper.map_peek_elem)

@@ -32,20 +32,22 @@ int lru(void *ctx)
 // The first one of three that went in, or the last.
 int first_in(void *ctx)
 {
-    u32 value = 0;
+    u32 numbers[] = {1, 2, 3}, value = 0;
 
-    for (u32 i = 1; i <= 3; i++)
-        queue.push(&i, 0);
+    queue.push(&numbers[0], 0);
+    queue.push(&numbers[1], 0);
+    queue.push(&numbers[2], 0);
     queue.pop(&value);
     return value;
 }
 
 int last_in(void *ctx)
 {
-    u32 value = 0;
+    u32 numbers[] = {1, 2, 3}, value = 0;
 
-    for (u32 i = 1; i <= 3; i++)
-        stack.push(&i, 0);
+    stack.push(&numbers[0], 0);
+    stack.push(&numbers[1], 0);
+    stack.push(&numbers[2], 0);
     stack.pop(&value);
     return value;
 }
