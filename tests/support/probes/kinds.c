@@ -32,22 +32,22 @@ int lru(void *ctx)
 // The first one of three that went in, or the last.
 int first_in(void *ctx)
 {
-    u32 numbers[] = {1, 2, 3}, value = 0;
+    u32 one = 1, two = 2, three = 3, value = 0;
 
-    queue.push(&numbers[0], 0);
-    queue.push(&numbers[1], 0);
-    queue.push(&numbers[2], 0);
+    queue.push(&one, 0);
+    queue.push(&two, 0);
+    queue.push(&three, 0);
     queue.pop(&value);
     return value;
 }
 
 int last_in(void *ctx)
 {
-    u32 numbers[] = {1, 2, 3}, value = 0;
+    u32 one = 1, two = 2, three = 3, value = 0;
 
-    stack.push(&numbers[0], 0);
-    stack.push(&numbers[1], 0);
-    stack.push(&numbers[2], 0);
+    stack.push(&one, 0);
+    stack.push(&two, 0);
+    stack.push(&three, 0);
     stack.pop(&value);
     return value;
 }
