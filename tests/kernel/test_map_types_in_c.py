@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from pathlib import Path
@@ -126,9 +127,8 @@ def test_from_an_image(image, use):
 
 
 def test_storage_is_each_tasks_own():
-    facts = KernelFacts()
-    needs("task storage", facts.has_helper(Helper.task_storage_get))
-    facts.close()
+    with contextlib.closing(KernelFacts()) as facts:
+        needs("task storage", facts.has_helper(Helper.task_storage_get))
     module = compiled("stored.c", [])
     try:
         assert module.maps["stored"].type == MapType.TASK_STORAGE
