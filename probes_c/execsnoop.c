@@ -7,9 +7,8 @@
 #include "loops.h"
 #include "task.h"
 
-#define ROOM 16384 // for the arguments in one record
-#define PARTS                                                                                                \
-    PT_TURNS(384, 384, 5) // and one of 6 MB, three quarters of _STK_LIM: more is E2BIG (bprm_stack_limits)
+#define ROOM  16384                   // for the arguments in one record
+#define PARTS PT_TURNS(384, 384, 5)   // but the last: of 6 MB; more is E2BIG (bprm_stack_limits)
 #define WORDS PT_TURNS(8192, 256, 12) // of a program that was not executed
 #define WORD  (ROOM / 2)              // room for each
 

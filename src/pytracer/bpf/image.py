@@ -170,7 +170,7 @@ def patched(code: bytes, constants: Mapping[int, int]) -> bytes:
 def constants_of(code: bytes) -> Iterator[tuple[int, int]]:
     """(offset, value) of each instruction that loads a 64-bit constant."""
     for offset, source in _wide(code):
-        if not source:
+        if not source and offset + 16 <= len(code):
             low, high = (struct.unpack_from("=I", code, at)[0] for at in (offset + 4, offset + 12))
             yield offset, high << 32 | low
 
