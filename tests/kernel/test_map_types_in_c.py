@@ -108,6 +108,7 @@ USES = [
 ]
 
 
+@pytest.mark.smoke
 def test_as_bcc_compiles_it():
     module = kinds()
     try:
