@@ -3,6 +3,7 @@
 //
 //   flood calls N          N getppid calls
 //   flood seeks N          N lseek calls
+//   flood schedulers N     N sched_getscheduler calls
 //   flood functions N      N calls of the function "passed"
 //   flood lanes N FILE... N datagrams to the loopback interface of each network namespace, some at a time in
 //                          turns: a line for each turn, what a datagram took
@@ -63,6 +64,12 @@ static void seeks(long n)
         exit(1);
     while (n--)
         lseek(file, 0, SEEK_SET);
+}
+
+static void schedulers(long n)
+{
+    while (n--)
+        syscall(SYS_sched_getscheduler, 0);
 }
 
 __attribute__((noinline)) void passed(void)
@@ -216,8 +223,9 @@ static double processes(long n, long m)
 static const struct {
     const char *name;
     void (*once)(long n);
-} works[] = {{"calls", calls},     {"seeks", seeks},       {"functions", functions},
-             {"sockets", sockets}, {"connects", connects}, {"faults", faults}};
+} works[] = {{"calls", calls},         {"seeks", seeks},     {"schedulers", schedulers},
+             {"functions", functions}, {"sockets", sockets}, {"connects", connects},
+             {"faults", faults}};
 
 // What one of them takes altogether, in nanoseconds.
 static double timed(const char *name, long n, const char *interface)

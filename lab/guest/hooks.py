@@ -101,6 +101,11 @@ def seeks() -> float:
     return work("seeks", str(CALLS), cpu=0)
 
 
+def schedulers() -> float:
+    """Nanoseconds for a system call that security modules are asked about."""
+    return work("schedulers", str(CALLS), cpu=0)
+
+
 def functions() -> float:
     """Nanoseconds for a call of a function of a program."""
     return work("functions", str(CALLS), cpu=0)
@@ -142,7 +147,7 @@ HOOKS = (
     Hook("uprobe.multi", lambda: UprobeMulti("", file=flood(), symbol="passed"), functions),
     Hook("uretprobe.multi", lambda: UretprobeMulti("", file=flood(), symbol="passed"), functions),
     Hook("perf event", lambda: PerfSample("", event="page-faults"), faults, rate=Rate(period=1)),
-    Hook("LSM", lambda: Lsm("", function="socket_create"), sockets),
+    Hook("LSM", lambda: Lsm("", function="task_getscheduler"), schedulers),
     Hook("override return", lambda: Override("", symbols=(FUNCTION,)), seeks),
     Hook("iterator", lambda: spec.Iterator("", of="task"), None),
     Hook("socket filter", lambda: SocketFilter(""), packets, result=0, passes=2),
