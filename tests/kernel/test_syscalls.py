@@ -489,7 +489,9 @@ def test_a_command_that_will_not_end_is_killed():
 
 
 def test_who_is_told_to_ignore_hangups_does():
-    code = "import os, signal, sys\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    # Who runs the tests in the background of a script may have the interrupt ignored.
+    code = "import os, signal, sys\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+    code += "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     code += "os.execv(sys.argv[1], sys.argv[1:])"
     words = [
         sys.executable,
