@@ -53,14 +53,23 @@ class Operation:
 
 
 @contextlib.contextmanager
-def table(kind: int, *, key: bytes = bytes(4), flags: int = 0, entries: int = ENTRIES) -> Iterator[int]:
-    """A map with one entry, of zeros."""
-    fd = map_create(kind, len(key), SIZE, entries, flags)
+def alone(
+    kind: int, key: int, value: int, entries: int, flags: int = 0, *, inner: int = 0, btf: int = 0
+) -> Iterator[int]:
+    """A map without entries."""
+    fd = map_create(kind, key, value, entries, flags, inner=inner, btf=btf)
     try:
-        map_update(fd, key, bytes(SIZE * (possible_cpus() if kind in PER_CPU else 1)))
         yield fd
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def table(kind: int, *, key: bytes = bytes(4), flags: int = 0, entries: int = ENTRIES) -> Iterator[int]:
+    """A map with one entry, of zeros."""
+    with alone(kind, len(key), SIZE, entries, flags) as fd:
+        map_update(fd, key, bytes(SIZE * (possible_cpus() if kind in PER_CPU else 1)))
+        yield fd
 
 
 def counter() -> contextlib.AbstractContextManager[int]:
@@ -197,16 +206,6 @@ def of_cgroup(a: Assembler, fd: int, _: int) -> None:
 
 
 @contextlib.contextmanager
-def alone(kind: int, key: int, value: int, entries: int, flags: int = 0) -> Iterator[int]:
-    """A map without entries."""
-    fd = map_create(kind, key, value, entries, flags)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
 def filled(kind: int) -> Iterator[int]:
     """A map of no keys with one value."""
     with alone(kind, 0, SIZE, ENTRIES) as fd:
@@ -217,13 +216,9 @@ def filled(kind: int) -> Iterator[int]:
 @contextlib.contextmanager
 def nested(kind: int) -> Iterator[int]:
     """A map with another in it."""
-    with table(MapType.ARRAY, entries=1) as inner:
-        outer = map_create(kind, 4, 4, 1, inner=inner)
-        try:
-            map_update(outer, bytes(4), struct.pack("I", inner))
-            yield outer
-        finally:
-            os.close(outer)
+    with table(MapType.ARRAY, entries=1) as inner, alone(kind, 4, 4, 1, inner=inner) as outer:
+        map_update(outer, bytes(4), struct.pack("I", inner))
+        yield outer
 
 
 @contextlib.contextmanager
@@ -231,13 +226,10 @@ def stored(kind: int) -> Iterator[int]:
     """Storage of a task: values of four bytes."""
     types = storage.types(4)
     try:
-        fd = map_create(kind, 4, 4, 0, NO_PREALLOC, btf=types)
+        with alone(kind, 4, 4, 0, NO_PREALLOC, btf=types) as fd:
+            yield fd
     finally:
         os.close(types)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager
