@@ -6,6 +6,7 @@
     │   └── QuestionError      2  a question (trace, argdist) that makes no sense, and where
     ├── LossError              3  something was lost and --strict was given
     ├── UnsupportedError       4  this kernel has no way to do it
+    │   └── UnreadableCodeError 4  the machine code of a function does not tell where it returns
     ├── NotPermittedError      5  the kernel would do it, but not for this process
     │   └── PolicyError        5  refused by lockdown, a security module, seccomp or a sysctl
     ├── ToolchainError         1  BCC is missing, too old, or not BCC at all
@@ -89,6 +90,10 @@ class UnsupportedError(PytracerError):
     """This kernel (or machine) has no way to do it; the message says why, the hint what would do."""
 
     exit_code = 4
+
+
+class UnreadableCodeError(UnsupportedError):
+    """The machine code of a function cannot be analysed; the message says which instruction, and why."""
 
 
 class NotPermittedError(PytracerError):

@@ -4,6 +4,7 @@ A tracer's file imports this room and nothing else of pytracer. What a kernel ma
 (:mod:`pytracer.plan`); what was opened is a Session (:mod:`pytracer.session`).
 """
 
+from pytracer.spec.code import ExitKind, FunctionCode, FunctionExit
 from pytracer.spec.columns import Column, Key, Unit
 from pytracer.spec.filters import Filter
 from pytracer.spec.hooks import (
@@ -82,10 +83,13 @@ __all__ = [
     "Clsact",
     "Column",
     "Duration",
+    "ExitKind",
     "Fentry",
     "Fexit",
     "Filter",
     "Flag",
+    "FunctionCode",
+    "FunctionExit",
     "GroupBy",
     "Histogram",
     "Hook",
