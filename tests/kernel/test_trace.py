@@ -46,7 +46,7 @@ def test_fields_of_a_trace_event(path):
     opens = [event for event in events if event["probe"] == "t:syscalls:sys_enter_openat"]
     assert column(opens, "args->filename")[-TIMES + 1 :] == [f"/no/such/{i}" for i in range(TIMES - 1)]
     assert column(opens, "flags")[-TIMES + 1 :] == [i & 3 for i in range(TIMES - 1)]
-    assert opens[-1]["text"] == "/no/such/21 1|    1|0x0"
+    assert opens[-1]["text"] == "/no/such/21 1|    1|0"
     ends = [event for event in events if event["probe"] == "t:syscalls:sys_exit_openat"]
     assert column(ends, "text")[-TIMES:] == ["-2 1"] * TIMES
     assert {event["ret"] for event in opens} == {None}

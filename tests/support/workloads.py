@@ -34,6 +34,7 @@ FLAGS = {
     "stacked": ["-O0", "-fno-omit-frame-pointer"],
     "timed": ["-pthread"],
     "typed": ["-g"],
+    "widths": ["-g"],
 }
 
 

@@ -97,7 +97,7 @@ def test_parts_of_a_question():
     assert question.filter is not None
     assert [one.text for one in question.expressions] == ["file -> dentry->d_name", "count+1"]
     first, second = question.conversions
-    assert (first.sign, second.how, second.template) == ("s", "-5", "%-5d")
+    assert (first.sign, second.how, second.show(7)) == ("s", "-5", "7    ")
     assert question.pieces == ("a ", first, "\t", second, "%A")
 
 
@@ -670,15 +670,15 @@ def test_conversions():
         [conversion] = [
             piece for piece in parse_trace(f'k:vfs_read "{text}", 1').pieces if isinstance(piece, Conversion)
         ]
-        return conversion.template, conversion.size
+        return conversion.show("x" if conversion.sign in "sc" else 10), conversion.size
 
-    assert shown("%d") == ("%d", 4)
-    assert shown("%-08.3lld") == ("%-08.3d", 8)
-    assert shown("%hhu") == ("%d", 1)
-    assert shown("%hX") == ("%X", 2)
-    assert shown("%20s") == ("%20s", 4)
-    assert shown("%zu") == ("%d", 8)
-    assert shown("%5c") == ("%5s", 4)
+    assert shown("%d") == ("10", 4)
+    assert shown("%-08.3lld") == ("010     ", 8)
+    assert shown("%hhu") == ("10", 1)
+    assert shown("%hX") == ("A", 2)
+    assert shown("%4s") == ("   x", 4)
+    assert shown("%zu") == ("10", 8)
+    assert shown("%5c") == ("    x", 4)
 
 
 def test_what_bcc_calls_u_may_be_a_usdt_probe():

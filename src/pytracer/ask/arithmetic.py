@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pytracer.ask.formats import Conversion
 from pytracer.ask.scope import Value
 from pytracer.ask.tree import Binary, Node, Unary
 from pytracer.ask.types import INT, S64, U64, Array, Int, Pointer, Struct, Type, common, promoted
@@ -37,6 +38,22 @@ def converted(value: Value, kind: Type) -> Value:
 def number(value: int, kind: Int) -> Value:
     """A constant."""
     return Value(f"(({kind.c}){value & (1 << 64) - 1:#x}ULL)", kind, value)
+
+
+def widened(value: Value, conversion: Conversion) -> Value:
+    """Convert a number or address to what C's printf shows of it by ``conversion``.
+
+    A number is promoted as C promotes an argument: one narrower than int becomes an int, with zeros where it
+    is unsigned and with its sign where it is signed. Only then does the conversion say how to read it. ``hh``
+    and ``h`` cut it, other lengths never make it narrower. Of a register without a type, the conversion says
+    how many bytes there are.
+    """
+    kind = value.type if isinstance(value.type, Int) else U64
+    signed = conversion.signed
+    if kind.loose or conversion.size < INT.size:
+        return converted(value, Int(conversion.size, signed))
+    kind = promoted(kind)
+    return converted(converted(value, kind), Int(max(kind.size, conversion.size), signed))
 
 
 def size_of(kind: Type) -> int:

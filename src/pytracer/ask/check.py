@@ -151,6 +151,7 @@ class Checker(Names):
         load = f"pt_ask_load({place.address}, {size}, {place.memory}, &bad)"
         up = f"({load} << {64 - place.shift - place.bits})"
         side = "s64" if kind.signed else "u64"
+        kind = types.of_bits(kind, place.bits)
         return Value(f"(({kind.c})(({side}){up} >> {64 - place.bits}))", kind)
 
     def _memory(self, kind: Pointer) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytracer.ask.answers import Answer, Expression, Question, Slot
-from pytracer.ask.arithmetic import converted
+from pytracer.ask.arithmetic import converted, widened
 from pytracer.ask.check import Checker
 from pytracer.ask.formats import Conversion
 from pytracer.ask.scope import Comm, Scope, Value
 from pytracer.ask.signature import signed
-from pytracer.ask.types import Int, Pointer, is_text
+from pytracer.ask.types import U64, Int, Pointer, is_text
 from pytracer.errors import QuestionError
 from pytracer.record import record
 
@@ -123,12 +123,12 @@ def _is_text(checker: Checker, of: Expression) -> bool:
 
 
 def _as_shown(checker: Checker, of: Expression, value: Value, conversion: Conversion) -> Value:
-    """The value as its conversion takes it: of a register, as much as C would look at."""
+    """Convert a value to what its conversion shows. Raises QuestionError where it cannot show it."""
     kind = value.type
-    if conversion.is_number and isinstance(kind, Int) and kind.loose:
-        return converted(value, Int(conversion.size, conversion.signed))
-    if conversion.is_number and isinstance(kind, Int) and kind.signed != conversion.signed:
-        return converted(value, Int(kind.size, conversion.signed))
+    if conversion.is_number:
+        return widened(value, conversion)
+    if conversion.sign == "p":
+        return converted(value, U64)
     if conversion.sign in "KU" and isinstance(kind, Int) and kind.size != 8:
         raise checker.fail(of.node, f"%{conversion.sign} is for addresses, and this is {kind.text}")
     if conversion.sign == "c" and not isinstance(kind, Int):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from typing import Any
 
 from pytracer.ask import lexer
 from pytracer.errors import QuestionError
 from pytracer.record import record
 
-_CONVERSION = re.compile(r"%(?P<how>[-+ #0]*\d*(?:\.\d+)?)(?P<length>hh|h|ll|l|z|j|t)?(?P<sign>[A-Za-z%])")
+_CONVERSION = re.compile(r"%(?P<how>[-+ #0]*\d*(?:\.\d*)?)(?P<length>hh|h|ll|l|z|j|t)?(?P<sign>[A-Za-z%])")
+_HOW = re.compile(r"([-+ #0]*)(\d*)(?:(\.)(\d*))?")
 _WHOLE = "diuxXo"
 _SIZES = {"hh": 1, "h": 2, "": 4, "l": 8, "ll": 8, "z": 8, "j": 8, "t": 8}
 _WIDEST = 1000  # characters, and digits
@@ -36,12 +39,41 @@ class Conversion:
         """Whether what it shows has a sign."""
         return self.sign in "di"
 
-    @property
-    def template(self) -> str:
-        """What Python's % operator takes for it."""
-        if self.sign in "sKUpc":
-            return f"%{self.how}s"
-        return f"%{self.how}{'d' if self.sign == 'u' else self.sign}"
+    def show(self, value: Any) -> str:
+        """Show a value (an int, or of ``s``, ``c``, ``K`` and ``U`` a str) as C's printf does."""
+        if self.is_number:
+            return self._number(value)
+        return f"%{self.how}s" % (f"{value:#x}" if self.sign == "p" else value)
+
+    def _number(self, value: int) -> str:
+        base = "d" if self.sign in "diu" else self.sign
+        if not self.how:
+            return format(value, base)
+        flags, width, precision = _parsed(self.how)
+        digits = format(abs(value), base)
+        if precision is not None:
+            digits = digits.zfill(precision) if value or precision else ""
+        before = ""
+        if self.signed:
+            before = "-" if value < 0 else "+" if "+" in flags else " " if " " in flags else ""
+        elif "#" in flags and self.sign == "o" and not digits.startswith("0"):
+            digits = f"0{digits}"
+        elif "#" in flags and self.sign in "xX" and value:
+            before = f"0{self.sign}"
+        if "-" in flags:
+            return (before + digits).ljust(width)
+        if "0" in flags and precision is None:
+            digits = digits.zfill(width - len(before))
+        return (before + digits).rjust(width)
+
+
+@functools.cache
+def _parsed(how: str) -> tuple[str, int, int | None]:
+    """Return flags, width and precision; a precision without digits is 0, as in C."""
+    match = _HOW.fullmatch(how)
+    assert match is not None
+    flags, width, point, precision = match.groups()
+    return flags, int(width or 0), int(precision or 0) if point else None
 
 
 def parse_format(text: str, start: int, end: int) -> tuple[str | Conversion, ...]:

@@ -7,7 +7,7 @@ from pytracer.ask.arithmetic import number
 from pytracer.ask.constants import constants
 from pytracer.ask.scope import Comm, Found, Scope, Value
 from pytracer.ask.tree import Node
-from pytracer.ask.types import INT, S64, U32, U64, Pointer, Type, Void
+from pytracer.ask.types import INT, S64, U32, U64, Int, Pointer, Type, Void
 from pytracer.errors import QuestionError, near
 
 _SPECIAL = {
@@ -20,6 +20,12 @@ _SPECIAL = {
     "$ktime": ("(u64)bpf_ktime_get_ns()", U64),
 }
 _COMM, _TASK, _RETVAL, _LATENCY = "$comm", "$task", "$retval", "$latency"
+
+
+def _holds(kind: Int, value: int) -> bool:
+    """Return whether a type has this value."""
+    bits = 8 * kind.size - kind.signed
+    return -(kind.signed << bits) <= value < 1 << bits
 
 
 class Names:
@@ -62,7 +68,8 @@ class Names:
         if value is None:
             value = constants().get(name)
         if value is not None:
-            return number(value, INT if -(1 << 31) <= value < 1 << 31 else S64)
+            kinds = (INT, U32, S64, U64)
+            return number(value, next(k for k in kinds if _holds(k, value)))
         raise self._unknown(node)
 
     def _unknown(self, node: tree.Name) -> QuestionError:

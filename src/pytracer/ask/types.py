@@ -148,6 +148,13 @@ def promoted(kind: Int) -> Int:
     return Int(kind.size, kind.signed)
 
 
+def of_bits(kind: Int, bits: int) -> Int:
+    """Return the type that C promotes a bit-field of ``bits`` bits to: int where int holds all its values."""
+    if kind.boolean or bits > 8 * INT.size:
+        return kind
+    return INT if kind.signed or bits < 8 * INT.size else U32
+
+
 def common(left: Int, right: Int) -> Int:
     """What C makes of two numbers that it calculates with."""
     left, right = promoted(left), promoted(right)

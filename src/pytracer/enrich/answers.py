@@ -9,7 +9,6 @@ from typing import Any
 
 from pytracer.arrays import Array, np
 from pytracer.ask import Answer, Asked, Question, Slot
-from pytracer.ask.formats import Conversion
 from pytracer.enrich.text import text
 from pytracer.model import Coded, Schema
 from pytracer.symbols import maps
@@ -164,15 +163,7 @@ class Answers:
             missing = self._missing(records, answer).tolist()
             values = self._values(records, answer)
             shown = [
-                _shown(piece, value) for value in (values.tolist() if hasattr(values, "tolist") else values)
+                piece.show(value) for value in (values.tolist() if hasattr(values, "tolist") else values)
             ]
             parts.append([_NONE if gone else one for one, gone in zip(shown, missing, strict=True)])
         return ["".join(line) for line in zip(*parts, strict=True)] if parts else [""] * len(records)
-
-
-def _shown(conversion: Conversion, value: Any) -> str:
-    """A value as C's printf would show it."""
-    if conversion.sign == "p":
-        value = f"{value:#x}"
-    shown = str(conversion.template % value)
-    return shown.replace("0o", "0", 1) if conversion.sign == "o" else shown

@@ -228,39 +228,50 @@ def _event(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scop
 def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Place:
     """A field as the format of its event has it. System calls' are 8 bytes each, of which the type counts."""
     declared, array = match["type"].strip(), match["array"] or ""
-    offset, size = int(match["offset"]), int(match["size"])
+    offset, size, signed = int(match["offset"]), int(match["size"]), match["signed"] == "1"
     for word, base in (("__data_loc", "0"), ("__rel_loc", str(offset + size))):
         if declared.startswith(word):  # where it is in the record, and above 16 bits how long
             where = f"((u64)ctx + {base} + (*(volatile u32 *)(ctx + {offset}) & 0xffff))"
-            return Place(
-                where, 0, Array(_element(declared[len(word) :].removesuffix("[]").strip(), 1), 0), KERNEL
-            )
+            each = _element(declared[len(word) :].removesuffix("[]").strip(), types, signed=signed)
+            return Place(where, 0, Array(each, 0), KERNEL)
     kind: Type
     if array:
         length = int(array[1:-1]) if array[1:-1].isdecimal() else 0
-        each = size // length if length else 1
-        kind = Array(_element(declared, each), length or size)
+        each = _element(declared, types, size // length if length else 0, signed=signed)
+        kind = Array(each, length or size // each.size)
     elif declared.endswith("*"):
         user = of_call or "__user" in declared
         kind = Pointer(_named(declared, types), user=user)
     else:
-        known = basic(tuple(word for word in declared.split() if word not in ("const", "volatile")))
-        if of_call and isinstance(known, Int) and known.size <= size:
+        known = _plain(declared, types)
+        if of_call and known is not None and known.size <= size:
             kind = replace(known, char=False)
-        elif isinstance(known, Int) and known.size == size:
-            kind = replace(known, signed=match["signed"] == "1")
+        elif known is not None and known.size == size:
+            kind = replace(known, signed=signed)
         elif size in (1, 2, 4, 8):
-            kind = Int(size, match["signed"] == "1")
+            kind = Int(size, signed)
         else:
             kind = Void(declared)
     return Place("ctx", offset, kind, EITHER if isinstance(kind, Pointer) else KERNEL, direct=True)
 
 
-def _element(declared: str, size: int) -> Int:
-    char = declared.split()[-1:] == ["char"] and size == 1
-    known = basic(tuple(declared.split()))
-    signed = isinstance(known, Int) and known.signed
-    return Int(size if size in (1, 2, 4, 8) else 1, signed or char, char=char)
+def _element(declared: str, types: NoTypes, size: int = 0, *, signed: bool) -> Int:
+    """An element of an array of ``declared``: ``size`` is 0 where the format does not tell how long it is."""
+    known = _plain(declared, types)
+    if known is not None and size in (0, known.size):
+        return replace(known, signed=signed)
+    return Int(size if size in (1, 2, 4, 8) else 1, signed)
+
+
+def _plain(declared: str, types: NoTypes) -> Int | None:
+    """A number's type, by C's names or the kernel's (``key_serial_t``, ``enum NAME``)."""
+    words = tuple(word for word in declared.split() if word not in ("const", "volatile"))
+    known = basic(words)
+    if known is None and len(words) == 1:
+        known = types.find("typedef", words[0])
+    elif known is None and len(words) == 2 and words[0] == "enum":
+        known = types.find(*words)
+    return known if isinstance(known, Int) else None
 
 
 def _named(declared: str, types: NoTypes) -> Type:

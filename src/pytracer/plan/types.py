@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 from pytracer.ask.scope import Field
@@ -16,6 +17,7 @@ _KINDS = {
     "typedef": (Kind.TYPEDEF,),
 }
 _PROGRAMS = 1 << 32  # numbers of programs' structs; BTF has fewer
+_CHARS = ("char", "signed char")
 _DEEP = 32  # types within each other
 _USER = "user"  # the tag of pointers into programs' memory (Linux 5.18, 7472d5a642c9; kernels built by clang)
 
@@ -119,6 +121,13 @@ class BtfTypes(NoTypes):
         arguments = made.arguments if caller is None else caller.arguments
         return Prototype(arguments[1:], made.returned)
 
+    @functools.cached_property
+    def _says_char_signs(self) -> bool:
+        """True where the BTF tells which chars are signed: then a plain char without a sign has none, as in
+        kernels since 6.2 (3bc753c06dd0). Older pahole writes neither for "signed char" nor for "char"."""
+        number = self._btf.find((Kind.INT,), "signed char")
+        return number is not None and self._btf.integer(number).signed
+
     def _prototype(self, number: int) -> Prototype:
         proto = self._btf.func_proto(number)
         return Prototype(
@@ -140,8 +149,7 @@ class BtfTypes(NoTypes):
             if info.size not in (1, 2, 4, 8):
                 return Void(name)
             char = info.size == 1 and (info.char or name == "char")
-            # The BTF of kernels does not always say that their char has a sign.
-            signed = info.signed or (name == "char" and not self._above)
+            signed = info.signed or (name in _CHARS and not self._above and not self._says_char_signs)
             return Int(info.size, signed, char=char, boolean=info.boolean)
         if kind in ENUMS:
             return Int(btf.size_of(number), btf.enum_signed(number))

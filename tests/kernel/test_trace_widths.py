@@ -1,0 +1,146 @@
+"""Numbers of each width and sign, by each conversion, are those that the program's own printf shows of them.
+
+tests/workloads/widths.c says what it does.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import packets
+from support.cli import run
+from support.workloads import workload
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+SHORT = [
+    "s8",
+    "u8",
+    "s16",
+    "u16",
+    "s32",
+    "u32",
+    "c",
+    "b",
+    "below",
+    "never_below",
+    "port",
+    "u3",
+    "s5",
+    "b1",
+    "e4",
+    "u31",
+]
+LONG = [*SHORT, "s64", "u64", "address"]
+WHOLE = ("ld", "lld", "llu", "lx", "zu")
+ARGUMENTS = ["s8", "u8", "s16", "u16", "c", "b"]
+OPERANDS = ["s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64"]
+PORT = 50000
+
+
+@functools.cache
+def printed() -> dict[str, list[dict[str, str]]]:
+    """What printf showed by each conversion: of each value, every member."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for line in subprocess.check_output([workload("widths"), "0"], text=True).splitlines():
+        conversion, _, shown = line.partition("|")
+        members = LONG if conversion in WHOLE else SHORT
+        found.setdefault(conversion, []).append(dict(zip(members, shown.split("/"), strict=True)))
+    return found
+
+
+def shown(folder: Path, *questions: str, port: int = 0) -> list[dict[str, object]]:
+    """The events of a run; what the program prints is left out."""
+    path = folder / "events"
+    result = run("trace", "-f", "json", "-o", path, *questions, "--", workload("widths"), port)
+    assert result.status == 0, result.err
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [record for record in records if record["kind"] == "event"]
+
+
+def asked(probe: str, names: dict[str, str]) -> list[str]:
+    """A question for each conversion: ``names`` is by member what it is called there."""
+    questions = []
+    for conversion in printed():
+        there = [text for member, text in names.items() if conversion in WHOLE or member in SHORT]
+        form = "/".join([f"%{conversion}"] * len(there))
+        questions.append(f'{probe} "{conversion}|{form}", {", ".join(there)}')
+    return questions
+
+
+def check(events: list[dict[str, object]], names: dict[str, str]) -> None:
+    for conversion, values in printed().items():
+        there = [member for member in names if conversion in WHOLE or member in SHORT]
+        lines = [str(event["text"]).partition("|")[2] for event in events]
+        lines = [
+            line
+            for line, event in zip(lines, events, strict=True)
+            if str(event["text"]).startswith(f"{conversion}|")
+        ]
+        assert lines == ["/".join(value[member] for member in there) for value in values], conversion
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("part", [slice(0, 9), slice(9, None)], ids=["numbers", "others"])
+def test_members_by_debug_information(tmp_path, part):
+    names = {member: f"all->{member}" for member in LONG[part]}
+    check(shown(tmp_path, *asked(f"u:{workload('widths')}:take", names)), names)
+
+
+def test_arguments_by_debug_information_and_by_a_signature(tmp_path):
+    names = {member: member for member in ARGUMENTS}
+    check(shown(tmp_path, *asked(f"u:{workload('widths')}:narrow", names)), names)
+    signature = "(int8_t s8, uint8_t u8, int16_t s16, uint16_t u16, char c, bool b)"
+    check(shown(tmp_path, *asked(f"u:{workload('widths')}:narrow{signature}", names)), names)
+
+
+def test_what_a_function_returns_as_it_is_and_cast_and_what_it_began_with(tmp_path):
+    names = {"u16": "retval", "port": "(uint16_t)retval", "s8": "$entry(s8)", "u8": "(u8)$entry(u8)"}
+    check(shown(tmp_path, *asked(f"ur:{workload('widths')}:narrow", names)), names)
+
+
+def test_operands_of_a_usdt_probe(tmp_path):
+    names = {member: f"arg{number}" for number, member in enumerate(OPERANDS, 1)}
+    check(shown(tmp_path, *asked(f"usdt:{workload('widths')}:forms:sizes", names)), names)
+
+
+def test_json_has_the_number_that_the_format_shows_and_a_filter_sees_the_same(tmp_path):
+    members = ("s8", "u8", "s16", "u16", "u32", "u3", "never_below")
+    there = ", ".join(f"all->{member}" for member in members)
+    question = f'u:{workload("widths")}:take (all->u8 > 127 && all->s8 < 0) "{" %d" * len(members)}", {there}'
+    values = [value for value in printed()["d"] if int(value["u8"]) > 127 and int(value["s8"]) < 0]
+    assert values
+    for event, value in zip(shown(tmp_path, question), values, strict=True):
+        assert [event[f"all->{member}"] for member in members] == [int(value[member]) for member in members]
+
+
+def test_a_distribution_has_the_same_numbers(tmp_path):
+    path, where = tmp_path / "rows", f"u:{workload('widths')}:take()"
+    for member in ("s8", "u8", "s16", "u16", "below", "never_below", "u3"):
+        words = ["-f", "json", "-o", path, f"{where}::all->{member}", "--", workload("widths"), 0]
+        assert run("argdist", *words).status == 0
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        counts = {row[f"all->{member}"]: row["count"] for row in rows if row["kind"] == "summary"}
+        conversion = "u" if member == "never_below" else "d"
+        expected = [int(value[member]) for value in printed()[conversion]]
+        assert counts == {number: expected.count(number) for number in expected}, member
+
+
+def test_members_of_the_kernels_structs_and_fields_of_its_events(tmp_path):
+    """A port as the kernel has it: in the machine's order in skc_num, in the network's in inet_sport."""
+    sport = (PORT & 0xFF) << 8 | PORT >> 8
+    with packets.namespace():
+        events = shown(
+            tmp_path,
+            'rt:inet_sock_set_state (newstate == 10) "%d %u %x %hhd", sk->__sk_common.skc_num, '
+            "sk->__sk_common.skc_num, (uint16_t)sk->__sk_common.skc_num, sk->__sk_common.skc_num",
+            'rt:inet_sock_set_state (newstate == 10) "%d", ((struct inet_sock *)sk)->inet_sport',
+            't:sock:inet_sock_set_state (newstate == 10) "%d %lld %x", sport, sport, args->sport',
+            port=PORT,
+        )
+    texts = sorted(str(event["text"]) for event in events)
+    assert texts == sorted([f"{PORT} {PORT} {PORT:x} 80", f"{PORT} {PORT} {PORT:x}", str(sport)])
