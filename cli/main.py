@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from pytracer import __version__
+from pytracer import __version__, inherited
 from pytracer.errors import PytracerError, QuestionError, UsageError
 from pytracer.record import replace
 from pytracer.spec import Profile, registry
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words[: words.index("--") if "--" in words else None]
+    inherited.accept_interrupts()
     try:
         status = _dispatch(words)
         sys.stdout.flush()  # here, where a reader that has gone is no error

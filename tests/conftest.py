@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
+import signal
 import struct
 import time
 from pathlib import Path
@@ -19,6 +20,20 @@ PROG_GET_NEXT_ID, MAP_GET_NEXT_ID = 11, 12
 _MARK = f"PYTRACER_TEST_RUN={os.getpid()}"  # in the environment of all that the tests start
 os.environ.update([_MARK.split("=")])
 _TURN = "/run"  # a folder that every checkout can lock
+
+
+def _accept_signals() -> None:
+    """Handle what the caller of the tests ignores (nohup, a shell's ``&``), so that what they start does not.
+
+    What is handled is default after execve. The tests themselves still ignore all but SIGINT.
+    """
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # these subprocess gives back
+        if signal.getsignal(number) == signal.SIG_IGN:
+            interrupt = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if interrupt else lambda *_: None)
+
+
+_accept_signals()
 
 
 def ids(command: int) -> set[int]:

@@ -17,15 +17,12 @@ import struct
 import time
 from collections.abc import Sequence
 
+from pytracer import inherited
 from pytracer.errors import PytracerError, UnsupportedError, UsageError
 from pytracer.kernel import syscalls
 from pytracer.record import record
 
 _PATIENCE = 3.0  # seconds between asking the command to end and ending it
-_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)  # by us, unless they were ignored
-_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Python, from its start
-
-
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_SET_MODE_FILTER = 1
 _CANNOT_CONFINE = 1 << 16  # told beside an error's number: it was the filter that could not be installed
@@ -57,7 +54,10 @@ class Launched:
         self.status: int | None = None
         gate_out, self._gate = os.pipe()
         self._failure, failure_in = os.pipe()
-        self.pid = os.fork()
+        with inherited.signals_blocked():
+            self.pid = os.fork()
+            if self.pid == 0:
+                _restore_or_exit()
         if self.pid == 0:
             _become(path, argv, gate_out, self._gate, failure_in, confinement)
         os.close(gate_out)
@@ -74,7 +74,8 @@ class Launched:
         os.close(self._failure)
         self._failure = -1
         if said:
-            os.waitpid(self.pid, 0)
+            with contextlib.suppress(ChildProcessError):  # as in poll
+                os.waitpid(self.pid, 0)
             self.status = 127
             (number,) = struct.unpack("i", said)
             if number & _CANNOT_CONFINE:
@@ -87,7 +88,12 @@ class Launched:
     def poll(self) -> int | None:
         """Its exit status once it has ended (128 + N where signal N ended it), else None."""
         if self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except (
+                ChildProcessError
+            ):  # the program that uses us ignores SIGCHLD: there is no status to be had
+                pid, status = self.pid, 0
             if pid:
                 code = os.waitstatus_to_exitcode(status)
                 self.status = code if code >= 0 else 128 - code
@@ -108,6 +114,13 @@ class Launched:
             time.sleep(0.005)
 
 
+def _restore_or_exit() -> None:
+    try:
+        inherited.restore()
+    except BaseException:  # what runs above belongs to the parent
+        os._exit(127)
+
+
 def _become(
     path: str,
     argv: Sequence[str],
@@ -119,11 +132,6 @@ def _become(
     """The child's side: wait, then execute. Does not return."""
     try:
         os.close(other_end)
-        for number in (*_HANDLED, *_IGNORED):
-            # What the caller had ignored (nohup) stays ignored.
-            if number in _IGNORED or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
         if os.read(gate, 1) == b"g":
             if confinement is not None:
                 _execute_confined(path, argv, confinement)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from pytracer import inherited
 from pytracer.errors import LossError
 from pytracer.model import Item, Schema
 from pytracer.model.items import Kind
@@ -24,6 +25,7 @@ class Signals(Waiting):
     def __init__(self) -> None:
         super().__init__()
         self._interrupts = 0
+        self._ignored = inherited.ignored_by_caller(signal.SIGINT)
         # Standard output, for errors only: else a reader that has gone is noticed at the next write.
         with contextlib.suppress(OSError):
             os.fstat(1)
@@ -33,22 +35,24 @@ class Signals(Waiting):
     def handled(self) -> Iterator[Signals]:
         """Handle them for the length of the block, which ends with ``close``."""
         numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD]
-        # Who ignores a signal for us (nohup, a shell's background) means it.
-        numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-        before = {number: signal.signal(number, self._note) for number in numbers}
+        before = {
+            number: inherited.handle(number, self._note) for number in filter(inherited.is_ours, numbers)
+        }
         wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         try:
             yield self
         finally:
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
-                signal.signal(number, handler)
+                inherited.handle(number, handler)
             self.close()
 
     def asked(self, *, command: bool) -> bool:
         """See :class:`~pytracer.trace.Waiting`."""
         # Ctrl-C reaches the command as well: its end is awaited, as a shell would, until asked again.
-        return self._stopped or self._interrupts > (1 if command else 0)
+        # A command that was started with SIGINT ignored does not end from it.
+        awaited = command and not self._ignored
+        return self._stopped or self._interrupts > (1 if awaited else 0)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT:

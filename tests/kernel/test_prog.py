@@ -256,10 +256,14 @@ def test_23_calls_of_getppid_are_23_runs():
     os.close(table)
 
 
-def test_the_list_and_the_top_count_the_same_runs():
+@pytest.mark.parametrize("disposition", [signal.SIG_DFL, signal.SIG_IGN])  # a shell's & ignores it
+def test_the_list_and_the_top_count_the_same_runs(disposition):
     with Filtered() as filtered:
         watch = subprocess.Popen(
-            [*COMMAND, "prog", "top", "0.2", "-f", "json"], stdout=subprocess.PIPE, text=True
+            [*COMMAND, "prog", "top", "0.2", "-f", "json"],
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, disposition),
         )
         assert watch.stdout is not None
         first = watch.stdout.readline()

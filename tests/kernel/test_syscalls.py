@@ -488,28 +488,6 @@ def test_a_command_that_will_not_end_is_killed():
     assert finish(tracer).status == 128 + signal.SIGKILL
 
 
-def test_who_is_told_to_ignore_hangups_does():
-    # Who runs the tests in the background of a script may have the interrupt ignored.
-    code = "import os, signal, sys\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n"
-    code += "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-    code += "os.execv(sys.argv[1], sys.argv[1:])"
-    words = [
-        sys.executable,
-        "-m",
-        "pytracer",
-        "syscalls",
-        "-f",
-        "json",
-        "--",
-        "grep",
-        "SigIgn",
-        "/proc/self/status",
-    ]
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
-    ignored = int(done.stdout.split()[1], 16)
-    assert ignored == 1 << signal.SIGHUP - 1
-
-
 def test_it_ends_with_the_last_of_the_processes_it_was_given():
     with gated(23) as one, gated(29) as two:
         tracer = start("syscalls", "-f", "json", "-e", "getppid", "-p", one.pid, "-p", two.pid, 60)

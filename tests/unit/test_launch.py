@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pytracer import inherited
 from pytracer.errors import PytracerError, UsageError
 from pytracer.launch import Launched
 
@@ -159,21 +161,111 @@ def state(pid):
         return "Z"
 
 
-def test_signals_are_as_a_shell_would_leave_them(tmp_path):
-    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-    before = {number: signal.signal(number, lambda *_: None) for number in handled}
+def masks(tmp_path):
+    """The signals that a command ignores, catches and blocks."""
+    out = tmp_path / "status"
+    assert run("cp", "/proc/self/status", str(out)) == 0
+    lines = [line.split(":\t") for line in out.read_text().splitlines() if line.startswith("Sig")]
+    return {name: int(mask, 16) for name, mask in lines if name != "SigQ"}
+
+
+def bits(*numbers):
+    return sum(1 << number - 1 for number in numbers)
+
+
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
+
+
+@pytest.mark.parametrize(
+    "ignored", [(), (signal.SIGHUP,), (signal.SIGINT, signal.SIGQUIT), (signal.SIGTERM,)]
+)
+def test_a_command_ignores_what_the_caller_does_and_catches_nothing(tmp_path, ignored):
+    """Python ignores SIGPIPE and SIGXFSZ from its start on: not so the command."""
+    handlers = dict.fromkeys(HANDLED, lambda *_: None) | dict.fromkeys(ignored, signal.SIG_IGN)
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        out = tmp_path / "status"
-        assert run("cp", "/proc/self/status", str(out)) == 0
+        taken = {n: inherited.handle(n, lambda *_: None) for n in ignored}  # as run.Signals does
+        seen = masks(tmp_path)
+        for number, handler in taken.items():
+            inherited.handle(number, handler)
+        after = masks(tmp_path)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    masks = dict(line.split(":\t") for line in out.read_text().splitlines() if line.startswith("Sig"))
-    assert int(masks["SigCgt"], 16) == 0
-    ignored = int(masks["SigIgn"], 16)
-    # Python ignores SIGPIPE and SIGXFSZ from its start on.
-    for number in (*handled, signal.SIGPIPE, signal.SIGXFSZ):
-        assert not ignored >> number - 1 & 1, signal.Signals(number).name
+    assert seen["SigIgn"] == after["SigIgn"] == bits(*ignored)
+    assert seen["SigBlk"] == 0
+
+
+@pytest.mark.parametrize("ignored", [(), (signal.SIGPIPE,), (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)])
+def test_a_command_ignores_what_the_launcher_read(tmp_path, monkeypatch, ignored):
+    monkeypatch.setitem(sys._xoptions, inherited.OPTION, f"{bits(*ignored):016x}")
+    assert masks(tmp_path)["SigIgn"] == bits(*ignored)
+
+
+def test_a_command_has_the_callers_signal_mask(tmp_path):
+    blocked = {signal.SIGUSR2, signal.SIGINT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        assert masks(tmp_path)["SigBlk"] == bits(*blocked)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before | blocked
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_where_the_caller_ignores_the_ends_of_children_the_command_is_seen_to_end():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert shell("exit 7") == 0  # the kernel keeps no status
+        launched = Launched(["sleep", "1000"])
+        launched.release()
+        launched.terminate()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_command_has_the_callers_umask(tmp_path):
+    before = os.umask(0o137)
+    try:
+        assert shell(f"umask > {tmp_path}/umask") == 0
+    finally:
+        os.umask(before)
+    assert int((tmp_path / "umask").read_text(), 8) == 0o137
+
+
+LIMITS = [(resource.RLIMIT_NOFILE, "n"), (resource.RLIMIT_MEMLOCK, "l")]
+
+
+@pytest.mark.parametrize(("which", "letter"), LIMITS)
+def test_a_command_has_the_limits_that_the_caller_had_before_we_raised_them(which, letter):
+    """In a process of its own: limits cannot be raised again by everybody."""
+    units = 1024 if letter == "l" else 1
+    code = (
+        "import resource, sys, time; from pytracer import inherited; from pytracer.launch import Launched\n"
+        f"soft = 64 * {units}; hard = resource.getrlimit({which})[1]\n"
+        f"resource.setrlimit({which}, (soft, hard))\n"
+        f"for n in (80, 90): inherited.raise_limit({which}, n * {units}, hard)\n"
+        f"one = Launched(['bash', '-c', 'ulimit -S{letter}']); one.release()\n"
+        "while one.poll() is None: time.sleep(0.01)\n"
+        f"assert resource.getrlimit({which})[0] == 90 * {units}\n"
+        f"resource.setrlimit({which}, (70 * {units}, hard))  # the program itself: it wants that\n"
+        f"one = Launched(['bash', '-c', 'ulimit -S{letter}']); one.release()\n"
+        "while one.poll() is None: time.sleep(0.01)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert (done.stdout.split(), done.stderr) == (["64", "70"], "")
+
+
+def test_it_inherits_the_callers_descriptors(tmp_path):
+    with (tmp_path / "theirs").open("w") as theirs:
+        os.set_inheritable(theirs.fileno(), True)
+        assert run("bash", "-c", f"echo yes >&{theirs.fileno()}") == 0
+    assert (tmp_path / "theirs").read_text() == "yes\n"
 
 
 def test_it_inherits_no_descriptor_of_ours(tmp_path):

@@ -12,6 +12,7 @@ import pytracer
 ROOT = Path(pytracer.__file__).parent
 TIERS = {
     "errors": 0,
+    "inherited": 0,
     "record": 0,
     "text": 0,
     "arrays": 0,

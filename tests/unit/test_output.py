@@ -33,3 +33,14 @@ def test_what_a_signal_interrupts_is_written_to_its_end(unbuffered):
                 time.sleep(0.005)
     assert writer.returncode == 0
     assert read == b"y" * 1_000_000 + b"\n"
+
+
+@pytest.mark.parametrize("words", [["list"], ["cache"], ["list-probes", "--help"], ["explain", "--help"]])
+def test_every_command_can_be_interrupted_though_its_caller_ignores_that(words):
+    code = (
+        "import signal, sys; from pytracer.cli.main import main\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "main(sys.argv[1:]); assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

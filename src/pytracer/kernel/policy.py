@@ -14,6 +14,7 @@ import resource
 from collections.abc import Iterable
 from pathlib import Path
 
+from pytracer import inherited
 from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import mounts
 from pytracer.record import record
@@ -236,7 +237,7 @@ def raise_memlock() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     for limit in ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), (hard, hard)):
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_MEMLOCK, limit)
+            inherited.raise_limit(resource.RLIMIT_MEMLOCK, *limit)
             return
 
 

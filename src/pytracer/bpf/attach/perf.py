@@ -9,6 +9,7 @@ import resource
 import struct
 from pathlib import Path
 
+from pytracer import inherited
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.sys import link_create, object_info, perf_event_open
 
@@ -55,7 +56,7 @@ def make_room(count: int) -> None:
     wanted = count + len(list(Path("/proc/self/fd").iterdir())) + _SPARE
     if wanted > soft:
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+            inherited.raise_limit(resource.RLIMIT_NOFILE, min(wanted, hard), hard)
 
 
 def event_attr(kind: int, config: int, config1: int = 0, config2: int = 0) -> bytes:

@@ -1,0 +1,103 @@
+"""What the caller started this process with, so that a command which it starts gets the same.
+
+Python ignores SIGPIPE and SIGXFSZ before the first line of any program runs, and does not keep what they
+were. ``scripts/pytracer`` reads the signals that the caller ignored before it starts Python, and passes them
+as ``-X pytracer_ignored=MASK``. Started in another way, a command gets the two with their default action, as
+it does from the subprocess module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+OPTION = "pytracer_ignored"
+"""The -X option: the signals that the caller ignored, as SigIgn of /proc/PID/status has them."""
+
+_Handler = Callable[[int, FrameType | None], object] | int | None
+_IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
+_REQUIRED = {signal.SIGINT, signal.SIGCHLD}
+"""Handled although the caller ignored them. Shells start ``command &`` with SIGINT ignored, and kill -INT is
+how scripts end a tracer; where SIGCHLD is ignored the kernel does not keep the exit status of a child."""
+
+_taken = set[int]()  # ignored by the caller, and not ignored by us
+_limits = dict[int, tuple[tuple[int, int], tuple[int, int]]]()  # by resource: before, and as we raised it
+
+
+def is_ours(number: int) -> bool:
+    """True for a signal that we may handle: one that the caller did not ignore, or one that we need."""
+    return number in _REQUIRED or signal.getsignal(number) != signal.SIG_IGN
+
+
+def handle(number: int, handler: _Handler) -> _Handler:
+    """Install a handler; a command still gets the caller's disposition. Returns the handler before."""
+    before = signal.signal(number, handler)
+    if before == signal.SIG_IGN:
+        _taken.add(number)
+    elif handler == signal.SIG_IGN:
+        _taken.discard(number)
+    return before
+
+
+def ignored_by_caller(number: int) -> bool:
+    """True for a signal that a command is started with ignored."""
+    return number in _ignored_by_caller() or (
+        number not in _IGNORED_BY_PYTHON and signal.getsignal(number) == signal.SIG_IGN
+    )
+
+
+def accept_interrupts() -> None:
+    """Undo that the caller ignores SIGINT and SIGCHLD: Ctrl-C and kill -INT raise KeyboardInterrupt."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGCHLD, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            handle(number, handler)
+
+
+def raise_limit(which: int, soft: int, hard: int) -> None:
+    """Raise a limit of this process, not of the commands that it starts. Raises OSError, ValueError."""
+    before = resource.getrlimit(which)
+    resource.setrlimit(which, (soft, hard))
+    first, after = _limits.get(which, (before, before))
+    _limits[which] = (first if after == before else before), (soft, hard)
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Block all signals: between fork and :func:`restore` the child would take one with our handler."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def restore() -> None:
+    """In a forked child: give back the caller's limits, and its dispositions of signals."""
+    signal.set_wakeup_fd(-1)
+    ignored = _ignored_by_caller()
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        if number in ignored:
+            wanted = signal.SIG_IGN
+        elif number in _IGNORED_BY_PYTHON or callable(handler):
+            wanted = signal.SIG_DFL
+        else:
+            continue
+        if handler != wanted:
+            signal.signal(number, wanted)
+    for which, (before, after) in _limits.items():
+        if resource.getrlimit(which) == after:
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(which, before)
+
+
+def _ignored_by_caller() -> set[int]:
+    """The signals that the caller ignored although they are not ignored now, or by Python alone."""
+    given = sys._xoptions.get(OPTION)
+    mask = int(given, 16) if isinstance(given, str) else 0
+    # Of others the mask may be wrong: bash ignores SIGQUIT, but not for what it executes.
+    return _taken | {number for number in _IGNORED_BY_PYTHON | _REQUIRED if mask >> number - 1 & 1}

@@ -1,0 +1,60 @@
+"""Signals: which ones end pytracer, and what the command that it starts gets of the caller's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from support.cli import COMMAND, finish, start
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "names", ["", "HUP", "INT", "INT QUIT", "PIPE XFSZ", "CHLD", "HUP INT QUIT PIPE TERM"]
+)
+@pytest.mark.parametrize("script", [True, False])
+def test_the_command_ignores_what_the_caller_ignores(script, names):
+    ignored = {signal.Signals[f"SIG{name}"] for name in names.split()}
+    starter = [str(ROOT / "scripts/pytracer")] if script else COMMAND
+    words = [*starter, "execsnoop", "-f", "json", "--", "grep", "Sig", "/proc/self/status"]
+    shell = [f"trap '' {names}" if names else ":", 'exec "$@"']
+    done = subprocess.run(["bash", "-c", "; ".join(shell), "bash", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    masks = dict(line.split(":\t") for line in done.stdout.splitlines() if line.startswith("Sig"))
+    if not script:  # Python ignores these two by itself, and does not say what they were
+        ignored -= {signal.SIGPIPE, signal.SIGXFSZ}
+    assert int(masks["SigIgn"], 16) == sum(1 << number - 1 for number in ignored)
+    assert int(masks["SigBlk"], 16) == 0
+
+
+@pytest.mark.parametrize("command", [False, True])
+def test_an_ignored_interrupt_ends_it(command):
+    """Shells start ``pytracer ... &`` so."""
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    words = ["--", "sleep", 1000] if command else ["-p", os.getpid()]
+    tracer = start("syscalls", "-f", "json", *words, preexec_fn=ignore)
+    os.kill(tracer.pid, signal.SIGINT)  # the command ignores it, and is not waited for
+    result = finish(tracer)
+    assert (result.status, result.err) == (128 + signal.SIGTERM if command else 0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_other_signals_that_are_ignored_do_not_end_it(number):
+    work = subprocess.Popen(
+        ["bash", "-c", 'read; exec "$@"', "bash", workload("calls"), "getppid", "23"], stdin=subprocess.PIPE
+    )
+    ignore = partial(signal.signal, number, signal.SIG_IGN)
+    tracer = start("syscalls", "-f", "json", "-e", "getppid", "-p", work.pid, 60, preexec_fn=ignore)
+    os.kill(tracer.pid, number)
+    work.communicate(b"\n")
+    result = finish(tracer)
+    assert result.status == 0
+    assert [record["calls"] for record in result.of("summary")] == [23]
