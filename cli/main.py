@@ -98,6 +98,7 @@ def _explained(error: Exception) -> PytracerError:
 
 
 def _dispatch(words: list[str]) -> int:
+    words = _add_folders(words)
     name, rest = (words[0], words[1:]) if words else ("list", [])
     if name in ("-h", "--help", "help"):
         print(_usage())
@@ -117,6 +118,19 @@ def _dispatch(words: list[str]) -> int:
     return _trace(name, rest)
 
 
+def _add_folders(words: list[str]) -> list[str]:
+    """Search the folders that ``--tracers DIR`` before the tracer's name adds; return the other words."""
+    while words[:1] == ["--tracers"] or (words and words[0].startswith("--tracers=")):
+        option, equals, folder = words[0].partition("=")
+        if not equals:
+            if len(words) < 2:
+                raise UsageError(f"{option} needs a folder", hint="pytracer --tracers DIR TRACER")
+            folder = words[1]
+        registry.add_folder(folder)
+        words = words[1 if equals else 2 :]
+    return words
+
+
 def _command(name: str, words: list[str]) -> int:
     module = importlib.import_module(f"pytracer.cli.{_COMMANDS[name][0]}")
     return int(module.run(words))
@@ -126,7 +140,8 @@ def _usage() -> str:
     told = {name: summary for name, (_, summary) in _COMMANDS.items()}
     told["TRACER --help"] = "what one does, its options, examples"
     told["run FILE"] = "run a tracer from such a file"
-    return "\n".join([_USAGE, "", *(f"  pytracer {name:<14} {text}" for name, text in told.items()), ""])
+    told["--tracers DIR TRACER"] = f"take tracers from a folder, too (or {registry.VARIABLE}=DIR:DIR)"
+    return "\n".join([_USAGE, "", *(f"  pytracer {name:<20} {text}" for name, text in told.items()), ""])
 
 
 def _trace(name: str, words: list[str], *, pack: str = "") -> int:

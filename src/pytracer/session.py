@@ -351,7 +351,9 @@ class Session:
         # What takes a record out of a map stands before what puts it in: a call that began while the first
         # was there and the second not would leave a start behind, to be taken for another call's.
         named = targets.Attaching(self._module.maps, self._warn)
-        for chosen in reversed(self.plan.probes):
+        probes = list(reversed(self.plan.probes))
+        probes.sort(key=lambda one: one.probe.runs_last)
+        for chosen in probes:
             load = self._load_of(chosen)
             place = Place(
                 chosen.name,

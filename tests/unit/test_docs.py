@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pytracer.cli import main
+from pytracer.enrich import decoders
+from pytracer.spec import Option, Probe
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -32,6 +36,20 @@ def test_no_merge_was_left_half_done():
 
 
 def test_options_in_the_readme_exist():
-    text = (ROOT / "docs" / "tracers.md").read_text()
+    text = (ROOT / "docs" / "tracers.md").read_text() + main._usage()
     for option in re.findall(r"`(--[a-z-]+)", (ROOT / "README.md").read_text()):
         assert option in text, option
+
+
+def test_the_guide_names_every_include_decoder_probe_and_option():
+    text = (ROOT / "docs" / "writing-tracers.md").read_text()
+    probes = {cls.__name__ for cls in subclasses(Probe) if cls.__module__.startswith("pytracer.spec")}
+    options = {cls.__name__ for cls in subclasses(Option)}
+    includes = {path.name for path in (ROOT / "probes_c" / "include").glob("*.h")}
+    bases = {"Kprobes", "UserProbe", "OnInterface", "OnCgroup"}
+    for name in (probes - bases) | options | includes | set(decoders({})):
+        assert f"`{name}" in text or f" {name}(" in text, name
+
+
+def subclasses(cls):
+    return {sub for child in cls.__subclasses__() for sub in (child, *subclasses(child))}

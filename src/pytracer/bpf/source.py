@@ -69,11 +69,12 @@ def _inline(path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BuildError(f"cannot read {path}: {error}") from error
-    return _numbered(lines, path.name, seen, generated)
+    return _numbered(lines, path, seen, generated)
 
 
-def _numbered(lines: Iterable[str], name: str, seen: set[Path], generated: Mapping[str, str]) -> str:
-    """Lines of the file of that name, with others in the places of its includes."""
+def _numbered(lines: Iterable[str], path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
+    """Put the text of includes in their places: pytracer's own, else those beside the file at ``path``."""
+    name = path.name
     out = [f'#line 1 "{name}"']
     for number, line in enumerate(lines, 1):
         match = _INCLUDE.match(line)
@@ -84,8 +85,10 @@ def _numbered(lines: Iterable[str], name: str, seen: set[Path], generated: Mappi
             out += [*before, line, *([f'#line {number + 1} "{name}"'] if begins else [])]
             continue
         included = probes_folder() / "include" / match[1]
+        if not included.exists() and (path.parent / match[1]).exists():
+            included = path.parent / match[1]
         if match[1] in generated:
-            out.append(_numbered(generated[match[1]].splitlines(), match[1], seen, generated))
+            out.append(_numbered(generated[match[1]].splitlines(), Path(match[1]), seen, generated))
         elif included not in seen:
             out.append(_inline(included, seen, generated))
         out.append(f'#line {number + 1} "{name}"')

@@ -98,7 +98,11 @@ def _histograms(
 ) -> Histograms:
     """Group the map's (key, slot) entries into one histogram a key."""
     counter = schema.counters[0]
-    groups, number = np.unique(rows.keys[[column.source for column in schema.keys]], return_inverse=True)
+    names = [column.source for column in schema.keys]
+    if names:
+        groups, number = np.unique(rows.keys[names], return_inverse=True)
+    else:  # without keys there is one histogram, once anything was counted
+        groups, number = rows.keys[:1], np.zeros(len(rows.keys), dtype=np.intp)
     counts = np.zeros((len(groups), BUCKETS), dtype=np.uint64)
     np.add.at(counts, (number, rows.keys["slot"]), rows.values[counter.source])
     values = np.zeros(len(groups), dtype=rows.values.dtype)

@@ -64,7 +64,7 @@ class Histograms:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The keys of each histogram, in the order of ``counts``."""
-        return _rows(self.keys)
+        return _rows(self.keys) if self.keys else iter([{}] * len(self))
 
     def measures(self) -> Iterator[dict[str, Any]]:
         """The further values of each."""

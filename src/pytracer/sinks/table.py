@@ -144,7 +144,8 @@ class TableSink:
         lines: list[str] = []
         for counts, row, values in zip(item.counts.tolist(), item.rows(), item.measures(), strict=True):
             keys = ", ".join(cell(value, columns[name]) for name, value in row.items())
-            lines += ["", f"{keys}: {sum(counts)} {item.counter}, {output.label}"]
+            counted = f"{sum(counts)} {item.counter}, {output.label}"
+            lines += ["", f"{keys}: {counted}" if keys else counted]
             filled = [slot for slot, count in enumerate(counts) if count]
             for slot in range(filled[0], filled[-1] + 1) if filled else ():
                 low, high = bounds(slot)

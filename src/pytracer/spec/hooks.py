@@ -15,13 +15,15 @@ from pytracer.spec.points import Point
 class Probe:
     """One attachment of one C function, ``program``. ``optional`` ones are skipped where absent, those with a
     ``when`` unless the flag of that name is given. ``targets`` are the numbers of what the command line names
-    that this attachment is for, ``at`` is where it then runs."""
+    that this attachment is for, ``at`` is where it then runs. ``runs_last``: it is attached after all others,
+    and so runs after those on the same event."""
 
     program: str
     optional: bool = False
     when: str = ""
     targets: tuple[int, ...] = ()
     at: Point = Point.OTHER
+    runs_last: bool = False
 
     @property
     def kind(self) -> str:

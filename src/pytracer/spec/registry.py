@@ -1,62 +1,134 @@
-"""Which tracers there are: the modules of ``pytracer.tracers`` and the entry points of that group.
+"""Find tracers: modules of ``pytracer.tracers``, entry points of that group, files in the user's folders.
 
-Nothing registers itself at import and there is no list to edit: a module with a ``TRACER`` is a tracer.
+A module that assigns ``TRACER`` is a tracer. Nothing registers itself at import; there is no list to edit.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from pytracer.errors import UnknownNameError
+from pytracer.errors import UnknownNameError, UsageError
+from pytracer.record import replace
 from pytracer.spec.tracer import Tracer
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "pytracer.tracers"
+VARIABLE = "PYTRACER_PATH"
+"""Environment variable: folders of tracers, separated by colons."""
+
+_added: list[Path] = []
+
+
+def add_folder(folder: str | os.PathLike[str]) -> None:
+    """Search a folder for tracers, before those of :data:`VARIABLE`.
+
+    Each ``NAME.py`` in it that assigns ``TRACER`` is a tracer, and ``NAME.c`` beside it is its C file unless
+    the declaration names another.
+
+    Raises:
+        UsageError: there is no such folder, or others than root and the caller may write in it.
+    """
+    path = Path(folder).absolute()
+    _check_trusted(path)
+    if path not in _added:
+        _added.append(path)
 
 
 def names() -> list[str]:
-    """The names of all tracers, sorted. Imports none of them."""
-    return sorted({*_own(), *_foreign()})
+    """List the names of all tracers, sorted, without importing one."""
+    return sorted({*(path.stem for path in _own_files("*.py")), *_user_files(), *_entry_points()})
 
 
 def get(name: str) -> Tracer:
-    """The tracer called ``name``. Raises UnknownNameError with near names."""
-    module: object
-    if name.isidentifier() and any(path.stem == name for path in _files(f"{name}.py")):
-        module = importlib.import_module(f"{GROUP}.{name}")
-    elif name in _foreign():
-        module = _foreign()[name].load()
-    else:
-        raise UnknownNameError("tracer", name, names(), hint="")
+    """Load the tracer called ``name``: pytracer's own, else from the user's folders, else an entry point.
+
+    Raises:
+        UnknownNameError: there is none, with near names.
+        UsageError: its file may not be trusted, or cannot be executed.
+    """
+    if name.isidentifier() and any(_own_files(f"{name}.py")):
+        return _tracer_of(importlib.import_module(f"{GROUP}.{name}"), name)
+    if name in (files := _user_files()):
+        return _load_file(files[name])
+    if name in (points := _entry_points()):
+        return _tracer_of(points[name].load(), name)
+    raise UnknownNameError("tracer", name, names(), hint="")
+
+
+def all_tracers() -> list[Tracer]:
+    """Load every tracer, sorted by name."""
+    return [get(name) for name in names()]
+
+
+def _tracer_of(module: object, name: str) -> Tracer:
     tracer = getattr(module, "TRACER", module) if isinstance(module, ModuleType) else module
     if not isinstance(tracer, Tracer):
         raise UnknownNameError("tracer", name, (), hint=f"the module of {name} declares no TRACER")
     return tracer
 
 
-def all_tracers() -> list[Tracer]:
-    """Every tracer, sorted by name."""
-    return [get(name) for name in names()]
-
-
-def _own() -> list[str]:
-    return [file.stem for file in _files("*.py")]
-
-
-def _files(pattern: str) -> Iterator[Path]:
-    """The modules of the package whose file is called so."""
+def _own_files(pattern: str) -> Iterator[Path]:
     package = importlib.import_module(GROUP)
     for folder in package.__path__:
         yield from (file for file in Path(folder).glob(pattern) if not file.name.startswith("_"))
 
 
-def _foreign() -> dict[str, EntryPoint]:
-    import importlib.metadata  # as long to load as all of pytracer: only where a name is not its own
+def _entry_points() -> dict[str, EntryPoint]:
+    import importlib.metadata  # takes as long to load as all of pytracer: only for names that are not its own
 
     return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+
+
+def _user_files() -> dict[str, Path]:
+    """Map each tracer's name in the user's folders to its file; earlier folders go before later ones."""
+    found = dict[str, Path]()
+    listed = [Path(each).absolute() for each in os.environ.get(VARIABLE, "").split(":") if each]
+    for folder in (*_added, *listed):
+        for file in sorted(folder.glob("*.py")):
+            if file.stem.isidentifier() and not file.stem.startswith(("_", "test_", "conftest")):
+                found.setdefault(file.stem, file)
+    return found
+
+
+def _load_file(file: Path) -> Tracer:
+    """Execute a declaration outside the package; its C file is looked for beside it."""
+    _check_trusted(file.parent)
+    _check_trusted(file)
+    spec = importlib.util.spec_from_file_location(f"{GROUP}.{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{file}: {type(error).__name__}: {error}", hint="--debug shows where") from error
+    tracer = _tracer_of(module, file.stem)
+    if tracer.name != file.stem:
+        raise UsageError(f"{file} declares {tracer.name!r}", hint="a tracer is named like its file")
+    return replace(tracer, source=str(file.parent / tracer.c_file))
+
+
+def _check_trusted(path: Path) -> None:
+    """Refuse code that others than root and the caller could have written: it runs with our privileges."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    trusted = {0, os.geteuid()}
+    if (invoker := os.environ.get("SUDO_UID", "")).isdecimal():
+        trusted.add(int(invoker))
+    if status.st_uid not in trusted:
+        raise UsageError(f"{path} belongs to another user (uid {status.st_uid}), so its code is not run")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UsageError(
+            f"{path} can be written by others, so its code is not run", hint=f"chmod go-w {path}"
+        )

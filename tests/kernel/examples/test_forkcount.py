@@ -1,0 +1,18 @@
+"""forkcount against a shell that starts a known number of processes."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.cli import run
+
+pytestmark = pytest.mark.kernel
+SHELL = "i=0; while [ $i -lt 23 ]; do /bin/true & i=$((i+1)); done; wait"
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
+def test_every_fork_is_counted(alternative):
+    result = run("forkcount", "-f", "json", "--hook", f"fork={alternative}", "--", "sh", "-c", SHELL)
+    assert result.status == 0, result.err
+    assert result.records == [{"kind": "summary", "comm": "sh", "forks": 23}]

@@ -1,0 +1,20 @@
+"""forkstacks against a shell that starts a known number of processes."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.cli import run
+
+pytestmark = pytest.mark.kernel
+SHELL = "i=0; while [ $i -lt 23 ]; do /bin/true & i=$((i+1)); done; wait"
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
+def test_every_fork_has_a_stack(alternative):
+    result = run("forkstacks", "-f", "json", "--hook", f"fork={alternative}", "--", "sh", "-c", SHELL)
+    assert result.status == 0, result.err
+    assert {record["comm"] for record in result.records} == {"sh"}
+    assert sum(record["forks"] for record in result.records) == 23
+    assert all(any("clone" in frame for frame in record["kernel"]) for record in result.records)

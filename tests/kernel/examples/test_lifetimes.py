@@ -1,0 +1,24 @@
+"""lifetimes against a shell that starts a known number of processes, one of which sleeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.cli import run
+
+pytestmark = pytest.mark.kernel
+SHELL = "sleep 0.2 & i=1; while [ $i -lt 23 ]; do /bin/true & i=$((i+1)); done; wait"
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
+def test_every_process_is_in_the_histogram(alternative):
+    result = run("lifetimes", "-f", "json", "--hook", f"exit={alternative}", "--", "sh", "-c", SHELL)
+    assert result.status == 0, result.err
+    [record] = result.records
+    assert record["processes"] == 24  # the shell and its children
+    buckets = record["lifetime_ns"]
+    assert sum(bucket["count"] for bucket in buckets) == 24
+    # The one that sleeps, and the shell, which waits for it.
+    assert sum(bucket["count"] for bucket in buckets if bucket["high"] > 200_000_000) >= 2
+    assert 400_000_000 <= record["total_ns"] <= 24 * record["max_ns"]

@@ -1,0 +1,124 @@
+"""scripts/new-tracer writes tracers that work; folders of tracers are searched if they can be trusted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.source import read_source
+from pytracer.errors import UnknownNameError, UsageError
+from pytracer.plan import Request, make_plan
+from pytracer.spec import registry
+from support.fake_kernel import FakeKernel
+
+ROOT = Path(__file__).parents[2]
+SHAPES = {"table": "Table", "histogram": "Histogram", "stream": "Stream", "stacks": "Stacks"}
+
+
+@pytest.fixture(autouse=True)
+def _no_folders(monkeypatch):
+    monkeypatch.setattr(registry, "_added", [])
+    monkeypatch.delenv(registry.VARIABLE, raising=False)
+
+
+def make(*words: object, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, root / "scripts/new-tracer", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_new_tracer_can_be_planned(tmp_path, shape):
+    made = make("mine", "--shape", shape, "--into", tmp_path)
+    assert (made.returncode, made.stderr) == (0, "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.c", "mine.py"]
+    registry.add_folder(tmp_path)
+    tracer = registry.get("mine")
+    assert type(tracer.outputs[0]).__name__ == SHAPES[shape]
+    assert tracer.c_file == str(tmp_path / "mine.c")
+    assert '#line 1 "mine.c"' in read_source(tracer.c_file)
+    assert make_plan(Request(tracer), FakeKernel()).probes
+    assert "mine" in registry.names()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_in_the_checkout_it_has_a_test_under_its_name(tmp_path, shape):
+    for folder in ("tracers", "probes_c", "scripts"):
+        (tmp_path / folder).mkdir()
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    shutil.copytree(ROOT / "tests/kernel/examples", tmp_path / "tests/kernel/examples")
+    shutil.copy(ROOT / "scripts/new-tracer", tmp_path / "scripts")
+    made = make("mine", "--shape", shape, root=tmp_path)
+    paths = ["tracers/mine.py", "probes_c/mine.c", "tests/kernel/test_mine.py"]
+    assert made.stdout.splitlines() == paths
+    assert 'run("mine", ' in (tmp_path / paths[2]).read_text()
+    again = make("mine", "--shape", shape, root=tmp_path)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "tracers/mine.py exists" in again.stderr
+
+
+@pytest.mark.parametrize("words", [("Mine",), ("1st",), ("a-b",), ("mine", "--into", "/nonexistent")])
+def test_names_and_folders_are_checked(words):
+    made = make(*words, "--shape", "table")
+    assert made.returncode == 2
+    assert "error: " in made.stderr
+
+
+def test_earlier_folders_go_first(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        assert make("mine", "--shape", "table", "--into", tmp_path / name).returncode == 0
+    monkeypatch.setenv(registry.VARIABLE, f"{tmp_path}/one:{tmp_path}/two")
+    assert registry.get("mine").c_file == f"{tmp_path}/one/mine.c"
+    registry.add_folder(tmp_path / "two")
+    assert registry.get("mine").c_file == f"{tmp_path}/two/mine.c"
+
+
+@pytest.mark.parametrize("which", ["folder", "file"])
+def test_code_that_others_can_write_is_not_run(tmp_path, monkeypatch, which):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "mine.py").write_text("raise SystemExit('it was run')\n")
+    monkeypatch.setenv(registry.VARIABLE, str(folder))
+    (folder if which == "folder" else folder / "mine.py").chmod(0o777)
+    with pytest.raises(UsageError, match="can be written by others"):
+        registry.get("mine")
+    with pytest.raises(UsageError, match="No such file"):
+        registry.add_folder(tmp_path / "absent")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+def test_code_of_another_user_is_not_run_but_that_of_who_called_sudo(tmp_path, monkeypatch):
+    assert make("mine", "--shape", "table", "--into", tmp_path).returncode == 0
+    os.chown(tmp_path / "mine.py", 12345, 12345)
+    monkeypatch.setenv(registry.VARIABLE, str(tmp_path))
+    with pytest.raises(UsageError, match="uid 12345"):
+        registry.get("mine")
+    monkeypatch.setenv("SUDO_UID", "12345")
+    assert registry.get("mine").name == "mine"
+
+
+def test_a_declaration_that_fails_is_an_error_in_a_line(tmp_path, monkeypatch):
+    monkeypatch.setenv(registry.VARIABLE, str(tmp_path))
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    with pytest.raises(UsageError, match=r"broken.py: ZeroDivisionError: division by zero"):
+        registry.get("broken")
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(UnknownNameError):
+        registry.get("empty")
+
+
+def test_headers_beside_a_c_file_are_included(tmp_path):
+    (tmp_path / "own.h").write_text("int own;\n")
+    (tmp_path / "mine.c").write_text('#include "own.h"\n#include "task.h"\n')
+    text = read_source(str(tmp_path / "mine.c"))
+    assert "int own;" in text
+    assert "pt_task" in text
