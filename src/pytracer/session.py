@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pytracer import arrays
+from pytracer import arrays, budget
 from pytracer.bpf import mark, targets
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
@@ -79,6 +79,7 @@ class Session:
         self._calls: Calls | None = None
         for warning in plan.warnings:
             warn(warning)
+        self._budget = budget.claim(warn)
         loaded = self._build()
         self._module, self._programs = loaded.module, loaded.programs
         self._mark = -1
@@ -94,6 +95,7 @@ class Session:
                 self._walker = Walker(
                     loaded.module.maps,
                     warn,
+                    self._budget,
                     annotate=bool(plan.request.options.get("annotate")),
                     probed=bool(plan.targets) and not plan.request.options.get("user-only"),
                 )
@@ -383,4 +385,4 @@ class Session:
         # What shows results takes longer to load than all that was needed so far.
         from pytracer.showing import Showing
 
-        self._showing = Showing(self.plan, self._walker, self._warn)
+        self._showing = Showing(self.plan, self._walker, self._warn, self._budget)

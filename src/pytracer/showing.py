@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from pytracer import arrays
 from pytracer.arrays import Array
+from pytracer.budget import Budget
 from pytracer.enrich import decoders
 from pytracer.enrich.answers import Answers
 from pytracer.enrich.events import Events
@@ -23,9 +24,12 @@ from pytracer.walker import Walker
 
 
 class Showing:
-    """What a plan's results are made into. ``walker`` is for stacks, ``warn`` hears what is missing."""
+    """What a plan's results are made into. ``walker`` is for stacks, ``warn`` hears what is missing,
+    ``budget`` is spent on names."""
 
-    def __init__(self, plan: Plan, walker: Walker | None, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, plan: Plan, walker: Walker | None, warn: Callable[[str], None], budget: Budget
+    ) -> None:
         """Load what it takes, NumPy included."""
         arrays.load()
         self._schema, self._walker, self._warn = plan.schema, walker, warn
@@ -34,7 +38,7 @@ class Showing:
         self._decoders = decoders(
             plan.request.interfaces, plan.targets, asked.names if asked else (), plan.places
         )
-        self._answers = None if asked is None else Answers(asked)
+        self._answers = None if asked is None else Answers(asked, budget)
         self._computed = {} if self._answers is None else self._answers.columns(plan.schema)
         self._events = Events(plan.schema, self._decoders, self._computed)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from pytracer.bpf.maps import Map
 from pytracer.bpf.stacks import DEPTH, StackMaps
+from pytracer.budget import Budget
 from pytracer.enrich import Decoder
 from pytracer.enrich.shape import Moment, Ranking
 from pytracer.enrich.stacks import StackNames, shape_stacks
@@ -24,14 +25,21 @@ class Walker:
     patience = 0.05
 
     def __init__(
-        self, maps: Mapping[str, Map], warn: Callable[[str], None], *, annotate: bool, probed: bool
+        self,
+        maps: Mapping[str, Map],
+        warn: Callable[[str], None],
+        budget: Budget,
+        *,
+        annotate: bool,
+        probed: bool,
     ) -> None:
-        """``maps`` are those of the program; ``warn`` hears what is missing. ``annotate`` and ``probed`` as
+        """``maps`` are those of the program; ``warn`` hears what is missing; ``budget`` is spent on names of
+        programs. ``annotate`` and ``probed`` as
         for :class:`~pytracer.enrich.stacks.StackNames`."""
         self._warn = warn
         self._warned = False
         self._maps = StackMaps(maps)
-        self._names = StackNames(self._maps.frames, DEPTH, annotate=annotate, probed=probed)
+        self._names = StackNames(self._maps.frames, DEPTH, annotate=annotate, probed=probed, budget=budget)
         # Of each process: samples at the last look, when the next is due, and what is then waited.
         self._seen: dict[tuple[int, int], tuple[int, float, float]] = {}
 

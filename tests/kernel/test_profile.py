@@ -207,6 +207,15 @@ def test_functions_that_a_program_made_are_those_it_says():
     assert all("main" in user for user in made)
 
 
+@pytest.mark.parametrize("of", [["--user", "--map-root-user"], []])
+def test_functions_that_a_program_made_in_a_container(of):
+    """With a /tmp and process ids of its own."""
+    # What it runs is in the /tmp that it then has no more.
+    shell = 'exec 9< "$1" && mount -t tmpfs none /tmp && exec /proc/self/fd/9 made 500'
+    inside = ["unshare", *of, "--mount", "--pid", "--fork", "sh", "-c", shell, "sh", workload("spin")]
+    assert any(record["user"][:1] == ["made;to measure"] for record in profile("--", *inside))
+
+
 def test_a_program_of_32_bits():
     records = profile("-U", "--", workload("spin32"))
     spins = [record["user"] for record in records if record["user"][:1] == ["spin"]]

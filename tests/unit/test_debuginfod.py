@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
 
+from pytracer.budget import Budget, OverBudgetError
 from pytracer.symbols import debug, debuginfod
+from support import budgets
 from support.debuginfod import Server, path_of
 from support.elf_builder import build
 
@@ -15,12 +18,19 @@ SYMBOLS = build(build_id=bytes.fromhex(BUILD_ID))
 FOUND = b"HTTP/1.1 200 OK\r\n"
 
 
+def find(build_id, of=None):
+    return debuginfod.find(build_id, of or account())
+
+
+def account():
+    return Budget().account(os.geteuid(), "a file")
+
+
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     monkeypatch.setenv("DEBUGINFOD_CACHE_PATH", str(cache))
     monkeypatch.setattr(debuginfod, "_silent", set())
-    monkeypatch.setattr(debuginfod, "_waited", 0.0)
     monkeypatch.setattr(debug, "FOLDER", tmp_path / "none")
     monkeypatch.setattr(debuginfod, "_is_ours", lambda _: True)  # of /tmp, that depends on who runs the test
     made = Server()
@@ -31,7 +41,7 @@ def server(tmp_path, monkeypatch):
 
 def test_a_file_is_asked_for_once_and_kept(server):
     server.files[path_of(BUILD_ID)] = SYMBOLS
-    found = [debuginfod.find(BUILD_ID) for _ in range(3)]
+    found = [find(BUILD_ID) for _ in range(3)]
     assert [path.read_bytes() for path in found] == [SYMBOLS] * 3
     assert server.asked == [path_of(BUILD_ID)]
     assert [path.name for path in found[0].parent.iterdir()] == ["debuginfo"]
@@ -40,26 +50,26 @@ def test_a_file_is_asked_for_once_and_kept(server):
 def test_nobody_is_asked_unless_it_is_configured(server, monkeypatch):
     for urls in ("", "   ", "file:///tmp ftp://127.0.0.1"):
         monkeypatch.setenv("DEBUGINFOD_URLS", urls)
-        assert debuginfod.find(BUILD_ID) is None
+        assert find(BUILD_ID) is None
     monkeypatch.delenv("DEBUGINFOD_URLS")
-    assert debuginfod.find(BUILD_ID) is None
+    assert find(BUILD_ID) is None
     assert not server.asked
 
 
 @pytest.mark.parametrize("build_id", ["", "../../../etc/passwd", "0123456", "G" * 40, "ab" * 65])
 def test_what_is_no_build_id_is_not_asked_for(server, build_id):
-    assert debuginfod.find(build_id) is None
+    assert find(build_id) is None
     assert not server.asked
 
 
 def test_what_a_server_does_not_have(server, monkeypatch):
-    assert debuginfod.find(BUILD_ID) is None
+    assert find(BUILD_ID) is None
     other = "ff" * 20
     server.files[path_of(other)] = b""
-    assert debuginfod.find(other) is None
+    assert find(other) is None
     monkeypatch.setattr(debuginfod, "_LIMIT", len(SYMBOLS) - 1)
     server.files[path_of(BUILD_ID)] = SYMBOLS
-    assert debuginfod.find(BUILD_ID) is None
+    assert find(BUILD_ID) is None
     assert server.asked == [path_of(BUILD_ID), path_of(other), path_of(BUILD_ID)]
     assert not debuginfod._silent
 
@@ -69,7 +79,7 @@ def test_a_server_that_is_not_there_is_asked_once_and_then_the_next(server, monk
     gone.close()
     monkeypatch.setenv("DEBUGINFOD_URLS", f"{gone.url} {server.url}")
     server.files[path_of(BUILD_ID)] = SYMBOLS
-    assert debuginfod.find(BUILD_ID) is not None
+    assert find(BUILD_ID) is not None
     assert debuginfod._silent == {gone.url}
 
 
@@ -80,17 +90,17 @@ def test_a_folder_that_others_write_to_is_not_used(server, monkeypatch, tmp_path
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     server.files[path_of(BUILD_ID)] = SYMBOLS
-    assert debuginfod.find(BUILD_ID) is None
+    assert find(BUILD_ID) is None
     assert not server.asked
 
 
 def test_a_file_of_another_build_is_not_taken(server):
     server.files[path_of(BUILD_ID)] = b"\x7fELF and nothing else"
-    with debug.separate(BUILD_ID) as found:
+    with debug.separate(BUILD_ID, account()) as found:
         assert found is None
     other = "ff" * 16
     server.files[path_of(other)] = SYMBOLS
-    assert debuginfod.find(other) is None
+    assert find(other) is None
     assert server.asked == [path_of(BUILD_ID), path_of(other)]
     assert not list(debuginfod._folder().glob("*/*"))  # debuginfod's own client would take it
 
@@ -99,7 +109,7 @@ def test_a_server_has_so_much_time_for_a_file_however_it_drips(server, monkeypat
     server.raw[path_of(BUILD_ID)] = [FOUND, *[b"X: y\r\n"] * 20, b"\r\n", SYMBOLS]
     server.pause = 0.1
     monkeypatch.setattr(debuginfod, "_PATIENCE", 0.5)
-    assert [debuginfod.find(BUILD_ID) for _ in range(2)] == [None, None]
+    assert [find(BUILD_ID) for _ in range(2)] == [None, None]
     assert debuginfod._silent == {server.url}
     assert server.asked == [path_of(BUILD_ID)]
 
@@ -111,16 +121,26 @@ def test_what_comes_after_its_time_is_not_kept(server, monkeypatch):
     ]
     server.pause = 0.1
     monkeypatch.setattr(debuginfod, "_PATIENCE", 0.5)
-    assert debuginfod.find(BUILD_ID) is None
+    assert find(BUILD_ID) is None
     server.close()  # which waits until it has served it
     assert not list(debuginfod._folder().glob("*/*"))
 
 
-def test_a_run_has_so_much_time_for_all_files(server, monkeypatch):
+def test_each_user_has_so_much_time_for_all_files(server):
     server.files[path_of(BUILD_ID)] = SYMBOLS
-    monkeypatch.setattr(debuginfod, "_waited", debuginfod._PATIENCE_IN_ALL)
-    assert debuginfod.find(BUILD_ID) is None
+    budget = budgets.of(wait=2.0)
+    said = []
+    budget.listen(said.append)
+    spender = budget.account(budgets.UID, "process 23 (x)")
+    with pytest.raises(OverBudgetError):
+        spender.charge(wait=3.0)
+    assert find(BUILD_ID, spender) is None
     assert not server.asked
+    assert said == [
+        f"process 23 (x) exceeds what is spent for user {budgets.UID}: 2 seconds of waiting for servers; "
+        "names are missing, nothing else is"
+    ]
+    assert find(BUILD_ID, budget.account(budgets.UID + 1, "process 24 (y)")) is not None
 
 
 @pytest.mark.parametrize(
@@ -137,7 +157,7 @@ def test_a_run_has_so_much_time_for_all_files(server, monkeypatch):
 )
 def test_an_answer_that_makes_no_sense_is_the_last_one(server, answer):
     server.raw[path_of(BUILD_ID)] = [answer]
-    assert debuginfod.find(BUILD_ID) is None
+    assert find(BUILD_ID) is None
     assert debuginfod._silent == {server.url}
     assert not list(debuginfod._folder().glob("*/*"))
 
@@ -146,7 +166,7 @@ def test_a_server_sends_nobody_to_other_protocols(server):
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = b"ftp://127.0.0.1:%d/debuginfo" % other.getsockname()[1]
         server.raw[path_of(BUILD_ID)] = [b"HTTP/1.1 302 Found\r\nLocation: %s\r\n\r\n" % address]
-        assert debuginfod.find(BUILD_ID) is None
+        assert find(BUILD_ID) is None
         other.setblocking(False)
         with pytest.raises(BlockingIOError):
             other.accept()
@@ -156,11 +176,11 @@ def test_a_server_sends_nobody_to_other_protocols(server):
 def test_a_server_sends_to_another_address(server):
     server.raw[path_of(BUILD_ID)] = [b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n"]
     server.files["/there"] = SYMBOLS
-    assert debuginfod.find(BUILD_ID).read_bytes() == SYMBOLS
+    assert find(BUILD_ID).read_bytes() == SYMBOLS
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:x", "127.0.0.1:99999", "[", "\udc80", "a" * 64 + ".example"])
 def test_a_server_that_cannot_be_is_not_asked_again(server, monkeypatch, host):
     monkeypatch.setenv("DEBUGINFOD_URLS", f"http://{host}")
-    assert debuginfod.find(BUILD_ID) is None
+    assert find(BUILD_ID) is None
     assert debuginfod._silent

@@ -14,6 +14,7 @@ TIERS = {
     "errors": 0,
     "inherited": 0,
     "record": 0,
+    "budget": 1,
     "text": 0,
     "arrays": 0,
     "spec": 1,

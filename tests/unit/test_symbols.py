@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
 import random
+import re
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pytracer.symbols import elf, jit, maps
+from pytracer.budget import RUN, USER, Budget, OverBudgetError
+from pytracer.record import replace
+from pytracer.symbols import elf, jit, maps, owners
 from pytracer.symbols.demangle import Demangler
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.symbols.tables import ElfError
 from pytracer.symbols.user import ASTRAY, UNKNOWN, UserSymbols
+from support import budgets
 from support.cli import wait_for
 from support.elf_builder import Symbol, build
 
@@ -100,11 +106,32 @@ def test_a_name_without_an_end_is_cut(read):
     ]
 
 
-def test_tables_larger_than_the_room_are_refused(tmp_path):
+def test_tables_larger_than_may_be_spent_are_refused(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(build([Symbol(b"x" * 10_000, 0x401000, 16)]))
-    with path.open("rb") as file, pytest.raises(ElfError):
-        elf.read(file.fileno(), 9_000)
+    said = []
+    for memory in (9_000, 30_000):
+        budget = budgets.of(memory=memory)
+        budget.listen(said.append)
+        with path.open("rb") as file, contextlib.ExitStack() as may_fail:
+            if memory == 9_000:
+                may_fail.enter_context(pytest.raises(OverBudgetError))
+            assert len(elf.read(file.fileno(), budget.account(budgets.UID, "process 23 (x)")).functions) == 1
+    [line] = said
+    assert line.startswith("process 23 (x) exceeds what is spent for user ")
+
+
+@pytest.mark.parametrize("filling", [b"\0", b"@"])
+def test_strings_that_are_nothing_but_ends_or_marks_take_no_memory(read, filling):
+    """128 MB of them would else be a list of 1 GB."""
+    symbols = [Symbol(b"one", 0x401000, 16), Symbol(filling * (1 << 20), 0x402000, 16, 1)]
+    data = build(symbols)
+    tracemalloc.start()
+    found = read(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.functions.find(addresses(0x401000)) == ["one"]
+    assert peak < 6 << 20
 
 
 def test_build_id(read):
@@ -297,6 +324,87 @@ def test_what_is_no_file_is_not_opened(tmp_path):
     assert maps.find_file(os.getpid(), other) is None
 
 
+def perf_map():
+    return jit.PerfMap(os.getpid(), Budget().account(os.geteuid(), "this process"))
+
+
+def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
+    """Both have mapped the same file; only who may spend no more misses its names."""
+    budget = budgets.of(entries=1000)
+    said = []
+    budget.listen(said.append)
+    user = [budgets.UID]
+    monkeypatch.setattr("pytracer.symbols.owners.owner", lambda *_: user[0])
+    place = addresses(address_of(ctypes.CDLL(None).getppid))
+    symbols = UserSymbols(budget)
+    names = []
+    children = [subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) for _ in range(2)]
+    for child, uid in zip(children, (budgets.UID, 0), strict=True):
+        user[0] = uid
+        wait_for(
+            lambda pid=child.pid: any("libc.so" in m.name for m in maps.parse(maps.read(pid))), "its libc"
+        )
+        assert symbols.notice(child.pid)
+        there, here = (
+            next(m for m in maps.parse(maps.read(pid)) if "libc.so" in m.name)
+            for pid in (child.pid, os.getpid())
+        )
+        moved = place - np.uint64(here.start) + np.uint64(there.start)
+        names += symbols.names(child.pid, maps.image_of(child.pid), moved)
+        child.communicate(b"\n")
+    symbols.close()
+    assert re.fullmatch(r"libc\.so\.6\+0x[0-9a-f]+", names[0])
+    assert names[1] == "getppid"
+    [line] = said
+    assert re.fullmatch(
+        rf"process {children[0].pid} \(\S+\) exceeds what is spent for user {budgets.UID}: .*", line
+    )
+
+
+def test_who_is_over_the_time_is_not_looked_at(monkeypatch):
+    now = [0.0]
+    budget = Budget(user=replace(USER, cpu=2.0, share=0.5), clock=lambda: now[0], cpu=lambda: now[0])
+    account = budget.account(budgets.UID, "process 23 (x)")
+    with account.timed():
+        now[0] += 4.5
+    with pytest.raises(OverBudgetError), account.timed():
+        pass
+    now[0] += 1.0  # of the time that passes, half may be spent
+    with account.timed():
+        now[0] += 0.5
+        with pytest.raises(OverBudgetError):
+            account.check()
+
+
+def test_users_together_have_a_limit_that_root_has_apart():
+    budget = Budget(user=replace(USER, entries=10), run=replace(RUN, entries=25))
+    said = []
+    for uid in (1001, 1002):
+        budget.account(uid, f"process {uid} (x)").charge(entries=10)
+    with pytest.raises(OverBudgetError):
+        budget.account(1003, "process 1003 (x)").charge(entries=10)
+    budget.account(0, "process 1 (init)").charge(entries=25)
+    budget.listen(said.append)
+    assert said == [
+        "process 1003 (x) exceeds what is spent for all users but root: 25 entries; names are missing, "
+        "nothing else is"
+    ]
+
+
+def test_within_a_user_namespace_who_made_it_is_to_blame():
+    shell = "echo; read x"
+    uid = os.geteuid() or 65534
+    become = [] if os.geteuid() else ["setpriv", f"--reuid={uid}", "--clear-groups"]
+    command = [*become, "unshare", "-Ur", "unshare", "-Ur", "sh", "-c", shell]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    known = owners.credentials(process.pid)
+    assert owners.owner(process.pid, known.uid) == uid
+    process.communicate(b"\n")
+    assert owners.owner(os.getpid(), 12345) == 12345
+
+
 @pytest.fixture
 def own_map():
     path = Path(f"/tmp/perf-{os.getpid()}.map")
@@ -309,37 +417,184 @@ def test_functions_that_were_made(own_map):
     own_map.write_bytes(
         b"1000 20 one\n0x2000 0x10 two words\nnonsense\n3000 10 \xff;\n1000 8 again\n4000 10 unfin"
     )
-    made = jit.Made(os.getpid())
+    made = perf_map()
     assert made
     names = made.find(addresses(0x1000, 0x1008, 0x2001, 0x3000, 0x4000))
-    assert names == ["again", None, "two words", r"\xff;", None]
+    assert names == ["again", "one", "two words", r"\xff;", None]
     with own_map.open("ab") as file:
         file.write(b"ished\n")
     assert made.find(addresses(0x4000)) == ["unfinished"]
     made.close()
 
 
+# As written by jcmd Compiler.perfmap of JDK 17.0.15, node 20 --perf-basic-prof, .NET (from its format string
+# "%p %x %s [%s]", upper case on some systems), LuaJIT ("%lx %x TRACE_%d::%s:%u") and Python 3.12 -X perf.
+@pytest.mark.parametrize(
+    ("line", "start", "size", "name"),
+    [
+        (b"0x00007f28e0ec78a0 0x00000000000000d0 java.lang.String Spin.name()", 0x7F28E0EC78A0, 0xD0, None),
+        (b"7f4e3e7c5c40 348 JS:*hot [eval]:1:47", 0x7F4E3E7C5C40, 0x348, None),
+        (b"0x7f2b1c3d0e80 7f int32 [x] X::Main(string[])[Optimized]", 0x7F2B1C3D0E80, 0x7F, None),
+        (b"00007F2B1C3D0E80 7F stub GenerateLookupStub", 0x7F2B1C3D0E80, 0x7F, None),
+        (b"bcbafd10 2c5 TRACE_1::spin.lua:7", 0xBCBAFD10, 0x2C5, None),
+        (b"7f1c8a3f4000 b py::hot:/tmp/x.py", 0x7F1C8A3F4000, 0xB, None),
+        (b"ffff000000001000  10   two words\r", 0xFFFF000000001000, 16, "two words"),
+    ],
+)
+def test_what_writes_perf_maps(own_map, line, start, size, name):
+    own_map.write_bytes(line + b"\n")
+    made = perf_map()
+    name = name or line.decode().split(" ", 2)[2]
+    found = made.find(addresses(start - 1, start, start + size - 1, start + size))
+    assert found == [None, name, name, None]
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"1000",
+        b"1000 10",
+        b"1000 10 ",
+        b"0x 10 name",
+        b"1000 0x name",
+        b"1000 0 nothing",
+        b"xyz 10 name",
+        b"11112222333344445 10 long",
+        b"1000 11112222333344445 long",
+        b"ffffffffffffff00 1000 wraps",
+        b"-1000 10 name",
+        b"1000\t10\tname",
+        b"1" * 100,
+        b"0" * 100,
+        b"\xff" * 100,
+        b"\0" * 100,
+    ],
+)
+def test_lines_that_say_nothing_do_no_harm_to_others(own_map, line):
+    own_map.write_bytes(b"2000 10 before\n" + line + b"\n3000 10 after\n")
+    made = perf_map()
+    assert made.find(addresses(0x1000, 0x2000, 0x3000)) == [None, "before", "after"]
+    made.close()
+
+
+def test_later_functions_are_in_place_of_earlier_ones_as_far_as_they_reach(own_map):
+    chance = random.Random(23)
+    lines = [(chance.randrange(4000), chance.choice([1, 7, 100, 5000])) for _ in range(3000)]
+    made, expected = None, [None] * 4000
+    for part in (lines[:1000], lines[1000:1001], lines[1001:]):
+        with own_map.open("ab") as file:
+            for start, size in part:
+                name = f"f{start}_{size}"
+                file.write(b"%x %x %s\n" % (start, size, name.encode()))
+                expected[start : start + size] = [name] * len(expected[start : start + size])
+        made = made or perf_map()
+        assert made.find(np.arange(4000, dtype=np.uint64)) == expected
+    made.close()
+
+
+def test_only_what_was_added_is_read(own_map, monkeypatch):
+    own_map.write_bytes(b"1000 20 one\n" * 1000)
+    made, parsed = perf_map(), []
+    monkeypatch.setattr(
+        jit, "_parse", lambda data, base, parse=jit._parse: parsed.append(len(data)) or parse(data, base)
+    )
+    for _ in range(2):
+        assert made.find(addresses(0x1000)) == ["one"]
+    with own_map.open("ab") as file:
+        file.write(b"2000 20 two\n300")
+    assert made.find(addresses(0x1000, 0x2000)) == ["one", "two"]
+    with own_map.open("ab") as file:
+        file.write(b"0 10 three\n")
+    assert made.find(addresses(0x2000, 0x3000)) == ["two", "three"]
+    assert parsed == [12_000, 12, 14]
+    made.close()
+
+
+def test_a_list_that_is_written_anew_is_read_anew(own_map):
+    """As HotSpot does, into the same file: be it then shorter, longer, or of the same length."""
+    own_map.write_bytes(b"1000 20 one\n2000 20 two\n")
+    made = perf_map()
+    assert made.find(addresses(0x1000, 0x2000)) == ["one", "two"]
+    for text in (b"1000 20 six\n", b"1000 20 two\n" * 100, b"1000 20 ten\n" * 100):
+        own_map.write_bytes(text)
+        os.utime(own_map, ns=(0, own_map.stat().st_mtime_ns + 1))  # in less than the clock's resolution
+        assert made.find(addresses(0x1000, 0x2000)) == [text.split()[2].decode(), None]
+    made.close()
+
+
+def test_lines_longer_than_what_is_read_at_once_are_skipped_and_others_are_not(own_map, monkeypatch):
+    monkeypatch.setattr(jit, "_PIECE", 64)
+    name = b"n" * 10_000
+    own_map.write_bytes(b"1000 10 one\n2000 10 " + name + b"\n3000 10 three\n4000 10 " + b"x" * 500)
+    made = perf_map()
+    assert made.find(addresses(0x1000, 0x3000, 0x4000)) == ["one", "three", None]
+    with own_map.open("ab") as file:
+        file.write(b"y" * 32 + b"\n5000 10 five\n")
+    assert made.find(addresses(0x3000, 0x5000)) == ["three", "five"]
+    made.close()
+
+
+def test_a_list_over_the_budget_is_read_as_far_as_it_may_be_and_that_is_said(own_map):
+    own_map.write_bytes(b"1000 10 one\n" * 1000)
+    said = []
+    budget = budgets.of(entries=1500)
+    budget.listen(said.append)
+    made = jit.PerfMap(os.getpid(), budget.account(budgets.UID, "process 23 (x)"))
+    assert made.find(addresses(0x1000)) == ["one"]
+    with own_map.open("ab") as file:
+        file.write(b"2000 10 two\n" * 1000)
+    for _ in range(2):
+        assert made.find(addresses(0x1000, 0x2000)) == ["one", None]
+    assert said == [
+        f"process 23 (x) exceeds what is spent for user {budgets.UID}: 1,500 entries; names are missing, "
+        "nothing else is"
+    ]
+    made.close()
+    assert budget.left(budgets.UID, "entries") == 1500
+
+
+def test_a_list_that_root_wrote_counts_for_every_user(own_map):
+    if os.geteuid():
+        pytest.skip("only root can give its files to others")
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, user=65534)
+    path = Path(f"/tmp/perf-{process.pid}.map")
+    try:
+        path.write_bytes(b"1000 20 one\n")
+        for uid, counts in ((0, True), (65534, True), (1, False)):
+            os.chown(path, uid, uid)
+            assert bool(jit.PerfMap(process.pid, Budget().account(0, "it"))) is counts
+        os.chown(path, 0, 0)
+        os.link(path, path.with_suffix(".link"))  # that can be of any file of root's
+        assert not jit.PerfMap(process.pid, Budget().account(0, "it"))
+    finally:
+        path.unlink()
+        path.with_suffix(".link").unlink(missing_ok=True)
+        process.communicate(b"\n")
+
+
 def test_a_list_of_functions_that_another_user_made_is_none(own_map):
     own_map.write_bytes(b"1000 20 one\n")
     if os.geteuid() == 0:
         os.chown(own_map, 65534, 65534)
-        assert not jit.Made(os.getpid())
+        assert not perf_map()
     own_map.unlink()
     other = own_map.with_suffix(".other")
     other.write_bytes(b"1000 20 one\n")
     own_map.symlink_to(other)
-    assert not jit.Made(os.getpid())
+    assert not perf_map()
     other.unlink()
     own_map.unlink()
     os.mkfifo(own_map)
-    assert not jit.Made(os.getpid())
+    assert not perf_map()
 
 
 def test_a_list_from_before_the_process_began_is_anothers(own_map):
     own_map.write_bytes(b"1000 20 one\n")
     begun = maps.started(os.getpid())
     os.utime(own_map, (begun - 60, begun - 60))
-    assert not jit.Made(os.getpid())
+    assert not perf_map()
 
 
 MANGLED = {

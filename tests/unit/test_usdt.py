@@ -9,6 +9,7 @@ import struct
 import numpy as np
 import pytest
 
+from pytracer.budget import of_file
 from pytracer.errors import UsageError
 from pytracer.record import replace
 from pytracer.spec import Spot
@@ -51,7 +52,7 @@ def elf(tmp_path):
         segments = np.zeros(2, tables._SEGMENT[2])
         segments[0] = (1, 5, 0x400, CODE, 0, 0x100, 0x100, 1)
         segments[1] = (1, 6, 0x800, DATA, 0, 0x100, 0x200, 1)
-        return Tables(descriptor, width, 3, machine, segments, sections, names)
+        return Tables(descriptor, width, 3, machine, segments, sections, names, of_file(descriptor))
 
     yield make
     for descriptor in opened:

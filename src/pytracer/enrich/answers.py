@@ -9,6 +9,7 @@ from typing import Any
 
 from pytracer.arrays import Array, np
 from pytracer.ask import Answer, Asked, Question, Slot
+from pytracer.budget import Budget
 from pytracer.enrich.text import text
 from pytracer.model import Coded, Schema
 from pytracer.symbols import maps
@@ -25,11 +26,11 @@ _WORDS = (Slot.TEXT, Slot.CHARACTER, Slot.KERNEL_SYMBOL, Slot.USER_SYMBOL)
 class Answers:
     """Columns of what was asked. Records (or rows' keys) have the members ``target`` and ``answers``."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, budget: Budget | None = None) -> None:
         """Nothing is looked up yet."""
         self._asked = asked
         self._kernel = KernelSymbols()
-        self._user = UserSymbols()
+        self._user = UserSymbols(budget)
 
     def columns(self, schema: Schema) -> dict[str, Computed]:
         """A function for each computed column: of the expression that it names as its field; of what formats

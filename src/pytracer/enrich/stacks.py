@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pytracer.arrays import Array, np
+from pytracer.budget import Account, Budget
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.shape import Moment, Ranking
 from pytracer.model import Schema, Stacks
@@ -29,14 +30,20 @@ Frames = tuple[str, ...]
 class StackNames:
     """Names for stacks. ``frames`` gives the addresses of one, innermost first; as many as ``depth`` may have
     had more. ``annotate``: the kernel's functions get a mark. ``probed``: the kernel's part may begin with
-    the way to the program that took it, which is left out."""
+    the way to the program that took it, which is left out. ``budget`` is spent on names of programs."""
 
     def __init__(
-        self, frames: Callable[[int], Array], depth: int, *, annotate: bool, probed: bool = False
+        self,
+        frames: Callable[[int], Array],
+        depth: int,
+        *,
+        annotate: bool,
+        probed: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         """Look nothing up yet."""
         self.kernel = KernelSymbols()
-        self.user = UserSymbols()
+        self.user = UserSymbols(budget)
         self._demangler = Demangler()
         self._frames = frames
         self._depth = depth
@@ -74,10 +81,24 @@ class StackNames:
             )
             for place, stack in zip(places.tolist(), of.tolist(), strict=True):
                 found[place] = named[stack]
-        walked = [_walked(frames) for frames in found]
-        distinct = list({name for frames in walked for name in frames})
-        written = dict(zip(distinct, self._demangler.names(distinct), strict=True))
-        return [tuple(written[name] for name in frames) for frames in walked]
+        return self._written([_walked(frames) for frames in found], rows)
+
+    def _written(self, stacks: list[Frames], rows: Array) -> list[Frames]:
+        """Names as they were in the source; what the time for that is spent on is whose the program is."""
+        accounts = dict[int, Account | None]()
+        names = dict[int, dict[str, str]]()
+        users = list[int]()
+        for frames, pid, image in zip(stacks, rows["pid"].tolist(), rows["image"].tolist(), strict=True):
+            account = self.user.account(pid, image)
+            users.append(-1 if account is None else account.uid)
+            accounts.setdefault(users[-1], account)
+            names.setdefault(users[-1], {}).update(dict.fromkeys(frames, ""))
+        for user, distinct in names.items():
+            written = self._demangler.names(distinct, accounts[user])
+            distinct.update(zip(distinct, written, strict=True))
+        return [
+            tuple(names[user][name] for name in frames) for frames, user in zip(stacks, users, strict=True)
+        ]
 
     def _named(self, wanted: Iterable[Array], names: Callable[[Array], list[str]], mark: str) -> list[Frames]:
         stacks = list(wanted)

@@ -12,20 +12,20 @@ import tempfile
 import time
 from pathlib import Path
 
+from pytracer.budget import Account, OverBudgetError
 from pytracer.symbols import tables
 from pytracer.symbols.tables import ElfError
 
 _BUILD_ID = re.compile(r"[0-9a-f]{8,128}")
 _PATIENCE = 10.0  # seconds for a file, all of it; a server that takes longer is not asked again
-_PATIENCE_IN_ALL = 20.0  # seconds for all files of a run: results wait meanwhile, and so does Ctrl-C
 _LIMIT = 1 << 30  # bytes of one file
 _silent = set[str]()
-_waited = 0.0
 
 
-def find(build_id: str) -> Path | None:
+def find(build_id: str, account: Account) -> Path | None:
     """The file with the symbols that belong to a build id (hexadecimal), as a server called it; None where
-    there is none, or nobody to ask. What was kept there before is not looked at."""
+    there is none, or nobody to ask. What was kept there before is not looked at. ``account`` waits: results
+    do meanwhile, and so does Ctrl-C."""
     urls = [url.rstrip("/") for url in os.environ.get("DEBUGINFOD_URLS", "").split()]
     urls = [url for url in urls if url.startswith(("http://", "https://"))]
     if not urls or not _BUILD_ID.fullmatch(build_id):
@@ -41,7 +41,7 @@ def find(build_id: str) -> Path | None:
         ):  # of what a server did not have, its client keeps an empty one
             return path
         for url in urls:
-            if url not in _silent and _fetch(url, build_id, path):
+            if url not in _silent and _fetch(url, build_id, path, account):
                 return path
     return None
 
@@ -63,12 +63,11 @@ def _is_ours(folder: Path) -> bool:
     return True
 
 
-def _fetch(server: str, build_id: str, path: Path) -> bool:
+def _fetch(server: str, build_id: str, path: Path, account: Account) -> bool:
     """Whether a server has the file; it is then at ``path``, whole: it is debuginfod's own client's, too."""
-    global _waited
     from pytracer.symbols import download
 
-    seconds = min(_PATIENCE, _PATIENCE_IN_ALL - _waited)
+    seconds = min(_PATIENCE, account.left("wait"))
     if seconds <= 0:
         return False
     with tempfile.NamedTemporaryFile(dir=path.parent) as file:
@@ -80,7 +79,8 @@ def _fetch(server: str, build_id: str, path: Path) -> bool:
             _silent.add(server)
             return False
         finally:
-            _waited += time.monotonic() - begun
+            with contextlib.suppress(OverBudgetError):  # the file is here: the next one is not asked for
+                account.charge(wait=time.monotonic() - begun)
         if not found:
             return False
         file.flush()

@@ -14,9 +14,11 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
+from pytracer.budget import Account, OverBudgetError
+
 _PREFIXES = ("_Z", "_R", "$s", "_$s")
 _LONGEST = 4096  # characters, of a name as it is and as it becomes
-_SECONDS = 10
+_SECONDS = 2
 _DEATHS = 5  # of the process, after which the rest stays as it is
 _PROCESS = f"""
 import json, resource, sys
@@ -38,8 +40,8 @@ class Demangler:
         self._known: dict[str, str] = {}
         self._available = bool(sys.executable) and importlib.util.find_spec("pydemumble") is not None
 
-    def names(self, names: Iterable[str]) -> list[str]:
-        """Each as it was written, or as it is."""
+    def names(self, names: Iterable[str], account: Account | None = None) -> list[str]:
+        """Each as it was written, or as it is. The time that takes is charged to ``account``."""
         wanted = list(names)
         if self._available:
             new = {
@@ -48,12 +50,14 @@ class Demangler:
                 if name.startswith(_PREFIXES) and name not in self._known and len(name) <= _LONGEST
             }
             if new:
-                self._ask(sorted(new))
+                with contextlib.suppress(OverBudgetError):
+                    self._ask(sorted(new), account)
         return [self._known.get(name, name) for name in wanted]
 
-    def _ask(self, names: list[str]) -> None:
+    def _ask(self, names: list[str], account: Account | None) -> None:
         for _ in range(_DEATHS):
-            answers = _demangled(names)
+            with account.children() if account is not None else contextlib.nullcontext():
+                answers = _demangled(names)
             self._known.update({name: text or name for name, text in zip(names, answers, strict=False)})
             names = names[len(answers) + 1 :]  # the one it did not survive is left out
             if not names:
@@ -70,7 +74,7 @@ def _demangled(names: list[str]) -> list[str]:
                 input=json.dumps(names).encode(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                timeout=3 * _SECONDS,
+                timeout=5 * _SECONDS,
                 check=False,
             ).stdout
         except subprocess.TimeoutExpired as late:

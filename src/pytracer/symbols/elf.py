@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytracer.arrays import Array, np
+from pytracer.budget import Account
 from pytracer.record import record
 from pytracer.symbols import tables
-from pytracer.symbols.tables import NOBITS, TABLE_LIMIT, Tables
+from pytracer.symbols.tables import NOBITS, TABLE_LIMIT, ElfError, Tables
 
 FUNCTION, IFUNC = 2, 10  # STT_*
 SYMTAB, _DYNSYM = 2, 11  # sections
+_STRINGS, _SOME = 16, 4096  # strings for each function of a file, and besides
 _SYMBOL = {
     1: [("name", "u4"), ("value", "u4"), ("size", "u4"), ("info", "u1"), ("other", "u1"), ("shndx", "u2")],
     2: [("name", "u4"), ("info", "u1"), ("other", "u1"), ("shndx", "u2"), ("value", "u8"), ("size", "u8")],
@@ -71,11 +73,14 @@ class Elf:
         return addresses
 
 
-def read(descriptor: int, room: int = TABLE_LIMIT) -> Elf:
-    """Read an open file; of tables, at most ``room`` bytes each. Raises ElfError, or OSError."""
-    file = tables.read(descriptor)
+def read(descriptor: int, account: Account | None = None) -> Elf:
+    """Read an open file, charged to its owner or to ``account``. Raises ElfError, OverBudgetError, OSError.
+
+    Of the account, ``entries`` and ``nbytes`` of the functions stay charged.
+    """
+    file = tables.read(descriptor, account)
     code = file.loaded(tables.EXECUTABLE)
-    functions, whole = _functions(file, min(room, TABLE_LIMIT))
+    functions, whole = _functions(file)
     return Elf(
         np.stack([code[name].astype(np.uint64) for name in ("offset", "filesz", "vaddr")], axis=1),
         functions,
@@ -84,18 +89,22 @@ def read(descriptor: int, room: int = TABLE_LIMIT) -> Elf:
     )
 
 
-def symbol_tables(file: Tables, room: int = TABLE_LIMIT) -> Iterator[tuple[Array, bytes, bool]]:
+def symbol_tables(file: Tables) -> Iterator[tuple[Array, bytes, bool]]:
     """The symbols of each table, its strings (ending with two NULs), and whether it is the whole one
-    (.symtab), that first. Raises ElfError, or OSError."""
+    (.symtab), that first; charged while it is in use. Raises ElfError, OverBudgetError, or OSError."""
     for kind in (SYMTAB, _DYNSYM):
         for section in file.sections[file.sections["type"] == kind]:
             link = int(section["link"])
             if link >= len(file.sections) or int(file.sections[link]["type"]) == NOBITS:
                 continue
             dtype = np.dtype(_SYMBOL[file.width])
-            raw = file.content(section, room)
-            symbols = np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype)
-            yield symbols, file.content(file.sections[link], room) + b"\0\0", kind == SYMTAB
+            sizes = int(section["size"]), int(file.sections[link]["size"])
+            if max(sizes) > TABLE_LIMIT:
+                raise ElfError("a table is too large to be true")
+            with file.account.reserved(entries=sizes[0] // dtype.itemsize, memory=sum(sizes)):
+                raw = file.content(section)
+                symbols = np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype)
+                yield symbols, file.content(file.sections[link]) + b"\0\0", kind == SYMTAB
 
 
 def defined_functions(symbols: Array, strings: bytes) -> Array:
@@ -106,11 +115,13 @@ def defined_functions(symbols: Array, strings: bytes) -> Array:
     return np.asarray(kept)
 
 
-def _functions(file: Tables, room: int) -> tuple[Functions, bool]:
+def _functions(file: Tables) -> tuple[Functions, bool]:
     """The functions of .symtab where there is one, else of .dynsym; and whether it was the former."""
-    for symbols, strings, whole in symbol_tables(file, room):
+    for symbols, strings, whole in symbol_tables(file):
+        file.account.check()
         found = _sorted(symbols, strings, whole=whole)
         if len(found):
+            file.account.charge(entries=len(found), memory=found.nbytes)
             return found, whole
     none = np.zeros(0, np.uint64)
     return Functions(none, none, none, b""), False
@@ -126,9 +137,7 @@ def _sorted(symbols: Array, strings: bytes, *, whole: bool) -> Functions:
     text = np.frombuffer(strings, np.uint8)
     first, second = text[names] == ord("_"), text[names + 1] == ord("_")
     binding = np.array([2, 0, 1, 1])[np.minimum(symbols["info"] >> 4, 3)]  # local, global, weak, others
-    ends, marks = np.flatnonzero(text == 0), np.flatnonzero(text == ord("@"))
-    end = ends[np.searchsorted(ends, names)]
-    versioned = np.searchsorted(marks, end) > np.searchsorted(marks, names)  # open@GLIBC_2.2
+    versioned = _versioned(text, names)
     rank = (symbols["size"] == 0) * 32 + versioned * 16 + first * 4 + (first & second) * 4 + binding
     starts = symbols["value"].astype(np.uint64)
     order = np.lexsort((rank, starts))
@@ -138,3 +147,16 @@ def _sorted(symbols: Array, strings: bytes, *, whole: bool) -> Functions:
     following = np.append(starts[1:], starts[-1:] + np.uint64(1))
     ends = np.where(sizes > 0, starts + sizes, following)
     return Functions(starts, ends, names[order], strings)
+
+
+def _versioned(text: Array, names: Array) -> Array:
+    """Which of the names in a table of strings have a version, as in open@GLIBC_2.2: booleans, shape (n,).
+
+    A table of 128 MB may be nothing but such marks: then nothing has one.
+    """
+    special = (text == 0) | (text == ord("@"))
+    if np.count_nonzero(special) > _STRINGS * (len(names) + _SOME):
+        return np.zeros(len(names), bool)
+    places = np.flatnonzero(special)  # of a name that has one, it comes before the end
+    found: Array = text[places[np.searchsorted(places, names)]] == ord("@")
+    return found

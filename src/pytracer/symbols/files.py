@@ -13,8 +13,9 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
+from pytracer.budget import Account, OverBudgetError, current
 from pytracer.errors import NotPermittedError, PytracerError, UnknownNameError, UsageError
-from pytracer.symbols import libraries, maps, tables
+from pytracer.symbols import libraries, maps, owners, tables
 from pytracer.symbols.maps import Mapping
 from pytracer.symbols.root import Root
 from pytracer.symbols.tables import ElfError, Tables
@@ -28,14 +29,23 @@ class ProgramFile:
     ``holder`` is the process that it was found by (0: by us); ``mapped`` says whether that runs code of it.
     """
 
-    def __init__(self, descriptor: int, name: str, *, holder: int = 0, mapped: bool = True) -> None:
-        """Own ``descriptor``. Raises UsageError where it is no ELF file of this machine."""
+    def __init__(
+        self,
+        descriptor: int,
+        name: str,
+        *,
+        holder: int = 0,
+        mapped: bool = True,
+        account: Account | None = None,
+    ) -> None:
+        """Own ``descriptor``; charge ``account``, or the file's owner. Raises UsageError where it is no ELF
+        file of this machine."""
         self.descriptor = descriptor
         self.name = name
         self.holder = holder
         self.mapped = mapped
         try:
-            self.tables: Tables = self._read()
+            self.tables: Tables = self._read(account)
         except BaseException:
             self.close()
             raise
@@ -53,9 +63,14 @@ class ProgramFile:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Tables]:
-        """Its tables, to be looked into: what is wrong with the file becomes a UsageError."""
+        """Its tables, to be looked into: what is wrong with the file, or too much, becomes a UsageError."""
         try:
-            yield self.tables
+            with self.tables.account.timed():
+                yield self.tables
+        except OverBudgetError as error:
+            raise UsageError(
+                f"{self.name} takes too long, or too much memory, to look into: {error}"
+            ) from error
         except ElfError as error:
             raise UsageError(f"{self.name} is broken: {error}") from error
         except OSError as error:
@@ -73,11 +88,11 @@ class ProgramFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self) -> Tables:
+    def _read(self, account: Account | None) -> Tables:
         if not stat.S_ISREG(os.fstat(self.descriptor).st_mode):
             raise UsageError(f"{self.name} is no file with code in it")
         try:
-            return tables.read(self.descriptor)
+            return tables.read(self.descriptor, account)
         except ElfError as error:
             first = os.pread(self.descriptor, 128, 0)
             hint = ""
@@ -152,22 +167,31 @@ def running() -> Iterator[ProgramFile]:
     asked for."""
     seen = set[tuple[str, int]]()
     for process in maps.PROC.glob("[0-9]*"):
-        mappings = [m for m in maps.parse(maps.read(int(process.name))) if m.inode]
-        for mapping in mappings:
-            if (mapping.device, mapping.inode) in seen:
-                continue
-            seen.add((mapping.device, mapping.inode))
-            with contextlib.suppress(UsageError):
-                found = _mapped(int(process.name), mapping)
-                if found is not None:
-                    with found:
-                        yield found
+        pid = int(process.name)
+        known = owners.credentials(pid)
+        if known is None:
+            continue
+        account = owners.account(current(), pid, known)
+        with contextlib.suppress(OverBudgetError):
+            with account.timed():
+                text = maps.read(pid, account.check)
+                mappings = [mapping for mapping in maps.parse(text) if mapping.inode]
+            for mapping in mappings:
+                if (mapping.device, mapping.inode) in seen:
+                    continue
+                account.charge(entries=1)
+                seen.add((mapping.device, mapping.inode))
+                with contextlib.suppress(UsageError):
+                    found = _mapped(pid, mapping, account)
+                    if found is not None:
+                        with found:
+                            yield found
 
 
 def _mappings(pid: int) -> list[Mapping]:
     """The files that a process has code of, once each. Raises UsageError, NotPermittedError."""
     try:
-        text = (maps.PROC / str(pid) / "maps").read_bytes()
+        text = maps.read_code(pid)
     except OSError as error:
         raise _gone(pid, error) from error
     found = {(m.device, m.inode): m for m in reversed(maps.parse(text)) if m.inode}
@@ -182,7 +206,7 @@ def _gone(pid: int, error: OSError) -> UsageError | NotPermittedError:
     return UsageError(f"no process {pid}: it may have just ended", hint="ps -e lists them")
 
 
-def _mapped(pid: int, mapping: Mapping) -> ProgramFile | None:
+def _mapped(pid: int, mapping: Mapping, account: Account | None = None) -> ProgramFile | None:
     handle = maps.find_file(pid, mapping)
     if handle is None:
         return None
@@ -191,7 +215,7 @@ def _mapped(pid: int, mapping: Mapping) -> ProgramFile | None:
             descriptor = handle.open()
         except OSError:  # not for us to read
             return None
-    return ProgramFile(descriptor, mapping.path, holder=pid)
+    return ProgramFile(descriptor, mapping.path, holder=pid, account=account)
 
 
 def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> ProgramFile:

@@ -1,78 +1,219 @@
-"""Functions that programs made while they ran, where they say so: /tmp/perf-PID.map (node --perf-basic-prof,
-python -X perf, many others). A line is ``START SIZE NAME``, both numbers in hexadecimal.
+"""Functions that programs made while they ran, as perf maps list them: /tmp/perf-PID.map.
 
-The folder is open to all: a file counts only if it is one, and belongs to the user that the process runs as.
+HotSpot (``jcmd PID Compiler.perfmap``), node (``--perf-basic-prof``), Python (``-X perf``), .NET
+(``DOTNET_PerfMapEnabled=1``) and LuaJIT write them. A line is ``START SIZE NAME``, both numbers in
+hexadecimal, with or without ``0x`` and leading zeros.
+
+The folder is open to all: a file counts only if it is a plain one, has no other name, and belongs to the user
+that the process runs as, or to root. It may be of any size, and grow while it is read: only what was added is
+read, into arrays, within a budget; names stay in the file until they are wanted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
+import string
 
 from pytracer.arrays import Array, np
-from pytracer.symbols.elf import Functions
-from pytracer.symbols.maps import PROC, Handle, started
+from pytracer.budget import Account, OverBudgetError
+from pytracer.symbols import tables
+from pytracer.symbols.maps import started
+from pytracer.symbols.owners import Credentials, credentials, root_of_namespace
+from pytracer.symbols.root import Root
 
-_LIMIT = 1 << 26  # bytes that are read
-_LINE = re.compile(rb"^(?:0x)?([0-9a-fA-F]{1,16}) +(?:0x)?([0-9a-fA-F]{1,8}) +(?=[^ \n])", re.M)
+_PIECE = 1 << 22  # bytes that are read at once
+_ENTRY = 24  # bytes that are kept of each line
+_DIGITS = 16
+_SHORTEST = len("1 1 f")
+_BLANKS = 8  # between numbers, at the most
+_NONE = 255
+_VALUES = bytes(int(chr(c), 16) if chr(c) in string.hexdigits else _NONE for c in range(256))
+_MARK = 64  # bytes from which it is told that a file was written anew
+_LINE = [("start", "u8"), ("end", "u8"), ("name", "i8")]  # the last: where in the file it is
 
 
-class Made:
+class PerfMap:
     """What one process says of the functions that it made; the file stays open when it has ended."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, account: Account, known: Credentials | None = None) -> None:
         """Open its file, if there is one."""
-        self._descriptor = _open(pid)
-        self._size = -1
-        self._functions = _functions(b"")
+        self._account = account
+        self._descriptor = _open(pid, known)
+        self._stamp = (-1, -1)
+        self._forget()
 
     def __bool__(self) -> bool:
         return self._descriptor >= 0
 
     def find(self, addresses: Array) -> list[str | None]:
-        """The function that each address (uint64, shape (n,)) lies in, as far as the file says by now."""
-        with contextlib.suppress(OSError):
-            size = os.fstat(self._descriptor).st_size
-            if size != self._size:
-                self._size = size
-                self._functions = _functions(_read(self._descriptor))
-        return self._functions.find(addresses)
+        """The function that each address (uint64, shape (n,)) lies in, as far as the file says by now.
+
+        Of several that cover one address, the last that was written.
+        """
+        with contextlib.suppress(OSError, OverBudgetError), self._account.timed():
+            self._update()
+        with contextlib.suppress(OSError, OverBudgetError), self._account.timed():
+            return [self._name(place) for place in self._places(addresses).tolist()]
+        return [None] * len(addresses)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start from the beginning of the file."""
+        held = getattr(self, "_entries", [])
+        count = sum(map(len, held))
+        self._account.refund(entries=count, memory=count * _ENTRY)
+        self._entries: list[Array] = []  # (start, end, place of the name in the file), in the file's order
+        self._at = 0  # of the file up to here is read: the beginning of a line, or within a long one
+        self._within = False
+        self._marks: tuple[bytes, bytes] = (b"", b"")
+
+    def _update(self) -> None:
+        """Read what was added since. Raises OverBudgetError, or OSError."""
+        found = os.fstat(self._descriptor)
+        stamp = found.st_size, found.st_mtime_ns
+        if stamp == self._stamp:
+            return
+        if found.st_size < self._at or self._read_marks() != self._marks:
+            self._forget()  # HotSpot writes its whole list into the same file each time
+        try:
+            while text := os.pread(self._descriptor, _PIECE, self._at):
+                self._account.check()
+                used = self._take(text)
+                self._at += used
+                if not used:  # the last line may still be written
+                    break
+            self._stamp = stamp
+        finally:
+            self._marks = self._read_marks()
+
+    def _read_marks(self) -> tuple[bytes, bytes]:
+        size = min(_MARK, self._at)
+        return os.pread(self._descriptor, size, 0), os.pread(self._descriptor, size, self._at - size)
+
+    def _take(self, text: bytes) -> int:
+        """Keep the lines of a piece of the file; how many of its bytes are done with."""
+        end = text.rfind(b"\n") + 1
+        if not end:
+            self._within = self._within or len(text) == _PIECE
+            return len(text) if self._within else 0
+        begin = text.find(b"\n") + 1 if self._within else 0
+        self._within = False
+        lines = _parse(np.frombuffer(text, np.uint8)[begin:end], self._at + begin)
+        if len(lines):
+            self._account.charge(entries=len(lines), memory=lines.nbytes)
+            self._entries.append(lines)
+        return end
+
+    def _places(self, addresses: Array) -> Array:
+        """Where in the file the name for each address is, -1 for none: int64, shape (n,)."""
+        distinct, which = np.unique(addresses, return_inverse=True)
+        last = np.full(len(distinct), -1, np.int64)
+        for lines in self._entries:
+            newer = _cover(lines, distinct)
+            last = np.where(newer >= 0, newer, last)
+        return last[which]
+
+    def _name(self, place: int) -> str | None:
+        if place < 0:
+            return None
+        name = os.pread(self._descriptor, tables.NAME_LIMIT, place).partition(b"\n")[0]
+        return name.rstrip(b"\r").decode("utf-8", "backslashreplace")
 
 
-def _open(pid: int) -> int:
-    """A descriptor of the file of a process, as it is known in its own namespaces; -1 where there is none."""
-    root = PROC / str(pid)
+def _open(pid: int, known: Credentials | None) -> int:
+    """A descriptor of the file of a process, in its own /tmp by its id there, or in ours; -1 for none."""
+    known = known or credentials(pid)
+    if known is None:
+        return -1
+    # To root all is allowed: a process that was root when it made the file, or tools that make it for others.
+    owners = {known.euid, 0, root_of_namespace(pid)}
     with contextlib.suppress(OSError):
-        status = (root / "status").read_text(errors="replace")
-        inside = re.search(r"^NSpid:.*?(\d+)$", status, re.M)
-        user = re.search(r"^Uid:\s+\d+\s+(\d+)", status, re.M)
-        path = root / "root/tmp" / f"perf-{inside[1] if inside else pid}.map"
-        with Handle(path, os.O_NOFOLLOW) as handle:
-            owned = user is not None and handle.stat.st_uid == int(user[1])
-            # One that is older is of another process, which had the number before.
-            if handle.is_file and owned and handle.stat.st_mtime >= started(pid) - 1:
-                return handle.open()
+        # One that is older is of another process, which had the number before.
+        since = started(pid) - 1
+        for process, number in ((pid, known.pids[-1]), (0, known.pids[0])):
+            path = f"/tmp/perf-{number}.map"
+            with contextlib.suppress(OSError), Root(process) as root, root.look(path) as handle:
+                found = handle.stat
+                is_theirs = found.st_nlink == 1 and found.st_uid in owners and found.st_mtime >= since
+                if handle.is_file and is_theirs:
+                    return handle.open()
     return -1
 
 
-def _read(descriptor: int) -> bytes:
-    text = b""
-    while len(text) < _LIMIT and (part := os.pread(descriptor, min(1 << 20, _LIMIT - len(text)), len(text))):
-        text += part
-    return text
+def _cover(lines: Array, addresses: Array) -> Array:
+    """The place of the last of the ``lines`` that covers each address (ascending); -1 for none.
+
+    A line covers a run of addresses, which is the union of two runs of 2**level; the last line is noted for
+    those, and handed down level by level. This takes as long for lines that all overlap as for others.
+    """
+    low = np.searchsorted(addresses, lines["start"])
+    length = np.searchsorted(addresses, lines["end"]) - low
+    some = np.flatnonzero(length)
+    last = np.full(len(addresses), -1, np.int64)
+    if not len(some):
+        return last
+    low, length = low[some], length[some]
+    level = np.frexp(length)[1] - 1
+    highest = int(level.max())
+    for at in range(highest, -1, -1):
+        run = 1 << at
+        if at < highest:
+            last[run:] = np.maximum(last[run:], last[:-run])
+        here = np.flatnonzero(level == at)
+        for begin in (low[here], low[here] + length[here] - run):
+            noted = np.full(len(addresses), -1, np.int64)
+            noted[begin] = some[here]  # ascending; of several for one place NumPy keeps the last
+            last = np.maximum(last, noted)
+    found: Array = np.where(last >= 0, lines["name"][last], -1)
+    return found
 
 
-def _functions(text: bytes) -> Functions:
-    """What a file says; of two functions at one address the later."""
-    text = text[: text.rfind(b"\n") + 1]  # the last line may still be written
-    lines = [(int(match[1], 16), int(match[2], 16), match.end()) for match in _LINE.finditer(text)]
-    found = {start: (start, start + size, name) for start, size, name in lines if start + size < 1 << 64}
-    table = np.array(sorted(found.values()), np.uint64).reshape(-1, 3)
-    return Functions(table[:, 0], table[:, 1], table[:, 2], text.replace(b"\n", b"\0"))
+def _parse(data: Array, base: int) -> Array:
+    """The lines in ``data`` (uint8, whole lines, shape (n,)), which stands at ``base`` in the file."""
+    ends = np.flatnonzero(data == ord("\n"))
+    at = np.concatenate(([0], ends[:-1] + 1))
+    at = at[ends - at >= _SHORTEST]
+    start, at, good = _number(data, at)
+    size, at, also = _number(data, at)
+    end = start + size
+    good &= also & (end > start) & (data[at] != ord("\n"))
+    found = np.zeros(int(good.sum()), np.dtype(_LINE))
+    found["start"], found["end"], found["name"] = start[good], end[good], at[good] + base
+    return found
+
+
+def _number(data: Array, at: Array) -> tuple[Array, Array, Array]:
+    """The hexadecimal number at each place (shape (n,)), the place behind it and its blanks; if it is one.
+
+    No step leads beyond the end of a line.
+    """
+    if not len(at):
+        return at.astype(np.uint64), at, at > 0
+    following = data[np.minimum(at + 1, len(data) - 1)]
+    at = at + 2 * ((data[at] == ord("0")) & (following | 0x20 == ord("x")))
+    first = at
+    digit_of = np.frombuffer(_VALUES, np.uint8).astype(np.uint64)
+    value = np.zeros(len(at), np.uint64)
+    digits = digit_of[data[at]]
+    for _ in range(_DIGITS):
+        active = digits < _NONE
+        if not active.any():
+            break
+        value = np.where(active, value << np.uint64(4) | digits, value)
+        at = at + active
+        digits = digit_of[data[at]]
+    blank = data[at] == ord(" ")
+    good = (at > first) & blank
+    for _ in range(_BLANKS):
+        if not blank.any():
+            break
+        at = at + blank
+        blank = data[at] == ord(" ")
+    return value, at, good

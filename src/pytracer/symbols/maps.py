@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pytracer.record import record
@@ -13,8 +15,9 @@ from pytracer.record import record
 PROC = Path("/proc")
 VDSO = "[vdso]"
 _WHOLE = (1 << 64) - 1
-_LIMIT = 1 << 22  # bytes of a map, and ranges with code, that are looked at: nobody needs as many
-_RANGES = 4096
+_PIECE = 1 << 18  # bytes that are read at once
+RANGES = 4096  # with code, that are looked at: nobody needs as many
+_WITH_CODE = re.compile(rb"^\S+ ..x.*\n", re.M)
 _BEGAN, _START_CODE, _END_CODE, _START_STACK = (
     22 - 3,
     26 - 3,
@@ -61,12 +64,27 @@ def started(pid: int) -> float:
     return time.time() - age
 
 
-def read(pid: int) -> bytes:
-    """/proc/PID/maps; empty where it is gone, or may not be looked at."""
-    with contextlib.suppress(OSError), (PROC / str(pid) / "maps").open("rb") as file:
-        text = file.read(_LIMIT)
-        return text[: text.rfind(b"\n") + 1]
+def read(pid: int, check: Callable[[], None] = lambda: None) -> bytes:
+    """The lines of /proc/PID/maps with code, at most RANGES; empty where it is gone, or may not be looked at.
+
+    A process may have 65,000 mappings and more. ``check`` is called now and then, to raise if that is enough.
+    """
+    with contextlib.suppress(OSError):
+        return read_code(pid, check)
     return b""
+
+
+def read_code(pid: int, check: Callable[[], None] = lambda: None) -> bytes:
+    """Like :func:`read`. Raises OSError where the process is gone, or may not be looked at."""
+    lines, rest = list[bytes](), b""
+    with (PROC / str(pid) / "maps").open("rb") as file:
+        while len(lines) < RANGES and (text := file.read(_PIECE)):
+            check()
+            text = rest + text
+            end = text.rfind(b"\n") + 1
+            rest = text[end:]
+            lines += _WITH_CODE.findall(text, 0, end)
+    return b"".join(lines[:RANGES])
 
 
 def parse(text: bytes) -> tuple[Mapping, ...]:
@@ -74,7 +92,7 @@ def parse(text: bytes) -> tuple[Mapping, ...]:
     found: list[Mapping] = []
     for line in text.splitlines():
         span, modes, offset, device, inode, *path = line.split(None, 5)
-        if modes[2:3] == b"x" and len(found) < _RANGES:
+        if modes[2:3] == b"x":
             start, _, end = span.partition(b"-")
             found.append(
                 Mapping(
@@ -115,9 +133,9 @@ def find_file(pid: int, mapping: Mapping) -> Handle | None:
 class Handle:
     """A path looked up, but not opened: what is no file would do something, or wait. A context manager."""
 
-    def __init__(self, path: Path, flags: int = 0) -> None:
-        """Raises OSError where there is nothing."""
-        self._fd = os.open(path, os.O_PATH | os.O_CLOEXEC | flags)
+    def __init__(self, path: Path | int) -> None:
+        """``path`` may be a descriptor (O_PATH), to own. Raises OSError where there is nothing."""
+        self._fd = path if isinstance(path, int) else os.open(path, os.O_PATH | os.O_CLOEXEC)
         self.stat = os.fstat(self._fd)
 
     @property
@@ -127,7 +145,7 @@ class Handle:
 
     def open(self) -> int:
         """A descriptor to read it by. Raises OSError."""
-        return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
     def close(self) -> None:
         """Let go of it."""

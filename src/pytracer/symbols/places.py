@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
 from pytracer.arrays import Array, np
+from pytracer.budget import Account
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.record import record, replace
 from pytracer.spec import Spot
@@ -15,6 +17,9 @@ from pytracer.symbols.files import ProgramFile
 from pytracer.symbols.tables import Tables
 
 _NEAR = 2000  # names that an unknown one is compared to: a browser's file has a million
+_KNOWN = 1_000_000  # names that the near ones are looked for among
+_SPOT = 400  # bytes that a function takes, without its name
+_OFTEN = 4096  # symbols after which time is looked at
 _SPREAD = 2  # characters that the length of a near name may differ by, among so many
 
 
@@ -79,6 +84,7 @@ def functions(file: ProgramFile, pattern: str) -> Functions:
             if is_indirect:
                 indirect.add(name)
             elif offset is not None:
+                elf_.account.charge(entries=1, memory=_SPOT + len(name))
                 names[offset] = min(names.get(offset, name), name, key=lambda each: (len(each), each))
     if names:
         spots = tuple(Spot(name, offset) for offset, name in sorted(names.items()))
@@ -89,7 +95,7 @@ def functions(file: ProgramFile, pattern: str) -> Functions:
             hint=f"the one that runs can be probed where it has a symbol, as in *{min(indirect)}*",
         )
     with file.reading() as elf_:
-        known = [name for name, _, _ in _functions(elf_, "")]
+        known = [name for name, _, _ in itertools.islice(_functions(elf_, ""), _KNOWN)]
         build_id = elf_.build_id()
     where = "nm and nm -D list them"
     if elf.SYMTAB not in file.tables.sections["type"]:
@@ -127,23 +133,26 @@ def _functions(file: Tables, only: str) -> Iterator[tuple[str, int, bool]]:
     whole = False
     for symbols, strings, is_whole in elf.symbol_tables(file):
         whole = whole or is_whole
-        yield from _of_table(symbols, strings, only)
+        yield from _of_table(symbols, strings, only, file.account)
     if not whole:
-        with debug.separate(file.build_id()) as beside, debug.packed(file) as within:
+        with debug.separate(file.build_id(), file.account) as beside, debug.packed(file) as within:
             for other in (beside, within):
                 for symbols, strings, _ in elf.symbol_tables(other) if other is not None else ():
-                    yield from _of_table(symbols, strings, only)
+                    yield from _of_table(symbols, strings, only, file.account)
 
 
-def _of_table(symbols: Array, strings: bytes, only: str) -> Iterator[tuple[str, int, bool]]:
+def _of_table(symbols: Array, strings: bytes, only: str, account: Account) -> Iterator[tuple[str, int, bool]]:
     kept = elf.defined_functions(symbols, strings)
     if only:
         kept &= np.isin(symbols["name"], _places_of(only.encode(), strings))
-    for symbol in symbols[kept]:
+    for number, symbol in enumerate(symbols[kept]):
+        if number % _OFTEN == 0:
+            account.check()
         name = tables.name_at(strings, int(symbol["name"])).partition("@")[0]  # open@@GLIBC_2.2
         yield name, int(symbol["value"]), int(symbol["info"]) & 0xF == elf.IFUNC
 
 
 def _places_of(name: bytes, strings: bytes) -> list[int]:
     """Where a name stands in a table of strings. Names that end alike may share their end."""
-    return [match.start() for match in re.finditer(re.escape(name) + rb"(?=[\0@])", strings)]
+    found = re.finditer(re.escape(name) + rb"(?=[\0@])", strings)
+    return [match.start() for match in itertools.islice(found, _KNOWN)]

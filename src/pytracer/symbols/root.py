@@ -8,6 +8,7 @@ import os
 import struct
 
 from pytracer.symbols import maps
+from pytracer.symbols.maps import Handle
 
 _OPENAT2 = 437  # on every machine; Linux 5.6 (fddb5d430ad9)
 _IN_ROOT = 0x10  # RESOLVE_IN_ROOT
@@ -28,7 +29,13 @@ class Root:
 
         Raises OSError.
         """
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        return self._open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+
+    def look(self, path: str) -> Handle:
+        """A file looked up but not opened; a link as the last part is not followed. Raises OSError."""
+        return Handle(self._open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW))
+
+    def _open(self, path: str, flags: int) -> int:
         if not self.pid:
             return os.open(path, flags)
         name = ctypes.create_string_buffer(os.fsencode(path))

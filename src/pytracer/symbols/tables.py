@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from pytracer.arrays import Array, np
+from pytracer.budget import Account, of_file
 from pytracer.record import record
 
 TABLE_LIMIT = 1 << 27  # bytes of one table: a browser's with all its symbols has some 100 MB
@@ -44,7 +45,7 @@ class ElfError(ValueError):
 class Tables:
     """``width`` is 1 for a 32-bit file, else 2; ``kind`` is of ``ET_*``, ``machine`` of ``EM_*``.
 
-    ``names`` is what the sections' names stand in.
+    ``names`` is what the sections' names stand in. What is read of the file is charged to ``account``.
     """
 
     descriptor: int
@@ -54,6 +55,7 @@ class Tables:
     segments: Array
     sections: Array
     names: bytes
+    account: Account
 
     def section(self, name: bytes) -> Any:
         """The first section of that name; None where there is none that takes room in the file."""
@@ -100,8 +102,8 @@ class Tables:
         return ""
 
 
-def read(descriptor: int) -> Tables:
-    """The tables of an open file. Raises ElfError, or OSError."""
+def read(descriptor: int, account: Account | None = None) -> Tables:
+    """The tables of an open file, charged to its owner or to ``account``. Raises ElfError, or OSError."""
     head = os.pread(descriptor, 64, 0)
     if len(head) < 64 or head[:4] != b"\x7fELF" or head[4] not in (1, 2) or head[5] != _NATIVE:
         raise ElfError("not an ELF file of this machine's kind")
@@ -120,7 +122,10 @@ def read(descriptor: int) -> Tables:
     if 0 < which < len(sections) and sections[which]["type"] != NOBITS:
         names = content(descriptor, int(sections[which]["offset"]), int(sections[which]["size"]))
     segments = table(phoff, phsize, _SEGMENT[width])
-    return Tables(descriptor, width, number("u2", 16), number("u2", 18), segments, sections, names)
+    return Tables(
+        descriptor, width, number("u2", 16), number("u2", 18), segments, sections, names,
+        account or of_file(descriptor),
+    )  # fmt: skip
 
 
 def content(descriptor: int, offset: int, size: int, room: int = TABLE_LIMIT) -> bytes:

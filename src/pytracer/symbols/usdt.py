@@ -23,6 +23,7 @@ from pytracer.symbols.usdt_args import Argument
 _SECTION, _BASE = b".note.stapsdt", b".stapsdt.base"
 _OWNER, _KIND = b"stapsdt\0", 3  # NT_STAPSDT
 _ROOM = 1 << 24  # bytes of notes
+_MARK = 2000  # bytes that a mark takes, without what its note holds
 
 
 @record
@@ -50,8 +51,10 @@ def marks(file: Tables) -> Iterator[Mark]:
     base = file.section(_BASE)
     addresses = struct.Struct("=QQQ" if file.width == 2 else "=III")
     for owner, kind, data in tables.notes(file.content(section, _ROOM)):
+        file.account.check()
         if owner != _OWNER or kind != _KIND or len(data) < addresses.size:
             continue
+        file.account.charge(entries=1, memory=_MARK + len(data))
         place, linked, semaphore = addresses.unpack_from(data)
         strings = data[addresses.size :].split(b"\0")
         words = [each.decode("utf-8", "backslashreplace") for each in (*strings, b"", b"", b"")]

@@ -8,9 +8,11 @@ own spelling: a register, a constant, or memory. All come to one form, which a B
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 
+from pytracer.arrays import np
 from pytracer.record import record, replace
 from pytracer.symbols import elf, tables
 from pytracer.symbols.tables import Tables
@@ -20,6 +22,7 @@ DEREFERENCE, SIGNED, NARROW, INDEX_SIGNED, INDEX_UNSIGNED = 1, 2, 4, 8, 16  # pr
 _PACKED = struct.Struct("=qHHBBBB")
 SIZE = _PACKED.size
 _I386, _X86_64, _AARCH64 = 3, 62, 183  # EM_*
+_PLACES = 100_000  # of a name in a table of strings
 
 
 @record
@@ -196,8 +199,10 @@ def _symbol(name: str, file: Tables) -> int:
     """The address of a symbol, of data most likely, as the file numbers it."""
     wanted = name.encode() + b"\0"
     for symbols, strings, _ in elf.symbol_tables(file):
-        for symbol in symbols[symbols["shndx"] != 0]:
-            start = int(symbol["name"])
-            if strings[start : start + len(wanted)] == wanted:
-                return int(symbol["value"])
+        file.account.check()
+        found = itertools.islice(re.finditer(re.escape(wanted), strings), _PLACES)
+        places = [match.start() for match in found]
+        values = symbols["value"][(symbols["shndx"] != 0) & np.isin(symbols["name"], places)]
+        if len(values):
+            return int(values[0])
     raise _UnreadableError(f"where {name} is, its file does not say")

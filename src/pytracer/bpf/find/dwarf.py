@@ -18,6 +18,7 @@ from elftools.elf.elffile import ELFFile
 from pytracer.bpf.find.dwarf_places import at_entry
 from pytracer.bpf.find.dwarf_types import Writer
 from pytracer.bpf.find.entries import Entries, having
+from pytracer.budget import OverBudgetError
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import Described
 from pytracer.symbols import debug
@@ -46,7 +47,9 @@ def describe(file: ProgramFile, name: str, offset: int) -> Described | None:
                 return None
             try:
                 with open(os.dup(descriptor), "rb") as stream:
-                    return _read(stream, name, address, tables.machine)
+                    return _read(stream, Entries(tables.account), name, address, tables.machine)
+            except OverBudgetError:  # which has been said
+                return None
             except Exception:  # pyelftools raises whatever comes of a damaged file
                 return None
 
@@ -57,7 +60,7 @@ def _described(tables: Tables) -> Iterator[int]:
     if _has(tables):
         yield tables.descriptor
         return
-    with debug.separate(tables.build_id()) as other:
+    with debug.separate(tables.build_id(), tables.account) as other:
         yield other.descriptor if other is not None and _has(other) else -1
 
 
@@ -80,8 +83,8 @@ def _has(tables: Tables) -> bool:
     return False
 
 
-def _read(stream: Any, name: str, address: int, machine: int) -> Described | None:
-    info, entries = ELFFile(stream).get_dwarf_info(follow_links=False), Entries()
+def _read(stream: Any, entries: Entries, name: str, address: int, machine: int) -> Described | None:
+    info = ELFFile(stream).get_dwarf_info(follow_links=False)
     for unit in _units(info, entries, address):
         function = _function(info, entries, unit, address)
         if function is not None:

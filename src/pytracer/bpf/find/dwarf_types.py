@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pytracer.bpf.find.entries import Entries, TooManyError, constant, followed, having, name_of
+from pytracer.bpf.find.entries import Entries, constant, followed, having, name_of
 from pytracer.kernel.btf_format import FLAG, KIND_SHIFT, Kind
 
 _MOST = 1 << 16  # types that one function leads to
@@ -56,7 +56,7 @@ class Writer:
     def function(self, name: str, entry: Any, parameters: Sequence[Any]) -> None:
         """A function, under this name, with all that it leads to; None among the parameters is any more.
 
-        Raises TooManyError.
+        Raises OverBudgetError, or ValueError where it leads to too many types.
         """
         words = list[int]()
         for parameter in parameters:
@@ -75,7 +75,7 @@ class Writer:
         where = hasattr(entry.cu, "tu_offset"), entry.offset  # in .debug_types, or .debug_info
         if where not in self._numbers:
             if len(self._records) >= _MOST:
-                raise TooManyError
+                raise ValueError("too many types")
             self._records.append(b"")
             self._numbers[where] = len(self._records)
             self._left.append((len(self._records), entry))

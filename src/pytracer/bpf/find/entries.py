@@ -5,34 +5,29 @@ The file may be anybody's: an entry may say that it is its own sibling, and smal
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
-_MOST = 200_000  # entries: pyelftools reads so many in some seconds, and keeps them
+from pytracer.budget import Account
+
+WEIGHT = 20  # what pyelftools takes for an entry, in time and memory, as symbols of a table
+_KEPT = 2000  # bytes that it keeps of one
 _LISTED = 16  # ranges or places of a list take as long as one entry
-_PATIENCE = 10.0  # seconds
-
-
-class TooManyError(ValueError):
-    """There is more than can be gone through."""
 
 
 class Entries:
-    """A way through the entries of one file. All that goes through them spends of one budget."""
+    """A way through the entries of one file, charged to the file's account."""
 
-    def __init__(self) -> None:
-        self._left = _MOST
-        self._until = time.monotonic() + _PATIENCE
+    def __init__(self, account: Account) -> None:
+        self._account = account
 
     def spend(self, count: int = 1) -> None:
-        """Go through so many more. Raises TooManyError."""
-        self._left -= count
-        if self._left < 0 or time.monotonic() > self._until:
-            raise TooManyError
+        """Go through so many more. Raises OverBudgetError."""
+        self._account.check()
+        self._account.charge(entries=WEIGHT * count, memory=_KEPT * count)
 
     def skim(self, count: int) -> None:
-        """Go through a list of so many ranges or places. Raises TooManyError."""
+        """Go through a list of so many ranges or places. Raises OverBudgetError."""
         self.spend(count // _LISTED)
 
     def children(self, entry: Any) -> Iterator[Any]:

@@ -1,0 +1,243 @@
+"""Limits on the work that other users can cause: what they write into files that pytracer reads for names.
+
+A perf map, an ELF file, debug information, a process with 65,000 mappings, a tree of 100,000 cgroups: each is
+made by whoever likes, and read by root. What is read is charged to the user who caused it, and to all users
+together; root and the user that pytracer runs as have a limit of their own, so that others cannot use it up.
+Over a limit, names are missing, never samples, and the user is told once whose fault it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pytracer.record import record
+from pytracer.text import harmless
+
+
+@record
+class Limits:
+    """What may be spent.
+
+    ``cpu`` is in seconds of our own CPU time, and grows by ``share`` of the time that the run takes, so that
+    a run of days still reads what is new; ``wait`` is in seconds of waiting for servers, ``memory`` in bytes
+    that are kept, ``entries`` are symbols, lines of perf maps, mappings, folders.
+    """
+
+    cpu: float
+    share: float
+    wait: float
+    memory: int
+    entries: int
+
+
+USER = Limits(cpu=5.0, share=0.02, wait=10.0, memory=512 << 20, entries=4_000_000)
+"""For each user. A browser with all its symbols takes 1 s, 250 MB and a million entries."""
+RUN = Limits(cpu=15.0, share=0.06, wait=20.0, memory=1 << 30, entries=8_000_000)
+"""For all users together, and for root (and whom pytracer runs as) apart from them."""
+
+_PLURAL = {
+    "cpu": "{limit:g} seconds of computing",
+    "wait": "{limit:g} seconds of waiting for servers",
+    "memory": "{limit:.0f} MiB of memory",
+    "entries": "{limit:,.0f} entries",
+}
+
+
+class OverBudgetError(Exception):
+    """A limit is reached: what was wanted is to be done without."""
+
+
+class Budget:
+    """What one run spends on input that other users control."""
+
+    def __init__(
+        self,
+        *,
+        user: Limits = USER,
+        run: Limits = RUN,
+        clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """Nothing is spent yet. ``clock`` and ``cpu`` give seconds."""
+        self._user, self._run = user, run
+        self._clock, self.cpu = clock, cpu
+        self._begun = clock()
+        self._spent: dict[int, dict[str, float]] = {}
+        self._others: dict[str, float] = {}
+        self._own = {0, os.geteuid()}
+        self._said = set[tuple[int, str]]()
+        self._untold: list[str] = []
+        self._warn: Callable[[str], None] | None = None
+
+    def listen(self, warn: Callable[[str], None]) -> None:
+        """Tell ``warn`` of each limit that is reached: of those that were already, now."""
+        self._warn = warn
+        while self._untold:
+            warn(self._untold.pop(0))
+
+    def account(self, uid: int, what: str) -> Account:
+        """An account of a user. ``what`` is the process or file that is read, for the user's eyes."""
+        return Account(self, uid, what)
+
+    def left(self, uid: int, resource: str) -> float:
+        """How much of a resource (a field of Limits) a user may still spend; below 0 if overdrawn."""
+        mine = self._spent.get(uid, {}).get(resource, 0)
+        if uid in self._own:
+            return self._limit(self._run, resource) - mine
+        others = self._limit(self._run, resource) - self._others.get(resource, 0)
+        return min(self._limit(self._user, resource) - mine, others)
+
+    def spend(self, uid: int, resource: str, amount: float) -> None:
+        """Book it, be it allowed or not; a negative amount gives back."""
+        spent = self._spent.setdefault(uid, {})
+        spent[resource] = spent.get(resource, 0) + amount
+        if uid not in self._own:
+            self._others[resource] = self._others.get(resource, 0) + amount
+
+    def say(self, key: tuple[int, str], message: str) -> None:
+        """Tell the user, once for each key."""
+        if key in self._said:
+            return
+        self._said.add(key)
+        if self._warn is None:
+            self._untold.append(message)
+        else:
+            self._warn(message)
+
+    def refuse(self, uid: int, resource: str, what: str, amount: float = 0) -> OverBudgetError:
+        """Say once that a user has reached a limit, by wanting so much more; the error to raise."""
+        mine = self._spent.get(uid, {}).get(resource, 0)
+        over = mine + amount - self._limit(self._user, resource)
+        of_user = uid in self._own or over > 0 or (over == 0 and not amount)
+        limits = self._run if uid in self._own or not of_user else self._user
+        limit = getattr(limits, resource) / ((1 << 20) if resource == "memory" else 1)
+        text = _PLURAL[resource].format(limit=limit)
+        whose = f"for user {user_name(uid)}" if of_user else "for all users but root"
+        message = f"{what} exceeds what is spent {whose}: {text}; names are missing, nothing else is"
+        self.say(((uid if of_user else -1), resource), message)
+        return OverBudgetError(message)
+
+    def _limit(self, limits: Limits, resource: str) -> float:
+        grown = limits.share * (self._clock() - self._begun) if resource == "cpu" else 0.0
+        return float(getattr(limits, resource)) + grown
+
+
+class Account:
+    """What is spent on one process or file."""
+
+    def __init__(self, budget: Budget, uid: int, what: str) -> None:
+        self._budget = budget
+        self.uid = uid
+        self._what = what
+        self._since = -1.0
+
+    def charge(self, *, entries: int = 0, memory: int = 0, wait: float = 0) -> None:
+        """Book what is about to be read, or was waited for. Raises OverBudgetError: then nothing is booked,
+        but what was waited for is."""
+        for resource, amount in (("entries", entries), ("memory", memory)):
+            if amount and self._budget.left(self.uid, resource) < amount:
+                raise self._budget.refuse(self.uid, resource, self._what, amount)
+        self._budget.spend(self.uid, "entries", entries)
+        self._budget.spend(self.uid, "memory", memory)
+        if wait:
+            self._budget.spend(self.uid, "wait", wait)
+            if self.left("wait") <= 0:
+                raise self._budget.refuse(self.uid, "wait", self._what)
+
+    def refund(self, *, entries: int = 0, memory: int = 0) -> None:
+        """Give back what is no longer kept."""
+        self._budget.spend(self.uid, "entries", -entries)
+        self._budget.spend(self.uid, "memory", -memory)
+
+    @contextlib.contextmanager
+    def reserved(self, *, entries: int = 0, memory: int = 0) -> Iterator[None]:
+        """Charge what the block alone keeps. Raises OverBudgetError."""
+        self.charge(entries=entries, memory=memory)
+        try:
+            yield
+        finally:
+            self.refund(entries=entries, memory=memory)
+
+    def say(self, about: str, text: str) -> None:
+        """Tell what else is missing of this process or file; of each user once."""
+        self._budget.say((self.uid, about), f"{self._what} of user {user_name(self.uid)} {text}")
+
+    def left(self, resource: str) -> float:
+        """How much of a resource (a field of Limits) may still be spent."""
+        return self._budget.left(self.uid, resource)
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """Book the CPU time that the block takes. Raises OverBudgetError where none is left for it."""
+        if self._since >= 0:  # within another block of the same account
+            yield
+            return
+        if self.left("cpu") <= 0:
+            raise self._budget.refuse(self.uid, "cpu", self._what)
+        self._since = self._budget.cpu()
+        try:
+            yield
+        finally:
+            self._budget.spend(self.uid, "cpu", self._budget.cpu() - self._since)
+            self._since = -1.0
+
+    @contextlib.contextmanager
+    def children(self) -> Iterator[None]:
+        """Book the CPU time of processes that are started and waited for in the block. Raises OverBudgetError
+        where none is left for it."""
+        self.check()
+        before = os.times()
+        try:
+            yield
+        finally:
+            after = os.times()
+            spent = after.children_user + after.children_system
+            self._budget.spend(self.uid, "cpu", spent - before.children_user - before.children_system)
+
+    def check(self) -> None:
+        """Within ``timed``, and in each loop that others lengthen: raises OverBudgetError if time is up."""
+        now = self._budget.cpu()
+        if self._since >= 0:
+            self._budget.spend(self.uid, "cpu", now - self._since)
+            self._since = now
+        if self.left("cpu") <= 0:
+            raise self._budget.refuse(self.uid, "cpu", self._what)
+
+
+def of_file(descriptor: int) -> Account:
+    """The account of an open file's owner, in the budget of the run that is being prepared."""
+    path = Path(f"/proc/self/fd/{descriptor}").readlink()
+    return current().account(os.fstat(descriptor).st_uid, f"file {harmless(str(path))}")
+
+
+_current: Budget | None = None
+
+
+def current() -> Budget:
+    """The budget of the run that is being prepared: of what is read before there is a session."""
+    global _current
+    if _current is None:
+        _current = Budget()
+    return _current
+
+
+def claim(warn: Callable[[str], None]) -> Budget:
+    """Take the budget of the run that was prepared; what is prepared from now on is another run."""
+    global _current
+    taken, _current = current(), None
+    taken.listen(warn)
+    return taken
+
+
+def user_name(uid: int) -> str:
+    """What a user is called; the number where it has no name."""
+    import pwd
+
+    try:
+        return harmless(pwd.getpwuid(uid).pw_name)
+    except (KeyError, OSError):
+        return str(uid)

@@ -1,0 +1,82 @@
+"""Whose a process is: the user to blame for what it makes us read."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import sys
+
+from pytracer.budget import Account, Budget
+from pytracer.record import record
+from pytracer.symbols.maps import PROC
+from pytracer.text import harmless
+
+# include/uapi/linux/nsfs.h, Linux 4.9 (6786741dbf99, a7306ed8d94a) and 4.11 (d95fa3c76a66)
+_NS_GET_PARENT, _NS_GET_OWNER_UID = 0xB702, 0xB704
+_NESTED = 32  # user namespaces within each other, which the kernel allows
+
+
+@record
+class Credentials:
+    """What /proc/PID/status says. ``pids`` is the process's id in each namespace, the innermost last."""
+
+    comm: str
+    uid: int
+    euid: int
+    pids: tuple[int, ...]
+
+
+def credentials(pid: int) -> Credentials | None:
+    """The credentials of a process; None where it is gone, or may not be looked at."""
+    with contextlib.suppress(OSError):
+        text = (PROC / str(pid) / "status").read_text(errors="replace")
+        user = re.search(r"^Uid:\s+(\d+)\s+(\d+)", text, re.M)
+        inside = re.search(r"^NSpid:((?:\s+\d+)+)$", text, re.M)  # since Linux 4.1
+        comm = re.match(r"Name:\t(.*)", text)
+        if user is not None:
+            pids = tuple(map(int, inside[1].split())) if inside else (pid,)
+            return Credentials(harmless(comm[1]) if comm else "", int(user[1]), int(user[2]), pids)
+    return None
+
+
+def owner(pid: int, uid: int) -> int:
+    """The user to blame: who made the outermost user namespace that a process of ``uid`` is in.
+
+    Within it one user has 65,536 of them. In ours, it is ``uid``.
+    """
+    descriptor = -1
+    try:
+        descriptor = os.open(PROC / str(pid) / "ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        own = (PROC / "self/ns/user").stat().st_ino
+        for _ in range(_NESTED):
+            if os.fstat(descriptor).st_ino == own:
+                return uid
+            found = bytearray(4)
+            fcntl.ioctl(descriptor, _NS_GET_OWNER_UID, found)
+            uid = int.from_bytes(found, sys.byteorder)
+            parent = fcntl.ioctl(descriptor, _NS_GET_PARENT)
+            os.close(descriptor)
+            descriptor = parent
+    except OSError:  # a namespace that is no descendant of ours, or is not for us to see
+        pass
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return uid
+
+
+def root_of_namespace(pid: int) -> int:
+    """Which of our users root is in a process's user namespace: 0 in ours, and where that cannot be seen."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in (PROC / str(pid) / "uid_map").read_text().splitlines():
+            inside, outside, _ = map(int, line.split())
+            if inside == 0:
+                return outside
+    return 0
+
+
+def account(budget: Budget, pid: int, known: Credentials) -> Account:
+    """The account that a process is charged to."""
+    return budget.account(owner(pid, known.uid), f"process {pid} ({known.comm})")

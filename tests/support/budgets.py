@@ -1,0 +1,15 @@
+"""Budgets as small as a test needs them, of a user that is neither root nor who runs the test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytracer.budget import RUN, USER, Budget
+from pytracer.record import replace
+
+UID = 4_000_000_000
+
+
+def of(**limits: Any) -> Budget:
+    """A budget whose users may spend no more than these limits, and as much as ever of the others."""
+    return Budget(user=replace(USER, **limits), run=RUN)
