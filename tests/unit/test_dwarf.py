@@ -180,7 +180,7 @@ def test_an_entry_that_is_its_own_sibling_is_no_endless_loop(tmp_path):
 
 def test_more_than_can_be_gone_through_is_not(tmp_path, monkeypatch):
     path = compiled(tmp_path)
-    monkeypatch.setattr("pytracer.bpf.find.entries.WEIGHT", 1_000_000)
+    monkeypatch.setattr("pytracer.symbols.entries.WEIGHT", 1_000_000)
     assert types_of(path, "insert") is None
 
 

@@ -89,13 +89,14 @@ def test_a_pattern_takes_what_can_be_probed_and_counts_the_rest() -> None:
     assert found.targets == (
         Target("vfs_module", 0xFFFFFFFFC0000000),
         Target("vfs_read", 0xFFFFFFFF81000000),
+        Target("vfs_several@1", 0xFFFFFFFF81000020, symbol="vfs_several"),
+        Target("vfs_several@2", 0xFFFFFFFF81000030, symbol="vfs_several"),
         Target("vfs_split.isra.0", 0xFFFFFFFF81000060),
         Target("vfs_write", 0xFFFFFFFF81000010),
     )
     assert found.skipped == {
         "that may not be probed (noprobe)": 1,
         "that may not be traced (notrace)": 2,
-        "of a name that several functions bear": 1,
     }
 
 
@@ -116,7 +117,7 @@ def test_trampolines_are_for_what_btf_knows() -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("k:vfs_several", "is a function of a name that several functions bear", ""),
+        ("f:vfs_several", "is a function of a name that several functions bear", "k: takes all"),
         ("k:vfs_forbidden", "is a function that may not be probed (noprobe)", ""),
         ("kr:vfs_notrace", "is a function that may not be traced (notrace)", ""),
         ("k:vfs_split", "only parts of it or variants (vfs_split.isra.0)", "k:vfs_split.*"),

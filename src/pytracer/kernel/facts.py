@@ -43,11 +43,18 @@ class Answer:
 @record
 class Target:
     """One thing that a user named and this machine has. ``address``: of a function of the kernel, 0 where it
-    is not known; ``spots``: where it is in files."""
+    is not known; ``spots``: where it is in files. ``symbol`` is what the kernel calls a function whose
+    ``name`` has more than that, "" where it is the same."""
 
     name: str
     address: int = 0
     spots: tuple[Spot, ...] = ()
+    symbol: str = ""
+
+    @property
+    def function(self) -> str:
+        """What the kernel calls it."""
+        return self.symbol or self.name
 
 
 @record

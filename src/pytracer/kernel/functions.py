@@ -7,10 +7,12 @@ several is found by its address.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import functools
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytracer.errors import NotPermittedError, PytracerError, UnsupportedError
@@ -18,6 +20,7 @@ from pytracer.kernel import mounts, policy, tracefs
 from pytracer.record import record
 
 SYMBOLS = Path("/proc/kallsyms")
+_LANDING = 16  # bytes that may stand before what ftrace patches: where indirect branches land
 _NO_MODULES = rb"bpf|ftrace|kprobe\w*|__builtin__\w+"  # what kallsyms shows as modules: code made at run time
 
 
@@ -92,12 +95,14 @@ def these(patterns: tuple[str, ...], addresses: tuple[int, ...]) -> Functions:
 @functools.cache
 def named(pattern: str) -> dict[str, list[int]]:
     """The functions of the kernel and its modules whose name matches, where ``*`` stands for any characters
-    and ``?`` for one: the addresses of each name, 0 where the kernel does not show them.
+    and ``?`` for one, with ``|`` between several: the addresses of each name, in the order of kallsyms; 0
+    where the kernel does not show them.
 
     Raises NotPermittedError (PolicyError) where this process may not look.
     """
-    wanted = re.escape(pattern).replace(r"\*", r"[^\s]*").replace(r"\?", r"[^\s]").encode()
-    lines = rb"^([0-9a-f]+) [tTwW] (%b)(?:\t\[(?!(?:%b)\])[^\n]*)?$" % (wanted, _NO_MODULES)
+    escaped = re.escape(pattern).replace(r"\|", "|")
+    wanted = escaped.replace(r"\*", r"[^\s]*").replace(r"\?", r"[^\s]").encode()
+    lines = rb"^([0-9a-f]+) [tTwW] ((?:%b))(?:\t\[(?!(?:%b)\])[^\n]*)?$" % (wanted, _NO_MODULES)
     found = dict[str, list[int]]()
     for match in re.finditer(lines, _text(), re.M):
         found.setdefault(match[2].decode(errors="replace"), []).append(int(match[1], 16))
@@ -134,6 +139,40 @@ def traceable_at() -> frozenset[int]:
     known = traceable() or frozenset()
     lines = re.finditer(rb"^([0-9a-f]+) [tTwW] ([^\s]+)", _text(), re.M)
     return frozenset(int(match[1], 16) for match in lines if match[2].decode(errors="replace") in known)
+
+
+def traceable_among(name: str, addresses: Sequence[int]) -> tuple[int, ...] | None:
+    """Those of the functions of one name that ftrace knows; None where it knows some, and does not say which
+    (before Linux 6.5, 83f74441bcb1)."""
+    exact = _traced_addresses()
+    if exact is not None:
+        places = (bisect.bisect_left(exact, address) for address in addresses)
+        return tuple(
+            address
+            for address, at in zip(addresses, places, strict=True)
+            if at < len(exact) and exact[at] - address <= _LANDING
+        )
+    count = _times_listed().get(name, 0)
+    return tuple(addresses) if count >= len(addresses) else () if not count else None
+
+
+@functools.cache
+def _traced_addresses() -> tuple[int, ...] | None:
+    """Where ftrace can get to work, ascending; None where it does not tell addresses."""
+    with contextlib.suppress(OSError, PytracerError):
+        text = (tracefs.root() / "available_filter_functions_addrs").read_bytes()
+        found = sorted(int(line.split(None, 1)[0], 16) for line in text.splitlines())
+        return tuple(found) if any(found) else None
+    return None
+
+
+@functools.cache
+def _times_listed() -> Counter[str]:
+    """How many functions of each name ftrace knows."""
+    with contextlib.suppress(PytracerError, OSError):
+        lines = (tracefs.root() / "available_filter_functions").read_text().splitlines()
+        return Counter(line.partition(" ")[0] for line in lines)
+    return Counter()
 
 
 @functools.cache

@@ -68,7 +68,7 @@ def _function(source: Source, target: Target, types: NoTypes, facts: Facts) -> S
     what, most = _what(source, target), _REGISTERS.get(facts.architecture, 0)
     if source.offset:
         return Scope(what, types, absent=_WITHIN)
-    prototype = types.function(target.name)
+    prototype = types.function(target.function)
     if prototype is None:
         raw = tuple(Value(f"((u64){_register(number)})", RAW) for number in range(most))
         hint = (
@@ -89,7 +89,7 @@ def _with(prototype: Prototype, scope: Scope, values: Sequence[Value]) -> Scope:
 
 
 def _function_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
-    prototype = types.function(target.name)
+    prototype = types.function(target.function)
     code = "pt_ask_returned(ctx)"
     returned = Value(f"((u64){code})", RAW)
     if prototype is not None:
@@ -107,7 +107,7 @@ def _returned(code: str, kind: Type) -> Value:
 
 def _trampoline(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:  # noqa: ARG001
     what = _what(source, target)
-    prototype = types.function(target.name)
+    prototype = types.function(target.function)
     if prototype is None:
         return Scope(what, types, absent="it is not in BTF")
     return _with(prototype, Scope(what, types), _arguments(_passed, prototype, len(prototype.arguments)))
@@ -116,7 +116,7 @@ def _trampoline(source: Source, target: Target, types: NoTypes, facts: Facts) ->
 def _trampoline_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
     scope = _trampoline(source, target, types, facts)
     entry = _trampoline(replace(source, kind="f"), target, types, facts)
-    prototype = types.function(target.name)
+    prototype = types.function(target.function)
     if prototype is None:
         return replace(scope, entry=entry)
     places = sum(_places(kind) for _, kind in prototype.arguments)

@@ -40,6 +40,7 @@ from pytracer.spec import (
     Uretprobe,
     UretprobeMulti,
     UserProbe,
+    quoting,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +98,12 @@ def _each(make: Callable[[str, Named], Probe]) -> Make:
 
 
 def _kprobe(kind: type[Kprobe]) -> Make:
-    return _each(lambda program, one: kind(program, symbols=(one.target.name,), offset=one.source.offset))
+    def probe(program: str, one: Named) -> Probe:
+        target = one.target  # of several functions by one name, which, only the address tells
+        address = target.address if target.symbol else 0
+        return kind(program, symbols=(target.function,), offset=one.source.offset, address=address)
+
+    return _each(probe)
 
 
 def _kprobes(kind: type[Kprobes]) -> Make:
@@ -113,7 +119,7 @@ def _kprobes(kind: type[Kprobes]) -> Make:
 
 
 def _typed(kind: type[Fentry]) -> Make:
-    return _each(lambda program, one: kind(program, function=one.target.name))
+    return _each(lambda program, one: kind(program, function=one.target.function))
 
 
 def _spots(kind: type[UserProbe]) -> Make:
@@ -300,15 +306,26 @@ def defines_of(count: int, probes: Iterable[Chosen]) -> Iterator[tuple[str, str]
 
 def _find(request: Request, facts: Facts) -> tuple[list[Named], list[str]]:
     """All that the sources name, each once, and what is to be said of what they do not."""
-    named = dict[tuple[str, str, int], Named]()
+    named = dict[tuple[object, ...], Named]()
     warnings = list[str]()
     for source in request.sources:
         source, targets = targets_of(source, request, facts, warnings)
         for target in targets:
-            key = source.kind, target.name, source.offset
-            named.setdefault(key, Named(len(named), source, target, request.process))
+            key = source.kind, _place_of(source, target), source.offset
+            known = named.setdefault(key, Named(len(named), source, target, request.process))
+            if known.target.name != target.name:
+                both = quoting.either(known.target.name, target.name)
+                target = replace(known.target, name=both, symbol=known.target.function)
+                named[key] = replace(known, target=target)
     check_number(request.sources, len(named), request)
     return list(named.values()), warnings
+
+
+def _place_of(source: Source, target: Target) -> object:
+    """What is the same for all names of one function: of it a single probe is made."""
+    if source.kind in ("u", "ur"):
+        return tuple((spot.identity, spot.offset) for spot in target.spots)
+    return target.address or target.name
 
 
 def targets_of(

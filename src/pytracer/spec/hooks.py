@@ -91,10 +91,11 @@ class Tracepoint(Probe):
 @record
 class Kprobe(Probe):
     """The entry of a kernel function, or ``offset`` bytes behind it; ``symbols`` are all names it has had,
-    newest first."""
+    newest first. ``address`` tells it from others of that name (0: there are none)."""
 
     symbols: tuple[str, ...] = ()
     offset: int = 0
+    address: int = 0
 
     @property
     def kind(self) -> str:

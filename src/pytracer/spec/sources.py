@@ -9,11 +9,13 @@ import re
 
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.record import record
+from pytracer.spec import quoting
 from pytracer.spec.points import Point
+from pytracer.spec.quoting import QUOTED
 
-_FILE = r"[^:*?]+"  # a path, or the name of a library or program
-_SYMBOL = r"[\w.*?$@]+"
-_OFFSET = re.compile(r"(?P<name>[^+]*)\+(?P<offset>0x[0-9a-fA-F]+|\d+)$")
+_FILE = rf"(?:{QUOTED}|[^:*?\"])+"  # a path, or the name of a library or program
+_SYMBOL = rf"(?:{QUOTED}|[^\0-\x1f])+"  # of C++ and Rust as they are written, and of Go
+_OFFSET = re.compile(r"(?P<name>.*)\+(?P<offset>0x[0-9a-fA-F]+|\d+)$", re.DOTALL)
 
 
 @record
@@ -23,7 +25,8 @@ class Spelling:
 
     ``offset``: ``name+OFFSET`` is a place within it, ``+OFFSET`` one in the file that the place is. ``end``:
     the kind that is the return of what this one is the entry of. ``at`` is where a program for it runs.
-    ``places`` and ``names`` are regular expressions of what may be written there.
+    ``of_file``: all behind the first colon is a name in the file before it, which may have a unit before it
+    (``UNIT:NAME``). ``places`` and ``names`` are regular expressions of what may be written there.
     """
 
     kind: str
@@ -36,7 +39,8 @@ class Spelling:
     end: str = ""
     at: Point = Point.OTHER
     places: str = r"[\w*?]+"
-    names: str = r"[\w.*?$]+"  # `.` and `$` are in names that compilers make
+    of_file: bool = False
+    names: str = r"[\w.*?$|]+(?:@\d+)?"  # `.` and `$` are in names that compilers make
 
 
 SPELLINGS = {
@@ -98,6 +102,7 @@ SPELLINGS = {
             at=Point.ENTRY | Point.PROGRAM,
             places=_FILE,
             names=_SYMBOL,
+            of_file=True,
         ),
         Spelling(
             "ur",
@@ -109,6 +114,7 @@ SPELLINGS = {
             at=Point.RETURN | Point.PROGRAM,
             places=_FILE,
             names=_SYMBOL,
+            of_file=True,
         ),
         Spelling(
             "usdt",
@@ -116,7 +122,7 @@ SPELLINGS = {
             "a USDT probe is passed",
             "usdt:python:gc__*, usdt:/usr/bin/python3:python:line",
             place="PROVIDER",
-            places=rf"(?:{_FILE}:)?[\w.*?-]+|/[^:*?]+",
+            places=rf"(?:{_FILE}:)?[\w.*?-]+|/{_FILE}|{QUOTED}",
             names=r"[\w.*?-]+",
         ),
     )
@@ -154,16 +160,11 @@ class Source:
     @property
     def is_pattern(self) -> bool:
         """Whether it may name more than one."""
-        return any(sign in self.place + self.name for sign in "*?")
+        return quoting.is_pattern(self.place) or quoting.is_pattern(self.name)
 
     def matches(self, name: str, place: str = "") -> bool:
         """Whether something of this name, at this place, is meant."""
-        return bool(matcher(self.name).fullmatch(name) and matcher(self.place).fullmatch(place))
-
-
-def matcher(pattern: str) -> re.Pattern[str]:
-    """A name with ``*`` for any characters (not ``:``) and ``?`` for one, as a regular expression."""
-    return re.compile(re.escape(pattern).replace(r"\*", "[^:]*").replace(r"\?", "[^:]"))
+        return bool(_matches(self.name, name) and _matches(self.place, place))
 
 
 def parse_source(text: str) -> Source:
@@ -180,17 +181,34 @@ def parse_source(text: str) -> Source:
     spelling = SPELLINGS[kind]
     place, offset = "", 0
     if spelling.place:
-        place, _, rest = rest.rpartition(":")
+        if spelling.of_file:  # what stands behind the first colon may have colons of its own
+            place, *parts = quoting.split(rest, ":", 1)
+            if not parts:
+                place, parts = "", [place]
+        else:
+            *of, last = quoting.split(rest, ":")
+            place, parts = ":".join(of), [last]
+        rest = parts[0] if quoting.split(parts[0], ":")[-1] else ""
         _check(text, place, spelling.places, f"{spelling.place} of a {spelling.of}", spelling)
     found = _OFFSET.match(rest) if spelling.offset else None
     if found:
         rest, offset = found["name"], int(found["offset"], 0)
+    elif spelling.of_file and (wrong := _OFFSET.match(rest)):
+        at = len(text) - len(rest) + len(wrong["name"])
+        raise UsageError(
+            f"{text!r}: {text[at:]!r} at character {at + 1} is no name of a {spelling.of}",
+            hint=f"as in {spelling.example}",
+        )
     if rest or not (offset and place):
         _check(text, rest, spelling.names, f"name of a {spelling.of}", spelling)
     source = Source(kind, rest, place, offset)
     if offset and source.is_pattern:
         raise UsageError(f"{text!r}: an offset goes with one function, not with a pattern")
     return source
+
+
+def _matches(written: str, name: str) -> bool:
+    return bool(quoting.matcher(written, "[^:]").fullmatch(name))
 
 
 def _check(text: str, part: str, allowed: str, what: str, spelling: Spelling) -> None:

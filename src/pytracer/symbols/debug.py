@@ -1,10 +1,11 @@
-"""Symbols that were taken out of a file: a package of the distribution's, a server's, or packed within it."""
+"""Symbols that were taken out of a file: in a package, on a server, beside it, or within."""
 
 from __future__ import annotations
 
 import contextlib
 import lzma
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,31 +13,33 @@ from pytracer.budget import Account
 from pytracer.symbols import debuginfod, tables
 from pytracer.symbols.tables import ElfError, Tables
 
-FOLDER = Path("/usr/lib/debug/.build-id")
+ROOT = Path("/usr/lib/debug")
+FOLDER = ROOT / ".build-id"
 _PACKED = b".gnu_debugdata"  # an ELF file with the rest of .symtab, compressed: Fedora's way
-
+_LINK = b".gnu_debuglink"  # the name of a file, and a CRC of all of it
+_CHUNK = 1 << 20
 _UNPACKED, _LZMA_LIMIT = 1 << 26, 1 << 27  # bytes: of what is unpacked, and of the dictionary that takes
 
 
 @contextlib.contextmanager
 def separate(build_id: str, account: Account) -> Iterator[Tables | None]:
-    """The file with the symbols that belong to a build id (hexadecimal); None where there is none. What it
-    takes is charged to ``account``: the build id is of a file of theirs."""
+    """Open the file with the symbols that belong to a build id (hexadecimal); None where there is none. What
+    it takes is charged to ``account``: the build id is of a file of theirs."""
     with contextlib.ExitStack() as held:
-        found = None
-        if build_id:
-            installed = FOLDER / build_id[:2] / f"{build_id[2:]}.debug"
-            path = installed if installed.exists() else debuginfod.find(build_id, account)
-            if path is not None:
-                with contextlib.suppress(ElfError, OSError):
-                    file = held.enter_context(path.open("rb", buffering=0))
-                    found = tables.read(file.fileno(), account)
-        yield found if found is not None and found.build_id() == build_id else None
+        yield _by_build_id(build_id, account, held)
+
+
+@contextlib.contextmanager
+def taken_out(file: Tables) -> Iterator[Tables | None]:
+    """Open the file that a file's symbols were put into, by build id or .gnu_debuglink; None where there is
+    none that belongs to it. What it takes is charged to the file's account."""
+    with contextlib.ExitStack() as held:
+        yield _by_build_id(file.build_id(), file.account, held) or _by_link(file, held)
 
 
 @contextlib.contextmanager
 def packed(file: Tables) -> Iterator[Tables | None]:
-    """The file of symbols that is packed in a file; None where there is none, or it cannot be unpacked."""
+    """Unpack the file of symbols in .gnu_debugdata; None where there is none, or it cannot be unpacked."""
     section = file.section(_PACKED)
     found, memory = None, -1
     try:
@@ -54,3 +57,57 @@ def packed(file: Tables) -> Iterator[Tables | None]:
     finally:
         if memory >= 0:
             os.close(memory)
+
+
+def _by_build_id(build_id: str, account: Account, held: contextlib.ExitStack) -> Tables | None:
+    if not build_id:
+        return None
+    installed = FOLDER / build_id[:2] / f"{build_id[2:]}.debug"
+    path = installed if installed.exists() else debuginfod.find(build_id, account)
+    found = _open(path, account, held) if path is not None else None
+    return found if found is not None and _has_build_id(found, build_id) else None
+
+
+def _by_link(file: Tables, held: contextlib.ExitStack) -> Tables | None:
+    """Look as GDB does beside the file, in .debug there, and below /usr/lib/debug; the CRC must be right."""
+    with contextlib.suppress(ElfError, OSError):
+        section = file.section(_LINK)
+        data = file.content(section, 1 << 16) if section is not None else b""
+        name, _, rest = data.partition(b"\0")
+        at = (len(name) + 4) // 4 * 4
+        if not name or b"/" in name or len(data) < at + 4 or not rest:
+            return None
+        wanted = int.from_bytes(data[at : at + 4], "little" if tables.LITTLE else "big")
+        folder = Path(f"/proc/self/fd/{file.descriptor}").readlink().parent
+        called = os.fsdecode(name)
+        own, build_id = os.fstat(file.descriptor), file.build_id()
+        for path in (folder / called, folder / ".debug" / called, ROOT / str(folder).lstrip("/") / called):
+            found = _open(path, file.account, held)
+            if found is None or os.path.samestat(os.fstat(found.descriptor), own):
+                continue
+            with contextlib.suppress(ElfError, OSError):
+                same = not build_id or found.build_id() in ("", build_id)
+                if same and _crc(found) == wanted:
+                    return found
+    return None
+
+
+def _open(path: Path, account: Account, held: contextlib.ExitStack) -> Tables | None:
+    with contextlib.suppress(ElfError, OSError):
+        if path.is_file():
+            return tables.read(held.enter_context(path.open("rb", buffering=0)).fileno(), account)
+    return None
+
+
+def _has_build_id(file: Tables, build_id: str) -> bool:
+    with contextlib.suppress(ElfError, OSError):
+        return file.build_id() == build_id
+    return False
+
+
+def _crc(file: Tables) -> int:
+    found, at = 0, 0
+    while part := os.pread(file.descriptor, _CHUNK, at):
+        file.account.check()
+        found, at = zlib.crc32(part, found), at + len(part)
+    return found

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from pytracer.budget import Account, OverBudgetError
 
-_PREFIXES = ("_Z", "_R", "$s", "_$s")
+PREFIXES = ("_Z", "_R", "$s", "_$s")
 _LONGEST = 4096  # characters, of a name as it is and as it becomes
 _SECONDS = 2
 _DEATHS = 5  # of the process, after which the rest stays as it is
@@ -47,7 +47,7 @@ class Demangler:
             new = {
                 name
                 for name in wanted
-                if name.startswith(_PREFIXES) and name not in self._known and len(name) <= _LONGEST
+                if name.startswith(PREFIXES) and name not in self._known and len(name) <= _LONGEST
             }
             if new:
                 with contextlib.suppress(OverBudgetError):

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from pytracer.arrays import Array, np
 from pytracer.budget import Account
 from pytracer.record import record
-from pytracer.symbols import tables
-from pytracer.symbols.tables import NOBITS, TABLE_LIMIT, ElfError, Tables
+from pytracer.symbols import symtab, tables
+from pytracer.symbols.symtab import (
+    FUNCTION,
+    IFUNC,
+    SYMBOL,
+    SYMTAB,
+    SymbolTable,
+    defined_functions,
+    symbol_tables,
+)
 
-FUNCTION, IFUNC = 2, 10  # STT_*
-SYMTAB, _DYNSYM = 2, 11  # sections
+__all__ = [
+    "FUNCTION",
+    "IFUNC",
+    "SYMBOL",
+    "SYMTAB",
+    "Elf",
+    "Functions",
+    "defined_functions",
+    "read",
+    "symbol_tables",
+]
+
 _STRINGS, _SOME = 16, 4096  # strings for each function of a file, and besides
-_SYMBOL = {
-    1: [("name", "u4"), ("value", "u4"), ("size", "u4"), ("info", "u1"), ("other", "u1"), ("shndx", "u2")],
-    2: [("name", "u4"), ("info", "u1"), ("other", "u1"), ("shndx", "u2"), ("value", "u8"), ("size", "u8")],
-}
 
 
 @record
 class Functions:
-    """Function symbols by address: ``starts`` ascending, ``ends`` exclusive, shape (n,), uint64."""
+    """Function symbols by address: ``starts`` ascending, ``ends`` exclusive, shape (n,), uint64.
+
+    ``outer`` is the index of the one, up to each, that reaches farthest.
+    """
 
     starts: Array
     ends: Array
+    outer: Array
     _names: Array
     _strings: bytes
 
@@ -34,13 +52,14 @@ class Functions:
     @property
     def nbytes(self) -> int:
         """How much memory they take."""
-        return int(self.starts.nbytes + self.ends.nbytes + self._names.nbytes + len(self._strings))
+        return int(self.starts.nbytes * 3 + self._names.nbytes + len(self._strings))
 
     def find(self, addresses: Array) -> list[str | None]:
         """The symbol that each address (uint64, as the file numbers them, shape (n,)) lies in."""
         if not len(self.starts):
             return [None] * len(addresses)
         place = np.searchsorted(self.starts, addresses, side="right").astype(np.intp) - 1
+        place = np.where((place >= 0) & (addresses >= self.ends[place]), self.outer[place], place)
         inside = (place >= 0) & (addresses < self.ends[place])
         return [
             tables.name_at(self._strings, int(self._names[at])) if known else None
@@ -52,8 +71,8 @@ class Functions:
 class Elf:
     """What is read of a file. ``segments`` are those with code: (offset, bytes, address), shape (n, 3).
 
-    ``whole`` says that the symbols are all there were, not only those for dynamic linking. ``build_id`` is in
-    hexadecimal, empty where there is none.
+    ``whole`` says that the symbols are all there were (.symtab), not only those for dynamic linking.
+    ``build_id`` is in hexadecimal, empty where there is none.
     """
 
     segments: Array
@@ -80,73 +99,70 @@ def read(descriptor: int, account: Account | None = None) -> Elf:
     """
     file = tables.read(descriptor, account)
     code = file.loaded(tables.EXECUTABLE)
-    functions, whole = _functions(file)
+    found = symtab.read(file)
+    try:
+        functions = _sorted(found)
+    finally:
+        symtab.release(file, found)
+    if len(functions):
+        file.account.charge(entries=len(functions), memory=functions.nbytes)
     return Elf(
         np.stack([code[name].astype(np.uint64) for name in ("offset", "filesz", "vaddr")], axis=1),
         functions,
-        whole,
+        any(table.whole for table in found),
         file.build_id(),
     )
 
 
-def symbol_tables(file: Tables) -> Iterator[tuple[Array, bytes, bool]]:
-    """The symbols of each table, its strings (ending with two NULs), and whether it is the whole one
-    (.symtab), that first; charged while it is in use. Raises ElfError, OverBudgetError, or OSError."""
-    for kind in (SYMTAB, _DYNSYM):
-        for section in file.sections[file.sections["type"] == kind]:
-            link = int(section["link"])
-            if link >= len(file.sections) or int(file.sections[link]["type"]) == NOBITS:
-                continue
-            dtype = np.dtype(_SYMBOL[file.width])
-            sizes = int(section["size"]), int(file.sections[link]["size"])
-            if max(sizes) > TABLE_LIMIT:
-                raise ElfError("a table is too large to be true")
-            with file.account.reserved(entries=sizes[0] // dtype.itemsize, memory=sum(sizes)):
-                raw = file.content(section)
-                symbols = np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype)
-                yield symbols, file.content(file.sections[link]) + b"\0\0", kind == SYMTAB
+def _sorted(found: list[SymbolTable]) -> Functions:
+    """Functions by address, one for each: of several names the plainest."""
+    kept = [_in_stacks(table) for table in found]
+    if not kept:
+        none = np.zeros(0, np.uint64)
+        return Functions(none, none, none, none, b"")
+    strings = b"".join(table.strings for table in found)
+    begins = np.cumsum([0, *(len(table.strings) for table in found)])[:-1]
 
+    def all_of(part: Callable[[SymbolTable], Array]) -> Array:
+        return np.concatenate([part(table)[which] for table, which in zip(found, kept, strict=True)])
 
-def defined_functions(symbols: Array, strings: bytes) -> Array:
-    """Which of the symbols are functions of the file itself, and have a name: booleans."""
-    kinds = symbols["info"] & 0xF
-    kept = ((kinds == FUNCTION) | (kinds == IFUNC)) & (symbols["shndx"] != 0)
-    kept &= (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
-    return np.asarray(kept)
-
-
-def _functions(file: Tables) -> tuple[Functions, bool]:
-    """The functions of .symtab where there is one, else of .dynsym; and whether it was the former."""
-    for symbols, strings, whole in symbol_tables(file):
-        file.account.check()
-        found = _sorted(symbols, strings, whole=whole)
-        if len(found):
-            file.account.charge(entries=len(found), memory=found.nbytes)
-            return found, whole
-    none = np.zeros(0, np.uint64)
-    return Functions(none, none, none, b""), False
-
-
-def _sorted(symbols: Array, strings: bytes, *, whole: bool) -> Functions:
-    """Defined functions, one an address: of several names the plainest."""
-    kept = defined_functions(symbols, strings)
-    if not whole:  # between the symbols for linking are functions that are not among them
-        kept &= symbols["size"] > 0
-    symbols = symbols[kept]
-    names = symbols["name"].astype(np.intp)
+    names = np.concatenate(
+        [table.names[which] + begin for table, which, begin in zip(found, kept, begins, strict=True)]
+    ).astype(np.intp)
+    starts, sizes = all_of(lambda table: table.starts), all_of(lambda table: table.sizes)
+    limits, kinds = all_of(lambda table: table.limits), all_of(lambda table: table.kinds)
     text = np.frombuffer(strings, np.uint8)
     first, second = text[names] == ord("_"), text[names + 1] == ord("_")
-    binding = np.array([2, 0, 1, 1])[np.minimum(symbols["info"] >> 4, 3)]  # local, global, weak, others
+    binding = np.array([2, 0, 1, 1])[np.minimum(all_of(lambda table: table.bindings), 3)]
     versioned = _versioned(text, names)
-    rank = (symbols["size"] == 0) * 32 + versioned * 16 + first * 4 + (first & second) * 4 + binding
-    starts = symbols["value"].astype(np.uint64)
+    rank = (kinds == symtab.UNTYPED) * 64 + (sizes == 0) * 32 + versioned * 16
+    rank += first * 4 + (first & second) * 4 + binding
     order = np.lexsort((rank, starts))
     order = order[np.concatenate(([True], np.diff(starts[order]) != 0))] if len(order) else order
-    starts, sizes = starts[order], symbols["size"][order].astype(np.uint64)
-    # What does not say how long it is (assembly) reaches as far as the next.
-    following = np.append(starts[1:], starts[-1:] + np.uint64(1))
+    order = _without_inner_labels(order, starts, sizes)
+    starts, sizes, limits = starts[order], sizes[order], limits[order]
+    # What does not say how long it is (assembly) reaches as far as the next, within its section.
+    following = np.append(starts[1:], np.maximum(limits[-1:], starts[-1:] + np.uint64(1)))
+    following = np.where(limits > starts, np.minimum(following, limits), following)
     ends = np.where(sizes > 0, starts + sizes, following)
-    return Functions(starts, ends, names[order], strings)
+    # Where one ends within another, what is behind it belongs to the other.
+    reach = np.maximum.accumulate(ends)
+    outer = np.maximum.accumulate(np.where(ends == reach, np.arange(len(ends)), 0)).astype(np.intp)
+    return Functions(starts, ends, outer, names[order], strings)
+
+
+def _in_stacks(table: SymbolTable) -> Array:
+    """Which symbols say where code belongs: booleans. Between the symbols for linking are functions that are
+    not among them, so that those must say how long they are."""
+    return np.ones(len(table), bool) if table.whole else table.sizes > 0
+
+
+def _without_inner_labels(order: Array, starts: Array, sizes: Array) -> Array:
+    """Leave out what has no size and stands within what has one: a label, as at the top of a loop."""
+    begins, length = starts[order], sizes[order]
+    reach = np.maximum.accumulate(np.where(length > 0, begins + length, np.uint64(0)))
+    inner = (length == 0) & (reach > begins)
+    return np.asarray(order[~inner])
 
 
 def _versioned(text: Array, names: Array) -> Array:

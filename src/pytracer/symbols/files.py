@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 
 from pytracer.budget import Account, OverBudgetError, current
 from pytracer.errors import NotPermittedError, PytracerError, UnknownNameError, UsageError
-from pytracer.symbols import libraries, maps, owners, tables
+from pytracer.symbols import libraries, maps, owners, symtab, tables
 from pytracer.symbols.maps import Mapping
 from pytracer.symbols.root import Root
+from pytracer.symbols.symtab import SymbolTable
 from pytracer.symbols.tables import ElfError, Tables
 
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -61,6 +62,11 @@ class ProgramFile:
         found = os.fstat(self.descriptor)
         return found.st_dev, found.st_ino
 
+    @functools.cached_property
+    def symbols(self) -> list[SymbolTable]:
+        """Its functions. Raises ElfError, OverBudgetError, OSError; ask for them within :meth:`reading`."""
+        return symtab.read(self.tables)
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Tables]:
         """Its tables, to be looked into: what is wrong with the file, or too much, becomes a UsageError."""
@@ -77,7 +83,9 @@ class ProgramFile:
             raise UsageError(f"{self.name} cannot be read: {error.strerror}") from error
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
+        if "symbols" in self.__dict__:
+            symtab.release(self.tables, self.__dict__.pop("symbols"))
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1

@@ -23,7 +23,8 @@ LOAD, NOTE = 1, 4  # segments
 EXECUTABLE, WRITABLE = 1, 2
 NOBITS = 8  # a section that takes no room in the file
 BUILD_ID = 3  # NT_GNU_BUILD_ID
-_NATIVE = 1 if sys.byteorder == "little" else 2
+LITTLE = sys.byteorder == "little"
+_NATIVE = 1 if LITTLE else 2
 
 # By EI_CLASS, 1 (32-bit) and 2: where the tables are (offset, entry size, entries), the section of the
 # sections' names, and what is in them.

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pytracer.errors import UsageError
 from pytracer.record import record
 from pytracer.spec import Spot, SpotArgument
+from pytracer.spec.quoting import matcher
 from pytracer.symbols import files, places, tables, usdt_args
 from pytracer.symbols.files import ProgramFile
-from pytracer.symbols.places import matcher
 from pytracer.symbols.tables import Tables
 from pytracer.symbols.usdt_args import Argument
 

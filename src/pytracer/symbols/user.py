@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget, OverBudgetError
-from pytracer.record import record, replace
-from pytracer.symbols import debug, elf, jit, maps, owners
+from pytracer.record import record
+from pytracer.symbols import elf, jit, maps, owners
 from pytracer.symbols.maps import Mapping
 from pytracer.symbols.owners import Credentials
 from pytracer.symbols.tables import ElfError
@@ -48,7 +48,7 @@ class _File:
             with contextlib.suppress(ElfError, OSError):
                 try:
                     with account.timed():
-                        self._elf = _with_debug(elf.read(self.descriptor, account), account)
+                        self._elf = elf.read(self.descriptor, account)
                 except OverBudgetError:
                     return None  # another user may map it, too
             self.close()
@@ -58,21 +58,6 @@ class _File:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
-
-
-def _with_debug(found: elf.Elf, account: Account) -> elf.Elf:
-    """With the symbols that were taken out, where a distribution's package has brought them."""
-    if found.whole:
-        return found
-    with (
-        contextlib.suppress(ElfError, OSError, OverBudgetError),
-        debug.separate(found.build_id, account) as file,
-    ):
-        if file is not None:
-            symbols = elf.read(file.descriptor, account)
-            if len(symbols.functions):
-                return replace(found, functions=symbols.functions, whole=symbols.whole)
-    return found
 
 
 @record

@@ -34,7 +34,8 @@ def ask(probe: Kprobe, kernel: Asking) -> Answer:
         return Answer(False, reason=f"no function {' or '.join(probe.symbols)}", tried=False)
     reasons, refused = [], False
     for symbol in probe.symbols:
-        answer = refusal(symbol, probe.offset, kernel, at_return=isinstance(probe, Kretprobe))
+        at_return = isinstance(probe, Kretprobe)
+        answer = refusal(symbol, probe.offset, kernel, at_return=at_return, address=probe.address)
         if answer is not None:
             reasons.append(answer.reason)
             refused = refused or answer.refused
@@ -43,10 +44,13 @@ def ask(probe: Kprobe, kernel: Asking) -> Answer:
     return Answer(False, reason=", ".join(dict.fromkeys(reasons)), refused=refused)
 
 
-def refusal(symbol: str, offset: int, kernel: Asking, *, at_return: bool = False) -> Answer | None:
-    """Why a place in a function cannot be probed; None where it can. Tried, and taken off again."""
+def refusal(
+    symbol: str, offset: int, kernel: Asking, *, at_return: bool = False, address: int = 0
+) -> Answer | None:
+    """Say why a place in a function cannot be probed; None where it can. Tried, and taken off again."""
     try:
-        os.close(_open(symbol, offset, kernel.program(ProgType.KPROBE, EMPTY), at_return=at_return))
+        program = kernel.program(ProgType.KPROBE, EMPTY)
+        os.close(_open(symbol, offset, program, at_return=at_return, address=address))
     except OSError as error:
         return _why_not(error, symbol, offset, kernel)
     return None
@@ -67,7 +71,10 @@ def put(probe: Kprobe, place: Place, program: int) -> list[Link]:
     try:
         symbol = place.name.partition("+")[0]
         at_return = isinstance(probe, Kretprobe)
-        return [PerfLink(_open(symbol, probe.offset, program, place.cookies, at_return=at_return))]
+        opened = _open(
+            symbol, probe.offset, program, place.cookies, at_return=at_return, address=probe.address
+        )
+        return [PerfLink(opened)]
     except OSError as error:
         raise attach_error(error, what) from error
 
@@ -76,11 +83,24 @@ def _named(symbol: str, offset: int) -> str:
     return f"{symbol}+{offset:#x}" if offset else symbol
 
 
-def _open(symbol: str, offset: int, program: int, cookies: tuple[int, ...] = (), *, at_return: bool) -> int:
-    """A descriptor that keeps ``program`` on a place in a function (or on its return). Raises OSError."""
+def _open(
+    symbol: str,
+    offset: int,
+    program: int,
+    cookies: tuple[int, ...] = (),
+    *,
+    at_return: bool,
+    address: int = 0,
+) -> int:
+    """Open a descriptor that keeps ``program`` on a place in a function (or on its return), by the function's
+    ``address`` where several have its name. Raises OSError."""
     name = ctypes.create_string_buffer(symbol.encode())
     config = 1 << retprobe_bit(PMU) if at_return else 0
-    attr = event_attr(int((PMU / "type").read_text()), config, ctypes.addressof(name), offset)
+    kind = int((PMU / "type").read_text())
+    if address:  # probe_offset of perf_event_attr is kprobe_addr where there is no kprobe_func
+        attr = event_attr(kind, config, 0, address + offset)
+    else:
+        attr = event_attr(kind, config, ctypes.addressof(name), offset)
     return attach_program(attr, program, cookies)
 
 

@@ -74,9 +74,11 @@ def ask(probe: KprobeEvents, kernel: Asking) -> Answer:
     except PytracerError as reason:
         return problem(reason)
     for source in map(parse_source, probe.patterns):
-        answer = kprobe.refusal(source.name, source.offset, kernel) if source.offset else None
-        if answer is not None:
-            return answer
+        for address in probe.addresses if source.offset else ():
+            symbol, start = source.name.partition("@")[0], address - source.offset
+            answer = kprobe.refusal(symbol, source.offset, kernel, address=start)
+            if answer is not None:
+                return answer
     return Answer(True, found.describe, reason=found.note, tells=Tells.ADDRESS)
 
 

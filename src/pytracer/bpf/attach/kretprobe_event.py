@@ -24,4 +24,5 @@ def put(probe: KretprobeEvent, place: Place, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
     # One event for each target: its number tells those of one process apart.
     name = "".join((probe.program, *map(str, probe.targets)))
-    return [kprobe_events.attach_return(place.name, program, name, place.cookies)]
+    symbol = f"{probe.address:#x}" if probe.address else place.name
+    return [kprobe_events.attach_return(symbol, program, name, place.cookies)]

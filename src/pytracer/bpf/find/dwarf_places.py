@@ -11,8 +11,8 @@ from typing import Any
 
 from elftools.dwarf.locationlists import LocationParser
 
-from pytracer.bpf.find.entries import Entries, constant
 from pytracer.kernel.facts import ELSEWHERE
+from pytracer.symbols.entries import Entries, constant
 
 # Of e_machine: the numbers that DWARF has for the registers of arguments, in their order.
 _PASSING = {62: (5, 4, 1, 2, 8, 9), 183: tuple(range(8))}  # x86-64 psABI; AAPCS64

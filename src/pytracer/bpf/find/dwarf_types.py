@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pytracer.bpf.find.entries import Entries, constant, followed, having, name_of
 from pytracer.kernel.btf_format import FLAG, KIND_SHIFT, Kind
+from pytracer.symbols.entries import Entries, constant, followed, having, name_of
 
 _MOST = 1 << 16  # types that one function leads to
 _SIGNED, _BOOLEAN = 1, 4  # BTF_INT_*

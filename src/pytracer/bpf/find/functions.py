@@ -12,18 +12,23 @@ from pytracer.kernel.facts import Found, Target
 from pytracer.spec import Source
 
 SEVERAL = "of a name that several functions bear"
+UNTOLD = "of a name that several functions bear, some of which may not be traced (notrace)"
 NOPROBE = "that may not be probed (noprobe)"
 NOTRACE = "that may not be traced (notrace)"
 UNTYPED = "unknown to the kernel's BTF"
 _TYPED = ("f", "fr")
+_HINTS = {UNTYPED: "f: goes by BTF, k: does without", SEVERAL: "k: takes all of them"}
 _SPREAD = 2  # characters that the length of a near name may differ by
 
 
 def find(source: Source) -> Found:
     """See :func:`pytracer.bpf.find.find`."""
-    named = functions.named(source.name)
+    pattern, _, number = source.name.partition("@")
+    named = functions.named(pattern)
     if not named:
         raise _unknown(source)
+    if number:
+        _check_number(source, named, int(number))
     why_not = _reasons(source)
     targets, skipped = list[Target](), Counter[str]()
     for name, addresses in sorted(named.items()):
@@ -31,11 +36,11 @@ def find(source: Source) -> Found:
         if reason:
             skipped[reason] += 1
         else:
-            targets.append(Target(name, addresses[0]))
+            targets += _each(name, addresses, int(number or 0))
     targets = _once(targets)
     if targets:
-        if source.offset:
-            _check_offset(source, targets[0].address)
+        for target in targets if source.offset else ():
+            _check_offset(source, target.address)
         return Found(tuple(targets), skipped)
     if source.is_pattern:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
@@ -43,8 +48,32 @@ def find(source: Source) -> Found:
     [reason] = skipped
     raise UnsupportedError(
         f"{source.text} is a function {reason}",
-        hint="f: goes by BTF, k: does without" if reason == UNTYPED else "",
+        hint=_HINTS.get(reason, "") if source.kind in _TYPED else "",
     )
+
+
+def _each(name: str, addresses: Sequence[int], number: int) -> list[Target]:
+    """A function, or all of one name that can be traced: numbered in the order of kallsyms, as live patching
+    numbers them (sympos)."""
+    if len(addresses) == 1:
+        return [Target(name, addresses[0])]
+    if functions.traceable() is None:  # nothing lists them: the kernel is asked for each
+        traceable: Sequence[int] = addresses
+    else:
+        traceable = functions.traceable_among(name, addresses) or ()
+    return [
+        Target(f"{name}@{place}", address, symbol=name)
+        for place, address in enumerate(addresses, 1)
+        if address in traceable and number in (0, place)
+    ]
+
+
+def _check_number(source: Source, named: dict[str, list[int]], number: int) -> None:
+    """Raise UsageError where there are not as many functions of that name."""
+    count = max(len(addresses) for addresses in named.values())
+    if number > count:
+        several = f"{count} functions have that name" if count > 1 else "one function has that name"
+        raise UsageError(f"{source.text}: {several}")
 
 
 def _once(targets: Sequence[Target]) -> list[Target]:
@@ -65,10 +94,14 @@ def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
     typed = _typed(source) if source.kind in _TYPED else None
 
     def why_not(name: str, addresses: Sequence[int]) -> str:
-        if len(addresses) > 1:
-            return SEVERAL
         if name in blacklist:
             return NOPROBE
+        if len(addresses) > 1:
+            # A trampoline goes by the type in BTF, which the kernel finds by name.
+            if typed is not None or not all(addresses):
+                return SEVERAL
+            known = functions.traceable_among(name, addresses) if traceable is not None else addresses
+            return UNTOLD if known is None else "" if known else NOTRACE
         if traceable is not None and name not in traceable and not _listed_otherwise(addresses[0]):
             return NOTRACE
         return UNTYPED if typed is not None and name not in typed else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from pytracer.kernel.facts import Found, Target
 from pytracer.record import replace
-from pytracer.spec import Source, Spot
+from pytracer.spec import Source, Spot, quoting
 from pytracer.symbols import files, places, usdt
 from pytracer.symbols.files import ProgramFile
 
@@ -19,14 +19,12 @@ def find(source: Source) -> Found:
 
 
 def _functions(source: Source) -> Found:
-    with files.find(source.place, source.process) as file:
+    with files.find(quoting.unquote(source.place), source.process) as file:
         at = f"+{source.offset:#x}" if source.offset else ""
         found = places.find(file, source.name + at)
         targets = (
-            Target(
-                f"{source.place}:{spot.name.removesuffix(at) if source.name else ''}", spots=_of(file, [spot])
-            )
-            for spot in found.spots
+            Target(f"{source.place}:{title}", spots=_of(file, [spot]))
+            for title, spot in zip(found.titles, found.spots, strict=True)
         )
         count = len(found.left_out)
         skipped = {f"function{'s' * (count > 1)} {INDIRECT}": count} if count else {}
@@ -34,7 +32,8 @@ def _functions(source: Source) -> Found:
 
 
 def _marks(source: Source) -> Found:
-    file, _, provider = source.place.rpartition(":")
+    *path, provider = quoting.split(source.place, ":")
+    file = ":".join(path)
     if not file and "/" in provider:
         file, provider = provider, ""
     spots = dict[str, list[Spot]]()
@@ -48,7 +47,7 @@ def _marks(source: Source) -> Found:
 def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFile, list[usdt.Mark]]]:
     """The files that have marks of these names, and those; each is closed when the next is asked for."""
     if file:
-        with files.find(file, source.process) as found:
+        with files.find(quoting.unquote(file), source.process) as found:
             yield found, usdt.find(found, provider, source.name)
     else:
         yield from usdt.in_process(source.process, provider, source.name)

@@ -1,0 +1,112 @@
+"""Debug information (DWARF) of a file, wherever it was put; and which unit of it code is of.
+
+The file may be anybody's. What is wrong with it, or more than can be gone through, is as if there were none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from elftools.elf.elffile import ELFFile
+
+from pytracer.symbols import debug
+from pytracer.symbols.entries import Entries, name_of
+from pytracer.symbols.tables import ElfError, Tables, content
+
+_LIMIT = 1 << 28  # bytes of debug information, unpacked: it is read into memory
+_READ = re.compile(rb"\.(debug_|gnu_debug|eh_frame)")  # sections
+_OLD = re.compile(rb"\.zdebug_")  # packed in the way before ELF had one, which nobody does any more
+_PACKED = 1 << 11  # SHF_COMPRESSED
+_UNPACKED_SIZE = struct.Struct("=8xQ8x")  # Elf64_Chdr
+
+
+@contextlib.contextmanager
+def opened(tables: Tables) -> Iterator[Any]:
+    """Open what there is of a file (a DWARFInfo), which may be in another file; None where there is none."""
+    with _described(tables) as descriptor:
+        if descriptor < 0:
+            yield None
+            return
+        with open(os.dup(descriptor), "rb") as stream:
+            yield ELFFile(stream).get_dwarf_info(follow_links=False)
+
+
+def unit_names(tables: Tables, addresses: Iterable[int]) -> dict[int, str]:
+    """The unit that code at each address is of: the path that its compiler was given, where that is told."""
+    found = dict[int, str]()
+    with contextlib.suppress(Exception), opened(tables) as info:  # pyelftools raises whatever comes of damage
+        entries = Entries(tables.account)
+        for address in addresses if info is not None else ():
+            for unit in units(info, entries, address):
+                found[address] = name_of(unit.get_top_DIE())
+                break
+    return found
+
+
+@contextlib.contextmanager
+def _described(tables: Tables) -> Iterator[int]:
+    """A descriptor of the file with debug information: this one, or the one that it was put into; else -1."""
+    if _has(tables):
+        yield tables.descriptor
+        return
+    with debug.taken_out(tables) as other:
+        yield other.descriptor if other is not None and _has(other) else -1
+
+
+def _has(tables: Tables) -> bool:
+    """Whether there is debug information, and no more than can be read."""
+    if tables.section(b".debug_info") is None:
+        return False
+    total = 0
+    with contextlib.suppress(ElfError, OSError):
+        for section in tables.sections:
+            name, size = int(section["name"]), int(section["size"])
+            if _OLD.match(tables.names, name):
+                return False
+            if _READ.match(tables.names, name):
+                if int(section["flags"]) & _PACKED:
+                    head = content(tables.descriptor, int(section["offset"]), _UNPACKED_SIZE.size)
+                    size = max(size, *_UNPACKED_SIZE.unpack(head))
+                total += size
+        return total <= _LIMIT
+    return False
+
+
+def units(info: Any, entries: Entries, address: int) -> Iterator[Any]:
+    """The compilation units that code at an address may be of: by the table of them, if there is one."""
+    table = info.get_aranges()
+    at = table.cu_offset_at_addr(address) if table is not None else None
+    if at is not None:
+        yield info.get_CU_at(at)
+        return
+    for unit in info.iter_CUs():
+        entries.spend()
+        if any(low <= address < high for low, high in ranges(info, entries, unit.get_top_DIE())):
+            yield unit
+
+
+def ranges(info: Any, entries: Entries, entry: Any) -> Iterator[tuple[int, int]]:
+    """Where the code of an entry is, as (begin, end)."""
+    low, high = (entry.attributes.get(f"DW_AT_{end}_pc") for end in ("low", "high"))
+    if low is not None and high is not None:
+        ends = high.value if high.form.startswith("DW_FORM_addr") else low.value + high.value
+        yield low.value, ends
+        return
+    pieces = entry.attributes.get("DW_AT_ranges")
+    if pieces is None:
+        return
+    base = entry.cu.get_top_DIE().attributes.get("DW_AT_low_pc")
+    base = base.value if base is not None else 0
+    found = info.range_lists().get_range_list_at_offset(pieces.value, cu=entry.cu)
+    entries.skim(len(found))
+    for piece in found:
+        if hasattr(piece, "base_address"):
+            base = piece.base_address
+        else:
+            at = 0 if piece.is_absolute else base
+            yield at + piece.begin_offset, at + piece.end_offset

@@ -1,0 +1,254 @@
+"""Functions of a file by what users write: a name, a pattern, a unit and a name, a name as it was written.
+
+Several functions may have one name: static ones of several units, and versions of one for linking. Each is
+called by the first of these that tells it apart: ``NAME@@VERSION``, ``UNIT:NAME``, ``NAME@2`` (by address).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pytracer.arrays import np
+from pytracer.budget import Account
+from pytracer.record import record, replace
+from pytracer.spec import quoting
+from pytracer.symbols import demangle, symtab, tables
+from pytracer.symbols.files import ProgramFile
+
+_VERSION = re.compile(r"(?P<name>.+?)(?P<version>@@?[A-Za-z_][\w.+-]*)", re.DOTALL)
+_NUMBER = re.compile(r"(?P<name>.+)@(?P<number>[1-9]\d*)", re.DOTALL)
+_WORD = re.compile(r"\w{3,}")
+_UNTOLD = {
+    "std",
+    "string",
+    "operator",
+    "unsigned",
+    "signed",
+    "char",
+    "short",
+    "int",
+    "long",
+    "const",
+    "float",
+}
+_UNTOLD |= {"double", "bool", "void", "volatile", "allocator", "basic_string", "anonymous", "namespace"}
+_KNOWN = 1_000_000  # names that the near ones are looked for among
+_SYMBOL = 400  # bytes that a function takes, without its name
+_OFTEN = 4096  # symbols after which time is looked at
+_LOOKED_UP = 256  # functions whose unit is looked up in debug information
+
+
+@record
+class Symbol:
+    """A name of a function: ``suffix`` is its version (``@@V``, or ``@V``: not linked to any more), ``unit``
+    the file that it was compiled from, as far as the table of symbols tells. ``is_label``: it has no type."""
+
+    name: str
+    address: int
+    suffix: str = ""
+    unit: str = ""
+    is_indirect: bool = False
+    is_label: bool = False
+    is_local: bool = False
+
+
+@record
+class Match:
+    """A symbol that was meant, and what users call just this one."""
+
+    symbol: Symbol
+    title: str
+
+
+def symbols(file: ProgramFile, accept: Callable[[str], object], only: str = "") -> list[Symbol]:
+    """The functions of a file whose names are accepted, or of those that are called ``only``; each name and
+    address once, charged to the file's account."""
+    found = dict[tuple[str, int], Symbol]()
+    for table in file.symbols:
+        for one in _of_table(table, accept, only, file.tables.account):
+            known = found.get((one.name, one.address))
+            if known is None or (not known.suffix and one.suffix) or known.is_label:
+                unit = one.unit or (known.unit if known else "")
+                found[one.name, one.address] = replace(one, unit=unit)
+    return list(found.values())
+
+
+def called(file: ProgramFile, name: str) -> list[Symbol]:
+    """The functions of that name."""
+    return symbols(file, lambda _: True, name)
+
+
+def written(file: ProgramFile) -> list[str]:
+    """What the functions of a file are called, as users would write it."""
+    every = (tables.name_at(table.strings, at) for table in file.symbols for at in table.names.tolist())
+    return [quoting.quote(name.partition("@")[0]) for name in itertools.islice(every, _KNOWN)]
+
+
+def find(file: ProgramFile, written: str) -> list[Match]:
+    """The functions that are meant; none where there are none. What is a name as it stands is no pattern."""
+    for reading in (_literal, _either, _of_unit, _pattern, _as_in_source):
+        found = list(reading(file, written))
+        if found:
+            return found
+    return []
+
+
+def as_in_source(file: ProgramFile, written: str) -> list[str]:
+    """How C++ and Rust functions are written in source whose last name is ``written``."""
+    last = re.compile(rf"(?:.*\W)?{re.escape(quoting.unquote(written))}(?:\(.*)?", re.DOTALL)
+    return [text for _, text in _demangled(file, written) if last.fullmatch(text)]
+
+
+def _literal(file: ProgramFile, written: str) -> Iterator[Match]:
+    """A name, which may be in quotes, with a version or a number behind it."""
+    for name in dict.fromkeys((written, quoting.unquote(written))):
+        same = called(file, name)
+        if same:
+            yield from _titled(file, same, same)
+            return
+    if match := _VERSION.fullmatch(written):
+        same = called(file, quoting.unquote(match["name"]))
+        wanted = match["version"].lstrip("@")
+        yield from _titled(file, [one for one in same if one.suffix.lstrip("@") == wanted], same)
+    elif match := _NUMBER.fullmatch(written):
+        same = called(file, quoting.unquote(match["name"]))
+        addresses = sorted({one.address for one in same})
+        number = int(match["number"])
+        if number <= len(addresses):
+            chosen = [one for one in same if one.address == addresses[number - 1]]
+            yield from _titled(file, chosen, same)
+
+
+def _either(file: ProgramFile, written: str) -> Iterator[Match]:
+    parts = quoting.split(written, "|")
+    if len(parts) > 1:
+        for part in parts:
+            yield from find(file, part) if part else ()
+
+
+def _of_unit(file: ProgramFile, written: str) -> Iterator[Match]:
+    *unit, name = quoting.split(written, ":")
+    if not unit or not name:
+        return
+    like = ":".join(unit)
+    wanted = re.compile(f"(?:.*/)?(?:{quoting.matcher(like).pattern})", re.DOTALL)
+    known = find(file, name)
+    chosen = [match for match in known if wanted.fullmatch(match.symbol.unit)]
+    if len({match.symbol.address for match in chosen}) != 1:
+        told = _units(file, [match.symbol for match in known])
+        chosen = [m for m in known if wanted.fullmatch(told.get(m.symbol.address, m.symbol.unit))] or chosen
+    yield from chosen
+
+
+def _pattern(file: ProgramFile, written: str) -> Iterator[Match]:
+    """All whose name matches. Labels that are local are left out: what stands there may be data."""
+    if not quoting.is_pattern(written):
+        return
+    wanted = quoting.matcher(written)
+    if "@" in written:
+        chosen = [one for one in symbols(file, bool) if wanted.fullmatch(one.name + one.suffix)]
+    else:
+        chosen = symbols(file, wanted.fullmatch)
+    yield from _titled(file, [one for one in chosen if not (one.is_label and one.is_local)])
+
+
+def _as_in_source(file: ProgramFile, written: str) -> Iterator[Match]:
+    """C++ and Rust as people write it, with or without parameters; a pattern, too."""
+    wanted = quoting.matcher(written) if quoting.is_pattern(written) else None
+    names = {written, quoting.unquote(written)}
+    for symbol, text in _demangled(file, written):
+        plain = _without_parameters(text)
+        if text in names or plain in names or (wanted is not None and wanted.fullmatch(text)):
+            yield from _titled(file, [symbol])
+
+
+def _demangled(file: ProgramFile, written: str) -> Iterator[tuple[Symbol, str]]:
+    """The symbols of C++ and Rust that have all words of what was written, and how they are written there."""
+    words = [word for word in _WORD.findall(written) if word not in _UNTOLD]
+    known = symbols(
+        file,
+        lambda name: name.startswith(demangle.PREFIXES) and all(word in name for word in words),
+    )
+    names = demangle.Demangler().names((one.name for one in known), file.tables.account)
+    yield from zip(known, names, strict=True)
+
+
+def _without_parameters(text: str) -> str:
+    """``ns::f`` of ``ns::f(int) const``: what stands before the last parentheses on the outside."""
+    depth, end = 0, len(text)
+    for at in range(text.rfind(")"), -1, -1):
+        depth += (text[at] == ")") - (text[at] == "(")
+        if not depth:
+            end = at
+            break
+    return text[:end]
+
+
+def _titled(
+    file: ProgramFile, chosen: Sequence[Symbol], known: Iterable[Symbol] | None = None
+) -> Iterator[Match]:
+    """Each with what it is called: by its name alone where all that have it are one function. ``known`` are
+    all of these names, where they were looked up already."""
+    if known is None:
+        wanted = {one.name for one in chosen}
+        known = symbols(file, wanted.__contains__, chosen[0].name if len(wanted) == 1 else "")
+    same = dict[str, dict[int, Symbol]]()
+    for one in known:
+        same.setdefault(one.name, {})[one.address] = one
+    for one in chosen:
+        yield Match(one, _title(file, one, same.get(one.name, {})))
+
+
+def _title(file: ProgramFile, one: Symbol, same: dict[int, Symbol]) -> str:
+    written = quoting.quote(one.name)
+    others = [other for address, other in same.items() if address != one.address]
+    if not others:
+        return written
+    if one.suffix and one.suffix not in {other.suffix for other in others}:
+        return written + one.suffix
+    if one.unit and one.unit not in {other.unit for other in others}:
+        return f"{quoting.quote(one.unit)}:{written}"
+    told = _units(file, [one, *others])
+    unit = told.pop(one.address, "")
+    if unit and unit not in told.values():
+        return f"{quoting.quote(unit)}:{written}"
+    return f"{written}@{sorted(same).index(one.address) + 1}"
+
+
+def _units(file: ProgramFile, of: Sequence[Symbol]) -> dict[int, str]:
+    """The units of functions by address, by debug information: of a few, since that takes long to read."""
+    if len(of) > _LOOKED_UP:
+        return {}
+    from pytracer.symbols import dwarf
+
+    return dwarf.unit_names(file.tables, [one.address for one in of])
+
+
+def _of_table(
+    table: symtab.SymbolTable, accept: Callable[[str], object], only: str, account: Account
+) -> Iterator[Symbol]:
+    chosen = np.arange(len(table))
+    if only:
+        places = symtab.places_of(only.encode("utf-8", "surrogateescape"), table.strings)
+        chosen = chosen[np.isin(table.names, places)]
+    kinds, bindings = table.kinds, table.bindings
+    for number, at in enumerate(chosen.tolist()):
+        if number % _OFTEN == 0:
+            account.check()
+        whole = tables.name_at(table.strings, int(table.names[at]))
+        name, mark, version = whole.partition("@")  # open@@GLIBC_2.2, as .symtab has it
+        if not name or (only and name != only) or not accept(name):
+            continue
+        account.charge(entries=1, memory=_SYMBOL + len(name))
+        unit = int(table.units[at])
+        yield Symbol(
+            name,
+            int(table.starts[at]),
+            mark + version if mark else table.suffixes[int(table.versions[at])],
+            tables.name_at(table.strings, unit) if unit else "",
+            int(kinds[at]) == symtab.IFUNC,
+            int(kinds[at]) == symtab.UNTYPED,
+            int(bindings[at]) == 0,
+        )

@@ -1,0 +1,251 @@
+"""The function symbols of a file, from every table that it or its debug file has.
+
+Stacks, probes and types look functions up here alone: what one of them knows, all know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import struct
+from collections.abc import Iterable, Iterator
+
+from pytracer.arrays import Array, np
+from pytracer.budget import OverBudgetError
+from pytracer.record import record
+from pytracer.symbols import debug, tables
+from pytracer.symbols.tables import NOBITS, TABLE_LIMIT, ElfError, Tables
+
+UNTYPED, FUNCTION, FILE, IFUNC = 0, 2, 4, 10  # STT_*
+SYMTAB, DYNSYM = 2, 11  # sections
+_VERSYM, _VERDEF = 0x6FFFFFFF, 0x6FFFFFFD  # SHT_GNU_*
+_HIDDEN = 1 << 15  # in an entry of .gnu.version: NAME@VERSION, which is not linked to any more
+_BASE = 1  # VER_FLG_BASE: the file itself
+_VERSIONS = 1 << 15
+_PLACES = 1_000_000  # of one name in a table of strings
+_EXECUTABLE = 4  # SHF_EXECINSTR
+_RESERVED = 0xFF00  # SHN_LORESERVE
+SYMBOL = {
+    1: [("name", "u4"), ("value", "u4"), ("size", "u4"), ("info", "u1"), ("other", "u1"), ("shndx", "u2")],
+    2: [("name", "u4"), ("info", "u1"), ("other", "u1"), ("shndx", "u2"), ("value", "u8"), ("size", "u8")],
+}
+
+
+@record
+class SymbolTable:
+    """The functions of one table, arrays of shape (n,).
+
+    ``names`` are places in ``strings``; ``limits`` is where the section of each ends (0: not known),
+    ``units`` the name of the file it was compiled from (a place in ``strings``, 0: not told), ``versions`` an
+    index of ``suffixes``, which are ``@@VERSION``, ``@VERSION``, or "". ``whole``: no function was left out.
+    """
+
+    strings: bytes
+    names: Array
+    starts: Array
+    sizes: Array
+    info: Array
+    limits: Array
+    units: Array
+    versions: Array
+    suffixes: tuple[str, ...]
+    whole: bool
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes."""
+        arrays = (self.names, self.starts, self.sizes, self.info, self.limits, self.units, self.versions)
+        return len(self.strings) + sum(int(array.nbytes) for array in arrays)
+
+    @property
+    def kinds(self) -> Array:
+        """``STT_*`` of each: FUNCTION, IFUNC, or UNTYPED (a label of assembler code)."""
+        found: Array = self.info & 0xF
+        return found
+
+    @property
+    def bindings(self) -> Array:
+        """``STB_*`` of each: 0 is local to its unit."""
+        found: Array = self.info >> 4
+        return found
+
+
+def raw_tables(file: Tables) -> Iterator[tuple[Array, bytes, int]]:
+    """The symbols of each table, its strings (ending with two NULs), and the number of its section; .symtab
+    first. Charged while it is in use. Raises ElfError, OverBudgetError, or OSError."""
+    for kind in (SYMTAB, DYNSYM):
+        for number in np.flatnonzero(file.sections["type"] == kind).tolist():
+            section = file.sections[number]
+            link = int(section["link"])
+            if link >= len(file.sections) or int(file.sections[link]["type"]) == NOBITS:
+                continue
+            dtype = np.dtype(SYMBOL[file.width])
+            sizes = int(section["size"]), int(file.sections[link]["size"])
+            if max(sizes) > TABLE_LIMIT:
+                raise ElfError("a table is too large to be true")
+            with file.account.reserved(entries=sizes[0] // dtype.itemsize, memory=sum(sizes)):
+                raw = file.content(section)
+                symbols = np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype)
+                yield symbols, file.content(file.sections[link]) + b"\0\0", number
+
+
+def symbol_tables(file: Tables) -> Iterator[tuple[Array, bytes, bool]]:
+    """The symbols of each table, its strings, and whether it is .symtab; see :func:`raw_tables`."""
+    for symbols, strings, number in raw_tables(file):
+        yield symbols, strings, int(file.sections[number]["type"]) == SYMTAB
+
+
+def defined_functions(symbols: Array, strings: bytes) -> Array:
+    """Which of the symbols have the type of functions, are in the file itself, and have a name: booleans."""
+    kinds = symbols["info"] & 0xF
+    kept = ((kinds == FUNCTION) | (kinds == IFUNC)) & (symbols["shndx"] != 0)
+    kept &= (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
+    return np.asarray(kept)
+
+
+def read(file: Tables) -> list[SymbolTable]:
+    """All tables with functions: the file's own, and where that has no .symtab, what was taken out of it (a
+    debug file, .gnu_debugdata). They stay charged to the file's account until :func:`release`.
+
+    Raises ElfError, OSError, where the file itself is broken, and OverBudgetError.
+    """
+    own = _kept(file, _of_file(file))
+    if any(table.whole for table in own):
+        return own
+    for opened in (debug.taken_out, debug.packed):
+        with contextlib.suppress(ElfError, OSError, OverBudgetError), opened(file) as other:
+            found = _kept(file, _of_file(other) if other is not None else ())
+            if any(table.whole for table in found):
+                return [*found, *own]
+            release(file, found)
+    return own
+
+
+def release(file: Tables, found: Iterable[SymbolTable]) -> None:
+    """Give back what :func:`read` charged."""
+    for table in found:
+        file.account.refund(entries=len(table), memory=table.nbytes)
+
+
+def _kept(file: Tables, found: Iterable[SymbolTable]) -> list[SymbolTable]:
+    kept = list[SymbolTable]()
+    try:
+        for table in found:
+            file.account.check()
+            if len(table):
+                file.account.charge(entries=len(table), memory=table.nbytes)
+                kept.append(table)
+    except BaseException:
+        release(file, kept)
+        raise
+    return kept
+
+
+def _of_file(file: Tables) -> Iterator[SymbolTable]:
+    for symbols, strings, number in raw_tables(file):
+        whole = int(file.sections[number]["type"]) == SYMTAB
+        marks = symbols["info"] & 0xF == FILE
+        # Local symbols stand behind the name of their file; those of all others have none.
+        latest = np.maximum.accumulate(np.where(marks, np.arange(len(symbols)), -1))
+        units = np.where((latest >= 0) & (symbols["info"] >> 4 == 0), symbols["name"][latest], 0)
+        units[units >= len(strings)] = 0
+        kept = _are_functions(file, symbols, strings)
+        versions, suffixes = _versions(file, number, len(symbols))
+        chosen = symbols[kept]
+        yield SymbolTable(
+            strings,
+            chosen["name"].astype(np.int64),
+            chosen["value"].astype(np.uint64),
+            chosen["size"].astype(np.uint64),
+            chosen["info"],
+            _limits(file, chosen),
+            units[kept].astype(np.int64),
+            versions[kept],
+            suffixes,
+            whole,
+        )
+
+
+def _are_functions(file: Tables, symbols: Array, strings: bytes) -> Array:
+    """Which symbols are functions of the file itself and have a name: booleans. A label of assembler code has
+    no type; it counts if it stands in code."""
+    kinds = symbols["info"] & 0xF
+    named = (symbols["shndx"] != 0) & (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
+    labels = named & (kinds == UNTYPED)
+    ends = _limits(file, symbols)
+    labels &= symbols["value"] < ends
+    at = np.minimum(symbols["name"], len(strings) - 1).astype(np.intp)
+    first = np.frombuffer(strings, np.uint8)[at]
+    labels &= (first != ord("$")) & (first != ord("."))  # marks of assemblers ($x, .L1, .annobin_*)
+    return np.asarray(defined_functions(symbols, strings) | labels)
+
+
+def _limits(file: Tables, symbols: Array) -> Array:
+    """Where the executable section of each symbol ends, 0 where it is in none."""
+    sections = file.sections
+    in_one = (symbols["shndx"] < min(len(sections), _RESERVED)) & (symbols["shndx"] > 0)
+    of = sections[np.where(in_one, symbols["shndx"], 0)] if len(sections) else np.zeros(len(symbols), "u8")
+    if not len(sections):
+        return of
+    in_one &= of["flags"] & _EXECUTABLE != 0
+    starts, values = of["addr"].astype(np.uint64), symbols["value"].astype(np.uint64)
+    in_one &= values >= starts
+    return np.where(in_one, starts + of["size"].astype(np.uint64), np.uint64(0))
+
+
+def _versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, ...]]:
+    """For each dynamic symbol an index of suffixes, and those."""
+    none: tuple[Array, tuple[str, ...]] = np.zeros(count, np.int64), ("",)
+    with contextlib.suppress(ElfError, OSError):
+        sections = file.sections
+        for section in sections[(sections["type"] == _VERSYM) & (sections["link"] == dynsym)]:
+            raw = file.content(section)
+            numbers = np.frombuffer(raw[: len(raw) // 2 * 2], "u2")[:count].astype(np.int64)
+            if len(numbers) < count:
+                return none
+            names = _defined_versions(file)
+            known = [""]
+            indices = dict[int, int]()
+            for number in np.unique(numbers).tolist():
+                name = names.get(number & ~_HIDDEN)
+                if name:
+                    indices[number] = len(known)
+                    known.append(f"@{name}" if number & _HIDDEN else f"@@{name}")
+            values, inverse = np.unique(numbers, return_inverse=True)
+            mapped = np.array([indices.get(number, 0) for number in values.tolist()], np.int64)
+            return mapped[inverse], tuple(known)
+    return none
+
+
+def _defined_versions(file: Tables) -> dict[int, str]:
+    """The names of the versions that a file defines, by number."""
+    found = dict[int, str]()
+    for section in file.sections[file.sections["type"] == _VERDEF]:
+        link = int(section["link"])
+        if link >= len(file.sections):
+            continue
+        data, strings = file.content(section), file.content(file.sections[link]) + b"\0"
+        at = 0
+        for _ in range(_VERSIONS):
+            if at + 20 > len(data):
+                break
+            # Elf64_Verdef: version, flags, number, names, hash, where its names are, where the next is
+            _, flags, number, _, _, aux, following = struct.unpack_from("=HHHHIII", data, at)
+            if not flags & _BASE and at + aux + 4 <= len(data):
+                [name] = struct.unpack_from("=I", data, at + aux)
+                found[number] = tables.name_at(strings, name)
+            if not following:
+                break
+            at += following
+    return found
+
+
+def places_of(name: bytes, strings: bytes) -> list[int]:
+    """Where a name stands in a table of strings, alone or before a version. Names that end alike may share
+    their end."""
+    found = re.finditer(re.escape(name) + rb"(?=[\0@])", strings)
+    return [match.start() for match in itertools.islice(found, _PLACES)]

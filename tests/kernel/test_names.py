@@ -1,0 +1,135 @@
+"""Functions that share a name, and names that share a function, counted to the last call."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytracer.plan.targets import WAYS
+from support.cli import run
+from support.needs import refused
+
+pytestmark = pytest.mark.kernel
+
+SUB = """static __attribute__((noinline)) int sub(int x) { __asm__ volatile(""); return x + %d; }
+int run_%s(int n) { int s = 0; for (int i = 0; i < n; i++) s += sub(i); return s; }
+"""
+MAIN = """#include <pthread.h>
+int run_a(int), run_b(int);
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static int ready;
+static void *signals(void *unused)
+{
+    pthread_mutex_lock(&lock);
+    ready = 1;
+    pthread_cond_signal(&changed);
+    pthread_mutex_unlock(&lock);
+    return unused;
+}
+int main(void)
+{
+    run_a(3);
+    run_b(5);
+    for (int n = 0; n < 7; n++) {
+        pthread_t thread;
+        pthread_mutex_lock(&lock);
+        ready = 0;
+        pthread_create(&thread, 0, signals, 0);
+        while (!ready)
+            pthread_cond_wait(&changed, &lock);
+        pthread_mutex_unlock(&lock);
+        pthread_join(thread, 0);
+    }
+}
+"""
+ALIASES = """int f(void) { __asm__ volatile(""); return 1; }
+int g(void) __attribute__((alias("f")));
+int main(void) { for (int n = 0; n < 3; n++) f(); for (int n = 0; n < 4; n++) g(); }
+"""
+# The kernel has several functions of this name: each file of /proc that reads so calls its own.
+SHARED, ONE, OTHER = "c_start", "/proc/consoles", "/proc/crypto"
+
+
+def compiled(folder: Path, name: str, *options: str, **sources: str) -> Path:
+    for path, text in sources.items():
+        (folder / f"{path}.c").write_text(text)
+    files = [f"{path}.c" for path in sources]
+    subprocess.run(["gcc", "-O1", *options, "-o", name, *files, "-lpthread"], cwd=folder, check=True)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("names")
+    return compiled(folder, "program", a=SUB % (1, "a"), b=SUB % (2, "b"), m=MAIN)
+
+
+def counted(*words: object, tracer: str = "funccount") -> dict[str, int]:
+    result = run(tracer, "-f", "json", *words)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return {record["target"]: record["count"] for record in result.of("summary")}
+
+
+@pytest.mark.parametrize("way", [way.name for way in WAYS["u"]])
+def test_two_static_functions_of_one_name_are_two_rows(program, way):
+    words = ["--hook", f"u={way}"]
+    assert counted(*words, f"u:{program}:sub", "--", program) == {
+        f"u:{program}:a.c:sub": 3,
+        f"u:{program}:b.c:sub": 5,
+    }
+    for name, count in (("a.c:sub", 3), ("b.c:sub", 5)):
+        assert counted(*words, f"u:{program}:{name}", "--", program) == {f"u:{program}:{name}": count}
+
+
+def test_every_version_of_a_function_is_counted(program):
+    """Which of them a program calls, its linker has chosen."""
+    seen = counted("u:libc:pthread_cond_wait", "u:libc:pthread_cond_sign*", "--", program)
+    assert {name.partition("@")[0]: count for name, count in seen.items()} == {
+        "u:libc:pthread_cond_wait": 7,
+        "u:libc:pthread_cond_signal": 7,
+    }
+    for name in seen:
+        assert counted(name, "--", program) == {name: 7}
+
+
+def test_names_of_one_function_are_one_row(tmp_path):
+    program = compiled(tmp_path, "aliases", aliases=ALIASES)
+    for names in ([f"u:{program}:f", f"u:{program}:g"], [f"u:{program}:?"], [f"u:{program}:g|f"]):
+        assert counted(*names, "--", program) == {f"u:{program}:f|g": 7}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("kind", "way"), [(kind, way.name) for kind in ("k", "kr") for way in WAYS[kind]], ids=lambda value: value
+)
+def test_all_functions_of_the_kernel_that_have_one_name(kind, way):
+    """By their addresses: each file that is read is counted for its own function, and each can be named."""
+    names = re.findall(rf"^\w+ [tT] ({SHARED})$", Path("/proc/kallsyms").read_text(), re.M)
+    assert len(names) > 1
+
+    def of(name: str, *paths: str) -> dict[str, int] | None:
+        script = "; ".join(f"cat {path}" for path in paths)
+        options = ["--hook", f"{kind}={way}"]
+        result = run("funccount", "-f", "json", *options, f"{kind}:{name}", "--", "sh", "-c", script)
+        if refused(result, {kind: way}):
+            return None
+        assert result.status == 0, result.err
+        assert not result.of("loss")
+        records = [record for record in result.of("summary") if record["count"]]
+        return {record["target"]: record["count"] for record in records}
+
+    one = of(SHARED, ONE)
+    if one is None:
+        return
+    other = of(SHARED, OTHER)
+    assert len(one) == len(other) == 1
+    assert not set(one) & set(other)
+    [(first, per_one)], [(second, per_other)] = one.items(), other.items()
+    assert re.fullmatch(rf"{kind}:{SHARED}@\d+", first)
+    assert of(SHARED, *[ONE] * 3, *[OTHER] * 5) == {first: 3 * per_one, second: 5 * per_other}
+    assert of(first.partition(":")[2], ONE, OTHER) == one
