@@ -94,7 +94,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     struct event *event;
     u64 path;
 
-    if (kind == OTHER || call->ret >= 0 || pt_task() != PT_YES)
+    if (kind == OTHER || !pt_is_failed(call->ret) || pt_task() != PT_YES)
         return PT_PASS;
     event = begin(-call->ret);
     if (!event)

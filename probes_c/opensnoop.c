@@ -74,7 +74,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     if (kind == OTHER)
         return PT_PASS;
 #ifdef FAILED
-    if (call->ret >= 0)
+    if (!pt_is_failed(call->ret))
         return PT_PASS;
 #endif
     if (pt_task() != PT_YES)

@@ -75,32 +75,33 @@ static __always_inline int on_enter(u32 nr)
 
 static __always_inline int on_leave(u32 nr, long ret)
 {
-    int failed = ret < 0 && ret >= -4095; // MAX_ERRNO
+    int failed = pt_is_failed(ret), interrupted = pt_is_interrupted(ret);
     struct row_value *row;
     struct pt_start start;
     u64 ns;
 
     if (!pt_end(&start)) {
 #ifdef ENFORCE
-        if (failed)
+        if (failed || interrupted) // a profile may answer with any number
             denied(nr);
 #endif
         return PT_PASS;
     }
     ns = bpf_ktime_get_ns() - start.ns;
-    if (failed && pt_is_sigreturn(start.call))
-        failed = 0;
+    if ((failed || interrupted) && pt_is_sigreturn(start.call))
+        failed = interrupted = 0;
     // The command's own execve begins before it is traced and ends after.
     if (pt_followed() != PT_YES)
         return PT_PASS;
 #ifdef BY_ERRNO
-    if (!failed)
+    if (!failed && !interrupted)
         return PT_PASS;
 #endif
     row = row_of(start.call, ns, -ret);
     if (row) {
         row->calls++;
         row->errors += failed;
+        row->interrupted += interrupted;
         row->total_ns += ns;
 #ifdef LATENCY
         if (row->max_ns < ns)
@@ -110,7 +111,8 @@ static __always_inline int on_leave(u32 nr, long ret)
     return PT_PASS;
 }
 
-// A thread that dies in a call (exit, exit_group, a fatal signal) never returns from it.
+// A thread that dies in a call (exit, exit_group) never returns from it. (One that a fatal signal ends in a call
+// does: the signal interrupts the call.)
 int gone(void *ctx)
 {
     pt_abandon();

@@ -40,6 +40,6 @@ TRACER = Tracer(
         "--path compares the path as the program gave it, its first 252 bytes; links are not followed.",
         "The path is read when the call returns; another thread may have written over it by then.",
         "Opens by io_uring, by handle (open_by_handle_at), of pipes and sockets are not seen.",
-        "An open that a signal interrupts (ERESTARTSYS) is shown, and again when it is made anew.",
+        "An open that a signal interrupts (ERESTARTSYS) is shown, but by -x; made again, it is shown again.",
     ),
 )

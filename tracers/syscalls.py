@@ -6,10 +6,14 @@ from pytracer.spec.filters import TASK_FILTERS
 
 CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
 ERRORS = Column("errors", "calls that returned an error", unit=Unit.COUNT)
+SIGNAL = Column("interrupted", "calls that a signal interrupted", unit=Unit.COUNT)
+INTERRUPTED = Column(SIGNAL.name, SIGNAL.help, unit=SIGNAL.unit, wide=True)
 DENIED = Column("denied", "calls that the profile answered with an error", unit=Unit.COUNT)
 TOTAL, AVERAGE, MAX = times("calls")
 CALL = Column("syscall", "the system call", field="call", decode="syscall")
-ERRNO = Column("errno", "the error, by name (ERESTART*: interrupted)", field="error", decode="errno")
+ERRNO = Column(
+    "errno", "the error, by name; ERESTART*: interrupted by a signal", field="error", decode="errno"
+)
 KEYS = (
     Key("syscall", (CALL,)),
     Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
@@ -33,12 +37,19 @@ TRACER = Tracer(
         *SECCOMP,
     ),
     outputs=(
-        Table("rows", (CALLS, ERRORS, TOTAL, AVERAGE), sort="total_ns", dense="dense"),
+        Table("rows", (CALLS, ERRORS, INTERRUPTED, TOTAL, AVERAGE), sort="total_ns", dense="dense"),
         Histogram("rows", (CALLS, TOTAL, AVERAGE, MAX), when="latency", label="latency"),
-        Table("rows", (ERRORS,), when="errno", keys=(ERRNO,), sort="errors"),
+        Table("rows", (ERRORS, SIGNAL), when="errno", keys=(ERRNO,), sort="errors"),
         Table("rows", (CALLS,), when="count", sort="calls", dense="dense", hooks=(SYSCALL_BEGINS,)),
         Profile("rows", (CALLS,), when="profile", sort="calls", dense="dense", hooks=(SYSCALL_BEGINS,)),
-        Table("rows", (CALLS, ERRORS, DENIED), when="enforce", sort="denied", dense="dense", hooks=ANSWERED),
+        Table(
+            "rows",
+            (CALLS, ERRORS, INTERRUPTED, DENIED),
+            when="enforce",
+            sort="denied",
+            dense="dense",
+            hooks=ANSWERED,
+        ),
     ),
     examples=(
         ("syscalls", "every system call of the machine, a table a second"),
@@ -49,7 +60,8 @@ TRACER = Tracer(
         ("syscalls --enforce ls.json -- ls -l", "ls under it, and which calls it was denied"),
     ),
     notes=(
-        "Counted at return: not exit, exit_group, nor what a fatal signal ends or seccomp answers.",
+        "Counted at return: exit and exit_group never return; calls that seccomp answers are not seen.",
+        "A call that a signal interrupts (ERESTART*) is a call, no error; made again, it is another call.",
         "Calls of another ABI than the machine's own are marked: i386:openat, x32:read, arm:write.",
         "Calls of more than --max-rows rows within a second are counted as lost.",
     ),

@@ -26,6 +26,7 @@ struct row_value {
     u64 calls;
 #ifndef COUNT
     u64 errors;
+    u64 interrupted;
     u64 total_ns;
 #endif
 #ifdef LATENCY

@@ -47,6 +47,19 @@ static __always_inline int pt_is_sigreturn(u64 call)
 #endif
 }
 
+// A call fails with an errno of at most MAX_ERRNO. ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND and
+// ERESTART_RESTARTBLOCK are none: a signal interrupted the call, and whether it is made again or the program sees
+// EINTR is decided as the signal is delivered, after sys_exit (include/linux/errno.h).
+static __always_inline int pt_is_interrupted(long ret)
+{
+    return ret == -512 || ret == -513 || ret == -514 || ret == -516;
+}
+
+static __always_inline int pt_is_failed(long ret)
+{
+    return ret < 0 && ret >= -4095 && !pt_is_interrupted(ret);
+}
+
 // The number of the call that a task is in, by the registers that it came with.
 #if defined(__x86_64__)
 #define pt_number(regs) ((u32)pt_read((regs)->orig_ax))

@@ -55,6 +55,20 @@ def test_nothing_of_the_launcher_is_seen():
     assert without_pid(events("opensnoop", *opens("open", 0, 1, "/dev/null"))) == [shown(3, "/dev/null")]
 
 
+@pytest.mark.parametrize("way", [alternative.name for alternative in RETURN.alternatives])
+def test_an_open_that_a_signal_interrupts_did_not_fail(way, tmp_path):
+    os.mkfifo(path := tmp_path / "pipe")
+    code = (
+        "import ctypes, os, signal, sys\nsignal.signal(signal.SIGALRM, lambda *_: None)\n"
+        "signal.siginterrupt(signal.SIGALRM, True)\nsignal.setitimer(signal.ITIMER_REAL, 0.05)\n"
+        "assert ctypes.CDLL(None).open(os.fsencode(sys.argv[1]), os.O_RDONLY) == -1\n"
+    )
+    words = [f"--hook=return={way}", "--path", path, "--", sys.executable, "-c", code, path]
+    [record] = events("opensnoop", *words)
+    assert (record["err"], record["fd"]) == ("ERESTARTSYS", None)
+    assert events("opensnoop", "-x", *words) == []
+
+
 def test_failures_are_named_and_can_be_asked_for_alone():
     script = f"{workload('opens')} openat 0 23 /pt/not/there; {workload('opens')} open 0 7 /dev/null"
     words = ["--comm", "opens", "--", "sh", "-c", script]

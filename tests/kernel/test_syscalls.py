@@ -429,6 +429,61 @@ def test_the_return_from_a_signal_handler_is_no_error():
     assert (record["calls"], record["errors"]) == (5, 0)
 
 
+INTERRUPTED = """
+import ctypes, os, select, signal, sys, threading, time
+libc = ctypes.CDLL(None)
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.siginterrupt(signal.SIGALRM, True)
+{}
+"""
+CALLS = {
+    "ERESTARTNOHAND": (
+        "pause",
+        "for _ in range(3):\n  signal.setitimer(signal.ITIMER_REAL, 0.02); libc.pause()",
+    ),
+    "ERESTARTSYS": (
+        "read",
+        "r, w = os.pipe()\nfor _ in range(3):\n  signal.setitimer(signal.ITIMER_REAL, 0.02)\n"
+        "  assert libc.read(r, ctypes.create_string_buffer(1), 1) == -1",
+    ),
+    "ERESTART_RESTARTBLOCK": (
+        "poll",
+        "for _ in range(3):\n  signal.setitimer(signal.ITIMER_REAL, 0.02)\n"
+        "  assert libc.poll(None, 0, 5000) == -1",
+    ),
+}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_that_a_signal_interrupts_is_a_call_and_no_error(name):
+    call, code = CALLS[name]
+    command = [sys.executable, "-c", INTERRUPTED.format(code)]
+    [record] = run("syscalls", "-f", "json", "-e", call, "--", *command).of("summary")
+    failed = record["calls"] if call != "read" else record["interrupted"]
+    assert (failed, record["errors"], record["interrupted"]) == (3, 0, 3)
+    rows = run("syscalls", "-f", "json", "--errno", "-e", call, "--", *command).of("summary")
+    assert [(row["errno"], row["errors"], row["interrupted"]) for row in rows] == [(name, 0, 3)]
+
+
+KILLED = """
+import ctypes, os, signal
+child = os.fork()
+if not child:
+  ctypes.CDLL(None).pause()
+while open(f"/proc/{child}/syscall").read().split()[0] != "34": pass
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.lab
+def test_a_call_that_a_fatal_signal_ends_is_a_call_and_no_error():
+    command = [sys.executable, "-c", KILLED]
+    [record] = run("syscalls", "-f", "json", "-e", "pause", "--", *command).of("summary")
+    assert (record["calls"], record["errors"], record["interrupted"]) == (1, 0, 1)
+
+
 @pytest.mark.lab
 def test_a_process_goes_by_its_own_name_and_not_a_threads():
     rename = "import threading; n = open('/proc/self/comm', 'w'); n.write('pt-process'); n.close()"

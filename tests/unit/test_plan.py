@@ -455,7 +455,7 @@ def test_a_tracer_that_cannot_follow_a_command():
 
 # Outputs and columns.
 
-COUNTERS = ["calls", "errors", "total_ns", "avg_ns"]
+COUNTERS = ["calls", "errors", "interrupted", "total_ns", "avg_ns"]
 TIMES = ["calls", "total_ns", "avg_ns", "max_ns"]
 KEYS = {"syscall": ["syscall"], "pid": ["pid"], "comm": ["comm"]}
 EVERY_BY = [by for count in (1, 2, 3) for by in itertools.permutations(KEYS, count)]
@@ -470,7 +470,7 @@ def expected_keys(by):
 @pytest.mark.parametrize("by", EVERY_BY, ids=",".join)
 @pytest.mark.parametrize(
     ("flag", "keys", "counters"),
-    [("", [], COUNTERS), ("errno", ["errno"], ["errors"]), ("latency", [], TIMES)],
+    [("", [], COUNTERS), ("errno", ["errno"], ["errors", "interrupted"]), ("latency", [], TIMES)],
     ids=["default", "errno", "latency"],
 )
 def test_columns(by, flag, keys, counters):
@@ -516,7 +516,7 @@ def test_rows_are_sorted_by_any_column(sort):
     ("sort", "options", "hint"),
     [
         ("cals", {}, "did you mean calls?"),
-        ("total_ns", {"errno": True}, "errno, errors, syscall"),
+        ("total_ns", {"errno": True}, "errno, errors, interrupted, syscall"),
         ("pid", {}, "there is"),
     ],
 )
@@ -571,7 +571,7 @@ def test_describe():
         "set      pt_uids: 1 entries",
         "set      wanted: 2 entries",
         "cgroup   /sys/fs/cgroup/a b",
-        "output   table of pid, syscall, comm, calls, errors, total_ns, avg_ns",
+        "output   table of pid, syscall, comm, calls, errors, interrupted, total_ns, avg_ns",
     ]
 
 

@@ -27,7 +27,8 @@ def calls(*rows: tuple[int, int, int, int]) -> Rows:
     """(call, calls, errors, total_ns)."""
     keys = np.array([(row[0],) for row in rows], dtype=[("call", "u8")])
     values = np.array(
-        [row[1:] for row in rows], dtype=[("calls", "u8"), ("errors", "u8"), ("total_ns", "u8")]
+        [(*row[1:3], 0, row[3]) for row in rows],
+        dtype=[("calls", "u8"), ("errors", "u8"), ("interrupted", "u8"), ("total_ns", "u8")],
     )
     return Rows(keys, values)
 

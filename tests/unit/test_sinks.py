@@ -50,6 +50,7 @@ def syscalls(kind, at, seconds):
         "syscall": ["read", "syscall_999"],
         "calls": np.array([101, 7], dtype="u8"),
         "errors": np.array([23, 0], dtype="u8"),
+        "interrupted": np.array([5, 0], dtype="u8"),
         "total_ns": np.array([23_456_789, 999], dtype="u8"),
         "avg_ns": [232_245, 142],
     }
@@ -63,6 +64,7 @@ def by_process(kind):
         "comm": ["systemd", "a b\x1b[2J"],
         "calls": np.array([0, 2**64 - 1], dtype="u8"),
         "errors": np.array([0, 1], dtype="u8"),
+        "interrupted": np.array([0, 2], dtype="u8"),
         "total_ns": np.array([0, 2**64 - 1], dtype="u8"),
         "avg_ns": [None, 1],
     }
@@ -86,7 +88,12 @@ def latency(kind):
 
 
 def errnos(kind):
-    columns = {"syscall": ["openat"], "errno": ["ENOENT"], "errors": np.array([23], dtype="u8")}
+    columns = {
+        "syscall": ["openat", "read"],
+        "errno": ["ENOENT", "ERESTARTSYS"],
+        "errors": np.array([23, 0], dtype="u8"),
+        "interrupted": np.array([0, 5], dtype="u8"),
+    }
     return Snapshot(kind, NOON, 1.0, columns)
 
 
@@ -470,6 +477,7 @@ def many(rows, at=NOON):
         "syscall": [f"syscall_{900 + number}" for number in range(rows)],
         "calls": np.arange(rows, dtype="u8"),
         "errors": np.zeros(rows, dtype="u8"),
+        "interrupted": np.zeros(rows, dtype="u8"),
         "total_ns": np.full(rows, 12_345_678_901, dtype="u8"),
         "avg_ns": [1] * rows,
     }
