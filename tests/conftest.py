@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import re
 import signal
-import struct
-import time
-from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.sys import bpf_inout
+from support import leftovers
 from support.needs import Excused
+from support.turns import Turn
 
-PROG_GET_NEXT_ID, MAP_GET_NEXT_ID = 11, 12
-_MARK = f"PYTRACER_TEST_RUN={os.getpid()}"  # in the environment of all that the tests start
-os.environ.update([_MARK.split("=")])
-_TURN = "/run"  # a folder that every checkout can lock
+leftovers.mark_environment()
 
 
 def _accept_signals() -> None:
@@ -36,18 +28,12 @@ def _accept_signals() -> None:
 _accept_signals()
 
 
-def ids(command: int) -> set[int]:
-    """The ids of all programs, or all maps, in the kernel."""
-    found: set[int] = set()
-    after = 0
-    while True:
-        attr = bytearray(struct.pack("III", after, 0, 0))
-        try:
-            _, back = bpf_inout(command, bytes(attr))
-        except OSError:
-            return found
-        after = struct.unpack_from("I", back, 4)[0]
-        found.add(after)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give the tests that need the machine alone to one worker: a second would only wait for the first."""
+    if config.pluginmanager.has_plugin("xdist"):
+        for item in items:
+            if item.get_closest_marker("alone"):
+                item.add_marker(pytest.mark.xdist_group("alone"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -71,48 +57,31 @@ def pytest_runtest_makereport(item, call):
 def _nothing_left(request: pytest.FixtureRequest):
     """After a kernel test no program and no map that was not there before is left.
 
-    Kernel tests of several checkouts take turns: what is the other's is not to be taken for this one's.
+    Kernel tests of several workers and checkouts run side by side, except those that are marked ``alone``.
     """
     if not request.node.get_closest_marker("kernel"):
         yield
         return
-    turn = os.open(_TURN, os.O_RDONLY | os.O_DIRECTORY)
+    turn = Turn(lambda line: _say(request.config, line))
     try:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        yield from _checked()
+        turn.take(alone=request.node.get_closest_marker("alone") is not None)
+        before = leftovers.loaded()
+        yield
+        left = leftovers.find_leftovers(before, lambda: turn.take(alone=True))
+        if left:
+            pytest.fail(f"left in the kernel: {leftovers.describe(left)}")
     finally:
-        fcntl.flock(turn, fcntl.LOCK_UN)  # a child that lives on may hold the descriptor, too
-        os.close(turn)
+        turn.close()
 
 
-def _checked():
-    before = ids(PROG_GET_NEXT_ID), ids(MAP_GET_NEXT_ID)
-    yield
-    deadline = time.monotonic() + 5  # the kernel frees them after a grace period
-    while True:
-        left = [
-            now - then
-            for now, then in zip((ids(PROG_GET_NEXT_ID), ids(MAP_GET_NEXT_ID)), before, strict=True)
-        ]
-        if not any(left):
-            return
-        if time.monotonic() > deadline:
-            theirs = _held_by_others()
-            left = [these - those for these, those in zip(left, theirs, strict=True)]
-            if not any(left):
-                return
-            pytest.fail(f"left in the kernel: programs {left[0]}, maps {left[1]}")
-        time.sleep(0.02)
+_said = set[str]()
 
 
-def _held_by_others() -> tuple[set[int], set[int]]:
-    """Programs and maps of processes that no test of this run started."""
-    held: dict[str, set[int]] = {"prog_id": set(), "map_id": set()}
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if int(process.name) == os.getpid() or _MARK.encode() in (process / "environ").read_bytes():
-                continue
-            for info in (process / "fdinfo").iterdir():
-                for name, number in re.findall(r"^(prog_id|map_id):\s*(\d+)", info.read_text(), re.M):
-                    held[name].add(int(number))
-    return held["prog_id"], held["map_id"]
+def _say(config: pytest.Config, line: str) -> None:
+    """Write a line, once, to the standard error of whoever started pytest, past what pytest captures."""
+    if line in _said:
+        return
+    _said.add(line)
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        os.write(2, f"{config.rootpath}: {line}\n".encode())

@@ -14,6 +14,7 @@ from pytracer.bpf import features
 from pytracer.bpf.sys import ProgType
 from pytracer.plan.plan import LOOP
 from pytracer.spec.common import EXECUTED, RETURN
+from support import own
 from support.cli import finish, run, start, stop
 from support.stream import Older, by_perf_rings, events
 from support.workloads import workload
@@ -239,7 +240,7 @@ def test_it_follows_descendants_alone():
 def test_filters(which):
     """A process executes once it is traced; beside it another one does."""
     prelude = {
-        "-u": "import os; os.setuid(61234)\n",
+        "-u": f"import os; os.setuid({own.UID})\n",
         "--netns": "import ctypes; assert ctypes.CDLL(None).unshare(0x40000000) == 0\n",
     }.get(which, "")
     code = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nos.execv('/bin/true', ['true', %r])"
@@ -253,7 +254,7 @@ def test_filters(which):
         for word in ("in", "out")
     )
     assert (wanted.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
-    tracer = start("execsnoop", "-f", "json", which, 61234 if which == "-u" else wanted.pid)
+    tracer = start("execsnoop", "-f", "json", which, own.UID if which == "-u" else wanted.pid)
     other.communicate("\n")
     wanted.communicate("\n")
     # With -p it ends when the process does.

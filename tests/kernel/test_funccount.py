@@ -143,6 +143,7 @@ def test_another_target_does_not_take_the_compiler():
 
 
 @pytest.mark.lab
+@pytest.mark.alone  # the next run of another test would take away what tracefs keeps
 def test_a_killed_tracer_leaves_nothing():
     spelled = {"k": "kprobe-events", "kr": "kretprobe-events"}
     words = [f"{kind}:{FUNCTION}" for kind in spelled]

@@ -20,6 +20,7 @@ from pytracer.kernel import targets
 from pytracer.model import Batch
 from pytracer.spec import registry
 from pytracer.trace import Trace
+from support import own
 from support.cli import COMMAND, run, wait_for
 from support.needs import needs, running
 
@@ -85,10 +86,10 @@ def test_more_than_the_kernel_gives_at_once(tmp_path):
 
 
 PRELUDES = {
-    "--uid": "os.setuid(61234)",
+    "--uid": f"os.setuid({own.UID})",
     "--netns": "import ctypes; assert ctypes.CDLL(None).unshare(0x40000000) == 0",
     "--mntns": "import ctypes; assert ctypes.CDLL(None).unshare(0x20000) == 0",
-    "--comm": "open('/proc/self/comm', 'w').write('wanted')",
+    "--comm": f"open('/proc/self/comm', 'w').write({own.NAME!r})",
 }
 
 
@@ -98,7 +99,7 @@ def test_filters(which, tmp_path):
     with contextlib.ExitStack() as stack:
         stack.enter_context(holding(tmp_path))
         wanted = stack.enter_context(holding(tmp_path, prelude=PRELUDES.get(which, "")))
-        given = {"--uid": 61234, "--comm": "wanted"}.get(which, wanted.pid)
+        given = {"--uid": own.UID, "--comm": own.NAME}.get(which, wanted.pid)
         if which == "--cgroup":
             given = stack.enter_context(cgroup(wanted.pid))
         entries = listed(which, given)

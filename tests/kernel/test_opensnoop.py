@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from pytracer.spec.common import RETURN
+from support import own
 from support.cli import finish, run, start, stop
 from support.stream import by_perf_rings, events
 from support.workloads import workload
@@ -187,7 +188,7 @@ WAITS = "import os, sys\nprint(flush=True)\nsys.stdin.readline()\nfor _ in range
 def test_filters(which):
     """The process opens 23 times once it is traced, and ends; beside it another one does."""
     prelude = {
-        "-u": "import os; os.setuid(61234)\n",
+        "-u": f"import os; os.setuid({own.UID})\n",
         "--mntns": "import ctypes; assert ctypes.CDLL(None).unshare(0x20000) == 0\n",
     }.get(which, "")
     wanted, other = (
@@ -200,7 +201,7 @@ def test_filters(which):
         for wanted, path in ((True, "/dev/null"), (False, "/dev/zero"))
     )
     assert (wanted.stdout.readline(), other.stdout.readline()) == ("\n", "\n")
-    given = 61234 if which == "-u" else wanted.pid
+    given = own.UID if which == "-u" else wanted.pid
     tracer = start("opensnoop", "-f", "json", which, given)
     other.communicate("\n")
     wanted.communicate("\n")

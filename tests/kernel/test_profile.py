@@ -22,6 +22,7 @@ from pytracer.model import Loss, Stacks
 from pytracer.spec import PerfSample
 from pytracer.spec.common import SAMPLES
 from pytracer.symbols import maps
+from support import own
 from support.cgroups import cgroup
 from support.cli import run, wait_for
 from support.debuginfod import Server, path_of
@@ -140,14 +141,14 @@ def test_the_image_is_computed_alike_on_both_sides():
 
 @pytest.mark.parametrize("by", ["pid", "tid", "comm", "uid", "cgroup"])
 def test_filters(by, own_cgroup):
-    user = {"user": 61_023} if by == "uid" else {}
-    with spinning("user", 20000, "other") as other, spinning("user", 20000, "wanted", **user) as process:
+    user = {"user": own.UID} if by == "uid" else {}
+    with spinning("user", 20000, "other") as other, spinning("user", 20000, own.NAME, **user) as process:
         (own_cgroup / "cgroup.procs").write_text(str(process.pid))
-        value = {"comm": "wanted", "uid": 61_023, "cgroup": own_cgroup}.get(by, process.pid)
-        wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "wanted\n", "the name")
+        value = {"comm": own.NAME, "uid": own.UID, "cgroup": own_cgroup}.get(by, process.pid)
+        wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == f"{own.NAME}\n", "the name")
         records = profile(f"--{by}", value, "-d", 0.5)
         assert {record["pid"] for record in records} == {process.pid}
-        assert {record["comm"] for record in records} == {"wanted"}
+        assert {record["comm"] for record in records} == {own.NAME}
         assert other.poll() is None
 
 

@@ -358,6 +358,7 @@ def unpinned():
 
 
 @pytest.mark.lab
+@pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
 def test_what_is_pinned_attached_counts_on_until_it_is_unloaded():
     with traced("syscalls", "-f", "json", *RAW, 60) as (_, mine):
@@ -388,6 +389,7 @@ def test_what_is_pinned_attached_counts_on_until_it_is_unloaded():
     wait_for(lambda: not set(mine) & set(ids(Kind.PROGRAM)), "all go with their pins")
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
 def test_trace_events_stay_attached_too():
     events = ("--hook", "syscall=tracepoint", "--hook", "gone=tracepoint", "--hook", "switch=tracepoint")
@@ -403,6 +405,7 @@ def test_trace_events_stay_attached_too():
     assert any(shown[id_]["runs"] for id_ in mine)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
 def test_what_is_only_pinned_stays_without_running():
     with traced("sockcount", "-f", "json", "lo", 60) as (_, [mine]):
@@ -419,6 +422,7 @@ def test_what_is_only_pinned_stays_without_running():
 
 
 @pytest.mark.lab
+@pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
 def test_nothing_is_pinned_or_unloaded_that_is_not_pytracers():
     with program(ProgType.SOCKET_FILTER, returning(0), name="somebodys") as (descriptor, id_):

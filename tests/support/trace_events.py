@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+
+from support.leftovers import is_ours
 
 # In a process of its own: it may take a mount namespace.
 _LIST = """
@@ -13,7 +16,18 @@ for file in tracefs.root().glob("[ku]probe_events"):
 """
 
 
+_MAKER = re.compile(r"_\d+_(\d+)_\d+ ")  # kprobe_events.attach names them so: PID namespace, process, birth
+
+
 def trace_events() -> list[str]:
-    """Those that are pytracer's, as tracefs lists them."""
+    """List pytracer's trace events of tracefs, but for those of processes that other tests run."""
     done = subprocess.run([sys.executable, "-c", _LIST], capture_output=True, text=True, check=True)
-    return [line for line in done.stdout.splitlines() if "pytracer" in line]
+    return [line for line in done.stdout.splitlines() if "pytracer" in line and not _is_others(line)]
+
+
+def _is_others(event: str) -> bool:
+    maker = _MAKER.search(event)
+    try:
+        return maker is not None and not is_ours(int(maker[1]))
+    except OSError:  # whoever made it is gone: it should be, too
+        return False

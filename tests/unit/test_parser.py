@@ -188,6 +188,15 @@ def test_a_command_where_none_can_be_followed(monkeypatch, capsys):
         ("--mntns self", Filter.MNTNS, (b"self",)),
         ("--cgroup a --container b", Filter.CGROUP, (b"a", b"the cgroup of b")),
     ],
+    ids=[
+        "pid",
+        "tid",
+        "comm",
+        "user",
+        "netns",
+        "mntns",
+        "cgroup",
+    ],  # a process id would differ between workers
 )
 def test_filters(monkeypatch, words, which, keys):
     for name, resolve in {

@@ -1,0 +1,100 @@
+"""What a test leaves in the kernel is found, and what others load beside it is not taken for it."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from pytracer.bpf.attach.cgroup_skb import POINTS
+from pytracer.bpf.probing import returning
+from pytracer.bpf.sys import Command, ProgType, bpf, prog_load, program_info
+from support import leftovers
+from support.cgroups import cgroup
+
+pytestmark = pytest.mark.kernel
+
+HOLD = """
+import sys
+from pytracer.bpf.probing import returning
+from pytracer.bpf.sys import ProgType, prog_load, program_info
+program = prog_load(ProgType.SOCKET_FILTER, returning(0), name="somebody_s")
+print(program_info(program)[0], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """How often it was asked for the machine alone; the kernel gets a moment only."""
+    monkeypatch.setattr(leftovers, "GRACE", 0.2)
+    monkeypatch.setattr(leftovers, "UNHELD_GRACE", 0.1)
+    return []
+
+
+def left(before, asked):
+    return leftovers.find_leftovers(before, lambda: asked.append(1))
+
+
+def test_what_this_process_holds_is_found(asked):
+    before = leftovers.loaded()
+    program = prog_load(ProgType.SOCKET_FILTER, returning(0), name="left")
+    mine = ("program", program_info(program)[0])
+    assert mine in left(before, asked)
+    os.close(program)
+    assert mine not in left(before, asked)
+
+
+@pytest.mark.parametrize(
+    ("mark", "expected"), [(leftovers.MARK, True), ("PYTRACER_TEST_RUN=1", False)], ids=["ours", "theirs"]
+)
+def test_processes_are_told_by_their_mark(asked, mark, expected):
+    name, _, value = mark.partition("=")
+    before = leftovers.loaded()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {name: value},
+    ) as process:
+        theirs = ("program", int(process.stdout.readline()))
+        assert (theirs in left(before, asked)) is expected
+
+
+def test_what_no_process_holds_is_looked_at_again_alone(asked):
+    before = leftovers.loaded()
+    ingress = POINTS["ingress"]
+    with cgroup() as folder:
+        where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        program = prog_load(ProgType.CGROUP_SKB, returning(1), attach_type=ingress, name="left")
+        bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, ingress, 0))
+        unheld = ("program", program_info(program)[0])
+        assert unheld in left(before, asked)
+        assert asked == []  # this process holds it
+        os.close(program)
+        assert unheld in left(before, asked)
+        assert asked == [1]
+        bpf(Command.PROG_DETACH, struct.pack("III", where, 0, ingress))
+        os.close(where)
+
+
+def test_what_the_test_beside_takes_away_before_it_ends_is_nothing_left(asked):
+    before = leftovers.loaded()
+    ingress = POINTS["ingress"]
+    with cgroup() as folder:
+        where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        program = prog_load(ProgType.CGROUP_SKB, returning(1), attach_type=ingress, name="beside")
+        bpf(Command.PROG_ATTACH, struct.pack("IIII", where, program, ingress, 0))
+        theirs = ("program", program_info(program)[0])
+        os.close(program)
+
+        def wait_until_alone():
+            bpf(Command.PROG_DETACH, struct.pack("III", where, 0, ingress))
+            os.close(where)
+
+        assert theirs in leftovers.loaded()
+        assert theirs not in leftovers.find_leftovers(before, wait_until_alone)

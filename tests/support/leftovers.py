@@ -1,0 +1,93 @@
+"""What a kernel test leaves loaded, told apart from what tests that run beside it have loaded.
+
+Each worker of pytest-xdist, and each pytest without it, marks the environment of the processes it starts. A
+program or map that a process with another mark holds belongs to that process. What no process holds (pinned,
+attached by netlink, attached to a cgroup without a link) says nothing of who made it; such ids are looked at
+again while no other kernel test runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pytracer.bpf.sys import bpf_inout
+
+MARK = f"PYTRACER_TEST_RUN={os.getpid()}"
+GRACE = 5.0
+"""Seconds that the kernel may take to free a program or map after its last reference is gone."""
+UNHELD_GRACE = 1.0
+"""Seconds after which what no process holds is worth stopping all other kernel tests for."""
+_GET_NEXT_ID = {"program": 11, "map": 12}  # enum bpf_cmd
+_HOLDS = re.compile(r"^(prog|map)_id:\s*(\d+)", re.M)
+
+Id = tuple[str, int]  # "program" or "map", and its id
+
+
+def mark_environment() -> None:
+    """Mark this process's environment, and so that of every process it starts."""
+    os.environ.update([MARK.split("=")])
+
+
+def is_ours(process: int) -> bool:
+    """True for this process and for those that carry its mark. Raises OSError once the process is gone."""
+    if process == os.getpid():
+        return True
+    return MARK.encode() in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+
+
+def loaded() -> set[Id]:
+    """List all programs and maps in the kernel."""
+    found = set[Id]()
+    for kind, command in _GET_NEXT_ID.items():
+        after = 0
+        with contextlib.suppress(OSError):  # ENOENT behind the last one
+            while True:
+                _, back = bpf_inout(command, struct.pack("III", after, 0, 0))
+                after = struct.unpack_from("I", back, 4)[0]
+                found.add((kind, after))
+    return found
+
+
+def held() -> tuple[set[Id], set[Id]]:
+    """Find the programs and maps that processes hold: those of this run, and those of all others."""
+    ours, theirs = set[Id](), set[Id]()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # the process may end at any time
+            mine = is_ours(int(process.name))
+            for info in (process / "fdinfo").iterdir():
+                with contextlib.suppress(OSError):
+                    for kind, number in _HOLDS.findall(info.read_text()):
+                        (ours if mine else theirs).add(("program" if kind == "prog" else "map", int(number)))
+    return ours, theirs
+
+
+def find_leftovers(before: set[Id], wait_until_alone: Callable[[], None]) -> set[Id]:
+    """Return what was loaded since ``before`` and stays, unless a process of another run holds it.
+
+    ``wait_until_alone`` is called at most once, and returns when no other kernel test is running.
+    """
+    suspects = loaded() - before
+    began, alone = time.monotonic(), False
+    while suspects:
+        suspects &= loaded()
+        ours, theirs = held()
+        suspects -= theirs - ours
+        waited = time.monotonic() - began
+        if waited > GRACE:
+            return suspects
+        if suspects and not suspects & ours and waited > UNHELD_GRACE and not alone:
+            wait_until_alone()
+            began, alone = time.monotonic(), True
+        time.sleep(0.02)
+    return suspects
+
+
+def describe(ids: set[Id]) -> str:
+    """Spell ids for a message."""
+    return ", ".join(f"{kind} {number}" for kind, number in sorted(ids))

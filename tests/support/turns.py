@@ -1,0 +1,79 @@
+"""Whose turn it is: kernel tests of all workers and checkouts share the machine, or one has it alone.
+
+The kernel drops these locks with the process that holds them. They are on folders that every checkout has, so
+that no file is left. A test that wants the machine alone closes the door first: tests that come later wait
+behind it, and those that run come to their end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+TURN = "/run"
+DOOR = "/var"
+
+
+class Turn:
+    """The right to run a kernel test: beside others, or alone."""
+
+    def __init__(self, say: Callable[[str], None], turn: str = TURN, door: str = DOOR) -> None:
+        """``say`` shows a line to whoever started the tests."""
+        self._say = say
+        self._door = os.open(door, os.O_RDONLY | os.O_DIRECTORY)
+        self._turn = os.open(turn, os.O_RDONLY | os.O_DIRECTORY)
+
+    def take(self, *, alone: bool) -> None:
+        """Wait for the turn. Called again, it gives up the turn that it has, and waits for the other kind."""
+        fcntl.flock(self._turn, fcntl.LOCK_UN)
+        self._lock(self._door, fcntl.LOCK_EX)
+        try:
+            self._lock(self._turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        finally:
+            fcntl.flock(self._door, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Give the turn up."""
+        for descriptor in (self._turn, self._door):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that lives on may hold the descriptor, too
+            os.close(descriptor)
+
+    def _lock(self, descriptor: int, how: int) -> None:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            others = [process for process in holders(descriptor) if not is_sibling(process)]
+            if others:
+                self._say(f"waiting for the kernel tests of {', '.join(map(describe, others))}")
+            fcntl.flock(descriptor, how)
+
+
+def holders(descriptor: int) -> list[int]:
+    """List the processes that hold a lock on this file, by /proc/locks."""
+    inode = os.fstat(descriptor).st_ino
+    # "4: FLOCK  ADVISORY  READ 812 00:19:1 0 EOF"; one that waits has "->" behind its number.
+    has = rf"^\d+: FLOCK +\w+ +\w+ +(\d+) [0-9a-f:]+:{inode} "
+    found = re.findall(has, Path("/proc/locks").read_text(), re.M)
+    return sorted({int(process) for process in found} - {os.getpid()})
+
+
+def is_sibling(process: int) -> bool:
+    """True if this process and that one are workers of one pytest-xdist run."""
+    if not os.environ.get("PYTEST_XDIST_WORKER"):
+        return False
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return int(fields[1]) == os.getppid()
+
+
+def describe(process: int) -> str:
+    """Name a process for a message, with the folder it runs in."""
+    try:
+        return f"process {process} in {Path(f'/proc/{process}/cwd').readlink()}"
+    except OSError:
+        return f"process {process}"

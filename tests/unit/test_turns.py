@@ -1,0 +1,112 @@
+"""Kernel tests take turns by locks: many side by side, or one alone, and whoever waits says for whom."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.turns import Turn, holders, is_sibling
+
+HOLD = """
+import sys
+from support.turns import Turn
+turn = Turn(lambda line: print("waits", flush=True), *sys.argv[2:])
+turn.take(alone=sys.argv[1] == "alone")
+print("has", flush=True)
+sys.stdin.read()
+turn.close()
+"""
+
+
+@pytest.fixture
+def places(tmp_path):
+    made = [tmp_path / "turn", tmp_path / "door"]
+    for path in made:
+        path.mkdir()
+    return [str(path) for path in made]
+
+
+@contextlib.contextmanager
+def other(how, places):
+    """Another run's process that has taken its turn, or is about to."""
+    tests = str(Path(__file__).parent.parent)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, how, *places],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": tests, "PYTEST_XDIST_WORKER": ""},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_those_that_share_run_side_by_side(places):
+    with other("beside", places) as process:
+        assert process.stdout.readline() == "has\n"
+        said = []
+        turn = Turn(said.append, *places)
+        turn.take(alone=False)
+        turn.close()
+        assert said == []
+
+
+@pytest.mark.parametrize(("first", "alone"), [("alone", False), ("beside", True), ("alone", True)])
+def test_one_that_is_alone_is_waited_for_and_that_is_said(places, first, alone):
+    with other(first, places) as process:
+        assert process.stdout.readline() == "has\n"
+        said = []
+
+        def say(line):
+            said.append(line)
+            process.stdin.close()  # which ends its turn
+
+        turn = Turn(say, *places)
+        turn.take(alone=alone)
+        turn.close()
+        assert said == [f"waiting for the kernel tests of process {process.pid} in {Path.cwd()}"]
+
+
+def test_who_wants_to_be_alone_is_not_kept_waiting_by_those_that_come_later(places):
+    turn = Turn(lambda line: None, *places)
+    turn.take(alone=False)
+    with other("alone", places) as first:
+        assert first.stdout.readline() == "waits\n"
+        with other("beside", places) as later:
+            assert later.stdout.readline() == "waits\n"  # behind the one that is not yet alone
+            turn.close()
+            assert first.stdout.readline() == "has\n"
+            first.stdin.close()
+            assert "has\n" in later.stdout  # it may wait for the other's turn, too, if it passed the door
+
+
+def test_a_turn_is_given_up_for_one_of_the_other_kind(places):
+    turn = Turn(lambda line: None, *places)
+    turn.take(alone=False)
+    with other("alone", places) as process:
+        assert process.stdout.readline() == "waits\n"
+        process.stdin.close()
+        turn.take(alone=True)
+        assert process.stdout.readline() == "has\n"
+    turn.close()
+
+
+def test_workers_of_one_run_are_told_by_their_parent(monkeypatch, places):
+    with other("beside", places) as process:
+        assert process.stdout.readline() == "has\n"
+        descriptor = os.open(places[0], os.O_RDONLY)
+        assert holders(descriptor) == [process.pid]
+        os.close(descriptor)
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+        monkeypatch.setattr(os, "getppid", os.getpid)
+        assert is_sibling(process.pid)
+        assert not is_sibling(1)
+        monkeypatch.delenv("PYTEST_XDIST_WORKER")
+        assert not is_sibling(process.pid)
