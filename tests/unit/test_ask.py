@@ -14,7 +14,7 @@ from pytracer.errors import QuestionError, UsageError
 from pytracer.kernel.facts import Found, Target, Tells
 from pytracer.plan import Request, make_plan
 from pytracer.record import replace
-from pytracer.spec import Kprobes, registry
+from pytracer.spec import Kprobes, Source, registry
 from support.fake_kernel import FakeKernel
 from support.questions import kernel, mark
 
@@ -709,3 +709,24 @@ def test_usdt_arguments_go_where_the_c_looks_for_them():
     assert set(plan.marks) == {0}
     assert len(plan.marks[0]) == 192
     assert dict(plan.defines)["PT_USDT_MARKS"] == dict(plan.defines)["PT_TARGETS"]
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ('u:p:"ns::f(int)" "%d", arg1', Source("u", '"ns::f(int)"', place="p")),
+        ('u:"/a b":f (arg1 > 2)', Source("u", "f", place='"/a b"')),
+        ("u:p:main.(*T).M (arg1 > 2)", Source("u", "main.(*T).M", place="p")),
+        ("u:p:ns::f(int, char*) (arg1 > 2)", Source("u", "ns::f(int, char*)", place="p")),
+        ("u:p:ns::f(int a)", Source("u", "ns::f", place="p")),
+        ("p:ns::f", None),
+        ("/bin/p:ns::f", Source("u", "ns::f", place="/bin/p")),
+        ("r::vfs_read", Source("kr", "vfs_read")),
+    ],
+)
+def test_names_of_other_languages_and_names_in_quotes(text, source):
+    if source is None:
+        with pytest.raises(UsageError):
+            parse_trace(text)
+    else:
+        assert parse_trace(text).source == source

@@ -7,23 +7,15 @@ import subprocess
 import pytest
 
 from pytracer.errors import UnknownNameError
-from pytracer.spec import quoting
-from pytracer.symbols import files, places
+from pytracer.spec import parse_source, quoting
+from pytracer.symbols import files, names, places
+from pytracer.symbols.demangle import Demangler
+from support.compilers import compiled
 
 SUB = """static __attribute__((noinline)) int sub(int x) { asm volatile(""); return x + %d; }
 int run_%s(int n) { return sub(n); }
 """
 MAIN = "int run_a(int); int run_b(int); int main(void) { return run_a(1) + run_b(2); }\n"
-
-
-def compiled(folder, sources, *options, output="program", compiler="gcc"):
-    """Compile sources, by their path in the folder; the path of the program."""
-    for path, text in sources.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    command = [compiler, *options, "-o", output, *(path for path in sources if not path.endswith(".map"))]
-    subprocess.run(command, cwd=folder, check=True)
-    return folder / output
 
 
 def titles(path, written):
@@ -134,3 +126,101 @@ def test_patterns_around_quotes():
     assert quoting.split('"a:b":c::d:e', ":") == ['"a:b"', "c::d", "e"]
     assert quoting.either("libc:memalign", "libc:aligned_alloc") == "libc:aligned_alloc|memalign"
     assert quoting.either("old", "new|old") == "new|old"
+
+
+GO = """package main
+type T struct{ n int }
+//go:noinline
+func (t *T) Add(x int) int { t.n += x; return t.n }
+//go:noinline
+func Each[E any](in []E, f func(E) E) int { for i := range in { in[i] = f(in[i]) }; return len(in) }
+func main() {
+	t := &T{}
+	for i := 0; i < 3; i++ { t.Add(i) }
+	println(Each([]int{1, 2}, func(x int) int { return x + 1 }), t.n)
+}
+"""
+CPP = """#include <string>
+namespace ns {
+struct Foo {
+  int v[4];
+  __attribute__((noinline)) int &operator[](int i) { asm volatile(""); return v[i]; }
+  __attribute__((noinline)) int bar(int x, char *p) { asm volatile(""); return x + !p + v[0]; }
+  __attribute__((noinline)) int bar(int x) const { asm volatile(""); return x; }
+};
+template <class T> __attribute__((noinline)) T twice(T x) { asm volatile(""); return x * 2; }
+namespace { __attribute__((noinline)) int hidden(const std::string &s) { asm volatile(""); return s.size(); } }
+}
+int main() {
+  ns::Foo f{};
+  f[1] = f.bar(1, nullptr) + f.bar(2) + ns::hidden("text");
+  return ns::twice<int>(3) + (int)ns::twice<double>(2) - 10;
+}
+"""
+RUST = """struct P<T>(T);
+trait Show { fn show(&self) -> usize; }
+impl<T: Copy + Into<u64>> Show for P<T> {
+    #[inline(never)]
+    fn show(&self) -> usize { let v: u64 = self.0.into(); std::hint::black_box(v as usize) }
+}
+fn main() { for i in 0..3u32 { std::hint::black_box(P(i).show()); } }
+"""
+
+
+@pytest.fixture(scope="module", params=["libc", "program.go", "program.cc", "program.rs"])
+def binary(request, tmp_path_factory):
+    if request.param == "libc":
+        with files.find("libc") as file:
+            return file.name
+    sources = {"program.go": GO, "program.cc": CPP, "program.rs": RUST}
+    folder = tmp_path_factory.mktemp(request.param)
+    return str(compiled(folder, {request.param: sources[request.param]}))
+
+
+def test_every_name_of_a_file_is_found_again_as_it_is_shown_and_as_it_stands(binary):
+    with files.find(binary) as file, file.reading():
+        addresses = dict[str, set[int]]()
+        for symbol in names.symbols(file, bool):
+            addresses.setdefault(symbol.name, set()).add(symbol.address)
+        assert len(addresses) > 10
+        for name, expected in addresses.items():
+            for written in {name, quoting.quote(name)}:
+                source = parse_source(f"u:{quoting.quote(binary)}:{written}")
+                assert parse_source(source.text) == source
+                assert quoting.unquote(source.place) == binary
+                assert not source.offset
+                found = names.find(file, source.name)
+                assert {match.symbol.address for match in found} == expected, written
+
+
+def test_what_a_pattern_is_shown_as_names_each_function_by_itself(binary):
+    found, wanted = None, "main.*" if "go" in binary else "*a*" if "libc" not in binary else "*_r"
+    with files.find(binary) as file:
+        found = places.find(file, wanted)
+        assert len(set(found.titles)) == len(found.spots) > 2
+        for spot, title in zip(found.spots, found.titles, strict=True):
+            assert [one.offset for one in places.find(file, title).spots] == [spot.offset]
+
+
+def test_cpp_functions_are_found_as_stacks_show_them(tmp_path):
+    program = compiled(tmp_path, {"program.cc": CPP})
+    with files.find(str(program)) as file, file.reading():
+        known = names.symbols(file, bool)
+        shown = Demangler().names(one.name for one in known)
+        for one, text in zip(known, shown, strict=True):
+            assert one.address in {match.symbol.address for match in names.find(file, text)}, text
+    one = "ns::Foo::bar(int, char*)"
+    assert len(offsets(program, one)) == len(offsets(program, quoting.quote(one))) == 1
+    assert len(offsets(program, "ns::Foo::bar")) == 2
+    assert len(offsets(program, "ns::Foo::operator[]")) == 1
+    assert len(offsets(program, "ns::twice")) == 2
+    assert len(offsets(program, "ns::twice<int>")) == 1
+    assert len(offsets(program, "ns::Foo::*")) == 3
+    assert len(offsets(program, "ns::(anonymous namespace)::hidden")) == 1
+
+
+def test_a_go_method_is_one_though_its_name_has_a_star(tmp_path):
+    program = compiled(tmp_path, {"program.go": GO})
+    assert titles(program, "main.(*T).Add") == ['"main.(*T).Add"']
+    assert titles(program, '"main.(*T)."*') == ['"main.(*T).Add"']
+    assert '"main.(*T).Add"' in titles(program, "main.*")

@@ -263,7 +263,8 @@ class Parser:
             if name.kind != NAME or name.text.startswith("$"):
                 raise self.fail(
                     "the name of an argument must follow its type",
-                    hint="in a signature: (int fd, char *path); a filter stands behind a blank",
+                    hint="in a signature: (int fd, char *path); a filter stands behind a blank,"
+                    " C++ parameters in quotes with the name",
                 )
             self.take()
             stars = type_name.stars

@@ -12,9 +12,12 @@ from pytracer.ask.lexer import END, LABEL, TEXT
 from pytracer.ask.parser import Parser
 from pytracer.ask.tree import Node, Parameter
 from pytracer.errors import QuestionError, UsageError
-from pytracer.spec import SPELLINGS, Source, parse_source
+from pytracer.spec import SPELLINGS, Source, parse_source, quoting
 
-_PROBE = re.compile(r"[^\s(\"]*")
+_NAME = rf"(?<=[:|@])(?:{quoting.QUOTED})"  # in quotes, as it may stand behind a colon
+_METHOD = r"(?<=\.)\(\*[^\s()\"]+\)"  # of a Go type: main.(*T).m
+_PROBE = re.compile(rf"(?:{_NAME}|{_METHOD}|[^\s(\"])*")
+_LABELLED = re.compile(rf"(?:{_NAME}|{_METHOD}|[^\s(\"#])*")
 _KINDS = {name for kind, s in SPELLINGS.items() for name in (kind, *s.long)}
 _RETURNS = ("kr", "fr", "ur")
 _MOST = 16  # expressions of a question
@@ -23,7 +26,9 @@ _MOST = 16  # expressions of a question
 def source_of(text: str) -> Source:
     """The source that a probe's text names: in pytracer's spelling, or as BCC's users write it:
     ``p:LIBRARY:FUNCTION``, ``r::FUNCTION``, ``LIBRARY:FUNCTION``. Raises UsageError."""
-    parts = text.split(":")
+    if match := re.fullmatch(r"([pr]?)::(.*)", text, re.DOTALL):  # no library: the kernel's
+        return parse_source(f"k{match[1].strip('p')}:{match[2]}")
+    parts = quoting.split(text, ":")
     head = parts[0]
     if len(parts) == 1 or head in _KINDS - {"p", "r"}:
         return parse_source(text)
@@ -105,7 +110,7 @@ def parse_distribution(text: str) -> Question:
 def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, ...], Parser]:
     """The probe and its signature, and a parser of what follows."""
     start = len(text) - len(text.lstrip())
-    match = (re.compile(r"[^\s(\"#]*") if label else _PROBE).match(text, start)
+    match = (_LABELLED if label else _PROBE).match(text, start)
     assert match is not None
     end = match.end()
     if end == start:
@@ -116,8 +121,27 @@ def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, 
     parser = Parser(text, end)
     signature: tuple[Parameter, ...] = ()
     if parser.at("(") and parser.next.start == end:
-        signature = parser.signature()
+        try:
+            signature = parser.signature()
+        except QuestionError:
+            end = _end_of_parameters(text, source, end)
+            if not end:
+                raise
+            source, parser = _source(text, start, end), Parser(text, end)
     return source, signature, parser
+
+
+def _end_of_parameters(text: str, source: Source, start: int) -> int:
+    """Where the parameters end of a C++ function that was written with them: ``ns::f(int, char*)``; 0 where
+    there is no telling them from a signature."""
+    if source.kind not in ("u", "ur") or not re.search(r"::|<", source.name):
+        return 0
+    depth = 0
+    for at in range(start, len(text)):
+        depth += (text[at] == "(") - (text[at] == ")")
+        if not depth:
+            return at + 1
+    return 0
 
 
 def _without_parentheses(text: str, start: int, end: int) -> int:

@@ -159,8 +159,8 @@ def _as_in_source(file: ProgramFile, written: str) -> Iterator[Match]:
     wanted = quoting.matcher(written) if quoting.is_pattern(written) else None
     names = {written, quoting.unquote(written)}
     for symbol, text in _demangled(file, written):
-        plain = _without_parameters(text)
-        if text in names or plain in names or (wanted is not None and wanted.fullmatch(text)):
+        forms = _forms(text)
+        if forms & names or (wanted is not None and any(map(wanted.fullmatch, forms))):
             yield from _titled(file, [symbol])
 
 
@@ -175,15 +175,38 @@ def _demangled(file: ProgramFile, written: str) -> Iterator[tuple[Symbol, str]]:
     yield from zip(known, names, strict=True)
 
 
-def _without_parameters(text: str) -> str:
-    """``ns::f`` of ``ns::f(int) const``: what stands before the last parentheses on the outside."""
-    depth, end = 0, len(text)
-    for at in range(text.rfind(")"), -1, -1):
-        depth += (text[at] == ")") - (text[at] == "(")
+def _forms(text: str) -> set[str]:
+    """How a function may be written, from how a demangler does: ``int ns::f<int>(int)``, without what it
+    returns (which it shows of templates alone), without parameters, and without arguments of templates."""
+    end = _opening(text, text.rfind(")"), "()")
+    name = text[:end] if end > 0 else text
+    found = {text, name}
+    if "operator" not in name:
+        begin = _last_blank(name) + 1
+        found |= {text[begin:], name[begin:]}
+        if name.endswith(">"):
+            found.add(name[begin : max(_opening(name, len(name) - 1, "<>"), begin + 1)])
+    return found
+
+
+def _opening(text: str, closing: int, pair: str) -> int:
+    """Where the sign that is closed at ``closing`` is opened; -1 where it is not."""
+    depth = 0
+    for at in range(closing, -1, -1):
+        depth += (text[at] == pair[1]) - (text[at] == pair[0])
         if not depth:
-            end = at
-            break
-    return text[:end]
+            return at
+    return -1
+
+
+def _last_blank(name: str) -> int:
+    """Where the last blank is that stands in no brackets; -1 where there is none."""
+    depth = 0
+    for at in range(len(name) - 1, -1, -1):
+        depth += (name[at] in ")>]") - (name[at] in "(<[")
+        if not depth and name[at] == " ":
+            return at
+    return -1
 
 
 def _titled(

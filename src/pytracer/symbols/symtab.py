@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -247,5 +246,12 @@ def _defined_versions(file: Tables) -> dict[int, str]:
 def places_of(name: bytes, strings: bytes) -> list[int]:
     """Where a name stands in a table of strings, alone or before a version. Names that end alike may share
     their end."""
-    found = re.finditer(re.escape(name) + rb"(?=[\0@])", strings)
-    return [match.start() for match in itertools.islice(found, _PLACES)]
+    return [at for end in (b"\0", b"@") for at in itertools.islice(_found(name + end, strings), _PLACES)]
+
+
+def _found(text: bytes, strings: bytes) -> Iterator[int]:
+    """Where a text stands. (``re`` takes twenty times as long for that.)"""
+    at = strings.find(text)
+    while at >= 0:
+        yield at
+        at = strings.find(text, at + 1)

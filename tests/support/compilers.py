@@ -1,0 +1,30 @@
+"""Programs of several languages, compiled by a test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+_COMMANDS = {
+    "c": ("gcc", "-O1"),
+    "cc": ("g++", "-O1"),
+    "go": ("go", "build"),
+    "rs": ("rustc", "-O", "--crate-name", "program"),
+    "s": ("gcc", "-nostartfiles"),
+}
+
+
+def compiled(folder: Path, sources: dict[str, str], *options: str, output: str = "program") -> Path:
+    """Compile sources, by their path in the folder; the language is told by the first. The file that comes
+    of it."""
+    for path, text in sources.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    language = next(iter(sources)).rpartition(".")[2]
+    files = [path for path in sources if path.endswith(f".{language}")]
+    environment = {**os.environ, "GO111MODULE": "off", "CGO_ENABLED": "0"}
+    command = [*_COMMANDS[language], "-o", output, *(files if language == "go" else options)]
+    command += list(options) if language == "go" else files
+    subprocess.run(command, cwd=folder, env=environment, check=True)
+    return folder / output
