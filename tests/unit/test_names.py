@@ -149,7 +149,7 @@ struct Foo {
   __attribute__((noinline)) int bar(int x) const { asm volatile(""); return x; }
 };
 template <class T> __attribute__((noinline)) T twice(T x) { asm volatile(""); return x * 2; }
-namespace { __attribute__((noinline)) int hidden(const std::string &s) { asm volatile(""); return s.size(); } }
+namespace { __attribute__((noinline)) int hidden(const std::string &s) { asm(""); return s.size(); } }
 }
 int main() {
   ns::Foo f{};
