@@ -6,31 +6,32 @@ import subprocess
 
 import pytest
 
-from pytracer.errors import UsageError
+from pytracer.errors import UnreadableCodeError, UsageError
 from pytracer.spec import ExitKind, FunctionCode
 from pytracer.symbols import code, files, places
+from pytracer.symbols.code import probes
 
-SIMPLE = """
-.globl work
-.type work, @function
-work:   test %edi, %edi
-        je 1f
-        mov $1, %eax
-        ret
-1:      xor %eax, %eax
-        repz ret
-.size work, .-work
-"""
+RETURN, TAIL, INDIRECT = ExitKind.RETURN, ExitKind.TAIL_RETURN, ExitKind.INDIRECT
 
 
 @pytest.fixture
-def assemble(tmp_path):
+def build(tmp_path):
+    """Build a shared object of functions in assembly (text by name) or of a source file; it is open."""
     opened = []
 
-    def of(text: str, *options: str) -> files.ProgramFile:
-        (tmp_path / "code.s").write_text(text)
-        made = tmp_path / "code.so"
-        words = ["gcc", "-shared", "-nostdlib", *options, "-o", str(made), str(tmp_path / "code.s")]
+    def of(functions: dict[str, str] | str, *options: str, name: str = "code.so", suffix=".s"):
+        text = functions if isinstance(functions, str) else ""
+        if isinstance(functions, dict):
+            text = ".section .note.GNU-stack\n.text\n" + "".join(
+                f".globl {name}\n.type {name}, @function\n{name}:\n.cfi_startproc\n{body}\n"
+                f".cfi_endproc\n.size {name}, .-{name}\n"
+                for name, body in functions.items()
+            )
+        source = tmp_path / f"{name}{suffix}"
+        source.write_text(text)
+        made = tmp_path / name
+        compiler = "g++" if suffix == ".cc" else "gcc"
+        words = [compiler, "-shared", "-fPIC", "-o", str(made), str(source), *options]
         subprocess.run(words, check=True)
         opened.append(files.find(str(made)))
         return opened[-1]
@@ -40,28 +41,312 @@ def assemble(tmp_path):
         file.close()
 
 
-def analyze(file: files.ProgramFile, name: str) -> FunctionCode:
+def start_of(file: files.ProgramFile, name: str) -> int:
     [spot] = places.find(file, name).spots
-    return code.analyze(file, spot)
+    return spot.offset
 
 
-def exits(file: files.ProgramFile, name: str) -> list[tuple[ExitKind, int]]:
-    """The exits, by their distance from the function's start."""
+def analyze(file: files.ProgramFile, name: str, **options) -> FunctionCode:
     [spot] = places.find(file, name).spots
-    return [(one.kind, one.spot.offset - spot.offset) for one in code.analyze(file, spot).exits]
+    return code.analyze(file, spot, **options)
 
 
-def test_each_return_instruction_is_an_exit(assemble):
-    file = assemble(SIMPLE)
+def exits(file: files.ProgramFile, name: str, **options) -> list[tuple[ExitKind, str]]:
+    return [(one.kind, one.spot.name) for one in analyze(file, name, **options).exits]
+
+
+SIMPLE = """
+        test %edi, %edi
+        je 1f
+        mov $1, %eax
+        ret
+1:      xor %eax, %eax
+        repz ret
+"""
+
+
+def test_each_return_instruction_is_an_exit(build):
+    file = build({"work": SIMPLE})
     found = analyze(file, "work")
-    assert exits(file, "work") == [(ExitKind.RETURN, 9), (ExitKind.RETURN, 12)]
-    assert found.entry == places.find(file, "work").spots[0].offset
+    assert exits(file, "work") == [(RETURN, "work+0x9"), (RETURN, "work+0xc")]
+    assert found.entry == start_of(file, "work")
+    assert [one.spot.offset - found.entry for one in found.exits] == [9, 12]
     assert {(one.spot.file, one.spot.identity) for one in found.exits} == {(file.name, file.identity)}
+    assert not found.reenters
+    assert not found.goroutine
 
 
-def test_a_place_within_an_instruction_is_refused(assemble):
-    file = assemble(SIMPLE)
-    start = places.find(file, "work").spots[0].offset
+def test_a_function_that_is_jumped_to_returns_for_the_one_that_jumps(build):
+    file = build(
+        {
+            "work": "test %edi, %edi\n jne .Lhelp\n jmp .Lother",
+            "help": ".Lhelp: ret",
+            "other": ".Lother: nop\n ret",
+        }
+    )
+    assert exits(file, "work") == [(TAIL, "help"), (TAIL, "other+0x1")]
+    assert analyze(file, "work").tail_callees == ("help", "other")
+
+
+def test_functions_that_jump_to_each_other(build):
+    file = build({"odd": ".Lodd: dec %edi\n jne .Leven\n ret", "even": ".Leven: dec %edi\n jne .Lodd\n ret"})
+    assert exits(file, "odd") == [(RETURN, "odd+0x4"), (TAIL, "even+0x4")]
+    assert analyze(file, "odd").reenters
+    assert analyze(file, "even").reenters
+
+
+def test_a_loop_to_the_first_instruction_is_no_new_call(build):
+    file = build({"spin": ".Lspin: dec %edi\n jne .Lspin\n ret", "once": "nop\n1: dec %edi\n jne 1b\n ret"})
+    assert analyze(file, "spin").reenters
+    assert not analyze(file, "once").reenters
+    assert exits(file, "spin") == [(RETURN, "spin+0x4")]
+
+
+def test_a_cold_part_belongs_to_the_function(build):
+    """GCC's parts have a symbol and call frame information of their own."""
+    source = """
+        __attribute__((cold, noinline)) void rare(int);
+        int common(int);
+        int work(int x) {
+            int y = common(x);
+            if (__builtin_expect(y > 7, 0)) { rare(x); return x * 5; }
+            return y;
+        }
+    """
+    file = build(source, "-O2", suffix=".c")
+    cold = [spot for spot in places.find(file, "work*").spots if spot.name == "work.cold"]
+    found = analyze(file, "work")
+    assert cold
+    assert {one.kind for one in found.exits} == {RETURN}
+    assert any(one.spot.offset < start_of(file, "work") for one in found.exits) or len(found.exits) == 1
+
+
+def test_a_jump_with_a_frame_on_the_stack_leads_to_a_part_of_the_function(build):
+    """Where symbols are stripped, the depth of the stack tells a part from a function that is jumped to."""
+    file = build(
+        {
+            "work": "push %rbx\n.cfi_adjust_cfa_offset 8\n test %edi, %edi\n jne .Lpart\n pop %rbx\n"
+            ".cfi_adjust_cfa_offset -8\n ret",
+            "part": ".cfi_adjust_cfa_offset 8\n.Lpart: pop %rbx\n.cfi_adjust_cfa_offset -8\n ret",
+        }
+    )
+    assert exits(file, "work") == [(RETURN, "work+0x6"), (RETURN, "part+0x1")]
+    assert analyze(file, "work").tail_callees == ()
+    with pytest.raises(UnreadableCodeError, match="part is only a part of a function"):
+        analyze(file, "part")
+
+
+TABLE = """
+        cmp $3, %edi
+        ja 9f
+        lea .Ltable(%rip), %rdx
+        movslq (%rdx,%rdi,4), %rax
+        add %rdx, %rax
+        jmp *%rax
+1:      mov $1, %eax
+        ret
+2:      mov $2, %eax
+        ret
+9:      ret
+.section .rodata
+.align 4
+.Ltable: .long 1b-.Ltable, 2b-.Ltable, 1b-.Ltable, 2b-.Ltable
+.text
+"""
+
+
+def test_a_jump_table_is_followed(build):
+    file = build({"work": TABLE})
+    assert [kind for kind, _ in exits(file, "work")] == [RETURN] * 3
+
+
+def test_an_unknown_function_that_is_jumped_to_ends_a_call_without_a_result(build):
+    file = build({"work": "test %edi, %edi\n je 1f\n jmp *(%rsi)\n1: ret"})
+    assert exits(file, "work") == [(INDIRECT, "work+0x4"), (RETURN, "work+0x6")]
+
+
+def test_a_computed_goto_stays_in_its_frame(build):
+    source = """
+        int work(const unsigned char *code) {
+            static void *const where[] = {&&stop, &&add, &&halve};
+            volatile int frame[64]; int sum = 0; frame[0] = 0;
+            goto *where[*code++];
+        add: sum += 3; if (sum == 77) return frame[0]; goto *where[*code++];
+        halve: sum /= 2; goto *where[*code++];
+        stop: return sum;
+        }
+    """
+    for options in (["-O2"], ["-O0"], ["-O2", "-fno-asynchronous-unwind-tables"]):
+        file = build(source, *options, suffix=".c", name=f"goto{len(options)}{options[0]}.so")
+        assert {kind for kind, _ in exits(file, "work")} == {RETURN}, options
+        assert len(exits(file, "work")) >= 1
+
+
+def test_where_exceptions_land_is_followed(build):
+    source = """
+        extern "C" int risky(int); extern "C" void note(int);
+        extern "C" int work(int x) {
+            try { return risky(x); }
+            catch (int) { note(x); return 7; }
+            catch (...) { note(1); return 9; }
+        }
+    """
+    file = build(source, "-O2", suffix=".cc")
+    assert {kind for kind, _ in exits(file, "work")} == {RETURN}
+    assert objdump_returns(file, "work") <= {one.spot.offset for one in analyze(file, "work").exits}
+
+
+def objdump_returns(file: files.ProgramFile, name: str) -> set[int]:
+    words = ["objdump", "-d", "--no-show-raw-insn", f"--disassemble={name}", file.name]
+    text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    return {int(line.partition(":")[0], 16) for line in text.splitlines() if line.rstrip().endswith("\tret")}
+
+
+def test_a_call_that_does_not_return_ends_the_code(build):
+    file = build({"work": "sub $8, %rsp\n.cfi_adjust_cfa_offset 8\n call abort@PLT", "next": "ret"})
+    assert exits(file, "work") == []
+
+
+def test_a_skipped_lock_prefix_is_no_overlap(build):
+    body = "cmpl $0, (%rsi)\n je 1f\n .byte 0xf0\n1: cmpxchg %edi, (%rdx)\n ret"
+    file = build({"work": body})
+    assert exits(file, "work") == [(RETURN, "work+0x9")]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("push %rdi\n ret", "8 bytes deep at a return"),
+        (".byte 0x06", "is no instruction"),
+        ("je 1f+1\n1: mov $0x12345678, %eax\n ret", "overlap"),
+        ("lretq", "leads to another segment"),
+    ],
+)
+def test_what_is_not_clear_is_refused_with_the_reason(build, body, reason):
+    file = build({"work": body.replace(".cfi", "#")})
+    with pytest.raises(UnreadableCodeError, match=reason) as caught:
+        analyze(file, "work")
+    assert caught.value.exit_code == 4
+    assert "work of " in caught.value.message
+
+
+def test_a_return_that_cannot_be_probed_is_refused(build):
+    file = build({"work": "ds ret"})
+    with pytest.raises(UnreadableCodeError, match=r"prefix of a segment: ret \(3e c3\)"):
+        analyze(file, "work")
+
+
+def test_what_begins_within_a_function_has_no_calls(build):
+    file = build({"work": SIMPLE})
+    with pytest.raises(UnreadableCodeError, match=r"no function of .* begins at"):
+        code.analyze(file, places.find(file, "work+4").spots[0])
+
+
+def test_functions_of_libraries_that_are_jumped_to(build, tmp_path):
+    """Through the PLT, or without one through the GOT; in a library that the file needs."""
+    library = build({"help": "nop\n ret", "other": "ret"}, name="libhelp.so")
+    link = ["-nostdlib", f"-L{tmp_path}", "-lhelp", f"-Wl,-rpath,{tmp_path}"]
+    for how in ("help@PLT", "*help@GOTPCREL(%rip)"):
+        file = build({"work": f"jmp {how}"}, *link, name="user.so")
+        with code.Libraries() as libraries:
+            found = analyze(file, "work", resolve=libraries)
+            assert [(one.kind, one.spot.name) for one in found.exits] == [(TAIL, "help+0x1")]
+            assert found.exits[0].spot.identity == library.identity
+            assert found.exits[0].spot.offset == start_of(library, "help") + 1
+            assert found.tail_callees[-1] == "help"
+        # Where nobody tells which function that is, the call ends as it is left.
+        assert [kind for kind, _ in exits(file, "work")] == [INDIRECT]
+        file.close()
+
+
+def test_all_functions_that_an_ifunc_may_choose_are_jumped_to(build):
+    source = """
+        __attribute__((noinline)) static int fast(int x) { return x * 3; }
+        __attribute__((noinline)) static int slow(int x) { return x * 5; }
+        static int (*choose(void))(int) {
+            __builtin_cpu_init();
+            return __builtin_cpu_supports("avx2") ? fast : slow;
+        }
+        int best(int x) __attribute__((ifunc("choose")));
+        int work(int x) { return best(x + 1); }
+    """
+    file = build(source, "-O2", suffix=".c")
+    with code.Libraries() as libraries:
+        found = analyze(file, "work", resolve=libraries)
+    assert {(one.kind, one.spot.name.partition("+")[0]) for one in found.exits} == {
+        (TAIL, "fast"),
+        (TAIL, "slow"),
+    }
+
+
+def test_a_place_within_an_instruction_is_refused(build):
+    file = build({"work": SIMPLE})
+    start = start_of(file, "work")
     code.check_boundary(file, start, start + 2)
-    with pytest.raises(UsageError, match="within an instruction: test edi, edi"):
+    with pytest.raises(UsageError, match=r"work\+0x1 is within an instruction: test edi, edi") as caught:
         code.check_boundary(file, start, start + 1)
+    assert caught.value.hint == "instructions begin at +0x0 and +0x2"
+    with pytest.raises(UsageError, match="outside of the function: it is 14 bytes long"):
+        code.check_boundary(file, start, start + 14)
+
+
+def test_data_between_instructions_is_refused(build):
+    file = build({"work": "jmp 1f\n .byte 0x06, 0x06\n1: ret"})
+    start = start_of(file, "work")
+    code.check_boundary(file, start, start + 4)
+    with pytest.raises(UsageError, match="is no instruction that the function runs"):
+        code.check_boundary(file, start, start + 2)
+
+
+# tests/kernel/test_unprobeable.py asks the kernel itself.
+@pytest.mark.parametrize(
+    ("text", "is_64", "is_refused"),
+    [
+        ("c3", True, False),
+        ("f3 c3", True, False),
+        ("f2 c3", True, False),
+        ("f3 0f 1e fa", True, False),  # endbr64
+        ("3e ff e0", True, True),  # notrack jmp rax
+        ("f0 ff 0f", True, True),
+        ("2e 0f 1f 00", True, True),
+        ("64 8b 04 25 00 00 00 00", True, False),
+        ("c5 f9 ef c0", True, True),  # vpxor: looked up as one byte
+        ("c5 f8 58 c0", True, False),  # vaddps
+        ("c4 e2 79 17 c1", True, True),  # vptest
+        ("62 f1 fd 48 6f c0", True, True),  # vmovdqa64
+        ("62 f1 7c 48 58 c0", True, False),
+        ("66 e9 00 00", True, True),
+        ("66 0f 84 00 00", True, True),
+        ("0f 84 00 00 00 00", True, False),
+        ("8e d0", True, True),  # mov ss, eax
+        ("8e d8", True, False),
+        ("cc", True, True),
+        ("f4", True, True),
+        ("0f 05", True, False),
+        ("48 ec", True, True),
+        ("1e", True, True),
+        ("1e", False, False),  # push ds
+        ("1f", False, True),
+        ("62 01", False, False),  # bound
+        ("40", False, False),
+    ],
+)
+def test_instructions_that_the_kernel_does_not_probe(text, is_64, is_refused):
+    assert bool(probes.refusal(bytes.fromhex(text), is_64=is_64)) == is_refused
+
+
+def test_an_entry_behind_an_instruction_that_cannot_be_probed(build):
+    """Where nothing changes but memory, and nothing leads back to it."""
+    functions = {
+        "count": "lock incl (%rdi)\n xor %eax, %eax\n ret",
+        "lock": ".Llock: lock decl (%rdi)\n jne .Llock\n ret",
+        "again": "lock decl (%rdi)\n.Lagain: dec %eax\n jne .Lagain\n ret",
+        "swap": "lock xadd %esi, (%rdi)\n mov %esi, %eax\n ret",
+    }
+    file = build(functions)
+    assert analyze(file, "count").entry == start_of(file, "count") + 3
+    for name in ("lock", "again", "swap"):
+        with pytest.raises(UnreadableCodeError, match=f"^{name} begins with .* lock prefix: lock"):
+            analyze(file, name)
+    assert code.unprobeable(file, start_of(file, "lock")).endswith("lock dec dword ptr [rdi] (f0 ff 0f)")
+    assert code.unprobeable(file, start_of(file, "lock") + 3) == ""

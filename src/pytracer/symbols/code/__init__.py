@@ -11,34 +11,18 @@ PytracerError. Keep a ProgramFile open over several calls: what is learned of it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from pytracer.errors import UnreadableCodeError, UsageError
-from pytracer.record import record
-from pytracer.spec import ExitKind, FunctionCode, FunctionExit, Spot
-from pytracer.symbols import elf
-from pytracer.symbols.code import decode
+from pytracer.spec import FunctionCode, Spot
+from pytracer.symbols.code import decode, flow, probes
+from pytracer.symbols.code import image as images
+from pytracer.symbols.code.analysis import Analysis
+from pytracer.symbols.code.decode import PADDING
+from pytracer.symbols.code.image import Image
+from pytracer.symbols.code.resolve import Definition, Libraries, Resolver
 from pytracer.symbols.files import ProgramFile
 
-__all__ = ["Definition", "Resolver", "analyze", "check_boundary", "unprobeable", "unresolved"]
-
-
-@record
-class Definition:
-    """Where a function is defined that another file calls by name. ``is_ifunc``: the code there is not the
-    function's, but chooses one when a program starts. A Resolver keeps the ``file`` open."""
-
-    file: ProgramFile
-    offset: int
-    is_ifunc: bool = False
-
-
-class Resolver(Protocol):
-    """Finds what the dynamic linker would."""
-
-    def __call__(self, file: ProgramFile, symbol: str) -> Sequence[Definition]:
-        """Find the functions that a call of ``symbol`` in ``file`` may reach; none where that is unknown."""
-        ...
+__all__ = ["Definition", "Libraries", "Resolver", "analyze", "check_boundary", "unprobeable", "unresolved"]
 
 
 def unresolved(file: ProgramFile, symbol: str) -> Sequence[Definition]:  # noqa: ARG001 - see Resolver
@@ -46,59 +30,79 @@ def unresolved(file: ProgramFile, symbol: str) -> Sequence[Definition]:  # noqa:
     return ()
 
 
-def analyze(file: ProgramFile, spot: Spot, *, resolve: Resolver = unresolved) -> FunctionCode:  # noqa: ARG001
+def analyze(file: ProgramFile, spot: Spot, *, resolve: Resolver = unresolved) -> FunctionCode:
     """Find where the calls of a function end.
 
     Args:
         file: the open file that the function is in.
-        spot: its first instruction, by ``offset``; the ``name`` is for messages.
-        resolve: finds functions of other files that it jumps to.
+        spot: its first instruction, by ``offset``.
+        resolve: finds functions of other files that it jumps to, as :class:`Libraries` does.
 
     Returns:
-        Its entry and exits; each exit's spot has the file, holder and identity to attach by.
+        Its entry and exits; each exit's spot has the file, holder and identity to attach by. Where it jumps
+        to code that is not found or not clear, that jump is an INDIRECT exit.
 
     Raises:
         UnreadableCodeError: the code does not tell with certainty; the message says why, and where.
         UsageError: the file is broken, or has no code there.
     """
-    start, end = _range(file, spot.offset)
-    exits = list[FunctionExit]()
-    for one in decode.instructions(file, start, end):
-        if one.mnemonic.split()[-1] == "ret":
-            place = Spot(
-                f"{spot.name}+{one.offset - start:#x}",
-                one.offset,
-                file=file.name,
-                holder=file.holder,
-                identity=file.identity,
-            )
-            exits.append(FunctionExit(ExitKind.RETURN, place))
-        elif one.mnemonic == "jmp" and not (start <= (one.target or 0) < end):
-            raise UnreadableCodeError(f"{spot.name} jumps elsewhere: {one.text} at {one.offset:#x}")
-    return FunctionCode(start, tuple(exits))
+    with file.reading():
+        image = images.of(file)
+        return Analysis(image, image.address_of(spot.offset), resolve).run()
 
 
 def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None:
     """Raise UsageError if no instruction of the function at ``function_offset`` begins at ``offset``.
 
-    Both count from the start of the file. The message names the instruction that ``offset`` lies in.
+    Both count from the start of the file. The message names the instruction that ``offset`` lies in. Where no
+    function is known at ``function_offset``, nothing is checked.
     """
-    start, end = _range(file, function_offset)
-    for one in decode.instructions(file, start, end):
-        if one.offset < offset < one.offset + one.size:
-            raise UsageError(f"{file.name}: {offset:#x} is within an instruction: {one.text}")
+    with file.reading():
+        image = images.of(file)
+        start, at = image.address_of(function_offset), image.address_of(offset)
+        begin, end = image.extent(start)
+        if not begin:
+            return
+        code = _instructions(image, start, end)
+        if at in code:
+            return
+        name = image.symbols.name(start) or f"+{function_offset:#x}"
+        for address in range(at - 1, max(at - probes.INSTRUCTION_LIMIT, start) - 1, -1):
+            if address in code and at < address + code[address][0]:
+                size, mnemonic, operands = code[address]
+                raise UsageError(
+                    f"{name}+{at - start:#x} is within an instruction: {mnemonic} {operands}".rstrip(),
+                    hint=f"instructions begin at +{address - start:#x} and +{address - start + size:#x}",
+                )
+        if begin <= at < end:
+            raise UsageError(f"{name}+{at - start:#x} is no instruction that the function runs")
+        raise UsageError(f"{name}+{at - start:#x} is outside of the function: it is {end - begin} bytes long")
 
 
-def unprobeable(file: ProgramFile, offset: int) -> str:  # noqa: ARG001 - comes
-    """Tell why the kernel refuses a uprobe on the instruction at ``offset``; "" if it does not."""
-    return ""
+def unprobeable(file: ProgramFile, offset: int) -> str:
+    """Tell why the kernel refuses a uprobe on the instruction at ``offset``; "" if it does not.
+
+    Raises UsageError where the file is broken, or has no code there.
+    """
+    with file.reading():
+        image = images.of(file)
+        return probes.unprobeable(image, image.address_of(offset))
 
 
-def _range(file: ProgramFile, offset: int) -> tuple[int, int]:
-    """Where a function begins and ends in the file, by its symbol."""
-    with file.reading() as tables_:
-        for symbols, strings, _ in elf.symbol_tables(tables_):
-            for symbol in symbols[elf.defined_functions(symbols, strings)]:
-                if tables_.offset_of(int(symbol["value"])) == offset and int(symbol["size"]):
-                    return offset, offset + int(symbol["size"])
-    raise UnreadableCodeError(f"nothing says where the function at {offset:#x} of {file.name} ends")
+def _instructions(image: Image, start: int, end: int) -> dict[int, decode.Instruction]:
+    """The instructions of a function by address: those that run, and others between them but padding."""
+    linear = decode.decode(image, image.read(start, min(end - start, flow.CODE_LIMIT)), start)
+    try:
+        reached = flow.follow(image, start).reached
+    except UnreadableCodeError:
+        return linear
+    busy = [(at, at + size) for at, (size, _, _) in reached.items()]
+    found, place = dict(reached), 0
+    for at, instruction in linear.items():
+        while place < len(busy) and busy[place][1] <= at:
+            place += 1
+        if place < len(busy) and at + instruction[0] > busy[place][0]:
+            continue
+        if instruction[1] not in PADDING:
+            found.setdefault(at, instruction)
+    return found

@@ -1,45 +1,75 @@
-"""Instructions of a file's code, decoded by capstone."""
+"""Machine instructions, decoded by capstone: which of them lead elsewhere, and what they do to the stack."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import functools
+import re
+from typing import Any
 
-from pytracer.errors import UnreadableCodeError
-from pytracer.record import record
-from pytracer.symbols.files import ProgramFile
+from pytracer.errors import UnsupportedError
+from pytracer.symbols.code.image import X86, X86_64, Image
+
+Instruction = tuple[int, str, str]
+"""Its size, mnemonic without prefixes, operands in Intel's syntax."""
+
+RETURN, JUMP, BRANCH, CALL, STOP, FAR = "return", "jump", "branch", "call", "stop", "far"
+_KINDS = {
+    **dict.fromkeys(("ret", "retn"), RETURN),
+    "jmp": JUMP,
+    "call": CALL,
+    **dict.fromkeys(("ud0", "ud1", "ud2", "ud2b", "hlt", "int3"), STOP),
+    **dict.fromkeys(("retf", "retfq", "ljmp", "iret", "iretd", "iretq", "sysexit", "sysret"), FAR),
+    **dict.fromkeys(("loop", "loope", "loopne", "xbegin"), BRANCH),
+}
+_KINDS |= dict.fromkeys(
+    ("ja", "jae", "jb", "jbe", "jc", "jcxz", "je", "jecxz", "jg", "jge", "jl", "jle"), BRANCH
+)
+_KINDS |= dict.fromkeys(("jne", "jno", "jnp", "jns", "jo", "jp", "jrcxz", "js"), BRANCH)
+PADDING = frozenset(("nop", "int3", "ud2"))
+_PREFIXES = ("notrack ", "bnd ", "repz ", "rep ", "repne ", "lock ")
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 
-@record
-class Instruction:
-    """One instruction, ``offset`` bytes into the file. ``target`` is where a direct jump leads, else None."""
-
-    offset: int
-    size: int
-    mnemonic: str
-    operands: str
-
-    @property
-    def text(self) -> str:
-        """As people write it."""
-        return f"{self.mnemonic} {self.operands}".strip()
-
-    @property
-    def target(self) -> int | None:
-        """The offset in the file that a direct jump or call leads to."""
-        return int(self.operands, 16) if self.operands.startswith("0x") else None
+def kind(mnemonic: str) -> str:
+    """What control does behind an instruction: one of the constants above, "" where it just goes on."""
+    return _KINDS.get(mnemonic, "")
 
 
-def instructions(file: ProgramFile, start: int, end: int) -> Iterator[Instruction]:
-    """Decode what stands between two offsets. Raises UnreadableCodeError where that is no code."""
-    import capstone
+def target(operands: str) -> int | None:
+    """The address that a direct jump or call names; None of an indirect one."""
+    return int(operands, 0) if _NUMBER.fullmatch(operands) else None
 
-    reader = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    at = start
-    for at, size, mnemonic, operands in reader.disasm_lite(
-        os.pread(file.descriptor, end - start, start), start
-    ):
-        yield Instruction(at, size, mnemonic, operands)
-        at += size
-    if at != end:
-        raise UnreadableCodeError(f"{file.name} has no instruction at offset {at:#x}")
+
+@functools.cache
+def _reader(machine: int) -> Any:
+    try:
+        import capstone
+    except ImportError as error:
+        raise UnsupportedError(
+            "machine code cannot be read: there is no capstone", hint="pip install capstone"
+        ) from error
+    if machine not in (X86, X86_64):
+        raise UnsupportedError("pytracer reads the machine code of x86-64 and i386 alone")
+    return capstone.Cs(
+        capstone.CS_ARCH_X86, capstone.CS_MODE_64 if machine == X86_64 else capstone.CS_MODE_32
+    )
+
+
+def decode(image: Image, raw: bytes, address: int) -> dict[int, Instruction]:
+    """Decode one instruction behind the other, up to the first that is none; by their addresses.
+
+    Raises UnsupportedError on a machine that is not known.
+    """
+    found = dict[int, Instruction]()
+    for at, size, mnemonic, operands in _reader(image.machine).disasm_lite(raw, address):
+        while mnemonic.startswith(_PREFIXES) and " " in mnemonic:
+            mnemonic = mnemonic.partition(" ")[2]
+        found[at] = size, mnemonic, operands
+    return found
+
+
+def text(image: Image, raw: bytes) -> str:
+    """The first instruction of ``raw`` as people write it, and its bytes."""
+    for _, size, mnemonic, operands in _reader(image.machine).disasm_lite(raw, 0, 1):
+        return f"{mnemonic} {operands}".strip() + f" ({raw[:size].hex(' ')})"
+    return raw[:8].hex(" ")

@@ -1,0 +1,231 @@
+"""Where the calls of a function end: in its own code, and in that of the functions that it jumps to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from pytracer.errors import UnreadableCodeError
+from pytracer.record import record, replace
+from pytracer.spec import ExitKind, FunctionCode, FunctionExit, Spot
+from pytracer.spec.code import THREAD_G
+from pytracer.symbols.code import decode, flow, golang, probes
+from pytracer.symbols.code import image as images
+from pytracer.symbols.code.flow import Flow
+from pytracer.symbols.code.image import Image
+from pytracer.symbols.code.resolve import Resolver
+from pytracer.symbols.tables import ElfError
+
+_CALLEES_LIMIT = 256  # functions that one jumps to, directly or by others
+_TOTAL_LIMIT = 4 << 20  # bytes of code of one function and those
+_EXITS_LIMIT = 1 << 14
+_STUB = 2  # instructions: endbr64 and a jump
+_PART = re.compile(r"\.cold(\.\d+)?$")
+_RIP = re.compile(r"\[rip(?: ([+-]) (0x[0-9a-f]+|\d+))?\]$")
+_CHOOSING_DEPTH = 3  # functions that the one of an IFUNC jumps to
+
+
+@record
+class _Tail:
+    """A jump to a function: the ``jump``'s place, that of the function. ``may_pass``: it is conditional,
+    so control may go on behind it."""
+
+    image: Image
+    jump: int
+    to: Image
+    target: int
+    may_pass: bool
+
+
+class Analysis:
+    """The analysis of one function, ``start`` in ``image``."""
+
+    def __init__(self, image: Image, start: int, resolve: Resolver) -> None:
+        self.image = image
+        self.start = start
+        self.resolve = resolve
+        self.is_go = golang.is_go(image, start)
+        self.entry = golang.entry(image, start) if self.is_go else start
+        self.exits = dict[tuple[tuple[int, int], int], FunctionExit]()
+        self.seen = set[tuple[tuple[int, int], int]]()
+        self.callees = dict[str, None]()
+        self.reenters = False
+        self.budget = _TOTAL_LIMIT
+
+    def run(self) -> FunctionCode:
+        """Analyze. Raises UnreadableCodeError, ElfError, OSError."""
+        begin, _ = self.image.extent(self.start)
+        if begin and begin != self.start:
+            raise UnreadableCodeError(
+                f"no function of {self.image.file.name} begins at +{self.image.offset_of(self.start):#x}",
+                hint="what returns is a whole function",
+            )
+        frame = self.image.frames.find(self.start)
+        is_deep = frame is not None and frame.start == begin and frame.depth(begin) not in (0, None)
+        if is_deep or any(_PART.search(name) for name in self.image.symbols.names(begin)):
+            raise UnreadableCodeError(
+                f"{self.name(self.image, self.start)} is only a part of a function, which jumps there",
+            )
+        own = flow.follow(self.image, self.start, self.entry)
+        self.reenters = own.loops
+        self.budget -= own.size
+        g_offset = golang.g_offset(self.image) if self.is_go else THREAD_G
+        entry = self.probed_entry(own)
+        for at in own.returns:
+            self.add(ExitKind.RETURN, self.image, at)
+        work = list(self.leaving(self.image, own))
+        for tail in work:
+            work += self.follow(tail)
+        exits = sorted(self.exits.values(), key=lambda one: (one.kind.name, one.spot.file, one.spot.offset))
+        return FunctionCode(
+            self.image.offset_of(entry),
+            tuple(exits),
+            self.is_go,
+            g_offset,
+            self.reenters,
+            tuple(self.callees),
+        )
+
+    def probed_entry(self, own: Flow) -> int:
+        """Where the entry is probed: if not at the first instruction, at the second one."""
+        reason = probes.unprobeable(self.image, self.entry)
+        if not reason:
+            return self.entry
+        second = 0 if own.loops else probes.behind(self.image, self.entry, own.reached)
+        if not second:
+            name = self.name(self.image, self.start)
+            raise UnreadableCodeError(f"{name} begins with what cannot be probed: {reason}")
+        return second
+
+    def add(self, kind: ExitKind, image: Image, at: int) -> None:
+        """Take an instruction for an exit. Raises UnreadableCodeError if the kernel refuses a probe there."""
+        key = image.file.identity, at
+        if key in self.exits:
+            return
+        reason = probes.unprobeable(image, at)
+        if reason:
+            raise UnreadableCodeError(f"{self.name(image, at)} cannot be probed: {reason}")
+        if len(self.exits) >= _EXITS_LIMIT:
+            name = self.name(self.image, self.start)
+            raise UnreadableCodeError(f"{name} returns at more than {_EXITS_LIMIT} places")
+        file = image.file
+        spot = Spot(self.name(image, at), image.offset_of(at))
+        spot = replace(spot, file=file.name, holder=file.holder, identity=file.identity)
+        self.exits[key] = FunctionExit(kind, spot)
+
+    def name(self, image: Image, at: int) -> str:
+        """What people call a place: ``function+0x1f``, or its offset in the file."""
+        start, _ = image.extent(at)
+        name = image.symbols.name(start)
+        distance = f"+{at - start:#x}" if at != start else ""
+        return name + distance if name else f"+{image.offset_of(at):#x}"
+
+    def leaving(self, image: Image, of: Flow, by: _Tail | None = None) -> Iterator[_Tail]:
+        """The functions that one jumps to. What is not known is an exit without a result.
+
+        ``by`` is the jump that led here. Where this is but a stub, as those of the PLT, which many jump
+        through, that one is the exit.
+        """
+        is_stub = 0 < len(of.reached) <= _STUB and by is not None and not by.may_pass
+        for at, target, may_pass in of.tails:
+            yield _Tail(image, at, image, target, may_pass)
+        for at, slot in of.slots:
+            found = list(self.bound(image, at, slot))
+            if not found and is_stub and by is not None:
+                self.add(ExitKind.INDIRECT, by.image, by.jump)
+            elif not found:
+                self.add(ExitKind.INDIRECT, image, at)
+            yield from found
+        for at in of.indirect:
+            self.add(ExitKind.INDIRECT, image, at)
+
+    def bound(self, image: Image, at: int, address: int) -> Iterator[_Tail]:
+        """The functions that a jump through a word reaches; none where that is unknown."""
+        slot = image.slot(address)
+        if slot is None:
+            return
+        if not slot.symbol:
+            targets = chosen(image, slot.address) if slot.is_ifunc else [slot.address]
+            for target in targets:
+                yield _Tail(image, at, image, target, False)
+            return
+        self.callees[slot.symbol] = None
+        for definition in self.resolve(image.file, slot.symbol):
+            to = images.of(definition.file)
+            target = to.address_of(definition.offset)
+            for each in chosen(to, target) if definition.is_ifunc else [target]:
+                yield _Tail(image, at, to, each, False)
+
+    def follow(self, tail: _Tail) -> list[_Tail]:
+        """Add the exits of a function that is jumped to; the further ones that it jumps to."""
+        if tail.to is self.image and tail.target == self.start:
+            self.reenters = True
+            return []
+        key = tail.to.file.identity, tail.target
+        if key in self.seen:
+            return []
+        name = tail.to.symbols.name(tail.target)
+        if name:
+            self.callees[name] = None
+        try:
+            if len(self.seen) >= _CALLEES_LIMIT or self.budget < 0:
+                raise UnreadableCodeError("it jumps to too many functions")
+            found = callee(tail.to, tail.target)
+        except (UnreadableCodeError, ElfError):
+            # The call ends where it leaves what can be read: at the jump or, if that may pass, behind it.
+            image, at = (tail.to, tail.target) if tail.may_pass else (tail.image, tail.jump)
+            self.add(ExitKind.INDIRECT, image, at)
+            return []
+        self.seen.add(key)
+        self.budget -= found.size
+        for at in found.returns:
+            self.add(ExitKind.TAIL_RETURN, tail.to, at)
+        return list(self.leaving(tail.to, found, tail))
+
+
+def callee(image: Image, start: int) -> Flow:
+    """The flow of a function that others jump to, kept with its file. Raises UnreadableCodeError."""
+    found = image.flows.get(start)
+    if found is None:
+        try:
+            found = flow.follow(image, start)
+            if len(found.reached) > _STUB:
+                found = replace(found, reached={})
+        except UnreadableCodeError as error:
+            found = error
+        image.flows[start] = found
+    if isinstance(found, UnreadableCodeError):
+        raise found
+    return found
+
+
+def chosen(image: Image, resolver: int, depth: int = _CHOOSING_DEPTH) -> Sequence[int]:
+    """The functions that the resolver of an IFUNC may choose: all whose addresses its code names."""
+    try:
+        code = flow.follow(image, resolver)
+    except UnreadableCodeError:
+        return ()
+    found = set[int]()
+    for at, (size, mnemonic, operands) in code.reached.items():
+        match = _RIP.search(operands)
+        if match is not None:
+            address = at + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1)
+            if mnemonic != "lea":
+                slot = image.slot(address) if mnemonic.startswith(("mov", "cmov")) else None
+                address = slot.address if slot is not None and not slot.is_ifunc else 0
+            found.add(address)
+        elif mnemonic == "mov":
+            found.add(decode.target(operands.partition(", ")[2]) or 0)
+    named = {each for each in found if is_function(image, each)}
+    if depth:
+        for _, target, _ in code.tails:
+            named.update(chosen(image, target, depth - 1))
+    return sorted(named)
+
+
+def is_function(image: Image, address: int) -> bool:
+    """Tell if a function begins at an address."""
+    if not address or not image.end_of_code(address):
+        return False
+    frame = image.frames.find(address)
+    return image.symbols.is_start(address) or (frame is not None and frame.start == address)

@@ -1,0 +1,322 @@
+"""The control flow of one function: all that its entry reaches, and by which instructions that is left."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+from pytracer.errors import UnreadableCodeError
+from pytracer.record import record
+from pytracer.symbols.code import decode, stack, switches
+from pytracer.symbols.code.decode import BRANCH, CALL, FAR, JUMP, PADDING, RETURN, STOP, Instruction
+from pytracer.symbols.code.image import Image
+from pytracer.symbols.code.stack import UNKNOWN, Depth
+
+CODE_LIMIT = 1 << 20  # bytes of one function
+_PARTS_LIMIT = 256
+_SLOT = re.compile(r"\w+ ptr \[(?:rip(?: ([+-]) (0x[0-9a-f]+|\d+))?|(0x[0-9a-f]+))\]")
+
+
+@record
+class Flow:
+    """How control leaves a function that begins at ``start``. All places are addresses.
+
+    At each of these the stack pointer is where it was at the start: ``returns`` are return instructions,
+    ``tails`` jumps to other code (with its address, and whether the jump is conditional), ``slots`` jumps
+    through a word (with the address of that), ``indirect`` other jumps. ``loops``: it jumps back to its
+    start. ``parts`` are its ranges, ``reached`` the instructions that run.
+    """
+
+    start: int
+    parts: tuple[tuple[int, int], ...]
+    returns: tuple[int, ...]
+    tails: tuple[tuple[int, int, bool], ...]
+    slots: tuple[tuple[int, int], ...]
+    indirect: tuple[int, ...]
+    loops: bool
+    reached: dict[int, Instruction]
+
+    @property
+    def size(self) -> int:
+        """The bytes of code that were looked at."""
+        return sum(end - start for start, end in self.parts)
+
+
+def follow(image: Image, start: int, entry: int = 0) -> Flow:
+    """Follow the code from ``start``. A jump back to ``entry`` (0: the start) is a loop.
+
+    Raises UnreadableCodeError.
+    """
+    return _Walk(image, start, entry or start).run()
+
+
+class _Walk:
+    def __init__(self, image: Image, start: int, entry: int) -> None:
+        self.image = image
+        self.start = start
+        self.entry = entry
+        self.names = image.symbols.names(start)
+        self.code = dict[int, Instruction]()
+        self.parts = list[tuple[int, int]]()
+        self.reached = dict[int, Depth]()
+        self.work = list[tuple[int, Depth]]()
+        self.leaving = dict[int, tuple[int, bool]]()
+        self.jumps = set[int]()
+        self.tails = dict[int, tuple[int, bool]]()
+        self.slots = dict[int, int]()
+        self.indirect = set[int]()
+        self.data = list[tuple[int, int]]()  # jump tables that are between the code
+        self.sweeping = False
+        self.loops = False
+
+    def run(self) -> Flow:
+        first, _ = self.image.extent(self.start)
+        if not first:
+            raise self.unreadable(self.start, "no symbol and no call frame information says where it ends")
+        self.add_part(self.start)
+        self.work.append((self.start, Depth(0)))
+        while True:
+            while self.work:
+                self.walk(*self.work.pop())
+            if not (self.settle_leaving() or self.settle_jumps() or (self.sweeping and self.sweep())):
+                break
+        self.check_overlaps()
+        returns = sorted(at for at in self.reached if decode.kind(self.code[at][1]) == RETURN)
+        for at in returns:
+            self.check_return(at)
+        return Flow(
+            self.start,
+            tuple(self.parts),
+            tuple(returns),
+            tuple((at, target, is_branch) for at, (target, is_branch) in sorted(self.tails.items())),
+            tuple(sorted(self.slots.items())),
+            tuple(sorted(self.indirect)),
+            self.loops,
+            {at: self.code[at] for at in sorted(self.reached)},
+        )
+
+    def unreadable(self, at: int, reason: str) -> UnreadableCodeError:
+        name = self.image.symbols.name(self.start) or f"the function at {self._offset(self.start)}"
+        where = "" if at == self.start else f", at {self._offset(at)}"
+        of = f"{name} of {self.image.file.name}"
+        return UnreadableCodeError(f"where {of} returns is not clear: {reason}{where}")
+
+    def _offset(self, at: int) -> str:
+        return f"+{self.image.offset_of(at):#x}" if self.image.end_of_code(at) else f"address {at:#x}"
+
+    def text(self, at: int) -> str:
+        return decode.text(self.image, self.image.read(at, 16))
+
+    # ---- the ranges that belong to the function
+
+    def is_inside(self, at: int) -> bool:
+        return any(start <= at < end for start, end in self.parts)
+
+    def add_part(self, at: int) -> bool:
+        """Take the range around an address as the function's; whether there is one."""
+        if self.is_inside(at):
+            return True
+        start, end = self.image.extent(at)
+        if not start:
+            return False
+        size = sum(end - start for start, end in self.parts) + end - start
+        if size > CODE_LIMIT or len(self.parts) >= _PARTS_LIMIT:
+            raise self.unreadable(at, f"it has more than {CODE_LIMIT >> 10} KiB of code")
+        self.parts.append((start, end))
+        whole = at in (start, self.start) and start in (at, self.start)
+        self.decode(start if whole else at, end)
+        if whole:
+            self.enter_landing_pads(start, end)
+        return True
+
+    def decode(self, start: int, end: int) -> None:
+        for at, instruction in decode.decode(self.image, self.image.read(start, end - start), start).items():
+            self.code.setdefault(at, instruction)
+
+    def enter_landing_pads(self, start: int, end: int) -> None:
+        at = start
+        while at < end:
+            frame = self.image.frames.find(at)
+            if frame is None:
+                return
+            for pad in self.image.frames.landing_pads(frame):
+                if self.add_part(pad):
+                    self.work.append((pad, UNKNOWN))
+            at = frame.end
+
+    # ---- following
+
+    def walk(self, at: int, depth: Depth) -> None:
+        """Follow one path until it ends or was walked before."""
+        code, reached, word = self.code, self.reached, self.image.word
+        after_call = False
+        while True:
+            known = reached.get(at)
+            if known is not None:
+                if known in (depth, UNKNOWN):
+                    return
+                depth = UNKNOWN
+            instruction = code.get(at) or self.fetch(at, after_call)
+            if instruction is None:
+                return
+            reached[at] = depth
+            size, mnemonic, operands = instruction
+            kind = decode.kind(mnemonic)
+            following = at + size
+            if not kind:
+                after_call = after_call and mnemonic in PADDING
+                depth = stack.after(depth, instruction, word)
+            elif kind in (RETURN, STOP):
+                return
+            elif kind == CALL:
+                after_call = True
+                if decode.target(operands) == following:  # it asks where it is
+                    depth = stack.after(depth, (size, "push", ""), word)
+            elif kind == FAR:
+                raise self.unreadable(at, f"{self.text(at)} leads to another segment")
+            else:
+                target = decode.target(operands)
+                if target is None:
+                    self.jumps.add(at)
+                elif target == self.entry and self.depth(at) in (0, None):
+                    self.loops = True
+                elif self.is_inside(target):
+                    self.work.append((target, depth))
+                else:
+                    self.leaving[at] = target, kind == BRANCH
+                if kind == JUMP:
+                    return
+                after_call = False
+            if not self.is_inside(following):
+                if not after_call:
+                    self.leaving.setdefault(at, (following, True))
+                return
+            at = following
+
+    def fetch(self, at: int, after_call: bool) -> Instruction | None:
+        """The instruction at an address that was not decoded on the way; None where a call before it does not
+        return."""
+        end = next(end for start, end in self.parts if start <= at < end)
+        found = decode.decode(self.image, self.image.read(at, min(end - at, 256)), at)
+        for address, instruction in found.items():
+            if address in self.code:
+                break
+            self.code[address] = instruction
+        if at not in self.code:
+            if after_call:
+                return None
+            raise self.unreadable(at, f"it runs into {self.text(at)}, which is no instruction")
+        return self.code[at]
+
+    def depth(self, at: int) -> int | None:
+        """How deep the stack is at an instruction: as call frame information says, or as followed."""
+        frame = self.image.frames.find(at)
+        found = frame.depth(at) if frame is not None else None
+        if found is None:
+            found = self.reached.get(at, UNKNOWN).stack
+        return found
+
+    # ---- what leads elsewhere
+
+    def settle_leaving(self) -> bool:
+        """Tell tail calls from jumps to other parts of the function; whether there is more to follow."""
+        leaving, self.leaving = self.leaving, {}
+        for at, (target, is_branch) in leaving.items():
+            if not self.is_inside(target) and self.is_tail(at, target):
+                self.tails[at] = target, is_branch
+            elif self.add_part(target):
+                self.work.append((target, self.reached[at]))
+            else:
+                raise self.unreadable(at, f"{self.text(at)} leads to where no function is known")
+        return bool(self.work)
+
+    def is_tail(self, at: int, target: int) -> bool:
+        names = self.image.symbols.names(target)
+        if any(name.startswith(f"{own}.cold") for own in self.names for name in names):
+            return False
+        depth = self.depth(at)
+        if depth is None:
+            frame = self.image.frames.find(target)
+            if frame is not None and frame.start == target:
+                return frame.depth(target) == 0
+            return bool(names)
+        return depth == 0
+
+    def settle_jumps(self) -> bool:
+        """Find where indirect jumps lead; whether there is more to follow."""
+        jumps, self.jumps = self.jumps, set()
+        order = sorted(self.code) if jumps else []
+        places = {at: place for place, at in enumerate(order)} if jumps else {}
+        swept = False
+        for at in jumps:
+            slot = self.slot(at)
+            depth = self.depth(at)
+            if slot is not None and depth == 0:
+                self.slots[at] = slot
+                continue
+            switch = switches.find(self.image, self.code, order, places[at], self.is_inside)
+            # Addresses alone may be those of functions, if none but one leads into this one.
+            if switch is not None and (switch.is_bounded or depth != 0 or switch.size != self.image.word):
+                if switch.is_bounded:
+                    self.work += [(target, self.reached[at]) for target in switch.targets]
+                if self.is_inside(switch.table):
+                    self.data.append((switch.table, switch.table + switch.size))
+                swept = swept or not switch.is_bounded
+            elif depth == 0:
+                self.indirect.add(at)
+            else:
+                swept = True
+        again = swept and not self.sweeping
+        self.sweeping = self.sweeping or swept
+        return bool(self.work) or again
+
+    def slot(self, at: int) -> int | None:
+        """The address of the word that a jump goes through."""
+        size, _, operands = self.code[at]
+        match = _SLOT.fullmatch(operands)
+        if match is None:
+            return None
+        if match[3]:
+            return int(match[3], 0)
+        return at + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1)
+
+    # ---- what the jumps do not tell
+
+    def sweep(self) -> bool:
+        """Take what was not reached for code, where a jump may lead anywhere in the function; whether there
+        is any. Raises UnreadableCodeError where it cannot be told from data."""
+        for start, end in self.parts:
+            at = start
+            while at < end:
+                instruction = self.code.get(at)
+                skipped = next((stop for begin, stop in self.data if begin <= at < stop), 0)
+                if skipped:
+                    at = skipped
+                elif instruction is None:
+                    if not self.image.read(at, end - at).strip(b"\0\x90\xcc"):
+                        break
+                    raise self.unreadable(at, "a jump may lead anywhere in it, and not all is code")
+                elif at in self.reached or instruction[1] in PADDING:
+                    at += instruction[0]
+                else:
+                    self.work.append((at, UNKNOWN))
+                    return True
+        return False
+
+    # ---- whether that can be
+
+    def check_overlaps(self) -> None:
+        """Raise UnreadableCodeError where instructions lie in one another, but by a skipped prefix."""
+        order = sorted(self.reached)
+        for at, following in itertools.pairwise(order):
+            end = at + self.code[at][0]
+            if end > following and end != following + self.code[following][0]:
+                raise self.unreadable(following, f"{self.text(at)} and {self.text(following)} overlap")
+
+    def check_return(self, at: int) -> None:
+        """Raise UnreadableCodeError where what a ``ret`` pops is not the return address."""
+        frame = self.image.frames.find(at)
+        told = frame.depth(at) if frame is not None else None
+        for depth in (told, self.reached[at].stack):
+            if depth not in (0, None):
+                raise self.unreadable(at, f"the stack is {depth} bytes deep at a return")

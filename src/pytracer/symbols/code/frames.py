@@ -1,0 +1,273 @@
+"""Call frame information (.eh_frame): where functions begin and end, and how deep their stack is.
+
+Compilers write it for every function, since exceptions unwind by it, and it stays in stripped files. Of a
+large file only the sorted table (.eh_frame_hdr) and the entries that are asked for are read.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+from collections.abc import Callable
+
+from pytracer.arrays import Array, np
+from pytracer.record import record
+from pytracer.symbols.code.cursor import Cursor
+from pytracer.symbols.tables import TABLE_LIMIT, ElfError, Tables
+
+EH_FRAME = 0x6474E550  # PT_GNU_EH_FRAME
+_SORTED = 0x3B  # DW_EH_PE_datarel | DW_EH_PE_sdata4: what linkers write
+_ENTRY_LIMIT = 1 << 16  # bytes of one entry
+_CALL_SITES_LIMIT = 1 << 20  # bytes of a function's table of landing pads
+_ROWS_LIMIT = 1 << 16
+_STACK_POINTER = {4: 4, 8: 7}  # DWARF's number for it, by the bytes of a word
+
+
+@record
+class Frame:
+    """The entry (FDE) of a piece of code: addresses ``start`` to before ``end``.
+
+    ``lsda`` is where its table of landing pads is, 0 where it has none. ``rows`` has, from each address on,
+    how many bytes the stack pointer is below where it was at the function's first instruction; None where
+    another register tells.
+    """
+
+    start: int
+    end: int
+    lsda: int
+    lsda_encoding: int
+    rows: tuple[tuple[int, int | None], ...]
+
+    def depth(self, address: int) -> int | None:
+        """How many bytes the stack has grown before the instruction at an address; None where unknown."""
+        at = bisect.bisect_right(self.rows, address, key=lambda row: row[0]) - 1
+        return self.rows[at][1] if at >= 0 else None
+
+
+class Frames:
+    """The call frame information of a file. ``read(address, size)`` gives what is loaded, or less."""
+
+    def __init__(self, tables: Tables, read: Callable[[int, int], bytes]) -> None:
+        self._tables = tables
+        self._read = read
+        self._word = 8 if tables.width == 2 else 4
+        self._known = dict[int, Frame | None]()
+
+    def find(self, address: int) -> Frame | None:
+        """The entry that an address lies in; None where there is none. Raises ElfError."""
+        starts, entries = self._index
+        at = int(np.searchsorted(starts, address, side="right")) - 1
+        if at < 0:
+            return None
+        entry = int(entries[at])
+        if entry not in self._known:
+            self._known[entry] = self._parse(entry)
+        frame = self._known[entry]
+        return frame if frame is not None and frame.start <= address < frame.end else None
+
+    def landing_pads(self, frame: Frame) -> tuple[int, ...]:
+        """Where exceptions enter the function again. Raises ElfError."""
+        if not frame.lsda:
+            return ()
+        cursor = Cursor(self._read(frame.lsda, _CALL_SITES_LIMIT), frame.lsda)
+        base = cursor.pointer(cursor.number(1), self._word)
+        base = frame.start if base is None else base
+        if cursor.number(1) != 0xFF:
+            cursor.uleb()  # where the table of types is
+        encoding = cursor.number(1)
+        size = cursor.uleb()
+        end = cursor.at + size
+        pads = set[int]()
+        while cursor.at < end:
+            for _ in range(2):  # the code that may throw: start, length
+                cursor.pointer(encoding & 0xF, self._word)
+            pad = cursor.pointer(encoding & 0xF, self._word)
+            cursor.uleb()
+            if pad:
+                pads.add(base + pad)
+        return tuple(sorted(pads))
+
+    @functools.cached_property
+    def _index(self) -> tuple[Array, Array]:
+        """The first addresses of all entries, ascending, and the addresses of the entries."""
+        segments = self._tables.segments
+        for segment in segments[segments["type"] == EH_FRAME]:
+            address, size = int(segment["vaddr"]), int(segment["filesz"])
+            if not 12 <= size <= TABLE_LIMIT:
+                continue
+            cursor = Cursor(self._read(address, size), address)
+            if cursor.number(1) != 1:
+                continue
+            frame_at, count_as, table_as = (cursor.number(1) for _ in range(3))
+            cursor.pointer(frame_at, self._word, address)
+            count = cursor.pointer(count_as, self._word, address)
+            if count is None or table_as != _SORTED:
+                continue
+            raw = cursor.data[cursor.at : cursor.at + 8 * count]
+            pairs = np.frombuffer(raw[: len(raw) // 8 * 8], "i4").reshape(-1, 2).astype(np.int64) + address
+            return pairs[:, 0], pairs[:, 1]
+        return self._by_section()
+
+    def _by_section(self) -> tuple[Array, Array]:
+        """The same from the section alone, of files whose linker made no table."""
+        section = self._tables.section(b".eh_frame")
+        found = list[tuple[int, int]]()
+        if section is not None:
+            address, size = int(section["addr"]), int(section["size"])
+            cursor = Cursor(self._tables.content(section), address)
+            while cursor.at + 8 <= size:
+                entry, length = cursor.here, cursor.number(4)
+                if not length or length >= 0xFFFFFFF0:
+                    break
+                following = cursor.at + length
+                if cursor.number(4):
+                    frame = self._parse(entry)
+                    if frame is not None:
+                        found.append((frame.start, entry))
+                cursor.at = following
+        pairs = np.array(sorted(found), np.int64).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
+
+    def _entry(self, address: int) -> Cursor:
+        """What follows the length of an entry, up to its end."""
+        head = Cursor(self._read(address, 12), address)
+        size = head.number(4)
+        if size == 0xFFFFFFFF:
+            size = head.number(8)
+        if not 4 <= size <= _ENTRY_LIMIT:
+            raise ElfError("call frame information has an entry that is too large to be true")
+        return Cursor(self._read(head.here, size), head.here)
+
+    def _parse(self, address: int) -> Frame | None:
+        cursor = self._entry(address)
+        pointer_at, back = cursor.here, cursor.number(4)
+        if not back:
+            return None
+        common = self._common(pointer_at - back)
+        start = cursor.pointer(common.pointers, self._word)
+        size = cursor.pointer(common.pointers & 0xF, self._word)
+        if not start or not size:
+            return None
+        lsda = 0
+        if common.augmented:
+            room = cursor.uleb()
+            follows = cursor.at + room
+            if common.lsda != 0xFF:
+                lsda = cursor.pointer(common.lsda, self._word) or 0
+            cursor.at = follows
+        rows = _rows(common, start, cursor.data[cursor.at :], self._word)
+        return Frame(start, start + size, lsda, common.lsda, rows)
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as the file
+    def _common(self, address: int) -> _Common:
+        """The entry (CIE) that others share."""
+        cursor = self._entry(address)
+        if cursor.number(4) != 0:
+            raise ElfError("call frame information has an entry that belongs to none")
+        version = cursor.number(1)
+        if version not in (1, 3, 4):
+            raise ElfError(f"call frame information is of unknown version {version}")
+        augmentation = cursor.text()
+        if version == 4:
+            cursor.take(2)
+        code, data = cursor.uleb(), cursor.sleb()
+        _ = cursor.number(1) if version == 1 else cursor.uleb()  # the return address
+        pointers, lsda, augmented = 0, 0xFF, augmentation.startswith(b"z")
+        if augmented:
+            room = cursor.uleb()
+            follows = cursor.at + room
+            for letter in augmentation[1:]:
+                if letter == ord("R"):
+                    pointers = cursor.number(1)
+                elif letter == ord("L"):
+                    lsda = cursor.number(1)
+                elif letter == ord("P"):
+                    cursor.pointer(cursor.number(1), self._word)
+                elif letter not in b"SB":
+                    break
+            cursor.at = follows
+        elif augmentation:
+            raise ElfError(f"call frame information has an unknown augmentation {augmentation!r}")
+        return _Common(code, data, pointers, lsda, augmented, cursor.data[cursor.at :])
+
+
+@record
+class _Common:
+    code_factor: int
+    data_factor: int
+    pointers: int
+    lsda: int
+    augmented: bool
+    program: bytes
+
+
+# What the operands of a call frame instruction are: u, s are LEB128 numbers, b a block behind its length.
+_OPERANDS = {
+    0x00: "", 0x05: "uu", 0x06: "u", 0x07: "u", 0x08: "u", 0x09: "uu", 0x0F: "b", 0x10: "ub", 0x11: "us",
+    0x14: "uu", 0x15: "us", 0x16: "ub", 0x2D: "", 0x2E: "u", 0x2F: "uu",
+}  # fmt: skip
+
+
+def _rows(common: _Common, start: int, program: bytes, word: int) -> tuple[tuple[int, int | None], ...]:
+    """Run the program of an entry behind that of its common one, for the CFA alone."""
+    register, offset = -1, 0
+    saved = list[tuple[int, int]]()
+    rows = list[tuple[int, int | None]]()
+    address = start
+
+    def note() -> None:
+        depth = offset - word if register == _STACK_POINTER[word] else None
+        if rows and rows[-1][0] == address:
+            rows.pop()
+        if not rows or rows[-1][1] != depth:
+            rows.append((address, depth))
+        if len(rows) > _ROWS_LIMIT or len(saved) > _ROWS_LIMIT:
+            raise ElfError("call frame information is too large to be true")
+
+    for code in (common.program, program):
+        cursor = Cursor(code, 0)
+        while cursor.at < len(code):
+            byte = cursor.number(1)
+            high, low = byte & 0xC0, byte & 0x3F
+            advance = 0
+            if high == 0x40:
+                advance = low * common.code_factor
+            elif high == 0x80:
+                cursor.uleb()
+            elif high == 0xC0:
+                pass
+            elif low == 0x01:
+                advance = (cursor.pointer(common.pointers, word) or address) - address
+            elif low in (0x02, 0x03, 0x04):
+                advance = cursor.number(1 << (low - 2)) * common.code_factor
+            elif low == 0x0A:
+                saved.append((register, offset))
+            elif low == 0x0B and saved:
+                register, offset = saved.pop()
+                note()
+            elif low in (0x0C, 0x12):  # def_cfa, def_cfa_sf
+                register = cursor.uleb()
+                offset = cursor.uleb() if low == 0x0C else cursor.sleb() * common.data_factor
+                note()
+            elif low == 0x0D:
+                register = cursor.uleb()
+                note()
+            elif low in (0x0E, 0x13):
+                offset = cursor.uleb() if low == 0x0E else cursor.sleb() * common.data_factor
+                note()
+            elif low in _OPERANDS:
+                for operand in _OPERANDS[low]:
+                    if operand == "b":
+                        cursor.take(cursor.uleb())
+                    else:
+                        cursor.uleb()  # signed ones are as long
+                if low == 0x0F:  # by an expression
+                    register = -1
+                    note()
+            else:
+                raise ElfError(f"call frame information has an unknown instruction {byte:#x}")
+            if advance:
+                note()
+                address += advance
+                note()
+    return tuple(rows)

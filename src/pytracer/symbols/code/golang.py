@@ -1,0 +1,160 @@
+"""Functions that the Go compiler made: their stack check, and where the goroutine is kept.
+
+Goroutines change threads, and their stacks move. A function first checks that its stack is large enough; if
+not, it calls morestack and begins again. So its calls are counted behind the check, and belong to goroutines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pytracer.arrays import np
+from pytracer.errors import UnreadableCodeError
+from pytracer.spec.code import THREAD_G
+from pytracer.symbols import elf, tables
+from pytracer.symbols.code import decode
+from pytracer.symbols.code.decode import BRANCH, CALL, JUMP, Instruction
+from pytracer.symbols.code.image import Image
+
+_SECTIONS = (b".gopclntab", b".data.rel.ro.gopclntab", b".go.buildinfo")
+_FIRST, _LAST = "runtime.text", "runtime.etext"
+_TLS, _TLS_SYMBOL = 7, 6  # PT_TLS, STT_TLS
+_DYNAMIC, _INTERPRETER = 2, 3  # PT_*
+_PROLOGUE = 16  # instructions, in which the check is
+_SPILLS = 64  # instructions, in which arguments are saved around the call of morestack
+_LOADS_G = b"\x64\x4c\x8b\x34\x25"  # mov r14, fs:[N], as wrappers begin since Go 1.17
+_SCAN = 1 << 20
+_NEAR = 1 << 16  # bytes from the thread pointer
+# Forms of the check between its jumps: loads of g, of its limit, comparisons, and what large frames compute.
+_WRITES = re.compile(r"[re]sp,|\w+ ptr \[")
+_CHECKS = frozenset(("mov", "lea", "cmp", "sub", "add", "xor", "test", "nop"))
+
+
+def is_go(image: Image, address: int) -> bool:
+    """Tell if the Go compiler made the code at an address; cgo links C to it."""
+    text = _text(image)
+    return text[0] <= address < text[1]
+
+
+def _text(image: Image) -> tuple[int, int]:
+    """The addresses of Go's functions in a file; (0, 0) where there are none."""
+    found = image.go_text
+    if found is None:
+        found = image.go_text = _find_text(image)
+    return found
+
+
+def _find_text(image: Image) -> tuple[int, int]:
+    section = next((found for name in _SECTIONS if (found := image.tables.section(name)) is not None), None)
+    if section is None:
+        return 0, 0
+    bounds = image.symbols.addresses(_FIRST), image.symbols.addresses(_LAST)
+    if all(bounds):
+        return bounds[0][0], bounds[1][0]
+    text = image.tables.section(b".text")  # stripped: C is told apart by its call frame information
+    return (int(text["addr"]), int(text["addr"]) + int(text["size"])) if text is not None else (0, 0)
+
+
+def entry(image: Image, start: int) -> int:
+    """The address behind the stack check of the function at ``start``; that itself where it has none.
+
+    Raises UnreadableCodeError where it has one of an unknown form.
+    """
+    first, end = image.extent(start)
+    if not first:
+        return start
+    code = decode.decode(image, image.read(start, min(end - start, 1 << 16)), start)
+    found, changes = start, False
+    for at in sorted(code)[:_PROLOGUE]:
+        size, mnemonic, operands = code[at]
+        kind = decode.kind(mnemonic)
+        if kind == BRANCH:
+            target = decode.target(operands)
+            if target is not None and _grows(code, target, start):
+                if changes:
+                    raise UnreadableCodeError(
+                        f"the stack check of the Go function at {image.offset_of(start):#x} of "
+                        f"{image.file.name} is of an unknown form"
+                    )
+                found = at + size
+        elif kind:
+            break
+        elif mnemonic not in _CHECKS or (_WRITES.match(operands) and mnemonic != "cmp"):
+            changes = True
+    return found
+
+
+def _grows(code: dict[int, Instruction], at: int, start: int) -> bool:
+    """Tell if a path saves arguments, calls one function, and jumps to the function's start."""
+    called = False
+    for _ in range(_SPILLS):
+        instruction = code.get(at)
+        if instruction is None:
+            return False
+        size, mnemonic, operands = instruction
+        kind = decode.kind(mnemonic)
+        if kind == CALL:
+            if called:
+                return False
+            called = True
+        elif kind == JUMP:
+            target = decode.target(operands)
+            if target == start:
+                return called
+            if target is None:
+                return False
+            at = target
+            continue
+        elif kind:
+            return False
+        at += size
+    return False
+
+
+def g_offset(image: Image) -> int:
+    """Where g is from the thread pointer. Raises UnreadableCodeError where that depends on the process."""
+    segments = image.tables.segments
+    storage = [segment for segment in segments if int(segment["type"]) == _TLS]
+    if image.tables.kind != tables.FIXED and not _is_program(image):
+        raise UnreadableCodeError(
+            f"{image.file.name} is a shared library made of Go: where its goroutine is differs by process"
+        )
+    if not storage:
+        return THREAD_G
+    size, align = int(storage[0]["memsz"]), max(int(storage[0]["align"]), 1)
+    block = -(-size // align) * align
+    for value in _thread_symbols(image, b"runtime.tlsg"):
+        return value - block
+    if size <= image.word:
+        return THREAD_G
+    found = _loaded(image)
+    if found is None:
+        raise UnreadableCodeError(f"{image.file.name} does not tell where its goroutine is: it is stripped")
+    return found
+
+
+def _is_program(image: Image) -> bool:
+    """Tell if a file that may be loaded anywhere is a program: it has a dynamic linker, or needs none."""
+    kinds = image.tables.segments["type"]
+    return bool((kinds == _INTERPRETER).any()) or not bool((kinds == _DYNAMIC).any())
+
+
+def _thread_symbols(image: Image, name: bytes) -> Iterator[int]:
+    for symbols, strings, _ in elf.symbol_tables(image.tables):
+        chosen = symbols[symbols["info"] & 0xF == _TLS_SYMBOL]
+        for symbol in chosen:
+            if tables.name_at(strings, int(symbol["name"])).encode() == name:
+                yield int(symbol["value"])
+
+
+def _loaded(image: Image) -> int | None:
+    """The offset that code loads g from."""
+    start, end = _text(image)
+    raw = image.read(start, min(end - start, _SCAN))
+    found = [
+        -int.from_bytes(raw[match.end() : match.end() + 4], "little", signed=True)
+        for match in re.finditer(re.escape(_LOADS_G), raw)
+    ]
+    found = [distance for distance in found if 0 < distance <= _NEAR]
+    return -int(np.bincount(found).argmax()) if found else None

@@ -1,0 +1,322 @@
+"""What a file says of its code: bytes, symbols of functions, call frames, relocations.
+
+Addresses are those that the file itself counts by. All is read by pread, and only what is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from pytracer.arrays import Array, np
+from pytracer.record import record
+from pytracer.symbols import debug, elf, tables
+from pytracer.symbols.code.frames import Frames
+from pytracer.symbols.files import ProgramFile
+from pytracer.symbols.tables import ElfError, Tables
+
+X86, X86_64 = 3, 62  # EM_*
+_RELRO = 0x6474E552  # PT_GNU_RELRO
+_NESTED = 8  # symbols before an address that are looked at: of nested ones, the innermost counts
+_RELA, _REL, _DYNSYM = 4, 9, 11  # SHT_*
+_FAR = 1 << 40  # bytes: more than any function has
+_ALLOC, _CODE = 2, 4  # SHF_ALLOC, SHF_EXECINSTR
+# What the dynamic linker writes into a slot, by the type of its relocation (psABI of x86-64, i386).
+_BY_SYMBOL = (1, 6, 7)  # R_X86_64_64 or R_386_32, GLOB_DAT, JUMP_SLOT
+_RELATIVE = 8
+_IRELATIVE = {X86_64: 37, X86: 42}
+
+
+@record
+class Slot:
+    """A word that code jumps through. ``symbol`` is the function that the dynamic linker writes there, or
+    ``address`` one in the file; with ``is_ifunc`` it chooses the function."""
+
+    symbol: str = ""
+    address: int = 0
+    is_ifunc: bool = False
+
+
+class Image:
+    """The code of one file. Raises ElfError and OSError where the file is broken."""
+
+    def __init__(self, file: ProgramFile) -> None:
+        self._file = weakref.ref(file)
+        self.tables: Tables = file.tables
+        self.machine = self.tables.machine
+        self.word = 8 if self.tables.width == 2 else 4
+        self.frames = Frames(self.tables, self.read)
+        self.flows = dict[int, Any]()  # of functions that others jump to, see pytracer.symbols.code.analysis
+        self.go_text: tuple[int, int] | None = None  # see pytracer.symbols.code.golang
+
+    @property
+    def file(self) -> ProgramFile:
+        """The open file."""
+        file = self._file()
+        assert file is not None
+        return file
+
+    @functools.cached_property
+    def _segments(self) -> list[tuple[int, int, int, int]]:
+        """Of each part that is loaded: its address, its size in the file, its offset, its flags."""
+        found = self.tables.segments[self.tables.segments["type"] == tables.LOAD]
+        names = ("vaddr", "filesz", "offset", "flags")
+        return [tuple(int(each[name]) for name in names) for each in found]  # type: ignore[misc]
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read what is loaded at an address, as far as the file has it."""
+        for start, length, offset, _ in self._segments:
+            if start <= address < start + length:
+                rest = start + length - address
+                return os.pread(self.file.descriptor, min(size, rest), self._at(offset, address - start))
+        return b""
+
+    @staticmethod
+    def _at(offset: int, distance: int) -> int:
+        if offset + distance > 1 << 62:
+            raise ElfError("a segment is behind the end of every file")
+        return offset + distance
+
+    def end_of_code(self, address: int) -> int:
+        """Where the section or segment of code ends that an address is in; 0 where it is in none."""
+        for start, length, _, flags in self._segments:
+            if flags & tables.EXECUTABLE and start <= address < start + length:
+                at = int(np.searchsorted(self._section_ends, address, side="right"))
+                return int(min(start + length, *self._section_ends[at : at + 1].tolist(), start + length))
+        return 0
+
+    @functools.cached_property
+    def _section_ends(self) -> Array:
+        """Where sections of code end, ascending."""
+        sections = self.tables.sections
+        sections = sections[sections["flags"].astype(np.uint64) & np.uint64(_CODE) != 0]
+        return np.sort(sections["addr"].astype(np.uint64) + sections["size"].astype(np.uint64))
+
+    def offset_of(self, address: int) -> int:
+        """Where in the file the code at an address is. Raises ElfError where there is none."""
+        for start, length, offset, flags in self._segments:
+            if flags & tables.EXECUTABLE and start <= address < start + length:
+                return self._at(offset, address - start)
+        raise ElfError(f"there is no code at address {address:#x}")
+
+    def address_of(self, offset: int) -> int:
+        """The address that code at an offset of the file is loaded to. Raises ElfError where it is not."""
+        for start, length, at, flags in self._segments:
+            if flags & tables.EXECUTABLE and at <= offset < at + length:
+                return offset - at + start
+        raise ElfError(f"no code is loaded from offset {offset:#x}")
+
+    @functools.cached_property
+    def symbols(self) -> Symbols:
+        """The symbols of functions, those that were taken out of the file too."""
+        return Symbols(self.tables)
+
+    def extent(self, address: int) -> tuple[int, int]:
+        """The range of the function that an address belongs to, by its symbol and its call frame entry.
+
+        The one that begins at the address counts; of two that do, the longer one. Otherwise the one that
+        begins last. (0, 0) where neither is known.
+        """
+        limit = self.end_of_code(address)
+        if not limit:
+            return 0, 0
+        frame = self.frames.find(address)
+        known = [self.symbols.extent(address)] + ([(frame.start, frame.end)] if frame is not None else [])
+        start, end = max(known)
+        return start, min(end, limit)
+
+    def slot(self, address: int) -> Slot | None:
+        """What code runs that jumps through the word at an address; None where that may change."""
+        found = self._slots.get(address)
+        if found is None and self._is_constant(address):
+            value = self.pointer(address)
+            return Slot(address=value) if self.end_of_code(value) else None
+        return found
+
+    def pointer(self, address: int) -> int:
+        """The address in the file that a word points to when the program starts; 0 where there is none."""
+        places, values = self._relative
+        at = int(np.searchsorted(places, address))
+        if at < len(places) and int(places[at]) == address:
+            return int(values[at])
+        # Nothing relocates it, or RELR does, which adds to what is there.
+        return 0 if address in self._slots else int.from_bytes(self.read(address, self.word), "little")
+
+    def _is_constant(self, address: int) -> bool:
+        """Tell if nobody but the dynamic linker writes a word."""
+        for segment in self.tables.segments:
+            kind, flags = int(segment["type"]), int(segment["flags"])
+            fixed = kind == _RELRO or (kind == tables.LOAD and not flags & tables.WRITABLE)
+            if fixed and 0 <= address - int(segment["vaddr"]) < int(segment["filesz"]):
+                return True
+        return False
+
+    @functools.cached_property
+    def _slots(self) -> dict[int, Slot]:
+        """By address, the words that the dynamic linker fills in by a symbol, or by asking an IFUNC."""
+        found = dict[int, Slot]()
+        for section in self._relocations():
+            of = section.kinds
+            wanted = np.isin(of, (*_BY_SYMBOL, _IRELATIVE.get(self.machine, -1)))
+            for at in np.flatnonzero(wanted).tolist():
+                address, number = int(section.addresses[at]), int(section.numbers[at])
+                if int(of[at]) not in _BY_SYMBOL:
+                    found[address] = Slot(address=self._addend(section, at), is_ifunc=True)
+                elif number < len(section.symbols):
+                    name = tables.name_at(section.strings, int(section.symbols[number]["name"]))
+                    if name:
+                        found[address] = Slot(symbol=name.partition("@")[0])
+        return found
+
+    @functools.cached_property
+    def _relative(self) -> tuple[Array, Array]:
+        """The words that only move with the file: their addresses, ascending, and what they point to."""
+        places, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for section in self._relocations():
+            chosen = section.kinds == _RELATIVE
+            places.append(section.addresses[chosen])
+            if section.addends is not None:
+                values.append(section.addends[chosen])
+            else:
+                values.append(
+                    np.array([self._addend(section, at) for at in np.flatnonzero(chosen).tolist()], np.int64)
+                )
+        place, value = np.concatenate(places), np.concatenate(values)
+        order = np.argsort(place, kind="stable")
+        return place[order], value[order]
+
+    def _addend(self, section: _Relocations, at: int) -> int:
+        if section.addends is not None:
+            return int(section.addends[at])
+        return int.from_bytes(self.read(int(section.addresses[at]), self.word), "little")
+
+    def _linked(self, link: int) -> tuple[Array, bytes]:
+        """The symbols that relocations count, and their names."""
+        sections = self.tables.sections
+        if not 0 < link < len(sections) or int(sections[link]["type"]) != _DYNSYM:
+            return np.zeros(0, np.dtype(elf.SYMBOL[self.tables.width])), b""
+        dtype = np.dtype(elf.SYMBOL[self.tables.width])
+        raw = self.tables.content(sections[link])
+        names = int(sections[link]["link"])
+        strings = self.tables.content(sections[names]) if names < len(sections) else b""
+        return np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype), strings + b"\0"
+
+    def _relocations(self) -> Iterator[_Relocations]:
+        if self.machine not in _IRELATIVE:
+            return
+        for section in self.tables.sections:
+            kind = int(section["type"])
+            if kind not in (_RELA, _REL) or not int(section["flags"]) & _ALLOC:
+                continue
+            word = f"i{self.word}"
+            members = [("offset", word), ("info", f"u{self.word}")] + [("addend", word)] * (kind == _RELA)
+            dtype = np.dtype(members)
+            raw = self.tables.content(section)
+            rows = np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype)
+            info = rows["info"].astype(np.uint64)
+            shift, mask = (32, 0xFFFFFFFF) if self.word == 8 else (8, 0xFF)
+            symbols, strings = self._linked(int(section["link"]))
+            yield _Relocations(
+                rows["offset"].astype(np.int64),
+                (info & np.uint64(mask)).astype(np.int64),
+                (info >> np.uint64(shift)).astype(np.int64),
+                rows["addend"].astype(np.int64) if kind == _RELA else None,
+                symbols,
+                strings,
+            )
+
+
+@record
+class _Relocations:
+    """A table of relocations, of ``kinds`` R_*; ``numbers`` count ``symbols``. Without ``addends`` they are
+    in the words themselves."""
+
+    addresses: Array
+    kinds: Array
+    numbers: Array
+    addends: Array | None
+    symbols: Array
+    strings: bytes
+
+
+class Symbols:
+    """Where functions begin and end by their symbols, and what they are called."""
+
+    def __init__(self, file: Tables) -> None:
+        parts = list[tuple[Array, bytes]]()
+        is_whole = False
+        for symbols, strings, whole in elf.symbol_tables(file):
+            is_whole = is_whole or whole
+            parts.append((symbols, strings))
+        if not is_whole:
+            with debug.separate(file.build_id()) as beside, debug.packed(file) as within:
+                for other in (beside, within):
+                    for symbols, strings, whole in elf.symbol_tables(other) if other is not None else ():
+                        is_whole = is_whole or whole
+                        parts.append((symbols, strings))
+        self._strings = [strings for _, strings in parts]
+        kept = [symbols[elf.defined_functions(symbols, strings)] for symbols, strings in parts]
+        columns = [
+            np.concatenate([each[name].astype(np.int64) for each in kept] or [np.zeros(0, np.int64)])
+            for name in ("value", "size", "name", "info")
+        ]
+        counts = [len(each) for each in kept]
+        numbers = np.repeat(np.arange(len(kept)), counts)
+        order = np.lexsort((columns[1], columns[0]))
+        self.starts, sizes, self._names, info = (column[order] for column in columns)
+        self._tables = numbers[order]
+        self.ifuncs = frozenset(self.starts[info & 0xF == elf.IFUNC].tolist())
+        if is_whole and len(order):  # what does not say how long it is reaches as far as the next
+            unique = np.append(np.unique(self.starts), self.starts[-1] + _FAR)
+            following = unique[np.searchsorted(unique, self.starts, side="right")]
+            sizes = np.where(sizes > 0, sizes, following - self.starts)
+        self.ends = self.starts + np.clip(sizes, 0, _FAR)
+
+    def extent(self, address: int) -> tuple[int, int]:
+        """The innermost symbol that an address is in, the longest of its aliases; (0, 0) if there is none."""
+        at = int(np.searchsorted(self.starts, address, side="right")) - 1
+        for each in range(at, max(at - _NESTED, -1), -1):
+            if address < self.ends[each]:
+                return int(self.starts[each]), int(self.ends[each])
+        return 0, 0
+
+    def names(self, address: int) -> list[str]:
+        """What the function is called that begins at an address."""
+        first, last = (int(np.searchsorted(self.starts, address, side=side)) for side in ("left", "right"))
+        return [
+            tables.name_at(self._strings[int(self._tables[at])], int(self._names[at])).partition("@")[0]
+            for at in range(first, min(last, first + 64))
+        ]
+
+    def name(self, address: int) -> str:
+        """The shortest name of the function that begins at an address; "" if it has none."""
+        return min(self.names(address), key=lambda each: (len(each), each), default="")
+
+    def addresses(self, name: str) -> list[int]:
+        """Where the functions of a name are."""
+        found = set[int]()
+        for number, strings in enumerate(self._strings):
+            wanted = re.escape(name.encode()) + rb"(?=[\0@])"
+            places = [match.start() for match in re.finditer(wanted, strings)]
+            found.update(self.starts[(self._tables == number) & np.isin(self._names, places)].tolist())
+        return sorted(found)
+
+    def is_start(self, address: int) -> bool:
+        """Tell if a function's symbol is at an address."""
+        at = int(np.searchsorted(self.starts, address))
+        return at < len(self.starts) and int(self.starts[at]) == address
+
+
+_images = weakref.WeakKeyDictionary[ProgramFile, Image]()
+
+
+def of(file: ProgramFile) -> Image:
+    """The code of an open file, kept as long as that."""
+    found = _images.get(file)
+    if found is None:
+        found = _images[file] = Image(file)
+    return found

@@ -1,0 +1,152 @@
+"""Functions of other files, by the names that the dynamic linker binds them by."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from pytracer.arrays import np
+from pytracer.errors import PytracerError
+from pytracer.record import record
+from pytracer.symbols import elf, files, tables
+from pytracer.symbols.files import ProgramFile
+from pytracer.symbols.tables import ElfError, Tables
+
+_FILES_LIMIT = 128
+_DYNAMIC, _DYNSYM = 6, 11  # SHT_*
+_NEEDED, _RPATH, _RUNPATH = 1, 15, 29  # DT_*
+
+
+@record
+class Definition:
+    """Where a function is defined that another file calls by name. ``is_ifunc``: the code there is not the
+    function's, but chooses one when a program starts. A Resolver keeps the ``file`` open."""
+
+    file: ProgramFile
+    offset: int
+    is_ifunc: bool = False
+
+
+class Resolver(Protocol):
+    """Finds what the dynamic linker would."""
+
+    def __call__(self, file: ProgramFile, symbol: str) -> Sequence[Definition]:
+        """Find the functions that a call of ``symbol`` in ``file`` may reach; none where that is unknown."""
+        ...
+
+
+class Libraries:
+    """Finds functions in the files that a process has mapped, or in those that a file says it needs.
+
+    A context manager: the files stay open as long as it. What is found may be more than what is bound, where
+    several files define a name (a library that takes the place of malloc).
+    """
+
+    def __init__(self, process: int = 0) -> None:
+        self._process = process
+        self._open = dict[tuple[int, int], ProgramFile]()
+        self._needed = dict[tuple[int, int], list[ProgramFile]]()
+
+    def __call__(self, file: ProgramFile, symbol: str) -> Sequence[Definition]:
+        """Find the functions that a call of ``symbol`` in ``file`` may reach; none where that is unknown."""
+        found = []
+        for other in self._mapped() if self._process else self._closure(file):
+            same = file if other.identity == file.identity else other
+            with contextlib.suppress(ElfError, OSError):
+                for address, is_ifunc in _exports(same).get(symbol, ()):
+                    offset = same.tables.offset_of(address)
+                    if offset is not None:
+                        found.append(Definition(same, offset, is_ifunc))
+        return found
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - closed with this
+    def _mapped(self) -> list[ProgramFile]:
+        kept = []
+        with contextlib.suppress(PytracerError):
+            for file in files.mapped(self._process):
+                kept.append(self._keep(file))
+                if len(kept) >= _FILES_LIMIT:
+                    break
+        return kept
+
+    def _closure(self, file: ProgramFile) -> list[ProgramFile]:
+        """The file and all that it needs, in the order that the dynamic linker looks through them."""
+        found = self._needed.get(file.identity)
+        if found is None:
+            found = [file]
+            seen = {file.identity}
+            for each in found:
+                for name, paths in _needed(each.tables):
+                    if len(found) >= _FILES_LIMIT:
+                        break
+                    other = self._find(name, paths, each)
+                    if other is not None and other.identity not in seen:
+                        seen.add(other.identity)
+                        found.append(other)
+            self._needed[file.identity] = found = found[1:]
+        return [file, *found]
+
+    def _find(self, name: str, paths: Sequence[str], file: ProgramFile) -> ProgramFile | None:
+        origin = os.path.dirname(file.name)  # noqa: PTH120 - of a text
+        places = [path.replace("$ORIGIN", origin).replace("${ORIGIN}", origin) for path in paths]
+        for path in [*(f"{place}/{name}" for place in places if place.startswith("/")), name]:
+            with contextlib.suppress(PytracerError), files.find(path, file.holder) as found:
+                return self._keep(found)
+        return None
+
+    def _keep(self, file: ProgramFile) -> ProgramFile:
+        """The same file, open for longer."""
+        if file.identity not in self._open:
+            descriptor = os.dup(file.descriptor)
+            self._open[file.identity] = ProgramFile(descriptor, file.name, holder=file.holder)
+        return self._open[file.identity]
+
+    def close(self) -> None:
+        """Close all files."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def __enter__(self) -> Libraries:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@functools.lru_cache(maxsize=_FILES_LIMIT)
+def _exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
+    """The functions that others can bind to: by name, their addresses and whether they are IFUNCs."""
+    found = dict[str, list[tuple[int, bool]]]()
+    for symbols, strings, is_whole in elf.symbol_tables(file.tables):
+        if is_whole:
+            continue
+        kept = elf.defined_functions(symbols, strings) & (symbols["info"] >> 4 != 0)  # not STB_LOCAL
+        for symbol in symbols[kept]:
+            name = tables.name_at(strings, int(symbol["name"])).partition("@")[0]
+            entry = int(symbol["value"]), int(symbol["info"]) & 0xF == elf.IFUNC
+            if entry not in found.setdefault(name, []):
+                found[name].append(entry)
+    return found
+
+
+def _needed(file: Tables) -> list[tuple[str, list[str]]]:
+    """The names of the libraries that a file needs, and the folders that it wants them from."""
+    names, paths = list[str](), list[str]()
+    with contextlib.suppress(ElfError, OSError):
+        for section in file.sections[file.sections["type"] == _DYNAMIC]:
+            link = int(section["link"])
+            if link >= len(file.sections):
+                continue
+            strings = file.content(file.sections[link]) + b"\0"
+            word = f"u{8 if file.width == 2 else 4}"
+            dtype = np.dtype([("tag", word), ("value", word)])
+            raw = file.content(section, 1 << 16)
+            for row in np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype):
+                if int(row["tag"]) == _NEEDED:
+                    names.append(tables.name_at(strings, int(row["value"])))
+                elif int(row["tag"]) in (_RPATH, _RUNPATH):
+                    paths += tables.name_at(strings, int(row["value"])).split(":")
+    return [(name, paths) for name in names[:_FILES_LIMIT]]

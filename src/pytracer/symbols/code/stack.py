@@ -1,0 +1,78 @@
+"""How an instruction moves the stack pointer, where call frame information does not say."""
+
+from __future__ import annotations
+
+import re
+
+from pytracer.record import record
+from pytracer.symbols.code.decode import Instruction
+
+_IMMEDIATE = re.compile(r"[re]sp, (-?(?:0x[0-9a-f]+|\d+))")
+_FROM = re.compile(r"[re](sp|bp), \[[re](sp|bp)(?: ([+-]) (0x[0-9a-f]+|\d+))?\]")
+_POINTERS = frozenset(("sp", "esp", "rsp"))
+_FRAMES = frozenset(("bp", "ebp", "rbp", "bpl"))
+_READERS = frozenset(("push", "cmp", "test", "call", "jmp"))
+
+
+@record
+class Depth:
+    """How many bytes the stack pointer, and the frame pointer, are below where the stack pointer was at the
+    function's first instruction; None where that is unknown."""
+
+    stack: int | None
+    frame: int | None = None
+
+
+UNKNOWN = Depth(None)
+
+
+def after(depth: Depth, instruction: Instruction, word: int) -> Depth:
+    """The depth behind an instruction that is no jump."""
+    _, mnemonic, operands = instruction
+    stack, frame = depth.stack, depth.frame
+    if mnemonic.startswith("push"):
+        return Depth(_plus(stack, word), frame)
+    if mnemonic.startswith("pop") and mnemonic != "popcnt":
+        if operands in _POINTERS:
+            return Depth(None, frame)
+        return Depth(_plus(stack, -word), None if operands in _FRAMES else frame)
+    if mnemonic == "leave":
+        return Depth(_plus(frame, -word))
+    if mnemonic == "enter":
+        return UNKNOWN
+    first = operands.partition(",")[0]
+    if first not in _POINTERS and first not in _FRAMES and mnemonic != "xchg":
+        return depth
+    if mnemonic in _READERS:
+        return depth
+    value = _value(depth, mnemonic, operands)
+    if mnemonic == "xchg" and not any(f"{name}" in operands.split(", ") for name in _POINTERS | _FRAMES):
+        return depth
+    if first in _POINTERS:
+        return Depth(value, frame)
+    return Depth(None if mnemonic == "xchg" else stack, value)
+
+
+def _value(depth: Depth, mnemonic: str, operands: str) -> int | None:
+    """What the first operand is afterwards."""
+    if mnemonic == "mov":
+        source = operands.partition(", ")[2]
+        return depth.stack if source in _POINTERS else depth.frame if source in _FRAMES else None
+    if mnemonic in ("add", "sub"):
+        found = _IMMEDIATE.fullmatch(operands)
+        if found is None:
+            return None
+        number = int(found[1], 0)
+        number -= (number >> 63) << 64  # a negative one, as 64 bits
+        return _plus(depth.stack, number if mnemonic == "sub" else -number)
+    if mnemonic == "lea":
+        found = _FROM.fullmatch(operands)
+        if found is None:
+            return None
+        number = int(found[4] or "0", 0)
+        return _plus(depth.stack if found[2] == "sp" else depth.frame, number if found[3] == "-" else -number)
+    return None
+
+
+def _plus(value: int | None, number: int) -> int | None:
+    return None if value is None else value + number

@@ -1,0 +1,179 @@
+"""Indirect jumps by which compilers branch many ways: jump tables, and where their entries lead."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import struct
+from collections.abc import Callable, Iterable, Sequence
+
+from pytracer.record import record
+from pytracer.symbols.code.decode import BRANCH, FAR, JUMP, RETURN, STOP, Instruction, kind
+from pytracer.symbols.code.image import Image
+from pytracer.symbols.code.registers import PATTERN, family, is_one
+
+_BACK = 48  # instructions before the jump that are looked at
+_ENTRIES_LIMIT = 1 << 14
+_SCALED = re.compile(
+    rf"(?:\w+ ptr )?\[(?:({PATTERN}) \+ )?({PATTERN})\*([48])(?: ([+-]) (0x[0-9a-f]+|\d+))?\]"
+)
+_SUM = re.compile(rf"\[({PATTERN}) \+ ({PATTERN})\]")
+_RIP = re.compile(r"\[rip(?: ([+-]) (0x[0-9a-f]+|\d+))?\]")
+_COMPARED = re.compile(rf"({PATTERN}), (0x[0-9a-f]+|\d+)")
+_READERS = ("cmp", "test", "push")
+_MOVES = ("mov", "movzx", "movsx", "movsxd")
+_ABOVE = ("ja", "jae", "jbe", "jb")
+_Before = list[tuple[int, Instruction]]
+_Scaled = tuple[str | None, str, int, int]
+
+
+@record
+class Switch:
+    """Where a jump table leads. ``is_bounded``: a comparison before it says how many entries it has;
+    otherwise ``targets`` are those that lead into the function up to the first that does not, and may be too
+    many. ``table`` is where it is, of ``size`` bytes."""
+
+    targets: tuple[int, ...] = ()
+    is_bounded: bool = False
+    table: int = 0
+    size: int = 0
+
+
+UNKNOWN = Switch()
+"""Leads into the function, nobody knows where."""
+
+
+def find(
+    image: Image,
+    code: dict[int, Instruction],
+    order: Sequence[int],
+    place: int,
+    is_inside: Callable[[int], bool],
+) -> Switch | None:
+    """The jump table that the jump ``order[place]`` takes; None where none is recognized.
+
+    ``order`` are the addresses in ``code`` ascending; ``is_inside`` tells if a target is in the function.
+    """
+    before = _before(code, order, place)
+    operands = code[order[place]][2]
+    scaled = _scaled(operands)
+    if scaled is not None:
+        return _pointers(image, before, scaled, is_inside)
+    if not is_one(operands):
+        return None
+    wanted = {family(operands)}
+    is_sum = False
+    for at, (size, mnemonic, text) in before:
+        first, _, second = text.partition(", ")
+        if mnemonic in _READERS or not is_one(first) or family(first) not in wanted:
+            continue
+        earlier = [each for each in before if each[0] < at]
+        scaled = _scaled(second)
+        total = _SUM.fullmatch(second) if mnemonic == "lea" else None
+        if not is_sum and (total or (mnemonic == "add" and is_one(second))):
+            wanted = {family(each) for each in (total.groups() if total else (first, second))}
+            is_sum = True
+        elif not is_sum:
+            return _pointers(image, earlier, scaled, is_inside) if mnemonic == "mov" and scaled else None
+        elif scaled is not None and mnemonic == "movsxd":
+            return _distances(image, earlier, scaled, is_inside)
+        elif mnemonic == "lea":
+            start = _address(at, size, second)
+            if start is not None and is_inside(start):  # a computed place among equal pieces of code
+                return UNKNOWN
+    return None
+
+
+def _pointers(
+    image: Image, before: _Before, scaled: _Scaled, is_inside: Callable[[int], bool]
+) -> Switch | None:
+    """A table of addresses."""
+    base, index, scale, displacement = scaled
+    start = displacement if base is None else _constant(before, base, displacement)
+    if scale != image.word or start is None:
+        return None
+    entries = (image.pointer(start + at * scale) for at in range(_ENTRIES_LIMIT))
+    return _switch(entries, start, scale, _bound(before, index), is_inside)
+
+
+def _distances(
+    image: Image, before: _Before, scaled: _Scaled, is_inside: Callable[[int], bool]
+) -> Switch | None:
+    """A table of distances from itself. Functions that are passed on are not kept so."""
+    base, index, scale, displacement = scaled
+    start = None if base is None else _constant(before, base, displacement)
+    if scale != 4 or start is None:
+        return UNKNOWN if scale == 4 else None
+    count = _bound(before, index)
+    raw = image.read(start, 4 * min(count or _ENTRIES_LIMIT, _ENTRIES_LIMIT))
+    entries = (
+        start - displacement + distance for (distance,) in struct.iter_unpack("<i", raw[: len(raw) & ~3])
+    )
+    return _switch(entries, start, 4, count, is_inside)
+
+
+def _switch(
+    entries: Iterable[int], start: int, size: int, count: int, is_inside: Callable[[int], bool]
+) -> Switch | None:
+    """A table as long as it is, or else as far as its entries make sense."""
+    targets = list(itertools.takewhile(is_inside, itertools.islice(entries, count or None)))
+    if not targets:
+        return None
+    return Switch(tuple(targets), 0 < count == len(targets), start, len(targets) * size)
+
+
+def _before(code: dict[int, Instruction], order: Sequence[int], place: int) -> _Before:
+    """The instructions that lead to a jump without one, the last first."""
+    found = []
+    for at in range(place - 1, max(place - _BACK, -1), -1):
+        address = order[at]
+        if address + code[address][0] != order[at + 1] or kind(code[address][1]) in (RETURN, JUMP, STOP, FAR):
+            break
+        found.append((address, code[address]))
+    return found
+
+
+def _scaled(operands: str) -> _Scaled | None:
+    """Base, index, scale, displacement of a memory operand with an index."""
+    match = _SCALED.fullmatch(operands)
+    if match is None:
+        return None
+    displacement = int(match[5] or "0", 0) * (-1 if match[4] == "-" else 1)
+    return match[1] and family(match[1]), family(match[2]), int(match[3]), displacement
+
+
+def _constant(before: _Before, register: str, displacement: int) -> int | None:
+    """What a register holds, plus a displacement, where the last that wrote it is a ``lea`` of an address."""
+    for at, (size, mnemonic, text) in before:
+        first, _, second = text.partition(", ")
+        if mnemonic not in _READERS and is_one(first) and family(first) == register:
+            start = _address(at, size, second) if mnemonic == "lea" else None
+            return None if start is None else start + displacement
+    return None
+
+
+def _address(at: int, size: int, operand: str) -> int | None:
+    """The address that a memory operand means which counts from the instruction; None of another."""
+    match = _RIP.fullmatch(operand)
+    return match and at + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1)
+
+
+def _bound(before: _Before, index: str) -> int:
+    """How many entries the comparison of an index before the jump leaves; 0 where none is found."""
+    names, limit = {index}, ""
+    for _, (_, mnemonic, text) in before:
+        first, _, second = text.partition(", ")
+        if kind(mnemonic) == BRANCH:
+            limit = mnemonic
+        if not is_one(first) or family(first) not in names:
+            continue
+        compared = _COMPARED.fullmatch(text)
+        if mnemonic == "cmp" and limit in _ABOVE and compared:
+            return int(compared[2], 0) + (limit in ("ja", "jbe"))
+        if mnemonic == "and" and compared:
+            return int(compared[2], 0) + 1
+        if mnemonic in _MOVES and is_one(second):
+            names.add(family(second))
+        elif mnemonic not in _READERS:
+            return 0
+    return 0
