@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pytracer.arrays import np
 from pytracer.errors import UnreadableCodeError
 from pytracer.spec.code import THREAD_G
-from pytracer.symbols import elf, tables
+from pytracer.symbols import symtab, tables
 from pytracer.symbols.code import decode
 from pytracer.symbols.code.decode import BRANCH, CALL, JUMP, Instruction
 from pytracer.symbols.code.image import Image
@@ -141,7 +141,7 @@ def _is_program(image: Image) -> bool:
 
 
 def _thread_symbols(image: Image, name: bytes) -> Iterator[int]:
-    for symbols, strings, _ in elf.symbol_tables(image.tables):
+    for symbols, strings, _ in symtab.symbol_tables(image.tables):
         chosen = symbols[symbols["info"] & 0xF == _TLS_SYMBOL]
         for symbol in chosen:
             if tables.name_at(strings, int(symbol["name"])).encode() == name:

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pytracer.arrays import Array, np
 from pytracer.record import record
-from pytracer.symbols import debug, elf, tables
+from pytracer.symbols import tables
 from pytracer.symbols.code.frames import Frames
 from pytracer.symbols.files import ProgramFile
+from pytracer.symbols.symtab import DYNSYM, IFUNC, SYMBOL, UNTYPED, SymbolTable, places_of
 from pytracer.symbols.tables import ElfError, Tables
 
 X86, X86_64 = 3, 62  # EM_*
 _RELRO = 0x6474E552  # PT_GNU_RELRO
 _NESTED = 8  # symbols before an address that are looked at: of nested ones, the innermost counts
-_RELA, _REL, _DYNSYM = 4, 9, 11  # SHT_*
+_RELA, _REL = 4, 9  # SHT_*
 _FAR = 1 << 40  # bytes: more than any function has
 _ALLOC, _CODE = 2, 4  # SHF_ALLOC, SHF_EXECINSTR
 # What the dynamic linker writes into a slot, by the type of its relocation (psABI of x86-64, i386).
@@ -113,7 +113,7 @@ class Image:
     @functools.cached_property
     def symbols(self) -> Symbols:
         """The symbols of functions, those that were taken out of the file too."""
-        return Symbols(self.tables)
+        return Symbols(self.file.symbols)
 
     def extent(self, address: int) -> tuple[int, int]:
         """The range of the function that an address belongs to, by its symbol and its call frame entry.
@@ -197,9 +197,9 @@ class Image:
     def _linked(self, link: int) -> tuple[Array, bytes]:
         """The symbols that relocations count, and their names."""
         sections = self.tables.sections
-        if not 0 < link < len(sections) or int(sections[link]["type"]) != _DYNSYM:
-            return np.zeros(0, np.dtype(elf.SYMBOL[self.tables.width])), b""
-        dtype = np.dtype(elf.SYMBOL[self.tables.width])
+        if not 0 < link < len(sections) or int(sections[link]["type"]) != DYNSYM:
+            return np.zeros(0, np.dtype(SYMBOL[self.tables.width])), b""
+        dtype = np.dtype(SYMBOL[self.tables.width])
         raw = self.tables.content(sections[link])
         names = int(sections[link]["link"])
         strings = self.tables.content(sections[names]) if names < len(sections) else b""
@@ -209,6 +209,7 @@ class Image:
         if self.machine not in _IRELATIVE:
             return
         for section in self.tables.sections:
+            self.tables.account.check()
             kind = int(section["type"])
             if kind not in (_RELA, _REL) or not int(section["flags"]) & _ALLOC:
                 continue
@@ -246,42 +247,39 @@ class _Relocations:
 class Symbols:
     """Where functions begin and end by their symbols, and what they are called."""
 
-    def __init__(self, file: Tables) -> None:
-        parts = list[tuple[Array, bytes]]()
-        is_whole = False
-        for symbols, strings, whole in elf.symbol_tables(file):
-            is_whole = is_whole or whole
-            parts.append((symbols, strings))
-        if not is_whole:
-            with debug.separate(file.build_id()) as beside, debug.packed(file) as within:
-                for other in (beside, within):
-                    for symbols, strings, whole in elf.symbol_tables(other) if other is not None else ():
-                        is_whole = is_whole or whole
-                        parts.append((symbols, strings))
-        self._strings = [strings for _, strings in parts]
-        kept = [symbols[elf.defined_functions(symbols, strings)] for symbols, strings in parts]
-        columns = [
-            np.concatenate([each[name].astype(np.int64) for each in kept] or [np.zeros(0, np.int64)])
-            for name in ("value", "size", "name", "info")
-        ]
-        counts = [len(each) for each in kept]
-        numbers = np.repeat(np.arange(len(kept)), counts)
-        order = np.lexsort((columns[1], columns[0]))
-        self.starts, sizes, self._names, info = (column[order] for column in columns)
-        self._tables = numbers[order]
-        self.ifuncs = frozenset(self.starts[info & 0xF == elf.IFUNC].tolist())
-        if is_whole and len(order):  # what does not say how long it is reaches as far as the next
-            unique = np.append(np.unique(self.starts), self.starts[-1] + _FAR)
-            following = unique[np.searchsorted(unique, self.starts, side="right")]
-            sizes = np.where(sizes > 0, sizes, following - self.starts)
+    def __init__(self, found: Sequence[SymbolTable]) -> None:
+        """``found`` are the tables of one file."""
+        self._strings = [table.strings for table in found]
+        none = [np.zeros(0, np.int64)]
+        starts, sizes, names, kinds, limits = (
+            np.concatenate([getattr(table, column).astype(np.int64) for table in found] or none)
+            for column in ("starts", "sizes", "names", "kinds", "limits")
+        )
+        numbers = np.repeat(np.arange(len(found)), [len(table) for table in found])
+        order = np.lexsort((sizes, starts))
+        self.starts, sizes, self._names = starts[order], sizes[order], names[order]
+        self._tables, kinds, limits = numbers[order], kinds[order], limits[order]
+        self.ifuncs = frozenset(self.starts[kinds == IFUNC].tolist())
+        # A label of assembler code is in a function, or begins one: it counts where nothing else does.
+        self._typed = np.flatnonzero(kinds != UNTYPED)
+        self._labels = np.flatnonzero(kinds == UNTYPED)
+        self._typed_starts = self.starts[self._typed]
         self.ends = self.starts + np.clip(sizes, 0, _FAR)
+        if any(table.whole for table in found):  # what does not say how long it is reaches as far as the next
+            for chosen, among in ((self._typed, self._typed_starts), (self._labels, self.starts)):
+                edges = np.append(np.unique(among), _FAR)
+                following = edges[np.searchsorted(edges, self.starts[chosen], side="right")]
+                known = np.where(limits[chosen] > 0, np.minimum(limits[chosen], following), following)
+                self.ends[chosen] = np.where(sizes[chosen] > 0, self.ends[chosen], known)
 
     def extent(self, address: int) -> tuple[int, int]:
         """The innermost symbol that an address is in, the longest of its aliases; (0, 0) if there is none."""
-        at = int(np.searchsorted(self.starts, address, side="right")) - 1
-        for each in range(at, max(at - _NESTED, -1), -1):
-            if address < self.ends[each]:
-                return int(self.starts[each]), int(self.ends[each])
+        for chosen in (self._typed, self._labels):
+            starts = self.starts[chosen] if chosen is self._labels else self._typed_starts
+            at = int(np.searchsorted(starts, address, side="right")) - 1
+            for each in chosen[max(at - _NESTED + 1, 0) : at + 1][::-1].tolist():
+                if address < self.ends[each]:
+                    return int(self.starts[each]), int(self.ends[each])
         return 0, 0
 
     def names(self, address: int) -> list[str]:
@@ -300,8 +298,7 @@ class Symbols:
         """Where the functions of a name are."""
         found = set[int]()
         for number, strings in enumerate(self._strings):
-            wanted = re.escape(name.encode()) + rb"(?=[\0@])"
-            places = [match.start() for match in re.finditer(wanted, strings)]
+            places = places_of(name.encode(), strings)
             found.update(self.starts[(self._tables == number) & np.isin(self._names, places)].tolist())
         return sorted(found)
 

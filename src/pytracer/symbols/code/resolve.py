@@ -11,12 +11,12 @@ from typing import Protocol
 from pytracer.arrays import np
 from pytracer.errors import PytracerError
 from pytracer.record import record
-from pytracer.symbols import elf, files, tables
+from pytracer.symbols import files, symtab, tables
 from pytracer.symbols.files import ProgramFile
 from pytracer.symbols.tables import ElfError, Tables
 
 _FILES_LIMIT = 128
-_DYNAMIC, _DYNSYM = 6, 11  # SHT_*
+_DYNAMIC = 6  # SHT_DYNAMIC
 _NEEDED, _RPATH, _RUNPATH = 1, 15, 29  # DT_*
 
 
@@ -120,13 +120,13 @@ class Libraries:
 def _exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
     """The functions that others can bind to: by name, their addresses and whether they are IFUNCs."""
     found = dict[str, list[tuple[int, bool]]]()
-    for symbols, strings, is_whole in elf.symbol_tables(file.tables):
+    for symbols, strings, is_whole in symtab.symbol_tables(file.tables):
         if is_whole:
             continue
-        kept = elf.defined_functions(symbols, strings) & (symbols["info"] >> 4 != 0)  # not STB_LOCAL
+        kept = symtab.defined_functions(symbols, strings) & (symbols["info"] >> 4 != 0)  # not STB_LOCAL
         for symbol in symbols[kept]:
             name = tables.name_at(strings, int(symbol["name"])).partition("@")[0]
-            entry = int(symbol["value"]), int(symbol["info"]) & 0xF == elf.IFUNC
+            entry = int(symbol["value"]), int(symbol["info"]) & 0xF == symtab.IFUNC
             if entry not in found.setdefault(name, []):
                 found[name].append(entry)
     return found
