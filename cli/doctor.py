@@ -125,4 +125,7 @@ def _verdict(report: doctor.Report) -> str:
         return f"pytracer cannot run here: {', '.join(failed)}"
     if any(result.status == features.UNTRIED for result in report.features):
         return "what could be seen is fine; with the capabilities for it (sudo), the rest can be seen too"
+    warned = next((check for check in report.checks if check.name == doctor.LOCKDOWN), None)
+    if warned is not None and warned.status == doctor.WARN:
+        return f"tracers that read no kernel memory can run here; lockdown: {doctor.WITHHELD}"
     return "pytracer can run here"

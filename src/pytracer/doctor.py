@@ -8,26 +8,26 @@ Without root less can be seen, and what could not be is said to be unknown.
 from __future__ import annotations
 
 import errno
-import gzip
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pytracer.bpf import elf, features, toolchain
 from pytracer.bpf.headers import packaged
 from pytracer.bpf.sys import Command, bpf
 from pytracer.errors import CacheError, ToolchainError, UnsupportedError
-from pytracer.kernel import btf, distro, mounts, policy, syscalls, tracefs
+from pytracer.kernel import btf, config, distro, mounts, policy, syscalls, tracefs
 from pytracer.record import record
 
 OK, WARN, FAIL, UNKNOWN = "ok", "warn", "fail", "unknown"
+LOCKDOWN = "lockdown"
+"""The name of the check that tells what lockdown withholds."""
 
 LIBRARIES = ("/usr/lib/*-linux-gnu*", "/usr/lib64", "/usr/lib", "/usr/local/lib64", "/usr/local/lib")
-_CONFIGS = (Path("/proc/config.gz"), Path(f"/boot/config-{os.uname().release}"))
 _PACKAGES = ("numpy", "psutil", "pyelftools", "pyroute2", "tabulate")
 _SECCOMP_PACKAGES = {
     "apt-get": "libseccomp2",
@@ -36,6 +36,7 @@ _SECCOMP_PACKAGES = {
     "pacman": "libseccomp",
 }
 _HIDDEN = "cannot be seen"
+WITHHELD = "programs cannot read kernel memory, and there are no kprobes and trace events"
 # Any one of these is enough for some tracer to run.
 _TRACING_HOOKS = ("raw tracepoint", "tracepoint", "kprobe", "uprobe", "perf event", "socket filter")
 
@@ -106,7 +107,7 @@ def _no_bpf() -> str:
 
 
 def _jit() -> Check:
-    always = kernel_config("BPF_JIT_ALWAYS_ON") == "y"
+    always = config.option("BPF_JIT_ALWAYS_ON") == "y"
     value = policy.sysctl("net.core.bpf_jit_enable")
     if always or value:
         return Check("kernel", "BPF JIT", OK, "always on (the kernel has no interpreter)" if always else "on")
@@ -158,7 +159,7 @@ def _policies() -> Iterator[Check]:
     yield Check("policy", "security modules", OK if modules else UNKNOWN, ", ".join(modules or ()) or _HIDDEN)
     for name, number in found.sysctls.items():
         if name != "net.core.bpf_jit_enable":  # has a line of its own
-            shown = _HIDDEN if number is None else f"{number}: {_meaning(name, number)}"
+            shown = _HIDDEN if number is None else f"{number}: {_meaning(name, number, found.sysctls)}"
             yield Check("policy", name, UNKNOWN if number is None else OK, shown)
 
 
@@ -166,19 +167,22 @@ def _lockdown(state: str) -> Check:
     says = {
         "none": (OK, "none"),
         "integrity": (OK, "integrity: programs cannot write to user memory"),
-        "confidentiality": (WARN, "confidentiality: programs cannot read kernel memory"),
+        policy.CONFIDENTIALITY: (WARN, f"{policy.CONFIDENTIALITY}: {WITHHELD}"),
     }
     status, text = says.get(state, (UNKNOWN, f"{_HIDDEN} (securityfs)"))
     fix = "boot without lockdown=confidentiality" if status == WARN else ""
-    return Check("policy", "lockdown", status, text, fix)
+    return Check("policy", LOCKDOWN, status, text, fix)
 
 
-def _meaning(name: str, number: int) -> str:
+def _meaning(name: str, number: int, sysctls: Mapping[str, int | None]) -> str:
     if name == "kernel.unprivileged_bpf_disabled":
         return "without privileges, socket filters only" if number == 0 else "no BPF without CAP_BPF"
     if name == "kernel.kptr_restrict":
-        texts = {0: "kernel addresses are shown to all", 1: "kernel addresses are shown with CAP_SYSLOG"}
-        return texts.get(number, "kernel addresses are hidden: stacks have no kernel names")
+        shown = policy.shows_addresses(sysctls)
+        if shown is False:
+            return "kernel addresses are hidden: stacks have no kernel names"
+        why = ", as kernel.perf_event_paranoid is above 1" if number == 0 else ""
+        return "kernel addresses are shown " + ("to all" if shown else f"with CAP_SYSLOG{why}")
     if number < 2:
         return "without privileges, the kernel can be profiled"
     return "without CAP_PERFMON, own processes only" if number == 2 else "no perf events without CAP_PERFMON"
@@ -274,19 +278,6 @@ def find_library(name: str) -> Path | None:
         for folder in sorted(Path("/").glob(pattern[1:])):
             if (folder / name).exists():
                 return folder / name
-    return None
-
-
-def kernel_config(option: str) -> str | None:
-    """What the running kernel was configured with for ``CONFIG_<option>``; None where that is not known."""
-    for path in _CONFIGS:
-        try:
-            data = path.read_bytes()
-            text = gzip.decompress(data) if path.suffix == ".gz" else data
-        except OSError:
-            continue
-        match = re.search(rb"^CONFIG_" + option.encode() + rb"=(\S+)", text, re.M)
-        return match[1].decode() if match else "n"
     return None
 
 

@@ -15,8 +15,8 @@ from pytracer.bpf.attach import kprobe
 from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.probing import READS_BEYOND, helper_refusal, load, returning
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
-from pytracer.doctor import kernel_config
 from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.config import option as kernel_config
 from pytracer.spec import Kprobe, RawTracepoint, SocketFilter
 
 pytestmark = pytest.mark.kernel

@@ -219,3 +219,22 @@ def test_what_is_no_number_of_workers():
     result = run("fanoutcount", "lo", "-n", 257)
     assert result.status == 2
     assert "from 1 to 256" in result.err
+
+
+@pytest.mark.parametrize("tracer", ["fanoutcount", "sockcount", "tccount", "xdpcount"])
+def test_an_interface_that_is_down_is_said_to_be(tracer):
+    """Kernels that make no fanout group on one are not said to have none."""
+    with packets.namespace():
+        packets.veth()
+        packets.ip("link", "set", "vb", "down")
+        result = run(tracer, "vb", "-d", 0.1)
+        if result.status:
+            assert tracer == "fanoutcount"
+            assert result.err.startswith("pytracer: error: vb is down: ")
+        else:
+            assert result.err.splitlines() == [
+                "pytracer: warning: vb is down: nothing is seen there before it is up (ip link set vb up)"
+            ]
+        packets.ip("link", "set", "vb", "up")
+        result = run(tracer, "vb", "-d", 0.1)
+        assert (result.status, result.err) == (0, "")

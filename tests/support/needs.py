@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pytracer.doctor import kernel_config
+from pytracer.kernel.config import option as kernel_config
 from pytracer.spec import Hook, registry
 from pytracer.spec.common import FOLLOW
 from support.cli import Result

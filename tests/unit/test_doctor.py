@@ -9,11 +9,13 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pytracer import doctor
-from pytracer.bpf import elf, features
+from pytracer.bpf import elf, feature_config, feature_hooks, features
+from pytracer.bpf.feature_config import why_absent
 from pytracer.bpf.features import Feature, Result
 from pytracer.cli import doctor as command
 from pytracer.doctor import Check, Report
@@ -31,7 +33,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(doctor.packaged, "MODULES", tmp_path / "modules")
     monkeypatch.setattr(doctor.packaged, "KHEADERS", tmp_path / "kheaders.tar.xz")
     monkeypatch.setattr(doctor.btf, "VMLINUX", tmp_path / "vmlinux")
-    monkeypatch.setattr(doctor, "_CONFIGS", (tmp_path / "config.gz",))
+    monkeypatch.setattr(doctor.config, "CONFIGS", (tmp_path / "config.gz",))
     monkeypatch.setattr(doctor, "LIBRARIES", (f"{tmp_path}/lib",))
     monkeypatch.setattr(doctor.policy, "PROC", tmp_path / "proc")
     monkeypatch.setattr(doctor.policy, "SYS", tmp_path / "sys")
@@ -277,3 +279,69 @@ def test_it_works_for_nobody() -> None:
     assert {record["status"] for record in records if record["kind"] == "feature"} == {"untried"}
     failed = any(record["status"] == "fail" for record in checks.values())
     assert done.returncode == (1 if failed else 0)
+
+
+@pytest.mark.parametrize(
+    ("restrict", "paranoid", "found"),
+    [
+        (0, 1, "0: kernel addresses are shown to all"),
+        (0, 2, "0: kernel addresses are shown with CAP_SYSLOG, as kernel.perf_event_paranoid is above 1"),
+        (1, 1, "1: kernel addresses are shown with CAP_SYSLOG"),
+        (2, 1, "2: kernel addresses are hidden: stacks have no kernel names"),
+    ],
+)
+def test_who_is_shown_addresses(machine: Path, restrict: int, paranoid: int, found: str) -> None:
+    folder = machine / "proc/sys/kernel"
+    folder.mkdir(parents=True)
+    (folder / "kptr_restrict").write_text(f"{restrict}\n")
+    (folder / "perf_event_paranoid").write_text(f"{paranoid}\n")
+    assert by_name(doctor._policies())["kernel.kptr_restrict"].found == found
+
+
+@pytest.mark.parametrize(
+    ("release", "config", "why"),
+    [
+        ("5.17.0-x", "# CONFIG_FPROBE is not set\n", "it came with Linux 5.18"),
+        ("6.1.0-x", "# CONFIG_FPROBE is not set\n", "this kernel is built without CONFIG_FPROBE"),
+        ("6.1.0-x", "CONFIG_FPROBE=y\n", ""),
+        ("6.1.0-x", None, "it takes CONFIG_FPROBE"),
+        ("10.0.0", None, "it takes CONFIG_FPROBE"),
+    ],
+)
+def test_what_a_kernel_lacks_is_a_version_or_an_option(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, release: str, config: str | None, why: str
+) -> None:
+    if config is not None:
+        (machine / "config.gz").write_bytes(gzip.compress(config.encode()))
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release=release))
+    assert why_absent("hook", "kprobe.multi", "5.18") == why
+
+
+def test_options_are_of_features_that_there_are() -> None:
+    known = {(feature.kind, feature.name) for feature in features.FEATURES}
+    assert {(kind, name) for kind, names in feature_config._OPTIONS.items() for name in names} <= known
+
+
+@pytest.mark.parametrize("confidential", [True, False])
+def test_hooks_that_lockdown_refuses_say_so(monkeypatch: pytest.MonkeyPatch, confidential: bool) -> None:
+    monkeypatch.setattr(features.policy, "is_confidential", lambda: confidential)
+
+    def ask() -> str:
+        raise PermissionError(errno.EPERM, "")
+
+    reason = features.probe(Feature("hook", "x", "6.0", ask)).reason
+    assert ("lockdown=confidentiality" in reason) is confidential
+
+
+@pytest.mark.parametrize(
+    ("modules", "status"), [(("capability",), features.ABSENT), (("bpf",), features.GRANTED)]
+)
+def test_security_hooks_that_are_never_called_are_absent(
+    monkeypatch: pytest.MonkeyPatch, modules: tuple[str, ...], status: str
+) -> None:
+    monkeypatch.setattr(feature_hooks, "_btf_id", lambda kind, name: 1)
+    monkeypatch.setattr(feature_hooks, "load", lambda *words, **rest: os.open("/dev/null", os.O_RDONLY))
+    monkeypatch.setattr(feature_hooks.policy, "lsms", lambda: modules)
+    result = features.probe(Feature("hook", "LSM", "5.7", feature_hooks.lsm))
+    assert result.status == status
+    assert result.reason.startswith("loads")

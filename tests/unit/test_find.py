@@ -207,3 +207,20 @@ def test_every_kind_of_source_can_be_found() -> None:
     from pytracer.bpf.find import _FILES
 
     assert set(_FILES) == set(SPELLINGS)
+
+
+@pytest.mark.parametrize("modules", [("capability",), ("capability", "bpf")])
+def test_hooks_of_security_modules_by_bpf_are_called_where_bpf_is_one(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch, modules: tuple[str, ...]
+) -> None:
+    (kernel.parent / "kallsyms").write_text(SYMBOLS + "ffffffff81000090 T bpf_lsm_file_open\n")
+    (kernel / "available_filter_functions").write_text(TRACEABLE + "bpf_lsm_file_open\n")
+    monkeypatch.setattr(finder.policy, "lsms", lambda: modules)
+    if "bpf" in modules:
+        assert find(parse_source("k:bpf_lsm_file_open")).targets == (
+            Target("bpf_lsm_file_open", 0xFFFFFFFF81000090),
+        )
+        return
+    with pytest.raises(UnsupportedError) as caught:
+        find(parse_source("k:bpf_lsm_file_open"))
+    assert "without callers: bpf is not among the security modules in force" in caught.value.message

@@ -238,3 +238,48 @@ def test_nobody_is_told_what_is_missing() -> None:
     )
     done = nobody.python("-c", code)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("restrict", "paranoid", "shown"),
+    [(0, 1, True), (0, -1, True), (0, 2, None), (0, 3, None), (0, None, None), (1, 1, None), (2, -1, False)],
+)
+def test_addresses_are_shown_to_all_only_where_perf_may_profile_the_kernel(
+    restrict: int, paranoid: int | None, shown: bool | None
+) -> None:
+    sysctls = {"kernel.kptr_restrict": restrict, "kernel.perf_event_paranoid": paranoid}
+    assert policy.shows_addresses(sysctls) is shown
+
+
+@pytest.mark.parametrize(
+    ("lsms", "function", "unused"),
+    [
+        ("lockdown,capability", "bpf_lsm_file_open", True),
+        ("lockdown,capability,bpf", "bpf_lsm_file_open", False),
+        ("lockdown,capability", "security_file_open", False),
+        ("", "bpf_lsm_file_open", False),
+    ],
+)
+def test_hooks_of_bpf_are_called_where_it_is_a_security_module(
+    machine: Machine, lsms: str, function: str, unused: bool
+) -> None:
+    machine(lsms=lsms)
+    said = policy.unused_lsm_hook(function)
+    assert bool(said) is unused
+    assert said == "" or f"({lsms.replace(',', ', ')}): boot with lsm=...,bpf" in said
+
+
+def test_an_offset_within_an_instruction_is_no_multibyte_character(machine: Machine) -> None:
+    machine()
+    error = refused(errno.EILSEQ)
+    assert error.message == "raw tracepoint x: the offset lies within an instruction"
+
+
+def test_lockdown_is_named_as_the_reason(machine: Machine) -> None:
+    machine(lockdown="none [integrity] confidentiality")
+    assert not policy.is_confidential()
+    machine(lockdown="none integrity [confidentiality]")
+    assert policy.is_confidential()
+    error = policy.locked_down("trace events")
+    assert isinstance(error, PolicyError)
+    assert error.message == "trace events: withheld by lockdown=confidentiality"

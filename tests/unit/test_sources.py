@@ -6,11 +6,22 @@ import struct
 
 import pytest
 
-from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
-from pytracer.kernel.facts import Found, Target
+from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
+from pytracer.kernel.facts import Answer, Found, Target
 from pytracer.plan import Request, make_plan
 from pytracer.plan.targets import WAYS
-from pytracer.spec import SPELLINGS, Filter, Source, Spot, Table, Targets, Tracer, parse_source, registry
+from pytracer.spec import (
+    SPELLINGS,
+    Filter,
+    Kprobe,
+    Source,
+    Spot,
+    Table,
+    Targets,
+    Tracer,
+    parse_source,
+    registry,
+)
 from support.fake_kernel import FakeKernel
 
 FUNCCOUNT = registry.get("funccount")
@@ -297,3 +308,19 @@ def test_a_hook_is_forced_by_the_kind_of_source():
         plan_of("vfs_*", hooks={"f": "fentry"})
     with pytest.raises(UnknownNameError, match="no alternative of hook k 'fast'"):
         plan_of("vfs_*", hooks={"k": "fast"})
+
+
+def test_each_place_within_a_function_is_asked_about():
+    """What the kernel says of one offset says nothing of another: it may lie within an instruction."""
+
+    class Picky(FakeKernel):
+        def probe(self, probe):
+            answer = super().probe(probe)
+            odd = isinstance(probe, Kprobe) and probe.offset % 2
+            return Answer(False, reason="no instruction begins there") if odd else answer
+
+    named = {f"k:vfs_read+{n:#x}": Found((Target("vfs_read"),)) for n in (4, 5)}
+    kernel = Picky(named=named, functions={"vfs_read"}, patterns=set(), refuses={"kprobe_events"})
+    with pytest.raises(PolicyError, match="no instruction begins there"):
+        plan_of("k:vfs_read+4", "k:vfs_read+5", kernel=kernel)
+    plan_of("k:vfs_read+4", kernel=kernel)

@@ -137,9 +137,8 @@ def lsm() -> str:
     """A security hook. Loaded only: attached, it would stand in everybody's way."""
     number = _btf_id(Kind.FUNC, "bpf_lsm_file_open")
     os.close(load(_LSM, returning(0), attach_type=_LSM_MAC, btf_id=number))
-    modules = policy.lsms()
-    if modules is not None and "bpf" not in modules:
-        return f"{LOADS}, but never runs: 'bpf' is not among the security modules (boot with lsm=...,bpf)"
+    if unused := policy.unused_lsm_hook("bpf_lsm_file_open"):
+        raise UnsupportedError(f"{LOADS}, but never runs: {unused}")
     return LOADS
 
 

@@ -15,6 +15,7 @@ from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.feature_hooks import LOADS
 from pytracer.bpf.probing import in_a_thread, load, returning
+from pytracer.kernel import interface_state
 from pytracer.kernel.targets import cgroup2_roots
 from pytracer.spec import (
     CgroupSkb,
@@ -109,6 +110,12 @@ def _on_lo(probe: Probe, choice: str, members: int = 0) -> str:
             if ctypes.get_errno() in (errno.EPERM, errno.EINVAL):
                 return LOADS
             raise OSError(ctypes.get_errno(), "unshare")
+        try:
+            interface_state.set_up(_LO[1])  # a new network's is down, and kernels make no fanout group there
+        except OSError as error:
+            if error.errno == errno.EPERM:
+                return LOADS
+            raise
         for link in kind.put(probe, Place("", _LO, choice, members=members), program):
             link.close()
         return ""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pytracer.bpf import feature_hooks as hooks
 from pytracer.bpf import feature_network as network
 from pytracer.bpf import storage
+from pytracer.bpf.feature_config import why_absent
 from pytracer.bpf.probing import helper_refusal, load, returning
 from pytracer.bpf.sys import LOCAL_STORAGE, Command, ProgType, bpf
 from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
@@ -74,8 +75,10 @@ def probe(feature: Feature) -> Result:
     except OSError as error:
         number = error.errno or 0
         if number in (errno.EPERM, errno.EACCES):
-            return Result(feature, REFUSED, "refused by a policy of the kernel")
-        return Result(feature, ABSENT, f"{policy.in_words(number)} (it came with Linux {feature.since})")
+            locked = f" (lockdown={policy.CONFIDENTIALITY})" if policy.is_confidential() else ""
+            return Result(feature, REFUSED, f"refused by a policy of the kernel{locked}")
+        why = why_absent(feature.kind, feature.name, feature.since)
+        return Result(feature, ABSENT, policy.in_words(number) + (f" ({why})" if why else ""))
 
 
 _SLEEPABLE, _NO_PREALLOC, _MMAPABLE = 1 << 4, 1, 1 << 10  # BPF_F_*
@@ -252,7 +255,7 @@ def _helper(number: int, kind: int) -> str:
         return ""
     locked = policy.lockdown()
     if (number == _WRITE_USER and locked not in ("none", "")) or (
-        number in _READERS and locked == "confidentiality"
+        number in _READERS and locked == policy.CONFIDENTIALITY
     ):
         raise PolicyError(f"lockdown={locked} withholds it")
     raise UnsupportedError(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -15,10 +16,14 @@ from pytracer.bpf.sys import LOCAL_STORAGE, MapType, ProgType, map_create, prog_
 from pytracer.bpf.tails import Tails, behind
 from pytracer.errors import VerifierError
 from pytracer.kernel.cpus import possible_cpus
-from pytracer.kernel.policy import explain, raise_memlock
+from pytracer.kernel.policy import explain, is_confidential, locked_down, raise_memlock
 
 _ALL, _STATISTICS = 2, 4  # BPF_LOG_LEVEL2, BPF_LOG_STATS
 _LOG = (1 << 24) - 1  # bytes: UINT_MAX >> 8, and one more is refused before Linux 5.2 (7a9f5c65abcc)
+# Lockdown withholds the helpers that read kernel memory (Linux 5.4, 9d1f8be5cf42).
+_WITHHELD = re.compile(
+    r"(?:unknown func|cannot use helper|program of this type cannot use helper) bpf_probe_read"
+)
 
 
 class Loader:
@@ -188,6 +193,8 @@ def _once_more(what: str, load: Load, error: OSError, *, keep_logs: bool) -> int
     from pytracer.bpf.verifier import keep_log, summarise  # what reads logs
 
     refusal = summarise(text)
+    if _WITHHELD.search(refusal.reason) and is_confidential():
+        raise locked_down(f"reading kernel memory, which {what} does") from error
     at = f" at {refusal.source}" if refusal.source else ""
     raise VerifierError(
         f"the verifier refused {what}: {refusal.reason}{at}{cut}",

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pytracer import inherited
@@ -32,6 +32,8 @@ CAPABILITIES = (  # include/uapi/linux/capability.h; the number of each is its p
     "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF",
     "CAP_CHECKPOINT_RESTORE",
 )  # fmt: skip
+LSM_PREFIX = "bpf_lsm_"
+CONFIDENTIALITY = "confidentiality"
 TRACING = ("CAP_BPF", "CAP_PERFMON")
 """What loading and attaching a tracing program takes (Linux 5.8; before, CAP_SYS_ADMIN)."""
 
@@ -47,6 +49,10 @@ _OF_THE_WHOLE_KERNEL = frozenset(
 _INITIAL = {"user": 0xEFFFFFFD, "pid": 0xEFFFFFFC}  # include/linux/proc_ns.h, PROC_*_INIT_INO
 _SECCOMP = {"0": "off", "1": "strict", "2": "filter"}
 ENOTSUPP = 524  # kernel-internal, but it gets out by mistake here and there
+_WORDS = {
+    ENOTSUPP: "Operation not supported",
+    errno.EILSEQ: "the offset lies within an instruction",  # of kprobes (arch/x86/kernel/kprobes/core.c)
+}
 _ABSENT = frozenset({
     errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV, errno.ENOSYS, errno.E2BIG, errno.ENXIO,
     ENOTSUPP,
@@ -77,8 +83,8 @@ class Policy:
         found = []
         if self.seccomp in ("filter", "strict"):
             found.append("a seccomp filter on this process")
-        if self.lockdown == "confidentiality":
-            found.append("lockdown=confidentiality")
+        if self.lockdown == CONFIDENTIALITY:
+            found.append(f"lockdown={CONFIDENTIALITY}")
         modules = [name for name in self.lsms or () if name in _MANDATORY]
         if modules:
             found.append(f"security modules that can refuse ({', '.join(modules)})")
@@ -163,8 +169,8 @@ def require(needed: Iterable[str], what: str) -> None:
 
 
 def in_words(number: int) -> str:
-    """What an errno of the kernel means, also the one that is none of C's."""
-    return "Operation not supported" if number == ENOTSUPP else os.strerror(number)
+    """Say what an errno of the kernel means, also where C's words mean something else."""
+    return _WORDS.get(number) or os.strerror(number)
 
 
 def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> PytracerError:
@@ -185,7 +191,7 @@ def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> Py
             f"{what}: this kernel does not have it ({in_words(number)})",
             hint="pytracer doctor shows what this kernel grants",
         )
-    return PytracerError(f"{what}: {os.strerror(number) if number else 'the kernel gave no reason'}")
+    return PytracerError(f"{what}: {in_words(number) if number else 'the kernel gave no reason'}")
 
 
 def refusal() -> str:
@@ -216,6 +222,20 @@ def lockdown() -> str:
     return "none" if modules is not None and "lockdown" not in modules else ""
 
 
+def is_confidential() -> bool:
+    """Return whether lockdown withholds kernel memory, kprobes and trace events from everybody."""
+    return lockdown() == CONFIDENTIALITY
+
+
+def locked_down(what: str) -> PolicyError:
+    """Return the error for ``what`` that lockdown=confidentiality withholds."""
+    return PolicyError(
+        f"{what}: withheld by lockdown={CONFIDENTIALITY}",
+        hint=f"boot without lockdown={CONFIDENTIALITY} (integrity does not withhold it); "
+        "pytracer doctor shows what is left",
+    )
+
+
 def lsms() -> tuple[str, ...] | None:
     """The security modules in force, in order; None where they cannot be seen."""
     text = _security("lsm")
@@ -225,6 +245,31 @@ def lsms() -> tuple[str, ...] | None:
 def sysctl(name: str) -> int | None:
     """The value of a numeric sysctl, ``kernel.kptr_restrict``; None where there is none or it is hidden."""
     return _number(PROC / "sys" / name.replace(".", "/"))
+
+
+def shows_addresses(sysctls: Mapping[str, int | None]) -> bool | None:
+    """Return whether the kernel shows its addresses to all (True), with CAP_SYSLOG (None) or to nobody.
+
+    kallsyms_show_value() asks for CAP_SYSLOG also where kptr_restrict is 0, unless perf_event_paranoid lets
+    everybody profile the kernel.
+    """
+    restrict, paranoid = sysctls.get("kernel.kptr_restrict"), sysctls.get("kernel.perf_event_paranoid")
+    if restrict is not None and restrict > 1:
+        return False
+    return True if restrict == 0 and paranoid is not None and paranoid <= 1 else None
+
+
+def unused_lsm_hook(function: str) -> str:
+    """Say why a function ``bpf_lsm_*`` is never called here; "" for any other, or where it is.
+
+    The kernel calls these for security modules by BPF alone, and only if bpf is among those in force.
+    """
+    if not function.startswith(LSM_PREFIX):
+        return ""
+    modules = lsms()
+    if modules is None or "bpf" in modules:
+        return ""
+    return f"bpf is not among the security modules in force ({', '.join(modules)}): boot with lsm=...,bpf"
 
 
 def raise_memlock() -> None:

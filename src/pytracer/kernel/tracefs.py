@@ -19,6 +19,7 @@ TRACING = Path("/sys/kernel/tracing")  # Linux 4.1, cc31004a4aff
 DEBUG = Path("/sys/kernel/debug")
 OLD_TRACING = DEBUG / "tracing"  # the older name, and the only one that BCC looked under up to 0.26
 
+_LIST = "available_events"
 _MOUNT = ("CAP_SYS_ADMIN",)
 _READ = ("CAP_DAC_READ_SEARCH",)
 
@@ -37,6 +38,9 @@ def root() -> Path:
         raise _refusal(problem, _MOUNT)
     if not os.access(found, os.R_OK | os.X_OK, effective_ids=True):
         raise _refusal(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(found)), _READ)
+    if not (found / _LIST).exists() and policy.is_confidential():
+        # tracefs_create_file() makes no files once the kernel is locked down (Linux 5.4, ccbd54ff54e8)
+        raise policy.locked_down("trace events (tracefs)")
     with contextlib.suppress(OSError):  # the other name is a courtesy to BCC
         _show_both(found)
     return found
@@ -88,7 +92,7 @@ def has_event(category: str, event: str) -> bool:
 def events() -> list[str]:
     """All trace events as ``category:event``, sorted. Raises what :func:`root` raises."""
     try:
-        return sorted((root() / "available_events").read_text().split())
+        return sorted((root() / _LIST).read_text().split())
     except OSError as error:
         raise policy.explain(error, "the list of trace events", needed=_READ) from error
 

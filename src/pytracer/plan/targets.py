@@ -286,7 +286,7 @@ def attach(
     point = Point.OTHER if within else SPELLINGS[kind].at
     ways = tuple(
         Alternative(
-            way.name, tuple(replace(probe, at=point) for probe in way.make(program, group)), alike=True
+            way.name, tuple(replace(probe, at=point) for probe in way.make(program, group)), alike=not within
         )
         for way in WAYS[kind]
         if way.offsets or not within

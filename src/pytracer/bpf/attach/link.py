@@ -6,6 +6,8 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from pytracer.kernel import interface_state
+
 
 class Link:
     """A descriptor that keeps a program attached: the kernel lets go when it is closed.
@@ -51,12 +53,19 @@ class Link:
 
 
 def on_each(interfaces: Mapping[int, str], attach: Callable[[int, str], Iterable[Link]]) -> list[Link]:
-    """The links that ``attach`` makes for each interface (index, name); all or nothing."""
+    """Make the links of each interface (index, name); all or nothing. Of one that is down, they say so."""
     made: list[Link] = []
     with all_or_none(made):
         for index, name in interfaces.items():
+            before = len(made)
             for link in attach(index, name):
                 made.append(link)
+            if index and not interface_state.is_up(name):
+                for link in made[before:]:
+                    link.note = (
+                        f"{name} is down: nothing is seen there before it is up (ip link set {name} up)"
+                    )
+                    _ = link.trouble  # a socket reports the same, once
     return made
 
 

@@ -37,9 +37,8 @@ def ask(probe: Lsm, kernel: Asking) -> Answer:
     modules = policy.lsms()
     if modules is None:
         return Answer(True, probe.function, doubt="which security modules are in force cannot be seen")
-    if "bpf" not in modules:
-        have = f"({', '.join(modules)}): boot with lsm=...,bpf"
-        return Answer(False, reason=f"bpf is not among the security modules in force {have}")
+    if unused := policy.unused_lsm_hook(policy.LSM_PREFIX + probe.function):
+        return Answer(False, reason=unused)
     return Answer(True, probe.function)
 
 

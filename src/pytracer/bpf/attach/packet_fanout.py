@@ -20,6 +20,8 @@ from pytracer.bpf.attach.socket_filter import NEEDED, SocketLink
 from pytracer.bpf.probing import load, returning
 from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType
+from pytracer.errors import AttachError
+from pytracer.kernel import interface_state
 from pytracer.kernel.facts import Answer
 from pytracer.spec import PacketFanout
 
@@ -73,6 +75,11 @@ def group(interface: int, name: str, program: int, keeping: int, members: int) -
         try:
             number = _join(link.fd, number, program)
         except OSError as error:
+            if error.errno == errno.EINVAL and interface and not interface_state.is_up(name):
+                # Kernels refuse sockets that do not run; later ones let them join (fanout_add).
+                raise AttachError(
+                    f"{name} is down: no fanout group can be made on it", hint=f"ip link set {name} up"
+                ) from error
             raise attach_error(error, f"a fanout group on {name}", needed=NEEDED) from error
         if member == 0:
             link.how = f"{members} packet sockets of fanout group {number}"

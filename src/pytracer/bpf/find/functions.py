@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from pytracer.errors import HeadersError, UnknownNameError, UnsupportedError, UsageError
-from pytracer.kernel import functions
+from pytracer.kernel import functions, policy
 from pytracer.kernel.btf import Btf, Kind
 from pytracer.kernel.facts import Found, Target
 from pytracer.spec import Source
@@ -16,6 +16,7 @@ UNTOLD = "of a name that several functions bear, some of which may not be traced
 NOPROBE = "that may not be probed (noprobe)"
 NOTRACE = "that may not be traced (notrace)"
 UNTYPED = "unknown to the kernel's BTF"
+UNUSED = "without callers"
 _TYPED = ("f", "fr")
 _HINTS = {UNTYPED: "f: goes by BTF, k: does without", SEVERAL: "k: takes all of them"}
 _SPREAD = 2  # characters that the length of a near name may differ by
@@ -104,7 +105,10 @@ def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
             return UNTOLD if known is None else "" if known else NOTRACE
         if traceable is not None and name not in traceable and not _listed_otherwise(addresses[0]):
             return NOTRACE
-        return UNTYPED if typed is not None and name not in typed else ""
+        if typed is not None and name not in typed:
+            return UNTYPED
+        unused = policy.unused_lsm_hook(name)
+        return f"{UNUSED}: {unused}" if unused else ""
 
     return why_not
 

@@ -1,0 +1,32 @@
+"""What the running kernel was configured with, and which version it is."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+from pathlib import Path
+
+CONFIGS = (Path("/proc/config.gz"), Path(f"/boot/config-{os.uname().release}"))
+
+
+def option(name: str) -> str | None:
+    """Return the value of ``CONFIG_<name>``: ``y``, ``m``, ``n``, a number; None where that is not known."""
+    for path in CONFIGS:
+        try:
+            data = path.read_bytes()
+            text = gzip.decompress(data) if path.suffix == ".gz" else data
+        except OSError:
+            continue
+        match = re.search(rb"^CONFIG_" + name.encode() + rb"=(\S+)", text, re.M)
+        return match[1].decode() if match else "n"
+    return None
+
+
+def is_since(version: str) -> bool:
+    """Return whether the running kernel is of a version (``5.18``) or later."""
+    running = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if running is None:
+        return False
+    wanted = [int(number) for number in version.split(".")[:2]]
+    return [int(running[1]), int(running[2])] >= wanted

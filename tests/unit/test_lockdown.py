@@ -1,0 +1,68 @@
+"""What lockdown=confidentiality withholds is refused by that name, and by another reason without it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf import loader
+from pytracer.cli import doctor as command
+from pytracer.doctor import LOCKDOWN, OK, WARN, Check, Report
+from pytracer.errors import PolicyError, VerifierError
+from pytracer.kernel import policy, tracefs
+
+SAID = {
+    "5.10": "unknown func bpf_probe_read_kernel#113",
+    "6.14": "program of this type cannot use helper bpf_probe_read_kernel#113",
+}
+
+
+@pytest.fixture(params=[True, False])
+def confidential(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    for module in (policy, loader):
+        monkeypatch.setattr(module, "is_confidential", lambda: request.param)
+    return bool(request.param)
+
+
+def refused(reason: str) -> Exception:
+    def load(log: bytearray | None = None, level: int = 1) -> int:
+        if log is not None:
+            text = f"0: (85) call 113\n{reason}\n".encode()
+            log[: len(text)] = text
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    with pytest.raises((PolicyError, VerifierError)) as caught:
+        loader.load_code("syscalls:enter", load, keep_logs=False)
+    return caught.value
+
+
+@pytest.mark.parametrize("kernel", SAID)
+def test_programs_that_read_kernel_memory(confidential: bool, kernel: str) -> None:
+    error = refused(SAID[kernel])
+    assert isinstance(error, PolicyError) is confidential
+    assert ("lockdown=confidentiality" in str(error)) is confidential
+
+
+def test_what_the_verifier_finds_elsewhere_is_not_lockdowns(confidential: bool) -> None:
+    assert isinstance(refused("R1 type=scalar expected=ctx"), VerifierError)
+
+
+def test_a_tracefs_without_files(confidential: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tracefs, "TRACING", tmp_path)
+    monkeypatch.setattr(tracefs, "_is_there", lambda path: path == tmp_path)
+    monkeypatch.setattr(tracefs, "_show_both", lambda found: None)
+    if confidential:
+        with pytest.raises(PolicyError, match="withheld by lockdown=confidentiality"):
+            tracefs.root()
+        (tmp_path / "available_events").write_text("")  # the kernel was locked down later
+    assert tracefs.root() == tmp_path
+
+
+@pytest.mark.parametrize(("status", "all_of_them"), [(WARN, False), (OK, True)])
+def test_the_doctors_last_line(status: str, all_of_them: bool) -> None:
+    line = command._verdict(Report((Check("policy", LOCKDOWN, status, ""),), ()))
+    assert (line == "pytracer can run here") is all_of_them
+    assert ("lockdown" in line) is not all_of_them
