@@ -12,12 +12,11 @@ from pytracer.ask.scope import EITHER, KERNEL, USER, Found, Place, Scope, Value
 from pytracer.ask.signature import retyped
 from pytracer.ask.types import RAW, Array, Int, Pointer, Struct, Type, Void, basic
 from pytracer.kernel.facts import ELSEWHERE, Facts, Target
+from pytracer.plan.passing import REGISTERS, first_registers
 from pytracer.plan.types import BtfTypes, NoTypes, ProgramTypes, Prototype
 from pytracer.record import replace
 from pytracer.spec import Source
 
-_REGISTERS = {"x86_64": 6, "aarch64": 8}  # that arguments are in
-_FRACTIONS = ("float", "double", "long double")
 _WITHIN = "within a function, registers hold anything"
 _FIELD = re.compile(
     r"^\tfield:(?P<type>[^;]*?)(?P<name>\w+)(?P<array>\[[^;]*\])?;"
@@ -47,13 +46,29 @@ def _what(source: Source, target: Target) -> str:
     return replace(source, place="", name=target.name).text
 
 
-def _arguments(passed: Callable[[int], str], prototype: Prototype, most: int) -> tuple[Value, ...]:
-    """Those that are in registers. Behind a struct that is passed by value nobody knows where they are."""
-    found = list[Value]()
-    for number, (_, kind) in enumerate(prototype.arguments[:most]):
-        unsure = found and isinstance(found[-1].type, Void)
-        found.append(found[-1] if unsure else retyped(passed(number), kind))
-    return tuple(found)
+def _arguments(
+    passed: Callable[[int], str], prototype: Prototype, places: Sequence[int]
+) -> tuple[Value, ...]:
+    """The arguments, by the first of the registers (or words) that each is in."""
+    return tuple(
+        Value("0", Void("value that is nowhere that is known, as the function begins"))
+        if place == ELSEWHERE and isinstance(kind, (Int, Pointer))
+        else retyped(passed(max(place, 0)), kind)
+        for (_, kind), place in zip(prototype.arguments, places, strict=True)
+    )
+
+
+def _in_words(prototype: Prototype) -> list[int]:
+    """What a trampoline passes: as many words of each argument as it has, one behind another."""
+    places, following = list[int](), 0
+    for _, kind in prototype.arguments:
+        places.append(following)
+        following += _places(kind)
+    return places
+
+
+def _by_convention(prototype: Prototype, types: NoTypes, facts: Facts) -> list[int]:
+    return first_registers(prototype, [None] * len(prototype.arguments), types, facts.architecture)
 
 
 def _register(number: int) -> str:
@@ -65,7 +80,7 @@ def _passed(number: int) -> str:
 
 
 def _function(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
-    what, most = _what(source, target), _REGISTERS.get(facts.architecture, 0)
+    what, most = _what(source, target), REGISTERS.get(facts.architecture, 0)
     if source.offset:
         return Scope(what, types, absent=_WITHIN)
     prototype = types.function(target.function)
@@ -75,7 +90,8 @@ def _function(source: Source, target: Target, types: NoTypes, facts: Facts) -> S
             f"it is not in BTF, so there is arg1 to arg{most}, or a signature: NAME(int number, char *text)"
         )
         return Scope(what, types, numbered=raw, absent=hint)
-    return _with(prototype, Scope(what, types), _arguments(_register, prototype, most))
+    values = _arguments(_register, prototype, _by_convention(prototype, types, facts))
+    return _with(prototype, Scope(what, types), values[:most])
 
 
 def _with(prototype: Prototype, scope: Scope, values: Sequence[Value]) -> Scope:
@@ -110,7 +126,7 @@ def _trampoline(source: Source, target: Target, types: NoTypes, facts: Facts) ->
     prototype = types.function(target.function)
     if prototype is None:
         return Scope(what, types, absent="it is not in BTF")
-    return _with(prototype, Scope(what, types), _arguments(_passed, prototype, len(prototype.arguments)))
+    return _with(prototype, Scope(what, types), _arguments(_passed, prototype, _in_words(prototype)))
 
 
 def _trampoline_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
@@ -133,11 +149,11 @@ def _raw_tracepoint(source: Source, target: Target, types: NoTypes, facts: Facts
     prototype = types.tracepoint(target.name)
     if prototype is None:
         return Scope(what, types, absent="BTF does not say what it passes")
-    return _with(prototype, Scope(what, types), _arguments(_passed, prototype, len(prototype.arguments)))
+    return _with(prototype, Scope(what, types), _arguments(_passed, prototype, _in_words(prototype)))
 
 
 def _raw_registers(facts: Facts, first: int = 0) -> tuple[Value, ...]:
-    count = _REGISTERS.get(facts.architecture, 0)
+    count = REGISTERS.get(facts.architecture, 0)
     return tuple(Value(f"((u64){_register(number)})", RAW) for number in range(first, count))
 
 
@@ -148,7 +164,9 @@ def _program_function(source: Source, target: Target, types: NoTypes, facts: Fac
     raw = _raw_registers(facts)
     types, prototype, registers = _debugged(target, types, facts)
     if prototype is not None:
-        values = _in_registers(prototype, registers, len(raw))
+        values = _arguments(
+            _register, prototype, first_registers(prototype, registers, types, facts.architecture)
+        )
         more = raw[len(values) :] if prototype.variadic else ()
         scope = _with(prototype, Scope(what, types, memory=USER), values)
         return replace(scope, numbered=(*values, *more))
@@ -167,26 +185,6 @@ def _debugged(
         return types, None, ()
     both = ProgramTypes(found.types, types)
     return both, both.function(spot.name), found.registers
-
-
-def _in_registers(prototype: Prototype, registers: Sequence[int | None], most: int) -> tuple[Value, ...]:
-    """The arguments of a program's function. Where nothing is said of one, its register is the next by the
-    calling convention: as long as none was elsewhere than by that, nor took registers that nobody counts."""
-    known = isinstance(prototype.returned, (Int, Pointer, Void))  # a large result has an argument of its own
-    found, following = list[Value](), 0
-    for (_, kind), told in zip(prototype.arguments, registers, strict=True):
-        plain = isinstance(kind, (Int, Pointer))
-        number = told if told is not None else following if known and following < most else ELSEWHERE
-        if number == ELSEWHERE and plain:
-            found.append(Value("0", Void("value that is nowhere that is known, as the function begins")))
-        else:
-            found.append(retyped(_register(number), kind))
-        known = known and told in (None, ELSEWHERE if not plain else following)
-        if plain:
-            following += 1
-        elif not isinstance(kind, Void) or kind.text not in _FRACTIONS:
-            known = False
-    return tuple(found)
 
 
 def _program_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:

@@ -11,11 +11,15 @@ from typing import Any
 from pytracer.bpf.find.dwarf_places import at_entry
 from pytracer.bpf.find.dwarf_types import Writer
 from pytracer.kernel.btf import Btf
-from pytracer.kernel.facts import Described
+from pytracer.kernel.facts import ELSEWHERE, Described
 from pytracer.symbols.dwarf import opened, ranges, units
-from pytracer.symbols.entries import Entries, having
+from pytracer.symbols.entries import Entries, constant, followed, having
 from pytracer.symbols.files import ProgramFile
 
+_C = {0x1, 0x2, 0xC, 0x1D, 0x2C, 0x3E}  # DW_LANG_C89, C, C99, C11, C17, C23
+_COMPOSITES = ("DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type", "DW_TAG_typedef")
+_WRAPPING = ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type")
+_DEEP = 32  # typedefs of typedefs
 _WIDE = 2  # Tables.width of 64-bit files, whose arguments are in registers
 
 
@@ -59,8 +63,29 @@ def _told(
         return None  # line numbers alone (-g1, assembly), which know no parameters
     writer = Writer(entries)
     writer.function(name, function, parameters)
-    places = at_entry(info, entries, function, filter(None, parameters), address, machine)
+    places = list(at_entry(info, entries, function, filter(None, parameters), address, machine))
+    if constant(function.cu.get_top_DIE(), "DW_AT_language") not in _C:
+        places = _without_guesses(function, list(filter(None, parameters)), places)
     return Described(Btf(writer.data(), origin="debug information", told_signs=True), tuple(places))
+
+
+def _without_guesses(function: Any, parameters: list[Any], places: list[int | None]) -> list[int | None]:
+    """In C++ and others, what is not trivial to copy is passed by its address: behind a struct the calling
+    convention of C does not tell where arguments are."""
+    found, unsure = list[int | None](), _is_composite(function)
+    for parameter, place in zip(parameters, places, strict=True):
+        found.append(ELSEWHERE if place is None and unsure else place)
+        unsure = unsure or _is_composite(parameter)
+    return found
+
+
+def _is_composite(entry: Any) -> bool:
+    kind = followed(having(entry, "DW_AT_type"), "DW_AT_type")
+    for _ in range(_DEEP):
+        if kind is None or kind.tag not in _WRAPPING:
+            break
+        kind = followed(kind, "DW_AT_type")
+    return kind is not None and kind.tag in _COMPOSITES
 
 
 def _function(info: Any, entries: Entries, unit: Any, address: int) -> Any:

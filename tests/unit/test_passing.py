@@ -1,0 +1,92 @@
+"""Where C passes arguments, compared with where a compiler says that they are."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+
+from pytracer.bpf.find import dwarf
+from pytracer.kernel.facts import ELSEWHERE
+from pytracer.plan.passing import first_registers
+from pytracer.plan.types import NoTypes, ProgramTypes
+from pytracer.symbols import files, places
+from support.compilers import compiled
+
+SOURCE = """
+struct one { int a, b; };
+struct two { long a; int b; };
+struct large { long a[3]; };
+struct real { double a, b; };
+struct mixed { double a; long b; };
+struct merged { float a; int b; double c; };
+struct inner { struct one x; char text[8]; };
+struct odd { char a; long b; } __attribute__((packed));
+union either { double a; long b; };
+typedef struct two renamed;
+#define TAKES(NAME, TYPE) \\
+    __attribute__((noinline)) long NAME(int first, TYPE by_value, long last, short more) \\
+    { __asm__ volatile("" : : "r"(last), "r"(more), "r"(first)); return last + more + first; }
+#define RETURNS(NAME, TYPE) \\
+    __attribute__((noinline)) TYPE NAME(long last, int more) \\
+    { TYPE t; __builtin_memset(&t, 0, sizeof t); __asm__ volatile("" : : "r"(last), "r"(more)); return t; }
+TAKES(t_one, struct one) TAKES(t_two, struct two) TAKES(t_large, struct large) TAKES(t_real, struct real)
+TAKES(t_mixed, struct mixed) TAKES(t_merged, struct merged) TAKES(t_inner, struct inner)
+TAKES(t_either, union either) TAKES(t_renamed, const renamed) TAKES(t_double, double) TAKES(t_float, float)
+TAKES(t_odd, struct odd) TAKES(t_wide, long double)
+RETURNS(r_one, struct one) RETURNS(r_two, struct two) RETURNS(r_large, struct large)
+RETURNS(r_real, struct real)
+__attribute__((noinline)) long full(long a, long b, long c, long d, long e, struct two f, long last)
+{ __asm__ volatile("" : : "r"(last), "r"(a)); return last + a; }
+int main(void) { return 0; }
+"""
+TAKEN = ("one", "two", "large", "real", "mixed", "merged", "inner", "either", "renamed", "double", "float")
+NAMES = [*(f"t_{name}" for name in TAKEN), "t_wide", "r_one", "r_two", "r_large", "r_real", "full"]
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="written for the x86-64 psABI")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    return compiled(tmp_path_factory.mktemp("passing"), {"p.c": SOURCE}, "-g", "-fno-toplevel-reorder")
+
+
+def described(program, name):
+    with files.find(str(program)) as file:
+        found = dwarf.describe(file, name, places.find(file, name).spots[0].offset)
+    assert found is not None
+    types = ProgramTypes(found.types, NoTypes())
+    return found.registers, types.function(name), types
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_convention_says_what_the_compiler_does(program, name):
+    told, prototype, types = described(program, name)
+    assert any(place not in (None, ELSEWHERE) for place in told)
+    computed = first_registers(prototype, [None] * len(told), types, "x86_64")
+    for (argument, _), said, place in zip(prototype.arguments, told, computed, strict=True):
+        if argument not in ("by_value", "f"):
+            assert place == said, argument
+
+
+def test_behind_what_is_not_known_nothing_is_known(program):
+    told, prototype, types = described(program, "t_odd")
+    assert first_registers(prototype, [None] * len(told), types, "x86_64") == [
+        0,
+        ELSEWHERE,
+        ELSEWHERE,
+        ELSEWHERE,
+    ]
+
+
+def test_arm64_passes_large_structs_by_address_and_floats_by_themselves(program):
+    for name, expected in {
+        "t_one": [0, 1, 2, 3],
+        "t_two": [0, 1, 3, 4],
+        "t_large": [0, 1, 2, 3],
+        "t_real": [0, ELSEWHERE, 1, 2],
+        "t_mixed": [0, 1, 3, 4],
+        "r_large": [0, 1],
+    }.items():
+        told, prototype, types = described(program, name)
+        assert first_registers(prototype, [None] * len(told), types, "aarch64") == expected, name

@@ -1,0 +1,155 @@
+"""Symbols as they are in files: without a type or size, packed, put beside, put elsewhere."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+from pytracer.symbols import elf, files, places
+from support.compilers import compiled
+
+ASM = """
+    .text
+    .globl before
+    .type before, @function
+before:
+    nop
+    nop
+    ret
+asmfunc:
+    nop
+    ret
+    .globl table
+    .type table, @object
+    .size table, 8
+table:
+    .quad 0
+    .globl sized
+    .type sized, @function
+sized:
+    nop
+inner:
+    nop
+    ret
+    .size sized, .-sized
+    .globl last
+last:
+    nop
+    ret
+    .globl _start
+_start:
+    ret
+    .data
+    .globl datum
+datum:
+    .quad 0
+"""
+
+
+def found(path, written):
+    with files.find(str(path)) as file:
+        return [spot.name for spot in places.find(file, written).spots]
+
+
+def stack(path, *names, offset=0):
+    """What a stack calls the addresses ``offset`` bytes into functions."""
+    with files.find(str(path)) as file, file.reading() as tables:
+        starts = [tables.address_of(places.find(file, name).spots[0].offset) for name in names]
+        return elf.read(file.descriptor).functions.find(np.array(starts, np.uint64) + np.uint64(offset))
+
+
+@pytest.fixture
+def assembled(tmp_path):
+    return compiled(tmp_path, {"program.s": ASM}, "-nostdlib", "-static")
+
+
+def test_labels_of_assembler_code_are_functions(assembled):
+    for name in ("before", "asmfunc", "sized", "inner", "last"):
+        assert found(assembled, name) == [name]
+    # By a pattern only those that other units can call: a local label may be of data.
+    assert set(found(assembled, "*")) == {"before", "sized", "last", "_start"}
+    for name in ("table", "datum", "_end"):
+        with pytest.raises(Exception, match="no function"):
+            found(assembled, name)
+
+
+def test_stacks_do_not_give_them_to_their_neighbours(assembled):
+    names = ["before", "asmfunc", "sized", "inner", "last"]
+    assert stack(assembled, *names) == ["before", "asmfunc", "sized", "sized", "last"]
+    assert stack(assembled, *names, offset=1) == ["before", "asmfunc", "sized", "sized", "last"]
+
+
+def test_what_is_behind_an_inner_function_is_of_the_outer_one(tmp_path):
+    source = """
+    .globl _start, outer, nested
+    .type outer, @function
+    .type nested, @function
+_start:
+outer:
+    nop
+nested:
+    nop
+    .size nested, .-nested
+    nop
+    ret
+    .size outer, .-outer
+"""
+    program = compiled(tmp_path, {"program.s": source}, "-nostdlib", "-static")
+    assert [stack(program, "outer", offset=at)[0] for at in range(4)] == ["outer", "nested", "outer", "outer"]
+
+
+CODE = """static __attribute__((noinline)) int inner(int x) { __asm__ volatile(""); return x + 1; }
+int kept(int x) { return inner(x) + 2; }
+int main(void) { return kept(1); }
+"""
+
+
+def library(tmp_path):
+    return compiled(tmp_path, {"l.c": CODE}, "-g", "-shared", "-fPIC", "-Wl,--build-id=none", output="l.so")
+
+
+def take_out(path, debug):
+    subprocess.run(["objcopy", "--only-keep-debug", path, debug], check=True)
+    subprocess.run(["strip", path], check=True)
+
+
+def test_packed_symbols_are_for_stacks_too(tmp_path):
+    path = library(tmp_path)
+    expected = stack(path, "inner", "kept")
+    with files.find(str(path)) as file:
+        places_of = {name: places.find(file, name).spots[0].offset for name in ("inner", "kept")}
+    take_out(path, tmp_path / "debug")
+    (tmp_path / "packed").write_bytes(lzma.compress((tmp_path / "debug").read_bytes()))
+    subprocess.run(["objcopy", "--add-section", f".gnu_debugdata={tmp_path / 'packed'}", path], check=True)
+    (tmp_path / "debug").unlink()
+    assert stack(path, "inner", "kept") == expected == ["inner", "kept"]
+    with files.find(str(path)) as file:
+        assert {name: places.find(file, name).spots[0].offset for name in places_of} == places_of
+
+
+@pytest.mark.parametrize("folder", [".", ".debug", "root"])
+def test_a_debug_file_is_found_by_its_link(tmp_path, folder, monkeypatch):
+    path = library(tmp_path)
+    where = tmp_path / folder
+    if folder == "root":
+        monkeypatch.setattr("pytracer.symbols.debug.ROOT", tmp_path / "root")
+        where = tmp_path / "root" / str(tmp_path).lstrip("/")
+    where.mkdir(parents=True, exist_ok=True)
+    debug = where / "l.so.debug"
+    take_out(path, debug)
+    with pytest.raises(Exception, match="no function"):
+        found(path, "inner")
+    subprocess.run(["objcopy", f"--add-gnu-debuglink={debug}", path], check=True)
+    assert found(path, "inner") == ["inner"]
+    assert stack(path, "inner") == ["inner"]
+    with debug.open("r+b") as file:  # another file by that name
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    with pytest.raises(Exception, match="no function"):
+        found(path, "inner")
