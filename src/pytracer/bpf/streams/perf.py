@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import mmap
 import os
 import select
 import struct
@@ -18,16 +17,15 @@ from typing import NamedTuple
 from pytracer.arrays import Array, np
 from pytracer.bpf.attach.perf import ATTR_SIZE, DISABLE, ENABLE
 from pytracer.bpf.maps import Map
-from pytracer.bpf.streams.records import CHUNK, Fence, chain, compact, fitting, gather, read_rest
-from pytracer.bpf.sys import perf_event_open
+from pytracer.bpf.streams.perf_ring import PerfRing
+from pytracer.bpf.streams.records import CHUNK, compact, fitting, gather
 from pytracer.kernel.cpus import online_cpus
 
 # include/uapi/linux/perf_event.h
 _SOFTWARE, _BPF_OUTPUT = 1, 10
 _SAMPLE_RAW = 1 << 10
 _WATERMARK = 1 << 14  # struct perf_event_attr: wake up by bytes, not by events
-_HEAD = 1024  # struct perf_event_mmap_page: data_head; data_tail follows
-_LOST, _SAMPLE = 2, 9
+_SAMPLE = 9  # PERF_RECORD_SAMPLE
 _RAW = 12  # bytes before a sample's data: struct perf_event_header, u32 size
 
 _HELD = 2_000_000  # ns: a record this young may still be overtaken by an older one from another CPU
@@ -122,10 +120,6 @@ class PerfReader:
             ring.keep(those)
         return gather(together.data, together.offsets[order], together.lengths[order], self._record)
 
-    def discard(self) -> int:
-        """See :class:`~pytracer.bpf.streams.Reader`."""
-        return read_rest(self.read)
-
     def close(self) -> None:
         """See :class:`~pytracer.bpf.streams.Reader`."""
         self._poll.close()
@@ -161,7 +155,7 @@ class PerfReader:
         self._online = set(cpus)
 
 
-class _Ring:
+class _Ring(PerfRing):
     """One CPU's. ``pending`` are the records that were read and not yet asked for, ``more`` says whether
     there are others behind them."""
 
@@ -169,36 +163,27 @@ class _Ring:
         attr = struct.pack(
             "IIQQQQQII", _SOFTWARE, ATTR_SIZE, _BPF_OUTPUT, 1, _SAMPLE_RAW, 0, _WATERMARK, size // 4, 0
         )
+        super().__init__(attr, cpu, size)
         self.cpu = cpu
         self.polled, self.more = True, False
         self.pending = _NOTHING
-        self.fd = perf_event_open(attr.ljust(ATTR_SIZE, b"\0"), -1, cpu)
-        self._page = os.sysconf("SC_PAGE_SIZE")
-        self._size = size
-        self._fence = Fence()
-        try:
-            self._map = mmap.mmap(
-                self.fd, self._page + size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
-            )
-        except BaseException:
-            os.close(self.fd)
-            raise
-        # data_head, which is the kernel's to write, and data_tail, which is ours. Each is read and written in
-        # one go: struct.pack_into clears the place first, and the kernel would take what it sees for room.
-        self._positions = np.frombuffer(self._map, dtype=np.uint64, count=2, offset=_HEAD)
 
     def fill(self, most: int) -> int:
         """Have ``most`` bytes of records pending if there are as many; how many there was no room for."""
         lost = 0
         while True:
-            head, tail = map(int, self._positions)
-            self._fence()
-            self.more = head != tail
+            waiting = self.waiting
+            self.more = waiting != 0
             room = most - len(self.pending.data)
             if not self.more or room <= 0:
                 return lost
-            used, missed = self._read(tail, min(head - tail, room))
-            lost += missed
+            records, used = self.read(min(waiting, room))
+            lost += records.lost
+            samples = records.kinds == _SAMPLE
+            if samples.any():  # else its bytes are none's, and would stay for good
+                # The sample's size is padded so that the next record is aligned; no member lies in there.
+                starts, sizes = records.places[samples] * 8, records.sizes[samples]
+                self.pending = _joined([self.pending, _Records(records.data, starts + _RAW, sizes - _RAW)])
             if not used:  # the next one is longer than that
                 return lost
 
@@ -213,29 +198,4 @@ class _Ring:
         try:
             fcntl.ioctl(self.fd, DISABLE, 0)
         finally:
-            del self._positions
-            self._map.close()
-            os.close(self.fd)
-
-    def _read(self, tail: int, count: int) -> tuple[int, int]:
-        """Add the records in the ``count`` bytes from ``tail`` to what is pending; how many bytes they take,
-        and how many the kernel says it had no room for."""
-        start = tail % self._size
-        begin = self._page + start
-        raw = self._map[begin : begin + min(count, self._size - start)]
-        raw += self._map[self._page : self._page + count - len(raw)]
-        data = np.frombuffer(raw, dtype=np.uint8, count=count // 8 * 8)
-        kinds = data.view(np.uint32)[::2]  # struct perf_event_header: u32 type; u16 misc, size
-        sizes = data.view(np.uint16)[3::4].astype(np.intp)
-        step = sizes // 8
-        step[np.arange(len(step)) + step > len(step)] = 0  # the look ended in the middle of it
-        places, end = chain(step)
-        self._fence()
-        self._positions[1] = tail + end * 8
-        samples = places[kinds[places] == _SAMPLE]
-        if len(samples):  # else its bytes are none's, and would stay for good
-            # The sample's size is padded so that the next record is aligned; no member lies in there.
-            records = _Records(data[: end * 8], samples * 8 + _RAW, sizes[samples] - _RAW)
-            self.pending = _joined([self.pending, records])
-        lost = sum(struct.unpack_from("Q", raw, int(at) * 8 + 16)[0] for at in places[kinds[places] == _LOST])
-        return end * 8, lost
+            super().close()
