@@ -52,9 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         # The reader has gone (head, less): nothing is left to say, not even at interpreter exit.
-        from pytracer.cli.output import drop
-
-        drop(sys.stdout)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except Exception as error:
         if debug:
@@ -149,7 +147,7 @@ def _usage() -> str:
 def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     tracer = registry.get(name)
     from pytracer.cli import parser
-    from pytracer.cli.output import OutputFile, drop, standard_output
+    from pytracer.cli.output import OutputFile, standard_output
 
     request, given = parser.parse(tracer, words)
     request = replace(request, pack=pack)
@@ -193,9 +191,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not request.command
         wide = getattr(given, "wide", False)
         sink = make_sink(form, stream, timestamps=given.timestamp, terminal=terminal, wide=wide)
-        return run(
-            request, KernelFacts, sink, say=say, warn=warn, strict=given.strict, drop=lambda: drop(stream)
-        )
+        return run(request, KernelFacts, sink, say=say, warn=warn, strict=given.strict)
 
 
 def _line(text: str) -> str:

@@ -4,7 +4,8 @@
 #include "task.h"
 
 struct row_key {
-    u64 image; // these four are struct pt_stacks, which names the stack
+    u64 image; // these five are struct pt_stacks, which names the stack
+    u64 generation;
     u32 pid;
     s32 kernel_stack;
     s32 user_stack;
@@ -28,6 +29,7 @@ int forked(void *ctx)
     if (pt_where(ctx, &at)) // no room for the stack: pt_where has counted the loss
         return PT_PASS;
     key.image = at.image;
+    key.generation = at.generation;
     key.pid = at.pid;
     key.kernel_stack = at.kernel_stack;
     key.user_stack = at.user_stack;

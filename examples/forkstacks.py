@@ -1,7 +1,7 @@
 """forkstacks: count the stacks that create processes and threads. Stacks."""
 
 from pytracer.spec import Alternative, Column, Hook, Key, RawTracepoint, Stacks, Tracepoint, Tracer, Unit
-from pytracer.spec.common import STACK_OPTIONS
+from pytracer.spec.common import MAPPING, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
 
 FORK = Hook(
@@ -18,7 +18,7 @@ TRACER = Tracer(
     group="processes",
     summary="by which stacks processes and threads are created",
     description="Counts the stacks of the kernel and of programs that create processes and threads.",
-    hooks=(FORK,),
+    hooks=(FORK, MAPPING),
     filters=TASK_FILTERS,
     follow=True,
     options=STACK_OPTIONS,

@@ -5,6 +5,7 @@
 
 struct row_key {
     u64 image;
+    u64 generation;
     u32 pid;
     s32 kernel_stack;
     s32 user_stack;
@@ -32,6 +33,7 @@ int sample(void *ctx)
     if (pt_where(ctx, &at))
         return PT_PASS;
     key.image = at.image;
+    key.generation = at.generation;
     key.pid = at.pid;
     key.kernel_stack = at.kernel_stack;
     key.user_stack = at.user_stack;

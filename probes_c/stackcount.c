@@ -13,6 +13,7 @@
 
 struct row_key {
     u64 image;
+    u64 generation;
     u64 caller; // of a function of a program that has just begun: no frame holds it yet
     u32 pid;
     s32 kernel_stack;
@@ -62,6 +63,7 @@ int hit(void *ctx)
     key.user_stack = at.user_stack;
     if (WHOSE) {
         key.image = at.image;
+        key.generation = at.generation;
         key.pid = at.pid;
     }
 #ifndef KERNEL_ONLY

@@ -1,7 +1,7 @@
 """profile: where CPUs spend their time, by sampling stacks."""
 
 from pytracer.spec import EVENTS, Choice, Column, Flag, Key, Number, Stacks, Tracer, Unit
-from pytracer.spec.common import SAMPLES, STACK_OPTIONS
+from pytracer.spec.common import MAPPING, SAMPLES, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
 
 COUNT = Column("samples", "how often the task was found there", unit=Unit.COUNT)
@@ -11,7 +11,7 @@ TRACER = Tracer(
     group="cpu",
     summary="where CPUs spend their time: stacks of kernel and programs, sampled",
     description="Takes the stack of what runs, so many times a second or as events happen, and counts them.",
-    hooks=(SAMPLES,),
+    hooks=(SAMPLES, MAPPING),
     filters=TASK_FILTERS,
     follow=True,
     options=(
@@ -36,7 +36,8 @@ TRACER = Tracer(
         "Stacks are walked by frame pointers: without, callers are missing or [no frame pointer] ends them.",
         "Symbols are from the files that are mapped; of stripped ones, file+0xADDRESS is shown.",
         "C++ and Rust names are as they were written where pydemumble is installed (pytracer[demangle]).",
-        "Memory maps are read while a process lives: what ends within some 50 ms shows [unknown].",
+        "Names are those of the time of the sample: [unloaded] is what was replaced before it could be read.",
+        "Memory maps are read while a process lives: what ends within some 50 ms may show [unknown].",
         "A stack of 127 functions may have had more: it ends with [cut].",
         "Page faults, context switches and migrations are sampled each, where no rate is given.",
         "cycles to branch-misses are the CPU's own counters, which virtual machines may lack.",

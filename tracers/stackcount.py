@@ -1,7 +1,7 @@
 """stackcount: by which way functions are called, and events happen."""
 
 from pytracer.spec import Column, GroupBy, Key, Stacks, Targets, Tracer, Unit
-from pytracer.spec.common import STACK_OPTIONS
+from pytracer.spec.common import MAPPING, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
 
 HITS = Column("hits", "how often it happened there", unit=Unit.COUNT)
@@ -11,7 +11,7 @@ TRACER = Tracer(
     group="system",
     summary="by which stacks functions are called and events happen, of the kernel or a program",
     description="Counts calls of functions, trace events and USDT probes by the stack that led there.",
-    hooks=(),
+    hooks=(MAPPING,),
     arguments=Targets(
         "PATTERN",
         "what to count: k:vfs_* (or vfs_*), kr:, f:, fr:, t:block:*, rt:sched_switch, u:libc:malloc, ur:, "
@@ -46,7 +46,8 @@ TRACER = Tracer(
         "Stacks are walked by frame pointers: without, callers are missing or [no frame pointer] ends them.",
         "A function of a program that calls itself may show one call less of its own (before Linux 6.11).",
         "Symbols are from the files that are mapped; of stripped ones, file+0xADDRESS is shown.",
-        "Memory maps are read while a process lives: what ends within some 50 ms shows [unknown].",
+        "Names are those of the time of the sample: [unloaded] is what was replaced before it could be read.",
+        "Memory maps are read while a process lives: what ends within some 50 ms may show [unknown].",
         "Before Linux 5.16 the stack of a return (kr:) ends at kretprobe_trampoline; fr: shows all of it.",
         "Older kernels (5.10) hand out no kernel part for t:syscalls:*; t:raw_syscalls:sys_enter has it.",
         "A stack of 127 functions may have had more: it ends with [cut].",

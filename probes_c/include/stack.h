@@ -17,18 +17,23 @@ BPF_STACK_TRACE(stacks_more, PT_STACKS_MAX);
 #define PT_EFAULT                                                                                            \
     (-14) // there is no such stack: a kernel thread has none of a program, user code none of the kernel
 
-// What tells the addresses of one program's run from another's under the same process id (which executes
-// another program, or ends and is born again): user space can compute it from /proc/PID/stat.
+// What was sampled, by process id. The image tells the addresses of one program's run from another's under the
+// same process id (which executes another program, or ends and is born again): user space can compute it from
+// /proc/PID/stat. The generation tells what was mapped: all samples that bear it were taken with the same code at
+// the same addresses (mapping.h). It is the time (CLOCK_MONOTONIC, ns) since when that is so.
 struct pt_image {
     u64 image;
-    u64 pid;
+    u64 generation;
+    u64 exec_vm; // pages with code, where that tells a change (mapping.h)
+    u64 samples; // user space reads the memory maps of processes that had new ones while they live
 };
-// How many samples each had: user space reads the memory maps of those that are new while they live.
-BPF_HASH(images, struct pt_image, u64, 16384);
+BPF_HASH(images, u32, struct pt_image, 16384);
+#include "mapping.h"
 
 // Where a task was: the key of a row has these members.
 struct pt_stacks {
     u64 image;
+    u64 generation; // 0: not known
     u32 pid;
     s32 kernel_stack;
     s32 user_stack;
@@ -46,26 +51,38 @@ static __always_inline s32 pt_stack(void *ctx, u64 flags)
     return id < 0 ? PT_STACK_TAKEN : id | PT_STACK_MORE;
 }
 
-static __always_inline u64 pt_image(u32 pid)
+// Fill in whose the addresses are that a sample of the current task has.
+static __always_inline void pt_whose(struct pt_stacks *at)
 {
+    u32 pid = bpf_get_current_pid_tgid() >> 32;
     struct mm_struct *mm = pt_own(mm);
-    struct pt_image key = {};
-    u64 zero = 0, *seen;
+    struct pt_image *known;
 
-    key.pid = pid;
+    at->pid = pid;
     if (mm) // not of a kernel thread, nor of what is about to end
-        key.image = pt_read(mm->start_code) + 3 * pt_read(mm->end_code) + 5 * pt_read(mm->start_stack);
-    seen = images.lookup_or_try_init(&key, &zero);
-    if (seen)
-        __sync_fetch_and_add(seen, 1);
-    return key.image;
+        at->image = pt_read(mm->start_code) + 3 * pt_read(mm->end_code) + 5 * pt_read(mm->start_stack);
+    known = images.lookup(&pid);
+    if (!known) {
+        struct pt_image fresh = {.image = at->image};
+
+        fresh.generation = bpf_ktime_get_ns();
+        fresh.exec_vm = pt_exec_vm(mm);
+        known = images.lookup_or_try_init(&pid, &fresh);
+        if (!known)
+            return;
+    } else if (known->image != at->image) {
+        known->image = at->image;
+        known->generation = bpf_ktime_get_ns();
+        known->exec_vm = pt_exec_vm(mm);
+    }
+    at->generation = known->generation;
+    __sync_fetch_and_add(&known->samples, 1);
 }
 
 // Fill in where the current task is: 0, or that it was lost. (-U and -K: the other part is left out.)
 static __always_inline int pt_where(void *ctx, struct pt_stacks *at)
 {
-    at->pid = bpf_get_current_pid_tgid() >> 32;
-    at->image = pt_image(at->pid);
+    pt_whose(at);
     at->kernel_stack = at->user_stack = PT_STACK_NONE;
 #ifndef USER_ONLY
     at->kernel_stack = pt_stack(ctx, 0);

@@ -33,7 +33,6 @@ from pytracer.model.items import Kind
 from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING
 from pytracer.plan import Plan
 from pytracer.plan.choose import Chosen
-from pytracer.progress import announced
 from pytracer.record import replace
 
 if TYPE_CHECKING:
@@ -184,32 +183,22 @@ class Session:
             self._warn(trouble)
         return bool(self._watched)
 
-    def discard(self) -> int:
-        """Read what the stream still holds, after ``detach``, and drop it. Returns the number of events."""
-        return 0 if self.stream is None else self.stream.discard()
-
     def detach(self) -> None:
         """Take the probes off; what they counted can still be read."""
-        if not self._links:
-            return
-        if self._walker is not None:
-            self._walker.before_detaching()
-        self._ended = time.monotonic()
-        with announced(self._warn, lambda: f"still detaching: {len(self._links)} probes are left"):
-            while self._links:
-                self._detached.append(self._links.pop())
-                self._detached[-1].detach()
+        if self._links:
+            if self._walker is not None:
+                self._walker.before_detaching()
+            self._ended = time.monotonic()
+        while self._links:
+            self._detached.append(self._links.pop())
+            self._detached[-1].detach()
 
     def close(self) -> None:
         """Detach and let go of programs and maps."""
         self.detach()
         try:
-            if self._detached:  # what was counted has been shown: this may take its time
-                with announced(
-                    self._warn, lambda: f"still removing probes: {len(self._detached) + 1} are left"
-                ):
-                    while self._detached:
-                        self._detached.pop().close()
+            while self._detached:  # what was counted has been shown: this may take its time
+                self._detached.pop().close()
         finally:
             with contextlib.ExitStack() as stack:
                 stack.callback(self._unmark)
@@ -291,7 +280,7 @@ class Session:
         table = self._map(_RECORD if schema.is_stream else schema.output.map)
         of_key, of_value = table.members
         needed = [("ns", of_value)] if schema.is_stream else []
-        needed += [("pid", of_key), ("image", of_key)] if schema.is_stacks else []
+        needed += [("pid", of_key), ("image", of_key), ("generation", of_key)] if schema.is_stacks else []
         needed += [(column.source, of_key) for column in schema.keys if column.source]
         needed += [(column.source, of_value) for column in schema.values if column.source]
         for field, members in needed:

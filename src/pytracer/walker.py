@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from pytracer.bpf.maps import Map
-from pytracer.bpf.stacks import DEPTH, StackMaps
+from pytracer.bpf.stacks import DEPTH, Sampled, StackMaps
+from pytracer.bpf.streams.mappings import MappingEvents
 from pytracer.budget import Budget
 from pytracer.enrich import Decoder
 from pytracer.enrich.shape import Moment, Ranking
 from pytracer.enrich.stacks import StackNames, shape_stacks
-from pytracer.kernel.policy import sysctl
+from pytracer.kernel.policy import in_initial_namespace, sysctl
 from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
 
@@ -42,19 +45,64 @@ class Walker:
         self._names = StackNames(self._maps.frames, DEPTH, annotate=annotate, probed=probed, budget=budget)
         # Of each process: samples at the last look, when the next is due, and what is then waited.
         self._seen: dict[tuple[int, int], tuple[int, float, float]] = {}
+        self._parents = set[int]()  # of those, which were not sampled
+        self._drained_at = time.monotonic_ns()
+        self._raised: list[tuple[int, int]] = []  # of each mapping since the last look its process and time
+        self._events: MappingEvents | None = None
+        if in_initial_namespace("pid"):  # else the kernel records other ids than programs see
+            with contextlib.suppress(OSError):
+                self._events = MappingEvents()
+        self._names.user.blind = self._events is None
 
     def expect(self, pid: int) -> None:
         """Look at a process before anything is known of it: it may end soon after."""
         self._names.user.notice(pid)
 
-    def notice(self) -> None:
-        """Look at the processes that were sampled, as long as they live."""
-        now = time.monotonic()
-        for process, samples in self._maps.images().items():
-            before, due, pause = self._seen.get(process, (0, 0.0, self.patience))
-            if process[1] and samples > before and now >= due:
-                self._seen[process] = samples, now + pause, min(2 * pause, _AGAIN)
-                self._names.user.notice(process[0])
+    def notice(self, *, due: bool = True) -> None:
+        """Look at the processes that were sampled, as long as they live; those that are ``due``, or all."""
+        lost = self._events is not None and self._events.drain()
+        drained_at = time.monotonic_ns()
+        processes = self._maps.images()  # after that: what these map from now on comes with the next look
+        if lost:
+            self._names.user.add_break(self._drained_at, drained_at)
+        self._drained_at = drained_at
+        unknown = self._learn(processes)
+        now, user = time.monotonic(), self._names.user
+        for pid, sampled in processes.items():
+            process = pid, sampled.image
+            before, next_look, pause = self._seen.get(process, (0, 0.0, self.patience))
+            wanted = sampled.samples > before and (now >= next_look or not due)
+            if sampled.image and (wanted or pid in unknown):
+                self._seen[process] = sampled.samples, now + pause, min(2 * pause, _AGAIN)
+                user.notice(pid, partial(self._maps.generation, pid) if user.blind else None)
+
+    def _learn(self, processes: Mapping[int, Sampled]) -> set[int]:
+        """Take note of what was mapped. Returns the processes of which it has to be read what that was."""
+        user, unknown = self._names.user, set[int]()
+        for pid, when in self._raised:
+            if processes[pid].generation < when:
+                user.mark_unseen(pid, when)
+        self._raised.clear()
+        if self._events is None:
+            return unknown
+        wanted: Collection[int] = processes.keys() | self._parents
+        while wanted:
+            parents = set[int]()
+            for pid, when, mapping, parent in self._events.mapped_by(wanted):
+                if parent:
+                    user.add_fork(pid, parent, when)
+                    parents.add(parent)
+                    continue
+                self._raised += [(pid, when)] if pid in processes else []
+                if mapping is None:
+                    user.add_exec(pid, when)
+                elif not user.add_mapped(pid, mapping, when):
+                    unknown.add(pid)
+            wanted = parents - processes.keys() - self._parents
+            self._parents |= wanted
+            for pid in wanted:
+                user.notice(pid)
+        return unknown
 
     def before_detaching(self) -> None:
         """Learn of what is there only as long as programs are attached."""
@@ -64,6 +112,7 @@ class Walker:
         self, rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: Moment
     ) -> Stacks:
         """The item of these rows."""
+        self.notice(due=False)
         item = shape_stacks(rows, schema, ranking, decoders, moment, self._names)
         if not self._warned and any(item.columns["kernel"]) and self._names.kernel.hidden:
             self._warned = True
@@ -76,5 +125,7 @@ class Walker:
         return item
 
     def close(self) -> None:
-        """Let go of files."""
+        """Let go of files and events."""
+        if self._events is not None:
+            self._events.close()
         self._names.user.close()

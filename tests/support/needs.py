@@ -107,6 +107,9 @@ FEATURES: dict[str, Feature] = {
     "usdt=uprobe": Feature((4, 20), options=("UPROBE_EVENTS",), says="no uprobes|semaphores"),
     "tasks=iterator": Feature((5, 14), options=("DEBUG_INFO_BTF",), says="has no task_struct.__state"),
     "tasks=iterator-older": Feature((5, 8), (5, 14), says="has no task_struct.state"),
+    "mapping=fexit": Feature((5, 5), options=("DEBUG_INFO_BTF",), says="trampoline|BTF"),
+    "mapping=raw-tracepoint-path": Feature((5, 11), (6, 14), options=("TRACEPOINTS",), says="raw tracepoint"),
+    "mapping=raw-tracepoint": Feature((5, 11), options=("TRACEPOINTS",), says="raw tracepoint"),
     "ringbuf": Feature((5, 8)),
     "task storage": Feature((5, 12)),  # for programs on tracepoints: a10787e6d58c
     "bloom filter": Feature((5, 16)),

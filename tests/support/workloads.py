@@ -10,14 +10,18 @@ import tempfile
 from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "workloads"
+PLUGIN = ["-O0", "-fno-omit-frame-pointer", "-shared", "-fPIC"]
 FLAGS = {
     "accept32": [],
+    "alpha": PLUGIN,
     "asked": [],
+    "beta": PLUGIN,
     "calls": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"],
     "execs": [],
     "faults": ["-O0", "-fno-omit-frame-pointer", "-pthread"],
     "leader": ["-pthread"],
     "marks": ["-pthread"],
+    "plugins": ["-O0", "-fno-omit-frame-pointer", "-pthread", "-ldl"],
     "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],
     "serials": ["-pthread"],
     "spin32": [

@@ -13,8 +13,6 @@ ROOT = Path(pytracer.__file__).parent
 TIERS = {
     "errors": 0,
     "inherited": 0,
-    "progress": 0,
-    "waiting": 0,
     "record": 0,
     "budget": 1,
     "text": 0,

@@ -198,9 +198,16 @@ def shaped(*rows, top=None, annotate=False):
     names = StackNames(lambda number: np.array(STACKS.get(number, []), np.uint64), depth=5, annotate=annotate)
     names.kernel, names.user = Names("k"), Names("u")
     key = np.dtype(
-        [("image", "u8"), ("pid", "u4"), ("kernel_stack", "i4"), ("user_stack", "i4"), ("comm", "S16")]
+        [
+            ("image", "u8"),
+            ("generation", "u8"),
+            ("pid", "u4"),
+            ("kernel_stack", "i4"),
+            ("user_stack", "i4"),
+            ("comm", "S16"),
+        ]
     )
-    keys = np.array([(image, pid, kernel, user, comm) for pid, image, kernel, user, comm, _ in rows], key)
+    keys = np.array([(image, 5, pid, kernel, user, comm) for pid, image, kernel, user, comm, _ in rows], key)
     values = np.array([(row[-1],) for row in rows], [("samples", "u8")])
     item = shape_stacks(
         Rows(keys, values),
@@ -219,7 +226,7 @@ def test_frames_are_where_calls_were_made():
     assert item.columns["user"] == [("u1", "u2", "u3")]
     # the innermost is where it is, the others are where a call returns to
     assert names.kernel.asked == [([0x10, 0x20],)]
-    assert names.user.asked == [(1, 9, [0x10, 0x20, 0x30])]
+    assert names.user.asked == [(1, 9, 5, [0x10, 0x20, 0x30])]
 
 
 def test_code_where_none_is_mapped_is_unknown_though_nothing_else_is():
@@ -227,7 +234,9 @@ def test_code_where_none_is_mapped_is_unknown_though_nothing_else_is():
     names = StackNames(lambda number: np.array(STACKS[number], np.uint64), depth=9, annotate=False)
     names.user = Names("u")
     names.user.names = lambda *asked: [ASTRAY if at < 0x20 else f"u{at // 16}" for at in asked[-1].tolist()]
-    rows = np.array([(1, 9, 2)], [("pid", "u4"), ("image", "u8"), ("user_stack", "i4")])
+    rows = np.array(
+        [(1, 9, 5, 2)], [("pid", "u4"), ("image", "u8"), ("generation", "u8"), ("user_stack", "i4")]
+    )
     assert names.of_user(rows) == [("[unknown]", "u2", "u3")]
 
 

@@ -249,7 +249,7 @@ def test_this_very_process():
     assert symbols.notice(os.getpid())
     libc = ctypes.CDLL(None)
     places = addresses(address_of(libc.getppid), address_of(libc.qsort_r), 8)
-    names = symbols.names(os.getpid(), maps.image_of(os.getpid()), places)
+    names = symbols.names(os.getpid(), maps.image_of(os.getpid()), None, places)
     assert names == ["getppid", "qsort_r", ASTRAY]
     symbols.close()
 
@@ -259,9 +259,9 @@ def test_another_image_is_another_program():
     assert symbols.notice(os.getpid())
     place = addresses(address_of(ctypes.CDLL(None).getppid))
     image = maps.image_of(os.getpid())
-    assert symbols.names(os.getpid(), image + 1, place) == [UNKNOWN]
+    assert symbols.names(os.getpid(), image + 1, None, place) == [UNKNOWN]
     # a child that was forked has the same, and may be gone before anyone can look
-    assert symbols.names(os.getpid() + 1, image, place) == ["getppid"]
+    assert symbols.names(os.getpid() + 1, image, None, place) == ["getppid"]
     symbols.close()
 
 
@@ -276,7 +276,7 @@ def test_a_process_that_ended_keeps_what_was_noticed():
     assert not symbols.notice(process.pid)
     own = next(m for m in maps.parse(maps.read(os.getpid())) if "libc.so" in m.name)
     place = address_of(ctypes.CDLL(None).getppid) - own.start + start.start
-    assert symbols.names(process.pid, image, addresses(place)) == ["getppid"]
+    assert symbols.names(process.pid, image, None, addresses(place)) == ["getppid"]
     symbols.close()
 
 
@@ -290,7 +290,7 @@ def test_a_file_that_was_written_anew_is_another(tmp_path):
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0x2000, prot=mmap.PROT_READ | mmap.PROT_EXEC):
             assert symbols.notice(os.getpid())
             start = next(m for m in maps.parse(maps.read(os.getpid())) if m.path == str(path)).start
-            seen += symbols.names(os.getpid(), maps.image_of(os.getpid()), addresses(start + 0x1010))
+            seen += symbols.names(os.getpid(), maps.image_of(os.getpid()), None, addresses(start + 0x1010))
         assert symbols.notice(os.getpid())  # without it
     assert seen == ["first", "second"]
     symbols.close()
@@ -301,7 +301,7 @@ def test_the_kernels_code_in_programs_has_names():
     assert symbols.notice(os.getpid())
     mapping = next(m for m in maps.parse(maps.read(os.getpid())) if m.path == "[vdso]")
     places = np.arange(mapping.start, mapping.end, 16, dtype=np.uint64)
-    names = symbols.names(os.getpid(), maps.image_of(os.getpid()), places)
+    names = symbols.names(os.getpid(), maps.image_of(os.getpid()), None, places)
     assert any("clock_gettime" in name for name in names)
     assert not {UNKNOWN, ASTRAY} & set(names)
     symbols.close()
@@ -350,7 +350,7 @@ def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
             for pid in (child.pid, os.getpid())
         )
         moved = place - np.uint64(here.start) + np.uint64(there.start)
-        names += symbols.names(child.pid, maps.image_of(child.pid), moved)
+        names += symbols.names(child.pid, maps.image_of(child.pid), None, moved)
         child.communicate(b"\n")
     symbols.close()
     assert re.fullmatch(r"libc\.so\.6\+0x[0-9a-f]+", names[0])

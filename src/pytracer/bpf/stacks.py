@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from pytracer.arrays import Array, np
 from pytracer.bpf.maps import Map
@@ -11,6 +13,15 @@ from pytracer.bpf.sys import Command, address, bpf
 
 _MORE = 1 << 30  # PT_STACK_MORE: a number of the second map
 DEPTH = 127  # PERF_MAX_STACK_DEPTH
+
+
+class Sampled(NamedTuple):
+    """A process that was sampled (struct pt_image): its present ``image`` and ``generation``, and how many
+    ``samples`` it had."""
+
+    image: int
+    generation: int
+    samples: int
 
 
 class StackMaps:
@@ -38,9 +49,17 @@ class StackMaps:
             self._known[number] = frames[: int(np.flatnonzero(frames).max(initial=-1)) + 1]
         return self._known[number]
 
-    def images(self) -> dict[tuple[int, int], int]:
-        """How many samples each (process id, image) had so far."""
-        keys, samples = self._images.read()
-        return dict(
-            zip(zip(keys["pid"].tolist(), keys["image"].tolist(), strict=True), samples.tolist(), strict=True)
-        )
+    def images(self) -> dict[int, Sampled]:
+        """What was sampled so far, by process id."""
+        keys, values = self._images.read()
+        columns = [values[name].tolist() for name in Sampled._fields]
+        return dict(zip(keys.tolist(), map(Sampled, *columns), strict=True))
+
+    def generation(self, pid: int) -> int:
+        """The generation of a process; 0 where it was not sampled."""
+        key, value = bytearray(struct.pack("I", pid)), bytearray(self._images.value.itemsize)
+        where = struct.pack("IxxxxQQQ", self._images.fd, address(key), address(value), 0)
+        with contextlib.suppress(OSError):
+            bpf(Command.MAP_LOOKUP_ELEM, where)
+            return int(np.frombuffer(value, self._images.value)["generation"][0])
+        return 0

@@ -134,7 +134,7 @@ class Answers:
             with contextlib.suppress(OSError):
                 if self._user.notice(pid):
                     image = maps.image_of(pid)
-            found = self._user.names(pid, image, np.ascontiguousarray(addresses[rows]))
+            found = self._user.names(pid, image, None, np.ascontiguousarray(addresses[rows]))
             for row, name in zip(rows.tolist(), found, strict=True):
                 names[row] = name
         return names

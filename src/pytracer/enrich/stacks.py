@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from pytracer.arrays import Array, np
@@ -64,18 +65,16 @@ class StackNames:
         return [named[number] for number in which.tolist()]
 
     def of_user(self, rows: Array) -> list[Frames]:
-        """The program's part of the stacks of rows with members pid, image, user_stack; shape (n,). A member
-        caller is where the innermost function returns to, 0 where that is in the stack."""
+        """The program's part of the stacks of rows with members pid, image, generation, user_stack; shape
+        (n,). A member caller is where the innermost function returns to, 0 where that is in the stack."""
         found: list[Frames] = [()] * len(rows)
         part: Any = [name for name in ("user_stack", "caller") if name in (rows.dtype.names or ())]
-        processes, which = np.unique(rows[["pid", "image"]], return_inverse=True)
-        for number, (pid, image) in enumerate(processes.tolist()):
+        processes, which = np.unique(rows[["pid", "image", "generation"]], return_inverse=True)
+        for number, (pid, image, generation) in enumerate(processes.tolist()):
             places = np.flatnonzero(which == number)
             stacks, of = np.unique(rows[part][places], return_inverse=True)
 
-            def names(addresses: Array, pid: int = pid, image: int = image) -> list[str]:
-                return self.user.names(pid, image, addresses)
-
+            names = partial(self.user.names, pid, image, generation)
             named = self._named(
                 (_called(self._frames(stack), *caller) for stack, *caller in stacks.tolist()), names, ""
             )

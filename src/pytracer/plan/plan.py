@@ -41,7 +41,7 @@ FAMILY_MAX = 65536
 ROWS_MAX = 5120  # each has a value for every CPU, on either side: 30 MB on 128 of them
 BUFFER = 8 << 20  # bytes: some 70 ms of three million small events a second
 PROBE_READ_KERNEL, CURRENT_TASK_BTF = 113, 158  # enum bpf_func_id
-FOR_EACH_MAP_ELEM, LOOP = 164, 181
+FOR_EACH_MAP_ELEM, TASK_PT_REGS, LOOP = 164, 175, 181
 RINGBUF = 27  # enum bpf_map_type
 
 
@@ -189,6 +189,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         defines["PT_HAS_PROBE_READ_KERNEL"] = ""
     if facts.has_helper(CURRENT_TASK_BTF):
         defines["PT_HAS_TASK_BTF"] = ""
+    if schema.is_stacks and facts.has_helper(TASK_PT_REGS):
+        defines["PT_HAS_TASK_PT_REGS"] = ""
     if schema.is_listing:
         if facts.has_helper(FOR_EACH_MAP_ELEM):
             defines["PT_HAS_D_PATH"] = ""
@@ -223,7 +225,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
 
 def hooks_of(request: Request) -> list[Hook]:
     """What must be seen for a request. Raises UsageError where a command cannot be followed."""
-    hooks = [with_function(hook, request) for hook in output_of(request).hooks or request.tracer.hooks]
+    wanted = output_of(request).hooks or request.tracer.hooks
+    hooks = [with_function(hook, request) for hook in wanted if not request.options.get(hook.unless)]
     flags = [o for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
     hooks += [hook for flag in flags for hook in flag.hooks]
     if request.command:

@@ -6,6 +6,7 @@ from pytracer.record import replace
 from pytracer.spec.columns import Column, Unit
 from pytracer.spec.hooks import (
     Alternative,
+    Fexit,
     Hook,
     Kprobe,
     KprobeEvents,
@@ -283,6 +284,27 @@ SAMPLES = Hook(
     ),
 )
 """A sample is due (``sample``), in the task that it is of: by the options event, frequency and period."""
+
+MAPPING = Hook(
+    "mapping",
+    "code is mapped",
+    (
+        Alternative("fexit", (Fexit("pt_mapped", function="perf_event_mmap"),)),
+        # What is missed while a program there is preempted shows in the kernel's own records of mappings.
+        Alternative(  # with the path of a cgroup, until Linux 6.14
+            "raw-tracepoint-path",
+            (RawTracepoint("pt_mapped", event="mmap_lock_released", arguments=3, preempted=False),),
+        ),
+        Alternative(
+            "raw-tracepoint",
+            (RawTracepoint("pt_mapped", event="mmap_lock_released", arguments=2, preempted=False),),
+        ),
+        Alternative("none", ()),
+    ),
+    unless="kernel-only",
+)
+"""Code is mapped into a process, or may be run from now on (``pt_mapped``); probes_c/include/mapping.h, which
+can do without."""
 
 FUNCTIONS = Targets(
     "PATTERN",

@@ -366,11 +366,15 @@ class Alternative:
 
 @record
 class Hook:
-    """One thing that must be seen; ``what`` completes the sentence 'this kernel has no way to see ...'."""
+    """One thing that must be seen; ``what`` completes the sentence 'this kernel has no way to see ...'.
+
+    ``unless`` names the flag with which it need not be.
+    """
 
     name: str
     what: str
     alternatives: tuple[Alternative, ...]
+    unless: str = ""
 
     def called(self, name: str) -> tuple[Alternative, ...]:
         """The alternative of this name, else those of the family."""

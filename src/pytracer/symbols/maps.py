@@ -117,14 +117,22 @@ def vdso() -> bytes:
     return b""
 
 
-def find_file(pid: int, mapping: Mapping) -> Handle | None:
-    """The file that is mapped, not whatever bears its name now; None where it is none, or not to be had."""
+def find_file(pid: int, mapping: Mapping, *, exact: bool = True) -> Handle | None:
+    """The file that is mapped, not whatever bears its name now; None where it is none, or not to be had.
+    If not ``exact``, another may be mapped there by now."""
     root = PROC / str(pid)
-    exact = root / "map_files" / f"{mapping.start:x}-{mapping.end:x}"
-    for path in (exact, root / "root" / mapping.path.lstrip("/")):
+    mapped = root / "map_files" / f"{mapping.start:x}-{mapping.end:x}"
+    for path in (mapped, root / "root" / mapping.path.lstrip("/")):
         with contextlib.suppress(OSError):
             handle = Handle(path)
-            if handle.is_file and (path is exact or handle.stat.st_ino == mapping.inode):
+            if handle.is_file and ((exact and path is mapped) or handle.stat.st_ino == mapping.inode):
+                return handle
+            handle.close()
+    if not exact and mapping.path.startswith("/"):  # of a process that has ended
+        with contextlib.suppress(OSError):
+            handle = Handle(Path(mapping.path))
+            device = f"{os.major(handle.stat.st_dev):02x}:{os.minor(handle.stat.st_dev):02x}"
+            if handle.is_file and (device, handle.stat.st_ino) == (mapping.device, mapping.inode):
                 return handle
             handle.close()
     return None

@@ -1,29 +1,37 @@
 """The functions of programs: which file an address was mapped from, and which symbol it lies in there.
 
 What is needed for that goes away with the process: its memory maps are read, and its files opened, while it
-lives. Names are looked up when they are wanted.
+lives. Names are looked up when they are wanted, for what was mapped when the sample was taken
+(symbols/history.py).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+import time
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget, OverBudgetError
-from pytracer.record import record
 from pytracer.symbols import elf, jit, maps, owners
+from pytracer.symbols.history import Changes, Readings, Span
 from pytracer.symbols.maps import Mapping
-from pytracer.symbols.owners import Credentials
 from pytracer.symbols.tables import ElfError
+from pytracer.text import harmless
 
 UNKNOWN = "[unknown]"
 ASTRAY = "[no frame pointer]"
 """An address where the process has no code: the function before it in a stack kept something else where frame
 pointers are kept. (So looks what was loaded less than a second before the process ended, too.)"""
+UNLOADED = "[unloaded]"
+"""An address at which something else was mapped before or after, where it is not known what was there at the
+time of the sample."""
 _LOW = 1 << 32  # below which 32-bit programs are
-_LAYOUTS = 4  # that are kept of one process: libraries come and go
+_END = 1 << 32  # above all process ids
+_GENERATIONS = 16  # of processes that are asked
 _OPEN = 256  # files that wait to be read
 _MAPPING = 500  # bytes that one is kept in
 
@@ -60,22 +68,33 @@ class _File:
             self.descriptor = -1
 
 
-@record
-class _Layout:
-    """The mappings of a process at one moment, and the file of each; ``text`` is the hash of what said so."""
-
-    text: int
-    mappings: tuple[Mapping, ...]
-    files: tuple[_File | None, ...]
-
-
 class _Program:
-    """One run of a program: its layouts, the latest last, and the functions that it made itself."""
+    """One run of a program: what its memory map showed, and the functions that it made itself."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account | None = None) -> None:
         self.account = account
-        self.layouts: list[_Layout] = []
+        self.readings: Readings[_File] = Readings()
+        self.text = 0  # the hash of the last reading
         self.made: jit.PerfMap | None = None
+
+
+class _Ancestor(NamedTuple):
+    """A process at the time of a ``generation``, and when it was forked from the next one (0: from none)."""
+
+    program: _Program
+    changes: Changes[_File]
+    generation: int | None
+    forked_at: int
+
+    @property
+    def bounds(self) -> tuple[Array, Array]:
+        return self.program.readings.bounds(), self.changes.bounds()
+
+
+class _Found(NamedTuple):
+    program: _Program
+    mapping: Mapping
+    file: _File | None
 
 
 def _is_made(mapping: Mapping) -> bool:
@@ -88,52 +107,106 @@ class UserSymbols:
 
     def __init__(self, budget: Budget | None = None) -> None:
         """Nothing is known yet. ``budget`` is what may be spent on it: by default, as any run's."""
+        self.blind = True
+        """Whether nobody tells what is mapped (:meth:`add_mapped`)."""
         self._budget = budget or Budget()
         self._programs: dict[tuple[int, int], _Program] = {}
         self._of_image: dict[int, _Program] = {}
+        self._accounts: dict[int, Account] = {}
+        self._changes: dict[int, Changes[_File]] = {}
+        self._births: dict[int, list[tuple[int, int]]] = {}  # (time, parent): ids are used again
+        self._breaks: list[int] = []
         self._files: dict[tuple[int, ...], _File] = {}
         self._vdso: _File | None = None
         self._open = 0
 
-    def notice(self, pid: int) -> bool:
-        """Take note of what a process has mapped; whether it could be seen."""
+    def notice(self, pid: int, generation: Callable[[], int] | None = None) -> bool:
+        """Read what a process has mapped; whether it could be seen. ``generation`` gives that of the process
+        now, where changes are not told (:meth:`add_mapped`)."""
+        generation = generation or (lambda: 0)
         for _ in range(2):  # it may have executed another program in between
+            begun, before = time.monotonic_ns(), generation()
             image = maps.image_of(pid)
             known = owners.credentials(pid)
             if known is None:
                 return False
             program = self._programs.get((pid, image))
-            account = program.account if program else owners.account(self._budget, pid, known)
+            account = (program and program.account) or owners.account(self._budget, pid, known)
+            self._accounts[pid] = account
             try:
                 with account.timed():
                     text = maps.read(pid, account.check)
                     if image and text and maps.image_of(pid) == image:
-                        self._keep(pid, image, text, program or _Program(account), known)
+                        program = program or _Program(account)
+                        found = self._read(pid, text, program, account)
+                        # Files are found by where they are mapped: until they are open, it is being read.
+                        ended, after = time.monotonic_ns(), generation()
+                        program.readings.add(begun, ended, before if before == after else 0, found)
+                        self._programs[pid, image] = self._of_image[image] = program
+                        if not program.made and any(map(_is_made, program.readings.current)):
+                            program.made = jit.PerfMap(pid, account, known)
                         return True
             except OverBudgetError:
                 return False
         return False
 
-    def names(self, pid: int, image: int, addresses: Array) -> list[str]:
-        """The function that each address (uint64, shape (n,)) lies in; ``file+0x...`` in a file without
-        symbols for it, ``[unknown]`` where it is not known what was mapped, ASTRAY where no code was."""
+    def add_mapped(self, pid: int, mapping: Mapping, when: int) -> bool:
+        """A process mapped code at that time (CLOCK_MONOTONIC, ns). False where a reading of its map is
+        wanted to tell what, as the file is not found by its name."""
+        file = None
+        with contextlib.suppress(OverBudgetError):
+            file = self._file(pid, mapping, self._account(pid), exact=False)
+        self._changes.setdefault(pid, Changes()).add_mapping(mapping, file, when)
+        return file is not None or not mapping.inode
+
+    def add_exec(self, pid: int, when: int) -> None:
+        """A process executed a program at that time."""
+        self._changes.setdefault(pid, Changes()).add_everywhere(when)
+
+    def add_fork(self, pid: int, parent: int, when: int) -> None:
+        """A process was born at that time, with all that its ``parent`` had mapped."""
+        insort(self._births.setdefault(pid, []), (when, parent))
+
+    def add_break(self, begun: int, ended: int) -> None:
+        """Of what any process mapped between these times, something is not known."""
+        self._breaks += (begun, ended)
+
+    def mark_unseen(self, pid: int, when: int) -> None:
+        """The generation of a process was not raised by what it mapped at that time."""
+        self._changes.setdefault(pid, Changes()).mark_unseen(when)
+
+    def names(self, pid: int, image: int, generation: int | None, addresses: Array) -> list[str]:
+        """The function that each address (uint64, shape (n,)) lies in, of a sample with this ``generation``
+        (the time since when the process had the same code mapped, 0: not known; None: as it was seen last).
+
+        ``file+0x...`` in a file without symbols for it, ``[unknown]`` where it is not known what was mapped,
+        UNLOADED where it is not known what was mapped then, ASTRAY where no code was.
+        """
         names = [""] * len(addresses)
-        program = self._program(pid, image)
-        if program is None:
-            return [UNKNOWN] * len(addresses)
-        left = np.arange(len(addresses))
-        for layout in reversed(program.layouts):
-            left = self._name(program, layout, addresses, left, names)
-        return [name or ASTRAY for name in names]
+        lineage = self._lineage(pid, image, generation)
+        bounds = np.unique(np.concatenate([part for one in lineage for part in one.bounds]))
+        cells = np.searchsorted(bounds, addresses, side="right")
+        made = dict[jit.PerfMap, list[int]]()
+        for cell in np.unique(cells).tolist():
+            chosen = np.flatnonzero(cells == cell).tolist()
+            found = self._at(lineage, int(addresses[chosen[0]]))
+            if isinstance(found, str):
+                for at in chosen:
+                    names[at] = found
+            elif found.program.made and _is_made(found.mapping):
+                made.setdefault(found.program.made, []).extend(chosen)
+            else:
+                for at, known in zip(chosen, _in(found, addresses[chosen]), strict=True):
+                    names[at] = known
+        for functions, chosen in made.items():  # at once: each look takes time for every function
+            for at, name in zip(chosen, functions.find(addresses[chosen]), strict=True):
+                names[at] = name or UNKNOWN
+        return names
 
     def account(self, pid: int, image: int) -> Account | None:
         """Whom names of a process are charged to; None where it was not noticed."""
-        program = self._program(pid, image)
-        return None if program is None else program.account
-
-    def _program(self, pid: int, image: int) -> _Program | None:
-        # A child that ended too early to be looked at has the layout of whom it was forked from.
-        return self._programs.get((pid, image)) or self._of_image.get(image)
+        program = self._programs.get((pid, image)) or self._of_image.get(image)
+        return program.account if program else self._accounts.get(pid)
 
     def close(self) -> None:
         """Let go of files that were not read."""
@@ -143,40 +216,88 @@ class UserSymbols:
             if program.made is not None:
                 program.made.close()
 
-    def _keep(self, pid: int, image: int, text: bytes, program: _Program, known: Credentials) -> None:
-        layouts, account = program.layouts, program.account
-        if not layouts or layouts[-1].text != hash(text):
-            mappings = maps.parse(text)
-            account.charge(entries=len(mappings), memory=_MAPPING * len(mappings))
-            if len(mappings) >= maps.RANGES:
-                account.say(
-                    "mappings", f"has more than {maps.RANGES} mappings with code: others have no names"
-                )
-            files = tuple(self._file(pid, mapping, account) for mapping in mappings)
-            layouts.append(_Layout(hash(text), mappings, files))
-            for layout in layouts[:-_LAYOUTS]:
-                count = len(layout.mappings)
-                account.refund(entries=count, memory=_MAPPING * count)
-            del layouts[:-_LAYOUTS]
-        self._programs[pid, image] = self._of_image[image] = program
-        if not program.made and any(map(_is_made, layouts[-1].mappings)):
-            program.made = jit.PerfMap(pid, account, known)
+    def _account(self, pid: int) -> Account | None:
+        """Whom a process is charged to; None where it has ended before that was known."""
+        if pid not in self._accounts and (known := owners.credentials(pid)) is not None:
+            self._accounts[pid] = owners.account(self._budget, pid, known)
+        return self._accounts.get(pid)
 
-    def _file(self, pid: int, mapping: Mapping, account: Account) -> _File | None:
-        """The file of a mapping. One that was written anew is another, though its inode may be the same."""
+    def _read(
+        self, pid: int, text: bytes, program: _Program, account: Account
+    ) -> list[tuple[Mapping, _File | None]] | None:
+        """What a memory map says; None where that is what it said when it was last read."""
+        if program.readings and program.text == hash(text):
+            return None
+        mappings = maps.parse(text)
+        if len(mappings) >= maps.RANGES:
+            account.say("mappings", f"has more than {maps.RANGES} mappings with code: others have no names")
+        found = [(mapping, self._file(pid, mapping, account)) for mapping in mappings]
+        new = program.readings.count_new(found)
+        account.charge(entries=new, memory=_MAPPING * new)
+        program.text = hash(text)
+        return found
+
+    def _lineage(self, pid: int, image: int, generation: int | None) -> list[_Ancestor]:
+        """A process, and those that it was forked from, each with the time of the fork for a generation. A
+        child that ended too early to be looked at has what these had."""
+        found = list[_Ancestor]()
+        program = self._programs.get((pid, image))
+        if self.blind and program is None:
+            program = self._of_image.get(image)
+        while True:
+            changes = self._changes.get(pid) or Changes()
+            births = self._births.get(pid, [])
+            number = bisect_right(births, (generation or 0, _END))
+            forked_at, parent = births[number - 1] if number else (0, 0)
+            found.append(_Ancestor(program or _Program(), changes, generation, forked_at))
+            if not forked_at or len(found) > _GENERATIONS:
+                return found
+            pid, generation = parent, forked_at
+            program = self._programs.get((pid, image))
+
+    def _at(self, lineage: list[_Ancestor], address: int) -> _Found | str:
+        """What was mapped at an address, or what to show instead of a name."""
+        for program, changes, generation, forked_at in lineage:
+            if generation is None:
+                latest = program.readings.latest(address)
+                return _Found(program, *latest) if latest else ASTRAY if program.readings else UNKNOWN
+            span = changes.span(address, generation, self._breaks)
+            if not span.known:
+                break
+            if forked_at > span.begin:  # what was before was another process of that id
+                span = Span(forked_at, span.end, known=True)
+            shown = program.readings.at(address, span, generation if self.blind else 0)
+            if len(shown) == 1:
+                return _Found(program, *shown[0])
+            born = changes.born(address, span.begin)
+            if born and not shown:
+                return _Found(program, *born)
+            if shown or span.begin > forked_at:
+                break
+        if any(one.program.readings.touches(address) or one.changes.touches(address) for one in lineage):
+            return UNLOADED
+        seen = any(one.program.readings or one.changes.executed for one in lineage)
+        return ASTRAY if seen else UNKNOWN
+
+    def _file(
+        self, pid: int, mapping: Mapping, account: Account | None, *, exact: bool = True
+    ) -> _File | None:
+        """The file of a mapping. One that was written anew is another, though its inode may be the same.
+        Where there is no account, its owner is charged."""
         if mapping.path == maps.VDSO and mapping.start >= _LOW:
             if self._vdso is None:
                 memory = os.memfd_create("vdso")
                 os.write(memory, maps.vdso())
                 self._vdso = _File(memory, self._budget.account(0, "the vDSO"))
             return self._vdso
-        handle = maps.find_file(pid, mapping) if mapping.inode else None
+        handle = maps.find_file(pid, mapping, exact=exact) if mapping.inode else None
         if handle is None:
             return None
         with handle:
             at = handle.stat
             key = at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
             if key not in self._files or self._files[key].was_skipped:
+                account = account or self._budget.account(at.st_uid, f"file {harmless(mapping.path)}")
                 account.check()
                 if self._open >= _OPEN:
                     for file in self._files.values():
@@ -190,39 +311,18 @@ class UserSymbols:
                 self._open += 1
             return self._files[key]
 
-    def _name(
-        self, program: _Program, layout: _Layout, addresses: Array, left: Array, names: list[str]
-    ) -> Array:
-        """Fill in the ``names`` that a layout tells of the addresses at ``left``; which are left then."""
-        starts = np.array([mapping.start for mapping in layout.mappings], np.uint64)
-        ends = np.array([mapping.end for mapping in layout.mappings], np.uint64)
-        place = np.searchsorted(starts, addresses[left], side="right").astype(np.intp) - 1
-        inside = (place >= 0) & (addresses[left] < ends[place]) if len(starts) else place >= 0
-        made = list[Array]()
-        for number in np.unique(place[inside]).tolist():
-            chosen = left[inside & (place == number)]
-            if program.made and _is_made(layout.mappings[number]):
-                made.append(chosen)
-                continue
-            for at, name in zip(chosen, self._in(program, layout, number, addresses[chosen]), strict=True):
-                names[at] = name
-        if made and program.made:  # at once: each look takes time for every function that it made
-            chosen = np.concatenate(made)
-            for at, found in zip(chosen, program.made.find(addresses[chosen]), strict=True):
-                names[at] = found or UNKNOWN
-        return left[~inside]
 
-    def _in(self, program: _Program, layout: _Layout, number: int, addresses: Array) -> Iterable[str]:
-        """The names of addresses in one mapping."""
-        mapping, file = layout.mappings[number], layout.files[number]
-        if not mapping.inode and file is None:
-            return [mapping.name or UNKNOWN] * len(addresses)
-        offsets = addresses - np.uint64(mapping.start) + np.uint64(mapping.offset)
-        found = file.read(program.account) if file is not None else None
-        if found is None:
-            return [f"{mapping.name}+0x{offset:x}" for offset in offsets.tolist()]
-        places = found.address_of(offsets)
-        return [
-            name or f"{mapping.name}+0x{place:x}"
-            for name, place in zip(found.functions.find(places), places.tolist(), strict=True)
-        ]
+def _in(found: _Found, addresses: Array) -> Iterable[str]:
+    """The names of addresses in one mapping."""
+    mapping, file = found.mapping, found.file
+    if not mapping.inode and file is None:
+        return [mapping.name or UNKNOWN] * len(addresses)
+    offsets = addresses - np.uint64(mapping.start) + np.uint64(mapping.offset)
+    read = file.read(found.program.account) if file is not None else None
+    if read is None:
+        return [f"{mapping.name}+0x{offset:x}" for offset in offsets.tolist()]
+    places = read.address_of(offsets)
+    return [
+        name or f"{mapping.name}+0x{place:x}"
+        for name, place in zip(read.functions.find(places), places.tolist(), strict=True)
+    ]

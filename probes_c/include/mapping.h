@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Code is mapped: the generation of the process that does it is raised (struct pt_image of stack.h), before any
+// task can run that code. What is unmapped needs no generation: nothing runs there until something is mapped
+// there. Only processes that were sampled have a generation; for others this costs a look-up.
+//
+// By the hook: perf_event_mmap() is called for each mapping that is made (mmap, shmat, exec) or changed (mprotect),
+// under the lock of the address space. Where no trampoline can be put on it, the release of that lock is a trace
+// event (Linux 5.11, 2b5067a8143e), which does not say what was done. There a change is more or fewer pages
+// with code, or a system call that asks for code.
+#define PT_VM_EXEC   4 // VM_EXEC
+#define PT_PROT_EXEC 4 // PROT_EXEC
+
+#if defined(HOOK_MAPPING_RAW_TRACEPOINT_PATH) || defined(HOOK_MAPPING_RAW_TRACEPOINT)
+#define PT_BY_LOCK 1
+#else
+#define PT_BY_LOCK 0
+#endif
+
+static __always_inline u64 pt_exec_vm(struct mm_struct *mm)
+{
+#if PT_BY_LOCK
+    return mm ? pt_read(mm->exec_vm) : 0;
+#else
+    return 0;
+#endif
+}
+
+#if defined(HOOK_MAPPING_FEXIT)
+int pt_mapped(u64 *ctx)
+{
+    struct vm_area_struct *vma = (struct vm_area_struct *)ctx[0];
+    u32 pid = bpf_get_current_pid_tgid() >> 32;
+    struct pt_image *known = images.lookup(&pid);
+    u64 flags = 0;
+
+    if (!known)
+        return 0;
+    pt_probe_read_kernel(&flags, sizeof(long), (void *)&vma->vm_flags);
+    if (flags & PT_VM_EXEC)
+        known->generation = bpf_ktime_get_ns();
+    return 0;
+}
+#elif PT_BY_LOCK
+
+#if defined(PT_HAS_TASK_PT_REGS) && (defined(__x86_64__) || defined(__aarch64__))
+static void *(*pt_task_pt_regs)(struct task_struct *task) = (void *)175; // bpf_task_pt_regs
+
+// Whether the current system call asks for code: mmap, mprotect and pkey_mprotect have what is asked for as
+// their third argument, in one register whatever the ABI. A number that is another's call in another ABI
+// raises the generation for nothing.
+static __always_inline int pt_asks_for_code(void)
+{
+    struct pt_regs *regs = pt_task_pt_regs(bpf_get_current_task_btf());
+#if defined(__x86_64__)
+    u64 number = pt_read(regs->orig_ax), wanted = pt_read(regs->dx);
+    int maps = number == 9 || number == 10 || number == 329 || number == 192 || number == 125 || number == 380;
+#else
+    u64 number = pt_read(regs->syscallno), wanted = pt_read(regs->regs[2]);
+    int maps = number == 222 || number == 226 || number == 288 || number == 192 || number == 125 || number == 394;
+#endif
+
+    return maps && (wanted & PT_PROT_EXEC);
+}
+#else
+#define pt_asks_for_code() 0
+#endif
+
+// mmap_lock_released: struct mm_struct *mm, [const char *memcg_path until Linux 6.14,] bool write
+int pt_mapped(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct mm_struct *mm = (struct mm_struct *)ctx->args[0];
+    u32 pid = bpf_get_current_pid_tgid() >> 32;
+    struct pt_image *known;
+    u64 exec_vm;
+
+#ifdef HOOK_MAPPING_RAW_TRACEPOINT_PATH
+    if (!(u8)ctx->args[2])
+        return 0;
+#else
+    if (!ctx->args[1]) // or the path, for those who insist on this way: then readers of the lock pass, too
+        return 0;
+#endif
+    known = images.lookup(&pid);
+    if (!known || mm != pt_own(mm))
+        return 0;
+    exec_vm = pt_exec_vm(mm);
+    if (exec_vm != known->exec_vm || pt_asks_for_code()) {
+        known->exec_vm = exec_vm;
+        known->generation = bpf_ktime_get_ns();
+    }
+    return 0;
+}
+#endif

@@ -1,0 +1,102 @@
+"""Addresses that are used again: plugins that are loaded one after the other at one address."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from pytracer.spec.common import MAPPING
+from support.cli import run
+from support.needs import refused
+from support.uprobes import Program
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+ROUNDS, CALLS, THREADS = 3, 23, 3
+WAYS = [way.name for way in MAPPING.alternatives if way.probes]
+EVENT = "t:syscalls:sys_enter_getppid"
+PAIRS = {"first": "alpha", "second": "beta"}
+"""Who calls which function."""
+
+
+def plugins(mode, milliseconds=0, rounds=ROUNDS):
+    files = [workload(name) for name in PAIRS.values()]
+    return [workload("plugins"), mode, str(rounds), str(CALLS), str(milliseconds), str(THREADS), *files]
+
+
+def command(*words):
+    """The same as a command that begins at once, and says nothing."""
+    return ["sh", "-c", 'echo | exec "$@" >/dev/null', "sh", *plugins(*words)]
+
+
+def seen(result, kind, counter):
+    """How often each of the callers was seen with each name of what it called."""
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    found = Counter()
+    for record in result.of(kind):
+        for caller in PAIRS.keys() & set(record["user"]):
+            place = record["user"].index(caller)
+            found[caller, record["user"][place - 1] if place else ""] += record[counter]
+    return found
+
+
+def calls(rounds=ROUNDS):
+    return dict.fromkeys(PAIRS.items(), rounds * THREADS * CALLS)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", WAYS)
+def test_each_call_is_counted_by_the_function_that_made_it(way):
+    """Each plugin is there for some milliseconds."""
+    words = ["-U", "-f", "json", "--hook", f"mapping={way}", EVENT]
+    result = run("stackcount", *words, "--", *command("plain"))
+    if refused(result, {"mapping": way}):
+        return
+    assert seen(result, "summary", "hits") == calls()
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(("mode", "rounds"), [("fork", ROUNDS), ("exec", 1)])
+def test_what_is_inherited_and_what_is_not(mode, rounds):
+    """A forked child has what its parent had mapped; a program that is executed has nothing of the one
+    before, though it is at the same addresses."""
+    result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command(mode))
+    assert seen(result, "summary", "hits") == calls(rounds)
+
+
+def test_of_a_process_that_was_there_before():
+    with Program(*plugins("plain", 20)) as program:
+        result = program.seen_by("stackcount", "-U", EVENT)
+    assert seen(result, "summary", "hits") == calls()
+
+
+def test_the_summary_is_the_sum_of_its_rows():
+    with Program(*plugins("plain", 70, rounds=5)) as program:
+        result = program.seen_by("stackcount", "-U", "-T", EVENT, 0.1)
+    rows = seen(result, "row", "hits")
+    assert len({record["time"] for record in result.of("row")}) > 1
+    assert rows == seen(result, "summary", "hits") == calls(5)
+
+
+@pytest.mark.parametrize("interval", [(), (0.1,)], ids=["whole", "interval"])
+@pytest.mark.parametrize("mode", ["plain", "fork", "exec"])
+def test_no_sample_of_one_goes_to_the_other(mode, interval):
+    words = ["-U", "-F", 499, "-f", "json", *interval]
+    result = run("profile", *words, "--", *command(mode, 100))
+    found = seen(result, "summary", "samples")
+    assert found.keys() == PAIRS.items() | (found.keys() & {(caller, "") for caller in PAIRS})
+    if interval:
+        assert seen(result, "row", "samples") == found
+
+
+def test_where_no_hook_tells_no_name_is_anothers():
+    """Only the kernel's records are left: they tell when something was mapped, not if before a sample."""
+    words = ["--hook", "mapping=none"]
+    with Program(*plugins("plain", 20)) as program:
+        result = program.seen_by("stackcount", "-U", *words, EVENT)
+    found = seen(result, "summary", "hits")
+    assert sum(found.values()) == sum(calls().values())
+    assert found.keys() <= PAIRS.items() | {(caller, "[unloaded]") for caller in PAIRS}

@@ -1,0 +1,185 @@
+"""What was mapped when: changes as the kernel tells them, and memory maps read now and then."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytracer.symbols import history
+from pytracer.symbols.history import Changes, Readings, Span
+from pytracer.symbols.maps import Mapping
+from pytracer.symbols.user import ASTRAY, UNKNOWN, UNLOADED, UserSymbols
+from support.elf_builder import Symbol, build
+
+PID, IMAGE, PARENT = 2**22 + 1, 7, 2**22 + 2  # no process has these
+START, END = 0x7F0000001000, 0x7F0000003000
+INNER = START + 0x10
+
+
+def mapping(name, start=START, end=END, inode=5):
+    return Mapping(start, end, 0, "fe:01", inode, f"/{name}")
+
+
+A, B = mapping("a", inode=5), mapping("b", inode=6)
+
+
+def test_a_change_ends_one_span_and_begins_another():
+    changes = Changes()
+    changes.add(START, END, 10)
+    changes.add(START + 0x1000, END, 20)
+    changes.add(END, END + 0x1000, 15)
+    assert changes.span(INNER, 9, []) == Span(0, 10, known=True)
+    assert changes.span(INNER, 10, []) == Span(10, 1 << 64, known=True)
+    assert changes.span(START + 0x1000, 10, []) == Span(10, 20, known=True)
+    assert changes.span(END, 30, []) == Span(15, 1 << 64, known=True)
+    assert changes.span(START - 1, 30, []) == Span(0, 1 << 64, known=True)
+
+
+def test_what_may_have_happened_anywhere_ends_all_spans():
+    changes = Changes()
+    changes.add_everywhere(10)
+    assert changes.span(INNER, 5, [7, 8]) == Span(0, 7, known=True)
+    assert changes.span(INNER, 7, [7, 8]) == Span(7, 8, known=True)
+    assert changes.span(INNER, 12, [7, 8]) == Span(10, 1 << 64, known=True)
+
+
+def test_a_change_that_raised_no_generation_may_be_before_or_after_a_sample():
+    changes = Changes()
+    changes.add(START, END, 10)
+    changes.mark_unseen(10)
+    assert not changes.span(INNER, 9, []).known
+    assert changes.span(INNER, 10, []).known
+
+
+def test_a_generation_that_is_not_known_is_of_what_never_changed():
+    changes = Changes()
+    changes.add(START, END, 10)
+    assert not changes.span(INNER, 0, []).known
+    assert changes.span(END, 0, []).known
+
+
+def test_old_changes_are_forgotten_and_said_to_be(monkeypatch):
+    monkeypatch.setattr(history, "_TIMES", 4)
+    changes = Changes()
+    for time in range(10, 60, 10):
+        changes.add(START, END, time)
+    assert not changes.span(INNER, 15, []).known
+    assert changes.span(INNER, 45, []) == Span(40, 50, known=True)
+
+
+def test_too_many_ranges_are_widened(monkeypatch):
+    monkeypatch.setattr(history, "_RANGES", 1)
+    changes = Changes()
+    changes.add(0x1000, 0x2000, 10)
+    changes.add(START, END, 20)
+    assert changes.span(START + (1 << 25), 30, []).begin == 20
+    assert changes.span(0x1000, 30, []).begin == 10
+
+
+def test_a_reading_answers_within_a_span_alone():
+    readings = Readings()
+    readings.add(10, 12, 0, [(A, None)])
+    readings.add(20, 22, 0, None)
+    readings.add(30, 32, 0, [])
+    readings.add(40, 42, 0, [(B, None)])
+
+    def shown(begin, end):
+        return [found.path for found, _ in readings.at(INNER, Span(begin, end, known=True), 0)]
+
+    assert shown(0, 15) == ["/a"]
+    assert shown(0, 12) == []  # it may have been read after the change
+    assert shown(11, 20) == []
+    assert shown(13, 25) == ["/a"]
+    assert shown(25, 35) == []
+    assert shown(35, 1 << 64) == ["/b"]
+    assert sorted(shown(0, 1 << 64)) == ["/a", "/b"]
+    assert readings.latest(INNER)[0] == B
+
+
+def test_readings_of_one_generation():
+    readings = Readings()
+    for number, found in enumerate((A, B, A)):
+        readings.add(10 * number, 10 * number + 1, number + 1, [(found, None)])
+    everything = Span(0, 1 << 64, known=True)
+    assert readings.at(INNER, everything, 2) == [(B, None)]
+    assert readings.at(INNER, everything, 9) == []
+
+
+@pytest.fixture
+def symbols(tmp_path):
+    """With files that bear a function each; :func:`mapped` maps them."""
+    symbols = UserSymbols()
+    symbols.blind = False
+    symbols.folder = tmp_path
+    yield symbols
+    symbols.close()
+
+
+def mapped(symbols, name, start=START):
+    """The mapping of a file with a function of that name."""
+    path = symbols.folder / name
+    path.write_bytes(build([Symbol(name.encode(), 0x401000, 0x100)]))
+    at = path.stat()
+    device = f"{os.major(at.st_dev):02x}:{os.minor(at.st_dev):02x}"
+    return Mapping(start, start + 0x2000, 0, device, at.st_ino, str(path))
+
+
+def name(symbols, generation, pid=PID, image=IMAGE, at=START + 0x1010):
+    [found] = symbols.names(pid, image, generation, np.array([at], np.uint64))
+    return found
+
+
+def test_a_sample_has_the_name_of_its_time(symbols):
+    assert symbols.add_mapped(PID, mapped(symbols, "alpha"), 10)
+    assert symbols.add_mapped(PID, mapped(symbols, "beta"), 20)
+    assert [name(symbols, time) for time in (9, 10, 19, 20, 99)] == [
+        UNLOADED, "alpha", "alpha", "beta", "beta",
+    ]  # fmt: skip
+    assert name(symbols, 15, at=END) == UNKNOWN  # no exec was seen, nor a map read
+    symbols.mark_unseen(PID, 20)
+    assert [name(symbols, time) for time in (15, 20)] == [UNLOADED, "beta"]
+
+
+def test_another_file_of_that_name_is_not_what_was_mapped(symbols):
+    was = mapped(symbols, "alpha")
+    Path(was.path).rename(was.path + ".old")
+    mapped(symbols, "alpha")
+    assert not symbols.add_mapped(PID, was, 10)
+    assert name(symbols, 10) == UNLOADED
+
+
+def test_after_losses_nothing_older_counts(symbols):
+    symbols.add_mapped(PID, mapped(symbols, "alpha"), 10)
+    symbols.add_break(20, 30)
+    assert [name(symbols, time) for time in (10, 19, 20, 29, 30)] == ["alpha", "alpha", *[UNLOADED] * 3]
+
+
+def test_an_executed_program_has_nothing_of_the_one_before(symbols):
+    symbols.add_mapped(PID, mapped(symbols, "alpha"), 10)
+    symbols.add_exec(PID, 20)
+    assert name(symbols, 15) == "alpha"
+    assert name(symbols, 25) == UNLOADED
+    assert name(symbols, 25, at=END) == ASTRAY
+    symbols.add_mapped(PID, mapped(symbols, "beta"), 30)
+    assert name(symbols, 30) == "beta"
+
+
+def test_a_child_has_what_its_parent_had_at_the_fork(symbols):
+    symbols.add_mapped(PARENT, mapped(symbols, "alpha"), 10)
+    symbols.add_fork(PID, PARENT, 20)
+    symbols.add_mapped(PARENT, mapped(symbols, "beta"), 30)
+    assert [name(symbols, time) for time in (20, 40)] == ["alpha", "alpha"]
+    symbols.add_mapped(PID, mapped(symbols, "gamma"), 50)
+    assert [name(symbols, time) for time in (40, 50)] == ["alpha", "gamma"]
+    symbols.add_fork(PID, PARENT, 60)  # the id is another's by now
+    assert [name(symbols, time) for time in (55, 65)] == ["gamma", "beta"]
+
+
+def test_children_of_children(symbols):
+    symbols.add_mapped(PARENT, mapped(symbols, "alpha"), 10)
+    symbols.add_fork(PID, PARENT, 20)
+    symbols.add_fork(PID + 2, PID, 30)
+    assert name(symbols, 40, pid=PID + 2) == "alpha"
