@@ -24,7 +24,7 @@ examples:
   pytracer prog show 74 -f json         program, map, entry, instruction, native: an object a line
 
 notes:
-  Native code is read by capstone (pip install 'pytracer[inspect]'), else shown as bytes.
+  Native code is read by capstone; that of machines other than x86-64 and arm64 is shown as bytes.
   Entries are shown by the types that came with the map, else as numbers or bytes; values that each CPU has
   for itself as a list; of arrays only what is not zero."""
 

@@ -6,10 +6,12 @@ import subprocess
 
 import pytest
 
-from pytracer.errors import UnreadableCodeError, UsageError
-from pytracer.spec import ExitKind, FunctionCode
+from pytracer.errors import UnreadableCodeError, UnsupportedError, UsageError
+from pytracer.spec import ExitKind, FunctionCode, Spot
 from pytracer.symbols import code, files, places
+from pytracer.symbols.code import image as images
 from pytracer.symbols.code import probes
+from support.instructions import INSTRUCTIONS
 
 RETURN, TAIL, INDIRECT = ExitKind.RETURN, ExitKind.TAIL_RETURN, ExitKind.INDIRECT
 
@@ -42,13 +44,13 @@ def build(tmp_path):
 
 
 def start_of(file: files.ProgramFile, name: str) -> int:
-    [spot] = places.find(file, name).spots
-    return spot.offset
+    image = images.of(file)
+    [address] = image.symbols.addresses(name)
+    return image.offset_of(address)
 
 
 def analyze(file: files.ProgramFile, name: str, **options) -> FunctionCode:
-    [spot] = places.find(file, name).spots
-    return code.analyze(file, spot, **options)
+    return code.analyze(file, Spot(name, start_of(file, name)), **options)
 
 
 def exits(file: files.ProgramFile, name: str, **options) -> list[tuple[ExitKind, str]]:
@@ -232,7 +234,7 @@ def test_what_is_not_clear_is_refused_with_the_reason(build, body, reason):
 
 def test_a_return_that_cannot_be_probed_is_refused(build):
     file = build({"work": "ds ret"})
-    with pytest.raises(UnreadableCodeError, match=r"prefix of a segment: ret \(3e c3\)"):
+    with pytest.raises(UnreadableCodeError, match=r"ret \(3e c3\): .* prefix of a segment"):
         analyze(file, "work")
 
 
@@ -298,39 +300,7 @@ def test_data_between_instructions_is_refused(build):
         code.check_boundary(file, start, start + 2)
 
 
-# tests/kernel/test_unprobeable.py asks the kernel itself.
-@pytest.mark.parametrize(
-    ("text", "is_64", "is_refused"),
-    [
-        ("c3", True, False),
-        ("f3 c3", True, False),
-        ("f2 c3", True, False),
-        ("f3 0f 1e fa", True, False),  # endbr64
-        ("3e ff e0", True, True),  # notrack jmp rax
-        ("f0 ff 0f", True, True),
-        ("2e 0f 1f 00", True, True),
-        ("64 8b 04 25 00 00 00 00", True, False),
-        ("c5 f9 ef c0", True, True),  # vpxor: looked up as one byte
-        ("c5 f8 58 c0", True, False),  # vaddps
-        ("c4 e2 79 17 c1", True, True),  # vptest
-        ("62 f1 fd 48 6f c0", True, True),  # vmovdqa64
-        ("62 f1 7c 48 58 c0", True, False),
-        ("66 e9 00 00", True, True),
-        ("66 0f 84 00 00", True, True),
-        ("0f 84 00 00 00 00", True, False),
-        ("8e d0", True, True),  # mov ss, eax
-        ("8e d8", True, False),
-        ("cc", True, True),
-        ("f4", True, True),
-        ("0f 05", True, False),
-        ("48 ec", True, True),
-        ("1e", True, True),
-        ("1e", False, False),  # push ds
-        ("1f", False, True),
-        ("62 01", False, False),  # bound
-        ("40", False, False),
-    ],
-)
+@pytest.mark.parametrize(("text", "is_64", "is_refused"), INSTRUCTIONS)
 def test_instructions_that_the_kernel_does_not_probe(text, is_64, is_refused):
     assert bool(probes.refusal(bytes.fromhex(text), is_64=is_64)) == is_refused
 
@@ -344,9 +314,31 @@ def test_an_entry_behind_an_instruction_that_cannot_be_probed(build):
         "swap": "lock xadd %esi, (%rdi)\n mov %esi, %eax\n ret",
     }
     file = build(functions)
-    assert analyze(file, "count").entry == start_of(file, "count") + 3
+    entry = start_of(file, "count") + 3
+    assert analyze(file, "count").entry == entry
+    found = places.find(file, "*")
+    assert {spot.name: spot.offset for spot in found.spots}["count"] == entry
+    assert set(found.refused) == {"lock", "again", "swap"}
+    assert found.note.endswith("how they begin: lock, again, swap")
+    assert code.entry(file, places.find(file, "count").spots[0]) == entry
+    assert code.analyze(file, places.find(file, "count").spots[0]).entry == entry
+    with pytest.raises(UnsupportedError, match=r"^lock begins with .*: lock dec .* lock prefix"):
+        places.find(file, "lock")
     for name in ("lock", "again", "swap"):
-        with pytest.raises(UnreadableCodeError, match=f"^{name} begins with .* lock prefix: lock"):
+        with pytest.raises(UnreadableCodeError, match=f"^{name} begins with .*: lock .* lock prefix"):
             analyze(file, name)
-    assert code.unprobeable(file, start_of(file, "lock")).endswith("lock dec dword ptr [rdi] (f0 ff 0f)")
+    assert code.unprobeable(file, start_of(file, "lock")).startswith("lock dec dword ptr [rdi] (f0 ff 0f): ")
     assert code.unprobeable(file, start_of(file, "lock") + 3) == ""
+
+
+def test_a_place_by_its_offset_is_code_and_where_an_instruction_begins(build):
+    file = build({"work": SIMPLE + "\n lock incl (%rdi)"})
+    start = start_of(file, "work")
+    assert places.find(file, f"+{start + 2:#x}").spots == (Spot(f"+{start + 2:#x}", start + 2),)
+    assert places.find(file, "work+2").spots == (Spot("work+2", start + 2),)
+    for place in (f"+{start + 1:#x}", "work+1"):
+        with pytest.raises(UsageError, match="is within an instruction: test edi, edi"):
+            places.find(file, place)
+    for place in (f"+{start + 14:#x}", "work+14"):
+        with pytest.raises(UnsupportedError, match=r"lock inc .* lock prefix"):
+            places.find(file, place)

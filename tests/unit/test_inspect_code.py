@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import struct
 import sys
 
@@ -185,17 +184,3 @@ def test_of_another_machine_bytes_are_shown():
     found, hint = native.disassemble(bytes(20), 0x10, machine="s390x")
     assert [(one.address, len(one.raw), one.text) for one in found] == [(0x10, 16, ""), (0x20, 4, "")]
     assert "s390x" in hint
-
-
-def test_without_capstone_bytes_and_a_hint(monkeypatch):
-    real = builtins.__import__
-
-    def missing(name, *rest):
-        if name == "capstone":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    found, hint = native.disassemble(X86, 0x1000, machine="x86_64")
-    assert [(one.raw, one.text) for one in found] == [(X86, "")]
-    assert hint == native.HINT

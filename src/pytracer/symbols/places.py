@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from pytracer.errors import UnknownNameError, UsageError
-from pytracer.record import record, replace
+from pytracer.errors import UnknownNameError, UnreadableCodeError, UnsupportedError, UsageError
+from pytracer.record import made, record, replace
 from pytracer.spec import Spot
-from pytracer.symbols import names, symtab, tables
+from pytracer.symbols import code, names, symtab
 from pytracer.symbols.files import ProgramFile
 
 _NEAR = 2000  # names that an unknown one is compared to: a browser's file has a million
@@ -19,19 +19,25 @@ _SPREAD = 2  # characters that the length of a near name may differ by, among so
 @record
 class Functions:
     """What a name or pattern stands for. ``left_out`` are functions that match, but tell nothing; ``titles``
-    what users call each of the spots: all its names that match, with ``|`` between them."""
+    what users call each of the spots: all its names that match, with ``|`` between them. ``refused`` are
+    functions that the kernel does not probe, and the reason for each."""
 
     spots: tuple[Spot, ...]
     left_out: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
+    refused: Mapping[str, str] = made(factory=dict)
 
     @property
     def note(self) -> str:
         """What is not seen by these; "" where they are all."""
-        if not self.left_out:
-            return ""
-        names = ", ".join(self.left_out[:5]) + (", ..." if len(self.left_out) > 5 else "")
-        return f"not seen, since another is chosen for each when a program starts (IFUNC): {names}"
+        notes = []
+        if self.left_out:
+            names = ", ".join(self.left_out[:5]) + (", ..." if len(self.left_out) > 5 else "")
+            notes.append(f"not seen, since another is chosen for each when a program starts (IFUNC): {names}")
+        if self.refused:
+            names = ", ".join(list(self.refused)[:5]) + (", ..." if len(self.refused) > 5 else "")
+            notes.append(f"not seen, since the kernel does not probe how they begin: {names}")
+        return "; ".join(notes)
 
 
 def find(file: ProgramFile, what: str, *, at_return: bool = False) -> Functions:
@@ -47,10 +53,12 @@ def find(file: ProgramFile, what: str, *, at_return: bool = False) -> Functions:
     name, distance = inside[1], int(inside[2], 0)
     if not name:
         return Functions((at_offset(file, distance),), titles=("",))
-    found = functions(file, name)
+    found = _called(file, name)
+    for begin in found.titles:
+        _check(file, begin + distance, begin)
     return Functions(
-        tuple(replace(at_offset(file, spot.offset + distance), name=what) for spot in found.spots),
-        titles=found.titles,
+        tuple(Spot(what, begin + distance) for begin in sorted(found.titles)),
+        titles=tuple(found.titles[begin] for begin in sorted(found.titles)),
     )
 
 
@@ -60,6 +68,35 @@ def functions(file: ProgramFile, pattern: str) -> Functions:
     Raises UsageError (UnknownNameError) where there is none, where the file has no symbols, and where what
     the name stands for is only chosen when a program starts.
     """
+    found = _called(file, pattern)
+    spots, titles, refused = list[Spot](), list[str](), dict[str, str]()
+    for begin, title in sorted(found.titles.items()):
+        spot = Spot(found.names[begin], begin)
+        try:
+            entry = code.entry(file, spot) if code.unprobeable(file, begin) else begin
+        except UnreadableCodeError as error:
+            refused[spot.name] = error.message
+            continue
+        spots.append(replace(spot, offset=entry))
+        titles.append(title)
+    if not spots:
+        raise UnsupportedError(
+            min(refused.values()), hint="+OFFSET behind the name probes an instruction further on"
+        )
+    return Functions(tuple(spots), found.left_out, tuple(titles), refused)
+
+
+@record
+class _Called:
+    """By the offset of their first instruction, functions: the plainest name of each, and its title."""
+
+    names: dict[int, str]
+    titles: dict[int, str]
+    left_out: tuple[str, ...]
+
+
+def _called(file: ProgramFile, pattern: str) -> _Called:
+    """The functions of a name or pattern. Raises as :func:`functions` does."""
     titles = dict[int, dict[str, str]]()
     indirect = set[str]()
     with file.reading() as elf_:
@@ -74,11 +111,8 @@ def functions(file: ProgramFile, pattern: str) -> Functions:
             offset: min(known.values(), key=lambda each: (len(each), each))
             for offset, known in titles.items()
         }
-        return Functions(
-            tuple(Spot(plainest[offset], offset) for offset in sorted(titles)),
-            tuple(sorted(indirect)),
-            tuple("|".join(sorted(titles[offset])) for offset in sorted(titles)),
-        )
+        joined = {offset: "|".join(sorted(known)) for offset, known in titles.items()}
+        return _Called(plainest, joined, tuple(sorted(indirect)))
     if indirect:
         raise UsageError(
             f"{min(indirect)} of {file.name} is chosen among several functions when a program starts (IFUNC)",
@@ -97,11 +131,26 @@ def functions(file: ProgramFile, pattern: str) -> Functions:
 
 
 def at_offset(file: ProgramFile, offset: int) -> Spot:
-    """A place by its offset in the file. Raises UsageError where no code is loaded from there."""
-    for segment in file.tables.loaded(tables.EXECUTABLE):
-        if 0 <= offset - int(segment["offset"]) < int(segment["filesz"]):
-            return Spot(f"+{offset:#x}", offset)
-    raise UsageError(f"{file.name} has no code at offset {offset:#x}")
+    """A place by its offset in the file. Raises UsageError where no code is loaded from there, or an
+    instruction of a known function began before; UnsupportedError where the kernel does not probe it."""
+    if file.tables.address_of(offset) is None:
+        raise UsageError(f"{file.name} has no code at offset {offset:#x}")
+    _check(file, offset)
+    return Spot(f"+{offset:#x}", offset)
+
+
+def _check(file: ProgramFile, offset: int, begin: int | None = None) -> None:
+    """Raise the error for a place where a probe would break the program, or that the kernel refuses.
+    ``begin`` is where its function begins, if that is known."""
+    if file.tables.address_of(offset) is None:
+        raise UsageError(f"{file.name} has no code at offset {offset:#x}")
+    if begin is None:
+        code.check_place(file, offset)
+    else:
+        code.check_boundary(file, begin, offset)
+    reason = code.unprobeable(file, offset)
+    if reason:
+        raise UnsupportedError(f"{file.name}+{offset:#x}: {reason}")
 
 
 def unknown(what: str, name: str, known: Iterable[str], where: str = "") -> UnknownNameError:

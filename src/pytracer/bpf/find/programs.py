@@ -10,6 +10,7 @@ from pytracer.spec import Source, Spot, quoting
 from pytracer.symbols import files, places, usdt
 from pytracer.symbols.files import ProgramFile
 
+_REASONS = 3  # functions that cannot be probed, of which it is said why
 INDIRECT = "of which another is chosen when a program starts (IFUNC)"
 
 
@@ -28,6 +29,10 @@ def _functions(source: Source) -> Found:
         )
         count = len(found.left_out)
         skipped = {f"function{'s' * (count > 1)} {INDIRECT}": count} if count else {}
+        for name, reason in list(found.refused.items())[:_REASONS]:
+            skipped[f"function that cannot be probed: {name} begins with {reason}"] = 1
+        if len(found.refused) > _REASONS:
+            skipped["more that cannot be probed"] = len(found.refused) - _REASONS
         return Found(tuple(targets), skipped)
 
 

@@ -1,4 +1,4 @@
-"""The JIT's native code as text, by capstone (the extra ``inspect``); without it, as bytes."""
+"""The JIT's native code as text, by capstone; that of machines it is not asked for, as bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from pytracer.bpf.inspect.info import ProgramInfo
 from pytracer.record import record
 
-HINT = "pip install 'pytracer[inspect]' brings capstone, which reads native code"
 _ROW = 16  # bytes in a row of what cannot be read
 
 
@@ -65,10 +64,8 @@ def of_program(info: ProgramInfo, *, name_of: Callable[[int], str] | None = None
 
 
 def _reader(machine: str) -> tuple[Any, str]:
-    try:
-        import capstone
-    except ImportError:
-        return None, HINT
+    import capstone
+
     modes = {
         "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
         "aarch64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),

@@ -14,15 +14,24 @@ from collections.abc import Sequence
 
 from pytracer.errors import UnreadableCodeError, UsageError
 from pytracer.spec import FunctionCode, Spot
-from pytracer.symbols.code import decode, flow, probes
+from pytracer.symbols.code import analysis, decode, flow, probes
 from pytracer.symbols.code import image as images
-from pytracer.symbols.code.analysis import Analysis
 from pytracer.symbols.code.decode import PADDING
 from pytracer.symbols.code.image import Image
 from pytracer.symbols.code.resolve import Definition, Libraries, Resolver
 from pytracer.symbols.files import ProgramFile
 
-__all__ = ["Definition", "Libraries", "Resolver", "analyze", "check_boundary", "unprobeable", "unresolved"]
+__all__ = [
+    "Definition",
+    "Libraries",
+    "Resolver",
+    "analyze",
+    "check_boundary",
+    "check_place",
+    "entry",
+    "unprobeable",
+    "unresolved",
+]
 
 
 def unresolved(file: ProgramFile, symbol: str) -> Sequence[Definition]:  # noqa: ARG001 - see Resolver
@@ -48,17 +57,37 @@ def analyze(file: ProgramFile, spot: Spot, *, resolve: Resolver = unresolved) ->
     """
     with file.reading():
         image = images.of(file)
-        return Analysis(image, image.address_of(spot.offset), resolve).run()
+        return analysis.Analysis(image, image.address_of(spot.offset), resolve).run()
+
+
+def entry(file: ProgramFile, spot: Spot) -> int:
+    """Find the offset at which calls of a function are counted, without looking for where they end.
+
+    It is that of its first instruction; in Go behind the stack check; one instruction later where the kernel
+    does not probe that one and nothing but a call leads there.
+
+    Raises:
+        UnreadableCodeError: the kernel does not probe it, or the stack check is of an unknown form.
+        UsageError: the file is broken, or has no code there.
+    """
+    with file.reading():
+        image = images.of(file)
+        if image.machine not in decode.MACHINES:
+            return spot.offset
+        start = analysis.begin_of(image, image.address_of(spot.offset))
+        return image.offset_of(analysis.entry(image, start))
 
 
 def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None:
     """Raise UsageError if no instruction of the function at ``function_offset`` begins at ``offset``.
 
     Both count from the start of the file. The message names the instruction that ``offset`` lies in. Where no
-    function is known at ``function_offset``, nothing is checked.
+    function is known at ``function_offset``, and on machines other than x86, nothing is checked.
     """
     with file.reading():
         image = images.of(file)
+        if image.machine not in decode.MACHINES:
+            return
         start, at = image.address_of(function_offset), image.address_of(offset)
         begin, end = image.extent(start)
         if not begin:
@@ -79,6 +108,21 @@ def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None
         raise UsageError(f"{name}+{at - start:#x} is outside of the function: it is {end - begin} bytes long")
 
 
+def check_place(file: ProgramFile, offset: int) -> None:
+    """Raise UsageError if there is data at ``offset``, or the middle of an instruction of a known function.
+
+    Outside of functions with a symbol or call frame information nothing tells instructions apart.
+    """
+    with file.reading():
+        image = images.of(file)
+        address = image.address_of(offset)
+        if not image.is_code(address):
+            raise UsageError(f"{file.name} has data at offset {offset:#x}, no code")
+        begin, _ = image.extent(address)
+    if begin:
+        check_boundary(file, image.offset_of(begin), offset)
+
+
 def unprobeable(file: ProgramFile, offset: int) -> str:
     """Tell why the kernel refuses a uprobe on the instruction at ``offset``; "" if it does not.
 
@@ -86,7 +130,7 @@ def unprobeable(file: ProgramFile, offset: int) -> str:
     """
     with file.reading():
         image = images.of(file)
-        return probes.unprobeable(image, image.address_of(offset))
+        return probes.unprobeable(image, image.address_of(offset)) if image.machine in decode.MACHINES else ""
 
 
 def _instructions(image: Image, start: int, end: int) -> dict[int, decode.Instruction]:

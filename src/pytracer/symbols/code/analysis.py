@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 
@@ -19,6 +20,7 @@ from pytracer.symbols.tables import ElfError
 _CALLEES_LIMIT = 256  # functions that one jumps to, directly or by others
 _TOTAL_LIMIT = 4 << 20  # bytes of code of one function and those
 _EXITS_LIMIT = 1 << 14
+_ENTRY_FAR = 256  # bytes from the first instruction to the one that is probed
 _STUB = 2  # instructions: endbr64 and a jump
 _PART = re.compile(r"\.cold(\.\d+)?$")
 _RIP = re.compile(r"\[rip(?: ([+-]) (0x[0-9a-f]+|\d+))?\]$")
@@ -42,12 +44,12 @@ class Analysis:
 
     def __init__(self, image: Image, start: int, resolve: Resolver) -> None:
         self.image = image
-        self.start = start
+        self.start = begin_of(image, start)
         self.resolve = resolve
-        self.is_go = golang.is_go(image, start)
-        self.entry = golang.entry(image, start) if self.is_go else start
-        self.exits = dict[tuple[tuple[int, int], int], FunctionExit]()
-        self.seen = set[tuple[tuple[int, int], int]]()
+        self.is_go = golang.is_go(image, self.start)
+        self.entry = golang.entry(image, self.start) if self.is_go else self.start
+        self.exits = dict[tuple[object, int], FunctionExit]()
+        self.seen = set[tuple[object, int]]()
         self.callees = dict[str, None]()
         self.reenters = False
         self.budget = _TOTAL_LIMIT
@@ -70,7 +72,7 @@ class Analysis:
         self.reenters = own.loops
         self.budget -= own.size
         g_offset = golang.g_offset(self.image) if self.is_go else THREAD_G
-        entry = self.probed_entry(own)
+        entry = probed(self.image, self.entry, self.start, own)
         for at in own.returns:
             self.add(ExitKind.RETURN, self.image, at)
         work = list(self.leaving(self.image, own))
@@ -85,17 +87,6 @@ class Analysis:
             self.reenters,
             tuple(self.callees),
         )
-
-    def probed_entry(self, own: Flow) -> int:
-        """Where the entry is probed: if not at the first instruction, at the second one."""
-        reason = probes.unprobeable(self.image, self.entry)
-        if not reason:
-            return self.entry
-        second = 0 if own.loops else probes.behind(self.image, self.entry, own.reached)
-        if not second:
-            name = self.name(self.image, self.start)
-            raise UnreadableCodeError(f"{name} begins with what cannot be probed: {reason}")
-        return second
 
     def add(self, kind: ExitKind, image: Image, at: int) -> None:
         """Take an instruction for an exit. Raises UnreadableCodeError if the kernel refuses a probe there."""
@@ -181,6 +172,36 @@ class Analysis:
         for at in found.returns:
             self.add(ExitKind.TAIL_RETURN, tail.to, at)
         return list(self.leaving(tail.to, found, tail))
+
+
+def begin_of(image: Image, address: int) -> int:
+    """The first instruction of the function that is probed at an address, which may be further on."""
+    begin, _ = image.extent(address)
+    if 0 < address - begin <= _ENTRY_FAR:
+        with contextlib.suppress(UnreadableCodeError, ElfError):
+            if entry(image, begin) == address:
+                return begin
+    return address
+
+
+def entry(image: Image, start: int) -> int:
+    """The address at which calls of a function are counted. Raises UnreadableCodeError where none can be."""
+    return probed(image, golang.entry(image, start) if golang.is_go(image, start) else start, start)
+
+
+def probed(image: Image, address: int, start: int, own: Flow | None = None) -> int:
+    """Where the kernel puts a probe that is meant for the entry: there, or else at the next instruction."""
+    reason = probes.unprobeable(image, address)
+    if not reason:
+        return address
+    second = 0
+    with contextlib.suppress(UnreadableCodeError):
+        own = own or flow.follow(image, start, address)
+        second = 0 if own.loops else probes.behind(image, address, own.reached)
+    if not second:
+        name = image.symbols.name(start) or f"+{image.offset_of(start):#x}"
+        raise UnreadableCodeError(f"{name} begins with an instruction that cannot be probed: {reason}")
+    return second
 
 
 def callee(image: Image, start: int) -> Flow:

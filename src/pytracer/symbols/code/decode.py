@@ -12,6 +12,9 @@ from pytracer.symbols.code.image import X86, X86_64, Image
 Instruction = tuple[int, str, str]
 """Its size, mnemonic without prefixes, operands in Intel's syntax."""
 
+MACHINES = (X86, X86_64)
+"""Those whose code is read, of EM_*."""
+
 RETURN, JUMP, BRANCH, CALL, STOP, FAR = "return", "jump", "branch", "call", "stop", "far"
 _KINDS = {
     **dict.fromkeys(("ret", "retn"), RETURN),
@@ -42,13 +45,9 @@ def target(operands: str) -> int | None:
 
 @functools.cache
 def _reader(machine: int) -> Any:
-    try:
-        import capstone
-    except ImportError as error:
-        raise UnsupportedError(
-            "machine code cannot be read: there is no capstone", hint="pip install capstone"
-        ) from error
-    if machine not in (X86, X86_64):
+    import capstone
+
+    if machine not in MACHINES:
         raise UnsupportedError("pytracer reads the machine code of x86-64 and i386 alone")
     return capstone.Cs(
         capstone.CS_ARCH_X86, capstone.CS_MODE_64 if machine == X86_64 else capstone.CS_MODE_32

@@ -89,6 +89,14 @@ class Image:
                 return int(min(start + length, *self._section_ends[at : at + 1].tolist(), start + length))
         return 0
 
+    def is_code(self, address: int) -> bool:
+        """Tell if an address is in a section of code, or in a segment of code if there are no sections."""
+        sections = self.tables.sections
+        sections = sections[sections["flags"].astype(np.uint64) & np.uint64(_CODE) != 0]
+        starts, sizes = sections["addr"].astype(np.uint64), sections["size"].astype(np.uint64)
+        inside = (starts <= address) & (np.uint64(address) - starts < sizes)
+        return bool(inside.any()) if len(sections) else self.end_of_code(address) != 0
+
     @functools.cached_property
     def _section_ends(self) -> Array:
         """Where sections of code end, ascending."""

@@ -25,9 +25,9 @@ def refusal(raw: bytes, *, is_64: bool) -> str:
     at, wide = 0, False
     while at < len(raw) and raw[at] in _PREFIXES:
         if raw[at] == 0xF0:
-            return "the kernel puts no uprobe on an instruction with a lock prefix"
+            return "the kernel does not probe a lock prefix"
         if raw[at] in _SEGMENTS:
-            return "the kernel puts no uprobe on an instruction with the prefix of a segment"
+            return "the kernel does not probe the prefix of a segment"
         wide = wide or raw[at] == 0x66
         at += 1
     if is_64 and raw[at : at + 1] and raw[at] & 0xF0 == 0x40:  # REX
@@ -40,19 +40,19 @@ def refusal(raw: bytes, *, is_64: bool) -> str:
     elif code == 0x0F:
         code, refused = 0, b""
         wide = wide and 0x80 <= rest[1] < 0x90
-        return "the kernel puts no uprobe on a jump with an operand of 16 bits" if wide else ""
+        return "the kernel does not probe jumps with an operand of 16 bits" if wide else ""
     elif code == 0x8E and rest[1] >> 3 & 7 == 2:
-        return "the kernel puts no uprobe on an instruction that loads ss"
+        return "the kernel does not probe what loads ss"
     elif wide and code in _DIRECT:
-        return "the kernel puts no uprobe on a jump with an operand of 16 bits"
-    return "the kernel puts no uprobe on such an instruction" if code in refused else ""
+        return "the kernel does not probe jumps with an operand of 16 bits"
+    return "the kernel does not probe such" if code in refused else ""
 
 
 def unprobeable(image: Image, address: int) -> str:
     """The refusal of the instruction at an address, with its text; "" if the kernel takes it."""
     raw = image.read(address, INSTRUCTION_LIMIT)
     why = refusal(raw, is_64=image.machine == X86_64)
-    return f"{why}: {decode.text(image, raw)}" if why else ""
+    return f"{decode.text(image, raw)}: {why}" if why else ""
 
 
 def behind(image: Image, address: int, code: dict[int, Instruction]) -> int:

@@ -1,0 +1,36 @@
+"""The instructions that the kernel refuses are those that pytracer says it does."""
+
+from __future__ import annotations
+
+import mmap
+
+import pytest
+
+from pytracer.errors import PytracerError
+from pytracer.spec import Spot
+from pytracer.symbols import files
+from pytracer.symbols.code import probes
+from support.elf_builder import build
+from support.instructions import INSTRUCTIONS
+from support.uprobes import Counter
+
+pytestmark = pytest.mark.kernel
+_ROOM = 32
+
+
+def test_the_kernel_refuses_what_is_said_of_it(tmp_path):
+    """An instruction is looked at when a process that has mapped it is found: this one."""
+    codes = [bytes.fromhex(text) for text, is_64, _ in INSTRUCTIONS if is_64]
+    body = b"".join(code.ljust(_ROOM, b"\x90") for code in codes)
+    path = tmp_path / "code.so"
+    path.write_bytes(build()[:0x1000] + body.ljust(0x1000, b"\x90"))
+    refused = set()
+    with path.open("rb") as opened, files.find(str(path)) as file, Counter() as counter:
+        mapped = mmap.mmap(opened.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
+        for at, code in enumerate(codes):
+            try:
+                counter.attach(file, [Spot(code.hex(), 0x1000 + at * _ROOM)])
+            except PytracerError:
+                refused.add(code)
+        mapped.close()
+    assert refused == {code for code in codes if probes.refusal(code, is_64=True)}
