@@ -88,6 +88,15 @@ def test_golden(case, form):
     assert text == path.read_text()
 
 
+def test_names_of_functions_do_not_reach_the_terminal_as_they_are():
+    named = stacks("summary")
+    named.columns["kernel"][0] = ("vfs_read\x1b[2J",)
+    named.columns["user"][0] = ("f\u202e(\r)", "main\x9b")
+    text = shown("table", [named])
+    assert [character for character in text if character != "\n" and not character.isprintable()] == []
+    assert text.splitlines()[3:7] == ["  vfs_read\\x1b[2J", "  --", "  f\\u202e(\\r)", "  main\\x9b"]
+
+
 def test_every_golden_file_has_a_test():
     mine = {f"{case}.{SUFFIX[form]}" for case in CASES for form in FORMATS + STACK_FORMATS}
     assert {path.name for path in GOLDEN.glob("profile-*")} == mine

@@ -36,6 +36,7 @@ class Calls:
             return
         keys, calls = self._table.read()
         # The idle threads (0) are not in /proc, and do not end. One that just ended may still be in a call.
-        threads = np.unique(calls["tid"][(calls["ns"] < before * 1e9) & (calls["tid"] != 0)])
-        ended = [tid for tid in threads.tolist() if not (self._proc / str(tid)).exists()]
-        self._table.delete(keys[np.isin(calls["tid"], ended)])
+        old = (calls["ns"] < before * 1e9) & (calls["tid"] != 0)
+        threads = np.unique(calls["tid"][old]).tolist()
+        ended = [tid for tid in threads if not (self._proc / str(tid)).exists()]
+        self._table.delete(keys[old & np.isin(calls["tid"], ended)])

@@ -1,0 +1,251 @@
+"""Each reason of loss, forced by a workload that is known to the last event: made = shown + lost.
+
+A new reason needs an entry in ``FORCED``; without one its test fails and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import pytracer
+from pytracer.bpf.attach.link import Link
+from pytracer.model import Loss
+from pytracer.model.loss import MISSED, REASONS
+from support.asked import TIMES, ended, file_in
+from support.cli import Result, finish, run, start
+from support.copied import copy_package
+from support.uprobes import Program
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+PLACES = 7
+"""Entries of a map that is made small enough to overflow, in a copy of the C."""
+
+
+class Forced(NamedTuple):
+    """A run of which ``made`` events are known, and as many of them as were ``shown``."""
+
+    result: Result
+    made: int
+    shown: int
+
+
+def summed(result: Result, column: str) -> int:
+    """A column of the summary, over all rows."""
+    return sum(row[column] for row in result.of("summary"))
+
+
+def keys(folder: Path) -> Forced:
+    script = f"for i in 1 2 3 4 5; do {workload('calls')} getppid 23; done"
+    words = ["--max-rows", 2, "--by", "pid", "--comm", "calls", "-e", "getppid", "--", "sh", "-c", script]
+    result = run("syscalls", "-f", "json", *words)
+    return Forced(result, 5 * 23, summed(result, "calls"))
+
+
+def starts_of_functions(folder: Path) -> Forced:
+    """Calls within each other, of which more are in flight than the map has places for."""
+    small = copy_package(folder, {"include/calls.h": ("pt_call, 65536)", f"pt_call, {PLACES})")})
+    with Program(workload("timed"), "nested", 23, 1) as program:
+        target = f"u:{workload('timed')}:nest"
+        tracer = start("funclatency", "-f", "json", target, "-p", program.pid, env=os.environ | small)
+        program.go()
+        program.process.wait()
+        result = finish(tracer)
+    return Forced(result, 23, summed(result, "calls"))
+
+
+BLOCKED = """
+import fcntl, os, sys
+held = os.open(sys.argv[1], os.O_RDWR)
+fcntl.flock(held, fcntl.LOCK_EX)
+children = []
+for _ in range(23):
+    children.append(os.fork())
+    if not children[-1]:
+        fcntl.flock(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX)
+        os._exit(0)
+for child in children:
+    while not open(f"/proc/{child}/syscall").read().startswith("73 "):  # flock sleeps
+        pass
+fcntl.flock(held, fcntl.LOCK_UN)
+for _ in children:
+    os.wait()
+"""
+
+
+def starts_of_system_calls(folder: Path) -> Forced:
+    """Tasks that all sleep in a system call, of which more are in flight than the map has places for."""
+    small = copy_package(folder, {"include/inflight.h": ("pt_start, 65536)", f"pt_start, {PLACES})")})
+    lock = folder / "lock"
+    lock.touch()
+    words = ["-e", "flock", "--", sys.executable, "-c", BLOCKED, lock]
+    result = run("syscalls", "-f", "json", *words, env=small)
+    return Forced(result, 23 + 2, summed(result, "calls"))
+
+
+FORKS = """
+import os
+here, there = os.pipe()
+for _ in range(23):
+    if not os.fork():
+        os.close(there)
+        os.read(here, 1)  # until all have been forked
+        os.getppid()
+        os._exit(0)
+os.close(there)
+for _ in range(23):
+    os.wait()
+"""
+
+
+def family(folder: Path) -> Forced:
+    """More children at a time than the map of followed processes has places for."""
+    map_of_all = "pt_family, u32, u8, PT_FOLLOW)"
+    small = copy_package(
+        folder, {"include/task.h": (map_of_all, map_of_all.replace("PT_FOLLOW", str(PLACES)))}
+    )
+    words = ["-e", "getppid", "--", sys.executable, "-c", FORKS]
+    result = run("syscalls", "-f", "json", *words, env=small)
+    return Forced(result, 23, summed(result, "calls"))
+
+
+def ring(folder: Path) -> Forced:
+    """Nobody reads the ring while it fills."""
+    script = f"echo ready; read line; exec {workload('opens')} open 0 1009 /pt/not"
+    with Program("sh", "-c", script) as program:
+        tracer = start("opensnoop", "-f", "json", "--buffer", "4k", "-p", program.pid)
+        os.kill(tracer.pid, signal.SIGSTOP)
+        program.go()
+        program.process.wait()
+        os.kill(tracer.pid, signal.SIGCONT)
+        result = finish(tracer)
+    return Forced(result, 1009, sum(event["path"] == "/pt/not" for event in result.of("event")))
+
+
+def cut(folder: Path) -> Forced:
+    """Paths longer than any path may be, and some that are shown whole."""
+    opens = workload("opens")
+    script = f"{opens} openat 0 23; {opens} openat 0 7 /pt/not"
+    result = run("opensnoop", "-f", "json", "--", "sh", "-c", script)
+    return Forced(result, 23 + 7, sum(event["path"] == "/pt/not" for event in result.of("event")))
+
+
+def stacks(folder: Path) -> Forced:
+    with Program(workload("stacked"), 23) as program:
+        result = program.seen_by("stackcount", f"u:{workload('stacked')}:*", "--max-stacks", 1)
+    with Program(workload("stacked"), 23) as program:
+        made = summed(program.seen_by("stackcount", f"u:{workload('stacked')}:*"), "hits")
+    return Forced(result, made, summed(result, "hits"))
+
+
+def returns(folder: Path) -> Forced:
+    """Calls that a jump leaves. The last of them may still return, for all that is known."""
+    with Program(workload("timed"), "jumps", 23, 1) as program:
+        result = program.seen_by("funclatency", f"u:{workload('timed')}:leave")
+    return Forced(result, 23 - 1, summed(result, "calls"))
+
+
+def unread(folder: Path) -> Forced:
+    question = f"u:{workload('asked')}:work()::*(int *)arg1"
+    result = ended("argdist", file_in(folder), "-H", question)
+    assert result is not None
+    return Forced(result, TIMES, summed(result, "count"))
+
+
+def negative(folder: Path) -> Forced:
+    signature = "(int n, char *t, u64 big, short less)"
+    result = ended("argdist", file_in(folder), "-H", f"u:{workload('asked')}:work{signature}::less")
+    assert result is not None
+    return Forced(result, TIMES, summed(result, "count"))
+
+
+FAULTS = """
+import mmap, os, sys
+print("ready", flush=True)
+sys.stdin.readline()
+zero = open("/dev/zero", "rb", buffering=0)
+for _ in range(23):
+    with mmap.mmap(-1, 4096) as page:
+        zero.readinto(page)  # the kernel writes to a page that is not there yet
+"""
+
+
+def missed(folder: Path) -> Forced:
+    """A program on faults of the kernel that makes one itself, during which it cannot run again.
+
+    On the raw tracepoint: of a trace event perf drops what comes within another, and no counter tells.
+    """
+    with Program(sys.executable, "-c", FAULTS) as program:
+        result = program.seen_by("trace", 'rt:page_fault_kernel "%d", *(int *)0xffff800000000008')
+    with Program(sys.executable, "-c", FAULTS) as program:
+        faults = len(program.seen_by("trace", 'rt:page_fault_kernel "%x", arg1').of("event"))
+    return Forced(result, 2 * faults, len(result.of("event")))
+
+
+FORCED: dict[str, tuple[Callable[[Path], Forced], ...]] = {
+    "keys": (keys,),
+    "starts": (starts_of_functions, starts_of_system_calls),
+    "family": (family,),
+    "ring": (ring,),
+    "cut": (cut,),
+    "stacks": (stacks,),
+    "returns": (returns,),
+    "unread": (unread,),
+    "negative": (negative,),
+    MISSED: (missed,),
+}
+
+
+@pytest.mark.parametrize("reason", [*REASONS, MISSED])
+def test_what_was_made_was_shown_or_lost(reason, tmp_path):
+    assert reason in FORCED, f"no workload forces the loss '{reason}': write one, and add it to FORCED"
+    for workload_of in FORCED[reason]:
+        folder = tmp_path / workload_of.__name__
+        folder.mkdir()
+        result, made, shown = workload_of(folder)
+        assert result.status == 0, result.err
+        assert {loss["reason"] for loss in result.of("loss")} == {reason}
+        lost = sum(loss["lost"] for loss in result.of("loss"))
+        assert lost > 0
+        assert made == shown + lost
+
+
+def test_every_workload_forces_a_reason_that_there_is():
+    assert set(FORCED) == {*REASONS, MISSED}
+
+
+def test_one_loss_is_enough_for_strict():
+    words = ["-f", "json", "--strict", "--", workload("opens"), "openat", 0, 1]
+    result = run("opensnoop", *words)
+    assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("cut", 1)]
+    assert result.status == 3
+    assert "1 lost" in result.err
+
+
+def test_strings_that_the_reader_of_a_stream_cut_are_counted():
+    with pytracer.open("execsnoop", command=["true"]) as trace:
+        trace._session.stream.cut = 5  # the rest of so many events came too late
+        items = list(trace)
+    assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [("cut", 5)]
+
+
+def test_what_links_have_missed_counts_before_and_after_they_are_detached():
+    """Kprobes alone miss anything, and this kernel may have none: a real trace gets a link that says so."""
+
+    class Missing(Link):
+        missed = 5
+
+    with pytracer.open("syscalls", command=[workload("calls"), "getppid", "23"]) as trace:
+        trace._session._links.append(Missing(os.dup(0)))
+        assert [(loss.reason, loss.lost) for loss in trace._session.losses()] == [(MISSED, 5)]
+        Missing.missed = 7
+        items = list(trace)
+    assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [(MISSED, 2)]

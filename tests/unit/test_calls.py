@@ -1,0 +1,78 @@
+"""Calls under way of threads that have ended are taken out of their map; all others stay."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from pytracer.bpf import calls
+from pytracer.bpf.calls import PAUSE, Calls
+
+CALL = np.dtype([("ns", "u8"), ("tid", "u4")])
+SECOND = 1_000_000_000
+
+
+class Table:
+    """Calls by their number: (when each began in seconds, its thread)."""
+
+    def __init__(self, content: dict[int, tuple[int, int]]) -> None:
+        self.content = content
+
+    @property
+    def empty(self) -> bool:
+        return not self.content
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        values = [(began * SECOND, tid) for began, tid in self.content.values()]
+        return np.array(list(self.content), dtype="u4"), np.array(values, dtype=CALL)
+
+    def delete(self, keys: np.ndarray) -> None:
+        for key in keys.tolist():
+            del self.content[key]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(calls, "in_initial_namespace", lambda kind: True)
+    return now
+
+
+@pytest.fixture
+def proc(tmp_path):
+    (tmp_path / "7").mkdir()  # the one thread that lives
+    return tmp_path
+
+
+def test_only_old_calls_of_ended_threads_are_taken_out(clock, proc):
+    table = Table({1: (50, 7), 2: (50, 8), 3: (101, 8), 4: (50, 0), 5: (99, 9)})
+    under_way = Calls(table, proc)
+    clock[0] += PAUSE + 2
+    under_way.sweep()
+    assert set(table.content) == {1, 3, 4}  # of a living thread, recent, of an idle thread
+    clock[0] += PAUSE
+    under_way.sweep()
+    assert set(table.content) == {1, 4}
+
+
+def test_there_is_a_pause_between_two_looks(clock, proc):
+    table = Table({1: (50, 8)})
+    under_way = Calls(table, proc)
+    clock[0] += PAUSE / 2
+    under_way.sweep()
+    assert set(table.content) == {1}
+    clock[0] += PAUSE / 2
+    under_way.sweep()
+    assert not table.content
+
+
+def test_in_another_namespace_of_processes_nothing_is_taken_out(clock, proc, monkeypatch):
+    monkeypatch.setattr(calls, "in_initial_namespace", lambda kind: False)
+    table = Table({1: (50, 8)})
+    under_way = Calls(table, proc)
+    clock[0] += 10 * PAUSE
+    under_way.sweep()
+    assert set(table.content) == {1}
