@@ -60,6 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         unexpected = _explained(error)
         _report(unexpected)
         return unexpected.exit_code
+    finally:
+        if "pytracer.budget" in sys.modules:  # what was left out before, or without, a session
+            sys.modules["pytracer.budget"].current().listen(_warn)
+
+
+def _warn(line: str) -> None:
+    print(f"pytracer: warning: {_line(line)}", file=sys.stderr)
 
 
 def _report(error: PytracerError) -> None:
@@ -159,9 +166,6 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         if given.verbose:
             print(f"pytracer: {_line(line)}", file=sys.stderr)
 
-    def warn(line: str) -> None:
-        print(f"pytracer: warning: {_line(line)}", file=sys.stderr)
-
     if given.dry_run:
         for line in make_plan(request, KernelFacts()).describe():
             print(_line(line))
@@ -191,7 +195,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not request.command
         wide = getattr(given, "wide", False)
         sink = make_sink(form, stream, timestamps=given.timestamp, terminal=terminal, wide=wide)
-        return run(request, KernelFacts, sink, say=say, warn=warn, strict=given.strict)
+        return run(request, KernelFacts, sink, say=say, warn=_warn, strict=given.strict)
 
 
 def _line(text: str) -> str:

@@ -36,7 +36,7 @@ class Showing:
         self._ranking = Ranking(plan.sort, plan.request.top)
         asked = plan.asked
         self._decoders = decoders(
-            plan.request.interfaces, plan.targets, asked.names if asked else (), plan.places
+            plan.request.interfaces, plan.targets, asked.names if asked else (), plan.places, budget
         )
         self._answers = None if asked is None else Answers(asked, budget)
         self._computed = {} if self._answers is None else self._answers.columns(plan.schema)

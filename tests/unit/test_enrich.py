@@ -242,6 +242,7 @@ def test_targets_are_named_by_number():
 
 def test_cgroups_are_paths_and_keep_them(tmp_path, monkeypatch):
     monkeypatch.setattr("pytracer.kernel.targets.cgroup2_roots", lambda: [tmp_path])
+    monkeypatch.setattr("pytracer.enrich.cgroups.cgroup_path", lambda _: None)  # it takes a capability
     below = tmp_path / "system.slice" / ".hidden"
     below.mkdir(parents=True)
     decoder, number = cgroup_decoder(), below.stat().st_ino

@@ -14,6 +14,7 @@ import pytest
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel import targets
 from pytracer.spec import Filter
+from support import budgets
 
 ID = "3f" * 32
 OTHER_ID = "db" + "07" * 31
@@ -64,6 +65,51 @@ def docker(folder, ident, name, pid=0):
     path = folder / "docker" / ident / "config.v2.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"ID": ident, "Name": f"/{name}", "State": {"Pid": pid}}))
+
+
+# Trees of cgroups.
+
+
+def test_all_cgroups_parents_first(cgroups):
+    for name in ("b/c", "a"):
+        (cgroups / name).mkdir(parents=True)
+    found = list(targets.cgroups())
+    assert [path for path, _, _ in found] == ["/", "/a", "/b", "/b/c"]
+    assert all(folder.stat().st_ino == number for _, number, folder in found)
+
+
+def test_of_a_user_with_too_many_cgroups_some_are_left_out_and_others_are_not(cgroups, monkeypatch):
+    for number in range(30):
+        (cgroups / "theirs" / str(number)).mkdir(parents=True)
+    (cgroups / "zebra").mkdir()
+    stat = Path.stat
+
+    def of_another(path, **rest):
+        found = list(stat(path, **rest))
+        found[4] = budgets.UID if "theirs" in path.parts else 0
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "stat", of_another)
+    said, budget = [], budgets.of(entries=10 * targets._CGROUP)
+    budget.listen(said.append)
+    paths = [path for path, _, _ in targets.cgroups(budget)]
+    assert [path for path in paths if "theirs" not in path] == ["/", "/zebra"]
+    assert len(paths) == 12
+    [line] = said
+    assert line.startswith(
+        f"cgroup {cgroups}/theirs exceeds what is spent for user {budgets.UID}: 100 entries"
+    )
+
+
+def test_the_kernel_tells_where_a_cgroup_is():
+    """Without a walk, if it may be asked; the walk is then what it is compared to."""
+    known = {number: path for path, number, _ in targets.cgroups()}
+    answers = {number: targets.cgroup_path(number) for number in known}
+    if os.geteuid() == 0:
+        assert answers == known
+        assert targets.cgroup_path(1 << 60) == ""
+    else:
+        assert set(answers.values()) == {None}
 
 
 # Processes and threads.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pytracer.budget import Budget
 from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
 from pytracer.enrich.cgroups import cgroup_decoder
@@ -29,14 +30,16 @@ def decoders(
     targets: Sequence[str] = (),
     questions: Sequence[str] = (),
     cgroups: Sequence[str] = (),
+    budget: Budget | None = None,
 ) -> dict[str, Decoder]:
     """All decoders by the name that a :class:`~pytracer.spec.Column` uses; ``interfaces`` by index,
-    ``targets`` and ``questions`` by number; ``cgroups`` are folders of some that will be asked for."""
+    ``targets`` and ``questions`` by number; ``cgroups`` are folders of some that will be asked for;
+    ``budget`` is spent on what other users made."""
     return {
         "arguments": arguments,
         "address": address,
         "block_operation": block_operation,
-        "cgroup": cgroup_decoder(cgroups),
+        "cgroup": cgroup_decoder(cgroups, budget),
         "connection_error": connection_error,
         "connection_event": connection_event,
         "direction": direction,

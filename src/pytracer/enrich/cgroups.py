@@ -6,21 +6,26 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pytracer.kernel.targets import cgroup2_roots, cgroups
+from pytracer.budget import Budget
+from pytracer.kernel.targets import cgroup2_roots, cgroup_path, cgroups
 
 
-def cgroup_decoder(folders: Sequence[str] = ()) -> Callable[[int], str]:
+def cgroup_decoder(folders: Sequence[str] = (), budget: Budget | None = None) -> Callable[[int], str]:
     """A decoder: a cgroup's path from the root that is mounted, ``cgroup_N`` where it is not to be seen.
 
     Those of the ``folders`` are known from now on, should they be removed before there is anything to show.
+    Where the kernel does not say where one is, all are looked at, within ``budget``.
     """
     # A path is kept: the cgroup may be gone when the summary is shown.
     known = {number: path for path, number in _named(folders)}
 
     def decode(number: int) -> str:
         if number not in known:
-            for path, inode, _ in cgroups():
-                known.setdefault(inode, path)
+            path = cgroup_path(number)
+            if path:
+                known[number] = path
+            elif path is None:
+                known.update((inode, path) for path, inode, _ in cgroups(budget) if inode not in known)
         return known.setdefault(number, f"cgroup_{number}")
 
     return decode

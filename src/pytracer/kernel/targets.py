@@ -7,6 +7,8 @@ where nothing on this machine bears that name.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -16,19 +18,24 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pytracer.budget import Account, Budget, OverBudgetError, current
 from pytracer.errors import NotPermittedError, UnknownNameError, UsageError
 from pytracer.spec import Filter
+from pytracer.text import harmless
 
 COMM_LEN = 16  # TASK_COMM_LEN
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12,64}")
 # What engines and systemd call a container's cgroup. (libpod-conmon-ID.scope is its monitor's.)
 _BY_ID = re.compile(r"(?:(?:docker|libpod|cri-containerd|crio)-)?([0-9a-f]{64})(?:\.scope)?")
 _BY_NAME = re.compile(r"lxc\.payload\.(?P<lxc>.+)|machine-(?P<machine>.+)\.scope")
+_FILEID_KERNFS = 0xFE  # include/linux/exportfs.h
+_CGROUP = 10  # what one takes, as entries of a budget
 _NS_GET_NSTYPE = 0xB703  # include/uapi/linux/nsfs.h
 _NAMESPACES = {"mnt": 0x00020000, "net": 0x40000000}  # CLONE_NEW*
 # Where container engines say which id and which process a name stands for.
 _DOCKER = Path("/var/lib/docker/containers")
 _PODMAN = Path("/var/lib/containers/storage/overlay-containers/containers.json")
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def process(text: str) -> bytes:
@@ -82,11 +89,9 @@ def container(text: str) -> tuple[str, bytes]:
     """A container by name or id: ("cgroup", folder), or ("mntns", number) where it has none in cgroup2."""
     ident, process_id = _engine_container(text)
     wanted = ident or text
-    for root in cgroup2_roots():
-        for folder, folders, _files in os.walk(root):
-            for name in folders:
-                if _names_container(Path(folder, name), wanted):
-                    return "cgroup", os.fsencode(Path(folder, name))
+    for _, _, folder in cgroups():
+        if _names_container(folder, wanted):
+            return "cgroup", os.fsencode(folder)
     if process_id:
         return "mntns", _namespace(str(process_id), "mnt")
     raise UsageError(
@@ -116,9 +121,9 @@ def viewer(filters: Mapping[Filter, tuple[bytes, ...]]) -> int:
 
 
 def _in_cgroup(folder: Path) -> Iterator[int]:
-    for path, _, _ in os.walk(folder):
+    for path, _ in _below(folder, current()):
         with contextlib.suppress(OSError):
-            yield from map(int, (Path(path) / "cgroup.procs").read_text().split())
+            yield from map(int, (path / "cgroup.procs").read_text().split())
 
 
 def _in_mntns(key: bytes) -> Iterator[int]:
@@ -145,13 +150,69 @@ def cgroup2_roots() -> list[Path]:
     return roots
 
 
-def cgroups() -> Iterator[tuple[str, int, Path]]:
+def cgroups(budget: Budget | None = None) -> Iterator[tuple[str, int, Path]]:
     """All cgroups of version 2: the path below where they are mounted, "/" of the first; the id, which is the
-    inode of the folder (Linux 5.5, 743210386c03); and the folder."""
-    for root in map(str, cgroup2_roots()):
-        for folder, _, _ in os.walk(root):
-            with contextlib.suppress(OSError):  # it was removed meanwhile
-                yield folder.removeprefix(root) or "/", Path(folder).stat().st_ino, Path(folder)
+    inode of the folder (Linux 5.5, 743210386c03); and the folder.
+
+    A user to whom a tree was delegated may make 100,000 of them: the time that each takes, the caller's
+    included, is charged to its folder's owner, and of whom is over the budget no more are yielded.
+    """
+    for root in cgroup2_roots():
+        for folder, number in _below(root, budget or current()):
+            yield str(folder).removeprefix(str(root)) or "/", number, folder
+
+
+def _below(root: Path, budget: Budget) -> Iterator[tuple[Path, int]]:
+    """A folder and all below it, with their inodes, within a budget."""
+    left = [root]
+    accounts = dict[int, Account]()
+    while left:
+        folder = left.pop()
+        with contextlib.suppress(OSError, OverBudgetError):  # it was removed meanwhile
+            found = folder.stat()
+            account = accounts.get(found.st_uid)
+            if account is None:
+                account = accounts[found.st_uid] = budget.account(
+                    found.st_uid, f"cgroup {harmless(str(folder))}"
+                )
+            with account.timed():
+                account.charge(entries=_CGROUP)
+                yield folder, found.st_ino
+                account.check()
+                with os.scandir(folder) as entries:
+                    below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+                left += map(Path, sorted(below, reverse=True))
+
+
+def cgroup_path(number: int) -> str | None:
+    """The path of the cgroup of an id, as :func:`cgroups` gives it; "" if there is none, or it was removed.
+
+    None where the kernel does not answer: it takes CAP_DAC_READ_SEARCH, and Linux 5.5 (33c5ac9175195).
+    """
+    answers = list[str | None]()
+    for root in cgroup2_roots():
+        with contextlib.suppress(OSError):
+            mount = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                answers.append(_by_handle(mount, root, number))
+            finally:
+                os.close(mount)
+    known = [answer for answer in answers if answer]
+    return known[0] if known else None if None in answers or not answers else ""
+
+
+def _by_handle(mount: int, root: Path, number: int) -> str | None:
+    handle = ctypes.create_string_buffer(struct.pack("=IiQ", 8, _FILEID_KERNFS, number))
+    descriptor = int(_libc.open_by_handle_at(mount, handle, os.O_PATH | os.O_CLOEXEC))
+    if descriptor < 0:
+        return "" if ctypes.get_errno() == errno.ESTALE else None
+    try:
+        folder = Path(f"/proc/self/fd/{descriptor}").readlink()
+    finally:
+        os.close(descriptor)
+    if not folder.is_relative_to(root):  # outside of what is mounted here
+        return ""
+    return str(folder).removeprefix(str(root)) or "/"
 
 
 def _is_folder(path: Path) -> bool:
