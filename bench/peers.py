@@ -57,7 +57,7 @@ def lab_headers() -> Path | None:
             build = [half for half in halves if not half.name.endswith("-common")]
             common = [half for half in halves if half.name.endswith("-common")]
             if build and common:
-                return packaged.join(build[0], common[0], cache_dir().folder("headers"))
+                return packaged.join(build[0], common[0], cache_dir())
     return None
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pytracer.bpf.compile import compile_image
 from pytracer.bpf.headers import from_btf
 from pytracer.bpf.image import Image
 from pytracer.bpf.pack import Entry, Pack, btf_digest, digest
@@ -128,14 +129,10 @@ def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, t
 
 
 def _compile(plan: Plan, text: str, programs: Sequence[str], kernel: Kernel) -> Image:
-    from pytracer.bpf.build import BccModule
-
-    module = BccModule(plan.request.tracer.c_file, text, tuple(plan.cflags), from_btf(text, kernel.path))
-    try:
-        # The same for every kernel where it is the same: what it is for, the entries say.
-        return replace(module.image("", programs), kernel="", made_by=())
-    finally:
-        module.close()
+    headers = from_btf(text, kernel.path)
+    image = compile_image("", plan.request.tracer.c_file, text, tuple(plan.cflags), headers, programs)
+    # The same for every kernel where it is the same: what it is for, the entries say.
+    return replace(image, kernel="", made_by=())
 
 
 def _check_version(name: str, text: str) -> None:

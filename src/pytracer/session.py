@@ -59,6 +59,7 @@ class Session:
         plan: Plan,
         *,
         pending: int = 0,
+        stop_requested: Callable[[], bool] = lambda: False,
         say: Callable[[str], None] = silent,
         warn: Callable[[str], None] = silent,
     ) -> None:
@@ -80,7 +81,7 @@ class Session:
         for warning in plan.warnings:
             warn(warning)
         self._budget = budget.claim(warn)
-        loaded = self._build()
+        loaded = self._build(stop_requested)
         self._module, self._programs = loaded.module, loaded.programs
         self._mark = -1
         try:
@@ -234,7 +235,7 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _build(self) -> Loaded:
+    def _build(self, stop_requested: Callable[[], bool]) -> Loaded:
         tracer = self.plan.request.tracer
         make_room(2 * len(self.plan.probes))  # a program and what holds it, at the most
         wanted = dict.fromkeys(map(self._load_of, self.plan.probes))
@@ -254,7 +255,9 @@ class Session:
             headers=self.plan.request.headers,
             pack=self.plan.request.pack,
         )
-        return open_programs(recipe, tuple(wanted), say=self._say, warn=self._warn)
+        return open_programs(
+            recipe, tuple(wanted), say=self._say, warn=self._warn, stop_requested=stop_requested
+        )
 
     def _load_of(self, chosen: Chosen) -> Load:
         """How a program is loaded; with the user's filter before it, if there is one."""

@@ -160,7 +160,13 @@ class Trace:
                 self._command = Launched(request.command, next(confinements, None))
             self.plan: Plan = make_plan(request, facts())
             pending = self._command.pid if self._command else 0
-            self._session = Session(self.plan, pending=pending, say=self._say, warn=self._warn)
+            self._session = Session(
+                self.plan,
+                pending=pending,
+                stop_requested=lambda: self._waiting.asked(command=False),
+                say=self._say,
+                warn=self._warn,
+            )
         except BaseException:
             self.close()
             raise

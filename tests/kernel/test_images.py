@@ -104,17 +104,17 @@ def interface_counts() -> tuple[dict[str, tuple[int, int]], bool]:
 
 @pytest.mark.smoke
 @pytest.mark.lab
-def test_sockcount_cold_and_warm_count_the_same_and_warm_has_no_compiler(cache: Path) -> None:
+def test_sockcount_cold_and_warm_count_the_same_and_have_no_compiler(cache: Path) -> None:
     sent = packets.expected(packets.frames(), received=True)
-    assert interface_counts() == (sent, True)
-    assert image_file(cache)
-    assert interface_counts() == (sent, False)
+    for _ in range(2):  # it compiles in a process of its own
+        assert interface_counts() == (sent, False)
+        assert image_file(cache)
 
 
-def test_a_warm_syscalls_has_no_compiler() -> None:
-    for compiler in (True, False):
+def test_no_syscalls_has_a_compiler() -> None:
+    for _ in range(2):
         tracer = start("syscalls", "-f", "json", "-p", os.getpid(), 60)
-        assert has_compiler(tracer.pid) == compiler
+        assert not has_compiler(tracer.pid)
         assert stop(tracer).status == 0
 
 
@@ -261,7 +261,7 @@ def test_without_a_compiler_that_can_be_told_nothing_is_kept(cache: Path, tmp_pa
     words = ["syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", "23"]
     done = subprocess.run([COMMAND[0], "-c", code, *words], capture_output=True, text=True, check=False)
     check_calls(Result(done.returncode, done.stdout, done.stderr))
-    assert "no image is kept: which library compiled cannot be seen" in done.stderr
+    assert "no image is kept: it is not known what made it" in done.stderr
     assert not (cache / "images").exists()
 
 

@@ -89,6 +89,48 @@ def test_what_others_can_write_is_passed_over_with_a_note(
     assert not distrust(found.path)
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_is_kept_in_a_folder_that_is_read_only_is_of_use(
+    home: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    first = cache_dir()
+    if asked:
+        monkeypatch.setenv("PYTRACER_CACHE_DIR", str(first.path))
+    first.write("some", b"data")
+    monkeypatch.setattr(cachedir, "_is_writable", lambda folder: not folder.is_relative_to(first.path))
+    found = cache_dir()
+    assert found.path == first.path
+    assert found.note == f"cannot write in {first.path}: nothing new is kept for the next start"
+    assert found.read("some") == b"data"
+    assert not found.work_folder("headers").is_relative_to(first.path)
+
+
+def test_where_nothing_can_be_written_that_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.rmdir()
+    monkeypatch.setattr(cachedir, "_temporary", None)
+
+    def read_only(**_: object) -> str:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.mkdtemp", read_only)
+    with pytest.raises(CacheError, match="neither the cache nor a temporary one") as caught:
+        cache_dir()
+    assert "TMPDIR" in caught.value.hint
+
+
+@pytest.mark.parametrize("obstacle", ["file", "fifo", "folder"])
+def test_what_is_in_the_place_of_a_file_or_folder_stops_nobody(tmp_path: Path, obstacle: str) -> None:
+    tmp_path.chmod(0o700)
+    cache = CacheDir(tmp_path)
+    for name in ("images", "some"):
+        path = tmp_path / name
+        {"file": path.touch, "fifo": lambda path=path: os.mkfifo(path), "folder": path.mkdir}[obstacle]()
+    cache.write("some", b"data")
+    assert (tmp_path / "some").read_bytes() == b"data"
+    found = cache.work_folder("images")
+    assert found.is_dir()
+
+
 def test_a_home_that_is_not_there_is_not_made(home: Path) -> None:
     home.rmdir()
     assert cache_dir().note
@@ -182,11 +224,14 @@ def test_files_are_read_only_if_they_can_be_trusted(tmp_path: Path) -> None:
     assert cache.read("file") is None
 
 
-def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "taken" / "inside").mkdir(parents=True)
-    with pytest.raises(OSError, match="taken"):
-        CacheDir(tmp_path).write("taken", b"data")
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        CacheDir(tmp_path).write("some", b"data")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_inside_must_be_trusted_too(tmp_path: Path) -> None:

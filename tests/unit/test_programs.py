@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytracer.bpf import build, headers, images, programs
-from pytracer.bpf.image import Image, ImageError, ProgramSpec
+from pytracer.bpf.image import Image, ProgramSpec
 from pytracer.bpf.images import Recipe
 from pytracer.bpf.programs import Load, LoadAs, Loaded, open_programs
 from pytracer.bpf.sys import ProgType
-from pytracer.errors import HeadersError, ToolchainError, VerifierError
+from pytracer.errors import BuildError, HeadersError, SchemaError, ToolchainError, VerifierError
 from pytracer.record import replace
 
 RECIPE = Recipe("tracer.c", "int enter(void *ctx);", (), ("enter",))
@@ -95,14 +99,14 @@ def test_without_bcc_there_is_no_start(folder: Path, monkeypatch: pytest.MonkeyP
         Told().open()
 
 
-def test_what_has_no_image_runs_all_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: object) -> Image:
-        raise ImageError("the map inner holds maps")
-
-    monkeypatch.setattr(Module, "image", none)
+def test_an_image_whose_maker_is_unknown_is_used_and_not_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Module("").image(KEY, ("enter",))
+    monkeypatch.setattr(Module, "image", lambda *_: replace(made, made_by=()))
     told = Told()
     assert told.open().programs == {ENTER: 7}
-    assert told.said[-1] == "no image is kept: the map inner holds maps"
+    assert told.said[-1] == "no image is kept: it is not known what made it"
     assert told.warned == []
 
 
@@ -123,7 +127,10 @@ def test_an_image_of_no_use_is_let_go_and_made_again(folder: Path, monkeypatch: 
             opened.append(self)
             raise VerifierError("the verifier refused it")
 
-    monkeypatch.setattr(programs, "ImageModule", Refused)
+    def module(name: str, image: Image, *, keep_logs: bool = True) -> Module:
+        return Module(name) if keep_logs else Refused(name)  # logs are kept of what was just compiled
+
+    monkeypatch.setattr(programs, "ImageModule", module)
     told = Told()
     assert told.open().programs == {ENTER: 7}
     assert told.said[0] == "the image that was kept is of no use: the verifier refused it"
@@ -141,6 +148,85 @@ def test_a_program_that_the_compilers_result_is_refused_for_is_not_kept(
     with pytest.raises(VerifierError):
         Told().open()
     assert not (folder / "images").exists()
+
+
+def test_a_compiler_that_dies_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> Image:
+        faulthandler.disable()
+        os.kill(os.getpid(), signal.SIGSEGV)
+        raise AssertionError
+
+    monkeypatch.setattr(Module, "image", die)
+    told = Told()
+    with pytest.raises(BuildError) as caught:
+        told.open()
+    assert caught.value.message == "tracer.c does not compile: the compiler died of SIGSEGV"
+    assert "pytracer cache clear" in caught.value.hint
+    assert not told.warned
+
+
+def test_a_compiler_that_dies_over_kept_types_gets_new_ones(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = folder / "headers" / "some"
+    tree.mkdir(parents=True, mode=0o700)
+    image = Module.image
+
+    def die(self: Module, *rest: Any) -> Image:
+        if tree.exists():
+            faulthandler.disable()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return image(self, *rest)
+
+    monkeypatch.setattr(Module, "image", die)
+    found = headers.Headers("btf", tree, "types", cached=True)
+    monkeypatch.setattr(headers, "find_headers", lambda *_, **__: found)
+    told = Told()
+    assert told.open().programs == {ENTER: 7}
+    assert told.warned == [
+        "tracer.c does not compile: the compiler died of SIGSEGV; the kernel types that were kept are made "
+        "anew"
+    ]
+    assert not list(tree.parent.iterdir())
+
+
+def test_what_the_compiler_says_is_said_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Image:
+        raise SchemaError("no such column", hint="a hint", detail="much")
+
+    monkeypatch.setattr(Module, "image", refuse)
+    with pytest.raises(SchemaError) as caught:
+        Told().open()
+    assert (caught.value.message, caught.value.hint, caught.value.detail) == (
+        "no such column",
+        "a hint",
+        "much",
+    )
+
+
+def test_compiling_ends_when_it_is_asked_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a compiler that never does by itself, nor hears of signals."""
+    ready, begun = os.pipe()
+
+    def forever(*_: object) -> Image:
+        os.write(begun, str(os.getpid()).encode())
+        while True:
+            signal.pause()
+
+    monkeypatch.setattr(Module, "image", forever)
+    pids = list[int]()
+
+    def asked() -> bool:
+        if not pids:
+            pids.append(int(os.read(ready, 20)))
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        open_programs(RECIPE, [ENTER], say=print, warn=print, stop_requested=asked)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+    os.close(ready)
+    os.close(begun)
 
 
 def test_a_pack_is_asked_instead_of_the_cache(folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from pytracer.bpf import called, layout
 from pytracer.bpf.capture import captured_stderr
 from pytracer.bpf.headers import Headers
-from pytracer.bpf.image import Image, MapSpec, unlinked
+from pytracer.bpf.image import Image, ImageError, MapSpec, unlinked
 from pytracer.bpf.images import makers
 from pytracer.bpf.line_table import Function, Line, encode, meaningless, read_back
 from pytracer.bpf.lines import load_btf
@@ -25,11 +25,8 @@ from pytracer.bpf.tails import Tails, behind, functions
 from pytracer.bpf.toolchain import import_bcc
 from pytracer.errors import BuildError
 from pytracer.kernel.policy import raise_memlock
-from pytracer.text import harmless
 
 _DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
-# LLVM's, over a stack that is too large; line 0 of any file is where it knows no better.
-_LAST_WORDS = re.compile(r"^error: (?:\S+:0:0: )?(.*)$", re.M)
 # Which map is like those that a map of maps holds: BCC is told, and does not tell.
 _OF_MAPS = re.compile(r'\bBPF_(?:ARRAY|HASH)_OF_MAPS\s*\(\s*(\w+)\s*,[^;]*?"(\w+)"')
 # Warnings about the kernel's own headers are not ours to mend.
@@ -99,7 +96,11 @@ class BccModule:
         code = tuple(
             unlinked(name, called.joined(whole), self._names, told[name]) for name, whole in parts.items()
         )
-        return Image(key, os.uname().release, makers(), specs, code, btf)
+        try:
+            made_by = makers()
+        except ImageError:  # then it is of use now, but not kept
+            made_by = ()
+        return Image(key, os.uname().release, made_by, specs, code, btf)
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.module.Module`."""
@@ -185,14 +186,8 @@ class BccModule:
 def _compile(bcc: ModuleType, name: str, text: str, cflags: Sequence[str], source: Path) -> Any:
     """A bcc.BPF object. BCC prints what clang says; it is caught and made into one line."""
     log = None
-
-    def last_words(said: str) -> str:
-        found = _LAST_WORDS.search(said)
-        problem = harmless(f"{name} does not compile: {found[1]}") if found else ""
-        return f"pytracer: error: {problem}\n" if found else ""
-
     try:
-        with captured_stderr(last_words) as log, _kernel_source(source):
+        with captured_stderr() as log, _kernel_source(source):
             return bcc.BPF(text=text.encode(), cflags=list(cflags))
     except Exception as problem:  # BCC raises bare Exception
         said = log.text if log is not None else ""

@@ -8,6 +8,7 @@ and is either not writable for others or sticky (where others cannot rename what
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import stat
@@ -19,6 +20,7 @@ from pytracer.record import record
 VARIABLE = "PYTRACER_CACHE_DIR"
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_LAST_RESORTS = ("/run", "/dev/shm")
 _temporary: Path | None = None
 
 
@@ -40,6 +42,17 @@ class CacheDir:
             raise CacheError(reason, hint=f"remove {path}")
         return path
 
+    def work_folder(self, name: str) -> Path:
+        """A folder of this name to put things into: a private one, where in the cache that cannot be done.
+
+        Raises CacheError if nothing can be written anywhere.
+        """
+        with contextlib.suppress(CacheError):
+            folder = self.folder(name)
+            if _is_writable(folder):
+                return folder
+        return private_folder(name)
+
     def read(self, name: str) -> bytes | None:
         """The contents of a file in it (a path relative to it), or None if there is none to be trusted."""
         return read_trusted(self.path / name)
@@ -53,7 +66,13 @@ class CacheDir:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
-            Path(temporary).replace(target)
+                file.flush()
+                os.fsync(handle)  # else a power cut may leave the name, and nothing in it
+            try:
+                Path(temporary).replace(target)
+            except IsADirectoryError:
+                remove(target)
+                Path(temporary).replace(target)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -73,12 +92,12 @@ def cache_dir() -> CacheDir:
                 f"{VARIABLE}: {reason}",
                 hint="it must be a folder that belongs to you and that only you can write in",
             )
-        return CacheDir(Path(asked).resolve())
+        return _found(Path(asked))
     reasons = []
     for candidate in _defaults():
         reason = _prepare(candidate)
         if not reason:
-            return CacheDir(candidate.resolve())
+            return _found(candidate)
         reasons.append(reason)
     why = "; ".join(reasons) or "the user has no home"
     return CacheDir(_private(), f"no cache folder ({why}): nothing is kept for the next start")
@@ -148,9 +167,18 @@ def _prepare(path: Path) -> str:
         return f"{path} leads nowhere"
     if reason := distrust(real):
         return reason
-    return (
-        "" if os.access(real, os.R_OK | os.W_OK | os.X_OK, effective_ids=True) else f"cannot write in {real}"
-    )
+    return "" if os.access(real, os.R_OK | os.X_OK, effective_ids=True) else f"cannot read {real}"
+
+
+def _found(path: Path) -> CacheDir:
+    """A folder that can be trusted, on a file system that may be read-only: what is kept there is of use."""
+    real = path.resolve()
+    note = "" if _is_writable(real) else f"cannot write in {real}: nothing new is kept for the next start"
+    return CacheDir(real, note)
+
+
+def _is_writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _user(uid: int) -> str:
@@ -160,14 +188,42 @@ def _user(uid: int) -> str:
         return f"uid {uid}"
 
 
+def remove(path: Path) -> None:
+    """Take a folder, or whatever has its name, away: first its name, so that nobody finds half of it."""
+    import shutil
+    import tempfile
+
+    with contextlib.suppress(OSError):
+        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=".new-"))
+        try:
+            path.rename(aside / "old")
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def private_folder(name: str) -> Path:
+    """A folder of this name that goes away at exit. Raises CacheError if nothing can be written anywhere."""
+    path = _private() / name
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
 def _private() -> Path:
-    """A temporary folder for this process, the same one at every call."""
+    """A temporary folder for this process, the same one at every call. Raises CacheError."""
     global _temporary
     if _temporary is None:
         import atexit
         import tempfile
 
-        _temporary = Path(tempfile.mkdtemp(prefix="pytracer-")).resolve()
+        for folder in (None, *_LAST_RESORTS):
+            with contextlib.suppress(OSError):
+                _temporary = Path(tempfile.mkdtemp(prefix="pytracer-", dir=folder)).resolve()
+                break
+        else:
+            raise CacheError(
+                "no folder can be written in: neither the cache nor a temporary one",
+                hint=f"set {VARIABLE} or TMPDIR to one of yours",
+            )
         atexit.register(_remove, _temporary, os.getpid())
     return _temporary
 

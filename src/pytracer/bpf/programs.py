@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pytracer.bpf import images
 from pytracer.bpf.attach.kind import LoadAs
 from pytracer.bpf.cachedir import cache_dir
-from pytracer.bpf.image import ImageError
+from pytracer.bpf.image import Image, ImageError
 from pytracer.bpf.images import Recipe
 from pytracer.bpf.loader import ImageModule
 from pytracer.bpf.module import Module
@@ -37,10 +37,18 @@ class Loaded:
     programs: Mapping[Load, int]
 
 
-def open_programs(recipe: Recipe, wanted: Collection[Load], *, say: Say, warn: Say) -> Loaded:
+def open_programs(
+    recipe: Recipe,
+    wanted: Collection[Load],
+    *,
+    say: Say,
+    warn: Say,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> Loaded:
     """Load what is wanted of the ``programs`` of a recipe, by the way that is quickest here.
 
-    ``say`` hears which it was, ``warn`` what the user should know. Raises what building, loading and the
+    ``say`` hears which it was, ``warn`` what the user should know; a compile ends by KeyboardInterrupt once
+    ``stop_requested`` says so. Raises what building, loading and the
     verifier have to say.
     """
     if recipe.pack:
@@ -61,23 +69,45 @@ def open_programs(recipe: Recipe, wanted: Collection[Load], *, say: Say, warn: S
             say(f"loaded the image that was kept in {(time.monotonic() - begun) * 1e3:.1f} ms")
             return loaded
     # Only now what knows BCC, and how to make headers: most starts do without.
-    from pytracer.bpf.build import BccModule
-    from pytracer.bpf.headers import find_headers
-
-    headers = find_headers(recipe.text, prefer=recipe.headers or None)
-    say(f"headers: {headers.describe}")
-    begun = time.monotonic()
-    module = BccModule(recipe.name, recipe.text, recipe.cflags, headers)
-    say(f"compiled by BCC in {(time.monotonic() - begun) * 1e3:.0f} ms")
-    loaded = _load(module, wanted)
+    image = _compile(recipe, key, say, warn, stop_requested)
+    loaded = _load(ImageModule(recipe.name, image), wanted)
     if key:
         try:
-            images.keep(cache, recipe, module.image(key, recipe.programs))
+            images.keep(cache, recipe, image)
         except ImageError as error:
             say(f"no image is kept: {error.message}")
         except CacheError as error:
             warn(f"nothing is kept for the next start: {error.message}")
     return loaded
+
+
+def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Callable[[], bool]) -> Image:
+    """Compile; should the compiler die over kernel types that were kept, once more with new ones."""
+    from pytracer.bpf.compile import CompilerDiedError, compile_image
+    from pytracer.bpf.headers import discard, find_headers
+
+    while True:
+        headers = find_headers(recipe.text, prefer=recipe.headers or None)
+        say(f"headers: {headers.describe}")
+        begun = time.monotonic()
+        try:
+            image = compile_image(
+                key,
+                recipe.name,
+                recipe.text,
+                recipe.cflags,
+                headers,
+                recipe.programs,
+                stop_requested=stop_requested,
+            )
+        except CompilerDiedError as error:
+            if not headers.cached:
+                raise
+            warn(f"{error.message}; the kernel types that were kept are made anew")
+            discard(headers)
+            continue
+        say(f"compiled by BCC in {(time.monotonic() - begun) * 1e3:.0f} ms")
+        return image
 
 
 def load_program(module: Module, one: Load, hear: Callable[[str], None] | None = None) -> int:

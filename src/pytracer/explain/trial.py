@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from pytracer.bpf.capture import share
+from pytracer.bpf.child import run_in_child
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import BuildError, PytracerError, VerifierError
 from pytracer.explain.refused import Refused, functions
@@ -31,33 +30,24 @@ def tried(source: str, text: str) -> list[Refused]:
     compiling raises where that is no matter of a program."""
     require(TRACING, "pytracer explain")
     wanted = {name: kind for name, kind in functions(text) if kind in _KINDS}
-    with _memory("result") as result, _memory("said") as said:
-        child = os.fork()
-        if not child:
-            _try_all(source, text, wanted, result, said)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        answer, words = _read(result), _read(said)
-    if answer:
-        kind, rest = json.loads(answer)
+    outcome = run_in_child(lambda: _answer(source, text, wanted))
+    if outcome.data:
+        kind, rest = json.loads(outcome.data)
         if kind == "error":
             raise BuildError(rest["message"], hint=rest["hint"], detail=rest["detail"])
         return [Refused(**one) for one in rest]
-    program = next((name for name in wanted if f"function {name} " in words), source)
-    return [Refused(program, "", words or f"the compiler ended with status {status}", compiler=True)]
+    program = next((name for name in wanted if f"function {name} " in outcome.said), source)
+    return [Refused(program, "", outcome.said or f"the compiler {outcome.death}", compiler=True)]
 
 
-def _try_all(source: str, text: str, wanted: Mapping[str, str], result: int, said: int) -> None:
-    """The child's side. Does not return."""
+def _answer(source: str, text: str, wanted: Mapping[str, str]) -> bytes:
+    """The child's side."""
+    answer: tuple[str, object]
     try:
-        share(said)
-        answer: tuple[str, object]
-        try:
-            answer = "found", [as_dict(one) for one in _load_all(source, text, wanted)]
-        except PytracerError as error:
-            answer = "error", {"message": error.message, "hint": error.hint, "detail": error.detail}
-        os.write(result, json.dumps(answer).encode())
-    finally:
-        os._exit(0)
+        answer = "found", [as_dict(one) for one in _load_all(source, text, wanted)]
+    except PytracerError as error:
+        answer = "error", {"message": error.message, "hint": error.hint, "detail": error.detail}
+    return json.dumps(answer).encode()
 
 
 def _load_all(source: str, text: str, wanted: Mapping[str, str]) -> list[Refused]:
@@ -77,17 +67,3 @@ def _load_all(source: str, text: str, wanted: Mapping[str, str]) -> list[Refused
             else:
                 found.append(Refused(program, name, "", passed=True))
         return found
-
-
-@contextlib.contextmanager
-def _memory(name: str) -> Iterator[int]:
-    descriptor = os.memfd_create(name)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _read(descriptor: int) -> str:
-    size = os.lseek(descriptor, 0, os.SEEK_END)
-    return os.pread(descriptor, size, 0).decode(errors="replace")

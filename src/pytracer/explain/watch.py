@@ -106,7 +106,15 @@ def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str],
         plan, alternatives = plan_of(request, facts())
         said = list[str]()
         pending = command.pid if command else 0
-        session = stack.enter_context(Session(plan, pending=pending, say=said.append, warn=warn))
+        session = stack.enter_context(
+            Session(
+                plan,
+                pending=pending,
+                stop_requested=lambda: signals.asked(command=False),
+                say=said.append,
+                warn=warn,
+            )
+        )
         links = tuple(_links(session))
         uncounted = ""
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from pytracer.bpf.cachedir import cache_dir
+from pytracer.bpf.cachedir import cache_dir, remove
 from pytracer.bpf.headers import packaged
 from pytracer.bpf.headers.tree import make_tree
 from pytracer.bpf.identity import find_libbcc
@@ -20,7 +20,7 @@ from pytracer.errors import HeadersError, UnknownNameError
 from pytracer.kernel.btf import VMLINUX
 from pytracer.record import record
 
-__all__ = ["SOURCES", "Headers", "find_headers", "from_btf"]
+__all__ = ["SOURCES", "Headers", "discard", "find_headers", "from_btf"]
 
 Source = Literal["btf", "package", "kheaders"]
 SOURCES: tuple[Source, ...] = ("btf", "package", "kheaders")
@@ -35,7 +35,7 @@ class Headers:
 
     ``path`` is the value for ``BCC_KERNEL_SOURCE``, ``describe`` one line for the user, ``cflags`` what the
     compiler must be told, ``checks`` what to verify in the bytecode (``pytracer.bpf.layout``), empty where
-    the headers are the kernel's own.
+    the headers are the kernel's own. ``cached``: they were made here, at an earlier start.
     """
 
     source: Source
@@ -43,6 +43,7 @@ class Headers:
     describe: str
     cflags: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
+    cached: bool = False
 
 
 def find_headers(text: str, *, prefer: str | None = None) -> Headers:
@@ -73,11 +74,19 @@ def find_headers(text: str, *, prefer: str | None = None) -> Headers:
     )
 
 
+def discard(headers: Headers) -> None:
+    """Drop headers that were made here, with all that was made from the same."""
+    folder = cache_dir().path / "headers"
+    for path in (headers.path, *folder.glob("own-bpf-*"), *folder.glob("kheaders-*")):
+        if path.parent == folder and (path == headers.path or headers.source == "kheaders"):
+            remove(path)
+
+
 def from_btf(text: str, path: Path = VMLINUX) -> Headers:
     """The kernel types for ``text`` from a file of BTF, be it another kernel's. Raises HeadersError."""
     tree = make_tree(text, cache_dir(), btf_path=path)
     kept = " (cached)" if tree.cached else ""
-    return Headers("btf", tree.path, f"types from {path}{kept}", _EXTENSIONS, tree.checks)
+    return Headers("btf", tree.path, f"types from {path}{kept}", _EXTENSIONS, tree.checks, tree.cached)
 
 
 def _package(text: str) -> Headers:  # noqa: ARG001 - the package has everything
@@ -90,8 +99,8 @@ def _kheaders(text: str) -> Headers:  # noqa: ARG001 - so has the archive
     path, cached = packaged.unpack_kheaders(cache)
     kept = " (cached)" if cached else ""
     describe = f"headers from {packaged.KHEADERS}{kept} for {os.uname().release}"
-    return Headers("kheaders", _own(path), describe, _EXTENSIONS)
+    return Headers("kheaders", _own(path), describe, _EXTENSIONS, cached=cached)
 
 
 def _own(path: Path) -> Path:
-    return packaged.with_own_bpf(path, cache_dir().folder("headers"), find_libbcc())
+    return packaged.with_own_bpf(path, cache_dir(), find_libbcc())

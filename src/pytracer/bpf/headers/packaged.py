@@ -10,13 +10,13 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from pytracer.bpf.cachedir import CacheDir, distrust
+from pytracer.bpf import sealed
+from pytracer.bpf.cachedir import CacheDir
 from pytracer.bpf.digest import sha256
-from pytracer.bpf.headers.tree import needs_of
+from pytracer.bpf.headers.tree import FOLDER, needs_of
 from pytracer.bpf.identity import kernel_identity
 from pytracer.errors import HeadersError
 from pytracer.kernel.distro import install_command
@@ -42,16 +42,16 @@ def find_package(cache: Callable[[], CacheDir], *, modules: Path = MODULES) -> P
         raise HeadersError(f"there is no {build}", hint=install_hint())
     for source in (modules / release / "source", *_sources(build)):
         if (source / KCONFIG).is_file():
-            return join(build.resolve(), source.resolve(), cache().folder("headers"))
+            return join(build.resolve(), source.resolve(), cache())
     raise HeadersError(f"{build} has no {KCONFIG}: the header package is not complete", hint=install_hint())
 
 
-def with_own_bpf(path: Path, folder: Path, libbcc: Path | None) -> Path:
+def with_own_bpf(path: Path, cache: CacheDir, libbcc: Path | None) -> Path:
     """The headers in ``path`` with the kernel's own bpf.h instead of BCC's, where it has all that BCC needs.
 
     BCC brings the bpf.h of the kernel it was made with. In newer kernels' headers, those of sockets among
     them, there are inline functions that want what was not in there yet. kconfig.h is what BCC has the
-    compiler include first: in a tree of links in ``folder`` it stands for both, and BCC's bpf.h is passed by.
+    compiler include first: in a tree of links in the cache it stands for both, and BCC's bpf.h is passed by.
     """
     if libbcc is None:
         return path
@@ -72,7 +72,7 @@ def with_own_bpf(path: Path, folder: Path, libbcc: Path | None) -> Path:
         (new / KCONFIG).unlink()
         (new / KCONFIG).write_text(head)
 
-    return _published(folder, folder / f"own-bpf-{key}", fill)
+    return sealed.kept_or_made(cache, FOLDER, f"own-bpf-{key}", fill)
 
 
 def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path, bool]:
@@ -84,10 +84,9 @@ def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path,
         raise HeadersError(
             f"there is no {archive}", hint="if the kernel has it as a module: modprobe kheaders"
         )
-    folder = cache.folder("headers")
     key = sha256(kernel_identity(archive).encode()).hexdigest()[:32]
-    path = folder / f"kheaders-{key}"
-    if (path / KCONFIG).is_file() and not distrust(path):
+    path = cache.path / FOLDER / f"kheaders-{key}"
+    if sealed.is_whole(path):
         return path, True
 
     def fill(new: Path) -> None:
@@ -99,7 +98,7 @@ def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path,
         if not (new / KCONFIG).is_file():
             raise HeadersError(f"{archive} holds no {KCONFIG}")
 
-    return _publish(folder, path, fill), False
+    return sealed.kept_or_made(cache, FOLDER, path.name, fill), False
 
 
 def install_hint() -> str:
@@ -124,8 +123,8 @@ def _sources(build: Path) -> list[Path]:
     return [Path(found).parent for found in re.findall(r"^include\s+(/\S+/Makefile)\s*$", text, re.M)]
 
 
-def join(build: Path, source: Path, folder: Path) -> Path:
-    """One tree, in ``folder``, of links to both halves of a header package. What is in both is opened and
+def join(build: Path, source: Path, cache: CacheDir) -> Path:
+    """One tree, in the cache, of links to both halves of a header package. What is in both is opened and
     joined; the build's own goes first."""
     key = sha256(f"{build}\0{source}\0{build.stat().st_mtime_ns}".encode()).hexdigest()[:32]
 
@@ -133,7 +132,7 @@ def join(build: Path, source: Path, folder: Path) -> Path:
         for top in ("include", "arch"):
             _link(new / top, [half / top for half in (build, source) if (half / top).is_dir()], 8)
 
-    return _published(folder, folder / f"package-{key}", fill)
+    return sealed.kept_or_made(cache, FOLDER, f"package-{key}", fill)
 
 
 def _link(into: Path, halves: list[Path], depth: int, opened: Sequence[str] = ()) -> None:
@@ -149,30 +148,6 @@ def _link(into: Path, halves: list[Path], depth: int, opened: Sequence[str] = ()
             _link(into / name, folders, depth - 1)
         else:
             (into / name).symlink_to(found[0])
-
-
-def _published(folder: Path, path: Path, fill: Callable[[Path], None]) -> Path:
-    """The folder as it was made before, or made now."""
-    if (path / KCONFIG).is_file() and not distrust(path):
-        return path
-    return _publish(folder, path, fill)
-
-
-def _publish(folder: Path, path: Path, fill: Callable[[Path], None]) -> Path:
-    """Make a folder aside with ``fill`` and give it its name; whoever was first wins."""
-    new = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
-    try:
-        fill(new)
-        if path.exists() and distrust(path):
-            raise HeadersError(f"{path} is not to be trusted", hint=f"remove {path}")
-        try:
-            new.rename(path)
-        except OSError as error:
-            if not (path / KCONFIG).is_file():
-                raise HeadersError(f"cannot put headers into {path}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    return path
 
 
 def _extract(tar: tarfile.TarFile, into: Path) -> None:

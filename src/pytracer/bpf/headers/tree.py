@@ -13,12 +13,12 @@ import mmap
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from pytracer.bpf.cachedir import CacheDir, distrust, read_trusted
+from pytracer.bpf import sealed
+from pytracer.bpf.cachedir import CacheDir, read_trusted
 from pytracer.bpf.digest import sha256
 from pytracer.bpf.headers import btf_c, macros, spelling
 from pytracer.bpf.headers import names as names_module
@@ -26,10 +26,10 @@ from pytracer.bpf.headers.btf_c import write_header
 from pytracer.bpf.headers.names import Names
 from pytracer.bpf.identity import file_identity, find_libbcc, kernel_identity, kernel_version
 from pytracer.bpf.layout import Check
-from pytracer.errors import HeadersError
 from pytracer.kernel.btf import VMLINUX, Btf
 from pytracer.record import record
 
+FOLDER = "headers"
 KCONFIG = "include/linux/kconfig.h"
 ORIGIN = "origin"
 _CHECKS = "checks.json"
@@ -62,8 +62,8 @@ def make_tree(text: str, cache: CacheDir, *, btf_path: Path = VMLINUX, libbcc: P
     """
     names = Names.of(text)
     libbcc = libbcc or find_libbcc()
-    folder = cache.folder("headers")
-    path = folder / _key(names, btf_path, libbcc)
+    name = _key(names, btf_path, libbcc)
+    path = cache.path / FOLDER / name
     checks = _load(path)
     if checks is not None:
         _touch(path)
@@ -76,8 +76,8 @@ def make_tree(text: str, cache: CacheDir, *, btf_path: Path = VMLINUX, libbcc: P
         page_size=os.sysconf("SC_PAGE_SIZE"),
         wanted_enumerators=wanted,
     )
-    new = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
-    try:
+
+    def fill(new: Path) -> None:
         for name in _stand_ins(names.includes | includes | set(_INCLUDES.split())):
             file = new / "include" / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -85,33 +85,15 @@ def make_tree(text: str, cache: CacheDir, *, btf_path: Path = VMLINUX, libbcc: P
         (new / KCONFIG).write_text(written.text)
         (new / _CHECKS).write_text(json.dumps(written.checks))
         (new / ORIGIN).write_text(os.uname().release if btf_path == VMLINUX else btf_path.name)
-        _put(new, path)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    _prune(folder)
+
+    path = sealed.kept_or_made(cache, FOLDER, name, fill)
+    _prune(path.parent)
     return Tree(path, written.checks, cached=False)
-
-
-def _put(new: Path, path: Path) -> None:
-    """Give a finished tree its name. Who comes second finds an equal one there and leaves it."""
-    with contextlib.suppress(OSError):
-        new.rename(path)
-    if _load(path) is not None:
-        return
-    # Something is there that cannot be used: half gone, or written to by somebody else.
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=".new-"))
-    try:
-        path.rename(aside / "old")
-        new.rename(path)
-    except OSError as error:
-        raise HeadersError(f"cannot put kernel types into {path}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _load(path: Path) -> tuple[Check, ...] | None:
     """The checks of a tree that is there, whole and to be trusted; else None."""
-    if distrust(path) or read_trusted(path / KCONFIG) is None:
+    if not sealed.is_whole(path):
         return None
     data = read_trusted(path / _CHECKS)
     try:
@@ -130,8 +112,8 @@ def _touch(path: Path) -> None:
 def _prune(folder: Path) -> None:
     """Drop trees that nothing used for months, and what a start that was killed left half made."""
     for entry in folder.iterdir():
-        with contextlib.suppress(OSError):
-            if time.time() - entry.stat().st_mtime > _DAY * (1 if entry.name.startswith(".new-") else 90):
+        with contextlib.suppress(OSError):  # of a folder that is read-only, too
+            if time.time() - entry.lstat().st_mtime > _DAY * (1 if entry.name.startswith(".new-") else 90):
                 shutil.rmtree(entry, ignore_errors=True)
 
 

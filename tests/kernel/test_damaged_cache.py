@@ -1,0 +1,152 @@
+"""A cache that is damaged, read-only, or full of what does not belong there stops no start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.cli import COMMAND, wait_for
+from support.workloads import workload
+
+COMPILED = "pytracer: compiled by BCC"
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch):
+    path = Path(f"/root/.pytracer-test-{os.getpid()}")
+    path.mkdir(mode=0o700)
+    monkeypatch.setenv("PYTRACER_CACHE_DIR", str(path))
+    yield path
+    shutil.rmtree(path)
+
+
+def counted(*before: str) -> str:
+    """What is said of a run, which must count right."""
+    words = [
+        *COMMAND,
+        "syscalls",
+        "-v",
+        "-f",
+        "csv",
+        "-e",
+        "getppid",
+        "--",
+        workload("calls"),
+        "getppid",
+        "23",
+    ]
+    done = subprocess.run([*before, *words], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert ",getppid,23," in done.stdout, done.stdout
+    return done.stderr
+
+
+def tree_of(cache: Path) -> Path:
+    [tree] = (cache / "headers").iterdir()
+    return tree
+
+
+def empty(cache: Path) -> None:
+    (tree_of(cache) / "include/linux/kconfig.h").write_text("")
+
+
+def put_a_fifo_in_the_tree(cache: Path) -> None:
+    header = tree_of(cache) / "include/linux/types.h"
+    header.unlink()
+    os.mkfifo(header)
+
+
+def put_a_folder_in_the_tree(cache: Path) -> None:
+    header = tree_of(cache) / "include/linux/kconfig.h"
+    header.unlink()
+    header.mkdir()
+
+
+def put_fifos(cache: Path) -> None:
+    for path in list(cache.iterdir()):
+        shutil.rmtree(path)
+        os.mkfifo(path)
+
+
+def put_links(cache: Path) -> None:
+    for path in list(cache.iterdir()):
+        shutil.rmtree(path)
+        path.symlink_to("/proc/self")
+
+
+def give_away(cache: Path) -> None:
+    for path in cache.iterdir():
+        os.chown(path, 65534, 65534)
+
+
+@pytest.mark.parametrize(
+    "damage", [empty, put_a_fifo_in_the_tree, put_a_folder_in_the_tree, put_fifos, put_links, give_away]
+)
+def test_a_damaged_cache_stops_no_start(cache: Path, damage: Callable[[Path], None]) -> None:
+    counted()
+    shutil.rmtree(cache / "images")
+    (cache / "images").mkdir(mode=0o700)
+    damage(cache)
+    assert COMPILED in counted()
+    if damage not in (put_fifos, put_links, give_away):  # with a place to keep things, there is now an image
+        assert COMPILED not in counted()
+
+
+READ_ONLY = (
+    'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && mount -t tmpfs -o ro none /tmp && exec "$@"'
+)
+
+
+def test_what_is_kept_is_of_use_where_nothing_can_be_written(cache: Path) -> None:
+    """/tmp is read-only as well; the workload is elsewhere."""
+    there = cache.with_name(cache.name + "-calls")
+    shutil.copy(workload("calls"), there)
+    words = [*COMMAND, "syscalls", "-v", "-f", "csv", "-e", "getppid", "--", str(there), "getppid", "23"]
+    try:
+        for kept in (False, True):
+            inside = ["unshare", "-m", "sh", "-c", READ_ONLY, str(cache), *words]
+            done = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=300)
+            assert done.returncode == 0, done.stderr
+            assert ",getppid,23," in done.stdout
+            assert f"cannot write in {cache}" in done.stderr
+            assert (COMPILED in done.stderr) is not kept
+            if not kept:
+                subprocess.run(words, capture_output=True, check=True, timeout=300)
+    finally:
+        there.unlink()
+
+
+def test_a_compile_ends_with_ctrl_c_and_leaves_nothing(cache: Path, tmp_path: Path) -> None:
+    """The compiler waits for a header that never comes, and hears of no signal meanwhile."""
+    fifo = tmp_path / "never.h"
+    os.mkfifo(fifo)
+    text = f'#include "{fifo}"\n'
+    code = (
+        "import sys, pytracer.session as s\nfrom pytracer.cli.main import main\n"
+        f"read = s.read_source\ns.read_source = lambda *rest: read(*rest) + {text!r}\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["syscalls", "-f", "json", "--", workload("calls"), "getppid", "23"]
+    process = subprocess.Popen([COMMAND[0], "-c", code, *words], stdout=-1, stderr=-1, start_new_session=True)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+    def compiling() -> list[int]:
+        return [
+            int(child)
+            for child in children.read_text().split()
+            if any("libbcc" in line for line in Path(f"/proc/{child}/maps").read_text().splitlines())
+        ]
+
+    wait_for(compiling, "a compiler")
+    [compiler] = compiling()
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not Path(f"/proc/{compiler}").exists()
+    assert not list((cache / "headers").glob(".new-*"))
