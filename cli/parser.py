@@ -155,14 +155,14 @@ def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
         metavar = option.name.upper() if many else None
         group.add_argument(*flags, choices=option.choices, default=option.default, help=text, metavar=metavar)
     elif isinstance(option, Duration):
-        text = f"{option.help} (default: {option.default / MILLISECOND:g}ms)"
+        text = option.help + (f" (default: {option.default / MILLISECOND:g}ms)" if option.default else "")
         group.add_argument(*flags, type=duration, metavar=option.metavar, help=text)
     elif isinstance(option, Number):
         text = option.help + (f" (default: {option.default})" if option.default else "")
         group.add_argument(*flags, type=_number(option), metavar=option.metavar, help=text)
     elif isinstance(option, GroupBy):
         names = ",".join(key.name for key in option.keys)
-        text = f"{option.help}: {names} (default: {option.default})"
+        text = f"{option.help}: {names} (default: {option.default or 'none, all in one'})"
         group.add_argument(*flags, dest=_GROUP_BY_DEST, metavar="KEY", default=option.default, help=text)
     elif isinstance(option, PacketFilter):
         group.add_argument(*flags, metavar="EXPR", help=option.help)
@@ -296,7 +296,8 @@ def _fault(tracer: Tracer, words: list[str]) -> Fault | None:
 
 def _value(option: Option, given: argparse.Namespace) -> object:
     if isinstance(option, GroupBy):
-        names = tuple(dict.fromkeys(getattr(given, _GROUP_BY_DEST).split(",")))
+        text = getattr(given, _GROUP_BY_DEST)
+        names = tuple(dict.fromkeys(text.split(","))) if text or option.default else ()
         known = [key.name for key in option.keys]
         for name in names:
             if name not in known:

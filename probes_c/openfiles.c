@@ -60,7 +60,7 @@ int listed(u64 *ctx)
     int cut = 0;
     u64 size;
 
-    if (!task || !file || !pt_is_listed(task)) // at the end there is neither
+    if (!task || !file || !pt_is_traced(task)) // at the end there is neither
         return 0;
     event = pt_prepare();
     if (!event)

@@ -35,7 +35,7 @@ int listed(u64 *ctx)
     struct event *event;
     long size;
 
-    if (!task || !pt_is_listed(task)) // at the end there is none
+    if (!task || !pt_is_traced(task)) // at the end there is none
         return 0;
     event = pt_prepare();
     if (!event)

@@ -123,11 +123,13 @@ class TableSink:
     def _stacks(self, item: Stacks) -> list[str]:
         """A paragraph each: how often, of whom, and the functions, innermost first."""
         assert self._schema is not None
-        counters = {column.name for column in self._schema.counters}
-        named = [c for c in self._schema.columns if c.name not in {"kernel", "user"} | counters]
+        counters = {column.name: column for column in self._schema.counters}
+        named = [c for c in self._schema.columns if c.name not in {"kernel", "user", *counters}]
         lines: list[str] = []
         for row in item.rows():
-            counts = [f"{row[name]} {name}" for name in row if name in counters]
+            counts = [
+                f"{cell(row[name], column)} {column.header.lower()}" for name, column in counters.items()
+            ]
             if self._timestamps:
                 counts.insert(0, clock(item.time))
             lines += ["", ", ".join([*counts, *(f"{c.name} {cell(row[c.name], c)}" for c in named)])]

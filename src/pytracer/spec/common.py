@@ -158,6 +158,30 @@ SWITCH = Hook(
 TASK_GONE = Hook("gone", "tasks end", _sched(("gone", "sched_process_exit")))
 """A thread ends, in its own context (``gone``)."""
 
+WAKEUP_AND_SWITCH = Hook(
+    "sched",
+    "tasks are woken and switched",
+    (
+        Alternative(
+            "raw-tracepoint",
+            (
+                RawTracepoint("woken", event="sched_wakeup", preempted=False),
+                RawTracepoint("woken", event="sched_wakeup_new", preempted=False),
+                RawTracepoint("switched", event="sched_switch", arguments=3, preempted=False),
+            ),
+        ),
+    ),
+)
+"""A task is put on a run queue (``woken``); a CPU goes from one task to another (``switched``);
+probes_c/include/sched.h. The trace events name tasks by number only, so filters could not ask about them."""
+
+CONTEXT_SWITCH = replace(
+    WAKEUP_AND_SWITCH,
+    what="tasks are switched",
+    alternatives=tuple(replace(way, probes=way.probes[-1:]) for way in WAKEUP_AND_SWITCH.alternatives),
+)
+"""The last of these alone."""
+
 RETURNED = (SYSCALL, TASK_GONE, SWITCH)
 """The hooks that see calls begin and return, and let go of those that never do."""
 

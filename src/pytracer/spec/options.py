@@ -79,7 +79,7 @@ class SeccompProfile(Option):
 
 @record
 class GroupBy(Option):
-    """``--by KEY[,KEY...]``: which dimensions rows are grouped by."""
+    """``--by KEY[,KEY...]``: which dimensions rows are grouped by. Without a ``default`` all is one row."""
 
     keys: tuple[Key, ...] = ()
     default: str = ""

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Add up the time that threads spend off a CPU, by the stacks with which they left it.
+#include "config.h"
+#include "sched.h"
+#include "stack.h"
+
+// What each task left its CPU with, by the task's address.
+struct left {
+    u64 ns;
+    struct pt_stacks at;
+};
+BPF_HASH(away, u64, struct left, 65536);
+
+struct row_key {
+    u64 image;
+    u32 pid;
+    s32 kernel_stack;
+    s32 user_stack;
+    char comm[PT_COMM_LEN];
+};
+
+struct row_value {
+    u64 total_ns;
+    u64 count;
+};
+#include "rows.h"
+
+#define TASK_IS_DEAD 0x80 // a task that has ended does not come back
+
+static __always_inline void leaves(void *ctx, struct task_struct *task, u64 now)
+{
+    u64 key = (u64)task;
+    struct left left = {.ns = now};
+
+    if (pt_state_of(task) & TASK_IS_DEAD || pt_task() != PT_YES)
+        return;
+    if (pt_where(ctx, &left.at)) // no room for the stack: the loss is counted
+        return;
+    if (away.update(&key, &left))
+        pt_lost(PT_LOSS_STARTS);
+}
+
+static __always_inline void returns(struct task_struct *task, u64 now)
+{
+    u64 at = (u64)task, ns;
+    struct left *left = away.lookup(&at);
+    struct row_value *row;
+    struct row_key key;
+
+    if (!left)
+        return;
+    ns = now - left->ns;
+    __builtin_memset(&key, 0, sizeof(key));
+    key.image = left->at.image;
+    key.pid = left->at.pid;
+    key.kernel_stack = left->at.kernel_stack;
+    key.user_stack = left->at.user_stack;
+    away.delete(&at);
+    if (ns < pt_cfg(PT_CFG_MIN) || (pt_cfg(PT_CFG_MAX) && ns > pt_cfg(PT_CFG_MAX)))
+        return;
+    pt_probe_read_kernel(&key.comm, sizeof(key.comm), &task->comm);
+    row = pt_row(&key);
+    if (row) {
+        row->total_ns += ns;
+        row->count++;
+    }
+}
+
+static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *next, int runnable)
+{
+    u64 now = bpf_ktime_get_ns();
+
+#ifdef BLOCKED
+    if (!runnable && bpf_get_current_pid_tgid())
+#else
+    if (bpf_get_current_pid_tgid()) // not the idle task
+#endif
+        leaves(ctx, prev, now);
+    returns(next, now);
+    return PT_PASS;
+}

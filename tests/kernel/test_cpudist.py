@@ -1,0 +1,36 @@
+"""cpudist beside the kernel's own sum of time on a CPU (/proc/PID/schedstat), and known sleeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from support import contend
+from support.cli import run
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_time_on_a_cpu_is_what_the_kernel_counts():
+    result = run("cpudist", "--by", "pid", "-f", "json", "--", *contend.command())
+    assert result.status == 0, result.err
+    rows = {record["pid"]: record for record in result.of("summary")}
+    kernel = contend.counted(result.err)
+    assert len(kernel) == 3
+    for pid, numbers in kernel.items():
+        # The stay during which it reads the numbers has not ended by then, and the last one ends in its exit.
+        assert contend.is_count(rows[pid]["stays"] + 1, numbers.runs)
+        assert contend.is_close(rows[pid]["total_ns"], numbers.on_cpu)
+
+
+def test_time_off_a_cpu():
+    sleeps = 23
+    result = run("cpudist", "--off", "--by", "pid", "-f", "json", "--", *contend.command(1, sleeps))
+    assert result.status == 0, result.err
+    [pid] = contend.counted(result.err)
+    [row] = [record for record in result.of("summary") if record["pid"] == pid]
+    assert row["stays"] >= sleeps
+    assert row["total_ns"] >= sleeps * 10_000_000
+    long = sum(bucket["count"] for bucket in row["time_ns"] if bucket["high"] > 10_000_000)
+    assert long >= sleeps

@@ -1,0 +1,55 @@
+"""offcputime against a process that sleeps a known number of times."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+
+from support import contend
+from support.cli import run
+
+pytestmark = pytest.mark.kernel
+SLEEPS = 23
+COMMAND = [sys.executable, "-c", f"import time\nfor _ in range({SLEEPS}): time.sleep(0.01)"]
+
+
+def sleeping(records):
+    """The rows of the process's sleep: in a system call of its own."""
+    return [row for row in records if any("nanosleep" in frame for frame in row["kernel"])]
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_each_sleep_is_added_up_by_its_stack():
+    result = run("offcputime", "--blocked", "-K", "-f", "json", "--", *COMMAND)
+    assert result.status == 0, result.err
+    rows = sleeping(result.of("summary"))
+    count = sum(row["count"] for row in rows)
+    assert contend.is_count(count, SLEEPS)
+    assert sum(row["total_ns"] for row in rows) >= count * 10_000_000
+    assert all(any("schedule" in frame for frame in row["kernel"]) for row in rows)
+    assert not any(row["user"] for row in rows)
+
+
+@pytest.mark.parametrize(("words", "count"), [(["--min", "5ms"], SLEEPS), (["--max", "5ms"], 0)])
+def test_only_times_within_bounds(words, count):
+    result = run("offcputime", *words, "-f", "json", "--", *COMMAND)
+    assert result.status == 0, result.err
+    found = sum(row["count"] for row in sleeping(result.of("summary")))
+    assert contend.is_count(found, count) if count else found == 0
+
+
+def test_the_table_has_times_with_their_unit():
+    result = run("offcputime", "--blocked", "-K", "--min", "5ms", "--", *COMMAND)
+    assert result.status == 0, result.err
+    assert re.search(r"^\d+\.\d+ ms total, \d+ count, pid \d+, comm python", result.out, re.M)
+
+
+def test_preempted_threads_are_left_out_of_blocked_time():
+    spin = [sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"]
+    result = run("offcputime", "--blocked", "-K", "-f", "json", "--", *spin)
+    assert result.status == 0, result.err
+    rows = result.of("summary")
+    assert not any("preempt" in frame for row in rows for frame in row["kernel"])

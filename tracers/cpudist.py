@@ -1,0 +1,38 @@
+"""cpudist: how long threads stay on a CPU at a time, or off."""
+
+from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Tracer, Unit
+from pytracer.spec.common import CONTEXT_SWITCH, times
+from pytracer.spec.filters import TASK_FILTERS
+
+STAYS = Column("stays", "times on a CPU, or off, that ended", unit=Unit.COUNT)
+
+TRACER = Tracer(
+    name="cpudist",
+    group="cpu",
+    summary="how long threads stay on a CPU at a time, or off, as histograms",
+    description="Shows histograms of the time from when a thread gets a CPU until it leaves it.",
+    hooks=(CONTEXT_SWITCH,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Flag("off", "the time off a CPU instead: asleep, or waiting for one", define="OFF"),
+        GroupBy(
+            "by",
+            "a histogram for each; several with commas",
+            keys=(
+                Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
+                Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+                Key("cpu", (Column("cpu", "the CPU where the stay ended"),)),
+            ),
+        ),
+    ),
+    outputs=(Histogram("rows", (STAYS, *times("stays")), label="time"),),
+    examples=(
+        ("cpudist -d 10", "the whole machine for ten seconds"),
+        ("cpudist --off --by comm -- make", "how long the threads of a build sleep or wait, by name"),
+    ),
+    notes=(
+        "A thread that is still on (or off) a CPU when the trace ends is not counted for that stay.",
+        "Interrupts that run meanwhile are part of the time. The idle threads of CPUs are left out.",
+    ),
+)

@@ -1,0 +1,40 @@
+"""runqlat: how long threads wait for a CPU."""
+
+from pytracer.spec import Column, GroupBy, Histogram, Key, Tracer, Unit
+from pytracer.spec.common import WAKEUP_AND_SWITCH, times
+from pytracer.spec.filters import TASK_FILTERS
+
+WAITS = Column("waits", "waits for a CPU that ended", unit=Unit.COUNT)
+
+TRACER = Tracer(
+    name="runqlat",
+    group="cpu",
+    summary="how long threads wait for a CPU, as a histogram",
+    description="Shows histograms of run-queue latency: from a wake-up or preemption until the thread runs.",
+    hooks=(WAKEUP_AND_SWITCH,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        GroupBy(
+            "by",
+            "a histogram for each; several with commas",
+            keys=(
+                Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
+                Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+                Key("cpu", (Column("cpu", "the CPU that the thread got"),)),
+            ),
+        ),
+    ),
+    outputs=(Histogram("rows", (WAITS, *times("waits")), label="latency"),),
+    examples=(
+        ("runqlat -d 10", "the whole machine for ten seconds"),
+        ("runqlat --by comm 5 12", "by thread name, every five seconds for a minute"),
+        ("runqlat --by pid -- make -j8", "one command and its descendants"),
+    ),
+    notes=(
+        "A thread that is woken twice before it runs waits once, from its first wake-up.",
+        "The idle threads of CPUs never wait. A wait that began before the trace is not counted.",
+        "A wake-up that cuts a thread's way to sleep short starts no wait: the thread never left its CPU.",
+        "/proc/PID/schedstat has the kernel's own sum of these waits, as its second number.",
+    ),
+)
