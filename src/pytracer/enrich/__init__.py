@@ -14,6 +14,7 @@ from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import file_type, open_flags
 from pytracer.enrich.interfaces import interface_decoder
+from pytracer.enrich.kernel_names import signal_name, softirq_name
 from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.registers import register, registers
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
@@ -58,6 +59,8 @@ def decoders(
         "register": register,
         "registers": registers,
         "question": target_decoder(questions),
+        "signal": signal_name,
+        "softirq": softirq_name,
         "syscall": label,
         "target": target_decoder(targets),
         "text": text,

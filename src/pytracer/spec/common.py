@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytracer.record import replace
-from pytracer.spec.columns import Column, Unit
+from pytracer.spec.columns import Column, Key, Unit
 from pytracer.spec.hooks import (
     Alternative,
     Fexit,
@@ -17,6 +17,7 @@ from pytracer.spec.hooks import (
     Tracepoint,
 )
 from pytracer.spec.options import Flag, NameSet, Number, SeccompProfile, Targets
+from pytracer.spec.outputs import Histogram, Table
 from pytracer.spec.sampling import PerfSample, TaskSample
 
 # x86's functions behind the system call tables (fa697140f9a2 and ebeb8c82ffaf, Linux 4.17): one for each call
@@ -102,6 +103,15 @@ STACK_OPTIONS = (
     ),
 )
 """Which part of stacks, how they are shown and how many: probes_c/include/stack.h."""
+
+_HANDLED = Column("count", "handlers that ran to their end", unit=Unit.COUNT)
+HANDLER_OUTPUTS = (
+    Table("rows", (_HANDLED, *times("count")), sort="total_ns"),
+    Histogram("rows", (_HANDLED, *times("count")), when="latency", label="time"),
+)
+HANDLER_LATENCY = Flag("latency", "histograms of the time", define="LATENCY")
+BY_CPU = Key("cpu", (Column("cpu", "the CPU that ran it"),))
+"""What is shown of handlers of interrupts; probes_c/include/interrupts.h."""
 
 ONLY_CALLS = NameSet(
     "calls",

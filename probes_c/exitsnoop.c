@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Show each process (with THREADS: each thread) as it exits, and why.
+#include "task.h"
+#include <linux/mm_types.h>
+#include <linux/sched/signal.h>
+
+#define ROOM                4096 // bytes of arguments that are shown
+#define PT_GROUP_EXIT       0x4  // SIGNAL_GROUP_EXIT, a macro and so absent from BTF
+#define PT_STATUS_OF_SIGNAL 0x7f
+#define PT_CORE_DUMPED      0x80
+
+struct event {
+    u64 ns;
+    u64 age_ns;
+    u32 pid;
+    u32 tid;
+    u32 ppid;
+    u32 uid;
+    s32 code;   // -1: a signal ended it
+    u32 signal; // 0: none
+    u32 core;
+    char comm[PT_COMM_LEN];
+    u32 args_len;
+    u8 args[ROOM];
+};
+#include "stream.h"
+
+// The arguments, where the memory of the program is still there: before Linux 6.16 it is gone by then.
+static __always_inline u64 copy_arguments(struct event *event)
+{
+    struct mm_struct *mm = pt_own(mm);
+    u64 from, size;
+
+    event->args_len = 0;
+    if (!mm)
+        return 0;
+    from = pt_read(mm->arg_start);
+    size = pt_read(mm->arg_end) - from;
+    if (size > ROOM) {
+        pt_lost(PT_LOSS_CUT);
+        size = ROOM;
+    }
+    pt_opaque(size);
+    if (!size || size > ROOM || pt_probe_read_user(event->args, size, (void *)from))
+        return 0;
+    event->args_len = size;
+    return size;
+}
+
+int exited(void *ctx)
+{
+    struct signal_struct *signal = pt_own(signal);
+    struct task_struct *leader = pt_own(group_leader), *parent = pt_own(real_parent);
+    int is_last = !pt_read(signal->live.counter);
+    u64 id = bpf_get_current_pid_tgid(), size;
+    struct event *event;
+    u32 status;
+
+#ifndef THREADS
+    if (!is_last)
+        return PT_PASS;
+#endif
+    if (pt_task() != PT_YES)
+        return PT_PASS;
+    event = pt_prepare();
+    if (!event)
+        return PT_PASS;
+    event->ns = bpf_ktime_get_ns();
+#ifdef THREADS
+    event->age_ns = event->ns - pt_own(start_time);
+    status = pt_own(exit_code);
+    bpf_get_current_comm(&event->comm, sizeof(event->comm));
+#else
+    event->age_ns = event->ns - pt_read(leader->start_time);
+    // What wait(2) tells the parent: of exit_group(2) or a fatal signal, else of the first thread.
+    status = pt_read(signal->flags) & PT_GROUP_EXIT ? pt_read(signal->group_exit_code)
+             : (u32)id == id >> 32                  ? pt_own(exit_code)
+                                                    : pt_read(leader->exit_code);
+    pt_process_name(event->comm);
+#endif
+    event->pid = id >> 32;
+    event->tid = id;
+    event->ppid = pt_read(parent->tgid);
+    event->uid = bpf_get_current_uid_gid();
+    event->signal = status & PT_STATUS_OF_SIGNAL;
+    event->core = !!(status & PT_CORE_DUMPED);
+    event->code = event->signal ? -1 : status >> 8 & 0xff;
+    size = copy_arguments(event);
+    pt_send(ctx, event, offsetof(struct event, args) + size);
+    return PT_PASS;
+}

@@ -1,0 +1,93 @@
+"""exitsnoop beside what wait(2) tells the parent of the same processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.cli import run
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+# Children that exit with known codes or by signals; the parent prints what wait(2) says of each.
+CHILDREN = """
+import json, os, resource, signal
+resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
+told = {}
+for number in range(23):
+    child = os.fork()
+    if not child:
+        os._exit(number)
+    told[child] = os.waitpid(child, 0)[1]
+for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT, signal.SIGRTMIN + 3):
+    child = os.fork()
+    if not child:
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.pause()
+    told[child] = os.waitpid(child, 0)[1]
+print(json.dumps(told), flush=True)
+"""
+HAS_MEMORY = tuple(map(int, platform.release().split(".")[:2])) >= (6, 16)
+
+
+def snooped(*words, command, **options):
+    result = run("exitsnoop", "-f", "json", *words, "--", *command, **options)
+    assert result.err == ""
+    lines = [json.loads(line) for line in result.out.splitlines()]
+    return {line["pid"]: line for line in lines if "kind" in line}, lines
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
+def test_codes_and_signals_are_those_of_wait(tmp_path, alternative):
+    events, lines = snooped(
+        "--hook", f"exit={alternative}", command=[sys.executable, "-c", CHILDREN], cwd=tmp_path
+    )
+    [told] = [line for line in lines if "kind" not in line]
+    assert len(told) == 28
+    for pid, status in told.items():
+        event = events[int(pid)]
+        assert event["code"] == (os.WEXITSTATUS(status) if os.WIFEXITED(status) else None)
+        assert bool(event["signal"]) == os.WIFSIGNALED(status)
+        assert event["core"] == os.WCOREDUMP(status)
+        assert event["uid"] == os.getuid()
+        assert event["comm"] == Path(sys.executable).name
+    assert len({event["ppid"] for pid, event in events.items() if str(pid) in told}) == 1
+    signals = [events[int(pid)]["signal"] for pid in list(told)[23:]]
+    assert signals == ["SIGKILL", "SIGTERM", "SIGSEGV", "SIGABRT", "SIGRTMIN+3"]
+
+
+@pytest.mark.skipif(not HAS_MEMORY, reason="the memory is gone before the event, until Linux 6.16")
+def test_arguments_are_shown_as_they_are():
+    hostile = "a'b\n\x1b[31m"
+    events, _ = snooped(command=["/bin/true", hostile, ""])
+    [event] = events.values()
+    assert event["args"].startswith("/bin/true ")
+    assert "\x1b" not in event["args"]
+    table = run("exitsnoop", "--", "/bin/true", hostile)
+    assert "\x1b" not in table.out
+
+
+def test_a_process_exits_with_its_last_thread():
+    """The first thread has ended long before."""
+    program = workload("leader")
+    events, _ = snooped(command=[program, "0.1"])
+    assert len(events) == 1
+    _, lines = snooped("--threads", command=[program, "0.1"])
+    assert len(lines) >= 2
+    assert len({line["pid"] for line in lines}) == 1
+    assert len({line["tid"] for line in lines}) == len(lines)
+
+
+def test_age_is_the_time_since_the_process_was_created():
+    events, _ = snooped(command=["sleep", "0.2"])
+    [event] = events.values()
+    assert event["age_ns"] >= 200_000_000

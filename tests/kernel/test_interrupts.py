@@ -1,0 +1,105 @@
+"""hardirqs and softirqs beside the kernel's own counts (/proc/interrupts, /proc/softirqs).
+
+A reading of the counts just inside of the trace and one just outside of it are the bounds.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from support.cli import run, start, stop
+from support.contend import LAB
+
+pytestmark = pytest.mark.kernel
+# On a host, a policy may keep programs from running while some of its own tasks are current.
+SEEN = 1 if LAB else 0.5
+
+
+def hardirqs():
+    """How often each interrupt with a number was handled."""
+    found = {}
+    for line in Path("/proc/interrupts").read_text().splitlines()[1:]:
+        number, _, rest = line.partition(":")
+        if number.strip().isdecimal():
+            found[int(number)] = sum(map(int, re.match(r"[\s\d]*", rest)[0].split()))
+    return found
+
+
+def softirqs():
+    """How often softirqs of each kind ran."""
+    lines = Path("/proc/softirqs").read_text().splitlines()[1:]
+    return {name.strip(): sum(map(int, rest.split())) for name, _, rest in (x.partition(":") for x in lines)}
+
+
+def load():
+    """Make interrupts: read a file from the disk (or from the host), and send datagrams to ourselves."""
+    import os
+    import socket
+
+    with open(os.path.realpath("/proc/self/exe"), "rb", buffering=0) as file:
+        for _ in range(5):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            file.seek(0)
+            while file.read(1 << 20):
+                pass
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
+        there.bind(("127.0.0.1", 0))
+        for _ in range(101):
+            there.sendto(b"x", there.getsockname())
+            there.recv(1)
+
+
+def compare(tracer, key, counts, *words):
+    """Hold what the tracer counted of each kind between the two readings; the rows."""
+    outside = counts()
+    process = start(tracer, "-f", "json", *words, 60)
+    inside = counts()
+    load()
+    within = {name: count - inside.get(name, 0) for name, count in counts().items()}
+    result = stop(process)
+    beyond = {name: count - outside.get(name, 0) for name, count in counts().items()}
+    assert result.status == 0, result.err
+    rows = {row[key]: row for row in result.of("summary")}
+    missed = sum(loss["lost"] for loss in result.of("loss"))
+    for name, least in within.items():
+        ours = rows[name]["count"] if name in rows else 0
+        assert SEEN * least - missed <= ours <= beyond[name], name
+    assert rows
+    for row in rows.values():
+        assert row["max_ns"] <= row["total_ns"]
+        assert row["total_ns"] <= row["count"] * row["max_ns"]
+    return rows
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_hardirqs_are_those_that_the_kernel_counts():
+    rows = compare("hardirqs", "irq", hardirqs)
+    assert all(row["name"] for row in rows.values())
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
+def test_softirqs_are_those_that_the_kernel_counts(alternative):
+    rows = compare("softirqs", "softirq", softirqs, "--hook", f"softirq={alternative}")
+    assert rows["NET_RX"]["count"] >= SEEN * 101 // 2
+
+
+def test_waits_of_softirqs():
+    result = run("softirqs", "--wait", "--latency", "-f", "json", "-d", "0.5")
+    assert result.status == 0, result.err
+    for row in result.of("summary"):
+        assert sum(bucket["count"] for bucket in row["time_ns"]) == row["count"]
+
+
+@pytest.mark.parametrize("tracer", ["hardirqs", "softirqs"])
+@pytest.mark.parametrize("by", ["cpu", None])
+def test_what_a_row_stands_for(tracer, by):
+    words = ["--by", by] if by else ["--latency"]
+    result = run(tracer, "-f", "json", *words, "-d", "0.5")
+    assert result.status == 0, result.err
+    assert all((by or "time_ns") in row for row in result.of("summary"))

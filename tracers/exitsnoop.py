@@ -1,0 +1,51 @@
+"""exitsnoop: processes as they exit, and why."""
+
+from pytracer.spec import Alternative, Column, Flag, Hook, RawTracepoint, Stream, Tracepoint, Tracer, Unit
+from pytracer.spec.filters import TASK_FILTERS
+
+EXIT = Hook(
+    "exit",
+    "threads exit",
+    (
+        Alternative("raw-tracepoint", (RawTracepoint("exited", event="sched_process_exit"),)),
+        Alternative("tracepoint", (Tracepoint("exited", category="sched", event="sched_process_exit"),)),
+    ),
+)
+
+TRACER = Tracer(
+    name="exitsnoop",
+    group="processes",
+    summary="processes as they exit: after how long, with which code or signal",
+    description="Shows each process that exits, how long it lived, and its exit code or signal.",
+    hooks=(EXIT,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(Flag("threads", "each thread, not only the last one of a process", define="THREADS"),),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("tid", "id of the thread that exits, the last one of the process", wide=True),
+                Column("ppid", "process id of the parent"),
+                Column("uid", "real user id", width=5),
+                Column("comm", "name of the process (--threads: of the thread)", decode="text", width=15),
+                Column("age_ns", "time since it was created", label="AGE", unit=Unit.NANOSECONDS),
+                Column("code", "exit code", absent=-1, width=4),
+                Column("signal", "signal that ended it", decode="signal", absent=0, width=7),
+                Column("core", "1 if a core was dumped", width=4),
+                Column("args", "its arguments, quoted as for a shell", decode="arguments"),
+            )
+        ),
+    ),
+    examples=(
+        ("exitsnoop", "every process that exits"),
+        ("exitsnoop -- make", "the processes of a build"),
+        ("exitsnoop --threads -p 181 -f json", "threads of one process, as JSON"),
+    ),
+    notes=(
+        "Code and signal are what wait(2) tells the parent. With --threads, they are each thread's own.",
+        "A process exits when its last thread does; CODE is then that of exit_group, or of the first thread.",
+        "Arguments are known from Linux 6.16 on: before, their memory is gone when the event is raised.",
+        "Of arguments, 4096 bytes are shown; the rest is counted as lost.",
+    ),
+)

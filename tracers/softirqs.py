@@ -1,0 +1,59 @@
+"""softirqs: time in softirqs, or until they run."""
+
+from pytracer.spec import (
+    Alternative,
+    Column,
+    Flag,
+    GroupBy,
+    Hook,
+    Key,
+    Probe,
+    RawTracepoint,
+    Tracepoint,
+    Tracer,
+)
+from pytracer.spec.common import BY_CPU, HANDLER_LATENCY, HANDLER_OUTPUTS
+
+EVENTS = {"raised": "softirq_raise", "entered": "softirq_entry", "left": "softirq_exit"}
+RAW: tuple[Probe, ...] = tuple(
+    RawTracepoint(program, event=event, preempted=False, when="wait" if program == "raised" else "")
+    for program, event in EVENTS.items()
+)
+FORMATTED: tuple[Probe, ...] = tuple(
+    Tracepoint(program, category="irq", event=event, when="wait" if program == "raised" else "")
+    for program, event in EVENTS.items()
+)
+SOFTIRQ = Hook(
+    "softirq", "softirqs run", (Alternative("raw-tracepoint", RAW), Alternative("tracepoint", FORMATTED))
+)
+
+TRACER = Tracer(
+    name="softirqs",
+    group="cpu",
+    summary="time in softirqs, or until they run",
+    description="Counts the softirqs that run, and the time that they take.",
+    hooks=(SOFTIRQ,),
+    options=(
+        GroupBy(
+            "by",
+            "the key of a row; several with commas",
+            keys=(
+                Key("softirq", (Column("softirq", "its kind, as in /proc/softirqs", decode="softirq"),)),
+                BY_CPU,
+            ),
+            default="softirq",
+        ),
+        HANDLER_LATENCY,
+        Flag("wait", "the time from when one is raised until it runs, instead", define="WAIT"),
+    ),
+    outputs=HANDLER_OUTPUTS,
+    examples=(
+        ("softirqs", "every kind, a table a second"),
+        ("softirqs --latency --by softirq,cpu -d 10", "histograms for each kind and CPU"),
+        ("softirqs --wait --latency", "how late softirqs run"),
+    ),
+    notes=(
+        "/proc/softirqs counts the same. Hardware interrupts that come meanwhile are part of the time.",
+        "With --wait, one that is raised again before it runs waits since it was raised first.",
+    ),
+)
