@@ -11,7 +11,8 @@ from pytracer.bpf.facts import KernelFacts
 from pytracer.cli.arguments import Parser
 from pytracer.kernel import tracefs
 from pytracer.kernel.facts import Facts, Found
-from pytracer.plan.targets import granted, name_of
+from pytracer.plan.named import name_of
+from pytracer.plan.targets import granted
 from pytracer.spec import SPELLINGS, Source, parse_source
 from pytracer.text import harmless
 

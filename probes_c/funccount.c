@@ -2,6 +2,7 @@
 // How often what the user names happens: functions, trace events, whatever a program can be put on.
 #include "target.h"
 #include "task.h"
+#include "tracked.h"
 
 struct row_key {
 #ifdef BY_TARGET
@@ -64,7 +65,7 @@ int hit(void *ctx)
     struct row_value *row;
     u32 target;
 
-    if (pt_task() != PT_YES)
+    if (pt_is_foreign(ctx) || pt_task() != PT_YES)
         return pt_pass();
     target = pt_target(ctx);
     row = target < PT_TARGETS ? row_of(target) : 0;

@@ -5,6 +5,7 @@
 
 struct pt_call {
     u64 ns;
+    u64 caller;
     u32 tid;
 };
 #include "calls.h"

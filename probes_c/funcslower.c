@@ -7,6 +7,7 @@
 
 struct pt_call {
     u64 ns;
+    u64 caller;
     u32 tid;
 #ifdef WITH_ARGS
     u64 args[ARGS];

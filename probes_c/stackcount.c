@@ -3,6 +3,7 @@
 #include "stack.h"
 #include "target.h"
 #include "task.h"
+#include "tracked.h"
 
 // Without the part of programs it does not matter whose a stack was, unless that was asked for.
 #if defined(BY_PID) || !defined(KERNEL_ONLY)
@@ -14,7 +15,7 @@
 struct row_key {
     u64 image;
     u64 generation;
-    u64 caller; // of a function of a program that has just begun: no frame holds it yet
+    u64 caller; // of a function of a program that has just begun, or is about to return: no frame holds it
     u32 pid;
     s32 kernel_stack;
     s32 user_stack;
@@ -31,22 +32,6 @@ struct row_value {
 };
 #include "rows.h"
 
-// Where a function of a program that has just begun returns to. Only from Linux 6.11 on (cfa7f3d2c526), and only
-// where it begins as compilers used to have it, does the kernel show that as part of the stack.
-static __always_inline u64 caller(struct pt_regs *regs)
-{
-#if defined(__x86_64__)
-    u64 address = 0;
-
-    pt_probe_read_user(&address, pt_word(regs), (void *)pt_read(regs->sp));
-    return address;
-#elif defined(__aarch64__)
-    return pt_read(regs->regs[30]);
-#else
-    return 0;
-#endif
-}
-
 int hit(void *ctx)
 {
     u64 point = pt_point();
@@ -54,7 +39,7 @@ int hit(void *ctx)
     struct row_value *row;
     struct row_key key;
 
-    if (pt_task() != PT_YES)
+    if (pt_is_foreign(ctx) || pt_task() != PT_YES)
         return pt_pass();
     __builtin_memset(&key, 0, sizeof(key));
     if (pt_where(ctx, &at))
@@ -67,8 +52,10 @@ int hit(void *ctx)
         key.pid = at.pid;
     }
 #ifndef KERNEL_ONLY
-    if ((point & PT_PROGRAM) && (point & PT_ENTRY))
-        key.caller = caller(ctx);
+    // Only from Linux 6.11 on (cfa7f3d2c526), and only of a function that begins as compilers used to have it, does
+    // the kernel show that as part of the stack.
+    if ((point & PT_PROGRAM) && (point & (PT_ENTRY | PT_SITE)))
+        key.caller = pt_caller(ctx);
 #endif
 #ifdef BY_TARGET
     key.target = pt_target(ctx);

@@ -16,6 +16,7 @@ TRACER = Tracer(
         "what to count: k:vfs_* (or vfs_*), kr:, f:, fr:, t:block:*, rt:sched_switch, u:libc:malloc, ur:, "
         "usdt:python:gc__*",
         begin="hit",
+        enter="enters",
         examples=("t:sched:sched_switch", "vfs_*", "f:vfs_read"),
     ),
     filters=TASK_FILTERS,
@@ -48,7 +49,8 @@ TRACER = Tracer(
         "u:FILE:NAME a function of a program (uprobe), ur: returns; u:FILE:NAME+OFFSET, u:FILE:+OFFSET.",
         "FILE is a path or the name of a library or program; with one -p or --container as seen there.",
         "usdt:[FILE:]PROVIDER:NAME a USDT probe; without FILE in what -p, or any process, runs.",
-        "ur: sees 64 returns at most of calls within each other (recursion), as the kernel has it.",
+        "ur: by probes on the instructions that return; code that does not tell where it does is refused.",
+        "--hook ur=uretprobe takes the return probe of the kernel, which breaks Go and C++ exceptions.",
         "Before Linux 6.10, u: with -p sees nothing more once the first thread of the process has ended.",
         "Functions that the compiler put into their callers are not called, and not counted.",
         "Before Linux 6.7 the kernel does not say what kprobes miss that hit within other BPF programs.",

@@ -40,6 +40,7 @@ TRACER = Tracer(
         "Each call counts, also of a function that calls itself. Those under way when the trace begins",
         "are not counted, nor those that never return: exit, a jump (longjmp), a fatal signal.",
         "Percentiles are from buckets of an eighth of a power of two; AVG and MAX are exact.",
-        "u: sees 64 returns at most of calls within each other (recursion), as the kernel has it.",
+        "u: by probes on the instructions that return; code that does not tell where it does is refused.",
+        "--hook ur=uretprobe takes the return probe of the kernel, which breaks Go and C++ exceptions.",
     ),
 )

@@ -45,6 +45,7 @@ TRACER = Tracer(
         "Arguments: integers and addresses, as they were at the call; of f: as many as there are, else six.",
         "Arguments of 32-bit programs are on their stack: what is shown for them are registers.",
         "Calls under way when the trace begins are not shown, nor those that never return.",
-        "u: sees 64 returns at most of calls within each other (recursion), as the kernel has it.",
+        "u: by probes on the instructions that return; code that does not tell where it does is refused.",
+        "--hook ur=uretprobe takes the return probe of the kernel, which breaks Go and C++ exceptions.",
     ),
 )

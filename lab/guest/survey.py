@@ -23,10 +23,14 @@ from typing import Any
 from pytracer.bpf.headers import SOURCES
 from pytracer.bpf.toolchain import bcc_version, find_bcc
 from pytracer.kernel.facts import Target
-from pytracer.plan.targets import WAYS, Named
+from pytracer.plan.named import Named
+from pytracer.plan.targets import WAYS
 from pytracer.spec import (
     SPELLINGS,
     Alternative,
+    ExitKind,
+    FunctionCode,
+    FunctionExit,
     Hook,
     Injection,
     Spot,
@@ -126,7 +130,9 @@ def named(arguments: Targets, word: str) -> Iterator[Asked]:
     kinds = {source.kind: arguments.begin}
     if arguments.end:
         kinds = kinds | {source.spelling.end: arguments.end} if source.spelling.end else {}
-    target = Named(0, source, Target(source.name, spots=(Spot(source.name, 0),)))
+    spot = Spot(source.name, 0)
+    code = FunctionCode(0, (FunctionExit(ExitKind.RETURN, spot),))
+    target = Named(0, source, Target(source.name, spots=(spot,)), code=code)
     for kind, program in kinds.items():
         ways = (Alternative(way.name, way.make(program, [target])) for way in WAYS[kind])
         yield Asked(Hook(kind, SPELLINGS[kind].event, tuple(ways)), (word,))

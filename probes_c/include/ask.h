@@ -40,6 +40,7 @@ struct pt_answers {
 // A call from its beginning to its end (calls.h).
 struct pt_call {
     u64 ns; // when it began; once it has ended, how long it took
+    u64 caller;
     u32 tid;
     u32 missing; // likewise
     u64 kept[PT_ASK_KEPT];
@@ -218,13 +219,15 @@ static __always_inline int pt_begun(void *ctx, u32 which)
     return pt_pass();
 }
 
-// Whether the question is about calls, and this is the end of none that was seen to begin. What was kept of it is
-// put into "call".
+// Whether the question is about calls, and this is the end of none that was seen to begin; or a return of a function
+// that others jump to, and no such call's. What was kept of it is put into "call".
 static __always_inline int pt_unseen(void *ctx, u32 which, struct pt_call *call)
 {
 #ifdef PT_ASK_CALLS
-    if (pt_begins(which))
-        return !pt_call_ends(ctx, call, &call->ns);
+    u64 point = pt_point();
+
+    if (pt_begins(which) || (point & PT_SITE))
+        return !pt_call_ends(ctx, call, &call->ns) && (pt_begins(which) || (point & (PT_TAIL | PT_LOST)));
 #endif
     return 0;
 }

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Calls of functions from their beginning to their return: struct pt_call, which whoever includes this has defined,
-// with the members ns (when it began) and tid.
+// with the members ns (when it began), tid (of the thread that began it) and caller (where it returns to).
 //
-// A call is known by its task and by where on the stack it was called from, which no other call of that task can
-// be until it has returned: recursion is exact, and a return that the kernel did not show is not taken for another
-// one's. What is left of such calls is replaced by the next from there; of tasks that ended, user space takes it
-// away (src/pytracer/bpf/calls.py).
+// A call of a kernel function is known by its task and by where on the stack it was called from, which no other call
+// of that task can be until it has returned: recursion is exact, and a return that the kernel did not show is not taken
+// for another one's. A call of a program's function is known likewise, by process: a coroutine may change threads, and
+// its stack goes with it. A goroutine's stack moves; there the place is the distance from the upper end of the stack.
+// What is left of such calls is replaced by the next from there; of tasks that ended, user space takes it away
+// (src/pytracer/bpf/calls.py).
 #include "loss.h"
 #include "target.h"
 
 struct pt_call_key {
-    u64 task;
+    u64 task;   // of the kernel's functions, and of returns by the kernel's return probe; else the goroutine or 0
     u64 frame;
-    u64 target;
+    u64 target; // and above 32 bits the process, where "task" is not known to be of one
 };
 BPF_HASH(pt_calls, struct pt_call_key, struct pt_call, 65536);
 
@@ -30,7 +32,7 @@ static __always_inline u64 pt_frame(void *ctx, u64 point)
     }
 #if defined(__x86_64__)
     frame = pt_read(regs->sp);
-    if (point & PT_RETURN) // which has taken the address off
+    if ((point & PT_RETURN) && !(point & PT_SITE)) // which has taken the address off
         frame -= point & PT_PROGRAM ? pt_word(regs) : 8;
 #elif defined(__aarch64__)
     frame = pt_read(regs->sp);
@@ -40,26 +42,54 @@ static __always_inline u64 pt_frame(void *ctx, u64 point)
     return frame;
 }
 
+// Make the key that of a goroutine. Its g is in thread-local storage also where Go keeps it in a register (since 1.17).
+static __always_inline void pt_goroutine(struct pt_call_key *key)
+{
+#if defined(__x86_64__)
+    u64 high = 0, offset = PT_G_OFFSET;
+
+    pt_opaque(offset);
+    // Saved as it is set (arch_prctl, clone); Go does not set it otherwise.
+    pt_probe_read_user(&key->task, sizeof(key->task), (void *)(pt_read(pt_current()->thread.fsbase) + offset));
+    pt_probe_read_user(&high, sizeof(high), (void *)(key->task + 8)); // g.stack.hi
+    key->frame = high - key->frame;
+#endif
+}
+
 static __always_inline void pt_call_key(void *ctx, struct pt_call_key *key)
 {
-    key->task = bpf_get_current_task();
-    key->frame = pt_frame(ctx, pt_point());
+    u64 point = pt_point();
+
+    key->task = 0;
+    key->frame = pt_frame(ctx, point);
     key->target = pt_target(ctx);
+    if (point & PT_SITE)
+        key->target |= bpf_get_current_pid_tgid() & ~0xffffffffULL;
+    else
+        key->task = bpf_get_current_task();
+    if (point & PT_GOROUTINE)
+        pt_goroutine(key);
 }
 
 static __always_inline void pt_call_begins(void *ctx, struct pt_call *call)
 {
+    u64 id = bpf_get_current_pid_tgid(), point = pt_point();
     struct pt_call_key key;
     struct pt_call *kept;
     int error;
 
     pt_call_key(ctx, &key);
+    call->tid = point & PT_GOROUTINE ? id >> 32 : id; // goroutines change threads
+    call->caller = point & PT_SITE ? pt_caller(ctx) : 0;
     call->ns = bpf_ktime_get_ns(); // last
-    call->tid = bpf_get_current_pid_tgid();
     error = pt_calls.insert(&key, call);
     if (error == -17) { // EEXIST
         kept = pt_calls.lookup(&key);
-        if (kept && kept->tid == call->tid) // else a task had this address before, and ended in the call
+        if (kept && (point & PT_REENTERS) && kept->caller == call->caller)
+            return; // it is still the same call
+        if (kept && (point & PT_SITE))
+            pt_lost(PT_LOSS_UNWOUND);
+        else if (kept && kept->tid == call->tid) // else a task had this address before, and ended in the call
             pt_lost(PT_LOSS_RETURNS);
         error = pt_calls.update(&key, call);
     }
@@ -89,21 +119,26 @@ static __always_inline struct pt_call *pt_graph_call(void *ctx, struct pt_call_k
 // Whether the call that returns was seen to begin; it is put into "call", and "ns" is how long it took.
 static __always_inline int pt_call_ends(void *ctx, struct pt_call *call, u64 *ns)
 {
-    u64 now = bpf_ktime_get_ns();
+    u64 now = bpf_ktime_get_ns(), point = pt_point();
     struct pt_call_key key;
     struct pt_call *kept;
 
     pt_call_key(ctx, &key);
     kept = pt_calls.lookup(&key);
 #if defined(__x86_64__)
-    if (!kept && pt_point() == PT_RETURN)
+    if (!kept && point == PT_RETURN)
         kept = pt_graph_call(ctx, &key);
 #endif
-    if (!kept)
+    // A stranger returns here, called from where a call of the function was that is left behind.
+    if (!kept || ((point & PT_TAIL) && kept->caller != pt_caller(ctx)))
         return 0;
     *call = *kept;
     *ns = now - call->ns;
     pt_calls.delete(&key);
+    if (point & PT_LOST) {
+        pt_lost(PT_LOSS_INDIRECT);
+        return 0;
+    }
     return 1;
 }
 

@@ -11,6 +11,8 @@ enum pt_loss {
     PT_LOSS_RETURNS,  // a function was called again, and its call before had not been seen to return
     PT_LOSS_UNREAD,   // a value for a histogram could not be read
     PT_LOSS_NEGATIVE, // a value for a histogram was below 0
+    PT_LOSS_UNWOUND,  // a call ended without a return: its frame was unwound, or its thread ended
+    PT_LOSS_INDIRECT, // a call ended in an indirect jump to another function
     PT_LOSS_REASONS,
 };
 

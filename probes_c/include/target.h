@@ -12,6 +12,7 @@
 #define PT_RESULT     0x7079547261636501ULL // pytracer.bpf.image.RESULT
 #define PT_POINT      0x7079547261636502ULL // pytracer.bpf.image.POINT
 #define PT_ARGUMENTS  0x7079547261636503ULL // pytracer.bpf.image.ARGUMENTS
+#define PT_G_OFFSET   0x7079547261636504ULL // pytracer.bpf.image.G_OFFSET
 #define PT_BY_COOKIE  0x7ffffffe            // fits a jump, which any verifier follows
 #define PT_BY_ADDRESS 0x7fffffff
 
@@ -58,6 +59,11 @@ enum pt_point {
     PT_RETURN = 2,     // it has returned: likewise
     PT_TRAMPOLINE = 4, // the context is an array of arguments, and when it has returned of the result, too
     PT_PROGRAM = 8,    // of a program, not of the kernel
+    PT_SITE = 16,      // calls of the function are seen to end at its instructions; RETURN: at one, about to return
+    PT_TAIL = 32,      // in a function that it jumps to, and that others call, too
+    PT_LOST = 64,      // it jumps to a function that is not known
+    PT_GOROUTINE = 128,
+    PT_REENTERS = 256, // it may jump back to its entry
 };
 
 // Which of these hold for what the program runs for; none of a trace event, or a place within a function.
@@ -77,6 +83,19 @@ static __always_inline u32 pt_word(struct pt_regs *regs)
 #else
     return 8;
 #endif
+}
+
+// Where the function of a program returns to that has just begun, or is about to return; 0 if it cannot be read.
+static __always_inline u64 pt_caller(struct pt_regs *regs)
+{
+    u64 address = 0;
+
+#if defined(__x86_64__)
+    pt_probe_read_user(&address, pt_word(regs), (void *)pt_read(regs->sp));
+#elif defined(__aarch64__)
+    address = pt_read(regs->regs[30]);
+#endif
+    return address;
 }
 
 // What such a program returns: PT_PASS, but 0 where it is a trampoline's.

@@ -30,7 +30,7 @@ from pytracer.kernel import interfaces
 from pytracer.kernel.policy import explain
 from pytracer.model import Batch, Histograms, Loss, Snapshot, Stacks
 from pytracer.model.items import Kind
-from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING
+from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING, UNWOUND
 from pytracer.plan import Plan
 from pytracer.plan.choose import Chosen
 from pytracer.record import replace
@@ -164,6 +164,8 @@ class Session:
             counts[CUT] += self.stream.cut
         counts[MISSED] = sum(recursion_misses(program) for program in self._programs.values())
         counts[MISSED] += sum(link.missed for link in (*self._links, *self._detached))
+        if self._calls is not None:
+            counts[UNWOUND] += self._calls.count_unwound(self._say, over=not self._links)
         for reason, count in counts.items():
             new = count - self._reported.get(reason, 0)
             self._reported[reason] = count
@@ -174,14 +176,12 @@ class Session:
         """Look after what is attached: warn of places that went away; False once none is left."""
         if not self._watched:
             return not self._placed
-        troubles = dict[str, None]()  # of a place that has several links, once
-        for link in list(self._watched):
-            if trouble := link.trouble:
-                troubles[f"{link.sort} {link.place}: {trouble}"] = None
-                if link.is_over:
-                    self._watched.remove(link)
-        for trouble in troubles:
-            self._warn(trouble)
+        troubled = [(link, trouble) for link in self._watched if (trouble := link.trouble)]
+        # Of a place that has several links, once.
+        for said in dict.fromkeys(f"{link.sort} {link.place}: {trouble}" for link, trouble in troubled):
+            self._warn(said)
+        over = [link for link, _ in troubled if link.is_over]
+        self._watched = [link for link in self._watched if link not in over]
         return bool(self._watched)
 
     def detach(self) -> None:

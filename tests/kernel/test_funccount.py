@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from pytracer.plan.targets import IN_PROGRAMS, WAYS
+from pytracer.plan.named import IN_PROGRAMS
+from pytracer.plan.targets import WAYS
 from pytracer.spec import SPELLINGS
 from support.cli import run, start
 from support.needs import DEBIANS, refused

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from pytracer.plan.targets import IN_PROGRAMS, WAYS
+from pytracer.plan.named import IN_PROGRAMS
+from pytracer.plan.targets import WAYS
 from support.cli import finish, run, start
 from support.needs import refused, running
 from support.uprobes import Program
@@ -72,7 +73,7 @@ def test_the_programs_part_by_every_way(kind, way):
     if refused(result, {kind: way}):
         return
     seen = {user: count for (_, user), count in stacks(result).items()}
-    begun = () if kind == "ur" else ("leaf",)
+    begun = () if way.startswith("uretprobe") else ("leaf",)  # which has returned by then
     assert {user[: len(begun) + 3]: count for user, count in seen.items() if "outer" in user} == {
         (*begun, *OUTER): CALLS
     }

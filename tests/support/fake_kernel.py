@@ -8,7 +8,18 @@ from pytracer.errors import UnknownNameError
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import Answer, Described, Found
 from pytracer.record import replace
-from pytracer.spec import Kprobe, Kprobes, Probe, RawTracepoint, Source, Spot, Tracepoint
+from pytracer.spec import (
+    ExitKind,
+    FunctionCode,
+    FunctionExit,
+    Kprobe,
+    Kprobes,
+    Probe,
+    RawTracepoint,
+    Source,
+    Spot,
+    Tracepoint,
+)
 
 
 @dataclass
@@ -32,9 +43,17 @@ class FakeKernel:
     types: Btf | None = None
     formats: dict[str, str] = field(default_factory=dict)
     programs: dict[str, Described] = field(default_factory=dict)
+    codes: dict[str, FunctionCode] = field(default_factory=dict)
 
     def described(self, spot: Spot) -> Described | None:
         return self.programs.get(spot.name)
+
+    def code(self, spot: Spot) -> FunctionCode:
+        end = FunctionExit(ExitKind.RETURN, replace(spot, name=f"{spot.name}+0x10", offset=spot.offset + 16))
+        return self.codes.get(spot.name, FunctionCode(spot.offset, (end,)))
+
+    def entry(self, spot: Spot) -> int:
+        return self.codes[spot.name].entry if spot.name in self.codes else spot.offset
 
     def event_format(self, name: str) -> str:
         return self.formats[name]

@@ -101,6 +101,8 @@ FEATURES: dict[str, Feature] = {
     "rt=typed": Feature((5, 5), options=("DEBUG_INFO_BTF",), says="typed tracepoint|BTF"),
     "u=uprobe-multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
     "u=uprobe": Feature((4, 17), options=("UPROBE_EVENTS",), says="no uprobes"),
+    "ur=return-sites-multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
+    "ur=return-sites": Feature((4, 17), options=("UPROBE_EVENTS",), says="no uprobes"),
     "ur=uretprobe-multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
     "ur=uretprobe": Feature((4, 17), options=("UPROBE_EVENTS",), says="no uprobes"),
     "usdt=uprobe-multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),

@@ -1,9 +1,10 @@
-"""The C programs of tests/workloads, compiled once a run."""
+"""The programs of tests/workloads, compiled once a run."""
 
 from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -22,6 +23,7 @@ FLAGS = {
     "leader": ["-pthread"],
     "marks": ["-pthread"],
     "plugins": ["-O0", "-fno-omit-frame-pointer", "-pthread", "-ldl"],
+    "returns": ["-pthread"],
     "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],
     "serials": ["-pthread"],
     "spin32": [
@@ -40,6 +42,11 @@ FLAGS = {
     "typed": ["-g"],
     "widths": ["-g"],
 }
+COMPILERS = {
+    ".cpp": ["g++", "-O1"],
+    ".go": ["go", "build"],
+    ".rs": ["rustc", "-O"],
+}
 
 
 @functools.cache
@@ -52,7 +59,16 @@ def _folder() -> Path:
 
 @functools.cache
 def workload(name: str) -> str:
-    """The path of the compiled program."""
+    """The path of a compiled C program, or of one in another language by its file: ``returns.go``."""
     path = _folder() / name
-    subprocess.run(["gcc", "-O1", "-o", path, SOURCES / f"{name}.c", *FLAGS[name]], check=True)
+    language = Path(name).suffix
+    if language:
+        subprocess.run([*COMPILERS[language], "-o", path, SOURCES / name], env=_environment(), check=True)
+    else:
+        subprocess.run(["gcc", "-O1", "-o", path, SOURCES / f"{name}.c", *FLAGS[name]], check=True)
     return str(path)
+
+
+def _environment() -> dict[str, str]:
+    """Go's needs a folder to keep what it compiled, and is not to look for modules."""
+    return {**os.environ, "GO111MODULE": "off", "CGO_ENABLED": "0", "GOCACHE": str(_folder() / "go")}

@@ -13,7 +13,7 @@ from pytracer.bpf import targets
 from pytracer.bpf.attach import fentry, kind_of, perf
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.image import ARGUMENTS, POINT, RESULT, TARGET
+from pytracer.bpf.image import ARGUMENTS, G_OFFSET, POINT, RESULT, TARGET
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.targets import Attaching, load_of
 from pytracer.errors import AttachError, UnsupportedError
@@ -47,7 +47,7 @@ EVENTS = KprobeEvents("hit", targets=(5, 9), patterns=("k:vfs_*",), addresses=(0
 def test_a_program_is_loaded_with_a_number_or_with_where_to_get_it(probe, tells, target, as_):
     load = load_of(replace(probe, at=Point.ENTRY), tells)
     assert (load.program, load.as_, load.optional) == ("hit", as_, False)
-    assert dict(load.constants) == {TARGET: target, RESULT: 1, POINT: 1, ARGUMENTS: 64}
+    assert dict(load.constants) == {TARGET: target, RESULT: 1, POINT: 1, ARGUMENTS: 64, G_OFFSET: 0}
 
 
 def test_what_is_not_named_by_the_user_is_loaded_as_it_is():
@@ -63,7 +63,7 @@ def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, ki
     words = 0 if kind is TypedTracepoint else 3
     known = 70 if kind is TypedTracepoint else 7
     assert load.as_ == LoadAs(ProgType.TRACING, number, known, result=0, arguments=words)
-    assert dict(load.constants) == {TARGET: 3, RESULT: 0, POINT: 0, ARGUMENTS: words}
+    assert dict(load.constants) == {TARGET: 3, RESULT: 0, POINT: 0, ARGUMENTS: words, G_OFFSET: 0}
 
 
 class Kernel:

@@ -140,7 +140,7 @@ def test_links_are_taken_where_they_see_all(kernel, program, process, refuses, r
 
 
 def test_a_file_that_was_replaced_between_finding_and_attaching_is_an_error(kernel, program):
-    spots = (Spot("work", 0x1040, file=program, identity=(1, 2)),)
+    spots = (Spot("work", 0x1040, file=program, identity=(1, 2, 3)),)
     with pytest.raises(UsageError, match="was replaced just now"):
         uprobe.put(Uprobe("", file=program, spots=spots), Place(""), 1)
     assert not kernel.attached

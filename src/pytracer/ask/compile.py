@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pytracer.ask.answers import Answer, Expression, Question, Slot
 from pytracer.ask.arithmetic import converted, widened
@@ -156,9 +156,9 @@ def _spelled(conversion: Conversion) -> str:
     return f"%{conversion.how}{conversion.sign}"
 
 
-def written(programs: Sequence[Program], questions: Sequence[int]) -> str:
+def written(programs: Sequence[Program], questions: Sequence[int], tracked: Collection[int] = ()) -> str:
     """The functions that ``ask.h`` speaks of, for programs by their numbers; ``questions`` are the numbers of
-    those that they are for."""
+    those that they are for. Those in ``tracked`` are also put on where functions begin."""
     lines = [
         "static __always_inline int pt_wanted(void *ctx, u32 which, u32 target, struct pt_call *call)",
         "{",
@@ -204,7 +204,7 @@ def written(programs: Sequence[Program], questions: Sequence[int]) -> str:
     lines += ["    return 0;", "}"]
     for number, one in enumerate(programs):
         lines += ["", f"int ask_{number}(void *ctx)", "{", f"    return pt_asked(ctx, {number});", "}"]
-        if one.begins:
+        if one.begins or number in tracked:
             lines += ["", f"int begin_{number}(void *ctx)", "{", f"    return pt_begun(ctx, {number});", "}"]
     return "\n".join(lines) + "\n"
 

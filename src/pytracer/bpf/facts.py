@@ -17,6 +17,7 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytracer.bpf.asking import Asking
 from pytracer.bpf.attach import kind_of
@@ -28,7 +29,10 @@ from pytracer.kernel import injection, tracefs
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import Answer, Described, Found
 from pytracer.record import replace
-from pytracer.spec import Probe, Source, Spot
+from pytracer.spec import FunctionCode, Probe, Source, Spot
+
+if TYPE_CHECKING:
+    from pytracer.bpf.find.code import CodeReader
 
 _X86_ABI = Path("/proc/sys/abi/vsyscall32")  # arch/x86/entry/vdso/vdso32-setup.c, CONFIG_COMPAT_32
 _PROC_SYS = Path("/proc/sys")
@@ -111,6 +115,14 @@ class KernelFacts(Asking):
                 self._described[spot] = dwarf.describe(file, spot.name, spot.offset)
         return self._described[spot]
 
+    def code(self, spot: Spot) -> FunctionCode:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        return self._code.code(spot)
+
+    def entry(self, spot: Spot) -> int:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        return self._code.entry(spot)
+
     def event_format(self, name: str) -> str:
         """See :class:`~pytracer.kernel.facts.Facts`."""
         return tracefs.event_format(name).decode("utf-8", "backslashreplace")
@@ -124,6 +136,12 @@ class KernelFacts(Asking):
             return not helper_refusal(self._kind, number)
         except OSError:
             return False
+
+    @functools.cached_property
+    def _code(self) -> CodeReader:
+        from pytracer.bpf.find.code import CodeReader
+
+        return CodeReader()
 
     @functools.cached_property
     def _kind(self) -> ProgType:

@@ -25,11 +25,12 @@ _U32 = (1 << 32) - 1
 
 
 # What stands for the results of functions of probes_c/include/target.h and calls.h until a program is loaded:
-# pt_target, pt_pass, pt_point, pt_argument_count.
+# pt_target, pt_pass, pt_point, pt_argument_count, pt_goroutine.
 TARGET = 0x7079547261636500
 RESULT = 0x7079547261636501
 POINT = 0x7079547261636502
 ARGUMENTS = 0x7079547261636503
+G_OFFSET = 0x7079547261636504
 
 
 class ImageError(PytracerError):

@@ -11,15 +11,16 @@ from collections.abc import Callable, Mapping
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.image import ARGUMENTS, POINT, RESULT, TARGET
+from pytracer.bpf.image import ARGUMENTS, G_OFFSET, POINT, RESULT, TARGET
 from pytracer.bpf.maps import Map
 from pytracer.bpf.programs import Load
 from pytracer.errors import AttachError, PytracerError, UnsupportedError
 from pytracer.kernel.facts import Tells
-from pytracer.spec import Kprobes, Probe
+from pytracer.spec import Kprobes, Probe, UserProbe
 
 # What pt_target finds in the place of TARGET: a number, or where to get it from.
 _BY_COOKIE, _BY_ADDRESS = 0x7FFFFFFE, 0x7FFFFFFF
+_U64 = (1 << 64) - 1
 _ENDBR = 4  # bytes of an x86 instruction that a function may begin with; a probe stands behind it
 
 
@@ -33,7 +34,14 @@ def load_of(probe: Probe, tells: Tells) -> Load:
         Tells.COOKIE: _BY_COOKIE,
         Tells.ADDRESS: _BY_ADDRESS,
     }[tells]
-    constants = (TARGET, told), (RESULT, as_.result), (POINT, int(probe.at)), (ARGUMENTS, as_.arguments)
+    g_offset = probe.g_offset & _U64 if isinstance(probe, UserProbe) else 0
+    constants = (
+        (TARGET, told),
+        (RESULT, as_.result),
+        (POINT, int(probe.at)),
+        (ARGUMENTS, as_.arguments),
+        (G_OFFSET, g_offset),
+    )
     return Load(probe.program, as_, constants, probe.optional)
 
 

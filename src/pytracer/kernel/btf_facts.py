@@ -9,6 +9,7 @@ from pytracer.kernel.btf import ENUMS, Btf, Kind
 from pytracer.kernel.facts import Answer, Found
 from pytracer.spec import (
     Clsact,
+    FunctionCode,
     Iterator,
     Kprobe,
     Kprobes,
@@ -129,6 +130,14 @@ class BtfFacts:
     def described(self, spot: Spot) -> None:  # noqa: ARG002 - see Facts
         """None: programs are where they run."""
         return
+
+    def code(self, spot: Spot) -> FunctionCode:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        raise UnsupportedError(f"the code of {spot.name} is where it runs")
+
+    def entry(self, spot: Spot) -> int:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        raise UnsupportedError(f"the code of {spot.name} is where it runs")
 
     def event_format(self, name: str) -> str:
         """See :class:`~pytracer.kernel.facts.Facts`."""

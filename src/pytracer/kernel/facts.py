@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pytracer.kernel.btf import Btf
 from pytracer.record import made, record
-from pytracer.spec import Probe, Source, Spot
+from pytracer.spec import FunctionCode, Probe, Source, Spot
 
 
 class Tells(Enum):
@@ -125,6 +125,16 @@ class Facts(Protocol):
     def described(self, spot: Spot) -> Described | None:
         """What debug information says of the function of a program that begins at a spot, under its name;
         None where there is none."""
+        ...
+
+    def code(self, spot: Spot) -> FunctionCode:
+        """Where calls of the function of a program that begins at a spot are seen to begin and end. Raises
+        UnreadableCodeError where its machine code does not tell."""
+        ...
+
+    def entry(self, spot: Spot) -> int:
+        """Return the offset in its file at which calls of such a function are counted: its own, or in Go that
+        behind the stack check. Raises UnreadableCodeError."""
         ...
 
     def event_format(self, name: str) -> str:

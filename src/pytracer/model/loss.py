@@ -12,6 +12,8 @@ REASONS: dict[str, str] = {
     "returns": "calls of functions that were not seen to return",
     "unread": "values that could not be read, and are in no histogram",
     "negative": "values below 0, which are in no histogram",
+    "unwound": "calls that ended without a return: an exception or longjmp left them, or their thread ended",
+    "indirect": "calls that ended in an indirect jump to another function, whose return is not seen",
 }
 """Counted in the kernel: the order is that of ``enum pt_loss`` in probes_c/include/loss.h."""
 
@@ -21,3 +23,4 @@ MISSED_MEANING = "runs of a probe that the kernel skipped because one was alread
 
 RING = "ring"
 CUT = "cut"
+UNWOUND = "unwound"

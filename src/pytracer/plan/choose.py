@@ -65,6 +65,8 @@ def ways(decided: Decided, request: Request, facts: Facts) -> Iterator[Way]:
         taken = alternative.name == decided.way
         probes, answer = _probe_all(alternative, request, facts)
         reason = answer.doubt or answer.reason
+        if not reason and not taken and alternative.risk:
+            reason = f"granted here; used only if asked for (--hook): {alternative.risk}"
         if not reason and not taken:
             reason = "granted here, too: not needed" if behind else "granted here, and not asked for (--hook)"
         if not reason:
@@ -83,6 +85,8 @@ def choose(hook: Hook, request: Request, facts: Facts) -> tuple[Alternative, lis
     doubtful = list[tuple[Alternative, list[Chosen]]]()
     refused = False
     for alternative in hook.called(forced) if forced else hook.alternatives:
+        if alternative.risk and not forced:
+            continue
         probes, answer = _probe_all(alternative, request, facts)
         if answer.ok and (not answer.doubt or request.pack):  # which cannot hold the trace events instead
             return alternative, probes, _note(hook, alternative, answer.reason, passed)

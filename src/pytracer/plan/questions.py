@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pytracer.ask import Answer, Asked, Program, Question, Slot, compile_question
 from pytracer.ask.compile import written
 from pytracer.errors import PytracerError, QuestionError, UsageError
-from pytracer.kernel.facts import Facts, Target, Tells
+from pytracer.kernel.facts import Facts, Tells
 from pytracer.plan.choose import Chosen, Decided
+from pytracer.plan.named import Named
 from pytracer.plan.request import Request, number_of
 from pytracer.plan.scopes import scope_of
-from pytracer.plan.targets import AskPlan, Named, attach, check_number, defines_of, targets_of
+from pytracer.plan.sites import is_tracked
+from pytracer.plan.targets import AskPlan, attach, check_number, defines_of, risks, targets_of
 from pytracer.record import replace
 from pytracer.spec import SPELLINGS, Column, Kprobes, Source
 
@@ -43,8 +45,9 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
     for number, question in enumerate(request.questions):
         first: Program | None = None
         begins = len(programs)
-        for source, target in _targets(question, request, facts, warnings):
-            one = Named(len(named), source, target, request.process)
+        for found in _targets(question, request, facts, warnings):
+            one = replace(found, number=len(named))
+            source, target = one.source, one.target
             named.append(one)
             of.append(number)
             program = compile_question(
@@ -61,11 +64,14 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
         answers.append(first.answers)
         if request.options.get(HISTOGRAM):
             _check_number(question, first)
-    check_number([question.source for question in request.questions], len(named), request)
+    check_number([question.source for question in request.questions], named, request)
+    tracked = set[int]()
     probes, notes, decided = list[Chosen](), list[str](), list[Decided]()
     for (which, kind, _), group in groups.items():
-        for function, part in _parts(programs[which], which, kind):
-            chosen, note, taken = attach(function, part, group, request, facts)
+        for function, part, some in _parts(programs[which], which, kind, group):
+            if part != kind:
+                tracked.add(which)
+            chosen, note, taken = attach(function, part, some, request, facts)
             probes += chosen
             notes.append(note)
             decided.append(taken)
@@ -87,39 +93,37 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
     }
     if marks:
         defines["PT_USDT_MARKS"] = defines["PT_TARGETS"]
-    if any(program.begins for program in programs):
+    if tracked:
         defines["PT_ASK_CALLS"] = ""
         defines["PT_ASK_KEPT"] = str(max(1, *(len(program.kept) for program in programs)))
     return AskPlan(
         names=tuple(one.name for one in named),
         probes=tuple(probes),
         notes=tuple(dict.fromkeys(notes)),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *risks(decided)),
         defines=tuple(defines.items()),
         decided=tuple(decided),
         asked=asked,
-        generated={GENERATED: written(programs, asking)},
+        generated={GENERATED: written(programs, asking, tracked)},
         marks=marks,
     )
 
 
-def _targets(
-    question: Question, request: Request, facts: Facts, warnings: list[str]
-) -> Iterator[tuple[Source, Target]]:
+def _targets(question: Question, request: Request, facts: Facts, warnings: list[str]) -> Iterator[Named]:
     """What a question is about; of a USDT probe each place by itself, since its arguments are elsewhere."""
     try:
-        source, targets = targets_of(question.source, request, facts, warnings)
+        source, targets = targets_of(question.source, question.source.kind, request, facts, warnings)
     except UsageError as error:
         start = len(question.text) - len(question.text.lstrip())
         end = start + len(question.text[start:].split("(")[0].split()[0])
         hint = _mark_of(question.source, facts) or error.hint
         raise QuestionError(error.message, question.text, start, end, hint=hint) from None
-    for target in targets:
+    for one in targets:
         if source.kind != "usdt":
-            yield source, target
+            yield one
             continue
-        for spot in target.spots:
-            yield source, replace(target, spots=(spot,))
+        for spot in one.target.spots:
+            yield replace(one, target=replace(one.target, spots=(spot,)))
 
 
 def _mark_of(source: Source, facts: Facts) -> str:
@@ -131,11 +135,14 @@ def _mark_of(source: Source, facts: Facts) -> str:
     return ""
 
 
-def _parts(program: Program, which: int, kind: str) -> Iterator[tuple[str, str]]:
-    """The functions of the C that are wanted, and the kinds of source that they are for."""
-    if program.begins:
-        yield f"begin_{which}", _BEGINNINGS[kind]
-    yield f"ask_{which}", kind
+def _parts(
+    program: Program, which: int, kind: str, group: Sequence[Named]
+) -> Iterator[tuple[str, str, Sequence[Named]]]:
+    """The functions of the C that are wanted, the kinds of source that they are for, and of which targets."""
+    begun = group if program.begins else [one for one in group if is_tracked(one)]
+    if begun:
+        yield f"begin_{which}", _BEGINNINGS[kind], begun
+    yield f"ask_{which}", kind, group
 
 
 def _check_alike(question: Question, first: Program, program: Program, one: Named) -> None:

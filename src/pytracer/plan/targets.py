@@ -9,10 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytracer.errors import UsageError
+from pytracer.errors import UnreadableCodeError, UsageError
 from pytracer.kernel.facts import Answer, Facts, Target, Tells
 from pytracer.plan.choose import Chosen, Decided, choose
+from pytracer.plan.named import IN_PROGRAMS, Make, Named
 from pytracer.plan.request import Request
+from pytracer.plan.sites import (
+    RETURN,
+    RISK,
+    each,
+    exits,
+    is_tracked,
+    needs_code,
+    read_code,
+    starts,
+    together,
+)
 from pytracer.record import made, record, replace
 from pytracer.spec import (
     SPELLINGS,
@@ -31,7 +43,6 @@ from pytracer.spec import (
     Probe,
     RawTracepoint,
     Source,
-    Spot,
     Targets,
     Tracepoint,
     TypedTracepoint,
@@ -39,7 +50,6 @@ from pytracer.spec import (
     UprobeMulti,
     Uretprobe,
     UretprobeMulti,
-    UserProbe,
     quoting,
 )
 
@@ -47,44 +57,20 @@ if TYPE_CHECKING:
     from pytracer.ask import Asked
 
 PROBES_MAX = 500
-IN_PROGRAMS = ("u", "ur", "usdt")
 FEWEST = (
     1024  # numbers that the C has room for: programs are compiled once for so many, or a power of two more
 )
 
 
 @record
-class Named:
-    """One target, the number that the C knows it by, and the source that named it. ``process`` is the only
-    one in which it matters, where it is in programs (0: all)."""
-
-    number: int
-    source: Source
-    target: Target
-    process: int = 0
-
-    @property
-    def name(self) -> str:
-        """As a user would write just this one."""
-        return name_of(self.source, self.target)
-
-
-def name_of(source: Source, target: Target) -> str:
-    """How a user would write just this one of what a source names."""
-    return replace(source, place="", name=target.name).text
-
-
-Make = Callable[[str, Sequence[Named]], tuple[Probe, ...]]
-"""From a program and what it is to be put on, to probes: one for each, or one for all."""
-
-
-@record
 class Way:
-    """A way to attach to what a kind of source names. ``offsets``: it can be put within a function, too."""
+    """A way to attach to what a kind of source names. ``offsets``: it can be put within a function, too.
+    ``risk``: see :class:`~pytracer.spec.Alternative`."""
 
     name: str
     make: Make
     offsets: bool = True
+    risk: str = ""
 
 
 def _each(make: Callable[[str, Named], Probe]) -> Make:
@@ -122,60 +108,6 @@ def _typed(kind: type[Fentry]) -> Make:
     return _each(lambda program, one: kind(program, function=one.target.function))
 
 
-def _spots(kind: type[UserProbe]) -> Make:
-    """A probe for each target; for each file where its places are in several."""
-
-    def probes(program: str, named: Sequence[Named]) -> tuple[Probe, ...]:
-        return tuple(
-            kind(
-                program,
-                targets=(one.number,) * len(spots),
-                optional=one.source.is_pattern,
-                file=spots[0].file,
-                symbol=one.target.name,
-                process=one.process,
-                spots=spots,
-            )
-            for one in named
-            for spots in _by_file(one.target.spots)
-        )
-
-    return probes
-
-
-def _all_spots(kind: type[UserProbe]) -> Make:
-    """A probe for each file, of all targets in it."""
-
-    def probes(program: str, named: Sequence[Named]) -> tuple[Probe, ...]:
-        number_of = {(one.process, spot): one.number for one in named for spot in one.target.spots}
-        made = list[Probe]()
-        for process in dict.fromkeys(process for process, _ in number_of):
-            for spots in _by_file(spot for of, spot in number_of if of == process):
-                numbers = tuple(number_of[process, spot] for spot in spots)
-                names = tuple(dict.fromkeys(spot.name for spot in spots))
-                text = ",".join(names[:3]) + (",..." if len(names) > 3 else "")
-                made.append(
-                    kind(
-                        program,
-                        targets=numbers,
-                        file=spots[0].file,
-                        symbol=text,
-                        process=process,
-                        spots=spots,
-                    )
-                )
-        return tuple(made)
-
-    return probes
-
-
-def _by_file(spots: Iterable[Spot]) -> Iterable[tuple[Spot, ...]]:
-    files = dict[tuple[int, int], list[Spot]]()
-    for spot in spots:
-        files.setdefault(spot.identity, []).append(spot)
-    return map(tuple, files.values())
-
-
 def _event(program: str, one: Named) -> Probe:
     category, _, event = one.target.name.partition(":")
     return Tracepoint(program, category=category, event=event)
@@ -200,12 +132,14 @@ WAYS: dict[str, tuple[Way, ...]] = {
         Way("raw-tracepoint", _each(lambda program, one: RawTracepoint(program, event=one.target.name))),
         Way("typed", _typed(TypedTracepoint)),
     ),
-    "u": (Way("uprobe-multi", _all_spots(UprobeMulti)), Way("uprobe", _spots(Uprobe))),
+    "u": (Way("uprobe-multi", together(UprobeMulti)), Way("uprobe", each(Uprobe))),
     "ur": (
-        Way("uretprobe-multi", _all_spots(UretprobeMulti), offsets=False),
-        Way("uretprobe", _spots(Uretprobe), offsets=False),
+        Way("return-sites-multi", together(UprobeMulti, exits), offsets=False),
+        Way("return-sites", each(Uprobe, exits), offsets=False),
+        Way("uretprobe-multi", together(UretprobeMulti, starts), offsets=False, risk=RISK),
+        Way("uretprobe", each(Uretprobe, starts), offsets=False, risk=RISK),
     ),
-    "usdt": (Way("uprobe-multi", _all_spots(UprobeMulti)), Way("uprobe", _spots(Uprobe))),
+    "usdt": (Way("uprobe-multi", together(UprobeMulti)), Way("uprobe", each(Uprobe))),
 }
 """By the kind of source, best first."""
 
@@ -236,8 +170,14 @@ def granted(source: Source, target: Target, facts: Facts) -> Iterator[tuple[str,
     """Every way to attach to what a source names, best first, and whether this kernel has it."""
     for way in WAYS[source.kind]:
         if way.offsets or not source.offset:
-            [probe] = way.make("", [Named(0, source, target)])
-            yield way.name, facts.probe(probe)
+            one = Named(0, source, target)
+            try:
+                if source.kind == RETURN and not way.risk:
+                    one = replace(one, code=facts.code(target.spots[0]))
+            except UnreadableCodeError as problem:
+                yield way.name, Answer(False, reason=problem.message)
+                continue
+            yield way.name, facts.probe(way.make("", [one])[0])
 
 
 def choose_targets(request: Request, facts: Facts) -> TargetPlan:
@@ -249,7 +189,7 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
     wanted = request.tracer.arguments
     if not isinstance(wanted, Targets):
         return TargetPlan()
-    named, warnings = _find(request, facts)
+    named, warnings = _find(wanted, request, facts)
     probes, notes, decided = list[Chosen](), list[str](), list[Decided]()
     for kind, within in dict.fromkeys((one.source.kind, bool(one.source.offset)) for one in named):
         group = [one for one in named if (one.source.kind, bool(one.source.offset)) == (kind, within)]
@@ -263,16 +203,22 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
                     hint="functions do: "
                     + ", ".join(f"{s.kind}:{s.of.upper()}" for s in SPELLINGS.values() if s.end),
                 )
-            chosen, note, taken = attach(program, part, group, request, facts)
-            decided.append(taken)
-            probes += chosen
-            notes.append(note)
+            tracked = [one for one in group if is_tracked(one)] if wanted.enter else []
+            for function, begun, some in ((wanted.enter, "u", tracked), (program, part, group)):
+                if some:
+                    chosen, note, taken = attach(function, begun, some, request, facts)
+                    decided.append(taken)
+                    probes += chosen
+                    notes.append(note)
+    defines = list(defines_of(len(named), probes))
+    if any(one.probe.program == wanted.enter for one in probes):
+        defines.append(("PT_TRACKED", ""))
     return TargetPlan(
         names=tuple(one.name for one in named),
         probes=tuple(probes),
         notes=tuple(notes),
-        warnings=tuple(warnings),
-        defines=tuple(defines_of(len(named), probes)),
+        warnings=(*warnings, *risks(decided)),
+        defines=tuple(defines),
         decided=tuple(decided),
     )
 
@@ -284,16 +230,29 @@ def attach(
     functions; what was not taken, and why. Raises UnsupportedError or PolicyError where there is none."""
     within = bool(group[0].source.offset)
     point = Point.OTHER if within else SPELLINGS[kind].at
+
+    def made(way: Way) -> tuple[Probe, ...]:
+        probes = way.make(program, group)
+        return probes if kind in IN_PROGRAMS else tuple(replace(probe, at=point) for probe in probes)
+
     ways = tuple(
-        Alternative(
-            way.name, tuple(replace(probe, at=point) for probe in way.make(program, group)), alike=not within
-        )
+        Alternative(way.name, made(way), alike=not within, risk=way.risk)
         for way in WAYS[kind]
-        if way.offsets or not within
+        if (way.offsets or not within) and (way.risk or kind != RETURN or group[0].code is not None)
     )
     hook = Hook(kind, SPELLINGS[kind].event, ways)
     taken, chosen, note = choose(hook, request, facts)
     return chosen, note, Decided(hook, taken.name)
+
+
+def risks(decided: Iterable[Decided]) -> dict[str, None]:
+    """Warnings of what may happen to what is traced, once each."""
+    return {
+        f"--hook {one.hook.name}={way.name}: {way.risk}": None
+        for one in decided
+        for way in one.hook.alternatives
+        if way.risk and way.name == one.way
+    }
 
 
 def defines_of(count: int, probes: Iterable[Chosen]) -> Iterator[tuple[str, str]]:
@@ -304,20 +263,21 @@ def defines_of(count: int, probes: Iterable[Chosen]) -> Iterator[tuple[str, str]
         yield "PT_ADDRESSES", str(2 * room)
 
 
-def _find(request: Request, facts: Facts) -> tuple[list[Named], list[str]]:
+def _find(wanted: Targets, request: Request, facts: Facts) -> tuple[list[Named], list[str]]:
     """All that the sources name, each once, and what is to be said of what they do not."""
     named = dict[tuple[object, ...], Named]()
     warnings = list[str]()
     for source in request.sources:
-        source, targets = targets_of(source, request, facts, warnings)
-        for target in targets:
-            key = source.kind, _place_of(source, target), source.offset
-            known = named.setdefault(key, Named(len(named), source, target, request.process))
-            if known.target.name != target.name:
-                both = quoting.either(known.target.name, target.name)
+        kind = source.spelling.end if wanted.end else source.kind
+        source, targets = targets_of(source, kind, request, facts, warnings)
+        for one in targets:
+            key = source.kind, _place_of(source, one.target), source.offset
+            known = named.setdefault(key, replace(one, number=len(named)))
+            if known.target.name != one.target.name:
+                both = quoting.either(known.target.name, one.target.name)
                 target = replace(known.target, name=both, symbol=known.target.function)
                 named[key] = replace(known, target=target)
-    check_number(request.sources, len(named), request)
+    check_number(request.sources, list(named.values()), request)
     return list(named.values()), warnings
 
 
@@ -329,25 +289,29 @@ def _place_of(source: Source, target: Target) -> object:
 
 
 def targets_of(
-    source: Source, request: Request, facts: Facts, warnings: list[str]
-) -> tuple[Source, tuple[Target, ...]]:
-    """What one source names, and the source with the process that it is meant in; what it does not name,
-    though it matches, is said in ``warnings``."""
+    source: Source, kind: str, request: Request, facts: Facts, warnings: list[str]
+) -> tuple[Source, Sequence[Named]]:
+    """What one source names, without numbers yet, to be seen as a ``kind`` of source; and the source with the
+    process that it is meant in. What it does not name, though it matches, is said in ``warnings``."""
     if source.kind in IN_PROGRAMS:
         source = replace(source, process=request.process or request.viewer)
     found = facts.find(source)
     reasons = ", ".join(f"{count} {reason}" for reason, count in found.skipped.items())
     if reasons:
         warnings.append(f"{source.text}: {len(found.targets)} are seen; left out are {reasons}")
-    return source, found.targets
+    if needs_code(kind, request):  # before all of them are read
+        check_number([source], found.targets, request)
+    return source, read_code(source, found.targets, request, facts, warnings, kind=kind)
 
 
-def check_number(sources: Iterable[Source], count: int, request: Request) -> None:
-    """UsageError where there are more targets than may be attached to."""
+def check_number(sources: Iterable[Source], named: Sequence[Named | Target], request: Request) -> None:
+    """UsageError where there are more targets than may be attached to, or more places of them."""
     most = request.max_probes or PROBES_MAX
-    if count > most:
-        texts = ", ".join(source.text for source in sources)
-        raise UsageError(
-            f"{texts}: {count} to attach to, and --max-probes is {most}",
-            hint=f"a narrower pattern, or --max-probes {count}",
-        )
+    sites = sum(len(one.code.exits) for one in named if isinstance(one, Named) and one.code is not None)
+    for count, what in ((len(named), "to attach to"), (sites, "instructions at which calls end")):
+        if count > most:
+            texts = ", ".join(source.text for source in sources)
+            raise UsageError(
+                f"{texts}: {count} {what}, and --max-probes is {most}",
+                hint=f"a narrower pattern, or --max-probes {count}",
+            )

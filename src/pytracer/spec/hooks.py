@@ -270,7 +270,8 @@ class Spot:
 
     ``semaphore`` is where in the file a counter stands of those who look; 0 where there is none. Where it was
     found, ``file`` is what that is called by a process that has it mapped, the ``holder`` (0: by us), and
-    ``identity`` (device, inode) tells it from others of that name. ``arguments`` are those of a USDT probe.
+    ``identity`` (device, inode, time of its last change) tells it from what had or will have that name.
+    ``arguments`` are those of a USDT probe.
     """
 
     name: str
@@ -278,7 +279,7 @@ class Spot:
     semaphore: int = 0
     file: str = ""
     holder: int = 0
-    identity: tuple[int, int] = (0, 0)
+    identity: tuple[int, int, int] = (0, 0, 0)
     arguments: tuple[SpotArgument, ...] = ()
 
 
@@ -290,7 +291,8 @@ class UserProbe(Probe):
     ``symbol`` is a function's name, a pattern with ``*``, ``name+0x10`` inside of one, or ``+0x1040`` in the
     file. Or ``mark`` is a USDT probe, ``provider:name``, both of which may be patterns; without a ``file``,
     it is looked for in all that the process (0: any) has mapped. Or they are ``spots`` of one file, that were
-    found before.
+    found before. ``g_offset`` is where goroutines are found, if ``at`` says that calls are theirs
+    (:class:`~pytracer.spec.code.FunctionCode`).
     """
 
     file: str = ""
@@ -298,6 +300,7 @@ class UserProbe(Probe):
     mark: str = ""
     process: int = 0
     spots: tuple[Spot, ...] = ()
+    g_offset: int = 0
 
     @property
     def target(self) -> str:
@@ -351,13 +354,14 @@ class Alternative:
 
     Names that begin alike and go on with ``-`` are a family: ``kprobe-multi`` and ``kprobe-events`` are both
     ``kprobe``. The probes that are ``alike`` are many of one kind: what the kernel says of the first goes for
-    all.
+    all. One with a ``risk`` to what is traced is used only if the user asks for it; the text names the risk.
     """
 
     name: str
     probes: tuple[Probe, ...]
     defines: tuple[str, ...] = ()
     alike: bool = False
+    risk: str = ""
 
     def is_called(self, name: str) -> bool:
         """Whether this is its name, or that of its family."""

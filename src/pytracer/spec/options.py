@@ -133,13 +133,15 @@ class Targets(Arguments):
     """Positional arguments that say what to attach to, as :mod:`pytracer.spec.sources` spells it.
 
     ``begin`` is the C function that is put on each; ``end``, where there is one, on the return of the same
-    functions. The C gets to know which of them it was called for by ``pt_target`` of
-    probes_c/include/target.h.
+    functions. ``enter`` is put on the entry of functions of which only the return was named, if their calls
+    have to be known there: then ``PT_TRACKED`` is defined. The C gets to know which of them it was called for
+    by ``pt_target`` of probes_c/include/target.h.
     """
 
     encode: str = "sources"
     begin: str = "hit"
     end: str = ""
+    enter: str = ""
 
 
 @record

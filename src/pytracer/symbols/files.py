@@ -57,10 +57,10 @@ class ProgramFile:
         return f"/proc/self/fd/{self.descriptor}"
 
     @functools.cached_property
-    def identity(self) -> tuple[int, int]:
-        """Device and inode."""
+    def identity(self) -> tuple[int, int, int]:
+        """Device, inode, and when it was last changed, in nanoseconds: no content is trusted longer."""
         found = os.fstat(self.descriptor)
-        return found.st_dev, found.st_ino
+        return found.st_dev, found.st_ino, found.st_ctime_ns
 
     @functools.cached_property
     def symbols(self) -> list[SymbolTable]:
@@ -112,12 +112,12 @@ class ProgramFile:
             raise UsageError(f"{self.name} cannot be read: {error.strerror}") from error
 
 
-def find(name: str, pid: int = 0, identity: tuple[int, int] = (0, 0)) -> ProgramFile:
+def find(name: str, pid: int = 0, identity: tuple[int, int, int] = (0, 0, 0)) -> ProgramFile:
     """The file that ``name`` means: a path, a library (``libc``, ``libssl.so``, ``c``), a program (``bash``).
 
     With ``pid``, as that process sees it: what it has mapped goes before what bears the name now. With
-    ``identity`` (device, inode), it must be that one. Raises UsageError (UnknownNameError) where there is
-    none, NotPermittedError where it may not be looked at.
+    ``identity`` (device, inode, time of its last change), it must be that one, unchanged. Raises UsageError
+    (UnknownNameError) where there is none, NotPermittedError where it may not be looked at.
     """
     found = _find(name, pid, identity)
     if any(identity) and found.identity != identity:
@@ -126,7 +126,7 @@ def find(name: str, pid: int = 0, identity: tuple[int, int] = (0, 0)) -> Program
     return found
 
 
-def _find(name: str, pid: int, identity: tuple[int, int]) -> ProgramFile:
+def _find(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
     """As it is called, or without the ``lib`` that a library begins with: ``c`` as after a linker's -l."""
     try:
         return _called(name, pid, identity)
@@ -138,7 +138,7 @@ def _find(name: str, pid: int, identity: tuple[int, int]) -> ProgramFile:
         raise
 
 
-def _called(name: str, pid: int, identity: tuple[int, int]) -> ProgramFile:
+def _called(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
     if not pid:
         with Root() as root:
             return _by_path(name, root) if "/" in name else _by_name(name, root, ())

@@ -47,8 +47,8 @@ class Libraries:
 
     def __init__(self, process: int = 0) -> None:
         self._process = process
-        self._open = dict[tuple[int, int], ProgramFile]()
-        self._needed = dict[tuple[int, int], list[ProgramFile]]()
+        self._open = dict[tuple[int, int, int], ProgramFile]()
+        self._needed = dict[tuple[int, int, int], list[ProgramFile]]()
 
     def __call__(self, file: ProgramFile, symbol: str) -> Sequence[Definition]:
         """Find the functions that a call of ``symbol`` in ``file`` may reach; none where that is unknown."""

@@ -1,0 +1,185 @@
+"""Probe sites in programs: where functions begin and return, and the probes on them.
+
+The kernel's return probe overwrites return addresses, which breaks programs that look at their own stack. So
+a function's return is a probe on each instruction at which its calls end (:mod:`pytracer.spec.code`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pytracer.errors import UnreadableCodeError
+from pytracer.kernel.facts import Facts, Target
+from pytracer.plan.named import Make, Named
+from pytracer.plan.request import Request
+from pytracer.record import record, replace
+from pytracer.spec import SPELLINGS, ExitKind, Point, Source, Spot, UserProbe
+
+RETURN = "ur"
+SITES = "return-sites"
+"""The family of ways that need a function's code: all others leave it alone."""
+RISK = (
+    "the kernel's return probe overwrites return addresses: Go programs crash, and C++ programs, when an "
+    "exception passes a traced function"
+)
+_HINT = f"--hook {RETURN}=uretprobe takes the kernel's return probe: it overwrites return addresses"
+_POINTS = {
+    ExitKind.RETURN: Point.OTHER,
+    ExitKind.TAIL_RETURN: Point.TAIL,
+    ExitKind.INDIRECT: Point.LOST,
+}
+
+
+@record
+class Site:
+    """A place in a file that a program is put on, for one target, and what it is there."""
+
+    target: Named
+    spot: Spot
+    at: Point
+
+
+def entries(one: Named) -> Iterator[Site]:
+    """Where a function begins; or the places of a USDT probe."""
+    if one.source.offset:
+        at = Point.OTHER
+    elif one.source.kind == RETURN:
+        at = SPELLINGS["u"].at
+    else:
+        at = SPELLINGS[one.source.kind].at
+    if one.code is not None:
+        at |= Point.SITE
+        at |= Point.GOROUTINE if one.code.goroutine else 0
+        at |= Point.REENTERS if one.code.reenters else 0
+    for spot in one.target.spots:
+        yield Site(one, spot if one.entry is None else replace(spot, offset=one.entry), at)
+
+
+def exits(one: Named) -> Iterator[Site]:
+    """Where the calls of a function end."""
+    assert one.code is not None, "the code of what returns was asked for"
+    at = SPELLINGS[RETURN].at | Point.SITE | (Point.GOROUTINE if one.code.goroutine else 0)
+    for end in one.code.exits:
+        yield Site(one, end.spot, at | _POINTS[end.kind])
+
+
+def starts(one: Named) -> Iterator[Site]:
+    """Where a function begins, as its symbol says: what the kernel's own return probe is put on."""
+    for spot in one.target.spots:
+        yield Site(one, spot, SPELLINGS[RETURN].at)
+
+
+Places = Callable[[Named], Iterable[Site]]
+
+
+def each(kind: type[UserProbe], places: Places = entries) -> Make:
+    """Make a probe for each target; for each file and point where its places are in several."""
+
+    def probes(program: str, named: Sequence[Named]) -> tuple[UserProbe, ...]:
+        return tuple(
+            replace(
+                _probe(kind, program, sites),
+                optional=one.source.is_pattern and places is not exits,
+                symbol=one.target.name,
+            )
+            for one in named
+            for sites in _grouped(places(one))
+        )
+
+    return probes
+
+
+def together(kind: type[UserProbe], places: Places = entries) -> Make:
+    """Make a probe for each file and point, of all targets in it."""
+
+    def probes(program: str, named: Sequence[Named]) -> tuple[UserProbe, ...]:
+        return tuple(
+            _probe(kind, program, sites) for sites in _grouped(site for one in named for site in places(one))
+        )
+
+    return probes
+
+
+def _probe(kind: type[UserProbe], program: str, sites: Sequence[Site]) -> UserProbe:
+    names = tuple(dict.fromkeys(site.spot.name for site in sites))
+    first = sites[0]
+    return kind(
+        program,
+        targets=tuple(site.target.number for site in sites),
+        at=first.at,
+        file=first.spot.file,
+        symbol=",".join(names[:3]) + (",..." if len(names) > 3 else ""),
+        process=first.target.process,
+        spots=tuple(site.spot for site in sites),
+        g_offset=_g_offset(first),
+    )
+
+
+def _grouped(sites: Iterable[Site]) -> Iterable[tuple[Site, ...]]:
+    """Those that one probe can be for."""
+    groups = dict[tuple[object, ...], list[Site]]()
+    for site in sites:
+        key = site.target.process, site.spot.identity, site.at, _g_offset(site)
+        groups.setdefault(key, []).append(site)
+    return map(tuple, groups.values())
+
+
+def _g_offset(site: Site) -> int:
+    code = site.target.code
+    return code.g_offset if code is not None and site.at & Point.GOROUTINE else 0
+
+
+def is_tracked(one: Named) -> bool:
+    """Whether its calls must be known to tell its returns from those of functions that it jumps to."""
+    return one.code is not None and any(end.kind is not ExitKind.RETURN for end in one.code.exits)
+
+
+def needs_code(kind: str, request: Request) -> bool:
+    """Whether returns of this kind are seen by a function's code."""
+    forced = request.hooks.get(RETURN, SITES)
+    return kind == RETURN and forced.startswith(SITES)
+
+
+def read_code(
+    source: Source,
+    targets: Sequence[Target],
+    request: Request,
+    facts: Facts,
+    warnings: list[str],
+    *,
+    kind: str,
+) -> list[Named]:
+    """Ask for the code of functions of programs: for where their calls end if ``kind`` is seen by that, else
+    for their entries alone, which in Go stand behind the stack check.
+
+    What matches a pattern and cannot be read is left out, and ``warnings`` say so. Raises UnreadableCodeError
+    for what was named, and if nothing is left. Numbers are not given yet.
+    """
+    found = list[Named]()
+    problems = dict[str, UnreadableCodeError]()
+    for target in targets:
+        one = Named(0, source, target, request.process)
+        try:
+            if source.kind in ("u", RETURN) and not source.offset:
+                one = _read(one, facts, returns=needs_code(kind, request))
+            found.append(one)
+        except UnreadableCodeError as error:
+            problems[target.name] = error
+    if problems:
+        name, problem = next(iter(problems.items()))
+        if not found:
+            raise UnreadableCodeError(f"{name}: {problem.message}", hint=problem.hint or _HINT)
+        names = ", ".join(list(problems)[:3]) + (", ..." if len(problems) > 3 else "")
+        warnings.append(
+            f"{source.text}: {len(found)} are seen; left out are {len(problems)} whose code does not tell "
+            f"where they return: {names} ({problem.message})"
+        )
+    return found
+
+
+def _read(one: Named, facts: Facts, *, returns: bool) -> Named:
+    [spot] = one.target.spots
+    if returns:
+        code = facts.code(spot)
+        return replace(one, entry=code.entry, code=code)
+    return replace(one, entry=facts.entry(spot))

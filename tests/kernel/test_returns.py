@@ -1,0 +1,286 @@
+"""Returns of programs' functions: every call to the last one, whichever way it ends; nobody notices."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from support.cli import run
+from support.uprobes import Program
+from support.workloads import SOURCES, workload
+
+pytestmark = pytest.mark.kernel
+
+CALLS = 23
+PANICS = len(range(0, CALLS, 3))
+
+
+def said_by(file: str, *words: object) -> str:
+    """What a program says that nobody traces."""
+    with Program(file, *words) as program:
+        return program.go()
+
+
+def traced(tracer: str, file: str, words: tuple[object, ...], *names: str, options: tuple[object, ...] = ()):
+    """Trace a process, which says what it says otherwise. Returns the records of the whole run by target or
+    question, and what was lost."""
+    expected = said_by(file, *words)
+    with Program(file, *words) as program:
+        result = program.seen_by(tracer, *options, *names)
+        assert program.said == expected
+    assert result.status == 0, result.err
+    return result, {record["reason"]: record["lost"] for record in result.of("loss")}
+
+
+def calls_of(file: str, words: tuple[object, ...], *functions: str, options: tuple[object, ...] = ()):
+    """How many calls funclatency saw return, by function, and what was lost."""
+    names = [f"u:{file}:{function}" for function in functions]
+    result, lost = traced("funclatency", file, words, *names, options=options)
+    found = {record["target"].rpartition(":")[2]: record["calls"] for record in result.of("summary")}
+    return found, lost
+
+
+def results_of(file: str, words: tuple[object, ...], function: str, asked: str = "retval"):
+    """What trace saw a function return, in the order of time, and what was lost."""
+    result, lost = traced("trace", file, words, f'ur:{file}:{function} "%d", {asked}')
+    return [int(record["text"]) for record in result.of("event")], lost
+
+
+def many(n: int) -> int:
+    """The function of tests/workloads/returns.c, where it does not depend on calls before."""
+    return {1: 1, 2: n * 5, 3: n - 7, 4: 11, 6: 15, 8: -1}[n % 9]
+
+
+@pytest.mark.lab
+def test_each_of_many_returns_is_seen_with_its_result():
+    found, lost = results_of(workload("returns"), ("many", CALLS), "many")
+    assert len(found) == CALLS
+    assert not lost
+    assert {n: found[n] for n in range(CALLS) if n % 9 not in (0, 5, 7)} == {
+        n: many(n) for n in range(CALLS) if n % 9 not in (0, 5, 7)
+    }
+
+
+@pytest.mark.parametrize("way", ["return-sites-multi", "return-sites"])
+@pytest.mark.lab
+def test_recursion_is_seen_however_deep(way):
+    options = ("--hook", f"ur={way}")
+    assert calls_of(workload("returns"), ("deep", 300), "deep", options=options) == ({"deep": 300}, {})
+
+
+def test_a_tail_call_returns_what_its_callee_returns():
+    """Also through the PLT, and only for calls that came that way: others call the callee, too."""
+    file = workload("returns")
+    found, lost = results_of(file, ("tail", CALLS), "relay", "$entry(arg1)")
+    assert (found, lost) == (list(range(CALLS)), {})
+    found, _ = results_of(file, ("tail", CALLS), "relay")
+    known = [n for n in range(CALLS) if n % 3 and n % 9 not in (0, 5, 7)]
+    assert {n: found[n] for n in known} == {n: many(n) for n in known}
+    assert all(found[n] == -2 for n in range(0, CALLS, 3))
+    counted, lost = calls_of(file, ("tail", CALLS), "relay", "many", "copy")
+    assert counted == {"relay": CALLS, "many": CALLS + len([n for n in range(CALLS) if n % 3]), "copy": CALLS}
+    assert not lost
+
+
+def test_returns_alone_of_what_calls_in_its_tail():
+    file = workload("returns")
+    result, lost = traced("funccount", file, ("tail", CALLS), f"ur:{file}:relay", f"ur:{file}:copy")
+    assert {record["count"] for record in result.of("summary")} == {CALLS}
+    assert not lost
+
+
+def test_an_indirect_tail_call_ends_without_a_result():
+    odd = CALLS // 2
+    file = workload("returns")
+    assert calls_of(file, ("indirect", CALLS), "through") == ({"through": odd}, {"indirect": CALLS - odd})
+    found, lost = results_of(file, ("indirect", CALLS), "through")
+    assert (found, lost) == ([-3] * odd, {"indirect": CALLS - odd})
+
+
+@pytest.mark.parametrize(
+    ("what", "function"),
+    [("jumps", "leave"), ("escapes", "stuck"), ("cancel", "await"), ("exits", "finish")],
+)
+def test_calls_that_never_return_are_counted_as_such(what, function):
+    assert calls_of(workload("returns"), (what, CALLS), function) == ({}, {"unwound": CALLS})
+
+
+@pytest.mark.parametrize("what", ["contexts", "moves"])
+def test_coroutines_end_in_any_order_and_on_other_threads(what):
+    found, lost = results_of(workload("returns"), (what, CALLS), "yields", "$entry(arg1)")
+    assert (found, lost) == ([(n * 7 + 3) % CALLS for n in range(CALLS)], {})
+
+
+def test_a_signal_handler_calls_what_it_interrupts():
+    assert calls_of(workload("returns"), ("signals", CALLS), "sum") == ({"sum": 2 * CALLS}, {})
+
+
+def test_a_jump_back_to_the_beginning_is_no_new_call():
+    assert calls_of(workload("returns"), ("loops", CALLS), "again") == ({"again": CALLS}, {})
+
+
+def test_what_returns_twice_does_so_in_two_processes():
+    assert calls_of(workload("returns"), ("forks", CALLS), "splits") == ({"splits": CALLS}, {})
+
+
+@pytest.mark.lab
+def test_exceptions_pass_traced_functions():
+    functions = ("inner", "middle", "between", "outer")
+    passed = len([n for n in range(0, CALLS, 3) if n % 2])
+    assert calls_of(workload("returns.cpp"), (CALLS,), *functions) == (
+        {"inner": CALLS - PANICS, "middle": CALLS - PANICS, "between": CALLS - passed, "outer": CALLS},
+        {"unwound": 2 * PANICS + passed},
+    )
+
+
+def test_panics_pass_traced_functions():
+    assert calls_of(workload("returns.rs"), (CALLS,), "inner", "middle", "outer") == (
+        {"inner": CALLS - PANICS, "middle": CALLS - PANICS, "outer": CALLS},
+        {"unwound": 2 * PANICS},
+    )
+
+
+@pytest.mark.lab
+def test_stacks_of_go_grow_and_move_in_calls():
+    file = workload("returns.go")
+    assert calls_of(file, ("grow", CALLS), "main.Grow") == ({"main.Grow": 101 * CALLS}, {})
+
+
+def test_a_function_of_go_begins_once_though_its_stack_grows():
+    file = workload("returns.go")
+    result, lost = traced("funccount", file, ("grow", CALLS), f"u:{file}:main.Grow", f"ur:{file}:main.Grow")
+    assert [record["count"] for record in result.of("summary")] == [101 * CALLS] * 2
+    assert not lost
+
+
+@pytest.mark.lab
+def test_many_goroutines_are_in_one_function_at_once():
+    found = calls_of(workload("returns.go"), ("wait", 1000), "main.Wait")
+    assert found == ({"main.Wait": 1000}, {})
+
+
+def test_goroutines_go_on_on_other_threads():
+    functions = ("main.Wander", "main.Grow")
+    assert calls_of(workload("returns.go"), ("wander", CALLS), *functions) == (
+        {"main.Wander": CALLS, "main.Grow": 21 * CALLS},
+        {},
+    )
+
+
+def test_go_recovers_from_panics_in_traced_functions():
+    assert calls_of(workload("returns.go"), ("panic", CALLS), "main.Risky", "main.Guard") == (
+        {"main.Risky": CALLS - PANICS, "main.Guard": CALLS},
+        {"unwound": PANICS},
+    )
+
+
+def test_a_goroutine_ends_in_a_call():
+    even = len(range(0, CALLS, 2))
+    assert calls_of(workload("returns.go"), ("exit", CALLS), "main.Leave") == (
+        {"main.Leave": CALLS - even},
+        {"unwound": even},
+    )
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["-static"], ["-no-pie"], ["-pie", "-fPIE"], ["-m32"], ["-O0"], ["-O2", "-fcf-protection"], ["-s"]],
+    ids=" ".join,
+)
+def test_however_it_was_built(flags, tmp_path):
+    """But stripped of symbols: there a function is named by its place."""
+    if "-m32" in flags:
+        flags = [
+            "-m32",
+            "-nostdlib",
+            "-static",
+            "-ffreestanding",
+            "-fno-pie",
+            "-no-pie",
+            "-fno-stack-protector",
+        ]
+        source = tmp_path / "small.c"
+        source.write_text(SMALL)
+    else:
+        source = SOURCES / "returns.c"
+    file = tmp_path / "program"
+    subprocess.run(["gcc", "-O1", "-pthread", *flags, "-o", file, source], check=True)
+    words = ["--", file] if source.name == "small.c" else ["--", "sh", "-c", f"echo | {file} many {CALLS}"]
+    result = run("funclatency", "-f", "json", f"u:{file}:many", *words)
+    if "-s" in flags:
+        assert (result.status, "has no symbols" in result.err) == (2, True)
+        return
+    result.out = "".join(line for line in result.out.splitlines(True) if line.startswith("{"))
+    assert [record["calls"] for record in result.of("summary")] == [CALLS], result.err
+    assert not result.of("loss")
+
+
+SMALL = f"""
+volatile int sink;
+__attribute__((noinline)) int many(int n) {{ if (n & 1) return sink++; return n; }}
+void _start(void)
+{{
+    for (int n = 0; n < {CALLS}; n++)
+        sink += many(n);
+    __asm__ volatile("int $0x80" ::"a"(1), "b"(0));
+}}
+"""
+
+
+def test_several_processes_at_once():
+    file = workload("returns")
+    script = f"for n in 1 2 3; do echo | {file} deep {CALLS} & done; wait"
+    result = run("funclatency", "-f", "json", "--by", "pid", f"u:{file}:deep", "--", "sh", "-c", script)
+    result.out = "".join(line for line in result.out.splitlines(True) if line.startswith("{"))
+    assert [record["calls"] for record in result.of("summary")] == [CALLS] * 3
+
+
+def test_the_return_probe_is_taken_with_a_warning():
+    file = workload("returns")
+    result, lost = traced(
+        "funclatency", file, ("deep", CALLS), f"u:{file}:deep", options=("--hook", "ur=uretprobe")
+    )
+    assert [record["calls"] for record in result.of("summary")] == [CALLS]
+    assert "overwrites return addresses" in result.err
+    assert not lost
+    result = run("funclatency", f"u:{file}:deep", "--dry-run")
+    assert "return-sites" in result.out
+    assert "overwrites" not in result.err
+
+
+def test_code_that_cannot_be_read_is_refused(tmp_path):
+    """Its first instruction is none."""
+    source = tmp_path / "odd.s"
+    source.write_text(
+        ".globl main\n.type main, @function\nmain: ret\n.size main, .-main\n"
+        ".globl odd\n.type odd, @function\nodd: .byte 0x06, 0x07\n ret\n.size odd, .-odd\n"
+    )
+    subprocess.run(["gcc", "-o", tmp_path / "odd", source], check=True)
+    result = run("funclatency", f"u:{tmp_path}/odd:odd", "-d", 1)
+    assert result.status == 4
+    assert len(result.err.splitlines()) == 2
+    assert "odd" in result.err.splitlines()[0]
+    assert result.err.splitlines()[1].startswith("hint: --hook ur=uretprobe")
+
+
+def test_a_file_that_is_written_to_while_it_is_looked_at_is_refused(tmp_path):
+    """Between the analysis and the probes: these would stand in the middle of other instructions."""
+    from pytracer.bpf.facts import KernelFacts
+    from pytracer.plan import Request, make_plan
+    from pytracer.session import Session
+    from pytracer.spec import parse_source, registry
+
+    copy = shutil.copy(workload("returns"), tmp_path / "copy")
+    facts = KernelFacts()
+    try:
+        request = Request(registry.get("funclatency"), sources=(parse_source(f"u:{copy}:deep"),))
+        plan = make_plan(request, facts)
+    finally:
+        facts.close()
+    with open(copy, "r+b") as file:
+        os.pwrite(file.fileno(), b"\0", os.fstat(file.fileno()).st_size)
+    with pytest.raises(Exception, match="was replaced just now"):
+        Session(plan).close()
