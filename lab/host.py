@@ -186,6 +186,16 @@ def kvm_works(qemu: str, ask_again: bool) -> bool:
     return works
 
 
+def remember_kvm_fails() -> None:
+    """Record that KVM ran the boot sector and then failed in a kernel: until the next boot, auto emulates.
+
+    Nested KVM may lack instructions that only kernels use (cmpxchg16b, seen within Firecracker).
+    """
+    seen = cache_folder() / "kvm"
+    known = seen.read_text().rpartition(" ")[0]
+    seen.write_text(f"{known} no")
+
+
 @cache
 def accelerator(wanted: str = "auto") -> Accelerator:
     """KVM where a VM really runs with it, else emulation. A device node and its ioctls prove nothing."""

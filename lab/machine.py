@@ -25,6 +25,10 @@ APPEND = "console=ttyS0 loglevel=5 panic=-1 oops=panic random.trust_cpu=on net.i
 EMULATED = "mitigations=off"
 
 
+KVM_FAILED = "KVM internal error"
+"""What QEMU says of an instruction that KVM cannot run; the VM then stands still."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """What the VM has."""
@@ -169,7 +173,9 @@ class Machine:
         if self._folder is None:
             return ""
         texts = [path.read_text(errors="replace") for path in sorted(self._folder.glob("*.log"))]
-        return "\n".join(line for text in texts for line in text.splitlines()[-5:])
+        # Behind what KVM says, QEMU writes out all registers.
+        lines = [line for text in texts for line in text.splitlines() if KVM_FAILED in line]
+        return "\n".join([*lines, *(line for text in texts for line in text.splitlines()[-5:])])
 
     def stop(self) -> None:
         """End everything, QEMU first; may be called again."""

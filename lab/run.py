@@ -8,15 +8,16 @@ import selectors
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.console import Verdict, judge, last_lines, readable
 from lab.errors import FAILED, say
 from lab.fetch import locked
+from lab.host import KVM, TCG, remember_kvm_fails
 from lab.image import Image
 from lab.initramfs import Job
-from lab.machine import Machine, Shape
+from lab.machine import KVM_FAILED, Machine, Shape
 from lab.streams import Marked, new_mark, writer
 
 RETRIES = 3
@@ -134,6 +135,11 @@ def run(image: Image, shape: Shape, job: Job, limits: Limits, console: Path | No
             emit["console"] = writer(stack.enter_context(console.open("wb")).fileno())
         for attempt in range(RETRIES + 1):
             verdict, text, complaints = run_once(image, shape, job, limits, emit)
+            if shape.accelerator is KVM and KVM_FAILED in complaints:
+                say(f"{image.release}: KVM failed within the kernel; emulating from now on")
+                remember_kvm_fails()
+                shape = replace(shape, accelerator=TCG)
+                continue
             if not verdict.retry or attempt == RETRIES:
                 break
             say(f"{image.release}: {verdict.message}; booting again ({attempt + 1} of {RETRIES})")

@@ -16,7 +16,7 @@ sys.path.append(str(ROOT))
 
 from lab import apt, cli, console, fetch, host, image, initramfs, kernels, machine  # noqa: E402
 from lab import run as running  # noqa: E402
-from lab.errors import LabError  # noqa: E402
+from lab.errors import FAILED, LabError  # noqa: E402
 from lab.streams import Marked, new_mark  # noqa: E402
 
 PANIC = "[    1.5] Kernel panic - not syncing: sysrq triggered crash\n[    1.6] CPU: 0 PID: 1\n"
@@ -406,3 +406,25 @@ def test_a_set_up_waits_for_another_installation(monkeypatch, tmp_path):
     words = (tmp_path / "words").read_text().split()
     assert "DPkg::Lock::Timeout=300" in words
     assert words[-3:] == ["install", "--no-install-recommends", "busybox-static"]
+
+
+def test_a_kernel_that_kvm_cannot_run_is_emulated(monkeypatch, tmp_path, capsys):
+    """KVM within a virtual machine may run a boot sector, and fail at an instruction of a kernel."""
+    monkeypatch.setattr(host, "cache_folder", lambda: tmp_path)
+    (tmp_path / "kvm").write_text("boot 1 yes")
+    tried = []
+
+    def run_once(image, shape, job, limits, emit):
+        tried.append(shape.accelerator)
+        if shape.accelerator is host.KVM:
+            verdict = console.Verdict(FAILED, "the VM did not come up")
+            return verdict, "", f"{machine.KVM_FAILED}. Suberror: 1"
+        return console.Verdict(3), "", ""
+
+    monkeypatch.setattr(running, "run_once", run_once)
+    kernel = image.Image("6.1", "6.1.0", Path("/vmlinuz"), None, None)
+    job = initramfs.Job(("true",))
+    assert running.run(kernel, machine.Shape(host.KVM), job, running.Limits()) == 3
+    assert tried == [host.KVM, host.TCG]
+    assert (tmp_path / "kvm").read_text() == "boot 1 no"
+    assert "emulating" in capsys.readouterr().err
