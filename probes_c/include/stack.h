@@ -28,6 +28,8 @@ struct pt_image {
     u64 samples; // user space reads the memory maps of processes that had new ones while they live
 };
 BPF_HASH(images, u32, struct pt_image, 16384);
+// Since when user space has known, by process id, what a program that makes functions has made.
+BPF_HASH(epochs, u32, u64, 4096);
 #include "mapping.h"
 
 // Where a task was: the key of a row has these members.
@@ -57,6 +59,7 @@ static __always_inline void pt_whose(struct pt_stacks *at)
     u32 pid = bpf_get_current_pid_tgid() >> 32;
     struct mm_struct *mm = pt_own(mm);
     struct pt_image *known;
+    u64 *epoch;
 
     at->pid = pid;
     if (mm) // not of a kernel thread, nor of what is about to end
@@ -76,6 +79,9 @@ static __always_inline void pt_whose(struct pt_stacks *at)
         known->exec_vm = pt_exec_vm(mm);
     }
     at->generation = known->generation;
+    epoch = epochs.lookup(&pid);
+    if (epoch && *epoch > at->generation)
+        at->generation = *epoch;
     __sync_fetch_and_add(&known->samples, 1);
 }
 

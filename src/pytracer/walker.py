@@ -72,9 +72,18 @@ class Walker:
             process = pid, sampled.image
             before, next_look, pause = self._seen.get(process, (0, 0.0, self.patience))
             wanted = sampled.samples > before and (now >= next_look or not due)
-            if sampled.image and (wanted or pid in unknown):
+            # What is shown must not be known better, or less, later.
+            epoch = not due and user.makes_functions(pid, sampled.image)
+            if sampled.image and (wanted or epoch or pid in unknown):
                 self._seen[process] = sampled.samples, now + pause, min(2 * pause, _AGAIN)
                 user.notice(pid, partial(self._maps.generation, pid) if user.blind else None)
+                if not user.blind and (epoch or user.wants_epoch(pid, sampled.image)):
+                    self._begin_epoch(pid, sampled.image)
+
+    def _begin_epoch(self, pid: int, image: int) -> None:
+        begun = time.monotonic_ns()
+        self._maps.begin_epoch(pid, begun)
+        self._names.user.add_epoch(pid, image, begun, time.monotonic_ns())
 
     def _learn(self, processes: Mapping[int, Sampled]) -> set[int]:
         """Take note of what was mapped. Returns the processes of which it has to be read what that was."""

@@ -100,3 +100,19 @@ def test_where_no_hook_tells_no_name_is_anothers():
     found = seen(result, "summary", "hits")
     assert sum(found.values()) == sum(calls().values())
     assert found.keys() <= PAIRS.items() | {(caller, "[unloaded]") for caller in PAIRS}
+
+
+@pytest.mark.parametrize("interval", [(), (0.5,)], ids=["whole", "interval"])
+def test_functions_that_were_made_at_one_address(interval):
+    """Lines of perf maps have no times: what runs while another is made there may be either."""
+    words = ["-U", "-F", 199, "-f", "json", *interval]
+    result = run("profile", *words, "--", workload("jitted"), 2000, "one", "two")
+    found = seen(result, "summary", "samples")
+    assert found["first", "one"] > 0
+    assert found["second", "two"] > 0
+    assert found.keys() <= {(caller, name) for caller, name in (
+        ("first", "one"), ("first", "[unloaded]"), ("second", "two"), ("second", "[unloaded]"),
+        ("first", ""), ("second", ""),
+    )}  # fmt: skip
+    if interval:
+        assert seen(result, "row", "samples") == found

@@ -20,6 +20,7 @@ FLAGS = {
     "calls": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"],
     "execs": [],
     "faults": ["-O0", "-fno-omit-frame-pointer", "-pthread"],
+    "jitted": ["-O0", "-fno-omit-frame-pointer"],
     "leader": ["-pthread"],
     "marks": ["-pthread"],
     "plugins": ["-O0", "-fno-omit-frame-pointer", "-pthread", "-ldl"],

@@ -10,6 +10,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -630,3 +631,31 @@ def test_names_that_mean_harm_stay_as_they_are():
 def test_without_the_package_names_stay_as_they_are(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert Demangler().names(MANGLED) == list(MANGLED)
+
+
+def test_functions_that_were_made_where_others_had_been(own_map):
+    """A line was written between two looks at the file: in between, it may have been either."""
+    times = [time.monotonic_ns()]
+    own_map.write_bytes(b"1000 20 one\n3000 20 alone\n")
+    made = perf_map()
+    made.update()
+    times.append(time.monotonic_ns())
+    made.update()
+    times.append(time.monotonic_ns())
+    with own_map.open("ab") as file:
+        file.write(b"1010 20 two\n")
+    made.update()
+    times.append(time.monotonic_ns())
+
+    def names(since, until):
+        return made.find(addresses(0x1000, 0x1010, 0x2000, 0x3000), since, until)
+
+    assert names(times[1], times[1] + 1) == ["one", "one", None, "alone"]
+    assert names(times[1], jit.LATEST) == ["one", "[unloaded]", None, "alone"]
+    assert names(times[3], jit.LATEST) == ["one", "two", None, "alone"]
+    assert names(jit.LATEST, jit.LATEST) == ["one", "two", None, "alone"]
+    assert names(times[0] - 2, times[0] - 1) == ["one", "one", None, "alone"]
+    with own_map.open("ab") as file:
+        file.write(b"1010 20 three\n1010 20 four\n1010 20 three\n3000 20 alone\n")
+    assert names(times[3], jit.LATEST) == ["one", "[unloaded]", None, "alone"]
+    made.close()

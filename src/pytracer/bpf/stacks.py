@@ -30,7 +30,7 @@ class StackMaps:
     def __init__(self, maps: Mapping[str, Map]) -> None:
         """Raises KeyError where the program has no such maps."""
         self._maps = maps["stacks"], maps["stacks_more"]
-        self._images = maps["images"]
+        self._images, self._epochs = maps["images"], maps["epochs"]
         self._known: dict[int, Array] = {}
 
     def frames(self, number: int) -> Array:
@@ -54,6 +54,11 @@ class StackMaps:
         keys, values = self._images.read()
         columns = [values[name].tolist() for name in Sampled._fields]
         return dict(zip(keys.tolist(), map(Sampled, *columns), strict=True))
+
+    def begin_epoch(self, pid: int, when: int) -> None:
+        """Have samples of a process bear this time as their generation, if it has no younger one."""
+        with contextlib.suppress(OSError):  # as many as there is room for
+            self._epochs.update(struct.pack("I", pid), struct.pack("Q", when))
 
     def generation(self, pid: int) -> int:
         """The generation of a process; 0 where it was not sampled."""

@@ -14,6 +14,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pytracer.arrays import Array, np
 from pytracer.symbols.maps import Mapping
 
+UNLOADED = "[unloaded]"
+"""An address at which something else was mapped, or made by a JIT, before or after, where it is not known
+what was there at the time of the sample."""
 _END = 1 << 64
 _LAST = (1 << 64) - 1  # no code is mapped there
 _TIMES = 1 << 16  # changes that are kept of one process: of older ones it is only known that there were some

@@ -7,6 +7,10 @@ hexadecimal, with or without ``0x`` and leading zeros.
 The folder is open to all: a file counts only if it is a plain one, has no other name, and belongs to the user
 that the process runs as, or to root. It may be of any size, and grow while it is read: only what was added is
 read, into arrays, within a budget; names stay in the file until they are wanted.
+
+Addresses are used again, and lines have no times: a line was written between two looks at the file. What was
+the function at the time of a sample is certain where only one line can have been the last then. Of a list
+that is written anew as a whole (jcmd) only the last is known.
 """
 
 from __future__ import annotations
@@ -14,10 +18,13 @@ from __future__ import annotations
 import contextlib
 import os
 import string
+import time
+from typing import NamedTuple
 
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, OverBudgetError
 from pytracer.symbols import tables
+from pytracer.symbols.history import UNLOADED
 from pytracer.symbols.maps import started
 from pytracer.symbols.owners import Credentials, credentials, root_of_namespace
 from pytracer.symbols.root import Root
@@ -30,7 +37,21 @@ _BLANKS = 8  # between numbers, at the most
 _NONE = 255
 _VALUES = bytes(int(chr(c), 16) if chr(c) in string.hexdigits else _NONE for c in range(256))
 _MARK = 64  # bytes from which it is told that a file was written anew
+LATEST = 1 << 64
+"""A time (ns) after all others."""
+_EPOCH = 60_000_000_000  # ns between two epochs at the most, and at the least
+_SHORT = 500_000_000
+_BATCHES = 1024  # of lines that are told apart by their times: of more, those of the past are put together
+_MANY = -2  # stands for lines in between, of which there are several
 _LINE = [("start", "u8"), ("end", "u8"), ("name", "i8")]  # the last: where in the file it is
+
+
+class _Batch(NamedTuple):
+    """Lines that were written after one time and before another (CLOCK_MONOTONIC, ns), in their order."""
+
+    after: int
+    before: int
+    lines: Array
 
 
 class PerfMap:
@@ -41,20 +62,41 @@ class PerfMap:
         self._account = account
         self._descriptor = _open(pid, known)
         self._stamp = (-1, -1)
+        self._looked = 0
+        self._changed = time.monotonic_ns()
+        self._epoch = 0
         self._forget()
 
     def __bool__(self) -> bool:
         return self._descriptor >= 0
 
-    def find(self, addresses: Array) -> list[str | None]:
-        """The function that each address (uint64, shape (n,)) lies in, as far as the file says by now.
+    @property
+    def is_due(self) -> bool:
+        """Whether an epoch should begin: what runs now is to be told from what is made later.
 
-        Of several that cover one address, the last that was written.
+        The longer the file stays as it is, the more seldom that is.
         """
+        now = time.monotonic_ns()
+        return now - self._epoch >= min(max((now - self._changed) // 2, _SHORT), _EPOCH)
+
+    def begin_epoch(self) -> None:
+        """Take note that one begins."""
+        self._epoch = time.monotonic_ns()
+
+    def update(self) -> None:
+        """Read what was added to the file since the last time."""
         with contextlib.suppress(OSError, OverBudgetError), self._account.timed():
             self._update()
+
+    def find(self, addresses: Array, since: int = LATEST, until: int = LATEST) -> list[str | None]:
+        """The function that each address (uint64, shape (n,)) lay in at some time from ``since`` to ``until``
+        (CLOCK_MONOTONIC, ns), as far as the file says by now; None where it says nothing, UNLOADED where it
+        may have been one or another. By default, that which was written last."""
+        self.update()
         with contextlib.suppress(OSError, OverBudgetError), self._account.timed():
-            return [self._name(place) for place in self._places(addresses).tolist()]
+            distinct, which = np.unique(addresses, return_inverse=True)
+            names = [self._choose(lines, since, until) for lines in self._covering(distinct)]
+            return [names[at] for at in which.tolist()]
         return [None] * len(addresses)
 
     def close(self) -> None:
@@ -66,26 +108,28 @@ class PerfMap:
 
     def _forget(self) -> None:
         """Start from the beginning of the file."""
-        held = getattr(self, "_entries", [])
-        count = sum(map(len, held))
+        count = sum(len(batch.lines) for batch in getattr(self, "_batches", []))
         self._account.refund(entries=count, memory=count * _ENTRY)
-        self._entries: list[Array] = []  # (start, end, place of the name in the file), in the file's order
+        self._batches: list[_Batch] = []
         self._at = 0  # of the file up to here is read: the beginning of a line, or within a long one
         self._within = False
         self._marks: tuple[bytes, bytes] = (b"", b"")
 
     def _update(self) -> None:
         """Read what was added since. Raises OverBudgetError, or OSError."""
+        after, self._looked = self._looked, time.monotonic_ns()
         found = os.fstat(self._descriptor)
         stamp = found.st_size, found.st_mtime_ns
         if stamp == self._stamp:
             return
         if found.st_size < self._at or self._read_marks() != self._marks:
             self._forget()  # HotSpot writes its whole list into the same file each time
+            after = 0
+        self._changed = self._looked
         try:
             while text := os.pread(self._descriptor, _PIECE, self._at):
                 self._account.check()
-                used = self._take(text)
+                used = self._take(text, after)
                 self._at += used
                 if not used:  # the last line may still be written
                     break
@@ -97,7 +141,7 @@ class PerfMap:
         size = min(_MARK, self._at)
         return os.pread(self._descriptor, size, 0), os.pread(self._descriptor, size, self._at - size)
 
-    def _take(self, text: bytes) -> int:
+    def _take(self, text: bytes, after: int) -> int:
         """Keep the lines of a piece of the file; how many of its bytes are done with."""
         end = text.rfind(b"\n") + 1
         if not end:
@@ -108,17 +152,37 @@ class PerfMap:
         lines = _parse(np.frombuffer(text, np.uint8)[begin:end], self._at + begin)
         if len(lines):
             self._account.charge(entries=len(lines), memory=lines.nbytes)
-            self._entries.append(lines)
+            self._batches.append(_Batch(after, time.monotonic_ns(), lines))
+            if len(self._batches) > _BATCHES:
+                pairs = zip(self._batches[::2], self._batches[1::2], strict=False)
+                joined = [_Batch(a.after, b.before, np.concatenate((a.lines, b.lines))) for a, b in pairs]
+                self._batches = joined + self._batches[2 * len(joined) :]
         return end
 
-    def _places(self, addresses: Array) -> Array:
-        """Where in the file the name for each address is, -1 for none: int64, shape (n,)."""
-        distinct, which = np.unique(addresses, return_inverse=True)
-        last = np.full(len(distinct), -1, np.int64)
-        for lines in self._entries:
-            newer = _cover(lines, distinct)
-            last = np.where(newer >= 0, newer, last)
-        return last[which]
+    def _covering(self, addresses: Array) -> list[list[tuple[int, int, int]]]:
+        """Of each address (ascending) the lines that cover it, in their order: after and before which time
+        they were written, and where in the file their name is."""
+        found: list[list[tuple[int, int, int]]] = [[] for _ in addresses]
+        for after, before, lines in self._batches:
+            starts, ends = np.sort(lines["start"]), np.sort(lines["end"])
+            count = np.searchsorted(starts, addresses, "right") - np.searchsorted(ends, addresses, "right")
+            if not count.any():
+                continue
+            last, first = _cover(lines, addresses), _cover(lines[::-1], addresses)
+            for at in np.flatnonzero(count).tolist():
+                places = [int(first[at]), *([_MANY] if count[at] > 2 else []), int(last[at])]
+                found[at] += [(after, before, place) for place in (places if count[at] > 1 else places[:1])]
+        return found
+
+    def _choose(self, lines: list[tuple[int, int, int]], since: int, until: int) -> str | None:
+        """The name of the line that was the last at some time in between; UNLOADED where several may be."""
+        at_first = [place for _, before, place in lines if before <= since][-1:]
+        later = [place for after, before, place in lines if before > since and after < until]
+        chosen = at_first + later or [place for _, _, place in lines]
+        if since < LATEST and _MANY in chosen:
+            return UNLOADED
+        names = {self._name(place) for place in chosen}
+        return names.pop() if len(names) == 1 else UNLOADED if names else None
 
     def _name(self, place: int) -> str | None:
         if place < 0:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget, OverBudgetError
 from pytracer.symbols import elf, jit, maps, owners
-from pytracer.symbols.history import Changes, Readings, Span
+from pytracer.symbols.history import UNLOADED, Changes, Readings, Span
 from pytracer.symbols.maps import Mapping
 from pytracer.symbols.tables import ElfError
 from pytracer.text import harmless
@@ -26,9 +26,6 @@ UNKNOWN = "[unknown]"
 ASTRAY = "[no frame pointer]"
 """An address where the process has no code: the function before it in a stack kept something else where frame
 pointers are kept. (So looks what was loaded less than a second before the process ended, too.)"""
-UNLOADED = "[unloaded]"
-"""An address at which something else was mapped before or after, where it is not known what was there at the
-time of the sample."""
 _LOW = 1 << 32  # below which 32-bit programs are
 _END = 1 << 32  # above all process ids
 _GENERATIONS = 16  # of processes that are asked
@@ -116,6 +113,7 @@ class UserSymbols:
         self._changes: dict[int, Changes[_File]] = {}
         self._births: dict[int, list[tuple[int, int]]] = {}  # (time, parent): ids are used again
         self._breaks: list[int] = []
+        self._epochs: dict[int, list[tuple[int, int]]] = {}
         self._files: dict[tuple[int, ...], _File] = {}
         self._vdso: _File | None = None
         self._open = 0
@@ -145,6 +143,8 @@ class UserSymbols:
                         self._programs[pid, image] = self._of_image[image] = program
                         if not program.made and any(map(_is_made, program.readings.current)):
                             program.made = jit.PerfMap(pid, account, known)
+                        if program.made:
+                            program.made.update()
                         return True
             except OverBudgetError:
                 return False
@@ -175,6 +175,25 @@ class UserSymbols:
         """The generation of a process was not raised by what it mapped at that time."""
         self._changes.setdefault(pid, Changes()).mark_unseen(when)
 
+    def makes_functions(self, pid: int, image: int) -> bool:
+        """Whether a process says in a perf map what functions it makes."""
+        program = self._programs.get((pid, image))
+        return bool(program and program.made)
+
+    def wants_epoch(self, pid: int, image: int) -> bool:
+        """Whether samples of a process are to be told apart from those before: what it makes from now on may
+        be where others were."""
+        program = self._programs.get((pid, image))
+        return bool(program and program.made and program.made.is_due)
+
+    def add_epoch(self, pid: int, image: int, begun: int, ended: int) -> None:
+        """Samples of a process that were taken after ``ended`` have a generation of ``begun`` or later; those
+        with an older one were taken before ``ended``."""
+        self._epochs.setdefault(pid, []).append((begun, ended))
+        program = self._programs.get((pid, image))
+        if program and program.made:
+            program.made.begin_epoch()
+
     def names(self, pid: int, image: int, generation: int | None, addresses: Array) -> list[str]:
         """The function that each address (uint64, shape (n,)) lies in, of a sample with this ``generation``
         (the time since when the process had the same code mapped, 0: not known; None: as it was seen last).
@@ -199,9 +218,18 @@ class UserSymbols:
                 for at, known in zip(chosen, _in(found, addresses[chosen]), strict=True):
                     names[at] = known
         for functions, chosen in made.items():  # at once: each look takes time for every function
-            for at, name in zip(chosen, functions.find(addresses[chosen]), strict=True):
+            shown = functions.find(addresses[chosen], *self._window(pid, generation))
+            for at, name in zip(chosen, shown, strict=True):
                 names[at] = name or UNKNOWN
         return names
+
+    def _window(self, pid: int, generation: int | None) -> tuple[int, int]:
+        """When a sample with this generation was taken: not before, and not after."""
+        if generation is None:
+            return jit.LATEST, jit.LATEST
+        epochs = self._epochs.get(pid, []) if generation else []
+        after = bisect_right(epochs, (generation, jit.LATEST))
+        return generation, epochs[after][1] if after < len(epochs) else jit.LATEST
 
     def account(self, pid: int, image: int) -> Account | None:
         """Whom names of a process are charged to; None where it was not noticed."""
