@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
+from pytracer.bpf.inspect.ranges import program_ranges
 from pytracer.bpf.maps import Map
 from pytracer.bpf.stacks import DEPTH, Sampled, StackMaps
 from pytracer.bpf.streams.mappings import MappingEvents
@@ -17,6 +18,7 @@ from pytracer.enrich.stacks import StackNames, shape_stacks
 from pytracer.kernel.policy import in_initial_namespace, sysctl
 from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
+from pytracer.symbols.kernel import KernelSymbols
 
 _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded more. While it is young, fewer
 
@@ -42,7 +44,14 @@ class Walker:
         self._warn = warn
         self._warned = False
         self._maps = StackMaps(maps)
-        self._names = StackNames(self._maps.frames, DEPTH, annotate=annotate, probed=probed, budget=budget)
+        self._names = StackNames(
+            self._maps.frames,
+            DEPTH,
+            annotate=annotate,
+            probed=probed,
+            budget=budget,
+            kernel=KernelSymbols(programs=program_ranges),
+        )
         # Of each process: samples at the last look, when the next is due, and what is then waited.
         self._seen: dict[tuple[int, int], tuple[int, float, float]] = {}
         self._parents = set[int]()  # of those, which were not sampled

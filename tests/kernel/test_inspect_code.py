@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from pytracer.bpf import features
@@ -17,6 +18,7 @@ from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.inspect.bytecode import KernelNames, listing
 from pytracer.bpf.inspect.info import ProgramInfo, read_btf, read_map, read_program
 from pytracer.bpf.inspect.native import disassemble, of_program
+from pytracer.bpf.inspect.ranges import program_ranges
 from pytracer.bpf.probing import returning
 from pytracer.bpf.source import probes_folder
 from pytracer.bpf.sys import Command, MapType, ProgType, bpf, map_create, prog_load
@@ -26,6 +28,7 @@ from pytracer.plan import make_plan
 from pytracer.plan.plan import LOOP
 from pytracer.session import Session
 from pytracer.spec import registry
+from pytracer.symbols.kernel import KernelSymbols
 
 pytestmark = pytest.mark.kernel
 
@@ -200,3 +203,14 @@ def test_what_is_no_longer_there_is_an_oserror():
     os.close(fd)
     with pytest.raises(OSError, match="descriptor"):
         read_program(fd)
+
+
+def test_addresses_in_programs_are_theirs_and_those_behind_are_not():
+    with loaded("funccount", "t:raw_syscalls:sys_enter") as found:
+        symbols = KernelSymbols(programs=program_ranges)
+        [function] = [part for info in found if info.name == "hit" for part in info.functions]
+        end = function.address + function.size
+        inside = np.array([function.address, function.address + 1, end - 1], np.uint64)
+        [name] = set(symbols.names(inside))
+        assert re.fullmatch("bpf_prog_[0-9a-f]{16}_hit", name)
+        assert symbols.names(np.array([end], np.uint64)) != [name]

@@ -207,10 +207,42 @@ def test_functions_of_the_kernel(tmp_path, address, name):
     assert kernel(tmp_path, KALLSYMS).names(addresses(address)) == [name]
 
 
-def test_what_is_far_behind_a_modules_function_is_not_it(tmp_path):
-    text = "ffffffffa0000000 t module_code\t[things]\n"
-    assert kernel(tmp_path, text).names(addresses(0xFFFFFFFFA0010000)) == ["module_code"]
-    assert kernel(tmp_path, text).names(addresses(0xFFFFFFFFA0100000)) == ["0xffffffffa0100000"]
+RUN_TIME = """\
+ffffffff81000000 T _stext
+ffffffff82000000 T _etext
+ffffffffa0000000 t inner\t[things]
+ffffffffa0010000 t last\t[things]
+ffffffffa0020000 t only\t[others]
+ffffffffc0000000 t bpf_prog_6deef7357e7b4530_hit\t[bpf]
+ffffffffc0000100 t bpf_prog_d8a4bd7d3b0a4d2b\t[bpf]
+ffffffffc0001000 t bpf_trampoline_6442464113\t[bpf]
+ffffffffc0003000 t ftrace_trampoline\t[__builtin__ftrace]
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (0xFFFFFFFFA000FFFF, "inner"),
+        (0xFFFFFFFFA0010FFF, "last"),
+        (0xFFFFFFFFA0011000, ""),  # the next page may be another's
+        (0xFFFFFFFFA001FFFF, ""),
+        (0xFFFFFFFFA0020FFF, "only"),
+        (0xFFFFFFFFA0021000, ""),
+        (0xFFFFFFFFC000007F, "bpf_prog_6deef7357e7b4530_hit"),
+        (0xFFFFFFFFC0000080, ""),  # a filter of classic BPF, which has no symbol
+        (0xFFFFFFFFC0000100, "bpf_prog_d8a4bd7d3b0a4d2b"),
+        (0xFFFFFFFFC0000101, ""),  # it is not known how long that is
+        (0xFFFFFFFFC0001000, "bpf_trampoline_6442464113"),
+        (0xFFFFFFFFC0001010, ""),
+        (0xFFFFFFFFC0003010, ""),
+    ],
+)
+def test_how_far_symbols_reach_outside_of_the_kernel_proper(tmp_path, address, name):
+    path = tmp_path / "kallsyms"
+    path.write_text(RUN_TIME)
+    symbols = KernelSymbols(path, lambda: [(0xFFFFFFFFC0000000, 0xFFFFFFFFC0000080)])
+    assert symbols.names(addresses(address)) == [name or f"0x{address:x}"]
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,10 @@ class StackNames:
         annotate: bool,
         probed: bool = False,
         budget: Budget | None = None,
+        kernel: KernelSymbols | None = None,
     ) -> None:
         """Look nothing up yet."""
-        self.kernel = KernelSymbols()
+        self.kernel = kernel or KernelSymbols()
         self.user = UserSymbols(budget)
         self._demangler = Demangler()
         self._frames = frames

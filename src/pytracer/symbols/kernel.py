@@ -1,23 +1,35 @@
-"""The kernel's functions, from /proc/kallsyms: some 40 ms, so they are read when the first name is wanted."""
+"""The kernel's functions, from /proc/kallsyms: some 40 ms, so they are read when the first name is wanted.
+
+kallsyms has no sizes. A symbol of the kernel proper, or of a module, reaches to the next of the same; the
+last of a module to the end of its page, for what is behind it may be anything. Code that the kernel makes
+as it runs lies among other such code, of which filters of classic BPF and what sysctls hide have no
+symbols: there a symbol reaches as far as is known of programs from elsewhere, else it is its first
+instruction's alone.
+"""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pytracer.arrays import Array, np
 
 KALLSYMS = Path("/proc/kallsyms")
-_REACH = 1 << 17  # bytes: outside of the kernel proper no function is longer; what is behind it has no name
+_PAGE = 4096  # bytes: the smallest, and so the least that a module is given
+_RUN_TIME = ("[bpf]", "[__builtin_")  # where modules have their name
 _CODE = b"tTwW"
 
 
 class KernelSymbols:
     """Names of addresses in the kernel and its modules."""
 
-    def __init__(self, path: Path = KALLSYMS) -> None:
-        """Read nothing yet."""
-        self._path = path
+    def __init__(
+        self, path: Path = KALLSYMS, programs: Callable[[], Iterable[tuple[int, int]]] = tuple
+    ) -> None:
+        """Read nothing yet. ``programs`` gives where the code of BPF programs begins and ends."""
+        self._path, self._programs = path, programs
+        self._sizes: dict[int, int] = {}
         self._read = False
         self._text = b""
         self._starts: Array = np.zeros(0, np.uint64)
@@ -38,14 +50,25 @@ class KernelSymbols:
         if self.hidden:
             return [f"0x{address:x}" for address in addresses.tolist()]
         place = np.searchsorted(self._starts, addresses, side="right").astype(np.intp) - 1
-        start = self._starts[np.maximum(place, 0)]
         low, high = self._core
         core = (addresses >= low) & (addresses < high)
-        known = (place >= 0) & self._is_code[np.maximum(place, 0)] & (core | (addresses - start < _REACH))
+        known = (place >= 0) & self._is_code[np.maximum(place, 0)]
+        for at in np.flatnonzero(known & ~core).tolist():
+            known[at] = self._reaches(int(place[at]), int(addresses[at]))
         return [
             self._name(at) if ok else f"0x{address:x}"
             for at, ok, address in zip(place.tolist(), known.tolist(), addresses.tolist(), strict=True)
         ]
+
+    def _reaches(self, place: int, address: int) -> bool:
+        """Whether a symbol outside of the kernel proper, the last before an address, is that address's."""
+        start, module = int(self._starts[place]), self._module(place)
+        if module.startswith(_RUN_TIME):
+            return address - start < self._sizes.get(start, 1)
+        following = place + 1 < len(self._starts) and self._is_code[place + 1]
+        if following and self._module(place + 1) == module:
+            return True
+        return address // _PAGE == start // _PAGE
 
     def address(self, name: str) -> int:
         """Where the first symbol of that name is; 0 where that is not known, or hidden."""
@@ -53,15 +76,21 @@ class KernelSymbols:
         return self._address(name.encode())
 
     def _name(self, at: int) -> str:
+        return self._line(at).partition("\t")[0]
+
+    def _module(self, at: int) -> str:
+        return self._line(at).partition("\t")[2]
+
+    def _line(self, at: int) -> str:
         begin = int(self._places[at]) + self._width + 3
-        line = self._text[begin : self._text.find(b"\n", begin)]
-        return line.partition(b"\t")[0].decode("utf-8", "backslashreplace")
+        return self._text[begin : self._text.find(b"\n", begin)].decode("utf-8", "backslashreplace")
 
     def load(self) -> None:
         """Read them, unless that was done. What is put on and taken off again has its names in between."""
         if self._read:
             return
         self._read = True
+        self._sizes = {start: end - start for start, end in self._programs()}
         with contextlib.suppress(OSError):
             self._text = self._path.read_bytes()
         self._width = width = max(self._text.find(b" "), 0)
