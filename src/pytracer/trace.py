@@ -229,7 +229,7 @@ class Trace:
         whole = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
         interval = None if whole and not session.stream else _INTERVAL
         clock = Clock(self._request, interval, session.started)
-        traced = [int.from_bytes(key, sys.byteorder) for key in self._request.filters.get(Filter.PID, ())]
+        traced = traced_processes(self._request)
         mourning = bool(traced) and self._waiting.mourn(traced)
         full, napping = False, False
         much = min(self.plan.buffer // 8, _MUCH)
@@ -357,6 +357,11 @@ class Clock:
     def counted(self) -> bool:
         """Whether as many intervals were shown as were asked for."""
         return self._count is not None and self._shown >= self._count
+
+
+def traced_processes(request: Request) -> list[int]:
+    """The processes that a request names: the trace ends when the last of them does."""
+    return [int.from_bytes(key, sys.byteorder) for key in request.filters.get(Filter.PID, ())]
 
 
 def check(request: Request) -> None:

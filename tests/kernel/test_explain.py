@@ -265,3 +265,10 @@ def test_a_signal_ends_the_watching_and_takes_off_what_nothing_else_would():
         assert process.returncode == 0
         assert "xdp" in out
         assert xdp_programs() == {}
+
+
+def test_the_page_is_there_once_the_traced_process_has_ended():
+    """A run that waited for ten minutes would be a hang."""
+    with subprocess.Popen([workload("spin"), "user", "500"]) as process:
+        result = run("explain", "--stage", "plan", "syscalls", "-p", process.pid, "-d", 600)
+    assert result.status == 0, result.err

@@ -21,7 +21,7 @@ from pytracer.plan import Plan, Request, Way, make_plan, ways
 from pytracer.record import record, replace
 from pytracer.run import Signals
 from pytracer.session import Session
-from pytracer.trace import check
+from pytracer.trace import check, traced_processes
 
 SECONDS = 1.0  # that a tracer is watched, where nothing else was said
 _NAP = 0.02  # between two looks at its stream
@@ -91,7 +91,8 @@ def plan_of(request: Request, facts: Facts) -> tuple[Plan, tuple[tuple[str, str,
 
 
 def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str], None]) -> Watched:
-    """Run the tracer for its command, ``duration`` or :data:`SECONDS`, and look. Nothing stays attached.
+    """Run the tracer until its command or processes end, for ``duration`` or :data:`SECONDS`, and look.
+    Nothing stays attached.
 
     Signals end the watching, not the looking. Raises what :mod:`pytracer.errors` lists for each step.
     """
@@ -142,13 +143,17 @@ def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str],
 def _wait(
     session: Session, request: Request, command: Launched | None, begun: float, signals: Signals
 ) -> int | None:
-    """Until the time or the command has come to its end, or somebody asks for it; then the probes are taken
-    off. How many events came by the stream."""
+    """Wait for the end of the time, the command, or the last process that is traced, or for a signal; then
+    detach. Returns how many events came by the stream."""
     records = 0
     if command is not None:
         command.release()
     limit = request.duration if request.duration is not None or command is not None else SECONDS
+    traced = traced_processes(request)
+    watched = bool(traced) and signals.mourn(traced)
     while not signals.asked(command=command is not None) and (command is None or command.poll() is None):
+        if watched and signals.mourned:
+            break
         if limit is not None and time.monotonic() - begun >= limit:
             break
         signals.wait(time.monotonic() + _NAP)
