@@ -21,9 +21,11 @@ from pytracer.model import Item, Loss, Schema
 from pytracer.plan import Facts, Plan, Request, make_plan
 from pytracer.session import Session, silent
 from pytracer.spec import Filter
+from pytracer.text import harmless
 
 _INTERVAL = 1.0  # seconds, where nothing was said
 _NAP = 0.01  # seconds that a stream is left alone after it gave something: a flood costs few wake-ups
+_FILES = 4  # that are named where nothing was seen
 _POLLED = 0.05  # seconds between looks at a command whose end nothing tells of
 _MUCH = 1 << 17  # bytes: who gives batches of so many may have more
 
@@ -217,10 +219,16 @@ class Trace:
             self._polled = not self._waiting.expect(self._command.pid)
             self._command.release()
         self._say("tracing")
+        seen = False
         for item in self._items(session):
             if isinstance(item, Loss):
                 self.lost += item.lost
+            else:
+                seen = seen or len(item) > 0
             yield item
+        if self.plan.files and not seen:
+            files = ", ".join(harmless(file) for file in self.plan.files[:_FILES])
+            self._warn(f"nothing was seen in {files}; should a program run another file, give its path")
 
     def _items(self, session: Session) -> Iterator[Item]:
         if self.schema.is_listing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from pytracer.plan.targets import WAYS
 from support.cli import run
 from support.needs import refused
+from support.uprobes import Program
+from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 
@@ -133,3 +136,56 @@ def test_all_functions_of_the_kernel_that_have_one_name(kind, way):
     assert re.fullmatch(rf"{kind}:{SHARED}@\d+", first)
     assert of(SHARED, *[ONE] * 3, *[OTHER] * 5) == {first: 3 * per_one, second: 5 * per_other}
     assert of(first.partition(":")[2], ONE, OTHER) == one
+
+
+def library(folder: Path, answer: int) -> Path:
+    folder.mkdir()
+    (folder / "z.c").write_text(f"int answer(void) {{ return {answer}; }}\n")
+    command = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libanswer.so", "-o", "libanswer.so", "z.c"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "libanswer.so"
+
+
+ASKS = "int answer(void); int main(void) { int n = 0; while (n < 3) n += answer() > 0; }\n"
+
+
+def test_a_library_by_name_is_the_one_that_the_command_loads(tmp_path, monkeypatch):
+    one, two = library(tmp_path / "one", 1), library(tmp_path / "two", 2)
+    options = [f"-L{one.parent}", "-Wl,-rpath,$ORIGIN/one", "-Wl,--no-as-needed", "-lanswer"]
+    (tmp_path / "asks.c").write_text(ASKS)
+    subprocess.run(["gcc", "-O1", "-o", "asks", "asks.c", *options], cwd=tmp_path, check=True)
+    words = ["u:answer:answer", "--", tmp_path / "asks"]
+    assert counted(*words) == {"u:answer:answer": 3}
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(two.parent))
+    assert counted(*words) == {"u:answer:answer": 3}
+    unseen = run("funccount", f"u:{one}:answer", "--", tmp_path / "asks")
+    assert unseen.status == 0
+    assert f"nothing was seen in {one}" in unseen.err
+
+
+def test_a_path_means_what_it_means_where_the_user_stands(tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    copy.write_bytes(Path(workload("marks")).read_bytes())
+    copy.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    with Program(copy, "work", 23) as program:
+        result = program.seen_by("funccount", "u:./copy:rest", "u:./copy:work", "usdt:./copy:forms:*", 60)
+    assert result.status == 0, result.err
+    counts = {record["target"]: record["count"] for record in result.of("summary")}
+    assert counts == {"u:./copy:work": 46, "u:./copy:rest": 1}
+    with Program(workload("marks"), "forms", 23) as program:
+        result = program.seen_by("funccount", "usdt:./copy:forms:bare", 60)
+    assert "nothing was seen in ./copy" in result.err
+
+
+def test_a_probe_by_its_provider_is_looked_for_in_what_the_command_will_load():
+    command = ["--", "sh", "-c", f"echo | {workload('marks')} forms 23"]
+    missing = run("funccount", "usdt:forms:bare", *command)
+    assert missing.status == 2
+    assert "sh and the libraries that it loads" in missing.err
+    words = ["usdt:forms:bare", "--", workload("marks"), "forms", 23]
+    result = run("funccount", "-f", "json", *words, input="\n")
+    records = [json.loads(line) for line in result.out.splitlines() if line.startswith("{")]
+    assert [(one["target"], one["count"]) for one in records if one["kind"] == "summary"] == [
+        ("usdt:forms:bare", 23)
+    ]

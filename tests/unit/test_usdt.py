@@ -13,7 +13,7 @@ from pytracer.budget import of_file
 from pytracer.errors import UsageError
 from pytracer.record import replace
 from pytracer.spec import Spot
-from pytracer.symbols import tables, usdt, usdt_args
+from pytracer.symbols import files, symtab, tables, usdt, usdt_args
 from pytracer.symbols.tables import ElfError, Tables
 from pytracer.symbols.usdt_args import (
     INDEX_SIGNED,
@@ -21,6 +21,7 @@ from pytracer.symbols.usdt_args import (
     NO_REGISTER,
     Argument,
 )
+from support.compilers import compiled
 
 X86_64, I386, AARCH64, RISCV = 62, 3, 183, 243
 BASE, CODE, DATA = 0x9000, 0x1000, 0x5000
@@ -218,3 +219,44 @@ def test_arguments_are_packed_as_the_c_has_them(elf):
     [argument] = parsed("-4@-0x8(%rbp,%rcx,4)", elf, X86_64)
     assert argument.pack() == struct.pack("=qHHBBBB", -8, BP, CX, 2, 1 | 2, 4, 0)
     assert len(argument.pack()) == usdt_args.SIZE == 16
+
+
+@pytest.mark.parametrize(
+    ("operand", "distance"),
+    [("table(%rip)", 0), ("table+24(%rip)", 24), ("24+table(%rip)", 24), ("24+table-8(%rip)", 16)],
+)
+def test_operands_that_are_a_symbol_and_numbers_before_or_behind_it(tmp_path, operand, distance):
+    """As compilers write members of static structs."""
+    source = f"""
+    .globl place
+    .type place, @function
+place:
+    nop
+    .size place, .-place
+    .bss
+    .globl table
+    .type table, @object
+    .size table, 64
+table:
+    .zero 64
+    .section .note.stapsdt, "", "note"
+    .balign 4
+    .4byte 8, 2f-1f, 3
+    .asciz "stapsdt"
+1:  .8byte place, 0, 0
+    .asciz "mine", "probe", "8@{operand}"
+2:  .balign 4
+"""
+    program = compiled(tmp_path, {"p.s": source}, "-shared", "-nostdlib")
+    with files.find(str(program)) as file, file.reading() as read:
+        [mark] = usdt.marks(read)
+        [argument] = mark.arguments
+        table = next(
+            int(symbol["value"])
+            for symbols, strings, _ in symtab.symbol_tables(read)
+            for symbol in symbols
+            if strings[symbol["name"] :].startswith(b"table\0")
+        )
+    assert not argument.trouble
+    assert (argument.base, argument.add) == (IP, table + distance - mark.address)
+    assert argument.dereference

@@ -31,6 +31,7 @@ from pytracer.spec import (
     SeccompProfile,
     Stream,
     Table,
+    UserProbe,
 )
 from pytracer.spec.common import FOLLOW
 
@@ -77,6 +78,12 @@ class Plan:
     asked: Asked | None = None
     generated: Mapping[str, str] = made(factory=dict)
     marks: Mapping[int, bytes] = made(factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The programs and libraries that what the user named is in."""
+        probes = (chosen.probe for chosen in self.probes)
+        return tuple(dict.fromkeys(p.file for p in probes if isinstance(p, UserProbe) and p.targets))
 
     @property
     def cflags(self) -> list[str]:

@@ -294,7 +294,9 @@ def targets_of(
     """What one source names, without numbers yet, to be seen as a ``kind`` of source; and the source with the
     process that it is meant in. What it does not name, though it matches, is said in ``warnings``."""
     if source.kind in IN_PROGRAMS:
-        source = replace(source, process=request.process or request.viewer)
+        process = request.process or request.viewer
+        command = request.command[0] if request.command and not process else ""
+        source = replace(source, process=process, command=command)
     found = facts.find(source)
     reasons = ", ".join(f"{count} {reason}" for reason, count in found.skipped.items())
     if reasons:

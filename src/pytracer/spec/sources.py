@@ -137,7 +137,8 @@ class Source:
     """What a user named: ``kind`` of :data:`SPELLINGS`, the ``place`` it is in (a category, a file; "" where
     the kind has none), a ``name`` with ``*`` and ``?`` for what may be there, an ``offset`` in bytes.
 
-    ``process`` is the one whose files are meant, where it is in programs (0: ours).
+    ``process`` is the one whose files are meant, where it is in programs (0: ours); ``command`` is what will
+    be started, and says which of several libraries is meant.
     """
 
     kind: str
@@ -145,6 +146,7 @@ class Source:
     place: str = ""
     offset: int = 0
     process: int = 0
+    command: str = ""
 
     @property
     def spelling(self) -> Spelling:

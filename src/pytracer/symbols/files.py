@@ -143,6 +143,13 @@ def _called(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
         with Root() as root:
             return _by_path(name, root) if "/" in name else _by_name(name, root, ())
     mappings = _mappings(pid)
+    own = _own(name)
+    if own is not None:  # what is written is first what it is here, should the process have mapped that
+        with own:
+            for mapping in mappings:
+                found = _mapped(pid, mapping) if mapping.inode == own.identity[1] else None
+                if found is not None and found.identity == own.identity:
+                    return found
     for mapping in mappings:
         if any(identity) and mapping.inode != identity[1]:
             continue
@@ -156,7 +163,22 @@ def _called(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
     except OSError as error:
         raise _gone(pid, error) from error
     with root:
-        return _by_path(name, root, mappings) if "/" in name else _by_name(name, root, mappings)
+        if "/" not in name:
+            return _by_name(name, root, mappings)
+        if name.startswith("/"):
+            with contextlib.suppress(UsageError):
+                return _by_path(name, root, mappings)
+    with Root() as here:
+        found = _by_path(name, here)
+        found.mapped = False
+        return found
+
+
+def _own(path: str) -> ProgramFile | None:
+    """The file that a path means where the user stands; None where there is none."""
+    with contextlib.suppress(PytracerError), Root() as root:
+        return _by_path(path, root) if "/" in path else None
+    return None
 
 
 def mapped(pid: int) -> Iterator[ProgramFile]:

@@ -97,8 +97,8 @@ def find(file: ProgramFile, written: str) -> list[Match]:
 
 def as_in_source(file: ProgramFile, written: str) -> list[str]:
     """How C++ and Rust functions are written in source whose last name is ``written``."""
-    last = re.compile(rf"(?:.*\W)?{re.escape(quoting.unquote(written))}(?:\(.*)?", re.DOTALL)
-    return [text for _, text in _demangled(file, written) if last.fullmatch(text)]
+    last = re.compile(rf"(?:.*\W)?{re.escape(quoting.unquote(written))}", re.DOTALL)
+    return [text for _, text in _demangled(file, written) if any(map(last.fullmatch, _forms(text)))]
 
 
 def _literal(file: ProgramFile, written: str) -> Iterator[Match]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Iterable, Mapping
 
-from pytracer.errors import UnknownNameError, UnreadableCodeError, UnsupportedError, UsageError
+from pytracer.errors import (
+    PytracerError,
+    UnknownNameError,
+    UnreadableCodeError,
+    UnsupportedError,
+    UsageError,
+)
 from pytracer.record import made, record, replace
-from pytracer.spec import Spot
-from pytracer.symbols import code, names, symtab
+from pytracer.spec import Spot, quoting
+from pytracer.symbols import code, names
 from pytracer.symbols.files import ProgramFile
 
 _NEAR = 2000  # names that an unknown one is compared to: a browser's file has a million
@@ -119,15 +126,36 @@ def _called(file: ProgramFile, pattern: str) -> _Called:
             hint=f"the one that runs can be probed where it has a symbol, as in *{min(indirect)}*",
         )
     with file.reading() as elf_:
+        elsewhere = _elsewhere(file, pattern)
         known = names.written(file)
         build_id = elf_.build_id()
     where = "nm and nm -D list them"
-    if symtab.SYMTAB not in file.tables.sections["type"]:
+    if not any(table.whole for table in file.symbols):
         which = f" (build id {build_id})" if build_id else ""
         where = f"it is stripped: install its debug symbols{which}, or say where in the file, as in +0x1040"
+    where = elsewhere or where
     if not known:
         raise UsageError(f"{file.name} has no symbols of functions", hint=where)
+    if elsewhere:
+        raise UnknownNameError(f"function of {file.name}", pattern, known, hint=elsewhere)
     raise unknown(f"function of {file.name}", pattern, known, where)
+
+
+def _elsewhere(file: ProgramFile, pattern: str) -> str:
+    """Where a function of that name is, after all: in this file as C++ or Rust have it, or in a library that
+    the file loads; "" if it is in neither."""
+    if quoting.is_pattern(pattern):
+        return ""
+    alike = [quoting.quote(text) for text in names.as_in_source(file, pattern)]
+    if alike:
+        return f"did you mean {' or '.join(sorted(set(alike))[:3])}?"
+    from pytracer.symbols import files, loader
+
+    for path in loader.loaded(file.path)[1:]:
+        with contextlib.suppress(PytracerError), files.find(path) as other, other.reading():
+            if names.find(other, pattern):
+                return f"it is in a library that {file.name} loads: {quoting.quote(path)}:{pattern}"
+    return ""
 
 
 def at_offset(file: ProgramFile, offset: int) -> Spot:

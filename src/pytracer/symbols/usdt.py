@@ -15,7 +15,7 @@ from pytracer.errors import UsageError
 from pytracer.record import record
 from pytracer.spec import Spot, SpotArgument
 from pytracer.spec.quoting import matcher
-from pytracer.symbols import files, places, tables, usdt_args
+from pytracer.symbols import files, loader, places, tables, usdt_args
 from pytracer.symbols.files import ProgramFile
 from pytracer.symbols.tables import Tables
 from pytracer.symbols.usdt_args import Argument
@@ -100,6 +100,34 @@ def none_called(where: str, provider: str, name: str, known: list[Mark]) -> Usag
     titles = [mark.title if provider else mark.name for mark in known]
     wanted = f"{provider}:{name}" if provider else name
     return places.unknown(f"USDT probe of {where}", wanted, titles, "readelf -n lists them")
+
+
+def in_command(command: str, provider: str, name: str) -> Iterator[tuple[ProgramFile, list[Mark]]]:
+    """The marks of the files that a command will load; where those have none, of what runs now, which may be
+    what it starts. Each file is closed when the next is asked for. Raises as :func:`find`."""
+    paths = loader.loaded(loader.program_of(command))
+    known, any_found = list[Mark](), False
+    for path in [*paths, *loader.opened_later(paths)]:
+        with contextlib.suppress(UsageError), files.find(path) as file:
+            with file.reading() as read:
+                of_file = list(marks(read))
+            known += of_file
+            found = matching(of_file, provider, name)
+            if found:
+                any_found = True
+                yield file, found
+    if any_found:
+        return
+    try:
+        yield from in_process(0, provider, name)
+    except UsageError as error:
+        where = f"{command} and the libraries that it loads"
+        if known:
+            raise none_called(where, provider, name, known) from error
+        raise UsageError(
+            f"{where} have no USDT probe {provider or '*'}:{name}, and neither has what runs now",
+            hint="a program that makes its probes as it runs (libstapsdt): start it, then -p PID",
+        ) from error
 
 
 def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile, list[Mark]]]:

@@ -107,6 +107,7 @@ for _name in ("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"):
     for _end in ("", "d", "w", "b"):
         _X86_NAMES[_name + _end] = _X86_REGISTERS[_name], 0
 _X86_MEMORY = re.compile(
+    rf"(?:(?P<before>{_NUMBER}(?:[+-]{_NUMBER})*)(?=\+[A-Za-z_.])\+)?"
     rf"(?P<symbol>[A-Za-z_.][\w.$]*)?(?P<add>[+-]?{_NUMBER}(?:[+-]{_NUMBER})*)?"
     r"(?:\((?:%(?P<base>\w+))?(?:,%(?P<index>\w+)(?:,(?P<scale>[1248]))?)?\))?"
 )
@@ -121,7 +122,7 @@ def _x86(place: str, file: Tables, address: int) -> Argument:
     match = _X86_MEMORY.fullmatch(place)
     if match is None:
         raise _UnreadableError("its form is not known")
-    add = _sum(match["add"] or "")
+    add = _sum(match["before"] or "") + _sum(match["add"] or "")
     base, _ = _x86_register(match["base"]) if match["base"] else (NO_REGISTER, 0)
     index, _ = _x86_register(match["index"]) if match["index"] else (NO_REGISTER, 0)
     if match["symbol"]:

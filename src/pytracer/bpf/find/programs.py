@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pytracer.kernel.facts import Found, Target
 from pytracer.record import replace
 from pytracer.spec import Source, Spot, quoting
-from pytracer.symbols import files, places, usdt
+from pytracer.symbols import files, loader, places, usdt
 from pytracer.symbols.files import ProgramFile
 
 _REASONS = 3  # functions that cannot be probed, of which it is said why
@@ -20,7 +20,7 @@ def find(source: Source) -> Found:
 
 
 def _functions(source: Source) -> Found:
-    with files.find(quoting.unquote(source.place), source.process) as file:
+    with _file(source, source.place) as file:
         at = f"+{source.offset:#x}" if source.offset else ""
         found = places.find(file, source.name + at)
         targets = (
@@ -52,10 +52,20 @@ def _marks(source: Source) -> Found:
 def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFile, list[usdt.Mark]]]:
     """The files that have marks of these names, and those; each is closed when the next is asked for."""
     if file:
-        with files.find(quoting.unquote(file), source.process) as found:
+        with _file(source, file) as found:
             yield found, usdt.find(found, provider, source.name)
+    elif source.command:
+        yield from usdt.in_command(source.command, provider, source.name)
     else:
         yield from usdt.in_process(source.process, provider, source.name)
+
+
+def _file(source: Source, written: str) -> ProgramFile:
+    """The file that is meant: of libraries and programs by name, the one that the command will load."""
+    name = quoting.unquote(written)
+    if source.command and "/" not in name:
+        name = loader.find(name, source.command) or name
+    return files.find(name, source.process)
 
 
 def _of(file: ProgramFile, spots: Iterable[Spot]) -> tuple[Spot, ...]:

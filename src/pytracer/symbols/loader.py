@@ -1,0 +1,215 @@
+"""The files that the dynamic linker will load for a program, by its own rules (ld.so(8)); it is not run.
+
+First what LD_PRELOAD names, then the libraries that are needed, breadth first. Each is looked for in DT_RPATH
+of the file that needs it and of those that led there (unless that file has DT_RUNPATH), in LD_LIBRARY_PATH,
+in DT_RUNPATH, in the cache, and where libraries always are. LD_* do not count for set-user-ID programs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from pytracer.record import record
+from pytracer.symbols import libraries, tables
+from pytracer.symbols.root import Root
+from pytracer.symbols.tables import ElfError, Tables
+
+_DYNAMIC = 6  # SHT_DYNAMIC
+_NEEDED, _SONAME, _RPATH, _RUNPATH = 1, 14, 15, 29  # DT_*
+_MOST = 512  # files of a program
+_SCRIPTS = 4  # that run one another
+_OPENED = {"libjli.so": ("server/libjvm.so", "client/libjvm.so")}  # Java's launcher
+_LIBRARIES = {1: "lib", 2: "lib64"}  # what $LIB stands for, by width; Debian has other folders
+
+
+@record
+class _Object:
+    """A file that is loaded: its DT_SONAME, what it needs and from where, and the file that needed it."""
+
+    path: str
+    name: str
+    kind: tuple[int, int]
+    needs: tuple[str, ...]
+    rpath: tuple[str, ...]
+    runpath: tuple[str, ...] | None
+    by: _Object | None
+
+
+def program_of(command: str) -> str:
+    """The file that will run for a command: the program, or the interpreter of a script; "" if none will."""
+    path = _which(command)
+    for _ in range(_SCRIPTS):
+        head = b""
+        with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+            head = file.read(256)
+        if not head.startswith(b"#!"):
+            return path
+        words = os.fsdecode(head[2:].split(b"\n")[0]).split()
+        if not words:
+            return ""
+        rest = [word for word in words[1:] if not word.startswith("-")]
+        path = _which(rest[0] if words[0].endswith("/env") and rest else words[0])
+    return ""
+
+
+def loaded(program: str, environment: Mapping[str, str] | None = None) -> list[str]:
+    """The paths of a program and of all libraries that are loaded with it, in the order of loading."""
+    environment = os.environ if environment is None else environment
+    first = _read(program, None)
+    if first is None:
+        return []
+    if _runs_as_another(program):
+        environment = {}
+    found = [first]
+    seen, names = {os.path.realpath(program)}, {first.name} - {""}
+    preloaded = re.split(r"[ :]+", environment.get("LD_PRELOAD", ""))
+    with Root() as root:
+        queue = [(first, name) for name in preloaded if name] + [(first, name) for name in first.needs]
+        while queue and len(found) < _MOST:
+            by, name = queue.pop(0)
+            if name in names:
+                continue
+            for path in _candidates(name, by, environment, root):
+                other = _read(path, by)
+                if other is None or other.kind != first.kind:
+                    continue
+                if (real := os.path.realpath(path)) not in seen:
+                    seen.add(real)
+                    found.append(other)
+                    names |= {name, other.name}
+                    queue += [(other, needed) for needed in other.needs]
+                break
+    return [each.path for each in found]
+
+
+def opened_later(paths: Iterable[str]) -> list[str]:
+    """What libraries of these open by themselves, and is theirs in all but name."""
+    found = list[str]()
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        found += [f"{folder}/{other}" for other in _OPENED.get(name, ()) if Path(folder, other).is_file()]
+    return found
+
+
+def find(name: str, command: str, environment: Mapping[str, str] | None = None) -> str:
+    """The path of the library (or program) called ``name`` that a command will load; "" where it loads none,
+    and LD_LIBRARY_PATH, which its children have as well, leads to none."""
+    environment = os.environ if environment is None else environment
+    program = program_of(command)
+    paths = loaded(program, environment) if program else []
+    paths += opened_later(paths)
+    folders = _folders(environment.get("LD_LIBRARY_PATH", ""), r"[:;]")
+    for called in (name, f"lib{name}"):
+        for path in paths:
+            if libraries.is_called(called, path.rpartition("/")[2]):
+                return path
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                for file in sorted(Path(folder).iterdir()):
+                    if libraries.is_called(called, file.name) and _read(str(file), None) is not None:
+                        return str(file)
+    return ""
+
+
+def _candidates(name: str, by: _Object, environment: Mapping[str, str], root: Root) -> Iterator[str]:
+    if "/" in name:
+        yield name
+        return
+    if by.runpath is None:
+        each: _Object | None = by
+        while each is not None:
+            if each.runpath is None:
+                yield from (f"{folder}/{name}" for folder in each.rpath)
+            each = each.by
+    folders = _folders(environment.get("LD_LIBRARY_PATH", ""), r"[:;]")
+    yield from (f"{folder}/{name}" for folder in (*folders, *(by.runpath or ())))
+    for path in libraries.find(name, root):
+        if path.rpartition("/")[2] == name:
+            yield path
+
+
+def _read(path: str, by: _Object | None) -> _Object | None:
+    """What a file needs; None where it is no ELF file of this machine's kind."""
+    with contextlib.suppress(OSError, ElfError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            file = tables.read(descriptor)
+            found = _dynamic(file)
+        finally:
+            os.close(descriptor)
+        origin = str(Path(path).resolve().parent)
+        paths = {
+            tag: tuple(_expanded(folder, origin, file) for folder in _folders(":".join(found.get(tag, ()))))
+            for tag in (_RPATH, _RUNPATH)
+        }
+        return _Object(
+            str(Path(path).absolute()),
+            "".join(found.get(_SONAME, ())),
+            (file.width, file.machine),
+            tuple(found.get(_NEEDED, ())),
+            paths[_RPATH],
+            paths[_RUNPATH] if _RUNPATH in found else None,
+            by,
+        )
+    return None
+
+
+def _dynamic(file: Tables) -> dict[int, list[str]]:
+    """The texts of the dynamic section, by tag."""
+    found = dict[int, list[str]]()
+    for section in file.sections[file.sections["type"] == _DYNAMIC]:
+        link = int(section["link"])
+        if link >= len(file.sections):
+            continue
+        strings = file.content(file.sections[link]) + b"\0"
+        raw, size = file.content(section), 8 if file.width == 2 else 4
+        numbers = [
+            int.from_bytes(raw[at : at + size], sys.byteorder)
+            for at in range(0, len(raw) // size * size, size)
+        ]
+        for tag, value in zip(numbers[::2], numbers[1::2], strict=False):
+            if not tag:
+                break
+            if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH) and value < len(strings):
+                found.setdefault(tag, []).append(tables.name_at(strings, value))
+    return found
+
+
+def _folders(text: str, signs: str = ":") -> list[str]:
+    """The folders of a list; one without a name is where the user stands."""
+    return [folder or "." for folder in re.split(signs, text)] if text else []
+
+
+def _expanded(folder: str, origin: str, file: Tables) -> str:
+    for name, value in (
+        ("ORIGIN", origin),
+        ("LIB", _LIBRARIES[file.width]),
+        ("PLATFORM", os.uname().machine),
+    ):
+        folder = folder.replace(f"${name}", value).replace(f"${{{name}}}", value)
+    return folder
+
+
+def _runs_as_another(path: str) -> bool:
+    """True for what is set-user-ID or set-group-ID to somebody else."""
+    with contextlib.suppress(OSError):
+        found = Path(path).stat()
+        others = (found.st_mode & stat.S_ISUID and found.st_uid != os.getuid()) or (
+            found.st_mode & stat.S_ISGID and found.st_gid != os.getgid()
+        )
+        return bool(others)
+    return False
+
+
+def _which(command: str) -> str:
+    import shutil
+
+    return command if "/" in command else shutil.which(command) or ""

@@ -1,0 +1,120 @@
+"""Which files will be loaded, compared with what the dynamic linker itself says of programs made here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from pytracer.errors import UnknownNameError
+from pytracer.symbols import files, loader, places
+from support.compilers import compiled
+
+LEAF = "int leaf(void) { return 1; }\n"
+MIDDLE = "int leaf(void); int middle(void) { return leaf(); }\n"
+MAIN = "int middle(void); int main(void) { return middle(); }\n"
+
+
+def library(folder, name, source, *options):
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = name.partition(".")[0]
+    return compiled(
+        folder, {f"{stem}.c": source}, "-shared", "-fPIC", f"-Wl,-soname,{name}", *options, output=name
+    )
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Two copies of each library; the program's middle one needs the leaf."""
+    for place in ("one", "two"):
+        library(tmp_path / place, "libleaf.so", LEAF)
+        library(
+            tmp_path / place, "libmiddle.so", MIDDLE, "-L.", f"-L{tmp_path / place}", "-Wl,--no-as-needed"
+        )
+    return tmp_path
+
+
+def program(tree, *options, middle=()):
+    middle = list(middle)
+    for place in ("one", "two"):
+        command = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libmiddle.so", "-o", "libmiddle.so", "libmiddle.c"]
+        subprocess.run([*command, *middle, "-L.", "-lleaf"], cwd=tree / place, check=True)
+    (tree / "main.c").write_text(MAIN)
+    command = ["gcc", "-o", "main", "main.c", "-Lone", "-lmiddle", "-Wl,-rpath-link,one", *options]
+    subprocess.run(command, cwd=tree, check=True)
+    return tree / "main"
+
+
+def by_the_linker(path, environment):
+    """The (name, path) that the dynamic linker finds, in its order; the program is not run."""
+    variables = {**os.environ, **environment, "LD_TRACE_LOADED_OBJECTS": "1"}
+    said = subprocess.run([path], env=variables, capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"^\t(?:\S+ => )?(\S+) \(", said, re.M)
+    return [os.path.realpath(each) for each in found if "vdso" not in each]
+
+
+RPATH, RUNPATH = "-Wl,--disable-new-dtags", "-Wl,--enable-new-dtags"
+
+
+@pytest.mark.parametrize(
+    ("options", "middle", "environment"),
+    [
+        ((RPATH, "-Wl,-rpath,$ORIGIN/one"), (), {}),
+        ((RPATH, "-Wl,-rpath,$ORIGIN/one"), (), {"LD_LIBRARY_PATH": "two"}),
+        ((RUNPATH, "-Wl,-rpath,$ORIGIN/one"), (RUNPATH, "-Wl,-rpath,${ORIGIN}"), {}),
+        ((RUNPATH, "-Wl,-rpath,$ORIGIN/one"), (RUNPATH, "-Wl,-rpath,$ORIGIN"), {"LD_LIBRARY_PATH": "two"}),
+        ((RPATH, "-Wl,-rpath,$ORIGIN/one"), (RUNPATH, "-Wl,-rpath,$ORIGIN/../two"), {}),
+        ((RPATH, "-Wl,-rpath,/nowhere:$ORIGIN/two"), (), {"LD_PRELOAD": "one/libleaf.so"}),
+        ((), (), {"LD_LIBRARY_PATH": "/nowhere:one;two"}),
+        ((), (), {"LD_LIBRARY_PATH": "two", "LD_PRELOAD": "libleaf.so one/libmiddle.so"}),
+    ],
+)
+def test_the_files_are_those_that_the_dynamic_linker_takes(tree, monkeypatch, options, middle, environment):
+    monkeypatch.chdir(tree)
+    main = program(tree, *options, middle=middle)
+    found = loader.loaded(str(main), environment)
+    assert [os.path.realpath(path) for path in found[1:] if "ld-linux" not in path] == [
+        path for path in by_the_linker(main, environment) if "ld-linux" not in path
+    ]
+    for name in ("libmiddle", "middle", "libleaf.so"):
+        chosen = loader.find(name, str(main), environment)
+        assert chosen in found
+        assert "middle" in chosen or "leaf" in chosen
+
+
+def test_a_child_has_the_library_path_too(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    assert loader.find("libleaf", "/bin/true", {"LD_LIBRARY_PATH": "two"}) == "two/libleaf.so"
+    assert loader.find("libleaf", "/bin/true", {}) == ""
+
+
+def test_a_script_is_its_interpreter(tmp_path, monkeypatch):
+    for name, head in {"direct": "#!/bin/sh -e", "found": "#!/usr/bin/env sh", "none": "#!/no/such"}.items():
+        (tmp_path / name).write_text(f"{head}\nexit\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert loader.program_of("direct") == "/bin/sh"
+    assert loader.program_of("found") == "/usr/bin/sh"
+    assert loader.loaded(loader.program_of("none")) == []
+    assert loader.program_of("nothing-is-called-so") == ""
+
+
+def test_what_a_function_is_in_is_said(tree, monkeypatch):
+    main = program(tree, "-Wl,-rpath,$ORIGIN/one")
+    with files.find(str(main)) as file, pytest.raises(UnknownNameError) as caught:
+        places.find(file, "middle")
+    assert caught.value.hint == f"it is in a library that {main} loads: {tree / 'one/libmiddle.so'}:middle"
+
+
+def test_what_is_there_but_mangled_is_said(tmp_path):
+    source = (
+        'namespace ns { struct Foo { __attribute__((noinline)) int bar(int x) { asm(""); return x; } }; }\n'
+    )
+    path = compiled(tmp_path, {"program.cc": source + "int main() { return ns::Foo{}.bar(1); }\n"})
+    with files.find(str(path)) as file:
+        with pytest.raises(UnknownNameError) as caught:
+            places.find(file, "bar")
+        assert caught.value.hint == 'did you mean "ns::Foo::bar(int)"?'
+        assert places.find(file, '"ns::Foo::bar(int)"').spots
