@@ -14,6 +14,7 @@ from pytracer.symbols.code.stack import UNKNOWN, Depth
 
 CODE_LIMIT = 1 << 20  # bytes of one function
 _PARTS_LIMIT = 256
+_ENDS = (b"", b"\xcc", b"\xf4")  # int3, hlt
 _SLOT = re.compile(r"\w+ ptr \[(?:rip(?: ([+-]) (0x[0-9a-f]+|\d+))?|(0x[0-9a-f]+))\]")
 
 
@@ -188,10 +189,14 @@ class _Walk:
                     return
                 after_call = False
             if not self.is_inside(following):
-                if not after_call:
+                if not after_call and not self.is_padding(following):
                     self.leaving.setdefault(at, (following, True))
                 return
             at = following
+
+    def is_padding(self, at: int) -> bool:
+        """Tell if code ends before an address: behind a system call that does not return stands no code."""
+        return self.image.read(at, 1) in _ENDS
 
     def fetch(self, at: int, after_call: bool) -> Instruction | None:
         """The instruction at an address that was not decoded on the way; None where a call before it does not

@@ -33,8 +33,8 @@ _CHECKS = frozenset(("mov", "lea", "cmp", "sub", "add", "xor", "test", "nop"))
 
 def is_go(image: Image, address: int) -> bool:
     """Tell if the Go compiler made the code at an address; cgo links C to it."""
-    text = _text(image)
-    return text[0] <= address < text[1]
+    first, last = _text(image)
+    return first <= address < last and image.frames.find(address) is None
 
 
 def _text(image: Image) -> tuple[int, int]:
@@ -52,7 +52,7 @@ def _find_text(image: Image) -> tuple[int, int]:
     bounds = image.symbols.addresses(_FIRST), image.symbols.addresses(_LAST)
     if all(bounds):
         return bounds[0][0], bounds[1][0]
-    text = image.tables.section(b".text")  # stripped: C is told apart by its call frame information
+    text = image.tables.section(b".text")  # it is stripped, and C told apart by its call frame information
     return (int(text["addr"]), int(text["addr"]) + int(text["size"])) if text is not None else (0, 0)
 
 
