@@ -123,6 +123,8 @@ class _Walk:
         size = sum(end - start for start, end in self.parts) + end - start
         if size > CODE_LIMIT or len(self.parts) >= _PARTS_LIMIT:
             raise self.unreadable(at, f"it has more than {CODE_LIMIT >> 10} KiB of code")
+        if self.image.is_relocated(start, end):
+            raise self.unreadable(at, "the dynamic linker changes its code")
         self.parts.append((start, end))
         whole = at in (start, self.start) and start in (at, self.start)
         self.decode(start if whole else at, end)
@@ -291,6 +293,8 @@ class _Walk:
         """Take what was not reached for code, where a jump may lead anywhere in the function; whether there
         is any. Raises UnreadableCodeError where it cannot be told from data."""
         for start, end in self.parts:
+            if start in self.image.symbols.guessed and self.image.frames.find(start) is None:
+                raise self.unreadable(start, "a jump may lead anywhere in it, and nothing says where it ends")
             at = start
             while at < end:
                 instruction = self.code.get(at)

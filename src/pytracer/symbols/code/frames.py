@@ -52,6 +52,7 @@ class Frames:
         self._read = read
         self._word = 8 if tables.width == 2 else 4
         self._known = dict[int, Frame | None]()
+        self._shared = dict[int, _Common]()
 
     def find(self, address: int) -> Frame | None:
         """The entry that an address lies in; None where there is none. Raises ElfError."""
@@ -158,9 +159,13 @@ class Frames:
         rows = _rows(common, start, cursor.data[cursor.at :], self._word)
         return Frame(start, start + size, lsda, common.lsda, rows)
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as the file
     def _common(self, address: int) -> _Common:
         """The entry (CIE) that others share."""
+        if address not in self._shared:
+            self._shared[address] = self._parse_common(address)
+        return self._shared[address]
+
+    def _parse_common(self, address: int) -> _Common:
         cursor = self._entry(address)
         if cursor.number(4) != 0:
             raise ElfError("call frame information has an entry that belongs to none")

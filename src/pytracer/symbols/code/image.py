@@ -23,6 +23,7 @@ X86, X86_64 = 3, 62  # EM_*
 _RELRO = 0x6474E552  # PT_GNU_RELRO
 _NESTED = 8  # symbols before an address that are looked at: of nested ones, the innermost counts
 _RELA, _REL = 4, 9  # SHT_*
+_GUESSED = 1 << 16  # bytes of a function that does not say how long it is, among symbols that are not all
 _FAR = 1 << 40  # bytes: more than any function has
 _ALLOC, _CODE = 2, 4  # SHF_ALLOC, SHF_EXECINSTR
 # What the dynamic linker writes into a slot, by the type of its relocation (psABI of x86-64, i386).
@@ -197,6 +198,18 @@ class Image:
         order = np.argsort(place, kind="stable")
         return place[order], value[order]
 
+    def is_relocated(self, start: int, end: int) -> bool:
+        """Tell if the dynamic linker changes anything between two addresses."""
+        first, last = np.searchsorted(self._relocated, [start, end])
+        return bool(first < last)
+
+    @functools.cached_property
+    def _relocated(self) -> Array:
+        """The addresses of all words that the dynamic linker changes, ascending."""
+        return np.sort(
+            np.concatenate([np.zeros(0, np.int64), *(one.addresses for one in self._relocations())])
+        )
+
     def _addend(self, section: _Relocations, at: int) -> int:
         if section.addends is not None:
             return int(section.addends[at])
@@ -273,12 +286,17 @@ class Symbols:
         self._labels = np.flatnonzero(kinds == UNTYPED)
         self._typed_starts = self.starts[self._typed]
         self.ends = self.starts + np.clip(sizes, 0, _FAR)
-        if any(table.whole for table in found):  # what does not say how long it is reaches as far as the next
-            for chosen, among in ((self._typed, self._typed_starts), (self._labels, self.starts)):
-                edges = np.append(np.unique(among), _FAR)
-                following = edges[np.searchsorted(edges, self.starts[chosen], side="right")]
-                known = np.where(limits[chosen] > 0, np.minimum(limits[chosen], following), following)
-                self.ends[chosen] = np.where(sizes[chosen] > 0, self.ends[chosen], known)
+        # What does not say how long it is reaches as far as the next; of those for linking, at most.
+        whole = any(table.whole for table in found)
+        for chosen, among in ((self._typed, self._typed_starts), (self._labels, self.starts)):
+            edges = np.append(np.unique(among), _FAR)
+            after = np.searchsorted(edges, self.starts[chosen], side="right")
+            following = edges[np.minimum(after, len(edges) - 1)]
+            if not whole:
+                following = np.minimum(following, self.starts[chosen] + _GUESSED)
+            known = np.where(limits[chosen] > 0, np.minimum(limits[chosen], following), following)
+            self.ends[chosen] = np.where(sizes[chosen] > 0, self.ends[chosen], known)
+        self.guessed = frozenset(() if whole else self.starts[sizes == 0].tolist())
 
     def extent(self, address: int) -> tuple[int, int]:
         """The innermost symbol that an address is in, the longest of its aliases; (0, 0) if there is none."""

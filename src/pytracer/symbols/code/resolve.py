@@ -47,22 +47,25 @@ class Libraries:
 
     def __init__(self, process: int = 0) -> None:
         self._process = process
-        self._open = dict[tuple[int, int, int], ProgramFile]()
-        self._needed = dict[tuple[int, int, int], list[ProgramFile]]()
+        self._open = dict[tuple[int, ...], ProgramFile]()
+        self._needed = dict[tuple[int, ...], list[ProgramFile]]()
+        self._exported = dict[tuple[int, ...], dict[str, list[tuple[int, bool]]]]()
 
     def __call__(self, file: ProgramFile, symbol: str) -> Sequence[Definition]:
         """Find the functions that a call of ``symbol`` in ``file`` may reach; none where that is unknown."""
         found = []
-        for other in self._mapped() if self._process else self._closure(file):
+        for other in self._mapped if self._process else self._closure(file):
             same = file if other.identity == file.identity else other
             with contextlib.suppress(ElfError, OSError):
-                for address, is_ifunc in _exports(same).get(symbol, ()):
+                if same.identity not in self._exported:
+                    self._exported[same.identity] = _exports(same)
+                for address, is_ifunc in self._exported[same.identity].get(symbol, ()):
                     offset = same.tables.offset_of(address)
                     if offset is not None:
                         found.append(Definition(same, offset, is_ifunc))
         return found
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019 - closed with this
+    @functools.cached_property
     def _mapped(self) -> list[ProgramFile]:
         kept = []
         with contextlib.suppress(PytracerError):
@@ -116,7 +119,6 @@ class Libraries:
         self.close()
 
 
-@functools.lru_cache(maxsize=_FILES_LIMIT)
 def _exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
     """The functions that others can bind to: by name, their addresses and whether they are IFUNCs."""
     found = dict[str, list[tuple[int, bool]]]()

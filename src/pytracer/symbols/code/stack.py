@@ -63,7 +63,6 @@ def _value(depth: Depth, mnemonic: str, operands: str) -> int | None:
         if found is None:
             return None
         number = int(found[1], 0)
-        number -= (number >> 63) << 64  # a negative one, as 64 bits
         return _plus(depth.stack, number if mnemonic == "sub" else -number)
     if mnemonic == "lea":
         found = _FROM.fullmatch(operands)
