@@ -33,7 +33,7 @@ class CodeReader:
         file = self._file(spot)
         if not any(file.tables.section(name) is not None for name in _GO):
             return spot.offset
-        return self.code(spot).entry
+        return code.entry(file, spot)
 
     def close(self) -> None:
         """Close the files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import re
 
@@ -14,6 +15,8 @@ from pytracer.symbols.code.stack import UNKNOWN, Depth
 
 CODE_LIMIT = 1 << 20  # bytes of one function
 _PARTS_LIMIT = 256
+_SWEEPS_LIMIT = 16
+_RIP = re.compile(r"\[rip(?: ([+-]) (0x[0-9a-f]+|\d+))?\]")
 _ENDS = (b"", b"\xcc", b"\xf4")  # int3, hlt
 _SLOT = re.compile(r"\w+ ptr \[(?:rip(?: ([+-]) (0x[0-9a-f]+|\d+))?|(0x[0-9a-f]+))\]")
 
@@ -48,11 +51,19 @@ def follow(image: Image, start: int, entry: int = 0) -> Flow:
 
     Raises UnreadableCodeError.
     """
-    return _Walk(image, start, entry or start).run()
+    # What no path reaches is not needed, most of the time: where it is odd, do without it.
+    walk = _Walk(image, start, entry or start, may_sweep=image.word == 8)
+    try:
+        return walk.run()
+    except UnreadableCodeError:
+        if walk.sweeping or not walk.sweeps:
+            raise
+    return _Walk(image, start, entry or start, may_sweep=False).run()
 
 
 class _Walk:
-    def __init__(self, image: Image, start: int, entry: int) -> None:
+    def __init__(self, image: Image, start: int, entry: int, *, may_sweep: bool) -> None:
+        self.may_sweep = may_sweep  # data in code is told apart by what reads it, which i386 does otherwise
         self.image = image
         self.start = start
         self.entry = entry
@@ -67,7 +78,8 @@ class _Walk:
         self.slots = dict[int, int]()
         self.indirect = set[int]()
         self.data = list[tuple[int, int]]()  # jump tables that are between the code
-        self.sweeping = False
+        self.sweeping = False  # a jump may lead anywhere
+        self.sweeps = 0
         self.loops = False
 
     def run(self) -> Flow:
@@ -79,7 +91,8 @@ class _Walk:
         while True:
             while self.work:
                 self.walk(*self.work.pop())
-            if not (self.settle_leaving() or self.settle_jumps() or (self.sweeping and self.sweep())):
+            self.image.tables.account.check()
+            if not (self.settle_leaving() or self.settle_jumps() or self.sweep()):
                 break
         self.check_overlaps()
         returns = sorted(at for at in self.reached if decode.kind(self.code[at][1]) == RETURN)
@@ -290,27 +303,73 @@ class _Walk:
     # ---- what the jumps do not tell
 
     def sweep(self) -> bool:
-        """Take what was not reached for code, where a jump may lead anywhere in the function; whether there
-        is any. Raises UnreadableCodeError where it cannot be told from data."""
+        """Take what no path reaches for code; whether there is any.
+
+        It is where a jump may lead anywhere in the function, where the runtime enters it (Go returns so from
+        a panic that was recovered), or dead. Raises UnreadableCodeError where it is needed, and may be data.
+        """
+        self.sweeps += 1
         for start, end in self.parts:
+            is_whole = self.start in (start, self.entry) or not start <= self.start < end
             if start in self.image.symbols.guessed and self.image.frames.find(start) is None:
-                raise self.unreadable(start, "a jump may lead anywhere in it, and nothing says where it ends")
-            at = start
-            while at < end:
-                instruction = self.code.get(at)
-                skipped = next((stop for begin, stop in self.data if begin <= at < stop), 0)
-                if skipped:
-                    at = skipped
-                elif instruction is None:
-                    if not self.image.read(at, end - at).strip(b"\0\x90\xcc"):
-                        break
+                if self.sweeping:
+                    raise self.unreadable(
+                        start, "a jump may lead anywhere in it, and nothing says where it ends"
+                    )
+            elif self.sweeping or (self.may_sweep and is_whole):
+                self.take_gaps(start, end)
+        if self.work and self.sweeps > _SWEEPS_LIMIT:
+            raise self.unreadable(self.work[0][0], "what runs cannot be told from what does not")
+        return bool(self.work)
+
+    def take_gaps(self, start: int, end: int) -> None:
+        """Follow what is between the instructions that are reached, where it can be nothing but code."""
+        edges = [at for at in sorted(self.reached) if start <= at < end]
+        data = sorted(self.read_from()) if not self.sweeping else []
+        at = start
+        for edge in [*edges, end]:
+            if at < edge:
+                entries = self.entries(at, edge)
+                if entries is None and self.sweeping:
                     raise self.unreadable(at, "a jump may lead anywhere in it, and not all is code")
-                elif at in self.reached or instruction[1] in PADDING:
-                    at += instruction[0]
-                else:
-                    self.work.append((at, UNKNOWN))
-                    return True
-        return False
+                at_data = bisect.bisect_left(data, at)
+                if entries and not (at_data < len(data) and data[at_data] < edge):
+                    self.work += [(each, UNKNOWN) for each in entries]
+            if edge < end:
+                at = max(at, edge + self.code[edge][0])
+
+    def entries(self, at: int, end: int) -> list[int] | None:
+        """The first instruction of each piece of code in a gap, and behind each that does not go on; None if
+        not all is code."""
+        found, is_first = list[int](), True
+        if not self.image.read(at, end - at).strip(b"\0\x90\xcc"):
+            return found
+        while at < end:
+            skipped = next((stop for begin, stop in self.data if begin <= at < stop), 0) if self.data else 0
+            if skipped:
+                at, is_first = skipped, True
+                continue
+            instruction = self.code.get(at)
+            if instruction is None:
+                return None
+            kind = decode.kind(instruction[1])
+            if instruction[1] not in PADDING and is_first:
+                found.append(at)
+                is_first = False
+            is_first = is_first or kind in (RETURN, JUMP, STOP, FAR)
+            at += instruction[0]
+        return found if at == end or self.data else None
+
+    def read_from(self) -> set[int]:
+        """The addresses that instructions take: what stands there may be data."""
+        found = set[int]()
+        for at in self.reached:
+            size, mnemonic, operands = self.code[at]
+            if "[rip" in operands and decode.kind(mnemonic) == "":
+                match = _RIP.search(operands)
+                if match is not None:
+                    found.add(at + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1))
+        return found
 
     # ---- whether that can be
 
