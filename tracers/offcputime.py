@@ -29,7 +29,7 @@ TRACER = Tracer(
     examples=(
         ("offcputime -d 10", "the whole machine for ten seconds"),
         ("offcputime --blocked -p 181 -d 10", "where one process sleeps"),
-        ("offcputime -f folded -- make", "a build, for tools that draw flame graphs; counts are nanoseconds"),
+        ("offcputime -f folded -- make", "a build, for flame graphs; counts are nanoseconds"),
     ),
     notes=(
         "Times are counted when the thread runs again: what still sleeps at the end is not in them.",

@@ -17,7 +17,7 @@ TRACER = Tracer(
         Stream(
             columns=(
                 Column("pid", "process id of the thread that waited"),
-                Column("tid", "its thread id"),
+                Column("tid", "its thread id", wide=True),
                 Column("comm", "its name", decode="text", width=15),
                 Column("wait_ns", "how long it waited", label="WAIT", unit=Unit.NANOSECONDS),
                 Column("cpu", "the CPU that it got", width=3),
