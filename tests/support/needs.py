@@ -119,6 +119,7 @@ FEATURES: dict[str, Feature] = {
     "paths of iterators": Feature((5, 12)),  # 3d06f34aa89e
     "BTF": Feature((5, 2), options=("DEBUG_INFO_BTF",)),
     "tun": Feature(options=("TUN",)),
+    "memory of a process that exits": Feature((6, 16)),  # the event came behind exit_mm() before
     "little-endian": Feature(machines=("x86_64", "aarch64", "riscv64", "ppc64le", "loongarch64")),
 }
 

@@ -61,7 +61,7 @@ def get(name: str) -> Tracer:
         return _load_file(files[name])
     if name in (points := _entry_points()):
         return _tracer_of(points[name].load(), name)
-    raise UnknownNameError("tracer", name, names(), hint="")
+    raise UnknownNameError("tracer", name, names(), where="pytracer list")
 
 
 def all_tracers() -> list[Tracer]:
