@@ -10,6 +10,7 @@ import pytest
 from pytracer.bpf import calls
 from pytracer.bpf.calls import PAUSE, Calls
 
+KEY = np.dtype([("target", "u8")])
 CALL = np.dtype([("ns", "u8"), ("tid", "u4")])
 SECOND = 1_000_000_000
 
@@ -26,10 +27,11 @@ class Table:
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         values = [(began * SECOND, tid) for began, tid in self.content.values()]
-        return np.array(list(self.content), dtype="u4"), np.array(values, dtype=CALL)
+        keys = np.array([(number,) for number in self.content], dtype=KEY)
+        return keys, np.array(values, dtype=CALL)
 
     def delete(self, keys: np.ndarray) -> None:
-        for key in keys.tolist():
+        for key in keys["target"].tolist():
             del self.content[key]
 
 
