@@ -167,8 +167,8 @@ def test_the_image_of_a_plan_is_found() -> None:
     ("asked", "btf", "message", "hint"),
     [
         (recipe("-DA"), "c" * 64, "x holds nothing for this kernel", "made for 6.98, 6.99;"),
-        (recipe("-DC"), BTF, "these options (it takes a program with C, without A)", "tracer; tracer --b"),
-        (recipe("-DA", "-DB", "-DC=1"), BTF, "not with these options (it takes a program with C=1)", "--b"),
+        (recipe("-DC"), BTF, "these options (asked for: C; in the pack: A)", "tracer; tracer --b"),
+        (recipe("-DA", "-DB", "-DC=1"), BTF, "not with these options (asked for: C=1)", "--b"),
         (recipe("-DB", "-DA"), BTF, "x holds tracer for this kernel, but not", "tracer; tracer --b"),
         (recipe("-DA", "-DB"), OTHER, "x holds tracer for this kernel, but not", "it holds tracer"),
         (recipe("-DA", "-DB", programs=("leave",)), BTF, "but not with these options", "tracer --b"),

@@ -22,6 +22,8 @@ from pytracer.bpf.images import Recipe
 from pytracer.errors import PytracerError, UnsupportedError, UsageError
 from pytracer.kernel.btf import VMLINUX
 from pytracer.record import record
+from pytracer.spec import registry
+from pytracer.spec.spelling import spelled
 
 _MAGIC = b"pytracer pack 1\n"
 MAX_FILE = 16 << 20
@@ -89,7 +91,7 @@ class Pack:
                 return image
         raise UnsupportedError(
             f"{origin} holds {mine[0].tracer} for this kernel, but not with these options"
-            + _difference(recipe.cflags, [entry.cflags for entry in mine]),
+            + _difference(mine[0].tracer, recipe.cflags, [entry.cflags for entry in mine]),
             hint=f"it holds {'; '.join(dict.fromkeys(entry.line for entry in mine))}",
         )
 
@@ -170,12 +172,18 @@ def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _difference(wanted: Sequence[str], held: Sequence[Sequence[str]]) -> str:
-    """How the macros of a program differ from those of the nearest one there is."""
+def _difference(tracer: str, wanted: Sequence[str], held: Sequence[Sequence[str]]) -> str:
+    """Say how a program differs from the nearest one there is, in the words of the command line."""
     nearest = min((set(flags) for flags in held), key=lambda flags: len(flags ^ set(wanted)))
-    words = [f"with {flag[2:]}" for flag in sorted(set(wanted) - nearest)]
-    words += [f"without {flag[2:]}" for flag in sorted(nearest - set(wanted))]
-    return f" (it takes a program {', '.join(words)})" if words else ""
+    known = registry.get(tracer) if tracer in registry.names() else None
+
+    def words(flags: set[str]) -> str:
+        macros = (flag.removeprefix("-D") for flag in sorted(flags))
+        return ", ".join(spelled(known, macro) if known is not None else macro for macro in macros)
+
+    more, fewer = words(set(wanted) - nearest), words(nearest - set(wanted))
+    said = [f"asked for: {more}"] * bool(more) + [f"in the pack: {fewer}"] * bool(fewer)
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def _inflated(content: bytes) -> bytes:

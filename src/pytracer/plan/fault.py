@@ -39,7 +39,7 @@ def returns(request: Request, facts: Facts) -> int:
     if allowed is None:
         raise UnsupportedError(
             "no function of this kernel can be made to fail (CONFIG_FUNCTION_ERROR_INJECTION)",
-            hint="a kernel with that and CONFIG_BPF_KPROBE_OVERRIDE: 'scripts/lab build override' makes one",
+            hint="a kernel with that, and with CONFIG_BPF_KPROBE_OVERRIDE, can do it",
         )
     if fault.function not in allowed:
         near = ", ".join(like(fault.function, allowed))
