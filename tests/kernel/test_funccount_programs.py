@@ -90,6 +90,18 @@ def test_a_probe_by_its_provider_in_whatever_runs(tmp_path):
         assert totals(finish(tracer)) == {"usdt:forms:bare": TIMES + 7}
 
 
+@pytest.mark.lab
+@pytest.mark.parametrize("way", [way.name for way in WAYS["u"]])
+def test_a_process_whose_main_thread_has_ended(way):
+    """Another process of the same program does not count."""
+    with working(TIMES, "headless") as program, working(7) as other:
+        tracer = start("funccount", "-f", "json", "-p", program.pid, "--hook", f"u={way}", "u:marks:work", 60)
+        other.go()
+        program.go()
+        tracer.terminate()
+        assert totals(finish(tracer)) == {"u:marks:work": TIMES}
+
+
 def test_a_killed_tracer_leaves_nothing_in_the_program():
     with working(TIMES, "forms") as program:
         tracer = start("funccount", f"usdt:{workload('marks')}:forms:*", "-p", program.pid, 60)

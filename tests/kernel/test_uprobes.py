@@ -161,6 +161,13 @@ def test_a_link_sees_a_process_whose_first_thread_has_ended():
         assert counter[0] == TIMES
 
 
+def test_a_process_whose_first_thread_had_ended_before(way):
+    with working(TIMES, "headless") as program, Counter(way) as counter:
+        assert counter.put(probe(way, "marks", "work", process=program.pid)) == []
+        program.go()
+        assert counter[0] == TIMES
+
+
 def test_a_file_that_the_process_has_not_mapped_is_said(way):
     with working(1) as program, Counter(way) as counter:
         notes = counter.put(probe(way, workload("calls"), "+0x1000", process=program.pid))

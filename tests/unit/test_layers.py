@@ -13,6 +13,7 @@ ROOT = Path(pytracer.__file__).parent
 TIERS = {
     "errors": 0,
     "inherited": 0,
+    "procfs": 0,
     "record": 0,
     "budget": 1,
     "text": 0,

@@ -4,6 +4,7 @@
 //     marks forms N        the same with the probes "forms:..." N times; then says what the semaphore was
 //     marks nested N       the same with a call within a call, N deep
 //     marks orphaned N     its first thread ends; another one calls work N times
+//     marks headless N     its first thread ends, then the same as work, by one thread
 //     marks load FILE N    loads FILE from memory only, says "ready", waits, calls its probe N times
 //
 // The notes are written here, so that nobody needs sys/sdt.h.
@@ -102,6 +103,22 @@ static void wait_for_line(void)
         exit(1);
 }
 
+static void *headless(void *unused)
+{
+    char text[512] = "";
+
+    while (!strstr(text, ") Z ")) { // the first thread is a zombie, as long as this one lives
+        FILE *file = fopen("/proc/self/stat", "r");
+
+        if (!file || !fgets(text, sizeof(text), file))
+            exit(1);
+        fclose(file);
+    }
+    wait_for_line();
+    both(unused);
+    _exit(0);
+}
+
 static int load(const char *path)
 {
     int from = open(path, O_RDONLY), memory = memfd_create("made", 0);
@@ -132,6 +149,10 @@ int main(int argc, char **argv)
     times = atoi(argv[argc - 1]);
     if (!strcmp(argv[1], "load"))
         return load(argv[2]);
+    if (!strcmp(argv[1], "headless")) {
+        pthread_create(&other, NULL, headless, NULL);
+        pthread_exit(NULL);
+    }
     wait_for_line();
     if (!strcmp(argv[1], "forms")) {
         for (int i = 0; i < times; i++)

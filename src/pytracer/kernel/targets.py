@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pytracer.budget import Account, Budget, OverBudgetError, current
 from pytracer.errors import NotPermittedError, UnknownNameError, UsageError
+from pytracer.procfs import living
 from pytracer.spec import Filter
 from pytracer.text import harmless
 
@@ -135,7 +136,8 @@ def _in_mntns(key: bytes) -> Iterator[int]:
 def _mntns(process: int | str) -> str:
     """The mount namespace of a process; "" where it cannot be seen."""
     try:
-        return str(Path(f"/proc/{process}/ns/mnt").readlink())
+        shown = living(process) if isinstance(process, int) else process
+        return str(Path(f"/proc/{shown}/ns/mnt").readlink())
     except OSError:
         return ""
 
@@ -230,7 +232,7 @@ def _number(text: str, what: str) -> int:
 
 def _namespace(text: str, kind: str, named: Path | None = None) -> bytes:
     """The inode number of a namespace, which is the kernel's own number for it."""
-    candidates = [Path(f"/proc/{text}/ns/{kind}")] if text.isdecimal() else [Path(text)]
+    candidates = [Path(f"/proc/{living(int(text))}/ns/{kind}")] if text.isdecimal() else [Path(text)]
     if named is not None:
         candidates.insert(0, named)
     for path in candidates:

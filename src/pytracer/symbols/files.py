@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 
 from pytracer.budget import Account, OverBudgetError, current
 from pytracer.errors import NotPermittedError, PytracerError, UnknownNameError, UsageError
+from pytracer.procfs import living
 from pytracer.symbols import libraries, maps, owners, symtab, tables
 from pytracer.symbols.maps import Mapping
 from pytracer.symbols.root import Root
@@ -266,7 +267,7 @@ def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> Program
 
 
 def _by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> ProgramFile:
-    own = _machine(f"/proc/{root.pid or 'self'}/exe")
+    own = _machine(f"/proc/{living(root.pid) if root.pid else 'self'}/exe")
     chosen = dict[str, ProgramFile]()
     with contextlib.ExitStack() as others:
         for path in [*libraries.find(name, root), *(f"{folder}/{name}" for folder in _PATH)]:

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytracer.procfs import living
 from pytracer.symbols.root import Root
 
 CACHE = "/etc/ld.so.cache"
@@ -38,11 +39,10 @@ def find(name: str, root: Root) -> Iterator[str]:
         for known, path in entries(root.read(CACHE)):
             if is_called(name, known):
                 yield path
+    shown = living(root.pid) if root.pid else "self"
     for folder in _FOLDERS:
         with contextlib.suppress(OSError):
-            for file in sorted(
-                path.name for path in Path(f"/proc/{root.pid or 'self'}/root{folder}").iterdir()
-            ):
+            for file in sorted(path.name for path in Path(f"/proc/{shown}/root{folder}").iterdir()):
                 if is_called(name, file):
                     yield f"{folder}/{file}"
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pytracer.procfs import living
 from pytracer.record import record
 
 PROC = Path("/proc")
@@ -49,7 +50,7 @@ def image_of(pid: int) -> int:
     0 where there is no such process, or where it may not be looked at.
     """
     try:
-        text = (PROC / str(pid) / "stat").read_bytes()
+        text = (PROC / str(living(pid, PROC)) / "stat").read_bytes()
     except OSError:
         return 0
     fields = text.rpartition(b") ")[2].split()
@@ -77,7 +78,7 @@ def read(pid: int, check: Callable[[], None] = lambda: None) -> bytes:
 def read_code(pid: int, check: Callable[[], None] = lambda: None) -> bytes:
     """Like :func:`read`. Raises OSError where the process is gone, or may not be looked at."""
     lines, rest = list[bytes](), b""
-    with (PROC / str(pid) / "maps").open("rb") as file:
+    with (PROC / str(living(pid, PROC)) / "maps").open("rb") as file:
         while len(lines) < RANGES and (text := file.read(_PIECE)):
             check()
             text = rest + text
@@ -120,7 +121,7 @@ def vdso() -> bytes:
 def find_file(pid: int, mapping: Mapping, *, exact: bool = True) -> Handle | None:
     """The file that is mapped, not whatever bears its name now; None where it is none, or not to be had.
     If not ``exact``, another may be mapped there by now."""
-    root = PROC / str(pid)
+    root = PROC / str(living(pid, PROC))
     mapped = root / "map_files" / f"{mapping.start:x}-{mapping.end:x}"
     for path in (mapped, root / "root" / mapping.path.lstrip("/")):
         with contextlib.suppress(OSError):

@@ -9,6 +9,7 @@ import re
 import sys
 
 from pytracer.budget import Account, Budget
+from pytracer.procfs import living
 from pytracer.record import record
 from pytracer.symbols.maps import PROC
 from pytracer.text import harmless
@@ -48,7 +49,7 @@ def owner(pid: int, uid: int) -> int:
     """
     descriptor = -1
     try:
-        descriptor = os.open(PROC / str(pid) / "ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(PROC / str(living(pid, PROC)) / "ns/user", os.O_RDONLY | os.O_CLOEXEC)
         own = (PROC / "self/ns/user").stat().st_ino
         for _ in range(_NESTED):
             if os.fstat(descriptor).st_ino == own:

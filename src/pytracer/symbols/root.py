@@ -7,6 +7,7 @@ import errno
 import os
 import struct
 
+from pytracer.procfs import living
 from pytracer.symbols import maps
 from pytracer.symbols.maps import Handle
 
@@ -21,7 +22,7 @@ class Root:
     def __init__(self, pid: int = 0) -> None:
         """Raises OSError where there is no such process, or it may not be looked at."""
         self.pid = pid
-        path = maps.PROC / str(pid) / "root" if pid else "/"
+        path = maps.PROC / str(living(pid, maps.PROC)) / "root" if pid else "/"
         self._fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def open(self, path: str) -> int:

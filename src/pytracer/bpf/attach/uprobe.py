@@ -21,6 +21,7 @@ from pytracer.bpf.refusal import attach_error
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import PytracerError, UnsupportedError
 from pytracer.kernel.facts import Answer
+from pytracer.procfs import has_ended
 from pytracer.record import replace
 from pytracer.spec import Spot, Uprobe, Uretprobe, UretprobeMulti, UserProbe
 from pytracer.symbols import files, places, usdt
@@ -53,7 +54,10 @@ def put_by(attach: Callable[..., list[Link]], probe: UserProbe, place: Place, pr
     """The links on the places of all files, by :func:`attach` or what is called like it; all or nothing."""
     links = list[Link]()
     at_return = isinstance(probe, (Uretprobe, UretprobeMulti))
-    told = {"at_return": at_return, "process": probe.process, "cookies": place.cookies}
+    # The kernel finds a process's memory by its main thread: once that has ended, it would put no breakpoint
+    # there. So a probe is put for all processes then, and its program, which filters by process, tells.
+    process = 0 if probe.process and has_ended(probe.process) else probe.process
+    told = {"at_return": at_return, "process": process, "cookies": place.cookies}
     with all_or_none(links):
         for file, spots, note in located(probe):
             links += attach(file, spots, program, note=note, **told)

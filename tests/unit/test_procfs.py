@@ -1,0 +1,64 @@
+"""Processes whose main thread has ended are looked at by another thread of theirs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytracer.arrays import np
+from pytracer.kernel import targets
+from pytracer.procfs import has_ended, living
+from pytracer.symbols import files, maps
+from pytracer.symbols.root import Root
+from pytracer.symbols.user import UNKNOWN, UserSymbols
+from support.workloads import workload
+
+
+@pytest.fixture
+def headless() -> Iterator[int]:
+    """A process whose main thread has ended, while another waits."""
+    command = [workload("marks"), "headless", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process.pid
+        process.kill()
+
+
+def test_which_thread_shows_a_process(headless: int) -> None:
+    assert has_ended(headless)
+    assert living(headless) not in (headless, 0)
+    assert not has_ended(living(headless))
+    assert living(os.getpid()) == os.getpid()
+    assert living(1 << 30) == 1 << 30
+
+
+def test_its_memory_root_files_and_namespaces_are_seen(headless: int) -> None:
+    assert maps.image_of(headless)
+    mappings = maps.parse(maps.read(headless))
+    [mapping] = [mapping for mapping in mappings if mapping.name == "marks"]
+    handle = maps.find_file(headless, mapping)
+    assert handle is not None
+    with handle:
+        assert handle.stat.st_ino == mapping.inode
+    with Root(headless) as root:
+        assert root.read("/etc/passwd") == Path("/etc/passwd").read_bytes()
+    with files.find("marks", headless) as file:
+        assert file.mapped
+        assert file.name == workload("marks")
+    for of in (targets.network_namespace, targets.mount_namespace):
+        assert of(str(headless)) == of(str(os.getpid()))
+
+
+def test_its_functions_have_names(headless: int) -> None:
+    symbols = UserSymbols()
+    assert symbols.notice(headless)
+    image = maps.image_of(headless)
+    [mapping] = [one for one in maps.parse(maps.read(headless)) if one.name == "marks"]
+    [name] = symbols.names(headless, image, None, np.array([mapping.start + 8], np.uint64))
+    assert name != UNKNOWN
+    symbols.close()
