@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from pytracer import packing
-from pytracer.bpf import pack
+from pytracer.bpf import pack, pack_check
 from pytracer.bpf.image import Image, MapSpec, ProgramSpec
 from pytracer.bpf.images import Recipe
+from pytracer.bpf.layout_desc import dtype_of
 from pytracer.bpf.pack import Entry, Pack, PackError, decode
+from pytracer.bpf.pack_check import problem_of
 from pytracer.bpf.source import read_source
 from pytracer.cli.main import main
 from pytracer.cli.pack import chosen
@@ -26,8 +28,10 @@ from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.btf import ENUMS, Kind
 from pytracer.kernel.btf_facts import BtfFacts
 from pytracer.plan import Request
+from pytracer.record import replace
 from pytracer.spec import (
     Clsact,
+    Fexit,
     Kprobe,
     KprobeEvents,
     KretprobeMulti,
@@ -48,7 +52,7 @@ from support.btf_builder import INT, LONG, basic
 MAGIC = b"pytracer pack 1\n"
 RETURN = bytes.fromhex("b700000000000000 9500000000000000")
 BTF, OTHER = "a" * 64, "b" * 64
-TEXT = "int enter(void *ctx);"
+TEXT = "BPF_HASH(rows, u64, u64, 10); int enter(void *ctx); int leave(void *ctx);"
 
 
 def image(*programs: str) -> Image:
@@ -314,6 +318,8 @@ def test_facts_from_btf() -> None:
     assert not facts.probe(RawTracepoint("", event="sys_exit")).ok
     assert facts.probe(Kprobe("", symbols=("x64", "x64_sys_call"))).name == "x64_sys_call"
     assert not facts.probe(Kprobe("", symbols=("x64",))).ok
+    assert facts.probe(Fexit("", function="x64_sys_call")).ok
+    assert not facts.probe(Fexit("", function="x64")).ok
     assert not facts.probe(Tracepoint("", category="raw_syscalls", event="sys_enter")).ok
     assert facts.probe(SocketFilter("")).ok
     assert facts.runs_compat
@@ -390,3 +396,91 @@ def test_every_way_that_needs_no_trace_event_is_planned() -> None:
     assert not any("PT_HAS_PROBE_READ_KERNEL" in flag for one in flags for flag in one)
     with pytest.raises(UnsupportedError, match="cannot be packed for test"):
         list(packing._plans(request, basic().btf(), kernel))
+
+
+C = """
+BPF_HASH(rows, u64, struct row_value, 1024);
+BPF_STACK_TRACE(stacks, PT_STACKS_MAX);
+BPF_RINGBUF_OUTPUT(events, PT_RING_PAGES);
+#ifdef OTHERWISE
+BPF_PERF_OUTPUT(events);
+#endif
+BPF_PERCPU_ARRAY(pt_losses, u64, PT_LOSS_REASONS);
+BPF_TABLE("hash", u32, u32, table, 8);
+int enter(void *ctx) { return 0; }
+"""
+VALUE = '["row_value", [["calls", "unsigned long long"], ["comm", "char", [16]], ["flag", "char"]], "struct"]'
+MAPS = {
+    "rows": MapSpec("rows", 1, 8, 32, 1024, 0, '"unsigned long long"', VALUE),
+    "stacks": MapSpec(
+        "stacks", 7, 4, 1016, 77, 0, '"int"', '["bpf_stacktrace", [["ip", "unsigned long long", [127]]]]'
+    ),
+    "events": MapSpec("events", 27, 0, 0, 4096, 0, '"int"', '"int"'),
+    "pt_losses": MapSpec("pt_losses", 6, 4, 8, 3, 0, '"int"', '"unsigned long long"'),
+    "table": MapSpec("table", 1, 4, 4, 8, 0, '"unsigned int"', '"unsigned int"'),
+}
+
+
+def contents(program: str = "enter", **changed: dict[str, Any]) -> Image:
+    maps = tuple(replace(spec, **changed.get(name, {})) for name, spec in MAPS.items())
+    return Image("", "", (), maps, (ProgramSpec(program, RETURN, {}),))
+
+
+def test_what_can_be_of_the_c_is_taken() -> None:
+    assert problem_of(contents(), C) == ""
+    ring = {"type": 4, "key_size": 4, "value_size": 4}
+    assert problem_of(contents(events=ring), C) == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"rows": {"type": 2}}, "a map 'rows' of type 2, declared as HASH (1)"),
+        ({"rows": {"key_size": 4}}, "a map 'rows' of 4 bytes where u64 is declared"),
+        (
+            {"rows": {"value_size": 1 << 20}},
+            "a map 'rows' with values of 1048576 bytes that are described as 32",
+        ),
+        (
+            {"rows": {"value_type": '["other", [["a", "int"]]]'}},
+            "of other where struct row_value is declared",
+        ),
+        ({"rows": {"max_entries": 1 << 31}}, "a map 'rows' of 2147483648 entries where 1024 are declared"),
+        ({"rows": {"name": "elsewhere"}}, "a map 'elsewhere', which its C does not have"),
+        ({"stacks": {"value_size": 8 * 1000}}, "a map 'stacks' of a size that no STACK_TRACE has"),
+        ({"events": {"type": 1, "key_size": 4, "value_size": 4}}, "of type 1, declared as RINGBUF (27)"),
+        ({"pt_losses": {"value_size": 16}}, "a map 'pt_losses' of 16 bytes where u64 is declared"),
+        ({"pt_losses": {"type": 2}}, "of type 2, declared as PERCPU_ARRAY (6)"),
+        ({"table": {"value_size": 12}}, "a map 'table' with values of 12 bytes that are described as 4"),
+        ({"program": "other"}, "a program 'other', which its C does not have"),
+    ],
+)
+def test_what_cannot_be_of_the_c_is_refused(changed: dict[str, Any], problem: str) -> None:
+    assert problem in problem_of(contents(**changed), C)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        '"unsigned long long"',
+        VALUE,
+        '["a", [["b", "char"], ["c", "short"], ["d", ["e", [["f", "int"]], "union"]]], "struct_packed"]',
+        '["a", [["b", "int *"], ["c", "enum x"], ["d", "short", [3, 5]]], "struct"]',
+        '["a", [["b", "int"], ["c", "char", [7]], ["d", "long"]], "union"]',
+    ],
+)
+def test_sizes_are_those_that_maps_are_read_by(description: str) -> None:
+    size = pack_check._size(description)
+    assert size is not None
+    dtype_of(description, size)  # which raises SchemaError for any other
+
+
+def test_a_pack_with_wrong_contents_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoilt = contents(stacks={"value_size": 1 << 16})
+    held = Pack({BTF: "here"}, (Entry(BTF, "tracer", "tracer", pack.digest(C), (), 0),), (spoilt,))
+    monkeypatch.setattr(pack, "load", lambda _: held)
+    monkeypatch.setattr(pack, "btf_digest", lambda _: BTF)
+    with pytest.raises(PackError) as caught:
+        pack.image_for(recipe(text=C, pack="file"))
+    assert caught.value.message == "file holds a map 'stacks' of a size that no STACK_TRACE has"
+    assert caught.value.hint

@@ -19,6 +19,7 @@ from pytracer.bpf.digest import sha256
 from pytracer.bpf.image import Image, ImageError
 from pytracer.bpf.image import decode as decode_image
 from pytracer.bpf.images import Recipe
+from pytracer.bpf.pack_check import problem_of
 from pytracer.errors import PytracerError, UnsupportedError, UsageError
 from pytracer.kernel.btf import VMLINUX
 from pytracer.record import record
@@ -159,7 +160,10 @@ def image_for(recipe: Recipe) -> Image:
             "this kernel has no BTF, by which packs know kernels",
             hint="the kernel needs CONFIG_DEBUG_INFO_BTF",
         ) from error
-    return pack.find(recipe, btf, recipe.pack)
+    image = pack.find(recipe, btf, recipe.pack)
+    if problem := problem_of(image, recipe.text):
+        raise PackError(f"{recipe.pack} holds {problem}", hint="make it again: pytracer pack")
+    return image
 
 
 def btf_digest(path: Path) -> str:

@@ -10,6 +10,7 @@ from pytracer.kernel.facts import Answer, Found
 from pytracer.spec import (
     Clsact,
     FunctionCode,
+    Fentry,
     Iterator,
     Kprobe,
     Kprobes,
@@ -88,6 +89,10 @@ class BtfFacts:
                 return Answer(False, reason=f"how {probe.target} is laid out is not in BTF", tried=False)
             case Kprobe():
                 return self._kprobe(probe.symbols)
+            case Fentry():  # and Fexit
+                if self._btf.find(Kind.FUNC, probe.function) is not None:
+                    return Answer(True, probe.target, tried=False)
+                return Answer(False, reason=f"{probe.function} is not in BTF")
             case Kprobes():  # only the kernel that runs tells
                 return Answer(False, reason=f"BTF does not say which of {probe.target} may be probed")
             case TaskSample() if not (probe.processes or probe.threads or probe.command):
