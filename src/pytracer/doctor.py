@@ -75,7 +75,7 @@ def examine() -> Report:
         "debugfs": mounts.is_mounted(mounts.DEBUGFS, tracefs.DEBUG),
     }
     found = tuple(features.probe_all())
-    checks = [*_kernel(), *_types(), *_policies(), *_mounts(mounted), *_compiler(), *_python()]
+    checks = [*_kernel(), *_types(), *_policies(), *_mounts(mounted), *_compiler(), *_python(), *_left()]
     return Report((*checks, _summary(found)), found)
 
 
@@ -255,6 +255,25 @@ def _cache() -> Check:
         return Check("python", "cache folder", FAIL, problem.message, problem.hint)
     fix = f"set {VARIABLE} to a folder of yours" if folder.note else ""
     return Check("python", "cache folder", WARN if folder.note else OK, folder.note or str(folder.path), fix)
+
+
+def _left() -> Iterator[Check]:
+    """What tracers that were killed left attached."""
+    from pytracer.bpf.leftovers import leftovers
+
+    if policy.missing_capabilities(("CAP_SYS_ADMIN",)):
+        yield Check("left behind", "attachments", UNKNOWN, f"{_HIDDEN} without CAP_SYS_ADMIN")
+        return
+    try:
+        found = leftovers()
+    except OSError as error:
+        yield Check("left behind", "attachments", UNKNOWN, f"{_HIDDEN}: {error.strerror}")
+        return
+    for number, one in enumerate(found, 1):
+        text = f"{one.what}, of a tracer that was killed; the next that attaches so removes it"
+        yield Check("left behind", f"attachment {number}", WARN, text, one.command)
+    if not found:
+        yield Check("left behind", "attachments", OK, "none of tracers that were killed")
 
 
 def _summary(found: tuple[features.Result, ...]) -> Check:

@@ -8,6 +8,7 @@ no program and no map is left is looked at after each kernel test: tests/conftes
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from lab.guest.survey import Asked, hooks_of
 
 from pytracer.bpf.attach import cgroup_skb, cgroup_sock, cgroup_sock_addr
+from pytracer.bpf.leftovers import leftovers
 from pytracer.errors import PolicyError
 from pytracer.spec import Alternative, OnCgroup, TaskSample, Tracer, registry
 from pytracer.spec.common import FOLLOW
@@ -84,6 +86,21 @@ def test_what_a_killed_trace_leaves_is_gone_with_the_next(words):
     tracer.kill()
     tracer.communicate()
     assert run(*words, "-d", 0.1).status == 0
+
+
+@EACH_KIND
+def test_what_a_killed_trace_leaves_is_listed_with_what_removes_it(words):
+    if not words:
+        return
+    assert leftovers() == []
+    tracer = start(*words, "-d", 60)
+    assert leftovers() == []  # it lives
+    tracer.kill()
+    tracer.communicate()
+    for one in leftovers():
+        done = subprocess.run(one.command, shell=True, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{one.command}: {done.stderr}"
+    assert leftovers() == []
 
 
 @EACH_KIND

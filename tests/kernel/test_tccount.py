@@ -165,7 +165,7 @@ def test_what_a_killed_process_leaves_is_gone_with_the_next(way):
         tracer.communicate()
         assert len(clsact.filters(other)) == (2 if way == "clsact" else 0)
         assert run("tccount", "va", *words, "-d", 0.1).status == 0
-        assert clsact._qdiscs() == {}
+        assert clsact.qdiscs() == {}
 
 
 def test_an_interface_that_goes_away_is_said_and_ends_it():

@@ -87,7 +87,7 @@ class Traffic:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.qdiscs: dict[int, str] = {}
         self.there: list[clsact.Filter] = []
-        monkeypatch.setattr(clsact, "_qdiscs", lambda: dict(self.qdiscs))
+        monkeypatch.setattr(clsact, "qdiscs", lambda: dict(self.qdiscs))
         monkeypatch.setattr(clsact, "_tell_qdisc", self.qdisc)
         monkeypatch.setattr(clsact, "_tell", self.filter)
         monkeypatch.setattr(clsact, "filters", self.filters)

@@ -114,7 +114,7 @@ def _attach(index: int, name: str, way: int, program: int) -> tuple[Filter, str]
     """The filter that was made, and what the user should know of it. Raises OSError, or AttachError."""
     made = _make_qdisc(index)
     # The qdisc "ingress" would take a filter for egress, and show it what comes in.
-    if way == EGRESS and not made and _qdiscs().get(index) != "clsact":
+    if way == EGRESS and not made and qdiscs().get(index) != "clsact":
         raise AttachError(
             f"{name} has an ingress qdisc of somebody's, where nothing that goes out is seen",
             hint="--direction in goes with it",
@@ -182,13 +182,13 @@ def remove(filter_: Filter) -> None:
 
 def sweep() -> None:
     """Take away what processes left that ended without doing it. Raises OSError."""
-    for index in _qdiscs():
+    for index in qdiscs():
         for one in filters(index):
             if one.ours and is_dead(one.ours[1]):
                 remove(one)
 
 
-def _qdiscs() -> dict[int, str]:
+def qdiscs() -> dict[int, str]:
     """The kind of qdisc that has ingress, by interface. Raises OSError."""
     return {m["index"]: m.get_attr("TCA_KIND") for m in qdisc_messages() if m["handle"] == HANDLE}
 

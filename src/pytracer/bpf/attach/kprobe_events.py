@@ -142,11 +142,15 @@ def remove(event: str) -> None:
 
 def sweep() -> None:
     """Take away the events of processes that ended without doing it. Raises OSError."""
+    for event in left():
+        with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+            remove(event)
+
+
+def left() -> list[str]:
+    """The events of processes that ended without taking them away. Raises OSError."""
     text = (tracefs.root() / "kprobe_events").read_text()
-    for event, whose in sorted(set(_OURS.findall(text))):
-        if is_dead(whose):
-            with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
-                remove(event)
+    return [event for event, whose in sorted(set(_OURS.findall(text))) if is_dead(whose)]
 
 
 def _write(lines: Iterable[str]) -> None:
