@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pytracer.bpf import images
+from pytracer.budget import RUN, USER, Limits
 from pytracer.cli import main
 from pytracer.enrich import decoders
+from pytracer.kernel import targets
 from pytracer.spec import Option, Probe
+from pytracer.symbols import debuginfod, demangle, dwarf, entries, maps, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,3 +58,31 @@ def test_the_guide_names_every_include_decoder_probe_and_option():
 
 def subclasses(cls):
     return {sub for child in cls.__subclasses__() for sub in (child, *subclasses(child))}
+
+
+def test_the_budgets_are_those_of_the_code():
+    def row(what: str, text: Callable[[Limits], str]) -> str:
+        return f"| {what} | {text(USER)} | {text(RUN)} |"
+
+    page = (ROOT / "docs" / "security.md").read_text()
+    for line in (
+        row(
+            "CPU time (`cpu`, and `share` of the run's time)",
+            lambda one: f"{one.cpu:g} s, {100 * one.share:g} %",
+        ),
+        row("waiting for debuginfod (`wait`)", lambda one: f"{one.wait:g} s"),
+        row("memory that is kept (`memory`)", lambda one: f"{one.memory >> 20} MiB"),
+        row("symbols, lines of perf maps, mappings (`entries`)", lambda one: f"{one.entries:,}"),
+        f"| one table of an ELF file | {tables.TABLE_LIMIT >> 20} MiB | `symbols/tables.py` |",
+        f"| a name | {tables.NAME_LIMIT:,} bytes | `symbols/tables.py` |",
+        f"| debug information, unpacked | {dwarf._LIMIT >> 20} MiB | `symbols/dwarf.py` |",
+        f"| a file from a debuginfod server | {debuginfod._LIMIT >> 30} GiB, {debuginfod._PATIENCE:g} s "
+        "| `symbols/debuginfod.py` |",
+        f"| mappings with code of one process | {maps.RANGES:,} | `symbols/maps.py` |",
+        f"| demangling a batch of names | {demangle._SECONDS} s of CPU, 512 MiB, in a process of its own "
+        "| `symbols/demangle.py` |",
+        f"| images that are kept | {images.MAX_IMAGES}, {images.MAX_BYTES >> 20} MiB | `bpf/images.py` |",
+    ):
+        assert line in page
+    assert f"is charged as {entries.WEIGHT} entries" in page
+    assert f"a cgroup as {targets._CGROUP}\n" in page

@@ -9,8 +9,8 @@ from pytracer.kernel.btf import ENUMS, Btf, Kind
 from pytracer.kernel.facts import Answer, Found
 from pytracer.spec import (
     Clsact,
-    FunctionCode,
     Fentry,
+    FunctionCode,
     Iterator,
     Kprobe,
     Kprobes,

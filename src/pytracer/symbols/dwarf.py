@@ -19,6 +19,7 @@ from pytracer.symbols.entries import Entries, name_of
 from pytracer.symbols.tables import ElfError, Tables, content
 
 _LIMIT = 1 << 28  # bytes of debug information, unpacked: it is read into memory
+_RANGES_LIMIT = 1 << 22  # bytes of the table of ranges; with more, units are gone through
 _READ = re.compile(rb"\.(debug_|gnu_debug|eh_frame)")  # sections
 _OLD = re.compile(rb"\.zdebug_")  # packed in the way before ELF had one, which nobody does any more
 _PACKED = 1 << 11  # SHF_COMPRESSED
@@ -79,7 +80,9 @@ def _has(tables: Tables) -> bool:
 
 def units(info: Any, entries: Entries, address: int) -> Iterator[Any]:
     """The compilation units that code at an address may be of: by the table of them, if there is one."""
-    table = info.get_aranges()
+    # pyelftools reads it whole, some 5 us for each of its ranges.
+    section = info.debug_aranges_sec
+    table = info.get_aranges() if section is not None and section.size <= _RANGES_LIMIT else None
     at = table.cu_offset_at_addr(address) if table is not None else None
     if at is not None:
         yield info.get_CU_at(at)
