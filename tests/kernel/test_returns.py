@@ -252,11 +252,11 @@ def test_the_return_probe_is_taken_with_a_warning():
 
 
 def test_code_that_cannot_be_read_is_refused(tmp_path):
-    """Its first instruction is none."""
+    """What its return instruction takes from the stack is not where it was called from."""
     source = tmp_path / "odd.s"
     source.write_text(
         ".globl main\n.type main, @function\nmain: ret\n.size main, .-main\n"
-        ".globl odd\n.type odd, @function\nodd: .byte 0x06, 0x07\n ret\n.size odd, .-odd\n"
+        ".globl odd\n.type odd, @function\nodd: push %rdi\n ret\n.size odd, .-odd\n"
     )
     subprocess.run(["gcc", "-o", tmp_path / "odd", source], check=True)
     result = run("funclatency", f"u:{tmp_path}/odd:odd", "-d", 1)

@@ -310,7 +310,7 @@ class _Walk:
         """
         self.sweeps += 1
         for start, end in self.parts:
-            is_whole = self.start in (start, self.entry) or not start <= self.start < end
+            is_whole = self.start == start or not start <= self.start < end
             if start in self.image.symbols.guessed and self.image.frames.find(start) is None:
                 if self.sweeping:
                     raise self.unreadable(
