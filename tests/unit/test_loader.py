@@ -118,3 +118,11 @@ def test_what_is_there_but_mangled_is_said(tmp_path):
             places.find(file, "bar")
         assert caught.value.hint == 'did you mean "ns::Foo::bar(int)"?'
         assert places.find(file, '"ns::Foo::bar(int)"').spots
+
+
+def test_a_program_whose_name_begins_so_is_suggested(tmp_path, monkeypatch):
+    (tmp_path / "somedb-server").touch()
+    monkeypatch.setattr(files, "_PATH", (str(tmp_path),))
+    with pytest.raises(UnknownNameError) as caught:
+        files.find("somedb")
+    assert caught.value.hint == "did you mean somedb-server?"

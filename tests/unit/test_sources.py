@@ -324,3 +324,18 @@ def test_each_place_within_a_function_is_asked_about():
     with pytest.raises(PolicyError, match="no instruction begins there"):
         plan_of("k:vfs_read+4", "k:vfs_read+5", kernel=kernel)
     plan_of("k:vfs_read+4", kernel=kernel)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("u:redis-server", "u:redis-server:FUNCTION or u:FILE:redis-server"),
+        ("redis-server:call", "a function of a program is written u:redis-server:call"),
+        ("/usr/bin/bash:main", "a function of a program is written u:/usr/bin/bash:main"),
+        ("bash:main", "t:bash:main, a function of a program is written u:bash:main"),
+    ],
+)
+def test_what_may_have_been_meant_is_said(text, hint):
+    with pytest.raises(UsageError) as caught:
+        parse_source(text)
+    assert hint in caught.value.hint

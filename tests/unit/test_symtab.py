@@ -9,6 +9,8 @@ import subprocess
 import numpy as np
 import pytest
 
+from pytracer.bpf.find import dwarf
+from pytracer.plan.types import NoTypes, ProgramTypes
 from pytracer.symbols import elf, files, places
 from support.compilers import compiled
 
@@ -153,3 +155,43 @@ def test_a_debug_file_is_found_by_its_link(tmp_path, folder, monkeypatch):
         file.write(bytes([last ^ 1]))
     with pytest.raises(Exception, match="no function"):
         found(path, "inner")
+
+
+SPLIT = """struct point { int x, y; };
+struct pair { long a, b; };
+static __attribute__((noinline)) int sub(struct point *p, int k) { __asm__ volatile(""); return p->x + k; }
+__attribute__((noinline)) int NAME(struct pair by_value, int k)
+{ struct point p = { k, k }; __asm__ volatile(""); return sub(&p, k) + by_value.a; }
+"""
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["where it was compiled", "beside the program"])
+def test_split_debug_information_is_read_from_its_files(tmp_path, moved):
+    """Two units, each with a file of its own; types, registers and units come from there."""
+    where = tmp_path / "built"
+    where.mkdir()
+    for name in ("one", "two"):
+        (where / f"{name}.c").write_text(SPLIT)
+        command = ["gcc", "-O1", "-g", "-gdwarf-5", "-gsplit-dwarf", f"-DNAME={name}", "-c", f"{name}.c"]
+        subprocess.run(command, cwd=where, check=True)
+    program = compiled(where, {"m.c": "int main(void) { return 0; }\n"}, "one.o", "two.o")
+    if moved:
+        where = where.rename(tmp_path / "moved")
+        program = where / program.name
+    with files.find(str(program)) as file:
+        for name in ("one", "two"):
+            [spot] = places.find(file, name).spots
+            found = dwarf.describe(file, name, spot.offset)
+            assert found is not None
+            prototype = ProgramTypes(found.types, NoTypes()).function(name)
+            assert [argument for argument, _ in prototype.arguments] == ["by_value", "k"]
+            assert found.registers[1] == 2
+            [spot] = places.find(file, f"{name}.c:sub").spots
+            found = dwarf.describe(file, "sub", spot.offset)
+            types = ProgramTypes(found.types, NoTypes())
+            [(_, pointer), (_, _)] = types.function("sub").arguments
+            assert set(types.members(pointer.to)) == {"x", "y"}
+    for path in where.glob("*.dwo"):
+        path.unlink()
+    with files.find(str(program)) as file:
+        assert dwarf.describe(file, "one", places.find(file, "one").spots[0].offset) is None

@@ -25,6 +25,7 @@ from pytracer.spec import Filter
 from pytracer.text import harmless
 
 COMM_LEN = 16  # TASK_COMM_LEN
+_NAMED = 4  # processes, in a hint
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12,64}")
 # What engines and systemd call a container's cgroup. (libpod-conmon-ID.scope is its monitor's.)
 _BY_ID = re.compile(r"(?:(?:docker|libpod|cri-containerd|crio)-)?([0-9a-f]{64})(?:\.scope)?")
@@ -43,10 +44,25 @@ def process(text: str) -> bytes:
     """A process by its id."""
     import psutil  # 16 ms: only for those who name a process
 
+    if not text.isascii() or not text.isdigit():
+        raise UsageError(f"{text!r} is no process id", hint=_processes_meant(text))
     number = _number(text, "process id")
     if not Path(f"/proc/{number}").is_dir() or not psutil.pid_exists(number):
         raise UsageError(f"no process {number}", hint="ps -e lists them")
     return struct.pack("I", number)
+
+
+def _processes_meant(text: str) -> str:
+    """How to name the processes that somebody means by a list, or by the name of their program."""
+    import psutil
+
+    if re.fullmatch(r"\d+([,\s]+\d+)+", text):
+        return " ".join(f"-p {number}" for number in re.findall(r"\d+", text))
+    called = sorted(one.pid for one in psutil.process_iter(["name"]) if text and one.info["name"] == text)
+    if not called:
+        return "-p takes numbers; --comm NAME those of that name"
+    named = " ".join(f"-p {number}" for number in called[:_NAMED])
+    return f"{len(called)} run under that name: {named}{' ...' * (len(called) > _NAMED)}; --comm takes names"
 
 
 def thread(text: str) -> bytes:

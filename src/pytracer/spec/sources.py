@@ -186,7 +186,10 @@ def parse_source(text: str) -> Source:
         if spelling.of_file:  # what stands behind the first colon may have colons of its own
             place, *parts = quoting.split(rest, ":", 1)
             if not parts:
-                place, parts = "", [place]
+                raise UsageError(
+                    f"{text!r}: there is no {spelling.place} of a {spelling.of}, or no {spelling.of} of it",
+                    hint=f"{kind}:{rest}:FUNCTION or {kind}:FILE:{rest}, as in {spelling.example}",
+                )
         else:
             *of, last = quoting.split(rest, ":")
             place, parts = ":".join(of), [last]
@@ -225,6 +228,9 @@ def _check(text: str, part: str, allowed: str, what: str, spelling: Spelling) ->
 
 def _near(head: str, rest: str) -> str:
     """What may have been meant by a kind that there is not."""
+    meant = []
     if re.fullmatch(r"\w+", head) and re.fullmatch(r"[\w*?]+", rest):
-        return f"a trace event is written t:{head}:{rest}; kinds are {', '.join(SPELLINGS)}"
-    return ""
+        meant.append(f"a trace event is written t:{head}:{rest}")
+    if re.fullmatch(r"[\w./+-]{2,}", head) and rest and "/" not in rest:
+        meant.append(f"a function of a program is written u:{head}:{rest}")
+    return f"{', '.join(meant)}; kinds are {', '.join(SPELLINGS)}" if meant else ""

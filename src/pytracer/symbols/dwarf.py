@@ -14,7 +14,7 @@ from typing import Any
 
 from elftools.elf.elffile import ELFFile
 
-from pytracer.symbols import debug
+from pytracer.symbols import debug, split
 from pytracer.symbols.entries import Entries, name_of
 from pytracer.symbols.tables import ElfError, Tables, content
 
@@ -44,7 +44,7 @@ def unit_names(tables: Tables, addresses: Iterable[int]) -> dict[int, str]:
         entries = Entries(tables.account)
         for address in addresses if info is not None else ():
             for unit in units(info, entries, address):
-                found[address] = name_of(unit.get_top_DIE())
+                found[address] = name_of(split.whole(unit, tables).get_top_DIE())
                 break
     return found
 

@@ -10,8 +10,10 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from pytracer.budget import Account, OverBudgetError, current
 from pytracer.errors import NotPermittedError, PytracerError, UnknownNameError, UsageError
@@ -22,6 +24,7 @@ from pytracer.symbols.root import Root
 from pytracer.symbols.symtab import SymbolTable
 from pytracer.symbols.tables import ElfError, Tables
 
+_NAMED = 3  # programs, where one is not known
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -284,7 +287,18 @@ def _by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> ProgramFile:
             [found] = chosen.values()
             return ProgramFile(os.dup(found.descriptor), found.name, holder=found.holder, mapped=found.mapped)
     known = libraries.names(root)
-    raise UnknownNameError("program or library", name, known, where="a path does, too")
+    alike = _beginning_with(name)
+    hint = f"did you mean {' or '.join(alike[:_NAMED])}?" if alike else ""
+    raise UnknownNameError("program or library", name, known, hint=hint, where="a path does, too")
+
+
+def _beginning_with(name: str) -> list[str]:
+    """The programs whose names begin so, as redis-server does with redis."""
+    found, wanted = set[str](), re.compile(rf"{re.escape(name)}[-_.\d].*")
+    for folder in _PATH:
+        with contextlib.suppress(OSError):
+            found |= {file.name for file in Path(folder).iterdir() if wanted.fullmatch(file.name)}
+    return sorted(found, key=lambda file: (len(file), file))
 
 
 def _machine(path: str) -> tuple[int, int]:

@@ -12,9 +12,11 @@ from pytracer.bpf.find.dwarf_places import at_entry
 from pytracer.bpf.find.dwarf_types import Writer
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import ELSEWHERE, Described
+from pytracer.symbols import split
 from pytracer.symbols.dwarf import opened, ranges, units
 from pytracer.symbols.entries import Entries, constant, followed, having
 from pytracer.symbols.files import ProgramFile
+from pytracer.symbols.tables import Tables
 
 _C = {0x1, 0x2, 0xC, 0x1D, 0x2C, 0x3E}  # DW_LANG_C89, C, C99, C11, C17, C23
 _COMPOSITES = ("DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type", "DW_TAG_typedef")
@@ -35,17 +37,19 @@ def describe(file: ProgramFile, name: str, offset: int) -> Described | None:
         try:
             with opened(tables) as info:
                 if info is not None:
-                    return _read(info, Entries(tables.account), name, address, tables.machine)
+                    return _read(info, tables, name, address)
         except Exception:  # pyelftools raises whatever comes of a damaged file; OverBudgetError has been said
             return None
         return None
 
 
-def _read(info: Any, entries: Entries, name: str, address: int, machine: int) -> Described | None:
+def _read(info: Any, tables: Tables, name: str, address: int) -> Described | None:
+    entries = Entries(tables.account)
     for unit in units(info, entries, address):
-        function = _function(info, entries, unit, address)
+        unit = split.whole(unit, tables)
+        function = _function(unit.dwarfinfo, entries, unit, address)
         if function is not None:
-            return _told(info, entries, function, name, address, machine)
+            return _told(unit.dwarfinfo, entries, function, name, address, tables.machine)
     return None
 
 

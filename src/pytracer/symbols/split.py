@@ -1,0 +1,138 @@
+"""Split debug information (``-gsplit-dwarf``, DWARF 5): what a skeleton in the program stands for.
+
+It is read from its .dwo file, or from a package of such files (PROGRAM.dwp).
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from elftools.dwarf.die import DIE, AttributeValue
+from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DWARFInfo
+from elftools.elf.elffile import ELFFile
+
+from pytracer.budget import Account
+from pytracer.symbols.tables import Tables
+
+_SECTIONS = ("info", "abbrev", "str", "str_offsets", "loclists", "rnglists", "line")
+_IN_PACKAGE = {1: "info", 3: "abbrev", 4: "line", 5: "loclists", 6: "str_offsets", 8: "rnglists"}  # DW_SECT_*
+_INDEX = struct.Struct("=HxxIII")  # of a package, DWARF 5: version, sections, units, slots
+_VERSION = 5
+# Where the offsets of a unit begin in its part of a section, behind the header: of DWARF's 32-bit format.
+_BASES = {"DW_AT_str_offsets_base": 8, "DW_AT_loclists_base": 12, "DW_AT_rnglists_base": 12}
+_LIMIT = 1 << 28  # bytes of one file
+
+
+class _SplitInfo(DWARFInfo):
+    """Debug information whose addresses are in the program: those of the ``skeleton``."""
+
+    skeleton: Any
+
+    def get_addr(self, _cu: Any, index: int) -> Any:
+        """See DWARFInfo."""
+        return self.skeleton.dwarfinfo.get_addr(self.skeleton, index)
+
+
+def whole(unit: Any, program: Tables) -> Any:
+    """The unit that a skeleton stands for; the unit itself where it is none, or its file cannot be found.
+
+    Raises what pyelftools does where a file is damaged, and OverBudgetError.
+    """
+    top = unit.get_top_DIE()
+    name = top.attributes.get("DW_AT_dwo_name")
+    if name is None or unit.header.version != _VERSION:
+        return unit
+    wanted = unit.header.dwo_id
+    for path in _paths(top, os.fsdecode(name.value), program):
+        if not path.is_file() or path.stat().st_size > _LIMIT:
+            continue
+        with path.open("rb") as stream:
+            sections = _sections(ELFFile(stream), wanted, program.account)
+        info = _info(unit, sections)
+        for found in info.iter_CUs() if info is not None else ():
+            if found.header.get("dwo_id") == wanted:
+                _complete(found, top)
+                return found
+    return unit
+
+
+def _paths(top: Any, name: str, program: Tables) -> Iterator[Path]:
+    """The package beside the program, then the file where it was compiled to, and beside the program."""
+    own = Path(f"/proc/self/fd/{program.descriptor}").readlink()
+    folder = top.attributes.get("DW_AT_comp_dir")
+    yield own.with_name(f"{own.name}.dwp")
+    if folder is not None:
+        yield Path(os.fsdecode(folder.value), name)
+    yield own.parent / name
+    yield own.parent / Path(name).name
+
+
+def _sections(file: Any, wanted: int, account: Account) -> dict[str, bytes]:
+    """What the sections of a file have for a unit, by name."""
+    found = dict[str, bytes]()
+    for name in _SECTIONS:
+        section = file.get_section_by_name(f".debug_{name}.dwo")
+        if section is not None:
+            account.check()
+            with account.reserved(memory=min(int(section["sh_size"]), _LIMIT)):
+                found[name] = section.data()
+    index = file.get_section_by_name(".debug_cu_index")
+    return _part(found, index.data(), wanted) if index is not None else found
+
+
+def _part(sections: dict[str, bytes], index: bytes, wanted: int) -> dict[str, bytes]:
+    """Of a package's sections what is one unit's; {} where it is not in there."""
+    version, columns, rows, slots = _INDEX.unpack_from(index)
+    if version != _VERSION or slots > len(index) or columns > len(_IN_PACKAGE) + 2:
+        return {}
+    ids = struct.unpack_from(f"={slots}Q", index, _INDEX.size)
+    at = _INDEX.size + 8 * slots
+    numbers = struct.unpack_from(f"={slots}I", index, at)
+    at += 4 * slots
+    kinds = struct.unpack_from(f"={columns}I", index, at)
+    at += 4 * columns
+    row = next((number for one, number in zip(ids, numbers, strict=True) if one == wanted and number), 0)
+    if not 0 < row <= rows:
+        return {}
+    offsets = struct.unpack_from(f"={columns}I", index, at + 4 * columns * (row - 1))
+    sizes = struct.unpack_from(f"={columns}I", index, at + 4 * columns * (rows + row - 1))
+    found = {"str": sections.get("str", b"")}
+    for kind, offset, size in zip(kinds, offsets, sizes, strict=True):
+        name = _IN_PACKAGE.get(kind, "")
+        if name in sections:
+            found[name] = sections[name][offset : offset + size]
+    return found
+
+
+def _info(skeleton: Any, sections: dict[str, bytes]) -> Any:
+    if "info" not in sections or "abbrev" not in sections:
+        return None
+    given: dict[str, Any] = dict.fromkeys(list(inspect.signature(DWARFInfo.__init__).parameters)[1:])
+    given["config"] = skeleton.dwarfinfo.config
+    for name, data in sections.items():
+        given[f"debug_{name}_sec"] = DebugSectionDescriptor(io.BytesIO(data), name, 0, len(data), 0)
+    info = _SplitInfo(**given)
+    info.skeleton = skeleton
+    return info
+
+
+def _complete(unit: Any, skeleton: Any) -> None:
+    """Give the unit's first entry what only the skeleton has, and where offsets begin, which is the same for
+    all. Its other attributes are read by that."""
+    top = DIE(cu=unit, stream=unit.dwarfinfo.debug_info_sec.stream, offset=unit.cu_die_offset)
+    for name, base in _BASES.items():
+        top.attributes.setdefault(name, AttributeValue(name, "DW_FORM_sec_offset", base, base, 0, 0))
+    low = skeleton.attributes.get("DW_AT_low_pc")
+    if low is not None:
+        top.attributes["DW_AT_low_pc"] = AttributeValue(
+            "DW_AT_low_pc", "DW_FORM_addr", low.value, low.value, 0, 0
+        )
+    unit._dielist.insert(0, top)  # as get_top_DIE does
+    unit._diemap.insert(0, unit.cu_die_offset)
+    top._translate_indirect_attributes()
