@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         # The reader has gone (head, less): nothing is left to say, not even at interpreter exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        from pytracer.cli.output import drop
+
+        drop(sys.stdout)
         return 0
     except Exception as error:
         if debug:
@@ -154,7 +156,7 @@ def _usage() -> str:
 def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     tracer = registry.get(name)
     from pytracer.cli import parser
-    from pytracer.cli.output import OutputFile, standard_output
+    from pytracer.cli.output import OutputFile, drop, standard_output
 
     request, given = parser.parse(tracer, words)
     request = replace(request, pack=pack)
@@ -195,7 +197,9 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not request.command
         wide = getattr(given, "wide", False)
         sink = make_sink(form, stream, timestamps=given.timestamp, terminal=terminal, wide=wide)
-        return run(request, KernelFacts, sink, say=say, warn=_warn, strict=given.strict)
+        return run(
+            request, KernelFacts, sink, say=say, warn=_warn, strict=given.strict, drop=lambda: drop(stream)
+        )
 
 
 def _line(text: str) -> str:

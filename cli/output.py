@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
@@ -23,6 +24,14 @@ def standard_output() -> TextIO:
             stream = open(stream.fileno(), "w", encoding=stream.encoding, closefd=False)  # noqa: SIM115
         stream.reconfigure(errors="backslashreplace")  # what this locale cannot write is no reason to stop
     return stream
+
+
+def drop(stream: TextIO) -> None:
+    """Let go of what the file of ``stream`` does not take: the rest, and what waits in it, goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(nowhere, stream.fileno(), inheritable=os.get_inheritable(stream.fileno()))
+        os.close(nowhere)
 
 
 class OutputFile(io.TextIOWrapper):

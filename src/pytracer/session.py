@@ -33,6 +33,7 @@ from pytracer.model.items import Kind
 from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING, UNWOUND
 from pytracer.plan import Plan
 from pytracer.plan.choose import Chosen
+from pytracer.progress import announced
 from pytracer.record import replace
 
 if TYPE_CHECKING:
@@ -184,22 +185,32 @@ class Session:
         self._watched = [link for link in self._watched if link not in over]
         return bool(self._watched)
 
+    def discard(self) -> int:
+        """Read what the stream still holds, after ``detach``, and drop it. Returns the number of events."""
+        return 0 if self.stream is None else self.stream.discard()
+
     def detach(self) -> None:
         """Take the probes off; what they counted can still be read."""
-        if self._links:
-            if self._walker is not None:
-                self._walker.before_detaching()
-            self._ended = time.monotonic()
-        while self._links:
-            self._detached.append(self._links.pop())
-            self._detached[-1].detach()
+        if not self._links:
+            return
+        if self._walker is not None:
+            self._walker.before_detaching()
+        self._ended = time.monotonic()
+        with announced(self._warn, lambda: f"still detaching: {len(self._links)} probes are left"):
+            while self._links:
+                self._detached.append(self._links.pop())
+                self._detached[-1].detach()
 
     def close(self) -> None:
         """Detach and let go of programs and maps."""
         self.detach()
         try:
-            while self._detached:  # what was counted has been shown: this may take its time
-                self._detached.pop().close()
+            if self._detached:  # what was counted has been shown: this may take its time
+                with announced(
+                    self._warn, lambda: f"still removing probes: {len(self._detached) + 1} are left"
+                ):
+                    while self._detached:
+                        self._detached.pop().close()
         finally:
             with contextlib.ExitStack() as stack:
                 stack.callback(self._unmark)

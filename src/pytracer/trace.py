@@ -5,121 +5,29 @@ The command line and the Python API both iterate over a :class:`Trace`.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
+import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from pytracer.errors import UnsupportedError
 from pytracer.kernel.policy import TRACING, in_initial_namespace, require
 from pytracer.launch import Confinement, Launched
 from pytracer.model import Item, Loss, Schema
+from pytracer.model.loss import UNSHOWN, UNSHOWN_MEANING
 from pytracer.plan import Facts, Plan, Request, make_plan
 from pytracer.session import Session, silent
 from pytracer.spec import Filter
 from pytracer.text import harmless
+from pytracer.waiting import Waiting
 
 _INTERVAL = 1.0  # seconds, where nothing was said
 _NAP = 0.01  # seconds that a stream is left alone after it gave something: a flood costs few wake-ups
 _FILES = 4  # that are named where nothing was seen
 _POLLED = 0.05  # seconds between looks at a command whose end nothing tells of
+_CUT_SHORT = "the list may be cut short: it was over before all was listed"
 _MUCH = 1 << 17  # bytes: who gives batches of so many may have more
-
-
-class Waiting:
-    """What a trace waits for beside its clock: a stream, the ends of processes, and being told to stop."""
-
-    def __init__(self) -> None:
-        self._stopped = False
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._lock = threading.RLock()  # of the pipe's end: once closed, its number may be another file's
-        self._processes: set[int] = set()  # pidfds of those that are traced and live
-        self._child = -1  # the command's
-        self._poll = select.poll()
-        self._poll.register(self._read, select.POLLIN)
-
-    def stop(self) -> None:
-        """Ask for the end; may be called from anywhere."""
-        self._stopped = True
-        with self._lock, contextlib.suppress(BlockingIOError):  # full: it will wake up in any case
-            if self._write >= 0:
-                os.write(self._write, b"s")
-
-    def asked(self, *, command: bool) -> bool:  # noqa: ARG002 - see run.Signals
-        """Whether somebody asked for the end. ``command``: there is one, which hears of Ctrl-C as well."""
-        return self._stopped
-
-    def mourn(self, processes: Iterable[int]) -> bool:
-        """Take note of the ends of these processes; False where that cannot be (before Linux 5.3)."""
-        for process in processes:
-            try:
-                pidfd = os.pidfd_open(process)
-            except ProcessLookupError:
-                continue
-            except OSError:
-                return False
-            self._processes.add(pidfd)
-            self._poll.register(pidfd, select.POLLIN)
-        return True
-
-    def expect(self, child: int) -> bool:
-        """Wake up when the command ends; False where that cannot be (before Linux 5.3)."""
-        try:
-            self._child = os.pidfd_open(child)
-        except OSError:
-            return False
-        self._poll.register(self._child, select.POLLIN)
-        return True
-
-    @property
-    def mourned(self) -> bool:
-        """Whether none of them lives."""
-        return not self._processes
-
-    def wait(self, until: float | None, stream: int | None = None) -> bool:
-        """Until the monotonic clock reads ``until``, ``stream`` is readable, or something else happens;
-        whether it was the stream."""
-        ready = False
-        timeout = None if until is None else max(until - time.monotonic(), 0) * 1000
-        if stream is not None:
-            self._poll.register(stream, select.POLLIN)
-        try:
-            for descriptor, event in self._poll.poll(timeout):
-                if descriptor == stream:
-                    ready = True
-                else:
-                    self._happened(descriptor, event)
-        finally:
-            if stream is not None:
-                self._poll.unregister(stream)
-        return ready
-
-    def _happened(self, descriptor: int, event: int) -> None:  # noqa: ARG002 - see run.Signals
-        if descriptor == self._read:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._read, 4096)
-        elif descriptor in self._processes or descriptor == self._child:
-            self._poll.unregister(descriptor)
-            self._processes.discard(descriptor)
-            if descriptor == self._child:
-                self._child = -1
-            os.close(descriptor)
-
-    def close(self) -> None:
-        """Let go of the descriptors."""
-        for descriptor in (*self._processes, self._child):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._processes.clear()
-        self._child = -1
-        with self._lock:
-            write, self._write = self._write, -1
-            os.close(write)
-        os.close(self._read)
 
 
 _Self = TypeVar("_Self", bound="Trace")
@@ -131,7 +39,8 @@ class Trace:
     ``schema`` describes what it yields: for streams :class:`~pytracer.model.Batch`, else Snapshot, Stacks or
     Histograms, a ``row`` for each interval and a ``summary``; and :class:`~pytracer.model.Loss` whenever
     something was lost. ``lost`` is how much that was so far. Once closed, ``status`` is the command's exit
-    status; 0 where there is none, or the trace was over before it.
+    status; 0 where there is none, or the trace was over before it. ``before_rest`` is called when everything
+    is detached and the rest is about to be yielded.
     """
 
     def __init__(
@@ -156,6 +65,7 @@ class Trace:
         self._session: Session | None = None
         self._polled = False  # the command's end has to be asked for
         self._begun = self._closed = False
+        self.before_rest: Callable[[], None] = lambda: None
         try:
             if request.command:
                 confinements = (v for v in request.options.values() if isinstance(v, Confinement))
@@ -181,6 +91,39 @@ class Trace:
     def stop(self) -> None:
         """End the iteration soon, with what there still is to show; may be called from another thread."""
         self._waiting.stop()
+
+    @property
+    def has_command(self) -> bool:
+        """True while a command runs, as far as was looked. A signal handler may ask."""
+        return self._command is not None and self._command.status is None
+
+    @property
+    def was_interrupted(self) -> bool:
+        """True if the command has died of Ctrl-C."""
+        return self._command is not None and self._command.status == 128 + signal.SIGINT
+
+    def detach(self) -> None:
+        """Detach everything now; what there still is to show can be iterated over."""
+        if self._session is not None:
+            self._session.detach()
+
+    def abandon(self, unshown: int) -> list[Loss]:
+        """Detach, drop what was not yielded yet, and return the losses that were not yielded either.
+
+        ``unshown`` of the events that were yielded were not shown.
+        """
+        if self._session is None:
+            return []
+        self._session.detach()
+        if self.schema.is_listing:
+            self._warn(_CUT_SHORT)
+        else:
+            unshown += self._session.discard()
+        losses = list(self._session.losses())
+        if unshown:
+            losses.append(Loss(UNSHOWN, unshown, UNSHOWN_MEANING, time.time()))
+        self.lost += sum(loss.lost for loss in losses)
+        return losses
 
     def close(self) -> None:
         """Detach, and end the command if it still runs. Not while another thread waits for an item: there,
@@ -264,6 +207,7 @@ class Trace:
             stop = stop or clock.counted or not session.watch()
             if stop:
                 session.detach()
+                self.before_rest()
             if session.stream:
                 if stop:
                     yield from session.events(last=True)
@@ -283,7 +227,7 @@ class Trace:
         for batch in session.events():
             yield batch
             if self._asked() or clock.over(time.monotonic()):
-                self._warn("the list may be cut short: it was over before all was listed")
+                self._warn(_CUT_SHORT)
                 break
         session.detach()
         yield from session.losses()

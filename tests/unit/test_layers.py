@@ -14,6 +14,8 @@ TIERS = {
     "errors": 0,
     "inherited": 0,
     "procfs": 0,
+    "progress": 0,
+    "waiting": 0,
     "record": 0,
     "budget": 1,
     "text": 0,

@@ -89,6 +89,26 @@ def test_a_ring_gives_all_records_once_and_in_order(monkeypatch, bpf, kind, chun
         assert texts == [wanted[serial][12:-1] for serial in sorted(wanted)]
 
 
+@pytest.mark.parametrize("kind", [FIXED, LONG], ids=["fixed", "long"])
+def test_what_is_dropped_is_counted_and_what_was_discarded_is_not(bpf, kind):
+    reader = RingReader(bpf.fd, bpf.size, kind)
+    wanted: dict[int, bytes] = {}
+    text = b"x" * 10 if kind is LONG else None
+    counts = []
+    for count in (0, 23, 101):
+        for serial in range(count):
+            data = event(serial, text)
+            finish(bpf, (bpf.reserve(len(data)), serial, data), serial % 5 == 0, wanted)
+        counts.append(reader.discard())
+    assert counts == [0, 23 - 5, 101 - 21]
+    assert reader.read() is None
+    at = bpf.reserve(12 if text is None else 12 + len(text) + 1)
+    assert reader.discard() == 0  # it is being written, and stays
+    bpf.commit(at, event(7, text))
+    assert serials([reader.read()]) == [7]
+    reader.close()
+
+
 def finish(bpf, record, discard, wanted):
     at, serial, data = record
     if discard:

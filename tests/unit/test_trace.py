@@ -10,77 +10,18 @@ import sys
 import tempfile
 import threading
 
-import numpy as np
 import pytest
 
 from pytracer import api, trace
 from pytracer.errors import PytracerError
-from pytracer.model import Batch, Loss
+from pytracer.model import Loss
 from pytracer.plan import Request
 from pytracer.spec import Filter
-from pytracer.trace import Clock, Trace, Waiting
+from pytracer.trace import Clock, Trace
+from pytracer.waiting import Waiting
 from support.fake_kernel import FakeKernel
+from support.made import Made, batch
 from support.streams import tracer
-
-DTYPE = np.dtype([("ns", "u8"), ("serial", "u8")])
-
-
-def batch(rows: int = 1) -> Batch:
-    records = np.zeros(rows, dtype=DTYPE)
-    return Batch(("serial",), records, records["ns"].astype("i8"), lambda name, rows: rows[name])
-
-
-class Made:
-    """A session that gives what ``source`` yields, once it is ``ready``."""
-
-    def __init__(self, plan, **_: object) -> None:
-        self.plan = plan
-        self.stream = self
-        self.patience = None
-        self.more = False
-        self.started = trace.time.monotonic()
-        self.detached = self.closed = 0
-        self.ready, self._tell = os.pipe()
-        self.lost = iter(self.losing)
-        if self.awake:
-            os.write(self._tell, b"x")
-
-    source = staticmethod(lambda: iter(()))
-    awake = False
-    rest = 0
-    losing: tuple = ()
-
-    @property
-    def fileno(self) -> int:
-        return self.ready
-
-    def events(self, *, last: bool = False):
-        if last:
-            assert self.detached
-            for _ in range(self.rest):
-                yield batch()
-            return
-        yield from self.source()
-
-    def losses(self):
-        yield from next(self.lost, ())
-
-    def observe(self) -> None:
-        pass
-
-    def relieve(self) -> None:
-        pass
-
-    def watch(self) -> bool:
-        return True
-
-    def detach(self) -> None:
-        self.detached += 1
-
-    def close(self) -> None:
-        self.closed += 1
-        os.close(self.ready)
-        os.close(self._tell)
 
 
 @pytest.fixture

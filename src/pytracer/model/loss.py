@@ -21,6 +21,10 @@ MISSED = "missed"
 MISSED_MEANING = "runs of a probe that the kernel skipped because one was already running on that CPU"
 """Counted by the kernel itself, per program (``recursion_misses``, Linux 5.12)."""
 
+UNSHOWN = "unshown"
+UNSHOWN_MEANING = "events that were not shown, or not all of their line: Ctrl-C or a signal ended the output"
+"""Counted by who shows them."""
+
 RING = "ring"
 CUT = "cut"
 UNWOUND = "unwound"

@@ -49,6 +49,10 @@ class Reader(Protocol):
         """
         ...
 
+    def discard(self) -> int:
+        """Drop the records that are left, once nothing will be added any more. Returns how many they were."""
+        ...
+
     def close(self) -> None:
         """Let go of the mapping."""
         ...

@@ -6,7 +6,7 @@ import errno
 import os
 
 from pytracer.arrays import Array, np
-from pytracer.bpf.streams.records import CHUNK, chain, fitting, gather
+from pytracer.bpf.streams.records import CHUNK, chain, fitting, gather, read_rest
 
 _HEADER = 8  # the length of a record, which is a multiple of 8
 _LOOK = 1 << 16  # bytes; the kernel has 8 pages
@@ -60,6 +60,10 @@ class ListingReader:
         records = gather(data, places * 8 + _HEADER, lengths[places], self._record)
         self._held = self._held[end * 8 :]
         return records
+
+    def discard(self) -> int:
+        """See :class:`~pytracer.bpf.streams.Reader`."""
+        return read_rest(self.read)
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.streams.Reader`."""

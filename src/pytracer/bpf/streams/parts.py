@@ -12,7 +12,7 @@ from collections import deque
 
 from pytracer.arrays import Array, np
 from pytracer.bpf.streams import Reader
-from pytracer.bpf.streams.records import resized, string_member
+from pytracer.bpf.streams.records import read_rest, resized, string_member
 
 _PATIENCE = 1.0  # seconds that the rest may take: the C sends it within some milliseconds, or never
 
@@ -81,6 +81,10 @@ class PartsReader:
                 break
             self._take(records)
         return self._ready.popleft() if self._ready else None
+
+    def discard(self) -> int:
+        """See :class:`~pytracer.bpf.streams.Reader`."""
+        return read_rest(self.read)
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.streams.Reader`."""

@@ -18,7 +18,7 @@ from pytracer.arrays import Array, np
 from pytracer.bpf.attach.perf import ATTR_SIZE, DISABLE, ENABLE
 from pytracer.bpf.maps import Map
 from pytracer.bpf.streams.perf_ring import PerfRing
-from pytracer.bpf.streams.records import CHUNK, compact, fitting, gather
+from pytracer.bpf.streams.records import CHUNK, compact, fitting, gather, read_rest
 from pytracer.kernel.cpus import online_cpus
 
 # include/uapi/linux/perf_event.h
@@ -119,6 +119,10 @@ class PerfReader:
         for ring, those in zip(self._rings, np.split(left, ends[:-1]), strict=True):
             ring.keep(those)
         return gather(together.data, together.offsets[order], together.lengths[order], self._record)
+
+    def discard(self) -> int:
+        """See :class:`~pytracer.bpf.streams.Reader`."""
+        return read_rest(self.read)
 
     def close(self) -> None:
         """See :class:`~pytracer.bpf.streams.Reader`."""

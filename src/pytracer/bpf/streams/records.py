@@ -10,6 +10,7 @@ after it, the fourth, and so on.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from pytracer.arrays import Array, np
 
@@ -35,6 +36,14 @@ class Fence:
         """What follows is done after what was before. For one thread."""
         self._lock.release()
         self._lock.acquire()
+
+
+def read_rest(read: Callable[..., Array | None]) -> int:
+    """Read all that is left, and return how many records that was."""
+    count = 0
+    while (records := read(last=True)) is not None:
+        count += len(records)
+    return count
 
 
 def chain(step: Array) -> tuple[Array, int]:

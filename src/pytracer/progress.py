@@ -1,0 +1,32 @@
+"""Say what takes long while it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+_SECONDS = 1.0  # that something may take before it is said, and between two lines
+
+
+@contextlib.contextmanager
+def announced(say: Callable[[str], None], text: Callable[[], str], *, once: bool = False) -> Iterator[None]:
+    """Have ``text`` said from a thread if the block takes over a second, and each second from then on.
+
+    The block may wait in a system call: the kernel takes its time to detach.
+    """
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(_SECONDS):
+            say(text())
+            if once:
+                return
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()

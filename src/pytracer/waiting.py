@@ -1,0 +1,102 @@
+"""Waiting for several things at once: a stream, processes, a moment, and somebody who asks for the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Iterable
+
+
+class Waiting:
+    """What a trace waits for beside its clock: a stream, the ends of processes, and being told to stop."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._lock = threading.RLock()  # of the pipe's end: once closed, its number may be another file's
+        self._processes: set[int] = set()  # pidfds of those that are traced and live
+        self._child = -1  # the command's
+        self._poll = select.poll()
+        self._poll.register(self._read, select.POLLIN)
+
+    def stop(self) -> None:
+        """Ask for the end; may be called from anywhere."""
+        self._stopped = True
+        with self._lock, contextlib.suppress(BlockingIOError):  # full: it will wake up in any case
+            if self._write >= 0:
+                os.write(self._write, b"s")
+
+    def asked(self, *, command: bool) -> bool:  # noqa: ARG002 - see run.Signals
+        """Whether somebody asked for the end. ``command``: there is one, which hears of Ctrl-C as well."""
+        return self._stopped
+
+    def mourn(self, processes: Iterable[int]) -> bool:
+        """Take note of the ends of these processes; False where that cannot be (before Linux 5.3)."""
+        for process in processes:
+            try:
+                pidfd = os.pidfd_open(process)
+            except ProcessLookupError:
+                continue
+            except OSError:
+                return False
+            self._processes.add(pidfd)
+            self._poll.register(pidfd, select.POLLIN)
+        return True
+
+    def expect(self, child: int) -> bool:
+        """Wake up when the command ends; False where that cannot be (before Linux 5.3)."""
+        try:
+            self._child = os.pidfd_open(child)
+        except OSError:
+            return False
+        self._poll.register(self._child, select.POLLIN)
+        return True
+
+    @property
+    def mourned(self) -> bool:
+        """Whether none of them lives."""
+        return not self._processes
+
+    def wait(self, until: float | None, stream: int | None = None) -> bool:
+        """Until the monotonic clock reads ``until``, ``stream`` is readable, or something else happens;
+        whether it was the stream."""
+        ready = False
+        timeout = None if until is None else max(until - time.monotonic(), 0) * 1000
+        if stream is not None:
+            self._poll.register(stream, select.POLLIN)
+        try:
+            for descriptor, event in self._poll.poll(timeout):
+                if descriptor == stream:
+                    ready = True
+                else:
+                    self._happened(descriptor, event)
+        finally:
+            if stream is not None:
+                self._poll.unregister(stream)
+        return ready
+
+    def _happened(self, descriptor: int, event: int) -> None:  # noqa: ARG002 - see run.Signals
+        if descriptor == self._read:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._read, 4096)
+        elif descriptor in self._processes or descriptor == self._child:
+            self._poll.unregister(descriptor)
+            self._processes.discard(descriptor)
+            if descriptor == self._child:
+                self._child = -1
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Let go of the descriptors."""
+        for descriptor in (*self._processes, self._child):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._processes.clear()
+        self._child = -1
+        with self._lock:
+            write, self._write = self._write, -1
+            os.close(write)
+        os.close(self._read)

@@ -1,0 +1,75 @@
+"""A session that is made up: it gives batches without any kernel."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+
+from pytracer.model import Batch
+
+DTYPE = np.dtype([("ns", "u8"), ("serial", "u8")])
+
+
+def batch(rows: int = 1) -> Batch:
+    records = np.zeros(rows, dtype=DTYPE)
+    return Batch(("serial",), records, records["ns"].astype("i8"), lambda name, rows: rows[name])
+
+
+class Made:
+    """A session that gives what ``source`` yields, once it is ``ready``."""
+
+    def __init__(self, plan, **_: object) -> None:
+        self.plan = plan
+        self.stream = self
+        self.patience = None
+        self.more = False
+        self.started = time.monotonic()
+        self.detached = self.closed = 0
+        self.ready, self._tell = os.pipe()
+        self.lost = iter(self.losing)
+        if self.awake:
+            os.write(self._tell, b"x")
+
+    source = staticmethod(lambda: iter(()))
+    awake = False
+    rest = 0
+    size = 1  # of each batch of the rest
+    losing: tuple = ()
+
+    @property
+    def fileno(self) -> int:
+        return self.ready
+
+    def events(self, *, last: bool = False):
+        if last:
+            assert self.detached
+            while self.rest:
+                self.rest -= 1
+                yield batch(self.size)
+            return
+        yield from self.source()
+
+    def discard(self) -> int:
+        return sum(len(one) for one in self.events(last=True))
+
+    def losses(self):
+        yield from next(self.lost, ())
+
+    def observe(self) -> None:
+        pass
+
+    def relieve(self) -> None:
+        pass
+
+    def watch(self) -> bool:
+        return True
+
+    def detach(self) -> None:
+        self.detached += 1
+
+    def close(self) -> None:
+        self.closed += 1
+        os.close(self.ready)
+        os.close(self._tell)

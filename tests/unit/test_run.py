@@ -1,0 +1,206 @@
+"""The end of a run of the command line: what is still shown, and what is counted instead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from pytracer import progress, run, trace
+from pytracer.errors import LossError
+from pytracer.model import Batch, Loss
+from pytracer.plan import Request
+from pytracer.sinks.json import JsonSink
+from support.fake_kernel import FakeKernel
+from support.made import Made, batch
+from support.streams import tracer
+
+EVENTS = 10_000  # of a batch: several times as many as are shown between two looks at the clock
+
+
+class Shown:
+    """A sink that sends a signal at the first event, and then does as it is told."""
+
+    def __init__(self, *numbers: int, then=lambda: None) -> None:
+        self.numbers, self.then = list(numbers), then
+        self.items: list = []
+        self.is_closed = False
+
+    def open(self, schema) -> None:
+        pass
+
+    def emit(self, item) -> None:
+        if self.numbers:
+            os.kill(os.getpid(), self.numbers.pop(0))
+        if isinstance(item, Batch):
+            self.then()
+        self.items.append(item)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    @property
+    def events(self) -> int:
+        return sum(len(item) for item in self.items if isinstance(item, Batch))
+
+    @property
+    def losses(self) -> dict[str, int]:
+        return {item.reason: item.lost for item in self.items if isinstance(item, Loss)}
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """A session with a batch, and three more in the ring once everything is detached."""
+    monkeypatch.setattr(trace, "Session", type("Of", (Made,), {"awake": True, "rest": 3, "size": EVENTS}))
+    monkeypatch.setattr(trace, "check", lambda _: None)
+    batches = iter([batch(EVENTS)])
+    trace.Session.source = staticmethod(lambda: batches)
+    return trace.Session
+
+
+def ended(sink, *, strict: bool = False, **request) -> tuple[int, list[str], list[str]]:
+    """The exit status, the warnings, and a word where the file was dropped."""
+    warnings, dropped = [], []
+    status = run.run(
+        Request(tracer(), **request),
+        FakeKernel,
+        sink,
+        say=lambda _: None,
+        warn=warnings.append,
+        strict=strict,
+        drop=lambda: dropped.append("dropped"),
+    )
+    return status, warnings, dropped
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_after_a_signal_events_are_shown_for_a_moment_and_the_rest_is_counted(monkeypatch, made, number):
+    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    sink = Shown(number)
+    assert ended(sink)[0] == 0
+    assert 0 < sink.events <= run._ROWS
+    assert sink.losses == {"unshown": 4 * EVENTS - sink.events}
+    assert sink.is_closed
+
+
+def test_what_is_shown_within_the_moment_is_not_lost(monkeypatch, made):
+    monkeypatch.setattr(run, "TEXT_LIMIT", 60.0)
+    sink = Shown(signal.SIGINT)
+    ended(sink)
+    assert (sink.events, sink.losses) == (4 * EVENTS, {})
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_where_time_ended_it_everything_is_shown(monkeypatch, made):
+    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    sink = Shown()
+    ended(sink, duration=0.01)
+    assert (sink.events, sink.losses) == (4 * EVENTS, {})
+
+
+@pytest.mark.parametrize(("status", "everything"), [("exit 3", True), ("kill -INT $$", False)])
+def test_where_the_command_ended_it_everything_is_shown(monkeypatch, made, status, everything):
+    """But for a command that Ctrl-C ended: that was for us, too."""
+    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    plan = trace.make_plan(Request(tracer()), FakeKernel())
+    monkeypatch.setattr(trace, "make_plan", lambda request, facts: plan)
+    made.source, made.rest = staticmethod(lambda: iter(())), 4
+    sink = Shown()
+    sink.open = lambda _: os.kill(os.getpid(), signal.SIGINT)  # which a shell's command gets, too
+    ended(sink, command=("sh", "-c", status))
+    assert (sink.events == 4 * EVENTS) == everything
+    assert sink.events + sum(sink.losses.values()) == 4 * EVENTS
+
+
+def test_what_is_not_shown_is_a_loss_under_strict(monkeypatch, made):
+    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    sink = Shown(signal.SIGINT)
+    with pytest.raises(LossError, match=r"\d+ lost"):
+        ended(sink, strict=True)
+
+
+def test_other_losses_are_told_though_the_output_was_ended(monkeypatch, made):
+    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    made.losing = ((Loss("ring", 3, "", 0),),)
+    sink = Shown(signal.SIGINT)
+    ended(sink)
+    assert sink.losses["ring"] == 3
+
+
+def test_a_write_that_waits_for_its_reader_does_not_keep_anything_attached(monkeypatch, made):
+    monkeypatch.setattr(run, "STUCK_LIMIT", 0.05)
+    for_ever = threading.Event()
+    sink = Shown(signal.SIGTERM, then=for_ever.wait)
+    status, warnings, dropped = ended(sink)
+    assert (status, dropped, sink.events) == (0, ["dropped"], 0)
+    assert warnings == [f"lost: {4 * EVENTS} {trace.UNSHOWN_MEANING}"]
+
+
+def test_a_second_interrupt_skips_the_output_and_removes_everything(monkeypatch, made):
+    monkeypatch.setattr(run, "TEXT_LIMIT", 60.0)
+    for_ever = threading.Event()
+
+    def wait() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        for_ever.wait()
+
+    closed = []
+    monkeypatch.setattr(made, "close", lambda self: (closed.append(self.detached), Made.close(self)))
+    sink = Shown(signal.SIGINT, then=wait)
+    status, warnings, dropped = ended(sink)
+    assert (status, dropped, sink.events) == (0, ["dropped"], 0)
+    assert warnings == [f"lost: {4 * EVENTS} {trace.UNSHOWN_MEANING}"]
+    assert len(closed) == 1
+    assert closed[0] > 0
+
+
+def test_lines_of_json_are_whole_where_events_end(monkeypatch, made, tmp_path):
+    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    with (tmp_path / "out").open("w") as file:
+        sink = Shown(signal.SIGINT)
+        real = JsonSink(file, timestamps=False)
+        sink.open, sink.close = real.open, real.close
+        emit = sink.emit
+        sink.emit = lambda item: (emit(item), real.emit(item))
+        ended(sink)
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert len(lines) == sink.events + 1
+    assert lines[-1].startswith('{"kind": "loss", "reason": "unshown"')
+
+
+def test_a_batch_is_shown_in_its_order(monkeypatch, made):
+    records = np.zeros(EVENTS, dtype=batch().records.dtype)
+    records["serial"] = range(EVENTS)
+    whole = Batch(("serial",), records, records["ns"].astype("i8"), lambda name, rows: rows[name])
+    batches = iter([whole])
+    made.source, made.rest = staticmethod(lambda: batches), 0
+    sink = Shown()
+    ended(sink, duration=0.01)
+    assert np.concatenate([item.column("serial") for item in sink.items]).tolist() == list(range(EVENTS))
+
+
+def test_what_takes_long_is_said(monkeypatch):
+    monkeypatch.setattr(progress, "_SECONDS", 0.001)
+    said, enough = [], threading.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        if len(said) == 3:
+            enough.set()
+
+    with progress.announced(say, lambda: f"line {len(said)}"):
+        enough.wait()
+    assert said[:3] == ["line 0", "line 1", "line 2"]
+    said.clear()
+    with progress.announced(said.append, lambda: "once", once=True):
+        while not said:
+            pass
+    assert said == ["once"]
+    said.clear()
+    monkeypatch.setattr(progress, "_SECONDS", 1000.0)
+    with progress.announced(said.append, lambda: "never"):
+        pass
+    assert said == []
