@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from pytracer import __version__, inherited
+from pytracer.cli.output import take_streams
 from pytracer.errors import PytracerError, QuestionError, UsageError
 from pytracer.record import replace
 from pytracer.spec import Profile, registry
@@ -34,8 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words[: words.index("--") if "--" in words else None]
     inherited.accept_interrupts()
+    take_streams()
     try:
-        status = _dispatch(words)
+        try:
+            status = _dispatch(words)
+        except SystemExit as done:  # --help has been printed
+            status = int(done.code or 0)
         sys.stdout.flush()  # here, where a reader that has gone is no error
         return status
     except PytracerError as error:
@@ -46,15 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             for line in [*error.detail.splitlines(), *traceback.format_exc().splitlines()]:
                 print(_line(line), file=sys.stderr)
         return error.exit_code
-    except SystemExit as done:  # --help has been printed
-        return int(done.code or 0)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
         # The reader has gone (head, less): nothing is left to say, not even at interpreter exit.
-        from pytracer.cli.output import drop
-
-        drop(sys.stdout)
         return 0
     except Exception as error:
         if debug:
@@ -94,12 +95,19 @@ def _excerpt(error: QuestionError) -> str:
 
 def _explained(error: Exception) -> PytracerError:
     """An error that no part of pytracer raised on purpose, in a line."""
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        return inherited.too_many_files()
     if isinstance(error, OSError):  # a full disk, a file that went away: the machine's trouble, not ours
         return PytracerError(str(error))
     if isinstance(error, ModuleNotFoundError):
         return PytracerError(
             f"the Python package {error.name} is not installed",
             hint="scripts/setup, or pip install pytracer, brings what is needed",
+        )
+    if isinstance(error, ImportError):
+        return PytracerError(
+            f"a Python package cannot be loaded: {error}",
+            hint="rm -r .venv and scripts/setup install all of them anew",
         )
     return PytracerError(
         f"{type(error).__name__}: {error}", hint="this is a defect of pytracer; --debug shows where"

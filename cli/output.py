@@ -1,29 +1,111 @@
-"""Where output goes: standard output, or a file that is not touched before there is something to write."""
+"""Where output goes: standard output, or a file that is not touched before there is something to write.
+
+What a file does not take is an error that names the file; what standard error does not take is dropped, for
+there is nowhere to say so.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+import select
 import stat
 import sys
-from pathlib import Path
-from typing import TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
 
 from pytracer.errors import PytracerError, UsageError
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_DESCRIPTORS = ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY))
+
+
+class _RawFile(io.FileIO):
+    """A file that hands its first refusal to ``refused``, which may raise, and then drops what it gets.
+
+    Else the rest that waits in a buffer would fail again, at the exit of Python, with status 120.
+    """
+
+    def __init__(
+        self, file: int | str, mode: str, refused: Callable[[OSError], None], *, closefd: bool = True
+    ) -> None:
+        super().__init__(file, mode, closefd=closefd)
+        self._refused = refused
+        self._dropping = False
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write some of the bytes; returns how many."""
+        while not self._dropping:
+            try:
+                written: int | None = super().write(data)
+            except OSError as error:
+                self._dropping = True
+                self._refused(error)
+                break
+            if written is not None:
+                return written
+            select.select((), (self,), ())  # not blocking: somebody shares it who set it so
+        return memoryview(data).nbytes
+
+
+class _ClosedOutput(io.StringIO):
+    """Stands for a standard output that was closed before we were started."""
+
+    def write(self, _text: str, /) -> int:
+        """Raise PytracerError."""
+        raise PytracerError("standard output is closed", hint="-o FILE")
+
+
+def take_streams() -> None:
+    """Have standard output and standard error be what this module says; for the command line alone.
+
+    Where one of the three descriptors is closed, /dev/null takes its number, so that no file of ours does.
+    What we start still finds it closed.
+    """
+    for descriptor, mode in _DESCRIPTORS:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.open(os.devnull, mode | os.O_CLOEXEC)
+    if sys.stdout is None:
+        sys.stdout = _ClosedOutput()
+    elif _is_own(sys.stdout, 1):
+        sys.stdout = _stream(1, sys.stdout.encoding, _raising("standard output"))
+    if sys.stderr is None or _is_own(sys.stderr, 2):
+        sys.stderr = _stream(2, "utf-8" if sys.stderr is None else sys.stderr.encoding, lambda _: None)
+
+
+def _is_own(stream: TextIO, descriptor: int) -> bool:
+    """True where Python made the stream at its start, and nobody has put another one there."""
+    return isinstance(stream, io.TextIOWrapper) and stream is (sys.__stdout__, sys.__stderr__)[descriptor - 1]
+
+
+def _stream(descriptor: int, encoding: str, refused: Callable[[OSError], None]) -> TextIO:
+    # Always buffered: without (python -u), what a signal interrupts would be cut where it was.
+    buffer = io.BufferedWriter(_RawFile(descriptor, "w", refused, closefd=False))
+    lines = descriptor == 2 or os.isatty(descriptor)
+    # What this locale cannot write is no reason to stop.
+    return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=lines)
+
+
+def _raising(name: str) -> Callable[[OSError], None]:
+    def refused(error: OSError) -> None:
+        if isinstance(error, BrokenPipeError):
+            raise error
+        raise PytracerError(f"cannot write to {name}: {error.strerror}") from error
+
+    return refused
+
 
 def standard_output() -> TextIO:
-    """Standard output, for names in whatever letters. Raises PytracerError where it is closed."""
-    stream: TextIO | None = sys.stdout
-    if stream is None:
-        raise PytracerError("standard output is closed", hint="-o FILE")
-    if isinstance(stream, io.TextIOWrapper):
-        if isinstance(stream.buffer, io.RawIOBase):
-            # Without a buffer (python -u, PYTHONUNBUFFERED), what a signal interrupts is cut where it was.
-            stream = open(stream.fileno(), "w", encoding=stream.encoding, closefd=False)  # noqa: SIM115
-        stream.reconfigure(errors="backslashreplace")  # what this locale cannot write is no reason to stop
-    return stream
+    """Standard output. Raises PytracerError where it is closed."""
+    if isinstance(sys.stdout, _ClosedOutput):
+        sys.stdout.write("")
+    return sys.stdout
 
 
 def drop(stream: TextIO) -> None:
@@ -40,7 +122,8 @@ class OutputFile(io.TextIOWrapper):
     def __init__(self, name: str) -> None:
         """Open for appending, to see that it can be. Raises UsageError."""
         try:
-            super().__init__(Path(name).open("ab"), encoding="utf-8")  # noqa: SIM115 - it is the context manager
+            raw = _RawFile(name, "a", _raising(repr(name)))
+            super().__init__(io.BufferedWriter(raw), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write {name!r}: {error.strerror}") from error
         self._kept = True

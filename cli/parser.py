@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytracer.cli.arguments import MILLISECOND, Parser, duration, positive, seconds, split
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, targets
+from pytracer.kernel.policy import require_proc
 from pytracer.plan import Fault, Request, parse_fault
 from pytracer.plan.sets import parse_set
 from pytracer.plan.targets import PROBES_MAX
@@ -84,6 +85,7 @@ def build(tracer: Tracer) -> Parser:
 
 def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namespace]:
     """The request that a command line makes, and the options that are not the tracer's business."""
+    require_proc()
     own = list(argv)
     command: tuple[str, ...] = ()
     if "--" in own:

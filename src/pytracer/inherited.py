@@ -9,11 +9,14 @@ it does from the subprocess module.
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+from pytracer.errors import PytracerError
 
 OPTION = "pytracer_ignored"
 """The -X option: the signals that the caller ignored, as SigIgn of /proc/PID/status has them."""
@@ -63,6 +66,25 @@ def raise_limit(which: int, soft: int, hard: int) -> None:
     resource.setrlimit(which, (soft, hard))
     first, after = _limits.get(which, (before, before))
     _limits[which] = (first if after == before else before), (soft, hard)
+
+
+def too_many_files() -> PytracerError:
+    """The error for a process that may have no more descriptors."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return PytracerError(f"this process may have no more than {limit} open files", hint="ulimit -n 1024")
+
+
+def require_descriptors(count: int) -> None:
+    """Raise PytracerError where this process may not have so many more descriptors."""
+    spare = list[int]()
+    try:
+        spare += [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)]
+        spare += [os.dup(spare[0]) for _ in range(count - 1)]
+    except OSError as error:
+        raise too_many_files() from error
+    finally:
+        for descriptor in spare:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -213,7 +213,9 @@ class Session:
                         self._detached.pop().close()
         finally:
             with contextlib.ExitStack() as stack:
-                stack.callback(self._unmark)
+                if self._mark >= 0:
+                    stack.callback(os.close, self._mark)
+                    self._mark = -1
                 stack.callback(self._module.close)
                 if self._counted is not None:
                     stack.callback(self._counted.close)
@@ -224,11 +226,6 @@ class Session:
                 if self.stream is not None:
                     stack.callback(self.stream.close)
                     self.stream = None
-
-    def _unmark(self) -> None:
-        if self._mark >= 0:
-            os.close(self._mark)
-            self._mark = -1
 
     @property
     def loaded(self) -> Loaded:

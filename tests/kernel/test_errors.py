@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from resource import RLIMIT_NOFILE, setrlimit
 
 import pytest
 
@@ -224,3 +226,36 @@ def test_a_reader_that_goes_away_ends_it():
     )
     assert done.stdout.startswith("kind,")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_too_few_descriptors_are_the_reason_at_every_limit(cached, tmp_path):
+    """BCC crashes without any, and blames the C where it lacks some."""
+    tmp_path.chmod(0o700)
+    env = {} if cached else {"PYTRACER_CACHE_DIR": str(tmp_path)}
+    statuses = []
+    for limit in (64, 48, 32, 24, 20, 16, 12, 10, 8):
+        for file in tmp_path.iterdir() if not cached else ():
+            file.unlink() if file.is_file() else shutil.rmtree(file)
+        options = {"preexec_fn": partial(setrlimit, RLIMIT_NOFILE, (limit, limit))}
+        done = run("syscalls", "-f", "json", "--", "true", env=env, **options)
+        statuses.append(done.status)
+        if done.status:
+            assert done.status == 1
+            assert "open files" in done.err, (limit, done.err)
+            assert done.err.endswith("\nhint: ulimit -n 1024\n")
+            assert len(done.err.splitlines()) == 2
+    assert statuses[0] == 0
+    assert statuses[-1] == 1
+
+
+def test_what_standard_output_does_not_take_ends_the_trace():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "execsnoop", "-f", "json", "--", "true"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "pytracer: error: cannot write to standard output: No space left on device\n"

@@ -12,7 +12,7 @@ import pytracer
 ROOT = Path(pytracer.__file__).parent
 TIERS = {
     "errors": 0,
-    "inherited": 0,
+    "inherited": 1,
     "procfs": 0,
     "progress": 0,
     "waiting": 0,

@@ -12,7 +12,8 @@ import pytest
 # A pipe that holds less than what is written, and a signal while the write waits for its reader.
 WRITER = """
 import signal
-from pytracer.cli.output import standard_output
+from pytracer.cli.output import standard_output, take_streams
+take_streams()
 signal.signal(signal.SIGALRM, lambda *_: None)
 signal.setitimer(signal.ITIMER_REAL, 0.2, 0.05)
 stream = standard_output()
@@ -44,3 +45,98 @@ def test_every_command_can_be_interrupted_though_its_caller_ignores_that(words):
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def pytracer(*words, shell="", **options):
+    """Run the command line after a line of shell; the exit status, and both outputs as pipes."""
+    command = ["bash", "-c", f'{shell}\nexec "$@"', "bash", sys.executable, "-m", "pytracer", *words]
+    environment = os.environ | options.pop("env", {})
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, **options)
+
+
+CLOSED = "pytracer: error: standard output is closed\nhint: -o FILE\n"
+FULL = "pytracer: error: cannot write to standard output: No space left on device\n"
+WORDS = [["list"], ["--help"], ["syscalls", "--help"], ["prog", "--help"], ["syscalls", "--dry-run"]]
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+@pytest.mark.parametrize(("shell", "said"), [("exec >&-", CLOSED), ("exec >/dev/full", FULL)])
+def test_a_standard_output_that_takes_nothing_is_one_line_and_status_1(words, shell, said):
+    done = pytracer(*words, shell=shell)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
+@pytest.mark.parametrize("shell", ["exec 2>&-", "exec 2>/dev/full"])
+def test_a_standard_error_that_takes_nothing_changes_no_status_and_no_output(shell):
+    done = pytracer("no-such-tracer", shell=shell)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+    assert pytracer("list", shell=shell).stdout == pytracer("list").stdout
+
+
+def test_a_closed_descriptor_becomes_no_file_of_ours_and_stays_closed_for_a_command():
+    code = (
+        "import os, sys; from pytracer.cli.output import take_streams; take_streams()\n"
+        "numbers = {fd: os.readlink(f'/proc/self/fd/{fd}') for fd in (0, 1, 2)}\n"
+        "inherited = [fd for fd in (0, 1, 2) if os.get_inheritable(fd)]\n"
+        "open(sys.argv[1], 'w').write(repr((numbers, inherited)))"
+    )
+    read, write = os.pipe()
+    shell = f'exec <&- 2>&-; exec {sys.executable} -c "{code}" /dev/fd/{write}'
+    done = subprocess.run(["bash", "-c", shell], pass_fds=[write], stdout=subprocess.DEVNULL, check=False)
+    os.close(write)
+    with os.fdopen(read) as file:
+        assert (done.returncode, file.read()) == (
+            0,
+            repr(({0: "/dev/null", 1: "/dev/null", 2: "/dev/null"}, [1])),
+        )
+
+
+@pytest.mark.parametrize("shell", ["ulimit -f 0", "trap '' XFSZ; ulimit -f 0"])
+def test_a_file_that_may_not_grow_is_named(tmp_path, shell):
+    done = pytracer("list", shell=f"{shell}; exec >{tmp_path}/out")
+    assert done.returncode == 1
+    assert done.stderr == "pytracer: error: cannot write to standard output: File too large\n"
+
+
+def test_output_that_does_not_block_is_written_whole():
+    """Somebody shares the pipe who set it so."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    code = "from pytracer.cli.output import take_streams\ntake_streams(); print('y' * 1_000_000)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=write) as writer:
+        os.close(write)
+        size = 0
+        while data := os.read(read, 1 << 16):
+            size += len(data)
+        os.close(read)
+    assert (writer.returncode, size) == (0, 1_000_001)
+
+
+@pytest.mark.parametrize("words", ["syscalls -d 1", "prog", "explain syscalls", "openfiles -p 1", "doctor"])
+def test_where_proc_is_missing_that_is_the_reason(words):
+    if os.geteuid():
+        pytest.skip("needs root")
+    shell = 'exec unshare -m bash -c \'umount -l /proc; exec "$@"\' bash "$@"'
+    done = pytracer(*words.split(), shell=shell)
+    assert done.returncode == 4
+    assert done.stderr == "pytracer: error: /proc is not mounted\nhint: mount -t proc proc /proc\n"
+
+
+def test_a_package_that_cannot_be_loaded_is_the_reason(tmp_path):
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy/__init__.py").write_text("raise ImportError('libx.so.0: no such file')")
+    code = (
+        "from pytracer import arrays; from pytracer.cli import main\n"
+        "main._dispatch = lambda _: arrays.load()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}raise SystemExit(main.main([]))"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == (
+        "pytracer: error: a Python package cannot be loaded: libx.so.0: no such file"
+    )

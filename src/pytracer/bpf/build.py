@@ -24,6 +24,7 @@ from pytracer.bpf.sys import MapType, ProgType
 from pytracer.bpf.tails import Tails, behind, functions
 from pytracer.bpf.toolchain import import_bcc
 from pytracer.errors import BuildError
+from pytracer.inherited import require_descriptors
 from pytracer.kernel.policy import raise_memlock
 
 _DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
@@ -31,6 +32,7 @@ _DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: 
 _OF_MAPS = re.compile(r'\bBPF_(?:ARRAY|HASH)_OF_MAPS\s*\(\s*(\w+)\s*,[^;]*?"(\w+)"')
 # Warnings about the kernel's own headers are not ours to mend.
 _FLAGS = ("-Wno-address-of-packed-member", "-Wno-duplicate-decl-specifier", "-Wno-macro-redefined")
+_DESCRIPTORS = 24  # that a compile may open at once: libbcc 0.26 crashes, or blames the C, where it gets none
 
 
 class BccModule:
@@ -44,6 +46,7 @@ class BccModule:
         ``keep_logs``: see :class:`~pytracer.bpf.loader.Loader`.
         """
         self.name = name
+        require_descriptors(_DESCRIPTORS)
         self._bcc = import_bcc()
         checks = layout.check_functions(headers.checks)
         flags = [*_FLAGS, *headers.cflags, *cflags]

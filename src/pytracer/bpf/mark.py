@@ -7,6 +7,7 @@ descriptors can read it; only the process itself can have made it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterable
@@ -20,14 +21,19 @@ _LIMIT = 1 << 20  # bytes: more is nobody's list of programs
 
 
 def make(tracer: str, programs: Iterable[int]) -> int:
-    """Mark this process as one that runs ``tracer``, with these programs (descriptors); the mark's
-    descriptor, to be closed with them. Raises OSError."""
+    """Mark this process as one that runs ``tracer``, with these programs (descriptors).
+
+    Returns the mark's descriptor, to be closed with them; -1 where no file may be written (ulimit -f 0), and
+    pytracer prog does not see the tracer's name. Raises OSError.
+    """
     ids = [program_info(program)[0] for program in programs]
     descriptor = os.memfd_create(_NAME)
     try:
         os.write(descriptor, json.dumps({"tracer": tracer, "programs": ids}).encode())
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
+        if error.errno == errno.EFBIG:
+            return -1
         raise
     return descriptor
 

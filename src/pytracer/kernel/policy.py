@@ -134,8 +134,15 @@ def read() -> Policy:
     )
 
 
+def require_proc() -> None:
+    """Raise UnsupportedError where /proc is not mounted: it says what this process may do."""
+    if not Path("/proc/self").exists():
+        raise UnsupportedError("/proc is not mounted", hint="mount -t proc proc /proc")
+
+
 def effective_capabilities() -> frozenset[str]:
     """The capabilities this process has in force, by name; of those too new to have one, ``CAP_<n>``."""
+    require_proc()
     bits = int(_status("CapEff") or "0", 16)
     numbers = (number for number in range(bits.bit_length()) if bits >> number & 1)
     return frozenset(CAPABILITIES[n] if n < len(CAPABILITIES) else f"CAP_{n}" for n in numbers)
@@ -191,7 +198,9 @@ def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> Py
             f"{what}: this kernel does not have it ({in_words(number)})",
             hint="pytracer doctor shows what this kernel grants",
         )
-    return PytracerError(f"{what}: {in_words(number) if number else 'the kernel gave no reason'}")
+    hint = inherited.too_many_files().hint if number == errno.EMFILE else ""
+    why = in_words(number) if number else "the kernel gave no reason"
+    return PytracerError(f"{what}: {why}", hint=hint)
 
 
 def refusal() -> str:
@@ -339,7 +348,7 @@ def _memlock_trouble() -> str:
 
 def _status(field: str) -> str:
     """One field of this process's status; "" where there is none."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(FileNotFoundError, PermissionError):
         match = re.search(rf"^{field}:\s*(\S+)", (PROC / "self/status").read_text(), re.M)
         return match[1] if match else ""
     return ""
