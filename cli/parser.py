@@ -98,6 +98,8 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         if command:
             raise UsageError("-c and -- both name a command")
         command = _words(given.command)
+    if getattr(given, "wait_all", False) and not command:
+        raise UsageError("--wait-all is for a command that is started", hint="-- COMMAND")
     words, interval, count = split(given.arguments)
     filters = _filter_values(tracer, given)
     _check_arguments(tracer, words)
@@ -119,6 +121,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             fault=_fault(tracer, words),
             questions=_questions(tracer, words),
             command=command,
+            wait_all=bool(getattr(given, "wait_all", False)),
             interval=interval,
             count=count,
             duration=given.duration,
@@ -194,6 +197,11 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
             dest="command",
             metavar="COMMAND",
             help="run it, trace just it and its children, as -- does",
+        )
+        run.add_argument(
+            "--wait-all",
+            action="store_true",
+            help="when COMMAND ends, go on until its descendants have ended, too (--profile does)",
         )
     text = "stop after so long" + (f" (default: {tracer.duration:g})" if tracer.duration else "")
     run.add_argument("-d", "--duration", type=seconds, metavar="SECONDS", default=tracer.duration, help=text)

@@ -5,10 +5,12 @@ The command line and the Python API both iterate over a :class:`Trace`.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pytracer.errors import UnsupportedError
@@ -65,6 +67,7 @@ class Trace:
         self._session: Session | None = None
         self._polled = False  # the command's end has to be asked for
         self._begun = self._closed = False
+        self._follows_all = request.wait_all
         self.before_rest: Callable[[], None] = lambda: None
         try:
             if request.command:
@@ -158,6 +161,7 @@ class Trace:
         return self._run(self._session)
 
     def _run(self, session: Session) -> Iterator[Item]:
+        self._follows_all = self._follows_all or self.schema.is_profile  # which is to lack nothing
         if self._command:
             self._polled = not self._waiting.expect(self._command.pid)
             self._command.release()
@@ -206,6 +210,7 @@ class Trace:
                 continue
             stop = stop or clock.counted or not session.watch()
             if stop:
+                self._warn_of_descendants()
                 session.detach()
                 self.before_rest()
             if session.stream:
@@ -234,10 +239,38 @@ class Trace:
 
     def _asked(self) -> bool:
         """Whether the command, or whoever runs the trace, has come to an end."""
-        command = self._command
-        return self._waiting.asked(command=command is not None) or bool(
-            command and command.poll() is not None
-        )
+        runs = self._command is not None and self._command.poll() is None
+        if self._waiting.asked(command=runs):
+            return True
+        if self._command is None or runs:
+            return False
+        return not self._follows_all or not self._await_descendants()
+
+    def _descendants(self) -> list[int]:
+        """The processes that descend from the command and still run."""
+        assert self._session is not None
+        family = self._session.loaded.module.maps.get("pt_family")
+        if family is None or family.empty:
+            return []
+        keys, _ = family.read()
+        return [pid for pid in keys.tolist() if _is_process(pid)]
+
+    def _await_descendants(self) -> bool:
+        """Wake up when those that run have ended. Returns False once none is left."""
+        if self._polled or self._waiting.mourned:
+            descendants = self._descendants()
+            self._polled = self._polled or not self._waiting.mourn(descendants)
+            return bool(descendants)
+        return True
+
+    def _warn_of_descendants(self) -> None:
+        """Say how many descendants a command has left behind that are not followed any more."""
+        if self._command is None or self._command.poll() is None:
+            return
+        if number := len(self._descendants()):
+            verb = "runs" if number == 1 else "run"
+            hint = "" if self._follows_all else ": --wait-all follows them to their end"
+            self._warn(f"{self._command.name} has ended, {number} of its descendants still {verb}{hint}")
 
     def _wait(self, session: Session, until: float | None, *, napping: bool) -> bool:
         stream = session.stream
@@ -309,6 +342,13 @@ class Clock:
     def counted(self) -> bool:
         """Whether as many intervals were shown as were asked for."""
         return self._count is not None and self._shown >= self._count
+
+
+def _is_process(pid: int) -> bool:
+    """True for a process that runs: the map of those that are followed may hold threads as well."""
+    with contextlib.suppress(OSError):
+        return f"\nTgid:\t{pid}\n" in Path(f"/proc/{pid}/status").read_text()
+    return False
 
 
 def traced_processes(request: Request) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Made:
         self.stream = self
         self.patience = None
         self.more = False
+        self.loaded = SimpleNamespace(module=SimpleNamespace(maps={}))
         self.started = time.monotonic()
         self.detached = self.closed = 0
         self.ready, self._tell = os.pipe()

@@ -43,7 +43,8 @@ class Request:
     source of kernel types, ``pack`` a file that the programs are in. ``rows`` is how many the kernel keeps
     (None: the plan's default), ``top`` how many are shown; ``buffer`` is the size in bytes of the ring that
     events go through (None: the plan's default). ``fault`` is what is to fail, where a tracer makes that;
-    ``questions`` are what is asked, where it answers them.
+    ``questions`` are what is asked, where it answers them. ``wait_all``: the run goes on after the end of the
+    ``command`` until its descendants have ended.
     """
 
     tracer: Tracer
@@ -54,6 +55,7 @@ class Request:
     sources: tuple[Source, ...] = ()
     max_probes: int | None = None
     command: tuple[str, ...] = ()
+    wait_all: bool = False
     interval: float | None = None
     count: int | None = None
     duration: float | None = None
