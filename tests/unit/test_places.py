@@ -14,6 +14,7 @@ from pytracer.errors import UnknownNameError, UsageError
 from pytracer.spec import Spot
 from pytracer.symbols import files, libraries, places
 from pytracer.symbols.root import Root
+from support import budgets
 from support.elf_builder import Symbol, build
 
 
@@ -178,6 +179,37 @@ def test_the_cache_of_the_dynamic_linker():
     whole = cache(*entries)
     for size in range(len(whole)):
         list(libraries.entries(whole[:size]))
+
+
+def test_a_cache_of_the_dynamic_linker_that_names_megabytes_names_nothing():
+    """It is a container's: of 16 MB, each of 300,000 entries may else be as long as the rest."""
+    data = bytearray(cache(*[(b"libc.so.6", b"/lib")] * 1000, (b"libz.so.1", b"/lib/libz.so.1")))
+    for number in range(1000):
+        struct.pack_into("=II", data, 48 + 24 * number + 4, len(data), len(data) + number)
+    found = list(libraries.entries(bytes(data) + b"x" * (1 << 20)))
+    assert found[-1] == ("libz.so.1", "/lib/libz.so.1")
+    assert set(found[:-1]) == {("", "")}
+
+
+def test_more_libraries_than_may_be_looked_at_are_left_out(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_bytes(cache(*[(b"lib%d.so" % n, b"/lib/lib%d.so" % n) for n in range(100)]))
+    budget, said = budgets.of(entries=50), []
+    budget.listen(said.append)
+    monkeypatch.setattr(libraries, "CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(libraries, "current", lambda: budget)
+    monkeypatch.setattr(libraries.owners, "owner", lambda *_: budgets.UID)
+    with Root(os.getpid()) as root:
+        assert len(libraries.names(root)) == 50
+    [line] = said
+    assert f"exceeds what is spent for user {budgets.UID}: 50 entries" in line
+    with Root() as root:
+        assert len(libraries.names(root)) == 100
+
+
+def test_a_fifo_in_the_place_of_a_file_is_an_error(tmp_path):
+    os.mkfifo(tmp_path / "cache")
+    with Root() as root, pytest.raises(OSError, match="Invalid"):
+        root.read(str(tmp_path / "cache"))
 
 
 def test_a_library_is_the_one_that_this_machine_runs(tmp_path, monkeypatch):

@@ -11,15 +11,17 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
+from pytracer.budget import Account, OverBudgetError, current
 from pytracer.procfs import living
+from pytracer.symbols import owners
 from pytracer.symbols.root import Root
 
 CACHE = "/etc/ld.so.cache"
 _MAGIC = b"glibc-ld.so.cache1.1"
 _HEAD = struct.Struct("=20sII20x")  # magic, entries, bytes of strings
 _ENTRY = struct.Struct("=iIIIQ")  # flags, name, path, version of the system, capabilities of the CPU
+_LONGEST = 4096  # PATH_MAX
 _FOLDERS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
 
 
@@ -35,23 +37,52 @@ def is_called(name: str, file: str) -> bool:
 
 def find(name: str, root: Root) -> Iterator[str]:
     """The paths of libraries called so, the dynamic linker's own choice first."""
-    with contextlib.suppress(OSError):
-        for known, path in entries(root.read(CACHE)):
+    with contextlib.suppress(OSError, OverBudgetError):
+        for known, path in _known(root):
             if is_called(name, known):
                 yield path
-    shown = living(root.pid) if root.pid else "self"
     for folder in _FOLDERS:
-        with contextlib.suppress(OSError):
-            for file in sorted(path.name for path in Path(f"/proc/{shown}/root{folder}").iterdir()):
-                if is_called(name, file):
-                    yield f"{folder}/{file}"
+        with contextlib.suppress(OSError, OverBudgetError):
+            yield from (f"{folder}/{file}" for file in _in_folder(name, root, folder))
 
 
 def names(root: Root) -> set[str]:
     """What the libraries that the dynamic linker knows are called."""
-    with contextlib.suppress(OSError):
-        return {name for name, _ in entries(root.read(CACHE))}
-    return set()
+    found = set[str]()
+    with contextlib.suppress(OSError, OverBudgetError):
+        for name, _ in _known(root):
+            found.add(name)
+    return found
+
+
+def _known(root: Root) -> Iterator[tuple[str, str]]:
+    """What the dynamic linker knows, charged to whose tree it is. Raises OSError, OverBudgetError."""
+    account = _account(root)
+    with account.timed():
+        for name, path in entries(root.read(CACHE)):
+            account.check()
+            if root.pid:
+                account.charge(entries=1, memory=len(name) + len(path))
+            yield name, path
+
+
+def _in_folder(name: str, root: Root, folder: str) -> list[str]:
+    """The files in a folder that are called so, sorted. Raises OSError, OverBudgetError."""
+    account = _account(root)
+    found = list[str]()
+    shown = living(root.pid) if root.pid else "self"
+    with account.timed(), os.scandir(f"/proc/{shown}/root{folder}") as files:
+        for file in files:
+            account.check()
+            if is_called(name, file.name):
+                found.append(file.name)
+    return sorted(found)
+
+
+def _account(root: Root) -> Account:
+    """Whom it is charged to that a tree is read: the user of the process, 0 for ours."""
+    known = owners.credentials(root.pid) if root.pid else None
+    return owners.account(current(), root.pid, known) if known else current().account(0, "this system")
 
 
 def entries(data: bytes) -> Iterator[tuple[str, str]]:
@@ -76,4 +107,6 @@ def _versions(name: str) -> str:
 
 
 def _string(data: bytes, start: int) -> str:
-    return os.fsdecode(data[start : data.find(b"\0", start)])
+    """A string that ends within a path's length; else "": a cache of 16 MB could name thousands as long."""
+    end = data.find(b"\0", start, start + _LONGEST)
+    return os.fsdecode(data[start:end]) if end >= 0 else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 import struct
 
 from pytracer.procfs import living
@@ -50,8 +51,10 @@ class Root:
         raise OSError(error, os.strerror(error), path)
 
     def read(self, path: str, limit: int = 1 << 24) -> bytes:
-        """What is in a file, at most ``limit`` bytes. Raises OSError."""
+        """What is in a plain file, at most ``limit`` bytes. Raises OSError."""
         with open(self.open(path), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
             return file.read(limit)
 
     def close(self) -> None:
