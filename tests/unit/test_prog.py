@@ -10,6 +10,7 @@ import json
 import os
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,10 +28,12 @@ from pytracer.bpf.inspect.pins import Pin
 from pytracer.bpf.inspect.places import Names
 from pytracer.bpf.inspect.programs import Program
 from pytracer.bpf.inspect.stats import Ran, since
+from pytracer.budget import Account
 from pytracer.cli.main import main
 from pytracer.errors import NotPermittedError, UnknownNameError
 from pytracer.model import Snapshot
 from pytracer.sinks import make_sink
+from support import budgets
 
 
 def info(number: int = 7, **fields: object) -> ProgramInfo:
@@ -180,6 +183,23 @@ def test_holders_are_found_and_those_that_end_meanwhile_are_not(tmp_path, monkey
     agent = Process(100, "agent")
     assert found.programs == {7: [agent], 8: [agent]}
     assert found.links == {9: [agent]}
+
+
+def test_of_a_user_who_is_over_the_budget_no_process_is_looked_into(tmp_path, monkeypatch):
+    info = "pos:\t0\nprog_type:\t17\nmemlock:\t4096\nprog_id:\t7\n"
+    for number in (100, 101):
+        a_process(tmp_path, number, "agent", {3: "anon_inode:bpf-prog"}, {3: info})
+    budget, said = budgets.of(cpu=0.0, share=0.0), []
+    budget.listen(said.append)
+
+    def account(_: int, what: str) -> Account:
+        return budget.account(budgets.UID if what == "process 101" else 0, what)
+
+    monkeypatch.setattr(owners, "current", lambda: SimpleNamespace(account=account))
+    monkeypatch.setattr(owners, "PROC", tmp_path)
+    assert owners.held().programs == {7: [Process(100, "agent")]}
+    [line] = said
+    assert line.startswith(f"process 101 exceeds what is spent for user {budgets.UID}: ")
 
 
 def test_a_mark_is_read_back_while_its_descriptor_is_open(monkeypatch):

@@ -8,16 +8,18 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pytracer.bpf import mark
 from pytracer.bpf.inspect.objects import file_info
 from pytracer.bpf.sys import Command, address, bpf_inout
+from pytracer.budget import OverBudgetError, current
 from pytracer.record import made, record
 
 PROC = Path("/proc")
 _BPF, _PERF = "anon_inode:bpf", "anon_inode:[perf_event]"
+_OFTEN = 256  # descriptors after which time is looked at
 _NAME = 256  # bytes for the name of a function or event, or the path of a file
 _TRACEPOINT, _UPROBES = 1, ("u", "ur")
 _SPELLINGS = ("rt", "t", "k", "kr", "u", "ur")  # of enum bpf_task_fd_type
@@ -59,20 +61,25 @@ class Held:
 
 
 def held() -> Held:
-    """Look at all processes that can be seen."""
+    """Look at all processes that can be seen.
+
+    One may have a million descriptors: the time that takes is charged to its user.
+    """
     found = Held()
     for process in PROC.iterdir():
         if process.name.isdecimal():
-            with contextlib.suppress(OSError):
-                _look(process, found)
+            with contextlib.suppress(OSError, OverBudgetError):
+                account = current().account(process.stat().st_uid, f"process {process.name}")
+                with account.timed():
+                    _look(process, found, account.check)
     return found
 
 
-def _look(process: Path, found: Held) -> None:
+def _look(process: Path, found: Held, check: Callable[[], None]) -> None:
     with contextlib.suppress(OSError):
         found.networks.setdefault((process / "ns/net").stat().st_ino, int(process.name))
     programs, links, events = set[int](), set[int](), set[EventProgram]()
-    for number, target in _descriptors(process):
+    for number, target in _descriptors(process, check):
         if target == _PERF:
             events.update(_on_event(int(process.name), number))
         elif target.startswith(_BPF):
@@ -92,12 +99,14 @@ def _look(process: Path, found: Held) -> None:
         found.events.extend(events)
 
 
-def _descriptors(process: Path) -> Iterator[tuple[int, str]]:
+def _descriptors(process: Path, check: Callable[[], None]) -> Iterator[tuple[int, str]]:
     """Each descriptor, and what it is of. There may be tens of thousands: paths are kept as text."""
-    folder = f"{process}/fd/"
-    for name in os.listdir(folder):  # noqa: PTH208
-        with contextlib.suppress(OSError):
-            yield int(name), os.readlink(folder + name)  # noqa: PTH115
+    with os.scandir(f"{process}/fd") as entries:
+        for number, entry in enumerate(entries):
+            if number % _OFTEN == 0:
+                check()
+            with contextlib.suppress(OSError):
+                yield int(entry.name), os.readlink(entry.path)  # noqa: PTH115
 
 
 def _on_event(process: int, descriptor: int) -> Iterator[EventProgram]:
