@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
-from pathlib import Path
 from typing import Any
 
 from pytracer.bpf.attach.link import Link
@@ -14,7 +12,6 @@ from pytracer.bpf.sys import object_info, program_by_id, program_info
 from pytracer.kernel import interfaces
 
 NEEDED = ("CAP_NET_ADMIN", "CAP_BPF")
-_PROC = Path("/proc")
 _XDP_IDS = ("IFLA_XDP_PROG_ID", "IFLA_XDP_DRV_PROG_ID", "IFLA_XDP_SKB_PROG_ID", "IFLA_XDP_HW_PROG_ID")
 
 
@@ -81,10 +78,6 @@ def describe(number: int) -> str:
 
 
 def _holders(number: int) -> list[str]:
-    wanted = re.compile(rf"^prog_id:\s*{number}$", re.M)
-    found = []
-    for process in _PROC.glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if any(wanted.search(info.read_text()) for info in (process / "fdinfo").iterdir()):
-                found.append(f"{(process / 'comm').read_text().strip()} (process {process.name})")
-    return sorted(found)
+    from pytracer.bpf.inspect.owners import held  # for those who are in each other's way alone
+
+    return sorted(f"{one.comm} (process {one.pid})" for one in held().programs.get(number, ()))
