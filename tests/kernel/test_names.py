@@ -116,7 +116,7 @@ def test_all_functions_of_the_kernel_that_have_one_name(kind, way):
     assert len(names) > 1
 
     def of(name: str, *paths: str) -> dict[str, int] | None:
-        script = "; ".join(f"cat {path}" for path in paths)
+        script = "; ".join(f"cat {path} >/dev/null" for path in paths)
         options = ["--hook", f"{kind}={way}"]
         result = run("funccount", "-f", "json", *options, f"{kind}:{name}", "--", "sh", "-c", script)
         if refused(result, {kind: way}):
