@@ -195,3 +195,30 @@ def test_split_debug_information_is_read_from_its_files(tmp_path, moved):
         path.unlink()
     with files.find(str(program)) as file:
         assert dwarf.describe(file, "one", places.find(file, "one").spots[0].offset) is None
+
+
+USES = """struct opaque; struct twice; struct nowhere; struct short_;
+__attribute__((noinline)) int uses(struct opaque *o, struct twice *t, struct nowhere *n, struct short_ *s)
+{ __asm__ volatile("" : : "r"(o), "r"(t), "r"(n), "r"(s)); return 1; }
+int main(void) { return uses(0, 0, 0, 0); }
+"""
+DEFINES = """struct opaque { long first; int %s; };
+struct twice { %s x; };
+struct short_ { char y; };
+struct opaque opaque%d; struct twice twice%d; struct short_ short%d;
+"""
+
+
+def test_a_struct_that_a_unit_only_declares_is_found_where_another_defines_it(tmp_path):
+    """Unless two define it differently."""
+    sources = {
+        "uses.c": USES,
+        "one.c": DEFINES % ("member", "long", 1, 1, 1),
+        "two.c": DEFINES % ("member", "char", 2, 2, 2),
+    }
+    program = compiled(tmp_path, sources, "-g")
+    with files.find(str(program)) as file:
+        found = dwarf.describe(file, "uses", places.find(file, "uses").spots[0].offset)
+    types = ProgramTypes(found.types, NoTypes())
+    members = [set(types.members(kind.to)) for _, kind in types.function("uses").arguments]
+    assert members == [{"first", "member"}, set(), set(), {"y"}]

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytracer.bpf.find.dwarf_places import at_entry
 from pytracer.bpf.find.dwarf_types import Writer
+from pytracer.bpf.find.dwarf_whole import C
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import ELSEWHERE, Described
 from pytracer.symbols import split
@@ -18,7 +19,6 @@ from pytracer.symbols.entries import Entries, constant, followed, having
 from pytracer.symbols.files import ProgramFile
 from pytracer.symbols.tables import Tables
 
-_C = {0x1, 0x2, 0xC, 0x1D, 0x2C, 0x3E}  # DW_LANG_C89, C, C99, C11, C17, C23
 _COMPOSITES = ("DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type", "DW_TAG_typedef")
 _WRAPPING = ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type")
 _DEEP = 32  # typedefs of typedefs
@@ -68,7 +68,7 @@ def _told(
     writer = Writer(entries)
     writer.function(name, function, parameters)
     places = list(at_entry(info, entries, function, filter(None, parameters), address, machine))
-    if constant(function.cu.get_top_DIE(), "DW_AT_language") not in _C:
+    if constant(function.cu.get_top_DIE(), "DW_AT_language") not in C:
         places = _without_guesses(function, list(filter(None, parameters)), places)
     return Described(Btf(writer.data(), origin="debug information", told_signs=True), tuple(places))
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pytracer.bpf.find.dwarf_whole import Definitions
 from pytracer.kernel.btf_format import FLAG, KIND_SHIFT, Kind
 from pytracer.symbols.entries import Entries, constant, followed, having, name_of
 
@@ -41,6 +42,7 @@ class Writer:
     def __init__(self, entries: Entries) -> None:
         """``entries`` is what is gone through."""
         self._entries = entries
+        self._definitions = Definitions(entries)
         self._strings = bytearray(b"\0")
         self._names: dict[str, int] = {"": 0}
         self._records = list[bytes]()
@@ -72,6 +74,8 @@ class Writer:
         if entry is None:
             return 0
         entry = followed(entry, "DW_AT_signature") or entry  # it stands in .debug_types
+        if "DW_AT_declaration" in entry.attributes and entry.tag in _COMPOSITES:
+            entry = self._definitions.find(entry) or entry
         where = hasattr(entry.cu, "tu_offset"), entry.offset  # in .debug_types, or .debug_info
         if where not in self._numbers:
             if len(self._records) >= _MOST:
