@@ -63,10 +63,9 @@ def build(tracer: Tracer) -> Parser:
     """The parser of a tracer: its own options, and those that every tracer has."""
     own = f" {tracer.arguments.name.upper()}" if tracer.arguments else ""
     own += "" if isinstance(tracer.arguments, Injection) else "..." if own else ""
-    command = " [-- COMMAND...]" if tracer.follow else ""
     parser = Parser(
         prog=f"pytracer {tracer.name}",
-        usage=f"pytracer {tracer.name}{own} [INTERVAL [COUNT]] [options]{command}",
+        usage=f"pytracer {tracer.name}{own} [INTERVAL [COUNT]] [options] [-- COMMAND...]",
         description=tracer.description,
         epilog=_epilog(tracer),
     )
@@ -98,6 +97,8 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         if command:
             raise UsageError("-c and -- both name a command")
         command = _words(given.command)
+    if given.load and not command:
+        raise UsageError("--load is for a command that is started", hint="-- COMMAND")
     if getattr(given, "wait_all", False) and not command:
         raise UsageError("--wait-all is for a command that is started", hint="-- COMMAND")
     words, interval, count = split(given.arguments)
@@ -121,6 +122,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             fault=_fault(tracer, words),
             questions=_questions(tracer, words),
             command=command,
+            load=given.load,
             wait_all=bool(getattr(given, "wait_all", False)),
             interval=interval,
             count=count,
@@ -191,13 +193,12 @@ def _add_filters(group: argparse._ArgumentGroup, tracer: Tracer) -> None:
 
 def _add_common(parser: Parser, tracer: Tracer) -> None:
     run = parser.add_argument_group("when")
+    only = "run it, trace just it and its descendants, as -- does" if tracer.follow else "run it, as -- does"
+    run.add_argument("-c", dest="command", metavar="COMMAND", help=only)
+    named = "; so do -p, --cgroup, --container, --netns and --mntns" if tracer.follow else ""
+    text = f"COMMAND only bounds the time, and does not say what is traced{named}"
+    run.add_argument("--load", action="store_true", help=text)
     if tracer.follow:
-        run.add_argument(
-            "-c",
-            dest="command",
-            metavar="COMMAND",
-            help="run it, trace just it and its children, as -- does",
-        )
         run.add_argument(
             "--wait-all",
             action="store_true",

@@ -74,7 +74,7 @@ class Trace:
                 confinements = (v for v in request.options.values() if isinstance(v, Confinement))
                 self._command = Launched(request.command, next(confinements, None))
             self.plan: Plan = make_plan(request, facts())
-            pending = self._command.pid if self._command else 0
+            pending = self._command.pid if self._command and request.follows else 0
             self._session = Session(
                 self.plan,
                 pending=pending,
@@ -176,6 +176,11 @@ class Trace:
         if self.plan.files and not seen:
             files = ", ".join(harmless(file) for file in self.plan.files[:_FILES])
             self._warn(f"nothing was seen in {files}; should a program run another file, give its path")
+        if self._request.follows and not seen:
+            name = harmless(self._request.command[0])
+            self._warn(
+                f"nothing was seen of {name} and its descendants; --load shows all that happens while it runs"
+            )
 
     def _items(self, session: Session) -> Iterator[Item]:
         if self.schema.is_listing:
@@ -372,7 +377,7 @@ def _check_permissions(request: Request) -> None:
 
 def _check_process_ids(request: Request) -> None:
     """UnsupportedError where process ids that are compared in the kernel are not the ones seen here."""
-    named = bool(request.command) or Filter.PID in request.filters or Filter.TID in request.filters
+    named = request.follows or Filter.PID in request.filters or Filter.TID in request.filters
     if named and in_initial_namespace("pid") is False:
         raise UnsupportedError(
             "this is a PID namespace of its own: the kernel knows its processes by other numbers",

@@ -83,6 +83,7 @@ def test_it_ends_by_itself():
         ("ask NULL -- true", "cannot fail with NULL", "it may return TRUE"),
         ("btrfs_get TRUE -- true", "cannot fail with TRUE", "an error or NULL"),
         ("__x64_sys_mkdir EIO", "would fail for every process", "--everyone"),
+        ("__x64_sys_mkdir EIO --load -- true", "would fail for every process", "--everyone"),
         ("__x64_sys_mkdir EIO 1 5", "would fail for every process", "--everyone"),
     ],
 )

@@ -171,7 +171,32 @@ def test_a_command_where_none_can_be_followed(monkeypatch, capsys):
     monkeypatch.setattr("pytracer.bpf.facts.KernelFacts", FakeKernel)
     assert main(["sockcount", "lo", "--dry-run", "--", "ls"]) == 2
     assert "sockcount cannot tell one command's doings" in capsys.readouterr().err
-    assert "unrecognized arguments: -c" in error_of("lo", "-c", "ls", tracer=SOCKCOUNT).message
+    assert main(["sockcount", "lo", "--dry-run", "--load", "--", "ls"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "follows"),
+    [
+        ("", True),
+        ("--load", False),
+        (f"-p {os.getpid()}", False),
+        ("--cgroup /", False),
+        (f"--netns {os.getpid()}", False),
+        (f"--mntns {os.getpid()}", False),
+        (f"--tid {os.getpid()}", True),
+        ("--comm ls", True),
+        ("-u 0", True),
+    ],
+)
+def test_what_a_command_is_beside_other_filters(words, follows):
+    """Those that name tasks which the command is none of make it the load that bounds the time."""
+    assert parse(*words.split(), "--", "ls").follows is follows
+    assert not parse(*[word for word in words.split() if word != "--load"]).follows
+
+
+@pytest.mark.parametrize("flag", ["--load", "--wait-all"])
+def test_what_is_for_commands_wants_one(flag):
+    assert error_of(flag).message == f"{flag} is for a command that is started"
 
 
 # Filters.

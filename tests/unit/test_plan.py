@@ -534,7 +534,7 @@ def test_describe():
         kernel=NO_RAW,
         command=("ls",),
         options={"by": ("pid", "syscall"), "calls": NameSetValue((b"a", b"b"), exclude=True)},
-        filters={Filter.UID: (b"0000",), Filter.CGROUP: (b"/sys/fs/cgroup/a b",)},
+        filters={Filter.UID: (b"0000",)},
     )
     passed = "not raw-tracepoint: no raw_tracepoint"
     assert plan.describe() == [
@@ -560,7 +560,6 @@ def test_describe():
         "define   HOOK_SWITCH_TRACEPOINT",
         "define   HOOK_SYSCALL_TRACEPOINT",
         "define   PT_COMPAT",
-        "define   PT_FILTER_CGROUP=1",
         "define   PT_FILTER_UID",
         "define   PT_FOLLOW=65536",
         "define   PT_HAS_BPF_LOOP",
@@ -570,9 +569,15 @@ def test_describe():
         "define   PT_ROWS_MAX=5120",
         "set      pt_uids: 1 entries",
         "set      wanted: 2 entries",
-        "cgroup   /sys/fs/cgroup/a b",
         "output   table of pid, syscall, comm, calls, errors, interrupted, total_ns, avg_ns",
     ]
+
+
+def test_describe_names_cgroups():
+    folders = {Filter.CGROUP: (b"/sys/fs/cgroup/a b",)}
+    lines = plan_of(command=("ls",), filters=folders).describe()
+    assert {"define   PT_FILTER_CGROUP=1", "cgroup   /sys/fs/cgroup/a b"} <= {*lines}
+    assert not [line for line in lines if "FOLLOW" in line]  # the command is only the load
 
 
 def test_describe_names_a_histogram():

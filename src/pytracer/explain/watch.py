@@ -106,7 +106,7 @@ def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str],
             stack.callback(command.terminate)
         plan, alternatives = plan_of(request, facts())
         said = list[str]()
-        pending = command.pid if command else 0
+        pending = command.pid if command and request.follows else 0
         session = stack.enter_context(
             Session(
                 plan,

@@ -52,7 +52,7 @@ def returns(request: Request, facts: Facts) -> int:
     if not ways.get(fault.error, kind in ("ERRNO", "ERRNO_NULL")):
         may = _KINDS.get(kind, kind)
         raise UsageError(f"{fault.function} cannot fail with {fault.error}", hint=f"it may return {may}")
-    if not (request.filters or request.command or request.options.get(EVERYONE)):
+    if not (request.filters or request.follows or request.options.get(EVERYONE)):
         raise UsageError(
             f"{fault.function} would fail for every process of the machine",
             hint=f"a filter (-p, --comm, ...), -- COMMAND, or --{EVERYONE} if that is meant",

@@ -179,7 +179,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
                 defines[key.define] = ""
     if isinstance(output, Profile):
         _check_profile(request)
-    if request.command:
+    if request.follows:
         defines["PT_FOLLOW"] = str(FAMILY_MAX)
     defines["PT_ROWS_MAX"] = str(request.rows or ROWS_MAX)
     buffer = 0
@@ -236,11 +236,11 @@ def hooks_of(request: Request) -> list[Hook]:
     hooks = [with_function(hook, request) for hook in wanted if not request.options.get(hook.unless)]
     flags = [o for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
     hooks += [hook for flag in flags for hook in flag.hooks]
-    if request.command:
+    if request.follows:
         if not request.tracer.follow:
             raise UsageError(
                 f"{request.tracer.name} cannot tell one command's doings from another's",
-                hint="leave -- COMMAND out and run it beside",
+                hint="--load: COMMAND bounds the time, and all that happens meanwhile is seen",
             )
         hooks.append(FOLLOW)
     return hooks
@@ -274,7 +274,7 @@ def _check_stream(request: Request, what: str) -> None:
 
 def _check_profile(request: Request) -> None:
     """A profile lacks nothing that a command calls. Raises UsageError where it would."""
-    if not request.command:
+    if not request.command or request.load:
         raise UsageError("a profile is of a command, from its start to its end", hint="-- COMMAND")
     by = _by(request)
     chosen = [name for name, value in request.options.items() if isinstance(value, NameSetValue)]

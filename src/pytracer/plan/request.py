@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pytracer.kernel.pcap import CompiledFilter
 
 
+_NAMED = (Filter.PID, Filter.CGROUP, Filter.NETNS, Filter.MNTNS)
+"""Filters by which tasks are named that a command is none of; the others narrow the command's family."""
+
+
 @record
 class NameSetValue:
     """A parsed :class:`~pytracer.spec.NameSet`: the map keys, and whether they are to be left out."""
@@ -43,7 +47,8 @@ class Request:
     source of kernel types, ``pack`` a file that the programs are in. ``rows`` is how many the kernel keeps
     (None: the plan's default), ``top`` how many are shown; ``buffer`` is the size in bytes of the ring that
     events go through (None: the plan's default). ``fault`` is what is to fail, where a tracer makes that;
-    ``questions`` are what is asked, where it answers them. ``wait_all``: the run goes on after the end of the
+    ``questions`` are what is asked, where it answers them. ``load``: the ``command`` is not what
+    is traced. ``wait_all``: the run goes on after the end of the
     ``command`` until its descendants have ended.
     """
 
@@ -55,6 +60,7 @@ class Request:
     sources: tuple[Source, ...] = ()
     max_probes: int | None = None
     command: tuple[str, ...] = ()
+    load: bool = False
     wait_all: bool = False
     interval: float | None = None
     count: int | None = None
@@ -69,6 +75,15 @@ class Request:
     filter: CompiledFilter | None = None
     fault: Fault | None = None
     questions: tuple[Question, ...] = ()
+
+    @property
+    def follows(self) -> bool:
+        """True where only the command and its descendants are traced.
+
+        Where the tasks are named in another way, both would have to hold, and nothing would be seen: there
+        the command is only the load that bounds the time, as with ``load``.
+        """
+        return bool(self.command) and not self.load and not any(map(self.filters.get, _NAMED))
 
     @property
     def process(self) -> int:

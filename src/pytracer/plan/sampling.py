@@ -25,7 +25,7 @@ def settled(probe: PerfSample, request: Request) -> PerfSample:
         probe,
         processes=() if threads else processes,
         threads=threads,
-        command=bool(request.command) and not processes and not threads,
+        command=request.follows and not threads,
         each=rate_of(probe, request).period == 1,
     )
 
