@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pytracer import arrays, budget
+from pytracer import arrays, budget, ktime
 from pytracer.bpf import mark, targets
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
@@ -339,7 +339,7 @@ class Session:
             self._map("pt_usdt").update(struct.pack("I", number), arguments)
         if self.plan.request.fault is not None:
             # In the kernel, too: who stops us, or makes us wait, would else have it fail for longer.
-            until = time.monotonic_ns() + round((self.plan.request.duration or 0) * 1e9)
+            until = ktime.monotonic_ns() + round((self.plan.request.duration or 0) * 1e9)
             self._map("pt_bounds").update(struct.pack("I", 0), struct.pack("QQ", os.getpid(), until))
         if pending:
             self._map("pt_family").update(struct.pack("I", pending), bytes([_PENDING]))

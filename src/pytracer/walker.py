@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
+from pytracer import ktime
 from pytracer.bpf.inspect.ranges import program_ranges
 from pytracer.bpf.maps import Map
 from pytracer.bpf.stacks import DEPTH, Sampled, StackMaps
@@ -55,7 +56,7 @@ class Walker:
         # Of each process: samples at the last look, when the next is due, and what is then waited.
         self._seen: dict[tuple[int, int], tuple[int, float, float]] = {}
         self._parents = set[int]()  # of those, which were not sampled
-        self._drained_at = time.monotonic_ns()
+        self._drained_at = ktime.monotonic_ns()
         self._raised: list[tuple[int, int]] = []  # of each mapping since the last look its process and time
         self._events: MappingEvents | None = None
         if in_initial_namespace("pid"):  # else the kernel records other ids than programs see
@@ -70,7 +71,7 @@ class Walker:
     def notice(self, *, due: bool = True) -> None:
         """Look at the processes that were sampled, as long as they live; those that are ``due``, or all."""
         lost = self._events is not None and self._events.drain()
-        drained_at = time.monotonic_ns()
+        drained_at = ktime.monotonic_ns()
         processes = self._maps.images()  # after that: what these map from now on comes with the next look
         if lost:
             self._names.user.add_break(self._drained_at, drained_at)
@@ -90,9 +91,9 @@ class Walker:
                     self._begin_epoch(pid, sampled.image)
 
     def _begin_epoch(self, pid: int, image: int) -> None:
-        begun = time.monotonic_ns()
+        begun = ktime.monotonic_ns()
         self._maps.begin_epoch(pid, begun)
-        self._names.user.add_epoch(pid, image, begun, time.monotonic_ns())
+        self._names.user.add_epoch(pid, image, begun, ktime.monotonic_ns())
 
     def _learn(self, processes: Mapping[int, Sampled]) -> set[int]:
         """Take note of what was mapped. Returns the processes of which it has to be read what that was."""

@@ -12,6 +12,7 @@ import pytracer
 ROOT = Path(pytracer.__file__).parent
 TIERS = {
     "errors": 0,
+    "ktime": 0,
     "inherited": 1,
     "procfs": 0,
     "progress": 0,

@@ -230,7 +230,7 @@ class Machine:
         monkeypatch.setattr(perf_ring, "perf_event_open", self._open)
         monkeypatch.setattr(perf, "online_cpus", lambda: self.cpus)
         monkeypatch.setattr(perf.fcntl, "ioctl", lambda *_: 0)
-        monkeypatch.setattr(perf.time, "clock_gettime_ns", lambda _: self.now)
+        monkeypatch.setattr(perf.ktime, "monotonic_ns", lambda: self.now)
 
     def _open(self, attr: bytes, pid: int, cpu: int) -> int:
         if cpu in self.refuses:

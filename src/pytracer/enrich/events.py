@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from pytracer import ktime
 from pytracer.arrays import Array, np
 from pytracer.enrich.answers import Computed
 from pytracer.enrich.decode import Decoder, cut, decode, masked, sized
@@ -15,7 +16,7 @@ _STEP = 100_000_000  # ns: somebody has set the clock, or the machine was suspen
 
 def _epoch() -> int:
     """How far the clock that records bear (CLOCK_MONOTONIC) is from the epoch, in nanoseconds."""
-    return time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return time.time_ns() - ktime.monotonic_ns()
 
 
 class Events:

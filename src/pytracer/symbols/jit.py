@@ -18,9 +18,9 @@ from __future__ import annotations
 import contextlib
 import os
 import string
-import time
 from typing import NamedTuple
 
+from pytracer import ktime
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, OverBudgetError
 from pytracer.symbols import tables
@@ -63,7 +63,7 @@ class PerfMap:
         self._descriptor = _open(pid, known)
         self._stamp = (-1, -1)
         self._looked = 0
-        self._changed = time.monotonic_ns()
+        self._changed = ktime.monotonic_ns()
         self._epoch = 0
         self._forget()
 
@@ -76,12 +76,12 @@ class PerfMap:
 
         The longer the file stays as it is, the more seldom that is.
         """
-        now = time.monotonic_ns()
+        now = ktime.monotonic_ns()
         return now - self._epoch >= min(max((now - self._changed) // 2, _SHORT), _EPOCH)
 
     def begin_epoch(self) -> None:
         """Take note that one begins."""
-        self._epoch = time.monotonic_ns()
+        self._epoch = ktime.monotonic_ns()
 
     def update(self) -> None:
         """Read what was added to the file since the last time."""
@@ -117,7 +117,7 @@ class PerfMap:
 
     def _update(self) -> None:
         """Read what was added since. Raises OverBudgetError, or OSError."""
-        after, self._looked = self._looked, time.monotonic_ns()
+        after, self._looked = self._looked, ktime.monotonic_ns()
         found = os.fstat(self._descriptor)
         stamp = found.st_size, found.st_mtime_ns
         if stamp == self._stamp:
@@ -152,7 +152,7 @@ class PerfMap:
         lines = _parse(np.frombuffer(text, np.uint8)[begin:end], self._at + begin)
         if len(lines):
             self._account.charge(entries=len(lines), memory=lines.nbytes)
-            self._batches.append(_Batch(after, time.monotonic_ns(), lines))
+            self._batches.append(_Batch(after, ktime.monotonic_ns(), lines))
             if len(self._batches) > _BATCHES:
                 pairs = zip(self._batches[::2], self._batches[1::2], strict=False)
                 joined = [_Batch(a.after, b.before, np.concatenate((a.lines, b.lines))) for a, b in pairs]

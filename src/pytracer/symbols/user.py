@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from pytracer import ktime
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget, OverBudgetError
 from pytracer.symbols import elf, jit, maps, owners
@@ -123,7 +123,7 @@ class UserSymbols:
         now, where changes are not told (:meth:`add_mapped`)."""
         generation = generation or (lambda: 0)
         for _ in range(2):  # it may have executed another program in between
-            begun, before = time.monotonic_ns(), generation()
+            begun, before = ktime.monotonic_ns(), generation()
             image = maps.image_of(pid)
             known = owners.credentials(pid)
             if known is None:
@@ -138,7 +138,7 @@ class UserSymbols:
                         program = program or _Program(account)
                         found = self._read(pid, text, program, account)
                         # Files are found by where they are mapped: until they are open, it is being read.
-                        ended, after = time.monotonic_ns(), generation()
+                        ended, after = ktime.monotonic_ns(), generation()
                         program.readings.add(begun, ended, before if before == after else 0, found)
                         self._programs[pid, image] = self._of_image[image] = program
                         if not program.made and any(map(_is_made, program.readings.current)):

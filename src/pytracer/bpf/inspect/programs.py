@@ -7,6 +7,7 @@ import errno
 import time
 from collections.abc import Iterator
 
+from pytracer import ktime
 from pytracer.bpf.features import MAP_NAMES, PROGRAM_NAMES
 from pytracer.bpf.inspect.info import MapInfo, ProgramInfo, read_map, read_program
 from pytracer.bpf.inspect.objects import Kind, ids, opened, own_file_info
@@ -60,7 +61,7 @@ class Programs:
     def list(self) -> dict[int, Program]:
         """Those that are there, by id; without those that go meanwhile. Raises OSError."""
         found = {}
-        since = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        since = time.time() - ktime.boottime_ns() / 1e9
         for number in ids(Kind.PROGRAM):
             with unless_gone(), opened(Kind.PROGRAM, number) as descriptor:
                 found[number] = self._read(descriptor, since)

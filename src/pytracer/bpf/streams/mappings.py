@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from pytracer import ktime
 from pytracer.arrays import np
 from pytracer.bpf.attach.perf import ATTR_SIZE
 from pytracer.bpf.streams.perf_ring import PerfRing, Records
@@ -52,7 +53,7 @@ class MappingEvents:
     def __init__(self) -> None:
         """Open them. Raises OSError, also where the kernel shows process ids of another namespace."""
         self._rings: dict[int, PerfRing] = {}
-        self._looked = time.monotonic_ns()
+        self._looked = ktime.monotonic_ns()
         self._new: list[Records] = []
         self._kept: deque[Records] = deque()
         self._known = set[int]()
@@ -64,7 +65,7 @@ class MappingEvents:
 
     def drain(self) -> bool:
         """Take the records out of the rings; whether some were lost since the last call."""
-        now, lost = time.monotonic_ns(), False
+        now, lost = ktime.monotonic_ns(), False
         if now - self._looked >= _CPUS:
             self._looked = now
             new = set(online_cpus()) - self._rings.keys()

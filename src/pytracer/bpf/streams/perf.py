@@ -11,9 +11,9 @@ import fcntl
 import os
 import select
 import struct
-import time
 from typing import NamedTuple
 
+from pytracer import ktime
 from pytracer.arrays import Array, np
 from pytracer.bpf.attach.perf import ATTR_SIZE, DISABLE, ENABLE
 from pytracer.bpf.maps import Map
@@ -96,7 +96,7 @@ class PerfReader:
 
     def read(self, *, last: bool = False) -> Array | None:
         """See :class:`~pytracer.bpf.streams.Reader`."""
-        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        now = ktime.monotonic_ns()
         if now - self._looked > _CPUS:
             self._looked = now
             self._look(online_cpus())

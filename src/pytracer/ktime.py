@@ -1,0 +1,35 @@
+"""The kernel's clocks: those that BPF programs, perf events and the kernel's records bear.
+
+They are of the initial time namespace. In another one (``unshare -T``, some containers) the clocks of this
+process are shifted; /proc/self/timens_offsets says how far (Linux 5.6, 769071ac9f20).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from pathlib import Path
+
+_OFFSETS = Path("/proc/self/timens_offsets")
+_SECOND = 1_000_000_000
+
+
+def monotonic_ns() -> int:
+    """bpf_ktime_get_ns(): the monotonic clock of the initial time namespace, in nanoseconds."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) - _offset("monotonic")
+
+
+def boottime_ns() -> int:
+    """ktime_get_boottime_ns(): since the machine was started, suspended or not, in nanoseconds."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _offset("boottime")
+
+
+@functools.cache
+def _offset(clock: str) -> int:
+    with contextlib.suppress(OSError):  # before Linux 5.6, or without CONFIG_TIME_NS
+        for line in _OFFSETS.read_text().splitlines():
+            name, seconds, nanoseconds = line.split()
+            if name == clock:
+                return int(seconds) * _SECOND + int(nanoseconds)
+    return 0
