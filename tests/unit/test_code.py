@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
+from pytracer.bpf.find import find
 from pytracer.errors import UnreadableCodeError, UnsupportedError, UsageError
-from pytracer.spec import ExitKind, FunctionCode, Spot
+from pytracer.spec import ExitKind, FunctionCode, Spot, parse_source
 from pytracer.symbols import code, files, places
 from pytracer.symbols.code import image as images
 from pytracer.symbols.code import probes
@@ -343,3 +344,25 @@ def test_a_place_by_its_offset_is_code_and_where_an_instruction_begins(build):
     for place in (f"+{start + 14:#x}", "work+14"):
         with pytest.raises(UnsupportedError, match=r"lock inc .* lock prefix"):
             places.find(file, place)
+
+
+def test_what_a_pattern_leaves_out_is_said_with_the_instruction(build):
+    """Of many, of three."""
+    locked = {f"lock{n}": f".L{n}: lock decl (%rdi)\n jne .L{n}\n ret" for n in range(5)}
+    file = build({"work": "ret", **locked}, "-nostdlib")
+    found = find(parse_source(f"u:{file.name}:*"))
+    assert [target.name for target in found.targets] == [f"{file.name}:work"]
+    said = [reason for reason in found.skipped if "lock" in reason]
+    assert said[0] == (
+        "function that cannot be probed: lock0 begins with lock dec dword ptr [rdi] (f0 ff 0f): "
+        "the kernel does not probe a lock prefix"
+    )
+    assert len(said) == 3
+    assert found.skipped["more that cannot be probed"] == 2
+    with pytest.raises(UnsupportedError, match=r"lock1 begins with .* lock prefix"):
+        find(parse_source(f"u:{file.name}:lock1"))
+
+
+def test_names_of_one_place_are_one_function(build):
+    file = build({"work": "ret"}, "-nostdlib", "-Wl,--defsym=alias=work")
+    assert len(find(parse_source(f"u:{file.name}:*")).targets) == 1

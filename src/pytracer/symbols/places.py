@@ -79,16 +79,20 @@ def functions(file: ProgramFile, pattern: str) -> Functions:
     spots, titles, refused = list[Spot](), list[str](), dict[str, str]()
     for begin, title in sorted(found.titles.items()):
         spot = Spot(found.names[begin], begin)
-        try:
-            entry = code.entry(file, spot) if code.unprobeable(file, begin) else begin
-        except UnreadableCodeError as error:
-            refused[spot.name] = error.message
-            continue
-        spots.append(replace(spot, offset=entry))
+        reason = code.unprobeable(file, begin)
+        if reason:
+            try:
+                spot = replace(spot, offset=code.entry(file, spot))
+            except UnreadableCodeError:
+                refused[spot.name] = reason
+                continue
+        spots.append(spot)
         titles.append(title)
     if not spots:
+        name, reason = min(refused.items())
         raise UnsupportedError(
-            min(refused.values()), hint="+OFFSET behind the name probes an instruction further on"
+            f"{name} begins with an instruction that cannot be probed: {reason}",
+            hint="+OFFSET behind the name probes an instruction further on",
         )
     return Functions(tuple(spots), found.left_out, tuple(titles), refused)
 
