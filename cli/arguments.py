@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
 
 def seconds(text: str) -> float:
     """A length of time. Raises ArgumentTypeError, as those below do."""
-    if not _is_number(text) or not 0 < float(text) < 1e9:
+    if not is_number(text) or not 0 < float(text) < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no length of time in seconds")
     return float(text)
 
@@ -88,11 +88,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def split(words: Sequence[str]) -> tuple[list[str], float | None, int | None]:
-    """ARG..., and the INTERVAL and COUNT that numbers at the end are. Raises UsageError."""
+def split(words: Sequence[str], keep: int = 0) -> tuple[list[str], float | None, int | None]:
+    """Split into ARG..., INTERVAL and COUNT, which are the numbers at the end. Raises UsageError.
+
+    The first ``keep`` words are arguments even if they are numbers.
+    """
     rest = list(words)
     numbers: list[str] = []
-    while rest and len(numbers) < 2 and _is_number(rest[-1]):
+    while len(rest) > keep and len(numbers) < 2 and is_number(rest[-1]):
         numbers.insert(0, rest.pop())
     if not numbers:
         return rest, None, None
@@ -107,7 +110,8 @@ def _checked(convert: Callable[[str], Any], text: str, what: str) -> Any:
         raise UsageError(f"{what}: {error}") from None
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """True for what an INTERVAL or a COUNT may look like."""
     try:
         float(text)
     except ValueError:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytracer.cli.arguments import MILLISECOND, Parser, duration, positive, seconds, split
+from pytracer.cli.arguments import MILLISECOND, Parser, duration, is_number, positive, seconds, split
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, targets
 from pytracer.kernel.policy import require_proc
@@ -101,7 +101,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         raise UsageError("--load is for a command that is started", hint="-- COMMAND")
     if getattr(given, "wait_all", False) and not command:
         raise UsageError("--wait-all is for a command that is started", hint="-- COMMAND")
-    words, interval, count = split(given.arguments)
+    words, interval, count = split(given.arguments, keep=_first_interface(tracer, given.arguments))
     filters = _filter_values(tracer, given)
     _check_arguments(tracer, words)
     if interval is not None and given.format in STACK_FORMATS:
@@ -137,6 +137,15 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         ),
         given,
     )
+
+
+def _first_interface(tracer: Tracer, words: Sequence[str]) -> int:
+    """Return 1 if the first word is an interface's name though it looks like a number, else 0."""
+    if tracer.arguments is None or tracer.arguments.encode != "interfaces":
+        return 0
+    if not words or not is_number(words[0]):
+        return 0
+    return int(any(words[0] in (link.name, *link.alternatives) for link in interfaces.interfaces().values()))
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -75,6 +75,7 @@ def _records(found: Dissected) -> Iterator[dict[str, Any]]:
             "max_entries": info.max_entries,
             "memory": table.memory,
             "entries": inside.count,
+            "zero": inside.zero,
             "reason": inside.reason or None,
         }
         for key, value in inside.entries:
@@ -132,7 +133,9 @@ def _maps(found: Dissected) -> Iterator[str]:
             yield f"  ({inside.reason})"
         elif inside.count > len(inside.entries):
             yield f"  ... and {inside.count - len(inside.entries)} more; --entries N"
-        elif not inside.count:
+        if inside.zero:
+            yield f"  ({inside.zero} {'more ' if inside.count else ''}that are 0)"
+        elif inside.count == 0:
             yield "  (nothing in it)"
 
 

@@ -10,6 +10,7 @@
 
 #define OUTGOING 4    // PACKET_OUTGOING
 #define NONE     0xff // each byte of an address that is none
+#define TAG      4    // bytes of a VLAN tag
 
 enum direction { IN, OUT, BOTH };
 
@@ -40,7 +41,7 @@ static __always_inline void ends4(struct __sk_buff *skb, u32 start, struct event
 {
     u8 ip[20];
 
-    if (pt_load(skb, start, ip, sizeof(ip)) || ip[0] >> 4 != 4)
+    if (pt_load(skb, start, ip, sizeof(ip)) || ip[0] >> 4 != 4 || (ip[0] & 15) < 5)
         return;
     __builtin_memset(event->saddr, 0, 10);
     __builtin_memset(event->daddr, 0, 10);
@@ -79,7 +80,8 @@ int see(struct __sk_buff *skb)
     event->interface = skb->ifindex;
     event->direction = direction;
     event->protocol = protocol;
-    event->bytes = skb->len;
+    // A tag that the device took off, or is yet to put on, is beside the data.
+    event->bytes = skb->len + (skb->vlan_present ? TAG : 0);
     event->sport = event->dport = -1;
     __builtin_memset(event->saddr, NONE, sizeof(event->saddr));
     __builtin_memset(event->daddr, NONE, sizeof(event->daddr));

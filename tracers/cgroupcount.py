@@ -34,9 +34,9 @@ TRACER = Tracer(
     notes=(
         "A socket is of the cgroup whose process made it; what no socket takes or sends is not counted.",
         "What others on the cgroup deny is counted, too.",
-        "IPv6 extension headers are looked through, to what they lead to.",
+        "8 IPv6 extension headers are looked through; a packet with more is 'other'.",
         "What offloads have joined, or have yet to split (GRO, TSO), counts as one packet.",
-        "'other' is any further IP protocol, 'malformed' a packet whose headers end too early.",
+        "'other' is any further IP protocol, 'malformed' a packet whose headers are too short.",
         "A cgroup of version 1 has no such hook: its processes count where they are in version 2.",
     ),
 )

@@ -28,7 +28,7 @@ TRACER = Tracer(
                 Column("sport", "port it comes from", absent=-1, width=5),
                 Column("daddr", "address it goes to", decode="address", absent=NONE, width=15),
                 Column("dport", "port it goes to", absent=-1, width=5),
-                Column("bytes", "bytes, link header included", unit=Unit.BYTES, width=5),
+                Column("bytes", "bytes, link header and VLAN tags included", unit=Unit.BYTES, width=5),
             )
         ),
     ),
@@ -39,7 +39,8 @@ TRACER = Tracer(
     ),
     notes=(
         "What packets carry is not copied. What finds no room is counted as lost; --buffer makes more.",
-        "VLAN tags are looked through. On lo every packet is seen twice, as it goes out and as it comes in.",
+        "Two VLAN tags are looked through; a third is shown as ethertype_0x8100 or ethertype_0x88a8.",
+        "On lo every packet is seen twice, as it goes out and as it comes in.",
         "Later fragments, and packets with IPv6 extension headers, are shown without ports.",
         "What offloads have joined, or have yet to split (GRO, TSO), is one packet.",
     ),

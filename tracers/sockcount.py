@@ -36,10 +36,10 @@ TRACER = Tracer(
         ("sockcount lo --program bytecode", "the same, by the hand-written program"),
     ),
     notes=(
-        "VLAN tags and IPv6 extension headers are looked through, to what they lead to.",
+        "Two VLAN tags and 8 IPv6 extension headers are looked through; then the next one is what counts.",
         "A VLAN tag that the device takes off or puts on is not among the bytes (4 each).",
         "What offloads have joined, or have yet to split (GRO, TSO), counts as one packet.",
-        "'other' is any further IP protocol, 'malformed' a packet whose headers end too early.",
+        "'other' is any further IP protocol, 'malformed' a packet whose headers are too short.",
         "On 'any', or interfaces of several kinds, --filter sees packets from the network header on.",
     ),
 )

@@ -26,10 +26,10 @@ TRACER = Tracer(
     notes=(
         "What comes in is counted after XDP; what goes out, before anything is queued or dropped there.",
         "Every packet is left to the filters of others, which decide as if this one were not there.",
-        "VLAN tags and IPv6 extension headers are looked through, to what they lead to.",
+        "Two VLAN tags and 8 IPv6 extension headers are looked through; then the next one is what counts.",
         "A VLAN tag that the device takes off or puts on is not among the bytes (4 each).",
         "What offloads have joined, or have yet to split (GRO, TSO), counts as one packet.",
-        "'other' is any further IP protocol, 'malformed' a packet whose headers end too early.",
+        "'other' is any further IP protocol, 'malformed' a packet whose headers are too short.",
         "Before Linux 6.6 by a clsact qdisc, which is shared, or made and taken away again.",
         "On interfaces of several kinds, --filter sees packets from the network header on.",
     ),

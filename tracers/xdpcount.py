@@ -32,10 +32,11 @@ TRACER = Tracer(
         "Every frame is passed on. What goes out is not seen.",
         "An interface has one XDP program: another's is left in place, and told.",
         "The driver counts frames as they were on the wire, before any are joined (GRO).",
+        "Two VLAN tags and 8 IPv6 extension headers are looked through; then the next one is what counts.",
         "VLAN tags are in the frames, and among the bytes, unless the device has taken them off;",
         "to --filter, 'tcp port 443' is then a frame without a tag, 'vlan and tcp port 443' one with it.",
         "On lo, on veth and behind drivers (generic), what the sender has yet to split is one frame.",
         "Checksums are not looked at.",
-        "'other' is any further IP protocol, 'malformed' a frame whose headers end too early.",
+        "'other' is any further IP protocol, 'malformed' a frame whose headers are too short.",
     ),
 )

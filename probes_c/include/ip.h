@@ -11,7 +11,7 @@ enum protocol {
     UDP = 17,
     ICMPV6 = 58,
     OTHER = 0x100, // an IP protocol that is none of the above
-    MALFORMED,     // a header that ends too early, or is of another version of IP than was announced
+    MALFORMED,     // a header that is too short, or of another version of IP than was announced
     LLC,           // IEEE 802.3: a length where the EtherType would be
     FRAME = 0x10000,
 };
@@ -34,7 +34,7 @@ static __always_inline u32 pt_ipv4(pt_packet *packet, u32 offset)
 {
     u8 header[20];
 
-    if (pt_load(packet, offset, header, sizeof(header)) || header[0] >> 4 != 4)
+    if (pt_load(packet, offset, header, sizeof(header)) || header[0] >> 4 != 4 || (header[0] & 15) < 5)
         return MALFORMED;
     return header[9] == TCP || header[9] == UDP || header[9] == ICMP ? header[9] : OTHER;
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from pytracer.bpf.inspect.native import disassemble, of_program
 from pytracer.bpf.inspect.ranges import program_ranges
 from pytracer.bpf.probing import returning
 from pytracer.bpf.source import probes_folder
-from pytracer.bpf.sys import Command, MapType, ProgType, bpf, map_create, prog_load
+from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
 from pytracer.cli import parser
 from pytracer.kernel.btf import Btf, Kind
 from pytracer.plan import make_plan
@@ -38,23 +37,11 @@ ROOT = probes_folder().resolve().parent
 @contextmanager
 def loaded(*words: str) -> Iterator[list[ProgramInfo]]:
     """The programs of a tracer, while it runs."""
-    before = programs()
     request, _ = parser.parse(registry.get(words[0]), words[1:])
-    with Session(make_plan(request, KernelFacts())):
-        found = []
-        for number in sorted(programs() - before):
-            fd = bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", number))
-            try:
-                found.append(read_program(fd))
-            finally:
-                os.close(fd)
+    with Session(make_plan(request, KernelFacts())) as session:
+        found = [read_program(fd) for fd in session._programs.values()]
         assert found
         yield found
-
-
-def programs() -> set[int]:
-    shown = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, text=True, check=True)
-    return {one["id"] for one in json.loads(shown.stdout)}
 
 
 def bpftool(*words: object) -> list[dict[str, str]]:

@@ -146,7 +146,7 @@ def test_filters(by, own_cgroup):
         (own_cgroup / "cgroup.procs").write_text(str(process.pid))
         value = {"comm": own.NAME, "uid": own.UID, "cgroup": own_cgroup}.get(by, process.pid)
         wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == f"{own.NAME}\n", "the name")
-        records = profile(f"--{by}", value, "-d", 0.5)
+        records = profile(f"--{by}", value, "-F", 999, "-d", 1)
         assert {record["pid"] for record in records} == {process.pid}
         assert {record["comm"] for record in records} == {own.NAME}
         assert other.poll() is None
@@ -169,9 +169,13 @@ def test_idle_threads_are_shown_to_those_who_ask():
     result = run("profile", "-f", "json", *names, "-d", 0.5)
     assert result.status == 0
     assert result.out == ""
-    for _ in range(20):  # a machine may be busy for long
-        if records := run("profile", "-f", "json", "--idle", *names, "-d", 1).records:
-            break
+    records = []
+
+    def are_seen():  # a machine may be busy for long
+        records.extend(run("profile", "-f", "json", "--idle", *names, "-d", 1).records)
+        return records
+
+    wait_for(are_seen, "idle threads")
     assert {record["pid"] for record in records} == {0}
     assert all(record["user"] == [] for record in records)
 

@@ -105,6 +105,7 @@ def test_programs_and_maps_are_what_bpftool_shows():
     assert not ours & Programs().list().keys()
 
 
+@pytest.mark.alone
 def test_tracers_of_their_own_are_what_bpftool_shows():
     tracer = start("syscalls", "-f", "json", 60)
     shown, found = by_id(bpftool("prog", "show")), Programs().list()
@@ -224,6 +225,7 @@ def ran(id_: int) -> tuple[int, int]:
 
 
 @pytest.mark.lab
+@pytest.mark.alone  # the kernel counts runs for everybody, or for nobody
 def test_runs_are_counted_to_the_last_one_and_only_while_asked_for():
     needs("BPF statistics", True)
     with Filtered() as filtered:
@@ -279,6 +281,7 @@ def test_the_list_and_the_top_count_the_same_runs(disposition):
         assert ran(filtered.id)[0] == 101
 
 
+@pytest.mark.alone  # the kernel counts runs for everybody, or for nobody
 def test_counting_ends_with_the_process_however_that_ends():
     with Filtered() as filtered:
         watch = subprocess.Popen([*COMMAND, "prog", "60"], stdout=subprocess.DEVNULL)
@@ -294,6 +297,7 @@ def test_counting_ends_with_the_process_however_that_ends():
         assert not counts_now()
 
 
+@pytest.mark.alone  # the kernel counts runs for everybody, or for nobody
 def test_a_sysctl_that_was_on_stays_on():
     before = SYSCTL.read_text()
     assert not int(before)
@@ -467,12 +471,14 @@ def test_a_program_is_shown_with_what_is_in_its_maps():
     os.close(table)
     assert result.status == 0, result.err
     [found] = result.of("map")
-    assert (found["id"], found["name"], found["type"], found["entries"]) == (
+    assert (found["id"], found["name"], found["type"], found["entries"], found["zero"]) == (
         map_id,
         "test_counts",
         "array",
         2,
+        5,
     )
+    assert "  (5 more that are 0)\n" in text.out
     assert [(one["key"], one["value"]) for one in result.of("entry")] == [(1, 23), (5, 101)]
     used = {
         int("".join(byte[2:] for byte in reversed(one["key"])), 16): one["value"]

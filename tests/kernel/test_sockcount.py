@@ -87,6 +87,17 @@ def test_rows_of_intervals_add_up():
     }
 
 
+def test_an_interface_may_be_called_like_a_number():
+    with packets.namespace():
+        packets.veth("1", "2")
+        result = run("sockcount", "1", "-d", 0.1)
+        assert (result.status, result.err) == (0, "")
+        tracer = start("sockcount", "-f", "json", "2", "1", "5")  # an interface, INTERVAL and COUNT
+        packets.send("1", packets.frames())
+        assert totals(stop(tracer), "2") == packets.expected(packets.frames(), received=True)
+        assert run("sockcount", "3", "-d", 0.1).status == 2
+
+
 def test_an_interface_that_does_not_exist_lists_those_that_do():
     with packets.namespace():
         packets.veth("va", "vb")

@@ -79,9 +79,10 @@ def find_leftovers(before: set[Id], wait_until_alone: Callable[[], None]) -> set
         ours, theirs = held()
         suspects -= theirs - ours
         waited = time.monotonic() - began
-        if waited > GRACE:
-            return suspects
-        if suspects and not suspects & ours and waited > UNHELD_GRACE and not alone:
+        if alone or suspects & ours:
+            if waited > GRACE:
+                return suspects
+        elif suspects and waited > UNHELD_GRACE:
             wait_until_alone()
             began, alone = time.monotonic(), True
         time.sleep(0.02)

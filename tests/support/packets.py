@@ -138,6 +138,9 @@ def frames() -> list[Frame]:
         ethernet("malformed", 1, ETH_P_IPV6, ipv6(0, options(6)[:7])),
         ethernet("malformed", 1, ETH_P_IPV6, ipv6(60, options(0, 20))),
         ethernet("malformed", 1, ETH_P_IP, ipv6(6, TCP)),
+        # A header that says that it is shorter than any can be.
+        ethernet("malformed", 3, ETH_P_IP, b"\x44" + ipv4(17, UDP)[1:]),
+        ethernet("malformed", 1, ETH_P_IP, b"\x40" + ipv4(6, TCP)[1:]),
         ethernet("malformed", 1, ETH_P_IPV6, ipv4(6, TCP + bytes(20))),
         # Cut short behind the headers that matter here.
         ethernet("TCP", 1, ETH_P_IP, ipv4(6, b"")),

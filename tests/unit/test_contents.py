@@ -157,6 +157,19 @@ def test_a_program_is_shown_with_its_c():
     assert records[5] | {"file": "a.c", "line": 3, "source": "\tint x = 1;"} == records[5]
 
 
+def test_entries_of_arrays_that_are_0_are_counted():
+    def lines(inside):
+        return list(prog_show._maps(Dissected(FACTS, None, ((Table(INFO, 100), inside),), (), (), 0, "")))[2:]
+
+    assert lines(Contents(2, ((1, 7), (3, 8)), zero=2)) == ["  1: 7", "  3: 8", "  (2 more that are 0)"]
+    assert lines(Contents(2, ((1, 7),), zero=2))[1:] == [
+        "  ... and 1 more; --entries N",
+        "  (2 more that are 0)",
+    ]
+    assert lines(Contents(0, zero=4)) == ["  (4 that are 0)"]
+    assert lines(Contents(0)) == ["  (nothing in it)"]
+
+
 def test_a_program_that_goes_while_it_is_looked_at(monkeypatch):
     class Gone:
         def list(self):

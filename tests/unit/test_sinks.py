@@ -25,7 +25,7 @@ from pytracer.enrich.text import text as decode_text
 from pytracer.model import Batch, Histograms, Loss, Schema, Snapshot
 from pytracer.plan import Request, make_plan
 from pytracer.record import replace
-from pytracer.sinks import FORMATS, make_sink
+from pytracer.sinks import FORMATS, make_sink, table
 from pytracer.sinks.text import bounds, clock, duration, timestamp
 from pytracer.spec import Column, Stream, Unit, registry
 from support.fake_kernel import FakeKernel
@@ -197,6 +197,19 @@ EVENTS = Schema(
     ),
     output=Stream(),
 )
+
+
+@pytest.mark.parametrize("unit", [Unit.NONE, Unit.NANOSECONDS])
+def test_columns_of_a_histogram_stay_in_line_whatever_is_in_them(unit):
+    counts = [0] * 64
+    counts[0], counts[7], counts[62] = 1, 12345678901234, 3
+    lines = table._bars(counts, unit)
+    assert len(lines) == 63
+    assert len({line.index("|") for line in lines}) == 1
+    assert len({len(line) for line in lines}) == 1
+    assert " 12345678901234 |" in lines[7]
+
+
 NO_HISTOGRAM = Histograms("row", NOON, 1.0, {"syscall": []}, "calls", np.zeros((0, 64), dtype="u8"))
 
 CASES = {  # name: schema, items, timestamps

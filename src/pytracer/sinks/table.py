@@ -148,12 +148,7 @@ class TableSink:
             keys = ", ".join(cell(value, columns[name]) for name, value in row.items())
             counted = f"{sum(counts)} {item.counter}, {output.label}"
             lines += ["", f"{keys}: {counted}" if keys else counted]
-            filled = [slot for slot, count in enumerate(counts) if count]
-            for slot in range(filled[0], filled[-1] + 1) if filled else ():
-                low, high = bounds(slot)
-                bar = "@" * round(_BAR * counts[slot] / max(counts))
-                span = f"[{_bound(low, output.unit)}, {_bound(high, output.unit)})"
-                lines.append(f"  {span:<24} {counts[slot]:>10} |{bar:<{_BAR}}|")
+            lines += _bars(counts, output.unit)
             shares = {column.name: column for column in output.percentiles.values()}
             for named, note in ((columns, ""), (shares, f" (within {ERROR:.2%})")):
                 texts = [
@@ -186,6 +181,20 @@ def _cut(line: str, columns: int) -> str:
         if columns < 0:
             return line[:end]
     return line
+
+
+def _bars(counts: list[int], unit: Unit) -> list[str]:
+    """A line for each bucket from the first to the last that has a count."""
+    filled = [slot for slot, count in enumerate(counts) if count]
+    slots = range(filled[0], filled[-1] + 1) if filled else range(0)
+    spans = [f"[{_bound(low, unit)}, {_bound(high, unit)})" for low, high in map(bounds, slots)]
+    widest = max(24, *map(len, spans)) if spans else 0  # characters that most histograms do with
+    longest = max(10, len(str(max(counts, default=0))))
+    bars = ["@" * round(_BAR * counts[slot] / max(counts)) for slot in slots]
+    return [
+        f"  {span:<{widest}} {counts[slot]:>{longest}} |{bar:<{_BAR}}|"
+        for slot, span, bar in zip(slots, spans, bars, strict=True)
+    ]
 
 
 def _bound(value: int, unit: Unit) -> str:

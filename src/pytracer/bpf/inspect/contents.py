@@ -31,11 +31,12 @@ Decode = Callable[[bytes], Any]
 class Contents:
     """How many entries there are (of an array, those that are not all zero), and the first of them: keys and
     values in Python's types; values that each CPU has for itself are lists. ``reason`` says why there is
-    nothing to show: then ``count`` is None."""
+    nothing to show: then ``count`` is None. ``zero`` counts the entries of an array that are all zero."""
 
     count: int | None
     entries: tuple[tuple[Any, Any], ...] = ()
     reason: str = ""
+    zero: int = 0
 
 
 def contents(descriptor: int, info: MapInfo, most: int) -> Contents:
@@ -49,9 +50,11 @@ def contents(descriptor: int, info: MapInfo, most: int) -> Contents:
     load()
     types = np.dtype(f"V{info.key_size}"), np.dtype(f"V{info.value_size}")
     keys, values = Map(info.name, descriptor, info.type, info.max_entries, lambda: types).read()
+    zero = 0
     if info.type in _ARRAYS:
         size = info.value_size * cpus
         used = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), size).any(axis=1)
+        zero = len(keys) - int(used.sum())
         keys, values = keys[used], values[used]
     key_of, value_of = decoders(info)
 
@@ -59,7 +62,8 @@ def contents(descriptor: int, info: MapInfo, most: int) -> Contents:
         return [value_of(one.tobytes()) for one in value] if per_cpu else value_of(value.tobytes())
 
     first = zip(keys[:most], values[:most], strict=True)
-    return Contents(len(keys), tuple((key_of(key.tobytes()), shown(value)) for key, value in first))
+    entries = tuple((key_of(key.tobytes()), shown(value)) for key, value in first)
+    return Contents(len(keys), entries, zero=zero)
 
 
 def decoders(info: MapInfo) -> tuple[Decode, Decode]:

@@ -200,10 +200,11 @@ def _skip_tags(a: Assembler) -> None:
 def _read_ipv4(a: Assembler) -> None:
     a.label("ipv4")
     _read_packet(a, R8, 20)
-    a.comment("the upper half of the first byte is the version of IP")
+    a.comment("the first byte: 4, the version of IP, and how many words the header has, 5 or more")
     a.load(B, R1, R10, BYTES)
-    a.alu(R1, ">>=", 4)
-    a.jump_if(R1, "!=", 4, "malformed")
+    a.jump_if(R1, ">", 0x4F, "malformed")
+    a.mov(R2, 0x45)
+    a.jump_if(R2, ">", R1, "malformed")
     a.comment("the protocol is the tenth byte")
     a.load(B, R9, R10, BYTES + 9)
     for protocol in (TCP, UDP, ICMP):
