@@ -6,6 +6,7 @@
 #include "execute.h"
 #include "loops.h"
 #include "task.h"
+#include <linux/cred.h>
 
 #define ROOM  16384                   // for the arguments in one record
 #define PARTS PT_TURNS(384, 384, 5)   // but the last: of 6 MB; more is E2BIG (bprm_stack_limits)
@@ -17,7 +18,9 @@ struct event {
     u32 pid;
     u32 ppid;
     u32 uid;
+    u32 euid; // another, where a setuid program is executed
     u32 error; // 0: none
+    u32 unused; // "args" begins at a multiple of 8
     char comm[PT_COMM_LEN];
     u32 args_len;
     u32 args_at;
@@ -31,6 +34,7 @@ static __always_inline struct event *begin(u32 error)
 {
     struct event *event = pt_prepare_in(error ? 1 : 0);
     struct task_struct *parent = pt_own(real_parent);
+    const struct cred *cred = pt_own(cred);
 
     if (!event)
         return 0;
@@ -38,6 +42,7 @@ static __always_inline struct event *begin(u32 error)
     event->pid = bpf_get_current_pid_tgid() >> 32;
     event->ppid = pt_read(parent->tgid);
     event->uid = bpf_get_current_uid_gid();
+    event->euid = pt_read(cred->euid.val);
     event->error = error;
     bpf_get_current_comm(&event->comm, sizeof(event->comm));
     event->args_at = 0;

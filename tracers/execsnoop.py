@@ -18,7 +18,8 @@ TRACER = Tracer(
             columns=(
                 Column("pid", "process id"),
                 Column("ppid", "its parent's"),
-                Column("uid", "who it runs as", width=5),
+                Column("uid", "who executes it", width=5),
+                Column("euid", "as whom it acts: another for a setuid program", width=5, wide=True),
                 Column("comm", "its name", decode="text", width=15),
                 Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
                 Column("args", "its arguments, quoted as for a shell", decode="arguments"),
@@ -35,6 +36,7 @@ TRACER = Tracer(
         "The arguments are those that the program gets: for a script, its interpreter's.",
         "Of what failed, the path stands first, in the first argument's place; some 16 KB are shown.",
         "Filters look at the process as it is afterwards: --comm at the program's name, not at the caller's.",
+        "A script without #! fails (ENOEXEC, under -x); a shell that is executed for it then is shown, too.",
         "What is killed while it executes, its old self being gone, is shown under -x without arguments.",
     ),
 )

@@ -37,7 +37,7 @@ TRACER = Tracer(
     ),
     notes=(
         "Relative paths are shown as they are: to the process's folder, or to the one that openat names.",
-        "--path compares the path as the program gave it, its first 252 bytes; links are not followed.",
+        "--path compares 252 bytes of the path as given, in whichever mount namespace; follows no links.",
         "The path is read when the call returns; another thread may have written over it by then.",
         "Opens by io_uring, by handle (open_by_handle_at), of pipes and sockets are not seen.",
         "An open that a signal interrupts (ERESTARTSYS) is shown, but by -x; made again, it is shown again.",

@@ -40,6 +40,7 @@ TRACER = Tracer(
         "docs/ask.md has the language, which is that of BCC's trace, and what is different.",
         "An argument that cannot be read is a dash (JSON: null); a filter that cannot be, is not true.",
         "JSON and CSV have each argument by its own text; tables with --wide.",
+        "32-bit programs raise no t:syscalls:* events (the kernel's choice): syscalls counts their calls.",
         "With -p or -- COMMAND, u: and usdt: are looked for as for funccount.",
     ),
 )

@@ -26,7 +26,7 @@ from pytracer.bpf.source import read_source
 from pytracer.bpf.streams import Reader, open_reader
 from pytracer.bpf.sys import ProgType, recursion_misses
 from pytracer.errors import SchemaError
-from pytracer.kernel import interfaces
+from pytracer.kernel import compat, interfaces
 from pytracer.kernel.policy import explain
 from pytracer.model import Batch, Histograms, Loss, Snapshot, Stacks
 from pytracer.model.items import Kind
@@ -79,7 +79,7 @@ class Session:
         self.stream: Reader | None = None
         self._walker: Walker | None = None
         self._calls: Calls | None = None
-        for warning in plan.warnings:
+        for warning in (*plan.warnings, *compat.warnings(plan.targets, plan.request)):
             warn(warning)
         self._budget = budget.claim(warn)
         loaded = self._build(stop_requested)

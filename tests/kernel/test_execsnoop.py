@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -261,3 +262,33 @@ def test_filters(which):
     result = finish(tracer) if which == "-p" else stop(tracer, signal.SIGTERM)
     [record] = result.of("event")
     assert (record["pid"], record["args"]) == (wanted.pid, "true in")
+
+
+@pytest.mark.lab
+def test_a_setuid_program_has_both_users(tmp_path):
+    program = tmp_path / "true"
+    shutil.copy(TRUE, program)
+    os.chown(program, own.UID, -1)
+    program.chmod(0o4755)
+    tmp_path.chmod(0o755)
+    [record] = events("execsnoop", "--", program)
+    assert (record["uid"], record["euid"]) == (os.getuid(), own.UID)
+    [record] = events("execsnoop", "--", TRUE)
+    assert (record["uid"], record["euid"]) == (os.getuid(), os.geteuid())
+
+
+def test_a_script_without_an_interpreter_is_what_the_shell_makes_of_it(tmp_path):
+    script = tmp_path / "script"
+    script.write_text(f"{TRUE} a\n")
+    script.chmod(0o755)
+    code = f"import os; os.execvp({str(script)!r}, [{str(script)!r}])"
+    first, failed = events(
+        "execsnoop", "-x", "--", sys.executable, "-c", f"try:\n {code}\nexcept OSError: pass"
+    )
+    assert first["err"] is None
+    assert (failed["err"], failed["args"]) == ("ENOEXEC", str(script))
+    found = events("execsnoop", "-x", "--", "bash", "-c", f"{script}; :")
+    assert [(r["err"], r["args"]) for r in found[1:]] == [
+        ("ENOEXEC", str(script)),
+        (None, f"{TRUE} a"),
+    ]

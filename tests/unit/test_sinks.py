@@ -133,9 +133,9 @@ def opens():
 def executions():
     return happened(
         "execsnoop",
-        (7, 1, 0, b"ls", 0, b"ls\0-l\0a b\0\0"),
-        (4_194_304, 4_194_303, 65_534, b"fifteen-letters", 13, b"/nowhere/x\0\xff\x1b[2J\0"),
-        (8, 7, 0, b"true", 0, b""),
+        (7, 1, 0, 0, b"ls", 0, b"ls\0-l\0a b\0\0"),
+        (4_194_304, 4_194_303, 65_534, 0, b"fifteen-letters", 13, b"/nowhere/x\0\xff\x1b[2J\0"),
+        (8, 7, 0, 0, b"true", 0, b""),
     )
 
 

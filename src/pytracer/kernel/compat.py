@@ -1,0 +1,61 @@
+"""32-bit programs, whose system calls raise no events of the category syscalls."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pytracer.procfs import living
+from pytracer.spec import Filter
+
+EVENTS = "t:syscalls:"
+_ELF32 = b"\x7fELF\x01"  # EI_CLASS is ELFCLASS32
+
+
+def is_32_bit(path: Path | str) -> bool:
+    """Return whether a file is a 32-bit program; False where it cannot be read."""
+    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+        return file.read(len(_ELF32)) == _ELF32
+    return False
+
+
+class Named(Protocol):
+    """What a request names: processes among its filters, a command."""
+
+    @property
+    def filters(self) -> Mapping[Filter, Sequence[bytes]]:
+        """The keys of each filter's map."""
+        ...
+
+    @property
+    def command(self) -> Sequence[str]:
+        """Its words."""
+        ...
+
+
+def warnings(targets: Sequence[str], named: Named) -> Iterator[str]:
+    """Say which of the named processes and command raise no such events.
+
+    The kernel leaves them out for compat calls (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS; x86 and arm64).
+    """
+    if not any(target.startswith(EVENTS) for target in targets):
+        return
+    command = named.command
+    pids = named.filters.get(Filter.PID, ())
+    programs = [(f"process {pid}", f"/proc/{living(pid)}/exe") for (pid,) in map(_PID.unpack, pids)]
+    import shutil  # not before there is an event of a system call
+
+    if command and (path := shutil.which(command[0])):
+        programs.append((command[0], path))
+    for name, path in programs:
+        if is_32_bit(path):
+            yield (
+                f"{name} is a 32-bit program: its system calls raise no events {EVENTS}* "
+                "(pytracer syscalls counts them)"
+            )
+
+
+_PID = struct.Struct("I")

@@ -1,0 +1,42 @@
+"""32-bit programs raise no events of system calls: who is traced by those is warned."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from pytracer.kernel import compat
+from pytracer.spec import Filter
+from support.workloads import workload
+
+SYSCALL = ("t:syscalls:sys_enter_read",)
+
+
+def named(pids, command):
+    return SimpleNamespace(filters={Filter.PID: tuple(pids)}, command=command)
+
+
+def test_which_programs_are_32_bit():
+    assert compat.is_32_bit(workload("spin32"))
+    assert not compat.is_32_bit(sys.executable)
+    assert not compat.is_32_bit("/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("targets", "warned"), [(SYSCALL, True), (("t:raw_syscalls:sys_enter", "k:vfs_read"), False), ((), False)]
+)
+def test_commands_and_processes_that_are_warned_of(targets, warned):
+    own = struct.pack("I", os.getpid())
+    assert list(compat.warnings(targets, named([own], ["true"]))) == []
+    command = list(compat.warnings(targets, named([], [workload("spin32")])))
+    with subprocess.Popen([workload("spin32")]) as running:
+        process = list(compat.warnings(targets, named([own, struct.pack("I", running.pid)], [])))
+        running.kill()
+    for found, who in ((command, workload("spin32")), (process, f"process {running.pid}")):
+        assert bool(found) is warned
+        assert all(one.startswith(f"{who} is a 32-bit program: ") for one in found)
