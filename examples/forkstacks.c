@@ -4,11 +4,7 @@
 #include "task.h"
 
 struct row_key {
-    u64 image; // these five are struct pt_stacks, which names the stack
-    u64 generation;
-    u32 pid;
-    s32 kernel_stack;
-    s32 user_stack;
+    PT_STACKS_MEMBERS;
     char comm[PT_COMM_LEN];
 };
 
@@ -19,20 +15,14 @@ struct row_value {
 
 int forked(void *ctx)
 {
-    struct pt_stacks at = {};
     struct row_value *row;
     struct row_key key;
 
     if (pt_task() != PT_YES)
         return PT_PASS;
     __builtin_memset(&key, 0, sizeof(key));
-    if (pt_where(ctx, &at)) // no room for the stack: pt_where has counted the loss
+    if (pt_where(ctx, (struct pt_stacks *)&key)) // no room for the stack: pt_where has counted the loss
         return PT_PASS;
-    key.image = at.image;
-    key.generation = at.generation;
-    key.pid = at.pid;
-    key.kernel_stack = at.kernel_stack;
-    key.user_stack = at.user_stack;
     bpf_get_current_comm(&key.comm, sizeof(key.comm));
     row = pt_row(&key);
     if (row)

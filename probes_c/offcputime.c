@@ -12,10 +12,7 @@ struct left {
 BPF_HASH(away, u64, struct left, 65536);
 
 struct row_key {
-    u64 image;
-    u32 pid;
-    s32 kernel_stack;
-    s32 user_stack;
+    PT_STACKS_MEMBERS;
     char comm[PT_COMM_LEN];
 };
 
@@ -51,10 +48,7 @@ static __always_inline void returns(struct task_struct *task, u64 now)
         return;
     ns = now - left->ns;
     __builtin_memset(&key, 0, sizeof(key));
-    key.image = left->at.image;
-    key.pid = left->at.pid;
-    key.kernel_stack = left->at.kernel_stack;
-    key.user_stack = left->at.user_stack;
+    *(struct pt_stacks *)&key = left->at;
     away.delete(&at);
     if (ns < pt_cfg(PT_CFG_MIN) || (pt_cfg(PT_CFG_MAX) && ns > pt_cfg(PT_CFG_MAX)))
         return;

@@ -4,11 +4,7 @@
 #include "task.h"
 
 struct row_key {
-    u64 image;
-    u64 generation;
-    u32 pid;
-    s32 kernel_stack;
-    s32 user_stack;
+    PT_STACKS_MEMBERS;
     char comm[PT_COMM_LEN];
 };
 
@@ -20,7 +16,6 @@ struct row_value {
 int sample(void *ctx)
 {
     struct row_value *row;
-    struct pt_stacks at = {};
     struct row_key key;
 
 #ifndef IDLE
@@ -30,13 +25,8 @@ int sample(void *ctx)
     if (pt_task() != PT_YES)
         return PT_PASS;
     __builtin_memset(&key, 0, sizeof(key));
-    if (pt_where(ctx, &at))
+    if (pt_where(ctx, (struct pt_stacks *)&key))
         return PT_PASS;
-    key.image = at.image;
-    key.generation = at.generation;
-    key.pid = at.pid;
-    key.kernel_stack = at.kernel_stack;
-    key.user_stack = at.user_stack;
     bpf_get_current_comm(&key.comm, sizeof(key.comm));
     row = pt_row(&key);
     if (row)

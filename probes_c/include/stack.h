@@ -32,13 +32,17 @@ BPF_HASH(images, u32, struct pt_image, 16384);
 BPF_HASH(epochs, u32, u64, 4096);
 #include "mapping.h"
 
-// Where a task was: the key of a row has these members.
+// Where a task was. The key of a row begins with these members, so that pt_where fills it in; generation: 0 if it is
+// not known.
+#define PT_STACKS_MEMBERS                                                                                    \
+    u64 image;                                                                                               \
+    u64 generation;                                                                                          \
+    u32 pid;                                                                                                 \
+    s32 kernel_stack;                                                                                        \
+    s32 user_stack
+
 struct pt_stacks {
-    u64 image;
-    u64 generation; // 0: not known
-    u32 pid;
-    s32 kernel_stack;
-    s32 user_stack;
+    PT_STACKS_MEMBERS;
 };
 
 static __always_inline s32 pt_stack(void *ctx, u64 flags)
