@@ -277,3 +277,16 @@ def test_a_process_that_is_not_there():
         files.find("libc", 4194999)
     with pytest.raises(FileNotFoundError):
         Root(4194999)
+
+
+def test_the_file_of_a_process_that_ended_is_found_by_its_path(tmp_path):
+    path = tmp_path / "program"
+    path.write_bytes(build([Symbol(b"work", 0x401040, 8)]))
+    with files.find(str(path)) as file:
+        identity = file.identity
+    with files.find(str(path), 4194999, identity) as file:
+        assert places.find(file, "work").spots
+    with pytest.raises(UsageError, match="no process 4194999"):
+        files.find(str(path), 4194999, (identity[0], identity[1] + 1, *identity[2:]))
+    with pytest.raises(UsageError, match="no process 4194999"):
+        files.find(str(path), 4194999)

@@ -123,7 +123,15 @@ def find(name: str, pid: int = 0, identity: tuple[int, int, int] = (0, 0, 0)) ->
     ``identity`` (device, inode, time of its last change), it must be that one, unchanged. Raises UsageError
     (UnknownNameError) where there is none, NotPermittedError where it may not be looked at.
     """
-    found = _find(name, pid, identity)
+    try:
+        found = _find(name, pid, identity)
+    except UsageError:  # the process may have ended: the file need not have
+        own = _own(name) if pid and any(identity) else None
+        if own is None or own.identity != identity:
+            if own is not None:
+                own.close()
+            raise
+        found = own
     if any(identity) and found.identity != identity:
         found.close()
         raise UsageError(f"{name} was replaced just now", hint="try again")
