@@ -74,7 +74,7 @@ def test_maps_columns_and_options_are_in_the_c_file(tracer):
         assert re.search(rf"\bBPF_\w+\({output.map},", text), output.map
         for column in (*output.keys, *output.columns):
             if column.source:
-                assert re.search(rf"\b{column.source}(\[\w+\])?;", text), column.source
+                assert re.search(rf"\b{column.source}(\[\w+\])?(;|$)", text, re.M), column.source
         if isinstance(output, Histogram):
             assert re.search(r"\bslot;", text)
     for option in tracer.options:
