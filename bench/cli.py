@@ -16,6 +16,7 @@ from bench.page import Group, bound, keep, machine
 GROUPS = {
     "start": "bench.start",
     "cost": "bench.cost",
+    "returns": "bench.returns",
     "packets": "bench.packets",
     "frames": "bench.frames",
     "programs": "bench.programs",

@@ -5,6 +5,7 @@
 //   flood seeks N          N lseek calls
 //   flood schedulers N     N sched_getscheduler calls
 //   flood functions N      N calls of the function "passed"
+//   flood returns N        N calls of "framed", which begins as compilers have it, and returns at one place
 //   flood lanes N FILE... N datagrams to the loopback interface of each network namespace, some at a time in
 //                          turns: a line for each turn, what a datagram took
 //   flood frames N NAME    N frames of UDP out by the interface NAME
@@ -81,6 +82,17 @@ static void functions(long n)
 {
     while (n--)
         passed();
+}
+
+__attribute__((noinline, optimize("no-omit-frame-pointer"))) void framed(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
+static void returns(long n)
+{
+    while (n--)
+        framed();
 }
 
 struct lane {
@@ -224,7 +236,7 @@ static const struct {
     const char *name;
     void (*once)(long n);
 } works[] = {{"calls", calls},         {"seeks", seeks},     {"schedulers", schedulers},
-             {"functions", functions}, {"sockets", sockets}, {"connects", connects},
+             {"functions", functions}, {"returns", returns}, {"sockets", sockets}, {"connects", connects},
              {"faults", faults}};
 
 // What one of them takes altogether, in nanoseconds.

@@ -1,0 +1,77 @@
+"""What it costs a call of a program's function to see it return: nanoseconds a call."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from bench.cost import Measure, Peer, measured, ours, while_held
+from bench.measure import MissingPeerError, Result
+from bench.work import flood, work
+from pytracer.bpf.attach import uprobe
+from pytracer.bpf.probing import EMPTY, load
+from pytracer.bpf.sys import ProgType
+from pytracer.spec import Spot
+from pytracer.symbols import code, files, places
+
+CALLS = 200_000
+FUNCTION = "framed"
+
+
+def _calls() -> float:
+    return work("returns", str(CALLS), cpu=0)
+
+
+@contextlib.contextmanager
+def empty(*, exits: bool = False, at_return: bool = False) -> Iterator[None]:
+    """A program that does nothing: where the function begins, or at its return instruction, or by the
+    kernel's return probe."""
+    program = load(ProgType.KPROBE, EMPTY)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, program)
+        file = stack.enter_context(files.find(flood()))
+        [begin] = places.find(file, FUNCTION).spots
+        spots: list[Spot] = [begin]
+        if exits:
+            spots = [end.spot for end in code.analyze(file, begin).exits]
+        for link in uprobe.attach(file, spots, program, at_return=at_return):
+            stack.callback(link.close)
+        yield
+
+
+def latency(*words: str) -> contextlib.AbstractContextManager[object]:
+    """funclatency at work."""
+    return ours("funclatency", f"u:{flood()}:{FUNCTION}", *words)
+
+
+MEASURES = (
+    Measure(
+        "what an empty program at the instruction that returns costs a call",
+        _calls,
+        lambda: empty(exits=True),
+        (
+            Peer(
+                "return-empty", "the kernel's return probe", while_held(lambda: empty(at_return=True), _calls)
+            ),
+            Peer("return-entry", "a probe on the entry", while_held(empty, _calls)),
+        ),
+    ),
+    Measure(
+        "what funclatency costs a call of a program's function",
+        _calls,
+        latency,
+        (
+            Peer(
+                "return-latency",
+                "the same by --hook ur=uretprobe",
+                while_held(lambda: latency("--hook", "ur=uretprobe-multi"), _calls),
+            ),
+        ),
+    ),
+)
+
+
+def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
+    """Empty programs, then funclatency."""
+    return measured(MEASURES, rounds)
