@@ -1,7 +1,7 @@
 """offcputime: where threads spend their time off a CPU, by stack."""
 
 from pytracer.spec import Column, Duration, Flag, Key, Stacks, Tracer, Unit
-from pytracer.spec.common import CONTEXT_SWITCH, STACK_OPTIONS
+from pytracer.spec.common import CONTEXT_SWITCH, MAPPING, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
 
 TOTAL = Column("total_ns", "time off a CPU", label="TOTAL", unit=Unit.NANOSECONDS)
@@ -12,7 +12,7 @@ TRACER = Tracer(
     group="cpu",
     summary="where threads block: the time they spend off a CPU, by stack",
     description="Adds up the time that threads are off a CPU, by the stacks with which they left it.",
-    hooks=(CONTEXT_SWITCH,),
+    hooks=(CONTEXT_SWITCH, MAPPING),
     filters=TASK_FILTERS,
     follow=True,
     options=(

@@ -15,7 +15,8 @@ from pytracer.model.loss import REASONS
 from pytracer.plan import Fault, Request, make_plan
 from pytracer.sinks import make_sink
 from pytracer.spec import Choice, Filter, Flag, Histogram, Injection, NameSet, Number, Unit, registry
-from pytracer.spec.common import FOLLOW
+from pytracer.spec import Stacks as StacksOutput
+from pytracer.spec.common import FOLLOW, MAPPING
 from support.fake_kernel import FakeKernel
 
 TRACERS = registry.all_tracers()
@@ -150,3 +151,9 @@ def test_column_names_are_unique(tracer):
         names = [column.name for column in schema.columns]
         assert len(names) == len(set(names))
         assert np.all([re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names])
+
+
+def test_stacks_have_the_names_of_their_time(tracer):
+    """There is a hook that raises the generation of their addresses."""
+    if any(isinstance(output, StacksOutput) for output in tracer.outputs):
+        assert MAPPING in tracer.hooks
