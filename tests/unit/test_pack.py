@@ -484,3 +484,12 @@ def test_a_pack_with_wrong_contents_is_refused_with_a_hint(monkeypatch: pytest.M
         pack.image_for(recipe(text=C, pack="file"))
     assert caught.value.message == "file holds a map 'stacks' of a size that no STACK_TRACE has"
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("tracer", registry.names())
+def test_of_every_hook_btf_tells_whether_it_is_there(tracer: str) -> None:
+    facts = BtfFacts(basic().btf(), runs_compat=False)
+    for hook in registry.get(tracer).hooks:
+        for way in hook.alternatives:
+            for probe in way.probes:
+                assert facts.probe(probe).ok in (True, False)

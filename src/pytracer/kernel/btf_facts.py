@@ -99,6 +99,10 @@ class BtfFacts:
                 return Answer(False, reason="no process is named", tried=False)
             case PerfSample():  # without perf events there would be no trace events
                 return Answer(True, probe.event, tried=False)
+            case Fentry():
+                if self._btf.find(Kind.FUNC, probe.function) is not None:
+                    return Answer(True, probe.function, tried=False)
+                return Answer(False, reason=f"BTF does not know {probe.function}", tried=False)
             case Iterator():
                 struct, _, member = probe.having.partition(".")
                 if struct and self._btf.member(struct, member) is None:
