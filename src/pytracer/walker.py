@@ -56,7 +56,6 @@ class Walker:
         # Of each process: samples at the last look, when the next is due, and what is then waited.
         self._seen: dict[tuple[int, int], tuple[int, float, float]] = {}
         self._parents = set[int]()  # of those, which were not sampled
-        self._drained_at = ktime.monotonic_ns()
         self._raised: list[tuple[int, int]] = []  # of each mapping since the last look its process and time
         self._events: MappingEvents | None = None
         if in_initial_namespace("pid"):  # else the kernel records other ids than programs see
@@ -70,12 +69,9 @@ class Walker:
 
     def notice(self, *, due: bool = True) -> None:
         """Look at the processes that were sampled, as long as they live; those that are ``due``, or all."""
-        lost = self._events is not None and self._events.drain()
-        drained_at = ktime.monotonic_ns()
+        for gap in [] if self._events is None else self._events.drain():
+            self._names.user.add_break(*gap)
         processes = self._maps.images()  # after that: what these map from now on comes with the next look
-        if lost:
-            self._names.user.add_break(self._drained_at, drained_at)
-        self._drained_at = drained_at
         unknown = self._learn(processes)
         now, user = time.monotonic(), self._names.user
         for pid, sampled in processes.items():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import pytest
 
+import pytracer
+from pytracer.bpf.streams import mappings
 from pytracer.spec.common import MAPPING
 from support.cli import run
 from support.needs import refused
@@ -116,3 +119,25 @@ def test_functions_that_were_made_at_one_address(interval):
     )}  # fmt: skip
     if interval:
         assert seen(result, "row", "samples") == found
+
+
+def test_whatever_comes_fast_no_name_is_anothers():
+    """Hundreds of plugins, each for less than it takes to read a map."""
+    result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command("plain", 0, 200))
+    found = seen(result, "summary", "hits")
+    assert sum(found.values()) == sum(calls(200).values())
+    assert found.keys() <= PAIRS.items() | {(caller, "[unloaded]") for caller in PAIRS}
+
+
+def test_records_that_the_kernel_had_no_room_for_are_missed_in_their_time_alone(monkeypatch):
+    monkeypatch.setattr(mappings, "_SIZE", 4 * os.sysconf("SC_PAGE_SIZE"))
+    with pytracer.open("stackcount", EVENT, user_only=True, command=command("plain", 0, 200)) as trace:
+        [summary] = trace
+        gaps = trace._session._walker._names.user._breaks
+    found = Counter()
+    for user, hits in zip(summary.columns["user"], summary.columns["hits"].tolist(), strict=True):
+        for caller in PAIRS.keys() & set(user):
+            found[caller, user[user.index(caller) - 1]] += hits
+    assert gaps
+    assert summary.columns["hits"].sum() >= sum(calls(200).values())
+    assert found.keys() <= PAIRS.items() | {(caller, "[unloaded]") for caller in PAIRS}

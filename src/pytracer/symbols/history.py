@@ -29,11 +29,12 @@ F = TypeVar("F")
 
 class Span(NamedTuple):
     """From which change (0: none) to which nothing touched an address; ``known`` is False where that cannot
-    be told."""
+    be told. ``times`` are those of all changes that touched it, in their order."""
 
     begin: int
     end: int
     known: bool
+    times: Sequence[int] = ()
 
 
 class _Range:
@@ -122,7 +123,7 @@ class Changes(Generic[F]):
         at = bisect_left(self._unseen, end)
         unseen = end < self._seen_from or self._unseen[at : at + 1] == [end]
         lost = generation < since or (not generation and bool(times))
-        return Span(begin, end, not lost and not unseen)
+        return Span(begin, end, not lost and not unseen, times)
 
     def born(self, address: int, time: int) -> tuple[Mapping, F | None] | None:
         """What was mapped to an address by the change at that time; None where that was not recorded."""
@@ -210,9 +211,19 @@ class Readings(Generic[F]):
             return []
         for key in self._touching(address):
             mapping, file = key
-            if any(run[0] <= last and (run[1] is None or run[1] >= first) for run in self._runs[key]):  # type: ignore[operator]
+            if any(self._shows(run, first, last, span) for run in self._runs[key]):
                 found[mapping.start - mapping.offset, mapping.device, mapping.inode, file] = key
         return list(found.values())
+
+    def _shows(self, run: list[int | None], first: int, last: int, span: Span) -> bool:
+        """Whether a run of readings has one from the ``first`` to the ``last``, and its file is right: it was
+        found by the address, at the first reading, and no other was mapped there meanwhile."""
+        start, end = run
+        assert start is not None
+        if start > last or (end is not None and end < first):
+            return False
+        at = bisect_left(span.times, self._begun[start])
+        return at == len(span.times) or span.times[at] > self._ended[start]
 
     def latest(self, address: int) -> tuple[Mapping, F | None] | None:
         """What the latest reading that showed anything at an address showed there."""

@@ -113,6 +113,7 @@ class UserSymbols:
         self._changes: dict[int, Changes[_File]] = {}
         self._births: dict[int, list[tuple[int, int]]] = {}  # (time, parent): ids are used again
         self._breaks: list[int] = []
+        self._reread = set[int]()  # processes whose files may not be those that they were found as
         self._epochs: dict[int, list[tuple[int, int]]] = {}
         self._files: dict[tuple[int, ...], _File] = {}
         self._vdso: _File | None = None
@@ -140,6 +141,8 @@ class UserSymbols:
                         # Files are found by where they are mapped: until they are open, it is being read.
                         ended, after = ktime.monotonic_ns(), generation()
                         program.readings.add(begun, ended, before if before == after else 0, found)
+                        if before != after:
+                            self._reread.add(pid)
                         self._programs[pid, image] = self._of_image[image] = program
                         if not program.made and any(map(_is_made, program.readings.current)):
                             program.made = jit.PerfMap(pid, account, known)
@@ -157,6 +160,8 @@ class UserSymbols:
         with contextlib.suppress(OverBudgetError):
             file = self._file(pid, mapping, self._account(pid), exact=False)
         self._changes.setdefault(pid, Changes()).add_mapping(mapping, file, when)
+        if mapping.inode:
+            self._reread.add(pid)
         return file is not None or not mapping.inode
 
     def add_exec(self, pid: int, when: int) -> None:
@@ -169,7 +174,9 @@ class UserSymbols:
 
     def add_break(self, begun: int, ended: int) -> None:
         """Of what any process mapped between these times, something is not known."""
-        self._breaks += (begun, ended)
+        insort(self._breaks, begun)
+        insort(self._breaks, ended)
+        self._reread.update(pid for pid, _ in self._programs)
 
     def mark_unseen(self, pid: int, when: int) -> None:
         """The generation of a process was not raised by what it mapped at that time."""
@@ -254,8 +261,9 @@ class UserSymbols:
         self, pid: int, text: bytes, program: _Program, account: Account
     ) -> list[tuple[Mapping, _File | None]] | None:
         """What a memory map says; None where that is what it said when it was last read."""
-        if program.readings and program.text == hash(text):
+        if program.readings and program.text == hash(text) and pid not in self._reread:
             return None
+        self._reread.discard(pid)
         mappings = maps.parse(text)
         if len(mappings) >= maps.RANGES:
             account.say("mappings", f"has more than {maps.RANGES} mappings with code: others have no names")
@@ -293,7 +301,7 @@ class UserSymbols:
             if not span.known:
                 break
             if forked_at > span.begin:  # what was before was another process of that id
-                span = Span(forked_at, span.end, known=True)
+                span = Span(forked_at, span.end, known=True, times=span.times)
             shown = program.readings.at(address, span, generation if self.blind else 0)
             if len(shown) == 1:
                 return _Found(program, *shown[0])

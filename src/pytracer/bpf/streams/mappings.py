@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pytracer import ktime
 from pytracer.arrays import np
 from pytracer.bpf.attach.perf import ATTR_SIZE
-from pytracer.bpf.streams.perf_ring import PerfRing, Records
+from pytracer.bpf.streams.perf_ring import LOST, PerfRing, Records
 from pytracer.kernel.cpus import online_cpus
 from pytracer.symbols.maps import Mapping
 
@@ -32,8 +32,9 @@ _MAPPED = struct.Struct(
     "QQQIIQ"
 )  # address, length, offset in pages' bytes, major, minor, inode; from byte 16 on
 _NAME = 72  # where a file's name begins: behind the inode's generation, protection and flags
-_SIZE = 1 << 17  # bytes of a ring: some 800 records; unprivileged users may have 516 KiB a CPU
+_SIZE = 1 << 18  # bytes of a ring: some 2000 records; unprivileged users may have 516 KiB a CPU
 _KEPT = 1 << 22  # bytes of records of processes that nobody asked for yet
+_LONGEST = 4096 + 256  # bytes of a record: its path and the rest
 _CPUS = 1_000_000_000  # ns between looks at which CPUs there are
 
 
@@ -54,31 +55,42 @@ class MappingEvents:
         """Open them. Raises OSError, also where the kernel shows process ids of another namespace."""
         self._rings: dict[int, PerfRing] = {}
         self._looked = ktime.monotonic_ns()
+        self._size = _SIZE
         self._new: list[Records] = []
         self._kept: deque[Records] = deque()
         self._known = set[int]()
+        self._last: dict[int, int] = {}  # of each ring the time of its last record
         try:
             self._open(online_cpus())
         except BaseException:
             self.close()
             raise
 
-    def drain(self) -> bool:
-        """Take the records out of the rings; whether some were lost since the last call."""
-        now, lost = ktime.monotonic_ns(), False
+    def drain(self) -> list[tuple[int, int]]:
+        """Take the records out of the rings. Returns between which times some were lost, of any process."""
+        now, gaps = ktime.monotonic_ns(), list[tuple[int, int]]()
         if now - self._looked >= _CPUS:
-            self._looked = now
             new = set(online_cpus()) - self._rings.keys()
-            lost = bool(new)  # what was mapped there meanwhile
             self._open(new)
-        for ring in self._rings.values():
+            if new:  # what was mapped there meanwhile
+                gaps.append((self._looked, ktime.monotonic_ns()))
+            self._looked = now
+        for cpu, ring in self._rings.items():
+            was_full = False
             while waiting := ring.waiting:
                 records, used = ring.read(waiting)
-                lost = lost or records.lost > 0
-                self._new.append(records)
                 if not used:
                     break
-        return lost
+                was_full = was_full or ring.waiting + used > self._size - _LONGEST
+                self._new.append(records)
+                # The kernel says so once there is room again: some were lost since the record before.
+                times = np.concatenate(([self._last.get(cpu, 0)], records.times.astype(np.int64)))
+                for at in np.flatnonzero(records.kinds == LOST).tolist():
+                    gaps.append((int(times[at]), int(times[at + 1])))
+                self._last[cpu] = int(times[-1])
+            if was_full:  # of the last ones it may say so much later
+                gaps.append((self._last[cpu], ktime.monotonic_ns()))
+        return gaps
 
     def mapped_by(self, pids: Collection[int]) -> list[Mapped]:
         """What was drained that these processes mapped, in the order of time, each once. Of one that was not
@@ -101,10 +113,10 @@ class MappingEvents:
             self._rings.popitem()[1].close()
 
     def _open(self, cpus: Collection[int]) -> None:
-        head = struct.pack("IIQQQQQI", _SOFTWARE, ATTR_SIZE, _DUMMY, 0, _TID | _TIME, 0, _FLAGS, _SIZE)
+        head = struct.pack("IIQQQQQI", _SOFTWARE, ATTR_SIZE, _DUMMY, 0, _TID | _TIME, 0, _FLAGS, self._size)
         attr = head.ljust(_CLOCK_ID, b"\0") + struct.pack("i", time.CLOCK_MONOTONIC)
         for cpu in cpus:
-            self._rings[cpu] = PerfRing(attr, cpu, _SIZE)
+            self._rings[cpu] = PerfRing(attr, cpu, self._size)
 
 
 def _mapped(records: Records, pids: Collection[int]) -> Iterator[Mapped]:

@@ -25,6 +25,12 @@ class Records(NamedTuple):
     sizes: Array
 
     @property
+    def times(self) -> Array:
+        """When each was written: its last word, if the event has sample_id_all, and the time last in it."""
+        times: Array = self.data.view(np.uint64)[self.places + self.sizes // 8 - 1]
+        return times
+
+    @property
     def lost(self) -> int:
         """How many records the kernel says that it had no room for."""
         words = self.data.view(np.uint64)  # a header, an id, how many
