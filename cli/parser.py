@@ -63,9 +63,10 @@ def build(tracer: Tracer) -> Parser:
     """The parser of a tracer: its own options, and those that every tracer has."""
     own = f" {tracer.arguments.name.upper()}" if tracer.arguments else ""
     own += "" if isinstance(tracer.arguments, Injection) else "..." if own else ""
+    times = " [INTERVAL [COUNT]]" if "INTERVAL" in _taken(tracer) else ""
     parser = Parser(
         prog=f"pytracer {tracer.name}",
-        usage=f"pytracer {tracer.name}{own} [INTERVAL [COUNT]] [options] [-- COMMAND...]",
+        usage=f"pytracer {tracer.name}{own}{times} [options] [-- COMMAND...]",
         description=tracer.description,
         epilog=_epilog(tracer),
     )
@@ -223,13 +224,17 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     if asked or any(column.wide for output in tracer.outputs for column in output.columns):
         text = "tables with every column; json and csv have them all"
         out.add_argument("--wide", action="store_true", help=text)
-    out.add_argument("--top", type=positive, metavar="N", help="only the first N rows")
-    out.add_argument("--sort", metavar="COLUMN", help="the greatest of this column first")
-    out.add_argument(
-        "--max-rows", type=_rows, metavar="N", help="rows there is room for, each second (default: 5120)"
-    )
-    size = "bytes of events that may wait (512k, 8M; default: 8M)"
-    out.add_argument("--buffer", type=_bytes, metavar="SIZE", help=size)
+    taken = _taken(tracer)
+
+    def add(name: str, convert: Callable[[str], object], metavar: str, text: str) -> None:
+        # What makes no sense for this tracer is refused with the reason, and is not in the help.
+        text = text if name in taken else argparse.SUPPRESS
+        out.add_argument(name, type=convert, metavar=metavar, help=text)
+
+    add("--top", positive, "N", "only the first N rows")
+    add("--sort", str, "COLUMN", "the greatest of this column first")
+    add("--max-rows", _rows, "N", "rows there is room for, each second (default: 5120)")
+    add("--buffer", _bytes, "SIZE", "bytes of events that may wait (512k, 8M; default: 8M)")
     out.add_argument("--strict", action="store_true", help="exit 3 if anything was lost")
     inside = parser.add_argument_group("looking inside")
     inside.add_argument("-v", "--verbose", action="store_true", help="say what is done, on standard error")
@@ -242,6 +247,11 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     inside.add_argument(
         "--headers", choices=("btf", "package", "kheaders"), help="take the kernel's types from there"
     )
+
+
+def _taken(tracer: Tracer) -> set[str]:
+    """The options that some output of a tracer takes, of those that not all do."""
+    return {name for output in tracer.outputs for name in output.takes}
 
 
 def _formats(tracer: Tracer) -> tuple[str, ...]:

@@ -100,3 +100,18 @@ def test_histograms_group_slots_and_take_the_latest_name():
         "p999_ns": [607, 4863],
     }
     assert len(shaped(Rows(keys, values), "", top=1, latency=True, by=("pid",))) == 1
+    ranked = {
+        name: list(shaped(Rows(keys, values), name, latency=True, by=("pid",)).keys["pid"])
+        for name in ("pid", "comm", "calls", "total_ns", "avg_ns", "max_ns", "p50_ns")
+    }
+    assert ranked == {
+        "pid": [7, 8],
+        "comm": [7, 8],
+        "calls": [8, 7],
+        "total_ns": [7, 8],
+        "avg_ns": [7, 8],
+        "max_ns": [7, 8],
+        "p50_ns": [7, 8],
+    }
+    top = shaped(Rows(keys, values), "max_ns", top=1, latency=True, by=("pid",))
+    assert (list(top.keys["pid"]), list(top.values["p99_ns"]), top.counts.sum()) == ([7], [4863], 6)

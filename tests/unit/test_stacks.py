@@ -356,3 +356,22 @@ def test_what_makes_no_sense(words, message):
 def test_folded_is_for_stacks():
     with pytest.raises(UsageError):
         parser.parse(registry.get("syscalls"), ["-f", "folded"])
+
+
+def test_stacks_of_several_counters_are_ranked_by_the_one_that_is_asked_for():
+    request, _ = parser.parse(registry.get("offcputime"), ["--sort", "count"])
+    assert make_plan(request, FakeKernel()).sort == "count"
+    schema = make_plan(request, FakeKernel()).schema
+    key = np.dtype([(c.source, "i4" if "stack" in c.source else "u4" if c.name in ("pid", "tid") else "S16")
+                    for c in schema.keys])  # fmt: skip
+    keys = np.zeros(2, key)
+    keys["kernel_stack"] = 1, 2
+    values = np.array([(900, 1), (20, 2)], [("total_ns", "u8"), ("count", "u8")])
+    names = StackNames(lambda number: np.array(STACKS.get(number, []), np.uint64), depth=5, annotate=False)
+    names.kernel = Names("k")
+    names.of_user = lambda rows: [()] * len(rows)
+    for sort, order in (("total_ns", [900, 20]), ("count", [20, 900])):
+        item = shape_stacks(
+            Rows(keys, values), schema, Ranking(sort), decoders({}), Moment("summary", NOON, 1.0), names
+        )
+        assert item.columns["total_ns"].tolist() == order

@@ -20,7 +20,7 @@ _ANY = (1 << 64) - 1
 
 @record
 class Ranking:
-    """By which column rows are ranked (histograms: by how much is in them), and how many are kept."""
+    """By which column rows are ranked ("" for histograms: by how much is in them), and how many are kept."""
 
     sort: str
     top: int | None = None
@@ -114,18 +114,28 @@ def _histograms(
             gathered = np.zeros(len(groups), dtype=np.uint64)
             gather.at(gathered, number, rows.values[column.source])
             values[column.source] = gathered
-    order = np.argsort(-counts.sum(axis=1).astype(np.int64), kind="stable")[: ranking.top]
-    grouped = Rows(groups[order], values[order])
+    grouped = Rows(groups, values)
     named = [*schema.keys, *(column for column in schema.values if column.latest)]
     keys = {column.name: _values(grouped, schema, column, decoders) for column in named}
     beside = [column for column in schema.values if not column.latest and column is not counter]
     measures = {column.name: _values(grouped, schema, column, decoders) for column in beside}
-    counts = counts[order]
     assert isinstance(schema.output, Histogram)
-    greatest = [grouped.values[column.source].tolist() for column in schema.maxima]
+    greatest = [values[column.source].tolist() for column in schema.maxima]
     most = greatest[0] if greatest else [_ANY] * len(counts)
     for share, column in schema.output.percentiles.items():
         measures[column.name] = percentiles(counts, share, most)
+    if ranking.sort in keys:
+        order = np.argsort(np.asarray(keys[ranking.sort]), kind="stable")
+    else:
+        measure = measures.get(ranking.sort, counts.sum(axis=1))
+        order = np.argsort(-np.asarray(measure, np.float64), kind="stable")
+    order = order[: ranking.top]
+    counts = counts[order]
+    for columns_shown in (keys, measures):
+        for name, shown in columns_shown.items():
+            columns_shown[name] = (
+                shown[order] if isinstance(shown, np.ndarray) else [shown[at] for at in order]
+            )
     return Histograms(
         moment.kind, moment.time, moment.seconds, keys, counter.name, by_power(counts), measures
     )

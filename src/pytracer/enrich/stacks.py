@@ -147,7 +147,7 @@ def shape_stacks(
     moment: Moment,
     names: StackNames,
 ) -> Stacks:
-    """The item: rows that look alike are one, those of the greatest first counter come first."""
+    """The item: rows that look alike are one, those of the greatest counter come first."""
     parts: list[list[Any]] = []
     for column in schema.keys:
         values = rows.keys[column.source]
@@ -164,7 +164,8 @@ def shape_stacks(
     sums = np.zeros((len(place), len(schema.counters)), np.uint64)
     for number, column in enumerate(schema.counters):
         np.add.at(sums[:, number], groups, rows.values[column.source])
-    order = np.argsort(-sums[:, 0].astype(np.int64), kind="stable")[: ranking.top]
+    ranked = next((n for n, column in enumerate(schema.counters) if column.name == ranking.sort), 0)
+    order = np.argsort(-sums[:, ranked].astype(np.int64), kind="stable")[: ranking.top]
     keys = list(place)
     columns: dict[str, Any] = {
         column.name: [keys[at][number] for at in order] for number, column in enumerate(schema.keys)

@@ -179,13 +179,12 @@ def make_plan(request: Request, facts: Facts) -> Plan:
                 defines[key.define] = ""
     if isinstance(output, Profile):
         _check_profile(request)
+    _check_output(request, output)
     if request.follows:
         defines["PT_FOLLOW"] = str(FAMILY_MAX)
     defines["PT_ROWS_MAX"] = str(request.rows or ROWS_MAX)
     buffer = 0
     if schema.is_stream:
-        shows = "lists once what there is" if schema.is_listing else "shows each event as it happens"
-        _check_stream(request, shows)
         buffer = _whole_pages(request.buffer or BUFFER)
         if facts.has_map_type(RINGBUF):
             defines["PT_HAS_RINGBUF"] = ""
@@ -261,13 +260,29 @@ def _outermost(folders: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(path) for path in paths if not any(above in paths for above in path.parents))
 
 
-def _check_stream(request: Request, what: str) -> None:
-    """What asks for tables makes no sense of a tracer that shows each event. Raises UsageError."""
-    given = {"INTERVAL": request.interval, "--top": request.top, "--sort": request.sort}
+_FOR = {
+    "INTERVAL": "tables",
+    "--top": "tables",
+    "--sort": "tables",
+    "--max-rows": "what is counted in the kernel",
+    "--buffer": "events that are shown as they happen",
+}
+"""What the options are for that not every output takes."""
+
+
+def _check_output(request: Request, output: Output) -> None:
+    """Whether the output makes sense of the options that are not for all. Raises UsageError."""
+    given = {
+        "INTERVAL": request.interval,
+        "--top": request.top,
+        "--sort": request.sort,
+        "--max-rows": request.rows,
+        "--buffer": request.buffer,
+    }
     for name, value in given.items():
-        if value:
+        if value and name not in output.takes:
             raise UsageError(
-                f"{name} is for tables: {request.tracer.name} {what}",
+                f"{name} is for {_FOR[name]}: {request.tracer.name} {output.does}",
                 hint="-d SECONDS says when to stop" if name == "INTERVAL" else "",
             )
 
@@ -320,14 +335,14 @@ def output_of(request: Request) -> Output:
 def _sort(wanted: str, schema: Schema) -> str:
     """The column that rows are ranked by: the one asked for, or the output's own."""
     names = [column.name for column in schema.columns]
-    if wanted and schema.is_histogram:
-        raise UsageError("--sort is for tables: histograms are ranked by how much is in them")
+    if isinstance(schema.output, Histogram):
+        names += [column.name for column in schema.output.percentiles.values()]
     if schema.is_stacks:
-        if wanted:
-            raise UsageError("--sort is for tables: stacks are ranked by how often they were seen")
-        return schema.counters[0].name
+        names = [column.name for column in schema.counters]
     if wanted and wanted not in names:
         raise UnknownNameError("column", wanted, names)
+    if schema.is_stacks:
+        return wanted or names[0]
     return wanted or (schema.output.sort if isinstance(schema.output, Table) else "")
 
 

@@ -26,6 +26,17 @@ class Output:
     keys: tuple[Column, ...] = ()
     hooks: tuple[Hook, ...] = ()
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Which of the options that not every output makes sense of this one does: INTERVAL, --top, --sort,
+        --max-rows, --buffer."""
+        return ("INTERVAL", "--top", "--sort", "--max-rows")
+
+    @property
+    def does(self) -> str:
+        """What it does with what the programs see, to complete a sentence that begins with the tracer."""
+        return "shows tables"
+
 
 @record
 class Table(Output):
@@ -42,6 +53,16 @@ class Table(Output):
 @record
 class Profile(Table):
     """The calls of rows by system call, as a seccomp profile: of a command alone, and of the whole run."""
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """See :class:`Output`."""
+        return ("--max-rows",)
+
+    @property
+    def does(self) -> str:
+        """See :class:`Output`."""
+        return "makes a profile of all calls of the command"
 
 
 @record
@@ -79,6 +100,16 @@ class Stream(Output):
     map: str = "events"
     columns: tuple[Column, ...] = ()
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """See :class:`Output`."""
+        return ("--buffer",)
+
+    @property
+    def does(self) -> str:
+        """See :class:`Output`."""
+        return "shows each event as it happens"
+
 
 @record
 class Listing(Stream):
@@ -87,10 +118,32 @@ class Listing(Stream):
 
     map: str = "pt_record"
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """See :class:`Output`."""
+        return ()
+
+    @property
+    def does(self) -> str:
+        """See :class:`Output`."""
+        return "lists once what there is"
+
 
 @record
 class Stacks(Output):
     """Counters a stack, the greatest first: probes_c/include/stack.h, the members of whose
-    ``struct pt_stacks`` are in the map's key. The first of the columns ranks them."""
+    ``struct pt_stacks`` are in the map's key. The first of the columns ranks them, unless another is asked
+    for."""
 
     keys: tuple[Column, ...] = (KERNEL_FRAMES, USER_FRAMES)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """See :class:`Output`. Where there is one counter, there is one way to rank."""
+        several = len([column for column in self.columns if column.ratio is None]) > 1
+        return ("INTERVAL", "--top", *(["--sort"] if several else []), "--max-rows")
+
+    @property
+    def does(self) -> str:
+        """See :class:`Output`."""
+        return "ranks stacks by how often they were seen"

@@ -1,0 +1,163 @@
+"""What the help of a tracer offers is accepted, and has an effect: with one of its outputs at least. What is
+not in the help is refused with the reason."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+
+import pytest
+
+from pytracer.cli import parser
+from pytracer.errors import PytracerError, UsageError
+from pytracer.kernel import targets
+from pytracer.plan import make_plan
+from pytracer.record import as_dict, replace
+from pytracer.spec import (
+    GroupBy,
+    Injection,
+    NameSet,
+    Number,
+    PacketFilter,
+    SeccompProfile,
+    registry,
+)
+from support.fake_kernel import FakeKernel
+
+TRACERS = registry.all_tracers()
+NOT_FOR_ALL = {
+    "--top": ("top", "3"),
+    "--sort": ("sort", "x"),
+    "--max-rows": ("rows", "23"),
+    "--buffer": ("buffer", "1M"),
+}
+RUN = ("interval", "count", "duration", "top", "command", "filter", "max_probes", "wait_all", "load")
+"""What of a request those who carry out a plan look at."""
+NO_BUSINESS_OF_THE_PLAN = {
+    "--help", "--format", "--output", "--timestamp", "--wide", "--strict", "--verbose", "--dry-run",
+    "--emit-c", "--debug", "--hook", "--headers", "--container",
+    "--annotate",  # the names of functions
+    "--values",  # questions, which are of this machine
+}  # fmt: skip
+SETS = {"syscalls": "read", "networks": "10.0.0.0/8", "paths": "/etc/*"}
+VALUES = {
+    "--pid": os.getpid(),
+    "--tid": threading.get_native_id(),
+    "--comm": "sh",
+    "--uid": 0,
+    "--netns": os.getpid(),
+    "--mntns": os.getpid(),
+    "-c": "true",
+    "--duration": 2.5,
+    "--top": 3,
+    "--max-rows": 23,
+    "--buffer": "1M",
+    "--max-probes": 7,
+}
+
+
+@pytest.fixture(params=TRACERS, ids=lambda tracer: tracer.name)
+def tracer(request):
+    return request.param
+
+
+@pytest.fixture
+def values(tracer, tmp_path, monkeypatch):
+    """By option a value that is not the default; options without one are not there."""
+    monkeypatch.setattr(targets, "cgroup2_roots", lambda: [tmp_path])
+    (tmp_path / "group").mkdir()
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}))
+    found = VALUES | {"--cgroup": tmp_path / "group"}
+    for option in tracer.options:
+        match option:
+            case Number():
+                found[f"--{option.name}"] = option.minimum + (option.default == option.minimum)
+            case GroupBy():
+                found[f"--{option.name}"] = next(k.name for k in option.keys if k.name != option.default)
+            case NameSet():
+                found[f"--{option.name}"] = option.names[0] if option.names else SETS[option.encode]
+            case PacketFilter():
+                found[f"--{option.name}"] = "udp"
+            case SeccompProfile():
+                found[f"--{option.name}"] = profile
+    return found
+
+
+def planned(tracer, words):
+    """What the plan and those who carry it out are told."""
+    needed = []
+    if isinstance(tracer.arguments, Injection):
+        whose = [] if "--everyone" in words else ["-p", str(os.getpid())]
+        needed = ["should_failslab", "ENOMEM", *whose]
+    elif tracer.arguments:
+        needed = list(tracer.arguments.examples[: tracer.arguments.minimum]) or ["lo"]
+    command = words[words.index("--") :] if "--" in words else []
+    words = [*needed, *words[: len(words) - len(command)], *command]
+    request, _ = parser.parse(tracer, list(map(str, words)))
+    # What is named is of this machine.
+    plan = make_plan(replace(request, sources=(), questions=()), FakeKernel(functions={"should_failslab"}))
+    told = as_dict(request)
+    return as_dict(plan) | {"request": None} | {name: told[name] for name in RUN}
+
+
+def contexts(tracer, values):
+    """The words that each output of a tracer is had by, without and with a command."""
+    for output in tracer.outputs:
+        flag = [f"--{output.when}"] if output.when else []
+        flag += [values[word] for word in flag if word in values]
+        yield flag, []
+        if tracer.follow:
+            yield flag, ["--", "true"]
+
+
+def has_effect(tracer, values, words):
+    """Whether these words are accepted and change something, with one of the outputs."""
+    for before, after in contexts(tracer, values):
+        try:
+            plain, changed = (planned(tracer, [*before, *more, *after]) for more in ([], words))
+        except PytracerError:
+            continue
+        if plain != changed:
+            return True
+    return False
+
+
+def tries(action, tracer, values):
+    """The ways to give an option."""
+    name = action.option_strings[-1]
+    if name in ("-c", "--load"):  # where a command cannot be followed they go together
+        return [[name, "true"], ["--load"], ["--load", "-c", "true"]]
+    if action.nargs == 0:
+        return [[name]]
+    if action.choices:
+        return [[name, choice] for choice in action.choices if choice != action.default]
+    if name == "--sort":
+        keys = tracer.group_by.keys if tracer.group_by else tracer.keys
+        columns = {c.name for key in keys for c in key.columns}
+        columns |= {c.name for output in tracer.outputs for c in (*output.keys, *output.columns)}
+        return [[name, column] for column in sorted(columns)]
+    if name in values:
+        return [[name, values[name]]]
+    return [[name, "5ms"]]
+
+
+def test_all_that_the_help_offers_works(tracer, values):
+    for action in parser.build(tracer)._actions:
+        if not action.option_strings or action.help == argparse.SUPPRESS:
+            continue
+        if action.option_strings[-1] not in NO_BUSINESS_OF_THE_PLAN:
+            ways = tries(action, tracer, values)
+            assert any(has_effect(tracer, values, words) for words in ways), ways
+
+
+def test_what_the_help_does_not_offer_is_refused_with_the_reason(tracer, values):
+    shown = parser.build(tracer).format_help()
+    assert ("INTERVAL" in shown.partition("\n")[0]) is has_effect(tracer, values, ["1", "2"])
+    given = {"INTERVAL": ["1", "2"]} | {name: [name, value] for name, (_, value) in NOT_FOR_ALL.items()}
+    for name, words in given.items():
+        if name not in shown:
+            with pytest.raises(UsageError, match=f"{name} is for .*: {tracer.name} "):
+                planned(tracer, words)
