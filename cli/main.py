@@ -204,7 +204,9 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         # A command writes to the same terminal: nothing may be overwritten there.
         terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not request.command
         wide = getattr(given, "wide", False)
-        sink = make_sink(form, stream, timestamps=given.timestamp, terminal=terminal, wide=wide)
+        sink = make_sink(
+            form, stream, timestamps=given.timestamp, terminal=terminal, wide=wide, raw=given.csv_raw
+        )
         return run(
             request, KernelFacts, sink, say=say, warn=_warn, strict=given.strict, drop=lambda: drop(stream)
         )

@@ -224,6 +224,7 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     if asked or any(column.wide for output in tracer.outputs for column in output.columns):
         text = "tables with every column; json and csv have them all"
         out.add_argument("--wide", action="store_true", help=text)
+    out.add_argument("--csv-raw", action="store_true", help="no apostrophe before text that spreadsheets run")
     taken = _taken(tracer)
 
     def add(name: str, convert: Callable[[str], object], metavar: str, text: str) -> None:

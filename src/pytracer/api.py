@@ -21,7 +21,19 @@ from pytracer.model import Item
 from pytracer.spec import Filter, GroupBy, NameSet, Tracer, registry
 from pytracer.trace import Trace as _Trace
 
-_OURS = ("format", "output", "timestamp", "wide", "strict", "dry_run", "emit_c", "verbose", "debug", "help")
+_OURS = (
+    "format",
+    "output",
+    "timestamp",
+    "wide",
+    "csv_raw",
+    "strict",
+    "dry_run",
+    "emit_c",
+    "verbose",
+    "debug",
+    "help",
+)
 _REPEATABLE = (*(which.value for which in Filter), "container", "hook")
 
 

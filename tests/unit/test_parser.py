@@ -187,6 +187,7 @@ def test_a_command_where_none_can_be_followed(monkeypatch, capsys):
         ("--comm ls", True),
         ("-u 0", True),
     ],
+    ids=["none", "load", "pid", "cgroup", "netns", "mntns", "tid", "comm", "user"],
 )
 def test_what_a_command_is_beside_other_filters(words, follows):
     """Those that name tasks which the command is none of make it the load that bounds the time."""

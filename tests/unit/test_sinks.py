@@ -199,6 +199,21 @@ EVENTS = Schema(
 )
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "'", "'=1", "a=1", "\t=1", "\r", "", "\\"])
+def test_text_that_a_spreadsheet_would_run_is_guarded_in_csv(text):
+    def cell(raw):
+        stream = io.StringIO()
+        sink = make_sink("csv", stream, timestamps=False, terminal=False, raw=raw)
+        sink.open(BY_PROCESS)
+        sink.emit(named(text))
+        sink.close()
+        return next(csv.DictReader(io.StringIO(stream.getvalue())))["comm"]
+
+    assert cell(raw=False)[:1] not in ("=", "+", "-", "@", "\t", "\r")
+    assert cell(raw=False).removeprefix("'") == cell(raw=True)
+    assert (cell(raw=False) != cell(raw=True)) is text.startswith(("=", "+", "-", "@", "'"))
+
+
 @pytest.mark.parametrize("unit", [Unit.NONE, Unit.NANOSECONDS])
 def test_columns_of_a_histogram_stay_in_line_whatever_is_in_them(unit):
     counts = [0] * 64

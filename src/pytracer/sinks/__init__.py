@@ -29,9 +29,11 @@ class Sink(Protocol):
         ...
 
 
-def make_sink(name: str, stream: TextIO, *, timestamps: bool, terminal: bool, wide: bool = False) -> Sink:
+def make_sink(
+    name: str, stream: TextIO, *, timestamps: bool, terminal: bool, wide: bool = False, raw: bool = False
+) -> Sink:
     """The sink of a format on ``stream``: of FORMATS, STACK_FORMATS, or PROFILE_FORMAT. A ``terminal`` gets
-    tables that refresh in place, and ``wide`` ones have every column."""
+    tables that refresh in place, and ``wide`` ones have every column; text in ``raw`` CSV has no guard."""
     # Only the one that is wanted is loaded.
     if name == "json":
         from pytracer.sinks.json import JsonSink
@@ -40,7 +42,7 @@ def make_sink(name: str, stream: TextIO, *, timestamps: bool, terminal: bool, wi
     if name == "csv":
         from pytracer.sinks.csv import CsvSink
 
-        return CsvSink(stream, timestamps=timestamps)
+        return CsvSink(stream, timestamps=timestamps, raw=raw)
     if name == PROFILE_FORMAT:
         from pytracer.sinks.seccomp import SeccompSink
 

@@ -12,12 +12,20 @@ from pytracer.sinks.text import timestamp
 from pytracer.spec import Histogram
 from pytracer.text import harmless
 
+_RUN = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that spreadsheets take for a formula
+_GUARD = "'"
+
 
 class CsvSink:
-    """RFC 4180, with control characters in strings escaped as they are in tables."""
+    """RFC 4180, with control characters in strings escaped as they are in tables.
 
-    def __init__(self, stream: TextIO, *, timestamps: bool) -> None:
+    Unless ``raw``, text that a spreadsheet would run has an apostrophe before it, and text that begins with
+    an apostrophe one more: taking off the first apostrophe of a cell gives the text. Numbers are left alone.
+    """
+
+    def __init__(self, stream: TextIO, *, timestamps: bool, raw: bool = False) -> None:
         self._stream = stream
+        self._raw = raw
         self._timestamps = timestamps
         self._writer = csv.writer(stream, lineterminator="\n")
         self._fields: list[str] = []
@@ -42,17 +50,20 @@ class CsvSink:
                 record["time"] = timestamp(time)
             for bucket in record.pop(self._label, [{}]) if self._label else [{}]:
                 row: dict[str, Any] = record | bucket
-                self._writer.writerow([_cell(row.get(name)) for name in self._fields])
+                self._writer.writerow([self._cell(row.get(name)) for name in self._fields])
         self._stream.flush()
 
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         self._stream.flush()
 
-
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    if isinstance(value, tuple):  # a stack, innermost first, or whatever there may be several of
-        return ";".join(folded(str(one)) for one in value)
-    return harmless(value) if isinstance(value, str) else value
+    def _cell(self, value: Any) -> Any:
+        if value is None:
+            return ""
+        if isinstance(value, tuple):  # a stack, innermost first, or whatever there may be several of
+            value = ";".join(folded(str(one)) for one in value)
+        elif isinstance(value, str):
+            value = harmless(value)
+        else:
+            return value
+        return value if self._raw or not value.startswith((*_RUN, _GUARD)) else _GUARD + value
