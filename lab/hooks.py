@@ -36,6 +36,7 @@ class About:
 _ONE = "one function each; not where it is inlined, `notrace` or `noprobe`"
 _FTRACE = "only functions that ftrace knows; needs CONFIG_FPROBE"
 _INSTANCES = "has places for so many calls at once, and misses the returns of others"
+_OVERWRITES = "overwrites return addresses: Go and C++ exceptions break; pytracer never chooses it"
 _USER = "a trap into the kernel each time; what is inlined is not called"
 _FRAMES = "incoming frames alone; an interface has one program, and nobody's is replaced"
 _CGROUPS = "version 2; not beside a program that allows none"
@@ -54,9 +55,11 @@ ABOUT = {
     "fentry": About("5.5", "kprobe", "needs BTF; a program for each function"),
     "fexit": About("5.5", "kretprobe", "needs BTF; a program for each function"),
     "uprobe": About("4.17", "nothing", _USER),
-    "uretprobe": About("4.17", "nothing", f"{_USER}; a function that unwinds does not return"),
+    "uretprobe": About("4.17", "uprobes on the instructions that return", f"{_USER}; {_OVERWRITES}"),
     "uprobe.multi": About("6.6", "uprobe", _USER),
-    "uretprobe.multi": About("6.6", "uretprobe", f"{_USER}; a function that unwinds does not return"),
+    "uretprobe.multi": About(
+        "6.6", "uprobe.multi on the instructions that return", f"{_USER}; {_OVERWRITES}"
+    ),
     "perf event": About("4.9", "nothing", "each CPU its own; the hardware's where the machine counts"),
     "LSM": About("5.7", "nothing", "needs BTF, and `bpf` among the security modules in force"),
     "override return": About("4.16", "nothing", "only functions that the kernel lists for it"),
