@@ -38,7 +38,7 @@ TRACER = Tracer(
         "funccount's help says what can be named, and what of it is not seen.",
         "The time is that of the clock, waiting included; the tracing of what is called in it, too.",
         "Each call counts, also of a function that calls itself. Those under way when the trace begins",
-        "are not counted; those of programs that never return (exit, longjmp, an exception) are lost: unwound.",
+        "are not counted; those of programs that never return (exit, longjmp, exceptions) are lost: unwound.",
         "Percentiles are from buckets of an eighth of a power of two; AVG and MAX are exact.",
         "u: by probes on the instructions that return; code that does not tell where it does is refused.",
         "--hook ur=uretprobe takes the return probe of the kernel, which breaks Go and C++ exceptions.",
