@@ -120,6 +120,9 @@ def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, t
                 raise UsageError(f"--program {plan.program} takes no compiler, and so no pack")
             found = True
             yield plan, tuple(programs)
+            if isinstance(request.tracer.arguments, Targets) and request.tracer.arguments.enter:
+                tracked = replace(plan, defines=tuple(sorted((*plan.defines, ("PT_TRACKED", "")))))
+                yield tracked, (*programs, request.tracer.arguments.enter)
     if not found:
         reason = problem.message if problem else "no alternative of a hook bears the name that was given"
         raise UnsupportedError(

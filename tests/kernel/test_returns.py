@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 
+from pytracer.kernel.btf import VMLINUX
 from support.cli import run
-from support.needs import refused
+from support.needs import needs, refused
 from support.uprobes import Program
 from support.workloads import SOURCES, workload
 
@@ -290,3 +291,14 @@ def test_a_file_that_is_written_to_while_it_is_looked_at_is_refused(tmp_path):
         os.pwrite(file.fileno(), b"\0", os.fstat(file.fileno()).st_size)
     with pytest.raises(Exception, match="was replaced just now"):
         Session(plan).close()
+
+
+def test_a_pack_has_the_programs_for_tail_calls(tmp_path):
+    needs("BTF", VMLINUX.exists())
+    file, pack = workload("returns"), tmp_path / "returns.pack"
+    made = run("pack", "funccount -- true", "-o", pack)
+    assert made.status == 0, made.err
+    words = ["-f", "json", f"ur:{file}:relay", "--", "sh", "-c", f"echo | {file} tail {CALLS}"]
+    result = run("run", pack, "funccount", *words)
+    result.out = "".join(line for line in result.out.splitlines(True) if line.startswith("{"))
+    assert [record["count"] for record in result.of("summary")] == [CALLS], result.err
