@@ -296,7 +296,7 @@ def test_a_file_that_is_written_to_while_it_is_looked_at_is_refused(tmp_path):
 def test_a_pack_has_the_programs_for_tail_calls(tmp_path):
     needs("BTF", VMLINUX.exists())
     file, pack = workload("returns"), tmp_path / "returns.pack"
-    made = run("pack", "funccount -- true", "-o", pack)
+    made = run("pack", f"funccount ur:{file}:relay -- true", "-o", pack)
     assert made.status == 0, made.err
     words = ["-f", "json", f"ur:{file}:relay", "--", "sh", "-c", f"echo | {file} tail {CALLS}"]
     result = run("run", pack, "funccount", *words)
