@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import sys
 from collections.abc import Sequence
 from functools import partial
 
@@ -72,7 +73,10 @@ def _watch(view: str, words: list[str]) -> int:
         terminal = view == "top" and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         sink = make_sink(given.format, stream, timestamps=given.timestamp, terminal=terminal, wide=given.wide)
         stack.enter_context(counting())
-        read = partial(Observer().read, sort=sort, top=given.top)
+        observer = Observer()
+        for line in observer.unseen:
+            print(f"pytracer: warning: {line}; OWNER and ATTACHED lack theirs", file=sys.stderr)
+        read = partial(observer.read, sort=sort, top=given.top)
         repeat(read, schema(view), sink, times, summary=view == "top")
     return 0
 

@@ -1,7 +1,7 @@
 """argdist: how often each value occurs of what is asked of functions and events, or histograms of them."""
 
 from pytracer.spec import Column, Flag, Histogram, Questions, Table, Tracer, Unit
-from pytracer.spec.common import STRING_SIZE
+from pytracer.spec.common import COMPAT_NOTE, STRING_SIZE
 from pytracer.spec.filters import TASK_FILTERS
 
 PROBE = Column("probe", "what is asked about, or its label", field="question", decode="question")
@@ -44,6 +44,7 @@ TRACER = Tracer(
     ),
     notes=(
         "docs/ask.md has the language, which is that of BCC's argdist, and what is different.",
+        COMPAT_NOTE,
         "-C and -H are for all questions of a run. Types may be left out: PROBE()::EXPRESSIONS.",
         "A histogram has no place for what is below 0 or cannot be read: both are counted as lost.",
     ),

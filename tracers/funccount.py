@@ -1,6 +1,7 @@
 """funccount: how often functions are called, and events happen."""
 
 from pytracer.spec import Column, GroupBy, Key, Table, Targets, Tracer, Unit
+from pytracer.spec.common import COMPAT_NOTE
 from pytracer.spec.filters import TASK_FILTERS
 
 COUNT = Column("count", "how often it happened", unit=Unit.COUNT)
@@ -52,6 +53,7 @@ TRACER = Tracer(
         "ur: by probes on the instructions that return; code that does not tell where it does is refused.",
         "--hook ur=uretprobe takes the return probe of the kernel, which breaks Go and C++ exceptions.",
         "Before Linux 6.10, u: with -p sees nothing more once the first thread of the process has ended.",
+        COMPAT_NOTE,
         "Functions that the compiler put into their callers are not called, and not counted.",
         "Before Linux 6.7 the kernel does not say what kprobes miss that hit within other BPF programs.",
     ),

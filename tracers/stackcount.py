@@ -1,7 +1,7 @@
 """stackcount: by which way functions are called, and events happen."""
 
 from pytracer.spec import Column, GroupBy, Key, Stacks, Targets, Tracer, Unit
-from pytracer.spec.common import MAPPING, STACK_OPTIONS
+from pytracer.spec.common import COMPAT_NOTE, MAPPING, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
 
 HITS = Column("hits", "how often it happened there", unit=Unit.COUNT)
@@ -44,6 +44,7 @@ TRACER = Tracer(
     ),
     notes=(
         "funccount's help says what can be named, and what of it is not seen.",
+        COMPAT_NOTE,
         "Stacks are walked by frame pointers: without, callers are missing or [no frame pointer] ends them.",
         "A function of a program that calls itself may show one call less of its own (before Linux 6.11).",
         "Symbols are from the files that are mapped; of stripped ones, file+0xADDRESS is shown.",

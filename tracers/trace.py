@@ -1,7 +1,7 @@
 """trace: what is asked of functions, trace events and USDT probes, as they happen."""
 
 from pytracer.spec import Column, Questions, Stream, Tracer
-from pytracer.spec.common import STRING_SIZE
+from pytracer.spec.common import COMPAT_NOTE, STRING_SIZE
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -40,7 +40,7 @@ TRACER = Tracer(
         "docs/ask.md has the language, which is that of BCC's trace, and what is different.",
         "An argument that cannot be read is a dash (JSON: null); a filter that cannot be, is not true.",
         "JSON and CSV have each argument by its own text; tables with --wide.",
-        "32-bit programs raise no t:syscalls:* events (the kernel's choice): syscalls counts their calls.",
+        COMPAT_NOTE,
         "With -p or -- COMMAND, u: and usdt: are looked for as for funccount.",
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pytracer.bpf.inspect import pinned
 from pytracer.bpf.inspect.links import holding
-from pytracer.bpf.inspect.owners import Held, Process, held
+from pytracer.bpf.inspect.owners import Held, Process, held, missing
 from pytracer.bpf.inspect.pinned import Pinned
 from pytracer.bpf.inspect.programs import Program, Programs
 from pytracer.errors import PytracerError, UnknownNameError
@@ -86,7 +86,10 @@ def _chosen(names: Iterable[str], programs: dict[int, Program], processes: Held)
         if name == TRACER_OWNED:
             all_ours = [number for number in programs if _tracer(number, processes)]
             if not all_ours:
-                raise PytracerError("no tracer runs, or none that has programs", hint="pytracer prog")
+                raise PytracerError(
+                    "no tracer runs, or none that has programs",
+                    hint="; ".join(missing(processes)) or "pytracer prog",
+                )
             ids += all_ours
         elif not name.isdecimal() or int(name) not in programs:
             raise UnknownNameError("program", name, map(str, programs), where="pytracer prog lists them")
@@ -94,7 +97,7 @@ def _chosen(names: Iterable[str], programs: dict[int, Program], processes: Held)
             owners = ", ".join(map(str, processes.programs.get(int(name), ()))) or "nobody"
             raise PytracerError(
                 f"program {name} is not one that a running pytracer loaded: nothing was pinned",
-                hint=f"it is held by {owners}; bpftool pins any",
+                hint="; ".join([f"it is held by {owners}", *missing(processes), "bpftool pins any"]),
             )
         else:
             ids.append(int(name))

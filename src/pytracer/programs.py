@@ -9,7 +9,7 @@ from typing import Any
 
 from pytracer.bpf.inspect.attachments import Attachment, attachments, by_program
 from pytracer.bpf.inspect.objects import Kind
-from pytracer.bpf.inspect.owners import Process, held
+from pytracer.bpf.inspect.owners import Process, held, missing
 from pytracer.bpf.inspect.pins import Pin, pins
 from pytracer.bpf.inspect.places import Names
 from pytracer.bpf.inspect.programs import Program, Programs, Table, tables
@@ -70,12 +70,14 @@ def schema(view: str) -> Schema:
 
 @record
 class Context:
-    """What is known of programs beside what they do: ``holders`` by the id of the program."""
+    """What is known of programs beside what they do: ``holders`` by the id of the program; ``unseen`` says
+    which processes were not asked what they hold, and why."""
 
     holders: dict[int, list[Process]] = made(factory=dict)
     places: dict[int, list[Attachment]] = made(factory=dict)
     pins: dict[int, list[Pin]] = made(factory=dict)
     tables: dict[int, Table] = made(factory=dict)
+    unseen: tuple[str, ...] = ()
 
     def __or__(self, newer: Context) -> Context:
         """The newer, with what this one knows of programs that have gone."""
@@ -84,6 +86,7 @@ class Context:
             self.places | newer.places,
             self.pins | newer.pins,
             self.tables | newer.tables,
+            newer.unseen,
         )
 
 
@@ -100,6 +103,11 @@ class Observer:
             self._watch = Watch()
         except OSError as error:
             raise explain(error, "looking at programs", needed=NEEDED) from error
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Lines that say which processes were not asked what they hold, and why."""
+        return self._context.unseen
 
     def read(self, kind: RowKind, *, sort: str, top: int | None = None) -> Snapshot:
         """What they did since the last reading (``row``), or since the first (``summary``); the greatest of
@@ -131,7 +139,7 @@ def context(programs: dict[int, Program], names: Names) -> Context:
             pinned.setdefault(pin.program, []).append(pin)
     for found in pinned.values():
         found.sort(key=lambda pin: (pin.kind is not Kind.PROGRAM, pin.path))
-    return Context(holders, places, pinned, tables())
+    return Context(holders, places, pinned, tables(), tuple(missing(processes)))
 
 
 def row(ran: Ran, seconds: float, known: Context) -> dict[str, Any]:

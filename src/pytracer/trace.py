@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pytracer.errors import UnsupportedError
+from pytracer.kernel import hidden
 from pytracer.kernel.policy import TRACING, in_initial_namespace, require
 from pytracer.launch import Confinement, Launched
 from pytracer.model import Item, Loss, Schema
@@ -74,6 +75,8 @@ class Trace:
                 confinements = (v for v in request.options.values() if isinstance(v, Confinement))
                 self._command = Launched(request.command, next(confinements, None))
             self.plan: Plan = make_plan(request, facts())
+            for line in hidden.warnings(request.tracer):
+                self._warn(line)
             pending = self._command.pid if self._command and request.follows else 0
             self._session = Session(
                 self.plan,

@@ -38,6 +38,7 @@ from support.cgroups import cgroup
 from support.cli import COMMAND, Ended, Result, run, start, stop, wait_for
 from support.needs import needs, running
 from support.nobody import python
+from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 CGROUP_SKB, CGROUP_EGRESS = 8, 1
@@ -320,6 +321,32 @@ def test_without_privileges_it_says_what_it_needs():
     done = python("-m", "pytracer", "prog")
     assert done.returncode == 5
     assert done.stderr.startswith("pytracer: error: pytracer prog needs CAP_SYS_ADMIN")
+
+
+def test_it_says_which_holders_it_may_not_look_for():
+    without = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
+    inside = ["unshare", "--pid", "--fork", "--mount-proc"]
+    for before, why in (
+        (without, "may not be read without CAP_SYS_PTRACE"),
+        (inside, "outside it are hidden"),
+    ):
+        said = subprocess.run([*before, *COMMAND, "prog"], capture_output=True, text=True, check=True).stderr
+        [line] = [line for line in said.splitlines() if why in line]
+        assert line.endswith("; OWNER and ATTACHED lack theirs")
+    assert "CAP_SYS_PTRACE" not in run("prog").err
+
+
+def test_who_holds_a_program_is_found_though_its_main_thread_has_ended():
+    with program(ProgType.SOCKET_FILTER, returning(0)) as (descriptor, id_):
+        command = [workload("marks"), "headless", "1"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=[descriptor]
+        ) as headless:
+            assert headless.stdout.readline() == "ready\n"
+            holders = {holder.pid: holder.comm for holder in held().programs[id_]}
+            headless.kill()
+    assert holders.keys() == {os.getpid(), headless.pid}
+    assert holders[headless.pid] == "marks"
 
 
 def test_a_whole_name_comes_from_the_types_of_a_program():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cli import run, wait_for
+from support.cli import COMMAND, run, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -85,3 +85,12 @@ def test_states_are_those_of_ps():
 def test_threads_of_the_kernel_are_there():
     entries = listed("--comm", "kthreadd")
     assert [(e["pid"], e["state"]) for e in entries if e["pid"] == 2] == [(2, "S")]
+
+
+def test_in_a_pid_namespace_it_says_that_others_are_hidden():
+    inside = ["unshare", "--pid", "--fork", "--mount-proc"]
+    for tracer in ("tasks", "openfiles"):
+        words = [*inside, *COMMAND, tracer, "-f", "json"]
+        result = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert "processes outside it are hidden, and not listed" in result.stderr
+    assert "hidden" not in run("tasks", "-p", os.getpid()).err

@@ -15,7 +15,10 @@ from pytracer.bpf import mark
 from pytracer.bpf.inspect.objects import file_info
 from pytracer.bpf.sys import Command, address, bpf_inout
 from pytracer.budget import OverBudgetError, current
-from pytracer.record import made, record
+from pytracer.kernel import hidden
+from pytracer.kernel.policy import effective_capabilities
+from pytracer.procfs import living
+from pytracer.record import made, record, replace
 
 PROC = Path("/proc")
 _BPF, _PERF = "anon_inode:bpf", "anon_inode:[perf_event]"
@@ -52,12 +55,14 @@ class EventProgram:
 @record
 class Held:
     """What processes hold: for the id of each program and link, the processes; the programs on perf events;
-    and for each network namespace (its inode) a process that is in it."""
+    and for each network namespace (its inode) a process that is in it. ``refused`` counts the processes whose
+    descriptors may not be read."""
 
     programs: dict[int, list[Process]] = made(factory=dict)
     links: dict[int, list[Process]] = made(factory=dict)
     events: list[EventProgram] = made(factory=list)
     networks: dict[int, int] = made(factory=dict)
+    refused: int = 0
 
 
 def held() -> Held:
@@ -65,23 +70,39 @@ def held() -> Held:
 
     One may have a million descriptors: the time that takes is charged to its user.
     """
-    found = Held()
+    found, refused = Held(), 0
     for process in PROC.iterdir():
         if process.name.isdecimal():
-            with contextlib.suppress(OSError, OverBudgetError):
+            try:
                 account = current().account(process.stat().st_uid, f"process {process.name}")
                 with account.timed():
                     _look(process, found, account.check)
-    return found
+            except PermissionError:
+                refused += 1
+            except (OSError, OverBudgetError):
+                continue  # it has ended, or the budget has warned
+    return replace(found, refused=refused)
+
+
+def missing(found: Held) -> list[str]:
+    """Say which processes were not looked into, and why; nothing if all were."""
+    lines = [line for line in (hidden.outside_namespace(), hidden.by_mount()) if line]
+    if found.refused:
+        number = f"{found.refused} process{'es' * (found.refused > 1)}"
+        how = "" if "CAP_SYS_PTRACE" in effective_capabilities() else " without CAP_SYS_PTRACE"
+        lines.append(f"the descriptors of {number} may not be read{how}")
+    return lines
 
 
 def _look(process: Path, found: Held, check: Callable[[], None]) -> None:
+    pid = int(process.name)
+    process = PROC / str(living(pid, PROC))
     with contextlib.suppress(OSError):
-        found.networks.setdefault((process / "ns/net").stat().st_ino, int(process.name))
+        found.networks.setdefault((process / "ns/net").stat().st_ino, pid)
     programs, links, events = set[int](), set[int](), set[EventProgram]()
     for number, target in _descriptors(process, check):
         if target == _PERF:
-            events.update(_on_event(int(process.name), number))
+            events.update(_on_event(int(process.name), number, pid))
         elif target.startswith(_BPF):
             info = file_info((process / "fdinfo" / str(number)).read_text())
             if "prog_id" in info:  # of a program, or of a link
@@ -91,7 +112,7 @@ def _look(process: Path, found: Held, check: Callable[[], None]) -> None:
     programs.update(event.program for event in events)
     if programs or links:
         tracer, loaded = mark.read(process)
-        holder = Process(int(process.name), (process / "comm").read_text().rstrip("\n"), tracer, loaded)
+        holder = Process(pid, (PROC / str(pid) / "comm").read_text().rstrip("\n"), tracer, loaded)
         for number in programs:
             found.programs.setdefault(number, []).append(holder)
         for number in links:
@@ -105,17 +126,17 @@ def _descriptors(process: Path, check: Callable[[], None]) -> Iterator[tuple[int
         for number, entry in enumerate(entries):
             if number % _OFTEN == 0:
                 check()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError):  # it was closed
                 yield int(entry.name), os.readlink(entry.path)  # noqa: PTH115
 
 
-def _on_event(process: int, descriptor: int) -> Iterator[EventProgram]:
+def _on_event(thread: int, descriptor: int, process: int) -> Iterator[EventProgram]:
     """The program on a perf event, if there is one, by BPF_TASK_FD_QUERY (Linux 4.18, 41bdc4b40ed6). It does
     not tell of programs that take samples (BPF_PROG_TYPE_PERF_EVENT)."""
     name = bytearray(_NAME)
     try:
         _, attr = bpf_inout(
-            Command.TASK_FD_QUERY, struct.pack("IIIIQ", process, descriptor, 0, len(name), address(name))
+            Command.TASK_FD_QUERY, struct.pack("IIIIQ", thread, descriptor, 0, len(name), address(name))
         )
     except OSError:
         return
