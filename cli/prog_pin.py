@@ -34,8 +34,9 @@ notes:
   Where no BPF file system is mounted at /sys/fs/bpf one is, and goes with the last pin.
   The folder is for root alone (0700)."""
 _UNLOAD = """\
-Takes away what prog pin pinned: all, or the programs named. A program that nobody else holds goes; one that
-its tracer still runs stays until that ends. No other pin, program or file is touched."""
+Takes away what prog pin pinned: all (tracer-owned says so, too), or the programs named. A program that
+nobody else holds goes; one that its tracer still runs stays until that ends. No other pin, program or file
+is touched."""
 
 
 def pin(words: Sequence[str]) -> int:
@@ -65,7 +66,7 @@ def unload(words: Sequence[str]) -> int:
     parser = Parser(
         prog="pytracer prog unload",
         description=_UNLOAD,
-        usage="pytracer prog unload [ID...] [-f {table,json}]",
+        usage="pytracer prog unload [ID... | tracer-owned] [-f {table,json}]",
     )
     parser.add_argument("ids", metavar="ID", nargs="*", help=argparse.SUPPRESS)
     given = _parse(parser, words)

@@ -55,22 +55,30 @@ def pin(names: Iterable[str], *, attached: bool) -> list[Kept]:
 
 
 def unload(names: Iterable[str]) -> list[Kept]:
-    """Take pins away that pytracer made: of these programs, or all. What is no pin of pytracer's is left.
+    """Take pins away that pytracer made: of these programs, or all (also: ``tracer-owned``).
+
+    What is no pin of pytracer's is left.
 
     Raises PytracerError, before anything is taken away, where a program was not pinned by pytracer.
     """
-    there = {str(one.program): one for one in pinned.pinned()}
-    wanted = list(dict.fromkeys(names)) or list(there)
-    for name in wanted:
-        if name not in there:
+    there = {one.program: one for one in pinned.pinned()}
+    wanted = dict[int, None]()
+    for name in names:
+        if name == TRACER_OWNED:
+            wanted |= dict.fromkeys(there)
+        elif (number := _id(name)) in there:
+            wanted[number] = None
+        else:
+            pins = f"pinned: {', '.join(map(str, there))}"
             raise PytracerError(
                 f"{name} is no program that pytracer pinned: nothing was removed",
-                hint=f"pinned: {', '.join(there)}" if there else f"there is nothing in {pinned.FOLDER}",
+                hint=pins if there else f"there is nothing in {pinned.FOLDER}",
             )
     programs, processes = _look()
-    for name in wanted:
-        pinned.unpin(there[name])
-    return [_kept(there[name], programs, processes) for name in wanted]
+    gone = [there[number] for number in wanted or there]
+    for one in gone:
+        pinned.unpin(one)
+    return [_kept(one, programs, processes) for one in gone]
 
 
 def _look() -> tuple[dict[int, Program], Held]:
@@ -78,6 +86,11 @@ def _look() -> tuple[dict[int, Program], Held]:
         return Programs().list(), held()
     except OSError as error:
         raise explain(error, "looking at programs", needed=NEEDED) from error
+
+
+def _id(name: str) -> int:
+    """The id of a program, with leading zeros or without; -1 where ``name`` is none."""
+    return int(name) if name.isascii() and name.isdecimal() else -1
 
 
 def _chosen(names: Iterable[str], programs: dict[int, Program], processes: Held) -> list[int]:
@@ -91,16 +104,16 @@ def _chosen(names: Iterable[str], programs: dict[int, Program], processes: Held)
                     hint="; ".join(missing(processes)) or "pytracer prog",
                 )
             ids += all_ours
-        elif not name.isdecimal() or int(name) not in programs:
+        elif (number := _id(name)) not in programs:
             raise UnknownNameError("program", name, map(str, programs), where="pytracer prog lists them")
-        elif not _tracer(int(name), processes):
-            owners = ", ".join(map(str, processes.programs.get(int(name), ()))) or "nobody"
+        elif not _tracer(number, processes):
+            owners = ", ".join(map(str, processes.programs.get(number, ()))) or "nobody"
             raise PytracerError(
                 f"program {name} is not one that a running pytracer loaded: nothing was pinned",
                 hint="; ".join([f"it is held by {owners}", *missing(processes), "bpftool pins any"]),
             )
         else:
-            ids.append(int(name))
+            ids.append(number)
     return list(dict.fromkeys(ids))
 
 

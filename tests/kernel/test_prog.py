@@ -446,6 +446,12 @@ def test_what_is_only_pinned_stays_without_running():
         assert run("prog", "pin", mine).status == 0
         stays = run("prog", "unload", mine)
         assert f"it stays with pytracer sockcount ({_.pid})" in stays.out
+        for words in ((f"0{mine}", f"0{mine}"), (mine, "tracer-owned")):
+            assert [run("prog", *both).status for both in zip(("pin", "unload"), words, strict=True)] == [
+                0,
+                0,
+            ]
+            assert not FOLDER.exists()
         assert run("prog", "pin", mine).status == 0
     [shown] = [one for one in run("prog", 0.1, "-f", "json").of("row") if one["id"] == mine]
     assert (shown["pids"], shown["attached"]) == ([], [])
