@@ -22,6 +22,7 @@ from pytracer.model.items import Values
 from pytracer.record import made, record, replace
 from pytracer.spec import Column, Unit
 from pytracer.spec import Table as TableOutput
+from pytracer.text import from_path
 
 NEEDED = ("CAP_SYS_ADMIN",)
 """What the kernel asks of who wants to see the programs of others."""
@@ -151,7 +152,7 @@ def row(ran: Ran, seconds: float, known: Context) -> dict[str, Any]:
         "id": program.id,
         "type": program.type,
         "name": program.name,
-        "owner": tuple(map(str, holders)) + tuple(pin.path for pin in kept),
+        "owner": tuple(map(str, holders)) + tuple(from_path(pin.path) for pin in kept),
         "attached": tuple(dict.fromkeys(place.where for place in places)),
         "tag": info.tag,
         "uid": info.uid,
@@ -172,7 +173,7 @@ def row(ran: Ran, seconds: float, known: Context) -> dict[str, Any]:
         "ever_ns": info.run_time,
         "pids": tuple(holder.pid for holder in holders),
         "links": tuple(place.link for place in places if place.link),
-        "pins": tuple(pin.path for pin in kept),
+        "pins": tuple(from_path(pin.path) for pin in kept),
     }
 
 

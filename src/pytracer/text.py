@@ -1,10 +1,71 @@
-"""Strings that anybody may have chosen, made fit for a terminal. Imports nothing: errors need it."""
+r"""Strings of the traced system: bytes as text, and text on a terminal. Imports nothing: errors need it.
+
+All outputs share one grammar, so that one function, :func:`to_bytes`, reads all of them. A backslash begins
+an escape: ``\\`` is a backslash, ``\xNN`` a byte, ``\n``, ``\r`` and ``\t`` are as in C, ``\uNNNN`` and
+``\UNNNNNNNN`` a character. Byte strings that differ never have the same text.
+
+:func:`from_bytes` makes the text that Python and JSON have, with escapes for backslashes and bytes that are
+no UTF-8. :func:`harmless` escapes what a terminal may obey, too: of text in which backslashes begin escapes.
+"""
 
 from __future__ import annotations
 
+import re
+
+_CONTROLS = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+_CONTROL = {sign[1].encode(): character.encode() for character, sign in _CONTROLS.items()} | {b"\\": b"\\"}
+_ESCAPE = re.compile(rb"\\(?:([\\nrt])|x([0-9a-f]{2})|(?:u([0-9a-f]{4})|U([0-9a-f]{8})))")
+_UNIT = re.compile(r"\\(?:x[0-9a-f]{2}|\\)|.", re.DOTALL)
+
+
+def from_bytes(data: bytes) -> str:
+    """Decode bytes as UTF-8; a backslash becomes ``\\\\``, a byte that is no UTF-8 ``\\xNN``."""
+    # Of bytes without a backslash replace() makes no copy. UTF-8 has no 0x5c within a character.
+    return data.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def to_bytes(text: str) -> bytes:
+    """Return the bytes that :func:`from_bytes` or :func:`harmless` made ``text`` of.
+
+    A backslash that begins no escape stands for itself.
+    """
+    return _ESCAPE.sub(_unescaped, text.encode("utf-8", "surrogateescape"))
+
+
+def from_path(path: str) -> str:
+    """Make the text of a path or another string that Python decoded (PEP 383)."""
+    return from_bytes(path.encode("utf-8", "surrogateescape"))
+
+
+def clip(text: str, length: int) -> str:
+    """Return the first ``length`` characters; an escape counts as one, and is never cut."""
+    if "\\" not in text:
+        return text[:length]
+    return "".join(_UNIT.findall(text)[:length])
+
 
 def harmless(text: str) -> str:
-    """``text`` with everything that a terminal might obey (or that hides) written as an escape."""
+    """Escape each character that a terminal might obey, or that hides."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(character if character.isprintable() else escape(character) for character in text)
+
+
+def escape(character: str) -> str:
+    """Write one character as an escape."""
+    code = ord(character)
+    if code < 0x80:
+        return _CONTROLS.get(character) or f"\\x{code:02x}"
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8, as in names of files
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    sign, byte, short, long = match.groups()
+    if sign:
+        return _CONTROL[sign]
+    if byte:
+        return bytes([int(byte, 16)])
+    code = int(short or long, 16)
+    return chr(code).encode("utf-8", "surrogatepass") if code <= 0x10FFFF else match[0]

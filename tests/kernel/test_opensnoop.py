@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from pytracer.spec.common import RETURN
+from pytracer.text import to_bytes
 from support import own
 from support.cli import finish, run, start, stop
 from support.stream import by_perf_rings, events
@@ -117,15 +118,17 @@ HOSTILE = ["/pt/\x1b[2J\x1b]0;owned\x07", "/pt/a\nb\r\nc", "/pt/\"a' b\\x1b,", "
 @pytest.mark.parametrize("path", HOSTILE)
 def test_hostile_paths_are_text_on_one_line(path):
     [record] = events("opensnoop", *opens("open", 0, 1, path))
-    assert record["path"] == path
+    assert to_bytes(record["path"]) == path.encode()
     table = run("opensnoop", *opens("open", 0, 1, path)).out
     assert len(table.splitlines()) == 2
     assert [c for c in table if c != "\n" and not c.isprintable()] == []
+    assert to_bytes(table.splitlines()[1].partition("RDONLY")[2].strip()) == path.strip().encode()
 
 
-def test_a_path_that_is_no_utf_8():
-    [record] = events("opensnoop", *opens("open", 0, 1, "/pt/\udcff\udcfe"))
-    assert record["path"] == "/pt/\\xff\\xfe"
+def test_a_path_that_is_no_utf_8_is_told_from_one_that_looks_like_it():
+    paths = "/pt/\udcff\udcfe", "/pt/\\xff\\xfe"
+    [byte], [literal] = [events("opensnoop", *opens("open", 0, 1, path)) for path in paths]
+    assert (byte["path"], literal["path"]) == ("/pt/\\xff\\xfe", r"/pt/\\xff\\xfe")
 
 
 def test_perf_rings_of_several_processors_give_the_same():

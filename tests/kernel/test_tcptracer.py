@@ -369,7 +369,7 @@ def test_hostile_names():
     name = b"a\"\x1b[2J\xff'\\"
     with namespace(), traced() as events:
         subprocess.run(script(1, name), check=True)
-    assert {event["comm"] for event in events} == {"a\"\x1b[2J\\xff'\\"}
+    assert {event["comm"] for event in events} == {"a\"\x1b[2J\\xff'\\\\"}
     with namespace():
         table = run("tcptracer", "--wide", "--", *script(1, name))
     assert table.out.splitlines()[0].split() == [

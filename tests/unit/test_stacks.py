@@ -94,7 +94,7 @@ def test_names_of_functions_do_not_reach_the_terminal_as_they_are():
     named.columns["user"][0] = ("f\u202e(\r)", "main\x9b")
     text = shown("table", [named])
     assert [character for character in text if character != "\n" and not character.isprintable()] == []
-    assert text.splitlines()[3:7] == ["  vfs_read\\x1b[2J", "  --", "  f\\u202e(\\r)", "  main\\x9b"]
+    assert text.splitlines()[3:7] == ["  vfs_read\\x1b[2J", "  --", "  f\\u202e(\\r)", "  main\\u009b"]
 
 
 def test_every_golden_file_has_a_test():

@@ -9,6 +9,7 @@ from typing import Any
 from pytracer.ask import lexer
 from pytracer.errors import QuestionError
 from pytracer.record import record
+from pytracer.text import clip
 
 _CONVERSION = re.compile(r"%(?P<how>[-+ #0]*\d*(?:\.\d*)?)(?P<length>hh|h|ll|l|z|j|t)?(?P<sign>[A-Za-z%])")
 _HOW = re.compile(r"([-+ #0]*)(\d*)(?:(\.)(\d*))?")
@@ -43,7 +44,13 @@ class Conversion:
         """Show a value (an int, or of ``s``, ``c``, ``K`` and ``U`` a str) as C's printf does."""
         if self.is_number:
             return self._number(value)
-        return f"%{self.how}s" % (f"{value:#x}" if self.sign == "p" else value)
+        text = f"{value:#x}" if self.sign == "p" else str(value)
+        if not self.how:
+            return text
+        flags, width, precision = _parsed(self.how)
+        if precision is not None:
+            text = clip(text, precision)
+        return text.ljust(width) if "-" in flags else text.rjust(width)
 
     def _number(self, value: int) -> str:
         base = "d" if self.sign in "diu" else self.sign

@@ -15,6 +15,7 @@ from pytracer.model import Coded, Schema
 from pytracer.symbols import maps
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.symbols.user import UserSymbols
+from pytracer.text import from_path
 
 Computed = Callable[[Array], Array | Coded]
 """From records of shape (n,) to a column of shape (n,)."""
@@ -158,7 +159,7 @@ class Answers:
         left = iter(answers)
         for piece in question.pieces:
             if isinstance(piece, str):
-                parts.append([piece] * len(records))
+                parts.append([from_path(piece)] * len(records))
                 continue
             answer = next(left)
             missing = self._missing(records, answer).tolist()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 
-_ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-_BYTE = re.compile("[\udc80-\udcff]")
+from pytracer.text import escape
 
 
 def arguments(value: bytes) -> str:
@@ -27,13 +25,6 @@ def _quoted(word: bytes) -> str:
 
 
 def _escaped(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if character.isprintable():
-        return character
-    code = ord(character)
-    if _BYTE.match(character):
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    if character in "\\'":
+        return f"\\{character}"
+    return character if character.isprintable() else escape(character)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytracer.budget import Budget
 from pytracer.kernel.targets import cgroup2_roots, cgroup_path, cgroups
+from pytracer.text import from_path
 
 
 def cgroup_decoder(folders: Sequence[str] = (), budget: Budget | None = None) -> Callable[[int], str]:
@@ -26,7 +27,7 @@ def cgroup_decoder(folders: Sequence[str] = (), budget: Budget | None = None) ->
                 known[number] = path
             elif path is None:
                 known.update((inode, path) for path, inode, _ in cgroups(budget) if inode not in known)
-        return known.setdefault(number, f"cgroup_{number}")
+        return from_path(known.setdefault(number, f"cgroup_{number}"))
 
     return decode
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pytracer.text import from_bytes
+
 
 def text(value: bytes) -> str:
-    """Bytes up to the first NUL as text; what is no UTF-8 is written ``\\xNN``."""
-    return value.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+    """Make the text of the bytes before the first NUL."""
+    return from_bytes(value.partition(b"\0")[0])

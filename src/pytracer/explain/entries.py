@@ -9,6 +9,7 @@ from pytracer.arrays import np
 from pytracer.bpf.maps import Map
 from pytracer.bpf.sys import MapType
 from pytracer.record import record
+from pytracer.text import from_bytes
 
 SHOWN = 8
 _HASHES = frozenset({MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH})
@@ -75,7 +76,7 @@ def _text(value: Any) -> str:
         return ", ".join(f"{name}={_text(value[name])}" for name in names if not name.startswith("__pad"))
     if value.dtype.kind == "S" or (value.ndim and value.dtype.itemsize == 1):
         data = value.tobytes().partition(b"\0")[0]
-        return repr(data.decode("utf-8", "backslashreplace"))
+        return repr(from_bytes(data))
     if value.ndim:
         return "[" + ", ".join(_several(value)) + "]"
     return str(value)

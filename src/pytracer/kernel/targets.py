@@ -22,7 +22,7 @@ from pytracer.budget import Account, Budget, OverBudgetError, current
 from pytracer.errors import NotPermittedError, UnknownNameError, UsageError
 from pytracer.procfs import living
 from pytracer.spec import Filter
-from pytracer.text import harmless
+from pytracer.text import harmless, to_bytes
 
 COMM_LEN = 16  # TASK_COMM_LEN
 _NAMED = 4  # processes, in a hint
@@ -93,11 +93,13 @@ def user(text: str) -> bytes:
 
 
 def cgroup(text: str) -> bytes:
-    """A cgroup (version 2) by its folder: absolute, or relative to where cgroup2 is mounted."""
+    """Find a cgroup (version 2) by its folder: absolute, or relative to where cgroup2 is mounted. The text
+    that pytracer shows of it names it, too: systemd has backslashes in names."""
     roots = cgroup2_roots()
-    for path in [Path(text), *(root / text.lstrip("/") for root in roots)] if text else []:
-        if _is_folder(path) and any(path.resolve().is_relative_to(root) for root in roots):
-            return os.fsencode(path.resolve())
+    for name in dict.fromkeys((text, os.fsdecode(to_bytes(text).replace(b"\0", b"")))) if text else []:
+        for path in [Path(name), *(root / name.lstrip("/") for root in roots)]:
+            if _is_folder(path) and any(path.resolve().is_relative_to(root) for root in roots):
+                return os.fsencode(path.resolve())
     where = ", ".join(map(str, roots)) or "no cgroup2 is mounted"
     raise UsageError(f"no cgroup {text!r}", hint=f"a folder below {where}")
 

@@ -12,6 +12,7 @@ from pytracer.text import harmless
 
 LOST = "[lost]"
 NOWHERE = "[no stack]"
+_NAMELESS = "[no name]"
 
 
 class FoldedSink:
@@ -53,5 +54,7 @@ class FoldedSink:
 
 
 def folded(name: str) -> str:
-    """A name as part of a line: what would end it, or the line, is escaped."""
-    return harmless(name).replace(";", r"\x3b") or "[no name]"
+    """Escape what would end a name, or the line. An empty name is ``[no name]``, and no other name is."""
+    if name == _NAMELESS:
+        return r"\x5b" + name[1:]
+    return harmless(name).replace(";", r"\x3b") or _NAMELESS

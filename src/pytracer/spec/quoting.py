@@ -1,13 +1,20 @@
 """How names are written where ``:``, ``*``, ``?`` and others mean something: in double quotes, as themselves.
 
 ``u:"/tmp/a:b":"main.(*T).m"`` names one function of one file. In quotes a backslash stands before ``"`` and
-``\\``. What pytracer shows is written so, and can be given back to it.
+``\\``, and begins the escapes of :mod:`pytracer.text`, which tables have for control characters. What
+pytracer shows is written so, and can be given back to it.
 """
 
 from __future__ import annotations
 
 import re
 
+from pytracer.text import to_bytes
+
+_ESCAPE = re.compile(
+    r"\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|(.))",
+    re.DOTALL,
+)
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 QUOTED = _QUOTED
 """A regular expression for a part in quotes."""
@@ -73,4 +80,10 @@ def _is_quoted(token: str) -> bool:
 
 
 def _bare(token: str) -> str:
-    return re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL)
+    return _ESCAPE.sub(_unescaped, token[1:-1])
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    if match[1] is not None:
+        return match[1]
+    return to_bytes(match[0]).decode("utf-8", "surrogateescape")

@@ -28,6 +28,7 @@ from pytracer.symbols.history import UNLOADED
 from pytracer.symbols.maps import started
 from pytracer.symbols.owners import Credentials, credentials, root_of_namespace
 from pytracer.symbols.root import Root
+from pytracer.text import from_bytes
 
 _PIECE = 1 << 22  # bytes that are read at once
 _ENTRY = 24  # bytes that are kept of each line
@@ -188,7 +189,7 @@ class PerfMap:
         if place < 0:
             return None
         name = os.pread(self._descriptor, tables.NAME_LIMIT, place).partition(b"\n")[0]
-        return name.rstrip(b"\r").decode("utf-8", "backslashreplace")
+        return from_bytes(name.rstrip(b"\r"))
 
 
 def _open(pid: int, known: Credentials | None) -> int:

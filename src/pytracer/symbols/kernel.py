@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pytracer.arrays import Array, np
+from pytracer.text import from_bytes
 
 KALLSYMS = Path("/proc/kallsyms")
 _PAGE = 4096  # bytes: the smallest, and so the least that a module is given
@@ -83,7 +84,7 @@ class KernelSymbols:
 
     def _line(self, at: int) -> str:
         begin = int(self._places[at]) + self._width + 3
-        return self._text[begin : self._text.find(b"\n", begin)].decode("utf-8", "backslashreplace")
+        return from_bytes(self._text[begin : self._text.find(b"\n", begin)])
 
     def load(self) -> None:
         """Read them, unless that was done. What is put on and taken off again has its names in between."""

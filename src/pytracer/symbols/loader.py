@@ -19,6 +19,7 @@ from pytracer.record import record
 from pytracer.symbols import libraries, tables
 from pytracer.symbols.root import Root
 from pytracer.symbols.tables import ElfError, Tables
+from pytracer.text import to_bytes
 
 _DYNAMIC = 6  # SHT_DYNAMIC
 _NEEDED, _SONAME, _RPATH, _RUNPATH = 1, 14, 15, 29  # DT_*
@@ -179,7 +180,7 @@ def _dynamic(file: Tables) -> dict[int, list[str]]:
             if not tag:
                 break
             if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH) and value < len(strings):
-                found.setdefault(tag, []).append(tables.name_at(strings, value))
+                found.setdefault(tag, []).append(os.fsdecode(to_bytes(tables.name_at(strings, value))))
     return found
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pytracer.procfs import living
 from pytracer.record import record
+from pytracer.text import from_path
 
 PROC = Path("/proc")
 VDSO = "[vdso]"
@@ -40,8 +41,8 @@ class Mapping:
 
     @property
     def name(self) -> str:
-        """What people call it: the last part of its path."""
-        return self.path.removesuffix(" (deleted)").rpartition("/")[2]
+        """Return the last part of its path, as text."""
+        return from_path(self.path.removesuffix(" (deleted)").rpartition("/")[2])
 
 
 def image_of(pid: int) -> int:
@@ -102,7 +103,7 @@ def parse(text: bytes) -> tuple[Mapping, ...]:
                     int(offset, 16),
                     device.decode(),
                     int(inode),
-                    path[0].decode("utf-8", "backslashreplace") if path else "",
+                    os.fsdecode(path[0]) if path else "",
                 )
             )
     return tuple(found)

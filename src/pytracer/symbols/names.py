@@ -16,6 +16,7 @@ from pytracer.record import record, replace
 from pytracer.spec import quoting
 from pytracer.symbols import demangle, symtab, tables
 from pytracer.symbols.files import ProgramFile
+from pytracer.text import from_bytes, to_bytes
 
 _VERSION = re.compile(r"(?P<name>.+?)(?P<version>@@?[A-Za-z_][\w.+-]*)", re.DOTALL)
 _NUMBER = re.compile(r"(?P<name>.+)@(?P<number>[1-9]\d*)", re.DOTALL)
@@ -254,7 +255,8 @@ def _of_table(
 ) -> Iterator[Symbol]:
     chosen = np.arange(len(table))
     if only:
-        places = symtab.places_of(only.encode("utf-8", "surrogateescape"), table.strings)
+        only = from_bytes(raw := to_bytes(only))
+        places = symtab.places_of(raw, table.strings)
         chosen = chosen[np.isin(table.names, places)]
     kinds, bindings = table.kinds, table.bindings
     for number, at in enumerate(chosen.tolist()):

@@ -13,6 +13,7 @@ from typing import Any
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, of_file
 from pytracer.record import record
+from pytracer.text import from_bytes
 
 TABLE_LIMIT = 1 << 27  # bytes of one table: a browser's with all its symbols has some 100 MB
 NAME_LIMIT = 4096
@@ -161,7 +162,7 @@ def name_at(strings: bytes, offset: int) -> str:
     """A name of a table of strings, cut where it is too long."""
     end = strings.find(b"\0", offset, offset + NAME_LIMIT)
     end = offset + NAME_LIMIT if end < 0 else end
-    return strings[offset:end].decode("utf-8", "backslashreplace")
+    return from_bytes(strings[offset:end])
 
 
 def _section(width: int) -> list[tuple[str, str]]:

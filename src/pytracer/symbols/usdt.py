@@ -19,6 +19,7 @@ from pytracer.symbols import files, loader, places, tables, usdt_args
 from pytracer.symbols.files import ProgramFile
 from pytracer.symbols.tables import Tables
 from pytracer.symbols.usdt_args import Argument
+from pytracer.text import from_bytes
 
 _SECTION, _BASE = b".note.stapsdt", b".stapsdt.base"
 _OWNER, _KIND = b"stapsdt\0", 3  # NT_STAPSDT
@@ -57,7 +58,7 @@ def marks(file: Tables) -> Iterator[Mark]:
         file.account.charge(entries=1, memory=_MARK + len(data))
         place, linked, semaphore = addresses.unpack_from(data)
         strings = data[addresses.size :].split(b"\0")
-        words = [each.decode("utf-8", "backslashreplace") for each in (*strings, b"", b"", b"")]
+        words = [from_bytes(each) for each in (*strings, b"", b"", b"")]
         provider, name, arguments = words[:3]
         moved = int(base["addr"]) - linked if base is not None else 0
         place, semaphore = place + moved, semaphore + moved if semaphore else 0

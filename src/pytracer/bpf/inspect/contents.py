@@ -15,6 +15,7 @@ from pytracer.errors import PytracerError
 from pytracer.kernel.btf import Btf, Kind
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.record import record
+from pytracer.text import from_bytes
 
 _READABLE = frozenset({
     MapType.HASH, MapType.ARRAY, MapType.PROG_ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY,
@@ -126,7 +127,7 @@ def _array(btf: Btf, type_id: int, data: bytes) -> Any:
     element, length = btf.array(type_id)
     size, kind = btf.size_of(element), btf.resolve(element)
     if size == 1 and btf.kind(kind) is Kind.INT and btf.name(kind) == "char":
-        return data[:length].partition(b"\0")[0].decode(errors="backslashreplace")
+        return from_bytes(data[:length].partition(b"\0")[0])
     return [value(btf, element, data[at * size : (at + 1) * size]) for at in range(length)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 
@@ -84,7 +85,7 @@ class _Raw:
     def text(self, pointer_at: int, length_at: int) -> str:
         """A string that it points to."""
         struct.pack_into("I", self._data, length_at, 0)
-        return self.array(pointer_at, length_at, _TEXT).partition(b"\0")[0].decode(errors="replace")
+        return os.fsdecode(self.array(pointer_at, length_at, _TEXT).partition(b"\0")[0])
 
 
 def _tracing(link: _Raw) -> str:

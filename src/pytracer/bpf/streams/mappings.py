@@ -6,6 +6,7 @@ Who maps nothing pays nothing. The kernel records neither what is unmapped nor w
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from collections import deque
@@ -146,7 +147,7 @@ def _mapped(records: Records, pids: Collection[int]) -> Iterator[Mapped]:
 
 def _mapping(raw: bytes) -> Mapping:
     start, length, offset, major, minor, inode = _MAPPED.unpack_from(raw, 16)
-    path = raw[_NAME : len(raw) - _TRAILER].partition(b"\0")[0].decode("utf-8", "backslashreplace")
+    path = os.fsdecode(raw[_NAME : len(raw) - _TRAILER].partition(b"\0")[0])
     if path == "//anon":
         path = ""
     return Mapping(start, start + length, offset, f"{major:02x}:{minor:02x}", inode, path)

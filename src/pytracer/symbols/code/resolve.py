@@ -14,6 +14,7 @@ from pytracer.record import record
 from pytracer.symbols import files, symtab, tables
 from pytracer.symbols.files import ProgramFile
 from pytracer.symbols.tables import ElfError, Tables
+from pytracer.text import to_bytes
 
 _FILES_LIMIT = 128
 _DYNAMIC = 6  # SHT_DYNAMIC
@@ -148,7 +149,11 @@ def _needed(file: Tables) -> list[tuple[str, list[str]]]:
             raw = file.content(section, 1 << 16)
             for row in np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype):
                 if int(row["tag"]) == _NEEDED:
-                    names.append(tables.name_at(strings, int(row["value"])))
+                    names.append(_path(strings, int(row["value"])))
                 elif int(row["tag"]) in (_RPATH, _RUNPATH):
-                    paths += tables.name_at(strings, int(row["value"])).split(":")
+                    paths += _path(strings, int(row["value"])).split(":")
     return [(name, paths) for name in names[:_FILES_LIMIT]]
+
+
+def _path(strings: bytes, at: int) -> str:
+    return os.fsdecode(to_bytes(tables.name_at(strings, at)))

@@ -1,0 +1,133 @@
+"""Escapes: each output can be read back to the bytes that it shows, and nothing else has that text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import random
+import subprocess
+
+import pytest
+
+from pytracer.arrays import np
+from pytracer.ask.formats import parse_format
+from pytracer.enrich.arguments import arguments
+from pytracer.enrich.text import text
+from pytracer.model import Snapshot
+from pytracer.sinks.folded import folded
+from pytracer.sinks.text import cell
+from pytracer.spec import Column, quoting
+from pytracer.text import clip, from_bytes, from_path, harmless, to_bytes
+from unit.test_sinks import BY_PROCESS, by_process, shown
+
+PARTS = [
+    b"\\", b"\\", b"x", b"n", b"u", b"U", b"t", b"0", b"e", b"9", b"\n", b"\r", b"\t", b"\x1b", b"\x7f",
+    b"\xe9", b"\xff", "é".encode(), "\x9b".encode(), "\u2028".encode(), "\u202e".encode(),
+    "\U000e0001".encode(),
+    b"\xed\xb3\xbf", b"\xc3", b"'", b'"', b";", b",", b" ", b"=", b"-", b"$", b":", b"*", b"?", b"+", b"@1",
+]  # fmt: skip
+CHOSEN = [
+    b"",
+    b"\xe9",
+    rb"\xe9",
+    b"a\nb",
+    rb"a\nb",
+    rb"\\xe9",
+    "\x9b".encode(),
+    b"\x9b",
+    rb"\u009b",
+    b"[no name]",
+]
+
+
+def strings() -> list[bytes]:
+    """Strings without NUL: chosen ones, of parts that escapes are made of, and of any bytes."""
+    source = random.Random(20)
+    made = [b"".join(source.choices(PARTS, k=source.randrange(1, 7))) for _ in range(4000)]
+    made += [bytes(source.choices(range(1, 256), k=source.randrange(1, 16))) for _ in range(1000)]
+    return list(dict.fromkeys([*CHOSEN, *made]))
+
+
+STRINGS = strings()
+
+
+def in_output(form: str, *options: str) -> list[str]:
+    """What column comm is read as, of an output that has all of the strings."""
+    one = by_process("row")
+    columns = {
+        name: np.asarray(values)[:1].repeat(len(STRINGS)).tolist() for name, values in one.columns.items()
+    }
+    columns["comm"] = [text(value) for value in STRINGS]
+    written = shown(form, BY_PROCESS, [Snapshot(one.kind, one.time, one.seconds, columns)])
+    if form == "json":
+        return [json.loads(line)["comm"] for line in written.splitlines()]
+    return [row["comm"].removeprefix("'") if row["comm"][:1] == "'" else row["comm"]
+            for row in csv.DictReader(io.StringIO(written))]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_outputs_can_be_read_back(form):
+    read = in_output(form)
+    assert [to_bytes(one) for one in read] == STRINGS
+    assert len(set(read)) == len(STRINGS)
+
+
+def test_cells_of_tables_can_be_read_back():
+    cells = [cell(text(value), Column("comm", "")) for value in STRINGS]
+    assert [to_bytes(one) for one in cells] == STRINGS
+    assert len(set(cells)) == len(STRINGS)
+    assert all(one.isprintable() for one in cells)
+
+
+def test_parts_of_stacks_can_be_read_back():
+    parts = [folded(text(value)) for value in STRINGS]
+    assert [to_bytes("" if one == "[no name]" else one) for one in parts] == STRINGS
+    assert len(set(parts)) == len(STRINGS)
+    assert not any(";" in one for one in parts)
+
+
+def test_texts_of_events_can_be_read_back():
+    """What the user wrote around a value is escaped as the value is."""
+    before, show, after = parse_format(r'"a\\n%s\n"', 1, 9)
+    lines = [from_path(before) + show.show(text(value)) + from_path(after) for value in STRINGS]
+    assert [to_bytes(harmless(line)) for line in lines] == [b"a\\n" + value + b"\n" for value in STRINGS]
+
+
+def test_a_shell_reads_arguments_back():
+    shown = arguments(b"".join(value + b"\0" for value in STRINGS))
+    assert shown.isprintable()
+    script = f"for word in {shown}; do printf '%s\\0' \"$word\"; done"
+    read = subprocess.run(["bash"], input=script.encode(), capture_output=True, env={"LC_ALL": "C.UTF-8"})
+    assert read.stdout.split(b"\0")[:-1] == STRINGS
+    assert len({arguments(value + b"\0") for value in STRINGS}) == len(STRINGS)
+
+
+def test_names_that_are_shown_name_the_same_again():
+    names = [text(value) for value in STRINGS if value]
+    written = [quoting.quote(name) for name in names]
+    assert len(set(written)) == len(names)
+    for given in (written, [harmless(one) for one in written]):
+        assert [to_bytes(quoting.unquote(one)) for one in given] == [to_bytes(name) for name in names]
+        assert all(quoting.split(one, ":") == [one] for one in given)
+
+
+def test_paths_that_are_shown_name_the_same_file_again():
+    paths = [os.fsdecode(value) for value in STRINGS if value]
+    written = [quoting.quote(path) for path in paths]
+    for given in (written, [harmless(one) for one in written]):
+        assert [os.fsencode(quoting.unquote(one)) for one in given] == [os.fsencode(path) for path in paths]
+
+
+def test_escapes_are_never_cut():
+    shown = from_bytes(b"\xff\\a\xff")
+    assert [clip(shown, length) for length in range(5)] == ["", r"\xff", r"\xff\\", r"\xff\\a", shown]
+    assert clip("abc", 2) == "ab"
+    [show] = parse_format('"%-6.2s"', 1, 7)
+    assert show.show(from_bytes(b"a\\b")) == "a\\\\   "
+
+
+def test_a_backslash_that_begins_no_escape_stands_for_itself():
+    for given in ("\\", r"\q", r"\xg0", r"\UFFFFFFFF", r"\Uffffffff", r"\u12"):
+        assert to_bytes(given) == given.encode()
