@@ -43,9 +43,10 @@ def snooped(*words, command, **options):
     return {line["pid"]: line for line in lines if "kind" in line}, lines
 
 
-@pytest.mark.smoke
 @pytest.mark.lab
-@pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
+@pytest.mark.parametrize(
+    "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
+)
 def test_codes_and_signals_are_those_of_wait(tmp_path, alternative):
     events, lines = snooped(
         "--hook", f"exit={alternative}", command=[sys.executable, "-c", CHILDREN], cwd=tmp_path

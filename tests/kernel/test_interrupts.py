@@ -81,9 +81,10 @@ def test_hardirqs_are_those_that_the_kernel_counts():
     assert all(row["name"] for row in rows.values())
 
 
-@pytest.mark.smoke
 @pytest.mark.lab
-@pytest.mark.parametrize("alternative", ["raw-tracepoint", "tracepoint"])
+@pytest.mark.parametrize(
+    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+)
 def test_softirqs_are_those_that_the_kernel_counts(alternative):
     rows = compare("softirqs", "softirq", softirqs, "--hook", f"softirq={alternative}")
     assert rows["NET_RX"]["count"] >= SEEN * 101 // 2
