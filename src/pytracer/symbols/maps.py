@@ -16,6 +16,7 @@ from pytracer.text import from_path
 
 PROC = Path("/proc")
 VDSO = "[vdso]"
+_OWN_DEVICES = ("overlay", "btrfs", "bcachefs")  # file systems
 _WHOLE = (1 << 64) - 1
 _PIECE = 1 << 18  # bytes that are read at once
 RANGES = 4096  # with code, that are looked at: nobody needs as many
@@ -134,7 +135,8 @@ def find_file(pid: int, mapping: Mapping, *, exact: bool = True) -> Handle | Non
         with contextlib.suppress(OSError):
             handle = Handle(Path(mapping.path))
             device = f"{os.major(handle.stat.st_dev):02x}:{os.minor(handle.stat.st_dev):02x}"
-            if handle.is_file and (device, handle.stat.st_ino) == (mapping.device, mapping.inode):
+            same = handle.stat.st_ino == mapping.inode
+            if handle.is_file and same and (device == mapping.device or handle.has_own_devices):
                 return handle
             handle.close()
     return None
@@ -147,6 +149,20 @@ class Handle:
         """``path`` may be a descriptor (O_PATH), to own. Raises OSError where there is nothing."""
         self._fd = path if isinstance(path, int) else os.open(path, os.O_PATH | os.O_CLOEXEC)
         self.stat = os.fstat(self._fd)
+
+    @property
+    def has_own_devices(self) -> bool:
+        """True on a file system whose files have another device by stat(2) than by the kernel's records.
+
+        Overlays record the layer's own file, btrfs the device of the whole file system.
+        """
+        with contextlib.suppress(OSError, StopIteration, IndexError):
+            info = Path(f"/proc/self/fdinfo/{self._fd}").read_text()
+            mount = next(line.split()[1] for line in info.splitlines() if line.startswith("mnt_id:"))
+            mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+            line = next(line for line in mounts if line.split(" ", 1)[0] == mount)
+            return line.rpartition(" - ")[2].split()[0] in _OWN_DEVICES
+        return False
 
     @property
     def is_file(self) -> bool:
