@@ -94,10 +94,7 @@ class Walker:
     def _learn(self, processes: Mapping[int, Sampled]) -> set[int]:
         """Take note of what was mapped. Returns the processes of which it has to be read what that was."""
         user, unknown = self._names.user, set[int]()
-        for pid, when in self._raised:
-            if processes[pid].generation < when:
-                user.mark_unseen(pid, when)
-        self._raised.clear()
+        self._mark_unseen(processes)
         if self._events is None:
             return unknown
         wanted: Collection[int] = processes.keys() | self._parents
@@ -119,6 +116,13 @@ class Walker:
                 user.notice(pid)
         return unknown
 
+    def _mark_unseen(self, processes: Mapping[int, Sampled]) -> None:
+        """Take note of the changes that raised no generation: samples before and after them look alike."""
+        for pid, when in self._raised:
+            if processes[pid].generation < when:
+                self._names.user.mark_unseen(pid, when)
+        self._raised.clear()
+
     def before_detaching(self) -> None:
         """Learn of what is there only as long as programs are attached."""
         self._names.before_detaching()
@@ -128,6 +132,7 @@ class Walker:
     ) -> Stacks:
         """The item of these rows."""
         self.notice(due=False)
+        self._mark_unseen(self._maps.images())  # there may be no further look
         item = shape_stacks(rows, schema, ranking, decoders, moment, self._names)
         if not self._warned and any(item.columns["kernel"]) and self._names.kernel.hidden:
             self._warned = True

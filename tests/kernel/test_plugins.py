@@ -62,6 +62,15 @@ def test_each_call_is_counted_by_the_function_that_made_it(way):
 
 
 @pytest.mark.lab
+def test_without_a_hook_no_name_is_the_others():
+    """What a generation does not tell apart is [unloaded]."""
+    result = run("stackcount", "-U", "-f", "json", "--hook", "mapping=none", EVENT, "--", *command("plain"))
+    found = seen(result, "summary", "hits")
+    assert sum(found.values()) == 2 * ROUNDS * THREADS * CALLS
+    assert found.keys() <= {(caller, name) for caller in PAIRS for name in (PAIRS[caller], "[unloaded]")}
+
+
+@pytest.mark.lab
 @pytest.mark.parametrize(("mode", "rounds"), [("fork", ROUNDS), ("exec", 1)])
 def test_what_is_inherited_and_what_is_not(mode, rounds):
     """A forked child has what its parent had mapped; a program that is executed has nothing of the one
