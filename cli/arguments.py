@@ -14,6 +14,8 @@ _UNITS = {"ns": 1, "us": 1_000, "ms": MILLISECOND, "s": 1_000_000_000, "": MILLI
 
 
 _WIDEST = 100  # columns
+_BUFFER_LIMIT = 1 << 30
+_ROWS_LIMIT = 1_000_000  # each has a value for every CPU, in memory that cannot be swapped
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -86,6 +88,23 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
     return int(text)
+
+
+def rows_per_second(text: str) -> int:
+    """Parse a number of rows, at most a million."""
+    rows = positive(text)
+    if rows > _ROWS_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text} rows are more than {_ROWS_LIMIT}")
+    return rows
+
+
+def size_in_bytes(text: str) -> int:
+    """Parse a size such as 512k, 8M or 1G; at most 1G."""
+    number, unit = (text[:-1], text[-1].lower()) if text[-1:].isalpha() else (text, "")
+    shift = {"": 0, "k": 10, "m": 20, "g": 30}.get(unit)
+    if shift is None or not number.isdecimal() or not 0 < int(number) << shift <= _BUFFER_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size between 1 and 1G")
+    return int(number) << shift
 
 
 def split(words: Sequence[str], keep: int = 0) -> tuple[list[str], float | None, int | None]:

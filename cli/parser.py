@@ -6,7 +6,17 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytracer.cli.arguments import MILLISECOND, Parser, duration, is_number, positive, seconds, split
+from pytracer.cli.arguments import (
+    MILLISECOND,
+    Parser,
+    duration,
+    is_number,
+    positive,
+    rows_per_second,
+    seconds,
+    size_in_bytes,
+    split,
+)
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces, targets
 from pytracer.kernel.policy import require_proc
@@ -53,8 +63,6 @@ _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]]
     ),
     Filter.MNTNS: (("--mntns",), "NS", "this mount namespace: a process or path", targets.mount_namespace),
 }
-_BUFFER_LIMIT = 1 << 30
-_ROWS_LIMIT = 1_000_000  # of which each has a value for every CPU, in memory that cannot be swapped
 _CHOICES_WIDTH = 60  # characters that a line of help can spare for them
 _GROUP_BY_DEST = "group_by"
 
@@ -234,8 +242,8 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
 
     add("--top", positive, "N", "only the first N rows")
     add("--sort", str, "COLUMN", "the greatest of this column first")
-    add("--max-rows", _rows, "N", "rows there is room for, each second (default: 5120)")
-    add("--buffer", _bytes, "SIZE", "bytes of events that may wait (512k, 8M; default: 8M)")
+    add("--max-rows", rows_per_second, "N", "rows there is room for, each second (default: 5120)")
+    add("--buffer", size_in_bytes, "SIZE", "bytes of events that may wait (512k, 8M; default: 8M)")
     out.add_argument("--strict", action="store_true", help="exit 3 if anything was lost")
     inside = parser.add_argument_group("looking inside")
     inside.add_argument("-v", "--verbose", action="store_true", help="say what is done, on standard error")
@@ -374,21 +382,6 @@ def _hook(text: str) -> tuple[str, str]:
     if not hook or not way:
         raise UsageError(f"--hook {text!r}: HOOK=WAY is wanted", hint="--dry-run shows both")
     return hook, way
-
-
-def _rows(text: str) -> int:
-    rows = positive(text)
-    if rows > _ROWS_LIMIT:
-        raise argparse.ArgumentTypeError(f"{text} rows are more than {_ROWS_LIMIT}")
-    return rows
-
-
-def _bytes(text: str) -> int:
-    number, unit = (text[:-1], text[-1].lower()) if text[-1:].isalpha() else (text, "")
-    shift = {"": 0, "k": 10, "m": 20, "g": 30}.get(unit)
-    if shift is None or not number.isdecimal() or not 0 < int(number) << shift <= _BUFFER_LIMIT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size between 1 and 1G")
-    return int(number) << shift
 
 
 def _number(option: Number) -> Callable[[str], int]:

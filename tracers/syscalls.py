@@ -11,9 +11,8 @@ INTERRUPTED = Column(SIGNAL.name, SIGNAL.help, unit=SIGNAL.unit, wide=True)
 DENIED = Column("denied", "calls that the profile answered with an error", unit=Unit.COUNT)
 TOTAL, AVERAGE, MAX = times("calls")
 CALL = Column("syscall", "the system call", field="call", decode="syscall")
-ERRNO = Column(
-    "errno", "the error, by name; ERESTART*: interrupted by a signal", field="error", decode="errno"
-)
+ERRNO = Column("errno", "the error, by name (ERESTART*: interrupted)", field="error", decode="errno")
+COUNTED = (CALLS, ERRORS, INTERRUPTED)
 KEYS = (
     Key("syscall", (CALL,)),
     Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
@@ -37,19 +36,12 @@ TRACER = Tracer(
         *SECCOMP,
     ),
     outputs=(
-        Table("rows", (CALLS, ERRORS, INTERRUPTED, TOTAL, AVERAGE), sort="total_ns", dense="dense"),
+        Table("rows", (*COUNTED, TOTAL, AVERAGE), sort="total_ns", dense="dense"),
         Histogram("rows", (CALLS, TOTAL, AVERAGE, MAX), when="latency", label="latency"),
         Table("rows", (ERRORS, SIGNAL), when="errno", keys=(ERRNO,), sort="errors"),
         Table("rows", (CALLS,), when="count", sort="calls", dense="dense", hooks=(SYSCALL_BEGINS,)),
         Profile("rows", (CALLS,), when="profile", sort="calls", dense="dense", hooks=(SYSCALL_BEGINS,)),
-        Table(
-            "rows",
-            (CALLS, ERRORS, INTERRUPTED, DENIED),
-            when="enforce",
-            sort="denied",
-            dense="dense",
-            hooks=ANSWERED,
-        ),
+        Table("rows", (*COUNTED, DENIED), when="enforce", sort="denied", dense="dense", hooks=ANSWERED),
     ),
     examples=(
         ("syscalls", "every system call of the machine, a table a second"),

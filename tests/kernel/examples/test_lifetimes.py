@@ -15,10 +15,11 @@ SHELL = "sleep 0.2 & i=1; while [ $i -lt 23 ]; do /bin/true & i=$((i+1)); done; 
 def test_every_process_is_in_the_histogram(words):
     result = run("lifetimes", "-f", "json", *words, "--", "sh", "-c", SHELL)
     assert result.status == 0, result.err
-    [record] = result.records
-    assert record["processes"] == 24  # the shell and its children
+    [record] = result.of("summary")
+    lost = sum(loss["lost"] for loss in result.of("loss"))  # Linux 7.0 preempts programs on raw tracepoints
+    assert 24 - lost <= record["processes"] <= 24  # the shell and its children
     buckets = record["lifetime_ns"]
-    assert sum(bucket["count"] for bucket in buckets) == 24
+    assert sum(bucket["count"] for bucket in buckets) == record["processes"]
     # The one that sleeps, and the shell, which waits for it.
     assert sum(bucket["count"] for bucket in buckets if bucket["high"] > 200_000_000) >= 2
     assert 400_000_000 <= record["total_ns"] <= 24 * record["max_ns"]
