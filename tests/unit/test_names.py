@@ -140,7 +140,12 @@ func main() {
 	println(Each([]int{1, 2}, func(x int) int { return x + 1 }), t.n)
 }
 """
-CPP = """#include <string>
+CPP = """#include <ostream>
+#include <string>
+template <bool B, unsigned long N> __attribute__((noinline)) int flag(wchar_t c, std::ostream *) {
+  auto twice = [](int x) __attribute__((noinline)) { asm volatile(""); return 2 * x; };
+  return twice(c) + B + N;
+}
 namespace ns {
 struct Foo {
   int v[4];
@@ -154,7 +159,7 @@ namespace { __attribute__((noinline)) int hidden(const std::string &s) { asm("")
 int main() {
   ns::Foo f{};
   f[1] = f.bar(1, nullptr) + f.bar(2) + ns::hidden("text");
-  return ns::twice<int>(3) + (int)ns::twice<double>(2) - 10;
+  return flag<true, 100>(L'a', nullptr) + ns::twice<int>(3) + (int)ns::twice<double>(2) - 10;
 }
 """
 RUST = """struct P<T>(T);
@@ -209,6 +214,7 @@ def test_cpp_functions_are_found_as_stacks_show_them(tmp_path):
         shown = Demangler().names(one.name for one in known)
         for one, text in zip(known, shown, strict=True):
             assert one.address in {match.symbol.address for match in names.find(file, text)}, text
+    assert len(offsets(program, "int flag<true, 100ul>(wchar_t, std::ostream*)")) == 1
     one = "ns::Foo::bar(int, char*)"
     assert len(offsets(program, one)) == len(offsets(program, quoting.quote(one))) == 1
     assert len(offsets(program, "ns::Foo::bar")) == 2

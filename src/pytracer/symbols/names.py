@@ -20,21 +20,25 @@ from pytracer.text import from_bytes, to_bytes
 
 _VERSION = re.compile(r"(?P<name>.+?)(?P<version>@@?[A-Za-z_][\w.+-]*)", re.DOTALL)
 _NUMBER = re.compile(r"(?P<name>.+)@(?P<number>[1-9]\d*)", re.DOTALL)
-_WORD = re.compile(r"\w{3,}")
-_UNTOLD = {
-    "std",
-    "string",
-    "operator",
-    "unsigned",
-    "signed",
-    "char",
-    "short",
-    "int",
-    "long",
-    "const",
-    "float",
-}
-_UNTOLD |= {"double", "bool", "void", "volatile", "allocator", "basic_string", "anonymous", "namespace"}
+_WORD = re.compile(r"(?<!\w)[^\W\d]\w{2,}")  # no numbers: 100ul is Lm100E in a symbol
+# What demanglers write that is not in the symbol: keywords, types with a letter of their own, short names
+# of the standard library, and words for what the compiler made.
+_UNTOLD = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        auto bool char char8_t char16_t char32_t const decltype delete double enable_if explicit false
+        float int long new noexcept nullptr operator requires short signed sizeof template this throw
+        true typename unsigned void volatile wchar_t __float128 __int128 _Float16 _Float32 _Float64
+        _Float128 decimal32 decimal64 decimal128 half abi allocator basic_iostream basic_istream
+        basic_ostream basic_string char_traits iostream istream nullptr_t ostream std string anonymous
+        block clone construction for function guard initialization invocation lambda lambda0 name
+        namespace non reference restrict routine temporary thread thunk typeinfo unnamed variable
+        virtual vtable wrapper VTT dyn extern impl mut never shim closure str usize isize i16 i32 i64
+        i128 u16 u32 u64 u128 f16 f32 f64 f128
+        """,
+    )
+)
 _KNOWN = 1_000_000  # names that the near ones are looked for among
 _SYMBOL = 400  # bytes that a function takes, without its name
 _OFTEN = 4096  # symbols after which time is looked at
@@ -157,12 +161,16 @@ def _pattern(file: ProgramFile, written: str) -> Iterator[Match]:
 
 def _as_in_source(file: ProgramFile, written: str) -> Iterator[Match]:
     """C++ and Rust as people write it, with or without parameters; a pattern, too."""
-    wanted = quoting.matcher(written) if quoting.is_pattern(written) else None
     names = {written, quoting.unquote(written)}
-    for symbol, text in _demangled(file, written):
-        forms = _forms(text)
-        if forms & names or (wanted is not None and any(map(wanted.fullmatch, forms))):
-            yield from _titled(file, [symbol])
+    known = [(symbol, _forms(text)) for symbol, text in _demangled(file, written)]
+    chosen = [symbol for symbol, forms in known if forms & names]
+    if not chosen and quoting.is_pattern(
+        written
+    ):  # no star is a pattern's in f(char*), where there is that f
+        wanted = quoting.matcher(written)
+        chosen = [symbol for symbol, forms in known if any(map(wanted.fullmatch, forms))]
+    for symbol in chosen:
+        yield from _titled(file, [symbol])
 
 
 def _demangled(file: ProgramFile, written: str) -> Iterator[tuple[Symbol, str]]:
