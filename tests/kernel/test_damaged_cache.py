@@ -68,6 +68,12 @@ def put_a_folder_in_the_tree(cache: Path) -> None:
     header.mkdir()
 
 
+def put_a_folder_for_the_list_of_files(cache: Path) -> None:
+    listed = tree_of(cache) / "files.json"
+    listed.unlink()
+    (listed / "x").mkdir(parents=True)
+
+
 def put_fifos(cache: Path) -> None:
     for path in list(cache.iterdir()):
         shutil.rmtree(path)
@@ -86,7 +92,16 @@ def give_away(cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [empty, put_a_fifo_in_the_tree, put_a_folder_in_the_tree, put_fifos, put_links, give_away]
+    "damage",
+    [
+        empty,
+        put_a_fifo_in_the_tree,
+        put_a_folder_in_the_tree,
+        put_a_folder_for_the_list_of_files,
+        put_fifos,
+        put_links,
+        give_away,
+    ],
 )
 def test_a_damaged_cache_stops_no_start(cache: Path, damage: Callable[[Path], None]) -> None:
     counted()
@@ -96,6 +111,15 @@ def test_a_damaged_cache_stops_no_start(cache: Path, damage: Callable[[Path], No
     assert COMPILED in counted()
     if damage not in (put_fifos, put_links, give_away):  # with a place to keep things, there is now an image
         assert COMPILED not in counted()
+
+
+def test_a_folder_in_the_place_of_an_image_stops_no_start(cache: Path) -> None:
+    counted()
+    [image] = (cache / "images").iterdir()
+    image.unlink()
+    (image / "x").mkdir(parents=True)
+    assert COMPILED in counted()
+    assert COMPILED not in counted()
 
 
 READ_ONLY = (

@@ -218,6 +218,8 @@ def test_files_are_read_only_if_they_can_be_trusted(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     (tmp_path / "link").symlink_to("file")
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    assert cache.read("folder") is None
     assert cache.read("link") is None
     assert cache.read("pipe") is None
     (tmp_path / "file").chmod(0o620)

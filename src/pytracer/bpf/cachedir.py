@@ -129,11 +129,17 @@ def read_trusted(path: Path) -> bytes | None:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             return None
-        return None if status.st_mode & _WRITABLE_BY_OTHERS else file.read()
+        if status.st_mode & _WRITABLE_BY_OTHERS:
+            return None
+        # Only now: Python makes no file object of a directory, and raises.
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)
 
 
 def _defaults() -> list[Path]:
