@@ -35,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words[: words.index("--") if "--" in words else None]
-    inherited.accept_interrupts()
     take_streams()
     try:
+        inherited.accept_interrupts()
         try:
             status = _dispatch(words)
         except SystemExit as done:  # --help has been printed

@@ -27,6 +27,11 @@ _REQUIRED = {signal.SIGINT, signal.SIGCHLD}
 """Handled although the caller ignored them. Shells start ``command &`` with SIGINT ignored, and kill -INT is
 how scripts end a tracer; where SIGCHLD is ignored the kernel does not keep the exit status of a child."""
 
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD}
+"""Unblocked although the caller blocked them, as programs do that take their signals by sigwait, and whose
+children inherit the mask. A command gets the caller's mask."""
+
+_unblocked = set[int]()  # blocked by the caller, and not by us
 _taken = set[int]()  # ignored by the caller, and not ignored by us
 _limits = dict[int, tuple[tuple[int, int], tuple[int, int]]]()  # by resource: before, and as we raised it
 
@@ -54,10 +59,13 @@ def ignored_by_caller(number: int) -> bool:
 
 
 def accept_interrupts() -> None:
-    """Undo that the caller ignores SIGINT and SIGCHLD: Ctrl-C and kill -INT raise KeyboardInterrupt."""
+    """Undo that the caller ignores or blocks what we need: Ctrl-C and kill -INT raise KeyboardInterrupt."""
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGCHLD, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             handle(number, handler)
+    # Last, since those that are pending are delivered here.
+    _unblocked.update(_ENDING & signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 def raise_limit(which: int, soft: int, hard: int) -> None:
@@ -88,13 +96,16 @@ def require_descriptors(count: int) -> None:
 
 
 @contextlib.contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Block all signals: between fork and :func:`restore` the child would take one with our handler."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+def signals_blocked() -> Iterator[set[int]]:
+    """Block all signals: between fork and :func:`restore` the child would take one with our handler.
+
+    Yields the mask that is set when the block ends.
+    """
+    after = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())}
     try:
-        yield
+        yield after
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, after)
 
 
 def restore() -> None:
@@ -115,6 +126,11 @@ def restore() -> None:
         if resource.getrlimit(which) == after:
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(which, before)
+
+
+def blocked_by_caller() -> frozenset[int]:
+    """The signals that a command is started with blocked, though we are not."""
+    return frozenset(_unblocked)
 
 
 def _ignored_by_caller() -> set[int]:

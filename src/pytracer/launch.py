@@ -54,10 +54,11 @@ class Launched:
         self.status: int | None = None
         gate_out, self._gate = os.pipe()
         self._failure, failure_in = os.pipe()
-        with inherited.signals_blocked():
+        with inherited.signals_blocked() as mask:
             self.pid = os.fork()
             if self.pid == 0:
                 _restore_or_exit()
+                mask |= inherited.blocked_by_caller()
         if self.pid == 0:
             _become(path, argv, gate_out, self._gate, failure_in, confinement)
         os.close(gate_out)

@@ -33,7 +33,9 @@ class Signals(Waiting):
         super().__init__()
         self.interrupts = 0
         self.on_signal: Callable[[int], None] | None = None
-        self._ignored = inherited.ignored_by_caller(signal.SIGINT)
+        self._ignored = (
+            inherited.ignored_by_caller(signal.SIGINT) or signal.SIGINT in inherited.blocked_by_caller()
+        )
         # Standard output, for errors only: else a reader that has gone is noticed at the next write.
         with contextlib.suppress(OSError):
             os.fstat(1)
@@ -59,7 +61,7 @@ class Signals(Waiting):
     def asked(self, *, command: bool) -> bool:
         """See :class:`~pytracer.waiting.Waiting`."""
         # Ctrl-C reaches the command as well: its end is awaited, as a shell would, until asked again.
-        # A command that was started with SIGINT ignored does not end from it.
+        # A command that was started with SIGINT ignored or blocked does not end from it.
         awaited = command and not self._ignored
         return self._stopped or self.interrupts > (1 if awaited else 0)
 

@@ -46,6 +46,28 @@ def test_an_ignored_interrupt_ends_it(command):
     assert (result.status, result.err) == (128 + signal.SIGTERM if command else 0, "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", [False, True])
+def test_a_blocked_signal_ends_it(command, number):
+    """Who waits for signals by sigwait may start pytracer with all of them blocked."""
+    block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    words = ["--", "sleep", 1000] if command else ["-p", os.getpid()]
+    tracer = start("syscalls", "-f", "json", *words, preexec_fn=block)
+    os.kill(tracer.pid, number)
+    result = finish(tracer)
+    # The command has SIGTERM blocked, too.
+    assert (result.status, result.err) == (128 + signal.SIGKILL if command else 0, "")
+
+
+def test_the_command_has_the_mask_of_the_caller():
+    blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR2}
+    block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, blocked)
+    words = [*COMMAND, "execsnoop", "-f", "json", "--", "grep", "SigBlk", "/proc/self/status"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, preexec_fn=block)
+    [mask] = (line for line in done.stdout.splitlines() if line.startswith("SigBlk"))
+    assert int(mask.split()[1], 16) == sum(1 << number - 1 for number in blocked)
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_other_signals_that_are_ignored_do_not_end_it(number):
     work = subprocess.Popen(
