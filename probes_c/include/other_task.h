@@ -74,6 +74,10 @@ static __always_inline int pt_is_traced(struct task_struct *task)
     if (!pt_in_cgroups(task))
         return 0;
 #endif
+#ifdef PT_HIDES_TRACER
+    if (pt_is_tracer(pt_read(task->tgid), pt_parent_of(task)))
+        return 0;
+#endif
 #ifdef PT_FOLLOW
     u32 process = pt_read(task->tgid);
     u8 *state = pt_family.lookup(&process);

@@ -34,6 +34,14 @@
 
 #define PT_COMM_LEN 16 // TASK_COMM_LEN, a macro until Linux 5.17 and so absent from BTF
 
+// The process that a task is a child of.
+static __always_inline u32 pt_parent_of(struct task_struct *task)
+{
+    struct task_struct *parent = pt_read(task->real_parent);
+
+    return pt_read(parent->tgid);
+}
+
 static __always_inline struct task_struct *pt_current(void)
 {
     return (struct task_struct *)bpf_get_current_task();
@@ -42,7 +50,9 @@ static __always_inline struct task_struct *pt_current(void)
 // The value of a member of the task that runs: pt_own(signal). Where there is a pointer whose type the kernel
 // knows (Linux 5.11, 3ca1032ab7ab), one instruction; else a call for each.
 #ifdef PT_HAS_TASK_BTF
-#define pt_own(member) (bpf_get_current_task_btf()->member)
+#define pt_own(member)  (bpf_get_current_task_btf()->member)
+#define pt_own_parent() (bpf_get_current_task_btf()->real_parent->tgid)
 #else
-#define pt_own(member) pt_read(pt_current()->member)
+#define pt_own(member)  pt_read(pt_current()->member)
+#define pt_own_parent() pt_parent_of(pt_current())
 #endif

@@ -96,6 +96,27 @@ static __always_inline enum pt_traced pt_followed(void)
 #endif
 }
 
+// pytracer itself, with the helpers that it starts, is left out of what is traced: a value, so that compiled
+// programs serve every run. Where tasks are named by their ids, or follow from a command, it is not compiled.
+#if !defined(PT_FILTER_PID) && !defined(PT_FILTER_TID) && !defined(PT_FOLLOW)
+#define PT_HIDES_TRACER
+struct pt_tracer {
+    u32 tgid;    // 0: nothing is left out
+    u32 command; // the child that is traced nonetheless
+};
+BPF_ARRAY(pt_tracer, struct pt_tracer, 1);
+
+static __always_inline int pt_is_tracer(u32 tgid, u32 parent)
+{
+    int zero = 0;
+    struct pt_tracer *tracer = pt_tracer.lookup(&zero);
+
+    if (!tracer || !tracer->tgid || tgid == tracer->command)
+        return 0;
+    return tgid == tracer->tgid || parent == tracer->tgid;
+}
+#endif
+
 static __always_inline enum pt_traced pt_task(void)
 {
 #ifdef PT_FILTER_PID
@@ -140,6 +161,10 @@ static __always_inline enum pt_traced pt_task(void)
     for (int i = 0; i < PT_FILTER_CGROUP; i++)
         inside |= pt_cgroups.check_current_task(i) == 1;
     if (!inside)
+        return PT_NO;
+#endif
+#ifdef PT_HIDES_TRACER
+    if (pt_is_tracer(bpf_get_current_pid_tgid() >> 32, pt_own_parent()))
         return PT_NO;
 #endif
     return pt_followed();

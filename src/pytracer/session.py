@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pytracer import arrays, budget, ktime
+from pytracer import arrays, budget, ktime, link_headers
 from pytracer.bpf import mark, targets
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
@@ -26,7 +26,8 @@ from pytracer.bpf.source import read_source
 from pytracer.bpf.streams import Reader, open_reader
 from pytracer.bpf.sys import ProgType, recursion_misses
 from pytracer.errors import SchemaError
-from pytracer.kernel import compat, interfaces
+from pytracer.itself import Itself
+from pytracer.kernel import compat
 from pytracer.kernel.policy import explain
 from pytracer.model import Batch, Histograms, Loss, Snapshot, Stacks
 from pytracer.model.items import Kind
@@ -52,7 +53,7 @@ class Session:
     """A plan put into the kernel. Closing it, or the end of the process, leaves nothing behind.
 
     ``say`` gets a line for each step (``-v``), ``warn`` what the user should know in any case. ``pending`` is
-    the process that will execute the command.
+    the process that will execute the command, ``itself`` what results leave out (None: nothing).
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Session:
         plan: Plan,
         *,
         pending: int = 0,
+        itself: Itself | None = None,
         stop_requested: Callable[[], bool] = lambda: False,
         say: Callable[[str], None] = silent,
         warn: Callable[[str], None] = silent,
@@ -105,6 +107,8 @@ class Session:
                     self._walker.expect(plan.request.process)
             if "pt_calls" in loaded.module.maps:
                 self._calls = Calls(loaded.module.maps["pt_calls"])
+            if itself is not None and not plan.schema.is_listing:  # a list is whole
+                itself.hide(loaded.module.maps)
             self._fill(pending)
             self._attach(pending)
         except BaseException:
@@ -115,7 +119,7 @@ class Session:
         """What there is to show: what was added since the last ``row``, or the whole run (``summary``)."""
         now = self._ended or time.monotonic()
         if 0 in self.plan.request.interfaces:  # any: there may be new ones
-            self._fill_links()
+            link_headers.fill(self._module.maps, self.plan.request.interfaces)
         assert self._counted is not None, "a stream has no rows"
         quiet = not self._links
         if kind == "row":
@@ -343,22 +347,7 @@ class Session:
             self._map("pt_bounds").update(struct.pack("I", 0), struct.pack("QQ", os.getpid(), until))
         if pending:
             self._map("pt_family").update(struct.pack("I", pending), bytes([_PENDING]))
-        self._fill_links()
-
-    def _fill_links(self) -> None:
-        """Tell a network program which interfaces have no Ethernet header. Some may appear while it runs."""
-        if "links" not in self._module.maps:
-            return
-        wanted = self.plan.request.interfaces
-        others = {
-            index: length
-            for index, one in interfaces.interfaces().items()
-            if (length := interfaces.link_header_length(one.type)) != interfaces.ETHERNET_HEADER
-        }
-        for index, length in others.items():
-            self._map("links").update(struct.pack("I", index), struct.pack("I", length))
-        if "pt_links" in self._module.maps and (0 in wanted or others.keys() & wanted):
-            self._map("pt_links").update(struct.pack("I", 0), struct.pack("I", len(others)))
+        link_headers.fill(self._module.maps, self.plan.request.interfaces)
 
     def _attach(self, pending: int) -> None:
         # What takes a record out of a map stands before what puts it in: a call that began while the first

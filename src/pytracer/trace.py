@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pytracer.errors import UnsupportedError
+from pytracer.itself import Itself
 from pytracer.kernel import hidden
 from pytracer.kernel.policy import TRACING, in_initial_namespace, require
 from pytracer.launch import Confinement, Launched
@@ -81,6 +82,8 @@ class Trace:
             self._session = Session(
                 self.plan,
                 pending=pending,
+                # The process of a program that uses the library is not pytracer's own.
+                itself=None if self._own else Itself(self._command.pid if self._command else 0),
                 stop_requested=lambda: self._waiting.asked(command=False),
                 say=self._say,
                 warn=self._warn,

@@ -34,6 +34,8 @@ TIERS = {
     "seccomp": 4,
     "walker": 4,
     "showing": 5,
+    "itself": 4,
+    "link_headers": 4,
     "session": 6,
     "doctor": 4,
     "programs": 4,

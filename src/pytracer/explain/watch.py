@@ -15,6 +15,7 @@ from pytracer.bpf.maps import Map
 from pytracer.bpf.programs import Load, load_program
 from pytracer.errors import PytracerError
 from pytracer.explain.entries import Entries, entries_of
+from pytracer.itself import Itself
 from pytracer.kernel.facts import Facts
 from pytracer.launch import Confinement, Launched
 from pytracer.plan import Plan, Request, Way, make_plan, ways
@@ -111,6 +112,7 @@ def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str],
             Session(
                 plan,
                 pending=pending,
+                itself=Itself(command.pid if command else 0),
                 stop_requested=lambda: signals.asked(command=False),
                 say=said.append,
                 warn=warn,

@@ -1,0 +1,79 @@
+"""pytracer's own process is no part of what it shows of a system, unless it is named."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from pytracer.bpf.facts import KernelFacts
+from pytracer.cli import parser
+from pytracer.spec import registry
+from pytracer.trace import Trace
+from pytracer.waiting import Waiting
+from support.cli import COMMAND, LIMIT
+
+pytestmark = [pytest.mark.kernel, pytest.mark.lab]
+
+CALLS = ["syscalls", "--by", "pid,syscall", "-f", "json"]
+CHILD = [sys.executable, "-c", "import os\nfor _ in range(101): os.getppid()"]
+
+
+def own_calls(*words: str) -> tuple[int, list[dict[str, object]]]:
+    """How many calls a tracer shows of its own process ($$ in ``words``), and all rows."""
+    script = f"echo $$; exec {shlex.join(COMMAND)} {shlex.join(CALLS)} {' '.join(words)}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=LIMIT, check=True)
+    pid, *lines = done.stdout.splitlines()
+    rows = [row for row in map(json.loads, lines) if row["kind"] != "loss"]
+    return sum(row["calls"] for row in rows if row["pid"] == int(pid)), rows
+
+
+@pytest.mark.parametrize("filters", [(), ("-u", "0"), ("--mntns", "/proc/self/ns/mnt")])
+def test_it_is_not_shown(filters):
+    calls, rows = own_calls(*filters, "-d", "2")
+    assert calls == 0
+    assert rows
+
+
+@pytest.mark.parametrize("option", ["-p", "--tid"])
+def test_it_is_shown_where_it_is_named(option):
+    calls, rows = own_calls(option, "$$", "-d", "1")
+    assert calls > 0
+    assert len({row["pid"] for row in rows}) == 1
+
+
+def test_a_command_that_is_the_load_is_shown():
+    calls, rows = own_calls("--load", "--", *CHILD[:2], shlex.quote(CHILD[2]))
+    assert calls == 0
+    assert [row["calls"] for row in rows if row["syscall"] == "getppid" and row["calls"] == 101] == [101]
+
+
+@pytest.mark.parametrize("waiting", [Waiting, lambda: None], ids=["command line", "library"])
+def test_helpers_are_not_shown_but_children_of_who_uses_the_library(waiting):
+    request, _ = parser.parse(registry.get("syscalls"), CALLS[1:])
+    with Trace(request, KernelFacts, waiting=waiting()) as trace:
+        child = subprocess.Popen(CHILD)
+        assert child.wait() == 0
+        trace.stop()
+        pids = {row["pid"] for item in trace if item.kind != "loss" for row in item.rows()}
+    assert (child.pid in pids) is (waiting is not Waiting)
+
+
+def test_it_is_not_shown_where_it_is_not_the_task_that_runs():
+    """Schedulers' events are about other tasks."""
+    words = ["runqlat", "--by", "pid", "-f", "json", "-d", "2"]
+    process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, text=True)
+    out, _ = process.communicate(timeout=LIMIT)
+    pids = {row["pid"] for row in map(json.loads, out.splitlines()) if row["kind"] != "loss"}
+    assert pids
+    assert process.pid not in pids
+
+
+def test_lists_are_whole():
+    words = ["tasks", "-f", "json"]
+    process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, text=True)
+    out, _ = process.communicate(timeout=LIMIT)
+    assert process.pid in {row["pid"] for row in map(json.loads, out.splitlines())}
