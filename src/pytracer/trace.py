@@ -358,7 +358,7 @@ class Clock:
 def _is_process(pid: int) -> bool:
     """True for a process that runs: the map of those that are followed may hold threads as well."""
     with contextlib.suppress(OSError):
-        return f"\nTgid:\t{pid}\n" in Path(f"/proc/{pid}/status").read_text()
+        return b"\nTgid:\t%d\n" % pid in Path(f"/proc/{pid}/status").read_bytes()
     return False
 
 

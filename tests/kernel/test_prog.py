@@ -31,11 +31,13 @@ from pytracer.bpf.inspect.stats import SYSCTL, counting
 from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import Command, ProgType, bpf, link_create, program_info, raw_tracepoint_open
 from pytracer.kernel import tracefs
+from pytracer.text import to_bytes
 from support import packets
 from support.bpftool import Filtered, array, bpftool, by_id, number, program, update
 from support.bpftool import counting as counts
 from support.cgroups import cgroup
 from support.cli import COMMAND, Ended, Result, run, start, stop, wait_for
+from support.names import HOSTILE, hostile_process
 from support.needs import needs, running
 from support.nobody import python
 from support.workloads import workload
@@ -347,6 +349,15 @@ def test_who_holds_a_program_is_found_though_its_main_thread_has_ended():
             headless.kill()
     assert holders.keys() == {os.getpid(), headless.pid}
     assert holders[headless.pid] == "marks"
+
+
+def test_who_holds_a_program_may_have_any_name():
+    with (
+        program(ProgType.SOCKET_FILTER, returning(0)) as (descriptor, id_),
+        hostile_process([descriptor]) as pid,
+    ):
+        holders = {holder.pid: holder.comm for holder in held().programs[id_]}
+    assert to_bytes(holders[pid]) == HOSTILE
 
 
 def test_a_whole_name_comes_from_the_types_of_a_program():

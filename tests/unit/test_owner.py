@@ -10,6 +10,7 @@ import pytest
 from pytracer.bpf.attach import owner as owners
 from pytracer.bpf.attach.link import Link, on_each
 from pytracer.bpf.attach.owner import is_dead, is_dead_short, owner, short
+from support.names import hostile_process
 
 
 @pytest.fixture
@@ -34,6 +35,12 @@ def test_the_living_are_told_from_the_dead(dead):
     assert not is_dead_short(short(alive))
     assert is_dead(dead)
     assert is_dead_short(short(dead))
+
+
+def test_a_name_may_be_no_text():
+    with hostile_process() as pid:
+        assert re.fullmatch(rf"\d+_{pid}_\d+", owner(pid))
+        assert not is_dead(owner(pid))
 
 
 def test_a_number_that_has_come_round_is_another_process():

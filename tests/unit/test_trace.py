@@ -21,6 +21,7 @@ from pytracer.trace import Clock, Trace
 from pytracer.waiting import Waiting
 from support.fake_kernel import FakeKernel
 from support.made import Made, batch
+from support.names import hostile_process
 from support.streams import tracer
 
 
@@ -312,3 +313,9 @@ def test_a_clock_without_an_interval():
     assert not at.due(1e9)
     assert not at.tick(1e9)
     assert not at.over(1e9)
+
+
+def test_a_process_is_one_whatever_its_name_is():
+    with hostile_process() as pid:
+        assert trace._is_process(pid)
+    assert not trace._is_process(pid)

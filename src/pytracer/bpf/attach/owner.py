@@ -17,7 +17,7 @@ def owner(process: int) -> str:
     "" where there is no such process, or it has ended.
     """
     try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].decode().split()
     except (FileNotFoundError, ProcessLookupError):
         return ""
     state, born = fields[0], fields[19]

@@ -19,6 +19,7 @@ from pytracer.kernel import hidden
 from pytracer.kernel.policy import effective_capabilities
 from pytracer.procfs import living
 from pytracer.record import made, record, replace
+from pytracer.text import from_bytes
 
 PROC = Path("/proc")
 _BPF, _PERF = "anon_inode:bpf", "anon_inode:[perf_event]"
@@ -112,7 +113,8 @@ def _look(process: Path, found: Held, check: Callable[[], None]) -> None:
     programs.update(event.program for event in events)
     if programs or links:
         tracer, loaded = mark.read(process)
-        holder = Process(pid, (PROC / str(pid) / "comm").read_text().rstrip("\n"), tracer, loaded)
+        comm = from_bytes((PROC / str(pid) / "comm").read_bytes().removesuffix(b"\n"))
+        holder = Process(pid, comm, tracer, loaded)
         for number in programs:
             found.programs.setdefault(number, []).append(holder)
         for number in links:

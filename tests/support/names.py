@@ -1,0 +1,27 @@
+"""Processes with names that are no text."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+HOSTILE = b"a\xff\\)\n"
+_SCRIPT = f"import ctypes; ctypes.CDLL(None).prctl(15, {HOSTILE!r}, 0, 0, 0); print(flush=True); input()"
+
+
+@contextlib.contextmanager
+def hostile_process(descriptors: Sequence[int] = ()) -> Iterator[int]:
+    """A process whose name is no UTF-8, and ends a line; its id."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        pass_fds=descriptors,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "\n"
+        yield process.pid
+        process.kill()
