@@ -18,8 +18,8 @@ struct event {
     u32 pid;
     u32 ppid;
     u32 uid;
-    u32 euid; // another, where a setuid program is executed
-    u32 error; // 0: none
+    u32 euid;   // another, where a setuid program is executed
+    u32 error;  // 0: none
     u32 unused; // "args" begins at a multiple of 8
     char comm[PT_COMM_LEN];
     u32 args_len;

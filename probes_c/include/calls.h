@@ -12,7 +12,7 @@
 #include "target.h"
 
 struct pt_call_key {
-    u64 task;   // of the kernel's functions, and of returns by the kernel's return probe; else the goroutine or 0
+    u64 task; // of the kernel's functions, and of returns by the kernel's return probe; else the goroutine or 0
     u64 frame;
     u64 target; // and above 32 bits the process, where "task" is not known to be of one
 };
@@ -50,7 +50,8 @@ static __always_inline void pt_goroutine(struct pt_call_key *key)
 
     pt_opaque(offset);
     // Saved as it is set (arch_prctl, clone); Go does not set it otherwise.
-    pt_probe_read_user(&key->task, sizeof(key->task), (void *)(pt_read(pt_current()->thread.fsbase) + offset));
+    pt_probe_read_user(&key->task, sizeof(key->task),
+                       (void *)(pt_read(pt_current()->thread.fsbase) + offset));
     pt_probe_read_user(&high, sizeof(high), (void *)(key->task + 8)); // g.stack.hi
     key->frame = high - key->frame;
 #endif

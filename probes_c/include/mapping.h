@@ -53,10 +53,12 @@ static __always_inline int pt_asks_for_code(void)
     struct pt_regs *regs = pt_task_pt_regs(bpf_get_current_task_btf());
 #if defined(__x86_64__)
     u64 number = pt_read(regs->orig_ax), wanted = pt_read(regs->dx);
-    int maps = number == 9 || number == 10 || number == 329 || number == 192 || number == 125 || number == 380;
+    int maps =
+        number == 9 || number == 10 || number == 329 || number == 192 || number == 125 || number == 380;
 #else
     u64 number = pt_read(regs->syscallno), wanted = pt_read(regs->regs[2]);
-    int maps = number == 222 || number == 226 || number == 288 || number == 192 || number == 125 || number == 394;
+    int maps =
+        number == 222 || number == 226 || number == 288 || number == 192 || number == 125 || number == 394;
 #endif
 
     return maps && (wanted & PT_PROT_EXEC);

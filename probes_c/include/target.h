@@ -59,9 +59,10 @@ enum pt_point {
     PT_RETURN = 2,     // it has returned: likewise
     PT_TRAMPOLINE = 4, // the context is an array of arguments, and when it has returned of the result, too
     PT_PROGRAM = 8,    // of a program, not of the kernel
-    PT_SITE = 16,      // calls of the function are seen to end at its instructions; RETURN: at one, about to return
-    PT_TAIL = 32,      // in a function that it jumps to, and that others call, too
-    PT_LOST = 64,      // it jumps to a function that is not known
+    PT_SITE =
+        16, // calls of the function are seen to end at its instructions; RETURN: at one, about to return
+    PT_TAIL = 32, // in a function that it jumps to, and that others call, too
+    PT_LOST = 64, // it jumps to a function that is not known
     PT_GOROUTINE = 128,
     PT_REENTERS = 256, // it may jump back to its entry
 };

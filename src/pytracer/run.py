@@ -21,6 +21,7 @@ from pytracer.sinks import Sink
 from pytracer.trace import Clock, Times, Trace
 from pytracer.waiting import Waiting
 
+LEAST = 2048  # events that are shown after Ctrl-C however slow the machine is: short traces lose none
 TEXT_LIMIT = 0.5  # seconds that events are still shown after Ctrl-C: a full ring of them takes many
 STUCK_LIMIT = 2.0  # seconds after Ctrl-C at which a write that waits for its reader is given up
 _ROWS, _BYTES = 2048, 1 << 23  # of events that are shown between two looks at the clock
@@ -108,6 +109,7 @@ class Emitter:
         self._emitted: Item | None = None  # while the sink has it
         self._resting = self._over = False  # everything is detached; nothing is shown any more
         self.unshown = 0
+        self._shown = 0  # events since the end was asked for
         self.is_stuck = False
         trace.before_rest = self._before_rest
         signals.on_signal = self._on_signal
@@ -122,8 +124,9 @@ class Emitter:
             self.unshown = len(item) - first
             if self._deadline is not None:
                 self._trace.detach()
-                if time.monotonic() >= self._deadline:
+                if time.monotonic() >= self._deadline and self._shown >= LEAST:
                     raise _SkippedError
+                self._shown += min(step, self.unshown)
             part = slice(first, first + step)
             self._emit(replace(item, records=item.records[part], times=item.times[part]))
         self.unshown = 0

@@ -61,6 +61,11 @@ def made(monkeypatch):
     return trace.Session
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_shown_in_any_case(monkeypatch):
+    monkeypatch.setattr(run, "LEAST", 0)
+
+
 def ended(sink, *, strict: bool = False, **request) -> tuple[int, list[str], list[str]]:
     """The exit status, the warnings, and a word where the file was dropped."""
     warnings, dropped = [], []
@@ -92,6 +97,14 @@ def test_what_is_shown_within_the_moment_is_not_lost(monkeypatch, made):
     ended(sink)
     assert (sink.events, sink.losses) == (4 * EVENTS, {})
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_the_events_of_a_short_trace_are_all_shown_on_a_slow_machine(monkeypatch, made):
+    monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
+    monkeypatch.setattr(run, "LEAST", 4 * EVENTS)
+    sink = Shown(signal.SIGINT)
+    ended(sink)
+    assert (sink.events, sink.losses) == (4 * EVENTS, {})
 
 
 def test_where_time_ended_it_everything_is_shown(monkeypatch, made):
