@@ -123,7 +123,9 @@ def test_a_folder_in_the_place_of_an_image_stops_no_start(cache: Path) -> None:
 
 
 READ_ONLY = (
-    'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && mount -t tmpfs -o ro none /tmp && exec "$@"'
+    'for folder in "$0" /tmp; do '
+    'mount --bind "$folder" "$folder" && mount -o remount,ro,bind "$folder" || exit; '
+    'done; exec "$@"'
 )
 
 

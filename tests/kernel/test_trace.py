@@ -42,6 +42,7 @@ def test_fields_of_a_trace_event(path):
         't:syscalls:sys_enter_openat (flags < 4 && !STRCMP("/no/such/22", args->filename)) '
         '"%s %d|%5u|%#x", args->filename, flags, flags, args->mode',
         't:syscalls:sys_exit_openat (ret < 0 && $comm == "asked") "%ld %d", ret, $pid == $tid',
+        options=("-z", 256),  # the file that it opens last is below pytest's folder
     )
     opens = [event for event in events if event["probe"] == "t:syscalls:sys_enter_openat"]
     assert column(opens, "args->filename")[-TIMES + 1 :] == [f"/no/such/{i}" for i in range(TIMES - 1)]
