@@ -147,10 +147,25 @@ def stacks(folder: Path) -> Forced:
 
 
 def returns(folder: Path) -> Forced:
-    """Calls that a jump leaves. The last of them may still return, for all that is known."""
+    """Calls left by a jump, by the kernel's return probe. The next tells of each, and nothing of the last."""
+    target = f"u:{workload('timed')}:leave"
     with Program(workload("timed"), "jumps", 23, 1) as program:
-        result = program.seen_by("funclatency", f"u:{workload('timed')}:leave")
+        result = program.seen_by("funclatency", target, "--hook", "ur=uretprobe")
     return Forced(result, 23 - 1, summed(result, "calls"))
+
+
+def unwound(folder: Path) -> Forced:
+    """Calls that a jump leaves. The last of them is over with its process."""
+    with Program(workload("returns"), "jumps", 23) as program:
+        result = program.seen_by("funclatency", f"u:{workload('returns')}:leave")
+    return Forced(result, 23, summed(result, "calls"))
+
+
+def indirect(folder: Path) -> Forced:
+    """Calls of which every other one ends in a function that only its argument tells."""
+    with Program(workload("returns"), "indirect", 23) as program:
+        result = program.seen_by("funclatency", f"u:{workload('returns')}:through")
+    return Forced(result, 23, summed(result, "calls"))
 
 
 def unread(folder: Path) -> Forced:
@@ -198,6 +213,8 @@ FORCED: dict[str, tuple[Callable[[Path], Forced], ...]] = {
     "cut": (cut,),
     "stacks": (stacks,),
     "returns": (returns,),
+    "unwound": (unwound,),
+    "indirect": (indirect,),
     "unread": (unread,),
     "negative": (negative,),
     MISSED: (missed,),
