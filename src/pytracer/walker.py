@@ -132,7 +132,8 @@ class Walker:
     ) -> Stacks:
         """The item of these rows."""
         self.notice(due=False)
-        self._mark_unseen(self._maps.images())  # there may be no further look
+        if moment.kind == "summary":  # there is no further look, and nothing raises a generation any more
+            self._mark_unseen(self._maps.images())
         item = shape_stacks(rows, schema, ranking, decoders, moment, self._names)
         if not self._warned and any(item.columns["kernel"]) and self._names.kernel.hidden:
             self._warned = True

@@ -73,7 +73,7 @@ def test_nothing_is_said_where_nobody_is_left():
 
 def test_a_profile_has_what_descendants_call(tmp_path):
     made = tmp_path / "made"
-    script = f"(sleep 0.3; mkdir {made}) & exit 0"
+    script = f"(sleep 0.8; mkdir {made}) & sleep 0.2; exit 0"
     result = run("syscalls", "--profile", "-o", tmp_path / "profile", "--", "sh", "-c", script)
     assert (result.status, made.is_dir()) == (0, True)
     assert '"mkdir"' in (tmp_path / "profile").read_text()
@@ -82,7 +82,7 @@ def test_a_profile_has_what_descendants_call(tmp_path):
 @pytest.mark.parametrize("wait_all", [False, True])
 def test_the_api_waits_for_them_too(tmp_path, wait_all):
     made, warned = tmp_path / "made", list[str]()
-    command = ["bash", "-c", f"(sleep 0.3; mkdir {made}) & exit 5"]
+    command = ["bash", "-c", f"(sleep 0.8; mkdir {made}) & sleep 0.2; exit 5"]
     with pytracer.open("execsnoop", command=command, wait_all=wait_all, warn=warned.append) as trace:
         seen = {row["comm"] for item in trace for row in item.rows()}
     assert trace.status == 5

@@ -28,7 +28,8 @@ from support.cli import finish, run, start
 from support.needs import refused_by_right
 from support.trace_events import trace_events
 
-pytestmark = pytest.mark.kernel
+# What a killed process leaves is the whole machine's, and so is the sweep of it.
+pytestmark = [pytest.mark.kernel, pytest.mark.alone]
 LEFT_ALONE = {
     "override",  # keeps functions from running: tests/kernel/test_inject.py
     "iterator",  # is over before it could be killed: tests/kernel/test_openfiles.py
