@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import pytest
@@ -11,7 +12,11 @@ import pytracer
 from support.cli import finish, run, start
 
 pytestmark = pytest.mark.kernel
-LEFT = "bash has ended, 2 of its descendants still run: --wait-all follows them to their end"  # shell, child
+# A shell, and its child once that is forked.
+LEFT = (
+    "bash has ended, (1 of its descendants still runs|2 of its descendants still run): "
+    "--wait-all follows them to their end"
+)
 
 
 def outliving(read: int, count: int = 1) -> list[str]:
@@ -36,7 +41,7 @@ def test_the_end_of_the_command_ends_it_and_says_who_still_runs(gate):
     result = run("execsnoop", "-f", "json", "--", *outliving(read), pass_fds=[read])
     os.close(write)
     assert result.status == 7
-    assert result.err == f"pytracer: warning: {LEFT}\n"
+    assert re.fullmatch(f"pytracer: warning: {LEFT}\n", result.err)
     assert "true" not in executed(result)
 
 
@@ -87,7 +92,8 @@ def test_the_api_waits_for_them_too(tmp_path, wait_all):
         seen = {row["comm"] for item in trace for row in item.rows()}
     assert trace.status == 5
     assert ("mkdir" in seen) == made.is_dir() == wait_all
-    assert warned == ([] if wait_all else [LEFT])
+    assert len(warned) == (not wait_all)
+    assert all(re.fullmatch(LEFT, line) for line in warned)
 
 
 def test_wait_all_needs_a_command():
