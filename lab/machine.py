@@ -26,7 +26,7 @@ EMULATED = "mitigations=off"
 
 
 KVM_FAILED = "KVM internal error"
-"""What QEMU says of an instruction that KVM cannot run; the VM then stands still."""
+"""The words of QEMU for an instruction that KVM cannot run; the VM then stands still."""
 
 
 @dataclass(frozen=True)

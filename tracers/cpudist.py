@@ -1,7 +1,7 @@
 """cpudist: how long threads stay on a CPU at a time, or off."""
 
 from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Tracer, Unit
-from pytracer.spec.common import CONTEXT_SWITCH, times
+from pytracer.spec.common import BY_COMM, BY_PROCESS, CONTEXT_SWITCH, times
 from pytracer.spec.filters import TASK_FILTERS
 
 STAYS = Column("stays", "times on a CPU, or off, that ended", unit=Unit.COUNT)
@@ -20,8 +20,8 @@ TRACER = Tracer(
             "by",
             "a histogram for each; several with commas",
             keys=(
-                Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
-                Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+                BY_PROCESS,
+                BY_COMM,
                 Key("cpu", (Column("cpu", "the CPU where the stay ended"),)),
             ),
         ),

@@ -1,7 +1,7 @@
 """funclatency: how long functions take."""
 
 from pytracer.spec import Column, GroupBy, Histogram, Key, Tracer, Unit
-from pytracer.spec.common import FUNCTIONS, times
+from pytracer.spec.common import BY_COMM, BY_PROCESS, FUNCTIONS, times
 from pytracer.spec.filters import TASK_FILTERS
 
 CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
@@ -21,8 +21,8 @@ TRACER = Tracer(
             "what a histogram stands for; several with commas",
             keys=(
                 Key("target", (Column("target", "the function", decode="target"),)),
-                Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
-                Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+                BY_PROCESS,
+                BY_COMM,
             ),
             default="target",
         ),

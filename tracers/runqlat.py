@@ -1,7 +1,7 @@
 """runqlat: how long threads wait for a CPU."""
 
 from pytracer.spec import Column, GroupBy, Histogram, Key, Tracer, Unit
-from pytracer.spec.common import WAKEUP_AND_SWITCH, times
+from pytracer.spec.common import BY_COMM, BY_PROCESS, WAKEUP_AND_SWITCH, times
 from pytracer.spec.filters import TASK_FILTERS
 
 WAITS = Column("waits", "waits for a CPU that ended", unit=Unit.COUNT)
@@ -19,8 +19,8 @@ TRACER = Tracer(
             "by",
             "a histogram for each; several with commas",
             keys=(
-                Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
-                Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+                BY_PROCESS,
+                BY_COMM,
                 Key("cpu", (Column("cpu", "the CPU that the thread got"),)),
             ),
         ),

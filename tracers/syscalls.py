@@ -1,7 +1,16 @@
 """syscalls: counts, errors and latency of system calls."""
 
 from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Profile, Table, Tracer, Unit
-from pytracer.spec.common import ANSWERED, ONLY_CALLS, RETURNED, SECCOMP, SYSCALL_BEGINS, times
+from pytracer.spec.common import (
+    ANSWERED,
+    BY_COMM,
+    BY_PROCESS,
+    ONLY_CALLS,
+    RETURNED,
+    SECCOMP,
+    SYSCALL_BEGINS,
+    times,
+)
 from pytracer.spec.filters import TASK_FILTERS
 
 CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
@@ -15,8 +24,8 @@ ERRNO = Column("errno", "the error, by name (ERESTART*: interrupted)", field="er
 COUNTED = (CALLS, ERRORS, INTERRUPTED)
 KEYS = (
     Key("syscall", (CALL,)),
-    Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
-    Key("comm", (Column("comm", "name of the thread", decode="text"),)),
+    BY_PROCESS,
+    BY_COMM,
 )
 
 TRACER = Tracer(

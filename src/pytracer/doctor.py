@@ -258,7 +258,7 @@ def _cache() -> Check:
 
 
 def _left() -> Iterator[Check]:
-    """What tracers that were killed left attached."""
+    """List what tracers that were killed left attached."""
     from pytracer.bpf.leftovers import leftovers
 
     if policy.missing_capabilities(("CAP_SYS_ADMIN",)):

@@ -37,7 +37,7 @@ class Outcome:
 
     @property
     def death(self) -> str:
-        """How it ended, if not by returning, in words; else ""."""
+        """Say how it ended if not by returning; else ""."""
         if self.data:
             return ""
         if self.status >= 0:

@@ -1,4 +1,4 @@
-"""Whether the image in a pack can be what the C declares: sizes, map types, functions.
+"""Check that the image in a pack can be what the C declares: sizes, map types, functions.
 
 A pack has right checksums whoever made it. Its programs pass the verifier like any; but what reads and fills
 maps goes by their declarations, with buffers of those sizes, which the kernel would write or read beyond.

@@ -109,6 +109,10 @@ STACK_OPTIONS = (
 )
 """Which part of stacks, how they are shown and how many: probes_c/include/stack.h."""
 
+BY_PROCESS = Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True)))
+BY_COMM = Key("comm", (Column("comm", "name of the thread", decode="text"),))
+"""Rows by process, by the name of the thread."""
+
 _HANDLED = Column("count", "handlers that ran to their end", unit=Unit.COUNT)
 HANDLER_OUTPUTS = (
     Table("rows", (_HANDLED, *times("count")), sort="total_ns"),

@@ -21,7 +21,7 @@ _PLACES = 10_000  # that are looked at for a name
 
 
 class Definitions:
-    """Where structs are defined, remembered by name."""
+    """Remember by name where structs are defined."""
 
     def __init__(self, entries: Entries) -> None:
         self._entries = entries
@@ -66,7 +66,7 @@ class Definitions:
 
 
 def _mentions(data: bytes, strings: bytes, name: bytes) -> Iterator[int]:
-    """Where .debug_info has a name, or refers to it."""
+    """Find where .debug_info has a name, or refers to it."""
     yield from _found(name + b"\0", data)
     for at in _found(name + b"\0", strings):
         yield from _found(struct.pack("=I", at), data)

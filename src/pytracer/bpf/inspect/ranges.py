@@ -10,7 +10,7 @@ from pytracer.bpf.inspect.objects import Kind, ids, opened
 
 
 def program_ranges() -> Iterator[tuple[int, int]]:
-    """Where each function of each program begins and ends; nothing where the kernel hides it."""
+    """Return where each function of each program begins and ends; nothing where the kernel hides it."""
     with contextlib.suppress(OSError):  # not for us to see
         for number in ids(Kind.PROGRAM):
             with contextlib.suppress(OSError), opened(Kind.PROGRAM, number) as descriptor:
