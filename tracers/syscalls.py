@@ -1,16 +1,7 @@
 """syscalls: counts, errors and latency of system calls."""
 
 from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Profile, Table, Tracer, Unit
-from pytracer.spec.common import (
-    ANSWERED,
-    BY_COMM,
-    BY_PROCESS,
-    ONLY_CALLS,
-    RETURNED,
-    SECCOMP,
-    SYSCALL_BEGINS,
-    times,
-)
+from pytracer.spec.common import ANSWERED, ONLY_CALLS, RETURNED, SECCOMP, SYSCALL_BEGINS, TASK_KEYS, times
 from pytracer.spec.filters import TASK_FILTERS
 
 CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
@@ -22,11 +13,7 @@ TOTAL, AVERAGE, MAX = times("calls")
 CALL = Column("syscall", "the system call", field="call", decode="syscall")
 ERRNO = Column("errno", "the error, by name (ERESTART*: interrupted)", field="error", decode="errno")
 COUNTED = (CALLS, ERRORS, INTERRUPTED)
-KEYS = (
-    Key("syscall", (CALL,)),
-    BY_PROCESS,
-    BY_COMM,
-)
+KEYS = (Key("syscall", (CALL,)), *TASK_KEYS)
 
 TRACER = Tracer(
     name="syscalls",

@@ -111,6 +111,7 @@ STACK_OPTIONS = (
 
 BY_PROCESS = Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True)))
 BY_COMM = Key("comm", (Column("comm", "name of the thread", decode="text"),))
+TASK_KEYS = (BY_PROCESS, BY_COMM)
 """Rows by process, by the name of the thread."""
 
 _HANDLED = Column("count", "handlers that ran to their end", unit=Unit.COUNT)
