@@ -19,7 +19,7 @@ from pathlib import Path
 from pytracer.bpf import elf, features, toolchain
 from pytracer.bpf.headers import packaged
 from pytracer.bpf.sys import Command, bpf
-from pytracer.errors import CacheError, ToolchainError, UnsupportedError
+from pytracer.errors import CacheError, PytracerError, ToolchainError, UnsupportedError
 from pytracer.kernel import btf, config, distro, mounts, policy, syscalls, tracefs
 from pytracer.record import record
 
@@ -266,8 +266,9 @@ def _left() -> Iterator[Check]:
         return
     try:
         found = leftovers()
-    except OSError as error:
-        yield Check("left behind", "attachments", UNKNOWN, f"{_HIDDEN}: {error.strerror}")
+    except (OSError, PytracerError) as error:
+        why = error.strerror if isinstance(error, OSError) else error.message
+        yield Check("left behind", "attachments", UNKNOWN, f"{_HIDDEN}: {why}")
         return
     for number, one in enumerate(found, 1):
         text = f"{one.what}, of a tracer that was killed; the next that attaches so removes it"

@@ -163,7 +163,7 @@ def test_without_batches_rows_are_taken_one_by_one(monkeypatch):
     def old(command: int, attr: bytes) -> tuple[int, bytes]:
         if command in (Command.MAP_LOOKUP_BATCH, Command.MAP_LOOKUP_AND_DELETE_BATCH):
             refused[command] += 1
-            raise BpfError(errno.EINVAL, "no such command", attr)
+            raise BpfError(errno.EINVAL, Command.MAP_LOOKUP_BATCH, attr)
         return bpf_inout(command, attr)
 
     monkeypatch.setattr(maps, "bpf_inout", old)

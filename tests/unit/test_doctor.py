@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from pytracer import doctor
 from pytracer.bpf import elf, feature_config, feature_hooks, features
 from pytracer.bpf.feature_config import why_absent
 from pytracer.bpf.features import Feature, Result
+from pytracer.bpf.sys import BpfError, Command, SyscallError
 from pytracer.cli import doctor as command
 from pytracer.doctor import Check, Report
 from pytracer.errors import NotPermittedError, PolicyError, ToolchainError, UnsupportedError, UsageError
@@ -331,6 +333,35 @@ def test_hooks_that_lockdown_refuses_say_so(monkeypatch: pytest.MonkeyPatch, con
 
     reason = features.probe(Feature("hook", "x", "6.0", ask)).reason
     assert ("lockdown=confidentiality" in reason) is confidential
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES])
+@pytest.mark.parametrize(
+    ("error", "call"),
+    [
+        (lambda number: BpfError(number, Command.PROG_LOAD, b""), "bpf(BPF_PROG_LOAD)"),
+        (lambda number: SyscallError(number, "perf_event_open"), "perf_event_open"),
+    ],
+)
+@pytest.mark.parametrize("modules", [("capability", "bpf"), ("capability",)])
+def test_a_refusal_says_which_call_failed_and_what_is_in_force(
+    machine: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    error: Any,
+    call: str,
+    modules: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(features.policy, "lsms", lambda: modules)
+    monkeypatch.setattr(features.policy, "lockdown", lambda: "none")
+
+    def ask() -> str:
+        raise error(number)
+
+    result = features.probe(Feature("hook", "x", "6.0", ask))
+    assert result.status == features.REFUSED
+    assert result.reason.startswith(f"{call}: {errno.errorcode[number]}, by a policy of the kernel")
+    assert ("(bpf)" in result.reason) is ("bpf" in modules)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf import loader
+from pytracer import doctor
+from pytracer.bpf import leftovers, loader
+from pytracer.bpf.asking import Asking
+from pytracer.bpf.attach import kprobe, kprobe_events
 from pytracer.cli import doctor as command
-from pytracer.doctor import LOCKDOWN, OK, WARN, Check, Report
+from pytracer.doctor import LOCKDOWN, OK, UNKNOWN, WARN, Check, Report
 from pytracer.errors import PolicyError, VerifierError
 from pytracer.kernel import policy, tracefs
+from pytracer.spec import KprobeEvents
 
 SAID = {
     "5.10": "unknown func bpf_probe_read_kernel#113",
@@ -66,3 +70,37 @@ def test_the_doctors_last_line(status: str, all_of_them: bool) -> None:
     line = command._verdict(Report((Check("policy", LOCKDOWN, status, ""),), ()))
     assert (line == "pytracer can run here") is all_of_them
     assert ("lockdown" in line) is not all_of_them
+
+
+def withheld() -> Path:
+    raise policy.locked_down("trace events (tracefs)")
+
+
+def test_functions_by_address_are_refused_where_no_trace_event_can_be_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The symbols give their addresses, and nothing else would have asked tracefs before it attaches."""
+    monkeypatch.setattr(kprobe, "PMU", tmp_path)
+    monkeypatch.setattr(Asking, "missing", [])
+    probe = KprobeEvents("hit", patterns=("k:vfs_read",), addresses=(0xFFFFFFFF81000000,))
+    monkeypatch.setattr(kprobe_events.tracefs, "root", lambda: tmp_path)
+    assert kprobe_events.ask(probe, Asking()).ok
+    monkeypatch.setattr(kprobe_events.tracefs, "root", withheld)
+    answer = kprobe_events.ask(probe, Asking())
+    assert answer.refused
+    assert "lockdown=confidentiality" in answer.reason
+
+
+def test_the_doctor_looks_for_what_was_left_without_tracefs(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = leftovers.Leftover("a filter on lo ingress", "tc filter del dev lo ingress")
+    monkeypatch.setattr(doctor.policy, "missing_capabilities", lambda needed: [])
+    monkeypatch.setattr(leftovers.kprobe_events, "left", withheld)
+    for name in ("_xdp", "_cgroups"):
+        monkeypatch.setattr(leftovers, name, lambda: iter(()))
+    monkeypatch.setattr(leftovers, "_filters", lambda: iter((found,)))
+    assert [check.fix for check in doctor._left()] == [found.command]
+    for name in ("_filters", "_xdp", "_cgroups"):
+        monkeypatch.setattr(leftovers, name, withheld)
+    [check] = doctor._left()
+    assert check.status == UNKNOWN
+    assert "lockdown=confidentiality" in check.found

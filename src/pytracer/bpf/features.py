@@ -19,7 +19,7 @@ from pytracer.bpf import feature_network as network
 from pytracer.bpf import storage
 from pytracer.bpf.feature_config import why_absent
 from pytracer.bpf.probing import helper_refusal, load, returning
-from pytracer.bpf.sys import LOCAL_STORAGE, Command, ProgType, bpf
+from pytracer.bpf.sys import LOCAL_STORAGE, Command, ProgType, SyscallError, bpf
 from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import policy
 from pytracer.record import record
@@ -75,10 +75,19 @@ def probe(feature: Feature) -> Result:
     except OSError as error:
         number = error.errno or 0
         if number in (errno.EPERM, errno.EACCES):
-            locked = f" (lockdown={policy.CONFIDENTIALITY})" if policy.is_confidential() else ""
-            return Result(feature, REFUSED, f"refused by a policy of the kernel{locked}")
+            return Result(feature, REFUSED, _refusal(error))
         why = why_absent(feature.kind, feature.name, feature.since)
         return Result(feature, ABSENT, policy.in_words(number) + (f" ({why})" if why else ""))
+
+
+def _refusal(error: OSError) -> str:
+    """Say which call the kernel refused, with which errno, and which policies in force may have done it."""
+    call = f"{error.call}: " if isinstance(error, SyscallError) else ""
+    name = errno.errorcode.get(error.errno or 0, "")
+    if policy.is_confidential():
+        return f"{call}{name}, by lockdown={policy.CONFIDENTIALITY}"
+    suspects = ", ".join(policy.read().refuses) or "no policy that shows itself"
+    return f"{call}{name}, by a policy of the kernel; in force: {suspects}"
 
 
 _SLEEPABLE, _NO_PREALLOC, _MMAPABLE = 1 << 4, 1, 1 << 10  # BPF_F_*

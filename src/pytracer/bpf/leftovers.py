@@ -20,6 +20,7 @@ from pytracer.bpf.attach.tcx import NAMES
 from pytracer.bpf.inspect.objects import Kind, ids
 from pytracer.bpf.inspect.places import attach_type
 from pytracer.bpf.sys import program_by_id, program_info
+from pytracer.errors import PytracerError
 from pytracer.kernel import tracefs
 from pytracer.kernel.targets import cgroups
 from pytracer.record import record
@@ -38,14 +39,14 @@ class Leftover:
 def leftovers() -> list[Leftover]:
     """All that can be seen in this network namespace, mount namespace and PID namespace.
 
-    Raises OSError where none of it can be.
+    Raises OSError or PytracerError where none of it can be.
     """
-    found, problems = list[Leftover](), list[OSError]()
+    found, problems = list[Leftover](), list[OSError | PytracerError]()
     finders: tuple[Callable[[], Iterator[Leftover]], ...] = (_filters, _xdp, _cgroups, _kprobe_events)
     for find in finders:
         try:
             found += find()
-        except OSError as error:
+        except (OSError, PytracerError) as error:  # lockdown withholds tracefs alone
             problems.append(error)
     if len(problems) == len(finders):
         raise problems[0]

@@ -126,15 +126,24 @@ def bpf_inout(command: int, attr: bytes) -> tuple[int, bytes]:
     result = _libc.syscall(_number(0), command, buffer, _ATTR_SIZE)
     if result < 0:
         error = ctypes.get_errno()
-        raise BpfError(error, os.strerror(error), buffer.raw)
+        raise BpfError(error, command, buffer.raw)
     return result, buffer.raw
 
 
-class BpfError(OSError):
+class SyscallError(OSError):
+    """A system call failed; ``call`` says which, such as ``bpf(BPF_PROG_LOAD)``."""
+
+    def __init__(self, error: int, call: str) -> None:
+        super().__init__(error, os.strerror(error))
+        self.call = call
+
+
+class BpfError(SyscallError):
     """bpf(2) failed; ``attr`` is what the kernel left in the attributes (a batch counts there)."""
 
-    def __init__(self, error: int, text: str, attr: bytes) -> None:
-        super().__init__(error, text)
+    def __init__(self, error: int, command: int, attr: bytes) -> None:
+        known = Command(command).name if command in Command.__members__.values() else str(command)
+        super().__init__(error, f"bpf(BPF_{known})")
         self.attr = attr
 
 
@@ -282,8 +291,7 @@ def perf_event_open(attr: bytes, pid: int, cpu: int) -> int:
     close_on_exec = 8  # PERF_FLAG_FD_CLOEXEC
     result = _libc.syscall(_number(1), buffer, pid, cpu, -1, ctypes.c_ulong(close_on_exec))
     if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+        raise SyscallError(ctypes.get_errno(), "perf_event_open")
     return int(result)
 
 

@@ -70,6 +70,7 @@ def ask(probe: KprobeEvents, kernel: Asking) -> Answer:
     if kernel.missing:
         return untried(probe.target)
     try:
+        tracefs.root()
         found = functions.these(probe.patterns, probe.addresses)
     except PytracerError as reason:
         return problem(reason)
