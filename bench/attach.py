@@ -17,7 +17,7 @@ from functools import partial
 from bench.measure import MissingPeerError, Result, in_turns, result
 from bench.peers import PYTRACER, ROOT, bcc_environment, find, until_output
 from pytracer.bpf.attach import kprobe
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
 
 FEW = "vfs_*"  # BCC's tool attaches one by one, and refuses more than a thousand
 LAB, LIMIT = "6.12", 3000  # the first long-term kernel with kprobe.multi for both ends; seconds for all of it

@@ -15,8 +15,8 @@ from bench.measure import MissingPeerError, Result, in_turns, result
 from bench.peers import PYTRACER, bcc_environment, bpftrace_environment, find, tracing
 from bench.work import work
 from pytracer.bpf.attach import raw_tracepoint
-from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import ProgType, prog_load
+from pytracer.bpf.trial import returning
 
 CALLS = 3_000_000
 FEW = 30_000  # calls, for what stops the program at each

@@ -15,9 +15,9 @@ from bench.network import VETH, network
 from bench.work import work
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
-from pytracer.bpf.facts import KernelFacts
-from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import prog_load
+from pytracer.bpf.trial import returning
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.spec import Clsact, Probe, SocketFilter, Tcx, Xdp
 
 FRAMES, SLICES = 200_000, 5

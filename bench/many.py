@@ -12,7 +12,7 @@ from bench.measure import MissingPeerError, Result
 from bench.peers import bcc_environment, find, tracing
 from bench.work import work
 from pytracer.kernel import functions
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
 
 MANY = 10_000
 SEEK = "__x64_sys_lseek" if platform.machine() == "x86_64" else "__arm64_sys_lseek"

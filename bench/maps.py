@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from bench.measure import MissingPeerError, Result, in_turns, result
 from pytracer.arrays import np
-from pytracer.bpf.headers import find_headers
-from pytracer.bpf.maps import Map
+from pytracer.bpf.compile.headers import find_headers
+from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import MapType
 from pytracer.bpf.toolchain import import_bcc
 

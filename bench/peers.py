@@ -21,8 +21,8 @@ from lab.fetch import cached
 from lab.kernels import KERNELS
 
 from bench.measure import MissingPeerError
-from pytracer.bpf.cachedir import cache_dir
-from pytracer.bpf.headers import find_headers, packaged
+from pytracer.bpf.cache.directory import cache_dir
+from pytracer.bpf.compile.headers import find_headers, packaged
 from pytracer.kernel import tracefs
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,8 +16,8 @@ from bench.frames import EMPTY
 from bench.measure import MissingPeerError, Result, in_turns, result
 from bench.network import VETH, network
 from pytracer.bpf.attach import kind_of
-from pytracer.bpf.probing import load, returning
 from pytracer.bpf.sys import address, bpf, program_info
+from pytracer.bpf.trial import load, returning
 from pytracer.errors import PytracerError
 from pytracer.spec import CgroupSkb, PacketFanout, Probe, SocketFilter, Tcx, Xdp
 

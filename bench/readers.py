@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 
 from bench.work import flood, gated, go
-from pytracer.bpf.facts import KernelFacts
-from pytracer.bpf.headers import find_headers
+from pytracer.bpf.compile.headers import find_headers
 from pytracer.bpf.toolchain import import_bcc
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.model import Batch
 from pytracer.plan import Request
 from pytracer.spec import Alternative, Column, Filter, Hook, RawTracepoint, Stream, Tracer
-from pytracer.trace import Trace
+from pytracer.trace.loop import Trace
 
 RING = 16 << 20  # bytes, the same for all
 

@@ -10,8 +10,8 @@ from bench.cost import Measure, Peer, measured, ours, while_held
 from bench.measure import MissingPeerError, Result
 from bench.work import flood, work
 from pytracer.bpf.attach import uprobe
-from pytracer.bpf.probing import EMPTY, load
 from pytracer.bpf.sys import ProgType
+from pytracer.bpf.trial import EMPTY, load
 from pytracer.spec import Spot
 from pytracer.symbols import code, files, places
 

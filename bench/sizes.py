@@ -13,7 +13,7 @@ from bench.events import read
 from bench.measure import MissingPeerError, in_turns
 from bench.work import work
 from pytracer.arrays import np
-from pytracer.bpf.maps import Map
+from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import MapType, address, bpf, map_create
 
 ROUNDS = 3

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from pytracer.bpf import kept
-from pytracer.bpf.cachedir import CacheDir, cache_dir
+from pytracer.bpf.cache import entries
+from pytracer.bpf.cache.directory import CacheDir, cache_dir
 from pytracer.cli.arguments import Parser
 from pytracer.text import harmless
 
@@ -33,14 +33,14 @@ def run(words: Sequence[str]) -> int:
     cache = cache_dir()
     if cache.note:
         print(f"pytracer: warning: {harmless(cache.note)}", file=sys.stderr)
-    found = kept.clear(cache) if given.action == "clear" else list(kept.kept(cache))
+    found = entries.clear(cache) if given.action == "clear" else list(entries.kept(cache))
     write = _json if given.format == "json" else _table
     for line in write(cache, found, given.action):
         print(line)
     return 0
 
 
-def _json(cache: CacheDir, found: list[kept.Kept], action: str) -> Iterator[str]:
+def _json(cache: CacheDir, found: list[entries.Kept], action: str) -> Iterator[str]:
     for one in found if action == "list" else ():
         record = {
             "kind": one.kind,
@@ -56,7 +56,7 @@ def _json(cache: CacheDir, found: list[kept.Kept], action: str) -> Iterator[str]
     yield json.dumps({"kind": "total" if action == "list" else "cleared", **totals, "path": str(cache.path)})
 
 
-def _table(cache: CacheDir, found: list[kept.Kept], action: str) -> Iterator[str]:
+def _table(cache: CacheDir, found: list[entries.Kept], action: str) -> Iterator[str]:
     rows = [("KIND", "NAME", "KERNEL", "SIZE", "LAST USED")]
     rows += [
         (one.kind, harmless(one.name), harmless(one.kernel) or "-", _bytes(one.size), _day(one.used))

@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Iterator
 
 from pytracer import doctor
-from pytracer.bpf import features
 from pytracer.cli.arguments import Parser
+from pytracer.features import feature_table
 from pytracer.text import harmless
 
 _DESCRIPTION = "What this machine grants and lacks, and what would help. As root it sees more."
@@ -19,10 +19,10 @@ _MARKS = {
     doctor.WARN: "warn",
     doctor.FAIL: "FAIL",
     doctor.UNKNOWN: "?",
-    features.GRANTED: "ok",
-    features.ABSENT: "absent",
-    features.REFUSED: "refused",
-    features.UNTRIED: "?",
+    feature_table.GRANTED: "ok",
+    feature_table.ABSENT: "absent",
+    feature_table.REFUSED: "refused",
+    feature_table.UNTRIED: "?",
 }
 _GROUPS = {
     "hook": "hooks that programs can be put on",
@@ -80,9 +80,9 @@ def _table(report: doctor.Report) -> Iterator[str]:
             if check.fix:
                 yield from _lines("", "", f"fix: {check.fix}", width)
         yield ""
-    if all(result.status == features.UNTRIED for result in report.features):
+    if all(result.status == feature_table.UNTRIED for result in report.features):
         yield "BPF features"
-        yield from _lines(features.UNTRIED, "", report.features[0].reason, 0)
+        yield from _lines(feature_table.UNTRIED, "", report.features[0].reason, 0)
         yield ""
     else:
         yield from _features(report)
@@ -101,7 +101,7 @@ def _features(report: doctor.Report) -> Iterator[str]:
         yield ""
 
 
-def _by_status(results: list[features.Result]) -> Iterator[str]:
+def _by_status(results: list[feature_table.Result]) -> Iterator[str]:
     """A paragraph for each status: too many to have a line each, and most are there."""
     for status in dict.fromkeys(result.status for result in results):
         names = [result.feature.name for result in results if result.status == status]
@@ -123,7 +123,7 @@ def _verdict(report: doctor.Report) -> str:
     failed = [check.name for check in report.checks if check.status == doctor.FAIL]
     if failed:
         return f"pytracer cannot run here: {', '.join(failed)}"
-    if any(result.status == features.UNTRIED for result in report.features):
+    if any(result.status == feature_table.UNTRIED for result in report.features):
         return "what could be seen is fine; with the capabilities for it (sudo), the rest can be seen too"
     warned = next((check for check in report.checks if check.name == doctor.LOCKDOWN), None)
     if warned is not None and warned.status == doctor.WARN:

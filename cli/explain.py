@@ -84,10 +84,10 @@ def _tracer(words: Sequence[str]) -> tuple[Page, int]:
     tracer = registry.get(words[0])
     request, _ = tracer_parser.parse(tracer, words[1:])
 
-    from pytracer.bpf.facts import KernelFacts
-    from pytracer.bpf.source import read_source
+    from pytracer.bpf.compile.source import read_source
     from pytracer.explain import refused, stages
     from pytracer.explain.watch import watch
+    from pytracer.features.kernel_facts import KernelFacts
     from pytracer.plan import make_plan
 
     def warn(line: str) -> None:
@@ -109,7 +109,7 @@ def _refused(given: argparse.Namespace, rest: Sequence[str]) -> tuple[Page, int]
     if not file.is_file():
         raise UsageError(f"no file {given.refused!r}")
 
-    from pytracer.bpf.source import read_source
+    from pytracer.bpf.compile.source import read_source
     from pytracer.explain import refused
     from pytracer.explain.trial import tried
 

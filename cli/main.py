@@ -169,7 +169,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     request, given = parser.parse(tracer, words)
     request = replace(request, pack=pack)
 
-    from pytracer.bpf.facts import KernelFacts
+    from pytracer.features.kernel_facts import KernelFacts
     from pytracer.plan import make_plan, output_of
 
     def say(line: str) -> None:
@@ -181,16 +181,18 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
             print(_line(line))
         return 0
     if given.emit_c:
-        from pytracer.bpf.source import emit
+        from pytracer.bpf.compile.source import emit
 
         plan = make_plan(request, KernelFacts())
         if plan.program != "c":
-            raise UsageError(f"--program {plan.program} has no C", hint="its source is pytracer.bpf.lessons")
+            raise UsageError(
+                f"--program {plan.program} has no C", hint="its source is pytracer.bpf.asm.lessons"
+            )
         print(emit(tracer.c_file, plan.defines, plan.generated), end="")
         return 0
 
-    from pytracer.run import run
     from pytracer.sinks import PROFILE_FORMAT, make_sink
+    from pytracer.trace.run import run
 
     form = given.format
     if isinstance(output_of(request), Profile):

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytracer.bpf import pack
+from pytracer.bpf.cache import pack
 from pytracer.cli import parser as tracer_parser
 from pytracer.cli.arguments import Parser
 from pytracer.errors import UnknownNameError, UsageError

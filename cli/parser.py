@@ -18,11 +18,11 @@ from pytracer.cli.arguments import (
     split,
 )
 from pytracer.errors import UsageError
-from pytracer.kernel import interfaces, targets
+from pytracer.kernel import filter_values, interfaces
 from pytracer.kernel.policy import require_proc
 from pytracer.plan import Fault, Request, parse_fault
+from pytracer.plan.attach_targets import PROBES_MAX
 from pytracer.plan.sets import parse_set
-from pytracer.plan.targets import PROBES_MAX
 from pytracer.sinks import FORMATS, STACK_FORMATS
 from pytracer.spec import (
     Choice,
@@ -46,22 +46,27 @@ from pytracer.spec import (
 )
 
 if TYPE_CHECKING:
-    from pytracer.ask import Question
     from pytracer.kernel.pcap import CompiledFilter
+    from pytracer.lang import Question
 
 _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]] = {
-    Filter.PID: (("-p", "--pid"), "N", "this process, until it ends (repeatable)", targets.process),
-    Filter.TID: (("--tid",), "N", "this thread", targets.thread),
-    Filter.COMM: (("--comm",), "NAME", "threads of this name", targets.comm),
-    Filter.UID: (("-u", "--uid"), "USER", "this user, by name or number", targets.user),
-    Filter.CGROUP: (("--cgroup",), "PATH", "this cgroup and those below it", targets.cgroup),
+    Filter.PID: (("-p", "--pid"), "N", "this process, until it ends (repeatable)", filter_values.process),
+    Filter.TID: (("--tid",), "N", "this thread", filter_values.thread),
+    Filter.COMM: (("--comm",), "NAME", "threads of this name", filter_values.comm),
+    Filter.UID: (("-u", "--uid"), "USER", "this user, by name or number", filter_values.user),
+    Filter.CGROUP: (("--cgroup",), "PATH", "this cgroup and those below it", filter_values.cgroup),
     Filter.NETNS: (
         ("--netns",),
         "NS",
         "this network namespace: a process, name or path",
-        targets.network_namespace,
+        filter_values.network_namespace,
     ),
-    Filter.MNTNS: (("--mntns",), "NS", "this mount namespace: a process or path", targets.mount_namespace),
+    Filter.MNTNS: (
+        ("--mntns",),
+        "NS",
+        "this mount namespace: a process or path",
+        filter_values.mount_namespace,
+    ),
 }
 _CHOICES_WIDTH = 60  # characters that a line of help can spare for them
 _GROUP_BY_DEST = "group_by"
@@ -124,7 +129,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             tracer=tracer,
             options={o.name: _value(o, given) for o in tracer.options if not isinstance(o, PacketFilter)},
             filters=filters,
-            viewer=targets.viewer(filters),
+            viewer=filter_values.viewer(filters),
             interfaces=named,
             sources=_sources(tracer, words),
             max_probes=getattr(given, "max_probes", None),
@@ -319,7 +324,7 @@ def _sources(tracer: Tracer, words: list[str]) -> tuple[Source, ...]:
 def _questions(tracer: Tracer, words: list[str]) -> tuple[Question, ...]:
     if not isinstance(tracer.arguments, Questions):
         return ()
-    from pytracer.ask import parse_distribution, parse_trace  # a language
+    from pytracer.lang import parse_distribution, parse_trace  # a language
 
     read = parse_distribution if tracer.arguments.distribution else parse_trace
     return tuple(map(read, dict.fromkeys(words)))
@@ -362,7 +367,7 @@ def _filter_values(tracer: Tracer, given: argparse.Namespace) -> dict[Filter, tu
             values.setdefault(which, []).append(resolve(text))
     kinds = set()
     for text in getattr(given, "container", ()):
-        kind, key = targets.container(text)
+        kind, key = filter_values.container(text)
         if Filter(kind) not in tracer.filters:
             raise UsageError(
                 f"the container {text!r} has no cgroup of version 2",

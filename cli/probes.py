@@ -7,12 +7,12 @@ import json
 import sys
 from collections.abc import Sequence
 
-from pytracer.bpf.facts import KernelFacts
 from pytracer.cli.arguments import Parser
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.kernel import tracefs
 from pytracer.kernel.facts import Facts, Found
-from pytracer.plan.named import name_of
-from pytracer.plan.targets import granted
+from pytracer.plan.attach_targets import granted
+from pytracer.plan.named_target import name_of
 from pytracer.spec import SPELLINGS, Source, parse_source
 from pytracer.text import harmless
 

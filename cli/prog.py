@@ -58,11 +58,11 @@ def _watch(view: str, words: list[str]) -> int:
     given, rest = _parse(words)
     times = _times(view, rest, given)
 
-    from pytracer.bpf.inspect.stats import counting
     from pytracer.kernel.policy import require
-    from pytracer.programs import NEEDED, Observer, ranked, schema
-    from pytracer.run import repeat
+    from pytracer.prog.run_stats import counting
+    from pytracer.prog.tables import NEEDED, Observer, ranked, schema
     from pytracer.sinks import make_sink
+    from pytracer.trace.run import repeat
 
     sort = given.sort or ("total_ns" if view == "top" else "id")
     ranked([], sort)
@@ -82,7 +82,7 @@ def _watch(view: str, words: list[str]) -> int:
 
 
 def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    from pytracer.programs import COLUMNS
+    from pytracer.prog.tables import COLUMNS
     from pytracer.sinks import FORMATS
 
     columns = "\n".join(f"  {name:<12} {column.help}" for name, column in COLUMNS.items())
@@ -108,7 +108,7 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _times(view: str, words: list[str], given: argparse.Namespace) -> argparse.Namespace:
-    """When: a ``Times`` of :mod:`pytracer.trace`."""
+    """When: a ``Times`` of :mod:`pytracer.trace.loop`."""
     rest, interval, count = split(words)
     if rest:
         raise UsageError(f"prog {view} takes no {rest[0]!r}", hint="pytracer prog --help")

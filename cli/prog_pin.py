@@ -11,7 +11,7 @@ from pytracer.cli.arguments import Parser
 from pytracer.text import harmless
 
 if TYPE_CHECKING:
-    from pytracer.pinning import Kept
+    from pytracer.prog.pinning import Kept
 
 _PIN = """\
 Keeps programs of tracers that run now, below /sys/fs/bpf/pytracer: they and their maps stay in the kernel
@@ -53,8 +53,8 @@ def pin(words: Sequence[str]) -> int:
     )
     given = _parse(parser, words)
 
-    from pytracer import pinning
     from pytracer.kernel.policy import require
+    from pytracer.prog import pinning
 
     require(pinning.NEEDED, "pytracer prog pin")
     _show("pinned", pinning.pin(given.ids, attached=given.attached), given.format)
@@ -71,8 +71,8 @@ def unload(words: Sequence[str]) -> int:
     parser.add_argument("ids", metavar="ID", nargs="*", help=argparse.SUPPRESS)
     given = _parse(parser, words)
 
-    from pytracer import pinning
     from pytracer.kernel.policy import require
+    from pytracer.prog import pinning
 
     require(pinning.NEEDED, "pytracer prog unload")
     kept = pinning.unload(given.ids)

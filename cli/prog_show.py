@@ -11,8 +11,8 @@ from pytracer.cli.arguments import Parser, positive
 from pytracer.text import harmless
 
 if TYPE_CHECKING:
-    from pytracer.bpf.inspect.info import SourceLine
-    from pytracer.dissection import Dissected
+    from pytracer.bpf.obj_info import SourceLine
+    from pytracer.prog.dump import Dissected
 
 _DESCRIPTION = """\
 One program: who holds it and where it is, its instructions as the verifier left them, beside the C where the
@@ -45,9 +45,9 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(words)
 
-    from pytracer.dissection import dissect
     from pytracer.kernel.policy import require
-    from pytracer.programs import NEEDED
+    from pytracer.prog.dump import dissect
+    from pytracer.prog.tables import NEEDED
 
     require(NEEDED, "pytracer prog show")
     found = dissect(given.id, entries=given.entries)

@@ -4,7 +4,7 @@
 // The program is the filter of that socket. It counts and returns 0: nothing is ever queued to the socket.
 //
 // The same program, instruction by instruction, with rows that stay and each link looked for:
-// src/pytracer/bpf/lessons/sockcount.py.
+// src/pytracer/bpf/asm/lessons/sockcount.py.
 #include "config.h"
 #include "skb.h"
 

@@ -30,13 +30,13 @@ from bench.work import flood, lanes, work
 from lab.guest import maps
 
 from pytracer import spec
-from pytracer.bpf import features
 from pytracer.bpf.attach import kind_of
 from pytracer.bpf.attach.kind import Place
-from pytracer.bpf.facts import KernelFacts
-from pytracer.bpf.probing import load, returning
+from pytracer.bpf.trial import load, returning
 from pytracer.errors import PytracerError
-from pytracer.kernel.targets import cgroup2_roots
+from pytracer.features import feature_table
+from pytracer.features.kernel_facts import KernelFacts
+from pytracer.kernel.filter_values import cgroup2_roots
 from pytracer.spec import (
     NO_RATE,
     CgroupSkb,
@@ -222,10 +222,10 @@ def taken(
 
 
 def measure_map(
-    feature: features.Feature, hooks: Mapping[str, Hook], facts: KernelFacts, own: Sequence[str]
+    feature: feature_table.Feature, hooks: Mapping[str, Hook], facts: KernelFacts, own: Sequence[str]
 ) -> dict[str, object]:
     """Whether maps of one type are there, and what each operation on one takes in a program."""
-    found = features.probe(feature)
+    found = feature_table.probe(feature)
     costs = dict[str, float]()
     record: dict[str, object] = {
         "map": feature.name,
@@ -233,7 +233,7 @@ def measure_map(
         "reason": found.reason,
         "ns": costs,
     }
-    if found.status != features.GRANTED:
+    if found.status != feature_table.GRANTED:
         return record
     for operation in maps.OPERATIONS.get(feature.name, ()):
         hook = hooks[operation.hook]
@@ -285,7 +285,7 @@ def main() -> None:
     with own_cgroup() as own:
         for hook in (hook for hook in HOOKS if hook.name in names or not names):
             print(json.dumps(measure(hook, facts, own)), flush=True)
-        for feature in features.FEATURES:
+        for feature in feature_table.FEATURES:
             if feature.kind == "map" and (feature.name in names or not names):
                 print(json.dumps(measure_map(feature, hooks, facts, own)), flush=True)
     facts.close()

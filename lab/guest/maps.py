@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from pytracer.bpf import storage
-from pytracer.bpf.assembler import Assembler, Helper, Register, Size
+from pytracer.bpf.asm.assembler import Assembler, Helper, Register, Size
 from pytracer.bpf.attach.perf import ATTR_SIZE
-from pytracer.bpf.probing import load, returning
+from pytracer.bpf.load import local_storage
 from pytracer.bpf.sys import PER_CPU, MapType, ProgType, map_create, map_update, perf_event_open
+from pytracer.bpf.trial import load, returning
 from pytracer.kernel.cpus import online_cpus, possible_cpus
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = Register
@@ -224,7 +224,7 @@ def nested(kind: int) -> Iterator[int]:
 @contextlib.contextmanager
 def stored(kind: int) -> Iterator[int]:
     """Storage of a task: values of four bytes."""
-    types = storage.types(4)
+    types = local_storage.types(4)
     try:
         with alone(kind, 4, 4, 0, NO_PREALLOC, btf=types) as fd:
             yield fd
@@ -294,4 +294,4 @@ OPERATIONS = {
     "task_storage": (Operation("get", partial(stored, MapType.TASK_STORAGE), of_task),),
     "bloom_filter": (Operation("peek", partial(filled, BLOOM_FILTER), peek),),
 }
-"""By the types' names in :data:`pytracer.bpf.features.FEATURES`."""
+"""By the types' names in :data:`pytracer.features.feature_table.FEATURES`."""

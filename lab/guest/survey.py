@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytracer.bpf.headers import SOURCES
+from pytracer.bpf.compile.headers import SOURCES
 from pytracer.bpf.toolchain import bcc_version, find_bcc
 from pytracer.kernel.facts import Target
-from pytracer.plan.named import Named
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.named_target import Named
 from pytracer.spec import (
     SPELLINGS,
     Alternative,

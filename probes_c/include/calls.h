@@ -7,7 +7,7 @@
 // for another one's. A call of a program's function is known likewise, by process: a coroutine may change threads, and
 // its stack goes with it. A goroutine's stack moves; there the place is the distance from the upper end of the stack.
 // What is left of such calls is replaced by the next from there; of tasks that ended, user space takes it away
-// (src/pytracer/bpf/calls.py).
+// (src/pytracer/bpf/read/inflight.py).
 #include "loss.h"
 #include "target.h"
 

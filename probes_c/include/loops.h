@@ -26,7 +26,7 @@
 #endif
 
 #ifdef PT_HAS_BPF_LOOP
-#define PT_CALLED 0x7079547261637400ULL // pytracer.bpf.called.MARK
+#define PT_CALLED 0x7079547261637400ULL // pytracer.bpf.compile.bpf_loop.MARK
 
 // Under a name of our own: BCC before 0.24 does not know it.
 static long (*pt_bpf_loop)(u32 turns, u64 body, void *context, u64 flags) = (void *)181;

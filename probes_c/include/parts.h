@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Events with as many bytes of a program's memory as there are, sent in parts, which are put together again
-// (src/pytracer/bpf/streams/parts.py). The tracer that includes this has defined struct event with the members
+// (src/pytracer/bpf/read/streams/reassembly.py). The tracer that includes this has defined struct event with the members
 // "u32 args_len, args_at; u8 args[ROOM]" at its end, and PARTS: in how many parts, beside the last, it is sent
 // at most. The number 1 of PT_TURN is taken.
 #include "loops.h"

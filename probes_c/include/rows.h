@@ -4,7 +4,7 @@
 //
 // A row that is taken out of a map while a program counts in it takes the count along. So there are two maps:
 // programs count in the side that pt_side names, and user space empties the other, once every program that
-// had begun before it changed pt_side has ended (src/pytracer/bpf/rows.py).
+// had begun before it changed pt_side has ended (src/pytracer/bpf/read/aggregates.py).
 #include "loss.h"
 
 BPF_PERCPU_HASH(rows, struct row_key, struct row_value, PT_ROWS_MAX);

@@ -62,7 +62,7 @@ static __always_inline struct event *pt_prepare(void)
 // The first "size" bytes of it are complete; the verifier wants to see that they are no more than all. Of a
 // narrower number the compiler would test one copy and pass on another.
 // Returns whether they found no room. An event of any length ends with bytes, is sent in parts, and has members
-// that say so: src/pytracer/bpf/streams/parts.py.
+// that say so: src/pytracer/bpf/read/streams/reassembly.py.
 static __always_inline int pt_output(void *ctx, struct event *event, u64 size)
 {
     pt_opaque(size);

@@ -14,12 +14,12 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
-from pytracer.bpf.facts import KernelFacts
 from pytracer.cli import parser
 from pytracer.errors import UsageError
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.model import Item
 from pytracer.spec import Filter, GroupBy, NameSet, Tracer, registry
-from pytracer.trace import Trace as _Trace
+from pytracer.trace.loop import Trace as _Trace
 
 _OURS = (
     "format",

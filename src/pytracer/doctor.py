@@ -16,10 +16,12 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pytracer.bpf import elf, features, toolchain
-from pytracer.bpf.headers import packaged
+from pytracer.bpf import toolchain
+from pytracer.bpf.compile import shared_libraries
+from pytracer.bpf.compile.headers import packaged
 from pytracer.bpf.sys import Command, bpf
 from pytracer.errors import CacheError, PytracerError, ToolchainError, UnsupportedError
+from pytracer.features import feature_table
 from pytracer.kernel import btf, config, distro, mounts, policy, syscalls, tracefs
 from pytracer.record import record
 
@@ -60,7 +62,7 @@ class Report:
     """All checks, and the BPF features one by one."""
 
     checks: tuple[Check, ...]
-    features: tuple[features.Result, ...]
+    features: tuple[feature_table.Result, ...]
 
     @property
     def can_run(self) -> bool:
@@ -74,7 +76,7 @@ def examine() -> Report:
         "tracefs": mounts.is_mounted(mounts.TRACEFS, tracefs.TRACING),
         "debugfs": mounts.is_mounted(mounts.DEBUGFS, tracefs.DEBUG),
     }
-    found = tuple(features.probe_all())
+    found = tuple(feature_table.probe_all())
     checks = [*_kernel(), *_types(), *_policies(), *_mounts(mounted), *_compiler(), *_python(), *_left()]
     return Report((*checks, _summary(found)), found)
 
@@ -213,7 +215,7 @@ def _compiler() -> Iterator[Check]:
     if libbcc is None:
         yield Check("compiler", "libbcc", UNKNOWN, "not in the usual folders")
         return
-    asked = elf.needed(libbcc)
+    asked = shared_libraries.needed(libbcc)
     versions = [name for name in asked if name.startswith("libLLVM")]
     versions += [name for name in asked if name.startswith("libclang")]
     yield Check("compiler", "libbcc", OK, str(libbcc))
@@ -247,7 +249,7 @@ def _python() -> Iterator[Check]:
 
 
 def _cache() -> Check:
-    from pytracer.bpf.cachedir import VARIABLE, cache_dir
+    from pytracer.bpf.cache.directory import VARIABLE, cache_dir
 
     try:
         folder = cache_dir()
@@ -259,7 +261,7 @@ def _cache() -> Check:
 
 def _left() -> Iterator[Check]:
     """List what tracers that were killed left attached."""
-    from pytracer.bpf.leftovers import leftovers
+    from pytracer.prog.leftovers import leftovers
 
     if policy.missing_capabilities(("CAP_SYS_ADMIN",)):
         yield Check("left behind", "attachments", UNKNOWN, f"{_HIDDEN} without CAP_SYS_ADMIN")
@@ -277,17 +279,17 @@ def _left() -> Iterator[Check]:
         yield Check("left behind", "attachments", OK, "none of tracers that were killed")
 
 
-def _summary(found: tuple[features.Result, ...]) -> Check:
+def _summary(found: tuple[feature_table.Result, ...]) -> Check:
     """Whether any hook for tracing works at all."""
     hooks = [
         result for result in found if result.feature.name in _TRACING_HOOKS and result.feature.kind == "hook"
     ]
-    if any(result.status == features.UNTRIED for result in hooks):
+    if any(result.status == feature_table.UNTRIED for result in hooks):
         return Check("kernel", "tracing", UNKNOWN, hooks[0].reason)
-    granted = [result.feature.name for result in hooks if result.status == features.GRANTED]
+    granted = [result.feature.name for result in hooks if result.status == feature_table.GRANTED]
     if granted:
         return Check("kernel", "tracing", OK, f"works by {', '.join(granted)}")
-    refused = any(result.status == features.REFUSED for result in hooks)
+    refused = any(result.status == feature_table.REFUSED for result in hooks)
     text = policy.refusal() if refused else "this kernel has no hook that a program can be put on"
     return Check("kernel", "tracing", FAIL, text)
 

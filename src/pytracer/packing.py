@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pytracer.bpf.compile import compile_image
-from pytracer.bpf.headers import from_btf
+from pytracer.bpf.cache.pack import Entry, Pack, btf_digest, digest
+from pytracer.bpf.compile.compiler import compile_image
+from pytracer.bpf.compile.headers import from_btf
+from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.image import Image
-from pytracer.bpf.pack import Entry, Pack, btf_digest, digest
-from pytracer.bpf.source import read_source
 from pytracer.errors import HeadersError, UnsupportedError, UsageError
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.btf_facts import BtfFacts

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
 from support.asked import NAME, NUMBERS, TIMES, ended, file_in
 from support.cli import finish, start
 from support.uprobes import Program

@@ -15,8 +15,8 @@ import pytest
 from pytracer.bpf.attach import xdp
 from pytracer.bpf.attach.cgroup_skb import POINTS
 from pytracer.bpf.attach.interface import xdp_programs
-from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import ProgType, link_create, prog_load
+from pytracer.bpf.trial import returning
 from support import packets
 from support.cgroups import attached, cgroup, on
 from support.cli import Result, finish, run, start

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.facts import KernelFacts
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.spec import RawTracepoint
 from support.cli import run, start, stop
 from support.disks import BLOCK, completed, loop, work

@@ -18,8 +18,8 @@ import pytest
 from lab.guest.survey import Asked, hooks_of
 
 from pytracer.bpf.attach import cgroup_skb, cgroup_sock, cgroup_sock_addr
-from pytracer.bpf.leftovers import leftovers
 from pytracer.errors import PolicyError
+from pytracer.prog.leftovers import leftovers
 from pytracer.spec import Alternative, OnCgroup, TaskSample, Tracer, registry
 from pytracer.spec.common import FOLLOW
 from support import packets

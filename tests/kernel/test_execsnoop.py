@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from pytracer.bpf import features
 from pytracer.bpf.sys import ProgType
+from pytracer.features import feature_table
 from pytracer.plan.plan import LOOP
 from pytracer.spec.common import EXECUTED, RETURN
 from support import own
@@ -176,7 +176,7 @@ def test_what_failed_is_cut_where_the_room_ends():
     result = run("execsnoop", "-x", "-f", "json", *execs("many", 5003, "/pt/no"))
     shown = result.of("event")[-1]["args"].split(" ")
     assert ["/pt/no", *map(str, range(5003))][: len(shown)] == shown
-    called = not features.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP)
+    called = not feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP)
     assert len(" ".join(shown)) > 8192 if called else len(shown) == 256
     assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("cut", 1)]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.attach.interface import xdp_programs
-from pytracer.bpf.source import probes_folder
+from pytracer.bpf.compile.source import probes_folder
 from pytracer.cli import parser
 from pytracer.explain import stages
 from pytracer.explain.page import Beside, Block, Fold, Grid, Page, Source
@@ -28,7 +28,7 @@ ROOT = probes_folder().resolve().parent
 
 
 def explained(*words: str) -> tuple[Watched, Page]:
-    from pytracer.bpf.facts import KernelFacts
+    from pytracer.features.kernel_facts import KernelFacts
 
     request, _ = parser.parse(registry.get(words[0]), words[1:])
     seen = watch(request, KernelFacts, warn=lambda line: None)

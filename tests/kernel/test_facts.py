@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf import facts
 from pytracer.bpf.attach import kprobe
-from pytracer.bpf.facts import KernelFacts
-from pytracer.bpf.probing import READS_BEYOND, helper_refusal, load, returning
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
+from pytracer.bpf.trial import READS_BEYOND, helper_refusal, load, returning
+from pytracer.features import kernel_facts
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.kernel.btf import Btf, Kind
 from pytracer.kernel.config import option as kernel_config
 from pytracer.spec import Kprobe, RawTracepoint, SocketFilter
@@ -62,7 +62,7 @@ def test_a_program_that_reads_too_far_is_never_attached() -> None:
 def test_a_trace_event_takes_a_program() -> None:
     # In a process of its own: to see tracefs it may take a mount namespace.
     code = """
-from pytracer.bpf.facts import KernelFacts
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.spec import Tracepoint
 known = KernelFacts()
 answer = known.probe(Tracepoint('', category='sched', event='sched_process_exit'))
@@ -121,5 +121,5 @@ def test_compat_is_what_the_kernel_was_built_with(known: KernelFacts) -> None:
 def test_asking_for_linux32_leaves_the_personality_alone() -> None:
     personality = ctypes.CDLL(None).personality
     before = personality(ctypes.c_ulong(0xFFFFFFFF))
-    facts._takes_linux32()
+    kernel_facts._takes_linux32()
     assert personality(ctypes.c_ulong(0xFFFFFFFF)) == before

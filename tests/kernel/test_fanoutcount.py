@@ -13,8 +13,8 @@ import pytest
 from pytracer.bpf.attach import packet_fanout
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.link import Link, all_or_none
-from pytracer.bpf.probing import instruction, returning
 from pytracer.bpf.sys import ProgType, prog_load
+from pytracer.bpf.trial import instruction, returning
 from pytracer.errors import PytracerError
 from pytracer.spec import PacketFanout
 from support import packets

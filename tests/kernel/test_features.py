@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytracer.bpf import features
+from pytracer.features import feature_table
 from pytracer.kernel.btf import Btf, Kind
 
 pytestmark = pytest.mark.kernel
@@ -30,11 +30,11 @@ def found() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def granted(record: dict[str, Any]) -> bool:
-    return bool(record["status"] == features.GRANTED)
+    return bool(record["status"] == feature_table.GRANTED)
 
 
 def test_everything_was_tried(found: dict[tuple[str, str], dict[str, Any]]) -> None:
-    assert len(found) == len(features.FEATURES)
+    assert len(found) == len(feature_table.FEATURES)
     assert {record["status"] for record in found.values()} <= {"granted", "absent", "refused", "untried"}
     without_reason = [key for key, record in found.items() if not granted(record) and not record["found"]]
     assert not without_reason
@@ -71,7 +71,11 @@ def test_numbers_are_those_of_the_kernel(kind: str, enum: str, prefix: str) -> N
     number = btf.find(Kind.ENUM, enum)
     assert number is not None
     kernels = {name.removeprefix(prefix).lower(): value for name, value in btf.enumerators(number)}
-    tables = {"program": features._PROGRAMS, "map": features._MAPS, "helper": features._HELPERS}
+    tables = {
+        "program": feature_table._PROGRAMS,
+        "map": feature_table._MAPS,
+        "helper": feature_table._HELPERS,
+    }
     for number, name, *_ in tables[kind]:
         assert kernels.get(name, number) == number, name
 
@@ -86,7 +90,7 @@ def test_a_policy_is_told_from_absence(found: dict[tuple[str, str], dict[str, An
     for one, other in (("fentry", "fexit"), ("kprobe", "kretprobe"), ("uprobe", "uretprobe")):
         assert found["hook", one]["status"] == found["hook", other]["status"]
     if not Path("/sys/bus/event_source/devices/kprobe").is_dir():
-        assert found["hook", "kprobe"]["status"] == features.ABSENT
+        assert found["hook", "kprobe"]["status"] == feature_table.ABSENT
 
 
 def test_the_table_is_for_people() -> None:

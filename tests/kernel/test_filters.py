@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.packet_filter import Context, prologue
+from pytracer.bpf.asm.packet_filter import Context, prologue
 from pytracer.errors import UsageError
 from pytracer.kernel.pcap import CompiledFilter, Link, compile_filter, compile_for
 from support import packets

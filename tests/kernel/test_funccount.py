@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from pytracer.plan.named import IN_PROGRAMS
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.named_target import IN_PROGRAMS
 from pytracer.spec import SPELLINGS
 from support.cli import run, start
 from support.needs import DEBIANS, refused

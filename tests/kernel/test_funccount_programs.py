@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from pytracer.plan.named import IN_PROGRAMS
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.named_target import IN_PROGRAMS
 from support.cli import finish, run, start
 from support.needs import refused_by_right
 from support.uprobes import Program, build_library, working

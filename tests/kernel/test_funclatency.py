@@ -7,7 +7,7 @@ import pytest
 import pytracer
 from pytracer.model import Histograms, Loss
 from pytracer.model.buckets import ERROR
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
 from support.cli import run, wait_for
 from support.needs import refused
 from support.uprobes import Program

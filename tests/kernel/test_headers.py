@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from pytracer.bpf import layout
-from pytracer.bpf.cachedir import CacheDir
-from pytracer.bpf.headers import find_headers
-from pytracer.bpf.headers.tree import make_tree
-from pytracer.bpf.layout import Check
+from pytracer.bpf.cache.directory import CacheDir
+from pytracer.bpf.compile import layout_check
+from pytracer.bpf.compile.headers import find_headers
+from pytracer.bpf.compile.headers.generated import make_tree
+from pytracer.bpf.compile.layout_check import Check
 from pytracer.bpf.toolchain import import_bcc
 from pytracer.errors import HeadersError, SchemaError
 from pytracer.kernel.btf import COMPOSITES, ENUMS, VMLINUX, Btf, Kind
@@ -85,8 +85,8 @@ def assert_all_checked(btf: Btf, ids: Sequence[int], checks: Sequence[Check]) ->
 
 
 def assert_bytecode(checks: Sequence[Check], source: Path) -> None:
-    with compiled(layout.check_functions(checks), source) as program:
-        layout.verify_all(program.dump_func, checks)
+    with compiled(layout_check.check_functions(checks), source) as program:
+        layout_check.verify_all(program.dump_func, checks)
 
 
 def test_every_member_of_the_big_structs_is_where_btf_has_it(btf: Btf, cache: CacheDir) -> None:
@@ -127,12 +127,12 @@ def test_every_typedef_and_enum_has_its_size(btf: Btf, cache: CacheDir) -> None:
 def test_a_wrong_expectation_is_found(btf: Btf, cache: CacheDir) -> None:
     tree = make_tree("struct task_struct tgid pid", cache)
     wrong = [c._replace(offset=c.offset + 4) if c.member == "tgid" else c for c in tree.checks]
-    with compiled(layout.check_functions(tree.checks), tree.path) as program:
-        code = program.dump_func(f"{layout.FUNCTION}_0")
+    with compiled(layout_check.check_functions(tree.checks), tree.path) as program:
+        code = program.dump_func(f"{layout_check.FUNCTION}_0")
     offset = btf.member_offset("task_struct", "tgid")
     assert offset is not None
     with pytest.raises(SchemaError, match=rf"task_struct\.tgid .* {offset + 4} .* {offset}$"):
-        layout.verify(code, wrong)
+        layout_check.verify(code, wrong)
 
 
 def test_the_check_sees_what_offsetof_does_not(cache: CacheDir) -> None:
@@ -143,14 +143,14 @@ int reads(struct trap *t) { return t->tgid; }
 """
     checks = [Check("struct trap", "tgid", 24)]
     tree = make_tree(text, cache)
-    with compiled(text + layout.check_functions(checks), tree.path) as program:
-        code, reads = program.dump_func(f"{layout.FUNCTION}_0"), program.dump_func("reads")
+    with compiled(text + layout_check.check_functions(checks), tree.path) as program:
+        code, reads = program.dump_func(f"{layout_check.FUNCTION}_0"), program.dump_func("reads")
     offset = int.from_bytes(reads[2:4], "little")
     if offset == 24:
-        layout.verify(code, checks)
+        layout_check.verify(code, checks)
     else:
         with pytest.raises(SchemaError, match=f"offset {offset}$"):
-            layout.verify(code, checks)
+            layout_check.verify(code, checks)
 
 
 BITS = """
@@ -165,8 +165,8 @@ int copy(void *ctx)
 
 def test_bit_fields_stand_at_their_bytes(btf: Btf, cache: CacheDir) -> None:
     tree = make_tree(BITS, cache)
-    with compiled(BITS + layout.check_functions(tree.checks), tree.path) as program:
-        layout.verify_all(program.dump_func, tree.checks)
+    with compiled(BITS + layout_check.check_functions(tree.checks), tree.path) as program:
+        layout_check.verify_all(program.dump_func, tree.checks)
         code = program.dump_func("copy")
     loads = {
         int.from_bytes(code[i + 2 : i + 4], "little")
@@ -295,8 +295,8 @@ def test_values_read_are_the_true_ones(cache: CacheDir, btf: Btf, cflags: list[s
     has_status = btf.member_offset("task_struct", "thread_info.status") is not None
     text = READS.replace("STATUS", "at->status = t->thread_info.status;" if has_status else "")
     tree = make_tree(text, cache)
-    with compiled(text + layout.check_functions(tree.checks), tree.path, cflags) as program:
-        layout.verify_all(program.dump_func, tree.checks)
+    with compiled(text + layout_check.check_functions(tree.checks), tree.path, cflags) as program:
+        layout_check.verify_all(program.dump_func, tree.checks)
         program["only"][ctypes.c_int(0)] = ctypes.c_uint(os.getpid())
         program.attach_raw_tracepoint(tp=b"sys_enter", fn_name=b"entered")
         os.getppid()

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf import loader
 from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec, decode
-from pytracer.bpf.lines import NOTHING
-from pytracer.bpf.loader import ImageModule
+from pytracer.bpf.line_info import NOTHING
+from pytracer.bpf.load import loader
+from pytracer.bpf.load.loader import ImageModule
 from pytracer.bpf.sys import MapType, ProgType
 from pytracer.errors import NotPermittedError, PytracerError, UnsupportedError, VerifierError
 from pytracer.kernel.cpus import possible_cpus

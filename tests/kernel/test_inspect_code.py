@@ -12,22 +12,22 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from pytracer.bpf import features
-from pytracer.bpf.facts import KernelFacts
-from pytracer.bpf.inspect.bytecode import KernelNames, listing
-from pytracer.bpf.inspect.info import ProgramInfo, read_btf, read_map, read_program
-from pytracer.bpf.inspect.native import disassemble, of_program
-from pytracer.bpf.inspect.ranges import program_ranges
-from pytracer.bpf.probing import returning
-from pytracer.bpf.source import probes_folder
+from pytracer.bpf.compile.source import probes_folder
+from pytracer.bpf.obj_info import ProgramInfo, read_btf, read_map, read_program
 from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
+from pytracer.bpf.trial import returning
 from pytracer.cli import parser
+from pytracer.features import feature_table
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.kernel.btf import Btf, Kind
 from pytracer.plan import make_plan
 from pytracer.plan.plan import LOOP
-from pytracer.session import Session
+from pytracer.prog.code_ranges import program_ranges
+from pytracer.prog.disassembly import KernelNames, listing
+from pytracer.prog.native_code import disassemble, of_program
 from pytracer.spec import registry
 from pytracer.symbols.kernel import KernelSymbols
+from pytracer.trace.session import Session
 
 pytestmark = pytest.mark.kernel
 
@@ -119,7 +119,7 @@ def test_a_program_is_told_whole():
 def test_each_function_is_where_the_kernel_put_it():
     """Of execsnoop the body of a loop is one of its own, where there is bpf_loop (Linux 5.17)."""
     names = ["executed", "pt_turn_1"]
-    if features.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP):
+    if feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP):
         names.pop()
     with loaded("execsnoop") as found:
         [info] = (one for one in found if one.name == "executed")

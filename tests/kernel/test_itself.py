@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from pytracer.bpf.facts import KernelFacts
 from pytracer.cli import parser
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.spec import registry
-from pytracer.trace import Trace
-from pytracer.waiting import Waiting
+from pytracer.trace.event_loop import Waiting
+from pytracer.trace.loop import Trace
 from support.cli import COMMAND, LIMIT
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]

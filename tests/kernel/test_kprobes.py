@@ -124,7 +124,7 @@ def test_a_probe_that_cannot_be_made_takes_the_others_back():
     code = """
 from pytracer.record import replace
 from pytracer.bpf.attach import kprobe_events
-from pytracer.bpf.probing import EMPTY, load
+from pytracer.bpf.trial import EMPTY, load
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import AttachError, UnsupportedError
 from pytracer.kernel import functions, policy

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from pytracer.bpf.attach.cgroup_skb import POINTS
-from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import Command, ProgType, bpf, prog_load, program_info
+from pytracer.bpf.trial import returning
 from support import leftovers
 from support.cgroups import cgroup
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.kernel
 
 HOLD = """
 import sys
-from pytracer.bpf.probing import returning
+from pytracer.bpf.trial import returning
 from pytracer.bpf.sys import ProgType, prog_load, program_info
 program = prog_load(ProgType.SOCKET_FILTER, returning(0), name="somebody_s")
 print(program_info(program)[0], flush=True)

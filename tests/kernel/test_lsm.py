@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.facts import KernelFacts
 from pytracer.errors import PolicyError, UnsupportedError
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.kernel.policy import lsms
 from pytracer.model import Loss, Snapshot
 from pytracer.plan import Request, make_plan
 from pytracer.spec import Alternative, Column, Hook, Key, Lsm, Table, Tracer, Unit
-from pytracer.trace import Trace
+from pytracer.trace.loop import Trace
 from support.needs import needs
 from support.workloads import workload
 

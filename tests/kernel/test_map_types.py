@@ -10,10 +10,11 @@ import threading
 
 import pytest
 
-from pytracer.bpf import features, storage
-from pytracer.bpf.assembler import Assembler, Helper, Register, Size
-from pytracer.bpf.probing import load
+from pytracer.bpf.asm.assembler import Assembler, Helper, Register, Size
+from pytracer.bpf.load import local_storage
 from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, map_create, map_update
+from pytracer.bpf.trial import load
+from pytracer.features import feature_table
 from pytracer.kernel.policy import raise_memlock
 from support.needs import needs
 from support.runs import run
@@ -209,16 +210,16 @@ def test_a_program_goes_on_in_others(made):
 
 
 def granted(name):
-    [feature] = [one for one in features.FEATURES if (one.kind, one.name) == ("map", name)]
-    return features.probe(feature).status == features.GRANTED
+    [feature] = [one for one in feature_table.FEATURES if (one.kind, one.name) == ("map", name)]
+    return feature_table.probe(feature).status == feature_table.GRANTED
 
 
 def test_storage_is_each_tasks_own(made):
-    can = granted("task_storage") and not features.helper_refusal(
+    can = granted("task_storage") and not feature_table.helper_refusal(
         ProgType.RAW_TRACEPOINT, Helper.task_storage_get
     )
     needs("task storage", can)
-    types = made(storage.types(4))
+    types = made(local_storage.types(4))
     table = made(map_create(MapType.TASK_STORAGE, 4, 4, 0, NO_PREALLOC, btf=types))
     a = Assembler()
     a.call(Helper.get_current_task_btf)

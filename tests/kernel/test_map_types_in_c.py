@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf import features
-from pytracer.bpf.assembler import Helper
-from pytracer.bpf.build import BccModule
-from pytracer.bpf.facts import KernelFacts
-from pytracer.bpf.headers import find_headers
+from pytracer.bpf.asm.assembler import Helper
+from pytracer.bpf.compile.bcc import BccModule
+from pytracer.bpf.compile.headers import find_headers
+from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.image import Image, decode
-from pytracer.bpf.loader import ImageModule
-from pytracer.bpf.module import Module
-from pytracer.bpf.source import read_source
+from pytracer.bpf.load.loader import ImageModule
+from pytracer.bpf.load.module import Module
 from pytracer.bpf.sys import MapType, ProgType
+from pytracer.features import feature_table
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.plan.plan import LOOP
 from support.needs import needs
 from support.runs import run
@@ -36,7 +36,7 @@ def compiled(name: str, flags: list[str]) -> BccModule:
 
 def kinds() -> BccModule:
     """All of kinds.c."""
-    by_call = not features.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP)
+    by_call = not feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP)
     return compiled("kinds.c", ["-DPT_HAS_LOOPS", *(["-DPT_HAS_BPF_LOOP"] if by_call else [])])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.headers.packaged import MODULES
+from pytracer.bpf.compile.headers.packaged import MODULES
 from pytracer.kernel.btf import VMLINUX
 from pytracer.spec import Hook, registry
 from pytracer.spec.common import FOLLOW

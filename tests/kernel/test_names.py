@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
 from support.cli import run
 from support.needs import refused
 from support.uprobes import Program

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 import pytracer
-from pytracer.bpf.facts import KernelFacts
 from pytracer.cli import parser
 from pytracer.errors import UnsupportedError
-from pytracer.kernel import targets
+from pytracer.features.kernel_facts import KernelFacts
+from pytracer.kernel import filter_values
 from pytracer.model import Batch
 from pytracer.spec import registry
-from pytracer.trace import Trace
+from pytracer.trace.loop import Trace
 from support import own
 from support.cli import COMMAND, run, wait_for
 from support.needs import needs, running
@@ -110,7 +110,7 @@ def test_filters(which, tmp_path):
 @contextlib.contextmanager
 def cgroup(process):
     """A cgroup above the one that the process is put into."""
-    folder = targets.cgroup2_roots()[0] / f"pytracer-test-{os.getpid()}"
+    folder = filter_values.cgroup2_roots()[0] / f"pytracer-test-{os.getpid()}"
     inner = folder / "inner"
     inner.mkdir(parents=True)
     (inner / "cgroup.procs").write_text(str(process))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.pack import decode
+from pytracer.bpf.cache.pack import decode
 from pytracer.kernel.btf import VMLINUX
 from support import packets
 from support.cli import COMMAND, Result, run, start, stop

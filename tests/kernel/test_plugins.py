@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 import pytracer
-from pytracer.bpf.streams import mappings
+from pytracer.bpf.read.streams import mmap_events
 from pytracer.spec.common import MAPPING
 from support.cli import run
 from support.needs import refused
@@ -139,7 +139,7 @@ def test_whatever_comes_fast_no_name_is_anothers():
 
 
 def test_records_that_the_kernel_had_no_room_for_are_missed_in_their_time_alone(monkeypatch):
-    monkeypatch.setattr(mappings, "_SIZE", 4 * os.sysconf("SC_PAGE_SIZE"))
+    monkeypatch.setattr(mmap_events, "_SIZE", 4 * os.sysconf("SC_PAGE_SIZE"))
     with pytracer.open("stackcount", EVENT, user_only=True, command=command("plain", 0, 200)) as trace:
         [summary] = trace
         gaps = trace._session._walker._names.user._breaks

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import pytracer
-from pytracer.bpf import features
-from pytracer.bpf.facts import KernelFacts
+from pytracer.features import feature_table
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.policy import sysctl
 from pytracer.model import Loss, Stacks
@@ -363,8 +363,8 @@ def test_one_of_so_many():
 
 def test_the_counters_of_cpus_or_why_not():
     result = run("profile", "--event", "cycles", "-f", "json", "--", workload("spin"), "user", 300)
-    has = next(f for f in features.FEATURES if f.name == "hardware counter")
-    if features.probe(has).status == features.GRANTED:
+    has = next(f for f in feature_table.FEATURES if f.name == "hardware counter")
+    if feature_table.probe(has).status == feature_table.GRANTED:
         assert result.status == 0
         assert any(record["user"][:1] == ["spin"] for record in result.records)
     else:

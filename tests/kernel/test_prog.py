@@ -17,20 +17,20 @@ import pytest
 
 from pytracer.bpf.attach import clsact, tcx, xdp
 from pytracer.bpf.attach.perf import attach_program, event_attr
-from pytracer.bpf.build import BccModule
-from pytracer.bpf.headers import find_headers
-from pytracer.bpf.inspect import pins
-from pytracer.bpf.inspect.attachments import Attachment, attachments
-from pytracer.bpf.inspect.links import links
-from pytracer.bpf.inspect.objects import Kind, ids, opened
-from pytracer.bpf.inspect.owners import held
-from pytracer.bpf.inspect.pinned import BPFFS, FOLDER
-from pytracer.bpf.inspect.places import Names
-from pytracer.bpf.inspect.programs import Programs, tables
-from pytracer.bpf.inspect.stats import SYSCTL, counting
-from pytracer.bpf.probing import returning
+from pytracer.bpf.compile.bcc import BccModule
+from pytracer.bpf.compile.headers import find_headers
+from pytracer.bpf.holders import held
+from pytracer.bpf.objects import Kind, ids, opened
 from pytracer.bpf.sys import Command, ProgType, bpf, link_create, program_info, raw_tracepoint_open
+from pytracer.bpf.trial import returning
 from pytracer.kernel import tracefs
+from pytracer.prog import pins
+from pytracer.prog.attachments import Attachment, attachments
+from pytracer.prog.link_targets import Names
+from pytracer.prog.links import links
+from pytracer.prog.own_pins import BPFFS, FOLDER
+from pytracer.prog.program_list import Programs, tables
+from pytracer.prog.run_stats import SYSCTL, counting
 from pytracer.text import to_bytes
 from support import packets
 from support.bpftool import Filtered, array, bpftool, by_id, number, program, update

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from bench.work import go
 
-from pytracer.bpf import grace, maps, rows
-from pytracer.bpf.facts import KernelFacts
+from pytracer.bpf.read import aggregates, maps, rcu
 from pytracer.bpf.sys import BpfError, Command, bpf_inout
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.model import Item, Snapshot
 from pytracer.plan import Request
 from pytracer.spec import (
@@ -29,7 +29,7 @@ from pytracer.spec import (
     Tracer,
     Unit,
 )
-from pytracer.trace import Trace
+from pytracer.trace.loop import Trace
 from support.cli import run
 from support.streams import THREAD, calls, losses
 from support.workloads import workload
@@ -144,11 +144,11 @@ def test_rows_that_come_once_need_room_for_one_interval_only():
 
 @pytest.fixture(params=["map", "membarrier"])
 def way(request, monkeypatch):
-    opened = {"map": grace.by_map, "membarrier": grace.by_membarrier}[request.param]
+    opened = {"map": rcu.by_map, "membarrier": rcu.by_membarrier}[request.param]
     waits = opened()
     assert waits is not None
     waits.close()
-    monkeypatch.setattr(rows, "open_grace", opened)
+    monkeypatch.setattr(aggregates, "open_grace", opened)
 
 
 @pytest.mark.lab
@@ -172,7 +172,7 @@ def test_without_batches_rows_are_taken_one_by_one(monkeypatch):
 
 
 def test_without_a_way_to_wait_rows_stay(monkeypatch):
-    monkeypatch.setattr(rows, "open_grace", lambda: None)
+    monkeypatch.setattr(aggregates, "open_grace", lambda: None)
     check(traced(200_000, bits=8), 200_000, 8)
     items = traced(20_000, bits=17, rows=4000)
     assert len(table(items, "summary")) == 4000

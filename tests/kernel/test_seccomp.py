@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from pytracer.enrich.profile import ALWAYS
+from pytracer.enrich.seccomp_calls import ALWAYS
 from support import classic
 from support.cli import finish, run, start
 from support.workloads import workload

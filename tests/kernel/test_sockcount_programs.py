@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.assembler import R0, Assembler
+from pytracer.bpf.asm.assembler import R0, Assembler
+from pytracer.bpf.asm.lessons import sockcount as lesson
 from pytracer.bpf.attach import socket_filter
-from pytracer.bpf.build import BccModule
-from pytracer.bpf.headers import find_headers
-from pytracer.bpf.lessons import sockcount as lesson
-from pytracer.bpf.module import Module
-from pytracer.bpf.source import read_source
+from pytracer.bpf.compile.bcc import BccModule
+from pytracer.bpf.compile.headers import find_headers
+from pytracer.bpf.compile.source import read_source
+from pytracer.bpf.load.module import Module
 from pytracer.bpf.sys import ProgType
 from pytracer.enrich.protocols import packet_protocol
 from pytracer.errors import BuildError, VerifierError

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from pytracer.plan.named import IN_PROGRAMS
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
+from pytracer.plan.named_target import IN_PROGRAMS
 from support.cli import finish, run, start
 from support.needs import refused, running
 from support.uprobes import Program

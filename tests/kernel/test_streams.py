@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from bench.work import go
 
-from pytracer import session
 from pytracer.bpf.attach import raw_tracepoint
-from pytracer.bpf.maps import Map
-from pytracer.bpf.streams import perf
+from pytracer.bpf.read.maps import Map
+from pytracer.bpf.read.streams import perf_buffer
 from pytracer.errors import PytracerError
 from pytracer.model import Batch, Loss
+from pytracer.trace import session
 from support.cli import COMMAND, LIMIT, finish, start
 from support.needs import needs
 from support.streams import FACTS, THREAD, batches, calls, column, losses, plugin, text, trace
@@ -72,7 +72,7 @@ def test_each_event_comes_once_in_its_order_with_its_text(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_events_on_every_cpu(kind, defines):
     threads = min(len(CPUS), 4) if list(range(len(CPUS))) == CPUS else 1
-    buffer = LARGE * (len(perf.online_cpus()) // 2 + 1 if kind == "perf" else 1)
+    buffer = LARGE * (len(perf_buffer.online_cpus()) // 2 + 1 if kind == "perf" else 1)
     items = events(kind, 100_000, threads, *defines, buffer=buffer)
     assert losses(items) == {}
     serials, cpus = column(items, "serial"), column(items, "cpu")
@@ -201,16 +201,16 @@ def test_two_traces_at_once(kind):
 
 def test_a_cpu_that_comes_up_gets_a_ring(monkeypatch):
     """Until it is noticed its events are lost, and counted."""
-    absent, every = CPUS[0], perf.online_cpus()
+    absent, every = CPUS[0], perf_buffer.online_cpus()
     if len(every) < 2:
         every = [*every, absent]
-    monkeypatch.setattr(perf, "_CPUS", 0)
+    monkeypatch.setattr(perf_buffer, "_CPUS", 0)
     some = [cpu for cpu in every if cpu != absent]
-    monkeypatch.setattr(perf, "online_cpus", lambda: some)
+    monkeypatch.setattr(perf_buffer, "online_cpus", lambda: some)
     with calls(3_000_000) as process:
         os.sched_setaffinity(process.pid, {absent})
         with trace("perf", process, buffer=LARGE) as open_trace:
-            monkeypatch.setattr(perf, "online_cpus", lambda: every)
+            monkeypatch.setattr(perf_buffer, "online_cpus", lambda: every)
             go(process)
             items = list(open_trace)
     serials = column(items, "serial")

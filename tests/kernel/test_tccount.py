@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.attach import clsact, tcx
-from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import ProgType, prog_load
+from pytracer.bpf.trial import returning
 from support import packets
 from support.cli import Ended, Result, finish, run, start, stop
 from support.needs import needs, refused_by_right

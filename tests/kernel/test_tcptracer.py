@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.facts import KernelFacts
 from pytracer.cli import parser
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.model import Batch, Loss
 from pytracer.spec import registry
 from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
-from pytracer.trace import Trace
+from pytracer.trace.loop import Trace
 from support.cli import run, start, stop, wait_for
 from support.packets import ip, namespace, veth
 from support.workloads import workload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
 from support.asked import NAME, NUMBERS, TIMES, ended, file_in
 from support.cli import run
 from support.needs import refused

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.facts import KernelFacts
 from pytracer.errors import PytracerError, UsageError
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.spec import Spot, Uprobe, UprobeMulti, Uretprobe, UretprobeMulti
 from pytracer.symbols import files, places
 from support.needs import needs

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.attach import uprobe, uprobe_multi
-from pytracer.bpf.build import BccModule
-from pytracer.bpf.facts import KernelFacts
-from pytracer.bpf.headers import find_headers
-from pytracer.bpf.source import read_source
+from pytracer.bpf.compile.bcc import BccModule
+from pytracer.bpf.compile.headers import find_headers
+from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import UsageError
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.plan.plan import PROBE_READ_KERNEL
 from pytracer.spec import Uprobe, UprobeMulti
 from pytracer.symbols import files, usdt

@@ -11,8 +11,8 @@ import pytest
 from pytracer.bpf.attach import xdp, xdp_netlink
 from pytracer.bpf.attach.interface import xdp_programs
 from pytracer.bpf.attach.owner import owner, short
-from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import ProgType, link_create, prog_load
+from pytracer.bpf.trial import returning
 from pytracer.kernel.pcap import Link, compile_filter
 from support import packets
 from support.cli import Result, finish, run, start, stop, wait_for

@@ -11,8 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-from pytracer.bpf.assembler import R0, R1, R2, R6, R10, Assembler, Helper, Instruction, W
-from pytracer.bpf.probing import returning
+from pytracer.bpf.asm.assembler import R0, R1, R2, R6, R10, Assembler, Helper, Instruction, W
 from pytracer.bpf.sys import (
     Command,
     MapType,
@@ -23,6 +22,7 @@ from pytracer.bpf.sys import (
     prog_load,
     program_info,
 )
+from pytracer.bpf.trial import returning
 
 SO_ATTACH_BPF = 50
 

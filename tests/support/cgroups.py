@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pytracer.bpf.attach import cgroup as on_cgroups
 from pytracer.bpf.attach.cgroup_skb import POINTS
-from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import Command, ProgType, bpf, link_create, prog_load, program_info
-from pytracer.kernel.targets import cgroup2_roots
+from pytracer.bpf.trial import returning
+from pytracer.kernel.filter_values import cgroup2_roots
 from support.cli import LIMIT, wait_for
 
 DATAGRAMS = """

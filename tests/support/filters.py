@@ -10,11 +10,11 @@ import socket
 import struct
 from collections.abc import Sequence
 
-from pytracer.bpf.assembler import Helper
+from pytracer.bpf.asm.assembler import Helper
+from pytracer.bpf.asm.packet_filter import Context
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
-from pytracer.bpf.packet_filter import Context
-from pytracer.bpf.probing import returning
 from pytracer.bpf.sys import ProgType, address, bpf_inout, prog_load
+from pytracer.bpf.trial import returning
 from pytracer.kernel.pcap import Instruction
 
 SO_ATTACH_FILTER, PROG_TEST_RUN = 26, 10

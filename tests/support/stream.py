@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytracer.bpf.facts import KernelFacts
 from pytracer.cli import parser
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.model import Batch, Loss
 from pytracer.spec import registry
-from pytracer.trace import Trace
+from pytracer.trace.loop import Trace
 from support.cli import run
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from bench.work import gated
 
-from pytracer.bpf.facts import KernelFacts
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.model import Batch, Item, Loss
 from pytracer.plan import Request
 from pytracer.spec import Alternative, Column, Filter, Hook, RawTracepoint, Stream, Tracer
-from pytracer.trace import Trace
+from pytracer.trace.loop import Trace
 from support.stream import NoRing
 from support.workloads import workload
 

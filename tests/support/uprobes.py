@@ -9,12 +9,12 @@ import struct
 import subprocess
 from collections.abc import Sequence
 
-from pytracer.bpf.assembler import R0, R1, R2, R6, R10, Assembler, Instruction, W
+from pytracer.bpf.asm.assembler import R0, R1, R2, R6, R10, Assembler, Instruction, W
 from pytracer.bpf.attach import uprobe, uprobe_multi
 from pytracer.bpf.attach.kind import Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.probing import helper_refusal, load
 from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, map_create
+from pytracer.bpf.trial import helper_refusal, load
 from pytracer.spec import Spot, UserProbe
 from support.cli import Ended, Result, finish, start
 from support.workloads import SOURCES, workload

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytracer.ask import parse_trace
-from pytracer.enrich.answers import Answers
+from pytracer.enrich.probe_results import Answers
+from pytracer.lang import parse_trace
 from pytracer.model import Coded
 from pytracer.plan import Request, make_plan
 from pytracer.spec import registry

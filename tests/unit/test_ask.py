@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from pytracer.ask import Slot, parse_distribution, parse_trace
-from pytracer.ask.constants import constants
-from pytracer.ask.formats import Conversion
-from pytracer.ask.questions import source_of
 from pytracer.errors import QuestionError, UsageError
 from pytracer.kernel.facts import Found, Target, Tells
+from pytracer.lang import Slot, parse_distribution, parse_trace
+from pytracer.lang.constants import constants
+from pytracer.lang.formats import Conversion
+from pytracer.lang.probe_spec_parser import source_of
 from pytracer.plan import Request, make_plan
 from pytracer.record import replace
 from pytracer.spec import Kprobes, Source, registry
@@ -160,7 +160,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize("text", NUMBERS)
 def test_constants_are_what_c_makes_of_them(text):
-    from pytracer.ask.check import Checker
+    from pytracer.lang.checker import Checker
     from pytracer.plan.scopes import scope_of
     from pytracer.spec import parse_source
 

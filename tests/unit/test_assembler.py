@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from pytracer.bpf import assembler
-from pytracer.bpf.assembler import DW, R0, R1, R2, R3, R6, R10, Assembler, B, H, Helper, Instruction, W
+from pytracer.bpf.asm import assembler
+from pytracer.bpf.asm.assembler import DW, R0, R1, R2, R3, R6, R10, Assembler, B, H, Helper, Instruction, W
 from pytracer.errors import BuildError
 
 little = pytest.mark.skipif(sys.byteorder != "little", reason="the bytes below are a little-endian machine's")

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytracer.bpf import targets
+from pytracer.bpf import target_programs
 from pytracer.bpf.attach import fentry, kind_of, perf
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.image import ARGUMENTS, G_OFFSET, POINT, RESULT, TARGET
 from pytracer.bpf.sys import ProgType
-from pytracer.bpf.targets import Attaching, load_of
+from pytracer.bpf.target_programs import Attaching, load_of
 from pytracer.errors import AttachError, UnsupportedError
 from pytracer.kernel.facts import Tells
 from pytracer.record import replace
@@ -76,7 +76,7 @@ class Kernel:
         self.told: dict[int, int] = {}
         table = SimpleNamespace(update=self.update)
         self.attaching = Attaching({"pt_addresses": table}, self.warned.append)
-        monkeypatch.setattr(targets, "kind_of", lambda _: SimpleNamespace(put=self.put))
+        monkeypatch.setattr(target_programs, "kind_of", lambda _: SimpleNamespace(put=self.put))
 
     def update(self, key: bytes, value: bytes) -> None:
         self.told[struct.unpack("Q", key)[0]] = struct.unpack("I", value)[0]

@@ -9,8 +9,8 @@ import pandas
 import pyarrow
 import pytest
 
-from pytracer.enrich import decoders, events
-from pytracer.enrich.events import Events
+from pytracer.enrich import decoders, event_batches
+from pytracer.enrich.event_batches import Events
 from pytracer.model import Coded, Schema
 from pytracer.spec import Column, Stream, Unit
 
@@ -88,7 +88,7 @@ def test_times_are_when_it_happened():
 
 def test_times_follow_a_clock_that_was_set_and_no_other(monkeypatch):
     offset = 10**18
-    monkeypatch.setattr(events, "_epoch", lambda: offset)
+    monkeypatch.setattr(event_batches, "_epoch", lambda: offset)
     made = Events(SCHEMA, decoders({}))
     row = np.array([(5, 0, 0, b"", b"")], dtype=DTYPE)
     assert made.batch(row).times.tolist() == [10**18 + 5]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.headers.btf_c import Written, write_header
-from pytracer.bpf.headers.names import Names
-from pytracer.bpf.layout import Check
+from pytracer.bpf.compile.headers.btf_c import Written, write_header
+from pytracer.bpf.compile.headers.words import Names
+from pytracer.bpf.compile.layout_check import Check
 from pytracer.errors import HeadersError
 from pytracer.kernel.btf import Kind
 from support.btf_builder import INT, LONG, Builder, basic

@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from pytracer.bpf.source import probes_folder
+from pytracer.bpf.compile.source import probes_folder
 from pytracer.model.buckets import BUCKETS, ERROR, POWERS, bounds, by_power, percentiles
 
 EDGES = [value for power in range(64) for value in ((1 << power) - 1, 1 << power, (1 << power) + 1)]

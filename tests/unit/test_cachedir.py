@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytracer.bpf import cachedir
-from pytracer.bpf.cachedir import CacheDir, cache_dir, distrust, read_trusted
+from pytracer.bpf.cache import directory
+from pytracer.bpf.cache.directory import CacheDir, cache_dir, distrust, read_trusted
 from pytracer.errors import CacheError
 
 
@@ -31,10 +31,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(cachedir, "_temporary", None)
+    monkeypatch.setattr(directory, "_temporary", None)
     yield
-    if cachedir._temporary is not None:
-        cachedir._remove(cachedir._temporary, os.getpid())
+    if directory._temporary is not None:
+        directory._remove(directory._temporary, os.getpid())
 
 
 def test_the_home_of_the_effective_user_is_used_not_the_variable(
@@ -97,7 +97,7 @@ def test_what_is_kept_in_a_folder_that_is_read_only_is_of_use(
     if asked:
         monkeypatch.setenv("PYTRACER_CACHE_DIR", str(first.path))
     first.write("some", b"data")
-    monkeypatch.setattr(cachedir, "_is_writable", lambda folder: not folder.is_relative_to(first.path))
+    monkeypatch.setattr(directory, "_is_writable", lambda folder: not folder.is_relative_to(first.path))
     found = cache_dir()
     assert found.path == first.path
     assert found.note == f"cannot write in {first.path}: nothing new is kept for the next start"
@@ -107,7 +107,7 @@ def test_what_is_kept_in_a_folder_that_is_read_only_is_of_use(
 
 def test_where_nothing_can_be_written_that_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.rmdir()
-    monkeypatch.setattr(cachedir, "_temporary", None)
+    monkeypatch.setattr(directory, "_temporary", None)
 
     def read_only(**_: object) -> str:
         raise OSError(30, "Read-only file system")
@@ -149,7 +149,7 @@ def test_the_temporary_folder_goes_away_at_exit(tmp_path: Path) -> None:
     code = """
 import os, pwd, types
 pwd.getpwuid = lambda uid: types.SimpleNamespace(pw_dir="/nonexistent", pw_name="x")
-from pytracer.bpf.cachedir import cache_dir
+from pytracer.bpf.cache.directory import cache_dir
 path = cache_dir().path
 print(path, flush=True)
 if os.fork() == 0:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytracer.bpf.assembler import R0, R2, R6, Assembler, Register
-from pytracer.bpf.called import ENTRY, MARK, Part, joined, parts
+from pytracer.bpf.asm.assembler import R0, R2, R6, Assembler, Register
+from pytracer.bpf.compile.bpf_loop import ENTRY, MARK, Part, joined, parts
+from pytracer.bpf.compile.line_table import Line
 from pytracer.bpf.image import reference
-from pytracer.bpf.line_table import Line
 
 
 def function(*names: int, register: Register = R2) -> bytes:

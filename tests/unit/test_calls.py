@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from pytracer.bpf import calls
-from pytracer.bpf.calls import PAUSE, Calls
+from pytracer.bpf.read import inflight
+from pytracer.bpf.read.inflight import PAUSE, Calls
 
 KEY = np.dtype([("target", "u8")])
 CALL = np.dtype([("ns", "u8"), ("tid", "u4")])
@@ -39,7 +39,7 @@ class Table:
 def clock(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(calls, "in_initial_namespace", lambda kind: True)
+    monkeypatch.setattr(inflight, "in_initial_namespace", lambda kind: True)
     return now
 
 
@@ -72,7 +72,7 @@ def test_there_is_a_pause_between_two_looks(clock, proc):
 
 
 def test_in_another_namespace_of_processes_nothing_is_taken_out(clock, proc, monkeypatch):
-    monkeypatch.setattr(calls, "in_initial_namespace", lambda kind: False)
+    monkeypatch.setattr(inflight, "in_initial_namespace", lambda kind: False)
     table = Table({1: (50, 8)})
     under_way = Calls(table, proc)
     clock[0] += 10 * PAUSE

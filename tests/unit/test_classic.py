@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from pytracer.bpf.classic import MOST, Classic
+from pytracer.bpf.asm.classic import MOST, Classic
 from pytracer.errors import BuildError
 from support.classic import decode, run
 

@@ -6,12 +6,12 @@ import subprocess
 
 import pytest
 
-from pytracer.bpf.find import find
 from pytracer.errors import UnreadableCodeError, UnsupportedError, UsageError
 from pytracer.spec import ExitKind, FunctionCode, Spot, parse_source
 from pytracer.symbols import code, files, places
 from pytracer.symbols.code import image as images
 from pytracer.symbols.code import probes
+from pytracer.targets import find
 from support.instructions import INSTRUCTIONS
 
 RETURN, TAIL, INDIRECT = ExitKind.RETURN, ExitKind.TAIL_RETURN, ExitKind.INDIRECT

@@ -8,17 +8,16 @@ import struct
 
 import pytest
 
-from pytracer import dissection
-from pytracer.bpf.inspect import contents
-from pytracer.bpf.inspect.bytecode import Bytecode
-from pytracer.bpf.inspect.contents import Contents, by_type, decoders, plain
-from pytracer.bpf.inspect.info import MapInfo, SourceLine
-from pytracer.bpf.inspect.native import Native
-from pytracer.bpf.inspect.programs import Table
+from pytracer.bpf.obj_info import MapInfo, SourceLine
 from pytracer.bpf.sys import MapType
 from pytracer.cli import prog_show
-from pytracer.dissection import Dissected, _Lines
 from pytracer.errors import PytracerError, UnknownNameError
+from pytracer.prog import dump, map_contents
+from pytracer.prog.disassembly import Bytecode
+from pytracer.prog.dump import Dissected, _Lines
+from pytracer.prog.map_contents import Contents, by_type, decoders, plain
+from pytracer.prog.native_code import Native
+from pytracer.prog.program_list import Table
 from pytracer.record import replace
 from support.btf_builder import CHAR, INT, LONG, basic
 
@@ -86,14 +85,14 @@ def test_of_what_no_type_is_known_numbers_and_bytes_are_shown():
 
 @pytest.mark.parametrize("data", [b"", b"no BTF"])
 def test_types_that_are_no_good_are_done_without(monkeypatch, data):
-    monkeypatch.setattr(contents, "read_btf", lambda _: data)
+    monkeypatch.setattr(map_contents, "read_btf", lambda _: data)
     assert decoders(INFO) == (plain, plain)
 
 
 def test_types_that_are_not_of_the_size_are_done_without(monkeypatch):
     builder = basic()
-    double = builder.add(contents.Kind.FLOAT, "double", 8)
-    monkeypatch.setattr(contents, "read_btf", lambda _: builder.data())
+    double = builder.add(map_contents.Kind.FLOAT, "double", 8)
+    monkeypatch.setattr(map_contents, "read_btf", lambda _: builder.data())
     key, value = decoders(INFO)
     assert (key(b"\1\0\0\0"), value(b"\2" + bytes(7))) == (1, 2)
     assert decoders(replace(INFO, btf_value_type=double, value_size=4)) == (plain, plain)
@@ -101,10 +100,10 @@ def test_types_that_are_not_of_the_size_are_done_without(monkeypatch):
 
 
 def test_what_nobody_can_read_says_so():
-    assert contents.contents(-1, replace(INFO, type=MapType.RINGBUF), 5).reason.startswith(
+    assert map_contents.contents(-1, replace(INFO, type=MapType.RINGBUF), 5).reason.startswith(
         "the kernel does not"
     )
-    assert "too much room" in contents.contents(-1, replace(INFO, max_entries=1 << 30), 5).reason
+    assert "too much room" in map_contents.contents(-1, replace(INFO, max_entries=1 << 30), 5).reason
 
 
 FIRST, SECOND = SourceLine(0, "a.c", 3, 1, "\tint x = 1;"), SourceLine(2, "a.c", 4, 1, "\treturn x;", 8)
@@ -178,9 +177,9 @@ def test_a_program_that_goes_while_it_is_looked_at(monkeypatch):
     def gone(*_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
-    monkeypatch.setattr(dissection, "Programs", Gone)
-    monkeypatch.setattr(dissection, "context", gone)
+    monkeypatch.setattr(dump, "Programs", Gone)
+    monkeypatch.setattr(dump, "context", gone)
     with pytest.raises(PytracerError, match="program 7 has gone while it was looked at"):
-        dissection.dissect("7", entries=1)
+        dump.dissect("7", entries=1)
     with pytest.raises(UnknownNameError, match="no program '8'"):
-        dissection.dissect("8", entries=1)
+        dump.dissect("8", entries=1)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf import images
+from pytracer.bpf.cache import image_cache
 from pytracer.budget import RUN, USER, Limits
 from pytracer.cli import main
 from pytracer.enrich import decoders
-from pytracer.kernel import targets
+from pytracer.kernel import filter_values
 from pytracer.spec import Option, Probe
 from pytracer.symbols import debuginfod, demangle, dwarf, entries, maps, tables
 
@@ -81,8 +81,9 @@ def test_the_budgets_are_those_of_the_code():
         f"| mappings with code of one process | {maps.RANGES:,} | `symbols/maps.py` |",
         f"| demangling a batch of names | {demangle._SECONDS} s of CPU, 512 MiB, in a process of its own "
         "| `symbols/demangle.py` |",
-        f"| images that are kept | {images.MAX_IMAGES}, {images.MAX_BYTES >> 20} MiB | `bpf/images.py` |",
+        f"| images that are kept | {image_cache.MAX_IMAGES}, {image_cache.MAX_BYTES >> 20} MiB "
+        "| `bpf/cache/image_cache.py` |",
     ):
         assert line in page
     assert f"is charged as {entries.WEIGHT} entries" in page
-    assert f"a cgroup as {targets._CGROUP}\n" in page
+    assert f"a cgroup as {filter_values._CGROUP}\n" in page

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 
 from pytracer import doctor
-from pytracer.bpf import elf, feature_config, feature_hooks, features
-from pytracer.bpf.feature_config import why_absent
-from pytracer.bpf.features import Feature, Result
+from pytracer.bpf.compile import shared_libraries
 from pytracer.bpf.sys import BpfError, Command, SyscallError
 from pytracer.cli import doctor as command
 from pytracer.doctor import Check, Report
 from pytracer.errors import NotPermittedError, PolicyError, ToolchainError, UnsupportedError, UsageError
+from pytracer.features import feature_table, hook_probes, kconfig
+from pytracer.features.feature_table import Feature, Result
+from pytracer.features.kconfig import why_absent
 from support import nobody
 
 
@@ -149,20 +150,20 @@ def test_llvm_is_read_from_what_libbcc_needs(machine: Path, name: str, version: 
 def test_a_broken_library_needs_nothing(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "lib.so"
     path.write_bytes(library("liba.so.1")[:cut])
-    assert elf.needed(path) == []
+    assert shared_libraries.needed(path) == []
 
 
 def test_an_elf_file_says_what_it_needs(tmp_path: Path) -> None:
     path = tmp_path / "lib.so"
     path.write_bytes(library("liba.so.1", "libb.so.2"))
-    assert elf.needed(path) == ["liba.so.1", "libb.so.2"]
+    assert shared_libraries.needed(path) == ["liba.so.1", "libb.so.2"]
 
 
 def test_nothing_granted_is_a_failure() -> None:
-    assert doctor._summary((hook("kprobe", features.ABSENT),)).status == doctor.FAIL
-    assert doctor._summary((hook("kprobe", features.GRANTED),)).status == doctor.OK
-    assert doctor._summary((hook("kprobe", features.UNTRIED, "why"),)).status == doctor.UNKNOWN
-    refused = doctor._summary((hook("kprobe", features.REFUSED), hook("uprobe", features.ABSENT)))
+    assert doctor._summary((hook("kprobe", feature_table.ABSENT),)).status == doctor.FAIL
+    assert doctor._summary((hook("kprobe", feature_table.GRANTED),)).status == doctor.OK
+    assert doctor._summary((hook("kprobe", feature_table.UNTRIED, "why"),)).status == doctor.UNKNOWN
+    refused = doctor._summary((hook("kprobe", feature_table.REFUSED), hook("uprobe", feature_table.ABSENT)))
     assert refused.status == doctor.FAIL
     assert "refused" in refused.found
 
@@ -170,15 +171,15 @@ def test_nothing_granted_is_a_failure() -> None:
 @pytest.mark.parametrize(
     ("problem", "status"),
     [
-        (None, features.GRANTED),
-        (OSError(errno.EPERM, ""), features.REFUSED),
-        (OSError(errno.EACCES, ""), features.REFUSED),
-        (OSError(errno.EINVAL, ""), features.ABSENT),
-        (OSError(524, ""), features.ABSENT),
-        (UnsupportedError("x"), features.ABSENT),
-        (PolicyError("x"), features.REFUSED),
-        (NotPermittedError("x"), features.UNTRIED),
-        (ToolchainError("x"), features.UNTRIED),
+        (None, feature_table.GRANTED),
+        (OSError(errno.EPERM, ""), feature_table.REFUSED),
+        (OSError(errno.EACCES, ""), feature_table.REFUSED),
+        (OSError(errno.EINVAL, ""), feature_table.ABSENT),
+        (OSError(524, ""), feature_table.ABSENT),
+        (UnsupportedError("x"), feature_table.ABSENT),
+        (PolicyError("x"), feature_table.REFUSED),
+        (NotPermittedError("x"), feature_table.UNTRIED),
+        (ToolchainError("x"), feature_table.UNTRIED),
     ],
 )
 def test_what_came_of_a_probe(problem: Exception | None, status: str) -> None:
@@ -187,22 +188,22 @@ def test_what_came_of_a_probe(problem: Exception | None, status: str) -> None:
             raise problem
         return "a note"
 
-    result = features.probe(Feature("hook", "x", "6.0", ask))
+    result = feature_table.probe(Feature("hook", "x", "6.0", ask))
     assert result.status == status
     assert result.reason
     assert "Unknown error" not in result.reason
 
 
 def test_without_capabilities_no_feature_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features.policy, "missing_capabilities", lambda needed: ["CAP_BPF"])
-    results = list(features.probe_all())
-    assert len(results) == len(features.FEATURES)
-    assert {result.status for result in results} == {features.UNTRIED}
+    monkeypatch.setattr(feature_table.policy, "missing_capabilities", lambda needed: ["CAP_BPF"])
+    results = list(feature_table.probe_all())
+    assert len(results) == len(feature_table.FEATURES)
+    assert {result.status for result in results} == {feature_table.UNTRIED}
     assert {result.reason for result in results} == {"not tried: needs CAP_BPF"}
 
 
 def test_features_have_names_of_their_own() -> None:
-    names = [(feature.kind, feature.name) for feature in features.FEATURES]
+    names = [(feature.kind, feature.name) for feature in feature_table.FEATURES]
     assert len(names) == len(set(names))
 
 
@@ -218,7 +219,7 @@ HOSTILE = Check("kernel", "version", doctor.WARN, "Linux \x1b[2J " + "long " * 6
 
 
 def test_the_table_keeps_to_its_width(examined: Examined, capsys: pytest.CaptureFixture[str]) -> None:
-    examined(Report((HOSTILE,), (hook("kprobe", features.ABSENT, "none " * 40),)))
+    examined(Report((HOSTILE,), (hook("kprobe", feature_table.ABSENT, "none " * 40),)))
     assert command.run([]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
@@ -230,13 +231,13 @@ def test_the_table_keeps_to_its_width(examined: Examined, capsys: pytest.Capture
 
 def test_only_a_failure_is_an_error(examined: Examined, capsys: pytest.CaptureFixture[str]) -> None:
     failing = Check("compiler", "BCC", doctor.FAIL, "not installed", "install it")
-    examined(Report((HOSTILE, failing), (hook("kprobe", features.GRANTED),)))
+    examined(Report((HOSTILE, failing), (hook("kprobe", feature_table.GRANTED),)))
     assert command.run([]) == 1
     assert capsys.readouterr().out.endswith("\npytracer cannot run here: BCC\n")
 
 
 def test_json_is_one_object_a_line(examined: Examined, capsys: pytest.CaptureFixture[str]) -> None:
-    examined(Report((HOSTILE,), (hook("kprobe", features.REFUSED, "by somebody"),)))
+    examined(Report((HOSTILE,), (hook("kprobe", feature_table.REFUSED, "by somebody"),)))
     assert command.run(["-f", "json"]) == 0
     check, feature = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert check == {
@@ -320,18 +321,18 @@ def test_what_a_kernel_lacks_is_a_version_or_an_option(
 
 
 def test_options_are_of_features_that_there_are() -> None:
-    known = {(feature.kind, feature.name) for feature in features.FEATURES}
-    assert {(kind, name) for kind, names in feature_config._OPTIONS.items() for name in names} <= known
+    known = {(feature.kind, feature.name) for feature in feature_table.FEATURES}
+    assert {(kind, name) for kind, names in kconfig._OPTIONS.items() for name in names} <= known
 
 
 @pytest.mark.parametrize("confidential", [True, False])
 def test_hooks_that_lockdown_refuses_say_so(monkeypatch: pytest.MonkeyPatch, confidential: bool) -> None:
-    monkeypatch.setattr(features.policy, "is_confidential", lambda: confidential)
+    monkeypatch.setattr(feature_table.policy, "is_confidential", lambda: confidential)
 
     def ask() -> str:
         raise PermissionError(errno.EPERM, "")
 
-    reason = features.probe(Feature("hook", "x", "6.0", ask)).reason
+    reason = feature_table.probe(Feature("hook", "x", "6.0", ask)).reason
     assert ("lockdown=confidentiality" in reason) is confidential
 
 
@@ -352,27 +353,27 @@ def test_a_refusal_says_which_call_failed_and_what_is_in_force(
     call: str,
     modules: tuple[str, ...],
 ) -> None:
-    monkeypatch.setattr(features.policy, "lsms", lambda: modules)
-    monkeypatch.setattr(features.policy, "lockdown", lambda: "none")
+    monkeypatch.setattr(feature_table.policy, "lsms", lambda: modules)
+    monkeypatch.setattr(feature_table.policy, "lockdown", lambda: "none")
 
     def ask() -> str:
         raise error(number)
 
-    result = features.probe(Feature("hook", "x", "6.0", ask))
-    assert result.status == features.REFUSED
+    result = feature_table.probe(Feature("hook", "x", "6.0", ask))
+    assert result.status == feature_table.REFUSED
     assert result.reason.startswith(f"{call}: {errno.errorcode[number]}, by a policy of the kernel")
     assert ("(bpf)" in result.reason) is ("bpf" in modules)
 
 
 @pytest.mark.parametrize(
-    ("modules", "status"), [(("capability",), features.ABSENT), (("bpf",), features.GRANTED)]
+    ("modules", "status"), [(("capability",), feature_table.ABSENT), (("bpf",), feature_table.GRANTED)]
 )
 def test_security_hooks_that_are_never_called_are_absent(
     monkeypatch: pytest.MonkeyPatch, modules: tuple[str, ...], status: str
 ) -> None:
-    monkeypatch.setattr(feature_hooks, "_btf_id", lambda kind, name: 1)
-    monkeypatch.setattr(feature_hooks, "load", lambda *words, **rest: os.open("/dev/null", os.O_RDONLY))
-    monkeypatch.setattr(feature_hooks.policy, "lsms", lambda: modules)
-    result = features.probe(Feature("hook", "LSM", "5.7", feature_hooks.lsm))
+    monkeypatch.setattr(hook_probes, "_btf_id", lambda kind, name: 1)
+    monkeypatch.setattr(hook_probes, "load", lambda *words, **rest: os.open("/dev/null", os.O_RDONLY))
+    monkeypatch.setattr(hook_probes.policy, "lsms", lambda: modules)
+    result = feature_table.probe(Feature("hook", "LSM", "5.7", hook_probes.lsm))
     assert result.status == status
     assert result.reason.startswith("loads")

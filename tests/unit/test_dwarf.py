@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from pytracer.bpf.find import dwarf
 from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind
 from pytracer.kernel.facts import ELSEWHERE, Described
-from pytracer.plan.types import BtfTypes
+from pytracer.plan.btf_types import BtfTypes
 from pytracer.symbols import debug, files, places
+from pytracer.targets import debug_info
 from support.workloads import SOURCES
 
 MEMBERS = ("key", "weight", "name", "at", "bytes", "next", "shade")
@@ -45,7 +45,7 @@ def compiled(folder: Path, *options: str, text: str = "", language: str = "c") -
 def described(path: Path, name: str) -> Described | None:
     with files.find(str(path)) as file:
         [spot] = places.functions(file, name).spots
-        return dwarf.describe(file, spot.name, spot.offset)
+        return debug_info.describe(file, spot.name, spot.offset)
 
 
 def types_of(path: Path, name: str) -> Btf | None:
@@ -221,5 +221,5 @@ def test_whatever_is_wrong_with_it_is_as_if_there_were_none(tmp_path):
                 data[at] = chance.randrange(256)
         path.write_bytes(data)
         with files.find(str(path)) as file:
-            none += dwarf.describe(file, spot.name, spot.offset) is None
+            none += debug_info.describe(file, spot.name, spot.offset) is None
     assert 0 < none < 300

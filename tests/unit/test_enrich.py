@@ -21,7 +21,7 @@ from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import open_flags
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
-from pytracer.enrich.text import text
+from pytracer.enrich.strings import text
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_targets_are_named_by_number():
 
 
 def test_cgroups_are_paths_and_keep_them(tmp_path, monkeypatch):
-    monkeypatch.setattr("pytracer.kernel.targets.cgroup2_roots", lambda: [tmp_path])
+    monkeypatch.setattr("pytracer.kernel.filter_values.cgroup2_roots", lambda: [tmp_path])
     monkeypatch.setattr("pytracer.enrich.cgroups.cgroup_path", lambda _: None)  # it takes a capability
     below = tmp_path / "system.slice" / ".hidden"
     below.mkdir(parents=True)

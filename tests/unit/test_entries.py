@@ -7,9 +7,9 @@ from collections.abc import Collection
 import numpy as np
 import pytest
 
-from pytracer.bpf.maps import Map
+from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import MapType
-from pytracer.explain.entries import SHOWN, Entries, entries_of
+from pytracer.explain.map_entries import SHOWN, Entries, entries_of
 
 KEY = np.dtype([("target", "u4"), ("comm", "S16")])
 VALUE = np.dtype([("count", "u8"), ("seen", "u8"), ("name", "i1", (4,)), ("places", "u4", (2,))])

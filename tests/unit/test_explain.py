@@ -6,8 +6,8 @@ import builtins
 
 import pytest
 
-from pytracer.bpf.verdicts import verdict_of
-from pytracer.bpf.verifier import Work, story, work_of
+from pytracer.bpf.load.verifier import Work, story, work_of
+from pytracer.bpf.load.verifier_messages import verdict_of
 from pytracer.cli import main as command_line
 from pytracer.explain import refused, text
 from pytracer.explain.html import render

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytracer.bpf import asking, facts, identity, probing
+from pytracer.bpf import identity, prober, trial
 from pytracer.bpf.attach import kprobe, kprobe_multi, perf_sample, raw_tracepoint, task_sample, tracepoint
-from pytracer.bpf.facts import KernelFacts
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import NotPermittedError, UnsupportedError
+from pytracer.features import kernel_facts
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.kernel import functions
 from pytracer.kernel.facts import Answer, Facts, Tells
 from pytracer.kernel.functions import Functions
@@ -88,21 +89,21 @@ class Kernel:
 def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
     made = Kernel()
     for module, name in (
-        (asking, "load"),
+        (prober, "load"),
         (raw_tracepoint, "raw_tracepoint_open"),
         (kprobe, "attach_program"),
         (tracepoint, "attach_program"),
     ):
         monkeypatch.setattr(module, name, getattr(made, name))
-    monkeypatch.setattr(asking.policy, "missing_capabilities", lambda needed: [])
-    monkeypatch.setattr(asking.policy, "raise_memlock", lambda: None)
-    monkeypatch.setattr(asking.policy, "refusal", lambda: "refused by somebody")
+    monkeypatch.setattr(prober.policy, "missing_capabilities", lambda needed: [])
+    monkeypatch.setattr(prober.policy, "raise_memlock", lambda: None)
+    monkeypatch.setattr(prober.policy, "refusal", lambda: "refused by somebody")
     monkeypatch.setattr(functions.mounts, "ensure", lambda fstype, path: False)
     functions.blacklist.cache_clear()
     functions.traceable.cache_clear()
     symbols = tmp_path / "kallsyms"
     symbols.write_bytes(SYMBOLS)
-    monkeypatch.setattr(asking, "_KALLSYMS", symbols)
+    monkeypatch.setattr(prober, "_KALLSYMS", symbols)
     pmu = tmp_path / "pmu"
     pmu.mkdir()
     (pmu / "type").write_text("8\n")
@@ -120,7 +121,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
 
 @pytest.fixture
 def unprivileged(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Kernel:
-    monkeypatch.setattr(asking.policy, "missing_capabilities", lambda needed: ["CAP_BPF"])
+    monkeypatch.setattr(prober.policy, "missing_capabilities", lambda needed: ["CAP_BPF"])
     return kernel
 
 
@@ -342,7 +343,7 @@ def test_a_helper_is_tried_in_a_program_that_loads(kernel: Kernel, monkeypatch: 
         asked.append((kind, number))
         return "" if number == 113 else "unknown func"
 
-    monkeypatch.setattr(facts, "helper_refusal", refusal)
+    monkeypatch.setattr(kernel_facts, "helper_refusal", refusal)
     kernel.loads = {ProgType.RAW_TRACEPOINT: errno.EINVAL}
     known = KernelFacts()
     assert known.has_helper(113)
@@ -373,7 +374,7 @@ def test_programs_are_told_by_a_cookie_where_there_are_cookies(
         asked.append(number)
         return refusal
 
-    monkeypatch.setattr(asking, "helper_refusal", said)
+    monkeypatch.setattr(prober, "helper_refusal", said)
     known = KernelFacts()
     assert known.probe(function("vfs_read")).tells is Tells.PROGRAM
     assert asked == []
@@ -405,8 +406,8 @@ def test_what_the_verifier_says_of_a_helper(
         log[: len(said)] = said
         raise OSError(errno.EINVAL, "")
 
-    monkeypatch.setattr(probing, "load", load)
-    assert bool(probing.helper_refusal(2, 113)) is refused
+    monkeypatch.setattr(trial, "load", load)
+    assert bool(trial.helper_refusal(2, 113)) is refused
 
 
 @pytest.mark.parametrize(
@@ -433,13 +434,13 @@ def test_the_version_that_old_kernels_want_to_see(
 
 def test_compat_is_seen_by_its_sysctl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
-    monkeypatch.setattr(facts, "_X86_ABI", tmp_path / "vsyscall32")
-    monkeypatch.setattr(facts, "_PROC_SYS", tmp_path)
+    monkeypatch.setattr(kernel_facts, "_X86_ABI", tmp_path / "vsyscall32")
+    monkeypatch.setattr(kernel_facts, "_PROC_SYS", tmp_path)
     assert not KernelFacts().runs_compat
     (tmp_path / "vsyscall32").touch()
     assert KernelFacts().runs_compat
-    monkeypatch.setattr(facts, "_X86_ABI", tmp_path / "hidden/vsyscall32")
-    monkeypatch.setattr(facts, "_PROC_SYS", tmp_path / "hidden")
+    monkeypatch.setattr(kernel_facts, "_X86_ABI", tmp_path / "hidden/vsyscall32")
+    monkeypatch.setattr(kernel_facts, "_PROC_SYS", tmp_path / "hidden")
     assert KernelFacts().runs_compat, "what cannot be seen may be there"
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="s390x"))
     assert KernelFacts().runs_compat
@@ -475,7 +476,7 @@ def test_nothing_stays_open(kernel: Kernel) -> None:
 def test_nobody_gets_answers_too() -> None:
     """The real machine, without privileges."""
     code = (
-        "from pytracer.bpf.facts import KernelFacts\n"
+        "from pytracer.features.kernel_facts import KernelFacts\n"
         "from pytracer.spec import Kprobe, RawTracepoint\n"
         "known = KernelFacts()\n"
         "answer = known.probe(RawTracepoint('', event='sys_enter'))\n"

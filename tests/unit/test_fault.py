@@ -11,7 +11,7 @@ from pytracer.cli import parser
 from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel import injection, mounts, tracefs
 from pytracer.plan import Fault, make_plan, parse_fault
-from pytracer.plan.fault import like
+from pytracer.plan.fault_injection import like
 from pytracer.spec import Override, registry
 from support.fake_kernel import FakeKernel
 

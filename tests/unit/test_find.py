@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.find import events, find
-from pytracer.bpf.find import functions as finder
 from pytracer.errors import HeadersError, UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel import functions, tracefs
 from pytracer.kernel.facts import Target
 from pytracer.spec import SPELLINGS, parse_source
+from pytracer.targets import find, trace_events
+from pytracer.targets import kernel_functions as finder
 
 SYMBOLS = """ffffffff81000000 T vfs_read
 ffffffff81000010 T vfs_write
@@ -55,7 +55,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     monkeypatch.setattr(tracefs, "DEBUG", root)
     monkeypatch.setattr(functions.mounts, "ensure", lambda fstype, path: False)
     monkeypatch.setattr(finder, "Btf", Types)
-    monkeypatch.setattr(events, "Btf", Types)
+    monkeypatch.setattr(trace_events, "Btf", Types)
     caches = functions.named, functions.traceable, functions.traceable_at, functions.blacklist
     for cache in caches:
         cache.cache_clear()
@@ -204,7 +204,7 @@ def test_the_fields_of_a_trace_event(kernel: Path) -> None:
 
 
 def test_every_kind_of_source_can_be_found() -> None:
-    from pytracer.bpf.find import _FILES
+    from pytracer.targets import _FILES
 
     assert set(_FILES) == set(SPELLINGS)
 

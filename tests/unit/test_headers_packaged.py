@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf import headers, identity
-from pytracer.bpf.cachedir import CacheDir
-from pytracer.bpf.headers import find_headers, packaged
+from pytracer.bpf import identity
+from pytracer.bpf.cache.directory import CacheDir
+from pytracer.bpf.compile import headers
+from pytracer.bpf.compile.headers import find_headers, packaged
 from pytracer.bpf.identity import build_id, kernel_version
 from pytracer.errors import HeadersError, UnknownNameError
 

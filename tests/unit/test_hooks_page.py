@@ -8,7 +8,7 @@ from lab.guest import hooks as guest
 from lab.guest import maps
 from lab.kernels import KERNELS
 
-from pytracer.bpf import features
+from pytracer.features import feature_table
 
 
 def test_the_page_is_what_was_recorded():
@@ -20,7 +20,7 @@ def test_every_hook_that_is_tried_is_told_about():
 
 
 def test_what_is_done_with_maps_is_done_with_types_that_are_probed():
-    probed = {feature.name for feature in features.FEATURES if feature.kind == "map"}
+    probed = {feature.name for feature in feature_table.FEATURES if feature.kind == "map"}
     assert maps.OPERATIONS.keys() <= probed
     assert {one.hook for some in maps.OPERATIONS.values() for one in some} <= hooks.ABOUT.keys()
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from pytracer.bpf.source import probes_folder, read_source
+from pytracer.bpf.compile.source import probes_folder, read_source
 from pytracer.cli import parser
 from pytracer.model import Schema, Snapshot, Stacks
 from pytracer.model.loss import REASONS

@@ -14,10 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytracer.bpf import identity, images
-from pytracer.bpf.cachedir import CacheDir
+from pytracer.bpf import identity
+from pytracer.bpf.cache import image_cache
+from pytracer.bpf.cache.directory import CacheDir
+from pytracer.bpf.cache.image_cache import Recipe, find, keep, key_of
 from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec
-from pytracer.bpf.images import Recipe, find, keep, key_of
 from pytracer.errors import CacheError, HeadersError, ToolchainError
 from pytracer.record import replace
 
@@ -47,20 +48,22 @@ class Machine:
         self.libbcc = self.libraries / "libbcc.so.0"
         self.libbcc.write_bytes(b"compiler")
         self.own = folder / "own"
-        shutil.copytree(Path(images.__file__).parent, self.own, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            Path(image_cache.__file__).parents[1], self.own, ignore=shutil.ignore_patterns("__pycache__")
+        )
         self.formats = {"sched:exit": b"field:int pid", "sched:fork": b"field:int child"}
 
         monkeypatch.setenv("PYTRACER_BCC", str(self.bcc))
         monkeypatch.setenv("LD_LIBRARY_PATH", str(self.libraries))
-        for name in images._ASKED:
+        for name in image_cache._ASKED:
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(images, "VMLINUX", self.btf)
-        monkeypatch.setattr(images, "_KHEADERS", self.kheaders)
-        monkeypatch.setattr(images, "_MODULES", self.modules)
-        monkeypatch.setattr(images, "__file__", str(self.own / "images.py"))
-        monkeypatch.setattr(images.tracefs, "event_format", lambda event: self.formats[event])
+        monkeypatch.setattr(image_cache, "VMLINUX", self.btf)
+        monkeypatch.setattr(image_cache, "_KHEADERS", self.kheaders)
+        monkeypatch.setattr(image_cache, "_MODULES", self.modules)
+        monkeypatch.setattr(image_cache, "__file__", str(self.own / "cache" / "image_cache.py"))
+        monkeypatch.setattr(image_cache.tracefs, "event_format", lambda event: self.formats[event])
         monkeypatch.setattr(
-            images, "kernel_identity", lambda path: identity.kernel_identity(path, notes=self.notes)
+            image_cache, "kernel_identity", lambda path: identity.kernel_identity(path, notes=self.notes)
         )
         self.be(release=RELEASE)
 
@@ -124,12 +127,12 @@ def test_the_key_covers_the_whole_recipe(machine: Machine) -> None:
         lambda m: os.utime(m.libbcc, ns=(1, 1)),
         lambda m: m.libbcc.unlink(),
         lambda m: m.formats.update({"sched:exit": b"field:long pid"}),
-        lambda m: (m.own / "build.py").write_text("# another way\n"),
+        lambda m: (m.own / "compile/bcc.py").write_text("# another way\n"),
         lambda m: (m.own / "image.py").write_text("# another way\n"),
-        lambda m: (m.own / "layout.py").write_text("# another way\n"),
-        lambda m: (m.own / "headers/tree.py").write_text("# another way\n"),
-        lambda m: (m.own / "headers/macros.py").write_text("# another way\n"),
-        *[lambda m, name=name: m.monkeypatch.setenv(name, "/somewhere") for name in images._ASKED],
+        lambda m: (m.own / "compile/layout_check.py").write_text("# another way\n"),
+        lambda m: (m.own / "compile/headers/generated.py").write_text("# another way\n"),
+        lambda m: (m.own / "compile/headers/macros.py").write_text("# another way\n"),
+        *[lambda m, name=name: m.monkeypatch.setenv(name, "/somewhere") for name in image_cache._ASKED],
     ],
 )
 def test_the_key_covers_the_machine(machine: Machine, change: Callable[[Machine], object]) -> None:
@@ -208,40 +211,40 @@ def test_who_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in names:
         (tmp_path / name).touch()
     mapped = [tmp_path / name for name in names]
-    monkeypatch.setattr(images, "_mapped", lambda: maps(*mapped, *mapped))
-    made = images.makers()
+    monkeypatch.setattr(image_cache, "_mapped", lambda: maps(*mapped, *mapped))
+    made = image_cache.makers()
     assert [line.rsplit(" ", 2)[0] for line in made] == sorted(str(path) for path in mapped[:3])
     (tmp_path / "libLLVM-14.so.1").write_bytes(b"updated")
-    assert images.makers() != made
+    assert image_cache.makers() != made
 
 
 @pytest.mark.parametrize("seen", [(), ("/usr/lib/libLLVM-14.so.1", "/usr/lib/libc.so.6")])
 def test_who_compiled_must_be_known(monkeypatch: pytest.MonkeyPatch, seen: tuple[str, ...]) -> None:
     """Else an update of the compiler would go unnoticed."""
-    monkeypatch.setattr(images, "_mapped", lambda: maps(*seen))
+    monkeypatch.setattr(image_cache, "_mapped", lambda: maps(*seen))
     with pytest.raises(ImageError, match="cannot be seen"):
-        images.makers()
+        image_cache.makers()
 
 
 def test_who_compiled_where_that_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def hidden() -> list[str]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(images, "_mapped", hidden)
+    monkeypatch.setattr(image_cache, "_mapped", hidden)
     with pytest.raises(ImageError, match=r"cannot be seen \(Permission denied\)"):
-        images.makers()
+        image_cache.makers()
 
 
 def test_this_process_has_not_compiled() -> None:
-    assert any("python" in line or "libc" in line for line in images._mapped())
+    assert any("python" in line or "libc" in line for line in image_cache._mapped())
 
 
 def test_a_library_that_was_replaced_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libbcc.so.0").touch()
     seen = maps(tmp_path / "libbcc.so.0", f"{tmp_path}/libLLVM-14.so.1 (deleted)")
-    monkeypatch.setattr(images, "_mapped", lambda: seen)
+    monkeypatch.setattr(image_cache, "_mapped", lambda: seen)
     with pytest.raises(ImageError, match="was replaced"):
-        images.makers()
+        image_cache.makers()
 
 
 @pytest.fixture
@@ -393,7 +396,7 @@ def _aged(folder: Path, name: str, days: float, size: int = 1) -> Path:
 def test_the_oldest_go_when_there_are_too_many(
     cache: CacheDir, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "MAX_IMAGES", 3)
+    monkeypatch.setattr(image_cache, "MAX_IMAGES", 3)
     folder = cache.folder("images")
     old = [_aged(folder, f"tracer.c-{day}.image", day) for day in (4, 1, 3, 2)]
     keep(cache, RECIPE, image)
@@ -404,7 +407,7 @@ def test_the_oldest_go_when_there_are_too_many(
 def test_the_oldest_go_when_they_are_too_big(
     cache: CacheDir, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(image_cache, "MAX_BYTES", 10_000)
     folder = cache.folder("images")
     old = [_aged(folder, f"tracer.c-{day}.image", day, 4000) for day in (3, 1, 2)]
     keep(cache, RECIPE, image)
@@ -434,9 +437,9 @@ def test_use_is_noted_so_that_what_is_used_stays(cache: CacheDir, image: Image) 
 
 _WRITER = """
 import pathlib, sys
-from pytracer.bpf.cachedir import CacheDir
+from pytracer.bpf.cache.directory import CacheDir
 from pytracer.bpf.image import decode
-from pytracer.bpf.images import Recipe, keep
+from pytracer.bpf.cache.image_cache import Recipe, keep
 image = decode(sys.stdin.buffer.read())
 for _ in range(100):
     keep(CacheDir(pathlib.Path(sys.argv[1])), Recipe("tracer.c", "", (), ()), image)

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from pytracer.bpf.assembler import R0, R1, R6, R10, Assembler, W
-from pytracer.bpf.inspect import native
-from pytracer.bpf.inspect.bytecode import Bytecode, KernelNames, Names, listing
+from pytracer.bpf.asm.assembler import R0, R1, R6, R10, Assembler, W
+from pytracer.prog import native_code
+from pytracer.prog.disassembly import Bytecode, KernelNames, Names, listing
 from pytracer.symbols.kernel import KernelSymbols
 
 little = pytest.mark.skipif(sys.byteorder != "little", reason="the bytes below are a little-endian machine's")
@@ -149,7 +149,7 @@ X86 = bytes.fromhex("55 48 89 e5 e8 10 00 00 00 eb 00 c3")
 
 
 def test_x86():
-    found, hint = native.disassemble(X86, 0x1000, machine="x86_64", name_of=lambda at: f"f_{at:x}")
+    found, hint = native_code.disassemble(X86, 0x1000, machine="x86_64", name_of=lambda at: f"f_{at:x}")
     assert hint == ""
     assert [(one.address, one.text, one.target) for one in found] == [
         (0x1000, "push rbp", None),
@@ -162,7 +162,7 @@ def test_x86():
 
 def test_arm64():
     code = bytes.fromhex("fd7bbfa9 c0035fd6 05000014 40000034")
-    found, hint = native.disassemble(code, 0x1000, machine="aarch64")
+    found, hint = native_code.disassemble(code, 0x1000, machine="aarch64")
     assert hint == ""
     assert [(one.text, one.target) for one in found] == [
         ("stp x29, x30, [sp, #-0x10]!", None),
@@ -174,13 +174,13 @@ def test_arm64():
 
 def test_all_bytes_are_shown():
     code = b"\x55" + bytes([0x06]) * 5 + b"\xc3"  # 06 is no instruction in 64-bit mode
-    found, _ = native.disassemble(code, 0, machine="x86_64")
+    found, _ = native_code.disassemble(code, 0, machine="x86_64")
     assert b"".join(one.raw for one in found) == code
     assert found[-1].text == "ret"
     assert found[1].text.startswith(".byte")
 
 
 def test_of_another_machine_bytes_are_shown():
-    found, hint = native.disassemble(bytes(20), 0x10, machine="s390x")
+    found, hint = native_code.disassemble(bytes(20), 0x10, machine="s390x")
     assert [(one.address, len(one.raw), one.text) for one in found] == [(0x10, 16, ""), (0x20, 4, "")]
     assert "s390x" in hint

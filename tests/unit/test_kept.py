@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.cachedir import CacheDir
+from pytracer.bpf.cache.directory import CacheDir
+from pytracer.bpf.cache.entries import clear, kept
 from pytracer.bpf.image import Image
-from pytracer.bpf.kept import clear, kept
 from pytracer.cli.main import main
 from pytracer.errors import CacheError
 

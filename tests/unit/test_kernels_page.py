@@ -12,7 +12,7 @@ from lab.guest.survey import OF_EACH_KIND, named, runs_of, way_of
 from lab.kernels import KERNELS
 
 from pytracer import record as records
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
 from pytracer.spec import SPELLINGS, Alternative, Hook, Injection, Probe, Targets, registry
 
 NAMES = [kernel.name for kernel in KERNELS]

@@ -14,7 +14,7 @@ import pytest
 
 from pytracer import inherited
 from pytracer.errors import PytracerError, UsageError
-from pytracer.launch import Launched
+from pytracer.trace.launch import Launched
 
 PATIENCE = 30  # seconds, for what takes milliseconds
 
@@ -139,7 +139,7 @@ def test_terminate_after_the_release_asks_it_to_end():
 def test_it_ends_unexecuted_where_the_tracer_is_killed(tmp_path):
     mark = tmp_path / "mark"
     code = (
-        "import os, signal, sys; from pytracer.launch import Launched;"
+        "import os, signal, sys; from pytracer.trace.launch import Launched;"
         "print(Launched(['touch', sys.argv[1]]).pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run(
@@ -240,7 +240,8 @@ def test_a_command_has_the_limits_that_the_caller_had_before_we_raised_them(whic
     """In a process of its own: limits cannot be raised again by everybody."""
     units = 1024 if letter == "l" else 1
     code = (
-        "import resource, sys, time; from pytracer import inherited; from pytracer.launch import Launched\n"
+        "import resource, sys, time; from pytracer import inherited\n"
+        "from pytracer.trace.launch import Launched\n"
         f"soft = 64 * {units}; hard = resource.getrlimit({which})[1]\n"
         f"resource.setrlimit({which}, (soft, hard))\n"
         f"for n in (80, 90): inherited.raise_limit({which}, n * {units}, hard)\n"

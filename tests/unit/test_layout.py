@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pytracer.bpf.layout import Check, check_function, check_functions, verify
+from pytracer.bpf.compile.layout_check import Check, check_function, check_functions, verify
 from pytracer.errors import SchemaError
 
 CHECKS = [Check("struct task_struct", "tgid", 2812), Check("struct task_struct", "comm", 3000)]

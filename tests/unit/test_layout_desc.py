@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from pytracer.bpf.layout_desc import dtype_of
+from pytracer.bpf.read.dtypes import dtype_of
 from pytracer.errors import SchemaError
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pytracer.bpf import line_table
-from pytracer.bpf.inspect.info import ProgramInfo, SourceLine
-from pytracer.bpf.line_table import Function, Line, encode, meaningless, read_back
-from pytracer.bpf.lines import FUNCTION, RECORD, Told
-from pytracer.bpf.source import by_file, read_source
+from pytracer.bpf.compile import line_table
+from pytracer.bpf.compile.line_table import Function, Line, encode, meaningless, read_back
+from pytracer.bpf.compile.source import by_file, read_source
+from pytracer.bpf.line_info import FUNCTION, RECORD, Told
+from pytracer.bpf.obj_info import ProgramInfo, SourceLine
 from pytracer.kernel.btf import Btf, Kind
 
 LINES = [

@@ -9,8 +9,8 @@ import struct
 import numpy as np
 import pytest
 
-from pytracer.bpf.streams import listing
-from pytracer.bpf.streams.listing import ListingReader
+from pytracer.bpf.read.streams import iterator_reader
+from pytracer.bpf.read.streams.iterator_reader import ListingReader
 
 FIXED = np.dtype([("ns", "u8"), ("serial", "u8")])
 LONG = np.dtype([("ns", "u8"), ("serial", "u4"), ("text", "S500")])
@@ -42,15 +42,15 @@ def test_nothing():
 
 @pytest.mark.parametrize("look", [7, 64, 1 << 16])
 def test_records_of_one_length(monkeypatch, look):
-    monkeypatch.setattr(listing, "_LOOK", look)
+    monkeypatch.setattr(iterator_reader, "_LOOK", look)
     batches = read(reader((struct.pack("QQ", n, n) for n in range(1009)), FIXED))
     assert np.concatenate(batches)["serial"].tolist() == list(range(1009))
 
 
 @pytest.mark.parametrize("chunk", [600, 1 << 20])
 def test_records_that_end_with_strings(monkeypatch, chunk):
-    monkeypatch.setattr(listing, "CHUNK", chunk)
-    monkeypatch.setattr(listing, "_LOOK", 100)
+    monkeypatch.setattr(iterator_reader, "CHUNK", chunk)
+    monkeypatch.setattr(iterator_reader, "_LOOK", 100)
     dice = random.Random(7)
     texts = [b"x" * dice.randrange(500) for _ in range(101)]
     batches = read(reader((struct.pack("QI", n, n) + text + b"\0" for n, text in enumerate(texts)), LONG))
@@ -59,7 +59,7 @@ def test_records_that_end_with_strings(monkeypatch, chunk):
 
 
 def test_many_long_rows_come_in_several_batches(monkeypatch):
-    monkeypatch.setattr("pytracer.bpf.streams.records._ROWS", 2000)
+    monkeypatch.setattr("pytracer.bpf.read.streams.records._ROWS", 2000)
     batches = read(reader((struct.pack("QI", n, n) + b"y" * 400 + b"\0" for n in range(23)), LONG))
     assert len(batches) > 1
     assert [serial for batch in batches for serial in batch["serial"].tolist()] == list(range(23))
@@ -75,5 +75,5 @@ def test_the_kernel_may_say_again(monkeypatch):
             raise answer
         return really(*words)
 
-    monkeypatch.setattr(listing.os, "read", sometimes)
+    monkeypatch.setattr(iterator_reader.os, "read", sometimes)
     assert len(read(source)) == 1

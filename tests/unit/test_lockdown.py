@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from pytracer import doctor
-from pytracer.bpf import leftovers, loader
-from pytracer.bpf.asking import Asking
 from pytracer.bpf.attach import kprobe, kprobe_events
+from pytracer.bpf.load import loader
+from pytracer.bpf.prober import Asking
 from pytracer.cli import doctor as command
 from pytracer.doctor import LOCKDOWN, OK, UNKNOWN, WARN, Check, Report
 from pytracer.errors import PolicyError, VerifierError
 from pytracer.kernel import policy, tracefs
+from pytracer.prog import leftovers
 from pytracer.spec import KprobeEvents
 
 SAID = {

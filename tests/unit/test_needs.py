@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
 from support import needs
 from support.needs import FEATURES, Excused, Feature, Kernel, refused_by_right
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.source import read_source
+from pytracer.bpf.compile.source import read_source
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.plan import Request, make_plan
 from pytracer.spec import registry

@@ -12,7 +12,7 @@ import pytest
 
 from pytracer.cli import parser
 from pytracer.errors import PytracerError, UsageError
-from pytracer.kernel import targets
+from pytracer.kernel import filter_values
 from pytracer.plan import make_plan
 from pytracer.record import as_dict, replace
 from pytracer.spec import (
@@ -66,7 +66,7 @@ def tracer(request):
 @pytest.fixture
 def values(tracer, tmp_path, monkeypatch):
     """By option a value that is not the default; options without one are not there."""
-    monkeypatch.setattr(targets, "cgroup2_roots", lambda: [tmp_path])
+    monkeypatch.setattr(filter_values, "cgroup2_roots", lambda: [tmp_path])
     (tmp_path / "group").mkdir()
     profile = tmp_path / "profile.json"
     profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}))

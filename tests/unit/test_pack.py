@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from pytracer import packing
-from pytracer.bpf import pack, pack_check
+from pytracer.bpf.cache import pack, pack_check
+from pytracer.bpf.cache.image_cache import Recipe
+from pytracer.bpf.cache.pack import Entry, Pack, PackError, decode
+from pytracer.bpf.cache.pack_check import problem_of
+from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.image import Image, MapSpec, ProgramSpec
-from pytracer.bpf.images import Recipe
-from pytracer.bpf.layout_desc import dtype_of
-from pytracer.bpf.pack import Entry, Pack, PackError, decode
-from pytracer.bpf.pack_check import problem_of
-from pytracer.bpf.source import read_source
+from pytracer.bpf.read.dtypes import dtype_of
 from pytracer.cli.main import main
 from pytracer.cli.pack import chosen
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from pytracer.bpf.packet_filter import Context, prologue
-from pytracer.bpf.probing import returning
+from pytracer.bpf.asm.packet_filter import Context, prologue
+from pytracer.bpf.trial import returning
 from pytracer.errors import BuildError, PytracerError, UsageError
 from pytracer.kernel import pcap
 from pytracer.kernel.pcap import CompiledFilter, Instruction, Link, compile_filter

@@ -15,7 +15,7 @@ from pytracer import __version__
 from pytracer.cli import parser
 from pytracer.cli.main import main
 from pytracer.errors import BuildError, LossError, PolicyError, PytracerError, UnsupportedError, UsageError
-from pytracer.kernel import targets
+from pytracer.kernel import filter_values
 from pytracer.plan import NameSetValue
 from pytracer.spec import Filter, registry
 from support.fake_kernel import FakeKernel
@@ -168,7 +168,7 @@ def test_what_is_no_command(words, message):
 
 
 def test_a_command_where_none_can_be_followed(monkeypatch, capsys):
-    monkeypatch.setattr("pytracer.bpf.facts.KernelFacts", FakeKernel)
+    monkeypatch.setattr("pytracer.features.kernel_facts.KernelFacts", FakeKernel)
     assert main(["sockcount", "lo", "--dry-run", "--", "ls"]) == 2
     assert "sockcount cannot tell one command's doings" in capsys.readouterr().err
     assert main(["sockcount", "lo", "--dry-run", "--load", "--", "ls"]) == 0
@@ -233,12 +233,12 @@ def test_filters(monkeypatch, words, which, keys):
     }.items():
         flags, metavar, text, _ = parser._FILTERS[name]
         monkeypatch.setitem(parser._FILTERS, name, (flags, metavar, text, resolve))
-    monkeypatch.setattr(targets, "container", lambda text: ("cgroup", f"the cgroup of {text}".encode()))
+    monkeypatch.setattr(filter_values, "container", lambda text: ("cgroup", f"the cgroup of {text}".encode()))
     assert parse(*words.split()).filters == {which: keys}
 
 
 def test_a_container_may_be_a_mount_namespace(monkeypatch):
-    monkeypatch.setattr(targets, "container", lambda text: ("mntns", b"1234"))
+    monkeypatch.setattr(filter_values, "container", lambda text: ("mntns", b"1234"))
     assert parse("--container", "web").filters == {Filter.MNTNS: (b"1234",)}
     with pytest.raises(UsageError, match="the container 'web' has no cgroup of version 2"):
         parse("--container", "web", tracer=registry.get("cgroupcount"))
@@ -499,7 +499,7 @@ def failing(monkeypatch, error):
     def run(*_, **__):
         raise error
 
-    monkeypatch.setattr("pytracer.run.run", run)
+    monkeypatch.setattr("pytracer.trace.run.run", run)
 
 
 @pytest.mark.parametrize(
@@ -608,7 +608,7 @@ HOSTILE = "a\x1b[2J\x07\x9b\u202e\udcff"
     ids=lambda words: "_".join(word for word in words if HOSTILE not in word) or "tracer",
 )
 def test_control_characters_in_arguments_are_never_echoed(monkeypatch, capsys, words, debug):
-    monkeypatch.setattr("pytracer.bpf.facts.KernelFacts", FakeKernel)
+    monkeypatch.setattr("pytracer.features.kernel_facts.KernelFacts", FakeKernel)
     assert main([*words, *debug]) == 2
     err = capsys.readouterr().err
     assert err.startswith("pytracer: error: ")
@@ -616,8 +616,8 @@ def test_control_characters_in_arguments_are_never_echoed(monkeypatch, capsys, w
 
 
 def test_dry_run_prints_the_plan_and_nothing_a_terminal_would_obey(monkeypatch, capsys):
-    monkeypatch.setattr("pytracer.bpf.facts.KernelFacts", FakeKernel)
-    monkeypatch.setattr(targets, "container", lambda text: ("cgroup", b"/sys/fs/cgroup/a\x1b[2J\xff"))
+    monkeypatch.setattr("pytracer.features.kernel_facts.KernelFacts", FakeKernel)
+    monkeypatch.setattr(filter_values, "container", lambda text: ("cgroup", b"/sys/fs/cgroup/a\x1b[2J\xff"))
     assert main(["syscalls", "--container", "a", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("tracer   syscalls\n")
@@ -626,7 +626,7 @@ def test_dry_run_prints_the_plan_and_nothing_a_terminal_would_obey(monkeypatch, 
 
 
 def test_emit_c_prints_the_macros_and_then_the_c(monkeypatch, capsys):
-    monkeypatch.setattr("pytracer.bpf.facts.KernelFacts", FakeKernel)
+    monkeypatch.setattr("pytracer.features.kernel_facts.KernelFacts", FakeKernel)
     assert main(["syscalls", "--emit-c", "--max-rows", "17"]) == 0
     out = capsys.readouterr().out
     assert "#define PT_ROWS_MAX 17\n" in out
@@ -641,7 +641,7 @@ def test_the_exit_status_is_that_of_the_run(monkeypatch, status, tmp_path):
         seen.update(command=request.command, strict=strict)
         return status
 
-    monkeypatch.setattr("pytracer.run.run", run)
+    monkeypatch.setattr("pytracer.trace.run.run", run)
     assert main(["syscalls", "--strict", "-o", str(tmp_path / "out"), "--", "ls", "-l"]) == status
     assert seen == {"command": ("ls", "-l"), "strict": True}
     assert (tmp_path / "out").read_text() == ""

@@ -6,11 +6,11 @@ import platform
 
 import pytest
 
-from pytracer.bpf.find import dwarf
 from pytracer.kernel.facts import ELSEWHERE
-from pytracer.plan.passing import first_registers
-from pytracer.plan.types import NoTypes, ProgramTypes
+from pytracer.plan.btf_types import NoTypes, ProgramTypes
+from pytracer.plan.calling_convention import first_registers
 from pytracer.symbols import files, places
+from pytracer.targets import debug_info
 from support.compilers import compiled
 
 SOURCE = """
@@ -53,7 +53,7 @@ def program(tmp_path_factory):
 
 def described(program, name):
     with files.find(str(program)) as file:
-        found = dwarf.describe(file, name, places.find(file, name).spots[0].offset)
+        found = debug_info.describe(file, name, places.find(file, name).spots[0].offset)
     assert found is not None
     types = ProgramTypes(found.types, NoTypes())
     return found.registers, types.function(name), types

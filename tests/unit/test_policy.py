@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
 from pytracer.errors import AttachError, NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.kernel import mounts, policy
 from support import nobody

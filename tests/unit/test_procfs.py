@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.arrays import np
-from pytracer.kernel import targets
+from pytracer.kernel import filter_values
 from pytracer.procfs import has_ended, living
 from pytracer.symbols import files, maps
 from pytracer.symbols.root import Root
@@ -50,7 +50,7 @@ def test_its_memory_root_files_and_namespaces_are_seen(headless: int) -> None:
     with files.find("marks", headless) as file:
         assert file.mapped
         assert file.name == workload("marks")
-    for of in (targets.network_namespace, targets.mount_namespace):
+    for of in (filter_values.network_namespace, filter_values.mount_namespace):
         assert of(str(headless)) == of(str(os.getpid()))
 
 

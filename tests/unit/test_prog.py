@@ -14,24 +14,23 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytracer import programs
-from pytracer.bpf import mark
-from pytracer.bpf.inspect import links, objects, owners, stats
-from pytracer.bpf.inspect import programs as in_kernel
-from pytracer.bpf.inspect.attachments import Attachment, _taken
-from pytracer.bpf.inspect.info import ProgramInfo
-from pytracer.bpf.inspect.links import LinkInfo
-from pytracer.bpf.inspect.network import OnNetwork
-from pytracer.bpf.inspect.objects import Kind
-from pytracer.bpf.inspect.owners import Process, spelled
-from pytracer.bpf.inspect.pins import Pin
-from pytracer.bpf.inspect.places import Names
-from pytracer.bpf.inspect.programs import Program
-from pytracer.bpf.inspect.stats import Ran, since
+from pytracer.bpf import holders, objects, process_mark
+from pytracer.bpf.holders import Process, spelled
+from pytracer.bpf.obj_info import ProgramInfo
+from pytracer.bpf.objects import Kind
 from pytracer.budget import Account
 from pytracer.cli.main import main
 from pytracer.errors import NotPermittedError, UnknownNameError
 from pytracer.model import Snapshot
+from pytracer.prog import links, run_stats, tables
+from pytracer.prog import program_list as in_kernel
+from pytracer.prog.attachments import Attachment, _taken
+from pytracer.prog.link_targets import Names
+from pytracer.prog.links import LinkInfo
+from pytracer.prog.network_attachments import OnNetwork
+from pytracer.prog.pins import Pin
+from pytracer.prog.program_list import Program
+from pytracer.prog.run_stats import Ran, since
 from pytracer.sinks import make_sink
 from support import budgets
 
@@ -178,8 +177,8 @@ def test_holders_are_found_and_those_that_end_meanwhile_are_not(tmp_path, monkey
     a_process(tmp_path, 100, "agent", fds, infos)
     a_process(tmp_path, 101, "gone", {3: "anon_inode:bpf-prog"}, {})  # its descriptor was closed
     (tmp_path / "102").mkdir()
-    monkeypatch.setattr(owners, "PROC", tmp_path)
-    found = owners.held()
+    monkeypatch.setattr(holders, "PROC", tmp_path)
+    found = holders.held()
     agent = Process(100, "agent")
     assert found.programs == {7: [agent], 8: [agent]}
     assert found.links == {9: [agent]}
@@ -195,21 +194,21 @@ def test_of_a_user_who_is_over_the_budget_no_process_is_looked_into(tmp_path, mo
     def account(_: int, what: str) -> Account:
         return budget.account(budgets.UID if what == "process 101" else 0, what)
 
-    monkeypatch.setattr(owners, "current", lambda: SimpleNamespace(account=account))
-    monkeypatch.setattr(owners, "PROC", tmp_path)
-    assert owners.held().programs == {7: [Process(100, "agent")]}
+    monkeypatch.setattr(holders, "current", lambda: SimpleNamespace(account=account))
+    monkeypatch.setattr(holders, "PROC", tmp_path)
+    assert holders.held().programs == {7: [Process(100, "agent")]}
     [line] = said
     assert line.startswith(f"process 101 exceeds what is spent for user {budgets.UID}: ")
 
 
 def test_a_mark_is_read_back_while_its_descriptor_is_open(monkeypatch):
-    monkeypatch.setattr(mark, "program_info", lambda descriptor: (descriptor + 100, "enter"))
-    made = mark.make("syscalls", [7, 8])
+    monkeypatch.setattr(process_mark, "program_info", lambda descriptor: (descriptor + 100, "enter"))
+    made = process_mark.make("syscalls", [7, 8])
     try:
-        assert mark.read(Path("/proc/self")) == ("syscalls", frozenset({107, 108}))
+        assert process_mark.read(Path("/proc/self")) == ("syscalls", frozenset({107, 108}))
     finally:
         os.close(made)
-    assert mark.read(Path("/proc/self")) == ("", frozenset())
+    assert process_mark.read(Path("/proc/self")) == ("", frozenset())
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_a_mark_that_somebody_else_wrote_is_none(said):
     made = os.memfd_create("pytracer")
     try:
         os.write(made, said)
-        assert mark.read(Path("/proc/self"))[1] == frozenset()
+        assert process_mark.read(Path("/proc/self"))[1] == frozenset()
     finally:
         os.close(made)
 
@@ -241,20 +240,20 @@ def test_before_linux_5_8_the_sysctl_is_put_back_as_it_was(tmp_path, monkeypatch
     def refuse(_command: int, _attr: bytes) -> int:
         raise OSError(errno.EINVAL, "")
 
-    monkeypatch.setattr(stats, "bpf", refuse)
-    monkeypatch.setattr(stats, "SYSCTL", tmp_path / "bpf_stats_enabled")
+    monkeypatch.setattr(run_stats, "bpf", refuse)
+    monkeypatch.setattr(run_stats, "SYSCTL", tmp_path / "bpf_stats_enabled")
     for before in ("0\n", "1\n"):
-        stats.SYSCTL.write_text(before)
-        with stats.counting():
-            assert int(stats.SYSCTL.read_text()) == 1
-        assert stats.SYSCTL.read_text() == before
-    stats.SYSCTL.unlink()
-    with pytest.raises(Exception, match="counting the runs of programs"), stats.counting():
+        run_stats.SYSCTL.write_text(before)
+        with run_stats.counting():
+            assert int(run_stats.SYSCTL.read_text()) == 1
+        assert run_stats.SYSCTL.read_text() == before
+    run_stats.SYSCTL.unlink()
+    with pytest.raises(Exception, match="counting the runs of programs"), run_stats.counting():
         pass
 
 
 HOSTILE = "a\x1b[2Jb"
-KNOWN = programs.Context(
+KNOWN = tables.Context(
     {7: [Process(100, HOSTILE), Process(101, "python", "syscalls", frozenset({7}))]},
     {7: [Attachment(7, "rt:sys_enter", 9), Attachment(7, f"u:/tmp/{HOSTILE}:0x1")]},
     {7: [Pin("/sys/fs/bpf/x", Kind.LINK, 9, 7)]},
@@ -262,18 +261,18 @@ KNOWN = programs.Context(
 
 
 def shown(form: str, view: str = "list", *, wide: bool = False) -> str:
-    row = programs.row(Ran(program(run_count=50, run_time=5000, name="enter"), 23, 2300, 1), 2.0, KNOWN)
+    row = tables.row(Ran(program(run_count=50, run_time=5000, name="enter"), 23, 2300, 1), 2.0, KNOWN)
     text = io.StringIO()
     sink = make_sink(form, text, timestamps=False, terminal=False, wide=wide)
-    sink.open(programs.schema(view))
-    sink.emit(Snapshot("row", 0.0, 2.0, {name: [row[name]] for name in programs.COLUMNS}))
+    sink.open(tables.schema(view))
+    sink.emit(Snapshot("row", 0.0, 2.0, {name: [row[name]] for name in tables.COLUMNS}))
     sink.close()
     return text.getvalue()
 
 
 def test_a_row_has_all_that_is_known():
     record = json.loads(shown("json"))
-    assert list(record)[1:] == list(programs.COLUMNS)
+    assert list(record)[1:] == list(tables.COLUMNS)
     assert record["owner"] == [f"{HOSTILE} (100)", "pytracer syscalls (101)", "/sys/fs/bpf/x"]
     assert record["attached"] == ["rt:sys_enter", f"u:/tmp/{HOSTILE}:0x1"]
     assert (record["pids"], record["links"], record["pins"]) == ([100, 101], [9], ["/sys/fs/bpf/x"])
@@ -301,15 +300,15 @@ def test_csv_has_all_of_several():
 
 def test_rows_are_ranked_and_what_is_not_known_comes_last():
     rows = [
-        programs.row(Ran(program(number, name=name), runs, 100 * runs, None), 1.0, programs.Context())
+        tables.row(Ran(program(number, name=name), runs, 100 * runs, None), 1.0, tables.Context())
         for number, name, runs in ((1, "b", 5), (2, "a", 0), (3, "c", 23))
     ]
-    assert [one["id"] for one in programs.ranked(rows, "runs")] == [3, 1, 2]
-    assert [one["id"] for one in programs.ranked(rows, "name")] == [2, 1, 3]
-    assert [one["id"] for one in programs.ranked(rows, "avg_ns")] == [1, 3, 2]
-    assert [one["id"] for one in programs.ranked(rows, "id")] == [1, 2, 3]
+    assert [one["id"] for one in tables.ranked(rows, "runs")] == [3, 1, 2]
+    assert [one["id"] for one in tables.ranked(rows, "name")] == [2, 1, 3]
+    assert [one["id"] for one in tables.ranked(rows, "avg_ns")] == [1, 3, 2]
+    assert [one["id"] for one in tables.ranked(rows, "id")] == [1, 2, 3]
     with pytest.raises(UnknownNameError, match="no column 'run'"):
-        programs.ranked([], "run")
+        tables.ranked([], "run")
 
 
 def test_a_link_on_an_interface_takes_the_place_that_was_found_there():
@@ -338,14 +337,14 @@ def test_mistakes_are_told(capsys, words, said):
 def test_help_has_every_column(capsys):
     assert main(["prog", "--help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text for name in programs.COLUMNS)
+    assert all(f"  {name} " in text for name in tables.COLUMNS)
 
 
 def test_what_the_kernel_refuses_is_told(monkeypatch):
     def refuse() -> None:
         raise PermissionError(errno.EPERM, "")
 
-    monkeypatch.setattr(programs.Programs, "list", lambda _: refuse())
+    monkeypatch.setattr(tables.Programs, "list", lambda _: refuse())
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda _: ["CAP_SYS_ADMIN"])
     with pytest.raises(NotPermittedError, match="CAP_SYS_ADMIN"):
-        programs.Observer()
+        tables.Observer()

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pytracer import pinning
-from pytracer.bpf.inspect import pinned, pins
-from pytracer.bpf.inspect.objects import Kind
-from pytracer.bpf.inspect.owners import EventProgram, Held, Process
-from pytracer.bpf.inspect.pins import Pin
+from pytracer.bpf.holders import EventProgram, Held, Process
+from pytracer.bpf.objects import Kind
 from pytracer.cli import prog_pin
 from pytracer.errors import PytracerError, UnknownNameError
+from pytracer.prog import own_pins, pinning, pins
+from pytracer.prog.pins import Pin
 
 TAG = "0123456789abcdef"
 
@@ -52,9 +51,9 @@ class Object:
 @pytest.fixture
 def bpffs(tmp_path, monkeypatch):
     made = Bpffs(tmp_path)
-    monkeypatch.setattr(pinned, "BPFFS", tmp_path)
-    monkeypatch.setattr(pinned, "FOLDER", tmp_path / "pytracer")
-    monkeypatch.setattr(pinned, "opened", Object)
+    monkeypatch.setattr(own_pins, "BPFFS", tmp_path)
+    monkeypatch.setattr(own_pins, "FOLDER", tmp_path / "pytracer")
+    monkeypatch.setattr(own_pins, "opened", Object)
     monkeypatch.setattr(pins, "put", made.put)
     monkeypatch.setattr(pins, "read", made.read)
     monkeypatch.setattr(pins, "mounted", lambda: iter([(str(tmp_path), "bpf")] if made.mounted else []))
@@ -70,53 +69,53 @@ class Program:
 
 
 def test_a_program_and_its_links_are_pinned_and_unpinned(bpffs):
-    folder = pinned.pin(Program(7), [9, 12])
+    folder = own_pins.pin(Program(7), [9, 12])
     assert sorted(path.name for path in folder.iterdir()) == ["link-12", "link-9", "program"]
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert pinned.pin(Program(7), [9]) == folder  # again
-    [one] = pinned.pinned()
+    assert own_pins.pin(Program(7), [9]) == folder  # again
+    [one] = own_pins.pinned()
     assert (one.program, one.tag, one.links) == (7, TAG, (9, 12))
-    pinned.unpin(one)
-    assert not pinned.FOLDER.exists()
-    assert pinned.pinned() == []
+    own_pins.unpin(one)
+    assert not own_pins.FOLDER.exists()
+    assert own_pins.pinned() == []
 
 
 def test_pinning_is_all_or_nothing(bpffs):
     bpffs.refuse = "link-12"
     with pytest.raises(PytracerError, match="pinning program 7"):
-        pinned.pin(Program(7), [9, 12])
-    assert not pinned.FOLDER.exists()
+        own_pins.pin(Program(7), [9, 12])
+    assert not own_pins.FOLDER.exists()
 
 
 def test_what_is_not_what_its_name_says_is_not_pytracers(bpffs):
-    folder = pinned.pin(Program(7), [9])
+    folder = own_pins.pin(Program(7), [9])
     for name, text in {
         "8-" + TAG: f"PROGRAM 9 9 {TAG}",  # another program
         "10-" + TAG: "PROGRAM 10 10 fedcba9876543210",  # another tag
         "11-" + TAG: f"MAP 11 11 {TAG}",
         "somebodys": f"PROGRAM 12 12 {TAG}",
     }.items():
-        (pinned.FOLDER / name).mkdir()
-        (pinned.FOLDER / name / "program").write_text(text)
+        (own_pins.FOLDER / name).mkdir()
+        (own_pins.FOLDER / name / "program").write_text(text)
     (folder / "link-13").write_text(f"LINK 13 8 {TAG}")  # a link of another program
-    (pinned.FOLDER / "file").write_text("")
-    [one] = pinned.pinned()
+    (own_pins.FOLDER / "file").write_text("")
+    [one] = own_pins.pinned()
     assert (one.program, one.links) == (7, (9,))
     with pytest.raises(PytracerError, match="link-13 is not pytracer's: nothing was removed"):
-        pinned.unpin(one)
+        own_pins.unpin(one)
     assert len(list(folder.iterdir())) == 3
     (folder / "link-13").unlink()
-    pinned.unpin(one)
-    assert len(list(pinned.FOLDER.iterdir())) == 5
+    own_pins.unpin(one)
+    assert len(list(own_pins.FOLDER.iterdir())) == 5
 
 
 def test_a_folder_that_others_may_write_to_is_not_trusted(bpffs):
-    pinned.pin(Program(7), [])
-    pinned.FOLDER.chmod(0o755)
+    own_pins.pin(Program(7), [])
+    own_pins.FOLDER.chmod(0o755)
     with pytest.raises(PytracerError, match="is not a folder that only this user can use"):
-        pinned.pinned()
-    pinned.FOLDER.chmod(0o700)
-    assert pinned.pinned()
+        own_pins.pinned()
+    own_pins.FOLDER.chmod(0o700)
+    assert own_pins.pinned()
 
 
 @pytest.fixture
@@ -165,7 +164,7 @@ def test_what_cannot_or_must_not_stay_attached_is_refused_before_anything_is_pin
     running.events.append(EventProgram(7, "t:sched:sched_switch", 100, 5))
     with pytest.raises(PytracerError, match="program 7 is not on links alone"):
         pinning.pin(["7"], attached=True)
-    assert not pinned.FOLDER.exists()
+    assert not own_pins.FOLDER.exists()
 
 
 def test_of_several_none_is_pinned_where_one_cannot_be(running, bpffs):
@@ -173,7 +172,7 @@ def test_of_several_none_is_pinned_where_one_cannot_be(running, bpffs):
     bpffs.refuse = "10-"
     with pytest.raises(PytracerError, match="pinning program 10"):
         pinning.pin(["tracer-owned"], attached=False)
-    assert [one.program for one in pinned.pinned()] == [7]
+    assert [one.program for one in own_pins.pinned()] == [7]
 
 
 def test_links_are_not_pinned_either_where_one_cannot_be(running, bpffs, monkeypatch):
@@ -183,7 +182,7 @@ def test_links_are_not_pinned_either_where_one_cannot_be(running, bpffs, monkeyp
     bpffs.refuse = "8-"
     with pytest.raises(PytracerError, match="pinning program 8"):
         pinning.pin(["7", "8"], attached=True)
-    assert [(one.program, one.links) for one in pinned.pinned()] == [(7, ())]
+    assert [(one.program, one.links) for one in own_pins.pinned()] == [(7, ())]
 
 
 def test_only_what_was_pinned_is_unloaded(running):
@@ -194,17 +193,17 @@ def test_only_what_was_pinned_is_unloaded(running):
         with pytest.raises(PytracerError, match="is no program that pytracer pinned: nothing was removed"):
             pinning.unload(names)
     assert [one.pin.program for one in pinning.unload(["8"])] == [8]
-    assert [one.program for one in pinned.pinned()] == [7]
+    assert [one.program for one in own_pins.pinned()] == [7]
 
 
 def test_what_was_done_is_said(running, monkeypatch, capsys):
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda _: [])
     assert prog_pin.pin(["7", "--attached"]) == 0
-    assert capsys.readouterr().out == f"pinned 7 enter in {pinned.FOLDER}/7-{TAG}, attached by 1 link\n"
+    assert capsys.readouterr().out == f"pinned 7 enter in {own_pins.FOLDER}/7-{TAG}, attached by 1 link\n"
     assert prog_pin.pin(["8", "-f", "json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said == {
-        "kind": "pinned", "id": 8, "name": "enter", "path": f"{pinned.FOLDER}/8-{TAG}", "links": [],
+        "kind": "pinned", "id": 8, "name": "enter", "path": f"{own_pins.FOLDER}/8-{TAG}", "links": [],
         "pids": [100, 200],
     }  # fmt: skip
     assert prog_pin.unload(["8"]) == 0

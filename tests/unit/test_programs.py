@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from pytracer.bpf import build, headers, images, programs
+from pytracer.bpf import builder
+from pytracer.bpf.builder import Load, LoadAs, Loaded, open_programs
+from pytracer.bpf.cache import image_cache
+from pytracer.bpf.cache.image_cache import Recipe
+from pytracer.bpf.compile import bcc, headers
 from pytracer.bpf.image import Image, ProgramSpec
-from pytracer.bpf.images import Recipe
-from pytracer.bpf.programs import Load, LoadAs, Loaded, open_programs
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import BuildError, HeadersError, SchemaError, ToolchainError, VerifierError
 from pytracer.record import replace
@@ -58,10 +60,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache's folder; the compiler and the loader are made up."""
     (tmp_path / "cache").mkdir(mode=0o700)
     monkeypatch.setenv("PYTRACER_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "BccModule", Module)
-    monkeypatch.setattr(programs, "ImageModule", Module)
-    monkeypatch.setattr(images, "key_of", lambda recipe: KEY)
-    monkeypatch.setattr(images, "_made_here", lambda image: True)
+    monkeypatch.setattr(bcc, "BccModule", Module)
+    monkeypatch.setattr(builder, "ImageModule", Module)
+    monkeypatch.setattr(image_cache, "key_of", lambda recipe: KEY)
+    monkeypatch.setattr(image_cache, "_made_here", lambda image: True)
     found = headers.Headers("btf", tmp_path, "types from a test")
     monkeypatch.setattr(headers, "find_headers", lambda *_, **__: found)
     return tmp_path / "cache"
@@ -81,7 +83,7 @@ def test_without_a_key_it_is_compiled_and_not_kept(folder: Path, monkeypatch: py
     def none(_: Recipe) -> str:
         raise HeadersError("nothing tells this kernel from others")
 
-    monkeypatch.setattr(images, "key_of", none)
+    monkeypatch.setattr(image_cache, "key_of", none)
     for _ in range(2):
         told = Told()
         assert told.open().programs == {ENTER: 7}
@@ -94,7 +96,7 @@ def test_without_bcc_there_is_no_start(folder: Path, monkeypatch: pytest.MonkeyP
     def none(_: Recipe) -> str:
         raise ToolchainError("no BCC")
 
-    monkeypatch.setattr(images, "key_of", none)
+    monkeypatch.setattr(image_cache, "key_of", none)
     with pytest.raises(ToolchainError):
         Told().open()
 
@@ -130,7 +132,7 @@ def test_an_image_of_no_use_is_let_go_and_made_again(folder: Path, monkeypatch: 
     def module(name: str, image: Image, *, keep_logs: bool = True) -> Module:
         return Module(name) if keep_logs else Refused(name)  # logs are kept of what was just compiled
 
-    monkeypatch.setattr(programs, "ImageModule", module)
+    monkeypatch.setattr(builder, "ImageModule", module)
     told = Told()
     assert told.open().programs == {ENTER: 7}
     assert told.said[0] == "the image that was kept is of no use: the verifier refused it"
@@ -230,7 +232,7 @@ def test_compiling_ends_when_it_is_asked_to(folder: Path, monkeypatch: pytest.Mo
 
 
 def test_a_pack_is_asked_instead_of_the_cache(folder: Path, tmp_path: Path) -> None:
-    from pytracer.bpf import pack
+    from pytracer.bpf.cache import pack
 
     key = pack.btf_digest(Path(__file__))
     entry = pack.Entry(key, "tracer", "tracer", pack.digest(RECIPE.text), (), 0)

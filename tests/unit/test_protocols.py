@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from pytracer.bpf.lessons import sockcount as lesson
-from pytracer.bpf.source import read_source
+from pytracer.bpf.asm.lessons import sockcount as lesson
+from pytracer.bpf.compile.source import read_source
 from pytracer.enrich.protocols import ETHERTYPES, direction, packet_protocol
 
 

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from pytracer.bpf.streams import records
-from pytracer.bpf.streams.records import chain, gather, in_order
+from pytracer.bpf.read.streams import records
+from pytracer.bpf.read.streams.records import chain, gather, in_order
 from pytracer.enrich.decode import cut, decode
 
 

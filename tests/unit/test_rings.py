@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytracer.bpf.streams import perf, perf_ring, records, ring
-from pytracer.bpf.streams.perf import PerfReader
-from pytracer.bpf.streams.ring import RingReader
+from pytracer.bpf.read.streams import perf_buffer, perf_ring, records, ringbuf
+from pytracer.bpf.read.streams.perf_buffer import PerfReader
+from pytracer.bpf.read.streams.ringbuf import RingReader
 from support.rings import PAGE, BpfRing, PerfRing, deaf
 
 FIXED = np.dtype([("ns", "u8"), ("serial", "u4")])  # 12 bytes: a record takes 24
@@ -56,7 +56,7 @@ def bpf():
 @pytest.mark.parametrize("kind", ["fixed", "long"])
 @pytest.mark.parametrize("discards", [0.0, 0.3])
 def test_a_ring_gives_all_records_once_and_in_order(monkeypatch, bpf, kind, chunk, begin, discards):
-    monkeypatch.setattr(ring, "CHUNK", max(chunk, 600 if kind == "long" else 0))
+    monkeypatch.setattr(ringbuf, "CHUNK", max(chunk, 600 if kind == "long" else 0))
     monkeypatch.setattr(records, "_ROWS", 5 * LONG.itemsize)
     chance = random.Random(chunk + begin)
     bpf.begin(begin)
@@ -228,9 +228,9 @@ class Machine:
         self.map: dict[int, int] = {}
         self.refuses: dict[int, int] = {}
         monkeypatch.setattr(perf_ring, "perf_event_open", self._open)
-        monkeypatch.setattr(perf, "online_cpus", lambda: self.cpus)
-        monkeypatch.setattr(perf.fcntl, "ioctl", lambda *_: 0)
-        monkeypatch.setattr(perf.ktime, "monotonic_ns", lambda: self.now)
+        monkeypatch.setattr(perf_buffer, "online_cpus", lambda: self.cpus)
+        monkeypatch.setattr(perf_buffer.fcntl, "ioctl", lambda *_: 0)
+        monkeypatch.setattr(perf_buffer.ktime, "monotonic_ns", lambda: self.now)
 
     def _open(self, attr: bytes, pid: int, cpu: int) -> int:
         if cpu in self.refuses:
@@ -249,8 +249,8 @@ class Machine:
 
 
 def test_perf_rings_are_merged_by_time_whatever_was_read_when(monkeypatch):
-    monkeypatch.setattr(perf, "CHUNK", 3 * 20 * 24)
-    monkeypatch.setattr(perf, "_LEAST", 100)  # four records, and a part of the next
+    monkeypatch.setattr(perf_buffer, "CHUNK", 3 * 20 * 24)
+    monkeypatch.setattr(perf_buffer, "_LEAST", 100)  # four records, and a part of the next
     monkeypatch.setattr(records, "_ROWS", 30 * FIXED.itemsize)
     machine = Machine(monkeypatch, [0, 1, 5])
     reader = machine.reader()
@@ -301,8 +301,8 @@ def test_perf_strings_and_what_the_kernel_says_it_lost(monkeypatch):
 
 
 def test_perf_what_is_said_of_losses_takes_no_room(monkeypatch):
-    monkeypatch.setattr(perf, "CHUNK", 100)
-    monkeypatch.setattr(perf, "_LEAST", 100)
+    monkeypatch.setattr(perf_buffer, "CHUNK", 100)
+    monkeypatch.setattr(perf_buffer, "_LEAST", 100)
     machine = Machine(monkeypatch, [0])
     reader = machine.reader()
     for _ in range(50):

@@ -9,11 +9,12 @@ import threading
 import numpy as np
 import pytest
 
-from pytracer import progress, run, trace
+from pytracer import progress
 from pytracer.errors import LossError
 from pytracer.model import Batch, Loss
 from pytracer.plan import Request
 from pytracer.sinks.json import JsonSink
+from pytracer.trace import loop, run
 from support.fake_kernel import FakeKernel
 from support.made import Made, batch
 from support.streams import tracer
@@ -54,11 +55,11 @@ class Shown:
 @pytest.fixture
 def made(monkeypatch):
     """A session with a batch, and three more in the ring once everything is detached."""
-    monkeypatch.setattr(trace, "Session", type("Of", (Made,), {"awake": True, "rest": 3, "size": EVENTS}))
-    monkeypatch.setattr(trace, "check", lambda _: None)
+    monkeypatch.setattr(loop, "Session", type("Of", (Made,), {"awake": True, "rest": 3, "size": EVENTS}))
+    monkeypatch.setattr(loop, "check", lambda _: None)
     batches = iter([batch(EVENTS)])
-    trace.Session.source = staticmethod(lambda: batches)
-    return trace.Session
+    loop.Session.source = staticmethod(lambda: batches)
+    return loop.Session
 
 
 @pytest.fixture(autouse=True)
@@ -118,8 +119,8 @@ def test_where_time_ended_it_everything_is_shown(monkeypatch, made):
 def test_where_the_command_ended_it_everything_is_shown(monkeypatch, made, status, everything):
     """But for a command that Ctrl-C ended: that was for us, too."""
     monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
-    plan = trace.make_plan(Request(tracer()), FakeKernel())
-    monkeypatch.setattr(trace, "make_plan", lambda request, facts: plan)
+    plan = loop.make_plan(Request(tracer()), FakeKernel())
+    monkeypatch.setattr(loop, "make_plan", lambda request, facts: plan)
     made.source, made.rest = staticmethod(lambda: iter(())), 4
     sink = Shown()
     sink.open = lambda _: os.kill(os.getpid(), signal.SIGINT)  # which a shell's command gets, too
@@ -149,7 +150,7 @@ def test_a_write_that_waits_for_its_reader_does_not_keep_anything_attached(monke
     sink = Shown(signal.SIGTERM, then=for_ever.wait)
     status, warnings, dropped = ended(sink)
     assert (status, dropped, sink.events) == (0, ["dropped"], 0)
-    assert warnings == [f"lost: {4 * EVENTS} {trace.UNSHOWN_MEANING}"]
+    assert warnings == [f"lost: {4 * EVENTS} {loop.UNSHOWN_MEANING}"]
 
 
 def test_a_second_interrupt_skips_the_output_and_removes_everything(monkeypatch, made):
@@ -165,7 +166,7 @@ def test_a_second_interrupt_skips_the_output_and_removes_everything(monkeypatch,
     sink = Shown(signal.SIGINT, then=wait)
     status, warnings, dropped = ended(sink)
     assert (status, dropped, sink.events) == (0, ["dropped"], 0)
-    assert warnings == [f"lost: {4 * EVENTS} {trace.UNSHOWN_MEANING}"]
+    assert warnings == [f"lost: {4 * EVENTS} {loop.UNSHOWN_MEANING}"]
     assert len(closed) == 1
     assert closed[0] > 0
 

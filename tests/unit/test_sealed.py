@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf import sealed
-from pytracer.bpf.sealed import is_whole, publish
+from pytracer.bpf.cache import sealed
+from pytracer.bpf.cache.sealed import is_whole, publish
 from pytracer.errors import HeadersError
 
 

@@ -14,7 +14,7 @@ import pytest
 from pytracer import seccomp
 from pytracer.cli import parser
 from pytracer.cli.main import main
-from pytracer.enrich.profile import ALWAYS, profile
+from pytracer.enrich.seccomp_calls import ALWAYS, profile
 from pytracer.errors import LossError, UsageError
 from pytracer.kernel import syscalls
 from pytracer.model import Loss, Profile, Snapshot

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytracer.enrich import decoders
-from pytracer.enrich.shape import Moment, Ranking, shape
+from pytracer.enrich.result_rows import Moment, Ranking, shape
 from pytracer.model.reduce import Rows
 from pytracer.plan import Request, make_plan
 from pytracer.spec import registry

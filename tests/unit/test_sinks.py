@@ -20,13 +20,13 @@ import pytest
 
 from pytracer.enrich import decoders
 from pytracer.enrich.decode import decode
-from pytracer.enrich.events import Events
-from pytracer.enrich.text import text as decode_text
+from pytracer.enrich.event_batches import Events
+from pytracer.enrich.strings import text as decode_text
 from pytracer.model import Batch, Histograms, Loss, Schema, Snapshot
 from pytracer.plan import Request, make_plan
 from pytracer.record import replace
 from pytracer.sinks import FORMATS, make_sink, table
-from pytracer.sinks.text import bounds, clock, duration, timestamp
+from pytracer.sinks.formatting import bounds, clock, duration, timestamp
 from pytracer.spec import Column, Stream, Unit, registry
 from support.fake_kernel import FakeKernel
 

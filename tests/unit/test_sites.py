@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytracer.ask.questions import parse_trace
 from pytracer.errors import UnreadableCodeError, UsageError
 from pytracer.kernel.facts import Found, Target
+from pytracer.lang.probe_spec_parser import parse_trace
 from pytracer.plan import Request, make_plan, ways
 from pytracer.spec import ExitKind, FunctionCode, FunctionExit, Point, Spot, registry
 from support.fake_kernel import FakeKernel

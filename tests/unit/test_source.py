@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pytracer.bpf import source
+from pytracer.bpf.compile import source
 from pytracer.errors import BuildError
 
 

@@ -9,7 +9,7 @@ import pytest
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.facts import Answer, Found, Target
 from pytracer.plan import Request, make_plan
-from pytracer.plan.targets import WAYS
+from pytracer.plan.attach_targets import WAYS
 from pytracer.spec import (
     SPELLINGS,
     Filter,

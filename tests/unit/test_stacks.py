@@ -16,7 +16,7 @@ import pytest
 from pytracer.bpf.attach import perf_sample
 from pytracer.cli import parser
 from pytracer.enrich import decoders
-from pytracer.enrich.shape import Moment, Ranking
+from pytracer.enrich.result_rows import Moment, Ranking
 from pytracer.enrich.stacks import StackNames, _called, _walked, _without_way, shape_stacks
 from pytracer.errors import UsageError
 from pytracer.kernel.facts import Answer

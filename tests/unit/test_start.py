@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-START = """import sys, pytracer.bpf.facts, pytracer.cli.main, pytracer.cli.parser, pytracer.run
-import pytracer.sinks.table
+START = """import sys, pytracer.features.kernel_facts, pytracer.cli.main, pytracer.cli.parser
+import pytracer.trace.run, pytracer.sinks.table
 """
 SLOW = (
     "bcc",
@@ -33,11 +33,11 @@ SLOW = (
     "tempfile",
     "textwrap",
     "traceback",
-    "pytracer.ask.parser",
-    "pytracer.bpf.build",
-    "pytracer.bpf.headers",
-    "pytracer.bpf.packet_filter",
-    "pytracer.bpf.verifier",
+    "pytracer.lang.expressions",
+    "pytracer.bpf.compile.bcc",
+    "pytracer.bpf.compile.headers",
+    "pytracer.bpf.asm.packet_filter",
+    "pytracer.bpf.load.verifier",
     "pytracer.enrich",
     "pytracer.seccomp",
     "pytracer.symbols.user",
@@ -57,7 +57,7 @@ def test_a_start_does_without(loaded, module):
 
 def test_what_a_start_loads_is_seen(loaded):
     """The check above would else pass for names that nothing bears."""
-    assert {"pytracer.session", "pytracer.bpf.loader", "argparse"} <= loaded
+    assert {"pytracer.trace.session", "pytracer.bpf.load.loader", "argparse"} <= loaded
     for module in SLOW:
         if module.startswith("pytracer."):
             __import__(module)

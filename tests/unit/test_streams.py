@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytracer.bpf.streams import parts, records
-from pytracer.bpf.streams.parts import PartsReader, in_parts
-from pytracer.bpf.streams.records import chain, compact, fitting, gather, resized, string_member
+from pytracer.bpf.read.streams import reassembly, records
+from pytracer.bpf.read.streams.reassembly import PartsReader, in_parts
+from pytracer.bpf.read.streams.records import chain, compact, fitting, gather, resized, string_member
 
 PATH = np.dtype([("ns", "u8"), ("pid", "u4"), ("path", "S4096")], align=True)
 PLAIN = np.dtype([("ns", "u8"), ("pid", "u4")], align=True)
@@ -171,7 +171,7 @@ def test_what_never_completes_is_given_as_far_as_it_is_there(monkeypatch):
     assert read_all(reader(begun)) == [(1, LONG[: 3 * ROOM])]
     patient = reader(begun)
     assert read_all(patient, last=False) == []
-    monkeypatch.setattr(parts, "_PATIENCE", -1.0)
+    monkeypatch.setattr(reassembly, "_PATIENCE", -1.0)
     assert read_all(patient, last=False) == [(1, LONG[: 3 * ROOM])]
     assert patient.cut == 0  # the C has counted it
     late = reader(begun, None, np.concatenate(event(1, LONG)[3:]))

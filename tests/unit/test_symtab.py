@@ -9,9 +9,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from pytracer.bpf.find import dwarf
-from pytracer.plan.types import NoTypes, ProgramTypes
+from pytracer.plan.btf_types import NoTypes, ProgramTypes
 from pytracer.symbols import elf, files, places
+from pytracer.targets import debug_info
 from support.compilers import compiled
 
 ASM = """
@@ -181,20 +181,20 @@ def test_split_debug_information_is_read_from_its_files(tmp_path, moved):
     with files.find(str(program)) as file:
         for name in ("one", "two"):
             [spot] = places.find(file, name).spots
-            found = dwarf.describe(file, name, spot.offset)
+            found = debug_info.describe(file, name, spot.offset)
             assert found is not None
             prototype = ProgramTypes(found.types, NoTypes()).function(name)
             assert [argument for argument, _ in prototype.arguments] == ["by_value", "k"]
             assert found.registers[1] == 2
             [spot] = places.find(file, f"{name}.c:sub").spots
-            found = dwarf.describe(file, "sub", spot.offset)
+            found = debug_info.describe(file, "sub", spot.offset)
             types = ProgramTypes(found.types, NoTypes())
             [(_, pointer), (_, _)] = types.function("sub").arguments
             assert set(types.members(pointer.to)) == {"x", "y"}
     for path in where.glob("*.dwo"):
         path.unlink()
     with files.find(str(program)) as file:
-        assert dwarf.describe(file, "one", places.find(file, "one").spots[0].offset) is None
+        assert debug_info.describe(file, "one", places.find(file, "one").spots[0].offset) is None
 
 
 USES = """struct opaque; struct twice; struct nowhere; struct short_;
@@ -218,7 +218,7 @@ def test_a_struct_that_a_unit_only_declares_is_found_where_another_defines_it(tm
     }
     program = compiled(tmp_path, sources, "-g")
     with files.find(str(program)) as file:
-        found = dwarf.describe(file, "uses", places.find(file, "uses").spots[0].offset)
+        found = debug_info.describe(file, "uses", places.find(file, "uses").spots[0].offset)
     types = ProgramTypes(found.types, NoTypes())
     members = [set(types.members(kind.to)) for _, kind in types.function("uses").arguments]
     assert members == [{"first", "member"}, set(), set(), {"y"}]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pytracer.bpf import tails
-from pytracer.bpf.maps import Map
+from pytracer.bpf.load import tail_calls
+from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import MapType
 
 STEPS = Map("steps", 5, MapType.PROG_ARRAY, 3, tuple)
@@ -12,14 +12,14 @@ OTHERS = Map("others", 6, MapType.ARRAY, 3, tuple)
 
 def test_functions_are_named_for_the_array_and_their_place():
     known = {"steps_2", "steps_0", "steps_3", "steps_x", "steps", "other_1"}
-    assert list(tails.functions("steps", 3, known)) == [(0, "steps_0"), (2, "steps_2")]
+    assert list(tail_calls.functions("steps", 3, known)) == [(0, "steps_0"), (2, "steps_2")]
 
 
 def test_each_array_is_filled_once(monkeypatch):
     """Also where what it is filled with refers to it again; other maps are let alone."""
     filled, loaded = [], []
-    monkeypatch.setattr(tails, "map_update", lambda *words: filled.append(words))
-    some = tails.Tails({"steps": STEPS, "others": OTHERS}, {"begin", "steps_0", "steps_1", "others_0"})
+    monkeypatch.setattr(tail_calls, "map_update", lambda *words: filled.append(words))
+    some = tail_calls.Tails({"steps": STEPS, "others": OTHERS}, {"begin", "steps_0", "steps_1", "others_0"})
 
     def load(name: str) -> int:
         loaded.append(name)
@@ -36,4 +36,4 @@ def test_each_array_is_filled_once(monkeypatch):
 
 def test_what_goes_on_is_loaded_as_the_program_is():
     how = {"btf_id": 7, "constants": {1: 2}, "prologue": b"x", "label": "l", "hear": print}
-    assert tails.behind(how) == {"btf_id": 7, "constants": {1: 2}}
+    assert tail_calls.behind(how) == {"btf_id": 7, "constants": {1: 2}}

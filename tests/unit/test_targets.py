@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.errors import UnknownNameError, UsageError
-from pytracer.kernel import targets
+from pytracer.kernel import filter_values
 from pytracer.spec import Filter
 from support import budgets
 
@@ -48,7 +48,7 @@ def cgroups(tmp_path, monkeypatch):
     """A cgroup2 tree that is just folders."""
     root = tmp_path / "cgroup"
     root.mkdir()
-    monkeypatch.setattr(targets, "cgroup2_roots", lambda: [root])
+    monkeypatch.setattr(filter_values, "cgroup2_roots", lambda: [root])
     monkeypatch.chdir(tmp_path)
     return root
 
@@ -56,8 +56,8 @@ def cgroups(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def engines(tmp_path, monkeypatch):
     """Docker's and podman's files, of which there are none yet."""
-    monkeypatch.setattr(targets, "_DOCKER", tmp_path / "docker")
-    monkeypatch.setattr(targets, "_PODMAN", tmp_path / "podman.json")
+    monkeypatch.setattr(filter_values, "_DOCKER", tmp_path / "docker")
+    monkeypatch.setattr(filter_values, "_PODMAN", tmp_path / "podman.json")
     return tmp_path
 
 
@@ -73,7 +73,7 @@ def docker(folder, ident, name, pid=0):
 def test_all_cgroups_parents_first(cgroups):
     for name in ("b/c", "a"):
         (cgroups / name).mkdir(parents=True)
-    found = list(targets.cgroups())
+    found = list(filter_values.cgroups())
     assert [path for path, _, _ in found] == ["/", "/a", "/b", "/b/c"]
     assert all(folder.stat().st_ino == number for _, number, folder in found)
 
@@ -90,9 +90,9 @@ def test_of_a_user_with_too_many_cgroups_some_are_left_out_and_others_are_not(cg
         return os.stat_result(found)
 
     monkeypatch.setattr(Path, "stat", of_another)
-    said, budget = [], budgets.of(entries=10 * targets._CGROUP)
+    said, budget = [], budgets.of(entries=10 * filter_values._CGROUP)
     budget.listen(said.append)
-    paths = [path for path, _, _ in targets.cgroups(budget)]
+    paths = [path for path, _, _ in filter_values.cgroups(budget)]
     assert [path for path in paths if "theirs" not in path] == ["/", "/zebra"]
     assert len(paths) == 12
     [line] = said
@@ -103,11 +103,11 @@ def test_of_a_user_with_too_many_cgroups_some_are_left_out_and_others_are_not(cg
 
 def test_the_kernel_tells_where_a_cgroup_is():
     """Without a walk, if it may be asked; the walk is then what it is compared to."""
-    known = {number: path for path, number, _ in targets.cgroups()}
-    answers = {number: targets.cgroup_path(number) for number in known}
+    known = {number: path for path, number, _ in filter_values.cgroups()}
+    answers = {number: filter_values.cgroup_path(number) for number in known}
     if os.geteuid() == 0:
         assert answers == known
-        assert targets.cgroup_path(1 << 60) == ""
+        assert filter_values.cgroup_path(1 << 60) == ""
     else:
         assert set(answers.values()) == {None}
 
@@ -116,27 +116,27 @@ def test_the_kernel_tells_where_a_cgroup_is():
 
 
 def test_a_process():
-    assert targets.process(str(os.getpid())) == u32(os.getpid())
+    assert filter_values.process(str(os.getpid())) == u32(os.getpid())
 
 
 def test_a_thread(other_thread):
-    assert targets.thread(str(other_thread)) == u32(other_thread)
-    assert targets.thread(str(os.getpid())) == u32(os.getpid())
+    assert filter_values.thread(str(other_thread)) == u32(other_thread)
+    assert filter_values.thread(str(os.getpid())) == u32(os.getpid())
 
 
 def test_a_thread_is_no_process(other_thread):
     with pytest.raises(UsageError, match=f"no process {other_thread}"):
-        targets.process(str(other_thread))
+        filter_values.process(str(other_thread))
 
 
-@pytest.mark.parametrize("resolve", [targets.process, targets.thread])
+@pytest.mark.parametrize("resolve", [filter_values.process, filter_values.thread])
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "0x1", " 1", "4294967296", "9" * 40])
 def test_what_is_no_id(resolve, text):
     with pytest.raises(UsageError, match=r"is no (process|thread) id"):
         resolve(text)
 
 
-@pytest.mark.parametrize("resolve", [targets.process, targets.thread])
+@pytest.mark.parametrize("resolve", [filter_values.process, filter_values.thread])
 @pytest.mark.parametrize("text", ["0", "4294967295"])
 def test_an_id_that_nothing_has(resolve, text):
     with pytest.raises(UsageError, match=f"no (process|thread) {text}") as caught:
@@ -159,34 +159,34 @@ def test_an_id_that_nothing_has(resolve, text):
     ],
 )
 def test_comm_is_what_the_kernel_keeps(text, key):
-    assert targets.comm(text) == key
+    assert filter_values.comm(text) == key
     assert len(key) == 16
 
 
 def test_an_empty_comm_is_an_error():
     with pytest.raises(UsageError, match="needs a name"):
-        targets.comm("")
+        filter_values.comm("")
 
 
 @pytest.mark.parametrize(
     ("text", "number"), [("root", 0), ("0", 0), ("65534", 65534), ("4294967295", 2**32 - 1)]
 )
 def test_a_user(text, number):
-    assert targets.user(text) == u32(number)
+    assert filter_values.user(text) == u32(number)
 
 
 def test_a_user_who_is_not_there(monkeypatch):
     known = [pwd.struct_passwd((name, "x", 1, 1, "", "/", "/bin/sh")) for name in ("alice", "bob")]
     monkeypatch.setattr(pwd, "getpwall", lambda: known)
     with pytest.raises(UnknownNameError) as caught:
-        targets.user("alicia")
+        filter_values.user("alicia")
     assert (caught.value.message, caught.value.hint) == ("no user 'alicia'", "did you mean alice?")
 
 
 @pytest.mark.parametrize("text", ["4294967296", "9" * 30])
 def test_what_is_no_user_id(text):
     with pytest.raises(UsageError, match="is no user id"):
-        targets.user(text)
+        filter_values.user(text)
 
 
 # Cgroups.
@@ -199,11 +199,11 @@ def test_a_cgroup(cgroups, text):
     folder = cgroups / "system.slice" / "cron.service"
     folder.mkdir(parents=True)
     (cgroups.parent / "link").symlink_to(folder)
-    assert targets.cgroup(text.replace("ABSOLUTE", str(folder))) == os.fsencode(folder)
+    assert filter_values.cgroup(text.replace("ABSOLUTE", str(folder))) == os.fsencode(folder)
 
 
 def test_the_whole_tree_is_a_cgroup(cgroups):
-    assert targets.cgroup("/") == os.fsencode(cgroups)
+    assert filter_values.cgroup("/") == os.fsencode(cgroups)
 
 
 @pytest.mark.parametrize("text", ["nowhere", "/nowhere", "..", "../outside", "/etc", "file", "x" * 300, ""])
@@ -211,14 +211,14 @@ def test_no_cgroup(cgroups, text):
     (cgroups.parent / "outside").mkdir()
     (cgroups / "file").touch()
     with pytest.raises(UsageError, match="no cgroup") as caught:
-        targets.cgroup(text)
+        filter_values.cgroup(text)
     assert caught.value.hint == f"a folder below {cgroups}"
 
 
 def test_a_cgroup_where_none_is_mounted(monkeypatch):
-    monkeypatch.setattr(targets, "cgroup2_roots", list)
+    monkeypatch.setattr(filter_values, "cgroup2_roots", list)
     with pytest.raises(UsageError, match="no cgroup") as caught:
-        targets.cgroup("system.slice")
+        filter_values.cgroup("system.slice")
     assert "no cgroup2 is mounted" in caught.value.hint
 
 
@@ -229,7 +229,7 @@ def test_a_cgroup_where_none_is_mounted(monkeypatch):
 def test_where_cgroup2_is_mounted(monkeypatch, where, root):
     mounts = f"proc /proc proc rw 0 0\ncgroup2 {where} cgroup2 rw,nosuid 0 0\ncgroup /old cgroup rw 0 0\n"
     monkeypatch.setattr(Path, "read_text", lambda path, *_, **__: mounts)
-    assert targets.cgroup2_roots() == [Path(root)]
+    assert filter_values.cgroup2_roots() == [Path(root)]
 
 
 # Containers.
@@ -253,7 +253,7 @@ def test_where_cgroup2_is_mounted(monkeypatch, where, root):
 )
 def test_a_container_by_its_cgroup(cgroups, folder, name):
     (cgroups / folder).mkdir(parents=True)
-    assert targets.container(name) == ("cgroup", os.fsencode(cgroups / folder))
+    assert filter_values.container(name) == ("cgroup", os.fsencode(cgroups / folder))
 
 
 def test_docker_and_podman_know_names(cgroups, engines):
@@ -264,14 +264,14 @@ def test_docker_and_podman_know_names(cgroups, engines):
     second = cgroups / f"machine.slice/libpod-{OTHER_ID}.scope"
     for folder in (first, second):
         folder.mkdir(parents=True)
-    assert targets.container("web") == ("cgroup", os.fsencode(first))
-    assert targets.container("database") == ("cgroup", os.fsencode(second))
-    assert targets.container(OTHER_ID[:12]) == ("cgroup", os.fsencode(second))
+    assert filter_values.container("web") == ("cgroup", os.fsencode(first))
+    assert filter_values.container("database") == ("cgroup", os.fsencode(second))
+    assert filter_values.container(OTHER_ID[:12]) == ("cgroup", os.fsencode(second))
 
 
 def test_a_container_without_a_cgroup_is_its_mount_namespace(cgroups, engines):
     docker(engines, ID, "web", os.getpid())
-    assert targets.container("web") == ("mntns", u32(Path("/proc/self/ns/mnt").stat().st_ino))
+    assert filter_values.container("web") == ("mntns", u32(Path("/proc/self/ns/mnt").stat().st_ino))
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -288,7 +288,7 @@ def test_a_name_comes_before_the_beginning_of_an_id(cgroups, engines, monkeypatc
         (engines / "podman.json").write_text(json.dumps(listed))
     for ident in (ID, OTHER_ID):
         (cgroups / f"docker-{ident}.scope").mkdir()
-    assert targets.container("db") == ("cgroup", os.fsencode(cgroups / f"docker-{ID}.scope"))
+    assert filter_values.container("db") == ("cgroup", os.fsencode(cgroups / f"docker-{ID}.scope"))
 
 
 def test_broken_files_of_an_engine_are_passed_over(cgroups, engines):
@@ -297,7 +297,7 @@ def test_broken_files_of_an_engine_are_passed_over(cgroups, engines):
     (engines / "podman.json").write_text("[")
     docker(engines, ID, "web")
     (cgroups / ID).mkdir()
-    assert targets.container("web") == ("cgroup", os.fsencode(cgroups / ID))
+    assert filter_values.container("web") == ("cgroup", os.fsencode(cgroups / ID))
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_no_container(cgroups, engines, folder, name):
     if folder:
         (cgroups / folder).mkdir(parents=True)
     with pytest.raises(UsageError, match=f"no running container '{name}'") as caught:
-        targets.container(name)
+        filter_values.container(name)
     assert "docker" in caught.value.hint
 
 
@@ -326,7 +326,7 @@ def test_no_container(cgroups, engines, folder, name):
 
 
 @pytest.mark.parametrize(
-    ("resolve", "kind"), [(targets.network_namespace, "net"), (targets.mount_namespace, "mnt")]
+    ("resolve", "kind"), [(filter_values.network_namespace, "net"), (filter_values.mount_namespace, "mnt")]
 )
 @pytest.mark.parametrize("text", ["{pid}", "/proc/{pid}/ns/{kind}", "/proc/self/ns/{kind}"])
 def test_a_namespace(resolve, kind, text):
@@ -337,16 +337,16 @@ def test_a_namespace(resolve, kind, text):
 @pytest.mark.parametrize(
     ("resolve", "text"),
     [
-        pytest.param(targets.network_namespace, "no-such-name", id="no-name"),
-        pytest.param(targets.network_namespace, "4294967295", id="no-process"),
-        pytest.param(targets.network_namespace, "/nowhere", id="no-path"),
-        pytest.param(targets.network_namespace, "/etc/passwd", id="a-file"),
-        pytest.param(targets.network_namespace, "/etc", id="a-folder"),
-        pytest.param(targets.network_namespace, "/proc/self/ns/mnt", id="of-another-kind"),
-        pytest.param(targets.network_namespace, "", id="empty"),
-        pytest.param(targets.mount_namespace, "/proc/self/ns/net", id="mnt-of-another-kind"),
-        pytest.param(targets.mount_namespace, "no-such-name", id="mnt-no-name"),
-        pytest.param(targets.mount_namespace, "/etc/passwd", id="mnt-a-file"),
+        pytest.param(filter_values.network_namespace, "no-such-name", id="no-name"),
+        pytest.param(filter_values.network_namespace, "4294967295", id="no-process"),
+        pytest.param(filter_values.network_namespace, "/nowhere", id="no-path"),
+        pytest.param(filter_values.network_namespace, "/etc/passwd", id="a-file"),
+        pytest.param(filter_values.network_namespace, "/etc", id="a-folder"),
+        pytest.param(filter_values.network_namespace, "/proc/self/ns/mnt", id="of-another-kind"),
+        pytest.param(filter_values.network_namespace, "", id="empty"),
+        pytest.param(filter_values.mount_namespace, "/proc/self/ns/net", id="mnt-of-another-kind"),
+        pytest.param(filter_values.mount_namespace, "no-such-name", id="mnt-no-name"),
+        pytest.param(filter_values.mount_namespace, "/etc/passwd", id="mnt-a-file"),
     ],
 )
 def test_no_namespace(resolve, text):
@@ -360,13 +360,13 @@ def test_the_files_that_are_meant_are_those_of_the_one_container(monkeypatch, tm
     (tmp_path / "cgroup.procs").write_text("")
     (tmp_path / "inner/cgroup.procs").write_text("7\n8\n")
     namespaces = {"self": "mnt:[1]", 7: "mnt:[1]", 8: "mnt:[2]"}
-    monkeypatch.setattr(targets, "_mntns", lambda process: namespaces.get(process, ""))
+    monkeypatch.setattr(filter_values, "_mntns", lambda process: namespaces.get(process, ""))
     key = os.fsencode(tmp_path)
-    assert targets.viewer({Filter.CGROUP: (key,)}) == 8
+    assert filter_values.viewer({Filter.CGROUP: (key,)}) == 8
     namespaces[8] = "mnt:[1]"
-    assert targets.viewer({Filter.CGROUP: (key,)}) == 0
-    assert targets.viewer({Filter.CGROUP: (key, key)}) == 0
-    assert targets.viewer({}) == 0
+    assert filter_values.viewer({Filter.CGROUP: (key,)}) == 0
+    assert filter_values.viewer({Filter.CGROUP: (key, key)}) == 0
+    assert filter_values.viewer({}) == 0
     namespaces["self"] = "mnt:[3]"
     namespaces[os.getpid()] = "mnt:[4]"
-    assert targets.viewer({Filter.MNTNS: (struct.pack("I", 4),)}) == os.getpid()
+    assert filter_values.viewer({Filter.MNTNS: (struct.pack("I", 4),)}) == os.getpid()

@@ -12,12 +12,12 @@ import subprocess
 import pytest
 
 from pytracer.arrays import np
-from pytracer.ask.formats import parse_format
 from pytracer.enrich.arguments import arguments
-from pytracer.enrich.text import text
+from pytracer.enrich.strings import text
+from pytracer.lang.formats import parse_format
 from pytracer.model import Snapshot
 from pytracer.sinks.folded import folded
-from pytracer.sinks.text import cell
+from pytracer.sinks.formatting import cell
 from pytracer.spec import Column, quoting
 from pytracer.text import clip, from_bytes, from_path, harmless, to_bytes
 from unit.test_sinks import BY_PROCESS, by_process, shown

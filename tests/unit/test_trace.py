@@ -12,13 +12,14 @@ import threading
 
 import pytest
 
-from pytracer import api, trace
+from pytracer import api
 from pytracer.errors import PytracerError
 from pytracer.model import Loss
 from pytracer.plan import Request
 from pytracer.spec import Filter
-from pytracer.trace import Clock, Trace
-from pytracer.waiting import Waiting
+from pytracer.trace import loop
+from pytracer.trace.event_loop import Waiting
+from pytracer.trace.loop import Clock, Trace
 from support.fake_kernel import FakeKernel
 from support.made import Made, batch
 from support.names import hostile_process
@@ -27,10 +28,10 @@ from support.streams import tracer
 
 @pytest.fixture
 def made(monkeypatch):
-    monkeypatch.setattr(trace, "Session", type("Of", (Made,), {}))
-    monkeypatch.setattr(trace, "_check_permissions", lambda _: None)
-    monkeypatch.setattr(trace, "_check_process_ids", lambda _: None)
-    return trace.Session
+    monkeypatch.setattr(loop, "Session", type("Of", (Made,), {}))
+    monkeypatch.setattr(loop, "_check_permissions", lambda _: None)
+    monkeypatch.setattr(loop, "_check_process_ids", lambda _: None)
+    return loop.Session
 
 
 def opened(kind=Trace, *, follow=False, **request) -> Trace:
@@ -144,7 +145,7 @@ def test_a_stream_that_is_readable_and_gives_nothing_is_not_asked_again_at_once(
     made.source = staticmethod(busy)
     with opened(duration=0.2) as open_trace:
         assert list(open_trace) == []
-    assert 1 < looks <= 2 * 0.2 / trace._NAP + 2  # a nap after each; it may last longer, never shorter
+    assert 1 < looks <= 2 * 0.2 / loop._NAP + 2  # a nap after each; it may last longer, never shorter
 
 
 @pytest.mark.parametrize("pidfd", [True, False])
@@ -156,17 +157,17 @@ def test_the_commands_end_is_seen_without_a_signal_handler(monkeypatch, made, pi
             raise OSError(38, "no")
 
         monkeypatch.setattr(os, "pidfd_open", absent)
-    monkeypatch.setattr(trace, "make_plan", lambda request, facts: PLAN)
+    monkeypatch.setattr(loop, "make_plan", lambda request, facts: PLAN)
     with opened(command=("sh", "-c", f"exit {status}")) as open_trace:
         assert list(open_trace) == []
     assert open_trace.status == status
 
 
-PLAN = trace.make_plan(Request(tracer()), FakeKernel())
+PLAN = loop.make_plan(Request(tracer()), FakeKernel())
 
 
 def test_a_trace_that_is_over_before_its_command_ends_it(monkeypatch, made):
-    monkeypatch.setattr(trace, "make_plan", lambda request, facts: PLAN)
+    monkeypatch.setattr(loop, "make_plan", lambda request, facts: PLAN)
     with opened(command=("sleep", "60")) as open_trace:
         items = iter(open_trace)
         open_trace.stop()
@@ -317,5 +318,5 @@ def test_a_clock_without_an_interval():
 
 def test_a_process_is_one_whatever_its_name_is():
     with hostile_process() as pid:
-        assert trace._is_process(pid)
-    assert not trace._is_process(pid)
+        assert loop._is_process(pid)
+    assert not loop._is_process(pid)

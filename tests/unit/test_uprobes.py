@@ -8,13 +8,13 @@ import struct
 
 import pytest
 
-from pytracer.bpf import asking
+from pytracer.bpf import prober
 from pytracer.bpf.attach import uprobe, uprobe_multi
 from pytracer.bpf.attach.kind import Place
-from pytracer.bpf.facts import KernelFacts
 from pytracer.errors import AttachError, PolicyError, UnsupportedError, UsageError
+from pytracer.features.kernel_facts import KernelFacts
 from pytracer.kernel.facts import Tells
-from pytracer.plan.choose import choose
+from pytracer.plan.alternatives import choose
 from pytracer.plan.request import Request
 from pytracer.spec import Alternative, Filter, Hook, Spot, Uprobe, UprobeMulti, registry
 from pytracer.symbols import files
@@ -57,10 +57,10 @@ def kernel(monkeypatch, tmp_path):
     made.refuses, made.attached = [], []
     monkeypatch.setattr(uprobe, "attach_program", made.attach)
     monkeypatch.setattr(uprobe_multi, "link_create", made.link)
-    monkeypatch.setattr(asking, "load", lambda *_, **__: os.open(os.devnull, os.O_RDONLY))
-    monkeypatch.setattr(asking.policy, "missing_capabilities", lambda needed: [])
-    monkeypatch.setattr(asking.policy, "raise_memlock", lambda: None)
-    monkeypatch.setattr(asking.policy, "refusal", lambda: "refused by somebody")
+    monkeypatch.setattr(prober, "load", lambda *_, **__: os.open(os.devnull, os.O_RDONLY))
+    monkeypatch.setattr(prober.policy, "missing_capabilities", lambda needed: [])
+    monkeypatch.setattr(prober.policy, "raise_memlock", lambda: None)
+    monkeypatch.setattr(prober.policy, "refusal", lambda: "refused by somebody")
     return made
 
 

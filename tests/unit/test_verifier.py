@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.verifier import Refusal, keep_log, summarise
+from pytracer.bpf.load.verifier import Refusal, keep_log, summarise
 
 END = "processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n\n"
 

@@ -7,13 +7,13 @@ import itertools
 
 import pytest
 
-from pytracer.ask.arithmetic import number, widened
-from pytracer.ask.formats import Conversion, parse_format
-from pytracer.ask.scope import Place
-from pytracer.ask.types import INT, RAW, U32, U64, Array, Int, of_bits
 from pytracer.kernel.facts import Target
+from pytracer.lang.arithmetic import number, widened
+from pytracer.lang.formats import Conversion, parse_format
+from pytracer.lang.scope import Place
+from pytracer.lang.types import INT, RAW, U32, U64, Array, Int, of_bits
+from pytracer.plan.btf_types import BtfTypes
 from pytracer.plan.scopes import scope_of
-from pytracer.plan.types import BtfTypes
 from pytracer.spec import parse_source
 from support.btf_builder import Builder
 from support.questions import kernel

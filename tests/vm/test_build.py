@@ -20,7 +20,7 @@ LIMIT = 3600  # seconds, for building and running
 OVERRIDE = """
 import errno, json, os, subprocess, sys, tempfile
 from pathlib import Path
-from pytracer.bpf.headers import find_headers
+from pytracer.bpf.compile.headers import find_headers
 from pytracer.bpf.toolchain import import_bcc
 
 TEXT = '''

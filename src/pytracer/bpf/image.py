@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytracer.bpf.digest import sha256
-from pytracer.bpf.lines import NOTHING, Told
+from pytracer.bpf.line_info import NOTHING, Told
 from pytracer.errors import PytracerError
 from pytracer.record import as_dict, record
 
@@ -58,7 +58,7 @@ class ProgramSpec:
     """A function: its instructions (``struct bpf_insn``s) with map references empty, and whose they are.
 
     ``references`` maps the offset of an instruction (bytes) to the name of a map. ``told`` says where its C
-    is, in the image's BTF (:mod:`pytracer.bpf.lines`).
+    is, in the image's BTF (:mod:`pytracer.bpf.line_info`).
     """
 
     name: str
@@ -78,9 +78,9 @@ class ProgramSpec:
 class Image:
     """All of a compiled C file that a run needs.
 
-    ``key`` says what it was made from (:mod:`pytracer.bpf.images`), ``kernel`` names for people the kernel it
-    was made for, ``made_by`` which libraries made it, as the identities of their files. ``btf`` names the
-    functions and holds the lines of C.
+    ``key`` says what it was made from (:mod:`pytracer.bpf.cache.image_cache`), ``kernel`` names the
+    kernel it was made for, ``made_by`` the libraries that made it, by the identities of their files. ``btf``
+    names the functions and holds the lines of C.
     """
 
     key: str

@@ -160,7 +160,7 @@ def map_create(
 ) -> int:
     """A new map's descriptor; ``name`` is what others see it as. Of a map of maps, ``inner`` is one like
     those that it will hold; of local storage, ``btf`` is a descriptor of types, the first that of keys, the
-    second that of values (:mod:`pytracer.bpf.storage`). Raises OSError."""
+    second that of values (:mod:`pytracer.bpf.load.local_storage`). Raises OSError."""
     attr = struct.pack("IIIIII", kind, key_size, value_size, max_entries, flags, inner)
     if btf:
         attr = attr.ljust(48, b"\0") + struct.pack("III", btf, 1, 2)  # btf_fd, of keys, of values

@@ -18,9 +18,9 @@ from pytracer.enrich.kernel_names import signal_name, softirq_name
 from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.registers import register, registers
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
-from pytracer.enrich.targets import target_decoder
+from pytracer.enrich.strings import text
+from pytracer.enrich.target_names import target_decoder
 from pytracer.enrich.tasks import kernel_stack_decoder, task_state
-from pytracer.enrich.text import text
 from pytracer.kernel.syscalls import label
 
 __all__ = ["Decoder", "decode", "decoders"]

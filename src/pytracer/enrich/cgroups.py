@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pytracer.budget import Budget
-from pytracer.kernel.targets import cgroup2_roots, cgroup_path, cgroups
+from pytracer.kernel.filter_values import cgroup2_roots, cgroup_path, cgroups
 from pytracer.text import from_path
 
 

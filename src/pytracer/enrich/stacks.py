@@ -10,7 +10,7 @@ from typing import Any
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget
 from pytracer.enrich.decode import Decoder, decode
-from pytracer.enrich.shape import Moment, Ranking
+from pytracer.enrich.result_rows import Moment, Ranking
 from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
 from pytracer.symbols.demangle import Demangler

@@ -6,11 +6,11 @@ import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from pytracer.bpf.inspect.bytecode import Names, listing
-from pytracer.bpf.inspect.info import ProgramInfo, SourceLine
-from pytracer.bpf.inspect.native import of_program
-from pytracer.bpf.source import by_file, place_of, probes_folder
+from pytracer.bpf.compile.source import by_file, place_of, probes_folder
+from pytracer.bpf.obj_info import ProgramInfo, SourceLine
 from pytracer.explain.page import Beside, Code, Pair, Source
+from pytracer.prog.disassembly import Names, listing
+from pytracer.prog.native_code import of_program
 
 
 def bytecode(info: ProgramInfo, name: str, names: Names) -> Beside:

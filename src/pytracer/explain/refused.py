@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from pytracer.bpf.source import by_file, place_of
-from pytracer.bpf.verdicts import verdict_of
-from pytracer.bpf.verifier import story, summarise
+from pytracer.bpf.compile.source import by_file, place_of
+from pytracer.bpf.load.verifier import story, summarise
+from pytracer.bpf.load.verifier_messages import verdict_of
 from pytracer.explain.page import Block, Fold, Page, Raw, Source, Stage, Words
 from pytracer.record import record
 

@@ -7,14 +7,14 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from pytracer.arrays import np
-from pytracer.bpf.features import MAP_NAMES, PROGRAM_NAMES
-from pytracer.bpf.inspect.bytecode import KernelNames
-from pytracer.bpf.source import read_source
-from pytracer.bpf.verifier import Work, work_of
+from pytracer.bpf.compile.source import read_source
+from pytracer.bpf.load.verifier import Work, work_of
 from pytracer.explain import listings
 from pytracer.explain.page import Beside, Block, Fold, Grid, Page, Raw, Stage, Words
 from pytracer.explain.watch import Program, Table, Watched, total
+from pytracer.features.feature_table import MAP_NAMES, PROGRAM_NAMES
 from pytracer.plan import Plan, Way
+from pytracer.prog.disassembly import KernelNames
 from pytracer.symbols.kernel import KernelSymbols
 
 NAMES = ("c", "plan", "bytecode", "verifier", "native", "maps", "attachment", "cost")

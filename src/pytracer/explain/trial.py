@@ -9,7 +9,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 
-from pytracer.bpf.child import run_in_child
+from pytracer.bpf.compile.forked import run_in_child
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import BuildError, PytracerError, VerifierError
 from pytracer.explain.refused import Refused, functions
@@ -51,8 +51,8 @@ def _answer(source: str, text: str, wanted: Mapping[str, str]) -> bytes:
 
 
 def _load_all(source: str, text: str, wanted: Mapping[str, str]) -> list[Refused]:
-    from pytracer.bpf.build import BccModule
-    from pytracer.bpf.headers import find_headers
+    from pytracer.bpf.compile.bcc import BccModule
+    from pytracer.bpf.compile.headers import find_headers
 
     module = BccModule(source, text, (), find_headers(text), keep_logs=False)
     with contextlib.closing(module):

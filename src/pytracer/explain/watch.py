@@ -8,21 +8,21 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from pytracer.bpf.inspect.info import MapInfo, ProgramInfo, read_map, read_program
-from pytracer.bpf.inspect.objects import own_file_info
-from pytracer.bpf.inspect.stats import counting
-from pytracer.bpf.maps import Map
-from pytracer.bpf.programs import Load, load_program
+from pytracer.bpf.builder import Load, load_program
+from pytracer.bpf.obj_info import MapInfo, ProgramInfo, read_map, read_program
+from pytracer.bpf.objects import own_file_info
+from pytracer.bpf.read.maps import Map
 from pytracer.errors import PytracerError
-from pytracer.explain.entries import Entries, entries_of
-from pytracer.itself import Itself
+from pytracer.explain.map_entries import Entries, entries_of
 from pytracer.kernel.facts import Facts
-from pytracer.launch import Confinement, Launched
 from pytracer.plan import Plan, Request, Way, make_plan, ways
+from pytracer.prog.run_stats import counting
 from pytracer.record import record, replace
-from pytracer.run import Signals
-from pytracer.session import Session
-from pytracer.trace import check, traced_processes
+from pytracer.trace.launch import Confinement, Launched
+from pytracer.trace.loop import check, traced_processes
+from pytracer.trace.own_process import Itself
+from pytracer.trace.run import Signals
+from pytracer.trace.session import Session
 
 SECONDS = 1.0  # that a tracer is watched, where nothing else was said
 _NAP = 0.02  # between two looks at its stream

@@ -1,6 +1,6 @@
 """What a plan needs to know of this kernel, answered by trying.
 
-The real answers come from :mod:`pytracer.bpf.facts`; a test describes a kernel as data.
+The real answers come from :mod:`pytracer.features.kernel_facts`; a test describes a kernel as data.
 """
 
 from __future__ import annotations

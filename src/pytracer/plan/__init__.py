@@ -1,8 +1,8 @@
 """spec x kernel x options -> Plan: chosen probes, defines, map contents. Pure."""
 
 from pytracer.kernel.facts import Answer, Facts
-from pytracer.plan.choose import Chosen, Decided, Way, ways
-from pytracer.plan.fault import parse_fault
+from pytracer.plan.alternatives import Chosen, Decided, Way, ways
+from pytracer.plan.fault_injection import parse_fault
 from pytracer.plan.plan import Plan, hooks_of, make_plan, output_of
 from pytracer.plan.request import Fault, NameSetValue, Request
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.facts import Facts
 from pytracer.model.schema import Schema
-from pytracer.plan.choose import Chosen, Decided, choose
-from pytracer.plan.fault import returns, with_function
+from pytracer.plan.alternatives import Chosen, Decided, choose
+from pytracer.plan.attach_targets import AskPlan, TargetPlan, choose_targets
+from pytracer.plan.fault_injection import returns, with_function
 from pytracer.plan.request import NameSetValue, Request, choice_of, number_of
-from pytracer.plan.targets import AskPlan, TargetPlan, choose_targets
 from pytracer.record import made, record
 from pytracer.spec import (
     Choice,
@@ -36,7 +36,7 @@ from pytracer.spec import (
 from pytracer.spec.common import FOLLOW
 
 if TYPE_CHECKING:
-    from pytracer.ask import Asked
+    from pytracer.lang import Asked
 
 FAMILY_MAX = 65536
 ROWS_MAX = 5120  # each has a value for every CPU, on either side: 30 MB on 128 of them
@@ -249,7 +249,7 @@ def _choose_named(request: Request, facts: Facts) -> TargetPlan:
     """What becomes of what the user names or asks."""
     if not isinstance(request.tracer.arguments, Questions):
         return choose_targets(request, facts)
-    from pytracer.plan.questions import choose_questions  # and a language with it
+    from pytracer.plan.probe_specs import choose_questions  # and a language with it
 
     return choose_questions(request, facts)
 
@@ -364,7 +364,7 @@ def _schema(request: Request, output: Output, asked: Asked | None) -> Schema:
     latest = tuple(c for c in columns if c.latest and c.name not in named)
     values = output.columns
     if asked is not None and not isinstance(output, Histogram):
-        from pytracer.plan.questions import answer_columns
+        from pytracer.plan.probe_specs import answer_columns
 
         taken = [column.name for column in (*keys, *values)]
         answers = answer_columns(asked, taken, wide=isinstance(output, Stream))

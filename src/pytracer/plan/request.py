@@ -10,8 +10,8 @@ from pytracer.record import made, record
 from pytracer.spec import Choice, Filter, Number, Source, Tracer
 
 if TYPE_CHECKING:
-    from pytracer.ask import Question
     from pytracer.kernel.pcap import CompiledFilter
+    from pytracer.lang import Question
 
 
 _NAMED = (Filter.PID, Filter.CGROUP, Filter.NETNS, Filter.MNTNS)

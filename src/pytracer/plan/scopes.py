@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from pytracer.ask.scope import EITHER, KERNEL, USER, Found, Place, Scope, Value
-from pytracer.ask.signature import retyped
-from pytracer.ask.types import RAW, Array, Int, Pointer, Struct, Type, Void, basic
 from pytracer.kernel.facts import ELSEWHERE, Facts, Target
-from pytracer.plan.passing import REGISTERS, first_registers
-from pytracer.plan.types import BtfTypes, NoTypes, ProgramTypes, Prototype
+from pytracer.lang.scope import EITHER, KERNEL, USER, Found, Place, Scope, Value
+from pytracer.lang.signature import retyped
+from pytracer.lang.types import RAW, Array, Int, Pointer, Struct, Type, Void, basic
+from pytracer.plan.btf_types import BtfTypes, NoTypes, ProgramTypes, Prototype
+from pytracer.plan.calling_convention import REGISTERS, first_registers
 from pytracer.record import replace
 from pytracer.spec import Source
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pytracer.errors import UnreadableCodeError
 from pytracer.kernel.facts import Facts, Target
-from pytracer.plan.named import Make, Named
+from pytracer.plan.named_target import Make, Named
 from pytracer.plan.request import Request
 from pytracer.record import record, replace
 from pytracer.spec import SPELLINGS, ExitKind, Point, Source, Spot, UserProbe

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from pytracer.bpf.classic import Classic
+from pytracer.bpf.asm.classic import Classic
 from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel import syscalls
 from pytracer.kernel.syscalls import X32_BIT

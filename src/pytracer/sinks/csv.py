@@ -7,8 +7,8 @@ from typing import Any, TextIO
 
 from pytracer.model import Item, Schema
 from pytracer.sinks.folded import folded
+from pytracer.sinks.formatting import timestamp
 from pytracer.sinks.json import histogram_field, records
-from pytracer.sinks.text import timestamp
 from pytracer.spec import Histogram
 from pytracer.text import harmless
 

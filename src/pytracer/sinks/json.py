@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from pytracer.arrays import Array
 from pytracer.model import Batch, Coded, Histograms, Item, Loss, Schema
-from pytracer.sinks.text import bounds, timestamp
+from pytracer.sinks.formatting import bounds, timestamp
 
 
 class JsonSink:

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
 from pytracer.model.buckets import ERROR
-from pytracer.sinks.text import bounds, cell, cells, clock, duration
+from pytracer.sinks.formatting import bounds, cell, cells, clock, duration
 from pytracer.spec import Column, Histogram, Unit
 from pytracer.text import harmless
 

@@ -1,7 +1,7 @@
 """WHAT a tracer declares: pure data, valid on every machine.
 
 A tracer's file imports this room and nothing else of pytracer. What a kernel makes of it is a Plan
-(:mod:`pytracer.plan`); what was opened is a Session (:mod:`pytracer.session`).
+(:mod:`pytracer.plan`); what was opened is a Session (:mod:`pytracer.trace.session`).
 """
 
 from pytracer.spec.code import ExitKind, FunctionCode, FunctionExit

@@ -60,7 +60,7 @@ class Duration(Number):
 class Choice(Option):
     """One of ``choices``. Either ``config``, the name of a run-time value that the C reads as
     ``PT_CFG_<CONFIG>`` and that gets the choice's index, or ``program``: the choices are whole programs
-    (``c``, the tracer's C file, and others that :mod:`pytracer.bpf.lessons` builds). With neither, a probe
+    (``c``, the tracer's C file, and others from :mod:`pytracer.bpf.asm.lessons`). With neither, a probe
     names it (:attr:`~pytracer.spec.Probe.choice`).
     """
 
@@ -158,7 +158,7 @@ class Injection(Arguments):
 
 @record
 class Questions(Arguments):
-    """Questions in the language of :mod:`pytracer.ask`: of what, if what, and for which values. The C
+    """Questions in the language of :mod:`pytracer.lang`: of what, if what, and for which values. The C
     includes ``asked.h``, which is written for each run, as probes_c/include/ask.h says; it has the option
     ``string-size``.
 

@@ -16,14 +16,13 @@ import os
 import struct
 from pathlib import Path
 
-from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.interface import describe
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link, all_or_none
 from pytracer.bpf.attach.owner import is_dead_short, owner, short
-from pytracer.bpf.inspect.objects import Kind, ids
-from pytracer.bpf.probing import returning
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.objects import Kind, ids
+from pytracer.bpf.prober import Asking, no, untried
 from pytracer.bpf.sys import (
     Command,
     ProgType,
@@ -34,10 +33,11 @@ from pytracer.bpf.sys import (
     program_by_id,
     program_info,
 )
+from pytracer.bpf.trial import returning
 from pytracer.errors import AttachError, PytracerError
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Answer
-from pytracer.kernel.targets import cgroup2_roots, cgroups
+from pytracer.kernel.filter_values import cgroup2_roots, cgroups
 from pytracer.spec import OnCgroup
 
 PASS = 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pytracer.bpf.asking import Asking
 from pytracer.bpf.attach import cgroup
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
+from pytracer.bpf.prober import Asking
 from pytracer.bpf.sys import ProgType
 from pytracer.kernel.facts import Answer
 from pytracer.spec import CgroupSock

@@ -16,14 +16,14 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from pytracer.bpf.asking import Asking
 from pytracer.bpf.attach import tcx
 from pytracer.bpf.attach.interface import NEEDED, InterfaceLink
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link, on_each
 from pytracer.bpf.attach.owner import is_dead, owner
+from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.attach.tcx import EGRESS, INGRESS, NAMES, WAYS
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.prober import Asking
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import AttachError
 from pytracer.kernel import rtnetlink

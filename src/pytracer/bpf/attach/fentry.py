@@ -10,12 +10,12 @@ import errno
 import functools
 import os
 
-from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.probing import load, returning
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, untried
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
+from pytracer.bpf.trial import load, returning
 from pytracer.errors import HeadersError
 from pytracer.kernel.btf import Btf, Kind
 from pytracer.kernel.facts import Answer

@@ -78,6 +78,6 @@ def describe(number: int) -> str:
 
 
 def _holders(number: int) -> list[str]:
-    from pytracer.bpf.inspect.owners import held  # for those who are in each other's way alone
+    from pytracer.bpf.holders import held  # for those who are in each other's way alone
 
     return sorted(f"{one.comm} (process {one.pid})" for one in held().programs.get(number, ()))

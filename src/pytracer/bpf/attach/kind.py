@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pytracer.bpf.asking import Asking
 from pytracer.bpf.attach.link import Link
+from pytracer.bpf.prober import Asking
 from pytracer.bpf.sys import ProgType
 from pytracer.kernel.facts import Answer
 from pytracer.record import made, record

@@ -7,13 +7,13 @@ import errno
 import os
 from pathlib import Path
 
-from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import PerfLink, attach_program, event_attr, retprobe_bit
-from pytracer.bpf.probing import EMPTY
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, untried
 from pytracer.bpf.sys import ProgType
+from pytracer.bpf.trial import EMPTY
 from pytracer.errors import UnsupportedError
 from pytracer.kernel import functions
 from pytracer.kernel.facts import Answer

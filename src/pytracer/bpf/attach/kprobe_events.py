@@ -12,14 +12,14 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-from pytracer.bpf.asking import Asking, problem, untried
 from pytracer.bpf.attach import kprobe
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.owner import is_dead, owner
 from pytracer.bpf.attach.perf import attach_program, event_attr
+from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.prober import Asking, problem, untried
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import AttachError, PytracerError
 from pytracer.kernel import functions, tracefs

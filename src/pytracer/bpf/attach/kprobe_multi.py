@@ -7,12 +7,12 @@ import os
 import struct
 from collections.abc import Sequence
 
-from pytracer.bpf.asking import Asking, no, problem, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.probing import EMPTY
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, problem, untried
 from pytracer.bpf.sys import ProgType, address, link_create, object_info
+from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError
 from pytracer.kernel import functions, policy
 from pytracer.kernel.facts import Answer, Tells

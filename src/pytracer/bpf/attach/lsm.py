@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 
-from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.fentry import function_id
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.probing import load, returning
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, untried
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
+from pytracer.bpf.trial import load, returning
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Answer
 from pytracer.spec import Lsm

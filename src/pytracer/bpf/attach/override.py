@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pytracer.bpf.asking import Asking, untried
 from pytracer.bpf.attach import kprobe
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.probing import helper_refusal
+from pytracer.bpf.prober import Asking, untried
 from pytracer.bpf.sys import ProgType
+from pytracer.bpf.trial import helper_refusal
 from pytracer.kernel.facts import Answer
 from pytracer.spec import Override
 

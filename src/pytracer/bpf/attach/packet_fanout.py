@@ -12,14 +12,14 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from pytracer.bpf.asking import Asking, no
 from pytracer.bpf.attach import socket_filter
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link, on_each
+from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.attach.socket_filter import NEEDED, SocketLink
-from pytracer.bpf.probing import load, returning
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.prober import Asking, no
 from pytracer.bpf.sys import ProgType
+from pytracer.bpf.trial import load, returning
 from pytracer.errors import AttachError
 from pytracer.kernel import interface_state
 from pytracer.kernel.facts import Answer

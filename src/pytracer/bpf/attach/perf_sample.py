@@ -8,13 +8,13 @@ import os
 import struct
 from collections.abc import Iterable
 
-from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import ATTR_SIZE, ENABLE, SET_BPF
-from pytracer.bpf.probing import EMPTY
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, untried
 from pytracer.bpf.sys import ProgType, perf_event_open
+from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError, UsageError
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.facts import Answer

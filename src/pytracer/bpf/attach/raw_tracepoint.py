@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 
-from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.probing import READS_BEYOND, reads_argument
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, untried
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
+from pytracer.bpf.trial import READS_BEYOND, reads_argument
 from pytracer.kernel.facts import Answer
 from pytracer.record import replace
 from pytracer.spec import RawTracepoint

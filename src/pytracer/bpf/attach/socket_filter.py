@@ -10,12 +10,12 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link, on_each
-from pytracer.bpf.probing import EMPTY
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, untried
 from pytracer.bpf.sys import ProgType
+from pytracer.bpf.trial import EMPTY
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Answer
 from pytracer.spec import Probe, SocketFilter

@@ -11,13 +11,13 @@ import errno
 import os
 from pathlib import Path
 
-from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach import perf_sample
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf_sample import absent, open_events, refusal, sampling
-from pytracer.bpf.probing import EMPTY
+from pytracer.bpf.prober import Asking, no, untried
 from pytracer.bpf.sys import ProgType
+from pytracer.bpf.trial import EMPTY
 from pytracer.kernel.facts import Answer
 from pytracer.spec import Rate, TaskSample
 

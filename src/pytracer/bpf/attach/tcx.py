@@ -6,13 +6,13 @@ import errno
 import os
 from collections.abc import Iterator
 
-from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.interface import NEEDED, InterfaceLink
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link, on_each
-from pytracer.bpf.probing import returning
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, untried
 from pytracer.bpf.sys import ProgType, link_create
+from pytracer.bpf.trial import returning
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Answer
 from pytracer.spec import Tcx

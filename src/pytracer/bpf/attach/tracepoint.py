@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from pytracer.bpf.asking import Asking, no, problem, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import attach_linked, attach_program, event_attr
-from pytracer.bpf.probing import EMPTY
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, problem, untried
 from pytracer.bpf.sys import ProgType
+from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError
 from pytracer.kernel import tracefs
 from pytracer.kernel.facts import Answer

@@ -12,13 +12,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pytracer.bpf.asking import Asking, no, problem, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link, all_or_none
 from pytracer.bpf.attach.perf import attach_program, event_attr, make_room, retprobe_bit
-from pytracer.bpf.probing import EMPTY
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, problem, untried
 from pytracer.bpf.sys import ProgType
+from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError, UnsupportedError
 from pytracer.kernel.facts import Answer
 from pytracer.procfs import has_ended

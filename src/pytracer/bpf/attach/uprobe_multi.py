@@ -7,13 +7,13 @@ import os
 import struct
 from collections.abc import Sequence
 
-from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.attach.uprobe import describe, put_by
-from pytracer.bpf.probing import EMPTY
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, untried
 from pytracer.bpf.sys import ProgType, address, link_create
+from pytracer.bpf.trial import EMPTY
 from pytracer.kernel.facts import Answer, Tells
 from pytracer.record import replace
 from pytracer.spec import Spot, UprobeMulti

@@ -10,13 +10,13 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 
-from pytracer.bpf.asking import Asking, no, untried
 from pytracer.bpf.attach.interface import NEEDED, InterfaceLink, describe, xdp_programs
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link, on_each
-from pytracer.bpf.probing import returning
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking, no, untried
 from pytracer.bpf.sys import ProgType, link_create
+from pytracer.bpf.trial import returning
 from pytracer.errors import AttachError, PytracerError
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Answer

@@ -11,13 +11,13 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from pytracer.bpf.asking import Asking
 from pytracer.bpf.attach import xdp
 from pytracer.bpf.attach.interface import NEEDED, InterfaceLink, xdp_programs
 from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link, on_each
 from pytracer.bpf.attach.owner import is_dead_short, owner, short
-from pytracer.bpf.refusal import attach_error
+from pytracer.bpf.attach.refusal import attach_error
+from pytracer.bpf.prober import Asking
 from pytracer.bpf.sys import ProgType, program_by_id, program_info
 from pytracer.kernel import rtnetlink
 from pytracer.kernel.facts import Answer

@@ -1,0 +1,1 @@
+"""Assemble BPF: an assembler, classic BPF, packet filters, and lessons written instruction by instruction."""

@@ -1,0 +1,370 @@
+"""Classic BPF, as libpcap writes it, translated into the beginning of a BPF program.
+
+Classic BPF has an accumulator A, an index X, sixteen words of memory M[], loads from the packet, and jumps
+forward; a load beyond the packet ends it with "no". What comes out here is put before the instructions of a
+program that is loaded for packets. It gets a packet that matches, its context in R1, as ever; of any other it
+sees nothing, and the verdict is the one that leaves packets alone. So what is compiled is the same for every
+filter.
+
+    R6   the context          R7   A          R8   X          R9   where an indexed load reads
+    R2, R3   a frame's beginning and end (XDP alone)
+    the stack: 8 bytes to read into, then M[]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from pytracer.bpf.asm.assembler import (
+    ALU,
+    ALU64,
+    CONDITIONS,
+    JMP,
+    JMP32,
+    LD,
+    LDX,
+    OPERATIONS,
+    R0,
+    R1,
+    R2,
+    R3,
+    R4,
+    R5,
+    R6,
+    R7,
+    R8,
+    R9,
+    R10,
+    ST,
+    STX,
+    Assembler,
+    B,
+    H,
+    Helper,
+    Register,
+    Size,
+    W,
+    X,
+)
+from pytracer.errors import BuildError, UsageError
+from pytracer.kernel.pcap import CompiledFilter, Instruction, Link
+from pytracer.record import record
+
+_RET, _MISC = JMP32, ALU64  # what these classes are in classic BPF
+_IMM, _ABS, _IND, _MEM, _LEN, _MSH = 0x00, 0x20, 0x40, 0x60, 0x80, 0xA0
+_NEGATE, _ALWAYS = 0x80, 0x00
+_RETURNS_A, _X_TO_A = 0x10, 0x80
+_A, _X = R7, R8
+_SLOTS = 16  # of M[]
+_BYTES = -8  # what is read of a packet, on the stack
+_MEMORY = -8 - 8 * _SLOTS
+_FARTHEST = 0xFFF0  # a frame is read up to here: the verifier knows packets of up to 64 KiB
+
+# Loads from here on are no bytes of the packet (include/uapi/linux/filter.h): SKF_LL_OFF, SKF_AD_OFF.
+_NO_PACKET, _ANCILLARY = 0xFFE00000, 0xFFFFF000
+_HEADER_NET = 1  # BPF_HDR_START_NET
+_COOKED_HEADER, _COOKED_TYPE = 16, 14  # of LINKTYPE_LINUX_SLL, and where the EtherType is in it
+
+
+class Context(Enum):
+    """What kind of packet the program is given."""
+
+    SKB = "skb"
+    """struct __sk_buff: a socket filter's, traffic control's."""
+    FRAME = "frame"
+    """struct xdp_md."""
+
+
+@record
+class _Member:
+    """A member of a context: how far in, and whether it is 16 bits in the order of the network."""
+
+    offset: int
+    swapped: bool = False
+
+
+# SKF_AD_* by what of struct __sk_buff says the same.
+_SKB = {
+    0: _Member(16, swapped=True),  # PROTOCOL
+    4: _Member(4),  # PKTTYPE
+    8: _Member(40),  # IFINDEX
+    20: _Member(8),  # MARK
+    24: _Member(12),  # QUEUE
+    32: _Member(68),  # RXHASH
+    44: _Member(24),  # VLAN_TAG
+    48: _Member(20),  # VLAN_TAG_PRESENT
+    60: _Member(28, swapped=True),  # VLAN_TPID
+}
+_FRAME = {8: _Member(12)}
+_COOKED = {0: _Member(4), _COOKED_TYPE: _Member(16, swapped=True)}  # the kind of packet, the EtherType
+_SKB_LENGTH = 0
+
+
+def prologue(wanted: CompiledFilter, context: Context, passes: int) -> bytes:
+    """The filter as instructions to be put before a program's own.
+
+    ``passes`` is what the program is to return of packets that do not match. Raises UsageError where the
+    filter asks for what is not known there, BuildError where it is no classic BPF or too long.
+    """
+    try:
+        return _Translation(wanted, context, passes).assemble()
+    except BuildError as error:
+        raise BuildError(f"--filter {wanted.text!r} cannot be translated: {error.message}") from error
+
+
+class _Translation:
+    def __init__(self, wanted: CompiledFilter, context: Context, passes: int) -> None:
+        self._wanted, self._passes = wanted, passes
+        self._frame = context is Context.FRAME
+        self._code = wanted.code
+        self._a = Assembler()
+        self._targets: set[str] = set()
+        self._falls_through = False
+
+    def assemble(self) -> bytes:
+        a = self._a
+        a.mov(R6, R1)
+        a.mov(_A, 0)
+        a.mov(_X, 0)
+        for slot in sorted({one.k for one in self._code if one.code in (LD | _MEM, LDX | _MEM)}):
+            a.store(W, R10, self._slot(slot), 0)
+        if self._frame:
+            a.load(W, R2, R1, 0)  # struct xdp_md: data, data_end
+            a.load(W, R3, R1, 4)
+        for at, one in enumerate(self._code):
+            # What nothing leads to is left out: the verifier refuses it. (Jumps go forward.)
+            if at == 0 or self._falls_through or str(at) in self._targets:
+                a.label(str(at))
+                self._falls_through = True
+                self._translate(at, one)
+        if self._falls_through:
+            raise BuildError("it does not return")
+        if "yes" not in self._targets:
+            raise UsageError(f"--filter {self._wanted.text!r} lets no packet through")
+        if "no" in self._targets:
+            a.label("no")
+            a.mov(R0, self._passes)
+            a.exit()
+        a.label("yes")
+        a.mov(R1, R6)
+        return a.assemble()
+
+    def _go(self, label: str) -> None:
+        self._targets.add(label)
+        self._a.jump(label)
+        self._falls_through = False
+
+    def _go_if(self, register: Register, condition: str, other: Register | int, label: str) -> None:
+        self._targets.add(label)
+        self._a.jump_if(register, condition, other, label)
+
+    def _translate(self, at: int, one: Instruction) -> None:
+        translate: dict[int, Callable[[int, Instruction], None]] = {
+            LD: self._load,
+            LDX: self._load_index,
+            ST: self._store,
+            STX: self._store,
+            ALU: self._calculate,
+            JMP: self._jump,
+            _RET: self._return,
+            _MISC: self._move,
+        }
+        translate[one.code & 7](at, one)
+
+    def _load(self, _: int, one: Instruction) -> None:
+        mode = one.code & 0xE0
+        if mode == _IMM:
+            self._constant(_A, one.k)
+        elif mode == _MEM:
+            self._a.load(W, _A, R10, self._slot(one.k))
+        elif mode == _LEN:
+            self._length(_A)
+        elif mode == _ABS:
+            self._absolute(_A, self._size(one), one.k)
+        elif mode == _IND:
+            self._indexed(self._size(one), one.k)
+        else:
+            raise _unknown(one)
+
+    def _load_index(self, _: int, one: Instruction) -> None:
+        mode = one.code & 0xE0
+        if mode == _IMM:
+            self._constant(_X, one.k)
+        elif mode == _MEM:
+            self._a.load(W, _X, R10, self._slot(one.k))
+        elif mode == _LEN:
+            self._length(_X)
+        elif mode == _MSH:  # the length of an IPv4 header
+            self._absolute(_X, B, one.k)
+            self._a.alu(_X, "&=", 0xF, bits=32)
+            self._a.alu(_X, "<<=", 2, bits=32)
+        else:
+            raise _unknown(one)
+
+    def _store(self, _: int, one: Instruction) -> None:
+        self._a.store(W, R10, self._slot(one.k), _A if one.code & 7 == ST else _X)
+
+    def _calculate(self, _: int, one: Instruction) -> None:
+        operation = one.code & 0xF0
+        if operation == _NEGATE:
+            self._a.negate(_A, bits=32)
+            return
+        names = {code: name for name, code in OPERATIONS.items() if code <= OPERATIONS["^="]}
+        if operation not in names:
+            raise _unknown(one)
+        name = names[operation]
+        if not one.code & X:
+            if name in ("/=", "%=") and one.k == 0:
+                raise BuildError("it divides by 0")
+            if name in ("<<=", ">>=") and one.k > 31:
+                raise BuildError(f"it shifts by {one.k} bits")
+            self._a.alu(_A, name, one.k, bits=32)
+            return
+        if name in ("/=", "%="):  # classic BPF ends there; BPF would go on
+            self._go_if(_X, "==", 0, "no")
+        self._a.alu(_A, name, _X, bits=32)
+
+    def _jump(self, at: int, one: Instruction) -> None:
+        operation = one.code & 0xF0
+        if operation == _ALWAYS:
+            self._go(self._label(at, one.k))
+            return
+        names = {code: name for name, code in CONDITIONS.items() if code <= CONDITIONS["&"]}
+        if operation not in names:
+            raise _unknown(one)
+        other: Register | int = _X if one.code & X else one.k
+        if isinstance(other, int) and other >> 31:  # would be sign-extended: A is not
+            self._constant(R0, other)
+            other = R0
+        self._go_if(_A, names[operation], other, self._label(at, one.jt))
+        if one.jf:
+            self._go(self._label(at, one.jf))
+
+    def _return(self, _: int, one: Instruction) -> None:
+        if one.code & 0x18 == _RETURNS_A:
+            self._go_if(_A, "!=", 0, "yes")
+            self._go("no")
+        else:
+            self._go("yes" if one.k else "no")
+
+    def _move(self, _: int, one: Instruction) -> None:
+        to_a = one.code & 0xF8 == _X_TO_A
+        self._a.mov(*((_A, _X) if to_a else (_X, _A)))
+
+    def _absolute(self, to: Register, size: Size, offset: int) -> None:
+        if offset >= _NO_PACKET:
+            member = (_FRAME if self._frame else _SKB).get(offset - _ANCILLARY)
+            if member is None:
+                raise self._not_known()
+            self._member(to, member)
+        elif self._wanted.link is Link.COOKED and offset < _COOKED_HEADER:
+            if offset not in _COOKED or size is not H:
+                raise self._not_known()
+            self._member(to, _COOKED[offset])
+        elif self._frame:
+            end = offset + _BITS[size] // 8
+            if end > _FARTHEST:
+                self._a.mov(R0, 0)
+                self._go_if(R0, "==", 0, "no")
+                return
+            self._a.mov(R4, R2)
+            self._a.add(R4, end)
+            self._go_if(R4, ">", R3, "no")
+            self._a.load(size, to, R4, offset - end)
+            self._swap(to, size)
+        else:
+            self._constant(R9, offset)
+            self._read_skb(to, size)
+
+    def _indexed(self, size: Size, offset: int) -> None:
+        # 32 bits, as in the kernel: what wraps there wraps here. What is negative then is in no packet.
+        self._a.alu(R9, "=", _X, bits=32)
+        self._a.alu(R9, "+=", offset, bits=32)
+        if not self._frame:
+            self._read_skb(_A, size)
+            return
+        self._go_if(R9, ">", _FARTHEST - 4, "no")
+        self._a.mov(R4, R2)
+        self._a.add(R4, R9)
+        self._a.mov(R5, R4)
+        self._a.add(R5, _BITS[size] // 8)
+        self._go_if(R5, ">", R3, "no")
+        self._a.load(size, _A, R4, 0)
+        self._swap(_A, size)
+
+    def _read_skb(self, to: Register, size: Size) -> None:
+        """What is at R9. The helper refuses what the packet does not have, and what would be negative."""
+        a = self._a
+        cooked = self._wanted.link is Link.COOKED
+        if cooked:
+            a.alu(R9, "-=", _COOKED_HEADER, bits=32)
+        a.mov(R1, R6)
+        a.mov(R2, R9)
+        a.mov(R3, R10)
+        a.add(R3, _BYTES)
+        a.mov(R4, _BITS[size] // 8)
+        if cooked:
+            a.mov(R5, _HEADER_NET)
+        a.call(Helper.skb_load_bytes_relative if cooked else Helper.skb_load_bytes)
+        self._go_if(R0, "!=", 0, "no")
+        a.load(size, to, R10, _BYTES)
+        self._swap(to, size)
+
+    def _swap(self, register: Register, size: Size) -> None:
+        if size is not B:
+            self._a.from_big_endian(register, _BITS[size])
+
+    def _member(self, to: Register, member: _Member) -> None:
+        self._a.load(W, to, R6, member.offset)
+        if member.swapped:
+            self._a.from_big_endian(to, 16)
+
+    def _length(self, to: Register) -> None:
+        if self._wanted.link is Link.COOKED:
+            raise self._not_known()
+        if self._frame:
+            self._a.mov(to, R3)
+            self._a.alu(to, "-=", R2)
+        else:
+            self._a.load(W, to, R6, _SKB_LENGTH)
+
+    def _constant(self, register: Register, value: int) -> None:
+        self._a.alu(register, "=", value, bits=32)  # the upper half becomes 0
+
+    def _size(self, one: Instruction) -> Size:
+        size = Size(one.code & 0x18)
+        if size not in _BITS:
+            raise _unknown(one)
+        return size
+
+    def _slot(self, number: int) -> int:
+        if number >= _SLOTS:
+            raise BuildError(f"it has no M[{number}]")
+        return _MEMORY + 8 * number
+
+    def _label(self, at: int, skip: int) -> str:
+        target = at + 1 + skip
+        if skip >> 31:  # protochain: libpcap's own machine goes back there, the kernel's none
+            raise UsageError(f"--filter {self._wanted.text!r} loops, which only tcpdump by itself can")
+        if target >= len(self._code):
+            raise BuildError("it jumps beyond its end")
+        return str(target)
+
+    def _not_known(self) -> UsageError:
+        if self._frame:
+            what = "a frame that has just come in: it asks for what only the kernel's packets have"
+            hint = "sockcount and tccount take it"
+        elif self._wanted.link is Link.COOKED:
+            what = "interfaces of several kinds: it asks for more than the packet from the network header on"
+            hint = "name interfaces of one kind"
+        else:
+            what, hint = "packets here: it asks for what programs are not told", ""
+        return UsageError(f"--filter {self._wanted.text!r} is nothing for {what}", hint=hint)
+
+
+_BITS = {W: 32, H: 16, B: 8}
+
+
+def _unknown(one: Instruction) -> BuildError:
+    return BuildError(f"classic BPF has no instruction {one.code:#x}")

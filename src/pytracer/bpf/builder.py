@@ -1,0 +1,158 @@
+"""From a recipe to programs in the kernel: by an image that was kept, or by the compiler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+
+from pytracer.bpf.attach.kind import LoadAs
+from pytracer.bpf.cache import image_cache
+from pytracer.bpf.cache.directory import cache_dir
+from pytracer.bpf.cache.image_cache import Recipe
+from pytracer.bpf.image import Image, ImageError
+from pytracer.bpf.load.loader import ImageModule
+from pytracer.bpf.load.module import Module
+from pytracer.errors import CacheError, HeadersError, PytracerError, UnsupportedError, VerifierError
+from pytracer.record import record
+
+Say = Callable[[str], None]
+
+
+@record
+class Load:
+    """A program to load: a function of the C, for what, and with which constants in the places of others
+    (:func:`pytracer.bpf.image.patched`). An ``optional`` one that the verifier refuses is done without."""
+
+    program: str
+    as_: LoadAs
+    constants: tuple[tuple[int, int], ...] = ()
+    optional: bool = False
+
+
+@record
+class Loaded:
+    """Programs that passed the verifier, and the module that holds them and their maps."""
+
+    module: Module
+    programs: Mapping[Load, int]
+
+
+def open_programs(
+    recipe: Recipe,
+    wanted: Collection[Load],
+    *,
+    say: Say,
+    warn: Say,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> Loaded:
+    """Load what is wanted of the ``programs`` of a recipe, by the way that is quickest here.
+
+    ``say`` hears which it was, ``warn`` what the user should know; a compile ends by KeyboardInterrupt once
+    ``stop_requested`` says so. Raises what building, loading and the
+    verifier have to say.
+    """
+    if recipe.pack:
+        return _from_pack(recipe, wanted, say)
+    cache = cache_dir()
+    if cache.note:
+        warn(cache.note)
+    key = _key(recipe, say)
+    image = image_cache.find(cache, recipe, key) if key else None
+    if image is not None:
+        begun = time.monotonic()
+        try:
+            loaded = _load(ImageModule(recipe.name, image, keep_logs=False), wanted)
+        except PytracerError as error:
+            # Perhaps it is the image: what the compiler makes now will do, or will be refused in C's terms.
+            say(f"the image that was kept is of no use: {error.message}")
+        else:
+            say(f"loaded the image that was kept in {(time.monotonic() - begun) * 1e3:.1f} ms")
+            return loaded
+    # Only now what knows BCC, and how to make headers: most starts do without.
+    image = _compile(recipe, key, say, warn, stop_requested)
+    loaded = _load(ImageModule(recipe.name, image), wanted)
+    if key:
+        try:
+            image_cache.keep(cache, recipe, image)
+        except ImageError as error:
+            say(f"no image is kept: {error.message}")
+        except CacheError as error:
+            warn(f"nothing is kept for the next start: {error.message}")
+    return loaded
+
+
+def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Callable[[], bool]) -> Image:
+    """Compile; should the compiler die over kernel types that were kept, once more with new ones."""
+    from pytracer.bpf.compile.compiler import CompilerDiedError, compile_image
+    from pytracer.bpf.compile.headers import discard, find_headers
+
+    while True:
+        headers = find_headers(recipe.text, prefer=recipe.headers or None)
+        say(f"headers: {headers.describe}")
+        begun = time.monotonic()
+        try:
+            image = compile_image(
+                key,
+                recipe.name,
+                recipe.text,
+                recipe.cflags,
+                headers,
+                recipe.programs,
+                stop_requested=stop_requested,
+            )
+        except CompilerDiedError as error:
+            if not headers.cached:
+                raise
+            warn(f"{error.message}; the kernel types that were kept are made anew")
+            discard(headers)
+            continue
+        say(f"compiled by BCC in {(time.monotonic() - begun) * 1e3:.0f} ms")
+        return image
+
+
+def load_program(module: Module, one: Load, hear: Callable[[str], None] | None = None) -> int:
+    """Load one program of a module; its descriptor, owned by the module. ``hear``: see
+    :class:`~pytracer.bpf.load.module.Module`."""
+    return module.load(
+        one.program,
+        one.as_.type,
+        one.as_.attach_type,
+        btf_id=one.as_.btf_id,
+        constants=dict(one.constants),
+        prologue=one.as_.prologue,
+        label=one.as_.label,
+        hear=hear,
+    )
+
+
+def _from_pack(recipe: Recipe, wanted: Collection[Load], say: Say) -> Loaded:
+    from pytracer.bpf.cache import pack
+
+    begun = time.monotonic()
+    loaded = _load(ImageModule(recipe.name, pack.image_for(recipe)), wanted)
+    say(f"loaded from {recipe.pack} in {(time.monotonic() - begun) * 1e3:.1f} ms")
+    return loaded
+
+
+def _key(recipe: Recipe, say: Say) -> str:
+    """The recipe's key, "" where it can have none."""
+    try:
+        return image_cache.key_of(recipe)
+    except HeadersError as error:
+        say(f"no image is kept: {error.message}")
+        return ""
+
+
+def _load(module: Module, wanted: Collection[Load]) -> Loaded:
+    loaded = dict[Load, int]()
+    try:
+        for one in wanted:
+            try:
+                loaded[one] = load_program(module, one)
+            except (VerifierError, UnsupportedError):
+                if not one.optional:
+                    raise
+        return Loaded(module, loaded)
+    except BaseException:
+        module.close()
+        raise

@@ -1,0 +1,122 @@
+"""What the cache folder holds: images and folders of kernel types. To be listed, or all dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from pytracer.bpf.cache.directory import CacheDir, distrust, read_trusted
+from pytracer.bpf.cache.image_cache import FOLDER, SUFFIX
+from pytracer.bpf.image import ImageError, decode
+from pytracer.errors import CacheError
+from pytracer.record import record
+
+HEADERS = "headers"
+_DAY = 86400
+# The names that pytracer gives: in a folder that is the user's own choice there may be more.
+_IMAGE = re.compile(rf".+-[0-9a-f]{{32}}{re.escape(SUFFIX)}")
+_TREE = re.compile(r"((package|kheaders)-)?[0-9a-f]{32}")
+_UNFINISHED = re.compile(r"\.new-.+")
+# Where a folder of types says its kernel: one that was made from BTF, and one of a kernel's own headers.
+_ORIGIN = "origin"
+_RELEASE = re.compile(r'^#define UTS_RELEASE "([^"\n]*)"', re.M)
+
+
+@record
+class Kept:
+    """One thing that is kept.
+
+    ``name`` is the tracer's, of types what they were made from; ``kernel`` is the release, or for another
+    kernel's BTF the name of its file, "" where that is not known;
+    ``size`` is in bytes; ``used`` is when it was last in use (seconds since the epoch, to the day).
+    """
+
+    kind: Literal["image", "headers"]
+    path: Path
+    name: str
+    kernel: str
+    size: int
+    used: float
+
+
+def kept(cache: CacheDir) -> Iterator[Kept]:
+    """Everything in it, sorted by kind and name. Raises CacheError where a folder is not to be trusted."""
+    for path, status in _entries(cache, FOLDER, _IMAGE, stat.S_ISREG):
+        name = path.name.removesuffix(SUFFIX).rpartition("-")[0].removesuffix(".c")
+        yield Kept("image", path, name, _image_kernel(path), status.st_size, status.st_mtime)
+    for path, status in _entries(cache, HEADERS, _TREE, stat.S_ISDIR):
+        source = path.name.partition("-")[0] if "-" in path.name else "btf"
+        yield Kept("headers", path, source, _types_kernel(path), _size(path), status.st_mtime)
+
+
+def clear(cache: CacheDir) -> list[Kept]:
+    """Drop everything that pytracer put there, and nothing else; what was dropped.
+
+    Raises CacheError where a folder is not to be trusted, or something in it cannot be dropped.
+    """
+    found = list(kept(cache))
+    old = [
+        (path, status)
+        for name in (FOLDER, HEADERS)
+        for path, status in _entries(cache, name, _UNFINISHED, lambda _: True)
+        if time.time() - status.st_mtime > _DAY  # else another start may be about to finish it
+    ]
+    for path in [*(one.path for one in found), *(path for path, _ in old)]:
+        try:
+            # By descriptors, so that no folder can be swapped for a link meanwhile.
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        except FileNotFoundError:  # somebody else was quicker
+            continue
+        except OSError as error:
+            raise CacheError(f"cannot remove {path}: {error.strerror}") from error
+    return found
+
+
+def _entries(
+    cache: CacheDir, name: str, pattern: re.Pattern[str], wanted: Callable[[int], bool]
+) -> Iterator[tuple[Path, os.stat_result]]:
+    """What is in a folder of the cache by these names, of that kind; links are of no kind that is wanted."""
+    folder = cache.path / name
+    if not os.path.lexists(folder):
+        return
+    if reason := distrust(folder):
+        raise CacheError(reason, hint=f"look at what is in there, then remove {folder}")
+    for path in sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name)):
+        with contextlib.suppress(FileNotFoundError):
+            status = path.lstat()
+            if wanted(status.st_mode):
+                yield path, status
+
+
+def _image_kernel(path: Path) -> str:
+    data = read_trusted(path)
+    with contextlib.suppress(ImageError):
+        return decode(data).kernel if data is not None else ""
+    return ""
+
+
+def _types_kernel(path: Path) -> str:
+    origin = read_trusted(path / _ORIGIN)
+    if origin is not None:
+        return origin.decode(errors="replace")
+    with contextlib.suppress(OSError):  # where a package is joined from two, a link to the package's
+        found = _RELEASE.search((path / "include/generated/utsrelease.h").read_text(errors="replace"))
+        return found[1] if found else ""
+    return ""
+
+
+def _size(path: Path) -> int:
+    """The bytes of all files below, links not followed."""
+    total = 0
+    for folder, _, files in os.walk(path):
+        for file in files:
+            with contextlib.suppress(OSError):
+                total += Path(folder, file).lstat().st_size
+    return total

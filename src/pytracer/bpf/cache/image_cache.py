@@ -1,0 +1,205 @@
+"""The images that are kept: what their keys cover, where they are, and which are dropped.
+
+A key covers all that could change what the compiler makes of a tracer: its C and macros, the kernel's build
+(and with it the BTF), where its types are taken from, the formats of the trace events it names, pytracer's
+own way of building, BCC and the libraries it compiles with. Those libraries are only known once they have
+compiled, so an image also says which files made it, and is used only while they are the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytracer.bpf.cache.directory import CacheDir, distrust
+from pytracer.bpf.digest import sha256
+from pytracer.bpf.identity import file_identity, find_libbcc, kernel_identity
+from pytracer.bpf.image import Image, ImageError, decode
+from pytracer.bpf.toolchain import bcc_version, find_bcc
+from pytracer.kernel import tracefs
+from pytracer.kernel.btf import VMLINUX
+from pytracer.record import record
+
+FOLDER = "images"
+SUFFIX = ".image"
+MAX_IMAGES = 512
+MAX_BYTES = 64 << 20
+_DAY = 86400
+# As in bpf/compile/headers/packaged.py, which a start that finds its image does not load.
+_KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
+_MODULES = Path("/lib/modules")
+_MAKERS = ("libbcc", "libLLVM", "libclang", "libbpf")
+# What BCC and clang ask the environment for: an architecture, a version, further folders of headers, options.
+_ASKED = (
+    "ARCH",
+    "BCC_LINUX_VERSION_CODE",
+    "CCC_OVERRIDE_OPTIONS",
+    "COMPILER_PATH",
+    "CPATH",
+    "C_INCLUDE_PATH",
+)
+
+
+@record
+class Recipe:
+    """What programs are built from.
+
+    ``name`` is the tracer's file, ``text`` its C as one text, ``cflags`` are the compiler's, ``programs`` the
+    functions wanted, ``events`` the trace events (``category:event``) whose arguments they take, ``headers``
+    the source of kernel types that was asked for ("": the best there is), ``pack`` the file of a pack that
+    holds the programs ("": none, they are kept or compiled).
+    """
+
+    name: str
+    text: str
+    cflags: tuple[str, ...]
+    programs: tuple[str, ...]
+    events: tuple[str, ...] = ()
+    headers: str = ""
+    pack: str = ""
+
+
+def key_of(recipe: Recipe) -> str:
+    """The key of what this recipe gives on this machine.
+
+    Raises ToolchainError where there is no BCC, HeadersError where nothing tells this kernel from others.
+    """
+    formats = [f"{event} {sha256(tracefs.event_format(event)).hexdigest()}" for event in recipe.events]
+    libbcc = find_libbcc()  # None where only the dynamic linker knows; ``made_by`` knows it, too
+    compiler = [bcc_version(find_bcc()), file_identity(libbcc) if libbcc else ""]
+    compiler += [os.environ.get(name, "") for name in _ASKED]
+    groups: list[Sequence[str]] = [(recipe.name, recipe.text, recipe.headers), recipe.cflags, recipe.programs]
+    groups += [formats, _types(recipe.headers), _writers(), compiler]
+    digest = sha256()
+    for group in groups:
+        digest.update(f"{len(group)} parts ".encode())
+        for part in group:
+            data = part.encode(errors="surrogateescape")
+            digest.update(f"{len(data)} ".encode() + data)
+    return digest.hexdigest()
+
+
+def makers() -> tuple[str, ...]:
+    """The compiler's libraries in this process, once it has compiled, as identities of their files.
+
+    Raises ImageError where they are not to be seen, or are no longer the files that were loaded: then nothing
+    would tell when to compile anew.
+    """
+    try:
+        lines = _mapped()
+    except OSError as error:
+        raise ImageError(f"which library compiled cannot be seen ({error.strerror})") from error
+    paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in lines if line.count("/")}
+    found = sorted(path for path in paths if Path(path).name.startswith(_MAKERS))
+    if not any(Path(path).name.startswith("libbcc") for path in found):
+        raise ImageError("which library compiled cannot be seen")
+    try:
+        return tuple(file_identity(Path(path)) for path in found)
+    except OSError as error:
+        raise ImageError(f"{error.filename} was replaced after it was loaded") from error
+
+
+def _mapped() -> list[str]:
+    with Path("/proc/self/maps").open(errors="surrogateescape") as file:
+        return file.readlines()
+
+
+def find(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
+    """The image of that key, if there is one that is whole, nobody else's, and up to date."""
+    path = _path(recipe, key)
+    if distrust(cache.path / FOLDER):
+        return None
+    data = cache.read(path)
+    if data is None:
+        return None
+    try:
+        image = decode(data)
+    except ImageError:
+        return None
+    if image.key != key or not _made_here(image):
+        return None
+    _touch(cache.path / path)
+    return image
+
+
+def keep(cache: CacheDir, recipe: Recipe, image: Image) -> None:
+    """Put an image into the cache.
+
+    Raises ImageError where nobody could say when it is out of date, CacheError where the cache is not to be
+    trusted. A disk that is full or read-only is no reason to complain.
+    """
+    if not image.made_by:
+        raise ImageError("it is not known what made it")
+    folder = cache.folder(FOLDER)
+    with contextlib.suppress(OSError):
+        cache.write(_path(recipe, image.key), image.encode())
+        _prune(folder)
+
+
+def _path(recipe: Recipe, key: str) -> str:
+    return f"{FOLDER}/{Path(recipe.name).name}-{key[:32]}{SUFFIX}"
+
+
+def _made_here(image: Image) -> bool:
+    """Whether the libraries that made an image are those that would make it again."""
+    if not image.made_by:
+        return False
+    for identity in image.made_by:
+        path = identity.rsplit(" ", 2)[0]
+        try:
+            if file_identity(Path(path)) != identity:
+                return False
+        except OSError:
+            return False
+    return True
+
+
+def _types(headers: str) -> Sequence[str]:
+    """Which kernel types the compiler would be given: of those asked for, or of all where any will do."""
+    build = _MODULES / os.uname().release / "build"
+    evidence = (VMLINUX, _KHEADERS, build / "include/generated/autoconf.h")
+    parts = [kernel_identity(next((path for path in evidence if path.exists()), VMLINUX))]
+    if headers in ("", "btf"):
+        parts.append(f"BTF {VMLINUX.exists()}")
+    if headers in ("", "package"):
+        for path in (build, build / "include/generated/autoconf.h", build / "Makefile"):
+            with contextlib.suppress(OSError):
+                parts.append(file_identity(path.resolve()))
+    return parts
+
+
+def _writers() -> Sequence[str]:
+    """The modules that decide what is compiled, so that a new version of pytracer starts afresh."""
+    bpf = Path(__file__).parent.parent
+    files = sorted((bpf / "compile").rglob("*.py"))
+    files += [bpf / f"{name}.py" for name in ("image", "line_info", "load/tail_calls")]
+    return [file_identity(path) for path in files]
+
+
+def _touch(path: Path) -> None:
+    """Note that an image is in use, about once a day."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _DAY:
+            os.utime(path)
+
+
+def _prune(folder: Path) -> None:
+    """Keep the newest, as many and as much as may be; drop what a killed start left half written."""
+    found = []
+    for entry in folder.iterdir():
+        with contextlib.suppress(OSError):
+            status = entry.lstat()
+            age = time.time() - status.st_mtime
+            if entry.name.startswith(".new-") and age > _DAY:
+                entry.unlink()
+            elif entry.name.endswith(SUFFIX):
+                found.append((age, entry, status.st_size))
+    size = 0
+    for number, (_, entry, more) in enumerate(sorted(found)):
+        size += more
+        if number >= MAX_IMAGES or size > MAX_BYTES:
+            with contextlib.suppress(OSError):
+                entry.unlink()

@@ -1,0 +1,212 @@
+"""A pack: images for kernels that are not here yet, in one file that needs no compiler where it is run.
+
+A kernel is known by the SHA-256 of its BTF. The plan is made where the pack is run; the pack holds what the
+compiler made of every plan that may come out, and one that it does not hold is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import stat
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytracer.bpf.cache.image_cache import Recipe
+from pytracer.bpf.cache.pack_check import problem_of
+from pytracer.bpf.digest import sha256
+from pytracer.bpf.image import Image, ImageError
+from pytracer.bpf.image import decode as decode_image
+from pytracer.errors import PytracerError, UnsupportedError, UsageError
+from pytracer.kernel.btf import VMLINUX
+from pytracer.record import record
+from pytracer.spec import registry
+from pytracer.spec.spelling import spelled
+
+_MAGIC = b"pytracer pack 1\n"
+MAX_FILE = 16 << 20
+MAX_CONTENT = 128 << 20
+
+
+class PackError(PytracerError):
+    """Not a pack, or not a whole one."""
+
+
+@record
+class Entry:
+    """One plan: of the kernel with this ``btf`` (SHA-256), for the ``tracer`` as ``line`` asked for it.
+
+    ``source`` is the SHA-256 of the C as one text, ``cflags`` are the compiler's, ``image`` is its number in
+    the pack.
+    """
+
+    btf: str
+    tracer: str
+    line: str
+    source: str
+    cflags: tuple[str, ...]
+    image: int
+
+
+@record
+class Pack:
+    """What a pack holds. ``kernels`` gives the kernels' names for people by the SHA-256 of their BTF."""
+
+    kernels: Mapping[str, str]
+    entries: tuple[Entry, ...]
+    images: tuple[Image, ...]
+
+    @property
+    def tracers(self) -> list[str]:
+        """The names of the tracers in it, sorted."""
+        return sorted({entry.tracer for entry in self.entries})
+
+    def find(self, recipe: Recipe, btf: str, origin: str) -> Image:
+        """The image of ``recipe`` for the kernel with this ``btf``.
+
+        UnsupportedError says what the pack ``origin`` has instead.
+        """
+        if btf not in self.kernels:
+            raise UnsupportedError(
+                f"{origin} holds nothing for this kernel ({os.uname().release})",
+                hint=f"it was made for {', '.join(self.kernels.values())}; pytracer pack --btf takes the "
+                f"{VMLINUX} of more",
+            )
+        if recipe.events:
+            raise UnsupportedError(
+                f"here the tracer has to go by the trace event {recipe.events[0]}, which no pack can hold",
+                hint="--dry-run shows what is missing for a better way",
+            )
+        mine = [entry for entry in self.entries if entry.btf == btf and entry.source == digest(recipe.text)]
+        if not mine:
+            raise UnsupportedError(
+                f"{origin} was not made from this {Path(recipe.name).name}",
+                hint="make it again with this version of pytracer",
+            )
+        for entry in mine:
+            image = self.images[entry.image]
+            if entry.cflags == recipe.cflags and {p.name for p in image.programs}.issuperset(recipe.programs):
+                return image
+        raise UnsupportedError(
+            f"{origin} holds {mine[0].tracer} for this kernel, but not with these options"
+            + _difference(mine[0].tracer, recipe.cflags, [entry.cflags for entry in mine]),
+            hint=f"it holds {'; '.join(dict.fromkeys(entry.line for entry in mine))}",
+        )
+
+    def encode(self) -> bytes:
+        """The bytes of a file that ``decode`` reads."""
+        body = {
+            "kernels": dict(self.kernels),
+            "entries": [
+                [entry.btf, entry.tracer, entry.line, entry.source, list(entry.cflags), entry.image]
+                for entry in self.entries
+            ],
+            "images": [image.encode().decode() for image in self.images],
+        }
+        content = zlib.compress(json.dumps(body, separators=(",", ":")).encode(), 9)
+        return _MAGIC + sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def decode(data: bytes) -> Pack:
+    """The pack in a file's bytes. Raises PackError where they are cut, changed, or something else."""
+    if not data.startswith(_MAGIC):
+        raise PackError("is no pack of this version")
+    checksum, _, content = data[len(_MAGIC) :].partition(b"\n")
+    if sha256(content).hexdigest().encode() != checksum:
+        raise PackError("is damaged")
+    try:
+        text = _inflated(content)
+        body = json.loads(text)
+        images = tuple(decode_image(_text(image).encode()) for image in body["images"])
+        kernels = {_text(key): _text(name) for key, name in body["kernels"].items()}
+        entries = tuple(_entry(entry, len(images)) for entry in body["entries"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ImageError, zlib.error) as error:
+        raise PackError("holds something else than it should") from error
+    return Pack(kernels, entries, images)
+
+
+@functools.cache
+def load(path: str) -> Pack:
+    """The pack in a file, read once. Raises UsageError where there is none."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise UsageError(f"{path} is no plain file", hint="pytracer pack makes one")
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path!r}: {error.strerror}") from error
+    try:
+        if len(data) > MAX_FILE:
+            raise PackError("is too big for a pack")
+        return decode(data)
+    except PackError as error:
+        raise PackError(f"{path} {error.message}", hint="pytracer pack makes one") from error
+
+
+def image_for(recipe: Recipe) -> Image:
+    """The image of ``recipe`` for the kernel that runs, from the pack it names.
+
+    Raises UnsupportedError where that has none, and what ``load`` raises.
+    """
+    pack = load(recipe.pack)
+    try:
+        btf = btf_digest(VMLINUX)
+    except OSError as error:
+        raise UnsupportedError(
+            "this kernel has no BTF, by which packs know kernels",
+            hint="the kernel needs CONFIG_DEBUG_INFO_BTF",
+        ) from error
+    image = pack.find(recipe, btf, recipe.pack)
+    if problem := problem_of(image, recipe.text):
+        raise PackError(f"{recipe.pack} holds {problem}", hint="make it again: pytracer pack")
+    return image
+
+
+def btf_digest(path: Path) -> str:
+    """What a pack knows a kernel by. Raises OSError."""
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def digest(text: str) -> str:
+    """What a pack knows a C text by."""
+    return sha256(text.encode()).hexdigest()
+
+
+def _difference(tracer: str, wanted: Sequence[str], held: Sequence[Sequence[str]]) -> str:
+    """Say how a program differs from the nearest one there is, in the words of the command line."""
+    nearest = min((set(flags) for flags in held), key=lambda flags: len(flags ^ set(wanted)))
+    known = registry.get(tracer) if tracer in registry.names() else None
+
+    def words(flags: set[str]) -> str:
+        macros = (flag.removeprefix("-D") for flag in sorted(flags))
+        return ", ".join(spelled(known, macro) if known is not None else macro for macro in macros)
+
+    more, fewer = words(set(wanted) - nearest), words(nearest - set(wanted))
+    said = [f"asked for: {more}"] * bool(more) + [f"in the pack: {fewer}"] * bool(fewer)
+    return f" ({'; '.join(said)})" if said else ""
+
+
+def _inflated(content: bytes) -> bytes:
+    """The whole content, unless there is more than any pack has."""
+    inflate = zlib.decompressobj()
+    text = inflate.decompress(content, MAX_CONTENT)
+    if not inflate.eof or inflate.unused_data:
+        raise ValueError("cut, too much, or followed by something")
+    return text
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _entry(fields: Sequence[Any], images: int) -> Entry:
+    btf, tracer, line, source, cflags, image = fields
+    if type(image) is not int or not 0 <= image < images or not isinstance(cflags, list):
+        raise TypeError("no entry")
+    return Entry(_text(btf), _text(tracer), _text(line), _text(source), tuple(map(_text, cflags)), image)

@@ -1,0 +1,223 @@
+"""BCC compiles and loads; what comes out is a module: maps and programs by name."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pytracer.bpf.cache.image_cache import makers
+from pytracer.bpf.compile import bpf_loop, layout_check
+from pytracer.bpf.compile.headers import Headers
+from pytracer.bpf.compile.line_table import Function, Line, encode, meaningless, read_back
+from pytracer.bpf.compile.stderr_capture import captured_stderr
+from pytracer.bpf.image import Image, ImageError, MapSpec, unlinked
+from pytracer.bpf.line_info import load_btf
+from pytracer.bpf.load.loader import Loader
+from pytracer.bpf.load.tail_calls import Tails, behind, functions
+from pytracer.bpf.read.maps import Map
+from pytracer.bpf.sys import MapType, ProgType
+from pytracer.bpf.toolchain import import_bcc
+from pytracer.errors import BuildError
+from pytracer.inherited import require_descriptors
+from pytracer.kernel.policy import raise_memlock
+
+_DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
+# Which map is like those that a map of maps holds: BCC is told, and does not tell.
+_OF_MAPS = re.compile(r'\bBPF_(?:ARRAY|HASH)_OF_MAPS\s*\(\s*(\w+)\s*,[^;]*?"(\w+)"')
+# Warnings about the kernel's own headers are not ours to mend.
+_FLAGS = ("-Wno-address-of-packed-member", "-Wno-duplicate-decl-specifier", "-Wno-macro-redefined")
+_DESCRIPTORS = 24  # that a compile may open at once: libbcc 0.26 crashes, or blames the C, where it gets none
+
+
+class BccModule:
+    """C compiled by BCC for the types that ``headers`` give."""
+
+    def __init__(
+        self, name: str, text: str, cflags: Sequence[str], headers: Headers, *, keep_logs: bool = True
+    ) -> None:
+        """Compile ``text``. Raises BuildError (SchemaError where offsets came out wrong).
+
+        ``keep_logs``: see :class:`~pytracer.bpf.load.loader.Loader`.
+        """
+        self.name = name
+        require_descriptors(_DESCRIPTORS)
+        self._bcc = import_bcc()
+        checks = layout_check.check_functions(headers.checks)
+        flags = [*_FLAGS, *headers.cflags, *cflags]
+        if headers.source != "btf":  # what is private to the kernel's .c files must be said again
+            flags.append("-DPT_PACKAGED_HEADERS")
+        self._text = text
+        self._loader = Loader(name, keep_logs=keep_logs)
+        raise_memlock()
+        self._bpf = _compile(self._bcc, name, text + checks, flags, headers.path)
+        try:
+            layout_check.verify_all(self._dump, headers.checks)
+            self._specs = self._read_specs()
+            self._maps = {
+                name: Map.of(spec, fd, spec.max_entries) for name, (spec, fd) in self._specs.items()
+            }
+            self._tails = Tails(self._maps, self._known())
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def maps(self) -> dict[str, Map]:
+        """See :class:`~pytracer.bpf.load.module.Module`."""
+        return self._maps
+
+    def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
+        """See :class:`~.module.Module`. Raises VerifierError, or what the kernel's refusal means."""
+        parts = bpf_loop.parts(program, self._dump)
+        btf, told = encode({program: self._functions(parts)})
+        descriptor = load_btf(btf)
+        try:
+            code, told_ = bpf_loop.joined(parts), told[program]
+            loaded = self._loader.load(program, code, kind, attach_type, btf=descriptor, told=told_, **rest)
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+        referred = unlinked(program, code, self._names).references.values()
+        self._tails.fill(referred, lambda name: self.load(name, kind, attach_type, **behind(rest)))
+        return loaded
+
+    def image(self, key: str, programs: Sequence[str]) -> Image:
+        """These programs as compiled, and all maps, as data. Raises ImageError where that cannot be."""
+        specs = tuple(spec for spec, _ in self._specs.values())
+        known = self._known()
+        arrays = [spec for spec in specs if spec.type == MapType.PROG_ARRAY]
+        tails = [name for spec in arrays for _, name in functions(spec.name, spec.max_entries, known)]
+        programs = list(dict.fromkeys([*programs, *tails]))
+        parts = {name: bpf_loop.parts(name, self._dump) for name in programs}
+        btf, told = encode({name: self._functions(whole) for name, whole in parts.items()})
+        code = tuple(
+            unlinked(name, bpf_loop.joined(whole), self._names, told[name]) for name, whole in parts.items()
+        )
+        try:
+            made_by = makers()
+        except ImageError:  # then it is of use now, but not kept
+            made_by = ()
+        return Image(key, os.uname().release, made_by, specs, code, btf)
+
+    def close(self) -> None:
+        """See :class:`~pytracer.bpf.load.module.Module`."""
+        self._loader.close()
+        for function in self._bpf.funcs.values():
+            with contextlib.suppress(OSError):
+                os.close(function.fd)
+        self._bpf.funcs.clear()
+        self._bpf.cleanup()
+
+    @property
+    def _names(self) -> dict[int, str]:
+        """The maps by their descriptors."""
+        return {fd: name for name, (_, fd) in self._specs.items()}
+
+    def _known(self) -> set[str]:
+        """The functions that BCC compiled."""
+        lib, module = self._bcc.lib, self._bpf.module
+        lib.bpf_function_name.restype = ctypes.c_char_p
+        numbers = range(lib.bpf_num_functions(module))
+        return {lib.bpf_function_name(module, number).decode() for number in numbers}
+
+    def _dump(self, program: str) -> bytes:
+        """The bytecode of a function."""
+        return bytes(self._bpf.dump_func(program.encode()))
+
+    def _functions(self, parts: Sequence[bpf_loop.Part]) -> list[Function]:
+        """What there is to tell of a program's functions."""
+        return [Function(part.name, part.at, part.placed(self._lines(part.name))) for part in parts]
+
+    def _lines(self, program: str) -> list[Line]:
+        """Where its lines are; none where BCC does not say."""
+        code = meaningless(len(self._dump(program)) // 8)
+        buffer, kind = ctypes.create_string_buffer(code, len(code)), int(ProgType.SOCKET_FILTER)
+        any_attach_type = 0xFFFFFFFF  # -1 for BCC
+        with captured_stderr():  # of a kernel that is too old for them, there is no need to say so
+            descriptor = self._bcc.lib.bcc_func_load(
+                self._bpf.module, kind, program.encode(), buffer, len(code), b"GPL", 0, 0, None, 0, None,
+                any_attach_type,
+            )  # fmt: skip
+        if descriptor < 0:
+            return []
+        try:
+            return read_back(descriptor, self._text)
+        except OSError:
+            return []
+        finally:
+            os.close(descriptor)
+
+    def _read_specs(self) -> dict[str, tuple[MapSpec, int]]:
+        """Each map as it was made, and its descriptor."""
+        lib, module = self._bcc.lib, self._bpf.module
+        for function, result in (
+            ("bpf_num_tables", ctypes.c_size_t),
+            ("bpf_table_name", ctypes.c_char_p),
+            ("bpf_table_fd_id", ctypes.c_int),
+            ("bpf_table_key_desc_id", ctypes.c_char_p),
+            ("bpf_table_leaf_desc_id", ctypes.c_char_p),
+            ("bpf_table_key_size_id", ctypes.c_size_t),
+            ("bpf_table_leaf_size_id", ctypes.c_size_t),
+        ):
+            getattr(lib, function).restype = result
+        specs = {}
+        inner = dict(_OF_MAPS.findall(self._text))
+        for number in range(lib.bpf_num_tables(ctypes.c_void_p(module))):
+            at = (ctypes.c_void_p(module), ctypes.c_size_t(number))
+            name = lib.bpf_table_name(*at).decode()
+            spec = MapSpec(
+                name=name,
+                type=lib.bpf_table_type_id(module, number),
+                key_size=lib.bpf_table_key_size_id(*at),
+                value_size=lib.bpf_table_leaf_size_id(*at),
+                max_entries=lib.bpf_table_max_entries_id(module, number),
+                flags=lib.bpf_table_flags_id(module, number),
+                key_type=lib.bpf_table_key_desc_id(*at).decode(),
+                value_type=lib.bpf_table_leaf_desc_id(*at).decode(),
+                inner=inner.get(name, ""),
+            )
+            specs[name] = spec, lib.bpf_table_fd_id(*at)
+        return specs
+
+
+def _compile(bcc: ModuleType, name: str, text: str, cflags: Sequence[str], source: Path) -> Any:
+    """A bcc.BPF object. BCC prints what clang says; it is caught and made into one line."""
+    log = None
+    try:
+        with captured_stderr() as log, _kernel_source(source):
+            return bcc.BPF(text=text.encode(), cflags=list(cflags))
+    except Exception as problem:  # BCC raises bare Exception
+        said = log.text if log is not None else ""
+        match = _DIAGNOSTIC.search(said)
+        reason = f"{match['place']}: {match['text']}" if match else str(problem)
+        raise BuildError(
+            f"{name} does not compile: {reason}", hint="--debug shows all the compiler said", detail=said
+        ) from problem
+
+
+@contextlib.contextmanager
+def _kernel_source(path: Path) -> Iterator[None]:
+    """BCC takes the folder of the kernel's types from the environment.
+
+    It also has clang look into the current folder first, where anybody may have put a linux/sched.h: while
+    it compiles, that is the folder of the types.
+    """
+    before = os.environ.get("BCC_KERNEL_SOURCE")
+    os.environ["BCC_KERNEL_SOURCE"] = str(path)
+    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(path)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+        if before is None:
+            del os.environ["BCC_KERNEL_SOURCE"]
+        else:
+            os.environ["BCC_KERNEL_SOURCE"] = before

@@ -1,0 +1,76 @@
+"""BCC run in a process of its own: C becomes an image, or an error that names what the compiler said."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+
+from pytracer import errors
+from pytracer.bpf.compile.forked import Outcome, run_in_child
+from pytracer.bpf.compile.headers import Headers
+from pytracer.bpf.image import Image, ImageError, decode
+from pytracer.errors import BuildError, PytracerError
+from pytracer.text import harmless
+
+# LLVM's, over a stack that is too large; line 0 of any file is where it knows no better.
+_LAST_WORDS = re.compile(r"^error: (?:\S+:0:0: )?(.*)$", re.M)
+_IMAGE, _ERROR = b"i", b"e"
+
+
+class CompilerDiedError(BuildError):
+    """The compiler ended without a word, by a signal most likely."""
+
+
+def compile_image(
+    key: str,
+    name: str,
+    text: str,
+    cflags: Sequence[str],
+    headers: Headers,
+    programs: Sequence[str],
+    *,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> Image:
+    """Compile ``text`` and put its ``programs`` and maps into an image with that ``key``.
+
+    Raises what :class:`~pytracer.bpf.compile.bcc.BccModule` raises, CompilerDiedError, ImageError if no image
+    can be made, and KeyboardInterrupt once ``stop_requested`` says so.
+    """
+
+    def work() -> bytes:
+        from pytracer.bpf.compile.bcc import BccModule  # only here: it brings 64 MB of LLVM along
+
+        try:
+            module = BccModule(name, text, cflags, headers)
+            return _IMAGE + module.image(key, programs).encode()
+        except PytracerError as error:
+            words = [type(error).__name__, error.message, error.hint, error.detail]
+            return _ERROR + json.dumps(words).encode()
+
+    return _image(name, run_in_child(work, stop_requested=stop_requested))
+
+
+def _image(name: str, outcome: Outcome) -> Image:
+    kind, data = outcome.data[:1], outcome.data[1:]
+    if kind == _IMAGE:
+        return decode(data)
+    if kind == _ERROR:
+        called, message, hint, detail = json.loads(data)
+        cls = ImageError if called == ImageError.__name__ else getattr(errors, called, BuildError)
+        raise _made(cls, message, hint, detail)
+    found = _LAST_WORDS.search(outcome.said)
+    if found is not None:
+        raise BuildError(harmless(f"{name} does not compile: {found[1]}"), detail=outcome.said)
+    raise CompilerDiedError(
+        f"{name} does not compile: the compiler {outcome.death}",
+        hint="if it does so after 'pytracer cache clear', too, BCC or LLVM is damaged: reinstall it",
+        detail=outcome.said,
+    )
+
+
+def _made(cls: type[PytracerError], message: str, hint: str, detail: str) -> PytracerError:
+    """An error of a class, some of which are made in other ways."""
+    error = cls.__new__(cls)
+    PytracerError.__init__(error, message, hint=hint, detail=detail)
+    return error

@@ -1,0 +1,111 @@
+"""Work done in a process of its own, by fork alone: what may crash, or take long and hear of no signal.
+
+A compiler (LLVM) does all of that: on a damaged header it may die, over a stack that is too large it ends the
+process, and while it compiles for 15 s no Python handler of Ctrl-C runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import select
+import signal
+import warnings
+from collections.abc import Callable
+
+from pytracer import inherited
+from pytracer.bpf.compile.stderr_capture import share
+from pytracer.record import record
+
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+_LOOK = 100  # ms between two looks whether to stop
+# They are the parent's to answer; what a fault raises in the child is not blocked.
+_BLOCKED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGCHLD}
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@record
+class Outcome:
+    """How it ended: ``data`` is what the work returned, empty where it did not; ``status`` the exit status,
+    below 0 the signal that ended it; ``said`` what it wrote to standard error while that was captured."""
+
+    data: bytes
+    status: int
+    said: str
+
+    @property
+    def death(self) -> str:
+        """Say how it ended if not by returning; else ""."""
+        if self.data:
+            return ""
+        if self.status >= 0:
+            return f"ended with status {self.status}"
+        with contextlib.suppress(ValueError):
+            return f"died of {signal.Signals(-self.status).name}"
+        return f"died of signal {-self.status}"
+
+
+def run_in_child(work: Callable[[], bytes], *, stop_requested: Callable[[], bool] = lambda: False) -> Outcome:
+    """Fork a child to do ``work``, and wait for it. It dies with us.
+
+    Raises KeyboardInterrupt once ``stop_requested`` says so; the child is then killed.
+    """
+    result, said = os.memfd_create("result"), os.memfd_create("said")
+    try:
+        with inherited.signals_blocked(), warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # of forking beside threads, since Python 3.12
+            parent, pid = os.getpid(), os.fork()
+            if not pid:
+                _work(work, parent, result, said)
+        status = _wait(pid, stop_requested)
+        return Outcome(_read(result), status, _read(said).decode(errors="replace"))
+    finally:
+        os.close(result)
+        os.close(said)
+
+
+def _work(work: Callable[[], bytes], parent: int, result: int, said: int) -> None:
+    """The child's side, with all signals blocked at first. Does not return."""
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it ended before that
+            os._exit(1)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        share(said)
+        data = work()
+        with open(result, "wb", closefd=False) as file:
+            file.write(data)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _wait(pid: int, stop_requested: Callable[[], bool]) -> int:
+    ended = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        while not poll.poll(_LOOK):
+            if stop_requested():
+                raise KeyboardInterrupt
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        os.close(ended)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _read(descriptor: int) -> bytes:
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    parts, at = list[bytes](), 0
+    while at < size and (part := os.pread(descriptor, size - at, at)):
+        parts.append(part)
+        at += len(part)
+    return b"".join(parts)

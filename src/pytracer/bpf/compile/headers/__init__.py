@@ -1,0 +1,107 @@
+"""Kernel types for BCC to compile against.
+
+``find_headers`` gives the folder to name in ``BCC_KERNEL_SOURCE``: made from the kernel's BTF with only what
+the text needs, or else the distribution's header package, or else the headers that the kernel itself keeps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from pytracer.bpf.cache.directory import cache_dir, remove
+from pytracer.bpf.compile.headers import packaged
+from pytracer.bpf.compile.headers.generated import make_tree
+from pytracer.bpf.compile.layout_check import Check
+from pytracer.bpf.identity import find_libbcc
+from pytracer.errors import HeadersError, UnknownNameError
+from pytracer.kernel.btf import VMLINUX
+from pytracer.record import record
+
+__all__ = ["SOURCES", "Headers", "discard", "find_headers", "from_btf"]
+
+Source = Literal["btf", "package", "kheaders"]
+SOURCES: tuple[Source, ...] = ("btf", "package", "kheaders")
+
+# Kernels from 7.0 on embed tagged structs without a name, which plain C does not have.
+_EXTENSIONS = ("-fms-extensions", "-Wno-microsoft")
+
+
+@record
+class Headers:
+    """Where the types come from.
+
+    ``path`` is the value for ``BCC_KERNEL_SOURCE``, ``describe`` one line for the user, ``cflags`` what the
+    compiler must be told, ``checks`` what to verify in the bytecode
+    (:mod:`pytracer.bpf.compile.layout_check`), empty where the headers are the kernel's own. ``cached``: they
+    were made here, at an earlier start.
+    """
+
+    source: Source
+    path: Path
+    describe: str
+    cflags: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    cached: bool = False
+
+
+def find_headers(text: str, *, prefer: str | None = None) -> Headers:
+    """The kernel types for a probe's C ``text`` (with pytracer's own includes put in place).
+
+    ``prefer`` (``btf``, ``package`` or ``kheaders``) takes that source and no other. ``HeadersError`` if none
+    can be had, with what to install.
+    """
+    makers: dict[str, Callable[[str], Headers]] = {
+        "btf": from_btf,
+        "package": _package,
+        "kheaders": _kheaders,
+    }
+    if prefer is not None:
+        if prefer not in makers:
+            raise UnknownNameError("source of kernel types", prefer, makers)
+        return makers[prefer](text)
+    reasons = []
+    for make in makers.values():
+        try:
+            return make(text)
+        except HeadersError as error:
+            reasons.append(error.message)
+    raise HeadersError(
+        "no kernel types to compile against",
+        hint=packaged.install_hint(),
+        detail="\n".join(reasons),
+    )
+
+
+def discard(headers: Headers) -> None:
+    """Drop headers that were made here, with all that was made from the same."""
+    folder = cache_dir().path / "headers"
+    for path in (headers.path, *folder.glob("own-bpf-*"), *folder.glob("kheaders-*")):
+        if path.parent == folder and (path == headers.path or headers.source == "kheaders"):
+            remove(path)
+
+
+def from_btf(text: str, path: Path = VMLINUX) -> Headers:
+    """The kernel types for ``text`` from a file of BTF, be it another kernel's. Raises HeadersError."""
+    tree = make_tree(text, cache_dir(), btf_path=path)
+    kept = " (cached)" if tree.cached else ""
+    return Headers("btf", tree.path, f"types from {path}{kept}", _EXTENSIONS, tree.checks, tree.cached)
+
+
+def _package(text: str) -> Headers:  # noqa: ARG001 - the package has everything
+    path = packaged.find_package(cache_dir)
+    return Headers("package", _own(path), f"headers from {path}", _EXTENSIONS)
+
+
+def _kheaders(text: str) -> Headers:  # noqa: ARG001 - so has the archive
+    cache = cache_dir()
+    path, cached = packaged.unpack_kheaders(cache)
+    kept = " (cached)" if cached else ""
+    describe = f"headers from {packaged.KHEADERS}{kept} for {os.uname().release}"
+    return Headers("kheaders", _own(path), describe, _EXTENSIONS, cached=cached)
+
+
+def _own(path: Path) -> Path:
+    return packaged.with_own_bpf(path, cache_dir(), find_libbcc())

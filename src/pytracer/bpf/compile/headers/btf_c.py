@@ -1,0 +1,343 @@
+"""Kernel types as C: from BTF, only what a probe's text names, laid out so that nothing can shift.
+
+A struct gets the members whose names are words of the text, and everything between them becomes an array
+of bytes. Three rules keep each offset what BTF says it is:
+
+* Every struct is ``packed`` with explicit padding, so no compiler inserts any of its own. ``aligned`` gives
+  back its natural alignment, so that a load stays one load of full width (the verifier refuses others on a
+  context).
+* BCC compiles for the host and then relabels the code as BPF, whose layout rules differ from the host's for
+  128-bit integers. None is ever emitted, and bit-fields, which LLVM joins into integers of any width, stand
+  in a wrapper of their own of at most eight bytes.
+* Scalars keep size and sign but not their typedef's name, so there is little else that could go wrong.
+
+What was laid out is also listed (``Check``), for ``pytracer.bpf.compile.layout_check`` to verify in the
+compiled bytecode.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from pytracer.bpf.compile.headers import macros
+from pytracer.bpf.compile.headers.declarators import IDENTIFIER, Speller
+from pytracer.bpf.compile.headers.words import Names
+from pytracer.bpf.compile.layout_check import Check
+from pytracer.errors import HeadersError
+from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind, Member
+from pytracer.record import record
+
+# Given in full whether named or not: what programs get as context, and what BCC's helpers.h uses.
+_BASE_STRUCTS = (
+    "pt_regs user_pt_regs __sk_buff xdp_md bpf_raw_tracepoint_args bpf_perf_event_data bpf_perf_event_value "
+    "bpf_sock bpf_tcp_sock bpf_sock_ops bpf_sock_addr bpf_sock_tuple bpf_sk_lookup sk_msg_md sk_reuseport_md "
+    "bpf_sysctl bpf_sockopt bpf_cgroup_dev_ctx bpf_stack_build_id bpf_pidns_info bpf_spin_lock bpf_timer "
+    "bpf_dynptr bpf_fib_lookup bpf_tunnel_key bpf_xfrm_state bpf_redir_neigh bpf_flow_keys btf_ptr"
+)
+_BASE_ENUMS = (
+    "bpf_func_id bpf_map_type bpf_prog_type bpf_attach_type xdp_action sk_action bpf_ret_code "
+    "bpf_adj_room_mode bpf_hdr_start_off bpf_lwt_encap_mode"
+)
+
+# PT_HAS_request__rq_disk: whether this kernel's struct request has a member rq_disk, 1 or 0.
+_MEMBER = re.compile(r"PT_HAS_([a-z]\w*?)__(\w+)")
+
+_MODE = {1: "QI", 2: "HI", 8: "DI"}
+
+
+@record
+class Written:
+    """A finished header: its C text, and what must hold in the bytecode compiled with it."""
+
+    text: str
+    checks: tuple[Check, ...]
+
+
+def write_header(
+    btf: Btf,
+    names: Names,
+    *,
+    version: tuple[int, int, int] = (0, 0, 0),
+    page_size: int = 4096,
+    wanted_enumerators: Iterable[str] = (),
+) -> Written:
+    """The header for a text that names ``names``.
+
+    ``version`` and ``page_size`` (bytes) become LINUX_VERSION_CODE and PAGE_SIZE. ``wanted_enumerators``
+    are names that must exist for BCC's helpers.h to compile; those that this kernel lacks get a number that
+    no kernel knows, so that calling them is refused.
+    """
+    defines, names = _defines(names, version, page_size)
+    try:
+        return _Writer(btf, names, defines, wanted_enumerators).write()
+    except RecursionError:
+        raise HeadersError(f"{btf.origin} is damaged: its types contain each other without end") from None
+
+
+def _defines(names: Names, version: tuple[int, int, int], page_size: int) -> tuple[dict[str, str], Names]:
+    """The macros that ``names`` needs (name -> line), and the names with those of the macros added."""
+    found: dict[str, str] = {}
+    todo = sorted(macros.ALWAYS | names.words)
+    while todo:
+        word = todo.pop()
+        if word in found or word in names.own:
+            continue
+        line = macros.define(word, version=version, page_size=page_size)
+        if line is not None:
+            found[word] = line
+            more = names.also(line)
+            todo += sorted(more.words - names.words)
+            if word in names.words:
+                names = more
+    return dict(sorted(found.items())), names
+
+
+class _Writer:
+    """One header in the making."""
+
+    def __init__(self, btf: Btf, names: Names, defines: dict[str, str], wanted: Iterable[str]) -> None:
+        self.btf = btf
+        self.names = names
+        self.c = Speller(btf, names)
+        self.defines = defines
+        self.wanted = wanted
+        self.out: list[str] = []
+        self.checks: list[Check] = []
+        self.full: set[int] = set()
+        self.done: dict[int, bool] = {}  # composite -> finished (False while its own members are written)
+        self.queue: list[int] = []
+        # Ordinary identifiers (typedefs, enumerators) share one name space in C; so do tags.
+        self.ordinary: dict[str, int | None] = dict.fromkeys(names.own | macros.PROLOGUE_NAMES)
+        self._select: dict[int, list[Member]] = {}
+
+    def write(self) -> Written:
+        """Everything, in an order in which C takes it."""
+        for name in _BASE_STRUCTS.split():
+            self._want_full(self.c.tagged(name, "struct"))
+        for kind, name in sorted(self.names.tags):
+            if kind != "enum" and (type_id := self.c.tagged(name, kind)):
+                self.queue.append(type_id)
+        typedefs = self._typedefs()
+        self._enums()
+        while self.queue:
+            self._composite(self.queue.pop())
+        self.out += typedefs
+        self.out += [text for name, text in macros.FALLBACKS.items() if name not in self.c.tags]
+        lines = [line for name, line in self.defines.items() if name not in self.ordinary]
+        lines += self._members()
+        text = "\n".join([macros.PROLOGUE, *self.out, "", *lines, macros.EPILOGUE])
+        return Written(text, tuple(self.checks))
+
+    def _members(self) -> list[str]:
+        """The macros that tell which members there are, of those that the text asks for."""
+        asked = filter(None, map(_MEMBER.fullmatch, sorted(self.names.words)))
+        return [f"#define {m[0]} {int(self.btf.member(m[1], m[2]) is not None)}" for m in asked]
+
+    # Which types
+
+    def _want_full(self, type_id: int) -> None:
+        """Have this struct written with all members, and so what it holds by value."""
+        todo = [type_id]
+        while todo:
+            current = todo.pop()
+            if current and current not in self.full:
+                self.full.add(current)
+                self.queue.append(current)
+                inner = (self.c.element(m.type) for m in self.btf.members(current))
+                todo += [i for i in inner if self.btf.kind(i) in COMPOSITES]
+
+    def _typedefs(self) -> list[str]:
+        """The typedefs that are named, as C, to be put after the structs."""
+        lines = []
+        for name in sorted(self.names.words.union(macros.TYPEDEFS)):
+            # Those the compiler has of its own (__builtin_va_list) are not to be defined again.
+            if (
+                name.startswith("__builtin_")
+                or name in self.ordinary
+                or (found := self.btf.find(Kind.TYPEDEF, name)) is None
+            ):
+                continue
+            target = self.c.element(found)
+            if self.btf.kind(target) in COMPOSITES:
+                self.queue.append(target)
+            line = self.c.declare(found, name)
+            if line is not None:
+                self.ordinary[name] = None
+                lines.append(f"typedef {line};")
+        return lines
+
+    # Enums
+
+    def _enums(self) -> None:
+        btf = self.btf
+        self._enumerators(None, macros.BPF_CONSTANTS.items(), "")
+        for name in _BASE_ENUMS.split() + sorted(n for kind, n in self.names.tags if kind == "enum"):
+            found = btf.find(ENUMS, name)
+            if found is not None and name not in self.c.tags and name not in self.names.own_tags:
+                self.c.tags[name] = found
+                size = btf.size_of(found)
+                mode = f" __attribute__((mode({_MODE[size]})))" if size in _MODE else ""
+                self._enumerators(name, btf.enumerators(found), mode)
+        for found in btf.ids(*ENUMS):
+            first, _ = next(btf.enumerators(found), ("", 0))
+            if first.startswith("BPF_") and not btf.name(found):
+                self._enumerators(None, btf.enumerators(found), "")
+        # Enumerators in lower case are too likely to be variables of the text.
+        words = [w for w in self.names.words if not w.islower() and w not in self.ordinary]
+        for name, places in sorted(btf.enumerators_named(words).items()):
+            values_of = {value for _, value in places}
+            if len(values_of) == 1:
+                self._enumerators(None, [(name, values_of.pop())], "")
+            elif name not in self.ordinary:
+                self.out.append(f"/* {name} is {sorted(values_of)} in enums that differ: name the enum */")
+        missing = [name for name in sorted(set(self.wanted)) if name not in self.ordinary]
+        self._enumerators(None, [(name, 0x7FFFFFFF) for name in missing], "")
+
+    def _enumerators(self, tag: str | None, values: Iterable[tuple[str, int]], mode: str) -> None:
+        """Write an enum; enumerators that are taken already are left out."""
+        parts = []
+        for name, value in values:
+            if name not in self.ordinary and IDENTIFIER.match(name):
+                self.ordinary[name] = value
+                parts.append(f"{name} = {_literal(value)}")
+        if tag or parts:
+            # C wants one enumerator at least.
+            parts = parts or [f"__{tag}_is_an_enum"]
+            head = f"enum {tag}" if tag else "enum"
+            self.out.append(f"{head} {{ {', '.join(parts)} }}{mode};")
+
+    # Structs
+
+    def _selected(self, type_id: int) -> list[Member]:
+        """The members to write of a struct or union; unnamed inner ones only if something in them is."""
+        if type_id not in self._select:
+            self._select[type_id] = []  # ends a type that contains itself
+            words, whole = self.names.words, type_id in self.full
+            self._select[type_id] = [
+                m
+                for m in self.btf.members(type_id)
+                if (whole or m.name in words if m.name else self._inner(m) and self._selected(self._inner(m)))
+            ]
+        return self._select[type_id]
+
+    def _inner(self, member: Member) -> int:
+        """The struct or union behind a member without a name, or 0."""
+        found = self.btf.resolve(member.type)
+        return found if not member.name and self.btf.kind(found) in COMPOSITES else 0
+
+    def _composite(self, type_id: int) -> None:
+        """Write a struct or union with a tag, and before it what it holds by value."""
+        if type_id in self.done:
+            return
+        self.done[type_id] = False
+        self._needs(type_id)
+        align, size = self.c.alignment(type_id), self.btf.size_of(type_id)
+        spelling = self.c.spelling(type_id)
+        lines: list[str] = []
+        self._body(type_id, spelling if type_id not in self.full else "", 0, lines, "\t")
+        attributes = f"__attribute__((packed, aligned({align})))"
+        self.out += [f"{spelling} {{", *lines, f"}} {attributes};"]
+        self.out.append(f'_Static_assert(sizeof({spelling}) == {size}, "{spelling}");')
+        self.done[type_id] = True
+
+    def _needs(self, type_id: int) -> None:
+        for member in self._selected(type_id):
+            held = self.c.element(member.type)
+            if self._inner(member):
+                self._needs(held)
+            elif self.btf.kind(held) in COMPOSITES:
+                if self.done.get(held) is False:
+                    raise HeadersError(
+                        f"{self.btf.origin} is damaged: {self.c.spelling(held)} contains itself"
+                    )
+                self._composite(held)
+            elif type_id not in self.full and (to := self.c.pointee(member.type)) and self._selected(to):
+                self.queue.append(to)
+
+    def _body(self, type_id: int, checked: str, base: int, lines: list[str], tab: str) -> None:
+        """The members of a struct or union of which byte 0 is byte ``base`` of the checked one."""
+        btf, size = self.btf, self.btf.size_of(type_id)
+        union = btf.kind(type_id) is Kind.UNION
+        at = 0
+        members = self._selected(type_id)
+        runs = _bit_runs(members, union)
+        for i, member in enumerate(members):
+            start, end = (runs[i][1], runs[i][2]) if i in runs else (member.bit_offset // 8, 0)
+            if i in runs and runs[i][0] != i:
+                continue
+            if not union:
+                if start < at:
+                    raise HeadersError(
+                        f"{btf.origin} is damaged: members of {self.c.spelling(type_id)} overlap"
+                    )
+                if start > at:
+                    lines.append(f"{tab}unsigned char __pad_{len(lines)}[{start - at}];")
+            if i in runs:
+                run = [m for k, m in enumerate(members) if k in runs and runs[k][0] == i]
+                self._bits(run, start, end, checked, base, lines, tab)
+                at = max(at, end)
+                continue
+            inner = self._inner(member)
+            if inner:
+                # Opened in place even if it has a tag, as in 7.x kernels: plain C has no such thing.
+                lines.append(f"{tab}{self.c.keyword(inner)} {{")
+                self._body(inner, checked, base + start, lines, tab + "\t")
+                lines.append(f"{tab}}} __attribute__((packed));")
+            else:
+                lines.append(f"{tab}{self.c.declare(member.type, member.name)};")
+                if checked:
+                    self.checks.append(Check(checked, member.name, base + start))
+            at = max(at, start + btf.size_of(member.type))
+        if at > size:
+            raise HeadersError(f"{btf.origin} is damaged: {self.c.spelling(type_id)} is too small")
+        if union and size:
+            lines.append(f"{tab}unsigned char __all_{len(lines)}[{size}];")
+        elif at < size:
+            lines.append(f"{tab}unsigned char __pad_{len(lines)}[{size - at}];")
+
+    def _bits(
+        self, run: list[Member], start: int, end: int, checked: str, base: int, lines: list[str], tab: str
+    ) -> None:
+        """Bit-fields that share the bytes ``start`` up to ``end``; the first byte gets a name to check."""
+        mark, at = f"__bits_{len(lines)}", start * 8
+        if end - start > 8:
+            lines.append(f"{tab}unsigned char {mark}[{end - start}]; /* {', '.join(m.name for m in run)} */")
+            return
+        fields = []
+        for member in run:
+            if member.bit_offset > at:
+                fields.append(f"unsigned char : {member.bit_offset - at};")
+            fields.append(f"{self.c.scalar(self.btf.resolve(member.type))} {member.name} : {member.bits};")
+            at = member.bit_offset + member.bits
+        lines.append(
+            f"{tab}union {{ unsigned char {mark}[{end - start}]; "
+            f"struct {{ {' '.join(fields)} }} __attribute__((packed)); }} __attribute__((packed));"
+        )
+        if checked:
+            self.checks.append(Check(checked, mark, base + start))
+
+
+def _literal(value: int) -> str:
+    """A number as a C constant that has that value in 64 bits too."""
+    if -(1 << 31) < value < 1 << 31:
+        return str(value)
+    return f"{value}ULL" if value > 0 else f"(-{-value - 1}LL - 1)"
+
+
+def _bit_runs(members: list[Member], union: bool) -> dict[int, tuple[int, int, int]]:
+    """For each bit-field: the index of the first of those it shares bytes with, and their bytes from, to."""
+    runs: dict[int, tuple[int, int, int]] = {}
+    first = end = -1
+    for i, member in enumerate(members):
+        if not member.bits:
+            first = -1
+            continue
+        last = -(-(member.bit_offset + member.bits) // 8)
+        if first < 0 or union or member.bit_offset // 8 >= end:
+            first, end = i, 0
+        end = max(end, last)
+        runs[i] = (first, members[first].bit_offset // 8, end)
+        for k in range(first, i):
+            runs[k] = (first, members[first].bit_offset // 8, end)
+    return runs

@@ -1,0 +1,145 @@
+"""BTF types spelled in C: what a type is called, how a name is declared with it, how it is aligned."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+
+from pytracer.bpf.compile.headers.words import Names
+from pytracer.errors import HeadersError
+from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind
+
+IDENTIFIER = re.compile(r"[A-Za-z_]\w*\Z")
+_C_INT = re.compile(r"(?:signed|unsigned|char|short|int|long|_Bool| )+\Z")
+# No sane type nests deeper; one that contains itself does.
+_DEEP = 64
+_BY_SIZE = {1: "char", 2: "short", 4: "int", 8: "long long"}
+
+
+class Speller:
+    """How the types of ``btf`` are written in a header for a text that names ``names``.
+
+    Structs and unions are always called by their tags, unnamed ones by their number, and a second one of the
+    same name by both. Typedefs are seen through, so a header's structs depend on nothing but each other.
+    """
+
+    def __init__(self, btf: Btf, names: Names) -> None:
+        self.btf = btf
+        self.names = names
+        self.tags: dict[str, int] = {}
+        self._align: dict[int, int] = {}
+
+    def tagged(self, name: str, kind: str) -> int:
+        """The struct or union that ``name`` means (0: none), the one of this kind if there are both."""
+        if name in self.names.own_tags:
+            return 0
+        if name not in self.tags:
+            first = (Kind.UNION,) if kind == "union" else (Kind.STRUCT,)
+            found = self.btf.find(first, name) or self.btf.find(COMPOSITES, name)
+            if found:
+                self.tags[name] = found
+        return self.tags.get(name, 0)
+
+    def element(self, type_id: int) -> int:
+        """What is behind modifiers, typedefs and arrays."""
+        for _ in range(_DEEP):
+            type_id = self.btf.resolve(type_id)
+            if self.btf.kind(type_id) is not Kind.ARRAY:
+                return type_id
+            type_id = self.btf.array(type_id).element
+        raise HeadersError(f"{self.btf.origin} is damaged: array {type_id} contains itself")
+
+    def pointee(self, type_id: int) -> int:
+        """The struct or union that a pointer (or array of pointers, ...) leads to in the end, or 0."""
+        for depth in range(_DEEP):
+            type_id = self.element(type_id)
+            kind = self.btf.kind(type_id)
+            if kind is not Kind.PTR:
+                return type_id if depth and kind in COMPOSITES else 0
+            type_id = self.btf.target(type_id)
+        raise HeadersError(f"{self.btf.origin} is damaged: pointer {type_id} points to itself")
+
+    def spelling(self, type_id: int) -> str:
+        """``struct x``: by its name if it is the one which that name means, else by its number too."""
+        name = self.btf.name(type_id)
+        keyword = self.keyword(type_id)
+        if not IDENTIFIER.match(name):  # Rust has names that C cannot have
+            return f"{keyword} __anon_{type_id}"
+        meant = self.tagged(name, keyword)
+        return f"{keyword} {name}" if meant == type_id else f"{keyword} {name}___{type_id}"
+
+    def scalar(self, type_id: int) -> str:
+        """The C type of an integer or enum of at most 64 bits."""
+        btf, kind = self.btf, self.btf.kind(type_id)
+        if kind in ENUMS:
+            signed, size = btf.enum_signed(type_id), btf.size_of(type_id)
+        elif kind is Kind.INT:
+            name, (size, _, _, signed, _, _) = btf.name(type_id), btf.integer(type_id)
+            if _C_INT.match(name):
+                return name
+        else:
+            raise HeadersError(f"{btf.origin} is damaged: a bit-field of type {type_id}")
+        return f"{'signed' if signed else 'unsigned'} {_BY_SIZE.get(size, 'char')}"
+
+    def declare(self, type_id: int, name: str) -> str | None:
+        """``name`` declared with this type; None for types C has no word for (a function, say)."""
+        btf = self.btf
+        for _ in range(_DEEP):
+            type_id = btf.resolve(type_id)
+            kind = btf.kind(type_id)
+            if kind is Kind.PTR:
+                type_id = btf.resolve(btf.target(type_id))
+                behind = btf.kind(type_id)
+                # C wants to know the whole struct for an array of them, even behind a pointer.
+                opaque = behind is Kind.ARRAY and btf.kind(self.element(type_id)) in COMPOSITES
+                if opaque or behind is Kind.FUNC_PROTO:
+                    return f"void *{name}"
+                name = f"(*{name})" if behind is Kind.ARRAY else f"*{name}"
+            elif kind is Kind.ARRAY:
+                type_id, length = btf.array(type_id)
+                name = f"{name}[{length}]"
+            elif kind is Kind.VOID:
+                return f"void {name}"
+            elif kind in COMPOSITES or kind is Kind.FWD:
+                spelling = self.spelling(type_id) if kind in COMPOSITES else self._forward(type_id)
+                return f"{spelling} {name}"
+            elif kind in (Kind.INT, *ENUMS) and btf.size_of(type_id) in _BY_SIZE:
+                return f"{self.scalar(type_id)} {name}"
+            elif kind in (Kind.INT, Kind.FLOAT):
+                # 128-bit integers as two words, floating point as bytes: neither can be computed with.
+                size = btf.size_of(type_id)
+                return f"unsigned long long {name}[2]" if size == 16 else f"unsigned char {name}[{size}]"
+            else:
+                return None
+        raise HeadersError(f"{btf.origin} is damaged: type {type_id} contains itself")
+
+    def _forward(self, type_id: int) -> str:
+        """A struct that is declared only; if it is defined elsewhere, then that one."""
+        keyword = "union" if self.btf.fwd_is_union(type_id) else "struct"
+        found = self.tagged(self.btf.name(type_id), keyword)
+        if found:
+            return self.spelling(found)
+        name = self.btf.name(type_id)
+        return f"{keyword} {name if IDENTIFIER.match(name) else f'__anon_{type_id}'}"
+
+    def alignment(self, type_id: int, depth: int = 0) -> int:
+        """Natural alignment in bytes, at most 8 (what BPF knows); less for what the kernel packs."""
+        btf = self.btf
+        type_id = self.element(type_id)
+        kind = btf.kind(type_id)
+        if kind not in COMPOSITES:
+            return 1 if kind is Kind.FLOAT else min(8, btf.size_of(type_id) or 1)
+        if type_id not in self._align:
+            if depth > _DEEP:
+                raise HeadersError(f"{btf.origin} is damaged: type {type_id} contains itself")
+            members = [(m, self.alignment(m.type, depth + 1)) for m in btf.members(type_id)]
+            best, size = max(chain((1,), (a for _, a in members))), btf.size_of(type_id)
+            places = [(m.bit_offset, a) for m, a in members if not m.bits]
+            while best > 1 and (size % best or any(at % (8 * min(a, best)) for at, a in places)):
+                best //= 2
+            self._align[type_id] = best
+        return self._align[type_id]
+
+    def keyword(self, type_id: int) -> str:
+        """``struct`` or ``union``."""
+        return "union" if self.btf.kind(type_id) is Kind.UNION else "struct"

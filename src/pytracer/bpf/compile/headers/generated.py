@@ -1,0 +1,145 @@
+"""The folder that BCC takes for kernel sources (``BCC_KERNEL_SOURCE``), made from BTF and kept.
+
+BCC includes ``include/linux/kconfig.h`` before everything else, so all types stand there; every other
+header that BCC or the probe includes is an empty file. Trees are kept in the cache folder under a key of all
+that decides their contents, so a second start with the same text does not even read BTF.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from pytracer.bpf.cache import sealed
+from pytracer.bpf.cache.directory import CacheDir, read_trusted
+from pytracer.bpf.compile.headers import btf_c, declarators, macros
+from pytracer.bpf.compile.headers import words as words
+from pytracer.bpf.compile.headers.btf_c import write_header
+from pytracer.bpf.compile.headers.words import Names
+from pytracer.bpf.compile.layout_check import Check
+from pytracer.bpf.digest import sha256
+from pytracer.bpf.identity import file_identity, find_libbcc, kernel_identity, kernel_version
+from pytracer.kernel.btf import VMLINUX, Btf
+from pytracer.record import record
+
+FOLDER = "headers"
+KCONFIG = "include/linux/kconfig.h"
+ORIGIN = "origin"
+_CHECKS = "checks.json"
+_DAY = 86400
+
+# What BCC includes itself (in the code it generates, too), besides what is found in its library.
+_INCLUDES = (
+    "asm/page.h linux/bpf_common.h linux/compiler.h linux/log2.h linux/types.h linux/version.h "
+    "uapi/linux/bpf.h uapi/linux/if_ether.h uapi/linux/if_packet.h uapi/linux/ptrace.h"
+)
+
+_ENUMERATOR = re.compile(rb"BPF_FUNC_\w+")
+_INCLUDE = re.compile(rb"#include <((?:uapi|linux|asm|net)/[\w/.-]+)>")
+
+
+@record
+class Tree:
+    """A finished tree: its folder, what to verify in the bytecode, and if it was there before."""
+
+    path: Path
+    checks: tuple[Check, ...]
+    cached: bool
+
+
+def make_tree(text: str, cache: CacheDir, *, btf_path: Path = VMLINUX, libbcc: Path | None = None) -> Tree:
+    """The tree for a probe's ``text``, from ``cache`` or made and put there.
+
+    ``libbcc`` is BCC's library, found by itself if not given. ``HeadersError`` if there is no BTF, or it is
+    damaged; ``CacheError`` if the cache turned untrustworthy.
+    """
+    names = Names.of(text)
+    libbcc = libbcc or find_libbcc()
+    name = _key(names, btf_path, libbcc)
+    path = cache.path / FOLDER / name
+    checks = _load(path)
+    if checks is not None:
+        _touch(path)
+        return Tree(path, checks, cached=True)
+    wanted, includes = needs_of(libbcc) if libbcc else (set[str](), set[str]())
+    written = write_header(
+        Btf.load(btf_path),
+        names,
+        version=kernel_version(),
+        page_size=os.sysconf("SC_PAGE_SIZE"),
+        wanted_enumerators=wanted,
+    )
+
+    def fill(new: Path) -> None:
+        for name in _stand_ins(names.includes | includes | set(_INCLUDES.split())):
+            file = new / "include" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+        (new / KCONFIG).write_text(written.text)
+        (new / _CHECKS).write_text(json.dumps(written.checks))
+        (new / ORIGIN).write_text(os.uname().release if btf_path == VMLINUX else btf_path.name)
+
+    path = sealed.kept_or_made(cache, FOLDER, name, fill)
+    _prune(path.parent)
+    return Tree(path, written.checks, cached=False)
+
+
+def _load(path: Path) -> tuple[Check, ...] | None:
+    """The checks of a tree that is there, whole and to be trusted; else None."""
+    if not sealed.is_whole(path):
+        return None
+    data = read_trusted(path / _CHECKS)
+    try:
+        return None if data is None else tuple(Check(*check) for check in json.loads(data))
+    except (ValueError, TypeError):
+        return None
+
+
+def _touch(path: Path) -> None:
+    """Note that a tree is in use, about once a day."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _DAY:
+            os.utime(path)
+
+
+def _prune(folder: Path) -> None:
+    """Drop trees that nothing used for months, and what a start that was killed left half made."""
+    for entry in folder.iterdir():
+        with contextlib.suppress(OSError):  # of a folder that is read-only, too
+            if time.time() - entry.lstat().st_mtime > _DAY * (1 if entry.name.startswith(".new-") else 90):
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _stand_ins(includes: set[str] | frozenset[str]) -> Iterator[str]:
+    """Those includes that are kernel headers: neither BCC's own, nor the compiler's, nor outside the tree."""
+    for name in sorted(includes):
+        parts = PurePosixPath(name).parts
+        if len(parts) > 1 and parts[0] not in ("/", "bcc") and ".." not in parts:
+            yield name
+
+
+def _key(names: Names, btf_path: Path, libbcc: Path | None) -> str:
+    # The modules that decide what is written are part of it, so that a new version of them starts afresh.
+    writers = (Path(module.__file__ or "") for module in (btf_c, macros, words, declarators))
+    # The build id is the running kernel's, which another file of BTF need not be of.
+    running = btf_path == VMLINUX
+    identity = kernel_identity(btf_path) if running else kernel_identity(btf_path, notes=Path(os.devnull))
+    parts = [identity, names.digest(), *map(file_identity, (Path(__file__), *writers))]
+    if libbcc:
+        parts.append(file_identity(libbcc))
+    return sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def needs_of(libbcc: Path) -> tuple[set[str], set[str]]:
+    """What the headers inside BCC's library need: BPF_FUNC_ enumerators, and files they include."""
+    with libbcc.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        enumerators = {found.decode() for found in _ENUMERATOR.findall(data)}
+        includes = {found.decode() for found in _INCLUDE.findall(data)}
+    return enumerators, includes

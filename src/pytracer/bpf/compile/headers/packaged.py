@@ -1,0 +1,165 @@
+"""Headers that were not made here: the distribution's package, or the archive the kernel may keep.
+
+Both are whole trees of the kernel's own headers. Some distributions split theirs in two, a common part and
+what was generated for one build; BCC takes one folder, so those are joined with links in the cache.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+from pytracer.bpf.cache import sealed
+from pytracer.bpf.cache.directory import CacheDir
+from pytracer.bpf.compile.headers.generated import FOLDER, needs_of
+from pytracer.bpf.digest import sha256
+from pytracer.bpf.identity import kernel_identity
+from pytracer.errors import HeadersError
+from pytracer.kernel.distro import install_command
+
+KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
+MODULES = Path("/lib/modules")
+
+KCONFIG = "include/linux/kconfig.h"
+BPF = "include/uapi/linux/bpf.h"
+_HELPER = re.compile(r"(?:\bFN\(|BPF_FUNC_)(\w+)")  # in the list of all helpers there, and in its remarks
+
+
+def find_package(cache: Callable[[], CacheDir], *, modules: Path = MODULES) -> Path:
+    """The header package's folder for the running kernel, joined in the cache where it is split in two.
+
+    ``HeadersError`` if there is none that is complete.
+    """
+    release = os.uname().release
+    build = modules / release / "build"
+    if (build / KCONFIG).is_file():
+        return build.resolve()
+    if not build.is_dir():
+        raise HeadersError(f"there is no {build}", hint=install_hint())
+    for source in (modules / release / "source", *_sources(build)):
+        if (source / KCONFIG).is_file():
+            return join(build.resolve(), source.resolve(), cache())
+    raise HeadersError(f"{build} has no {KCONFIG}: the header package is not complete", hint=install_hint())
+
+
+def with_own_bpf(path: Path, cache: CacheDir, libbcc: Path | None) -> Path:
+    """The headers in ``path`` with the kernel's own bpf.h instead of BCC's, where it has all that BCC needs.
+
+    BCC brings the bpf.h of the kernel it was made with. In newer kernels' headers, those of sockets among
+    them, there are inline functions that want what was not in there yet. kconfig.h is what BCC has the
+    compiler include first: in a tree of links in the cache it stands for both, and BCC's bpf.h is passed by.
+    """
+    if libbcc is None:
+        return path
+    try:
+        known = {f"BPF_FUNC_{name}" for name in _HELPER.findall((path / BPF).read_text(errors="replace"))}
+    except OSError:
+        return path
+    if needs_of(libbcc)[0] - known:
+        return path
+    head = f'#include "{path / KCONFIG}"\n#include <uapi/linux/bpf.h>\n'
+    parts = (path, (path / KCONFIG).stat().st_mtime_ns, head)
+    key = sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
+
+    def fill(new: Path) -> None:
+        for top in ("include", "arch"):
+            if (path / top).is_dir():
+                _link(new / top, [path / top], 1, opened=["linux"])
+        (new / KCONFIG).unlink()
+        (new / KCONFIG).write_text(head)
+
+    return sealed.kept_or_made(cache, FOLDER, f"own-bpf-{key}", fill)
+
+
+def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path, bool]:
+    """The headers that the kernel keeps, unpacked: their folder, and if they had been unpacked before.
+
+    ``HeadersError`` if the kernel keeps none, or the archive is damaged.
+    """
+    if not archive.is_file():
+        raise HeadersError(
+            f"there is no {archive}", hint="if the kernel has it as a module: modprobe kheaders"
+        )
+    key = sha256(kernel_identity(archive).encode()).hexdigest()[:32]
+    path = cache.path / FOLDER / f"kheaders-{key}"
+    if sealed.is_whole(path):
+        return path, True
+
+    def fill(new: Path) -> None:
+        try:
+            with tarfile.open(archive, "r:xz") as tar:
+                _extract(tar, new)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise HeadersError(f"cannot unpack {archive}: {error}") from error
+        if not (new / KCONFIG).is_file():
+            raise HeadersError(f"{archive} holds no {KCONFIG}")
+
+    return sealed.kept_or_made(cache, FOLDER, path.name, fill), False
+
+
+def install_hint() -> str:
+    """How to install the running kernel's headers on this distribution."""
+    release = os.uname().release
+    return install_command(
+        {
+            "apt-get": f"linux-headers-{release}",
+            "dnf": f"kernel-devel-{release}",
+            "zypper": "kernel-default-devel",
+            "pacman": "linux-headers",
+        }
+    )
+
+
+def _sources(build: Path) -> list[Path]:
+    """Where the common half may be: what the build folder's makefile includes."""
+    try:
+        text = (build / "Makefile").read_text(errors="replace")
+    except OSError:
+        return []
+    return [Path(found).parent for found in re.findall(r"^include\s+(/\S+/Makefile)\s*$", text, re.M)]
+
+
+def join(build: Path, source: Path, cache: CacheDir) -> Path:
+    """One tree, in the cache, of links to both halves of a header package. What is in both is opened and
+    joined; the build's own goes first."""
+    key = sha256(f"{build}\0{source}\0{build.stat().st_mtime_ns}".encode()).hexdigest()[:32]
+
+    def fill(new: Path) -> None:
+        for top in ("include", "arch"):
+            _link(new / top, [half / top for half in (build, source) if (half / top).is_dir()], 8)
+
+    return sealed.kept_or_made(cache, FOLDER, f"package-{key}", fill)
+
+
+def _link(into: Path, halves: list[Path], depth: int, opened: Sequence[str] = ()) -> None:
+    """Links in ``into`` to what is in the ``halves``; a folder in both, or ``opened``, becomes one."""
+    entries: dict[str, list[Path]] = {}
+    for half in halves:
+        for entry in half.iterdir():
+            entries.setdefault(entry.name, []).append(entry)
+    into.mkdir(mode=0o700, exist_ok=True)
+    for name, found in entries.items():
+        folders = [entry for entry in found if entry.is_dir()]
+        if (len(folders) > 1 or (folders and name in opened)) and depth:
+            _link(into / name, folders, depth - 1)
+        else:
+            (into / name).symlink_to(found[0])
+
+
+def _extract(tar: tarfile.TarFile, into: Path) -> None:
+    """Plain files and folders only, and only inside ``into``: what headers are, and all that is wanted."""
+    for entry in tar:
+        parts = PurePosixPath(entry.name).parts
+        if entry.name.startswith("/") or ".." in parts:
+            raise HeadersError(f"the archive holds a file outside its folder: {entry.name}")
+        target = into.joinpath(*parts)
+        if entry.isdir():
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif entry.isfile() and (data := tar.extractfile(entry)) is not None:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                shutil.copyfileobj(data, file)

@@ -1,0 +1,121 @@
+"""The compiler's line table, got back from BCC and made into BTF with the text of the lines.
+
+BCC gives the compiler's line table to the kernel and to nobody else. So it is asked back: instructions of no
+meaning, as many as the program has, are loaded under the program's name, and the kernel tells the lines that
+came with them. The verifier does not touch such instructions, and the numbers are those of the program. BCC
+knows no text of lines that ``#line`` says are another file's; what is made here has it, from the C as one
+text that BCC was given.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+
+from pytracer.bpf.compile.source import by_file, place_of
+from pytracer.bpf.line_info import FILTER, FUNCTION, LINE_SHIFT, RECORD, Told
+from pytracer.bpf.obj_info import SourceLine, read_program
+from pytracer.kernel.btf_format import KIND_SHIFT, Kind
+from pytracer.record import record
+
+_INT, _PROTO = 1, 2  # types: int, int (void)
+_STATIC = 0  # BTF_FUNC_STATIC: what else the kernel does not have called back
+_SIGNED = 1 << 24
+_VIRTUAL = "/virtual/include/"  # where BCC says that its own headers are
+_EXIT, _ZERO = (struct.pack("=BBhi", code, 0, 0, 0) for code in (0x95, 0xB7))
+
+
+@record
+class Line:
+    """From this instruction on (counted from the program's begin) it is this line of C."""
+
+    insn: int
+    file: str
+    number: int
+    text: str
+
+
+@record
+class Function:
+    """A function of a program, the first instruction that is its own, and its lines, the first of them for
+    that; none where they are not known."""
+
+    name: str
+    at: int
+    lines: Sequence[Line]
+
+
+def encode(programs: Mapping[str, Sequence[Function]]) -> tuple[bytes, dict[str, Told]]:
+    """BTF for programs by their names, each of some functions, and what to tell of each of them.
+
+    Of a program one of whose functions has no lines, none are told.
+    """
+    strings = _Strings()
+    for text in FILTER:
+        strings.add(text)
+    types = [
+        struct.pack("=IIII", strings.add(b"int"), Kind.INT << KIND_SHIFT, 4, _SIGNED | 32),
+        struct.pack("=III", 0, Kind.FUNC_PROTO << KIND_SHIFT, _INT),
+    ]
+    told = dict[str, Told]()
+    for name, functions in programs.items():
+        known = all(function.lines for function in functions)
+        lines = [line for function in functions if known for line in function.lines]
+        first = len(types) + 1
+        infos = [FUNCTION.pack(function.at, first + i) for i, function in enumerate(functions)]
+        told[name] = Told(b"".join(infos), b"".join(_records(lines, strings)))
+        for function in functions:
+            named = strings.add(function.name.encode())
+            types.append(struct.pack("=III", named, Kind.FUNC << KIND_SHIFT | _STATIC, _PROTO))
+    body = b"".join(types)
+    head = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(body), len(body), len(strings.data))
+    return head + body + bytes(strings.data), told
+
+
+def meaningless(count: int) -> bytes:
+    """So many instructions that do nothing, and that any program may consist of."""
+    return _ZERO * (count - 1) + _EXIT
+
+
+def read_back(descriptor: int, source: str) -> list[Line]:
+    """The lines of a program of :func:`meaningless` instructions that BCC loaded.
+
+    ``source`` is the C as one text, with its ``#line``s. What has no line of its own (0: the compiler's
+    doing) belongs to the one before. Raises OSError.
+    """
+    known = by_file(source)
+    places = {file: place_of(file, lines) for file, lines in known.items()}
+    found = list[Line]()
+    for one in read_program(descriptor).lines:
+        line = _line(one, known, places)
+        new = not found or (line.file, line.number) != (found[-1].file, found[-1].number)
+        if new and (one.line or not found):
+            found.append(line)
+    return found
+
+
+def _line(one: SourceLine, known: Mapping[str, Mapping[int, str]], places: Mapping[str, str]) -> Line:
+    file = one.file.rpartition("/")[2]
+    if one.file.startswith(_VIRTUAL):
+        return Line(one.insn, one.file.removeprefix(_VIRTUAL), one.line, one.text.strip())
+    return Line(one.insn, places.get(file, file), one.line, known.get(file, {}).get(one.line, "").strip())
+
+
+class _Strings:
+    """A string section in the making: each text once."""
+
+    def __init__(self) -> None:
+        self.data = bytearray(b"\0")
+        self._places = {b"": 0}
+
+    def add(self, text: bytes) -> int:
+        if text not in self._places:
+            self._places[text] = len(self.data)
+            self.data += text + b"\0"
+        return self._places[text]
+
+
+def _records(lines: Sequence[Line], strings: _Strings) -> Iterator[bytes]:
+    for line in lines:
+        file, text = (strings.add(part.replace("\0", "").encode()) for part in (line.file, line.text))
+        yield RECORD.pack(line.insn, file, text, line.number << LINE_SHIFT)

@@ -1,0 +1,95 @@
+"""The C that is handed to the compiler: the tracer's file with pytracer's own includes put in its place.
+
+BCC rewrites map accesses in the main file only, so the helpers of ``probes_c/include`` cannot stay
+includes. ``#line`` keeps the compiler's messages and the verifier's source lines pointing at the files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pytracer.errors import BuildError
+
+_LINE = re.compile(r'#line (\d+) "([^"]*)"')
+_INCLUDE = re.compile(r'\s*#\s*include\s+"([\w./-]+)"')
+
+
+def probes_folder() -> Path:
+    """The folder of the C files."""
+    return Path(__file__).parents[2] / "probes_c"
+
+
+def read_source(name: str, generated: Mapping[str, str] | None = None) -> str:
+    """The whole text of a C file of ``probes_c`` (or an absolute path); ``generated`` are the texts, by name,
+    of includes that are written for this run. Raises BuildError."""
+    return _inline(probes_folder() / name, set(), generated or {})
+
+
+def emit(name: str, defines: Iterable[tuple[str, str]], generated: Mapping[str, str] | None = None) -> str:
+    """The C of ``read_source`` under its macros, for people to read.
+
+    BCC puts its own helpers before it and rewrites map accesses in it; the compiler gets the macros as -D.
+    """
+    head = f"// {name} as it is handed to BCC, whose helpers.h and map types it is written for\n"
+    return (
+        head + "".join(f"#define {n} {v}".rstrip() + "\n" for n, v in defines) + read_source(name, generated)
+    )
+
+
+def by_file(source: str) -> dict[str, dict[int, str]]:
+    """The lines of ``read_source`` by the file and the number that each says it is."""
+    found = dict[str, dict[int, str]]()
+    file, number = "", 0
+    for line in source.splitlines():
+        if match := _LINE.match(line):
+            number, file = int(match[1]), match[2]
+        else:
+            found.setdefault(file, {})[number] = line
+            number += 1
+    return found
+
+
+def place_of(file: str, lines: Mapping[int, str]) -> str:
+    """Where in the project the file of that name is that these lines are of; the name alone where they are of
+    none, because they were written for this run, or come from elsewhere."""
+    folder = probes_folder()
+    for path in (folder / file, folder / "include" / file):
+        if path.is_file():
+            there = dict(enumerate(path.read_text().splitlines(), 1))
+            if all(there.get(number, "") == line for number, line in lines.items()):
+                return str(path.relative_to(folder.parent))
+    return file
+
+
+def _inline(path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
+    seen.add(path)
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BuildError(f"cannot read {path}: {error}") from error
+    return _numbered(lines, path, seen, generated)
+
+
+def _numbered(lines: Iterable[str], path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
+    """Put the text of includes in their places: pytracer's own, else those beside the file at ``path``."""
+    name = path.name
+    out = [f'#line 1 "{name}"']
+    for number, line in enumerate(lines, 1):
+        match = _INCLUDE.match(line)
+        if match is None:
+            # BCC puts lines of its own before and into functions.
+            begins = line == "{" or (line.endswith("{") and line[:1].isalpha() and ")" in line)
+            before = [f'#line {number} "{name}"'] if line == "{" else []
+            out += [*before, line, *([f'#line {number + 1} "{name}"'] if begins else [])]
+            continue
+        included = probes_folder() / "include" / match[1]
+        if not included.exists() and (path.parent / match[1]).exists():
+            included = path.parent / match[1]
+        if match[1] in generated:
+            out.append(_numbered(generated[match[1]].splitlines(), Path(match[1]), seen, generated))
+        elif included not in seen:
+            out.append(_inline(included, seen, generated))
+        out.append(f'#line {number + 1} "{name}"')
+    return "\n".join(out) + "\n"

@@ -1,0 +1,157 @@
+"""Who holds programs and links: processes, by their descriptors.
+
+A process may end while it is looked at, and its descriptors change: what is no more is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pytracer.bpf import process_mark
+from pytracer.bpf.objects import file_info
+from pytracer.bpf.sys import Command, address, bpf_inout
+from pytracer.budget import OverBudgetError, current
+from pytracer.kernel import hidden
+from pytracer.kernel.policy import effective_capabilities
+from pytracer.procfs import living
+from pytracer.record import made, record, replace
+from pytracer.text import from_bytes
+
+PROC = Path("/proc")
+_BPF, _PERF = "anon_inode:bpf", "anon_inode:[perf_event]"
+_OFTEN = 256  # descriptors after which time is looked at
+_NAME = 256  # bytes for the name of a function or event, or the path of a file
+_TRACEPOINT, _UPROBES = 1, ("u", "ur")
+_SPELLINGS = ("rt", "t", "k", "kr", "u", "ur")  # of enum bpf_task_fd_type
+
+
+@record
+class Process:
+    """A process that holds something of BPF. ``tracer`` is what a pytracer runs in it, "" where none does;
+    ``loaded`` the ids of the programs that it put into the kernel."""
+
+    pid: int
+    comm: str
+    tracer: str = ""
+    loaded: frozenset[int] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{f'pytracer {self.tracer}' if self.tracer else self.comm} ({self.pid})"
+
+
+@record
+class EventProgram:
+    """A program on a perf event: where that is (``k:vfs_read``), and whose descriptor of the event it was."""
+
+    program: int
+    where: str
+    process: int
+    descriptor: int
+
+
+@record
+class Held:
+    """What processes hold: for the id of each program and link, the processes; the programs on perf events;
+    and for each network namespace (its inode) a process that is in it. ``refused`` counts the processes whose
+    descriptors may not be read."""
+
+    programs: dict[int, list[Process]] = made(factory=dict)
+    links: dict[int, list[Process]] = made(factory=dict)
+    events: list[EventProgram] = made(factory=list)
+    networks: dict[int, int] = made(factory=dict)
+    refused: int = 0
+
+
+def held() -> Held:
+    """Look at all processes that can be seen.
+
+    One may have a million descriptors: the time that takes is charged to its user.
+    """
+    found, refused = Held(), 0
+    for process in PROC.iterdir():
+        if process.name.isdecimal():
+            try:
+                account = current().account(process.stat().st_uid, f"process {process.name}")
+                with account.timed():
+                    _look(process, found, account.check)
+            except PermissionError:
+                refused += 1
+            except (OSError, OverBudgetError):
+                continue  # it has ended, or the budget has warned
+    return replace(found, refused=refused)
+
+
+def missing(found: Held) -> list[str]:
+    """Say which processes were not looked into, and why; nothing if all were."""
+    lines = [line for line in (hidden.outside_namespace(), hidden.by_mount()) if line]
+    if found.refused:
+        number = f"{found.refused} process{'es' * (found.refused > 1)}"
+        how = "" if "CAP_SYS_PTRACE" in effective_capabilities() else " without CAP_SYS_PTRACE"
+        lines.append(f"the descriptors of {number} may not be read{how}")
+    return lines
+
+
+def _look(process: Path, found: Held, check: Callable[[], None]) -> None:
+    pid = int(process.name)
+    process = PROC / str(living(pid, PROC))
+    with contextlib.suppress(OSError):
+        found.networks.setdefault((process / "ns/net").stat().st_ino, pid)
+    programs, links, events = set[int](), set[int](), set[EventProgram]()
+    for number, target in _descriptors(process, check):
+        if target == _PERF:
+            events.update(_on_event(int(process.name), number, pid))
+        elif target.startswith(_BPF):
+            info = file_info((process / "fdinfo" / str(number)).read_text())
+            if "prog_id" in info:  # of a program, or of a link
+                programs.add(int(info["prog_id"]))
+            if "link_id" in info:
+                links.add(int(info["link_id"]))
+    programs.update(event.program for event in events)
+    if programs or links:
+        tracer, loaded = process_mark.read(process)
+        comm = from_bytes((PROC / str(pid) / "comm").read_bytes().removesuffix(b"\n"))
+        holder = Process(pid, comm, tracer, loaded)
+        for number in programs:
+            found.programs.setdefault(number, []).append(holder)
+        for number in links:
+            found.links.setdefault(number, []).append(holder)
+        found.events.extend(events)
+
+
+def _descriptors(process: Path, check: Callable[[], None]) -> Iterator[tuple[int, str]]:
+    """Each descriptor, and what it is of. There may be tens of thousands: paths are kept as text."""
+    with os.scandir(f"{process}/fd") as entries:
+        for number, entry in enumerate(entries):
+            if number % _OFTEN == 0:
+                check()
+            with contextlib.suppress(FileNotFoundError):  # it was closed
+                yield int(entry.name), os.readlink(entry.path)  # noqa: PTH115
+
+
+def _on_event(thread: int, descriptor: int, process: int) -> Iterator[EventProgram]:
+    """The program on a perf event, if there is one, by BPF_TASK_FD_QUERY (Linux 4.18, 41bdc4b40ed6). It does
+    not tell of programs that take samples (BPF_PROG_TYPE_PERF_EVENT)."""
+    name = bytearray(_NAME)
+    try:
+        _, attr = bpf_inout(
+            Command.TASK_FD_QUERY, struct.pack("IIIIQ", thread, descriptor, 0, len(name), address(name))
+        )
+    except OSError:
+        return
+    program, kind, offset, where = struct.unpack_from("IIQQ", attr, 24)
+    if kind < len(_SPELLINGS):
+        text = bytes(name).partition(b"\0")[0].decode(errors="replace")
+        yield EventProgram(program, spelled(_SPELLINGS[kind], text, offset, where), process, descriptor)
+
+
+def spelled(kind: str, name: str, offset: int = 0, where: int = 0) -> str:
+    """A place as users name it: ``k:vfs_read``, ``k:vfs_read+8``, ``u:/bin/bash:0x1234``."""
+    if kind in _UPROBES:
+        return f"{kind}:{name}:{offset:#x}"
+    if not name and where:
+        return f"{kind}:{where:#x}"
+    return f"{kind}:{name}{f'+{offset}' if offset else ''}"

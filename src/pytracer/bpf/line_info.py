@@ -1,0 +1,62 @@
+"""Where the lines of C are among a program's instructions, for the kernel to keep with the program.
+
+Whoever looks at such a program has its C beside it: pytracer, ``bpftool prog dump``, and the verifier's log.
+:mod:`pytracer.bpf.compile.line_table` makes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+
+from pytracer.bpf.sys import btf_load
+from pytracer.record import record
+
+RECORD = struct.Struct("=IIII")  # struct bpf_line_info: insn_off, file_name_off, line_off, line_col
+FUNCTION = struct.Struct("=II")  # struct bpf_func_info: insn_off, type_id
+LINE_SHIFT = 10
+# What stands before a program that filters packets: always the first strings, so that their places are known.
+FILTER = (b"--filter", b"the packet filter, from classic BPF")
+_FILTER_AT = (1, 1 + len(FILTER[0]) + 1)
+
+
+@record
+class Told:
+    """What the kernel is told of one program: where its functions begin, and their types in the BTF that goes
+    with it (``struct bpf_func_info``s); its ``lines`` (``struct bpf_line_info``s)."""
+
+    functions: bytes
+    lines: bytes
+
+    def behind(self, prologue: int) -> Told:
+        """The same where so many instructions stand before the program, and belong to its first function."""
+        if not prologue:
+            return self
+        functions = [(at + prologue if at else 0, kind) for at, kind in FUNCTION.iter_unpack(self.functions)]
+        moved = [RECORD.pack(at + prologue, *rest) for at, *rest in RECORD.iter_unpack(self.lines)]
+        if moved:
+            moved.insert(0, RECORD.pack(0, *_FILTER_AT, 1 << LINE_SHIFT))
+        return Told(b"".join(FUNCTION.pack(*one) for one in functions), b"".join(moved))
+
+    def fits(self, code: bytes) -> bool:
+        """Whether the kernel would take this with that code."""
+        return _fits(FUNCTION, self.functions, code) and _fits(RECORD, self.lines, code)
+
+
+NOTHING = Told(b"", b"")
+
+
+def _fits(form: struct.Struct, records: bytes, code: bytes) -> bool:
+    if len(records) % form.size:
+        return False
+    places = [record[0] for record in form.iter_unpack(records)]
+    ordered = places == sorted(set(places))
+    return not places or (ordered and places[0] == 0 and places[-1] * 8 < len(code))
+
+
+def load_btf(data: bytes) -> int:
+    """A descriptor of that BTF; -1 where the kernel does not take it: it is for people."""
+    if data:
+        with contextlib.suppress(OSError):
+            return btf_load(data)
+    return -1

@@ -1,0 +1,1 @@
+"""Load images through bpf(2), and explain what the verifier refuses."""

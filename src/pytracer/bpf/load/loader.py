@@ -1,0 +1,223 @@
+"""An image put into the kernel by bpf(2) alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from pytracer.bpf.identity import version_code
+from pytracer.bpf.image import Image, MapSpec, patched
+from pytracer.bpf.line_info import NOTHING, Told, load_btf
+from pytracer.bpf.load.tail_calls import Tails, behind
+from pytracer.bpf.read.maps import Map
+from pytracer.bpf.sys import LOCAL_STORAGE, MapType, ProgType, map_create, prog_load
+from pytracer.errors import VerifierError
+from pytracer.kernel.cpus import possible_cpus
+from pytracer.kernel.policy import explain, is_confidential, locked_down, raise_memlock
+
+_ALL, _STATISTICS = 2, 4  # BPF_LOG_LEVEL2, BPF_LOG_STATS
+_LOG = (1 << 24) - 1  # bytes: UINT_MAX >> 8, and one more is refused before Linux 5.2 (7a9f5c65abcc)
+# Lockdown withholds the helpers that read kernel memory (Linux 5.4, 9d1f8be5cf42).
+_WITHHELD = re.compile(
+    r"(?:unknown func|cannot use helper|program of this type cannot use helper) bpf_probe_read"
+)
+
+
+class Loader:
+    """Puts the functions of a C file through the verifier, and owns them."""
+
+    def __init__(self, name: str, *, keep_logs: bool) -> None:
+        """``keep_logs``: write the log of a program that is refused to a file, for the user to read."""
+        self._name = name
+        self._keep_logs = keep_logs
+        self._loaded: list[int] = []
+
+    def load(
+        self,
+        program: str,
+        code: bytes,
+        kind: ProgType,
+        attach_type: int = 0,
+        *,
+        btf: int = -1,
+        told: Told = NOTHING,
+        btf_id: int = 0,
+        constants: Mapping[int, int] | None = None,
+        prologue: bytes = b"",
+        label: str = "",
+        hear: Callable[[str], None] | None = None,
+    ) -> int:
+        """The descriptor of a function with this code; see :class:`~pytracer.bpf.load.module.Module`.
+
+        ``btf`` is a descriptor of what ``told`` refers to, -1 for none. Raises VerifierError, or what the
+        kernel's refusal means.
+        """
+        whole = prologue + patched(code, constants or {})
+        told = told.behind(len(prologue) // 8)
+
+        def load(log: bytearray | None = None, level: int = 1) -> int:
+            return prog_load(
+                kind,
+                whole,
+                log=log,
+                level=level,
+                version=version_code(),
+                attach_type=attach_type,
+                btf_id=btf_id,
+                name=label or program,
+                btf=btf,
+                functions=told.functions,
+                lines=told.lines,
+            )
+
+        descriptor = load_code(f"{self._name}:{program}", load, keep_logs=self._keep_logs, hear=hear)
+        self._loaded.append(descriptor)
+        return descriptor
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        while self._loaded:
+            os.close(self._loaded.pop())
+
+
+class ImageModule:
+    """A :class:`~pytracer.bpf.load.module.Module`: the maps created, the programs loaded when asked for."""
+
+    def __init__(self, name: str, image: Image, *, keep_logs: bool = True) -> None:
+        """Create the maps. Raises what the kernel's refusal means.
+
+        ``keep_logs``: see :class:`Loader`.
+        """
+        self.name = name
+        self._image = image
+        self._btf = -1
+        self._loader = Loader(name, keep_logs=keep_logs)
+        self._maps: dict[str, Map] = {}
+        raise_memlock()
+        try:
+            for spec in sorted(image.maps, key=lambda spec: bool(spec.inner)):
+                self._maps[spec.name] = _create(spec, self._maps)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise explain(error, f"creating the maps of {name}") from error
+            raise
+        self._btf = load_btf(image.btf)
+        self._tails = Tails(self._maps, {spec.name for spec in image.programs})
+
+    @property
+    def maps(self) -> dict[str, Map]:
+        """See :class:`~pytracer.bpf.load.module.Module`."""
+        return self._maps
+
+    def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
+        """See :class:`~.module.Module`. Raises ImageError where the image holds no such program."""
+        spec = self._image.program(program)
+        code = spec.linked({name: table.fd for name, table in self._maps.items()})
+        loaded = self._loader.load(program, code, kind, attach_type, btf=self._btf, told=spec.told, **rest)
+        self._tails.fill(
+            spec.references.values(), lambda name: self.load(name, kind, attach_type, **behind(rest))
+        )
+        return loaded
+
+    def close(self) -> None:
+        """See :class:`~pytracer.bpf.load.module.Module`."""
+        self._loader.close()
+        while self._maps:
+            os.close(self._maps.popitem()[1].fd)
+        if self._btf >= 0:
+            os.close(self._btf)
+            self._btf = -1
+
+
+class Load(Protocol):
+    """A way to load a program: with room for the verifier's log, of a certain level, or without."""
+
+    def __call__(self, log: bytearray | None = None, level: int = 1) -> int:
+        """The descriptor. Raises OSError."""
+        ...
+
+
+def load_code(what: str, load: Load, *, keep_logs: bool, hear: Callable[[str], None] | None = None) -> int:
+    """Load a program, called ``what``; ``hear`` gets the verifier's whole log, should it pass.
+
+    Raises VerifierError, or what the kernel's refusal means.
+    """
+    try:
+        return load() if hear is None else _heard(load, hear)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOMEM):  # not the verifier's
+            raise explain(error, f"loading {what}") from error
+        return _once_more(what, load, error, keep_logs=keep_logs)
+
+
+def _heard(load: Load, hear: Callable[[str], None]) -> int:
+    """Twice: writing down each step takes longer than the steps, and how long those take is to be told."""
+    log = bytearray(_LOG)
+    try:
+        os.close(load(log, _ALL))
+        steps = _said(log)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:  # before Linux 6.4 (121664093803), of a log that does not fit
+            raise
+        steps = "The log is longer than the kernel can hand out.\n"
+    log = bytearray(_LOG)
+    descriptor = load(log, _STATISTICS)
+    hear(steps + _said(log))
+    return descriptor
+
+
+def _said(log: bytearray) -> str:
+    return log.partition(b"\0")[0].decode(errors="replace")
+
+
+def _once_more(what: str, load: Load, error: OSError, *, keep_logs: bool) -> int:
+    """Ask for the verifier's words: a log nobody reads costs time at every start.
+
+    The descriptor, should the kernel be of another mind now; else VerifierError, or what ``error`` means
+    where the verifier had nothing to say.
+    """
+    log = bytearray(_LOG)
+    cut = ""
+    try:
+        return load(log)
+    except OSError as again:
+        if again.errno == errno.ENOSPC:  # before Linux 6.4 (121664093803) the end is what is missing
+            cut = " (the log is longer than the kernel can hand out)"
+    text = _said(log)
+    if not text.strip():
+        raise explain(error, f"loading {what}") from error
+    from pytracer.bpf.load.verifier import keep_log, summarise  # what reads logs
+
+    refusal = summarise(text)
+    if _WITHHELD.search(refusal.reason) and is_confidential():
+        raise locked_down(f"reading kernel memory, which {what} does") from error
+    at = f" at {refusal.source}" if refusal.source else ""
+    raise VerifierError(
+        f"the verifier refused {what}: {refusal.reason}{at}{cut}",
+        hint=f"the whole log is in {keep_log(what.rpartition(':')[2], text)}" if keep_logs else "",
+        detail=text,
+    ) from error
+
+
+def _create(spec: MapSpec, maps: Mapping[str, Map]) -> Map:
+    """Make a map; ``maps`` are those that are there already."""
+    entries = spec.max_entries
+    if spec.type == MapType.PERF_EVENT_ARRAY:  # BCC wrote down how many there were where it compiled
+        entries = max(entries, possible_cpus())
+    inner = maps[spec.inner].fd if spec.inner else 0
+    types = 0
+    if spec.type in LOCAL_STORAGE:
+        from pytracer.bpf.load import local_storage
+
+        types = local_storage.types(spec.value_size)
+    try:
+        shape = spec.type, spec.key_size, spec.value_size, entries, spec.flags
+        fd = map_create(*shape, name=spec.name, inner=inner, btf=types)
+    finally:
+        if types:
+            os.close(types)
+    return Map.of(spec, fd, entries)

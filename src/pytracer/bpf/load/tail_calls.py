@@ -1,0 +1,45 @@
+"""Programs that go on in others: ``BPF_PROG_ARRAY(steps, 2)`` holds the functions steps_0 and steps_1.
+
+A program that refers to such an array has them loaded as what it is itself (the kernel takes no others into
+the array), and ``steps.call(ctx, 1)`` goes on in the second.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from pytracer.bpf.read.maps import Map
+from pytracer.bpf.sys import MapType, map_update
+
+
+def functions(name: str, entries: int, known: Collection[str]) -> Iterator[tuple[int, str]]:
+    """The functions that the array ``name`` has to hold, of those that are ``known``, and where."""
+    for index in range(entries):
+        if (function := f"{name}_{index}") in known:
+            yield index, function
+
+
+def behind(how: Mapping[str, Any]) -> dict[str, Any]:
+    """How to load a function that another goes on in: as that, but for what stands before that, who hears of
+    it and what it is called."""
+    return {word: value for word, value in how.items() if word not in ("prologue", "hear", "label")}
+
+
+class Tails:
+    """The program arrays of a module, each filled once."""
+
+    def __init__(self, maps: Mapping[str, Map], known: Collection[str]) -> None:
+        """``known`` are the module's functions."""
+        self._maps, self._known = maps, known
+        self._filled = set[str]()
+
+    def fill(self, referred: Iterable[str], load: Callable[[str], int]) -> None:
+        """Fill the arrays among the maps that a program refers to; ``load`` loads a function as it is."""
+        for name in sorted({*referred} - self._filled):
+            table = self._maps[name]
+            if table.type == MapType.PROG_ARRAY:
+                self._filled.add(name)
+                for index, function in functions(name, table.max_entries, self._known):
+                    map_update(table.fd, struct.pack("I", index), struct.pack("I", load(function)))

@@ -1,0 +1,124 @@
+"""What questions to this kernel share: programs to ask with, what is permitted, the kernel's symbols."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import weakref
+from pathlib import Path
+
+from pytracer.bpf.sys import ProgType
+from pytracer.bpf.trial import helper_refusal, load, returning
+from pytracer.errors import NotPermittedError, PytracerError
+from pytracer.kernel import policy
+from pytracer.kernel.facts import Answer, Tells
+from pytracer.spec import Probe
+
+_GET_ATTACH_COOKIE = 174  # enum bpf_func_id
+_KALLSYMS = Path("/proc/kallsyms")
+_UNTRIED = "not tried: needs root"
+_SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
+
+
+class Asking:
+    """Programs that are loaded once, whatever is asked, and stay until the answers are dropped."""
+
+    def __init__(self) -> None:
+        """Ask nothing yet."""
+        self._programs: dict[tuple[ProgType, bytes, int], int | OSError] = {}
+        self.categories: dict[str, OSError | None] = {}
+        """Of trace events: whether they take programs."""
+        self._tells: dict[ProgType, Tells] = {}
+        self._closing = weakref.finalize(self, _close, self._programs)
+
+    def close(self) -> None:
+        """Let go of the programs that were loaded to ask with; so does dropping the object."""
+        self._closing()
+
+    @functools.cached_property
+    def missing(self) -> list[str]:
+        """The capabilities for tracing that are not there."""
+        missing = policy.missing_capabilities(policy.TRACING)
+        if not missing:
+            policy.raise_memlock()
+        return missing
+
+    def program(self, kind: ProgType, code: bytes, attach_type: int = 0) -> int:
+        """The descriptor of a program that is loaded once. Raises OSError."""
+        key = kind, code, attach_type
+        if key not in self._programs:
+            try:
+                self._programs[key] = load(kind, code, attach_type=attach_type)
+            except OSError as error:
+                self._programs[key] = error
+        loaded = self._programs[key]
+        if isinstance(loaded, OSError):
+            raise loaded
+        return loaded
+
+    def loads(self, kind: ProgType, code: bytes) -> bool:
+        """Whether the kernel takes this program."""
+        with contextlib.suppress(OSError):
+            return self.program(kind, code) >= 0
+        return False
+
+    def tells(self, probe: Probe, kind: ProgType) -> Tells:
+        """How programs of this type are told which of the user's targets they run for, where there is an
+        event for each: by cookies since Linux 5.15 (7adfc6c9b315)."""
+        if not probe.targets:
+            return Tells.PROGRAM
+        if kind not in self._tells:
+            refusal = "unknown"
+            with contextlib.suppress(OSError):
+                refusal = helper_refusal(kind, _GET_ATTACH_COOKIE)
+            self._tells[kind] = Tells.PROGRAM if refusal else Tells.COOKIE
+        return self._tells[kind]
+
+    @functools.cached_property
+    def preempts(self) -> bool:
+        """Whether programs on raw tracepoints can be preempted: they can where some may sleep (Linux 7.2)."""
+        with contextlib.suppress(OSError):
+            os.close(load(ProgType.RAW_TRACEPOINT, returning(0), flags=_SLEEPABLE))
+            return True
+        return False
+
+    @functools.cached_property
+    def kallsyms(self) -> bytes:
+        """The kernel's symbols, b"" where they are not shown. That takes 40 ms: it is for what failed."""
+        with contextlib.suppress(OSError):
+            return _KALLSYMS.read_bytes()
+        return b""
+
+    def has_symbol(self, symbol: str) -> bool:
+        """Whether there is a function of exactly this name, in the kernel or a module."""
+        name = b" " + symbol.encode()
+        return any(name + end in self.kallsyms for end in (b"\n", b"\t"))
+
+
+def untried(name: str) -> Answer:
+    """Without privileges, what may be there is said to be there."""
+    return Answer(True, name, reason=_UNTRIED, tried=False)
+
+
+def no(error: OSError, absent: str) -> Answer:
+    """A no with its reason: ``absent``, where the kernel did not just refuse."""
+    reached = policy.explain(error, "it")
+    if isinstance(reached, NotPermittedError):
+        return Answer(False, reason=policy.refusal(), refused=True)
+    if error.errno in (errno.ENOENT, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return Answer(False, reason=absent)
+    return Answer(False, reason=f"{absent} ({os.strerror(error.errno or 0)})")
+
+
+def problem(error: PytracerError) -> Answer:
+    """A no of which the reason was found already."""
+    return Answer(False, reason=error.message, refused=isinstance(error, NotPermittedError))
+
+
+def _close(programs: dict[tuple[ProgType, bytes, int], int | OSError]) -> None:
+    for program in programs.values():
+        if isinstance(program, int):
+            os.close(program)
+    programs.clear()

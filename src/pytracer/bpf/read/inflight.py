@@ -1,0 +1,62 @@
+"""Calls that are under way (probes_c/include/calls.h), and what becomes of those whose task has ended.
+
+No program sees to that as a task ends: it would have to find all of the task's calls, and each call would pay
+for a list of them. What is left takes up room, and does no other harm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pytracer.arrays import Array, np
+from pytracer.bpf.read.maps import Map
+from pytracer.kernel.policy import in_initial_namespace
+
+PAUSE = 1.0  # seconds between two looks; a call that began since the last one is left alone
+_PROCESS = 1 << 32  # keys have the process in their target, above this, where calls end at instructions
+
+
+class Calls:
+    """The map ``pt_calls`` of a program."""
+
+    def __init__(self, table: Map, proc: Path = Path("/proc")) -> None:
+        """Nothing is looked at yet."""
+        self._unwound, self._is_over = 0, False
+        self._table, self._proc = table, proc
+        self._looked_at = time.monotonic()
+        # Elsewhere threads have other numbers than the kernel's.
+        self._knows = in_initial_namespace("pid") is not False
+
+    def sweep(self) -> None:
+        """Take out calls of threads that are no more, if it is time to."""
+        now = time.monotonic()
+        if not self._knows or now < self._looked_at + PAUSE:
+            return
+        before, self._looked_at = self._looked_at, now
+        if not self._table.empty:
+            self._sweep(before)
+
+    def count_unwound(self, say: Callable[[str], None], *, over: bool) -> int:
+        """Return how many calls of programs' functions ended with their threads, as far as they were found.
+
+        Once it is ``over`` and no program runs, all are, and ``say`` hears how many have not returned yet.
+        """
+        if over and not self._is_over:
+            self._is_over = True
+            if not self._table.empty and self._knows:
+                left = self._sweep(time.monotonic())
+                say(f"{left} calls had not returned when the trace ended")
+        return self._unwound
+
+    def _sweep(self, before: float) -> int:
+        keys, calls = self._table.read()
+        # The idle threads (0) are not in /proc, and do not end. One that just ended may still be in a call.
+        old = (calls["ns"] < before * 1e9) & (calls["tid"] != 0)
+        threads = np.unique(calls["tid"][old]).tolist()
+        ended = [tid for tid in threads if not (self._proc / str(tid)).exists()]
+        over: Array = old & np.isin(calls["tid"], ended)
+        self._table.delete(keys[over])
+        self._unwound += int(np.count_nonzero(keys["target"][over] >= np.uint64(_PROCESS)))
+        return int(np.count_nonzero(~over))

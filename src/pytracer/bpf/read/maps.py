@@ -1,0 +1,195 @@
+"""BPF maps by their descriptor, read in bulk into NumPy arrays of the C's own layout."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import struct
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from pytracer.arrays import Array, np
+from pytracer.bpf.image import MapSpec
+from pytracer.bpf.read.dtypes import dtype_of, members_of
+from pytracer.bpf.sys import PER_CPU, BpfError, Command, address, bpf, bpf_inout, map_update
+from pytracer.kernel import policy
+from pytracer.kernel.cpus import possible_cpus
+from pytracer.record import record
+
+if TYPE_CHECKING:
+    Types = tuple[np.dtype[Any], np.dtype[Any]]
+
+
+@record
+class Map:
+    """A map that is open as ``fd``. ``types`` gives the dtypes of its C types: key, value; ``members`` the
+    names of their members."""
+
+    name: str
+    fd: int
+    type: int
+    max_entries: int
+    types: Callable[[], Types]
+    members: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+
+    @classmethod
+    def of(cls, spec: MapSpec, fd: int, max_entries: int) -> Map:
+        """The map that was made as ``spec`` says."""
+
+        def types() -> Types:
+            return dtype_of(spec.key_type, spec.key_size), dtype_of(spec.value_type, spec.value_size)
+
+        members = members_of(spec.key_type), members_of(spec.value_type)
+        return cls(spec.name, fd, spec.type, max_entries, types, members)
+
+    @functools.cached_property
+    def key(self) -> np.dtype[Any]:
+        """The dtype of its keys. Raises SchemaError where the C type has no such thing."""
+        return self.types()[0]
+
+    @functools.cached_property
+    def value(self) -> np.dtype[Any]:
+        """The dtype of its values, of one CPU's where each has its own. Raises SchemaError."""
+        return self.types()[1]
+
+    @property
+    def per_cpu(self) -> bool:
+        """Whether every CPU has a value of its own."""
+        return self.type in PER_CPU
+
+    def read(self) -> tuple[Array, Array]:
+        """All entries: keys of shape (n,), values of shape (n,), or (n, cpus) where per CPU.
+
+        One system call for thousands of entries where the kernel has MAP_LOOKUP_BATCH (Linux 5.6, for
+        per-CPU arrays 5.13); else one for each. Entries added meanwhile may or may not be seen.
+        """
+        return self._all(Command.MAP_LOOKUP_BATCH)
+
+    def take(self) -> tuple[Array, Array]:
+        """All entries of a hash, as ``read`` gives them; they are in it no more.
+
+        Only where no program uses it meanwhile: what one counts in an entry that is taken out is lost. By
+        MAP_LOOKUP_AND_DELETE_BATCH (Linux 5.6), else in two system calls for each.
+        """
+        return self._all(Command.MAP_LOOKUP_AND_DELETE_BATCH)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no entry in a hash now."""
+        after = bytearray(max(self.key.itemsize, 8))
+        try:
+            bpf(Command.MAP_GET_NEXT_KEY, struct.pack("IxxxxQQ", self.fd, 0, address(after)))
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return True
+            raise
+        return False
+
+    def nothing(self) -> tuple[Array, Array]:
+        """What ``read`` gives of a map without entries."""
+        values = np.zeros((0, possible_cpus()) if self.per_cpu else 0, dtype=self.value)
+        return np.zeros(0, dtype=self.key), values
+
+    def _all(self, command: Command) -> tuple[Array, Array]:
+        cpus = possible_cpus() if self.per_cpu else 1
+        stride = -(-self.value.itemsize // 8) * 8 if self.per_cpu else self.value.itemsize
+        try:
+            keys, raw = self._batch(command, stride * cpus)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, policy.ENOTSUPP):
+                raise
+            keys, raw = self._walk(stride * cpus)
+            if command is Command.MAP_LOOKUP_AND_DELETE_BATCH:
+                self.delete(keys)
+        size = self.value.itemsize
+        flat = raw.reshape(-1, cpus, stride)[:, :, :size]
+        values = np.ascontiguousarray(flat).view(self.value).reshape(-1, cpus)
+        return keys, values if self.per_cpu else values[:, 0]
+
+    def update(self, key: bytes, value: bytes) -> None:
+        """Set one entry; ``value`` as the kernel takes it. Raises OSError."""
+        map_update(self.fd, key, value)
+
+    def fill(self, keys: Iterable[bytes]) -> None:
+        """Put ``keys`` into a set: a hash with one-byte values."""
+        for key in keys:
+            self.update(key, b"\1")
+
+    def delete(self, keys: Array) -> None:
+        """Take out entries by their keys, shape (n,), that are still there."""
+        buffer = bytearray(keys.tobytes())
+        begin = address(buffer) if buffer else 0
+        for at in range(begin, begin + len(buffer), self.key.itemsize):
+            try:
+                bpf(Command.MAP_DELETE_ELEM, struct.pack("IxxxxQ", self.fd, at))
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+
+    def _batch(self, command: Command, size: int) -> tuple[Array, Array]:
+        keys = np.empty(self.max_entries, dtype=self.key)
+        values = np.empty((self.max_entries, size), dtype=np.uint8)
+        token = bytearray(max(self.key.itemsize, 8))
+        done, started = 0, False
+        # At least a bucket's worth: a hash gives whole buckets and says ENOSPC where one does not fit.
+        step = min(self.max_entries, max(4096, 4 * 1024 * 1024 // size))
+        while done < self.max_entries:
+            room = min(step, self.max_entries - done)
+            attr = struct.pack(
+                "QQQQIIQQ",
+                address(token) if started else 0,
+                address(token),
+                keys[done:].ctypes.data,
+                values[done:].ctypes.data,
+                room,
+                self.fd,
+                0,
+                0,
+            )
+            try:
+                _, back = bpf_inout(command, attr)
+            except BpfError as error:
+                if error.errno == errno.ENOENT:  # the end was reached, with what came before it
+                    return keys[: done + _count(error.attr)], values[: done + _count(error.attr)]
+                if error.errno == errno.ENOSPC and step < self.max_entries:
+                    step = min(self.max_entries, step * 4)
+                    continue
+                raise
+            done += _count(back)
+            started = True
+        return keys[:done], values[:done]
+
+    def _walk(self, size: int) -> tuple[Array, Array]:
+        keys: list[bytes] = []
+        values: list[bytes] = []
+        key, value = bytearray(self.key.itemsize), bytearray(size)
+        after = bytearray(self.key.itemsize)
+        first = True
+        while len(keys) < self.max_entries:
+            here = 0 if first else address(key)
+            try:
+                bpf(Command.MAP_GET_NEXT_KEY, struct.pack("IxxxxQQ", self.fd, here, address(after)))
+            except OSError as error:
+                if error.errno == errno.ENOENT:
+                    break
+                raise
+            key[:] = after
+            first = False
+            try:
+                bpf(
+                    Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", self.fd, address(key), address(value), 0)
+                )
+            except OSError as error:
+                if error.errno == errno.ENOENT:
+                    continue
+                raise
+            keys.append(bytes(key))
+            values.append(bytes(value))
+        return (
+            np.frombuffer(b"".join(keys), dtype=self.key),
+            np.frombuffer(b"".join(values), dtype=np.uint8).reshape(-1, size),
+        )
+
+
+def _count(attr: bytes) -> int:
+    return int(struct.unpack_from("I", attr, 32)[0])

@@ -1,0 +1,70 @@
+"""Stacks that the kernel keeps under numbers (probes_c/include/stack.h), and whose they are."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pytracer.arrays import Array, np
+from pytracer.bpf.read.maps import Map
+from pytracer.bpf.sys import Command, address, bpf
+
+_MORE = 1 << 30  # PT_STACK_MORE: a number of the second map
+DEPTH = 127  # PERF_MAX_STACK_DEPTH
+
+
+class Sampled(NamedTuple):
+    """A process that was sampled (struct pt_image): its present ``image`` and ``generation``, and how many
+    ``samples`` it had."""
+
+    image: int
+    generation: int
+    samples: int
+
+
+class StackMaps:
+    """The maps ``stacks``, ``stacks_more`` and ``images`` of a program."""
+
+    def __init__(self, maps: Mapping[str, Map]) -> None:
+        """Raises KeyError where the program has no such maps."""
+        self._maps = maps["stacks"], maps["stacks_more"]
+        self._images, self._epochs = maps["images"], maps["epochs"]
+        self._known: dict[int, Array] = {}
+
+    def frames(self, number: int) -> Array:
+        """The addresses of a stack, innermost first, uint64 of shape (n,), n <= DEPTH; none for a number < 0.
+
+        A number stands for one stack, from the first sample of it to the end.
+        """
+        if number < 0:
+            return np.zeros(0, np.uint64)
+        if number not in self._known:
+            table = self._maps[bool(number & _MORE)]
+            key, value = bytearray(struct.pack("I", number & ~_MORE)), bytearray(8 * DEPTH)
+            bpf(Command.MAP_LOOKUP_ELEM, struct.pack("IxxxxQQQ", table.fd, address(key), address(value), 0))
+            frames = np.frombuffer(bytes(value), np.uint64)
+            # A return address may be 0, where there is no frame pointer; behind the end all are.
+            self._known[number] = frames[: int(np.flatnonzero(frames).max(initial=-1)) + 1]
+        return self._known[number]
+
+    def images(self) -> dict[int, Sampled]:
+        """What was sampled so far, by process id."""
+        keys, values = self._images.read()
+        columns = [values[name].tolist() for name in Sampled._fields]
+        return dict(zip(keys.tolist(), map(Sampled, *columns), strict=True))
+
+    def begin_epoch(self, pid: int, when: int) -> None:
+        """Have samples of a process bear this time as their generation, if it has no younger one."""
+        with contextlib.suppress(OSError):  # as many as there is room for
+            self._epochs.update(struct.pack("I", pid), struct.pack("Q", when))
+
+    def generation(self, pid: int) -> int:
+        """The generation of a process; 0 where it was not sampled."""
+        key, value = bytearray(struct.pack("I", pid)), bytearray(self._images.value.itemsize)
+        where = struct.pack("IxxxxQQQ", self._images.fd, address(key), address(value), 0)
+        with contextlib.suppress(OSError):
+            bpf(Command.MAP_LOOKUP_ELEM, where)
+            return int(np.frombuffer(value, self._images.value)["generation"][0])
+        return 0

@@ -1,0 +1,79 @@
+"""What a program on an iterator writes (probes_c/include/listing.h), as it is read."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pytracer.arrays import Array, np
+from pytracer.bpf.read.streams.records import CHUNK, chain, fitting, gather, read_rest
+
+_HEADER = 8  # the length of a record, which is a multiple of 8
+_LOOK = 1 << 16  # bytes; the kernel has 8 pages
+
+
+class ListingReader:
+    """See :class:`~pytracer.bpf.read.streams.Reader`; where that is given out which there is, it is over."""
+
+    patience: float | None = None
+    lost = 0
+    cut = 0
+
+    def __init__(self, fd: int, record: np.dtype[np.void]) -> None:
+        """Own ``fd``, an iterator's."""
+        self._fd = fd
+        self._record = record
+        self._held = b""
+        self._ended = False
+
+    @property
+    def fileno(self) -> int:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        return self._fd
+
+    @property
+    def more(self) -> bool:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        return bool(self._held)
+
+    def read(self, *, last: bool = False) -> Array | None:  # noqa: ARG002 - nothing is held back here
+        """See :class:`~pytracer.bpf.read.streams.Reader`. Raises OSError."""
+        parts = [self._held]
+        size = len(self._held)
+        while not self._ended and size < CHUNK:
+            part = self._look()
+            self._ended = not part
+            parts.append(part)
+            size += len(part)
+        self._held = b"".join(parts)
+        data = np.frombuffer(self._held, dtype=np.uint8)
+        lengths = data[: len(data) // 8 * 8].view(np.uint64).astype(np.intp)
+        step = (lengths + _HEADER) // 8
+        step[np.arange(len(step)) + step > len(step)] = 0  # the end of the look is in the middle of it
+        places, end = chain(step)
+        count = fitting(lengths[places])
+        if not count:
+            return None
+        if count < len(places):
+            end = int(places[count])
+        places = places[:count]
+        records = gather(data, places * 8 + _HEADER, lengths[places], self._record)
+        self._held = self._held[end * 8 :]
+        return records
+
+    def discard(self) -> int:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        return read_rest(self.read)
+
+    def close(self) -> None:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        os.close(self._fd)
+
+    def _look(self) -> bytes:
+        """What comes next, nothing at the end. EAGAIN: a million things have given nothing."""
+        while True:
+            try:
+                return os.read(self._fd, _LOOK)
+            except OSError as error:
+                if error.errno != errno.EAGAIN:
+                    raise

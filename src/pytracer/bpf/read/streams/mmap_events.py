@@ -1,0 +1,153 @@
+"""What processes map code to, as the kernel's perf events record it (PERF_RECORD_MMAP2, Linux 3.16).
+
+Each mapping with code that is made (mmap, shmat, exec) or becomes one (mprotect) is a record with its time.
+Who maps nothing pays nothing. The kernel records neither what is unmapped nor what mremap(2) moves.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections import deque
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from pytracer import ktime
+from pytracer.arrays import np
+from pytracer.bpf.attach.perf import ATTR_SIZE
+from pytracer.bpf.read.streams.perf_ring import LOST, PerfRing, Records
+from pytracer.kernel.cpus import online_cpus
+from pytracer.symbols.maps import Mapping
+
+# include/uapi/linux/perf_event.h
+_SOFTWARE, _DUMMY = 1, 9
+_TID, _TIME = 1 << 1, 1 << 2  # of a record's end, where sample_id_all is set
+# Bits of struct perf_event_attr: mmap, comm, task, watermark, sample_id_all, mmap2, comm_exec, use_clockid.
+_FLAGS = 1 << 8 | 1 << 9 | 1 << 13 | 1 << 14 | 1 << 18 | 1 << 23 | 1 << 24 | 1 << 25
+_CLOCK_ID = 92  # where the clock is named
+_COMM, _FORK, _MMAP2 = 3, 7, 10
+_EXEC = 1 << 13  # PERF_RECORD_MISC_COMM_EXEC, in the third u16 of a header
+_TRAILER = 16  # bytes: pid, tid, time
+_MAPPED = struct.Struct(
+    "QQQIIQ"
+)  # address, length, offset in pages' bytes, major, minor, inode; from byte 16 on
+_NAME = 72  # where a file's name begins: behind the inode's generation, protection and flags
+_SIZE = 1 << 18  # bytes of a ring: some 2000 records; unprivileged users may have 516 KiB a CPU
+_KEPT = 1 << 22  # bytes of records of processes that nobody asked for yet
+_LONGEST = 4096 + 256  # bytes of a record: its path and the rest
+_CPUS = 1_000_000_000  # ns between looks at which CPUs there are
+
+
+class Mapped(NamedTuple):
+    """A process mapped code at a ``time`` (CLOCK_MONOTONIC, ns); or it was forked by a ``parent``; or, where
+    there is neither, it executed a program."""
+
+    pid: int
+    time: int
+    mapping: Mapping | None = None
+    parent: int = 0
+
+
+class MappingEvents:
+    """Rings of all CPUs that tell what is mapped."""
+
+    def __init__(self) -> None:
+        """Open them. Raises OSError, also where the kernel shows process ids of another namespace."""
+        self._rings: dict[int, PerfRing] = {}
+        self._looked = ktime.monotonic_ns()
+        self._size = _SIZE
+        self._new: list[Records] = []
+        self._kept: deque[Records] = deque()
+        self._known = set[int]()
+        self._last: dict[int, int] = {}  # of each ring the time of its last record
+        try:
+            self._open(online_cpus())
+        except BaseException:
+            self.close()
+            raise
+
+    def drain(self) -> list[tuple[int, int]]:
+        """Take the records out of the rings. Returns between which times some were lost, of any process."""
+        now, gaps = ktime.monotonic_ns(), list[tuple[int, int]]()
+        if now - self._looked >= _CPUS:
+            new = set(online_cpus()) - self._rings.keys()
+            self._open(new)
+            if new:  # what was mapped there meanwhile
+                gaps.append((self._looked, ktime.monotonic_ns()))
+            self._looked = now
+        for cpu, ring in self._rings.items():
+            was_full = False
+            while waiting := ring.waiting:
+                records, used = ring.read(waiting)
+                if not used:
+                    break
+                was_full = was_full or ring.waiting + used > self._size - _LONGEST
+                self._new.append(records)
+                # The kernel says so once there is room again: some were lost since the record before.
+                times = np.concatenate(([self._last.get(cpu, 0)], records.times.astype(np.int64)))
+                for at in np.flatnonzero(records.kinds == LOST).tolist():
+                    gaps.append((int(times[at]), int(times[at + 1])))
+                self._last[cpu] = int(times[-1])
+            if was_full:  # of the last ones it may say so much later
+                gaps.append((self._last[cpu], ktime.monotonic_ns()))
+        return gaps
+
+    def mapped_by(self, pids: Collection[int]) -> list[Mapped]:
+        """What was drained that these processes mapped, in the order of time, each once. Of one that was not
+        asked for before, that is what it mapped before, as far as that is kept."""
+        known = self._known.intersection(pids)
+        found = [one for records in self._new for one in _mapped(records, known)]
+        self._kept.extend(self._new)
+        self._new.clear()
+        if others := set(pids) - self._known:
+            found += [one for records in self._kept for one in _mapped(records, others)]
+            self._known |= others
+        size = sum(len(records.data) for records in self._kept)
+        while size > _KEPT:
+            size -= len(self._kept.popleft().data)
+        return sorted(found, key=lambda one: one.time)
+
+    def close(self) -> None:
+        """Let go of the rings."""
+        while self._rings:
+            self._rings.popitem()[1].close()
+
+    def _open(self, cpus: Collection[int]) -> None:
+        head = struct.pack("IIQQQQQI", _SOFTWARE, ATTR_SIZE, _DUMMY, 0, _TID | _TIME, 0, _FLAGS, self._size)
+        attr = head.ljust(_CLOCK_ID, b"\0") + struct.pack("i", time.CLOCK_MONOTONIC)
+        for cpu in cpus:
+            self._rings[cpu] = PerfRing(attr, cpu, self._size)
+
+
+def _mapped(records: Records, pids: Collection[int]) -> Iterator[Mapped]:
+    """Those of the records that are of these processes."""
+    data = records.data
+    halves = data.view(np.uint16)
+    is_exec = (records.kinds == _COMM) & (halves[records.places * 4 + 2] & _EXEC != 0)
+    words = data.view(np.uint32)
+    # A record of a thread that is made has the same process twice.
+    is_fork = (records.kinds == _FORK) & (words[records.places * 2 + 2] != words[records.places * 2 + 3])
+    chosen = (records.kinds == _MMAP2) | is_exec | is_fork
+    chosen &= np.isin(words[records.places * 2 + 2], np.fromiter(pids, np.uint32, len(pids)))
+    for place, kind, size in zip(
+        (records.places[chosen] * 8).tolist(),
+        records.kinds[chosen].tolist(),
+        records.sizes[chosen].tolist(),
+        strict=True,
+    ):
+        raw = data[place : place + size].tobytes()
+        [pid] = struct.unpack_from("I", raw, 8)
+        [when] = struct.unpack_from("Q", raw, size - 8)
+        if kind == _FORK:
+            yield Mapped(pid, when, parent=struct.unpack_from("I", raw, 12)[0])
+        else:
+            yield Mapped(pid, when, _mapping(raw) if kind == _MMAP2 else None)
+
+
+def _mapping(raw: bytes) -> Mapping:
+    start, length, offset, major, minor, inode = _MAPPED.unpack_from(raw, 16)
+    path = os.fsdecode(raw[_NAME : len(raw) - _TRAILER].partition(b"\0")[0])
+    if path == "//anon":
+        path = ""
+    return Mapping(start, start + length, offset, f"{major:02x}:{minor:02x}", inode, path)

@@ -1,0 +1,90 @@
+"""The ring of one perf event: a page of bookkeeping and a power of two of pages with records."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import NamedTuple
+
+from pytracer.arrays import Array, np
+from pytracer.bpf.attach.perf import ATTR_SIZE
+from pytracer.bpf.read.streams.records import Fence, chain
+from pytracer.bpf.sys import perf_event_open
+
+LOST = 2  # PERF_RECORD_LOST
+_HEAD = 1024  # struct perf_event_mmap_page: data_head; data_tail follows
+
+
+class Records(NamedTuple):
+    """Whole records as the kernel wrote them: ``data`` (uint8), and of each record at which multiple of 8 it
+    begins (``places``), its type (``kinds``), how many bytes it has (``sizes``), shape (n,)."""
+
+    data: Array
+    places: Array
+    kinds: Array
+    sizes: Array
+
+    @property
+    def times(self) -> Array:
+        """When each was written: its last word, if the event has sample_id_all, and the time last in it."""
+        times: Array = self.data.view(np.uint64)[self.places + self.sizes // 8 - 1]
+        return times
+
+    @property
+    def lost(self) -> int:
+        """How many records the kernel says that it had no room for."""
+        words = self.data.view(np.uint64)  # a header, an id, how many
+        return sum(int(words[at + 2]) for at in self.places[self.kinds == LOST])
+
+
+class PerfRing:
+    """A perf event on one CPU, and its ring."""
+
+    def __init__(self, attr: bytes, cpu: int, size: int) -> None:
+        """Open the event of this struct perf_event_attr with ``size`` bytes (a power of two of pages) for
+        records. Raises OSError."""
+        self.fd = perf_event_open(attr.ljust(ATTR_SIZE, b"\0"), -1, cpu)
+        self._page = os.sysconf("SC_PAGE_SIZE")
+        self._size = size
+        self._fence = Fence()
+        try:
+            self._map = mmap.mmap(
+                self.fd, self._page + size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
+            )
+        except BaseException:
+            os.close(self.fd)
+            raise
+        # data_head, which is the kernel's to write, and data_tail, which is ours. Each is read and written in
+        # one go: struct.pack_into clears the place first, and the kernel would take what it sees for room.
+        self._positions = np.frombuffer(self._map, dtype=np.uint64, count=2, offset=_HEAD)
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes of records there are to read."""
+        head, tail = map(int, self._positions)
+        self._fence()
+        return head - tail
+
+    def read(self, count: int) -> tuple[Records, int]:
+        """Read the whole records in the next ``count`` bytes, no more than are waiting, and give their room
+        back. Returns the records and how many bytes they took; 0 where the first is longer than that."""
+        tail = int(self._positions[1])
+        start = tail % self._size
+        begin = self._page + start
+        raw = self._map[begin : begin + min(count, self._size - start)]
+        raw += self._map[self._page : self._page + count - len(raw)]
+        data = np.frombuffer(raw, dtype=np.uint8, count=count // 8 * 8)
+        kinds = data.view(np.uint32)[::2]  # struct perf_event_header: u32 type; u16 misc, size
+        sizes = data.view(np.uint16)[3::4].astype(np.intp)
+        step = sizes // 8
+        step[np.arange(len(step)) + step > len(step)] = 0  # the look ended in the middle of it
+        places, end = chain(step)
+        self._fence()
+        self._positions[1] = tail + end * 8
+        return Records(data[: end * 8], places, kinds[places], sizes[places]), end * 8
+
+    def close(self) -> None:
+        """Let go of the event and its ring."""
+        del self._positions
+        self._map.close()
+        os.close(self.fd)

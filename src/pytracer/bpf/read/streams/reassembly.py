@@ -1,0 +1,132 @@
+"""Events too long for one record, put together from several.
+
+Their struct ends with bytes, ``u8 NAME[ROOM]``, of which ``NAME_len`` says how many there are altogether, and
+``NAME_at`` at which of them this record begins. All other members are the same in each part. The C sends the
+parts one after the other, and stops where one finds no room; those of other CPUs may lie in between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from pytracer.arrays import Array, np
+from pytracer.bpf.read.streams import Reader
+from pytracer.bpf.read.streams.records import read_rest, resized, string_member
+
+_PATIENCE = 1.0  # seconds that the rest may take: the C sends it within some milliseconds, or never
+
+
+def in_parts(record: np.dtype[np.void]) -> bool:
+    """Whether records of this type may be parts of events."""
+    name = string_member(record)
+    return name is not None and {f"{name}_len", f"{name}_at"} <= set(record.names or ())
+
+
+class _Begun:
+    """An event of which the first parts have come."""
+
+    def __init__(self, head: Array, content: bytearray) -> None:
+        """``head`` is its first part, shape (1,)."""
+        self.head, self.content = head, content
+        self.since = time.monotonic()
+
+
+class PartsReader:
+    """A :class:`~pytracer.bpf.read.streams.Reader` of what another one reads, put together.
+
+    An event in parts comes when its last part does, by itself. One whose rest does not come is given as far
+    as it is there, with its ``NAME_len`` saying how far that is.
+    """
+
+    def __init__(self, reader: Reader, record: np.dtype[np.void]) -> None:
+        """Records of ``reader``, which is closed with this."""
+        name = string_member(record)
+        assert name is not None
+        assert record.fields is not None
+        self._reader = reader
+        self._name, self._at, self._len = name, f"{name}_at", f"{name}_len"
+        self._room = record.fields[name][0].shape[0]
+        self._offset = record.fields[name][1]
+        self._ready: deque[Array] = deque()
+        self._begun: dict[bytes, _Begun] = {}
+        self.cut = 0
+
+    @property
+    def fileno(self) -> int:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        return self._reader.fileno
+
+    @property
+    def patience(self) -> float | None:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        return self._reader.patience
+
+    @property
+    def lost(self) -> int:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        return self._reader.lost
+
+    @property
+    def more(self) -> bool:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        return bool(self._ready)
+
+    def read(self, *, last: bool = False) -> Array | None:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        while not self._ready:
+            records = self._reader.read(last=last)
+            if records is None:
+                self._give_up(None if last else time.monotonic() - _PATIENCE)
+                break
+            self._take(records)
+        return self._ready.popleft() if self._ready else None
+
+    def discard(self) -> int:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        return read_rest(self.read)
+
+    def close(self) -> None:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        self._reader.close()
+
+    def _take(self, records: Array) -> None:
+        parts = np.flatnonzero((records[self._at] > 0) | (records[self._len] > self._room))
+        begin = 0
+        for number in parts.tolist():
+            if begin < number:
+                self._ready.append(records[begin:number])
+            self._add(records[number : number + 1].copy())
+            begin = number + 1
+        if begin < len(records):
+            self._ready.append(records[begin:])
+
+    def _add(self, part: Array) -> None:
+        at, total = int(part[self._at][0]), int(part[self._len][0])
+        part[self._at] = 0
+        content = part[self._name][0][: total - at].tobytes()
+        key = part.view(np.uint8)[: self._offset].tobytes()
+        if at == 0:
+            self._begun[key] = _Begun(part, bytearray(content))
+        elif key in self._begun:
+            self._begun[key].content += content
+        else:  # it was given up
+            self.cut += at + len(content) == total
+            return
+        if len(self._begun[key].content) >= total:
+            self._give(self._begun.pop(key))
+
+    def _give_up(self, before: float | None) -> None:
+        """Give what has waited since ``before`` (None: all) as it is; the C has counted that it is cut."""
+        for key, begun in list(self._begun.items()):
+            if before is None or begun.since < before:
+                self._give(self._begun.pop(key))
+
+    def _give(self, begun: _Begun) -> None:
+        size = len(begun.content)
+        whole = np.zeros(1, dtype=resized(begun.head.dtype, self._offset + size))
+        content = whole.view(np.uint8)
+        content[: self._offset] = begun.head.view(np.uint8)[: self._offset]
+        content[self._offset : self._offset + size] = np.frombuffer(begun.content, dtype=np.uint8)
+        whole[self._len] = size
+        self._ready.append(whole)

@@ -1,0 +1,139 @@
+"""The BPF ring buffer (Linux 5.8, 457f44363a88), read through its mapping.
+
+The kernel maps the data pages twice in a row, so that a record which wraps around is whole where it begins.
+Before each record stand 8 bytes: its length with the bits *busy* (still being written) and *discarded*, and
+where in the map it is. Records lie in the order in which room was made for them: a moment before the time is
+taken, so that those of two CPUs may have changed places. Only one may read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import select
+
+from pytracer.arrays import Array, np
+from pytracer.bpf.read.streams.records import CHUNK, Fence, chain, fitting, gather, in_order
+
+HEADER = 8
+BUSY, DISCARDED = 1 << 31, 1 << 30  # include/uapi/linux/bpf.h: BPF_RINGBUF_BUSY_BIT, _DISCARD_BIT
+LENGTH = DISCARDED - 1
+
+
+class RingReader:
+    """See :class:`~pytracer.bpf.read.streams.Reader`."""
+
+    patience: float | None = None
+    lost = 0
+    cut = 0
+    more = False
+
+    def __init__(self, fd: int, size: int, record: np.dtype[np.void]) -> None:
+        """Map the ring of ``size`` bytes. Raises OSError."""
+        self._record = record
+        self._size = size
+        self._fence = Fence()
+        page = os.sysconf("SC_PAGE_SIZE")
+        # Page 0 is ours to write: how far we have read. Page 1 says how far the kernel has written.
+        self._ours = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        try:
+            self._theirs = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        except BaseException:
+            self._ours.close()
+            raise
+        self._read = np.frombuffer(self._ours, dtype=np.uint64, count=1)
+        self._written = np.frombuffer(self._theirs, dtype=np.uint64, count=1)
+        self._data = np.frombuffer(self._theirs, dtype=np.uint8, offset=page)
+        self._poll = select.epoll()
+        self._poll.register(fd, select.EPOLLIN)
+
+    @property
+    def fileno(self) -> int:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        return self._poll.fileno()
+
+    def read(self, *, last: bool = False) -> Array | None:  # noqa: ARG002 - nothing is held back here
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        at = int(self._read[0])
+        end = int(self._written[0])  # what comes later is for the next call: this one must come to its end
+        self._fence()
+        while at < end:
+            start = at % self._size
+            found, used = self._records(self._data[start : start + min(end - at, CHUNK)])
+            at += used
+            self._fence()
+            self._read[0] = at
+            if len(found):
+                return in_order(found)
+            if not used:  # the next record is still being written
+                break
+        return None
+
+    def discard(self) -> int:
+        """See :class:`~pytracer.bpf.read.streams.Reader`. Copies nothing: milliseconds for each megabyte."""
+        at, end = int(self._read[0]), int(self._written[0])
+        count = 0
+        self._fence()
+        while at < end:
+            start = at % self._size
+            places, _, used = self._find(self._data[start : start + min(end - at, CHUNK)])
+            if not used:  # the next record is still being written
+                break
+            count += len(places)
+            at += used
+            self._fence()
+            self._read[0] = at
+        return count
+
+    def close(self) -> None:
+        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        self._poll.close()
+        del self._read, self._written, self._data
+        for mapping in (self._ours, self._theirs):
+            with contextlib.suppress(BufferError):  # a view is still held: it goes with the last of them
+                mapping.close()
+
+    def _records(self, data: Array) -> tuple[Array, int]:
+        """The whole records at the beginning of ``data``, and how many bytes they take with what was
+        discarded."""
+        alike = self._alike(data)
+        if alike is not None:
+            return alike
+        kept, lengths, used = self._find(data)
+        count = fitting(lengths)
+        if count < len(kept):
+            used = int(kept[count]) * 8
+        records = gather(data, kept[:count] * 8 + HEADER, lengths[:count], self._record)
+        return records, used
+
+    def _find(self, data: Array) -> tuple[Array, Array, int]:
+        """The words at which whole records begin, their lengths, and how many bytes they take with what was
+        discarded."""
+        heads = data[: len(data) // 8 * 8].view(np.uint32)[::2].copy()  # the kernel may change them meanwhile
+        self._fence()
+        length = heads & LENGTH
+        step = (length.astype(np.intp) + HEADER + 7) // 8
+        # Not to be read: what is being written, and what the look ended in the middle of.
+        step[(heads & BUSY != 0) | (np.arange(len(heads)) + step > len(heads))] = 0
+        places, end = chain(step)
+        kept = places[heads[places] & DISCARDED == 0]
+        return kept, length[kept].astype(np.intp), end * 8
+
+    def _alike(self, data: Array) -> tuple[Array, int] | None:
+        """The same for records as long as the type, of which none is discarded; None if there are others."""
+        size = self._record.itemsize
+        stride = (HEADER + size + 7) // 8 * 8
+        count = len(data) // stride
+        if not count:
+            return None
+        heads = data[: count * stride].reshape(count, stride)[:, :4].copy().view(np.uint32).reshape(-1)
+        self._fence()
+        whole = heads == size
+        if not whole.all():
+            count = int(whole.argmin())
+            if not heads[count] & BUSY or not count:
+                return None
+        # A copy even of a single row, which is contiguous as it is: its room is about to be given back.
+        rows = data[: count * stride].reshape(count, stride)[:, HEADER : HEADER + size].copy()
+        return rows.reshape(-1).view(self._record), count * stride

@@ -1,0 +1,94 @@
+"""Programs on what the user names: how each is told which target it runs for, and what cannot be attached to.
+
+The C is compiled once, whatever the targets are; see probes_c/include/target.h.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+
+from pytracer.bpf.attach import kind_of
+from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.builder import Load
+from pytracer.bpf.image import ARGUMENTS, G_OFFSET, POINT, RESULT, TARGET
+from pytracer.bpf.read.maps import Map
+from pytracer.errors import AttachError, PytracerError, UnsupportedError
+from pytracer.kernel.facts import Tells
+from pytracer.spec import Kprobes, Probe, UserProbe
+
+# What pt_target finds in the place of TARGET: a number, or where to get it from.
+_BY_COOKIE, _BY_ADDRESS = 0x7FFFFFFE, 0x7FFFFFFF
+_U64 = (1 << 64) - 1
+_ENDBR = 4  # bytes of an x86 instruction that a function may begin with; a probe stands behind it
+
+
+def load_of(probe: Probe, tells: Tells) -> Load:
+    """How the program of a probe is to be loaded."""
+    as_ = kind_of(probe).load_as(probe)
+    if not probe.targets:
+        return Load(probe.program, as_)
+    told = {
+        Tells.PROGRAM: probe.targets[0],
+        Tells.COOKIE: _BY_COOKIE,
+        Tells.ADDRESS: _BY_ADDRESS,
+    }[tells]
+    g_offset = probe.g_offset & _U64 if isinstance(probe, UserProbe) else 0
+    constants = (
+        (TARGET, told),
+        (RESULT, as_.result),
+        (POINT, int(probe.at)),
+        (ARGUMENTS, as_.arguments),
+        (G_OFFSET, g_offset),
+    )
+    return Load(probe.program, as_, constants, probe.optional)
+
+
+class Attaching:
+    """Putting programs on targets, one probe after the other."""
+
+    def __init__(self, maps: Mapping[str, Map], warn: Callable[[str], None]) -> None:
+        """``warn`` hears what of a pattern could not be attached to."""
+        self._maps, self._warn = maps, warn
+        self._put = 0
+        self._failed = list[str]()
+        self._problem: PytracerError | None = None
+
+    def put(self, probe: Probe, tells: Tells, place: Place, program: int | None) -> list[Link]:
+        """Attach ``program``, None if it could not be loaded. What matched a pattern and cannot be attached
+        to is left out; raises what attaching raises for what was named."""
+        try:
+            if program is None:
+                raise UnsupportedError(f"{probe.kind} {place.name}: refused by the verifier")
+            if tells is Tells.ADDRESS and isinstance(probe, Kprobes):
+                self._tell(probe)
+            cookies = probe.targets if tells is Tells.COOKIE else ()
+            links = kind_of(probe).put(probe, Place(place.name, cookies=cookies), program)
+        except (AttachError, UnsupportedError) as problem:
+            if not probe.optional:
+                raise
+            self._failed.append(place.name)
+            self._problem = problem
+            return []
+        self._put += len(probe.targets)
+        return links
+
+    def finish(self) -> None:
+        """Say what was left out. Raises the last problem where that was everything."""
+        if self._problem is None:
+            return
+        if not self._put:
+            raise self._problem
+        names = ", ".join(self._failed[:3]) + (", ..." if len(self._failed) > 3 else "")
+        self._warn(
+            f"{len(self._failed)} could not be attached to and {self._put} were: {names} "
+            f"({self._problem.message})"
+        )
+
+    def _tell(self, probe: Kprobes) -> None:
+        """Let the C find the number of a target by the address of its function."""
+        table = self._maps["pt_addresses"]
+        for address, number in zip(probe.addresses, probe.targets, strict=True):
+            for at in (address, address + _ENDBR):
+                table.update(struct.pack("Q", at), struct.pack("I", number))

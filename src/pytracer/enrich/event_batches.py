@@ -1,0 +1,56 @@
+"""From records of a stream, in the C's own layout, to a batch that a sink can show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from pytracer import ktime
+from pytracer.arrays import Array, np
+from pytracer.enrich.decode import Decoder, cut, decode, masked, sized
+from pytracer.enrich.probe_results import Computed
+from pytracer.model import Batch, Coded, Schema
+
+_STEP = 100_000_000  # ns: somebody has set the clock, or the machine was suspended
+
+
+def _epoch() -> int:
+    """How far the clock that records bear (CLOCK_MONOTONIC) is from the epoch, in nanoseconds."""
+    return time.time_ns() - ktime.monotonic_ns()
+
+
+class Events:
+    """Makes batches of one schema."""
+
+    def __init__(
+        self, schema: Schema, decoders: Mapping[str, Decoder], computed: Mapping[str, Computed] | None = None
+    ) -> None:
+        """``decoders`` by the names that columns have for them; ``computed`` columns by their own."""
+        self._columns = {column.name: column for column in schema.columns}
+        self._decoders = decoders
+        self._kind = "entry" if schema.is_listing else "event"
+        self._computed = computed or {}
+        self._epoch = _epoch()
+
+    def batch(self, records: Array) -> Batch:
+        """Records of shape (n,)."""
+        # It stays as it is while the clock is only steered, so that differences of times are exact.
+        if abs((epoch := _epoch()) - self._epoch) > _STEP:
+            self._epoch = epoch
+        times = records["ns"].astype(np.int64) + self._epoch
+        return Batch(tuple(self._columns), records, times, self._read, self._kind)
+
+    def _read(self, name: str, records: Array) -> Array | Coded:
+        column = self._columns[name]
+        if column.computed:
+            return self._computed[name](records)
+        values = records[column.source]
+        if values.ndim == 2 and f"{column.source}_len" in (records.dtype.names or ()):
+            values = sized(values, records[f"{column.source}_len"])
+        elif values.ndim == 2:  # bytes, of which a NUL is not the end
+            values = np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(-1)
+        elif values.dtype.kind == "S":
+            values = cut(values)
+        if column.is_text:
+            return decode(self._decoders[column.decode or "text"], values, column.absent)
+        return masked(values, column.absent)

@@ -1,0 +1,141 @@
+"""From rows in the C's own layout to what a sink shows: ranked, cut, named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytracer.arrays import Array, np
+from pytracer.enrich.decode import Decoder, decode, masked
+from pytracer.enrich.probe_results import Computed
+from pytracer.model import Coded, Histograms, Schema, Snapshot
+from pytracer.model.buckets import BUCKETS, by_power, percentiles
+from pytracer.model.items import Kind
+from pytracer.model.reduce import Rows
+from pytracer.record import record
+from pytracer.spec import Column, Histogram
+
+_ANY = (1 << 64) - 1
+
+
+@record
+class Ranking:
+    """By which column rows are ranked ("" for histograms: by how much is in them), and how many are kept."""
+
+    sort: str
+    top: int | None = None
+
+
+@record
+class Moment:
+    """What rows stand for: see :class:`~pytracer.model.Snapshot`."""
+
+    kind: Kind
+    time: float
+    seconds: float
+
+
+def shape(
+    rows: Rows,
+    schema: Schema,
+    ranking: Ranking,
+    decoders: Mapping[str, Decoder],
+    moment: Moment,
+    computed: Mapping[str, Computed] | None = None,
+) -> Snapshot | Histograms:
+    """The item of the schema's output shape; ``computed`` columns are made of the rows' keys."""
+    computed = computed or {}
+    if schema.is_histogram:
+        return _histograms(rows, schema, ranking, decoders, moment)
+    rows = _ranked(rows, schema, ranking, decoders, computed)
+    columns = {column.name: _values(rows, schema, column, decoders, computed) for column in schema.columns}
+    return Snapshot(moment.kind, moment.time, moment.seconds, columns)
+
+
+def _ranked(
+    rows: Rows,
+    schema: Schema,
+    ranking: Ranking,
+    decoders: Mapping[str, Decoder],
+    computed: Mapping[str, Computed],
+) -> Rows:
+    """Numbers that were counted from the greatest down, names and ids from the first up."""
+    column = next(column for column in schema.columns if column.name == ranking.sort)
+    if column.ratio:
+        above, below = (rows.values[part].astype(np.float64) for part in column.ratio)
+        values: Array = above / np.maximum(below, 1)
+    else:
+        values = np.asarray(_values(rows, schema, column, decoders, computed))
+    order = np.argsort(values, kind="stable")
+    if column in schema.counters or column.greatest or column.ratio:
+        order = order[::-1]
+    order = order[: ranking.top]
+    return Rows(rows.keys[order], rows.values[order])
+
+
+def _values(
+    rows: Rows,
+    schema: Schema,
+    column: Column,
+    decoders: Mapping[str, Decoder],
+    computed: Mapping[str, Computed] | None = None,
+) -> Any:
+    """One column as it is shown: an array of numbers, or a list where there are names or nulls."""
+    if column.computed and computed:
+        made = computed[column.name](rows.keys)
+        return made.tolist() if isinstance(made, Coded) else made
+    if column.ratio:
+        above, below = (rows.values[name].tolist() for name in column.ratio)
+        return [a // b if b else None for a, b in zip(above, below, strict=True)]
+    values = (rows.keys if column in schema.keys else rows.values)[column.source]
+    if column.is_text:
+        return decode(decoders[column.decode or "text"], values, column.absent).tolist()
+    return masked(values, column.absent)
+
+
+def _histograms(
+    rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: Moment
+) -> Histograms:
+    """Group the map's (key, slot) entries into one histogram a key."""
+    counter = schema.counters[0]
+    names = [column.source for column in schema.keys]
+    if names:
+        groups, number = np.unique(rows.keys[names], return_inverse=True)
+    else:  # without keys there is one histogram, once anything was counted
+        groups, number = rows.keys[:1], np.zeros(len(rows.keys), dtype=np.intp)
+    counts = np.zeros((len(groups), BUCKETS), dtype=np.uint64)
+    np.add.at(counts, (number, rows.keys["slot"]), rows.values[counter.source])
+    values = np.zeros(len(groups), dtype=rows.values.dtype)
+    if any(column.latest for column in schema.values):
+        by_age = np.argsort(rows.values["seen"])
+        values[number[by_age]] = rows.values[by_age]  # of one group, the last assigned stays
+    for columns, gather in ((schema.counters, np.add), (schema.maxima, np.maximum)):
+        for column in columns:
+            gathered = np.zeros(len(groups), dtype=np.uint64)
+            gather.at(gathered, number, rows.values[column.source])
+            values[column.source] = gathered
+    grouped = Rows(groups, values)
+    named = [*schema.keys, *(column for column in schema.values if column.latest)]
+    keys = {column.name: _values(grouped, schema, column, decoders) for column in named}
+    beside = [column for column in schema.values if not column.latest and column is not counter]
+    measures = {column.name: _values(grouped, schema, column, decoders) for column in beside}
+    assert isinstance(schema.output, Histogram)
+    greatest = [values[column.source].tolist() for column in schema.maxima]
+    most = greatest[0] if greatest else [_ANY] * len(counts)
+    for share, column in schema.output.percentiles.items():
+        measures[column.name] = percentiles(counts, share, most)
+    if ranking.sort in keys:
+        order = np.argsort(np.asarray(keys[ranking.sort]), kind="stable")
+    else:
+        measure = measures.get(ranking.sort, counts.sum(axis=1))
+        order = np.argsort(-np.asarray(measure, np.float64), kind="stable")
+    order = order[: ranking.top]
+    counts = counts[order]
+    for columns_shown in (keys, measures):
+        for name, shown in columns_shown.items():
+            columns_shown[name] = (
+                shown[order] if isinstance(shown, np.ndarray) else [shown[at] for at in order]
+            )
+    return Histograms(
+        moment.kind, moment.time, moment.seconds, keys, counter.name, by_power(counts), measures
+    )

@@ -1,0 +1,89 @@
+"""What is in a map of ours, as text: a few entries of many, by the C types that BCC described."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from pytracer.arrays import np
+from pytracer.bpf.read.maps import Map
+from pytracer.bpf.sys import MapType
+from pytracer.record import record
+from pytracer.text import from_bytes
+
+SHOWN = 8
+_HASHES = frozenset({MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH})
+_ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
+_OTHERS: dict[int, str] = {
+    MapType.RINGBUF: "a ring of records: read and gone",
+    MapType.PERF_EVENT_ARRAY: "a ring of records for each CPU: read and gone",
+    MapType.LPM_TRIE: "prefixes, in a trie",
+    MapType.STACK_TRACE: "stacks, by number",
+    MapType.CGROUP_ARRAY: "cgroups, which the kernel does not show",
+    MapType.PROG_ARRAY: "programs",
+    MapType.ARRAY_OF_MAPS: "maps",
+    MapType.HASH_OF_MAPS: "maps",
+}
+
+
+@record
+class Entries:
+    """``count`` entries (None: nobody can tell; of arrays, those that are not zero), and the first of them as
+    (key, value). Values of all CPUs are added up. ``reason`` says what there is instead."""
+
+    count: int | None
+    first: tuple[tuple[str, str], ...] = ()
+    reason: str = ""
+
+
+def entries_of(table: Map, greatest: Collection[str] = ()) -> Entries:
+    """What is in it. Of CPUs' values members that are called as one of ``greatest`` are not added up: the
+    greatest counts. Raises OSError; SchemaError where its types are not known."""
+    if table.type not in _HASHES | _ARRAYS:
+        return Entries(None, reason=_OTHERS.get(table.type, ""))
+    keys, values = table.read()
+    if table.type in _ARRAYS:
+        plain = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+        used = plain.any(axis=1)
+        keys, values = keys[used], values[used]
+    first = tuple(
+        (_text(key), _text(_added(value, greatest) if table.per_cpu else value))
+        for key, value in zip(keys[:SHOWN], values[:SHOWN], strict=True)
+    )
+    return Entries(len(keys), first)
+
+
+def _added(values: Any, greatest: Collection[str]) -> Any:
+    """The values of all CPUs as one: numbers are added up, or the greatest taken, of the rest what is not
+    nothing."""
+    if values.dtype.names is None:
+        return values.sum(axis=0)
+    whole = np.zeros((), values.dtype)
+    for name in values.dtype.names:
+        column = values[name]
+        if column.dtype.kind in "iu" and column.ndim == 1:
+            whole[name] = column.max() if name in greatest else column.sum()
+        else:
+            used = [one for one in column if one.tobytes().strip(b"\0")]
+            whole[name] = used[-1] if used else whole[name]
+    return whole
+
+
+def _text(value: Any) -> str:
+    """A key or a value: numbers, structs by member, rows of bytes as the text that they mostly are."""
+    names = value.dtype.names
+    if names is not None:
+        return ", ".join(f"{name}={_text(value[name])}" for name in names if not name.startswith("__pad"))
+    if value.dtype.kind == "S" or (value.ndim and value.dtype.itemsize == 1):
+        data = value.tobytes().partition(b"\0")[0]
+        return repr(from_bytes(data))
+    if value.ndim:
+        return "[" + ", ".join(_several(value)) + "]"
+    return str(value)
+
+
+def _several(values: Any) -> Iterator[str]:
+    for value in values.ravel()[:SHOWN]:
+        yield f"{{{_text(value)}}}" if value.dtype.names else _text(value)
+    if values.size > SHOWN:
+        yield "..."

@@ -1,0 +1,330 @@
+"""Whether a program can be put on each kind of hook: tried on things that are this process's own.
+
+Each function attaches for a moment and lets go, and returns a note ("" where there is nothing to say).
+Where any attachment would touch others, the program is loaded only, and the note says so. They raise
+OSError, or PytracerError where there is more to say than an errno.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import functools
+import os
+import socket
+import struct
+from pathlib import Path
+
+from pytracer.bpf.attach import iterator as iteration
+from pytracer.bpf.attach import kprobe as kprobe_pmu
+from pytracer.bpf.attach import kprobe_events
+from pytracer.bpf.attach import kprobe_multi as kprobe_multi_link
+from pytracer.bpf.attach import uprobe as uprobe_pmu
+from pytracer.bpf.attach import uprobe_multi as uprobe_multi_link
+from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach.perf import SET_BPF, attach_program, event_attr, retprobe_bit
+from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
+from pytracer.bpf.sys import (
+    Command,
+    ProgType,
+    address,
+    bpf,
+    link_create,
+    perf_event_open,
+    raw_tracepoint_open,
+)
+from pytracer.bpf.trial import EMPTY, in_a_thread, load, returning
+from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
+from pytracer.features.kernel_facts import KernelFacts
+from pytracer.kernel import functions, policy
+from pytracer.kernel.btf import Btf, Kind
+from pytracer.spec import Iterator, Tracepoint
+
+LOADS = "loads"  # the note of what is not attached, so as not to touch others
+
+_PMUS = Path("/sys/bus/event_source/devices")
+_QUIET_FUNCTION = "bpf_fentry_test1"  # net/bpf/test_run.c: made for this, called by tests alone
+_QUIET_EVENT = "task_rename"  # a thread is given a name
+_TRACING, _LSM, _PERF_EVENT = 26, 29, 7  # enum bpf_prog_type
+_RAW_TP, _FENTRY, _FEXIT, _LSM_MAC = 23, 24, 25, 27  # enum bpf_attach_type
+_SOFTWARE, _CPU_CLOCK, _HARDWARE, _CYCLES = 1, 0, 0, 0  # enum perf_type_id and what they count
+
+
+def raw_tracepoint() -> str:
+    """A raw tracepoint, attached for real."""
+    _raw(load(ProgType.RAW_TRACEPOINT, EMPTY), _QUIET_EVENT)
+    return ""
+
+
+def tracepoint() -> str:
+    """A trace event of tracefs, attached for real."""
+    answer = KernelFacts().probe(Tracepoint("", category="task", event=_QUIET_EVENT))
+    if not answer.ok:
+        raise (PolicyError if answer.refused else UnsupportedError)(answer.reason)
+    return ""
+
+
+def kprobe() -> str:
+    """A kernel function's entry."""
+    return _kprobe(at_return=False)
+
+
+def kretprobe() -> str:
+    """A kernel function's return."""
+    return _kprobe(at_return=True)
+
+
+def kprobe_event() -> str:
+    """A kernel function's entry, by a trace event of tracefs that is made for it."""
+    if not kprobe_pmu.PMU.is_dir():
+        raise UnsupportedError(kprobe_pmu.NO_KPROBES.reason)
+    program = load(ProgType.KPROBE, EMPTY)
+    try:
+        kprobe_events.attach(functions.these((_QUIET_FUNCTION,), ()), program, "doctor").close()
+    finally:
+        os.close(program)
+    return ""
+
+
+def kprobe_multi() -> str:
+    """Many kernel functions' entries by one link (fprobe)."""
+    return _kprobe_multi(0)
+
+
+def kretprobe_multi() -> str:
+    """Many kernel functions' returns by one link."""
+    return _kprobe_multi(1)  # BPF_F_KPROBE_MULTI_RETURN
+
+
+def _kprobe_multi(flags: int) -> str:
+    names = bytearray(_QUIET_FUNCTION.encode() + b"\0")
+    symbols = bytearray(struct.pack("Q", address(names)))
+    program = load(ProgType.KPROBE, EMPTY, attach_type=kprobe_multi_link.ATTACH_TYPE)
+    try:
+        rest = struct.pack("IIQQQ", flags, 1, address(symbols), 0, 0)
+        os.close(link_create(program, kprobe_multi_link.ATTACH_TYPE, rest))
+    finally:
+        os.close(program)
+    return ""
+
+
+def fentry() -> str:
+    """A kernel function's entry, by a trampoline."""
+    return _trampoline(_FENTRY)
+
+
+def fexit() -> str:
+    """A kernel function's return, by a trampoline."""
+    return _trampoline(_FEXIT)
+
+
+def btf_tracepoint() -> str:
+    """A raw tracepoint whose arguments have types (tp_btf)."""
+    number = _btf_id(Kind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
+    _raw(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number), "")
+    return ""
+
+
+def loads_tracing() -> str:
+    """A program of the type that fentry, fexit and BTF tracepoints share. Loaded only."""
+    number = _btf_id(Kind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
+    os.close(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number))
+    return ""
+
+
+def lsm() -> str:
+    """A security hook. Loaded only: attached, it would stand in everybody's way."""
+    number = _btf_id(Kind.FUNC, "bpf_lsm_file_open")
+    os.close(load(_LSM, returning(0), attach_type=_LSM_MAC, btf_id=number))
+    if unused := policy.unused_lsm_hook("bpf_lsm_file_open"):
+        raise UnsupportedError(f"{LOADS}, but never runs: {unused}")
+    return LOADS
+
+
+def iterator() -> str:
+    """All tasks, gone through by a program that writes nothing."""
+    probe = Iterator("", of="task")
+    wanted = iteration.load_as(probe)
+    if not wanted.btf_id:
+        raise UnsupportedError("the kernel's BTF has no bpf_iter_task (Linux 5.8)")
+    program = load(wanted.type, returning(0), attach_type=wanted.attach_type, btf_id=wanted.btf_id)
+    try:
+        [link] = iteration.put(probe, Place(probe.of), program)
+        try:
+            descriptor = iteration.begin(link)
+            try:
+                os.read(descriptor, 1)
+            finally:
+                os.close(descriptor)
+        finally:
+            link.close()
+    finally:
+        os.close(program)
+    return ""
+
+
+def uprobe() -> str:
+    """The entry of a function in a file: here one in memory that no program maps."""
+    return _uprobe(at_return=False)
+
+
+def uretprobe() -> str:
+    """The return of a function in a file."""
+    return _uprobe(at_return=True)
+
+
+def uprobe_multi() -> str:
+    """Many places in a file by one link: on one that no program maps."""
+    with uprobe_pmu.own_file() as name:
+        path, offsets = bytearray(name.value + b"\0"), bytearray(8)
+        program = load(ProgType.KPROBE, EMPTY, attach_type=uprobe_multi_link.ATTACH_TYPE)
+        try:
+            rest = struct.pack("QQQQIII", address(path), address(offsets), 0, 0, 1, 0, 0)
+            os.close(link_create(program, uprobe_multi_link.ATTACH_TYPE, rest))
+            if uprobe_multi_link.refusal(program, uprobe_multi_link.NOBODY) != errno.EINVAL:
+                return "of a process that is named, it sees one thread only"
+        finally:
+            os.close(program)
+    return ""
+
+
+def usdt_semaphore() -> str:
+    """The counter in a program that tells it to come by a USDT probe."""
+    if not uprobe_pmu.PMU.is_dir():
+        raise UnsupportedError(uprobe_pmu.ABSENT)
+    if not uprobe_pmu.counts_semaphores():
+        raise UnsupportedError(uprobe_pmu.NO_SEMAPHORES)
+    with uprobe_pmu.own_file() as name:
+        return _on_pmu("uprobe", ctypes.addressof(name), flags=16 << uprobe_pmu.SEMAPHORE_SHIFT)
+
+
+def perf_event() -> str:
+    """A program on a perf event: this process's own CPU clock."""
+    program = load(_PERF_EVENT, EMPTY)
+    try:
+        # The program would be called at the end of every period; this process ends before the first does.
+        event = perf_event_open(_own_event(_SOFTWARE, _CPU_CLOCK, period=1 << 40), 0, -1)
+        try:
+            fcntl.ioctl(event, SET_BPF, program)
+        finally:
+            os.close(event)
+    finally:
+        os.close(program)
+    return ""
+
+
+def hardware_counter() -> str:
+    """The CPU's own counters: cycles of this process."""
+    try:
+        os.close(perf_event_open(_own_event(_HARDWARE, _CYCLES, period=0), 0, -1))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.ENODEV):
+            raise UnsupportedError(
+                "this machine has none, or it is a virtual one and not given any"
+            ) from error
+        raise
+    return ""
+
+
+def socket_filter() -> str:
+    """A filter on a socket: of a pair that only this process has."""
+    program = load(ProgType.SOCKET_FILTER, EMPTY)
+    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, other:
+        try:
+            ours.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, struct.pack("i", program))
+        finally:
+            os.close(program)
+    return ""
+
+
+def packet_socket() -> str:
+    """A raw packet socket, bound to nothing."""
+    socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    return ""
+
+
+def seccomp() -> str:
+    """A filter of system calls, in classic BPF: on a thread that ends with it."""
+    everything = bytearray(struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000))  # BPF_RET: SECCOMP_RET_ALLOW
+    filter_ = bytearray(struct.pack("HxxxxxxQ", 1, address(everything)))  # struct sock_fprog
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def install() -> str:
+        no_new_privileges, set_seccomp, mode_filter = 38, 22, 2  # of prctl(2)
+        if libc.prctl(no_new_privileges, 1, 0, 0, 0) or libc.prctl(
+            set_seccomp, mode_filter, ctypes.c_void_p(address(filter_)), 0, 0
+        ):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return ""
+
+    return in_a_thread(install)
+
+
+def _own_event(kind: int, config: int, *, period: int) -> bytes:
+    """A perf event's attributes; ``period`` 0: it only counts."""
+    attr = event_attr(kind, config)
+    return attr[:16] + struct.pack("Q", period) + attr[24:]
+
+
+def _raw(program: int, event: str) -> None:
+    """Put a program on a raw tracepoint, or on what it was loaded for (no name), and let go of both."""
+    try:
+        link = (
+            raw_tracepoint_open(event, program)
+            if event
+            else bpf(Command.RAW_TRACEPOINT_OPEN, struct.pack("QI", 0, program))
+        )
+        os.close(link)
+    finally:
+        os.close(program)
+
+
+def _trampoline(attach_type: int) -> str:
+    number = _btf_id(Kind.FUNC, _QUIET_FUNCTION)
+    _raw(load(_TRACING, returning(0), attach_type=attach_type, btf_id=number), "")
+    return ""
+
+
+def _kprobe(*, at_return: bool) -> str:
+    symbol = ctypes.create_string_buffer(_QUIET_FUNCTION.encode())
+    return _on_pmu("kprobe", ctypes.addressof(symbol), at_return=at_return)
+
+
+def _uprobe(*, at_return: bool) -> str:
+    with uprobe_pmu.own_file() as name:
+        return _on_pmu("uprobe", ctypes.addressof(name), at_return=at_return)
+
+
+def _on_pmu(name: str, target: int, *, at_return: bool = False, flags: int = 0) -> str:
+    pmu = _PMUS / name
+    if not pmu.is_dir():
+        raise UnsupportedError(f"this kernel has no perf PMU '{name}'")
+    config = flags | (1 << retprobe_bit(pmu) if at_return else 0)
+    program = load(ProgType.KPROBE, EMPTY)
+    try:
+        attr = event_attr(int((pmu / "type").read_text()), config, target)
+        os.close(attach_program(attr, program))
+    except OSError as error:
+        if name == "kprobe" and error.errno == errno.ENOENT:
+            raise PytracerError(f"not tried: this kernel lacks {_QUIET_FUNCTION}") from None
+        raise
+    finally:
+        os.close(program)
+    return ""
+
+
+@functools.cache
+def _btf() -> Btf:
+    return Btf.load()
+
+
+def _btf_id(kind: Kind, name: str) -> int:
+    try:
+        number = _btf().find(kind, name)
+    except HeadersError as problem:
+        raise UnsupportedError(f"needs the kernel's BTF: {problem.message}") from problem
+    if number is None:
+        raise UnsupportedError(f"the kernel's BTF has no {name}")
+    return number

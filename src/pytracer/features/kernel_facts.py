@@ -1,0 +1,174 @@
+"""What this kernel grants, found out by trying: the answers that a plan asks for.
+
+Each question is asked once; most cost some tens of microseconds. Nothing stays loaded or attached after
+the answers have been dropped, and nothing that others trace is disturbed. How a kind of probe is asked about
+stands beside how it is attached, in :mod:`pytracer.bpf.attach`.
+
+Without privileges nothing can be tried: then what may be there is said to be there, ``tried`` is false,
+and a plan can still be shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytracer.bpf.attach import kind_of
+from pytracer.bpf.prober import Asking
+from pytracer.bpf.sys import MapType, ProgType, map_create
+from pytracer.bpf.trial import EMPTY, LOOP, READS_BEYOND, helper_refusal
+from pytracer.errors import HeadersError, PytracerError
+from pytracer.kernel import injection, tracefs
+from pytracer.kernel.btf import Btf
+from pytracer.kernel.facts import Answer, Described, Found
+from pytracer.record import replace
+from pytracer.spec import FunctionCode, Probe, Source, Spot
+from pytracer.targets import find
+
+if TYPE_CHECKING:
+    from pytracer.targets.machine_code import CodeReader
+
+_X86_ABI = Path("/proc/sys/abi/vsyscall32")  # arch/x86/entry/vdso/vdso32-setup.c, CONFIG_COMPAT_32
+_PROC_SYS = Path("/proc/sys")
+_PER_LINUX32, _QUERY = 0x0008, 0xFFFFFFFF  # include/uapi/linux/personality.h
+
+
+class KernelFacts(Asking):
+    """The kernel that runs, as :class:`pytracer.kernel.facts.Facts`."""
+
+    def __init__(self) -> None:
+        """Ask nothing yet."""
+        super().__init__()
+        self._answers: dict[Probe, Answer] = {}
+        self._described: dict[Spot, Described | None] = {}
+        self._helpers: dict[int, bool] = {}
+        self._map_types: dict[int, bool] = {}
+
+    @property
+    def architecture(self) -> str:
+        """``x86_64``, ``aarch64``, ... as uname says."""
+        return os.uname().machine
+
+    @functools.cached_property
+    def runs_compat(self) -> bool:
+        """Whether 32-bit programs run beside 64-bit ones; true where that cannot be told."""
+        if self.architecture == "x86_64":
+            return _X86_ABI.exists() or not _PROC_SYS.is_dir()
+        if self.architecture == "aarch64":
+            return _takes_linux32()
+        return True
+
+    def has_helper(self, number: int) -> bool:
+        """Whether programs may call the BPF helper of this number; true where that cannot be tried."""
+        if number not in self._helpers:
+            self._helpers[number] = bool(self.missing) or self._try_helper(number)
+        return self._helpers[number]
+
+    def has_map_type(self, number: int) -> bool:
+        """Whether a map of this type can be made; true where that cannot be tried."""
+        if number not in self._map_types:
+            self._map_types[number] = bool(self.missing) or _makes_map(number)
+        return self._map_types[number]
+
+    @functools.cached_property
+    def has_loops(self) -> bool:
+        """Whether the verifier goes through loops; true where that cannot be tried."""
+        return bool(self.missing) or self.loads(self._kind, LOOP)
+
+    @functools.cached_property
+    def injectable(self) -> Mapping[str, str] | None:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        return injection.functions()
+
+    def probe(self, probe: Probe) -> Answer:
+        """Whether a program can be put where ``probe`` says, and what that is called here."""
+        # Of what the user names it only matters that it is: how its program is told is asked, too.
+        question = replace(probe, program="", optional=False, when="", targets=(0,) if probe.targets else ())
+        if question not in self._answers:
+            self._answers[question] = kind_of(probe).ask(probe, self)
+        return self._answers[question]
+
+    @functools.cached_property
+    def types(self) -> Btf | None:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        try:
+            return Btf.load()
+        except HeadersError:
+            return None
+
+    def described(self, spot: Spot) -> Described | None:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        from pytracer.symbols import files
+        from pytracer.targets import debug_info
+
+        if spot not in self._described:
+            self._described[spot] = None
+            where = spot.file, spot.holder, spot.identity
+            # If it has gone, who attaches to it will say so.
+            with contextlib.suppress(PytracerError), files.find(*where) as file:
+                self._described[spot] = debug_info.describe(file, spot.name, spot.offset)
+        return self._described[spot]
+
+    def code(self, spot: Spot) -> FunctionCode:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        return self._code.code(spot)
+
+    def entry(self, spot: Spot) -> int:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        return self._code.entry(spot)
+
+    def event_format(self, name: str) -> str:
+        """See :class:`~pytracer.kernel.facts.Facts`."""
+        return tracefs.event_format(name).decode("utf-8", "backslashreplace")
+
+    def find(self, source: Source) -> Found:
+        """What a user's source names here. Raises what :class:`pytracer.kernel.facts.Facts` says."""
+        return find(source)
+
+    def _try_helper(self, number: int) -> bool:
+        try:
+            return not helper_refusal(self._kind, number)
+        except OSError:
+            return False
+
+    @functools.cached_property
+    def _code(self) -> CodeReader:
+        from pytracer.targets.machine_code import CodeReader
+
+        return CodeReader()
+
+    @functools.cached_property
+    def _kind(self) -> ProgType:
+        """A kind of program that can be loaded."""
+        if self.loads(ProgType.RAW_TRACEPOINT, READS_BEYOND):
+            return ProgType.RAW_TRACEPOINT
+        return ProgType.KPROBE if self.loads(ProgType.KPROBE, EMPTY) else ProgType.TRACEPOINT
+
+
+def _takes_linux32() -> bool:
+    """Whether personality(2) takes PER_LINUX32, which arm64 refuses where no CPU runs 32-bit programs.
+
+    The calling thread has it for the two system calls between which it is put back.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = int(libc.personality(ctypes.c_ulong(_QUERY)))
+    if before < 0 or libc.personality(ctypes.c_ulong(_PER_LINUX32)) < 0:
+        return ctypes.get_errno() != errno.EINVAL
+    libc.personality(ctypes.c_ulong(before))
+    return True
+
+
+def _makes_map(number: int) -> bool:
+    """Whether a small map of this type can be made."""
+    sizes = (0, 0, os.sysconf("SC_PAGE_SIZE")) if number == MapType.RINGBUF else (4, 4, 1)
+    try:
+        os.close(map_create(number, *sizes))
+    except OSError:
+        return False
+    return True

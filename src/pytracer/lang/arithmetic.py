@@ -1,0 +1,176 @@
+"""C for what is done with numbers and addresses, with C's own rules, but nothing left undefined.
+
+Sums are made without a sign, shifts by what there are bits, and a division by 0 counts as something that
+could not be read (``bad``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytracer.lang.formats import Conversion
+from pytracer.lang.scope import Value
+from pytracer.lang.syntax import Binary, Node, Unary
+from pytracer.lang.types import INT, S64, U64, Array, Int, Pointer, Struct, Type, common, promoted
+
+Fail = Callable[..., Exception]
+COMPARISONS = ("==", "!=", "<", ">", "<=", ">=")
+_WRAPPED = ("+", "-", "*", "&", "|", "^")
+
+
+def as_type(kind: Type) -> str:
+    """The C type that its values have in the C that is written."""
+    return kind.c if isinstance(kind, Int) else "u64"
+
+
+def converted(value: Value, kind: Type) -> Value:
+    """A number or address as another type."""
+    constant = value.constant
+    if isinstance(kind, Int) and kind.boolean:
+        return Value(f"((u8)(({value.code}) != 0))", kind, None if constant is None else int(constant != 0))
+    if constant is not None and isinstance(kind, Int):
+        constant &= (1 << 8 * kind.size) - 1
+        if kind.signed and constant >> (8 * kind.size - 1):
+            constant -= 1 << 8 * kind.size
+    return Value(f"(({as_type(kind)})({value.code}))", kind, constant)
+
+
+def number(value: int, kind: Int) -> Value:
+    """A constant."""
+    return Value(f"(({kind.c}){value & (1 << 64) - 1:#x}ULL)", kind, value)
+
+
+def widened(value: Value, conversion: Conversion) -> Value:
+    """Convert a number or address to what C's printf shows of it by ``conversion``.
+
+    A number is promoted as C promotes an argument: one narrower than int becomes an int, with zeros where it
+    is unsigned and with its sign where it is signed. Only then does the conversion say how to read it. ``hh``
+    and ``h`` cut it, other lengths never make it narrower. Of a register without a type, the conversion says
+    how many bytes there are.
+    """
+    kind = value.type if isinstance(value.type, Int) else U64
+    signed = conversion.signed
+    if kind.loose or conversion.size < INT.size:
+        return converted(value, Int(conversion.size, signed))
+    kind = promoted(kind)
+    return converted(converted(value, kind), Int(max(kind.size, conversion.size), signed))
+
+
+def size_of(kind: Type) -> int:
+    """Bytes of a value; 0 where that is not known."""
+    if isinstance(kind, (Int, Struct)):
+        return kind.size
+    if isinstance(kind, Array):
+        return size_of(kind.of) * kind.length
+    return 8 if isinstance(kind, Pointer) else 0
+
+
+def _number(node: Node, value: Value, fail: Fail, what: str) -> Int:
+    if not isinstance(value.type, Int):
+        raise fail(node, f"{what} takes numbers, and this is {_article(value.type)}")
+    return value.type
+
+
+def _article(kind: Type) -> str:
+    return f"an address ({kind.text})" if isinstance(kind, Pointer) else f"a {kind.text}"
+
+
+def unary(node: Unary, of: Value, fail: Fail) -> Value:
+    """``-``, ``+``, ``~`` and ``!``."""
+    if node.sign == "!":
+        constant = None if of.constant is None else int(not of.constant)
+        return Value(f"((s32)!({of.code}))", INT, constant)
+    kind = promoted(_number(node.of, of, fail, repr(node.sign)))
+    if of.constant is not None:
+        made = {"-": -of.constant, "+": of.constant, "~": ~of.constant}[node.sign]
+        return converted(number(made, kind), kind)
+    if node.sign == "+":
+        return converted(of, kind)
+    unsigned = Int(kind.size, False).c
+    return Value(f"(({kind.c})({node.sign}({unsigned})({of.code})))", kind)
+
+
+def binary(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
+    """All that has two operands, but ``&&`` and ``||``."""
+    pointers = isinstance(left.type, Pointer), isinstance(right.type, Pointer)
+    if any(pointers):
+        return _addresses(node, left, right, fail)
+    a = _number(node.left, left, fail, repr(node.sign))
+    b = _number(node.right, right, fail, repr(node.sign))
+    if node.sign in ("<<", ">>"):
+        return _shift(node, left, right, promoted(a))
+    kind = common(a, b)
+    if node.sign in COMPARISONS:
+        _check_signs(node, left, right, kind, fail)
+    x, y = converted(left, kind), converted(right, kind)
+    if node.sign in COMPARISONS:
+        return Value(f"((s32)({x.code} {node.sign} {y.code}))", INT)
+    if node.sign in ("/", "%"):
+        if right.constant == 0:
+            raise fail(node.right, "nothing can be divided by 0")
+        name = ("divided" if node.sign == "/" else "rest") + ("_signed" if kind.signed else "")
+        return Value(f"(({kind.c})pt_ask_{name}({x.code}, {y.code}, &bad))", kind)
+    assert node.sign in _WRAPPED
+    unsigned = Int(kind.size, False).c
+    constant = None
+    if left.constant is not None and right.constant is not None:
+        constant = {
+            "+": left.constant + right.constant,
+            "-": left.constant - right.constant,
+            "*": left.constant * right.constant,
+            "&": left.constant & right.constant,
+            "|": left.constant | right.constant,
+            "^": left.constant ^ right.constant,
+        }[node.sign]
+        return converted(number(constant, kind), kind)
+    return Value(f"(({kind.c})(({unsigned}){x.code} {node.sign} ({unsigned}){y.code}))", kind)
+
+
+def logical(sign: str, left: Value, right: Value) -> Value:
+    """``&&`` and ``||``: the right one is looked at only where it matters."""
+    return Value(f"((s32)(({left.code}) {sign} ({right.code})))", INT)
+
+
+def _shift(node: Binary, left: Value, right: Value, kind: Int) -> Value:
+    bits = 8 * kind.size - 1
+    operand = kind if node.sign == ">>" else Int(kind.size, False)
+    code = f"({operand.c})({left.code}) {node.sign} ((u32)({right.code}) & {bits})"
+    if left.constant is not None and right.constant is not None and node.sign == "<<":
+        return converted(number(left.constant << (right.constant & bits), kind), kind)
+    return Value(f"(({kind.c})({code}))", kind)
+
+
+def _check_signs(node: Binary, left: Value, right: Value, kind: Int, fail: Fail) -> None:
+    """What is compared with something below 0 must have a sign: else it would be never, or always."""
+    for operand, one, other in ((node.left, left, right), (node.right, right, left)):
+        negative = other.constant is not None and other.constant < 0
+        never = other.constant == 0 and one is left and node.sign in ("<", ">=")
+        assert isinstance(one.type, Int)
+        if (negative and not (kind.signed and promoted(one.type).signed)) or (never and not kind.signed):
+            if one.constant is not None:
+                continue
+            raise fail(
+                operand,
+                f"this has no sign ({one.type.text}), and is never below 0",
+                hint="(int) before it, or (long), says how to read it" if one.type.raw else "",
+            )
+
+
+def _addresses(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
+    if node.sign in COMPARISONS:
+        for operand, value in ((node.left, left), (node.right, right)):
+            if isinstance(value.type, Int) and not (value.type.raw or value.constant is not None):
+                raise fail(operand, f"an address is compared with a number ({value.type.text})")
+        x, y = converted(left, U64), converted(right, U64)
+        return Value(f"((s32)({x.code} {node.sign} {y.code}))", INT)
+    if node.sign not in ("+", "-") or not isinstance(left.type, Pointer):
+        raise fail(node, f"{node.sign!r} makes no sense of an address", hint="(u64) makes a number of it")
+    size = size_of(left.type.to)
+    if not size:
+        raise fail(node.left, f"how large a {left.type.to.text} is, is not known")
+    if isinstance(right.type, Pointer):
+        if node.sign != "-":
+            raise fail(node, "two addresses cannot be added")
+        return Value(f"((s64)({left.code} - {right.code}) / {size})", S64)
+    step = converted(right, S64)
+    return Value(f"((u64)({left.code} {node.sign} (u64)({step.code} * {size})))", left.type)

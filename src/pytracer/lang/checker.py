@@ -1,0 +1,347 @@
+"""From a user's expression to C of our own, with a type for every step.
+
+Names, members and types are looked up, and only what they stand for goes on: numbers, and words of our own.
+So nothing that a user wrote can become C, whatever it was.
+"""
+
+from __future__ import annotations
+
+from pytracer.errors import QuestionError, near
+from pytracer.lang import syntax, types
+from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, converted, logical, number, size_of, unary
+from pytracer.lang.identifiers import Names
+from pytracer.lang.lexer import quoted
+from pytracer.lang.scope import USER, Comm, Found, Place, Scope, Value
+from pytracer.lang.syntax import Node
+from pytracer.lang.types import INT, S64, U32, U64, Array, Int, Pointer, Struct, Type, Void
+from pytracer.record import replace
+
+_LONGEST = 100  # bytes of a text that something is compared with: it is put on the stack
+_COMM = 15  # bytes of a task's name, without its end
+_KEPT = 8  # values that are kept from the beginning of a function
+
+
+class Checker(Names):
+    """Expressions of one question at one target. What it keeps from functions' beginnings is in ``kept``: C
+    for each."""
+
+    def __init__(self, text: str, scope: Scope, *, outer: Checker | None = None) -> None:
+        """``outer``: it is for what stands in ``$entry``."""
+        super().__init__(text, scope, within=outer is not None)
+        self.kept: list[str] = []
+
+    # What a question consists of
+
+    def condition(self, node: Node) -> str:
+        """C that tells whether it holds."""
+        return f"({self.value(node).code}) != 0"
+
+    def value(self, node: Node) -> Value:
+        """A number or an address. Raises QuestionError, as all do."""
+        return self._valued(node, self._found(node))
+
+    def text(self, node: Node) -> tuple[str, int, str] | Comm | None:
+        """Where text is: (C for its address, the most bytes that there can be or 0, memory); None where this
+        is no text."""
+        found = self._found(node)
+        if isinstance(found, Comm):
+            return found
+        if isinstance(found, Place) and types.is_text(found.type) and isinstance(found.type, Array):
+            return found.address, found.type.length, found.memory
+        value = self._valued(node, found)
+        kind = value.type
+        if isinstance(kind, Int) and kind.raw and kind.size == size_of(Pointer(kind)):
+            kind = Pointer(Int(1, True, char=True), user=self.scope.memory == USER)
+        if not isinstance(kind, Pointer) or not types.is_text(kind):
+            return None
+        limit = kind.to.length if isinstance(kind.to, Array) else 0
+        return value.code, limit, self._memory(kind)
+
+    def type_of(self, name: syntax.TypeName) -> Type:
+        """What a type's name stands for."""
+        words = name.words
+        kind = types.basic(words)
+        if kind is None and words[0] in ("struct", "union", "enum"):
+            kind = self.scope.types.find(words[0], words[1])
+            if kind is None:
+                known = self.scope.types.names(words[0])
+                raise self.fail(name, f"no {words[0]} {words[1]!r}", hint=near(words[1], known))
+        elif kind is None and len(words) == 1:
+            kind = self.scope.types.find("typedef", words[0])
+        if kind is None:
+            known = {*types.BASIC, *types.WORDS} | self.scope.types.names("typedef")
+            raise self.fail(name, f"no type {' '.join(words)!r}", hint=near(" ".join(words), known))
+        for _ in range(name.stars):
+            kind = Pointer(kind, user=self.scope.memory == USER)
+        return kind
+
+    # Expressions
+
+    def _found(self, node: Node) -> Found:
+        match node:
+            case syntax.Number():
+                return self._literal(node)
+            case syntax.Text():
+                raise self.fail(node, "a text can only be compared with", hint='as in $comm == "cat"')
+            case syntax.Name():
+                return self.name(node)
+            case syntax.Member():
+                return self._member(node)
+            case syntax.Index():
+                return self._index(node)
+            case syntax.OfUser():
+                value = self.value(node.of)
+                kind = value.type
+                if isinstance(kind, Pointer):
+                    return replace(value, type=replace(kind, user=True))
+                if isinstance(kind, Int) and kind.raw:
+                    return replace(value, type=Pointer(Int(1, True, char=True), user=True))
+                raise self.fail(node.of, f"this is no address ({kind.text}): '@user' makes no sense of it")
+            case syntax.Unary(sign="*"):
+                return self._pointed(node.of, self.value(node.of))
+            case syntax.Unary(sign="&"):
+                return self._address(node)
+            case syntax.Unary():
+                return unary(node, self.value(node.of), self.fail)
+            case syntax.Binary():
+                return self._binary(node)
+            case syntax.Conditional():
+                return self._conditional(node)
+            case syntax.Cast():
+                return self._cast(node)
+            case syntax.Compare():
+                return self._same(node.text, node.of)
+            case syntax.Entry():
+                return self._entry(node)
+        raise TypeError(f"no expression: {node}")
+
+    def _valued(self, node: Node, found: Found) -> Value:
+        """What is at a place; of an array its address, as in C."""
+        if isinstance(found, Comm):
+            raise self.fail(node, "this is text, and no number", hint='as in $comm == "cat", or by %s')
+        if isinstance(found, Value):
+            if isinstance(found.type, Void):
+                raise self.fail(node, f"this cannot be looked at (it is a {found.type.text})")
+            return found
+        kind = found.type
+        if isinstance(kind, Array):
+            return Value(found.address, Pointer(kind.of, user=found.memory == USER))
+        if isinstance(kind, Struct):
+            some = sorted(self.scope.types.members(kind))[:6]
+            raise self.fail(
+                node,
+                f"this is a whole {kind.name}",
+                hint=f"its members: {', '.join(some)}, ..." if some else "",
+            )
+        if isinstance(kind, Void):
+            raise self.fail(node, f"this cannot be looked at (it is a {kind.text})")
+        return self._loaded(found, kind)
+
+    def _loaded(self, place: Place, kind: Int | Pointer) -> Value:
+        if place.bits:
+            return self._bits(place, kind)
+        name, size = as_type(kind), size_of(kind)
+        if place.direct and place.offset % size == 0:
+            return Value(f"(({name})*(volatile {name} *)({place.code} + {place.offset}))", kind)
+        return Value(f"(({name})pt_ask_load({place.address}, {size}, {place.memory}, &bad))", kind)
+
+    def _bits(self, place: Place, kind: Int | Pointer) -> Value:
+        assert isinstance(kind, Int)
+        size = -(-(place.shift + place.bits) // 8)
+        load = f"pt_ask_load({place.address}, {size}, {place.memory}, &bad)"
+        up = f"({load} << {64 - place.shift - place.bits})"
+        side = "s64" if kind.signed else "u64"
+        kind = types.of_bits(kind, place.bits)
+        return Value(f"(({kind.c})(({side}){up} >> {64 - place.bits}))", kind)
+
+    def _memory(self, kind: Pointer) -> str:
+        return USER if kind.user else self.scope.memory
+
+    def _pointed(self, node: Node, value: Value) -> Place:
+        """What an address points at."""
+        kind = value.type
+        if isinstance(kind, Int):
+            hint = "a cast says it, as in ((struct sock *)arg1)->sk_family"
+            hint += ", or a signature: NAME(struct sock *sk)" if kind.raw else ""
+            raise self.fail(
+                node, f"what this points at is not known ({kind.text})", hint=hint if kind.raw else ""
+            )
+        assert isinstance(kind, Pointer)
+        if isinstance(kind.to, Void):
+            raise self.fail(node, f"what this points at is not known ({kind.text})", hint="a cast says it")
+        return Place(value.code, 0, kind.to, self._memory(kind))
+
+    def _literal(self, node: syntax.Number) -> Value:
+        kinds = [INT, U32, S64, U64]
+        if "u" in node.suffix:
+            kinds = [U32, U64]
+        elif not node.hexadecimal:
+            kinds = [INT, S64, U64]
+        if "l" in node.suffix:
+            kinds = [kind for kind in kinds if kind.size == S64.size]
+        kind = next(k for k in kinds if node.value < 1 << (8 * k.size - k.signed))
+        return number(node.value, kind)
+
+    def _entry(self, node: syntax.Entry) -> Value:
+        if self.within:
+            raise self.fail(node, "$entry within $entry")
+        if self.scope.entry is None:
+            raise self.fail(node, "$entry is known where a function returns", hint="kr:, fr: or ur:")
+        inner = Checker(self.whole, self.scope.entry, outer=self)
+        value = inner.value(node.of)
+        code = f"(u64)({value.code})"
+        if code not in self.kept:
+            if len(self.kept) == _KEPT:
+                raise self.fail(node, f"more than {_KEPT} values are kept from where it begins")
+            self.kept.append(code)
+        self.begins = True
+        kept = f"pt_ask_kept(call, {self.kept.index(code)}, &bad)"
+        return Value(f"(({as_type(value.type)}){kept})", value.type)
+
+    def _member(self, node: syntax.Member) -> Found:
+        if isinstance(node.of, syntax.Name) and node.of.name == "args" and self.scope.record:
+            return self.name(syntax.Name(node.at, node.end, node.name))
+        if node.arrow:
+            place = self._pointed(node.of, self.value(node.of))
+        else:
+            found = self._found(node.of)
+            if not isinstance(found, Place):
+                hint = f"-> goes through an address: ->{node.name}"
+                is_address = isinstance(found, Value) and isinstance(found.type, Pointer)
+                raise self.fail(node.of, "this is no struct", hint=hint if is_address else "")
+            place = found
+        kind = place.type
+        if not isinstance(kind, Struct):
+            hint = ""
+            if isinstance(kind, Pointer):
+                hint = f"it is an address of one: ->{node.name}" if not node.arrow else ""
+            raise self.fail(node.of, f"this is no struct ({kind.text})", hint=hint)
+        members = self.scope.types.members(kind)
+        member = members.get(node.name)
+        if member is None:
+            hint = near(node.name, members) or ("" if members else "what is in it is not known")
+            raise QuestionError(
+                f"{kind.name} has no member {node.name!r}", self.whole, node.at, node.end, hint=hint
+            )
+        shift = member.offset % 8 if member.bits else 0
+        if member.bits and shift + member.bits > 64:
+            raise self.fail(node, "a bit-field that lies across more than 8 bytes")
+        memory = place.memory
+        return Place(
+            place.code,
+            place.offset + member.offset // 8,
+            self._tagged(member.type, memory),
+            memory,
+            shift,
+            member.bits,
+            place.direct,
+        )
+
+    def _tagged(self, kind: Type, memory: str) -> Type:
+        """What the program's memory points at is the program's, too."""
+        if memory == USER and isinstance(kind, Pointer):
+            return replace(kind, user=True)
+        return kind
+
+    def _index(self, node: syntax.Index) -> Place:
+        found = self._found(node.of)
+        index = self.value(node.index)
+        if not isinstance(index.type, Int):
+            raise self.fail(node.index, f"an index is a number, and this is a {index.type.text}")
+        if isinstance(found, Place) and isinstance(found.type, Array):
+            kind, place = found.type.of, found
+            length = found.type.length
+            if index.constant is not None and length and not 0 <= index.constant < length:
+                raise self.fail(node.index, f"there are {length} of them: 0 to {length - 1}")
+        else:
+            place = self._pointed(node.of, self._valued(node.of, found))
+            kind = place.type
+        size = size_of(kind)
+        if not size:
+            raise self.fail(node.of, f"how large a {kind.text} is, is not known")
+        kind = self._tagged(kind, place.memory)
+        if index.constant is not None:
+            return replace(place, offset=place.offset + index.constant * size, type=kind)
+        step = converted(index, S64).code
+        code = f"({place.address} + (u64)({step} * {size}))"
+        return Place(code, 0, kind, place.memory)
+
+    def _address(self, node: syntax.Unary) -> Value:
+        found = self._found(node.of)
+        if not isinstance(found, Place) or found.bits:
+            raise self.fail(node.of, "this has no address")
+        return Value(found.address, Pointer(found.type, user=found.memory == USER))
+
+    def _binary(self, node: syntax.Binary) -> Value:
+        if node.sign in ("&&", "||"):
+            return logical(node.sign, self.value(node.left), self.value(node.right))
+        for text, of in ((node.left, node.right), (node.right, node.left)):
+            if isinstance(text, syntax.Text):
+                if node.sign not in COMPARISONS[:2]:
+                    raise self.fail(node, f"{node.sign!r} makes no sense of text", hint="== and != do")
+                same = self._same(text, of)
+                return same if node.sign == "==" else Value(f"((s32)!{same.code})", INT)
+        return binary(node, self.value(node.left), self.value(node.right), self.fail)
+
+    def _conditional(self, node: syntax.Conditional) -> Value:
+        condition, yes, no = (self.value(part) for part in (node.condition, node.yes, node.no))
+        if isinstance(yes.type, Int) and isinstance(no.type, Int):
+            kind: Type = types.common(yes.type, no.type)
+        elif isinstance(yes.type, Pointer):
+            kind = yes.type
+        else:
+            kind = no.type
+        yes, no = converted(yes, kind), converted(no, kind)
+        return Value(f"(({as_type(kind)})(({condition.code}) ? {yes.code} : {no.code}))", kind)
+
+    def _cast(self, node: syntax.Cast) -> Value:
+        kind = self.type_of(node.type)
+        if isinstance(kind, (Struct, Array, Void)):
+            raise self.fail(
+                node.type, f"nothing can be made a {kind.text}", hint=f"{kind.text} * is an address"
+            )
+        value = self.value(node.of)
+        if isinstance(kind, Pointer) and isinstance(value.type, Pointer):
+            kind = replace(kind, user=kind.user or value.type.user)
+        return converted(value, kind)
+
+    def _same(self, text: syntax.Text, of: Node) -> Value:
+        """Whether there is this text, to its end."""
+        wanted = text.value.encode("utf-8", "surrogateescape")
+        if b"\0" in wanted or len(wanted) > _LONGEST:
+            raise self.fail(
+                text, f"a text to compare with has {_LONGEST} bytes at most, and none of them is 0"
+            )
+        if isinstance(of, syntax.Text):
+            raise self.fail(of, "two texts that never change are compared")
+        where = self.text(of)
+        if where is None:
+            raise self.fail(of, f"this is no text ({self.value(of).type.text})")
+        self._check_room(text, wanted, _COMM if isinstance(where, Comm) else where[1])
+        words = -(-(len(wanted) + 2) // 8)
+        room = 8 * words
+        if isinstance(where, Comm):
+            words = max(words, 2)
+            fetch = "bpf_get_current_comm(text_, 16);"
+        else:
+            code, limit, memory = where
+            room = min(room, limit + 1) if limit else room
+            fetch = f"pt_ask_fetch(text_, {room}, {code}, {memory}, &bad);"
+        # All bytes of it, and the end behind it, as numbers: no constant data, which BCC cannot load.
+        data, tests = wanted + b"\0", []
+        for word in range(-(-len(data) // 8)):
+            part = data[8 * word : 8 * word + 8]
+            mask = (1 << 8 * len(part)) - 1
+            value = int.from_bytes(part, "little")
+            tests.append(f"(text_[{word}] & {mask:#x}ULL) == {value:#x}ULL")
+        body = f"u64 text_[{words}] = {{}}; {fetch} (s32)({' && '.join(tests)});"
+        return Value(f"(({{ {body} }}))", INT)
+
+    def _check_room(self, text: syntax.Text, wanted: bytes, most: int) -> None:
+        """What is longer than what there can be (``most`` bytes, 0: any number) is never the same."""
+        if most and len(wanted) > most:
+            raise self.fail(
+                text,
+                f"this has {len(wanted)} bytes, and what it is compared with has {most} at most",
+                hint=f"what is cut there is {quoted(wanted[:most].decode('utf-8', 'ignore'))}",
+            )

@@ -1,0 +1,219 @@
+"""A question at one target becomes C: functions of the texts that ``probes_c/include/ask.h`` says."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pytracer.errors import QuestionError
+from pytracer.lang.arithmetic import converted, widened
+from pytracer.lang.checker import Checker
+from pytracer.lang.formats import Conversion
+from pytracer.lang.probe_spec import Answer, Expression, Question, Slot
+from pytracer.lang.scope import Comm, Scope, Value
+from pytracer.lang.signature import signed
+from pytracer.lang.types import U64, Int, Pointer, is_text
+from pytracer.record import record
+
+
+@record
+class Program:
+    """What one question comes to at a target.
+
+    ``condition`` is C that tells whether it is wanted, "" where it always is; ``statements`` put its answers
+    where they belong. ``kept`` is C of what is to be kept when the function begins, if it ``begins``: there a
+    program is wanted, too.
+    """
+
+    answers: tuple[Answer, ...]
+    condition: str = ""
+    statements: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    begins: bool = False
+
+
+class _Answers:
+    """The answers as they are made."""
+
+    def __init__(self) -> None:
+        self.made: list[Answer] = []
+        self.statements: list[str] = []
+        self.numbers = self.texts = 0
+
+    def number(self, name: str, slot: Slot, value: Value) -> None:
+        bit = len(self.made)
+        self.made.append(Answer(name, slot, self.numbers, bit))
+        code = f"(u64)({value.code})"
+        self.statements.append(f"bad = 0; to->numbers[{self.numbers}] = {code}; to->missing |= bad << {bit};")
+        self.numbers += 1
+
+    def text(self, name: str, where: tuple[str, int, str] | Comm) -> None:
+        bit = len(self.made)
+        self.made.append(Answer(name, Slot.TEXT, self.texts, bit))
+        to = f"to->texts + {self.texts} * PT_ASK_ROOM"
+        if isinstance(where, Comm):
+            self.statements.append(f"pt_ask_comm({to});")
+        else:
+            code, limit, memory = where
+            self.statements.append(
+                f"bad = 0; pt_ask_text({to}, {limit}, {code}, {memory}, &bad); to->missing |= bad << {bit};"
+            )
+        self.texts += 1
+
+
+def compile_question(question: Question, scope: Scope) -> Program:
+    """What a question comes to in this scope. Raises QuestionError, which points into the question."""
+    checker = Checker(question.text, signed(question, scope))
+    condition = checker.condition(question.filter) if question.filter is not None else ""
+    answers = _Answers()
+    conversions: tuple[Conversion | None, ...] = question.conversions or (None,) * len(question.expressions)
+    for expression, conversion in zip(question.expressions, conversions, strict=True):
+        _answer(answers, checker, expression, conversion)
+    return Program(
+        tuple(answers.made), condition, tuple(answers.statements), tuple(checker.kept), checker.begins
+    )
+
+
+def _answer(answers: _Answers, checker: Checker, of: Expression, conversion: Conversion | None) -> None:
+    if conversion is not None and conversion.sign == "s":
+        where = checker.text(of.node)
+        if where is None:
+            raise checker.fail(
+                of.node,
+                f"{_spelled(conversion)} is for text, and this is {checker.value(of.node).type.text}",
+                hint="%d, %u or %x",
+            )
+        answers.text(of.text, where)
+        return
+    if conversion is None and _is_text(checker, of):
+        where = checker.text(of.node)
+        if where is None:
+            raise checker.fail(of.node, "this is no text")
+        answers.text(of.text, where)
+        return
+    if conversion is not None and isinstance(where := _text_or_none(checker, of), Comm):
+        raise checker.fail(of.node, f"this is text, and {_spelled(conversion)} is for numbers", hint="%s")
+    value = checker.value(of.node)
+    if of.type is not None:
+        kind = checker.type_of(of.type)
+        if not isinstance(kind, (Int, Pointer)):
+            raise checker.fail(of.type, f"nothing can be made a {kind.text}")
+        value = converted(value, kind)
+    elif conversion is not None:
+        value = _as_shown(checker, of, value, conversion)
+    answers.number(of.text, _slot(value, conversion), value)
+
+
+def _text_or_none(checker: Checker, of: Expression) -> tuple[str, int, str] | Comm | None:
+    try:
+        return checker.text(of.node)
+    except QuestionError:
+        return None  # whatever it is, it is said of the value
+
+
+def _is_text(checker: Checker, of: Expression) -> bool:
+    """Whether what has no conversion is shown as text: what its type says, or else what it is."""
+    if of.type is not None:
+        return is_text(checker.type_of(of.type))
+    where = checker.text(of.node)
+    if where is None or isinstance(where, Comm):
+        return where is not None
+    kind = checker.value(of.node).type
+    # Of bytes that are no characters nobody knows that they are text.
+    return isinstance(kind, Pointer) and isinstance(kind.to, Int) and kind.to.char
+
+
+def _as_shown(checker: Checker, of: Expression, value: Value, conversion: Conversion) -> Value:
+    """Convert a value to what its conversion shows. Raises QuestionError where it cannot show it."""
+    kind = value.type
+    if conversion.is_number:
+        return widened(value, conversion)
+    if conversion.sign == "p":
+        return converted(value, U64)
+    if conversion.sign in "KU" and isinstance(kind, Int) and kind.size != 8:
+        raise checker.fail(of.node, f"%{conversion.sign} is for addresses, and this is {kind.text}")
+    if conversion.sign == "c" and not isinstance(kind, Int):
+        raise checker.fail(of.node, f"%c is for a character, and this is {kind.text}", hint="%s, or %p")
+    return value
+
+
+def _slot(value: Value, conversion: Conversion | None) -> Slot:
+    sign = conversion.sign if conversion is not None else ""
+    if sign in ("K", "U"):
+        return Slot.KERNEL_SYMBOL if sign == "K" else Slot.USER_SYMBOL
+    kind = value.type
+    if sign == "c":
+        return Slot.CHARACTER
+    if isinstance(kind, Int):
+        if kind.boolean and not sign:
+            return Slot.BOOL
+        if kind.char and not sign:
+            return Slot.CHARACTER
+        return Slot.SIGNED if kind.signed else Slot.UNSIGNED
+    return Slot.UNSIGNED
+
+
+def _spelled(conversion: Conversion) -> str:
+    return f"%{conversion.how}{conversion.sign}"
+
+
+def written(programs: Sequence[Program], questions: Sequence[int], tracked: Collection[int] = ()) -> str:
+    """The functions that ``ask.h`` speaks of, for programs by their numbers; ``questions`` are the numbers of
+    those that they are for. Those in ``tracked`` are also put on where functions begin."""
+    lines = [
+        "static __always_inline int pt_wanted(void *ctx, u32 which, u32 target, struct pt_call *call)",
+        "{",
+        "    u32 bad = 0;",
+        "",
+    ]
+    for number, one in enumerate(programs):
+        if one.condition:
+            lines += [f"    if (which == {number})", f"        return ({one.condition}) && !bad;"]
+    lines += ["    return !bad;", "}", ""]
+    lines += [
+        "static __always_inline void pt_answer(void *ctx, u32 which, u32 target, struct pt_call *call,",
+        "                                      struct pt_answers *to)",
+        "{",
+        "    u32 bad = 0;",
+        "",
+        "    to->missing = 0;",
+    ]
+    for number, one in enumerate(programs):
+        if one.statements:
+            lines += [f"    if (which == {number}) {{", *(f"        {s}" for s in one.statements), "    }"]
+    lines += ["}", ""]
+    lines += [
+        "static __always_inline void pt_keep(void *ctx, u32 which, u32 target, struct pt_call *to)",
+        "{",
+        "    u32 bad = 0;",
+        "",
+    ]
+    for number, one in enumerate(programs):
+        kept = (
+            f"bad = 0; to->kept[{at}] = {code}; to->missing |= bad << {at};"
+            for at, code in enumerate(one.kept)
+        )
+        if one.kept:
+            lines += [f"    if (which == {number}) {{", *(f"        {s}" for s in kept), "    }"]
+    lines += ["}", ""]
+    lines += _tells("pt_begins", [number for number, one in enumerate(programs) if one.begins])
+    lines += _tells("pt_has_sign", [number for number, one in enumerate(programs) if _has_sign(one.answers)])
+    lines += ["static __always_inline u32 pt_question(u32 which)", "{"]
+    lines += [
+        f"    if (which == {which})\n        return {number};" for which, number in enumerate(questions)
+    ]
+    lines += ["    return 0;", "}"]
+    for number, one in enumerate(programs):
+        lines += ["", f"int ask_{number}(void *ctx)", "{", f"    return pt_asked(ctx, {number});", "}"]
+        if one.begins or number in tracked:
+            lines += ["", f"int begin_{number}(void *ctx)", "{", f"    return pt_begun(ctx, {number});", "}"]
+    return "\n".join(lines) + "\n"
+
+
+def _has_sign(answers: Sequence[Answer]) -> bool:
+    return bool(answers) and answers[0].slot in (Slot.SIGNED, Slot.CHARACTER)
+
+
+def _tells(function: str, numbers: Sequence[int]) -> list[str]:
+    """A function that tells whether a program is one of these."""
+    which = " || ".join(f"which == {number}" for number in numbers)
+    return [f"static __always_inline int {function}(u32 which)", "{", f"    return {which or '0'};", "}", ""]

@@ -1,0 +1,285 @@
+"""Expressions: C's own, as far as they only look. Precedence as in C."""
+
+from __future__ import annotations
+
+from pytracer.errors import QuestionError
+from pytracer.lang import lexer, syntax
+from pytracer.lang.lexer import CHARACTER, NAME, NUMBER, SIGN, TEXT, Token
+from pytracer.lang.syntax import Node
+from pytracer.lang.types import BASIC, WORDS
+
+_BINARY = {
+    sign: level
+    for level, signs in enumerate(
+        ("||", "&&", "|", "^", "&", "== !=", "< > <= >=", "<< >>", "+ -", "* / %"), start=1
+    )
+    for sign in signs.split()
+}
+_TAGS = ("struct", "union", "enum")
+_QUALIFIERS = ("const", "volatile")
+_DEEP = 64  # expressions within each other
+STRCMP, ENTRY = "STRCMP", "$entry"
+
+
+class Parser:
+    """A reader of the tokens of ``text`` from ``start`` on; its methods raise QuestionError."""
+
+    def __init__(self, text: str, start: int = 0) -> None:
+        self.text = text
+        self._tokens = lexer.tokens(text, start)
+        self._at = 0
+        self._depth = 0
+
+    # Tokens
+
+    @property
+    def next(self) -> Token:
+        """The token that was not taken yet."""
+        return self._tokens[self._at]
+
+    @property
+    def taken(self) -> int:
+        """Where the text ends that was taken."""
+        return self._tokens[self._at - 1].end if self._at else self.next.start
+
+    def _ahead(self, by: int) -> Token:
+        return self._tokens[min(self._at + by, len(self._tokens) - 1)]
+
+    def take(self) -> Token:
+        """Take a token; the last one stays."""
+        token = self.next
+        self._at = min(self._at + 1, len(self._tokens) - 1)
+        return token
+
+    def at(self, *signs: str) -> bool:
+        """Whether one of these signs is next."""
+        return self.next.kind == SIGN and self.next.text in signs
+
+    def skip(self, sign: str) -> bool:
+        """Take a sign, if it is next."""
+        if self.at(sign):
+            self.take()
+            return True
+        return False
+
+    def expect(self, sign: str, why: str = "") -> Token:
+        """Take this sign; it must be there."""
+        if not self.at(sign):
+            raise self.fail(f"{sign!r} is missing here" + (f" {why}" if why else ""))
+        return self.take()
+
+    def fail(self, what: str, *, hint: str = "", token: Token | None = None) -> QuestionError:
+        """An error that points at the next token, or this one."""
+        token = token or self.next
+        return QuestionError(what, self.text, token.start, max(token.end, token.start + 1), hint=hint)
+
+    def unexpected(self, hint: str = "") -> QuestionError:
+        """The error for what cannot stand there."""
+        if self.next.kind == lexer.END:
+            return self.fail("something is missing at the end", hint=hint)
+        return self.fail(f"{self.next.text[:40]!r} cannot stand here", hint=hint)
+
+    # Expressions
+
+    def expression(self) -> Node:
+        """One expression, without commas."""
+        self._depth += 1
+        if self._depth > _DEEP:
+            raise self.fail(f"expressions within each other: more than {_DEEP}")
+        condition = self._binary(1)
+        if self.skip("?"):
+            yes = self.expression()
+            self.expect(":", "after what '?' chooses")
+            no = self.expression()
+            condition = syntax.Conditional(condition.start, no.end, condition, yes, no)
+        self._depth -= 1
+        if not self._depth:
+            self._check_depth(condition)
+        return condition
+
+    def _check_depth(self, whole: Node) -> None:
+        """In chains, too, there is one within the other: a + b + c is a + b, and + c."""
+        level = [whole]
+        for _ in range(_DEEP):
+            level = [part for node in level for part in syntax.parts(node)]
+        if level:
+            message = f"expressions within each other: more than {_DEEP}"
+            raise QuestionError(message, self.text, level[0].start, level[0].end)
+
+    def _binary(self, level: int) -> Node:
+        left = self._unary()
+        while self.next.kind == SIGN and _BINARY.get(self.next.text, 0) >= level:
+            sign = self.take()
+            right = self._binary(_BINARY[sign.text] + 1)
+            left = syntax.Binary(left.start, right.end, sign.text, left, right, sign.start)
+        if self.at("="):
+            raise self.fail("nothing can be changed here", hint="== compares")
+        return left
+
+    def _unary(self) -> Node:
+        self._depth += 1
+        if self._depth > _DEEP:
+            raise self.fail(f"expressions within each other: more than {_DEEP}")
+        try:
+            if self.at("-", "+", "~", "!", "*", "&"):
+                sign = self.take()
+                of = self._unary()
+                return syntax.Unary(sign.start, of.end, sign.text, of)
+            if self.at("(") and self._is_type(1):
+                begin = self.take()
+                type_name = self.type_name()
+                self.expect(")", "after the type")
+                of = self._unary()
+                return syntax.Cast(begin.start, of.end, type_name, of)
+            return self._postfix()
+        finally:
+            self._depth -= 1
+
+    def _postfix(self) -> Node:
+        node = self._primary()
+        while True:
+            if self.at(".", "->"):
+                sign = self.take()
+                name = self.next
+                if name.kind != NAME or name.text.startswith("$"):
+                    raise self.fail(f"the name of a member must follow {sign.text!r}")
+                self.take()
+                node = syntax.Member(node.start, name.end, node, name.text, sign.text == "->", name.start)
+            elif self.skip("["):
+                index = self.expression()
+                end = self.expect("]", "after the index")
+                node = syntax.Index(node.start, end.end, node, index)
+            elif self.at("@"):
+                self.take()
+                where = self.next
+                if where.kind != NAME or where.text != "user":
+                    raise self.fail("only 'user' can follow '@'")
+                self.take()
+                node = syntax.OfUser(node.start, where.end, node)
+            elif self.at("("):
+                raise self.fail("no function can be called here", hint=f'there is {STRCMP}("text", what)')
+            else:
+                return node
+
+    def _primary(self) -> Node:
+        token = self.next
+        if token.kind == NUMBER:
+            self.take()
+            digits = token.text.rstrip("uUlL")
+            assert isinstance(token.value, int)
+            based = digits[0] == "0" and len(digits) > 1
+            return syntax.Number(
+                token.start, token.end, token.value, token.text[len(digits) :].lower(), based
+            )
+        if token.kind == CHARACTER:
+            self.take()
+            return syntax.Number(token.start, token.end, ord(str(token.value)))
+        if token.kind == TEXT:
+            self.take()
+            return syntax.Text(token.start, token.end, str(token.value))
+        if token.kind == NAME:
+            return self._name()
+        if self.skip("("):
+            inner = self.expression()
+            self.expect(")")
+            return inner
+        raise self.unexpected()
+
+    def _name(self) -> Node:
+        token = self.take()
+        if not self.at("("):
+            return syntax.Name(token.start, token.end, token.text)
+        if token.text == STRCMP:
+            self.take()
+            text = self.next
+            if text.kind != TEXT:
+                raise self.fail(f"the first argument of {STRCMP} is a text in quotes")
+            self.take()
+            self.expect(",")
+            of = self.expression()
+            end = self.expect(")")
+            return syntax.Compare(
+                token.start, end.end, syntax.Text(text.start, text.end, str(text.value)), of
+            )
+        if token.text.lower() == ENTRY:
+            self.take()
+            of = self.expression()
+            end = self.expect(")")
+            return syntax.Entry(token.start, end.end, of)
+        raise self.fail(
+            "no function can be called here",
+            hint=f'there is {STRCMP}("text", what) and {ENTRY}(argument)',
+            token=token,
+        )
+
+    # Types
+
+    def _is_type(self, by: int) -> bool:
+        """Whether a type in parentheses begins so many tokens ahead."""
+        first, second, third = (self._ahead(by + more) for more in range(3))
+        if first.kind != NAME or first.text.startswith("$"):
+            return False
+        if first.text in WORDS or first.text in BASIC or first.text in (*_TAGS, *_QUALIFIERS):
+            return True
+        # No operand follows another, nor ends with *: then the word is a type.
+        if second.text == ")":
+            return third.kind in (NAME, NUMBER, TEXT, CHARACTER)
+        return second.text == "*" and third.kind == SIGN and third.text in (")", "*")
+
+    def type_name(self) -> syntax.TypeName:
+        """``const struct sock *``; const and volatile say nothing here."""
+        start = self.next.start
+        words = list[str]()
+        while self.next.kind == NAME and not self.next.text.startswith("$"):
+            word = self.next.text
+            if word in _QUALIFIERS:
+                self.take()
+            elif word in _TAGS and not words:
+                words.append(self.take().text)
+                if self.next.kind != NAME:
+                    raise self.fail(f"the name of the {word} is missing")
+                words.append(self.take().text)
+            elif (word in WORDS and all(one in WORDS for one in words)) or not words:
+                words.append(self.take().text)
+            else:
+                break
+        if not words:
+            raise self.fail("a type must stand here", hint="as in int, u64, char *, struct sock *")
+        end = self.taken
+        stars = 0
+        while self.at("*") or (self.next.kind == NAME and self.next.text in _QUALIFIERS):
+            token = self.take()
+            stars += token.text == "*"
+            end = token.end
+        return syntax.TypeName(start, end, tuple(words), stars)
+
+    def signature(self) -> tuple[syntax.Parameter, ...]:
+        """``(type name, ...)``, which begins here; empty for ``()`` and ``(void)``."""
+        self.expect("(")
+        found = list[syntax.Parameter]()
+        while not self.at(")"):
+            if found:
+                self.expect(",", "between the arguments of a signature")
+            type_name = self.type_name()
+            if type_name.text == "void" and not found and self.at(")"):
+                break
+            name = self.next
+            if name.kind != NAME or name.text.startswith("$"):
+                raise self.fail(
+                    "the name of an argument must follow its type",
+                    hint="in a signature: (int fd, char *path); a filter stands behind a blank,"
+                    " C++ parameters in quotes with the name",
+                )
+            self.take()
+            stars = type_name.stars
+            if self.skip("["):
+                if self.next.kind == NUMBER:
+                    self.take()
+                self.expect("]")
+                stars += 1
+            if any(one.name == name.text for one in found):
+                raise self.fail("two arguments of one name", token=name)
+            named = syntax.TypeName(type_name.start, type_name.end, type_name.words, stars)
+            found.append(syntax.Parameter(type_name.start, name.end, name.text, named))
+        self.expect(")")
+        return tuple(found)

@@ -1,0 +1,128 @@
+"""Format strings: what stands for itself, and what stands for an argument."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+from pytracer.errors import QuestionError
+from pytracer.lang import lexer
+from pytracer.record import record
+from pytracer.text import clip
+
+_CONVERSION = re.compile(r"%(?P<how>[-+ #0]*\d*(?:\.\d*)?)(?P<length>hh|h|ll|l|z|j|t)?(?P<sign>[A-Za-z%])")
+_HOW = re.compile(r"([-+ #0]*)(\d*)(?:(\.)(\d*))?")
+_WHOLE = "diuxXo"
+_SIZES = {"hh": 1, "h": 2, "": 4, "l": 8, "ll": 8, "z": 8, "j": 8, "t": 8}
+_WIDEST = 1000  # characters, and digits
+KNOWN = "%s %c %d %i %u %x %X %o %p, %K and %U for symbols, %%"
+
+
+@record
+class Conversion:
+    """``%`` something: ``how`` are its flags, width and precision, ``sign`` its letter, ``size`` how many
+    bytes C would look at. It stands from ``start`` to before ``end`` of the question."""
+
+    how: str
+    sign: str
+    size: int
+    start: int
+    end: int
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it shows a number by its digits."""
+        return self.sign in _WHOLE
+
+    @property
+    def signed(self) -> bool:
+        """Whether what it shows has a sign."""
+        return self.sign in "di"
+
+    def show(self, value: Any) -> str:
+        """Show a value (an int, or of ``s``, ``c``, ``K`` and ``U`` a str) as C's printf does."""
+        if self.is_number:
+            return self._number(value)
+        text = f"{value:#x}" if self.sign == "p" else str(value)
+        if not self.how:
+            return text
+        flags, width, precision = _parsed(self.how)
+        if precision is not None:
+            text = clip(text, precision)
+        return text.ljust(width) if "-" in flags else text.rjust(width)
+
+    def _number(self, value: int) -> str:
+        base = "d" if self.sign in "diu" else self.sign
+        if not self.how:
+            return format(value, base)
+        flags, width, precision = _parsed(self.how)
+        digits = format(abs(value), base)
+        if precision is not None:
+            digits = digits.zfill(precision) if value or precision else ""
+        before = ""
+        if self.signed:
+            before = "-" if value < 0 else "+" if "+" in flags else " " if " " in flags else ""
+        elif "#" in flags and self.sign == "o" and not digits.startswith("0"):
+            digits = f"0{digits}"
+        elif "#" in flags and self.sign in "xX" and value:
+            before = f"0{self.sign}"
+        if "-" in flags:
+            return (before + digits).ljust(width)
+        if "0" in flags and precision is None:
+            digits = digits.zfill(width - len(before))
+        return (before + digits).rjust(width)
+
+
+@functools.cache
+def _parsed(how: str) -> tuple[str, int, int | None]:
+    """Return flags, width and precision; a precision without digits is 0, as in C."""
+    match = _HOW.fullmatch(how)
+    assert match is not None
+    flags, width, point, precision = match.groups()
+    return flags, int(width or 0), int(precision or 0) if point else None
+
+
+def parse_format(text: str, start: int, end: int) -> tuple[str | Conversion, ...]:
+    """The pieces of a format string, whose inside is from ``start`` to before ``end`` of ``text``.
+
+    Raises QuestionError.
+    """
+    pieces = list[str | Conversion]()
+    at = start
+
+    def say(piece: str) -> None:
+        if pieces and isinstance(pieces[-1], str):
+            pieces[-1] += piece
+        elif piece:
+            pieces.append(piece)
+
+    while at < end:
+        percent = text.find("%", at, end)
+        stop = end if percent < 0 else percent
+        say(lexer.unescaped(text, at, stop))
+        if percent < 0:
+            break
+        match = _CONVERSION.match(text, percent, end)
+        if match is None:
+            raise QuestionError(
+                "this is no conversion", text, percent, min(percent + 2, end), hint=f"there is {KNOWN}"
+            )
+        at = match.end()
+        if match.group() == "%%":
+            say("%")
+            continue
+        pieces.append(_conversion(text, match))
+    return tuple(pieces)
+
+
+def _conversion(text: str, match: re.Match[str]) -> Conversion:
+    how, length, sign = match["how"], match["length"] or "", match["sign"]
+    made = Conversion(how, sign, _SIZES[length], match.start(), match.end())
+    if sign not in _WHOLE + "scpKU" or (length and sign not in _WHOLE):
+        raise QuestionError(
+            f"no conversion {match.group()!r}", text, made.start, made.end, hint=f"there is {KNOWN}"
+        )
+    if any(int(digits) > _WIDEST for digits in re.findall(r"\d+", how)):
+        raise QuestionError(f"wider than {_WIDEST} characters", text, made.start, made.end)
+    return made

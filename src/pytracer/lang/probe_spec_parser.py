@@ -1,0 +1,217 @@
+"""Reading a whole question: ``PROBE[(SIGNATURE)] [(FILTER)] ["FORMAT", ARGUMENTS]`` of trace, and
+``PROBE(SIGNATURE)[:TYPES:EXPRESSIONS[:FILTER]][#LABEL]`` of argdist."""
+
+from __future__ import annotations
+
+import re
+
+from pytracer.errors import QuestionError, UsageError
+from pytracer.lang import syntax
+from pytracer.lang.expressions import Parser
+from pytracer.lang.formats import parse_format
+from pytracer.lang.lexer import END, LABEL, TEXT
+from pytracer.lang.probe_spec import Expression, Question
+from pytracer.lang.syntax import Node, Parameter
+from pytracer.spec import SPELLINGS, Source, parse_source, quoting
+
+_NAME = rf"(?<=[:|@])(?:{quoting.QUOTED})"  # in quotes, as it may stand behind a colon
+_METHOD = r"(?<=\.)\(\*[^\s()\"]+\)"  # of a Go type: main.(*T).m
+_PROBE = re.compile(rf"(?:{_NAME}|{_METHOD}|[^\s(\"])*")
+_LABELLED = re.compile(rf"(?:{_NAME}|{_METHOD}|[^\s(\"#])*")
+_KINDS = {name for kind, s in SPELLINGS.items() for name in (kind, *s.long)}
+_RETURNS = ("kr", "fr", "ur")
+_MOST = 16  # expressions of a question
+
+
+def source_of(text: str) -> Source:
+    """The source that a probe's text names: in pytracer's spelling, or as BCC's users write it:
+    ``p:LIBRARY:FUNCTION``, ``r::FUNCTION``, ``LIBRARY:FUNCTION``. Raises UsageError."""
+    if match := re.fullmatch(r"([pr]?)::(.*)", text, re.DOTALL):  # no library: the kernel's
+        return parse_source(f"k{match[1].strip('p')}:{match[2]}")
+    parts = quoting.split(text, ":")
+    head = parts[0]
+    if len(parts) == 1 or head in _KINDS - {"p", "r"}:
+        return parse_source(text)
+    if head in ("p", "r", ""):
+        function, library = parts[-1], ":".join(parts[1:-1])
+        in_program = bool(library)
+    else:  # LIBRARY:FUNCTION
+        function, library = parts[-1], ":".join(parts[:-1])
+        in_program = True
+    kind = ("u" if in_program else "k") + "r" * (head == "r")
+    return parse_source(":".join((kind, library, function)) if in_program else f"{kind}:{function}")
+
+
+def parse_trace(text: str) -> Question:
+    """A question of ``trace``. Raises QuestionError, or UsageError where no source is named."""
+    source, signature, parser = _begin(text)
+    condition = _filter(parser) if parser.at("(") else None
+    if parser.next.kind == END:
+        return Question(text, source, signature, condition)
+    form = parser.next
+    if form.kind != TEXT:
+        hint = 'PROBE (FILTER) "FORMAT", ARGUMENTS'
+        raise parser.unexpected(hint)
+    parser.take()
+    pieces = parse_format(text, form.start + 1, form.end - 1)
+    found = list[Expression]()
+    while parser.skip(","):
+        found.append(_expression(parser))
+    if parser.next.kind != END:
+        raise parser.unexpected("arguments stand behind commas")
+    question = Question(text, source, signature, condition, pieces, tuple(found))
+    _check_count(question, form.start, form.end)
+    return question
+
+
+def parse_distribution(text: str) -> Question:
+    """A question of ``argdist``. Raises what :func:`parse_trace` raises."""
+    source, signature, parser = _begin(text, label=True)
+    found = list[Expression]()
+    condition: Node | None = None
+    if parser.skip(":"):
+        types = []
+        if not parser.at(":"):
+            types.append(parser.type_name())
+            while parser.skip(","):
+                types.append(parser.type_name())
+        parser.expect(":", "between types and expressions")
+        first = parser.next
+        found.append(_expression(parser))
+        while parser.skip(","):
+            found.append(_expression(parser))
+        if types and len(types) != len(found):
+            raise QuestionError(
+                f"{len(found)} to be counted, and {len(types)} types",
+                text,
+                first.start,
+                found[-1].node.end,
+                hint="a type for each, or ::EXPRESSIONS for their own",
+            )
+        found = [
+            Expression(one.text, one.node, types[number] if types else None)
+            for number, one in enumerate(found)
+        ]
+        if parser.skip(":"):
+            condition = parser.expression()
+    elif source.kind in _RETURNS:
+        # As in BCC: what it returns.
+        whole = len(text)
+        loose = syntax.TypeName(0, whole, ("int",)) if source.kind == "ur" else None
+        found.append(Expression("$retval", syntax.Name(0, whole, "$retval"), loose))
+    label = ""
+    if parser.next.kind == LABEL:
+        label = str(parser.take().value)
+    if parser.next.kind != END:
+        raise parser.unexpected("PROBE(SIGNATURE):TYPES:EXPRESSIONS:FILTER#LABEL")
+    return Question(text, source, signature, condition, (), tuple(found), label)
+
+
+def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, ...], Parser]:
+    """The probe and its signature, and a parser of what follows."""
+    start = len(text) - len(text.lstrip())
+    match = (_LABELLED if label else _PROBE).match(text, start)
+    assert match is not None
+    end = match.end()
+    if end == start:
+        raise QuestionError("a probe must stand here", text, start, start + 1, hint="as in k:vfs_read")
+    if label and text[end : end + 1] != "(":
+        end = _without_parentheses(text, start, end)
+    source = _source(text, start, end)
+    parser = Parser(text, end)
+    signature: tuple[Parameter, ...] = ()
+    if parser.at("(") and parser.next.start == end:
+        try:
+            signature = parser.signature()
+        except QuestionError:
+            end = _end_of_parameters(text, source, end)
+            if not end:
+                raise
+            source, parser = _source(text, start, end), Parser(text, end)
+    return source, signature, parser
+
+
+def _end_of_parameters(text: str, source: Source, start: int) -> int:
+    """Where the parameters end of a C++ function that was written with them: ``ns::f(int, char*)``; 0 where
+    there is no telling them from a signature."""
+    if source.kind not in ("u", "ur") or not re.search(r"::|<", source.name):
+        return 0
+    depth = 0
+    for at in range(start, len(text)):
+        depth += (text[at] == "(") - (text[at] == ")")
+        if not depth:
+            return at + 1
+    return 0
+
+
+def _without_parentheses(text: str, start: int, end: int) -> int:
+    """Where a probe ends that no parentheses follow: all of it is one, if it can be."""
+    word = text[start:end]
+    try:
+        source_of(word)
+    except UsageError:
+        pass
+    else:
+        return end
+    for cut in reversed([match.start() for match in re.finditer(":", word)]):
+        rest = word[cut:]
+        if re.match(r":[\w *,]*:.", rest):
+            try:
+                source_of(word[:cut])
+            except UsageError:
+                continue
+            raise QuestionError(
+                "parentheses must stand between the probe and the types",
+                text,
+                start,
+                start + cut,
+                hint=f"{word[:cut]}(){rest}",
+            )
+    return end
+
+
+def _source(text: str, start: int, end: int) -> Source:
+    try:
+        return source_of(text[start:end])
+    except QuestionError:
+        raise
+    except UsageError as error:
+        raise QuestionError(error.message, text, start, end, hint=error.hint) from None
+
+
+def _filter(parser: Parser) -> Node:
+    parser.expect("(")
+    condition = parser.expression()
+    parser.expect(")", "after the filter")
+    return condition
+
+
+def _expression(parser: Parser) -> Expression:
+    start = parser.next.start
+    node = parser.expression()
+    return Expression(" ".join(parser.text[start : parser.taken].split()), node)
+
+
+def _check_count(question: Question, start: int, end: int) -> None:
+    """As many arguments as conversions, and no more than there is room for."""
+    wanted, found = question.conversions, question.expressions
+    if len(found) > len(wanted):
+        first = found[len(wanted)].node
+        raise QuestionError(
+            f"{len(found)} arguments, and {len(wanted)} conversions in the format",
+            question.text,
+            first.start,
+            found[-1].node.end,
+            hint="this is for none of them",
+        )
+    if len(found) < len(wanted):
+        missing = wanted[len(found)]
+        raise QuestionError(
+            f"{len(wanted)} conversions in the format, and {len(found)} arguments",
+            question.text,
+            missing.start,
+            missing.end,
+            hint="there is no argument for this",
+        )
+    if len(found) > _MOST:
+        raise QuestionError(f"more than {_MOST} arguments", question.text, start, end)

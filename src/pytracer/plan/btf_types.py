@@ -1,0 +1,215 @@
+"""The types of a kernel's BTF, as questions ask for them (:class:`pytracer.lang.Types`)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind
+from pytracer.lang.scope import Field
+from pytracer.lang.types import Array, Int, Pointer, Struct, Type, Void
+from pytracer.record import record
+
+_KINDS = {
+    "struct": (Kind.STRUCT,),
+    "union": (Kind.UNION,),
+    "enum": ENUMS,
+    "typedef": (Kind.TYPEDEF,),
+}
+_PROGRAMS = 1 << 32  # numbers of programs' structs; BTF has fewer
+_CHARS = ("char", "signed char")
+_DEEP = 32  # types within each other
+_USER = "user"  # the tag of pointers into programs' memory (Linux 5.18, 7472d5a642c9; kernels built by clang)
+
+
+@record
+class Prototype:
+    """A function: its arguments by name, what it returns, and whether more arguments may follow."""
+
+    arguments: tuple[tuple[str, Type], ...]
+    returned: Type
+    variadic: bool = False
+
+
+class NoTypes:
+    """A kernel that tells of no types."""
+
+    def members(self, struct: Struct) -> Mapping[str, Field]:  # noqa: ARG002 - see ask.Types
+        """None."""
+        return {}
+
+    def find(self, kind: str, name: str) -> Type | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def names(self, kind: str) -> set[str]:  # noqa: ARG002
+        """None."""
+        return set()
+
+    def enumerator(self, name: str) -> int | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def function(self, name: str) -> Prototype | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def tracepoint(self, name: str) -> Prototype | None:  # noqa: ARG002
+        """None."""
+        return None
+
+
+class BtfTypes(NoTypes):
+    """Those of ``btf``. What is wrong with it is a HeadersError.
+
+    A program's are ``above`` the kernel's: their structs have numbers from there on.
+    """
+
+    def __init__(self, btf: Btf, *, above: int = 0) -> None:
+        self._btf = btf
+        self._above = above
+        self._members = dict[int, dict[str, Field]]()
+
+    def members(self, struct: Struct) -> Mapping[str, Field]:
+        """See :class:`pytracer.lang.Types`."""
+        number = struct.number - self._above
+        if self._btf.kind(number) is Kind.FWD:
+            if self._above:  # in C++, another of that name may be another
+                return {}
+            number = self._btf.find(COMPOSITES, struct.name.partition(" ")[2]) or 0
+        if not number:
+            return {}
+        if number not in self._members:
+            self._members[number] = {
+                name: Field(self.type(kind), offset, bits)
+                for name, kind, offset, bits in self._btf.walk(number)
+            }
+        return self._members[number]
+
+    def find(self, kind: str, name: str) -> Type | None:
+        """See :class:`pytracer.lang.Types`."""
+        found = self._btf.find(_KINDS[kind], name)
+        return None if found is None else self.type(found)
+
+    def names(self, kind: str) -> set[str]:
+        """See :class:`pytracer.lang.Types`."""
+        return self._btf.names(*_KINDS[kind])
+
+    def enumerator(self, name: str) -> int | None:
+        """See :class:`pytracer.lang.Types`; None where enums differ about it."""
+        values = self.enumerators(name)
+        return values.pop() if len(values) == 1 else None
+
+    def enumerators(self, name: str) -> set[int]:
+        """What enums have for a name."""
+        return {value for _, value in self._btf.enumerators_named([name]).get(name, ())}
+
+    def function(self, name: str) -> Prototype | None:
+        """A function of the kernel; None where BTF does not have it, or has several."""
+        found = self._btf.find_all(Kind.FUNC, name)
+        return self._prototype(found[0]) if len(found) == 1 else None
+
+    def tracepoint(self, name: str) -> Prototype | None:
+        """What a tracepoint passes."""
+        declared = self._btf.find(Kind.TYPEDEF, f"btf_trace_{name}")
+        if declared is None:
+            return None
+        # A pointer to a function that gets the probe's own data before the arguments; it does not name them.
+        # The one that calls all probes does (Linux 5.10, d25e37d89dd2).
+        made = self._prototype(self._btf.target(self._btf.target(declared)))
+        caller = self.function(f"__traceiter_{name}")
+        arguments = made.arguments if caller is None else caller.arguments
+        return Prototype(arguments[1:], made.returned)
+
+    @functools.cached_property
+    def _says_char_signs(self) -> bool:
+        """True where the BTF tells which chars are signed: then a plain char without a sign has none, as in
+        kernels since 6.2 (3bc753c06dd0). Older pahole writes neither for "signed char" nor for "char"."""
+        number = self._btf.find((Kind.INT,), "signed char")
+        return number is not None and self._btf.integer(number).signed
+
+    def _prototype(self, number: int) -> Prototype:
+        proto = self._btf.func_proto(number)
+        return Prototype(
+            tuple((name, self.type(kind)) for name, kind in proto.params),
+            self.type(proto.returns),
+            proto.variadic,
+        )
+
+    def type(self, number: int, depth: int = 0) -> Type:
+        """The type of this number of BTF."""
+        btf = self._btf
+        number = btf.resolve(number)
+        kind = btf.kind(number)
+        if depth > _DEEP:
+            return Void("a type within itself")
+        if kind is Kind.INT:
+            info = btf.integer(number)
+            name = btf.name(number)
+            if info.size not in (1, 2, 4, 8):
+                return Void(name)
+            char = info.size == 1 and (info.char or name == "char")
+            signed = info.signed or (name in _CHARS and not self._above and not self._says_char_signs)
+            return Int(info.size, signed, char=char, boolean=info.boolean)
+        if kind in ENUMS:
+            return Int(btf.size_of(number), btf.enum_signed(number))
+        if kind in COMPOSITES:
+            tag = "union" if kind is Kind.UNION else "struct"
+            return Struct(
+                number + self._above, f"{tag} {btf.name(number) or '(without a name)'}", btf.size_of(number)
+            )
+        if kind is Kind.FWD:
+            tag = "union" if btf.fwd_is_union(number) else "struct"
+            return Struct(number + self._above, f"{tag} {btf.name(number)}", 0)
+        if kind is Kind.ARRAY:
+            of, length = btf.array(number)
+            return Array(self.type(of, depth + 1), length)
+        if kind is Kind.PTR:
+            to = btf.target(number)
+            return Pointer(self._pointed(to, depth), user=self._is_user(to))
+        return Void(btf.name(number) or kind.name.lower().replace("func_proto", "function"))
+
+    def _pointed(self, number: int, depth: int) -> Type:
+        """What a pointer is to: a struct is looked into only when somebody asks."""
+        if not number or self._btf.kind(self._btf.resolve(number)) in (Kind.FUNC_PROTO, Kind.FUNC):
+            return Void("function") if number else Void()
+        return self.type(number, depth + 1)
+
+    def _is_user(self, number: int) -> bool:
+        btf = self._btf
+        for _ in range(_DEEP):
+            if btf.kind(number) is Kind.TYPE_TAG and btf.name(number) == _USER:
+                return True
+            if btf.kind(number) not in (Kind.TYPE_TAG, Kind.CONST, Kind.VOLATILE, Kind.RESTRICT):
+                break
+            number = btf.target(number)
+        return False
+
+
+class ProgramTypes(NoTypes):
+    """A program's types, by its debug information, and behind them those of the kernel."""
+
+    def __init__(self, own: Btf, kernel: NoTypes) -> None:
+        self._own = BtfTypes(own, above=_PROGRAMS)
+        self._kernel = kernel
+
+    def members(self, struct: Struct) -> Mapping[str, Field]:
+        """See :class:`pytracer.lang.Types`."""
+        return (self._own if struct.number >= _PROGRAMS else self._kernel).members(struct)
+
+    def find(self, kind: str, name: str) -> Type | None:
+        """See :class:`pytracer.lang.Types`."""
+        return self._own.find(kind, name) or self._kernel.find(kind, name)
+
+    def names(self, kind: str) -> set[str]:
+        """See :class:`pytracer.lang.Types`."""
+        return self._own.names(kind) | self._kernel.names(kind)
+
+    def enumerator(self, name: str) -> int | None:
+        """See :class:`pytracer.lang.Types`."""
+        known = self._own.enumerators(name)
+        return self._own.enumerator(name) if known else self._kernel.enumerator(name)
+
+    def function(self, name: str) -> Prototype | None:
+        """A function of the program."""
+        return self._own.function(name)

@@ -1,0 +1,119 @@
+"""In which registers C passes arguments: what the calling conventions say where nothing else does.
+
+x86-64: System V psABI, 3.2.3; arm64: AAPCS64, 6.8.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytracer.kernel.facts import ELSEWHERE
+from pytracer.lang.types import Array, Int, Pointer, Struct, Type, Void
+from pytracer.plan.btf_types import NoTypes, Prototype
+
+REGISTERS = {"x86_64": 6, "aarch64": 8}
+"""How many registers numbers and addresses are passed in."""
+_FLOATING = 8  # registers for floating-point numbers, of both
+_FLOATS = {"float": 4, "double": 8}  # bytes
+_IN_MEMORY = {"x86_64": ("long double",), "aarch64": ()}
+_WORD, _SMALL = 8, 16  # bytes; what is larger than _SMALL is passed in memory
+
+Needs = tuple[int, int]  # registers for numbers and addresses, and for floating-point numbers
+
+
+def first_registers(
+    prototype: Prototype, told: Sequence[int | None], types: NoTypes, architecture: str
+) -> list[int]:
+    """The first register of each argument, from 0; ELSEWHERE where it is in none, or where that is not known.
+
+    ``told`` is what debug information says: a register, ELSEWHERE, or None for as the convention has it.
+    Where it contradicts the convention, nothing is known of the arguments behind.
+    """
+    most = REGISTERS.get(architecture, 0)
+    start = _of_result(prototype.returned, types, architecture)
+    known, numbers, floats = start is not None, start or 0, 0
+    found = list[int]()
+    for (_, kind), said in zip(prototype.arguments, told, strict=True):
+        needs = _needs(kind, types, architecture)
+        place = ELSEWHERE
+        if needs is not None:
+            fits = numbers + needs[0] <= most and floats + needs[1] <= _FLOATING
+            if fits:
+                place = numbers if needs[0] else ELSEWHERE
+                numbers, floats = numbers + needs[0], floats + needs[1]
+            elif architecture == "aarch64" and needs[0]:
+                numbers = most  # what comes behind is in memory, too
+        found.append(said if said is not None else place if known else ELSEWHERE)
+        plain = isinstance(kind, (Int, Pointer))
+        known = known and needs is not None and said in (None, place, *(() if plain else (ELSEWHERE,)))
+    return found
+
+
+def _of_result(returned: Type, types: NoTypes, architecture: str) -> int | None:
+    """Registers that the address takes at which a large result is to be put; None where that is not known."""
+    if not isinstance(returned, Struct) or architecture == "aarch64":  # x8 there, which passes nothing else
+        return 0
+    if returned.size > _SMALL:
+        return 1
+    return None if _needs(returned, types, architecture) is None else 0
+
+
+def _needs(kind: Type, types: NoTypes, architecture: str) -> Needs | None:
+    """What an argument takes, if there is room; None where that is not known."""
+    if isinstance(kind, (Int, Pointer)):
+        return 1, 0
+    if isinstance(kind, Void):
+        in_memory = kind.text in _IN_MEMORY.get(architecture, ())
+        return (0, 0) if in_memory else (0, 1) if kind.text in _FLOATS or kind.text == "long double" else None
+    if not isinstance(kind, Struct) or not kind.size:
+        return None
+    if kind.size > _SMALL:
+        return (1, 0) if architecture == "aarch64" else (0, 0)
+    parts = list(_parts(kind, 0, types))
+    if None in parts or not parts:
+        return None
+    whole = [part for part in parts if part is not None]
+    if any(offset % size for offset, size, _ in whole):  # packed
+        return None
+    if architecture == "aarch64":
+        same = {(size, is_float) for _, size, is_float in whole}
+        if len(same) == 1 and next(iter(same))[1]:
+            return 0, len(whole)
+        return -(-kind.size // _WORD), 0
+    words = range(-(-kind.size // _WORD))
+    numbers = {offset // _WORD for offset, _, is_float in whole if not is_float}
+    floats = {offset // _WORD for offset, _, is_float in whole} - numbers
+    return sum(word in numbers for word in words), sum(word in floats for word in words)
+
+
+def _parts(kind: Type, at: int, types: NoTypes) -> Iterator[tuple[int, int, bool] | None]:
+    """The (offset, bytes, whether it is floating-point) of what is in a small struct; None for what is not
+    known."""
+    if isinstance(kind, Int):
+        yield at, kind.size, False
+    elif isinstance(kind, Pointer):
+        yield at, _WORD, False
+    elif isinstance(kind, Void) and kind.text in _FLOATS:
+        yield at, _FLOATS[kind.text], True
+    elif isinstance(kind, Array) and 0 < kind.length <= _SMALL:
+        first = list(_parts(kind.of, 0, types))
+        size = _size(kind.of)
+        for number in range(kind.length):
+            for part in first:
+                yield None if part is None or not size else (at + number * size + part[0], *part[1:])
+    elif isinstance(kind, Struct) and 0 < kind.size <= _SMALL:
+        for field in types.members(kind).values():
+            if field.bits:
+                yield at + field.offset // 8, 1, False
+            else:
+                yield from _parts(field.type, at + field.offset // 8, types)
+    else:
+        yield None
+
+
+def _size(kind: Type) -> int:
+    if isinstance(kind, (Int, Struct)):
+        return kind.size
+    if isinstance(kind, Array):
+        return kind.length * _size(kind.of)
+    return _WORD if isinstance(kind, Pointer) else _FLOATS.get(kind.text, 0)

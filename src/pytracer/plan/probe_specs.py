@@ -1,0 +1,222 @@
+"""What users ask: found on this machine, checked against what there is, and made into programs.
+
+Targets of a question that come to the same C share a program; what is asked of others has one of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from pytracer.errors import PytracerError, QuestionError, UsageError
+from pytracer.kernel.facts import Facts, Tells
+from pytracer.lang import Answer, Asked, Program, Question, Slot, compile_question
+from pytracer.lang.codegen import written
+from pytracer.plan.alternatives import Chosen, Decided
+from pytracer.plan.attach_targets import AskPlan, attach, check_number, defines_of, risks, targets_of
+from pytracer.plan.named_target import Named
+from pytracer.plan.request import Request, number_of
+from pytracer.plan.scopes import scope_of
+from pytracer.plan.sites import is_tracked
+from pytracer.record import replace
+from pytracer.spec import SPELLINGS, Column, Kprobes, Source
+
+GENERATED = "asked.h"
+STRING_SIZE, HISTOGRAM = "string-size", "histogram"  # options of tracers
+_RESERVED = {"kind", "time", "lost", "reason", "meaning"}  # what else records have, in JSON
+_RECORD = 1 << 15  # bytes of a record, as a value of a per-CPU map (PCPU_MIN_UNIT_SIZE in the kernel)
+_BEFORE = 40  # bytes of trace's record before the answers; argdist's has fewer
+_MARK = 12 * 16  # bytes of struct pt_usdt_mark, probes_c/include/usdt.h
+_BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spelling.end}
+
+
+def choose_questions(request: Request, facts: Facts) -> AskPlan:
+    """Find what is asked about, and choose how to attach to it.
+
+    Raises QuestionError, which points into the question, where it does not fit what there is, and what
+    :func:`~pytracer.plan.attach_targets.choose_targets` raises.
+    """
+    named, warnings = list[Named](), list[str]()
+    programs, asking = list[Program](), list[int]()
+    answers, of = list[tuple[Answer, ...]](), list[int]()
+    groups = dict[
+        tuple[int, str, bool], list[Named]
+    ]()  # by program, kind of source, whether within a function
+    for number, question in enumerate(request.questions):
+        first: Program | None = None
+        begins = len(programs)
+        for found in _targets(question, request, facts, warnings):
+            one = replace(found, number=len(named))
+            source, target = one.source, one.target
+            named.append(one)
+            of.append(number)
+            program = compile_question(
+                question, scope_of(source, target, facts, signed=bool(question.signature))
+            )
+            first = first or program
+            _check_alike(question, first, program, one)
+            if program not in programs[begins:]:
+                programs.append(program)
+                asking.append(number)
+            which = programs.index(program, begins)
+            groups.setdefault((which, source.kind, bool(source.offset)), []).append(one)
+        assert first is not None
+        answers.append(first.answers)
+        if request.options.get(HISTOGRAM):
+            _check_number(question, first)
+    check_number([question.source for question in request.questions], named, request)
+    tracked = set[int]()
+    probes, notes, decided = list[Chosen](), list[str](), list[Decided]()
+    for (which, kind, _), group in groups.items():
+        for function, part, some in _parts(programs[which], which, kind, group):
+            if part != kind:
+                tracked.add(which)
+            chosen, note, taken = attach(function, part, some, request, facts)
+            probes += chosen
+            notes.append(note)
+            decided.append(taken)
+    _check_addresses(probes, named)
+    defines = dict(defines_of(len(named), probes))
+    marks = {
+        one.number: b"".join(argument.packed for argument in one.target.spots[0].arguments).ljust(
+            _MARK, b"\0"
+        )
+        for one in named
+        if one.source.kind == "usdt"
+    }
+    asked = _asked(request, answers, of)
+    defines |= {
+        "PT_ASK_NUMBERS": str(asked.numbers),
+        "PT_ASK_TEXTS": str(asked.texts),
+        "PT_ASK_ROOM": str(asked.room),
+        "PT_ASK_PROGRAMS": str(max(len(programs), 1)),
+    }
+    if marks:
+        defines["PT_USDT_MARKS"] = defines["PT_TARGETS"]
+    if tracked:
+        defines["PT_ASK_CALLS"] = ""
+        defines["PT_ASK_KEPT"] = str(max(1, *(len(program.kept) for program in programs)))
+    return AskPlan(
+        names=tuple(one.name for one in named),
+        probes=tuple(probes),
+        notes=tuple(dict.fromkeys(notes)),
+        warnings=(*warnings, *risks(decided)),
+        defines=tuple(defines.items()),
+        decided=tuple(decided),
+        asked=asked,
+        generated={GENERATED: written(programs, asking, tracked)},
+        marks=marks,
+    )
+
+
+def _targets(question: Question, request: Request, facts: Facts, warnings: list[str]) -> Iterator[Named]:
+    """What a question is about; of a USDT probe each place by itself, since its arguments are elsewhere."""
+    try:
+        source, targets = targets_of(question.source, question.source.kind, request, facts, warnings)
+    except UsageError as error:
+        start = len(question.text) - len(question.text.lstrip())
+        end = start + len(question.text[start:].split("(")[0].split()[0])
+        hint = _mark_of(question.source, facts) or error.hint
+        raise QuestionError(error.message, question.text, start, end, hint=hint) from None
+    for one in targets:
+        if source.kind != "usdt":
+            yield one
+            continue
+        for spot in one.target.spots:
+            yield replace(one, target=replace(one.target, spots=(spot,)))
+
+
+def _mark_of(source: Source, facts: Facts) -> str:
+    """A hint, where a program has no such function, and a USDT probe of that name: BCC calls both u:."""
+    if source.kind == "u" and source.name and not source.is_pattern:
+        with contextlib.suppress(PytracerError):
+            found = facts.find(Source("usdt", source.name, f"{source.place}:*", process=source.process))
+            return f"there is a USDT probe: usdt:{found.targets[0].name}"
+    return ""
+
+
+def _parts(
+    program: Program, which: int, kind: str, group: Sequence[Named]
+) -> Iterator[tuple[str, str, Sequence[Named]]]:
+    """The functions of the C that are wanted, the kinds of source that they are for, and of which targets."""
+    begun = group if program.begins else [one for one in group if is_tracked(one)]
+    if begun:
+        yield f"begin_{which}", _BEGINNINGS[kind], begun
+    yield f"ask_{which}", kind, group
+
+
+def _check_alike(question: Question, first: Program, program: Program, one: Named) -> None:
+    """A column is of one type, whatever it is asked of. Raises QuestionError."""
+    for expression, before, now in zip(question.expressions, first.answers, program.answers, strict=True):
+        if before.slot is not now.slot:
+            raise QuestionError(
+                f"this is {now.slot.value} of {one.name}, and {before.slot.value} of what matched before",
+                question.text,
+                expression.node.start,
+                expression.node.end,
+                hint="a cast makes them alike",
+            )
+
+
+def _check_addresses(probes: Iterable[Chosen], named: Sequence[Named]) -> None:
+    """A function that is known by its address answers one question. Raises UsageError."""
+    known = dict[int, int]()
+    for chosen in probes:
+        if chosen.tells is Tells.ADDRESS and isinstance(chosen.probe, Kprobes):
+            for address, number in zip(chosen.probe.addresses, chosen.probe.targets, strict=True):
+                if known.setdefault(address, number) != number:
+                    name = named[number].name
+                    raise UsageError(
+                        f"two questions about {name}, which is known by its address here",
+                        hint=f"ask one by one, or take another way (--hook {named[number].source.kind}=WAY)",
+                    )
+
+
+def _check_number(question: Question, program: Program) -> None:
+    """A histogram is of one number. Raises QuestionError."""
+    if len(program.answers) == 1 and program.answers[0].slot is not Slot.TEXT:
+        return
+    nodes = [one.node for one in question.expressions]
+    start, end = (nodes[0].start, nodes[-1].end) if nodes else (0, len(question.text))
+    raise QuestionError(
+        "a histogram is of one number", question.text, start, end, hint="PROBE()::EXPRESSION, or -C"
+    )
+
+
+def _asked(request: Request, answers: list[tuple[Answer, ...]], of: list[int]) -> Asked:
+    every = [answer for some in answers for answer in some]
+    numbers = [answer.at + 1 for answer in every if answer.slot is not Slot.TEXT]
+    texts = [answer.at + 1 for answer in every if answer.slot is Slot.TEXT]
+    most = max(numbers, default=1), max(texts, default=1), number_of(STRING_SIZE, request)
+    _check_room(*most)
+    return Asked(request.questions, tuple(answers), tuple(of), *most)
+
+
+def _check_room(numbers: int, texts: int, room: int) -> None:
+    """A record, struct pt_answers in it, has its limit. Raises UsageError."""
+    left = _RECORD - _BEFORE - 8 * numbers - 4
+    if texts * room > left:
+        raise UsageError(
+            f"{texts} texts of {room} bytes do not fit into one record", hint=f"-z {left // texts} at most"
+        )
+
+
+def answer_columns(asked: Asked, taken: Iterable[str], *, wide: bool) -> tuple[Column, ...]:
+    """A column for each expression, by its text; one whose name is ``taken`` has ``arg:`` before it.
+    ``wide``: tables leave it out."""
+    names = set(taken) | _RESERVED
+    slots = dict[str, Slot]()
+    for answer in (answer for some in asked.answers for answer in some):
+        slots.setdefault(answer.name, answer.slot)
+    return tuple(
+        Column(
+            f"arg:{name}" if name in names else name,
+            f"what {name} was",
+            field=name,
+            label=name,
+            decode="" if slot in (Slot.SIGNED, Slot.UNSIGNED, Slot.BOOL) else "text",
+            wide=wide,
+            computed=True,
+        )
+        for name, slot in slots.items()
+    )

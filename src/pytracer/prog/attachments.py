@@ -1,0 +1,105 @@
+"""Where programs are attached, by all that tells of it: links, perf events, interfaces, cgroups."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from pytracer.bpf.holders import Held
+from pytracer.kernel.filter_values import cgroups
+from pytracer.prog.link_targets import Names, attach_type
+from pytracer.prog.links import LinkInfo, links
+from pytracer.prog.network_attachments import OnNetwork, on_networks, query
+from pytracer.prog.program_list import Program
+from pytracer.record import record
+
+_OF_CGROUPS = {  # what programs of a type can be attached to in a cgroup (enum bpf_attach_type)
+    "cgroup_skb": (0, 1),
+    "cgroup_sock": (2, 12, 13, 34),
+    "sock_ops": (3,),
+    "cgroup_device": (6,),
+    "cgroup_sock_addr": (8, 9, 10, 11, 14, 15, 19, 20, 29, 30, 31, 32, 49, 50, 51, 52, 53),
+    "cgroup_sysctl": (18,),
+    "cgroup_sockopt": (21, 22),
+    "lsm": (43,),
+}
+_OF_NETWORKS = frozenset({"xdp", "sched_cls", "sched_act", "flow_dissector", "sk_lookup"})
+
+
+@record
+class Attachment:
+    """A program at a place, in the words in which users name places where they can (``k:vfs_read``,
+    ``xdp:eth0``); ``link`` is the id of the link that holds it there, 0 for another way, or one not told."""
+
+    program: int
+    where: str
+    link: int = 0
+
+
+def attachments(programs: Mapping[int, Program], held: Held, names: Names) -> list[Attachment]:
+    """All that can be seen. Raises OSError where the kernel does not list links.
+
+    Not told by any kernel: programs on sockets, and those that take samples unless a link holds them.
+    """
+    wanted = any(one.type in _OF_NETWORKS for one in programs.values())
+    network = on_networks(held.networks) if wanted else []
+    all_links = links(programs, names)
+    by_link = {one.link for one in network if one.link}
+    found = [Attachment(one.program, one.where, one.link) for one in network if one.link]
+    loose = [one for one in network if not one.link]
+    for link in all_links:
+        if link.id in by_link:
+            continue
+        where = link.where
+        if link.interface:
+            where = _taken(link, loose)
+        found.append(Attachment(link.program, where, link.id))
+    found += [Attachment(one.program, one.where) for one in loose]
+    found += [Attachment(event.program, _named(event.where, names)) for event in held.events]
+    linked = {(one.program, one.where) for one in found if one.link}
+    found += [one for one in _on_cgroups(programs) if (one.program, one.where) not in linked]
+    return list(dict.fromkeys(found))
+
+
+def _taken(link: LinkInfo, loose: list[OnNetwork]) -> str:
+    """Where a link on an interface is: the kernel gives the interface's index without its namespace. What is
+    found there is the link's, and no attachment of its own."""
+    for one in loose:
+        if (one.program, one.kind, one.interface) == (link.program, link.type, link.interface):
+            loose.remove(one)
+            return one.where
+    return f"{link.where.partition(':')[0]}:#{link.interface} in another netns"
+
+
+def _named(where: str, names: Names) -> str:
+    kind, _, name = where.partition(":")
+    return f"t:{names.event(name)}" if kind == "t" else where
+
+
+def _on_cgroups(programs: Mapping[int, Program]) -> Iterator[Attachment]:
+    """Those on cgroups, by whatever way they were put there; asked only for what there are programs for."""
+    kinds = sorted({kind for one in programs.values() for kind in _OF_CGROUPS.get(one.type, ())})
+    for path, _, folder in cgroups() if kinds else ():
+        with contextlib.suppress(OSError), _folder(folder) as descriptor:
+            for kind in kinds:
+                for program, _ in query(descriptor, kind):
+                    yield Attachment(program, f"cgroup/{attach_type(kind)}:{path}")
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def by_program(found: Iterable[Attachment]) -> dict[int, list[Attachment]]:
+    """The attachments of each program."""
+    sorted_out: dict[int, list[Attachment]] = {}
+    for one in found:
+        sorted_out.setdefault(one.program, []).append(one)
+    return sorted_out

@@ -1,0 +1,110 @@
+"""One program, with everything in it: its lines of C, its instructions, its native code, its maps."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pytracer.arrays import load, np
+from pytracer.bpf.obj_info import ProgramInfo, SourceLine, read_program
+from pytracer.bpf.objects import Kind, opened
+from pytracer.errors import PytracerError, UnknownNameError
+from pytracer.kernel.policy import explain, in_words
+from pytracer.prog.disassembly import Bytecode, KernelNames, listing
+from pytracer.prog.link_targets import Names
+from pytracer.prog.map_contents import Contents, contents
+from pytracer.prog.native_code import Native, of_program
+from pytracer.prog.program_list import Programs, Table, read_table
+from pytracer.prog.run_stats import Ran
+from pytracer.prog.tables import NEEDED, context, row
+from pytracer.record import record
+from pytracer.symbols.kernel import KernelSymbols
+
+HIDDEN = "the kernel hides it from this process (net.core.bpf_jit_harden, kernel.kptr_restrict)"
+NONE = "there is none: this kernel interprets"
+
+
+@record
+class Dissected:
+    """A program with its code. ``facts`` are the values of its columns in :mod:`pytracer.prog.tables`.
+
+    Beside instructions and native code stands the line of C that begins there. Native code begins at the
+    address ``begin``; ``hint`` says why it is missing or cannot be read.
+    """
+
+    facts: dict[str, Any]
+    info: ProgramInfo
+    tables: tuple[tuple[Table, Contents], ...]
+    bytecode: tuple[tuple[SourceLine | None, Bytecode], ...]
+    native: tuple[tuple[SourceLine | None, Native], ...]
+    begin: int
+    hint: str
+
+
+def dissect(name: str, *, entries: int) -> Dissected:
+    """The program of that id, and so many entries of each of its maps. Raises UnknownNameError where there is
+    none, and what the kernel's refusal means."""
+    try:
+        programs = Programs().list()
+        if not name.isdecimal() or int(name) not in programs:
+            raise UnknownNameError("program", name, map(str, programs), where="pytracer prog lists them")
+        number = int(name)
+        program = programs[number]
+        facts = row(Ran(program, 0, 0, None), 0, context(programs, Names()))
+        with opened(Kind.PROGRAM, number) as descriptor:
+            info = read_program(descriptor)
+        tables = tuple(_tables(info, entries))
+    except FileNotFoundError:
+        raise PytracerError(f"program {name} has gone while it was looked at") from None
+    except OSError as error:
+        raise explain(error, f"looking at program {name}", needed=NEEDED) from error
+    symbols = KernelSymbols()
+    names = KernelNames({table.info.id: table.info.name for table, _ in tables}, symbols)
+    begin = info.functions[0].address if info.functions else 0
+
+    def name_of(address: int) -> str:
+        return symbols.names(np.array([address], np.uint64))[0]
+
+    load()
+    code, hint = of_program(info, name_of=name_of)
+    by_insn = _Lines((line.insn, line) for line in info.lines)
+    by_address = _Lines((line.address, line) for line in info.lines if line.address)
+    return Dissected(
+        facts=facts,
+        info=info,
+        tables=tables,
+        bytecode=tuple((by_insn.new(one.number), one) for one in listing(info.xlated, names)),
+        native=tuple((by_address.new(one.address), one) for one in code),
+        begin=begin,
+        hint=hint if info.jited else HIDDEN if info.jited_size else NONE,
+    )
+
+
+class _Lines:
+    """The lines of C of a program, by where they begin."""
+
+    def __init__(self, lines: Iterable[tuple[int, SourceLine]]) -> None:
+        ordered = sorted(lines, key=lambda pair: pair[0])
+        self._starts = [start for start, _ in ordered]
+        self._lines = [line for _, line in ordered]
+        self._last: SourceLine | None = None
+
+    def new(self, at: int) -> SourceLine | None:
+        """The line that what stands at ``at`` is of, if it is another than was asked for before."""
+        place = bisect.bisect_right(self._starts, at) - 1
+        line = self._lines[place] if place >= 0 else None
+        if line == self._last:
+            return None
+        self._last = line
+        return line
+
+
+def _tables(info: ProgramInfo, entries: int) -> Iterator[tuple[Table, Contents]]:
+    for number in info.map_ids:
+        with opened(Kind.MAP, number) as descriptor:
+            table = read_table(descriptor)
+            try:
+                yield table, contents(descriptor, table.info, entries)
+            except OSError as error:
+                yield table, Contents(None, reason=in_words(error.errno or 0).lower())

@@ -1,0 +1,112 @@
+"""What tracers that were killed left attached, and the commands that remove it.
+
+Links and perf events go with the process. What the kernel attaches by name or number alone stays: filters of
+traffic control, XDP by rtnetlink, programs on cgroups before Linux 5.7, and kprobe events (disarmed). Each
+bears a name that says whose it is; the next tracer that attaches so takes away what dead ones left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import socket
+from collections.abc import Callable, Iterator
+
+from pytracer.bpf.attach import cgroup, clsact, kprobe_events
+from pytracer.bpf.attach.interface import xdp_programs
+from pytracer.bpf.attach.owner import is_dead, is_dead_short
+from pytracer.bpf.attach.tcx import NAMES
+from pytracer.bpf.objects import Kind, ids
+from pytracer.bpf.sys import program_by_id, program_info
+from pytracer.errors import PytracerError
+from pytracer.kernel import tracefs
+from pytracer.kernel.filter_values import cgroups
+from pytracer.prog.link_targets import attach_type
+from pytracer.record import record
+
+_ATTACH_TYPES = range(64)  # enum bpf_attach_type; those that are not for cgroups are refused
+
+
+@record
+class Leftover:
+    """Something that is still attached: ``what`` it is, where, and the ``command`` that removes it."""
+
+    what: str
+    command: str
+
+
+def leftovers() -> list[Leftover]:
+    """All that can be seen in this network namespace, mount namespace and PID namespace.
+
+    Raises OSError or PytracerError where none of it can be.
+    """
+    found, problems = list[Leftover](), list[OSError | PytracerError]()
+    finders: tuple[Callable[[], Iterator[Leftover]], ...] = (_filters, _xdp, _cgroups, _kprobe_events)
+    for find in finders:
+        try:
+            found += find()
+        except (OSError, PytracerError) as error:  # lockdown withholds tracefs alone
+            problems.append(error)
+    if len(problems) == len(finders):
+        raise problems[0]
+    return found
+
+
+def _filters() -> Iterator[Leftover]:
+    for index in clsact.qdiscs():
+        name = _interface(index)
+        there = clsact.filters(index)
+        dead = [one for one in there if one.ours and is_dead(one.ours[1])]
+        for one in dead:
+            way = NAMES[one.way]
+            command = f"tc filter del dev {name} {way} pref {one.priority} handle {one.handle:#x} bpf"
+            yield Leftover(f"a filter on {name} {way}", command)
+        if dead and len(dead) == len(there) and any(one.ours and one.ours[2] for one in dead):
+            yield Leftover(f"the qdisc clsact on {name}", f"tc qdisc del dev {name} clsact")
+
+
+def _xdp() -> Iterator[Leftover]:
+    for index, numbers in xdp_programs().items():
+        for number in numbers:
+            if _is_left(number):
+                name = _interface(index)
+                yield Leftover(f"XDP program {number} on {name}", f"ip link set dev {name} xdp off")
+
+
+def _cgroups() -> Iterator[Leftover]:
+    dead = {number for number in ids(Kind.PROGRAM) if _is_left(number)}
+    for _, _, path in cgroups() if dead else ():
+        with contextlib.suppress(OSError):  # it was removed meanwhile
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                for kind in _ATTACH_TYPES:
+                    with contextlib.suppress(OSError):
+                        for number in dead.intersection(cgroup.attached(folder, kind)):
+                            called = attach_type(kind)
+                            command = f"bpftool cgroup detach {shlex.quote(str(path))} {called} id {number}"
+                            yield Leftover(f"program {number} on cgroup {path} ({called})", command)
+            finally:
+                os.close(folder)
+
+
+def _kprobe_events() -> Iterator[Leftover]:
+    for event in kprobe_events.left():
+        command = f"echo '-:{event}' >> {tracefs.TRACING}/kprobe_events"
+        yield Leftover(f"the trace event {event}, disarmed", command)
+
+
+def _is_left(number: int) -> bool:
+    with contextlib.suppress(OSError):  # it has just gone
+        program = program_by_id(number)
+        try:
+            return is_dead_short(program_info(program)[1])
+        finally:
+            os.close(program)
+    return False
+
+
+def _interface(index: int) -> str:
+    with contextlib.suppress(OSError):
+        return shlex.quote(socket.if_indextoname(index))
+    return f"#{index}"

@@ -1,0 +1,173 @@
+"""BPF links: what holds a program where, by the kernel's own list (Linux 5.8)."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping
+
+from pytracer.bpf.holders import spelled
+from pytracer.bpf.objects import Kind, ids, opened
+from pytracer.bpf.sys import address, object_info
+from pytracer.prog.link_targets import Names, attach_type, interface
+from pytracer.prog.program_list import Program, unless_gone
+from pytracer.record import record
+
+_SIZE = 128  # bytes: struct bpf_link_info with room to grow
+_TEXT = 4096  # bytes of a name that a link tells
+_MANY = 1  # functions of a link on many that are named
+
+
+@record
+class LinkInfo:
+    """A link: its type of ``enum bpf_link_type``, and ``where`` it holds its program (``rt:sys_enter``).
+    ``interface`` is the index of the interface that it is on, in whichever network namespace; 0 for none."""
+
+    id: int
+    type: str
+    program: int
+    where: str
+    interface: int = 0
+
+
+def links(programs: Mapping[int, Program], names: Names) -> list[LinkInfo]:
+    """All links. Raises OSError."""
+    return list(_links(programs, names))
+
+
+def holding(program: int) -> list[int]:
+    """The ids of the links that hold a program. Raises OSError."""
+    found = []
+    for number in ids(Kind.LINK):
+        with unless_gone(), opened(Kind.LINK, number) as descriptor:
+            info = bytearray(_SIZE)
+            object_info(descriptor, info)
+            if struct.unpack_from("I", info, 8)[0] == program:
+                found.append(number)
+    return found
+
+
+def _links(programs: Mapping[int, Program], names: Names) -> Iterator[LinkInfo]:
+    for number in ids(Kind.LINK):
+        with unless_gone(), opened(Kind.LINK, number) as descriptor:
+            link = _Raw(descriptor, programs, names)
+            kind, where = _KINDS.get(link.type, (f"type {link.type}", lambda _: ""))
+            index = link.word(16) if kind in _ON_INTERFACES else 0
+            yield LinkInfo(number, kind, link.program, where(link), index)
+
+
+class _Raw:
+    """A ``struct bpf_link_info`` as bytes."""
+
+    def __init__(self, descriptor: int, programs: Mapping[int, Program], names: Names) -> None:
+        self._descriptor, self.programs, self.names = descriptor, programs, names
+        self._data = bytearray(_SIZE)
+        object_info(descriptor, self._data)
+        self.type, _, self.program = struct.unpack_from("III", self._data)
+
+    def word(self, at: int) -> int:
+        """An unsigned number of 32 bits."""
+        return int(struct.unpack_from("I", self._data, at)[0])
+
+    def long(self, at: int) -> int:
+        """One of 64 bits."""
+        return int(struct.unpack_from("Q", self._data, at)[0])
+
+    def array(self, pointer_at: int, count_at: int, size: int) -> bytes:
+        """What the kernel writes to a pointer, which it must be asked for once more: ``size`` bytes, of which
+        the count (in whatever it counts) stands at ``count_at``."""
+        room, again = bytearray(size), bytearray(_SIZE)
+        struct.pack_into("Q", again, pointer_at, address(room))
+        struct.pack_into("I", again, count_at, self.word(count_at) or size)
+        object_info(self._descriptor, again)
+        return bytes(room)
+
+    def text(self, pointer_at: int, length_at: int) -> str:
+        """A string that it points to."""
+        struct.pack_into("I", self._data, length_at, 0)
+        return os.fsdecode(self.array(pointer_at, length_at, _TEXT).partition(b"\0")[0])
+
+
+def _tracing(link: _Raw) -> str:
+    kind = attach_type(link.word(16))
+    return f"{kind}:{_traced(link, link.word(20), link.word(24)) or '?'}"
+
+
+def _traced(link: _Raw, object_id: int, number: int) -> str:
+    """What a trampoline is for, a function of the kernel or a program (since Linux 5.13, 441e8c66b23e)."""
+    if not number:
+        return ""
+    if name := link.names.function(object_id, number):
+        return name.removeprefix("bpf_lsm_").removeprefix("btf_trace_")
+    target = link.programs.get(object_id)
+    return f"program {object_id}{f' ({target.name})' if target else ''}"
+
+
+def _perf_event(link: _Raw) -> str:
+    """What the kernel tells since Linux 6.6 (1b715e1b0ec5)."""
+    kind = link.word(16)
+    if kind in (1, 2):  # a uprobe, a return
+        return spelled("u" if kind == 1 else "ur", link.text(24, 32), link.word(36))
+    if kind in (3, 4):
+        return spelled("k" if kind == 3 else "kr", link.text(24, 32), link.word(36), link.long(40))
+    if kind == 5:
+        return f"t:{link.names.event(link.text(24, 32))}"
+    return f"perf:{link.word(32)}/{link.long(24)}" if kind == 6 else "perf:?"
+
+
+def _kprobe_multi(link: _Raw) -> str:
+    """Told since Linux 6.6 (7ac8d0d26191)."""
+    kind, count = "kr" if link.word(28) & 1 else "k", link.word(24)
+    if not count:
+        return f"{kind}:?"
+    (first,) = struct.unpack_from("Q", link.array(16, 24, 8 * count))
+    return f"{kind}:{link.names.function_at(first) if first else '?'}{_more(count)}"
+
+
+def _uprobe_multi(link: _Raw) -> str:
+    """Told since Linux 6.8 (e56fdbfb06e2)."""
+    kind, count = "ur" if link.word(56) & 1 else "u", link.word(52)
+    if not count:
+        return f"{kind}:?"
+    (first,) = struct.unpack_from("Q", link.array(24, 52, 8 * count))
+    return f"{spelled(kind, link.text(16, 48), first)}{_more(count)}"
+
+
+def _more(count: int) -> str:
+    return f" and {count - _MANY} more" if count > _MANY else ""
+
+
+def _cgroup(link: _Raw) -> str:
+    return f"cgroup/{attach_type(link.word(24))}:{link.names.cgroup(link.long(16))}"
+
+
+def _on_interface(kind: str) -> Callable[[_Raw], str]:
+    def where(link: _Raw) -> str:
+        way = "" if kind == "xdp" else f"/{attach_type(link.word(20))}"
+        return f"{kind}{way}:{interface(link.word(16)) if link.word(16) else '(gone)'}"
+
+    return where
+
+
+_ON_INTERFACES = ("xdp", "tcx", "netkit")
+_FAMILIES = {2: "ip", 10: "ip6", 7: "bridge", 0: "any"}
+_KINDS: dict[int, tuple[str, Callable[[_Raw], str]]] = {
+    1: ("raw_tracepoint", lambda link: f"rt:{link.text(16, 24)}"),
+    2: ("tracing", _tracing),
+    3: ("cgroup", _cgroup),
+    4: ("iter", lambda link: f"iter:{link.text(16, 24)}"),
+    5: ("netns", lambda link: f"{attach_type(link.word(20))}:netns {link.word(16)}"),
+    6: ("xdp", _on_interface("xdp")),
+    7: ("perf_event", _perf_event),
+    8: ("kprobe_multi", _kprobe_multi),
+    9: ("struct_ops", lambda link: f"struct_ops:map {link.word(16)}"),
+    10: (
+        "netfilter",
+        lambda link: f"netfilter:{_FAMILIES.get(link.word(16), link.word(16))}/{link.word(20)}",
+    ),
+    11: ("tcx", _on_interface("tcx")),
+    12: ("uprobe_multi", _uprobe_multi),
+    13: ("netkit", _on_interface("netkit")),
+    14: ("sockmap", lambda link: f"{attach_type(link.word(20))}:map {link.word(16)}"),
+}
+"""Of ``enum bpf_link_type``: the name, and what says where."""

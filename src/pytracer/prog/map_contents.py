@@ -1,0 +1,138 @@
+"""What is in a map of anybody's, by the types that came with it, or as numbers and bytes."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pytracer.arrays import load, np
+from pytracer.bpf.obj_info import MapInfo, read_btf
+from pytracer.bpf.read.maps import Map
+from pytracer.bpf.sys import PER_CPU, MapType
+from pytracer.errors import PytracerError
+from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.cpus import possible_cpus
+from pytracer.record import record
+from pytracer.text import from_bytes
+
+_READABLE = frozenset({
+    MapType.HASH, MapType.ARRAY, MapType.PROG_ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY,
+    MapType.LRU_HASH, MapType.LRU_PERCPU_HASH, MapType.LPM_TRIE, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS,
+})  # fmt: skip
+_ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
+_ROOM = 1 << 28  # bytes: a map that may hold more is not read
+_FORMS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+
+Decode = Callable[[bytes], Any]
+
+
+@record
+class Contents:
+    """How many entries there are (of an array, those that are not all zero), and the first of them: keys and
+    values in Python's types; values that each CPU has for itself are lists. ``reason`` says why there is
+    nothing to show: then ``count`` is None. ``zero`` counts the entries of an array that are all zero."""
+
+    count: int | None
+    entries: tuple[tuple[Any, Any], ...] = ()
+    reason: str = ""
+    zero: int = 0
+
+
+def contents(descriptor: int, info: MapInfo, most: int) -> Contents:
+    """What is in the map now, ``most`` entries of it. Raises OSError."""
+    if info.type not in _READABLE:
+        return Contents(None, reason="the kernel does not show what is in maps of this type")
+    per_cpu = info.type in PER_CPU
+    cpus = possible_cpus() if per_cpu else 1
+    if info.max_entries * (info.key_size + (info.value_size + 7) * cpus) > _ROOM:
+        return Contents(None, reason="it has too much room to be read")
+    load()
+    types = np.dtype(f"V{info.key_size}"), np.dtype(f"V{info.value_size}")
+    keys, values = Map(info.name, descriptor, info.type, info.max_entries, lambda: types).read()
+    zero = 0
+    if info.type in _ARRAYS:
+        size = info.value_size * cpus
+        used = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), size).any(axis=1)
+        zero = len(keys) - int(used.sum())
+        keys, values = keys[used], values[used]
+    key_of, value_of = decoders(info)
+
+    def shown(value: Any) -> Any:
+        return [value_of(one.tobytes()) for one in value] if per_cpu else value_of(value.tobytes())
+
+    first = zip(keys[:most], values[:most], strict=True)
+    entries = tuple((key_of(key.tobytes()), shown(value)) for key, value in first)
+    return Contents(len(keys), entries, zero=zero)
+
+
+def decoders(info: MapInfo) -> tuple[Decode, Decode]:
+    """What makes Python values of the map's keys and of its values."""
+    if info.btf_id and info.btf_value_type:
+        try:
+            btf = Btf(read_btf(info.btf_id), origin=f"BTF {info.btf_id}")
+            key, value = by_type(btf, info.btf_key_type), by_type(btf, info.btf_value_type)
+            key(bytes(info.key_size)), value(bytes(info.value_size))  # a type that is no good says so now
+        except (OSError, PytracerError, struct.error, IndexError):
+            return plain, plain
+        return key, value
+    return plain, plain
+
+
+def plain(data: bytes) -> Any:
+    """Of what no type is known: a number of a usual size, else bytes in hexadecimal."""
+    if len(data) in _FORMS:
+        return int.from_bytes(data, sys.byteorder)
+    return data.hex(" ")
+
+
+def by_type(btf: Btf, type_id: int) -> Decode:
+    """What reads values of a type: numbers, text (arrays of char), dictionaries (structs and unions), lists.
+
+    It raises HeadersError or struct.error where the bytes cannot be of that type.
+    """
+
+    def decode(data: bytes) -> Any:
+        return value(btf, type_id, data)
+
+    return decode if type_id else plain
+
+
+def value(btf: Btf, type_id: int, data: bytes) -> Any:
+    """One value; see ``by_type``."""
+    type_id = btf.resolve(type_id)
+    match btf.kind(type_id):
+        case Kind.INT:
+            integer = btf.integer(type_id)
+            number = int.from_bytes(data[: integer.size], sys.byteorder, signed=integer.signed)
+            return bool(number) if integer.boolean else number
+        case Kind.ENUM | Kind.ENUM64:
+            signed = btf.enum_signed(type_id)
+            number = int.from_bytes(data[: btf.size_of(type_id)], sys.byteorder, signed=signed)
+            return next((name for name, one in btf.enumerators(type_id) if one == number), number)
+        case Kind.ARRAY:
+            return _array(btf, type_id, data)
+        case Kind.STRUCT | Kind.UNION:
+            return {
+                one.name: _member(btf, one.type, one.bit_offset, one.bits, data) for one in btf.walk(type_id)
+            }
+        case Kind.FLOAT:
+            return struct.unpack("f" if btf.size_of(type_id) == 4 else "d", data[: btf.size_of(type_id)])[0]
+        case _:
+            return plain(data[: btf.size_of(type_id)])
+
+
+def _array(btf: Btf, type_id: int, data: bytes) -> Any:
+    element, length = btf.array(type_id)
+    size, kind = btf.size_of(element), btf.resolve(element)
+    if size == 1 and btf.kind(kind) is Kind.INT and btf.name(kind) == "char":
+        return from_bytes(data[:length].partition(b"\0")[0])
+    return [value(btf, element, data[at * size : (at + 1) * size]) for at in range(length)]
+
+
+def _member(btf: Btf, type_id: int, offset: int, bits: int, data: bytes) -> Any:
+    if not bits:
+        return value(btf, type_id, data[offset // 8 : offset // 8 + btf.size_of(type_id)])
+    whole = int.from_bytes(data[offset // 8 : (offset + bits + 7) // 8], sys.byteorder)
+    return whole >> offset % 8 & (1 << bits) - 1  # as little-endian machines lay them out

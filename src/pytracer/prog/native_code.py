@@ -1,0 +1,88 @@
+"""The JIT's native code as text, by capstone; that of machines it is not asked for, as bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from pytracer.bpf.obj_info import ProgramInfo
+from pytracer.record import record
+
+_ROW = 16  # bytes in a row of what cannot be read
+
+
+@record
+class Native:
+    """One instruction, at ``address``; ``text`` is "" where nobody can read it. ``target`` is where it jumps
+    to or what it calls, where that stands in it."""
+
+    address: int
+    raw: bytes
+    text: str
+    target: int | None = None
+
+
+def disassemble(
+    code: bytes,
+    address: int,
+    *,
+    machine: str = "",
+    name_of: Callable[[int], str] | None = None,
+) -> tuple[list[Native], str]:
+    """The instructions of ``code``, which stands at ``address``, and a hint where they could not be read.
+
+    ``machine`` is as ``uname -m`` says (default: this one); ``name_of`` names addresses outside of the code.
+    All bytes are shown: what makes no instruction is a ``.byte``.
+    """
+    reader, hint = _reader(machine or os.uname().machine)
+    if reader is None:
+        rows = range(0, len(code), _ROW)
+        return [Native(address + at, code[at : at + _ROW], "") for at in rows], hint
+    inside = range(address, address + len(code))
+    found = []
+    for one in reader.disasm(code, address):
+        text = f"{one.mnemonic} {one.op_str}".strip()
+        target = _target(one)
+        if target is not None and target not in inside and name_of is not None:
+            text += f" <{name_of(target)}>"
+        found.append(Native(one.address, bytes(one.bytes), text, target))
+    return found, ""
+
+
+def of_program(info: ProgramInfo, *, name_of: Callable[[int], str] | None = None) -> tuple[list[Native], str]:
+    """The native code of all functions of a program, as ``disassemble`` gives it. Each is where the kernel
+    put it: they need not lie one behind the other."""
+    if not any(function.address for function in info.functions):  # the kernel hides it
+        return disassemble(info.jited, 0, name_of=name_of)
+    found, hint, at = list[Native](), "", 0
+    for function in info.functions:
+        code, hint = disassemble(info.jited[at : at + function.size], function.address, name_of=name_of)
+        found += code
+        at += function.size
+    return found, hint
+
+
+def _reader(machine: str) -> tuple[Any, str]:
+    import capstone
+
+    modes = {
+        "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
+        "aarch64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
+    }
+    if machine not in modes:
+        return None, f"native code of {machine} is shown as bytes: pytracer reads that of x86-64 and arm64"
+    reader = capstone.Cs(*modes[machine])
+    reader.skipdata = True
+    return reader, ""
+
+
+def _target(one: Any) -> int | None:
+    """The address that a jump or a call names: its last operand, a number."""
+    if not one.mnemonic.startswith(("j", "call", "b", "cb", "tb")):
+        return None
+    last = one.op_str.rpartition(",")[2].strip().removeprefix("#")
+    try:
+        return int(last, 16) if last.startswith("0x") else None
+    except ValueError:
+        return None

@@ -1,0 +1,133 @@
+"""Programs on network interfaces, as rtnetlink and BPF_PROG_QUERY list them, in all network namespaces."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import struct
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pytracer.bpf.attach.clsact import HANDLE, PARENTS, filter_messages, qdisc_messages
+from pytracer.bpf.attach.interface import xdp_programs
+from pytracer.bpf.attach.tcx import NAMES as WAYS
+from pytracer.bpf.sys import Command, address, bpf_inout
+from pytracer.kernel import interfaces, rtnetlink
+from pytracer.prog.link_targets import attach_type
+from pytracer.record import record, replace
+
+_CLONE_NEWNET = 0x40000000
+_BPF_ID = 11  # TCA_BPF_ID (Linux 4.13, e86283071112)
+_NAMED = Path("/run/netns")  # where iproute2 keeps names
+_MOST = 64  # programs of one kind on one interface, at the most (BPF_MPROG_MAX)
+_CHAINS = {46: "tcx", 47: "tcx", 54: "netkit", 55: "netkit"}
+_OF_NAMESPACE = (17, 36)  # BPF_FLOW_DISSECTOR, BPF_SK_LOOKUP
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@record
+class OnNetwork:
+    """A program on an interface (its index; 0: on the whole namespace). ``kind`` is xdp, tc, tcx, netkit or
+    netns, ``link`` the id of the link that holds it, 0 where there is none or it is not told."""
+
+    program: int
+    kind: str
+    where: str
+    interface: int
+    link: int = 0
+
+
+def on_networks(namespaces: Mapping[int, int]) -> list[OnNetwork]:
+    """What is on the interfaces of network namespaces: of ours, and of those that processes are in
+    (namespace's inode -> process id)."""
+    own = Path("/proc/thread-self/ns/net").stat().st_ino
+    found = list(_here())
+    for number, process in namespaces.items():
+        if number != own:
+            there = _in_namespace(process, number)
+            found += [replace(one, where=f"{one.where} in netns {_name(number)}") for one in there]
+    return found
+
+
+def query(target: int, kind: int) -> list[tuple[int, int]]:
+    """(program, link or 0) of those on an interface's index, a cgroup's or a namespace's descriptor; none
+    where the kernel has no such thing."""
+    programs, links = bytearray(4 * _MOST), bytearray(4 * _MOST)
+    ask = struct.pack("IIIIQIIQQ", target, kind, 0, 0, address(programs), _MOST, 0, 0, address(links))
+    try:
+        _, attr = bpf_inout(Command.PROG_QUERY, ask)
+    except OSError:
+        try:  # before Linux 6.6 (053c8e1f235d) links are not told
+            _, attr = bpf_inout(Command.PROG_QUERY, ask[:32])
+        except OSError:
+            return []
+    (count,) = struct.unpack_from("I", attr, 24)
+    words = (struct.unpack(f"{_MOST}I", data)[:count] for data in (programs, links))
+    return list(zip(*words, strict=True))
+
+
+def _here() -> Iterator[OnNetwork]:
+    """In the namespace of the calling thread. What cannot be asked for is left out."""
+    with contextlib.suppress(OSError):
+        names = {number: one.name for number, one in interfaces.interfaces().items()}
+        for index, programs in xdp_programs().items():
+            for program in programs:
+                yield OnNetwork(program, "xdp", f"xdp:{names.get(index, f'#{index}')}", index)
+        yield from _in_traffic_control(names)
+        for index, name in names.items():
+            for kind, family in _CHAINS.items():
+                for program, link in query(index, kind):
+                    yield OnNetwork(program, family, f"{family}/{attach_type(kind)}:{name}", index, link)
+    with contextlib.suppress(OSError), open("/proc/thread-self/ns/net", "rb") as namespace:
+        for kind in _OF_NAMESPACE:
+            for program, _ in query(namespace.fileno(), kind):
+                yield OnNetwork(
+                    program, "netns", f"{attach_type(kind)}:netns {os.fstat(namespace.fileno()).st_ino}", 0
+                )
+
+
+def _in_traffic_control(names: Mapping[int, str]) -> Iterator[OnNetwork]:
+    for qdisc in qdisc_messages():
+        index, kind = qdisc["index"], qdisc.get_attr("TCA_KIND")
+        if not qdisc["handle"]:
+            continue
+        parents = {qdisc["handle"]: ""}
+        if qdisc["handle"] == HANDLE:
+            ways = PARENTS if kind == "clsact" else dict(list(PARENTS.items())[:1])
+            parents = {parent: f"/{WAYS[way]}" for way, parent in ways.items()}
+        for parent, way in parents.items():
+            with contextlib.suppress(OSError):  # an interface that has gone
+                for _, options in filter_messages(index, parent):
+                    said = rtnetlink.attribute(options, _BPF_ID) if options is not None else b""
+                    if said:
+                        program = int.from_bytes(said, sys.byteorder)
+                        yield OnNetwork(program, "tc", f"tc{way}:{names.get(index, f'#{index}')}", index)
+
+
+def _in_namespace(process: int, number: int) -> list[OnNetwork]:
+    """The same in the namespace of a process; none where it has gone, or may not be entered."""
+    found: list[OnNetwork] = []
+
+    def enter() -> None:  # a thread's namespace is its own, and ends with it
+        with contextlib.suppress(OSError), open(f"/proc/{process}/ns/net", "rb") as namespace:
+            there = os.fstat(namespace.fileno()).st_ino == number  # and no process that came later
+            if there and _libc.setns(namespace.fileno(), _CLONE_NEWNET) == 0:
+                found.extend(_here())
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    return found
+
+
+def _name(number: int) -> str:
+    """The name of a network namespace, where it has one, else its number."""
+    with contextlib.suppress(OSError):
+        for path in _NAMED.iterdir():
+            with contextlib.suppress(OSError):
+                if path.stat().st_ino == number:
+                    return path.name
+    return str(number)

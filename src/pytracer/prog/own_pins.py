@@ -1,0 +1,173 @@
+"""What pytracer pins: programs of running tracers, in a folder of its own, and nothing else is taken away.
+
+Below :data:`FOLDER` each program has a folder, ``ID-TAG``, for root alone: ``program`` in it, and ``link-ID``
+for links that are to hold it where it is. What is there is pytracer's if it has such a name and is what the
+name says: a program of that id and tag, a link that holds it. The kernel keeps no further mark on a pin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pytracer.bpf.objects import Kind, opened
+from pytracer.errors import PytracerError
+from pytracer.kernel.policy import explain
+from pytracer.prog import pins
+from pytracer.prog.program_list import Program
+from pytracer.record import record
+
+BPFFS = Path("/sys/fs/bpf")
+FOLDER = BPFFS / "pytracer"
+_SOURCE = "pytracer"  # the source of a mount that pytracer made
+_NAME = re.compile(r"(\d+)-([0-9a-f]{16})")
+_KERNELS = {"maps.debug", "progs.debug"}  # put there by the kernel itself (Linux 5.10, d71fa5c9763c)
+_LINK = re.compile(r"link-(\d+)")
+_PROGRAM = "program"
+_NEEDED = ("CAP_SYS_ADMIN",)
+_NOSUID, _NODEV, _NOEXEC = 2, 4, 8
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@record
+class Pinned:
+    """A program that pytracer pinned: its id and tag, its folder, and the ids of the links pinned with it."""
+
+    program: int
+    tag: str
+    folder: Path
+    links: tuple[int, ...]
+
+
+def pin(program: Program, links: Iterable[int]) -> Path:
+    """Pin a program and these of its links; the folder. All or nothing; again is no work.
+
+    Raises what the kernel's refusal means, and PytracerError where something else has the folder's name.
+    """
+    folder = FOLDER / f"{program.id}-{program.info.tag}"
+    made = list[Path]()
+    wanted = [(Kind.PROGRAM, program.id, _PROGRAM), *((Kind.LINK, link, f"link-{link}") for link in links)]
+    try:
+        _prepare()
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            made.append(folder)
+        for kind, number, name in wanted:
+            path = folder / name
+            if path.exists() and _keeps(path, kind, number):
+                continue
+            with opened(kind, number) as descriptor:
+                pins.put(descriptor, str(path))
+            made.append(path)
+    except BaseException as error:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):
+                path.rmdir() if path == folder else path.unlink()
+        _leave()
+        if isinstance(error, OSError):
+            raise _explained(error, program, folder) from error
+        raise
+    return folder
+
+
+def pinned() -> list[Pinned]:
+    """What is below the folder and pytracer's, by id. Raises PytracerError where the folder is another's."""
+    if not FOLDER.is_dir():
+        return []
+    _check_folder()
+    return sorted(_found(), key=lambda one: one.program)
+
+
+def unpin(one: Pinned) -> None:
+    """Take the pins of a program away; it goes unless somebody else holds it. Raises PytracerError where
+    something else is in its folder: nothing is taken then."""
+    paths = [one.folder / _PROGRAM, *(one.folder / f"link-{link}" for link in one.links)]
+    if strange := sorted(set(one.folder.iterdir()) - set(paths)):
+        raise PytracerError(f"{strange[0]} is not pytracer's: nothing was removed", hint="look at what it is")
+    try:
+        for path in reversed(paths):  # links first: a program without its name is not found again
+            path.unlink(missing_ok=True)
+        one.folder.rmdir()
+    except OSError as error:
+        raise explain(error, f"removing {one.folder}", needed=_NEEDED) from error
+    _leave()
+
+
+def restore(one: Pinned, links: Iterable[int] | None) -> None:
+    """Take away what a program was not pinned with before: all where that is None, else all but ``links``.
+    Raises what ``unpin`` raises."""
+    if links is None:
+        unpin(one)
+        return
+    for link in set(one.links) - set(links):
+        (one.folder / f"link-{link}").unlink(missing_ok=True)
+
+
+def _found() -> Iterator[Pinned]:
+    for folder in FOLDER.iterdir():
+        name = _NAME.fullmatch(folder.name)
+        if name is None or not stat.S_ISDIR(folder.lstat().st_mode):
+            continue
+        program = int(name[1])
+        if not _keeps(folder / _PROGRAM, Kind.PROGRAM, program, tag=name[2]):
+            continue
+        links = [int(match[1]) for path in folder.iterdir() if (match := _LINK.fullmatch(path.name))]
+        ours = (number for number in links if _keeps(folder / f"link-{number}", Kind.LINK, number, program))
+        yield Pinned(program, name[2], folder, tuple(sorted(ours)))
+
+
+def _keeps(path: Path, kind: Kind, number: int, program: int = 0, *, tag: str = "") -> bool:
+    """Whether a pin is of that object, and of ``program``, and of that ``tag``, where these are given."""
+    with contextlib.suppress(OSError):
+        found = pins.read(str(path))
+        of = not program or found.program == program
+        return found.kind is kind and found.id == number and of and tag in ("", found.tag)
+    return False
+
+
+def _prepare() -> None:
+    """A BPF file system, and our folder in it. Raises OSError, or PytracerError."""
+    if not any(point == str(BPFFS) for point, _ in pins.mounted()):
+        # Open to root alone, and by a name that says who made it: with the last pin it goes.
+        _mount(_SOURCE, str(BPFFS))
+    with contextlib.suppress(FileExistsError):
+        FOLDER.mkdir(mode=0o700)
+    _check_folder()
+
+
+def _leave() -> None:
+    """Take the folder away once it is empty, and the file system if pytracer mounted it and it is, too."""
+    with contextlib.suppress(OSError):
+        FOLDER.rmdir()
+        if (str(BPFFS), _SOURCE) in pins.mounted() and {path.name for path in BPFFS.iterdir()} <= _KERNELS:
+            _libc.umount2(os.fsencode(BPFFS), 0)
+
+
+def _check_folder() -> None:
+    status = FOLDER.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise PytracerError(
+            f"{FOLDER} is not a folder that only this user can use", hint="it was not made by pytracer"
+        )
+
+
+def _mount(source: str, target: str) -> None:
+    flags = ctypes.c_ulong(_NOSUID | _NODEV | _NOEXEC)
+    if _libc.mount(source.encode(), target.encode(), b"bpf", flags, b"mode=0700") < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target)
+
+
+def _explained(error: OSError, program: Program, folder: Path) -> PytracerError:
+    what = f"pinning program {program.id}"
+    if error.errno == errno.EEXIST:
+        return PytracerError(f"{what}: something else is in {folder}", hint="look at what it is")
+    if error.errno == errno.ENOENT:
+        return PytracerError(f"{what}: it has gone")
+    return explain(error, what, needed=_NEEDED)

@@ -1,0 +1,142 @@
+"""Keeping programs of running tracers in the kernel, and letting go of them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pytracer.bpf.holders import Held, Process, held, missing
+from pytracer.errors import PytracerError, UnknownNameError
+from pytracer.kernel.policy import explain
+from pytracer.prog import own_pins
+from pytracer.prog.links import holding
+from pytracer.prog.own_pins import Pinned
+from pytracer.prog.program_list import Program, Programs
+from pytracer.record import record
+from pytracer.spec import Injection, registry
+
+NEEDED = ("CAP_SYS_ADMIN",)
+TRACER_OWNED = "tracer-owned"
+"""What stands for the programs of every tracer that runs."""
+
+
+@record
+class Kept:
+    """A program that is pinned, or was: its name ("" where it has gone), and the processes that hold it."""
+
+    pin: Pinned
+    name: str
+    holders: tuple[Process, ...]
+
+
+def pin(names: Iterable[str], *, attached: bool) -> list[Kept]:
+    """Pin programs of running tracers, by their ids or all; with ``attached`` their links, too, so that they
+    run on when the tracer has ended.
+
+    All or nothing. Raises UnknownNameError where there is no such program, and
+    PytracerError where it is not a tracer's, or cannot stay attached.
+    """
+    programs, processes = _look()
+    ids = _chosen(names, programs, processes)
+    links = {number: holding(number) if attached else [] for number in ids}
+    if attached:
+        for number in ids:
+            _check_attachment(number, links[number], processes)
+    before = {one.program: one.links for one in own_pins.pinned()}
+    try:
+        for number in ids:
+            own_pins.pin(programs[number], links[number])
+    except PytracerError:
+        for one in own_pins.pinned():
+            if one.program in ids:
+                own_pins.restore(one, before.get(one.program))
+        raise
+    there = {one.program: one for one in own_pins.pinned()}
+    return [_kept(there[number], programs, processes) for number in ids]
+
+
+def unload(names: Iterable[str]) -> list[Kept]:
+    """Take pins away that pytracer made: of these programs, or all (also: ``tracer-owned``).
+
+    What is no pin of pytracer's is left.
+
+    Raises PytracerError, before anything is taken away, where a program was not pinned by pytracer.
+    """
+    there = {one.program: one for one in own_pins.pinned()}
+    wanted = dict[int, None]()
+    for name in names:
+        if name == TRACER_OWNED:
+            wanted |= dict.fromkeys(there)
+        elif (number := _id(name)) in there:
+            wanted[number] = None
+        else:
+            pins = f"pinned: {', '.join(map(str, there))}"
+            raise PytracerError(
+                f"{name} is no program that pytracer pinned: nothing was removed",
+                hint=pins if there else f"there is nothing in {own_pins.FOLDER}",
+            )
+    programs, processes = _look()
+    gone = [there[number] for number in wanted or there]
+    for one in gone:
+        own_pins.unpin(one)
+    return [_kept(one, programs, processes) for one in gone]
+
+
+def _look() -> tuple[dict[int, Program], Held]:
+    try:
+        return Programs().list(), held()
+    except OSError as error:
+        raise explain(error, "looking at programs", needed=NEEDED) from error
+
+
+def _id(name: str) -> int:
+    """The id of a program, with leading zeros or without; -1 where ``name`` is none."""
+    return int(name) if name.isascii() and name.isdecimal() else -1
+
+
+def _chosen(names: Iterable[str], programs: dict[int, Program], processes: Held) -> list[int]:
+    ids = list[int]()
+    for name in names:
+        if name == TRACER_OWNED:
+            all_ours = [number for number in programs if _tracer(number, processes)]
+            if not all_ours:
+                raise PytracerError(
+                    "no tracer runs, or none that has programs",
+                    hint="; ".join(missing(processes)) or "pytracer prog",
+                )
+            ids += all_ours
+        elif (number := _id(name)) not in programs:
+            raise UnknownNameError("program", name, map(str, programs), where="pytracer prog lists them")
+        elif not _tracer(number, processes):
+            owners = ", ".join(map(str, processes.programs.get(number, ()))) or "nobody"
+            raise PytracerError(
+                f"program {name} is not one that a running pytracer loaded: nothing was pinned",
+                hint="; ".join([f"it is held by {owners}", *missing(processes), "bpftool pins any"]),
+            )
+        else:
+            ids.append(number)
+    return list(dict.fromkeys(ids))
+
+
+def _tracer(number: int, processes: Held) -> str:
+    """The tracer that loaded a program, by its process's own word; "" for none."""
+    holders = processes.programs.get(number, ())
+    return next((holder.tracer for holder in holders if number in holder.loaded), "")
+
+
+def _check_attachment(number: int, links: list[int], processes: Held) -> None:
+    """PytracerError where a program would not stay attached, or must not."""
+    tracer = _tracer(number, processes)
+    if tracer in registry.names() and isinstance(registry.get(tracer).arguments, Injection):
+        raise PytracerError(
+            f"program {number} makes functions fail, and ends with its pytracer: nothing was pinned"
+        )
+    if not links or any(event.program == number for event in processes.events):
+        raise PytracerError(
+            f"program {number} is not on links alone, and would not stay attached: nothing was pinned",
+            hint="raw tracepoints, trampolines, kprobe.multi, XDP, tcx are links: --hook chooses such a way",
+        )
+
+
+def _kept(one: Pinned, programs: dict[int, Program], processes: Held) -> Kept:
+    program = programs.get(one.program)
+    return Kept(one, program.name if program else "", tuple(processes.programs.get(one.program, ())))

@@ -1,0 +1,79 @@
+"""Pins: names in a BPF file system, which keep in the kernel what they name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytracer.bpf.objects import Kind, own_file_info
+from pytracer.bpf.sys import Command, address, bpf
+from pytracer.record import record
+
+_MOUNTS = Path("/proc/thread-self/mountinfo")
+_OCTAL = re.compile(r"\\([0-7]{3})")
+_FIELDS = (
+    ("link_id", Kind.LINK),
+    ("map_id", Kind.MAP),
+    ("prog_id", Kind.PROGRAM),
+)  # a link tells its program's id, too
+
+
+@record
+class Pin:
+    """A pin: what it keeps. ``program`` and ``tag`` are those of the program that a link holds, or of the
+    program itself; 0 and "" for a map."""
+
+    path: str
+    kind: Kind
+    id: int
+    program: int
+    tag: str = ""
+
+
+def pins() -> list[Pin]:
+    """All pins below the BPF file systems that are mounted where this process can see them."""
+    found = []
+    for root in dict.fromkeys(point for point, _ in mounted()):
+        for folder, _, files in os.walk(root):
+            for file in files:
+                with contextlib.suppress(OSError):  # somebody takes it away, or it is no pin
+                    found.append(read(str(Path(folder, file))))
+    return found
+
+
+def read(path: str) -> Pin:
+    """What is pinned there. Raises OSError."""
+    descriptor = get(path)
+    try:
+        info = own_file_info(descriptor)
+    finally:
+        os.close(descriptor)
+    for name, kind in _FIELDS:
+        if name in info:
+            return Pin(path, kind, int(info[name]), int(info.get("prog_id", 0)), info.get("prog_tag", ""))
+    raise OSError(f"{path} is a pin of something else")
+
+
+def get(path: str) -> int:
+    """A descriptor of what is pinned there. Raises OSError."""
+    name = bytearray(os.fsencode(path) + b"\0")
+    return bpf(Command.OBJ_GET, struct.pack("QII", address(name), 0, 0))
+
+
+def put(descriptor: int, path: str) -> None:
+    """Pin what a descriptor is of. Raises OSError."""
+    name = bytearray(os.fsencode(path) + b"\0")
+    bpf(Command.OBJ_PIN, struct.pack("QII", address(name), descriptor, 0))
+
+
+def mounted() -> Iterator[tuple[str, str]]:
+    """Where BPF file systems are mounted, and as what (the mount's source)."""
+    for line in _MOUNTS.read_text().splitlines():
+        fields = line.split(" ")
+        after = fields.index("-")
+        if fields[after + 1] == "bpf":
+            yield _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), fields[4]), fields[after + 2]

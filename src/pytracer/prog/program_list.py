@@ -1,0 +1,109 @@
+"""The programs that are in the kernel, whoever loaded them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Iterator
+
+from pytracer import ktime
+from pytracer.bpf.obj_info import MapInfo, ProgramInfo, read_map, read_program
+from pytracer.bpf.objects import Kind, ids, opened, own_file_info
+from pytracer.features.feature_table import MAP_NAMES, PROGRAM_NAMES
+from pytracer.record import record
+
+_CUT = 15  # characters of a name that the kernel keeps
+_GONE = (errno.ENOENT, errno.EAGAIN)  # it went between two questions
+
+
+@record
+class Program:
+    """A program: what the kernel tells of it (without its code), its whole ``name``, the bytes of ``memory``
+    it takes, and when it was ``loaded`` (seconds since the epoch)."""
+
+    info: ProgramInfo
+    name: str
+    memory: int
+    loaded: float
+
+    @property
+    def id(self) -> int:
+        """The number by which the kernel knows it."""
+        return self.info.id
+
+    @property
+    def type(self) -> str:
+        """Its type, as ``enum bpf_prog_type`` says in small letters."""
+        return PROGRAM_NAMES.get(self.info.type, f"type {self.info.type}")
+
+
+@record
+class Table:
+    """A map: what the kernel tells of it, and the bytes of ``memory`` it takes."""
+
+    info: MapInfo
+    memory: int
+
+    @property
+    def type(self) -> str:
+        """Its type, as ``enum bpf_map_type`` says in small letters."""
+        return MAP_NAMES.get(self.info.type, f"type {self.info.type}")
+
+
+class Programs:
+    """All programs, to be listed again and again: what never changes of one is asked for once."""
+
+    def __init__(self) -> None:
+        """Ask nothing yet."""
+        self._names: dict[int, str] = {}
+
+    def list(self) -> dict[int, Program]:
+        """Those that are there, by id; without those that go meanwhile. Raises OSError."""
+        found = {}
+        since = time.time() - ktime.boottime_ns() / 1e9
+        for number in ids(Kind.PROGRAM):
+            with unless_gone(), opened(Kind.PROGRAM, number) as descriptor:
+                found[number] = self._read(descriptor, since)
+        self._names = {number: name for number, name in self._names.items() if number in found}
+        return found
+
+    def _read(self, descriptor: int, since: float) -> Program:
+        info = read_program(descriptor, code=False)
+        if info.id not in self._names:
+            self._names[info.id] = _whole_name(descriptor, info)
+        memory = int(own_file_info(descriptor).get("memlock", 0))
+        return Program(info, self._names[info.id], memory, since + info.load_time / 1e9)
+
+
+def tables() -> dict[int, Table]:
+    """The maps that are there, by id. Raises OSError."""
+    found = {}
+    for number in ids(Kind.MAP):
+        with unless_gone(), opened(Kind.MAP, number) as descriptor:
+            found[number] = read_table(descriptor)
+    return found
+
+
+def read_table(descriptor: int) -> Table:
+    """What the kernel tells of a map. Raises OSError."""
+    return Table(read_map(descriptor), int(own_file_info(descriptor).get("memlock", 0)))
+
+
+def _whole_name(descriptor: int, info: ProgramInfo) -> str:
+    """The name; of one that the kernel cut, what the program's own types say."""
+    if len(info.name) < _CUT or not info.btf_id:
+        return info.name
+    functions = read_program(descriptor).functions
+    whole = functions[0].name if functions else ""
+    return whole if whole.startswith(info.name) else info.name
+
+
+@contextlib.contextmanager
+def unless_gone() -> Iterator[None]:
+    """Go on where what was asked for has gone meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise

@@ -1,0 +1,189 @@
+"""The programs in the kernel, as tables: whose, where, how big, how often they run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pytracer.bpf.holders import Process, held, missing
+from pytracer.bpf.objects import Kind
+from pytracer.errors import UnknownNameError
+from pytracer.kernel.policy import explain
+from pytracer.model import Schema, Snapshot
+from pytracer.model.items import Kind as RowKind
+from pytracer.model.items import Values
+from pytracer.prog.attachments import Attachment, attachments, by_program
+from pytracer.prog.link_targets import Names
+from pytracer.prog.pins import Pin, pins
+from pytracer.prog.program_list import Program, Programs, Table, tables
+from pytracer.prog.run_stats import Ran, Watch
+from pytracer.record import made, record, replace
+from pytracer.spec import Column, Unit
+from pytracer.spec import Table as TableOutput
+from pytracer.text import from_path
+
+NEEDED = ("CAP_SYS_ADMIN",)
+"""What the kernel asks of who wants to see the programs of others."""
+_SHOWN = {
+    "list": ("id", "type", "name", "owner", "attached", "maps", "memory", "map_memory", "rate", "avg_ns"),
+    "top": ("id", "type", "name", "owner", "runs", "rate", "total_ns", "avg_ns", "cpu"),
+}
+_COLUMNS = (
+    Column("id", "the program's number"),
+    Column("type", "its type", decode="text"),
+    Column("name", "its name, whole where the program has types (BTF)", decode="text"),
+    Column("owner", "the processes that hold it, and pins", decode="text"),
+    Column("attached", "where it is attached", decode="text"),
+    Column("tag", "a sum of its instructions", decode="text"),
+    Column("uid", "the user who loaded it"),
+    Column("loaded", "when it was loaded", decode="text"),
+    Column("maps", "the ids of its maps", decode="text"),
+    Column("memory", "bytes it takes itself", unit=Unit.BYTES),
+    Column(
+        "map_memory", "bytes its maps take, each counted for every program", label="MAP MEM", unit=Unit.BYTES
+    ),
+    Column("insns", "instructions, as the verifier left them"),
+    Column("verified", "instructions that the verifier looked at (Linux 5.16)"),
+    Column("native", "bytes of native code", unit=Unit.BYTES),
+    Column("runs", "how often it ran, of what was counted now", unit=Unit.COUNT),
+    Column("rate", "runs a second", label="RUNS/S"),
+    Column("total_ns", "the time it ran", label="TIME", unit=Unit.NANOSECONDS),
+    Column("avg_ns", "mean time of a run", label="AVG", unit=Unit.NANOSECONDS),
+    Column("cpu", "the time it ran, in percent of one CPU", label="%CPU"),
+    Column("missed", "runs skipped, as one was under way on that CPU (Linux 5.12)", unit=Unit.COUNT),
+    Column("ever_runs", "runs since it was loaded, while anybody had the kernel count", unit=Unit.COUNT),
+    Column("ever_ns", "the time of those", unit=Unit.NANOSECONDS),
+    Column("pids", "the processes that hold it", decode="text"),
+    Column("links", "the ids of the links that hold it", decode="text"),
+    Column("pins", "where it, or a link of it, is pinned", decode="text"),
+)
+COLUMNS = {column.name: column for column in _COLUMNS}
+"""All columns of both tables, by name."""
+
+
+def schema(view: str) -> Schema:
+    """All columns; those that tables of a ``list`` or a ``top`` are without are ``wide``."""
+    columns = tuple(replace(column, wide=column.name not in _SHOWN[view]) for column in _COLUMNS)
+    return Schema("prog", columns, (), TableOutput("", ()))
+
+
+@record
+class Context:
+    """What is known of programs beside what they do: ``holders`` by the id of the program; ``unseen`` says
+    which processes were not asked what they hold, and why."""
+
+    holders: dict[int, list[Process]] = made(factory=dict)
+    places: dict[int, list[Attachment]] = made(factory=dict)
+    pins: dict[int, list[Pin]] = made(factory=dict)
+    tables: dict[int, Table] = made(factory=dict)
+    unseen: tuple[str, ...] = ()
+
+    def __or__(self, newer: Context) -> Context:
+        """The newer, with what this one knows of programs that have gone."""
+        return Context(
+            self.holders | newer.holders,
+            self.places | newer.places,
+            self.pins | newer.pins,
+            self.tables | newer.tables,
+            newer.unseen,
+        )
+
+
+class Observer:
+    """All programs, looked at again and again while the kernel counts their runs."""
+
+    def __init__(self) -> None:
+        """Take the first look. Raises what the kernel's refusal means."""
+        self._names = Names()
+        self._known: set[int] = set()
+        self._context = Context()
+        try:
+            self._learn(Programs().list())  # before the first look: it takes its time
+            self._watch = Watch()
+        except OSError as error:
+            raise explain(error, "looking at programs", needed=NEEDED) from error
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Lines that say which processes were not asked what they hold, and why."""
+        return self._context.unseen
+
+    def read(self, kind: RowKind, *, sort: str, top: int | None = None) -> Snapshot:
+        """What they did since the last reading (``row``), or since the first (``summary``); the greatest of
+        the column ``sort`` first. Raises what the kernel's refusal means."""
+        try:
+            ran, seconds = self._watch.look() if kind == "row" else self._watch.whole()
+            self._learn(self._watch.programs)
+        except OSError as error:
+            raise explain(error, "looking at programs", needed=NEEDED) from error
+        rows = ranked([row(one, seconds, self._context) for one in ran], sort)[:top]
+        columns: dict[str, Values] = {name: [one[name] for one in rows] for name in COLUMNS}
+        return Snapshot(kind, time.time(), seconds, columns)
+
+    def _learn(self, programs: dict[int, Program]) -> None:
+        """Find out about programs, where there are new ones."""
+        if not programs.keys() <= self._known:
+            self._context |= context(programs, self._names)
+            self._known = set(programs)
+
+
+def context(programs: dict[int, Program], names: Names) -> Context:
+    """Who holds them, where they are attached and pinned, and their maps. Raises OSError."""
+    processes = held()
+    holders = {number: list(found) for number, found in processes.programs.items()}
+    places = by_program(attachments(programs, processes, names))
+    pinned = dict[int, list[Pin]]()
+    for pin in pins():
+        if pin.kind is not Kind.MAP:
+            pinned.setdefault(pin.program, []).append(pin)
+    for found in pinned.values():
+        found.sort(key=lambda pin: (pin.kind is not Kind.PROGRAM, pin.path))
+    return Context(holders, places, pinned, tables(), tuple(missing(processes)))
+
+
+def row(ran: Ran, seconds: float, known: Context) -> dict[str, Any]:
+    """The values of all columns for a program."""
+    program, info = ran.program, ran.program.info
+    holders, kept = known.holders.get(program.id, []), known.pins.get(program.id, [])
+    places = known.places.get(program.id, [])
+    return {
+        "id": program.id,
+        "type": program.type,
+        "name": program.name,
+        "owner": tuple(map(str, holders)) + tuple(from_path(pin.path) for pin in kept),
+        "attached": tuple(dict.fromkeys(place.where for place in places)),
+        "tag": info.tag,
+        "uid": info.uid,
+        "loaded": datetime.fromtimestamp(program.loaded).astimezone().isoformat(timespec="seconds"),
+        "maps": info.map_ids,
+        "memory": program.memory,
+        "map_memory": sum(known.tables[number].memory for number in info.map_ids if number in known.tables),
+        "insns": info.xlated_size // 8,
+        "verified": info.verified,
+        "native": info.jited_size,
+        "runs": ran.runs,
+        "rate": round(ran.runs / seconds, 1) if seconds else None,
+        "total_ns": ran.time,
+        "avg_ns": ran.time // ran.runs if ran.runs else None,
+        "cpu": round(ran.time / seconds / 1e7, 2) if seconds else None,
+        "missed": ran.missed,
+        "ever_runs": info.run_count,
+        "ever_ns": info.run_time,
+        "pids": tuple(holder.pid for holder in holders),
+        "links": tuple(place.link for place in places if place.link),
+        "pins": tuple(from_path(pin.path) for pin in kept),
+    }
+
+
+def ranked(rows: Sequence[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """Rows by a column: what was counted from the greatest down, names and ids from the first up; what is not
+    known comes last. Raises UnknownNameError where there is no such column."""
+    if sort not in COLUMNS:
+        raise UnknownNameError("column", sort, COLUMNS)
+    column = COLUMNS[sort]
+    rising = column.is_text or sort in ("id", "uid")
+    known = [one for one in rows if one[sort] not in (None, ())]
+    unknown = [one for one in rows if one[sort] in (None, ())]
+    return sorted(known, key=lambda one: one[sort], reverse=not rising) + unknown

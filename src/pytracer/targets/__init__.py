@@ -1,0 +1,31 @@
+"""Find what the user's pattern names on this machine: functions, trace events, USDT probes.
+
+Each kind of source has a module, which is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from pytracer.kernel.facts import Found
+from pytracer.spec import Source
+
+_FILES = {
+    "k": "kernel_functions",
+    "kr": "kernel_functions",
+    "f": "kernel_functions",
+    "fr": "kernel_functions",
+    "t": "trace_events",
+    "rt": "trace_events",
+    "u": "user_functions",
+    "ur": "user_functions",
+    "usdt": "user_functions",
+}
+
+
+def find(source: Source) -> Found:
+    """Find what a source names here. Raises what :meth:`pytracer.kernel.facts.Facts.find` says."""
+    module = importlib.import_module(f"pytracer.targets.{_FILES[source.kind]}")
+    finder: Callable[[Source], Found] = module.find
+    return finder(source)

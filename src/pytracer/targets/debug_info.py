@@ -1,0 +1,107 @@
+"""What debug information (DWARF) says of a function of a program: its arguments, what it returns, and all
+types that these lead to, as BTF. Who reads the kernel's types can read a program's then, too.
+
+The file may be anybody's. What is wrong with it, or more than can be gone through, is as if there were none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytracer.kernel.btf import Btf
+from pytracer.kernel.facts import ELSEWHERE, Described
+from pytracer.symbols import split
+from pytracer.symbols.dwarf import opened, ranges, units
+from pytracer.symbols.entries import Entries, constant, followed, having
+from pytracer.symbols.files import ProgramFile
+from pytracer.symbols.tables import Tables
+from pytracer.targets.dwarf_definitions import C
+from pytracer.targets.dwarf_locations import at_entry
+from pytracer.targets.dwarf_types import Writer
+
+_COMPOSITES = ("DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type", "DW_TAG_typedef")
+_WRAPPING = ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type")
+_DEEP = 32  # typedefs of typedefs
+_WIDE = 2  # Tables.width of 64-bit files, whose arguments are in registers
+
+
+def describe(file: ProgramFile, name: str, offset: int) -> Described | None:
+    """The function whose code begins at an offset of the file (bytes), a FUNC of this name.
+
+    None where there is no debug information about it.
+    """
+    with file.reading() as tables:
+        address = tables.address_of(offset)
+        if address is None or tables.width != _WIDE:
+            return None
+        try:
+            with opened(tables) as info:
+                if info is not None:
+                    return _read(info, tables, name, address)
+        except Exception:  # pyelftools raises whatever comes of a damaged file; OverBudgetError has been said
+            return None
+        return None
+
+
+def _read(info: Any, tables: Tables, name: str, address: int) -> Described | None:
+    entries = Entries(tables.account)
+    for unit in units(info, entries, address):
+        unit = split.whole(unit, tables)
+        function = _function(unit.dwarfinfo, entries, unit, address)
+        if function is not None:
+            return _told(unit.dwarfinfo, entries, function, name, address, tables.machine)
+    return None
+
+
+def _told(
+    info: Any, entries: Entries, function: Any, name: str, address: int, machine: int
+) -> Described | None:
+    parameters = [
+        child if child.tag == "DW_TAG_formal_parameter" else None
+        for child in entries.children(function)
+        if child.tag in ("DW_TAG_formal_parameter", "DW_TAG_unspecified_parameters")
+    ]
+    says = ("DW_AT_type", "DW_AT_prototyped")
+    declared = any(attribute in having(function, attribute).attributes for attribute in says)
+    if not parameters and not declared:
+        return None  # line numbers alone (-g1, assembly), which know no parameters
+    writer = Writer(entries)
+    writer.function(name, function, parameters)
+    places = list(at_entry(info, entries, function, filter(None, parameters), address, machine))
+    if constant(function.cu.get_top_DIE(), "DW_AT_language") not in C:
+        places = _without_guesses(function, list(filter(None, parameters)), places)
+    return Described(Btf(writer.data(), origin="debug information", told_signs=True), tuple(places))
+
+
+def _without_guesses(function: Any, parameters: list[Any], places: list[int | None]) -> list[int | None]:
+    """In C++ and others, what is not trivial to copy is passed by its address: behind a struct the calling
+    convention of C does not tell where arguments are."""
+    found, unsure = list[int | None](), _is_composite(function)
+    for parameter, place in zip(parameters, places, strict=True):
+        found.append(ELSEWHERE if place is None and unsure else place)
+        unsure = unsure or _is_composite(parameter)
+    return found
+
+
+def _is_composite(entry: Any) -> bool:
+    kind = followed(having(entry, "DW_AT_type"), "DW_AT_type")
+    for _ in range(_DEEP):
+        if kind is None or kind.tag not in _WRAPPING:
+            break
+        kind = followed(kind, "DW_AT_type")
+    return kind is not None and kind.tag in _COMPOSITES
+
+
+def _function(info: Any, entries: Entries, unit: Any, address: int) -> Any:
+    """The entry of the function that begins there; None where the unit has none."""
+    left = [unit.get_top_DIE()]
+    while left:
+        for entry in entries.children(left.pop()):
+            if entry.tag == "DW_TAG_namespace":
+                left.append(entry)
+            elif entry.tag == "DW_TAG_subprogram":
+                # Of a function in pieces, the first is where it begins.
+                begins = next((low for low, _ in ranges(info, entries, entry)), None)
+                if begins == address:
+                    return entry
+    return None

@@ -1,0 +1,220 @@
+"""DWARF's types written as BTF's: a record for each entry that something leads to."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pytracer.kernel.btf_format import FLAG, KIND_SHIFT, Kind
+from pytracer.symbols.entries import Entries, constant, followed, having, name_of
+from pytracer.targets.dwarf_definitions import Definitions
+
+_MOST = 1 << 16  # types that one function leads to
+_SIGNED, _BOOLEAN = 1, 4  # BTF_INT_*
+_FLOATS = {3, 4, 9, 15, 0x80}  # DW_ATE_complex_float, float, imaginary_float, decimal_float, a vendor's
+_SIGNED_ONES, _BOOLEAN_ONE = {5, 6, 13}, 2  # DW_ATE_signed, signed_char, signed_fixed; boolean
+_PLUS = 0x23  # DW_OP_plus_uconst
+_REFERRING = {
+    "DW_TAG_pointer_type": Kind.PTR,
+    "DW_TAG_reference_type": Kind.PTR,
+    "DW_TAG_rvalue_reference_type": Kind.PTR,
+    "DW_TAG_const_type": Kind.CONST,
+    "DW_TAG_volatile_type": Kind.VOLATILE,
+    "DW_TAG_restrict_type": Kind.RESTRICT,
+    "DW_TAG_atomic_type": Kind.CONST,
+    "DW_TAG_typedef": Kind.TYPEDEF,
+    "DW_TAG_template_alias": Kind.TYPEDEF,
+}
+_COMPOSITES = {
+    "DW_TAG_structure_type": Kind.STRUCT,
+    "DW_TAG_class_type": Kind.STRUCT,
+    "DW_TAG_union_type": Kind.UNION,
+}
+_U32 = (1 << 32) - 1
+Member = tuple[str, int, int, int]  # name, type, offset and width in bits (0: no bit-field)
+
+
+class Writer:
+    """Types as they are come upon; each is written once."""
+
+    def __init__(self, entries: Entries) -> None:
+        """``entries`` is what is gone through."""
+        self._entries = entries
+        self._definitions = Definitions(entries)
+        self._strings = bytearray(b"\0")
+        self._names: dict[str, int] = {"": 0}
+        self._records = list[bytes]()
+        self._numbers: dict[tuple[bool, int], int] = {}
+        self._left = deque[tuple[int, Any]]()
+
+    def data(self) -> bytes:
+        """All of it as a blob of BTF."""
+        types = b"".join(self._records)
+        head = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(self._strings))
+        return head + types + bytes(self._strings)
+
+    def function(self, name: str, entry: Any, parameters: Sequence[Any]) -> None:
+        """A function, under this name, with all that it leads to; None among the parameters is any more.
+
+        Raises OverBudgetError, or ValueError where it leads to too many types.
+        """
+        words = list[int]()
+        for parameter in parameters:
+            words += (0, 0) if parameter is None else (self._name(parameter), self._target(parameter))
+        proto = self._write(Kind.FUNC_PROTO, 0, self._target(entry), *words, count=len(words) // 2)
+        self._write(Kind.FUNC, self._string(name), proto)
+        while self._left:
+            number, one = self._left.popleft()
+            self._records[number - 1] = self._record(one)
+
+    def _number(self, entry: Any) -> int:
+        """A type's number; it is written later, so that it may lead to itself."""
+        if entry is None:
+            return 0
+        entry = followed(entry, "DW_AT_signature") or entry  # it stands in .debug_types
+        if "DW_AT_declaration" in entry.attributes and entry.tag in _COMPOSITES:
+            entry = self._definitions.find(entry) or entry
+        where = hasattr(entry.cu, "tu_offset"), entry.offset  # in .debug_types, or .debug_info
+        if where not in self._numbers:
+            if len(self._records) >= _MOST:
+                raise ValueError("too many types")
+            self._records.append(b"")
+            self._numbers[where] = len(self._records)
+            self._left.append((len(self._records), entry))
+        return self._numbers[where]
+
+    def _target(self, entry: Any) -> int:
+        return self._number(followed(having(entry, "DW_AT_type"), "DW_AT_type"))
+
+    def _name(self, entry: Any) -> int:
+        return self._string(name_of(having(entry, "DW_AT_name")))
+
+    def _string(self, text: str) -> int:
+        if text not in self._names:
+            self._names[text] = len(self._strings)
+            self._strings += text.encode("utf-8", "replace").replace(b"\0", b"") + b"\0"
+        return self._names[text]
+
+    def _write(self, kind: Kind, name: int, last: int, *words: int, count: int = 0) -> int:
+        """A record right away; its number."""
+        self._records.append(_packed(kind, name, last, *words, count=count))
+        return len(self._records)
+
+    def _record(self, entry: Any) -> bytes:
+        """A type's record. What C knows nothing like is a name for nothing."""
+        tag, name = entry.tag, self._name(entry)
+        if tag == "DW_TAG_base_type":
+            return _base(entry, name)
+        if tag in _REFERRING:
+            kind = _REFERRING[tag]
+            return _packed(kind, name if kind is Kind.TYPEDEF else 0, self._target(entry))
+        if tag in _COMPOSITES:
+            return self._composite(entry, _COMPOSITES[tag], name)
+        if tag == "DW_TAG_enumeration_type":
+            return self._enum(entry, name)
+        if tag == "DW_TAG_array_type":
+            return self._array(entry)
+        if tag == "DW_TAG_subroutine_type":
+            return _packed(Kind.FUNC_PROTO, 0, self._target(entry))
+        return _packed(Kind.TYPEDEF, name or self._string("(unknown)"), 0)
+
+    def _composite(self, entry: Any, kind: Kind, name: int) -> bytes:
+        if "DW_AT_declaration" in entry.attributes:
+            return _packed(Kind.FWD, name, 0, flag=kind is Kind.UNION)
+        members = list(self._members(entry))
+        fields = any(bits for *_, bits in members)
+        words = list[int]()
+        for text, number, offset, bits in members:
+            if fields and offset >> 24:  # there is no place for more
+                continue
+            words += (self._string(text), number, offset | bits << 24 if fields else offset)
+        size = constant(entry, "DW_AT_byte_size") or 0
+        return _packed(kind, name, size, *words, count=len(words) // 3, flag=fields)
+
+    def _members(self, entry: Any) -> Iterator[Member]:
+        """Members that are in the thing itself; what a class is derived from is one without a name."""
+        for child in self._entries.children(entry):
+            inherited = child.tag == "DW_TAG_inheritance"
+            if not inherited and (child.tag != "DW_TAG_member" or "DW_AT_external" in child.attributes):
+                continue
+            where = _offset(child)
+            if where is None:
+                continue  # it is computed at run time
+            offset = 8 * where
+            bits = constant(child, "DW_AT_bit_size") or 0
+            if bits:
+                offset += _bit_offset(child, bits)
+            yield "" if inherited else name_of(child), self._target(child), offset, bits
+
+    def _enum(self, entry: Any, name: int) -> bytes:
+        found = [
+            (name_of(child), value)
+            for child in self._entries.children(entry)
+            if child.tag == "DW_TAG_enumerator"
+            and (value := constant(child, "DW_AT_const_value")) is not None
+        ]
+        size = constant(entry, "DW_AT_byte_size") or 4
+        kind = followed(entry, "DW_AT_type")
+        encoding = constant(kind, "DW_AT_encoding") if kind is not None else None
+        signed = encoding in _SIGNED_ONES or any(value < 0 for _, value in found)
+        words = list[int]()
+        for text, value in found:
+            words += (self._string(text), value & _U32, *([value >> 32 & _U32] if size == 8 else []))
+        return _packed(
+            Kind.ENUM64 if size == 8 else Kind.ENUM, name, size, *words, count=len(found), flag=signed
+        )
+
+    def _array(self, entry: Any) -> bytes:
+        """An array; of one with several dimensions the last are arrays by themselves."""
+        lengths = [
+            _length(child) for child in self._entries.children(entry) if child.tag == "DW_TAG_subrange_type"
+        ]
+        number = self._target(entry)
+        for length in reversed(lengths[1:]):
+            number = self._write(Kind.ARRAY, 0, 0, number, 0, length)
+        return _packed(Kind.ARRAY, 0, 0, number, 0, lengths[0] if lengths else 0)
+
+
+def _packed(kind: Kind, name: int, last: int, *words: int, count: int = 0, flag: bool = False) -> bytes:
+    info = kind << KIND_SHIFT | count | (FLAG if flag else 0)
+    return struct.pack(f"={3 + len(words)}I", name, info, last, *words)
+
+
+def _base(entry: Any, name: int) -> bytes:
+    size, encoding = constant(entry, "DW_AT_byte_size") or 0, constant(entry, "DW_AT_encoding") or 0
+    if encoding in _FLOATS:
+        return _packed(Kind.FLOAT, name, size)
+    how = _SIGNED if encoding in _SIGNED_ONES else _BOOLEAN if encoding == _BOOLEAN_ONE else 0
+    return _packed(Kind.INT, name, size, how << 24 | (8 * size) & 0xFF)
+
+
+def _length(entry: Any) -> int:
+    """Elements along one dimension, 0 where that is not part of the type."""
+    count, last = constant(entry, "DW_AT_count"), constant(entry, "DW_AT_upper_bound")
+    length = count if count is not None else -1 if last is None else last + 1
+    return length if 0 <= length <= _U32 else 0
+
+
+def _offset(member: Any) -> int | None:
+    """Where a member begins, in bytes; None where that is computed."""
+    where = member.attributes.get("DW_AT_data_member_location")
+    if where is None or isinstance(where.value, int):
+        return where.value if where is not None else 0
+    if where.value[:1] != [_PLUS]:  # as DWARF 2 had it
+        return None
+    return int(sum((byte & 0x7F) << 7 * place for place, byte in enumerate(where.value[1:])))
+
+
+def _bit_offset(member: Any, bits: int) -> int:
+    """Where in its storage a bit-field begins; before DWARF 4 that was counted from the other end."""
+    new = constant(member, "DW_AT_data_bit_offset")
+    if new is not None:
+        return new
+    old = constant(member, "DW_AT_bit_offset") or 0
+    storage = constant(member, "DW_AT_byte_size")
+    if storage is None:
+        kind = followed(member, "DW_AT_type")
+        storage = (constant(kind, "DW_AT_byte_size") if kind is not None else None) or 4
+    return 8 * storage - old - bits

@@ -1,0 +1,157 @@
+"""Functions of the kernel: which of those that a user names can be probed, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from pytracer.errors import HeadersError, UnknownNameError, UnsupportedError, UsageError
+from pytracer.kernel import functions, policy
+from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.facts import Found, Target
+from pytracer.spec import Source
+
+SEVERAL = "of a name that several functions bear"
+UNTOLD = "of a name that several functions bear, some of which may not be traced (notrace)"
+NOPROBE = "that may not be probed (noprobe)"
+NOTRACE = "that may not be traced (notrace)"
+UNTYPED = "unknown to the kernel's BTF"
+UNUSED = "without callers"
+_TYPED = ("f", "fr")
+_HINTS = {UNTYPED: "f: goes by BTF, k: does without", SEVERAL: "k: takes all of them"}
+_SPREAD = 2  # characters that the length of a near name may differ by
+
+
+def find(source: Source) -> Found:
+    """See :func:`pytracer.targets.find`."""
+    pattern, _, number = source.name.partition("@")
+    named = functions.named(pattern)
+    if not named:
+        raise _unknown(source)
+    if number:
+        _check_number(source, named, int(number))
+    why_not = _reasons(source)
+    targets, skipped = list[Target](), Counter[str]()
+    for name, addresses in sorted(named.items()):
+        reason = why_not(name, addresses)
+        if reason:
+            skipped[reason] += 1
+        else:
+            targets += _each(name, addresses, int(number or 0))
+    targets = _once(targets)
+    if targets:
+        for target in targets if source.offset else ():
+            _check_offset(source, target.address)
+        return Found(tuple(targets), skipped)
+    if source.is_pattern:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+        raise UnsupportedError(f"{source.text} matches no function that can be probed: {reasons}")
+    [reason] = skipped
+    raise UnsupportedError(
+        f"{source.text} is a function {reason}",
+        hint=_HINTS.get(reason, "") if source.kind in _TYPED else "",
+    )
+
+
+def _each(name: str, addresses: Sequence[int], number: int) -> list[Target]:
+    """A function, or all of one name that can be traced: numbered in the order of kallsyms, as live patching
+    numbers them (sympos)."""
+    if len(addresses) == 1:
+        return [Target(name, addresses[0])]
+    if functions.traceable() is None:  # nothing lists them: the kernel is asked for each
+        traceable: Sequence[int] = addresses
+    else:
+        traceable = functions.traceable_among(name, addresses) or ()
+    return [
+        Target(f"{name}@{place}", address, symbol=name)
+        for place, address in enumerate(addresses, 1)
+        if address in traceable and number in (0, place)
+    ]
+
+
+def _check_number(source: Source, named: dict[str, list[int]], number: int) -> None:
+    """Raise UsageError where there are not as many functions of that name."""
+    count = max(len(addresses) for addresses in named.values())
+    if number > count:
+        several = f"{count} functions have that name" if count > 1 else "one function has that name"
+        raise UsageError(f"{source.text}: {several}")
+
+
+def _once(targets: Sequence[Target]) -> list[Target]:
+    """Each function once, by the name that ftrace lists, where it bears several that match."""
+    listed = functions.traceable() or frozenset()
+    chosen = dict[int, Target]()
+    for target in targets:
+        known = chosen.get(target.address)
+        if known is None or (known.name not in listed and target.name in listed):
+            chosen[target.address] = target
+    # Where addresses are hidden nothing tells names apart from functions.
+    return [target for target in targets if not target.address or chosen[target.address] is target]
+
+
+def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
+    """Tells why a function by its name and addresses cannot be probed, "" where it can."""
+    blacklist, traceable = functions.blacklist(), functions.traceable()
+    typed = _typed(source) if source.kind in _TYPED else None
+
+    def why_not(name: str, addresses: Sequence[int]) -> str:
+        if name in blacklist:
+            return NOPROBE
+        if len(addresses) > 1:
+            # A trampoline goes by the type in BTF, which the kernel finds by name.
+            if typed is not None or not all(addresses):
+                return SEVERAL
+            known = functions.traceable_among(name, addresses) if traceable is not None else addresses
+            return UNTOLD if known is None else "" if known else NOTRACE
+        if traceable is not None and name not in traceable and not _listed_otherwise(addresses[0]):
+            return NOTRACE
+        if typed is not None and name not in typed:
+            return UNTYPED
+        unused = policy.unused_lsm_hook(name)
+        return f"{UNUSED}: {unused}" if unused else ""
+
+    return why_not
+
+
+def _listed_otherwise(address: int) -> bool:
+    """Whether ftrace knows the function at an address by another name of it."""
+    return bool(address) and address in functions.traceable_at()
+
+
+def _check_offset(source: Source, address: int) -> None:
+    """UsageError where the function is shorter: the kernel would put the probe on the next one."""
+    size = functions.size(address)
+    if size and source.offset >= size:
+        raise UsageError(f"{source.text}: {source.name} is {size} bytes long")
+
+
+def _typed(source: Source) -> set[str]:
+    """The functions that BTF knows: of those named. Raises UnsupportedError where there is no BTF."""
+    try:
+        types = Btf.load()
+    except HeadersError as error:
+        raise UnsupportedError(
+            f"{source.text}: this kernel has no BTF", hint="k: does without: it takes kprobes"
+        ) from error
+    if source.is_pattern:
+        return types.names(Kind.FUNC)
+    return {source.name} if types.find(Kind.FUNC, source.name) is not None else set()
+
+
+def _unknown(source: Source) -> UnknownNameError | UnsupportedError:
+    """The error for a name that no function bears."""
+    if not source.is_pattern:
+        parts = sorted(functions.named(f"{source.name}.*"))
+        if parts:
+            return UnsupportedError(
+                f"{source.text}: the compiler left only parts of it or variants ({', '.join(parts[:3])})",
+                hint=f"{source.kind}:{source.name}.* takes those that are functions",
+            )
+    first = source.name[:1].encode()
+    near = functions.symbols(b"[tTwW]", (first if first.isalpha() else rb"[_a-zA-Z]") + rb"\w*")
+    return UnknownNameError(
+        "function of the kernel",
+        source.name,
+        [name for name in near if abs(len(name) - len(source.name)) <= _SPREAD],
+        where="what the compiler put into its callers everywhere (inline) is no function any more",
+    )

@@ -1,0 +1,59 @@
+"""Trace events as tracefs lists them, and the raw tracepoints behind them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+from pytracer.errors import HeadersError, PytracerError, UnknownNameError
+from pytracer.kernel import functions, tracefs
+from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.facts import Found, Target
+from pytracer.spec import Source
+
+_TYPED = "btf_trace_"  # how BTF calls the type of a tracepoint's arguments
+
+
+def find(source: Source) -> Found:
+    """See :func:`pytracer.targets.find`."""
+    return _raw(source) if source.kind == "rt" else _events(source)
+
+
+def _events(source: Source) -> Found:
+    known = tracefs.events()
+    names = [name for name in known if source.matches(*reversed(name.split(":")))]
+    if not names:
+        raise UnknownNameError(
+            "trace event",
+            f"{source.place}:{source.name}",
+            known,
+            where=f"what there is: {tracefs.TRACING}/available_events",
+        )
+    return Found(tuple(map(Target, names)))
+
+
+def _raw(source: Source) -> Found:
+    known = raw_tracepoints()
+    names = [name for name in known if source.matches(name)]
+    if not names and known:
+        raise UnknownNameError("raw tracepoint", source.name, known)
+    # Where nothing lists them, the kernel is asked for the one that is named.
+    return Found(tuple(map(Target, names or [source.name])))
+
+
+def raw_tracepoints() -> list[str]:
+    """The tracepoints of the kernel itself by BTF, and those that bear the name of their trace event; sorted.
+
+    A tracepoint may have several trace events of other names. Empty where neither can be seen.
+    """
+    names = set[str]()
+    with contextlib.suppress(HeadersError):
+        types = Btf.load().names(Kind.TYPEDEF)
+        names |= {name.removeprefix(_TYPED) for name in types if name.startswith(_TYPED)}
+    if not names:
+        symbols = functions.symbols(rb"[dDbBrR]", rb"__tracepoint_\w+")
+        names |= {name.removeprefix("__tracepoint_") for name in symbols}
+    if not names:
+        with contextlib.suppress(PytracerError):
+            names |= {re.sub(r".*:", "", name) for name in tracefs.events()}
+    return sorted(names)

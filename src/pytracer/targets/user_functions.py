@@ -1,0 +1,72 @@
+"""Functions of programs and their USDT probes: in which files what a user names is, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pytracer.kernel.facts import Found, Target
+from pytracer.record import replace
+from pytracer.spec import Source, Spot, quoting
+from pytracer.symbols import files, loader, places, usdt
+from pytracer.symbols.files import ProgramFile
+
+_REASONS = 3  # functions that cannot be probed, of which it is said why
+INDIRECT = "of which another is chosen when a program starts (IFUNC)"
+
+
+def find(source: Source) -> Found:
+    """See :func:`pytracer.targets.find`."""
+    return _marks(source) if source.kind == "usdt" else _functions(source)
+
+
+def _functions(source: Source) -> Found:
+    with _file(source, source.place) as file:
+        at = f"+{source.offset:#x}" if source.offset else ""
+        found = places.find(file, source.name + at)
+        targets = (
+            Target(f"{source.place}:{title}", spots=_of(file, [spot]))
+            for title, spot in zip(found.titles, found.spots, strict=True)
+        )
+        count = len(found.left_out)
+        skipped = {f"function{'s' * (count > 1)} {INDIRECT}": count} if count else {}
+        for name, reason in list(found.refused.items())[:_REASONS]:
+            skipped[f"function that cannot be probed: {name} begins with {reason}"] = 1
+        if len(found.refused) > _REASONS:
+            skipped["more that cannot be probed"] = len(found.refused) - _REASONS
+        return Found(tuple(targets), skipped)
+
+
+def _marks(source: Source) -> Found:
+    *path, provider = quoting.split(source.place, ":")
+    file = ":".join(path)
+    if not file and "/" in provider:
+        file, provider = provider, ""
+    spots = dict[str, list[Spot]]()
+    for found, marks in _files(source, file, provider):
+        for mark in marks:
+            title = f"{file}:{mark.title}" if file else mark.title
+            spots.setdefault(title, []).extend(_of(found, [mark.spot]))
+    return Found(tuple(Target(title, spots=tuple(of)) for title, of in spots.items()))
+
+
+def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFile, list[usdt.Mark]]]:
+    """The files that have marks of these names, and those; each is closed when the next is asked for."""
+    if file:
+        with _file(source, file) as found:
+            yield found, usdt.find(found, provider, source.name)
+    elif source.command:
+        yield from usdt.in_command(source.command, provider, source.name)
+    else:
+        yield from usdt.in_process(source.process, provider, source.name)
+
+
+def _file(source: Source, written: str) -> ProgramFile:
+    """The file that is meant: of libraries and programs by name, the one that the command will load."""
+    name = quoting.unquote(written)
+    if source.command and "/" not in name:
+        name = loader.find(name, source.command) or name
+    return files.find(name, source.process)
+
+
+def _of(file: ProgramFile, spots: Iterable[Spot]) -> tuple[Spot, ...]:
+    return tuple(replace(spot, file=file.name, holder=file.holder, identity=file.identity) for spot in spots)

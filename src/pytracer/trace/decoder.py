@@ -1,0 +1,64 @@
+"""From what a session reads to what is shown: ranked, with names for numbers.
+
+Nothing here is needed before programs are attached: a session loads it then, while they count already.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pytracer import arrays
+from pytracer.arrays import Array
+from pytracer.budget import Budget
+from pytracer.enrich import decoders
+from pytracer.enrich.event_batches import Events
+from pytracer.enrich.probe_results import Answers
+from pytracer.enrich.result_rows import Moment, Ranking, shape
+from pytracer.enrich.seccomp_calls import profile
+from pytracer.model import Batch, Histograms, Snapshot, Stacks
+from pytracer.model.items import Kind
+from pytracer.model.reduce import Rows
+from pytracer.plan import Plan
+from pytracer.trace.stack_collector import Walker
+
+
+class Showing:
+    """What a plan's results are made into. ``walker`` is for stacks, ``warn`` hears what is missing,
+    ``budget`` is spent on names."""
+
+    def __init__(
+        self, plan: Plan, walker: Walker | None, warn: Callable[[str], None], budget: Budget
+    ) -> None:
+        """Load what it takes, NumPy included."""
+        arrays.load()
+        self._schema, self._walker, self._warn = plan.schema, walker, warn
+        self._ranking = Ranking(plan.sort, plan.request.top)
+        asked = plan.asked
+        self._decoders = decoders(
+            plan.request.interfaces, plan.targets, asked.names if asked else (), plan.places, budget
+        )
+        self._answers = None if asked is None else Answers(asked, budget)
+        self._computed = {} if self._answers is None else self._answers.columns(plan.schema)
+        self._events = Events(plan.schema, self._decoders, self._computed)
+
+    def rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | Stacks:
+        """The item of rows that were read now, which cover so many ``seconds``."""
+        moment = Moment(kind, time.time(), seconds)
+        if self._walker is not None:
+            return self._walker.read(rows, self._schema, self._ranking, self._decoders, moment)
+        shown = shape(rows, self._schema, self._ranking, self._decoders, moment, self._computed)
+        if self._schema.is_profile and isinstance(shown, Snapshot):
+            shown = profile(shown)
+            if shown.unnamed:
+                self._warn(f"calls without a name are not in the profile: {', '.join(shown.unnamed)}")
+        return shown
+
+    def batch(self, records: Array) -> Batch:
+        """The item of records of a stream, shape (n,)."""
+        return self._events.batch(records)
+
+    def close(self) -> None:
+        """Let go of files."""
+        if self._answers is not None:
+            self._answers.close()

@@ -1,0 +1,24 @@
+"""Which interfaces have no Ethernet header, told to a network program (probes_c/include/link.h)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Mapping
+
+from pytracer.bpf.read.maps import Map
+from pytracer.kernel import interfaces
+
+
+def fill(maps: Mapping[str, Map], wanted: Collection[int]) -> None:
+    """Fill its maps, if it has them; ``wanted`` are indices, 0 for all. Some may appear while it runs."""
+    if "links" not in maps:
+        return
+    others = {
+        index: length
+        for index, one in interfaces.interfaces().items()
+        if (length := interfaces.link_header_length(one.type)) != interfaces.ETHERNET_HEADER
+    }
+    for index, length in others.items():
+        maps["links"].update(struct.pack("I", index), struct.pack("I", length))
+    if "pt_links" in maps and (0 in wanted or others.keys() & wanted):
+        maps["pt_links"].update(struct.pack("I", 0), struct.pack("I", len(others)))

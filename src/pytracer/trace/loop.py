@@ -1,0 +1,391 @@
+"""A trace from beginning to end: what there is to show, as it comes, until there is a reason to stop.
+
+The command line and the Python API both iterate over a :class:`Trace`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from pytracer.errors import UnsupportedError
+from pytracer.kernel import hidden
+from pytracer.kernel.policy import TRACING, in_initial_namespace, require
+from pytracer.model import Item, Loss, Schema
+from pytracer.model.loss import UNSHOWN, UNSHOWN_MEANING
+from pytracer.plan import Facts, Plan, Request, make_plan
+from pytracer.spec import Filter
+from pytracer.text import harmless
+from pytracer.trace.event_loop import Waiting
+from pytracer.trace.launch import Confinement, Launched
+from pytracer.trace.own_process import Itself
+from pytracer.trace.session import Session, silent
+
+_INTERVAL = 1.0  # seconds, where nothing was said
+_NAP = 0.01  # seconds that a stream is left alone after it gave something: a flood costs few wake-ups
+_FILES = 4  # that are named where nothing was seen
+_POLLED = 0.05  # seconds between looks at a command whose end nothing tells of
+_CUT_SHORT = "the list may be cut short: it was over before all was listed"
+_MUCH = 1 << 17  # bytes: who gives batches of so many may have more
+
+
+_Self = TypeVar("_Self", bound="Trace")
+
+
+class Trace:
+    """An open trace, to be iterated once; a context manager. Leaving it detaches everything.
+
+    ``schema`` describes what it yields: for streams :class:`~pytracer.model.Batch`, else Snapshot, Stacks or
+    Histograms, a ``row`` for each interval and a ``summary``; and :class:`~pytracer.model.Loss` whenever
+    something was lost. ``lost`` is how much that was so far. Once closed, ``status`` is the command's exit
+    status; 0 where there is none, or the trace was over before it. ``before_rest`` is called when everything
+    is detached and the rest is about to be yielded.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        facts: Callable[[], Facts],
+        *,
+        waiting: Waiting | None = None,
+        say: Callable[[str], None] | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        """Build, load, attach, and fork the command. Raises what :mod:`pytracer.errors` lists."""
+        check(request)
+        self.lost = 0
+        self.status = 0
+        self._request = request
+        self._say = say or silent
+        self._warn = warn or silent
+        self._own = waiting is None
+        self._waiting = waiting or Waiting()
+        self._command: Launched | None = None
+        self._session: Session | None = None
+        self._polled = False  # the command's end has to be asked for
+        self._begun = self._closed = False
+        self._follows_all = request.wait_all
+        self.before_rest: Callable[[], None] = lambda: None
+        try:
+            if request.command:
+                confinements = (v for v in request.options.values() if isinstance(v, Confinement))
+                self._command = Launched(request.command, next(confinements, None))
+            self.plan: Plan = make_plan(request, facts())
+            for line in hidden.warnings(request.tracer):
+                self._warn(line)
+            pending = self._command.pid if self._command and request.follows else 0
+            self._session = Session(
+                self.plan,
+                pending=pending,
+                # The process of a program that uses the library is not pytracer's own.
+                itself=None if self._own else Itself(self._command.pid if self._command else 0),
+                stop_requested=lambda: self._waiting.asked(command=False),
+                say=self._say,
+                warn=self._warn,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def schema(self) -> Schema:
+        """The columns of what is yielded."""
+        return self.plan.schema
+
+    def stop(self) -> None:
+        """End the iteration soon, with what there still is to show; may be called from another thread."""
+        self._waiting.stop()
+
+    @property
+    def has_command(self) -> bool:
+        """True while a command runs, as far as was looked. A signal handler may ask."""
+        return self._command is not None and self._command.status is None
+
+    @property
+    def was_interrupted(self) -> bool:
+        """True if the command has died of Ctrl-C."""
+        return self._command is not None and self._command.status == 128 + signal.SIGINT
+
+    def detach(self) -> None:
+        """Detach everything now; what there still is to show can be iterated over."""
+        if self._session is not None:
+            self._session.detach()
+
+    def abandon(self, unshown: int) -> list[Loss]:
+        """Detach, drop what was not yielded yet, and return the losses that were not yielded either.
+
+        ``unshown`` of the events that were yielded were not shown.
+        """
+        if self._session is None:
+            return []
+        self._session.detach()
+        if self.schema.is_listing:
+            self._warn(_CUT_SHORT)
+        else:
+            unshown += self._session.discard()
+        losses = list(self._session.losses())
+        if unshown:
+            losses.append(Loss(UNSHOWN, unshown, UNSHOWN_MEANING, time.time()))
+        self.lost += sum(loss.lost for loss in losses)
+        return losses
+
+    def close(self) -> None:
+        """Detach, and end the command if it still runs. Not while another thread waits for an item: there,
+        ``stop``."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._session is not None:
+                self._session.close()
+        finally:
+            if self._command is not None:
+                over = self._command.poll() is None and not self._waiting.asked(command=False)
+                self._command.terminate()
+                self.status = 0 if over else self._command.status or 0
+                self._command = None
+            if self._own:
+                self._waiting.close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Item]:
+        """Everything there is to show, until the command, the traced processes or the time have come to their
+        end, or somebody asked for it. RuntimeError where it was asked for before, or is closed."""
+        if self._begun or self._closed or self._session is None:
+            raise RuntimeError("a trace is iterated once, and before it is closed")
+        self._begun = True
+        return self._run(self._session)
+
+    def _run(self, session: Session) -> Iterator[Item]:
+        self._follows_all = self._follows_all or self.schema.is_profile  # which is to lack nothing
+        if self._command:
+            self._polled = not self._waiting.expect(self._command.pid)
+            self._command.release()
+        self._say("tracing")
+        seen = False
+        for item in self._items(session):
+            if isinstance(item, Loss):
+                self.lost += item.lost
+            else:
+                seen = seen or len(item) > 0
+            yield item
+        if self.plan.files and not seen:
+            files = ", ".join(harmless(file) for file in self.plan.files[:_FILES])
+            self._warn(f"nothing was seen in {files}; should a program run another file, give its path")
+        if self._request.follows and not seen:
+            name = harmless(self._request.command[0])
+            self._warn(
+                f"nothing was seen of {name} and its descendants; --load shows all that happens while it runs"
+            )
+
+    def _items(self, session: Session) -> Iterator[Item]:
+        if self.schema.is_listing:
+            yield from self._list(session)
+            return
+        whole = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
+        interval = None if whole and not session.stream else _INTERVAL
+        clock = Clock(self._request, interval, session.started)
+        traced = traced_processes(self._request)
+        mourning = bool(traced) and self._waiting.mourn(traced)
+        full, napping = False, False
+        much = min(self.plan.buffer // 8, _MUCH)
+        while True:
+            ready = self._wait(session, 0 if full else clock.next, napping=napping)
+            session.observe()
+            now = time.monotonic()
+            stop = self._asked() or clock.over(now) or (mourning and self._waiting.mourned)
+            # What is readable and gives nothing (a record that is still being written) is left alone, too.
+            full, napping, read = False, ready, 0
+            for batch in () if stop else session.events():
+                yield batch
+                napping = True
+                read += batch.records.nbytes
+                if batch.records.nbytes < much and not (session.stream and session.stream.more):
+                    break
+                # In a flood there is always more, and whoever shows it may be slow.
+                if full := self._asked() or clock.due(time.monotonic()):
+                    break
+            full = full or read > self.plan.buffer // 8  # the ring would be full before long
+            if not stop and not clock.tick(now):
+                session.relieve()
+                continue
+            stop = stop or clock.counted or not session.watch()
+            if stop:
+                self._warn_of_descendants()
+                session.detach()
+                self.before_rest()
+            if session.stream:
+                if stop:
+                    yield from session.events(last=True)
+            elif clock.interval is not None:
+                yield session.read("row")
+            yield from session.losses()
+            if stop:
+                if self.schema.is_profile and self._command and self._command.poll() is None:
+                    self._warn("the command was still running: what it calls later is not in the profile")
+                if not session.stream:
+                    yield session.read("summary")
+                return
+
+    def _list(self, session: Session) -> Iterator[Item]:
+        """All that there is, unless the time is over or somebody asks for the end before."""
+        clock = Clock(self._request, None, session.started)
+        for batch in session.events():
+            yield batch
+            if self._asked() or clock.over(time.monotonic()):
+                self._warn(_CUT_SHORT)
+                break
+        session.detach()
+        yield from session.losses()
+
+    def _asked(self) -> bool:
+        """Whether the command, or whoever runs the trace, has come to an end."""
+        runs = self._command is not None and self._command.poll() is None
+        if self._waiting.asked(command=runs):
+            return True
+        if self._command is None or runs:
+            return False
+        return not self._follows_all or not self._await_descendants()
+
+    def _descendants(self) -> list[int]:
+        """The processes that descend from the command and still run."""
+        assert self._session is not None
+        family = self._session.loaded.module.maps.get("pt_family")
+        if family is None or family.empty:
+            return []
+        keys, _ = family.read()
+        return [pid for pid in keys.tolist() if _is_process(pid)]
+
+    def _await_descendants(self) -> bool:
+        """Wake up when those that run have ended. Returns False once none is left."""
+        if self._polled or self._waiting.mourned:
+            descendants = self._descendants()
+            self._polled = self._polled or not self._waiting.mourn(descendants)
+            return bool(descendants)
+        return True
+
+    def _warn_of_descendants(self) -> None:
+        """Say how many descendants a command has left behind that are not followed any more."""
+        if self._command is None or self._command.poll() is None:
+            return
+        if number := len(self._descendants()):
+            verb = "runs" if number == 1 else "run"
+            hint = "" if self._follows_all else ": --wait-all follows them to their end"
+            self._warn(f"{self._command.name} has ended, {number} of its descendants still {verb}{hint}")
+
+    def _wait(self, session: Session, until: float | None, *, napping: bool) -> bool:
+        stream = session.stream
+        patience = _NAP if napping else stream.patience if stream else session.patience
+        moments = [] if until is None else [until]
+        if self._polled:
+            moments.append(time.monotonic() + _POLLED)
+        if patience is not None:
+            moments.append(time.monotonic() + patience)
+        listening = stream is not None and not napping
+        fileno = stream.fileno if stream and listening else None
+        return self._waiting.wait(min(moments, default=None), fileno)
+
+
+class Times(Protocol):
+    """How often (seconds), how many times and for how long (seconds) something is wanted; None: not said."""
+
+    @property
+    def interval(self) -> float | None:
+        """How often."""
+        ...
+
+    @property
+    def count(self) -> int | None:
+        """How many times."""
+        ...
+
+    @property
+    def duration(self) -> float | None:
+        """For how long."""
+        ...
+
+
+class Clock:
+    """When something is due, and when all is over: ``interval`` is what is taken where none was said."""
+
+    def __init__(self, times: Times, interval: float | None, begun: float) -> None:
+        self.interval = times.interval or interval
+        self._begun = begun
+        self._end = None if times.duration is None else self._begun + times.duration
+        self._count = times.count
+        self._ticks = self._shown = 0
+
+    @property
+    def next(self) -> float | None:
+        """The next moment at which something is due or over; None where only events are waited for."""
+        moments = [] if self._end is None else [self._end]
+        if self.interval is not None:
+            moments.append(self._begun + (self._ticks + 1) * self.interval)
+        return min(moments, default=None)
+
+    def due(self, now: float) -> bool:
+        """Whether that moment has come."""
+        return (moment := self.next) is not None and now >= moment
+
+    def over(self, now: float) -> bool:
+        """Whether the time has come to its end."""
+        return self._end is not None and now >= self._end
+
+    def tick(self, now: float) -> bool:
+        """Whether an interval has passed. After a pause (SIGSTOP, suspend) one stands for all missed."""
+        if self.interval is None or now < self._begun + (self._ticks + 1) * self.interval:
+            return False
+        self._ticks = max(self._ticks + 1, int((now - self._begun) / self.interval))
+        self._shown += 1
+        return True
+
+    @property
+    def counted(self) -> bool:
+        """Whether as many intervals were shown as were asked for."""
+        return self._count is not None and self._shown >= self._count
+
+
+def _is_process(pid: int) -> bool:
+    """True for a process that runs: the map of those that are followed may hold threads as well."""
+    with contextlib.suppress(OSError):
+        return b"\nTgid:\t%d\n" % pid in Path(f"/proc/{pid}/status").read_bytes()
+    return False
+
+
+def traced_processes(request: Request) -> list[int]:
+    """The processes that a request names: the trace ends when the last of them does."""
+    return [int.from_bytes(key, sys.byteorder) for key in request.filters.get(Filter.PID, ())]
+
+
+def check(request: Request) -> None:
+    """Before anything is started: NotPermittedError, naming what is missing; UnsupportedError where process
+    ids that are compared in the kernel are not the ones seen here."""
+    _check_permissions(request)
+    _check_process_ids(request)
+
+
+def _check_permissions(request: Request) -> None:
+    """NotPermittedError, naming what is missing, before anything is started."""
+    probes = [p for hook in request.tracer.hooks for way in hook.alternatives for p in way.probes]
+    needed = dict.fromkeys(name for probe in probes for name in probe.needs)
+    require(needed or TRACING, f"pytracer {request.tracer.name}")
+
+
+def _check_process_ids(request: Request) -> None:
+    """UnsupportedError where process ids that are compared in the kernel are not the ones seen here."""
+    named = request.follows or Filter.PID in request.filters or Filter.TID in request.filters
+    if named and in_initial_namespace("pid") is False:
+        raise UnsupportedError(
+            "this is a PID namespace of its own: the kernel knows its processes by other numbers",
+            hint="run it in the host's (docker run --pid=host), or filter by --cgroup, --mntns or --comm",
+        )

@@ -1,0 +1,389 @@
+"""The one conductor: plan -> build -> load -> attach -> read -> close."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pytracer import arrays, budget, ktime
+from pytracer.bpf import process_mark, target_programs
+from pytracer.bpf.attach import kind_of
+from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.attach.perf import make_room
+from pytracer.bpf.builder import Load, Loaded, load_program, open_programs
+from pytracer.bpf.cache.image_cache import Recipe
+from pytracer.bpf.compile.source import read_source
+from pytracer.bpf.load.module import Module
+from pytracer.bpf.read.aggregates import Counted
+from pytracer.bpf.read.inflight import Calls
+from pytracer.bpf.read.maps import Map
+from pytracer.bpf.read.streams import Reader, open_reader
+from pytracer.bpf.sys import ProgType, recursion_misses
+from pytracer.errors import SchemaError
+from pytracer.kernel import compat
+from pytracer.kernel.policy import explain
+from pytracer.model import Batch, Histograms, Loss, Snapshot, Stacks
+from pytracer.model.items import Kind
+from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING, UNWOUND
+from pytracer.plan import Plan
+from pytracer.plan.alternatives import Chosen
+from pytracer.progress import announced
+from pytracer.record import replace
+from pytracer.trace import link_headers
+from pytracer.trace.own_process import Itself
+
+if TYPE_CHECKING:
+    from pytracer.trace.decoder import Showing
+    from pytracer.trace.stack_collector import Walker
+
+_RECORD = "pt_record"  # probes_c/include/stream.h
+_PENDING = 1  # enum pt_traced in probes_c/include/task.h
+
+
+def silent(_line: str) -> None:
+    """Say nothing."""
+
+
+class Session:
+    """A plan put into the kernel. Closing it, or the end of the process, leaves nothing behind.
+
+    ``say`` gets a line for each step (``-v``), ``warn`` what the user should know in any case. ``pending`` is
+    the process that will execute the command, ``itself`` what results leave out (None: nothing).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        pending: int = 0,
+        itself: Itself | None = None,
+        stop_requested: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = silent,
+        warn: Callable[[str], None] = silent,
+    ) -> None:
+        """Build, load and attach. Raises what :mod:`pytracer.errors` lists for each step."""
+        self.plan = plan
+        self._say, self._warn = say, warn
+        self._links: list[Link] = []
+        self._detached: list[Link] = []
+        self._watched: list[Link] = []  # of the links, those whose place may go away
+        self._placed = False  # whether there were any
+        self.started = self._ended = 0.0
+        self._read_at = 0.0
+        self._counted: Counted | None = None
+        self._reported: dict[str, int] = {}
+        self._showing: Showing | None = None
+        self.stream: Reader | None = None
+        self._walker: Walker | None = None
+        self._calls: Calls | None = None
+        for warning in (*plan.warnings, *compat.warnings(plan.targets, plan.request)):
+            warn(warning)
+        self._budget = budget.claim(warn)
+        loaded = self._build(stop_requested)
+        self._module, self._programs = loaded.module, loaded.programs
+        self._mark = -1
+        try:
+            self._mark = process_mark.make(plan.request.tracer.name, self._programs.values())
+            self._open_stream()
+            self._check_schema()
+            if not plan.schema.is_stream:
+                self._counted = Counted(plan.schema, loaded.module.maps)
+            if plan.schema.is_stacks:
+                from pytracer.trace.stack_collector import Walker
+
+                self._walker = Walker(
+                    loaded.module.maps,
+                    warn,
+                    self._budget,
+                    annotate=bool(plan.request.options.get("annotate")),
+                    probed=bool(plan.targets) and not plan.request.options.get("user-only"),
+                )
+                if plan.request.process:
+                    self._walker.expect(plan.request.process)
+            if "pt_calls" in loaded.module.maps:
+                self._calls = Calls(loaded.module.maps["pt_calls"])
+            if itself is not None and not plan.schema.is_listing:  # a list is whole
+                itself.hide(loaded.module.maps)
+            self._fill(pending)
+            self._attach(pending)
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, kind: Kind) -> Snapshot | Histograms | Stacks:
+        """What there is to show: what was added since the last ``row``, or the whole run (``summary``)."""
+        now = self._ended or time.monotonic()
+        if 0 in self.plan.request.interfaces:  # any: there may be new ones
+            link_headers.fill(self._module.maps, self.plan.request.interfaces)
+        assert self._counted is not None, "a stream has no rows"
+        quiet = not self._links
+        if kind == "row":
+            rows, seconds = self._counted.interval(quiet=quiet), now - self._read_at
+            self._read_at = now
+        else:
+            rows, seconds = self._counted.whole(quiet=quiet), now - self.started
+        assert self._showing is not None, "nothing is read before programs are attached"
+        return self._showing.rows(rows, kind, seconds)
+
+    def observe(self) -> None:
+        """Look at what may be gone when results are read; to be called every ``patience`` seconds."""
+        if self._walker is not None:
+            self._walker.notice()
+        if self._calls is not None:
+            self._calls.sweep()
+
+    def relieve(self) -> None:
+        """Make room in the kernel for more rows, if need be; likewise. Not just before ``read``."""
+        if self._counted is not None:
+            self._counted.relieve()
+
+    @property
+    def patience(self) -> float | None:
+        """See ``observe`` and ``relieve``; None where there is nothing to do between two readings."""
+        counted = None if self._counted is None else self._counted.patience
+        moments = [counted, None if self._walker is None else self._walker.patience]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def events(self, *, last: bool = False) -> Iterator[Batch]:
+        """What has come by the stream; with ``last``, after ``detach``, all that there still is."""
+        while self.stream is not None:
+            records = self.stream.read(last=last)
+            if records is None:
+                return
+            assert self._showing is not None, "nothing is read before programs are attached"
+            yield self._showing.batch(records)
+
+    def losses(self) -> Iterator[Loss]:
+        """What was lost since this was last asked, by reason."""
+        counts = dict.fromkeys(REASONS, 0)
+        if "pt_losses" in self._module.maps:
+            _, values = self._map("pt_losses").read()
+            counts = dict(zip(REASONS, values.sum(axis=1).tolist(), strict=True))
+        if self.stream is not None:  # before Linux 5.1 (56201969114f) the C was not told
+            counts[RING] = max(counts[RING], self.stream.lost)
+            counts[CUT] += self.stream.cut
+        counts[MISSED] = sum(recursion_misses(program) for program in self._programs.values())
+        counts[MISSED] += sum(link.missed for link in (*self._links, *self._detached))
+        if self._calls is not None:
+            counts[UNWOUND] += self._calls.count_unwound(self._say, over=not self._links)
+        for reason, count in counts.items():
+            new = count - self._reported.get(reason, 0)
+            self._reported[reason] = count
+            if new:
+                yield Loss(reason, new, REASONS.get(reason, MISSED_MEANING), time.time())
+
+    def watch(self) -> bool:
+        """Look after what is attached: warn of places that went away; False once none is left."""
+        if not self._watched:
+            return not self._placed
+        troubled = [(link, trouble) for link in self._watched if (trouble := link.trouble)]
+        # Of a place that has several links, once.
+        for said in dict.fromkeys(f"{link.sort} {link.place}: {trouble}" for link, trouble in troubled):
+            self._warn(said)
+        over = [link for link, _ in troubled if link.is_over]
+        self._watched = [link for link in self._watched if link not in over]
+        return bool(self._watched)
+
+    def discard(self) -> int:
+        """Read what the stream still holds, after ``detach``, and drop it. Returns the number of events."""
+        return 0 if self.stream is None else self.stream.discard()
+
+    def detach(self) -> None:
+        """Take the probes off; what they counted can still be read."""
+        if not self._links:
+            return
+        if self._walker is not None:
+            self._walker.before_detaching()
+        self._ended = time.monotonic()
+        with announced(self._warn, lambda: f"still detaching: {len(self._links)} probes are left"):
+            while self._links:
+                self._detached.append(self._links.pop())
+                self._detached[-1].detach()
+
+    def close(self) -> None:
+        """Detach and let go of programs and maps."""
+        self.detach()
+        try:
+            if self._detached:  # what was counted has been shown: this may take its time
+                with announced(
+                    self._warn, lambda: f"still removing probes: {len(self._detached) + 1} are left"
+                ):
+                    while self._detached:
+                        self._detached.pop().close()
+        finally:
+            with contextlib.ExitStack() as stack:
+                if self._mark >= 0:
+                    stack.callback(os.close, self._mark)
+                    self._mark = -1
+                stack.callback(self._module.close)
+                if self._counted is not None:
+                    stack.callback(self._counted.close)
+                if self._walker is not None:
+                    stack.callback(self._walker.close)
+                if self._showing is not None:
+                    stack.callback(self._showing.close)
+                if self.stream is not None:
+                    stack.callback(self.stream.close)
+                    self.stream = None
+
+    @property
+    def loaded(self) -> Loaded:
+        """The programs that were loaded, and the module that holds them and their maps."""
+        return Loaded(self._module, self._programs)
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """What keeps the programs where they are, while they are."""
+        return self._links
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _build(self, stop_requested: Callable[[], bool]) -> Loaded:
+        tracer = self.plan.request.tracer
+        make_room(2 * len(self.plan.probes))  # a program and what holds it, at the most
+        wanted = dict.fromkeys(map(self._load_of, self.plan.probes))
+        if self.plan.program != "c":
+            lesson = importlib.import_module(f"pytracer.bpf.asm.lessons.{tracer.name}")
+            self._say(f"program: {self.plan.program}, from {lesson.__name__}")
+            built: Module = lesson.build(self.plan.config, self.plan.rows)
+            return Loaded(built, {one: load_program(built, one) for one in wanted})
+        recipe = Recipe(
+            name=tracer.c_file,
+            text=read_source(tracer.c_file, self.plan.generated),
+            cflags=tuple(self.plan.cflags),
+            programs=tuple(dict.fromkeys(one.program for one in wanted)),
+            events=tuple(
+                c.name for c in self.plan.probes if c.probe.kind == "tracepoint" and not c.probe.targets
+            ),
+            headers=self.plan.request.headers,
+            pack=self.plan.request.pack,
+        )
+        return open_programs(
+            recipe, tuple(wanted), say=self._say, warn=self._warn, stop_requested=stop_requested
+        )
+
+    def _load_of(self, chosen: Chosen) -> Load:
+        """How a program is loaded; with the user's filter before it, if there is one."""
+        load = target_programs.load_of(chosen.probe, chosen.tells)
+        wanted = self.plan.request.filter
+        if wanted is None:
+            return load
+        from pytracer.bpf.asm.packet_filter import Context, prologue
+
+        context = Context.FRAME if load.as_.type is ProgType.XDP else Context.SKB
+        before = prologue(wanted, context, load.as_.result)
+        return replace(load, as_=replace(load.as_, prologue=before))
+
+    def _map(self, name: str) -> Map:
+        try:
+            return self._module.maps[name]
+        except KeyError:
+            raise SchemaError(f"{self.plan.request.tracer.c_file} has no map {name!r}") from None
+
+    def _check_schema(self) -> None:
+        """Every declared column must be a member of the compiled key or value struct."""
+        schema = self.plan.schema
+        table = self._map(_RECORD if schema.is_stream else schema.output.map)
+        of_key, of_value = table.members
+        needed = [("ns", of_value)] if schema.is_stream else []
+        needed += [("pid", of_key), ("image", of_key), ("generation", of_key)] if schema.is_stacks else []
+        needed += [(column.source, of_key) for column in schema.keys if column.source]
+        needed += [(column.source, of_value) for column in schema.values if column.source]
+        for field, members in needed:
+            if field not in members:
+                raise SchemaError(
+                    f"column field {field!r} is no member of map {table.name!r} in {schema.tracer}.c",
+                    hint=f"members: {', '.join(members)}",
+                )
+
+    def _open_stream(self) -> None:
+        """Ready to read before the first record is written."""
+        if self.plan.schema.is_stream and not self.plan.schema.is_listing:
+            arrays.load()
+            ring = self._map(self.plan.schema.output.map)
+            try:
+                self.stream = open_reader(ring, self._map(_RECORD), self.plan.buffer)
+            except OSError as error:
+                raise explain(error, "the ring of events") from error
+
+    def _list(self) -> None:
+        """Ready to go through what there is."""
+        from pytracer.bpf.attach.iterator import begin
+        from pytracer.bpf.read.streams.iterator_reader import ListingReader
+
+        [link] = self._links
+        try:
+            self.stream = ListingReader(begin(link), self._map(_RECORD).value)
+        except OSError as error:
+            raise explain(error, "the list") from error
+
+    def _fill(self, pending: int) -> None:
+        for slot, value in enumerate(self.plan.config):
+            self._map("pt_config").update(struct.pack("I", slot), struct.pack("Q", value))
+        for name, keys in self.plan.sets.items():
+            self._map(name).fill(keys)
+        for slot, path in enumerate(self.plan.cgroups):
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                self._map("pt_cgroups").update(struct.pack("I", slot), struct.pack("I", folder))
+                if "pt_cgroup_ids" in self._module.maps:  # of who looks at tasks that do not run
+                    self._map("pt_cgroup_ids").fill([struct.pack("Q", os.fstat(folder).st_ino)])
+            finally:
+                os.close(folder)
+        for number, arguments in self.plan.marks.items():
+            self._map("pt_usdt").update(struct.pack("I", number), arguments)
+        if self.plan.request.fault is not None:
+            # In the kernel, too: who stops us, or makes us wait, would else have it fail for longer.
+            until = ktime.monotonic_ns() + round((self.plan.request.duration or 0) * 1e9)
+            self._map("pt_bounds").update(struct.pack("I", 0), struct.pack("QQ", os.getpid(), until))
+        if pending:
+            self._map("pt_family").update(struct.pack("I", pending), bytes([_PENDING]))
+        link_headers.fill(self._module.maps, self.plan.request.interfaces)
+
+    def _attach(self, pending: int) -> None:
+        # What takes a record out of a map stands before what puts it in: a call that began while the first
+        # was there and the second not would leave a start behind, to be taken for another call's.
+        named = target_programs.Attaching(self._module.maps, self._warn)
+        probes = list(reversed(self.plan.probes))
+        probes.sort(key=lambda one: one.probe.runs_last)
+        for chosen in probes:
+            load = self._load_of(chosen)
+            place = Place(
+                chosen.name,
+                self.plan.request.interfaces,
+                chosen.choice,
+                chosen.rate,
+                command=pending,
+                members=chosen.members,
+                cgroups=self.plan.places,
+            )
+            if chosen.probe.targets:
+                links = named.put(chosen.probe, chosen.tells, place, self._programs.get(load))
+            else:
+                links = kind_of(chosen.probe).put(chosen.probe, place, self._programs[load])
+            self._links += links
+            self._watched += [link for link in links if link.place]
+            for note in dict.fromkeys(link.note for link in links if link.note):
+                self._warn(note)
+            places = ", ".join(f"{link.place}: {link.how}" for link in links if link.how)
+            where = f"{chosen.probe.kind} {places}" if places else chosen.target
+            self._say(f"attached {chosen.probe.program} to {where}")
+        self._placed = bool(self._watched)
+        named.finish()
+        if self.plan.schema.is_listing:
+            self._list()
+        self.started = self._read_at = time.monotonic()
+        # What shows results takes longer to load than all that was needed so far.
+        from pytracer.trace.decoder import Showing
+
+        self._showing = Showing(self.plan, self._walker, self._warn, self._budget)

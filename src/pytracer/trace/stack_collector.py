@@ -1,0 +1,152 @@
+"""Stacks of a session: whose they are is found out while it is running, their names when it is read."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+
+from pytracer import ktime
+from pytracer.bpf.read.maps import Map
+from pytracer.bpf.read.stack_ids import DEPTH, Sampled, StackMaps
+from pytracer.bpf.read.streams.mmap_events import MappingEvents
+from pytracer.budget import Budget
+from pytracer.enrich import Decoder
+from pytracer.enrich.result_rows import Moment, Ranking
+from pytracer.enrich.stacks import StackNames, shape_stacks
+from pytracer.kernel.policy import in_initial_namespace, sysctl
+from pytracer.model import Schema, Stacks
+from pytracer.model.reduce import Rows
+from pytracer.prog.code_ranges import program_ranges
+from pytracer.symbols.kernel import KernelSymbols
+
+_AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded more. While it is young, fewer
+
+
+class Walker:
+    """What a session needs for its stacks. ``patience`` are the seconds between two calls of ``notice``: of a
+    process that lives for less nothing is known."""
+
+    patience = 0.05
+
+    def __init__(
+        self,
+        maps: Mapping[str, Map],
+        warn: Callable[[str], None],
+        budget: Budget,
+        *,
+        annotate: bool,
+        probed: bool,
+    ) -> None:
+        """``maps`` are those of the program; ``warn`` hears what is missing; ``budget`` is spent on names of
+        programs. ``annotate`` and ``probed`` as
+        for :class:`~pytracer.enrich.stacks.StackNames`."""
+        self._warn = warn
+        self._warned = False
+        self._maps = StackMaps(maps)
+        self._names = StackNames(
+            self._maps.frames,
+            DEPTH,
+            annotate=annotate,
+            probed=probed,
+            budget=budget,
+            kernel=KernelSymbols(programs=program_ranges),
+        )
+        # Of each process: samples at the last look, when the next is due, and what is then waited.
+        self._seen: dict[tuple[int, int], tuple[int, float, float]] = {}
+        self._parents = set[int]()  # of those, which were not sampled
+        self._raised: list[tuple[int, int]] = []  # of each mapping since the last look its process and time
+        self._events: MappingEvents | None = None
+        if in_initial_namespace("pid"):  # else the kernel records other ids than programs see
+            with contextlib.suppress(OSError):
+                self._events = MappingEvents()
+        self._names.user.blind = self._events is None
+
+    def expect(self, pid: int) -> None:
+        """Look at a process before anything is known of it: it may end soon after."""
+        self._names.user.notice(pid)
+
+    def notice(self, *, due: bool = True) -> None:
+        """Look at the processes that were sampled, as long as they live; those that are ``due``, or all."""
+        for gap in [] if self._events is None else self._events.drain():
+            self._names.user.add_break(*gap)
+        processes = self._maps.images()  # after that: what these map from now on comes with the next look
+        unknown = self._learn(processes)
+        now, user = time.monotonic(), self._names.user
+        for pid, sampled in processes.items():
+            process = pid, sampled.image
+            before, next_look, pause = self._seen.get(process, (0, 0.0, self.patience))
+            wanted = sampled.samples > before and (now >= next_look or not due)
+            # What is shown must not be known better, or less, later.
+            epoch = not due and user.makes_functions(pid, sampled.image)
+            if sampled.image and (wanted or epoch or pid in unknown):
+                self._seen[process] = sampled.samples, now + pause, min(2 * pause, _AGAIN)
+                user.notice(pid, partial(self._maps.generation, pid) if user.blind else None)
+                if not user.blind and (epoch or user.wants_epoch(pid, sampled.image)):
+                    self._begin_epoch(pid, sampled.image)
+
+    def _begin_epoch(self, pid: int, image: int) -> None:
+        begun = ktime.monotonic_ns()
+        self._maps.begin_epoch(pid, begun)
+        self._names.user.add_epoch(pid, image, begun, ktime.monotonic_ns())
+
+    def _learn(self, processes: Mapping[int, Sampled]) -> set[int]:
+        """Take note of what was mapped. Returns the processes of which it has to be read what that was."""
+        user, unknown = self._names.user, set[int]()
+        self._mark_unseen(processes)
+        if self._events is None:
+            return unknown
+        wanted: Collection[int] = processes.keys() | self._parents
+        while wanted:
+            parents = set[int]()
+            for pid, when, mapping, parent in self._events.mapped_by(wanted):
+                if parent:
+                    user.add_fork(pid, parent, when)
+                    parents.add(parent)
+                    continue
+                self._raised += [(pid, when)] if pid in processes else []
+                if mapping is None:
+                    user.add_exec(pid, when)
+                elif not user.add_mapped(pid, mapping, when):
+                    unknown.add(pid)
+            wanted = parents - processes.keys() - self._parents
+            self._parents |= wanted
+            for pid in wanted:
+                user.notice(pid)
+        return unknown
+
+    def _mark_unseen(self, processes: Mapping[int, Sampled]) -> None:
+        """Take note of the changes that raised no generation: samples before and after them look alike."""
+        for pid, when in self._raised:
+            if processes[pid].generation < when:
+                self._names.user.mark_unseen(pid, when)
+        self._raised.clear()
+
+    def before_detaching(self) -> None:
+        """Learn of what is there only as long as programs are attached."""
+        self._names.before_detaching()
+
+    def read(
+        self, rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: Moment
+    ) -> Stacks:
+        """The item of these rows."""
+        self.notice(due=False)
+        if moment.kind == "summary":  # there is no further look, and nothing raises a generation any more
+            self._mark_unseen(self._maps.images())
+        item = shape_stacks(rows, schema, ranking, decoders, moment, self._names)
+        if not self._warned and any(item.columns["kernel"]) and self._names.kernel.hidden:
+            self._warned = True
+            restrict = sysctl("kernel.kptr_restrict")
+            self._warn(
+                "the kernel does not say where its functions are, addresses are shown: "
+                f"kernel.kptr_restrict={'?' if restrict is None else restrict}, "
+                "and what is not root needs CAP_SYSLOG"
+            )
+        return item
+
+    def close(self) -> None:
+        """Let go of files and events."""
+        if self._events is not None:
+            self._events.close()
+        self._names.user.close()
