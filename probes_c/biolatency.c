@@ -7,10 +7,10 @@
 #include "loss.h"
 
 struct pt_request;
-static int on_insert(struct pt_request *request);
-static int on_merge(struct pt_request *request);
-static int on_issue(struct pt_request *request);
-static int on_complete(struct pt_request *request, u32 disk, u32 operation);
+static int on_insert(void *ctx, struct pt_request *request);
+static int on_merge(void *ctx, struct pt_request *request);
+static int on_issue(void *ctx, struct pt_request *request);
+static int on_complete(void *ctx, struct pt_request *request, u32 disk, u32 operation);
 #include "block.h"
 
 BPF_HASH(starts, struct pt_request, u64, 65536);
@@ -32,7 +32,7 @@ struct row_value {
 };
 #include "rows.h"
 
-static __always_inline int on_insert(struct pt_request *request)
+static __always_inline int on_insert(void *ctx, struct pt_request *request)
 {
     u64 now = bpf_ktime_get_ns();
 
@@ -42,23 +42,23 @@ static __always_inline int on_insert(struct pt_request *request)
 }
 
 // What has become part of another request is used again without having come back.
-static __always_inline int on_merge(struct pt_request *request)
+static __always_inline int on_merge(void *ctx, struct pt_request *request)
 {
     starts.delete(request);
     return PT_PASS;
 }
 
 // What was queued began then. What goes to its driver straight away was not queued.
-static __always_inline int on_issue(struct pt_request *request)
+static __always_inline int on_issue(void *ctx, struct pt_request *request)
 {
 #ifdef QUEUED
     if (starts.lookup(request))
         return PT_PASS;
 #endif
-    return on_insert(request);
+    return on_insert(ctx, request);
 }
 
-static __always_inline int on_complete(struct pt_request *request, u32 disk, u32 operation)
+static __always_inline int on_complete(void *ctx, struct pt_request *request, u32 disk, u32 operation)
 {
     u64 *start = starts.lookup(request), ns;
     struct row_value *row;

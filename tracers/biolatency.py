@@ -1,7 +1,8 @@
 """biolatency: how long requests to disks take."""
 
-from pytracer.spec import Column, Flag, GroupBy, Histogram, Key, Tracer, Unit
-from pytracer.spec.common import BLOCK_IO, times
+from pytracer.spec import Column, Flag, GroupBy, Histogram, Tracer, Unit
+from pytracer.spec.common import times
+from pytracer.spec.disks import BLOCK_IO, BY_DISK, BY_OPERATION
 
 TRACER = Tracer(
     name="biolatency",
@@ -13,10 +14,7 @@ TRACER = Tracer(
         GroupBy(
             "by",
             "what a histogram stands for; several with commas",
-            keys=(
-                Key("disk", (Column("disk", "the disk", decode="disk"),)),
-                Key("operation", (Column("operation", "read, write, ...", decode="block_operation"),)),
-            ),
+            keys=(BY_DISK, BY_OPERATION),
             default="disk",
         ),
         Flag("queued", "the time in the disk's queue (its I/O scheduler) as well", define="QUEUED"),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Requests to disks, by whichever hook the plan chose. The tracer that includes this defines on_insert, on_merge
-// and on_issue(request), and on_complete(request, disk, operation).
+// and on_issue(context, request), and on_complete(context, request, disk, operation).
 #include "read.h"
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
@@ -30,25 +30,25 @@ struct pt_request {
 int inserted(struct tracepoint__block__block_rq_insert *args)
 {
     PT_IDENTIFY(id, args);
-    return on_insert(&id);
+    return on_insert(args, &id);
 }
 
 int merged(struct tracepoint__block__block_rq_merge *args)
 {
     PT_IDENTIFY(id, args);
-    return on_merge(&id);
+    return on_merge(args, &id);
 }
 
 int issued(struct tracepoint__block__block_rq_issue *args)
 {
     PT_IDENTIFY(id, args);
-    return on_issue(&id);
+    return on_issue(args, &id);
 }
 
 int completed(struct tracepoint__block__block_rq_complete *args)
 {
     PT_IDENTIFY(id, args);
-    return on_complete(&id, id.disk, id.operation);
+    return on_complete(args, &id, id.disk, id.operation);
 }
 #else
 #ifdef HOOK_BLOCK_IO_RAW_TRACEPOINT_QUEUE
@@ -79,21 +79,21 @@ int inserted(struct bpf_raw_tracepoint_args *ctx)
 {
     struct pt_request id = {ctx->args[PT_REQUEST]};
 
-    return on_insert(&id);
+    return on_insert(ctx, &id);
 }
 
 int merged(struct bpf_raw_tracepoint_args *ctx)
 {
     struct pt_request id = {ctx->args[PT_REQUEST]};
 
-    return on_merge(&id);
+    return on_merge(ctx, &id);
 }
 
 int issued(struct bpf_raw_tracepoint_args *ctx)
 {
     struct pt_request id = {ctx->args[PT_REQUEST]};
 
-    return on_issue(&id);
+    return on_issue(ctx, &id);
 }
 
 int completed(struct bpf_raw_tracepoint_args *ctx)
@@ -104,6 +104,6 @@ int completed(struct bpf_raw_tracepoint_args *ctx)
     // The bytes that came back, of those that were still out.
     if ((u32)ctx->args[2] < pt_read(request->__data_len))
         return PT_PASS;
-    return on_complete(&id, pt_disk_of(request), pt_read(request->cmd_flags) & 0xff);
+    return on_complete(ctx, &id, pt_disk_of(request), pt_read(request->cmd_flags) & 0xff);
 }
 #endif

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 
 import pytest
 
 from pytracer.features.kernel_facts import KernelFacts
 from pytracer.spec import RawTracepoint
 from support.cli import run, start, stop
-from support.disks import BLOCK, completed, loop, work
+from support.disks import BLOCK, completed, loop, schedulers, work
 
 pytestmark = pytest.mark.kernel
 MEASURES = {"total_ns", "avg_ns", "max_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns"}
@@ -53,10 +52,7 @@ def test_requests_are_counted_to_the_last_one(tmp_path, way):
 @pytest.mark.lab
 def test_with_the_time_in_the_queue_the_kernel_counts_the_same(tmp_path):
     with loop(tmp_path) as device:
-        scheduler = Path("/sys/class/block") / device.name / "queue/scheduler"
-        there = scheduler.read_text().replace("[", "").replace("]", "").split()
-        for wanted in (name for name in ("none", "mq-deadline", "bfq", "kyber") if name in there):
-            scheduler.write_text(wanted)
+        for _ in schedulers(device):
             with traced(device, "--queued") as counts:
                 before = completed(device)
                 with device.open("r+b", buffering=0) as file:

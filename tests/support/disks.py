@@ -9,6 +9,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,61 @@ def work(
             os.close(fd)
     made = {"read": reads, "write": writes, "flush": flushes, "discard": discards}
     return {operation: count for operation, count in made.items() if count}
+
+
+# Reads blocks past the page cache, one after the other, under a name of its own.
+READER = """
+import mmap, os, sys
+device, first, count, name = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+open("/proc/self/comm", "wb").write(os.fsencode(name))
+page, fd = mmap.mmap(-1, 4096), os.open(device, os.O_RDONLY | os.O_DIRECT)
+for number in range(first, first + count):
+    assert os.preadv(fd, [page], number * 4096) == 4096
+"""
+
+
+def readers(device: Path, counts: dict[str, int], apart: int = 1000) -> dict[int, tuple[str, range]]:
+    """Read ``device`` by processes at the same time, so many blocks each by one of each name.
+
+    Returns by process id the name and the sectors, of which each process has its own.
+    """
+    made = []
+    for place, (name, count) in enumerate(counts.items()):
+        first = place * apart
+        words = [device, str(first), str(count), name]
+        process = subprocess.Popen([sys.executable, "-c", READER, *words])
+        made.append((process, name, range(first * 8, (first + count) * 8, 8)))
+    for process, *_ in made:
+        assert process.wait(timeout=60) == 0
+    return {process.pid: (name, sectors) for process, name, sectors in made}
+
+
+def schedulers(device: Path) -> Iterator[str]:
+    """Give the disk one of its I/O schedulers after the other; their names."""
+    scheduler = Path("/sys/class/block") / device.name / "queue/scheduler"
+    there = scheduler.read_text().replace("[", "").replace("]", "").split()
+    for wanted in (name for name in ("none", "mq-deadline", "bfq", "kyber") if name in there):
+        scheduler.write_text(wanted)
+        yield wanted
+
+
+def transferred(device: Path) -> dict[str, int]:
+    """The kernel's own count of the bytes that came back, by operation."""
+    numbers = list(map(int, (Path("/sys/class/block") / device.name / "stat").read_text().split()))
+    return {"read": numbers[2] * 512, "write": numbers[6] * 512, "discard": numbers[13] * 512}
+
+
+@contextlib.contextmanager
+def file_system(device: Path, folder: Path) -> Iterator[Path]:
+    """An ext4 file system on the disk, mounted in ``folder``, without a journal of its own."""
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", device], check=True)
+    where = folder / "mounted"
+    where.mkdir()
+    subprocess.run(["mount", device, where], check=True)
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", where], check=True)
 
 
 def completed(device: Path) -> dict[str, int]:

@@ -250,51 +250,6 @@ EXECUTED = Hook("executed", "programs are executed", _sched(("executed", "sched_
 """A program is executed, in its own context (``executed``): its memory is that of the new program."""
 
 
-def _requests(way: str, arguments: int) -> Alternative:
-    """The raw tracepoints of block I/O, of which all but the last have so many arguments.
-
-    That programs there can be preempted is no reason for the trace events: programs of all of those shut each
-    other out on a CPU, so that each request that comes back in an interrupt of one would be missed.
-    """
-    events = ("inserted", "block_rq_insert"), ("merged", "block_rq_merge"), ("issued", "block_rq_issue")
-    probes = (
-        RawTracepoint(
-            program,
-            event=event,
-            arguments=arguments,
-            preempted=False,
-            optional=program == "merged",  # Linux 5.9, f3bdc62fd82e
-            when="" if program == "issued" else "queued",
-        )
-        for program, event in events
-    )
-    completed = RawTracepoint("completed", event="block_rq_complete", preempted=False)
-    return Alternative(way, (*probes, completed))
-
-
-BLOCK_IO = Hook(
-    "block_io",
-    "requests go to disks and come back",
-    (
-        # Before Linux 5.11 (a54895fa057c), and in 5.10 before 5.10.137, the queue came before the request.
-        _requests("raw-tracepoint-queue", 2),
-        _requests("raw-tracepoint", 1),
-        # No kprobes: what has them has these. The functions that they could be put on are passed by requests
-        # that complete in batches.
-        Alternative(
-            "tracepoint",
-            (
-                Tracepoint("inserted", category="block", event="block_rq_insert", when="queued"),
-                Tracepoint("merged", category="block", event="block_rq_merge", when="queued", optional=True),
-                Tracepoint("issued", category="block", event="block_rq_issue"),
-                Tracepoint("completed", category="block", event="block_rq_complete"),
-            ),
-        ),
-    ),
-)
-"""A request is queued (``inserted``), becomes part of another (``merged``), is given to its driver
-(``issued``), comes back (``completed``); probes_c/include/block.h. The first two with the flag ``queued``."""
-
 TCP_STATE = Hook(
     "tcp_state",
     "TCP connections change their state",

@@ -1,0 +1,103 @@
+"""Hooks, keys and notes of the tracers of disks."""
+
+from __future__ import annotations
+
+from pytracer.record import replace
+from pytracer.spec.columns import Column, Key
+from pytracer.spec.hooks import Alternative, Hook, RawTracepoint, Tracepoint
+
+
+def _requests(way: str, arguments: int) -> Alternative:
+    """The raw tracepoints of block I/O, of which all but the last have so many arguments.
+
+    That programs there can be preempted is no reason for the trace events: programs of all of those shut each
+    other out on a CPU, so that each request that comes back in an interrupt of one would be missed.
+    """
+    events = ("inserted", "block_rq_insert"), ("merged", "block_rq_merge"), ("issued", "block_rq_issue")
+    probes = (
+        RawTracepoint(
+            program,
+            event=event,
+            arguments=arguments,
+            preempted=False,
+            optional=program == "merged",  # Linux 5.9, f3bdc62fd82e
+            when="" if program == "issued" else "queued",
+        )
+        for program, event in events
+    )
+    completed = RawTracepoint("completed", event="block_rq_complete", preempted=False)
+    return Alternative(way, (*probes, completed))
+
+
+BLOCK_IO = Hook(
+    "block_io",
+    "requests go to disks and come back",
+    (
+        # Before Linux 5.11 (a54895fa057c), and in 5.10 before 5.10.137, the queue came before the request.
+        _requests("raw-tracepoint-queue", 2),
+        _requests("raw-tracepoint", 1),
+        # No kprobes: what has them has these. The functions that they could be put on are passed by requests
+        # that complete in batches.
+        Alternative(
+            "tracepoint",
+            (
+                Tracepoint("inserted", category="block", event="block_rq_insert", when="queued"),
+                Tracepoint("merged", category="block", event="block_rq_merge", when="queued", optional=True),
+                Tracepoint("issued", category="block", event="block_rq_issue"),
+                Tracepoint("completed", category="block", event="block_rq_complete"),
+            ),
+        ),
+    ),
+)
+"""A request is queued (``inserted``), becomes part of another (``merged``), is given to its driver
+(``issued``), comes back (``completed``); probes_c/include/block.h. The first two with the flag ``queued``."""
+
+_GETRQ = RawTracepoint("submitted", event="block_getrq", preempted=False)
+BLOCK_SUBMIT = Hook(
+    "block_submit",
+    "requests to disks are made",
+    (
+        # Linux 6.5 (5a80bd075f3b). Before, the event that a bio gets a request says of which bio only; until
+        # Linux 5.11 (e8a676d61c07) the queue came before it.
+        Alternative("request", (RawTracepoint("submitted", event="block_io_start", preempted=False),)),
+        Alternative("bio-queue", (replace(_GETRQ, arguments=3),)),
+        Alternative("bio", (replace(_GETRQ, arguments=1),)),
+    ),
+)
+BLOCK_REQUESTS = (
+    BLOCK_SUBMIT,
+    replace(
+        BLOCK_IO,
+        alternatives=tuple(
+            replace(way, probes=tuple(replace(probe, when="") for probe in way.probes))
+            for way in BLOCK_IO.alternatives[:2]
+        ),
+    ),
+)
+"""A task makes a request, in its own context (``submitted``), and all that becomes of it;
+probes_c/include/requests.h. Trace events do not tell requests apart well enough to keep whose they are."""
+
+BY_ISSUER = Key(
+    "pid",
+    (
+        Column("pid", "the process that made the requests; none: the kernel, as in writeback", absent=0),
+        Column("comm", "name of its thread, the latest", latest=True, absent=b""),
+    ),
+)
+BY_DISK = Key("disk", (Column("disk", "the disk", decode="disk"),))
+BY_OPERATION = Key("operation", (Column("operation", "read, write, ...", decode="block_operation"),))
+REQUEST_KEYS = (
+    BY_ISSUER,
+    Key("comm", (Column("comm", "name of the thread that made them", decode="text", absent=b""),)),
+    BY_DISK,
+    BY_OPERATION,
+    Key("cgroup", (Column("cgroup", "cgroup that is charged for them", decode="cgroup", absent=0),)),
+)
+"""Rows of requests: probes_c/include/requestrows.h."""
+
+REQUEST_NOTES = (
+    "What the kernel does for itself (writeback, journals, flushes of caches) is no process's: pid is none.",
+    "A request is what the driver gets: several reads or writes that were merged, or a part of one.",
+    "RAID, device mapper and zram have no requests of their own: what they ask of disks is seen.",
+    "A request that was given to its driver before the trace is not shown.",
+)

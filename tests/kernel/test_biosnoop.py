@@ -1,0 +1,118 @@
+"""biosnoop against requests to a loop device of the test's own, and the kernel's count of them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+
+import pytest
+
+from support.cli import run, start, stop
+from support.disks import BLOCK, READER, completed, file_system, loop, readers, schedulers, transferred, work
+from support.needs import refused
+
+pytestmark = pytest.mark.kernel
+WORK = {"reads": 101, "writes": 23, "flushes": 7, "discards": 5}
+HOSTILE = "a\x1b[31m\nb\\"
+
+
+@contextlib.contextmanager
+def traced(device, *words):
+    """The device's requests meanwhile, as a list that is filled at the end."""
+    tracer = start("biosnoop", "-f", "json", "-d", 60, *words)
+    events: list[dict] = []
+    try:
+        yield events
+    finally:
+        result = stop(tracer)
+    assert result.status == 0, result.err
+    assert {loss["reason"] for loss in result.of("loss")} <= {"missed"}  # another disk's
+    events += [event for event in result.of("event") if event["disk"] == device.name]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    "alternative", ["bio-queue", "bio", pytest.param("request", marks=pytest.mark.smoke)]
+)
+def test_each_request_has_its_place_size_and_process(tmp_path, alternative):
+    hook = f"block_submit={alternative}"
+    with loop(tmp_path) as device:
+        if refused(run("biosnoop", "--dry-run", "--hook", hook), {"block_submit": alternative}):
+            return
+        with traced(device, "--hook", hook) as events:
+            before = completed(device), transferred(device)
+            done = work(device, **WORK)
+            after = completed(device), transferred(device)
+    for name, count in done.items():
+        own = [event for event in events if event["operation"] == name and name != "flush"]
+        if name == "flush":  # of the disk's cache: one serves all who wait
+            assert [e["pid"] for e in events if e["operation"] == "flush"] == [None] * 7
+            continue
+        # The kernel counts a write of nothing, which no disk gets, for each flush that was asked for.
+        asked = done["flush"] if name == "write" else 0
+        assert len(own) == count == after[0][name] - before[0][name] - asked
+        assert sum(event["bytes"] for event in own) == after[1][name] - before[1][name]
+        assert {event["pid"] for event in own} == {os.getpid()}
+    for name in ("read", "write"):
+        own = [event for event in events if event["operation"] == name]
+        assert [(e["sector"], e["bytes"]) for e in own] == [(n * 8, BLOCK) for n in range(len(own))]
+        assert all(event["queue_ns"] > 0 and event["service_ns"] > 0 for event in own)
+
+
+def test_processes_that_share_a_disk_are_told_apart(tmp_path):
+    """Whose request runs the queue hands others' requests to the driver, too."""
+    counts = {"one": 211, "two": 199, "three": 101, "four": 23}
+    with loop(tmp_path) as device:
+        for scheduler in schedulers(device):
+            with traced(device) as events:
+                made = readers(device, counts)
+            for pid, (name, sectors) in made.items():
+                own = [event for event in events if event["sector"] in sectors]
+                assert [event["sector"] for event in own] == list(sectors), scheduler
+                assert {(event["pid"], event["comm"]) for event in own} == {(pid, name)}, scheduler
+            assert {event["pid"] for event in events} == set(made)
+
+
+@pytest.mark.lab
+def test_writeback_is_nobodys(tmp_path):
+    """Neither the flusher nor the process that wrote the pages is named as the maker of a request."""
+    size = 101 * BLOCK
+    with loop(tmp_path) as device, file_system(device, tmp_path) as where:
+        libc = ctypes.CDLL(None, use_errno=True)
+        folder = os.open(where, os.O_RDONLY)
+        assert libc.syncfs(folder) == 0
+        with traced(device) as events:
+            (where / "file").write_bytes(bytes(size))
+            assert libc.syncfs(folder) == 0  # the flusher writes, while this waits
+        os.close(folder)
+    written = [event for event in events if event["operation"] == "write" and event["pid"] is None]
+    assert sum(event["bytes"] for event in written) >= size
+    assert {event["comm"] for event in written} == {None}
+    others = [event for event in events if event["pid"] is not None]
+    assert sum(event["bytes"] for event in others) < size  # the file system's own blocks, in syncfs
+    assert not [event for event in events if (event["comm"] or "").startswith("kworker")]
+
+
+def test_a_command_alone_and_only_what_is_slow(tmp_path):
+    with loop(tmp_path) as device:
+        command = [sys.executable, "-c", READER, device, 7, 23, HOSTILE]
+        readers(device, {"bystander": 7})
+        result = run("biosnoop", "-f", "json", "--", *command)
+        events = [event for event in result.of("event") if event["disk"] == device.name]
+        assert [event["sector"] for event in events] == [n * 8 for n in range(7, 30)]
+        assert {event["comm"] for event in events} == {HOSTILE.replace("\\", "\\\\")}
+        table = run("biosnoop", "--", *command)
+        assert "\x1b" not in table.out
+        assert table.out.count("\n") == 24
+        assert not run("biosnoop", "-f", "json", "--min", "100s", "--", *command).out
+
+
+def test_what_finds_no_room_is_counted(tmp_path):
+    with loop(tmp_path) as device:
+        tracer = start("biosnoop", "-f", "json", "--buffer", "4k", "-p", os.getpid(), "-d", 60)
+        done = work(device, reads=2003)
+        result = stop(tracer)
+    lost = sum(loss["lost"] for loss in result.of("loss"))
+    assert len(result.of("event")) + lost == done["read"]
