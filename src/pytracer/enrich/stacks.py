@@ -9,7 +9,7 @@ from typing import Any
 
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget
-from pytracer.enrich.decode import Decoder, decode
+from pytracer.enrich.decode import Decoder, decode, masked
 from pytracer.enrich.result_rows import Moment, Ranking
 from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
@@ -156,9 +156,9 @@ def shape_stacks(
         elif column.source == "user_stack":
             parts.append(names.of_user(rows.keys))
         elif column.is_text:
-            parts.append(decode(decoders[column.decode], values).tolist())
+            parts.append(decode(decoders[column.decode], values, column.absent).tolist())
         else:
-            parts.append(values.tolist())
+            parts.append(masked(values, column.absent).tolist())
     place: dict[tuple[Any, ...], int] = {}
     groups = [place.setdefault(key, len(place)) for key in zip(*parts, strict=True)]
     sums = np.zeros((len(place), len(schema.counters)), np.uint64)

@@ -39,7 +39,8 @@ class FoldedSink:
         elif isinstance(item, Stacks) and item.kind == "summary":
             for row in item.rows():
                 frames = (*row["kernel"], *row["user"])
-                self._add((*(row[name] for name in self._names), *reversed(frames)), row[self._counter])
+                names = ("-" if row[name] is None else row[name] for name in self._names)  # as in tables
+                self._add((*names, *reversed(frames)), row[self._counter])
 
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Count requests to disks that begin where the one before them ended, and those that do not.
+//
+// They are judged in the order in which the driver gets them: they come back in any.
+#define PT_PATTERN
+#define PT_SEES_ISSUE
+#include "requestrows.h"
+
+// Where the latest request of each row ended.
+BPF_HASH(ends, struct row_key, u64, PT_ROWS_MAX);
+
+static __always_inline void on_given(void *ctx, struct pt_io *io, u32 disk, u32 operation)
+{
+    u64 end = io->sector + (io->bytes >> 9), *before;
+    struct row_value *row;
+    struct row_key key;
+
+    if (!io->bytes) // a flush has no place
+        return;
+    pt_fill_key(&key, io, disk, operation);
+    row = pt_add(&key, io);
+    if (!row)
+        return;
+    before = ends.lookup(&key);
+    if (before && *before == io->sector)
+        row->sequential++;
+    else
+        row->random++;
+    if (before)
+        *before = end;
+    else if (ends.update(&key, &end))
+        pt_lost(PT_LOSS_KEYS);
+}
+
+static __always_inline int on_done(void *ctx, struct pt_io *io, u32 disk, u32 operation)
+{
+    return PT_PASS;
+}

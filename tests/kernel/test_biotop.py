@@ -1,0 +1,80 @@
+"""biotop against processes that read a loop device of the test's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from support.cli import start, stop
+from support.disks import BLOCK, completed, loop, readers, schedulers, transferred, work
+
+pytestmark = pytest.mark.kernel
+COUNTS = {"one": 211, "two": 101, "three": 23}
+
+
+def summary(*words, does):
+    """The rows of the whole run while ``does()`` is done."""
+    tracer = start("biotop", "-f", "json", 60, *words)
+    done = does()
+    result = stop(tracer)
+    assert result.status == 0, result.err
+    assert {loss["reason"] for loss in result.of("loss")} <= {"missed"}  # another disk's
+    return result.of("summary"), done
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_requests_and_bytes_of_each_process_and_of_the_disk(tmp_path):
+    """Processes that share the disk's queue are told apart, and are together what the kernel counts."""
+    with loop(tmp_path) as device:
+        for scheduler in schedulers(device):
+            before = completed(device)["read"], transferred(device)["read"]
+            rows, made = summary("--by", "pid,disk", does=lambda: readers(device, COUNTS))
+            after = completed(device)["read"], transferred(device)["read"]
+            rows = [row for row in rows if row["disk"] == device.name]
+            assert {row["pid"]: (row["comm"], row["requests"], row["bytes"]) for row in rows} == {
+                pid: (name, len(sectors), len(sectors) * BLOCK) for pid, (name, sectors) in made.items()
+            }, scheduler
+            assert sum(row["requests"] for row in rows) == after[0] - before[0]
+            assert sum(row["bytes"] for row in rows) == after[1] - before[1]
+            assert all(row["total_ns"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("operation", {"read": 101, "write": 23}),
+        ("comm,operation", {("biotop-test", "read"): 101, ("biotop-test", "write"): 23}),
+    ],
+)
+def test_rows_by_other_keys(tmp_path, by, expected):
+    with loop(tmp_path) as device:
+
+        def does():
+            own = Path("/proc/thread-self/comm")
+            before = own.read_text().rstrip("\n")
+            own.write_text("biotop-test")
+            try:
+                return work(device, reads=101, writes=23)
+            finally:
+                own.write_text(before)
+
+        rows, _ = summary("--by", by, "-p", os.getpid(), does=does)
+    keys = by.split(",")
+    seen = {tuple(row[key] for key in keys) if len(keys) > 1 else row[by]: row["requests"] for row in rows}
+    assert seen == expected
+    assert sum(row["bytes"] for row in rows) == 124 * BLOCK
+
+
+def test_rows_that_do_not_fit_are_counted(tmp_path):
+    with loop(tmp_path) as device:
+        words = ["--by", "pid,operation", "--max-rows", 1, "-p", os.getpid()]
+        tracer = start("biotop", "-f", "json", 60, *words)
+        done = work(device, reads=101, writes=23)
+        result = stop(tracer)
+    shown = sum(row["requests"] for row in result.of("summary"))
+    lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "keys")
+    assert shown in (101, 23)
+    assert shown + lost == sum(done.values())
