@@ -1,0 +1,41 @@
+"""scripts/mutate: what of it needs no mutation tester."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts/mutate"
+
+
+@pytest.fixture(scope="module")
+def mutate():
+    loader = importlib.machinery.SourceFileLoader("mutate", str(SCRIPT))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mutate", loader))
+    loader.exec_module(module)
+    return module
+
+
+def test_every_room_has_modules_and_tests(mutate):
+    for name in mutate.ROOMS:
+        room = mutate.find_room(name)
+        assert room.modules and room.tests, name
+
+
+def test_the_tests_of_a_module_are_those_that_import_its_room_its_own_first(mutate):
+    room = mutate.find_room("sinks/json")
+    module = room.folder / "json.py"
+    assert room.modules == [module]
+    tests = [path.name for path in room.tests_of(module)]
+    assert tests[0] == "test_run.py"
+    assert "test_sinks.py" in tests  # of the room
+    assert "test_house.py" in tests
+    assert "test_btf.py" not in tests
+
+
+def test_annotations_are_not_evaluated(mutate):
+    is_unevaluated = mutate.find_unevaluated("def f(a: int | None = 1 | 2) -> int | str: ...\n")
+    assert [is_unevaluated((1, column)) for column in (13, 24, 39)] == [True, False, True]
