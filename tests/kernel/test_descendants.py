@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 
 import pytest
 
 import pytracer
 from support.cli import finish, run, start
+from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
-# A shell, and its child once that is forked.
-LEFT = (
-    "bash has ended, (1 of its descendants still runs|2 of its descendants still run): "
-    "--wait-all follows them to their end"
-)
+RUN = {1: "1 of its descendants still runs", 3: "3 of its descendants still run"}
 
 
-def outliving(read: int, count: int = 1) -> list[str]:
-    """A command that leaves processes behind, which wait for the end of a pipe and then execute ``true``."""
-    each = f"(cat <&{read}; exec true) >/dev/null 2>&1 &"
-    return ["bash", "-c", f"for ((i = 0; i < {count}; i++)); do {each} done; exit 7"]
+def left(count: int) -> str:
+    return f"{workload('outlived')} has ended, {RUN[count]}: --wait-all follows them to their end"
+
+
+def outlived(read: int, count: int) -> list[str]:
+    """A command that leaves ``count`` processes behind, which execute ``true`` at the end of a pipe."""
+    return [workload("outlived"), str(count), str(read)]
 
 
 @pytest.fixture
@@ -36,12 +35,13 @@ def executed(result) -> list[str]:
     return [event["comm"] for event in result.of("event")]
 
 
-def test_the_end_of_the_command_ends_it_and_says_who_still_runs(gate):
+@pytest.mark.parametrize("count", RUN)
+def test_the_end_of_the_command_ends_it_and_says_how_many_still_run(gate, count):
     read, write = gate
-    result = run("execsnoop", "-f", "json", "--", *outliving(read), pass_fds=[read])
+    result = run("execsnoop", "-f", "json", "--", *outlived(read, count), pass_fds=[read])
     os.close(write)
     assert result.status == 7
-    assert re.fullmatch(f"pytracer: warning: {LEFT}\n", result.err)
+    assert result.err == f"pytracer: warning: {left(count)}\n"
     assert "true" not in executed(result)
 
 
@@ -49,7 +49,7 @@ def test_the_end_of_the_command_ends_it_and_says_who_still_runs(gate):
 @pytest.mark.parametrize("way", ["raw-tracepoint", "tracepoint"])
 def test_wait_all_follows_them_to_their_end(gate, count, way):
     read, write = gate
-    words = ["-f", "json", "--wait-all", "--hook", f"follow={way}", "--", *outliving(read, count)]
+    words = ["-f", "json", "--wait-all", "--hook", f"follow={way}", "--", *outlived(read, count)]
     tracer = start("execsnoop", *words, pass_fds=[read])
     os.close(write)
     result = finish(tracer)
@@ -60,15 +60,13 @@ def test_wait_all_follows_them_to_their_end(gate, count, way):
 
 def test_wait_all_can_be_ended(gate):
     read, write = gate
-    tracer = start("execsnoop", "-f", "json", "--wait-all", "--", *outliving(read), pass_fds=[read])
-    for line in tracer.stdout:
-        if '"cat"' in line:
-            break
+    tracer = start("exitsnoop", "-f", "json", "--wait-all", "--", *outlived(read, 3), pass_fds=[read])
+    assert '"comm": "outlived"' in next(tracer.stdout)
     os.kill(tracer.pid, signal.SIGTERM)
     result = finish(tracer)
     os.close(write)
     assert result.status == 7
-    assert "bash has ended, 2 of its descendants still run\n" in result.err
+    assert result.err.splitlines()[0] == f"pytracer: warning: {workload('outlived')} has ended, {RUN[3]}"
 
 
 def test_nothing_is_said_where_nobody_is_left():
@@ -85,15 +83,20 @@ def test_a_profile_has_what_descendants_call(tmp_path):
 
 
 @pytest.mark.parametrize("wait_all", [False, True])
-def test_the_api_waits_for_them_too(tmp_path, wait_all):
-    made, warned = tmp_path / "made", list[str]()
-    command = ["bash", "-c", f"(sleep 0.8; mkdir {made}) & sleep 0.2; exit 5"]
+def test_the_api_waits_for_them_too(gate, wait_all):
+    read, write = gate
+    os.set_inheritable(read, True)
+    warned = list[str]()
+    command = outlived(read, 3)
     with pytracer.open("execsnoop", command=command, wait_all=wait_all, warn=warned.append) as trace:
-        seen = {row["comm"] for item in trace for row in item.rows()}
-    assert trace.status == 5
-    assert ("mkdir" in seen) == made.is_dir() == wait_all
-    assert len(warned) == (not wait_all)
-    assert all(re.fullmatch(LEFT, line) for line in warned)
+        if wait_all:
+            os.close(write)
+        seen = [row["comm"] for item in trace for row in item.rows()]
+    if not wait_all:
+        os.close(write)
+    assert trace.status == 7
+    assert seen.count("true") == 3 * wait_all
+    assert warned == [left(3)] * (not wait_all)
 
 
 def test_wait_all_needs_a_command():

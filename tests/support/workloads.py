@@ -23,6 +23,7 @@ FLAGS = {
     "jitted": ["-O0", "-fno-omit-frame-pointer"],
     "leader": ["-pthread"],
     "marks": ["-pthread"],
+    "outlived": [],
     "plugins": ["-O0", "-fno-omit-frame-pointer", "-pthread", "-ldl"],
     "returns": ["-pthread"],
     "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],

@@ -22,7 +22,7 @@ def mutate():
 def test_every_room_has_modules_and_tests(mutate):
     for name in mutate.ROOMS:
         room = mutate.find_room(name)
-        assert room.modules and room.tests, name
+        assert (bool(room.modules), bool(room.tests)) == (True, True), name
 
 
 def test_the_tests_of_a_module_are_those_that_import_its_room_its_own_first(mutate):
