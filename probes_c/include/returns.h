@@ -4,18 +4,59 @@
 //
 // The registers of the caller still hold the arguments when a call returns: one program on the way out does,
 // and nothing is to be kept for calls in flight. So also calls that seccomp or a tracer answered are seen.
+//
+// With PT_TIMED (the hook RETURN_TIMED), each has how long it took: then its beginning is kept, and what had begun
+// before the trace is not seen.
 #include "syscall.h"
 
 struct pt_return {
     u64 call; // see pt_call
     long ret;
     u64 args[4];
+#ifdef PT_TIMED
+    u64 ns;
+#endif
 };
 
 static int is_wanted(u32 nr);
 static int on_return(void *ctx, struct pt_return *call);
 
+#ifdef PT_TIMED
+#define pt_starts(call) ((call)->ns = bpf_ktime_get_ns())
+#define pt_takes(call)  ((call)->ns = bpf_ktime_get_ns() - (call)->ns)
+#else
+#define pt_starts(call)
+#define pt_takes(call)
+#endif
+
+#if defined(HOOK_RETURN_TRACEPOINT) || defined(PT_TIMED)
+#define pt_start         pt_return
+#define HOOK_SWITCH_NONE // what these few calls cost is not worth a program on every switch
+#include "inflight.h"
+
+// A thread that dies in a call never returns from it.
+int abandoned(void *ctx)
+{
+    pt_abandon();
+    return PT_PASS;
+}
+#endif
+
 #if defined(HOOK_RETURN_RAW_TRACEPOINT)
+#ifdef PT_TIMED
+// sys_enter(regs, id)
+int called(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct pt_return call = {};
+
+    if (!is_wanted(ctx->args[1]))
+        return PT_PASS;
+    pt_starts(&call);
+    pt_begin(&call);
+    return PT_PASS;
+}
+#endif
+
 // sys_exit(regs, ret)
 int returned(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -28,6 +69,11 @@ int returned(struct bpf_raw_tracepoint_args *ctx)
 
     if (!is_wanted(nr))
         return PT_PASS;
+#ifdef PT_TIMED
+    if (!pt_end(&call))
+        return PT_PASS;
+    pt_takes(&call);
+#endif
     call.call = pt_call(nr);
     call.ret = ctx->args[1];
 #if defined(__x86_64__)
@@ -52,10 +98,6 @@ int returned(struct bpf_raw_tracepoint_args *ctx)
 }
 #elif defined(HOOK_RETURN_TRACEPOINT)
 // The event at the end of a call does not tell the arguments: they are kept from its beginning.
-#define pt_start         pt_return
-#define HOOK_SWITCH_NONE // what these few calls cost is not worth a program on every switch
-#include "inflight.h"
-
 int called(struct tracepoint__raw_syscalls__sys_enter *args)
 {
     struct pt_return call = {};
@@ -66,6 +108,7 @@ int called(struct tracepoint__raw_syscalls__sys_enter *args)
 #pragma unroll
     for (int i = 0; i < 4; i++)
         call.args[i] = call.call >> 32 ? (u32)args->args[i] : args->args[i];
+    pt_starts(&call);
     pt_begin(&call);
     return PT_PASS;
 }
@@ -76,14 +119,8 @@ int returned(struct tracepoint__raw_syscalls__sys_exit *args)
 
     if (!pt_end(&call))
         return PT_PASS;
+    pt_takes(&call);
     call.ret = args->ret;
     return on_return(args, &call);
-}
-
-// A thread that dies in a call never returns from it.
-int abandoned(void *ctx)
-{
-    pt_abandon();
-    return PT_PASS;
 }
 #endif

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pytracer.cli import parser
@@ -18,6 +19,15 @@ def events(tracer: str, *words: object) -> list[dict[str, Any]]:
     assert result.status == 0, result.err
     assert not result.of("loss")
     return result.of("event")
+
+
+def events_and_report(tracer: str, *words: object) -> tuple[list[dict[str, Any]], list[Any]]:
+    """The events of a run in which nothing is lost; and what the command wrote to standard error, a JSON
+    document a line."""
+    result = run(tracer, "-f", "json", *words)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return result.of("event"), [json.loads(line) for line in result.err.splitlines()]
 
 
 class NoRing(KernelFacts):

@@ -18,10 +18,12 @@ from pytracer.enrich.connections import connection_error, connection_event
 from pytracer.enrich.decode import masked, sized
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
-from pytracer.enrich.flags import open_flags
+from pytracer.enrich.flags import clone_flags, open_flags
 from pytracer.enrich.interfaces import interface_decoder
+from pytracer.enrich.kernel_names import signal_code, signal_name
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.strings import text
+from pytracer.spec.signals import SIGNALS
 
 
 @pytest.mark.parametrize(
@@ -284,3 +286,30 @@ def test_an_address_that_is_none_is_not_shown():
     none, some = b"\xff" * 16, bytes(15) + b"\1"
     coded = decode(address, np.array([none, some], dtype="S16"), none)
     assert list(coded.tolist()) == [None, "::1"]
+
+
+def test_signals_that_can_be_asked_for_are_named_as_they_are_shown():
+    assert [*SIGNALS] == [signal_name(number) for number in range(65)]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "name"),
+    [
+        (11, 1, "SEGV_MAPERR"),
+        (17, 1, "CLD_EXITED"),
+        (29, 2, "POLL_OUT"),
+        (9, 0, "SI_USER"),
+        (34, -6, "SI_TKILL"),
+        (14, 0x80, "SI_KERNEL"),
+        (9, 99, "code_99"),
+        (10, -1000, "code_-1000"),
+    ],
+)
+def test_codes_of_signals(number, code, name):
+    assert signal_code(number << 32 | code & 0xFFFFFFFF) == name
+
+
+def test_clone_flags():
+    assert clone_flags(0x4111) == "VM|VFORK"
+    assert clone_flags(17) == ""
+    assert clone_flags(1 << 40) == "0x10000000000"

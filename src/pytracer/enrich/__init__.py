@@ -12,9 +12,9 @@ from pytracer.enrich.connections import connection_error, connection_event
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
-from pytracer.enrich.flags import file_type, open_flags
+from pytracer.enrich.flags import clone_flags, file_type, open_flags
 from pytracer.enrich.interfaces import interface_decoder
-from pytracer.enrich.kernel_names import signal_name, softirq_name
+from pytracer.enrich.kernel_names import signal_code, signal_name, signal_result, softirq_name
 from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.registers import register, registers
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
@@ -40,6 +40,7 @@ def decoders(
         "arguments": arguments,
         "address": address,
         "block_operation": block_operation,
+        "clone_flags": clone_flags,
         "cgroup": cgroup_decoder(cgroups, budget),
         "connection_error": connection_error,
         "connection_event": connection_event,
@@ -60,6 +61,8 @@ def decoders(
         "registers": registers,
         "question": target_decoder(questions),
         "signal": signal_name,
+        "signal_code": signal_code,
+        "signal_result": signal_result,
         "softirq": softirq_name,
         "syscall": label,
         "target": target_decoder(targets),

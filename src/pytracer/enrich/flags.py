@@ -27,6 +27,28 @@ def open_flags(flags: int) -> str:
     return "|".join([*names, hex(rest)] if rest else names)
 
 
+# include/uapi/linux/sched.h, without the CLONE_; the lowest byte is the parent's signal.
+_CLONE = {
+    1 << bit: name
+    for bit, name in enumerate(
+        (
+            "VM", "FS", "FILES", "SIGHAND", "PIDFD", "PTRACE", "VFORK", "PARENT", "THREAD", "NEWNS",
+            "SYSVSEM", "SETTLS", "PARENT_SETTID", "CHILD_CLEARTID", "DETACHED", "UNTRACED", "CHILD_SETTID",
+            "NEWCGROUP", "NEWUTS", "NEWIPC", "NEWUSER", "NEWPID", "NEWNET", "IO", "CLEAR_SIGHAND",
+            "INTO_CGROUP",
+        ),
+        start=8,
+    )
+} | {0x80: "NEWTIME"}  # fmt: skip
+
+
+def clone_flags(flags: int) -> str:
+    """``0x10f00`` -> ``VM|FS|FILES|SIGHAND|THREAD``; bits without a name as one number at the end."""
+    names = [name for bit, name in _CLONE.items() if flags & bit]
+    rest = flags & ~0x7F & ~sum(_CLONE)
+    return "|".join([*names, hex(rest)] if rest else names)
+
+
 _TYPES = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "dir",

@@ -1,4 +1,4 @@
-"""Names of numbers that the kernel's own tables have: softirqs, signals."""
+"""Names of numbers that the kernel's own tables have: softirqs, signals, their codes and results."""
 
 from __future__ import annotations
 
@@ -7,6 +7,51 @@ import signal
 # include/linux/interrupt.h; /proc/softirqs has them in this order.
 _SOFTIRQS = ("HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU")
 _SIGNALS = {int(number): number.name for number in signal.Signals}
+# include/uapi/asm-generic/siginfo.h: codes of every signal, and those that mean something for one alone.
+_CODES = {
+    0: "SI_USER", 0x80: "SI_KERNEL", -1: "SI_QUEUE", -2: "SI_TIMER", -3: "SI_MESGQ", -4: "SI_ASYNCIO",
+    -5: "SI_SIGIO", -6: "SI_TKILL", -7: "SI_DETHREAD", -60: "SI_ASYNCNL",
+}  # fmt: skip
+_CODES_OF = {
+    "ILL": ("OPC", "OPN", "ADR", "TRP", "PRV", "REG", "COPROC", "BADSTK"),
+    "FPE": ("INTDIV", "INTOVF", "FLTDIV", "FLTOVF", "FLTUND", "FLTRES", "FLTINV", "FLTSUB"),
+    "SEGV": (
+        "MAPERR",
+        "ACCERR",
+        "BNDERR",
+        "PKUERR",
+        "ACCADI",
+        "ADIDERR",
+        "ADIPERR",
+        "MTEAERR",
+        "MTESERR",
+        "CPERR",
+    ),
+    "BUS": ("ADRALN", "ADRERR", "OBJERR", "MCEERR_AR", "MCEERR_AO"),
+    "TRAP": ("BRKPT", "TRACE", "BRANCH", "HWBKPT", "UNK", "PERF"),
+    "CLD": ("EXITED", "KILLED", "DUMPED", "TRAPPED", "STOPPED", "CONTINUED"),
+    "POLL": ("IN", "OUT", "MSG", "ERR", "PRI", "HUP"),
+    "SYS": ("SECCOMP", "USER_DISPATCH"),
+}
+_CODES_AS = {"CHLD": "CLD", "IO": "POLL"}
+# enum of include/trace/events/signal.h, and after it what probes_c/sigsnoop.c sees on delivery.
+_RESULTS = ("sent", "ignored", "pending", "overflow", "no_info", "default", "handler", "dropped")
+
+
+def signal_code(both: int) -> str:
+    """``SEGV_MAPERR``: the code in the lower 32 bits, of the signal above them; ``code_N`` without a name."""
+    code = (both & 0xFFFFFFFF) - (1 << 32 if both & 0x80000000 else 0)
+    if code in _CODES:
+        return _CODES[code]
+    short = signal_name(both >> 32).removeprefix("SIG")
+    prefix = _CODES_AS.get(short, short)
+    names = _CODES_OF.get(prefix, ())
+    return f"{prefix}_{names[code - 1]}" if 0 < code <= len(names) else f"code_{code}"
+
+
+def signal_result(number: int) -> str:
+    """What became of a signal: ``pending``; ``result_N`` where the number has no name."""
+    return _RESULTS[number] if number < len(_RESULTS) else f"result_{number}"
 
 
 def softirq_name(vector: int) -> str:

@@ -246,6 +246,22 @@ RETURN = Hook(
 )
 """A system call returns (``returned``), with the arguments it was made with; probes_c/include/returns.h."""
 
+RETURN_TIMED = replace(
+    RETURN,
+    alternatives=(
+        Alternative(
+            "raw-tracepoint",
+            (
+                RawTracepoint("called", event="sys_enter"),
+                RawTracepoint("returned", event="sys_exit"),
+                RawTracepoint("abandoned", event="sched_process_exit"),
+            ),
+        ),
+        RETURN.alternatives[1],
+    ),
+)
+"""The same, with how long it took: the C defines PT_TIMED."""
+
 EXECUTED = Hook("executed", "programs are executed", _sched(("executed", "sched_process_exec")))
 """A program is executed, in its own context (``executed``): its memory is that of the new program."""
 

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// What a descriptor of the current task stands for.
+#include "read.h"
+#include <linux/dcache.h>
+#include <linux/fdtable.h>
+#include <linux/fs.h>
+
+// The file of a descriptor, or 0. Another thread may close it meanwhile: what is read of it then is of no file, or of
+// another one.
+static __always_inline struct file *pt_file_of(u32 fd)
+{
+    struct files_struct *files = pt_own(files);
+    struct fdtable *table = files ? pt_read(files->fdt) : 0;
+    struct file **slots;
+    struct file *file = 0;
+
+    if (!table || fd >= pt_read(table->max_fds))
+        return 0;
+    slots = (struct file **)pt_read(table->fd);
+    pt_probe_read_kernel(&file, sizeof(file), &slots[fd]);
+    return file;
+}
+
+// The last part of a file's name; "" for none.
+static __always_inline void pt_file_name(char *to, u32 room, struct file *file)
+{
+    struct dentry *dentry = file ? pt_read(file->f_path.dentry) : 0;
+
+    if (!dentry || pt_probe_read_kernel_str(to, room, (void *)pt_read(dentry->d_name.name)) < 0)
+        to[0] = 0;
+}

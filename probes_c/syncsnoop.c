@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Show system calls that have data written to disks, and how long they take.
+#define PT_TIMED
+#include "config.h"
+#include "task.h"
+#include <linux/dcache.h>
+#include <linux/fdtable.h>
+#include <linux/fs.h>
+
+struct event {
+    u64 ns;
+    u64 call;
+    u64 took_ns;
+    u32 pid;
+    u32 tid;
+    s32 fd;    // -1: it has none
+    u32 error; // 0: none
+    char comm[PT_COMM_LEN];
+    char file[256]; // NAME_MAX, and the end
+};
+#include "numbers.h"
+#include "returns.h"
+#include "stream.h"
+#include "descriptor.h"
+
+enum kind { OTHER, OF_ALL, OF_FILE };
+
+static __always_inline int kind_of(u64 call)
+{
+    if (PT_IS(call, sync, 162, 36, 81, 36) || PT_IS(call, msync, 26, 144, 227, 144))
+        return OF_ALL;
+    if (PT_IS(call, fsync, 74, 118, 82, 118) || PT_IS(call, fdatasync, 75, 148, 83, 148) ||
+        PT_IS(call, syncfs, 306, 344, 267, 373) || PT_IS(call, sync_file_range, 277, 314, 84, -1) ||
+        PT_IS(call, arm_sync_file_range, -1, -1, -1, 341))
+        return OF_FILE;
+    return OTHER;
+}
+
+static __always_inline int on_return(void *ctx, struct pt_return *call)
+{
+    int kind = kind_of(call->call);
+    u64 id = bpf_get_current_pid_tgid();
+    struct event *event;
+
+    if (!kind || call->ns < pt_cfg(PT_CFG_MIN) || pt_task() != PT_YES)
+        return PT_PASS;
+#ifdef FAILED
+    if (!pt_is_failed(call->ret))
+        return PT_PASS;
+#endif
+    event = pt_reserve();
+    if (!event)
+        return PT_PASS;
+    event->ns = bpf_ktime_get_ns();
+    event->call = call->call;
+    event->took_ns = call->ns;
+    event->pid = id >> 32;
+    event->tid = id;
+    event->fd = kind == OF_FILE ? call->args[0] : -1;
+    event->error = call->ret < 0 ? -call->ret : 0;
+    bpf_get_current_comm(&event->comm, sizeof(event->comm));
+    event->file[0] = 0;
+    if (kind == OF_FILE && call->ret != -9) // EBADF: another thread may have opened it since
+        pt_file_name(event->file, sizeof(event->file), pt_file_of(call->args[0]));
+    pt_submit(ctx, event);
+    return PT_PASS;
+}

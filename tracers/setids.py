@@ -1,0 +1,52 @@
+"""setids: changes of user and group ids."""
+
+from pytracer.spec import Column, Flag, Stream, Tracer
+from pytracer.spec.common import RETURN
+from pytracer.spec.filters import TASK_FILTERS
+
+UNCHANGED = 0xFFFFFFFF
+
+TRACER = Tracer(
+    name="setids",
+    group="processes",
+    summary="changes of user and group ids, and attempts at them",
+    description="Shows each set*id and setgroups call: the ids asked for, and the thread's afterwards.",
+    hooks=(RETURN,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(Flag("failed", "only those that failed", short="x", define="FAILED"),),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("tid", "thread id: other threads keep their ids", wide=True),
+                Column("comm", "name of the thread", decode="text", width=12),
+                Column("call", "the system call", decode="syscall", width=9),
+                Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
+                Column("real", "the (real) id asked for", absent=UNCHANGED, width=6),
+                Column("effective", "the effective one", label="EFFECT", absent=UNCHANGED, width=6),
+                Column("saved", "the saved one", absent=UNCHANGED, width=6),
+                Column("groups", "how many groups setgroups asks for", absent=UNCHANGED, wide=True),
+                Column("uid", "real user id afterwards", wide=True),
+                Column("euid", "effective user id afterwards", width=6),
+                Column("suid", "saved user id afterwards", wide=True),
+                Column("fsuid", "user id for files afterwards", wide=True),
+                Column("gid", "real group id afterwards", wide=True),
+                Column("egid", "effective group id afterwards", width=6),
+                Column("sgid", "saved group id afterwards", wide=True),
+                Column("fsgid", "group id for files afterwards", wide=True),
+            )
+        ),
+    ),
+    examples=(
+        ("setids", "who becomes whom, on the whole machine"),
+        ("setids -x", "attempts that the kernel refused"),
+        ("setids -f json -- su -c true www-data", "what one command does, with all ids"),
+    ),
+    notes=(
+        "Ids asked for are of the caller's user namespace; those afterwards are of the first one.",
+        "- stands for an id that is to stay. setfsuid and setfsgid tell no error: see the ids afterwards.",
+        "A program that is setuid gets its ids as it executes: execsnoop has uid and euid.",
+        "The C library repeats a call in each thread; each is shown.",
+    ),
+)

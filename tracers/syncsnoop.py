@@ -1,0 +1,44 @@
+"""syncsnoop: who has data written to disks, and how long it takes."""
+
+from pytracer.spec import Column, Duration, Flag, Stream, Tracer, Unit
+from pytracer.spec.common import RETURN_TIMED
+from pytracer.spec.filters import TASK_FILTERS
+
+TRACER = Tracer(
+    name="syncsnoop",
+    group="files",
+    summary="sync, fsync, msync and their like: by whom, of what, how long",
+    description="Shows each system call that has data written to disks, as it returns, and how long it took.",
+    hooks=(RETURN_TIMED,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Duration("min", "only those that took at least this long", config="min", default=0),
+        Flag("failed", "only those that failed", short="x", define="FAILED"),
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("tid", "thread id", wide=True),
+                Column("comm", "name of the thread", decode="text", width=12),
+                Column("call", "the system call", decode="syscall", width=9),
+                Column("fd", "the descriptor of the file, if it has one", absent=-1, width=4),
+                Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
+                Column("took_ns", "how long it took", label="TOOK", unit=Unit.NANOSECONDS),
+                Column("file", "the last part of the file's name", decode="text", absent=b""),
+            )
+        ),
+    ),
+    examples=(
+        ("syncsnoop", "every such call of the machine"),
+        ("syncsnoop --min 10ms", "those that took 10 ms and more"),
+        ("syncsnoop -f json -- dpkg -i package.deb", "those of one command, as JSON"),
+    ),
+    notes=(
+        "The calls are sync, syncfs, fsync, fdatasync, msync and sync_file_range, of every ABI.",
+        "Writes to files that are open with O_SYNC or O_DSYNC, and fsync by io_uring, are not shown.",
+        "FILE is what the descriptor stands for as the call returns: - if it was closed or replaced since.",
+        "Calls under way when the trace begins are not shown. msync has an address instead of a descriptor.",
+    ),
+)
