@@ -164,7 +164,7 @@ def _usage() -> str:
 def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     tracer = registry.get(name)
     from pytracer.cli import parser
-    from pytracer.cli.output import OutputFile, drop, standard_output
+    from pytracer.cli.output import Output, OutputFile, standard_output
 
     request, given = parser.parse(tracer, words)
     request = replace(request, pack=pack)
@@ -209,9 +209,8 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         sink = make_sink(
             form, stream, timestamps=given.timestamp, terminal=terminal, wide=wide, raw=given.csv_raw
         )
-        return run(
-            request, KernelFacts, sink, say=say, warn=_warn, strict=given.strict, drop=lambda: drop(stream)
-        )
+        output = Output(stream)
+        return run(request, KernelFacts, sink, say=say, warn=_warn, strict=given.strict, output=output)
 
 
 def _line(text: str) -> str:

@@ -33,6 +33,7 @@ class _RawFile(io.FileIO):
         self, file: int | str, mode: str, refused: Callable[[OSError], None], *, closefd: bool = True
     ) -> None:
         super().__init__(file, mode, closefd=closefd)
+        self.lines = 0  # that were taken whole
         self._refused = refused
         self._dropping = False
 
@@ -46,6 +47,7 @@ class _RawFile(io.FileIO):
                 self._refused(error)
                 break
             if written is not None:
+                self.lines += bytes(memoryview(data)[:written]).count(b"\n")
                 return written
             select.select((), (self,), ())  # not blocking: somebody shares it who set it so
         return memoryview(data).nbytes
@@ -108,12 +110,39 @@ def standard_output() -> TextIO:
     return sys.stdout
 
 
-def drop(stream: TextIO) -> None:
-    """Let go of what the file of ``stream`` does not take: the rest, and what waits in it, goes nowhere."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        os.dup2(nowhere, stream.fileno(), inheritable=os.get_inheritable(stream.fileno()))
-        os.close(nowhere)
+class Output:
+    """The file of a stream that a sink writes to: :class:`pytracer.run.Output`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """``stream`` may lack a descriptor: it takes everything at once then."""
+        self._stream = stream
+
+    @property
+    def lines(self) -> int:
+        """The number of whole lines that the file has taken; 0 for a stream that is not made here."""
+        raw = getattr(getattr(self._stream, "buffer", None), "raw", None)
+        return raw.lines if isinstance(raw, _RawFile) else 0
+
+    def is_full(self) -> bool:
+        """True while a write would wait for whoever reads."""
+        with contextlib.suppress(OSError, ValueError):
+            poll = select.poll()
+            poll.register(self._stream.fileno(), select.POLLOUT)
+            return not poll.poll(0)
+        return False
+
+    def drop(self) -> None:
+        """Let go of what the file does not take: the rest, and what waits in a buffer, goes nowhere.
+
+        Neither does standard error where it is the same file: a message would wait for the same reader.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            number = self._stream.fileno()
+            same = number != 2 and os.path.sameopenfile(number, 2)
+            nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            for descriptor in (number, 2) if same else (number,):
+                os.dup2(nowhere, descriptor, inheritable=os.get_inheritable(descriptor))
+            os.close(nowhere)
 
 
 class OutputFile(io.TextIOWrapper):

@@ -7,7 +7,11 @@ by then the probes are on, and it loads while they count.
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from pytracer.signal_mask import signals_blocked
 
 __all__ = ["Array", "load", "np"]
 
@@ -22,7 +26,7 @@ else:
         """Stands for the module until an attribute of it is wanted."""
 
         def __getattr__(self, name: str) -> Any:
-            value = getattr(importlib.import_module("numpy"), name)
+            value = getattr(_numpy(), name)
             setattr(self, name, value)
             return value
 
@@ -32,4 +36,11 @@ else:
 
 def load() -> None:
     """Load it now."""
-    importlib.import_module("numpy")
+    _numpy()
+
+
+def _numpy() -> ModuleType:
+    if "numpy" in sys.modules:
+        return sys.modules["numpy"]
+    with signals_blocked():  # its threads are to take none
+        return importlib.import_module("numpy")

@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 
 from pytracer.errors import PytracerError
@@ -93,19 +93,6 @@ def require_descriptors(count: int) -> None:
     finally:
         for descriptor in spare:
             os.close(descriptor)
-
-
-@contextlib.contextmanager
-def signals_blocked() -> Iterator[set[int]]:
-    """Block all signals: between fork and :func:`restore` the child would take one with our handler.
-
-    Yields the mask that is set when the block ends.
-    """
-    after = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())}
-    try:
-        yield after
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, after)
 
 
 def restore() -> None:

@@ -6,6 +6,8 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
+from pytracer.signal_mask import signals_blocked
+
 _SECONDS = 1.0  # that something may take before it is said, and between two lines
 
 
@@ -24,7 +26,8 @@ def announced(say: Callable[[str], None], text: Callable[[], str], *, once: bool
                 return
 
     teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
+    with signals_blocked():
+        teller.start()
     try:
         yield
     finally:

@@ -5,21 +5,24 @@ A new reason needs an entry in ``FORCED``; without one its test fails and says s
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
+import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 
 import pytracer
 from pytracer.bpf.attach.link import Link
 from pytracer.model import Loss
-from pytracer.model.loss import MISSED, REASONS
+from pytracer.model.loss import MISSED, REASONS, UNSHOWN_MEANING
 from support.asked import TIMES, ended, file_in
-from support.cli import Result, finish, run, start
+from support.cli import LIMIT, Result, finish, run, start, wait_for
 from support.copied import copy_package
 from support.uprobes import Program
 from support.workloads import workload
@@ -266,3 +269,34 @@ def test_what_links_have_missed_counts_before_and_after_they_are_detached():
         Missing.missed = 7
         items = list(trace)
     assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [(MISSED, 2)]
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+@pytest.mark.parametrize("again", [False, True])
+def test_what_a_stuck_reader_does_not_take_is_counted_and_said(form, again):
+    """Nobody reads the pipe. What it holds at the end was shown, to the last whole line."""
+    made = 20011
+    script = f"echo ready; read line; exec {workload('opens')} open 0 {made} /pt/not"
+    with Program("sh", "-c", script) as program:
+        tracer = start("opensnoop", "-f", form, "--path", "/pt/not", "-p", program.pid)
+        assert tracer.stdout is not None
+        program.go()
+        program.process.wait()
+        wait_for(lambda: waiting(tracer.stdout) == waiting(tracer.stdout, after=0.1) > 0, "a full pipe")
+        tracer.terminate()
+        if again:
+            tracer.send_signal(signal.SIGINT)
+        assert tracer.wait(LIMIT) == 0
+        out, err = tracer.communicate()
+    losses = [line for line in err.splitlines() if line.startswith("pytracer: warning: lost:")]
+    [lost] = [line.split()[3] for line in losses if UNSHOWN_MEANING in line]
+    assert len(losses) == 1
+    assert sum("/pt/not" in line for line in out.splitlines(keepends=True) if line.endswith("\n")) == (
+        made - int(lost)
+    )
+
+
+def waiting(pipe: IO[str], after: float = 0) -> int:
+    """The bytes that wait in a pipe, so many seconds from now."""
+    time.sleep(after)
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)

@@ -16,7 +16,8 @@ import pytracer
 
 ROOT = Path(pytracer.__file__).parent
 LAYERS = (
-    ("errors", "ktime", "procfs", "progress", "record", "text", "arrays"),
+    ("errors", "ktime", "procfs", "record", "signal_mask", "text"),
+    ("arrays", "progress"),
     ("spec", "inherited", "budget"),
     ("kernel", "symbols", "model", "lang"),
     ("plan", "enrich", "sinks", "targets"),

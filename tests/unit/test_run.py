@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -23,10 +25,11 @@ EVENTS = 10_000  # of a batch: several times as many as are shown between two lo
 
 
 class Shown:
-    """A sink that sends a signal at the first event, and then does as it is told."""
+    """A sink that sends a signal at the first event, and then does as it is told; its own output, too."""
 
-    def __init__(self, *numbers: int, then=lambda: None) -> None:
-        self.numbers, self.then = list(numbers), then
+    def __init__(self, *numbers: int, then=lambda: None, full: bool = False) -> None:
+        self.numbers, self.then, self.full = list(numbers), then, full
+        self.lines = self.dropped = 0
         self.items: list = []
         self.is_closed = False
 
@@ -42,6 +45,13 @@ class Shown:
 
     def close(self) -> None:
         self.is_closed = True
+
+    def is_full(self) -> bool:
+        return self.full
+
+    def drop(self) -> None:
+        self.dropped += 1
+        self.then = lambda: None
 
     @property
     def events(self) -> int:
@@ -67,9 +77,9 @@ def _nothing_is_shown_in_any_case(monkeypatch):
     monkeypatch.setattr(run, "LEAST", 0)
 
 
-def ended(sink, *, strict: bool = False, **request) -> tuple[int, list[str], list[str]]:
-    """The exit status, the warnings, and a word where the file was dropped."""
-    warnings, dropped = [], []
+def ended(sink, *, strict: bool = False, **request) -> tuple[int, list[str]]:
+    """The exit status, and the warnings."""
+    warnings = []
     status = run.run(
         Request(tracer(), **request),
         FakeKernel,
@@ -77,9 +87,9 @@ def ended(sink, *, strict: bool = False, **request) -> tuple[int, list[str], lis
         say=lambda _: None,
         warn=warnings.append,
         strict=strict,
-        drop=lambda: dropped.append("dropped"),
+        output=sink,
     )
-    return status, warnings, dropped
+    return status, warnings
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -147,14 +157,82 @@ def test_other_losses_are_told_though_the_output_was_ended(monkeypatch, made):
 def test_a_write_that_waits_for_its_reader_does_not_keep_anything_attached(monkeypatch, made):
     monkeypatch.setattr(run, "STUCK_LIMIT", 0.05)
     for_ever = threading.Event()
-    sink = Shown(signal.SIGTERM, then=for_ever.wait)
-    status, warnings, dropped = ended(sink)
-    assert (status, dropped, sink.events) == (0, ["dropped"], 0)
+    sink = Shown(signal.SIGTERM, then=for_ever.wait, full=True)
+    status, warnings = ended(sink)
+    assert (status, sink.dropped, sink.events) == (0, 1, 0)
     assert warnings == [f"lost: {4 * EVENTS} {loop.UNSHOWN_MEANING}"]
+
+
+def test_a_signal_before_the_output_was_opened_limits_it_too(monkeypatch, made):
+    monkeypatch.setattr(run, "STUCK_LIMIT", 0.05)
+    opened, for_ever = made.__init__, threading.Event()
+    made.__init__ = lambda self, *a, **k: (opened(self, *a, **k), os.kill(os.getpid(), signal.SIGTERM))[0]
+    sink = Shown(then=for_ever.wait, full=True)
+    status, warnings = ended(sink)
+    assert (status, sink.dropped, sink.events) == (0, 1, 0)
+    assert warnings == [f"lost: {3 * EVENTS} {loop.UNSHOWN_MEANING}"]
+
+
+def test_a_write_that_waits_is_given_up_within_a_second():
+    """A start and an end of Python take the rest of it."""
+    assert run.TEXT_LIMIT <= run.STUCK_LIMIT <= 0.7
+
+
+def test_lines_that_the_reader_can_still_have_are_not_lost(monkeypatch, made):
+    monkeypatch.setattr(run, "STUCK_LIMIT", 0.05)
+    for_ever = threading.Event()
+    sink = Shown(signal.SIGTERM, full=True)
+
+    def write() -> None:
+        sink.lines = 23
+        for_ever.wait()
+
+    sink.then = write
+    assert ended(sink) == (0, [f"lost: {4 * EVENTS - 23} {loop.UNSHOWN_MEANING}"])
+
+
+def test_what_takes_long_and_does_not_wait_is_shown(monkeypatch, made):
+    """Making text of events takes seconds on a slow machine."""
+    monkeypatch.setattr(run, "STUCK_LIMIT", 0.01)
+    monkeypatch.setattr(run, "TEXT_LIMIT", 60.0)
+    alarms = []
+    sink = Shown(signal.SIGTERM)
+    is_full = sink.is_full
+    sink.is_full = lambda: (alarms.append(1), is_full())[1]
+
+    def work() -> None:
+        while len(alarms) < 3:
+            pass
+
+    sink.then = work
+    assert ended(sink) == (0, [])
+    assert (sink.events, sink.losses, sink.dropped) == (4 * EVENTS, {}, 0)
+
+
+@pytest.mark.parametrize("when", ["emit", "close"])
+def test_neither_a_loss_nor_the_last_flush_waits_for_a_reader(monkeypatch, made, when):
+    """What is not written then is said on standard error."""
+    monkeypatch.setattr(run, "STUCK_LIMIT", 0.05)
+    for_ever = threading.Event()
+    sink = Shown(signal.SIGINT, full=True)
+    made.losing = ((Loss("ring", 3, "of the ring", 0),),)
+    plain = getattr(sink, when)
+
+    def waits(*items) -> None:
+        if not sink.dropped and not any(isinstance(item, Batch) for item in items):
+            for_ever.wait()
+        plain(*items)
+
+    setattr(sink, when, waits)
+    monkeypatch.setattr(run, "TEXT_LIMIT", 60.0)
+    status, warnings = ended(sink)
+    assert (status, sink.dropped, sink.events, sink.is_closed) == (0, 1, 4 * EVENTS, True)
+    assert warnings == (["lost: 3 of the ring"] if when == "emit" else [])
 
 
 def test_a_second_interrupt_skips_the_output_and_removes_everything(monkeypatch, made):
     monkeypatch.setattr(run, "TEXT_LIMIT", 60.0)
+    monkeypatch.setattr(run, "STUCK_LIMIT", 60.0)
     for_ever = threading.Event()
 
     def wait() -> None:
@@ -164,8 +242,8 @@ def test_a_second_interrupt_skips_the_output_and_removes_everything(monkeypatch,
     closed = []
     monkeypatch.setattr(made, "close", lambda self: (closed.append(self.detached), Made.close(self)))
     sink = Shown(signal.SIGINT, then=wait)
-    status, warnings, dropped = ended(sink)
-    assert (status, dropped, sink.events) == (0, ["dropped"], 0)
+    status, warnings = ended(sink)
+    assert (status, sink.dropped, sink.events) == (0, 1, 0)
     assert warnings == [f"lost: {4 * EVENTS} {loop.UNSHOWN_MEANING}"]
     assert len(closed) == 1
     assert closed[0] > 0
@@ -218,3 +296,28 @@ def test_what_takes_long_is_said(monkeypatch):
     with progress.announced(said.append, lambda: "never"):
         pass
     assert said == []
+
+
+MASKS = """
+from pathlib import Path
+from pytracer import arrays, progress
+arrays.load()
+with progress.announced(print, str):
+    for task in Path("/proc/self/task").iterdir():
+        print(task.name, *(line for line in (task / "status").read_text().splitlines() if "SigBlk" in line))
+"""
+
+
+def test_signals_interrupt_the_main_thread_and_no_other():
+    """Of two that come at once, the second may go to another thread, and leave a write waiting."""
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(sys.path)}
+    running = subprocess.Popen(
+        [sys.executable, "-c", MASKS], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    lines = running.communicate()[0].splitlines()
+    masks = {int(thread): int(mask, 16) for thread, _, mask in map(str.split, lines)}
+    assert masks.pop(running.pid) == 0
+    assert len(masks) >= 1
+    for mask in masks.values():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD):
+            assert mask >> number - 1 & 1

@@ -9,6 +9,8 @@ from typing import IO
 from urllib import request
 from urllib.error import HTTPError
 
+from pytracer.signal_mask import signals_blocked
+
 _PART = 1 << 20  # bytes
 _Outcome = bool | Exception
 
@@ -22,7 +24,8 @@ def fetch(address: str, file: IO[bytes], *, seconds: float, limit: int) -> bool:
     """
     outcome = queue.SimpleQueue[_Outcome]()
     arguments = (address, file, seconds, limit, outcome)
-    threading.Thread(target=_report, args=arguments, daemon=True).start()
+    with signals_blocked():
+        threading.Thread(target=_report, args=arguments, daemon=True).start()
     try:
         found = outcome.get(timeout=seconds)
     except queue.Empty:

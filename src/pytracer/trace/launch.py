@@ -21,6 +21,7 @@ from pytracer import inherited
 from pytracer.errors import PytracerError, UnsupportedError, UsageError
 from pytracer.kernel import syscalls
 from pytracer.record import record
+from pytracer.signal_mask import signals_blocked
 
 _PATIENCE = 3.0  # seconds between asking the command to end and ending it
 _PR_SET_NO_NEW_PRIVS = 38
@@ -54,7 +55,7 @@ class Launched:
         self.status: int | None = None
         gate_out, self._gate = os.pipe()
         self._failure, failure_in = os.pipe()
-        with inherited.signals_blocked() as mask:
+        with signals_blocked() as mask:
             self.pid = os.fork()
             if self.pid == 0:
                 _restore_or_exit()

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Protocol
 
 from pytracer import inherited
 from pytracer.errors import LossError
@@ -23,7 +24,9 @@ from pytracer.trace.loop import Clock, Times, Trace
 
 LEAST = 2048  # events that are shown after Ctrl-C however slow the machine is: short traces lose none
 TEXT_LIMIT = 0.5  # seconds that events are still shown after Ctrl-C: a full ring of them takes many
-STUCK_LIMIT = 2.0  # seconds after Ctrl-C at which a write that waits for its reader is given up
+STUCK_LIMIT = 0.6  # seconds after Ctrl-C at which a write of events that waits for its reader is given up
+_AGAIN = 0.1  # seconds between looks at whether a write waits, from then on
+_SOON = 0.005  # seconds until a write is left: it has returned how much was taken, and waits again
 _ROWS, _BYTES = 2048, 1 << 23  # of events that are shown between two looks at the clock
 
 
@@ -54,6 +57,7 @@ class Signals(Waiting):
         try:
             yield self
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 inherited.handle(number, handler)
@@ -87,69 +91,118 @@ class _SkippedError(Exception):
     """Nobody waits for the rest of the output any more."""
 
 
+class Output(Protocol):
+    """The file that a sink writes to."""
+
+    @property
+    def lines(self) -> int:
+        """The number of whole lines that the file has taken."""
+        ...
+
+    def is_full(self) -> bool:
+        """True while a write would wait for whoever reads."""
+        ...
+
+    def drop(self) -> None:
+        """Let go of what the file does not take, from now on."""
+        ...
+
+
 class Emitter:
     """Shows the items of a trace, for as long as the user waits for them.
 
-    Once asked to end, by Ctrl-C or another signal, it detaches. Events are then shown for a second; tables,
-    histograms and stacks to their end. A second Ctrl-C ends both. ``unshown`` is the number of events of the
-    last batch that were not shown, ``is_stuck`` is set where the sink was left in the middle of an item.
+    Once asked to end, by Ctrl-C or another signal, it detaches. Events are then shown for half a second, and
+    their write is given up where nobody reads it; tables, histograms and stacks are shown to their end. A
+    second Ctrl-C ends both.
     """
 
     def __init__(
-        self,
-        trace: Trace,
-        sink: Sink,
-        signals: Signals,
-        warn: Callable[[str], None],
-        rest: contextlib.ExitStack,
+        self, trace: Trace, sink: Sink, output: Output, signals: Signals, warn: Callable[[str], None]
     ) -> None:
-        """``rest`` is left when all is shown."""
-        self._trace, self._sink, self._signals, self._warn, self._rest = trace, sink, signals, warn, rest
+        """``warn`` hears of losses that the output did not take."""
+        self._trace, self._sink, self._output = trace, sink, output
+        self._signals, self._warn = signals, warn
+        self._rest = contextlib.ExitStack()  # left when all is shown
         self._deadline: float | None = None
-        self._emitted: Item | None = None  # while the sink has it
-        self._resting = self._over = False  # everything is detached; nothing is shown any more
-        self.unshown = 0
+        self._emitted: Item | None = None  # the item that the sink has now
+        self._writing = False  # the sink writes
+        self._resting = False  # everything is detached, and items are still to come
+        self._deaf = False  # signals change nothing
+        self._leaving = False  # the sink is left at the next alarm
+        self._unshown = 0  # events of the last batch that were not shown, if nothing more is written
+        self._lines = 0  # that the output had taken before the sink began to write
         self._shown = 0  # events since the end was asked for
-        self.is_stuck = False
         trace.before_rest = self._before_rest
         signals.on_signal = self._on_signal
 
-    def emit(self, item: Item) -> None:
+    def run(self) -> None:
+        """Show all items; and the losses, on standard error where the output is stuck."""
+        losses = list[Loss]()
+        if self._signals.asked(command=self._trace.has_command):  # while the trace was opened
+            self._ask()
+        try:
+            with self._rest:
+                try:
+                    self._write(lambda: self._sink.open(self._trace.schema))
+                    for item in self._trace:
+                        self._emit(item)
+                finally:
+                    self._deaf = True
+        except _SkippedError:
+            if self._writing and self._unshown:  # an event is a line in each format
+                self._unshown -= self._output.lines - self._lines
+            losses = self._trace.abandon(self._unshown)
+            if isinstance(self._emitted, Loss):
+                losses.insert(0, self._emitted)
+            if self._writing:
+                self._give_up(losses)
+        self._writing = self._resting = self._deaf = self._leaving = False
+        self._finish(losses)
+
+    def _finish(self, losses: list[Loss]) -> None:
+        """Show losses, and write what the sink held back."""
+        shown = 0
+        try:
+            for loss in losses:
+                self._write(lambda loss=loss: self._sink.emit(loss))  # type: ignore[misc]
+                shown += 1
+            self._write(self._sink.close)
+        except _SkippedError:
+            self._deaf = True
+            self._give_up(losses[shown:])
+            self._sink.close()
+
+    def _give_up(self, losses: list[Loss]) -> None:
+        """Drop what the output does not take, and say on standard error what was lost."""
+        self._output.drop()
+        for loss in losses:
+            self._warn(f"lost: {loss.lost} {loss.meaning}")
+
+    def _emit(self, item: Item) -> None:
         """Show an item. Raises what :meth:`run` handles."""
+        self._emitted = item
         if not isinstance(item, Batch):
-            self._emit(item)
+            self._write(lambda: self._sink.emit(item))
             return
         step = max(min(_ROWS, _BYTES // max(item.records.itemsize, 1)), 1)
         for first in range(0, len(item), step):
-            self.unshown = len(item) - first
+            self._unshown = len(item) - first
             if self._deadline is not None:
                 self._trace.detach()
                 if time.monotonic() >= self._deadline and self._shown >= LEAST:
                     raise _SkippedError
-                self._shown += min(step, self.unshown)
-            part = slice(first, first + step)
-            self._emit(replace(item, records=item.records[part], times=item.times[part]))
-        self.unshown = 0
+                self._shown += min(step, self._unshown)
+            rows = slice(first, first + step)
+            part = replace(item, records=item.records[rows], times=item.times[rows])
+            self._write(lambda part=part: self._sink.emit(part))  # type: ignore[misc]
+        self._unshown = 0
 
-    def run(self) -> list[Loss]:
-        """Show all items. Returns losses that are to be shown yet, where it came to an end before."""
-        try:
-            try:
-                for item in self._trace:
-                    self.emit(item)
-            finally:
-                self._over = True
-                self._rest.close()
-        except _SkippedError:
-            return self._trace.abandon(self.unshown)
-        return []
-
-    def _emit(self, item: Item) -> None:
-        try:
-            self._emitted = item
-            self._sink.emit(item)
-        finally:
-            self._emitted = None
+    def _write(self, write: Callable[[], None]) -> None:
+        """Call the sink. Where _SkippedError leaves it, ``_writing`` stays True."""
+        self._lines = self._output.lines
+        self._writing = True
+        write()
+        self._writing = False
 
     def _before_rest(self) -> None:
         self._resting = True
@@ -163,30 +216,33 @@ class Emitter:
     def _ask(self) -> None:
         if self._deadline is None:
             self._deadline = time.monotonic() + TEXT_LIMIT
-            signal.setitimer(signal.ITIMER_REAL, STUCK_LIMIT)
-            self._rest.callback(signal.setitimer, signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, STUCK_LIMIT, _AGAIN)
 
     def _on_signal(self, number: int) -> None:
-        if self._over:
+        if self._deaf:
             return
         if number == signal.SIGALRM:
-            if self._emitted is not None:
+            if self._writing:
                 self._trace.detach()
-                if isinstance(self._emitted, Batch):
+                if self._leaving or (self._trace.schema.is_stream and self._output.is_full()):
                     self._skip()
         elif self._signals.asked(command=self._trace.has_command):
             again = self._deadline is not None
             self._ask()
-            if isinstance(self._emitted, Batch):  # its sink may wait for a reader, and probes would stay
-                self._trace.detach()
+            if self._writing and self._trace.schema.is_stream:
+                self._trace.detach()  # the write may wait for a reader, and probes would stay
             if again and number == signal.SIGINT:
                 self._skip()
 
     def _skip(self) -> None:
         """Leave the sink in the middle of an item, or the reading of the rest."""
-        if self._emitted is not None or self._resting:
-            self._over = True
-            self.is_stuck = self._emitted is not None
+        if self._writing and not self._leaving:
+            # The signal interrupts write(2), which returns how much was taken before; an exception here would
+            # throw that number away. The next signal finds a write that has taken nothing yet.
+            self._leaving = True
+            signal.setitimer(signal.ITIMER_REAL, _SOON, _AGAIN)
+        elif self._writing or self._resting:
+            self._deaf = True
             raise _SkippedError
 
 
@@ -198,30 +254,20 @@ def run(
     say: Callable[[str], None],
     warn: Callable[[str], None],
     strict: bool,
-    drop: Callable[[], None],
+    output: Output,
 ) -> int:
     """Run a tracer to its end and return the exit status.
 
     It is the command's, where there is one, unless the run was over before the command and ended it: then 0.
-    ``say`` and ``warn`` are the Session's; ``drop`` makes the sink's file one that takes everything at once.
+    ``say`` and ``warn`` are the Session's; ``output`` is the sink's file.
     Raises LossError under ``strict`` where anything was lost, after everything was shown; BrokenPipeError
     where nobody reads standard output any more.
     """
     with (
         Signals().handled() as signals,
         Trace(request, facts, waiting=signals, say=say, warn=warn) as trace,
-        contextlib.ExitStack() as rest,
     ):
-        sink.open(trace.schema)
-        emitter = Emitter(trace, sink, signals, warn, rest)
-        losses = emitter.run()
-        if emitter.is_stuck:
-            drop()
-        for loss in losses:
-            if emitter.is_stuck:
-                warn(f"lost: {loss.lost} {loss.meaning}")
-            sink.emit(loss)
-        sink.close()
+        Emitter(trace, sink, output, signals, warn).run()
     if strict and trace.lost:
         raise LossError(f"{trace.lost} lost", hint="the 'lost' lines say what")
     return trace.status

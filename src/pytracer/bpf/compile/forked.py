@@ -15,9 +15,9 @@ import signal
 import warnings
 from collections.abc import Callable
 
-from pytracer import inherited
 from pytracer.bpf.compile.stderr_capture import share
 from pytracer.record import record
+from pytracer.signal_mask import signals_blocked
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _LOOK = 100  # ms between two looks whether to stop
@@ -54,7 +54,7 @@ def run_in_child(work: Callable[[], bytes], *, stop_requested: Callable[[], bool
     """
     result, said = os.memfd_create("result"), os.memfd_create("said")
     try:
-        with inherited.signals_blocked(), warnings.catch_warnings():
+        with signals_blocked(), warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", DeprecationWarning
             )  # of forking beside threads, since Python 3.12
