@@ -72,10 +72,10 @@ static __always_inline int own(struct connection *connection, struct sock *sk, u
 // its owner; a reset is nobody's doing. No one has accepted what has no socket.
 static __always_inline int adopt(struct connection *connection, struct sock *sk, int old, int new)
 {
+    if (pt_is_closing(sk, old, new))
+        return own(connection, sk, 0, 1);
     if (!(old == TCP_ESTABLISHED || old == TCP_CLOSE_WAIT) || !pt_read(sk->sk_socket))
         return 0;
-    if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK || pt_read(sk->sk_shutdown) == PT_CLOSED_ALL)
-        return own(connection, sk, 0, 1);
     return new == TCP_CLOSE && !PT_ASKS_WHO && pt_is_ours(sk);
 }
 

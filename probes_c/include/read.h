@@ -56,3 +56,9 @@ static __always_inline struct task_struct *pt_current(void)
 #define pt_own(member)  pt_read(pt_current()->member)
 #define pt_own_parent() pt_parent_of(pt_current())
 #endif
+
+// Whether the kernel runs a thread of its own: PF_KTHREAD, a macro and so absent from BTF.
+static __always_inline int pt_is_kernel_thread(void)
+{
+    return !!(pt_own(flags) & 0x00200000);
+}

@@ -9,7 +9,6 @@
 #include "read.h"
 #include "task.h"
 #include <linux/blk-cgroup.h>
-#include <linux/sched.h>
 
 struct pt_request;
 static int on_insert(void *ctx, struct pt_request *request);
@@ -17,8 +16,6 @@ static int on_merge(void *ctx, struct pt_request *request);
 static int on_issue(void *ctx, struct pt_request *request);
 static int on_complete(void *ctx, struct pt_request *request, u32 disk, u32 operation);
 #include "block.h"
-
-#define PT_KERNEL_THREAD 0x00200000 // PF_KTHREAD, a macro and so absent from BTF
 
 #if PT_ASKS_WHO || defined(PT_FILTER_NETNS)
 #define PT_WANTS_MAKER 1
@@ -71,7 +68,7 @@ static __always_inline int pt_take_down(void *ctx, struct pt_io *io, struct bio 
     io->made_ns = bpf_ktime_get_ns();
     io->cgroup = pt_charged(bio);
     io->is_hidden = !is_traced;
-    if (!(pt_own(flags) & PT_KERNEL_THREAD)) {
+    if (!pt_is_kernel_thread()) {
         io->pid = bpf_get_current_pid_tgid() >> 32;
         bpf_get_current_comm(&io->comm, sizeof(io->comm));
     }

@@ -87,6 +87,15 @@ static __always_inline u32 pt_target_port(struct sock *sk)
     return __builtin_bswap16(pt_read(sk->__sk_common.skc_dport));
 }
 
+// Whether the running task lets go of a connection, or sends no more by it. When the other end resets it, or a
+// timer gives it up, any task may run; no one has accepted what has no socket.
+static __always_inline int pt_is_closing(struct sock *sk, int old, int new)
+{
+    if (!(old == TCP_ESTABLISHED || old == TCP_CLOSE_WAIT) || !pt_read(sk->sk_socket))
+        return 0;
+    return new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK || pt_read(sk->sk_shutdown) == PT_CLOSED_ALL;
+}
+
 #if defined(HOOK_TCP_STATE_RAW_TRACEPOINT)
 int state(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -22,12 +22,12 @@ from pytracer.spec import registry
 from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
 from pytracer.trace.loop import Trace
 from support.cli import run, start, stop, wait_for
+from support.connections import V4, V6, ends, inode, pair, resetting
 from support.packets import ip, namespace, veth
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 HERE = "/proc/self/ns/net"  # the tracer is started in the namespace it looks at
-V4, V6 = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")
 
 
 @contextlib.contextmanager
@@ -45,26 +45,6 @@ def traced(*words, netns=(HERE,), lossy=False):
     events += result.records if lossy else result.of("event")
 
 
-def pair(family, host):
-    """A connection on the loopback: the end that connected, the end that was accepted."""
-    with socket.create_server((host, 0), family=family) as listener:
-        client = socket.socket(family)
-        client.connect(listener.getsockname())
-        server, _ = listener.accept()
-        return client, server
-
-
-def ends(end):
-    """What a socket says of itself, as the tracer shows it."""
-    (saddr, sport), (daddr, dport) = end.getsockname()[:2], end.getpeername()[:2]
-    return {"saddr": saddr, "sport": sport, "daddr": daddr, "dport": dport}
-
-
-def inode():
-    """The number of the network namespace that the test is in."""
-    return Path("/proc/thread-self/ns/net").stat().st_ino
-
-
 def me(**other):
     """The columns that tell who and where."""
     comm, netns = Path("/proc/self/comm").read_text().rstrip("\n"), inode()
@@ -76,12 +56,6 @@ def lasted(events):
     for event in events:
         assert (event.pop("duration_ns") > 0) == (event["type"] != "accept"), event
     return events
-
-
-def resetting(end):
-    """Close it without a farewell."""
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    end.close()
 
 
 def ways():

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pytracer.bpf.asm.assembler import R0, R1, R2, R6, R10, Assembler, Helper, Instruction, W
@@ -33,6 +34,18 @@ def bpftool(*words: object) -> list[dict[str, Any]]:
     found = json.loads(done.stdout)
     assert isinstance(found, list), found
     return found
+
+
+def entries(process: int, name: str) -> int:
+    """How many entries a map of this name has that a process holds."""
+    held = {
+        line.split()[1]
+        for file in Path(f"/proc/{process}/fdinfo").iterdir()
+        for line in file.read_text().splitlines()
+        if line.startswith("map_id")
+    }
+    [number] = [one["id"] for one in bpftool("map", "show") if str(one["id"]) in held and one["name"] == name]
+    return len(bpftool("map", "dump", "id", number))
 
 
 def by_id(found: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:

@@ -14,7 +14,7 @@ from pytracer.enrich import decode, decoders
 from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
 from pytracer.enrich.cgroups import cgroup_decoder
-from pytracer.enrich.connections import connection_error, connection_event
+from pytracer.enrich.connections import connection_error, connection_event, tcp_state
 from pytracer.enrich.decode import masked, sized
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
@@ -184,6 +184,16 @@ def test_addresses(packed, shown):
     # NumPy takes the NULs off the end of bytes, and gives each distinct value once.
     column = np.frombuffer(bytes.fromhex(packed) * 3, dtype="u1").reshape(3, 16)
     assert decode(address, column.view("S16").reshape(-1)).tolist() == [shown] * 3
+
+
+def test_states_of_tcp():
+    assert [tcp_state(number) for number in (0, 1, 10, 12, 13)] == [
+        "state_0",
+        "ESTABLISHED",
+        "LISTEN",
+        "NEW_SYN_RECV",
+        "state_13",
+    ]
 
 
 def test_events_and_errors_of_connections():

@@ -8,7 +8,7 @@ from pytracer.budget import Budget
 from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
 from pytracer.enrich.cgroups import cgroup_decoder
-from pytracer.enrich.connections import connection_error, connection_event
+from pytracer.enrich.connections import connection_error, connection_event, tcp_state
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
@@ -65,6 +65,7 @@ def decoders(
         "signal_result": signal_result,
         "softirq": softirq_name,
         "syscall": label,
+        "tcp_state": tcp_state,
         "target": target_decoder(targets),
         "text": text,
     }

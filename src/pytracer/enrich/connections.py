@@ -1,10 +1,31 @@
-"""What happens to connections, by the codes of probes_c/tcptracer.c."""
+"""What happens to connections, by the codes of probes_c/tcptracer.c, and their states."""
 
 from __future__ import annotations
 
 from pytracer.enrich.errno import errno_name
 
 _EVENTS = ("connect", "accept", "close", "fail")  # enum type
+# include/net/tcp_states.h; the numbers are part of the user-space interface (TCP_INFO).
+_STATES = (
+    "",
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "FIN_WAIT1",
+    "FIN_WAIT2",
+    "TIME_WAIT",
+    "CLOSE",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "CLOSING",
+    "NEW_SYN_RECV",
+)
+
+
+def tcp_state(number: int) -> str:
+    """``1`` -> ``ESTABLISHED``; ``state_N`` where the number has no name."""
+    return (_STATES[number] if 0 <= number < len(_STATES) else "") or f"state_{number}"
 
 
 def connection_event(code: int) -> str:

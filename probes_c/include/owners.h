@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Whose TCP connections are. The tracer that includes this defines on_change(context, sk, old, new, connection,
+// now), for each change of state of those that are asked for.
+//
+// States change, packets come and timers fire while any task runs. So an owner is taken down where its own task
+// runs: as it listens, begins to connect, accepts, or closes what is older than the trace.
+#define PT_NETNS_OF_SOCKET
+#include "task.h"
+
+static int on_state(void *ctx, struct sock *sk, int old, int new);
+static int on_accept(void *ctx, struct sock *sk);
+#include "tcp.h"
+
+struct pt_connection {
+    u64 opened_ns;  // when it was established; 0: not yet, or before the trace
+    u64 changed_ns; // when it came into its state; 0: before the trace
+    u32 pid;        // 0: no process, or not known
+    u32 is_owned;   // by a task that is traced
+    char comm[PT_COMM_LEN];
+};
+// By the sock; deleted when it is closed, before its memory is used again.
+BPF_HASH(connections, u64, struct pt_connection, 65536);
+
+static void on_change(void *ctx, struct sock *sk, int old, int new, struct pt_connection *connection, u64 now);
+
+// Make the running task the owner, if it is traced. The kernel's own connections are no process's.
+static __always_inline void pt_make_owner(struct pt_connection *connection)
+{
+    if (pt_task() != PT_YES)
+        return;
+    connection->is_owned = 1;
+    if (pt_is_kernel_thread())
+        return;
+    connection->pid = bpf_get_current_pid_tgid() >> 32;
+    bpf_get_current_comm(&connection->comm, sizeof(connection->comm));
+}
+
+// Whether events of a connection are asked for: a filter by process asks for an owner.
+static __always_inline int pt_is_shown_for(struct pt_connection *connection)
+{
+    return connection->is_owned || !PT_ASKS_WHO;
+}
+
+// The connection of a sock, of which nothing may be known; 0 if it is not asked for.
+static __always_inline int pt_find_connection(struct sock *sk, struct pt_connection *connection)
+{
+    u64 key = (u64)sk;
+    struct pt_connection *known = connections.lookup(&key);
+
+    __builtin_memset(connection, 0, sizeof(*connection));
+    if (known)
+        *connection = *known;
+    return pt_is_shown_for(connection) && pt_is_ours(sk);
+}
+
+static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new)
+{
+    int is_active = new == TCP_SYN_SENT || new == TCP_LISTEN;
+    u64 key = (u64)sk, now = bpf_ktime_get_ns();
+    struct pt_connection *known, connection = {};
+
+    if (old == new || !pt_is_tcp(sk) || !pt_is_ours(sk))
+        return PT_PASS;
+    known = connections.lookup(&key);
+    // A sock that begins: if the end of one that was at its address has been missed.
+    if (is_active || (old == TCP_LISTEN && new != TCP_CLOSE))
+        known = 0;
+    if (known)
+        connection = *known;
+    if (is_active || (!connection.is_owned && pt_is_closing(sk, old, new)))
+        pt_make_owner(&connection);
+    if (pt_is_shown_for(&connection))
+        on_change(ctx, sk, old, new, &connection, now);
+    if (new == TCP_CLOSE) {
+        connections.delete(&key);
+        return PT_PASS;
+    }
+    connection.changed_ns = now;
+    if (new == TCP_ESTABLISHED)
+        connection.opened_ns = now;
+    if (known) { // its task may accept it meanwhile: what that writes stays
+        known->changed_ns = now;
+        known->opened_ns = connection.opened_ns;
+        if (!known->is_owned && connection.is_owned)
+            *known = connection;
+    } else if (connections.update(&key, &connection)) {
+        pt_lost(PT_LOSS_STARTS);
+    }
+    return PT_PASS;
+}
+
+static __always_inline int on_accept(void *ctx, struct sock *sk)
+{
+    u64 key = (u64)sk;
+    struct pt_connection *known, connection = {};
+
+    // What was reset before it was accepted is closed already, and is not to be kept.
+    if (!sk || !pt_is_tcp(sk) || !pt_is_ours(sk) || pt_read(sk->__sk_common.skc_state) == TCP_CLOSE)
+        return PT_PASS;
+    pt_make_owner(&connection);
+    known = connections.lookup(&key);
+    if (known) {
+        known->pid = connection.pid;
+        __builtin_memcpy(known->comm, connection.comm, sizeof(known->comm));
+        known->is_owned = connection.is_owned;
+    } else if (connections.update(&key, &connection)) {
+        pt_lost(PT_LOSS_STARTS);
+    }
+    return PT_PASS;
+}

@@ -1,0 +1,28 @@
+"""Columns and notes of the tracers of TCP connections; their hooks are TCP_STATE and TCP_ACCEPT."""
+
+from __future__ import annotations
+
+from pytracer.record import replace
+from pytracer.spec.columns import Column
+
+PID = Column("pid", "the process that connected, accepted or listens; none: not known", absent=0, width=7)
+COMM = Column("comm", "its name, then", decode="text", absent=b"", width=10)
+SADDR = Column("saddr", "address of this end", decode="address", width=15)
+SPORT = Column("sport", "port of this end", width=5)
+DADDR = Column("daddr", "address of the other end", decode="address", width=15)
+DPORT = Column("dport", "port of the other end", width=5)
+NETNS = Column("netns", "network namespace of the socket (inode number)", width=10, wide=True)
+"""Which connection, and whose: probes_c/include/ends.h."""
+
+
+def wide(column: Column) -> Column:
+    """The same column, left out of tables unless ``--wide`` asks for it."""
+    return replace(column, wide=True)
+
+
+OWNER_NOTES = (
+    "A connection belongs to the process that connected or accepted, not to one that runs as packets come.",
+    "One older than the trace belongs to who closes it, or to none if the other end resets it.",
+    "--netns is that of the socket. Of MPTCP, connections to single addresses (subflows) are shown.",
+    "Without kprobes, what io_uring accepts has no process until it is closed.",
+)

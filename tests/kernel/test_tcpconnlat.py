@@ -1,0 +1,70 @@
+"""tcpconnlat against connections that the test makes, in a network namespace of the test's own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import pytest
+
+from support.bpftool import entries
+from support.cli import run, start, stop
+from support.connections import STATE_ALTERNATIVES, V4, V6, counters, ends, me, pair, traced, which
+from support.needs import refused
+from support.packets import namespace
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", STATE_ALTERNATIVES)
+def test_each_connection_that_is_made_is_shown_once(alternative):
+    hooks = ["--hook", f"tcp_state={alternative}"]
+    if refused(run("tcpconnlat", "--dry-run", *hooks), {"tcp_state": alternative}):
+        return
+    made = []
+    with namespace(ipv6=True), traced("tcpconnlat", *hooks) as events:
+        before = counters()
+        for family, host in (V4, V6):
+            for _ in range(23):
+                both = pair(family, host)
+                made.append(which(ends(both[0])))
+                for end in both:
+                    end.close()
+        after = counters()
+    assert [which(event) for event in events] == made
+    assert {(event["pid"], event["comm"]) for event in events} == {me()}
+    assert all(event["latency_ns"] > 0 for event in events)
+    assert len(events) == after["Tcp.ActiveOpens"] - before["Tcp.ActiveOpens"]
+
+
+def test_nothing_is_kept_of_connections_that_fail_or_are_given_up():
+    with namespace():
+        tracer = start("tcpconnlat", "-f", "json", "-d", 60, "--netns", "/proc/self/ns/net")
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            free = listener.getsockname()[1]
+        for _ in range(101):
+            with socket.socket() as alone:
+                assert alone.connect_ex(("127.0.0.1", free)) == errno.ECONNREFUSED
+        for _ in range(23):
+            with socket.socket() as alone:
+                alone.setblocking(False)
+                alone.connect_ex(("127.0.0.1", free))
+        assert entries(tracer.pid, "connections") == 0
+        both = pair(*V4)
+        assert entries(tracer.pid, "connections") == 2
+        for end in both:
+            end.close()
+        assert entries(tracer.pid, "connections") == 0
+        result = stop(tracer)
+    assert len(result.of("event")) == 1
+
+
+def test_only_slow_ones_of_one_process():
+    with namespace():
+        for words, count in ((["--min", "1000s"], 0), (["-p", os.getpid()], 1), (["--comm", "nobody"], 0)):
+            with traced("tcpconnlat", *words) as events:
+                for end in pair(*V4):
+                    end.close()
+            assert len(events) == count

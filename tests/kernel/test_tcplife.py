@@ -1,0 +1,153 @@
+"""tcplife against connections that the test makes, in a network namespace of the test's own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+import pytest
+
+from support.cli import run, start, stop
+from support.connections import STATE_ALTERNATIVES, V4, V6, counters, ends, me, pair, resetting, traced, which
+from support.needs import refused
+from support.packets import namespace
+
+pytestmark = pytest.mark.kernel
+
+
+def carry(source, target, size):
+    """Send so many bytes, and receive them all."""
+    thread = threading.Thread(target=source.sendall, args=(bytes(size),))
+    thread.start()
+    while size:
+        size -= len(target.recv(1 << 16))
+    thread.join()
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", STATE_ALTERNATIVES)
+def test_each_connection_has_its_bytes_each_way_and_its_process(alternative):
+    hooks = ["--hook", f"tcp_state={alternative}"]
+    if refused(run("tcplife", "--dry-run", *hooks), {"tcp_state": alternative}):
+        return
+    expected = {}
+    with namespace(ipv6=True), traced("tcplife", *hooks) as events:
+        before = counters()
+        for family, host in (V4, V6):
+            for number in range(23):
+                client, server = pair(family, host)
+                there, back = number * 1009, number * 101 + 1
+                carry(client, server, there)
+                carry(server, client, back)
+                expected[which(ends(client))] = (*me(), there, back)
+                expected[which(ends(server))] = (*me(), back, there)
+                first, second = (client, server) if number % 2 else (server, client)
+                first.close()
+                assert second.recv(1) == b""
+                second.close()
+        after = counters()
+    seen = {which(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
+    assert seen == expected
+    assert len(events) == 92
+    assert all(event["duration_ns"] > 0 for event in events)
+    for end in ("ActiveOpens", "PassiveOpens"):
+        assert after[f"Tcp.{end}"] - before[f"Tcp.{end}"] == 46
+
+
+def test_bytes_of_connections_that_are_reset_or_half_closed():
+    with namespace(), traced("tcplife") as events:
+        client, server = pair(*V4)
+        half = which(ends(client)), which(ends(server))
+        client.shutdown(socket.SHUT_WR)
+        assert server.recv(1) == b""
+        carry(server, client, 100_003)
+        server.close()
+        assert client.recv(1) == b""
+        client.close()
+        client, server = pair(*V4)
+        reset = which(ends(client)), which(ends(server))
+        carry(client, server, 1009)
+        carry(server, client, 23)
+        resetting(server)
+        client.close()
+    seen = {which(e): (e["tx_bytes"], e["rx_bytes"]) for e in events}
+    assert seen == {half[0]: (0, 100_003), half[1]: (100_003, 0), reset[0]: (1009, 23), reset[1]: (23, 1009)}
+
+
+@pytest.mark.lab
+def test_connections_older_than_the_trace():
+    """The one who closes is the owner. No one is where the other end resets it: some task just runs then."""
+    with namespace():
+        closed, kept = pair(*V4), pair(*V4)
+        for source, target in (closed, closed[::-1]):
+            carry(source, target, 1009)
+        mine = {which(ends(end)): (*me(), 1009, 1009) for end in closed}
+        nobodys, closers = which(ends(kept[0])), which(ends(kept[1]))
+        with traced("tcplife") as events:
+            for end in closed:
+                end.close()
+            resetting(kept[1])
+        kept[0].close()
+    seen = {which(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
+    assert seen == mine | {nobodys: (None, None, 0, 0), closers: (*me(), 0, 0)}
+    assert {event["duration_ns"] for event in events} == {None}
+
+
+def test_the_end_of_a_process_and_packets_that_come_later_name_no_stranger():
+    """The acceptor has ended when its last data is acknowledged, and others run."""
+    with namespace(), traced("tcplife") as events, socket.create_server(("127.0.0.1", 0)) as listener:
+        children = []
+        for _ in range(23):
+            child = os.fork()
+            if not child:
+                end, _ = listener.accept()
+                end.send(b"x" * 101)
+                os._exit(0)
+            children.append(child)
+        clients = [socket.create_connection(listener.getsockname()) for _ in children]
+        for child in children:
+            os.waitpid(child, 0)
+        for client in clients:
+            while client.recv(101):
+                pass
+            client.close()
+        port = listener.getsockname()[1]
+    served = [event for event in events if event["sport"] == port]
+    assert sorted(event["pid"] for event in served) == sorted(children)
+    assert {event["tx_bytes"] for event in served} == {101}
+    assert [event["pid"] for event in events if event["dport"] == port] == [os.getpid()] * 23
+
+
+def test_what_was_never_accepted_is_nobodys_and_what_failed_is_no_connection():
+    with namespace(), traced("tcplife") as events:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = socket.create_connection(listener.getsockname())
+            free = listener.getsockname()[1]
+        client.close()
+        with socket.socket() as alone:
+            assert alone.connect_ex(("127.0.0.1", free))
+    assert sorted((event["sport"] == free, event["pid"]) for event in events if event["pid"]) == [
+        (False, os.getpid())
+    ]
+    assert [event["pid"] for event in events if event["sport"] == free] == [None]
+
+
+def test_only_some_and_only_long_ones():
+    with namespace(ipv6=True):
+        for words, count in ((["--net", "::/0"], 2), (["--min", "1000s"], 0), (["-p", os.getpid()], 4)):
+            with traced("tcplife", *words) as events:
+                for family, host in (V4, V6):
+                    for end in pair(family, host):
+                        end.close()
+            assert len(events) == count
+
+
+def test_another_network_namespace_is_not_shown():
+    with namespace():
+        tracer = start("tcplife", "-f", "json", "-d", 60, "--netns", "/proc/self/ns/net")
+        with namespace():
+            for end in pair(*V4):
+                end.close()
+        result = stop(tracer)
+    assert not result.of("event")

@@ -1,0 +1,86 @@
+"""TCP connections of a test's own, in a network namespace of its own, and the kernel's counts of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.cli import start, stop
+
+V4, V6 = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")
+STATE_ALTERNATIVES = [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint", "kprobe"]
+"""Of the hook tcp_state."""
+_HERE = Path("/proc/thread-self")
+
+
+def pair(family: int, host: str) -> tuple[socket.socket, socket.socket]:
+    """A connection on the loopback: the end that connected, the end that was accepted."""
+    with socket.create_server((host, 0), family=family) as listener:
+        client = socket.socket(family)
+        client.connect(listener.getsockname())
+        server, _ = listener.accept()
+        return client, server
+
+
+def ends(end: socket.socket) -> dict[str, Any]:
+    """What a socket says of itself, as tracers show it."""
+    (saddr, sport), (daddr, dport) = end.getsockname()[:2], end.getpeername()[:2]
+    return {"saddr": saddr, "sport": sport, "daddr": daddr, "dport": dport}
+
+
+def which(event: dict[str, Any]) -> tuple[Any, ...]:
+    """The ends of a connection, or of an event, to compare."""
+    return tuple(event[name] for name in ("saddr", "sport", "daddr", "dport"))
+
+
+def resetting(end: socket.socket) -> None:
+    """Close it without a farewell."""
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.close()
+
+
+def inode() -> int:
+    """The number of the network namespace that the test is in."""
+    return (_HERE / "ns/net").stat().st_ino
+
+
+def comm() -> str:
+    """The name of the test's thread."""
+    return (_HERE / "comm").read_text().rstrip("\n")
+
+
+def counters() -> dict[str, int]:
+    """The kernel's own counts in the namespace that the test is in: ``Tcp.ActiveOpens``, ..."""
+    counts = {}
+    for name in ("snmp", "netstat"):
+        lines = (_HERE / "net" / name).read_text().splitlines()
+        for heads, values in zip(lines[::2], lines[1::2], strict=True):
+            group, *names = heads.replace(":", "").split()
+            counts.update(zip((f"{group}.{one}" for one in names), map(int, values.split()[1:]), strict=True))
+    return counts
+
+
+@contextlib.contextmanager
+def traced(tracer: str, *words: object) -> Iterator[list[dict[str, Any]]]:
+    """The events of what is done meanwhile in the namespace, as a list that is filled at the end."""
+    process = start(tracer, "-f", "json", "-d", 60, "--netns", "/proc/self/ns/net", *words)
+    events: list[dict[str, Any]] = []
+    try:
+        yield events
+    finally:
+        result = stop(process)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    events += result.of("event")
+
+
+def me() -> tuple[int, str]:
+    """The process id and name that events of the test's own sockets have."""
+    return os.getpid(), comm()

@@ -1,0 +1,50 @@
+"""tcpconnlat: how long it takes to connect."""
+
+from pytracer.spec import Column, Duration, Stream, Tracer, Unit
+from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
+from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, PID, SADDR, SPORT
+
+TRACER = Tracer(
+    name="tcpconnlat",
+    group="network",
+    summary="how long it takes to establish TCP connections",
+    description="Shows each TCP connection that is established, and how long that took.",
+    hooks=(TCP_STATE, TCP_ACCEPT),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Duration("min", "only connections that took at least this long", config="min", default=0),
+        ONLY_NETWORKS,
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                PID,
+                COMM,
+                SADDR,
+                SPORT,
+                DADDR,
+                DPORT,
+                Column(
+                    "latency_ns",
+                    "from its SYN to the answer",
+                    label="LATENCY",
+                    unit=Unit.NANOSECONDS,
+                    width=9,
+                ),
+                NETNS,
+            )
+        ),
+    ),
+    examples=(
+        ("tcpconnlat", "every connection that is made"),
+        ("tcpconnlat --min 10ms", "only slow ones"),
+        ("tcpconnlat -f json -- curl -s http://localhost/", "those of a command, as JSON"),
+    ),
+    notes=(
+        *OWNER_NOTES,
+        "Connections that fail are not shown, nor accepted ones: tcptracer shows them.",
+        "The time is that of the network and of the other machine's kernel: its program need not accept yet.",
+    ),
+)

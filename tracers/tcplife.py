@@ -1,0 +1,48 @@
+"""tcplife: TCP connections when they have ended."""
+
+from pytracer.spec import Column, Duration, Stream, Tracer, Unit
+from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
+from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, PID, SADDR, SPORT, wide
+
+LASTED = "from when it was established; none: before the trace"
+
+TRACER = Tracer(
+    name="tcplife",
+    group="network",
+    summary="TCP connections when they have ended: whose, how long, bytes each way",
+    description="Shows each TCP connection when it has ended, with its process, duration and bytes.",
+    hooks=(TCP_STATE, TCP_ACCEPT),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Duration("min", "only connections that lasted at least this long", config="min", default=0),
+        ONLY_NETWORKS,
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                PID,
+                COMM,
+                wide(SADDR),
+                SPORT,
+                DADDR,
+                DPORT,
+                Column("tx_bytes", "bytes of data that were sent", label="TX", unit=Unit.BYTES, width=8),
+                Column("rx_bytes", "bytes of data that were received", label="RX", unit=Unit.BYTES, width=8),
+                Column("duration_ns", LASTED, label="TIME", unit=Unit.NANOSECONDS, absent=0, width=8),
+                NETNS,
+            )
+        ),
+    ),
+    examples=(
+        ("tcplife", "every connection of the machine that ends"),
+        ("tcplife --min 1s --net '!127.0.0.0/8,::1'", "long ones with other machines"),
+        ("tcplife -f json -- curl -s http://localhost/", "those of a command, as JSON"),
+    ),
+    notes=(
+        *OWNER_NOTES,
+        "Bytes are data, each once: no headers, no retransmissions. What was sent may not have arrived.",
+        "A connection has ended when nothing is left to be sent: that may be after its process has ended.",
+    ),
+)
