@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import socket
 import struct
@@ -84,3 +85,42 @@ def traced(tracer: str, *words: object) -> Iterator[list[dict[str, Any]]]:
 def me() -> tuple[int, str]:
     """The process id and name that events of the test's own sockets have."""
     return os.getpid(), comm()
+
+
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # include/uapi/asm-generic/socket.h
+_DROP = [(0x06, 0, 0, 0)]  # ret #0
+
+
+def _drop_from(first: int) -> list[tuple[int, int, int, int]]:
+    """Instructions that drop segments whose data begins with this byte."""
+    return [
+        (0x30, 0, 0, 12),  # ldb [12]: the length of the header, in its upper half
+        (0x54, 0, 0, 0xF0),  # and #0xf0
+        (0x74, 0, 0, 2),  # rsh #2
+        (0x07, 0, 0, 0),  # tax
+        (0x50, 0, 0, 0),  # ldb [x + 0]
+        (0x15, 0, 1, first),  # jeq
+        (0x06, 0, 0, 0),  # ret #0
+        (0x06, 0, 0, 0xFFFFFFFF),  # ret #-1
+    ]
+
+
+@contextlib.contextmanager
+def deaf(end: socket.socket, first: int | None = None) -> Iterator[None]:
+    """A socket to which nothing comes (or no segment whose data begins so): the kernel drops it."""
+    code = _DROP if first is None else _drop_from(first)
+    memory = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in code))
+    end.setsockopt(
+        socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HxxxxxxQ", len(code), ctypes.addressof(memory))
+    )
+    try:
+        yield
+    finally:
+        end.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+
+
+def tcp_info(end: socket.socket) -> dict[str, int]:
+    """What the kernel says of a connection."""
+    info = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+    offsets = {"rtt": 68, "total_retrans": 100, "segs_out": 136, "segs_in": 140}
+    return {name: struct.unpack_from("I", info, offset)[0] for name, offset in offsets.items()}

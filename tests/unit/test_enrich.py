@@ -14,7 +14,7 @@ from pytracer.enrich import decode, decoders
 from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
 from pytracer.enrich.cgroups import cgroup_decoder
-from pytracer.enrich.connections import connection_error, connection_event, tcp_state
+from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
 from pytracer.enrich.decode import masked, sized
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
@@ -194,6 +194,7 @@ def test_states_of_tcp():
         "NEW_SYN_RECV",
         "state_13",
     ]
+    assert [retransmission(code) for code in (0, 4, 5)] == ["timeout", "SYNACK", "retransmission_5"]
 
 
 def test_events_and_errors_of_connections():

@@ -8,7 +8,7 @@ from pytracer.budget import Budget
 from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
 from pytracer.enrich.cgroups import cgroup_decoder
-from pytracer.enrich.connections import connection_error, connection_event, tcp_state
+from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
@@ -57,6 +57,7 @@ def decoders(
         "socket_call": socket_call,
         "socket_family": socket_family,
         "socket_type": socket_type,
+        "retransmission": retransmission,
         "register": register,
         "registers": registers,
         "question": target_decoder(questions),

@@ -22,6 +22,13 @@ _STATES = (
     "NEW_SYN_RECV",
 )
 
+_RETRANSMISSIONS = ("timeout", "fast", "probe", "SYN", "SYNACK")  # enum why of probes_c/tcpretrans.c
+
+
+def retransmission(code: int) -> str:
+    """``0`` -> ``timeout``; ``retransmission_N`` where there is none."""
+    return _RETRANSMISSIONS[code] if code < len(_RETRANSMISSIONS) else f"retransmission_{code}"
+
 
 def tcp_state(number: int) -> str:
     """``1`` -> ``ESTABLISHED``; ``state_N`` where the number has no name."""

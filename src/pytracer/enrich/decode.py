@@ -51,6 +51,11 @@ def sized(values: Array, lengths: Array) -> Array:
     return objects
 
 
+def joined(values: Array) -> Array:
+    """Bytes of the C (dtype u1, shape (n, room)) as fixed-size strings (dtype ``S``), shape (n,)."""
+    return np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(-1)
+
+
 def cut(values: Array) -> Array:
     """Strings of the C (dtype ``S``, shape (n,)) with nothing behind their end."""
     width = values.dtype.itemsize

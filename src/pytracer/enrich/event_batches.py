@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pytracer import ktime
 from pytracer.arrays import Array, np
-from pytracer.enrich.decode import Decoder, cut, decode, masked, sized
+from pytracer.enrich.decode import Decoder, cut, decode, joined, masked, sized
 from pytracer.enrich.probe_results import Computed
 from pytracer.model import Batch, Coded, Schema
 
@@ -48,7 +48,7 @@ class Events:
         if values.ndim == 2 and f"{column.source}_len" in (records.dtype.names or ()):
             values = sized(values, records[f"{column.source}_len"])
         elif values.ndim == 2:  # bytes, of which a NUL is not the end
-            values = np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(-1)
+            values = joined(values)
         elif values.dtype.kind == "S":
             values = cut(values)
         if column.is_text:

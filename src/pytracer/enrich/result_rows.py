@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytracer.arrays import Array, np
-from pytracer.enrich.decode import Decoder, decode, masked
+from pytracer.enrich.decode import Decoder, decode, joined, masked
 from pytracer.enrich.probe_results import Computed
 from pytracer.model import Coded, Histograms, Schema, Snapshot
 from pytracer.model.buckets import BUCKETS, by_power, percentiles
@@ -88,6 +88,8 @@ def _values(
         above, below = (rows.values[name].tolist() for name in column.ratio)
         return [a // b if b else None for a, b in zip(above, below, strict=True)]
     values = (rows.keys if column in schema.keys else rows.values)[column.source]
+    if values.ndim > 1:
+        values = joined(values)
     if column.is_text:
         return decode(decoders[column.decode or "text"], values, column.absent).tolist()
     return masked(values, column.absent)

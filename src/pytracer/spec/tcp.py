@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from pytracer.record import replace
-from pytracer.spec.columns import Column
+from pytracer.spec.columns import Column, Key
 
 PID = Column("pid", "the process that connected, accepted or listens; none: not known", absent=0, width=7)
-COMM = Column("comm", "its name, then", decode="text", absent=b"", width=10)
+COMM = Column("comm", "its name, then", decode="text", absent=b"", width=9)
 SADDR = Column("saddr", "address of this end", decode="address", width=15)
 SPORT = Column("sport", "port of this end", width=5)
 DADDR = Column("daddr", "address of the other end", decode="address", width=15)
 DPORT = Column("dport", "port of the other end", width=5)
 NETNS = Column("netns", "network namespace of the socket (inode number)", width=10, wide=True)
 """Which connection, and whose: probes_c/include/ends.h."""
+
+CONNECTION_KEYS = (
+    Key("address", (DADDR,)),
+    Key("peer", (DADDR, DPORT)),
+    Key("local", (SADDR, SPORT)),
+    Key("pid", (PID, COMM)),
+    Key("netns", (replace(NETNS, wide=False),)),
+)
+"""Rows of connections: probes_c/include/connectionrows.h."""
 
 
 def wide(column: Column) -> Column:

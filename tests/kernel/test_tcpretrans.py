@@ -1,0 +1,124 @@
+"""tcpretrans against segments that the kernel drops at the socket they are for, and its count of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import pytest
+
+from support.cli import wait_for
+from support.connections import V4, V6, counters, deaf, ends, me, pair, resetting, tcp_info, traced, which
+from support.packets import namespace
+
+pytestmark = pytest.mark.kernel
+
+
+def retransmitted(end, times):
+    """Wait until so many segments were sent again."""
+    wait_for(lambda: tcp_info(end)["total_retrans"] >= times, "segments that are sent again")
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+)
+def test_each_segment_is_shown_and_all_are_what_the_kernel_counts(alternative):
+    made, told = {}, {}
+    with namespace(ipv6=True), traced("tcpretrans", "--hook", f"retransmit={alternative}") as events:
+        before = counters()["Tcp.RetransSegs"]
+        for family, host in (V4, V6):
+            client, server = pair(family, host)
+            made[which(ends(client))] = client
+            with deaf(server):
+                client.send(bytes(1009))
+                retransmitted(client, 3)
+            assert server.recv(2000) == bytes(1009)
+            told[which(ends(client))] = tcp_info(client)["total_retrans"]
+            resetting(client)
+            server.close()
+        after = counters()["Tcp.RetransSegs"]
+    assert sum(event["segments"] for event in events) == after - before == sum(told.values())
+    for connection, times in told.items():
+        own = [event for event in events if which(event) == connection]
+        assert sum(event["segments"] for event in own) == times >= 3
+        assert {(event["pid"], event["comm"]) for event in own} == {me()}
+        assert {(event["bytes"], event["state"]) for event in own} == {(1009, "ESTABLISHED")}
+        # A loss probe comes first, if the kernel has seen a round trip; timeouts follow.
+        assert {event["type"] for event in own[1:]} == {"timeout"}
+        assert own[0]["type"] in ("probe", "timeout")
+
+
+def test_a_loss_that_the_other_end_tells_of_is_sent_again_fast():
+    with namespace(), traced("tcpretrans") as events:
+        client, server = pair(*V4)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with deaf(server, ord("D")):
+            for first in b"DKKKKKKK":
+                client.send(bytes([first]) * 101)
+            retransmitted(client, 1)
+        resetting(client)
+        server.close()
+    assert events[0]["type"] == "fast"
+    assert (events[0]["bytes"], events[0]["pid"]) == (101, os.getpid())
+
+
+@pytest.mark.lab
+def test_what_opens_a_connection():
+    """A SYN that is not answered; an answer that is not heard, of the process that listens."""
+    with namespace(), traced("tcpretrans") as events:
+        before = counters()["Tcp.RetransSegs"]
+        with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+            port = listener.getsockname()[1]
+            client.setblocking(False)
+            with deaf(listener):
+                assert client.connect_ex(listener.getsockname()) == errno.EINPROGRESS
+                own = client.getsockname()[1]
+                retransmitted(client, 1)
+            client.close()
+            with socket.socket() as client:
+                client.setblocking(False)
+                with deaf(client):
+                    assert client.connect_ex(listener.getsockname()) == errno.EINPROGRESS
+                    wait_for(lambda: counters()["Tcp.RetransSegs"] - before >= 3, "answers sent again")
+                resetting(client)
+        after = counters()["Tcp.RetransSegs"]
+    assert sum(event["segments"] for event in events) == after - before
+    first = [event for event in events if event["sport"] == own]
+    assert [(e["type"], e["state"], e["dport"], e["pid"]) for e in first] == [
+        ("SYN", "SYN_SENT", port, os.getpid())
+    ] * len(first)
+    answers = [event for event in events if event["type"] == "SYNACK"]
+    assert answers
+    assert {(event["sport"], event["pid"], event["saddr"]) for event in answers} == {
+        (port, os.getpid(), "127.0.0.1")
+    }
+
+
+def test_a_connection_older_than_the_trace_is_nobodys():
+    with namespace():
+        client, server = pair(*V4)
+        with traced("tcpretrans") as events, deaf(server):
+            client.send(b"x")
+            retransmitted(client, 1)
+        resetting(client)
+        server.close()
+    assert {(event["pid"], event["comm"]) for event in events} == {(None, None)}
+
+
+def test_only_those_of_a_process_and_a_network():
+    with namespace():
+        for words, shown in (
+            (["-p", os.getpid()], True),
+            (["-p", os.getppid()], False),
+            (["--net", "192.0.2.0/24"], False),
+        ):
+            with traced("tcpretrans", *words) as events:
+                client, server = pair(*V4)
+                with deaf(server):
+                    client.send(b"x")
+                    retransmitted(client, 1)
+                resetting(client)
+                server.close()
+            assert bool(events) == shown

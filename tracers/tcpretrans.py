@@ -1,0 +1,54 @@
+"""tcpretrans: TCP segments that are sent again."""
+
+from pytracer.spec import Alternative, Column, Hook, RawTracepoint, Stream, Tracepoint, Tracer, Unit
+from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
+from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, PID, SADDR, SPORT, wide
+
+EVENTS = (("retransmitted", "tcp_retransmit_skb"), ("synack_retransmitted", "tcp_retransmit_synack"))
+RETRANSMIT = Hook(
+    "retransmit",
+    "segments are sent again",
+    (
+        Alternative("raw-tracepoint", tuple(RawTracepoint(p, event=e, preempted=False) for p, e in EVENTS)),
+        Alternative("tracepoint", tuple(Tracepoint(p, category="tcp", event=e) for p, e in EVENTS)),
+    ),
+)
+TYPE = "timeout, fast (a loss was told), probe (TLP), SYN, SYNACK"
+
+TRACER = Tracer(
+    name="tcpretrans",
+    group="network",
+    summary="TCP segments that are sent again: whose, where to, and why",
+    description="Shows each TCP segment that is sent again, with the reason and the state of the connection.",
+    hooks=(TCP_STATE, TCP_ACCEPT, RETRANSMIT),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(ONLY_NETWORKS,),
+    outputs=(
+        Stream(
+            columns=(
+                PID,
+                COMM,
+                wide(SADDR),
+                SPORT,
+                DADDR,
+                DPORT,
+                Column("type", TYPE, decode="retransmission", width=7),
+                Column("state", "state of the connection", decode="tcp_state", width=11),
+                Column("segments", "so many in one", width=8, wide=True),
+                Column("bytes", "bytes of data", unit=Unit.BYTES, width=8, wide=True),
+                NETNS,
+            )
+        ),
+    ),
+    examples=(
+        ("tcpretrans", "every segment that is sent again"),
+        ("tcpretrans --net 192.0.2.0/24 --wide", "to one network, with sizes"),
+    ),
+    notes=(
+        *OWNER_NOTES[:1],
+        "One older than the trace has no process here. Of a SYNACK, it is the process that listens.",
+        "RetransSegs of /proc/net/snmp counts the same; before Linux 6.16, also what could not leave.",
+    ),
+)
