@@ -65,8 +65,7 @@ static __always_inline int pt_is_traced(struct task_struct *task)
         return 0;
 #endif
 #ifdef PT_FILTER_MNTNS
-    struct pt_mnt_namespace *mnt_ns = (struct pt_mnt_namespace *)pt_read(nsproxy->mnt_ns);
-    u32 mntns = pt_read(mnt_ns->ns.inum);
+    u32 mntns = pt_mntns_of(nsproxy);
     if (!pt_mntnss.lookup(&mntns))
         return 0;
 #endif

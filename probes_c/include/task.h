@@ -29,17 +29,7 @@ BPF_HASH(pt_comms, struct pt_comm, u8, PT_SET_MAX);
 BPF_HASH(pt_netnss, u32, u8, PT_SET_MAX);
 #endif
 #ifdef PT_FILTER_MNTNS
-#ifdef PT_PACKAGED_HEADERS
-// Private to fs/mount.h; Linux 5.11 (1a7b8969e664) moved the count behind ns.
-struct pt_mnt_namespace {
-#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 11, 0)
-    atomic_t count;
-#endif
-    struct ns_common ns;
-};
-#else
-#define pt_mnt_namespace mnt_namespace
-#endif
+#include "mntns.h"
 BPF_HASH(pt_mntnss, u32, u8, PT_SET_MAX);
 #endif
 #ifdef PT_FILTER_CGROUP
@@ -150,8 +140,7 @@ static __always_inline enum pt_traced pt_task(void)
         return PT_NO;
 #endif
 #ifdef PT_FILTER_MNTNS
-    struct pt_mnt_namespace *mnt_ns = (struct pt_mnt_namespace *)pt_read(nsproxy->mnt_ns);
-    u32 mntns = pt_read(mnt_ns->ns.inum);
+    u32 mntns = pt_mntns_of(nsproxy);
     if (!pt_mntnss.lookup(&mntns))
         return PT_NO;
 #endif

@@ -28,6 +28,7 @@ FLAGS = {
     "returns": ["-pthread"],
     "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],
     "serials": ["-pthread"],
+    "stats": [],
     "spin32": [
         "-O0",
         "-m32",

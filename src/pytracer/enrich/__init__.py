@@ -14,7 +14,13 @@ from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, file_type, open_flags
 from pytracer.enrich.interfaces import interface_decoder
-from pytracer.enrich.kernel_names import signal_code, signal_name, signal_result, softirq_name
+from pytracer.enrich.kernel_names import (
+    capability_name,
+    signal_code,
+    signal_name,
+    signal_result,
+    softirq_name,
+)
 from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.registers import register, registers
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
@@ -40,6 +46,7 @@ def decoders(
         "arguments": arguments,
         "address": address,
         "block_operation": block_operation,
+        "capability": capability_name,
         "clone_flags": clone_flags,
         "cgroup": cgroup_decoder(cgroups, budget),
         "connection_error": connection_error,

@@ -1,4 +1,4 @@
-"""Names of numbers that the kernel's own tables have: softirqs, signals, their codes and results."""
+"""Names of numbers that the kernel's own tables have: softirqs, capabilities, signals, their codes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ import signal
 # include/linux/interrupt.h; /proc/softirqs has them in this order.
 _SOFTIRQS = ("HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU")
 _SIGNALS = {int(number): number.name for number in signal.Signals}
+# include/uapi/linux/capability.h, in the order of their numbers
+_CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHECKPOINT_RESTORE",
+)  # fmt: skip
 # include/uapi/asm-generic/siginfo.h: codes of every signal, and those that mean something for one alone.
 _CODES = {
     0: "SI_USER", 0x80: "SI_KERNEL", -1: "SI_QUEUE", -2: "SI_TIMER", -3: "SI_MESGQ", -4: "SI_ASYNCIO",
@@ -36,6 +45,11 @@ _CODES_OF = {
 _CODES_AS = {"CHLD": "CLD", "IO": "POLL"}
 # enum of include/trace/events/signal.h, and after it what probes_c/sigsnoop.c sees on delivery.
 _RESULTS = ("sent", "ignored", "pending", "overflow", "no_info", "default", "handler", "dropped")
+
+
+def capability_name(number: int) -> str:
+    """``21`` -> ``CAP_SYS_ADMIN``; ``capability_N`` where the number has no name."""
+    return f"CAP_{_CAPABILITIES[number]}" if number < len(_CAPABILITIES) else f"capability_{number}"
 
 
 def signal_code(both: int) -> str:

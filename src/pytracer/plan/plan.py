@@ -351,7 +351,7 @@ def _by(request: Request) -> tuple[str, ...]:
     if group_by is None:
         return ()
     value = request.options.get(group_by.name)
-    return value if isinstance(value, tuple) else tuple(filter(None, [group_by.default]))
+    return value if isinstance(value, tuple) else tuple(filter(None, group_by.default.split(",")))
 
 
 def _schema(request: Request, output: Output, asked: Asked | None) -> Schema:

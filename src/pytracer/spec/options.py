@@ -79,7 +79,8 @@ class SeccompProfile(Option):
 
 @record
 class GroupBy(Option):
-    """``--by KEY[,KEY...]``: which dimensions rows are grouped by. Without a ``default`` all is one row."""
+    """``--by KEY[,KEY...]``: which dimensions rows are grouped by. Without a ``default`` (keys like
+    the user's) all is one row."""
 
     keys: tuple[Key, ...] = ()
     default: str = ""

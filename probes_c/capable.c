@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Count checks for capabilities, by what they are for, how they end, and (STACKS) where they are made.
+#include "current_call.h"
+#include "task.h"
+#ifdef STACKS
+#include "stack.h"
+#endif
+
+struct row_key {
+#if defined(STACKS)
+    PT_STACKS_MEMBERS;
+#elif defined(BY_PID)
+    u32 pid;
+#endif
+#ifdef BY_CAPABILITY
+    u32 capability;
+#endif
+#ifdef BY_SYSCALL
+    u64 call;
+#endif
+#ifdef BY_RESULT
+    char result[8];
+#endif
+#ifdef BY_COMM
+    char comm[PT_COMM_LEN];
+#endif
+};
+
+struct row_value {
+    u64 checks;
+#ifdef BY_PID
+    u64 seen; // when, to tell the latest of the per-CPU names
+    char comm[PT_COMM_LEN];
+#endif
+};
+#include "rows.h"
+
+// A check of the current task has ended, with 0 or -EPERM.
+static __always_inline int count(void *ctx, struct row_key *key, u32 capability, int refused)
+{
+    struct row_value *row;
+
+#ifdef REFUSED
+    if (!refused)
+        return PT_PASS;
+#endif
+#if defined(BY_PID) && !defined(STACKS)
+    key->pid = bpf_get_current_pid_tgid() >> 32;
+#endif
+#ifdef BY_CAPABILITY
+    key->capability = capability;
+#endif
+#ifdef BY_SYSCALL
+    key->call = pt_current_call();
+#endif
+#ifdef BY_RESULT
+    if (refused)
+        __builtin_memcpy(key->result, "refused", 8);
+    else
+        __builtin_memcpy(key->result, "granted", 8);
+#endif
+#ifdef BY_COMM
+    bpf_get_current_comm(&key->comm, sizeof(key->comm));
+#endif
+    row = pt_row(key);
+    if (!row)
+        return PT_PASS;
+    row->checks++;
+#ifdef BY_PID
+    row->seen = bpf_ktime_get_ns();
+    pt_process_name(row->comm);
+#endif
+    return PT_PASS;
+}
+
+// Where the check is made; whether that was lost.
+static __always_inline int place(void *ctx, struct row_key *key)
+{
+    __builtin_memset(key, 0, sizeof(*key));
+#ifdef STACKS
+    return pt_where(ctx, (struct pt_stacks *)key);
+#else
+    return 0;
+#endif
+}
+
+#if defined(HOOK_CHECKED_RAW_TRACEPOINT)
+// cap_capable(cred, target_ns, capable_ns, cap, ret), Linux 6.14
+int checked(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct row_key key;
+
+    if (pt_task() != PT_YES || place(ctx, &key))
+        return PT_PASS;
+    return count(ctx, &key, ctx->args[3], !!(int)ctx->args[4]);
+}
+#elif defined(HOOK_CHECKED_FEXIT)
+// cap_capable(cred, ns, cap, opts), and what it returns
+int checked(u64 *ctx)
+{
+    struct row_key key;
+
+    if (pt_task() != PT_YES || place(ctx, &key))
+        return 0;
+    count(ctx, &key, ctx[2], !!(int)ctx[4]);
+    return 0;
+}
+#elif defined(HOOK_CHECKED_KPROBE)
+// The check is in the middle of its task: the stack of a return would end at the return probe before Linux 5.16.
+struct pt_start {
+    struct row_key key;
+    u32 capability;
+};
+#define HOOK_SWITCH_NONE // a check is not switched away
+#include "inflight.h"
+
+int checks(struct pt_regs *ctx)
+{
+    struct pt_start start = {};
+
+    if (pt_task() != PT_YES || place(ctx, &start.key))
+        return PT_PASS;
+    start.capability = PT_REGS_PARM3(ctx);
+    pt_begin(&start);
+    return PT_PASS;
+}
+
+int checked(struct pt_regs *ctx)
+{
+    struct pt_start start;
+
+    if (!pt_end(&start))
+        return PT_PASS;
+    return count(ctx, &start.key, start.capability, !!(int)PT_REGS_RC(ctx));
+}
+#endif

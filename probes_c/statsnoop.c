@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Show system calls that ask for the attributes of files and file systems, of every ABI. The path is read when the
+// call returns, as opensnoop does.
+#include "task.h"
+
+#define PATH_LEN 4096   // PATH_MAX
+#define AT_CWD   (-100) // AT_FDCWD, a macro and so absent from BTF
+
+struct event {
+    u64 ns;
+    u64 call;
+    u32 pid;
+    u32 tid;
+    s32 fd;    // -1: none
+    u32 error; // 0: none
+    char comm[PT_COMM_LEN];
+    u32 bits; // with the path behind it, a struct pt_path
+    char path[PATH_LEN];
+};
+#include "numbers.h"
+#include "paths.h"
+#include "returns.h"
+#include "stream.h"
+
+enum kind { OTHER, BY_PATH, BY_FD, AT, NEITHER };
+
+static __always_inline int kind_of(u64 call)
+{
+    if (PT_IS(call, stat, 4, 106, -1, 106) || PT_IS(call, lstat, 6, 107, -1, 107) ||
+        PT_IS(call, oldstat, -1, 18, -1, -1) || PT_IS(call, oldlstat, -1, 84, -1, -1) ||
+        PT_IS(call, stat64, -1, 195, -1, 195) || PT_IS(call, lstat64, -1, 196, -1, 196) ||
+        PT_IS(call, statfs, 137, 99, 43, 99) || PT_IS(call, statfs64, -1, 268, -1, 266))
+        return BY_PATH;
+    if (PT_IS(call, fstat, 5, 108, 80, 108) || PT_IS(call, oldfstat, -1, 28, -1, -1) ||
+        PT_IS(call, fstat64, -1, 197, -1, 197) || PT_IS(call, fstatfs, 138, 100, 44, 100) ||
+        PT_IS(call, fstatfs64, -1, 269, -1, 267))
+        return BY_FD;
+    if (PT_IS(call, newfstatat, 262, -1, 79, -1) || PT_IS(call, fstatat64, -1, 300, -1, 327) ||
+        PT_IS(call, statx, 332, 383, 291, 397))
+        return AT;
+    return PT_IS(call, ustat, 136, 62, -1, 62) ? NEITHER : OTHER; // which is given a device
+}
+
+static __always_inline int on_return(void *ctx, struct pt_return *call)
+{
+    int kind = kind_of(call->call);
+    u64 id = bpf_get_current_pid_tgid(), path, size = 1;
+    struct event *event;
+
+    if (!kind)
+        return PT_PASS;
+#ifdef FAILED
+    if (!pt_is_failed(call->ret))
+        return PT_PASS;
+#endif
+    if (pt_task() != PT_YES)
+        return PT_PASS;
+    event = pt_prepare();
+    if (!event)
+        return PT_PASS;
+    event->ns = bpf_ktime_get_ns();
+    event->call = call->call;
+    event->pid = id >> 32;
+    event->tid = id;
+    event->fd = (kind == AT && (s32)call->args[0] != AT_CWD) || kind == BY_FD ? call->args[0] : -1;
+    event->error = call->ret < 0 ? -call->ret : 0;
+    bpf_get_current_comm(&event->comm, sizeof(event->comm));
+    event->path[0] = 0;
+    if (kind == BY_PATH || kind == AT) {
+        path = kind == AT ? call->args[1] : call->args[0];
+        // A null pointer stands for the descriptor itself (Linux 6.11, 0ef625bba6fb).
+        size = pt_read_string(event->path, sizeof(event->path), path, !path || call->ret == -EFAULT);
+    }
+    if (pt_path_is_wanted(&event->bits, size))
+        pt_send(ctx, event, offsetof(struct event, path) + size);
+    return PT_PASS;
+}

@@ -1,0 +1,48 @@
+"""mountsnoop: mounts as they are made, changed and taken away."""
+
+from pytracer.spec import Column, Flag, Stream, Tracer
+from pytracer.spec.common import RETURN
+from pytracer.spec.filters import TASK_FILTERS
+
+TRACER = Tracer(
+    name="mountsnoop",
+    group="files",
+    summary="mounts as they are made, moved, changed and taken away, by the old calls and the new",
+    description="Shows mount, umount, fsopen, fsmount, move_mount and their like, as they return.",
+    hooks=(RETURN,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(Flag("failed", "only those that failed", short="x", define="FAILED"),),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("tid", "thread id", wide=True),
+                Column("comm", "name of the thread", decode="text", width=12),
+                Column("mntns", "its mount namespace, by inode", wide=True),
+                Column("call", "the system call", decode="syscall", width=10),
+                Column("fd", "the descriptor it is given first, if any", absent=-1, width=3),
+                Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
+                Column("result", "the descriptor it returns, if any", absent=-1, wide=True),
+                Column("type", "the file system's type", decode="text", absent=b"", width=8),
+                Column("flags", "the call's flags", decode="register", wide=True),
+                Column(
+                    "source", "what is mounted, or the key of fsconfig", decode="text", absent=b"", wide=True
+                ),
+                Column("target", "where, or the value of fsconfig", decode="text"),
+            )
+        ),
+    ),
+    examples=(
+        ("mountsnoop", "every such call of the machine"),
+        ("mountsnoop --wide", "with what is mounted, the flags and the mount namespace"),
+        ("mountsnoop -f json -- mount /dev/sdb1 /mnt", "of one command, as JSON"),
+    ),
+    notes=(
+        "mount(2), umount, pivot_root; fsopen, fsconfig, fsmount, fspick, move_mount, open_tree(_attr) and",
+        "mount_setattr. Strings are as the program gave them: relative ones to FD, or to its folder.",
+        "Of SOURCE 256 bytes are shown, of TYPE 32; what is longer is cut and counted as lost.",
+        "Values of fsconfig that are no strings, and move_mount's flags, are not shown.",
+        "Mounts that end with their namespace, or that the kernel makes itself, make no call.",
+    ),
+)

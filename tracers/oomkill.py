@@ -1,0 +1,57 @@
+"""oomkill: processes that are killed because memory has run out."""
+
+from pytracer.spec import Alternative, Column, Hook, Kprobe, RawTracepoint, Stream, Tracer
+from pytracer.spec.filters import TASK_FILTERS
+
+VICTIM = Hook(
+    "victim",
+    "the kernel chooses a process to kill when memory has run out",
+    (
+        # Linux 6.9 (72ba14deb40a) gave the event the task; before, it had the thread's id alone.
+        Alternative("raw-tracepoint", (RawTracepoint("marked", event="mark_victim", arguments=2),)),
+        Alternative(
+            "kprobe",
+            (
+                Kprobe("chosen", symbols=("mark_oom_victim",)),
+                RawTracepoint("marked", event="mark_victim", arguments=1),
+            ),
+        ),
+        Alternative("raw-tracepoint-pid", (RawTracepoint("marked", event="mark_victim", arguments=1),)),
+    ),
+)
+
+TRACER = Tracer(
+    name="oomkill",
+    group="memory",
+    summary="processes killed as memory runs out: who, of which cgroup, and who asked for memory",
+    description="Shows each process that the kernel kills for memory, and the task that asked for more.",
+    hooks=(VICTIM,),
+    filters=TASK_FILTERS,
+    follow=True,
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process that asked for memory"),
+                Column("comm", "name of its thread", decode="text", width=12),
+                Column("victim_pid", "process that is killed", label="VICTIM", absent=0),
+                Column("victim_tid", "thread that stands for it", wide=True),
+                Column("victim_comm", "its name", label="VICTIM_COMM", decode="text", absent=b"", width=12),
+                Column("victim_uid", "its real user id", absent=0xFFFFFFFF, wide=True),
+                Column("oom_score_adj", "its oom_score_adj", absent=0x7FFF, wide=True),
+                Column("vm_pages", "pages of its address space", absent=0, wide=True),
+                Column("cgroup", "its cgroup (version 2)", decode="cgroup", absent=0),
+            )
+        ),
+    ),
+    examples=(
+        ("oomkill", "every process of the machine that is killed so"),
+        ("oomkill -T -f json", "with the time, as JSON"),
+        ("oomkill --cgroup system.slice", "those of services, or that services ask for"),
+    ),
+    notes=(
+        "Filters let an event through that is of the process that asks, or of the one that is killed.",
+        "Who asks may be innocent: the kernel picks who has most, of the machine or of a memory cgroup.",
+        "One that is about to end by itself is shown, too: it is given memory to end with.",
+        "By --hook victim=raw-tracepoint-pid only the victim's thread id is known.",
+    ),
+)

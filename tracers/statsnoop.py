@@ -1,0 +1,40 @@
+"""statsnoop: whose attributes are asked for."""
+
+from pytracer.spec import Column, Flag, Stream, Tracer
+from pytracer.spec.common import ONLY_PATHS, RETURN
+from pytracer.spec.filters import TASK_FILTERS
+
+TRACER = Tracer(
+    name="statsnoop",
+    group="files",
+    summary="stat, statx, statfs and their like: by whom, of what, what failed",
+    description="Shows each system call that asks for attributes of a file or file system, as it returns.",
+    hooks=(RETURN,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(Flag("failed", "only those that failed", short="x", define="FAILED"), ONLY_PATHS),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("tid", "thread id", wide=True),
+                Column("comm", "name of the thread", decode="text", width=12),
+                Column("call", "the system call", decode="syscall", width=10),
+                Column("fd", "the descriptor it is given, if any", absent=-1, width=3),
+                Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
+                Column("path", "the path as the program gave it", decode="text"),
+            )
+        ),
+    ),
+    examples=(
+        ("statsnoop", "every such call of the machine"),
+        ("statsnoop -x -- make", "what a command and its children looked for and did not find"),
+        ("statsnoop --path '/etc/*' -f json", "what is looked at in /etc, as JSON"),
+    ),
+    notes=(
+        "The calls are stat, lstat, fstat, newfstatat, statx, statfs, fstatfs, ustat and their older kinds.",
+        "Calls of 32-bit programs are marked, i386:stat64. FD is a folder where the path is relative.",
+        "fstat and fstatfs have a descriptor and no path; the C library's fstat(3) may be newfstatat with an",
+        "empty path. opensnoop's help says how paths are read and compared. statx by io_uring is not seen.",
+    ),
+)
