@@ -42,8 +42,28 @@ def test_what_may_have_happened_anywhere_ends_all_spans():
     changes = Changes()
     changes.add_everywhere(10)
     assert changes.span(INNER, 5, [7, 8])[:3] == (0, 7, True)
-    assert changes.span(INNER, 7, [7, 8])[:3] == (7, 8, True)
+    assert changes.span(INNER, 7, [7, 9])[:3] == (7, 9, False)
+    assert changes.span(INNER, 8, [7, 9])[:3] == (7, 9, False)
+    assert changes.span(INNER, 9, [7, 9])[:3] == (9, 10, True)
     assert changes.span(INNER, 12, [7, 8])[:3] == (10, 1 << 64, True)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "breaks"),
+    [
+        ([(5, 9), (1, 3)], [1, 3, 5, 9]),
+        ([(5, 9), (7, 12)], [5, 12]),
+        ([(5, 9), (6, 7)], [5, 9]),
+        ([(6, 7), (5, 9)], [5, 9]),
+        ([(1, 3), (5, 9), (2, 6)], [1, 9]),
+        ([(1, 3), (3, 4)], [1, 4]),
+        ([(1, 3), (1, 3)], [1, 3]),
+    ],
+)
+def test_times_in_which_anything_may_have_changed_are_put_together(symbols, gaps, breaks):
+    for gap in gaps:
+        symbols.add_break(*gap)
+    assert symbols._breaks == breaks
 
 
 def test_a_change_that_raised_no_generation_may_be_before_or_after_a_sample():

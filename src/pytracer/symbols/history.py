@@ -113,8 +113,8 @@ class Changes(Generic[F]):
             del self._unseen[: _TIMES // 2]
 
     def span(self, address: int, generation: int, breaks: Sequence[int]) -> Span:
-        """The span of an address at the time of a generation (0: not known). ``breaks`` are the times, in
-        their order, at which anything may have changed."""
+        """The span of an address at the time of a generation (0: not known). ``breaks`` are times, in their
+        order: between the first and the second, the third and the fourth, ... anything may have changed."""
         touching = [*self._touching(address), self._everywhere]
         times = sorted([time for changed in touching for time in changed.times] + list(breaks))
         since = max(changed.since for changed in touching)
@@ -123,6 +123,7 @@ class Changes(Generic[F]):
         at = bisect_left(self._unseen, end)
         unseen = end < self._seen_from or self._unseen[at : at + 1] == [end]
         lost = generation < since or (not generation and bool(times))
+        lost = lost or bisect_right(breaks, generation) % 2 == 1
         return Span(begin, end, not lost and not unseen, times)
 
     def born(self, address: int, time: int) -> tuple[Mapping, F | None] | None:

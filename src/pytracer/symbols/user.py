@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -174,8 +174,10 @@ class UserSymbols:
 
     def add_break(self, begun: int, ended: int) -> None:
         """Of what any process mapped between these times, something is not known."""
-        insort(self._breaks, begun)
-        insort(self._breaks, ended)
+        first, last = bisect_left(self._breaks, begun), bisect_right(self._breaks, ended)
+        # What overlaps becomes one.
+        ends = [begun] * (first % 2 == 0) + [ended] * (last % 2 == 0)
+        self._breaks[first:last] = ends
         self._reread.update(pid for pid, _ in self._programs)
 
     def mark_unseen(self, pid: int, when: int) -> None:
