@@ -247,6 +247,8 @@ def test_code_where_none_is_mapped_is_unknown_though_nothing_else_is():
         [(1, 9, 5, 2)], [("pid", "u4"), ("image", "u8"), ("generation", "u8"), ("user_stack", "i4")]
     )
     assert names.of_user(rows) == [("[unknown]", "u2", "u3")]
+    names.user = None  # what was shown is not looked up again
+    assert names.of_user(rows) == [("[unknown]", "u2", "u3")]
 
 
 def test_rows_that_look_alike_are_one():

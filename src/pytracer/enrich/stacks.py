@@ -51,6 +51,7 @@ class StackNames:
         self._depth = depth
         self._mark = _MARK if annotate else ""
         self._probed = probed
+        self._shown = dict[tuple[int, ...], Frames]()
 
     def before_detaching(self) -> None:
         """Learn what the way to a program is called, which goes away with it."""
@@ -67,9 +68,20 @@ class StackNames:
 
     def of_user(self, rows: Array) -> list[Frames]:
         """The program's part of the stacks of rows with members pid, image, generation, user_stack; shape
-        (n,). A member caller is where the innermost function returns to, 0 where that is in the stack."""
-        found: list[Frames] = [()] * len(rows)
+        (n,). A member caller is where the innermost function returns to, 0 where that is in the stack.
+
+        What was shown stays so, whatever has become known since: a summary is the sum of its rows.
+        """
         part: Any = [name for name in ("user_stack", "caller") if name in (rows.dtype.names or ())]
+        keys = rows[["pid", "image", "generation", *part]].tolist()
+        new = np.flatnonzero([key not in self._shown for key in keys])
+        self._shown.update(
+            zip((keys[at] for at in new.tolist()), self._of_user(rows[new], part), strict=True)
+        )
+        return [self._shown[key] for key in keys]
+
+    def _of_user(self, rows: Array, part: Any) -> list[Frames]:
+        found: list[Frames] = [()] * len(rows)
         processes, which = np.unique(rows[["pid", "image", "generation"]], return_inverse=True)
         for number, (pid, image, generation) in enumerate(processes.tolist()):
             places = np.flatnonzero(which == number)
