@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -291,6 +293,24 @@ def test_a_cgroup_that_was_named_is_known_though_it_is_gone(tmp_path, monkeypatc
 )
 def test_sockets(decoder, number, name):
     assert decoder(number) == name
+
+
+def test_ip_protocols_are_those_of_linux_and_three_more():
+    """OSPF and VRRP are not in its header, SMC is since 6.11."""
+    header = "".join(Path("/usr/include/linux", name).read_text() for name in ("in.h", "in6.h"))
+    linux = {int(number): name for name, number in re.findall(r"IPPROTO_(\w+)\s*=?\s*(\d+)", header)}
+    named = {number: ip_protocol(number) for number in range(65536)}
+    named = {number: name for number, name in named.items() if name != f"protocol_{number}"}
+    assert {89: "OSPF", 112: "VRRP", 256: "SMC"}.items() <= named.items()
+    known = {number: name.upper() for number, name in named.items() if number not in (89, 112, 256)}
+    assert known.items() <= linux.items()
+
+
+def test_socket_types_are_those_of_the_c_library():
+    named = {number: socket_type(number) for number in range(99)}
+    kinds = {kind.value: kind.name for kind in socket.SocketKind if kind.value in named}
+    expected = {number: name.removeprefix("SOCK_").lower() for number, name in kinds.items()} | {6: "DCCP"}
+    assert {number: name for number, name in named.items() if name != f"type_{number}"} == expected
 
 
 def test_an_address_that_is_none_is_not_shown():

@@ -278,6 +278,15 @@ def test_many_readings_beside_a_great_total_are_merged_seldom(monkeypatch):
     assert moved < 4 * 20_000
 
 
+def test_readings_are_merged_once_they_are_more_than_the_rows():
+    total = Total(PLAIN)
+    parts = []
+    for _ in range(6):
+        total.add(Rows(array_of([b"k" * KEYS.itemsize]), np.zeros(1, VALUES)))
+        parts.append(len(total._parts))
+    assert parts == [1, 2, 1, 2, 1, 2]
+
+
 @pytest.mark.parametrize("shows", [True, False])
 @pytest.mark.parametrize("stands", [True, False])
 @pytest.mark.parametrize("seed", range(10))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,13 @@ from pytracer.enrich.protocols import ETHERTYPES, direction, packet_protocol
 )
 def test_names(code, name):
     assert packet_protocol(code) == name
+
+
+def test_ethertypes_are_those_of_linux_or_of_ieee():
+    header = Path("/usr/include/linux/if_ether.h").read_text()
+    linux = {int(number, 16) for number in re.findall(r"#define ETH_P_\w+\s+(0x[0-9A-Fa-f]+)", header)}
+    newer = {0x000E}  # than some distributions' headers
+    assert set(ETHERTYPES) - linux - newer == {0x0842, 0x22EA, 0x22F3, 0x887B, 0x88B8, 0x88E1, 0x88F6}
 
 
 def test_every_code_has_a_name_of_its_own():

@@ -9,9 +9,10 @@ import pytest
 
 from pytracer.enrich import decoders
 from pytracer.enrich.result_rows import Moment, Ranking, shape
+from pytracer.model import Schema
 from pytracer.model.reduce import Rows
 from pytracer.plan import Request, make_plan
-from pytracer.spec import registry
+from pytracer.spec import Column, Table, Unit, registry
 from support.fake_kernel import FakeKernel
 
 SYSCALLS = registry.get("syscalls")
@@ -58,6 +59,19 @@ def test_values_are_exact_and_a_mean_of_nothing_is_none():
     assert list(item.columns["total_ns"]) == [2**63 + 1, 0]
     assert item.columns["avg_ns"] == [(2**63 + 1) // 3, None]
     assert (item.kind, item.time, item.seconds) == ("row", 12.5, 1.0)
+
+
+def test_computed_columns_are_made_of_the_keys_beside_those_that_were_counted():
+    calls_column = Column("calls", "", unit=Unit.COUNT)
+    keys = Column("id", "", field="id"), Column("twice", "", computed=True)
+    schema = Schema("fake", keys, (calls_column,), Table("rows", (calls_column,), sort="calls"))
+    rows = Rows(np.array([(7,), (9,)], [("id", "u4")]), np.array([(1,), (2,)], [("calls", "u8")]))
+    item = shape(rows, schema, Ranking("calls"), decoders({}), NOW, {"twice": lambda keys: keys["id"] * 2})
+    assert {name: list(values) for name, values in item.columns.items()} == {
+        "id": [9, 7],
+        "twice": [18, 14],
+        "calls": [2, 1],
+    }
 
 
 def test_no_rows():

@@ -531,6 +531,21 @@ def test_the_summary_overwrites_the_last_interval_and_is_whole(screen):
     assert len(screen.lines) == 103
 
 
+def test_nothing_overwrites_the_summary(screen):
+    whole = Snapshot("summary", NOON, 9.0, many(1).columns)
+    screen.write(shown("table", SYSCALLS, [whole, many(2, NOON + 1)], terminal=True))
+    assert [line[:11] for line in screen.lines] == [
+        "whole run, ",
+        "SYSCALL    ",
+        "syscall_900",
+        "12:00:01, 1",
+        "SYSCALL    ",
+        "syscall_900",
+        "syscall_901",
+        "",
+    ]
+
+
 def test_a_loss_stays_on_the_screen(screen):
     screen.write(
         shown("table", SYSCALLS, [many(1), LOST, many(1, NOON + 1), many(2, NOON + 2)], terminal=True)

@@ -168,6 +168,14 @@ def test_folded_lines_are_frames_and_a_number():
     assert all(line.isprintable() for line in lines)
 
 
+def test_folded_lines_of_one_count_are_in_the_order_of_their_names():
+    def losses(*reasons):
+        return [Loss(reason, 5, "", NOON) for reason in reasons]
+
+    lines = shown("folded", losses("b", "c", "a")).splitlines()
+    assert lines == ["[lost];a 5", "[lost];b 5", "[lost];c 5"]
+
+
 def test_json_has_arrays_innermost_first():
     record = json.loads(shown("json", [stacks("summary")]).splitlines()[0])
     assert record["kernel"] == ["vfs_read", "do_syscall_64"]
@@ -372,7 +380,7 @@ def test_stacks_of_several_counters_are_ranked_by_the_one_that_is_asked_for():
     names = StackNames(lambda number: np.array(STACKS.get(number, []), np.uint64), depth=5, annotate=False)
     names.kernel = Names("k")
     names.of_user = lambda rows: [()] * len(rows)
-    for sort, order in (("total_ns", [900, 20]), ("count", [20, 900])):
+    for sort, order in (("", [900, 20]), ("total_ns", [900, 20]), ("count", [20, 900])):
         item = shape_stacks(
             Rows(keys, values), schema, Ranking(sort), decoders({}), Moment("summary", NOON, 1.0), names
         )
