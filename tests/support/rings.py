@@ -88,17 +88,17 @@ class PerfRing:
     def sample(self, data: bytes) -> bool:
         """Whether there was room. The padding is what the kernel leaves there: anything."""
         padding = -(len(data) + 4) % 8
-        return self._record(9, struct.pack("I", len(data) + padding) + data + b"\xa5" * padding)
+        return self.record(9, struct.pack("I", len(data) + padding) + data + b"\xa5" * padding)
 
     def lost(self, count: int) -> bool:
-        return self._record(2, struct.pack("QQ", 1, count))
+        return self.record(2, struct.pack("QQ", 1, count))
 
     def begin(self, at: int) -> None:
         struct.pack_into("QQ", self._map, 1024, at, at)
 
-    def _record(self, kind: int, body: bytes) -> bool:
+    def record(self, kind: int, body: bytes, misc: int = 0) -> bool:
         head, tail = struct.unpack_from("QQ", self._map, 1024)
-        record = struct.pack("IHH", kind, 0, len(body) + 8) + body
+        record = struct.pack("IHH", kind, misc, len(body) + 8) + body
         if head + len(record) - tail > self.size:
             return False
         for offset, byte in enumerate(record):

@@ -1,0 +1,164 @@
+"""What processes map, from perf rings in memory that hold what the kernel writes."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+
+import pytest
+
+from pytracer.bpf.attach.perf import ATTR_SIZE
+from pytracer.bpf.read.streams import mmap_events, perf_ring
+from pytracer.bpf.read.streams.mmap_events import Mapped, MappingEvents
+from pytracer.symbols.maps import Mapping
+from support.compilers import compiled
+from support.rings import PerfRing
+
+LOST, COMM, EXIT, FORK, MMAP2 = 2, 3, 4, 7, 10  # enum perf_event_type
+EXEC = 1 << 13
+SIZE = 8192
+ATTR = """
+#include <linux/perf_event.h>
+#include <time.h>
+#include <unistd.h>
+int main(void)
+{
+    struct perf_event_attr attr = {
+        .type = PERF_TYPE_SOFTWARE, .size = %d, .config = PERF_COUNT_SW_DUMMY,
+        .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME, .mmap = 1, .comm = 1, .task = 1, .watermark = 1,
+        .sample_id_all = 1, .mmap2 = 1, .comm_exec = 1, .use_clockid = 1, .wakeup_watermark = %d,
+        .clockid = CLOCK_MONOTONIC,
+    };
+    return write(1, &attr, sizeof attr) < 0;
+}
+"""
+
+
+class Machine:
+    """CPUs with rings, and a clock."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now, self.cpus = 5_000_000_000, [0, 1]
+        self.rings: dict[int, PerfRing] = {}
+        self.attr = b""
+        monkeypatch.setattr(mmap_events, "_SIZE", SIZE)
+        monkeypatch.setattr(perf_ring, "perf_event_open", self._open)
+        monkeypatch.setattr(mmap_events, "online_cpus", lambda: self.cpus)
+        monkeypatch.setattr(mmap_events.ktime, "monotonic_ns", lambda: self.now)
+
+    def _open(self, attr: bytes, _: int, cpu: int) -> int:
+        self.attr = attr
+        self.rings[cpu] = PerfRing(SIZE)
+        return self.rings[cpu].fd
+
+    def write(self, cpu: int, kind: int, pid: int, when: int, body: bytes, misc: int = 0) -> None:
+        assert self.rings[cpu].record(kind, body + struct.pack("IIQ", pid, pid, when), misc)
+
+    def maps(self, cpu: int, pid: int, when: int, name: bytes = b"/lib/a") -> None:
+        body = struct.pack("IIQQQIIQQII", pid, pid, 0x7000, 0x3000, 0x1000, 8, 17, 99, 1, 5, 2)
+        self.write(cpu, MMAP2, pid, when, body + name + bytes(8 - len(name) % 8))
+
+    def names(self, cpu: int, pid: int, when: int, misc: int = 0) -> None:
+        self.write(cpu, COMM, pid, when, struct.pack("II8s", pid, pid, b"sh"), misc)
+
+    def forks(self, cpu: int, pid: int, parent: int, when: int, kind: int = FORK) -> None:
+        self.write(cpu, kind, parent, when, struct.pack("IIIIQ", pid, parent, pid + 1, parent, when))
+
+    def loses(self, cpu: int, when: int) -> None:
+        self.write(cpu, LOST, 0, when, struct.pack("QQ", 1, 23))
+
+
+def mapped(pid: int, when: int, path: str = "/lib/a") -> Mapped:
+    return Mapped(pid, when, Mapping(0x7000, 0xA000, 0x1000, "08:11", 99, path))
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    return Machine(monkeypatch)
+
+
+@pytest.fixture
+def events(machine):
+    made = MappingEvents()
+    yield made
+    made.close()
+
+
+def test_the_kernel_is_asked_for_what_its_header_names(machine, events, tmp_path):
+    program = compiled(tmp_path, {"attr.c": ATTR % (ATTR_SIZE, SIZE)})
+    wanted = subprocess.run([program], stdout=subprocess.PIPE, check=True).stdout
+    assert machine.attr == wanted[:ATTR_SIZE]
+
+
+def test_mappings_executions_and_forks_in_the_order_of_time(machine, events):
+    machine.maps(0, 7, 30)
+    machine.names(0, 7, 31)  # prctl(2)
+    machine.forks(0, 7, 7, 32)  # a thread
+    machine.forks(0, 7, 3, 33, EXIT)
+    machine.maps(0, 8, 34)
+    machine.names(1, 7, 20, EXEC)
+    machine.forks(1, 7, 3, 10)
+    machine.maps(1, 7, 40, b"//anon")
+    assert events.drain() == []
+    assert events.mapped_by([7]) == [
+        Mapped(7, 10, parent=3),
+        Mapped(7, 20),
+        mapped(7, 30),
+        mapped(7, 40, ""),
+    ]
+
+
+def test_each_is_given_once_also_to_those_who_ask_late(machine, events):
+    machine.maps(0, 7, 1)
+    machine.maps(0, 8, 2)
+    events.drain()
+    assert events.mapped_by([7]) == [mapped(7, 1)]
+    assert events.mapped_by([7]) == []
+    machine.maps(0, 7, 3)
+    machine.maps(0, 8, 4)
+    events.drain()
+    assert events.mapped_by([7, 8]) == [mapped(8, 2), mapped(7, 3), mapped(8, 4)]
+    assert events.mapped_by([7, 8]) == []
+
+
+def test_of_processes_that_nobody_asked_for_the_last_is_kept(machine, events, monkeypatch):
+    monkeypatch.setattr(mmap_events, "_KEPT", 2 * 96)
+    for when in (1, 2, 3):
+        machine.maps(0, 8, when)
+        events.drain()
+        assert events.mapped_by([7]) == []
+    assert events.mapped_by([8]) == [mapped(8, 2), mapped(8, 3)]
+
+
+def test_what_the_kernel_lost_is_between_the_records_around_it(machine, events):
+    machine.maps(0, 7, 100)
+    machine.loses(0, 130)
+    machine.maps(0, 7, 140)
+    assert events.drain() == [(100, 130)]
+    machine.loses(0, 150)
+    machine.loses(1, 160)
+    assert events.drain() == [(140, 150), (0, 160)]
+
+
+def test_a_full_ring_has_lost_what_the_kernel_has_not_told_yet(machine, events, monkeypatch):
+    monkeypatch.setattr(mmap_events, "_LONGEST", SIZE - 3 * 96)
+    for when in (1, 2, 3):
+        machine.maps(0, 7, when)
+    assert events.drain() == []
+    for when in (4, 5, 6, 7):
+        machine.maps(0, 7, when)
+    assert events.drain() == [(7, machine.now)]
+
+
+def test_a_cpu_that_comes_up_is_read_within_a_second(machine, events):
+    begin = machine.now
+    machine.cpus = [0, 1, 5]
+    machine.now += 999_999_999
+    assert events.drain() == []
+    assert 5 not in machine.rings
+    machine.now += 1
+    assert events.drain() == [(begin, machine.now)]
+    machine.maps(5, 7, 1)
+    machine.now += 1_000_000_000
+    assert events.drain() == []
+    assert events.mapped_by([7]) == [mapped(7, 1)]
