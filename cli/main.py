@@ -18,6 +18,8 @@ from pytracer.spec import Profile, registry
 from pytracer.text import harmless
 
 _INTERRUPTED = 128 + signal.SIGINT
+# Descriptors without which a file that cannot be opened would be taken for one that is not there.
+_COMMAND_FILES, _TRACER_FILES = 4, 16
 _USAGE = "usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COMMAND...]"
 _COMMANDS = {
     "list": ("listing", "the tracers"),
@@ -149,6 +151,7 @@ def _add_folders(words: list[str]) -> list[str]:
 
 
 def _command(name: str, words: list[str]) -> int:
+    inherited.require_descriptors(_COMMAND_FILES)
     module = importlib.import_module(f"pytracer.cli.{_COMMANDS[name][0]}")
     return int(module.run(words))
 
@@ -162,6 +165,7 @@ def _usage() -> str:
 
 
 def _trace(name: str, words: list[str], *, pack: str = "") -> int:
+    inherited.require_descriptors(_TRACER_FILES)
     tracer = registry.get(name)
     from pytracer.cli import parser
     from pytracer.cli.output import Output, OutputFile, standard_output

@@ -15,7 +15,8 @@
     │   └── SchemaError        1  the C compiled to other columns, or offsets, than were declared
     ├── VerifierError          1  the kernel's verifier refused the program
     ├── AttachError            1  the program loaded but could not be attached
-    └── CacheError             1  the cache folder that was asked for cannot be used
+    ├── CacheError             1  the cache folder that was asked for cannot be used
+    └── ResourcesError         1  descriptors or memory are used up
 
 Each class carries the exit code of the command line (the number above). Each error is one line;
 ``hint`` is a second one that says what would help. Long material (compiler output, a verifier's log)
@@ -132,3 +133,7 @@ class AttachError(PytracerError):
 
 class CacheError(PytracerError):
     """The cache folder that was asked for cannot be used."""
+
+
+class ResourcesError(PytracerError):
+    """This process, or the machine, has no more descriptors or memory; what the kernel has is not known."""

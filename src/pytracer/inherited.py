@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from pytracer.errors import PytracerError
+from pytracer.errors import ResourcesError
 
 OPTION = "pytracer_ignored"
 """The -X option: the signals that the caller ignored, as SigIgn of /proc/PID/status has them."""
@@ -76,18 +76,19 @@ def raise_limit(which: int, soft: int, hard: int) -> None:
     _limits[which] = (first if after == before else before), (soft, hard)
 
 
-def too_many_files() -> PytracerError:
+def too_many_files() -> ResourcesError:
     """The error for a process that may have no more descriptors."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return PytracerError(f"this process may have no more than {limit} open files", hint="ulimit -n 1024")
+    return ResourcesError(f"this process may have no more than {limit} open files", hint="ulimit -n 1024")
 
 
 def require_descriptors(count: int) -> None:
-    """Raise PytracerError where this process may not have so many more descriptors."""
+    """Raise ResourcesError where this process may not have so many more descriptors."""
     spare = list[int]()
     try:
-        spare += [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)]
-        spare += [os.dup(spare[0]) for _ in range(count - 1)]
+        spare.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        while len(spare) < count:
+            spare.append(os.dup(spare[0]))
     except OSError as error:
         raise too_many_files() from error
     finally:

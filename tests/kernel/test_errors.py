@@ -249,6 +249,28 @@ def test_too_few_descriptors_are_the_reason_at_every_limit(cached, tmp_path):
     assert statuses[-1] == 1
 
 
+FEW = {
+    "opensnoop": ["opensnoop", "--", "true"],
+    "profile": ["profile", "--", "true"],
+    "funccount": ["funccount", "u:libc:malloc", "--", "true"],
+    "trace": ["trace", "t:sched:sched_switch", "--", "true"],
+    "sockcount": ["sockcount", "lo", "-d", 0.01],
+    "list-probes": ["list-probes", "u:libc:malloc"],
+    "doctor": ["doctor"],
+}
+"""Kinds of hooks that need descriptors for different things."""
+
+
+@pytest.mark.parametrize("words", FEW.values(), ids=FEW)
+def test_a_want_of_descriptors_is_never_an_answer_of_the_kernel(words):
+    """At none of the limits: what was asked of it with the last one was taken for absent."""
+    for limit in (*range(5, 17), 20, 28, *range(31, 38, 2)):
+        done = run(*words, preexec_fn=partial(setrlimit, RLIMIT_NOFILE, (limit, limit)))
+        if done.status:
+            failed(done, 1, "open files", "hint: ulimit -n 1024")
+        assert "Too many open files" not in done.out
+
+
 def test_what_standard_output_does_not_take_ends_the_trace():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

@@ -15,7 +15,7 @@ import pytest
 from pytracer.bpf import identity, prober, trial
 from pytracer.bpf.attach import kprobe, kprobe_multi, perf_sample, raw_tracepoint, task_sample, tracepoint
 from pytracer.bpf.sys import ProgType
-from pytracer.errors import NotPermittedError, UnsupportedError
+from pytracer.errors import NotPermittedError, ResourcesError, UnsupportedError
 from pytracer.features import kernel_facts
 from pytracer.features.kernel_facts import KernelFacts
 from pytracer.kernel import functions
@@ -152,6 +152,22 @@ def test_a_kernel_that_does_not_know_the_program_type(kernel: Kernel) -> None:
     assert known.probe(raw("x")) == Answer(False, reason="this kernel has no raw tracepoints (Linux 4.17)")
     assert not known.probe(raw("y")).ok
     assert kernel.calls == ["load 17"]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_trial_without_descriptors_or_memory_is_no_answer(kernel: Kernel, number: int) -> None:
+    """Nor is it remembered: there may be some later."""
+    kernel.loads, kernel.sleeps, kernel.opens = {17: number, 2: number}, number, {"x": errno.EINVAL}
+    known = KernelFacts()
+    for probe in (raw("x"), function("vfs_read"), function("is_not_there")):
+        with pytest.raises(ResourcesError) as caught:
+            known.probe(probe)
+        assert caught.value.hint
+    for ask in (lambda: known.has_loops, lambda: known.preempts, lambda: known.has_helper(1)):
+        with pytest.raises(ResourcesError):
+            ask()
+    kernel.loads, kernel.sleeps = {}, errno.EINVAL
+    assert known.probe(raw("x")) == Answer(True, "x")
 
 
 def test_a_refusal_is_told_from_absence(kernel: Kernel) -> None:

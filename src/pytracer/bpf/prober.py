@@ -9,9 +9,10 @@ import os
 import weakref
 from pathlib import Path
 
+from pytracer import inherited
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import helper_refusal, load, returning
-from pytracer.errors import NotPermittedError, PytracerError
+from pytracer.errors import NotPermittedError, PytracerError, ResourcesError
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Answer, Tells
 from pytracer.spec import Probe
@@ -52,6 +53,7 @@ class Asking:
             try:
                 self._programs[key] = load(kind, code, attach_type=attach_type)
             except OSError as error:
+                require_answer(error)
                 self._programs[key] = error
         loaded = self._programs[key]
         if isinstance(loaded, OSError):
@@ -70,19 +72,23 @@ class Asking:
         if not probe.targets:
             return Tells.PROGRAM
         if kind not in self._tells:
-            refusal = "unknown"
-            with contextlib.suppress(OSError):
+            try:
                 refusal = helper_refusal(kind, _GET_ATTACH_COOKIE)
+            except OSError as error:
+                require_answer(error)
+                refusal = "unknown"
             self._tells[kind] = Tells.PROGRAM if refusal else Tells.COOKIE
         return self._tells[kind]
 
     @functools.cached_property
     def preempts(self) -> bool:
         """Whether programs on raw tracepoints can be preempted: they can where some may sleep (Linux 7.2)."""
-        with contextlib.suppress(OSError):
+        try:
             os.close(load(ProgType.RAW_TRACEPOINT, returning(0), flags=_SLEEPABLE))
-            return True
-        return False
+        except OSError as error:
+            require_answer(error)
+            return False
+        return True
 
     @functools.cached_property
     def kallsyms(self) -> bytes:
@@ -102,8 +108,18 @@ def untried(name: str) -> Answer:
     return Answer(True, name, reason=_UNTRIED, tried=False)
 
 
+def require_answer(error: OSError) -> None:
+    """Raise ResourcesError if a trial failed for want of descriptors or memory: that says nothing about what
+    the kernel has."""
+    if error.errno == errno.EMFILE:
+        raise inherited.too_many_files() from error
+    if error.errno in policy.EXHAUSTED:
+        raise policy.explain(error, "cannot try what this kernel grants") from error
+
+
 def no(error: OSError, absent: str) -> Answer:
-    """A no with its reason: ``absent``, where the kernel did not just refuse."""
+    """A no with its reason: ``absent``, where the kernel did not just refuse. Raises ResourcesError."""
+    require_answer(error)
     reached = policy.explain(error, "it")
     if isinstance(reached, NotPermittedError):
         return Answer(False, reason=policy.refusal(), refused=True)
@@ -113,7 +129,9 @@ def no(error: OSError, absent: str) -> Answer:
 
 
 def problem(error: PytracerError) -> Answer:
-    """A no of which the reason was found already."""
+    """A no of which the reason was found already. Raises it if it is a ResourcesError."""
+    if isinstance(error, ResourcesError):
+        raise error
     return Answer(False, reason=error.message, refused=isinstance(error, NotPermittedError))
 
 

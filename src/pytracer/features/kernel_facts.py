@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytracer.bpf.attach import kind_of
-from pytracer.bpf.prober import Asking
+from pytracer.bpf.prober import Asking, require_answer
 from pytracer.bpf.sys import MapType, ProgType, map_create
 from pytracer.bpf.trial import EMPTY, LOOP, READS_BEYOND, helper_refusal
 from pytracer.errors import HeadersError, PytracerError
@@ -134,7 +134,8 @@ class KernelFacts(Asking):
     def _try_helper(self, number: int) -> bool:
         try:
             return not helper_refusal(self._kind, number)
-        except OSError:
+        except OSError as error:
+            require_answer(error)
             return False
 
     @functools.cached_property
@@ -169,6 +170,7 @@ def _makes_map(number: int) -> bool:
     sizes = (0, 0, os.sysconf("SC_PAGE_SIZE")) if number == MapType.RINGBUF else (4, 4, 1)
     try:
         os.close(map_create(number, *sizes))
-    except OSError:
+    except OSError as error:
+        require_answer(error)
         return False
     return True

@@ -15,7 +15,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pytracer import inherited
-from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
+from pytracer.errors import (
+    NotPermittedError,
+    PolicyError,
+    PytracerError,
+    ResourcesError,
+    UnsupportedError,
+)
 from pytracer.kernel import mounts
 from pytracer.record import record
 
@@ -53,6 +59,13 @@ _WORDS = {
     ENOTSUPP: "Operation not supported",
     errno.EILSEQ: "the offset lies within an instruction",  # of kprobes (arch/x86/kernel/kprobes/core.c)
 }
+EXHAUSTED = {
+    errno.EMFILE: "ulimit -n 1024",
+    errno.ENFILE: "sysctl fs.file-max is the most that the machine has",
+    errno.ENOMEM: "free memory, or raise the limit of the cgroup",
+}
+"""The errnos that say nothing about what the kernel has, with what helps."""
+
 _ABSENT = frozenset({
     errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV, errno.ENOSYS, errno.E2BIG, errno.ENXIO,
     ENOTSUPP,
@@ -184,8 +197,8 @@ def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> Py
     """The error that a refusal by the kernel means.
 
     ``needed`` are the capabilities that ``what`` takes. Without them a refusal is NotPermittedError, with
-    them it is a policy's, PolicyError. What the kernel does not know is UnsupportedError, and the rest a
-    plain PytracerError.
+    them it is a policy's, PolicyError. What the kernel does not know is UnsupportedError, a want of
+    descriptors or memory ResourcesError, and the rest a plain PytracerError.
     """
     number = error.errno or 0
     if number in (errno.EPERM, errno.EACCES):
@@ -198,9 +211,10 @@ def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> Py
             f"{what}: this kernel does not have it ({in_words(number)})",
             hint="pytracer doctor shows what this kernel grants",
         )
-    hint = inherited.too_many_files().hint if number == errno.EMFILE else ""
+    if number in EXHAUSTED:
+        return ResourcesError(f"{what}: {in_words(number)}", hint=EXHAUSTED[number])
     why = in_words(number) if number else "the kernel gave no reason"
-    return PytracerError(f"{what}: {why}", hint=hint)
+    return PytracerError(f"{what}: {why}")
 
 
 def refusal() -> str:

@@ -16,7 +16,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pytracer.budget import Account, OverBudgetError, current
-from pytracer.errors import NotPermittedError, PytracerError, UnknownNameError, UsageError
+from pytracer.errors import (
+    NotPermittedError,
+    PytracerError,
+    ResourcesError,
+    UnknownNameError,
+    UsageError,
+)
 from pytracer.procfs import living
 from pytracer.symbols import libraries, maps, owners, symtab, tables
 from pytracer.symbols.maps import Mapping
@@ -267,7 +273,8 @@ def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> Program
         raise NotPermittedError(f"{path} may not be read", hint="run as root") from error
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):  # that is not the file's fault
-            raise PytracerError(f"{path} cannot be opened: {error.strerror}", hint="ulimit -n") from error
+            hint = "ulimit -n 1024"
+            raise ResourcesError(f"{path} cannot be opened: {error.strerror}", hint=hint) from error
         where = f" for process {root.pid}" if root.pid else ""
         raise UsageError(f"no file {path}{where}: {error.strerror}") from error
     found = ProgramFile(descriptor, path, holder=root.pid)

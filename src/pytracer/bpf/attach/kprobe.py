@@ -11,7 +11,7 @@ from pytracer.bpf.attach.kind import LoadAs, Place
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import PerfLink, attach_program, event_attr, retprobe_bit
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking, no, untried
+from pytracer.bpf.prober import Asking, no, require_answer, untried
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import UnsupportedError
@@ -105,7 +105,8 @@ def _open(
 
 
 def _why_not(error: OSError, symbol: str, offset: int, kernel: Asking) -> Answer:
-    """Why a function could not be probed."""
+    """Why a function could not be probed. Raises ResourcesError."""
+    require_answer(error)
     if symbol in functions.blacklist():
         return Answer(False, reason=f"{symbol} is one that may not be probed (noprobe)")
     if error.errno == errno.EADDRNOTAVAIL:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytracer.errors import AttachError, PytracerError
+from pytracer.errors import AttachError, PytracerError, ResourcesError
 from pytracer.kernel import policy
 
 
@@ -15,6 +15,6 @@ def attach_error(error: OSError, what: str, *, needed: Iterable[str] = policy.TR
     errno in words. ``needed`` are the capabilities that the attachment takes.
     """
     reached = policy.explain(error, what, needed=needed)
-    if type(reached) is PytracerError:
+    if type(reached) in (PytracerError, ResourcesError):
         return AttachError(f"cannot attach to {reached.message}", hint=reached.hint)
     return reached
