@@ -26,7 +26,7 @@ from pytracer.enrich.registers import register, registers
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.strings import text
 from pytracer.enrich.target_names import target_decoder
-from pytracer.enrich.tasks import kernel_stack_decoder, task_state
+from pytracer.enrich.tasks import kernel_function_decoder, kernel_stack_decoder, task_state
 from pytracer.kernel.syscalls import label
 
 __all__ = ["Decoder", "decode", "decoders"]
@@ -54,6 +54,7 @@ def decoders(
         "direction": direction,
         "disk": disk_decoder(),
         "errno": errno_name,
+        "kernel_function": kernel_function_decoder(),
         "kernel_stack": kernel_stack_decoder(),
         "task_state": task_state,
         "file_type": file_type,

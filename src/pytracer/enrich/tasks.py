@@ -28,6 +28,17 @@ def task_state(state: int) -> str:
     return _LETTERS[(state & _REPORTED).bit_length()]
 
 
+def kernel_function_decoder() -> Decoder:
+    """A decoder of the address of a kernel function: its name."""
+    symbols = KernelSymbols()
+
+    def kernel_function(address: int) -> str:
+        [name] = symbols.names(np.array([address], np.uint64))
+        return str(name)
+
+    return kernel_function
+
+
 def kernel_stack_decoder() -> Decoder:
     """A decoder of stacks, 64-bit addresses one after the other, innermost first."""
     symbols = KernelSymbols()

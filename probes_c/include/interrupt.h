@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Whether a program runs for the current task, or in an interrupt that came while it ran. No helper says so.
+//
+// Interrupts and softirqs have stacks of their own; the context of a raw tracepoint or kprobe is on the stack of what
+// raised it. x86 alone stays on the task's stack where user code was interrupted: then the task is in no system call.
+// (A page fault looks the same, and is taken for an interrupt.)
+#include "current_call.h"
+
+#define PT_THREAD_SIZE  16384      // THREAD_SIZE of x86-64 and arm64; twice that with KASAN
+#define PT_FLAG_KTHREAD 0x00200000 // PF_KTHREAD, a macro
+
+static __always_inline int pt_is_in_interrupt(void *ctx)
+{
+    u64 context = (u64)ctx, here = 0, stack = (u64)pt_own(stack);
+
+    // By a read: before Linux 5.12 (cd17d38f8b28) the verifier compares no pointers.
+    pt_probe_read_kernel(&here, sizeof(here), &context);
+    if (here - stack >= PT_THREAD_SIZE)
+        return 1;
+#if defined(__x86_64__)
+    return !(pt_own(flags) & PT_FLAG_KTHREAD) && pt_current_call() == PT_NO_CALL;
+#else
+    return 0;
+#endif
+}

@@ -1,0 +1,80 @@
+"""wakeuptime against threads that wake each other, and timers that do, a known number of times."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from support import contend
+from support.cli import run
+
+pytestmark = pytest.mark.kernel
+ROUNDS = 23
+# The parent writes to a pipe that its child reads from: each write wakes the child, which has slept 10 ms.
+PIPES = f"""
+import os, time
+read, write = os.pipe()
+child = os.fork()
+if not child:
+    open("/proc/self/comm", "w").write("sleeper")
+    os.close(write)
+    while os.read(read, 1):
+        pass
+    os._exit(0)
+open("/proc/self/comm", "wb").write(b"waker\\n\\x1b[31m")
+for _ in range({ROUNDS}):
+    time.sleep(0.01)
+    os.write(write, b"x")
+time.sleep(0.01)
+os.close(write)
+os.waitpid(child, 0)
+"""
+TIMERS = f"import time\nfor _ in range({ROUNDS}): time.sleep(0.01)"
+
+
+def rows(code, *words):
+    words = ["--by", "woken,comm,pid", *words]
+    result = run("wakeuptime", "--min", "5ms", "-f", "json", *words, "--", sys.executable, "-c", code)
+    assert result.status == 0, result.err
+    return result.of("summary")
+
+
+def is_count(found, wanted):
+    """On a host, a policy may keep programs from running while some of its own tasks are current."""
+    return found == wanted if contend.LAB else wanted - 3 <= found <= wanted
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_a_thread_is_woken_by_the_one_that_writes():
+    found = [row for row in rows(PIPES) if row["woken"] == "sleeper"]
+    by_waker = [row for row in found if row["comm"] == "waker\n\x1b[31m"]
+    assert is_count(sum(row["count"] for row in by_waker), ROUNDS + 1)  # the last is the close
+    assert sum(row["count"] for row in found) == sum(row["count"] for row in by_waker)
+    written = [row for row in by_waker if any("write" in frame for frame in row["kernel"])]
+    assert is_count(sum(row["count"] for row in written), ROUNDS)
+    assert sum(row["total_ns"] for row in by_waker) >= ROUNDS * 5_000_000
+    assert len({row["pid"] for row in by_waker}) == 1
+
+
+def test_a_timer_is_not_the_task_that_it_interrupts():
+    """Every sleep is ended by a timer; a process that spins beside it is what is interrupted."""
+    beside = (
+        "import os, time\nif not os.fork():\n    while time.process_time() < 0.3: pass\n    os._exit(0)\n"
+    )
+    found = rows(beside + TIMERS)
+    assert {(row["comm"], row["pid"]) for row in found} == {(None, None)}
+    assert not any(row["kernel"] or row["user"] for row in found)
+    assert is_count(sum(row["count"] for row in found), ROUNDS)
+
+
+def test_only_sleeps_within_bounds():
+    assert rows(TIMERS, "--max", "6ms") == []
+    assert rows(TIMERS, "--uninterruptible") == []
+
+
+def test_hostile_names_stay_text():
+    result = run("wakeuptime", "--min", "5ms", "--", sys.executable, "-c", PIPES)
+    assert "\x1b" not in result.out
+    assert "waker\\n\\x1b[31m" in result.out

@@ -1,0 +1,53 @@
+"""drsnoop: who has to free memory before getting some."""
+
+from pytracer.spec import Column, Duration, Stream, Tracer, Unit
+from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.hooks import Alternative, Hook, RawTracepoint
+
+PROBES = tuple(
+    RawTracepoint(f"{whose}_{end}", event=f"mm_vmscan_{whose}_reclaim_{end}")
+    for whose in ("direct", "memcg")
+    for end in ("begin", "end")
+)
+RECLAIM = Hook(
+    "reclaim",
+    "tasks reclaim memory",
+    (
+        Alternative("raw-tracepoint", PROBES),
+        Alternative("raw-tracepoint-direct", PROBES[:2]),  # a kernel without memory cgroups
+    ),
+)
+
+TRACER = Tracer(
+    name="drsnoop",
+    group="memory",
+    summary="tasks that must reclaim memory themselves before they get some, and how long",
+    description="Shows each direct reclaim, of the machine's or a cgroup's memory, as it ends.",
+    hooks=(RECLAIM,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(Duration("min", "only those that took at least this long", config="min", default=0),),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("tid", "thread id", wide=True),
+                Column("comm", "name of the thread", decode="text", width=15),
+                Column("memory", "whose: machine, or cgroup (its limit)", decode="text", width=7),
+                Column("order", "how much is wanted: 2^order pages", width=5),
+                Column("pages", "pages that were reclaimed", unit=Unit.COUNT, width=9),
+                Column("took_ns", "how long it took", label="TOOK", unit=Unit.NANOSECONDS),
+            )
+        ),
+    ),
+    examples=(
+        ("drsnoop", "every direct reclaim of the machine"),
+        ("drsnoop --min 10ms", "those that took 10 ms and more"),
+        ("drsnoop --container web -f json", "of one container, as JSON"),
+    ),
+    notes=(
+        "kswapd reclaims in the background: nobody waits for it, and it is not shown.",
+        "A write to drop_caches is no direct reclaim. One under way at the start is not shown.",
+        "A cgroup's limit lets the charge be tried again: one allocation may reclaim several times.",
+    ),
+)

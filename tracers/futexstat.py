@@ -1,0 +1,52 @@
+"""futexstat: which locks of programs are waited for."""
+
+from pytracer.spec import Column, Duration, Flag, GroupBy, Key, Stacks, Table, Tracer
+from pytracer.spec.columns import Unit
+from pytracer.spec.common import BY_COMM, BY_PROCESS, MAPPING, RETURN_TIMED, STACK_OPTIONS, times
+from pytracer.spec.filters import TASK_FILTERS
+
+VALUES = (
+    Column("waits", "calls that waited", unit=Unit.COUNT),
+    Column("missed", "calls that found the lock changed", unit=Unit.COUNT, wide=True),
+    *times("waits")[::2],
+)
+
+TRACER = Tracer(
+    name="futexstat",
+    group="system",
+    summary="which locks of programs (futexes) are waited for, how long, by whom, by stack",
+    description="Adds up the time that threads wait by futex(2): for mutexes, conditions and the like.",
+    hooks=(RETURN_TIMED,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        GroupBy(
+            "by",
+            "the key of a row; several with commas",
+            keys=(
+                Key("lock", (Column("lock", "the address that is waited at", decode="register", width=14),)),
+                BY_PROCESS,
+                BY_COMM,
+            ),
+            default="lock,comm",
+        ),
+        Duration("min", "only waits of at least this long", config="min", default=0),
+        Flag("stacks", "by the stacks that wait", define="STACKS"),
+        *STACK_OPTIONS,
+    ),
+    outputs=(
+        Table("rows", VALUES, sort="total_ns"),
+        Stacks("rows", VALUES[:1] + VALUES[2:3], when="stacks", hooks=(RETURN_TIMED, MAPPING)),
+    ),
+    examples=(
+        ("futexstat -p 181", "the locks that one process waits for, a table a second"),
+        ("futexstat --stacks --by lock -U -- ./server", "where in the code a program waits for each lock"),
+        ("futexstat --min 10ms --by pid -d 10", "which processes wait long, for ten seconds"),
+    ),
+    notes=(
+        "A thread with nothing to do waits like one that wants a lock: see the stack.",
+        "An address is of its process: two processes may have different locks at one.",
+        "A lock that is free, or that is spun for, makes no call. Waits by io_uring are not seen.",
+        "Waits count when they end, by a timeout or signal, too; those begun before the trace do not.",
+    ),
+)

@@ -1,0 +1,58 @@
+"""slabratetop: which slab caches the kernel allocates from."""
+
+from pytracer.spec import Column, GroupBy, Key, Table, Tracer, Unit
+from pytracer.spec.common import TASK_KEYS
+from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.hooks import Alternative, Hook, Kprobe, RawTracepoint
+
+KMALLOC = RawTracepoint("kmalloced", event="kmalloc", arguments=5)
+OTHERS = ("kmem_cache_alloc_node", "kmem_cache_alloc_lru")
+VALUES = (
+    Column("allocations", "objects allocated", unit=Unit.COUNT),
+    Column("bytes", "their size in the cache", unit=Unit.BYTES),
+)
+KEYS = (
+    Key("cache", (Column("cache", "the cache, as in /proc/slabinfo", decode="text"),)),
+    *TASK_KEYS,
+)
+SLAB = Hook(
+    "slab",
+    "the kernel allocates from slab caches",
+    (
+        # Linux 6.1 (2c1d697fb8ba) gave the event the cache.
+        Alternative(
+            "raw-tracepoint", (RawTracepoint("allocated", event="kmem_cache_alloc", arguments=5), KMALLOC)
+        ),
+        Alternative(
+            "kprobe",
+            (
+                Kprobe("allocates", symbols=("kmem_cache_alloc",)),
+                *(Kprobe("allocates", symbols=(name,), optional=True) for name in OTHERS),
+                KMALLOC,
+            ),
+        ),
+    ),
+)
+
+TRACER = Tracer(
+    name="slabratetop",
+    group="memory",
+    summary="allocations of the kernel by slab cache, how many and how large",
+    description="Counts allocations from the kernel's slab caches and by kmalloc, and their bytes.",
+    hooks=(SLAB,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(GroupBy("by", "the key of a row; several with commas", keys=KEYS, default="cache"),),
+    outputs=(Table("rows", VALUES, sort="allocations"),),
+    examples=(
+        ("slabratetop", "the whole machine, a table a second"),
+        ("slabratetop --by cache,comm -d 10", "who allocates what, for ten seconds"),
+        ("slabratetop -- find /usr", "what one command makes the kernel allocate"),
+    ),
+    notes=(
+        "kmalloc's caches are shown by size: no event tells kmalloc-64 from kmalloc-cg-64 and the like.",
+        "Caches may be merged: an object is then shown under the name that /proc/slabinfo has for all.",
+        "Filters look at the task that runs: what interrupts allocate, in any task, is counted for it.",
+        "Objects allocated in bulk (kmem_cache_alloc_bulk) raise no event. By kprobe, failed ones count.",
+    ),
+)
