@@ -19,6 +19,7 @@ from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
 from pytracer.enrich.decode import masked, sized
 from pytracer.enrich.disks import block_operation, disk_decoder
+from pytracer.enrich.drops import drop_reason_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, open_flags
 from pytracer.enrich.interfaces import interface_decoder
@@ -26,6 +27,7 @@ from pytracer.enrich.kernel_names import signal_code, signal_name
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.strings import text
 from pytracer.spec.signals import SIGNALS
+from support.btf_builder import basic
 
 
 @pytest.mark.parametrize(
@@ -186,6 +188,17 @@ def test_addresses(packed, shown):
     # NumPy takes the NULs off the end of bytes, and gives each distinct value once.
     column = np.frombuffer(bytes.fromhex(packed) * 3, dtype="u1").reshape(3, 16)
     assert decode(address, column.view("S16").reshape(-1)).tolist() == [shown] * 3
+
+
+def test_reasons_of_drops_are_those_of_the_kernels_types():
+    """Their numbers change from release to release; before Linux 5.17 there are none."""
+    for numbers in ({"NO_SOCKET": 3, "TCP_CSUM": 5}, {"TCP_CSUM": 3, "NO_SOCKET": 77}):
+        types = basic()
+        types.enum("skb_drop_reason", {f"SKB_DROP_REASON_{name}": value for name, value in numbers.items()})
+        reason = drop_reason_decoder(types.btf)
+        assert [reason(value) for value in numbers.values()] == list(numbers)
+        assert (reason(4), reason(2 << 16 | 7)) == ("reason_4", "subsystem_2_reason_7")
+    assert drop_reason_decoder(basic().btf)(3) == "reason_3"
 
 
 def test_states_of_tcp():

@@ -11,6 +11,7 @@ from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.disks import block_operation, disk_decoder
+from pytracer.enrich.drops import drop_reason_decoder, function_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, file_type, open_flags
 from pytracer.enrich.interfaces import interface_decoder
@@ -53,11 +54,13 @@ def decoders(
         "connection_event": connection_event,
         "direction": direction,
         "disk": disk_decoder(),
+        "drop_reason": drop_reason_decoder(),
         "errno": errno_name,
         "kernel_function": kernel_function_decoder(),
         "kernel_stack": kernel_stack_decoder(),
         "task_state": task_state,
         "file_type": file_type,
+        "function": function_decoder(),
         "interface": interface_decoder(interfaces),
         "ip_protocol": ip_protocol,
         "open_flags": open_flags,

@@ -1,0 +1,52 @@
+"""Why the kernel drops packets, and where in its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytracer.arrays import np
+from pytracer.errors import PytracerError
+from pytracer.kernel.btf import Btf, Kind
+from pytracer.symbols.kernel import KernelSymbols
+
+_ENUM = "skb_drop_reason"
+_PREFIX = "SKB_DROP_REASON_"
+_SUBSYSTEM = 16  # bits: SKB_DROP_REASON_SUBSYS_SHIFT
+
+
+def drop_reason_decoder(load: Callable[[], Btf] = Btf.load) -> Callable[[int], str]:
+    """A decoder of ``enum skb_drop_reason`` by this kernel's types: numbers change from release to release.
+
+    ``3`` -> ``NO_SOCKET``; ``reason_N`` where it has no name, ``subsystem_N_reason_N`` if a module gave it.
+    """
+    known: dict[int, str] = {}
+
+    def decode(number: int) -> str:
+        if not known:
+            known.update(_reasons(load))
+        if number >> _SUBSYSTEM:
+            return f"subsystem_{number >> _SUBSYSTEM}_reason_{number & 0xFFFF}"
+        return known.get(number) or f"reason_{number}"
+
+    return decode
+
+
+def function_decoder() -> Callable[[int], str]:
+    """A decoder of addresses in the kernel's code: the function, ``0x...`` where it is not known."""
+    symbols = KernelSymbols()
+
+    def decode(address: int) -> str:
+        # It is where a call returns to, which may be the next function already.
+        return symbols.names(np.array([max(address, 1) - 1], np.uint64))[0]
+
+    return decode
+
+
+def _reasons(load: Callable[[], Btf]) -> dict[int, str]:
+    try:
+        btf = load()
+    except (OSError, PytracerError):
+        return {-1: ""}
+    found = btf.find(Kind.ENUM, _ENUM)
+    named = btf.enumerators(found) if found is not None else ()
+    return {-1: ""} | {value: name.removeprefix(_PREFIX).removeprefix("SKB_") for name, value in named}

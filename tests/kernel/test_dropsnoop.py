@@ -1,0 +1,139 @@
+"""dropsnoop against packets of the test's own that the kernel drops, and counts, for a known reason."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytracer.kernel.btf import Btf, Kind
+from support.cli import run, start, stop
+from support.connections import V4, counters, deaf, ends, pair, traced, which
+from support.needs import refused
+from support.packets import Frame, ip, namespace, send, veth
+
+pytestmark = pytest.mark.kernel
+FORMS = ["raw-tracepoint-socket", "raw-tracepoint-reason", "raw-tracepoint"]
+
+
+def reason(name, form=""):
+    """A reason, if this kernel tells reasons."""
+    return name if form != FORMS[-1] and Btf.load().find(Kind.ENUM, "skb_drop_reason") else None
+
+
+def counters6():
+    """The kernel's counts for IPv6 in the namespace that the test is in."""
+    lines = Path("/proc/thread-self/net/snmp6").read_text().splitlines()
+    return {name: int(count) for name, count in (line.split() for line in lines)}
+
+
+def to_nobody(family, host, times):
+    """Send datagrams to a port that no one listens at."""
+    with socket.socket(family, socket.SOCK_DGRAM) as free:
+        free.bind((host, 0))
+        port = free.getsockname()[1]
+    with socket.socket(family, socket.SOCK_DGRAM) as sender:
+        sender.bind((host, 0))
+        for _ in range(times):
+            sender.sendto(bytes(101), (host, port))
+        return {"saddr": host, "sport": sender.getsockname()[1], "daddr": host, "dport": port}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("form", [*FORMS[:2], pytest.param(FORMS[2], marks=pytest.mark.smoke)])
+def test_datagrams_to_no_one_are_shown_each_and_counted_by_the_kernel(form):
+    hook = ["--hook", f"drop={form}"]
+    if refused(run("dropsnoop", "--dry-run", *hook), {"drop": form}):
+        return
+    with namespace(ipv6=True), traced("dropsnoop", *hook) as events:
+        before = counters()["Udp.NoPorts"], counters6()["Udp6NoPorts"]
+        four = to_nobody(socket.AF_INET, "127.0.0.1", 101)
+        six = to_nobody(socket.AF_INET6, "::1", 23)
+        after = counters()["Udp.NoPorts"], counters6()["Udp6NoPorts"]
+    for ends_, times, name, size in ((four, 101, "__udp4_lib_rcv", 109), (six, 23, "__udp6_lib_rcv", 109)):
+        own = [event for event in events if which(event) == tuple(ends_.values())]
+        assert len(own) == times
+        assert {event["reason"] for event in own} == {reason("NO_SOCKET", form)}
+        assert {event["function"].split(".")[0] for event in own} == {name}
+        assert {(e["protocol"], e["bytes"], e["interface"], e["pid"]) for e in own} == {
+            ("UDP", size, "lo", None)
+        }
+    assert (after[0] - before[0], after[1] - before[1]) == (101, 23)
+
+
+@pytest.mark.lab
+def test_a_segment_belongs_to_its_socket_not_to_who_sends_meanwhile():
+    """It is dropped within the call of the process that sends it, on the same machine."""
+    with namespace(), traced("dropsnoop") as events:
+        client, server = pair(*V4)
+        where = which(ends(client))
+        with deaf(server):
+            child = os.fork()
+            if not child:
+                client.send(bytes(1009))
+                os._exit(0)
+            os.waitpid(child, 0)
+        server.recv(2000)
+        for end in (client, server):
+            end.close()
+    own = [event for event in events if which(event) == where and event["reason"] != "QUEUE_PURGE"]
+    assert own
+    assert {event["reason"] for event in own} == {reason("SOCKET_FILTER")}
+    knows = run("dropsnoop", "--dry-run", "--hook", f"drop={FORMS[0]}").status == 0
+    assert {event["pid"] for event in own} == {os.getpid() if knows else None}
+
+
+def test_a_full_receive_buffer():
+    with namespace(), traced("dropsnoop") as events:
+        before = counters()["Udp.RcvbufErrors"]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+            receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            receiver.bind(("127.0.0.1", 0))
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                for _ in range(101):
+                    sender.sendto(bytes(1009), receiver.getsockname())
+        dropped = counters()["Udp.RcvbufErrors"] - before
+    full = [event for event in events if event["reason"] == reason("SOCKET_RCVBUFF")]
+    assert len(full) == dropped > 50
+
+
+@pytest.mark.lab
+def test_stacks_count_the_same_packets():
+    with namespace():
+        tracer = start("dropsnoop", "--stacks", "-f", "json", "--netns", "/proc/self/ns/net", 60)
+        to_nobody(socket.AF_INET, "127.0.0.1", 101)
+        result = stop(tracer)
+    assert result.status == 0, result.err
+    found = [row for row in result.of("summary") if any("__udp4_lib_rcv" in name for name in row["kernel"])]
+    assert sum(row["packets"] for row in found) == 101
+    assert {row["reason"] for row in found} == {reason("NO_SOCKET")}
+
+
+def test_frames_of_no_ip_and_hostile_names():
+    """A frame without addresses; an interface whose name is made to move the cursor."""
+    name = "v\x1b[31m"
+    with namespace():
+        veth(name, "vb")
+        for form in ("json", "table"):
+            words = ["--wide"] if form == "table" else []
+            tracer = start("dropsnoop", "-f", form, "-d", 60, "--netns", "/proc/self/ns/net", *words)
+            frame = bytes.fromhex("ffffffffffff 020000000001 88b5".replace(" ", "")) + bytes(50)
+            send("vb", [Frame("other", 7, frame)])
+            result = stop(tracer)
+            if form == "json":
+                own = [event for event in result.of("event") if event["interface"] == name]
+                assert len(own) == 7
+                assert {(e["saddr"], e["sport"], e["protocol"]) for e in own} == {(None, None, None)}
+            else:
+                assert "\x1b" not in result.out
+        ip("link", "del", "vb")
+
+
+def test_only_of_a_process():
+    with namespace(), traced("dropsnoop", "-p", os.getppid()) as events:
+        to_nobody(socket.AF_INET, "127.0.0.1", 23)
+    assert not events
+    assert run("dropsnoop", "-f", "json", "--", sys.executable, "-c", "pass").status == 0

@@ -1,0 +1,60 @@
+"""dropsnoop: packets that the kernel drops."""
+
+from pytracer.spec import Alternative, Column, Flag, Hook, RawTracepoint, Stacks, Stream, Tracer, Unit
+from pytracer.spec.common import MAPPING, STACK_OPTIONS, TCP_ACCEPT, TCP_STATE
+from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.outputs import KERNEL_FRAMES
+
+FORMS = {"raw-tracepoint-socket": 4, "raw-tracepoint-reason": 3, "raw-tracepoint": 2}  # Linux 6.11, 5.17
+DROP = Hook(
+    "drop",
+    "packets are dropped",
+    tuple(
+        Alternative(form, (RawTracepoint("dropped", event="kfree_skb", arguments=count, preempted=False),))
+        for form, count in FORMS.items()
+    ),
+)
+NONE = b"\xff" * 16
+REASON = Column("reason", "why, in the kernel's words", decode="drop_reason", absent=0, width=20)
+HOOKS = (TCP_STATE, TCP_ACCEPT, DROP)
+KEYS = (KERNEL_FRAMES, REASON)
+
+TRACER = Tracer(
+    name="dropsnoop",
+    group="network",
+    summary="packets that the kernel drops: why, where in its code, whose",
+    description="Shows each packet that the kernel drops, with the reason and the function that drops it.",
+    hooks=HOOKS,
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(Flag("stacks", "count by stack instead", define="STACKS"), STACK_OPTIONS[-1]),
+    outputs=(
+        Stream(
+            columns=(
+                REASON,
+                Column("function", "the function that drops it", field="place", decode="function", width=22),
+                Column("saddr", "where it is from", decode="address", absent=NONE, width=15, wide=True),
+                Column("sport", "port that it is from", absent=-1, width=5, wide=True),
+                Column("daddr", "address it goes to", decode="address", absent=NONE, width=15),
+                Column("dport", "port it goes to", absent=-1, width=5),
+                Column("pid", "the process of its TCP connection; none: not known", absent=0, width=7),
+                Column("comm", "its name, then", decode="text", absent=b"", width=9, wide=True),
+                Column("protocol", "its protocol", decode="ip_protocol", absent=0, width=8, wide=True),
+                Column("bytes", "its size", unit=Unit.BYTES, width=7, wide=True),
+                Column("interface", "the interface", decode="text", absent=b"", width=9, wide=True),
+                Column("netns", "network namespace (inode number)", width=10, wide=True),
+            )
+        ),
+        Stacks("rows", (Column("packets", "packets", unit=Unit.COUNT),), "stacks", KEYS, (*HOOKS, MAPPING)),
+    ),
+    examples=(
+        ("dropsnoop", "every packet that is dropped"),
+        ("dropsnoop --stacks -d 10", "by stack, for ten seconds"),
+        ("dropsnoop --netns 4711 --wide", "in a container's network namespace, with all columns"),
+    ),
+    notes=(
+        "Reasons are those of this kernel's types (BTF). Linux before 5.17 has none: the function tells.",
+        "The process is that of the TCP connection, if it is newer than the trace, never one that just runs.",
+        "What network cards drop is not seen; nor what a driver or protocol counts without freeing a packet.",
+    ),
+)
