@@ -122,5 +122,10 @@ def deaf(end: socket.socket, first: int | None = None) -> Iterator[None]:
 def tcp_info(end: socket.socket) -> dict[str, int]:
     """What the kernel says of a connection."""
     info = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
-    offsets = {"rtt": 68, "total_retrans": 100, "segs_out": 136, "segs_in": 140}
-    return {name: struct.unpack_from("I", info, offset)[0] for name, offset in offsets.items()}
+    places = {
+        "rtt": ("I", 68),
+        "total_retrans": ("I", 100),
+        "bytes_received": ("Q", 128),
+        "segs_in": ("I", 140),
+    }
+    return {name: struct.unpack_from(kind, info, offset)[0] for name, (kind, offset) in places.items()}

@@ -1,0 +1,126 @@
+"""tcptop against connections of the test's own that carry known bytes, and the kernel's count of them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+import pytest
+
+from support.cli import run, start, stop
+from support.connections import V4, V6, ends, me, pair, tcp_info, which
+from support.needs import refused
+from support.packets import namespace
+
+pytestmark = pytest.mark.kernel
+HERE = ["--netns", "/proc/self/ns/net"]
+
+
+def summary(tracer):
+    """The rows of the whole run."""
+    result = stop(tracer)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return result.of("summary")
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "fexit"])
+def test_bytes_each_way_of_each_connection(alternative):
+    hook = ["--hook", f"socket_bytes={alternative}"]
+    if refused(run("tcptop", "--dry-run", *hook), {"socket_bytes": alternative}):
+        return
+    expected, received = {}, {}
+    with namespace(ipv6=True):
+        tracer = start("tcptop", "-f", "json", *HERE, *hook, "--by", "pid,local,peer", 60)
+        for family, host in (V4, V6):
+            for number in range(1, 24):
+                client, server = pair(family, host)
+                client.sendmsg([bytes(number), bytes(100)])
+                os.write(client.fileno(), bytes(1000))
+                size = number + 1100
+                assert server.recv(5000, socket.MSG_PEEK)  # it stays there, and is not received yet
+                left = size
+                while left:
+                    left -= len(os.read(server.fileno(), left))
+                server.send(bytes(23))
+                assert len(client.recv(100)) == 23
+                expected[which(ends(client))] = (*me(), size, 23)
+                expected[which(ends(server))] = (*me(), 23, size)
+                received[which(ends(server))] = tcp_info(server)["bytes_received"]
+                client.close()
+                server.close()
+        rows = summary(tracer)
+    seen = {which(row): (row["pid"], row["comm"], row["tx_bytes"], row["rx_bytes"]) for row in rows}
+    assert seen == expected
+    assert {place: seen[place][3] for place in received} == received
+
+
+@pytest.mark.lab
+def test_what_a_file_is_sent_by_counts(tmp_path):
+    """sendfile(2), which was a way of its own until Linux 6.5."""
+    file = tmp_path / "file"
+    file.write_bytes(bytes(10_007))
+    with namespace():
+        tracer = start("tcptop", "-f", "json", *HERE, "--by", "local", 60)
+        client, server = pair(*V4)
+        with file.open("rb") as source:
+            assert os.sendfile(client.fileno(), source.fileno(), 0, 20_000) == 10_007
+        left = 10_007
+        while left:
+            left -= len(server.recv(left))
+        here, there = ends(client)["sport"], ends(server)["sport"]
+        client.close()
+        server.close()
+        rows = {row["sport"]: (row["tx_bytes"], row["rx_bytes"]) for row in summary(tracer)}
+    assert rows == {here: (10_007, 0), there: (0, 10_007)}
+
+
+def test_a_socket_that_two_processes_use_and_one_older_than_the_trace():
+    """Bytes are of who sends them, whoever connected; nothing needs to be known of the connection."""
+    with namespace():
+        client, server = pair(*V4)
+        tracer = start("tcptop", "-f", "json", *HERE, "--by", "pid", 60)
+        child = os.fork()
+        if not child:
+            client.send(bytes(101))
+            os._exit(0)
+        os.waitpid(child, 0)
+        client.send(bytes(1009))
+        assert len(server.recv(5000)) == 1110
+        rows = {row["pid"]: (row["tx_bytes"], row["rx_bytes"]) for row in summary(tracer)}
+        client.close()
+        server.close()
+    assert rows == {child: (101, 0), os.getpid(): (1009, 1110)}
+
+
+def test_other_sockets_are_left_out_and_filters_hold():
+    with namespace():
+        tracer = start("tcptop", "-f", "json", *HERE, "-p", os.getppid(), 60)
+        both = pair(*V4)
+        both[0].send(bytes(101))
+        assert not summary(tracer)
+        tracer = start("tcptop", "-f", "json", *HERE, 60)
+        one, other = socket.socketpair()
+        one.send(b"local")
+        other.recv(100)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            datagrams.sendto(b"x" * 101, ("127.0.0.1", 9))
+        assert not summary(tracer)
+        for end in (*both, one, other):
+            end.close()
+
+
+def test_a_hostile_name_and_a_command_alone():
+    code = (
+        "import socket\n"
+        "open('/proc/self/comm', 'wb').write(b'a\\x1b[31m')\n"
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "client = socket.create_connection(listener.getsockname())\n"
+        "client.send(bytes(101))\n"
+        "assert len(listener.accept()[0].recv(200)) == 101\n"
+    )
+    result = run("tcptop", "--", sys.executable, "-c", code)
+    assert result.status == 0, result.err
+    assert "\x1b" not in result.out
