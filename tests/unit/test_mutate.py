@@ -36,3 +36,14 @@ def test_a_room_or_a_module_of_it_has_the_tests_that_import_the_room(mutate):
 def test_annotations_are_not_evaluated(mutate):
     is_unevaluated = mutate.find_unevaluated("def f(a: int | None = 1 | 2) -> int | str: ...\n")
     assert [is_unevaluated((1, column)) for column in (13, 24, 39)] == [True, False, True]
+
+
+def test_statements_within_functions_are_told_from_those_that_are_imported(mutate):
+    text = "A = (\n lambda: 1\n)\ndef f(\n a=1\n):\n if a:\n  b = (\n   1)\n return b\n"
+    assert [mutate.inner_statements(text, line) for line in (2, 5, 7, 9, 10)] == [
+        [],
+        [],
+        [(7, 9)],
+        [(8, 9), (7, 9)],
+        [(10, 10)],
+    ]
