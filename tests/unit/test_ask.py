@@ -7,16 +7,18 @@ import re
 import pytest
 
 from pytracer.errors import QuestionError, UsageError
-from pytracer.kernel.facts import Found, Target, Tells
+from pytracer.kernel.facts import Described, Found, Target, Tells
 from pytracer.lang import Slot, parse_distribution, parse_trace
 from pytracer.lang.constants import constants
 from pytracer.lang.formats import Conversion
 from pytracer.lang.probe_spec_parser import source_of
+from pytracer.lang.types import S64, U32, Array, Int
 from pytracer.plan import Request, make_plan
+from pytracer.plan.scopes import scope_of
 from pytracer.record import replace
-from pytracer.spec import Kprobes, Source, registry
+from pytracer.spec import Kprobes, Source, Spot, parse_source, registry
 from support.fake_kernel import FakeKernel
-from support.questions import kernel, mark
+from support.questions import kernel, mark, types
 
 KERNEL = kernel()
 TRACE = registry.get("trace")
@@ -639,6 +641,51 @@ def test_texts_of_a_record_have_so_much_room():
         with pytest.raises(UsageError, match=f"{texts} texts of {room} bytes") as caught:
             asked(texts, room)
         assert caught.value.hint == f"-z {most} at most"
+
+
+def test_the_c_is_told_how_many_there_are():
+    def told(*texts):
+        defines = dict(planned(*texts).defines)
+        return [defines[f"PT_ASK_{name}"] for name in ("PROGRAMS", "NUMBERS", "TEXTS", "ROOM")]
+
+    assert told("k:vfs_read") == ["1", "1", "1", "80"]
+    assert told('k:vfs_read "%d %d %s", count, fast, buf') == ["1", "2", "1", "80"]
+    assert told('k:vfs_read "%s %d %s", buf, count, buf', "k:many", "k:nothing") == ["3", "1", "2", "80"]
+
+
+FIELDS = """name: x
+format:
+\tfield:u32 ids[COUNT];\toffset:8;\tsize:16;\tsigned:0;
+\tfield:char text[LENGTH];\toffset:24;\tsize:16;\tsigned:0;
+\tfield:odd kind of number;\toffset:40;\tsize:4;\tsigned:1;
+\tfield:long int odd[0];\toffset:48;\tsize:0;\tsigned:1;
+"""
+
+
+def test_fields_of_trace_events_whose_length_or_type_is_not_known():
+    facts = kernel(formats={"a:b": FIELDS})
+    scope = scope_of(parse_source("t:a:b"), Target("a:b"), facts)
+    assert {name: (place.offset, place.type) for name, place in scope.named.items()} == {
+        "ids": (8, Array(U32, 4)),
+        "text": (24, Array(Int(1, False, char=True), 16)),
+        "number": (40, Int(4, True)),
+        "odd": (48, Array(S64, 0)),
+    }
+
+
+def test_a_signature_says_more_than_debug_information():
+    target = Target("x:many", spots=(Spot("many", 0x200, file="/bin/x", identity=(1, 1)),))
+    facts = kernel(programs={"many": Described(types(), (None,) * 7)})
+
+    def seen(source, **how):
+        scope = scope_of(parse_source(source), target, facts, **how)
+        return [set(at.named) for at in (scope, scope.entry) if at is not None]
+
+    named = set("abcdefg")
+    assert seen("u:x:many") == [named]
+    assert seen("u:x:many", signed=True) == [set()]
+    assert seen("ur:x:many") == [set(), named]
+    assert seen("ur:x:many", signed=True) == [set(), set()]
 
 
 def test_questions_about_one_probe_are_told_apart_by_all_of_them():

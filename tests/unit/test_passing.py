@@ -7,11 +7,12 @@ import platform
 import pytest
 
 from pytracer.kernel.facts import ELSEWHERE
-from pytracer.plan.btf_types import NoTypes, ProgramTypes
+from pytracer.plan.btf_types import BtfTypes, NoTypes, ProgramTypes
 from pytracer.plan.calling_convention import first_registers
 from pytracer.symbols import files, places
 from pytracer.targets import debug_info
 from support.compilers import compiled
+from support.questions import types as kernel_types
 
 SOURCE = """
 struct one { int a, b; };
@@ -24,6 +25,9 @@ struct inner { struct one x; char text[8]; };
 struct odd { char a; long b; } __attribute__((packed));
 union either { double a; long b; };
 typedef struct two renamed;
+struct floats { float f[3]; };
+struct pointers { char *p[2]; };
+struct grid { float f[2][2]; };
 #define TAKES(NAME, TYPE) \\
     __attribute__((noinline)) long NAME(int first, TYPE by_value, long last, short more) \\
     { __asm__ volatile("" : : "r"(last), "r"(more), "r"(first)); return last + more + first; }
@@ -33,15 +37,23 @@ typedef struct two renamed;
 TAKES(t_one, struct one) TAKES(t_two, struct two) TAKES(t_large, struct large) TAKES(t_real, struct real)
 TAKES(t_mixed, struct mixed) TAKES(t_merged, struct merged) TAKES(t_inner, struct inner)
 TAKES(t_either, union either) TAKES(t_renamed, const renamed) TAKES(t_double, double) TAKES(t_float, float)
+TAKES(t_floats, struct floats) TAKES(t_pointers, struct pointers) TAKES(t_grid, struct grid)
 TAKES(t_odd, struct odd) TAKES(t_wide, long double)
 RETURNS(r_one, struct one) RETURNS(r_two, struct two) RETURNS(r_large, struct large)
 RETURNS(r_real, struct real)
 __attribute__((noinline)) long full(long a, long b, long c, long d, long e, struct two f, long last)
 { __asm__ volatile("" : : "r"(last), "r"(a)); return last + a; }
+#define SEVEN double a, double b, double c, double d, double e, double g, double h
+__attribute__((noinline)) long spilt(long first, SEVEN, double i, struct mixed f, long last)
+{ __asm__ volatile("" : : "r"(last), "r"(first)); return last + first; }
+__attribute__((noinline)) long fits(long first, SEVEN, struct mixed f, long last)
+{ __asm__ volatile("" : : "r"(last), "r"(first)); return last + first; }
 int main(void) { return 0; }
 """
 TAKEN = ("one", "two", "large", "real", "mixed", "merged", "inner", "either", "renamed", "double", "float")
-NAMES = [*(f"t_{name}" for name in TAKEN), "t_wide", "r_one", "r_two", "r_large", "r_real", "full"]
+ARRAYS = ("floats", "pointers", "grid")
+NAMES = [*(f"t_{name}" for name in (*TAKEN, *ARRAYS)), "t_wide"]
+NAMES += ["r_one", "r_two", "r_large", "r_real", "full", "spilt", "fits"]
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="written for the x86-64 psABI")
 
@@ -90,3 +102,9 @@ def test_arm64_passes_large_structs_by_address_and_floats_by_themselves(program)
     }.items():
         told, prototype, types = described(program, name)
         assert first_registers(prototype, [None] * len(told), types, "aarch64") == expected, name
+
+
+def test_types_of_the_program_and_of_the_kernel_are_both_suggested(program):
+    _, _, types = described(program, "t_one")
+    both = ProgramTypes(types._own._btf, BtfTypes(kernel_types()))
+    assert {"one", "file"} <= both.names("struct")

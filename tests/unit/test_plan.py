@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 
 import pytest
 
@@ -22,6 +23,7 @@ from pytracer.spec import (
     Tracer,
     registry,
 )
+from support.compilers import compiled
 from support.fake_kernel import FakeKernel
 
 SYSCALLS = registry.get("syscalls")
@@ -652,3 +654,23 @@ def test_a_filter_is_part_of_the_plan():
     code = (Instruction(6, 0, 0, 262144),)
     request = Request(registry.get("sockcount"), filter=CompiledFilter("ip", Link.ETHERNET, code))
     assert "filter   'ip': 1 instructions of classic BPF" in make_plan(request, FakeKernel()).describe()
+
+
+HELPERS = {  # as enum bpf_func_id of Linux names them: what the C is told, of which tracer
+    "probe_read_kernel": ("PT_HAS_PROBE_READ_KERNEL", "syscalls"),
+    "get_current_task_btf": ("PT_HAS_TASK_BTF", "syscalls"),
+    "loop": ("PT_HAS_BPF_LOOP", "syscalls"),
+    "task_pt_regs": ("PT_HAS_TASK_PT_REGS", "profile"),
+    "for_each_map_elem": ("PT_HAS_D_PATH", "openfiles"),
+}
+
+
+def test_helpers_are_asked_for_by_the_numbers_of_linux_header(tmp_path):
+    prints = "".join(f'printf("%d\\n", BPF_FUNC_{name});' for name in HELPERS)
+    source = f"#include <linux/bpf.h>\n#include <stdio.h>\nint main(void) {{ {prints} return 0; }}\n"
+    program = compiled(tmp_path, {"helpers.c": source})
+    numbers = subprocess.run([program], stdout=subprocess.PIPE, check=True).stdout.split()
+    for number, (macro, tracer) in zip(map(int, numbers), HELPERS.values(), strict=True):
+        plan = make_plan(Request(registry.get(tracer)), FakeKernel(helpers={number}))
+        told = {name for name, _ in plan.defines} & {macro for macro, _ in HELPERS.values()}
+        assert told == {macro}

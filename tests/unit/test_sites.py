@@ -8,7 +8,8 @@ from pytracer.errors import UnreadableCodeError, UsageError
 from pytracer.kernel.facts import Found, Target
 from pytracer.lang.probe_spec_parser import parse_trace
 from pytracer.plan import Request, make_plan, ways
-from pytracer.spec import ExitKind, FunctionCode, FunctionExit, Point, Spot, registry
+from pytracer.plan.attach_targets import granted
+from pytracer.spec import ExitKind, FunctionCode, FunctionExit, Point, Spot, parse_source, registry
 from support.fake_kernel import FakeKernel
 
 PROGRAM, LIBRARY = (1, 1, 0), (1, 2, 0)
@@ -68,8 +69,6 @@ def kernel(**options):
 
 
 def plan_of(tracer, *words, facts=None, **request):
-    from pytracer.spec import parse_source
-
     sources = tuple(map(parse_source, words))
     return make_plan(Request(registry.get(tracer), sources=sources, **request), facts or kernel())
 
@@ -175,6 +174,20 @@ def test_the_return_probe_is_taken_only_if_it_is_asked_for():
     ]
     [warning] = plan.warnings
     assert warning.startswith("--hook ur=uretprobe: the kernel's return probe overwrites return addresses")
+
+
+def test_every_way_is_told_with_the_reason_against_it():
+    def told(kind, name):
+        facts = kernel()
+        [target] = facts.named[f"{kind}:/p:{name}"].targets
+        found = granted(parse_source(f"{kind}:/p:{name}"), target, facts)
+        return [(way, answer.ok or answer.reason) for way, answer in found]
+
+    unread = "no instruction at 0x609"
+    sites, returns = ("return-sites-multi", "return-sites"), ("uretprobe-multi", "uretprobe")
+    assert told("u", "odd") == [("uprobe-multi", True), ("uprobe", True)]
+    assert told("ur", "plain") == [(way, True) for way in (*sites, *returns)]
+    assert told("ur", "odd") == [*((way, unread) for way in sites), *((way, True) for way in returns)]
 
 
 def test_explain_names_the_risk():
