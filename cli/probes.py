@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from pytracer.cli.arguments import Parser
+from pytracer.errors import UnprobeableError
 from pytracer.features.kernel_facts import KernelFacts
 from pytracer.kernel import tracefs
-from pytracer.kernel.facts import Facts, Found
+from pytracer.kernel.facts import Facts, Found, Target
 from pytracer.plan.attach_targets import granted
 from pytracer.plan.named_target import name_of
 from pytracer.spec import SPELLINGS, Source, parse_source
@@ -38,17 +39,27 @@ def run(words: Sequence[str]) -> int:
     given = parser.parse_args(words)
     facts = KernelFacts()
     sources = list(dict.fromkeys(map(parse_source, given.patterns)))
-    for source, found in [(source, facts.find(source)) for source in sources]:
-        ways, reasons = _ways(source, found, facts)
-        show = _json if given.format == "json" else _text
+    show = _json if given.format == "json" else _text
+    for source, found in [(source, _find(source, facts)) for source in sources]:
+        ways, reasons = _ways(source, found, facts) if found.targets else ([], [])
         for target in found.targets:
             fields = tracefs.fields(target.name) if source.kind == "t" else []
             show(name_of(source, target), ways, fields)
+        for name, reason in found.refused.items():
+            show(name_of(source, Target(name)), (), (), reason)
         for count, reason in ((count, reason) for reason, count in found.skipped.items()):
             print(f"pytracer: {source.text}: left out: {count} {reason}", file=sys.stderr)
         for reason in reasons:
             print(f"pytracer: {source.text}: {harmless(reason)}", file=sys.stderr)
     return 0
+
+
+def _find(source: Source, facts: Facts) -> Found:
+    """What a source names here; without targets where none of its functions can be probed."""
+    try:
+        return facts.find(source)
+    except UnprobeableError as error:
+        return Found((), refused=error.refused)
 
 
 def _ways(source: Source, found: Found, facts: Facts) -> tuple[list[str], list[str]]:
@@ -62,11 +73,13 @@ def _ways(source: Source, found: Found, facts: Facts) -> tuple[list[str], list[s
     return ways, reasons
 
 
-def _text(name: str, ways: Sequence[str], fields: Sequence[str]) -> None:
-    print(f"{harmless(name):<40} {', '.join(ways) or '-'}")
+def _text(name: str, ways: Sequence[str], fields: Sequence[str], reason: str = "") -> None:
+    how = f"- cannot be probed: {harmless(reason)}" if reason else ", ".join(ways) or "-"
+    print(f"{harmless(name):<40} {how}")
     for field in fields:
         print(f"    {harmless(field)}")
 
 
-def _json(name: str, ways: Sequence[str], fields: Sequence[str]) -> None:
-    print(json.dumps({"kind": "probe", "name": name, "ways": ways, "fields": fields}))
+def _json(name: str, ways: Sequence[str], fields: Sequence[str], reason: str = "") -> None:
+    record = {"kind": "probe", "name": name, "ways": list(ways), "fields": list(fields)}
+    print(json.dumps(record | {"reason": reason} if reason else record))

@@ -6,6 +6,7 @@
     │   └── QuestionError      2  a question (trace, argdist) that makes no sense, and where
     ├── LossError              3  something was lost and --strict was given
     ├── UnsupportedError       4  this kernel has no way to do it
+    │   ├── UnprobeableError   4  functions match, and none of them can be probed
     │   └── UnreadableCodeError 4  the machine code of a function does not tell where it returns
     ├── NotPermittedError      5  the kernel would do it, but not for this process
     │   └── PolicyError        5  refused by lockdown, a security module, seccomp or a sysctl
@@ -25,7 +26,7 @@ goes to ``detail``, which the command line shows with ``--debug`` only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -91,6 +92,14 @@ class UnsupportedError(PytracerError):
     """This kernel (or machine) has no way to do it; the message says why, the hint what would do."""
 
     exit_code = 4
+
+
+class UnprobeableError(UnsupportedError):
+    """Functions match, and none of them can be probed; ``refused`` has the reason for each name."""
+
+    def __init__(self, message: str, refused: Mapping[str, str], *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.refused = refused
 
 
 class UnreadableCodeError(UnsupportedError):

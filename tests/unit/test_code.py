@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 
 import pytest
 
-from pytracer.errors import UnreadableCodeError, UnsupportedError, UsageError
+from pytracer.cli.main import main
+from pytracer.errors import UnknownNameError, UnreadableCodeError, UnsupportedError, UsageError
 from pytracer.spec import ExitKind, FunctionCode, Spot, parse_source
 from pytracer.symbols import code, files, places
 from pytracer.symbols.code import image as images
@@ -352,13 +355,13 @@ def test_what_a_pattern_leaves_out_is_said_with_the_instruction(build):
     file = build({"work": "ret", **locked}, "-nostdlib")
     found = find(parse_source(f"u:{file.name}:*"))
     assert [target.name for target in found.targets] == [f"{file.name}:work"]
-    said = [reason for reason in found.skipped if "lock" in reason]
+    said = [reason for reason in found.left_out if "lock" in reason]
     assert said[0] == (
-        "function that cannot be probed: lock0 begins with lock dec dword ptr [rdi] (f0 ff 0f): "
+        f"function that cannot be probed: {file.name}:lock0 begins with lock dec dword ptr [rdi] (f0 ff 0f): "
         "the kernel does not probe a lock prefix"
     )
     assert len(said) == 3
-    assert found.skipped["more that cannot be probed"] == 2
+    assert found.left_out["more that cannot be probed"] == 2
     with pytest.raises(UnsupportedError, match=r"lock1 begins with .* lock prefix"):
         find(parse_source(f"u:{file.name}:lock1"))
 
@@ -366,3 +369,29 @@ def test_what_a_pattern_leaves_out_is_said_with_the_instruction(build):
 def test_names_of_one_place_are_one_function(build):
     file = build({"work": "ret"}, "-nostdlib", "-Wl,--defsym=alias=work")
     assert len(find(parse_source(f"u:{file.name}:*")).targets) == 1
+
+
+def test_what_cannot_be_probed_is_listed_with_the_reason(build, capsys):
+    """Also where that is all there is."""
+    file = build({"lock": ".Llock: lock decl (%rdi)\n jne .Llock\n ret"}, "-nostdlib")
+    assert main(["list-probes", f"u:{file.name}:lock*"]) == 0
+    said = capsys.readouterr()
+    assert re.fullmatch(
+        rf"u:{file.name}:lock +- cannot be probed: lock dec .* does not probe a lock prefix\n", said.out
+    )
+    assert said.err == ""
+    assert main(["list-probes", f"u:{file.name}:lock", "-f", "json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["name"], record["ways"]) == (f"u:{file.name}:lock", [])
+    assert record["reason"].endswith("does not probe a lock prefix")
+
+
+@pytest.mark.parametrize("options", [[], ["-s"]])
+@pytest.mark.parametrize("what", ["table", "table+4", "thread"])
+def test_data_is_no_function_and_that_is_said(build, what, options):
+    text = "int table[9] = {1}; _Thread_local int thread = 1; int f(void) { return table[1] + thread; }"
+    file = build(text, *options, suffix=".c")
+    with pytest.raises(UsageError, match=f"^{what.partition('+')[0]} of .*code.so is data, not a function$"):
+        places.find(file, what)
+    with pytest.raises(UnknownNameError):
+        places.find(file, "tabel")

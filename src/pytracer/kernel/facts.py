@@ -13,6 +13,8 @@ from pytracer.kernel.btf import Btf
 from pytracer.record import made, record
 from pytracer.spec import FunctionCode, Probe, Source, Spot
 
+_NAMED = 3  # functions that cannot be probed, of which it is said why
+
 
 class Tells(Enum):
     """How a program gets to know which of the things that the user named it runs for (the C's pt_target)."""
@@ -59,10 +61,24 @@ class Target:
 
 @record
 class Found:
-    """What a source names here: at least one target, and how many were left out for which reason."""
+    """What a source names here: at least one target, and how many were left out for which reason.
+
+    ``refused`` are functions that match and cannot be probed, with the reason for each.
+    """
 
     targets: tuple[Target, ...]
     skipped: Mapping[str, int] = made(factory=dict)
+    refused: Mapping[str, str] = made(factory=dict)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """``skipped`` and ``refused`` in words: how many for which reason; a few are named."""
+        said = dict(self.skipped)
+        for name, reason in list(self.refused.items())[:_NAMED]:
+            said[f"function that cannot be probed: {name} begins with {reason}"] = 1
+        if len(self.refused) > _NAMED:
+            said["more that cannot be probed"] = len(self.refused) - _NAMED
+        return said
 
 
 ELSEWHERE = -1

@@ -298,7 +298,7 @@ def targets_of(
         command = request.command[0] if request.command and not process else ""
         source = replace(source, process=process, command=command)
     found = facts.find(source)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in found.skipped.items())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
     if reasons:
         warnings.append(f"{source.text}: {len(found.targets)} are seen; left out are {reasons}")
     if needs_code(kind, request):  # before all of them are read

@@ -10,14 +10,16 @@ from collections.abc import Iterable, Mapping
 from pytracer.errors import (
     PytracerError,
     UnknownNameError,
+    UnprobeableError,
     UnreadableCodeError,
     UnsupportedError,
     UsageError,
 )
 from pytracer.record import made, record, replace
 from pytracer.spec import Spot, quoting
-from pytracer.symbols import code, names
+from pytracer.symbols import code, names, symtab
 from pytracer.symbols.files import ProgramFile
+from pytracer.text import to_bytes
 
 _NEAR = 2000  # names that an unknown one is compared to: a browser's file has a million
 _SPREAD = 2  # characters that the length of a near name may differ by, among so many
@@ -84,14 +86,15 @@ def functions(file: ProgramFile, pattern: str) -> Functions:
             try:
                 spot = replace(spot, offset=code.entry(file, spot))
             except UnreadableCodeError:
-                refused[spot.name] = reason
+                refused[title] = reason
                 continue
         spots.append(spot)
         titles.append(title)
     if not spots:
         name, reason = min(refused.items())
-        raise UnsupportedError(
+        raise UnprobeableError(
             f"{name} begins with an instruction that cannot be probed: {reason}",
+            refused,
             hint="+OFFSET behind the name probes an instruction further on",
         )
     return Functions(tuple(spots), found.left_out, tuple(titles), refused)
@@ -130,6 +133,11 @@ def _called(file: ProgramFile, pattern: str) -> _Called:
             hint=f"the one that runs can be probed where it has a symbol, as in *{min(indirect)}*",
         )
     with file.reading() as elf_:
+        if symtab.is_data(elf_, to_bytes(pattern)):
+            raise UsageError(
+                f"{pattern} of {file.name} is data, not a function",
+                hint="a probe takes code; nm shows functions as T, t or W",
+            )
         elsewhere = _elsewhere(file, pattern)
         known = names.written(file)
         build_id = elf_.build_id()

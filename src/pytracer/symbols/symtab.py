@@ -17,6 +17,7 @@ from pytracer.symbols import debug, tables
 from pytracer.symbols.tables import NOBITS, TABLE_LIMIT, ElfError, Tables
 
 UNTYPED, FUNCTION, FILE, IFUNC = 0, 2, 4, 10  # STT_*
+_DATA = (1, 5, 6)  # STT_OBJECT, STT_COMMON, STT_TLS
 SYMTAB, DYNSYM = 2, 11  # sections
 _VERSYM, _VERDEF = 0x6FFFFFFF, 0x6FFFFFFD  # SHT_GNU_*
 _HIDDEN = 1 << 15  # in an entry of .gnu.version: NAME@VERSION, which is not linked to any more
@@ -104,6 +105,18 @@ def defined_functions(symbols: Array, strings: bytes) -> Array:
     kept = ((kinds == FUNCTION) | (kinds == IFUNC)) & (symbols["shndx"] != 0)
     kept &= (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
     return np.asarray(kept)
+
+
+def is_data(file: Tables, name: bytes) -> bool:
+    """True if the file has a variable of this name and no function. Raises as :func:`raw_tables`."""
+    found = False
+    for symbols, strings, _ in raw_tables(file):
+        same = np.isin(symbols["name"], places_of(name, strings)) & (symbols["shndx"] != 0)
+        kinds = symbols["info"][same] & 0xF
+        if np.isin(kinds, (FUNCTION, IFUNC)).any():
+            return False
+        found = found or bool(np.isin(kinds, _DATA).any())
+    return found
 
 
 def read(file: Tables) -> list[SymbolTable]:

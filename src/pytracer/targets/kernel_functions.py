@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from pytracer.errors import HeadersError, UnknownNameError, UnsupportedError, UsageError
+from pytracer.errors import HeadersError, UnknownNameError, UnprobeableError, UnsupportedError, UsageError
 from pytracer.kernel import functions, policy
 from pytracer.kernel.btf import Btf, Kind
 from pytracer.kernel.facts import Found, Target
@@ -31,11 +31,12 @@ def find(source: Source) -> Found:
     if number:
         _check_number(source, named, int(number))
     why_not = _reasons(source)
-    targets, skipped = list[Target](), Counter[str]()
+    targets, skipped, refused = list[Target](), Counter[str](), dict[str, str]()
     for name, addresses in sorted(named.items()):
         reason = why_not(name, addresses)
         if reason:
             skipped[reason] += 1
+            refused[name] = f"a function {reason}"
         else:
             targets += _each(name, addresses, int(number or 0))
     targets = _once(targets)
@@ -45,10 +46,11 @@ def find(source: Source) -> Found:
         return Found(tuple(targets), skipped)
     if source.is_pattern:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
-        raise UnsupportedError(f"{source.text} matches no function that can be probed: {reasons}")
+        raise UnprobeableError(f"{source.text} matches no function that can be probed: {reasons}", refused)
     [reason] = skipped
-    raise UnsupportedError(
+    raise UnprobeableError(
         f"{source.text} is a function {reason}",
+        refused,
         hint=_HINTS.get(reason, "") if source.kind in _TYPED else "",
     )
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from pytracer.errors import UnprobeableError
 from pytracer.kernel.facts import Found, Target
 from pytracer.record import replace
 from pytracer.spec import Source, Spot, quoting
 from pytracer.symbols import files, loader, places, usdt
 from pytracer.symbols.files import ProgramFile
 
-_REASONS = 3  # functions that cannot be probed, of which it is said why
 INDIRECT = "of which another is chosen when a program starts (IFUNC)"
 
 
@@ -22,18 +22,23 @@ def find(source: Source) -> Found:
 def _functions(source: Source) -> Found:
     with _file(source, source.place) as file:
         at = f"+{source.offset:#x}" if source.offset else ""
-        found = places.find(file, source.name + at)
+        try:
+            found = places.find(file, source.name + at)
+        except UnprobeableError as error:
+            error.refused = _placed(source, error.refused)
+            raise
         targets = (
             Target(f"{source.place}:{title}", spots=_of(file, [spot]))
             for title, spot in zip(found.titles, found.spots, strict=True)
         )
         count = len(found.left_out)
         skipped = {f"function{'s' * (count > 1)} {INDIRECT}": count} if count else {}
-        for name, reason in list(found.refused.items())[:_REASONS]:
-            skipped[f"function that cannot be probed: {name} begins with {reason}"] = 1
-        if len(found.refused) > _REASONS:
-            skipped["more that cannot be probed"] = len(found.refused) - _REASONS
-        return Found(tuple(targets), skipped)
+        return Found(tuple(targets), skipped, _placed(source, found.refused))
+
+
+def _placed(source: Source, refused: Mapping[str, str]) -> dict[str, str]:
+    """The same by names that a user can give after ``u:``."""
+    return {f"{source.place}:{title}": reason for title, reason in refused.items()}
 
 
 def _marks(source: Source) -> Found:
