@@ -11,11 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from pytracer import __version__, inherited
-from pytracer.cli.output import take_streams
-from pytracer.errors import PytracerError, QuestionError, UsageError
+from pytracer.cli.output import one_line, report, take_streams
+from pytracer.errors import PytracerError, UsageError
 from pytracer.record import replace
 from pytracer.spec import Profile, registry
-from pytracer.text import harmless
 
 _INTERRUPTED = 128 + signal.SIGINT
 # Descriptors without which a file that cannot be opened would be taken for one that is not there.
@@ -47,12 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that has gone is no error
         return status
     except PytracerError as error:
-        _report(error)
+        report(error)
         if debug:
             import traceback
 
             for line in [*error.detail.splitlines(), *traceback.format_exc().splitlines()]:
-                print(_line(line), file=sys.stderr)
+                print(one_line(line), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -63,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         unexpected = _explained(error)
-        _report(unexpected)
+        report(unexpected)
         return unexpected.exit_code
     finally:
         if "pytracer.budget" in sys.modules:  # what was left out before, or without, a session
@@ -71,28 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _warn(line: str) -> None:
-    print(f"pytracer: warning: {_line(line)}", file=sys.stderr)
-
-
-def _report(error: PytracerError) -> None:
-    print(f"pytracer: error: {_line(error.message)}", file=sys.stderr)
-    if isinstance(error, QuestionError):
-        print(_excerpt(error), file=sys.stderr)
-    if error.hint:
-        print(f"hint: {_line(error.hint)}", file=sys.stderr)
-
-
-def _excerpt(error: QuestionError) -> str:
-    """What the user asked, and a mark below what is wrong in it."""
-    before, wrong, after = (
-        harmless(part)
-        for part in (
-            error.text[: error.start],
-            error.text[error.start : error.end],
-            error.text[error.end :],
-        )
-    )
-    return f"  {before}{wrong}{after}\n  {' ' * len(before)}^{'~' * (len(wrong) - 1)}"
+    print(f"pytracer: warning: {one_line(line)}", file=sys.stderr)
 
 
 def _explained(error: Exception) -> PytracerError:
@@ -178,11 +156,11 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
 
     def say(line: str) -> None:
         if given.verbose:
-            print(f"pytracer: {_line(line)}", file=sys.stderr)
+            print(f"pytracer: {one_line(line)}", file=sys.stderr)
 
     if given.dry_run:
         for line in make_plan(request, KernelFacts()).describe():
-            print(_line(line))
+            print(one_line(line))
         return 0
     if given.emit_c:
         from pytracer.bpf.compile.source import emit
@@ -215,8 +193,3 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         )
         output = Output(stream)
         return run(request, KernelFacts, sink, say=say, warn=_warn, strict=given.strict, output=output)
-
-
-def _line(text: str) -> str:
-    """One line, harmless to a terminal: parts of it may come from the system that is traced."""
-    return harmless(" ".join(text.splitlines()))

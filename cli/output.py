@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from pytracer.errors import PytracerError, UsageError
+from pytracer.errors import PytracerError, QuestionError, UsageError
+from pytracer.text import harmless
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -164,3 +165,30 @@ class OutputFile(io.TextIOWrapper):
             if stat.S_ISREG(os.fstat(self.fileno()).st_mode):
                 self.truncate(0)
         return super().write(text)
+
+
+def report(error: PytracerError) -> None:
+    """Print an error and its hint to standard error."""
+    print(f"pytracer: error: {one_line(error.message)}", file=sys.stderr)
+    if isinstance(error, QuestionError):
+        print(_excerpt(error), file=sys.stderr)
+    if error.hint:
+        print(f"hint: {one_line(error.hint)}", file=sys.stderr)
+
+
+def _excerpt(error: QuestionError) -> str:
+    """What the user asked, and a mark below what is wrong in it."""
+    before, wrong, after = (
+        harmless(part)
+        for part in (
+            error.text[: error.start],
+            error.text[error.start : error.end],
+            error.text[error.end :],
+        )
+    )
+    return f"  {before}{wrong}{after}\n  {' ' * len(before)}^{'~' * (len(wrong) - 1)}"
+
+
+def one_line(text: str) -> str:
+    """One line, harmless to a terminal: parts of it may come from the system that is traced."""
+    return harmless(" ".join(text.splitlines()))

@@ -71,7 +71,14 @@ def _watch(view: str, words: list[str]) -> int:
         name = given.output
         stream = standard_output() if name is None else stack.enter_context(OutputFile(name))
         terminal = view == "top" and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-        sink = make_sink(given.format, stream, timestamps=given.timestamp, terminal=terminal, wide=given.wide)
+        sink = make_sink(
+            given.format,
+            stream,
+            timestamps=given.timestamp,
+            terminal=terminal,
+            wide=given.wide,
+            raw=given.csv_raw,
+        )
         stack.enter_context(counting())
         observer = Observer()
         for line in observer.unseen:
@@ -99,6 +106,9 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("-T", "--timestamp", action="store_true", help="a time column")
     parser.add_argument(
         "--wide", action="store_true", help="tables with every column; json and csv have them"
+    )
+    parser.add_argument(
+        "--csv-raw", action="store_true", help="no apostrophe before text that spreadsheets run"
     )
     parser.add_argument("--top", type=positive, metavar="N", help="only the first N programs")
     parser.add_argument("--sort", metavar="COLUMN", help="the greatest of this column first")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pytracer.cli.arguments import Parser
+from pytracer.cli.output import report
 from pytracer.text import harmless
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ notes:
 _UNLOAD = """\
 Takes away what prog pin pinned: all (tracer-owned says so, too), or the programs named. A program that
 nobody else holds goes; one that its tracer still runs stays until that ends. No other pin, program or file
-is touched."""
+is touched. Where one of several cannot be taken away, that is said, and the others are."""
 
 
 def pin(words: Sequence[str]) -> int:
@@ -75,8 +76,14 @@ def unload(words: Sequence[str]) -> int:
     from pytracer.prog import pinning
 
     require(pinning.NEEDED, "pytracer prog unload")
-    kept = pinning.unload(given.ids)
+    kept, refused = pinning.unload(given.ids)
     _show("unpinned", kept, given.format)
+    if refused:
+        worst = max(refused, key=lambda error: error.exit_code)
+        for error in refused:
+            if error is not worst:
+                report(error)
+        raise worst
     if not kept and given.format == "table":
         print("pytracer has nothing pinned")
     return 0

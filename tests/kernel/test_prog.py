@@ -360,6 +360,21 @@ def test_who_holds_a_program_may_have_any_name():
     assert to_bytes(holders[pid]) == HOSTILE
 
 
+def test_names_that_spreadsheets_run_are_guarded_unless_raw_csv_is_wanted():
+    path = Path("/proc/self/comm")
+    before = path.read_text()
+    with program(ProgType.SOCKET_FILTER, returning(0), name="guarded"):
+        path.write_text("=1+1")
+        try:
+            guarded, raw = (run("prog", "-f", "csv", *words).out for words in ([], ["--csv-raw"]))
+        finally:
+            path.write_text(before)
+    owner = f"=1+1 ({os.getpid()})"
+    assert f",'{owner}," in guarded
+    assert f",{owner}," in raw
+    assert f",'{owner}," not in raw
+
+
 def test_a_whole_name_comes_from_the_types_of_a_program():
     name = "a_name_that_the_kernel_cuts"
     text = f"int {name}(void *context) {{ return 0; }}"
@@ -478,7 +493,7 @@ def test_nothing_is_pinned_or_unloaded_that_is_not_pytracers():
         assert refused.status == 1
         assert f"program {id_} is not one that a running pytracer loaded: nothing was pinned" in refused.err
         assert run("prog", "unload", id_).err.startswith(
-            f"pytracer: error: {id_} is no program that pytracer pinned: nothing was removed"
+            f"pytracer: error: {id_} is no program that pytracer pinned\n"
         )
         with traced("syscalls", "-f", "json", 60) as (_, mine):
             assert run("prog", "pin", *mine, id_).status == 1

@@ -143,7 +143,7 @@ def test_what_a_running_tracer_loaded_is_pinned_and_nothing_else(running):
         pinning.pin(["11"], attached=False)
     with pytest.raises(UnknownNameError, match="no program 'enter'"):
         pinning.pin(["enter"], attached=False)
-    assert [one.pin.program for one in pinning.unload([])] == [7, 8]
+    assert [one.pin.program for one in pinning.unload([])[0]] == [7, 8]
 
 
 def test_all_that_tracers_loaded(running):
@@ -186,14 +186,29 @@ def test_links_are_not_pinned_either_where_one_cannot_be(running, bpffs, monkeyp
 
 
 def test_only_what_was_pinned_is_unloaded(running):
-    with pytest.raises(PytracerError, match="7 is no program that pytracer pinned: nothing was removed"):
-        pinning.unload(["7"])
-    pinning.pin(["7", "8"], attached=False)
-    for names in (["9"], ["7", "/sys/fs/bpf/x"]):
-        with pytest.raises(PytracerError, match="is no program that pytracer pinned: nothing was removed"):
-            pinning.unload(names)
-    assert [one.pin.program for one in pinning.unload(["8"])] == [8]
-    assert [one.program for one in own_pins.pinned()] == [7]
+    pinning.pin(["8"], attached=False)
+    kept, [refused] = pinning.unload(["7"])
+    assert kept == []
+    assert (refused.message, refused.hint) == ("7 is no program that pytracer pinned", "pinned: 8")
+    assert [one.program for one in own_pins.pinned()] == [8]
+
+
+def test_of_several_each_that_can_be_is_unloaded(running, monkeypatch, capsys):
+    """And each other is said, with the exit status of the worst."""
+    monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda _: [])
+    pinning.pin(["7", "8", "10"], attached=False)
+    strange = next(own_pins.FOLDER.glob("8-*")) / "theirs"
+    strange.touch()
+    with pytest.raises(PytracerError) as caught:
+        prog_pin.unload(["8", "7", "/sys/fs/bpf/x", "10"])
+    said = capsys.readouterr()
+    assert [line.split()[:2] for line in said.out.splitlines()] == [["unpinned", "7"], ["unpinned", "10"]]
+    both = f"{said.err}{caught.value.message}"
+    assert f"{strange} is not pytracer's: nothing was removed" in both
+    assert "/sys/fs/bpf/x is no program that pytracer pinned" in both
+    assert [one.program for one in own_pins.pinned()] == [8]
+    strange.unlink()
+    assert len(pinning.unload([])[0]) == 1
 
 
 def test_what_was_done_is_said(running, monkeypatch, capsys):

@@ -54,13 +54,13 @@ def pin(names: Iterable[str], *, attached: bool) -> list[Kept]:
     return [_kept(there[number], programs, processes) for number in ids]
 
 
-def unload(names: Iterable[str]) -> list[Kept]:
+def unload(names: Iterable[str]) -> tuple[list[Kept], list[PytracerError]]:
     """Take pins away that pytracer made: of these programs, or all (also: ``tracer-owned``).
 
-    What is no pin of pytracer's is left.
-
-    Raises PytracerError, before anything is taken away, where a program was not pinned by pytracer.
+    What is no pin of pytracer's is left. Returns what was taken away, and an error for each program that
+    pytracer did not pin or whose pins could not be removed; the others are taken away.
     """
+    names, refused = tuple(names), list[PytracerError]()
     there = {one.program: one for one in own_pins.pinned()}
     wanted = dict[int, None]()
     for name in names:
@@ -70,15 +70,17 @@ def unload(names: Iterable[str]) -> list[Kept]:
             wanted[number] = None
         else:
             pins = f"pinned: {', '.join(map(str, there))}"
-            raise PytracerError(
-                f"{name} is no program that pytracer pinned: nothing was removed",
-                hint=pins if there else f"there is nothing in {own_pins.FOLDER}",
-            )
+            hint = pins if there else f"there is nothing in {own_pins.FOLDER}"
+            refused.append(PytracerError(f"{name} is no program that pytracer pinned", hint=hint))
     programs, processes = _look()
-    gone = [there[number] for number in wanted or there]
-    for one in gone:
-        own_pins.unpin(one)
-    return [_kept(one, programs, processes) for one in gone]
+    gone = list[Pinned]()
+    for number in wanted if names else there:
+        try:
+            own_pins.unpin(there[number])
+            gone.append(there[number])
+        except PytracerError as error:
+            refused.append(error)
+    return [_kept(one, programs, processes) for one in gone], refused
 
 
 def _look() -> tuple[dict[int, Program], Held]:
