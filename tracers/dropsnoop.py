@@ -1,9 +1,10 @@
 """dropsnoop: packets that the kernel drops."""
 
 from pytracer.spec import Alternative, Column, Flag, Hook, RawTracepoint, Stacks, Stream, Tracer, Unit
-from pytracer.spec.common import MAPPING, STACK_OPTIONS, TCP_ACCEPT, TCP_STATE
+from pytracer.spec.common import MAPPING, STACK_OPTIONS
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.outputs import KERNEL_FRAMES
+from pytracer.spec.tcp import OWNERS
 
 FORMS = {"raw-tracepoint-socket": 4, "raw-tracepoint-reason": 3, "raw-tracepoint": 2}  # Linux 6.11, 5.17
 DROP = Hook(
@@ -16,7 +17,7 @@ DROP = Hook(
 )
 NONE = b"\xff" * 16
 REASON = Column("reason", "why, in the kernel's words", decode="drop_reason", absent=0, width=20)
-HOOKS = (TCP_STATE, TCP_ACCEPT, DROP)
+HOOKS = (*OWNERS, DROP)
 KEYS = (KERNEL_FRAMES, REASON)
 
 TRACER = Tracer(
@@ -50,11 +51,10 @@ TRACER = Tracer(
     examples=(
         ("dropsnoop", "every packet that is dropped"),
         ("dropsnoop --stacks -d 10", "by stack, for ten seconds"),
-        ("dropsnoop --netns 4711 --wide", "in a container's network namespace, with all columns"),
     ),
     notes=(
         "Reasons are those of this kernel's types (BTF). Linux before 5.17 has none: the function tells.",
-        "The process is that of the TCP connection, if it is newer than the trace, never one that just runs.",
+        "The process is that of the TCP connection, never one that just runs.",
         "What network cards drop is not seen; nor what a driver or protocol counts without freeing a packet.",
     ),
 )

@@ -1,16 +1,16 @@
 """tcpconnlat: how long it takes to connect."""
 
 from pytracer.spec import Column, Duration, Stream, Tracer, Unit
-from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
+from pytracer.spec.common import ONLY_NETWORKS
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, PID, SADDR, SPORT
+from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, OWNERS, PID, SADDR, SPORT
 
 TRACER = Tracer(
     name="tcpconnlat",
     group="network",
     summary="how long it takes to establish TCP connections",
     description="Shows each TCP connection that is established, and how long that took.",
-    hooks=(TCP_STATE, TCP_ACCEPT),
+    hooks=OWNERS,
     filters=TASK_FILTERS,
     follow=True,
     options=(

@@ -1,9 +1,9 @@
 """tcplife: TCP connections when they have ended."""
 
 from pytracer.spec import Column, Duration, Stream, Tracer, Unit
-from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
+from pytracer.spec.common import ONLY_NETWORKS
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, PID, SADDR, SPORT, wide
+from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, OWNERS, PID, SADDR, SPORT, wide
 
 LASTED = "from when it was established; none: before the trace"
 
@@ -12,7 +12,7 @@ TRACER = Tracer(
     group="network",
     summary="TCP connections when they have ended: whose, how long, bytes each way",
     description="Shows each TCP connection when it has ended, with its process, duration and bytes.",
-    hooks=(TCP_STATE, TCP_ACCEPT),
+    hooks=OWNERS,
     filters=TASK_FILTERS,
     follow=True,
     options=(

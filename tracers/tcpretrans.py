@@ -1,9 +1,9 @@
 """tcpretrans: TCP segments that are sent again."""
 
 from pytracer.spec import Alternative, Column, Hook, RawTracepoint, Stream, Tracepoint, Tracer, Unit
-from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
+from pytracer.spec.common import ONLY_NETWORKS
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, PID, SADDR, SPORT, wide
+from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, OWNERS, PID, SADDR, SPORT, wide
 
 EVENTS = (("retransmitted", "tcp_retransmit_skb"), ("synack_retransmitted", "tcp_retransmit_synack"))
 RETRANSMIT = Hook(
@@ -21,7 +21,7 @@ TRACER = Tracer(
     group="network",
     summary="TCP segments that are sent again: whose, where to, and why",
     description="Shows each TCP segment that is sent again, with the reason and the state of the connection.",
-    hooks=(TCP_STATE, TCP_ACCEPT, RETRANSMIT),
+    hooks=(*OWNERS, RETRANSMIT),
     filters=TASK_FILTERS,
     follow=True,
     options=(ONLY_NETWORKS,),
@@ -47,8 +47,8 @@ TRACER = Tracer(
         ("tcpretrans --net 192.0.2.0/24 --wide", "to one network, with sizes"),
     ),
     notes=(
-        *OWNER_NOTES[:1],
-        "One older than the trace has no process here. Of a SYNACK, it is the process that listens.",
+        *OWNER_NOTES[:2],
+        "Of a SYNACK, it is the process that listens.",
         "RetransSegs of /proc/net/snmp counts the same; before Linux 6.16, also what could not leave.",
     ),
 )

@@ -11,9 +11,9 @@ from pytracer.spec import (
     Tracer,
     Unit,
 )
-from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE, times
+from pytracer.spec.common import ONLY_NETWORKS, times
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.tcp import CONNECTION_KEYS, OWNER_NOTES
+from pytracer.spec.tcp import CONNECTION_KEYS, OWNER_NOTES, OWNERS
 
 SEGMENT = Hook(
     "tcp_segment",
@@ -30,7 +30,7 @@ TRACER = Tracer(
     group="network",
     summary="round-trip times of TCP connections, as histograms",
     description="Shows histograms of the smoothed round-trip time, taken at each segment that comes in.",
-    hooks=(TCP_STATE, TCP_ACCEPT, SEGMENT),
+    hooks=(*OWNERS, SEGMENT),
     filters=TASK_FILTERS,
     follow=True,
     options=(
@@ -51,7 +51,6 @@ TRACER = Tracer(
     notes=(
         "It is the kernel's smoothed estimate (srtt, as ss -i shows it) before the segment is looked at.",
         "A busy connection counts more often than a quiet one. Without an estimate yet, it does not count.",
-        "One older than the trace has no process here: -p and --by pid are for newer ones.",
-        *OWNER_NOTES[:1],
+        *OWNER_NOTES[:2],
     ),
 )

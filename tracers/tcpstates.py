@@ -1,9 +1,9 @@
 """tcpstates: TCP sockets as they change their state."""
 
 from pytracer.spec import Column, Duration, Stream, Tracer, Unit
-from pytracer.spec.common import ONLY_NETWORKS, TCP_ACCEPT, TCP_STATE
+from pytracer.spec.common import ONLY_NETWORKS
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, PID, SADDR, SPORT, wide
+from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, OWNERS, PID, SADDR, SPORT, wide
 
 LASTED = "how long it was in the state before; none: since before the trace"
 
@@ -12,7 +12,7 @@ TRACER = Tracer(
     group="network",
     summary="TCP sockets as they change their state, and how long they were in each",
     description="Shows each change of state of TCP sockets, and how long the state before lasted.",
-    hooks=(TCP_STATE, TCP_ACCEPT),
+    hooks=OWNERS,
     filters=TASK_FILTERS,
     follow=True,
     options=(

@@ -56,10 +56,10 @@ static __always_inline int pt_is_traced(struct task_struct *task)
     if (!pt_comms.lookup(&comm))
         return 0;
 #endif
-#if defined(PT_FILTER_NETNS) || defined(PT_FILTER_MNTNS)
+#if (defined(PT_FILTER_NETNS) && !defined(PT_NETNS_OF_SOCKET)) || defined(PT_FILTER_MNTNS)
     struct nsproxy *nsproxy = pt_read(task->nsproxy);
 #endif
-#ifdef PT_FILTER_NETNS
+#if defined(PT_FILTER_NETNS) && !defined(PT_NETNS_OF_SOCKET)
     struct net *net_ns = pt_read(nsproxy->net_ns);
     if (!pt_netns(pt_read(net_ns->ns.inum)))
         return 0;

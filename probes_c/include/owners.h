@@ -3,13 +3,17 @@
 // now), for each change of state of those that are asked for.
 //
 // States change, packets come and timers fire while any task runs. So an owner is taken down where its own task
-// runs: as it listens, begins to connect, accepts, or closes what is older than the trace.
+// runs: as it listens, begins to connect, accepts, or closes what is not known. Owners of sockets that are older
+// than the trace are those who have them open as it begins.
 #define PT_NETNS_OF_SOCKET
-#include "task.h"
+#include "other_task.h"
 
 static int on_state(void *ctx, struct sock *sk, int old, int new);
 static int on_accept(void *ctx, struct sock *sk);
 #include "tcp.h"
+
+#define PT_IFMT   0170000 // S_IFMT, S_IFSOCK: macros
+#define PT_IFSOCK 0140000
 
 struct pt_connection {
     u64 opened_ns;  // when it was established; 0: not yet, or before the trace
@@ -108,3 +112,43 @@ static __always_inline int on_accept(void *ctx, struct sock *sk)
     }
     return PT_PASS;
 }
+
+#ifdef HOOK_SOCKETS_ITERATOR
+// bpf_iter_task_file(meta, task, fd, file): each socket that is open as the trace begins, in no task's context. Of
+// several processes that share one, the first keeps it.
+int owned(u64 *ctx)
+{
+    struct task_struct *task = (struct task_struct *)ctx[1];
+    struct file *file = (struct file *)ctx[3];
+    struct pt_connection *known, connection = {};
+    struct inode *inode;
+    struct socket *socket;
+    struct sock *sk;
+    u64 key;
+
+    if (!task || !file) // at the end there is neither
+        return 0;
+    inode = pt_read(file->f_inode);
+    if ((pt_read(inode->i_mode) & PT_IFMT) != PT_IFSOCK)
+        return 0;
+    socket = pt_read(file->private_data);
+    sk = pt_read(socket->sk);
+    if (!sk || !pt_is_tcp(sk) || !pt_is_ours(sk))
+        return 0;
+    key = (u64)sk;
+    known = connections.lookup(&key);
+    if (known && (known->pid || known->is_owned))
+        return 0;
+    if (known)
+        connection = *known;
+    connection.is_owned = pt_is_traced(task);
+    if (connection.is_owned || !PT_ASKS_WHO)
+        connection.pid = pt_read(task->tgid);
+    pt_probe_read_kernel(&connection.comm, sizeof(connection.comm), &task->comm);
+    if (connections.update(&key, &connection))
+        pt_lost(PT_LOSS_STARTS);
+    if (pt_read(sk->__sk_common.skc_state) == TCP_CLOSE) // it is closed, or has been meanwhile
+        connections.delete(&key);
+    return 0;
+}
+#endif

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 import threading
 
 import pytest
 
-from support.cli import run, start, stop
+from support.cli import run, start, stop, wait_for
 from support.connections import STATE_ALTERNATIVES, V4, V6, counters, ends, me, pair, resetting, traced, which
 from support.needs import refused
 from support.packets import namespace
@@ -23,6 +25,12 @@ def carry(source, target, size):
     while size:
         size -= len(target.recv(1 << 16))
     thread.join()
+
+
+def established(where):
+    """Whether the kernel has such a connection."""
+    found = subprocess.run(["ss", "-Htn"], check=True, capture_output=True, text=True).stdout
+    return f"{where[0]}:{where[1]} " in found
 
 
 @pytest.mark.lab
@@ -77,21 +85,62 @@ def test_bytes_of_connections_that_are_reset_or_half_closed():
 
 @pytest.mark.lab
 def test_connections_older_than_the_trace():
-    """The one who closes is the owner. No one is where the other end resets it: some task just runs then."""
+    """They belong to who has them open as the trace begins, whoever runs as the other end resets them."""
     with namespace():
         closed, kept = pair(*V4), pair(*V4)
         for source, target in (closed, closed[::-1]):
             carry(source, target, 1009)
         mine = {which(ends(end)): (*me(), 1009, 1009) for end in closed}
-        nobodys, closers = which(ends(kept[0])), which(ends(kept[1]))
+        reset, closers = which(ends(kept[0])), which(ends(kept[1]))
         with traced("tcplife") as events:
             for end in closed:
                 end.close()
             resetting(kept[1])
         kept[0].close()
     seen = {which(e): (e["pid"], e["comm"], e["tx_bytes"], e["rx_bytes"]) for e in events}
-    assert seen == mine | {nobodys: (None, None, 0, 0), closers: (*me(), 0, 0)}
+    assert seen == mine | {reset: (*me(), 0, 0), closers: (*me(), 0, 0)}
     assert {event["duration_ns"] for event in events} == {None}
+
+
+@pytest.mark.lab
+def test_without_iterators_one_older_than_the_trace_belongs_to_who_closes_it():
+    """No one is the owner where the other end resets it: some task just runs then."""
+    with namespace():
+        closed, kept = pair(*V4), pair(*V4)
+        closers = [which(ends(end)) for end in (*closed, kept[1])]
+        with traced("tcplife", "--hook", "sockets=none") as events:
+            for end in closed:
+                end.close()
+            nobodys = which(ends(kept[0]))
+            resetting(kept[1])
+        kept[0].close()
+    seen = {which(event): (event["pid"], event["comm"]) for event in events}
+    assert seen == dict.fromkeys(closers, me()) | {nobodys: (None, None)}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("words", [[], ["-p", "PID"]], ids=["all", "process"])
+def test_the_owner_of_an_old_connection_need_not_do_anything(words):
+    """Another process holds it, and sleeps while this one resets it."""
+    with namespace():
+        client, server = pair(*V4)
+        where = which(ends(client))
+        ready, begun = os.pipe()
+        child = os.fork()
+        if not child:
+            server.close()
+            os.write(begun, b"x")
+            signal.pause()
+        assert os.read(ready, 1) == b"x"
+        client.close()
+        with traced("tcplife", *(str(child) if word == "PID" else word for word in words)) as events:
+            resetting(server)
+            wait_for(lambda: not established(where), "the end of the connection")
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for end in (ready, begun):
+            os.close(end)
+    assert [event["pid"] for event in events if which(event) == where] == [child]
 
 
 def test_the_end_of_a_process_and_packets_that_come_later_name_no_stranger():

@@ -96,15 +96,18 @@ def test_what_opens_a_connection():
     }
 
 
-def test_a_connection_older_than_the_trace_is_nobodys():
+@pytest.mark.lab
+@pytest.mark.parametrize(("sockets", "owner"), [("iterator", me), ("none", lambda: (None, None))])
+def test_a_connection_older_than_the_trace(sockets, owner):
+    """It belongs to who has it open as the trace begins, if the kernel tells."""
     with namespace():
         client, server = pair(*V4)
-        with traced("tcpretrans") as events, deaf(server):
+        with traced("tcpretrans", "--hook", f"sockets={sockets}") as events, deaf(server):
             client.send(b"x")
             retransmitted(client, 1)
         resetting(client)
         server.close()
-    assert {(event["pid"], event["comm"]) for event in events} == {(None, None)}
+    assert {(event["pid"], event["comm"]) for event in events} == {owner()}
 
 
 def test_only_those_of_a_process_and_a_network():

@@ -112,6 +112,7 @@ FEATURES: dict[str, Feature] = {
     "block_submit=request": Feature((6, 5), options=("BLOCK",), says="raw tracepoint"),
     "block_submit=bio": Feature((5, 11), options=("BLOCK",), says="raw tracepoint"),
     "block_submit=bio-queue": Feature((4, 17), (5, 11), options=("BLOCK",), says="fewer arguments"),
+    "sockets=none": Feature(),
     "mapping=fexit": Feature((5, 5), options=("DEBUG_INFO_BTF",), says="trampoline|BTF"),
     "mapping=raw-tracepoint-path": Feature((5, 11), (6, 14), options=("TRACEPOINTS",), says="raw tracepoint"),
     "mapping=raw-tracepoint": Feature((5, 11), options=("TRACEPOINTS",), says="raw tracepoint"),

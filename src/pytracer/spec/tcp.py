@@ -1,9 +1,19 @@
-"""Columns and notes of the tracers of TCP connections; their hooks are TCP_STATE and TCP_ACCEPT."""
+"""Hooks, columns and notes of the tracers of TCP connections."""
 
 from __future__ import annotations
 
 from pytracer.record import replace
 from pytracer.spec.columns import Column, Key
+from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
+from pytracer.spec.hooks import Alternative, Hook, Iterator
+
+SOCKETS = Hook(
+    "sockets",
+    "sockets are open as the trace begins",
+    (Alternative("iterator", (Iterator("owned", of="task_file"),)), Alternative("none", ())),
+)
+OWNERS = (TCP_STATE, TCP_ACCEPT, SOCKETS)
+"""Whose TCP connections are: probes_c/include/owners.h."""
 
 PID = Column("pid", "the process that connected, accepted or listens; none: not known", absent=0, width=7)
 COMM = Column("comm", "its name, then", decode="text", absent=b"", width=9)
@@ -31,7 +41,7 @@ def wide(column: Column) -> Column:
 
 OWNER_NOTES = (
     "A connection belongs to the process that connected or accepted, not to one that runs as packets come.",
-    "One older than the trace belongs to who closes it, or to none if the other end resets it.",
+    "One older than the trace belongs to the first process that has it open as the trace begins.",
     "--netns is that of the socket. Of MPTCP, connections to single addresses (subflows) are shown.",
     "Without kprobes, what io_uring accepts has no process until it is closed.",
 )

@@ -354,6 +354,7 @@ class Session:
         # What takes a record out of a map stands before what puts it in: a call that began while the first
         # was there and the second not would leave a start behind, to be taken for another call's.
         named = target_programs.Attaching(self._module.maps, self._warn)
+        iterators: list[Link] = []
         probes = list(reversed(self.plan.probes))
         probes.sort(key=lambda one: one.probe.runs_last)
         for chosen in probes:
@@ -372,6 +373,7 @@ class Session:
             else:
                 links = kind_of(chosen.probe).put(chosen.probe, place, self._programs[load])
             self._links += links
+            iterators += links if chosen.probe.kind == "iterator" else []
             self._watched += [link for link in links if link.place]
             for note in dict.fromkeys(link.note for link in links if link.note):
                 self._warn(note)
@@ -382,6 +384,10 @@ class Session:
         named.finish()
         if self.plan.schema.is_listing:
             self._list()
+        elif iterators:  # behind the events, so that nothing begins between the two
+            from pytracer.bpf.attach.iterator import run
+
+            run(iterators)
         self.started = self._read_at = time.monotonic()
         # What shows results takes longer to load than all that was needed so far.
         from pytracer.trace.decoder import Showing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterable
 
 from pytracer.bpf.attach.fentry import function_id, has_member
 from pytracer.bpf.attach.kind import LoadAs, Place
@@ -52,6 +53,20 @@ def put(_: Iterator, place: Place, program: int) -> list[Link]:
         return [Link(link_create(program, _TRACE_ITER))]
     except OSError as error:
         raise attach_error(error, f"the iterator over {place.name}") from error
+
+
+def run(links: Iterable[Link]) -> None:
+    """Run each program for every thing that there is now; what it writes is dropped. Raises AttachError."""
+    for link in links:
+        try:
+            descriptor = begin(link)
+            try:
+                while os.read(descriptor, 1 << 16):
+                    pass
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise attach_error(error, "the iterator over what there is") from error
 
 
 def begin(link: Link) -> int:
