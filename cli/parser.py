@@ -74,8 +74,7 @@ _GROUP_BY_DEST = "group_by"
 
 def build(tracer: Tracer) -> Parser:
     """The parser of a tracer: its own options, and those that every tracer has."""
-    own = f" {tracer.arguments.name.upper()}" if tracer.arguments else ""
-    own += "" if isinstance(tracer.arguments, Injection) else "..." if own else ""
+    own = f" {tracer.arguments.usage}" if tracer.arguments else ""
     times = " [INTERVAL [COUNT]]" if "INTERVAL" in _taken(tracer) else ""
     parser = Parser(
         prog=f"pytracer {tracer.name}",
@@ -317,8 +316,8 @@ def _packet_filter(
 
 
 def _sources(tracer: Tracer, words: list[str]) -> tuple[Source, ...]:
-    named = isinstance(tracer.arguments, Targets)
-    return tuple(dict.fromkeys(map(parse_source, words))) if named else ()
+    named = (words or tracer.arguments.default) if isinstance(tracer.arguments, Targets) else ()
+    return tuple(dict.fromkeys(map(parse_source, named)))
 
 
 def _questions(tracer: Tracer, words: list[str]) -> tuple[Question, ...]:

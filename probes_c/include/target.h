@@ -53,6 +53,16 @@ static __always_inline u32 pt_target(void *ctx)
     return target;
 }
 
+#ifdef PT_KINDS
+// Which of pytracer.spec.Targets.kinds the program runs for, from 1 on; 0: none.
+static __always_inline u32 pt_kind(void *ctx)
+{
+    u32 target = pt_target(ctx);
+
+    return target < 16 ? (PT_KINDS >> 4 * target) & 15 : 0;
+}
+#endif
+
 // pytracer.spec.Point: what the context is.
 enum pt_point {
     PT_ENTRY = 1,      // a function's first instruction: struct pt_regs, or a trampoline's

@@ -22,10 +22,11 @@ from pytracer.enrich.kernel_names import (
     signal_result,
     softirq_name,
 )
+from pytracer.enrich.lookups import lookup_result
 from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.registers import register, registers
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
-from pytracer.enrich.strings import text
+from pytracer.enrich.strings import payload, text
 from pytracer.enrich.target_names import target_decoder
 from pytracer.enrich.tasks import kernel_function_decoder, kernel_stack_decoder, task_state
 from pytracer.kernel.syscalls import label
@@ -63,6 +64,7 @@ def decoders(
         "function": function_decoder(),
         "interface": interface_decoder(interfaces),
         "ip_protocol": ip_protocol,
+        "lookup_result": lookup_result,
         "open_flags": open_flags,
         "packet_protocol": packet_protocol,
         "socket_call": socket_call,
@@ -71,6 +73,7 @@ def decoders(
         "retransmission": retransmission,
         "register": register,
         "registers": registers,
+        "payload": payload,
         "question": target_decoder(questions),
         "signal": signal_name,
         "signal_code": signal_code,

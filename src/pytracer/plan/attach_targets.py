@@ -144,6 +144,9 @@ WAYS: dict[str, tuple[Way, ...]] = {
 """By the kind of source, best first."""
 
 
+_KINDS_MAX = 16  # a number of 64 bits has four for each
+
+
 @record
 class TargetPlan:
     """What became of a request's sources: ``names`` by number, and what the plan needs of it."""
@@ -211,6 +214,8 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
                     probes += chosen
                     notes.append(note)
     defines = list(defines_of(len(named), probes))
+    if wanted.kinds:
+        defines.append(("PT_KINDS", _kinds_of(wanted, named)))
     if any(one.probe.program == wanted.enter for one in probes):
         defines.append(("PT_TRACKED", ""))
     return TargetPlan(
@@ -267,9 +272,16 @@ def _find(wanted: Targets, request: Request, facts: Facts) -> tuple[list[Named],
     """All that the sources name, each once, and what is to be said of what they do not."""
     named = dict[tuple[object, ...], Named]()
     warnings = list[str]()
+    absent: UsageError | None = None
     for source in request.sources:
         kind = source.spelling.end if wanted.end else source.kind
-        source, targets = targets_of(source, kind, request, facts, warnings)
+        try:
+            source, targets = targets_of(source, kind, request, facts, warnings)
+        except UsageError as problem:
+            if source.text not in wanted.default:
+                raise
+            absent = problem
+            continue
         for one in targets:
             key = source.kind, _place_of(source, one.target), source.offset
             known = named.setdefault(key, replace(one, number=len(named)))
@@ -277,8 +289,28 @@ def _find(wanted: Targets, request: Request, facts: Facts) -> tuple[list[Named],
                 both = quoting.either(known.target.name, one.target.name)
                 target = replace(known.target, name=both, symbol=known.target.function)
                 named[key] = replace(known, target=target)
+    if absent and not named:
+        raise absent
     check_number(request.sources, list(named.values()), request)
     return list(named.values()), warnings
+
+
+def _kinds_of(wanted: Targets, named: Sequence[Named]) -> str:
+    """The kinds of targets, as pt_kind reads them: four bits each, by number. Raises UsageError where one is
+    of no kind, or they are too many."""
+    if len(named) > _KINDS_MAX:
+        raise UsageError(f"{len(named)} functions to attach to, and {_KINDS_MAX} are the most here")
+    kinds = 0
+    for one in named:
+        names = quoting.split(quoting.split(one.target.name, ":")[-1], "|")
+        kind = next((wanted.kinds.index(name) + 1 for name in names if name in wanted.kinds), 0)
+        if not kind:
+            raise UsageError(
+                f"{one.name}: what that function does is not known",
+                hint=f"known are {', '.join(wanted.kinds)}",
+            )
+        kinds |= kind << 4 * one.number
+    return f"{kinds:#x}ULL"
 
 
 def _place_of(source: Source, target: Target) -> object:

@@ -128,6 +128,11 @@ class Arguments:
     examples: tuple[str, ...] = ()
     every: bool = True
 
+    @property
+    def usage(self) -> str:
+        """What the usage line has for them: ``PATTERN...``, in brackets where none is needed."""
+        return f"{self.name.upper()}..." if self.minimum else f"[{self.name.upper()}...]"
+
 
 @record
 class Targets(Arguments):
@@ -137,12 +142,17 @@ class Targets(Arguments):
     functions. ``enter`` is put on the entry of functions of which only the return was named, if their calls
     have to be known there: then ``PT_TRACKED`` is defined. The C gets to know which of them it was called for
     by ``pt_target`` of probes_c/include/target.h.
+
+    ``default`` is what is attached to where the user names nothing: as much of it as there is. Functions that
+    the C tells apart are ``kinds``: ``pt_kind`` gives the place of one's name among them, from 1 on.
     """
 
     encode: str = "sources"
     begin: str = "hit"
     end: str = ""
     enter: str = ""
+    default: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
 
 @record
@@ -155,6 +165,11 @@ class Injection(Arguments):
 
     encode: str = "injection"
     minimum: int = 2
+
+    @property
+    def usage(self) -> str:
+        """See :class:`Arguments`."""
+        return self.name.upper()
 
 
 @record

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Show look-ups of host names, from their call to their return.
+#include "config.h"
+#include "task.h"
+
+struct pt_call {
+    u64 ns;
+    u64 caller;
+    u32 tid;
+    u64 host; // where the name is
+    u64 result;
+};
+#include "calls.h"
+
+struct event {
+    u64 ns;
+    u64 latency_ns;
+    u32 pid;
+    u32 tid;
+    s32 result; // 0: ok; negative: EAI_*; 1: failed
+    char comm[PT_COMM_LEN];
+    char host[256];
+};
+#include "stream.h"
+
+// How deep each thread is in look-ups: gethostbyname calls gethostbyname_r. By where on the stack the outer one was
+// called from: what left it by longjmp, or was left behind by a thread of that number, is not nested in it.
+BPF_HASH(outer, u64, u64, 16384);
+
+enum kind { GETADDRINFO = 1, GETHOSTBYNAME, GETHOSTBYNAME2, GETHOSTBYNAME_R, GETHOSTBYNAME2_R };
+
+int begins(struct pt_regs *ctx)
+{
+    u64 id = bpf_get_current_pid_tgid(), frame = PT_REGS_SP(ctx), *known = outer.lookup(&id);
+    u64 args[PT_ARGUMENTS_MAX] = {};
+    struct pt_call call = {};
+
+    if (pt_task() == PT_NO || (known && *known > frame))
+        return pt_pass();
+    if (outer.update(&id, &frame))
+        pt_lost(PT_LOSS_STARTS);
+    pt_arguments(ctx, args);
+    call.host = args[0];
+    // gethostbyname_r(name, ret, buf, buflen, result, h_errnop), gethostbyname2_r(name, af, ret, buf, buflen, result)
+    call.result = pt_kind(ctx) == GETHOSTBYNAME2_R ? args[5] : args[4];
+    pt_call_begins(ctx, &call);
+    return pt_pass();
+}
+
+static __always_inline s32 result_of(void *ctx, struct pt_call *call)
+{
+    u64 returned = pt_returned(ctx), found = 0;
+    u32 kind = pt_kind(ctx);
+
+    if (kind == GETADDRINFO)
+        return (s32)returned;
+    if (kind == GETHOSTBYNAME || kind == GETHOSTBYNAME2)
+        return !returned;
+    // 0 with no result stands for a name that there is not.
+    pt_probe_read_user(&found, pt_word(ctx), (void *)call->result);
+    return (u32)returned || !found;
+}
+
+int returns(struct pt_regs *ctx)
+{
+    u64 ns, id = bpf_get_current_pid_tgid();
+    struct pt_call call = {};
+    struct event *event;
+    s32 result;
+
+    if (!pt_call_ends(ctx, &call, &ns))
+        return pt_pass();
+    outer.delete(&id);
+    result = result_of(ctx, &call);
+    if (ns < pt_cfg(PT_CFG_MIN) || pt_followed() != PT_YES)
+        return pt_pass();
+#ifdef FAILED
+    if (!result)
+        return pt_pass();
+#endif
+    event = pt_reserve();
+    if (!event)
+        return pt_pass();
+    event->ns = call.ns + ns;
+    event->latency_ns = ns;
+    event->pid = id >> 32;
+    event->tid = id;
+    event->result = result;
+    bpf_get_current_comm(&event->comm, sizeof(event->comm));
+    // getaddrinfo may be asked for a service alone.
+    pt_read_string(event->host, sizeof(event->host), call.host, !call.host);
+    pt_submit(ctx, event);
+    return pt_pass();
+}

@@ -1,0 +1,42 @@
+"""bashreadline: lines as they are typed at shells."""
+
+from pytracer.spec import Column, Stream, Targets, Tracer
+from pytracer.spec.filters import TASK_FILTERS
+
+TRACER = Tracer(
+    name="bashreadline",
+    group="processes",
+    summary="lines typed at shells and other programs that use readline",
+    description="Shows each line that readline(3) returns: in bash, and where the library is shared.",
+    hooks=(),
+    arguments=Targets(
+        "PATTERN",
+        "ur:FILE:readline, of another shell or library",
+        begin="returns",
+        enter="enters",
+        minimum=0,
+        default=("ur:bash:readline", "ur:libreadline:readline"),
+    ),
+    filters=TASK_FILTERS,
+    follow=True,
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("uid", "who types: its real user id", width=6),
+                Column("comm", "name of the thread", decode="text", width=12),
+                Column("line", "the line, before the shell expands anything", decode="text"),
+            )
+        ),
+    ),
+    examples=(
+        ("bashreadline", "what is typed at every shell"),
+        ("bashreadline -T -u admin", "one user's, with the time"),
+        ("bashreadline ur:/opt/app/bin/cli:readline", "a program that has the library within"),
+    ),
+    notes=(
+        "Only lines that are typed: scripts, and input that is no terminal, do not pass readline.",
+        "Passwords typed at a wrong prompt are shown, too. At the end of the input nothing is.",
+        "Of a line 4096 bytes are shown; what is longer is counted as lost.",
+    ),
+)

@@ -1,0 +1,52 @@
+"""gethostlatency: how long programs wait for names to be looked up."""
+
+from pytracer.spec import Column, Duration, Flag, Stream, Targets, Tracer, Unit
+from pytracer.spec.filters import TASK_FILTERS
+
+NAMES = ("getaddrinfo", "gethostbyname", "gethostbyname2", "gethostbyname_r", "gethostbyname2_r")
+FILES = ("libc", "/lib/ld-musl-x86_64.so.1", "/lib/ld-musl-aarch64.so.1")
+
+TRACER = Tracer(
+    name="gethostlatency",
+    group="network",
+    summary="look-ups of host names: which, by whom, how long, what came of them",
+    description="Shows each call that looks a host name up (getaddrinfo, gethostbyname*) as it returns.",
+    hooks=(),
+    arguments=Targets(
+        "PATTERN",
+        "u:FILE:getaddrinfo and the like, of another file than the C library",
+        begin="begins",
+        end="returns",
+        minimum=0,
+        default=tuple(f"u:{file}:{name}" for file in FILES for name in NAMES),
+        kinds=NAMES,
+    ),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Duration("min", "only those that took at least this long", config="min", default=0),
+        Flag("failed", "only those that failed", short="x", define="FAILED"),
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("tid", "thread id", wide=True),
+                Column("comm", "name of the thread", decode="text", width=12),
+                Column("latency_ns", "from the call to its return", label="LATENCY", unit=Unit.NANOSECONDS),
+                Column("result", "ok, the error's name, or failed", decode="lookup_result", width=10),
+                Column("host", "the name as the program gave it", decode="text", absent=b""),
+            )
+        ),
+    ),
+    examples=(
+        ("gethostlatency", "every program that uses the C library"),
+        ("gethostlatency --min 100ms", "look-ups that took 100 ms and more"),
+        ("gethostlatency u:/opt/app/bin/server:getaddrinfo", "a program that has its C library within"),
+    ),
+    notes=(
+        "Programs that do not call the C library (Go's own resolver, dig) are not seen: their packets are.",
+        "Of a look-up that makes another one, the outer is shown. Names of 256 bytes and more are lost: cut.",
+        "The name is read when the call returns. funclatency's help says how returns are seen.",
+    ),
+)

@@ -1,0 +1,53 @@
+"""sslsniff: what TLS carries, before it is encrypted and after it is decrypted."""
+
+from pytracer.spec import Column, NameSet, Number, Stream, Targets, Tracer, Unit
+from pytracer.spec.filters import TASK_FILTERS
+
+OPENSSL = ("SSL_read", "SSL_read_ex", "SSL_write", "SSL_write_ex")
+GNUTLS = ("gnutls_record_recv", "gnutls_record_send")
+
+TRACER = Tracer(
+    name="sslsniff",
+    group="network",
+    summary="what TLS carries, in the clear: reads and writes of OpenSSL and GnuTLS",
+    description="Shows the data of each read and write by OpenSSL and GnuTLS, as it returns.",
+    hooks=(),
+    arguments=Targets(
+        "PATTERN",
+        "u:FILE:SSL_write and the like, of a program that has the library within",
+        begin="begins",
+        end="returns",
+        minimum=0,
+        default=(*(f"u:libssl:{name}" for name in OPENSSL), *(f"u:libgnutls:{name}" for name in GNUTLS)),
+        kinds=(*OPENSSL, *GNUTLS),
+    ),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        NameSet("direction", "only these", names=("in", "out"), map="pt_kinds", define="PT_ONLY"),
+        Number("size", "bytes of each that are shown", default=16384, maximum=16384, config="size"),
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("tid", "thread id", wide=True),
+                Column("comm", "name of the thread", decode="text", width=12),
+                Column("direction", "in: read; out: written", label="DIR", decode="direction", width=3),
+                Column("bytes", "bytes that were read or written", unit=Unit.COUNT, width=8),
+                Column("session", "address of the session, to tell them apart", decode="register", wide=True),
+                Column("data", "what they are", decode="payload"),
+            )
+        ),
+    ),
+    examples=(
+        ("sslsniff -p 181", "what one process sends and gets"),
+        ("sslsniff --direction out --size 64 -- git fetch", "the beginnings of what one sends"),
+        ("sslsniff u:/opt/node:SSL_read u:/opt/node:SSL_write", "a library within a program"),
+    ),
+    notes=(
+        "This is what people send in confidence. Go, Java, Rust (rustls) and the kernel's TLS are not seen.",
+        "Of more than --size bytes the rest is not shown, and counted as lost; BYTES has all.",
+        "Calls that fail, or would block, carry nothing and are not shown. Writes are read as they return.",
+    ),
+)
