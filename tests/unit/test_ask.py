@@ -297,6 +297,19 @@ def test_what_can_be_asked(probe, form, expression, slot):
     assert '"' not in written
 
 
+@pytest.mark.parametrize(
+    ("expression", "written"),
+    [
+        ("first / 7", "((s32)pt_ask_divided_signed("),
+        ("first % 7", "((s32)pt_ask_rest_signed("),
+        ("first / 7U", "((u32)pt_ask_divided("),
+        ("last % (unsigned long)first", "((u64)pt_ask_rest("),
+    ],
+)
+def test_division_is_signed_as_in_c(expression, written):
+    assert written in c_of(f'f:by_value "%d", {expression}')
+
+
 WRONG = {
     # The probe, and what follows it.
     "k:nosuch": ("k:nosuch", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 
@@ -40,7 +41,7 @@ class Machine:
     def __init__(self, monkeypatch) -> None:
         self.now, self.cpus = 5_000_000_000, [0, 1]
         self.rings: dict[int, PerfRing] = {}
-        self.attr = b""
+        self.attr, self.opened = b"", list[int]()
         monkeypatch.setattr(mmap_events, "_SIZE", SIZE)
         monkeypatch.setattr(perf_ring, "perf_event_open", self._open)
         monkeypatch.setattr(mmap_events, "online_cpus", lambda: self.cpus)
@@ -49,7 +50,8 @@ class Machine:
     def _open(self, attr: bytes, _: int, cpu: int) -> int:
         self.attr = attr
         self.rings[cpu] = PerfRing(SIZE)
-        return self.rings[cpu].fd
+        self.opened.append(os.dup(self.rings[cpu].fd))
+        return self.opened[-1]
 
     def write(self, cpu: int, kind: int, pid: int, when: int, body: bytes, misc: int = 0) -> None:
         assert self.rings[cpu].record(kind, body + struct.pack("IIQ", pid, pid, when), misc)
@@ -88,6 +90,15 @@ def test_the_kernel_is_asked_for_what_its_header_names(machine, events, tmp_path
     program = compiled(tmp_path, {"attr.c": ATTR % (ATTR_SIZE, SIZE)})
     wanted = subprocess.run([program], stdout=subprocess.PIPE, check=True).stdout
     assert machine.attr == wanted[:ATTR_SIZE]
+
+
+def test_nothing_stays_open(machine):
+    events = MappingEvents()
+    assert [os.fstat(fd).st_size > SIZE for fd in machine.opened] == [True, True]
+    events.close()
+    for fd in machine.opened:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
 
 
 def test_mappings_executions_and_forks_in_the_order_of_time(machine, events):

@@ -28,6 +28,9 @@ typedef struct two renamed;
 struct floats { float f[3]; };
 struct pointers { char *p[2]; };
 struct grid { float f[2][2]; };
+struct bits { double a; int b : 3, c : 20; };
+struct pairs { struct { char a; float b; } p[2]; };
+struct wrapped { long double a; };
 #define TAKES(NAME, TYPE) \\
     __attribute__((noinline)) long NAME(int first, TYPE by_value, long last, short more) \\
     { __asm__ volatile("" : : "r"(last), "r"(more), "r"(first)); return last + more + first; }
@@ -38,6 +41,7 @@ TAKES(t_one, struct one) TAKES(t_two, struct two) TAKES(t_large, struct large) T
 TAKES(t_mixed, struct mixed) TAKES(t_merged, struct merged) TAKES(t_inner, struct inner)
 TAKES(t_either, union either) TAKES(t_renamed, const renamed) TAKES(t_double, double) TAKES(t_float, float)
 TAKES(t_floats, struct floats) TAKES(t_pointers, struct pointers) TAKES(t_grid, struct grid)
+TAKES(t_bits, struct bits) TAKES(t_pairs, struct pairs) TAKES(t_wrapped, struct wrapped)
 TAKES(t_odd, struct odd) TAKES(t_wide, long double)
 RETURNS(r_one, struct one) RETURNS(r_two, struct two) RETURNS(r_large, struct large)
 RETURNS(r_real, struct real)
@@ -48,12 +52,16 @@ __attribute__((noinline)) long spilt(long first, SEVEN, double i, struct mixed f
 { __asm__ volatile("" : : "r"(last), "r"(first)); return last + first; }
 __attribute__((noinline)) long fits(long first, SEVEN, struct mixed f, long last)
 { __asm__ volatile("" : : "r"(last), "r"(first)); return last + first; }
+__attribute__((noinline)) long beside(long first, long double by_value, SEVEN, struct mixed f, long last)
+{ __asm__ volatile("" : : "r"(last), "r"(first)); return last + first; }
+__attribute__((noinline)) long eight(SEVEN, double i, struct large by_value, struct two f, long last)
+{ __asm__ volatile("" : : "r"(last)); return last; }
 int main(void) { return 0; }
 """
 TAKEN = ("one", "two", "large", "real", "mixed", "merged", "inner", "either", "renamed", "double", "float")
-ARRAYS = ("floats", "pointers", "grid")
+ARRAYS = ("floats", "pointers", "grid", "bits", "pairs")
 NAMES = [*(f"t_{name}" for name in (*TAKEN, *ARRAYS)), "t_wide"]
-NAMES += ["r_one", "r_two", "r_large", "r_real", "full", "spilt", "fits"]
+NAMES += ["r_one", "r_two", "r_large", "r_real", "full", "spilt", "fits", "beside", "eight"]
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="written for the x86-64 psABI")
 
@@ -81,8 +89,9 @@ def test_the_convention_says_what_the_compiler_does(program, name):
             assert place == said, argument
 
 
-def test_behind_what_is_not_known_nothing_is_known(program):
-    told, prototype, types = described(program, "t_odd")
+@pytest.mark.parametrize("name", ["t_odd", "t_wrapped"])
+def test_behind_what_is_not_known_nothing_is_known(program, name):
+    told, prototype, types = described(program, name)
     assert first_registers(prototype, [None] * len(told), types, "x86_64") == [
         0,
         ELSEWHERE,
@@ -99,6 +108,7 @@ def test_arm64_passes_large_structs_by_address_and_floats_by_themselves(program)
         "t_real": [0, ELSEWHERE, 1, 2],
         "t_mixed": [0, 1, 3, 4],
         "r_large": [0, 1],
+        "eight": [*[ELSEWHERE] * 8, 0, 1, 3],
     }.items():
         told, prototype, types = described(program, name)
         assert first_registers(prototype, [None] * len(told), types, "aarch64") == expected, name
