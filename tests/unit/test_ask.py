@@ -12,7 +12,7 @@ from pytracer.lang import Slot, parse_distribution, parse_trace
 from pytracer.lang.constants import constants
 from pytracer.lang.formats import Conversion
 from pytracer.lang.probe_spec_parser import source_of
-from pytracer.lang.types import S64, U32, Array, Int
+from pytracer.lang.types import S64, U32, U64, Array, Int, Pointer, Void
 from pytracer.plan import Request, make_plan
 from pytracer.plan.scopes import scope_of
 from pytracer.record import replace
@@ -672,18 +672,75 @@ format:
 \tfield:char text[LENGTH];\toffset:24;\tsize:16;\tsigned:0;
 \tfield:odd kind of number;\toffset:40;\tsize:4;\tsigned:1;
 \tfield:long int odd[0];\toffset:48;\tsize:0;\tsigned:1;
+\tfield:odd_t large;\toffset:48;\tsize:8;\tsigned:0;
+\tfield:odd_t strange;\toffset:56;\tsize:7;\tsigned:0;
+\tfield:odd_t few[4];\toffset:64;\tsize:8;\tsigned:0;
+\tfield:int wide;\toffset:72;\tsize:8;\tsigned:1;
+\tfield:const char ** list;\toffset:80;\tsize:8;\tsigned:0;
+\tfield:const unsigned long * bits;\toffset:88;\tsize:8;\tsigned:0;
+\tfield:struct file * file;\toffset:96;\tsize:8;\tsigned:0;
+\tfield:struct nosuch * other;\toffset:104;\tsize:8;\tsigned:0;
 """
 
 
-def test_fields_of_trace_events_whose_length_or_type_is_not_known():
-    facts = kernel(formats={"a:b": FIELDS})
-    scope = scope_of(parse_source("t:a:b"), Target("a:b"), facts)
-    assert {name: (place.offset, place.type) for name, place in scope.named.items()} == {
+@pytest.mark.parametrize("category", ["a", "z"])
+def test_fields_of_trace_events_have_the_types_of_the_format(category):
+    facts = kernel(formats={f"{category}:b": FIELDS})
+    scope = scope_of(parse_source(f"t:{category}:b"), Target(f"{category}:b"), facts)
+    found = {name: (place.offset, place.type) for name, place in scope.named.items()}
+    offset, file = found.pop("file")
+    assert (offset, file.to.text) == (96, "struct file")
+    assert found == {
         "ids": (8, Array(U32, 4)),
         "text": (24, Array(Int(1, False, char=True), 16)),
         "number": (40, Int(4, True)),
         "odd": (48, Array(S64, 0)),
+        "large": (48, Int(8, False)),
+        "strange": (56, Void("odd_t")),
+        "few": (64, Array(Int(2, False), 4)),
+        "wide": (72, Int(8, True)),
+        "list": (80, Pointer(Pointer(Void()))),
+        "bits": (88, Pointer(U64)),
+        "other": (104, Pointer(Void())),
     }
+
+
+def test_of_the_eight_bytes_of_a_system_call_s_field_the_type_counts():
+    facts = kernel(formats={"syscalls:b": FIELDS})
+    named = scope_of(parse_source("t:syscalls:b"), Target("syscalls:b"), facts).named
+    assert (named["wide"].type, named["large"].type) == (Int(4, True), Int(8, False))
+    assert named["list"].type == Pointer(Pointer(Void()), user=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "returned"),
+    [
+        ("k:vfs_read", [*"0123"], ""),
+        ("k:many", [*"012345"], ""),
+        ("f:by_value", ["0", "", "3"], ""),
+        ("fr:vfs_read", [*"0123"], "4"),
+        ("rt:sched_switch", [*"012"], ""),
+        ("u:x:work", [*"012345"], ""),
+    ],
+)
+def test_arguments_are_read_from_their_registers(source, arguments, returned):
+    """Of a trampoline from its words, one for each register; a whole struct is not read."""
+
+    def place(code):
+        return "".join(re.findall(r"pt_ask_(?:argument|passed)\(ctx, (\d)\)", code))
+
+    [target] = KERNEL.named[source].targets
+    scope = scope_of(parse_source(source), target, KERNEL)
+    assert [place(value.code) for value in scope.numbered] == arguments
+    assert place(scope.returned.code if scope.returned else "") == returned
+
+
+def test_arguments_of_usdt_probes_have_the_size_and_sign_of_their_notes():
+    target = mark(-4, 8, -8, 1, trouble="odd")
+    scope = scope_of(parse_source("usdt:p:m"), target, KERNEL)
+    *numbers, last = (value.type for value in scope.numbered)
+    assert numbers == [Int(4, True), Int(8, False, raw=True), Int(8, True, raw=True), Int(1, False)]
+    assert isinstance(last, Void)
 
 
 def test_a_signature_says_more_than_debug_information():
