@@ -28,3 +28,18 @@ def compiled(folder: Path, sources: dict[str, str], *options: str, output: str =
     command += list(options) if language == "go" else files
     subprocess.run(command, cwd=folder, env=environment, check=True)
     return folder / output
+
+
+def perf_attr(folder: Path, members: str) -> bytes:
+    """A struct perf_event_attr with these members, as a compiler lays it out: ``.mmap = 1, .comm = 1``."""
+    source = f"""#include <linux/perf_event.h>
+#include <time.h>
+#include <unistd.h>
+int main(void)
+{{
+    struct perf_event_attr attr = {{ {members} }};
+    return write(1, &attr, attr.size) < 0;
+}}
+"""
+    program = compiled(folder, {"attr.c": source})
+    return subprocess.run([program], stdout=subprocess.PIPE, check=True).stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
 
 import pytest
 
@@ -12,26 +11,17 @@ from pytracer.bpf.attach.perf import ATTR_SIZE
 from pytracer.bpf.read.streams import mmap_events, perf_ring
 from pytracer.bpf.read.streams.mmap_events import Mapped, MappingEvents
 from pytracer.symbols.maps import Mapping
-from support.compilers import compiled
+from support.compilers import perf_attr
 from support.rings import PerfRing
 
 LOST, COMM, EXIT, FORK, MMAP2 = 2, 3, 4, 7, 10  # enum perf_event_type
 EXEC = 1 << 13
 SIZE = 8192
-ATTR = """
-#include <linux/perf_event.h>
-#include <time.h>
-#include <unistd.h>
-int main(void)
-{
-    struct perf_event_attr attr = {
-        .type = PERF_TYPE_SOFTWARE, .size = %d, .config = PERF_COUNT_SW_DUMMY,
-        .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME, .mmap = 1, .comm = 1, .task = 1, .watermark = 1,
-        .sample_id_all = 1, .mmap2 = 1, .comm_exec = 1, .use_clockid = 1, .wakeup_watermark = %d,
-        .clockid = CLOCK_MONOTONIC,
-    };
-    return write(1, &attr, sizeof attr) < 0;
-}
+ATTR = f"""
+    .type = PERF_TYPE_SOFTWARE, .size = {ATTR_SIZE}, .config = PERF_COUNT_SW_DUMMY,
+    .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME, .mmap = 1, .comm = 1, .task = 1, .watermark = 1,
+    .sample_id_all = 1, .mmap2 = 1, .comm_exec = 1, .use_clockid = 1, .wakeup_watermark = {SIZE},
+    .clockid = CLOCK_MONOTONIC,
 """
 
 
@@ -87,9 +77,7 @@ def events(machine):
 
 
 def test_the_kernel_is_asked_for_what_its_header_names(machine, events, tmp_path):
-    program = compiled(tmp_path, {"attr.c": ATTR % (ATTR_SIZE, SIZE)})
-    wanted = subprocess.run([program], stdout=subprocess.PIPE, check=True).stdout
-    assert machine.attr == wanted[:ATTR_SIZE]
+    assert machine.attr == perf_attr(tmp_path, ATTR)
 
 
 def test_nothing_stays_open(machine):

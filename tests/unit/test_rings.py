@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pytracer.bpf.attach.perf import ATTR_SIZE
 from pytracer.bpf.read.streams import perf_buffer, perf_ring, records, ringbuf
 from pytracer.bpf.read.streams.perf_buffer import PerfReader
 from pytracer.bpf.read.streams.ringbuf import RingReader
+from support.compilers import perf_attr
 from support.rings import PAGE, BpfRing, PerfRing, deaf
 
 FIXED = np.dtype([("ns", "u8"), ("serial", "u4")])  # 12 bytes: a record takes 24
@@ -236,6 +238,7 @@ class Machine:
         if cpu in self.refuses:
             raise OSError(self.refuses[cpu], "no")
         self.rings[cpu] = PerfRing()
+        self.attr = attr
         return os.dup(self.rings[cpu].fd)
 
     def update(self, key: bytes, value: bytes) -> None:
@@ -246,6 +249,17 @@ class Machine:
 
     def put(self, cpu: int, ns: int, serial: int) -> bool:
         return self.rings[cpu].sample(struct.pack("QI", ns, serial))
+
+
+def test_perf_events_are_what_the_kernel_s_header_names(monkeypatch, tmp_path):
+    machine = Machine(monkeypatch, [0])
+    machine.reader()
+    assert machine.attr == perf_attr(
+        tmp_path,
+        f".type = PERF_TYPE_SOFTWARE, .size = {ATTR_SIZE}, .config = PERF_COUNT_SW_BPF_OUTPUT,"
+        ".sample_period = 1, .sample_type = PERF_SAMPLE_RAW, .watermark = 1,"
+        f".wakeup_watermark = {PAGE // 4}",
+    )
 
 
 def test_perf_rings_are_merged_by_time_whatever_was_read_when(monkeypatch):
