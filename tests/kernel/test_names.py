@@ -158,6 +158,17 @@ def test_a_library_by_name_is_the_one_that_the_command_loads(tmp_path, monkeypat
     assert counted(*words) == {"u:answer:answer": 3}
     monkeypatch.setenv("LD_LIBRARY_PATH", str(two.parent))
     assert counted(*words) == {"u:answer:answer": 3}
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    (tmp_path / "late").mkdir()
+    two = two.rename(tmp_path / "late/libanswer.so")
+    by_env = ["env", "-u", "LD_PRELOAD", f"LD_LIBRARY_PATH={two.parent}", tmp_path / "asks"]
+    subprocess.run(
+        ["gcc", "-O1", "-o", "asks", "asks.c", *options[:1], *options[2:]], cwd=tmp_path, check=True
+    )
+    assert counted("u:answer:answer", "--", *by_env) == {"u:answer:answer": 3}
+    by_shell = ["sh", "-c", f"LD_LIBRARY_PATH={two.parent} {tmp_path}/asks"]
+    assert counted("u:answer:answer", "--", *by_shell) == {"u:answer:answer": 3}
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(two.parent))
     unseen = run("funccount", f"u:{one}:answer", "--", tmp_path / "asks")
     assert unseen.status == 0
     assert f"nothing was seen in {one}" in unseen.err

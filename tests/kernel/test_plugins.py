@@ -152,3 +152,13 @@ def test_records_that_the_kernel_had_no_room_for_are_missed_in_their_time_alone(
     assert gaps
     assert summary.columns["hits"].sum() >= sum(calls(200).values())
     assert found.keys() <= PAIRS.items() | {(caller, "[unloaded]") for caller in PAIRS}
+
+
+@pytest.mark.parametrize(("kind", "names"), [("shared", {"one", "two"}), ("nameless", {"[anon]"})])
+def test_code_in_shared_memory_has_the_names_of_the_perf_map_or_none(kind, names):
+    """The kernel shows such memory as a file, /dev/zero, which names nothing."""
+    words = ["-U", "-F", 199, "-f", "json"]
+    result = run("profile", *words, "--", workload("jitted"), 1000, "one", "two", kind)
+    found = {name for _, name in seen(result, "summary", "samples")}
+    assert names <= found
+    assert found <= {*names, "[unloaded]", ""}

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from pytracer.errors import UnknownNameError
-from pytracer.symbols import files, loader, places
+from pytracer.symbols import commands, files, loader, places
 from support.compilers import compiled
 
 LEAF = "int leaf(void) { return 1; }\n"
@@ -79,15 +79,15 @@ def test_the_files_are_those_that_the_dynamic_linker_takes(tree, monkeypatch, op
         path for path in by_the_linker(main, environment) if "ld-linux" not in path
     ]
     for name in ("libmiddle", "middle", "libleaf.so"):
-        chosen = loader.find(name, str(main), environment)
+        chosen = loader.find(name, [str(main)], environment)
         assert chosen in found
         assert "middle" in chosen or "leaf" in chosen
 
 
 def test_a_child_has_the_library_path_too(tree, monkeypatch):
     monkeypatch.chdir(tree)
-    assert loader.find("libleaf", "/bin/true", {"LD_LIBRARY_PATH": "two"}) == "two/libleaf.so"
-    assert loader.find("libleaf", "/bin/true", {}) == ""
+    assert loader.find("libleaf", ["/bin/true"], {"LD_LIBRARY_PATH": "two"}) == "two/libleaf.so"
+    assert loader.find("libleaf", ["/bin/true"], {}) == ""
 
 
 def test_a_script_is_its_interpreter(tmp_path, monkeypatch):
@@ -95,10 +95,63 @@ def test_a_script_is_its_interpreter(tmp_path, monkeypatch):
         (tmp_path / name).write_text(f"{head}\nexit\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert loader.program_of("direct") == "/bin/sh"
-    assert loader.program_of("found") == "/usr/bin/sh"
-    assert loader.loaded(loader.program_of("none")) == []
-    assert loader.program_of("nothing-is-called-so") == ""
+    assert program_of("direct") == "/bin/sh"
+    assert program_of("found") == "/usr/bin/sh"
+    assert loader.loaded(program_of("none")) == []
+    assert program_of("nothing-is-called-so") == ""
+
+
+def program_of(*command):
+    return loader.program_of(commands.executed(command))
+
+
+@pytest.mark.parametrize(
+    ("command", "program", "changed"),
+    [
+        (["env", "A=1", "prog", "B=2"], "prog", {"A": "1"}),
+        (["/usr/bin/env", "-i", "A=", "./prog"], "./prog", {"": "", "A": ""}),
+        (["env", "-", "PATH=/x", "prog"], "prog", {"": "", "PATH": "/x"}),
+        (["env", "-u", "HOME", "-uUSER", "--unset=A", "--unset", "B", "prog"], "prog", {"HOME": None}),
+        (["env", "-i", "-u", "HOME", "--", "A=b=c", "prog", "-x"], "prog", {"": "", "A": "b=c"}),
+        (["env", "A=1", "env", "A=2", "B=3", "prog"], "prog", {"A": "2", "B": "3"}),
+        (["env", "--ignore-signal=PIPE", "-v", "-a", "name", "A=1", "prog"], "prog", {"A": "1"}),
+        (["sh", "-c", "A=1 B=/x:/y ./prog -o file"], "./prog", {"A": "1", "B": "/x:/y"}),
+        (["bash", "-c", "exec env A=1 prog"], "prog", {"A": "1"}),
+        (["sh", "-c", "A=$HOME prog"], "sh", {}),
+        (["sh", "-c", "cd /; prog"], "sh", {}),
+        (["sh", "-c", "exec -a name prog"], "sh", {}),
+        (["sh", "-ec", "prog"], "sh", {}),
+        (["env", "-S", "A=1 prog"], "env", {}),
+        (["env", "A=1"], "env", {}),
+        (["env", "-u"], "env", {}),
+        (["env"], "env", {}),
+        (["prog", "env", "A=1"], "prog", {}),
+    ],
+)
+def test_what_a_command_executes_behind_env_and_shells(command, program, changed):
+    """``""`` stands for an environment that was emptied first, None for a variable that is gone."""
+    before = {"HOME": "/home", "PATH": "/bin"}
+    expected = {} if "" in changed else dict(before)
+    for name, value in changed.items():
+        if value is None:
+            del expected[name]
+        elif name:
+            expected[name] = value
+    found = commands.executed(command, before)
+    assert (found.program, found.environment) == (program, expected)
+
+
+@pytest.mark.parametrize("folder", ["one", "two"])
+def test_the_environment_says_which_library_and_which_program(tree, monkeypatch, folder):
+    monkeypatch.chdir(tree)
+    main = program(tree)
+    setting = f"LD_LIBRARY_PATH={folder}"
+    for command in (["env", setting, str(main)], ["sh", "-c", f"{setting} {main}"]):
+        found = loader.find("libleaf", command, {})
+        assert os.path.realpath(found) == f"{tree}/{folder}/libleaf.so"
+    for words in (["env", f"PATH={tree}", main.name], ["env", "-C", str(tree), f"./{main.name}"]):
+        found = loader.program_of(commands.executed(words, {}))
+        assert os.path.realpath(found) == os.path.realpath(main)
 
 
 def test_what_a_function_is_in_is_said(tree, monkeypatch):

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Functions that are made one after the other at one address, as the perf map of the process lists them.
 //
-//   jitted MS NAME NAME
+//   jitted MS NAME NAME [shared | nameless]
 //
 // The first is called by first(), the other by second(); each is busy for MS milliseconds of processor time.
+// The last word makes them in memory that can be shared, nameless also without a perf map.
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,15 +62,16 @@ static void second(function *made)
 
 int main(int argc, char **argv)
 {
-    char *page = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int sharing = argc > 4 ? MAP_SHARED : MAP_PRIVATE;
+    char *page = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, sharing | MAP_ANONYMOUS, -1, 0);
     char name[64];
 
-    if (argc < 4)
+    if (argc < 4 || page == MAP_FAILED)
         return 2;
     milliseconds = atoi(argv[1]);
     signal(SIGPROF, alarmed);
     snprintf(name, sizeof(name), "/tmp/perf-%d.map", getpid());
-    map = fopen(name, "w");
+    map = fopen(argc > 4 && !strcmp(argv[4], "nameless") ? "/dev/null" : name, "w");
     first(make(page, argv[2]));
     second(make(page, argv[3]));
     unlink(name);

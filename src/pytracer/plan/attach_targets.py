@@ -327,7 +327,7 @@ def targets_of(
     process that it is meant in. What it does not name, though it matches, is said in ``warnings``."""
     if source.kind in IN_PROGRAMS:
         process = request.process or request.viewer
-        command = request.command[0] if request.command and not process else ""
+        command = tuple(request.command) if not process else ()
         source = replace(source, process=process, command=command)
     found = facts.find(source)
     reasons = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())

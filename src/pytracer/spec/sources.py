@@ -146,7 +146,7 @@ class Source:
     place: str = ""
     offset: int = 0
     process: int = 0
-    command: str = ""
+    command: tuple[str, ...] = ()
 
     @property
     def spelling(self) -> Spelling:

@@ -12,11 +12,12 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytracer.record import record
 from pytracer.symbols import libraries, tables
+from pytracer.symbols.commands import Execution, executed
 from pytracer.symbols.root import Root
 from pytracer.symbols.tables import ElfError, Tables
 from pytracer.text import to_bytes
@@ -42,9 +43,9 @@ class _Object:
     by: _Object | None
 
 
-def program_of(command: str) -> str:
-    """The file that will run for a command: the program, or the interpreter of a script; "" if none will."""
-    path = _which(command)
+def program_of(execution: Execution) -> str:
+    """The file that will run: the program, or the interpreter of a script; "" if none will."""
+    path = _which(execution.program, execution)
     for _ in range(_SCRIPTS):
         head = b""
         with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
@@ -55,7 +56,7 @@ def program_of(command: str) -> str:
         if not words:
             return ""
         rest = [word for word in words[1:] if not word.startswith("-")]
-        path = _which(rest[0] if words[0].endswith("/env") and rest else words[0])
+        path = _which(rest[0] if words[0].endswith("/env") and rest else words[0], execution)
     return ""
 
 
@@ -98,11 +99,12 @@ def opened_later(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def find(name: str, command: str, environment: Mapping[str, str] | None = None) -> str:
+def find(name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
     """The path of the library (or program) called ``name`` that a command will load; "" where it loads none,
     and LD_LIBRARY_PATH, which its children have as well, leads to none."""
-    environment = os.environ if environment is None else environment
-    program = program_of(command)
+    execution = executed(command, environment)
+    environment = execution.environment
+    program = program_of(execution)
     paths = loaded(program, environment) if program else []
     paths += opened_later(paths)
     folders = _folders(environment.get("LD_LIBRARY_PATH", ""), r"[:;]")
@@ -210,7 +212,10 @@ def _runs_as_another(path: str) -> bool:
     return False
 
 
-def _which(command: str) -> str:
+def _which(command: str, execution: Execution) -> str:
     import shutil
 
-    return command if "/" in command else shutil.which(command) or ""
+    if "/" in command:
+        return str(Path(execution.folder, command)) if execution.folder else command
+    # Without PATH, execvp(3) looks where the system's programs are.
+    return shutil.which(command, path=execution.environment.get("PATH", os.defpath)) or ""

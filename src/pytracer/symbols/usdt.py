@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pytracer.errors import UsageError
 from pytracer.record import record
 from pytracer.spec import Spot, SpotArgument
 from pytracer.spec.quoting import matcher
-from pytracer.symbols import files, loader, places, tables, usdt_args
+from pytracer.symbols import commands, files, loader, places, tables, usdt_args
 from pytracer.symbols.files import ProgramFile
 from pytracer.symbols.tables import Tables
 from pytracer.symbols.usdt_args import Argument
@@ -103,10 +103,11 @@ def none_called(where: str, provider: str, name: str, known: list[Mark]) -> Usag
     return places.unknown(f"USDT probe of {where}", wanted, titles, "readelf -n lists them")
 
 
-def in_command(command: str, provider: str, name: str) -> Iterator[tuple[ProgramFile, list[Mark]]]:
+def in_command(command: Sequence[str], provider: str, name: str) -> Iterator[tuple[ProgramFile, list[Mark]]]:
     """The marks of the files that a command will load; where those have none, of what runs now, which may be
     what it starts. Each file is closed when the next is asked for. Raises as :func:`find`."""
-    paths = loader.loaded(loader.program_of(command))
+    execution = commands.executed(command)
+    paths = loader.loaded(loader.program_of(execution), execution.environment)
     known, any_found = list[Mark](), False
     for path in [*paths, *loader.opened_later(paths)]:
         with contextlib.suppress(UsageError), files.find(path) as file:
@@ -122,7 +123,7 @@ def in_command(command: str, provider: str, name: str) -> Iterator[tuple[Program
     try:
         yield from in_process(0, provider, name)
     except UsageError as error:
-        where = f"{command} and the libraries that it loads"
+        where = f"{command[0]} and the libraries that it loads"
         if known:
             raise none_called(where, provider, name, known) from error
         raise UsageError(

@@ -23,6 +23,8 @@ from pytracer.symbols.tables import ElfError
 from pytracer.text import harmless
 
 UNKNOWN = "[unknown]"
+ANONYMOUS = "[anon]"
+"""Memory of no file, in which the program put code; no perf map names what is there."""
 ASTRAY = "[no frame pointer]"
 """An address where the process has no code: the function before it in a stack kept something else where frame
 pointers are kept. (So looks what was loaded less than a second before the process ended, too.)"""
@@ -96,7 +98,12 @@ class _Found(NamedTuple):
 
 def _is_made(mapping: Mapping) -> bool:
     """Whether it is no file's code, but what the program wrote there itself."""
-    return mapping.path.startswith(("/memfd:", "/dev/zero", "[anon")) or not mapping.path
+    return _is_anonymous(mapping) or mapping.path.startswith(("/memfd:", "/SYSV", "[anon"))
+
+
+def _is_anonymous(mapping: Mapping) -> bool:
+    """True for memory of no file and no name. The kernel shows it as /dev/zero where it is shared (shmem)."""
+    return not mapping.path or mapping.path in ("/dev/zero", "/dev/zero (deleted)")
 
 
 class UserSymbols:
@@ -328,7 +335,8 @@ class UserSymbols:
                 os.write(memory, maps.vdso())
                 self._vdso = _File(memory, self._budget.account(0, "the vDSO"))
             return self._vdso
-        handle = maps.find_file(pid, mapping, exact=exact) if mapping.inode else None
+        of_file = mapping.inode and not _is_anonymous(mapping)
+        handle = maps.find_file(pid, mapping, exact=exact) if of_file else None
         if handle is None:
             return None
         with handle:
@@ -353,6 +361,8 @@ class UserSymbols:
 def _in(found: _Found, addresses: Array) -> Iterable[str]:
     """The names of addresses in one mapping."""
     mapping, file = found.mapping, found.file
+    if _is_anonymous(mapping):
+        return [ANONYMOUS] * len(addresses)
     if not mapping.inode and file is None:
         return [mapping.name or UNKNOWN] * len(addresses)
     offsets = addresses - np.uint64(mapping.start) + np.uint64(mapping.offset)

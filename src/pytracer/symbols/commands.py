@@ -1,0 +1,101 @@
+"""Which program a command executes, and with which environment: behind ``env``, or a shell's simple command.
+
+Nothing is run. What is not understood leaves the command as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pytracer.record import record
+
+_NESTED = 8  # commands that execute one another
+_SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
+_ASSIGNMENT = re.compile(r"(?P<name>[^=]+)=(?P<value>.*)", re.DOTALL)
+_PLAIN = re.compile(r"[\w@%+=:,./ -]+")  # a text that a shell takes as words, and nothing else
+_VARIABLE = re.compile(r"[A-Za-z_]\w*=")
+# Options of GNU env: those with a value of their own, short and long, and those that change nothing here.
+_WITH_VALUE = {"-u": "unset", "--unset": "unset", "-C": "chdir", "--chdir": "chdir", "-a": "", "--argv0": ""}
+_SIGNALS = ("--block-signal", "--default-signal", "--ignore-signal", "--list-signal-handling")
+_FLAGS = ("-0", "--null", "-v", "--debug")
+
+
+@record
+class Execution:
+    """A program's name as execvp(3) gets it, its environment, and the folder it starts in ("": ours)."""
+
+    program: str
+    environment: Mapping[str, str]
+    folder: str = ""
+
+
+def executed(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Execution:
+    """The execution that a command ends in."""
+    words, known, folder = list(command), dict(os.environ if environment is None else environment), ""
+    for _ in range(_NESTED):
+        name = words[0].rpartition("/")[2] if words else ""
+        if name == "env":
+            inner = _behind_env(words[1:], known)
+        elif name in _SHELLS:
+            inner = _behind_shell(words[1:], known)
+        else:
+            break
+        if inner is None:
+            break
+        words, known, changed = inner
+        folder = str(Path(folder, changed)) if changed else folder
+    return Execution(words[0] if words else "", known, folder)
+
+
+_Inner = tuple[list[str], dict[str, str], str]
+
+
+def _behind_env(words: list[str], environment: dict[str, str]) -> _Inner | None:
+    """What ``env`` executes; None where it executes nothing, or an option is not known."""
+    rest, known, folder = list(words), dict(environment), ""
+    unset = list[str]()
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        if word == "--":
+            break
+        option, equals, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:])
+        if word in ("-", "-i", "--ignore-environment"):
+            known = {}
+        elif option in _WITH_VALUE:
+            if not value and not equals:
+                if not rest:
+                    return None
+                value = rest.pop(0)
+            if _WITH_VALUE[option] == "unset":
+                unset.append(value)
+            elif _WITH_VALUE[option] == "chdir":
+                folder = value
+        elif word not in _FLAGS and option not in _SIGNALS:
+            return None  # such as -S, and several letters in one word
+    for name in unset:
+        known.pop(name, None)
+    return _behind_assignments(rest, known, folder, _ASSIGNMENT)
+
+
+def _behind_shell(words: list[str], environment: dict[str, str]) -> _Inner | None:
+    """What a shell executes for ``-c TEXT``, where that is one simple command without any quoting."""
+    if len(words) < 2 or words[0] != "-c" or not _PLAIN.fullmatch(words[1]):
+        return None
+    rest = words[1].split()
+    inner = _behind_assignments(rest, dict(environment), "", _VARIABLE)
+    if inner is not None and inner[0][0] == "exec":
+        return (inner[0][1:], inner[1], "") if len(inner[0]) > 1 and inner[0][1][0] != "-" else None
+    return inner
+
+
+def _behind_assignments(
+    words: list[str], environment: dict[str, str], folder: str, pattern: re.Pattern[str]
+) -> _Inner | None:
+    rest = list(words)
+    while rest and pattern.match(rest[0]):
+        name, _, value = rest.pop(0).partition("=")
+        environment[name] = value
+    return (rest, environment, folder) if rest else None
