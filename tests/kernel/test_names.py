@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pytracer.plan.attach_targets import WAYS
-from support.cli import run
+from support.cli import run, start, stop
 from support.needs import refused
 from support.uprobes import Program
 from support.workloads import workload
@@ -172,6 +173,51 @@ def test_a_library_by_name_is_the_one_that_the_command_loads(tmp_path, monkeypat
     unseen = run("funccount", f"u:{one}:answer", "--", tmp_path / "asks")
     assert unseen.status == 0
     assert f"nothing was seen in {one}" in unseen.err
+
+
+OPENS = (
+    "import ctypes, sys\nprint(flush=True)\nsys.stdin.readline()\nasks = ctypes.CDLL(sys.argv[1]).answer\n"
+    "for _ in range(23): asks()\nprint(flush=True)\nsys.stdin.readline()"
+)
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_a_library_that_was_opened_later_from_elsewhere_is_named(tmp_path, same):
+    one, two = library(tmp_path / "one", 1), library(tmp_path / "two", 2)
+    with subprocess.Popen(
+        [sys.executable, "-c", OPENS, one if same else two],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "\n"
+        tracer = start("funccount", f"u:{one}:answer", "-p", process.pid)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "\n"
+        result = stop(tracer)
+        process.communicate("\n")
+    assert result.status == 0
+    warned = [line for line in result.err.splitlines() if "nothing was seen" in line]
+    instead = f"process {process.pid} has mapped {two} instead: give that path"
+    assert warned == ([] if same else [f"pytracer: warning: nothing was seen in {one}; {instead}"])
+
+
+def test_a_file_behind_a_bind_mount_is_known_by_device_and_inode(tmp_path, monkeypatch):
+    """Where the process has mapped it, there is another file of ours."""
+    one, two = library(tmp_path / "one", 1), library(tmp_path / "two", 2)
+    mounted = f'mount --bind {one} {two} && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", mounted, "sh", sys.executable, "-c", OPENS, two]
+    monkeypatch.chdir(one.parent)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "\n"
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "\n"
+        planned = run("funccount", "u:./libanswer.so:answer", "-p", process.pid, "--dry-run")
+        process.communicate("\n")
+    [attached] = [line.split()[-1] for line in planned.out.splitlines() if line.startswith("attach")]
+    assert attached.startswith("./libanswer.so:")
 
 
 def test_a_path_means_what_it_means_where_the_user_stands(tmp_path, monkeypatch):

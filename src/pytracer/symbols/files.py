@@ -167,7 +167,10 @@ def _called(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
             for mapping in mappings:
                 found = _mapped(pid, mapping) if mapping.inode == own.identity[1] else None
                 if found is not None and found.identity == own.identity:
+                    found.name = name  # its own path may lead us elsewhere, as behind a bind mount
                     return found
+                if found is not None:
+                    found.close()
     for mapping in mappings:
         if any(identity) and mapping.inode != identity[1]:
             continue

@@ -20,7 +20,7 @@ from pytracer.model import Item, Loss, Schema
 from pytracer.model.loss import UNSHOWN, UNSHOWN_MEANING
 from pytracer.plan import Facts, Plan, Request, make_plan
 from pytracer.spec import Filter
-from pytracer.text import harmless
+from pytracer.trace import unseen
 from pytracer.trace.event_loop import Waiting
 from pytracer.trace.launch import Confinement, Launched
 from pytracer.trace.own_process import Itself
@@ -28,7 +28,6 @@ from pytracer.trace.session import Session, silent
 
 _INTERVAL = 1.0  # seconds, where nothing was said
 _NAP = 0.01  # seconds that a stream is left alone after it gave something: a flood costs few wake-ups
-_FILES = 4  # that are named where nothing was seen
 _POLLED = 0.05  # seconds between looks at a command whose end nothing tells of
 _CUT_SHORT = "the list may be cut short: it was over before all was listed"
 _MUCH = 1 << 17  # bytes: who gives batches of so many may have more
@@ -179,14 +178,9 @@ class Trace:
             else:
                 seen = seen or len(item) > 0
             yield item
-        if self.plan.files and not seen:
-            files = ", ".join(harmless(file) for file in self.plan.files[:_FILES])
-            self._warn(f"nothing was seen in {files}; should a program run another file, give its path")
-        if self._request.follows and not seen:
-            name = harmless(self._request.command[0])
-            self._warn(
-                f"nothing was seen of {name} and its descendants; --load shows all that happens while it runs"
-            )
+        if not seen and (self.plan.files or self._request.follows):
+            for line in unseen.reasons(self.plan, self._traced()):
+                self._warn(line)
 
     def _items(self, session: Session) -> Iterator[Item]:
         if self.schema.is_listing:
@@ -256,6 +250,13 @@ class Trace:
         if self._command is None or runs:
             return False
         return not self._follows_all or not self._await_descendants()
+
+    def _traced(self) -> list[int]:
+        """The processes that are traced, and still run, as far as they are known by number."""
+        if not self._request.follows:
+            return list(traced_processes(self._request))
+        runs = self._command is not None and self._command.poll() is None
+        return [self._command.pid, *self._descendants()] if self._command and runs else self._descendants()
 
     def _descendants(self) -> list[int]:
         """The processes that descend from the command and still run."""

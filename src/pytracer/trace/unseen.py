@@ -1,0 +1,54 @@
+"""Why nothing may have been seen of what the user named in programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pytracer.plan import Plan
+from pytracer.spec import UserProbe
+from pytracer.symbols import maps
+from pytracer.text import from_path, harmless
+
+_FILES = 4  # that are named
+_PROCESSES = 16  # that are looked at
+
+
+def reasons(plan: Plan, processes: Iterable[int]) -> Iterator[str]:
+    """What to say where nothing was seen; ``processes`` are those that were traced and still run."""
+    if plan.files:
+        files = ", ".join(harmless(file) for file in plan.files[:_FILES])
+        pid, path = _mapped_instead(plan, processes)
+        advice = "should a program run another file, give its path"
+        if path:
+            advice = f"process {pid} has mapped {harmless(path)} instead: give that path"
+        yield f"nothing was seen in {files}; {advice}"
+    if plan.request.follows:
+        name = harmless(plan.request.command[0])
+        yield f"nothing was seen of {name} and its descendants; --load shows all that happens while it runs"
+
+
+def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:
+    """A process that has mapped another file by the name of one that was probed, and its path there; "" if
+    none has, or where what was probed is mapped by any."""
+    probes = (chosen.probe for chosen in plan.probes)
+    spots = [spot for probe in probes if isinstance(probe, UserProbe) for spot in probe.spots]
+    probed = {spot.identity[:2] for spot in spots}
+    names = {_stem(from_path(spot.file.rpartition("/")[2])) for spot in spots}
+    found = 0, ""
+    for pid in list(processes)[:_PROCESSES]:
+        for mapping in maps.parse(maps.read(pid)):
+            if not mapping.inode or _stem(mapping.name) not in names:
+                continue
+            handle = maps.find_file(pid, mapping)
+            if handle is None:
+                continue
+            with handle:
+                if (handle.stat.st_dev, handle.stat.st_ino) in probed:
+                    return 0, ""
+            found = pid, from_path(mapping.path)
+    return found
+
+
+def _stem(name: str) -> str:
+    """The name of a library without its version."""
+    return name.partition(".so")[0]
