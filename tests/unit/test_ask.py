@@ -633,6 +633,23 @@ def test_what_cannot_be_counted(text):
     assert wanted in caught.value.hint
 
 
+def test_columns_of_numbers_are_no_text():
+    columns = distributed("k:vfs_read()::count,buf,(int)count,count > 3").schema.columns
+    assert {column.name: column.decode for column in columns if column.computed} == {
+        "arg:count": "",
+        "buf": "text",
+        "(int)count": "",
+        "count > 3": "",
+    }
+
+
+@pytest.mark.parametrize("text", ["   k:nosuch(int n) (n > 3)", 'k:nosuch "[%d]", count'])
+def test_where_there_is_no_such_probe_the_error_points_at_it(text):
+    with pytest.raises(QuestionError) as caught:
+        planned(text)
+    assert caught.value.text[caught.value.start : caught.value.end] == "k:nosuch"
+
+
 def test_a_histogram_is_of_one_number():
     plan = distributed("k:vfs_read()::count#a", "kr:vfs_read", histogram=True)
     assert [column.name for column in plan.schema.columns] == ["probe", "count"]
