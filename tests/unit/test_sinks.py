@@ -225,6 +225,10 @@ def test_columns_of_a_histogram_stay_in_line_whatever_is_in_them(unit):
     assert " 12345678901234 |" in lines[7]
 
 
+def test_a_histogram_of_nothing_has_no_lines():
+    assert table._bars([0] * 64, Unit.NONE) == []
+
+
 NO_HISTOGRAM = Histograms("row", NOON, 1.0, {"syscall": []}, "calls", np.zeros((0, 64), dtype="u8"))
 
 CASES = {  # name: schema, items, timestamps
@@ -427,6 +431,12 @@ def test_tables_show_hostile_strings_as_text_on_one_line(hostile, terminal, monk
     assert lines[3].startswith("4194304  i386:openat  next ")
 
 
+def test_blanks_that_a_name_begins_with_stay():
+    *_, first, second = shown("table", BY_PROCESS, [named("  a")]).splitlines()
+    begin = second.index("next")
+    assert first[begin : begin + 4] == "  a "
+
+
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 def test_csv_shows_hostile_strings_as_text_on_one_line(hostile):
     text = shown("csv", BY_PROCESS, [named(hostile)])
@@ -573,6 +583,28 @@ def test_what_does_not_fit_is_said(screen):
     hidden = int(screen.lines[-2].split()[2])
     shown_rows = sum(line.startswith("syscall_") for line in screen.lines)
     assert shown_rows + hidden == 50
+
+
+@pytest.mark.parametrize(
+    ("screen", "kept"), [((80, 5), 3), ((80, 7), 3), ((80, 8), 4), ((80, 10), 6)], indirect=["screen"]
+)
+def test_four_lines_of_the_screen_are_left_free_unless_it_is_too_small(screen, kept):
+    lines = shown("table", SYSCALLS, [many(5)], terminal=True).splitlines()
+    whole = shown("table", SYSCALLS, [many(5)]).splitlines()
+    assert lines == [*whole[:kept], f"... and {7 - kept} more lines; --top N, or a pipe, for a choice"]
+
+
+@pytest.mark.parametrize("screen", [(80, 11)], indirect=True)
+def test_what_fits_is_shown_whole(screen):
+    assert shown("table", SYSCALLS, [many(5)], terminal=True) == shown("table", SYSCALLS, [many(5)])
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "cut"),
+    [("abcd", 3, "abc"), ("漢字", 3, "漢"), ("漢字", 4, "漢字"), ("aä漢b", 4, "aä漢"), ("ä", 0, "")],
+)
+def test_a_line_is_cut_to_the_columns_that_its_characters_take(line, columns, cut):
+    assert table._cut(line, columns) == cut
 
 
 @pytest.mark.parametrize("screen", [(70, 24)], indirect=True)
