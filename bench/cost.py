@@ -32,7 +32,7 @@ def _calls() -> float:
 def empty_tracepoint() -> Iterator[None]:
     """The floor: a program that does nothing, when a system call begins."""
     program = prog_load(ProgType.RAW_TRACEPOINT, returning(0))
-    link = raw_tracepoint.attach("sys_enter", program)
+    link = raw_tracepoint.attach_to_event("sys_enter", program)
     try:
         yield
     finally:

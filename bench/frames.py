@@ -13,11 +13,11 @@ from bench.cost import Measure, Peer, ours, while_held
 from bench.measure import MissingPeerError, Result, in_turns, result
 from bench.network import VETH, network
 from bench.work import work
-from pytracer.bpf.attach import kind_of
-from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach import attacher_of
+from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.sys import prog_load
 from pytracer.bpf.trial import returning
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.spec import Clsact, Probe, SocketFilter, Tcx, Xdp
 
 FRAMES, SLICES = 200_000, 5
@@ -45,11 +45,13 @@ def _arrived() -> int:
 @contextlib.contextmanager
 def empty(probe: Probe, choice: str, interface: str = "near") -> Iterator[None]:
     """The floor: a program on an interface that passes everything on."""
-    kind = kind_of(probe)
-    how = kind.load_as(probe)
+    kind = attacher_of(probe)
+    how = kind.load_attributes(probe)
     program = prog_load(how.type, returning(how.result))
     try:
-        links = kind.put(probe, Place("", {socket.if_nametoindex(interface): interface}, choice), program)
+        links = kind.attach(
+            probe, AttachTarget("", {socket.if_nametoindex(interface): interface}, choice), program
+        )
         try:
             yield
         finally:
@@ -61,7 +63,7 @@ def empty(probe: Probe, choice: str, interface: str = "near") -> Iterator[None]:
 
 def _tc() -> Probe:
     """Traffic control by the way that this kernel has."""
-    return Tcx("") if KernelFacts().probe(Tcx("")).ok else Clsact("")
+    return Tcx("") if RunningKernel().probe(Tcx("")).is_supported else Clsact("")
 
 
 # What an empty program adds to the bare work is less than rounds differ by. A ratio of such says nothing: the

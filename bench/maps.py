@@ -53,10 +53,10 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
         def take() -> float:
             fill()
             begun = time.perf_counter()
-            _, found = same.take()
+            _, found = same.drain()
             taken = time.perf_counter() - begun
             assert int(found.sum()) == expected
-            assert same.empty
+            assert same.is_empty
             return taken
 
         def items_taken() -> float:
@@ -65,7 +65,7 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
             total = sum(value for _, value in table.items_lookup_and_delete_batch())
             taken = time.perf_counter() - begun
             assert total == expected
-            assert same.empty
+            assert same.is_empty
             return taken
 
         mine, peer = in_turns(rounds, ours, items)

@@ -15,7 +15,7 @@ import pytracer
 from bench.frames import EMPTY
 from bench.measure import MissingPeerError, Result, in_turns, result
 from bench.network import VETH, network
-from pytracer.bpf.attach import kind_of
+from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.sys import address, bpf, program_info
 from pytracer.bpf.trial import load, returning
 from pytracer.errors import PytracerError
@@ -74,7 +74,7 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
 
 
 def _beside_an_empty_one(name: str, words: Sequence[str], program: str, probe: Probe, rounds: int) -> Result:
-    how, packet = kind_of(probe).load_as(probe), packet_for(probe)
+    how, packet = attacher_of(probe).load_attributes(probe), packet_for(probe)
     empty = load(how.type, returning(how.result), attach_type=how.attach_type)
     try:
         with pytracer.open(*words):

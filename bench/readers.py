@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.work import flood, gated, go
 from pytracer.bpf.compile.headers import find_headers
 from pytracer.bpf.toolchain import import_bcc
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch
 from pytracer.plan import Request
 from pytracer.spec import Alternative, Column, Filter, Hook, RawTracepoint, Stream, Tracer
@@ -91,7 +91,7 @@ def ours(events: int) -> None:
     with gated(flood(), "gated", "calls", str(events)) as work:
         key = work.pid.to_bytes(4, sys.byteorder)
         request = Request(TRACER, filters={Filter.PID: (key,)}, buffer=RING)
-        with Trace(request, KernelFacts) as trace:
+        with Trace(request, RunningKernel) as trace:
             cpu, begun = _cpu(), time.monotonic()
             go(work)
             for item in trace:

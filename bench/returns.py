@@ -12,7 +12,7 @@ from bench.work import flood, work
 from pytracer.bpf.attach import uprobe
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY, load
-from pytracer.spec import Spot
+from pytracer.spec import ProbeSite
 from pytracer.symbols import code, files, places
 
 CALLS = 200_000
@@ -31,11 +31,11 @@ def empty(*, exits: bool = False, at_return: bool = False) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, program)
         file = stack.enter_context(files.find(flood()))
-        [begin] = places.find(file, FUNCTION).spots
-        spots: list[Spot] = [begin]
+        [begin] = places.find(file, FUNCTION).sites
+        sites: list[ProbeSite] = [begin]
         if exits:
-            spots = [end.spot for end in code.analyze(file, begin).exits]
-        for link in uprobe.attach(file, spots, program, at_return=at_return):
+            sites = [end.site for end in code.analyze(file, begin).exits]
+        for link in uprobe.attach_sites(file, sites, program, at_return=at_return):
             stack.callback(link.close)
         yield
 

@@ -33,14 +33,14 @@ def run(words: Sequence[str]) -> int:
     cache = cache_dir()
     if cache.note:
         print(f"pytracer: warning: {harmless(cache.note)}", file=sys.stderr)
-    found = entries.clear(cache) if given.action == "clear" else list(entries.kept(cache))
+    found = entries.clear(cache) if given.action == "clear" else list(entries.list_entries(cache))
     write = _json if given.format == "json" else _table
     for line in write(cache, found, given.action):
         print(line)
     return 0
 
 
-def _json(cache: CacheDir, found: list[entries.Kept], action: str) -> Iterator[str]:
+def _json(cache: CacheDir, found: list[entries.CacheEntry], action: str) -> Iterator[str]:
     for one in found if action == "list" else ():
         record = {
             "kind": one.kind,
@@ -56,7 +56,7 @@ def _json(cache: CacheDir, found: list[entries.Kept], action: str) -> Iterator[s
     yield json.dumps({"kind": "total" if action == "list" else "cleared", **totals, "path": str(cache.path)})
 
 
-def _table(cache: CacheDir, found: list[entries.Kept], action: str) -> Iterator[str]:
+def _table(cache: CacheDir, found: list[entries.CacheEntry], action: str) -> Iterator[str]:
     rows = [("KIND", "NAME", "KERNEL", "SIZE", "LAST USED")]
     rows += [
         (one.kind, harmless(one.name), harmless(one.kernel) or "-", _bytes(one.size), _day(one.used))

@@ -66,7 +66,7 @@ def _json(report: doctor.Report) -> Iterator[str]:
                 "status": result.status,
                 "found": result.reason,
                 "fix": "",
-                "since": result.feature.since,
+                "since": result.feature.since_version,
             }
         )
 

@@ -86,19 +86,19 @@ def _tracer(words: Sequence[str]) -> tuple[Page, int]:
 
     from pytracer.bpf.compile.source import read_source
     from pytracer.explain import refused, stages
-    from pytracer.explain.watch import watch
-    from pytracer.features.kernel_facts import KernelFacts
+    from pytracer.explain.watch import observe
+    from pytracer.features.kernel_facts import RunningKernel
     from pytracer.plan import make_plan
 
     def warn(line: str) -> None:
         print(f"pytracer: warning: {harmless(line)}", file=sys.stderr)
 
     try:
-        return stages.page_of(watch(request, KernelFacts, warn=warn), words), 0
+        return stages.page_of(observe(request, RunningKernel, warn=warn), words), 0
     except VerifierError as error:
         program = error.message.partition(": ")[0].rpartition(":")[2]
-        one = refused.Refused(program, "", error.detail)
-        text = read_source(tracer.c_file, make_plan(request, KernelFacts()).generated)
+        one = refused.RefusedProgram(program, "", error.detail)
+        text = read_source(tracer.c_file, make_plan(request, RunningKernel()).generated)
         return refused.page_of(tracer.c_file, text, [one]), error.exit_code
 
 
@@ -111,8 +111,8 @@ def _refused(given: argparse.Namespace, rest: Sequence[str]) -> tuple[Page, int]
 
     from pytracer.bpf.compile.source import read_source
     from pytracer.explain import refused
-    from pytracer.explain.trial import tried
+    from pytracer.explain.trial import try_programs
 
     text = read_source(str(file.resolve()))
-    found = tried(str(file), text)
+    found = try_programs(str(file), text)
     return refused.page_of(str(file), text, found), int(any(not one.passed for one in found))

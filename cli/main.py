@@ -151,7 +151,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     request, given = parser.parse(tracer, words)
     request = replace(request, pack=pack)
 
-    from pytracer.features.kernel_facts import KernelFacts
+    from pytracer.features.kernel_facts import RunningKernel
     from pytracer.plan import make_plan, output_of
 
     def say(line: str) -> None:
@@ -159,13 +159,13 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
             print(f"pytracer: {one_line(line)}", file=sys.stderr)
 
     if given.dry_run:
-        for line in make_plan(request, KernelFacts()).describe():
+        for line in make_plan(request, RunningKernel()).describe():
             print(one_line(line))
         return 0
     if given.emit_c:
         from pytracer.bpf.compile.source import emit
 
-        plan = make_plan(request, KernelFacts())
+        plan = make_plan(request, RunningKernel())
         if plan.program != "c":
             raise UsageError(
                 f"--program {plan.program} has no C", hint="its source is pytracer.bpf.asm.lessons"
@@ -192,4 +192,4 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
             form, stream, timestamps=given.timestamp, terminal=terminal, wide=wide, raw=given.csv_raw
         )
         output = Output(stream)
-        return run(request, KernelFacts, sink, say=say, warn=_warn, strict=given.strict, output=output)
+        return run(request, RunningKernel, sink, say=say, warn=_warn, strict=given.strict, output=output)

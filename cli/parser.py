@@ -47,7 +47,7 @@ from pytracer.spec import (
 
 if TYPE_CHECKING:
     from pytracer.kernel.pcap import CompiledFilter
-    from pytracer.lang import Question
+    from pytracer.lang import ProbeSpec
 
 _FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]] = {
     Filter.PID: (("-p", "--pid"), "N", "this process, until it ends (repeatable)", filter_values.process),
@@ -133,7 +133,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
             sources=_sources(tracer, words),
             max_probes=getattr(given, "max_probes", None),
             fault=_fault(tracer, words),
-            questions=_questions(tracer, words),
+            probe_specs=_questions(tracer, words),
             command=command,
             load=given.load,
             wait_all=bool(getattr(given, "wait_all", False)),
@@ -320,7 +320,7 @@ def _sources(tracer: Tracer, words: list[str]) -> tuple[Source, ...]:
     return tuple(dict.fromkeys(map(parse_source, named)))
 
 
-def _questions(tracer: Tracer, words: list[str]) -> tuple[Question, ...]:
+def _questions(tracer: Tracer, words: list[str]) -> tuple[ProbeSpec, ...]:
     if not isinstance(tracer.arguments, Questions):
         return ()
     from pytracer.lang import parse_distribution, parse_trace  # a language

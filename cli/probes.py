@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from pytracer.cli.arguments import Parser
 from pytracer.errors import UnprobeableError
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel import tracefs
-from pytracer.kernel.facts import Facts, Found, Target
-from pytracer.plan.attach_targets import granted
+from pytracer.kernel.facts import FoundTargets, KernelInfo, NamedTarget
+from pytracer.plan.attach_targets import supported_alternatives
 from pytracer.plan.named_target import name_of
 from pytracer.spec import SPELLINGS, Source, parse_source
 from pytracer.text import harmless
@@ -37,7 +37,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="how to show it")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(words)
-    facts = KernelFacts()
+    facts = RunningKernel()
     sources = list(dict.fromkeys(map(parse_source, given.patterns)))
     show = _json if given.format == "json" else _text
     for source, found in [(source, _find(source, facts)) for source in sources]:
@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> int:
             fields = tracefs.fields(target.name) if source.kind == "t" else []
             show(name_of(source, target), ways, fields)
         for name, reason in found.refused.items():
-            show(name_of(source, Target(name)), (), (), reason)
+            show(name_of(source, NamedTarget(name)), (), (), reason)
         for count, reason in ((count, reason) for reason, count in found.skipped.items()):
             print(f"pytracer: {source.text}: left out: {count} {reason}", file=sys.stderr)
         for reason in reasons:
@@ -54,19 +54,19 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _find(source: Source, facts: Facts) -> Found:
+def _find(source: Source, facts: KernelInfo) -> FoundTargets:
     """What a source names here; without targets where none of its functions can be probed."""
     try:
         return facts.find(source)
     except UnprobeableError as error:
-        return Found((), refused=error.refused)
+        return FoundTargets((), refused=error.refused)
 
 
-def _ways(source: Source, found: Found, facts: Facts) -> tuple[list[str], list[str]]:
+def _ways(source: Source, found: FoundTargets, facts: KernelInfo) -> tuple[list[str], list[str]]:
     """The ways that this kernel has, and why it has not the others; asked for the first of what was found."""
     ways, reasons = list[str](), list[str]()
-    for name, answer in granted(source, found.targets[0], facts):
-        if answer.ok:
+    for name, answer in supported_alternatives(source, found.targets[0], facts):
+        if answer.is_supported:
             ways.append(name)
         else:
             reasons.append(f"not {name}: {answer.reason}")

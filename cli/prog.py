@@ -59,8 +59,8 @@ def _watch(view: str, words: list[str]) -> int:
     times = _times(view, rest, given)
 
     from pytracer.kernel.policy import require
-    from pytracer.prog.run_stats import counting
-    from pytracer.prog.tables import NEEDED, Observer, ranked, schema
+    from pytracer.prog.run_stats import count_runs
+    from pytracer.prog.tables import NEEDED, ProgramTable, ranked, schema
     from pytracer.sinks import make_sink
     from pytracer.trace.run import repeat
 
@@ -79,8 +79,8 @@ def _watch(view: str, words: list[str]) -> int:
             wide=given.wide,
             raw=given.csv_raw,
         )
-        stack.enter_context(counting())
-        observer = Observer()
+        stack.enter_context(count_runs())
+        observer = ProgramTable()
         for line in observer.unseen:
             print(f"pytracer: warning: {line}; OWNER and ATTACHED lack theirs", file=sys.stderr)
         read = partial(observer.read, sort=sort, top=given.top)

@@ -12,7 +12,7 @@ from pytracer.text import harmless
 
 if TYPE_CHECKING:
     from pytracer.bpf.obj_info import SourceLine
-    from pytracer.prog.dump import Dissected
+    from pytracer.prog.dump import ProgramDump
 
 _DESCRIPTION = """\
 One program: who holds it and where it is, its instructions as the verifier left them, beside the C where the
@@ -46,11 +46,11 @@ def run(words: Sequence[str]) -> int:
     given = parser.parse_args(words)
 
     from pytracer.kernel.policy import require
-    from pytracer.prog.dump import dissect
+    from pytracer.prog.dump import dump_program
     from pytracer.prog.tables import NEEDED
 
     require(NEEDED, "pytracer prog show")
-    found = dissect(given.id, entries=given.entries)
+    found = dump_program(given.id, entries=given.entries)
     if given.format == "json":
         for record in _records(found):
             print(json.dumps(record))
@@ -60,7 +60,7 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _records(found: Dissected) -> Iterator[dict[str, Any]]:
+def _records(found: ProgramDump) -> Iterator[dict[str, Any]]:
     unasked = ("runs", "rate", "total_ns", "avg_ns", "cpu", "missed")  # of a time that was not looked at
     yield {"kind": "program"} | {name: value for name, value in found.facts.items() if name not in unasked}
     for table, inside in found.tables:
@@ -93,7 +93,7 @@ def _line(line: SourceLine | None) -> dict[str, Any]:
     return {"file": line.file, "line": line.line, "source": line.text} if line else {}
 
 
-def _text(found: Dissected) -> Iterator[str]:
+def _text(found: ProgramDump) -> Iterator[str]:
     facts = found.facts
     yield f"program {facts['id']}: {facts['name'] or '(no name)'}"
     yield f"  type      {facts['type']}, tag {facts['tag']}{', GPL' if found.info.gpl else ''}"
@@ -119,7 +119,7 @@ def _text(found: Dissected) -> Iterator[str]:
         yield f"  ({found.hint})"
 
 
-def _maps(found: Dissected) -> Iterator[str]:
+def _maps(found: ProgramDump) -> Iterator[str]:
     for table, inside in found.tables:
         info = table.info
         yield ""

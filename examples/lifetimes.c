@@ -23,7 +23,7 @@ int exited(void *ctx)
 
     if ((u32)id != id >> 32 || pt_task() != PT_YES) // not a main thread, or filtered out
         return PT_PASS;
-    ns = bpf_ktime_get_ns() - pt_own(start_time);
+    ns = bpf_ktime_get_ns() - pt_current_field(start_time);
     key.slot = pt_bucket(ns);
     row = pt_row(&key);
     if (row) {

@@ -37,7 +37,7 @@ static __always_inline int on_insert(void *ctx, struct pt_request *request)
     u64 now = bpf_ktime_get_ns();
 
     if (starts.update(request, &now))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }
 

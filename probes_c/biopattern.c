@@ -29,7 +29,7 @@ static __always_inline void on_given(void *ctx, struct pt_io *io, u32 disk, u32 
     if (before)
         *before = end;
     else if (ends.update(&key, &end))
-        pt_lost(PT_LOSS_KEYS);
+        pt_lost(PT_LOSS_MAP_FULL);
 }
 
 static __always_inline int on_done(void *ctx, struct pt_io *io, u32 disk, u32 operation)

@@ -35,7 +35,7 @@ static __always_inline void begins(struct task_struct *task, u64 now)
     u64 key = (u64)task;
 
     if (pt_read(task->pid) && pt_is_traced(task) && since.update(&key, &now))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
 }
 
 static __always_inline void ends(struct task_struct *task, u64 now)

@@ -42,7 +42,7 @@ struct event {
     u32 reason;
     u32 bytes;
     u32 protocol; // IPPROTO_*
-    s32 sport; // -1: none
+    s32 sport;    // -1: none
     s32 dport;
     u8 saddr[16];
     u8 daddr[16];
@@ -110,7 +110,7 @@ static __always_inline int on_drop(void *ctx, struct pt_drop *drop)
 
     row.kernel_stack = pt_stack(ctx, 0);
     if (row.kernel_stack == PT_STACK_TAKEN) {
-        pt_lost(PT_LOSS_STACKS);
+        pt_lost(PT_LOSS_STACKS_FULL);
         return PT_PASS;
     }
     value = pt_row(&row);

@@ -33,8 +33,8 @@ struct event {
 static __always_inline struct event *begin(u32 error)
 {
     struct event *event = pt_prepare_in(error ? 1 : 0);
-    struct task_struct *parent = pt_own(real_parent);
-    const struct cred *cred = pt_own(cred);
+    struct task_struct *parent = pt_current_field(real_parent);
+    const struct cred *cred = pt_current_field(cred);
 
     if (!event)
         return 0;
@@ -51,7 +51,7 @@ static __always_inline struct event *begin(u32 error)
 
 int executed(void *ctx)
 {
-    struct mm_struct *mm = pt_own(mm);
+    struct mm_struct *mm = pt_current_field(mm);
     u64 from = pt_read(mm->arg_start), size = pt_read(mm->arg_end) - from;
     struct event *event;
 
@@ -110,7 +110,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     event->args_len = pt_read_string((char *)event->args, WORD, path, event->error == EFAULT);
     PT_EACH(2, WORDS, &words);
     if (!words.complete)
-        pt_lost(PT_LOSS_CUT);
+        pt_lost(PT_LOSS_TRUNCATED);
     pt_send(ctx, event, offsetof(struct event, args) + event->args_len);
     return PT_PASS;
 }

@@ -28,7 +28,7 @@ struct event {
 // The arguments, where the memory of the program is still there: before Linux 6.16 it is gone by then.
 static __always_inline u64 copy_arguments(struct event *event)
 {
-    struct mm_struct *mm = pt_own(mm);
+    struct mm_struct *mm = pt_current_field(mm);
     u64 from, size;
 
     event->args_len = 0;
@@ -37,7 +37,7 @@ static __always_inline u64 copy_arguments(struct event *event)
     from = pt_read(mm->arg_start);
     size = pt_read(mm->arg_end) - from;
     if (size > ROOM) {
-        pt_lost(PT_LOSS_CUT);
+        pt_lost(PT_LOSS_TRUNCATED);
         size = ROOM;
     }
     pt_opaque(size);
@@ -49,8 +49,8 @@ static __always_inline u64 copy_arguments(struct event *event)
 
 int exited(void *ctx)
 {
-    struct signal_struct *signal = pt_own(signal);
-    struct task_struct *leader = pt_own(group_leader), *parent = pt_own(real_parent);
+    struct signal_struct *signal = pt_current_field(signal);
+    struct task_struct *leader = pt_current_field(group_leader), *parent = pt_current_field(real_parent);
     int is_last = !pt_read(signal->live.counter);
     u64 id = bpf_get_current_pid_tgid(), size;
     struct event *event;
@@ -67,14 +67,14 @@ int exited(void *ctx)
         return PT_PASS;
     event->ns = bpf_ktime_get_ns();
 #ifdef THREADS
-    event->age_ns = event->ns - pt_own(start_time);
-    status = pt_own(exit_code);
+    event->age_ns = event->ns - pt_current_field(start_time);
+    status = pt_current_field(exit_code);
     bpf_get_current_comm(&event->comm, sizeof(event->comm));
 #else
     event->age_ns = event->ns - pt_read(leader->start_time);
     // What wait(2) tells the parent: of exit_group(2) or a fatal signal, else of the first thread.
     status = pt_read(signal->flags) & PT_GROUP_EXIT ? pt_read(signal->group_exit_code)
-             : (u32)id == id >> 32                  ? pt_own(exit_code)
+             : (u32)id == id >> 32                  ? pt_current_field(exit_code)
                                                     : pt_read(leader->exit_code);
     pt_process_name(event->comm);
 #endif

@@ -41,7 +41,7 @@ static __always_inline int show(void *ctx, u32 child, u64 flags)
     event->flags = flags;
     event->pid = id >> 32;
     event->tid = id;
-    event->ppid = pt_own_parent();
+    event->ppid = pt_current_parent();
     event->uid = bpf_get_current_uid_gid();
     event->child_pid = is_thread ? id >> 32 : child;
     event->child_tid = child;

@@ -38,7 +38,7 @@ int begins(struct pt_regs *ctx)
     if (pt_task() == PT_NO || (known && *known > frame))
         return pt_pass();
     if (outer.update(&id, &frame))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     pt_arguments(ctx, args);
     call.host = args[0];
     // gethostbyname_r(name, ret, buf, buflen, result, h_errnop), gethostbyname2_r(name, af, ret, buf, buflen, result)

@@ -71,7 +71,7 @@ int begins(struct bpf_raw_tracepoint_args *ctx)
         return PT_PASS;
     error = waiting.insert(&key, &wait);
     if (error && error != -17) // EEXIST
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }
 

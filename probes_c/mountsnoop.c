@@ -115,7 +115,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     event->flags = flags_of(call, kind);
     event->pid = id >> 32;
     event->tid = id;
-    event->mntns = pt_mntns_of(pt_own(nsproxy));
+    event->mntns = pt_mntns_of(pt_current_field(nsproxy));
     event->fd = takes_fd && (s32)call->args[0] >= 0 ? call->args[0] : -1; // AT_FDCWD is below 0
     event->error = call->ret < 0 ? -call->ret : 0;
     event->result = call->ret > 0 ? call->ret : -1;

@@ -34,7 +34,7 @@ static __always_inline void leaves(void *ctx, struct task_struct *task, u64 now)
     if (pt_where(ctx, &left.at)) // no room for the stack: the loss is counted
         return;
     if (away.update(&key, &left))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
 }
 
 static __always_inline void returns(struct task_struct *task, u64 now)

@@ -78,7 +78,7 @@ int chosen(struct pt_regs *ctx)
     u64 current = bpf_get_current_task(), task = PT_REGS_PARM1(ctx);
 
     if (chosen_by.update(&current, &task))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }
 

@@ -78,6 +78,6 @@ int listed(u64 *ctx)
     if (pt_path_is_wanted(&event->bits, size) && pt_list(ctx, event, offsetof(struct event, path) + size))
         return 0;
     if (cut)
-        pt_lost(PT_LOSS_CUT);
+        pt_lost(PT_LOSS_TRUNCATED);
     return 0;
 }

@@ -103,7 +103,7 @@ static __always_inline int on_queued(u64 skb, struct net_device *dev)
     u64 now = bpf_ktime_get_ns();
 
     if (pt_netns(pt_netns_of_device(dev)) && queued.update(&skb, &now))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }
 

@@ -82,10 +82,10 @@ int returns(struct pt_regs *ctx)
     bpf_get_current_comm(&event->comm, sizeof(event->comm));
     size = bytes < most ? bytes : most;
     if (size < bytes)
-        pt_lost(PT_LOSS_CUT);
+        pt_lost(PT_LOSS_TRUNCATED);
     pt_opaque(size);
     if (size > ROOM || pt_probe_read_user(event->data, size, (void *)call.buffer)) {
-        pt_lost(PT_LOSS_CUT); // not in memory
+        pt_lost(PT_LOSS_TRUNCATED); // not in memory
         size = 0;
     }
     event->data_len = size;

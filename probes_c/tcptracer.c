@@ -88,7 +88,7 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
         return PT_PASS;
     if (new == TCP_SYN_SENT) {
         if (own(&connection, sk, now, 0) && connections.update(&key, &connection))
-            pt_lost(PT_LOSS_STARTS);
+            pt_lost(PT_LOSS_INFLIGHT_FULL);
         return PT_PASS;
     }
     if (old == TCP_LISTEN) // a new sock: if the end of one that was at its address has been missed
@@ -115,7 +115,7 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
         if (known)
             connections.delete(&key);
     } else if (!known && connections.update(&key, &connection)) {
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     }
     return PT_PASS;
 }
@@ -129,6 +129,6 @@ static __always_inline int on_accept(void *ctx, struct sock *sk)
         return PT_PASS;
     emit(ctx, sk, ACCEPT, &connection, now);
     if (connections.update(&key, &connection))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }

@@ -73,6 +73,6 @@ static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *ne
         return PT_PASS;
 #endif
     if (asleep.update(&left, &now))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }

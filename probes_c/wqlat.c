@@ -65,7 +65,7 @@ int queued(struct bpf_raw_tracepoint_args *ctx)
     pt_probe_read_kernel_str(item.workqueue, sizeof(item.workqueue), &wq->name);
 #endif
     if (queue.update(&key, &item))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }
 
@@ -108,7 +108,7 @@ int started(struct bpf_raw_tracepoint_args *ctx)
     }
 #ifndef LATENCY
     if (running.update(&worker, &run))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
 #endif
     return PT_PASS;
 }

@@ -18,13 +18,13 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "the process that made it; none: the kernel itself", absent=0, width=7),
-                Column("comm", "name of its thread, then", decode="text", absent=b"", width=10),
+                Column("pid", "the process that made it; none: the kernel itself", null=0, width=7),
+                Column("comm", "name of its thread, then", decode="text", null=b"", width=10),
                 Column("disk", "the disk", decode="disk", width=6),
                 Column("operation", "read, write, ...", label="OP", decode="block_operation", width=7),
-                Column("sector", "the first sector, of 512 bytes", absent=-1, width=10),
+                Column("sector", "the first sector, of 512 bytes", null=-1, width=10),
                 Column("bytes", "its size", unit=Unit.BYTES, width=8),
-                Column("queue_ns", QUEUE, label="QUEUE", unit=Unit.NANOSECONDS, absent=0, width=9),
+                Column("queue_ns", QUEUE, label="QUEUE", unit=Unit.NANOSECONDS, null=0, width=9),
                 Column(
                     "service_ns",
                     "from the driver until it came back",
@@ -32,7 +32,7 @@ TRACER = Tracer(
                     unit=Unit.NANOSECONDS,
                     width=9,
                 ),
-                Column("cgroup", "cgroup that is charged for it", decode="cgroup", absent=0, wide=True),
+                Column("cgroup", "cgroup that is charged for it", decode="cgroup", null=0, wide=True),
             )
         ),
     ),

@@ -15,8 +15,8 @@ TRACER = Tracer(
     follow=True,
     options=STACK_OPTIONS,
     keys=(
-        Key("pid", (Column("pid", "the process that made them; none: the kernel itself", absent=0),)),
-        Key("comm", (Column("comm", "name of its thread, then", decode="text", absent=b""),)),
+        Key("pid", (Column("pid", "the process that made them; none: the kernel itself", null=0),)),
+        Key("comm", (Column("comm", "name of its thread, then", decode="text", null=b""),)),
     ),
     outputs=(
         Stacks(

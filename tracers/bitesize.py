@@ -20,7 +20,7 @@ TRACER = Tracer(
                 Column("requests", "requests that came back", unit=Unit.COUNT),
                 Column("bytes", "their size in all", unit=Unit.BYTES),
                 Column("avg_bytes", "mean size", label="AVG", unit=Unit.BYTES, ratio=("bytes", "requests")),
-                Column("max_bytes", "the largest", label="MAX", unit=Unit.BYTES, greatest=True),
+                Column("max_bytes", "the largest", label="MAX", unit=Unit.BYTES, max=True),
             ),
             unit=Unit.BYTES,
             label="size",

@@ -17,7 +17,7 @@ CHECKED = Hook(
         Alternative("kprobe", (Kprobe("checks", symbols=NAME), Kretprobe("checked", symbols=NAME))),
     ),
 )
-CALL = Column("syscall", "the call it is asked in", field="call", decode="syscall", absent=NO_CALL, width=15)
+CALL = Column("syscall", "the call it is asked in", field="call", decode="syscall", null=NO_CALL, width=15)
 DEFAULT = "capability,result,syscall,comm"
 KEYS = (
     Key("capability", (Column("capability", "the privilege", decode="capability"),)),

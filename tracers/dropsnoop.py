@@ -16,7 +16,7 @@ DROP = Hook(
     ),
 )
 NONE = b"\xff" * 16
-REASON = Column("reason", "why, in the kernel's words", decode="drop_reason", absent=0, width=20)
+REASON = Column("reason", "why, in the kernel's words", decode="drop_reason", null=0, width=20)
 HOOKS = (*OWNERS, DROP)
 KEYS = (KERNEL_FRAMES, REASON)
 
@@ -34,15 +34,15 @@ TRACER = Tracer(
             columns=(
                 REASON,
                 Column("function", "the function that drops it", field="place", decode="function", width=22),
-                Column("saddr", "where it is from", decode="address", absent=NONE, width=15, wide=True),
-                Column("sport", "port that it is from", absent=-1, width=5, wide=True),
-                Column("daddr", "address it goes to", decode="address", absent=NONE, width=15),
-                Column("dport", "port it goes to", absent=-1, width=5),
-                Column("pid", "the process of its TCP connection; none: not known", absent=0, width=7),
-                Column("comm", "its name, then", decode="text", absent=b"", width=9, wide=True),
-                Column("protocol", "its protocol", decode="ip_protocol", absent=0, width=8, wide=True),
+                Column("saddr", "where it is from", decode="address", null=NONE, width=15, wide=True),
+                Column("sport", "port that it is from", null=-1, width=5, wide=True),
+                Column("daddr", "address it goes to", decode="address", null=NONE, width=15),
+                Column("dport", "port it goes to", null=-1, width=5),
+                Column("pid", "the process of its TCP connection; none: not known", null=0, width=7),
+                Column("comm", "its name, then", decode="text", null=b"", width=9, wide=True),
+                Column("protocol", "its protocol", decode="ip_protocol", null=0, width=8, wide=True),
                 Column("bytes", "its size", unit=Unit.BYTES, width=7, wide=True),
-                Column("interface", "the interface", decode="text", absent=b"", width=9, wide=True),
+                Column("interface", "the interface", decode="text", null=b"", width=9, wide=True),
                 Column("netns", "network namespace (inode number)", width=10, wide=True),
             )
         ),

@@ -21,7 +21,7 @@ TRACER = Tracer(
                 Column("uid", "who executes it", width=5),
                 Column("euid", "as whom it acts: another for a setuid program", width=5, wide=True),
                 Column("comm", "its name", decode="text", width=15),
-                Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
+                Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
                 Column("args", "its arguments, quoted as for a shell", decode="arguments"),
             )
         ),

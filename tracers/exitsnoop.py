@@ -30,8 +30,8 @@ TRACER = Tracer(
                 Column("uid", "real user id", wide=True),
                 Column("comm", "name of the process (--threads: of the thread)", decode="text", width=15),
                 Column("age_ns", "time since it was created", label="AGE", unit=Unit.NANOSECONDS),
-                Column("code", "exit code", absent=-1, width=4),
-                Column("signal", "signal that ended it", decode="signal", absent=0, width=7),
+                Column("code", "exit code", null=-1, width=4),
+                Column("signal", "signal that ended it", decode="signal", null=0, width=7),
                 Column("core", "1 if a core was dumped", wide=True),
                 Column("args", "its arguments, quoted as for a shell", decode="arguments"),
             )

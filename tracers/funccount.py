@@ -28,7 +28,7 @@ TRACER = Tracer(
             "what a row stands for; several with commas",
             keys=(
                 Key("target", (Column("target", "what happened", decode="target"),)),
-                Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True))),
+                Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", last=True))),
                 Key("comm", (Column("comm", "name of the thread", decode="text"),)),
             ),
             default="target",

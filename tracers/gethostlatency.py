@@ -35,7 +35,7 @@ TRACER = Tracer(
                 Column("comm", "name of the thread", decode="text", width=12),
                 Column("latency_ns", "from the call to its return", label="LATENCY", unit=Unit.NANOSECONDS),
                 Column("result", "ok, the error's name, or failed", decode="lookup_result", width=10),
-                Column("host", "the name as the program gave it", decode="text", absent=b""),
+                Column("host", "the name as the program gave it", decode="text", null=b""),
             )
         ),
     ),

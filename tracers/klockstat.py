@@ -36,8 +36,8 @@ TRACER = Tracer(
             keys=(
                 Key("type", (Column("type", "mutex, rwsem, spinlock, ...", decode="text", width=12),)),
                 Key("lock", (Column("lock", "the lock's address", decode="register"),)),
-                Key("pid", (Column("pid", "process that waits; none: an interrupt", absent=0),)),
-                Key("comm", (Column("comm", "name of its thread", decode="text", absent=b""),)),
+                Key("pid", (Column("pid", "process that waits; none: an interrupt", null=0),)),
+                Key("comm", (Column("comm", "name of its thread", decode="text", null=b""),)),
             ),
             default="type,comm",
         ),

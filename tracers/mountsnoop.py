@@ -21,13 +21,13 @@ TRACER = Tracer(
                 Column("comm", "name of the thread", decode="text", width=12),
                 Column("mntns", "its mount namespace, by inode", wide=True),
                 Column("call", "the system call", decode="syscall", width=10),
-                Column("fd", "the descriptor it is given first, if any", absent=-1, width=3),
-                Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
-                Column("result", "the descriptor it returns, if any", absent=-1, wide=True),
-                Column("type", "the file system's type", decode="text", absent=b"", width=8),
+                Column("fd", "the descriptor it is given first, if any", null=-1, width=3),
+                Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
+                Column("result", "the descriptor it returns, if any", null=-1, wide=True),
+                Column("type", "the file system's type", decode="text", null=b"", width=8),
                 Column("flags", "the call's flags", decode="register", wide=True),
                 Column(
-                    "source", "what is mounted, or the key of fsconfig", decode="text", absent=b"", wide=True
+                    "source", "what is mounted, or the key of fsconfig", decode="text", null=b"", wide=True
                 ),
                 Column("target", "where, or the value of fsconfig", decode="text"),
             )

@@ -21,8 +21,8 @@ TRACER = Tracer(
             columns=(
                 Column("pid", "process id"),
                 Column("comm", "name of the thread", decode="text", width=15),
-                Column("fd", "the descriptor it got", absent=-1, width=3),
-                Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
+                Column("fd", "the descriptor it got", null=-1, width=3),
+                Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
                 Column("flags", "how it was opened", decode="open_flags", width=14),
                 Column("path", "the path as the program gave it", decode="text"),
             )

@@ -34,12 +34,12 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process that sends it; - if the kernel does by itself", absent=0),
-                Column("comm", "name of the thread that sends it", decode="text", absent=b"", width=12),
+                Column("pid", "process that sends it; - if the kernel does by itself", null=0),
+                Column("comm", "name of the thread that sends it", decode="text", null=b"", width=12),
                 Column("signal", "the signal", decode="signal", width=9),
                 Column("code", "why, as in siginfo's si_code", decode="signal_code", width=8, wide=True),
                 Column("to_pid", "process that it is sent to", label="TO"),
-                Column("to_tid", "the thread, if it is for one alone", absent=0, wide=True),
+                Column("to_tid", "the thread, if it is for one alone", null=0, wide=True),
                 Column("to_comm", "name of the thread it is sent to", decode="text", width=12),
                 Column("result", "what became of it", decode="signal_result"),
             )

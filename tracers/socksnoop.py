@@ -34,10 +34,8 @@ TRACER = Tracer(
                 ),
                 Column("type", "stream, dgram, raw", decode="socket_type", width=6, wide=True),
                 Column("protocol", "the protocol of the socket", decode="ip_protocol", width=8),
-                Column(
-                    "address", "the address that is given", decode="address", absent=b"\xff" * 16, width=15
-                ),
-                Column("port", "the port that is given", absent=-1, width=5),
+                Column("address", "the address that is given", decode="address", null=b"\xff" * 16, width=15),
+                Column("port", "the port that is given", null=-1, width=5),
             )
         ),
     ),

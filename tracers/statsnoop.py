@@ -20,8 +20,8 @@ TRACER = Tracer(
                 Column("tid", "thread id", wide=True),
                 Column("comm", "name of the thread", decode="text", width=12),
                 Column("call", "the system call", decode="syscall", width=10),
-                Column("fd", "the descriptor it is given, if any", absent=-1, width=3),
-                Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
+                Column("fd", "the descriptor it is given, if any", null=-1, width=3),
+                Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
                 Column("path", "the path as the program gave it", decode="text"),
             )
         ),

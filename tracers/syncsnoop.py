@@ -23,10 +23,10 @@ TRACER = Tracer(
                 Column("tid", "thread id", wide=True),
                 Column("comm", "name of the thread", decode="text", width=12),
                 Column("call", "the system call", decode="syscall", width=9),
-                Column("fd", "the descriptor of the file, if it has one", absent=-1, width=4),
-                Column("err", "the error, by name", field="error", decode="errno", absent=0, width=6),
+                Column("fd", "the descriptor of the file, if it has one", null=-1, width=4),
+                Column("err", "the error, by name", field="error", decode="errno", null=0, width=6),
                 Column("took_ns", "how long it took", label="TOOK", unit=Unit.NANOSECONDS),
-                Column("file", "the last part of the file's name", decode="text", absent=b""),
+                Column("file", "the last part of the file's name", decode="text", null=b""),
             )
         ),
     ),

@@ -30,7 +30,7 @@ TRACER = Tracer(
                 DPORT,
                 Column("tx_bytes", "bytes of data that were sent", label="TX", unit=Unit.BYTES, width=8),
                 Column("rx_bytes", "bytes of data that were received", label="RX", unit=Unit.BYTES, width=8),
-                Column("duration_ns", LASTED, label="TIME", unit=Unit.NANOSECONDS, absent=0, width=8),
+                Column("duration_ns", LASTED, label="TIME", unit=Unit.NANOSECONDS, null=0, width=8),
                 NETNS,
             )
         ),

@@ -30,7 +30,7 @@ TRACER = Tracer(
                 DPORT,
                 Column("old", "state before", decode="tcp_state", width=11),
                 Column("new", "state from now on", decode="tcp_state", width=11),
-                Column("duration_ns", LASTED, label="TIME", unit=Unit.NANOSECONDS, absent=0, width=9),
+                Column("duration_ns", LASTED, label="TIME", unit=Unit.NANOSECONDS, null=0, width=9),
                 NETNS,
             )
         ),

@@ -22,8 +22,8 @@ WAKING = Hook(
 )
 KEYS = (
     Key("woken", (Column("woken", "name of the thread that is woken", decode="text", width=12),)),
-    Key("pid", (Column("pid", "process that wakes; none: an interrupt", absent=0),)),
-    Key("comm", (Column("comm", "name of its thread", decode="text", absent=b""),)),
+    Key("pid", (Column("pid", "process that wakes; none: an interrupt", null=0),)),
+    Key("comm", (Column("comm", "name of its thread", decode="text", null=b""),)),
 )
 
 TRACER = Tracer(

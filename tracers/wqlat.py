@@ -22,7 +22,7 @@ WORK = Hook(
 ITEMS = Column("items", "work items that began to run", unit=Unit.COUNT)
 WAITED = (
     Column("wait_ns", "time until they ran", label="WAITED", unit=Unit.NANOSECONDS),
-    Column("max_wait_ns", "the longest", label="MAX", unit=Unit.NANOSECONDS, greatest=True),
+    Column("max_wait_ns", "the longest", label="MAX", unit=Unit.NANOSECONDS, max=True),
 )
 RAN = Column("run_ns", "time they ran, until they ended", label="RAN", unit=Unit.NANOSECONDS)
 

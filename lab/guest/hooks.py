@@ -30,12 +30,12 @@ from bench.work import flood, lanes, work
 from lab.guest import maps
 
 from pytracer import spec
-from pytracer.bpf.attach import kind_of
-from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach import attacher_of
+from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.trial import load, returning
 from pytracer.errors import PytracerError
 from pytracer.features import feature_table
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel.filter_values import cgroup2_roots
 from pytracer.spec import (
     NO_RATE,
@@ -167,14 +167,14 @@ def attached(
     hook: Hook, probe: Probe, name: str, own: Sequence[str], write: Callable[[int], bytes]
 ) -> Iterator[None]:
     """A program on it, as ``write`` makes it to return something; on the cgroups ``own`` where on such."""
-    kind = kind_of(probe)
-    how = kind.load_as(probe)
+    kind = attacher_of(probe)
+    how = kind.load_attributes(probe)
     code = write(how.result if hook.result is None else hook.result)
     program = load(how.type, code, attach_type=how.attach_type, btf_id=how.btf_id)
     try:
         lo = {socket.if_nametoindex("lo"): "lo"}
-        place = Place(name, lo, hook.choice, rate=hook.rate, members=hook.members, cgroups=tuple(own))
-        links = kind.put(probe, place, program)
+        place = AttachTarget(name, lo, hook.choice, rate=hook.rate, members=hook.members, cgroups=tuple(own))
+        links = kind.attach(probe, place, program)
     finally:
         os.close(program)
     try:
@@ -184,13 +184,13 @@ def attached(
             link.close()
 
 
-def measure(hook: Hook, facts: KernelFacts, own: Sequence[str]) -> dict[str, object]:
+def measure(hook: Hook, facts: RunningKernel, own: Sequence[str]) -> dict[str, object]:
     """What comes of one hook."""
     probe = hook.probe()
     answer = facts.probe(probe)
     record: dict[str, object] = {"hook": hook.name, "status": "granted", "reason": "", "ns": [], "noise": 0.0}
-    if not answer.ok:
-        return record | {"status": "refused" if answer.refused else "absent", "reason": answer.reason}
+    if not answer.is_supported:
+        return record | {"status": "refused" if answer.is_forbidden else "absent", "reason": answer.reason}
     try:
         with maps.counter() as table:
             writers: list[Callable[[int], bytes]] = [returning, partial(maps.counting, table)]
@@ -222,7 +222,7 @@ def taken(
 
 
 def measure_map(
-    feature: feature_table.Feature, hooks: Mapping[str, Hook], facts: KernelFacts, own: Sequence[str]
+    feature: feature_table.Feature, hooks: Mapping[str, Hook], facts: RunningKernel, own: Sequence[str]
 ) -> dict[str, object]:
     """Whether maps of one type are there, and what each operation on one takes in a program."""
     found = feature_table.probe(feature)
@@ -239,7 +239,7 @@ def measure_map(
         hook = hooks[operation.hook]
         probe, do = hook.probe(), hook.do
         answer = facts.probe(probe)
-        if not answer.ok or do is None:
+        if not answer.is_supported or do is None:
             continue
         try:
             with operation.made() as made:
@@ -280,7 +280,7 @@ def main() -> None:
         sys.exit(f"hooks: no network namespace: {os.strerror(ctypes.get_errno())}")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     print(json.dumps({"release": os.uname().release}), flush=True)
-    facts = KernelFacts()
+    facts = RunningKernel()
     hooks = {hook.name: hook for hook in HOOKS}
     with own_cgroup() as own:
         for hook in (hook for hook in HOOKS if hook.name in names or not names):

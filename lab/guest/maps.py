@@ -224,7 +224,7 @@ def nested(kind: int) -> Iterator[int]:
 @contextlib.contextmanager
 def stored(kind: int) -> Iterator[int]:
     """Storage of a task: values of four bytes."""
-    types = local_storage.types(4)
+    types = local_storage.storage_types(4)
     try:
         with alone(kind, 4, 4, 0, NO_PREALLOC, btf=types) as fd:
             yield fd

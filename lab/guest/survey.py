@@ -22,9 +22,9 @@ from typing import Any
 
 from pytracer.bpf.compile.headers import SOURCES
 from pytracer.bpf.toolchain import bcc_version, find_bcc
-from pytracer.kernel.facts import Target
+from pytracer.kernel.facts import NamedTarget
 from pytracer.plan.attach_targets import WAYS
-from pytracer.plan.named_target import Named
+from pytracer.plan.named_target import NumberedTarget
 from pytracer.spec import (
     SPELLINGS,
     Alternative,
@@ -33,7 +33,7 @@ from pytracer.spec import (
     FunctionExit,
     Hook,
     Injection,
-    Spot,
+    ProbeSite,
     Targets,
     Tracer,
     parse_source,
@@ -130,9 +130,9 @@ def named(arguments: Targets, word: str) -> Iterator[Asked]:
     kinds = {source.kind: arguments.begin}
     if arguments.end:
         kinds = kinds | {source.spelling.end: arguments.end} if source.spelling.end else {}
-    spot = Spot(source.name, 0)
-    code = FunctionCode(0, (FunctionExit(ExitKind.RETURN, spot),))
-    target = Named(0, source, Target(source.name, spots=(spot,)), code=code)
+    site = ProbeSite(source.name, 0)
+    code = FunctionCode(0, (FunctionExit(ExitKind.RETURN, site),))
+    target = NumberedTarget(0, source, NamedTarget(source.name, sites=(site,)), code=code)
     for kind, program in kinds.items():
         ways = (Alternative(way.name, way.make(program, [target])) for way in WAYS[kind])
         yield Asked(Hook(kind, SPELLINGS[kind].event, tuple(ways)), (word,))

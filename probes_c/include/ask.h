@@ -107,7 +107,7 @@ static __always_inline void pt_ask_text(char *to, u32 limit, u64 address, enum p
     }
     if (room == PT_ASK_ROOM && size == PT_ASK_ROOM &&
         !pt_ask_copy(&end, 1, address + PT_ASK_ROOM - 1, memory) && end)
-        pt_lost(PT_LOSS_CUT);
+        pt_lost(PT_LOSS_TRUNCATED);
 }
 
 static __always_inline void pt_ask_comm(char *to)

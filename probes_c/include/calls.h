@@ -91,11 +91,11 @@ static __always_inline void pt_call_begins(void *ctx, struct pt_call *call)
         if (kept && (point & PT_SITE))
             pt_lost(PT_LOSS_UNWOUND);
         else if (kept && kept->tid == call->tid) // else a task had this address before, and ended in the call
-            pt_lost(PT_LOSS_RETURNS);
+            pt_lost(PT_LOSS_NO_RETURN);
         error = pt_calls.update(&key, call);
     }
     if (error)
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
 }
 
 #if defined(__x86_64__)

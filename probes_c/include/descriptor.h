@@ -9,7 +9,7 @@
 // another one.
 static __always_inline struct file *pt_file_of(u32 fd)
 {
-    struct files_struct *files = pt_own(files);
+    struct files_struct *files = pt_current_field(files);
     struct fdtable *table = files ? pt_read(files->fdt) : 0;
     struct file **slots;
     struct file *file = 0;

@@ -33,7 +33,7 @@ int pt_switched(void *ctx)
 
     if (slot && slot->task) {
         if (starts.update(&slot->task, &slot->start))
-            pt_lost(PT_LOSS_STARTS);
+            pt_lost(PT_LOSS_INFLIGHT_FULL);
         slot->task = 0;
     }
     return PT_PASS;
@@ -53,7 +53,7 @@ static __always_inline void pt_begin(struct pt_start *start)
     }
 #else
     if (starts.update(&task, start))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
 #endif
 }
 

@@ -83,7 +83,7 @@ int pt_mapped(struct bpf_raw_tracepoint_args *ctx)
         return 0;
 #endif
     known = images.lookup(&pid);
-    if (!known || mm != pt_own(mm))
+    if (!known || mm != pt_current_field(mm))
         return 0;
     exec_vm = pt_exec_vm(mm);
     if (exec_vm != known->exec_vm || pt_asks_for_code()) {

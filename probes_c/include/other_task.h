@@ -79,7 +79,7 @@ static __always_inline int pt_is_traced(struct task_struct *task)
 #endif
 #ifdef PT_FOLLOW
     u32 process = pt_read(task->tgid);
-    u8 *state = pt_family.lookup(&process);
+    u8 *state = pt_followed_pids.lookup(&process);
     if (!state || *state != PT_YES)
         return 0;
 #endif

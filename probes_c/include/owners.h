@@ -25,7 +25,8 @@ struct pt_connection {
 // By the sock; deleted when it is closed, before its memory is used again.
 BPF_HASH(connections, u64, struct pt_connection, 65536);
 
-static void on_change(void *ctx, struct sock *sk, int old, int new, struct pt_connection *connection, u64 now);
+static void on_change(void *ctx, struct sock *sk, int old, int new, struct pt_connection *connection,
+                      u64 now);
 
 // Make the running task the owner, if it is traced. The kernel's own connections are no process's.
 static __always_inline void pt_make_owner(struct pt_connection *connection)
@@ -88,7 +89,7 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
         if (!known->is_owned && connection.is_owned)
             *known = connection;
     } else if (connections.update(&key, &connection)) {
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     }
     return PT_PASS;
 }
@@ -108,7 +109,7 @@ static __always_inline int on_accept(void *ctx, struct sock *sk)
         __builtin_memcpy(known->comm, connection.comm, sizeof(known->comm));
         known->is_owned = connection.is_owned;
     } else if (connections.update(&key, &connection)) {
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     }
     return PT_PASS;
 }
@@ -146,7 +147,7 @@ int owned(u64 *ctx)
         connection.pid = pt_read(task->tgid);
     pt_probe_read_kernel(&connection.comm, sizeof(connection.comm), &task->comm);
     if (connections.update(&key, &connection))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     if (pt_read(sk->__sk_common.skc_state) == TCP_CLOSE) // it is closed, or has been meanwhile
         connections.delete(&key);
     return 0;

@@ -22,14 +22,14 @@ static __always_inline int pt_send_part(void *ctx, struct event *event, u64 from
     if (size > ROOM)
         size = ROOM;
     if (pt_probe_read_user(event->args, size, (void *)from)) {
-        pt_lost(PT_LOSS_CUT);
+        pt_lost(PT_LOSS_TRUNCATED);
         if (event->args_at)
             return 1;
         event->args_len = size = 0;
     }
     if (!pt_output(ctx, event, offsetof(struct event, args) + size))
         return !size;
-    pt_lost(event->args_at ? PT_LOSS_CUT : PT_LOSS_RING);
+    pt_lost(event->args_at ? PT_LOSS_TRUNCATED : PT_LOSS_RING_FULL);
     return 1;
 }
 
@@ -55,7 +55,7 @@ static __always_inline void pt_send_parts(void *ctx, struct event *event, u64 fr
     if (parts.failed)
         return;
     if (parts.left > ROOM)
-        pt_lost(PT_LOSS_CUT);
+        pt_lost(PT_LOSS_TRUNCATED);
     else
         pt_send_part(ctx, event, parts.from, parts.left);
 }

@@ -47,18 +47,18 @@ static __always_inline struct task_struct *pt_current(void)
     return (struct task_struct *)bpf_get_current_task();
 }
 
-// The value of a member of the task that runs: pt_own(signal). Where there is a pointer whose type the kernel
+// The value of a member of the task that runs: pt_current_field(signal). Where there is a pointer whose type the kernel
 // knows (Linux 5.11, 3ca1032ab7ab), one instruction; else a call for each.
 #ifdef PT_HAS_TASK_BTF
-#define pt_own(member)  (bpf_get_current_task_btf()->member)
-#define pt_own_parent() (bpf_get_current_task_btf()->real_parent->tgid)
+#define pt_current_field(member) (bpf_get_current_task_btf()->member)
+#define pt_current_parent()      (bpf_get_current_task_btf()->real_parent->tgid)
 #else
-#define pt_own(member)  pt_read(pt_current()->member)
-#define pt_own_parent() pt_parent_of(pt_current())
+#define pt_current_field(member) pt_read(pt_current()->member)
+#define pt_current_parent()      pt_parent_of(pt_current())
 #endif
 
 // Whether the kernel runs a thread of its own: PF_KTHREAD, a macro and so absent from BTF.
 static __always_inline int pt_is_kernel_thread(void)
 {
-    return !!(pt_own(flags) & 0x00200000);
+    return !!(pt_current_field(flags) & 0x00200000);
 }

@@ -89,7 +89,7 @@ int submitted(struct bpf_raw_tracepoint_args *ctx)
     if (!pt_take_down(ctx, &io, pt_read(request->bio)))
         requests.delete(&key);
     else if (requests.update(&key, &io))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }
 
@@ -116,7 +116,7 @@ int submitted(struct bpf_raw_tracepoint_args *ctx)
     if (!pt_take_down(ctx, &io, (struct bio *)key))
         bios.delete(&key);
     else if (bios.update(&key, &io))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }
 
@@ -152,7 +152,7 @@ static __always_inline struct pt_io *pt_find(struct pt_request *request)
     if (!pt_find_maker((struct request *)request->at, &io) && PT_WANTS_MAKER)
         return 0;
     if (requests.update(&request->at, &io)) {
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
         return 0;
     }
     return requests.lookup(&request->at);

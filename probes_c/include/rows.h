@@ -27,6 +27,6 @@ static __always_inline struct row_value *pt_row(struct row_key *key)
         row = rows.lookup_or_try_init(key, &zero);
     }
     if (!row)
-        pt_lost(PT_LOSS_KEYS);
+        pt_lost(PT_LOSS_MAP_FULL);
     return row;
 }

@@ -18,7 +18,7 @@ static int on_wakeup(struct task_struct *task)
         return PT_PASS;
     error = pt_queued.insert(&key, &now);
     if (error && error != -17) // EEXIST: it waits already, since an earlier wake-up
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }
 
@@ -30,7 +30,7 @@ static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *ne
     if (!runnable)
         pt_queued.delete(&stopped);
     else if (pt_is_traced(prev) && pt_queued.update(&stopped, &now))
-        pt_lost(PT_LOSS_STARTS);
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
     since = pt_queued.lookup(&key);
     if (!since)
         return PT_PASS;

@@ -61,7 +61,7 @@ static __always_inline s32 pt_stack(void *ctx, u64 flags)
 static __always_inline void pt_whose(struct pt_stacks *at)
 {
     u32 pid = bpf_get_current_pid_tgid() >> 32;
-    struct mm_struct *mm = pt_own(mm);
+    struct mm_struct *mm = pt_current_field(mm);
     struct pt_image *known;
     u64 *epoch;
 
@@ -102,6 +102,6 @@ static __always_inline int pt_where(void *ctx, struct pt_stacks *at)
 #endif
     if (at->kernel_stack != PT_STACK_TAKEN && at->user_stack != PT_STACK_TAKEN)
         return 0;
-    pt_lost(PT_LOSS_STACKS);
+    pt_lost(PT_LOSS_STACKS_FULL);
     return -1;
 }

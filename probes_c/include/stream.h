@@ -28,7 +28,7 @@ static __always_inline struct event *pt_reserve(void)
     struct event *event = events.ringbuf_reserve(sizeof(struct event));
 
     if (!event)
-        pt_lost(PT_LOSS_RING);
+        pt_lost(PT_LOSS_RING_FULL);
     return event;
 #else
     int zero = 0;
@@ -44,7 +44,7 @@ static __always_inline void pt_submit(void *ctx, struct event *event)
     events.ringbuf_submit(event, 0);
 #else
     if (events.perf_submit(ctx, event, sizeof(*event)))
-        pt_lost(PT_LOSS_RING);
+        pt_lost(PT_LOSS_RING_FULL);
 #endif
 }
 
@@ -78,7 +78,7 @@ static __always_inline int pt_output(void *ctx, struct event *event, u64 size)
 static __always_inline void pt_send(void *ctx, struct event *event, u64 size)
 {
     if (pt_output(ctx, event, size))
-        pt_lost(PT_LOSS_RING);
+        pt_lost(PT_LOSS_RING_FULL);
 }
 
 // A string of the program's, at "address", into a record: how many bytes it takes there, its end included.
@@ -91,13 +91,13 @@ static __always_inline u64 pt_read_string(char *to, u32 room, u64 address, int e
     if (size <= 0) {
         to[0] = 0;
         if (!expected)
-            pt_lost(PT_LOSS_CUT);
+            pt_lost(PT_LOSS_TRUNCATED);
         return 1;
     }
     if (size == room) {
         pt_probe_read_user(&end, sizeof(end), (void *)(address + room - 1));
         if (end)
-            pt_lost(PT_LOSS_CUT);
+            pt_lost(PT_LOSS_TRUNCATED);
     }
     return size;
 }

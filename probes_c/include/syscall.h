@@ -11,9 +11,9 @@ static __always_inline u64 pt_call(u32 nr)
     u64 compat = 0;
 
 #if defined(PT_COMPAT) && defined(__x86_64__)
-    compat = !!(pt_own(thread_info.status) & 0x2); // TS_COMPAT
+    compat = !!(pt_current_field(thread_info.status) & 0x2); // TS_COMPAT
 #elif defined(PT_COMPAT) && defined(__aarch64__)
-    compat = !!(pt_own(thread_info.flags) & (1UL << 22)); // TIF_32BIT
+    compat = !!(pt_current_field(thread_info.flags) & (1UL << 22)); // TIF_32BIT
 #endif
     return compat << 32 | nr;
 }

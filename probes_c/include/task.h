@@ -38,7 +38,7 @@ BPF_CGROUP_ARRAY(pt_cgroups, PT_FILTER_CGROUP);
 #ifdef PT_FOLLOW
 // The command and its descendants by process id. The command is PT_PENDING until it has executed, so
 // that nothing of the launcher before it is counted.
-BPF_HASH(pt_family, u32, u8, PT_FOLLOW);
+BPF_HASH(pt_followed_pids, u32, u8, PT_FOLLOW);
 #endif
 
 // Whether something is asked of the task that runs: what no task did does then not belong to it.
@@ -52,7 +52,7 @@ BPF_HASH(pt_family, u32, u8, PT_FOLLOW);
 // The name of the process that runs: that of its first thread.
 static __always_inline void pt_process_name(char *comm)
 {
-    struct task_struct *leader = pt_own(group_leader);
+    struct task_struct *leader = pt_current_field(group_leader);
 
     pt_probe_read_kernel(comm, PT_COMM_LEN, &leader->comm);
 }
@@ -78,7 +78,7 @@ static __always_inline enum pt_traced pt_followed(void)
 {
 #ifdef PT_FOLLOW
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    u8 *state = pt_family.lookup(&tgid);
+    u8 *state = pt_followed_pids.lookup(&tgid);
 
     return state ? *state : PT_NO;
 #else
@@ -132,7 +132,7 @@ static __always_inline enum pt_traced pt_task(void)
 #endif
 #if (defined(PT_FILTER_NETNS) && !defined(PT_NETNS_OF_SOCKET)) || defined(PT_FILTER_MNTNS)
     // A task that is going away has already put its namespaces: the reads then give 0, which no one asks for.
-    struct nsproxy *nsproxy = pt_own(nsproxy);
+    struct nsproxy *nsproxy = pt_current_field(nsproxy);
 #endif
 #if defined(PT_FILTER_NETNS) && !defined(PT_NETNS_OF_SOCKET)
     struct net *net_ns = pt_read(nsproxy->net_ns);
@@ -153,21 +153,21 @@ static __always_inline enum pt_traced pt_task(void)
         return PT_NO;
 #endif
 #ifdef PT_HIDES_TRACER
-    if (pt_is_tracer(bpf_get_current_pid_tgid() >> 32, pt_own_parent()))
+    if (pt_is_tracer(bpf_get_current_pid_tgid() >> 32, pt_current_parent()))
         return PT_NO;
 #endif
     return pt_followed();
 }
 
 #ifdef PT_FOLLOW
-static __always_inline int pt_born(u32 child)
+static __always_inline int pt_on_fork(u32 child)
 {
     u32 parent = bpf_get_current_pid_tgid() >> 32;
-    u8 *state = pt_family.lookup(&parent);
+    u8 *state = pt_followed_pids.lookup(&parent);
     u8 inherited = PT_YES;
 
-    if (state && *state == PT_YES && child != parent && pt_family.update(&child, &inherited))
-        pt_lost(PT_LOSS_FAMILY);
+    if (state && *state == PT_YES && child != parent && pt_followed_pids.update(&child, &inherited))
+        pt_lost(PT_LOSS_FOLLOW_FULL);
     return PT_PASS;
 }
 
@@ -176,21 +176,21 @@ int pt_fork(struct bpf_raw_tracepoint_args *ctx)
 {
     struct task_struct *child = (struct task_struct *)ctx->args[1];
 
-    return pt_born(pt_read(child->tgid));
+    return pt_on_fork(pt_read(child->tgid));
 }
 #elif defined(HOOK_FOLLOW_TRACEPOINT)
 int pt_fork(struct tracepoint__sched__sched_process_fork *args)
 {
     // The trace event knows only the thread id. A new thread's entry is never looked at (look-ups are by
     // process), and pt_exit takes it out again.
-    return pt_born(args->child_pid);
+    return pt_on_fork(args->child_pid);
 }
 #endif
 
 int pt_exec(void *ctx)
 {
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    u8 *state = pt_family.lookup(&tgid);
+    u8 *state = pt_followed_pids.lookup(&tgid);
 
     if (state)
         *state = PT_YES;
@@ -201,13 +201,13 @@ int pt_exit(void *ctx)
 {
     u64 id = bpf_get_current_pid_tgid();
     u32 tgid = id >> 32, tid = id;
-    struct signal_struct *signal = pt_own(signal);
+    struct signal_struct *signal = pt_current_field(signal);
 
     if (tid != tgid)
-        pt_family.delete(&tid);
+        pt_followed_pids.delete(&tid);
     // The last thread is gone: the kernel may give the number to a stranger.
     if (pt_read(signal->live.counter) == 0)
-        pt_family.delete(&tgid);
+        pt_followed_pids.delete(&tgid);
     return PT_PASS;
 }
 #endif

@@ -145,7 +145,7 @@ static __always_inline int pt_is_accept(u32 nr, struct pt_regs *regs)
 // What a descriptor of the running task is; 0 where it is no socket, or another thread has closed it.
 static __always_inline struct sock *pt_socket(u32 fd)
 {
-    struct files_struct *files = pt_own(files);
+    struct files_struct *files = pt_current_field(files);
     struct fdtable *table = pt_read(files->fdt);
     struct file **all = pt_read(table->fd), *file = 0;
     struct socket *socket;

@@ -16,7 +16,7 @@ from typing import Any
 
 from pytracer.cli import parser
 from pytracer.errors import UsageError
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Item
 from pytracer.spec import Filter, GroupBy, NameSet, Tracer, registry
 from pytracer.trace.loop import Trace as _Trace
@@ -91,7 +91,7 @@ def open(
     if command:
         words += ["--", *command]
     request, _ = parser.parse(declared, words)
-    return Trace(request, KernelFacts, warn=warn)
+    return Trace(request, RunningKernel, warn=warn)
 
 
 def _option(tracer: Tracer, name: str, value: object) -> list[str]:

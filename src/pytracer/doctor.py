@@ -261,13 +261,13 @@ def _cache() -> Check:
 
 def _left() -> Iterator[Check]:
     """List what tracers that were killed left attached."""
-    from pytracer.prog.leftovers import leftovers
+    from pytracer.prog.leftovers import find_leftovers
 
     if policy.missing_capabilities(("CAP_SYS_ADMIN",)):
         yield Check("left behind", "attachments", UNKNOWN, f"{_HIDDEN} without CAP_SYS_ADMIN")
         return
     try:
-        found = leftovers()
+        found = find_leftovers()
     except (OSError, PytracerError) as error:
         why = error.strerror if isinstance(error, OSError) else error.message
         yield Check("left behind", "attachments", UNKNOWN, f"{_HIDDEN}: {why}")

@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pytracer.bpf.cache.pack import Entry, Pack, btf_digest, digest
+from pytracer.bpf.cache.pack import Pack, PackEntry, btf_digest, digest
 from pytracer.bpf.compile.compiler import compile_image
 from pytracer.bpf.compile.headers import from_btf
 from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.image import Image
 from pytracer.errors import HeadersError, UnsupportedError, UsageError
 from pytracer.kernel.btf import Btf
-from pytracer.kernel.btf_facts import BtfFacts
+from pytracer.kernel.btf_facts import BtfKernelInfo
 from pytracer.kernel.policy import raise_memlock, require
 from pytracer.plan import Plan, Request, hooks_of, make_plan
 from pytracer.record import record, replace
@@ -43,7 +43,7 @@ def make_pack(
     require(["CAP_BPF"], "pytracer pack")  # BCC makes the maps as it compiles
     raise_memlock()
     names = dict[str, str]()
-    entries = list[Entry]()
+    entries = list[PackEntry]()
     images = dict[bytes, Image]()
     texts = {request.tracer: read_source(request.tracer.c_file) for request in requests.values()}
     for tracer, text in texts.items():
@@ -64,7 +64,7 @@ def make_pack(
                 images.setdefault(image.encode(), image)
                 number = list(images).index(image.encode())
                 entries.append(
-                    Entry(key, request.tracer.name, line, digest(text), tuple(plan.cflags), number)
+                    PackEntry(key, request.tracer.name, line, digest(text), tuple(plan.cflags), number)
                 )
     return Pack(names, tuple(dict.fromkeys(entries)), tuple(images.values()))
 
@@ -80,7 +80,7 @@ def _read(kernel: Kernel) -> tuple[Btf, str]:
         raise HeadersError(
             error.message, hint="--btf takes the /sys/kernel/btf/vmlinux of a kernel, or a copy of it"
         ) from error
-    found = BtfFacts(btf, runs_compat=False).architecture
+    found = BtfKernelInfo(btf, runs_compat=False).architecture
     if found != os.uname().machine:
         raise UnsupportedError(
             f"{kernel.path} is of a kernel for {found or 'another machine'}, and BCC compiles for its own",
@@ -112,7 +112,7 @@ def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, t
             programs |= dict.fromkeys(filter(None, (named.begin, named.end)))
         for compat in (True, False):
             try:
-                plan = make_plan(replace(request, hooks=forced), BtfFacts(btf, runs_compat=compat))
+                plan = make_plan(replace(request, hooks=forced), BtfKernelInfo(btf, runs_compat=compat))
             except UnsupportedError as error:
                 problem = problem or error
                 continue

@@ -75,6 +75,6 @@ def test_rows_that_do_not_fit_are_counted(tmp_path):
         done = work(device, reads=101, writes=23)
         result = stop(tracer)
     shown = sum(row["requests"] for row in result.of("summary"))
-    lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "keys")
+    lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "map_full")
     assert shown in (101, 23)
     assert shown + lost == sum(done.values())

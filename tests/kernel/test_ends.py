@@ -19,7 +19,7 @@ from lab.guest.survey import Asked, hooks_of
 
 from pytracer.bpf.attach import cgroup_skb, cgroup_sock, cgroup_sock_addr
 from pytracer.errors import PolicyError
-from pytracer.prog.leftovers import leftovers
+from pytracer.prog.leftovers import find_leftovers
 from pytracer.spec import Alternative, OnCgroup, TaskSample, Tracer, registry
 from pytracer.spec.common import FOLLOW
 from support import packets
@@ -93,15 +93,15 @@ def test_what_a_killed_trace_leaves_is_gone_with_the_next(words):
 def test_what_a_killed_trace_leaves_is_listed_with_what_removes_it(words):
     if not words:
         return
-    assert leftovers() == []
+    assert find_leftovers() == []
     tracer = start(*words, "-d", 60)
-    assert leftovers() == []  # it lives
+    assert find_leftovers() == []  # it lives
     tracer.kill()
     tracer.communicate()
-    for one in leftovers():
+    for one in find_leftovers():
         done = subprocess.run(one.command, shell=True, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{one.command}: {done.stderr}"
-    assert leftovers() == []
+    assert find_leftovers() == []
 
 
 @EACH_KIND

@@ -102,7 +102,7 @@ def test_on_a_kernel_without_loops_as_much_is_shown_as_programs_have_room_for():
     shown = [f"{TRUE} {'a' * 90000} {'b' * 8000}"] * 3
     assert [r["args"] for r in found if r["comm"] == "true"] == shown
     assert [r["args"] for r in found if r["err"]] == ["/pt/no 1 2 3 4 5 6 7 8 9 10 11"] * 2
-    assert lost == {"cut": 2}
+    assert lost == {"truncated": 2}
 
 
 @pytest.mark.lab
@@ -172,13 +172,13 @@ def test_what_failed_is_cut_where_the_room_ends():
     assert record["args"] == " ".join(["/pt/no", *map(str, range(200))])
     result = run("execsnoop", "-x", "-f", "json", *execs("long", 100_000, "/pt/no"))
     assert result.of("event")[-1]["args"] == "/pt/no " + "y" * 8191
-    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("cut", 1)]
+    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("truncated", 1)]
     result = run("execsnoop", "-x", "-f", "json", *execs("many", 5003, "/pt/no"))
     shown = result.of("event")[-1]["args"].split(" ")
     assert ["/pt/no", *map(str, range(5003))][: len(shown)] == shown
     called = not feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP)
     assert len(" ".join(shown)) > 8192 if called else len(shown) == 256
-    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("cut", 1)]
+    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("truncated", 1)]
 
 
 HOSTILE = [
@@ -213,7 +213,7 @@ def test_what_finds_the_ring_full_is_counted():
     script = f"{workload('execs')} times {made} {TRUE} {'z' * 20_000}; {workload('execs')} times 23 {TRUE}"
     result = run("execsnoop", "-f", "json", "--strict", "--buffer", "4k", "--", "sh", "-c", script)
     assert result.status == 3
-    assert {r["reason"] for r in result.of("loss")} == {"ring"}
+    assert {r["reason"] for r in result.of("loss")} == {"ring_full"}
     assert len(result.of("event")) + sum(r["lost"] for r in result.of("loss")) == 3 + made + 23
 
 
@@ -224,7 +224,7 @@ def test_an_event_whose_rest_found_no_room_is_shown_cut_and_counted():
     assert first["comm"] == "execs"
     assert last["args"] == f"{TRUE} {'y' * (len(last['args']) - len(TRUE) - 1)}"
     assert len(last["args"]) % 16384 == 0  # as many parts as fitted
-    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("cut", 1)]
+    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("truncated", 1)]
 
 
 def test_it_follows_descendants_alone():

@@ -13,8 +13,8 @@ from pytracer.bpf.attach.interface import xdp_programs
 from pytracer.bpf.compile.source import probes_folder
 from pytracer.cli import parser
 from pytracer.explain import stages
-from pytracer.explain.page import Beside, Block, Fold, Grid, Page, Source
-from pytracer.explain.watch import Watched, watch
+from pytracer.explain.page import Beside, Block, Fold, Grid, Page, SourceBlock
+from pytracer.explain.watch import Observation, observe
 from pytracer.spec import registry
 from support import packets
 from support.cli import COMMAND, Result, run, wait_for
@@ -27,11 +27,11 @@ pytestmark = pytest.mark.kernel
 ROOT = probes_folder().resolve().parent
 
 
-def explained(*words: str) -> tuple[Watched, Page]:
-    from pytracer.features.kernel_facts import KernelFacts
+def explained(*words: str) -> tuple[Observation, Page]:
+    from pytracer.features.kernel_facts import RunningKernel
 
     request, _ = parser.parse(registry.get(words[0]), words[1:])
-    seen = watch(request, KernelFacts, warn=lambda line: None)
+    seen = observe(request, RunningKernel, warn=lambda line: None)
     return seen, stages.page_of(seen, words)
 
 
@@ -83,7 +83,7 @@ def test_every_stage_is_what_the_kernel_has():
     for pair in (pair for beside in (*bytecode, *native) for pair in beside.pairs):
         if pair.file.startswith("probes_c/"):
             assert (ROOT / pair.file).read_text().splitlines()[pair.line - 1].strip() == pair.text
-    own = next(block for block in blocks_of(page, "c") if isinstance(block, Source))
+    own = next(block for block in blocks_of(page, "c") if isinstance(block, SourceBlock))
     assert own.file == "probes_c/syscalls.c"
     assert list(own.lines) == (ROOT / own.file).read_text().splitlines()
     assert sum(count for _, count in own.made) > 0

@@ -14,8 +14,8 @@ from pytracer.bpf.attach import kprobe
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import READS_BEYOND, helper_refusal, load, returning
 from pytracer.features import kernel_facts
-from pytracer.features.kernel_facts import KernelFacts
-from pytracer.kernel.btf import Btf, Kind
+from pytracer.features.kernel_facts import RunningKernel
+from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.kernel.config import option as kernel_config
 from pytracer.spec import Kprobe, RawTracepoint, SocketFilter
 
@@ -23,31 +23,33 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture
-def known() -> Iterator[KernelFacts]:
-    asked = KernelFacts()
+def known() -> Iterator[RunningKernel]:
+    asked = RunningKernel()
     yield asked
     asked.close()
 
 
-def test_what_the_syscalls_tracer_asks(known: KernelFacts) -> None:
+def test_what_the_syscalls_tracer_asks(known: RunningKernel) -> None:
     for event in ("sys_enter", "sys_exit", "sched_process_exit"):
         answer = known.probe(RawTracepoint("", event=event))
-        assert (answer.ok, answer.name, answer.tried) == (True, event, True), answer
+        assert (answer.is_supported, answer.name, answer.was_tried) == (True, event, True), answer
     assert known.has_helper(113)
 
 
-def test_every_raw_tracepoint_that_btf_knows_and_none_else(known: KernelFacts) -> None:
+def test_every_raw_tracepoint_that_btf_knows_and_none_else(known: RunningKernel) -> None:
     """The trick that spares the attachment, held against all events of this kernel."""
     btf = Btf.load()
     names = {
-        name.removeprefix("btf_trace_") for name in btf.names(Kind.TYPEDEF) if name.startswith("btf_trace_")
+        name.removeprefix("btf_trace_")
+        for name in btf.names(BtfKind.TYPEDEF)
+        if name.startswith("btf_trace_")
     }
     assert len(names) > 100
-    absent = {name for name in names if not known.probe(RawTracepoint("", event=name)).ok}
+    absent = {name for name in names if not known.probe(RawTracepoint("", event=name)).is_supported}
     # BTF names events of modules, and of parts that were dropped at the end of boot, too.
     assert len(absent) < len(names) / 20, absent
     for name in ("", "nonsense", "sys_ente", "sys_enterr", "sched:sched_switch"):
-        assert not known.probe(RawTracepoint("", event=name)).ok
+        assert not known.probe(RawTracepoint("", event=name)).is_supported
 
 
 def test_a_program_that_reads_too_far_is_never_attached() -> None:
@@ -62,24 +64,25 @@ def test_a_program_that_reads_too_far_is_never_attached() -> None:
 def test_a_trace_event_takes_a_program() -> None:
     # In a process of its own: to see tracefs it may take a mount namespace.
     code = """
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.spec import Tracepoint
-known = KernelFacts()
+known = RunningKernel()
 answer = known.probe(Tracepoint('', category='sched', event='sched_process_exit'))
-assert (answer.ok, answer.name, answer.tried) == (True, 'sched:sched_process_exit', True), answer
-assert not known.probe(Tracepoint('', category='sched', event='nonsense')).ok
+assert (answer.is_supported, answer.was_tried) == (True, True), answer
+assert answer.name == 'sched:sched_process_exit'
+assert not known.probe(Tracepoint('', category='sched', event='nonsense')).is_supported
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_function_can_be_probed_where_there_are_kprobes(known: KernelFacts) -> None:
+def test_a_function_can_be_probed_where_there_are_kprobes(known: RunningKernel) -> None:
     answer = known.probe(Kprobe("", symbols=("no_such_function_ever", "vfs_statfs")))
     if not kprobe.PMU.is_dir():
-        assert not answer.ok
+        assert not answer.is_supported
         assert "no kprobes" in answer.reason
         return
-    assert answer.ok, answer
+    assert answer.is_supported, answer
     assert answer.name == "vfs_statfs"
     assert (
         known.probe(Kprobe("", symbols=("no_such_function_ever",))).reason
@@ -87,17 +90,17 @@ def test_a_function_can_be_probed_where_there_are_kprobes(known: KernelFacts) ->
     )
 
 
-def test_functions_are_found_by_their_whole_name(known: KernelFacts) -> None:
+def test_functions_are_found_by_their_whole_name(known: RunningKernel) -> None:
     assert known.has_symbol("vfs_read")
     assert not known.has_symbol("vfs_rea")
     assert not known.has_symbol("no_such_function_ever")
 
 
-def test_a_packet_socket_takes_a_filter(known: KernelFacts) -> None:
-    assert known.probe(SocketFilter("")).ok is Path("/proc/net/packet").exists()
+def test_a_packet_socket_takes_a_filter(known: RunningKernel) -> None:
+    assert known.probe(SocketFilter("")).is_supported is Path("/proc/net/packet").exists()
 
 
-def test_helpers_that_are_there_and_not_there(known: KernelFacts) -> None:
+def test_helpers_that_are_there_and_not_there(known: RunningKernel) -> None:
     assert known.has_helper(5)  # ktime_get_ns
     assert not known.has_helper(9999)
     assert not known.has_helper(26)  # skb_load_bytes: there, but not for tracing
@@ -109,7 +112,7 @@ def test_kprobe_programs_load_whatever_the_kernel() -> None:
     ctypes.CDLL(None).close(load(ProgType.KPROBE, returning(1)))
 
 
-def test_compat_is_what_the_kernel_was_built_with(known: KernelFacts) -> None:
+def test_compat_is_what_the_kernel_was_built_with(known: RunningKernel) -> None:
     option = {"x86_64": "IA32_EMULATION", "aarch64": "COMPAT"}.get(known.architecture, "")
     built = kernel_config(option)
     if built == "y" or not option:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.attach import packet_fanout
-from pytracer.bpf.attach.kind import Place
-from pytracer.bpf.attach.link import Link, all_or_none
+from pytracer.bpf.attach.kind import AttachTarget
+from pytracer.bpf.attach.link import Link, attach_all_or_none
 from pytracer.bpf.sys import ProgType, prog_load
 from pytracer.bpf.trial import instruction, returning
 from pytracer.errors import PytracerError
@@ -124,9 +124,9 @@ def test_the_kernel_gives_a_packet_to_the_worker_that_the_program_names():
     choosing = prog_load(ProgType.SOCKET_FILTER, last)
     keeping = prog_load(ProgType.SOCKET_FILTER, returning(0xFFFF))
     links = list[Link]()
-    with packets.namespace(), all_or_none(links):
+    with packets.namespace(), attach_all_or_none(links):
         _, near = packets.veth()
-        for link in packet_fanout.group(near, "vb", choosing, keeping, WORKERS):
+        for link in packet_fanout.join_group(near, "vb", choosing, keeping, WORKERS):
             links.append(link)
         for number in range(WORKERS):
             data = datagram(1, 2, (9, 9))[:28] + bytes([number]) * 30
@@ -156,9 +156,9 @@ def test_the_groups_of_others_keep_their_packets():
     """Somebody's group has the number that ours would be given."""
     keeping = prog_load(ProgType.SOCKET_FILTER, returning(0xFFFF))
     theirs = list[Link]()
-    with packets.namespace(), all_or_none(theirs):
+    with packets.namespace(), attach_all_or_none(theirs):
         _, near = packets.veth()
-        for link in packet_fanout.group(near, "vb", keeping, keeping, 1):
+        for link in packet_fanout.join_group(near, "vb", keeping, keeping, 1):
             theirs.append(link)
         tracer = start("fanoutcount", "-f", "json", "vb", "-n", WORKERS, 60)
         packets.send("va", SENT[:10])  # for which a socket has room
@@ -197,9 +197,9 @@ def test_an_error_half_way_leaves_nothing(monkeypatch):
     keeping = prog_load(ProgType.SOCKET_FILTER, returning(0))
     with packets.namespace():
         _, near = packets.veth()
-        place = Place("", {near: "vb"}, members=WORKERS)
+        place = AttachTarget("", {near: "vb"}, members=WORKERS)
         with pytest.raises(PytracerError, match="a fanout group on vb"):
-            packet_fanout.put(PacketFanout(""), place, keeping)
+            packet_fanout.attach(PacketFanout(""), place, keeping)
         assert sockets() == 0
     os.close(keeping)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytracer.features import feature_table
-from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.btf import Btf, BtfKind
 
 pytestmark = pytest.mark.kernel
 
@@ -68,7 +68,7 @@ def test_bpftool_agrees(found: dict[tuple[str, str], dict[str, Any]], kind: str)
 )
 def test_numbers_are_those_of_the_kernel(kind: str, enum: str, prefix: str) -> None:
     btf = Btf.load()
-    number = btf.find(Kind.ENUM, enum)
+    number = btf.find(BtfKind.ENUM, enum)
     assert number is not None
     kernels = {name.removeprefix(prefix).lower(): value for name, value in btf.enumerators(number)}
     tables = {

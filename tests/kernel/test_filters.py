@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.asm.packet_filter import Context, prologue
+from pytracer.bpf.asm.packet_filter import PacketContext, prologue
 from pytracer.errors import UsageError
-from pytracer.kernel.pcap import CompiledFilter, Link, compile_filter, compile_for
+from pytracer.kernel.pcap import CompiledFilter, LinkType, compile_filter, compile_for
 from support import packets
 from support.cli import finish, run, start, wait_for
 from support.filters import PASSES, attached, classic, judged, random_program
@@ -57,7 +57,7 @@ def number(rows: dict[str, tuple[int, int]]) -> int:
 def written(path: Path, sent: list[packets.Frame]) -> str:
     """The frames as tcpdump reads them from a file."""
     with path.open("wb") as file:
-        file.write(struct.pack("IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, Link.ETHERNET.value))
+        file.write(struct.pack("IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, LinkType.ETHERNET.value))
         for frame in sent:
             for _ in range(frame.times):
                 file.write(struct.pack("IIII", 0, 0, len(frame.data), len(frame.data)) + frame.data)
@@ -71,7 +71,7 @@ def tcpdump(file: str, expression: str) -> int:
     return int(done.stdout.split()[0])
 
 
-@pytest.mark.parametrize("context", list(Context))
+@pytest.mark.parametrize("context", list(PacketContext))
 def test_random_filters_are_those_of_the_kernels_own_classic_bpf(context):
     dice = random.Random(context.value)
     agreed = {True: 0, False: 0}
@@ -79,7 +79,7 @@ def test_random_filters_are_those_of_the_kernels_own_classic_bpf(context):
         code = random_program(dice)
         try:
             instructions = prologue(
-                CompiledFilter("made up", Link.ETHERNET, tuple(code)), context, PASSES[context]
+                CompiledFilter("made up", LinkType.ETHERNET, tuple(code)), context, PASSES[context]
             )
         except UsageError:
             continue  # none of its ends says yes
@@ -93,12 +93,12 @@ def test_random_filters_are_those_of_the_kernels_own_classic_bpf(context):
     assert min(agreed.values()) > 300
 
 
-@pytest.mark.parametrize("context", list(Context))
+@pytest.mark.parametrize("context", list(PacketContext))
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_every_packet_is_judged_as_tcpdump_does(context, expression, tmp_path):
-    code = compile_filter(expression, Link.ETHERNET)
+    code = compile_filter(expression, LinkType.ETHERNET)
     sent = packets.frames()
-    instructions = prologue(CompiledFilter(expression, Link.ETHERNET, code), context, PASSES[context])
+    instructions = prologue(CompiledFilter(expression, LinkType.ETHERNET, code), context, PASSES[context])
     verdicts = judged(instructions, context, [frame.data for frame in sent])
     matched = sum(frame.times for frame, said in zip(sent, verdicts, strict=True) if said)
     assert matched == tcpdump(written(tmp_path / "frames.pcap", sent), expression)
@@ -173,7 +173,7 @@ def test_on_an_interface_that_is_down_tags_are_looked_for_all_the_same():
         up = compile_for("vlan 42", {socket.if_nametoindex("vb"): "vb"}, frames=False)
         packets.ip("link", "set", "vb", "down")
         assert compile_for("vlan 42", {socket.if_nametoindex("vb"): "vb"}, frames=False) == up
-        assert up.code != compile_filter("vlan 42", Link.ETHERNET)
+        assert up.code != compile_filter("vlan 42", LinkType.ETHERNET)
         packets.ip("link", "set", "lo", "down")
         result = run("sockcount", "vb", "--filter", "vlan 42")
         assert (result.status, result.err.count("\n")) == (2, 2)

@@ -120,7 +120,7 @@ def test_nothing_is_left_of_tasks_that_died_in_a_call():
         counts = []
 
         def swept():
-            trace._session.observe()
+            trace._session.poll()
             counts.append(len(calls.read()[0]))
             return counts[-1] == 0
 
@@ -151,7 +151,7 @@ def test_calls_that_find_no_room_are_lost(monkeypatch):
     with pytracer.open("funclatency", f"u:{workload('timed')}:nest", **words) as trace:
         items = list(trace)
     [shown] = (item for item in items if isinstance(item, Histograms))
-    lost = sum(item.lost for item in items if isinstance(item, Loss) and item.reason == "keys")
+    lost = sum(item.lost for item in items if isinstance(item, Loss) and item.reason == "map_full")
     assert lost > 0
     assert int(shown.counts.sum()) + lost == CALLS
 

@@ -19,10 +19,10 @@ from pytracer.bpf.cache.directory import CacheDir
 from pytracer.bpf.compile import layout_check
 from pytracer.bpf.compile.headers import find_headers
 from pytracer.bpf.compile.headers.generated import make_tree
-from pytracer.bpf.compile.layout_check import Check
+from pytracer.bpf.compile.layout_check import MemberOffset
 from pytracer.bpf.toolchain import import_bcc
 from pytracer.errors import HeadersError, SchemaError
-from pytracer.kernel.btf import COMPOSITES, ENUMS, VMLINUX, Btf, Kind
+from pytracer.kernel.btf import COMPOSITES, ENUMS, VMLINUX, Btf, BtfKind
 from support.needs import needs
 
 pytestmark = [
@@ -70,12 +70,12 @@ def naming_everything(btf: Btf, ids: Sequence[int]) -> tuple[str, list[int]]:
     meant = [i for i in ids if btf.find(COMPOSITES, btf.name(i)) == i]
     lines = []
     for i in meant:
-        keyword = "union" if btf.kind(i) is Kind.UNION else "struct"
+        keyword = "union" if btf.kind(i) is BtfKind.UNION else "struct"
         lines.append(f"{keyword} {btf.name(i)}; {' '.join(m.name for m in btf.walk(i))}")
     return "\n".join(lines), meant
 
 
-def assert_all_checked(btf: Btf, ids: Sequence[int], checks: Sequence[Check]) -> None:
+def assert_all_checked(btf: Btf, ids: Sequence[int], checks: Sequence[MemberOffset]) -> None:
     """Each member of each struct has a check, and the check says what BTF says."""
     offsets = {(check.record.split()[1], check.member): check.offset for check in checks}
     for i in ids:
@@ -84,7 +84,7 @@ def assert_all_checked(btf: Btf, ids: Sequence[int], checks: Sequence[Check]) ->
         assert {member: offsets.get((name, member)) for member in wanted} == wanted, name
 
 
-def assert_bytecode(checks: Sequence[Check], source: Path) -> None:
+def assert_bytecode(checks: Sequence[MemberOffset], source: Path) -> None:
     with compiled(layout_check.check_functions(checks), source) as program:
         layout_check.verify_all(program.dump_func, checks)
 
@@ -109,9 +109,9 @@ def test_every_member_of_some_hundred_structs_is_where_btf_has_it(btf: Btf, cach
 
 def test_every_typedef_and_enum_has_its_size(btf: Btf, cache: CacheDir) -> None:
     sizes: dict[str, int] = {}
-    for i in btf.ids(Kind.TYPEDEF, *ENUMS):
-        prefix = "" if btf.kind(i) is Kind.TYPEDEF else "enum "
-        meant = btf.find(Kind.TYPEDEF if not prefix else ENUMS, btf.name(i))
+    for i in btf.ids(BtfKind.TYPEDEF, *ENUMS):
+        prefix = "" if btf.kind(i) is BtfKind.TYPEDEF else "enum "
+        meant = btf.find(BtfKind.TYPEDEF if not prefix else ENUMS, btf.name(i))
         if meant == i and re.fullmatch(r"[A-Za-z_]\w*", btf.name(i)):
             with contextlib.suppress(HeadersError):
                 sizes[prefix + btf.name(i)] = btf.size_of(i)
@@ -141,7 +141,7 @@ def test_the_check_sees_what_offsetof_does_not(cache: CacheDir) -> None:
 struct trap { long a; long : 64; long : 64; int tgid; int rest; };
 int reads(struct trap *t) { return t->tgid; }
 """
-    checks = [Check("struct trap", "tgid", 24)]
+    checks = [MemberOffset("struct trap", "tgid", 24)]
     tree = make_tree(text, cache)
     with compiled(text + layout_check.check_functions(checks), tree.path) as program:
         code, reads = program.dump_func(f"{layout_check.FUNCTION}_0"), program.dump_func("reads")
@@ -184,7 +184,7 @@ def test_bit_fields_stand_at_their_bytes(btf: Btf, cache: CacheDir) -> None:
 def test_bit_fields_hold_what_their_bits_hold(btf: Btf, cache: CacheDir, name: str) -> None:
     """A map value full of random bytes, read as a kernel struct."""
     needs("little-endian", sys.byteorder == "little")  # bits are counted from the low end
-    struct_id = btf.find(Kind.STRUCT, name)
+    struct_id = btf.find(BtfKind.STRUCT, name)
     assert struct_id
     size, fields = btf.size_of(struct_id), [m for m in btf.walk(struct_id) if m.bits]
     assert fields

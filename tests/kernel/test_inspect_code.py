@@ -18,12 +18,12 @@ from pytracer.bpf.sys import MapType, ProgType, map_create, prog_load
 from pytracer.bpf.trial import returning
 from pytracer.cli import parser
 from pytracer.features import feature_table
-from pytracer.features.kernel_facts import KernelFacts
-from pytracer.kernel.btf import Btf, Kind
+from pytracer.features.kernel_facts import RunningKernel
+from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.plan import make_plan
 from pytracer.plan.plan import LOOP
 from pytracer.prog.code_ranges import program_ranges
-from pytracer.prog.disassembly import KernelNames, listing
+from pytracer.prog.disassembly import KernelReferenceNames, listing
 from pytracer.prog.native_code import disassemble, of_program
 from pytracer.spec import registry
 from pytracer.symbols.kernel import KernelSymbols
@@ -38,7 +38,7 @@ ROOT = probes_folder().resolve().parent
 def loaded(*words: str) -> Iterator[list[ProgramInfo]]:
     """The programs of a tracer, while it runs."""
     request, _ = parser.parse(registry.get(words[0]), words[1:])
-    with Session(make_plan(request, KernelFacts())) as session:
+    with Session(make_plan(request, RunningKernel())) as session:
         found = [read_program(fd) for fd in session._programs.values()]
         assert found
         yield found
@@ -68,7 +68,7 @@ def same(ours: str, shown: str) -> bool:
 def test_the_same_instructions_as_bpftool(words):
     with loaded(*words) as found:
         for info in found:
-            ours = list(listing(info.xlated, KernelNames({})))
+            ours = list(listing(info.xlated, KernelReferenceNames({})))
             shown = [
                 one["disasm"] for one in bpftool("prog", "dump", "xlated", "id", info.id) if "disasm" in one
             ]
@@ -112,7 +112,7 @@ def test_a_program_is_told_whole():
         assert starts.issuperset(line.address for line in info.lines)
         assert info.lines[0].file == "probes_c/sockcount.c"
         btf = Btf(read_btf(info.btf_id))
-        assert btf.find(Kind.FUNC, "count") is not None
+        assert btf.find(BtfKind.FUNC, "count") is not None
 
 
 @pytest.mark.lab

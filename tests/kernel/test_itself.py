@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from pytracer.cli import parser
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.spec import registry
-from pytracer.trace.event_loop import Waiting
+from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Trace
 from support.cli import COMMAND, LIMIT
 
@@ -56,15 +56,15 @@ def test_a_command_that_is_the_load_is_shown():
     assert [row["calls"] for row in rows if row["syscall"] == "getppid" and row["calls"] == 101] == [101]
 
 
-@pytest.mark.parametrize("waiting", [Waiting, lambda: None], ids=["command line", "library"])
+@pytest.mark.parametrize("waiting", [EventLoop, lambda: None], ids=["command line", "library"])
 def test_helpers_are_not_shown_but_children_of_who_uses_the_library(waiting):
     request, _ = parser.parse(registry.get("syscalls"), CALLS[1:])
-    with Trace(request, KernelFacts, waiting=waiting()) as trace:
+    with Trace(request, RunningKernel, waiting=waiting()) as trace:
         child = subprocess.Popen(CHILD)
         assert child.wait() == 0
         trace.stop()
         pids = {row["pid"] for item in trace if item.kind != "loss" for row in item.rows()}
-    assert (child.pid in pids) is (waiting is not Waiting)
+    assert (child.pid in pids) is (waiting is not EventLoop)
 
 
 def test_it_is_not_shown_where_it_is_not_the_task_that_runs():

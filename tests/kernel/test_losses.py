@@ -111,7 +111,7 @@ for _ in range(23):
 
 def family(folder: Path) -> Forced:
     """More children at a time than the map of followed processes has places for."""
-    map_of_all = "pt_family, u32, u8, PT_FOLLOW)"
+    map_of_all = "pt_followed_pids, u32, u8, PT_FOLLOW)"
     small = copy_package(
         folder, {"include/task.h": (map_of_all, map_of_all.replace("PT_FOLLOW", str(PLACES)))}
     )
@@ -209,13 +209,13 @@ def missed(folder: Path) -> Forced:
 
 
 FORCED: dict[str, tuple[Callable[[Path], Forced], ...]] = {
-    "keys": (keys,),
-    "starts": (starts_of_functions, starts_of_system_calls),
-    "family": (family,),
-    "ring": (ring,),
-    "cut": (cut,),
-    "stacks": (stacks,),
-    "returns": (returns,),
+    "map_full": (keys,),
+    "inflight_full": (starts_of_functions, starts_of_system_calls),
+    "follow_full": (family,),
+    "ring_full": (ring,),
+    "truncated": (cut,),
+    "stacks_full": (stacks,),
+    "no_return": (returns,),
     "unwound": (unwound,),
     "indirect": (indirect,),
     "unread": (unread,),
@@ -245,16 +245,16 @@ def test_every_workload_forces_a_reason_that_there_is():
 def test_one_loss_is_enough_for_strict():
     words = ["-f", "json", "--strict", "--", workload("opens"), "openat", 0, 1]
     result = run("opensnoop", *words)
-    assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("cut", 1)]
+    assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("truncated", 1)]
     assert result.status == 3
     assert "1 lost" in result.err
 
 
 def test_strings_that_the_reader_of_a_stream_cut_are_counted():
     with pytracer.open("execsnoop", command=["true"]) as trace:
-        trace._session.stream.cut = 5  # the rest of so many events came too late
+        trace._session.stream.truncated = 5  # the rest of so many events came too late
         items = list(trace)
-    assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [("cut", 5)]
+    assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [("truncated", 5)]
 
 
 def test_what_links_have_missed_counts_before_and_after_they_are_detached():

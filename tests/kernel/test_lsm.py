@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.errors import PolicyError, UnsupportedError
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel.policy import lsms
 from pytracer.model import Loss, Snapshot
 from pytracer.plan import Request, make_plan
@@ -42,14 +42,16 @@ def test_files_as_they_are_opened_or_why_not():
     assert modules is not None
     if "bpf" not in modules:
         with pytest.raises(UnsupportedError, match="bpf is not among the security modules") as caught:
-            Trace(request, KernelFacts)
+            Trace(request, RunningKernel)
         assert "lsm=...,bpf" in caught.value.message
         return
-    if KernelFacts().probe(Lsm("", function="file_open")).refused:  # a kernel's policy, told as what it is
+    if (
+        RunningKernel().probe(Lsm("", function="file_open")).is_forbidden
+    ):  # a kernel's policy, told as what it is
         with pytest.raises(PolicyError, match="refused"):
-            Trace(request, KernelFacts)
+            Trace(request, RunningKernel)
         return
-    with Trace(request, KernelFacts) as trace:
+    with Trace(request, RunningKernel) as trace:
         items = list(trace)
     assert not [item for item in items if isinstance(item, Loss)]
     [shown] = [item for item in items if isinstance(item, Snapshot)]
@@ -58,4 +60,4 @@ def test_files_as_they_are_opened_or_why_not():
 
 def test_a_hook_that_there_is_not():
     with pytest.raises((UnsupportedError, PolicyError), match="no hook nonsense here"):
-        make_plan(Request(tracer("nonsense")), KernelFacts())
+        make_plan(Request(tracer("nonsense")), RunningKernel())

@@ -219,7 +219,7 @@ def test_storage_is_each_tasks_own(made):
         ProgType.RAW_TRACEPOINT, Helper.task_storage_get
     )
     needs("task storage", can)
-    types = made(local_storage.types(4))
+    types = made(local_storage.storage_types(4))
     table = made(map_create(MapType.TASK_STORAGE, 4, 4, 0, NO_PREALLOC, btf=types))
     a = Assembler()
     a.call(Helper.get_current_task_btf)

@@ -18,7 +18,7 @@ from pytracer.bpf.load.loader import ImageModule
 from pytracer.bpf.load.module import Module
 from pytracer.bpf.sys import MapType, ProgType
 from pytracer.features import feature_table
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.plan.plan import LOOP
 from support.needs import needs
 from support.runs import run
@@ -128,7 +128,7 @@ def test_from_an_image(image, use):
 
 
 def test_storage_is_each_tasks_own():
-    with contextlib.closing(KernelFacts()) as facts:
+    with contextlib.closing(RunningKernel()) as facts:
         needs("task storage", facts.has_helper(Helper.task_storage_get))
     module = compiled("stored.c", [])
     try:

@@ -101,7 +101,7 @@ def test_what_is_too_long_is_counted_and_hostile_strings_stay_text():
     result = run("mountsnoop", "-f", "json", "--strict", "--", sys.executable, "-c", code)
     assert result.status == 3
     assert [event["source"] for event in result.of("event")] == ["a" * 255]
-    assert [(record["reason"], record["lost"]) for record in result.of("loss")] == [("cut", 1)]
+    assert [(record["reason"], record["lost"]) for record in result.of("loss")] == [("truncated", 1)]
     table = run("mountsnoop", "--", sys.executable, "-c", code)
     assert "\x1b" not in table.out
     assert "/pt/\\x1b[2J\\n" in table.out

@@ -15,7 +15,7 @@ import pytest
 import pytracer
 from pytracer.cli import parser
 from pytracer.errors import UnsupportedError
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel import filter_values
 from pytracer.model import Batch
 from pytracer.spec import registry
@@ -175,14 +175,14 @@ def test_paths_that_are_too_long_are_names_and_counted(tmp_path):
     assert names == [f"{number:0200}" for number in range(1009)]
     assert not some.of("entry")
     for result in (whole, some):
-        assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("cut", 1009)]
+        assert [(loss["reason"], loss["lost"]) for loss in result.of("loss")] == [("truncated", 1009)]
 
 
-class NoPaths(KernelFacts):
+class NoPaths(RunningKernel):
     """This kernel with no more than Linux 5.11 has."""
 
     def has_helper(self, number):
-        """See KernelFacts."""
+        """See RunningKernel."""
         return number < 160 and super().has_helper(number)
 
 

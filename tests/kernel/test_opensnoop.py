@@ -100,7 +100,7 @@ def test_a_path_as_long_as_can_be_is_whole_and_a_longer_one_counted():
     result = run("opensnoop", "-f", "json", "--strict", *opens("openat", 0, 23))
     assert result.status == 3
     assert without_pid(result.of("event")) == [shown(None, "x" * 4095, err="ENAMETOOLONG")] * 23
-    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("cut", 23)]
+    assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("truncated", 23)]
 
 
 def test_short_paths_beside_long_ones_stay_what_they_are():
@@ -150,12 +150,12 @@ def test_perf_rings_give_the_same():
 def test_what_finds_the_ring_full_is_counted():
     made = 20011
     result = run("opensnoop", "-f", "json", "--buffer", "4k", *opens("open", 0, made, "/pt/not/there"))
-    lost = sum(record["lost"] for record in result.of("loss") if record["reason"] == "ring")
+    lost = sum(record["lost"] for record in result.of("loss") if record["reason"] == "ring_full")
     assert lost > 0
     assert len(result.of("event")) + lost == made
     found, losses = by_perf_rings("opensnoop", "--buffer", "4k", *opens("open", 0, made, "/pt/not/there"))
-    assert losses["ring"] > 0
-    assert len(found) + losses["ring"] == made
+    assert losses["ring_full"] > 0
+    assert len(found) + losses["ring_full"] == made
 
 
 @pytest.mark.lab

@@ -19,18 +19,18 @@ from pytracer.bpf.attach import clsact, tcx, xdp
 from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.compile.bcc import BccModule
 from pytracer.bpf.compile.headers import find_headers
-from pytracer.bpf.holders import held
-from pytracer.bpf.objects import Kind, ids, opened
+from pytracer.bpf.holders import find_holders
+from pytracer.bpf.objects import ObjectKind, ids, opened
 from pytracer.bpf.sys import Command, ProgType, bpf, link_create, program_info, raw_tracepoint_open
 from pytracer.bpf.trial import returning
 from pytracer.kernel import tracefs
 from pytracer.prog import pins
 from pytracer.prog.attachments import Attachment, attachments
-from pytracer.prog.link_targets import Names
+from pytracer.prog.link_targets import TargetNames
 from pytracer.prog.links import links
 from pytracer.prog.own_pins import BPFFS, FOLDER
-from pytracer.prog.program_list import Programs, tables
-from pytracer.prog.run_stats import SYSCTL, counting
+from pytracer.prog.program_list import ProgramLister, tables
+from pytracer.prog.run_stats import SYSCTL, count_runs
 from pytracer.text import to_bytes
 from support import packets
 from support.bpftool import Filtered, array, bpftool, by_id, number, program, update
@@ -85,7 +85,7 @@ def theirs(info: Any) -> dict[str, Any]:
 @pytest.mark.lab
 def test_programs_and_maps_are_what_bpftool_shows():
     with our_programs() as ours:
-        shown, found = by_id(bpftool("prog", "show")), Programs().list()
+        shown, found = by_id(bpftool("prog", "show")), ProgramLister().list()
         assert ours <= shown.keys() & found.keys()
         for id_ in ours:
             assert shown[id_] == theirs(found[id_])
@@ -105,13 +105,13 @@ def test_programs_and_maps_are_what_bpftool_shows():
                 "bytes_memlock": maps[id_].memory,
             }
             assert {name: shown[id_][name] for name in expected} == expected
-    assert not ours & Programs().list().keys()
+    assert not ours & ProgramLister().list().keys()
 
 
 @pytest.mark.alone
 def test_tracers_of_their_own_are_what_bpftool_shows():
     tracer = start("syscalls", "-f", "json", 60)
-    shown, found = by_id(bpftool("prog", "show")), Programs().list()
+    shown, found = by_id(bpftool("prog", "show")), ProgramLister().list()
     mine = {one["id"] for one in run("prog", 0.1, "-f", "json").records if tracer.pid in one["pids"]}
     assert len(mine) >= 4
     for id_ in mine:
@@ -138,7 +138,7 @@ def test_links_are_what_bpftool_shows():
     with program(ProgType.RAW_TRACEPOINT, returning(0), name="test_raw") as (descriptor, id_):
         link = raw_tracepoint_open("sched_process_fork", descriptor)
         shown = [one for one in bpftool("link", "show") if one["prog_id"] == id_]
-        found = [one for one in links(Programs().list(), Names()) if one.program == id_]
+        found = [one for one in links(ProgramLister().list(), TargetNames()) if one.program == id_]
         os.close(link)
     assert [(one["id"], one["prog_id"], f"rt:{one['tp_name']}") for one in shown] == [
         (one.id, one.program, one.where) for one in found
@@ -152,8 +152,8 @@ def test_programs_on_perf_events_are_what_bpftool_shows():
     with program(ProgType.TRACEPOINT, returning(1)) as (descriptor, id_):
         on = attach_program(event_attr(2, event), descriptor)
         shown = [one for one in bpftool("perf", "show") if one["prog_id"] == id_]
-        events = held().events
-        places = attachments(Programs().list(), held(), Names())
+        events = find_holders().events
+        places = attachments(ProgramLister().list(), find_holders(), TargetNames())
         os.close(on)
     assert [(one["pid"], one["fd"], f"t:{one['tracepoint']}") for one in shown] == [
         (one.process, one.descriptor, one.where) for one in events if one.program == id_
@@ -175,12 +175,14 @@ def test_programs_on_interfaces_are_what_bpftool_shows():
         with program(ProgType.XDP, returning(2), name="test_xdp") as (frames, xdp_id):
             made = clsact._make_qdisc(second)
             assert made
-            one = clsact.Filter(second, tcx.EGRESS, 7, 7, "test")
-            clsact._tell(one, clsact._NEWFILTER, 0x600, tc)
+            one = clsact.TcFilter(second, tcx.EGRESS, 7, 7, "test")
+            clsact._request(one, clsact._NEWFILTER, 0x600, tc)
             link = link_create(frames, 37, target=first, flags=xdp.GENERIC)
             shown = on_network()
-            places = set(attachments(Programs().list(), held(), Names()))
-            link_id = next(one.id for one in links(Programs().list(), Names()) if one.program == xdp_id)
+            places = set(attachments(ProgramLister().list(), find_holders(), TargetNames()))
+            link_id = next(
+                one.id for one in links(ProgramLister().list(), TargetNames()) if one.program == xdp_id
+            )
             os.close(link)
             clsact._remove_qdisc(second)
     assert shown == {("xdp", "va"): xdp_id, ("clsact/egress", "vb"): tc_id}
@@ -206,12 +208,20 @@ def test_programs_on_cgroups_are_found_by_links_and_without():
         opened_folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             link = link_create(descriptor, CGROUP_EGRESS, target=opened_folder)
-            by_link = [one for one in attachments(Programs().list(), held(), Names()) if one.program == id_]
+            by_link = [
+                one
+                for one in attachments(ProgramLister().list(), find_holders(), TargetNames())
+                if one.program == id_
+            ]
             [shown] = [one for one in bpftool("link", "show") if one["prog_id"] == id_]
             inode = folder.stat().st_ino
             os.close(link)
             bpf(Command.PROG_ATTACH, struct.pack("IIII", opened_folder, descriptor, CGROUP_EGRESS, 0))
-            without = [one for one in attachments(Programs().list(), held(), Names()) if one.program == id_]
+            without = [
+                one
+                for one in attachments(ProgramLister().list(), find_holders(), TargetNames())
+                if one.program == id_
+            ]
         finally:
             os.close(opened_folder)
     [place] = by_link
@@ -223,7 +233,7 @@ def test_programs_on_cgroups_are_found_by_links_and_without():
 
 def ran(id_: int) -> tuple[int, int]:
     """How often the kernel counted a program, and for how long."""
-    info = Programs().list()[id_].info
+    info = ProgramLister().list()[id_].info
     return info.run_count, info.run_time
 
 
@@ -234,7 +244,7 @@ def test_runs_are_counted_to_the_last_one_and_only_while_asked_for():
     with Filtered() as filtered:
         filtered.send(5)
         assert ran(filtered.id) == (0, 0)
-        with counting():
+        with count_runs():
             filtered.send(23)
         count, time = ran(filtered.id)
         assert count == 23
@@ -250,7 +260,7 @@ def test_23_calls_of_getppid_are_23_runs():
     """Others may call it meanwhile: the program itself says how often it ran, and for whom."""
     event = tracefs.event_id("syscalls", "sys_enter_getppid")
     table = array(2)
-    with counting(), program(ProgType.TRACEPOINT, counts(table, os.getpid())) as (descriptor, id_):
+    with count_runs(), program(ProgType.TRACEPOINT, counts(table, os.getpid())) as (descriptor, id_):
         on = attach_program(event_attr(2, event), descriptor)
         for _ in range(23):
             os.getppid()
@@ -345,7 +355,7 @@ def test_who_holds_a_program_is_found_though_its_main_thread_has_ended():
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=[descriptor]
         ) as headless:
             assert headless.stdout.readline() == "ready\n"
-            holders = {holder.pid: holder.comm for holder in held().programs[id_]}
+            holders = {holder.pid: holder.comm for holder in find_holders().programs[id_]}
             headless.kill()
     assert holders.keys() == {os.getpid(), headless.pid}
     assert holders[headless.pid] == "marks"
@@ -356,7 +366,7 @@ def test_who_holds_a_program_may_have_any_name():
         program(ProgType.SOCKET_FILTER, returning(0)) as (descriptor, id_),
         hostile_process([descriptor]) as pid,
     ):
-        holders = {holder.pid: holder.comm for holder in held().programs[id_]}
+        holders = {holder.pid: holder.comm for holder in find_holders().programs[id_]}
     assert to_bytes(holders[pid]) == HOSTILE
 
 
@@ -381,7 +391,7 @@ def test_a_whole_name_comes_from_the_types_of_a_program():
     module = BccModule("names", text, [], find_headers(text))
     try:
         id_ = program_info(module.load(name, ProgType.RAW_TRACEPOINT))[0]
-        assert Programs().list()[id_].name == name
+        assert ProgramLister().list()[id_].name == name
         assert by_id(bpftool("prog", "show"))[id_]["name"] == name
     finally:
         module.close()
@@ -427,8 +437,8 @@ def test_what_is_pinned_attached_counts_on_until_it_is_unloaded():
         assert all(Path(one["path"]).stat().st_mode & 0o777 == 0o700 for one in kept.values())
         assert FOLDER.stat().st_mode & 0o777 == 0o700
         assert run("prog", "pin", mine[0], "--attached").status == 0  # again is no work
-        with opened(Kind.PROGRAM, mine[0]) as descriptor:
-            assert pins.read(f"{kept[mine[0]]['path']}/program").id == program_info(descriptor)[0]
+        with opened(ObjectKind.PROGRAM, mine[0]) as descriptor:
+            assert pins.read_pin(f"{kept[mine[0]]['path']}/program").id == program_info(descriptor)[0]
     shown = {one["id"]: one for one in run("prog", 0.2, "-f", "json").of("row")}
     assert kept.keys() <= shown.keys()
     for id_, one in kept.items():
@@ -440,10 +450,10 @@ def test_what_is_pinned_attached_counts_on_until_it_is_unloaded():
         ]
     assert any(shown[id_]["runs"] for id_ in kept)
     assert run("prog", "unload", mine[0]).out.startswith(f"unpinned {mine[0]} ")
-    wait_for(lambda: mine[0] not in ids(Kind.PROGRAM), "the program goes with its pin")
-    assert set(mine[1:]) <= set(ids(Kind.PROGRAM))
+    wait_for(lambda: mine[0] not in ids(ObjectKind.PROGRAM), "the program goes with its pin")
+    assert set(mine[1:]) <= set(ids(ObjectKind.PROGRAM))
     assert [one["id"] for one in run("prog", "unload", "-f", "json").of("unpinned")] == mine[1:]
-    wait_for(lambda: not set(mine) & set(ids(Kind.PROGRAM)), "all go with their pins")
+    wait_for(lambda: not set(mine) & set(ids(ObjectKind.PROGRAM)), "all go with their pins")
 
 
 @pytest.mark.alone
@@ -500,9 +510,9 @@ def test_nothing_is_pinned_or_unloaded_that_is_not_pytracers():
             assert not FOLDER.exists()
             assert run("prog", "pin", mine[0]).status == 0
         theirs = FOLDER / "theirs"
-        pins.put(descriptor, str(theirs))
+        pins.create_pin(descriptor, str(theirs))
         folder = next(path for path in FOLDER.iterdir() if path != theirs)
-        pins.put(descriptor, str(folder / "link-7"))
+        pins.create_pin(descriptor, str(folder / "link-7"))
         refused = run("prog", "unload")
         assert refused.status == 1
         assert f"{folder}/link-7 is not pytracer's: nothing was removed" in refused.err

@@ -13,7 +13,7 @@ from bench.work import go
 
 from pytracer.bpf.read import aggregates, maps, rcu
 from pytracer.bpf.sys import BpfError, Command, bpf_inout
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Item, Snapshot
 from pytracer.plan import Request
 from pytracer.spec import (
@@ -74,7 +74,7 @@ def traced(
     with calls(count, CPUS) as process:
         pid = process.pid.to_bytes(4, sys.byteorder)
         request = Request(TRACER, filters={Filter.PID: (pid,)}, options=options, interval=interval, rows=rows)
-        with Trace(request, KernelFacts) as trace:
+        with Trace(request, RunningKernel) as trace:
             go(process)
             return list(trace)
 
@@ -139,7 +139,7 @@ def test_rows_that_come_once_need_room_for_one_interval_only():
     if not lost:
         check(items, 100_000, 17)
     assert len(table(items, "summary")) > 60_000
-    assert counted(items) + lost.get("keys", 0) == 100_000 * CPUS
+    assert counted(items) + lost.get("map_full", 0) == 100_000 * CPUS
 
 
 @pytest.fixture(params=["map", "membarrier"])
@@ -148,7 +148,7 @@ def way(request, monkeypatch):
     waits = opened()
     assert waits is not None
     waits.close()
-    monkeypatch.setattr(aggregates, "open_grace", opened)
+    monkeypatch.setattr(aggregates, "open_grace_period", opened)
 
 
 @pytest.mark.lab
@@ -172,20 +172,20 @@ def test_without_batches_rows_are_taken_one_by_one(monkeypatch):
 
 
 def test_without_a_way_to_wait_rows_stay(monkeypatch):
-    monkeypatch.setattr(aggregates, "open_grace", lambda: None)
+    monkeypatch.setattr(aggregates, "open_grace_period", lambda: None)
     check(traced(200_000, bits=8), 200_000, 8)
     items = traced(20_000, bits=17, rows=4000)
     assert len(table(items, "summary")) == 4000
-    assert losses(items) == {"keys": 20_000 * CPUS - counted(items)}
+    assert losses(items) == {"map_full": 20_000 * CPUS - counted(items)}
 
 
 def test_what_finds_no_room_between_two_readings_is_lost_and_no_more():
     items = traced(100_000, bits=17, rows=500)
     lost = losses(items)
-    assert set(lost) == {"keys"}
+    assert set(lost) == {"map_full"}
     assert readings(items) > 2
     assert table(items, "row") == table(items, "summary")
-    assert 500 < counted(items) == 100_000 * CPUS - lost["keys"]
+    assert 500 < counted(items) == 100_000 * CPUS - lost["map_full"]
 
 
 def test_rows_are_read_also_where_none_are_shown():

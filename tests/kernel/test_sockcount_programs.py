@@ -63,7 +63,9 @@ class Counter:
             self.module.maps["pt_links"].update(struct.pack("I", 0), struct.pack("I", 1))
 
     def attach(self, *indexes: int) -> None:
-        self.sockets += [socket.socket(fileno=socket_filter.attach(i, self.program)) for i in indexes]
+        self.sockets += [
+            socket.socket(fileno=socket_filter.attach_to_socket(i, self.program)) for i in indexes
+        ]
 
     def rows(self) -> Rows:
         """Packets and bytes by interface and protocol."""
@@ -250,10 +252,10 @@ def test_what_does_not_fit_is_counted_as_lost(counter, namespace):
     sent = [packets.ethernet("", 1, kind, b"") for kind in told_apart[: ROWS + 101]]
     send("va", sent)
     deadline = time.monotonic() + LIMIT
-    while counter.total() + counter.lost()["keys"] < len(sent) and time.monotonic() < deadline:
+    while counter.total() + counter.lost()["map_full"] < len(sent) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert counter.total() == len(counter.rows()[other]) == ROWS
-    assert counter.lost() == dict.fromkeys(REASONS, 0) | {"keys": 101}
+    assert counter.lost() == dict.fromkeys(REASONS, 0) | {"map_full": 101}
 
 
 def test_both_programs_have_the_same_maps():

@@ -84,7 +84,7 @@ def test_what_is_longer_is_cut_and_counted(certificate):
     events, result = sniffed("--size", "8", "--direction", "out", command=command)
     assert {event["direction"] for event in events} == {"out"}
     assert {to_bytes(event["data"]) for event in events} == {b"question", b"answer q", bytes(range(8))}
-    assert [(record["reason"], record["lost"]) for record in result.of("loss")] == [("cut", 47)]
+    assert [(record["reason"], record["lost"]) for record in result.of("loss")] == [("truncated", 47)]
     assert sum(event["bytes"] for event in events) > 16384
     table = run("sslsniff", "--", *command)
     assert "\x1b" not in table.out

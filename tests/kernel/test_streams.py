@@ -98,7 +98,7 @@ def test_a_small_ring_goes_round_and_round(kind, size):
     serials = column(items, "serial")
     assert (np.diff(serials.astype("i8")) > 0).all()
     assert len(serials) + sum(losses(items).values()) == 200_000
-    assert set(losses(items)) <= {"ring", "missed"}
+    assert set(losses(items)) <= {"ring_full", "missed"}
     whole(items)
 
 
@@ -118,7 +118,7 @@ def test_a_slow_reader_of_a_ring_that_is_too_small(kind, made):
         go(process)
         for item in open_trace:
             if isinstance(item, Loss):
-                assert item.reason in ("ring", "missed")
+                assert item.reason in ("ring_full", "missed")
                 lost += item.lost
                 continue
             serials = item.records["serial"].astype("i8")
@@ -265,7 +265,7 @@ def test_losses_are_records_and_strict_makes_them_an_error(serials, strict):
     assert result.status == (3 if strict else 0), result.err
     assert ("lost" in result.err) == strict
     lost = result.of("loss")
-    assert {record["reason"] for record in lost} <= {"ring", "missed"}
+    assert {record["reason"] for record in lost} <= {"ring_full", "missed"}
     shown = result.of("event")
     assert len(shown) + sum(record["lost"] for record in lost) == 1_000_000
     assert [record["serial"] for record in shown] == sorted(record["serial"] for record in shown)

@@ -314,7 +314,7 @@ def test_a_full_map_is_counted_as_loss():
     result = run("syscalls", "-f", "json", "--strict", *words, "bash", "-c", script)
     assert result.status == 3
     seen = sum(record["calls"] for record in result.of("summary"))
-    lost = sum(record["lost"] for record in result.of("loss") if record["reason"] == "keys")
+    lost = sum(record["lost"] for record in result.of("loss") if record["reason"] == "map_full")
     everything = run("syscalls", "-f", "json", *words[2:], "bash", "-c", script)
     assert lost > 0
     assert seen + lost == sum(record["calls"] for record in everything.of("summary"))

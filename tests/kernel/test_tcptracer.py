@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.cli import parser
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch, Loss
 from pytracer.spec import registry
 from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
@@ -359,11 +359,11 @@ def test_what_does_not_fit_into_the_ring_is_counted():
             for end in pair(*V4):
                 end.close()
     lost = sum(record["lost"] for record in records if record["kind"] == "loss")
-    assert {record["reason"] for record in records if record["kind"] == "loss"} <= {"ring"}
+    assert {record["reason"] for record in records if record["kind"] == "loss"} <= {"ring_full"}
     assert sum(record["kind"] == "event" for record in records) + lost == 4 * 1009
 
 
-class NoRingBuffer(KernelFacts):
+class NoRingBuffer(RunningKernel):
     def has_map_type(self, number):
         return False
 
@@ -389,7 +389,7 @@ def test_perf_rings():
 @pytest.mark.filterwarnings("ignore:not a bytes object")
 def test_connections_that_do_not_fit_are_counted_and_still_seen_to_close():
     request, _ = parser.parse(registry.get("tcptracer"), ["-p", str(os.getpid())])
-    with namespace(), Trace(request, KernelFacts) as trace:
+    with namespace(), Trace(request, RunningKernel) as trace:
         connections = trace._session._map("connections")
         for number in range(65536):  # all that fit; no socket is at such an address
             connections.update(struct.pack("Q", number), bytes(connections.value.itemsize))
@@ -401,7 +401,7 @@ def test_connections_that_do_not_fit_are_counted_and_still_seen_to_close():
     assert [(row["type"], row["pid"]) for row in rows] == [
         (k, os.getpid()) for k in ("accept", "close", "close")
     ]
-    assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [("starts", 2)]
+    assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [("inflight_full", 2)]
 
 
 def test_unknown_types_are_refused_with_those_there_are():

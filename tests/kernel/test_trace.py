@@ -134,7 +134,7 @@ def test_arguments_of_a_usdt_probe(way):
 
 def test_what_is_cut_is_counted_and_what_cannot_be_read_is_nothing(path):
     question = f'u:{workload("asked")}:work (arg1 == 22) "%s|%s|%d", arg2, (char *)arg1, *(int *)arg1'
-    [event] = asked(path, question, options=["-z", "5"], losses=["cut"])
+    [event] = asked(path, question, options=["-z", "5"], losses=["truncated"])
     assert event["text"] == "text|-|-"
     assert (event["arg2"], event["(char *)arg1"], event["*(int *)arg1"]) == ("text", None, None)
     [event] = asked(path, question, options=["-z", "8"])

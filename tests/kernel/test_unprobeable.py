@@ -7,7 +7,7 @@ import mmap
 import pytest
 
 from pytracer.errors import PytracerError
-from pytracer.spec import Spot
+from pytracer.spec import ProbeSite
 from pytracer.symbols import files
 from pytracer.symbols.code import probes
 from support.elf_builder import build
@@ -29,7 +29,7 @@ def test_the_kernel_refuses_what_is_said_of_it(tmp_path):
         mapped = mmap.mmap(opened.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
         for at, code in enumerate(codes):
             try:
-                counter.attach(file, [Spot(code.hex(), 0x1000 + at * _ROOM)])
+                counter.attach(file, [ProbeSite(code.hex(), 0x1000 + at * _ROOM)])
             except PytracerError:
                 refused.add(code)
         mapped.close()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pytracer.errors import PytracerError, UsageError
-from pytracer.features.kernel_facts import KernelFacts
-from pytracer.spec import Spot, Uprobe, UprobeMulti, Uretprobe, UretprobeMulti
+from pytracer.features.kernel_facts import RunningKernel
+from pytracer.spec import ProbeSite, Uprobe, UprobeMulti, Uretprobe, UretprobeMulti
 from pytracer.symbols import files, places
 from support.needs import needs
 from support.uprobes import (
@@ -69,8 +69,8 @@ def test_functions_are_counted_to_the_last_call(way, symbol, expected, at_return
 
 def test_a_place_in_a_function_and_in_the_file(way):
     with files.find(workload("marks")) as file:
-        [spot] = places.find(file, "work").spots
-    for symbol in ("work+0", f"+{spot.offset:#x}"):
+        [site] = places.find(file, "work").sites
+    for symbol in ("work+0", f"+{site.offset:#x}"):
         with working(TIMES) as program, Counter(way) as counter:
             counter.put(probe(way, workload("marks"), symbol))
             program.go()
@@ -101,11 +101,11 @@ def test_every_process_that_runs_the_file_also_one_that_starts_later(way, tmp_pa
 
 def test_cookies_tell_places_apart(way):
     with working(TIMES) as program, files.find(workload("marks")) as file:
-        spots = places.find(file, "work*").spots
-        assert [spot.name for spot in spots] == ["work", "work_more"]
+        sites = places.find(file, "work*").sites
+        assert [site.name for site in sites] == ["work", "work_more"]
         needs("cookies", has_cookies())
         with Counter(way, cookies=True) as counter:
-            counter.attach(file, spots, cookies=[3, 5])
+            counter.attach(file, sites, cookies=[3, 5])
             program.go()
             assert (counter[3], counter[5]) == (2 * TIMES, TIMES + 1)
 
@@ -211,33 +211,33 @@ def test_a_link_in_a_container_leads_within_it(way, tmp_path):
 def test_half_an_attachment_is_taken_back(way):
     """One of the places is none: no probe stays on the others."""
     with files.find(workload("marks")) as file, working(TIMES) as program, Counter(way) as counter:
-        spots = [*places.find(file, "work*").spots, Spot("beyond", 1 << 40)]
+        sites = [*places.find(file, "work*").sites, ProbeSite("beyond", 1 << 40)]
         with pytest.raises(PytracerError, match=r"/marks:(beyond|3 places)"):
-            counter.attach(file, spots)
+            counter.attach(file, sites)
         program.go()
         assert counter[0] == 0
 
 
 def test_the_kernel_is_asked_before(way):
-    facts = KernelFacts()
+    facts = RunningKernel()
     try:
         good = facts.probe(probe(way, workload("marks"), "work*"))
-        assert (good.ok, good.name) == (True, f"{workload('marks')}:work* (2 places)")
+        assert (good.is_supported, good.name) == (True, f"{workload('marks')}:work* (2 places)")
         bad = facts.probe(probe(way, workload("marks"), "wrok"))
-        assert not bad.ok
+        assert not bad.is_supported
         assert bad.reason == f"no function of {workload('marks')} 'wrok'"
     finally:
         facts.close()
 
 
 def test_a_kernel_without_the_link_says_so():
-    facts = KernelFacts()
+    facts = RunningKernel()
     try:
         answer = facts.probe(probe("multi", workload("marks"), "work"))
     finally:
         facts.close()
-    assert answer.ok or "Linux 6.6" in answer.reason or "Linux 6.10" in answer.reason
-    needs("uprobe_multi", answer.ok)
+    assert answer.is_supported or "Linux 6.6" in answer.reason or "Linux 6.10" in answer.reason
+    needs("uprobe_multi", answer.is_supported)
 
 
 def test_a_process_that_ended_is_an_error():

@@ -14,7 +14,7 @@ from pytracer.bpf.compile.headers import find_headers
 from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import UsageError
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.plan.plan import PROBE_READ_KERNEL
 from pytracer.spec import Uprobe, UprobeMulti
 from pytracer.symbols import files, usdt
@@ -39,7 +39,7 @@ def way(request):
 
 
 def probe(way: str, mark: str, **rest):
-    return {"pmu": Uprobe, "multi": UprobeMulti}[way]("", mark=mark, **rest)
+    return {"pmu": Uprobe, "multi": UprobeMulti}[way]("", usdt=mark, **rest)
 
 
 def test_a_probe_is_counted_and_its_semaphore_is_up_as_long_as_it_is_attached(way):
@@ -96,7 +96,7 @@ def test_a_probe_that_a_program_makes_while_it_runs(way, tmp_path):
 def test_pythons_own_probes(way):
     """Those of a process of ours, in the interpreter that the distribution built."""
     with files.find(str(PYTHON)) as file:
-        needs("python3 with probes", [*usdt.marks(file.tables)])
+        needs("python3 with probes", [*usdt.usdt_probes(file.tables)])
     code = "import gc; gc.disable(); print('ready', flush=True); input()\n"
     code += f"for _ in range({TIMES}): gc.collect()\nimport os; os._exit(0)"
     with Program(PYTHON, "-c", code) as program, Counter(way) as counter:
@@ -128,7 +128,7 @@ class Reader:
 
     def __init__(self) -> None:
         text = read_source(str(C_FILE))
-        facts = KernelFacts()
+        facts = RunningKernel()
         self.cookies = has_cookies()
         flags = [f"-DPT_USDT_MARKS={PLACES}"]
         flags += [] if self.cookies else ["-DNO_COOKIES"]
@@ -146,9 +146,9 @@ class Reader:
         cookie = 1 if self.cookies else 0
         options = {"process": program.pid, "cookies": [cookie] if self.cookies else []}
         if has_multi():
-            links = uprobe_multi.attach(file, [mark.spot], self.program, **options)
+            links = uprobe_multi.attach_sites(file, [mark.site], self.program, **options)
         else:
-            links = uprobe.attach(file, [mark.spot], self.program, **options)
+            links = uprobe.attach_sites(file, [mark.site], self.program, **options)
         try:
             program.go()
         finally:
@@ -196,14 +196,14 @@ def test_arguments_are_read_in_every_form(reader, name, linked, tmp_path):
     with Program(path, "forms", 1) as program, files.find(str(path)) as file:
         [mark] = usdt.find(file, "forms", name)
         assert reader.read(file, mark, program) == expected
-        assert [bool(argument.trouble) for argument in mark.arguments] == [
+        assert [bool(argument.problem) for argument in mark.arguments] == [
             error == MISSING for error, _ in expected[: len(mark.arguments)]
         ]
 
 
 def test_arguments_of_pythons_own_probes(reader):
     with files.find(str(PYTHON)) as file:
-        needs("python3 with probes", [*usdt.marks(file.tables)])
+        needs("python3 with probes", [*usdt.usdt_probes(file.tables)])
         code = "import gc, os; gc.disable(); print('ready', flush=True); input(); gc.collect(1); os._exit(0)"
         with Program(PYTHON, "-c", code) as program:
             [mark] = usdt.find(file, "python", "gc__start")

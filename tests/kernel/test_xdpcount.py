@@ -10,10 +10,10 @@ import pytest
 
 from pytracer.bpf.attach import xdp, xdp_netlink
 from pytracer.bpf.attach.interface import xdp_programs
-from pytracer.bpf.attach.owner import owner, short
+from pytracer.bpf.attach.owner import owner, short_name
 from pytracer.bpf.sys import ProgType, link_create, prog_load
 from pytracer.bpf.trial import returning
-from pytracer.kernel.pcap import Link, compile_filter
+from pytracer.kernel.pcap import LinkType, compile_filter
 from support import packets
 from support.cli import Result, finish, run, start, stop, wait_for
 from support.filters import classic
@@ -44,7 +44,7 @@ def test_every_frame_is_counted_in_the_driver_and_behind_it():
     assert "vb: native XDP" in result.err
     assert packets.totals(result) == packets.expected(packets.frames(), received=False)
     assert "vb: generic XDP" in filtered.err
-    code = compile_filter(FILTER, Link.ETHERNET)
+    code = compile_filter(FILTER, LinkType.ETHERNET)
     matching = [frame for frame in packets.frames() if classic(code, frame.data)]
     assert packets.totals(filtered) == packets.expected(matching, received=False) != {}
 
@@ -151,7 +151,7 @@ def test_what_a_killed_process_leaves_is_gone_with_the_next(way):
 
 
 def test_a_sweep_leaves_the_programs_of_the_living_and_of_others():
-    mine = short(owner(os.getpid()))
+    mine = short_name(owner(os.getpid()))
     assert len(mine) == 15
     loaded = [prog_load(ProgType.XDP, returning(xdp.PASS), name=name) for name in (mine, "ptsomebody_else")]
     with packets.namespace():

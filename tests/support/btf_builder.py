@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.btf import Btf, BtfKind
 
 # The ids of what ``basic`` begins with.
 INT, CHAR, LONG = 1, 2, 3
@@ -28,41 +28,43 @@ class Builder:
             return len(self.strings) - len(data)
         return at + 1
 
-    def add(self, kind: Kind, name: str, last: int, *words: int, count: int = 0, flag: bool = False) -> int:
+    def add(
+        self, kind: BtfKind, name: str, last: int, *words: int, count: int = 0, flag: bool = False
+    ) -> int:
         info = kind << 24 | count | flag << 31
         head = (self.string(name), info, last, *words)
         self.types.append(struct.pack(f"={len(head)}I", *(w & 0xFFFFFFFF for w in head)))
         return len(self.types)
 
     def int(self, name: str, size: int, *, encoding: int = 1, bits: int = 0, offset: int = 0) -> int:
-        return self.add(Kind.INT, name, size, encoding << 24 | offset << 16 | (bits or size * 8))
+        return self.add(BtfKind.INT, name, size, encoding << 24 | offset << 16 | (bits or size * 8))
 
     def ptr(self, target: int) -> int:
-        return self.add(Kind.PTR, "", target)
+        return self.add(BtfKind.PTR, "", target)
 
     def array(self, element: int, length: int) -> int:
-        return self.add(Kind.ARRAY, "", 0, element, INT, length)
+        return self.add(BtfKind.ARRAY, "", 0, element, INT, length)
 
     def typedef(self, name: str, target: int) -> int:
-        return self.add(Kind.TYPEDEF, name, target)
+        return self.add(BtfKind.TYPEDEF, name, target)
 
     def struct(self, name: str, size: int, *members: tuple[str, int, int], union: bool = False) -> int:
         """Members are (name, type id, offset in bits)."""
         words = [w for m, t, at in members for w in (self.string(m), t, at)]
-        return self.add(Kind.UNION if union else Kind.STRUCT, name, size, *words, count=len(members))
+        return self.add(BtfKind.UNION if union else BtfKind.STRUCT, name, size, *words, count=len(members))
 
     def bits(self, name: str, size: int, *members: tuple[str, int, int, int]) -> int:
         """Members are (name, type id, offset in bits, width in bits, 0 for none)."""
         words = [w for m, t, at, n in members for w in (self.string(m), t, at | n << 24)]
-        return self.add(Kind.STRUCT, name, size, *words, count=len(members), flag=True)
+        return self.add(BtfKind.STRUCT, name, size, *words, count=len(members), flag=True)
 
     def enum(self, name: str, values: dict[str, int], *, size: int = 4, flag: bool = False) -> int:
         words = [w for k, v in values.items() for w in (self.string(k), v)]
-        return self.add(Kind.ENUM, name, size, *words, count=len(values), flag=flag)
+        return self.add(BtfKind.ENUM, name, size, *words, count=len(values), flag=flag)
 
     def enum64(self, name: str, values: dict[str, int], *, flag: bool = False) -> int:
         words = [w for k, v in values.items() for w in (self.string(k), v, v >> 32)]
-        return self.add(Kind.ENUM64, name, 8, *words, count=len(values), flag=flag)
+        return self.add(BtfKind.ENUM64, name, 8, *words, count=len(values), flag=flag)
 
     def data(self, *, order: str = "=") -> bytes:
         types = b"".join(self.types)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pytracer.errors import UnknownNameError
 from pytracer.kernel.btf import Btf
-from pytracer.kernel.facts import Answer, Described, Found
+from pytracer.kernel.facts import FoundTargets, FunctionTypes, Support
 from pytracer.record import replace
 from pytracer.spec import (
     ExitKind,
@@ -15,9 +15,9 @@ from pytracer.spec import (
     Kprobe,
     Kprobes,
     Probe,
+    ProbeSite,
     RawTracepoint,
     Source,
-    Spot,
     Tracepoint,
 )
 
@@ -39,26 +39,26 @@ class FakeKernel:
     preempts: bool = False
     injectable: dict[str, str] | None = field(default_factory=lambda: {"should_failslab": "ERRNO"})
     refuses: set[str] = field(default_factory=set)
-    named: dict[str, Found] = field(default_factory=dict)
+    named: dict[str, FoundTargets] = field(default_factory=dict)
     types: Btf | None = None
     formats: dict[str, str] = field(default_factory=dict)
-    programs: dict[str, Described] = field(default_factory=dict)
+    programs: dict[str, FunctionTypes] = field(default_factory=dict)
     codes: dict[str, FunctionCode] = field(default_factory=dict)
 
-    def described(self, spot: Spot) -> Described | None:
-        return self.programs.get(spot.name)
+    def function_types(self, site: ProbeSite) -> FunctionTypes | None:
+        return self.programs.get(site.name)
 
-    def code(self, spot: Spot) -> FunctionCode:
-        end = FunctionExit(ExitKind.RETURN, replace(spot, name=f"{spot.name}+0x10", offset=spot.offset + 16))
-        return self.codes.get(spot.name, FunctionCode(spot.offset, (end,)))
+    def code(self, site: ProbeSite) -> FunctionCode:
+        end = FunctionExit(ExitKind.RETURN, replace(site, name=f"{site.name}+0x10", offset=site.offset + 16))
+        return self.codes.get(site.name, FunctionCode(site.offset, (end,)))
 
-    def entry(self, spot: Spot) -> int:
-        return self.codes[spot.name].entry if spot.name in self.codes else spot.offset
+    def entry(self, site: ProbeSite) -> int:
+        return self.codes[site.name].entry if site.name in self.codes else site.offset
 
     def event_format(self, name: str) -> str:
         return self.formats[name]
 
-    def find(self, source: Source) -> Found:
+    def find(self, source: Source) -> FoundTargets:
         if source.text not in self.named:
             raise UnknownNameError(source.spelling.of, source.name, ())
         return self.named[source.text]
@@ -69,14 +69,16 @@ class FakeKernel:
     def has_map_type(self, number: int) -> bool:
         return self.map_types is None or number in self.map_types
 
-    def probe(self, probe: Probe) -> Answer:
+    def probe(self, probe: Probe) -> Support:
         match probe:
             case RawTracepoint():
                 if probe.arguments > self.raw_arguments.get(probe.event, 12):
-                    return Answer(False, reason=f"the raw tracepoint {probe.event} has fewer arguments")
+                    return Support(False, reason=f"the raw tracepoint {probe.event} has fewer arguments")
                 answer = self._answer(probe, self.raw_tracepoints)
-                doubt = "can be preempted" if answer.ok and probe.preempted and self.preempts else ""
-                return replace(answer, doubt=doubt)
+                doubt = (
+                    "can be preempted" if answer.is_supported and probe.preempted and self.preempts else ""
+                )
+                return replace(answer, caveat=doubt)
             case Tracepoint():
                 return self._answer(probe, self.tracepoints)
             case Kprobe():
@@ -85,18 +87,18 @@ class FakeKernel:
                 return self._answer(probe, self.patterns, probe.patterns[0])
         return self._answer(probe, None)
 
-    def _kprobe(self, probe: Kprobe) -> Answer:
+    def _kprobe(self, probe: Kprobe) -> Support:
         if "kprobe" in self.refuses:
-            return Answer(False, reason="refused by policy", refused=True)
+            return Support(False, reason="refused by policy", is_forbidden=True)
         for symbol in probe.symbols:
             if symbol in self.functions:
-                return Answer(True, name=symbol + (f"+{probe.offset:#x}" if probe.offset else ""))
-        return Answer(False, reason=f"no function {' or '.join(probe.symbols)}")
+                return Support(True, name=symbol + (f"+{probe.offset:#x}" if probe.offset else ""))
+        return Support(False, reason=f"no function {' or '.join(probe.symbols)}")
 
-    def _answer(self, probe: Probe, known: set[str] | None, name: str = "") -> Answer:
+    def _answer(self, probe: Probe, known: set[str] | None, name: str = "") -> Support:
         name = name or probe.target
         if probe.kind in self.refuses:
-            return Answer(False, reason="refused by policy", refused=True)
+            return Support(False, reason="refused by policy", is_forbidden=True)
         if known is None or name in known:
-            return Answer(True, name=name)
-        return Answer(False, reason=f"no {probe.kind} {name}")
+            return Support(True, name=name)
+        return Support(False, reason=f"no {probe.kind} {name}")

@@ -11,22 +11,22 @@ import struct
 from collections.abc import Sequence
 
 from pytracer.bpf.asm.assembler import Helper
-from pytracer.bpf.asm.packet_filter import Context
+from pytracer.bpf.asm.packet_filter import PacketContext
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
 from pytracer.bpf.sys import ProgType, address, bpf_inout, prog_load
 from pytracer.bpf.trial import returning
-from pytracer.kernel.pcap import Instruction
+from pytracer.kernel.pcap import ClassicInstruction
 
 SO_ATTACH_FILTER, PROG_TEST_RUN = 26, 10
 MATCH = 1  # what a program returns of packets that match, in these tests, and of others
-PASSES = {Context.SKB: 0, Context.FRAME: 2}
+PASSES = {PacketContext.SKB: 0, PacketContext.FRAME: 2}
 _U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 
 LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)
 
 
-def classic(code: Sequence[Instruction], packet: bytes) -> bool:
+def classic(code: Sequence[ClassicInstruction], packet: bytes) -> bool:
     """Whether the packet matches, by the book (net/core/filter.c before Linux 3.15)."""
     a = x = at = 0
     memory = [0] * 16
@@ -89,7 +89,7 @@ def calculated(operation: int, a: int, b: int, mask: int = _U32) -> int:
     }[operation]() & mask
 
 
-def machine(code: bytes, packet: bytes, context: Context) -> int:
+def machine(code: bytes, packet: bytes, context: PacketContext) -> int:
     """What BPF instructions return, for one of our prologues and what comes behind: R0."""
     base, stack = 1 << 20, 1 << 30
     r = [0] * 11
@@ -131,7 +131,9 @@ def machine(code: bytes, packet: bytes, context: Context) -> int:
         elif kind == 1:
             size, place = _SIZES[opcode & 0x18], r[src] + off
             if place >= 1 << 40:
-                members = {0: base, 4: base + len(packet)} if context is Context.FRAME else {0: len(packet)}
+                members = (
+                    {0: base, 4: base + len(packet)} if context is PacketContext.FRAME else {0: len(packet)}
+                )
                 r[dst] = members[place - (1 << 40)]
             elif place < stack - 512:
                 assert base <= place <= base + len(packet) - size, "beyond the packet"
@@ -155,7 +157,7 @@ def _call(r: list[int], memory: dict[int, int], packet: bytes, stack: int) -> No
     r[1:6] = [0xDEAD] * 5
 
 
-def attached(code: Sequence[Instruction], sent: Sequence[bytes]) -> list[bool]:
+def attached(code: Sequence[ClassicInstruction], sent: Sequence[bytes]) -> list[bool]:
     """What the kernel's own classic BPF says of each packet."""
     program = b"".join(struct.pack("HBBI", *one) for one in code)
     buffer = ctypes.create_string_buffer(program, len(program))
@@ -163,9 +165,9 @@ def attached(code: Sequence[Instruction], sent: Sequence[bytes]) -> list[bool]:
     return _between_sockets(SO_ATTACH_FILTER, filtered, sent)
 
 
-def judged(prologue: bytes, context: Context, sent: Sequence[bytes]) -> list[bool]:
+def judged(prologue: bytes, context: PacketContext, sent: Sequence[bytes]) -> list[bool]:
     """What the prologue makes of each packet (14 bytes and more), before a program that takes all it sees."""
-    frame = context is Context.FRAME
+    frame = context is PacketContext.FRAME
     program = prog_load(ProgType.XDP if frame else ProgType.SOCKET_FILTER, prologue + returning(MATCH))
     try:
         if not frame:
@@ -203,7 +205,7 @@ def _run_once(program: int, packet: bytes) -> int:
     return int(struct.unpack_from("I", back, 4)[0])
 
 
-def random_program(dice: random.Random) -> list[Instruction]:
+def random_program(dice: random.Random) -> list[ClassicInstruction]:
     """Classic BPF as the kernel takes it: every kind of instruction, loads that may miss, jumps forward."""
     length = dice.randrange(1, 24)
     code = []
@@ -213,41 +215,43 @@ def random_program(dice: random.Random) -> list[Instruction]:
         k = dice.choice([dice.randrange(64), dice.randrange(1 << 16), dice.randrange(1 << 32), 0xFFFFF])
         size = dice.choice([0x00, 0x08, 0x10])
         made = [
-            Instruction(LD | size | 0x20, 0, 0, dice.randrange(80)),
-            Instruction(LD | size | 0x40, 0, 0, dice.choice([dice.randrange(40), k & 0x7FFFFFFF])),
-            Instruction(LDX | 0xB0, 0, 0, dice.randrange(80)),
-            Instruction(LD, 0, 0, k),
-            Instruction(LDX, 0, 0, dice.choice([k, dice.randrange(20)])),
-            Instruction(LD | 0x80, 0, 0, 0),
-            Instruction(LDX | 0x80, 0, 0, 0),
-            Instruction(dice.choice([0x07, 0x87]), 0, 0, 0),
-            Instruction(dice.choice([ST, STX]), 0, 0, dice.randrange(16)),
+            ClassicInstruction(LD | size | 0x20, 0, 0, dice.randrange(80)),
+            ClassicInstruction(LD | size | 0x40, 0, 0, dice.choice([dice.randrange(40), k & 0x7FFFFFFF])),
+            ClassicInstruction(LDX | 0xB0, 0, 0, dice.randrange(80)),
+            ClassicInstruction(LD, 0, 0, k),
+            ClassicInstruction(LDX, 0, 0, dice.choice([k, dice.randrange(20)])),
+            ClassicInstruction(LD | 0x80, 0, 0, 0),
+            ClassicInstruction(LDX | 0x80, 0, 0, 0),
+            ClassicInstruction(dice.choice([0x07, 0x87]), 0, 0, 0),
+            ClassicInstruction(dice.choice([ST, STX]), 0, 0, dice.randrange(16)),
             _arithmetic(dice, k),
             _arithmetic(dice, k),
         ]
         if stored:
-            made.append(Instruction(dice.choice([LD | 0x60, LDX | 0x60]), 0, 0, dice.choice(stored)))
+            made.append(ClassicInstruction(dice.choice([LD | 0x60, LDX | 0x60]), 0, 0, dice.choice(stored)))
         if left:
             jt, jf = dice.randrange(left), dice.randrange(left)
             made += [
-                Instruction(JMP | dice.choice([0x10, 0x20, 0x30, 0x40]) | dice.choice([0, 8]), jt, jf, k)
+                ClassicInstruction(
+                    JMP | dice.choice([0x10, 0x20, 0x30, 0x40]) | dice.choice([0, 8]), jt, jf, k
+                )
             ] * 3
-            made.append(Instruction(JMP, 0, 0, jt))
+            made.append(ClassicInstruction(JMP, 0, 0, jt))
         one = dice.choice(made)
         if one.code in (ST, STX):
             stored.append(one.k)
         code.append(one)
     # The kernel wants to see each slot stored on every way to a load: so all are, in the beginning.
     slots = sorted({one.k for one in code if one.code in (LD | 0x60, LDX | 0x60)})
-    ends = [Instruction(RET | 0x10, 0, 0, 0), Instruction(RET, 0, 0, 1)]
-    return [*(Instruction(ST, 0, 0, slot) for slot in slots), *code, dice.choice(ends)]
+    ends = [ClassicInstruction(RET | 0x10, 0, 0, 0), ClassicInstruction(RET, 0, 0, 1)]
+    return [*(ClassicInstruction(ST, 0, 0, slot) for slot in slots), *code, dice.choice(ends)]
 
 
-def _arithmetic(dice: random.Random, k: int) -> Instruction:
+def _arithmetic(dice: random.Random, k: int) -> ClassicInstruction:
     operation = dice.choice([0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0x80, 0x90, 0xA0])
     by_index = dice.choice([0, 8])
     if operation in (0x60, 0x70):
         by_index, k = 0, k & 31  # a shift by more is not defined
     if operation == 0x80:
         by_index = 0
-    return Instruction(ALU | operation | by_index, 0, 0, k or 1)
+    return ClassicInstruction(ALU | operation | by_index, 0, 0, k or 1)

@@ -24,8 +24,8 @@ class Made:
     def __init__(self, plan, **_: object) -> None:
         self.plan = plan
         self.stream = self
-        self.patience = None
-        self.more = False
+        self.poll_interval = None
+        self.has_pending = False
         self.loaded = SimpleNamespace(module=SimpleNamespace(maps={}))
         self.started = time.monotonic()
         self.detached = self.closed = 0
@@ -59,13 +59,13 @@ class Made:
     def losses(self):
         yield from next(self.lost, ())
 
-    def observe(self) -> None:
+    def poll(self) -> None:
         pass
 
-    def relieve(self) -> None:
+    def drain_rows(self) -> None:
         pass
 
-    def watch(self) -> bool:
+    def check_links(self) -> bool:
         return True
 
     def detach(self) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pytracer.kernel.btf import Btf, Kind
-from pytracer.kernel.facts import Found, Target
-from pytracer.spec import Spot, SpotArgument
+from pytracer.kernel.btf import Btf, BtfKind
+from pytracer.kernel.facts import FoundTargets, NamedTarget
+from pytracer.spec import ProbeSite, SiteArgument
 from support.btf_builder import CHAR, INT, LONG, Builder, basic
 from support.fake_kernel import FakeKernel
 
@@ -45,11 +45,11 @@ def types() -> Btf:
     name = b.array(CHAR, 16)
     numbers = b.array(INT, 4)
     colour = b.enum("colour", {"RED": 1, "BLUE": 7})
-    call = b.ptr(b.add(Kind.FUNC_PROTO, "", 0))
+    call = b.ptr(b.add(BtfKind.FUNC_PROTO, "", 0))
     inner = b.struct("", 8, ("one", INT, 0), ("two", INT, 32))
     bits = b.bits("flags", 4, ("low", INT, 0, 3), ("high", INT, 3, 29))
     file_p = b.ptr(_FILE)
-    hidden_p = b.ptr(b.add(Kind.FWD, "hidden", 0))
+    hidden_p = b.ptr(b.add(BtfKind.FWD, "hidden", 0))
     dentry = b.struct("dentry", 32, ("d_name", char_p, 0), ("d_iname", name, 64), ("d_file", file_p, 192))
     dentry_p = b.ptr(dentry)
     members = {
@@ -73,8 +73,8 @@ def types() -> Btf:
 
     def function(name: str, returns: int, **arguments: int) -> None:
         words = [word for argument, of in arguments.items() for word in (b.string(argument), of)]
-        proto = b.add(Kind.FUNC_PROTO, "", returns, *words, count=len(arguments))
-        b.add(Kind.FUNC, name, proto)
+        proto = b.add(BtfKind.FUNC_PROTO, "", returns, *words, count=len(arguments))
+        b.add(BtfKind.FUNC, name, proto)
 
     function("vfs_read", LONG, file=file_p, buf=char_p, count=size_t, fast=boolean)
     function("by_value", 0, first=INT, both=pair, last=INT)
@@ -82,34 +82,36 @@ def types() -> Btf:
     function("nothing", 0)
     function("__traceiter_sched_switch", INT, __data=char_p, preempt=boolean, prev=task, next=task)
     words = [word for of in (char_p, boolean, task, task) for word in (0, of)]
-    b.typedef("btf_trace_sched_switch", b.ptr(b.add(Kind.FUNC_PROTO, "", 0, *words, count=4)))
+    b.typedef("btf_trace_sched_switch", b.ptr(b.add(BtfKind.FUNC_PROTO, "", 0, *words, count=4)))
     return b.btf()
 
 
-def mark(*sizes: int, trouble: str = "") -> Target:
+def mark(*sizes: int, trouble: str = "") -> NamedTarget:
     """A USDT probe with arguments of these sizes (negative: signed), the last of them in ``trouble``."""
-    arguments = [SpotArgument(size, bytes(16)) for size in sizes]
+    arguments = [SiteArgument(size, bytes(16)) for size in sizes]
     if trouble:
-        arguments.append(SpotArgument(8, bytes(16), trouble))
-    spot = Spot("p:m", 0x100, file="/bin/x", identity=(1, 1), arguments=tuple(arguments))
-    return Target("p:m", spots=(spot,))
+        arguments.append(SiteArgument(8, bytes(16), trouble))
+    site = ProbeSite("p:m", 0x100, file="/bin/x", identity=(1, 1), arguments=tuple(arguments))
+    return NamedTarget("p:m", sites=(site,))
 
 
 def kernel(**more: object) -> FakeKernel:
     """With these types, and what is named ``k:vfs_read`` and the like."""
     functions = ("vfs_read", "by_value", "many", "nothing", "unknown")
     named = {
-        f"{kind}:{name}": Found((Target(name),)) for kind in ("k", "kr", "f", "fr") for name in functions
+        f"{kind}:{name}": FoundTargets((NamedTarget(name),))
+        for kind in ("k", "kr", "f", "fr")
+        for name in functions
     }
-    named["k:vfs_read+0x10"] = Found((Target("vfs_read"),))
-    named["rt:sched_switch"] = Found((Target("sched_switch"),))
-    named["t:syscalls:sys_enter_openat"] = Found((Target("syscalls:sys_enter_openat"),))
-    named["t:sched:sched_process_exec"] = Found((Target("sched:sched_process_exec"),))
-    spot = Spot("work", 0x200, file="/bin/x", identity=(1, 1))
+    named["k:vfs_read+0x10"] = FoundTargets((NamedTarget("vfs_read"),))
+    named["rt:sched_switch"] = FoundTargets((NamedTarget("sched_switch"),))
+    named["t:syscalls:sys_enter_openat"] = FoundTargets((NamedTarget("syscalls:sys_enter_openat"),))
+    named["t:sched:sched_process_exec"] = FoundTargets((NamedTarget("sched:sched_process_exec"),))
+    site = ProbeSite("work", 0x200, file="/bin/x", identity=(1, 1))
     for kind in ("u", "ur"):
-        named[f"{kind}:x:work"] = Found((Target("x:work", spots=(spot,)),))
-        named[f"{kind}:c:malloc"] = Found((Target("c:malloc", spots=(spot,)),))
-    named["usdt:p:m"] = Found((mark(-4, 8, 1, trouble="it is a floating-point number"),))
+        named[f"{kind}:x:work"] = FoundTargets((NamedTarget("x:work", sites=(site,)),))
+        named[f"{kind}:c:malloc"] = FoundTargets((NamedTarget("c:malloc", sites=(site,)),))
+    named["usdt:p:m"] = FoundTargets((mark(-4, 8, 1, trouble="it is a floating-point number"),))
     formats = {"syscalls:sys_enter_openat": OPENAT, "sched:sched_process_exec": EXEC}
     fields = {
         "types": types(),

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from pytracer.cli import parser
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch, Loss
 from pytracer.spec import registry
 from pytracer.trace.loop import Trace
@@ -30,11 +30,11 @@ def events_and_report(tracer: str, *words: object) -> tuple[list[dict[str, Any]]
     return result.of("event"), [json.loads(line) for line in result.err.splitlines()]
 
 
-class NoRing(KernelFacts):
+class NoRing(RunningKernel):
     """This kernel without the BPF ring buffer."""
 
     def has_map_type(self, number: int) -> bool:
-        """See KernelFacts."""
+        """See RunningKernel."""
         return number != 27 and super().has_map_type(number)
 
 
@@ -44,12 +44,12 @@ class Older(NoRing):
     has_loops = False
 
     def has_helper(self, number: int) -> bool:
-        """See KernelFacts."""
+        """See RunningKernel."""
         return number < 80 and super().has_helper(number)
 
 
 def by_perf_rings(
-    tracer: str, *words: object, facts: type[KernelFacts] = NoRing
+    tracer: str, *words: object, facts: type[RunningKernel] = NoRing
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """The events, and what was lost by reason, of a run on a kernel without the ring buffer."""
     request, _ = parser.parse(registry.get(tracer), [str(word) for word in words])

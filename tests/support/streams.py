@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from bench.work import gated
 
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch, Item, Loss
 from pytracer.plan import Request
 from pytracer.spec import Alternative, Column, Filter, Hook, RawTracepoint, Stream, Tracer
@@ -41,7 +41,7 @@ def tracer(*defines: str) -> Tracer:
     )
 
 
-FACTS = {"ring": KernelFacts, "perf": NoRing}
+FACTS = {"ring": RunningKernel, "perf": NoRing}
 
 
 def calls(count: int, threads: int = 1) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:

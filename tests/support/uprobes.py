@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from pytracer.bpf.asm.assembler import R0, R1, R2, R6, R10, Assembler, Instruction, W
 from pytracer.bpf.attach import uprobe, uprobe_multi
-from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.sys import Command, MapType, ProgType, address, bpf, map_create
 from pytracer.bpf.trial import helper_refusal, load
-from pytracer.spec import Spot, UserProbe
+from pytracer.spec import ProbeSite, UserProbe
 from support.cli import Ended, Result, finish, start
 from support.workloads import SOURCES, workload
 
@@ -41,15 +41,15 @@ class Counter:
     def put(self, probe: UserProbe) -> list[str]:
         """As the session would; the notes of the links."""
         kind = uprobe_multi if self.way == "multi" else uprobe
-        made = kind.put(probe, Place(""), self.program)
+        made = kind.attach(probe, AttachTarget(""), self.program)
         self.links += made
         return [link.note for link in made if link.note]
 
-    def attach(self, file, spots: Sequence[Spot], **options) -> None:
+    def attach(self, file, sites: Sequence[ProbeSite], **options) -> None:
         if self.way == "multi":
-            self.links += uprobe_multi.attach(file, spots, self.program, **options)
+            self.links += uprobe_multi.attach_sites(file, sites, self.program, **options)
         else:
-            self.links += uprobe.attach(file, spots, self.program, **options)
+            self.links += uprobe.attach_sites(file, sites, self.program, **options)
 
     def detach(self) -> None:
         while self.links:
@@ -128,14 +128,16 @@ class Program:
 def has_multi() -> bool:
     """Whether this kernel has uprobe.multi, by asking for a link that cannot be."""
     with contextlib.suppress(OSError), Counter("multi") as counter:
-        return uprobe_multi.refusal(counter.program) == errno.EBADF
+        return uprobe_multi.explain_refusal(counter.program) == errno.EBADF
     return False
 
 
 def has_multi_for_processes() -> bool:
     """Whether such a link sees all threads of a process that it is for."""
     with contextlib.suppress(OSError), Counter("multi") as counter:
-        return uprobe_multi.refusal(counter.program, uprobe_multi.NOBODY) == errno.EINVAL and has_multi()
+        return (
+            uprobe_multi.explain_refusal(counter.program, uprobe_multi.NOBODY) == errno.EINVAL and has_multi()
+        )
     return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytracer.enrich.probe_results import Answers
+from pytracer.enrich.probe_results import ResultColumns
 from pytracer.lang import parse_trace
 from pytracer.model import Coded
 from pytracer.plan import Request, make_plan
@@ -17,7 +17,7 @@ ROOM = 80
 
 def records(plan, *rows):
     """Records of a plan: (target, missing bits, numbers, texts) each."""
-    asked = plan.asked
+    asked = plan.probe_specs
     answers = np.dtype(
         [("numbers", "u8", asked.numbers), ("missing", "u4"), ("texts", f"S{asked.texts * ROOM}")], align=True
     )
@@ -31,12 +31,12 @@ def records(plan, *rows):
 
 
 def planned(*texts):
-    return make_plan(Request(registry.get("trace"), questions=tuple(map(parse_trace, texts))), kernel())
+    return make_plan(Request(registry.get("trace"), probe_specs=tuple(map(parse_trace, texts))), kernel())
 
 
 def columns(plan, made):
     """Every computed column, as lists."""
-    computed = Answers(plan.asked).columns(plan.schema)
+    computed = ResultColumns(plan.probe_specs).columns(plan.schema)
     return {name: compute(made).tolist() for name, compute in computed.items()}
 
 
@@ -74,7 +74,7 @@ def test_several_questions_share_columns_and_leave_the_others_empty():
 
 def test_names_are_there_once():
     plan = planned('k:vfs_read "%s", buf')
-    computed = Answers(plan.asked).columns(plan.schema)
+    computed = ResultColumns(plan.probe_specs).columns(plan.schema)
     made = records(plan, *[(0, 0, [], [b"same"])] * 3)
     for name in ("buf", "text"):
         column = computed[name](made)

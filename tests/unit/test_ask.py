@@ -7,16 +7,16 @@ import re
 import pytest
 
 from pytracer.errors import QuestionError, UsageError
-from pytracer.kernel.facts import Described, Found, Target, Tells
-from pytracer.lang import Slot, parse_distribution, parse_trace
+from pytracer.kernel.facts import FoundTargets, FunctionTypes, NamedTarget, TargetIdSource
+from pytracer.lang import ResultSlot, parse_distribution, parse_trace
 from pytracer.lang.constants import constants
 from pytracer.lang.formats import Conversion
 from pytracer.lang.probe_spec_parser import source_of
-from pytracer.lang.types import S64, U32, U64, Array, Int, Pointer, Void
+from pytracer.lang.types import S64, U32, U64, ArrayType, IntType, PointerType, VoidType
 from pytracer.plan import Request, make_plan
 from pytracer.plan.scopes import scope_of
 from pytracer.record import replace
-from pytracer.spec import Kprobes, Source, Spot, parse_source, registry
+from pytracer.spec import Kprobes, ProbeSite, Source, parse_source, registry
 from support.fake_kernel import FakeKernel
 from support.questions import kernel, mark, types
 
@@ -31,7 +31,7 @@ OURS = re.compile(
 
 
 def planned(*texts, facts=KERNEL):
-    return make_plan(Request(TRACE, questions=tuple(map(parse_trace, texts))), facts)
+    return make_plan(Request(TRACE, probe_specs=tuple(map(parse_trace, texts))), facts)
 
 
 def c_of(*texts):
@@ -41,7 +41,7 @@ def c_of(*texts):
 def refused(text, read=parse_trace):
     """The error of a question: message, what it points at, hint."""
     with pytest.raises(QuestionError) as caught:
-        make_plan(Request(TRACE, questions=(read(text),)), KERNEL)
+        make_plan(Request(TRACE, probe_specs=(read(text),)), KERNEL)
     error = caught.value
     assert error.text == text
     assert 0 <= error.start < error.end
@@ -167,117 +167,124 @@ def test_constants_are_what_c_makes_of_them(text):
     from pytracer.spec import parse_source
 
     question = parse_trace(f'k:vfs_read "%d", {text}')
-    checker = Checker(question.text, scope_of(parse_source("k:vfs_read"), Target("vfs_read"), KERNEL))
+    checker = Checker(question.text, scope_of(parse_source("k:vfs_read"), NamedTarget("vfs_read"), KERNEL))
     assert checker.value(question.expressions[0].node).constant == NUMBERS[text]
 
 
 GOOD = {
     "k:vfs_read": [
-        ("%d", "count", Slot.SIGNED),
-        ("%u", "count", Slot.UNSIGNED),
-        ("%x", "file", Slot.UNSIGNED),
-        ("%p", "file", Slot.UNSIGNED),
-        ("%d", "file->f_pos", Slot.SIGNED),
-        ("%u", "file->f_pos", Slot.UNSIGNED),
-        ("%s", "file->dentry->d_name", Slot.TEXT),
-        ("%s", "file->dentry->d_iname", Slot.TEXT),
-        ("%s", "file->whole.d_iname", Slot.TEXT),
-        ("%s", "(*file).whole.d_name", Slot.TEXT),
-        ("%c", "file->dentry->d_iname[0]", Slot.CHARACTER),
-        ("%d", "file->numbers[3]", Slot.SIGNED),
-        ("%d", "file->numbers[count]", Slot.SIGNED),
-        ("%d", "*file->numbers", Slot.SIGNED),
-        ("%d", "file->one + file->two", Slot.SIGNED),
-        ("%d", "file->flags.low", Slot.SIGNED),
-        ("%d", "file->flags.high", Slot.SIGNED),
-        ("%d", "file->colour == BLUE", Slot.SIGNED),
-        ("%K", "file->call", Slot.KERNEL_SYMBOL),
-        ("%U", "buf", Slot.USER_SYMBOL),
-        ("%s", "buf@user", Slot.TEXT),
-        ("%s", "buf + 1", Slot.TEXT),
-        ("%s", "&file->dentry->d_iname", Slot.TEXT),
-        ("%s", "&buf[2]", Slot.TEXT),
-        ("%p", "&file->f_pos", Slot.UNSIGNED),
-        ("%d", "(int)count", Slot.SIGNED),
-        ("%d", "file->small", Slot.SIGNED),
-        ("%d", "fast", Slot.SIGNED),
-        ("%d", "arg3 + arg4", Slot.SIGNED),
-        ("%s", "arg2", Slot.TEXT),
-        ("%s", "arg1->dentry->d_name", Slot.TEXT),
-        ("%d", "((struct file *)arg2)->f_pos", Slot.SIGNED),
-        ("%d", "((struct dentry *)count)->d_file->f_pos", Slot.SIGNED),
-        ("%d", "file->dentry->d_file->dentry->d_file->f_pos", Slot.SIGNED),
-        ("%s", "$comm", Slot.TEXT),
-        ("%s", "$task->comm", Slot.TEXT),
-        ("%d", "$task->pid", Slot.SIGNED),
-        ("%d", "$pid + $tid + $tgid + $uid + $gid + $cpu + $ktime", Slot.SIGNED),
-        ("%d", '$comm == "cat"', Slot.SIGNED),
-        ("%d", 'STRCMP("cat", $comm) || "x" != file->dentry->d_name', Slot.SIGNED),
-        ("%d", "count / 2 % 3 - -1", Slot.SIGNED),
-        ("%d", "count ? file->f_pos : 0", Slot.SIGNED),
-        ("%d", "file && !buf && buf != 0 && file == NULL", Slot.SIGNED),
-        ("%d", "buf - (char *)file", Slot.SIGNED),
-        ("%d", "count >> 3 << 2", Slot.SIGNED),
-        ("%lld", "count", Slot.SIGNED),
-        ("%hd", "count", Slot.SIGNED),
+        ("%d", "count", ResultSlot.SIGNED),
+        ("%u", "count", ResultSlot.UNSIGNED),
+        ("%x", "file", ResultSlot.UNSIGNED),
+        ("%p", "file", ResultSlot.UNSIGNED),
+        ("%d", "file->f_pos", ResultSlot.SIGNED),
+        ("%u", "file->f_pos", ResultSlot.UNSIGNED),
+        ("%s", "file->dentry->d_name", ResultSlot.TEXT),
+        ("%s", "file->dentry->d_iname", ResultSlot.TEXT),
+        ("%s", "file->whole.d_iname", ResultSlot.TEXT),
+        ("%s", "(*file).whole.d_name", ResultSlot.TEXT),
+        ("%c", "file->dentry->d_iname[0]", ResultSlot.CHARACTER),
+        ("%d", "file->numbers[3]", ResultSlot.SIGNED),
+        ("%d", "file->numbers[count]", ResultSlot.SIGNED),
+        ("%d", "*file->numbers", ResultSlot.SIGNED),
+        ("%d", "file->one + file->two", ResultSlot.SIGNED),
+        ("%d", "file->flags.low", ResultSlot.SIGNED),
+        ("%d", "file->flags.high", ResultSlot.SIGNED),
+        ("%d", "file->colour == BLUE", ResultSlot.SIGNED),
+        ("%K", "file->call", ResultSlot.KERNEL_SYMBOL),
+        ("%U", "buf", ResultSlot.USER_SYMBOL),
+        ("%s", "buf@user", ResultSlot.TEXT),
+        ("%s", "buf + 1", ResultSlot.TEXT),
+        ("%s", "&file->dentry->d_iname", ResultSlot.TEXT),
+        ("%s", "&buf[2]", ResultSlot.TEXT),
+        ("%p", "&file->f_pos", ResultSlot.UNSIGNED),
+        ("%d", "(int)count", ResultSlot.SIGNED),
+        ("%d", "file->small", ResultSlot.SIGNED),
+        ("%d", "fast", ResultSlot.SIGNED),
+        ("%d", "arg3 + arg4", ResultSlot.SIGNED),
+        ("%s", "arg2", ResultSlot.TEXT),
+        ("%s", "arg1->dentry->d_name", ResultSlot.TEXT),
+        ("%d", "((struct file *)arg2)->f_pos", ResultSlot.SIGNED),
+        ("%d", "((struct dentry *)count)->d_file->f_pos", ResultSlot.SIGNED),
+        ("%d", "file->dentry->d_file->dentry->d_file->f_pos", ResultSlot.SIGNED),
+        ("%s", "$comm", ResultSlot.TEXT),
+        ("%s", "$task->comm", ResultSlot.TEXT),
+        ("%d", "$task->pid", ResultSlot.SIGNED),
+        ("%d", "$pid + $tid + $tgid + $uid + $gid + $cpu + $ktime", ResultSlot.SIGNED),
+        ("%d", '$comm == "cat"', ResultSlot.SIGNED),
+        ("%d", 'STRCMP("cat", $comm) || "x" != file->dentry->d_name', ResultSlot.SIGNED),
+        ("%d", "count / 2 % 3 - -1", ResultSlot.SIGNED),
+        ("%d", "count ? file->f_pos : 0", ResultSlot.SIGNED),
+        ("%d", "file && !buf && buf != 0 && file == NULL", ResultSlot.SIGNED),
+        ("%d", "buf - (char *)file", ResultSlot.SIGNED),
+        ("%d", "count >> 3 << 2", ResultSlot.SIGNED),
+        ("%lld", "count", ResultSlot.SIGNED),
+        ("%hd", "count", ResultSlot.SIGNED),
     ],
     "kr:vfs_read": [
-        ("%d", "retval", Slot.SIGNED),
-        ("%d", "$retval < 0", Slot.SIGNED),
-        ("%d", "$entry(count) - retval", Slot.SIGNED),
-        ("%s", "$entry(file->dentry->d_name)", Slot.TEXT),
-        ("%s", "$entry(file)->dentry->d_name", Slot.TEXT),
-        ("%u", "$latency / 1000", Slot.UNSIGNED),
+        ("%d", "retval", ResultSlot.SIGNED),
+        ("%d", "$retval < 0", ResultSlot.SIGNED),
+        ("%d", "$entry(count) - retval", ResultSlot.SIGNED),
+        ("%s", "$entry(file->dentry->d_name)", ResultSlot.TEXT),
+        ("%s", "$entry(file)->dentry->d_name", ResultSlot.TEXT),
+        ("%u", "$latency / 1000", ResultSlot.UNSIGNED),
     ],
-    "f:vfs_read": [("%d", "count", Slot.SIGNED), ("%s", "file->dentry->d_name", Slot.TEXT)],
+    "f:vfs_read": [("%d", "count", ResultSlot.SIGNED), ("%s", "file->dentry->d_name", ResultSlot.TEXT)],
     "fr:vfs_read": [
-        ("%d", "retval + count", Slot.SIGNED),
-        ("%d", "$entry(count)", Slot.SIGNED),
-        ("%d", "$latency", Slot.SIGNED),
+        ("%d", "retval + count", ResultSlot.SIGNED),
+        ("%d", "$entry(count)", ResultSlot.SIGNED),
+        ("%d", "$latency", ResultSlot.SIGNED),
     ],
-    "f:many": [("%d", "g", Slot.SIGNED), ("%d", "arg7", Slot.SIGNED)],
-    "k:by_value": [("%d", "first", Slot.SIGNED), ("%d", "last", Slot.SIGNED)],
-    "k:unknown": [("%d", "arg6", Slot.SIGNED), ("%s", "arg2", Slot.TEXT)],
-    "k:unknown(struct file *f, int n)": [("%d", "f->f_pos + n", Slot.SIGNED)],
-    "kr:unknown(struct file *f)": [("%d", "$entry(f->f_pos)", Slot.SIGNED), ("%d", "retval", Slot.SIGNED)],
-    "k:vfs_read(char *path)": [("%s", "path", Slot.TEXT), ("%d", "arg1[0]", Slot.SIGNED)],
+    "f:many": [("%d", "g", ResultSlot.SIGNED), ("%d", "arg7", ResultSlot.SIGNED)],
+    "k:by_value": [("%d", "first", ResultSlot.SIGNED), ("%d", "last", ResultSlot.SIGNED)],
+    "k:unknown": [("%d", "arg6", ResultSlot.SIGNED), ("%s", "arg2", ResultSlot.TEXT)],
+    "k:unknown(struct file *f, int n)": [("%d", "f->f_pos + n", ResultSlot.SIGNED)],
+    "kr:unknown(struct file *f)": [
+        ("%d", "$entry(f->f_pos)", ResultSlot.SIGNED),
+        ("%d", "retval", ResultSlot.SIGNED),
+    ],
+    "k:vfs_read(char *path)": [("%s", "path", ResultSlot.TEXT), ("%d", "arg1[0]", ResultSlot.SIGNED)],
     "rt:sched_switch": [
-        ("%s", "next->comm", Slot.TEXT),
-        ("%d", "prev->pid", Slot.SIGNED),
-        ("%d", "preempt", Slot.SIGNED),
-        ("%d", "arg2->pid", Slot.SIGNED),
+        ("%s", "next->comm", ResultSlot.TEXT),
+        ("%d", "prev->pid", ResultSlot.SIGNED),
+        ("%d", "preempt", ResultSlot.SIGNED),
+        ("%d", "arg2->pid", ResultSlot.SIGNED),
     ],
     "t:syscalls:sys_enter_openat": [
-        ("%s", "args->filename", Slot.TEXT),
-        ("%s", "filename", Slot.TEXT),
-        ("%d", "args->dfd", Slot.SIGNED),
-        ("%o", "mode", Slot.UNSIGNED),
-        ("%d", "common_pid", Slot.SIGNED),
+        ("%s", "args->filename", ResultSlot.TEXT),
+        ("%s", "filename", ResultSlot.TEXT),
+        ("%d", "args->dfd", ResultSlot.SIGNED),
+        ("%o", "mode", ResultSlot.UNSIGNED),
+        ("%d", "common_pid", ResultSlot.SIGNED),
     ],
     "t:sched:sched_process_exec": [
-        ("%s", "filename", Slot.TEXT),
-        ("%s", "more", Slot.TEXT),
-        ("%s", "comm", Slot.TEXT),
-        ("%d", "comm[0] + address[3]", Slot.SIGNED),
-        ("%d", "args->file->f_pos", Slot.SIGNED),
+        ("%s", "filename", ResultSlot.TEXT),
+        ("%s", "more", ResultSlot.TEXT),
+        ("%s", "comm", ResultSlot.TEXT),
+        ("%d", "comm[0] + address[3]", ResultSlot.SIGNED),
+        ("%d", "args->file->f_pos", ResultSlot.SIGNED),
     ],
     "u:x:work": [
-        ("%d", "arg1", Slot.SIGNED),
-        ("%s", "arg2", Slot.TEXT),
-        ("%d", "(int)arg1 < 0", Slot.SIGNED),
-        ("%d", "*(int *)arg1", Slot.SIGNED),
-        ("%d", 'STRCMP("x", arg1)', Slot.SIGNED),
-        ("%d", '(char *)arg1 == "x"', Slot.SIGNED),
+        ("%d", "arg1", ResultSlot.SIGNED),
+        ("%s", "arg2", ResultSlot.TEXT),
+        ("%d", "(int)arg1 < 0", ResultSlot.SIGNED),
+        ("%d", "*(int *)arg1", ResultSlot.SIGNED),
+        ("%d", 'STRCMP("x", arg1)', ResultSlot.SIGNED),
+        ("%d", '(char *)arg1 == "x"', ResultSlot.SIGNED),
     ],
     "u:x:work(int n, char **list, unsigned long long big, struct file *f)": [
-        ("%d", "n < 0", Slot.SIGNED),
-        ("%s", "list[1]", Slot.TEXT),
-        ("%s", "*list", Slot.TEXT),
-        ("%llu", "big", Slot.UNSIGNED),
-        ("%s", "f->dentry->d_name", Slot.TEXT),
+        ("%d", "n < 0", ResultSlot.SIGNED),
+        ("%s", "list[1]", ResultSlot.TEXT),
+        ("%s", "*list", ResultSlot.TEXT),
+        ("%llu", "big", ResultSlot.UNSIGNED),
+        ("%s", "f->dentry->d_name", ResultSlot.TEXT),
     ],
-    "ur:x:work(int n)": [("%s", "retval", Slot.TEXT), ("%d", "$entry(n)", Slot.SIGNED)],
-    "usdt:p:m": [("%d", "arg1 < 0", Slot.SIGNED), ("%s", "arg2", Slot.TEXT), ("%u", "arg3", Slot.UNSIGNED)],
+    "ur:x:work(int n)": [("%s", "retval", ResultSlot.TEXT), ("%d", "$entry(n)", ResultSlot.SIGNED)],
+    "usdt:p:m": [
+        ("%d", "arg1 < 0", ResultSlot.SIGNED),
+        ("%s", "arg2", ResultSlot.TEXT),
+        ("%u", "arg3", ResultSlot.UNSIGNED),
+    ],
 }
 CASES = [(probe, *case) for probe, cases in GOOD.items() for case in cases]
 
@@ -287,8 +294,8 @@ def test_what_can_be_asked(probe, form, expression, slot):
     """And that the C which is written has no word but ours."""
     text = f'{probe} ({expression if form != "%s" else 1}) "[{form}]", {expression}'
     plan = planned(text)
-    assert plan.asked is not None
-    [[answer]] = plan.asked.answers
+    assert plan.probe_specs is not None
+    [[answer]] = plan.probe_specs.answers
     assert (answer.name, answer.slot) == (expression, slot)
     written = plan.generated["asked.h"]
     words = set(re.findall(r"\w+", written))
@@ -484,7 +491,7 @@ BCC_FORMS = {
 
 @pytest.mark.parametrize("text", BCC_FORMS)
 def test_forms_that_bcc_describes(text):
-    [answers] = planned(text).asked.answers
+    [answers] = planned(text).probe_specs.answers
     slot = answers[0].slot.value
     assert slot == BCC_FORMS[text] or (BCC_FORMS[text] == "number" and slot in ("signed", "unsigned"))
 
@@ -558,50 +565,53 @@ def test_programs_are_shared_where_they_are_alike():
     written = one.generated["asked.h"]
     assert re.findall(r"^int (\w+)\(", written, re.M) == ["ask_0", "ask_1", "ask_2"]
     assert [chosen.probe.program for chosen in one.probes] == ["ask_0", "ask_1", "ask_2"]
-    assert one.asked.of == (0, 1, 2)
+    assert one.probe_specs.of == (0, 1, 2)
 
 
 DISTRIBUTIONS = {
-    "r::vfs_read": [("$retval", Slot.SIGNED)],
-    "r:x:work()": [("$retval", Slot.SIGNED)],
-    "r:x:work():char*:$retval": [("$retval", Slot.TEXT)],
+    "r::vfs_read": [("$retval", ResultSlot.SIGNED)],
+    "r:x:work()": [("$retval", ResultSlot.SIGNED)],
+    "r:x:work():char*:$retval": [("$retval", ResultSlot.TEXT)],
     "r:x:work(int n):int,u64:$entry(n),$latency:$latency > 5": [
-        ("$entry(n)", Slot.SIGNED),
-        ("$latency", Slot.UNSIGNED),
+        ("$entry(n)", ResultSlot.SIGNED),
+        ("$latency", ResultSlot.UNSIGNED),
     ],
     "p::vfs_read(struct file *f, char *to, size_t n):char*,u16:f->dentry->d_iname,n#reads": [
-        ("f->dentry->d_iname", Slot.TEXT),
-        ("n", Slot.UNSIGNED),
+        ("f->dentry->d_iname", ResultSlot.TEXT),
+        ("n", ResultSlot.UNSIGNED),
     ],
     "k:vfs_read()::fast,count,buf,file,file->whole.d_iname[0]": [
-        ("fast", Slot.BOOL),
-        ("count", Slot.UNSIGNED),
-        ("buf", Slot.TEXT),
-        ("file", Slot.UNSIGNED),
-        ("file->whole.d_iname[0]", Slot.CHARACTER),
+        ("fast", ResultSlot.BOOL),
+        ("count", ResultSlot.UNSIGNED),
+        ("buf", ResultSlot.TEXT),
+        ("file", ResultSlot.UNSIGNED),
+        ("file->whole.d_iname[0]", ResultSlot.CHARACTER),
     ],
-    "p:c:malloc(size_t size):size_t:size:size==16": [("size", Slot.UNSIGNED)],
-    "t:syscalls:sys_enter_openat():char*:filename": [("filename", Slot.TEXT)],
-    "t:sched:sched_process_exec()::args->comm,pid": [("args->comm", Slot.TEXT), ("pid", Slot.SIGNED)],
+    "p:c:malloc(size_t size):size_t:size:size==16": [("size", ResultSlot.UNSIGNED)],
+    "t:syscalls:sys_enter_openat():char*:filename": [("filename", ResultSlot.TEXT)],
+    "t:sched:sched_process_exec()::args->comm,pid": [
+        ("args->comm", ResultSlot.TEXT),
+        ("pid", ResultSlot.SIGNED),
+    ],
     "t:sched:sched_process_exec()::address,address[0]": [
-        ("address", Slot.UNSIGNED),
-        ("address[0]", Slot.UNSIGNED),
+        ("address", ResultSlot.UNSIGNED),
+        ("address[0]", ResultSlot.UNSIGNED),
     ],
-    "usdt:p:m():u64:arg2": [("arg2", Slot.UNSIGNED)],
+    "usdt:p:m():u64:arg2": [("arg2", ResultSlot.UNSIGNED)],
     "p:x:work()#calls": [],
     "k:vfs_read": [],
-    'u:x:work():int:$PID:$COMM != "x"': [("$PID", Slot.SIGNED)],
+    'u:x:work():int:$PID:$COMM != "x"': [("$PID", ResultSlot.SIGNED)],
 }
 
 
 def distributed(*texts, **options):
-    return make_plan(Request(ARGDIST, options, questions=tuple(map(parse_distribution, texts))), KERNEL)
+    return make_plan(Request(ARGDIST, options, probe_specs=tuple(map(parse_distribution, texts))), KERNEL)
 
 
 @pytest.mark.parametrize("text", DISTRIBUTIONS)
 def test_what_can_be_counted(text):
     plan = distributed(text)
-    [answers] = plan.asked.answers
+    [answers] = plan.probe_specs.answers
     assert [(answer.name, answer.slot) for answer in answers] == DISTRIBUTIONS[text]
     names = [column.name for column in plan.schema.columns]
     asked = ["arg:count" if name == "count" else name for name, _ in DISTRIBUTIONS[text]]
@@ -653,7 +663,7 @@ def test_where_there_is_no_such_probe_the_error_points_at_it(text):
 def test_a_histogram_is_of_one_number():
     plan = distributed("k:vfs_read()::count#a", "kr:vfs_read", histogram=True)
     assert [column.name for column in plan.schema.columns] == ["probe", "count"]
-    assert plan.asked.names == ("a", "kr:vfs_read")
+    assert plan.probe_specs.names == ("a", "kr:vfs_read")
     for text, wrong in (
         ("k:vfs_read", "k:vfs_read"),
         ("k:vfs_read()::count,fast", "count,fast"),
@@ -667,7 +677,7 @@ def test_a_histogram_is_of_one_number():
 def test_texts_of_a_record_have_so_much_room():
     def asked(texts, room):
         question = parse_trace(f'k:vfs_read "{"%s" * texts}"' + ", buf" * texts)
-        request = Request(TRACE, {"string-size": room}, questions=(question,))
+        request = Request(TRACE, {"string-size": room}, probe_specs=(question,))
         return dict(make_plan(request, KERNEL).defines)["PT_ASK_ROOM"]
 
     assert asked(7, 4096) == "4096"
@@ -708,30 +718,30 @@ format:
 @pytest.mark.parametrize("category", ["a", "z"])
 def test_fields_of_trace_events_have_the_types_of_the_format(category):
     facts = kernel(formats={f"{category}:b": FIELDS})
-    scope = scope_of(parse_source(f"t:{category}:b"), Target(f"{category}:b"), facts)
+    scope = scope_of(parse_source(f"t:{category}:b"), NamedTarget(f"{category}:b"), facts)
     found = {name: (place.offset, place.type) for name, place in scope.named.items()}
     offset, file = found.pop("file")
     assert (offset, file.to.text) == (96, "struct file")
     assert found == {
-        "ids": (8, Array(U32, 4)),
-        "text": (24, Array(Int(1, False, char=True), 16)),
-        "number": (40, Int(4, True)),
-        "odd": (48, Array(S64, 0)),
-        "large": (48, Int(8, False)),
-        "strange": (56, Void("odd_t")),
-        "few": (64, Array(Int(2, False), 4)),
-        "wide": (72, Int(8, True)),
-        "list": (80, Pointer(Pointer(Void()))),
-        "bits": (88, Pointer(U64)),
-        "other": (104, Pointer(Void())),
+        "ids": (8, ArrayType(U32, 4)),
+        "text": (24, ArrayType(IntType(1, False, char=True), 16)),
+        "number": (40, IntType(4, True)),
+        "odd": (48, ArrayType(S64, 0)),
+        "large": (48, IntType(8, False)),
+        "strange": (56, VoidType("odd_t")),
+        "few": (64, ArrayType(IntType(2, False), 4)),
+        "wide": (72, IntType(8, True)),
+        "list": (80, PointerType(PointerType(VoidType()))),
+        "bits": (88, PointerType(U64)),
+        "other": (104, PointerType(VoidType())),
     }
 
 
 def test_of_the_eight_bytes_of_a_system_call_s_field_the_type_counts():
     facts = kernel(formats={"syscalls:b": FIELDS})
-    named = scope_of(parse_source("t:syscalls:b"), Target("syscalls:b"), facts).named
-    assert (named["wide"].type, named["large"].type) == (Int(4, True), Int(8, False))
-    assert named["list"].type == Pointer(Pointer(Void()), user=True)
+    named = scope_of(parse_source("t:syscalls:b"), NamedTarget("syscalls:b"), facts).named
+    assert (named["wide"].type, named["large"].type) == (IntType(4, True), IntType(8, False))
+    assert named["list"].type == PointerType(PointerType(VoidType()), user=True)
 
 
 @pytest.mark.parametrize(
@@ -761,13 +771,18 @@ def test_arguments_of_usdt_probes_have_the_size_and_sign_of_their_notes():
     target = mark(-4, 8, -8, 1, trouble="odd")
     scope = scope_of(parse_source("usdt:p:m"), target, KERNEL)
     *numbers, last = (value.type for value in scope.numbered)
-    assert numbers == [Int(4, True), Int(8, False, raw=True), Int(8, True, raw=True), Int(1, False)]
-    assert isinstance(last, Void)
+    assert numbers == [
+        IntType(4, True),
+        IntType(8, False, raw=True),
+        IntType(8, True, raw=True),
+        IntType(1, False),
+    ]
+    assert isinstance(last, VoidType)
 
 
 def test_a_signature_says_more_than_debug_information():
-    target = Target("x:many", spots=(Spot("many", 0x200, file="/bin/x", identity=(1, 1)),))
-    facts = kernel(programs={"many": Described(types(), (None,) * 7)})
+    target = NamedTarget("x:many", sites=(ProbeSite("many", 0x200, file="/bin/x", identity=(1, 1)),))
+    facts = kernel(programs={"many": FunctionTypes(types(), (None,) * 7)})
 
     def seen(source, **how):
         scope = scope_of(parse_source(source), target, facts, **how)
@@ -782,7 +797,7 @@ def test_a_signature_says_more_than_debug_information():
 
 def test_questions_about_one_probe_are_told_apart_by_all_of_them():
     plan = distributed("k:vfs_read", "k:vfs_read()::count", "k:nothing", "kr:vfs_read#x")
-    assert plan.asked.names == ("k:vfs_read", "k:vfs_read()::count", "k:nothing", "x")
+    assert plan.probe_specs.names == ("k:vfs_read", "k:vfs_read()::count", "k:nothing", "x")
 
 
 def test_what_is_kept_wants_a_program_at_the_beginning():
@@ -820,7 +835,7 @@ def test_conversions():
 
 
 def test_what_bcc_calls_u_may_be_a_usdt_probe():
-    found = Found((replace(mark(8), name="x:p:m"),))
+    found = FoundTargets((replace(mark(8), name="x:p:m"),))
     with pytest.raises(QuestionError) as caught:
         planned("u:x:m", facts=FakeKernel(named={"usdt:x:*:m": found}))
     assert caught.value.hint == "there is a USDT probe: usdt:x:p:m"
@@ -830,11 +845,15 @@ def test_two_questions_about_a_function_that_is_known_by_its_address():
     class ByAddress(FakeKernel):
         def probe(self, probe):
             answer = super().probe(probe)
-            return replace(answer, tells=Tells.ADDRESS) if isinstance(probe, Kprobes) else answer
+            return (
+                replace(answer, target_id_source=TargetIdSource.ADDRESS)
+                if isinstance(probe, Kprobes)
+                else answer
+            )
 
     where = {
-        "k:vfs_read": Found((Target("vfs_read", 0x100),)),
-        "k:nothing": Found((Target("nothing", 0x200),)),
+        "k:vfs_read": FoundTargets((NamedTarget("vfs_read", 0x100),)),
+        "k:nothing": FoundTargets((NamedTarget("nothing", 0x200),)),
     }
     facts = ByAddress(types=KERNEL.types, named=where, patterns=None)
     assert len(planned("k:vfs_read (count)", "k:nothing", facts=facts).probes) == 2
@@ -844,8 +863,8 @@ def test_two_questions_about_a_function_that_is_known_by_its_address():
 
 def test_usdt_arguments_go_where_the_c_looks_for_them():
     plan = planned('usdt:p:m "%d", arg1')
-    assert set(plan.marks) == {0}
-    assert len(plan.marks[0]) == 192
+    assert set(plan.usdt_arguments) == {0}
+    assert len(plan.usdt_arguments[0]) == 192
     assert dict(plan.defines)["PT_USDT_MARKS"] == dict(plan.defines)["PT_TARGETS"]
 
 

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 import pytest
 
 from pytracer.bpf import target_programs
-from pytracer.bpf.attach import fentry, kind_of, perf
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach import attacher_of, fentry, perf
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.image import ARGUMENTS, G_OFFSET, POINT, RESULT, TARGET
 from pytracer.bpf.sys import ProgType
-from pytracer.bpf.target_programs import Attaching, load_of
+from pytracer.bpf.target_programs import TargetAttacher, program_load
 from pytracer.errors import AttachError, UnsupportedError
-from pytracer.kernel.facts import Tells
+from pytracer.kernel.facts import TargetIdSource
 from pytracer.record import replace
 from pytracer.spec import (
     Fentry,
@@ -38,20 +38,25 @@ EVENTS = KprobeEvents("hit", targets=(5, 9), patterns=("k:vfs_*",), addresses=(0
 @pytest.mark.parametrize(
     ("probe", "tells", "target", "as_"),
     [
-        (NAMED, Tells.PROGRAM, 3, LoadAs(ProgType.RAW_TRACEPOINT)),
-        (Kprobe("hit", targets=(3,)), Tells.COOKIE, 0x7FFFFFFE, LoadAs(ProgType.KPROBE)),
-        (KprobeMulti("hit", targets=(3, 4)), Tells.COOKIE, 0x7FFFFFFE, LoadAs(ProgType.KPROBE, 42)),
-        (EVENTS, Tells.ADDRESS, 0x7FFFFFFF, LoadAs(ProgType.KPROBE)),
+        (NAMED, TargetIdSource.PROGRAM, 3, LoadAttributes(ProgType.RAW_TRACEPOINT)),
+        (Kprobe("hit", targets=(3,)), TargetIdSource.COOKIE, 0x7FFFFFFE, LoadAttributes(ProgType.KPROBE)),
+        (
+            KprobeMulti("hit", targets=(3, 4)),
+            TargetIdSource.COOKIE,
+            0x7FFFFFFE,
+            LoadAttributes(ProgType.KPROBE, 42),
+        ),
+        (EVENTS, TargetIdSource.ADDRESS, 0x7FFFFFFF, LoadAttributes(ProgType.KPROBE)),
     ],
 )
 def test_a_program_is_loaded_with_a_number_or_with_where_to_get_it(probe, tells, target, as_):
-    load = load_of(replace(probe, at=Point.ENTRY), tells)
+    load = program_load(replace(probe, at=Point.ENTRY), tells)
     assert (load.program, load.as_, load.optional) == ("hit", as_, False)
     assert dict(load.constants) == {TARGET: target, RESULT: 1, POINT: 1, ARGUMENTS: 64, G_OFFSET: 0}
 
 
 def test_what_is_not_named_by_the_user_is_loaded_as_it_is():
-    load = load_of(RawTracepoint("enter", event="sys_enter", optional=True), Tells.PROGRAM)
+    load = program_load(RawTracepoint("enter", event="sys_enter", optional=True), TargetIdSource.PROGRAM)
     assert (load.constants, load.optional) == ((), False)
 
 
@@ -59,10 +64,10 @@ def test_what_is_not_named_by_the_user_is_loaded_as_it_is():
 def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, kind, number):
     monkeypatch.setattr(fentry, "_btf_id", lambda tracepoint, name: 70 if tracepoint else 7)
     monkeypatch.setattr(fentry, "_words", lambda number: 3)
-    load = load_of(kind("hit", function="vfs_read", targets=(3,)), Tells.PROGRAM)
+    load = program_load(kind("hit", function="vfs_read", targets=(3,)), TargetIdSource.PROGRAM)
     words = 0 if kind is TypedTracepoint else 3
     known = 70 if kind is TypedTracepoint else 7
-    assert load.as_ == LoadAs(ProgType.TRACING, number, known, result=0, arguments=words)
+    assert load.as_ == LoadAttributes(ProgType.TRACING, number, known, result=0, arguments=words)
     assert dict(load.constants) == {TARGET: 3, RESULT: 0, POINT: 0, ARGUMENTS: words, G_OFFSET: 0}
 
 
@@ -71,17 +76,17 @@ class Kernel:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fails: dict[str, Exception] = {}
-        self.places: list[Place] = []
+        self.places: list[AttachTarget] = []
         self.warned: list[str] = []
         self.told: dict[int, int] = {}
         table = SimpleNamespace(update=self.update)
-        self.attaching = Attaching({"pt_addresses": table}, self.warned.append)
-        monkeypatch.setattr(target_programs, "kind_of", lambda _: SimpleNamespace(put=self.put))
+        self.attaching = TargetAttacher({"pt_addresses": table}, self.warned.append)
+        monkeypatch.setattr(target_programs, "attacher_of", lambda _: SimpleNamespace(attach=self.put))
 
     def update(self, key: bytes, value: bytes) -> None:
         self.told[struct.unpack("Q", key)[0]] = struct.unpack("I", value)[0]
 
-    def put(self, _probe: object, place: Place, _program: int) -> list[Link]:
+    def put(self, _probe: object, place: AttachTarget, _program: int) -> list[Link]:
         self.places.append(place)
         if place.name in self.fails:
             raise self.fails[place.name]
@@ -94,15 +99,15 @@ def kernel(monkeypatch):
 
 
 def test_cookies_are_given_where_programs_are_told_by_them(kernel):
-    kernel.attaching.put(NAMED, Tells.PROGRAM, Place("a"), 7)
-    kernel.attaching.put(NAMED, Tells.COOKIE, Place("b"), 7)
+    kernel.attaching.attach(NAMED, TargetIdSource.PROGRAM, AttachTarget("a"), 7)
+    kernel.attaching.attach(NAMED, TargetIdSource.COOKIE, AttachTarget("b"), 7)
     assert [place.cookies for place in kernel.places] == [(), (3,)]
-    kernel.attaching.finish()
+    kernel.attaching.report_failures()
     assert kernel.warned == []
 
 
 def test_addresses_are_told_and_those_behind_an_endbr(kernel):
-    kernel.attaching.put(EVENTS, Tells.ADDRESS, Place("2 functions"), 7)
+    kernel.attaching.attach(EVENTS, TargetIdSource.ADDRESS, AttachTarget("2 functions"), 7)
     assert kernel.told == {0x1000: 5, 0x1004: 5, 0x2000: 9, 0x2004: 9}
 
 
@@ -110,9 +115,11 @@ def test_addresses_are_told_and_those_behind_an_endbr(kernel):
 def test_what_matched_a_pattern_is_left_out_and_said(kernel, problem):
     kernel.fails = dict.fromkeys("bcde", problem)
     for name in "abcde":
-        assert bool(kernel.attaching.put(PATTERN, Tells.PROGRAM, Place(name), 7)) is (name == "a")
-    assert kernel.attaching.put(PATTERN, Tells.PROGRAM, Place("f"), None) == []
-    kernel.attaching.finish()
+        assert bool(kernel.attaching.attach(PATTERN, TargetIdSource.PROGRAM, AttachTarget(name), 7)) is (
+            name == "a"
+        )
+    assert kernel.attaching.attach(PATTERN, TargetIdSource.PROGRAM, AttachTarget("f"), None) == []
+    kernel.attaching.report_failures()
     [warning] = kernel.warned
     assert warning.startswith("5 could not be attached to and 1 were: b, c, d, ... (")
     assert "refused by the verifier" in warning
@@ -121,16 +128,16 @@ def test_what_matched_a_pattern_is_left_out_and_said(kernel, problem):
 def test_what_was_named_must_be_attached_to(kernel):
     kernel.fails = {"a": AttachError("no")}
     with pytest.raises(AttachError):
-        kernel.attaching.put(NAMED, Tells.PROGRAM, Place("a"), 7)
+        kernel.attaching.attach(NAMED, TargetIdSource.PROGRAM, AttachTarget("a"), 7)
     with pytest.raises(UnsupportedError):
-        kernel.attaching.put(NAMED, Tells.PROGRAM, Place("b"), None)
+        kernel.attaching.attach(NAMED, TargetIdSource.PROGRAM, AttachTarget("b"), None)
 
 
 def test_a_pattern_of_which_nothing_can_be_attached_to_is_an_error(kernel):
     kernel.fails = {"a": AttachError("the reason")}
-    kernel.attaching.put(PATTERN, Tells.PROGRAM, Place("a"), 7)
+    kernel.attaching.attach(PATTERN, TargetIdSource.PROGRAM, AttachTarget("a"), 7)
     with pytest.raises(AttachError, match="the reason"):
-        kernel.attaching.finish()
+        kernel.attaching.report_failures()
 
 
 @pytest.mark.parametrize(
@@ -173,11 +180,11 @@ def test_whether_a_trampoline_can_be_had(monkeypatch, number, loads, attaches, r
     monkeypatch.setattr(fentry, "raw_tracepoint_open", lambda event, program: answer(attaches))
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda needed: [])
     monkeypatch.setattr("pytracer.kernel.policy.refusal", lambda: "refused by somebody")
-    found = fentry.ask(Fentry("", function="vfs_read"), SimpleNamespace(missing=[]))
-    assert found.ok is (not reason)
+    found = fentry.check_support(Fentry("", function="vfs_read"), SimpleNamespace(missing_capabilities=[]))
+    assert found.is_supported is (not reason)
     assert reason in found.reason
-    assert found.refused is ("refused" in reason)
-    assert kind_of(Fexit("")) is fentry
+    assert found.is_forbidden is ("refused" in reason)
+    assert attacher_of(Fexit("")) is fentry
 
 
 @pytest.mark.parametrize(

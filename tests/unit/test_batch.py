@@ -10,7 +10,7 @@ import pyarrow
 import pytest
 
 from pytracer.enrich import decoders, event_batches
-from pytracer.enrich.event_batches import Events
+from pytracer.enrich.event_batches import EventDecoder
 from pytracer.model import Coded, Schema
 from pytracer.spec import Column, Stream, Unit
 
@@ -30,7 +30,7 @@ NAMES = ("pid", "took_ns", "comm", "path")
 
 
 def batch(*rows):
-    return Events(SCHEMA, decoders({})).batch(np.array(list(rows), dtype=DTYPE))
+    return EventDecoder(SCHEMA, decoders({})).batch(np.array(list(rows), dtype=DTYPE))
 
 
 THREE = [
@@ -54,7 +54,7 @@ def test_bytes_end_where_their_length_says_or_else_with_their_room():
     records = np.array([(1, 4, list(b"a\0b\0xx"), list(b"c\0d"))], fields)
     columns = Column("args", "", decode="arguments"), Column("path", "", decode="arguments")
     schema = Schema(tracer="fake", keys=(), values=columns, output=Stream(columns=()))
-    [row] = Events(schema, decoders({})).batch(records).rows()
+    [row] = EventDecoder(schema, decoders({})).batch(records).rows()
     assert row == {"args": "a b", "path": "c d"}
 
 
@@ -98,7 +98,7 @@ def test_times_are_when_it_happened():
 def test_times_follow_a_clock_that_was_set_and_no_other(monkeypatch):
     offset = 10**18
     monkeypatch.setattr(event_batches, "_epoch", lambda: offset)
-    made = Events(SCHEMA, decoders({}))
+    made = EventDecoder(SCHEMA, decoders({}))
     row = np.array([(5, 0, 0, b"", b"")], dtype=DTYPE)
     assert made.batch(row).times.tolist() == [10**18 + 5]
     offset += 1_000_000  # steered: differences stay exact
@@ -118,10 +118,10 @@ def test_arrow():
 
 
 def test_a_number_or_a_name_that_is_not_there_is_null():
-    columns = (Column("pid", "process id", absent=7), Column("comm", "its name", decode="text"))
-    columns += (Column("err", "the error", field="took", decode="errno", absent=0),)
+    columns = (Column("pid", "process id", null=7), Column("comm", "its name", decode="text"))
+    columns += (Column("err", "the error", field="took", decode="errno", null=0),)
     schema = Schema("files", (), columns, Stream(columns=()))
-    some = Events(schema, decoders({})).batch(np.array(THREE, dtype=DTYPE)[1:])
+    some = EventDecoder(schema, decoders({})).batch(np.array(THREE, dtype=DTYPE)[1:])
     assert some.to_arrow().select(["pid", "err"]).to_pydict() == {
         "pid": [2**32 - 1, None],
         "err": [None, "EIO"],

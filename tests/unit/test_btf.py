@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.errors import HeadersError
-from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind
+from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, BtfKind
 from support.btf_builder import INT, LONG, basic
 
 
@@ -27,7 +27,7 @@ def test_member_offset_goes_through_unnamed_inner_structs() -> None:
     b = basic()
     inner = b.struct("", 8, ("x", INT, 0), ("y", INT, 32))
     either = b.struct("", 8, ("whole", LONG, 0), ("", inner, 0), union=True)
-    b.struct("outer", 16, ("a", LONG, 0), ("", b.add(Kind.CONST, "", either), 64))
+    b.struct("outer", 16, ("a", LONG, 0), ("", b.add(BtfKind.CONST, "", either), 64))
     btf = b.btf()
     assert btf.member_offset("outer", "y") == 12
     assert btf.member_offset("outer", "whole") == 8
@@ -55,7 +55,7 @@ def test_bit_fields_in_both_notations() -> None:
 
 def test_types_are_seen_through() -> None:
     b = basic()
-    named = b.typedef("name_t", b.add(Kind.CONST, "", b.add(Kind.TYPE_TAG, "rcu", INT)))
+    named = b.typedef("name_t", b.add(BtfKind.CONST, "", b.add(BtfKind.TYPE_TAG, "rcu", INT)))
     rows = b.array(b.array(named, 3), 5)
     pointer = b.ptr(rows)
     btf = b.btf()
@@ -64,26 +64,26 @@ def test_types_are_seen_through() -> None:
     assert btf.size_of(rows) == 60
     assert btf.size_of(pointer) == struct.calcsize("P")
     assert btf.resolve(0) == 0
-    assert btf.kind(0) is Kind.VOID
+    assert btf.kind(0) is BtfKind.VOID
 
 
 def test_integers_floats_and_prototypes() -> None:
     b = basic()
     boolean = b.int("_Bool", 1, encoding=4)
-    double = b.add(Kind.FLOAT, "double", 8)
-    proto = b.add(Kind.FUNC_PROTO, "", INT, b.string("fd"), INT, 0, 0, count=2)
-    function = b.add(Kind.FUNC, "ioctl", proto, count=1)
-    b.add(Kind.DECL_TAG, "hot", function, 0)
-    b.add(Kind.VAR, "jiffies", LONG, 1)
-    b.add(Kind.DATASEC, ".data", 8, 1, 0, 8, count=1)
+    double = b.add(BtfKind.FLOAT, "double", 8)
+    proto = b.add(BtfKind.FUNC_PROTO, "", INT, b.string("fd"), INT, 0, 0, count=2)
+    function = b.add(BtfKind.FUNC, "ioctl", proto, count=1)
+    b.add(BtfKind.DECL_TAG, "hot", function, 0)
+    b.add(BtfKind.VAR, "jiffies", LONG, 1)
+    b.add(BtfKind.DATASEC, ".data", 8, 1, 0, 8, count=1)
     b.struct("after", 4, ("x", INT, 0))
     btf = b.btf()
     assert btf.integer(boolean).boolean
     assert btf.integer(INT).signed
     assert btf.size_of(double) == 8
     assert btf.func_proto(function) == (INT, (("fd", INT),), True)
-    assert btf.find(Kind.STRUCT, "after") == len(btf) - 1
-    assert btf.names(Kind.FUNC) == {"ioctl"}
+    assert btf.find(BtfKind.STRUCT, "after") == len(btf) - 1
+    assert btf.names(BtfKind.FUNC) == {"ioctl"}
 
 
 def test_enums_with_and_without_sign() -> None:
@@ -109,13 +109,13 @@ def test_enums_of_old_btf_are_taken_as_signed() -> None:
 @pytest.mark.parametrize("tidy", [True, False])
 def test_of_several_by_one_name_the_fullest_is_found(tidy: bool) -> None:
     b = basic(tidy=tidy)
-    b.add(Kind.FWD, "thing", 0)
+    b.add(BtfKind.FWD, "thing", 0)
     small = b.struct("thing", 4, ("x", INT, 0))
     large = b.struct("thing", 8, ("x", INT, 0), ("y", INT, 32))
     name = b.typedef("thing", small)
     btf = b.btf()
-    assert btf.find_all(Kind.STRUCT, "thing") == [large, small]
-    assert btf.find(Kind.TYPEDEF, "thing") == name
+    assert btf.find_all(BtfKind.STRUCT, "thing") == [large, small]
+    assert btf.find(BtfKind.TYPEDEF, "thing") == name
     assert btf.find(ENUMS, "thing") is None
     assert btf.find(COMPOSITES, "nothing") is None
     assert btf.find(COMPOSITES, "") is None
@@ -152,7 +152,7 @@ def test_damage_is_an_error_and_not_a_traceback() -> None:
     loop = b.typedef("loop", 4)
     wild = b.ptr(999)
     selfish = b.struct("selfish", 4, ("", 6, 0))
-    function = b.add(Kind.FUNC, "f", 0)
+    function = b.add(BtfKind.FUNC, "f", 0)
     endless = b.array(8, 1)
     btf = b.btf()
     for call in (

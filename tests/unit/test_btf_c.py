@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.compile.headers.btf_c import Written, write_header
-from pytracer.bpf.compile.headers.words import Names
-from pytracer.bpf.compile.layout_check import Check
+from pytracer.bpf.compile.headers.btf_c import Header, write_header
+from pytracer.bpf.compile.headers.words import SourceWords
+from pytracer.bpf.compile.layout_check import MemberOffset
 from pytracer.errors import HeadersError
-from pytracer.kernel.btf import Kind
+from pytracer.kernel.btf import BtfKind
 from support.btf_builder import INT, LONG, Builder, basic
 
 
-def write(builder: Builder, text: str, **options: object) -> Written:
-    return write_header(builder.btf(), Names.of(text, tracefs=()), **options)  # type: ignore[arg-type]
+def write(builder: Builder, text: str, **options: object) -> Header:
+    return write_header(builder.btf(), SourceWords.of(text, tracefs=()), **options)  # type: ignore[arg-type]
 
 
-def block(written: Written, head: str) -> str:
+def block(written: Header, head: str) -> str:
     """One definition, from its head to its end, white space evened out."""
     match = re.search(
         rf"^{re.escape(head)}.*?^\}}[^;]*;|^{re.escape(head)}[^\n]*;", written.text, re.M | re.S
@@ -36,7 +36,7 @@ def test_only_named_members_are_written_and_the_rest_is_padding() -> None:
         "struct task { unsigned char __pad_0[16]; int pid; unsigned char __pad_2[12]; } "
         "__attribute__((packed, aligned(8)));"
     )
-    assert written.checks == (Check("struct task", "pid", 16),)
+    assert written.checks == (MemberOffset("struct task", "pid", 16),)
     assert "flags" not in written.text
     assert '_Static_assert(sizeof(struct task) == 32, "struct task");' in written.text
 
@@ -57,11 +57,11 @@ def test_pointers_are_followed_to_what_is_named_there() -> None:
     b.struct("task", 16, ("proxy", b.ptr(proxy), 0), ("other", b.ptr(other), 64))
     written = write(b, "struct task *t; t->proxy->net->ns.inum; t->other;")
     assert written.checks == (
-        Check("struct task", "proxy", 0),
-        Check("struct task", "other", 8),
-        Check("struct proxy", "net", 0),
-        Check("struct ns", "inum", 4),
-        Check("struct net", "ns", 8),
+        MemberOffset("struct task", "proxy", 0),
+        MemberOffset("struct task", "other", 8),
+        MemberOffset("struct proxy", "net", 0),
+        MemberOffset("struct ns", "inum", 4),
+        MemberOffset("struct net", "ns", 8),
     )
     assert "struct other *other;" in written.text
     # What is held by value has to come first, what is only pointed to does not have to come at all.
@@ -80,7 +80,7 @@ def test_unnamed_inner_structs_are_kept_where_something_in_them_is_named() -> No
         "__attribute__((packed)); unsigned char __all_6[8]; } __attribute__((packed)); "
         "unsigned char __pad_8[8]; } __attribute__((packed, aligned(8)));"
     )
-    assert written.checks == (Check("struct outer", "y", 12),)
+    assert written.checks == (MemberOffset("struct outer", "y", 12),)
     assert "union" not in block(write(b, "struct outer *o; o->b;"), "struct outer")
 
 
@@ -90,7 +90,7 @@ def test_a_tagged_struct_without_a_name_is_opened_in_place() -> None:
     b.struct("outer", 16, ("a", LONG, 0), ("", b.struct("group", 8, ("x", INT, 0), ("y", INT, 32)), 64))
     written = write(b, "struct outer *o; o->y; struct group g;")
     assert "struct { unsigned char __pad_2[4]; int y; }" in block(written, "struct outer")
-    assert Check("struct outer", "y", 12) in written.checks
+    assert MemberOffset("struct outer", "y", 12) in written.checks
 
 
 def test_bit_fields_stand_in_a_wrapper_of_their_own_bytes() -> None:
@@ -108,7 +108,10 @@ def test_bit_fields_stand_in_a_wrapper_of_their_own_bytes() -> None:
         "__attribute__((packed)); } __attribute__((packed)); "
         "unsigned char __pad_3[2]; } __attribute__((packed, aligned(4)));"
     )
-    assert written.checks == (Check("struct flags", "__bits_1", 4), Check("struct flags", "__bits_2", 5))
+    assert written.checks == (
+        MemberOffset("struct flags", "__bits_1", 4),
+        MemberOffset("struct flags", "__bits_2", 5),
+    )
 
 
 def test_bit_fields_that_share_a_byte_share_a_wrapper() -> None:
@@ -123,18 +126,19 @@ def test_bit_fields_that_share_a_byte_share_a_wrapper() -> None:
 def test_unusual_members() -> None:
     b = basic()
     wide = b.int("__int128", 16)
-    double = b.add(Kind.FLOAT, "double", 8)
+    double = b.add(BtfKind.FLOAT, "double", 8)
     point = b.struct("point", 8, ("x", INT, 0), ("y", INT, 32))
-    function = b.add(Kind.FUNC_PROTO, "", INT)
+    function = b.add(BtfKind.FUNC_PROTO, "", INT)
     small = b.enum("small", {"A": 0}, size=1)
     negative = b.enum("negative", {"B": -1}, flag=True)
-    missing = b.add(Kind.FWD, "missing", 0)
+    missing = b.add(BtfKind.FWD, "missing", 0)
     foreign = b.struct("core::Option<u8>", 2)
     b.struct(
         "odd", 144, ("wide", wide, 0), ("real", double, 128), ("grid", b.array(b.array(INT, 3), 2), 192),
         ("points", b.array(point, 2), 384), ("call", b.ptr(function), 512), ("kind", small, 576),
         ("sign", negative, 608), ("hidden", b.ptr(missing), 640), ("row", b.ptr(b.array(INT, 4)), 704),
-        ("rust", b.ptr(foreign), 768), ("any", b.ptr(0), 832), ("text", b.ptr(b.add(Kind.CONST, "", 2)), 896),
+        ("rust", b.ptr(foreign), 768), ("any", b.ptr(0), 832),
+        ("text", b.ptr(b.add(BtfKind.CONST, "", 2)), 896),
         ("rows", b.ptr(b.array(point, 2)), 960), ("one", b.array(b.array(b.ptr(INT), 2), 1), 1024),
         ("flexible", b.array(LONG, 0), 1152),
     )  # fmt: skip
@@ -178,7 +182,7 @@ def test_struct_and_typedef_of_one_name_live_side_by_side() -> None:
     b.typedef("thing", b.ptr(one))
     b.typedef("kuid_t", b.struct("", 4, ("val", INT, 0)))
     b.typedef("pid_t", INT)
-    b.typedef("handler_t", b.ptr(b.add(Kind.FUNC_PROTO, "", 0)))
+    b.typedef("handler_t", b.ptr(b.add(BtfKind.FUNC_PROTO, "", 0)))
     text = write(b, "struct thing a; thing b; a.x; kuid_t u; u.val; handler_t h;").text
     assert "typedef struct thing *thing;" in text
     assert re.search(r"struct __anon_(\d+) \{\n\tint val;\n\}.*typedef struct __anon_\1 kuid_t;", text, re.S)
@@ -295,7 +299,7 @@ def test_names_of_a_text(tmp_path: Path) -> None:
         "\tfield:enum zone zone;\toffset:8;\n"
         "\tfield:char prev_comm[16];\toffset:16;\nprint fmt: field:nothing x;\n"
     )
-    names = Names.of(
+    names = SourceWords.of(
         """
 #include <linux/sched.h>
 #include "net/sock.h" // struct comment
@@ -317,10 +321,10 @@ struct task_struct *t = "struct string";
 
 
 def test_the_digest_depends_on_names_only() -> None:
-    one = Names.of("struct a *x; /* one */ x->b;", tracefs=()).digest()
-    assert one == Names.of("struct  a *x;\n\nx->b; x->b; // two", tracefs=()).digest()
-    assert one != Names.of("struct a *x; x->c;", tracefs=()).digest()
-    assert one != Names.of("union a *x; x->b;", tracefs=()).digest()
+    one = SourceWords.of("struct a *x; /* one */ x->b;", tracefs=()).digest()
+    assert one == SourceWords.of("struct  a *x;\n\nx->b; x->b; // two", tracefs=()).digest()
+    assert one != SourceWords.of("struct a *x; x->c;", tracefs=()).digest()
+    assert one != SourceWords.of("union a *x; x->b;", tracefs=()).digest()
 
 
 def test_members_that_come_and_go_are_asked_for_by_a_macro() -> None:

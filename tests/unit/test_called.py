@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytracer.bpf.asm.assembler import R0, R2, R6, Assembler, Register
-from pytracer.bpf.compile.bpf_loop import ENTRY, MARK, Part, joined, parts
+from pytracer.bpf.compile.bpf_loop import ENTRY, MARK, LoopBody, joined, parts
 from pytracer.bpf.compile.line_table import Line
 from pytracer.bpf.image import reference
 
@@ -22,8 +22,8 @@ def function(*names: int, register: Register = R2) -> bytes:
 
 def test_a_program_that_has_nothing_called_stays_as_it_is():
     code = function()
-    assert parts("alone", {"alone": code}.__getitem__) == [Part("alone", 0, code)]
-    assert joined([Part("alone", 0, code)]) == code
+    assert parts("alone", {"alone": code}.__getitem__) == [LoopBody("alone", 0, code)]
+    assert joined([LoopBody("alone", 0, code)]) == code
 
 
 def test_what_is_called_stands_behind_in_turn_and_once():
@@ -60,5 +60,5 @@ def test_a_reference_keeps_its_register():
 def test_lines_count_from_the_whole():
     """What stands before the function in C has its first line."""
     lines = [Line(0, "a.c", 1, "{"), Line(2, "a.c", 2, "x")]
-    assert [line.insn for line in Part("main", 0, b"").placed(lines)] == [0, 2]
-    assert [line.insn for line in Part("body", 8, b"").placed(lines)] == [8, 12]
+    assert [line.insn for line in LoopBody("main", 0, b"").placed(lines)] == [0, 2]
+    assert [line.insn for line in LoopBody("body", 8, b"").placed(lines)] == [8, 12]

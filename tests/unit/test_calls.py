@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytracer.bpf.read import inflight
-from pytracer.bpf.read.inflight import PAUSE, Calls
+from pytracer.bpf.read.inflight import PAUSE, InflightCalls
 
 KEY = np.dtype([("target", "u8")])
 CALL = np.dtype([("ns", "u8"), ("tid", "u4")])
@@ -22,7 +22,7 @@ class Table:
         self.content = content
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         return not self.content
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +51,7 @@ def proc(tmp_path):
 
 def test_only_old_calls_of_ended_threads_are_taken_out(clock, proc):
     table = Table({1: (50, 7), 2: (50, 8), 3: (101, 8), 4: (50, 0), 5: (99, 9)})
-    under_way = Calls(table, proc)
+    under_way = InflightCalls(table, proc)
     clock[0] += PAUSE + 2
     under_way.sweep()
     assert set(table.content) == {1, 3, 4}  # of a living thread, recent, of an idle thread
@@ -62,7 +62,7 @@ def test_only_old_calls_of_ended_threads_are_taken_out(clock, proc):
 
 def test_there_is_a_pause_between_two_looks(clock, proc):
     table = Table({1: (50, 8)})
-    under_way = Calls(table, proc)
+    under_way = InflightCalls(table, proc)
     clock[0] += PAUSE / 2
     under_way.sweep()
     assert set(table.content) == {1}
@@ -74,7 +74,7 @@ def test_there_is_a_pause_between_two_looks(clock, proc):
 def test_in_another_namespace_of_processes_nothing_is_taken_out(clock, proc, monkeypatch):
     monkeypatch.setattr(inflight, "in_initial_namespace", lambda kind: False)
     table = Table({1: (50, 8)})
-    under_way = Calls(table, proc)
+    under_way = InflightCalls(table, proc)
     clock[0] += 10 * PAUSE
     under_way.sweep()
     assert set(table.content) == {1}

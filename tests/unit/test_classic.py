@@ -7,13 +7,13 @@ import struct
 
 import pytest
 
-from pytracer.bpf.asm.classic import MOST, Classic
+from pytracer.bpf.asm.classic import MOST, ClassicAssembler
 from pytracer.errors import BuildError
 from support.classic import decode, run
 
 
 def assembled(write) -> list[tuple[int, int, int, int]]:
-    a = Classic()
+    a = ClassicAssembler()
     write(a)
     return decode(a.assemble())
 

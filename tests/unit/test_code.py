@@ -10,7 +10,7 @@ import pytest
 
 from pytracer.cli.main import main
 from pytracer.errors import UnknownNameError, UnreadableCodeError, UnsupportedError, UsageError
-from pytracer.spec import ExitKind, FunctionCode, Spot, parse_source
+from pytracer.spec import ExitKind, FunctionCode, ProbeSite, parse_source
 from pytracer.symbols import code, files, places
 from pytracer.symbols.code import image as images
 from pytracer.symbols.code import probes
@@ -54,11 +54,11 @@ def start_of(file: files.ProgramFile, name: str) -> int:
 
 
 def analyze(file: files.ProgramFile, name: str, **options) -> FunctionCode:
-    return code.analyze(file, Spot(name, start_of(file, name)), **options)
+    return code.analyze(file, ProbeSite(name, start_of(file, name)), **options)
 
 
 def exits(file: files.ProgramFile, name: str, **options) -> list[tuple[ExitKind, str]]:
-    return [(one.kind, one.spot.name) for one in analyze(file, name, **options).exits]
+    return [(one.kind, one.site.name) for one in analyze(file, name, **options).exits]
 
 
 SIMPLE = """
@@ -76,9 +76,9 @@ def test_each_return_instruction_is_an_exit(build):
     found = analyze(file, "work")
     assert exits(file, "work") == [(RETURN, "work+0x9"), (RETURN, "work+0xc")]
     assert found.entry == start_of(file, "work")
-    assert [one.spot.offset - found.entry for one in found.exits] == [9, 12]
-    assert {(one.spot.file, one.spot.identity) for one in found.exits} == {(file.name, file.identity)}
-    assert not found.reenters
+    assert [one.site.offset - found.entry for one in found.exits] == [9, 12]
+    assert {(one.site.file, one.site.identity) for one in found.exits} == {(file.name, file.identity)}
+    assert not found.restarts
     assert not found.goroutine
 
 
@@ -97,14 +97,14 @@ def test_a_function_that_is_jumped_to_returns_for_the_one_that_jumps(build):
 def test_functions_that_jump_to_each_other(build):
     file = build({"odd": ".Lodd: dec %edi\n jne .Leven\n ret", "even": ".Leven: dec %edi\n jne .Lodd\n ret"})
     assert exits(file, "odd") == [(RETURN, "odd+0x4"), (TAIL, "even+0x4")]
-    assert analyze(file, "odd").reenters
-    assert analyze(file, "even").reenters
+    assert analyze(file, "odd").restarts
+    assert analyze(file, "even").restarts
 
 
 def test_a_loop_to_the_first_instruction_is_no_new_call(build):
     file = build({"spin": ".Lspin: dec %edi\n jne .Lspin\n ret", "once": "nop\n1: dec %edi\n jne 1b\n ret"})
-    assert analyze(file, "spin").reenters
-    assert not analyze(file, "once").reenters
+    assert analyze(file, "spin").restarts
+    assert not analyze(file, "once").restarts
     assert exits(file, "spin") == [(RETURN, "spin+0x4")]
 
 
@@ -120,11 +120,11 @@ def test_a_cold_part_belongs_to_the_function(build):
         }
     """
     file = build(source, "-O2", suffix=".c")
-    cold = [spot for spot in places.find(file, "work*").spots if spot.name == "work.cold"]
+    cold = [site for site in places.find(file, "work*").sites if site.name == "work.cold"]
     found = analyze(file, "work")
     assert cold
     assert {one.kind for one in found.exits} == {RETURN}
-    assert any(one.spot.offset < start_of(file, "work") for one in found.exits) or len(found.exits) == 1
+    assert any(one.site.offset < start_of(file, "work") for one in found.exits) or len(found.exits) == 1
 
 
 def test_a_jump_with_a_frame_on_the_stack_leads_to_a_part_of_the_function(build):
@@ -199,7 +199,7 @@ def test_where_exceptions_land_is_followed(build):
     """
     file = build(source, "-O2", suffix=".cc")
     assert {kind for kind, _ in exits(file, "work")} == {RETURN}
-    assert objdump_returns(file, "work") <= {one.spot.offset for one in analyze(file, "work").exits}
+    assert objdump_returns(file, "work") <= {one.site.offset for one in analyze(file, "work").exits}
 
 
 def objdump_returns(file: files.ProgramFile, name: str) -> set[int]:
@@ -245,7 +245,7 @@ def test_a_return_that_cannot_be_probed_is_refused(build):
 def test_what_begins_within_a_function_has_no_calls(build):
     file = build({"work": SIMPLE})
     with pytest.raises(UnreadableCodeError, match=r"no function of .* begins at"):
-        code.analyze(file, places.find(file, "work+4").spots[0])
+        code.analyze(file, places.find(file, "work+4").sites[0])
 
 
 def test_functions_of_libraries_that_are_jumped_to(build, tmp_path):
@@ -257,9 +257,9 @@ def test_functions_of_libraries_that_are_jumped_to(build, tmp_path):
         file = build({"work": f"jmp {how}", **rest}, *link, name="user.so")
         with code.Libraries() as libraries:
             found = analyze(file, "work", resolve=libraries)
-            assert [(one.kind, one.spot.name) for one in found.exits] == [(TAIL, "help+0x1")]
-            assert found.exits[0].spot.identity == library.identity
-            assert found.exits[0].spot.offset == start_of(library, "help") + 1
+            assert [(one.kind, one.site.name) for one in found.exits] == [(TAIL, "help+0x1")]
+            assert found.exits[0].site.identity == library.identity
+            assert found.exits[0].site.offset == start_of(library, "help") + 1
             assert found.tail_callees == ("help",)
         # Where nobody tells which function that is, the call ends as it is left.
         assert exits(file, "work") == [(INDIRECT, "work")]
@@ -280,7 +280,7 @@ def test_all_functions_that_an_ifunc_may_choose_are_jumped_to(build):
     file = build(source, "-O2", suffix=".c")
     with code.Libraries() as libraries:
         found = analyze(file, "work", resolve=libraries)
-    assert {(one.kind, one.spot.name.partition("+")[0]) for one in found.exits} == {
+    assert {(one.kind, one.site.name.partition("+")[0]) for one in found.exits} == {
         (TAIL, "fast"),
         (TAIL, "slow"),
     }
@@ -322,11 +322,11 @@ def test_an_entry_behind_an_instruction_that_cannot_be_probed(build):
     entry = start_of(file, "count") + 3
     assert analyze(file, "count").entry == entry
     found = places.find(file, "*")
-    assert {spot.name: spot.offset for spot in found.spots}["count"] == entry
+    assert {site.name: site.offset for site in found.sites}["count"] == entry
     assert set(found.refused) == {"lock", "again", "swap"}
     assert found.note.endswith("how they begin: lock, again, swap")
-    assert code.entry(file, places.find(file, "count").spots[0]) == entry
-    assert code.analyze(file, places.find(file, "count").spots[0]).entry == entry
+    assert code.entry(file, places.find(file, "count").sites[0]) == entry
+    assert code.analyze(file, places.find(file, "count").sites[0]).entry == entry
     with pytest.raises(UnsupportedError, match=r"^lock begins with .*: lock dec .* lock prefix"):
         places.find(file, "lock")
     for name in ("lock", "again", "swap"):
@@ -339,8 +339,8 @@ def test_an_entry_behind_an_instruction_that_cannot_be_probed(build):
 def test_a_place_by_its_offset_is_code_and_where_an_instruction_begins(build):
     file = build({"work": SIMPLE + "\n lock incl (%rdi)"})
     start = start_of(file, "work")
-    assert places.find(file, f"+{start + 2:#x}").spots == (Spot(f"+{start + 2:#x}", start + 2),)
-    assert places.find(file, "work+2").spots == (Spot("work+2", start + 2),)
+    assert places.find(file, f"+{start + 2:#x}").sites == (ProbeSite(f"+{start + 2:#x}", start + 2),)
+    assert places.find(file, "work+2").sites == (ProbeSite("work+2", start + 2),)
     for place in (f"+{start + 1:#x}", "work+1"):
         with pytest.raises(UsageError, match="is within an instruction: test edi, edi"):
             places.find(file, place)

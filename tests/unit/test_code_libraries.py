@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pytest
 
 from pytracer.errors import PytracerError, UnreadableCodeError
-from pytracer.spec import ExitKind, Spot
+from pytracer.spec import ExitKind, ProbeSite
 from pytracer.symbols import code, files, places, tables
 from pytracer.symbols.code import image as images
 from support.compilers import compiled
@@ -74,20 +74,20 @@ def compare(path: str) -> tuple[int, int, int]:
     readable = incomplete = 0
     with files.find(path) as file, code.Libraries() as libraries:
         image = images.of(file)
-        spots = [spot for spot in places.find(file, "*").spots if not image.symbols.guessed]
-        spots = [spot for spot in spots if ".cold" not in spot.name]
-        for spot in spots:
+        sites = [site for site in places.find(file, "*").sites if not image.symbols.guessed]
+        sites = [site for site in sites if ".cold" not in site.name]
+        for site in sites:
             try:
-                found = code.analyze(file, spot, resolve=libraries)
+                found = code.analyze(file, site, resolve=libraries)
             except PytracerError:
                 continue
             readable += 1
-            own = {image.address_of(one.spot.offset) for one in found.exits if one.spot.file == file.name}
-            assert own <= instructions, spot.name
-            begin, end = image.extent(image.address_of(spot.offset))
+            own = {image.address_of(one.site.offset) for one in found.exits if one.site.file == file.name}
+            assert own <= instructions, site.name
+            begin, end = image.extent(image.address_of(site.offset))
             inside = returns[bisect.bisect_left(returns, begin) : bisect.bisect_left(returns, end)]
             incomplete += not own.issuperset(inside)
-        return len(spots), readable, incomplete
+        return len(sites), readable, incomplete
 
 
 def test_all_functions_of_the_c_library():
@@ -141,17 +141,17 @@ func main() { os.Exit(small(deep(huge(3)))) }
         image = images.of(file)
         for name, is_checked in (("main.small", False), ("main.deep", True), ("main.huge", True)):
             [start] = image.symbols.addresses(name)
-            found = code.analyze(file, Spot(name, image.offset_of(start)))
+            found = code.analyze(file, ProbeSite(name, image.offset_of(start)))
             entry = image.address_of(found.entry)
             assert found.goroutine
             assert found.g_offset == -8
-            assert not found.reenters
+            assert not found.restarts
             assert (entry > start) == is_checked
             assert entry in instructions
             assert {one.kind for one in found.exits} == {RETURN}
             # Whoever was found by the place that is probed is the same function.
-            assert code.analyze(file, Spot(name, found.entry)) == found
-            assert code.entry(file, Spot(name, image.offset_of(start))) == found.entry
+            assert code.analyze(file, ProbeSite(name, found.entry)) == found
+            assert code.entry(file, ProbeSite(name, image.offset_of(start))) == found.entry
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_a_broken_file_is_an_error_that_is_expected(mixed, tmp_path, seed):
     with files.find(str(mixed)) as file:
         sections = [each for each in file.tables.sections if each["size"] and each["type"] != tables.NOBITS]
         ranges = [(int(each["offset"]), int(each["size"])) for each in sections] + [(0, 64 + 12 * 56)]
-        spots = places.find(file, "*").spots
+        sites = places.find(file, "*").sites
     for _ in range(5):
         data = bytearray(good)
         for _ in range(chosen.choice((1, 2, 8))):
@@ -180,21 +180,21 @@ def test_a_broken_file_is_an_error_that_is_expected(mixed, tmp_path, seed):
             del data[chosen.randrange(len(data)) :]
         (tmp_path / "broken.so").write_bytes(bytes(data))
         with contextlib.suppress(PytracerError), files.find(str(tmp_path / "broken.so")) as file:
-            ask_all(file, spots)
+            ask_all(file, sites)
 
 
-def ask_all(file: files.ProgramFile, spots: Sequence[Spot]) -> None:
+def ask_all(file: files.ProgramFile, sites: Sequence[ProbeSite]) -> None:
     """Ask all that is asked of code. Any error but a PytracerError is passed on."""
     with code.Libraries() as libraries:
-        for spot in spots:
+        for site in sites:
             with contextlib.suppress(PytracerError):
-                code.analyze(file, spot, resolve=libraries)
+                code.analyze(file, site, resolve=libraries)
             with contextlib.suppress(PytracerError):
-                code.entry(file, spot)
+                code.entry(file, site)
             with contextlib.suppress(PytracerError):
-                code.check_place(file, spot.offset + 1)
+                code.check_place(file, site.offset + 1)
             with contextlib.suppress(PytracerError):
-                code.unprobeable(file, spot.offset)
+                code.unprobeable(file, site.offset)
 
 
 @pytest.mark.parametrize(
@@ -212,12 +212,12 @@ def test_huge_functions_come_to_an_end(tmp_path, body, problem):
     text = f".globl work\n.type work, @function\nwork: .Lwork: {body}\n.size work, .-work\n"
     path = compiled(tmp_path, {"huge.s": text}, "-shared", output="huge.so")
     with files.find(str(path)) as file:
-        [spot] = places.find(file, "work").spots
+        [site] = places.find(file, "work").sites
         if problem:
             with pytest.raises(UnreadableCodeError, match=problem):
-                code.analyze(file, spot)
+                code.analyze(file, site)
         else:
-            assert code.analyze(file, spot).exits
+            assert code.analyze(file, site).exits
 
 
 def test_many_functions_that_jump_to_the_next(tmp_path):
@@ -229,8 +229,8 @@ def test_many_functions_that_jump_to_the_next(tmp_path):
     )
     path = compiled(tmp_path, {"many.s": text}, "-shared", output="many.so")
     with files.find(str(path)) as file:
-        [spot] = places.find(file, "f0").spots
-        kinds = [one.kind for one in code.analyze(file, spot).exits]
+        [site] = places.find(file, "f0").sites
+        kinds = [one.kind for one in code.analyze(file, site).exits]
     assert kinds.count(ExitKind.RETURN) == 1
     assert 200 < kinds.count(ExitKind.TAIL_RETURN) < 600
     assert kinds.count(ExitKind.INDIRECT) == 1

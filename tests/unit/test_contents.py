@@ -13,11 +13,11 @@ from pytracer.bpf.sys import MapType
 from pytracer.cli import prog_show
 from pytracer.errors import PytracerError, UnknownNameError
 from pytracer.prog import dump, map_contents
-from pytracer.prog.disassembly import Bytecode
-from pytracer.prog.dump import Dissected, _Lines
-from pytracer.prog.map_contents import Contents, by_type, decoders, plain
-from pytracer.prog.native_code import Native
-from pytracer.prog.program_list import Table
+from pytracer.prog.disassembly import BytecodeLine
+from pytracer.prog.dump import ProgramDump, _Lines
+from pytracer.prog.map_contents import MapContents, by_type, decoders, format_bytes
+from pytracer.prog.native_code import NativeInstruction
+from pytracer.prog.program_list import KernelMap
 from pytracer.record import replace
 from support.btf_builder import CHAR, INT, LONG, basic
 
@@ -78,32 +78,32 @@ def test_bit_fields_are_read():
 
 
 def test_of_what_no_type_is_known_numbers_and_bytes_are_shown():
-    assert plain(struct.pack("=Q", 1 << 63)) == 1 << 63
-    assert plain(b"\1\2\3") == "01 02 03"
-    assert plain(b"") == ""
+    assert format_bytes(struct.pack("=Q", 1 << 63)) == 1 << 63
+    assert format_bytes(b"\1\2\3") == "01 02 03"
+    assert format_bytes(b"") == ""
 
 
 @pytest.mark.parametrize("data", [b"", b"no BTF"])
 def test_types_that_are_no_good_are_done_without(monkeypatch, data):
     monkeypatch.setattr(map_contents, "read_btf", lambda _: data)
-    assert decoders(INFO) == (plain, plain)
+    assert decoders(INFO) == (format_bytes, format_bytes)
 
 
 def test_types_that_are_not_of_the_size_are_done_without(monkeypatch):
     builder = basic()
-    double = builder.add(map_contents.Kind.FLOAT, "double", 8)
+    double = builder.add(map_contents.BtfKind.FLOAT, "double", 8)
     monkeypatch.setattr(map_contents, "read_btf", lambda _: builder.data())
     key, value = decoders(INFO)
     assert (key(b"\1\0\0\0"), value(b"\2" + bytes(7))) == (1, 2)
-    assert decoders(replace(INFO, btf_value_type=double, value_size=4)) == (plain, plain)
-    assert decoders(replace(INFO, btf_value_type=999)) == (plain, plain)
+    assert decoders(replace(INFO, btf_value_type=double, value_size=4)) == (format_bytes, format_bytes)
+    assert decoders(replace(INFO, btf_value_type=999)) == (format_bytes, format_bytes)
 
 
 def test_what_nobody_can_read_says_so():
-    assert map_contents.contents(-1, replace(INFO, type=MapType.RINGBUF), 5).reason.startswith(
+    assert map_contents.read_contents(-1, replace(INFO, type=MapType.RINGBUF), 5).reason.startswith(
         "the kernel does not"
     )
-    assert "too much room" in map_contents.contents(-1, replace(INFO, max_entries=1 << 30), 5).reason
+    assert "too much room" in map_contents.read_contents(-1, replace(INFO, max_entries=1 << 30), 5).reason
 
 
 FIRST, SECOND = SourceLine(0, "a.c", 3, 1, "\tint x = 1;"), SourceLine(2, "a.c", 4, 1, "\treturn x;", 8)
@@ -127,16 +127,19 @@ def test_a_program_is_shown_with_its_c():
     class Info:
         gpl = True
 
-    found = Dissected(
+    found = ProgramDump(
         FACTS,
         Info(),
         (
-            (Table(INFO, 100), Contents(3, ((1, {"comm": "a\x1b", "n": [1, 2]}),))),
-            (Table(INFO, 100), Contents(None, reason="not to be read")),
-            (Table(INFO, 100), Contents(0)),
+            (KernelMap(INFO, 100), MapContents(3, ((1, {"comm": "a\x1b", "n": [1, 2]}),))),
+            (KernelMap(INFO, 100), MapContents(None, reason="not to be read")),
+            (KernelMap(INFO, 100), MapContents(0)),
         ),
-        ((FIRST, Bytecode(0, bytes(8), "(b7) r0 = 1")), (None, Bytecode(1, bytes(8), "(05) goto pc+1", 3))),
-        ((None, Native(100, b"\x90", "nop")), (SECOND, Native(101, b"\xc3", ""))),
+        (
+            (FIRST, BytecodeLine(0, bytes(8), "(b7) r0 = 1")),
+            (None, BytecodeLine(1, bytes(8), "(05) goto pc+1", 3)),
+        ),
+        ((None, NativeInstruction(100, b"\x90", "nop")), (SECOND, NativeInstruction(101, b"\xc3", ""))),
         100,
         "read by nobody",
     )
@@ -158,15 +161,17 @@ def test_a_program_is_shown_with_its_c():
 
 def test_entries_of_arrays_that_are_0_are_counted():
     def lines(inside):
-        return list(prog_show._maps(Dissected(FACTS, None, ((Table(INFO, 100), inside),), (), (), 0, "")))[2:]
+        return list(
+            prog_show._maps(ProgramDump(FACTS, None, ((KernelMap(INFO, 100), inside),), (), (), 0, ""))
+        )[2:]
 
-    assert lines(Contents(2, ((1, 7), (3, 8)), zero=2)) == ["  1: 7", "  3: 8", "  (2 more that are 0)"]
-    assert lines(Contents(2, ((1, 7),), zero=2))[1:] == [
+    assert lines(MapContents(2, ((1, 7), (3, 8)), zero=2)) == ["  1: 7", "  3: 8", "  (2 more that are 0)"]
+    assert lines(MapContents(2, ((1, 7),), zero=2))[1:] == [
         "  ... and 1 more; --entries N",
         "  (2 more that are 0)",
     ]
-    assert lines(Contents(0, zero=4)) == ["  (4 that are 0)"]
-    assert lines(Contents(0)) == ["  (nothing in it)"]
+    assert lines(MapContents(0, zero=4)) == ["  (4 that are 0)"]
+    assert lines(MapContents(0)) == ["  (nothing in it)"]
 
 
 def test_a_program_that_goes_while_it_is_looked_at(monkeypatch):
@@ -177,9 +182,9 @@ def test_a_program_that_goes_while_it_is_looked_at(monkeypatch):
     def gone(*_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
-    monkeypatch.setattr(dump, "Programs", Gone)
+    monkeypatch.setattr(dump, "ProgramLister", Gone)
     monkeypatch.setattr(dump, "context", gone)
     with pytest.raises(PytracerError, match="program 7 has gone while it was looked at"):
-        dump.dissect("7", entries=1)
+        dump.dump_program("7", entries=1)
     with pytest.raises(UnknownNameError, match="no program '8'"):
-        dump.dissect("8", entries=1)
+        dump.dump_program("8", entries=1)

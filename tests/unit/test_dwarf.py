@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind
-from pytracer.kernel.facts import ELSEWHERE, Described
+from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, BtfKind
+from pytracer.kernel.facts import NOT_IN_REGISTER, FunctionTypes
 from pytracer.plan.btf_types import BtfTypes
 from pytracer.symbols import debug, files, places
 from pytracer.targets import debug_info
@@ -42,10 +42,10 @@ def compiled(folder: Path, *options: str, text: str = "", language: str = "c") -
     return path
 
 
-def described(path: Path, name: str) -> Described | None:
+def described(path: Path, name: str) -> FunctionTypes | None:
     with files.find(str(path)) as file:
-        [spot] = places.functions(file, name).spots
-        return debug_info.describe(file, spot.name, spot.offset)
+        [site] = places.functions(file, name).sites
+        return debug_info.describe(file, site.name, site.offset)
 
 
 def types_of(path: Path, name: str) -> Btf | None:
@@ -53,16 +53,20 @@ def types_of(path: Path, name: str) -> Btf | None:
     return None if found is None else found.types
 
 
-def parameters(btf: Btf | None, name: str) -> list[tuple[str, Kind]]:
+def parameters(btf: Btf | None, name: str) -> list[tuple[str, BtfKind]]:
     assert btf is not None
-    function = btf.find(Kind.FUNC, name)
+    function = btf.find(BtfKind.FUNC, name)
     assert function is not None
     return [(text, btf.kind(btf.resolve(kind))) for text, kind in btf.func_proto(function).params]
 
 
 INSERT = [
-    ("list", Kind.PTR), ("node", Kind.PTR), ("weight", Kind.FLOAT), ("times", Kind.INT), ("shade", Kind.ENUM)
-]  # fmt: skip
+    ("list", BtfKind.PTR),
+    ("node", BtfKind.PTR),
+    ("weight", BtfKind.FLOAT),
+    ("times", BtfKind.INT),
+    ("shade", BtfKind.ENUM),
+]
 
 
 @pytest.mark.parametrize(
@@ -87,14 +91,14 @@ def test_types_are_laid_out_as_by_the_compiler(tmp_path, options):
     shade = btf.find(ENUMS, "shade")
     assert shade is not None
     assert dict(btf.enumerators(shade)) == {"RED": -1, "GREEN": 7}
-    assert btf.find(Kind.TYPEDEF, "number") is not None
+    assert btf.find(BtfKind.TYPEDEF, "number") is not None
 
 
 def test_a_method_of_a_class_that_is_derived_in_namespaces(tmp_path):
     path = compiled(tmp_path, text=CXX, language="c++")
     name = "_ZNK5outer5inner7Derived3addEi"
     btf = types_of(path, name)
-    assert parameters(btf, name) == [("this", Kind.PTR), ("number", Kind.INT)]
+    assert parameters(btf, name) == [("this", BtfKind.PTR), ("number", BtfKind.INT)]
     assert btf is not None
     members = {member: btf.member_offset("Derived", member) for member in ("first", "second", "shared")}
     assert members == {"first": 0, "second": 8, "shared": None}
@@ -131,7 +135,7 @@ def test_signs_and_places_are_those_of_the_program(tmp_path):
     assert types.members(kinds["known"].to) == {}  # it is only declared, and no other's by its name
 
 
-PLACES = {"insert": (0, 1, ELSEWHERE, 2, 3), "size": (0, 1), "wide": (1,)}
+PLACES = {"insert": (0, 1, NOT_IN_REGISTER, 2, 3), "size": (0, 1), "wide": (1,)}
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -208,7 +212,7 @@ def test_whatever_is_wrong_with_it_is_as_if_there_were_none(tmp_path):
     path = compiled(tmp_path)
     whole = path.read_bytes()
     with files.find(str(path)) as file, file.reading() as tables:
-        [spot] = places.functions(file, "insert").spots
+        [site] = places.functions(file, "insert").sites
         names = (b".debug_info", b".debug_abbrev", b".debug_str", b".debug_aranges", b".debug_line")
         sections = [tables.section(name) for name in names]
     chance = random.Random(1)
@@ -221,5 +225,5 @@ def test_whatever_is_wrong_with_it_is_as_if_there_were_none(tmp_path):
                 data[at] = chance.randrange(256)
         path.write_bytes(data)
         with files.find(str(path)) as file:
-            none += debug_info.describe(file, spot.name, spot.offset) is None
+            none += debug_info.describe(file, site.name, site.offset) is None
     assert 0 < none < 300

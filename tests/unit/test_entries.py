@@ -9,7 +9,7 @@ import pytest
 
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import MapType
-from pytracer.explain.map_entries import SHOWN, Entries, entries_of
+from pytracer.explain.map_entries import SHOWN, MapEntries, entries_of
 
 KEY = np.dtype([("target", "u4"), ("comm", "S16")])
 VALUE = np.dtype([("count", "u8"), ("seen", "u8"), ("name", "i1", (4,)), ("places", "u4", (2,))])
@@ -21,7 +21,7 @@ def entries(
     keys: np.ndarray,
     values: np.ndarray,
     greatest: Collection[str] = (),
-) -> Entries:
+) -> MapEntries:
     table = Map("some", -1, kind, len(keys), lambda: (keys.dtype, values.dtype))
     monkeypatch.setattr(Map, "read", lambda _: (keys, values))
     return entries_of(table, greatest)
@@ -29,8 +29,8 @@ def entries(
 
 def test_numbers(monkeypatch):
     keys, values = np.array([3, 5], "u4"), np.array([7, 0], "u8")
-    assert entries(monkeypatch, MapType.HASH, keys, values) == Entries(2, (("3", "7"), ("5", "0")))
-    assert entries(monkeypatch, MapType.ARRAY, keys, values) == Entries(1, (("3", "7"),))
+    assert entries(monkeypatch, MapType.HASH, keys, values) == MapEntries(2, (("3", "7"), ("5", "0")))
+    assert entries(monkeypatch, MapType.ARRAY, keys, values) == MapEntries(1, (("3", "7"),))
 
 
 def test_structs_and_text(monkeypatch):
@@ -48,9 +48,9 @@ def test_values_of_all_cpus_are_added_up(monkeypatch):
     values["count"] = [[1, 2, 20]]
     values["name"][0, 1] = tuple(b"dog\0")
     found = entries(monkeypatch, MapType.PERCPU_ARRAY, keys, values)
-    assert found == Entries(1, (("0", "count=23, seen=0, name='dog', places=[0, 0]"),))
+    assert found == MapEntries(1, (("0", "count=23, seen=0, name='dog', places=[0, 0]"),))
     plain = entries(monkeypatch, MapType.PERCPU_HASH, keys, np.array([[4, 5, 6]], "u8"))
-    assert plain == Entries(1, (("0", "15"),))
+    assert plain == MapEntries(1, (("0", "15"),))
 
 
 def test_of_some_numbers_the_greatest_counts(monkeypatch):

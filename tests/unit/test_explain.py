@@ -6,13 +6,13 @@ import builtins
 
 import pytest
 
-from pytracer.bpf.load.verifier import Work, story, work_of
-from pytracer.bpf.load.verifier_messages import verdict_of
+from pytracer.bpf.load.verifier import VerifierStats, last_lines, parse_stats
+from pytracer.bpf.load.verifier_messages import explain_message
 from pytracer.cli import main as command_line
 from pytracer.explain import refused, text
 from pytracer.explain.html import render
-from pytracer.explain.page import Beside, Code, Fold, Grid, Page, Pair, Raw, Source, Stage, Words
-from pytracer.plan import Request, make_plan, ways
+from pytracer.explain.page import Beside, CodeLine, Fold, Grid, Page, PageStage, Pair, Raw, SourceBlock, Words
+from pytracer.plan import Request, make_plan, report_alternatives
 from pytracer.spec import registry
 from support.fake_kernel import FakeKernel
 from support.html import Checked, check_alone, parsed
@@ -22,16 +22,18 @@ EVIL = "</pre></script><script>alert(1)</script>\x1b[31m\" onmouseover='x' &amp;
 
 def page(evil: str = EVIL) -> Page:
     """Every kind of block, with the same string wherever one can be."""
-    code = (Code("0", f"(b7) r0 = {evil}", "2"), Code("2", evil))
+    code = (CodeLine("0", f"(b7) r0 = {evil}", "2"), CodeLine("2", evil))
     blocks = (
         Words(evil, evil),
         Raw(f"{evil}\nsecond"),
         Grid((evil, "b"), ((evil, "2"), ("3", evil)), frozenset({0})),
-        Source(evil, 7, (evil, "int x; /* of several"), ((7, 2),), frozenset({8})),
-        Beside(evil, (Pair(evil, 7, evil, code), Pair("", 0, "", (Code("4", "exit"),)))),
+        SourceBlock(evil, 7, (evil, "int x; /* of several"), ((7, 2),), frozenset({8})),
+        Beside(evil, (Pair(evil, 7, evil, code), Pair("", 0, "", (CodeLine("4", "exit"),)))),
         Fold(evil, (Words(evil),), opened=True),
     )
-    return Page(f"{evil}: {evil}", evil, ((evil, evil),), (Stage("c", evil, evil, blocks, ((evil, evil),)),))
+    return Page(
+        f"{evil}: {evil}", evil, ((evil, evil),), (PageStage("c", evil, evil, blocks, ((evil, evil),)),)
+    )
 
 
 def shape(page: Checked) -> list[tuple[str, list[str]]]:
@@ -88,7 +90,7 @@ def test_text_is_harmless_and_whole():
 
 def test_long_folds_are_for_their_stage():
     long = Fold("the log", (Raw("\n".join(f"line {n}" for n in range(99))),))
-    whole = Page("t", "c", (), (Stage("verifier", "The verifier", "lead", (long,)),))
+    whole = Page("t", "c", (), (PageStage("verifier", "The verifier", "lead", (long,)),))
     assert "-- the log: 99 lines, which --stage verifier shows" in list(text.render(whole))
     assert "line 98" in list(text.render(whole, "verifier"))
     assert not list(text.render(whole, "maps"))
@@ -98,28 +100,30 @@ def test_every_alternative_is_told():
     request = Request(registry.get("syscalls"))
     kernel = FakeKernel(raw_tracepoints=set(), functions={"x64_sys_call"})
     plan = make_plan(request, kernel)
-    found = {one.hook.name: list(ways(one, request, kernel)) for one in plan.decided}
+    found = {one.hook.name: list(report_alternatives(one, request, kernel)) for one in plan.resolved_hooks}
     calls = found["syscall"]
-    assert [way.name for way in calls] == [a.name for a in plan.decided[0].hook.alternatives]
-    taken = [way for way in calls if way.taken]
+    assert [way.name for way in calls] == [a.name for a in plan.resolved_hooks[0].hook.alternatives]
+    taken = [way for way in calls if way.is_chosen]
     assert [way.name for way in taken] == ["tracepoint"]
     assert taken[0].reason == "the best that this kernel grants"
     assert any("raw_syscalls:sys_enter" in probe for probe in taken[0].probes)
-    assert not calls[0].granted
+    assert not calls[0].is_supported
     assert "sys_enter" in calls[0].reason
-    assert {way.reason for way in calls if way.granted and not way.taken} <= {"granted here, too: not needed"}
+    assert {way.reason for way in calls if way.is_supported and not way.is_chosen} <= {
+        "granted here, too: not needed"
+    }
 
 
 def test_one_that_was_asked_for():
     request = Request(registry.get("syscalls"), hooks={"syscall": "tracepoint"})
     plan = make_plan(request, FakeKernel())
-    first, second, *_ = ways(plan.decided[0], request, FakeKernel())
-    assert (first.taken, first.granted, first.reason) == (
+    first, second, *_ = report_alternatives(plan.resolved_hooks[0], request, FakeKernel())
+    assert (first.is_chosen, first.is_supported, first.reason) == (
         False,
         True,
         "granted here, and not asked for (--hook)",
     )
-    assert (second.taken, second.reason) == (True, "asked for by --hook")
+    assert (second.is_chosen, second.reason) == (True, "asked for by --hook")
 
 
 STATISTICS = """\
@@ -131,16 +135,18 @@ processed 1023 insns (limit 1000000) max_states_per_insn 4 total_states 86 peak_
 
 
 def test_the_verifiers_numbers():
-    assert work_of(STATISTICS) == Work(1023, 1000000, 4, 86, 80, 312, (72, 16))
-    assert work_of("processed 5 insns (limit 1000000) total_states 1\n") == Work(5, 1000000, None, 1)
-    assert work_of("nothing of the kind") == Work()
+    assert parse_stats(STATISTICS) == VerifierStats(1023, 1000000, 4, 86, 80, 312, (72, 16))
+    assert parse_stats("processed 5 insns (limit 1000000) total_states 1\n") == VerifierStats(
+        5, 1000000, None, 1
+    )
+    assert parse_stats("nothing of the kind") == VerifierStats()
     # Of two loads in a log, the last.
-    assert work_of(STATISTICS + STATISTICS.replace("312", "77")).time == 77
+    assert parse_stats(STATISTICS + STATISTICS.replace("312", "77")).time == 77
 
 
 def test_a_story_ends_with_the_refusal_and_begins_with_c():
     steps = "".join(f"; line {n};\n{n}: (b7) r0 = {n}\n" for n in range(30))
-    told = story(steps + "R1 !read_ok\n" + STATISTICS.splitlines()[-1] + "\n\n")
+    told = last_lines(steps + "R1 !read_ok\n" + STATISTICS.splitlines()[-1] + "\n\n")
     assert told[-1] == "R1 !read_ok"
     assert told[0].startswith("; line ")
     assert len(told) <= 16
@@ -176,15 +182,15 @@ def test_a_story_ends_with_the_refusal_and_begins_with_c():
     ],
 )
 def test_what_refusals_mean(words, meaning):
-    verdict = verdict_of(words)
+    verdict = explain_message(words)
     assert verdict is not None
     assert meaning in verdict.meaning
     assert verdict.cure
 
 
 def test_words_that_nobody_has_explained():
-    assert verdict_of("something quite new") is None
-    one = refused.Refused("f", "xdp", "0: (95) exit\nsomething quite new\n")
+    assert explain_message("something quite new") is None
+    one = refused.RefusedProgram("f", "xdp", "0: (95) exit\nsomething quite new\n")
     stage = refused.stage_of(one, "")
     assert stage.lead == "The verifier refused it: something quite new"
     assert any(isinstance(block, Words) and "not been put down" in block.text for block in stage.blocks)
@@ -196,8 +202,8 @@ C = '#line 1 "a.c"\nint f(struct __sk_buff *skb)\n{\n    u64 *p = m.lookup(&key)
 @pytest.mark.parametrize("said", ["; return *p; @ a.c:4", "; return *p;"], ids=["with-place", "without"])
 def test_the_line_is_found_with_and_without_its_place(said):
     log = f"{said}\n7: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem access 'map_value_or_null'\n"
-    stage = refused.stage_of(refused.Refused("f", "socket_filter", log), C)
-    (shown,) = (block for block in stage.blocks if isinstance(block, Source))
+    stage = refused.stage_of(refused.RefusedProgram("f", "socket_filter", log), C)
+    (shown,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
     assert (shown.file, shown.marked) == ("a.c", {4})
     assert shown.lines[4 - shown.first] == "    return *p;"
 
@@ -206,16 +212,16 @@ def test_a_line_that_stands_in_several_functions_is_that_of_the_program():
     text = C + C.replace('#line 1 "a.c"\n', "").replace("int f(", "int g(")
     log = "; return *p;\n7: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem access 'inv'\n"
     for program, line in (("f", 4), ("g", 9)):
-        stage = refused.stage_of(refused.Refused(program, "socket_filter", log), text)
-        (shown,) = (block for block in stage.blocks if isinstance(block, Source))
+        stage = refused.stage_of(refused.RefusedProgram(program, "socket_filter", log), text)
+        (shown,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
         assert shown.marked == {line}
 
 
 @pytest.mark.parametrize(("place", "line"), [("3:9", 3), ("0:0", 1)])
 def test_what_the_compiler_refused_is_found(place, line):
     said = f"error: a.c:{place}: in function f i32 (ptr): Looks like the BPF stack limit is exceeded.\n"
-    stage = refused.stage_of(refused.Refused("f", "", said, compiler=True), C)
-    (shown,) = (block for block in stage.blocks if isinstance(block, Source))
+    stage = refused.stage_of(refused.RefusedProgram("f", "", said, compiler=True), C)
+    (shown,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
     assert shown.marked == {line}
     assert any(isinstance(block, Words) and "512 bytes of stack" in block.text for block in stage.blocks)
 

@@ -17,10 +17,10 @@ from pytracer.bpf.attach import kprobe, kprobe_multi, perf_sample, raw_tracepoin
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import NotPermittedError, ResourcesError, UnsupportedError
 from pytracer.features import kernel_facts
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel import functions
-from pytracer.kernel.facts import Answer, Facts, Tells
-from pytracer.kernel.functions import Functions
+from pytracer.kernel.facts import KernelInfo, Support, TargetIdSource
+from pytracer.kernel.functions import KernelFunctions
 from pytracer.record import replace
 from pytracer.spec import (
     Kprobe,
@@ -126,20 +126,20 @@ def unprivileged(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 def test_it_answers_what_a_plan_asks() -> None:
-    answers: Facts = KernelFacts()
+    answers: KernelInfo = RunningKernel()
     assert answers.architecture == os.uname().machine
 
 
 def test_a_raw_tracepoint_is_found_without_being_attached_to(kernel: Kernel) -> None:
     kernel.opens = {"sys_enter": errno.EINVAL}
-    known = KernelFacts()
-    assert known.probe(raw("sys_enter")) == Answer(True, "sys_enter")
-    assert known.probe(raw("nonsense")) == Answer(False, reason="no raw tracepoint nonsense")
+    known = RunningKernel()
+    assert known.probe(raw("sys_enter")) == Support(True, "sys_enter")
+    assert known.probe(raw("nonsense")) == Support(False, reason="no raw tracepoint nonsense")
     assert kernel.calls == ["load 17", "open sys_enter", "open nonsense"]
 
 
 def test_each_question_is_asked_once(kernel: Kernel) -> None:
-    known = KernelFacts()
+    known = RunningKernel()
     assert known.probe(raw("x")) is known.probe(raw("x"))
     assert known.probe(function("vfs_read")) is known.probe(function("vfs_read"))
     assert known.probe(SocketFilter("")) is known.probe(SocketFilter(""))
@@ -148,9 +148,9 @@ def test_each_question_is_asked_once(kernel: Kernel) -> None:
 
 def test_a_kernel_that_does_not_know_the_program_type(kernel: Kernel) -> None:
     kernel.loads = {17: errno.EINVAL}
-    known = KernelFacts()
-    assert known.probe(raw("x")) == Answer(False, reason="this kernel has no raw tracepoints (Linux 4.17)")
-    assert not known.probe(raw("y")).ok
+    known = RunningKernel()
+    assert known.probe(raw("x")) == Support(False, reason="this kernel has no raw tracepoints (Linux 4.17)")
+    assert not known.probe(raw("y")).is_supported
     assert kernel.calls == ["load 17"]
 
 
@@ -158,24 +158,24 @@ def test_a_kernel_that_does_not_know_the_program_type(kernel: Kernel) -> None:
 def test_a_trial_without_descriptors_or_memory_is_no_answer(kernel: Kernel, number: int) -> None:
     """Nor is it remembered: there may be some later."""
     kernel.loads, kernel.sleeps, kernel.opens = {17: number, 2: number}, number, {"x": errno.EINVAL}
-    known = KernelFacts()
+    known = RunningKernel()
     for probe in (raw("x"), function("vfs_read"), function("is_not_there")):
         with pytest.raises(ResourcesError) as caught:
             known.probe(probe)
         assert caught.value.hint
-    for ask in (lambda: known.has_loops, lambda: known.preempts, lambda: known.has_helper(1)):
+    for ask in (lambda: known.has_loops, lambda: known.may_preempt, lambda: known.has_helper(1)):
         with pytest.raises(ResourcesError):
             ask()
     kernel.loads, kernel.sleeps = {}, errno.EINVAL
-    assert known.probe(raw("x")) == Answer(True, "x")
+    assert known.probe(raw("x")) == Support(True, "x")
 
 
 def test_a_refusal_is_told_from_absence(kernel: Kernel) -> None:
     kernel.opens = {"x": errno.EPERM}
     kernel.loads = {1: errno.EACCES}
     kernel.attaches = [errno.EPERM]
-    known = KernelFacts()
-    refused = Answer(False, reason="refused by somebody", refused=True)
+    known = RunningKernel()
+    refused = Support(False, reason="refused by somebody", is_forbidden=True)
     assert known.probe(raw("x")) == refused
     assert known.probe(SocketFilter("")) == refused
     assert known.probe(function("vfs_read")) == refused
@@ -184,44 +184,44 @@ def test_a_refusal_is_told_from_absence(kernel: Kernel) -> None:
 @pytest.mark.parametrize(
     ("number", "answer"),
     [
-        (0, Answer(True, "cpu-clock")),
-        (errno.ENOENT, Answer(False, reason="this kernel takes no samples of cpu-clock (Linux 4.9)")),
-        (errno.EOPNOTSUPP, Answer(False, reason="this kernel takes no samples of cpu-clock (Linux 4.9)")),
-        (errno.EACCES, Answer(False, reason="refused by somebody", refused=True)),
+        (0, Support(True, "cpu-clock")),
+        (errno.ENOENT, Support(False, reason="this kernel takes no samples of cpu-clock (Linux 4.9)")),
+        (errno.EOPNOTSUPP, Support(False, reason="this kernel takes no samples of cpu-clock (Linux 4.9)")),
+        (errno.EACCES, Support(False, reason="refused by somebody", is_forbidden=True)),
     ],
 )
 def test_what_is_said_of_samples(
-    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, number: int, answer: Answer
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, number: int, answer: Support
 ) -> None:
     def open_events(wanted: object, program: int) -> list[int]:
         return [kernel._answer(number)]
 
     monkeypatch.setattr(perf_sample, "open_events", open_events)
     monkeypatch.setattr(task_sample, "open_events", open_events)
-    assert KernelFacts().probe(PerfSample("")) == answer
-    assert KernelFacts().probe(TaskSample("", threads=(7,))) == answer
+    assert RunningKernel().probe(PerfSample("")) == answer
+    assert RunningKernel().probe(TaskSample("", threads=(7,))) == answer
 
 
 def test_what_is_said_of_counters_and_of_nobody(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perf_sample, "open_events", lambda *_: [kernel._answer(errno.ENOENT)])
-    answer = KernelFacts().probe(PerfSample("", event="cycles"))
+    answer = RunningKernel().probe(PerfSample("", event="cycles"))
     assert answer.reason == "this machine does not count cycles (a virtual one may not be given counters)"
-    assert KernelFacts().probe(TaskSample("")) == Answer(False, reason="no process is named")
+    assert RunningKernel().probe(TaskSample("")) == Support(False, reason="no process is named")
 
 
 def test_a_trace_event_is_tried_once_a_category(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracepoint.tracefs, "has_event", lambda category, event: event != "none")
     monkeypatch.setattr(tracepoint.tracefs, "event_id", lambda category, event: 7)
-    known = KernelFacts()
-    assert known.probe(event("sched", "a")) == Answer(True, "sched:a")
-    assert known.probe(event("sched", "b")) == Answer(True, "sched:b")
-    assert known.probe(event("sched", "none")) == Answer(False, reason="no trace event sched:none")
+    known = RunningKernel()
+    assert known.probe(event("sched", "a")) == Support(True, "sched:a")
+    assert known.probe(event("sched", "b")) == Support(True, "sched:b")
+    assert known.probe(event("sched", "none")) == Support(False, reason="no trace event sched:none")
     assert kernel.calls == ["load 5", "attach"]
     kernel.attaches = [errno.EINVAL]
-    assert known.probe(event("syscalls", "a")) == Answer(
+    assert known.probe(event("syscalls", "a")) == Support(
         False, reason="the trace event syscalls:a takes no program"
     )
-    assert not known.probe(event("syscalls", "b")).ok
+    assert not known.probe(event("syscalls", "b")).is_supported
     assert kernel.calls == ["load 5", "attach", "attach"]
 
 
@@ -230,12 +230,12 @@ def test_no_tracefs_is_a_reason(kernel: Kernel, monkeypatch: pytest.MonkeyPatch)
         raise UnsupportedError("this kernel has no tracefs")
 
     monkeypatch.setattr(tracepoint.tracefs, "has_event", none)
-    assert KernelFacts().probe(event("a", "b")) == Answer(False, reason="this kernel has no tracefs")
+    assert RunningKernel().probe(event("a", "b")) == Support(False, reason="this kernel has no tracefs")
 
 
 def test_the_first_function_that_can_be_probed_is_taken(kernel: Kernel) -> None:
     kernel.attaches = [errno.ENOENT, 0]
-    assert KernelFacts().probe(function("newer", "vfs_read")) == Answer(True, "vfs_read")
+    assert RunningKernel().probe(function("newer", "vfs_read")) == Support(True, "vfs_read")
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_the_first_function_that_can_be_probed_is_taken(kernel: Kernel) -> None:
 )
 def test_why_a_function_cannot_be_probed(kernel: Kernel, symbol: str, number: int, reason: str) -> None:
     kernel.attaches = [number]
-    assert KernelFacts().probe(function(symbol)) == Answer(False, reason=reason)
+    assert RunningKernel().probe(function(symbol)) == Support(False, reason=reason)
 
 
 PATTERNS = ("f*",)
@@ -264,9 +264,13 @@ EVENTS = KprobeEvents("", patterns=PATTERNS)
 @pytest.fixture
 def many(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """What the kernel says of many functions at once: an errno of the link, and what the link counted."""
-    says: dict[str, object] = {"link": 0, "missed": 0, "found": Functions(PATTERNS, {16: "f"}, ("f_hidden",))}
+    says: dict[str, object] = {
+        "link": 0,
+        "missed": 0,
+        "found": KernelFunctions(PATTERNS, {16: "f"}, ("f_hidden",)),
+    }
 
-    def matching(patterns: tuple[str, ...]) -> Functions:
+    def matching(patterns: tuple[str, ...]) -> KernelFunctions:
         if isinstance(says["found"], Exception):
             raise says["found"]
         return says["found"]
@@ -278,36 +282,36 @@ def many(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
 
 def test_many_functions_are_tried_by_one(many: dict[str, object]) -> None:
-    granted = Answer(True, "1 functions (f*)", reason="not seen, since they cannot be probed: f_hidden")
-    known = KernelFacts()
-    assert known.probe(ENTRIES) == replace(granted, tells=Tells.COOKIE)
-    assert known.probe(RETURNS) == replace(granted, tells=Tells.COOKIE)
-    assert known.probe(EVENTS) == replace(granted, tells=Tells.ADDRESS)
+    granted = Support(True, "1 functions (f*)", reason="not seen, since they cannot be probed: f_hidden")
+    known = RunningKernel()
+    assert known.probe(ENTRIES) == replace(granted, target_id_source=TargetIdSource.COOKIE)
+    assert known.probe(RETURNS) == replace(granted, target_id_source=TargetIdSource.COOKIE)
+    assert known.probe(EVENTS) == replace(granted, target_id_source=TargetIdSource.ADDRESS)
 
 
 def test_returns_that_are_missed_in_silence_are_not_taken(many: dict[str, object]) -> None:
     many["missed"] = None
-    known = KernelFacts()
-    assert known.probe(ENTRIES).ok
+    known = RunningKernel()
+    assert known.probe(ENTRIES).is_supported
     assert known.probe(RETURNS).reason.startswith("this kernel does not count")
 
 
 def test_a_kernel_without_links_on_many_functions(many: dict[str, object]) -> None:
     many["link"] = errno.EINVAL
-    answer = KernelFacts().probe(ENTRIES)
-    assert answer == Answer(False, reason="this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)")
+    answer = RunningKernel().probe(ENTRIES)
+    assert answer == Support(False, reason="this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)")
 
 
 def test_functions_that_are_not_there_or_not_shown(many: dict[str, object]) -> None:
     many["found"] = UnsupportedError("no function f*")
-    assert KernelFacts().probe(ENTRIES) == Answer(False, reason="no function f*")
-    assert KernelFacts().probe(EVENTS) == Answer(False, reason="no function f*")
+    assert RunningKernel().probe(ENTRIES) == Support(False, reason="no function f*")
+    assert RunningKernel().probe(EVENTS) == Support(False, reason="no function f*")
     many["found"] = NotPermittedError("hidden")
     for answer in (
-        KernelFacts().probe(ENTRIES),
-        KernelFacts().probe(EVENTS),
+        RunningKernel().probe(ENTRIES),
+        RunningKernel().probe(EVENTS),
     ):
-        assert answer == Answer(False, reason="hidden", refused=True)
+        assert answer == Support(False, reason="hidden", is_forbidden=True)
 
 
 def test_without_privileges_many_functions_are_not_looked_up(
@@ -315,22 +319,22 @@ def test_without_privileges_many_functions_are_not_looked_up(
 ) -> None:
     many["found"] = NotPermittedError("never asked")
     for answer in (
-        KernelFacts().probe(RETURNS),
-        KernelFacts().probe(EVENTS),
+        RunningKernel().probe(RETURNS),
+        RunningKernel().probe(EVENTS),
     ):
-        assert (answer.ok, answer.tried, answer.name) == (True, False, "f*")
+        assert (answer.is_supported, answer.was_tried, answer.name) == (True, False, "f*")
 
 
 def test_a_kernel_without_kprobes(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(kprobe, "PMU", tmp_path / "none")
-    answer = KernelFacts().probe(function("vfs_read"))
-    assert answer == Answer(False, reason="this kernel has no kprobes (CONFIG_KPROBES)")
-    assert KernelFacts().probe(EVENTS) == answer
+    answer = RunningKernel().probe(function("vfs_read"))
+    assert answer == Support(False, reason="this kernel has no kprobes (CONFIG_KPROBES)")
+    assert RunningKernel().probe(EVENTS) == answer
     assert kernel.calls == []
 
 
 def test_without_privileges_nothing_is_tried(unprivileged: Kernel) -> None:
-    known = KernelFacts()
+    known = RunningKernel()
     for answer in (
         known.probe(raw("sys_enter")),
         known.probe(event("sched", "sched_switch")),
@@ -338,17 +342,21 @@ def test_without_privileges_nothing_is_tried(unprivileged: Kernel) -> None:
         known.probe(SocketFilter("")),
         known.probe(PerfSample("")),
     ):
-        assert (answer.ok, answer.tried, answer.reason) == (True, False, "not tried: needs root")
+        assert (answer.is_supported, answer.was_tried, answer.reason) == (
+            True,
+            False,
+            "not tried: needs root",
+        )
     assert known.has_helper(113)
     assert known.has_loops
     assert unprivileged.calls == []
 
 
 def test_without_privileges_functions_are_still_looked_up(unprivileged: Kernel) -> None:
-    known = KernelFacts()
+    known = RunningKernel()
     assert known.probe(function("newer", "moved")).name == "moved"
-    assert known.probe(function("newer", "newest")) == Answer(
-        False, reason="no function newer or newest", tried=False
+    assert known.probe(function("newer", "newest")) == Support(
+        False, reason="no function newer or newest", was_tried=False
     )
 
 
@@ -361,7 +369,7 @@ def test_a_helper_is_tried_in_a_program_that_loads(kernel: Kernel, monkeypatch: 
 
     monkeypatch.setattr(kernel_facts, "helper_refusal", refusal)
     kernel.loads = {ProgType.RAW_TRACEPOINT: errno.EINVAL}
-    known = KernelFacts()
+    known = RunningKernel()
     assert known.has_helper(113)
     assert known.has_helper(113)
     assert not known.has_helper(999)
@@ -370,14 +378,14 @@ def test_a_helper_is_tried_in_a_program_that_loads(kernel: Kernel, monkeypatch: 
 
 def test_loops_are_tried_in_a_program_that_loads(kernel: Kernel) -> None:
     kernel.loads = {ProgType.RAW_TRACEPOINT: errno.EINVAL}
-    assert KernelFacts().has_loops
+    assert RunningKernel().has_loops
     assert kernel.calls == [
         f"load {int(kind)}" for kind in (ProgType.RAW_TRACEPOINT, ProgType.KPROBE, ProgType.KPROBE)
     ]
     kernel.loads = dict.fromkeys(
         (ProgType.RAW_TRACEPOINT, ProgType.KPROBE, ProgType.TRACEPOINT), errno.EINVAL
     )
-    assert not KernelFacts().has_loops
+    assert not RunningKernel().has_loops
 
 
 @pytest.mark.parametrize("refusal", ["", "unknown func"])
@@ -391,19 +399,19 @@ def test_programs_are_told_by_a_cookie_where_there_are_cookies(
         return refusal
 
     monkeypatch.setattr(prober, "helper_refusal", said)
-    known = KernelFacts()
-    assert known.probe(function("vfs_read")).tells is Tells.PROGRAM
+    known = RunningKernel()
+    assert known.probe(function("vfs_read")).target_id_source is TargetIdSource.PROGRAM
     assert asked == []
     for number in range(3):
         answer = known.probe(replace(function("vfs_read"), offset=number, targets=(number,)))
-        assert answer.tells is (Tells.PROGRAM if refusal else Tells.COOKIE)
+        assert answer.target_id_source is (TargetIdSource.PROGRAM if refusal else TargetIdSource.COOKIE)
     assert asked == [174]
 
 
 def test_no_instruction_begins_there(kernel: Kernel) -> None:
     kernel.attaches = [errno.EILSEQ]
-    answer = KernelFacts().probe(replace(function("vfs_read"), offset=1))
-    assert answer == Answer(False, reason="no instruction begins at vfs_read+0x1")
+    answer = RunningKernel().probe(replace(function("vfs_read"), offset=1))
+    assert answer == Support(False, reason="no instruction begins at vfs_read+0x1")
 
 
 @pytest.mark.parametrize(
@@ -452,24 +460,24 @@ def test_compat_is_seen_by_its_sysctl(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
     monkeypatch.setattr(kernel_facts, "_X86_ABI", tmp_path / "vsyscall32")
     monkeypatch.setattr(kernel_facts, "_PROC_SYS", tmp_path)
-    assert not KernelFacts().runs_compat
+    assert not RunningKernel().runs_compat
     (tmp_path / "vsyscall32").touch()
-    assert KernelFacts().runs_compat
+    assert RunningKernel().runs_compat
     monkeypatch.setattr(kernel_facts, "_X86_ABI", tmp_path / "hidden/vsyscall32")
     monkeypatch.setattr(kernel_facts, "_PROC_SYS", tmp_path / "hidden")
-    assert KernelFacts().runs_compat, "what cannot be seen may be there"
+    assert RunningKernel().runs_compat, "what cannot be seen may be there"
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="s390x"))
-    assert KernelFacts().runs_compat
+    assert RunningKernel().runs_compat
 
 
 def test_a_raw_tracepoint_is_in_doubt_where_its_programs_may_sleep(kernel: Kernel) -> None:
     kernel.opens = {"sys_enter": errno.EINVAL}
     kernel.sleeps = 0
-    known = KernelFacts()
-    assert "preempted" in known.probe(raw("sys_enter")).doubt
-    assert not known.probe(replace(raw("sys_enter"), preempted=False)).doubt
+    known = RunningKernel()
+    assert "preempted" in known.probe(raw("sys_enter")).caveat
+    assert not known.probe(replace(raw("sys_enter"), preempted=False)).caveat
     absent = known.probe(raw("absent"))
-    assert (absent.ok, absent.doubt) == (False, "")
+    assert (absent.is_supported, absent.caveat) == (False, "")
 
 
 def descriptors() -> set[str]:
@@ -479,7 +487,7 @@ def descriptors() -> set[str]:
 def test_nothing_stays_open(kernel: Kernel) -> None:
     gc.collect()  # what earlier tests dropped is none of this
     before = descriptors()
-    known = KernelFacts()
+    known = RunningKernel()
     known.probe(raw("x"))
     known.probe(function("vfs_read"))
     known.probe(SocketFilter(""))
@@ -492,11 +500,11 @@ def test_nothing_stays_open(kernel: Kernel) -> None:
 def test_nobody_gets_answers_too() -> None:
     """The real machine, without privileges."""
     code = (
-        "from pytracer.features.kernel_facts import KernelFacts\n"
+        "from pytracer.features.kernel_facts import RunningKernel\n"
         "from pytracer.spec import Kprobe, RawTracepoint\n"
-        "known = KernelFacts()\n"
+        "known = RunningKernel()\n"
         "answer = known.probe(RawTracepoint('', event='sys_enter'))\n"
-        "assert answer.ok and not answer.tried, answer\n"
+        "assert answer.is_supported and not answer.was_tried, answer\n"
         "assert known.has_helper(113) and isinstance(known.runs_compat, bool)\n"
         "known.probe(Kprobe('', symbols=('vfs_read',)))\n"
     )
@@ -506,11 +514,11 @@ def test_nobody_gets_answers_too() -> None:
 
 def test_the_arguments_of_a_raw_tracepoint_are_told_by_reading_the_last(kernel: Kernel) -> None:
     kernel.opens = {"long": 0, "short": errno.EINVAL, "refused": errno.EPERM}
-    known = KernelFacts()
-    assert known.probe(raw("long", 2)) == Answer(True, "long")
+    known = RunningKernel()
+    assert known.probe(raw("long", 2)) == Support(True, "long")
     assert known.probe(raw("long", 2)) is known.probe(raw("long", 2))
-    assert known.probe(raw("short", 0)) == Answer(True, "short")
+    assert known.probe(raw("short", 0)) == Support(True, "short")
     reason = "the raw tracepoint short has fewer arguments"
-    assert known.probe(raw("short", 2)) == Answer(False, reason=reason)
-    assert known.probe(raw("refused", 2)).refused
-    assert not known.probe(raw("absent", 2)).ok
+    assert known.probe(raw("short", 2)) == Support(False, reason=reason)
+    assert known.probe(raw("refused", 2)).is_forbidden
+    assert not known.probe(raw("absent", 2)).is_supported

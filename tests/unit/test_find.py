@@ -9,7 +9,7 @@ import pytest
 
 from pytracer.errors import HeadersError, UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel import functions, tracefs
-from pytracer.kernel.facts import Target
+from pytracer.kernel.facts import NamedTarget
 from pytracer.spec import SPELLINGS, parse_source
 from pytracer.targets import find, trace_events
 from pytracer.targets import kernel_functions as finder
@@ -87,12 +87,12 @@ def names_of(text: str) -> list[str]:
 def test_a_pattern_takes_what_can_be_probed_and_counts_the_rest() -> None:
     found = find(parse_source("k:vfs_*"))
     assert found.targets == (
-        Target("vfs_module", 0xFFFFFFFFC0000000),
-        Target("vfs_read", 0xFFFFFFFF81000000),
-        Target("vfs_several@1", 0xFFFFFFFF81000020, symbol="vfs_several"),
-        Target("vfs_several@2", 0xFFFFFFFF81000030, symbol="vfs_several"),
-        Target("vfs_split.isra.0", 0xFFFFFFFF81000060),
-        Target("vfs_write", 0xFFFFFFFF81000010),
+        NamedTarget("vfs_module", 0xFFFFFFFFC0000000),
+        NamedTarget("vfs_read", 0xFFFFFFFF81000000),
+        NamedTarget("vfs_several@1", 0xFFFFFFFF81000020, symbol="vfs_several"),
+        NamedTarget("vfs_several@2", 0xFFFFFFFF81000030, symbol="vfs_several"),
+        NamedTarget("vfs_split.isra.0", 0xFFFFFFFF81000060),
+        NamedTarget("vfs_write", 0xFFFFFFFF81000010),
     )
     assert found.skipped == {
         "that may not be probed (noprobe)": 1,
@@ -218,7 +218,7 @@ def test_hooks_of_security_modules_by_bpf_are_called_where_bpf_is_one(
     monkeypatch.setattr(finder.policy, "lsms", lambda: modules)
     if "bpf" in modules:
         assert find(parse_source("k:bpf_lsm_file_open")).targets == (
-            Target("bpf_lsm_file_open", 0xFFFFFFFF81000090),
+            NamedTarget("bpf_lsm_file_open", 0xFFFFFFFF81000090),
         )
         return
     with pytest.raises(UnsupportedError) as caught:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytracer.symbols import history
-from pytracer.symbols.history import Changes, Readings, Span
+from pytracer.symbols.history import MappingChanges, MappingReadings, Span
 from pytracer.symbols.maps import Mapping
 from pytracer.symbols.user import ASTRAY, UNKNOWN, UNLOADED, UserSymbols
 from support.elf_builder import Symbol, build
@@ -27,7 +27,7 @@ A, B = mapping("a", inode=5), mapping("b", inode=6)
 
 
 def test_a_change_ends_one_span_and_begins_another():
-    changes = Changes()
+    changes = MappingChanges()
     changes.add(START, END, 10)
     changes.add(START + 0x1000, END, 20)
     changes.add(END, END + 0x1000, 15)
@@ -39,7 +39,7 @@ def test_a_change_ends_one_span_and_begins_another():
 
 
 def test_what_may_have_happened_anywhere_ends_all_spans():
-    changes = Changes()
+    changes = MappingChanges()
     changes.add_everywhere(10)
     assert changes.span(INNER, 5, [7, 8])[:3] == (0, 7, True)
     assert changes.span(INNER, 7, [7, 9])[:3] == (7, 9, False)
@@ -67,7 +67,7 @@ def test_times_in_which_anything_may_have_changed_are_put_together(symbols, gaps
 
 
 def test_a_change_that_raised_no_generation_may_be_before_or_after_a_sample():
-    changes = Changes()
+    changes = MappingChanges()
     changes.add(START, END, 10)
     changes.mark_unseen(10)
     assert not changes.span(INNER, 9, []).known
@@ -75,7 +75,7 @@ def test_a_change_that_raised_no_generation_may_be_before_or_after_a_sample():
 
 
 def test_a_generation_that_is_not_known_is_of_what_never_changed():
-    changes = Changes()
+    changes = MappingChanges()
     changes.add(START, END, 10)
     assert not changes.span(INNER, 0, []).known
     assert changes.span(END, 0, []).known
@@ -83,7 +83,7 @@ def test_a_generation_that_is_not_known_is_of_what_never_changed():
 
 def test_old_changes_are_forgotten_and_said_to_be(monkeypatch):
     monkeypatch.setattr(history, "_TIMES", 4)
-    changes = Changes()
+    changes = MappingChanges()
     for time in range(10, 60, 10):
         changes.add(START, END, time)
     assert not changes.span(INNER, 15, []).known
@@ -92,7 +92,7 @@ def test_old_changes_are_forgotten_and_said_to_be(monkeypatch):
 
 def test_too_many_ranges_are_widened(monkeypatch):
     monkeypatch.setattr(history, "_RANGES", 1)
-    changes = Changes()
+    changes = MappingChanges()
     changes.add(0x1000, 0x2000, 10)
     changes.add(START, END, 20)
     assert changes.span(START + (1 << 25), 30, []).begin == 20
@@ -100,7 +100,7 @@ def test_too_many_ranges_are_widened(monkeypatch):
 
 
 def test_a_reading_answers_within_a_span_alone():
-    readings = Readings()
+    readings = MappingReadings()
     readings.add(10, 12, 0, [(A, None)])
     readings.add(20, 22, 0, None)
     readings.add(30, 32, 0, [])
@@ -122,7 +122,7 @@ def test_a_reading_answers_within_a_span_alone():
 
 
 def test_readings_of_one_generation():
-    readings = Readings()
+    readings = MappingReadings()
     for number, found in enumerate((A, B, A)):
         readings.add(10 * number, 10 * number + 1, number + 1, [(found, None)])
     everything = Span(0, 1 << 64, known=True)

@@ -17,7 +17,7 @@ import pytest
 from pytracer.bpf import identity
 from pytracer.bpf.cache import image_cache
 from pytracer.bpf.cache.directory import CacheDir
-from pytracer.bpf.cache.image_cache import Recipe, find, keep, key_of
+from pytracer.bpf.cache.image_cache import Recipe, key_of, look_up, store
 from pytracer.bpf.image import Image, ImageError, MapSpec, ProgramSpec
 from pytracer.errors import CacheError, HeadersError, ToolchainError
 from pytracer.record import replace
@@ -212,10 +212,10 @@ def test_who_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / name).touch()
     mapped = [tmp_path / name for name in names]
     monkeypatch.setattr(image_cache, "_mapped", lambda: maps(*mapped, *mapped))
-    made = image_cache.makers()
+    made = image_cache.compiler_identity()
     assert [line.rsplit(" ", 2)[0] for line in made] == sorted(str(path) for path in mapped[:3])
     (tmp_path / "libLLVM-14.so.1").write_bytes(b"updated")
-    assert image_cache.makers() != made
+    assert image_cache.compiler_identity() != made
 
 
 @pytest.mark.parametrize("seen", [(), ("/usr/lib/libLLVM-14.so.1", "/usr/lib/libc.so.6")])
@@ -223,7 +223,7 @@ def test_who_compiled_must_be_known(monkeypatch: pytest.MonkeyPatch, seen: tuple
     """Else an update of the compiler would go unnoticed."""
     monkeypatch.setattr(image_cache, "_mapped", lambda: maps(*seen))
     with pytest.raises(ImageError, match="cannot be seen"):
-        image_cache.makers()
+        image_cache.compiler_identity()
 
 
 def test_who_compiled_where_that_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_who_compiled_where_that_is_hidden(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(image_cache, "_mapped", hidden)
     with pytest.raises(ImageError, match=r"cannot be seen \(Permission denied\)"):
-        image_cache.makers()
+        image_cache.compiler_identity()
 
 
 def test_this_process_has_not_compiled() -> None:
@@ -244,7 +244,7 @@ def test_a_library_that_was_replaced_meanwhile(tmp_path: Path, monkeypatch: pyte
     seen = maps(tmp_path / "libbcc.so.0", f"{tmp_path}/libLLVM-14.so.1 (deleted)")
     monkeypatch.setattr(image_cache, "_mapped", lambda: seen)
     with pytest.raises(ImageError, match="was replaced"):
-        image_cache.makers()
+        image_cache.compiler_identity()
 
 
 @pytest.fixture
@@ -272,56 +272,56 @@ def where(cache: CacheDir) -> Path:
 
 
 def test_what_is_kept_is_found(cache: CacheDir, image: Image) -> None:
-    assert find(cache, RECIPE, KEY) is None
-    keep(cache, RECIPE, image)
-    assert find(cache, RECIPE, KEY) == image
-    assert find(cache, RECIPE, "f" * 64) is None
-    assert find(cache, replace(RECIPE, name="other.c"), KEY) is None
+    assert look_up(cache, RECIPE, KEY) is None
+    store(cache, RECIPE, image)
+    assert look_up(cache, RECIPE, KEY) == image
+    assert look_up(cache, RECIPE, "f" * 64) is None
+    assert look_up(cache, replace(RECIPE, name="other.c"), KEY) is None
     assert where(cache).stat().st_mode & 0o777 == 0o600
     assert where(cache).parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_tracer_from_elsewhere_is_kept_in_the_same_folder(cache: CacheDir, image: Image) -> None:
     foreign = replace(RECIPE, name="/usr/share/../other/tracer.c")
-    keep(cache, foreign, image)
-    assert find(cache, foreign, KEY) == image
+    store(cache, foreign, image)
+    assert look_up(cache, foreign, KEY) == image
     assert where(cache).name.startswith("tracer.c-")
 
 
 def test_a_key_that_only_begins_alike_is_another(cache: CacheDir, image: Image) -> None:
-    keep(cache, RECIPE, replace(image, key=KEY[:-1] + "0"))
-    assert find(cache, RECIPE, KEY) is None
+    store(cache, RECIPE, replace(image, key=KEY[:-1] + "0"))
+    assert look_up(cache, RECIPE, KEY) is None
 
 
 @pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"updated"), Path.unlink])
 def test_what_other_libraries_made_is_not_used(
     cache: CacheDir, image: Image, tmp_path: Path, change: Callable[[Path], object]
 ) -> None:
-    keep(cache, RECIPE, image)
+    store(cache, RECIPE, image)
     change(tmp_path / "libbcc.so.0.26.0")
-    assert find(cache, RECIPE, KEY) is None
+    assert look_up(cache, RECIPE, KEY) is None
 
 
 def test_what_nobody_made_is_not_kept(cache: CacheDir, image: Image) -> None:
     with pytest.raises(ImageError, match="what made it"):
-        keep(cache, RECIPE, replace(image, made_by=()))
+        store(cache, RECIPE, replace(image, made_by=()))
     assert not (cache.path / "images").exists()
 
 
 def test_what_nobody_made_is_not_used(cache: CacheDir, image: Image) -> None:
-    keep(cache, RECIPE, image)
+    store(cache, RECIPE, image)
     where(cache).write_bytes(replace(image, made_by=()).encode())
-    assert find(cache, RECIPE, KEY) is None
+    assert look_up(cache, RECIPE, KEY) is None
 
 
 def test_damage_is_no_image(cache: CacheDir, image: Image) -> None:
-    keep(cache, RECIPE, image)
+    store(cache, RECIPE, image)
     data = where(cache).read_bytes()
     for bad in (b"", data[:-1], data + b" ", data.replace(b"rows", b"cows")):
         where(cache).write_bytes(bad)
-        assert find(cache, RECIPE, KEY) is None
+        assert look_up(cache, RECIPE, KEY) is None
     where(cache).write_bytes(data)
-    assert find(cache, RECIPE, KEY) == image
+    assert look_up(cache, RECIPE, KEY) == image
 
 
 def _writable(path: Path) -> None:
@@ -355,22 +355,22 @@ SPOILERS = [
 def test_a_file_that_others_had_a_hand_in_is_not_used(
     cache: CacheDir, image: Image, spoil: Callable[[Path], None]
 ) -> None:
-    keep(cache, RECIPE, image)
+    store(cache, RECIPE, image)
     spoil(where(cache))
-    assert find(cache, RECIPE, KEY) is None
-    keep(cache, RECIPE, image)  # puts a good one in its place
-    assert find(cache, RECIPE, KEY) == image
+    assert look_up(cache, RECIPE, KEY) is None
+    store(cache, RECIPE, image)  # puts a good one in its place
+    assert look_up(cache, RECIPE, KEY) == image
 
 
 @pytest.mark.parametrize("spoil", SPOILERS)
 def test_a_folder_that_others_had_a_hand_in_is_not_used(
     cache: CacheDir, image: Image, spoil: Callable[[Path], None]
 ) -> None:
-    keep(cache, RECIPE, image)
+    store(cache, RECIPE, image)
     spoil(cache.path / "images")
-    assert find(cache, RECIPE, KEY) is None
+    assert look_up(cache, RECIPE, KEY) is None
     with pytest.raises(CacheError) as caught:
-        keep(cache, RECIPE, image)
+        store(cache, RECIPE, image)
     assert caught.value.hint.startswith("remove ")
 
 
@@ -381,8 +381,8 @@ def test_a_cache_that_takes_nothing_is_no_reason_to_stop(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache.__class__, "write", lambda self, name, data: full(name, data))
-    keep(cache, RECIPE, image)
-    assert find(cache, RECIPE, KEY) is None
+    store(cache, RECIPE, image)
+    assert look_up(cache, RECIPE, KEY) is None
 
 
 def _aged(folder: Path, name: str, days: float, size: int = 1) -> Path:
@@ -399,9 +399,9 @@ def test_the_oldest_go_when_there_are_too_many(
     monkeypatch.setattr(image_cache, "MAX_IMAGES", 3)
     folder = cache.folder("images")
     old = [_aged(folder, f"tracer.c-{day}.image", day) for day in (4, 1, 3, 2)]
-    keep(cache, RECIPE, image)
+    store(cache, RECIPE, image)
     assert [path.exists() for path in old] == [False, True, False, True]
-    assert find(cache, RECIPE, KEY) == image
+    assert look_up(cache, RECIPE, KEY) == image
 
 
 def test_the_oldest_go_when_they_are_too_big(
@@ -410,11 +410,11 @@ def test_the_oldest_go_when_they_are_too_big(
     monkeypatch.setattr(image_cache, "MAX_BYTES", 10_000)
     folder = cache.folder("images")
     old = [_aged(folder, f"tracer.c-{day}.image", day, 4000) for day in (3, 1, 2)]
-    keep(cache, RECIPE, image)
+    store(cache, RECIPE, image)
     assert [path.exists() for path in old] == [False, True, True]
-    keep(cache, RECIPE, replace(image, key="f" * 64, kernel="x" * 3000))
+    store(cache, RECIPE, replace(image, key="f" * 64, kernel="x" * 3000))
     assert [path.exists() for path in old] == [False, True, False]
-    assert find(cache, RECIPE, KEY) == image
+    assert look_up(cache, RECIPE, KEY) == image
 
 
 def test_what_was_left_half_written_goes_and_what_is_being_written_stays(
@@ -423,15 +423,15 @@ def test_what_was_left_half_written_goes_and_what_is_being_written_stays(
     folder = cache.folder("images")
     dead, alive = _aged(folder, ".new-dead", 2), _aged(folder, ".new-alive", 0)
     other = _aged(folder, "something-else", 900)
-    keep(cache, RECIPE, image)
+    store(cache, RECIPE, image)
     assert (dead.exists(), alive.exists(), other.exists()) == (False, True, True)
 
 
 def test_use_is_noted_so_that_what_is_used_stays(cache: CacheDir, image: Image) -> None:
-    keep(cache, RECIPE, image)
+    store(cache, RECIPE, image)
     then = time.time() - 10 * 86400
     os.utime(where(cache), (then, then))
-    assert find(cache, RECIPE, KEY) == image
+    assert look_up(cache, RECIPE, KEY) == image
     assert where(cache).stat().st_mtime > then + 86400
 
 
@@ -439,16 +439,16 @@ _WRITER = """
 import pathlib, sys
 from pytracer.bpf.cache.directory import CacheDir
 from pytracer.bpf.image import decode
-from pytracer.bpf.cache.image_cache import Recipe, keep
+from pytracer.bpf.cache.image_cache import Recipe, store
 image = decode(sys.stdin.buffer.read())
 for _ in range(100):
-    keep(CacheDir(pathlib.Path(sys.argv[1])), Recipe("tracer.c", "", (), ()), image)
+    store(CacheDir(pathlib.Path(sys.argv[1])), Recipe("tracer.c", "", (), ()), image)
 """
 
 
 def test_writers_and_readers_at_once(cache: CacheDir, image: Image) -> None:
     """Who reads sees a whole image: one writer's or the other's."""
-    keep(cache, RECIPE, image)
+    store(cache, RECIPE, image)
     both = [image, replace(image, kernel="x" * 100_000)]
     writers = []
     for one in both * 2:
@@ -460,7 +460,7 @@ def test_writers_and_readers_at_once(cache: CacheDir, image: Image) -> None:
         writers.append(writer)
     seen = set()
     while any(writer.poll() is None for writer in writers):
-        found = find(cache, RECIPE, KEY)
+        found = look_up(cache, RECIPE, KEY)
         assert found in both
         seen.add(both.index(found))
     assert [writer.returncode for writer in writers] == [0] * 4

@@ -10,7 +10,7 @@ import pytest
 
 from pytracer.bpf.attach import clsact, interface, tcx, xdp, xdp_netlink
 from pytracer.bpf.attach.interface import InterfaceLink
-from pytracer.bpf.attach.owner import owner, short
+from pytracer.bpf.attach.owner import owner, short_name
 from pytracer.errors import AttachError, UnsupportedError
 
 HERE = Path("/proc/self/ns/pid").stat().st_ino
@@ -33,8 +33,8 @@ class OneLink(InterfaceLink):
 def test_what_became_of_a_program_is_said_once(index, attached, said):
     link = OneLink(-1, index, "eth0", how="")
     link.attached = attached
-    assert (link.trouble, link.is_over) == (said, bool(said))
-    assert link.trouble == ""
+    assert (link.poll_detached, link.is_over) == (said, bool(said))
+    assert link.poll_detached == ""
 
 
 def refusing(*errors: int):
@@ -52,33 +52,33 @@ def refusing(*errors: int):
 
 def test_the_driver_is_asked_before_what_is_behind_it():
     attach, asked = refusing(errno.EOPNOTSUPP)
-    link, mode, note = xdp.in_a_mode("best", 2, "eth0", attach)
+    link, mode, note = xdp.try_mode("best", 2, "eth0", attach)
     assert (link, mode, asked) == (7, xdp.GENERIC, [xdp.NATIVE, xdp.GENERIC])
     assert "eth0: generic XDP" in note
     attach, asked = refusing()
-    assert xdp.in_a_mode("best", 2, "eth0", attach) == (7, xdp.NATIVE, "")
+    assert xdp.try_mode("best", 2, "eth0", attach) == (7, xdp.NATIVE, "")
 
 
 def test_a_mode_that_was_asked_for_is_the_only_one():
     attach, asked = refusing(errno.EOPNOTSUPP)
     with pytest.raises(UnsupportedError, match="eth0 by native XDP"):
-        xdp.in_a_mode("native", 2, "eth0", attach)
+        xdp.try_mode("native", 2, "eth0", attach)
     assert asked == [xdp.NATIVE]
 
 
 @pytest.mark.parametrize("number", [errno.EBUSY, errno.EEXIST])
 def test_another_program_is_not_got_round(number, monkeypatch):
     monkeypatch.setattr(xdp, "xdp_programs", lambda: {2: (42,)})
-    monkeypatch.setattr(xdp, "describe", lambda number: f"somebody's, {number}")
+    monkeypatch.setattr(xdp, "describe_program", lambda number: f"somebody's, {number}")
     attach, asked = refusing(number)
     with pytest.raises(AttachError, match="another XDP program is on eth0, and stays: somebody's, 42"):
-        xdp.in_a_mode("best", 2, "eth0", attach)
+        xdp.try_mode("best", 2, "eth0", attach)
     assert asked == [xdp.NATIVE]
 
 
 def test_what_nobody_holds_is_said_so(monkeypatch):
     monkeypatch.setattr(interface, "program_by_id", lambda _: (_ for _ in ()).throw(OSError()))
-    assert interface.describe(0x7FFFFFFF) == f"id {0x7FFFFFFF}, which no process holds"
+    assert interface.describe_program(0x7FFFFFFF) == f"id {0x7FFFFFFF}, which no process holds"
 
 
 class Traffic:
@@ -86,10 +86,10 @@ class Traffic:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.qdiscs: dict[int, str] = {}
-        self.there: list[clsact.Filter] = []
+        self.there: list[clsact.TcFilter] = []
         monkeypatch.setattr(clsact, "qdiscs", lambda: dict(self.qdiscs))
-        monkeypatch.setattr(clsact, "_tell_qdisc", self.qdisc)
-        monkeypatch.setattr(clsact, "_tell", self.filter)
+        monkeypatch.setattr(clsact, "_request_qdisc", self.qdisc)
+        monkeypatch.setattr(clsact, "_request", self.filter)
         monkeypatch.setattr(clsact, "filters", self.filters)
 
     def qdisc(self, index: int, kind: int, _flags: int) -> None:
@@ -100,13 +100,13 @@ class Traffic:
         else:
             self.qdiscs[index] = "clsact"
 
-    def filter(self, one: clsact.Filter, kind: int, _flags: int, _program: int = -1) -> None:
+    def filter(self, one: clsact.TcFilter, kind: int, _flags: int, _program: int = -1) -> None:
         if kind == clsact._DELFILTER:
             self.there.remove(one)
         else:
             self.there.append(one)
 
-    def filters(self, index: int, *ways: int) -> list[clsact.Filter]:
+    def filters(self, index: int, *ways: int) -> list[clsact.TcFilter]:
         return [f for f in self.there if f.index == index and f.way in (ways or (tcx.INGRESS, tcx.EGRESS))]
 
 
@@ -115,8 +115,8 @@ def traffic(monkeypatch):
     return Traffic(monkeypatch)
 
 
-def theirs(index: int, priority: int, name: str = "somebody's") -> clsact.Filter:
-    return clsact.Filter(index, tcx.INGRESS, priority, 1, name)
+def theirs(index: int, priority: int, name: str = "somebody's") -> clsact.TcFilter:
+    return clsact.TcFilter(index, tcx.INGRESS, priority, 1, name)
 
 
 def test_a_qdisc_that_was_made_goes_with_its_last_filter(traffic):
@@ -140,7 +140,7 @@ def test_the_qdisc_of_another_stays_and_its_priorities_are_left_alone(traffic):
     traffic.qdiscs[2] = "clsact"
     traffic.there += [theirs(2, 1), theirs(2, 2), theirs(2, 4)]
     made, note = clsact._attach(2, "eth0", tcx.INGRESS, 3)
-    assert (made.priority, made.ours[2]) == (3, None)
+    assert (made.priority, made.is_own[2]) == (3, None)
     assert note == "what filters before it take away is not seen"
     clsact.remove(made)
     assert traffic.qdiscs == {2: "clsact"}
@@ -173,8 +173,8 @@ def test_only_what_the_dead_left_is_swept(traffic):
 
 def test_only_programs_of_the_dead_are_taken_off(monkeypatch):
     names = {
-        11: short(DEAD.removeprefix("pytracer_")),
-        12: short(owner(os.getpid())),
+        11: short_name(DEAD.removeprefix("pytracer_")),
+        12: short_name(owner(os.getpid())),
         13: "xdp_dispatcher",
     }
     off = []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.cache.directory import CacheDir
-from pytracer.bpf.cache.entries import clear, kept
+from pytracer.bpf.cache.entries import clear, list_entries
 from pytracer.bpf.image import Image
 from pytracer.cli.main import main
 from pytracer.errors import CacheError
@@ -66,7 +66,7 @@ def test_everything_is_listed_with_its_kernel_and_size(cache: CacheDir) -> None:
     image, btf, package, kheaders = fill(cache)
     then = time.time() - 10 * DAY
     os.utime(image, (then, then))
-    found = {one.path: one for one in kept(cache)}
+    found = {one.path: one for one in list_entries(cache)}
     assert list(found) == [image, btf, kheaders, package]
     seen = {path: (one.kind, one.name, one.kernel) for path, one in found.items()}
     assert seen == {
@@ -83,12 +83,12 @@ def test_everything_is_listed_with_its_kernel_and_size(cache: CacheDir) -> None:
 def test_a_damaged_image_is_listed_too(cache: CacheDir) -> None:
     path = put_image(cache)
     path.write_bytes(b"rubbish")
-    (one,) = kept(cache)
+    (one,) = list_entries(cache)
     assert (one.kernel, one.size) == ("", 7)
 
 
 def test_an_empty_cache(cache: CacheDir) -> None:
-    assert list(kept(cache)) == []
+    assert list(list_entries(cache)) == []
     assert clear(cache) == []
     assert list(cache.path.iterdir()) == []
 
@@ -128,8 +128,8 @@ def test_links_are_not_followed(cache: CacheDir, outside: Path) -> None:
     (tree / "include" / "file.h").symlink_to(outside / "precious")
     (cache.path / "headers" / ("a" * 32)).symlink_to(outside)
     (cache.folder("images") / f"x.c-{DIGEST}.image").symlink_to(outside / "precious")
-    assert [one.path for one in kept(cache)] == [tree]
-    assert next(kept(cache)).size < 1000
+    assert [one.path for one in list_entries(cache)] == [tree]
+    assert next(list_entries(cache)).size < 1000
     assert [one.path for one in clear(cache)] == [tree]
     assert not tree.exists()
     assert (outside / "precious").stat().st_size == 1000
@@ -150,7 +150,7 @@ def test_a_folder_that_is_a_link_is_not_touched(cache: CacheDir, outside: Path, 
     (outside / f"x.c-{DIGEST}.image").write_text("precious, too")
     (outside / DIGEST).mkdir()
     (cache.path / folder).symlink_to(outside)
-    for look in (lambda: list(kept(cache)), lambda: clear(cache)):
+    for look in (lambda: list(list_entries(cache)), lambda: clear(cache)):
         with pytest.raises(CacheError, match="is not a folder") as caught:
             look()
         assert str(cache.path / folder) in caught.value.hint

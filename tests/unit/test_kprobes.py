@@ -14,7 +14,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.owner import owner
 from pytracer.errors import AttachError, NotPermittedError, UnsupportedError
 from pytracer.kernel import functions
-from pytracer.kernel.functions import Functions
+from pytracer.kernel.functions import KernelFunctions
 
 SYMBOLS = """ffffffff81000000 T __x64_sys_read
 ffffffff81000000 T __ia32_sys_read
@@ -106,11 +106,11 @@ def events(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> Tracefs:
     return Tracefs(kernel, monkeypatch)
 
 
-FOUND = Functions(("f*",), {0x10: "f1", 0x20: "f2"}, ())
+FOUND = KernelFunctions(("f*",), {0x10: "f1", 0x20: "f2"}, ())
 
 
 def test_one_event_has_a_probe_on_each_function_and_goes_with_its_link(events: Tracefs) -> None:
-    link = kprobe_events.attach(FOUND, 3, "enter")
+    link = kprobe_events.attach_event(FOUND, 3, "enter")
     first, second = events.written
     name = first.split()[0].removeprefix("p:")
     assert name.startswith(f"pytracer/enter_{Path('/proc/self/ns/pid').stat().st_ino}_{os.getpid()}_")
@@ -139,12 +139,12 @@ def test_a_return_has_an_event_of_its_own_with_room_for_calls_in_flight(events: 
 def test_what_was_made_is_taken_back_where_the_rest_fails(events: Tracefs, fails: str) -> None:
     events.fails = {fails: errno.EBUSY}
     with pytest.raises(AttachError, match=r"a kprobe event on 2 functions \(f\*\)"):
-        kprobe_events.attach(FOUND, 3, "enter")
+        kprobe_events.attach_event(FOUND, 3, "enter")
     assert events.written[-1].startswith("-:pytracer/enter_")
 
 
 def test_an_event_that_somebody_uses_is_not_left_in_silence(events: Tracefs) -> None:
-    link = kprobe_events.attach(FOUND, 3, "enter")
+    link = kprobe_events.attach_event(FOUND, 3, "enter")
     events.fails = {"-": errno.EBUSY}
     with pytest.raises(AttachError, match="cannot take the trace event pytracer/enter_") as caught:
         link.close()

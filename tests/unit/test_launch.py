@@ -14,7 +14,7 @@ import pytest
 
 from pytracer import inherited
 from pytracer.errors import PytracerError, UsageError
-from pytracer.trace.launch import Launched
+from pytracer.trace.launch import LaunchedCommand
 
 PATIENCE = 30  # seconds, for what takes milliseconds
 
@@ -31,7 +31,7 @@ def until(done):
 
 
 def run(*argv):
-    launched = Launched(argv)
+    launched = LaunchedCommand(argv)
     launched.release()
     return until(launched.poll)
 
@@ -65,7 +65,7 @@ def test_the_status_of_a_signal_is_that_of_a_shell(number):
 
 def test_it_does_not_execute_before_its_release(tmp_path):
     mark = tmp_path / "mark"
-    launched = Launched(["touch", str(mark)])
+    launched = LaunchedCommand(["touch", str(mark)])
     time.sleep(0.1)
     assert launched.poll() is None
     assert not mark.exists()
@@ -78,14 +78,14 @@ def test_it_does_not_execute_before_its_release(tmp_path):
 def test_it_keeps_its_process_id_arguments_and_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTRACER_TEST", "a b")
     out = tmp_path / "out"
-    launched = Launched(["sh", "-c", 'echo "$$|$0|$1|$PYTRACER_TEST" > "$2"', "name", "x y", str(out)])
+    launched = LaunchedCommand(["sh", "-c", 'echo "$$|$0|$1|$PYTRACER_TEST" > "$2"', "name", "x y", str(out)])
     launched.release()
     assert until(launched.poll) == 0
     assert out.read_text() == f"{launched.pid}|name|x y|a b\n"
 
 
 def test_poll_remembers():
-    launched = Launched(["sh", "-c", "exit 7"])
+    launched = LaunchedCommand(["sh", "-c", "exit 7"])
     launched.release()
     until(launched.poll)
     assert (launched.poll(), launched.status) == (7, 7)
@@ -96,14 +96,14 @@ def test_poll_remembers():
 @pytest.mark.parametrize("name", ["no-such-command-anywhere", "/nowhere/at/all", "", "/etc", "/etc/passwd"])
 def test_no_command(name):
     with pytest.raises(UsageError, match=f"no command '{name}'"):
-        Launched([name])
+        LaunchedCommand([name])
 
 
 def test_a_file_that_the_kernel_will_not_execute(tmp_path):
     path = tmp_path / "rubbish"
     path.write_bytes(b"\x7fELF, but no more")
     path.chmod(0o755)
-    launched = Launched([str(path)])
+    launched = LaunchedCommand([str(path)])
     with pytest.raises(PytracerError, match=r"cannot execute .*rubbish': Exec format error") as caught:
         launched.release()
     assert caught.value.exit_code == 1
@@ -116,12 +116,12 @@ def test_an_interpreter_that_is_not_there(tmp_path):
     path.write_text("#!/nowhere/at/all\n")
     path.chmod(0o755)
     with pytest.raises(PytracerError, match="No such file"):
-        Launched([str(path)]).release()
+        LaunchedCommand([str(path)]).release()
 
 
 def test_terminate_before_the_release_ends_it_unexecuted(tmp_path):
     mark = tmp_path / "mark"
-    launched = Launched(["touch", str(mark)])
+    launched = LaunchedCommand(["touch", str(mark)])
     launched.terminate()
     assert launched.status == 127
     assert launched.poll() == 127
@@ -129,7 +129,7 @@ def test_terminate_before_the_release_ends_it_unexecuted(tmp_path):
 
 
 def test_terminate_after_the_release_asks_it_to_end():
-    launched = Launched(["sleep", "1000"])
+    launched = LaunchedCommand(["sleep", "1000"])
     launched.release()
     assert launched.poll() is None
     launched.terminate()
@@ -139,8 +139,8 @@ def test_terminate_after_the_release_asks_it_to_end():
 def test_it_ends_unexecuted_where_the_tracer_is_killed(tmp_path):
     mark = tmp_path / "mark"
     code = (
-        "import os, signal, sys; from pytracer.trace.launch import Launched;"
-        "print(Launched(['touch', sys.argv[1]]).pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal, sys; from pytracer.trace.launch import LaunchedCommand;"
+        "print(LaunchedCommand(['touch', sys.argv[1]]).pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(mark)],
@@ -216,7 +216,7 @@ def test_where_the_caller_ignores_the_ends_of_children_the_command_is_seen_to_en
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         assert shell("exit 7") == 0  # the kernel keeps no status
-        launched = Launched(["sleep", "1000"])
+        launched = LaunchedCommand(["sleep", "1000"])
         launched.release()
         launched.terminate()
     finally:
@@ -241,15 +241,15 @@ def test_a_command_has_the_limits_that_the_caller_had_before_we_raised_them(whic
     units = 1024 if letter == "l" else 1
     code = (
         "import resource, sys, time; from pytracer import inherited\n"
-        "from pytracer.trace.launch import Launched\n"
+        "from pytracer.trace.launch import LaunchedCommand\n"
         f"soft = 64 * {units}; hard = resource.getrlimit({which})[1]\n"
         f"resource.setrlimit({which}, (soft, hard))\n"
         f"for n in (80, 90): inherited.raise_limit({which}, n * {units}, hard)\n"
-        f"one = Launched(['bash', '-c', 'ulimit -S{letter}']); one.release()\n"
+        f"one = LaunchedCommand(['bash', '-c', 'ulimit -S{letter}']); one.release()\n"
         "while one.poll() is None: time.sleep(0.01)\n"
         f"assert resource.getrlimit({which})[0] == 90 * {units}\n"
         f"resource.setrlimit({which}, (70 * {units}, hard))  # the program itself: it wants that\n"
-        f"one = Launched(['bash', '-c', 'ulimit -S{letter}']); one.release()\n"
+        f"one = LaunchedCommand(['bash', '-c', 'ulimit -S{letter}']); one.release()\n"
         "while one.poll() is None: time.sleep(0.01)\n"
     )
     done = subprocess.run(

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from pytracer.bpf.compile.layout_check import Check, check_function, check_functions, verify
+from pytracer.bpf.compile.layout_check import MemberOffset, check_function, check_functions, verify
 from pytracer.errors import SchemaError
 
-CHECKS = [Check("struct task_struct", "tgid", 2812), Check("struct task_struct", "comm", 3000)]
+CHECKS = [MemberOffset("struct task_struct", "tgid", 2812), MemberOffset("struct task_struct", "comm", 3000)]
 
 MOV, SET, ADD, PLUS, MINUS, PLUS32 = 0xBF, 0xB7, 0x0F, 0x07, 0x17, 0x04
 STORE, LOAD, EXIT, CALL, LD_IMM64 = 0x7B, 0x79, 0x95, 0x85, 0x18

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pytracer.bpf.compile import line_table
-from pytracer.bpf.compile.line_table import Function, Line, encode, meaningless, read_back
+from pytracer.bpf.compile.line_table import Line, LineTableFunction, encode, is_placeholder, read_back
 from pytracer.bpf.compile.source import by_file, read_source
-from pytracer.bpf.line_info import FUNCTION, RECORD, Told
+from pytracer.bpf.line_info import FUNCTION, RECORD, FuncLineInfo
 from pytracer.bpf.obj_info import ProgramInfo, SourceLine
-from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.btf import Btf, BtfKind
 
 LINES = [
     Line(0, "probes_c/a.c", 3, "{"),
@@ -18,20 +18,20 @@ LINES = [
 ]
 
 
-def read(btf: Btf, told: Told) -> list[tuple[int, str, int, str]]:
+def read(btf: Btf, told: FuncLineInfo) -> list[tuple[int, str, int, str]]:
     records = RECORD.iter_unpack(told.lines)
     return [(insn, btf.string(file), place >> 10, btf.string(text)) for insn, file, text, place in records]
 
 
-def functions(btf: Btf, told: Told) -> list[tuple[int, str]]:
+def functions(btf: Btf, told: FuncLineInfo) -> list[tuple[int, str]]:
     infos = list(FUNCTION.iter_unpack(told.functions))
-    assert [btf.kind(kind) for _, kind in infos] == [Kind.FUNC] * len(infos)
+    assert [btf.kind(kind) for _, kind in infos] == [BtfKind.FUNC] * len(infos)
     return [(at, btf.name(kind)) for at, kind in infos]
 
 
 def test_what_is_encoded_can_be_read():
     some = {"first": LINES, "second": LINES[:1], "bare": []}
-    data, told = encode({name: [Function(name, 0, lines)] for name, lines in some.items()})
+    data, told = encode({name: [LineTableFunction(name, 0, lines)] for name, lines in some.items()})
     btf = Btf(data)
     assert {name: functions(btf, told[name]) for name in told} == {name: [(0, name)] for name in some}
     [(_, kind)] = FUNCTION.iter_unpack(told["first"].functions)
@@ -45,8 +45,8 @@ def test_what_is_encoded_can_be_read():
 def test_a_program_of_several_functions():
     """The kernel wants a line for the first instruction of each, or none at all."""
     body = Line(7, "probes_c/include/b.h", 3, "{")
-    whole = [Function("main", 0, LINES), Function("body", 7, [body])]
-    data, told = encode({"main": whole, "other": [Function("other", 0, []), whole[1]]})
+    whole = [LineTableFunction("main", 0, LINES), LineTableFunction("body", 7, [body])]
+    data, told = encode({"main": whole, "other": [LineTableFunction("other", 0, []), whole[1]]})
     btf = Btf(data)
     assert functions(btf, told["main"]) == [(0, "main"), (7, "body")]
     assert functions(btf, told["other"]) == [(0, "other"), (7, "body")]
@@ -55,20 +55,27 @@ def test_a_program_of_several_functions():
 
 
 def test_a_text_is_kept_once():
-    once, _ = encode({"f": [Function("f", 0, LINES)]})
-    twice, _ = encode({"f": [Function("f", 0, [*LINES, Line(7, "probes_c/a.c", 5, "{")])]})
+    once, _ = encode({"f": [LineTableFunction("f", 0, LINES)]})
+    twice, _ = encode({"f": [LineTableFunction("f", 0, [*LINES, Line(7, "probes_c/a.c", 5, "{")])]})
     assert len(once) == len(twice)
 
 
 def test_what_stands_before_a_program_has_a_line_of_its_own():
-    data, told = encode({"f": [Function("f", 0, LINES), Function("g", 7, [Line(7, "probes_c/a.c", 9, "{")])]})
+    data, told = encode(
+        {
+            "f": [
+                LineTableFunction("f", 0, LINES),
+                LineTableFunction("g", 7, [Line(7, "probes_c/a.c", 9, "{")]),
+            ]
+        }
+    )
     assert told["f"].behind(0) == told["f"]
     btf, moved = Btf(data), told["f"].behind(4)
     lines = read(btf, moved)
     assert lines[0] == (0, "--filter", 1, "the packet filter, from classic BPF")
     assert [insn for insn, *_ in lines[1:]] == [4, 6, 9, 11]
     assert functions(btf, moved) == [(0, "f"), (11, "g")]
-    assert Told(b"", b"").behind(4) == Told(b"", b"")
+    assert FuncLineInfo(b"", b"").behind(4) == FuncLineInfo(b"", b"")
 
 
 @pytest.mark.parametrize(
@@ -86,10 +93,10 @@ def test_what_stands_before_a_program_has_a_line_of_its_own():
 def test_lines_and_functions_that_are_not_a_programs_are_told(places, fits):
     lines = b"".join(RECORD.pack(at, 1, 1, 1 << 10) for at in places)
     functions = b"".join(FUNCTION.pack(at, 3) for at in places)
-    assert Told(b"", lines).fits(bytes(32)) is fits
-    assert Told(functions, b"").fits(bytes(32)) is fits
-    assert not Told(b"", lines + b"x").fits(bytes(32))
-    assert not Told(functions + b"x", b"").fits(bytes(32))
+    assert FuncLineInfo(b"", lines).fits(bytes(32)) is fits
+    assert FuncLineInfo(functions, b"").fits(bytes(32)) is fits
+    assert not FuncLineInfo(b"", lines + b"x").fits(bytes(32))
+    assert not FuncLineInfo(functions + b"x", b"").fits(bytes(32))
 
 
 def test_lines_that_bcc_knows(monkeypatch):
@@ -120,6 +127,6 @@ def test_lines_that_bcc_knows(monkeypatch):
 
 
 def test_meaningless_instructions():
-    assert len(meaningless(1)) == 8
-    assert meaningless(3)[-8] == 0x95
-    assert set(meaningless(3)[:16:8]) == {0xB7}
+    assert len(is_placeholder(1)) == 8
+    assert is_placeholder(3)[-8] == 0x95
+    assert set(is_placeholder(3)[:16:8]) == {0xB7}

@@ -79,15 +79,15 @@ def test_the_files_are_those_that_the_dynamic_linker_takes(tree, monkeypatch, op
         path for path in by_the_linker(main, environment) if "ld-linux" not in path
     ]
     for name in ("libmiddle", "middle", "libleaf.so"):
-        chosen = loader.find(name, [str(main)], environment)
+        chosen = loader.resolve_library(name, [str(main)], environment)
         assert chosen in found
         assert "middle" in chosen or "leaf" in chosen
 
 
 def test_a_child_has_the_library_path_too(tree, monkeypatch):
     monkeypatch.chdir(tree)
-    assert loader.find("libleaf", ["/bin/true"], {"LD_LIBRARY_PATH": "two"}) == "two/libleaf.so"
-    assert loader.find("libleaf", ["/bin/true"], {}) == ""
+    assert loader.resolve_library("libleaf", ["/bin/true"], {"LD_LIBRARY_PATH": "two"}) == "two/libleaf.so"
+    assert loader.resolve_library("libleaf", ["/bin/true"], {}) == ""
 
 
 def test_a_script_is_its_interpreter(tmp_path, monkeypatch):
@@ -147,7 +147,7 @@ def test_the_environment_says_which_library_and_which_program(tree, monkeypatch,
     main = program(tree)
     setting = f"LD_LIBRARY_PATH={folder}"
     for command in (["env", setting, str(main)], ["sh", "-c", f"{setting} {main}"]):
-        found = loader.find("libleaf", command, {})
+        found = loader.resolve_library("libleaf", command, {})
         assert os.path.realpath(found) == f"{tree}/{folder}/libleaf.so"
     for words in (["env", f"PATH={tree}", main.name], ["env", "-C", str(tree), f"./{main.name}"]):
         found = loader.program_of(commands.executed(words, {}))
@@ -170,7 +170,7 @@ def test_what_is_there_but_mangled_is_said(tmp_path):
         with pytest.raises(UnknownNameError) as caught:
             places.find(file, "bar")
         assert caught.value.hint == 'did you mean "ns::Foo::bar(int)"?'
-        assert places.find(file, '"ns::Foo::bar(int)"').spots
+        assert places.find(file, '"ns::Foo::bar(int)"').sites
 
 
 def test_a_program_whose_name_begins_so_is_suggested(tmp_path, monkeypatch):

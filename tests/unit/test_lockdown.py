@@ -11,7 +11,7 @@ import pytest
 from pytracer import doctor
 from pytracer.bpf.attach import kprobe, kprobe_events
 from pytracer.bpf.load import loader
-from pytracer.bpf.prober import Asking
+from pytracer.bpf.prober import FeatureProber
 from pytracer.cli import doctor as command
 from pytracer.doctor import LOCKDOWN, OK, UNKNOWN, WARN, Check, Report
 from pytracer.errors import PolicyError, VerifierError
@@ -82,20 +82,20 @@ def test_functions_by_address_are_refused_where_no_trace_event_can_be_made(
 ) -> None:
     """The symbols give their addresses, and nothing else would have asked tracefs before it attaches."""
     monkeypatch.setattr(kprobe, "PMU", tmp_path)
-    monkeypatch.setattr(Asking, "missing", [])
+    monkeypatch.setattr(FeatureProber, "missing_capabilities", [])
     probe = KprobeEvents("hit", patterns=("k:vfs_read",), addresses=(0xFFFFFFFF81000000,))
     monkeypatch.setattr(kprobe_events.tracefs, "root", lambda: tmp_path)
-    assert kprobe_events.ask(probe, Asking()).ok
+    assert kprobe_events.check_support(probe, FeatureProber()).is_supported
     monkeypatch.setattr(kprobe_events.tracefs, "root", withheld)
-    answer = kprobe_events.ask(probe, Asking())
-    assert answer.refused
+    answer = kprobe_events.check_support(probe, FeatureProber())
+    assert answer.is_forbidden
     assert "lockdown=confidentiality" in answer.reason
 
 
 def test_the_doctor_looks_for_what_was_left_without_tracefs(monkeypatch: pytest.MonkeyPatch) -> None:
     found = leftovers.Leftover("a filter on lo ingress", "tc filter del dev lo ingress")
     monkeypatch.setattr(doctor.policy, "missing_capabilities", lambda needed: [])
-    monkeypatch.setattr(leftovers.kprobe_events, "left", withheld)
+    monkeypatch.setattr(leftovers.kprobe_events, "list_leftovers", withheld)
     for name in ("_xdp", "_cgroups"):
         monkeypatch.setattr(leftovers, name, lambda: iter(()))
     monkeypatch.setattr(leftovers, "_filters", lambda: iter((found,)))

@@ -15,7 +15,7 @@ from pytracer.spec import Column, Table, Unit
 CALLS = Column("calls", "", unit=Unit.COUNT)
 TOTAL = Column("total_ns", "", field="time", unit=Unit.NANOSECONDS)
 AVERAGE = Column("avg_ns", "", unit=Unit.NANOSECONDS, ratio=("total_ns", "calls"))
-COMM = Column("comm", "", latest=True)
+COMM = Column("comm", "", last=True)
 KEY = Column("id", "", field="id")
 TABLE = Table("rows", (CALLS, TOTAL, AVERAGE), sort="calls")
 PLAIN = Schema("fake", (KEY,), (CALLS, TOTAL, AVERAGE), TABLE)
@@ -306,7 +306,7 @@ def test_a_ledger_of_rows_that_are_taken_and_rows_that_stay(seed, stands, shows)
 
     for _ in range(chance.randrange(1, 12)):
         taken = {b"t" * 9 + random_key(chance)[:3]: [chance.randrange(1, 9)] * 2 for _ in range(3)}
-        book.take(rows_of(taken, chance))
+        book.add_drained(rows_of(taken, chance))
         for key, values in taken.items():
             count(whole, key, values)
         if stands:
@@ -317,8 +317,8 @@ def test_a_ledger_of_rows_that_are_taken_and_rows_that_stay(seed, stands, shows)
             for key, values in table_of(book.interval(stood())).items():
                 count(intervals, key, values)
             assert intervals == whole
-    assert table_of(book.whole(stood())) == whole
-    assert table_of(book.whole(stood())) == whole
+    assert table_of(book.total(stood())) == whole
+    assert table_of(book.total(stood())) == whole
 
 
 def test_rows_of_an_array_have_its_indexes_for_keys():
@@ -335,7 +335,7 @@ def test_rows_of_an_array_have_its_indexes_for_keys():
 
 
 def test_of_the_greatest_there_is_no_sum():
-    longest = Column("max_ns", "", unit=Unit.NANOSECONDS, greatest=True)
+    longest = Column("max_ns", "", unit=Unit.NANOSECONDS, max=True)
     schema = Schema("fake", (KEY,), (CALLS, longest), TABLE)
     keys = np.array([(b"a",), (b"b",)], dtype=[("id", "S8")])
     values = np.array([[(1, 7), (2, 5)], [(3, 0), (4, 9)]], dtype=[("calls", "u8"), ("max_ns", "u8")])

@@ -25,7 +25,7 @@ def titles(path, written):
 
 def offsets(path, written):
     with files.find(str(path)) as file:
-        return [spot.offset for spot in places.find(file, written).spots]
+        return [site.offset for site in places.find(file, written).sites]
 
 
 def test_static_functions_of_two_units_are_two_and_each_can_be_asked_for(tmp_path):
@@ -202,9 +202,9 @@ def test_what_a_pattern_is_shown_as_names_each_function_by_itself(binary):
     found, wanted = None, "main.*" if "go" in binary else "*a*" if "libc" not in binary else "*_r"
     with files.find(binary) as file:
         found = places.find(file, wanted)
-        assert len(set(found.titles)) == len(found.spots) > 2
-        for spot, title in zip(found.spots, found.titles, strict=True):
-            assert [one.offset for one in places.find(file, title).spots] == [spot.offset]
+        assert len(set(found.titles)) == len(found.sites) > 2
+        for site, title in zip(found.sites, found.titles, strict=True):
+            assert [one.offset for one in places.find(file, title).sites] == [site.offset]
 
 
 def test_cpp_functions_are_found_as_stacks_show_them(tmp_path):

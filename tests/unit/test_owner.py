@@ -8,8 +8,8 @@ import re
 import pytest
 
 from pytracer.bpf.attach import owner as owners
-from pytracer.bpf.attach.link import Link, on_each
-from pytracer.bpf.attach.owner import is_dead, is_dead_short, owner, short
+from pytracer.bpf.attach.link import Link, attach_each
+from pytracer.bpf.attach.owner import is_dead, is_dead_short, owner, short_name
 from support.names import hostile_process
 
 
@@ -32,9 +32,9 @@ def dead() -> str:
 def test_the_living_are_told_from_the_dead(dead):
     alive = owner(os.getpid())
     assert not is_dead(alive)
-    assert not is_dead_short(short(alive))
+    assert not is_dead_short(short_name(alive))
     assert is_dead(dead)
-    assert is_dead_short(short(dead))
+    assert is_dead_short(short_name(dead))
 
 
 def test_a_name_may_be_no_text():
@@ -47,19 +47,19 @@ def test_a_number_that_has_come_round_is_another_process():
     namespace, process, born = owner(os.getpid()).split("_")
     other = f"{namespace}_{process}_{int(born) + 1}"
     assert is_dead(other)
-    assert is_dead_short(short(other))
+    assert is_dead_short(short_name(other))
 
 
 def test_another_pid_namespace_says_nothing(dead, monkeypatch):
     monkeypatch.setattr(owners, "_namespace", lambda: 1)
     assert not is_dead(dead)
-    assert not is_dead_short(short(dead))
+    assert not is_dead_short(short_name(dead))
 
 
 def test_a_short_name_is_one_that_the_kernel_takes_whole():
     for name in ("0_1_0", "4294967295_4194304_99999999999", owner(os.getpid())):
-        assert re.fullmatch(r"pt[0-9A-Za-z_.]{13}", short(name))
-    assert short("1_1_1") != short("1_1_2") != short("1_2_1")
+        assert re.fullmatch(r"pt[0-9A-Za-z_.]{13}", short_name(name))
+    assert short_name("1_1_1") != short_name("1_1_2") != short_name("1_2_1")
 
 
 @pytest.mark.parametrize("name", ["", "count", "pt", "ptsomebody_else", "xdp_dispatcher", "pt!0123456789ab"])
@@ -76,11 +76,11 @@ def test_links_are_all_made_or_none():
         made.append(Link(os.open("/dev/null", os.O_RDONLY), place=name))
         return made[-1:]
 
-    links = on_each({1: "lo", 2: "eth0"}, attach)
+    links = attach_each({1: "lo", 2: "eth0"}, attach)
     assert [link.place for link in links] == ["lo", "eth0"]
     for link in links:
         link.close()
     made.clear()
     with pytest.raises(OSError, match="busy"):
-        on_each({1: "lo", 2: "bad"}, attach)
+        attach_each({1: "lo", 2: "bad"}, attach)
     assert [link.fd for link in made] == [-1]

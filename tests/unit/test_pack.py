@@ -17,7 +17,7 @@ import pytest
 from pytracer import packing
 from pytracer.bpf.cache import pack, pack_check
 from pytracer.bpf.cache.image_cache import Recipe
-from pytracer.bpf.cache.pack import Entry, Pack, PackError, decode
+from pytracer.bpf.cache.pack import Pack, PackEntry, PackError, decode
 from pytracer.bpf.cache.pack_check import problem_of
 from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.image import Image, MapSpec, ProgramSpec
@@ -25,8 +25,8 @@ from pytracer.bpf.read.dtypes import dtype_of
 from pytracer.cli.main import main
 from pytracer.cli.pack import chosen
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
-from pytracer.kernel.btf import ENUMS, Kind
-from pytracer.kernel.btf_facts import BtfFacts
+from pytracer.kernel.btf import ENUMS, BtfKind
+from pytracer.kernel.btf_facts import BtfKernelInfo
 from pytracer.plan import Request
 from pytracer.record import replace
 from pytracer.spec import (
@@ -64,9 +64,9 @@ def a_pack() -> Pack:
     """Two kernels; a tracer in two shapes for the first, in one for the second."""
     source = pack.digest(TEXT)
     entries = (
-        Entry(BTF, "tracer", "tracer", source, ("-DA",), 0),
-        Entry(BTF, "tracer", "tracer --b", source, ("-DA", "-DB"), 1),
-        Entry(OTHER, "tracer", "tracer", source, ("-DA",), 0),
+        PackEntry(BTF, "tracer", "tracer", source, ("-DA",), 0),
+        PackEntry(BTF, "tracer", "tracer --b", source, ("-DA", "-DB"), 1),
+        PackEntry(OTHER, "tracer", "tracer", source, ("-DA",), 0),
     )
     return Pack({BTF: "6.98", OTHER: "6.99"}, entries, (image("enter", "leave"), image("enter")))
 
@@ -211,7 +211,9 @@ def test_a_kernel_without_btf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         pack.image_for(recipe("-DA", pack=str(tmp_path / "good")))
     (tmp_path / "btf").write_bytes(b"types")
     key = hashlib.sha256(b"types").hexdigest()
-    here = Pack({key: "here"}, (Entry(key, *list(vars(a_pack().entries[0]).values())[1:]),), a_pack().images)
+    here = Pack(
+        {key: "here"}, (PackEntry(key, *list(vars(a_pack().entries[0]).values())[1:]),), a_pack().images
+    )
     (tmp_path / "here").write_bytes(here.encode())
     monkeypatch.setattr(pack, "VMLINUX", tmp_path / "btf")
     assert pack.image_for(recipe("-DA", pack=str(tmp_path / "here"))) == a_pack().images[0]
@@ -225,7 +227,7 @@ def one(tmp_path: Path) -> str:
     """A pack of one tracer."""
     path = tmp_path / "one"
     path.write_bytes(
-        Pack({BTF: "6.98"}, (Entry(BTF, "syscalls", "syscalls", "", (), 0),), (image("a"),)).encode()
+        Pack({BTF: "6.98"}, (PackEntry(BTF, "syscalls", "syscalls", "", (), 0),), (image("a"),)).encode()
     )
     return str(path)
 
@@ -233,7 +235,7 @@ def one(tmp_path: Path) -> str:
 @pytest.fixture
 def two(tmp_path: Path) -> str:
     """A pack of two."""
-    entries = tuple(Entry(BTF, name, name, "", (), 0) for name in ("syscalls", "sockcount"))
+    entries = tuple(PackEntry(BTF, name, name, "", (), 0) for name in ("syscalls", "sockcount"))
     path = tmp_path / "two"
     path.write_bytes(Pack({BTF: "6.98"}, entries, (image("a"),)).encode())
     return str(path)
@@ -300,30 +302,30 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_facts_from_btf() -> None:
     built = basic()
     built.struct("pt_regs", 8, ("orig_ax", LONG, 0))
-    proto = built.add(Kind.FUNC_PROTO, "", 0)
-    built.add(Kind.FUNC, "x64_sys_call", proto)
+    proto = built.add(BtfKind.FUNC_PROTO, "", 0)
+    built.add(BtfKind.FUNC, "x64_sys_call", proto)
     built.typedef("btf_trace_sys_enter", LONG)
     built.enum("bpf_func_id", {"BPF_FUNC_unspec": 0, "BPF_FUNC_probe_read_kernel": 113})
     built.enum("bpf_map_type", {"BPF_MAP_TYPE_UNSPEC": 0, "BPF_MAP_TYPE_RINGBUF": 27})
     built.enum("bpf_attach_type", {"BPF_CGROUP_INET_INGRESS": 0, "BPF_TRACE_UPROBE_MULTI": 48})
-    facts = BtfFacts(built.btf(), runs_compat=True)
+    facts = BtfKernelInfo(built.btf(), runs_compat=True)
     assert facts.architecture == "x86_64"
-    assert facts.probe(Uprobe("", file="libc", symbol="malloc")).ok
-    assert facts.probe(UretprobeMulti("", file="libc", symbol="malloc")).ok
+    assert facts.probe(Uprobe("", file="libc", symbol="malloc")).is_supported
+    assert facts.probe(UretprobeMulti("", file="libc", symbol="malloc")).is_supported
     assert (facts.has_map_type(27), facts.has_map_type(28)) == (True, False)
-    assert not facts.probe(KretprobeMulti("", patterns=("vfs_*",))).ok
-    assert not facts.probe(KprobeEvents("", patterns=("vfs_*",))).ok
+    assert not facts.probe(KretprobeMulti("", patterns=("vfs_*",))).is_supported
+    assert not facts.probe(KprobeEvents("", patterns=("vfs_*",))).is_supported
     assert (facts.has_helper(113), facts.has_helper(114)) == (True, False)
-    assert facts.probe(RawTracepoint("", event="sys_enter")).ok
-    assert not facts.probe(RawTracepoint("", event="sys_exit")).ok
+    assert facts.probe(RawTracepoint("", event="sys_enter")).is_supported
+    assert not facts.probe(RawTracepoint("", event="sys_exit")).is_supported
     assert facts.probe(Kprobe("", symbols=("x64", "x64_sys_call"))).name == "x64_sys_call"
-    assert not facts.probe(Kprobe("", symbols=("x64",))).ok
-    assert facts.probe(Fexit("", function="x64_sys_call")).ok
-    assert not facts.probe(Fexit("", function="x64")).ok
-    assert not facts.probe(Tracepoint("", category="raw_syscalls", event="sys_enter")).ok
-    assert facts.probe(SocketFilter("")).ok
+    assert not facts.probe(Kprobe("", symbols=("x64",))).is_supported
+    assert facts.probe(Fexit("", function="x64_sys_call")).is_supported
+    assert not facts.probe(Fexit("", function="x64")).is_supported
+    assert not facts.probe(Tracepoint("", category="raw_syscalls", event="sys_enter")).is_supported
+    assert facts.probe(SocketFilter("")).is_supported
     assert facts.runs_compat
-    assert not BtfFacts(built.btf(), runs_compat=False).runs_compat
+    assert not BtfKernelInfo(built.btf(), runs_compat=False).runs_compat
     assert built.btf().find(ENUMS, "bpf_func_id")
 
 
@@ -331,21 +333,21 @@ def test_facts_from_btf() -> None:
 def test_links_on_interfaces_are_in_btf(last: int, xdp: bool, tcx: bool) -> None:
     built = basic()
     built.enum("bpf_attach_type", {f"BPF_{number}": number for number in range(last + 1)})
-    facts = BtfFacts(built.btf(), runs_compat=False)
-    assert (facts.probe(Xdp("")).ok, facts.probe(Tcx("")).ok) == (xdp, tcx)
-    assert facts.probe(XdpNetlink("")).ok
-    assert facts.probe(Clsact("")).ok
+    facts = BtfKernelInfo(built.btf(), runs_compat=False)
+    assert (facts.probe(Xdp("")).is_supported, facts.probe(Tcx("")).is_supported) == (xdp, tcx)
+    assert facts.probe(XdpNetlink("")).is_supported
+    assert facts.probe(Clsact("")).is_supported
 
 
 def test_facts_from_other_btf() -> None:
     built = basic()
     built.struct("pt_regs", 8, ("pstate", LONG, 0), ("pc", INT, 32))
-    facts = BtfFacts(built.btf(), runs_compat=False)
+    facts = BtfKernelInfo(built.btf(), runs_compat=False)
     assert facts.architecture == "aarch64"
     assert not facts.has_helper(113)
-    assert facts.probe(Uretprobe("", file="libc", symbol="malloc")).ok
-    assert not facts.probe(UprobeMulti("", file="libc", symbol="malloc")).ok
-    assert BtfFacts(basic().btf(), runs_compat=False).architecture == ""
+    assert facts.probe(Uretprobe("", file="libc", symbol="malloc")).is_supported
+    assert not facts.probe(UprobeMulti("", file="libc", symbol="malloc")).is_supported
+    assert BtfKernelInfo(basic().btf(), runs_compat=False).architecture == ""
 
 
 # What is compiled.
@@ -385,9 +387,9 @@ def test_every_way_that_needs_no_trace_event_is_planned() -> None:
     few = list(packing._plans(request, built.btf(), kernel))
     assert len(few) == 2
     assert {programs for _, programs in few} == {("enter", "leave", "gone", "pt_switched")}
-    proto = built.add(Kind.FUNC_PROTO, "", 0)
+    proto = built.add(BtfKind.FUNC_PROTO, "", 0)
     for function in ("x64_sys_call", "syscall_exit_to_user_mode_prepare"):  # the optional one is absent
-        built.add(Kind.FUNC, function, proto)
+        built.add(BtfKind.FUNC, function, proto)
     many = list(packing._plans(request, built.btf(), kernel))
     flags = {tuple(plan.cflags) for plan, _ in many}
     assert len(flags) == len(many) == 4
@@ -477,7 +479,7 @@ def test_sizes_are_those_that_maps_are_read_by(description: str) -> None:
 
 def test_a_pack_with_wrong_contents_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     spoilt = contents(stacks={"value_size": 1 << 16})
-    held = Pack({BTF: "here"}, (Entry(BTF, "tracer", "tracer", pack.digest(C), (), 0),), (spoilt,))
+    held = Pack({BTF: "here"}, (PackEntry(BTF, "tracer", "tracer", pack.digest(C), (), 0),), (spoilt,))
     monkeypatch.setattr(pack, "load", lambda _: held)
     monkeypatch.setattr(pack, "btf_digest", lambda _: BTF)
     with pytest.raises(PackError) as caught:
@@ -488,8 +490,8 @@ def test_a_pack_with_wrong_contents_is_refused_with_a_hint(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("tracer", registry.names())
 def test_of_every_hook_btf_tells_whether_it_is_there(tracer: str) -> None:
-    facts = BtfFacts(basic().btf(), runs_compat=False)
+    facts = BtfKernelInfo(basic().btf(), runs_compat=False)
     for hook in registry.get(tracer).hooks:
         for way in hook.alternatives:
             for probe in way.probes:
-                assert facts.probe(probe).ok in (True, False)
+                assert facts.probe(probe).is_supported in (True, False)

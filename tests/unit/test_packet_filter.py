@@ -6,24 +6,24 @@ import random
 
 import pytest
 
-from pytracer.bpf.asm.packet_filter import Context, prologue
+from pytracer.bpf.asm.packet_filter import PacketContext, prologue
 from pytracer.bpf.trial import returning
 from pytracer.errors import BuildError, PytracerError, UsageError
 from pytracer.kernel import pcap
-from pytracer.kernel.pcap import CompiledFilter, Instruction, Link, compile_filter
+from pytracer.kernel.pcap import ClassicInstruction, CompiledFilter, LinkType, compile_filter
 from support import packets
 from support.filters import MATCH, classic, machine, random_program
 
-CONTEXTS = list(Context)
-ACCEPT, REJECT = Instruction(0x06, 0, 0, 1), Instruction(0x06, 0, 0, 0)
+CONTEXTS = list(PacketContext)
+ACCEPT, REJECT = ClassicInstruction(0x06, 0, 0, 1), ClassicInstruction(0x06, 0, 0, 0)
 PASSES = 2
 
 
-def made(*code: Instruction, link: Link = Link.ETHERNET) -> CompiledFilter:
+def made(*code: ClassicInstruction, link: LinkType = LinkType.ETHERNET) -> CompiledFilter:
     return CompiledFilter("made up", link, code)
 
 
-def said(code: CompiledFilter, packet: bytes, context: Context) -> bool:
+def said(code: CompiledFilter, packet: bytes, context: PacketContext) -> bool:
     """What the translation says; PASSES and MATCH are all that it may."""
     verdict = machine(prologue(code, context, PASSES) + returning(MATCH), packet, context)
     assert verdict in (PASSES, MATCH)
@@ -53,9 +53,9 @@ def test_random_programs_say_the_same_of_random_packets(context):
     ["", "tcp port 443", "ip6 proto 17", "vlan 42 and arp", "ip[2:2] > 60 and not udp", "ether[0] & 1 = 0"],
 )
 def test_filters_say_the_same_of_known_packets(text, context):
-    code = compile_filter(text, Link.ETHERNET)
+    code = compile_filter(text, LinkType.ETHERNET)
     for frame in packets.frames():
-        assert said(CompiledFilter(text, Link.ETHERNET, code), frame.data, context) is classic(
+        assert said(CompiledFilter(text, LinkType.ETHERNET, code), frame.data, context) is classic(
             code, frame.data
         )
 
@@ -64,54 +64,56 @@ def test_filters_say_the_same_of_known_packets(text, context):
 @pytest.mark.parametrize(("offset", "there"), [(0, True), (10, True), (11, False), (0xFFFF, False)])
 def test_a_load_beyond_the_packet_ends_it(context, offset, there):
     for code in (
-        [Instruction(0x20, 0, 0, offset), ACCEPT],
-        [Instruction(0x01, 0, 0, offset), Instruction(0x40, 0, 0, 0), ACCEPT],
-        [Instruction(0x01, 0, 0, (1 << 32) - 1), Instruction(0x40, 0, 0, offset + 1), ACCEPT],
+        [ClassicInstruction(0x20, 0, 0, offset), ACCEPT],
+        [ClassicInstruction(0x01, 0, 0, offset), ClassicInstruction(0x40, 0, 0, 0), ACCEPT],
+        [ClassicInstruction(0x01, 0, 0, (1 << 32) - 1), ClassicInstruction(0x40, 0, 0, offset + 1), ACCEPT],
     ):
         assert said(made(*code), bytes(14), context) is there
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_a_constant_with_the_top_bit_is_not_sign_extended(context):
-    code = made(Instruction(0x00, 0, 0, 0x80000000), Instruction(0x15, 0, 1, 0x80000000), ACCEPT, REJECT)
+    code = made(
+        ClassicInstruction(0x00, 0, 0, 0x80000000), ClassicInstruction(0x15, 0, 1, 0x80000000), ACCEPT, REJECT
+    )
     assert said(code, bytes(14), context)
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_division_by_an_index_of_0_ends_it(context):
-    assert not said(made(Instruction(0x3C, 0, 0, 0), ACCEPT), bytes(14), context)
+    assert not said(made(ClassicInstruction(0x3C, 0, 0, 0), ACCEPT), bytes(14), context)
 
 
 @pytest.mark.parametrize(
     ("code", "why"),
     [
-        ([Instruction(0x34, 0, 0, 0), ACCEPT], "divides by 0"),
-        ([Instruction(0x64, 0, 0, 32), ACCEPT], "shifts by 32"),
-        ([Instruction(0x05, 0, 0, 7), ACCEPT], "jumps beyond its end"),
-        ([Instruction(0x02, 0, 0, 16), ACCEPT], r"no M\[16\]"),
-        ([Instruction(0xE0, 0, 0, 0), ACCEPT], "no instruction 0xe0"),
-        ([Instruction(0xA1, 0, 0, 0), ACCEPT][:1], "does not return"),
-        ([Instruction(0xB4, 0, 0, 0), ACCEPT], "no instruction 0xb4"),
-        ([Instruction(0x55, 0, 0, 0), ACCEPT], "no instruction 0x55"),
+        ([ClassicInstruction(0x34, 0, 0, 0), ACCEPT], "divides by 0"),
+        ([ClassicInstruction(0x64, 0, 0, 32), ACCEPT], "shifts by 32"),
+        ([ClassicInstruction(0x05, 0, 0, 7), ACCEPT], "jumps beyond its end"),
+        ([ClassicInstruction(0x02, 0, 0, 16), ACCEPT], r"no M\[16\]"),
+        ([ClassicInstruction(0xE0, 0, 0, 0), ACCEPT], "no instruction 0xe0"),
+        ([ClassicInstruction(0xA1, 0, 0, 0), ACCEPT][:1], "does not return"),
+        ([ClassicInstruction(0xB4, 0, 0, 0), ACCEPT], "no instruction 0xb4"),
+        ([ClassicInstruction(0x55, 0, 0, 0), ACCEPT], "no instruction 0x55"),
     ],
 )
 def test_what_is_no_classic_bpf_is_refused(code, why):
     with pytest.raises(BuildError, match=why):
-        prologue(made(*code), Context.SKB, 0)
+        prologue(made(*code), PacketContext.SKB, 0)
 
 
 def test_a_filter_that_lets_nothing_through_is_refused():
     with pytest.raises(UsageError, match="lets no packet through"):
-        prologue(made(REJECT), Context.SKB, 0)
+        prologue(made(REJECT), PacketContext.SKB, 0)
 
 
 @pytest.mark.parametrize(
     ("text", "link", "context", "why"),
     [
-        ("outbound", Link.ETHERNET, Context.FRAME, "a frame that has just come in"),
-        ("ip6 protochain 6", Link.ETHERNET, Context.SKB, "loops"),
-        ("greater 100", Link.COOKED, Context.SKB, "interfaces of several kinds"),
-        ("ether[0] = 1", Link.COOKED, Context.SKB, "interfaces of several kinds"),
+        ("outbound", LinkType.ETHERNET, PacketContext.FRAME, "a frame that has just come in"),
+        ("ip6 protochain 6", LinkType.ETHERNET, PacketContext.SKB, "loops"),
+        ("greater 100", LinkType.COOKED, PacketContext.SKB, "interfaces of several kinds"),
+        ("ether[0] = 1", LinkType.COOKED, PacketContext.SKB, "interfaces of several kinds"),
     ],
 )
 def test_what_is_not_known_there_is_a_usage_error(text, link, context, why):
@@ -121,20 +123,20 @@ def test_what_is_not_known_there_is_a_usage_error(text, link, context, why):
 
 def test_a_filter_that_does_not_parse_has_libpcaps_words():
     with pytest.raises(UsageError, match="syntax error") as caught:
-        compile_filter("tcp prt 443", Link.ETHERNET)
+        compile_filter("tcp prt 443", LinkType.ETHERNET)
     assert "'tcp prt 443'" in caught.value.message
     assert "\n" not in caught.value.message
     with pytest.raises(UsageError, match="VLAN"):
-        compile_filter("vlan", Link.RAW)
+        compile_filter("vlan", LinkType.RAW)
     with pytest.raises(UsageError, match="NUL"):
-        compile_filter("tcp\0x", Link.ETHERNET)
+        compile_filter("tcp\0x", LinkType.ETHERNET)
 
 
 def test_without_libpcap_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setattr(pcap, "_NAMES", ("libno-such-thing.so.9",))
     monkeypatch.setattr(pcap, "_library", pcap._library.__wrapped__)
     with pytest.raises(PytracerError, match="needs libpcap") as caught:
-        compile_filter("tcp", Link.ETHERNET)
+        compile_filter("tcp", LinkType.ETHERNET)
     assert "libpcap0.8" in caught.value.hint
     assert caught.value.exit_code == 1
 
@@ -148,7 +150,7 @@ def test_interfaces_of_several_kinds_begin_at_the_network_header(monkeypatch):
         pcap.compile_for("tcp", {i: known[i].name for i in named}, frames=False).link
         for named in ([2], [1, 2], [7], [2, 7])
     ]
-    assert links == [Link.ETHERNET, Link.ETHERNET, Link.RAW, Link.COOKED]
-    assert pcap.compile_for("tcp", {0: "any"}, frames=False).link is Link.COOKED
+    assert links == [LinkType.ETHERNET, LinkType.ETHERNET, LinkType.RAW, LinkType.COOKED]
+    assert pcap.compile_for("tcp", {0: "any"}, frames=False).link is LinkType.COOKED
     with pytest.raises(UsageError, match="no filter fits eth0, tun0 alike"):
         pcap.compile_for("tcp", {2: "eth0", 7: "tun0"}, frames=True)

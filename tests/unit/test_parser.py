@@ -168,7 +168,7 @@ def test_what_is_no_command(words, message):
 
 
 def test_a_command_where_none_can_be_followed(monkeypatch, capsys):
-    monkeypatch.setattr("pytracer.features.kernel_facts.KernelFacts", FakeKernel)
+    monkeypatch.setattr("pytracer.features.kernel_facts.RunningKernel", FakeKernel)
     assert main(["sockcount", "lo", "--dry-run", "--", "ls"]) == 2
     assert "sockcount cannot tell one command's doings" in capsys.readouterr().err
     assert main(["sockcount", "lo", "--dry-run", "--load", "--", "ls"]) == 0
@@ -608,7 +608,7 @@ HOSTILE = "a\x1b[2J\x07\x9b\u202e\udcff"
     ids=lambda words: "_".join(word for word in words if HOSTILE not in word) or "tracer",
 )
 def test_control_characters_in_arguments_are_never_echoed(monkeypatch, capsys, words, debug):
-    monkeypatch.setattr("pytracer.features.kernel_facts.KernelFacts", FakeKernel)
+    monkeypatch.setattr("pytracer.features.kernel_facts.RunningKernel", FakeKernel)
     assert main([*words, *debug]) == 2
     err = capsys.readouterr().err
     assert err.startswith("pytracer: error: ")
@@ -616,7 +616,7 @@ def test_control_characters_in_arguments_are_never_echoed(monkeypatch, capsys, w
 
 
 def test_dry_run_prints_the_plan_and_nothing_a_terminal_would_obey(monkeypatch, capsys):
-    monkeypatch.setattr("pytracer.features.kernel_facts.KernelFacts", FakeKernel)
+    monkeypatch.setattr("pytracer.features.kernel_facts.RunningKernel", FakeKernel)
     monkeypatch.setattr(filter_values, "container", lambda text: ("cgroup", b"/sys/fs/cgroup/a\x1b[2J\xff"))
     assert main(["syscalls", "--container", "a", "--dry-run"]) == 0
     out = capsys.readouterr().out
@@ -626,7 +626,7 @@ def test_dry_run_prints_the_plan_and_nothing_a_terminal_would_obey(monkeypatch, 
 
 
 def test_emit_c_prints_the_macros_and_then_the_c(monkeypatch, capsys):
-    monkeypatch.setattr("pytracer.features.kernel_facts.KernelFacts", FakeKernel)
+    monkeypatch.setattr("pytracer.features.kernel_facts.RunningKernel", FakeKernel)
     assert main(["syscalls", "--emit-c", "--max-rows", "17"]) == 0
     out = capsys.readouterr().out
     assert "#define PT_ROWS_MAX 17\n" in out

@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from pytracer.kernel.facts import ELSEWHERE
+from pytracer.kernel.facts import NOT_IN_REGISTER
 from pytracer.plan.btf_types import BtfTypes, NoTypes, ProgramTypes
 from pytracer.plan.calling_convention import first_registers
 from pytracer.symbols import files, places
@@ -73,7 +73,7 @@ def program(tmp_path_factory):
 
 def described(program, name):
     with files.find(str(program)) as file:
-        found = debug_info.describe(file, name, places.find(file, name).spots[0].offset)
+        found = debug_info.describe(file, name, places.find(file, name).sites[0].offset)
     assert found is not None
     types = ProgramTypes(found.types, NoTypes())
     return found.registers, types.function(name), types
@@ -82,7 +82,7 @@ def described(program, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_convention_says_what_the_compiler_does(program, name):
     told, prototype, types = described(program, name)
-    assert any(place not in (None, ELSEWHERE) for place in told)
+    assert any(place not in (None, NOT_IN_REGISTER) for place in told)
     computed = first_registers(prototype, [None] * len(told), types, "x86_64")
     for (argument, _), said, place in zip(prototype.arguments, told, computed, strict=True):
         if argument not in ("by_value", "f"):
@@ -94,9 +94,9 @@ def test_behind_what_is_not_known_nothing_is_known(program, name):
     told, prototype, types = described(program, name)
     assert first_registers(prototype, [None] * len(told), types, "x86_64") == [
         0,
-        ELSEWHERE,
-        ELSEWHERE,
-        ELSEWHERE,
+        NOT_IN_REGISTER,
+        NOT_IN_REGISTER,
+        NOT_IN_REGISTER,
     ]
 
 
@@ -105,10 +105,10 @@ def test_arm64_passes_large_structs_by_address_and_floats_by_themselves(program)
         "t_one": [0, 1, 2, 3],
         "t_two": [0, 1, 3, 4],
         "t_large": [0, 1, 2, 3],
-        "t_real": [0, ELSEWHERE, 1, 2],
+        "t_real": [0, NOT_IN_REGISTER, 1, 2],
         "t_mixed": [0, 1, 3, 4],
         "r_large": [0, 1],
-        "eight": [*[ELSEWHERE] * 8, 0, 1, 3],
+        "eight": [*[NOT_IN_REGISTER] * 8, 0, 1, 3],
     }.items():
         told, prototype, types = described(program, name)
         assert first_registers(prototype, [None] * len(told), types, "aarch64") == expected, name

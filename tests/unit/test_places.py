@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.errors import UnknownNameError, UsageError
-from pytracer.spec import Spot
+from pytracer.spec import ProbeSite
 from pytracer.symbols import files, libraries, places
 from pytracer.symbols.root import Root
 from support import budgets
@@ -35,11 +35,11 @@ def file(tmp_path):
 @pytest.mark.parametrize("width", [1, 2])
 def test_a_function_is_where_its_segment_is_in_the_file(file, width):
     program = file(Symbol(b"work", 0x401040, 8), Symbol(b"other", 0x401080, 8), width=width, offset=0x2000)
-    assert places.find(program, "work").spots == (Spot("work", 0x2040),)
-    assert places.find(program, "work+4").spots == (Spot("work+4", 0x2044),)
-    assert places.find(program, "+0x2080").spots == (Spot("+0x2080", 0x2080),)
-    assert [spot.name for spot in places.find(program, "*").spots] == ["work", "other"]
-    assert [spot.name for spot in places.find(program, "w?rk").spots] == ["work"]
+    assert places.find(program, "work").sites == (ProbeSite("work", 0x2040),)
+    assert places.find(program, "work+4").sites == (ProbeSite("work+4", 0x2044),)
+    assert places.find(program, "+0x2080").sites == (ProbeSite("+0x2080", 0x2080),)
+    assert [site.name for site in places.find(program, "*").sites] == ["work", "other"]
+    assert [site.name for site in places.find(program, "w?rk").sites] == ["work"]
 
 
 def test_names_that_share_their_end_and_versions(file):
@@ -48,19 +48,19 @@ def test_names_that_share_their_end_and_versions(file):
     )
     with pytest.raises(UnknownNameError):
         places.find(program, "work")
-    assert places.find(program, "open").spots == (Spot("open", 0x1010),)
+    assert places.find(program, "open").sites == (ProbeSite("open", 0x1010),)
 
 
 def test_several_names_of_one_place_are_one(file):
     program = file(Symbol(b"__read", 0x401000, 8), Symbol(b"read", 0x401000, 8))
-    assert places.find(program, "*read").spots == (Spot("read", 0x1000),)
+    assert places.find(program, "*read").sites == (ProbeSite("read", 0x1000),)
 
 
 def test_both_tables_are_looked_into(tmp_path):
     data = build([Symbol(b"inside", 0x401000, 8)], [Symbol(b"exported", 0x401010, 8)])
     (tmp_path / "program").write_bytes(data)
     with files.find(str(tmp_path / "program")) as program:
-        assert [spot.name for spot in places.find(program, "*").spots] == ["inside", "exported"]
+        assert [site.name for site in places.find(program, "*").sites] == ["inside", "exported"]
 
 
 def test_what_is_chosen_at_the_start_is_said(file):
@@ -68,7 +68,7 @@ def test_what_is_chosen_at_the_start_is_said(file):
     with pytest.raises(UsageError, match=r"memcpy of .* is chosen among several functions"):
         places.find(program, "memcpy")
     found = places.find(program, "mem*")
-    assert [spot.name for spot in found.spots] == ["memmove_sse"]
+    assert [site.name for site in found.sites] == ["memmove_sse"]
     assert found.note.endswith("(IFUNC): memcpy")
 
 
@@ -99,7 +99,7 @@ def test_symbols_that_were_taken_out_are_found_by_the_build_id(file, tmp_path, m
     symbols.parent.mkdir()
     symbols.write_bytes(build([Symbol(b"work", 0x401040, 8)], build_id=b"\xab\xcd"))
     monkeypatch.setattr("pytracer.symbols.debug.FOLDER", tmp_path)
-    assert places.find(file(build_id=b"\xab\xcd"), "work").spots == (Spot("work", 0x1040),)
+    assert places.find(file(build_id=b"\xab\xcd"), "work").sites == (ProbeSite("work", 0x1040),)
     symbols.write_bytes(build([Symbol(b"work", 0x401040, 8)], build_id=b"\xab\xce"))
     with pytest.raises(UsageError):
         places.find(file(build_id=b"\xab\xcd"), "work")
@@ -112,7 +112,7 @@ def test_symbols_that_are_packed_in_the_file(tmp_path):
     command = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", library]
     subprocess.run(command, input=code, text=True, check=True)
     with files.find(str(library)) as program:
-        [expected] = places.find(program, "inner").spots
+        [expected] = places.find(program, "inner").sites
     subprocess.run(["objcopy", "--only-keep-debug", library, rest], check=True)
     (tmp_path / "packed").write_bytes(lzma.compress(rest.read_bytes()))
     subprocess.run(["strip", library], check=True)
@@ -121,8 +121,8 @@ def test_symbols_that_are_packed_in_the_file(tmp_path):
     packed = f".gnu_debugdata={tmp_path / 'packed'}"
     subprocess.run(["objcopy", "--add-section", packed, library], check=True)
     with files.find(str(library)) as program:
-        assert places.find(program, "inner").spots == (expected,)
-        assert len(places.find(program, "kept").spots) == 1
+        assert places.find(program, "inner").sites == (expected,)
+        assert len(places.find(program, "kept").sites) == 1
     (tmp_path / "packed").write_bytes(b"no xz")
     subprocess.run(["objcopy", "--update-section", packed, library], check=True)
     with files.find(str(library)) as program, pytest.raises(UnknownNameError):
@@ -285,7 +285,7 @@ def test_the_file_of_a_process_that_ended_is_found_by_its_path(tmp_path):
     with files.find(str(path)) as file:
         identity = file.identity
     with files.find(str(path), 4194999, identity) as file:
-        assert places.find(file, "work").spots
+        assert places.find(file, "work").sites
     with pytest.raises(UsageError, match="no process 4194999"):
         files.find(str(path), 4194999, (identity[0], identity[1] + 1, *identity[2:]))
     with pytest.raises(UsageError, match="no process 4194999"):

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
-from pytracer.kernel.pcap import CompiledFilter, Instruction, Link
+from pytracer.kernel.pcap import ClassicInstruction, CompiledFilter, LinkType
 from pytracer.plan import NameSetValue, Request, make_plan
 from pytracer.spec import (
     Alternative,
@@ -480,7 +480,7 @@ def test_columns(by, flag, keys, counters):
     grouped, latest = expected_keys(by)
     assert [column.name for column in schema.keys] == grouped + keys
     assert [column.name for column in schema.columns] == grouped + keys + latest + counters
-    assert {column.name for column in schema.values if column.latest} == set(latest)
+    assert {column.name for column in schema.values if column.last} == set(latest)
 
 
 def test_columns_of_a_tracer_without_by():
@@ -651,8 +651,8 @@ def test_without_links_rtnetlink_attaches():
 
 
 def test_a_filter_is_part_of_the_plan():
-    code = (Instruction(6, 0, 0, 262144),)
-    request = Request(registry.get("sockcount"), filter=CompiledFilter("ip", Link.ETHERNET, code))
+    code = (ClassicInstruction(6, 0, 0, 262144),)
+    request = Request(registry.get("sockcount"), filter=CompiledFilter("ip", LinkType.ETHERNET, code))
     assert "filter   'ip': 1 instructions of classic BPF" in make_plan(request, FakeKernel()).describe()
 
 

@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import pytest
 
 from pytracer.bpf import holders, objects, process_mark
-from pytracer.bpf.holders import Process, spelled
+from pytracer.bpf.holders import Process, format_processes
 from pytracer.bpf.obj_info import ProgramInfo
-from pytracer.bpf.objects import Kind
+from pytracer.bpf.objects import ObjectKind
 from pytracer.budget import Account
 from pytracer.cli.main import main
 from pytracer.errors import NotPermittedError, UnknownNameError
@@ -25,12 +25,12 @@ from pytracer.model import Snapshot
 from pytracer.prog import links, run_stats, tables
 from pytracer.prog import program_list as in_kernel
 from pytracer.prog.attachments import Attachment, _taken
-from pytracer.prog.link_targets import Names
+from pytracer.prog.link_targets import TargetNames
 from pytracer.prog.links import LinkInfo
-from pytracer.prog.network_attachments import OnNetwork
+from pytracer.prog.network_attachments import NetworkAttachment
 from pytracer.prog.pins import Pin
-from pytracer.prog.program_list import Program
-from pytracer.prog.run_stats import Ran, since
+from pytracer.prog.program_list import KernelProgram
+from pytracer.prog.run_stats import RunCount, since
 from pytracer.sinks import make_sink
 from support import budgets
 
@@ -45,12 +45,12 @@ def info(number: int = 7, **fields: object) -> ProgramInfo:
     return ProgramInfo(**(values | fields))  # type: ignore[arg-type]
 
 
-def program(number: int = 7, **fields: object) -> Program:
+def program(number: int = 7, **fields: object) -> KernelProgram:
     known = info(number, **fields)
-    return Program(known, known.name, 4096, 1000.0)
+    return KernelProgram(known, known.name, 4096, 1000.0)
 
 
-class KnownNames(Names):
+class KnownNames(TargetNames):
     """Names that need no kernel."""
 
     def function_at(self, where: int) -> str:
@@ -126,7 +126,7 @@ def test_where_a_link_holds_its_program(monkeypatch, kind, fields, pointed, wher
 
 def test_what_goes_while_it_is_looked_at_is_left_out(monkeypatch):
     @contextlib.contextmanager
-    def opened(_kind: Kind, number: int):
+    def opened(_kind: ObjectKind, number: int):
         if number == 2:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         yield number
@@ -135,7 +135,7 @@ def test_what_goes_while_it_is_looked_at_is_left_out(monkeypatch):
     monkeypatch.setattr(in_kernel, "opened", opened)
     monkeypatch.setattr(in_kernel, "read_program", lambda number, code=True: info(number))
     monkeypatch.setattr(in_kernel, "own_file_info", lambda _: {"memlock": "8192"})
-    found = in_kernel.Programs().list()
+    found = in_kernel.ProgramLister().list()
     assert list(found) == [1, 3]
     assert found[3].memory == 8192
 
@@ -145,16 +145,16 @@ def test_links_of_a_kernel_that_has_no_ids_for_them_are_none(monkeypatch):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     monkeypatch.setattr(objects, "bpf_inout", refuse)
-    assert list(objects.ids(Kind.LINK)) == []
+    assert list(objects.ids(ObjectKind.LINK)) == []
     with pytest.raises(OSError, match="Invalid"):
-        list(objects.ids(Kind.PROGRAM))
+        list(objects.ids(ObjectKind.PROGRAM))
 
 
 def test_places_are_spelled_as_users_name_them():
-    assert spelled("k", "vfs_read") == "k:vfs_read"
-    assert spelled("k", "vfs_read", 4) == "k:vfs_read+4"
-    assert spelled("k", "", 0, 0xFFFF) == "k:0xffff"
-    assert spelled("u", "/bin/bash", 0x10) == "u:/bin/bash:0x10"
+    assert format_processes("k", "vfs_read") == "k:vfs_read"
+    assert format_processes("k", "vfs_read", 4) == "k:vfs_read+4"
+    assert format_processes("k", "", 0, 0xFFFF) == "k:0xffff"
+    assert format_processes("u", "/bin/bash", 0x10) == "u:/bin/bash:0x10"
 
 
 def a_process(root: Path, pid: int, comm: str, links_to: dict[int, str], infos: dict[int, str]) -> Path:
@@ -178,7 +178,7 @@ def test_holders_are_found_and_those_that_end_meanwhile_are_not(tmp_path, monkey
     a_process(tmp_path, 101, "gone", {3: "anon_inode:bpf-prog"}, {})  # its descriptor was closed
     (tmp_path / "102").mkdir()
     monkeypatch.setattr(holders, "PROC", tmp_path)
-    found = holders.held()
+    found = holders.find_holders()
     agent = Process(100, "agent")
     assert found.programs == {7: [agent], 8: [agent]}
     assert found.links == {9: [agent]}
@@ -196,19 +196,19 @@ def test_of_a_user_who_is_over_the_budget_no_process_is_looked_into(tmp_path, mo
 
     monkeypatch.setattr(holders, "current", lambda: SimpleNamespace(account=account))
     monkeypatch.setattr(holders, "PROC", tmp_path)
-    assert holders.held().programs == {7: [Process(100, "agent")]}
+    assert holders.find_holders().programs == {7: [Process(100, "agent")]}
     [line] = said
     assert line.startswith(f"process 101 exceeds what is spent for user {budgets.UID}: ")
 
 
 def test_a_mark_is_read_back_while_its_descriptor_is_open(monkeypatch):
     monkeypatch.setattr(process_mark, "program_info", lambda descriptor: (descriptor + 100, "enter"))
-    made = process_mark.make("syscalls", [7, 8])
+    made = process_mark.set_mark("syscalls", [7, 8])
     try:
-        assert process_mark.read(Path("/proc/self")) == ("syscalls", frozenset({107, 108}))
+        assert process_mark.read_mark(Path("/proc/self")) == ("syscalls", frozenset({107, 108}))
     finally:
         os.close(made)
-    assert process_mark.read(Path("/proc/self")) == ("", frozenset())
+    assert process_mark.read_mark(Path("/proc/self")) == ("", frozenset())
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_mark_that_somebody_else_wrote_is_none(said):
     made = os.memfd_create("pytracer")
     try:
         os.write(made, said)
-        assert process_mark.read(Path("/proc/self"))[1] == frozenset()
+        assert process_mark.read_mark(Path("/proc/self"))[1] == frozenset()
     finally:
         os.close(made)
 
@@ -244,24 +244,24 @@ def test_before_linux_5_8_the_sysctl_is_put_back_as_it_was(tmp_path, monkeypatch
     monkeypatch.setattr(run_stats, "SYSCTL", tmp_path / "bpf_stats_enabled")
     for before in ("0\n", "1\n"):
         run_stats.SYSCTL.write_text(before)
-        with run_stats.counting():
+        with run_stats.count_runs():
             assert int(run_stats.SYSCTL.read_text()) == 1
         assert run_stats.SYSCTL.read_text() == before
     run_stats.SYSCTL.unlink()
-    with pytest.raises(Exception, match="counting the runs of programs"), run_stats.counting():
+    with pytest.raises(Exception, match="counting the runs of programs"), run_stats.count_runs():
         pass
 
 
 HOSTILE = "a\x1b[2Jb"
-KNOWN = tables.Context(
+KNOWN = tables.TableContext(
     {7: [Process(100, HOSTILE), Process(101, "python", "syscalls", frozenset({7}))]},
     {7: [Attachment(7, "rt:sys_enter", 9), Attachment(7, f"u:/tmp/{HOSTILE}:0x1")]},
-    {7: [Pin("/sys/fs/bpf/x", Kind.LINK, 9, 7)]},
+    {7: [Pin("/sys/fs/bpf/x", ObjectKind.LINK, 9, 7)]},
 )
 
 
 def shown(form: str, view: str = "list", *, wide: bool = False) -> str:
-    row = tables.row(Ran(program(run_count=50, run_time=5000, name="enter"), 23, 2300, 1), 2.0, KNOWN)
+    row = tables.row(RunCount(program(run_count=50, run_time=5000, name="enter"), 23, 2300, 1), 2.0, KNOWN)
     text = io.StringIO()
     sink = make_sink(form, text, timestamps=False, terminal=False, wide=wide)
     sink.open(tables.schema(view))
@@ -300,7 +300,7 @@ def test_csv_has_all_of_several():
 
 def test_rows_are_ranked_and_what_is_not_known_comes_last():
     rows = [
-        tables.row(Ran(program(number, name=name), runs, 100 * runs, None), 1.0, tables.Context())
+        tables.row(RunCount(program(number, name=name), runs, 100 * runs, None), 1.0, tables.TableContext())
         for number, name, runs in ((1, "b", 5), (2, "a", 0), (3, "c", 23))
     ]
     assert [one["id"] for one in tables.ranked(rows, "runs")] == [3, 1, 2]
@@ -312,7 +312,10 @@ def test_rows_are_ranked_and_what_is_not_known_comes_last():
 
 
 def test_a_link_on_an_interface_takes_the_place_that_was_found_there():
-    loose = [OnNetwork(7, "xdp", "xdp:lo in netns blue", 1), OnNetwork(8, "xdp", "xdp:eth0", 2)]
+    loose = [
+        NetworkAttachment(7, "xdp", "xdp:lo in netns blue", 1),
+        NetworkAttachment(8, "xdp", "xdp:eth0", 2),
+    ]
     assert _taken(LinkInfo(9, "xdp", 7, "xdp:lo", 1), loose) == "xdp:lo in netns blue"
     assert [one.program for one in loose] == [8]
     assert _taken(LinkInfo(10, "xdp", 7, "xdp:lo", 1), loose) == "xdp:#1 in another netns"
@@ -344,7 +347,7 @@ def test_what_the_kernel_refuses_is_told(monkeypatch):
     def refuse() -> None:
         raise PermissionError(errno.EPERM, "")
 
-    monkeypatch.setattr(tables.Programs, "list", lambda _: refuse())
+    monkeypatch.setattr(tables.ProgramLister, "list", lambda _: refuse())
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda _: ["CAP_SYS_ADMIN"])
     with pytest.raises(NotPermittedError, match="CAP_SYS_ADMIN"):
-        tables.Observer()
+        tables.ProgramTable()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.holders import EventProgram, Held, Process
-from pytracer.bpf.objects import Kind
+from pytracer.bpf.holders import EventProgram, Holders, Process
+from pytracer.bpf.objects import ObjectKind
 from pytracer.cli import prog_pin
 from pytracer.errors import PytracerError, UnknownNameError
 from pytracer.prog import own_pins, pinning, pins
@@ -33,14 +33,14 @@ class Bpffs:
 
     def read(self, path: str) -> Pin:
         kind, number, program, tag = Path(path).read_text().split()
-        return Pin(path, Kind[kind], int(number), int(program), tag)
+        return Pin(path, ObjectKind[kind], int(number), int(program), tag)
 
 
 class Object:
     """What ``opened`` gives: the text of a pin of it."""
 
-    def __init__(self, kind: Kind, number: int) -> None:
-        self.text = f"{kind.name} {number} {number if kind is Kind.PROGRAM else 7} {TAG}"
+    def __init__(self, kind: ObjectKind, number: int) -> None:
+        self.text = f"{kind.name} {number} {number if kind is ObjectKind.PROGRAM else 7} {TAG}"
 
     def __enter__(self) -> str:
         return self.text
@@ -54,8 +54,8 @@ def bpffs(tmp_path, monkeypatch):
     monkeypatch.setattr(own_pins, "BPFFS", tmp_path)
     monkeypatch.setattr(own_pins, "FOLDER", tmp_path / "pytracer")
     monkeypatch.setattr(own_pins, "opened", Object)
-    monkeypatch.setattr(pins, "put", made.put)
-    monkeypatch.setattr(pins, "read", made.read)
+    monkeypatch.setattr(pins, "create_pin", made.put)
+    monkeypatch.setattr(pins, "read_pin", made.read)
     monkeypatch.setattr(pins, "mounted", lambda: iter([(str(tmp_path), "bpf")] if made.mounted else []))
     return made
 
@@ -123,9 +123,9 @@ def running(bpffs, monkeypatch):
     """A machine with a tracer's programs 7 and 8, and somebody's program 9."""
     tracer, other = Process(100, "python", "syscalls", frozenset({7, 8})), Process(200, "agent")
     inject = Process(300, "python", "inject", frozenset({10}))
-    found = Held({7: [tracer], 8: [tracer, other], 9: [other, tracer], 10: [inject]})
-    monkeypatch.setattr(pinning.Programs, "list", lambda _: {n: Program(n) for n in (7, 8, 9, 10)})
-    monkeypatch.setattr(pinning, "held", lambda: found)
+    found = Holders({7: [tracer], 8: [tracer, other], 9: [other, tracer], 10: [inject]})
+    monkeypatch.setattr(pinning.ProgramLister, "list", lambda _: {n: Program(n) for n in (7, 8, 9, 10)})
+    monkeypatch.setattr(pinning, "find_holders", lambda: found)
     monkeypatch.setattr(pinning, "holding", {7: [71], 8: [], 9: [91], 10: [101]}.__getitem__)
     return found
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytracer.bpf import builder
-from pytracer.bpf.builder import Load, LoadAs, Loaded, open_programs
+from pytracer.bpf.builder import LoadAttributes, LoadedPrograms, ProgramLoad, open_programs
 from pytracer.bpf.cache import image_cache
 from pytracer.bpf.cache.image_cache import Recipe
 from pytracer.bpf.compile import bcc, headers
@@ -21,7 +21,7 @@ from pytracer.errors import BuildError, HeadersError, SchemaError, ToolchainErro
 from pytracer.record import replace
 
 RECIPE = Recipe("tracer.c", "int enter(void *ctx);", (), ("enter",))
-ENTER = Load("enter", LoadAs(ProgType.KPROBE))
+ENTER = ProgramLoad("enter", LoadAttributes(ProgType.KPROBE))
 KEY = "0123456789abcdef" * 4
 RETURN = bytes.fromhex("b700000000000000 9500000000000000")
 
@@ -51,7 +51,7 @@ class Told:
         self.said: list[str] = []
         self.warned: list[str] = []
 
-    def open(self, recipe: Recipe = RECIPE) -> Loaded:
+    def open(self, recipe: Recipe = RECIPE) -> LoadedPrograms:
         return open_programs(recipe, [ENTER], say=self.said.append, warn=self.warned.append)
 
 
@@ -63,7 +63,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(bcc, "BccModule", Module)
     monkeypatch.setattr(builder, "ImageModule", Module)
     monkeypatch.setattr(image_cache, "key_of", lambda recipe: KEY)
-    monkeypatch.setattr(image_cache, "_made_here", lambda image: True)
+    monkeypatch.setattr(image_cache, "_is_compiler_identity", lambda image: True)
     found = headers.Headers("btf", tmp_path, "types from a test")
     monkeypatch.setattr(headers, "find_headers", lambda *_, **__: found)
     return tmp_path / "cache"
@@ -235,7 +235,7 @@ def test_a_pack_is_asked_instead_of_the_cache(folder: Path, tmp_path: Path) -> N
     from pytracer.bpf.cache import pack
 
     key = pack.btf_digest(Path(__file__))
-    entry = pack.Entry(key, "tracer", "tracer", pack.digest(RECIPE.text), (), 0)
+    entry = pack.PackEntry(key, "tracer", "tracer", pack.digest(RECIPE.text), (), 0)
     held = Module("").image("", ("enter",))
     (tmp_path / "file").write_bytes(pack.Pack({key: "here"}, (entry,), (held,)).encode())
     told = Told()

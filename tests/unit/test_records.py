@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pytracer.bpf.read.streams import records
-from pytracer.bpf.read.streams.records import chain, gather, in_order
-from pytracer.enrich.decode import cut, decode
+from pytracer.bpf.read.streams.records import gather, in_order, record_offsets
+from pytracer.enrich.decode import decode, truncated
 
 
 def walk(step: list[int]) -> tuple[list[int], int]:
@@ -29,13 +29,13 @@ def test_chain_goes_where_a_walk_goes(seed, longest):
     if seed % 2:
         for _ in range(words // 1000 + 1):
             step[chance.randrange(words)] = 0
-    places, end = chain(np.array(step, dtype=np.intp))
+    places, end = record_offsets(np.array(step, dtype=np.intp))
     assert (places.tolist(), end) == walk(step)
 
 
 @pytest.mark.parametrize("step", [[], [0], [1], [0, 1], [1, 0], [7], [1] * 4096 + [0], [4096] + [0] * 4096])
 def test_chain_at_its_ends(step):
-    places, end = chain(np.array(step, dtype=np.intp))
+    places, end = record_offsets(np.array(step, dtype=np.intp))
     assert (places.tolist(), end) == walk(step)
 
 
@@ -43,7 +43,7 @@ def test_chain_ends_on_the_border_of_a_block():
     for last in (4095, 4096, 4097):
         step = np.ones(8192, dtype=np.intp)
         step[last] = 0
-        places, end = chain(step)
+        places, end = record_offsets(step)
         assert end == last
         assert len(places) == last
 
@@ -92,9 +92,9 @@ def test_cut_drops_what_lies_behind_the_end(width):
     raw = [bytes(chance.choice([0, 65, 66, 255]) for _ in range(width)) for _ in range(200)]
     raw += [b"\0" * width, b"\xff" * width]
     values = np.frombuffer(b"".join(raw), dtype=f"S{width}")
-    assert cut(values).tolist() == [one.partition(b"\0")[0] for one in raw]
-    assert len(cut(values[:0])) == 0
-    assert cut(values[200:201]).tolist() == [b""]
+    assert truncated(values).tolist() == [one.partition(b"\0")[0] for one in raw]
+    assert len(truncated(values[:0])) == 0
+    assert truncated(values[200:201]).tolist() == [b""]
 
 
 def test_names_are_asked_for_once_and_two_values_may_share_one():

@@ -66,7 +66,7 @@ class Shown:
 def made(monkeypatch):
     """A session with a batch, and three more in the ring once everything is detached."""
     monkeypatch.setattr(loop, "Session", type("Of", (Made,), {"awake": True, "rest": 3, "size": EVENTS}))
-    monkeypatch.setattr(loop, "check", lambda _: None)
+    monkeypatch.setattr(loop, "check_request", lambda _: None)
     batches = iter([batch(EVENTS)])
     loop.Session.source = staticmethod(lambda: batches)
     return loop.Session
@@ -149,10 +149,10 @@ def test_what_is_not_shown_is_a_loss_under_strict(monkeypatch, made):
 
 def test_other_losses_are_told_though_the_output_was_ended(monkeypatch, made):
     monkeypatch.setattr(run, "TEXT_LIMIT", 0.0)
-    made.losing = ((Loss("ring", 3, "", 0),),)
+    made.losing = ((Loss("ring_full", 3, "", 0),),)
     sink = Shown(signal.SIGINT)
     ended(sink)
-    assert sink.losses["ring"] == 3
+    assert sink.losses["ring_full"] == 3
 
 
 def test_a_write_that_waits_for_its_reader_does_not_keep_anything_attached(monkeypatch, made):
@@ -216,7 +216,7 @@ def test_neither_a_loss_nor_the_last_flush_waits_for_a_reader(monkeypatch, made,
     monkeypatch.setattr(run, "STUCK_LIMIT", 0.05)
     for_ever = threading.Event()
     sink = Shown(signal.SIGINT, full=True)
-    made.losing = ((Loss("ring", 3, "of the ring", 0),),)
+    made.losing = ((Loss("ring_full", 3, "of the ring", 0),),)
     plain = getattr(sink, when)
 
     def waits(*items) -> None:

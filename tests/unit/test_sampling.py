@@ -8,11 +8,11 @@ import os
 import pytest
 
 from pytracer.bpf.attach import perf_sample, task_sample
-from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.errors import AttachError, UsageError
 from pytracer.spec import PerfSample, Rate, TaskSample
 
-PLACE = Place("page-faults", rate=Rate(period=1))
+PLACE = AttachTarget("page-faults", rate=Rate(period=1))
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def closed(links):
 
 def test_one_for_each_cpu(monkeypatch, opened):
     monkeypatch.setattr(perf_sample, "online_cpus", lambda: [0, 3])
-    closed(perf_sample.put(PerfSample(""), PLACE, 7))
+    closed(perf_sample.attach(PerfSample(""), PLACE, 7))
     assert opened == [(-1, 0), (-1, 3)]
 
 
@@ -56,7 +56,7 @@ def test_an_error_half_way_leaves_nothing_open(monkeypatch, opened):
     monkeypatch.setattr(perf_sample.fcntl, "ioctl", ioctl)
     before = descriptors()
     with pytest.raises(AttachError):
-        perf_sample.put(PerfSample(""), PLACE, 7)
+        perf_sample.attach(PerfSample(""), PLACE, 7)
     assert len(opened) == 3
     assert descriptors() == before
 
@@ -68,14 +68,16 @@ def test_more_samples_than_the_kernel_takes(monkeypatch, opened):
     monkeypatch.setattr(perf_sample, "perf_event_open", refuse)
     monkeypatch.setattr(perf_sample, "sysctl", lambda _name: 1000)
     with pytest.raises(UsageError, match="at most 1000 samples"):
-        task_sample.put(TaskSample("", threads=(1,)), Place("cpu-clock", rate=Rate(frequency=1001)), 7)
+        task_sample.attach(
+            TaskSample("", threads=(1,)), AttachTarget("cpu-clock", rate=Rate(frequency=1001)), 7
+        )
 
 
 def test_one_for_each_thread_of_each_process(monkeypatch, opened):
     monkeypatch.setattr(
         task_sample, "_tasks", lambda processes: {p * 10 + n for p in processes for n in (0, 1)}
     )
-    closed(task_sample.put(TaskSample("", processes=(1, 2)), PLACE, 7))
+    closed(task_sample.attach(TaskSample("", processes=(1, 2)), PLACE, 7))
     assert opened == [(10, -1), (11, -1), (20, -1), (21, -1)]
 
 
@@ -83,7 +85,7 @@ def test_threads_that_are_born_meanwhile_have_it_done_anew(monkeypatch, opened):
     seen = iter([{1}, {1, 2}, {1, 2}, {1, 2, 3}, {2, 3}, {2, 3}])
     monkeypatch.setattr(task_sample, "_tasks", lambda _processes: next(seen))
     before = descriptors()
-    links = task_sample.put(TaskSample("", processes=(1,)), PLACE, 7)
+    links = task_sample.attach(TaskSample("", processes=(1,)), PLACE, 7)
     assert opened == [(1, -1), (1, -1), (2, -1), (2, -1), (3, -1)]
     assert len(links) == 2
     closed(links)
@@ -100,7 +102,7 @@ def test_who_makes_them_faster_than_they_are_found_is_sampled_by_cpus(monkeypatc
 
     monkeypatch.setattr(task_sample, "_tasks", tasks)
     before = descriptors()
-    links = task_sample.put(TaskSample("", processes=(1,)), PLACE, 7)
+    links = task_sample.attach(TaskSample("", processes=(1,)), PLACE, 7)
     assert opened[-1] == (-1, 0)
     closed(links)
     assert descriptors() == before
@@ -116,5 +118,5 @@ def test_a_thread_that_has_ended_is_left_out(monkeypatch, opened):
 
     monkeypatch.setattr(perf_sample, "perf_event_open", perf_event_open)
     monkeypatch.setattr(task_sample, "_lives", lambda thread: thread != 2)
-    closed(task_sample.put(TaskSample("", threads=(1, 2)), PLACE, 7))
+    closed(task_sample.attach(TaskSample("", threads=(1, 2)), PLACE, 7))
     assert opened[-1] == (1, -1)

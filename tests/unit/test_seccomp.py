@@ -19,7 +19,7 @@ from pytracer.errors import LossError, UsageError
 from pytracer.kernel import syscalls
 from pytracer.model import Loss, Profile, Snapshot
 from pytracer.plan import make_plan
-from pytracer.seccomp.document import Piece
+from pytracer.seccomp.document import JsonPiece
 from pytracer.seccomp.profile import ALLOW, ERRNO, KILL_PROCESS, KILL_THREAD, LOG, TRAP, read
 from pytracer.seccomp.program import build
 from pytracer.sinks import make_sink
@@ -53,7 +53,7 @@ def compare(index, operation, value, second=0):
 
 
 def ours(profile):
-    return classic.decode(build(read(Piece(profile, ""))))
+    return classic.decode(build(read(JsonPiece(profile, ""))))
 
 
 def verdict(profile, name, *args, abi="x86_64", arch=None):
@@ -153,8 +153,8 @@ def test_the_map_of_architectures_names_those_of_this_machine():
         {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": ["SCMP_ARCH_ARM"]},
     ]
     profile = document(allow("read"), archMap=entries)
-    assert read(Piece(profile, "")).abis == ("x86_64", "i386", "x32")
-    assert read(Piece(profile | {"archMap": entries[1:]}, "")).abis == ("x86_64",)
+    assert read(JsonPiece(profile, "")).abis == ("x86_64", "i386", "x32")
+    assert read(JsonPiece(profile | {"archMap": entries[1:]}, "")).abis == ("x86_64",)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_names_of_other_machines_and_the_old_form_are_taken():
 
 def test_flags():
     names = ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
-    assert read(Piece(document(flags=names), "")).flags == 6
+    assert read(JsonPiece(document(flags=names), "")).flags == 6
 
 
 # What is refused: a line, exit status 2.
@@ -317,7 +317,7 @@ def test_a_file_that_cannot_be_read(name):
 
 def test_near_names_are_shown():
     with pytest.raises(UsageError) as caught:
-        read(Piece(document(allow("openatt")), ""))
+        read(JsonPiece(document(allow("openatt")), ""))
     assert "did you mean openat" in caught.value.hint
 
 
@@ -381,7 +381,7 @@ def test_what_was_recorded_can_be_enforced(tmp_path):
 
 def test_a_profile_that_may_lack_a_call_is_not_written():
     with pytest.raises(LossError, match="2 lost"):
-        written(Loss("family", 2, "descendants", 0.0), counted("read"))
+        written(Loss("follow_full", 2, "descendants", 0.0), counted("read"))
 
 
 @pytest.mark.parametrize(

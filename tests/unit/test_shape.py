@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytracer.enrich import decoders
-from pytracer.enrich.result_rows import Moment, Ranking, shape
+from pytracer.enrich.result_rows import Ranking, ReadTime, shape_rows
 from pytracer.model import Schema
 from pytracer.model.reduce import Rows
 from pytracer.plan import Request, make_plan
@@ -16,12 +16,12 @@ from pytracer.spec import Column, Table, Unit, registry
 from support.fake_kernel import FakeKernel
 
 SYSCALLS = registry.get("syscalls")
-NOW = Moment("row", 12.5, 1.0)
+NOW = ReadTime("row", 12.5, 1.0)
 
 
 def shaped(rows: Rows, sort: str, top: int | None = None, **options: object):
     schema = make_plan(Request(SYSCALLS, options=options), FakeKernel()).schema
-    return shape(rows, schema, Ranking(sort, top), decoders({}), NOW)
+    return shape_rows(rows, schema, Ranking(sort, top), decoders({}), NOW)
 
 
 def calls(*rows: tuple[int, int, int, int]) -> Rows:
@@ -66,7 +66,9 @@ def test_computed_columns_are_made_of_the_keys_beside_those_that_were_counted():
     keys = Column("id", "", field="id"), Column("twice", "", computed=True)
     schema = Schema("fake", keys, (calls_column,), Table("rows", (calls_column,), sort="calls"))
     rows = Rows(np.array([(7,), (9,)], [("id", "u4")]), np.array([(1,), (2,)], [("calls", "u8")]))
-    item = shape(rows, schema, Ranking("calls"), decoders({}), NOW, {"twice": lambda keys: keys["id"] * 2})
+    item = shape_rows(
+        rows, schema, Ranking("calls"), decoders({}), NOW, {"twice": lambda keys: keys["id"] * 2}
+    )
     assert {name: list(values) for name, values in item.columns.items()} == {
         "id": [9, 7],
         "twice": [18, 14],

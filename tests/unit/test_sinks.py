@@ -20,7 +20,7 @@ import pytest
 
 from pytracer.enrich import decoders
 from pytracer.enrich.decode import decode
-from pytracer.enrich.event_batches import Events
+from pytracer.enrich.event_batches import EventDecoder
 from pytracer.enrich.strings import text as decode_text
 from pytracer.model import Batch, Histograms, Loss, Schema, Snapshot
 from pytracer.plan import Request, make_plan
@@ -35,9 +35,9 @@ SUFFIX = {"table": "txt", "json": "json", "csv": "csv"}
 NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
 
 PATH_MAX = 4096
-CUT = Loss("cut", 1, "strings that are shown without their end", NOON)
-LOST_EVENTS = Loss("ring", 23, "events that found the ring full (--buffer)", NOON)
-LOST = Loss("keys", 12, "rows that did not fit into the map of rows", NOON)
+CUT = Loss("truncated", 1, "strings that are shown without their end", NOON)
+LOST_EVENTS = Loss("ring_full", 23, "events that found the ring full (--buffer)", NOON)
+LOST = Loss("map_full", 12, "rows that did not fit into the map of rows", NOON)
 
 
 def schema_of(tracer, **options):
@@ -115,7 +115,7 @@ def happened(tracer, *rows):
     records = np.array(
         [(number * 1_000_000, *row) for number, row in enumerate(rows)], [("ns", "u8"), *fields]
     )
-    made = Events(schema, decoders({})).batch(records)
+    made = EventDecoder(schema, decoders({})).batch(records)
     times = records["ns"].astype("i8") + int(NOON * 4) * 250_000_000
     return Batch(made.names, made.records, times, made.read)
 
@@ -149,7 +149,7 @@ def connections():
         (1, 23_000_000_000, 2, 0, 4_026_531_833, 443, 53422, 0, one, one, b""),
         (2_000_000, 23_456, 3, 4_194_304, 4_026_532_178, 65535, 1, 111, other, other, b"a b\x1b[2J"),
     ]
-    batch = Events(TCPTRACER, decoders({})).batch(np.array(rows, dtype=kind))
+    batch = EventDecoder(TCPTRACER, decoders({})).batch(np.array(rows, dtype=kind))
     return replace(batch, times=batch.records["ns"].astype("i8") + int(NOON * 4) * 250_000_000)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pytracer.errors import UnreadableCodeError, UsageError
-from pytracer.kernel.facts import Found, Target
+from pytracer.kernel.facts import FoundTargets, NamedTarget
 from pytracer.lang.probe_spec_parser import parse_trace
-from pytracer.plan import Request, make_plan, ways
-from pytracer.plan.attach_targets import granted
-from pytracer.spec import ExitKind, FunctionCode, FunctionExit, Point, Spot, parse_source, registry
+from pytracer.plan import Request, make_plan, report_alternatives
+from pytracer.plan.attach_targets import supported_alternatives
+from pytracer.spec import ExitKind, FunctionCode, FunctionExit, Point, ProbeSite, parse_source, registry
 from support.fake_kernel import FakeKernel
 
 PROGRAM, LIBRARY = (1, 1, 0), (1, 2, 0)
@@ -17,17 +17,17 @@ FUNCTION = Point.PROGRAM | Point.SITE
 ENTRY, RETURN = FUNCTION | Point.ENTRY, FUNCTION | Point.RETURN
 
 
-def spot(name, offset, identity=PROGRAM):
-    return Spot(name, offset, file=f"/file{identity[1]}", identity=identity)
+def site(name, offset, identity=PROGRAM):
+    return ProbeSite(name, offset, file=f"/file{identity[1]}", identity=identity)
 
 
 def end(kind, offset, identity=PROGRAM):
-    return FunctionExit(kind, spot(f"+{offset:#x}", offset, identity))
+    return FunctionExit(kind, site(f"+{offset:#x}", offset, identity))
 
 
 CODES = {
     "plain": FunctionCode(0x100, (end(ExitKind.RETURN, 0x110), end(ExitKind.RETURN, 0x120))),
-    "other": FunctionCode(0x200, (end(ExitKind.RETURN, 0x210),), reenters=True),
+    "other": FunctionCode(0x200, (end(ExitKind.RETURN, 0x210),), restarts=True),
     "jumps": FunctionCode(
         0x300,
         (
@@ -44,10 +44,10 @@ CODES = {
 class Kernel(FakeKernel):
     """One whose programs have functions that cannot be read."""
 
-    def code(self, spot):
-        if spot.name == "odd":
+    def code(self, site):
+        if site.name == "odd":
             raise UnreadableCodeError("no instruction at 0x609")
-        return super().code(spot)
+        return super().code(site)
 
 
 def kernel(**options):
@@ -59,12 +59,16 @@ def kernel(**options):
         "leaves": 0x500,
         "odd": 0x600,
     }
-    targets = {name: Target(f"/p:{name}", spots=(spot(name, offset),)) for name, offset in starts.items()}
+    targets = {
+        name: NamedTarget(f"/p:{name}", sites=(site(name, offset),)) for name, offset in starts.items()
+    }
     named = {
-        f"{kind}:/p:{name}": Found((target,)) for kind in ("u", "ur") for name, target in targets.items()
+        f"{kind}:/p:{name}": FoundTargets((target,))
+        for kind in ("u", "ur")
+        for name, target in targets.items()
     }
     for kind in ("u", "ur"):
-        named[f"{kind}:/p:*"] = Found(tuple(targets.values()))
+        named[f"{kind}:/p:*"] = FoundTargets(tuple(targets.values()))
     return Kernel(named=named, codes=CODES, **options)
 
 
@@ -75,7 +79,7 @@ def plan_of(tracer, *words, facts=None, **request):
 
 def probes(plan):
     return [
-        (c.probe.program, c.probe.kind, c.probe.at, [each.offset for each in c.probe.spots])
+        (c.probe.program, c.probe.kind, c.probe.at, [each.offset for each in c.probe.sites])
         for c in plan.probes
     ]
 
@@ -95,7 +99,7 @@ def test_without_links_each_target_has_its_own():
     plan = plan_of("funclatency", "u:/p:*", facts=kernel(refuses={"uprobe_multi"}), hooks={"u": "uprobe"})
     assert {c.probe.kind for c in plan.probes} == {"uprobe"}
     returns = [c.probe for c in plan.probes if c.probe.program == "returns"]
-    assert [(probe.targets, len(probe.spots)) for probe in returns] == [
+    assert [(probe.targets, len(probe.sites)) for probe in returns] == [
         ((0, 0), 2),
         ((1,), 1),
         ((2,), 1),
@@ -129,7 +133,7 @@ def test_goroutines_begin_behind_the_stack_check():
     assert returns.probe.at == RETURN | Point.GOROUTINE
     assert (begins.probe.g_offset, returns.probe.g_offset) == (-16, -16)
     [hit] = plan_of("funccount", "u:/p:main.work").probes
-    assert ([each.offset for each in hit.probe.spots], hit.probe.at) == ([0x40A], Point.ENTRY | Point.PROGRAM)
+    assert ([each.offset for each in hit.probe.sites], hit.probe.at) == ([0x40A], Point.ENTRY | Point.PROGRAM)
 
 
 def test_a_function_that_never_returns_still_begins():
@@ -137,7 +141,7 @@ def test_a_function_that_never_returns_still_begins():
 
 
 def test_questions_about_returns_are_tracked_likewise():
-    asked = {"questions": (parse_trace("ur:/p:jumps"), parse_trace("ur:/p:plain"))}
+    asked = {"probe_specs": (parse_trace("ur:/p:jumps"), parse_trace("ur:/p:plain"))}
     plan = make_plan(Request(registry.get("trace"), **asked), kernel())
     assert [(program, at) for program, _, at, _ in probes(plan)] == [
         ("begin_0", ENTRY),
@@ -180,8 +184,8 @@ def test_every_way_is_told_with_the_reason_against_it():
     def told(kind, name):
         facts = kernel()
         [target] = facts.named[f"{kind}:/p:{name}"].targets
-        found = granted(parse_source(f"{kind}:/p:{name}"), target, facts)
-        return [(way, answer.ok or answer.reason) for way, answer in found]
+        found = supported_alternatives(parse_source(f"{kind}:/p:{name}"), target, facts)
+        return [(way, answer.is_supported or answer.reason) for way, answer in found]
 
     unread = "no instruction at 0x609"
     sites, returns = ("return-sites-multi", "return-sites"), ("uretprobe-multi", "uretprobe")
@@ -192,8 +196,8 @@ def test_every_way_is_told_with_the_reason_against_it():
 
 def test_explain_names_the_risk():
     plan = plan_of("funccount", "ur:/p:plain")
-    found = {way.name: way for way in ways(plan.decided[0], plan.request, kernel())}
-    assert found["return-sites-multi"].taken
+    found = {way.name: way for way in report_alternatives(plan.resolved_hooks[0], plan.request, kernel())}
+    assert found["return-sites-multi"].is_chosen
     assert "used only if asked for (--hook): the kernel's return probe" in found["uretprobe"].reason
 
 

@@ -7,15 +7,15 @@ import struct
 import pytest
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
-from pytracer.kernel.facts import Answer, Found, Target
+from pytracer.kernel.facts import FoundTargets, NamedTarget, Support
 from pytracer.plan import Request, make_plan
 from pytracer.plan.attach_targets import WAYS
 from pytracer.spec import (
     SPELLINGS,
     Filter,
     Kprobe,
+    ProbeSite,
     Source,
-    Spot,
     Table,
     Targets,
     Tracer,
@@ -25,17 +25,17 @@ from pytracer.spec import (
 from support.fake_kernel import FakeKernel
 
 FUNCCOUNT = registry.get("funccount")
-READ, WRITE = Target("vfs_read", 0x1000), Target("vfs_write", 0x2000)
+READ, WRITE = NamedTarget("vfs_read", 0x1000), NamedTarget("vfs_write", 0x2000)
 KERNEL = FakeKernel(
     functions={"vfs_read", "vfs_write"},
     patterns={"k:vfs_*"},
     named={
-        "k:vfs_*": Found((READ, WRITE), {"that may not be probed (noprobe)": 3}),
-        "k:vfs_read": Found((READ,)),
-        "k:vfs_read+0x10": Found((READ,)),
-        "kr:vfs_read": Found((READ,)),
-        "t:sched:*": Found((Target("sched:sched_switch"), Target("sched:sched_waking"))),
-        "rt:sched_switch": Found((Target("sched_switch"),)),
+        "k:vfs_*": FoundTargets((READ, WRITE), {"that may not be probed (noprobe)": 3}),
+        "k:vfs_read": FoundTargets((READ,)),
+        "k:vfs_read+0x10": FoundTargets((READ,)),
+        "kr:vfs_read": FoundTargets((READ,)),
+        "t:sched:*": FoundTargets((NamedTarget("sched:sched_switch"), NamedTarget("sched:sched_waking"))),
+        "rt:sched_switch": FoundTargets((NamedTarget("sched_switch"),)),
     },
 )
 
@@ -149,24 +149,24 @@ def test_else_a_probe_for_each(forced):
     assert all(chosen.probe.optional for chosen in plan.probes)
 
 
-def of_file(*names, file="/x", inode=1, spots=1):
+def of_file(*names, file="/x", inode=1, sites=1):
     """Targets in a file, at so many places each."""
     return tuple(
-        Target(
+        NamedTarget(
             f"{file}:{name}",
-            spots=tuple(Spot(name, n + at, file=file, identity=(1, inode)) for at in range(spots)),
+            sites=tuple(ProbeSite(name, n + at, file=file, identity=(1, inode)) for at in range(sites)),
         )
         for n, name in enumerate(names)
     )
 
 
 PROGRAMS = {
-    "u:/x:a*": Found(of_file("a0", "a1")),
-    "u:/y:b": Found(of_file("b", file="/y", inode=2)),
-    "usdt:app:go": Found(
+    "u:/x:a*": FoundTargets(of_file("a0", "a1")),
+    "u:/y:b": FoundTargets(of_file("b", file="/y", inode=2)),
+    "usdt:app:go": FoundTargets(
         (
-            Target(
-                "app:go", spots=of_file("go", spots=2)[0].spots + of_file("go", file="/y", inode=2)[0].spots
+            NamedTarget(
+                "app:go", sites=of_file("go", sites=2)[0].sites + of_file("go", file="/y", inode=2)[0].sites
             ),
         )
     ),
@@ -176,7 +176,7 @@ PROGRAMS = {
 def test_places_in_programs_are_one_probe_for_each_file():
     plan = plan_of("u:/x:a*", "u:/y:b", "usdt:app:go", kernel=FakeKernel(named=PROGRAMS))
     assert [
-        (c.probe.kind, c.probe.file, c.probe.targets, [spot.name for spot in c.probe.spots])
+        (c.probe.kind, c.probe.file, c.probe.targets, [site.name for site in c.probe.sites])
         for c in plan.probes
     ] == [
         ("uprobe_multi", "/x", (0, 1), ["a0", "a1"]),
@@ -252,7 +252,7 @@ def test_the_program_does_not_depend_on_what_is_named():
 
 
 def test_addresses_that_are_hidden_stay_so():
-    kernel = FakeKernel(named={"k:vfs_read+0x10": Found((Target("vfs_read"),))}, patterns=None)
+    kernel = FakeKernel(named={"k:vfs_read+0x10": FoundTargets((NamedTarget("vfs_read"),))}, patterns=None)
     plan = plan_of("vfs_read+0x10", kernel=kernel, hooks={"k": "kprobe-events"})
     assert [chosen.probe.addresses for chosen in plan.probes] == [(0,)]
 
@@ -282,7 +282,7 @@ def test_what_begins_and_returns():
 
 def test_what_is_within_a_function_does_not_return_from_there():
     """A probe on returns replaces what it takes for the return address: not so within a function."""
-    kernel = FakeKernel(named={"k:vfs_read+0x10": Found((READ,))}, patterns=None)
+    kernel = FakeKernel(named={"k:vfs_read+0x10": FoundTargets((READ,))}, patterns=None)
     with pytest.raises(UsageError, match=r"needs what begins and returns, not k:vfs_read\+0x10"):
         plan_of("vfs_read+0x10", tracer=BOTH, kernel=kernel)
     for kind in ("kr", "fr", "ur"):
@@ -317,9 +317,9 @@ def test_each_place_within_a_function_is_asked_about():
         def probe(self, probe):
             answer = super().probe(probe)
             odd = isinstance(probe, Kprobe) and probe.offset % 2
-            return Answer(False, reason="no instruction begins there") if odd else answer
+            return Support(False, reason="no instruction begins there") if odd else answer
 
-    named = {f"k:vfs_read+{n:#x}": Found((Target("vfs_read"),)) for n in (4, 5)}
+    named = {f"k:vfs_read+{n:#x}": FoundTargets((NamedTarget("vfs_read"),)) for n in (4, 5)}
     kernel = Picky(named=named, functions={"vfs_read"}, patterns=set(), refuses={"kprobe_events"})
     with pytest.raises(PolicyError, match="no instruction begins there"):
         plan_of("k:vfs_read+4", "k:vfs_read+5", kernel=kernel)

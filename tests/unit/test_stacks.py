@@ -16,10 +16,10 @@ import pytest
 from pytracer.bpf.attach import perf_sample
 from pytracer.cli import parser
 from pytracer.enrich import decoders
-from pytracer.enrich.result_rows import Moment, Ranking
+from pytracer.enrich.result_rows import Ranking, ReadTime
 from pytracer.enrich.stacks import StackNames, _called, _walked, _without_way, shape_stacks
 from pytracer.errors import UsageError
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.model import Loss, Stacks
 from pytracer.model.reduce import Rows
 from pytracer.plan import Request, make_plan
@@ -33,7 +33,7 @@ SUFFIX = {"table": "txt", "json": "json", "csv": "csv", "folded": "folded"}
 NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
 PROFILE = registry.get("profile")
 SCHEMA = make_plan(Request(PROFILE), FakeKernel()).schema
-LOST = Loss("stacks", 12, "samples without a place", NOON)
+LOST = Loss("stacks_full", 12, "samples without a place", NOON)
 
 
 def stacks(kind):
@@ -163,7 +163,7 @@ def test_folded_lines_are_frames_and_a_number():
     assert all(parsed)
     assert [int(line[2]) for line in parsed] == [2**63, 124, 12, 7]  # make's two processes are one
     assert parsed[1][1].split(";") == ["make", "main", "read", "do_syscall_64", "vfs_read"]
-    assert parsed[2][1].split(";") == ["[lost]", "stacks"]
+    assert parsed[2][1].split(";") == ["[lost]", "stacks_full"]
     assert len(parsed[3][1].split(";")) == 4
     assert all(line.isprintable() for line in lines)
 
@@ -231,7 +231,7 @@ def shaped(*rows, top=None, annotate=False):
         SCHEMA,
         Ranking("samples", top),
         decoders({}),
-        Moment("summary", NOON, 1.0),
+        ReadTime("summary", NOON, 1.0),
         names,
     )
     return item, names
@@ -316,7 +316,7 @@ class OnlyNamed(FakeKernel):
     def probe(self, probe):
         """See FakeKernel."""
         if isinstance(probe, TaskSample) and not (probe.processes or probe.threads or probe.command):
-            return Answer(False, reason="no process is named")
+            return Support(False, reason="no process is named")
         return super().probe(probe)
 
 
@@ -382,6 +382,6 @@ def test_stacks_of_several_counters_are_ranked_by_the_one_that_is_asked_for():
     names.of_user = lambda rows: [()] * len(rows)
     for sort, order in (("", [900, 20]), ("total_ns", [900, 20]), ("count", [20, 900])):
         item = shape_stacks(
-            Rows(keys, values), schema, Ranking(sort), decoders({}), Moment("summary", NOON, 1.0), names
+            Rows(keys, values), schema, Ranking(sort), decoders({}), ReadTime("summary", NOON, 1.0), names
         )
         assert item.columns["total_ns"].tolist() == order

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from pytracer.bpf.read.streams import reassembly, records
-from pytracer.bpf.read.streams.reassembly import PartsReader, in_parts
-from pytracer.bpf.read.streams.records import chain, compact, fitting, gather, resized, string_member
+from pytracer.bpf.read.streams.reassembly import ReassemblingReader, is_fragmented
+from pytracer.bpf.read.streams.records import (
+    compact,
+    count_fitting,
+    gather,
+    record_offsets,
+    resized,
+    string_member,
+)
 
 PATH = np.dtype([("ns", "u8"), ("pid", "u4"), ("path", "S4096")], align=True)
 PLAIN = np.dtype([("ns", "u8"), ("pid", "u4")], align=True)
@@ -54,16 +61,16 @@ def test_records_without_a_string_keep_their_type():
 def test_nothing_gathered():
     none = np.zeros(0, dtype=np.intp)
     assert len(gather(np.zeros(0, "u1"), none, none, PATH)) == 0
-    assert fitting(none) == 0
+    assert count_fitting(none) == 0
 
 
 def test_no_more_at_once_than_there_is_memory_for():
     limit = records._ROWS
-    assert fitting(np.full(10, 100)) == 10
-    assert fitting(np.array([limit * 2, 1])) == 1  # one in any case
-    assert fitting(np.array([1, 1, limit // 2, 1])) == 2
+    assert count_fitting(np.full(10, 100)) == 10
+    assert count_fitting(np.array([limit * 2, 1])) == 1  # one in any case
+    assert count_fitting(np.array([1, 1, limit // 2, 1])) == 2
     lengths = np.random.default_rng(1).integers(1, 5000, 100_000)
-    count = fitting(lengths)
+    count = count_fitting(lengths)
     assert count * lengths[:count].max() <= limit < (count + 1) * lengths[: count + 1].max()
 
 
@@ -86,14 +93,14 @@ def test_a_chain_over_many_blocks_ends_where_nothing_can_be_read():
     while places[-1] + step[places[-1]] < 15_000:
         places.append(int(places[-1] + step[places[-1]]))
     step[places[-1]] = 0
-    found, end = chain(step)
+    found, end = record_offsets(step)
     assert (found.tolist(), end) == (places[:-1], places[-1])
 
 
 class Given:
     """A reader of what it is given."""
 
-    fileno, patience, lost, cut = 7, 0.5, 3, 0
+    fileno, poll_interval, lost, truncated = 7, 0.5, 3, 0
 
     def __init__(self, *batches: np.ndarray | None) -> None:
         self.batches = list(batches)
@@ -118,7 +125,7 @@ def event(ns: int, content: bytes) -> list[np.ndarray]:
     return made
 
 
-def read_all(reader: PartsReader, *, last: bool = True) -> list[tuple[int, bytes]]:
+def read_all(reader: ReassemblingReader, *, last: bool = True) -> list[tuple[int, bytes]]:
     found = []
     while (batch := reader.read(last=last)) is not None:
         for record in batch:
@@ -131,17 +138,19 @@ LONG = bytes(range(256)) + b"\0\0"
 
 
 def test_what_one_look_gave_is_there_until_it_was_asked_for():
-    reader = PartsReader(Given(np.concatenate([*event(1, b"a"), *event(2, LONG), *event(3, b"b")])), ARGS)
+    reader = ReassemblingReader(
+        Given(np.concatenate([*event(1, b"a"), *event(2, LONG), *event(3, b"b")])), ARGS
+    )
     looks = []
     while (batch := reader.read(last=True)) is not None:
-        looks.append((batch["ns"].tolist(), reader.more))
+        looks.append((batch["ns"].tolist(), reader.has_pending))
     assert looks == [([1], True), ([2], True), ([3], False)]
 
 
 def test_which_types_are_of_events_in_parts():
-    assert in_parts(ARGS)
-    assert not in_parts(PATH)
-    assert not in_parts(PLAIN)
+    assert is_fragmented(ARGS)
+    assert not is_fragmented(PATH)
+    assert not is_fragmented(PLAIN)
 
 
 def test_parts_are_put_together_whatever_lies_between_them():
@@ -151,21 +160,21 @@ def test_parts_are_put_together_whatever_lies_between_them():
     expected = [(3, b"ab"), (4, b""), (1, LONG), (2, LONG[::-1])]
     for cut in range(len(mixed) + 1):  # wherever one read ends and the next begins
         batches = [np.concatenate(part) for part in (mixed[:cut], mixed[cut:]) if part]
-        assert read_all(PartsReader(Given(*batches), ARGS)) == expected
+        assert read_all(ReassemblingReader(Given(*batches), ARGS)) == expected
 
 
 def test_what_is_whole_is_passed_on_as_it_came():
     batch = np.concatenate([event(n, b"x" * n)[0] for n in range(ROOM + 1)])
-    reader = PartsReader(Given(batch), ARGS)
+    reader = ReassemblingReader(Given(batch), ARGS)
     assert np.shares_memory(reader.read(), batch)
-    assert not reader.more
+    assert not reader.has_pending
     narrow = batch[:3].astype(resized(ARGS, 24))
-    assert read_all(PartsReader(Given(narrow), ARGS)) == [(n, b"x" * n) for n in range(3)]
+    assert read_all(ReassemblingReader(Given(narrow), ARGS)) == [(n, b"x" * n) for n in range(3)]
 
 
 def test_what_never_completes_is_given_as_far_as_it_is_there(monkeypatch):
     def reader(*batches):
-        return PartsReader(Given(*batches), ARGS)
+        return ReassemblingReader(Given(*batches), ARGS)
 
     begun = np.concatenate(event(1, LONG)[:3])
     assert read_all(reader(begun)) == [(1, LONG[: 3 * ROOM])]
@@ -173,17 +182,17 @@ def test_what_never_completes_is_given_as_far_as_it_is_there(monkeypatch):
     assert read_all(patient, last=False) == []
     monkeypatch.setattr(reassembly, "_PATIENCE", -1.0)
     assert read_all(patient, last=False) == [(1, LONG[: 3 * ROOM])]
-    assert patient.cut == 0  # the C has counted it
+    assert patient.truncated == 0  # the C has counted it
     late = reader(begun, None, np.concatenate(event(1, LONG)[3:]))
     assert read_all(late, last=False) == [(1, LONG[: 3 * ROOM])]
     assert read_all(late, last=False) == []
-    assert late.cut == 1  # it was complete, but too late
+    assert late.truncated == 1  # it was complete, but too late
 
 
 def test_what_is_not_its_business_is_passed_on():
     given = Given()
-    reader = PartsReader(given, ARGS)
-    assert (reader.fileno, reader.patience, reader.lost, reader.cut) == (7, 0.5, 3, 0)
+    reader = ReassemblingReader(given, ARGS)
+    assert (reader.fileno, reader.poll_interval, reader.lost, reader.truncated) == (7, 0.5, 3, 0)
     reader.close()
     assert given.closed
 

@@ -54,13 +54,13 @@ datum:
 
 def found(path, written):
     with files.find(str(path)) as file:
-        return [spot.name for spot in places.find(file, written).spots]
+        return [site.name for site in places.find(file, written).sites]
 
 
 def stack(path, *names, offset=0):
     """What a stack calls the addresses ``offset`` bytes into functions."""
     with files.find(str(path)) as file, file.reading() as tables:
-        starts = [tables.address_of(places.find(file, name).spots[0].offset) for name in names]
+        starts = [tables.address_of(places.find(file, name).sites[0].offset) for name in names]
         return elf.read(file.descriptor).functions.find(np.array(starts, np.uint64) + np.uint64(offset))
 
 
@@ -123,14 +123,14 @@ def test_packed_symbols_are_for_stacks_too(tmp_path):
     path = library(tmp_path)
     expected = stack(path, "inner", "kept")
     with files.find(str(path)) as file:
-        places_of = {name: places.find(file, name).spots[0].offset for name in ("inner", "kept")}
+        places_of = {name: places.find(file, name).sites[0].offset for name in ("inner", "kept")}
     take_out(path, tmp_path / "debug")
     (tmp_path / "packed").write_bytes(lzma.compress((tmp_path / "debug").read_bytes()))
     subprocess.run(["objcopy", "--add-section", f".gnu_debugdata={tmp_path / 'packed'}", path], check=True)
     (tmp_path / "debug").unlink()
     assert stack(path, "inner", "kept") == expected == ["inner", "kept"]
     with files.find(str(path)) as file:
-        assert {name: places.find(file, name).spots[0].offset for name in places_of} == places_of
+        assert {name: places.find(file, name).sites[0].offset for name in places_of} == places_of
 
 
 @pytest.mark.parametrize("folder", [".", ".debug", "root"])
@@ -180,21 +180,21 @@ def test_split_debug_information_is_read_from_its_files(tmp_path, moved):
         program = where / program.name
     with files.find(str(program)) as file:
         for name in ("one", "two"):
-            [spot] = places.find(file, name).spots
-            found = debug_info.describe(file, name, spot.offset)
+            [site] = places.find(file, name).sites
+            found = debug_info.describe(file, name, site.offset)
             assert found is not None
             prototype = ProgramTypes(found.types, NoTypes()).function(name)
             assert [argument for argument, _ in prototype.arguments] == ["by_value", "k"]
             assert found.registers[1] == 2
-            [spot] = places.find(file, f"{name}.c:sub").spots
-            found = debug_info.describe(file, "sub", spot.offset)
+            [site] = places.find(file, f"{name}.c:sub").sites
+            found = debug_info.describe(file, "sub", site.offset)
             types = ProgramTypes(found.types, NoTypes())
             [(_, pointer), (_, _)] = types.function("sub").arguments
             assert set(types.members(pointer.to)) == {"x", "y"}
     for path in where.glob("*.dwo"):
         path.unlink()
     with files.find(str(program)) as file:
-        assert debug_info.describe(file, "one", places.find(file, "one").spots[0].offset) is None
+        assert debug_info.describe(file, "one", places.find(file, "one").sites[0].offset) is None
 
 
 USES = """struct opaque; struct twice; struct nowhere; struct short_;
@@ -218,7 +218,7 @@ def test_a_struct_that_a_unit_only_declares_is_found_where_another_defines_it(tm
     }
     program = compiled(tmp_path, sources, "-g")
     with files.find(str(program)) as file:
-        found = debug_info.describe(file, "uses", places.find(file, "uses").spots[0].offset)
+        found = debug_info.describe(file, "uses", places.find(file, "uses").sites[0].offset)
     types = ProgramTypes(found.types, NoTypes())
     members = [set(types.members(kind.to)) for _, kind in types.function("uses").arguments]
     assert members == [{"first", "member"}, set(), set(), {"y"}]

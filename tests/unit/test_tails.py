@@ -19,7 +19,9 @@ def test_each_array_is_filled_once(monkeypatch):
     """Also where what it is filled with refers to it again; other maps are let alone."""
     filled, loaded = [], []
     monkeypatch.setattr(tail_calls, "map_update", lambda *words: filled.append(words))
-    some = tail_calls.Tails({"steps": STEPS, "others": OTHERS}, {"begin", "steps_0", "steps_1", "others_0"})
+    some = tail_calls.TailCalls(
+        {"steps": STEPS, "others": OTHERS}, {"begin", "steps_0", "steps_1", "others_0"}
+    )
 
     def load(name: str) -> int:
         loaded.append(name)
@@ -36,4 +38,4 @@ def test_each_array_is_filled_once(monkeypatch):
 
 def test_what_goes_on_is_loaded_as_the_program_is():
     how = {"btf_id": 7, "constants": {1: 2}, "prologue": b"x", "label": "l", "hear": print}
-    assert tail_calls.behind(how) == {"btf_id": 7, "constants": {1: 2}}
+    assert tail_calls.tail_call_targets(how) == {"btf_id": 7, "constants": {1: 2}}

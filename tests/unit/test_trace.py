@@ -18,7 +18,7 @@ from pytracer.model import Loss
 from pytracer.plan import Request
 from pytracer.spec import Filter
 from pytracer.trace import loop
-from pytracer.trace.event_loop import Waiting
+from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Clock, Trace
 from support.fake_kernel import FakeKernel
 from support.made import Made, batch
@@ -85,7 +85,7 @@ def test_a_flood_does_not_keep_from_stopping(made):
 
 def test_a_flood_does_not_keep_from_ending_in_time_nor_from_telling_of_losses(made):
     pouring(made)
-    made.losing = ((Loss("ring", 2, "", 0),), (Loss("ring", 3, "", 0),), ())
+    made.losing = ((Loss("ring_full", 2, "", 0),), (Loss("ring_full", 3, "", 0),), ())
     with opened(duration=1.2) as open_trace:  # losses are told every second, and at the end
         losses = [item.lost for item in open_trace if isinstance(item, Loss)]
         assert losses == [2, 3]
@@ -122,7 +122,7 @@ def test_small_batches_that_one_look_gave_are_not_waited_for(made):
     def events():
         looks.append(len(looks))
         for left in reversed(range(50 if looks == [0] else 0)):
-            open_trace._session.more = left > 0
+            open_trace._session.has_pending = left > 0
             yield batch()
 
     made.awake = True
@@ -255,24 +255,24 @@ def test_async_iteration_that_is_cancelled_waits_for_its_thread(made):
 
 
 def test_waiting_for_a_stream_and_for_processes():
-    waiting = Waiting()
+    waiting = EventLoop()
     read, write = os.pipe()
     try:
         os.write(write, b"x")
         waiting.wait(None, read)
         waiting.wait(0)
         work = subprocess.Popen(["true"])
-        assert waiting.mourn([work.pid])
-        assert not waiting.mourned
-        while not waiting.mourned:
+        assert waiting.watch_exit([work.pid])
+        assert not waiting.all_exited
+        while not waiting.all_exited:
             waiting.wait(None)
         work.wait()
-        assert waiting.mourn([work.pid])  # there is none of that number any more
-        assert waiting.mourned
+        assert waiting.watch_exit([work.pid])  # there is none of that number any more
+        assert waiting.all_exited
         for _ in range(100_000):  # more than a pipe holds
             waiting.stop()
         waiting.wait(None)
-        assert waiting.asked(command=False)
+        assert waiting.stop_requested(command=False)
         assert select.select([read], [], [], 0)[0]
     finally:
         waiting.close()
@@ -287,9 +287,9 @@ def clock(**request) -> Clock:
 def test_a_clock_ticks_every_interval():
     at = clock(interval=0.5)
     assert at.next == 100.5
-    assert not at.due(100.4)
+    assert not at.is_due(100.4)
     assert not at.tick(100.4)
-    assert at.due(100.5)
+    assert at.is_due(100.5)
     assert at.tick(100.5)
     assert at.next == 101.0
     assert at.tick(107.25)  # a pause: one tick for all that it missed
@@ -300,20 +300,20 @@ def test_a_clock_ticks_every_interval():
 def test_a_clock_counts_and_comes_to_its_end():
     at = clock(interval=10.0, count=2, duration=15.0)
     assert at.tick(110.0)
-    assert not at.counted
+    assert not at.is_complete
     assert at.next == 115.0
-    assert not at.over(114.9)
-    assert at.over(115.0)
+    assert not at.is_over(114.9)
+    assert at.is_over(115.0)
     assert at.tick(120.0)
-    assert at.counted
+    assert at.is_complete
 
 
 def test_a_clock_without_an_interval():
     at = Clock(Request(tracer()), None, 100.0)
     assert at.next is None
-    assert not at.due(1e9)
+    assert not at.is_due(1e9)
     assert not at.tick(1e9)
-    assert not at.over(1e9)
+    assert not at.is_over(1e9)
 
 
 def test_a_process_is_one_whatever_its_name_is():

@@ -10,13 +10,13 @@ import pytest
 
 from pytracer.bpf import prober
 from pytracer.bpf.attach import uprobe, uprobe_multi
-from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.errors import AttachError, PolicyError, UnsupportedError, UsageError
-from pytracer.features.kernel_facts import KernelFacts
-from pytracer.kernel.facts import Tells
-from pytracer.plan.alternatives import choose
+from pytracer.features.kernel_facts import RunningKernel
+from pytracer.kernel.facts import TargetIdSource
+from pytracer.plan.alternatives import choose_alternative
 from pytracer.plan.request import Request
-from pytracer.spec import Alternative, Filter, Hook, Spot, Uprobe, UprobeMulti, registry
+from pytracer.spec import Alternative, Filter, Hook, ProbeSite, Uprobe, UprobeMulti, registry
 from pytracer.symbols import files
 from support.elf_builder import Symbol, build
 from support.fake_kernel import FakeKernel
@@ -65,7 +65,7 @@ def kernel(monkeypatch, tmp_path):
 
 
 def asked(probe):
-    facts = KernelFacts()
+    facts = RunningKernel()
     try:
         return facts.probe(probe)
     finally:
@@ -73,10 +73,10 @@ def asked(probe):
 
 
 def test_what_an_attachment_asks_for(kernel, program):
-    spots = (Spot("a", 0x1040, 0x30), Spot("b", 0x1080))
-    probe = Uprobe("", file=program, process=7, spots=spots, targets=(3, 4))
+    sites = (ProbeSite("a", 0x1040, 0x30), ProbeSite("b", 0x1080))
+    probe = Uprobe("", file=program, process=7, sites=sites, targets=(3, 4))
     with files.find(program) as file:
-        links = uprobe.attach(file, spots, 1, process=probe.process, cookies=probe.targets)
+        links = uprobe.attach_sites(file, sites, 1, process=probe.process, cookies=probe.targets)
     assert len(links) == 2
     for link in links:
         link.close()
@@ -91,16 +91,16 @@ def test_there_are_no_uprobes(kernel, program, monkeypatch, tmp_path):
     probe = Uprobe("", file=program, symbol="work")
     assert asked(probe).reason == uprobe.ABSENT
     with pytest.raises(UnsupportedError):
-        uprobe.put(probe, Place(""), 1)
+        uprobe.attach(probe, AttachTarget(""), 1)
 
 
 def test_a_kernel_that_counts_no_semaphores_is_not_trusted_with_them(kernel, program):
     (uprobe.PMU / "format/ref_ctr_offset").unlink()
-    probe = Uprobe("", file=program, spots=(Spot("a", 0x1040, 0x30),))
+    probe = Uprobe("", file=program, sites=(ProbeSite("a", 0x1040, 0x30),))
     assert asked(probe).reason == uprobe.NO_SEMAPHORES
     with pytest.raises(UnsupportedError, match="semaphores"):
-        uprobe.put(probe, Place(""), 1)
-    assert asked(Uprobe("", file=program, spots=(Spot("a", 0x1040),))).ok
+        uprobe.attach(probe, AttachTarget(""), 1)
+    assert asked(Uprobe("", file=program, sites=(ProbeSite("a", 0x1040),))).is_supported
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_one_place_that_is_refused_takes_the_others_back(kernel, program, number
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     kernel.refuses = [0, number]
     with pytest.raises(error, match="program:"):
-        uprobe.put(Uprobe("", file=program, symbol="*"), Place(""), 1)
+        uprobe.attach(Uprobe("", file=program, symbol="*"), AttachTarget(""), 1)
     assert len(kernel.attached) == 1
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
@@ -119,7 +119,7 @@ def test_one_place_that_is_refused_takes_the_others_back(kernel, program, number
 def test_a_refusal_is_told_from_absence(kernel, program):
     kernel.refuses = [errno.EACCES]
     answer = asked(Uprobe("", file=program, symbol="work"))
-    assert (answer.ok, answer.refused, answer.reason) == (False, True, "refused by somebody")
+    assert (answer.is_supported, answer.is_forbidden, answer.reason) == (False, True, "refused by somebody")
 
 
 @pytest.mark.parametrize(
@@ -135,14 +135,14 @@ def test_a_refusal_is_told_from_absence(kernel, program):
 def test_links_are_taken_where_they_see_all(kernel, program, process, refuses, reason):
     kernel.refuses = list(refuses)
     answer = asked(UprobeMulti("", file=program, symbol="work", process=process))
-    assert (answer.ok, answer.reason) == (not reason, reason)
-    assert answer.tells is (Tells.PROGRAM if reason else Tells.COOKIE)
+    assert (answer.is_supported, answer.reason) == (not reason, reason)
+    assert answer.target_id_source is (TargetIdSource.PROGRAM if reason else TargetIdSource.COOKIE)
 
 
 def test_a_file_that_was_replaced_between_finding_and_attaching_is_an_error(kernel, program):
-    spots = (Spot("work", 0x1040, file=program, identity=(1, 2, 3)),)
+    sites = (ProbeSite("work", 0x1040, file=program, identity=(1, 2, 3)),)
     with pytest.raises(UsageError, match="was replaced just now"):
-        uprobe.put(Uprobe("", file=program, spots=spots), Place(""), 1)
+        uprobe.attach(Uprobe("", file=program, sites=sites), AttachTarget(""), 1)
     assert not kernel.attached
 
 
@@ -150,18 +150,18 @@ def test_what_a_tracer_declares_is_looked_for_in_the_process_that_is_named():
     hook = Hook("call", "x", (Alternative("uprobe", (Uprobe("enter", file="libc", symbol="malloc"),)),))
     tracer = registry.get("funccount")
     request = Request(tracer, filters={Filter.PID: (struct.pack("I", 7),)})
-    _, [chosen], _ = choose(hook, request, FakeKernel())
+    _, [chosen], _ = choose_alternative(hook, request, FakeKernel())
     assert chosen.probe.process == 7
-    _, [chosen], _ = choose(hook, Request(tracer), FakeKernel())
+    _, [chosen], _ = choose_alternative(hook, Request(tracer), FakeKernel())
     assert chosen.probe.process == 0
 
 
 def test_a_way_is_forced_by_its_exact_name_before_the_familys():
     ways = tuple(Alternative(name, ()) for name in ("uprobe-multi", "uprobe", "uprobe-events"))
     hook = Hook("u", "x", ways)
-    assert [way.name for way in hook.called("uprobe")] == ["uprobe"]
-    assert [way.name for way in Hook("u", "x", (ways[0], ways[2])).called("uprobe")] == [
+    assert [way.name for way in hook.alternatives_named("uprobe")] == ["uprobe"]
+    assert [way.name for way in Hook("u", "x", (ways[0], ways[2])).alternatives_named("uprobe")] == [
         "uprobe-multi",
         "uprobe-events",
     ]
-    assert hook.called("kprobe") == ()
+    assert hook.alternatives_named("kprobe") == ()

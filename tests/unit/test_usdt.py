@@ -12,14 +12,14 @@ import pytest
 from pytracer.budget import of_file
 from pytracer.errors import UsageError
 from pytracer.record import replace
-from pytracer.spec import Spot
+from pytracer.spec import ProbeSite
 from pytracer.symbols import files, symtab, tables, usdt, usdt_args
 from pytracer.symbols.tables import ElfError, Tables
 from pytracer.symbols.usdt_args import (
     INDEX_SIGNED,
     INDEX_UNSIGNED,
     NO_REGISTER,
-    Argument,
+    UsdtArgument,
 )
 from support.compilers import compiled
 
@@ -64,31 +64,31 @@ def test_a_note_says_where_and_what(elf):
     notes = note(b"app", b"start") + note(
         b"app", b"done", b"8@%rax -4@$5", place=CODE + 0x20, semaphore=DATA + 2
     )
-    start, done = usdt.marks(elf(notes))
-    assert (start.title, start.spot, start.arguments) == ("app:start", Spot("app:start", 0x410), ())
-    assert replace(done.spot, arguments=()) == Spot("app:done", 0x420, 0x802)
-    assert [one.size for one in done.spot.arguments] == [8, -4]
+    start, done = usdt.usdt_probes(elf(notes))
+    assert (start.title, start.site, start.arguments) == ("app:start", ProbeSite("app:start", 0x410), ())
+    assert replace(done.site, arguments=()) == ProbeSite("app:done", 0x420, 0x802)
+    assert [one.size for one in done.site.arguments] == [8, -4]
     assert [argument.text for argument in done.arguments] == ["8@%rax", "-4@$5"]
 
 
 def test_a_file_that_was_moved_since_is_put_right(elf):
-    [mark] = usdt.marks(elf(note(b"a", b"b", place=0x10, base=BASE - CODE, semaphore=DATA - CODE)))
-    assert mark.spot == Spot("a:b", 0x410, 0x800)
+    [mark] = usdt.usdt_probes(elf(note(b"a", b"b", place=0x10, base=BASE - CODE, semaphore=DATA - CODE)))
+    assert mark.site == ProbeSite("a:b", 0x410, 0x800)
 
 
 def test_32_bit_notes(elf):
-    [mark] = usdt.marks(elf(note(b"a", b"b", b"4@%eax", width=1), width=1, machine=I386))
-    assert (mark.spot.offset, mark.arguments[0].narrow, mark.arguments[0].base) == (0x410, True, 80)
+    [mark] = usdt.usdt_probes(elf(note(b"a", b"b", b"4@%eax", width=1), width=1, machine=I386))
+    assert (mark.site.offset, mark.arguments[0].narrow, mark.arguments[0].base) == (0x410, True, 80)
 
 
 def test_a_semaphore_that_is_in_no_file_cannot_be_counted(elf):
-    [mark] = usdt.marks(elf(note(b"a", b"b", semaphore=DATA + 0x180)))  # memory only (.bss)
-    assert (mark.semaphore, mark.spot.semaphore) == (DATA + 0x180, 0)
+    [mark] = usdt.usdt_probes(elf(note(b"a", b"b", semaphore=DATA + 0x180)))  # memory only (.bss)
+    assert (mark.semaphore, mark.site.semaphore) == (DATA + 0x180, 0)
 
 
 def test_what_is_none_of_ours_is_passed_over(elf):
     notes = note(b"a", b"b", owner=b"GNU\0") + note(b"a", b"nowhere", place=0x9999) + note(b"a", b"kept")
-    assert [mark.name for mark in usdt.marks(elf(notes))] == ["kept"]
+    assert [mark.name for mark in usdt.usdt_probes(elf(notes))] == ["kept"]
 
 
 def test_broken_notes_are_none_or_others(elf):
@@ -99,14 +99,14 @@ def test_broken_notes_are_none_or_others(elf):
         for _ in range(chance.randrange(1, 6)):
             broken[chance.randrange(len(broken))] = chance.randrange(256)
         try:
-            list(usdt.marks(elf(bytes(broken[: chance.randrange(len(broken))]))))
+            list(usdt.usdt_probes(elf(bytes(broken[: chance.randrange(len(broken))]))))
         except ElfError:
             pass
 
 
 def test_patterns_are_of_whole_names(elf):
     known = list(
-        usdt.marks(elf(note(b"py", b"gc__start") + note(b"py", b"gc__done") + note(b"rb", b"gc__done")))
+        usdt.usdt_probes(elf(note(b"py", b"gc__start") + note(b"py", b"gc__done") + note(b"rb", b"gc__done")))
     )
     for provider, name, count in (("", "gc__*", 3), ("py", "gc__*", 2), ("", "gc", 0), ("?b", "*done", 1)):
         assert len(usdt.matching(known, provider, name)) == count
@@ -127,35 +127,35 @@ AX, BX, CX, BP, SP, IP, R10, SI = 80, 40, 88, 32, 152, 128, 56, 104
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("8@%rbx", Argument(base=BX)),
-        ("-4@%eax", Argument(base=AX, size=4, signed=True)),
-        ("1@%al", Argument(base=AX, size=1)),
-        ("1@%ah", Argument(base=AX, size=1, shift=8)),
-        ("-2@%r10w", Argument(base=R10, size=2, signed=True)),
-        ("1@%sil", Argument(base=SI, size=1)),
-        ("%rbx", Argument(base=BX)),
-        ("4@$5", Argument(add=5, size=4)),
-        ("-8@$-9", Argument(add=-9, signed=True)),
-        ("8@$0xffffffffffffffff", Argument(add=-1)),
-        ("8@112(%rsp)", Argument(base=SP, add=112, dereference=True)),
-        ("8@(%rax)", Argument(base=AX, dereference=True)),
-        ("4@-0x8(%rbp,%rcx,4)", Argument(base=BP, index=CX, scale=2, add=-8, size=4, dereference=True)),
-        ("8@(%rax,%rbx)", Argument(base=AX, index=BX, dereference=True)),
-        ("8@(,%rbx,8)", Argument(index=BX, scale=3, dereference=True)),
+        ("8@%rbx", UsdtArgument(base=BX)),
+        ("-4@%eax", UsdtArgument(base=AX, size=4, signed=True)),
+        ("1@%al", UsdtArgument(base=AX, size=1)),
+        ("1@%ah", UsdtArgument(base=AX, size=1, shift=8)),
+        ("-2@%r10w", UsdtArgument(base=R10, size=2, signed=True)),
+        ("1@%sil", UsdtArgument(base=SI, size=1)),
+        ("%rbx", UsdtArgument(base=BX)),
+        ("4@$5", UsdtArgument(add=5, size=4)),
+        ("-8@$-9", UsdtArgument(add=-9, signed=True)),
+        ("8@$0xffffffffffffffff", UsdtArgument(add=-1)),
+        ("8@112(%rsp)", UsdtArgument(base=SP, add=112, dereference=True)),
+        ("8@(%rax)", UsdtArgument(base=AX, dereference=True)),
+        ("4@-0x8(%rbp,%rcx,4)", UsdtArgument(base=BP, index=CX, scale=2, add=-8, size=4, dereference=True)),
+        ("8@(%rax,%rbx)", UsdtArgument(base=AX, index=BX, dereference=True)),
+        ("8@(,%rbx,8)", UsdtArgument(index=BX, scale=3, dereference=True)),
         # as gcc 12 writes them with sys/sdt.h 4.8, unoptimised and optimised
-        ("-8@-8(%rbp)", Argument(base=BP, add=-8, signed=True, dereference=True)),
-        ("-2@$7", Argument(add=7, size=2, signed=True)),
-        ("1@$-56", Argument(add=-56, size=1)),
+        ("-8@-8(%rbp)", UsdtArgument(base=BP, add=-8, signed=True, dereference=True)),
+        ("-2@$7", UsdtArgument(add=7, size=2, signed=True)),
+        ("1@$-56", UsdtArgument(add=-56, size=1)),
         (
             "-4@16(%rsp,%rax,4)",
-            Argument(base=SP, index=AX, scale=2, add=16, size=4, signed=True, dereference=True),
+            UsdtArgument(base=SP, index=AX, scale=2, add=16, size=4, signed=True, dereference=True),
         ),
-        ("8@8-16+4(%rax)", Argument(base=AX, add=-4, dereference=True)),
+        ("8@8-16+4(%rax)", UsdtArgument(base=AX, add=-4, dereference=True)),
     ],
 )
 def test_x86_64(text, expected, elf):
     [argument] = parsed(text, elf, X86_64)
-    assert argument == Argument(**{**vars(expected), "text": text})
+    assert argument == UsdtArgument(**{**vars(expected), "text": text})
 
 
 X0, X1, X2, SP64 = 0, 8, 16, 248
@@ -164,27 +164,30 @@ X0, X1, X2, SP64 = 0, 8, 16, 248
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("8@x0", Argument(base=X0)),
-        ("-4@w1", Argument(base=X1, size=4, signed=True)),
-        ("8@sp", Argument(base=SP64)),
-        ("8@xzr", Argument()),
-        ("8@5", Argument(add=5)),
-        ("-4@#-7", Argument(add=-7, size=4, signed=True)),
-        ("8@[x1]", Argument(base=X1, dereference=True)),
-        ("-4@[sp, 60]", Argument(base=SP64, add=60, size=4, signed=True, dereference=True)),
-        ("8@[sp,#-8]", Argument(base=SP64, add=-8, dereference=True)),
-        ("8@[x0, x1]", Argument(base=X0, index=X1, dereference=True)),
-        ("8@[x1,x2,lsl 3]", Argument(base=X1, index=X2, scale=3, dereference=True)),
+        ("8@x0", UsdtArgument(base=X0)),
+        ("-4@w1", UsdtArgument(base=X1, size=4, signed=True)),
+        ("8@sp", UsdtArgument(base=SP64)),
+        ("8@xzr", UsdtArgument()),
+        ("8@5", UsdtArgument(add=5)),
+        ("-4@#-7", UsdtArgument(add=-7, size=4, signed=True)),
+        ("8@[x1]", UsdtArgument(base=X1, dereference=True)),
+        ("-4@[sp, 60]", UsdtArgument(base=SP64, add=60, size=4, signed=True, dereference=True)),
+        ("8@[sp,#-8]", UsdtArgument(base=SP64, add=-8, dereference=True)),
+        ("8@[x0, x1]", UsdtArgument(base=X0, index=X1, dereference=True)),
+        ("8@[x1,x2,lsl 3]", UsdtArgument(base=X1, index=X2, scale=3, dereference=True)),
         (
             "4@[x0, w1, sxtw 2]",
-            Argument(base=X0, index=X1, scale=2, size=4, extend=INDEX_SIGNED, dereference=True),
+            UsdtArgument(base=X0, index=X1, scale=2, size=4, extend=INDEX_SIGNED, dereference=True),
         ),
-        ("4@[x0, w1, uxtw]", Argument(base=X0, index=X1, size=4, extend=INDEX_UNSIGNED, dereference=True)),
+        (
+            "4@[x0, w1, uxtw]",
+            UsdtArgument(base=X0, index=X1, size=4, extend=INDEX_UNSIGNED, dereference=True),
+        ),
     ],
 )
 def test_arm64(text, expected, elf):
     [argument] = parsed(text, elf, AARCH64)
-    assert argument == Argument(**{**vars(expected), "text": text})
+    assert argument == UsdtArgument(**{**vars(expected), "text": text})
 
 
 @pytest.mark.parametrize(
@@ -209,10 +212,10 @@ def test_arm64(text, expected, elf):
 def test_what_cannot_be_read_is_that_argument_only(machine, text, why, elf):
     good = "8@x3" if machine == AARCH64 else "8@%rax"
     first, bad, last = parsed(f"{good} {text} {good}", elf, machine)
-    assert why in bad.trouble
+    assert why in bad.problem
     assert bad.pack() == struct.pack("=qHHBBBB", 0, NO, NO, 0, 0, 0, 0)
     assert first == last
-    assert bool(first.trouble) is (machine == RISCV)
+    assert bool(first.problem) is (machine == RISCV)
 
 
 def test_arguments_are_packed_as_the_c_has_them(elf):
@@ -249,7 +252,7 @@ table:
 """
     program = compiled(tmp_path, {"p.s": source}, "-shared", "-nostdlib")
     with files.find(str(program)) as file, file.reading() as read:
-        [mark] = usdt.marks(read)
+        [mark] = usdt.usdt_probes(read)
         [argument] = mark.arguments
         table = next(
             int(symbol["value"])
@@ -257,6 +260,6 @@ table:
             for symbol in symbols
             if strings[symbol["name"] :].startswith(b"table\0")
         )
-    assert not argument.trouble
+    assert not argument.problem
     assert (argument.base, argument.add) == (IP, table + distance - mark.address)
     assert argument.dereference

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.bpf.load.verifier import Refusal, keep_log, summarise
+from pytracer.bpf.load.verifier import VerifierRefusal, keep_log, summarise
 
 END = "processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n\n"
 
@@ -106,7 +106,7 @@ MAP_BOUNDS = (
     ],
 )
 def test_reason_and_source(log, reason, source):
-    assert summarise(log) == Refusal(reason, source)
+    assert summarise(log) == VerifierRefusal(reason, source)
 
 
 @pytest.mark.parametrize(
@@ -139,12 +139,12 @@ def test_what_a_branch_not_taken_said_is_forgotten():
     log = (
         "; first @ a.c:1\nR9 invalid mem access 'scalar'\n; second @ a.c:2\n5: (95) exit\nR0 !read_ok\n" + END
     )
-    assert summarise(log) == Refusal("R0 !read_ok", "a.c:2: second")
+    assert summarise(log) == VerifierRefusal("R0 !read_ok", "a.c:2: second")
 
 
 @pytest.mark.parametrize("log", ["", "\n", "bpf: Failed to load program: Invalid argument\n\n", END])
 def test_a_log_without_words(log):
-    assert summarise(log) == Refusal("no reason was given", "")
+    assert summarise(log) == VerifierRefusal("no reason was given", "")
 
 
 def test_the_whole_log_is_kept_in_a_private_file(monkeypatch, tmp_path):

@@ -7,11 +7,11 @@ import itertools
 
 import pytest
 
-from pytracer.kernel.facts import Target
+from pytracer.kernel.facts import NamedTarget
 from pytracer.lang.arithmetic import number, widened
 from pytracer.lang.formats import Conversion, parse_format
-from pytracer.lang.scope import Place
-from pytracer.lang.types import INT, RAW, U32, U64, Array, Int, of_bits
+from pytracer.lang.scope import Lvalue
+from pytracer.lang.types import INT, RAW, U32, U64, ArrayType, IntType, of_bits
 from pytracer.plan.btf_types import BtfTypes
 from pytracer.plan.scopes import scope_of
 from pytracer.spec import parse_source
@@ -45,7 +45,7 @@ def test_flags_widths_and_precisions_are_those_of_printf(sign):
             assert conversion(form).show(value) == printed(form, value), (form, value)
 
 
-@pytest.mark.parametrize("kind", [Int(size, signed) for size in (1, 2, 4, 8) for signed in (True, False)])
+@pytest.mark.parametrize("kind", [IntType(size, signed) for size in (1, 2, 4, 8) for signed in (True, False)])
 @pytest.mark.parametrize("length", ["hh", "h", "", "l", "ll", "z"])
 def test_each_width_and_sign_by_each_conversion(kind, length):
     """As printf does with an argument that C has promoted, or cast where the conversion is wider."""
@@ -70,7 +70,7 @@ def test_bit_fields_are_promoted_by_their_width():
     assert of_bits(U32, 3) == of_bits(U64, 31) == of_bits(INT, 32) == INT
     assert of_bits(U32, 32) == of_bits(U64, 32) == U32
     assert of_bits(U64, 40) == U64
-    assert of_bits(Int(1, False, boolean=True), 1).boolean
+    assert of_bits(IntType(1, False, boolean=True), 1).boolean
 
 
 @pytest.mark.parametrize(("said", "plain", "sign"), [(0, 0, True), (1, 0, False), (1, 1, True)])
@@ -79,7 +79,7 @@ def test_whether_the_kernels_char_is_signed(said, plain, sign):
     b = Builder()
     char, signed = b.int("char", 1, encoding=plain), b.int("signed char", 1, encoding=said)
     types = BtfTypes(b.btf())
-    assert (types.type(char), types.type(signed)) == (Int(1, sign, char=True), Int(1, True))
+    assert (types.type(char), types.type(signed)) == (IntType(1, sign, char=True), IntType(1, True))
 
 
 FORMAT = """name: sys_enter_add_key
@@ -106,15 +106,15 @@ def test_fields_of_events_have_the_sign_that_the_format_tells_and_those_of_calls
     facts = kernel(types=b.btf(), formats=formats)
 
     def fields(name: str) -> dict[str, object]:
-        scope = scope_of(parse_source(f"t:{name}"), Target(name), facts)
-        return {name: found.type for name, found in scope.named.items() if isinstance(found, Place)}
+        scope = scope_of(parse_source(f"t:{name}"), NamedTarget(name), facts)
+        return {name: found.type for name, found in scope.named.items() if isinstance(found, Lvalue)}
 
     of_call, of_event = fields("syscalls:sys_enter_add_key"), fields("x:seen")
     assert of_call == {"__syscall_nr": INT, "ringid": INT, "kind": INT}
     assert of_event == {
-        "port": Int(2, False),
-        "small": Int(1, True),
-        "many": Array(U64, 0),
-        "some": Array(INT, 4),
-        "name": Array(Int(1, False, char=True), 4),
+        "port": IntType(2, False),
+        "small": IntType(1, True),
+        "many": ArrayType(U64, 0),
+        "some": ArrayType(INT, 4),
+        "name": ArrayType(IntType(1, False, char=True), 4),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 
-from pytracer.bpf.attach.kind import LoadAs
+from pytracer.bpf.attach.kind import LoadAttributes
 from pytracer.bpf.cache import image_cache
 from pytracer.bpf.cache.directory import cache_dir
 from pytracer.bpf.cache.image_cache import Recipe
@@ -19,32 +19,32 @@ Say = Callable[[str], None]
 
 
 @record
-class Load:
+class ProgramLoad:
     """A program to load: a function of the C, for what, and with which constants in the places of others
     (:func:`pytracer.bpf.image.patched`). An ``optional`` one that the verifier refuses is done without."""
 
     program: str
-    as_: LoadAs
+    as_: LoadAttributes
     constants: tuple[tuple[int, int], ...] = ()
     optional: bool = False
 
 
 @record
-class Loaded:
+class LoadedPrograms:
     """Programs that passed the verifier, and the module that holds them and their maps."""
 
     module: Module
-    programs: Mapping[Load, int]
+    programs: Mapping[ProgramLoad, int]
 
 
 def open_programs(
     recipe: Recipe,
-    wanted: Collection[Load],
+    wanted: Collection[ProgramLoad],
     *,
     say: Say,
     warn: Say,
     stop_requested: Callable[[], bool] = lambda: False,
-) -> Loaded:
+) -> LoadedPrograms:
     """Load what is wanted of the ``programs`` of a recipe, by the way that is quickest here.
 
     ``say`` hears which it was, ``warn`` what the user should know; a compile ends by KeyboardInterrupt once
@@ -57,7 +57,7 @@ def open_programs(
     if cache.note:
         warn(cache.note)
     key = _key(recipe, say)
-    image = image_cache.find(cache, recipe, key) if key else None
+    image = image_cache.look_up(cache, recipe, key) if key else None
     if image is not None:
         begun = time.monotonic()
         try:
@@ -73,7 +73,7 @@ def open_programs(
     loaded = _load(ImageModule(recipe.name, image), wanted)
     if key:
         try:
-            image_cache.keep(cache, recipe, image)
+            image_cache.store(cache, recipe, image)
         except ImageError as error:
             say(f"no image is kept: {error.message}")
         except CacheError as error:
@@ -110,7 +110,7 @@ def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Call
         return image
 
 
-def load_program(module: Module, one: Load, hear: Callable[[str], None] | None = None) -> int:
+def load_program(module: Module, one: ProgramLoad, hear: Callable[[str], None] | None = None) -> int:
     """Load one program of a module; its descriptor, owned by the module. ``hear``: see
     :class:`~pytracer.bpf.load.module.Module`."""
     return module.load(
@@ -125,7 +125,7 @@ def load_program(module: Module, one: Load, hear: Callable[[str], None] | None =
     )
 
 
-def _from_pack(recipe: Recipe, wanted: Collection[Load], say: Say) -> Loaded:
+def _from_pack(recipe: Recipe, wanted: Collection[ProgramLoad], say: Say) -> LoadedPrograms:
     from pytracer.bpf.cache import pack
 
     begun = time.monotonic()
@@ -143,8 +143,8 @@ def _key(recipe: Recipe, say: Say) -> str:
         return ""
 
 
-def _load(module: Module, wanted: Collection[Load]) -> Loaded:
-    loaded = dict[Load, int]()
+def _load(module: Module, wanted: Collection[ProgramLoad]) -> LoadedPrograms:
+    loaded = dict[ProgramLoad, int]()
     try:
         for one in wanted:
             try:
@@ -152,7 +152,7 @@ def _load(module: Module, wanted: Collection[Load]) -> Loaded:
             except (VerifierError, UnsupportedError):
                 if not one.optional:
                     raise
-        return Loaded(module, loaded)
+        return LoadedPrograms(module, loaded)
     except BaseException:
         module.close()
         raise

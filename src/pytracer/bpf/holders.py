@@ -54,7 +54,7 @@ class EventProgram:
 
 
 @record
-class Held:
+class Holders:
     """What processes hold: for the id of each program and link, the processes; the programs on perf events;
     and for each network namespace (its inode) a process that is in it. ``refused`` counts the processes whose
     descriptors may not be read."""
@@ -66,12 +66,12 @@ class Held:
     refused: int = 0
 
 
-def held() -> Held:
+def find_holders() -> Holders:
     """Look at all processes that can be seen.
 
     One may have a million descriptors: the time that takes is charged to its user.
     """
-    found, refused = Held(), 0
+    found, refused = Holders(), 0
     for process in PROC.iterdir():
         if process.name.isdecimal():
             try:
@@ -85,7 +85,7 @@ def held() -> Held:
     return replace(found, refused=refused)
 
 
-def missing(found: Held) -> list[str]:
+def missing(found: Holders) -> list[str]:
     """Say which processes were not looked into, and why; nothing if all were."""
     lines = [line for line in (hidden.outside_namespace(), hidden.by_mount()) if line]
     if found.refused:
@@ -95,7 +95,7 @@ def missing(found: Held) -> list[str]:
     return lines
 
 
-def _look(process: Path, found: Held, check: Callable[[], None]) -> None:
+def _look(process: Path, found: Holders, check: Callable[[], None]) -> None:
     pid = int(process.name)
     process = PROC / str(living(pid, PROC))
     with contextlib.suppress(OSError):
@@ -112,7 +112,7 @@ def _look(process: Path, found: Held, check: Callable[[], None]) -> None:
                 links.add(int(info["link_id"]))
     programs.update(event.program for event in events)
     if programs or links:
-        tracer, loaded = process_mark.read(process)
+        tracer, loaded = process_mark.read_mark(process)
         comm = from_bytes((PROC / str(pid) / "comm").read_bytes().removesuffix(b"\n"))
         holder = Process(pid, comm, tracer, loaded)
         for number in programs:
@@ -145,10 +145,12 @@ def _on_event(thread: int, descriptor: int, process: int) -> Iterator[EventProgr
     program, kind, offset, where = struct.unpack_from("IIQQ", attr, 24)
     if kind < len(_SPELLINGS):
         text = bytes(name).partition(b"\0")[0].decode(errors="replace")
-        yield EventProgram(program, spelled(_SPELLINGS[kind], text, offset, where), process, descriptor)
+        yield EventProgram(
+            program, format_processes(_SPELLINGS[kind], text, offset, where), process, descriptor
+        )
 
 
-def spelled(kind: str, name: str, offset: int = 0, where: int = 0) -> str:
+def format_processes(kind: str, name: str, offset: int = 0, where: int = 0) -> str:
     """A place as users name it: ``k:vfs_read``, ``k:vfs_read+8``, ``u:/bin/bash:0x1234``."""
     if kind in _UPROBES:
         return f"{kind}:{name}:{offset:#x}"

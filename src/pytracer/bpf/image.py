@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytracer.bpf.digest import sha256
-from pytracer.bpf.line_info import NOTHING, Told
+from pytracer.bpf.line_info import NOTHING, FuncLineInfo
 from pytracer.errors import PytracerError
 from pytracer.record import as_dict, record
 
@@ -64,7 +64,7 @@ class ProgramSpec:
     name: str
     code: bytes
     references: Mapping[int, str]
-    told: Told = NOTHING
+    func_line_info: FuncLineInfo = NOTHING
 
     def linked(self, descriptors: Mapping[str, int]) -> bytes:
         """The instructions with the descriptors of maps that exist."""
@@ -109,8 +109,8 @@ class Image:
                     "name": program.name,
                     "code": program.code.hex(),
                     "references": {str(offset): name for offset, name in program.references.items()},
-                    "functions": program.told.functions.hex(),
-                    "lines": program.told.lines.hex(),
+                    "functions": program.func_line_info.functions.hex(),
+                    "lines": program.func_line_info.lines.hex(),
                 }
                 for program in self.programs
             ],
@@ -143,7 +143,7 @@ def decode(data: bytes) -> Image:
     return image
 
 
-def unlinked(name: str, code: bytes, maps: Mapping[int, str], told: Told = NOTHING) -> ProgramSpec:
+def unlinked(name: str, code: bytes, maps: Mapping[int, str], told: FuncLineInfo = NOTHING) -> ProgramSpec:
     """A function as it was compiled, with references to ``maps`` (descriptor -> name) taken out.
 
     Raises ImageError where it refers to a map that is not among them.
@@ -216,7 +216,7 @@ def _program(program: dict[str, Any]) -> ProgramSpec:
         name=_text(program["name"]),
         code=bytes.fromhex(program["code"]),
         references={int(offset): _text(name) for offset, name in program["references"].items()},
-        told=Told(bytes.fromhex(program["functions"]), bytes.fromhex(program["lines"])),
+        func_line_info=FuncLineInfo(bytes.fromhex(program["functions"]), bytes.fromhex(program["lines"])),
     )
 
 
@@ -255,5 +255,5 @@ def _check(image: Image) -> None:
             raise ImageError(f"the program {program.name} refers to other maps than it says")
         if not names.issuperset(program.references.values()):
             raise ImageError(f"the program {program.name} refers to a map that is not in the image")
-        if not program.told.fits(program.code):
+        if not program.func_line_info.fits(program.code):
             raise ImageError(f"the program {program.name} has lines that are not its own")

@@ -21,14 +21,14 @@ _FILTER_AT = (1, 1 + len(FILTER[0]) + 1)
 
 
 @record
-class Told:
+class FuncLineInfo:
     """What the kernel is told of one program: where its functions begin, and their types in the BTF that goes
     with it (``struct bpf_func_info``s); its ``lines`` (``struct bpf_line_info``s)."""
 
     functions: bytes
     lines: bytes
 
-    def behind(self, prologue: int) -> Told:
+    def behind(self, prologue: int) -> FuncLineInfo:
         """The same where so many instructions stand before the program, and belong to its first function."""
         if not prologue:
             return self
@@ -36,14 +36,14 @@ class Told:
         moved = [RECORD.pack(at + prologue, *rest) for at, *rest in RECORD.iter_unpack(self.lines)]
         if moved:
             moved.insert(0, RECORD.pack(0, *_FILTER_AT, 1 << LINE_SHIFT))
-        return Told(b"".join(FUNCTION.pack(*one) for one in functions), b"".join(moved))
+        return FuncLineInfo(b"".join(FUNCTION.pack(*one) for one in functions), b"".join(moved))
 
     def fits(self, code: bytes) -> bool:
         """Whether the kernel would take this with that code."""
         return _fits(FUNCTION, self.functions, code) and _fits(RECORD, self.lines, code)
 
 
-NOTHING = Told(b"", b"")
+NOTHING = FuncLineInfo(b"", b"")
 
 
 def _fits(form: struct.Struct, records: bytes, code: bytes) -> bool:

@@ -40,7 +40,7 @@ class SourceLine:
 
 
 @record
-class Function:
+class FuncInfo:
     """A function of a program: the first is its own, others are called by it. ``name`` is "" without BTF,
     ``address`` and ``size`` (bytes) are its native code's."""
 
@@ -75,7 +75,7 @@ class ProgramInfo:
     xlated: bytes
     jited: bytes
     lines: tuple[SourceLine, ...]
-    functions: tuple[Function, ...]
+    functions: tuple[FuncInfo, ...]
     run_time: int
     run_count: int
     recursion_misses: int | None
@@ -246,13 +246,13 @@ def _lines(raw: _Program, told: dict[str, bytes], btf: Btf | None) -> Iterator[S
         )
 
 
-def _functions(raw: _Program, told: dict[str, bytes], btf: Btf | None) -> Iterator[Function]:
+def _functions(raw: _Program, told: dict[str, bytes], btf: Btf | None) -> Iterator[FuncInfo]:
     starts = _longs(told.get("ksyms", b""))
     sizes = _words(told.get("lengths", b""))
     records = list(_records(told.get("func_info", b""), raw.func_size))
     for number in range(max(len(starts), len(records))):
         insn, type_id = records[number][:2] if number < len(records) else (0, 0)
-        yield Function(
+        yield FuncInfo(
             insn=insn,
             name=btf.name(type_id) if btf and type_id else "",
             address=starts[number] if number < len(starts) else 0,

@@ -13,7 +13,7 @@ from pathlib import Path
 from pytracer.bpf.sys import Command, bpf, bpf_inout
 
 
-class Kind(Enum):
+class ObjectKind(Enum):
     """What has ids: the command that gives the next one, and the command that opens it."""
 
     PROGRAM = (Command.PROG_GET_NEXT_ID, Command.PROG_GET_FD_BY_ID)
@@ -21,7 +21,7 @@ class Kind(Enum):
     LINK = (Command.LINK_GET_NEXT_ID, Command.LINK_GET_FD_BY_ID)  # Linux 5.8 (2d602c8cf40d)
 
 
-def ids(kind: Kind) -> Iterator[int]:
+def ids(kind: ObjectKind) -> Iterator[int]:
     """The ids of all there are, from the first up; of links, none before Linux 5.8. Raises OSError where the
     kernel does not tell."""
     after = 0
@@ -29,7 +29,7 @@ def ids(kind: Kind) -> Iterator[int]:
         try:
             _, attr = bpf_inout(kind.value[0], struct.pack("II", after, 0))
         except OSError as error:
-            if error.errno == errno.ENOENT or (error.errno == errno.EINVAL and kind is Kind.LINK):
+            if error.errno == errno.ENOENT or (error.errno == errno.EINVAL and kind is ObjectKind.LINK):
                 return
             raise
         after = struct.unpack_from("I", attr, 4)[0]
@@ -37,7 +37,7 @@ def ids(kind: Kind) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def opened(kind: Kind, number: int) -> Iterator[int]:
+def opened(kind: ObjectKind, number: int) -> Iterator[int]:
     """A descriptor of one, for the length of the block. Raises OSError (ENOENT: it has gone)."""
     descriptor = bpf(kind.value[1], struct.pack("I", number))
     try:

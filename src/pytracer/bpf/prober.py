@@ -14,7 +14,7 @@ from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import helper_refusal, load, returning
 from pytracer.errors import NotPermittedError, PytracerError, ResourcesError
 from pytracer.kernel import policy
-from pytracer.kernel.facts import Answer, Tells
+from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.spec import Probe
 
 _GET_ATTACH_COOKIE = 174  # enum bpf_func_id
@@ -23,7 +23,7 @@ _UNTRIED = "not tried: needs root"
 _SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
 
 
-class Asking:
+class FeatureProber:
     """Programs that are loaded once, whatever is asked, and stay until the answers are dropped."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Asking:
         self._programs: dict[tuple[ProgType, bytes, int], int | OSError] = {}
         self.categories: dict[str, OSError | None] = {}
         """Of trace events: whether they take programs."""
-        self._tells: dict[ProgType, Tells] = {}
+        self._tells: dict[ProgType, TargetIdSource] = {}
         self._closing = weakref.finalize(self, _close, self._programs)
 
     def close(self) -> None:
@@ -39,7 +39,7 @@ class Asking:
         self._closing()
 
     @functools.cached_property
-    def missing(self) -> list[str]:
+    def missing_capabilities(self) -> list[str]:
         """The capabilities for tracing that are not there."""
         missing = policy.missing_capabilities(policy.TRACING)
         if not missing:
@@ -60,28 +60,28 @@ class Asking:
             raise loaded
         return loaded
 
-    def loads(self, kind: ProgType, code: bytes) -> bool:
+    def can_load(self, kind: ProgType, code: bytes) -> bool:
         """Whether the kernel takes this program."""
         with contextlib.suppress(OSError):
             return self.program(kind, code) >= 0
         return False
 
-    def tells(self, probe: Probe, kind: ProgType) -> Tells:
+    def target_id_source(self, probe: Probe, kind: ProgType) -> TargetIdSource:
         """How programs of this type are told which of the user's targets they run for, where there is an
         event for each: by cookies since Linux 5.15 (7adfc6c9b315)."""
         if not probe.targets:
-            return Tells.PROGRAM
+            return TargetIdSource.PROGRAM
         if kind not in self._tells:
             try:
                 refusal = helper_refusal(kind, _GET_ATTACH_COOKIE)
             except OSError as error:
                 require_answer(error)
                 refusal = "unknown"
-            self._tells[kind] = Tells.PROGRAM if refusal else Tells.COOKIE
+            self._tells[kind] = TargetIdSource.PROGRAM if refusal else TargetIdSource.COOKIE
         return self._tells[kind]
 
     @functools.cached_property
-    def preempts(self) -> bool:
+    def may_preempt(self) -> bool:
         """Whether programs on raw tracepoints can be preempted: they can where some may sleep (Linux 7.2)."""
         try:
             os.close(load(ProgType.RAW_TRACEPOINT, returning(0), flags=_SLEEPABLE))
@@ -103,9 +103,9 @@ class Asking:
         return any(name + end in self.kallsyms for end in (b"\n", b"\t"))
 
 
-def untried(name: str) -> Answer:
+def assumed(name: str) -> Support:
     """Without privileges, what may be there is said to be there."""
-    return Answer(True, name, reason=_UNTRIED, tried=False)
+    return Support(True, name, reason=_UNTRIED, was_tried=False)
 
 
 def require_answer(error: OSError) -> None:
@@ -117,22 +117,25 @@ def require_answer(error: OSError) -> None:
         raise policy.explain(error, "cannot try what this kernel grants") from error
 
 
-def no(error: OSError, absent: str) -> Answer:
-    """A no with its reason: ``absent``, where the kernel did not just refuse. Raises ResourcesError."""
+def unsupported(error: OSError, absent: str) -> Support:
+    """Report a feature as unsupported: for the reason ``absent``, unless a policy refused it.
+
+    Raises ResourcesError, see :func:`require_answer`.
+    """
     require_answer(error)
     reached = policy.explain(error, "it")
     if isinstance(reached, NotPermittedError):
-        return Answer(False, reason=policy.refusal(), refused=True)
+        return Support(False, reason=policy.refusal(), is_forbidden=True)
     if error.errno in (errno.ENOENT, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-        return Answer(False, reason=absent)
-    return Answer(False, reason=f"{absent} ({os.strerror(error.errno or 0)})")
+        return Support(False, reason=absent)
+    return Support(False, reason=f"{absent} ({os.strerror(error.errno or 0)})")
 
 
-def problem(error: PytracerError) -> Answer:
-    """A no of which the reason was found already. Raises it if it is a ResourcesError."""
+def unsupported_because(error: PytracerError) -> Support:
+    """Report a feature as unsupported for the reason of an error; re-raises ResourcesError."""
     if isinstance(error, ResourcesError):
         raise error
-    return Answer(False, reason=error.message, refused=isinstance(error, NotPermittedError))
+    return Support(False, reason=error.message, is_forbidden=isinstance(error, NotPermittedError))
 
 
 def _close(programs: dict[tuple[ProgType, bytes, int], int | OSError]) -> None:

@@ -20,7 +20,7 @@ _LINK = f"/memfd:{_NAME} (deleted)"
 _LIMIT = 1 << 20  # bytes: more is nobody's list of programs
 
 
-def make(tracer: str, programs: Iterable[int]) -> int:
+def set_mark(tracer: str, programs: Iterable[int]) -> int:
     """Mark this process as one that runs ``tracer``, with these programs (descriptors).
 
     Returns the mark's descriptor, to be closed with them; -1 where no file may be written (ulimit -f 0), and
@@ -38,7 +38,7 @@ def make(tracer: str, programs: Iterable[int]) -> int:
     return descriptor
 
 
-def read(process: Path) -> tuple[str, frozenset[int]]:
+def read_mark(process: Path) -> tuple[str, frozenset[int]]:
     """The tracer that a process (its folder in /proc) runs, and the ids of its programs; "" for none.
 
     Of a process that runs several, the first's name and the programs of all.

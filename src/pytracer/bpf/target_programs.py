@@ -8,14 +8,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 
-from pytracer.bpf.attach import kind_of
-from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach import attacher_of
+from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.builder import Load
+from pytracer.bpf.builder import ProgramLoad
 from pytracer.bpf.image import ARGUMENTS, G_OFFSET, POINT, RESULT, TARGET
 from pytracer.bpf.read.maps import Map
 from pytracer.errors import AttachError, PytracerError, UnsupportedError
-from pytracer.kernel.facts import Tells
+from pytracer.kernel.facts import TargetIdSource
 from pytracer.spec import Kprobes, Probe, UserProbe
 
 # What pt_target finds in the place of TARGET: a number, or where to get it from.
@@ -24,15 +24,15 @@ _U64 = (1 << 64) - 1
 _ENDBR = 4  # bytes of an x86 instruction that a function may begin with; a probe stands behind it
 
 
-def load_of(probe: Probe, tells: Tells) -> Load:
+def program_load(probe: Probe, tells: TargetIdSource) -> ProgramLoad:
     """How the program of a probe is to be loaded."""
-    as_ = kind_of(probe).load_as(probe)
+    as_ = attacher_of(probe).load_attributes(probe)
     if not probe.targets:
-        return Load(probe.program, as_)
+        return ProgramLoad(probe.program, as_)
     told = {
-        Tells.PROGRAM: probe.targets[0],
-        Tells.COOKIE: _BY_COOKIE,
-        Tells.ADDRESS: _BY_ADDRESS,
+        TargetIdSource.PROGRAM: probe.targets[0],
+        TargetIdSource.COOKIE: _BY_COOKIE,
+        TargetIdSource.ADDRESS: _BY_ADDRESS,
     }[tells]
     g_offset = probe.g_offset & _U64 if isinstance(probe, UserProbe) else 0
     constants = (
@@ -42,10 +42,10 @@ def load_of(probe: Probe, tells: Tells) -> Load:
         (ARGUMENTS, as_.arguments),
         (G_OFFSET, g_offset),
     )
-    return Load(probe.program, as_, constants, probe.optional)
+    return ProgramLoad(probe.program, as_, constants, probe.optional)
 
 
-class Attaching:
+class TargetAttacher:
     """Putting programs on targets, one probe after the other."""
 
     def __init__(self, maps: Mapping[str, Map], warn: Callable[[str], None]) -> None:
@@ -55,16 +55,18 @@ class Attaching:
         self._failed = list[str]()
         self._problem: PytracerError | None = None
 
-    def put(self, probe: Probe, tells: Tells, place: Place, program: int | None) -> list[Link]:
+    def attach(
+        self, probe: Probe, tells: TargetIdSource, place: AttachTarget, program: int | None
+    ) -> list[Link]:
         """Attach ``program``, None if it could not be loaded. What matched a pattern and cannot be attached
         to is left out; raises what attaching raises for what was named."""
         try:
             if program is None:
                 raise UnsupportedError(f"{probe.kind} {place.name}: refused by the verifier")
-            if tells is Tells.ADDRESS and isinstance(probe, Kprobes):
+            if tells is TargetIdSource.ADDRESS and isinstance(probe, Kprobes):
                 self._tell(probe)
-            cookies = probe.targets if tells is Tells.COOKIE else ()
-            links = kind_of(probe).put(probe, Place(place.name, cookies=cookies), program)
+            cookies = probe.targets if tells is TargetIdSource.COOKIE else ()
+            links = attacher_of(probe).attach(probe, AttachTarget(place.name, cookies=cookies), program)
         except (AttachError, UnsupportedError) as problem:
             if not probe.optional:
                 raise
@@ -74,7 +76,7 @@ class Attaching:
         self._put += len(probe.targets)
         return links
 
-    def finish(self) -> None:
+    def report_failures(self) -> None:
         """Say what was left out. Raises the last problem where that was everything."""
         if self._problem is None:
             return

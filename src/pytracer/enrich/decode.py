@@ -56,7 +56,7 @@ def joined(values: Array) -> Array:
     return np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(-1)
 
 
-def cut(values: Array) -> Array:
+def truncated(values: Array) -> Array:
     """Strings of the C (dtype ``S``, shape (n,)) with nothing behind their end."""
     width = values.dtype.itemsize
     text = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), width)

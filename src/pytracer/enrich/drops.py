@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pytracer.arrays import np
 from pytracer.errors import PytracerError
-from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.symbols.kernel import KernelSymbols
 
 _ENUM = "skb_drop_reason"
@@ -47,6 +47,6 @@ def _reasons(load: Callable[[], Btf]) -> dict[int, str]:
         btf = load()
     except (OSError, PytracerError):
         return {-1: ""}
-    found = btf.find(Kind.ENUM, _ENUM)
+    found = btf.find(BtfKind.ENUM, _ENUM)
     named = btf.enumerators(found) if found is not None else ()
     return {-1: ""} | {value: name.removeprefix(_PREFIX).removeprefix("SKB_") for name, value in named}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pytracer import ktime
 from pytracer.arrays import Array, np
-from pytracer.enrich.decode import Decoder, cut, decode, joined, masked, sized
+from pytracer.enrich.decode import Decoder, decode, joined, masked, sized, truncated
 from pytracer.enrich.probe_results import Computed
 from pytracer.model import Batch, Coded, Schema
 
@@ -19,7 +19,7 @@ def _epoch() -> int:
     return time.time_ns() - ktime.monotonic_ns()
 
 
-class Events:
+class EventDecoder:
     """Makes batches of one schema."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Events:
         elif values.ndim == 2:  # bytes, of which a NUL is not the end
             values = joined(values)
         elif values.dtype.kind == "S":
-            values = cut(values)
+            values = truncated(values)
         if column.is_text:
-            return decode(self._decoders[column.decode or "text"], values, column.absent)
-        return masked(values, column.absent)
+            return decode(self._decoders[column.decode or "text"], values, column.null)
+        return masked(values, column.null)

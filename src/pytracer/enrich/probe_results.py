@@ -10,7 +10,7 @@ from typing import Any
 from pytracer.arrays import Array, np
 from pytracer.budget import Budget
 from pytracer.enrich.strings import text
-from pytracer.lang import Answer, Asked, Question, Slot
+from pytracer.lang import ProbeSpec, ProbeSpecs, ResultField, ResultSlot
 from pytracer.model import Coded, Schema
 from pytracer.symbols import maps
 from pytracer.symbols.kernel import KernelSymbols
@@ -21,13 +21,13 @@ Computed = Callable[[Array], Array | Coded]
 """From records of shape (n,) to a column of shape (n,)."""
 
 _NONE = "-"  # for what could not be read
-_WORDS = (Slot.TEXT, Slot.CHARACTER, Slot.KERNEL_SYMBOL, Slot.USER_SYMBOL)
+_WORDS = (ResultSlot.TEXT, ResultSlot.CHARACTER, ResultSlot.KERNEL_SYMBOL, ResultSlot.USER_SYMBOL)
 
 
-class Answers:
+class ResultColumns:
     """Columns of what was asked. Records (or rows' keys) have the members ``target`` and ``answers``."""
 
-    def __init__(self, asked: Asked, budget: Budget | None = None) -> None:
+    def __init__(self, asked: ProbeSpecs, budget: Budget | None = None) -> None:
         """Nothing is looked up yet."""
         self._asked = asked
         self._kernel = KernelSymbols()
@@ -59,7 +59,7 @@ class Answers:
 
     def _column(self, records: Array, expression: str) -> Array | Coded:
         which = self._questions(records)
-        parts = list[tuple[Array, Answer]]()
+        parts = list[tuple[Array, ResultField]]()
         for number, answers in enumerate(self._asked.answers):
             for answer in answers:
                 if answer.name == expression:
@@ -68,7 +68,7 @@ class Answers:
         if all(answer.slot in _WORDS for _, answer in parts):
             return self._words(records, parts)
         slots = {answer.slot for _, answer in parts}
-        kinds = {Slot.SIGNED: np.int64, Slot.UNSIGNED: np.uint64, Slot.BOOL: np.bool_}
+        kinds = {ResultSlot.SIGNED: np.int64, ResultSlot.UNSIGNED: np.uint64, ResultSlot.BOOL: np.bool_}
         kind: Any = kinds[slots.pop()] if len(slots) == 1 else object
         values = np.zeros(len(records), dtype=kind)
         absent = np.ones(len(records), dtype=bool)
@@ -77,7 +77,7 @@ class Answers:
             absent[rows] = self._missing(records[rows], answer)
         return np.ma.masked_array(values, absent) if absent.any() or kind is object else values
 
-    def _words(self, records: Array, parts: Sequence[tuple[Array, Answer]]) -> Coded:
+    def _words(self, records: Array, parts: Sequence[tuple[Array, ResultField]]) -> Coded:
         names: dict[str, int] = {}
         codes = np.full(len(records), -1, dtype=np.intp)
         for rows, answer in parts:
@@ -86,25 +86,25 @@ class Answers:
             codes[rows] = np.where(self._missing(records[rows], answer), -1, some)
         return Coded(tuple(names), codes)
 
-    def _missing(self, records: Array, answer: Answer) -> Array:
+    def _missing(self, records: Array, answer: ResultField) -> Array:
         """Where it could not be read."""
         missing: Array = records["answers"]["missing"] >> np.uint32(answer.bit) & np.uint32(1) != 0
         return missing
 
-    def _values(self, records: Array, answer: Answer) -> Any:
+    def _values(self, records: Array, answer: ResultField) -> Any:
         """The values of one answer in records that have it: an array of numbers, or a list of names."""
-        if answer.slot is Slot.TEXT:
+        if answer.slot is ResultSlot.TEXT:
             return self._texts(records, answer.at)
         numbers = records["answers"]["numbers"][:, answer.at]
-        if answer.slot is Slot.SIGNED:
+        if answer.slot is ResultSlot.SIGNED:
             return numbers.astype(np.int64)
-        if answer.slot is Slot.BOOL:
+        if answer.slot is ResultSlot.BOOL:
             return numbers != 0
-        if answer.slot is Slot.CHARACTER:
+        if answer.slot is ResultSlot.CHARACTER:
             return [text(bytes([number & 0xFF])) for number in numbers.tolist()]
-        if answer.slot is Slot.KERNEL_SYMBOL:
+        if answer.slot is ResultSlot.KERNEL_SYMBOL:
             return self._kernel.names(np.ascontiguousarray(numbers))
-        if answer.slot is Slot.USER_SYMBOL:
+        if answer.slot is ResultSlot.USER_SYMBOL:
             return self._user_symbols(records, numbers)
         return numbers
 
@@ -146,7 +146,7 @@ class Answers:
         names: dict[str, int] = {}
         codes = np.full(len(records), -1, dtype=np.intp)
         for number, (question, answers) in enumerate(
-            zip(self._asked.questions, self._asked.answers, strict=True)
+            zip(self._asked.specs, self._asked.answers, strict=True)
         ):
             rows = np.flatnonzero(which == number)
             if len(rows):
@@ -154,7 +154,7 @@ class Answers:
                 codes[rows] = [names.setdefault(line, len(names)) for line in made]
         return Coded(tuple(names), codes)
 
-    def _formatted(self, records: Array, question: Question, answers: Sequence[Answer]) -> list[str]:
+    def _formatted(self, records: Array, question: ProbeSpec, answers: Sequence[ResultField]) -> list[str]:
         parts = list[list[str]]()
         left = iter(answers)
         for piece in question.pieces:

@@ -27,7 +27,7 @@ class Ranking:
 
 
 @record
-class Moment:
+class ReadTime:
     """What rows stand for: see :class:`~pytracer.model.Snapshot`."""
 
     kind: Kind
@@ -35,12 +35,12 @@ class Moment:
     seconds: float
 
 
-def shape(
+def shape_rows(
     rows: Rows,
     schema: Schema,
     ranking: Ranking,
     decoders: Mapping[str, Decoder],
-    moment: Moment,
+    moment: ReadTime,
     computed: Mapping[str, Computed] | None = None,
 ) -> Snapshot | Histograms:
     """The item of the schema's output shape; ``computed`` columns are made of the rows' keys."""
@@ -67,7 +67,7 @@ def _ranked(
     else:
         values = np.asarray(_values(rows, schema, column, decoders, computed))
     order = np.argsort(values, kind="stable")
-    if column in schema.counters or column.greatest or column.ratio:
+    if column in schema.counters or column.max or column.ratio:
         order = order[::-1]
     order = order[: ranking.top]
     return Rows(rows.keys[order], rows.values[order])
@@ -91,12 +91,12 @@ def _values(
     if values.ndim > 1:
         values = joined(values)
     if column.is_text:
-        return decode(decoders[column.decode or "text"], values, column.absent).tolist()
-    return masked(values, column.absent)
+        return decode(decoders[column.decode or "text"], values, column.null).tolist()
+    return masked(values, column.null)
 
 
 def _histograms(
-    rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: Moment
+    rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: ReadTime
 ) -> Histograms:
     """Group the map's (key, slot) entries into one histogram a key."""
     counter = schema.counters[0]
@@ -108,7 +108,7 @@ def _histograms(
     counts = np.zeros((len(groups), BUCKETS), dtype=np.uint64)
     np.add.at(counts, (number, rows.keys["slot"]), rows.values[counter.source])
     values = np.zeros(len(groups), dtype=rows.values.dtype)
-    if any(column.latest for column in schema.values):
+    if any(column.last for column in schema.values):
         by_age = np.argsort(rows.values["seen"])
         values[number[by_age]] = rows.values[by_age]  # of one group, the last assigned stays
     for columns, gather in ((schema.counters, np.add), (schema.maxima, np.maximum)):
@@ -117,9 +117,9 @@ def _histograms(
             gather.at(gathered, number, rows.values[column.source])
             values[column.source] = gathered
     grouped = Rows(groups, values)
-    named = [*schema.keys, *(column for column in schema.values if column.latest)]
+    named = [*schema.keys, *(column for column in schema.values if column.last)]
     keys = {column.name: _values(grouped, schema, column, decoders) for column in named}
-    beside = [column for column in schema.values if not column.latest and column is not counter]
+    beside = [column for column in schema.values if not column.last and column is not counter]
     measures = {column.name: _values(grouped, schema, column, decoders) for column in beside}
     assert isinstance(schema.output, Histogram)
     greatest = [values[column.source].tolist() for column in schema.maxima]

@@ -10,7 +10,7 @@ from typing import Any
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget
 from pytracer.enrich.decode import Decoder, decode, masked
-from pytracer.enrich.result_rows import Moment, Ranking
+from pytracer.enrich.result_rows import Ranking, ReadTime
 from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
 from pytracer.symbols.demangle import Demangler
@@ -156,7 +156,7 @@ def shape_stacks(
     schema: Schema,
     ranking: Ranking,
     decoders: Mapping[str, Decoder],
-    moment: Moment,
+    moment: ReadTime,
     names: StackNames,
 ) -> Stacks:
     """The item: rows that look alike are one, those of the greatest counter come first."""
@@ -168,9 +168,9 @@ def shape_stacks(
         elif column.source == "user_stack":
             parts.append(names.of_user(rows.keys))
         elif column.is_text:
-            parts.append(decode(decoders[column.decode], values, column.absent).tolist())
+            parts.append(decode(decoders[column.decode], values, column.null).tolist())
         else:
-            parts.append(masked(values, column.absent).tolist())
+            parts.append(masked(values, column.null).tolist())
     place: dict[tuple[Any, ...], int] = {}
     groups = [place.setdefault(key, len(place)) for key in zip(*parts, strict=True)]
     sums = np.zeros((len(place), len(schema.counters)), np.uint64)

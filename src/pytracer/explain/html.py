@@ -9,7 +9,19 @@ import html
 import re
 from collections.abc import Iterator
 
-from pytracer.explain.page import Beside, Block, Code, Fold, Grid, Page, Pair, Raw, Source, Stage, Words
+from pytracer.explain.page import (
+    Beside,
+    Block,
+    CodeLine,
+    Fold,
+    Grid,
+    Page,
+    PageStage,
+    Pair,
+    Raw,
+    SourceBlock,
+    Words,
+)
 from pytracer.explain.style import CSS, SCRIPT
 from pytracer.text import harmless
 
@@ -46,7 +58,7 @@ def _page(page: Page) -> Iterator[str]:
     yield f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
 
 
-def _stage(number: int, stage: Stage) -> Iterator[str]:
+def _stage(number: int, stage: PageStage) -> Iterator[str]:
     yield f'<details open class="stage {_slug(stage.name)}" id="s{number}">'
     yield f"<summary><i>{number}</i><h2>{_text(stage.title)}</h2></summary>\n"
     yield f'<p class="lead">{_text(stage.lead)}</p>\n{_facts(stage.facts)}'
@@ -73,7 +85,7 @@ def _block(block: Block) -> Iterator[str]:
             yield f"<pre>{lines}</pre>\n"
         case Grid():
             yield from _grid(block)
-        case Source():
+        case SourceBlock():
             yield from _source(block)
         case Beside():
             yield from _beside(block)
@@ -95,7 +107,7 @@ def _grid(grid: Grid) -> Iterator[str]:
     yield "</tbody></table></div>\n"
 
 
-def _source(source: Source) -> Iterator[str]:
+def _source(source: SourceBlock) -> Iterator[str]:
     made = dict(source.made)
     yield f'<div class="file">{_text(source.file)}</div><div class="source mono">'
     for number, line in enumerate(_coloured(source.lines), source.first):
@@ -122,7 +134,7 @@ def _pair(name: str, pair: Pair, text: str) -> str:
     return f'<div class="pair" data-line="{_text(place)}">{left}<div class="right">{right}</div></div>\n'
 
 
-def _code(name: str, one: Code) -> str:
+def _code(name: str, one: CodeLine) -> str:
     jump = ""
     if one.target:
         jump = f'<a href="#{_slug(f"{name}-{one.target}")}">&#8594;&#8202;{_text(one.target)}</a>'

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pytracer.bpf.compile.source import by_file, place_of, probes_folder
 from pytracer.bpf.obj_info import ProgramInfo, SourceLine
-from pytracer.explain.page import Beside, Code, Pair, Source
-from pytracer.prog.disassembly import Names, listing
+from pytracer.explain.page import Beside, CodeLine, Pair, SourceBlock
+from pytracer.prog.disassembly import ReferenceNames, listing
 from pytracer.prog.native_code import of_program
 
 
-def bytecode(info: ProgramInfo, name: str, names: Names) -> Beside:
+def bytecode(info: ProgramInfo, name: str, names: ReferenceNames) -> Beside:
     """The instructions that the verifier left, by the lines that they come from."""
     code = [
-        (one.number, Code(str(one.number), one.text, "" if one.target is None else str(one.target)))
+        (one.number, CodeLine(str(one.number), one.text, "" if one.target is None else str(one.target)))
         for one in listing(info.xlated, names)
     ]
     return Beside(name, _pairs(code, info.lines, [line.insn for line in info.lines]))
@@ -36,16 +36,16 @@ def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple
         if one.target is not None and one.target in inside:
             target = f"{one.target - begin:x}"
             text = text.replace(f"{one.target:#x}", f"+{target}")
-        code.append((one.address, Code(at, text, target)))
+        code.append((one.address, CodeLine(at, text, target)))
     placed = sorted((line for line in info.lines if line.address and begin), key=lambda line: line.address)
     return Beside(name, _pairs(code, placed, [line.address for line in placed])), hint
 
 
 def _pairs(
-    code: Iterable[tuple[int, Code]], lines: Sequence[SourceLine], starts: Sequence[int]
+    code: Iterable[tuple[int, CodeLine]], lines: Sequence[SourceLine], starts: Sequence[int]
 ) -> tuple[Pair, ...]:
     """Instructions in order, cut where another line of C begins."""
-    made = list[tuple[SourceLine | None, list[Code]]]()
+    made = list[tuple[SourceLine | None, list[CodeLine]]]()
     for at, one in code:
         place = bisect.bisect_right(starts, at) - 1
         line = lines[place] if place >= 0 else None
@@ -59,7 +59,7 @@ def _pairs(
     )
 
 
-def sources(text: str, besides: Sequence[Beside]) -> list[Source]:
+def sources(text: str, besides: Sequence[Beside]) -> list[SourceBlock]:
     """The files that the C as one text is made of, the tracer's own first, and how many instructions of these
     listings came of each line."""
     count = Counter[tuple[str, int]]()
@@ -74,5 +74,5 @@ def sources(text: str, besides: Sequence[Beside]) -> list[Source]:
             lines = dict(enumerate(whole.read_text().splitlines(), 1))
         last = max(lines, default=0)
         used = tuple((n, count[path, n]) for n in range(1, last + 1) if count[path, n])
-        made.append(Source(path, 1, tuple(lines.get(n, "") for n in range(1, last + 1)), used))
+        made.append(SourceBlock(path, 1, tuple(lines.get(n, "") for n in range(1, last + 1)), used))
     return made

@@ -27,7 +27,7 @@ _OTHERS: dict[int, str] = {
 
 
 @record
-class Entries:
+class MapEntries:
     """``count`` entries (None: nobody can tell; of arrays, those that are not zero), and the first of them as
     (key, value). Values of all CPUs are added up. ``reason`` says what there is instead."""
 
@@ -36,21 +36,21 @@ class Entries:
     reason: str = ""
 
 
-def entries_of(table: Map, greatest: Collection[str] = ()) -> Entries:
+def entries_of(table: Map, greatest: Collection[str] = ()) -> MapEntries:
     """What is in it. Of CPUs' values members that are called as one of ``greatest`` are not added up: the
     greatest counts. Raises OSError; SchemaError where its types are not known."""
     if table.type not in _HASHES | _ARRAYS:
-        return Entries(None, reason=_OTHERS.get(table.type, ""))
+        return MapEntries(None, reason=_OTHERS.get(table.type, ""))
     keys, values = table.read()
     if table.type in _ARRAYS:
         plain = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
         used = plain.any(axis=1)
         keys, values = keys[used], values[used]
     first = tuple(
-        (_text(key), _text(_added(value, greatest) if table.per_cpu else value))
+        (_text(key), _text(_added(value, greatest) if table.is_per_cpu else value))
         for key, value in zip(keys[:SHOWN], values[:SHOWN], strict=True)
     )
-    return Entries(len(keys), first)
+    return MapEntries(len(keys), first)
 
 
 def _added(values: Any, greatest: Collection[str]) -> Any:

@@ -26,7 +26,7 @@ class Grid:
 
 
 @record
-class Source:
+class SourceBlock:
     """Lines of C from a file, the first of which has the number ``first``. ``made`` says for the lines that
     came to instructions how many; ``marked`` are the lines that this is about."""
 
@@ -38,7 +38,7 @@ class Source:
 
 
 @record
-class Code:
+class CodeLine:
     """An instruction: its ``number`` (or address), its text, and the number of the one that it jumps to."""
 
     number: str
@@ -53,7 +53,7 @@ class Pair:
     file: str
     line: int
     text: str
-    code: tuple[Code, ...]
+    code: tuple[CodeLine, ...]
 
 
 @record
@@ -80,11 +80,11 @@ class Fold:
     opened: bool = False
 
 
-Block = Words | Grid | Source | Beside | Raw | Fold
+Block = Words | Grid | SourceBlock | Beside | Raw | Fold
 
 
 @record
-class Stage:
+class PageStage:
     """A part of the page: ``name`` is what ``--stage`` calls it, ``lead`` what there is to see."""
 
     name: str
@@ -101,4 +101,4 @@ class Page:
     title: str
     command: str
     facts: Facts
-    stages: tuple[Stage, ...]
+    stages: tuple[PageStage, ...]

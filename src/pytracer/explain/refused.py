@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pytracer.bpf.compile.source import by_file, place_of
-from pytracer.bpf.load.verifier import story, summarise
-from pytracer.bpf.load.verifier_messages import verdict_of
-from pytracer.explain.page import Block, Fold, Page, Raw, Source, Stage, Words
+from pytracer.bpf.load.verifier import last_lines, summarise
+from pytracer.bpf.load.verifier_messages import explain_message
+from pytracer.explain.page import Block, Fold, Page, PageStage, Raw, SourceBlock, Words
 from pytracer.record import record
 
 _AROUND = 3  # lines of C that are shown before and behind
@@ -17,7 +17,7 @@ _COMPILER = re.compile(r"error: (?:(?P<file>[^\s:]+):(?P<line>\d+):\d+: )?(?P<te
 
 
 @record
-class Refused:
+class RefusedProgram:
     """What happened to one program: ``log`` is what the verifier said, or the compiler where that is what
     refused (``compiler``). ``passed``: nobody did."""
 
@@ -28,7 +28,7 @@ class Refused:
     passed: bool = False
 
 
-def page_of(source: str, text: str, found: Sequence[Refused]) -> Page:
+def page_of(source: str, text: str, found: Sequence[RefusedProgram]) -> Page:
     """The page about the programs of the file ``source``; ``text`` is its C as one text."""
     count = sum(not one.passed for one in found)
     title = f"{source}: {count} of {len(found)} programs refused" if found else f"{source} holds no program"
@@ -37,11 +37,11 @@ def page_of(source: str, text: str, found: Sequence[Refused]) -> Page:
     return Page(title, f"pytracer explain --refused {source}", facts, stages)
 
 
-def stage_of(one: Refused, text: str) -> Stage:
+def stage_of(one: RefusedProgram, text: str) -> PageStage:
     """Why it was refused: the line of C, the verifier's own words, what they mean, and what to do."""
     title = f"{one.program}, a program of the kind {one.kind}" if one.kind else one.program
     if one.passed:
-        return Stage("refusal", title, "This kernel takes it.", ())
+        return PageStage("refusal", title, "This kernel takes it.", ())
     reason, place = (
         _compilers(one.log, one.program, text) if one.compiler else _verifiers(one.log, one.program, text)
     )
@@ -50,7 +50,7 @@ def stage_of(one: Refused, text: str) -> Stage:
     if place is not None:
         file, number = place
         blocks.append(_around(file, number, text))
-    verdict = verdict_of(reason)
+    verdict = explain_message(reason)
     if verdict is None:
         blocks.append(Words("What these words mean has not been put down here yet."))
     else:
@@ -58,13 +58,13 @@ def stage_of(one: Refused, text: str) -> Stage:
     if one.compiler:
         blocks.append(Fold("what the compiler said", (Raw(one.log.strip()),)))
     else:
-        steps = "\n".join(story(one.log))
+        steps = "\n".join(last_lines(one.log))
         blocks.append(
             Fold("the last steps on the way there, as the verifier tells them", (Raw(steps),), True)
         )
         lines = len(one.log.splitlines())
         blocks.append(Fold(f"the whole log ({lines} lines)", (Raw(one.log.strip()),)))
-    return Stage("refusal", title, f"{who} refused it: {reason}", tuple(blocks))
+    return PageStage("refusal", title, f"{who} refused it: {reason}", tuple(blocks))
 
 
 def _verifiers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
@@ -108,11 +108,11 @@ def _places(
                 yield file, number
 
 
-def _around(file: str, number: int, text: str) -> Source:
+def _around(file: str, number: int, text: str) -> SourceBlock:
     lines = by_file(text).get(file, {})
     first, last = max(1, number - _AROUND), min(max(lines, default=number), number + _AROUND)
     shown = tuple(lines.get(line, "") for line in range(first, last + 1))
-    return Source(place_of(file, lines), first, shown, marked=frozenset({number}))
+    return SourceBlock(place_of(file, lines), first, shown, marked=frozenset({number}))
 
 
 def functions(text: str) -> Iterator[tuple[str, str]]:

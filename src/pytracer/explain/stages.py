@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 
 from pytracer.arrays import np
 from pytracer.bpf.compile.source import read_source
-from pytracer.bpf.load.verifier import Work, work_of
+from pytracer.bpf.load.verifier import VerifierStats, parse_stats
 from pytracer.explain import listings
-from pytracer.explain.page import Beside, Block, Fold, Grid, Page, Raw, Stage, Words
-from pytracer.explain.watch import Program, Table, Watched, total
+from pytracer.explain.page import Beside, Block, Fold, Grid, Page, PageStage, Raw, Words
+from pytracer.explain.watch import Observation, WatchedMap, WatchedProgram, total
 from pytracer.features.feature_table import MAP_NAMES, PROGRAM_NAMES
-from pytracer.plan import Plan, Way
-from pytracer.prog.disassembly import KernelNames
+from pytracer.plan import AlternativeReport, Plan
+from pytracer.prog.disassembly import KernelReferenceNames
 from pytracer.symbols.kernel import KernelSymbols
 
 NAMES = ("c", "plan", "bytecode", "verifier", "native", "maps", "attachment", "cost")
@@ -22,10 +22,10 @@ _LOG_SHOWN = 1 << 18  # characters of a log: of a longer one, the middle is left
 _ALIKE = "{} programs that differ in the number of their target; one of them is shown"
 
 
-def page_of(seen: Watched, words: Sequence[str]) -> Page:
+def page_of(seen: Observation, words: Sequence[str]) -> Page:
     """The page of ``pytracer WORDS``."""
     symbols = KernelSymbols()
-    names = KernelNames({table.info.id: table.name for table in seen.tables}, symbols)
+    names = KernelReferenceNames({table.info.id: table.name for table in seen.tables}, symbols)
     titles = dict(zip(seen.programs, _titles(seen.programs), strict=True))
     code = {one: listings.bytecode(one.info, titles[one], names) for one in seen.programs}
     facts = (
@@ -49,7 +49,7 @@ def page_of(seen: Watched, words: Sequence[str]) -> Page:
     return Page(f"{tracer.name}: {tracer.summary}", f"pytracer {shlex.join(words)}", facts, stages)
 
 
-def _titles(programs: Sequence[Program]) -> Iterator[str]:
+def _titles(programs: Sequence[WatchedProgram]) -> Iterator[str]:
     """A name for each, not twice the same."""
     used = dict[str, int]()
     for one in programs:
@@ -58,28 +58,30 @@ def _titles(programs: Sequence[Program]) -> Iterator[str]:
         yield name if used[name] == 1 else f"{name} ({used[name]})"
 
 
-def _c(plan: Plan, code: Sequence[Beside]) -> Stage:
+def _c(plan: Plan, code: Sequence[Beside]) -> PageStage:
     lead = (
         "The C that BCC gets, as one text; it adds map types and helpers of its own. A number before a "
         "line is "
         "how many instructions of the kernel's came of it."
     )
     if plan.program != "c":
-        return Stage("c", "The C", "This program has no C: it was written instruction by instruction.", ())
+        return PageStage(
+            "c", "The C", "This program has no C: it was written instruction by instruction.", ()
+        )
     text = read_source(plan.request.tracer.c_file, plan.generated)
     own, *included = listings.sources(text, code)
     defines = "\n".join(f"#define {name} {value}".rstrip() for name, value in plan.defines)
     folds = [Fold(f"macros of this run ({len(plan.defines)})", (Raw(defines),))]
     folds += [Fold(f"{one.file} ({len(one.lines)} lines)", (one,)) for one in included]
-    return Stage("c", "The C", lead, (own, *folds))
+    return PageStage("c", "The C", lead, (own, *folds))
 
 
-def plan_stage(plan: Plan, ways: Sequence[tuple[str, str, tuple[Way, ...]]]) -> Stage:
+def plan_stage(plan: Plan, ways: Sequence[tuple[str, str, tuple[AlternativeReport, ...]]]) -> PageStage:
     """What was decided before anything was compiled, and what else there would have been."""
     blocks = list[Block]()
     for hook, what, found in ways:
         rows = tuple((way.name, _verdict(way), way.reason, _few(way.probes)) for way in found)
-        taken = frozenset(number for number, way in enumerate(found) if way.taken)
+        taken = frozenset(number for number, way in enumerate(found) if way.is_chosen)
         blocks += [Words(f"{hook}: {what}"), Grid(("way", "here", "why", "on"), rows, taken)]
     shown = ("hook", "attach", "tracer", "define")
     rest = [line for line in plan.describe() if not line.startswith(shown)]
@@ -89,20 +91,20 @@ def plan_stage(plan: Plan, ways: Sequence[tuple[str, str, tuple[Way, ...]]]) -> 
     )
     if not ways:
         lead = "There were no alternatives to choose among."
-    return Stage("plan", "The plan", lead, (*blocks, Raw("\n".join(rest))))
+    return PageStage("plan", "The plan", lead, (*blocks, Raw("\n".join(rest))))
 
 
-def _verdict(way: Way) -> str:
-    if way.taken:
+def _verdict(way: AlternativeReport) -> str:
+    if way.is_chosen:
         return "taken"
-    return "granted" if way.granted else "not granted"
+    return "granted" if way.is_supported else "not granted"
 
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _bytecode(code: dict[Program, Beside]) -> Stage:
+def _bytecode(code: dict[WatchedProgram, Beside]) -> PageStage:
     blocks = list[Block]()
     for one, beside in code.items():
         count = f"{beside.name}: {one.info.xlated_size // 8} instructions, {_type(one)}"
@@ -115,18 +117,18 @@ def _bytecode(code: dict[Program, Beside]) -> Stage:
         "look-ups "
         "and taken out what is never reached. Beside it the line of C that it comes from."
     )
-    return Stage("bytecode", "The bytecode", lead, tuple(blocks))
+    return PageStage("bytecode", "The bytecode", lead, tuple(blocks))
 
 
-def _type(one: Program) -> str:
+def _type(one: WatchedProgram) -> str:
     return PROGRAM_NAMES.get(one.info.type, f"type {one.info.type}")
 
 
-def _verifier(seen: Watched, titles: dict[Program, str]) -> Stage:
+def _verifier(seen: Observation, titles: dict[WatchedProgram, str]) -> PageStage:
     columns = ("program", "instructions", "looked at", "states kept", "at a time", "stack", "time")
     rows, folds = list[tuple[str, ...]](), list[Block]()
     for one in seen.programs:
-        work = work_of(one.log)
+        work = parse_stats(one.log)
         rows.append((titles[one], str(one.info.xlated_size // 8), *_work(work)))
         text = _shortened(one.log)
         folds.append(Fold(f"the log of {titles[one]} ({len(one.log.splitlines())} lines)", (Raw(text),)))
@@ -135,10 +137,10 @@ def _verifier(seen: Watched, titles: dict[Program, str]) -> Stage:
         "instruction again for each state of the registers in which it may be reached, unless it has seen a "
         "state that was no safer; what it looks at is limited to a million."
     )
-    return Stage("verifier", "The verifier", lead, (Grid(columns, tuple(rows)), *folds))
+    return PageStage("verifier", "The verifier", lead, (Grid(columns, tuple(rows)), *folds))
 
 
-def _work(work: Work) -> tuple[str, ...]:
+def _work(work: VerifierStats) -> tuple[str, ...]:
     stack = "-" if work.stack is None else f"{'+'.join(map(str, work.stack))} bytes"
     time = "-" if work.time is None else f"{work.time} us"
     return (_number(work.processed), _number(work.total), _number(work.peak), stack, time)
@@ -157,7 +159,7 @@ def _shortened(log: str) -> str:
     return f"{begin}\n\n... {left} characters are left out here ...\n\n{end}"
 
 
-def _native(seen: Watched, titles: dict[Program, str], symbols: KernelSymbols) -> Stage:
+def _native(seen: Observation, titles: dict[WatchedProgram, str], symbols: KernelSymbols) -> PageStage:
     def name_of(address: int) -> str:
         return symbols.names(np.array([address], np.uint64))[0]
 
@@ -173,10 +175,10 @@ def _native(seen: Watched, titles: dict[Program, str], symbols: KernelSymbols) -
         blocks.append(Fold(size, (beside,)))
     lead = "What the kernel's compiler (JIT) made of the bytecode; this is what runs."
     notes = [Words(hint) for hint in hints if hint]
-    return Stage("native", "The native code", lead, (*notes, *blocks))
+    return PageStage("native", "The native code", lead, (*notes, *blocks))
 
 
-def _maps(tables: Sequence[Table]) -> Stage:
+def _maps(tables: Sequence[WatchedMap]) -> PageStage:
     columns = ("map", "type", "key", "value", "room", "in it", "memory")
     rows, folds = list[tuple[str, ...]](), list[Block]()
     for table in tables:
@@ -194,10 +196,10 @@ def _maps(tables: Sequence[Table]) -> Stage:
         "each "
         "CPU has for itself are added up."
     )
-    return Stage("maps", "The maps", lead, (Grid(columns, tuple(rows)), *folds))
+    return PageStage("maps", "The maps", lead, (Grid(columns, tuple(rows)), *folds))
 
 
-def _attachment(seen: Watched) -> Stage:
+def _attachment(seen: Observation) -> PageStage:
     rows = tuple((one.program, one.where) for one in seen.attachments)
     held = tuple(
         (one.program, one.where, ", ".join(f"{name} {value}" for name, value in one.facts))
@@ -213,10 +215,10 @@ def _attachment(seen: Watched) -> Stage:
         grid = Grid(("descriptor", "where", "what the kernel says of it"), held)
         blocks.append(Fold(f"what held them: {len(held)} descriptors", (grid,)))
     blocks.append(Fold("what was done, step by step", (Raw("\n".join(seen.said)),)))
-    return Stage("attachment", "The attachment", lead, tuple(blocks))
+    return PageStage("attachment", "The attachment", lead, tuple(blocks))
 
 
-def _cost(seen: Watched, titles: dict[Program, str]) -> Stage:
+def _cost(seen: Observation, titles: dict[WatchedProgram, str]) -> PageStage:
     columns = ("program", "runs", "a second", "a run", "in all", "of one CPU", "skipped")
     rows = []
     for one in seen.programs:
@@ -234,11 +236,11 @@ def _cost(seen: Watched, titles: dict[Program, str]) -> Stage:
         "is in the numbers. What the hook itself costs is not: docs/hooks.md has that."
     )
     if seen.uncounted:
-        return Stage("cost", "What it costs", f"The kernel did not count: {seen.uncounted}.", ())
+        return PageStage("cost", "What it costs", f"The kernel did not count: {seen.uncounted}.", ())
     facts = [
         ("watched for", f"{seen.seconds:.2f} s"),
         ("in programs", f"{total(seen.programs) / 1e6:.3f} ms"),
     ]
     if seen.records is not None:
         facts.append(("events", str(seen.records)))
-    return Stage("cost", "What it costs", lead, (Grid(columns, tuple(rows)),), tuple(facts))
+    return PageStage("cost", "What it costs", lead, (Grid(columns, tuple(rows)),), tuple(facts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from pytracer.explain.page import Beside, Block, Fold, Grid, Page, Raw, Source, Stage, Words
+from pytracer.explain.page import Beside, Block, Fold, Grid, Page, PageStage, Raw, SourceBlock, Words
 from pytracer.text import harmless
 
 _WIDTH = 78
@@ -29,7 +29,7 @@ def _page(page: Page, stage: str) -> Iterator[str]:
             yield from _stage(one, alone=bool(stage))
 
 
-def _stage(stage: Stage, *, alone: bool) -> Iterator[str]:
+def _stage(stage: PageStage, *, alone: bool) -> Iterator[str]:
     """One stage; ``alone``: with all that is folded, else of what is long only what it is."""
     if not alone:
         yield ""
@@ -57,7 +57,7 @@ def _block(block: Block) -> Iterator[str]:
             yield from block.text.splitlines()
         case Grid():
             yield from _grid(block)
-        case Source():
+        case SourceBlock():
             yield from _source(block)
         case Beside():
             yield from _beside(block)
@@ -77,7 +77,7 @@ def _grid(grid: Grid) -> Iterator[str]:
         yield f"{mark} " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
 
 
-def _source(source: Source) -> Iterator[str]:
+def _source(source: SourceBlock) -> Iterator[str]:
     made = dict(source.made)
     yield f"{source.file}:"
     for number, line in enumerate(source.lines, source.first):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pytracer.bpf.compile.forked import run_in_child
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import BuildError, PytracerError, VerifierError
-from pytracer.explain.refused import Refused, functions
+from pytracer.explain.refused import RefusedProgram, functions
 from pytracer.kernel.policy import TRACING, require
 from pytracer.record import as_dict
 
@@ -25,7 +25,7 @@ _KINDS: Mapping[str, ProgType] = {
 }
 
 
-def tried(source: str, text: str) -> list[Refused]:
+def try_programs(source: str, text: str) -> list[RefusedProgram]:
     """What became of each function of ``text`` that may be a program, by what its argument is. Raises what
     compiling raises where that is no matter of a program."""
     require(TRACING, "pytracer explain")
@@ -35,9 +35,9 @@ def tried(source: str, text: str) -> list[Refused]:
         kind, rest = json.loads(outcome.data)
         if kind == "error":
             raise BuildError(rest["message"], hint=rest["hint"], detail=rest["detail"])
-        return [Refused(**one) for one in rest]
+        return [RefusedProgram(**one) for one in rest]
     program = next((name for name in wanted if f"function {name} " in outcome.said), source)
-    return [Refused(program, "", outcome.said or f"the compiler {outcome.death}", compiler=True)]
+    return [RefusedProgram(program, "", outcome.said or f"the compiler {outcome.death}", compiler=True)]
 
 
 def _answer(source: str, text: str, wanted: Mapping[str, str]) -> bytes:
@@ -50,7 +50,7 @@ def _answer(source: str, text: str, wanted: Mapping[str, str]) -> bytes:
     return json.dumps(answer).encode()
 
 
-def _load_all(source: str, text: str, wanted: Mapping[str, str]) -> list[Refused]:
+def _load_all(source: str, text: str, wanted: Mapping[str, str]) -> list[RefusedProgram]:
     from pytracer.bpf.compile.bcc import BccModule
     from pytracer.bpf.compile.headers import find_headers
 
@@ -63,7 +63,7 @@ def _load_all(source: str, text: str, wanted: Mapping[str, str]) -> list[Refused
             try:
                 module.load(program, kind)
             except VerifierError as error:
-                found.append(Refused(program, name, error.detail))
+                found.append(RefusedProgram(program, name, error.detail))
             else:
-                found.append(Refused(program, name, "", passed=True))
+                found.append(RefusedProgram(program, name, "", passed=True))
         return found

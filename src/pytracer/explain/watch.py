@@ -8,19 +8,19 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from pytracer.bpf.builder import Load, load_program
+from pytracer.bpf.builder import ProgramLoad, load_program
 from pytracer.bpf.obj_info import MapInfo, ProgramInfo, read_map, read_program
 from pytracer.bpf.objects import own_file_info
 from pytracer.bpf.read.maps import Map
 from pytracer.errors import PytracerError
-from pytracer.explain.map_entries import Entries, entries_of
-from pytracer.kernel.facts import Facts
-from pytracer.plan import Plan, Request, Way, make_plan, ways
-from pytracer.prog.run_stats import counting
+from pytracer.explain.map_entries import MapEntries, entries_of
+from pytracer.kernel.facts import KernelInfo
+from pytracer.plan import AlternativeReport, Plan, Request, make_plan, report_alternatives
+from pytracer.prog.run_stats import count_runs
 from pytracer.record import record, replace
-from pytracer.trace.launch import Confinement, Launched
-from pytracer.trace.loop import check, traced_processes
-from pytracer.trace.own_process import Itself
+from pytracer.trace.launch import Confinement, LaunchedCommand
+from pytracer.trace.loop import check_request, traced_processes
+from pytracer.trace.own_process import OwnProcess
 from pytracer.trace.run import Signals
 from pytracer.trace.session import Session
 
@@ -29,14 +29,14 @@ _NAP = 0.02  # between two looks at its stream
 
 
 @record
-class Program:
+class WatchedProgram:
     """A program of the tracer, and how many there are that differ in nothing but what they are put on.
 
     ``log`` is the verifier's, ``time`` (ns) and ``runs`` are all of theirs while they were watched; None
     where the kernel would not count.
     """
 
-    load: Load
+    load: ProgramLoad
     info: ProgramInfo
     copies: int
     log: str
@@ -46,17 +46,17 @@ class Program:
 
 
 @record
-class Table:
+class WatchedMap:
     """A map, and what was in it at the end; ``memory`` is what the kernel charges for it, in bytes."""
 
     info: MapInfo
     name: str
     memory: int | None
-    entries: Entries
+    entries: MapEntries
 
 
 @record
-class Attachment:
+class WatchedAttachment:
     """Where a program was put: ``facts`` is what the kernel says of the descriptor that holds it there."""
 
     program: str
@@ -65,45 +65,47 @@ class Attachment:
 
 
 @record
-class Watched:
+class Observation:
     """All that was seen. ``ways`` are the alternatives of each hook; ``records`` is how many events came by
     the stream, None where there is none."""
 
     plan: Plan
-    ways: tuple[tuple[str, str, tuple[Way, ...]], ...]
-    programs: tuple[Program, ...]
-    tables: tuple[Table, ...]
-    attachments: tuple[Attachment, ...]
-    links: tuple[Attachment, ...]
+    ways: tuple[tuple[str, str, tuple[AlternativeReport, ...]], ...]
+    programs: tuple[WatchedProgram, ...]
+    tables: tuple[WatchedMap, ...]
+    attachments: tuple[WatchedAttachment, ...]
+    links: tuple[WatchedAttachment, ...]
     seconds: float
     records: int | None
     said: tuple[str, ...]
     uncounted: str = ""
 
 
-def plan_of(request: Request, facts: Facts) -> tuple[Plan, tuple[tuple[str, str, tuple[Way, ...]], ...]]:
+def plan_of(
+    request: Request, facts: KernelInfo
+) -> tuple[Plan, tuple[tuple[str, str, tuple[AlternativeReport, ...]], ...]]:
     """The plan, and all the alternatives that there were: (hook, what it sees, its ways). Raises what
     make_plan raises."""
     plan = make_plan(request, facts)
     found = []
-    for one in plan.decided:
-        found.append((one.hook.name, one.hook.what, tuple(ways(one, request, facts))))
+    for one in plan.resolved_hooks:
+        found.append((one.hook.name, one.hook.what, tuple(report_alternatives(one, request, facts))))
     return plan, tuple(found)
 
 
-def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str], None]) -> Watched:
+def observe(request: Request, facts: Callable[[], KernelInfo], *, warn: Callable[[str], None]) -> Observation:
     """Run the tracer until its command or processes end, for ``duration`` or :data:`SECONDS`, and look.
     Nothing stays attached.
 
     Signals end the watching, not the looking. Raises what :mod:`pytracer.errors` lists for each step.
     """
-    check(request)
+    check_request(request)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals().handled())
         command = None
         if request.command:
             confinements = (v for v in request.options.values() if isinstance(v, Confinement))
-            command = Launched(request.command, next(confinements, None))
+            command = LaunchedCommand(request.command, next(confinements, None))
             stack.callback(command.terminate)
         plan, alternatives = plan_of(request, facts())
         said = list[str]()
@@ -112,8 +114,8 @@ def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str],
             Session(
                 plan,
                 pending=pending,
-                itself=Itself(command.pid if command else 0),
-                stop_requested=lambda: signals.asked(command=False),
+                itself=OwnProcess(command.pid if command else 0),
+                stop_requested=lambda: signals.stop_requested(command=False),
                 say=said.append,
                 warn=warn,
             )
@@ -121,14 +123,14 @@ def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str],
         links = tuple(_links(session))
         uncounted = ""
         try:
-            stack.enter_context(counting())
+            stack.enter_context(count_runs())
         except PytracerError as error:
             uncounted = error.message
         begun = time.monotonic()
         records = _wait(session, request, command, begun, signals)
         seconds = time.monotonic() - begun
         programs = tuple(_programs(session, counted=not uncounted))
-        return Watched(
+        return Observation(
             plan=plan,
             ways=alternatives,
             programs=programs,
@@ -143,7 +145,7 @@ def watch(request: Request, facts: Callable[[], Facts], *, warn: Callable[[str],
 
 
 def _wait(
-    session: Session, request: Request, command: Launched | None, begun: float, signals: Signals
+    session: Session, request: Request, command: LaunchedCommand | None, begun: float, signals: Signals
 ) -> int | None:
     """Wait for the end of the time, the command, or the last process that is traced, or for a signal; then
     detach. Returns how many events came by the stream."""
@@ -152,25 +154,27 @@ def _wait(
         command.release()
     limit = request.duration if request.duration is not None or command is not None else SECONDS
     traced = traced_processes(request)
-    watched = bool(traced) and signals.mourn(traced)
-    while not signals.asked(command=command is not None) and (command is None or command.poll() is None):
-        if watched and signals.mourned:
+    watched = bool(traced) and signals.watch_exit(traced)
+    while not signals.stop_requested(command=command is not None) and (
+        command is None or command.poll() is None
+    ):
+        if watched and signals.all_exited:
             break
         if limit is not None and time.monotonic() - begun >= limit:
             break
         signals.wait(time.monotonic() + _NAP)
-        session.observe()
+        session.poll()
         records += sum(len(batch) for batch in session.events())
     session.detach()
     records += sum(len(batch) for batch in session.events(last=True))  # also of a command that was quick
     return records if session.stream is not None else None
 
 
-def _programs(session: Session, *, counted: bool) -> Iterator[Program]:
+def _programs(session: Session, *, counted: bool) -> Iterator[WatchedProgram]:
     """One of each function and type: the others are told apart by a constant."""
     loaded = session.loaded
     alike = Counter(map(_alike, loaded.programs))
-    spent = dict[Load, list[int]]()
+    spent = dict[ProgramLoad, list[int]]()
     for load, descriptor in loaded.programs.items():
         info = read_program(descriptor, code=False)
         numbers = info.run_count, info.run_time, info.recursion_misses or 0
@@ -183,7 +187,7 @@ def _programs(session: Session, *, counted: bool) -> Iterator[Program]:
         runs, nanoseconds, missed = spent.pop(kind)
         logs = list[str]()
         load_program(loaded.module, load, logs.append)
-        yield Program(
+        yield WatchedProgram(
             load=load,
             info=read_program(descriptor),
             copies=alike[kind],
@@ -194,39 +198,39 @@ def _programs(session: Session, *, counted: bool) -> Iterator[Program]:
         )
 
 
-def _alike(load: Load) -> Load:
+def _alike(load: ProgramLoad) -> ProgramLoad:
     """What two programs have in common that are the same but for the target that they are told."""
     return replace(load, constants=(), optional=False, as_=replace(load.as_, btf_id=0))
 
 
-def _tables(session: Session) -> Iterator[Table]:
+def _tables(session: Session) -> Iterator[WatchedMap]:
     # ``seen`` is when a value's latest columns are of: spec/columns.py.
     greatest = {"seen", *(column.source for column in session.plan.schema.maxima)}
     for table in session.loaded.module.maps.values():
         memory = own_file_info(table.fd).get("memlock")
         entries = _entries(table, greatest)
-        yield Table(read_map(table.fd), table.name, int(memory) if memory else None, entries)
+        yield WatchedMap(read_map(table.fd), table.name, int(memory) if memory else None, entries)
 
 
-def _entries(table: Map, greatest: Collection[str]) -> Entries:
+def _entries(table: Map, greatest: Collection[str]) -> MapEntries:
     try:
         return entries_of(table, greatest)
     except (OSError, PytracerError) as error:
-        return Entries(None, reason=str(error))
+        return MapEntries(None, reason=str(error))
 
 
-def _attachments(plan: Plan) -> Iterator[Attachment]:
+def _attachments(plan: Plan) -> Iterator[WatchedAttachment]:
     for chosen in plan.probes:
-        yield Attachment(chosen.probe.program, chosen.target)
+        yield WatchedAttachment(chosen.probe.program, chosen.target)
 
 
-def _links(session: Session) -> Iterator[Attachment]:
+def _links(session: Session) -> Iterator[WatchedAttachment]:
     """What holds the programs there, in the kernel's words."""
     for link in session.links:
         facts = own_file_info(link.fd) if link.fd >= 0 else {}
         kept = tuple((name, value) for name, value in facts.items() if name not in _DULL)
         where = f"{link.place}: {link.how}" if link.place and link.how else link.place
-        yield Attachment(_held(link.fd), where, kept)
+        yield WatchedAttachment(_held(link.fd), where, kept)
 
 
 _DULL = ("pos", "flags", "mnt_id", "ino", "scm_fds")
@@ -241,6 +245,6 @@ def _held(descriptor: int) -> str:
     return target.removeprefix("anon_inode:").strip("[]").partition(":")[0].replace("-", "_")
 
 
-def total(programs: Sequence[Program]) -> int:
+def total(programs: Sequence[WatchedProgram]) -> int:
     """How long all of them ran, in ns."""
     return sum(program.time or 0 for program in programs)

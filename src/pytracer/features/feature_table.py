@@ -36,7 +36,7 @@ class Feature:
 
     kind: str
     name: str
-    since: str
+    since_version: str
     probe: Callable[[], str]
 
 
@@ -76,7 +76,7 @@ def probe(feature: Feature) -> Result:
         number = error.errno or 0
         if number in (errno.EPERM, errno.EACCES):
             return Result(feature, REFUSED, _refusal(error))
-        why = why_absent(feature.kind, feature.name, feature.since)
+        why = why_absent(feature.kind, feature.name, feature.since_version)
         return Result(feature, ABSENT, policy.in_words(number) + (f" ({why})" if why else ""))
 
 
@@ -245,7 +245,7 @@ def _map(number: int, key: int, value: int, entries: int, flags: int) -> str:
             inner = bpf(Command.MAP_CREATE, struct.pack("IIII", 2, 4, 4, 1))
             held.callback(os.close, inner)
         if number in LOCAL_STORAGE:
-            btf = (local_storage.types(value), 1, 2)
+            btf = (local_storage.storage_types(value), 1, 2)
             held.callback(os.close, btf[0])
         struct_type = 1 if number == _STRUCT_OPS else 0  # any: no type of that number has operations
         attr = struct.pack("IIIIII", number, key, value, entries, flags, inner).ljust(48, b"\0")

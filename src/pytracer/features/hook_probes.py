@@ -22,7 +22,7 @@ from pytracer.bpf.attach import kprobe_events
 from pytracer.bpf.attach import kprobe_multi as kprobe_multi_link
 from pytracer.bpf.attach import uprobe as uprobe_pmu
 from pytracer.bpf.attach import uprobe_multi as uprobe_multi_link
-from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.attach.perf import SET_BPF, attach_program, event_attr, retprobe_bit
 from pytracer.bpf.attach.socket_filter import SO_ATTACH_BPF
 from pytracer.bpf.sys import (
@@ -36,9 +36,9 @@ from pytracer.bpf.sys import (
 )
 from pytracer.bpf.trial import EMPTY, in_a_thread, load, returning
 from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
-from pytracer.features.kernel_facts import KernelFacts
+from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel import functions, policy
-from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.spec import Iterator, Tracepoint
 
 LOADS = "loads"  # the note of what is not attached, so as not to touch others
@@ -59,9 +59,9 @@ def raw_tracepoint() -> str:
 
 def tracepoint() -> str:
     """A trace event of tracefs, attached for real."""
-    answer = KernelFacts().probe(Tracepoint("", category="task", event=_QUIET_EVENT))
-    if not answer.ok:
-        raise (PolicyError if answer.refused else UnsupportedError)(answer.reason)
+    answer = RunningKernel().probe(Tracepoint("", category="task", event=_QUIET_EVENT))
+    if not answer.is_supported:
+        raise (PolicyError if answer.is_forbidden else UnsupportedError)(answer.reason)
     return ""
 
 
@@ -81,7 +81,9 @@ def kprobe_event() -> str:
         raise UnsupportedError(kprobe_pmu.NO_KPROBES.reason)
     program = load(ProgType.KPROBE, EMPTY)
     try:
-        kprobe_events.attach(functions.these((_QUIET_FUNCTION,), ()), program, "doctor").close()
+        kprobe_events.attach_event(
+            functions.functions_named((_QUIET_FUNCTION,), ()), program, "doctor"
+        ).close()
     finally:
         os.close(program)
     return ""
@@ -121,21 +123,21 @@ def fexit() -> str:
 
 def btf_tracepoint() -> str:
     """A raw tracepoint whose arguments have types (tp_btf)."""
-    number = _btf_id(Kind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
+    number = _btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
     _raw(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number), "")
     return ""
 
 
 def loads_tracing() -> str:
     """A program of the type that fentry, fexit and BTF tracepoints share. Loaded only."""
-    number = _btf_id(Kind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
+    number = _btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
     os.close(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number))
     return ""
 
 
 def lsm() -> str:
     """A security hook. Loaded only: attached, it would stand in everybody's way."""
-    number = _btf_id(Kind.FUNC, "bpf_lsm_file_open")
+    number = _btf_id(BtfKind.FUNC, "bpf_lsm_file_open")
     os.close(load(_LSM, returning(0), attach_type=_LSM_MAC, btf_id=number))
     if unused := policy.unused_lsm_hook("bpf_lsm_file_open"):
         raise UnsupportedError(f"{LOADS}, but never runs: {unused}")
@@ -145,14 +147,14 @@ def lsm() -> str:
 def iterator() -> str:
     """All tasks, gone through by a program that writes nothing."""
     probe = Iterator("", of="task")
-    wanted = iteration.load_as(probe)
+    wanted = iteration.load_attributes(probe)
     if not wanted.btf_id:
         raise UnsupportedError("the kernel's BTF has no bpf_iter_task (Linux 5.8)")
     program = load(wanted.type, returning(0), attach_type=wanted.attach_type, btf_id=wanted.btf_id)
     try:
-        [link] = iteration.put(probe, Place(probe.of), program)
+        [link] = iteration.attach(probe, AttachTarget(probe.of), program)
         try:
-            descriptor = iteration.begin(link)
+            descriptor = iteration.open_iterator(link)
             try:
                 os.read(descriptor, 1)
             finally:
@@ -182,7 +184,7 @@ def uprobe_multi() -> str:
         try:
             rest = struct.pack("QQQQIII", address(path), address(offsets), 0, 0, 1, 0, 0)
             os.close(link_create(program, uprobe_multi_link.ATTACH_TYPE, rest))
-            if uprobe_multi_link.refusal(program, uprobe_multi_link.NOBODY) != errno.EINVAL:
+            if uprobe_multi_link.explain_refusal(program, uprobe_multi_link.NOBODY) != errno.EINVAL:
                 return "of a process that is named, it sees one thread only"
         finally:
             os.close(program)
@@ -282,7 +284,7 @@ def _raw(program: int, event: str) -> None:
 
 
 def _trampoline(attach_type: int) -> str:
-    number = _btf_id(Kind.FUNC, _QUIET_FUNCTION)
+    number = _btf_id(BtfKind.FUNC, _QUIET_FUNCTION)
     _raw(load(_TRACING, returning(0), attach_type=attach_type, btf_id=number), "")
     return ""
 
@@ -320,7 +322,7 @@ def _btf() -> Btf:
     return Btf.load()
 
 
-def _btf_id(kind: Kind, name: str) -> int:
+def _btf_id(kind: BtfKind, name: str) -> int:
     try:
         number = _btf().find(kind, name)
     except HeadersError as problem:

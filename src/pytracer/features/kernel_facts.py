@@ -19,16 +19,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytracer.bpf.attach import kind_of
-from pytracer.bpf.prober import Asking, require_answer
+from pytracer.bpf.attach import attacher_of
+from pytracer.bpf.prober import FeatureProber, require_answer
 from pytracer.bpf.sys import MapType, ProgType, map_create
 from pytracer.bpf.trial import EMPTY, LOOP, READS_BEYOND, helper_refusal
 from pytracer.errors import HeadersError, PytracerError
 from pytracer.kernel import injection, tracefs
 from pytracer.kernel.btf import Btf
-from pytracer.kernel.facts import Answer, Described, Found
+from pytracer.kernel.facts import FoundTargets, FunctionTypes, Support
 from pytracer.record import replace
-from pytracer.spec import FunctionCode, Probe, Source, Spot
+from pytracer.spec import FunctionCode, Probe, ProbeSite, Source
 from pytracer.targets import find
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ _PROC_SYS = Path("/proc/sys")
 _PER_LINUX32, _QUERY = 0x0008, 0xFFFFFFFF  # include/uapi/linux/personality.h
 
 
-class KernelFacts(Asking):
+class RunningKernel(FeatureProber):
     """The kernel that runs, as :class:`pytracer.kernel.facts.Facts`."""
 
     def __init__(self) -> None:
         """Ask nothing yet."""
         super().__init__()
-        self._answers: dict[Probe, Answer] = {}
-        self._described: dict[Spot, Described | None] = {}
+        self._answers: dict[Probe, Support] = {}
+        self._described: dict[ProbeSite, FunctionTypes | None] = {}
         self._helpers: dict[int, bool] = {}
         self._map_types: dict[int, bool] = {}
 
@@ -67,31 +67,31 @@ class KernelFacts(Asking):
     def has_helper(self, number: int) -> bool:
         """Whether programs may call the BPF helper of this number; true where that cannot be tried."""
         if number not in self._helpers:
-            self._helpers[number] = bool(self.missing) or self._try_helper(number)
+            self._helpers[number] = bool(self.missing_capabilities) or self._try_helper(number)
         return self._helpers[number]
 
     def has_map_type(self, number: int) -> bool:
         """Whether a map of this type can be made; true where that cannot be tried."""
         if number not in self._map_types:
-            self._map_types[number] = bool(self.missing) or _makes_map(number)
+            self._map_types[number] = bool(self.missing_capabilities) or _makes_map(number)
         return self._map_types[number]
 
     @functools.cached_property
     def has_loops(self) -> bool:
         """Whether the verifier goes through loops; true where that cannot be tried."""
-        return bool(self.missing) or self.loads(self._kind, LOOP)
+        return bool(self.missing_capabilities) or self.can_load(self._kind, LOOP)
 
     @functools.cached_property
     def injectable(self) -> Mapping[str, str] | None:
         """See :class:`~pytracer.kernel.facts.Facts`."""
         return injection.functions()
 
-    def probe(self, probe: Probe) -> Answer:
+    def probe(self, probe: Probe) -> Support:
         """Whether a program can be put where ``probe`` says, and what that is called here."""
         # Of what the user names it only matters that it is: how its program is told is asked, too.
         question = replace(probe, program="", optional=False, when="", targets=(0,) if probe.targets else ())
         if question not in self._answers:
-            self._answers[question] = kind_of(probe).ask(probe, self)
+            self._answers[question] = attacher_of(probe).check_support(probe, self)
         return self._answers[question]
 
     @functools.cached_property
@@ -102,32 +102,32 @@ class KernelFacts(Asking):
         except HeadersError:
             return None
 
-    def described(self, spot: Spot) -> Described | None:
+    def function_types(self, site: ProbeSite) -> FunctionTypes | None:
         """See :class:`~pytracer.kernel.facts.Facts`."""
         from pytracer.symbols import files
         from pytracer.targets import debug_info
 
-        if spot not in self._described:
-            self._described[spot] = None
-            where = spot.file, spot.holder, spot.identity
+        if site not in self._described:
+            self._described[site] = None
+            where = site.file, site.holder, site.identity
             # If it has gone, who attaches to it will say so.
             with contextlib.suppress(PytracerError), files.find(*where) as file:
-                self._described[spot] = debug_info.describe(file, spot.name, spot.offset)
-        return self._described[spot]
+                self._described[site] = debug_info.describe(file, site.name, site.offset)
+        return self._described[site]
 
-    def code(self, spot: Spot) -> FunctionCode:
+    def code(self, site: ProbeSite) -> FunctionCode:
         """See :class:`~pytracer.kernel.facts.Facts`."""
-        return self._code.code(spot)
+        return self._code.code(site)
 
-    def entry(self, spot: Spot) -> int:
+    def entry(self, site: ProbeSite) -> int:
         """See :class:`~pytracer.kernel.facts.Facts`."""
-        return self._code.entry(spot)
+        return self._code.entry(site)
 
     def event_format(self, name: str) -> str:
         """See :class:`~pytracer.kernel.facts.Facts`."""
         return tracefs.event_format(name).decode("utf-8", "backslashreplace")
 
-    def find(self, source: Source) -> Found:
+    def find(self, source: Source) -> FoundTargets:
         """What a user's source names here. Raises what :class:`pytracer.kernel.facts.Facts` says."""
         return find(source)
 
@@ -147,9 +147,9 @@ class KernelFacts(Asking):
     @functools.cached_property
     def _kind(self) -> ProgType:
         """A kind of program that can be loaded."""
-        if self.loads(ProgType.RAW_TRACEPOINT, READS_BEYOND):
+        if self.can_load(ProgType.RAW_TRACEPOINT, READS_BEYOND):
             return ProgType.RAW_TRACEPOINT
-        return ProgType.KPROBE if self.loads(ProgType.KPROBE, EMPTY) else ProgType.TRACEPOINT
+        return ProgType.KPROBE if self.can_load(ProgType.KPROBE, EMPTY) else ProgType.TRACEPOINT
 
 
 def _takes_linux32() -> bool:

@@ -11,8 +11,8 @@ import errno
 import os
 import tempfile
 
-from pytracer.bpf.attach import kind_of
-from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach import attacher_of
+from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.trial import in_a_thread, load, returning
 from pytracer.features.hook_probes import LOADS
 from pytracer.kernel import interface_state
@@ -81,8 +81,8 @@ def cgroup_sock_addr() -> str:
 
 def _on_cgroup(probe: OnCgroup) -> str:
     """Attach to a cgroup without processes, made for it where that is allowed."""
-    kind = kind_of(probe)
-    how = kind.load_as(probe)
+    kind = attacher_of(probe)
+    how = kind.load_attributes(probe)
     program = load(how.type, returning(how.result), attach_type=how.attach_type)
     try:
         with contextlib.ExitStack() as held:
@@ -91,7 +91,7 @@ def _on_cgroup(probe: OnCgroup) -> str:
             except (IndexError, OSError):
                 return LOADS
             held.callback(os.rmdir, folder)
-            for link in kind.put(probe, Place("", cgroups=(folder,)), program):
+            for link in kind.attach(probe, AttachTarget("", cgroups=(folder,)), program):
                 link.close()
     finally:
         os.close(program)
@@ -100,8 +100,8 @@ def _on_cgroup(probe: OnCgroup) -> str:
 
 def _on_lo(probe: Probe, choice: str, members: int = 0) -> str:
     """Attach to the loopback interface of a network of a thread's own, which ends with the thread."""
-    kind = kind_of(probe)
-    how = kind.load_as(probe)
+    kind = attacher_of(probe)
+    how = kind.load_attributes(probe)
     program = load(how.type, returning(how.result))
 
     def attach() -> str:
@@ -116,7 +116,7 @@ def _on_lo(probe: Probe, choice: str, members: int = 0) -> str:
             if error.errno == errno.EPERM:
                 return LOADS
             raise
-        for link in kind.put(probe, Place("", _LO, choice, members=members), program):
+        for link in kind.attach(probe, AttachTarget("", _LO, choice, members=members), program):
             link.close()
         return ""
 

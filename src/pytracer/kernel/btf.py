@@ -24,10 +24,10 @@ from pytracer.kernel.btf_format import (
     KIND_MASK,
     KIND_SHIFT,
     VLEN_MASK,
-    Array,
+    BtfArray,
+    BtfKind,
+    BtfMember,
     IntInfo,
-    Kind,
-    Member,
     Proto,
     Steps,
     sections,
@@ -38,23 +38,23 @@ __all__ = [
     "ENUMS",
     "MODIFIERS",
     "VMLINUX",
-    "Array",
     "Btf",
+    "BtfArray",
+    "BtfKind",
+    "BtfMember",
     "IntInfo",
-    "Kind",
-    "Member",
     "Proto",
 ]
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
 
-_KINDS = tuple(Kind)
-COMPOSITES = (Kind.STRUCT, Kind.UNION)
-ENUMS = (Kind.ENUM, Kind.ENUM64)
+_KINDS = tuple(BtfKind)
+COMPOSITES = (BtfKind.STRUCT, BtfKind.UNION)
+ENUMS = (BtfKind.ENUM, BtfKind.ENUM64)
 # What says something about a type without changing its layout.
-MODIFIERS = frozenset({Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG})
-_SEE_THROUGH = MODIFIERS | {Kind.TYPEDEF}
+MODIFIERS = frozenset({BtfKind.VOLATILE, BtfKind.CONST, BtfKind.RESTRICT, BtfKind.TYPE_TAG})
+_SEE_THROUGH = MODIFIERS | {BtfKind.TYPEDEF}
 
 # No sane type nests deeper; one that contains itself does.
 _DEEP = 64
@@ -86,7 +86,7 @@ class Btf:
             raise HeadersError(f"{origin} is cut short: its last type runs past the end")
         self._positions = positions
         self._infos = frozenset(steps)
-        self._ids: dict[tuple[Kind, ...], list[int]] = {}
+        self._ids: dict[tuple[BtfKind, ...], list[int]] = {}
         self._offsets: dict[bytes, int] | None = None
         self._twins: dict[bytes, list[int]] = {}
         self._last: dict[int, int] | None = None
@@ -116,15 +116,17 @@ class Btf:
             raise HeadersError(f"{self.origin} is damaged: it has no type {type_id}")
         return self._positions[type_id]
 
-    def _of(self, type_id: int, *kinds: Kind) -> int:
+    def _of(self, type_id: int, *kinds: BtfKind) -> int:
         at = self._at(type_id)
         if self.kind(type_id) not in kinds:
             raise HeadersError(f"{self.origin}: type {type_id} is no {' or '.join(k.name for k in kinds)}")
         return at
 
-    def kind(self, type_id: int) -> Kind:
+    def kind(self, type_id: int) -> BtfKind:
         """What type ``type_id`` is."""
-        return _KINDS[self._words[self._at(type_id) + 1] >> KIND_SHIFT & KIND_MASK] if type_id else Kind.VOID
+        return (
+            _KINDS[self._words[self._at(type_id) + 1] >> KIND_SHIFT & KIND_MASK] if type_id else BtfKind.VOID
+        )
 
     def name(self, type_id: int) -> str:
         """The type's own name, "" if it has none."""
@@ -136,7 +138,7 @@ class Btf:
 
     def integer(self, type_id: int) -> IntInfo:
         """How an INT is stored."""
-        at = self._of(type_id, Kind.INT)
+        at = self._of(type_id, BtfKind.INT)
         data = self._words[at + 3]
         code = data >> 24 & 0xF
         return IntInfo(
@@ -148,20 +150,20 @@ class Btf:
             bool(code & 4),
         )
 
-    def array(self, type_id: int) -> Array:
+    def array(self, type_id: int) -> BtfArray:
         """Element type and length of an ARRAY."""
-        at = self._of(type_id, Kind.ARRAY)
-        return Array(self._words[at + 3], self._words[at + 5])
+        at = self._of(type_id, BtfKind.ARRAY)
+        return BtfArray(self._words[at + 3], self._words[at + 5])
 
     def fwd_is_union(self, type_id: int) -> bool:
         """If a forward declaration (FWD) is one of a union."""
-        return bool(self._words[self._of(type_id, Kind.FWD) + 1] & FLAG)
+        return bool(self._words[self._of(type_id, BtfKind.FWD) + 1] & FLAG)
 
     def member_count(self, type_id: int) -> int:
         """How many members a struct or union has, those of unnamed inner ones not counted."""
         return self._words[self._of(type_id, *COMPOSITES) + 1] & VLEN_MASK
 
-    def members(self, type_id: int) -> list[Member]:
+    def members(self, type_id: int) -> list[BtfMember]:
         """The members of a struct or union as they stand; unnamed inner structs are not opened."""
         at = self._of(type_id, *COMPOSITES)
         words, info = self._words, self._words[at + 1]
@@ -173,18 +175,18 @@ class Btf:
             else:
                 # Older compilers describe a bit-field by an integer type that is smaller than its storage.
                 base = self.resolve(words[i + 1])
-                if base and self.kind(base) is Kind.INT:
+                if base and self.kind(base) is BtfKind.INT:
                     integer = self.integer(base)
                     if integer.offset or integer.bits != integer.size * 8:
                         offset, bits = offset + integer.offset, integer.bits
-            found.append(Member(self.string(words[i]), words[i + 1], offset, bits))
+            found.append(BtfMember(self.string(words[i]), words[i + 1], offset, bits))
         return found
 
     def enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
         """The (name, value) pairs of an enum, values with their sign, decoded as they are asked for."""
         at = self._of(type_id, *ENUMS)
         words, signed = self._words, self.enum_signed(type_id)
-        wide = self.kind(type_id) is Kind.ENUM64
+        wide = self.kind(type_id) is BtfKind.ENUM64
         step = 3 if wide else 2
         for i in range(at + 3, at + 3 + (words[at + 1] & VLEN_MASK) * step, step):
             value = words[i + 1] | words[i + 2] << 32 if wide else words[i + 1]
@@ -205,7 +207,7 @@ class Btf:
         words, found = self._words, dict[str, list[tuple[int, int]]]()
         for i in self.ids(*ENUMS):
             at = self._positions[i]
-            step = 2 if words[at + 1] >> KIND_SHIFT & KIND_MASK == Kind.ENUM else 3
+            step = 2 if words[at + 1] >> KIND_SHIFT & KIND_MASK == BtfKind.ENUM else 3
             count = words[at + 1] & VLEN_MASK
             if not offsets.isdisjoint(words[at + 3 : at + 3 + step * count : step]):
                 for (name, value), k in zip(
@@ -217,9 +219,9 @@ class Btf:
 
     def func_proto(self, type_id: int) -> Proto:
         """The type of a FUNC or FUNC_PROTO."""
-        if self.kind(type_id) is Kind.FUNC:
+        if self.kind(type_id) is BtfKind.FUNC:
             type_id = self.target(type_id)
-        at = self._of(type_id, Kind.FUNC_PROTO)
+        at = self._of(type_id, BtfKind.FUNC_PROTO)
         words, count = self._words, self._words[at + 1] & VLEN_MASK
         params = [(self.string(words[i]), words[i + 1]) for i in range(at + 3, at + 3 + 2 * count, 2)]
         # A last parameter of no name and type void stands for "...".
@@ -243,24 +245,32 @@ class Btf:
         for _ in range(_DEEP):
             type_id = self.resolve(type_id)
             kind = self.kind(type_id)
-            if kind is Kind.PTR:
+            if kind is BtfKind.PTR:
                 return count * struct.calcsize("P")
-            if kind in (Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FLOAT, Kind.DATASEC):
+            if kind in (
+                BtfKind.INT,
+                BtfKind.STRUCT,
+                BtfKind.UNION,
+                BtfKind.ENUM,
+                BtfKind.ENUM64,
+                BtfKind.FLOAT,
+                BtfKind.DATASEC,
+            ):
                 return count * self._words[self._at(type_id) + 2]
-            if kind is not Kind.ARRAY:
+            if kind is not BtfKind.ARRAY:
                 raise HeadersError(f"{self.origin}: a {kind.name} (type {type_id}) has no size")
             type_id, length = self.array(type_id)
             count *= length
         raise HeadersError(f"{self.origin} is damaged: type {type_id} contains itself")
 
-    def walk(self, type_id: int) -> Iterator[Member]:
+    def walk(self, type_id: int) -> Iterator[BtfMember]:
         """Members by the names C knows them by: unnamed inner structs and unions are opened.
 
         Offsets are in bits from the start of ``type_id``, a struct or union (or a typedef of one).
         """
         return self._walk(self.resolve(type_id), 0, 0, count())
 
-    def _walk(self, type_id: int, base: int, depth: int, seen: Iterator[int]) -> Iterator[Member]:
+    def _walk(self, type_id: int, base: int, depth: int, seen: Iterator[int]) -> Iterator[BtfMember]:
         if depth > _DEEP:
             raise HeadersError(f"{self.origin} is damaged: type {type_id} contains itself")
         for name, member, offset, bits in self.members(type_id):
@@ -270,9 +280,9 @@ class Btf:
             if inner and self.kind(inner) in COMPOSITES:
                 yield from self._walk(inner, base + offset, depth + 1, seen)
             elif name:
-                yield Member(name, member, base + offset, bits)
+                yield BtfMember(name, member, base + offset, bits)
 
-    def member(self, struct_name: str, path: str) -> Member | None:
+    def member(self, struct_name: str, path: str) -> BtfMember | None:
         """A member of ``struct_name`` (a struct or union), by a dotted path; None if there is none.
 
         The offset is in bits from the start of the outermost struct.
@@ -297,7 +307,7 @@ class Btf:
 
     # By name
 
-    def find(self, kinds: Kind | Iterable[Kind], name: str) -> int | None:
+    def find(self, kinds: BtfKind | Iterable[BtfKind], name: str) -> int | None:
         """The id of the type of this name, or None.
 
         Where the name is borne by several, a struct or union with the most members is preferred (kernels
@@ -305,9 +315,9 @@ class Btf:
         """
         return next(iter(self.find_all(kinds, name)), None)
 
-    def find_all(self, kinds: Kind | Iterable[Kind], name: str) -> list[int]:
+    def find_all(self, kinds: BtfKind | Iterable[BtfKind], name: str) -> list[int]:
         """All ids of this name and these kinds, the preferred one first."""
-        wanted = frozenset((kinds,) if isinstance(kinds, Kind) else kinds)
+        wanted = frozenset((kinds,) if isinstance(kinds, BtfKind) else kinds)
         ids = [i for i in self.named(name) if self.kind(i) in wanted]
         return sorted(ids, key=lambda i: (-self._rank(i), i))
 
@@ -318,7 +328,7 @@ class Btf:
     def _rank(self, type_id: int) -> int:
         return self.member_count(type_id) if self.kind(type_id) in COMPOSITES else 0
 
-    def ids(self, *kinds: Kind) -> list[int]:
+    def ids(self, *kinds: BtfKind) -> list[int]:
         """All ids of these kinds, in order."""
         if kinds not in self._ids:
             # Few values of this word occur, so they are sorted out once, not for every type.
@@ -327,7 +337,7 @@ class Btf:
             self._ids[kinds] = [i for i, at in enumerate(self._positions) if words[at + 1] in infos and i]
         return self._ids[kinds]
 
-    def names(self, *kinds: Kind) -> set[str]:
+    def names(self, *kinds: BtfKind) -> set[str]:
         """All names of these kinds, for suggestions."""
         return {name for i in self.ids(*kinds) if (name := self.name(i))}
 

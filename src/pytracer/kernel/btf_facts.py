@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 
 from pytracer.errors import UnsupportedError
-from pytracer.kernel.btf import ENUMS, Btf, Kind
-from pytracer.kernel.facts import Answer, Found
+from pytracer.kernel.btf import ENUMS, Btf, BtfKind
+from pytracer.kernel.facts import FoundTargets, Support
 from pytracer.spec import (
     Clsact,
     Fentry,
@@ -17,10 +17,10 @@ from pytracer.spec import (
     OnCgroup,
     PerfSample,
     Probe,
+    ProbeSite,
     RawTracepoint,
     SocketFilter,
     Source,
-    Spot,
     TaskSample,
     Tcx,
     Tracepoint,
@@ -38,7 +38,7 @@ _BPF_LINK_CGROUP = 3  # enum bpf_link_type
 _BPF_XDP, _BPF_TCX_INGRESS, _BPF_UPROBE_MULTI = 37, 46, 48  # enum bpf_attach_type
 
 
-class BtfFacts:
+class BtfKernelInfo:
     """A kernel by its BTF, as :class:`pytracer.kernel.facts.Facts`.
 
     Trace events are said to be absent: how they lay out their arguments is not in BTF. ``runs_compat`` is not
@@ -80,55 +80,55 @@ class BtfFacts:
         """Only the kernel that runs tells."""
         return None
 
-    def probe(self, probe: Probe) -> Answer:
+    def probe(self, probe: Probe) -> Support:
         """See :class:`~pytracer.kernel.facts.Facts`."""
         match probe:
             case RawTracepoint():
                 return self._raw_tracepoint(probe.event, probe.arguments)
             case Tracepoint():
-                return Answer(False, reason=f"how {probe.target} is laid out is not in BTF", tried=False)
+                return Support(False, reason=f"how {probe.target} is laid out is not in BTF", was_tried=False)
             case Kprobe():
                 return self._kprobe(probe.symbols)
             case Fentry():  # and Fexit
-                if self._btf.find(Kind.FUNC, probe.function) is not None:
-                    return Answer(True, probe.target, tried=False)
-                return Answer(False, reason=f"{probe.function} is not in BTF")
+                if self._btf.find(BtfKind.FUNC, probe.function) is not None:
+                    return Support(True, probe.target, was_tried=False)
+                return Support(False, reason=f"{probe.function} is not in BTF")
             case Kprobes():  # only the kernel that runs tells
-                return Answer(False, reason=f"BTF does not say which of {probe.target} may be probed")
+                return Support(False, reason=f"BTF does not say which of {probe.target} may be probed")
             case TaskSample() if not (probe.processes or probe.threads or probe.command):
-                return Answer(False, reason="no process is named", tried=False)
+                return Support(False, reason="no process is named", was_tried=False)
             case PerfSample():  # without perf events there would be no trace events
-                return Answer(True, probe.event, tried=False)
+                return Support(True, probe.event, was_tried=False)
             case Fentry():
-                if self._btf.find(Kind.FUNC, probe.function) is not None:
-                    return Answer(True, probe.function, tried=False)
-                return Answer(False, reason=f"BTF does not know {probe.function}", tried=False)
+                if self._btf.find(BtfKind.FUNC, probe.function) is not None:
+                    return Support(True, probe.function, was_tried=False)
+                return Support(False, reason=f"BTF does not know {probe.function}", was_tried=False)
             case Iterator():
                 struct, _, member = probe.having.partition(".")
                 if struct and self._btf.member(struct, member) is None:
-                    return Answer(False, reason=f"no {probe.having}", tried=False)
-                if self._btf.find(Kind.FUNC, f"bpf_iter_{probe.of}") is not None:
-                    return Answer(True, probe.of, tried=False)
-                return Answer(False, reason=f"no iterator over {probe.of}", tried=False)
+                    return Support(False, reason=f"no {probe.having}", was_tried=False)
+                if self._btf.find(BtfKind.FUNC, f"bpf_iter_{probe.of}") is not None:
+                    return Support(True, probe.of, was_tried=False)
+                return Support(False, reason=f"no iterator over {probe.of}", was_tried=False)
             case SocketFilter():  # a kernel with BTF has them
-                return Answer(True, tried=False)
+                return Support(True, was_tried=False)
             case Clsact() | XdpNetlink():
-                return Answer(True, probe.target, tried=False)
+                return Support(True, probe.target, was_tried=False)
             case Xdp() | Tcx():
                 wanted = _BPF_XDP if isinstance(probe, Xdp) else _BPF_TCX_INGRESS
                 if wanted in self._values("bpf_attach_type"):
-                    return Answer(True, probe.target, tried=False)
-                return Answer(False, reason=f"no {probe.kind} by a link", tried=False)
+                    return Support(True, probe.target, was_tried=False)
+                return Support(False, reason=f"no {probe.kind} by a link", was_tried=False)
             case OnCgroup():
                 if not probe.link or _BPF_LINK_CGROUP in self._values("bpf_link_type"):
-                    return Answer(True, probe.target, tried=False)
-                return Answer(False, reason="no links for cgroups", tried=False)
+                    return Support(True, probe.target, was_tried=False)
+                return Support(False, reason="no links for cgroups", was_tried=False)
             case Uprobe():  # in which file is found out where it runs
-                return Answer(True, probe.target, tried=False)
+                return Support(True, probe.target, was_tried=False)
             case UprobeMulti():
                 if _BPF_UPROBE_MULTI in self._values("bpf_attach_type"):
-                    return Answer(True, probe.target, tried=False)
-                return Answer(False, reason="no uprobe.multi", tried=False)
+                    return Support(True, probe.target, was_tried=False)
+                return Support(False, reason="no uprobe.multi", was_tried=False)
         raise TypeError(f"no answer for {probe.kind}")
 
     @property
@@ -136,44 +136,46 @@ class BtfFacts:
         """Those of its BTF."""
         return self._btf
 
-    def described(self, spot: Spot) -> None:  # noqa: ARG002 - see Facts
+    def function_types(self, site: ProbeSite) -> None:  # noqa: ARG002 - see Facts
         """None: programs are where they run."""
         return
 
-    def code(self, spot: Spot) -> FunctionCode:
+    def code(self, site: ProbeSite) -> FunctionCode:
         """See :class:`~pytracer.kernel.facts.Facts`."""
-        raise UnsupportedError(f"the code of {spot.name} is where it runs")
+        raise UnsupportedError(f"the code of {site.name} is where it runs")
 
-    def entry(self, spot: Spot) -> int:
+    def entry(self, site: ProbeSite) -> int:
         """See :class:`~pytracer.kernel.facts.Facts`."""
-        raise UnsupportedError(f"the code of {spot.name} is where it runs")
+        raise UnsupportedError(f"the code of {site.name} is where it runs")
 
     def event_format(self, name: str) -> str:
         """See :class:`~pytracer.kernel.facts.Facts`."""
         raise UnsupportedError(f"how the trace event {name} is laid out is not in BTF")
 
-    def find(self, source: Source) -> Found:
+    def find(self, source: Source) -> FoundTargets:
         """Nothing: what is there to attach to is for the machine that runs to say."""
         raise UnsupportedError(f"what {source.text} names is found out on the machine that runs it")
 
-    def _raw_tracepoint(self, event: str, arguments: int) -> Answer:
+    def _raw_tracepoint(self, event: str, arguments: int) -> Support:
         """Whether the kernel itself (not a module) has this tracepoint, and it has so many arguments."""
-        declared = self._btf.find(Kind.TYPEDEF, f"btf_trace_{event}")
+        declared = self._btf.find(BtfKind.TYPEDEF, f"btf_trace_{event}")
         if declared is None:
-            return Answer(False, event, f"no raw tracepoint {event}", tried=False)
+            return Support(False, event, f"no raw tracepoint {event}", was_tried=False)
         if arguments:
             # A pointer to a function that gets the probe's own data before the arguments.
             prototype = self._btf.target(self._btf.target(declared))
             if len(self._btf.func_proto(prototype).params) - 1 < arguments:
-                return Answer(False, event, f"the raw tracepoint {event} has fewer arguments", tried=False)
-        return Answer(True, event, tried=False)
+                return Support(
+                    False, event, f"the raw tracepoint {event} has fewer arguments", was_tried=False
+                )
+        return Support(True, event, was_tried=False)
 
-    def _kprobe(self, symbols: tuple[str, ...]) -> Answer:
+    def _kprobe(self, symbols: tuple[str, ...]) -> Support:
         """Whether one of these functions is in BTF, and by which name."""
         for symbol in symbols:
-            if self._btf.find(Kind.FUNC, symbol) is not None:
-                return Answer(True, symbol, tried=False)
-        return Answer(False, reason=f"no function {' or '.join(symbols)}", tried=False)
+            if self._btf.find(BtfKind.FUNC, symbol) is not None:
+                return Support(True, symbol, was_tried=False)
+        return Support(False, reason=f"no function {' or '.join(symbols)}", was_tried=False)
 
     @functools.cache  # noqa: B019 - lives as long as the pack is made
     def _values(self, enum: str) -> frozenset[int]:

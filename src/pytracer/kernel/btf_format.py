@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pytracer.errors import HeadersError
 
 
-class Kind(IntEnum):
+class BtfKind(IntEnum):
     """What a type record is (BTF_KIND_*)."""
 
     VOID = 0
@@ -41,11 +41,34 @@ class Kind(IntEnum):
 # 32-bit words of a record: the fixed part (name, info, size or type, and what the kind adds) and, for each
 # of the ``vlen`` things the record lists, so many more.
 _FIXED = {
-    Kind.INT: 4, Kind.PTR: 3, Kind.ARRAY: 6, Kind.STRUCT: 3, Kind.UNION: 3, Kind.ENUM: 3, Kind.FWD: 3,
-    Kind.TYPEDEF: 3, Kind.VOLATILE: 3, Kind.CONST: 3, Kind.RESTRICT: 3, Kind.FUNC: 3, Kind.FUNC_PROTO: 3,
-    Kind.VAR: 4, Kind.DATASEC: 3, Kind.FLOAT: 3, Kind.DECL_TAG: 4, Kind.TYPE_TAG: 3, Kind.ENUM64: 3,
-}  # fmt: skip
-_EACH = {Kind.STRUCT: 3, Kind.UNION: 3, Kind.ENUM: 2, Kind.FUNC_PROTO: 2, Kind.DATASEC: 3, Kind.ENUM64: 3}
+    BtfKind.INT: 4,
+    BtfKind.PTR: 3,
+    BtfKind.ARRAY: 6,
+    BtfKind.STRUCT: 3,
+    BtfKind.UNION: 3,
+    BtfKind.ENUM: 3,
+    BtfKind.FWD: 3,
+    BtfKind.TYPEDEF: 3,
+    BtfKind.VOLATILE: 3,
+    BtfKind.CONST: 3,
+    BtfKind.RESTRICT: 3,
+    BtfKind.FUNC: 3,
+    BtfKind.FUNC_PROTO: 3,
+    BtfKind.VAR: 4,
+    BtfKind.DATASEC: 3,
+    BtfKind.FLOAT: 3,
+    BtfKind.DECL_TAG: 4,
+    BtfKind.TYPE_TAG: 3,
+    BtfKind.ENUM64: 3,
+}
+_EACH = {
+    BtfKind.STRUCT: 3,
+    BtfKind.UNION: 3,
+    BtfKind.ENUM: 2,
+    BtfKind.FUNC_PROTO: 2,
+    BtfKind.DATASEC: 3,
+    BtfKind.ENUM64: 3,
+}
 
 _MAGIC = 0xEB9F
 # The unused bits of ``info`` are zero today; newer formats widen both fields into them.
@@ -63,7 +86,7 @@ class IntInfo(NamedTuple):
     boolean: bool
 
 
-class Member(NamedTuple):
+class BtfMember(NamedTuple):
     """A member: name ("" if it has none), type id, offset in bits, width in bits (0: no bit-field)."""
 
     name: str
@@ -72,7 +95,7 @@ class Member(NamedTuple):
     bits: int
 
 
-class Array(NamedTuple):
+class BtfArray(NamedTuple):
     """An array of ``length`` elements of type id ``element`` (0: its length is not part of the type)."""
 
     element: int
@@ -94,7 +117,7 @@ class Steps(dict[int, int]):
         number = info >> KIND_SHIFT & KIND_MASK
         if number not in _FIXED:
             raise HeadersError(f"BTF holds a type of a kind not known here ({number})")
-        kind = Kind(number)
+        kind = BtfKind(number)
         self[info] = words = _FIXED[kind] + _EACH.get(kind, 0) * (info & VLEN_MASK)
         return words
 

@@ -22,7 +22,7 @@ def is_32_bit(path: Path | str) -> bool:
     return False
 
 
-class Named(Protocol):
+class CompatTarget(Protocol):
     """What a request names: processes among its filters, a command."""
 
     @property
@@ -36,7 +36,7 @@ class Named(Protocol):
         ...
 
 
-def warnings(targets: Sequence[str], named: Named) -> Iterator[str]:
+def warnings(targets: Sequence[str], named: CompatTarget) -> Iterator[str]:
     """Say which of the named processes and command raise no such events.
 
     The kernel leaves them out for compat calls (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS; x86 and arm64).

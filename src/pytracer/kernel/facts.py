@@ -11,12 +11,12 @@ from typing import Protocol
 
 from pytracer.kernel.btf import Btf
 from pytracer.record import made, record
-from pytracer.spec import FunctionCode, Probe, Source, Spot
+from pytracer.spec import FunctionCode, Probe, ProbeSite, Source
 
 _NAMED = 3  # functions that cannot be probed, of which it is said why
 
 
-class Tells(Enum):
+class TargetIdSource(Enum):
     """How a program gets to know which of the things that the user named it runs for (the C's pt_target)."""
 
     PROGRAM = "a program for each"
@@ -25,7 +25,7 @@ class Tells(Enum):
 
 
 @record
-class Answer:
+class Support:
     """Whether a hook is there. ``name`` is what it is called here; ``reason`` says why not.
 
     ``refused`` tells a refusal by the kernel's policy from a thing that does not exist. ``tried`` is
@@ -33,24 +33,24 @@ class Answer:
     that is there: it is taken where nothing else is. ``tells`` matters for what users name.
     """
 
-    ok: bool
+    is_supported: bool
     name: str = ""
     reason: str = ""
-    refused: bool = False
-    tried: bool = True
-    doubt: str = ""
-    tells: Tells = Tells.PROGRAM
+    is_forbidden: bool = False
+    was_tried: bool = True
+    caveat: str = ""
+    target_id_source: TargetIdSource = TargetIdSource.PROGRAM
 
 
 @record
-class Target:
+class NamedTarget:
     """One thing that a user named and this machine has. ``address``: of a function of the kernel, 0 where it
-    is not known; ``spots``: where it is in files. ``symbol`` is what the kernel calls a function whose
+    is not known; ``sites``: where it is in files. ``symbol`` is what the kernel calls a function whose
     ``name`` has more than that, "" where it is the same."""
 
     name: str
     address: int = 0
-    spots: tuple[Spot, ...] = ()
+    sites: tuple[ProbeSite, ...] = ()
     symbol: str = ""
 
     @property
@@ -60,13 +60,13 @@ class Target:
 
 
 @record
-class Found:
+class FoundTargets:
     """What a source names here: at least one target, and how many were left out for which reason.
 
     ``refused`` are functions that match and cannot be probed, with the reason for each.
     """
 
-    targets: tuple[Target, ...]
+    targets: tuple[NamedTarget, ...]
     skipped: Mapping[str, int] = made(factory=dict)
     refused: Mapping[str, str] = made(factory=dict)
 
@@ -81,12 +81,12 @@ class Found:
         return said
 
 
-ELSEWHERE = -1
+NOT_IN_REGISTER = -1
 """Where an argument is that is in no register that passes arguments, or of which nobody knows."""
 
 
 @record
-class Described:
+class FunctionTypes:
     """What debug information says of a function of a program: its FUNC and the types that this leads to.
 
     ``registers`` has for each parameter the number of the register that it is in as the function begins,
@@ -97,7 +97,7 @@ class Described:
     registers: tuple[int | None, ...]
 
 
-class Facts(Protocol):
+class KernelInfo(Protocol):
     """This kernel, as far as a plan asks."""
 
     @property
@@ -129,7 +129,7 @@ class Facts(Protocol):
         None where the kernel was not built for it."""
         ...
 
-    def probe(self, probe: Probe) -> Answer:
+    def probe(self, probe: Probe) -> Support:
         """Whether a program can be put where ``probe`` says, and what that is called here."""
         ...
 
@@ -138,17 +138,17 @@ class Facts(Protocol):
         """The kernel's own types; None where it does not tell them."""
         ...
 
-    def described(self, spot: Spot) -> Described | None:
-        """What debug information says of the function of a program that begins at a spot, under its name;
+    def function_types(self, site: ProbeSite) -> FunctionTypes | None:
+        """What debug information says of the function of a program that begins at a site, under its name;
         None where there is none."""
         ...
 
-    def code(self, spot: Spot) -> FunctionCode:
-        """Where calls of the function of a program that begins at a spot are seen to begin and end. Raises
+    def code(self, site: ProbeSite) -> FunctionCode:
+        """Where calls of the function of a program that begins at a site are seen to begin and end. Raises
         UnreadableCodeError where its machine code does not tell."""
         ...
 
-    def entry(self, spot: Spot) -> int:
+    def entry(self, site: ProbeSite) -> int:
         """Return the offset in its file at which calls of such a function are counted: its own, or in Go that
         behind the stack check. Raises UnreadableCodeError."""
         ...
@@ -158,7 +158,7 @@ class Facts(Protocol):
         UnsupportedError where there is no such event, or no saying."""
         ...
 
-    def find(self, source: Source) -> Found:
+    def find(self, source: Source) -> FoundTargets:
         """What a user's source names here. Raises UnknownNameError where there is no such thing,
         UnsupportedError where the one that was named cannot be attached to."""
         ...

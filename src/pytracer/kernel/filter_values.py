@@ -45,14 +45,14 @@ def process(text: str) -> bytes:
     import psutil  # 16 ms: only for those who name a process
 
     if not text.isascii() or not text.isdigit():
-        raise UsageError(f"{text!r} is no process id", hint=_processes_meant(text))
+        raise UsageError(f"{text!r} is no process id", hint=_suggest_processes(text))
     number = _number(text, "process id")
     if not Path(f"/proc/{number}").is_dir() or not psutil.pid_exists(number):
         raise UsageError(f"no process {number}", hint="ps -e lists them")
     return struct.pack("I", number)
 
 
-def _processes_meant(text: str) -> str:
+def _suggest_processes(text: str) -> str:
     """How to name the processes that somebody means by a list, or by the name of their program."""
     import psutil
 

@@ -25,7 +25,7 @@ _NO_MODULES = rb"bpf|ftrace|kprobe\w*|__builtin__\w+"  # what kallsyms shows as 
 
 
 @record
-class Functions:
+class KernelFunctions:
     """Functions by address, in order. ``hidden`` are the names of those that ftrace does not know."""
 
     patterns: tuple[str, ...]
@@ -46,7 +46,7 @@ class Functions:
 
 
 @functools.cache
-def matching(patterns: tuple[str, ...]) -> Functions:
+def matching(patterns: tuple[str, ...]) -> KernelFunctions:
     """The kernel's own functions whose whole name matches a pattern, where ``*`` stands for ``\\w*``.
 
     Raises UnsupportedError where there are none, or ftrace is not there; NotPermittedError (PolicyError)
@@ -68,7 +68,7 @@ def matching(patterns: tuple[str, ...]) -> Functions:
     for match in _symbols(text, left, rb"\S+") if left else ():
         if match[2].decode() in traceable:
             seen.add(int(match[1], 16))
-    return Functions(
+    return KernelFunctions(
         patterns,
         {address: min(known) for address, known in sorted(names.items()) if address in seen},
         tuple(sorted(min(known) for address, known in names.items() if address not in seen)),
@@ -80,7 +80,7 @@ def _symbols(text: bytes, address: bytes, name: bytes) -> Iterator[re.Match[byte
     return re.finditer(rb"^(%b) [tTwW] (%b)$" % (address, name), text, re.M)
 
 
-def these(patterns: tuple[str, ...], addresses: tuple[int, ...]) -> Functions:
+def functions_named(patterns: tuple[str, ...], addresses: tuple[int, ...]) -> KernelFunctions:
     """The functions at ``addresses``, or where there are none given those that match ``patterns``.
 
     Raises what :func:`matching` raises.
@@ -89,7 +89,7 @@ def these(patterns: tuple[str, ...], addresses: tuple[int, ...]) -> Functions:
         return matching(patterns)
     if not all(addresses):
         raise _hidden()
-    return Functions(patterns, dict.fromkeys(sorted(addresses), ""), ())
+    return KernelFunctions(patterns, dict.fromkeys(sorted(addresses), ""), ())
 
 
 @functools.cache

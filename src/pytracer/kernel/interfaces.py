@@ -69,7 +69,7 @@ def resolve(names: Iterable[str], *, every: bool = True) -> dict[int, str]:
         elif name == ANY and every:
             chosen[0] = ANY
         else:
-            listed = _there_is(known.values(), every=every)
+            listed = _list_names(known.values(), every=every)
             if name == ANY:
                 raise UsageError("the interfaces have to be named: 'any' will not do", hint=listed)
             raise UnknownNameError("network interface", name, by_name, hint=listed)
@@ -82,7 +82,7 @@ def link_header_length(arphrd_type: int) -> int:
     return _HEADERS.get(arphrd_type, 0)
 
 
-def _there_is(known: Iterable[Interface], *, every: bool) -> str:
+def _list_names(known: Iterable[Interface], *, every: bool) -> str:
     names = [interface.name for interface in sorted(known, key=lambda interface: interface.index)]
     listed = [*names[:HINT_MAX], *([ANY] if every else [])]
     more = f", and {len(names) - HINT_MAX} more" if len(names) > HINT_MAX else ""

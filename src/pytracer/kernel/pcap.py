@@ -29,7 +29,7 @@ LOOPBACK = "lo"
 """An interface of the same kind: where the one that is named is down, it tells as much of the kernel."""
 
 
-class Link(Enum):
+class LinkType(Enum):
     """What a filter takes packets to begin with; the value is libpcap's DLT_* number."""
 
     ETHERNET = 1
@@ -39,7 +39,7 @@ class Link(Enum):
     """LINKTYPE_LINUX_SLL: 16 bytes that no packet has; of them, the kernel knows some."""
 
 
-class Instruction(NamedTuple):
+class ClassicInstruction(NamedTuple):
     """A ``struct sock_filter``: ``jt`` and ``jf`` are how many instructions to skip if true, if false."""
 
     code: int
@@ -53,8 +53,8 @@ class CompiledFilter:
     """``text`` as classic BPF, for packets that begin with ``link``."""
 
     text: str
-    link: Link
-    code: tuple[Instruction, ...]
+    link: LinkType
+    code: tuple[ClassicInstruction, ...]
 
 
 def compile_for(text: str, named: Mapping[int, str], *, frames: bool) -> CompiledFilter:
@@ -69,26 +69,26 @@ def compile_for(text: str, named: Mapping[int, str], *, frames: bool) -> Compile
         link_header_length(known[index].type) if index in known else None  # 0: any
         for index in named
     }
-    link = Link.COOKED
+    link = LinkType.COOKED
     if lengths == {ETHERNET_HEADER}:
-        link = Link.ETHERNET
+        link = LinkType.ETHERNET
     elif lengths == {0}:
-        link = Link.RAW
-    if frames and link is Link.COOKED:
+        link = LinkType.RAW
+    if frames and link is LinkType.COOKED:
         raise UsageError(
             f"no filter fits {', '.join(named.values())} alike: they begin their frames differently",
             hint="one run for each takes it",
         )
-    live = (*named.values(), LOOPBACK) if link is Link.ETHERNET and not frames else ()
+    live = (*named.values(), LOOPBACK) if link is LinkType.ETHERNET and not frames else ()
     return CompiledFilter(text, link, compile_filter(text, link, live=live))
 
 
 def compile_raw(text: str) -> CompiledFilter:
     """The filter for packets that begin with their network header. Raises what ``compile_for`` does."""
-    return CompiledFilter(text, Link.RAW, compile_filter(text, Link.RAW))
+    return CompiledFilter(text, LinkType.RAW, compile_filter(text, LinkType.RAW))
 
 
-def compile_filter(text: str, link: Link, *, live: Sequence[str] = ()) -> tuple[Instruction, ...]:
+def compile_filter(text: str, link: LinkType, *, live: Sequence[str] = ()) -> tuple[ClassicInstruction, ...]:
     """The instructions of ``text``. ``live`` are interfaces of which to open one, for the kernel's packets.
 
     Raises what ``compile_for`` does.
@@ -108,7 +108,7 @@ def compile_filter(text: str, link: Link, *, live: Sequence[str] = ()) -> tuple[
             raise UsageError(f"--filter {text!r}: {said}", hint="man pcap-filter describes the language")
         try:
             listed = [program.instructions[at] for at in range(program.length)]
-            return tuple(Instruction(one.code, one.jt, one.jf, one.k) for one in listed)
+            return tuple(ClassicInstruction(one.code, one.jt, one.jf, one.k) for one in listed)
         finally:
             library.pcap_freecode(ctypes.byref(program))
 
@@ -127,7 +127,9 @@ class _Program(ctypes.Structure):
 
 
 @contextlib.contextmanager
-def _handle(library: ctypes.CDLL, link: Link, live: Sequence[str]) -> Iterator[tuple[ctypes.c_void_p, bool]]:
+def _handle(
+    library: ctypes.CDLL, link: LinkType, live: Sequence[str]
+) -> Iterator[tuple[ctypes.c_void_p, bool]]:
     """A pcap_t, and whether it is none of an interface since all are down.
 
     Interfaces that may not be opened are done without: attaching will say why.

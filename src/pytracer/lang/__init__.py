@@ -4,20 +4,20 @@ Pure: what there is on a kernel comes in as a :class:`~pytracer.lang.scope.Scope
 checked expression, of our own words and of numbers alone: no character that a user typed is in it.
 """
 
-from pytracer.lang.codegen import Program, compile_question
-from pytracer.lang.probe_spec import Answer, Asked, Question, Slot
+from pytracer.lang.codegen import GeneratedProgram, generate
+from pytracer.lang.probe_spec import ProbeSpec, ProbeSpecs, ResultField, ResultSlot
 from pytracer.lang.probe_spec_parser import parse_distribution, parse_trace
-from pytracer.lang.scope import Scope, Types
+from pytracer.lang.scope import Scope, TypeProvider
 
 __all__ = [
-    "Answer",
-    "Asked",
-    "Program",
-    "Question",
+    "GeneratedProgram",
+    "ProbeSpec",
+    "ProbeSpecs",
+    "ResultField",
+    "ResultSlot",
     "Scope",
-    "Slot",
-    "Types",
-    "compile_question",
+    "TypeProvider",
+    "generate",
     "parse_distribution",
     "parse_trace",
 ]

@@ -11,7 +11,18 @@ from collections.abc import Callable
 from pytracer.lang.formats import Conversion
 from pytracer.lang.scope import Value
 from pytracer.lang.syntax import Binary, Node, Unary
-from pytracer.lang.types import INT, S64, U64, Array, Int, Pointer, Struct, Type, common, promoted
+from pytracer.lang.types import (
+    INT,
+    S64,
+    U64,
+    ArrayType,
+    IntType,
+    PointerType,
+    StructType,
+    Type,
+    common,
+    promoted,
+)
 
 Fail = Callable[..., Exception]
 COMPARISONS = ("==", "!=", "<", ">", "<=", ">=")
@@ -20,22 +31,22 @@ _WRAPPED = ("+", "-", "*", "&", "|", "^")
 
 def as_type(kind: Type) -> str:
     """The C type that its values have in the C that is written."""
-    return kind.c if isinstance(kind, Int) else "u64"
+    return kind.c if isinstance(kind, IntType) else "u64"
 
 
 def converted(value: Value, kind: Type) -> Value:
     """A number or address as another type."""
     constant = value.constant
-    if isinstance(kind, Int) and kind.boolean:
+    if isinstance(kind, IntType) and kind.boolean:
         return Value(f"((u8)(({value.code}) != 0))", kind, None if constant is None else int(constant != 0))
-    if constant is not None and isinstance(kind, Int):
+    if constant is not None and isinstance(kind, IntType):
         constant &= (1 << 8 * kind.size) - 1
         if kind.signed and constant >> (8 * kind.size - 1):
             constant -= 1 << 8 * kind.size
     return Value(f"(({as_type(kind)})({value.code}))", kind, constant)
 
 
-def number(value: int, kind: Int) -> Value:
+def number(value: int, kind: IntType) -> Value:
     """A constant."""
     return Value(f"(({kind.c}){value & (1 << 64) - 1:#x}ULL)", kind, value)
 
@@ -48,31 +59,31 @@ def widened(value: Value, conversion: Conversion) -> Value:
     and ``h`` cut it, other lengths never make it narrower. Of a register without a type, the conversion says
     how many bytes there are.
     """
-    kind = value.type if isinstance(value.type, Int) else U64
+    kind = value.type if isinstance(value.type, IntType) else U64
     signed = conversion.signed
     if kind.loose or conversion.size < INT.size:
-        return converted(value, Int(conversion.size, signed))
+        return converted(value, IntType(conversion.size, signed))
     kind = promoted(kind)
-    return converted(converted(value, kind), Int(max(kind.size, conversion.size), signed))
+    return converted(converted(value, kind), IntType(max(kind.size, conversion.size), signed))
 
 
 def size_of(kind: Type) -> int:
     """Bytes of a value; 0 where that is not known."""
-    if isinstance(kind, (Int, Struct)):
+    if isinstance(kind, (IntType, StructType)):
         return kind.size
-    if isinstance(kind, Array):
+    if isinstance(kind, ArrayType):
         return size_of(kind.of) * kind.length
-    return 8 if isinstance(kind, Pointer) else 0
+    return 8 if isinstance(kind, PointerType) else 0
 
 
-def _number(node: Node, value: Value, fail: Fail, what: str) -> Int:
-    if not isinstance(value.type, Int):
+def _number(node: Node, value: Value, fail: Fail, what: str) -> IntType:
+    if not isinstance(value.type, IntType):
         raise fail(node, f"{what} takes numbers, and this is {_article(value.type)}")
     return value.type
 
 
 def _article(kind: Type) -> str:
-    return f"an address ({kind.text})" if isinstance(kind, Pointer) else f"a {kind.text}"
+    return f"an address ({kind.text})" if isinstance(kind, PointerType) else f"a {kind.text}"
 
 
 def unary(node: Unary, of: Value, fail: Fail) -> Value:
@@ -86,13 +97,13 @@ def unary(node: Unary, of: Value, fail: Fail) -> Value:
         return converted(number(made, kind), kind)
     if node.sign == "+":
         return converted(of, kind)
-    unsigned = Int(kind.size, False).c
+    unsigned = IntType(kind.size, False).c
     return Value(f"(({kind.c})({node.sign}({unsigned})({of.code})))", kind)
 
 
 def binary(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
     """All that has two operands, but ``&&`` and ``||``."""
-    pointers = isinstance(left.type, Pointer), isinstance(right.type, Pointer)
+    pointers = isinstance(left.type, PointerType), isinstance(right.type, PointerType)
     if any(pointers):
         return _addresses(node, left, right, fail)
     a = _number(node.left, left, fail, repr(node.sign))
@@ -111,7 +122,7 @@ def binary(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
         name = ("divided" if node.sign == "/" else "rest") + ("_signed" if kind.signed else "")
         return Value(f"(({kind.c})pt_ask_{name}({x.code}, {y.code}, &bad))", kind)
     assert node.sign in _WRAPPED
-    unsigned = Int(kind.size, False).c
+    unsigned = IntType(kind.size, False).c
     constant = None
     if left.constant is not None and right.constant is not None:
         constant = {
@@ -131,21 +142,21 @@ def logical(sign: str, left: Value, right: Value) -> Value:
     return Value(f"((s32)(({left.code}) {sign} ({right.code})))", INT)
 
 
-def _shift(node: Binary, left: Value, right: Value, kind: Int) -> Value:
+def _shift(node: Binary, left: Value, right: Value, kind: IntType) -> Value:
     bits = 8 * kind.size - 1
-    operand = kind if node.sign == ">>" else Int(kind.size, False)
+    operand = kind if node.sign == ">>" else IntType(kind.size, False)
     code = f"({operand.c})({left.code}) {node.sign} ((u32)({right.code}) & {bits})"
     if left.constant is not None and right.constant is not None and node.sign == "<<":
         return converted(number(left.constant << (right.constant & bits), kind), kind)
     return Value(f"(({kind.c})({code}))", kind)
 
 
-def _check_signs(node: Binary, left: Value, right: Value, kind: Int, fail: Fail) -> None:
+def _check_signs(node: Binary, left: Value, right: Value, kind: IntType, fail: Fail) -> None:
     """What is compared with something below 0 must have a sign: else it would be never, or always."""
     for operand, one, other in ((node.left, left, right), (node.right, right, left)):
         negative = other.constant is not None and other.constant < 0
         never = other.constant == 0 and one is left and node.sign in ("<", ">=")
-        assert isinstance(one.type, Int)
+        assert isinstance(one.type, IntType)
         if (negative and not (kind.signed and promoted(one.type).signed)) or (never and not kind.signed):
             if one.constant is not None:
                 continue
@@ -159,16 +170,16 @@ def _check_signs(node: Binary, left: Value, right: Value, kind: Int, fail: Fail)
 def _addresses(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
     if node.sign in COMPARISONS:
         for operand, value in ((node.left, left), (node.right, right)):
-            if isinstance(value.type, Int) and not (value.type.raw or value.constant is not None):
+            if isinstance(value.type, IntType) and not (value.type.raw or value.constant is not None):
                 raise fail(operand, f"an address is compared with a number ({value.type.text})")
         x, y = converted(left, U64), converted(right, U64)
         return Value(f"((s32)({x.code} {node.sign} {y.code}))", INT)
-    if node.sign not in ("+", "-") or not isinstance(left.type, Pointer):
+    if node.sign not in ("+", "-") or not isinstance(left.type, PointerType):
         raise fail(node, f"{node.sign!r} makes no sense of an address", hint="(u64) makes a number of it")
     size = size_of(left.type.to)
     if not size:
         raise fail(node.left, f"how large a {left.type.to.text} is, is not known")
-    if isinstance(right.type, Pointer):
+    if isinstance(right.type, PointerType):
         if node.sign != "-":
             raise fail(node, "two addresses cannot be added")
         return Value(f"((s64)({left.code} - {right.code}) / {size})", S64)

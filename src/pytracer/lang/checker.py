@@ -9,11 +9,22 @@ from __future__ import annotations
 from pytracer.errors import QuestionError, near
 from pytracer.lang import syntax, types
 from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, converted, logical, number, size_of, unary
-from pytracer.lang.identifiers import Names
+from pytracer.lang.identifiers import Identifiers
 from pytracer.lang.lexer import quoted
-from pytracer.lang.scope import USER, Comm, Found, Place, Scope, Value
+from pytracer.lang.scope import USER, Comm, Found, Lvalue, Scope, Value
 from pytracer.lang.syntax import Node
-from pytracer.lang.types import INT, S64, U32, U64, Array, Int, Pointer, Struct, Type, Void
+from pytracer.lang.types import (
+    INT,
+    S64,
+    U32,
+    U64,
+    ArrayType,
+    IntType,
+    PointerType,
+    StructType,
+    Type,
+    VoidType,
+)
 from pytracer.record import replace
 
 _LONGEST = 100  # bytes of a text that something is compared with: it is put on the stack
@@ -21,7 +32,7 @@ _COMM = 15  # bytes of a task's name, without its end
 _KEPT = 8  # values that are kept from the beginning of a function
 
 
-class Checker(Names):
+class Checker(Identifiers):
     """Expressions of one question at one target. What it keeps from functions' beginnings is in ``kept``: C
     for each."""
 
@@ -46,15 +57,15 @@ class Checker(Names):
         found = self._found(node)
         if isinstance(found, Comm):
             return found
-        if isinstance(found, Place) and types.is_text(found.type) and isinstance(found.type, Array):
+        if isinstance(found, Lvalue) and types.is_text(found.type) and isinstance(found.type, ArrayType):
             return found.address, found.type.length, found.memory
         value = self._valued(node, found)
         kind = value.type
-        if isinstance(kind, Int) and kind.raw and kind.size == size_of(Pointer(kind)):
-            kind = Pointer(Int(1, True, char=True), user=self.scope.memory == USER)
-        if not isinstance(kind, Pointer) or not types.is_text(kind):
+        if isinstance(kind, IntType) and kind.raw and kind.size == size_of(PointerType(kind)):
+            kind = PointerType(IntType(1, True, char=True), user=self.scope.memory == USER)
+        if not isinstance(kind, PointerType) or not types.is_text(kind):
             return None
-        limit = kind.to.length if isinstance(kind.to, Array) else 0
+        limit = kind.to.length if isinstance(kind.to, ArrayType) else 0
         return value.code, limit, self._memory(kind)
 
     def type_of(self, name: syntax.TypeName) -> Type:
@@ -72,16 +83,16 @@ class Checker(Names):
             known = {*types.BASIC, *types.WORDS} | self.scope.types.names("typedef")
             raise self.fail(name, f"no type {' '.join(words)!r}", hint=near(" ".join(words), known))
         for _ in range(name.stars):
-            kind = Pointer(kind, user=self.scope.memory == USER)
+            kind = PointerType(kind, user=self.scope.memory == USER)
         return kind
 
     # Expressions
 
     def _found(self, node: Node) -> Found:
         match node:
-            case syntax.Number():
+            case syntax.NumberLiteral():
                 return self._literal(node)
-            case syntax.Text():
+            case syntax.TextLiteral():
                 raise self.fail(node, "a text can only be compared with", hint='as in $comm == "cat"')
             case syntax.Name():
                 return self.name(node)
@@ -89,13 +100,13 @@ class Checker(Names):
                 return self._member(node)
             case syntax.Index():
                 return self._index(node)
-            case syntax.OfUser():
+            case syntax.UserAddress():
                 value = self.value(node.of)
                 kind = value.type
-                if isinstance(kind, Pointer):
+                if isinstance(kind, PointerType):
                     return replace(value, type=replace(kind, user=True))
-                if isinstance(kind, Int) and kind.raw:
-                    return replace(value, type=Pointer(Int(1, True, char=True), user=True))
+                if isinstance(kind, IntType) and kind.raw:
+                    return replace(value, type=PointerType(IntType(1, True, char=True), user=True))
                 raise self.fail(node.of, f"this is no address ({kind.text}): '@user' makes no sense of it")
             case syntax.Unary(sign="*"):
                 return self._pointed(node.of, self.value(node.of))
@@ -111,7 +122,7 @@ class Checker(Names):
                 return self._cast(node)
             case syntax.Compare():
                 return self._same(node.text, node.of)
-            case syntax.Entry():
+            case syntax.EntryValue():
                 return self._entry(node)
         raise TypeError(f"no expression: {node}")
 
@@ -120,24 +131,24 @@ class Checker(Names):
         if isinstance(found, Comm):
             raise self.fail(node, "this is text, and no number", hint='as in $comm == "cat", or by %s')
         if isinstance(found, Value):
-            if isinstance(found.type, Void):
+            if isinstance(found.type, VoidType):
                 raise self.fail(node, f"this cannot be looked at (it is a {found.type.text})")
             return found
         kind = found.type
-        if isinstance(kind, Array):
-            return Value(found.address, Pointer(kind.of, user=found.memory == USER))
-        if isinstance(kind, Struct):
+        if isinstance(kind, ArrayType):
+            return Value(found.address, PointerType(kind.of, user=found.memory == USER))
+        if isinstance(kind, StructType):
             some = sorted(self.scope.types.members(kind))[:6]
             raise self.fail(
                 node,
                 f"this is a whole {kind.name}",
                 hint=f"its members: {', '.join(some)}, ..." if some else "",
             )
-        if isinstance(kind, Void):
+        if isinstance(kind, VoidType):
             raise self.fail(node, f"this cannot be looked at (it is a {kind.text})")
         return self._loaded(found, kind)
 
-    def _loaded(self, place: Place, kind: Int | Pointer) -> Value:
+    def _loaded(self, place: Lvalue, kind: IntType | PointerType) -> Value:
         if place.bits:
             return self._bits(place, kind)
         name, size = as_type(kind), size_of(kind)
@@ -145,8 +156,8 @@ class Checker(Names):
             return Value(f"(({name})*(volatile {name} *)({place.code} + {place.offset}))", kind)
         return Value(f"(({name})pt_ask_load({place.address}, {size}, {place.memory}, &bad))", kind)
 
-    def _bits(self, place: Place, kind: Int | Pointer) -> Value:
-        assert isinstance(kind, Int)
+    def _bits(self, place: Lvalue, kind: IntType | PointerType) -> Value:
+        assert isinstance(kind, IntType)
         size = -(-(place.shift + place.bits) // 8)
         load = f"pt_ask_load({place.address}, {size}, {place.memory}, &bad)"
         up = f"({load} << {64 - place.shift - place.bits})"
@@ -154,24 +165,24 @@ class Checker(Names):
         kind = types.of_bits(kind, place.bits)
         return Value(f"(({kind.c})(({side}){up} >> {64 - place.bits}))", kind)
 
-    def _memory(self, kind: Pointer) -> str:
+    def _memory(self, kind: PointerType) -> str:
         return USER if kind.user else self.scope.memory
 
-    def _pointed(self, node: Node, value: Value) -> Place:
+    def _pointed(self, node: Node, value: Value) -> Lvalue:
         """What an address points at."""
         kind = value.type
-        if isinstance(kind, Int):
+        if isinstance(kind, IntType):
             hint = "a cast says it, as in ((struct sock *)arg1)->sk_family"
             hint += ", or a signature: NAME(struct sock *sk)" if kind.raw else ""
             raise self.fail(
                 node, f"what this points at is not known ({kind.text})", hint=hint if kind.raw else ""
             )
-        assert isinstance(kind, Pointer)
-        if isinstance(kind.to, Void):
+        assert isinstance(kind, PointerType)
+        if isinstance(kind.to, VoidType):
             raise self.fail(node, f"what this points at is not known ({kind.text})", hint="a cast says it")
-        return Place(value.code, 0, kind.to, self._memory(kind))
+        return Lvalue(value.code, 0, kind.to, self._memory(kind))
 
-    def _literal(self, node: syntax.Number) -> Value:
+    def _literal(self, node: syntax.NumberLiteral) -> Value:
         kinds = [INT, U32, S64, U64]
         if "u" in node.suffix:
             kinds = [U32, U64]
@@ -182,7 +193,7 @@ class Checker(Names):
         kind = next(k for k in kinds if node.value < 1 << (8 * k.size - k.signed))
         return number(node.value, kind)
 
-    def _entry(self, node: syntax.Entry) -> Value:
+    def _entry(self, node: syntax.EntryValue) -> Value:
         if self.within:
             raise self.fail(node, "$entry within $entry")
         if self.scope.entry is None:
@@ -205,15 +216,15 @@ class Checker(Names):
             place = self._pointed(node.of, self.value(node.of))
         else:
             found = self._found(node.of)
-            if not isinstance(found, Place):
+            if not isinstance(found, Lvalue):
                 hint = f"-> goes through an address: ->{node.name}"
-                is_address = isinstance(found, Value) and isinstance(found.type, Pointer)
+                is_address = isinstance(found, Value) and isinstance(found.type, PointerType)
                 raise self.fail(node.of, "this is no struct", hint=hint if is_address else "")
             place = found
         kind = place.type
-        if not isinstance(kind, Struct):
+        if not isinstance(kind, StructType):
             hint = ""
-            if isinstance(kind, Pointer):
+            if isinstance(kind, PointerType):
                 hint = f"it is an address of one: ->{node.name}" if not node.arrow else ""
             raise self.fail(node.of, f"this is no struct ({kind.text})", hint=hint)
         members = self.scope.types.members(kind)
@@ -227,7 +238,7 @@ class Checker(Names):
         if member.bits and shift + member.bits > 64:
             raise self.fail(node, "a bit-field that lies across more than 8 bytes")
         memory = place.memory
-        return Place(
+        return Lvalue(
             place.code,
             place.offset + member.offset // 8,
             self._tagged(member.type, memory),
@@ -239,16 +250,16 @@ class Checker(Names):
 
     def _tagged(self, kind: Type, memory: str) -> Type:
         """What the program's memory points at is the program's, too."""
-        if memory == USER and isinstance(kind, Pointer):
+        if memory == USER and isinstance(kind, PointerType):
             return replace(kind, user=True)
         return kind
 
-    def _index(self, node: syntax.Index) -> Place:
+    def _index(self, node: syntax.Index) -> Lvalue:
         found = self._found(node.of)
         index = self.value(node.index)
-        if not isinstance(index.type, Int):
+        if not isinstance(index.type, IntType):
             raise self.fail(node.index, f"an index is a number, and this is a {index.type.text}")
-        if isinstance(found, Place) and isinstance(found.type, Array):
+        if isinstance(found, Lvalue) and isinstance(found.type, ArrayType):
             kind, place = found.type.of, found
             length = found.type.length
             if index.constant is not None and length and not 0 <= index.constant < length:
@@ -264,19 +275,19 @@ class Checker(Names):
             return replace(place, offset=place.offset + index.constant * size, type=kind)
         step = converted(index, S64).code
         code = f"({place.address} + (u64)({step} * {size}))"
-        return Place(code, 0, kind, place.memory)
+        return Lvalue(code, 0, kind, place.memory)
 
     def _address(self, node: syntax.Unary) -> Value:
         found = self._found(node.of)
-        if not isinstance(found, Place) or found.bits:
+        if not isinstance(found, Lvalue) or found.bits:
             raise self.fail(node.of, "this has no address")
-        return Value(found.address, Pointer(found.type, user=found.memory == USER))
+        return Value(found.address, PointerType(found.type, user=found.memory == USER))
 
     def _binary(self, node: syntax.Binary) -> Value:
         if node.sign in ("&&", "||"):
             return logical(node.sign, self.value(node.left), self.value(node.right))
         for text, of in ((node.left, node.right), (node.right, node.left)):
-            if isinstance(text, syntax.Text):
+            if isinstance(text, syntax.TextLiteral):
                 if node.sign not in COMPARISONS[:2]:
                     raise self.fail(node, f"{node.sign!r} makes no sense of text", hint="== and != do")
                 same = self._same(text, of)
@@ -285,9 +296,9 @@ class Checker(Names):
 
     def _conditional(self, node: syntax.Conditional) -> Value:
         condition, yes, no = (self.value(part) for part in (node.condition, node.yes, node.no))
-        if isinstance(yes.type, Int) and isinstance(no.type, Int):
+        if isinstance(yes.type, IntType) and isinstance(no.type, IntType):
             kind: Type = types.common(yes.type, no.type)
-        elif isinstance(yes.type, Pointer):
+        elif isinstance(yes.type, PointerType):
             kind = yes.type
         else:
             kind = no.type
@@ -296,23 +307,23 @@ class Checker(Names):
 
     def _cast(self, node: syntax.Cast) -> Value:
         kind = self.type_of(node.type)
-        if isinstance(kind, (Struct, Array, Void)):
+        if isinstance(kind, (StructType, ArrayType, VoidType)):
             raise self.fail(
                 node.type, f"nothing can be made a {kind.text}", hint=f"{kind.text} * is an address"
             )
         value = self.value(node.of)
-        if isinstance(kind, Pointer) and isinstance(value.type, Pointer):
+        if isinstance(kind, PointerType) and isinstance(value.type, PointerType):
             kind = replace(kind, user=kind.user or value.type.user)
         return converted(value, kind)
 
-    def _same(self, text: syntax.Text, of: Node) -> Value:
+    def _same(self, text: syntax.TextLiteral, of: Node) -> Value:
         """Whether there is this text, to its end."""
         wanted = text.value.encode("utf-8", "surrogateescape")
         if b"\0" in wanted or len(wanted) > _LONGEST:
             raise self.fail(
                 text, f"a text to compare with has {_LONGEST} bytes at most, and none of them is 0"
             )
-        if isinstance(of, syntax.Text):
+        if isinstance(of, syntax.TextLiteral):
             raise self.fail(of, "two texts that never change are compared")
         where = self.text(of)
         if where is None:
@@ -337,7 +348,7 @@ class Checker(Names):
         body = f"u64 text_[{words}] = {{}}; {fetch} (s32)({' && '.join(tests)});"
         return Value(f"(({{ {body} }}))", INT)
 
-    def _check_room(self, text: syntax.Text, wanted: bytes, most: int) -> None:
+    def _check_room(self, text: syntax.TextLiteral, wanted: bytes, most: int) -> None:
         """What is longer than what there can be (``most`` bytes, 0: any number) is never the same."""
         if most and len(wanted) > most:
             raise self.fail(

@@ -8,15 +8,15 @@ from pytracer.errors import QuestionError
 from pytracer.lang.arithmetic import converted, widened
 from pytracer.lang.checker import Checker
 from pytracer.lang.formats import Conversion
-from pytracer.lang.probe_spec import Answer, Expression, Question, Slot
+from pytracer.lang.probe_spec import Expression, ProbeSpec, ResultField, ResultSlot
 from pytracer.lang.scope import Comm, Scope, Value
 from pytracer.lang.signature import signed
-from pytracer.lang.types import U64, Int, Pointer, is_text
+from pytracer.lang.types import U64, IntType, PointerType, is_text
 from pytracer.record import record
 
 
 @record
-class Program:
+class GeneratedProgram:
     """What one question comes to at a target.
 
     ``condition`` is C that tells whether it is wanted, "" where it always is; ``statements`` put its answers
@@ -24,31 +24,31 @@ class Program:
     program is wanted, too.
     """
 
-    answers: tuple[Answer, ...]
+    answers: tuple[ResultField, ...]
     condition: str = ""
     statements: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     begins: bool = False
 
 
-class _Answers:
+class _FieldWriter:
     """The answers as they are made."""
 
     def __init__(self) -> None:
-        self.made: list[Answer] = []
+        self.made: list[ResultField] = []
         self.statements: list[str] = []
         self.numbers = self.texts = 0
 
-    def number(self, name: str, slot: Slot, value: Value) -> None:
+    def number(self, name: str, slot: ResultSlot, value: Value) -> None:
         bit = len(self.made)
-        self.made.append(Answer(name, slot, self.numbers, bit))
+        self.made.append(ResultField(name, slot, self.numbers, bit))
         code = f"(u64)({value.code})"
         self.statements.append(f"bad = 0; to->numbers[{self.numbers}] = {code}; to->missing |= bad << {bit};")
         self.numbers += 1
 
     def text(self, name: str, where: tuple[str, int, str] | Comm) -> None:
         bit = len(self.made)
-        self.made.append(Answer(name, Slot.TEXT, self.texts, bit))
+        self.made.append(ResultField(name, ResultSlot.TEXT, self.texts, bit))
         to = f"to->texts + {self.texts} * PT_ASK_ROOM"
         if isinstance(where, Comm):
             self.statements.append(f"pt_ask_comm({to});")
@@ -60,20 +60,20 @@ class _Answers:
         self.texts += 1
 
 
-def compile_question(question: Question, scope: Scope) -> Program:
+def generate(question: ProbeSpec, scope: Scope) -> GeneratedProgram:
     """What a question comes to in this scope. Raises QuestionError, which points into the question."""
     checker = Checker(question.text, signed(question, scope))
     condition = checker.condition(question.filter) if question.filter is not None else ""
-    answers = _Answers()
+    answers = _FieldWriter()
     conversions: tuple[Conversion | None, ...] = question.conversions or (None,) * len(question.expressions)
     for expression, conversion in zip(question.expressions, conversions, strict=True):
         _answer(answers, checker, expression, conversion)
-    return Program(
+    return GeneratedProgram(
         tuple(answers.made), condition, tuple(answers.statements), tuple(checker.kept), checker.begins
     )
 
 
-def _answer(answers: _Answers, checker: Checker, of: Expression, conversion: Conversion | None) -> None:
+def _answer(answers: _FieldWriter, checker: Checker, of: Expression, conversion: Conversion | None) -> None:
     if conversion is not None and conversion.sign == "s":
         where = checker.text(of.node)
         if where is None:
@@ -95,7 +95,7 @@ def _answer(answers: _Answers, checker: Checker, of: Expression, conversion: Con
     value = checker.value(of.node)
     if of.type is not None:
         kind = checker.type_of(of.type)
-        if not isinstance(kind, (Int, Pointer)):
+        if not isinstance(kind, (IntType, PointerType)):
             raise checker.fail(of.type, f"nothing can be made a {kind.text}")
         value = converted(value, kind)
     elif conversion is not None:
@@ -119,7 +119,7 @@ def _is_text(checker: Checker, of: Expression) -> bool:
         return where is not None
     kind = checker.value(of.node).type
     # Of bytes that are no characters nobody knows that they are text.
-    return isinstance(kind, Pointer) and isinstance(kind.to, Int) and kind.to.char
+    return isinstance(kind, PointerType) and isinstance(kind.to, IntType) and kind.to.char
 
 
 def _as_shown(checker: Checker, of: Expression, value: Value, conversion: Conversion) -> Value:
@@ -129,34 +129,36 @@ def _as_shown(checker: Checker, of: Expression, value: Value, conversion: Conver
         return widened(value, conversion)
     if conversion.sign == "p":
         return converted(value, U64)
-    if conversion.sign in "KU" and isinstance(kind, Int) and kind.size != 8:
+    if conversion.sign in "KU" and isinstance(kind, IntType) and kind.size != 8:
         raise checker.fail(of.node, f"%{conversion.sign} is for addresses, and this is {kind.text}")
-    if conversion.sign == "c" and not isinstance(kind, Int):
+    if conversion.sign == "c" and not isinstance(kind, IntType):
         raise checker.fail(of.node, f"%c is for a character, and this is {kind.text}", hint="%s, or %p")
     return value
 
 
-def _slot(value: Value, conversion: Conversion | None) -> Slot:
+def _slot(value: Value, conversion: Conversion | None) -> ResultSlot:
     sign = conversion.sign if conversion is not None else ""
     if sign in ("K", "U"):
-        return Slot.KERNEL_SYMBOL if sign == "K" else Slot.USER_SYMBOL
+        return ResultSlot.KERNEL_SYMBOL if sign == "K" else ResultSlot.USER_SYMBOL
     kind = value.type
     if sign == "c":
-        return Slot.CHARACTER
-    if isinstance(kind, Int):
+        return ResultSlot.CHARACTER
+    if isinstance(kind, IntType):
         if kind.boolean and not sign:
-            return Slot.BOOL
+            return ResultSlot.BOOL
         if kind.char and not sign:
-            return Slot.CHARACTER
-        return Slot.SIGNED if kind.signed else Slot.UNSIGNED
-    return Slot.UNSIGNED
+            return ResultSlot.CHARACTER
+        return ResultSlot.SIGNED if kind.signed else ResultSlot.UNSIGNED
+    return ResultSlot.UNSIGNED
 
 
 def _spelled(conversion: Conversion) -> str:
     return f"%{conversion.how}{conversion.sign}"
 
 
-def written(programs: Sequence[Program], questions: Sequence[int], tracked: Collection[int] = ()) -> str:
+def written(
+    programs: Sequence[GeneratedProgram], questions: Sequence[int], tracked: Collection[int] = ()
+) -> str:
     """The functions that ``ask.h`` speaks of, for programs by their numbers; ``questions`` are the numbers of
     those that they are for. Those in ``tracked`` are also put on where functions begin."""
     lines = [
@@ -209,8 +211,8 @@ def written(programs: Sequence[Program], questions: Sequence[int], tracked: Coll
     return "\n".join(lines) + "\n"
 
 
-def _has_sign(answers: Sequence[Answer]) -> bool:
-    return bool(answers) and answers[0].slot in (Slot.SIGNED, Slot.CHARACTER)
+def _has_sign(answers: Sequence[ResultField]) -> bool:
+    return bool(answers) and answers[0].slot in (ResultSlot.SIGNED, ResultSlot.CHARACTER)
 
 
 def _tells(function: str, numbers: Sequence[int]) -> list[str]:

@@ -21,7 +21,7 @@ _DEEP = 64  # expressions within each other
 STRCMP, ENTRY = "STRCMP", "$entry"
 
 
-class Parser:
+class ExpressionParser:
     """A reader of the tokens of ``text`` from ``start`` on; its methods raise QuestionError."""
 
     def __init__(self, text: str, start: int = 0) -> None:
@@ -155,7 +155,7 @@ class Parser:
                 if where.kind != NAME or where.text != "user":
                     raise self.fail("only 'user' can follow '@'")
                 self.take()
-                node = syntax.OfUser(node.start, where.end, node)
+                node = syntax.UserAddress(node.start, where.end, node)
             elif self.at("("):
                 raise self.fail("no function can be called here", hint=f'there is {STRCMP}("text", what)')
             else:
@@ -168,15 +168,15 @@ class Parser:
             digits = token.text.rstrip("uUlL")
             assert isinstance(token.value, int)
             based = digits[0] == "0" and len(digits) > 1
-            return syntax.Number(
+            return syntax.NumberLiteral(
                 token.start, token.end, token.value, token.text[len(digits) :].lower(), based
             )
         if token.kind == CHARACTER:
             self.take()
-            return syntax.Number(token.start, token.end, ord(str(token.value)))
+            return syntax.NumberLiteral(token.start, token.end, ord(str(token.value)))
         if token.kind == TEXT:
             self.take()
-            return syntax.Text(token.start, token.end, str(token.value))
+            return syntax.TextLiteral(token.start, token.end, str(token.value))
         if token.kind == NAME:
             return self._name()
         if self.skip("("):
@@ -199,13 +199,13 @@ class Parser:
             of = self.expression()
             end = self.expect(")")
             return syntax.Compare(
-                token.start, end.end, syntax.Text(text.start, text.end, str(text.value)), of
+                token.start, end.end, syntax.TextLiteral(text.start, text.end, str(text.value)), of
             )
         if token.text.lower() == ENTRY:
             self.take()
             of = self.expression()
             end = self.expect(")")
-            return syntax.Entry(token.start, end.end, of)
+            return syntax.EntryValue(token.start, end.end, of)
         raise self.fail(
             "no function can be called here",
             hint=f'there is {STRCMP}("text", what) and {ENTRY}(argument)',

@@ -8,7 +8,7 @@ from pytracer.lang.arithmetic import number
 from pytracer.lang.constants import constants
 from pytracer.lang.scope import Comm, Found, Scope, Value
 from pytracer.lang.syntax import Node
-from pytracer.lang.types import INT, S64, U32, U64, Int, Pointer, Type, Void
+from pytracer.lang.types import INT, S64, U32, U64, IntType, PointerType, Type, VoidType
 
 _SPECIAL = {
     "$pid": ("(u32)(bpf_get_current_pid_tgid() >> 32)", U32),
@@ -22,13 +22,13 @@ _SPECIAL = {
 _COMM, _TASK, _RETVAL, _LATENCY = "$comm", "$task", "$retval", "$latency"
 
 
-def _holds(kind: Int, value: int) -> bool:
+def _holds(kind: IntType, value: int) -> bool:
     """Return whether a type has this value."""
     bits = 8 * kind.size - kind.signed
     return -(kind.signed << bits) <= value < 1 << bits
 
 
-class Names:
+class Identifiers:
     """Looks words up in a scope. ``begins`` tells whether it is to be known when the function began,
     ``within`` whether it is about that moment."""
 
@@ -87,25 +87,25 @@ class Names:
                 f"{name!r} is an argument, and gone as {scope.what} returns",
                 hint=f"$entry({name}) keeps it",
             )
-        if not scope.named and scope.absent:
-            return self.fail(node, f"{scope.what} has no {what} {name!r}", hint=scope.absent)
+        if not scope.named and scope.missing_reason:
+            return self.fail(node, f"{scope.what} has no {what} {name!r}", hint=scope.missing_reason)
         known = {*scope.named, *(["retval"] if scope.returned else [])}
         hint = near(name, known) or f"there are {', '.join(sorted(known)[:24])}"
-        if scope.absent and not hint.startswith("did"):
-            hint = scope.absent
+        if scope.missing_reason and not hint.startswith("did"):
+            hint = scope.missing_reason
         return self.fail(node, f"{scope.what} has no {what} {name!r}", hint=hint if known else "")
 
     def _task(self, node: Node) -> Type:
         kind = self.scope.types.find("struct", "task_struct")
         if kind is None:
             raise self.fail(node, "this kernel does not say what a task is (it has no BTF)")
-        return Pointer(kind)
+        return PointerType(kind)
 
     def _retval(self, node: Node) -> Value:
         if self.scope.returned is None:
             hint = "kr:, fr: and ur: (BCC's r:) are for that"
             raise self.fail(node, f"{self.scope.what} returns nothing that could be looked at", hint=hint)
-        if isinstance(self.scope.returned.type, Void):
+        if isinstance(self.scope.returned.type, VoidType):
             raise self.fail(node, f"{self.scope.what} returns {self.scope.returned.type.text}")
         return self.scope.returned
 
@@ -124,5 +124,11 @@ class Names:
                 node, f"{node.name} is gone as {scope.what} returns", hint=f"$entry({node.name}) keeps it"
             )
         count = len(scope.numbered)
-        hint = f"there is arg1 to arg{count}" if count > 1 else "there is arg1" if count else scope.absent
+        hint = (
+            f"there is arg1 to arg{count}"
+            if count > 1
+            else "there is arg1"
+            if count
+            else scope.missing_reason
+        )
         raise self.fail(node, f"{scope.what} has no {node.name}", hint=hint)

@@ -20,7 +20,7 @@ class Expression:
 
 
 @record
-class Question:
+class ProbeSpec:
     """``text`` is all of it, as the user wrote it; ``pieces`` are those of its format string, ``label`` is
     what it is called."""
 
@@ -38,7 +38,7 @@ class Question:
         return tuple(piece for piece in self.pieces if isinstance(piece, Conversion))
 
 
-class Slot(Enum):
+class ResultSlot(Enum):
     """What an answer is in a record."""
 
     SIGNED = "signed"
@@ -51,24 +51,24 @@ class Slot(Enum):
 
 
 @record
-class Answer:
+class ResultField:
     """One value of a record. ``name`` is the expression as it was written, ``at`` which of the record's
     numbers (or, of TEXT, texts) it is, and ``bit`` which bit of ``missing`` says that it could not be
     read."""
 
     name: str
-    slot: Slot
+    slot: ResultSlot
     at: int
     bit: int
 
 
 @record
-class Asked:
+class ProbeSpecs:
     """All questions of a run, and the ``answers`` of each; ``of`` is which question a target's number
     belongs to. A record has room for ``numbers`` numbers, and ``texts`` texts of ``room`` bytes."""
 
-    questions: tuple[Question, ...] = ()
-    answers: tuple[tuple[Answer, ...], ...] = ()
+    specs: tuple[ProbeSpec, ...] = ()
+    answers: tuple[tuple[ResultField, ...], ...] = ()
     of: tuple[int, ...] = ()
     numbers: int = 1
     texts: int = 1
@@ -78,8 +78,8 @@ class Asked:
     def names(self) -> tuple[str, ...]:
         """What each question is called: its label, or the probe that it is about, or where two are about one,
         all of it."""
-        probes = [question.source.text for question in self.questions]
+        probes = [question.source.text for question in self.specs]
         return tuple(
             question.label or (probe if probes.count(probe) == 1 else question.text)
-            for question, probe in zip(self.questions, probes, strict=True)
+            for question, probe in zip(self.specs, probes, strict=True)
         )

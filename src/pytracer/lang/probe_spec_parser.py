@@ -7,10 +7,10 @@ import re
 
 from pytracer.errors import QuestionError, UsageError
 from pytracer.lang import syntax
-from pytracer.lang.expressions import Parser
+from pytracer.lang.expressions import ExpressionParser
 from pytracer.lang.formats import parse_format
 from pytracer.lang.lexer import END, LABEL, TEXT
-from pytracer.lang.probe_spec import Expression, Question
+from pytracer.lang.probe_spec import Expression, ProbeSpec
 from pytracer.lang.syntax import Node, Parameter
 from pytracer.spec import SPELLINGS, Source, parse_source, quoting
 
@@ -42,12 +42,12 @@ def source_of(text: str) -> Source:
     return parse_source(":".join((kind, library, function)) if in_program else f"{kind}:{function}")
 
 
-def parse_trace(text: str) -> Question:
+def parse_trace(text: str) -> ProbeSpec:
     """A question of ``trace``. Raises QuestionError, or UsageError where no source is named."""
     source, signature, parser = _begin(text)
     condition = _filter(parser) if parser.at("(") else None
     if parser.next.kind == END:
-        return Question(text, source, signature, condition)
+        return ProbeSpec(text, source, signature, condition)
     form = parser.next
     if form.kind != TEXT:
         hint = 'PROBE (FILTER) "FORMAT", ARGUMENTS'
@@ -59,12 +59,12 @@ def parse_trace(text: str) -> Question:
         found.append(_expression(parser))
     if parser.next.kind != END:
         raise parser.unexpected("arguments stand behind commas")
-    question = Question(text, source, signature, condition, pieces, tuple(found))
+    question = ProbeSpec(text, source, signature, condition, pieces, tuple(found))
     _check_count(question, form.start, form.end)
     return question
 
 
-def parse_distribution(text: str) -> Question:
+def parse_distribution(text: str) -> ProbeSpec:
     """A question of ``argdist``. Raises what :func:`parse_trace` raises."""
     source, signature, parser = _begin(text, label=True)
     found = list[Expression]()
@@ -104,10 +104,10 @@ def parse_distribution(text: str) -> Question:
         label = str(parser.take().value)
     if parser.next.kind != END:
         raise parser.unexpected("PROBE(SIGNATURE):TYPES:EXPRESSIONS:FILTER#LABEL")
-    return Question(text, source, signature, condition, (), tuple(found), label)
+    return ProbeSpec(text, source, signature, condition, (), tuple(found), label)
 
 
-def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, ...], Parser]:
+def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, ...], ExpressionParser]:
     """The probe and its signature, and a parser of what follows."""
     start = len(text) - len(text.lstrip())
     match = (_LABELLED if label else _PROBE).match(text, start)
@@ -118,7 +118,7 @@ def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, 
     if label and text[end : end + 1] != "(":
         end = _without_parentheses(text, start, end)
     source = _source(text, start, end)
-    parser = Parser(text, end)
+    parser = ExpressionParser(text, end)
     signature: tuple[Parameter, ...] = ()
     if parser.at("(") and parser.next.start == end:
         try:
@@ -127,7 +127,7 @@ def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, 
             end = _end_of_parameters(text, source, end)
             if not end:
                 raise
-            source, parser = _source(text, start, end), Parser(text, end)
+            source, parser = _source(text, start, end), ExpressionParser(text, end)
     return source, signature, parser
 
 
@@ -179,20 +179,20 @@ def _source(text: str, start: int, end: int) -> Source:
         raise QuestionError(error.message, text, start, end, hint=error.hint) from None
 
 
-def _filter(parser: Parser) -> Node:
+def _filter(parser: ExpressionParser) -> Node:
     parser.expect("(")
     condition = parser.expression()
     parser.expect(")", "after the filter")
     return condition
 
 
-def _expression(parser: Parser) -> Expression:
+def _expression(parser: ExpressionParser) -> Expression:
     start = parser.next.start
     node = parser.expression()
     return Expression(" ".join(parser.text[start : parser.taken].split()), node)
 
 
-def _check_count(question: Question, start: int, end: int) -> None:
+def _check_count(question: ProbeSpec, start: int, end: int) -> None:
     """As many arguments as conversions, and no more than there is room for."""
     wanted, found = question.conversions, question.expressions
     if len(found) > len(wanted):

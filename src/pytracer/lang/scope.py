@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from pytracer.lang.types import Struct, Type
+from pytracer.lang.types import StructType, Type
 from pytracer.record import made, record
 
 KERNEL, USER, EITHER = "PT_MEMORY_KERNEL", "PT_MEMORY_USER", "PT_MEMORY_EITHER"
@@ -25,7 +25,7 @@ class Value:
 
 
 @record
-class Place:
+class Lvalue:
     """Something in memory: ``offset`` bytes behind the address that ``code`` gives; of a bit-field ``bits``
     from bit ``shift`` on. ``direct``: it is in the program's context, of which ``code`` is the start."""
 
@@ -49,11 +49,11 @@ class Comm:
     """The name of the thread that runs."""
 
 
-Found = Value | Place | Comm
+Found = Value | Lvalue | Comm
 
 
 @record
-class Field:
+class RecordField:
     """A member of a struct, ``offset`` in bits."""
 
     type: Type
@@ -61,10 +61,10 @@ class Field:
     bits: int = 0
 
 
-class Types(Protocol):
+class TypeProvider(Protocol):
     """The types that a kernel has."""
 
-    def members(self, struct: Struct) -> Mapping[str, Field]:
+    def members(self, struct: StructType) -> Mapping[str, RecordField]:
         """By name; those of inner structs without a name are among them."""
         ...
 
@@ -92,11 +92,11 @@ class Scope:
     """
 
     what: str
-    types: Types
+    types: TypeProvider
     named: Mapping[str, Found] = made(factory=dict)
     numbered: tuple[Found, ...] = ()
     returned: Value | None = None
     entry: Scope | None = None
-    absent: str = ""
+    missing_reason: str = ""
     memory: str = EITHER
     record: bool = False

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pytracer.errors import QuestionError
 from pytracer.lang.checker import Checker
-from pytracer.lang.probe_spec import Question
+from pytracer.lang.probe_spec import ProbeSpec
 from pytracer.lang.scope import Found, Scope, Value
-from pytracer.lang.types import Array, Int, Pointer, Struct, Type, Void
+from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Type, VoidType
 from pytracer.record import replace
 
 
 def retyped(code: str, kind: Type) -> Value:
     """What a register holds, of which only so much means something as the type has."""
-    if isinstance(kind, Int):
+    if isinstance(kind, IntType):
         return Value(f"(({kind.c}){code})", kind)
-    if isinstance(kind, Pointer):
+    if isinstance(kind, PointerType):
         return Value(f"((u64){code})", kind)
-    return Value("0", Void(f"{kind.text} that is passed by value"))
+    return Value("0", VoidType(f"{kind.text} that is passed by value"))
 
 
-def signed(question: Question, scope: Scope) -> Scope:
+def signed(question: ProbeSpec, scope: Scope) -> Scope:
     """The scope with the names and types of the question's signature. Raises QuestionError."""
     if not question.signature:
         return scope
@@ -30,11 +30,11 @@ def signed(question: Question, scope: Scope) -> Scope:
     return _named(question, scope)
 
 
-def _named(question: Question, scope: Scope) -> Scope:
+def _named(question: ProbeSpec, scope: Scope) -> Scope:
     checker = Checker(question.text, scope)
     if not scope.numbered:
         first, last = question.signature[0], question.signature[-1]
-        reason = "its fields have names already" if scope.record else scope.absent
+        reason = "its fields have names already" if scope.record else scope.missing_reason
         raise QuestionError(
             f"{scope.what} takes no signature: {reason}", question.text, first.start, last.end
         )
@@ -44,12 +44,12 @@ def _named(question: Question, scope: Scope) -> Scope:
         if number == len(numbered):
             raise checker.fail(parameter, f"only {len(numbered)} arguments can be looked at")
         kind = checker.type_of(parameter.type)
-        if isinstance(kind, (Struct, Array, Void)):
+        if isinstance(kind, (StructType, ArrayType, VoidType)):
             raise checker.fail(
                 parameter.type, f"no argument can be a {kind.text}", hint="an address of one is: with a *"
             )
         before = numbered[number]
-        if not isinstance(before, Value) or isinstance(before.type, Void):
+        if not isinstance(before, Value) or isinstance(before.type, VoidType):
             raise checker.fail(parameter, f"this argument of {scope.what} cannot be read")
         named[parameter.name] = numbered[number] = retyped(before.code, kind)
-    return replace(scope, named=named, numbered=tuple(numbered), absent="")
+    return replace(scope, named=named, numbered=tuple(numbered), missing_reason="")

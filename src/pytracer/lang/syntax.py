@@ -40,7 +40,7 @@ class Parameter(Node):
 
 
 @record
-class Number(Node):
+class NumberLiteral(Node):
     """A literal. ``suffix``: the u and l behind it, ``hexadecimal`` or octal: it may be unsigned."""
 
     value: int
@@ -49,7 +49,7 @@ class Number(Node):
 
 
 @record
-class Text(Node):
+class TextLiteral(Node):
     """A string between quotes."""
 
     value: str
@@ -63,7 +63,7 @@ class Name(Node):
 
 
 @record
-class Entry(Node):
+class EntryValue(Node):
     """``$entry(expression)``: what it was as the function began."""
 
     of: Node
@@ -126,12 +126,12 @@ class Cast(Node):
 class Compare(Node):
     """``STRCMP("text", of)``: whether they are the same."""
 
-    text: Text
+    text: TextLiteral
     of: Node
 
 
 @record
-class OfUser(Node):
+class UserAddress(Node):
     """``of@user``: it points into the program's memory."""
 
     of: Node

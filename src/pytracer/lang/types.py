@@ -6,7 +6,7 @@ from pytracer.record import record, replace
 
 
 @record
-class Int:
+class IntType:
     """A whole number of ``size`` bytes, or an enum. ``raw``: it came as it was, and may be an address;
     ``loose``: how much of it means something is not known either."""
 
@@ -29,14 +29,14 @@ class Int:
 
 
 @record
-class Void:
+class VoidType:
     """Nothing, or something that cannot be looked at: a function, a number with a fraction."""
 
     text: str = "void"
 
 
 @record
-class Struct:
+class StructType:
     """A struct or union by its ``number`` where it was found; ``size`` in bytes (0: it is not known)."""
 
     number: int
@@ -50,7 +50,7 @@ class Struct:
 
 
 @record
-class Array:
+class ArrayType:
     """``length`` elements, 0 where that is not part of the type."""
 
     of: Type
@@ -63,7 +63,7 @@ class Array:
 
 
 @record
-class Pointer:
+class PointerType:
     """An address. ``user``: of the program's memory in any case."""
 
     to: Type
@@ -75,10 +75,10 @@ class Pointer:
         return f"{self.to.text} *"
 
 
-Type = Int | Void | Struct | Array | Pointer
+Type = IntType | VoidType | StructType | ArrayType | PointerType
 
-INT, U32, U64, S64 = Int(4, True), Int(4, False), Int(8, False), Int(8, True)
-RAW = Int(8, False, raw=True, loose=True)
+INT, U32, U64, S64 = IntType(4, True), IntType(4, False), IntType(8, False), IntType(8, True)
+RAW = IntType(8, False, raw=True, loose=True)
 """What a register holds."""
 
 WORDS = ("unsigned", "signed", "char", "short", "int", "long", "void", "bool", "_Bool", "float", "double")
@@ -89,10 +89,10 @@ _SIZED = {
     "ssize_t ptrdiff_t intptr_t int64_t s64 __s64 off_t loff_t time_t ktime_t off64_t ino64_t": S64,
     "uint u32 __u32 uint32_t uid_t gid_t gfp_t fmode_t dev_t mode_t nlink_t socklen_t": U32,
     "s32 __s32 int32_t pid_t": INT,
-    "u16 __u16 uint16_t ushort umode_t __be16 __le16": Int(2, False),
-    "s16 __s16 int16_t": Int(2, True),
-    "u8 __u8 uint8_t uchar": Int(1, False),
-    "s8 __s8 int8_t": Int(1, True),
+    "u16 __u16 uint16_t ushort umode_t __be16 __le16": IntType(2, False),
+    "s16 __s16 int16_t": IntType(2, True),
+    "u8 __u8 uint8_t uchar": IntType(1, False),
+    "s8 __s8 int8_t": IntType(1, True),
     "__be32 __le32": U32,
     "__be64 __le64": U64,
 }
@@ -109,11 +109,11 @@ def basic(words: tuple[str, ...]) -> Type | None:
     if not all(word in WORDS for word in words):
         return None
     if words == ("void",):
-        return Void()
+        return VoidType()
     if words in (("bool",), ("_Bool",)):
-        return Int(1, False, boolean=True)
+        return IntType(1, False, boolean=True)
     if any(word in ("float", "double") for word in words):
-        return Void(" ".join(words))
+        return VoidType(" ".join(words))
     rest = sorted(word for word in words if word not in ("signed", "unsigned"))
     if "signed" in words and "unsigned" in words:
         return None
@@ -125,37 +125,37 @@ def basic(words: tuple[str, ...]) -> Type | None:
                 if word not in left:
                     return None
                 left.remove(word)
-            return Int(_SIZES[name], "unsigned" not in words, char=name == "char" and len(words) == 1)
+            return IntType(_SIZES[name], "unsigned" not in words, char=name == "char" and len(words) == 1)
     return None
 
 
 def is_char(kind: Type) -> bool:
     """Whether text is made of it."""
-    return isinstance(kind, Int) and kind.size == 1 and not kind.boolean
+    return isinstance(kind, IntType) and kind.size == 1 and not kind.boolean
 
 
 def is_text(kind: Type) -> bool:
     """Whether it is text, or points at text."""
-    if isinstance(kind, Pointer):
-        return is_char(kind.to) or (isinstance(kind.to, Array) and is_char(kind.to.of))
-    return isinstance(kind, Array) and is_char(kind.of)
+    if isinstance(kind, PointerType):
+        return is_char(kind.to) or (isinstance(kind.to, ArrayType) and is_char(kind.to.of))
+    return isinstance(kind, ArrayType) and is_char(kind.of)
 
 
-def promoted(kind: Int) -> Int:
+def promoted(kind: IntType) -> IntType:
     """What C makes of a number before it calculates."""
     if kind.size < INT.size:
         return INT
-    return Int(kind.size, kind.signed)
+    return IntType(kind.size, kind.signed)
 
 
-def of_bits(kind: Int, bits: int) -> Int:
+def of_bits(kind: IntType, bits: int) -> IntType:
     """Return the type that C promotes a bit-field of ``bits`` bits to: int where int holds all its values."""
     if kind.boolean or bits > 8 * INT.size:
         return kind
     return INT if kind.signed or bits < 8 * INT.size else U32
 
 
-def common(left: Int, right: Int) -> Int:
+def common(left: IntType, right: IntType) -> IntType:
     """What C makes of two numbers that it calculates with."""
     left, right = promoted(left), promoted(right)
     if left.size == right.size:

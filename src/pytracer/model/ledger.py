@@ -53,7 +53,7 @@ class Ledger:
         self._before = Total(schema)  # all intervals before this one
         self._stood: Rows | None = None
 
-    def take(self, rows: Rows) -> None:
+    def add_drained(self, rows: Rows) -> None:
         """A reading of rows that are in the kernel no more."""
         self._interval.add(rows)
 
@@ -69,7 +69,7 @@ class Ledger:
         self._stood = standing
         return joined(taken, grown)
 
-    def whole(self, standing: Rows | None) -> Rows:
+    def total(self, standing: Rows | None) -> Rows:
         """What was counted in all."""
         parts = [rows for rows in (self._before.rows, self._interval.rows) if rows is not None]
         return joined(merged(parts, self._schema) if parts else None, standing)

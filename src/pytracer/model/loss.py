@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 REASONS: dict[str, str] = {
-    "keys": "events without a place: the map of rows was full (--max-rows)",
-    "starts": "calls, connections or requests that did not fit into the map of those in flight",
-    "family": "descendants of the command that did not fit into the map of followed processes",
-    "ring": "events that found the ring full (--buffer)",
-    "cut": "strings that are shown without their end",
-    "stacks": "events without a place for their stack: it was taken by another (--max-stacks)",
-    "returns": "calls of functions that were not seen to return",
+    "map_full": "events without a place: the map of rows was full (--max-rows)",
+    "inflight_full": "calls, connections or requests that did not fit into the map of those in flight",
+    "follow_full": "descendants of the command that did not fit into the map of followed processes",
+    "ring_full": "events that found the ring full (--buffer)",
+    "truncated": "strings that are shown without their end",
+    "stacks_full": "events without a place for their stack: it was taken by another (--max-stacks)",
+    "no_return": "calls of functions that were not seen to return",
     "unread": "values that could not be read, and are in no histogram",
     "negative": "values below 0, which are in no histogram",
     "unwound": "calls that ended without a return: an exception or longjmp left them, or their thread ended",
@@ -25,6 +25,6 @@ UNSHOWN = "unshown"
 UNSHOWN_MEANING = "events that were not shown, or not all of their line: Ctrl-C or a signal ended the output"
 """Counted by who shows them."""
 
-RING = "ring"
-CUT = "cut"
+RING_FULL = "ring_full"
+TRUNCATED = "truncated"
 UNWOUND = "unwound"

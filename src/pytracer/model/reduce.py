@@ -33,7 +33,7 @@ def sum_cpus(keys: Array, values: Array, schema: Schema) -> Rows:
         total[column.source] = values[column.source].sum(axis=1)
     for column in schema.maxima:
         total[column.source] = values[column.source].max(axis=1)
-    latest = [column.source for column in schema.values if column.latest]
+    latest = [column.source for column in schema.values if column.last]
     if latest:
         newest = values["seen"].argmax(axis=1)
         row = np.arange(values.shape[0])
@@ -92,7 +92,7 @@ def merged(parts: Sequence[Rows], schema: Schema) -> Rows:
     keys = np.concatenate([_bytes(part.keys) for part in parts])
     values = np.concatenate([part.values for part in parts])
     order = np.arange(len(keys))
-    if any(column.latest for column in schema.values):
+    if any(column.last for column in schema.values):
         order = np.argsort(values["seen"], kind="stable")
     order = order[np.argsort(keys[order], kind="stable")]
     keys, values = keys[order], values[order]

@@ -22,8 +22,8 @@ class Schema:
     @property
     def columns(self) -> tuple[Column, ...]:
         """All columns in the order they are shown."""
-        latest = tuple(column for column in self.values if column.latest)
-        return self.keys + latest + tuple(column for column in self.values if not column.latest)
+        latest = tuple(column for column in self.values if column.last)
+        return self.keys + latest + tuple(column for column in self.values if not column.last)
 
     @property
     def is_histogram(self) -> bool:
@@ -53,9 +53,9 @@ class Schema:
     @property
     def counters(self) -> tuple[Column, ...]:
         """The value columns that add up: over CPUs, and over time."""
-        return tuple(c for c in self.values if c.ratio is None and not c.latest and not c.greatest)
+        return tuple(c for c in self.values if c.ratio is None and not c.last and not c.max)
 
     @property
     def maxima(self) -> tuple[Column, ...]:
         """The value columns of which the greatest counts."""
-        return tuple(column for column in self.values if column.greatest)
+        return tuple(column for column in self.values if column.max)

@@ -1,24 +1,24 @@
 """spec x kernel x options -> Plan: chosen probes, defines, map contents. Pure."""
 
-from pytracer.kernel.facts import Answer, Facts
-from pytracer.plan.alternatives import Chosen, Decided, Way, ways
+from pytracer.kernel.facts import KernelInfo, Support
+from pytracer.plan.alternatives import AlternativeReport, ChosenProbe, ResolvedHook, report_alternatives
 from pytracer.plan.fault_injection import parse_fault
 from pytracer.plan.plan import Plan, hooks_of, make_plan, output_of
 from pytracer.plan.request import Fault, NameSetValue, Request
 
 __all__ = [
-    "Answer",
-    "Chosen",
-    "Decided",
-    "Facts",
+    "AlternativeReport",
+    "ChosenProbe",
     "Fault",
+    "KernelInfo",
     "NameSetValue",
     "Plan",
     "Request",
-    "Way",
+    "ResolvedHook",
+    "Support",
     "hooks_of",
     "make_plan",
     "output_of",
     "parse_fault",
-    "ways",
+    "report_alternatives",
 ]

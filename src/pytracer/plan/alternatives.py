@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
-from pytracer.kernel.facts import Answer, Facts, Tells
+from pytracer.kernel.facts import KernelInfo, Support, TargetIdSource
 from pytracer.plan.request import Request, choice_of, number_of
-from pytracer.plan.sampling import rate_of, settled
+from pytracer.plan.sampling import rate_of, resolve_tasks
 from pytracer.record import record, replace
 from pytracer.spec import NO_RATE, Alternative, Hook, PacketFanout, PerfSample, Probe, Rate, UserProbe
 
 
 @record
-class Chosen:
+class ChosenProbe:
     """One attachment to make: ``name`` is what the target is called on this kernel.
 
     ``rate`` is how often a sample is taken, by those that do; ``tells`` how the program knows which of the
@@ -24,7 +24,7 @@ class Chosen:
     probe: Probe
     name: str
     rate: Rate = NO_RATE
-    tells: Tells = Tells.PROGRAM
+    tells: TargetIdSource = TargetIdSource.PROGRAM
     choice: str = ""
     members: int = 0
 
@@ -39,32 +39,34 @@ class Chosen:
 
 
 @record
-class Decided:
+class ResolvedHook:
     """A hook, and the name of the alternative that was taken."""
 
     hook: Hook
-    way: str
+    alternative: str
 
 
 @record
-class Way:
+class AlternativeReport:
     """An alternative of a hook on this kernel: whether it is the one ``taken``, whether the kernel has it,
     and what there is to say of that. ``probes`` are what it would be put on."""
 
     name: str
-    taken: bool
-    granted: bool
+    is_chosen: bool
+    is_supported: bool
     reason: str
     probes: tuple[str, ...]
 
 
-def ways(decided: Decided, request: Request, facts: Facts) -> Iterator[Way]:
+def report_alternatives(
+    decided: ResolvedHook, request: Request, facts: KernelInfo
+) -> Iterator[AlternativeReport]:
     """All alternatives of a hook, best first, those behind the one that was taken, too. Each is tried."""
     behind = False
     for alternative in decided.hook.alternatives:
-        taken = alternative.name == decided.way
+        taken = alternative.name == decided.alternative
         probes, answer = _probe_all(alternative, request, facts)
-        reason = answer.doubt or answer.reason
+        reason = answer.caveat or answer.reason
         if not reason and not taken and alternative.risk:
             reason = f"granted here; used only if asked for (--hook): {alternative.risk}"
         if not reason and not taken:
@@ -73,27 +75,31 @@ def ways(decided: Decided, request: Request, facts: Facts) -> Iterator[Way]:
             forced = decided.hook.name in request.hooks
             reason = "asked for by --hook" if forced else "the best that this kernel grants"
         targets = tuple(dict.fromkeys(chosen.target for chosen in probes))
-        yield Way(alternative.name, taken, answer.ok, reason, targets)
+        yield AlternativeReport(alternative.name, taken, answer.is_supported, reason, targets)
         behind = behind or taken
 
 
-def choose(hook: Hook, request: Request, facts: Facts) -> tuple[Alternative, list[Chosen], str]:
+def choose_alternative(
+    hook: Hook, request: Request, facts: KernelInfo
+) -> tuple[Alternative, list[ChosenProbe], str]:
     """The first alternative that this kernel grants, if there is one without doubts, its probes, and a note
     of what was passed over. Raises PolicyError or UnsupportedError where there is none."""
     forced = request.hooks.get(hook.name, "")
     passed = dict[str, str]()
-    doubtful = list[tuple[Alternative, list[Chosen]]]()
+    doubtful = list[tuple[Alternative, list[ChosenProbe]]]()
     refused = False
-    for alternative in hook.called(forced) if forced else hook.alternatives:
+    for alternative in hook.alternatives_named(forced) if forced else hook.alternatives:
         if alternative.risk and not forced:
             continue
         probes, answer = _probe_all(alternative, request, facts)
-        if answer.ok and (not answer.doubt or request.pack):  # which cannot hold the trace events instead
+        if answer.is_supported and (
+            not answer.caveat or request.pack
+        ):  # which cannot hold the trace events instead
             return alternative, probes, _note(hook, alternative, answer.reason, passed)
-        passed[alternative.name] = answer.doubt or answer.reason
-        if answer.ok:
+        passed[alternative.name] = answer.caveat or answer.reason
+        if answer.is_supported:
             doubtful.append((alternative, probes))
-        refused = refused or answer.refused
+        refused = refused or answer.is_forbidden
     if doubtful:
         alternative, probes = doubtful[0]
         return alternative, probes, _note(hook, alternative, passed.pop(alternative.name), passed)
@@ -115,25 +121,27 @@ def _note(hook: Hook, chosen: Alternative, why: str, passed: Mapping[str, str]) 
     return f"{hook.name}: {chosen.name}{f' ({why})' if why else ''}{rest}"
 
 
-def _probe_all(alternative: Alternative, request: Request, facts: Facts) -> tuple[list[Chosen], Answer]:
-    chosen = list[Chosen]()
-    last = Answer(True)
+def _probe_all(
+    alternative: Alternative, request: Request, facts: KernelInfo
+) -> tuple[list[ChosenProbe], Support]:
+    chosen = list[ChosenProbe]()
+    last = Support(True)
     for number, probe in enumerate(alternative.probes):
         if probe.when and not request.options.get(probe.when):
             continue
-        if isinstance(probe, UserProbe) and not probe.spots:
+        if isinstance(probe, UserProbe) and not probe.sites:
             probe = replace(probe, process=request.process)
         if isinstance(probe, PerfSample):
-            probe = settled(probe, request)
-        alike = alternative.alike and number > 0
+            probe = resolve_tasks(probe, request)
+        alike = alternative.uniform and number > 0
         answer = last if alike else facts.probe(probe)
-        if answer.ok:
+        if answer.is_supported:
             rate = rate_of(probe, request) if isinstance(probe, PerfSample) else NO_RATE
             name = probe.target if alike else answer.name or probe.target
             choice = choice_of(probe.choice, request) if probe.choice else ""
             members = number_of(probe.members, request) if isinstance(probe, PacketFanout) else 0
-            chosen.append(Chosen(probe, name, rate, answer.tells, choice, members))
-            last = replace(answer, doubt=answer.doubt or last.doubt)
-        elif alternative.alike or not probe.optional:
+            chosen.append(ChosenProbe(probe, name, rate, answer.target_id_source, choice, members))
+            last = replace(answer, caveat=answer.caveat or last.caveat)
+        elif alternative.uniform or not probe.optional:
             return [], answer
     return chosen, last

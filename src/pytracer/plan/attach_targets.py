@@ -10,20 +10,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytracer.errors import UnreadableCodeError, UsageError
-from pytracer.kernel.facts import Answer, Facts, Target, Tells
-from pytracer.plan.alternatives import Chosen, Decided, choose
-from pytracer.plan.named_target import IN_PROGRAMS, Make, Named
+from pytracer.kernel.facts import KernelInfo, NamedTarget, Support, TargetIdSource
+from pytracer.plan.alternatives import ChosenProbe, ResolvedHook, choose_alternative
+from pytracer.plan.named_target import IN_PROGRAMS, Make, NumberedTarget
 from pytracer.plan.request import Request
 from pytracer.plan.sites import (
     RETURN,
     RISK,
-    each,
     exits,
     is_tracked,
     needs_code,
+    one_probe_each,
+    one_probe_per_file,
     read_code,
     starts,
-    together,
 )
 from pytracer.record import made, record, replace
 from pytracer.spec import (
@@ -54,7 +54,7 @@ from pytracer.spec import (
 )
 
 if TYPE_CHECKING:
-    from pytracer.lang import Asked
+    from pytracer.lang import ProbeSpecs
 
 PROBES_MAX = 500
 FEWEST = (
@@ -63,7 +63,7 @@ FEWEST = (
 
 
 @record
-class Way:
+class TargetAlternative:
     """A way to attach to what a kind of source names. ``offsets``: it can be put within a function, too.
     ``risk``: see :class:`~pytracer.spec.Alternative`."""
 
@@ -73,8 +73,8 @@ class Way:
     risk: str = ""
 
 
-def _each(make: Callable[[str, Named], Probe]) -> Make:
-    def probes(program: str, named: Sequence[Named]) -> tuple[Probe, ...]:
+def _each(make: Callable[[str, NumberedTarget], Probe]) -> Make:
+    def probes(program: str, named: Sequence[NumberedTarget]) -> tuple[Probe, ...]:
         return tuple(
             replace(make(program, one), targets=(one.number,), optional=one.source.is_pattern)
             for one in named
@@ -84,7 +84,7 @@ def _each(make: Callable[[str, Named], Probe]) -> Make:
 
 
 def _kprobe(kind: type[Kprobe]) -> Make:
-    def probe(program: str, one: Named) -> Probe:
+    def probe(program: str, one: NumberedTarget) -> Probe:
         target = one.target  # of several functions by one name, which, only the address tells
         address = target.address if target.symbol else 0
         return kind(program, symbols=(target.function,), offset=one.source.offset, address=address)
@@ -93,7 +93,7 @@ def _kprobe(kind: type[Kprobe]) -> Make:
 
 
 def _kprobes(kind: type[Kprobes]) -> Make:
-    def probes(program: str, named: Sequence[Named]) -> tuple[Probe, ...]:
+    def probes(program: str, named: Sequence[NumberedTarget]) -> tuple[Probe, ...]:
         known = ((one.target.address, one.source.offset) for one in named)
         addresses = tuple(address and address + offset for address, offset in known)
         texts = tuple(dict.fromkeys(one.source.text for one in named))
@@ -108,38 +108,48 @@ def _typed(kind: type[Fentry]) -> Make:
     return _each(lambda program, one: kind(program, function=one.target.function))
 
 
-def _event(program: str, one: Named) -> Probe:
+def _event(program: str, one: NumberedTarget) -> Probe:
     category, _, event = one.target.name.partition(":")
     return Tracepoint(program, category=category, event=event)
 
 
-WAYS: dict[str, tuple[Way, ...]] = {
+WAYS: dict[str, tuple[TargetAlternative, ...]] = {
     "k": (
-        Way("kprobe-multi", _kprobes(KprobeMulti), offsets=False),
-        Way("kprobe", _kprobe(Kprobe)),
-        Way("kprobe-events", _kprobes(KprobeEvents)),
+        TargetAlternative("kprobe-multi", _kprobes(KprobeMulti), offsets=False),
+        TargetAlternative("kprobe", _kprobe(Kprobe)),
+        TargetAlternative("kprobe-events", _kprobes(KprobeEvents)),
     ),
     "kr": (
-        Way("kretprobe-multi", _kprobes(KretprobeMulti), offsets=False),
-        Way("kretprobe-events", _kprobe(KretprobeEvent), offsets=False),
+        TargetAlternative("kretprobe-multi", _kprobes(KretprobeMulti), offsets=False),
+        TargetAlternative("kretprobe-events", _kprobe(KretprobeEvent), offsets=False),
         # Last, since it counts what it misses only from Linux 6.7 on.
-        Way("kretprobe", _kprobe(Kretprobe), offsets=False),
+        TargetAlternative("kretprobe", _kprobe(Kretprobe), offsets=False),
     ),
-    "f": (Way("fentry", _typed(Fentry)),),
-    "fr": (Way("fexit", _typed(Fexit), offsets=False),),
-    "t": (Way("tracepoint", _each(_event)),),
+    "f": (TargetAlternative("fentry", _typed(Fentry)),),
+    "fr": (TargetAlternative("fexit", _typed(Fexit), offsets=False),),
+    "t": (TargetAlternative("tracepoint", _each(_event)),),
     "rt": (
-        Way("raw-tracepoint", _each(lambda program, one: RawTracepoint(program, event=one.target.name))),
-        Way("typed", _typed(TypedTracepoint)),
+        TargetAlternative(
+            "raw-tracepoint", _each(lambda program, one: RawTracepoint(program, event=one.target.name))
+        ),
+        TargetAlternative("typed", _typed(TypedTracepoint)),
     ),
-    "u": (Way("uprobe-multi", together(UprobeMulti)), Way("uprobe", each(Uprobe))),
+    "u": (
+        TargetAlternative("uprobe-multi", one_probe_per_file(UprobeMulti)),
+        TargetAlternative("uprobe", one_probe_each(Uprobe)),
+    ),
     "ur": (
-        Way("return-sites-multi", together(UprobeMulti, exits), offsets=False),
-        Way("return-sites", each(Uprobe, exits), offsets=False),
-        Way("uretprobe-multi", together(UretprobeMulti, starts), offsets=False, risk=RISK),
-        Way("uretprobe", each(Uretprobe, starts), offsets=False, risk=RISK),
+        TargetAlternative("return-sites-multi", one_probe_per_file(UprobeMulti, exits), offsets=False),
+        TargetAlternative("return-sites", one_probe_each(Uprobe, exits), offsets=False),
+        TargetAlternative(
+            "uretprobe-multi", one_probe_per_file(UretprobeMulti, starts), offsets=False, risk=RISK
+        ),
+        TargetAlternative("uretprobe", one_probe_each(Uretprobe, starts), offsets=False, risk=RISK),
     ),
-    "usdt": (Way("uprobe-multi", together(UprobeMulti)), Way("uprobe", each(Uprobe))),
+    "usdt": (
+        TargetAlternative("uprobe-multi", one_probe_per_file(UprobeMulti)),
+        TargetAlternative("uprobe", one_probe_each(Uprobe)),
+    ),
 }
 """By the kind of source, best first."""
 
@@ -152,38 +162,40 @@ class TargetPlan:
     """What became of a request's sources: ``names`` by number, and what the plan needs of it."""
 
     names: tuple[str, ...] = ()
-    probes: tuple[Chosen, ...] = ()
+    probes: tuple[ChosenProbe, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     defines: tuple[tuple[str, str], ...] = ()
-    decided: tuple[Decided, ...] = ()
+    resolved_hooks: tuple[ResolvedHook, ...] = ()
 
 
 @record
-class AskPlan(TargetPlan):
+class ProbeSpecPlan(TargetPlan):
     """What became of a request's questions. ``generated`` is C by the name of the file that it is included
     as, ``marks`` where USDT arguments are, by the number of the target."""
 
-    asked: Asked | None = None
+    asked: ProbeSpecs | None = None
     generated: Mapping[str, str] = made(factory=dict)
-    marks: Mapping[int, bytes] = made(factory=dict)
+    usdt_arguments: Mapping[int, bytes] = made(factory=dict)
 
 
-def granted(source: Source, target: Target, facts: Facts) -> Iterator[tuple[str, Answer]]:
+def supported_alternatives(
+    source: Source, target: NamedTarget, facts: KernelInfo
+) -> Iterator[tuple[str, Support]]:
     """Every way to attach to what a source names, best first, and whether this kernel has it."""
     for way in WAYS[source.kind]:
         if way.offsets or not source.offset:
-            one = Named(0, source, target)
+            one = NumberedTarget(0, source, target)
             try:
                 if source.kind == RETURN and not way.risk:
-                    one = replace(one, code=facts.code(target.spots[0]))
+                    one = replace(one, code=facts.code(target.sites[0]))
             except UnreadableCodeError as problem:
-                yield way.name, Answer(False, reason=problem.message)
+                yield way.name, Support(False, reason=problem.message)
                 continue
             yield way.name, facts.probe(way.make("", [one])[0])
 
 
-def choose_targets(request: Request, facts: Facts) -> TargetPlan:
+def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
     """Find what the sources name and choose how to attach to it.
 
     Raises UsageError where it is too much, UnknownNameError where there is no such thing, UnsupportedError or
@@ -193,7 +205,7 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
     if not isinstance(wanted, Targets):
         return TargetPlan()
     named, warnings = _find(wanted, request, facts)
-    probes, notes, decided = list[Chosen](), list[str](), list[Decided]()
+    probes, notes, decided = list[ChosenProbe](), list[str](), list[ResolvedHook]()
     for kind, within in dict.fromkeys((one.source.kind, bool(one.source.offset)) for one in named):
         group = [one for one in named if (one.source.kind, bool(one.source.offset)) == (kind, within)]
         parts = [(wanted.begin, kind)]
@@ -224,53 +236,53 @@ def choose_targets(request: Request, facts: Facts) -> TargetPlan:
         notes=tuple(notes),
         warnings=(*warnings, *risks(decided)),
         defines=tuple(defines),
-        decided=tuple(decided),
+        resolved_hooks=tuple(decided),
     )
 
 
 def attach(
-    program: str, kind: str, group: Sequence[Named], request: Request, facts: Facts
-) -> tuple[Sequence[Chosen], str, Decided]:
+    program: str, kind: str, group: Sequence[NumberedTarget], request: Request, facts: KernelInfo
+) -> tuple[Sequence[ChosenProbe], str, ResolvedHook]:
     """The best way to put a program on these, all of one ``kind`` of source, and all or none of them within
     functions; what was not taken, and why. Raises UnsupportedError or PolicyError where there is none."""
     within = bool(group[0].source.offset)
     point = Point.OTHER if within else SPELLINGS[kind].at
 
-    def made(way: Way) -> tuple[Probe, ...]:
+    def made(way: TargetAlternative) -> tuple[Probe, ...]:
         probes = way.make(program, group)
         return probes if kind in IN_PROGRAMS else tuple(replace(probe, at=point) for probe in probes)
 
     ways = tuple(
-        Alternative(way.name, made(way), alike=not within, risk=way.risk)
+        Alternative(way.name, made(way), uniform=not within, risk=way.risk)
         for way in WAYS[kind]
         if (way.offsets or not within) and (way.risk or kind != RETURN or group[0].code is not None)
     )
     hook = Hook(kind, SPELLINGS[kind].event, ways)
-    taken, chosen, note = choose(hook, request, facts)
-    return chosen, note, Decided(hook, taken.name)
+    taken, chosen, note = choose_alternative(hook, request, facts)
+    return chosen, note, ResolvedHook(hook, taken.name)
 
 
-def risks(decided: Iterable[Decided]) -> dict[str, None]:
+def risks(decided: Iterable[ResolvedHook]) -> dict[str, None]:
     """Warnings of what may happen to what is traced, once each."""
     return {
         f"--hook {one.hook.name}={way.name}: {way.risk}": None
         for one in decided
         for way in one.hook.alternatives
-        if way.risk and way.name == one.way
+        if way.risk and way.name == one.alternative
     }
 
 
-def defines_of(count: int, probes: Iterable[Chosen]) -> Iterator[tuple[str, str]]:
+def defines_of(count: int, probes: Iterable[ChosenProbe]) -> Iterator[tuple[str, str]]:
     """The macros that tell the C how many targets there are, and how it gets to know which it runs for."""
     room = FEWEST << max(-(-count // FEWEST) - 1, 0).bit_length()
     yield "PT_TARGETS", str(room)
-    if any(chosen.tells is Tells.ADDRESS for chosen in probes):
+    if any(chosen.tells is TargetIdSource.ADDRESS for chosen in probes):
         yield "PT_ADDRESSES", str(2 * room)
 
 
-def _find(wanted: Targets, request: Request, facts: Facts) -> tuple[list[Named], list[str]]:
+def _find(wanted: Targets, request: Request, facts: KernelInfo) -> tuple[list[NumberedTarget], list[str]]:
     """All that the sources name, each once, and what is to be said of what they do not."""
-    named = dict[tuple[object, ...], Named]()
+    named = dict[tuple[object, ...], NumberedTarget]()
     warnings = list[str]()
     absent: UsageError | None = None
     for source in request.sources:
@@ -295,9 +307,9 @@ def _find(wanted: Targets, request: Request, facts: Facts) -> tuple[list[Named],
     return list(named.values()), warnings
 
 
-def _kinds_of(wanted: Targets, named: Sequence[Named]) -> str:
+def _kinds_of(wanted: Targets, named: Sequence[NumberedTarget]) -> str:
     """The kinds of targets, as pt_kind reads them: four bits each, by number. Raises UsageError where one is
-    of no kind, or they are too many."""
+    of unsupported kind, or they are too many."""
     if len(named) > _KINDS_MAX:
         raise UsageError(f"{len(named)} functions to attach to, and {_KINDS_MAX} are the most here")
     kinds = 0
@@ -313,16 +325,16 @@ def _kinds_of(wanted: Targets, named: Sequence[Named]) -> str:
     return f"{kinds:#x}ULL"
 
 
-def _place_of(source: Source, target: Target) -> object:
+def _place_of(source: Source, target: NamedTarget) -> object:
     """What is the same for all names of one function: of it a single probe is made."""
     if source.kind in ("u", "ur"):
-        return tuple((spot.identity, spot.offset) for spot in target.spots)
+        return tuple((site.identity, site.offset) for site in target.sites)
     return target.address or target.name
 
 
 def targets_of(
-    source: Source, kind: str, request: Request, facts: Facts, warnings: list[str]
-) -> tuple[Source, Sequence[Named]]:
+    source: Source, kind: str, request: Request, facts: KernelInfo, warnings: list[str]
+) -> tuple[Source, Sequence[NumberedTarget]]:
     """What one source names, without numbers yet, to be seen as a ``kind`` of source; and the source with the
     process that it is meant in. What it does not name, though it matches, is said in ``warnings``."""
     if source.kind in IN_PROGRAMS:
@@ -338,10 +350,14 @@ def targets_of(
     return source, read_code(source, found.targets, request, facts, warnings, kind=kind)
 
 
-def check_number(sources: Iterable[Source], named: Sequence[Named | Target], request: Request) -> None:
+def check_number(
+    sources: Iterable[Source], named: Sequence[NumberedTarget | NamedTarget], request: Request
+) -> None:
     """UsageError where there are more targets than may be attached to, or more places of them."""
     most = request.max_probes or PROBES_MAX
-    sites = sum(len(one.code.exits) for one in named if isinstance(one, Named) and one.code is not None)
+    sites = sum(
+        len(one.code.exits) for one in named if isinstance(one, NumberedTarget) and one.code is not None
+    )
     for count, what in ((len(named), "to attach to"), (sites, "instructions at which calls end")):
         if count > most:
             texts = ", ".join(source.text for source in sources)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
-from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind
-from pytracer.lang.scope import Field
-from pytracer.lang.types import Array, Int, Pointer, Struct, Type, Void
+from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, BtfKind
+from pytracer.lang.scope import RecordField
+from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Type, VoidType
 from pytracer.record import record
 
 _KINDS = {
-    "struct": (Kind.STRUCT,),
-    "union": (Kind.UNION,),
+    "struct": (BtfKind.STRUCT,),
+    "union": (BtfKind.UNION,),
     "enum": ENUMS,
-    "typedef": (Kind.TYPEDEF,),
+    "typedef": (BtfKind.TYPEDEF,),
 }
 _PROGRAMS = 1 << 32  # numbers of programs' structs; BTF has fewer
 _CHARS = ("char", "signed char")
@@ -34,7 +34,7 @@ class Prototype:
 class NoTypes:
     """A kernel that tells of no types."""
 
-    def members(self, struct: Struct) -> Mapping[str, Field]:  # noqa: ARG002 - see ask.Types
+    def members(self, struct: StructType) -> Mapping[str, RecordField]:  # noqa: ARG002 - see ask.Types
         """None."""
         return {}
 
@@ -68,12 +68,12 @@ class BtfTypes(NoTypes):
     def __init__(self, btf: Btf, *, above: int = 0) -> None:
         self._btf = btf
         self._above = above
-        self._members = dict[int, dict[str, Field]]()
+        self._members = dict[int, dict[str, RecordField]]()
 
-    def members(self, struct: Struct) -> Mapping[str, Field]:
+    def members(self, struct: StructType) -> Mapping[str, RecordField]:
         """See :class:`pytracer.lang.Types`."""
         number = struct.number - self._above
-        if self._btf.kind(number) is Kind.FWD:
+        if self._btf.kind(number) is BtfKind.FWD:
             if self._above:  # in C++, another of that name may be another
                 return {}
             number = self._btf.find(COMPOSITES, struct.name.partition(" ")[2]) or 0
@@ -81,7 +81,7 @@ class BtfTypes(NoTypes):
             return {}
         if number not in self._members:
             self._members[number] = {
-                name: Field(self.type(kind), offset, bits)
+                name: RecordField(self.type(kind), offset, bits)
                 for name, kind, offset, bits in self._btf.walk(number)
             }
         return self._members[number]
@@ -106,12 +106,12 @@ class BtfTypes(NoTypes):
 
     def function(self, name: str) -> Prototype | None:
         """A function of the kernel; None where BTF does not have it, or has several."""
-        found = self._btf.find_all(Kind.FUNC, name)
+        found = self._btf.find_all(BtfKind.FUNC, name)
         return self._prototype(found[0]) if len(found) == 1 else None
 
     def tracepoint(self, name: str) -> Prototype | None:
         """What a tracepoint passes."""
-        declared = self._btf.find(Kind.TYPEDEF, f"btf_trace_{name}")
+        declared = self._btf.find(BtfKind.TYPEDEF, f"btf_trace_{name}")
         if declared is None:
             return None
         # A pointer to a function that gets the probe's own data before the arguments; it does not name them.
@@ -125,7 +125,7 @@ class BtfTypes(NoTypes):
     def _says_char_signs(self) -> bool:
         """True where the BTF tells which chars are signed: then a plain char without a sign has none, as in
         kernels since 6.2 (3bc753c06dd0). Older pahole writes neither for "signed char" nor for "char"."""
-        number = self._btf.find((Kind.INT,), "signed char")
+        number = self._btf.find((BtfKind.INT,), "signed char")
         return number is not None and self._btf.integer(number).signed
 
     def _prototype(self, number: int) -> Prototype:
@@ -142,45 +142,45 @@ class BtfTypes(NoTypes):
         number = btf.resolve(number)
         kind = btf.kind(number)
         if depth > _DEEP:
-            return Void("a type within itself")
-        if kind is Kind.INT:
+            return VoidType("a type within itself")
+        if kind is BtfKind.INT:
             info = btf.integer(number)
             name = btf.name(number)
             if info.size not in (1, 2, 4, 8):
-                return Void(name)
+                return VoidType(name)
             char = info.size == 1 and (info.char or name == "char")
             signed = info.signed or (name in _CHARS and not self._above and not self._says_char_signs)
-            return Int(info.size, signed, char=char, boolean=info.boolean)
+            return IntType(info.size, signed, char=char, boolean=info.boolean)
         if kind in ENUMS:
-            return Int(btf.size_of(number), btf.enum_signed(number))
+            return IntType(btf.size_of(number), btf.enum_signed(number))
         if kind in COMPOSITES:
-            tag = "union" if kind is Kind.UNION else "struct"
-            return Struct(
+            tag = "union" if kind is BtfKind.UNION else "struct"
+            return StructType(
                 number + self._above, f"{tag} {btf.name(number) or '(without a name)'}", btf.size_of(number)
             )
-        if kind is Kind.FWD:
+        if kind is BtfKind.FWD:
             tag = "union" if btf.fwd_is_union(number) else "struct"
-            return Struct(number + self._above, f"{tag} {btf.name(number)}", 0)
-        if kind is Kind.ARRAY:
+            return StructType(number + self._above, f"{tag} {btf.name(number)}", 0)
+        if kind is BtfKind.ARRAY:
             of, length = btf.array(number)
-            return Array(self.type(of, depth + 1), length)
-        if kind is Kind.PTR:
+            return ArrayType(self.type(of, depth + 1), length)
+        if kind is BtfKind.PTR:
             to = btf.target(number)
-            return Pointer(self._pointed(to, depth), user=self._is_user(to))
-        return Void(btf.name(number) or kind.name.lower().replace("func_proto", "function"))
+            return PointerType(self._pointed(to, depth), user=self._is_user(to))
+        return VoidType(btf.name(number) or kind.name.lower().replace("func_proto", "function"))
 
     def _pointed(self, number: int, depth: int) -> Type:
         """What a pointer is to: a struct is looked into only when somebody asks."""
-        if not number or self._btf.kind(self._btf.resolve(number)) in (Kind.FUNC_PROTO, Kind.FUNC):
-            return Void("function") if number else Void()
+        if not number or self._btf.kind(self._btf.resolve(number)) in (BtfKind.FUNC_PROTO, BtfKind.FUNC):
+            return VoidType("function") if number else VoidType()
         return self.type(number, depth + 1)
 
     def _is_user(self, number: int) -> bool:
         btf = self._btf
         for _ in range(_DEEP):
-            if btf.kind(number) is Kind.TYPE_TAG and btf.name(number) == _USER:
+            if btf.kind(number) is BtfKind.TYPE_TAG and btf.name(number) == _USER:
                 return True
-            if btf.kind(number) not in (Kind.TYPE_TAG, Kind.CONST, Kind.VOLATILE, Kind.RESTRICT):
+            if btf.kind(number) not in (BtfKind.TYPE_TAG, BtfKind.CONST, BtfKind.VOLATILE, BtfKind.RESTRICT):
                 break
             number = btf.target(number)
         return False
@@ -193,7 +193,7 @@ class ProgramTypes(NoTypes):
         self._own = BtfTypes(own, above=_PROGRAMS)
         self._kernel = kernel
 
-    def members(self, struct: Struct) -> Mapping[str, Field]:
+    def members(self, struct: StructType) -> Mapping[str, RecordField]:
         """See :class:`pytracer.lang.Types`."""
         return (self._own if struct.number >= _PROGRAMS else self._kernel).members(struct)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytracer.kernel.facts import ELSEWHERE
-from pytracer.lang.types import Array, Int, Pointer, Struct, Type, Void
+from pytracer.kernel.facts import NOT_IN_REGISTER
+from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Type, VoidType
 from pytracer.plan.btf_types import NoTypes, Prototype
 
 REGISTERS = {"x86_64": 6, "aarch64": 8}
@@ -34,38 +34,40 @@ def first_registers(
     known, numbers, floats = start is not None, start or 0, 0
     found = list[int]()
     for (_, kind), said in zip(prototype.arguments, told, strict=True):
-        needs = _needs(kind, types, architecture)
-        place = ELSEWHERE
+        needs = _is_passed_in_memory(kind, types, architecture)
+        place = NOT_IN_REGISTER
         if needs is not None:
             fits = numbers + needs[0] <= most and floats + needs[1] <= _FLOATING
             if fits:
-                place = numbers if needs[0] else ELSEWHERE
+                place = numbers if needs[0] else NOT_IN_REGISTER
                 numbers, floats = numbers + needs[0], floats + needs[1]
             elif architecture == "aarch64" and needs[0]:
                 numbers = most  # what comes behind is in memory, too
-        found.append(said if said is not None else place if known else ELSEWHERE)
-        plain = isinstance(kind, (Int, Pointer))
-        known = known and needs is not None and said in (None, place, *(() if plain else (ELSEWHERE,)))
+        found.append(said if said is not None else place if known else NOT_IN_REGISTER)
+        plain = isinstance(kind, (IntType, PointerType))
+        known = known and needs is not None and said in (None, place, *(() if plain else (NOT_IN_REGISTER,)))
     return found
 
 
 def _of_result(returned: Type, types: NoTypes, architecture: str) -> int | None:
     """Registers that the address takes at which a large result is to be put; None where that is not known."""
-    if not isinstance(returned, Struct) or architecture == "aarch64":  # x8 there, which passes nothing else
+    if (
+        not isinstance(returned, StructType) or architecture == "aarch64"
+    ):  # x8 there, which passes nothing else
         return 0
     if returned.size > _SMALL:
         return 1
-    return None if _needs(returned, types, architecture) is None else 0
+    return None if _is_passed_in_memory(returned, types, architecture) is None else 0
 
 
-def _needs(kind: Type, types: NoTypes, architecture: str) -> Needs | None:
+def _is_passed_in_memory(kind: Type, types: NoTypes, architecture: str) -> Needs | None:
     """What an argument takes, if there is room; None where that is not known."""
-    if isinstance(kind, (Int, Pointer)):
+    if isinstance(kind, (IntType, PointerType)):
         return 1, 0
-    if isinstance(kind, Void):
+    if isinstance(kind, VoidType):
         in_memory = kind.text in _IN_MEMORY.get(architecture, ())
         return (0, 0) if in_memory else (0, 1) if kind.text in _FLOATS or kind.text == "long double" else None
-    if not isinstance(kind, Struct) or not kind.size:
+    if not isinstance(kind, StructType) or not kind.size:
         return None
     if kind.size > _SMALL:
         return (1, 0) if architecture == "aarch64" else (0, 0)
@@ -89,19 +91,19 @@ def _needs(kind: Type, types: NoTypes, architecture: str) -> Needs | None:
 def _parts(kind: Type, at: int, types: NoTypes) -> Iterator[tuple[int, int, bool] | None]:
     """The (offset, bytes, whether it is floating-point) of what is in a small struct; None for what is not
     known."""
-    if isinstance(kind, Int):
+    if isinstance(kind, IntType):
         yield at, kind.size, False
-    elif isinstance(kind, Pointer):
+    elif isinstance(kind, PointerType):
         yield at, _WORD, False
-    elif isinstance(kind, Void) and kind.text in _FLOATS:
+    elif isinstance(kind, VoidType) and kind.text in _FLOATS:
         yield at, _FLOATS[kind.text], True
-    elif isinstance(kind, Array) and 0 < kind.length <= _SMALL:
+    elif isinstance(kind, ArrayType) and 0 < kind.length <= _SMALL:
         first = list(_parts(kind.of, 0, types))
         size = _size(kind.of)
         for number in range(kind.length):
             for part in first:
                 yield None if part is None or not size else (at + number * size + part[0], *part[1:])
-    elif isinstance(kind, Struct) and 0 < kind.size <= _SMALL:
+    elif isinstance(kind, StructType) and 0 < kind.size <= _SMALL:
         for field in types.members(kind).values():
             if field.bits:
                 yield at + field.offset // 8, 1, False
@@ -112,8 +114,8 @@ def _parts(kind: Type, at: int, types: NoTypes) -> Iterator[tuple[int, int, bool
 
 
 def _size(kind: Type) -> int:
-    if isinstance(kind, (Int, Struct)):
+    if isinstance(kind, (IntType, StructType)):
         return kind.size
-    if isinstance(kind, Array):
+    if isinstance(kind, ArrayType):
         return kind.length * _size(kind.of)
-    return _WORD if isinstance(kind, Pointer) else _FLOATS.get(kind.text, 0)
+    return _WORD if isinstance(kind, PointerType) else _FLOATS.get(kind.text, 0)

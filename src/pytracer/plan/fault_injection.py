@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterable
 
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
-from pytracer.kernel.facts import Facts
+from pytracer.kernel.facts import KernelInfo
 from pytracer.plan.request import Fault, Request
 from pytracer.record import replace
 from pytracer.spec import Hook, Override, Probe
@@ -27,7 +27,7 @@ def parse_fault(function: str, error: str) -> Fault:
     return Fault(function, name)
 
 
-def returns(request: Request, facts: Facts) -> int:
+def returns(request: Request, facts: KernelInfo) -> int:
     """What the function is to return, as 64 bits.
 
     Raises UsageError where everybody would be hit, or the function does not fail in that way,

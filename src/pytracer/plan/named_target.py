@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pytracer.kernel.facts import Target
+from pytracer.kernel.facts import NamedTarget
 from pytracer.record import record, replace
 from pytracer.spec import FunctionCode, Probe, Source
 
@@ -13,15 +13,15 @@ IN_PROGRAMS = ("u", "ur", "usdt")
 
 
 @record
-class Named:
+class NumberedTarget:
     """One target, the number that the C knows it by, and the source that named it. ``process`` is the only
     one in which it matters, where it is in programs (0: all). ``entry`` is the offset in its file at which
-    calls of a program's function are counted, None if that is where its spot is; ``code`` is where they end,
+    calls of a program's function are counted, None if that is where its site is; ``code`` is where they end,
     if they are seen to end by that."""
 
     number: int
     source: Source
-    target: Target
+    target: NamedTarget
     process: int = 0
     entry: int | None = None
     code: FunctionCode | None = None
@@ -32,10 +32,10 @@ class Named:
         return name_of(self.source, self.target)
 
 
-def name_of(source: Source, target: Target) -> str:
+def name_of(source: Source, target: NamedTarget) -> str:
     """How a user would write just this one of what a source names."""
     return replace(source, place="", name=target.name).text
 
 
-Make = Callable[[str, Sequence[Named]], tuple[Probe, ...]]
+Make = Callable[[str, Sequence[NumberedTarget]], tuple[Probe, ...]]
 """From a program and what it is to be put on, to probes: one for each, or one for all."""

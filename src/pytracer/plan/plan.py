@@ -8,10 +8,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
-from pytracer.kernel.facts import Facts
+from pytracer.kernel.facts import KernelInfo
 from pytracer.model.schema import Schema
-from pytracer.plan.alternatives import Chosen, Decided, choose
-from pytracer.plan.attach_targets import AskPlan, TargetPlan, choose_targets
+from pytracer.plan.alternatives import ChosenProbe, ResolvedHook, choose_alternative
+from pytracer.plan.attach_targets import ProbeSpecPlan, TargetPlan, choose_targets
 from pytracer.plan.fault_injection import returns, with_function
 from pytracer.plan.request import NameSetValue, Request, choice_of, number_of
 from pytracer.record import made, record
@@ -36,7 +36,7 @@ from pytracer.spec import (
 from pytracer.spec.common import FOLLOW
 
 if TYPE_CHECKING:
-    from pytracer.lang import Asked
+    from pytracer.lang import ProbeSpecs
 
 FAMILY_MAX = 65536
 ROWS_MAX = 5120  # each has a value for every CPU, on either side: 30 MB on 128 of them
@@ -62,7 +62,7 @@ class Plan:
     request: Request
     schema: Schema
     defines: tuple[tuple[str, str], ...]
-    probes: tuple[Chosen, ...]
+    probes: tuple[ChosenProbe, ...]
     config: tuple[int, ...]
     sets: Mapping[str, tuple[bytes, ...]]
     cgroups: tuple[str, ...]
@@ -74,10 +74,10 @@ class Plan:
     targets: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    decided: tuple[Decided, ...] = ()
-    asked: Asked | None = None
+    resolved_hooks: tuple[ResolvedHook, ...] = ()
+    probe_specs: ProbeSpecs | None = None
     generated: Mapping[str, str] = made(factory=dict)
-    marks: Mapping[int, bytes] = made(factory=dict)
+    usdt_arguments: Mapping[int, bytes] = made(factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ class Plan:
         return lines
 
 
-def make_plan(request: Request, facts: Facts) -> Plan:
+def make_plan(request: Request, facts: KernelInfo) -> Plan:
     """Choose for this kernel. Raises UnsupportedError or PolicyError where a hook has no way, UsageError
     where options contradict each other."""
     tracer = request.tracer
@@ -118,22 +118,24 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     if request.fault is not None:
         config.append(returns(request, facts))
     defines = dict[str, str]()
-    chosen = list[Chosen]()
+    chosen = list[ChosenProbe]()
     notes = list[str]()
-    decided = list[Decided]()
+    decided = list[ResolvedHook]()
     for hook in hooks:
-        alternative, probes, note = choose(hook, request, facts)
+        alternative, probes, note = choose_alternative(hook, request, facts)
         defines[hook.define(alternative)] = ""
         defines.update(dict.fromkeys(alternative.defines, ""))
         chosen += probes
         notes.append(note)
-        decided.append(Decided(hook, alternative.name))
+        decided.append(ResolvedHook(hook, alternative.name))
     named = _choose_named(request, facts)
-    asked = named if isinstance(named, AskPlan) else AskPlan()
+    asked = named if isinstance(named, ProbeSpecPlan) else ProbeSpecPlan()
     defines.update(named.defines)
     chosen += named.probes
     notes += named.notes
-    _check_forced(request.hooks, [*(hook.name for hook in hooks), *(d.hook.name for d in named.decided)])
+    _check_forced(
+        request.hooks, [*(hook.name for hook in hooks), *(d.hook.name for d in named.resolved_hooks)]
+    )
 
     schema = _schema(request, output, asked.asked)
     sets = dict[str, tuple[bytes, ...]]()
@@ -222,10 +224,10 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         notes=tuple(notes),
         targets=named.names,
         warnings=named.warnings,
-        decided=(*decided, *named.decided),
-        asked=asked.asked,
+        resolved_hooks=(*decided, *named.resolved_hooks),
+        probe_specs=asked.asked,
         generated=asked.generated,
-        marks=asked.marks,
+        usdt_arguments=asked.usdt_arguments,
     )
 
 
@@ -245,13 +247,13 @@ def hooks_of(request: Request) -> list[Hook]:
     return hooks
 
 
-def _choose_named(request: Request, facts: Facts) -> TargetPlan:
+def _choose_named(request: Request, facts: KernelInfo) -> TargetPlan:
     """What becomes of what the user names or asks."""
     if not isinstance(request.tracer.arguments, Questions):
         return choose_targets(request, facts)
-    from pytracer.plan.probe_specs import choose_questions  # and a language with it
+    from pytracer.plan.probe_specs import plan_probe_specs  # and a language with it
 
-    return choose_questions(request, facts)
+    return plan_probe_specs(request, facts)
 
 
 def _outermost(folders: Sequence[str]) -> tuple[str, ...]:
@@ -354,20 +356,20 @@ def _by(request: Request) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else tuple(filter(None, group_by.default.split(",")))
 
 
-def _schema(request: Request, output: Output, asked: Asked | None) -> Schema:
+def _schema(request: Request, output: Output, asked: ProbeSpecs | None) -> Schema:
     tracer = request.tracer
     available = {key.name: key for key in (tracer.group_by.keys if tracer.group_by else tracer.keys)}
     names = _by(request) if tracer.group_by else tuple(available)
     columns = [column for name in names for column in available[name].columns]
-    keys: tuple[Column, ...] = tuple(c for c in columns if not c.latest) + output.keys
+    keys: tuple[Column, ...] = tuple(c for c in columns if not c.last) + output.keys
     named = {column.name for column in keys}
-    latest = tuple(c for c in columns if c.latest and c.name not in named)
+    latest = tuple(c for c in columns if c.last and c.name not in named)
     values = output.columns
     if asked is not None and not isinstance(output, Histogram):
-        from pytracer.plan.probe_specs import answer_columns
+        from pytracer.plan.probe_specs import expression_columns
 
         taken = [column.name for column in (*keys, *values)]
-        answers = answer_columns(asked, taken, wide=isinstance(output, Stream))
+        answers = expression_columns(asked, taken, wide=isinstance(output, Stream))
         if isinstance(output, Stream):
             last = tuple(column for column in values if column.computed)  # the lines that formats make
             values = tuple(column for column in values if not column.computed) + answers + last

@@ -9,12 +9,12 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from pytracer.errors import PytracerError, QuestionError, UsageError
-from pytracer.kernel.facts import Facts, Tells
-from pytracer.lang import Answer, Asked, Program, Question, Slot, compile_question
+from pytracer.kernel.facts import KernelInfo, TargetIdSource
+from pytracer.lang import GeneratedProgram, ProbeSpec, ProbeSpecs, ResultField, ResultSlot, generate
 from pytracer.lang.codegen import written
-from pytracer.plan.alternatives import Chosen, Decided
-from pytracer.plan.attach_targets import AskPlan, attach, check_number, defines_of, risks, targets_of
-from pytracer.plan.named_target import Named
+from pytracer.plan.alternatives import ChosenProbe, ResolvedHook
+from pytracer.plan.attach_targets import ProbeSpecPlan, attach, check_number, defines_of, risks, targets_of
+from pytracer.plan.named_target import NumberedTarget
 from pytracer.plan.request import Request, number_of
 from pytracer.plan.scopes import scope_of
 from pytracer.plan.sites import is_tracked
@@ -30,31 +30,29 @@ _MARK = 12 * 16  # bytes of struct pt_usdt_mark, probes_c/include/usdt.h
 _BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spelling.end}
 
 
-def choose_questions(request: Request, facts: Facts) -> AskPlan:
+def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     """Find what is asked about, and choose how to attach to it.
 
     Raises QuestionError, which points into the question, where it does not fit what there is, and what
     :func:`~pytracer.plan.attach_targets.choose_targets` raises.
     """
-    named, warnings = list[Named](), list[str]()
-    programs, asking = list[Program](), list[int]()
-    answers, of = list[tuple[Answer, ...]](), list[int]()
+    named, warnings = list[NumberedTarget](), list[str]()
+    programs, asking = list[GeneratedProgram](), list[int]()
+    answers, of = list[tuple[ResultField, ...]](), list[int]()
     groups = dict[
-        tuple[int, str, bool], list[Named]
+        tuple[int, str, bool], list[NumberedTarget]
     ]()  # by program, kind of source, whether within a function
-    for number, question in enumerate(request.questions):
-        first: Program | None = None
+    for number, question in enumerate(request.probe_specs):
+        first: GeneratedProgram | None = None
         begins = len(programs)
         for found in _targets(question, request, facts, warnings):
             one = replace(found, number=len(named))
             source, target = one.source, one.target
             named.append(one)
             of.append(number)
-            program = compile_question(
-                question, scope_of(source, target, facts, signed=bool(question.signature))
-            )
+            program = generate(question, scope_of(source, target, facts, signed=bool(question.signature)))
             first = first or program
-            _check_alike(question, first, program, one)
+            _check_uniform(question, first, program, one)
             if program not in programs[begins:]:
                 programs.append(program)
                 asking.append(number)
@@ -64,9 +62,9 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
         answers.append(first.answers)
         if request.options.get(HISTOGRAM):
             _check_number(question, first)
-    check_number([question.source for question in request.questions], named, request)
+    check_number([question.source for question in request.probe_specs], named, request)
     tracked = set[int]()
-    probes, notes, decided = list[Chosen](), list[str](), list[Decided]()
+    probes, notes, decided = list[ChosenProbe](), list[str](), list[ResolvedHook]()
     for (which, kind, _), group in groups.items():
         for function, part, some in _parts(programs[which], which, kind, group):
             if part != kind:
@@ -78,7 +76,7 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
     _check_addresses(probes, named)
     defines = dict(defines_of(len(named), probes))
     marks = {
-        one.number: b"".join(argument.packed for argument in one.target.spots[0].arguments).ljust(
+        one.number: b"".join(argument.packed for argument in one.target.sites[0].arguments).ljust(
             _MARK, b"\0"
         )
         for one in named
@@ -96,20 +94,22 @@ def choose_questions(request: Request, facts: Facts) -> AskPlan:
     if tracked:
         defines["PT_ASK_CALLS"] = ""
         defines["PT_ASK_KEPT"] = str(max(1, *(len(program.kept) for program in programs)))
-    return AskPlan(
+    return ProbeSpecPlan(
         names=tuple(one.name for one in named),
         probes=tuple(probes),
         notes=tuple(dict.fromkeys(notes)),
         warnings=(*warnings, *risks(decided)),
         defines=tuple(defines.items()),
-        decided=tuple(decided),
+        resolved_hooks=tuple(decided),
         asked=asked,
         generated={GENERATED: written(programs, asking, tracked)},
-        marks=marks,
+        usdt_arguments=marks,
     )
 
 
-def _targets(question: Question, request: Request, facts: Facts, warnings: list[str]) -> Iterator[Named]:
+def _targets(
+    question: ProbeSpec, request: Request, facts: KernelInfo, warnings: list[str]
+) -> Iterator[NumberedTarget]:
     """What a question is about; of a USDT probe each place by itself, since its arguments are elsewhere."""
     try:
         source, targets = targets_of(question.source, question.source.kind, request, facts, warnings)
@@ -122,11 +122,11 @@ def _targets(question: Question, request: Request, facts: Facts, warnings: list[
         if source.kind != "usdt":
             yield one
             continue
-        for spot in one.target.spots:
-            yield replace(one, target=replace(one.target, spots=(spot,)))
+        for site in one.target.sites:
+            yield replace(one, target=replace(one.target, sites=(site,)))
 
 
-def _mark_of(source: Source, facts: Facts) -> str:
+def _mark_of(source: Source, facts: KernelInfo) -> str:
     """A hint, where a program has no such function, and a USDT probe of that name: BCC calls both u:."""
     if source.kind == "u" and source.name and not source.is_pattern:
         with contextlib.suppress(PytracerError):
@@ -136,8 +136,8 @@ def _mark_of(source: Source, facts: Facts) -> str:
 
 
 def _parts(
-    program: Program, which: int, kind: str, group: Sequence[Named]
-) -> Iterator[tuple[str, str, Sequence[Named]]]:
+    program: GeneratedProgram, which: int, kind: str, group: Sequence[NumberedTarget]
+) -> Iterator[tuple[str, str, Sequence[NumberedTarget]]]:
     """The functions of the C that are wanted, the kinds of source that they are for, and of which targets."""
     begun = group if program.begins else [one for one in group if is_tracked(one)]
     if begun:
@@ -145,7 +145,9 @@ def _parts(
     yield f"ask_{which}", kind, group
 
 
-def _check_alike(question: Question, first: Program, program: Program, one: Named) -> None:
+def _check_uniform(
+    question: ProbeSpec, first: GeneratedProgram, program: GeneratedProgram, one: NumberedTarget
+) -> None:
     """A column is of one type, whatever it is asked of. Raises QuestionError."""
     for expression, before, now in zip(question.expressions, first.answers, program.answers, strict=True):
         if before.slot is not now.slot:
@@ -158,11 +160,11 @@ def _check_alike(question: Question, first: Program, program: Program, one: Name
             )
 
 
-def _check_addresses(probes: Iterable[Chosen], named: Sequence[Named]) -> None:
+def _check_addresses(probes: Iterable[ChosenProbe], named: Sequence[NumberedTarget]) -> None:
     """A function that is known by its address answers one question. Raises UsageError."""
     known = dict[int, int]()
     for chosen in probes:
-        if chosen.tells is Tells.ADDRESS and isinstance(chosen.probe, Kprobes):
+        if chosen.tells is TargetIdSource.ADDRESS and isinstance(chosen.probe, Kprobes):
             for address, number in zip(chosen.probe.addresses, chosen.probe.targets, strict=True):
                 if known.setdefault(address, number) != number:
                     name = named[number].name
@@ -172,9 +174,9 @@ def _check_addresses(probes: Iterable[Chosen], named: Sequence[Named]) -> None:
                     )
 
 
-def _check_number(question: Question, program: Program) -> None:
+def _check_number(question: ProbeSpec, program: GeneratedProgram) -> None:
     """A histogram is of one number. Raises QuestionError."""
-    if len(program.answers) == 1 and program.answers[0].slot is not Slot.TEXT:
+    if len(program.answers) == 1 and program.answers[0].slot is not ResultSlot.TEXT:
         return
     nodes = [one.node for one in question.expressions]
     start, end = (nodes[0].start, nodes[-1].end) if nodes else (0, len(question.text))
@@ -183,13 +185,13 @@ def _check_number(question: Question, program: Program) -> None:
     )
 
 
-def _asked(request: Request, answers: list[tuple[Answer, ...]], of: list[int]) -> Asked:
+def _asked(request: Request, answers: list[tuple[ResultField, ...]], of: list[int]) -> ProbeSpecs:
     every = [answer for some in answers for answer in some]
-    numbers = [answer.at + 1 for answer in every if answer.slot is not Slot.TEXT]
-    texts = [answer.at + 1 for answer in every if answer.slot is Slot.TEXT]
+    numbers = [answer.at + 1 for answer in every if answer.slot is not ResultSlot.TEXT]
+    texts = [answer.at + 1 for answer in every if answer.slot is ResultSlot.TEXT]
     most = max(numbers, default=1), max(texts, default=1), number_of(STRING_SIZE, request)
     _check_room(*most)
-    return Asked(request.questions, tuple(answers), tuple(of), *most)
+    return ProbeSpecs(request.probe_specs, tuple(answers), tuple(of), *most)
 
 
 def _check_room(numbers: int, texts: int, room: int) -> None:
@@ -201,11 +203,11 @@ def _check_room(numbers: int, texts: int, room: int) -> None:
         )
 
 
-def answer_columns(asked: Asked, taken: Iterable[str], *, wide: bool) -> tuple[Column, ...]:
+def expression_columns(asked: ProbeSpecs, taken: Iterable[str], *, wide: bool) -> tuple[Column, ...]:
     """A column for each expression, by its text; one whose name is ``taken`` has ``arg:`` before it.
     ``wide``: tables leave it out."""
     names = set(taken) | _RESERVED
-    slots = dict[str, Slot]()
+    slots = dict[str, ResultSlot]()
     for answer in (answer for some in asked.answers for answer in some):
         slots.setdefault(answer.name, answer.slot)
     return tuple(
@@ -214,7 +216,7 @@ def answer_columns(asked: Asked, taken: Iterable[str], *, wide: bool) -> tuple[C
             f"what {name} was",
             field=name,
             label=name,
-            decode="" if slot in (Slot.SIGNED, Slot.UNSIGNED, Slot.BOOL) else "text",
+            decode="" if slot in (ResultSlot.SIGNED, ResultSlot.UNSIGNED, ResultSlot.BOOL) else "text",
             wide=wide,
             computed=True,
         )

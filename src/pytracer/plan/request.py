@@ -11,7 +11,7 @@ from pytracer.spec import Choice, Filter, Number, Source, Tracer
 
 if TYPE_CHECKING:
     from pytracer.kernel.pcap import CompiledFilter
-    from pytracer.lang import Question
+    from pytracer.lang import ProbeSpec
 
 
 _NAMED = (Filter.PID, Filter.CGROUP, Filter.NETNS, Filter.MNTNS)
@@ -74,7 +74,7 @@ class Request:
     pack: str = ""
     filter: CompiledFilter | None = None
     fault: Fault | None = None
-    questions: tuple[Question, ...] = ()
+    probe_specs: tuple[ProbeSpec, ...] = ()
 
     @property
     def follows(self) -> bool:

@@ -10,7 +10,7 @@ from pytracer.record import replace
 from pytracer.spec import HAPPENINGS, Filter, PerfSample, Rate, TaskSample
 
 
-def settled(probe: PerfSample, request: Request) -> PerfSample:
+def resolve_tasks(probe: PerfSample, request: Request) -> PerfSample:
     """The probe with all that the request says of what it samples."""
     if probe.chosen_by:
         probe = replace(probe, event=choice_of(probe.chosen_by, request), chosen_by="")

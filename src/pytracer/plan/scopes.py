@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from pytracer.kernel.facts import ELSEWHERE, Facts, Target
-from pytracer.lang.scope import EITHER, KERNEL, USER, Found, Place, Scope, Value
+from pytracer.kernel.facts import NOT_IN_REGISTER, KernelInfo, NamedTarget
+from pytracer.lang.scope import EITHER, KERNEL, USER, Found, Lvalue, Scope, Value
 from pytracer.lang.signature import retyped
-from pytracer.lang.types import RAW, Array, Int, Pointer, Struct, Type, Void, basic
+from pytracer.lang.types import RAW, ArrayType, IntType, PointerType, StructType, Type, VoidType, basic
 from pytracer.plan.btf_types import BtfTypes, NoTypes, ProgramTypes, Prototype
 from pytracer.plan.calling_convention import REGISTERS, first_registers
 from pytracer.record import replace
@@ -26,7 +26,7 @@ _FIELD = re.compile(
 _SYSTEM_CALLS = "syscalls"
 
 
-def scope_of(source: Source, target: Target, facts: Facts, *, signed: bool = False) -> Scope:
+def scope_of(source: Source, target: NamedTarget, facts: KernelInfo, *, signed: bool = False) -> Scope:
     """What there is at a target. ``signed``: arguments have names and types by the user's own signature.
 
     Raises HeadersError where types are damaged, what tracefs raises.
@@ -42,7 +42,7 @@ def scope_of(source: Source, target: Target, facts: Facts, *, signed: bool = Fal
     return scope
 
 
-def _what(source: Source, target: Target) -> str:
+def _what(source: Source, target: NamedTarget) -> str:
     return replace(source, place="", name=target.name).text
 
 
@@ -51,8 +51,8 @@ def _arguments(
 ) -> tuple[Value, ...]:
     """The arguments, by the first of the registers (or words) that each is in."""
     return tuple(
-        Value("0", Void("value that is nowhere that is known, as the function begins"))
-        if place == ELSEWHERE and isinstance(kind, (Int, Pointer))
+        Value("0", VoidType("value that is nowhere that is known, as the function begins"))
+        if place == NOT_IN_REGISTER and isinstance(kind, (IntType, PointerType))
         else retyped(passed(max(place, 0)), kind)
         for (_, kind), place in zip(prototype.arguments, places, strict=True)
     )
@@ -67,7 +67,7 @@ def _in_words(prototype: Prototype) -> list[int]:
     return places
 
 
-def _by_convention(prototype: Prototype, types: NoTypes, facts: Facts) -> list[int]:
+def _by_convention(prototype: Prototype, types: NoTypes, facts: KernelInfo) -> list[int]:
     return first_registers(prototype, [None] * len(prototype.arguments), types, facts.architecture)
 
 
@@ -79,17 +79,17 @@ def _passed(number: int) -> str:
     return f"pt_ask_passed(ctx, {number})"
 
 
-def _function(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+def _function(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     what, most = _what(source, target), REGISTERS.get(facts.architecture, 0)
     if source.offset:
-        return Scope(what, types, absent=_WITHIN)
+        return Scope(what, types, missing_reason=_WITHIN)
     prototype = types.function(target.function)
     if prototype is None:
         raw = tuple(Value(f"((u64){_register(number)})", RAW) for number in range(most))
         hint = (
             f"it is not in BTF, so there is arg1 to arg{most}, or a signature: NAME(int number, char *text)"
         )
-        return Scope(what, types, numbered=raw, absent=hint)
+        return Scope(what, types, numbered=raw, missing_reason=hint)
     values = _arguments(_register, prototype, _by_convention(prototype, types, facts))
     return _with(prototype, Scope(what, types), values[:most])
 
@@ -101,35 +101,37 @@ def _with(prototype: Prototype, scope: Scope, values: Sequence[Value]) -> Scope:
     beyond = len(prototype.arguments) > len(values)
     absent = f"only the first {len(values)} arguments are in registers" if beyond else ""
     absent = absent if values else "it has no arguments"
-    return replace(scope, named=named, numbered=tuple(values), absent=absent)
+    return replace(scope, named=named, numbered=tuple(values), missing_reason=absent)
 
 
-def _function_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+def _function_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     prototype = types.function(target.function)
     code = "pt_ask_returned(ctx)"
     returned = Value(f"((u64){code})", RAW)
     if prototype is not None:
         returned = _returned(code, prototype.returned)
     entry = _function(replace(source, kind="k"), target, types, facts)
-    return Scope(_what(source, target), types, returned=returned, entry=entry, absent="it has returned")
+    return Scope(
+        _what(source, target), types, returned=returned, entry=entry, missing_reason="it has returned"
+    )
 
 
 def _returned(code: str, kind: Type) -> Value:
-    if isinstance(kind, (Int, Pointer)):
+    if isinstance(kind, (IntType, PointerType)):
         return retyped(code, kind)
-    text = "nothing" if isinstance(kind, Void) and kind.text == "void" else f"a whole {kind.text}"
-    return Value("0", Void(text))
+    text = "nothing" if isinstance(kind, VoidType) and kind.text == "void" else f"a whole {kind.text}"
+    return Value("0", VoidType(text))
 
 
-def _trampoline(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:  # noqa: ARG001
+def _trampoline(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
     what = _what(source, target)
     prototype = types.function(target.function)
     if prototype is None:
-        return Scope(what, types, absent="it is not in BTF")
+        return Scope(what, types, missing_reason="it is not in BTF")
     return _with(prototype, Scope(what, types), _arguments(_passed, prototype, _in_words(prototype)))
 
 
-def _trampoline_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+def _trampoline_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     scope = _trampoline(source, target, types, facts)
     entry = _trampoline(replace(source, kind="f"), target, types, facts)
     prototype = types.function(target.function)
@@ -141,26 +143,26 @@ def _trampoline_return(source: Source, target: Target, types: NoTypes, facts: Fa
 
 def _places(kind: Type) -> int:
     """In how many registers an argument is."""
-    return max(-(-kind.size // 8), 1) if isinstance(kind, Struct) else 1
+    return max(-(-kind.size // 8), 1) if isinstance(kind, StructType) else 1
 
 
-def _raw_tracepoint(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:  # noqa: ARG001
+def _raw_tracepoint(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
     what = _what(source, target)
     prototype = types.tracepoint(target.name)
     if prototype is None:
-        return Scope(what, types, absent="BTF does not say what it passes")
+        return Scope(what, types, missing_reason="BTF does not say what it passes")
     return _with(prototype, Scope(what, types), _arguments(_passed, prototype, _in_words(prototype)))
 
 
-def _raw_registers(facts: Facts, first: int = 0) -> tuple[Value, ...]:
+def _raw_registers(facts: KernelInfo, first: int = 0) -> tuple[Value, ...]:
     count = REGISTERS.get(facts.architecture, 0)
     return tuple(Value(f"((u64){_register(number)})", RAW) for number in range(first, count))
 
 
-def _program_function(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+def _program_function(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     what = _what(source, target)
     if source.offset:
-        return Scope(what, types, absent=_WITHIN, memory=USER)
+        return Scope(what, types, missing_reason=_WITHIN, memory=USER)
     raw = _raw_registers(facts)
     types, prototype, registers = _debugged(target, types, facts)
     if prototype is not None:
@@ -171,59 +173,63 @@ def _program_function(source: Source, target: Target, types: NoTypes, facts: Fac
         scope = _with(prototype, Scope(what, types, memory=USER), values)
         return replace(scope, numbered=(*values, *more))
     hint = f"arg1 to arg{len(raw)}, or a signature, as in {what}(int number, char *text)"
-    return Scope(what, types, numbered=raw, absent=hint, memory=USER)
+    return Scope(what, types, numbered=raw, missing_reason=hint, memory=USER)
 
 
 def _debugged(
-    target: Target, types: NoTypes, facts: Facts
+    target: NamedTarget, types: NoTypes, facts: KernelInfo
 ) -> tuple[NoTypes, Prototype | None, tuple[int | None, ...]]:
     """With what debug information says, if there is any. It does not know the compiler's own versions of a
     function (``name.part.0``), which take what they please."""
-    [spot] = target.spots
-    found = None if "." in spot.name else facts.described(spot)
+    [site] = target.sites
+    found = None if "." in site.name else facts.function_types(site)
     if found is None:
         return types, None, ()
     both = ProgramTypes(found.types, types)
-    return both, both.function(spot.name), found.registers
+    return both, both.function(site.name), found.registers
 
 
-def _program_return(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+def _program_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     entry = _program_function(replace(source, kind="u"), target, types, facts)
     types, prototype, _ = _debugged(target, types, facts)
     code = "pt_ask_returned(ctx)"
     returned = Value(f"((u64){code})", RAW) if prototype is None else _returned(code, prototype.returned)
     what = _what(source, target)
-    return Scope(what, types, returned=returned, entry=entry, absent="it has returned", memory=USER)
+    return Scope(what, types, returned=returned, entry=entry, missing_reason="it has returned", memory=USER)
 
 
-def _mark(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:  # noqa: ARG001
-    [spot] = target.spots
+def _mark(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:  # noqa: ARG001
+    [site] = target.sites
     values = list[Found]()
-    for number, argument in enumerate(spot.arguments):
-        kind: Type = Int(abs(argument.size), argument.size < 0, raw=abs(argument.size) == 8)
-        if argument.trouble:
-            kind = Void(f"value that nobody can read: {argument.trouble}")
-        assert isinstance(kind, (Int, Void))
+    for number, argument in enumerate(site.arguments):
+        kind: Type = IntType(abs(argument.size), argument.size < 0, raw=abs(argument.size) == 8)
+        if argument.problem:
+            kind = VoidType(f"value that nobody can read: {argument.problem}")
+        assert isinstance(kind, (IntType, VoidType))
         code = f"pt_ask_mark(ctx, target, {number}, &bad)"
-        values.append(Value(f"(({kind.c}){code})", kind) if isinstance(kind, Int) else Value("0", kind))
+        values.append(Value(f"(({kind.c}){code})", kind) if isinstance(kind, IntType) else Value("0", kind))
     return Scope(
         _what(source, target),
         types,
         numbered=tuple(values),
-        absent="arguments of USDT probes have no names: arg1, arg2, ..." if values else "it has no arguments",
+        missing_reason="arguments of USDT probes have no names: arg1, arg2, ..."
+        if values
+        else "it has no arguments",
         memory=USER,
     )
 
 
-def _event(source: Source, target: Target, types: NoTypes, facts: Facts) -> Scope:
+def _event(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     category = target.name.partition(":")[0]
     named = dict[str, Found]()
     for match in _FIELD.finditer(facts.event_format(target.name)):
         named[match["name"]] = _field(match, types, of_call=category == _SYSTEM_CALLS)
-    return Scope(_what(source, target), types, named=named, absent="fields go by their names", record=True)
+    return Scope(
+        _what(source, target), types, named=named, missing_reason="fields go by their names", record=True
+    )
 
 
-def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Place:
+def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Lvalue:
     """A field as the format of its event has it. System calls' are 8 bytes each, of which the type counts."""
     declared, array = match["type"].strip(), match["array"] or ""
     offset, size, signed = int(match["offset"]), int(match["size"]), match["signed"] == "1"
@@ -231,15 +237,15 @@ def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Place:
         if declared.startswith(word):  # where it is in the record, and above 16 bits how long
             where = f"((u64)ctx + {base} + (*(volatile u32 *)(ctx + {offset}) & 0xffff))"
             each = _element(declared[len(word) :].removesuffix("[]").strip(), types, signed=signed)
-            return Place(where, 0, Array(each, 0), KERNEL)
+            return Lvalue(where, 0, ArrayType(each, 0), KERNEL)
     kind: Type
     if array:
         length = int(array[1:-1]) if array[1:-1].isdecimal() else 0
         each = _element(declared, types, size // length if length else 0, signed=signed)
-        kind = Array(each, length or size // each.size)
+        kind = ArrayType(each, length or size // each.size)
     elif declared.endswith("*"):
         user = of_call or "__user" in declared
-        kind = Pointer(_named(declared, types), user=user)
+        kind = PointerType(_named(declared, types), user=user)
     else:
         known = _plain(declared, types)
         if of_call and known is not None and known.size <= size:
@@ -247,21 +253,21 @@ def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Place:
         elif known is not None and known.size == size:
             kind = replace(known, signed=signed)
         elif size in (1, 2, 4, 8):
-            kind = Int(size, signed)
+            kind = IntType(size, signed)
         else:
-            kind = Void(declared)
-    return Place("ctx", offset, kind, EITHER if isinstance(kind, Pointer) else KERNEL, direct=True)
+            kind = VoidType(declared)
+    return Lvalue("ctx", offset, kind, EITHER if isinstance(kind, PointerType) else KERNEL, direct=True)
 
 
-def _element(declared: str, types: NoTypes, size: int = 0, *, signed: bool) -> Int:
+def _element(declared: str, types: NoTypes, size: int = 0, *, signed: bool) -> IntType:
     """An element of an array of ``declared``: ``size`` is 0 where the format does not tell how long it is."""
     known = _plain(declared, types)
     if known is not None and size in (0, known.size):
         return replace(known, signed=signed)
-    return Int(size if size in (1, 2, 4, 8) else 1, signed)
+    return IntType(size if size in (1, 2, 4, 8) else 1, signed)
 
 
-def _plain(declared: str, types: NoTypes) -> Int | None:
+def _plain(declared: str, types: NoTypes) -> IntType | None:
     """A number's type, by C's names or the kernel's (``key_serial_t``, ``enum NAME``)."""
     words = tuple(word for word in declared.split() if word not in ("const", "volatile"))
     known = basic(words)
@@ -269,21 +275,21 @@ def _plain(declared: str, types: NoTypes) -> Int | None:
         known = types.find("typedef", words[0])
     elif known is None and len(words) == 2 and words[0] == "enum":
         known = types.find(*words)
-    return known if isinstance(known, Int) else None
+    return known if isinstance(known, IntType) else None
 
 
 def _named(declared: str, types: NoTypes) -> Type:
     """What a field of this C type points at."""
     words = [word for word in re.findall(r"\w+", declared) if word not in ("const", "volatile", "__user")]
     if declared.count("*") > 1 or not words:
-        return Pointer(Void()) if words else Void()
+        return PointerType(VoidType()) if words else VoidType()
     known = basic(tuple(words))
     if known is None and len(words) == 2:
         known = types.find(words[0], words[1]) if words[0] in ("struct", "union") else None
-    return known or Void()
+    return known or VoidType()
 
 
-SCOPES: dict[str, Callable[[Source, Target, NoTypes, Facts], Scope]] = {
+SCOPES: dict[str, Callable[[Source, NamedTarget, NoTypes, KernelInfo], Scope]] = {
     "k": _function,
     "kr": _function_return,
     "f": _trampoline,

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pytracer.errors import UnreadableCodeError
-from pytracer.kernel.facts import Facts, Target
-from pytracer.plan.named_target import Make, Named
+from pytracer.kernel.facts import KernelInfo, NamedTarget
+from pytracer.plan.named_target import Make, NumberedTarget
 from pytracer.plan.request import Request
 from pytracer.record import record, replace
-from pytracer.spec import SPELLINGS, ExitKind, Point, Source, Spot, UserProbe
+from pytracer.spec import SPELLINGS, ExitKind, Point, ProbeSite, Source, UserProbe
 
 RETURN = "ur"
 SITES = "return-sites"
@@ -31,15 +31,15 @@ _POINTS = {
 
 
 @record
-class Site:
+class ProbeAt:
     """A place in a file that a program is put on, for one target, and what it is there."""
 
-    target: Named
-    spot: Spot
+    target: NumberedTarget
+    site: ProbeSite
     at: Point
 
 
-def entries(one: Named) -> Iterator[Site]:
+def entries(one: NumberedTarget) -> Iterator[ProbeAt]:
     """Where a function begins; or the places of a USDT probe."""
     if one.source.offset:
         at = Point.OTHER
@@ -50,32 +50,32 @@ def entries(one: Named) -> Iterator[Site]:
     if one.code is not None:
         at |= Point.SITE
         at |= Point.GOROUTINE if one.code.goroutine else 0
-        at |= Point.REENTERS if one.code.reenters else 0
-    for spot in one.target.spots:
-        yield Site(one, spot if one.entry is None else replace(spot, offset=one.entry), at)
+        at |= Point.REENTERS if one.code.restarts else 0
+    for site in one.target.sites:
+        yield ProbeAt(one, site if one.entry is None else replace(site, offset=one.entry), at)
 
 
-def exits(one: Named) -> Iterator[Site]:
+def exits(one: NumberedTarget) -> Iterator[ProbeAt]:
     """Where the calls of a function end."""
     assert one.code is not None, "the code of what returns was asked for"
     at = SPELLINGS[RETURN].at | Point.SITE | (Point.GOROUTINE if one.code.goroutine else 0)
     for end in one.code.exits:
-        yield Site(one, end.spot, at | _POINTS[end.kind])
+        yield ProbeAt(one, end.site, at | _POINTS[end.kind])
 
 
-def starts(one: Named) -> Iterator[Site]:
+def starts(one: NumberedTarget) -> Iterator[ProbeAt]:
     """Where a function begins, as its symbol says: what the kernel's own return probe is put on."""
-    for spot in one.target.spots:
-        yield Site(one, spot, SPELLINGS[RETURN].at)
+    for site in one.target.sites:
+        yield ProbeAt(one, site, SPELLINGS[RETURN].at)
 
 
-Places = Callable[[Named], Iterable[Site]]
+Places = Callable[[NumberedTarget], Iterable[ProbeAt]]
 
 
-def each(kind: type[UserProbe], places: Places = entries) -> Make:
+def one_probe_each(kind: type[UserProbe], places: Places = entries) -> Make:
     """Make a probe for each target; for each file and point where its places are in several."""
 
-    def probes(program: str, named: Sequence[Named]) -> tuple[UserProbe, ...]:
+    def probes(program: str, named: Sequence[NumberedTarget]) -> tuple[UserProbe, ...]:
         return tuple(
             replace(
                 _probe(kind, program, sites),
@@ -89,47 +89,48 @@ def each(kind: type[UserProbe], places: Places = entries) -> Make:
     return probes
 
 
-def together(kind: type[UserProbe], places: Places = entries) -> Make:
+def one_probe_per_file(kind: type[UserProbe], places: Places = entries) -> Make:
     """Make a probe for each file and point, of all targets in it."""
 
-    def probes(program: str, named: Sequence[Named]) -> tuple[UserProbe, ...]:
+    def probes(program: str, named: Sequence[NumberedTarget]) -> tuple[UserProbe, ...]:
         return tuple(
-            _probe(kind, program, sites) for sites in _grouped(site for one in named for site in places(one))
+            _probe(kind, program, sites)
+            for sites in _grouped(probe_at for one in named for probe_at in places(one))
         )
 
     return probes
 
 
-def _probe(kind: type[UserProbe], program: str, sites: Sequence[Site]) -> UserProbe:
-    names = tuple(dict.fromkeys(site.spot.name for site in sites))
+def _probe(kind: type[UserProbe], program: str, sites: Sequence[ProbeAt]) -> UserProbe:
+    names = tuple(dict.fromkeys(probe_at.site.name for probe_at in sites))
     first = sites[0]
     return kind(
         program,
-        targets=tuple(site.target.number for site in sites),
+        targets=tuple(probe_at.target.number for probe_at in sites),
         at=first.at,
-        file=first.spot.file,
+        file=first.site.file,
         symbol=",".join(names[:3]) + (",..." if len(names) > 3 else ""),
         process=first.target.process,
-        spots=tuple(site.spot for site in sites),
+        sites=tuple(probe_at.site for probe_at in sites),
         g_offset=_g_offset(first),
     )
 
 
-def _grouped(sites: Iterable[Site]) -> Iterable[tuple[Site, ...]]:
+def _grouped(sites: Iterable[ProbeAt]) -> Iterable[tuple[ProbeAt, ...]]:
     """Those that one probe can be for."""
-    groups = dict[tuple[object, ...], list[Site]]()
-    for site in sites:
-        key = site.target.process, site.spot.identity, site.at, _g_offset(site)
-        groups.setdefault(key, []).append(site)
+    groups = dict[tuple[object, ...], list[ProbeAt]]()
+    for probe_at in sites:
+        key = probe_at.target.process, probe_at.site.identity, probe_at.at, _g_offset(probe_at)
+        groups.setdefault(key, []).append(probe_at)
     return map(tuple, groups.values())
 
 
-def _g_offset(site: Site) -> int:
-    code = site.target.code
-    return code.g_offset if code is not None and site.at & Point.GOROUTINE else 0
+def _g_offset(probe_at: ProbeAt) -> int:
+    code = probe_at.target.code
+    return code.g_offset if code is not None and probe_at.at & Point.GOROUTINE else 0
 
 
-def is_tracked(one: Named) -> bool:
+def is_tracked(one: NumberedTarget) -> bool:
     """Whether its calls must be known to tell its returns from those of functions that it jumps to."""
     return one.code is not None and any(end.kind is not ExitKind.RETURN for end in one.code.exits)
 
@@ -142,23 +143,23 @@ def needs_code(kind: str, request: Request) -> bool:
 
 def read_code(
     source: Source,
-    targets: Sequence[Target],
+    targets: Sequence[NamedTarget],
     request: Request,
-    facts: Facts,
+    facts: KernelInfo,
     warnings: list[str],
     *,
     kind: str,
-) -> list[Named]:
+) -> list[NumberedTarget]:
     """Ask for the code of functions of programs: for where their calls end if ``kind`` is seen by that, else
     for their entries alone, which in Go stand behind the stack check.
 
     What matches a pattern and cannot be read is left out, and ``warnings`` say so. Raises UnreadableCodeError
     for what was named, and if nothing is left. Numbers are not given yet.
     """
-    found = list[Named]()
+    found = list[NumberedTarget]()
     problems = dict[str, UnreadableCodeError]()
     for target in targets:
-        one = Named(0, source, target, request.process)
+        one = NumberedTarget(0, source, target, request.process)
         try:
             if source.kind in ("u", RETURN) and not source.offset:
                 one = _read(one, facts, returns=needs_code(kind, request))
@@ -177,9 +178,9 @@ def read_code(
     return found
 
 
-def _read(one: Named, facts: Facts, *, returns: bool) -> Named:
-    [spot] = one.target.spots
+def _read(one: NumberedTarget, facts: KernelInfo, *, returns: bool) -> NumberedTarget:
+    [site] = one.target.sites
     if returns:
-        code = facts.code(spot)
+        code = facts.code(site)
         return replace(one, entry=code.entry, code=code)
-    return replace(one, entry=facts.entry(spot))
+    return replace(one, entry=facts.entry(site))

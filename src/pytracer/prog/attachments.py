@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from pytracer.bpf.holders import Held
+from pytracer.bpf.holders import Holders
 from pytracer.kernel.filter_values import cgroups
-from pytracer.prog.link_targets import Names, attach_type
+from pytracer.prog.link_targets import TargetNames, attach_type
 from pytracer.prog.links import LinkInfo, links
-from pytracer.prog.network_attachments import OnNetwork, on_networks, query
-from pytracer.prog.program_list import Program
+from pytracer.prog.network_attachments import NetworkAttachment, list_network_attachments, query
+from pytracer.prog.program_list import KernelProgram
 from pytracer.record import record
 
 _OF_CGROUPS = {  # what programs of a type can be attached to in a cgroup (enum bpf_attach_type)
@@ -38,13 +38,13 @@ class Attachment:
     link: int = 0
 
 
-def attachments(programs: Mapping[int, Program], held: Held, names: Names) -> list[Attachment]:
+def attachments(programs: Mapping[int, KernelProgram], held: Holders, names: TargetNames) -> list[Attachment]:
     """All that can be seen. Raises OSError where the kernel does not list links.
 
     Not told by any kernel: programs on sockets, and those that take samples unless a link holds them.
     """
     wanted = any(one.type in _OF_NETWORKS for one in programs.values())
-    network = on_networks(held.networks) if wanted else []
+    network = list_network_attachments(held.networks) if wanted else []
     all_links = links(programs, names)
     by_link = {one.link for one in network if one.link}
     found = [Attachment(one.program, one.where, one.link) for one in network if one.link]
@@ -63,7 +63,7 @@ def attachments(programs: Mapping[int, Program], held: Held, names: Names) -> li
     return list(dict.fromkeys(found))
 
 
-def _taken(link: LinkInfo, loose: list[OnNetwork]) -> str:
+def _taken(link: LinkInfo, loose: list[NetworkAttachment]) -> str:
     """Where a link on an interface is: the kernel gives the interface's index without its namespace. What is
     found there is the link's, and no attachment of its own."""
     for one in loose:
@@ -73,12 +73,12 @@ def _taken(link: LinkInfo, loose: list[OnNetwork]) -> str:
     return f"{link.where.partition(':')[0]}:#{link.interface} in another netns"
 
 
-def _named(where: str, names: Names) -> str:
+def _named(where: str, names: TargetNames) -> str:
     kind, _, name = where.partition(":")
     return f"t:{names.event(name)}" if kind == "t" else where
 
 
-def _on_cgroups(programs: Mapping[int, Program]) -> Iterator[Attachment]:
+def _on_cgroups(programs: Mapping[int, KernelProgram]) -> Iterator[Attachment]:
     """Those on cgroups, by whatever way they were put there; asked only for what there are programs for."""
     kinds = sorted({kind for one in programs.values() for kind in _OF_CGROUPS.get(one.type, ())})
     for path, _, folder in cgroups() if kinds else ():

@@ -6,14 +6,14 @@ import contextlib
 from collections.abc import Iterator
 
 from pytracer.bpf.obj_info import read_program
-from pytracer.bpf.objects import Kind, ids, opened
+from pytracer.bpf.objects import ObjectKind, ids, opened
 
 
 def program_ranges() -> Iterator[tuple[int, int]]:
     """Return where each function of each program begins and ends; nothing where the kernel hides it."""
     with contextlib.suppress(OSError):  # not for us to see
-        for number in ids(Kind.PROGRAM):
-            with contextlib.suppress(OSError), opened(Kind.PROGRAM, number) as descriptor:
+        for number in ids(ObjectKind.PROGRAM):
+            with contextlib.suppress(OSError), opened(ObjectKind.PROGRAM, number) as descriptor:
                 for function in read_program(descriptor).functions:
                     if function.address:
                         yield function.address, function.address + function.size

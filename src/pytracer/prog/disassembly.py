@@ -37,7 +37,7 @@ _OWN, _KERNEL = 1, 2  # and that of a call
 _PER_CPU, _ADDRESS_SPACE = -1, 1  # offsets of a move (Linux 6.10: 7bdbf7446305; 6.9: 6082b6c328b5)
 
 
-class Names:
+class ReferenceNames:
     """How what instructions refer to is called. This one knows no names, and gives numbers."""
 
     def map(self, number: int) -> str:
@@ -53,7 +53,7 @@ class Names:
         return self.helper(number)
 
 
-class KernelNames(Names):
+class KernelReferenceNames(ReferenceNames):
     """Of code that the kernel handed out: a call holds how far the function is from ``__bpf_call_base``."""
 
     def __init__(self, maps: Mapping[int, str], symbols: KernelSymbols | None = None) -> None:
@@ -75,7 +75,7 @@ class KernelNames(Names):
 
 
 @record
-class Bytecode:
+class BytecodeLine:
     """One instruction: its ``number`` (a 64-bit constant takes two), its bytes, its text, and the number of
     the instruction that it may jump to (None: it does not jump)."""
 
@@ -85,9 +85,9 @@ class Bytecode:
     target: int | None = None
 
 
-def listing(code: bytes, names: Names | None = None) -> Iterator[Bytecode]:
+def listing(code: bytes, names: ReferenceNames | None = None) -> Iterator[BytecodeLine]:
     """The instructions in ``code``. Those that are not known are shown by their bytes."""
-    names = names or Names()
+    names = names or ReferenceNames()
     at = 0
     while at + 8 <= len(code):
         wide = code[at] == LD | _IMM | 0x18
@@ -97,7 +97,7 @@ def listing(code: bytes, names: Names | None = None) -> Iterator[Bytecode]:
         jump = _jump(one)
         number = at // 8
         shown = f"({one.code:02x}) {text}" if text else f"({one.code:02x}) unknown: {raw.hex(' ')}"
-        yield Bytecode(number, raw, shown, None if jump is None else number + 1 + jump)
+        yield BytecodeLine(number, raw, shown, None if jump is None else number + 1 + jump)
         at += len(raw)
 
 
@@ -131,7 +131,7 @@ def _jump(one: _Fields) -> int | None:
     return one.off
 
 
-def _text(one: _Fields, names: Names) -> str:
+def _text(one: _Fields, names: ReferenceNames) -> str:
     if one.kind in (ALU, ALU64):
         return _arithmetic(one)
     if one.kind in (JMP, JMP32):
@@ -174,7 +174,7 @@ def _arithmetic(one: _Fields) -> str:
     return f"{dst} {sign} {src}"
 
 
-def _branch(one: _Fields, names: Names) -> str:
+def _branch(one: _Fields, names: ReferenceNames) -> str:
     if one.operation == _CALL and one.kind == JMP:
         return _call(one, names)
     if one.operation == _EXIT and one.kind == JMP:
@@ -193,14 +193,14 @@ def _branch(one: _Fields, names: Names) -> str:
     return f"if {letter}{one.dst} {sign} {right} goto pc{one.off:+d}"
 
 
-def _call(one: _Fields, names: Names) -> str:
+def _call(one: _Fields, names: ReferenceNames) -> str:
     if one.src == _OWN:  # once there is native code, how far it is stands in the offset
         return f"call pc{one.off or one.imm:+d}"
     name = names.function(one.imm) if one.src == _KERNEL else names.helper(one.imm)
     return f"call {name or 'a function whose name is hidden'}"
 
 
-def _constant(one: _Fields, names: Names) -> str:
+def _constant(one: _Fields, names: ReferenceNames) -> str:
     if one.mode == _ABS:
         return f"r0 = *(u{one.width} *)skb[{one.imm}]"
     if one.mode == _IND:

@@ -8,15 +8,15 @@ from typing import Any
 
 from pytracer.arrays import load, np
 from pytracer.bpf.obj_info import ProgramInfo, SourceLine, read_program
-from pytracer.bpf.objects import Kind, opened
+from pytracer.bpf.objects import ObjectKind, opened
 from pytracer.errors import PytracerError, UnknownNameError
 from pytracer.kernel.policy import explain, in_words
-from pytracer.prog.disassembly import Bytecode, KernelNames, listing
-from pytracer.prog.link_targets import Names
-from pytracer.prog.map_contents import Contents, contents
-from pytracer.prog.native_code import Native, of_program
-from pytracer.prog.program_list import Programs, Table, read_table
-from pytracer.prog.run_stats import Ran
+from pytracer.prog.disassembly import BytecodeLine, KernelReferenceNames, listing
+from pytracer.prog.link_targets import TargetNames
+from pytracer.prog.map_contents import MapContents, read_contents
+from pytracer.prog.native_code import NativeInstruction, of_program
+from pytracer.prog.program_list import KernelMap, ProgramLister, read_kernel_map
+from pytracer.prog.run_stats import RunCount
 from pytracer.prog.tables import NEEDED, context, row
 from pytracer.record import record
 from pytracer.symbols.kernel import KernelSymbols
@@ -26,7 +26,7 @@ NONE = "there is none: this kernel interprets"
 
 
 @record
-class Dissected:
+class ProgramDump:
     """A program with its code. ``facts`` are the values of its columns in :mod:`pytracer.prog.tables`.
 
     Beside instructions and native code stands the line of C that begins there. Native code begins at the
@@ -35,24 +35,24 @@ class Dissected:
 
     facts: dict[str, Any]
     info: ProgramInfo
-    tables: tuple[tuple[Table, Contents], ...]
-    bytecode: tuple[tuple[SourceLine | None, Bytecode], ...]
-    native: tuple[tuple[SourceLine | None, Native], ...]
+    tables: tuple[tuple[KernelMap, MapContents], ...]
+    bytecode: tuple[tuple[SourceLine | None, BytecodeLine], ...]
+    native: tuple[tuple[SourceLine | None, NativeInstruction], ...]
     begin: int
     hint: str
 
 
-def dissect(name: str, *, entries: int) -> Dissected:
+def dump_program(name: str, *, entries: int) -> ProgramDump:
     """The program of that id, and so many entries of each of its maps. Raises UnknownNameError where there is
     none, and what the kernel's refusal means."""
     try:
-        programs = Programs().list()
+        programs = ProgramLister().list()
         if not name.isdecimal() or int(name) not in programs:
             raise UnknownNameError("program", name, map(str, programs), where="pytracer prog lists them")
         number = int(name)
         program = programs[number]
-        facts = row(Ran(program, 0, 0, None), 0, context(programs, Names()))
-        with opened(Kind.PROGRAM, number) as descriptor:
+        facts = row(RunCount(program, 0, 0, None), 0, context(programs, TargetNames()))
+        with opened(ObjectKind.PROGRAM, number) as descriptor:
             info = read_program(descriptor)
         tables = tuple(_tables(info, entries))
     except FileNotFoundError:
@@ -60,7 +60,7 @@ def dissect(name: str, *, entries: int) -> Dissected:
     except OSError as error:
         raise explain(error, f"looking at program {name}", needed=NEEDED) from error
     symbols = KernelSymbols()
-    names = KernelNames({table.info.id: table.info.name for table, _ in tables}, symbols)
+    names = KernelReferenceNames({table.info.id: table.info.name for table, _ in tables}, symbols)
     begin = info.functions[0].address if info.functions else 0
 
     def name_of(address: int) -> str:
@@ -70,7 +70,7 @@ def dissect(name: str, *, entries: int) -> Dissected:
     code, hint = of_program(info, name_of=name_of)
     by_insn = _Lines((line.insn, line) for line in info.lines)
     by_address = _Lines((line.address, line) for line in info.lines if line.address)
-    return Dissected(
+    return ProgramDump(
         facts=facts,
         info=info,
         tables=tables,
@@ -100,11 +100,11 @@ class _Lines:
         return line
 
 
-def _tables(info: ProgramInfo, entries: int) -> Iterator[tuple[Table, Contents]]:
+def _tables(info: ProgramInfo, entries: int) -> Iterator[tuple[KernelMap, MapContents]]:
     for number in info.map_ids:
-        with opened(Kind.MAP, number) as descriptor:
-            table = read_table(descriptor)
+        with opened(ObjectKind.MAP, number) as descriptor:
+            table = read_kernel_map(descriptor)
             try:
-                yield table, contents(descriptor, table.info, entries)
+                yield table, read_contents(descriptor, table.info, entries)
             except OSError as error:
-                yield table, Contents(None, reason=in_words(error.errno or 0).lower())
+                yield table, MapContents(None, reason=in_words(error.errno or 0).lower())

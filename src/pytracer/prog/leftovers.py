@@ -17,7 +17,7 @@ from pytracer.bpf.attach import cgroup, clsact, kprobe_events
 from pytracer.bpf.attach.interface import xdp_programs
 from pytracer.bpf.attach.owner import is_dead, is_dead_short
 from pytracer.bpf.attach.tcx import NAMES
-from pytracer.bpf.objects import Kind, ids
+from pytracer.bpf.objects import ObjectKind, ids
 from pytracer.bpf.sys import program_by_id, program_info
 from pytracer.errors import PytracerError
 from pytracer.kernel import tracefs
@@ -36,7 +36,7 @@ class Leftover:
     command: str
 
 
-def leftovers() -> list[Leftover]:
+def find_leftovers() -> list[Leftover]:
     """All that can be seen in this network namespace, mount namespace and PID namespace.
 
     Raises OSError or PytracerError where none of it can be.
@@ -57,12 +57,12 @@ def _filters() -> Iterator[Leftover]:
     for index in clsact.qdiscs():
         name = _interface(index)
         there = clsact.filters(index)
-        dead = [one for one in there if one.ours and is_dead(one.ours[1])]
+        dead = [one for one in there if one.is_own and is_dead(one.is_own[1])]
         for one in dead:
             way = NAMES[one.way]
             command = f"tc filter del dev {name} {way} pref {one.priority} handle {one.handle:#x} bpf"
             yield Leftover(f"a filter on {name} {way}", command)
-        if dead and len(dead) == len(there) and any(one.ours and one.ours[2] for one in dead):
+        if dead and len(dead) == len(there) and any(one.is_own and one.is_own[2] for one in dead):
             yield Leftover(f"the qdisc clsact on {name}", f"tc qdisc del dev {name} clsact")
 
 
@@ -75,7 +75,7 @@ def _xdp() -> Iterator[Leftover]:
 
 
 def _cgroups() -> Iterator[Leftover]:
-    dead = {number for number in ids(Kind.PROGRAM) if _is_left(number)}
+    dead = {number for number in ids(ObjectKind.PROGRAM) if _is_left(number)}
     for _, _, path in cgroups() if dead else ():
         with contextlib.suppress(OSError):  # it was removed meanwhile
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -91,7 +91,7 @@ def _cgroups() -> Iterator[Leftover]:
 
 
 def _kprobe_events() -> Iterator[Leftover]:
-    for event in kprobe_events.left():
+    for event in kprobe_events.list_leftovers():
         command = f"echo '-:{event}' >> {tracefs.TRACING}/kprobe_events"
         yield Leftover(f"the trace event {event}, disarmed", command)
 

@@ -36,7 +36,7 @@ def attach_type(number: int) -> str:
     return ATTACH_TYPES[number] if number < len(ATTACH_TYPES) else f"#{number}"
 
 
-class Names:
+class TargetNames:
     """Names of what this machine has now."""
 
     def __init__(self) -> None:

@@ -6,11 +6,11 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 
-from pytracer.bpf.holders import spelled
-from pytracer.bpf.objects import Kind, ids, opened
+from pytracer.bpf.holders import format_processes
+from pytracer.bpf.objects import ObjectKind, ids, opened
 from pytracer.bpf.sys import address, object_info
-from pytracer.prog.link_targets import Names, attach_type, interface
-from pytracer.prog.program_list import Program, unless_gone
+from pytracer.prog.link_targets import TargetNames, attach_type, interface
+from pytracer.prog.program_list import KernelProgram, ignore_vanished
 from pytracer.record import record
 
 _SIZE = 128  # bytes: struct bpf_link_info with room to grow
@@ -30,7 +30,7 @@ class LinkInfo:
     interface: int = 0
 
 
-def links(programs: Mapping[int, Program], names: Names) -> list[LinkInfo]:
+def links(programs: Mapping[int, KernelProgram], names: TargetNames) -> list[LinkInfo]:
     """All links. Raises OSError."""
     return list(_links(programs, names))
 
@@ -38,8 +38,8 @@ def links(programs: Mapping[int, Program], names: Names) -> list[LinkInfo]:
 def holding(program: int) -> list[int]:
     """The ids of the links that hold a program. Raises OSError."""
     found = []
-    for number in ids(Kind.LINK):
-        with unless_gone(), opened(Kind.LINK, number) as descriptor:
+    for number in ids(ObjectKind.LINK):
+        with ignore_vanished(), opened(ObjectKind.LINK, number) as descriptor:
             info = bytearray(_SIZE)
             object_info(descriptor, info)
             if struct.unpack_from("I", info, 8)[0] == program:
@@ -47,9 +47,9 @@ def holding(program: int) -> list[int]:
     return found
 
 
-def _links(programs: Mapping[int, Program], names: Names) -> Iterator[LinkInfo]:
-    for number in ids(Kind.LINK):
-        with unless_gone(), opened(Kind.LINK, number) as descriptor:
+def _links(programs: Mapping[int, KernelProgram], names: TargetNames) -> Iterator[LinkInfo]:
+    for number in ids(ObjectKind.LINK):
+        with ignore_vanished(), opened(ObjectKind.LINK, number) as descriptor:
             link = _Raw(descriptor, programs, names)
             kind, where = _KINDS.get(link.type, (f"type {link.type}", lambda _: ""))
             index = link.word(16) if kind in _ON_INTERFACES else 0
@@ -59,7 +59,7 @@ def _links(programs: Mapping[int, Program], names: Names) -> Iterator[LinkInfo]:
 class _Raw:
     """A ``struct bpf_link_info`` as bytes."""
 
-    def __init__(self, descriptor: int, programs: Mapping[int, Program], names: Names) -> None:
+    def __init__(self, descriptor: int, programs: Mapping[int, KernelProgram], names: TargetNames) -> None:
         self._descriptor, self.programs, self.names = descriptor, programs, names
         self._data = bytearray(_SIZE)
         object_info(descriptor, self._data)
@@ -107,9 +107,9 @@ def _perf_event(link: _Raw) -> str:
     """What the kernel tells since Linux 6.6 (1b715e1b0ec5)."""
     kind = link.word(16)
     if kind in (1, 2):  # a uprobe, a return
-        return spelled("u" if kind == 1 else "ur", link.text(24, 32), link.word(36))
+        return format_processes("u" if kind == 1 else "ur", link.text(24, 32), link.word(36))
     if kind in (3, 4):
-        return spelled("k" if kind == 3 else "kr", link.text(24, 32), link.word(36), link.long(40))
+        return format_processes("k" if kind == 3 else "kr", link.text(24, 32), link.word(36), link.long(40))
     if kind == 5:
         return f"t:{link.names.event(link.text(24, 32))}"
     return f"perf:{link.word(32)}/{link.long(24)}" if kind == 6 else "perf:?"
@@ -130,7 +130,7 @@ def _uprobe_multi(link: _Raw) -> str:
     if not count:
         return f"{kind}:?"
     (first,) = struct.unpack_from("Q", link.array(24, 52, 8 * count))
-    return f"{spelled(kind, link.text(16, 48), first)}{_more(count)}"
+    return f"{format_processes(kind, link.text(16, 48), first)}{_more(count)}"
 
 
 def _more(count: int) -> str:

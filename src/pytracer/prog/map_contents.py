@@ -12,7 +12,7 @@ from pytracer.bpf.obj_info import MapInfo, read_btf
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import PER_CPU, MapType
 from pytracer.errors import PytracerError
-from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.kernel.cpus import possible_cpus
 from pytracer.record import record
 from pytracer.text import from_bytes
@@ -29,7 +29,7 @@ Decode = Callable[[bytes], Any]
 
 
 @record
-class Contents:
+class MapContents:
     """How many entries there are (of an array, those that are not all zero), and the first of them: keys and
     values in Python's types; values that each CPU has for itself are lists. ``reason`` says why there is
     nothing to show: then ``count`` is None. ``zero`` counts the entries of an array that are all zero."""
@@ -40,14 +40,14 @@ class Contents:
     zero: int = 0
 
 
-def contents(descriptor: int, info: MapInfo, most: int) -> Contents:
+def read_contents(descriptor: int, info: MapInfo, most: int) -> MapContents:
     """What is in the map now, ``most`` entries of it. Raises OSError."""
     if info.type not in _READABLE:
-        return Contents(None, reason="the kernel does not show what is in maps of this type")
+        return MapContents(None, reason="the kernel does not show what is in maps of this type")
     per_cpu = info.type in PER_CPU
     cpus = possible_cpus() if per_cpu else 1
     if info.max_entries * (info.key_size + (info.value_size + 7) * cpus) > _ROOM:
-        return Contents(None, reason="it has too much room to be read")
+        return MapContents(None, reason="it has too much room to be read")
     load()
     types = np.dtype(f"V{info.key_size}"), np.dtype(f"V{info.value_size}")
     keys, values = Map(info.name, descriptor, info.type, info.max_entries, lambda: types).read()
@@ -64,7 +64,7 @@ def contents(descriptor: int, info: MapInfo, most: int) -> Contents:
 
     first = zip(keys[:most], values[:most], strict=True)
     entries = tuple((key_of(key.tobytes()), shown(value)) for key, value in first)
-    return Contents(len(keys), entries, zero=zero)
+    return MapContents(len(keys), entries, zero=zero)
 
 
 def decoders(info: MapInfo) -> tuple[Decode, Decode]:
@@ -75,12 +75,12 @@ def decoders(info: MapInfo) -> tuple[Decode, Decode]:
             key, value = by_type(btf, info.btf_key_type), by_type(btf, info.btf_value_type)
             key(bytes(info.key_size)), value(bytes(info.value_size))  # a type that is no good says so now
         except (OSError, PytracerError, struct.error, IndexError):
-            return plain, plain
+            return format_bytes, format_bytes
         return key, value
-    return plain, plain
+    return format_bytes, format_bytes
 
 
-def plain(data: bytes) -> Any:
+def format_bytes(data: bytes) -> Any:
     """Of what no type is known: a number of a usual size, else bytes in hexadecimal."""
     if len(data) in _FORMS:
         return int.from_bytes(data, sys.byteorder)
@@ -96,37 +96,37 @@ def by_type(btf: Btf, type_id: int) -> Decode:
     def decode(data: bytes) -> Any:
         return value(btf, type_id, data)
 
-    return decode if type_id else plain
+    return decode if type_id else format_bytes
 
 
 def value(btf: Btf, type_id: int, data: bytes) -> Any:
     """One value; see ``by_type``."""
     type_id = btf.resolve(type_id)
     match btf.kind(type_id):
-        case Kind.INT:
+        case BtfKind.INT:
             integer = btf.integer(type_id)
             number = int.from_bytes(data[: integer.size], sys.byteorder, signed=integer.signed)
             return bool(number) if integer.boolean else number
-        case Kind.ENUM | Kind.ENUM64:
+        case BtfKind.ENUM | BtfKind.ENUM64:
             signed = btf.enum_signed(type_id)
             number = int.from_bytes(data[: btf.size_of(type_id)], sys.byteorder, signed=signed)
             return next((name for name, one in btf.enumerators(type_id) if one == number), number)
-        case Kind.ARRAY:
+        case BtfKind.ARRAY:
             return _array(btf, type_id, data)
-        case Kind.STRUCT | Kind.UNION:
+        case BtfKind.STRUCT | BtfKind.UNION:
             return {
                 one.name: _member(btf, one.type, one.bit_offset, one.bits, data) for one in btf.walk(type_id)
             }
-        case Kind.FLOAT:
+        case BtfKind.FLOAT:
             return struct.unpack("f" if btf.size_of(type_id) == 4 else "d", data[: btf.size_of(type_id)])[0]
         case _:
-            return plain(data[: btf.size_of(type_id)])
+            return format_bytes(data[: btf.size_of(type_id)])
 
 
 def _array(btf: Btf, type_id: int, data: bytes) -> Any:
     element, length = btf.array(type_id)
     size, kind = btf.size_of(element), btf.resolve(element)
-    if size == 1 and btf.kind(kind) is Kind.INT and btf.name(kind) == "char":
+    if size == 1 and btf.kind(kind) is BtfKind.INT and btf.name(kind) == "char":
         return from_bytes(data[:length].partition(b"\0")[0])
     return [value(btf, element, data[at * size : (at + 1) * size]) for at in range(length)]
 

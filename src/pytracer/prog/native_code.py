@@ -13,7 +13,7 @@ _ROW = 16  # bytes in a row of what cannot be read
 
 
 @record
-class Native:
+class NativeInstruction:
     """One instruction, at ``address``; ``text`` is "" where nobody can read it. ``target`` is where it jumps
     to or what it calls, where that stands in it."""
 
@@ -29,7 +29,7 @@ def disassemble(
     *,
     machine: str = "",
     name_of: Callable[[int], str] | None = None,
-) -> tuple[list[Native], str]:
+) -> tuple[list[NativeInstruction], str]:
     """The instructions of ``code``, which stands at ``address``, and a hint where they could not be read.
 
     ``machine`` is as ``uname -m`` says (default: this one); ``name_of`` names addresses outside of the code.
@@ -38,7 +38,7 @@ def disassemble(
     reader, hint = _reader(machine or os.uname().machine)
     if reader is None:
         rows = range(0, len(code), _ROW)
-        return [Native(address + at, code[at : at + _ROW], "") for at in rows], hint
+        return [NativeInstruction(address + at, code[at : at + _ROW], "") for at in rows], hint
     inside = range(address, address + len(code))
     found = []
     for one in reader.disasm(code, address):
@@ -46,16 +46,18 @@ def disassemble(
         target = _target(one)
         if target is not None and target not in inside and name_of is not None:
             text += f" <{name_of(target)}>"
-        found.append(Native(one.address, bytes(one.bytes), text, target))
+        found.append(NativeInstruction(one.address, bytes(one.bytes), text, target))
     return found, ""
 
 
-def of_program(info: ProgramInfo, *, name_of: Callable[[int], str] | None = None) -> tuple[list[Native], str]:
+def of_program(
+    info: ProgramInfo, *, name_of: Callable[[int], str] | None = None
+) -> tuple[list[NativeInstruction], str]:
     """The native code of all functions of a program, as ``disassemble`` gives it. Each is where the kernel
     put it: they need not lie one behind the other."""
     if not any(function.address for function in info.functions):  # the kernel hides it
         return disassemble(info.jited, 0, name_of=name_of)
-    found, hint, at = list[Native](), "", 0
+    found, hint, at = list[NativeInstruction](), "", 0
     for function in info.functions:
         code, hint = disassemble(info.jited[at : at + function.size], function.address, name_of=name_of)
         found += code

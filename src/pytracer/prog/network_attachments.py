@@ -29,7 +29,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @record
-class OnNetwork:
+class NetworkAttachment:
     """A program on an interface (its index; 0: on the whole namespace). ``kind`` is xdp, tc, tcx, netkit or
     netns, ``link`` the id of the link that holds it, 0 where there is none or it is not told."""
 
@@ -40,7 +40,7 @@ class OnNetwork:
     link: int = 0
 
 
-def on_networks(namespaces: Mapping[int, int]) -> list[OnNetwork]:
+def list_network_attachments(namespaces: Mapping[int, int]) -> list[NetworkAttachment]:
     """What is on the interfaces of network namespaces: of ours, and of those that processes are in
     (namespace's inode -> process id)."""
     own = Path("/proc/thread-self/ns/net").stat().st_ino
@@ -69,27 +69,29 @@ def query(target: int, kind: int) -> list[tuple[int, int]]:
     return list(zip(*words, strict=True))
 
 
-def _here() -> Iterator[OnNetwork]:
+def _here() -> Iterator[NetworkAttachment]:
     """In the namespace of the calling thread. What cannot be asked for is left out."""
     with contextlib.suppress(OSError):
         names = {number: one.name for number, one in interfaces.interfaces().items()}
         for index, programs in xdp_programs().items():
             for program in programs:
-                yield OnNetwork(program, "xdp", f"xdp:{names.get(index, f'#{index}')}", index)
+                yield NetworkAttachment(program, "xdp", f"xdp:{names.get(index, f'#{index}')}", index)
         yield from _in_traffic_control(names)
         for index, name in names.items():
             for kind, family in _CHAINS.items():
                 for program, link in query(index, kind):
-                    yield OnNetwork(program, family, f"{family}/{attach_type(kind)}:{name}", index, link)
+                    yield NetworkAttachment(
+                        program, family, f"{family}/{attach_type(kind)}:{name}", index, link
+                    )
     with contextlib.suppress(OSError), open("/proc/thread-self/ns/net", "rb") as namespace:
         for kind in _OF_NAMESPACE:
             for program, _ in query(namespace.fileno(), kind):
-                yield OnNetwork(
+                yield NetworkAttachment(
                     program, "netns", f"{attach_type(kind)}:netns {os.fstat(namespace.fileno()).st_ino}", 0
                 )
 
 
-def _in_traffic_control(names: Mapping[int, str]) -> Iterator[OnNetwork]:
+def _in_traffic_control(names: Mapping[int, str]) -> Iterator[NetworkAttachment]:
     for qdisc in qdisc_messages():
         index, kind = qdisc["index"], qdisc.get_attr("TCA_KIND")
         if not qdisc["handle"]:
@@ -104,12 +106,14 @@ def _in_traffic_control(names: Mapping[int, str]) -> Iterator[OnNetwork]:
                     said = rtnetlink.attribute(options, _BPF_ID) if options is not None else b""
                     if said:
                         program = int.from_bytes(said, sys.byteorder)
-                        yield OnNetwork(program, "tc", f"tc{way}:{names.get(index, f'#{index}')}", index)
+                        yield NetworkAttachment(
+                            program, "tc", f"tc{way}:{names.get(index, f'#{index}')}", index
+                        )
 
 
-def _in_namespace(process: int, number: int) -> list[OnNetwork]:
+def _in_namespace(process: int, number: int) -> list[NetworkAttachment]:
     """The same in the namespace of a process; none where it has gone, or may not be entered."""
-    found: list[OnNetwork] = []
+    found: list[NetworkAttachment] = []
 
     def enter() -> None:  # a thread's namespace is its own, and ends with it
         with contextlib.suppress(OSError), open(f"/proc/{process}/ns/net", "rb") as namespace:

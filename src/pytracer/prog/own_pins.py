@@ -16,11 +16,11 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pytracer.bpf.objects import Kind, opened
+from pytracer.bpf.objects import ObjectKind, opened
 from pytracer.errors import PytracerError
 from pytracer.kernel.policy import explain
 from pytracer.prog import pins
-from pytracer.prog.program_list import Program
+from pytracer.prog.program_list import KernelProgram
 from pytracer.record import record
 
 BPFFS = Path("/sys/fs/bpf")
@@ -36,7 +36,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @record
-class Pinned:
+class PinnedProgram:
     """A program that pytracer pinned: its id and tag, its folder, and the ids of the links pinned with it."""
 
     program: int
@@ -45,14 +45,17 @@ class Pinned:
     links: tuple[int, ...]
 
 
-def pin(program: Program, links: Iterable[int]) -> Path:
+def pin(program: KernelProgram, links: Iterable[int]) -> Path:
     """Pin a program and these of its links; the folder. All or nothing; again is no work.
 
     Raises what the kernel's refusal means, and PytracerError where something else has the folder's name.
     """
     folder = FOLDER / f"{program.id}-{program.info.tag}"
     made = list[Path]()
-    wanted = [(Kind.PROGRAM, program.id, _PROGRAM), *((Kind.LINK, link, f"link-{link}") for link in links)]
+    wanted = [
+        (ObjectKind.PROGRAM, program.id, _PROGRAM),
+        *((ObjectKind.LINK, link, f"link-{link}") for link in links),
+    ]
     try:
         _prepare()
         if not folder.exists():
@@ -63,7 +66,7 @@ def pin(program: Program, links: Iterable[int]) -> Path:
             if path.exists() and _keeps(path, kind, number):
                 continue
             with opened(kind, number) as descriptor:
-                pins.put(descriptor, str(path))
+                pins.create_pin(descriptor, str(path))
             made.append(path)
     except BaseException as error:
         for path in reversed(made):
@@ -76,7 +79,7 @@ def pin(program: Program, links: Iterable[int]) -> Path:
     return folder
 
 
-def pinned() -> list[Pinned]:
+def pinned() -> list[PinnedProgram]:
     """What is below the folder and pytracer's, by id. Raises PytracerError where the folder is another's."""
     if not FOLDER.is_dir():
         return []
@@ -84,7 +87,7 @@ def pinned() -> list[Pinned]:
     return sorted(_found(), key=lambda one: one.program)
 
 
-def unpin(one: Pinned) -> None:
+def unpin(one: PinnedProgram) -> None:
     """Take the pins of a program away; it goes unless somebody else holds it. Raises PytracerError where
     something else is in its folder: nothing is taken then."""
     paths = [one.folder / _PROGRAM, *(one.folder / f"link-{link}" for link in one.links)]
@@ -99,7 +102,7 @@ def unpin(one: Pinned) -> None:
     _leave()
 
 
-def restore(one: Pinned, links: Iterable[int] | None) -> None:
+def restore(one: PinnedProgram, links: Iterable[int] | None) -> None:
     """Take away what a program was not pinned with before: all where that is None, else all but ``links``.
     Raises what ``unpin`` raises."""
     if links is None:
@@ -109,23 +112,25 @@ def restore(one: Pinned, links: Iterable[int] | None) -> None:
         (one.folder / f"link-{link}").unlink(missing_ok=True)
 
 
-def _found() -> Iterator[Pinned]:
+def _found() -> Iterator[PinnedProgram]:
     for folder in FOLDER.iterdir():
         name = _NAME.fullmatch(folder.name)
         if name is None or not stat.S_ISDIR(folder.lstat().st_mode):
             continue
         program = int(name[1])
-        if not _keeps(folder / _PROGRAM, Kind.PROGRAM, program, tag=name[2]):
+        if not _keeps(folder / _PROGRAM, ObjectKind.PROGRAM, program, tag=name[2]):
             continue
         links = [int(match[1]) for path in folder.iterdir() if (match := _LINK.fullmatch(path.name))]
-        ours = (number for number in links if _keeps(folder / f"link-{number}", Kind.LINK, number, program))
-        yield Pinned(program, name[2], folder, tuple(sorted(ours)))
+        ours = (
+            number for number in links if _keeps(folder / f"link-{number}", ObjectKind.LINK, number, program)
+        )
+        yield PinnedProgram(program, name[2], folder, tuple(sorted(ours)))
 
 
-def _keeps(path: Path, kind: Kind, number: int, program: int = 0, *, tag: str = "") -> bool:
+def _keeps(path: Path, kind: ObjectKind, number: int, program: int = 0, *, tag: str = "") -> bool:
     """Whether a pin is of that object, and of ``program``, and of that ``tag``, where these are given."""
     with contextlib.suppress(OSError):
-        found = pins.read(str(path))
+        found = pins.read_pin(str(path))
         of = not program or found.program == program
         return found.kind is kind and found.id == number and of and tag in ("", found.tag)
     return False
@@ -164,7 +169,7 @@ def _mount(source: str, target: str) -> None:
         raise OSError(number, os.strerror(number), target)
 
 
-def _explained(error: OSError, program: Program, folder: Path) -> PytracerError:
+def _explained(error: OSError, program: KernelProgram, folder: Path) -> PytracerError:
     what = f"pinning program {program.id}"
     if error.errno == errno.EEXIST:
         return PytracerError(f"{what}: something else is in {folder}", hint="look at what it is")

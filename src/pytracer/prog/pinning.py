@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytracer.bpf.holders import Held, Process, held, missing
+from pytracer.bpf.holders import Holders, Process, find_holders, missing
 from pytracer.errors import PytracerError, UnknownNameError
 from pytracer.kernel.policy import explain
 from pytracer.prog import own_pins
 from pytracer.prog.links import holding
-from pytracer.prog.own_pins import Pinned
-from pytracer.prog.program_list import Program, Programs
+from pytracer.prog.own_pins import PinnedProgram
+from pytracer.prog.program_list import KernelProgram, ProgramLister
 from pytracer.record import record
 from pytracer.spec import Injection, registry
 
@@ -20,15 +20,15 @@ TRACER_OWNED = "tracer-owned"
 
 
 @record
-class Kept:
+class KeptProgram:
     """A program that is pinned, or was: its name ("" where it has gone), and the processes that hold it."""
 
-    pin: Pinned
+    pin: PinnedProgram
     name: str
     holders: tuple[Process, ...]
 
 
-def pin(names: Iterable[str], *, attached: bool) -> list[Kept]:
+def pin(names: Iterable[str], *, attached: bool) -> list[KeptProgram]:
     """Pin programs of running tracers, by their ids or all; with ``attached`` their links, too, so that they
     run on when the tracer has ended.
 
@@ -54,7 +54,7 @@ def pin(names: Iterable[str], *, attached: bool) -> list[Kept]:
     return [_kept(there[number], programs, processes) for number in ids]
 
 
-def unload(names: Iterable[str]) -> tuple[list[Kept], list[PytracerError]]:
+def unload(names: Iterable[str]) -> tuple[list[KeptProgram], list[PytracerError]]:
     """Take pins away that pytracer made: of these programs, or all (also: ``tracer-owned``).
 
     What is no pin of pytracer's is left. Returns what was taken away, and an error for each program that
@@ -73,7 +73,7 @@ def unload(names: Iterable[str]) -> tuple[list[Kept], list[PytracerError]]:
             hint = pins if there else f"there is nothing in {own_pins.FOLDER}"
             refused.append(PytracerError(f"{name} is no program that pytracer pinned", hint=hint))
     programs, processes = _look()
-    gone = list[Pinned]()
+    gone = list[PinnedProgram]()
     for number in wanted if names else there:
         try:
             own_pins.unpin(there[number])
@@ -83,9 +83,9 @@ def unload(names: Iterable[str]) -> tuple[list[Kept], list[PytracerError]]:
     return [_kept(one, programs, processes) for one in gone], refused
 
 
-def _look() -> tuple[dict[int, Program], Held]:
+def _look() -> tuple[dict[int, KernelProgram], Holders]:
     try:
-        return Programs().list(), held()
+        return ProgramLister().list(), find_holders()
     except OSError as error:
         raise explain(error, "looking at programs", needed=NEEDED) from error
 
@@ -95,7 +95,7 @@ def _id(name: str) -> int:
     return int(name) if name.isascii() and name.isdecimal() else -1
 
 
-def _chosen(names: Iterable[str], programs: dict[int, Program], processes: Held) -> list[int]:
+def _chosen(names: Iterable[str], programs: dict[int, KernelProgram], processes: Holders) -> list[int]:
     ids = list[int]()
     for name in names:
         if name == TRACER_OWNED:
@@ -119,13 +119,13 @@ def _chosen(names: Iterable[str], programs: dict[int, Program], processes: Held)
     return list(dict.fromkeys(ids))
 
 
-def _tracer(number: int, processes: Held) -> str:
+def _tracer(number: int, processes: Holders) -> str:
     """The tracer that loaded a program, by its process's own word; "" for none."""
     holders = processes.programs.get(number, ())
     return next((holder.tracer for holder in holders if number in holder.loaded), "")
 
 
-def _check_attachment(number: int, links: list[int], processes: Held) -> None:
+def _check_attachment(number: int, links: list[int], processes: Holders) -> None:
     """PytracerError where a program would not stay attached, or must not."""
     tracer = _tracer(number, processes)
     if tracer in registry.names() and isinstance(registry.get(tracer).arguments, Injection):
@@ -139,6 +139,6 @@ def _check_attachment(number: int, links: list[int], processes: Held) -> None:
         )
 
 
-def _kept(one: Pinned, programs: dict[int, Program], processes: Held) -> Kept:
+def _kept(one: PinnedProgram, programs: dict[int, KernelProgram], processes: Holders) -> KeptProgram:
     program = programs.get(one.program)
-    return Kept(one, program.name if program else "", tuple(processes.programs.get(one.program, ())))
+    return KeptProgram(one, program.name if program else "", tuple(processes.programs.get(one.program, ())))

@@ -9,16 +9,16 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytracer.bpf.objects import Kind, own_file_info
+from pytracer.bpf.objects import ObjectKind, own_file_info
 from pytracer.bpf.sys import Command, address, bpf
 from pytracer.record import record
 
 _MOUNTS = Path("/proc/thread-self/mountinfo")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _FIELDS = (
-    ("link_id", Kind.LINK),
-    ("map_id", Kind.MAP),
-    ("prog_id", Kind.PROGRAM),
+    ("link_id", ObjectKind.LINK),
+    ("map_id", ObjectKind.MAP),
+    ("prog_id", ObjectKind.PROGRAM),
 )  # a link tells its program's id, too
 
 
@@ -28,7 +28,7 @@ class Pin:
     program itself; 0 and "" for a map."""
 
     path: str
-    kind: Kind
+    kind: ObjectKind
     id: int
     program: int
     tag: str = ""
@@ -41,13 +41,13 @@ def pins() -> list[Pin]:
         for folder, _, files in os.walk(root):
             for file in files:
                 with contextlib.suppress(OSError):  # somebody takes it away, or it is no pin
-                    found.append(read(str(Path(folder, file))))
+                    found.append(read_pin(str(Path(folder, file))))
     return found
 
 
-def read(path: str) -> Pin:
+def read_pin(path: str) -> Pin:
     """What is pinned there. Raises OSError."""
-    descriptor = get(path)
+    descriptor = open_pin(path)
     try:
         info = own_file_info(descriptor)
     finally:
@@ -58,13 +58,13 @@ def read(path: str) -> Pin:
     raise OSError(f"{path} is a pin of something else")
 
 
-def get(path: str) -> int:
+def open_pin(path: str) -> int:
     """A descriptor of what is pinned there. Raises OSError."""
     name = bytearray(os.fsencode(path) + b"\0")
     return bpf(Command.OBJ_GET, struct.pack("QII", address(name), 0, 0))
 
 
-def put(descriptor: int, path: str) -> None:
+def create_pin(descriptor: int, path: str) -> None:
     """Pin what a descriptor is of. Raises OSError."""
     name = bytearray(os.fsencode(path) + b"\0")
     bpf(Command.OBJ_PIN, struct.pack("QII", address(name), descriptor, 0))

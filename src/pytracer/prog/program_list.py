@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from pytracer import ktime
 from pytracer.bpf.obj_info import MapInfo, ProgramInfo, read_map, read_program
-from pytracer.bpf.objects import Kind, ids, opened, own_file_info
+from pytracer.bpf.objects import ObjectKind, ids, opened, own_file_info
 from pytracer.features.feature_table import MAP_NAMES, PROGRAM_NAMES
 from pytracer.record import record
 
@@ -18,7 +18,7 @@ _GONE = (errno.ENOENT, errno.EAGAIN)  # it went between two questions
 
 
 @record
-class Program:
+class KernelProgram:
     """A program: what the kernel tells of it (without its code), its whole ``name``, the bytes of ``memory``
     it takes, and when it was ``loaded`` (seconds since the epoch)."""
 
@@ -39,7 +39,7 @@ class Program:
 
 
 @record
-class Table:
+class KernelMap:
     """A map: what the kernel tells of it, and the bytes of ``memory`` it takes."""
 
     info: MapInfo
@@ -51,43 +51,43 @@ class Table:
         return MAP_NAMES.get(self.info.type, f"type {self.info.type}")
 
 
-class Programs:
+class ProgramLister:
     """All programs, to be listed again and again: what never changes of one is asked for once."""
 
     def __init__(self) -> None:
         """Ask nothing yet."""
         self._names: dict[int, str] = {}
 
-    def list(self) -> dict[int, Program]:
+    def list(self) -> dict[int, KernelProgram]:
         """Those that are there, by id; without those that go meanwhile. Raises OSError."""
         found = {}
         since = time.time() - ktime.boottime_ns() / 1e9
-        for number in ids(Kind.PROGRAM):
-            with unless_gone(), opened(Kind.PROGRAM, number) as descriptor:
+        for number in ids(ObjectKind.PROGRAM):
+            with ignore_vanished(), opened(ObjectKind.PROGRAM, number) as descriptor:
                 found[number] = self._read(descriptor, since)
         self._names = {number: name for number, name in self._names.items() if number in found}
         return found
 
-    def _read(self, descriptor: int, since: float) -> Program:
+    def _read(self, descriptor: int, since: float) -> KernelProgram:
         info = read_program(descriptor, code=False)
         if info.id not in self._names:
             self._names[info.id] = _whole_name(descriptor, info)
         memory = int(own_file_info(descriptor).get("memlock", 0))
-        return Program(info, self._names[info.id], memory, since + info.load_time / 1e9)
+        return KernelProgram(info, self._names[info.id], memory, since + info.load_time / 1e9)
 
 
-def tables() -> dict[int, Table]:
+def tables() -> dict[int, KernelMap]:
     """The maps that are there, by id. Raises OSError."""
     found = {}
-    for number in ids(Kind.MAP):
-        with unless_gone(), opened(Kind.MAP, number) as descriptor:
-            found[number] = read_table(descriptor)
+    for number in ids(ObjectKind.MAP):
+        with ignore_vanished(), opened(ObjectKind.MAP, number) as descriptor:
+            found[number] = read_kernel_map(descriptor)
     return found
 
 
-def read_table(descriptor: int) -> Table:
+def read_kernel_map(descriptor: int) -> KernelMap:
     """What the kernel tells of a map. Raises OSError."""
-    return Table(read_map(descriptor), int(own_file_info(descriptor).get("memlock", 0)))
+    return KernelMap(read_map(descriptor), int(own_file_info(descriptor).get("memlock", 0)))
 
 
 def _whole_name(descriptor: int, info: ProgramInfo) -> str:
@@ -100,7 +100,7 @@ def _whole_name(descriptor: int, info: ProgramInfo) -> str:
 
 
 @contextlib.contextmanager
-def unless_gone() -> Iterator[None]:
+def ignore_vanished() -> Iterator[None]:
     """Go on where what was asked for has gone meanwhile."""
     try:
         yield

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pytracer.bpf.sys import Command, bpf
 from pytracer.kernel.policy import explain
-from pytracer.prog.program_list import Program, Programs
+from pytracer.prog.program_list import KernelProgram, ProgramLister
 from pytracer.record import record
 
 _RUN_TIME = 0  # BPF_STATS_RUN_TIME
@@ -27,7 +27,7 @@ _NEEDED = ("CAP_SYS_ADMIN",)
 
 
 @contextlib.contextmanager
-def counting() -> Iterator[None]:
+def count_runs() -> Iterator[None]:
     """Have the kernel count, for the length of the block. Raises what the kernel's refusal means."""
     try:
         descriptor = bpf(Command.ENABLE_STATS, struct.pack("I", _RUN_TIME))
@@ -59,26 +59,26 @@ def _by_sysctl() -> Iterator[None]:
 
 
 @record
-class Ran:
+class RunCount:
     """What a program did since it was looked at before: ``runs``, the ``time`` they took (ns), and the runs
     that were skipped as one was under way on that CPU already (``missed``; None: the kernel does not say)."""
 
-    program: Program
+    program: KernelProgram
     runs: int
     time: int
     missed: int | None
 
 
-class Watch:
+class RunCounter:
     """All programs and what they do, from one look to the next, while the kernel counts."""
 
     def __init__(self) -> None:
         """Take the first look. Raises OSError."""
-        self._programs = Programs()
+        self._programs = ProgramLister()
         self._begun = self._looked = time.monotonic()
         self._first = self._before = self._seen = self._programs.list()
 
-    def look(self) -> tuple[list[Ran], float]:
+    def look(self) -> tuple[list[RunCount], float]:
         """What each did since the last look, and the seconds since then. Raises OSError."""
         programs, now = self._programs.list(), time.monotonic()
         ran, seconds = since(self._before, programs), now - self._looked
@@ -87,24 +87,24 @@ class Watch:
         return ran, seconds
 
     @property
-    def programs(self) -> dict[int, Program]:
+    def programs(self) -> dict[int, KernelProgram]:
         """The programs that were there at the last look, by id."""
         return self._before
 
-    def whole(self) -> tuple[list[Ran], float]:
+    def whole(self) -> tuple[list[RunCount], float]:
         """The same since the first look; of programs that have gone, up to when they were last seen."""
         return since(self._first, self._seen), self._looked - self._begun
 
 
-def since(before: Mapping[int, Program], now: Mapping[int, Program]) -> list[Ran]:
+def since(before: Mapping[int, KernelProgram], now: Mapping[int, KernelProgram]) -> list[RunCount]:
     """What programs did between two looks. One that is new was loaded in between: ids are not used again."""
     return [_since(before.get(number), program) for number, program in now.items()]
 
 
-def _since(before: Program | None, program: Program) -> Ran:
+def _since(before: KernelProgram | None, program: KernelProgram) -> RunCount:
     info, then = program.info, before.info if before else None
     missed = info.recursion_misses
     if missed is not None and then is not None:
         missed -= then.recursion_misses or 0
     runs = info.run_count - (then.run_count if then else 0)
-    return Ran(program, runs, info.run_time - (then.run_time if then else 0), missed)
+    return RunCount(program, runs, info.run_time - (then.run_time if then else 0), missed)

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pytracer.bpf.holders import Process, held, missing
-from pytracer.bpf.objects import Kind
+from pytracer.bpf.holders import Process, find_holders, missing
+from pytracer.bpf.objects import ObjectKind
 from pytracer.errors import UnknownNameError
 from pytracer.kernel.policy import explain
 from pytracer.model import Schema, Snapshot
 from pytracer.model.items import Kind as RowKind
 from pytracer.model.items import Values
 from pytracer.prog.attachments import Attachment, attachments, by_program
-from pytracer.prog.link_targets import Names
+from pytracer.prog.link_targets import TargetNames
 from pytracer.prog.pins import Pin, pins
-from pytracer.prog.program_list import Program, Programs, Table, tables
-from pytracer.prog.run_stats import Ran, Watch
+from pytracer.prog.program_list import KernelMap, KernelProgram, ProgramLister, tables
+from pytracer.prog.run_stats import RunCount, RunCounter
 from pytracer.record import made, record, replace
 from pytracer.spec import Column, Unit
 from pytracer.spec import Table as TableOutput
@@ -70,19 +70,19 @@ def schema(view: str) -> Schema:
 
 
 @record
-class Context:
+class TableContext:
     """What is known of programs beside what they do: ``holders`` by the id of the program; ``unseen`` says
     which processes were not asked what they hold, and why."""
 
     holders: dict[int, list[Process]] = made(factory=dict)
     places: dict[int, list[Attachment]] = made(factory=dict)
     pins: dict[int, list[Pin]] = made(factory=dict)
-    tables: dict[int, Table] = made(factory=dict)
+    tables: dict[int, KernelMap] = made(factory=dict)
     unseen: tuple[str, ...] = ()
 
-    def __or__(self, newer: Context) -> Context:
+    def __or__(self, newer: TableContext) -> TableContext:
         """The newer, with what this one knows of programs that have gone."""
-        return Context(
+        return TableContext(
             self.holders | newer.holders,
             self.places | newer.places,
             self.pins | newer.pins,
@@ -91,17 +91,17 @@ class Context:
         )
 
 
-class Observer:
+class ProgramTable:
     """All programs, looked at again and again while the kernel counts their runs."""
 
     def __init__(self) -> None:
         """Take the first look. Raises what the kernel's refusal means."""
-        self._names = Names()
+        self._names = TargetNames()
         self._known: set[int] = set()
-        self._context = Context()
+        self._context = TableContext()
         try:
-            self._learn(Programs().list())  # before the first look: it takes its time
-            self._watch = Watch()
+            self._learn(ProgramLister().list())  # before the first look: it takes its time
+            self._watch = RunCounter()
         except OSError as error:
             raise explain(error, "looking at programs", needed=NEEDED) from error
 
@@ -122,28 +122,28 @@ class Observer:
         columns: dict[str, Values] = {name: [one[name] for one in rows] for name in COLUMNS}
         return Snapshot(kind, time.time(), seconds, columns)
 
-    def _learn(self, programs: dict[int, Program]) -> None:
+    def _learn(self, programs: dict[int, KernelProgram]) -> None:
         """Find out about programs, where there are new ones."""
         if not programs.keys() <= self._known:
             self._context |= context(programs, self._names)
             self._known = set(programs)
 
 
-def context(programs: dict[int, Program], names: Names) -> Context:
+def context(programs: dict[int, KernelProgram], names: TargetNames) -> TableContext:
     """Who holds them, where they are attached and pinned, and their maps. Raises OSError."""
-    processes = held()
+    processes = find_holders()
     holders = {number: list(found) for number, found in processes.programs.items()}
     places = by_program(attachments(programs, processes, names))
     pinned = dict[int, list[Pin]]()
     for pin in pins():
-        if pin.kind is not Kind.MAP:
+        if pin.kind is not ObjectKind.MAP:
             pinned.setdefault(pin.program, []).append(pin)
     for found in pinned.values():
-        found.sort(key=lambda pin: (pin.kind is not Kind.PROGRAM, pin.path))
-    return Context(holders, places, pinned, tables(), tuple(missing(processes)))
+        found.sort(key=lambda pin: (pin.kind is not ObjectKind.PROGRAM, pin.path))
+    return TableContext(holders, places, pinned, tables(), tuple(missing(processes)))
 
 
-def row(ran: Ran, seconds: float, known: Context) -> dict[str, Any]:
+def row(ran: RunCount, seconds: float, known: TableContext) -> dict[str, Any]:
     """The values of all columns for a program."""
     program, info = ran.program, ran.program.info
     holders, kept = known.holders.get(program.id, []), known.pins.get(program.id, [])

@@ -11,14 +11,14 @@ from pytracer.errors import UnknownNameError, UsageError
 _T = TypeVar("_T")
 
 
-class Piece:
+class JsonPiece:
     """A value in a document, and where it stands: ``syscalls[3].args[0].op``."""
 
     def __init__(self, value: Any, place: str) -> None:
         self.value = value
         self.place = place
 
-    def fields(self, known: Collection[str]) -> Mapping[str, Piece]:
+    def fields(self, known: Collection[str]) -> Mapping[str, JsonPiece]:
         """The fields of an object that are not null. Raises UsageError where it has another than those known:
         what is not understood is not passed over."""
         inside = f"{self.place}." if self.place else ""
@@ -27,13 +27,13 @@ class Piece:
             if name not in known:
                 raise self.unknown("field", name, known)
             if value is not None:
-                fields[name] = Piece(value, inside + name)
+                fields[name] = JsonPiece(value, inside + name)
         return fields
 
-    def __iter__(self) -> Iterator[Piece]:
+    def __iter__(self) -> Iterator[JsonPiece]:
         """The elements of a list."""
         for number, value in enumerate(self._typed(list, "a list")):
-            yield Piece(value, f"{self.place}[{number}]")
+            yield JsonPiece(value, f"{self.place}[{number}]")
 
     @property
     def text(self) -> str:
@@ -69,10 +69,10 @@ class Piece:
         return self.value
 
 
-def parse(text: bytes) -> Piece:
+def parse(text: bytes) -> JsonPiece:
     """The whole of a document. Raises UsageError where it is not JSON."""
     try:
-        return Piece(json.loads(text, object_pairs_hook=_object), "")
+        return JsonPiece(json.loads(text, object_pairs_hook=_object), "")
     except RecursionError:
         raise UsageError("it is nested too deeply") from None
     except ValueError as error:  # also of bytes that are no text, and of numbers of thousands of digits

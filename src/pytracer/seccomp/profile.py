@@ -17,7 +17,7 @@ from pytracer.errors import UsageError
 from pytracer.kernel import syscalls
 from pytracer.kernel.policy import CAPABILITIES, effective_capabilities
 from pytracer.record import record
-from pytracer.seccomp.document import Piece
+from pytracer.seccomp.document import JsonPiece
 
 # What a filter returns (include/uapi/linux/seccomp.h).
 KILL_PROCESS, KILL_THREAD, TRAP, ERRNO = 0x80000000, 0x00000000, 0x00030000, 0x00050000
@@ -86,7 +86,7 @@ class Rule:
 
 
 @record
-class Profile:
+class SeccompProfileRules:
     """What happens to calls: ``default`` to those that no rule is for. Actions are what a filter returns.
 
     ``abis`` are those that calls may be made by, the machine's own first; ``flags`` are for seccomp(2).
@@ -98,7 +98,7 @@ class Profile:
     flags: int = 0
 
 
-def read(document: Piece) -> Profile:
+def read(document: JsonPiece) -> SeccompProfileRules:
     """The profile that a document stands for on this machine. Raises UsageError, saying where it is wrong."""
     top = document.fields(_TOP)
     if "defaultAction" not in top:
@@ -112,10 +112,12 @@ def read(document: Piece) -> Profile:
     if len(rules) > _MOST:
         raise UsageError(f"it has more than {_MOST} rules")
     # A rule that says what holds anyway is none: so do the runtimes.
-    return Profile(default, _abis(top), tuple(rule for rule in rules if rule.action != default), flags)
+    return SeccompProfileRules(
+        default, _abis(top), tuple(rule for rule in rules if rule.action != default), flags
+    )
 
 
-def _abis(top: Mapping[str, Piece]) -> tuple[str, ...]:
+def _abis(top: Mapping[str, JsonPiece]) -> tuple[str, ...]:
     """The machine's own, whatever the profile says, and those of its others that the profile names."""
     native = os.uname().machine
     known = syscalls.abis(native)
@@ -132,7 +134,7 @@ def _abis(top: Mapping[str, Piece]) -> tuple[str, ...]:
     return tuple(abi for abi in known if abi == native or abi in named)
 
 
-def _action(action: Piece, number: Piece | None, name: Piece | None) -> int:
+def _action(action: JsonPiece, number: JsonPiece | None, name: JsonPiece | None) -> int:
     if action.text in _ASKS:
         raise UsageError(
             f"{action.place}: {action.text} leaves it to {_ASKS[action.text]}, and there is none here"
@@ -151,7 +153,7 @@ def _action(action: Piece, number: Piece | None, name: Piece | None) -> int:
     return value | code if value == ERRNO else value
 
 
-def _rules(entry: Piece) -> Iterator[Rule]:
+def _rules(entry: JsonPiece) -> Iterator[Rule]:
     fields = entry.fields(_ENTRY)
     if "action" not in fields:
         raise UsageError(f"{entry.place} has no field 'action'")
@@ -168,13 +170,13 @@ def _rules(entry: Piece) -> Iterator[Rule]:
         yield from (Rule(name, action, case) for name in names for case in cases)
 
 
-def _name(piece: Piece) -> str:
+def _name(piece: JsonPiece) -> str:
     if not re.fullmatch(r"(?!syscall_\d)\w{1,64}", piece.text, re.A) or not syscalls.is_known(piece.text):
         raise piece.unknown("system call", piece.text, syscalls.all_names())
     return piece.text
 
 
-def _condition(piece: Piece) -> Condition:
+def _condition(piece: JsonPiece) -> Condition:
     fields = piece.fields(("index", "value", "valueTwo", "op"))
     for field in ("index", "op"):
         if field not in fields:
@@ -188,7 +190,7 @@ def _condition(piece: Piece) -> Condition:
     return Condition(index, operation, value)
 
 
-def _applies(fields: Mapping[str, Piece]) -> bool:
+def _applies(fields: Mapping[str, JsonPiece]) -> bool:
     """Whether what Docker's profiles make an entry depend on holds for the command, run as we are."""
     for field, wanted in ("includes", True), ("excludes", False):
         for key, piece in (fields[field].fields(_WHEN) if field in fields else {}).items():
@@ -197,7 +199,7 @@ def _applies(fields: Mapping[str, Piece]) -> bool:
     return True
 
 
-def _holds(key: str, piece: Piece, enough: Callable[[Iterable[bool]], bool]) -> bool | None:
+def _holds(key: str, piece: JsonPiece, enough: Callable[[Iterable[bool]], bool]) -> bool | None:
     """Whether the machine or ``enough`` of the capabilities are as asked for; None where nothing is asked."""
     if key == "minKernel":
         match = re.fullmatch(r"(\d{1,9})\.(\d{1,9})", piece.text)

@@ -14,11 +14,11 @@ import os
 import sys
 from collections.abc import Iterable
 
-from pytracer.bpf.asm.classic import Classic
+from pytracer.bpf.asm.classic import ClassicAssembler
 from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel import syscalls
 from pytracer.kernel.syscalls import X32_BIT
-from pytracer.seccomp.profile import ALLOW, KILL_PROCESS, LOG, Condition, Profile, Rule
+from pytracer.seccomp.profile import ALLOW, KILL_PROCESS, LOG, Condition, Rule, SeccompProfileRules
 
 _NUMBER, _ARCH, _ARGS = 0, 4, 16
 _LOW, _HIGH = (0, 4) if sys.byteorder == "little" else (4, 0)
@@ -29,7 +29,7 @@ _Answer = int | tuple[Rule, ...]
 """What happens to a call: an action, or the rules that ask for its arguments, the first that holds."""
 
 
-def build(profile: Profile) -> bytes:
+def build(profile: SeccompProfileRules) -> bytes:
     """The filter: ``struct sock_filter``, 8 bytes each.
 
     A call by an ABI that the profile does not name ends the process. Raises UsageError where rules contradict
@@ -44,7 +44,7 @@ def build(profile: Profile) -> bytes:
     answers = {abi: _answers(profile, abi) for abi in profile.abis}
     if not _may(answers[machine].get(syscalls.number_of(machine, "execve") or 0, profile.default)):
         raise UsageError("it lets no command be started", hint="execve is to be allowed")
-    code = Classic()
+    code = ClassicAssembler()
     code.load(_ARCH)
     others = [abi for abi in profile.abis if abi not in (machine, "x32")]
     for abi in (machine, *others):
@@ -73,7 +73,7 @@ def _actions(answer: _Answer) -> Iterable[int]:
     return (rule.action for rule in answer) if isinstance(answer, tuple) else (answer,)
 
 
-def _answers(profile: Profile, abi: str) -> dict[int, _Answer]:
+def _answers(profile: SeccompProfileRules, abi: str) -> dict[int, _Answer]:
     """What happens to the calls of an ABI that rules are for, by number."""
     rules: dict[int, list[Rule]] = {}
     for rule in profile.rules:
@@ -122,7 +122,7 @@ def _ranges(table: dict[int, _Answer], ends: dict[int, _Answer], default: int) -
 class _Search:
     """The part of the filter for one architecture; the number is in A."""
 
-    def __init__(self, code: Classic, abi: str, default: int) -> None:
+    def __init__(self, code: ClassicAssembler, abi: str, default: int) -> None:
         self._code = code
         self._abi = abi
         self._default = default

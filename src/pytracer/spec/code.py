@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 
 from pytracer.record import record
-from pytracer.spec.hooks import Spot
+from pytracer.spec.hooks import ProbeSite
 
 THREAD_G = -8  # where Go keeps g, from the thread pointer, in programs that the Go linker made
 
@@ -26,13 +26,13 @@ class FunctionExit:
     """An instruction that ends calls of a function. Just before it runs, the stack pointer points at the
     return address, as it does at the function's first instruction.
 
-    ``spot`` names its own file: a function may jump to one of another library. At a TAIL_RETURN other
+    ``site`` names its own file: a function may jump to one of another library. At a TAIL_RETURN other
     functions return, too: a call of this one ends there only if its stack pointer and return address are the
     same. At an INDIRECT the result is unknown: who returns it was not found.
     """
 
     kind: ExitKind
-    spot: Spot
+    site: ProbeSite
 
 
 @record
@@ -50,5 +50,5 @@ class FunctionCode:
     exits: tuple[FunctionExit, ...]
     goroutine: bool = False
     g_offset: int = THREAD_G
-    reenters: bool = False
+    restarts: bool = False
     tail_callees: tuple[str, ...] = ()

@@ -39,10 +39,10 @@ class Column:
     unit: Unit = Unit.NONE
     decode: str = ""
     ratio: tuple[str, str] | None = None
-    latest: bool = False
-    greatest: bool = False
+    last: bool = False
+    max: bool = False
     width: int = 0
-    absent: int | bytes | None = None
+    null: int | bytes | None = None
     wide: bool = False
     computed: bool = False
 
@@ -59,7 +59,7 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Whether its values are text once decoded (left-aligned in tables)."""
-        return self.unit is Unit.NONE and self.ratio is None and (bool(self.decode) or self.latest)
+        return self.unit is Unit.NONE and self.ratio is None and (bool(self.decode) or self.last)
 
 
 @record

@@ -91,7 +91,7 @@ def times(counter: str) -> tuple[Column, Column, Column]:
     return (
         Column("total_ns", "time in them, waiting included", label="TOTAL", unit=Unit.NANOSECONDS),
         Column("avg_ns", "mean time", label="AVG", unit=Unit.NANOSECONDS, ratio=("total_ns", counter)),
-        Column("max_ns", "the longest", label="MAX", unit=Unit.NANOSECONDS, greatest=True),
+        Column("max_ns", "the longest", label="MAX", unit=Unit.NANOSECONDS, max=True),
     )
 
 
@@ -109,7 +109,7 @@ STACK_OPTIONS = (
 )
 """Which part of stacks, how they are shown and how many: probes_c/include/stack.h."""
 
-BY_PROCESS = Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", latest=True)))
+BY_PROCESS = Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", last=True)))
 BY_COMM = Key("comm", (Column("comm", "name of the thread", decode="text"),))
 TASK_KEYS = (BY_PROCESS, BY_COMM)
 """Rows by process, by the name of the thread."""

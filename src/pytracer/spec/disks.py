@@ -80,18 +80,18 @@ probes_c/include/requests.h. Trace events do not tell requests apart well enough
 BY_ISSUER = Key(
     "pid",
     (
-        Column("pid", "the process that made the requests; none: the kernel, as in writeback", absent=0),
-        Column("comm", "name of its thread, the latest", latest=True, absent=b""),
+        Column("pid", "the process that made the requests; none: the kernel, as in writeback", null=0),
+        Column("comm", "name of its thread, the latest", last=True, null=b""),
     ),
 )
 BY_DISK = Key("disk", (Column("disk", "the disk", decode="disk"),))
 BY_OPERATION = Key("operation", (Column("operation", "read, write, ...", decode="block_operation"),))
 REQUEST_KEYS = (
     BY_ISSUER,
-    Key("comm", (Column("comm", "name of the thread that made them", decode="text", absent=b""),)),
+    Key("comm", (Column("comm", "name of the thread that made them", decode="text", null=b""),)),
     BY_DISK,
     BY_OPERATION,
-    Key("cgroup", (Column("cgroup", "cgroup that is charged for them", decode="cgroup", absent=0),)),
+    Key("cgroup", (Column("cgroup", "cgroup that is charged for them", decode="cgroup", null=0),)),
 )
 """Rows of requests: probes_c/include/requestrows.h."""
 

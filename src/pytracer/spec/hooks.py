@@ -255,17 +255,17 @@ class Iterator(Probe):
 
 
 @record
-class SpotArgument:
+class SiteArgument:
     """Where an argument is at a place, as probes_c/include/usdt.h follows it: ``size`` in bytes, negative
     where it is signed. ``trouble`` says why it cannot be read; "" where it can."""
 
     size: int
     packed: bytes
-    trouble: str = ""
+    problem: str = ""
 
 
 @record
-class Spot:
+class ProbeSite:
     """A place in a file that code is loaded from, ``offset`` bytes from its start; ``name`` is for people.
 
     ``semaphore`` is where in the file a counter stands of those who look; 0 where there is none. Where it was
@@ -280,7 +280,7 @@ class Spot:
     file: str = ""
     holder: int = 0
     identity: tuple[int, int, int] = (0, 0, 0)
-    arguments: tuple[SpotArgument, ...] = ()
+    arguments: tuple[SiteArgument, ...] = ()
 
 
 @record
@@ -290,22 +290,22 @@ class UserProbe(Probe):
 
     ``symbol`` is a function's name, a pattern with ``*``, ``name+0x10`` inside of one, or ``+0x1040`` in the
     file. Or ``mark`` is a USDT probe, ``provider:name``, both of which may be patterns; without a ``file``,
-    it is looked for in all that the process (0: any) has mapped. Or they are ``spots`` of one file, that were
+    it is looked for in all that the process (0: any) has mapped. Or they are ``sites`` of one file, that were
     found before. ``g_offset`` is where goroutines are found, if ``at`` says that calls are theirs
     (:class:`~pytracer.spec.code.FunctionCode`).
     """
 
     file: str = ""
     symbol: str = ""
-    mark: str = ""
+    usdt: str = ""
     process: int = 0
-    spots: tuple[Spot, ...] = ()
+    sites: tuple[ProbeSite, ...] = ()
     g_offset: int = 0
 
     @property
     def target(self) -> str:
         """See :class:`Probe`."""
-        return ":".join(part for part in (self.file, self.symbol or self.mark) if part)
+        return ":".join(part for part in (self.file, self.symbol or self.usdt) if part)
 
 
 @record
@@ -360,7 +360,7 @@ class Alternative:
     name: str
     probes: tuple[Probe, ...]
     defines: tuple[str, ...] = ()
-    alike: bool = False
+    uniform: bool = False
     risk: str = ""
 
     def is_called(self, name: str) -> bool:
@@ -380,7 +380,7 @@ class Hook:
     alternatives: tuple[Alternative, ...]
     unless: str = ""
 
-    def called(self, name: str) -> tuple[Alternative, ...]:
+    def alternatives_named(self, name: str) -> tuple[Alternative, ...]:
         """The alternative of this name, else those of the family."""
         exact = tuple(way for way in self.alternatives if way.name == name)
         return exact or tuple(way for way in self.alternatives if way.is_called(name))

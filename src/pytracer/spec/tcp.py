@@ -15,8 +15,8 @@ SOCKETS = Hook(
 OWNERS = (TCP_STATE, TCP_ACCEPT, SOCKETS)
 """Whose TCP connections are: probes_c/include/owners.h."""
 
-PID = Column("pid", "the process that connected, accepted or listens; none: not known", absent=0, width=7)
-COMM = Column("comm", "its name, then", decode="text", absent=b"", width=9)
+PID = Column("pid", "the process that connected, accepted or listens; none: not known", null=0, width=7)
+COMM = Column("comm", "its name, then", decode="text", null=b"", width=9)
 SADDR = Column("saddr", "address of this end", decode="address", width=15)
 SPORT = Column("sport", "port of this end", width=5)
 DADDR = Column("daddr", "address of the other end", decode="address", width=15)

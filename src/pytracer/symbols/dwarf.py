@@ -15,7 +15,7 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 
 from pytracer.symbols import debug, split
-from pytracer.symbols.entries import Entries, name_of
+from pytracer.symbols.entries import DebugEntries, name_of
 from pytracer.symbols.tables import ElfError, Tables, content
 
 _LIMIT = 1 << 28  # bytes of debug information, unpacked: it is read into memory
@@ -41,7 +41,7 @@ def unit_names(tables: Tables, addresses: Iterable[int]) -> dict[int, str]:
     """The unit that code at each address is of: the path that its compiler was given, where that is told."""
     found = dict[int, str]()
     with contextlib.suppress(Exception), opened(tables) as info:  # pyelftools raises whatever comes of damage
-        entries = Entries(tables.account)
+        entries = DebugEntries(tables.account)
         for address in addresses if info is not None else ():
             for unit in units(info, entries, address):
                 found[address] = name_of(split.whole(unit, tables).get_top_DIE())
@@ -78,7 +78,7 @@ def _has(tables: Tables) -> bool:
     return False
 
 
-def units(info: Any, entries: Entries, address: int) -> Iterator[Any]:
+def units(info: Any, entries: DebugEntries, address: int) -> Iterator[Any]:
     """The compilation units that code at an address may be of: by the table of them, if there is one."""
     # pyelftools reads it whole, some 5 us for each of its ranges.
     section = info.debug_aranges_sec
@@ -93,7 +93,7 @@ def units(info: Any, entries: Entries, address: int) -> Iterator[Any]:
             yield unit
 
 
-def ranges(info: Any, entries: Entries, entry: Any) -> Iterator[tuple[int, int]]:
+def ranges(info: Any, entries: DebugEntries, entry: Any) -> Iterator[tuple[int, int]]:
     """Where the code of an entry is, as (begin, end)."""
     low, high = (entry.attributes.get(f"DW_AT_{end}_pc") for end in ("low", "high"))
     if low is not None and high is not None:

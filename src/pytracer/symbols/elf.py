@@ -24,7 +24,7 @@ __all__ = [
     "SYMBOL",
     "SYMTAB",
     "Elf",
-    "Functions",
+    "FunctionTable",
     "defined_functions",
     "read",
     "symbol_tables",
@@ -34,7 +34,7 @@ _STRINGS, _SOME = 16, 4096  # strings for each function of a file, and besides
 
 
 @record
-class Functions:
+class FunctionTable:
     """Function symbols by address: ``starts`` ascending, ``ends`` exclusive, shape (n,), uint64.
 
     ``outer`` is the index of the one, up to each, that reaches farthest.
@@ -76,7 +76,7 @@ class Elf:
     """
 
     segments: Array
-    functions: Functions
+    functions: FunctionTable
     whole: bool
     build_id: str
 
@@ -114,12 +114,12 @@ def read(descriptor: int, account: Account | None = None) -> Elf:
     )
 
 
-def _sorted(found: list[SymbolTable]) -> Functions:
+def _sorted(found: list[SymbolTable]) -> FunctionTable:
     """Functions by address, one for each: of several names the plainest."""
     kept = [_in_stacks(table) for table in found]
     if not kept:
         none = np.zeros(0, np.uint64)
-        return Functions(none, none, none, none, b"")
+        return FunctionTable(none, none, none, none, b"")
     strings = b"".join(table.strings for table in found)
     begins = np.cumsum([0, *(len(table.strings) for table in found)])[:-1]
 
@@ -148,7 +148,7 @@ def _sorted(found: list[SymbolTable]) -> Functions:
     # Where one ends within another, what is behind it belongs to the other.
     reach = np.maximum.accumulate(ends)
     outer = np.maximum.accumulate(np.where(ends == reach, np.arange(len(ends)), 0)).astype(np.intp)
-    return Functions(starts, ends, outer, names[order], strings)
+    return FunctionTable(starts, ends, outer, names[order], strings)
 
 
 def _in_stacks(table: SymbolTable) -> Array:

@@ -15,7 +15,7 @@ _KEPT = 2000  # bytes that it keeps of one
 _LISTED = 16  # ranges or places of a list take as long as one entry
 
 
-class Entries:
+class DebugEntries:
     """A way through the entries of one file, charged to the file's account."""
 
     def __init__(self, account: Account) -> None:

@@ -53,7 +53,7 @@ class _Range:
         return half
 
 
-class Changes(Generic[F]):
+class MappingChanges(Generic[F]):
     """When one process mapped code where. Times are CLOCK_MONOTONIC, in nanoseconds."""
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class Changes(Generic[F]):
         return [ranges[at] for at in np.flatnonzero((starts <= address) & (address < ends)).tolist()]
 
 
-class Readings(Generic[F]):
+class MappingReadings(Generic[F]):
     """What the memory map of one program showed, whenever it was read."""
 
     def __init__(self) -> None:

@@ -99,7 +99,7 @@ def opened_later(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def find(name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+def resolve_library(name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
     """The path of the library (or program) called ``name`` that a command will load; "" where it loads none,
     and LD_LIBRARY_PATH, which its children have as well, leads to none."""
     execution = executed(command, environment)

@@ -16,7 +16,7 @@ from pytracer.errors import (
     UsageError,
 )
 from pytracer.record import made, record, replace
-from pytracer.spec import Spot, quoting
+from pytracer.spec import ProbeSite, quoting
 from pytracer.symbols import code, names, symtab
 from pytracer.symbols.files import ProgramFile
 from pytracer.text import to_bytes
@@ -26,12 +26,12 @@ _SPREAD = 2  # characters that the length of a near name may differ by, among so
 
 
 @record
-class Functions:
+class FoundFunctions:
     """What a name or pattern stands for. ``left_out`` are functions that match, but tell nothing; ``titles``
-    what users call each of the spots: all its names that match, with ``|`` between them. ``refused`` are
+    what users call each of the sites: all its names that match, with ``|`` between them. ``refused`` are
     functions that the kernel does not probe, and the reason for each."""
 
-    spots: tuple[Spot, ...]
+    sites: tuple[ProbeSite, ...]
     left_out: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
     refused: Mapping[str, str] = made(factory=dict)
@@ -49,7 +49,7 @@ class Functions:
         return "; ".join(notes)
 
 
-def find(file: ProgramFile, what: str, *, at_return: bool = False) -> Functions:
+def find(file: ProgramFile, what: str, *, at_return: bool = False) -> FoundFunctions:
     """Places of a file: a function's name or pattern, ``name+0x10`` inside of one, ``+0x1040`` in the file.
 
     Raises UsageError (UnknownNameError) as :func:`functions` does, and where no code is there.
@@ -61,43 +61,43 @@ def find(file: ProgramFile, what: str, *, at_return: bool = False) -> Functions:
         raise UsageError(f"{what} is no function: what returns is probed from its beginning")
     name, distance = inside[1], int(inside[2], 0)
     if not name:
-        return Functions((at_offset(file, distance),), titles=("",))
+        return FoundFunctions((at_offset(file, distance),), titles=("",))
     found = _called(file, name)
     for begin in found.titles:
         _check(file, begin + distance, begin)
-    return Functions(
-        tuple(Spot(what, begin + distance) for begin in sorted(found.titles)),
+    return FoundFunctions(
+        tuple(ProbeSite(what, begin + distance) for begin in sorted(found.titles)),
         titles=tuple(found.titles[begin] for begin in sorted(found.titles)),
     )
 
 
-def functions(file: ProgramFile, pattern: str) -> Functions:
+def functions(file: ProgramFile, pattern: str) -> FoundFunctions:
     """The functions of a file by name or pattern, each place once, in the order of the file.
 
     Raises UsageError (UnknownNameError) where there is none, where the file has no symbols, and where what
     the name stands for is only chosen when a program starts.
     """
     found = _called(file, pattern)
-    spots, titles, refused = list[Spot](), list[str](), dict[str, str]()
+    sites, titles, refused = list[ProbeSite](), list[str](), dict[str, str]()
     for begin, title in sorted(found.titles.items()):
-        spot = Spot(found.names[begin], begin)
+        site = ProbeSite(found.names[begin], begin)
         reason = code.unprobeable(file, begin)
         if reason:
             try:
-                spot = replace(spot, offset=code.entry(file, spot))
+                site = replace(site, offset=code.entry(file, site))
             except UnreadableCodeError:
                 refused[title] = reason
                 continue
-        spots.append(spot)
+        sites.append(site)
         titles.append(title)
-    if not spots:
+    if not sites:
         name, reason = min(refused.items())
         raise UnprobeableError(
             f"{name} begins with an instruction that cannot be probed: {reason}",
             refused,
             hint="+OFFSET behind the name probes an instruction further on",
         )
-    return Functions(tuple(spots), found.left_out, tuple(titles), refused)
+    return FoundFunctions(tuple(sites), found.left_out, tuple(titles), refused)
 
 
 @record
@@ -170,13 +170,13 @@ def _elsewhere(file: ProgramFile, pattern: str) -> str:
     return ""
 
 
-def at_offset(file: ProgramFile, offset: int) -> Spot:
+def at_offset(file: ProgramFile, offset: int) -> ProbeSite:
     """A place by its offset in the file. Raises UsageError where no code is loaded from there, or an
     instruction of a known function began before; UnsupportedError where the kernel does not probe it."""
     if file.tables.address_of(offset) is None:
         raise UsageError(f"{file.name} has no code at offset {offset:#x}")
     _check(file, offset)
-    return Spot(f"+{offset:#x}", offset)
+    return ProbeSite(f"+{offset:#x}", offset)
 
 
 def _check(file: ProgramFile, offset: int, begin: int | None = None) -> None:

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 
 from pytracer.errors import UsageError
 from pytracer.record import record
-from pytracer.spec import Spot, SpotArgument
+from pytracer.spec import ProbeSite, SiteArgument
 from pytracer.spec.quoting import matcher
 from pytracer.symbols import commands, files, loader, places, tables, usdt_args
 from pytracer.symbols.files import ProgramFile
 from pytracer.symbols.tables import Tables
-from pytracer.symbols.usdt_args import Argument
+from pytracer.symbols.usdt_args import UsdtArgument
 from pytracer.text import from_bytes
 
 _SECTION, _BASE = b".note.stapsdt", b".stapsdt.base"
@@ -28,15 +28,15 @@ _MARK = 2000  # bytes that a mark takes, without what its note holds
 
 
 @record
-class Mark:
+class UsdtProbe:
     """A place that was marked: ``address`` as the file numbers it, ``semaphore`` likewise (0: none)."""
 
     provider: str
     name: str
     address: int
     semaphore: int
-    arguments: tuple[Argument, ...]
-    spot: Spot
+    arguments: tuple[UsdtArgument, ...]
+    site: ProbeSite
 
     @property
     def title(self) -> str:
@@ -44,7 +44,7 @@ class Mark:
         return f"{self.provider}:{self.name}"
 
 
-def marks(file: Tables) -> Iterator[Mark]:
+def usdt_probes(file: Tables) -> Iterator[UsdtProbe]:
     """All of a file, in the order of its notes. Raises ElfError, or OSError."""
     section = file.section(_SECTION)
     if section is None:
@@ -69,19 +69,19 @@ def marks(file: Tables) -> Iterator[Mark]:
         counter = file.offset_of(semaphore, tables.WRITABLE) if semaphore else 0
         found = usdt_args.parse(arguments, file, place)
         told = tuple(
-            SpotArgument(-one.size if one.signed else one.size, one.pack(), one.trouble) for one in found
+            SiteArgument(-one.size if one.signed else one.size, one.pack(), one.problem) for one in found
         )
-        spot = Spot(f"{provider}:{name}", offset, counter or 0, arguments=told)
-        yield Mark(provider, name, place, semaphore, found, spot)
+        site = ProbeSite(f"{provider}:{name}", offset, counter or 0, arguments=told)
+        yield UsdtProbe(provider, name, place, semaphore, found, site)
 
 
-def find(file: ProgramFile, provider: str, name: str) -> list[Mark]:
+def find(file: ProgramFile, provider: str, name: str) -> list[UsdtProbe]:
     """The marks of a file by name or pattern; an empty ``provider`` is any.
 
     Raises UsageError (UnknownNameError) where there are none.
     """
     with file.reading() as read:
-        known = list(marks(read))
+        known = list(usdt_probes(read))
     found = matching(known, provider, name)
     if found:
         return found
@@ -90,29 +90,31 @@ def find(file: ProgramFile, provider: str, name: str) -> list[Mark]:
     raise none_called(file.name, provider, name, known)
 
 
-def matching(known: list[Mark], provider: str, name: str) -> list[Mark]:
+def matching(known: list[UsdtProbe], provider: str, name: str) -> list[UsdtProbe]:
     """Those of the marks whose provider and name match."""
     of, called = matcher(provider or "*"), matcher(name)
     return [mark for mark in known if of.fullmatch(mark.provider) and called.fullmatch(mark.name)]
 
 
-def none_called(where: str, provider: str, name: str, known: list[Mark]) -> UsageError:
+def none_called(where: str, provider: str, name: str, known: list[UsdtProbe]) -> UsageError:
     """The error for a name that no mark bears, with near ones."""
     titles = [mark.title if provider else mark.name for mark in known]
     wanted = f"{provider}:{name}" if provider else name
     return places.unknown(f"USDT probe of {where}", wanted, titles, "readelf -n lists them")
 
 
-def in_command(command: Sequence[str], provider: str, name: str) -> Iterator[tuple[ProgramFile, list[Mark]]]:
+def in_command(
+    command: Sequence[str], provider: str, name: str
+) -> Iterator[tuple[ProgramFile, list[UsdtProbe]]]:
     """The marks of the files that a command will load; where those have none, of what runs now, which may be
     what it starts. Each file is closed when the next is asked for. Raises as :func:`find`."""
     execution = commands.executed(command)
     paths = loader.loaded(loader.program_of(execution), execution.environment)
-    known, any_found = list[Mark](), False
+    known, any_found = list[UsdtProbe](), False
     for path in [*paths, *loader.opened_later(paths)]:
         with contextlib.suppress(UsageError), files.find(path) as file:
             with file.reading() as read:
-                of_file = list(marks(read))
+                of_file = list(usdt_probes(read))
             known += of_file
             found = matching(of_file, provider, name)
             if found:
@@ -132,16 +134,16 @@ def in_command(command: Sequence[str], provider: str, name: str) -> Iterator[tup
         ) from error
 
 
-def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile, list[Mark]]]:
+def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile, list[UsdtProbe]]]:
     """The marks of every file that a process has code of (0: any process), also of those that it made itself
     and that have no name; each file is closed when the next is asked for. Raises as :func:`find`."""
     searched = files.mapped(pid) if pid else files.running()
     where = f"process {pid}" if pid else "what runs now"
-    known, any_found = list[Mark](), False
+    known, any_found = list[UsdtProbe](), False
     for file in searched:
-        of_file = list[Mark]()
+        of_file = list[UsdtProbe]()
         with contextlib.suppress(UsageError), file.reading() as read:
-            of_file = list(marks(read))
+            of_file = list(usdt_probes(read))
         known += of_file
         found = matching(of_file, provider, name)
         any_found = any_found or bool(found)

@@ -26,7 +26,7 @@ _PLACES = 100_000  # of a name in a table of strings
 
 
 @record
-class Argument:
+class UsdtArgument:
     """How to read one: ``base`` and ``index`` are offsets in the kernel's struct pt_regs (NO_REGISTER: none).
 
     ``size`` is in bytes. After reading, the value is shifted right by ``shift`` bits, cut to its size, and
@@ -45,11 +45,11 @@ class Argument:
     shift: int = 0
     narrow: bool = False
     extend: int = 0
-    trouble: str = ""
+    problem: str = ""
 
     def pack(self) -> bytes:
         """As ``struct pt_usdt_arg`` of probes_c/include/usdt.h; a ``size`` of 0 is what cannot be read."""
-        if self.trouble:
+        if self.problem:
             return _PACKED.pack(0, NO_REGISTER, NO_REGISTER, 0, 0, 0, 0)
         flags = self.extend
         flags |= (DEREFERENCE * self.dereference) | (SIGNED * self.signed) | (NARROW * self.narrow)
@@ -65,7 +65,7 @@ _WORD = re.compile(r"(?:(-?\d+)(f)?@)?(\[[^]]*\](?:!|\s*,\s*\S+)?|[^\s\[]+)")
 _NUMBER = r"-?(?:0[xX][0-9a-fA-F]+|[1-9]\d*|0)"
 
 
-def parse(text: str, file: Tables, address: int) -> tuple[Argument, ...]:
+def parse(text: str, file: Tables, address: int) -> tuple[UsdtArgument, ...]:
     """The arguments of the mark at ``address`` (as the file numbers it); what is not understood has
     ``trouble``."""
     read = {_X86_64: _x86, _I386: _x86, _AARCH64: _arm64}.get(file.machine)
@@ -85,7 +85,7 @@ def parse(text: str, file: Tables, address: int) -> tuple[Argument, ...]:
                 replace(argument, text=match[0], size=abs(size), signed=size < 0, narrow=file.width == 1)
             )
         except _UnreadableError as problem:
-            found.append(Argument(match[0], trouble=str(problem)))
+            found.append(UsdtArgument(match[0], problem=str(problem)))
     return tuple(found)
 
 
@@ -113,12 +113,12 @@ _X86_MEMORY = re.compile(
 )
 
 
-def _x86(place: str, file: Tables, address: int) -> Argument:
+def _x86(place: str, file: Tables, address: int) -> UsdtArgument:
     if re.fullmatch(rf"\$[+-]?{_NUMBER}", place):
-        return Argument(add=_sum(place[1:]))
+        return UsdtArgument(add=_sum(place[1:]))
     if match := re.fullmatch(r"%(\w+)", place):
         base, shift = _x86_register(match[1])
-        return Argument(base=base, shift=shift)
+        return UsdtArgument(base=base, shift=shift)
     match = _X86_MEMORY.fullmatch(place)
     if match is None:
         raise _UnreadableError("its form is not known")
@@ -138,7 +138,7 @@ def _x86(place: str, file: Tables, address: int) -> Argument:
     elif base == _X86_IP:
         raise _UnreadableError("it is counted from the next instruction")
     scale = (match["scale"] or "1").translate({ord("1"): "0", ord("2"): "1", ord("4"): "2", ord("8"): "3"})
-    return Argument(base=base, index=index, scale=int(scale), add=_wrapped(add), dereference=True)
+    return UsdtArgument(base=base, index=index, scale=int(scale), add=_wrapped(add), dereference=True)
 
 
 def _x86_register(name: str) -> tuple[int, int]:
@@ -158,18 +158,18 @@ _ARM64_MEMORY = re.compile(
 )
 
 
-def _arm64(place: str, _file: Tables, _address: int) -> Argument:
+def _arm64(place: str, _file: Tables, _address: int) -> UsdtArgument:
     if re.fullmatch(rf"#?{_NUMBER}", place):
-        return Argument(add=_sum(place))
+        return UsdtArgument(add=_sum(place))
     if place in _ARM64_ZERO:
-        return Argument()
+        return UsdtArgument()
     if not place.startswith("["):
-        return Argument(base=_arm64_register(place))
+        return UsdtArgument(base=_arm64_register(place))
     match = _ARM64_MEMORY.fullmatch(place)
     if match is None:
         raise _UnreadableError("its form is not known")
     index = match["index"]
-    return Argument(
+    return UsdtArgument(
         base=_arm64_register(match["base"]),
         index=NO_REGISTER if index is None or index in _ARM64_ZERO else _arm64_register(index),
         scale=int(match["scale"] or 0),

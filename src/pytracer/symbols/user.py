@@ -17,7 +17,7 @@ from pytracer import ktime
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget, OverBudgetError
 from pytracer.symbols import elf, jit, maps, owners
-from pytracer.symbols.history import UNLOADED, Changes, Readings, Span
+from pytracer.symbols.history import UNLOADED, MappingChanges, MappingReadings, Span
 from pytracer.symbols.maps import Mapping
 from pytracer.symbols.tables import ElfError
 from pytracer.text import harmless
@@ -72,7 +72,7 @@ class _Program:
 
     def __init__(self, account: Account | None = None) -> None:
         self.account = account
-        self.readings: Readings[_File] = Readings()
+        self.readings: MappingReadings[_File] = MappingReadings()
         self.text = 0  # the hash of the last reading
         self.made: jit.PerfMap | None = None
 
@@ -81,7 +81,7 @@ class _Ancestor(NamedTuple):
     """A process at the time of a ``generation``, and when it was forked from the next one (0: from none)."""
 
     program: _Program
-    changes: Changes[_File]
+    changes: MappingChanges[_File]
     generation: int | None
     forked_at: int
 
@@ -117,7 +117,7 @@ class UserSymbols:
         self._programs: dict[tuple[int, int], _Program] = {}
         self._of_image: dict[int, _Program] = {}
         self._accounts: dict[int, Account] = {}
-        self._changes: dict[int, Changes[_File]] = {}
+        self._changes: dict[int, MappingChanges[_File]] = {}
         self._births: dict[int, list[tuple[int, int]]] = {}  # (time, parent): ids are used again
         self._breaks: list[int] = []
         self._reread = set[int]()  # processes whose files may not be those that they were found as
@@ -166,14 +166,14 @@ class UserSymbols:
         file = None
         with contextlib.suppress(OverBudgetError):
             file = self._file(pid, mapping, self._account(pid), exact=False)
-        self._changes.setdefault(pid, Changes()).add_mapping(mapping, file, when)
+        self._changes.setdefault(pid, MappingChanges()).add_mapping(mapping, file, when)
         if mapping.inode:
             self._reread.add(pid)
         return file is not None or not mapping.inode
 
     def add_exec(self, pid: int, when: int) -> None:
         """A process executed a program at that time."""
-        self._changes.setdefault(pid, Changes()).add_everywhere(when)
+        self._changes.setdefault(pid, MappingChanges()).add_everywhere(when)
 
     def add_fork(self, pid: int, parent: int, when: int) -> None:
         """A process was born at that time, with all that its ``parent`` had mapped."""
@@ -189,7 +189,7 @@ class UserSymbols:
 
     def mark_unseen(self, pid: int, when: int) -> None:
         """The generation of a process was not raised by what it mapped at that time."""
-        self._changes.setdefault(pid, Changes()).mark_unseen(when)
+        self._changes.setdefault(pid, MappingChanges()).mark_unseen(when)
 
     def makes_functions(self, pid: int, image: int) -> bool:
         """Whether a process says in a perf map what functions it makes."""
@@ -290,7 +290,7 @@ class UserSymbols:
         if self.blind and program is None:
             program = self._of_image.get(image)
         while True:
-            changes = self._changes.get(pid) or Changes()
+            changes = self._changes.get(pid) or MappingChanges()
             births = self._births.get(pid, [])
             number = bisect_right(births, (generation or 0, _END))
             forked_at, parent = births[number - 1] if number else (0, 0)

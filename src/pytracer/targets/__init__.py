@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 
-from pytracer.kernel.facts import Found
+from pytracer.kernel.facts import FoundTargets
 from pytracer.spec import Source
 
 _FILES = {
@@ -24,8 +24,8 @@ _FILES = {
 }
 
 
-def find(source: Source) -> Found:
+def find(source: Source) -> FoundTargets:
     """Find what a source names here. Raises what :meth:`pytracer.kernel.facts.Facts.find` says."""
     module = importlib.import_module(f"pytracer.targets.{_FILES[source.kind]}")
-    finder: Callable[[Source], Found] = module.find
+    finder: Callable[[Source], FoundTargets] = module.find
     return finder(source)

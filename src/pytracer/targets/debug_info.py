@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from pytracer.kernel.btf import Btf
-from pytracer.kernel.facts import ELSEWHERE, Described
+from pytracer.kernel.facts import NOT_IN_REGISTER, FunctionTypes
 from pytracer.symbols import split
 from pytracer.symbols.dwarf import opened, ranges, units
-from pytracer.symbols.entries import Entries, constant, followed, having
+from pytracer.symbols.entries import DebugEntries, constant, followed, having
 from pytracer.symbols.files import ProgramFile
 from pytracer.symbols.tables import Tables
 from pytracer.targets.dwarf_definitions import C
@@ -25,7 +25,7 @@ _DEEP = 32  # typedefs of typedefs
 _WIDE = 2  # Tables.width of 64-bit files, whose arguments are in registers
 
 
-def describe(file: ProgramFile, name: str, offset: int) -> Described | None:
+def describe(file: ProgramFile, name: str, offset: int) -> FunctionTypes | None:
     """The function whose code begins at an offset of the file (bytes), a FUNC of this name.
 
     None where there is no debug information about it.
@@ -43,8 +43,8 @@ def describe(file: ProgramFile, name: str, offset: int) -> Described | None:
         return None
 
 
-def _read(info: Any, tables: Tables, name: str, address: int) -> Described | None:
-    entries = Entries(tables.account)
+def _read(info: Any, tables: Tables, name: str, address: int) -> FunctionTypes | None:
+    entries = DebugEntries(tables.account)
     for unit in units(info, entries, address):
         unit = split.whole(unit, tables)
         function = _function(unit.dwarfinfo, entries, unit, address)
@@ -54,8 +54,8 @@ def _read(info: Any, tables: Tables, name: str, address: int) -> Described | Non
 
 
 def _told(
-    info: Any, entries: Entries, function: Any, name: str, address: int, machine: int
-) -> Described | None:
+    info: Any, entries: DebugEntries, function: Any, name: str, address: int, machine: int
+) -> FunctionTypes | None:
     parameters = [
         child if child.tag == "DW_TAG_formal_parameter" else None
         for child in entries.children(function)
@@ -70,7 +70,7 @@ def _told(
     places = list(at_entry(info, entries, function, filter(None, parameters), address, machine))
     if constant(function.cu.get_top_DIE(), "DW_AT_language") not in C:
         places = _without_guesses(function, list(filter(None, parameters)), places)
-    return Described(Btf(writer.data(), origin="debug information", told_signs=True), tuple(places))
+    return FunctionTypes(Btf(writer.data(), origin="debug information", told_signs=True), tuple(places))
 
 
 def _without_guesses(function: Any, parameters: list[Any], places: list[int | None]) -> list[int | None]:
@@ -78,7 +78,7 @@ def _without_guesses(function: Any, parameters: list[Any], places: list[int | No
     convention of C does not tell where arguments are."""
     found, unsure = list[int | None](), _is_composite(function)
     for parameter, place in zip(parameters, places, strict=True):
-        found.append(ELSEWHERE if place is None and unsure else place)
+        found.append(NOT_IN_REGISTER if place is None and unsure else place)
         unsure = unsure or _is_composite(parameter)
     return found
 
@@ -92,7 +92,7 @@ def _is_composite(entry: Any) -> bool:
     return kind is not None and kind.tag in _COMPOSITES
 
 
-def _function(info: Any, entries: Entries, unit: Any, address: int) -> Any:
+def _function(info: Any, entries: DebugEntries, unit: Any, address: int) -> Any:
     """The entry of the function that begins there; None where the unit has none."""
     left = [unit.get_top_DIE()]
     while left:

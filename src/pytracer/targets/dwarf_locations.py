@@ -11,8 +11,8 @@ from typing import Any
 
 from elftools.dwarf.locationlists import LocationParser
 
-from pytracer.kernel.facts import ELSEWHERE
-from pytracer.symbols.entries import Entries, constant
+from pytracer.kernel.facts import NOT_IN_REGISTER
+from pytracer.symbols.entries import DebugEntries, constant
 
 # Of e_machine: the numbers that DWARF has for the registers of arguments, in their order.
 _PASSING = {62: (5, 4, 1, 2, 8, 9), 183: tuple(range(8))}  # x86-64 psABI; AAPCS64
@@ -21,7 +21,7 @@ _NORMAL = 1  # DW_CC_normal
 
 
 def at_entry(
-    info: Any, entries: Entries, function: Any, parameters: Iterable[Any], address: int, machine: int
+    info: Any, entries: DebugEntries, function: Any, parameters: Iterable[Any], address: int, machine: int
 ) -> Iterator[int | None]:
     """For each parameter the number of its register among those that pass arguments, from 0.
 
@@ -36,19 +36,19 @@ def at_entry(
     for parameter in parameters:
         where = parameter.attributes.get("DW_AT_location")
         if where is None:
-            yield None if usual and not strict else ELSEWHERE
+            yield None if usual and not strict else NOT_IN_REGISTER
             continue
         found = parser.parse_from_attribute(where, function.cu["version"], parameter)
         place = _first(found, entries, address, base)
         if place is None:  # it has none at first, or only one that is computed: it was not passed, or is
-            yield ELSEWHERE
+            yield NOT_IN_REGISTER
         elif len(place) == 1 and place[0] in _REGISTERS:
-            yield numbers.get(place[0] - _REGISTERS.start, ELSEWHERE)
+            yield numbers.get(place[0] - _REGISTERS.start, NOT_IN_REGISTER)
         else:  # in memory, once the function has put it there (-O0)
-            yield None if usual else ELSEWHERE
+            yield None if usual else NOT_IN_REGISTER
 
 
-def _first(found: Any, entries: Entries, address: int, base: int) -> Any:
+def _first(found: Any, entries: DebugEntries, address: int, base: int) -> Any:
     """The expression that says where something is as code at an address begins; None where none does.
 
     ``base`` is what places in a list count from, if that says nothing else.

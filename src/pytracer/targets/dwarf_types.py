@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pytracer.kernel.btf_format import FLAG, KIND_SHIFT, Kind
-from pytracer.symbols.entries import Entries, constant, followed, having, name_of
+from pytracer.kernel.btf_format import FLAG, KIND_SHIFT, BtfKind
+from pytracer.symbols.entries import DebugEntries, constant, followed, having, name_of
 from pytracer.targets.dwarf_definitions import Definitions
 
 _MOST = 1 << 16  # types that one function leads to
@@ -17,20 +17,20 @@ _FLOATS = {3, 4, 9, 15, 0x80}  # DW_ATE_complex_float, float, imaginary_float, d
 _SIGNED_ONES, _BOOLEAN_ONE = {5, 6, 13}, 2  # DW_ATE_signed, signed_char, signed_fixed; boolean
 _PLUS = 0x23  # DW_OP_plus_uconst
 _REFERRING = {
-    "DW_TAG_pointer_type": Kind.PTR,
-    "DW_TAG_reference_type": Kind.PTR,
-    "DW_TAG_rvalue_reference_type": Kind.PTR,
-    "DW_TAG_const_type": Kind.CONST,
-    "DW_TAG_volatile_type": Kind.VOLATILE,
-    "DW_TAG_restrict_type": Kind.RESTRICT,
-    "DW_TAG_atomic_type": Kind.CONST,
-    "DW_TAG_typedef": Kind.TYPEDEF,
-    "DW_TAG_template_alias": Kind.TYPEDEF,
+    "DW_TAG_pointer_type": BtfKind.PTR,
+    "DW_TAG_reference_type": BtfKind.PTR,
+    "DW_TAG_rvalue_reference_type": BtfKind.PTR,
+    "DW_TAG_const_type": BtfKind.CONST,
+    "DW_TAG_volatile_type": BtfKind.VOLATILE,
+    "DW_TAG_restrict_type": BtfKind.RESTRICT,
+    "DW_TAG_atomic_type": BtfKind.CONST,
+    "DW_TAG_typedef": BtfKind.TYPEDEF,
+    "DW_TAG_template_alias": BtfKind.TYPEDEF,
 }
 _COMPOSITES = {
-    "DW_TAG_structure_type": Kind.STRUCT,
-    "DW_TAG_class_type": Kind.STRUCT,
-    "DW_TAG_union_type": Kind.UNION,
+    "DW_TAG_structure_type": BtfKind.STRUCT,
+    "DW_TAG_class_type": BtfKind.STRUCT,
+    "DW_TAG_union_type": BtfKind.UNION,
 }
 _U32 = (1 << 32) - 1
 Member = tuple[str, int, int, int]  # name, type, offset and width in bits (0: no bit-field)
@@ -39,7 +39,7 @@ Member = tuple[str, int, int, int]  # name, type, offset and width in bits (0: n
 class Writer:
     """Types as they are come upon; each is written once."""
 
-    def __init__(self, entries: Entries) -> None:
+    def __init__(self, entries: DebugEntries) -> None:
         """``entries`` is what is gone through."""
         self._entries = entries
         self._definitions = Definitions(entries)
@@ -63,8 +63,8 @@ class Writer:
         words = list[int]()
         for parameter in parameters:
             words += (0, 0) if parameter is None else (self._name(parameter), self._target(parameter))
-        proto = self._write(Kind.FUNC_PROTO, 0, self._target(entry), *words, count=len(words) // 2)
-        self._write(Kind.FUNC, self._string(name), proto)
+        proto = self._write(BtfKind.FUNC_PROTO, 0, self._target(entry), *words, count=len(words) // 2)
+        self._write(BtfKind.FUNC, self._string(name), proto)
         while self._left:
             number, one = self._left.popleft()
             self._records[number - 1] = self._record(one)
@@ -97,7 +97,7 @@ class Writer:
             self._strings += text.encode("utf-8", "replace").replace(b"\0", b"") + b"\0"
         return self._names[text]
 
-    def _write(self, kind: Kind, name: int, last: int, *words: int, count: int = 0) -> int:
+    def _write(self, kind: BtfKind, name: int, last: int, *words: int, count: int = 0) -> int:
         """A record right away; its number."""
         self._records.append(_packed(kind, name, last, *words, count=count))
         return len(self._records)
@@ -109,7 +109,7 @@ class Writer:
             return _base(entry, name)
         if tag in _REFERRING:
             kind = _REFERRING[tag]
-            return _packed(kind, name if kind is Kind.TYPEDEF else 0, self._target(entry))
+            return _packed(kind, name if kind is BtfKind.TYPEDEF else 0, self._target(entry))
         if tag in _COMPOSITES:
             return self._composite(entry, _COMPOSITES[tag], name)
         if tag == "DW_TAG_enumeration_type":
@@ -117,12 +117,12 @@ class Writer:
         if tag == "DW_TAG_array_type":
             return self._array(entry)
         if tag == "DW_TAG_subroutine_type":
-            return _packed(Kind.FUNC_PROTO, 0, self._target(entry))
-        return _packed(Kind.TYPEDEF, name or self._string("(unknown)"), 0)
+            return _packed(BtfKind.FUNC_PROTO, 0, self._target(entry))
+        return _packed(BtfKind.TYPEDEF, name or self._string("(unknown)"), 0)
 
-    def _composite(self, entry: Any, kind: Kind, name: int) -> bytes:
+    def _composite(self, entry: Any, kind: BtfKind, name: int) -> bytes:
         if "DW_AT_declaration" in entry.attributes:
-            return _packed(Kind.FWD, name, 0, flag=kind is Kind.UNION)
+            return _packed(BtfKind.FWD, name, 0, flag=kind is BtfKind.UNION)
         members = list(self._members(entry))
         fields = any(bits for *_, bits in members)
         words = list[int]()
@@ -163,7 +163,7 @@ class Writer:
         for text, value in found:
             words += (self._string(text), value & _U32, *([value >> 32 & _U32] if size == 8 else []))
         return _packed(
-            Kind.ENUM64 if size == 8 else Kind.ENUM, name, size, *words, count=len(found), flag=signed
+            BtfKind.ENUM64 if size == 8 else BtfKind.ENUM, name, size, *words, count=len(found), flag=signed
         )
 
     def _array(self, entry: Any) -> bytes:
@@ -173,11 +173,11 @@ class Writer:
         ]
         number = self._target(entry)
         for length in reversed(lengths[1:]):
-            number = self._write(Kind.ARRAY, 0, 0, number, 0, length)
-        return _packed(Kind.ARRAY, 0, 0, number, 0, lengths[0] if lengths else 0)
+            number = self._write(BtfKind.ARRAY, 0, 0, number, 0, length)
+        return _packed(BtfKind.ARRAY, 0, 0, number, 0, lengths[0] if lengths else 0)
 
 
-def _packed(kind: Kind, name: int, last: int, *words: int, count: int = 0, flag: bool = False) -> bytes:
+def _packed(kind: BtfKind, name: int, last: int, *words: int, count: int = 0, flag: bool = False) -> bytes:
     info = kind << KIND_SHIFT | count | (FLAG if flag else 0)
     return struct.pack(f"={3 + len(words)}I", name, info, last, *words)
 
@@ -185,9 +185,9 @@ def _packed(kind: Kind, name: int, last: int, *words: int, count: int = 0, flag:
 def _base(entry: Any, name: int) -> bytes:
     size, encoding = constant(entry, "DW_AT_byte_size") or 0, constant(entry, "DW_AT_encoding") or 0
     if encoding in _FLOATS:
-        return _packed(Kind.FLOAT, name, size)
+        return _packed(BtfKind.FLOAT, name, size)
     how = _SIGNED if encoding in _SIGNED_ONES else _BOOLEAN if encoding == _BOOLEAN_ONE else 0
-    return _packed(Kind.INT, name, size, how << 24 | (8 * size) & 0xFF)
+    return _packed(BtfKind.INT, name, size, how << 24 | (8 * size) & 0xFF)
 
 
 def _length(entry: Any) -> int:

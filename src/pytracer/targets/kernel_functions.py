@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from pytracer.errors import HeadersError, UnknownNameError, UnprobeableError, UnsupportedError, UsageError
 from pytracer.kernel import functions, policy
-from pytracer.kernel.btf import Btf, Kind
-from pytracer.kernel.facts import Found, Target
+from pytracer.kernel.btf import Btf, BtfKind
+from pytracer.kernel.facts import FoundTargets, NamedTarget
 from pytracer.spec import Source
 
 SEVERAL = "of a name that several functions bear"
@@ -22,7 +22,7 @@ _HINTS = {UNTYPED: "f: goes by BTF, k: does without", SEVERAL: "k: takes all of 
 _SPREAD = 2  # characters that the length of a near name may differ by
 
 
-def find(source: Source) -> Found:
+def find(source: Source) -> FoundTargets:
     """See :func:`pytracer.targets.find`."""
     pattern, _, number = source.name.partition("@")
     named = functions.named(pattern)
@@ -31,7 +31,7 @@ def find(source: Source) -> Found:
     if number:
         _check_number(source, named, int(number))
     why_not = _reasons(source)
-    targets, skipped, refused = list[Target](), Counter[str](), dict[str, str]()
+    targets, skipped, refused = list[NamedTarget](), Counter[str](), dict[str, str]()
     for name, addresses in sorted(named.items()):
         reason = why_not(name, addresses)
         if reason:
@@ -43,7 +43,7 @@ def find(source: Source) -> Found:
     if targets:
         for target in targets if source.offset else ():
             _check_offset(source, target.address)
-        return Found(tuple(targets), skipped)
+        return FoundTargets(tuple(targets), skipped)
     if source.is_pattern:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
         raise UnprobeableError(f"{source.text} matches no function that can be probed: {reasons}", refused)
@@ -55,17 +55,17 @@ def find(source: Source) -> Found:
     )
 
 
-def _each(name: str, addresses: Sequence[int], number: int) -> list[Target]:
+def _each(name: str, addresses: Sequence[int], number: int) -> list[NamedTarget]:
     """A function, or all of one name that can be traced: numbered in the order of kallsyms, as live patching
     numbers them (sympos)."""
     if len(addresses) == 1:
-        return [Target(name, addresses[0])]
+        return [NamedTarget(name, addresses[0])]
     if functions.traceable() is None:  # nothing lists them: the kernel is asked for each
         traceable: Sequence[int] = addresses
     else:
         traceable = functions.traceable_among(name, addresses) or ()
     return [
-        Target(f"{name}@{place}", address, symbol=name)
+        NamedTarget(f"{name}@{place}", address, symbol=name)
         for place, address in enumerate(addresses, 1)
         if address in traceable and number in (0, place)
     ]
@@ -79,10 +79,10 @@ def _check_number(source: Source, named: dict[str, list[int]], number: int) -> N
         raise UsageError(f"{source.text}: {several}")
 
 
-def _once(targets: Sequence[Target]) -> list[Target]:
+def _once(targets: Sequence[NamedTarget]) -> list[NamedTarget]:
     """Each function once, by the name that ftrace lists, where it bears several that match."""
     listed = functions.traceable() or frozenset()
-    chosen = dict[int, Target]()
+    chosen = dict[int, NamedTarget]()
     for target in targets:
         known = chosen.get(target.address)
         if known is None or (known.name not in listed and target.name in listed):
@@ -136,8 +136,8 @@ def _typed(source: Source) -> set[str]:
             f"{source.text}: this kernel has no BTF", hint="k: does without: it takes kprobes"
         ) from error
     if source.is_pattern:
-        return types.names(Kind.FUNC)
-    return {source.name} if types.find(Kind.FUNC, source.name) is not None else set()
+        return types.names(BtfKind.FUNC)
+    return {source.name} if types.find(BtfKind.FUNC, source.name) is not None else set()
 
 
 def _unknown(source: Source) -> UnknownNameError | UnsupportedError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 
-from pytracer.spec import FunctionCode, Spot
+from pytracer.spec import FunctionCode, ProbeSite
 from pytracer.symbols import code, files
 from pytracer.symbols.files import ProgramFile
 
@@ -18,29 +18,29 @@ class CodeReader:
         """Open nothing yet."""
         self._files = dict[tuple[object, ...], ProgramFile]()
         self._libraries = dict[int, code.Libraries]()
-        self._known = dict[Spot, FunctionCode]()
+        self._known = dict[ProbeSite, FunctionCode]()
         self._closing = weakref.finalize(self, _close, self._files, self._libraries)
 
-    def code(self, spot: Spot) -> FunctionCode:
+    def code(self, site: ProbeSite) -> FunctionCode:
         """See :class:`pytracer.kernel.facts.Facts`."""
-        if spot not in self._known:
-            libraries = self._libraries.setdefault(spot.holder, code.Libraries(spot.holder))
-            self._known[spot] = code.analyze(self._file(spot), spot, resolve=libraries)
-        return self._known[spot]
+        if site not in self._known:
+            libraries = self._libraries.setdefault(site.holder, code.Libraries(site.holder))
+            self._known[site] = code.analyze(self._file(site), site, resolve=libraries)
+        return self._known[site]
 
-    def entry(self, spot: Spot) -> int:
+    def entry(self, site: ProbeSite) -> int:
         """See :class:`pytracer.kernel.facts.Facts`."""
-        file = self._file(spot)
+        file = self._file(site)
         if not any(file.tables.section(name) is not None for name in _GO):
-            return spot.offset
-        return code.entry(file, spot)
+            return site.offset
+        return code.entry(file, site)
 
     def close(self) -> None:
         """Close the files."""
         self._closing()
 
-    def _file(self, spot: Spot) -> ProgramFile:
-        key = spot.file, spot.holder, spot.identity
+    def _file(self, site: ProbeSite) -> ProgramFile:
+        key = site.file, site.holder, site.identity
         if key not in self._files:
             self._files[key] = files.find(*key)
         return self._files[key]

@@ -7,19 +7,19 @@ import re
 
 from pytracer.errors import HeadersError, PytracerError, UnknownNameError
 from pytracer.kernel import functions, tracefs
-from pytracer.kernel.btf import Btf, Kind
-from pytracer.kernel.facts import Found, Target
+from pytracer.kernel.btf import Btf, BtfKind
+from pytracer.kernel.facts import FoundTargets, NamedTarget
 from pytracer.spec import Source
 
 _TYPED = "btf_trace_"  # how BTF calls the type of a tracepoint's arguments
 
 
-def find(source: Source) -> Found:
+def find(source: Source) -> FoundTargets:
     """See :func:`pytracer.targets.find`."""
     return _raw(source) if source.kind == "rt" else _events(source)
 
 
-def _events(source: Source) -> Found:
+def _events(source: Source) -> FoundTargets:
     known = tracefs.events()
     names = [name for name in known if source.matches(*reversed(name.split(":")))]
     if not names:
@@ -29,16 +29,16 @@ def _events(source: Source) -> Found:
             known,
             where=f"what there is: {tracefs.TRACING}/available_events",
         )
-    return Found(tuple(map(Target, names)))
+    return FoundTargets(tuple(map(NamedTarget, names)))
 
 
-def _raw(source: Source) -> Found:
+def _raw(source: Source) -> FoundTargets:
     known = raw_tracepoints()
     names = [name for name in known if source.matches(name)]
     if not names and known:
         raise UnknownNameError("raw tracepoint", source.name, known)
     # Where nothing lists them, the kernel is asked for the one that is named.
-    return Found(tuple(map(Target, names or [source.name])))
+    return FoundTargets(tuple(map(NamedTarget, names or [source.name])))
 
 
 def raw_tracepoints() -> list[str]:
@@ -48,7 +48,7 @@ def raw_tracepoints() -> list[str]:
     """
     names = set[str]()
     with contextlib.suppress(HeadersError):
-        types = Btf.load().names(Kind.TYPEDEF)
+        types = Btf.load().names(BtfKind.TYPEDEF)
         names |= {name.removeprefix(_TYPED) for name in types if name.startswith(_TYPED)}
     if not names:
         symbols = functions.symbols(rb"[dDbBrR]", rb"__tracepoint_\w+")

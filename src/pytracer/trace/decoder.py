@@ -12,49 +12,49 @@ from pytracer import arrays
 from pytracer.arrays import Array
 from pytracer.budget import Budget
 from pytracer.enrich import decoders
-from pytracer.enrich.event_batches import Events
-from pytracer.enrich.probe_results import Answers
-from pytracer.enrich.result_rows import Moment, Ranking, shape
+from pytracer.enrich.event_batches import EventDecoder
+from pytracer.enrich.probe_results import ResultColumns
+from pytracer.enrich.result_rows import Ranking, ReadTime, shape_rows
 from pytracer.enrich.seccomp_calls import profile
 from pytracer.model import Batch, Histograms, Snapshot, Stacks
 from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
-from pytracer.trace.stack_collector import Walker
+from pytracer.trace.stack_collector import StackCollector
 
 
-class Showing:
+class ResultDecoder:
     """What a plan's results are made into. ``walker`` is for stacks, ``warn`` hears what is missing,
     ``budget`` is spent on names."""
 
     def __init__(
-        self, plan: Plan, walker: Walker | None, warn: Callable[[str], None], budget: Budget
+        self, plan: Plan, walker: StackCollector | None, warn: Callable[[str], None], budget: Budget
     ) -> None:
         """Load what it takes, NumPy included."""
         arrays.load()
         self._schema, self._walker, self._warn = plan.schema, walker, warn
         self._ranking = Ranking(plan.sort, plan.request.top)
-        asked = plan.asked
+        asked = plan.probe_specs
         self._decoders = decoders(
             plan.request.interfaces, plan.targets, asked.names if asked else (), plan.places, budget
         )
-        self._answers = None if asked is None else Answers(asked, budget)
+        self._answers = None if asked is None else ResultColumns(asked, budget)
         self._computed = {} if self._answers is None else self._answers.columns(plan.schema)
-        self._events = Events(plan.schema, self._decoders, self._computed)
+        self._events = EventDecoder(plan.schema, self._decoders, self._computed)
 
-    def rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | Stacks:
+    def decode_rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | Stacks:
         """The item of rows that were read now, which cover so many ``seconds``."""
-        moment = Moment(kind, time.time(), seconds)
+        moment = ReadTime(kind, time.time(), seconds)
         if self._walker is not None:
             return self._walker.read(rows, self._schema, self._ranking, self._decoders, moment)
-        shown = shape(rows, self._schema, self._ranking, self._decoders, moment, self._computed)
+        shown = shape_rows(rows, self._schema, self._ranking, self._decoders, moment, self._computed)
         if self._schema.is_profile and isinstance(shown, Snapshot):
             shown = profile(shown)
             if shown.unnamed:
                 self._warn(f"calls without a name are not in the profile: {', '.join(shown.unnamed)}")
         return shown
 
-    def batch(self, records: Array) -> Batch:
+    def decode_batch(self, records: Array) -> Batch:
         """The item of records of a stream, shape (n,)."""
         return self._events.batch(records)
 

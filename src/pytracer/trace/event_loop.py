@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 
 
-class Waiting:
+class EventLoop:
     """What a trace waits for beside its clock: a stream, the ends of processes, and being told to stop."""
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class Waiting:
             if self._write >= 0:
                 os.write(self._write, b"s")
 
-    def asked(self, *, command: bool) -> bool:  # noqa: ARG002 - see run.Signals
+    def stop_requested(self, *, command: bool) -> bool:  # noqa: ARG002 - see run.Signals
         """Whether somebody asked for the end. ``command``: there is one, which hears of Ctrl-C as well."""
         return self._stopped
 
-    def mourn(self, processes: Iterable[int]) -> bool:
+    def watch_exit(self, processes: Iterable[int]) -> bool:
         """Take note of the ends of these processes; False where that cannot be (before Linux 5.3)."""
         for process in processes:
             try:
@@ -46,7 +46,7 @@ class Waiting:
             self._poll.register(pidfd, select.POLLIN)
         return True
 
-    def expect(self, child: int) -> bool:
+    def watch_command(self, child: int) -> bool:
         """Wake up when the command ends; False where that cannot be (before Linux 5.3)."""
         try:
             self._child = os.pidfd_open(child)
@@ -56,7 +56,7 @@ class Waiting:
         return True
 
     @property
-    def mourned(self) -> bool:
+    def all_exited(self) -> bool:
         """Whether none of them lives."""
         return not self._processes
 
@@ -72,13 +72,13 @@ class Waiting:
                 if descriptor == stream:
                     ready = True
                 else:
-                    self._happened(descriptor, event)
+                    self._handle(descriptor, event)
         finally:
             if stream is not None:
                 self._poll.unregister(stream)
         return ready
 
-    def _happened(self, descriptor: int, event: int) -> None:  # noqa: ARG002 - see run.Signals
+    def _handle(self, descriptor: int, event: int) -> None:  # noqa: ARG002 - see run.Signals
         if descriptor == self._read:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._read, 4096)

@@ -37,7 +37,7 @@ class Confinement:
     flags: int = 0
 
 
-class Launched:
+class LaunchedCommand:
     """A forked process that is about to become the command."""
 
     def __init__(self, argv: Sequence[str], confinement: Confinement | None = None) -> None:

@@ -9,7 +9,7 @@ from pytracer.bpf.read.maps import Map
 from pytracer.kernel import interfaces
 
 
-def fill(maps: Mapping[str, Map], wanted: Collection[int]) -> None:
+def fill_link_headers(maps: Mapping[str, Map], wanted: Collection[int]) -> None:
     """Fill its maps, if it has them; ``wanted`` are indices, 0 for all. Some may appear while it runs."""
     if "links" not in maps:
         return

@@ -18,13 +18,13 @@ from pytracer.kernel import hidden
 from pytracer.kernel.policy import TRACING, in_initial_namespace, require
 from pytracer.model import Item, Loss, Schema
 from pytracer.model.loss import UNSHOWN, UNSHOWN_MEANING
-from pytracer.plan import Facts, Plan, Request, make_plan
+from pytracer.plan import KernelInfo, Plan, Request, make_plan
 from pytracer.spec import Filter
 from pytracer.trace import unseen
-from pytracer.trace.event_loop import Waiting
-from pytracer.trace.launch import Confinement, Launched
-from pytracer.trace.own_process import Itself
-from pytracer.trace.session import Session, silent
+from pytracer.trace.event_loop import EventLoop
+from pytracer.trace.launch import Confinement, LaunchedCommand
+from pytracer.trace.own_process import OwnProcess
+from pytracer.trace.session import Session, discard_line
 
 _INTERVAL = 1.0  # seconds, where nothing was said
 _NAP = 0.01  # seconds that a stream is left alone after it gave something: a flood costs few wake-ups
@@ -49,22 +49,22 @@ class Trace:
     def __init__(
         self,
         request: Request,
-        facts: Callable[[], Facts],
+        facts: Callable[[], KernelInfo],
         *,
-        waiting: Waiting | None = None,
+        waiting: EventLoop | None = None,
         say: Callable[[str], None] | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         """Build, load, attach, and fork the command. Raises what :mod:`pytracer.errors` lists."""
-        check(request)
+        check_request(request)
         self.lost = 0
         self.status = 0
         self._request = request
-        self._say = say or silent
-        self._warn = warn or silent
+        self._say = say or discard_line
+        self._warn = warn or discard_line
         self._own = waiting is None
-        self._waiting = waiting or Waiting()
-        self._command: Launched | None = None
+        self._waiting = waiting or EventLoop()
+        self._command: LaunchedCommand | None = None
         self._session: Session | None = None
         self._polled = False  # the command's end has to be asked for
         self._begun = self._closed = False
@@ -73,7 +73,7 @@ class Trace:
         try:
             if request.command:
                 confinements = (v for v in request.options.values() if isinstance(v, Confinement))
-                self._command = Launched(request.command, next(confinements, None))
+                self._command = LaunchedCommand(request.command, next(confinements, None))
             self.plan: Plan = make_plan(request, facts())
             for line in hidden.warnings(request.tracer):
                 self._warn(line)
@@ -82,8 +82,8 @@ class Trace:
                 self.plan,
                 pending=pending,
                 # The process of a program that uses the library is not pytracer's own.
-                itself=None if self._own else Itself(self._command.pid if self._command else 0),
-                stop_requested=lambda: self._waiting.asked(command=False),
+                itself=None if self._own else OwnProcess(self._command.pid if self._command else 0),
+                stop_requested=lambda: self._waiting.stop_requested(command=False),
                 say=self._say,
                 warn=self._warn,
             )
@@ -144,7 +144,7 @@ class Trace:
                 self._session.close()
         finally:
             if self._command is not None:
-                over = self._command.poll() is None and not self._waiting.asked(command=False)
+                over = self._command.poll() is None and not self._waiting.stop_requested(command=False)
                 self._command.terminate()
                 self.status = 0 if over else self._command.status or 0
                 self._command = None
@@ -168,11 +168,11 @@ class Trace:
     def _run(self, session: Session) -> Iterator[Item]:
         self._follows_all = self._follows_all or self.schema.is_profile  # which is to lack nothing
         if self._command:
-            self._polled = not self._waiting.expect(self._command.pid)
+            self._polled = not self._waiting.watch_command(self._command.pid)
             self._command.release()
         self._say("tracing")
         seen = False
-        for item in self._items(session):
+        for item in self._collect(session):
             if isinstance(item, Loss):
                 self.lost += item.lost
             else:
@@ -182,38 +182,38 @@ class Trace:
             for line in unseen.reasons(self.plan, self._traced()):
                 self._warn(line)
 
-    def _items(self, session: Session) -> Iterator[Item]:
+    def _collect(self, session: Session) -> Iterator[Item]:
         if self.schema.is_listing:
-            yield from self._list(session)
+            yield from self._list_items(session)
             return
         whole = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
         interval = None if whole and not session.stream else _INTERVAL
         clock = Clock(self._request, interval, session.started)
         traced = traced_processes(self._request)
-        mourning = bool(traced) and self._waiting.mourn(traced)
+        mourning = bool(traced) and self._waiting.watch_exit(traced)
         full, napping = False, False
         much = min(self.plan.buffer // 8, _MUCH)
         while True:
             ready = self._wait(session, 0 if full else clock.next, napping=napping)
-            session.observe()
+            session.poll()
             now = time.monotonic()
-            stop = self._asked() or clock.over(now) or (mourning and self._waiting.mourned)
+            stop = self._should_stop() or clock.is_over(now) or (mourning and self._waiting.all_exited)
             # What is readable and gives nothing (a record that is still being written) is left alone, too.
             full, napping, read = False, ready, 0
             for batch in () if stop else session.events():
                 yield batch
                 napping = True
                 read += batch.records.nbytes
-                if batch.records.nbytes < much and not (session.stream and session.stream.more):
+                if batch.records.nbytes < much and not (session.stream and session.stream.has_pending):
                     break
                 # In a flood there is always more, and whoever shows it may be slow.
-                if full := self._asked() or clock.due(time.monotonic()):
+                if full := self._should_stop() or clock.is_due(time.monotonic()):
                     break
             full = full or read > self.plan.buffer // 8  # the ring would be full before long
             if not stop and not clock.tick(now):
-                session.relieve()
+                session.drain_rows()
                 continue
-            stop = stop or clock.counted or not session.watch()
+            stop = stop or clock.is_complete or not session.check_links()
             if stop:
                 self._warn_of_descendants()
                 session.detach()
@@ -231,21 +231,21 @@ class Trace:
                     yield session.read("summary")
                 return
 
-    def _list(self, session: Session) -> Iterator[Item]:
+    def _list_items(self, session: Session) -> Iterator[Item]:
         """All that there is, unless the time is over or somebody asks for the end before."""
         clock = Clock(self._request, None, session.started)
         for batch in session.events():
             yield batch
-            if self._asked() or clock.over(time.monotonic()):
+            if self._should_stop() or clock.is_over(time.monotonic()):
                 self._warn(_CUT_SHORT)
                 break
         session.detach()
         yield from session.losses()
 
-    def _asked(self) -> bool:
+    def _should_stop(self) -> bool:
         """Whether the command, or whoever runs the trace, has come to an end."""
         runs = self._command is not None and self._command.poll() is None
-        if self._waiting.asked(command=runs):
+        if self._waiting.stop_requested(command=runs):
             return True
         if self._command is None or runs:
             return False
@@ -261,17 +261,17 @@ class Trace:
     def _descendants(self) -> list[int]:
         """The processes that descend from the command and still run."""
         assert self._session is not None
-        family = self._session.loaded.module.maps.get("pt_family")
-        if family is None or family.empty:
+        family = self._session.loaded.module.maps.get("pt_followed_pids")
+        if family is None or family.is_empty:
             return []
         keys, _ = family.read()
         return [pid for pid in keys.tolist() if _is_process(pid)]
 
     def _await_descendants(self) -> bool:
         """Wake up when those that run have ended. Returns False once none is left."""
-        if self._polled or self._waiting.mourned:
+        if self._polled or self._waiting.all_exited:
             descendants = self._descendants()
-            self._polled = self._polled or not self._waiting.mourn(descendants)
+            self._polled = self._polled or not self._waiting.watch_exit(descendants)
             return bool(descendants)
         return True
 
@@ -286,7 +286,7 @@ class Trace:
 
     def _wait(self, session: Session, until: float | None, *, napping: bool) -> bool:
         stream = session.stream
-        patience = _NAP if napping else stream.patience if stream else session.patience
+        patience = _NAP if napping else stream.poll_interval if stream else session.poll_interval
         moments = [] if until is None else [until]
         if self._polled:
             moments.append(time.monotonic() + _POLLED)
@@ -297,7 +297,7 @@ class Trace:
         return self._waiting.wait(min(moments, default=None), fileno)
 
 
-class Times(Protocol):
+class Schedule(Protocol):
     """How often (seconds), how many times and for how long (seconds) something is wanted; None: not said."""
 
     @property
@@ -319,7 +319,7 @@ class Times(Protocol):
 class Clock:
     """When something is due, and when all is over: ``interval`` is what is taken where none was said."""
 
-    def __init__(self, times: Times, interval: float | None, begun: float) -> None:
+    def __init__(self, times: Schedule, interval: float | None, begun: float) -> None:
         self.interval = times.interval or interval
         self._begun = begun
         self._end = None if times.duration is None else self._begun + times.duration
@@ -334,11 +334,11 @@ class Clock:
             moments.append(self._begun + (self._ticks + 1) * self.interval)
         return min(moments, default=None)
 
-    def due(self, now: float) -> bool:
+    def is_due(self, now: float) -> bool:
         """Whether that moment has come."""
         return (moment := self.next) is not None and now >= moment
 
-    def over(self, now: float) -> bool:
+    def is_over(self, now: float) -> bool:
         """Whether the time has come to its end."""
         return self._end is not None and now >= self._end
 
@@ -351,7 +351,7 @@ class Clock:
         return True
 
     @property
-    def counted(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether as many intervals were shown as were asked for."""
         return self._count is not None and self._shown >= self._count
 
@@ -368,7 +368,7 @@ def traced_processes(request: Request) -> list[int]:
     return [int.from_bytes(key, sys.byteorder) for key in request.filters.get(Filter.PID, ())]
 
 
-def check(request: Request) -> None:
+def check_request(request: Request) -> None:
     """Before anything is started: NotPermittedError, naming what is missing; UnsupportedError where process
     ids that are compared in the kernel are not the ones seen here."""
     _check_permissions(request)

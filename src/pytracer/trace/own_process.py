@@ -14,12 +14,12 @@ _MAP = "pt_tracer"  # probes_c/include/task.h
 
 
 @record
-class Itself:
+class OwnProcess:
     """This process as a tracer. ``command`` is its one child that is traced nonetheless (0: it has none)."""
 
     command: int = 0
 
-    def hide(self, maps: Mapping[str, Map]) -> None:
+    def exclude(self, maps: Mapping[str, Map]) -> None:
         """Leave this process and its other children out, unless the program was compiled for tasks by id.
 
         In a PID namespace of its own, this process does not know its id: there it is traced as all are.

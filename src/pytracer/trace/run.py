@@ -15,12 +15,12 @@ from pytracer import inherited
 from pytracer.errors import LossError
 from pytracer.model import Batch, Item, Loss, Schema
 from pytracer.model.items import Kind
-from pytracer.plan import Facts, Request
+from pytracer.plan import KernelInfo, Request
 from pytracer.progress import announced
 from pytracer.record import replace
 from pytracer.sinks import Sink
-from pytracer.trace.event_loop import Waiting
-from pytracer.trace.loop import Clock, Times, Trace
+from pytracer.trace.event_loop import EventLoop
+from pytracer.trace.loop import Clock, Schedule, Trace
 
 LEAST = 2048  # events that are shown after Ctrl-C however slow the machine is: short traces lose none
 TEXT_LIMIT = 0.5  # seconds that events are still shown after Ctrl-C: a full ring of them takes many
@@ -30,7 +30,7 @@ _SOON = 0.005  # seconds until a write is left: it has returned how much was tak
 _ROWS, _BYTES = 2048, 1 << 23  # of events that are shown between two looks at the clock
 
 
-class Signals(Waiting):
+class Signals(EventLoop):
     """Signals, and the end of who reads our output, among what is waited for."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Signals(Waiting):
                 inherited.handle(number, handler)
             self.close()
 
-    def asked(self, *, command: bool) -> bool:
+    def stop_requested(self, *, command: bool) -> bool:
         """See :class:`~pytracer.trace.event_loop.Waiting`."""
         # Ctrl-C reaches the command as well: its end is awaited, as a shell would, until asked again.
         # A command that was started with SIGINT ignored or blocked does not end from it.
@@ -78,9 +78,9 @@ class Signals(Waiting):
         if self.on_signal is not None and number != signal.SIGCHLD:
             self.on_signal(number)
 
-    def _happened(self, descriptor: int, event: int) -> None:
+    def _handle(self, descriptor: int, event: int) -> None:
         if descriptor != 1:
-            super()._happened(descriptor, event)
+            super()._handle(descriptor, event)
         elif event & select.POLLERR:
             raise BrokenPipeError
         else:  # a terminal that was hung up would be reported for ever
@@ -138,7 +138,7 @@ class Emitter:
     def run(self) -> None:
         """Show all items; and the losses, on standard error where the output is stuck."""
         losses = list[Loss]()
-        if self._signals.asked(command=self._trace.has_command):  # while the trace was opened
+        if self._signals.stop_requested(command=self._trace.has_command):  # while the trace was opened
             self._ask()
         try:
             with self._rest:
@@ -226,7 +226,7 @@ class Emitter:
                 self._trace.detach()
                 if self._leaving or (self._trace.schema.is_stream and self._output.is_full()):
                     self._skip()
-        elif self._signals.asked(command=self._trace.has_command):
+        elif self._signals.stop_requested(command=self._trace.has_command):
             again = self._deadline is not None
             self._ask()
             if self._writing and self._trace.schema.is_stream:
@@ -248,7 +248,7 @@ class Emitter:
 
 def run(
     request: Request,
-    facts: Callable[[], Facts],
+    facts: Callable[[], KernelInfo],
     sink: Sink,
     *,
     say: Callable[[str], None],
@@ -273,7 +273,9 @@ def run(
     return trace.status
 
 
-def repeat(read: Callable[[Kind], Item], schema: Schema, sink: Sink, times: Times, *, summary: bool) -> None:
+def repeat(
+    read: Callable[[Kind], Item], schema: Schema, sink: Sink, times: Schedule, *, summary: bool
+) -> None:
     """Show what ``read`` gives for each interval (a second, if not said otherwise), until it is over or a
     signal says so; and then, with ``summary``, for the whole run."""
     with Signals().handled() as signals:
@@ -283,10 +285,10 @@ def repeat(read: Callable[[Kind], Item], schema: Schema, sink: Sink, times: Time
         while not over:
             signals.wait(clock.next)
             now = time.monotonic()
-            over = signals.asked(command=False) or clock.over(now)
+            over = signals.stop_requested(command=False) or clock.is_over(now)
             if clock.tick(now) or over:
                 sink.emit(read("row"))
-                over = over or clock.counted
+                over = over or clock.is_complete
         if summary:
             sink.emit(read("summary"))
         sink.close()

@@ -12,41 +12,41 @@ from typing import TYPE_CHECKING
 
 from pytracer import arrays, budget, ktime
 from pytracer.bpf import process_mark, target_programs
-from pytracer.bpf.attach import kind_of
-from pytracer.bpf.attach.kind import Place
+from pytracer.bpf.attach import attacher_of
+from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import make_room
-from pytracer.bpf.builder import Load, Loaded, load_program, open_programs
+from pytracer.bpf.builder import LoadedPrograms, ProgramLoad, load_program, open_programs
 from pytracer.bpf.cache.image_cache import Recipe
 from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.load.module import Module
-from pytracer.bpf.read.aggregates import Counted
-from pytracer.bpf.read.inflight import Calls
+from pytracer.bpf.read.aggregates import AggregateReader
+from pytracer.bpf.read.inflight import InflightCalls
 from pytracer.bpf.read.maps import Map
-from pytracer.bpf.read.streams import Reader, open_reader
+from pytracer.bpf.read.streams import StreamReader, open_reader
 from pytracer.bpf.sys import ProgType, recursion_misses
 from pytracer.errors import SchemaError
 from pytracer.kernel import compat
 from pytracer.kernel.policy import explain
 from pytracer.model import Batch, Histograms, Loss, Snapshot, Stacks
 from pytracer.model.items import Kind
-from pytracer.model.loss import CUT, MISSED, MISSED_MEANING, REASONS, RING, UNWOUND
+from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS, RING_FULL, TRUNCATED, UNWOUND
 from pytracer.plan import Plan
-from pytracer.plan.alternatives import Chosen
+from pytracer.plan.alternatives import ChosenProbe
 from pytracer.progress import announced
 from pytracer.record import replace
 from pytracer.trace import link_headers
-from pytracer.trace.own_process import Itself
+from pytracer.trace.own_process import OwnProcess
 
 if TYPE_CHECKING:
-    from pytracer.trace.decoder import Showing
-    from pytracer.trace.stack_collector import Walker
+    from pytracer.trace.decoder import ResultDecoder
+    from pytracer.trace.stack_collector import StackCollector
 
 _RECORD = "pt_record"  # probes_c/include/stream.h
 _PENDING = 1  # enum pt_traced in probes_c/include/task.h
 
 
-def silent(_line: str) -> None:
+def discard_line(_line: str) -> None:
     """Say nothing."""
 
 
@@ -62,10 +62,10 @@ class Session:
         plan: Plan,
         *,
         pending: int = 0,
-        itself: Itself | None = None,
+        itself: OwnProcess | None = None,
         stop_requested: Callable[[], bool] = lambda: False,
-        say: Callable[[str], None] = silent,
-        warn: Callable[[str], None] = silent,
+        say: Callable[[str], None] = discard_line,
+        warn: Callable[[str], None] = discard_line,
     ) -> None:
         """Build, load and attach. Raises what :mod:`pytracer.errors` lists for each step."""
         self.plan = plan
@@ -76,12 +76,12 @@ class Session:
         self._placed = False  # whether there were any
         self.started = self._ended = 0.0
         self._read_at = 0.0
-        self._counted: Counted | None = None
+        self._counted: AggregateReader | None = None
         self._reported: dict[str, int] = {}
-        self._showing: Showing | None = None
-        self.stream: Reader | None = None
-        self._walker: Walker | None = None
-        self._calls: Calls | None = None
+        self._showing: ResultDecoder | None = None
+        self.stream: StreamReader | None = None
+        self._walker: StackCollector | None = None
+        self._calls: InflightCalls | None = None
         for warning in (*plan.warnings, *compat.warnings(plan.targets, plan.request)):
             warn(warning)
         self._budget = budget.claim(warn)
@@ -89,15 +89,15 @@ class Session:
         self._module, self._programs = loaded.module, loaded.programs
         self._mark = -1
         try:
-            self._mark = process_mark.make(plan.request.tracer.name, self._programs.values())
+            self._mark = process_mark.set_mark(plan.request.tracer.name, self._programs.values())
             self._open_stream()
             self._check_schema()
             if not plan.schema.is_stream:
-                self._counted = Counted(plan.schema, loaded.module.maps)
+                self._counted = AggregateReader(plan.schema, loaded.module.maps)
             if plan.schema.is_stacks:
-                from pytracer.trace.stack_collector import Walker
+                from pytracer.trace.stack_collector import StackCollector
 
-                self._walker = Walker(
+                self._walker = StackCollector(
                     loaded.module.maps,
                     warn,
                     self._budget,
@@ -105,11 +105,11 @@ class Session:
                     probed=bool(plan.targets) and not plan.request.options.get("user-only"),
                 )
                 if plan.request.process:
-                    self._walker.expect(plan.request.process)
+                    self._walker.watch(plan.request.process)
             if "pt_calls" in loaded.module.maps:
-                self._calls = Calls(loaded.module.maps["pt_calls"])
+                self._calls = InflightCalls(loaded.module.maps["pt_calls"])
             if itself is not None and not plan.schema.is_listing:  # a list is whole
-                itself.hide(loaded.module.maps)
+                itself.exclude(loaded.module.maps)
             self._fill(pending)
             self._attach(pending)
         except BaseException:
@@ -120,34 +120,34 @@ class Session:
         """What there is to show: what was added since the last ``row``, or the whole run (``summary``)."""
         now = self._ended or time.monotonic()
         if 0 in self.plan.request.interfaces:  # any: there may be new ones
-            link_headers.fill(self._module.maps, self.plan.request.interfaces)
+            link_headers.fill_link_headers(self._module.maps, self.plan.request.interfaces)
         assert self._counted is not None, "a stream has no rows"
         quiet = not self._links
         if kind == "row":
-            rows, seconds = self._counted.interval(quiet=quiet), now - self._read_at
+            rows, seconds = self._counted.read_interval(quiet=quiet), now - self._read_at
             self._read_at = now
         else:
-            rows, seconds = self._counted.whole(quiet=quiet), now - self.started
+            rows, seconds = self._counted.read_total(quiet=quiet), now - self.started
         assert self._showing is not None, "nothing is read before programs are attached"
-        return self._showing.rows(rows, kind, seconds)
+        return self._showing.decode_rows(rows, kind, seconds)
 
-    def observe(self) -> None:
+    def poll(self) -> None:
         """Look at what may be gone when results are read; to be called every ``patience`` seconds."""
         if self._walker is not None:
-            self._walker.notice()
+            self._walker.poll()
         if self._calls is not None:
             self._calls.sweep()
 
-    def relieve(self) -> None:
+    def drain_rows(self) -> None:
         """Make room in the kernel for more rows, if need be; likewise. Not just before ``read``."""
         if self._counted is not None:
-            self._counted.relieve()
+            self._counted.drain_rows()
 
     @property
-    def patience(self) -> float | None:
+    def poll_interval(self) -> float | None:
         """See ``observe`` and ``relieve``; None where there is nothing to do between two readings."""
-        counted = None if self._counted is None else self._counted.patience
-        moments = [counted, None if self._walker is None else self._walker.patience]
+        counted = None if self._counted is None else self._counted.poll_interval
+        moments = [counted, None if self._walker is None else self._walker.poll_interval]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def events(self, *, last: bool = False) -> Iterator[Batch]:
@@ -157,7 +157,7 @@ class Session:
             if records is None:
                 return
             assert self._showing is not None, "nothing is read before programs are attached"
-            yield self._showing.batch(records)
+            yield self._showing.decode_batch(records)
 
     def losses(self) -> Iterator[Loss]:
         """What was lost since this was last asked, by reason."""
@@ -166,8 +166,8 @@ class Session:
             _, values = self._map("pt_losses").read()
             counts = dict(zip(REASONS, values.sum(axis=1).tolist(), strict=True))
         if self.stream is not None:  # before Linux 5.1 (56201969114f) the C was not told
-            counts[RING] = max(counts[RING], self.stream.lost)
-            counts[CUT] += self.stream.cut
+            counts[RING_FULL] = max(counts[RING_FULL], self.stream.lost)
+            counts[TRUNCATED] += self.stream.truncated
         counts[MISSED] = sum(recursion_misses(program) for program in self._programs.values())
         counts[MISSED] += sum(link.missed for link in (*self._links, *self._detached))
         if self._calls is not None:
@@ -178,13 +178,15 @@ class Session:
             if new:
                 yield Loss(reason, new, REASONS.get(reason, MISSED_MEANING), time.time())
 
-    def watch(self) -> bool:
+    def check_links(self) -> bool:
         """Look after what is attached: warn of places that went away; False once none is left."""
         if not self._watched:
             return not self._placed
-        troubled = [(link, trouble) for link in self._watched if (trouble := link.trouble)]
+        troubled = [(link, trouble) for link in self._watched if (trouble := link.poll_detached)]
         # Of a place that has several links, once.
-        for said in dict.fromkeys(f"{link.sort} {link.place}: {trouble}" for link, trouble in troubled):
+        for said in dict.fromkeys(
+            f"{link.target_kind} {link.place}: {trouble}" for link, trouble in troubled
+        ):
             self._warn(said)
         over = [link for link, _ in troubled if link.is_over]
         self._watched = [link for link in self._watched if link not in over]
@@ -199,7 +201,7 @@ class Session:
         if not self._links:
             return
         if self._walker is not None:
-            self._walker.before_detaching()
+            self._walker.prepare_detach()
         self._ended = time.monotonic()
         with announced(self._warn, lambda: f"still detaching: {len(self._links)} probes are left"):
             while self._links:
@@ -233,9 +235,9 @@ class Session:
                     self.stream = None
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedPrograms:
         """The programs that were loaded, and the module that holds them and their maps."""
-        return Loaded(self._module, self._programs)
+        return LoadedPrograms(self._module, self._programs)
 
     @property
     def links(self) -> Sequence[Link]:
@@ -248,7 +250,7 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _build(self, stop_requested: Callable[[], bool]) -> Loaded:
+    def _build(self, stop_requested: Callable[[], bool]) -> LoadedPrograms:
         tracer = self.plan.request.tracer
         make_room(2 * len(self.plan.probes))  # a program and what holds it, at the most
         wanted = dict.fromkeys(map(self._load_of, self.plan.probes))
@@ -256,7 +258,7 @@ class Session:
             lesson = importlib.import_module(f"pytracer.bpf.asm.lessons.{tracer.name}")
             self._say(f"program: {self.plan.program}, from {lesson.__name__}")
             built: Module = lesson.build(self.plan.config, self.plan.rows)
-            return Loaded(built, {one: load_program(built, one) for one in wanted})
+            return LoadedPrograms(built, {one: load_program(built, one) for one in wanted})
         recipe = Recipe(
             name=tracer.c_file,
             text=read_source(tracer.c_file, self.plan.generated),
@@ -272,15 +274,15 @@ class Session:
             recipe, tuple(wanted), say=self._say, warn=self._warn, stop_requested=stop_requested
         )
 
-    def _load_of(self, chosen: Chosen) -> Load:
+    def _load_of(self, chosen: ChosenProbe) -> ProgramLoad:
         """How a program is loaded; with the user's filter before it, if there is one."""
-        load = target_programs.load_of(chosen.probe, chosen.tells)
+        load = target_programs.program_load(chosen.probe, chosen.tells)
         wanted = self.plan.request.filter
         if wanted is None:
             return load
-        from pytracer.bpf.asm.packet_filter import Context, prologue
+        from pytracer.bpf.asm.packet_filter import PacketContext, prologue
 
-        context = Context.FRAME if load.as_.type is ProgType.XDP else Context.SKB
+        context = PacketContext.FRAME if load.as_.type is ProgType.XDP else PacketContext.SKB
         before = prologue(wanted, context, load.as_.result)
         return replace(load, as_=replace(load.as_, prologue=before))
 
@@ -318,12 +320,12 @@ class Session:
 
     def _list(self) -> None:
         """Ready to go through what there is."""
-        from pytracer.bpf.attach.iterator import begin
+        from pytracer.bpf.attach.iterator import open_iterator
         from pytracer.bpf.read.streams.iterator_reader import ListingReader
 
         [link] = self._links
         try:
-            self.stream = ListingReader(begin(link), self._map(_RECORD).value)
+            self.stream = ListingReader(open_iterator(link), self._map(_RECORD).value)
         except OSError as error:
             raise explain(error, "the list") from error
 
@@ -340,26 +342,26 @@ class Session:
                     self._map("pt_cgroup_ids").fill([struct.pack("Q", os.fstat(folder).st_ino)])
             finally:
                 os.close(folder)
-        for number, arguments in self.plan.marks.items():
+        for number, arguments in self.plan.usdt_arguments.items():
             self._map("pt_usdt").update(struct.pack("I", number), arguments)
         if self.plan.request.fault is not None:
             # In the kernel, too: who stops us, or makes us wait, would else have it fail for longer.
             until = ktime.monotonic_ns() + round((self.plan.request.duration or 0) * 1e9)
             self._map("pt_bounds").update(struct.pack("I", 0), struct.pack("QQ", os.getpid(), until))
         if pending:
-            self._map("pt_family").update(struct.pack("I", pending), bytes([_PENDING]))
-        link_headers.fill(self._module.maps, self.plan.request.interfaces)
+            self._map("pt_followed_pids").update(struct.pack("I", pending), bytes([_PENDING]))
+        link_headers.fill_link_headers(self._module.maps, self.plan.request.interfaces)
 
     def _attach(self, pending: int) -> None:
         # What takes a record out of a map stands before what puts it in: a call that began while the first
         # was there and the second not would leave a start behind, to be taken for another call's.
-        named = target_programs.Attaching(self._module.maps, self._warn)
+        named = target_programs.TargetAttacher(self._module.maps, self._warn)
         iterators: list[Link] = []
         probes = list(reversed(self.plan.probes))
         probes.sort(key=lambda one: one.probe.runs_last)
         for chosen in probes:
             load = self._load_of(chosen)
-            place = Place(
+            place = AttachTarget(
                 chosen.name,
                 self.plan.request.interfaces,
                 chosen.choice,
@@ -369,9 +371,9 @@ class Session:
                 cgroups=self.plan.places,
             )
             if chosen.probe.targets:
-                links = named.put(chosen.probe, chosen.tells, place, self._programs.get(load))
+                links = named.attach(chosen.probe, chosen.tells, place, self._programs.get(load))
             else:
-                links = kind_of(chosen.probe).put(chosen.probe, place, self._programs[load])
+                links = attacher_of(chosen.probe).attach(chosen.probe, place, self._programs[load])
             self._links += links
             iterators += links if chosen.probe.kind == "iterator" else []
             self._watched += [link for link in links if link.place]
@@ -381,7 +383,7 @@ class Session:
             where = f"{chosen.probe.kind} {places}" if places else chosen.target
             self._say(f"attached {chosen.probe.program} to {where}")
         self._placed = bool(self._watched)
-        named.finish()
+        named.report_failures()
         if self.plan.schema.is_listing:
             self._list()
         elif iterators:  # behind the events, so that nothing begins between the two
@@ -390,6 +392,6 @@ class Session:
             run(iterators)
         self.started = self._read_at = time.monotonic()
         # What shows results takes longer to load than all that was needed so far.
-        from pytracer.trace.decoder import Showing
+        from pytracer.trace.decoder import ResultDecoder
 
-        self._showing = Showing(self.plan, self._walker, self._warn, self._budget)
+        self._showing = ResultDecoder(self.plan, self._walker, self._warn, self._budget)

@@ -9,11 +9,11 @@ from functools import partial
 
 from pytracer import ktime
 from pytracer.bpf.read.maps import Map
-from pytracer.bpf.read.stack_ids import DEPTH, Sampled, StackMaps
+from pytracer.bpf.read.stack_ids import DEPTH, SampledProcess, StackMaps
 from pytracer.bpf.read.streams.mmap_events import MappingEvents
 from pytracer.budget import Budget
 from pytracer.enrich import Decoder
-from pytracer.enrich.result_rows import Moment, Ranking
+from pytracer.enrich.result_rows import Ranking, ReadTime
 from pytracer.enrich.stacks import StackNames, shape_stacks
 from pytracer.kernel.policy import in_initial_namespace, sysctl
 from pytracer.model import Schema, Stacks
@@ -24,11 +24,11 @@ from pytracer.symbols.kernel import KernelSymbols
 _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded more. While it is young, fewer
 
 
-class Walker:
+class StackCollector:
     """What a session needs for its stacks. ``patience`` are the seconds between two calls of ``notice``: of a
     process that lives for less nothing is known."""
 
-    patience = 0.05
+    poll_interval = 0.05
 
     def __init__(
         self,
@@ -63,11 +63,11 @@ class Walker:
                 self._events = MappingEvents()
         self._names.user.blind = self._events is None
 
-    def expect(self, pid: int) -> None:
+    def watch(self, pid: int) -> None:
         """Look at a process before anything is known of it: it may end soon after."""
         self._names.user.notice(pid)
 
-    def notice(self, *, due: bool = True) -> None:
+    def poll(self, *, due: bool = True) -> None:
         """Look at the processes that were sampled, as long as they live; those that are ``due``, or all."""
         for gap in [] if self._events is None else self._events.drain():
             self._names.user.add_break(*gap)
@@ -76,7 +76,7 @@ class Walker:
         now, user = time.monotonic(), self._names.user
         for pid, sampled in processes.items():
             process = pid, sampled.image
-            before, next_look, pause = self._seen.get(process, (0, 0.0, self.patience))
+            before, next_look, pause = self._seen.get(process, (0, 0.0, self.poll_interval))
             wanted = sampled.samples > before and (now >= next_look or not due)
             # What is shown must not be known better, or less, later.
             epoch = not due and user.makes_functions(pid, sampled.image)
@@ -91,7 +91,7 @@ class Walker:
         self._maps.begin_epoch(pid, begun)
         self._names.user.add_epoch(pid, image, begun, ktime.monotonic_ns())
 
-    def _learn(self, processes: Mapping[int, Sampled]) -> set[int]:
+    def _learn(self, processes: Mapping[int, SampledProcess]) -> set[int]:
         """Take note of what was mapped. Returns the processes of which it has to be read what that was."""
         user, unknown = self._names.user, set[int]()
         self._mark_unseen(processes)
@@ -116,22 +116,22 @@ class Walker:
                 user.notice(pid)
         return unknown
 
-    def _mark_unseen(self, processes: Mapping[int, Sampled]) -> None:
+    def _mark_unseen(self, processes: Mapping[int, SampledProcess]) -> None:
         """Take note of the changes that raised no generation: samples before and after them look alike."""
         for pid, when in self._raised:
             if processes[pid].generation < when:
                 self._names.user.mark_unseen(pid, when)
         self._raised.clear()
 
-    def before_detaching(self) -> None:
+    def prepare_detach(self) -> None:
         """Learn of what is there only as long as programs are attached."""
         self._names.before_detaching()
 
     def read(
-        self, rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: Moment
+        self, rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: ReadTime
     ) -> Stacks:
         """The item of these rows."""
-        self.notice(due=False)
+        self.poll(due=False)
         if moment.kind == "summary":  # there is no further look, and nothing raises a generation any more
             self._mark_unseen(self._maps.images())
         item = shape_stacks(rows, schema, ranking, decoders, moment, self._names)

@@ -31,7 +31,7 @@ def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:
     """A process that has mapped another file by the name of one that was probed, and its path there; "" if
     none has, or where what was probed is mapped by any."""
     probes = (chosen.probe for chosen in plan.probes)
-    spots = [spot for probe in probes if isinstance(probe, UserProbe) for spot in probe.spots]
+    spots = [spot for probe in probes if isinstance(probe, UserProbe) for spot in probe.sites]
     probed = {spot.identity[:2] for spot in spots}
     names = {_stem(from_path(spot.file.rpartition("/")[2])) for spot in spots}
     found = 0, ""

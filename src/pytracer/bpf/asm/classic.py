@@ -48,7 +48,7 @@ class _Instruction:
         return 1 + sum(self.far or ())
 
 
-class Classic:
+class ClassicAssembler:
     """A program in the making. Each method adds one instruction and is named for what it does.
 
     What makes no sense (a label twice or never, a jump back, a number too large) is a BuildError.

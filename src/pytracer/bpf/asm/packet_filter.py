@@ -48,7 +48,7 @@ from pytracer.bpf.asm.assembler import (
     X,
 )
 from pytracer.errors import BuildError, UsageError
-from pytracer.kernel.pcap import CompiledFilter, Instruction, Link
+from pytracer.kernel.pcap import ClassicInstruction, CompiledFilter, LinkType
 from pytracer.record import record
 
 _RET, _MISC = JMP32, ALU64  # what these classes are in classic BPF
@@ -67,7 +67,7 @@ _HEADER_NET = 1  # BPF_HDR_START_NET
 _COOKED_HEADER, _COOKED_TYPE = 16, 14  # of LINKTYPE_LINUX_SLL, and where the EtherType is in it
 
 
-class Context(Enum):
+class PacketContext(Enum):
     """What kind of packet the program is given."""
 
     SKB = "skb"
@@ -101,7 +101,7 @@ _COOKED = {0: _Member(4), _COOKED_TYPE: _Member(16, swapped=True)}  # the kind o
 _SKB_LENGTH = 0
 
 
-def prologue(wanted: CompiledFilter, context: Context, passes: int) -> bytes:
+def prologue(wanted: CompiledFilter, context: PacketContext, passes: int) -> bytes:
     """The filter as instructions to be put before a program's own.
 
     ``passes`` is what the program is to return of packets that do not match. Raises UsageError where the
@@ -114,9 +114,9 @@ def prologue(wanted: CompiledFilter, context: Context, passes: int) -> bytes:
 
 
 class _Translation:
-    def __init__(self, wanted: CompiledFilter, context: Context, passes: int) -> None:
+    def __init__(self, wanted: CompiledFilter, context: PacketContext, passes: int) -> None:
         self._wanted, self._passes = wanted, passes
-        self._frame = context is Context.FRAME
+        self._frame = context is PacketContext.FRAME
         self._code = wanted.code
         self._a = Assembler()
         self._targets: set[str] = set()
@@ -159,8 +159,8 @@ class _Translation:
         self._targets.add(label)
         self._a.jump_if(register, condition, other, label)
 
-    def _translate(self, at: int, one: Instruction) -> None:
-        translate: dict[int, Callable[[int, Instruction], None]] = {
+    def _translate(self, at: int, one: ClassicInstruction) -> None:
+        translate: dict[int, Callable[[int, ClassicInstruction], None]] = {
             LD: self._load,
             LDX: self._load_index,
             ST: self._store,
@@ -172,7 +172,7 @@ class _Translation:
         }
         translate[one.code & 7](at, one)
 
-    def _load(self, _: int, one: Instruction) -> None:
+    def _load(self, _: int, one: ClassicInstruction) -> None:
         mode = one.code & 0xE0
         if mode == _IMM:
             self._constant(_A, one.k)
@@ -187,7 +187,7 @@ class _Translation:
         else:
             raise _unknown(one)
 
-    def _load_index(self, _: int, one: Instruction) -> None:
+    def _load_index(self, _: int, one: ClassicInstruction) -> None:
         mode = one.code & 0xE0
         if mode == _IMM:
             self._constant(_X, one.k)
@@ -202,10 +202,10 @@ class _Translation:
         else:
             raise _unknown(one)
 
-    def _store(self, _: int, one: Instruction) -> None:
+    def _store(self, _: int, one: ClassicInstruction) -> None:
         self._a.store(W, R10, self._slot(one.k), _A if one.code & 7 == ST else _X)
 
-    def _calculate(self, _: int, one: Instruction) -> None:
+    def _calculate(self, _: int, one: ClassicInstruction) -> None:
         operation = one.code & 0xF0
         if operation == _NEGATE:
             self._a.negate(_A, bits=32)
@@ -225,7 +225,7 @@ class _Translation:
             self._go_if(_X, "==", 0, "no")
         self._a.alu(_A, name, _X, bits=32)
 
-    def _jump(self, at: int, one: Instruction) -> None:
+    def _jump(self, at: int, one: ClassicInstruction) -> None:
         operation = one.code & 0xF0
         if operation == _ALWAYS:
             self._go(self._label(at, one.k))
@@ -241,14 +241,14 @@ class _Translation:
         if one.jf:
             self._go(self._label(at, one.jf))
 
-    def _return(self, _: int, one: Instruction) -> None:
+    def _return(self, _: int, one: ClassicInstruction) -> None:
         if one.code & 0x18 == _RETURNS_A:
             self._go_if(_A, "!=", 0, "yes")
             self._go("no")
         else:
             self._go("yes" if one.k else "no")
 
-    def _move(self, _: int, one: Instruction) -> None:
+    def _move(self, _: int, one: ClassicInstruction) -> None:
         to_a = one.code & 0xF8 == _X_TO_A
         self._a.mov(*((_A, _X) if to_a else (_X, _A)))
 
@@ -258,7 +258,7 @@ class _Translation:
             if member is None:
                 raise self._not_known()
             self._member(to, member)
-        elif self._wanted.link is Link.COOKED and offset < _COOKED_HEADER:
+        elif self._wanted.link is LinkType.COOKED and offset < _COOKED_HEADER:
             if offset not in _COOKED or size is not H:
                 raise self._not_known()
             self._member(to, _COOKED[offset])
@@ -296,7 +296,7 @@ class _Translation:
     def _read_skb(self, to: Register, size: Size) -> None:
         """What is at R9. The helper refuses what the packet does not have, and what would be negative."""
         a = self._a
-        cooked = self._wanted.link is Link.COOKED
+        cooked = self._wanted.link is LinkType.COOKED
         if cooked:
             a.alu(R9, "-=", _COOKED_HEADER, bits=32)
         a.mov(R1, R6)
@@ -321,7 +321,7 @@ class _Translation:
             self._a.from_big_endian(to, 16)
 
     def _length(self, to: Register) -> None:
-        if self._wanted.link is Link.COOKED:
+        if self._wanted.link is LinkType.COOKED:
             raise self._not_known()
         if self._frame:
             self._a.mov(to, R3)
@@ -332,7 +332,7 @@ class _Translation:
     def _constant(self, register: Register, value: int) -> None:
         self._a.alu(register, "=", value, bits=32)  # the upper half becomes 0
 
-    def _size(self, one: Instruction) -> Size:
+    def _size(self, one: ClassicInstruction) -> Size:
         size = Size(one.code & 0x18)
         if size not in _BITS:
             raise _unknown(one)
@@ -355,7 +355,7 @@ class _Translation:
         if self._frame:
             what = "a frame that has just come in: it asks for what only the kernel's packets have"
             hint = "sockcount and tccount take it"
-        elif self._wanted.link is Link.COOKED:
+        elif self._wanted.link is LinkType.COOKED:
             what = "interfaces of several kinds: it asks for more than the packet from the network header on"
             hint = "name interfaces of one kind"
         else:
@@ -366,5 +366,5 @@ class _Translation:
 _BITS = {W: 32, H: 16, B: 8}
 
 
-def _unknown(one: Instruction) -> BuildError:
+def _unknown(one: ClassicInstruction) -> BuildError:
     return BuildError(f"classic BPF has no instruction {one.code:#x}")

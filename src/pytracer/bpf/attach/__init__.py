@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import cast
 
-from pytracer.bpf.attach.kind import Kind
+from pytracer.bpf.attach.kind import Attacher
 from pytracer.spec import Probe
 
 _SHARED = {
@@ -21,7 +21,7 @@ _SHARED = {
 }
 
 
-def kind_of(probe: Probe) -> Kind:
+def attacher_of(probe: Probe) -> Attacher:
     """The file that knows this kind of probe."""
     name = _SHARED.get(probe.kind, probe.kind)
-    return cast(Kind, importlib.import_module(f"pytracer.bpf.attach.{name}"))
+    return cast(Attacher, importlib.import_module(f"pytracer.bpf.attach.{name}"))

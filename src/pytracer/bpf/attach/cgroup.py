@@ -16,13 +16,13 @@ import os
 import struct
 from pathlib import Path
 
-from pytracer.bpf.attach.interface import describe
-from pytracer.bpf.attach.kind import LoadAs, Place
-from pytracer.bpf.attach.link import Link, all_or_none
-from pytracer.bpf.attach.owner import is_dead_short, owner, short
+from pytracer.bpf.attach.interface import describe_program
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
+from pytracer.bpf.attach.link import Link, attach_all_or_none
+from pytracer.bpf.attach.owner import is_dead_short, owner, short_name
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.objects import Kind, ids
-from pytracer.bpf.prober import Asking, no, untried
+from pytracer.bpf.objects import ObjectKind, ids
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import (
     Command,
     ProgType,
@@ -36,7 +36,7 @@ from pytracer.bpf.sys import (
 from pytracer.bpf.trial import returning
 from pytracer.errors import AttachError, PytracerError
 from pytracer.kernel import policy
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.kernel.filter_values import cgroup2_roots, cgroups
 from pytracer.spec import OnCgroup
 
@@ -66,7 +66,7 @@ class CgroupLink(Link):
         self._by_name, self._over = fd < 0, False
 
     @property
-    def trouble(self) -> str:
+    def poll_detached(self) -> str:
         """See :class:`Link`."""
         if self._over:
             return ""
@@ -96,17 +96,19 @@ class CgroupLink(Link):
             self._folder = -1
 
 
-def ask(probe: OnCgroup, kernel: Asking, how: LoadAs) -> Answer:
+def check_support(probe: OnCgroup, kernel: FeatureProber, how: LoadAttributes) -> Support:
     """Whether programs load ``how`` and can be put on cgroups; asked with a descriptor that is none.
 
     A kernel that knows the way finds fault with that.
     """
-    if kernel.missing or policy.missing_capabilities(NEEDED):
-        return untried(probe.target)
+    if kernel.missing_capabilities or policy.missing_capabilities(NEEDED):
+        return assumed(probe.target)
     try:
         program = kernel.program(how.type, returning(PASS), how.attach_type)
     except OSError as error:
-        return no(error, f"this kernel has no programs on cgroups for {probe.target} (CONFIG_CGROUP_BPF)")
+        return unsupported(
+            error, f"this kernel has no programs on cgroups for {probe.target} (CONFIG_CGROUP_BPF)"
+        )
     try:
         if probe.link:
             os.close(link_create(program, how.attach_type, target=_NOWHERE))
@@ -114,26 +116,26 @@ def ask(probe: OnCgroup, kernel: Asking, how: LoadAs) -> Answer:
             _attach(_NOWHERE, program, how.attach_type)
     except OSError as error:
         if error.errno != errno.EBADF:
-            return no(error, NO_LINKS if probe.link else NO_SEVERAL)
+            return unsupported(error, NO_LINKS if probe.link else NO_SEVERAL)
     if not cgroup2_roots():
-        return Answer(False, reason=NO_CGROUP2)
-    return Answer(True, probe.target)
+        return Support(False, reason=NO_CGROUP2)
+    return Support(True, probe.target)
 
 
-def load_as(probe: OnCgroup, kind: ProgType, attach_type: int) -> LoadAs:
+def load_attributes(probe: OnCgroup, kind: ProgType, attach_type: int) -> LoadAttributes:
     """How a program is loaded: one that will stay without a link, with a name that says whose it is."""
-    label = "" if probe.link else short(owner(os.getpid()))
-    return LoadAs(kind, attach_type, result=PASS, label=label)
+    label = "" if probe.link else short_name(owner(os.getpid()))
+    return LoadAttributes(kind, attach_type, result=PASS, label=label)
 
 
-def put(probe: OnCgroup, place: Place, program: int, attach_type: int) -> list[Link]:
+def attach(probe: OnCgroup, place: AttachTarget, program: int, attach_type: int) -> list[Link]:
     """One for each cgroup; on the root, and so for all, where none is named."""
     links = list[Link]()
     if not probe.link:
         sweep(attach_type)
-    with all_or_none(links):
+    with attach_all_or_none(links):
         for path in place.cgroups or tuple(map(str, cgroup2_roots()[:1])):
-            links.append(_put_on(path, program, attach_type, by_link=probe.link))
+            links.append(_attach_to_folder(path, program, attach_type, by_link=probe.link))
     return links
 
 
@@ -157,7 +159,7 @@ def detach(folder: int, program: int, attach_type: int) -> None:
 
 def sweep(attach_type: int) -> None:
     """Take off every cgroup what processes left that ended without doing it. Walks them only if need be."""
-    dead = {number for number in ids(Kind.PROGRAM) if _is_left(number)}
+    dead = {number for number in ids(ObjectKind.PROGRAM) if _is_left(number)}
     for _, _, path in cgroups() if dead else ():
         with contextlib.suppress(OSError):  # it was removed meanwhile
             folder = _open(str(path))
@@ -182,7 +184,7 @@ def _is_left(number: int) -> bool:
     return False
 
 
-def _put_on(path: str, program: int, attach_type: int, *, by_link: bool) -> CgroupLink:
+def _attach_to_folder(path: str, program: int, attach_type: int, *, by_link: bool) -> CgroupLink:
     held = list[int]()
     fd = -1
     try:
@@ -196,7 +198,7 @@ def _put_on(path: str, program: int, attach_type: int, *, by_link: bool) -> Cgro
     except OSError as error:
         for descriptor in held:
             os.close(descriptor)
-        theirs = _in_the_way(path, attach_type) if error.errno == errno.EPERM else None
+        theirs = _describe_conflict(path, attach_type) if error.errno == errno.EPERM else None
         raise theirs or _failed(error, path) from error
     return CgroupLink(fd, (held[0], held[1]), path, number, attach_type)
 
@@ -218,7 +220,7 @@ def _query(folder: int, attach_type: int) -> tuple[int, tuple[int, ...]]:
     return flags, struct.unpack_from(f"{count}I", numbers)
 
 
-def _in_the_way(path: str, attach_type: int) -> PytracerError | None:
+def _describe_conflict(path: str, attach_type: int) -> PytracerError | None:
     """The error where somebody's program, on the cgroup or above it, allows none beside it; else None."""
     roots = cgroup2_roots()
     for above in (Path(path), *Path(path).parents):
@@ -233,7 +235,7 @@ def _in_the_way(path: str, attach_type: int) -> PytracerError | None:
             if numbers and not flags & _ALLOW_MULTI:
                 return AttachError(
                     f"another program on the cgroup {above} allows none beside it, and stays: "
-                    f"{'; '.join(map(describe, numbers))}",
+                    f"{'; '.join(map(describe_program, numbers))}",
                     hint="bpftool cgroup tree shows what is on cgroups",
                 )
     return None

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from pytracer.bpf.attach import cgroup
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.prober import Asking
+from pytracer.bpf.prober import FeatureProber
 from pytracer.bpf.sys import ProgType
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import CgroupSkb
 
 POINTS = {"ingress": 0, "egress": 1}  # enum bpf_attach_type
 
 
-def ask(probe: CgroupSkb, kernel: Asking) -> Answer:
+def check_support(probe: CgroupSkb, kernel: FeatureProber) -> Support:
     """See :func:`pytracer.bpf.attach.cgroup.ask`."""
-    return cgroup.ask(probe, kernel, load_as(probe))
+    return cgroup.check_support(probe, kernel, load_attributes(probe))
 
 
-def load_as(probe: CgroupSkb) -> LoadAs:
+def load_attributes(probe: CgroupSkb) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return cgroup.load_as(probe, ProgType.CGROUP_SKB, POINTS[probe.point])
+    return cgroup.load_attributes(probe, ProgType.CGROUP_SKB, POINTS[probe.point])
 
 
-def put(probe: CgroupSkb, place: Place, program: int) -> list[Link]:
+def attach(probe: CgroupSkb, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each cgroup."""
-    return cgroup.put(probe, place, program, POINTS[probe.point])
+    return cgroup.attach(probe, place, program, POINTS[probe.point])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pytracer.bpf.attach import cgroup
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.prober import Asking
+from pytracer.bpf.prober import FeatureProber
 from pytracer.bpf.sys import ProgType
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import CgroupSockAddr
 
 POINTS = {  # enum bpf_attach_type
@@ -20,16 +20,16 @@ POINTS = {  # enum bpf_attach_type
 }
 
 
-def ask(probe: CgroupSockAddr, kernel: Asking) -> Answer:
+def check_support(probe: CgroupSockAddr, kernel: FeatureProber) -> Support:
     """See :func:`pytracer.bpf.attach.cgroup.ask`."""
-    return cgroup.ask(probe, kernel, load_as(probe))
+    return cgroup.check_support(probe, kernel, load_attributes(probe))
 
 
-def load_as(probe: CgroupSockAddr) -> LoadAs:
+def load_attributes(probe: CgroupSockAddr) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return cgroup.load_as(probe, ProgType.CGROUP_SOCK_ADDR, POINTS[probe.point])
+    return cgroup.load_attributes(probe, ProgType.CGROUP_SOCK_ADDR, POINTS[probe.point])
 
 
-def put(probe: CgroupSockAddr, place: Place, program: int) -> list[Link]:
+def attach(probe: CgroupSockAddr, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each cgroup."""
-    return cgroup.put(probe, place, program, POINTS[probe.point])
+    return cgroup.attach(probe, place, program, POINTS[probe.point])

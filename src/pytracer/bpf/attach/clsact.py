@@ -18,16 +18,16 @@ from typing import Any
 
 from pytracer.bpf.attach import tcx
 from pytracer.bpf.attach.interface import NEEDED, InterfaceLink
-from pytracer.bpf.attach.kind import LoadAs, Place
-from pytracer.bpf.attach.link import Link, on_each
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
+from pytracer.bpf.attach.link import Link, attach_each
 from pytracer.bpf.attach.owner import is_dead, owner
 from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.attach.tcx import EGRESS, INGRESS, NAMES, WAYS
-from pytracer.bpf.prober import Asking
+from pytracer.bpf.prober import FeatureProber
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import AttachError
 from pytracer.kernel import rtnetlink
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.record import record
 from pytracer.spec import Clsact
 
@@ -44,7 +44,7 @@ _TRIES = 16
 
 
 @record
-class Filter:
+class TcFilter:
     """A filter on an interface. ``name`` is that of a BPF one."""
 
     index: int
@@ -54,7 +54,7 @@ class Filter:
     name: str
 
     @property
-    def ours(self) -> re.Match[str] | None:
+    def is_own(self) -> re.Match[str] | None:
         """Whether it is a pytracer's: (its owner, "_made")."""
         return _OURS.fullmatch(self.name)
 
@@ -62,7 +62,7 @@ class Filter:
 class FilterLink(InterfaceLink):
     """A filter that is ours, until it is taken away."""
 
-    def __init__(self, made: Filter, interface: str, note: str) -> None:
+    def __init__(self, made: TcFilter, interface: str, note: str) -> None:
         """Own the filter."""
         how = f"clsact {NAMES[made.way]}, priority {made.priority}"
         super().__init__(-1, made.index, interface, how=how, note=note)
@@ -82,17 +82,17 @@ class FilterLink(InterfaceLink):
                 raise attach_error(error, f"{self.place}, to take a filter away", needed=NEEDED) from error
 
 
-def ask(_: Clsact, kernel: Asking) -> Answer:
+def check_support(_: Clsact, kernel: FeatureProber) -> Support:
     """Whether there are programs for traffic control; the qdisc is a module that comes when it is named."""
     return tcx.can_load(kernel)
 
 
-def load_as(_: Clsact) -> LoadAs:
+def load_attributes(_: Clsact) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.SCHED_CLS, result=tcx.NEXT)
+    return LoadAttributes(ProgType.SCHED_CLS, result=tcx.NEXT)
 
 
-def put(_: Clsact, place: Place, program: int) -> list[Link]:
+def attach(_: Clsact, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one or two for each interface."""
 
     def attach(index: int, name: str) -> Iterator[Link]:
@@ -107,10 +107,10 @@ def put(_: Clsact, place: Place, program: int) -> list[Link]:
         sweep()
     except OSError as error:
         raise attach_error(error, "traffic control", needed=NEEDED) from error
-    return on_each(place.interfaces, attach)
+    return attach_each(place.interfaces, attach)
 
 
-def _attach(index: int, name: str, way: int, program: int) -> tuple[Filter, str]:
+def _attach(index: int, name: str, way: int, program: int) -> tuple[TcFilter, str]:
     """The filter that was made, and what the user should know of it. Raises OSError, or AttachError."""
     made = _make_qdisc(index)
     # The qdisc "ingress" would take a filter for egress, and show it what comes in.
@@ -123,16 +123,16 @@ def _attach(index: int, name: str, way: int, program: int) -> tuple[Filter, str]
         for _ in range(_TRIES):
             there = filters(index, way)
             # What a pytracer made and another still uses goes with the last of them.
-            kept = made or any(one.ours and one.ours[2] for one in filters(index))
+            kept = made or any(one.is_own and one.is_own[2] for one in filters(index))
             used = {one.priority for one in there}
             priority = next(number for number in _PRIORITIES if number not in used)
             label = f"pytracer_{owner(os.getpid())}{'_made' if kept else ''}"
-            filter_ = Filter(index, way, priority, _OUR_HANDLE, label)
+            filter_ = TcFilter(index, way, priority, _OUR_HANDLE, label)
             try:
-                _tell(filter_, _NEWFILTER, rtnetlink.CREATE | rtnetlink.EXCL, program)
+                _request(filter_, _NEWFILTER, rtnetlink.CREATE | rtnetlink.EXCL, program)
             except FileExistsError:
                 continue  # somebody else was quicker
-            before = [one for one in there if one.priority < priority and not one.ours]
+            before = [one for one in there if one.priority < priority and not one.is_own]
             return filter_, "what filters before it take away is not seen" if before else ""
     except BaseException:
         if made:
@@ -142,13 +142,13 @@ def _attach(index: int, name: str, way: int, program: int) -> tuple[Filter, str]
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
-def filters(index: int, *ways: int) -> list[Filter]:
+def filters(index: int, *ways: int) -> list[TcFilter]:
     """The filters on an interface, both ways unless said otherwise. Raises OSError."""
     found = []
     for way in ways or tuple(PARENTS):
         for message, options in filter_messages(index, PARENTS[way]):
             name = options.get_attr("TCA_BPF_NAME") if options is not None else ""
-            found.append(Filter(index, way, message["info"] >> 16, message["handle"], name or ""))
+            found.append(TcFilter(index, way, message["info"] >> 16, message["handle"], name or ""))
     return found
 
 
@@ -165,15 +165,15 @@ def filter_messages(index: int, parent: int) -> list[tuple[Any, Any]]:
     return [(m, m.get_attr("TCA_OPTIONS") if m.get_attr("TCA_KIND") == "bpf" else None) for m in messages]
 
 
-def remove(filter_: Filter) -> None:
+def remove(filter_: TcFilter) -> None:
     """Take a pytracer's filter away if it is there, and the qdisc if a pytracer made it and nobody uses it.
 
     Raises OSError. An interface that is gone has neither.
     """
     try:
         if filter_ in filters(filter_.index, filter_.way):
-            _tell(filter_, _DELFILTER, 0)
-        if filter_.ours and filter_.ours[2] and not filters(filter_.index):
+            _request(filter_, _DELFILTER, 0)
+        if filter_.is_own and filter_.is_own[2] and not filters(filter_.index):
             _remove_qdisc(filter_.index)
     except OSError as error:
         if error.errno not in (errno.ENODEV, errno.ENOENT, errno.EINVAL):
@@ -184,7 +184,7 @@ def sweep() -> None:
     """Take away what processes left that ended without doing it. Raises OSError."""
     for index in qdiscs():
         for one in filters(index):
-            if one.ours and is_dead(one.ours[1]):
+            if one.is_own and is_dead(one.is_own[1]):
                 remove(one)
 
 
@@ -201,17 +201,17 @@ def qdisc_messages() -> list[Any]:
 def _make_qdisc(index: int) -> bool:
     """Make one, unless there is one: whether it was made. Raises OSError."""
     try:
-        _tell_qdisc(index, _NEWQDISC, rtnetlink.CREATE | rtnetlink.EXCL)
+        _request_qdisc(index, _NEWQDISC, rtnetlink.CREATE | rtnetlink.EXCL)
     except FileExistsError:
         return False
     return True
 
 
 def _remove_qdisc(index: int) -> None:
-    _tell_qdisc(index, _DELQDISC, 0)
+    _request_qdisc(index, _DELQDISC, 0)
 
 
-def _tell_qdisc(index: int, kind: int, flags: int) -> None:
+def _request_qdisc(index: int, kind: int, flags: int) -> None:
     def fill(message: Any) -> None:
         message["index"] = index
         message["handle"] = HANDLE
@@ -221,7 +221,7 @@ def _tell_qdisc(index: int, kind: int, flags: int) -> None:
     rtnetlink.tell("tcmsg", kind, flags, fill)
 
 
-def _tell(filter_: Filter, kind: int, flags: int, program: int = -1) -> None:
+def _request(filter_: TcFilter, kind: int, flags: int, program: int = -1) -> None:
     def fill(message: Any) -> None:
         message["index"] = filter_.index
         message["handle"] = filter_.handle

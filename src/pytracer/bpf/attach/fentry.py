@@ -10,15 +10,15 @@ import errno
 import functools
 import os
 
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking, no, untried
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import load, returning
 from pytracer.errors import HeadersError
-from pytracer.kernel.btf import Btf, Kind
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.btf import Btf, BtfKind
+from pytracer.kernel.facts import Support
 from pytracer.spec import Fentry
 
 _ATTACH_TYPES = {"typed_tracepoint": 23, "fentry": 24, "fexit": 25}  # BPF_TRACE_RAW_TP, _FENTRY, _FEXIT
@@ -29,38 +29,38 @@ _ABSENT = {
 }
 
 
-def ask(probe: Fentry, kernel: Asking) -> Answer:
+def check_support(probe: Fentry, kernel: FeatureProber) -> Support:
     """Whether a program can be put there; for a moment, one is."""
-    if kernel.missing:
-        return untried(probe.function)
-    wanted = load_as(probe)
+    if kernel.missing_capabilities:
+        return assumed(probe.function)
+    wanted = load_attributes(probe)
     if not wanted.btf_id:
-        return Answer(False, reason=f"the kernel's BTF does not know {probe.function}")
+        return Support(False, reason=f"the kernel's BTF does not know {probe.function}")
     code = returning(wanted.result)
     try:
         program = load(wanted.type, code, attach_type=wanted.attach_type, btf_id=wanted.btf_id)
     except OSError as error:
-        return no(error, _ABSENT[probe.kind])
+        return unsupported(error, _ABSENT[probe.kind])
     try:
         os.close(raw_tracepoint_open("", program))
     except OSError as error:
         if error.errno in (errno.EBUSY, errno.E2BIG):
-            return Answer(False, reason=f"{probe.function} takes no more programs")
-        return no(error, _ABSENT[probe.kind])
+            return Support(False, reason=f"{probe.function} takes no more programs")
+        return unsupported(error, _ABSENT[probe.kind])
     finally:
         os.close(program)
-    return Answer(True, probe.function)
+    return Support(True, probe.function)
 
 
-def load_as(probe: Fentry) -> LoadAs:
+def load_attributes(probe: Fentry) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`. ``btf_id`` is 0 where BTF does not know it."""
     number = _btf_id(probe.kind == "typed_tracepoint", probe.function)
     words = 0 if probe.kind == "typed_tracepoint" else _words(number)
     # A trampoline's program must return 0 (check_return_code).
-    return LoadAs(ProgType.TRACING, _ATTACH_TYPES[probe.kind], number, result=0, arguments=words)
+    return LoadAttributes(ProgType.TRACING, _ATTACH_TYPES[probe.kind], number, result=0, arguments=words)
 
 
-def put(probe: Fentry, place: Place, program: int) -> list[Link]:
+def attach(probe: Fentry, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
     try:
         return [Link(raw_tracepoint_open("", program))]
@@ -85,7 +85,7 @@ def _btf_id(tracepoint: bool, name: str) -> int:
     types = _types()
     if types is None:
         return 0
-    kind, name = (Kind.TYPEDEF, f"btf_trace_{name}") if tracepoint else (Kind.FUNC, name)
+    kind, name = (BtfKind.TYPEDEF, f"btf_trace_{name}") if tracepoint else (BtfKind.FUNC, name)
     return types.find(kind, name) or 0
 
 

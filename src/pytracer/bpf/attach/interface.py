@@ -26,7 +26,7 @@ class InterfaceLink(Link):
         self._over = False
 
     @property
-    def trouble(self) -> str:
+    def poll_detached(self) -> str:
         """See :class:`Link`."""
         if self._over:
             return ""
@@ -63,7 +63,7 @@ def xdp_programs() -> dict[int, tuple[int, ...]]:
     return found
 
 
-def describe(number: int) -> str:
+def describe_program(number: int) -> str:
     """A program for people: its name, and the processes that hold it."""
     name = ""
     with contextlib.suppress(OSError):
@@ -78,6 +78,6 @@ def describe(number: int) -> str:
 
 
 def _holders(number: int) -> list[str]:
-    from pytracer.bpf.holders import held  # for those who are in each other's way alone
+    from pytracer.bpf.holders import find_holders  # for those who are in each other's way alone
 
-    return sorted(f"{one.comm} (process {one.pid})" for one in held().programs.get(number, ()))
+    return sorted(f"{one.comm} (process {one.pid})" for one in find_holders().programs.get(number, ()))

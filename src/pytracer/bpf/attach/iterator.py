@@ -7,47 +7,47 @@ import struct
 from collections.abc import Iterable
 
 from pytracer.bpf.attach.fentry import function_id, has_member
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking, no, untried
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import Command, ProgType, bpf, link_create
 from pytracer.bpf.trial import load, returning
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import Iterator
 
 _TRACE_ITER = 28  # enum bpf_attach_type
 _ABSENT = "this kernel has no iterators (Linux 5.8, with BTF)"
 
 
-def ask(probe: Iterator, kernel: Asking) -> Answer:
+def check_support(probe: Iterator, kernel: FeatureProber) -> Support:
     """Whether a program can be run for each; it is made ready, and for nothing."""
-    if kernel.missing:
-        return untried(probe.of)
-    wanted = load_as(probe)
+    if kernel.missing_capabilities:
+        return assumed(probe.of)
+    wanted = load_attributes(probe)
     if not wanted.btf_id:
-        return Answer(False, reason=f"this kernel has no iterator over {probe.of} (Linux 5.8, with BTF)")
+        return Support(False, reason=f"this kernel has no iterator over {probe.of} (Linux 5.8, with BTF)")
     if probe.having and not has_member(probe.having):
-        return Answer(False, reason=f"this kernel has no {probe.having}")
+        return Support(False, reason=f"this kernel has no {probe.having}")
     try:
         program = load(wanted.type, returning(0), attach_type=wanted.attach_type, btf_id=wanted.btf_id)
     except OSError as error:
-        return no(error, _ABSENT)
+        return unsupported(error, _ABSENT)
     try:
         os.close(link_create(program, _TRACE_ITER))
     except OSError as error:
-        return no(error, _ABSENT)
+        return unsupported(error, _ABSENT)
     finally:
         os.close(program)
-    return Answer(True, probe.of)
+    return Support(True, probe.of)
 
 
-def load_as(probe: Iterator) -> LoadAs:
+def load_attributes(probe: Iterator) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`. ``btf_id`` is 0 where there is no such iterator."""
-    return LoadAs(ProgType.TRACING, _TRACE_ITER, function_id(f"bpf_iter_{probe.of}"), result=0)
+    return LoadAttributes(ProgType.TRACING, _TRACE_ITER, function_id(f"bpf_iter_{probe.of}"), result=0)
 
 
-def put(_: Iterator, place: Place, program: int) -> list[Link]:
+def attach(_: Iterator, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`. Nothing runs before it is read (:func:`begin`)."""
     try:
         return [Link(link_create(program, _TRACE_ITER))]
@@ -59,7 +59,7 @@ def run(links: Iterable[Link]) -> None:
     """Run each program for every thing that there is now; what it writes is dropped. Raises AttachError."""
     for link in links:
         try:
-            descriptor = begin(link)
+            descriptor = open_iterator(link)
             try:
                 while os.read(descriptor, 1 << 16):
                     pass
@@ -69,6 +69,6 @@ def run(links: Iterable[Link]) -> None:
             raise attach_error(error, "the iterator over what there is") from error
 
 
-def begin(link: Link) -> int:
+def open_iterator(link: Link) -> int:
     """A descriptor that gives what the program writes, from the first thing to the last. Raises OSError."""
     return bpf(Command.ITER_CREATE, struct.pack("II", link.fd, 0))

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.prober import Asking
+from pytracer.bpf.prober import FeatureProber
 from pytracer.bpf.sys import ProgType
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.record import made, record
 from pytracer.spec import NO_RATE, Rate
 
 
 @record
-class LoadAs:
+class LoadAttributes:
     """How a program is loaded: its type, and what it is to be attached to where the type leaves that open
     (``enum bpf_attach_type``; ``btf_id`` in the kernel's BTF). ``result`` is what a program must return that
     is put on what users name (pt_pass), or of packets that it is to leave to others.
@@ -34,7 +34,7 @@ class LoadAs:
 
 
 @record
-class Place:
+class AttachTarget:
     """Where a program is put: what the probe's target is called here, by the answer to ``ask``.
 
     ``interfaces`` are those that a network probe is put on, by index (0: all), with their names; ``cgroups``
@@ -55,18 +55,18 @@ class Place:
     cgroups: tuple[str, ...] = ()
 
 
-class Kind(Protocol):
+class Attacher(Protocol):
     """A kind of probe; its file is called as ``Probe.kind`` says."""
 
-    def ask(self, probe: Any, kernel: Asking) -> Answer:
+    def check_support(self, probe: Any, kernel: FeatureProber) -> Support:
         """Whether this kernel takes a program there: tried, without disturbing anybody."""
         ...
 
-    def load_as(self, probe: Any) -> LoadAs:
+    def load_attributes(self, probe: Any) -> LoadAttributes:
         """How programs for it are loaded."""
         ...
 
-    def put(self, probe: Any, place: Place, program: int) -> list[Link]:
+    def attach(self, probe: Any, place: AttachTarget, program: int) -> list[Link]:
         """Attach ``program`` (a descriptor); all or nothing. Raises AttachError, or what the kernel's
         refusal means."""
         ...

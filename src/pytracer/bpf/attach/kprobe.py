@@ -7,61 +7,65 @@ import errno
 import os
 from pathlib import Path
 
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import PerfLink, attach_program, event_attr, retprobe_bit
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking, no, require_answer, untried
+from pytracer.bpf.prober import FeatureProber, assumed, require_answer, unsupported
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import UnsupportedError
 from pytracer.kernel import functions
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import Kprobe, Kretprobe
 
 PMU = Path("/sys/bus/event_source/devices/kprobe")
-NO_KPROBES = Answer(False, reason="this kernel has no kprobes (CONFIG_KPROBES)")
+NO_KPROBES = Support(False, reason="this kernel has no kprobes (CONFIG_KPROBES)")
 
 
-def ask(probe: Kprobe, kernel: Asking) -> Answer:
+def check_support(probe: Kprobe, kernel: FeatureProber) -> Support:
     """Whether one of the functions can be probed, and by which name."""
     if not PMU.is_dir():
         return NO_KPROBES
-    if kernel.missing:
+    if kernel.missing_capabilities:
         known = next((symbol for symbol in probe.symbols if kernel.has_symbol(symbol)), "")
         if known or not kernel.kallsyms:
-            return untried(known or probe.symbols[0])
-        return Answer(False, reason=f"no function {' or '.join(probe.symbols)}", tried=False)
+            return assumed(known or probe.symbols[0])
+        return Support(False, reason=f"no function {' or '.join(probe.symbols)}", was_tried=False)
     reasons, refused = [], False
     for symbol in probe.symbols:
         at_return = isinstance(probe, Kretprobe)
-        answer = refusal(symbol, probe.offset, kernel, at_return=at_return, address=probe.address)
+        answer = explain_refusal(symbol, probe.offset, kernel, at_return=at_return, address=probe.address)
         if answer is not None:
             reasons.append(answer.reason)
-            refused = refused or answer.refused
+            refused = refused or answer.is_forbidden
             continue
-        return Answer(True, _named(symbol, probe.offset), tells=kernel.tells(probe, ProgType.KPROBE))
-    return Answer(False, reason=", ".join(dict.fromkeys(reasons)), refused=refused)
+        return Support(
+            True,
+            _named(symbol, probe.offset),
+            target_id_source=kernel.target_id_source(probe, ProgType.KPROBE),
+        )
+    return Support(False, reason=", ".join(dict.fromkeys(reasons)), is_forbidden=refused)
 
 
-def refusal(
-    symbol: str, offset: int, kernel: Asking, *, at_return: bool = False, address: int = 0
-) -> Answer | None:
+def explain_refusal(
+    symbol: str, offset: int, kernel: FeatureProber, *, at_return: bool = False, address: int = 0
+) -> Support | None:
     """Say why a place in a function cannot be probed; None where it can. Tried, and taken off again."""
     try:
         program = kernel.program(ProgType.KPROBE, EMPTY)
         os.close(_open(symbol, offset, program, at_return=at_return, address=address))
     except OSError as error:
-        return _why_not(error, symbol, offset, kernel)
+        return _explain_absence(error, symbol, offset, kernel)
     return None
 
 
-def load_as(_: Kprobe) -> LoadAs:
+def load_attributes(_: Kprobe) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.KPROBE)
+    return LoadAttributes(ProgType.KPROBE)
 
 
-def put(probe: Kprobe, place: Place, program: int) -> list[Link]:
+def attach(probe: Kprobe, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
     what = f"{probe.kind} {place.name}"
     if not PMU.is_dir():
@@ -104,21 +108,21 @@ def _open(
     return attach_program(attr, program, cookies)
 
 
-def _why_not(error: OSError, symbol: str, offset: int, kernel: Asking) -> Answer:
+def _explain_absence(error: OSError, symbol: str, offset: int, kernel: FeatureProber) -> Support:
     """Why a function could not be probed. Raises ResourcesError."""
     require_answer(error)
     if symbol in functions.blacklist():
-        return Answer(False, reason=f"{symbol} is one that may not be probed (noprobe)")
+        return Support(False, reason=f"{symbol} is one that may not be probed (noprobe)")
     if error.errno == errno.EADDRNOTAVAIL:
-        return Answer(False, reason=f"there is more than one function {symbol}")
+        return Support(False, reason=f"there is more than one function {symbol}")
     if error.errno in (errno.EPERM, errno.EACCES):
-        return no(error, "")
+        return unsupported(error, "")
     if kernel.kallsyms and not kernel.has_symbol(symbol):
         if b" " + symbol.encode() + b"." in kernel.kallsyms:
-            return Answer(False, reason=f"{symbol} is there in parts only, split up by the compiler")
-        return Answer(False, reason=f"no function {symbol}")
+            return Support(False, reason=f"{symbol} is there in parts only, split up by the compiler")
+        return Support(False, reason=f"no function {symbol}")
     if offset and error.errno == errno.EILSEQ:
-        return Answer(False, reason=f"no instruction begins at {_named(symbol, offset)}")
+        return Support(False, reason=f"no instruction begins at {_named(symbol, offset)}")
     if error.errno == errno.EINVAL and symbol not in (functions.traceable() or (symbol,)):
-        return Answer(False, reason=f"{symbol} is one that may not be traced (notrace)")
-    return Answer(False, reason=f"{symbol} cannot be probed ({os.strerror(error.errno or 0)})")
+        return Support(False, reason=f"{symbol} is one that may not be traced (notrace)")
+    return Support(False, reason=f"{symbol} cannot be probed ({os.strerror(error.errno or 0)})")

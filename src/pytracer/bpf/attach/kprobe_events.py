@@ -13,18 +13,18 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pytracer.bpf.attach import kprobe
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.owner import is_dead, owner
 from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.attach.tracepoint import PERF_TYPE_TRACEPOINT
-from pytracer.bpf.prober import Asking, problem, untried
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported_because
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import AttachError, PytracerError
 from pytracer.kernel import functions, tracefs
-from pytracer.kernel.facts import Answer, Tells
-from pytracer.kernel.functions import Functions
+from pytracer.kernel.facts import Support, TargetIdSource
+from pytracer.kernel.functions import KernelFunctions
 from pytracer.spec import KprobeEvents, parse_source
 
 GROUP = "pytracer"
@@ -62,38 +62,38 @@ class EventLink(Link):
             ) from error
 
 
-def ask(probe: KprobeEvents, kernel: Asking) -> Answer:
+def check_support(probe: KprobeEvents, kernel: FeatureProber) -> Support:
     """Whether the functions can be probed by one trace event. None is made to find out: of places within
     functions the PMU knows as well where an instruction begins."""
     if not kprobe.PMU.is_dir():  # of the same make (CONFIG_KPROBE_EVENTS)
         return kprobe.NO_KPROBES
-    if kernel.missing:
-        return untried(probe.target)
+    if kernel.missing_capabilities:
+        return assumed(probe.target)
     try:
         tracefs.root()
-        found = functions.these(probe.patterns, probe.addresses)
+        found = functions.functions_named(probe.patterns, probe.addresses)
     except PytracerError as reason:
-        return problem(reason)
+        return unsupported_because(reason)
     for source in map(parse_source, probe.patterns):
         for address in probe.addresses if source.offset else ():
             symbol, start = source.name.partition("@")[0], address - source.offset
-            answer = kprobe.refusal(symbol, source.offset, kernel, address=start)
+            answer = kprobe.explain_refusal(symbol, source.offset, kernel, address=start)
             if answer is not None:
                 return answer
-    return Answer(True, found.describe, reason=found.note, tells=Tells.ADDRESS)
+    return Support(True, found.describe, reason=found.note, target_id_source=TargetIdSource.ADDRESS)
 
 
-def load_as(_: KprobeEvents) -> LoadAs:
+def load_attributes(_: KprobeEvents) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.KPROBE)
+    return LoadAttributes(ProgType.KPROBE)
 
 
-def put(probe: KprobeEvents, _: Place, program: int) -> list[Link]:
+def attach(probe: KprobeEvents, _: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return [attach(functions.these(probe.patterns, probe.addresses), program, probe.program)]
+    return [attach_event(functions.functions_named(probe.patterns, probe.addresses), program, probe.program)]
 
 
-def attach(found: Functions, program: int, name: str) -> EventLink:
+def attach_event(found: KernelFunctions, program: int, name: str) -> EventLink:
     """Put ``program`` on the entries of all functions, by an event that begins with ``name``."""
     event = f"{GROUP}/{name}_{owner(os.getpid())}"
     try:
@@ -143,12 +143,12 @@ def remove(event: str) -> None:
 
 def sweep() -> None:
     """Take away the events of processes that ended without doing it. Raises OSError."""
-    for event in left():
+    for event in list_leftovers():
         with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
             remove(event)
 
 
-def left() -> list[str]:
+def list_leftovers() -> list[str]:
     """The events of processes that ended without taking them away. Raises OSError."""
     text = (tracefs.root() / "kprobe_events").read_text()
     return [event for event, whose in sorted(set(_OURS.findall(text))) if is_dead(whose)]

@@ -7,15 +7,15 @@ import os
 import struct
 from collections.abc import Sequence
 
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking, no, problem, untried
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported, unsupported_because
 from pytracer.bpf.sys import ProgType, address, link_create, object_info
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError
 from pytracer.kernel import functions, policy
-from pytracer.kernel.facts import Answer, Tells
+from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.spec import Kprobes, KretprobeMulti
 
 ATTACH_TYPE = 42  # BPF_TRACE_KPROBE_MULTI, which the program has to be loaded for
@@ -44,44 +44,44 @@ class MultiLink(Link):
         super().detach()
 
 
-def ask(probe: Kprobes, kernel: Asking) -> Answer:
+def check_support(probe: Kprobes, kernel: FeatureProber) -> Support:
     """Whether the functions can be probed by one link. Tried on one of them."""
-    if kernel.missing:
-        return untried(probe.target)
+    if kernel.missing_capabilities:
+        return assumed(probe.target)
     at_return = isinstance(probe, KretprobeMulti)
     try:
         program = kernel.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
     except OSError as error:
-        return no(error, _ABSENT)
+        return unsupported(error, _ABSENT)
     try:  # what is absent is said before what is refused: asked for before the list of functions
         os.close(link([_NOWHERE], program, at_return=at_return))
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, policy.ENOTSUPP):
-            return Answer(False, reason=_ABSENT)
+            return Support(False, reason=_ABSENT)
     try:
-        found = functions.these(probe.patterns, probe.addresses)
+        found = functions.functions_named(probe.patterns, probe.addresses)
     except PytracerError as reason:
-        return problem(reason)
+        return unsupported_because(reason)
     try:
         made = link([next(iter(found.names))], program, at_return=at_return)
     except OSError as error:
-        return no(error, _ABSENT)
+        return unsupported(error, _ABSENT)
     try:
         if at_return and missed(made) is None:
-            return Answer(False, reason="this kernel does not count the returns that it misses (Linux 6.7)")
+            return Support(False, reason="this kernel does not count the returns that it misses (Linux 6.7)")
     finally:
         os.close(made)
-    return Answer(True, found.describe, reason=found.note, tells=Tells.COOKIE)
+    return Support(True, found.describe, reason=found.note, target_id_source=TargetIdSource.COOKIE)
 
 
-def load_as(_: Kprobes) -> LoadAs:
+def load_attributes(_: Kprobes) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.KPROBE, ATTACH_TYPE)
+    return LoadAttributes(ProgType.KPROBE, ATTACH_TYPE)
 
 
-def put(probe: Kprobes, place: Place, program: int) -> list[Link]:
+def attach(probe: Kprobes, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    found = functions.these(probe.patterns, probe.addresses)
+    found = functions.functions_named(probe.patterns, probe.addresses)
     at_return = isinstance(probe, KretprobeMulti)
     addresses = probe.addresses if place.cookies else tuple(found.names)
     try:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from pytracer.bpf.attach import kprobe, kprobe_events
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.prober import Asking
-from pytracer.kernel.facts import Answer
+from pytracer.bpf.prober import FeatureProber
+from pytracer.kernel.facts import Support
 from pytracer.spec import KretprobeEvent
 
 
-def ask(probe: KretprobeEvent, kernel: Asking) -> Answer:
+def check_support(probe: KretprobeEvent, kernel: FeatureProber) -> Support:
     """Whether the function can be probed: what can be by the PMU can be by tracefs."""
-    return kprobe.ask(probe, kernel)
+    return kprobe.check_support(probe, kernel)
 
 
-def load_as(probe: KretprobeEvent) -> LoadAs:
+def load_attributes(probe: KretprobeEvent) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return kprobe.load_as(probe)
+    return kprobe.load_attributes(probe)
 
 
-def put(probe: KretprobeEvent, place: Place, program: int) -> list[Link]:
+def attach(probe: KretprobeEvent, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
     # One event for each target: its number tells those of one process apart.
     name = "".join((probe.program, *map(str, probe.targets)))

@@ -18,7 +18,7 @@ class Link:
     """
 
     how = ""
-    sort = "interface"
+    target_kind = "interface"
 
     def __init__(self, fd: int, note: str = "", place: str = "") -> None:
         """Own ``fd``."""
@@ -42,7 +42,7 @@ class Link:
         return 0
 
     @property
-    def trouble(self) -> str:
+    def poll_detached(self) -> str:
         """What became of the place since this was last asked, in words; "" for nothing."""
         return ""
 
@@ -52,10 +52,10 @@ class Link:
         return False
 
 
-def on_each(interfaces: Mapping[int, str], attach: Callable[[int, str], Iterable[Link]]) -> list[Link]:
+def attach_each(interfaces: Mapping[int, str], attach: Callable[[int, str], Iterable[Link]]) -> list[Link]:
     """Make the links of each interface (index, name); all or nothing. Of one that is down, they say so."""
     made: list[Link] = []
-    with all_or_none(made):
+    with attach_all_or_none(made):
         for index, name in interfaces.items():
             before = len(made)
             for link in attach(index, name):
@@ -65,12 +65,12 @@ def on_each(interfaces: Mapping[int, str], attach: Callable[[int, str], Iterable
                     link.note = (
                         f"{name} is down: nothing is seen there before it is up (ip link set {name} up)"
                     )
-                    _ = link.trouble  # a socket reports the same, once
+                    _ = link.poll_detached  # a socket reports the same, once
     return made
 
 
 @contextlib.contextmanager
-def all_or_none(links: list[Link]) -> Iterator[None]:
+def attach_all_or_none(links: list[Link]) -> Iterator[None]:
     """Take the links off again that were made, where not all can be."""
     try:
         yield

@@ -9,45 +9,45 @@ from __future__ import annotations
 import os
 
 from pytracer.bpf.attach.fentry import function_id
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking, no, untried
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import load, returning
 from pytracer.kernel import policy
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import Lsm
 
 _LSM_MAC = 27  # enum bpf_attach_type
 _ABSENT = "this kernel runs no programs as a security module (Linux 5.7, CONFIG_BPF_LSM, with BTF)"
 
 
-def ask(probe: Lsm, kernel: Asking) -> Answer:
+def check_support(probe: Lsm, kernel: FeatureProber) -> Support:
     """Whether a program would be run there. Loaded only: attached, it would stand in everybody's way."""
-    if kernel.missing:
-        return untried(probe.function)
-    wanted = load_as(probe)
+    if kernel.missing_capabilities:
+        return assumed(probe.function)
+    wanted = load_attributes(probe)
     if not wanted.btf_id:
-        return Answer(False, reason=f"security modules have no hook {probe.function} here")
+        return Support(False, reason=f"security modules have no hook {probe.function} here")
     try:
         os.close(load(wanted.type, returning(0), attach_type=wanted.attach_type, btf_id=wanted.btf_id))
     except OSError as error:
-        return no(error, _ABSENT)
+        return unsupported(error, _ABSENT)
     modules = policy.lsms()
     if modules is None:
-        return Answer(True, probe.function, doubt="which security modules are in force cannot be seen")
+        return Support(True, probe.function, caveat="which security modules are in force cannot be seen")
     if unused := policy.unused_lsm_hook(policy.LSM_PREFIX + probe.function):
-        return Answer(False, reason=unused)
-    return Answer(True, probe.function)
+        return Support(False, reason=unused)
+    return Support(True, probe.function)
 
 
-def load_as(probe: Lsm) -> LoadAs:
+def load_attributes(probe: Lsm) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`. ``btf_id`` is 0 where there is no such hook."""
-    return LoadAs(ProgType.LSM, _LSM_MAC, function_id(f"bpf_lsm_{probe.function}"), result=0)
+    return LoadAttributes(ProgType.LSM, _LSM_MAC, function_id(f"bpf_lsm_{probe.function}"), result=0)
 
 
-def put(_: Lsm, place: Place, program: int) -> list[Link]:
+def attach(_: Lsm, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
     try:
         return [Link(raw_tracepoint_open("", program))]

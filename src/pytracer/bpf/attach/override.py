@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from pytracer.bpf.attach import kprobe
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.prober import Asking, untried
+from pytracer.bpf.prober import FeatureProber, assumed
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import helper_refusal
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import Override
 
 _OVERRIDE_RETURN = 58  # enum bpf_func_id
 
 
-def ask(probe: Override, kernel: Asking) -> Answer:
+def check_support(probe: Override, kernel: FeatureProber) -> Support:
     """Whether a program may answer there. Whether the function allows it, the kernel's list has said."""
-    if kernel.missing:
-        return untried(probe.target)
+    if kernel.missing_capabilities:
+        return assumed(probe.target)
     if helper_refusal(ProgType.KPROBE, _OVERRIDE_RETURN):
-        return Answer(False, reason="there is no bpf_override_return (CONFIG_BPF_KPROBE_OVERRIDE)")
-    return kprobe.ask(probe, kernel)
+        return Support(False, reason="there is no bpf_override_return (CONFIG_BPF_KPROBE_OVERRIDE)")
+    return kprobe.check_support(probe, kernel)
 
 
-def load_as(probe: Override) -> LoadAs:
+def load_attributes(probe: Override) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return kprobe.load_as(probe)
+    return kprobe.load_attributes(probe)
 
 
-def put(probe: Override, place: Place, program: int) -> list[Link]:
+def attach(probe: Override, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return kprobe.put(probe, place, program)
+    return kprobe.attach(probe, place, program)

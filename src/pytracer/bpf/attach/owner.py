@@ -33,7 +33,7 @@ def is_dead(name: str) -> bool:
     return namespace == _namespace() and owner(process) != name
 
 
-def short(name: str) -> str:
+def short_name(name: str) -> str:
     """What ``owner`` gave, in the 15 characters that the kernel keeps of a program's name."""
     namespace, process, born = map(int, name.split("_"))
     number = (namespace << _PROCESS_BITS | process) << _BORN_BITS | born & (1 << _BORN_BITS) - 1
@@ -55,7 +55,7 @@ def is_dead_short(name: str) -> bool:
     process = number >> _BORN_BITS & (1 << _PROCESS_BITS) - 1
     here = number >> _BORN_BITS + _PROCESS_BITS == _namespace()
     lives = owner(process)
-    return here and (not lives or short(lives) != name)
+    return here and (not lives or short_name(lives) != name)
 
 
 def _namespace() -> int:

@@ -13,16 +13,16 @@ import struct
 from collections.abc import Iterator
 
 from pytracer.bpf.attach import socket_filter
-from pytracer.bpf.attach.kind import LoadAs, Place
-from pytracer.bpf.attach.link import Link, on_each
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
+from pytracer.bpf.attach.link import Link, attach_each
 from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.attach.socket_filter import NEEDED, SocketLink
-from pytracer.bpf.prober import Asking, no
+from pytracer.bpf.prober import FeatureProber, unsupported
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import load, returning
 from pytracer.errors import AttachError
 from pytracer.kernel import interface_state
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import PacketFanout
 
 SOL_PACKET = 263
@@ -31,46 +31,46 @@ _BY_PROGRAM, _UNIQUE = 7, 0x2000  # PACKET_FANOUT_EBPF, PACKET_FANOUT_FLAG_UNIQU
 ABSENT = "this kernel has no fanout groups of packet sockets that a program chooses from (Linux 4.12)"
 
 
-def ask(probe: PacketFanout, kernel: Asking) -> Answer:
+def check_support(probe: PacketFanout, kernel: FeatureProber) -> Support:
     """Whether there are such groups; asked of a socket that is in none.
 
     A kernel that knows them finds fault with that.
     """
-    answer = socket_filter.ask(probe, kernel)
-    if answer.ok and answer.tried:
+    answer = socket_filter.check_support(probe, kernel)
+    if answer.is_supported and answer.was_tried:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packets:
             try:
                 packets.setsockopt(SOL_PACKET, _FANOUT_DATA, struct.pack("i", -1))
             except OSError as error:
                 if error.errno != errno.EINVAL:
-                    return no(error, ABSENT)
+                    return unsupported(error, ABSENT)
     return answer
 
 
-def load_as(_: PacketFanout) -> LoadAs:
+def load_attributes(_: PacketFanout) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.SOCKET_FILTER, result=0)
+    return LoadAttributes(ProgType.SOCKET_FILTER, result=0)
 
 
-def put(_: PacketFanout, place: Place, program: int) -> list[Link]:
+def attach(_: PacketFanout, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: so many sockets for each interface."""
     dropping = load(ProgType.SOCKET_FILTER, returning(0))
     try:
-        return on_each(
-            place.interfaces, lambda index, name: group(index, name, program, dropping, place.members)
+        return attach_each(
+            place.interfaces, lambda index, name: join_group(index, name, program, dropping, place.members)
         )
     finally:
         os.close(dropping)
 
 
-def group(interface: int, name: str, program: int, keeping: int, members: int) -> Iterator[SocketLink]:
+def join_group(interface: int, name: str, program: int, keeping: int, members: int) -> Iterator[SocketLink]:
     """The sockets of a group on the interface of this index (0: all), each as it is made.
 
     ``program`` returns which of them gets a packet, modulo their number; ``keeping`` is the filter of each.
     """
     number = None  # 0 is one, too
     for member in range(members):
-        link = SocketLink(socket_filter.attach(interface, keeping), place=name)
+        link = SocketLink(socket_filter.attach_to_socket(interface, keeping), place=name)
         yield link  # whoever has it closes it, if what follows fails
         try:
             number = _join(link.fd, number, program)
@@ -87,7 +87,7 @@ def group(interface: int, name: str, program: int, keeping: int, members: int) -
 
 def _join(descriptor: int, number: int | None, program: int) -> int:
     """Have a socket join the group of this number (None: make one); its number. Raises OSError."""
-    with socket_filter.borrowed(descriptor) as packets:
+    with socket_filter.borrow_socket(descriptor) as packets:
         kind = _BY_PROGRAM | _UNIQUE if number is None else _BY_PROGRAM
         packets.setsockopt(SOL_PACKET, _FANOUT, struct.pack("I", kind << 16 | (number or 0)))
         if number is None:

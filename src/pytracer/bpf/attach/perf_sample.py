@@ -8,16 +8,16 @@ import os
 import struct
 from collections.abc import Iterable
 
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import ATTR_SIZE, ENABLE, SET_BPF
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking, no, untried
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, perf_event_open
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError, UsageError
 from pytracer.kernel.cpus import online_cpus
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.kernel.policy import sysctl
 from pytracer.spec import COUNTERS, PerfSample, Rate
 
@@ -41,26 +41,26 @@ EVENTS = {
 _DISABLED, _INHERIT, _FREQUENCY = 1 << 0, 1 << 1, 1 << 10  # bits of struct perf_event_attr
 
 
-def ask(probe: PerfSample, kernel: Asking) -> Answer:
+def check_support(probe: PerfSample, kernel: FeatureProber) -> Support:
     """Whether a program can be run on samples of this event on every CPU."""
-    if kernel.missing:
-        return untried(probe.event)
+    if kernel.missing_capabilities:
+        return assumed(probe.event)
     try:
         program = kernel.program(ProgType.PERF_EVENT, EMPTY)
         attr = sampling(probe.event, Rate(period=1 << 40))  # which none comes to in that moment
         for descriptor in open_events([(attr, -1, cpu) for cpu in online_cpus()], program):
             os.close(descriptor)
     except OSError as error:
-        return no(error, absent(probe.event))
-    return Answer(True, probe.event)
+        return unsupported(error, missing_event(probe.event))
+    return Support(True, probe.event)
 
 
-def load_as(_: PerfSample) -> LoadAs:
+def load_attributes(_: PerfSample) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.PERF_EVENT)
+    return LoadAttributes(ProgType.PERF_EVENT)
 
 
-def put(_: PerfSample, place: Place, program: int) -> list[Link]:
+def attach(_: PerfSample, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each CPU that runs.
 
     Raises UsageError where the kernel takes fewer samples a second than are asked for.
@@ -69,17 +69,17 @@ def put(_: PerfSample, place: Place, program: int) -> list[Link]:
     try:
         return [Link(event) for event in open_events([(attr, -1, cpu) for cpu in online_cpus()], program)]
     except OSError as error:
-        raise refusal(error, place) from error
+        raise explain_refusal(error, place) from error
 
 
-def absent(event: str) -> str:
+def missing_event(event: str) -> str:
     """Why there may be no samples of an event."""
     if event in COUNTERS:
         return f"this machine does not count {event} (a virtual one may not be given counters)"
     return f"this kernel takes no samples of {event} (Linux 4.9)"
 
 
-def refusal(error: OSError, place: Place) -> PytracerError:
+def explain_refusal(error: OSError, place: AttachTarget) -> PytracerError:
     """What the kernel's refusal to attach means."""
     limit = sysctl("kernel.perf_event_max_sample_rate")
     if error.errno == errno.EINVAL and limit is not None and place.rate.frequency > limit:

@@ -10,14 +10,14 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytracer.bpf.attach.kind import LoadAs, Place
-from pytracer.bpf.attach.link import Link, on_each
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
+from pytracer.bpf.attach.link import Link, attach_each
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking, no, untried
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.kernel import policy
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import Probe, SocketFilter
 
 ETH_P_ALL = 3
@@ -29,36 +29,38 @@ _PACKET = Path("/proc/net/packet")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def ask(_: Probe, kernel: Asking) -> Answer:
+def check_support(_: Probe, kernel: FeatureProber) -> Support:
     """Whether a program can filter a packet socket."""
-    if kernel.missing or policy.missing_capabilities(NEEDED):
-        return untried("")
+    if kernel.missing_capabilities or policy.missing_capabilities(NEEDED):
+        return assumed("")
     try:
         kernel.program(ProgType.SOCKET_FILTER, EMPTY)
     except OSError as error:
-        return no(error, "this kernel has no socket filters")
+        return unsupported(error, "this kernel has no socket filters")
     if _PROC_SYS.is_dir() and not _PACKET.exists():
-        return Answer(False, reason="this kernel has no packet sockets (CONFIG_PACKET)")
-    return Answer(True)
+        return Support(False, reason="this kernel has no packet sockets (CONFIG_PACKET)")
+    return Support(True)
 
 
-def load_as(_: SocketFilter) -> LoadAs:
+def load_attributes(_: SocketFilter) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.SOCKET_FILTER, result=0)
+    return LoadAttributes(ProgType.SOCKET_FILTER, result=0)
 
 
-def put(_: SocketFilter, place: Place, program: int) -> list[Link]:
+def attach(_: SocketFilter, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each interface."""
-    return on_each(place.interfaces, lambda index, name: [SocketLink(attach(index, program), place=name)])
+    return attach_each(
+        place.interfaces, lambda index, name: [SocketLink(attach_to_socket(index, program), place=name)]
+    )
 
 
 class SocketLink(Link):
     """A packet socket with the program as its filter."""
 
     @property
-    def trouble(self) -> str:
+    def poll_detached(self) -> str:
         """See :class:`Link`."""
-        return trouble(self.fd)
+        return socket_error(self.fd)
 
     @property
     def is_over(self) -> bool:
@@ -66,7 +68,7 @@ class SocketLink(Link):
         return not is_bound(self.fd)
 
 
-def attach(interface: int, program: int) -> int:
+def attach_to_socket(interface: int, program: int) -> int:
     """A packet socket on the interface of this index (0: all), with ``program`` as its filter.
 
     The socket is made for no protocol, and so sees nothing before the filter is on it; only then it is
@@ -85,22 +87,22 @@ def attach(interface: int, program: int) -> int:
     return packets.detach()
 
 
-def trouble(descriptor: int) -> str:
+def socket_error(descriptor: int) -> str:
     """What the kernel reports of the socket since it was last asked, in words; empty for nothing."""
-    with borrowed(descriptor) as packets:
+    with borrow_socket(descriptor) as packets:
         error = packets.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     return os.strerror(error).lower() if error else ""
 
 
 def is_bound(descriptor: int) -> bool:
     """Whether the socket still listens to its interface: not once that was removed."""
-    with borrowed(descriptor) as packets:
+    with borrow_socket(descriptor) as packets:
         name = packets.getsockname()[0]
     return bool(name)
 
 
 @contextlib.contextmanager
-def borrowed(descriptor: int) -> Iterator[socket.socket]:
+def borrow_socket(descriptor: int) -> Iterator[socket.socket]:
     """The socket of a descriptor that stays somebody else's."""
     packets = socket.socket(fileno=descriptor)
     try:

@@ -12,42 +12,42 @@ import os
 from pathlib import Path
 
 from pytracer.bpf.attach import perf_sample
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
-from pytracer.bpf.attach.perf_sample import absent, open_events, refusal, sampling
-from pytracer.bpf.prober import Asking, no, untried
+from pytracer.bpf.attach.perf_sample import explain_refusal, missing_event, open_events, sampling
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import Rate, TaskSample
 
 _ATTEMPTS = 16
 
 
-def ask(probe: TaskSample, kernel: Asking) -> Answer:
+def check_support(probe: TaskSample, kernel: FeatureProber) -> Support:
     """Whether a program can be run on samples of this event in tasks: tried on this one."""
     if not (probe.processes or probe.threads or probe.command):
-        return Answer(False, reason="no process is named")
-    if kernel.missing:
-        return untried(probe.event)
+        return Support(False, reason="no process is named")
+    if kernel.missing_capabilities:
+        return assumed(probe.event)
     try:
         program = kernel.program(ProgType.PERF_EVENT, EMPTY)
         attr = sampling(probe.event, Rate(period=1 << 40), inherited=True)
         for descriptor in open_events([(attr, 0, -1)], program):
             os.close(descriptor)
     except OSError as error:
-        return no(error, absent(probe.event))
+        return unsupported(error, missing_event(probe.event))
     # Whoever inherits an event begins to count at 0: of many that live for less than a sample, none has one.
     inherits = not probe.threads and not probe.each
-    return Answer(True, probe.event, doubt="tasks that end before their first sample" if inherits else "")
+    return Support(True, probe.event, caveat="tasks that end before their first sample" if inherits else "")
 
 
-def load_as(probe: TaskSample) -> LoadAs:
+def load_attributes(probe: TaskSample) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return perf_sample.load_as(probe)
+    return perf_sample.load_attributes(probe)
 
 
-def put(probe: TaskSample, place: Place, program: int) -> list[Link]:
+def attach(probe: TaskSample, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each thread; none of what has ended.
 
     On every CPU where a process makes threads faster than they are found.
@@ -60,7 +60,7 @@ def put(probe: TaskSample, place: Place, program: int) -> list[Link]:
             opened = open_events([(attr, task, -1) for task in sorted(tasks)], program)
         except OSError as error:
             if error.errno != errno.ESRCH:
-                raise refusal(error, place) from error
+                raise explain_refusal(error, place) from error
             if probe.threads:
                 probe = TaskSample(probe.program, threads=tuple(filter(_lives, probe.threads)))
             continue  # one has ended
@@ -68,7 +68,7 @@ def put(probe: TaskSample, place: Place, program: int) -> list[Link]:
             return [Link(event) for event in opened]
         while opened:
             os.close(opened.pop())
-    return perf_sample.put(probe, place, program)
+    return perf_sample.attach(probe, place, program)
 
 
 def _tasks(processes: list[int]) -> set[int]:

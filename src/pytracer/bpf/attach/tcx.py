@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterator
 
 from pytracer.bpf.attach.interface import NEEDED, InterfaceLink
-from pytracer.bpf.attach.kind import LoadAs, Place
-from pytracer.bpf.attach.link import Link, on_each
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
+from pytracer.bpf.attach.link import Link, attach_each
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking, no, untried
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, link_create
 from pytracer.bpf.trial import returning
 from pytracer.kernel import policy
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import Tcx
 
 # TC_ACT_UNSPEC and TCX_NEXT: those that come after decide, as if there were no such program. TC_ACT_OK would
@@ -27,36 +27,36 @@ _FIRST = 1 << 3  # BPF_F_BEFORE, relative to nothing: before all
 _NOWHERE = 0x7FFFFFFF  # an interface that there is not
 
 
-def ask(_: Tcx, kernel: Asking) -> Answer:
+def check_support(_: Tcx, kernel: FeatureProber) -> Support:
     """Whether there is tcx. Asked for an interface that there is not: who has no tcx does not look for it."""
     answer = can_load(kernel)
-    if answer.ok and answer.tried:
+    if answer.is_supported and answer.was_tried:
         program = kernel.program(ProgType.SCHED_CLS, returning(NEXT))
         try:
             os.close(link_create(program, INGRESS, target=_NOWHERE, flags=_FIRST))
         except OSError as error:
             if error.errno != errno.ENODEV:
-                return no(error, "this kernel has no tcx (Linux 6.6)")
+                return unsupported(error, "this kernel has no tcx (Linux 6.6)")
     return answer
 
 
-def can_load(kernel: Asking) -> Answer:
+def can_load(kernel: FeatureProber) -> Support:
     """Whether programs for traffic control load at all."""
-    if kernel.missing or policy.missing_capabilities(NEEDED):
-        return untried("traffic control")
+    if kernel.missing_capabilities or policy.missing_capabilities(NEEDED):
+        return assumed("traffic control")
     try:
         kernel.program(ProgType.SCHED_CLS, returning(NEXT))
     except OSError as error:
-        return no(error, "this kernel has no programs in traffic control (Linux 4.1)")
-    return Answer(True, "traffic control")
+        return unsupported(error, "this kernel has no programs in traffic control (Linux 4.1)")
+    return Support(True, "traffic control")
 
 
-def load_as(_: Tcx) -> LoadAs:
+def load_attributes(_: Tcx) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.SCHED_CLS, result=NEXT)
+    return LoadAttributes(ProgType.SCHED_CLS, result=NEXT)
 
 
-def put(_: Tcx, place: Place, program: int) -> list[Link]:
+def attach(_: Tcx, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one or two for each interface."""
 
     def attach(index: int, name: str) -> Iterator[Link]:
@@ -67,4 +67,4 @@ def put(_: Tcx, place: Place, program: int) -> list[Link]:
                 raise attach_error(error, f"{name} {NAMES[way]} by tcx", needed=NEEDED) from error
             yield InterfaceLink(link, index, name, how=f"tcx {NAMES[way]}")
 
-    return on_each(place.interfaces, attach)
+    return attach_each(place.interfaces, attach)

@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import os
 
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.perf import attach_linked, attach_program, event_attr
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking, no, problem, untried
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported, unsupported_because
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError
 from pytracer.kernel import tracefs
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import Tracepoint
 
 PERF_TYPE_TRACEPOINT = 2
 
 
-def ask(probe: Tracepoint, kernel: Asking) -> Answer:
+def check_support(probe: Tracepoint, kernel: FeatureProber) -> Support:
     """Whether there is such an event, and those of its category take programs. Up to 70 ms, once for each."""
-    if kernel.missing:
-        return untried(probe.target)
+    if kernel.missing_capabilities:
+        return assumed(probe.target)
     try:
         if not tracefs.has_event(probe.category, probe.event):
-            return Answer(False, reason=f"no trace event {probe.target}")
+            return Support(False, reason=f"no trace event {probe.target}")
         _try_category(probe, kernel)
     except PytracerError as reason:
-        return problem(reason)
+        return unsupported_because(reason)
     except OSError as error:
-        return no(error, f"the trace event {probe.target} takes no program")
-    return Answer(True, probe.target, tells=kernel.tells(probe, ProgType.TRACEPOINT))
+        return unsupported(error, f"the trace event {probe.target} takes no program")
+    return Support(True, probe.target, target_id_source=kernel.target_id_source(probe, ProgType.TRACEPOINT))
 
 
-def _try_category(probe: Tracepoint, kernel: Asking) -> None:
+def _try_category(probe: Tracepoint, kernel: FeatureProber) -> None:
     """Put a program on one event of a category: the others are of the same make.
 
     Not so across categories: Linux 4.9 takes none on ``syscalls``. The kernel waits for a grace
@@ -54,12 +54,12 @@ def _try_category(probe: Tracepoint, kernel: Asking) -> None:
         raise refusal
 
 
-def load_as(_: Tracepoint) -> LoadAs:
+def load_attributes(_: Tracepoint) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.TRACEPOINT)
+    return LoadAttributes(ProgType.TRACEPOINT)
 
 
-def put(_: Tracepoint, place: Place, program: int) -> list[Link]:
+def attach(_: Tracepoint, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
     category, _colon, event = place.name.partition(":")
     number = tracefs.event_id(category, event)

@@ -7,16 +7,16 @@ import os
 import struct
 from collections.abc import Sequence
 
-from pytracer.bpf.attach.kind import LoadAs, Place
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.attach.uprobe import describe, put_by
-from pytracer.bpf.prober import Asking, no, untried
+from pytracer.bpf.attach.uprobe import attach_with, describe
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, address, link_create
 from pytracer.bpf.trial import EMPTY
-from pytracer.kernel.facts import Answer, Tells
+from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.record import replace
-from pytracer.spec import Spot, UprobeMulti
+from pytracer.spec import ProbeSite, UprobeMulti
 from pytracer.symbols.files import ProgramFile
 
 ATTACH_TYPE = 48  # BPF_TRACE_UPROBE_MULTI, which the program has to be loaded for
@@ -26,26 +26,28 @@ _RETURN = 1  # BPF_F_UPROBE_MULTI_RETURN
 NOBODY = 0xFFFFFFFF  # a process id of -1
 
 
-def ask(probe: UprobeMulti, kernel: Asking) -> Answer:
+def check_support(probe: UprobeMulti, kernel: FeatureProber) -> Support:
     """Whether there are such places, and one link can be put on them."""
-    if kernel.missing:
-        return untried(probe.target)
-    return _try_out(kernel, one_process=bool(probe.process)) or replace(describe(probe), tells=Tells.COOKIE)
+    if kernel.missing_capabilities:
+        return assumed(probe.target)
+    return _try_out(kernel, one_process=bool(probe.process)) or replace(
+        describe(probe), target_id_source=TargetIdSource.COOKIE
+    )
 
 
-def load_as(_: UprobeMulti) -> LoadAs:
+def load_attributes(_: UprobeMulti) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.KPROBE, ATTACH_TYPE)
+    return LoadAttributes(ProgType.KPROBE, ATTACH_TYPE)
 
 
-def put(probe: UprobeMulti, place: Place, program: int) -> list[Link]:
+def attach(probe: UprobeMulti, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one link for each file."""
-    return put_by(attach, probe, place, program)
+    return attach_with(attach_sites, probe, place, program)
 
 
-def attach(
+def attach_sites(
     file: ProgramFile,
-    spots: Sequence[Spot],
+    sites: Sequence[ProbeSite],
     program: int,
     *,
     at_return: bool = False,
@@ -54,10 +56,10 @@ def attach(
     note: str = "",
 ) -> list[Link]:
     """As :func:`pytracer.bpf.attach.uprobe.attach`, by one link. ``program`` was loaded for ATTACH_TYPE."""
-    numbers = f"{len(spots)}Q"
+    numbers = f"{len(sites)}Q"
     path = bytearray(file.path.encode() + b"\0")
-    offsets = bytearray(struct.pack(numbers, *(spot.offset for spot in spots)))
-    semaphores = bytearray(struct.pack(numbers, *(spot.semaphore for spot in spots)))
+    offsets = bytearray(struct.pack(numbers, *(site.offset for site in sites)))
+    semaphores = bytearray(struct.pack(numbers, *(site.semaphore for site in sites)))
     told = bytearray(struct.pack(numbers, *cookies)) if cookies else None
     try:
         # struct uprobe_multi of union bpf_attr
@@ -67,17 +69,17 @@ def attach(
             address(offsets),
             address(semaphores) if any(semaphores) else 0,
             address(told) if told else 0,
-            len(spots),
+            len(sites),
             _RETURN if at_return else 0,
             process,
         )
         return [Link(link_create(program, ATTACH_TYPE, rest), note)]
     except OSError as error:
-        names = spots[0].name if len(spots) == 1 else f"{len(spots)} places"
+        names = sites[0].name if len(sites) == 1 else f"{len(sites)} places"
         raise attach_error(error, f"{file.name}:{names}") from error
 
 
-def refusal(program: int, process: int = 0) -> int:
+def explain_refusal(program: int, process: int = 0) -> int:
     """The errno that the kernel has for a link on what is no file, 0 should it take that.
 
     EBADF is that of kernels that know the link. Those that see all threads of a process (Linux 6.10,
@@ -92,15 +94,15 @@ def refusal(program: int, process: int = 0) -> int:
     return 0
 
 
-def _try_out(kernel: Asking, *, one_process: bool) -> Answer | None:
+def _try_out(kernel: FeatureProber, *, one_process: bool) -> Support | None:
     """Why no such link can be made, None where it can; asked in a way that makes none."""
     try:
         program = kernel.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
     except OSError as error:
-        return no(error, ABSENT)
-    refused = refusal(program)
+        return unsupported(error, ABSENT)
+    refused = explain_refusal(program)
     if refused != errno.EBADF:
-        return no(OSError(refused, os.strerror(refused)), ABSENT)
-    if one_process and refusal(program, NOBODY) != errno.EINVAL:
-        return Answer(False, reason=ONE_THREAD)
+        return unsupported(OSError(refused, os.strerror(refused)), ABSENT)
+    if one_process and explain_refusal(program, NOBODY) != errno.EINVAL:
+        return Support(False, reason=ONE_THREAD)
     return None

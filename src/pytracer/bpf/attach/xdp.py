@@ -10,16 +10,16 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 
-from pytracer.bpf.attach.interface import NEEDED, InterfaceLink, describe, xdp_programs
-from pytracer.bpf.attach.kind import LoadAs, Place
-from pytracer.bpf.attach.link import Link, on_each
+from pytracer.bpf.attach.interface import NEEDED, InterfaceLink, describe_program, xdp_programs
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
+from pytracer.bpf.attach.link import Link, attach_each
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking, no, untried
+from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, link_create
 from pytracer.bpf.trial import returning
 from pytracer.errors import AttachError, PytracerError
 from pytracer.kernel import policy
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import Xdp
 
 PASS = 2  # XDP_PASS
@@ -31,51 +31,51 @@ _NAMES = {NATIVE: "native XDP", GENERIC: "generic XDP"}
 _FINAL = (errno.EBUSY, errno.EEXIST, errno.EPERM, errno.EACCES, errno.ENODEV)
 
 
-def ask(_: Xdp, kernel: Asking) -> Answer:
+def check_support(_: Xdp, kernel: FeatureProber) -> Support:
     """Whether there are such links.
 
     Asked with a descriptor that is none: a kernel that knows them finds fault with that.
     """
     answer = can_load(kernel)
-    if answer.ok and answer.tried:
+    if answer.is_supported and answer.was_tried:
         try:
             os.close(link_create(-1, _XDP))
         except OSError as error:
             if error.errno != errno.EBADF:
-                return no(error, "this kernel has no links for XDP (Linux 5.9)")
+                return unsupported(error, "this kernel has no links for XDP (Linux 5.9)")
     return answer
 
 
-def can_load(kernel: Asking) -> Answer:
+def can_load(kernel: FeatureProber) -> Support:
     """Whether XDP programs load at all."""
-    if kernel.missing or policy.missing_capabilities(NEEDED):
-        return untried("XDP")
+    if kernel.missing_capabilities or policy.missing_capabilities(NEEDED):
+        return assumed("XDP")
     try:
         kernel.program(ProgType.XDP, returning(PASS))
     except OSError as error:
-        return no(error, "this kernel has no XDP (Linux 4.8)")
-    return Answer(True, "XDP")
+        return unsupported(error, "this kernel has no XDP (Linux 4.8)")
+    return Support(True, "XDP")
 
 
-def load_as(_: Xdp) -> LoadAs:
+def load_attributes(_: Xdp) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.XDP, result=PASS)
+    return LoadAttributes(ProgType.XDP, result=PASS)
 
 
-def put(_: Xdp, place: Place, program: int) -> list[Link]:
+def attach(_: Xdp, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each interface."""
 
     def attach(index: int, name: str) -> Iterator[Link]:
         def by_link(mode: int) -> int:
             return link_create(program, _XDP, target=index, flags=mode)
 
-        link, mode, note = in_a_mode(place.choice, index, name, by_link)
+        link, mode, note = try_mode(place.choice, index, name, by_link)
         yield InterfaceLink(link, index, name, how=_NAMES[mode], note=note)
 
-    return on_each(place.interfaces, attach)
+    return attach_each(place.interfaces, attach)
 
 
-def in_a_mode(choice: str, index: int, name: str, attach: Callable[[int], int]) -> tuple[int, int, str]:
+def try_mode(choice: str, index: int, name: str, attach: Callable[[int], int]) -> tuple[int, int, str]:
     """Call ``attach`` with the flags of the best mode that the interface takes.
 
     What it returned, the mode, and what the user should know of it. Raises AttachError where another program
@@ -89,15 +89,15 @@ def in_a_mode(choice: str, index: int, name: str, attach: Callable[[int], int]) 
             return attach(mode), mode, note
         except OSError as error:
             if error.errno in (errno.EBUSY, errno.EEXIST):
-                raise _in_the_way(index, name) from error
+                raise _describe_conflict(index, name) from error
             if error.errno in _FINAL or mode == modes[-1]:
                 raise attach_error(error, f"{name} by {_NAMES[mode]}", needed=NEEDED) from error
             why = policy.in_words(error.errno or 0).lower()
     raise AssertionError("there is always a mode")
 
 
-def _in_the_way(index: int, name: str) -> PytracerError:
-    theirs = "; ".join(map(describe, xdp_programs().get(index, ()))) or "it has just gone"
+def _describe_conflict(index: int, name: str) -> PytracerError:
+    theirs = "; ".join(map(describe_program, xdp_programs().get(index, ()))) or "it has just gone"
     return AttachError(
         f"another XDP program is on {name}, and stays: {theirs}",
         hint="tccount and sockcount need no XDP; ip link shows the program as prog/xdp",

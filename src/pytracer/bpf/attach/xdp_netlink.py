@@ -13,14 +13,14 @@ from typing import Any
 
 from pytracer.bpf.attach import xdp
 from pytracer.bpf.attach.interface import NEEDED, InterfaceLink, xdp_programs
-from pytracer.bpf.attach.kind import LoadAs, Place
-from pytracer.bpf.attach.link import Link, on_each
-from pytracer.bpf.attach.owner import is_dead_short, owner, short
+from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
+from pytracer.bpf.attach.link import Link, attach_each
+from pytracer.bpf.attach.owner import is_dead_short, owner, short_name
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import Asking
+from pytracer.bpf.prober import FeatureProber
 from pytracer.bpf.sys import ProgType, program_by_id, program_info
 from pytracer.kernel import rtnetlink
-from pytracer.kernel.facts import Answer
+from pytracer.kernel.facts import Support
 from pytracer.spec import XdpNetlink
 
 _RTM_SETLINK = 19
@@ -53,17 +53,17 @@ class NetlinkXdp(InterfaceLink):
                 raise attach_error(error, f"{self.place}, to take XDP off", needed=NEEDED) from error
 
 
-def ask(_: XdpNetlink, kernel: Asking) -> Answer:
+def check_support(_: XdpNetlink, kernel: FeatureProber) -> Support:
     """Whether there is XDP at all."""
     return xdp.can_load(kernel)
 
 
-def load_as(_: XdpNetlink) -> LoadAs:
+def load_attributes(_: XdpNetlink) -> LoadAttributes:
     """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    return LoadAs(ProgType.XDP, result=xdp.PASS, label=short(owner(os.getpid())))
+    return LoadAttributes(ProgType.XDP, result=xdp.PASS, label=short_name(owner(os.getpid())))
 
 
-def put(_: XdpNetlink, place: Place, program: int) -> list[Link]:
+def attach(_: XdpNetlink, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each interface."""
     number, _name = program_info(program)
 
@@ -72,11 +72,11 @@ def put(_: XdpNetlink, place: Place, program: int) -> list[Link]:
             _set(index, program, mode | _IF_NONE_THERE)
             return 0
 
-        _, mode, note = xdp.in_a_mode(place.choice, index, name, by_netlink)
+        _, mode, note = xdp.try_mode(place.choice, index, name, by_netlink)
         yield NetlinkXdp(index, name, mode, number, note)
 
     sweep()
-    return on_each(place.interfaces, attach)
+    return attach_each(place.interfaces, attach)
 
 
 def sweep() -> None:

@@ -30,7 +30,7 @@ _RELEASE = re.compile(r'^#define UTS_RELEASE "([^"\n]*)"', re.M)
 
 
 @record
-class Kept:
+class CacheEntry:
     """One thing that is kept.
 
     ``name`` is the tracer's, of types what they were made from; ``kernel`` is the release, or for another
@@ -46,22 +46,22 @@ class Kept:
     used: float
 
 
-def kept(cache: CacheDir) -> Iterator[Kept]:
+def list_entries(cache: CacheDir) -> Iterator[CacheEntry]:
     """Everything in it, sorted by kind and name. Raises CacheError where a folder is not to be trusted."""
     for path, status in _entries(cache, FOLDER, _IMAGE, stat.S_ISREG):
         name = path.name.removesuffix(SUFFIX).rpartition("-")[0].removesuffix(".c")
-        yield Kept("image", path, name, _image_kernel(path), status.st_size, status.st_mtime)
+        yield CacheEntry("image", path, name, _image_kernel(path), status.st_size, status.st_mtime)
     for path, status in _entries(cache, HEADERS, _TREE, stat.S_ISDIR):
         source = path.name.partition("-")[0] if "-" in path.name else "btf"
-        yield Kept("headers", path, source, _types_kernel(path), _size(path), status.st_mtime)
+        yield CacheEntry("headers", path, source, _types_kernel(path), _size(path), status.st_mtime)
 
 
-def clear(cache: CacheDir) -> list[Kept]:
+def clear(cache: CacheDir) -> list[CacheEntry]:
     """Drop everything that pytracer put there, and nothing else; what was dropped.
 
     Raises CacheError where a folder is not to be trusted, or something in it cannot be dropped.
     """
-    found = list(kept(cache))
+    found = list(list_entries(cache))
     old = [
         (path, status)
         for name in (FOLDER, HEADERS)

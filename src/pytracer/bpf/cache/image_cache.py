@@ -82,7 +82,7 @@ def key_of(recipe: Recipe) -> str:
     return digest.hexdigest()
 
 
-def makers() -> tuple[str, ...]:
+def compiler_identity() -> tuple[str, ...]:
     """The compiler's libraries in this process, once it has compiled, as identities of their files.
 
     Raises ImageError where they are not to be seen, or are no longer the files that were loaded: then nothing
@@ -107,7 +107,7 @@ def _mapped() -> list[str]:
         return file.readlines()
 
 
-def find(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
+def look_up(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
     """The image of that key, if there is one that is whole, nobody else's, and up to date."""
     path = _path(recipe, key)
     if distrust(cache.path / FOLDER):
@@ -119,13 +119,13 @@ def find(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
         image = decode(data)
     except ImageError:
         return None
-    if image.key != key or not _made_here(image):
+    if image.key != key or not _is_compiler_identity(image):
         return None
     _touch(cache.path / path)
     return image
 
 
-def keep(cache: CacheDir, recipe: Recipe, image: Image) -> None:
+def store(cache: CacheDir, recipe: Recipe, image: Image) -> None:
     """Put an image into the cache.
 
     Raises ImageError where nobody could say when it is out of date, CacheError where the cache is not to be
@@ -143,7 +143,7 @@ def _path(recipe: Recipe, key: str) -> str:
     return f"{FOLDER}/{Path(recipe.name).name}-{key[:32]}{SUFFIX}"
 
 
-def _made_here(image: Image) -> bool:
+def _is_compiler_identity(image: Image) -> bool:
     """Whether the libraries that made an image are those that would make it again."""
     if not image.made_by:
         return False

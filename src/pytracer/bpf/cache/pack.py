@@ -36,7 +36,7 @@ class PackError(PytracerError):
 
 
 @record
-class Entry:
+class PackEntry:
     """One plan: of the kernel with this ``btf`` (SHA-256), for the ``tracer`` as ``line`` asked for it.
 
     ``source`` is the SHA-256 of the C as one text, ``cflags`` are the compiler's, ``image`` is its number in
@@ -56,7 +56,7 @@ class Pack:
     """What a pack holds. ``kernels`` gives the kernels' names for people by the SHA-256 of their BTF."""
 
     kernels: Mapping[str, str]
-    entries: tuple[Entry, ...]
+    entries: tuple[PackEntry, ...]
     images: tuple[Image, ...]
 
     @property
@@ -205,8 +205,8 @@ def _text(value: object) -> str:
     return value
 
 
-def _entry(fields: Sequence[Any], images: int) -> Entry:
+def _entry(fields: Sequence[Any], images: int) -> PackEntry:
     btf, tracer, line, source, cflags, image = fields
     if type(image) is not int or not 0 <= image < images or not isinstance(cflags, list):
         raise TypeError("no entry")
-    return Entry(_text(btf), _text(tracer), _text(line), _text(source), tuple(map(_text, cflags)), image)
+    return PackEntry(_text(btf), _text(tracer), _text(line), _text(source), tuple(map(_text, cflags)), image)

@@ -24,7 +24,7 @@ _MANY = 1000  # files, from which on flushing the whole file system is quicker t
 _DIGESTED = 1 << 24  # bytes, up to which contents are compared; beyond, sizes are
 
 
-def kept_or_made(cache: CacheDir, folder: str, name: str, fill: Callable[[Path], None]) -> Path:
+def load_or_create(cache: CacheDir, folder: str, name: str, fill: Callable[[Path], None]) -> Path:
     """The folder of this name in a folder of the cache, if it is whole; else made now, with ``fill``: there,
     or in a private folder where that cannot be done. Raises HeadersError, CacheError."""
     path = cache.path / folder / name

@@ -11,15 +11,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pytracer.bpf.cache.image_cache import makers
+from pytracer.bpf.cache.image_cache import compiler_identity
 from pytracer.bpf.compile import bpf_loop, layout_check
 from pytracer.bpf.compile.headers import Headers
-from pytracer.bpf.compile.line_table import Function, Line, encode, meaningless, read_back
+from pytracer.bpf.compile.line_table import Line, LineTableFunction, encode, is_placeholder, read_back
 from pytracer.bpf.compile.stderr_capture import captured_stderr
 from pytracer.bpf.image import Image, ImageError, MapSpec, unlinked
 from pytracer.bpf.line_info import load_btf
 from pytracer.bpf.load.loader import Loader
-from pytracer.bpf.load.tail_calls import Tails, behind, functions
+from pytracer.bpf.load.tail_calls import TailCalls, functions, tail_call_targets
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import MapType, ProgType
 from pytracer.bpf.toolchain import import_bcc
@@ -62,7 +62,7 @@ class BccModule:
             self._maps = {
                 name: Map.of(spec, fd, spec.max_entries) for name, (spec, fd) in self._specs.items()
             }
-            self._tails = Tails(self._maps, self._known())
+            self._tails = TailCalls(self._maps, self._known())
         except BaseException:
             self.close()
             raise
@@ -84,7 +84,7 @@ class BccModule:
             if descriptor >= 0:
                 os.close(descriptor)
         referred = unlinked(program, code, self._names).references.values()
-        self._tails.fill(referred, lambda name: self.load(name, kind, attach_type, **behind(rest)))
+        self._tails.fill(referred, lambda name: self.load(name, kind, attach_type, **tail_call_targets(rest)))
         return loaded
 
     def image(self, key: str, programs: Sequence[str]) -> Image:
@@ -100,7 +100,7 @@ class BccModule:
             unlinked(name, bpf_loop.joined(whole), self._names, told[name]) for name, whole in parts.items()
         )
         try:
-            made_by = makers()
+            made_by = compiler_identity()
         except ImageError:  # then it is of use now, but not kept
             made_by = ()
         return Image(key, os.uname().release, made_by, specs, code, btf)
@@ -130,13 +130,13 @@ class BccModule:
         """The bytecode of a function."""
         return bytes(self._bpf.dump_func(program.encode()))
 
-    def _functions(self, parts: Sequence[bpf_loop.Part]) -> list[Function]:
+    def _functions(self, parts: Sequence[bpf_loop.LoopBody]) -> list[LineTableFunction]:
         """What there is to tell of a program's functions."""
-        return [Function(part.name, part.at, part.placed(self._lines(part.name))) for part in parts]
+        return [LineTableFunction(part.name, part.at, part.placed(self._lines(part.name))) for part in parts]
 
     def _lines(self, program: str) -> list[Line]:
         """Where its lines are; none where BCC does not say."""
-        code = meaningless(len(self._dump(program)) // 8)
+        code = is_placeholder(len(self._dump(program)) // 8)
         buffer, kind = ctypes.create_string_buffer(code, len(code)), int(ProgType.SOCKET_FILTER)
         any_attach_type = 0xFFFFFFFF  # -1 for BCC
         with captured_stderr():  # of a kernel that is too old for them, there is no need to say so

@@ -20,7 +20,7 @@ _R1, _R2 = Register.R1, Register.R2
 
 
 @record
-class Part:
+class LoopBody:
     """A function, and which of the whole's instructions is its first."""
 
     name: str
@@ -33,17 +33,17 @@ class Part:
         return [replace(line, insn=line.insn + before if i else self.at) for i, line in enumerate(lines)]
 
 
-def parts(program: str, dump: Callable[[str], bytes]) -> list[Part]:
+def parts(program: str, dump: Callable[[str], bytes]) -> list[LoopBody]:
     """A program and, behind it, what it has called, as ``dump`` gives the instructions of each function."""
-    whole = [Part(program, 0, dump(program))]
+    whole = [LoopBody(program, 0, dump(program))]
     for part in whole:  # which grows meanwhile: what is called may have others called
         for name in _called(part.code).values():
             if name not in {known.name for known in whole}:
-                whole.append(Part(name, whole[-1].at + len(whole[-1].code) // 8, ENTRY + dump(name)))
+                whole.append(LoopBody(name, whole[-1].at + len(whole[-1].code) // 8, ENTRY + dump(name)))
     return whole
 
 
-def joined(whole: list[Part]) -> bytes:
+def joined(whole: list[LoopBody]) -> bytes:
     """Their instructions. Each reference is counted from the instruction behind it."""
     starts = {part.name: part.at for part in whole}
     code = bytearray(b"".join(part.code for part in whole))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from pytracer import errors
-from pytracer.bpf.compile.forked import Outcome, run_in_child
+from pytracer.bpf.compile.forked import ChildResult, run_in_child
 from pytracer.bpf.compile.headers import Headers
 from pytracer.bpf.image import Image, ImageError, decode
 from pytracer.errors import BuildError, PytracerError
@@ -51,7 +51,7 @@ def compile_image(
     return _image(name, run_in_child(work, stop_requested=stop_requested))
 
 
-def _image(name: str, outcome: Outcome) -> Image:
+def _image(name: str, outcome: ChildResult) -> Image:
     kind, data = outcome.data[:1], outcome.data[1:]
     if kind == _IMAGE:
         return decode(data)

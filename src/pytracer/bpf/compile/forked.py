@@ -27,7 +27,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @record
-class Outcome:
+class ChildResult:
     """How it ended: ``data`` is what the work returned, empty where it did not; ``status`` the exit status,
     below 0 the signal that ended it; ``said`` what it wrote to standard error while that was captured."""
 
@@ -47,7 +47,9 @@ class Outcome:
         return f"died of signal {-self.status}"
 
 
-def run_in_child(work: Callable[[], bytes], *, stop_requested: Callable[[], bool] = lambda: False) -> Outcome:
+def run_in_child(
+    work: Callable[[], bytes], *, stop_requested: Callable[[], bool] = lambda: False
+) -> ChildResult:
     """Fork a child to do ``work``, and wait for it. It dies with us.
 
     Raises KeyboardInterrupt once ``stop_requested`` says so; the child is then killed.
@@ -62,7 +64,7 @@ def run_in_child(work: Callable[[], bytes], *, stop_requested: Callable[[], bool
             if not pid:
                 _work(work, parent, result, said)
         status = _wait(pid, stop_requested)
-        return Outcome(_read(result), status, _read(said).decode(errors="replace"))
+        return ChildResult(_read(result), status, _read(said).decode(errors="replace"))
     finally:
         os.close(result)
         os.close(said)

@@ -29,7 +29,7 @@ _U64 = (1 << 64) - 1
 _LITTLE = sys.byteorder == "little"
 
 
-class Check(NamedTuple):
+class MemberOffset(NamedTuple):
     """``member`` of ``record`` (``struct x``) must be ``offset`` bytes from the start."""
 
     record: str
@@ -44,23 +44,23 @@ class _Value(NamedTuple):
     number: int
 
 
-def check_functions(checks: Sequence[Check]) -> str:
+def check_functions(checks: Sequence[MemberOffset]) -> str:
     """The C text to append to a program, "" for no checks. BCC's rewriter leaves it as it is."""
     return "".join(check_function(chunk, name) for name, chunk in _chunks(checks))
 
 
-def verify_all(dump: Callable[[str], bytes], checks: Sequence[Check]) -> None:
+def verify_all(dump: Callable[[str], bytes], checks: Sequence[MemberOffset]) -> None:
     """``verify`` what ``check_functions(checks)`` was compiled to; ``dump`` gives a function's bytecode."""
     for name, chunk in _chunks(checks):
         verify(dump(name), chunk)
 
 
-def _chunks(checks: Sequence[Check]) -> Iterator[tuple[str, Sequence[Check]]]:
+def _chunks(checks: Sequence[MemberOffset]) -> Iterator[tuple[str, Sequence[MemberOffset]]]:
     for start in range(0, len(checks), _CHUNK):
         yield f"{FUNCTION}_{start // _CHUNK}", checks[start : start + _CHUNK]
 
 
-def check_function(checks: Sequence[Check], name: str = FUNCTION) -> str:
+def check_function(checks: Sequence[MemberOffset], name: str = FUNCTION) -> str:
     """One function of ``check_functions``."""
     lines = [f"\nint {name}(void *base)", "{"]
     for i, (record, member, _) in enumerate(checks):
@@ -74,7 +74,7 @@ def check_function(checks: Sequence[Check], name: str = FUNCTION) -> str:
     return "\n".join([*lines, "\treturn 0;", "}", ""])
 
 
-def verify(bytecode: bytes, checks: Sequence[Check]) -> None:
+def verify(bytecode: bytes, checks: Sequence[MemberOffset]) -> None:
     """Compare what ``check_function(checks)`` was compiled to (``struct bpf_insn``s) with ``checks``.
 
     ``SchemaError`` names the first member whose offset is not as it should be, or was not found.

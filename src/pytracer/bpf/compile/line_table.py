@@ -13,9 +13,9 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 
 from pytracer.bpf.compile.source import by_file, place_of
-from pytracer.bpf.line_info import FILTER, FUNCTION, LINE_SHIFT, RECORD, Told
+from pytracer.bpf.line_info import FILTER, FUNCTION, LINE_SHIFT, RECORD, FuncLineInfo
 from pytracer.bpf.obj_info import SourceLine, read_program
-from pytracer.kernel.btf_format import KIND_SHIFT, Kind
+from pytracer.kernel.btf_format import KIND_SHIFT, BtfKind
 from pytracer.record import record
 
 _INT, _PROTO = 1, 2  # types: int, int (void)
@@ -36,7 +36,7 @@ class Line:
 
 
 @record
-class Function:
+class LineTableFunction:
     """A function of a program, the first instruction that is its own, and its lines, the first of them for
     that; none where they are not known."""
 
@@ -45,7 +45,7 @@ class Function:
     lines: Sequence[Line]
 
 
-def encode(programs: Mapping[str, Sequence[Function]]) -> tuple[bytes, dict[str, Told]]:
+def encode(programs: Mapping[str, Sequence[LineTableFunction]]) -> tuple[bytes, dict[str, FuncLineInfo]]:
     """BTF for programs by their names, each of some functions, and what to tell of each of them.
 
     Of a program one of whose functions has no lines, none are told.
@@ -54,25 +54,25 @@ def encode(programs: Mapping[str, Sequence[Function]]) -> tuple[bytes, dict[str,
     for text in FILTER:
         strings.add(text)
     types = [
-        struct.pack("=IIII", strings.add(b"int"), Kind.INT << KIND_SHIFT, 4, _SIGNED | 32),
-        struct.pack("=III", 0, Kind.FUNC_PROTO << KIND_SHIFT, _INT),
+        struct.pack("=IIII", strings.add(b"int"), BtfKind.INT << KIND_SHIFT, 4, _SIGNED | 32),
+        struct.pack("=III", 0, BtfKind.FUNC_PROTO << KIND_SHIFT, _INT),
     ]
-    told = dict[str, Told]()
+    told = dict[str, FuncLineInfo]()
     for name, functions in programs.items():
         known = all(function.lines for function in functions)
         lines = [line for function in functions if known for line in function.lines]
         first = len(types) + 1
         infos = [FUNCTION.pack(function.at, first + i) for i, function in enumerate(functions)]
-        told[name] = Told(b"".join(infos), b"".join(_records(lines, strings)))
+        told[name] = FuncLineInfo(b"".join(infos), b"".join(_records(lines, strings)))
         for function in functions:
             named = strings.add(function.name.encode())
-            types.append(struct.pack("=III", named, Kind.FUNC << KIND_SHIFT | _STATIC, _PROTO))
+            types.append(struct.pack("=III", named, BtfKind.FUNC << KIND_SHIFT | _STATIC, _PROTO))
     body = b"".join(types)
     head = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(body), len(body), len(strings.data))
     return head + body + bytes(strings.data), told
 
 
-def meaningless(count: int) -> bytes:
+def is_placeholder(count: int) -> bytes:
     """So many instructions that do nothing, and that any program may consist of."""
     return _ZERO * (count - 1) + _EXIT
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 _shared = -1
 
 
-class Captured:
+class CapturedOutput:
     """What was written; complete once the ``with`` block is left."""
 
     text = ""
@@ -24,9 +24,9 @@ def share(descriptor: int) -> None:
 
 
 @contextlib.contextmanager
-def captured_stderr() -> Iterator[Captured]:
+def captured_stderr() -> Iterator[CapturedOutput]:
     """Send file descriptor 2 into memory for the length of the block."""
-    result = Captured()
+    result = CapturedOutput()
     sys.stderr.flush()
     saved = os.dup(2)
     memory = os.memfd_create("stderr") if _shared < 0 else os.dup(_shared)

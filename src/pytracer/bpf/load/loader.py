@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from pytracer.bpf.identity import version_code
 from pytracer.bpf.image import Image, MapSpec, patched
-from pytracer.bpf.line_info import NOTHING, Told, load_btf
-from pytracer.bpf.load.tail_calls import Tails, behind
+from pytracer.bpf.line_info import NOTHING, FuncLineInfo, load_btf
+from pytracer.bpf.load.tail_calls import TailCalls, tail_call_targets
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import LOCAL_STORAGE, MapType, ProgType, map_create, prog_load
 from pytracer.errors import VerifierError
@@ -43,7 +43,7 @@ class Loader:
         attach_type: int = 0,
         *,
         btf: int = -1,
-        told: Told = NOTHING,
+        told: FuncLineInfo = NOTHING,
         btf_id: int = 0,
         constants: Mapping[int, int] | None = None,
         prologue: bytes = b"",
@@ -106,7 +106,7 @@ class ImageModule:
                 raise explain(error, f"creating the maps of {name}") from error
             raise
         self._btf = load_btf(image.btf)
-        self._tails = Tails(self._maps, {spec.name for spec in image.programs})
+        self._tails = TailCalls(self._maps, {spec.name for spec in image.programs})
 
     @property
     def maps(self) -> dict[str, Map]:
@@ -117,9 +117,12 @@ class ImageModule:
         """See :class:`~.module.Module`. Raises ImageError where the image holds no such program."""
         spec = self._image.program(program)
         code = spec.linked({name: table.fd for name, table in self._maps.items()})
-        loaded = self._loader.load(program, code, kind, attach_type, btf=self._btf, told=spec.told, **rest)
+        loaded = self._loader.load(
+            program, code, kind, attach_type, btf=self._btf, told=spec.func_line_info, **rest
+        )
         self._tails.fill(
-            spec.references.values(), lambda name: self.load(name, kind, attach_type, **behind(rest))
+            spec.references.values(),
+            lambda name: self.load(name, kind, attach_type, **tail_call_targets(rest)),
         )
         return loaded
 
@@ -133,7 +136,7 @@ class ImageModule:
             self._btf = -1
 
 
-class Load(Protocol):
+class LoadRequest(Protocol):
     """A way to load a program: with room for the verifier's log, of a certain level, or without."""
 
     def __call__(self, log: bytearray | None = None, level: int = 1) -> int:
@@ -141,20 +144,22 @@ class Load(Protocol):
         ...
 
 
-def load_code(what: str, load: Load, *, keep_logs: bool, hear: Callable[[str], None] | None = None) -> int:
+def load_code(
+    what: str, load: LoadRequest, *, keep_logs: bool, hear: Callable[[str], None] | None = None
+) -> int:
     """Load a program, called ``what``; ``hear`` gets the verifier's whole log, should it pass.
 
     Raises VerifierError, or what the kernel's refusal means.
     """
     try:
-        return load() if hear is None else _heard(load, hear)
+        return load() if hear is None else _load_verbose(load, hear)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOMEM):  # not the verifier's
             raise explain(error, f"loading {what}") from error
-        return _once_more(what, load, error, keep_logs=keep_logs)
+        return _reload_with_log(what, load, error, keep_logs=keep_logs)
 
 
-def _heard(load: Load, hear: Callable[[str], None]) -> int:
+def _load_verbose(load: LoadRequest, hear: Callable[[str], None]) -> int:
     """Twice: writing down each step takes longer than the steps, and how long those take is to be told."""
     log = bytearray(_LOG)
     try:
@@ -174,7 +179,7 @@ def _said(log: bytearray) -> str:
     return log.partition(b"\0")[0].decode(errors="replace")
 
 
-def _once_more(what: str, load: Load, error: OSError, *, keep_logs: bool) -> int:
+def _reload_with_log(what: str, load: LoadRequest, error: OSError, *, keep_logs: bool) -> int:
     """Ask for the verifier's words: a log nobody reads costs time at every start.
 
     The descriptor, should the kernel be of another mind now; else VerifierError, or what ``error`` means
@@ -213,7 +218,7 @@ def _create(spec: MapSpec, maps: Mapping[str, Map]) -> Map:
     if spec.type in LOCAL_STORAGE:
         from pytracer.bpf.load import local_storage
 
-        types = local_storage.types(spec.value_size)
+        types = local_storage.storage_types(spec.value_size)
     try:
         shape = spec.type, spec.key_size, spec.value_size, entries, spec.flags
         fd = map_create(*shape, name=spec.name, inner=inner, btf=types)

@@ -21,13 +21,13 @@ def functions(name: str, entries: int, known: Collection[str]) -> Iterator[tuple
             yield index, function
 
 
-def behind(how: Mapping[str, Any]) -> dict[str, Any]:
+def tail_call_targets(how: Mapping[str, Any]) -> dict[str, Any]:
     """How to load a function that another goes on in: as that, but for what stands before that, who hears of
     it and what it is called."""
     return {word: value for word, value in how.items() if word not in ("prologue", "hear", "label")}
 
 
-class Tails:
+class TailCalls:
     """The program arrays of a module, each filled once."""
 
     def __init__(self, maps: Mapping[str, Map], known: Collection[str]) -> None:

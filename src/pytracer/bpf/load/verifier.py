@@ -21,7 +21,7 @@ _NOISE = re.compile(r"^(bpf: Failed to load program|HINT:|If .* 'bpf_probe_read|
 
 
 @record
-class Refusal:
+class VerifierRefusal:
     """``reason``: the verifier's last words. ``source``: the C line they belong to, as far as the log names
     it: ``file:line: text``, ``file:line`` (BCC keeps no text), the text alone, or nothing."""
 
@@ -29,7 +29,7 @@ class Refusal:
     source: str
 
 
-def summarise(log: str) -> Refusal:
+def summarise(log: str) -> VerifierRefusal:
     """The last meaningful lines of a verifier log, and the C line before them."""
     source = ""
     reasons: list[str] = []
@@ -47,10 +47,10 @@ def summarise(log: str) -> Refusal:
             continue
         elif not _TRAILER.match(line) and not _NOISE.match(line):
             reasons.append(line.strip())
-    return Refusal("; ".join(reasons[-2:]) or "no reason was given", source)
+    return VerifierRefusal("; ".join(reasons[-2:]) or "no reason was given", source)
 
 
-def story(log: str, steps: int = 16) -> list[str]:
+def last_lines(log: str, steps: int = 16) -> list[str]:
     """The last lines of a log up to the refusal itself, at most so many, beginning with a line of C where
     there is one."""
     lines = [line.rstrip() for line in log.splitlines() if line.strip() and not _NOISE.match(line)]
@@ -62,7 +62,7 @@ def story(log: str, steps: int = 16) -> list[str]:
 
 
 @record
-class Work:
+class VerifierStats:
     """What the verifier says of its work on a program that passed; None where this kernel says nothing of it.
 
     ``processed`` instructions were looked at, of at most ``limit``; ``total`` states of the registers and the
@@ -90,11 +90,11 @@ _WORK = {
 _STACK = re.compile(r"^stack depth ([\d+]+)", re.M)
 
 
-def work_of(log: str) -> Work:
+def parse_stats(log: str) -> VerifierStats:
     """The numbers that stand at the end of a log of statistics (BPF_LOG_STATS)."""
     found = {name: pattern.findall(log) for name, pattern in _WORK.items()}
     stack = _STACK.findall(log)
-    return Work(
+    return VerifierStats(
         **{name: int(numbers[-1]) for name, numbers in found.items() if numbers},
         stack=tuple(map(int, filter(None, stack[-1].split("+")))) if stack else None,
     )

@@ -12,17 +12,17 @@ from pytracer.record import record
 
 
 @record
-class Verdict:
+class Explanation:
     """``meaning``: why this is refused. ``cure``: what to do about it."""
 
     meaning: str
     cure: str
 
 
-_RULES: tuple[tuple[str, Verdict], ...] = (
+_RULES: tuple[tuple[str, Explanation], ...] = (
     (
         r"invalid mem access '\w+_or_null'|invalid mem access 'mem_or_null'",
-        Verdict(
+        Explanation(
             "The pointer may be NULL here. A look-up in a map gives NULL where the key is not in it, and "
             "so does "
             "asking for room in a ring that is full; on this path nothing has made sure that it did not.",
@@ -31,7 +31,7 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
     ),
     (
         r"invalid mem access '(scalar|inv)'",  # inv: older kernels, 5.10 among them
-        Verdict(
+        Explanation(
             "What is followed as a pointer is just a number to the verifier: it came out of memory, or out "
             "of "
             "arithmetic, and nothing says that there is something at that address.",
@@ -42,7 +42,7 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
     (
         r"infinite loop detected|back-edge from insn|program is too large\. Processed|too many states"
         r"|sequence of \d+ jumps is too complex|loop is not bounded",
-        Verdict(
+        Explanation(
             "The verifier walks through a loop turn by turn, and sees no end to this one: it came back to "
             "the same "
             "place with nothing changed that would end it, or gave up after a million instructions.",
@@ -53,7 +53,7 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
     (
         r"stack limit (of 512 bytes )?is exceeded|combined stack size|invalid (write to |read from )?stack "
         r"(R\d+ )?off=-(5[1-9]\d|[6-9]\d\d|\d{4,})|invalid stack (type )?R10 off=-5",
-        Verdict(
+        Explanation(
             "A program has 512 bytes of stack, for all of its variables together and for what it calls.",
             "Keep what is large in a map: a BPF_PERCPU_ARRAY with one entry is room of any size that no "
             "other "
@@ -63,14 +63,14 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
     (
         r"invalid (indirect )?(read from|access to) stack|invalid indirect access to stack"
         r"|invalid read from stack",
-        Verdict(
+        Explanation(
             "What is read there was never written: it is whatever was on the stack before.",
             "Set the whole variable first, padding included: __builtin_memset(&key, 0, sizeof(key)).",
         ),
     ),
     (
         r"R\d+ !read_ok",
-        Verdict(
+        Explanation(
             "A register is used that holds nothing on this path: a variable that was not set, or the "
             "result of "
             "a program that ends without one. Calls of helpers empty the registers R1 to R5.",
@@ -79,7 +79,7 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
     ),
     (
         r"invalid access to packet|offset is outside of the packet",
-        Verdict(
+        Explanation(
             "Nothing on this path says that the packet is so long: it ends where data_end is, which may be "
             "before this byte.",
             "Compare first: if (data + offset + size > data_end) return ...; and read behind that. Or copy "
@@ -91,7 +91,7 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
         r"unbounded memory access|min value is (negative|outside)|max value is outside"
         r"|invalid access to map value|invalid access to memory|unbounded min value"
         r"|invalid variable-offset|invalid zero-sized read|invalid access to map_value",
-        Verdict(
+        Explanation(
             "The place that is read or written may lie outside of what the pointer belongs to: its "
             "distance can "
             "be, as far as the verifier can tell, less than nothing or more than the size.",
@@ -102,7 +102,7 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
     ),
     (
         r"invalid bpf_context access|dereference of modified ctx|invalid access to context",
-        Verdict(
+        Explanation(
             "The context (the program's argument) has no member at this place that this kind of program may "
             "use, or not in this size.",
             "Use only the members that the kind of program documents; a pointer to the context cannot be "
@@ -111,7 +111,7 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
     ),
     (
         r"unknown func|cannot use helper|helper call is not allowed|program of this type cannot",
-        Verdict(
+        Explanation(
             "This kind of program may not call that helper, or this kernel does not have it.",
             "Do that part in another kind of program, or without the helper; bpf-helpers(7) says since "
             "when and "
@@ -120,14 +120,14 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
     ),
     (
         r"cannot call GPL",
-        Verdict(
+        Explanation(
             "The helper is lent to programs under the GPL alone, and this one says that it is not.",
             'Say so, where it is true: a licence of "GPL" or "Dual BSD/GPL".',
         ),
     ),
     (
         r"[Uu]nreleased reference|reference leak|BPF_EXIT instruction .*reference|has unreleased",
-        Verdict(
+        Explanation(
             "Something that was taken (room in a ring, a socket) is given back on some paths only; this one "
             "leaves without.",
             "Submit, discard or release it on every path, the early returns too.",
@@ -135,35 +135,35 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
     ),
     (
         r"pointer arithmetic|math between|bitwise operator .* on pointer|prohibited",
-        Verdict(
+        Explanation(
             "This arithmetic would make of a pointer something that the verifier cannot follow.",
             "Only add to and take from a pointer what is a number within bounds; do everything else before.",
         ),
     ),
     (
         r"At program exit the register R0|R0 has (value|unknown|invalid)|should have been in",
-        Verdict(
+        Explanation(
             "What is returned means something to this kind of program, and this is not among what it may be.",
             "Return one of the values that the kind of program has, and nothing that was computed.",
         ),
     ),
     (
         r"R\d+ type=\w+ expected=",
-        Verdict(
+        Explanation(
             "The helper takes another kind of argument there: a pointer to the stack or into a map, mostly.",
             "Copy what is to be handed over into a variable on the stack, and give its address.",
         ),
     ),
     (
         r"leaks addr|R0 leaks",
-        Verdict(
+        Explanation(
             "An address of the kernel's would be shown to who may not know it.",
             "Run with CAP_PERFMON, or do not write pointers to maps, nor return them.",
         ),
     ),
     (
         r"unreachable insn|jump out of range|last insn is not an exit",
-        Verdict(
+        Explanation(
             "The instructions do not make a whole program: some are never reached, or it runs off its end.",
             "End every path with a return.",
         ),
@@ -171,7 +171,7 @@ _RULES: tuple[tuple[str, Verdict], ...] = (
 )
 
 
-def verdict_of(reason: str) -> Verdict | None:
+def explain_message(reason: str) -> Explanation | None:
     """What these words of the verifier's mean; None where nobody has put that down yet."""
     for pattern, verdict in _RULES:
         if re.search(pattern, reason):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from pytracer.bpf.read.maps import Map
-from pytracer.bpf.read.rcu import Grace, open_grace
+from pytracer.bpf.read.rcu import GracePeriod, open_grace_period
 from pytracer.model import Schema
 from pytracer.model.ledger import Ledger
 from pytracer.model.reduce import Rows, joined, of_dense, sum_cpus
@@ -16,31 +16,31 @@ PAUSE = 1.0
 """Seconds between two readings, at the most: until then the kernel has to have room for what is counted."""
 
 
-class Sides:
+class DoubleBuffer:
     """The two maps of probes_c/include/rows.h, one of which programs use, as ``flag`` says."""
 
-    def __init__(self, maps: tuple[Map, Map], flag: Map, grace: Grace) -> None:
+    def __init__(self, maps: tuple[Map, Map], flag: Map, grace: GracePeriod) -> None:
         """They are as the kernel makes them: programs use the first."""
         self._maps, self._flag, self._grace = maps, flag, grace
         self._used = 0
 
-    def take(self, schema: Schema, *, quiet: bool) -> Rows:
+    def drain(self, schema: Schema, *, quiet: bool) -> Rows:
         """What was counted since the last time; it is in the kernel no more.
 
         ``quiet``: no program runs any more. Else they are sent to the other side, and those waited for that
         may still use this one. Where nothing was counted there is nothing to wait for.
         """
         side = self._maps[self._used]
-        if side.empty:
-            return sum_cpus(*side.nothing(), schema)
+        if side.is_empty:
+            return sum_cpus(*side.empty_result(), schema)
         if not quiet:
             self._used = 1 - self._used
             self._flag.update(struct.pack("I", 0), struct.pack("I", self._used))
             self._grace.wait()
-        return sum_cpus(*side.take(), schema)
+        return sum_cpus(*side.drain(), schema)
 
 
-class Counted:
+class AggregateReader:
     """The rows of a tracer, from the map that its output names.
 
     Where that map has two sides, rows are taken out as they are read: nothing is counted twice or lost in
@@ -55,49 +55,49 @@ class Counted:
         self._table = maps[schema.output.map]
         self._dense = maps.get(getattr(schema.output, "dense", ""))
         self._taken_at = time.monotonic()
-        self._grace: Grace | None = None
-        self._sides: Sides | None = None
+        self._grace: GracePeriod | None = None
+        self._sides: DoubleBuffer | None = None
         other, flag = maps.get(f"{self._table.name}_other"), maps.get("pt_side")
         if other is not None and flag is not None:
-            self._grace = open_grace()
+            self._grace = open_grace_period()
             if self._grace is not None:
-                self._sides = Sides((self._table, other), flag, self._grace)
+                self._sides = DoubleBuffer((self._table, other), flag, self._grace)
 
     @property
-    def patience(self) -> float | None:
+    def poll_interval(self) -> float | None:
         """In how many seconds ``relieve`` has something to do; None where it never has."""
         return None if self._sides is None else max(self._taken_at + PAUSE - time.monotonic(), 0)
 
-    def relieve(self) -> None:
+    def drain_rows(self) -> None:
         """Make room in the kernel, where that was not done for a while."""
-        if self._sides is not None and self.patience == 0:
-            self._take(self._sides, quiet=False)
+        if self._sides is not None and self.poll_interval == 0:
+            self._drain(self._sides, quiet=False)
 
-    def interval(self, *, quiet: bool) -> Rows:
+    def read_interval(self, *, quiet: bool) -> Rows:
         """What was counted since this was last asked. ``quiet``: no program runs any more."""
-        return self._ledger.interval(self._standing(quiet=quiet))
+        return self._ledger.interval(self._read_remaining(quiet=quiet))
 
-    def whole(self, *, quiet: bool) -> Rows:
+    def read_total(self, *, quiet: bool) -> Rows:
         """What was counted in all. ``quiet`` as for ``interval``."""
-        return self._ledger.whole(self._standing(quiet=quiet))
+        return self._ledger.total(self._read_remaining(quiet=quiet))
 
     def close(self) -> None:
         """Let go of what waiting needs; the maps are the module's."""
         if self._grace is not None:
             self._grace.close()
 
-    def _standing(self, *, quiet: bool) -> Rows | None:
+    def _read_remaining(self, *, quiet: bool) -> Rows | None:
         """The rows that stay in the kernel, after those that do not were taken."""
         if self._sides is None:
             standing: Rows | None = sum_cpus(*self._table.read(), self._schema)
         else:
-            self._take(self._sides, quiet=quiet)
+            self._drain(self._sides, quiet=quiet)
             standing = None
         if self._dense is None:
             return standing
         dense = sum_cpus(*self._dense.read(), self._schema)
         return joined(standing, of_dense(dense, self._table.key, self._schema))
 
-    def _take(self, sides: Sides, *, quiet: bool) -> None:
-        self._ledger.take(sides.take(self._schema, quiet=quiet))
+    def _drain(self, sides: DoubleBuffer, *, quiet: bool) -> None:
+        self._ledger.add_drained(sides.drain(self._schema, quiet=quiet))
         self._taken_at = time.monotonic()

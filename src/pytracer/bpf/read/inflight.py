@@ -18,7 +18,7 @@ PAUSE = 1.0  # seconds between two looks; a call that began since the last one i
 _PROCESS = 1 << 32  # keys have the process in their target, above this, where calls end at instructions
 
 
-class Calls:
+class InflightCalls:
     """The map ``pt_calls`` of a program."""
 
     def __init__(self, table: Map, proc: Path = Path("/proc")) -> None:
@@ -35,7 +35,7 @@ class Calls:
         if not self._knows or now < self._looked_at + PAUSE:
             return
         before, self._looked_at = self._looked_at, now
-        if not self._table.empty:
+        if not self._table.is_empty:
             self._sweep(before)
 
     def count_unwound(self, say: Callable[[str], None], *, over: bool) -> int:
@@ -45,7 +45,7 @@ class Calls:
         """
         if over and not self._is_over:
             self._is_over = True
-            if not self._table.empty and self._knows:
+            if not self._table.is_empty and self._knows:
                 left = self._sweep(time.monotonic())
                 say(f"{left} calls had not returned when the trace ended")
         return self._unwound

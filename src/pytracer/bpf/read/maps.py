@@ -53,7 +53,7 @@ class Map:
         return self.types()[1]
 
     @property
-    def per_cpu(self) -> bool:
+    def is_per_cpu(self) -> bool:
         """Whether every CPU has a value of its own."""
         return self.type in PER_CPU
 
@@ -63,18 +63,18 @@ class Map:
         One system call for thousands of entries where the kernel has MAP_LOOKUP_BATCH (Linux 5.6, for
         per-CPU arrays 5.13); else one for each. Entries added meanwhile may or may not be seen.
         """
-        return self._all(Command.MAP_LOOKUP_BATCH)
+        return self._read_with(Command.MAP_LOOKUP_BATCH)
 
-    def take(self) -> tuple[Array, Array]:
+    def drain(self) -> tuple[Array, Array]:
         """All entries of a hash, as ``read`` gives them; they are in it no more.
 
         Only where no program uses it meanwhile: what one counts in an entry that is taken out is lost. By
         MAP_LOOKUP_AND_DELETE_BATCH (Linux 5.6), else in two system calls for each.
         """
-        return self._all(Command.MAP_LOOKUP_AND_DELETE_BATCH)
+        return self._read_with(Command.MAP_LOOKUP_AND_DELETE_BATCH)
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there is no entry in a hash now."""
         after = bytearray(max(self.key.itemsize, 8))
         try:
@@ -85,14 +85,14 @@ class Map:
             raise
         return False
 
-    def nothing(self) -> tuple[Array, Array]:
+    def empty_result(self) -> tuple[Array, Array]:
         """What ``read`` gives of a map without entries."""
-        values = np.zeros((0, possible_cpus()) if self.per_cpu else 0, dtype=self.value)
+        values = np.zeros((0, possible_cpus()) if self.is_per_cpu else 0, dtype=self.value)
         return np.zeros(0, dtype=self.key), values
 
-    def _all(self, command: Command) -> tuple[Array, Array]:
-        cpus = possible_cpus() if self.per_cpu else 1
-        stride = -(-self.value.itemsize // 8) * 8 if self.per_cpu else self.value.itemsize
+    def _read_with(self, command: Command) -> tuple[Array, Array]:
+        cpus = possible_cpus() if self.is_per_cpu else 1
+        stride = -(-self.value.itemsize // 8) * 8 if self.is_per_cpu else self.value.itemsize
         try:
             keys, raw = self._batch(command, stride * cpus)
         except OSError as error:
@@ -104,7 +104,7 @@ class Map:
         size = self.value.itemsize
         flat = raw.reshape(-1, cpus, stride)[:, :, :size]
         values = np.ascontiguousarray(flat).view(self.value).reshape(-1, cpus)
-        return keys, values if self.per_cpu else values[:, 0]
+        return keys, values if self.is_per_cpu else values[:, 0]
 
     def update(self, key: bytes, value: bytes) -> None:
         """Set one entry; ``value`` as the kernel takes it. Raises OSError."""

@@ -18,7 +18,7 @@ from pytracer.kernel.cpus import online_cpus
 _QUERY, _GLOBAL = 0, 1  # enum membarrier_cmd
 
 
-class Grace:
+class GracePeriod:
     """A way to wait. ``wait`` returns once all programs that ran when it was called have ended."""
 
     def __init__(self, wait: Callable[[], None], *descriptors: int) -> None:
@@ -33,12 +33,12 @@ class Grace:
         self._descriptors = ()
 
 
-def open_grace() -> Grace | None:
+def open_grace_period() -> GracePeriod | None:
     """The way that this kernel has, or None."""
     return by_map() or by_membarrier()
 
 
-def by_map() -> Grace | None:
+def by_map() -> GracePeriod | None:
     """To put a map into a map waits for the programs that may use the one it replaces, whoever they are."""
     made: list[int] = []
     try:
@@ -56,10 +56,10 @@ def by_map() -> Grace | None:
     def wait() -> None:
         bpf(Command.MAP_UPDATE_ELEM, struct.pack("IxxxxQQQ", outer, address(key), address(value), 0))
 
-    return Grace(wait, *made)
+    return GracePeriod(wait, *made)
 
 
-def by_membarrier() -> Grace | None:
+def by_membarrier() -> GracePeriod | None:
     """A barrier on all CPUs at once is a grace period, where there are several; nohz_full kernels refuse."""
     try:
         offered = membarrier(_QUERY)
@@ -71,4 +71,4 @@ def by_membarrier() -> Grace | None:
     def wait() -> None:
         membarrier(_GLOBAL)
 
-    return Grace(wait)
+    return GracePeriod(wait)

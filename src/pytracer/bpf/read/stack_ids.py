@@ -15,7 +15,7 @@ _MORE = 1 << 30  # PT_STACK_MORE: a number of the second map
 DEPTH = 127  # PERF_MAX_STACK_DEPTH
 
 
-class Sampled(NamedTuple):
+class SampledProcess(NamedTuple):
     """A process that was sampled (struct pt_image): its present ``image`` and ``generation``, and how many
     ``samples`` it had."""
 
@@ -49,11 +49,11 @@ class StackMaps:
             self._known[number] = frames[: int(np.flatnonzero(frames).max(initial=-1)) + 1]
         return self._known[number]
 
-    def images(self) -> dict[int, Sampled]:
+    def images(self) -> dict[int, SampledProcess]:
         """What was sampled so far, by process id."""
         keys, values = self._images.read()
-        columns = [values[name].tolist() for name in Sampled._fields]
-        return dict(zip(keys.tolist(), map(Sampled, *columns), strict=True))
+        columns = [values[name].tolist() for name in SampledProcess._fields]
+        return dict(zip(keys.tolist(), map(SampledProcess, *columns), strict=True))
 
     def begin_epoch(self, pid: int, when: int) -> None:
         """Have samples of a process bear this time as their generation, if it has no younger one."""

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytracer.errors import UnreadableCodeError, UsageError
-from pytracer.spec import FunctionCode, Spot
+from pytracer.spec import FunctionCode, ProbeSite
 from pytracer.symbols.code import analysis, decode, flow, probes
 from pytracer.symbols.code import image as images
 from pytracer.symbols.code.decode import PADDING
-from pytracer.symbols.code.image import Image
+from pytracer.symbols.code.image import ProgramImage
 from pytracer.symbols.code.resolve import Definition, Libraries, Resolver
 from pytracer.symbols.files import ProgramFile
 
@@ -39,16 +39,16 @@ def unresolved(file: ProgramFile, symbol: str) -> Sequence[Definition]:  # noqa:
     return ()
 
 
-def analyze(file: ProgramFile, spot: Spot, *, resolve: Resolver = unresolved) -> FunctionCode:
+def analyze(file: ProgramFile, site: ProbeSite, *, resolve: Resolver = unresolved) -> FunctionCode:
     """Find where the calls of a function end.
 
     Args:
         file: the open file that the function is in.
-        spot: its first instruction, by ``offset``.
+        site: its first instruction, by ``offset``.
         resolve: finds functions of other files that it jumps to, as :class:`Libraries` does.
 
     Returns:
-        Its entry and exits; each exit's spot has the file, holder and identity to attach by. Where it jumps
+        Its entry and exits; each exit's site has the file, holder and identity to attach by. Where it jumps
         to code that is not found or not clear, that jump is an INDIRECT exit.
 
     Raises:
@@ -57,10 +57,10 @@ def analyze(file: ProgramFile, spot: Spot, *, resolve: Resolver = unresolved) ->
     """
     with file.reading():
         image = images.of(file)
-        return analysis.Analysis(image, image.address_of(spot.offset), resolve).run()
+        return analysis.Analysis(image, image.address_of(site.offset), resolve).run()
 
 
-def entry(file: ProgramFile, spot: Spot) -> int:
+def entry(file: ProgramFile, site: ProbeSite) -> int:
     """Find the offset at which calls of a function are counted, without looking for where they end.
 
     It is that of its first instruction; in Go behind the stack check; one instruction later where the kernel
@@ -73,8 +73,8 @@ def entry(file: ProgramFile, spot: Spot) -> int:
     with file.reading():
         image = images.of(file)
         if image.machine not in decode.MACHINES:
-            return spot.offset
-        start = analysis.begin_of(image, image.address_of(spot.offset))
+            return site.offset
+        start = analysis.begin_of(image, image.address_of(site.offset))
         return image.offset_of(analysis.entry(image, start))
 
 
@@ -133,7 +133,7 @@ def unprobeable(file: ProgramFile, offset: int) -> str:
         return probes.unprobeable(image, image.address_of(offset)) if image.machine in decode.MACHINES else ""
 
 
-def _instructions(image: Image, start: int, end: int) -> dict[int, decode.Instruction]:
+def _instructions(image: ProgramImage, start: int, end: int) -> dict[int, decode.Instruction]:
     """The instructions of a function by address: those that run, and others between them but padding."""
     linear = decode.decode(image, image.read(start, min(end - start, flow.CODE_LIMIT)), start)
     try:

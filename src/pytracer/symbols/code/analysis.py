@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 
 from pytracer.errors import UnreadableCodeError
 from pytracer.record import record, replace
-from pytracer.spec import ExitKind, FunctionCode, FunctionExit, Spot
+from pytracer.spec import ExitKind, FunctionCode, FunctionExit, ProbeSite
 from pytracer.spec.code import THREAD_G
 from pytracer.symbols.code import decode, flow, golang, probes
 from pytracer.symbols.code import image as images
-from pytracer.symbols.code.flow import Flow
-from pytracer.symbols.code.image import Image
+from pytracer.symbols.code.flow import ControlFlow
+from pytracer.symbols.code.image import ProgramImage
 from pytracer.symbols.code.resolve import Resolver
 from pytracer.symbols.tables import ElfError
 
@@ -32,9 +32,9 @@ class _Tail:
     """A jump to a function: the ``jump``'s place, that of the function. ``may_pass``: it is conditional,
     so control may go on behind it."""
 
-    image: Image
+    image: ProgramImage
     jump: int
-    to: Image
+    to: ProgramImage
     target: int
     may_pass: bool
 
@@ -42,7 +42,7 @@ class _Tail:
 class Analysis:
     """The analysis of one function, ``start`` in ``image``."""
 
-    def __init__(self, image: Image, start: int, resolve: Resolver) -> None:
+    def __init__(self, image: ProgramImage, start: int, resolve: Resolver) -> None:
         self.image = image
         self.start = begin_of(image, start)
         self.resolve = resolve
@@ -78,7 +78,7 @@ class Analysis:
         work = list(self.leaving(self.image, own))
         for tail in work:
             work += self.follow(tail)
-        exits = sorted(self.exits.values(), key=lambda one: (one.kind.name, one.spot.file, one.spot.offset))
+        exits = sorted(self.exits.values(), key=lambda one: (one.kind.name, one.site.file, one.site.offset))
         return FunctionCode(
             self.image.offset_of(entry),
             tuple(exits),
@@ -88,7 +88,7 @@ class Analysis:
             tuple(self.callees),
         )
 
-    def add(self, kind: ExitKind, image: Image, at: int) -> None:
+    def add(self, kind: ExitKind, image: ProgramImage, at: int) -> None:
         """Take an instruction for an exit. Raises UnreadableCodeError if the kernel refuses a probe there."""
         key = image.file.identity, at
         if key in self.exits:
@@ -100,18 +100,18 @@ class Analysis:
             name = self.name(self.image, self.start)
             raise UnreadableCodeError(f"{name} returns at more than {_EXITS_LIMIT} places")
         file = image.file
-        spot = Spot(self.name(image, at), image.offset_of(at))
-        spot = replace(spot, file=file.name, holder=file.holder, identity=file.identity)
-        self.exits[key] = FunctionExit(kind, spot)
+        site = ProbeSite(self.name(image, at), image.offset_of(at))
+        site = replace(site, file=file.name, holder=file.holder, identity=file.identity)
+        self.exits[key] = FunctionExit(kind, site)
 
-    def name(self, image: Image, at: int) -> str:
+    def name(self, image: ProgramImage, at: int) -> str:
         """What people call a place: ``function+0x1f``, or its offset in the file."""
         start, _ = image.extent(at)
         name = image.symbols.name(start)
         distance = f"+{at - start:#x}" if at != start else ""
         return name + distance if name else f"+{image.offset_of(at):#x}"
 
-    def leaving(self, image: Image, of: Flow, by: _Tail | None = None) -> Iterator[_Tail]:
+    def leaving(self, image: ProgramImage, of: ControlFlow, by: _Tail | None = None) -> Iterator[_Tail]:
         """The functions that one jumps to. What is not known is an exit without a result.
 
         ``by`` is the jump that led here. Where this is but a stub, as those of the PLT, which many jump
@@ -130,7 +130,7 @@ class Analysis:
         for at in of.indirect:
             self.add(ExitKind.INDIRECT, image, at)
 
-    def bound(self, image: Image, at: int, address: int) -> Iterator[_Tail]:
+    def bound(self, image: ProgramImage, at: int, address: int) -> Iterator[_Tail]:
         """The functions that a jump through a word reaches; none where that is unknown."""
         slot = image.slot(address)
         if slot is None:
@@ -174,7 +174,7 @@ class Analysis:
         return list(self.leaving(tail.to, found, tail))
 
 
-def begin_of(image: Image, address: int) -> int:
+def begin_of(image: ProgramImage, address: int) -> int:
     """The first instruction of the function that is probed at an address, which may be further on."""
     begin, _ = image.extent(address)
     if 0 < address - begin <= _ENTRY_FAR:
@@ -184,12 +184,12 @@ def begin_of(image: Image, address: int) -> int:
     return address
 
 
-def entry(image: Image, start: int) -> int:
+def entry(image: ProgramImage, start: int) -> int:
     """The address at which calls of a function are counted. Raises UnreadableCodeError where none can be."""
     return probed(image, golang.entry(image, start) if golang.is_go(image, start) else start, start)
 
 
-def probed(image: Image, address: int, start: int, own: Flow | None = None) -> int:
+def probed(image: ProgramImage, address: int, start: int, own: ControlFlow | None = None) -> int:
     """Where the kernel puts a probe that is meant for the entry: there, or else at the next instruction."""
     reason = probes.unprobeable(image, address)
     if not reason:
@@ -204,7 +204,7 @@ def probed(image: Image, address: int, start: int, own: Flow | None = None) -> i
     return second
 
 
-def callee(image: Image, start: int) -> Flow:
+def callee(image: ProgramImage, start: int) -> ControlFlow:
     """The flow of a function that others jump to, kept with its file. Raises UnreadableCodeError."""
     found = image.flows.get(start)
     if found is None:
@@ -220,7 +220,7 @@ def callee(image: Image, start: int) -> Flow:
     return found
 
 
-def chosen(image: Image, resolver: int, depth: int = _CHOOSING_DEPTH) -> Sequence[int]:
+def chosen(image: ProgramImage, resolver: int, depth: int = _CHOOSING_DEPTH) -> Sequence[int]:
     """The functions that the resolver of an IFUNC may choose: all whose addresses its code names."""
     try:
         code = flow.follow(image, resolver)
@@ -244,7 +244,7 @@ def chosen(image: Image, resolver: int, depth: int = _CHOOSING_DEPTH) -> Sequenc
     return sorted(named)
 
 
-def is_function(image: Image, address: int) -> bool:
+def is_function(image: ProgramImage, address: int) -> bool:
     """Tell if a function begins at an address."""
     if not address or not image.end_of_code(address):
         return False

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from pytracer.errors import UnsupportedError
-from pytracer.symbols.code.image import X86, X86_64, Image
+from pytracer.symbols.code.image import X86, X86_64, ProgramImage
 
 Instruction = tuple[int, str, str]
 """Its size, mnemonic without prefixes, operands in Intel's syntax."""
@@ -54,7 +54,7 @@ def _reader(machine: int) -> Any:
     )
 
 
-def decode(image: Image, raw: bytes, address: int) -> dict[int, Instruction]:
+def decode(image: ProgramImage, raw: bytes, address: int) -> dict[int, Instruction]:
     """Decode one instruction behind the other, up to the first that is none; by their addresses.
 
     Raises UnsupportedError on a machine that is not known.
@@ -67,7 +67,7 @@ def decode(image: Image, raw: bytes, address: int) -> dict[int, Instruction]:
     return found
 
 
-def text(image: Image, raw: bytes) -> str:
+def text(image: ProgramImage, raw: bytes) -> str:
     """The first instruction of ``raw`` as people write it, and its bytes."""
     for _, size, mnemonic, operands in _reader(image.machine).disasm_lite(raw, 0, 1):
         return f"{mnemonic} {operands}".strip() + f" ({raw[:size].hex(' ')})"

@@ -10,8 +10,8 @@ from pytracer.errors import UnreadableCodeError
 from pytracer.record import record
 from pytracer.symbols.code import decode, stack, switches
 from pytracer.symbols.code.decode import BRANCH, CALL, FAR, JUMP, PADDING, RETURN, STOP, Instruction
-from pytracer.symbols.code.image import Image
-from pytracer.symbols.code.stack import UNKNOWN, Depth
+from pytracer.symbols.code.image import ProgramImage
+from pytracer.symbols.code.stack import UNKNOWN, StackDepth
 
 CODE_LIMIT = 1 << 20  # bytes of one function
 _PARTS_LIMIT = 256
@@ -22,7 +22,7 @@ _SLOT = re.compile(r"\w+ ptr \[(?:rip(?: ([+-]) (0x[0-9a-f]+|\d+))?|(0x[0-9a-f]+
 
 
 @record
-class Flow:
+class ControlFlow:
     """How control leaves a function that begins at ``start``. All places are addresses.
 
     At each of these the stack pointer is where it was at the start: ``returns`` are return instructions,
@@ -46,7 +46,7 @@ class Flow:
         return sum(end - start for start, end in self.parts)
 
 
-def follow(image: Image, start: int, entry: int = 0) -> Flow:
+def follow(image: ProgramImage, start: int, entry: int = 0) -> ControlFlow:
     """Follow the code from ``start``. A jump back to ``entry`` (0: the start) is a loop.
 
     Raises UnreadableCodeError.
@@ -62,7 +62,7 @@ def follow(image: Image, start: int, entry: int = 0) -> Flow:
 
 
 class _Walk:
-    def __init__(self, image: Image, start: int, entry: int, *, may_sweep: bool) -> None:
+    def __init__(self, image: ProgramImage, start: int, entry: int, *, may_sweep: bool) -> None:
         self.may_sweep = may_sweep  # data in code is told apart by what reads it, which i386 does otherwise
         self.image = image
         self.start = start
@@ -70,8 +70,8 @@ class _Walk:
         self.names = image.symbols.names(start)
         self.code = dict[int, Instruction]()
         self.parts = list[tuple[int, int]]()
-        self.reached = dict[int, Depth]()
-        self.work = list[tuple[int, Depth]]()
+        self.reached = dict[int, StackDepth]()
+        self.work = list[tuple[int, StackDepth]]()
         self.leaving = dict[int, tuple[int, bool]]()
         self.jumps = set[int]()
         self.tails = dict[int, tuple[int, bool]]()
@@ -82,12 +82,12 @@ class _Walk:
         self.sweeps = 0
         self.loops = False
 
-    def run(self) -> Flow:
+    def run(self) -> ControlFlow:
         first, _ = self.image.extent(self.start)
         if not first:
             raise self.unreadable(self.start, "no symbol and no call frame information says where it ends")
         self.add_part(self.start)
-        self.work.append((self.start, Depth(0)))
+        self.work.append((self.start, StackDepth(0)))
         while True:
             while self.work:
                 self.walk(*self.work.pop())
@@ -98,7 +98,7 @@ class _Walk:
         returns = sorted(at for at in self.reached if decode.kind(self.code[at][1]) == RETURN)
         for at in returns:
             self.check_return(at)
-        return Flow(
+        return ControlFlow(
             self.start,
             tuple(self.parts),
             tuple(returns),
@@ -162,7 +162,7 @@ class _Walk:
 
     # ---- following
 
-    def walk(self, at: int, depth: Depth) -> None:
+    def walk(self, at: int, depth: StackDepth) -> None:
         """Follow one path until it ends or was walked before."""
         code, reached, word = self.code, self.reached, self.image.word
         after_call = False

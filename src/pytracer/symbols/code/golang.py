@@ -15,7 +15,7 @@ from pytracer.spec.code import THREAD_G
 from pytracer.symbols import symtab, tables
 from pytracer.symbols.code import decode
 from pytracer.symbols.code.decode import BRANCH, CALL, JUMP, Instruction
-from pytracer.symbols.code.image import Image
+from pytracer.symbols.code.image import ProgramImage
 
 _SECTIONS = (b".gopclntab", b".data.rel.ro.gopclntab", b".go.buildinfo")
 _FIRST, _LAST = "runtime.text", "runtime.etext"
@@ -31,13 +31,13 @@ _WRITES = re.compile(r"[re]sp,|\w+ ptr \[")
 _CHECKS = frozenset(("mov", "lea", "cmp", "sub", "add", "xor", "test", "nop"))
 
 
-def is_go(image: Image, address: int) -> bool:
+def is_go(image: ProgramImage, address: int) -> bool:
     """Tell if the Go compiler made the code at an address; cgo links C to it."""
     first, last = _text(image)
     return first <= address < last and image.frames.find(address) is None
 
 
-def _text(image: Image) -> tuple[int, int]:
+def _text(image: ProgramImage) -> tuple[int, int]:
     """The addresses of Go's functions in a file; (0, 0) where there are none."""
     found = image.go_text
     if found is None:
@@ -45,7 +45,7 @@ def _text(image: Image) -> tuple[int, int]:
     return found
 
 
-def _find_text(image: Image) -> tuple[int, int]:
+def _find_text(image: ProgramImage) -> tuple[int, int]:
     section = next((found for name in _SECTIONS if (found := image.tables.section(name)) is not None), None)
     if section is None:
         return 0, 0
@@ -56,7 +56,7 @@ def _find_text(image: Image) -> tuple[int, int]:
     return (int(text["addr"]), int(text["addr"]) + int(text["size"])) if text is not None else (0, 0)
 
 
-def entry(image: Image, start: int) -> int:
+def entry(image: ProgramImage, start: int) -> int:
     """The address behind the stack check of the function at ``start``; that itself where it has none.
 
     Raises UnreadableCodeError where it has one of an unknown form.
@@ -71,7 +71,7 @@ def entry(image: Image, start: int) -> int:
         kind = decode.kind(mnemonic)
         if kind == BRANCH:
             target = decode.target(operands)
-            if target is not None and _grows(code, target, start):
+            if target is not None and _is_stack_check(code, target, start):
                 if changes:
                     raise UnreadableCodeError(
                         f"the stack check of the Go function at {image.offset_of(start):#x} of "
@@ -85,7 +85,7 @@ def entry(image: Image, start: int) -> int:
     return found
 
 
-def _grows(code: dict[int, Instruction], at: int, start: int) -> bool:
+def _is_stack_check(code: dict[int, Instruction], at: int, start: int) -> bool:
     """Tell if a path saves arguments, calls one function, and jumps to the function's start."""
     called = False
     for _ in range(_SPILLS):
@@ -112,7 +112,7 @@ def _grows(code: dict[int, Instruction], at: int, start: int) -> bool:
     return False
 
 
-def g_offset(image: Image) -> int:
+def g_offset(image: ProgramImage) -> int:
     """Where g is from the thread pointer. Raises UnreadableCodeError where that depends on the process."""
     segments = image.tables.segments
     storage = [segment for segment in segments if int(segment["type"]) == _TLS]
@@ -134,13 +134,13 @@ def g_offset(image: Image) -> int:
     return found
 
 
-def _is_program(image: Image) -> bool:
+def _is_program(image: ProgramImage) -> bool:
     """Tell if a file that may be loaded anywhere is a program: it has a dynamic linker, or needs none."""
     kinds = image.tables.segments["type"]
     return bool((kinds == _INTERPRETER).any()) or not bool((kinds == _DYNAMIC).any())
 
 
-def _thread_symbols(image: Image, name: bytes) -> Iterator[int]:
+def _thread_symbols(image: ProgramImage, name: bytes) -> Iterator[int]:
     for symbols, strings, _ in symtab.symbol_tables(image.tables):
         chosen = symbols[symbols["info"] & 0xF == _TLS_SYMBOL]
         for symbol in chosen:
@@ -148,7 +148,7 @@ def _thread_symbols(image: Image, name: bytes) -> Iterator[int]:
                 yield int(symbol["value"])
 
 
-def _loaded(image: Image) -> int | None:
+def _loaded(image: ProgramImage) -> int | None:
     """The offset that code loads g from."""
     start, end = _text(image)
     raw = image.read(start, min(end - start, _SCAN))

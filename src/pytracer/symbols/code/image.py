@@ -33,7 +33,7 @@ _IRELATIVE = {X86_64: 37, X86: 42}
 
 
 @record
-class Slot:
+class GotSlot:
     """A word that code jumps through. ``symbol`` is the function that the dynamic linker writes there, or
     ``address`` one in the file; with ``is_ifunc`` it chooses the function."""
 
@@ -42,7 +42,7 @@ class Slot:
     is_ifunc: bool = False
 
 
-class Image:
+class ProgramImage:
     """The code of one file. Raises ElfError and OSError where the file is broken."""
 
     def __init__(self, file: ProgramFile) -> None:
@@ -120,9 +120,9 @@ class Image:
         raise ElfError(f"no code is loaded from offset {offset:#x}")
 
     @functools.cached_property
-    def symbols(self) -> Symbols:
+    def symbols(self) -> ImageSymbols:
         """The symbols of functions, those that were taken out of the file too."""
-        return Symbols(self.file.symbols)
+        return ImageSymbols(self.file.symbols)
 
     def extent(self, address: int) -> tuple[int, int]:
         """The range of the function that an address belongs to, by its symbol and its call frame entry.
@@ -138,12 +138,12 @@ class Image:
         start, end = max(known)
         return start, min(end, limit)
 
-    def slot(self, address: int) -> Slot | None:
+    def slot(self, address: int) -> GotSlot | None:
         """What code runs that jumps through the word at an address; None where that may change."""
         found = self._slots.get(address)
         if found is None and self._is_constant(address):
             value = self.pointer(address)
-            return Slot(address=value) if self.end_of_code(value) else None
+            return GotSlot(address=value) if self.end_of_code(value) else None
         return found
 
     def pointer(self, address: int) -> int:
@@ -165,20 +165,20 @@ class Image:
         return False
 
     @functools.cached_property
-    def _slots(self) -> dict[int, Slot]:
+    def _slots(self) -> dict[int, GotSlot]:
         """By address, the words that the dynamic linker fills in by a symbol, or by asking an IFUNC."""
-        found = dict[int, Slot]()
+        found = dict[int, GotSlot]()
         for section in self._relocations():
             of = section.kinds
             wanted = np.isin(of, (*_BY_SYMBOL, _IRELATIVE.get(self.machine, -1)))
             for at in np.flatnonzero(wanted).tolist():
                 address, number = int(section.addresses[at]), int(section.numbers[at])
                 if int(of[at]) not in _BY_SYMBOL:
-                    found[address] = Slot(address=self._addend(section, at), is_ifunc=True)
+                    found[address] = GotSlot(address=self._addend(section, at), is_ifunc=True)
                 elif number < len(section.symbols):
                     name = tables.name_at(section.strings, int(section.symbols[number]["name"]))
                     if name:
-                        found[address] = Slot(symbol=name.partition("@")[0])
+                        found[address] = GotSlot(symbol=name.partition("@")[0])
         return found
 
     @functools.cached_property
@@ -265,7 +265,7 @@ class _Relocations:
     strings: bytes
 
 
-class Symbols:
+class ImageSymbols:
     """Where functions begin and end by their symbols, and what they are called."""
 
     def __init__(self, found: Sequence[SymbolTable]) -> None:
@@ -334,12 +334,12 @@ class Symbols:
         return at < len(self.starts) and int(self.starts[at]) == address
 
 
-_images = weakref.WeakKeyDictionary[ProgramFile, Image]()
+_images = weakref.WeakKeyDictionary[ProgramFile, ProgramImage]()
 
 
-def of(file: ProgramFile) -> Image:
+def of(file: ProgramFile) -> ProgramImage:
     """The code of an open file, kept as long as that."""
     found = _images.get(file)
     if found is None:
-        found = _images[file] = Image(file)
+        found = _images[file] = ProgramImage(file)
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pytracer.symbols.code import decode, registers
 from pytracer.symbols.code.decode import Instruction
-from pytracer.symbols.code.image import X86_64, Image
+from pytracer.symbols.code.image import X86_64, ProgramImage
 
 INSTRUCTION_LIMIT = 15  # bytes
 _PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3))
@@ -48,14 +48,14 @@ def refusal(raw: bytes, *, is_64: bool) -> str:
     return "the kernel does not probe such" if code in refused else ""
 
 
-def unprobeable(image: Image, address: int) -> str:
+def unprobeable(image: ProgramImage, address: int) -> str:
     """The refusal of the instruction at an address, with its text; "" if the kernel takes it."""
     raw = image.read(address, INSTRUCTION_LIMIT)
     why = refusal(raw, is_64=image.machine == X86_64)
     return f"{decode.text(image, raw)}: {why}" if why else ""
 
 
-def behind(image: Image, address: int, code: dict[int, Instruction]) -> int:
+def behind(image: ProgramImage, address: int, code: dict[int, Instruction]) -> int:
     """The second instruction of a function, where a probe sees the same calls and arguments; 0 if none does.
 
     ``code`` is all of the function. No jump may lead to the second instruction, nor to the first, which would

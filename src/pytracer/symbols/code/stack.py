@@ -15,7 +15,7 @@ _READERS = frozenset(("push", "cmp", "test", "call", "jmp"))
 
 
 @record
-class Depth:
+class StackDepth:
     """How many bytes the stack pointer, and the frame pointer, are below where the stack pointer was at the
     function's first instruction; None where that is unknown."""
 
@@ -23,21 +23,21 @@ class Depth:
     frame: int | None = None
 
 
-UNKNOWN = Depth(None)
+UNKNOWN = StackDepth(None)
 
 
-def after(depth: Depth, instruction: Instruction, word: int) -> Depth:
+def after(depth: StackDepth, instruction: Instruction, word: int) -> StackDepth:
     """The depth behind an instruction that is no jump."""
     _, mnemonic, operands = instruction
     stack, frame = depth.stack, depth.frame
     if mnemonic.startswith("push"):
-        return Depth(_plus(stack, word), frame)
+        return StackDepth(_plus(stack, word), frame)
     if mnemonic.startswith("pop") and mnemonic != "popcnt":
         if operands in _POINTERS:
-            return Depth(None, frame)
-        return Depth(_plus(stack, -word), None if operands in _FRAMES else frame)
+            return StackDepth(None, frame)
+        return StackDepth(_plus(stack, -word), None if operands in _FRAMES else frame)
     if mnemonic == "leave":
-        return Depth(_plus(frame, -word))
+        return StackDepth(_plus(frame, -word))
     if mnemonic == "enter":
         return UNKNOWN
     first = operands.partition(",")[0]
@@ -49,11 +49,11 @@ def after(depth: Depth, instruction: Instruction, word: int) -> Depth:
     if mnemonic == "xchg" and not any(f"{name}" in operands.split(", ") for name in _POINTERS | _FRAMES):
         return depth
     if first in _POINTERS:
-        return Depth(value, frame)
-    return Depth(None if mnemonic == "xchg" else stack, value)
+        return StackDepth(value, frame)
+    return StackDepth(None if mnemonic == "xchg" else stack, value)
 
 
-def _value(depth: Depth, mnemonic: str, operands: str) -> int | None:
+def _value(depth: StackDepth, mnemonic: str, operands: str) -> int | None:
     """What the first operand is afterwards."""
     if mnemonic == "mov":
         source = operands.partition(", ")[2]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pytracer.record import record
 from pytracer.symbols.code.decode import BRANCH, FAR, JUMP, RETURN, STOP, Instruction, kind
-from pytracer.symbols.code.image import Image
+from pytracer.symbols.code.image import ProgramImage
 from pytracer.symbols.code.registers import PATTERN, family, is_one
 
 _BACK = 48  # instructions before the jump that are looked at
@@ -28,7 +28,7 @@ _Scaled = tuple[str | None, str, int, int]
 
 
 @record
-class Switch:
+class JumpTable:
     """Where a jump table leads. ``is_bounded``: a comparison before it says how many entries it has;
     otherwise ``targets`` are those that lead into the function up to the first that does not, and may be too
     many. ``table`` is where it is, of ``size`` bytes."""
@@ -39,17 +39,17 @@ class Switch:
     size: int = 0
 
 
-UNKNOWN = Switch()
+UNKNOWN = JumpTable()
 """Leads into the function, nobody knows where."""
 
 
 def find(
-    image: Image,
+    image: ProgramImage,
     code: dict[int, Instruction],
     order: Sequence[int],
     place: int,
     is_inside: Callable[[int], bool],
-) -> Switch | None:
+) -> JumpTable | None:
     """The jump table that the jump ``order[place]`` takes; None where none is recognized.
 
     ``order`` are the addresses in ``code`` ascending; ``is_inside`` tells if a target is in the function.
@@ -85,8 +85,8 @@ def find(
 
 
 def _pointers(
-    image: Image, before: _Before, scaled: _Scaled, is_inside: Callable[[int], bool]
-) -> Switch | None:
+    image: ProgramImage, before: _Before, scaled: _Scaled, is_inside: Callable[[int], bool]
+) -> JumpTable | None:
     """A table of addresses."""
     base, index, scale, displacement = scaled
     start = displacement if base is None else _constant(before, base, displacement)
@@ -97,8 +97,8 @@ def _pointers(
 
 
 def _distances(
-    image: Image, before: _Before, scaled: _Scaled, is_inside: Callable[[int], bool]
-) -> Switch | None:
+    image: ProgramImage, before: _Before, scaled: _Scaled, is_inside: Callable[[int], bool]
+) -> JumpTable | None:
     """A table of distances from itself. Functions that are passed on are not kept so."""
     base, index, scale, displacement = scaled
     start = None if base is None else _constant(before, base, displacement)
@@ -114,12 +114,12 @@ def _distances(
 
 def _switch(
     entries: Iterable[int], start: int, size: int, count: int, is_inside: Callable[[int], bool]
-) -> Switch | None:
+) -> JumpTable | None:
     """A table as long as it is, or else as far as its entries make sense."""
     targets = list(itertools.takewhile(is_inside, itertools.islice(entries, count or None)))
     if not targets:
         return None
-    return Switch(tuple(targets), 0 < count == len(targets), start, len(targets) * size)
+    return JumpTable(tuple(targets), 0 < count == len(targets), start, len(targets) * size)
 
 
 def _before(code: dict[int, Instruction], order: Sequence[int], place: int) -> _Before:

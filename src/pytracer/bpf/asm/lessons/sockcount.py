@@ -46,7 +46,7 @@ OTHER, MALFORMED, LLC, FRAME = 0x100, 0x101, 0x102, 0x10000
 
 IN, OUT, BOTH = 0, 1, 2  # the direction asked for, in the map pt_config
 DIRECTION = 0  # its slot there
-LOST_ROWS = list(REASONS).index("keys")  # its slot in the map pt_losses
+LOST_ROWS = list(REASONS).index("map_full")  # its slot in the map pt_losses
 
 KEY = np.dtype([("interface", "u4"), ("protocol", "u4")], align=True)
 COUNTS = np.dtype([("packets", "u8"), ("bytes", "u8")], align=True)
@@ -383,7 +383,9 @@ def main(arguments: Sequence[str]) -> None:
             print(lesson.program.listing())
             return
         program = lesson.load("count", ProgType.SOCKET_FILTER)
-        with socket.socket(fileno=socket_filter.attach(socket.if_nametoindex(arguments[0]), program)):
+        with socket.socket(
+            fileno=socket_filter.attach_to_socket(socket.if_nametoindex(arguments[0]), program)
+        ):
             for _ in range(5):
                 time.sleep(1)
                 for key, per_cpu in zip(*lesson.maps["rows"].read(), strict=True):

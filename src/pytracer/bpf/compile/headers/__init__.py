@@ -14,7 +14,7 @@ from typing import Literal
 from pytracer.bpf.cache.directory import cache_dir, remove
 from pytracer.bpf.compile.headers import packaged
 from pytracer.bpf.compile.headers.generated import make_tree
-from pytracer.bpf.compile.layout_check import Check
+from pytracer.bpf.compile.layout_check import MemberOffset
 from pytracer.bpf.identity import find_libbcc
 from pytracer.errors import HeadersError, UnknownNameError
 from pytracer.kernel.btf import VMLINUX
@@ -43,7 +43,7 @@ class Headers:
     path: Path
     describe: str
     cflags: tuple[str, ...] = ()
-    checks: tuple[Check, ...] = ()
+    checks: tuple[MemberOffset, ...] = ()
     cached: bool = False
 
 

@@ -21,11 +21,11 @@ import re
 from collections.abc import Iterable
 
 from pytracer.bpf.compile.headers import macros
-from pytracer.bpf.compile.headers.declarators import IDENTIFIER, Speller
-from pytracer.bpf.compile.headers.words import Names
-from pytracer.bpf.compile.layout_check import Check
+from pytracer.bpf.compile.headers.declarators import IDENTIFIER, TypeWriter
+from pytracer.bpf.compile.headers.words import SourceWords
+from pytracer.bpf.compile.layout_check import MemberOffset
 from pytracer.errors import HeadersError
-from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind, Member
+from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, BtfKind, BtfMember
 from pytracer.record import record
 
 # Given in full whether named or not: what programs get as context, and what BCC's helpers.h uses.
@@ -47,21 +47,21 @@ _MODE = {1: "QI", 2: "HI", 8: "DI"}
 
 
 @record
-class Written:
+class Header:
     """A finished header: its C text, and what must hold in the bytecode compiled with it."""
 
     text: str
-    checks: tuple[Check, ...]
+    checks: tuple[MemberOffset, ...]
 
 
 def write_header(
     btf: Btf,
-    names: Names,
+    names: SourceWords,
     *,
     version: tuple[int, int, int] = (0, 0, 0),
     page_size: int = 4096,
     wanted_enumerators: Iterable[str] = (),
-) -> Written:
+) -> Header:
     """The header for a text that names ``names``.
 
     ``version`` and ``page_size`` (bytes) become LINUX_VERSION_CODE and PAGE_SIZE. ``wanted_enumerators``
@@ -75,7 +75,9 @@ def write_header(
         raise HeadersError(f"{btf.origin} is damaged: its types contain each other without end") from None
 
 
-def _defines(names: Names, version: tuple[int, int, int], page_size: int) -> tuple[dict[str, str], Names]:
+def _defines(
+    names: SourceWords, version: tuple[int, int, int], page_size: int
+) -> tuple[dict[str, str], SourceWords]:
     """The macros that ``names`` needs (name -> line), and the names with those of the macros added."""
     found: dict[str, str] = {}
     todo = sorted(macros.ALWAYS | names.words)
@@ -96,22 +98,22 @@ def _defines(names: Names, version: tuple[int, int, int], page_size: int) -> tup
 class _Writer:
     """One header in the making."""
 
-    def __init__(self, btf: Btf, names: Names, defines: dict[str, str], wanted: Iterable[str]) -> None:
+    def __init__(self, btf: Btf, names: SourceWords, defines: dict[str, str], wanted: Iterable[str]) -> None:
         self.btf = btf
         self.names = names
-        self.c = Speller(btf, names)
+        self.c = TypeWriter(btf, names)
         self.defines = defines
         self.wanted = wanted
         self.out: list[str] = []
-        self.checks: list[Check] = []
+        self.checks: list[MemberOffset] = []
         self.full: set[int] = set()
         self.done: dict[int, bool] = {}  # composite -> finished (False while its own members are written)
         self.queue: list[int] = []
         # Ordinary identifiers (typedefs, enumerators) share one name space in C; so do tags.
         self.ordinary: dict[str, int | None] = dict.fromkeys(names.own | macros.PROLOGUE_NAMES)
-        self._select: dict[int, list[Member]] = {}
+        self._select: dict[int, list[BtfMember]] = {}
 
-    def write(self) -> Written:
+    def write(self) -> Header:
         """Everything, in an order in which C takes it."""
         for name in _BASE_STRUCTS.split():
             self._want_full(self.c.tagged(name, "struct"))
@@ -127,7 +129,7 @@ class _Writer:
         lines = [line for name, line in self.defines.items() if name not in self.ordinary]
         lines += self._members()
         text = "\n".join([macros.PROLOGUE, *self.out, "", *lines, macros.EPILOGUE])
-        return Written(text, tuple(self.checks))
+        return Header(text, tuple(self.checks))
 
     def _members(self) -> list[str]:
         """The macros that tell which members there are, of those that the text asks for."""
@@ -155,7 +157,7 @@ class _Writer:
             if (
                 name.startswith("__builtin_")
                 or name in self.ordinary
-                or (found := self.btf.find(Kind.TYPEDEF, name)) is None
+                or (found := self.btf.find(BtfKind.TYPEDEF, name)) is None
             ):
                 continue
             target = self.c.element(found)
@@ -209,7 +211,7 @@ class _Writer:
 
     # Structs
 
-    def _selected(self, type_id: int) -> list[Member]:
+    def _selected(self, type_id: int) -> list[BtfMember]:
         """The members to write of a struct or union; unnamed inner ones only if something in them is."""
         if type_id not in self._select:
             self._select[type_id] = []  # ends a type that contains itself
@@ -221,7 +223,7 @@ class _Writer:
             ]
         return self._select[type_id]
 
-    def _inner(self, member: Member) -> int:
+    def _inner(self, member: BtfMember) -> int:
         """The struct or union behind a member without a name, or 0."""
         found = self.btf.resolve(member.type)
         return found if not member.name and self.btf.kind(found) in COMPOSITES else 0
@@ -258,7 +260,7 @@ class _Writer:
     def _body(self, type_id: int, checked: str, base: int, lines: list[str], tab: str) -> None:
         """The members of a struct or union of which byte 0 is byte ``base`` of the checked one."""
         btf, size = self.btf, self.btf.size_of(type_id)
-        union = btf.kind(type_id) is Kind.UNION
+        union = btf.kind(type_id) is BtfKind.UNION
         at = 0
         members = self._selected(type_id)
         runs = _bit_runs(members, union)
@@ -287,7 +289,7 @@ class _Writer:
             else:
                 lines.append(f"{tab}{self.c.declare(member.type, member.name)};")
                 if checked:
-                    self.checks.append(Check(checked, member.name, base + start))
+                    self.checks.append(MemberOffset(checked, member.name, base + start))
             at = max(at, start + btf.size_of(member.type))
         if at > size:
             raise HeadersError(f"{btf.origin} is damaged: {self.c.spelling(type_id)} is too small")
@@ -297,7 +299,7 @@ class _Writer:
             lines.append(f"{tab}unsigned char __pad_{len(lines)}[{size - at}];")
 
     def _bits(
-        self, run: list[Member], start: int, end: int, checked: str, base: int, lines: list[str], tab: str
+        self, run: list[BtfMember], start: int, end: int, checked: str, base: int, lines: list[str], tab: str
     ) -> None:
         """Bit-fields that share the bytes ``start`` up to ``end``; the first byte gets a name to check."""
         mark, at = f"__bits_{len(lines)}", start * 8
@@ -315,7 +317,7 @@ class _Writer:
             f"struct {{ {' '.join(fields)} }} __attribute__((packed)); }} __attribute__((packed));"
         )
         if checked:
-            self.checks.append(Check(checked, mark, base + start))
+            self.checks.append(MemberOffset(checked, mark, base + start))
 
 
 def _literal(value: int) -> str:
@@ -325,7 +327,7 @@ def _literal(value: int) -> str:
     return f"{value}ULL" if value > 0 else f"(-{-value - 1}LL - 1)"
 
 
-def _bit_runs(members: list[Member], union: bool) -> dict[int, tuple[int, int, int]]:
+def _bit_runs(members: list[BtfMember], union: bool) -> dict[int, tuple[int, int, int]]:
     """For each bit-field: the index of the first of those it shares bytes with, and their bytes from, to."""
     runs: dict[int, tuple[int, int, int]] = {}
     first = end = -1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from itertools import chain
 
-from pytracer.bpf.compile.headers.words import Names
+from pytracer.bpf.compile.headers.words import SourceWords
 from pytracer.errors import HeadersError
-from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, Kind
+from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, BtfKind
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*\Z")
 _C_INT = re.compile(r"(?:signed|unsigned|char|short|int|long|_Bool| )+\Z")
@@ -16,14 +16,14 @@ _DEEP = 64
 _BY_SIZE = {1: "char", 2: "short", 4: "int", 8: "long long"}
 
 
-class Speller:
+class TypeWriter:
     """How the types of ``btf`` are written in a header for a text that names ``names``.
 
     Structs and unions are always called by their tags, unnamed ones by their number, and a second one of the
     same name by both. Typedefs are seen through, so a header's structs depend on nothing but each other.
     """
 
-    def __init__(self, btf: Btf, names: Names) -> None:
+    def __init__(self, btf: Btf, names: SourceWords) -> None:
         self.btf = btf
         self.names = names
         self.tags: dict[str, int] = {}
@@ -34,7 +34,7 @@ class Speller:
         if name in self.names.own_tags:
             return 0
         if name not in self.tags:
-            first = (Kind.UNION,) if kind == "union" else (Kind.STRUCT,)
+            first = (BtfKind.UNION,) if kind == "union" else (BtfKind.STRUCT,)
             found = self.btf.find(first, name) or self.btf.find(COMPOSITES, name)
             if found:
                 self.tags[name] = found
@@ -44,7 +44,7 @@ class Speller:
         """What is behind modifiers, typedefs and arrays."""
         for _ in range(_DEEP):
             type_id = self.btf.resolve(type_id)
-            if self.btf.kind(type_id) is not Kind.ARRAY:
+            if self.btf.kind(type_id) is not BtfKind.ARRAY:
                 return type_id
             type_id = self.btf.array(type_id).element
         raise HeadersError(f"{self.btf.origin} is damaged: array {type_id} contains itself")
@@ -54,7 +54,7 @@ class Speller:
         for depth in range(_DEEP):
             type_id = self.element(type_id)
             kind = self.btf.kind(type_id)
-            if kind is not Kind.PTR:
+            if kind is not BtfKind.PTR:
                 return type_id if depth and kind in COMPOSITES else 0
             type_id = self.btf.target(type_id)
         raise HeadersError(f"{self.btf.origin} is damaged: pointer {type_id} points to itself")
@@ -73,7 +73,7 @@ class Speller:
         btf, kind = self.btf, self.btf.kind(type_id)
         if kind in ENUMS:
             signed, size = btf.enum_signed(type_id), btf.size_of(type_id)
-        elif kind is Kind.INT:
+        elif kind is BtfKind.INT:
             name, (size, _, _, signed, _, _) = btf.name(type_id), btf.integer(type_id)
             if _C_INT.match(name):
                 return name
@@ -87,25 +87,25 @@ class Speller:
         for _ in range(_DEEP):
             type_id = btf.resolve(type_id)
             kind = btf.kind(type_id)
-            if kind is Kind.PTR:
+            if kind is BtfKind.PTR:
                 type_id = btf.resolve(btf.target(type_id))
                 behind = btf.kind(type_id)
                 # C wants to know the whole struct for an array of them, even behind a pointer.
-                opaque = behind is Kind.ARRAY and btf.kind(self.element(type_id)) in COMPOSITES
-                if opaque or behind is Kind.FUNC_PROTO:
+                opaque = behind is BtfKind.ARRAY and btf.kind(self.element(type_id)) in COMPOSITES
+                if opaque or behind is BtfKind.FUNC_PROTO:
                     return f"void *{name}"
-                name = f"(*{name})" if behind is Kind.ARRAY else f"*{name}"
-            elif kind is Kind.ARRAY:
+                name = f"(*{name})" if behind is BtfKind.ARRAY else f"*{name}"
+            elif kind is BtfKind.ARRAY:
                 type_id, length = btf.array(type_id)
                 name = f"{name}[{length}]"
-            elif kind is Kind.VOID:
+            elif kind is BtfKind.VOID:
                 return f"void {name}"
-            elif kind in COMPOSITES or kind is Kind.FWD:
+            elif kind in COMPOSITES or kind is BtfKind.FWD:
                 spelling = self.spelling(type_id) if kind in COMPOSITES else self._forward(type_id)
                 return f"{spelling} {name}"
-            elif kind in (Kind.INT, *ENUMS) and btf.size_of(type_id) in _BY_SIZE:
+            elif kind in (BtfKind.INT, *ENUMS) and btf.size_of(type_id) in _BY_SIZE:
                 return f"{self.scalar(type_id)} {name}"
-            elif kind in (Kind.INT, Kind.FLOAT):
+            elif kind in (BtfKind.INT, BtfKind.FLOAT):
                 # 128-bit integers as two words, floating point as bytes: neither can be computed with.
                 size = btf.size_of(type_id)
                 return f"unsigned long long {name}[2]" if size == 16 else f"unsigned char {name}[{size}]"
@@ -128,7 +128,7 @@ class Speller:
         type_id = self.element(type_id)
         kind = btf.kind(type_id)
         if kind not in COMPOSITES:
-            return 1 if kind is Kind.FLOAT else min(8, btf.size_of(type_id) or 1)
+            return 1 if kind is BtfKind.FLOAT else min(8, btf.size_of(type_id) or 1)
         if type_id not in self._align:
             if depth > _DEEP:
                 raise HeadersError(f"{btf.origin} is damaged: type {type_id} contains itself")
@@ -142,4 +142,4 @@ class Speller:
 
     def keyword(self, type_id: int) -> str:
         """``struct`` or ``union``."""
-        return "union" if self.btf.kind(type_id) is Kind.UNION else "struct"
+        return "union" if self.btf.kind(type_id) is BtfKind.UNION else "struct"

@@ -22,8 +22,8 @@ from pytracer.bpf.cache.directory import CacheDir, read_trusted
 from pytracer.bpf.compile.headers import btf_c, declarators, macros
 from pytracer.bpf.compile.headers import words as words
 from pytracer.bpf.compile.headers.btf_c import write_header
-from pytracer.bpf.compile.headers.words import Names
-from pytracer.bpf.compile.layout_check import Check
+from pytracer.bpf.compile.headers.words import SourceWords
+from pytracer.bpf.compile.layout_check import MemberOffset
 from pytracer.bpf.digest import sha256
 from pytracer.bpf.identity import file_identity, find_libbcc, kernel_identity, kernel_version
 from pytracer.kernel.btf import VMLINUX, Btf
@@ -46,28 +46,30 @@ _INCLUDE = re.compile(rb"#include <((?:uapi|linux|asm|net)/[\w/.-]+)>")
 
 
 @record
-class Tree:
+class HeaderTree:
     """A finished tree: its folder, what to verify in the bytecode, and if it was there before."""
 
     path: Path
-    checks: tuple[Check, ...]
+    checks: tuple[MemberOffset, ...]
     cached: bool
 
 
-def make_tree(text: str, cache: CacheDir, *, btf_path: Path = VMLINUX, libbcc: Path | None = None) -> Tree:
+def make_tree(
+    text: str, cache: CacheDir, *, btf_path: Path = VMLINUX, libbcc: Path | None = None
+) -> HeaderTree:
     """The tree for a probe's ``text``, from ``cache`` or made and put there.
 
     ``libbcc`` is BCC's library, found by itself if not given. ``HeadersError`` if there is no BTF, or it is
     damaged; ``CacheError`` if the cache turned untrustworthy.
     """
-    names = Names.of(text)
+    names = SourceWords.of(text)
     libbcc = libbcc or find_libbcc()
     name = _key(names, btf_path, libbcc)
     path = cache.path / FOLDER / name
     checks = _load(path)
     if checks is not None:
         _touch(path)
-        return Tree(path, checks, cached=True)
+        return HeaderTree(path, checks, cached=True)
     wanted, includes = needs_of(libbcc) if libbcc else (set[str](), set[str]())
     written = write_header(
         Btf.load(btf_path),
@@ -86,18 +88,18 @@ def make_tree(text: str, cache: CacheDir, *, btf_path: Path = VMLINUX, libbcc: P
         (new / _CHECKS).write_text(json.dumps(written.checks))
         (new / ORIGIN).write_text(os.uname().release if btf_path == VMLINUX else btf_path.name)
 
-    path = sealed.kept_or_made(cache, FOLDER, name, fill)
+    path = sealed.load_or_create(cache, FOLDER, name, fill)
     _prune(path.parent)
-    return Tree(path, written.checks, cached=False)
+    return HeaderTree(path, written.checks, cached=False)
 
 
-def _load(path: Path) -> tuple[Check, ...] | None:
+def _load(path: Path) -> tuple[MemberOffset, ...] | None:
     """The checks of a tree that is there, whole and to be trusted; else None."""
     if not sealed.is_whole(path):
         return None
     data = read_trusted(path / _CHECKS)
     try:
-        return None if data is None else tuple(Check(*check) for check in json.loads(data))
+        return None if data is None else tuple(MemberOffset(*check) for check in json.loads(data))
     except (ValueError, TypeError):
         return None
 
@@ -125,7 +127,7 @@ def _stand_ins(includes: set[str] | frozenset[str]) -> Iterator[str]:
             yield name
 
 
-def _key(names: Names, btf_path: Path, libbcc: Path | None) -> str:
+def _key(names: SourceWords, btf_path: Path, libbcc: Path | None) -> str:
     # The modules that decide what is written are part of it, so that a new version of them starts afresh.
     writers = (Path(module.__file__ or "") for module in (btf_c, macros, words, declarators))
     # The build id is the running kernel's, which another file of BTF need not be of.

@@ -72,7 +72,7 @@ def with_own_bpf(path: Path, cache: CacheDir, libbcc: Path | None) -> Path:
         (new / KCONFIG).unlink()
         (new / KCONFIG).write_text(head)
 
-    return sealed.kept_or_made(cache, FOLDER, f"own-bpf-{key}", fill)
+    return sealed.load_or_create(cache, FOLDER, f"own-bpf-{key}", fill)
 
 
 def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path, bool]:
@@ -98,7 +98,7 @@ def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path,
         if not (new / KCONFIG).is_file():
             raise HeadersError(f"{archive} holds no {KCONFIG}")
 
-    return sealed.kept_or_made(cache, FOLDER, path.name, fill), False
+    return sealed.load_or_create(cache, FOLDER, path.name, fill), False
 
 
 def install_hint() -> str:
@@ -132,7 +132,7 @@ def join(build: Path, source: Path, cache: CacheDir) -> Path:
         for top in ("include", "arch"):
             _link(new / top, [half / top for half in (build, source) if (half / top).is_dir()], 8)
 
-    return sealed.kept_or_made(cache, FOLDER, f"package-{key}", fill)
+    return sealed.load_or_create(cache, FOLDER, f"package-{key}", fill)
 
 
 def _link(into: Path, halves: list[Path], depth: int, opened: Sequence[str] = ()) -> None:

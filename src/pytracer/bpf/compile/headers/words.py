@@ -45,7 +45,7 @@ KEYWORDS = frozenset(_KEYWORDS.split())
 
 
 @record
-class Names:
+class SourceWords:
     """The words of a text.
 
     ``words`` are all identifiers but C's own; ``tags`` are (``struct`` | ``union`` | ``enum``, name) pairs
@@ -60,7 +60,7 @@ class Names:
     includes: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, text: str, *, tracefs: Iterable[Path] = TRACEFS) -> Names:
+    def of(cls, text: str, *, tracefs: Iterable[Path] = TRACEFS) -> SourceWords:
         """Take ``text`` apart.
 
         BCC writes a struct for each tracepoint that the text probes, from the event's format file; the types
@@ -82,9 +82,9 @@ class Names:
             frozenset(_INCLUDE.findall(text)),
         )
 
-    def also(self, text: str) -> Names:
+    def also(self, text: str) -> SourceWords:
         """These names and those used in ``text``."""
-        more = Names.of(text, tracefs=())
+        more = SourceWords.of(text, tracefs=())
         return replace(self, words=self.words | more.words, tags=self.tags | more.tags)
 
     def digest(self) -> str:

@@ -8,10 +8,10 @@ from pytracer.arrays import Array
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import MapType
 
-__all__ = ["Reader", "open_reader"]
+__all__ = ["StreamReader", "open_reader"]
 
 
-class Reader(Protocol):
+class StreamReader(Protocol):
     """What takes records out of a ring. They lie there until they are asked for: memory is bounded."""
 
     @property
@@ -20,7 +20,7 @@ class Reader(Protocol):
         ...
 
     @property
-    def patience(self) -> float | None:
+    def poll_interval(self) -> float | None:
         """After so many seconds there may be something though the descriptor has not said so; None: never."""
         ...
 
@@ -30,12 +30,12 @@ class Reader(Protocol):
         ...
 
     @property
-    def cut(self) -> int:
+    def truncated(self) -> int:
         """How many events were given without their end, as far as the C does not know."""
         ...
 
     @property
-    def more(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether the next records are out of the ring already."""
         ...
 
@@ -58,12 +58,12 @@ class Reader(Protocol):
         ...
 
 
-def open_reader(ring: Map, record: Map, size: int) -> Reader:
+def open_reader(ring: Map, record: Map, size: int) -> StreamReader:
     """The reader of a stream: the map ``ring``, whose records are the values of the map ``record``.
 
     ``size`` is how many bytes of perf rings there are to be, all CPUs together. Raises OSError.
     """
-    reader: Reader
+    reader: StreamReader
     if ring.type == MapType.RINGBUF:
         from pytracer.bpf.read.streams.ringbuf import RingReader
 
@@ -72,6 +72,6 @@ def open_reader(ring: Map, record: Map, size: int) -> Reader:
         from pytracer.bpf.read.streams.perf_buffer import PerfReader
 
         reader = PerfReader(ring, record.value, size)
-    from pytracer.bpf.read.streams.reassembly import PartsReader, in_parts
+    from pytracer.bpf.read.streams.reassembly import ReassemblingReader, is_fragmented
 
-    return PartsReader(reader, record.value) if in_parts(record.value) else reader
+    return ReassemblingReader(reader, record.value) if is_fragmented(record.value) else reader

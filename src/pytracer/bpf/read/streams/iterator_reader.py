@@ -6,7 +6,7 @@ import errno
 import os
 
 from pytracer.arrays import Array, np
-from pytracer.bpf.read.streams.records import CHUNK, chain, fitting, gather, read_rest
+from pytracer.bpf.read.streams.records import CHUNK, count_fitting, gather, read_rest, record_offsets
 
 _HEADER = 8  # the length of a record, which is a multiple of 8
 _LOOK = 1 << 16  # bytes; the kernel has 8 pages
@@ -15,9 +15,9 @@ _LOOK = 1 << 16  # bytes; the kernel has 8 pages
 class ListingReader:
     """See :class:`~pytracer.bpf.read.streams.Reader`; where that is given out which there is, it is over."""
 
-    patience: float | None = None
+    poll_interval: float | None = None
     lost = 0
-    cut = 0
+    truncated = 0
 
     def __init__(self, fd: int, record: np.dtype[np.void]) -> None:
         """Own ``fd``, an iterator's."""
@@ -32,7 +32,7 @@ class ListingReader:
         return self._fd
 
     @property
-    def more(self) -> bool:
+    def has_pending(self) -> bool:
         """See :class:`~pytracer.bpf.read.streams.Reader`."""
         return bool(self._held)
 
@@ -50,8 +50,8 @@ class ListingReader:
         lengths = data[: len(data) // 8 * 8].view(np.uint64).astype(np.intp)
         step = (lengths + _HEADER) // 8
         step[np.arange(len(step)) + step > len(step)] = 0  # the end of the look is in the middle of it
-        places, end = chain(step)
-        count = fitting(lengths[places])
+        places, end = record_offsets(step)
+        count = count_fitting(lengths[places])
         if not count:
             return None
         if count < len(places):

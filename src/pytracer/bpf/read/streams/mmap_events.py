@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pytracer import ktime
 from pytracer.arrays import np
 from pytracer.bpf.attach.perf import ATTR_SIZE
-from pytracer.bpf.read.streams.perf_ring import LOST, PerfRing, Records
+from pytracer.bpf.read.streams.perf_ring import LOST, PerfRecords, PerfRing
 from pytracer.kernel.cpus import online_cpus
 from pytracer.symbols.maps import Mapping
 
@@ -57,8 +57,8 @@ class MappingEvents:
         self._rings: dict[int, PerfRing] = {}
         self._looked = ktime.monotonic_ns()
         self._size = _SIZE
-        self._new: list[Records] = []
-        self._kept: deque[Records] = deque()
+        self._new: list[PerfRecords] = []
+        self._kept: deque[PerfRecords] = deque()
         self._known = set[int]()
         self._last: dict[int, int] = {}  # of each ring the time of its last record
         try:
@@ -120,7 +120,7 @@ class MappingEvents:
             self._rings[cpu] = PerfRing(attr, cpu, self._size)
 
 
-def _mapped(records: Records, pids: Collection[int]) -> Iterator[Mapped]:
+def _mapped(records: PerfRecords, pids: Collection[int]) -> Iterator[Mapped]:
     """Those of the records that are of these processes."""
     data = records.data
     halves = data.view(np.uint16)

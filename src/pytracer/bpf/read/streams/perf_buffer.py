@@ -18,7 +18,7 @@ from pytracer.arrays import Array, np
 from pytracer.bpf.attach.perf import ATTR_SIZE, DISABLE, ENABLE
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.read.streams.perf_ring import PerfRing
-from pytracer.bpf.read.streams.records import CHUNK, compact, fitting, gather, read_rest
+from pytracer.bpf.read.streams.records import CHUNK, compact, count_fitting, gather, read_rest
 from pytracer.kernel.cpus import online_cpus
 
 # include/uapi/linux/perf_event.h
@@ -64,9 +64,9 @@ def _joined(parts: list[_Records]) -> _Records:
 class PerfReader:
     """See :class:`~pytracer.bpf.read.streams.Reader`."""
 
-    cut = 0
-    more = False
-    patience: float | None = 0.05  # a CPU that is not busy does not fill its ring to the mark
+    truncated = 0
+    has_pending = False
+    poll_interval: float | None = 0.05  # a CPU that is not busy does not fill its ring to the mark
 
     def __init__(self, ring: Map, record: np.dtype[np.void], size: int) -> None:
         """Open a ring of ``size`` / CPUs bytes on every CPU that runs. Raises OSError."""
@@ -110,7 +110,7 @@ class PerfReader:
         times = together.times
         order = np.argsort(times, kind="stable")
         order = order[: np.searchsorted(times[order], np.uint64(before), side="right")]
-        order = order[: fitting(together.lengths[order])]
+        order = order[: count_fitting(together.lengths[order])]
         if not len(order):
             return None
         left = np.ones(len(times), dtype=bool)

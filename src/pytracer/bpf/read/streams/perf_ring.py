@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from pytracer.arrays import Array, np
 from pytracer.bpf.attach.perf import ATTR_SIZE
-from pytracer.bpf.read.streams.records import Fence, chain
+from pytracer.bpf.read.streams.records import MemoryBarrier, record_offsets
 from pytracer.bpf.sys import perf_event_open
 
 LOST = 2  # PERF_RECORD_LOST
 _HEAD = 1024  # struct perf_event_mmap_page: data_head; data_tail follows
 
 
-class Records(NamedTuple):
+class PerfRecords(NamedTuple):
     """Whole records as the kernel wrote them: ``data`` (uint8), and of each record at which multiple of 8 it
     begins (``places``), its type (``kinds``), how many bytes it has (``sizes``), shape (n,)."""
 
@@ -46,7 +46,7 @@ class PerfRing:
         self.fd = perf_event_open(attr.ljust(ATTR_SIZE, b"\0"), -1, cpu)
         self._page = os.sysconf("SC_PAGE_SIZE")
         self._size = size
-        self._fence = Fence()
+        self._fence = MemoryBarrier()
         try:
             self._map = mmap.mmap(
                 self.fd, self._page + size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
@@ -65,7 +65,7 @@ class PerfRing:
         self._fence()
         return head - tail
 
-    def read(self, count: int) -> tuple[Records, int]:
+    def read(self, count: int) -> tuple[PerfRecords, int]:
         """Read the whole records in the next ``count`` bytes, no more than are waiting, and give their room
         back. Returns the records and how many bytes they took; 0 where the first is longer than that."""
         tail = int(self._positions[1])
@@ -78,10 +78,10 @@ class PerfRing:
         sizes = data.view(np.uint16)[3::4].astype(np.intp)
         step = sizes // 8
         step[np.arange(len(step)) + step > len(step)] = 0  # the look ended in the middle of it
-        places, end = chain(step)
+        places, end = record_offsets(step)
         self._fence()
         self._positions[1] = tail + end * 8
-        return Records(data[: end * 8], places, kinds[places], sizes[places]), end * 8
+        return PerfRecords(data[: end * 8], places, kinds[places], sizes[places]), end * 8
 
     def close(self) -> None:
         """Let go of the event and its ring."""

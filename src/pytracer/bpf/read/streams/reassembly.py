@@ -11,13 +11,13 @@ import time
 from collections import deque
 
 from pytracer.arrays import Array, np
-from pytracer.bpf.read.streams import Reader
+from pytracer.bpf.read.streams import StreamReader
 from pytracer.bpf.read.streams.records import read_rest, resized, string_member
 
 _PATIENCE = 1.0  # seconds that the rest may take: the C sends it within some milliseconds, or never
 
 
-def in_parts(record: np.dtype[np.void]) -> bool:
+def is_fragmented(record: np.dtype[np.void]) -> bool:
     """Whether records of this type may be parts of events."""
     name = string_member(record)
     return name is not None and {f"{name}_len", f"{name}_at"} <= set(record.names or ())
@@ -32,14 +32,14 @@ class _Begun:
         self.since = time.monotonic()
 
 
-class PartsReader:
+class ReassemblingReader:
     """A :class:`~pytracer.bpf.read.streams.Reader` of what another one reads, put together.
 
     An event in parts comes when its last part does, by itself. One whose rest does not come is given as far
     as it is there, with its ``NAME_len`` saying how far that is.
     """
 
-    def __init__(self, reader: Reader, record: np.dtype[np.void]) -> None:
+    def __init__(self, reader: StreamReader, record: np.dtype[np.void]) -> None:
         """Records of ``reader``, which is closed with this."""
         name = string_member(record)
         assert name is not None
@@ -50,7 +50,7 @@ class PartsReader:
         self._offset = record.fields[name][1]
         self._ready: deque[Array] = deque()
         self._begun: dict[bytes, _Begun] = {}
-        self.cut = 0
+        self.truncated = 0
 
     @property
     def fileno(self) -> int:
@@ -58,9 +58,9 @@ class PartsReader:
         return self._reader.fileno
 
     @property
-    def patience(self) -> float | None:
+    def poll_interval(self) -> float | None:
         """See :class:`~pytracer.bpf.read.streams.Reader`."""
-        return self._reader.patience
+        return self._reader.poll_interval
 
     @property
     def lost(self) -> int:
@@ -68,7 +68,7 @@ class PartsReader:
         return self._reader.lost
 
     @property
-    def more(self) -> bool:
+    def has_pending(self) -> bool:
         """See :class:`~pytracer.bpf.read.streams.Reader`."""
         return bool(self._ready)
 
@@ -111,7 +111,7 @@ class PartsReader:
         elif key in self._begun:
             self._begun[key].content += content
         else:  # it was given up
-            self.cut += at + len(content) == total
+            self.truncated += at + len(content) == total
             return
         if len(self._begun[key].content) >= total:
             self._give(self._begun.pop(key))

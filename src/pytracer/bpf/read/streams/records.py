@@ -20,7 +20,7 @@ _GATHERED = 1 << 18  # words that are put together in one go
 _ROWS = 1 << 24  # bytes that one look at a ring becomes: all rows are as wide as the longest
 
 
-class Fence:
+class MemoryBarrier:
     """Keeps the order of what is read and written.
 
     A ring is shared with the kernel: a record's length must be read before its contents, and these before
@@ -46,7 +46,7 @@ def read_rest(read: Callable[..., Array | None]) -> int:
     return count
 
 
-def chain(step: Array) -> tuple[Array, int]:
+def record_offsets(step: Array) -> tuple[Array, int]:
     """The places 0, step[0], ... : ``step[i]`` is how many words the record at word ``i`` would take (0: none
     begins there that could be read).
 
@@ -79,7 +79,7 @@ def chain(step: Array) -> tuple[Array, int]:
     return (np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)), start
 
 
-def fitting(lengths: Array) -> int:
+def count_fitting(lengths: Array) -> int:
     """How many of the first records, of ``lengths`` bytes, to lay out in one go: one at least, if any."""
     if not len(lengths):
         return 0

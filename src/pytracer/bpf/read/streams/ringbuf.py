@@ -14,7 +14,14 @@ import os
 import select
 
 from pytracer.arrays import Array, np
-from pytracer.bpf.read.streams.records import CHUNK, Fence, chain, fitting, gather, in_order
+from pytracer.bpf.read.streams.records import (
+    CHUNK,
+    MemoryBarrier,
+    count_fitting,
+    gather,
+    in_order,
+    record_offsets,
+)
 
 HEADER = 8
 BUSY, DISCARDED = 1 << 31, 1 << 30  # include/uapi/linux/bpf.h: BPF_RINGBUF_BUSY_BIT, _DISCARD_BIT
@@ -24,16 +31,16 @@ LENGTH = DISCARDED - 1
 class RingReader:
     """See :class:`~pytracer.bpf.read.streams.Reader`."""
 
-    patience: float | None = None
+    poll_interval: float | None = None
     lost = 0
-    cut = 0
-    more = False
+    truncated = 0
+    has_pending = False
 
     def __init__(self, fd: int, size: int, record: np.dtype[np.void]) -> None:
         """Map the ring of ``size`` bytes. Raises OSError."""
         self._record = record
         self._size = size
-        self._fence = Fence()
+        self._fence = MemoryBarrier()
         page = os.sysconf("SC_PAGE_SIZE")
         # Page 0 is ours to write: how far we have read. Page 1 says how far the kernel has written.
         self._ours = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
@@ -97,11 +104,11 @@ class RingReader:
     def _records(self, data: Array) -> tuple[Array, int]:
         """The whole records at the beginning of ``data``, and how many bytes they take with what was
         discarded."""
-        alike = self._alike(data)
+        alike = self._same_lengths(data)
         if alike is not None:
             return alike
         kept, lengths, used = self._find(data)
-        count = fitting(lengths)
+        count = count_fitting(lengths)
         if count < len(kept):
             used = int(kept[count]) * 8
         records = gather(data, kept[:count] * 8 + HEADER, lengths[:count], self._record)
@@ -116,11 +123,11 @@ class RingReader:
         step = (length.astype(np.intp) + HEADER + 7) // 8
         # Not to be read: what is being written, and what the look ended in the middle of.
         step[(heads & BUSY != 0) | (np.arange(len(heads)) + step > len(heads))] = 0
-        places, end = chain(step)
+        places, end = record_offsets(step)
         kept = places[heads[places] & DISCARDED == 0]
         return kept, length[kept].astype(np.intp), end * 8
 
-    def _alike(self, data: Array) -> tuple[Array, int] | None:
+    def _same_lengths(self, data: Array) -> tuple[Array, int] | None:
         """The same for records as long as the type, of which none is discarded; None if there are others."""
         size = self._record.itemsize
         stride = (HEADER + size + 7) // 8 * 8
