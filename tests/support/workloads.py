@@ -28,6 +28,7 @@ FLAGS = {
     "returns": ["-pthread"],
     "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],
     "serials": ["-pthread"],
+    "leaks": ["-O0", "-fno-omit-frame-pointer", "-pthread"],
     "stats": [],
     "spin32": [
         "-O0",

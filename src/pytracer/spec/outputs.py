@@ -17,7 +17,8 @@ class Output:
     """Base: the BPF ``map`` it is read from, its value columns, the flag (``when``) that picks it.
 
     ``keys`` are key columns of this output alone, beside those that rows are grouped by. ``hooks`` are what
-    it needs, if not the tracer's.
+    it needs, if not the tracer's. ``balance``: the C counts up and down (signed members), and rows whose
+    first column has come to 0 are left out.
     """
 
     map: str
@@ -25,6 +26,7 @@ class Output:
     when: str = ""
     keys: tuple[Column, ...] = ()
     hooks: tuple[Hook, ...] = ()
+    balance: bool = False
 
     @property
     def takes(self) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ class ResultDecoder:
     def decode_rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | Stacks:
         """The item of rows that were read now, which cover so many ``seconds``."""
         moment = ReadTime(kind, time.time(), seconds)
+        if self._schema.output.balance:
+            rows = _unbalanced(rows, self._schema.output.columns[0].source)
         if self._walker is not None:
             return self._walker.read(rows, self._schema, self._ranking, self._decoders, moment)
         shown = shape_rows(rows, self._schema, self._ranking, self._decoders, moment, self._computed)
@@ -62,3 +64,9 @@ class ResultDecoder:
         """Let go of files."""
         if self._answers is not None:
             self._answers.close()
+
+
+def _unbalanced(rows: Rows, member: str) -> Rows:
+    """The rows in which a member is not 0."""
+    kept = rows.values[member] != 0
+    return Rows(rows.keys[kept], rows.values[kept])

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Add up memory that programs allocate and do not free, by the stack that allocates.
+//
+// A block is forgotten before it is freed, and kept after it was allocated: in between nobody else can have its
+// address, so that threads do not take each other's.
+#define USER_ONLY
+#include "config.h"
+#include "stack.h"
+#include "task.h"
+
+struct pt_call {
+    u64 ns;
+    u64 caller;
+    u32 tid;
+    u64 size;
+    u64 old; // of realloc: what it is given; of posix_memalign: where it puts the address
+};
+#include "calls.h"
+
+#include "blocks.h"
+
+// What realloc is about to free, by the thread: if it fails, it has not.
+BPF_HASH(moving, u64, struct block, 16384);
+
+enum kind {
+    MALLOC = 1,
+    CALLOC,
+    REALLOC,
+    REALLOCARRAY,
+    MEMALIGN,
+    ALIGNED_ALLOC,
+    POSIX_MEMALIGN,
+    VALLOC,
+    PVALLOC,
+    FREE
+};
+
+static __always_inline void forget(u64 address, int may_return)
+{
+    u64 id = bpf_get_current_pid_tgid();
+    struct block_key key = pt_block_at(address);
+    struct block *known = blocks.lookup(&key), block;
+
+    if (!known)
+        return;
+    block = *known;
+    if (may_return)
+        moving.update(&id, &block);
+    blocks.delete(&key);
+    pt_count(&block, -1);
+}
+
+int begins(struct pt_regs *ctx)
+{
+    u64 args[PT_ARGUMENTS_MAX] = {};
+    struct pt_call call = {};
+    u32 kind = pt_kind(ctx);
+
+    if (pt_task() == PT_NO)
+        return pt_pass();
+    pt_arguments(ctx, args);
+    if (kind == FREE) {
+        forget(args[0], 0);
+        return pt_pass();
+    }
+    call.old = args[0];
+    call.size = kind == MALLOC || kind == VALLOC || kind == PVALLOC ? args[0]
+                : kind == CALLOC                                    ? args[0] * args[1]
+                : kind == REALLOCARRAY || kind == POSIX_MEMALIGN    ? args[2]
+                                                                    : args[1];
+    if (kind == REALLOCARRAY)
+        call.size *= args[1];
+    if (kind == REALLOC || kind == REALLOCARRAY)
+        forget(args[0], 1);
+    pt_call_begins(ctx, &call);
+    return pt_pass();
+}
+
+int returns(struct pt_regs *ctx)
+{
+    u64 ns, id = bpf_get_current_pid_tgid(), address = pt_returned(ctx);
+    u32 kind = pt_kind(ctx);
+    struct pt_call call = {};
+
+    if (!pt_call_ends(ctx, &call, &ns) || pt_followed() != PT_YES)
+        return pt_pass();
+    if (kind == POSIX_MEMALIGN) {
+        u64 result = address;
+
+        address = 0;
+        if (!(u32)result)
+            pt_probe_read_user(&address, pt_word(ctx), (void *)call.old);
+    }
+    if (kind == REALLOC || kind == REALLOCARRAY) {
+        struct block *moved = moving.lookup(&id);
+
+        if (moved && !address && call.size) { // it failed: the block is where it was
+            struct block_key key = pt_block_at(call.old);
+            struct block block = *moved;
+
+            if (!blocks.update(&key, &block))
+                pt_count(&block, 1);
+        }
+        moving.delete(&id);
+    }
+    if (address) {
+        forget(address, 0); // seen already: realloc(NULL) calls malloc
+        pt_keep(ctx, address, call.size);
+    }
+    return pt_pass();
+}

@@ -1,0 +1,66 @@
+"""memleak against a program that leaks known blocks, beside what its own allocator says (mallinfo2)."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from support.cli import run
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+LEAKED = {  # by function: blocks, bytes
+    "leak_malloc": (23, 23 * 1000),
+    "leak_calloc": (17, 17 * 1000),
+    "leak_aligned": (4 * 13, 13 * (1000 + 1024 + 1000 + 1000)),
+    "leak_realloc": (11, 11 * 200000),
+}
+
+
+def leaked(*words, threads=0):
+    result = run("memleak", *words, "-f", "json", "--", workload("leaks"), threads)
+    assert result.status == 0, result.err
+    rows = result.of("summary")
+    found = {}
+    for name in (*LEAKED, "free_all", "race"):
+        own = [row for row in rows if any(frame.partition("+")[0] == name for frame in row["user"])]
+        if own:
+            found[name] = sum(row["blocks"] for row in own), sum(row["bytes"] for row in own)
+    return found, rows, result
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_what_is_not_freed_is_shown_by_where_it_was_allocated():
+    found, rows, result = leaked()
+    assert found == LEAKED
+    assert not result.of("loss")
+    # The allocator's own count, of blocks that are rounded up and have a heading, the largest of pages.
+    in_use = int(re.search(r"^in use (\d+)$", result.err, re.M)[1])
+    blocks, size = (sum(pair[part] for pair in LEAKED.values()) for part in (0, 1))
+    assert size < in_use <= size + blocks * 4200
+    assert all(row["blocks"] > 0 < row["bytes"] for row in rows)
+
+
+def test_threads_that_reuse_addresses_leave_nothing():
+    found, _, result = leaked(threads=4)
+    assert found == LEAKED
+    assert not result.of("loss")
+
+
+def test_only_large_blocks():
+    found, _, _ = leaked("--min-size", "5000")
+    assert found == {"leak_realloc": LEAKED["leak_realloc"]}
+
+
+def test_samples_are_counted_as_often_as_they_stand_for():
+    found, _, _ = leaked("--sample", "3")
+    assert all(blocks % 3 == 0 for blocks, _ in found.values())
+    assert "free_all" not in found
+    assert 0 < sum(blocks for blocks, _ in found.values()) < 3 * sum(blocks for blocks, _ in LEAKED.values())
+
+
+def test_what_finds_no_room_is_counted():
+    _, _, result = leaked("--max-blocks", "64")
+    assert sum(record["lost"] for record in result.of("loss")) > 0

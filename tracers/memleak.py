@@ -1,0 +1,51 @@
+"""memleak: what programs allocate and do not free."""
+
+from pytracer.spec import Column, Key, Number, Stacks, Targets, Tracer, Unit
+from pytracer.spec.common import MAPPING, STACK_OPTIONS
+from pytracer.spec.filters import TASK_FILTERS
+
+NAMES = (
+    *("malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc", "posix_memalign"),
+    *("valloc", "pvalloc", "free"),
+)
+BYTES = Column("bytes", "bytes not freed", unit=Unit.BYTES)
+BLOCKS = Column("blocks", "allocations not freed", unit=Unit.COUNT)
+
+TRACER = Tracer(
+    name="memleak",
+    group="memory",
+    summary="memory that programs allocate and do not free, by stack",
+    description="Adds up the memory that is allocated during the trace and not freed, by allocating stack.",
+    hooks=(MAPPING,),
+    arguments=Targets(
+        "PATTERN",
+        "u:FILE:malloc, :free and the like, of another allocator than the C library's",
+        begin="begins",
+        end="returns",
+        minimum=0,
+        default=tuple(f"u:libc:{name}" for name in NAMES),
+        kinds=NAMES,
+    ),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Number("sample", "keep one of N allocations, and count it N times", default=1, config="sample"),
+        Number("min-size", "only blocks of so many bytes at least", default=0, minimum=0, config="least"),
+        Number("max-blocks", "blocks kept at a time", default=1 << 18, maximum=1 << 24, define="BLOCKS_MAX"),
+        STACK_OPTIONS[3],
+    ),
+    keys=(Key("pid", (Column("pid", "process id"),)),),
+    outputs=(Stacks("rows", (BYTES, BLOCKS), balance=True),),
+    examples=(
+        ("memleak -p 181 -d 60", "what one process leaks in a minute"),
+        ("memleak --sample 100 -- ./server", "one of a hundred blocks, at less cost"),
+        ("memleak -p 181 u:libjemalloc:malloc u:libjemalloc:free", "another allocator"),
+    ),
+    notes=(
+        "Not freed yet is not leaked: caches grow, too. With INTERVAL, each is what changed meanwhile.",
+        "Every call costs two breakpoints or three; --sample spares the stacks and the rest.",
+        "With --sample the numbers are estimates: of n kept allocations, within some 2 / sqrt(n) of them.",
+        "A process that ends frees nothing here. mmap(2), brk(2) and the kernel's own memory are not seen.",
+        "profile's help says how stacks are walked and names are found.",
+    ),
+)
