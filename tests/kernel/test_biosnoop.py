@@ -63,7 +63,7 @@ def test_each_request_has_its_place_size_and_process(tmp_path, alternative):
 
 def test_processes_that_share_a_disk_are_told_apart(tmp_path):
     """Whose request runs the queue hands others' requests to the driver, too."""
-    counts = {"one": 211, "two": 199, "three": 101, "four": 23}
+    counts = {"one": 503, "two": 499, "three": 491, "four": 487}
     with loop(tmp_path) as device:
         for scheduler in schedulers(device):
             with traced(device) as events:
