@@ -116,8 +116,9 @@ struct pt_start {
 
 int checks(struct pt_regs *ctx)
 {
-    struct pt_start start = {};
+    struct pt_start start;
 
+    __builtin_memset(&start, 0, sizeof(start)); // padding, too: it goes into a map
     if (pt_task() != PT_YES || place(ctx, &start.key))
         return PT_PASS;
     start.capability = PT_REGS_PARM3(ctx);

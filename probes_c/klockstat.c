@@ -20,7 +20,7 @@ struct wait_key {
 };
 struct wait {
     u64 ns;
-    u32 flags;
+    u64 flags;
 };
 BPF_HASH(waiting, struct wait_key, struct wait, 16384);
 
@@ -64,7 +64,7 @@ static __always_inline void name_type(char *type, u32 flags)
 int begins(struct bpf_raw_tracepoint_args *ctx)
 {
     struct wait_key key = {.task = bpf_get_current_task(), .lock = ctx->args[0]};
-    struct wait wait = {.ns = bpf_ktime_get_ns(), .flags = ctx->args[1]};
+    struct wait wait = {.ns = bpf_ktime_get_ns(), .flags = (u32)ctx->args[1]};
     int error;
 
     if (pt_task() != PT_YES)

@@ -49,8 +49,12 @@ static __always_inline struct block_key pt_block_at(u64 address)
 static __always_inline void pt_keep(void *ctx, u64 address, u64 size)
 {
     struct block_key key = pt_block_at(address);
-    struct block block = {.size = size, .count = pt_cfg(PT_CFG_SAMPLE)};
+    struct block block;
     struct pt_stacks at = {};
+
+    __builtin_memset(&block, 0, sizeof(block)); // padding, too: it goes into a map
+    block.size = size;
+    block.count = pt_cfg(PT_CFG_SAMPLE);
 
     if (size < pt_cfg(PT_CFG_LEAST) || (block.count > 1 && bpf_get_prandom_u32() % (u32)block.count))
         return;

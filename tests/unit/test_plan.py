@@ -294,6 +294,7 @@ ALWAYS = {
     "PT_HAS_LOOPS": "",
     "PT_HAS_PROBE_READ_KERNEL": "",
     "PT_HAS_TASK_BTF": "",
+    "PT_HAS_TASK_PT_REGS": "",
 }
 HOOKS = {
     "HOOK_SYSCALL_RAW_TRACEPOINT": "",
@@ -568,6 +569,7 @@ def test_describe():
         "define   PT_HAS_LOOPS",
         "define   PT_HAS_PROBE_READ_KERNEL",
         "define   PT_HAS_TASK_BTF",
+        "define   PT_HAS_TASK_PT_REGS",
         "define   PT_ROWS_MAX=5120",
         "set      pt_uids: 1 entries",
         "set      wanted: 2 entries",

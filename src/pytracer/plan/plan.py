@@ -197,7 +197,7 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
         defines["PT_HAS_PROBE_READ_KERNEL"] = ""
     if facts.has_helper(CURRENT_TASK_BTF):
         defines["PT_HAS_TASK_BTF"] = ""
-    if schema.is_stacks and facts.has_helper(TASK_PT_REGS):
+    if facts.has_helper(TASK_PT_REGS):
         defines["PT_HAS_TASK_PT_REGS"] = ""
     if schema.is_listing:
         if facts.has_helper(FOR_EACH_MAP_ELEM):
