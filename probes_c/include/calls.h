@@ -42,22 +42,29 @@ static __always_inline u64 pt_frame(void *ctx, u64 point)
     return frame;
 }
 
-// Make the key that of a goroutine. Its g is in thread-local storage also where Go keeps it in a register (since 1.17).
-static __always_inline void pt_goroutine(struct pt_call_key *key)
+// Make the key that of a goroutine; 0, or the error where its g cannot be read: the key would be that of others, too.
+// The g is in thread-local storage also where Go keeps it in a register (since 1.17).
+static __always_inline int pt_goroutine(struct pt_call_key *key)
 {
 #if defined(__x86_64__)
     u64 high = 0, offset = PT_G_OFFSET;
+    int error;
 
     pt_opaque(offset);
     // Saved as it is set (arch_prctl, clone); Go does not set it otherwise.
-    pt_probe_read_user(&key->task, sizeof(key->task),
-                       (void *)(pt_read(pt_current()->thread.fsbase) + offset));
-    pt_probe_read_user(&high, sizeof(high), (void *)(key->task + 8)); // g.stack.hi
+    error = pt_probe_read_user(&key->task, sizeof(key->task),
+                               (void *)(pt_read(pt_current()->thread.fsbase) + offset));
+    if (!error)
+        error = pt_probe_read_user(&high, sizeof(high), (void *)(key->task + 8)); // g.stack.hi
     key->frame = high - key->frame;
+    return error;
+#else
+    return 0;
 #endif
 }
 
-static __always_inline void pt_call_key(void *ctx, struct pt_call_key *key)
+// 0, or an error where it is not known whose call it is.
+static __always_inline int pt_call_key(void *ctx, struct pt_call_key *key)
 {
     u64 point = pt_point();
 
@@ -68,8 +75,7 @@ static __always_inline void pt_call_key(void *ctx, struct pt_call_key *key)
         key->target |= bpf_get_current_pid_tgid() & ~0xffffffffULL;
     else
         key->task = bpf_get_current_task();
-    if (point & PT_GOROUTINE)
-        pt_goroutine(key);
+    return point & PT_GOROUTINE ? pt_goroutine(key) : 0;
 }
 
 static __always_inline void pt_call_begins(void *ctx, struct pt_call *call)
@@ -79,7 +85,10 @@ static __always_inline void pt_call_begins(void *ctx, struct pt_call *call)
     struct pt_call *kept;
     int error;
 
-    pt_call_key(ctx, &key);
+    if (pt_call_key(ctx, &key)) {
+        pt_lost(PT_LOSS_UNREAD);
+        return;
+    }
     call->tid = point & PT_GOROUTINE ? id >> 32 : id; // goroutines change threads
     call->caller = point & PT_SITE ? pt_caller(ctx) : 0;
     call->ns = bpf_ktime_get_ns(); // last
@@ -124,7 +133,8 @@ static __always_inline int pt_call_ends(void *ctx, struct pt_call *call, u64 *ns
     struct pt_call_key key;
     struct pt_call *kept;
 
-    pt_call_key(ctx, &key);
+    if (pt_call_key(ctx, &key))
+        return 0; // what it began with is replaced by the next, or over with its process: PT_LOSS_UNWOUND
     kept = pt_calls.lookup(&key);
 #if defined(__x86_64__)
     if (!kept && point == PT_RETURN)

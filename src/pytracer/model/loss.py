@@ -10,7 +10,7 @@ REASONS: dict[str, str] = {
     "truncated": "strings that are shown without their end",
     "stacks_full": "events without a place for their stack: it was taken by another (--max-stacks)",
     "no_return": "calls of functions that were not seen to return",
-    "unread": "values that could not be read, and are in no histogram",
+    "unread": "values, or goroutines of calls, that could not be read, and are in no histogram or count",
     "negative": "values below 0, which are in no histogram",
     "unwound": "calls that ended without a return: an exception or longjmp left them, or their thread ended",
     "indirect": "calls that ended in an indirect jump to another function, whose return is not seen",

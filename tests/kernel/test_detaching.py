@@ -1,0 +1,81 @@
+"""Probes that are taken off one by one: it is said while it lasts, and nothing is left."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from support.cli import finish
+from support.compilers import compiled
+from support.uprobes import Program
+
+pytestmark = pytest.mark.kernel
+FUNCTIONS = 41
+"""Each takes up to 0.1 s to be taken off on Linux 6.18, for which the kernel waits under a lock."""
+CALLS = 23
+# A line each few milliseconds instead of each second: how long the kernel takes is not known.
+IMPATIENT = (
+    "import sys\nfrom pytracer import progress\nprogress._SECONDS = 0.005\n"
+    "from pytracer.cli.main import main\nsys.exit(main())"
+)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """A program with many functions, of which it calls each."""
+    functions = "".join(f'void f{number}(void) {{ asm(""); }}\n' for number in range(FUNCTIONS))
+    calls = " ".join(f"f{number}();" for number in range(FUNCTIONS))
+    text = f"""
+        #include <stdio.h>
+        {functions}
+        int main(void)
+        {{
+            puts("ready");
+            fflush(stdout);
+            getchar();
+            for (int n = 0; n < {CALLS}; n++) {{ {calls} }}
+            puts("done");
+            fflush(stdout);
+            getchar();
+        }}
+    """
+    return compiled(tmp_path_factory.mktemp("many"), {"many.c": text}, "-fno-inline", "-fno-ipa-icf")
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("numbers", [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
+def test_detaching_of_many_probes_is_said_and_never_skipped(program, numbers):
+    """A second Ctrl-C, which skips output, comes while they are taken off."""
+    with Program(program) as process:
+        words = ["funccount", f"u:{program}:f*", "--hook", "u=uprobe", "-v"]
+        words += ["-p", process.pid, "-f", "json", "-d", 600]
+        tracer = subprocess.Popen(
+            [sys.executable, "-c", IMPATIENT, *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for line in tracer.stderr:
+            if "pytracer: tracing" in line:
+                break
+        process.process.stdin.write("\n")
+        process.process.stdin.flush()
+        assert process.process.stdout.readline() == "done\n"
+        said = ""
+        tracer.send_signal(numbers[0])
+        if len(numbers) > 1:
+            said = tracer.stderr.readline()
+            tracer.send_signal(numbers[1])
+        result = finish(tracer)
+    assert result.status == 0, result.err
+    left = re.findall(r"^pytracer: warning: still detaching: (\d+) probes are left$", said + result.err, re.M)
+    assert left
+    assert list(map(int, left)) == sorted(map(int, left), reverse=True)
+    assert int(left[0]) <= FUNCTIONS + 1  # and one that looks after the process
+    if len(numbers) == 1:
+        assert [record["count"] for record in result.of("summary")] == [CALLS] * FUNCTIONS
+        assert not result.of("loss")
