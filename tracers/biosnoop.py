@@ -32,7 +32,7 @@ TRACER = Tracer(
                     unit=Unit.NANOSECONDS,
                     width=9,
                 ),
-                Column("cgroup", "cgroup that is charged for it", decode="cgroup", null=0, wide=True),
+                Column("cgroup", "cgroup (v2) that is charged for it", decode="cgroup", null=0, wide=True),
             )
         ),
     ),

@@ -44,15 +44,21 @@ static int on_done(void *ctx, struct pt_io *io, u32 disk, u32 operation);
 static void on_given(void *ctx, struct pt_io *io, u32 disk, u32 operation);
 #endif
 
+// The id of the cgroup (v2) that is charged for a bio; 0 if that is not known.
 static __always_inline u64 pt_charged(struct bio *bio)
 {
 #if PT_HAS_bio__bi_blkg
     struct blkcg_gq *group = bio ? pt_read(bio->bi_blkg) : 0;
     struct blkcg *blkcg = group ? pt_read(group->blkcg) : 0;
     struct cgroup *cgroup = blkcg ? pt_read(blkcg->css.cgroup) : 0;
-    struct kernfs_node *node = cgroup ? pt_read(cgroup->kn) : 0;
+    struct cgroup_root *root = cgroup ? pt_read(cgroup->root) : 0;
+    struct kernfs_node *node;
 
-    return node ? pt_read(node->id) : 0;
+    // Of another hierarchy than that of cgroup v2, which is 0, ids would be taken for those of other cgroups.
+    if (!root || pt_read(root->hierarchy_id))
+        return 0;
+    node = pt_read(cgroup->kn);
+    return pt_read(node->id);
 #else
     return 0;
 #endif

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,14 +34,14 @@ def traced(device, *words):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(
-    "alternative", ["bio-queue", "bio", pytest.param("request", marks=pytest.mark.smoke)]
-)
+@pytest.mark.parametrize("alternative", ["request", pytest.param("bio", marks=pytest.mark.smoke)])
 def test_each_request_has_its_place_size_and_process(tmp_path, alternative):
     hook = f"block_submit={alternative}"
+    if alternative == "bio" and run("biosnoop", "--dry-run", "--hook", f"{hook}-queue").status == 0:
+        hook += "-queue"  # the event has the queue before the bio
+    elif refused(run("biosnoop", "--dry-run", "--hook", hook), {"block_submit": alternative}):
+        return
     with loop(tmp_path) as device:
-        if refused(run("biosnoop", "--dry-run", "--hook", hook), {"block_submit": alternative}):
-            return
         with traced(device, "--hook", hook) as events:
             before = completed(device), transferred(device)
             done = work(device, **WORK)
@@ -93,6 +94,20 @@ def test_writeback_is_nobodys(tmp_path):
     others = [event for event in events if event["pid"] is not None]
     assert sum(event["bytes"] for event in others) < size  # the file system's own blocks, in syncfs
     assert not [event for event in events if (event["comm"] or "").startswith("kworker")]
+
+
+@pytest.mark.lab
+def test_the_cgroup_that_is_charged(tmp_path):
+    """Of cgroup v2, the nearest that has the controller; ids of v1 would name other cgroups."""
+    with loop(tmp_path) as device, traced(device, "-p", os.getpid()) as events:
+        work(device, reads=23)
+    lines = [line.split(":") for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    if any("blkio" in controllers.split(",") for _, controllers, _ in lines):
+        assert {event["cgroup"] for event in events} == {None}
+    else:
+        [own] = [path for number, _, path in lines if number == "0"]
+        [charged] = {event["cgroup"] for event in events}
+        assert f"{own}/".replace("//", "/").startswith(charged.rstrip("/") + "/")
 
 
 def test_a_command_alone_and_only_what_is_slow(tmp_path):

@@ -91,7 +91,7 @@ REQUEST_KEYS = (
     Key("comm", (Column("comm", "name of the thread that made them", decode="text", null=b""),)),
     BY_DISK,
     BY_OPERATION,
-    Key("cgroup", (Column("cgroup", "cgroup that is charged for them", decode="cgroup", null=0),)),
+    Key("cgroup", (Column("cgroup", "cgroup (v2) that is charged for them", decode="cgroup", null=0),)),
 )
 """Rows of requests: probes_c/include/requestrows.h."""
 
