@@ -41,11 +41,10 @@ def test_each_request_has_its_place_size_and_process(tmp_path, alternative):
         hook += "-queue"  # the event has the queue before the bio
     elif refused(run("biosnoop", "--dry-run", "--hook", hook), {"block_submit": alternative}):
         return
-    with loop(tmp_path) as device:
-        with traced(device, "--hook", hook) as events:
-            before = completed(device), transferred(device)
-            done = work(device, **WORK)
-            after = completed(device), transferred(device)
+    with loop(tmp_path) as device, traced(device, "--hook", hook) as events:
+        before = completed(device), transferred(device)
+        done = work(device, **WORK)
+        after = completed(device), transferred(device)
     for name, count in done.items():
         own = [event for event in events if event["operation"] == name and name != "flush"]
         if name == "flush":  # of the disk's cache: one serves all who wait
