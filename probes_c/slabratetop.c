@@ -78,14 +78,18 @@ int allocates(struct pt_regs *ctx)
 }
 #endif
 
-// kmalloc(call_site, ptr, bytes_req, bytes_alloc, gfp_flags, ...). Sizes of its caches: 96, 192, powers of two.
+// kmalloc(call_site, ptr, bytes_req, bytes_alloc, gfp_flags, ...); in Linux 5.19 and 6.0 a cache, or none, stands before
+// bytes_req, which is never 0. Sizes of its caches: 96, 192, powers of two.
 int kmalloced(struct bpf_raw_tracepoint_args *ctx)
 {
-    u64 size = ctx->args[3];
+    u64 third = ctx->args[2], fourth = ctx->args[3], fifth = ctx->args[4], size;
     struct row_key key;
 
     if (!ctx->args[1] || pt_task() != PT_YES)
         return PT_PASS;
+    pt_opaque(fourth); // else the compiler makes one read of both, which the verifier refuses
+    pt_opaque(fifth);
+    size = third && !(third >> 47) ? fourth : fifth;
     __builtin_memset(&key, 0, sizeof(key));
 #ifdef BY_CACHE
     __builtin_memcpy(key.cache, "kmalloc-", 8);

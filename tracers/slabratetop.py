@@ -5,30 +5,30 @@ from pytracer.spec.common import TASK_KEYS
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.hooks import Alternative, Hook, Kprobe, RawTracepoint
 
-KMALLOC = RawTracepoint("kmalloced", event="kmalloc", arguments=5)
 OTHERS = ("kmem_cache_alloc_node", "kmem_cache_alloc_lru")
+FUNCTIONS = ("kmem_cache_alloc", *OTHERS)
 VALUES = (
     Column("allocations", "objects allocated", unit=Unit.COUNT),
     Column("bytes", "their size in the cache", unit=Unit.BYTES),
 )
-KEYS = (
-    Key("cache", (Column("cache", "the cache, as in /proc/slabinfo", decode="text"),)),
-    *TASK_KEYS,
-)
+KEYS = (Key("cache", (Column("cache", "the cache, as in /proc/slabinfo", decode="text"),)), *TASK_KEYS)
 SLAB = Hook(
     "slab",
     "the kernel allocates from slab caches",
     (
-        # Linux 6.1 (2c1d697fb8ba) gave the event the cache.
+        # The event has the cache since Linux 5.19 (b347aa7b5747), when that of kmalloc got a sixth argument.
         Alternative(
-            "raw-tracepoint", (RawTracepoint("allocated", event="kmem_cache_alloc", arguments=5), KMALLOC)
+            "raw-tracepoint",
+            (
+                RawTracepoint("kmalloced", event="kmalloc", arguments=6),
+                RawTracepoint("allocated", event="kmem_cache_alloc", arguments=5),
+            ),
         ),
         Alternative(
             "kprobe",
             (
-                Kprobe("allocates", symbols=("kmem_cache_alloc",)),
-                *(Kprobe("allocates", symbols=(name,), optional=True) for name in OTHERS),
-                KMALLOC,
+                *(Kprobe("allocates", symbols=(name,), optional=name in OTHERS) for name in FUNCTIONS),
+                RawTracepoint("kmalloced", event="kmalloc", arguments=5),
             ),
         ),
     ),
@@ -53,6 +53,6 @@ TRACER = Tracer(
         "kmalloc's caches are shown by size: no event tells kmalloc-64 from kmalloc-cg-64 and the like.",
         "Caches may be merged: an object is then shown under the name that /proc/slabinfo has for all.",
         "Filters look at the task that runs: what interrupts allocate, in any task, is counted for it.",
-        "Objects allocated in bulk (kmem_cache_alloc_bulk) raise no event. By kprobe, failed ones count.",
+        "Objects allocated in bulk are not seen. By kprobe, allocations that fail count.",
     ),
 )

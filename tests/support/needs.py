@@ -124,6 +124,7 @@ FEATURES: dict[str, Feature] = {
     "checked=fexit": Feature((5, 5), options=("DEBUG_INFO_BTF",), says="trampoline|BTF"),
     "victim=raw-tracepoint": Feature((6, 9), options=("TRACEPOINTS",), says="raw tracepoint"),  # 72ba14deb40a
     "contention=raw-tracepoint": Feature((5, 19), options=("TRACEPOINTS",), says="raw tracepoint"),
+    "slab=raw-tracepoint": Feature((5, 19), options=("TRACEPOINTS",), says="raw tracepoint"),
     "ringbuf": Feature((5, 8)),
     "task storage": Feature((5, 12)),  # for programs on tracepoints: a10787e6d58c
     "bloom filter": Feature((5, 16)),
