@@ -19,7 +19,7 @@ from pytracer.bpf.compile.headers import find_headers
 from pytracer.bpf.toolchain import import_bcc
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch
-from pytracer.plan import Request
+from pytracer.request import Request
 from pytracer.spec import Alternative, Column, Filter, Hook, RawTracepoint, Stream, Tracer
 from pytracer.trace.loop import Trace
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from pytracer.errors import UsageError
-
-MILLISECOND = 1_000_000  # nanoseconds
-_UNITS = {"ns": 1, "us": 1_000, "ms": MILLISECOND, "s": 1_000_000_000, "": MILLISECOND}
-
+from pytracer.request import units
 
 _WIDEST = 100  # columns
-_BUFFER_LIMIT = 1 << 30
-_ROWS_LIMIT = 1_000_000  # each has a value for every CPU, in memory that cannot be swapped
+_T = TypeVar("_T")
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -65,46 +60,28 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"{self.prog} --help")
 
 
-def seconds(text: str) -> float:
-    """A length of time. Raises ArgumentTypeError, as those below do."""
-    if not is_number(text) or not 0 < float(text) < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time in seconds")
-    return float(text)
+def _argument(check: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Make an argparse type of a check, whose ValueError becomes an ArgumentTypeError."""
+
+    def convert(text: str) -> _T:
+        try:
+            return check(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
 
 
-def duration(text: str) -> int:
-    """A length of time with its unit, in nanoseconds; without a unit it is milliseconds."""
-    from decimal import Decimal  # which most starts do without
-
-    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)(ns|us|ms|s|)", text, re.ASCII)
-    value = round(Decimal(found[1]) * _UNITS[found[2]]) if found else -1
-    if not 0 <= value < 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time such as 10ms, 500us or 2s")
-    return value
+seconds = _argument(units.seconds)
+duration = _argument(units.nanoseconds)
+positive = _argument(units.positive)
+rows_per_second = _argument(units.row_count)
+size_in_bytes = _argument(units.byte_count)
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 up."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
-    return int(text)
-
-
-def rows_per_second(text: str) -> int:
-    """Parse a number of rows, at most a million."""
-    rows = positive(text)
-    if rows > _ROWS_LIMIT:
-        raise argparse.ArgumentTypeError(f"{text} rows are more than {_ROWS_LIMIT}")
-    return rows
-
-
-def size_in_bytes(text: str) -> int:
-    """Parse a size such as 512k, 8M or 1G; at most 1G."""
-    number, unit = (text[:-1], text[-1].lower()) if text[-1:].isalpha() else (text, "")
-    shift = {"": 0, "k": 10, "m": 20, "g": 30}.get(unit)
-    if shift is None or not number.isdecimal() or not 0 < int(number) << shift <= _BUFFER_LIMIT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size between 1 and 1G")
-    return int(number) << shift
+def whole(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return an argparse type for whole numbers from ``minimum`` to ``maximum``."""
+    return _argument(lambda text: units.whole(text, minimum, maximum))
 
 
 def split(words: Sequence[str], keep: int = 0) -> tuple[list[str], float | None, int | None]:

@@ -17,7 +17,7 @@ from pytracer.cli.arguments import Parser
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel.btf import VMLINUX
 from pytracer.packing import Kernel, make_pack
-from pytracer.plan import Request
+from pytracer.request import Request
 from pytracer.spec import registry
 from pytracer.text import harmless
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from pytracer.cli.arguments import (
-    MILLISECOND,
     Parser,
     duration,
     is_number,
@@ -16,13 +14,13 @@ from pytracer.cli.arguments import (
     seconds,
     size_in_bytes,
     split,
+    whole,
 )
 from pytracer.errors import UsageError
-from pytracer.kernel import filter_values, interfaces
+from pytracer.kernel import interfaces
 from pytracer.kernel.policy import require_proc
-from pytracer.plan import Fault, Request, parse_fault
 from pytracer.plan.attach_targets import PROBES_MAX
-from pytracer.plan.sets import parse_set
+from pytracer.request import Request, build_request, units
 from pytracer.sinks import FORMATS, STACK_FORMATS
 from pytracer.spec import (
     Choice,
@@ -31,42 +29,25 @@ from pytracer.spec import (
     Flag,
     GroupBy,
     Histogram,
-    Injection,
     NameSet,
     Number,
     Option,
     PacketFilter,
     Questions,
     SeccompProfile,
-    Source,
     Stacks,
     Targets,
     Tracer,
-    parse_source,
 )
 
-if TYPE_CHECKING:
-    from pytracer.kernel.pcap import CompiledFilter
-    from pytracer.lang import ProbeSpec
-
-_FILTERS: dict[Filter, tuple[tuple[str, ...], str, str, Callable[[str], bytes]]] = {
-    Filter.PID: (("-p", "--pid"), "N", "this process, until it ends (repeatable)", filter_values.process),
-    Filter.TID: (("--tid",), "N", "this thread", filter_values.thread),
-    Filter.COMM: (("--comm",), "NAME", "threads of this name", filter_values.comm),
-    Filter.UID: (("-u", "--uid"), "USER", "this user, by name or number", filter_values.user),
-    Filter.CGROUP: (("--cgroup",), "PATH", "this cgroup and those below it", filter_values.cgroup),
-    Filter.NETNS: (
-        ("--netns",),
-        "NS",
-        "this network namespace: a process, name or path",
-        filter_values.network_namespace,
-    ),
-    Filter.MNTNS: (
-        ("--mntns",),
-        "NS",
-        "this mount namespace: a process or path",
-        filter_values.mount_namespace,
-    ),
+_FILTERS: dict[Filter, tuple[tuple[str, ...], str, str]] = {
+    Filter.PID: (("-p", "--pid"), "N", "this process, until it ends (repeatable)"),
+    Filter.TID: (("--tid",), "N", "this thread"),
+    Filter.COMM: (("--comm",), "NAME", "threads of this name"),
+    Filter.UID: (("-u", "--uid"), "USER", "this user, by name or number"),
+    Filter.CGROUP: (("--cgroup",), "PATH", "this cgroup and those below it"),
+    Filter.NETNS: (("--netns",), "NS", "this network namespace: a process, name or path"),
+    Filter.MNTNS: (("--mntns",), "NS", "this mount namespace: a process or path"),
 }
 _CHOICES_WIDTH = 60  # characters that a line of help can spare for them
 _GROUP_BY_DEST = "group_by"
@@ -110,46 +91,33 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         if command:
             raise UsageError("-c and -- both name a command")
         command = _words(given.command)
-    if given.load and not command:
-        raise UsageError("--load is for a command that is started", hint="-- COMMAND")
-    if getattr(given, "wait_all", False) and not command:
-        raise UsageError("--wait-all is for a command that is started", hint="-- COMMAND")
     words, interval, count = split(given.arguments, keep=_first_interface(tracer, given.arguments))
-    filters = _filter_values(tracer, given)
-    _check_arguments(tracer, words)
     if interval is not None and given.format in STACK_FORMATS:
         raise UsageError(
             f"INTERVAL does not go with {given.format}, which is for whole runs",
             hint="-d SECONDS says when to stop",
         )
-    named = _interfaces(tracer, words)
-    return (
-        Request(
-            tracer=tracer,
-            options={o.name: _value(o, given) for o in tracer.options if not isinstance(o, PacketFilter)},
-            filters=filters,
-            viewer=filter_values.viewer(filters),
-            interfaces=named,
-            sources=_sources(tracer, words),
-            max_probes=getattr(given, "max_probes", None),
-            fault=_fault(tracer, words),
-            probe_specs=_questions(tracer, words),
-            command=command,
-            load=given.load,
-            wait_all=bool(getattr(given, "wait_all", False)),
-            interval=interval,
-            count=count,
-            duration=given.duration,
-            top=given.top,
-            rows=given.max_rows,
-            buffer=given.buffer,
-            sort=given.sort or "",
-            hooks=dict(_hook(text) for text in given.hook),
-            headers=given.headers or "",
-            filter=_packet_filter(tracer, given, named),
-        ),
-        given,
+    request = build_request(
+        tracer,
+        words,
+        options={option.name: _value(option, given) for option in tracer.options},
+        filters={which: getattr(given, f"filter_{which.value}") for which in tracer.filters},
+        containers=getattr(given, "container", ()),
+        command=command,
+        load=given.load,
+        wait_all=bool(getattr(given, "wait_all", False)),
+        interval=interval,
+        count=count,
+        duration=given.duration,
+        top=given.top,
+        sort=given.sort or "",
+        max_rows=given.max_rows,
+        max_probes=getattr(given, "max_probes", None),
+        buffer=given.buffer,
+        hooks=dict(_hook(text) for text in given.hook),
+        headers=given.headers or "",
     )
+    return request, given
 
 
 def _first_interface(tracer: Tracer, words: Sequence[str]) -> int:
@@ -184,11 +152,15 @@ def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
         metavar = option.name.upper() if many else None
         group.add_argument(*flags, choices=option.choices, default=option.default, help=text, metavar=metavar)
     elif isinstance(option, Duration):
-        text = option.help + (f" (default: {option.default / MILLISECOND:g}ms)" if option.default else "")
+        text = option.help + (
+            f" (default: {option.default / units.MILLISECOND:g}ms)" if option.default else ""
+        )
         group.add_argument(*flags, type=duration, metavar=option.metavar, help=text)
     elif isinstance(option, Number):
         text = option.help + (f" (default: {option.default})" if option.default else "")
-        group.add_argument(*flags, type=_number(option), metavar=option.metavar, help=text)
+        group.add_argument(
+            *flags, type=whole(option.minimum, option.maximum), metavar=option.metavar, help=text
+        )
     elif isinstance(option, GroupBy):
         names = ",".join(key.name for key in option.keys)
         text = f"{option.help}: {names} (default: {option.default or 'none, all in one'})"
@@ -204,7 +176,7 @@ def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
 
 def _add_filters(group: argparse._ArgumentGroup, tracer: Tracer) -> None:
     for which in tracer.filters:
-        flags, metavar, text, _ = _FILTERS[which]
+        flags, metavar, text = _FILTERS[which]
         dest = f"filter_{which.value}"
         group.add_argument(*flags, dest=dest, metavar=metavar, action="append", default=[], help=text)
     if Filter.CGROUP in tracer.filters:
@@ -284,101 +256,15 @@ def _epilog(tracer: Tracer) -> str:
     return "\n".join(lines)
 
 
-def _check_arguments(tracer: Tracer, words: list[str]) -> None:
-    if tracer.arguments is None:
-        if words:
-            raise UsageError(
-                f"{tracer.name} takes no argument {words[0]!r}", hint=f"pytracer {tracer.name} --help"
-            )
-    elif len(words) < tracer.arguments.minimum:
-        example = f", as in: pytracer {tracer.examples[0][0]}" if tracer.examples else ""
-        raise UsageError(f"{tracer.name} needs {tracer.arguments.help}{example}")
-
-
-def _interfaces(tracer: Tracer, words: list[str]) -> dict[int, str]:
-    if tracer.arguments is None or tracer.arguments.encode != "interfaces":
-        return {}
-    return interfaces.resolve(words, every=tracer.arguments.every)
-
-
-def _packet_filter(
-    tracer: Tracer, given: argparse.Namespace, named: Mapping[int, str]
-) -> CompiledFilter | None:
-    for option in tracer.options:
-        if isinstance(option, PacketFilter):
-            text = getattr(given, option.name.replace("-", "_"))
-            if text is None:
-                return None
-            from pytracer.kernel.pcap import compile_for, compile_raw
-
-            return compile_raw(text) if option.raw else compile_for(text, named, frames=option.frames)
-    return None
-
-
-def _sources(tracer: Tracer, words: list[str]) -> tuple[Source, ...]:
-    named = (words or tracer.arguments.default) if isinstance(tracer.arguments, Targets) else ()
-    return tuple(dict.fromkeys(map(parse_source, named)))
-
-
-def _questions(tracer: Tracer, words: list[str]) -> tuple[ProbeSpec, ...]:
-    if not isinstance(tracer.arguments, Questions):
-        return ()
-    from pytracer.lang import parse_distribution, parse_trace  # a language
-
-    read = parse_distribution if tracer.arguments.distribution else parse_trace
-    return tuple(map(read, dict.fromkeys(words)))
-
-
-def _fault(tracer: Tracer, words: list[str]) -> Fault | None:
-    if not isinstance(tracer.arguments, Injection):
-        return None
-    if len(words) > 2:
-        raise UsageError(f"{words[2]!r} is too much: one function fails, in one way")
-    return parse_fault(*words)
-
-
 def _value(option: Option, given: argparse.Namespace) -> object:
     if isinstance(option, GroupBy):
-        text = getattr(given, _GROUP_BY_DEST)
-        names = tuple(dict.fromkeys(text.split(","))) if text or option.default else ()
-        known = [key.name for key in option.keys]
-        for name in names:
-            if name not in known:
-                raise UsageError(f"--{option.name} {name!r}: no such key", hint=f"keys: {', '.join(known)}")
-        return names
+        return getattr(given, _GROUP_BY_DEST)
     value = getattr(given, option.name.replace("-", "_"))
-    if isinstance(option, SeccompProfile):
-        if value is None:
-            return None
+    if isinstance(option, SeccompProfile) and value is not None:
         from pytracer.seccomp import confinement
 
         return confinement(value)
-    if isinstance(option, NameSet):
-        return None if value is None else parse_set(option, value)
     return value
-
-
-def _filter_values(tracer: Tracer, given: argparse.Namespace) -> dict[Filter, tuple[bytes, ...]]:
-    values: dict[Filter, list[bytes]] = {}
-    for which in tracer.filters:
-        resolve = _FILTERS[which][3]
-        for text in getattr(given, f"filter_{which.value}"):
-            values.setdefault(which, []).append(resolve(text))
-    kinds = set()
-    for text in getattr(given, "container", ()):
-        kind, key = filter_values.container(text)
-        if Filter(kind) not in tracer.filters:
-            raise UsageError(
-                f"the container {text!r} has no cgroup of version 2",
-                hint="pytracer doctor says what is mounted",
-            )
-        kinds.add(kind)
-        values.setdefault(Filter(kind), []).append(key)
-    if len(kinds) > 1:  # filters of two kinds must both hold, and no task is in two containers
-        raise UsageError(
-            "these containers can only be told apart in different ways", hint="trace them one by one"
-        )
-    return {which: tuple(keys) for which, keys in values.items()}
 
 
 def _hook(text: str) -> tuple[str, str]:
@@ -386,14 +272,3 @@ def _hook(text: str) -> tuple[str, str]:
     if not hook or not way:
         raise UsageError(f"--hook {text!r}: HOOK=WAY is wanted", hint="--dry-run shows both")
     return hook, way
-
-
-def _number(option: Number) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        if not text.isdecimal() or not option.minimum <= int(text) <= option.maximum:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is no whole number from {option.minimum} to {option.maximum}"
-            )
-        return int(text)
-
-    return convert

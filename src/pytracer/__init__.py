@@ -1,7 +1,8 @@
 """pytracer: trace a running Linux kernel and the programs on it, with BCC underneath.
 
-``pytracer.open`` starts a trace from Python; see :mod:`pytracer.api`, :mod:`pytracer.model` for what it
-yields, and :mod:`pytracer.errors` for what it raises.
+``pytracer.open`` starts a trace from Python and yields items: Batch (events), Snapshot (a table), Stacks,
+Histograms, Profile, Loss. Errors derive from PytracerError; :mod:`pytracer.errors` has the tree and the exit
+status that the command line gives each. docs/python.md is the guide.
 """
 
 from __future__ import annotations
@@ -9,16 +10,100 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytracer.api import Trace, open
+    from pytracer.api import Trace, list_tracers, open
+    from pytracer.errors import (
+        AttachError,
+        BuildError,
+        CacheError,
+        HeadersError,
+        LossError,
+        NotPermittedError,
+        PolicyError,
+        PytracerError,
+        QuestionError,
+        ResourcesError,
+        SchemaError,
+        ToolchainError,
+        UnknownNameError,
+        UnknownOptionError,
+        UnprobeableError,
+        UnreadableCodeError,
+        UnsupportedError,
+        UsageError,
+        VerifierError,
+    )
+    from pytracer.model import Batch, Histograms, Item, Loss, Profile, Schema, Snapshot, Stacks
 
 __version__ = "0.1.0"
-__all__ = ["Trace", "__version__", "open"]
+_HOMES = {
+    "api": ("Trace", "list_tracers", "open"),
+    "model": ("Batch", "Histograms", "Item", "Loss", "Profile", "Schema", "Snapshot", "Stacks"),
+    "errors": (
+        "AttachError",
+        "BuildError",
+        "CacheError",
+        "HeadersError",
+        "LossError",
+        "NotPermittedError",
+        "PolicyError",
+        "PytracerError",
+        "QuestionError",
+        "ResourcesError",
+        "SchemaError",
+        "ToolchainError",
+        "UnknownNameError",
+        "UnknownOptionError",
+        "UnprobeableError",
+        "UnreadableCodeError",
+        "UnsupportedError",
+        "UsageError",
+        "VerifierError",
+    ),
+}
+__all__ = [
+    "AttachError",
+    "Batch",
+    "BuildError",
+    "CacheError",
+    "HeadersError",
+    "Histograms",
+    "Item",
+    "Loss",
+    "LossError",
+    "NotPermittedError",
+    "PolicyError",
+    "Profile",
+    "PytracerError",
+    "QuestionError",
+    "ResourcesError",
+    "Schema",
+    "SchemaError",
+    "Snapshot",
+    "Stacks",
+    "ToolchainError",
+    "Trace",
+    "UnknownNameError",
+    "UnknownOptionError",
+    "UnprobeableError",
+    "UnreadableCodeError",
+    "UnsupportedError",
+    "UsageError",
+    "VerifierError",
+    "__version__",
+    "list_tracers",
+    "open",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the API when it is first used: the command line starts without it."""
-    if name in ("Trace", "open"):
-        from pytracer import api
+    """Import a public name when it is first used: the command line starts without the API."""
+    from importlib import import_module
 
-        return getattr(api, name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"pytracer.{home}"), name)
     raise AttributeError(f"module 'pytracer' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,24 +4,28 @@
         for item in trace:
             ...
 
-It takes what the command line takes, under the same names, and gives what a sink would get.
+It takes what the command line takes, as Python values under the same names, and yields what a sink would get.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import IO
 
-from pytracer.cli import parser
-from pytracer.errors import UsageError
+from pytracer.errors import UnknownOptionError, UsageError, near
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Item
-from pytracer.spec import Filter, GroupBy, NameSet, Tracer, registry
+from pytracer.request import build_request
+from pytracer.spec import Filter, SeccompProfile, Tracer, registry
 from pytracer.trace.loop import Trace as _Trace
 
-_OURS = (
+HasFileno = int | IO[bytes] | IO[str]
+"""A file, or its descriptor."""
+FilterValue = str | int | os.PathLike[str]
+"""What a filter names: a process id, a user's name or number, a path, ..."""
+_COMMAND_LINE = (
     "format",
     "output",
     "timestamp",
@@ -32,16 +36,20 @@ _OURS = (
     "emit_c",
     "verbose",
     "debug",
-    "help",
 )
-_REPEATABLE = (*(which.value for which in Filter), "container", "hook")
+"""Options of the command line that the API has no use for: what they print, a program does itself."""
+_FILTERS = {which.value: which for which in Filter}
 
 
 class Trace(_Trace):
-    """A trace that can be iterated with ``async for`` as well."""
+    """A running trace: iterate over it for its items, with ``for`` or ``async for``, and close it.
+
+    ``schema`` describes the columns, ``lost`` counts what was lost so far, ``status`` is the exit status of
+    the command. ``stop()`` ends the iteration, from any thread.
+    """
 
     async def __aiter__(self) -> AsyncIterator[Item]:
-        """The same items; the waiting is done in a thread."""
+        """Yield the same items; a thread waits for them."""
         items = iter(self)
         while True:
             step = asyncio.ensure_future(asyncio.to_thread(next, items, None))
@@ -56,58 +64,126 @@ class Trace(_Trace):
             yield item
 
 
+def list_tracers() -> tuple[Tracer, ...]:
+    """Return the declarations of all tracers, by name: built in, from entry points, from PYTRACER_PATH."""
+    return tuple(sorted(registry.all_tracers(), key=lambda tracer: tracer.name))
+
+
 def open(
-    tracer: str,
+    tracer: str | Tracer,
     *arguments: str,
     interval: float | None = None,
     count: int | None = None,
+    duration: float | None = None,
     command: Sequence[str] = (),
+    load: bool = False,
+    wait_all: bool = False,
+    container: str | Iterable[str] = (),
+    top: int | None = None,
+    sort: str | None = None,
+    max_rows: int | None = None,
+    max_probes: int | None = None,
+    buffer: int | str | None = None,
+    hook: Mapping[str, str] | None = None,
+    headers: str | None = None,
+    stdout: HasFileno | None = None,
+    stderr: HasFileno | None = None,
     warn: Callable[[str], None] | None = None,
-    **options: Any,
+    **options: object,
 ) -> Trace:
-    """Start a trace, attached when this returns. Use it as a context manager.
+    """Start a trace; its programs are attached when this returns. Use it as a context manager.
 
-    ``tracer`` is its name, ``arguments`` are what the command line has there (``open("sockcount", "lo")``);
-    ``interval`` in seconds; ``command`` is run and traced alone, its words as a sequence. Further options
-    have the names of the command line's long ones, with ``_`` for ``-``: a filter (``pid=1``, or a list), a
-    flag (``latency=True``), a value (``duration=5``, ``max_rows=1000``). ``warn`` hears what the user should
-    know.
+    Args:
+        tracer: a name, or a declaration from :func:`list_tracers`.
+        arguments: positional arguments of the tracer: ``open("sockcount", "lo")``.
+        interval, duration: seconds. count: intervals.
+        command: the words of a command to run. It alone is traced, with its descendants, unless processes,
+            cgroups, containers or namespaces are named, or ``load`` is true.
+        stdout, stderr: files (or descriptors) for the command to write to; by default it writes to this
+            process's own.
+        wait_all: go on until the command's descendants have ended.
+        container: names or ids of containers.
+        top, sort: rows to show, and the column that ranks them.
+        max_rows: map capacity. buffer: size of the ring: bytes, or text such as ``"8M"``.
+        max_probes: attach targets, at most.
+        hook: alternatives to use, by hook: ``{"syscall": "kprobe"}``.
+        headers: source of kernel types: ``"btf"``, ``"package"`` or ``"kheaders"``.
+        warn: is called with each warning; by default nobody is.
+        options: filters (``pid=1``, ``uid=["www-data", 0]``, ``comm``, ``tid``, ``cgroup``, ``netns``,
+            ``mntns``) and the tracer's own options, with ``_`` for ``-``: ``latency=True``,
+            ``by=["pid", "syscall"]``, ``min="10ms"``.
 
-    Raises what :mod:`pytracer.errors` lists: UsageError for what the command line would not take either.
+    Raises:
+        UnknownNameError: there is no such tracer, user, process, ...
+        UnknownOptionError: the tracer has no such option; also a TypeError.
+        UsageError: a value makes no sense.
+        UnsupportedError, NotPermittedError, ...: see :mod:`pytracer.errors`.
     """
-    declared = registry.get(tracer)
-    words = [*map(str, arguments)]
-    for word in words:
-        if word.startswith("-"):
-            raise UsageError(f"{word!r} is no argument", hint="options are given by name: duration=5")
-    if interval is not None:
-        words.append(str(interval))
-    if count is not None:
-        if interval is None:
-            raise UsageError("a count needs an interval")
-        words.append(str(count))
+    declared = registry.get(tracer) if isinstance(tracer, str) else tracer
+    own: dict[str, object] = {}
+    filters: dict[Filter, list[FilterValue]] = {}
+    known = {option.name.replace("-", "_"): option for option in declared.options}
     for name, value in options.items():
-        words += _option(declared, name, value)
-    if command:
-        words += ["--", *command]
-    request, _ = parser.parse(declared, words)
-    return Trace(request, RunningKernel, warn=warn)
+        if name in known:
+            own[known[name].name] = _own_value(declared, name, value)
+        elif name in _FILTERS and _FILTERS[name] in declared.filters:
+            filters[_FILTERS[name]] = _several(name, value)
+        elif name in (*_COMMAND_LINE, "help"):
+            raise UnknownOptionError(f"{name} is an option of the command line alone")
+        else:
+            names = (*known, *(which.value for which in declared.filters), *(open.__kwdefaults__ or ()))
+            raise UnknownOptionError(
+                f"open({declared.name!r}) has no option {name!r}",
+                hint=near(name, names) or f"its options: {', '.join(sorted(known)) or 'none'}",
+            )
+    request = build_request(
+        declared,
+        [str(word) for word in arguments],
+        options=own,
+        filters=filters,
+        containers=[container] if isinstance(container, str) else container,
+        command=[command] if isinstance(command, str) else command,
+        load=load,
+        wait_all=wait_all,
+        interval=interval,
+        count=count,
+        duration=declared.duration if duration is None else duration,
+        top=top,
+        sort=sort or "",
+        max_rows=max_rows,
+        max_probes=max_probes,
+        buffer=buffer,
+        hooks=hook or {},
+        headers=headers or "",
+        spell=lambda name: name.replace("-", "_"),
+    )
+    return Trace(request, RunningKernel, warn=warn, output=(_descriptor(stdout), _descriptor(stderr)))
 
 
-def _option(tracer: Tracer, name: str, value: object) -> list[str]:
-    """An option as words of the command line."""
-    if name in _OURS:
-        raise UsageError(f"{name} is an option of the command line alone")
-    flag = "--" + name.replace("_", "-")
-    if value is None or value is False:
+def _descriptor(file: HasFileno | None) -> int | None:
+    return file if file is None or isinstance(file, int) else file.fileno()
+
+
+def _own_value(tracer: Tracer, name: str, value: object) -> object:
+    """Return an option's value as requests have it: a seccomp profile is read from its file."""
+    option = next(one for one in tracer.options if one.name.replace("-", "_") == name)
+    if isinstance(option, SeccompProfile) and value is not None:
+        from pytracer.seccomp import confinement
+
+        return confinement(os.fspath(value) if isinstance(value, (str, os.PathLike)) else str(value))
+    return value
+
+
+def _several(name: str, value: object) -> list[FilterValue]:
+    """Return the values of a filter, of which there may be one or several."""
+    if value is None:
         return []
-    if value is True:
-        return [flag]
-    if isinstance(value, Iterable) and not isinstance(value, (str, os.PathLike)):
-        several = [str(one) for one in value]
-        if any(isinstance(o, (GroupBy, NameSet)) and o.name == flag[2:] for o in tracer.options):
-            return [f"{flag}={','.join(several)}"]
-        if name not in _REPEATABLE:
-            raise UsageError(f"{name} takes one value")
-        return [f"{flag}={one}" for one in several]
-    return [f"{flag}={value}"]
+    values = [value] if isinstance(value, (str, int, os.PathLike)) else value
+    if not isinstance(values, Iterable):
+        raise UsageError(f"{name} takes a value or several, not {value!r}")
+    several = list[FilterValue]()
+    for one in values:
+        if isinstance(one, bool) or not isinstance(one, (str, int, os.PathLike)):
+            raise UsageError(f"{name} takes names, numbers or paths, not {one!r}")
+        several.append(one)
+    return several

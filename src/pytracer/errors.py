@@ -3,6 +3,7 @@
     PytracerError              1  something failed
     ├── UsageError             2  the command line, or a value on it, makes no sense
     │   ├── UnknownNameError   2  a name (tracer, system call, interface, process, ...) that nothing bears
+    │   ├── UnknownOptionError 2  an option (of :func:`pytracer.open`) that the tracer does not have
     │   └── QuestionError      2  a question (trace, argdist) that makes no sense, and where
     ├── LossError              3  something was lost and --strict was given
     ├── UnsupportedError       4  this kernel has no way to do it
@@ -69,6 +70,10 @@ class UnknownNameError(UsageError):
         self, what: str, name: str, known: Iterable[str], *, hint: str = "", where: str = ""
     ) -> None:
         super().__init__(f"no {what} {name!r}", hint=hint or near(name, known) or where)
+
+
+class UnknownOptionError(UsageError, TypeError):
+    """A keyword argument of :func:`pytracer.open` that the tracer does not have; also a TypeError."""
 
 
 class QuestionError(UsageError):

@@ -17,8 +17,9 @@ from pytracer.errors import HeadersError, UnsupportedError, UsageError
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.btf_facts import BtfKernelInfo
 from pytracer.kernel.policy import raise_memlock, require
-from pytracer.plan import Plan, Request, hooks_of, make_plan
+from pytracer.plan import Plan, hooks_of, make_plan
 from pytracer.record import record, replace
+from pytracer.request import Request
 from pytracer.spec import Targets
 
 _PACKAGED = re.compile(r"^#ifdef PT_PACKAGED_HEADERS$.*?^#(?:else|endif)\b", re.M | re.S)

@@ -65,3 +65,16 @@ def test_events_as_data_frames(opened):
     assert frame["fd"].dropna().tolist() == list(range(3, 10))
     assert frame["path"].value_counts().to_dict() == {"/pt/not/there": 23, "/dev/null": 7}
     assert sorted(frame.groupby("pid").size()) == [7, 23]
+
+
+def test_the_output_of_a_command_can_be_captured(tmp_path):
+    with (
+        (tmp_path / "both").open("w+b") as both,
+        pytracer.open(
+            "syscalls", command=["sh", "-c", "echo out; echo err >&2"], stdout=both, stderr=both.fileno()
+        ) as trace,
+    ):
+        items = list(trace)
+    assert (tmp_path / "both").read_text() == "out\nerr\n"
+    assert isinstance(items[-1], Snapshot)
+    assert trace.status == 0

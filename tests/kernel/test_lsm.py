@@ -10,7 +10,8 @@ from pytracer.errors import PolicyError, UnsupportedError
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel.policy import lsms
 from pytracer.model import Loss, Snapshot
-from pytracer.plan import Request, make_plan
+from pytracer.plan import make_plan
+from pytracer.request import Request
 from pytracer.spec import Alternative, Column, Hook, Key, Lsm, Table, Tracer, Unit
 from pytracer.trace.loop import Trace
 from support.needs import needs

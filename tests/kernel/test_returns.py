@@ -276,7 +276,8 @@ def test_code_that_cannot_be_read_is_refused(tmp_path):
 def test_a_file_that_is_written_to_while_it_is_looked_at_is_refused(tmp_path):
     """Between the analysis and the probes: these would stand in the middle of other instructions."""
     from pytracer.features.kernel_facts import RunningKernel
-    from pytracer.plan import Request, make_plan
+    from pytracer.plan import make_plan
+    from pytracer.request import Request
     from pytracer.spec import parse_source, registry
     from pytracer.trace.session import Session
 

@@ -15,7 +15,7 @@ from pytracer.bpf.read import aggregates, maps, rcu
 from pytracer.bpf.sys import BpfError, Command, bpf_inout
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Item, Snapshot
-from pytracer.plan import Request
+from pytracer.request import Request
 from pytracer.spec import (
     Alternative,
     Column,

@@ -13,7 +13,7 @@ from bench.work import gated
 
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Batch, Item, Loss
-from pytracer.plan import Request
+from pytracer.request import Request
 from pytracer.spec import Alternative, Column, Filter, Hook, RawTracepoint, Stream, Tracer
 from pytracer.trace.loop import Trace
 from support.stream import NoRing

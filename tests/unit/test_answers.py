@@ -8,7 +8,8 @@ import pytest
 from pytracer.enrich.probe_results import ResultColumns
 from pytracer.lang import parse_trace
 from pytracer.model import Coded
-from pytracer.plan import Request, make_plan
+from pytracer.plan import make_plan
+from pytracer.request import Request
 from pytracer.spec import registry
 from support.questions import kernel
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import pathlib
 import subprocess
@@ -10,26 +11,71 @@ import sys
 import pytest
 
 import pytracer
-from pytracer import api
-from pytracer.errors import UnknownNameError, UsageError
-from pytracer.plan import NameSetValue
-from pytracer.spec import Filter
+from pytracer import api, errors
+from pytracer.errors import UnknownNameError, UnknownOptionError, UsageError
+from pytracer.request import NameSetValue
+from pytracer.spec import Filter, registry
 
 
 @pytest.fixture
 def asked(monkeypatch):
     """The requests that traces were to be made for."""
     requests = []
-    monkeypatch.setattr(api, "Trace", lambda request, facts, *, warn: requests.append(request))
+    monkeypatch.setattr(api, "Trace", lambda request, facts, **_: requests.append(request))
     return requests
 
 
 def test_public_names():
-    assert pytracer.__all__ == ["Trace", "__version__", "open"]
+    for name in pytracer.__all__:
+        assert getattr(pytracer, name) is not None
+    assert dir(pytracer) == sorted(pytracer.__all__)
     assert pytracer.open is api.open
     assert pytracer.Trace is api.Trace
     with pytest.raises(AttributeError, match="opne"):
         pytracer.opne  # noqa: B018
+
+
+def test_every_error_and_item_is_public():
+    own = {name for name, value in vars(errors).items() if str(value).startswith("<class 'pytracer")}
+    assert {*own, "Batch", "Snapshot", "Stacks", "Histograms", "Profile", "Loss"} <= set(pytracer.__all__)
+
+
+def test_tracers_are_listed_by_name():
+    names = [tracer.name for tracer in pytracer.list_tracers()]
+    assert names == sorted(names)
+    assert {"syscalls", "sockcount"} <= set(names)
+
+
+def test_a_declaration_serves_as_well_as_its_name(asked):
+    pytracer.open(next(tracer for tracer in pytracer.list_tracers() if tracer.name == "opensnoop"))
+    assert asked[0].tracer.name == "opensnoop"
+
+
+def test_an_unknown_option_is_an_error_with_near_names(asked):
+    with pytest.raises(UnknownOptionError, match="'latencie'") as caught:
+        pytracer.open("syscalls", latencie=True)
+    assert isinstance(caught.value, TypeError)
+    assert caught.value.hint == "did you mean latency?"
+    with pytest.raises(TypeError, match="'duratoin'") as caught:
+        pytracer.open("syscalls", duratoin=1)
+    assert caught.value.hint == "did you mean duration?"
+    assert not asked
+
+
+@pytest.mark.parametrize("value", ["10ms", 10_000_000, datetime.timedelta(milliseconds=10)])
+def test_lengths_of_time(asked, value):
+    pytracer.open("biosnoop", min=value)
+    assert asked[0].options["min"] == 10_000_000
+
+
+def test_sizes_and_alternatives(asked):
+    pytracer.open("opensnoop", buffer="512k", hook={"return": "tracepoint"}, container=())
+    assert (asked[0].buffer, asked[0].hooks) == (512 << 10, {"return": "tracepoint"})
+
+
+def test_a_default_duration_is_kept(asked):
+    pytracer.open("inject", "give", "ENOMEM", everyone=True)
+    assert asked[0].duration == registry.get("inject").duration
 
 
 def test_the_command_line_loads_no_more_than_it_needs():
@@ -90,8 +136,8 @@ def test_paths(asked):
         (("lo",), {}, "takes no argument"),
         ((), {"nonsense": 1}, "nonsense"),
         ((), {"duration": "soon"}, "no length of time"),
-        ((), {"duration": [1, 2]}, "takes one value"),
-        ((), {"latency": 5}, "latency"),
+        ((), {"duration": [1, 2]}, "no length of time"),
+        ((), {"latency": 5}, "latency is on or off"),
         ((), {"duration": True}, "duration"),
         ((), {"count": 3}, "needs an interval"),
         ((), {"interval": 0}, "no length of time"),

@@ -13,9 +13,10 @@ from pytracer.lang.constants import constants
 from pytracer.lang.formats import Conversion
 from pytracer.lang.probe_spec_parser import source_of
 from pytracer.lang.types import S64, U32, U64, ArrayType, IntType, PointerType, VoidType
-from pytracer.plan import Request, make_plan
+from pytracer.plan import make_plan
 from pytracer.plan.scopes import scope_of
 from pytracer.record import replace
+from pytracer.request import Request
 from pytracer.spec import Kprobes, ProbeSite, Source, parse_source, registry
 from support.fake_kernel import FakeKernel
 from support.questions import kernel, mark, types

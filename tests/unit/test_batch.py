@@ -41,12 +41,12 @@ THREE = [
 
 
 def test_rows_are_plain_values():
-    assert list(batch(*THREE).rows()) == [
+    assert list(batch(*THREE).value_rows()) == [
         {"pid": 7, "took_ns": 2**64 - 1, "comm": "cat", "path": "/etc/passwd"},
         {"pid": 2**32 - 1, "took_ns": 0, "comm": "0123456789abcdef", "path": "/x"},
         {"pid": 7, "took_ns": 5, "comm": "cat", "path": "/\\xff\x1b[2J"},
     ]
-    assert [type(value) for value in next(batch(*THREE).rows()).values()] == [int, int, str, str]
+    assert [type(value) for value in next(batch(*THREE).value_rows()).values()] == [int, int, str, str]
 
 
 def test_bytes_end_where_their_length_says_or_else_with_their_room():
@@ -54,12 +54,12 @@ def test_bytes_end_where_their_length_says_or_else_with_their_room():
     records = np.array([(1, 4, list(b"a\0b\0xx"), list(b"c\0d"))], fields)
     columns = Column("args", "", decode="arguments"), Column("path", "", decode="arguments")
     schema = Schema(tracer="fake", keys=(), values=columns, output=Stream(columns=()))
-    [row] = EventDecoder(schema, decoders({})).batch(records).rows()
+    [row] = EventDecoder(schema, decoders({})).batch(records).value_rows()
     assert row == {"args": "a b", "path": "c d"}
 
 
 def test_nothing_happened():
-    assert list(batch().rows()) == []
+    assert list(batch().value_rows()) == []
     assert len(batch()) == 0
     assert {name: len(values) for name, values in batch().to_numpy().items()} == dict.fromkeys(
         ("time", *NAMES), 0
@@ -113,7 +113,7 @@ def test_arrow():
     assert table.schema.field("time").type == pyarrow.timestamp("ns", "UTC")
     assert pyarrow.types.is_dictionary(table.schema.field("comm").type)
     rows = table.drop(["time"]).to_pylist()
-    assert rows == list(batch(*THREE).rows())
+    assert rows == list(batch(*THREE).value_rows())
     assert batch().to_arrow().num_rows == 0
 
 
@@ -138,5 +138,5 @@ def test_pandas():
     assert isinstance(frame["comm"].dtype, pandas.CategoricalDtype)
     assert str(frame["time"].dt.tz) == "UTC"
     assert frame["time"].astype("int64").diff().tolist()[1:] == [1000, 1000]
-    assert frame.drop(columns="time").to_dict("records") == list(batch(*THREE).rows())
+    assert frame.drop(columns="time").to_dict("records") == list(batch(*THREE).value_rows())
     assert len(batch().to_pandas()) == 0

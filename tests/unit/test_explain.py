@@ -12,7 +12,8 @@ from pytracer.cli import main as command_line
 from pytracer.explain import refused, text
 from pytracer.explain.html import render
 from pytracer.explain.page import Beside, CodeLine, Fold, Grid, Page, PageStage, Pair, Raw, SourceBlock, Words
-from pytracer.plan import Request, make_plan, report_alternatives
+from pytracer.plan import make_plan, report_alternatives
+from pytracer.request import Request
 from pytracer.spec import registry
 from support.fake_kernel import FakeKernel
 from support.html import Checked, check_alone, parsed

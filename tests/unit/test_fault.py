@@ -10,8 +10,9 @@ import pytest
 from pytracer.cli import parser
 from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel import injection, mounts, tracefs
-from pytracer.plan import Fault, make_plan, parse_fault
+from pytracer.plan import make_plan
 from pytracer.plan.fault_injection import like
+from pytracer.request import Fault, parse_fault
 from pytracer.spec import Override, registry
 from support.fake_kernel import FakeKernel
 

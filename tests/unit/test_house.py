@@ -12,7 +12,8 @@ from pytracer.bpf.compile.source import probes_folder, read_source
 from pytracer.cli import parser
 from pytracer.model import Schema, Snapshot, Stacks
 from pytracer.model.loss import REASONS
-from pytracer.plan import Fault, Request, make_plan
+from pytracer.plan import make_plan
+from pytracer.request import Fault, Request
 from pytracer.sinks import make_sink
 from pytracer.spec import Choice, Filter, Flag, Histogram, Injection, NameSet, Number, Unit, registry
 from pytracer.spec import Stacks as StacksOutput

@@ -20,6 +20,7 @@ LAYERS = (
     ("arrays", "progress"),
     ("spec", "inherited", "budget"),
     ("kernel", "symbols", "model", "lang"),
+    ("request",),
     ("plan", "enrich", "sinks", "targets"),
     # bpf: system calls and data; assembler; attach; read; load, cache; compile; what combines them.
     ("bpf.sys", "bpf.digest"),
@@ -36,8 +37,8 @@ LAYERS = (
     ("prog", "packing"),
     ("doctor", "trace"),
     ("seccomp", "explain"),
-    ("cli",),
-    ("api", "__main__"),
+    ("cli", "api"),
+    ("__main__",),
     ("__init__",),
 )
 LAYER_OF = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}

@@ -169,14 +169,14 @@ def test_columns_follow_the_keys_then_the_latest_then_the_counters():
 
 def test_rows_are_plain_python_values():
     item = Snapshot("row", 0.0, 1.0, {"calls": np.array([2**63], dtype="u8"), "comm": ["ls"]})
-    assert list(item.rows()) == [{"calls": 2**63, "comm": "ls"}]
-    assert type(next(item.rows())["calls"]) is int
+    assert list(item.value_rows()) == [{"calls": 2**63, "comm": "ls"}]
+    assert type(next(item.value_rows())["calls"]) is int
     assert len(item) == 1
 
 
 def test_columns_of_different_length_are_no_table():
     with pytest.raises(ValueError, match="zip"):
-        list(Snapshot("row", 0.0, 1.0, {"a": [1, 2], "b": [1]}).rows())
+        list(Snapshot("row", 0.0, 1.0, {"a": [1, 2], "b": [1]}).value_rows())
 
 
 def named(chance: random.Random, readings: int) -> list[list[tuple[bytes, int, int, int, bytes]]]:

@@ -12,7 +12,8 @@ import pytest
 
 from pytracer.bpf.compile.source import read_source
 from pytracer.errors import UnknownNameError, UsageError
-from pytracer.plan import Request, make_plan
+from pytracer.plan import make_plan
+from pytracer.request import Request
 from pytracer.spec import registry
 from support.fake_kernel import FakeKernel
 

@@ -27,8 +27,8 @@ from pytracer.cli.pack import chosen
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.btf import ENUMS, BtfKind
 from pytracer.kernel.btf_facts import BtfKernelInfo
-from pytracer.plan import Request
 from pytracer.record import replace
+from pytracer.request import Request
 from pytracer.spec import (
     Clsact,
     Fexit,

@@ -16,7 +16,7 @@ from pytracer.cli import parser
 from pytracer.cli.main import main
 from pytracer.errors import BuildError, LossError, PolicyError, PytracerError, UnsupportedError, UsageError
 from pytracer.kernel import filter_values
-from pytracer.plan import NameSetValue
+from pytracer.request import NameSetValue, builder
 from pytracer.spec import Filter, registry
 from support.fake_kernel import FakeKernel
 
@@ -231,8 +231,7 @@ def test_filters(monkeypatch, words, which, keys):
         Filter.NETNS: str.encode,
         Filter.MNTNS: str.encode,
     }.items():
-        flags, metavar, text, _ = parser._FILTERS[name]
-        monkeypatch.setitem(parser._FILTERS, name, (flags, metavar, text, resolve))
+        monkeypatch.setitem(builder._RESOLVERS, name, resolve)
     monkeypatch.setattr(filter_values, "container", lambda text: ("cgroup", f"the cgroup of {text}".encode()))
     assert parse(*words.split()).filters == {which: keys}
 

@@ -9,7 +9,8 @@ import pytest
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.pcap import ClassicInstruction, CompiledFilter, LinkType
-from pytracer.plan import NameSetValue, Request, make_plan
+from pytracer.plan import make_plan
+from pytracer.request import NameSetValue, Request
 from pytracer.spec import (
     Alternative,
     Filter,

@@ -14,7 +14,7 @@ import pytest
 from pytracer import progress
 from pytracer.errors import LossError
 from pytracer.model import Batch, Loss
-from pytracer.plan import Request
+from pytracer.request import Request
 from pytracer.sinks.json import JsonSink
 from pytracer.trace import loop, run
 from support.fake_kernel import FakeKernel

@@ -11,7 +11,8 @@ from pytracer.enrich import decoders
 from pytracer.enrich.result_rows import Ranking, ReadTime, shape_rows
 from pytracer.model import Schema
 from pytracer.model.reduce import Rows
-from pytracer.plan import Request, make_plan
+from pytracer.plan import make_plan
+from pytracer.request import Request
 from pytracer.spec import Column, Table, Unit, registry
 from support.fake_kernel import FakeKernel
 

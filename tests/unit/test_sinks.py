@@ -23,10 +23,12 @@ from pytracer.enrich.decode import decode
 from pytracer.enrich.event_batches import EventDecoder
 from pytracer.enrich.strings import text as decode_text
 from pytracer.model import Batch, Histograms, Loss, Schema, Snapshot
-from pytracer.plan import Request, make_plan
+from pytracer.model.buckets import power_bounds
+from pytracer.plan import make_plan
 from pytracer.record import replace
+from pytracer.request import Request
 from pytracer.sinks import FORMATS, make_sink, table
-from pytracer.sinks.formatting import bounds, clock, duration, timestamp
+from pytracer.sinks.formatting import clock, duration, timestamp
 from pytracer.spec import Column, Stream, Unit, registry
 from support.fake_kernel import FakeKernel
 
@@ -387,10 +389,10 @@ def test_duration(nanoseconds, text):
 
 @pytest.mark.parametrize("slot", range(64))
 def test_bounds_are_those_of_the_slot(slot):
-    low, high = bounds(slot)
+    low, high = power_bounds(slot)
     assert (high - 1).bit_length() - 1 == slot
     assert max(low, 1).bit_length() - 1 == slot
-    assert low == (bounds(slot - 1)[1] if slot else 0)
+    assert low == (power_bounds(slot - 1)[1] if slot else 0)
 
 
 # Strings that the traced system chose.

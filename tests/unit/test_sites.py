@@ -7,8 +7,9 @@ import pytest
 from pytracer.errors import UnreadableCodeError, UsageError
 from pytracer.kernel.facts import FoundTargets, NamedTarget
 from pytracer.lang.probe_spec_parser import parse_trace
-from pytracer.plan import Request, make_plan, report_alternatives
+from pytracer.plan import make_plan, report_alternatives
 from pytracer.plan.attach_targets import supported_alternatives
+from pytracer.request import Request
 from pytracer.spec import ExitKind, FunctionCode, FunctionExit, Point, ProbeSite, parse_source, registry
 from support.fake_kernel import FakeKernel
 

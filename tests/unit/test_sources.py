@@ -8,8 +8,9 @@ import pytest
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError, UsageError
 from pytracer.kernel.facts import FoundTargets, NamedTarget, Support
-from pytracer.plan import Request, make_plan
+from pytracer.plan import make_plan
 from pytracer.plan.attach_targets import WAYS
+from pytracer.request import Request
 from pytracer.spec import (
     SPELLINGS,
     Filter,

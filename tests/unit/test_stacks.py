@@ -22,7 +22,8 @@ from pytracer.errors import UsageError
 from pytracer.kernel.facts import Support
 from pytracer.model import Loss, Stacks
 from pytracer.model.reduce import Rows
-from pytracer.plan import Request, make_plan
+from pytracer.plan import make_plan
+from pytracer.request import Request
 from pytracer.sinks import FORMATS, STACK_FORMATS, make_sink
 from pytracer.spec import EVENTS, PerfSample, Rate, TaskSample, registry
 from pytracer.symbols.user import ASTRAY
@@ -261,7 +262,7 @@ def test_code_where_none_is_mapped_is_unknown_though_nothing_else_is():
 
 def test_rows_that_look_alike_are_one():
     item, _ = shaped((1, 9, 1, -1, b"x", 3), (1, 9, 3, -1, b"x", 4), (2, 9, 1, -1, b"x", 5))
-    assert list(item.rows()) == [
+    assert list(item.value_rows()) == [
         {"pid": 1, "comm": "x", "kernel": ("k1", "k2"), "user": (), "samples": 7},
         {"pid": 2, "comm": "x", "kernel": ("k1", "k2"), "user": (), "samples": 5},
     ]

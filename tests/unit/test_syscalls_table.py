@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel import syscalls
+from pytracer.request.sets import parse_set
+from pytracer.spec import NameSet
 
 COMPAT = 1 << 32
 X32 = 0x40000000
 
 needs_names = pytest.mark.skipif(not syscalls.have_names(), reason="libseccomp.so.2 is not installed")
+
+CALLS = NameSet("calls", "", encode="syscalls")
 
 
 @pytest.fixture
@@ -180,20 +185,21 @@ def test_unknown_names(name, message, hint):
         ("read", {0, COMPAT | 3, X32}, False),
     ],
 )
-def test_parse_set(text, calls, exclude):
-    found, left_out = syscalls.parse_set(text, "x86_64")
-    assert (set(found), left_out) == (calls, exclude)
+def test_a_set_of_calls(monkeypatch, text, calls, exclude):
+    monkeypatch.setattr(syscalls.os, "uname", lambda: SimpleNamespace(machine="x86_64"))
+    found = parse_set(CALLS, text, "-e")
+    assert ({int.from_bytes(key, "little") for key in found.keys}, found.exclude) == (calls, exclude)
 
 
 @pytest.mark.parametrize("text", ["", "!", ",", "! ,"])
 def test_an_empty_set_is_an_error(text):
     with pytest.raises(UsageError, match="no system call is named"):
-        syscalls.parse_set(text, "x86_64")
+        parse_set(CALLS, text, "-e")
 
 
 def test_one_wrong_name_in_a_set_is_an_error():
     with pytest.raises(UnknownNameError, match="nonsense"):
-        syscalls.parse_set("syscall_1,nonsense", "x86_64")
+        parse_set(CALLS, "syscall_1,nonsense", "-e")
 
 
 def test_without_libseccomp_numbers_stand_for_themselves(no_libseccomp):

@@ -15,7 +15,7 @@ import pytest
 from pytracer import api
 from pytracer.errors import PytracerError
 from pytracer.model import Loss
-from pytracer.plan import Request
+from pytracer.request import Request
 from pytracer.spec import Filter
 from pytracer.trace import loop
 from pytracer.trace.event_loop import EventLoop

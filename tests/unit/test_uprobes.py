@@ -15,7 +15,7 @@ from pytracer.errors import AttachError, PolicyError, UnsupportedError, UsageErr
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.plan.alternatives import choose_alternative
-from pytracer.plan.request import Request
+from pytracer.request import Request
 from pytracer.spec import Alternative, Filter, Hook, ProbeSite, Uprobe, UprobeMulti, registry
 from pytracer.symbols import files
 from support.elf_builder import Symbol, build

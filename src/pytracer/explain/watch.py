@@ -15,9 +15,10 @@ from pytracer.bpf.read.maps import Map
 from pytracer.errors import PytracerError
 from pytracer.explain.map_entries import MapEntries, entries_of
 from pytracer.kernel.facts import KernelInfo
-from pytracer.plan import AlternativeReport, Plan, Request, make_plan, report_alternatives
+from pytracer.plan import AlternativeReport, Plan, make_plan, report_alternatives
 from pytracer.prog.run_stats import count_runs
 from pytracer.record import record, replace
+from pytracer.request import Request
 from pytracer.trace.launch import Confinement, LaunchedCommand
 from pytracer.trace.loop import check_request, traced_processes
 from pytracer.trace.own_process import OwnProcess

@@ -167,13 +167,12 @@ def calls_of(name: str, machine: str = "") -> list[int]:
     raise UnknownNameError("system call", name, all_names(machine))
 
 
-def parse_set(text: str, machine: str = "") -> tuple[list[int], bool]:
-    """The calls that ``a,b`` (keep) or ``!a,b`` (leave out) names, and whether to leave them out."""
-    exclude = text.startswith("!")
-    names = [name.strip() for name in text.removeprefix("!").split(",") if name.strip()]
-    if not names:
+def calls_named(names: Iterable[str], machine: str = "") -> list[int]:
+    """Return the numbers of the calls that bear these names, see :func:`calls_of`. Raises UsageError."""
+    wanted = [name.strip() for name in names if name.strip()]
+    if not wanted:
         raise UsageError("no system call is named", hint="-e openat,read or -e '!futex'")
-    return [call for name in names for call in calls_of(name, machine)], exclude
+    return [call for name in wanted for call in calls_of(name, machine)]
 
 
 def all_names(machine: str = "") -> list[str]:

@@ -1,6 +1,7 @@
 """WHAT FLOWS from the kernel to a sink: Schema, Batch, Snapshot, Histograms, Stacks, Profile, Loss."""
 
-from pytracer.model.items import Batch, Coded, Histograms, Item, Loss, Profile, Snapshot, Stacks
+from pytracer.model.items import Batch, Histograms, Item, Loss, Profile, Snapshot, Stacks
 from pytracer.model.schema import Schema
+from pytracer.model.tabular import Coded
 
 __all__ = ["Batch", "Coded", "Histograms", "Item", "Loss", "Profile", "Schema", "Snapshot", "Stacks"]

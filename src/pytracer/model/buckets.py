@@ -25,6 +25,11 @@ def bounds(bucket: int) -> tuple[int, int]:
     return low, low + (1 << shift)
 
 
+def power_bounds(slot: int) -> tuple[int, int]:
+    """Return the values ``low <= v < high`` of a power-of-two slot of :class:`~pytracer.model.Histograms`."""
+    return (1 << slot if slot else 0), 1 << slot + 1
+
+
 def by_power(counts: Array) -> Array:
     """Counts by bucket, shape (n, BUCKETS), added up by power of two: shape (n, POWERS), 0 in the first."""
     first = [0, 2, 4, *range(8, BUCKETS, 8)]

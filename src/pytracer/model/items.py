@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from pytracer.arrays import Array, np
+from pytracer.arrays import Array
+from pytracer.model.buckets import power_bounds
+from pytracer.model.tabular import Coded, Tabular, Values, repeated, rows_of
 from pytracer.record import made, record
 
 Kind = Literal["row", "summary"]
 """``row``: what one interval added. ``summary``: the whole run."""
 
-Values = Sequence[Any] | Array
-
 
 @record
-class Snapshot:
+class Snapshot(Tabular):
     """A table: ``columns`` maps a column's name to its values, all of one length, in row order.
 
     ``time`` is when it was read (seconds since the epoch), ``seconds`` the span it covers.
@@ -26,12 +26,22 @@ class Snapshot:
     seconds: float
     columns: dict[str, Values]
 
+    __repr__ = Tabular.__repr__
+
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows as dictionaries of plain Python values, a sink's view of them."""
-        return _rows(self.columns)
+    def table(self) -> Mapping[str, Values | Coded]:
+        """See :class:`~pytracer.model.tabular.Tabular`."""
+        return {"time": repeated(self.time, len(self)), **self.columns}
+
+    def value_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows without their time."""
+        return rows_of(self.columns)
+
+    def describe(self) -> str:
+        """See :class:`~pytracer.model.tabular.Tabular`."""
+        return f"{type(self).__name__} ({self.kind}, {self.seconds:.3g} s): {len(self)} rows"
 
 
 @record
@@ -41,9 +51,11 @@ class Stacks(Snapshot):
     An empty tuple is a stack that there is not: a kernel thread has no user part, user code no kernel part.
     """
 
+    __repr__ = Tabular.__repr__
+
 
 @record
-class Histograms:
+class Histograms(Tabular):
     """One histogram a row: ``keys`` as a Snapshot's columns, ``counts`` of shape (rows, 64).
 
     ``counts[r, s]`` is how many values ``v`` had ``floor(log2(v)) == s`` (0 is in slot 0); ``counter``
@@ -59,16 +71,38 @@ class Histograms:
     counts: Array
     values: dict[str, Values] = made(factory=dict)
 
+    __repr__ = Tabular.__repr__
+
     def __len__(self) -> int:
         return int(self.counts.shape[0])
 
+    def table(self) -> Mapping[str, Values | Coded]:
+        """See :class:`~pytracer.model.tabular.Tabular`; ``buckets`` are ``counts``."""
+        total = {self.counter: self.counts.sum(axis=1)}
+        return {
+            "time": repeated(self.time, len(self)),
+            **self.keys,
+            **total,
+            **self.values,
+            "buckets": self.counts,
+        }
+
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The keys of each histogram, in the order of ``counts``."""
-        return _rows(self.keys) if self.keys else iter([{}] * len(self))
+        """Yield each histogram as a dictionary; ``buckets`` is a list of ``low``, ``high``, ``count``."""
+        for row, counts in zip(super().rows(), self.counts.tolist(), strict=True):
+            yield row | {"buckets": buckets(counts)}
+
+    def key_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the keys of each histogram, in the order of ``counts``."""
+        return rows_of(self.keys) if self.keys else iter([{}] * len(self))
 
     def measures(self) -> Iterator[dict[str, Any]]:
-        """The further values of each."""
-        return _rows(self.values) if self.values else iter([{}] * len(self))
+        """Yield the further values of each."""
+        return rows_of(self.values) if self.values else iter([{}] * len(self))
+
+    def describe(self) -> str:
+        """See :class:`~pytracer.model.tabular.Tabular`."""
+        return f"Histograms ({self.kind}, {self.seconds:.3g} s): {len(self)} of {self.counter}"
 
 
 @record
@@ -85,25 +119,11 @@ class Profile(Snapshot):
     runtime: tuple[str, ...]
     unnamed: tuple[str, ...]
 
-
-@record
-class Coded:
-    """A column of names: the distinct ones, and which of them each row has (-1: none), shape (n,)."""
-
-    names: Sequence[str]
-    codes: Array
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def tolist(self) -> list[str | None]:
-        """One name a row; None where it has none."""
-        names = [*self.names, None]
-        return [names[code] for code in self.codes.tolist()]
+    __repr__ = Tabular.__repr__
 
 
 @record
-class Batch:
+class Batch(Tabular):
     """Events by column, in the order they happened. (The last of a batch and the first of the next, if of two
     CPUs, may be some hundred nanoseconds out of order: a BPF ring makes room before the time is taken.)
 
@@ -118,66 +138,32 @@ class Batch:
     read: Callable[[str, Array], Array | Coded]
     kind: str = "event"
 
+    __repr__ = Tabular.__repr__
+
     def __len__(self) -> int:
         return len(self.records)
 
     def column(self, name: str) -> Array | Coded:
-        """One column. KeyError where there is none of that name."""
+        """Return one column. Raises KeyError if there is none of that name."""
         if name not in self.names:
             raise KeyError(name)
         return self.read(name, self.records)
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """The events as dictionaries of plain Python values, a sink's view of them."""
-        return _rows({name: self.column(name) for name in self.names})
+    def table(self) -> Mapping[str, Values | Coded]:
+        """See :class:`~pytracer.model.tabular.Tabular`."""
+        return {"time": self.times, **{name: self.column(name) for name in self.names}}
 
-    def to_numpy(self) -> dict[str, Array]:
-        """Every column as an array of shape (n,): numbers as in C (a masked array where one may stand for
-        none), names as objects; ``time`` as datetime64[ns]."""
-        columns: dict[str, Array] = {"time": self.times.astype("datetime64[ns]")}
-        for name in self.names:
-            values = self.column(name)
-            if isinstance(values, Coded):
-                values = np.array([*values.names, None], dtype=object)[values.codes]
-            columns[name] = values
-        return columns
+    def value_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the events without their time."""
+        return rows_of({name: self.column(name) for name in self.names})
 
-    def to_arrow(self) -> Any:
-        """A pyarrow.Table; names are dictionaries. ImportError without pyarrow."""
-        import pyarrow
-
-        columns: dict[str, Any] = {"time": pyarrow.array(self.times, pyarrow.timestamp("ns", "UTC"))}
-        for name in self.names:
-            values = self.column(name)
-            if isinstance(values, Coded):
-                codes = pyarrow.array(values.codes.astype("int32"), mask=values.codes < 0)
-                columns[name] = pyarrow.DictionaryArray.from_arrays(
-                    codes, pyarrow.array(list(values.names), pyarrow.string())
-                )
-            else:
-                missing = np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) else None
-                columns[name] = pyarrow.array(np.ascontiguousarray(np.ma.getdata(values)), mask=missing)
-        return pyarrow.table(columns)
-
-    def to_pandas(self) -> Any:
-        """A pandas.DataFrame; names are categories, numbers that may be missing pandas' own integers.
-        ImportError without pandas."""
-        import pandas
-
-        columns: dict[str, Any] = {"time": pandas.to_datetime(self.times, utc=True)}
-        for name in self.names:
-            values = self.column(name)
-            if isinstance(values, Coded):
-                columns[name] = pandas.Categorical.from_codes(values.codes, list(values.names))
-            elif np.ma.isMaskedArray(values):
-                columns[name] = pandas.arrays.IntegerArray(values.data.copy(), np.ma.getmaskarray(values))
-            else:
-                columns[name] = values
-        return pandas.DataFrame(columns)
+    def describe(self) -> str:
+        """See :class:`~pytracer.model.tabular.Tabular`."""
+        return f"Batch: {len(self)} {'entries' if self.kind == 'entry' else 'events'}"
 
 
 @record
-class Loss:
+class Loss(Tabular):
     """Something that could not be recorded: ``reason`` (a stable word), how many, and what it means."""
 
     reason: str
@@ -185,11 +171,26 @@ class Loss:
     meaning: str
     time: float
 
+    def __repr__(self) -> str:
+        return self.describe()
+
+    def table(self) -> Mapping[str, Values | Coded]:
+        """See :class:`~pytracer.model.tabular.Tabular`."""
+        time = repeated(self.time, 1)
+        return {"time": time, "reason": [self.reason], "lost": [self.lost], "meaning": [self.meaning]}
+
+    def describe(self) -> str:
+        """See :class:`~pytracer.model.tabular.Tabular`."""
+        return f"Loss ({self.reason}): {self.lost} {self.meaning}"
+
 
 Item = Batch | Snapshot | Histograms | Loss
 
 
-def _rows(columns: Mapping[str, Values | Coded]) -> Iterator[dict[str, Any]]:
-    lists = [v.tolist() if isinstance(v, (np.ndarray, Coded)) else list(v) for v in columns.values()]
-    for row in zip(*lists, strict=True):
-        yield dict(zip(columns, row, strict=True))
+def buckets(counts: list[int]) -> list[dict[str, int]]:
+    """Return the buckets of one histogram that are not empty: values from ``low`` to below ``high``."""
+    return [
+        {"low": power_bounds(slot)[0], "high": power_bounds(slot)[1], "count": count}
+        for slot, count in enumerate(counts)
+        if count
+    ]

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
 from pytracer.kernel.facts import KernelInfo, Support, TargetIdSource
-from pytracer.plan.request import Request, choice_of, number_of
 from pytracer.plan.sampling import rate_of, resolve_tasks
 from pytracer.record import record, replace
+from pytracer.request import Request, choice_of, number_of
 from pytracer.spec import NO_RATE, Alternative, Hook, PacketFanout, PerfSample, Probe, Rate, UserProbe
 
 

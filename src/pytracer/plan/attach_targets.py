@@ -13,7 +13,6 @@ from pytracer.errors import UnreadableCodeError, UsageError
 from pytracer.kernel.facts import KernelInfo, NamedTarget, Support, TargetIdSource
 from pytracer.plan.alternatives import ChosenProbe, ResolvedHook, choose_alternative
 from pytracer.plan.named_target import IN_PROGRAMS, Make, NumberedTarget
-from pytracer.plan.request import Request
 from pytracer.plan.sites import (
     RETURN,
     RISK,
@@ -26,6 +25,7 @@ from pytracer.plan.sites import (
     starts,
 )
 from pytracer.record import made, record, replace
+from pytracer.request import Request
 from pytracer.spec import (
     SPELLINGS,
     Alternative,

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable
 
-from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
+from pytracer.errors import UnsupportedError, UsageError
 from pytracer.kernel.facts import KernelInfo
-from pytracer.plan.request import Fault, Request
 from pytracer.record import replace
+from pytracer.request import Request
+from pytracer.request.faults import ERRNO, NULL, TRUE
 from pytracer.spec import Hook, Override, Probe
 
-ERRNO = {name: number for number, name in errno.errorcode.items()}
-NULL, TRUE = "NULL", "TRUE"
 EVERYONE = "everyone"
 """The flag that says that no process is to be left out."""
 _KINDS = {"ERRNO": "an error", "NULL": "NULL", "ERRNO_NULL": "an error or NULL", "TRUE": "TRUE"}
 _SHOWN = 6
-
-
-def parse_fault(function: str, error: str) -> Fault:
-    """What the command line asks for. Raises UnknownNameError where there is no such error."""
-    name = error.upper()
-    if name not in (*ERRNO, NULL, TRUE):
-        raise UnknownNameError("error", error, (*ERRNO, NULL, TRUE), hint="such as ENOMEM; or NULL, or TRUE")
-    return Fault(function, name)
 
 
 def returns(request: Request, facts: KernelInfo) -> int:

@@ -13,8 +13,8 @@ from pytracer.model.schema import Schema
 from pytracer.plan.alternatives import ChosenProbe, ResolvedHook, choose_alternative
 from pytracer.plan.attach_targets import ProbeSpecPlan, TargetPlan, choose_targets
 from pytracer.plan.fault_injection import returns, with_function
-from pytracer.plan.request import NameSetValue, Request, choice_of, number_of
 from pytracer.record import made, record
+from pytracer.request import NameSetValue, Request, choice_of, number_of
 from pytracer.spec import (
     Choice,
     Column,

@@ -15,10 +15,10 @@ from pytracer.lang.codegen import written
 from pytracer.plan.alternatives import ChosenProbe, ResolvedHook
 from pytracer.plan.attach_targets import ProbeSpecPlan, attach, check_number, defines_of, risks, targets_of
 from pytracer.plan.named_target import NumberedTarget
-from pytracer.plan.request import Request, number_of
 from pytracer.plan.scopes import scope_of
 from pytracer.plan.sites import is_tracked
 from pytracer.record import replace
+from pytracer.request import Request, number_of
 from pytracer.spec import SPELLINGS, Column, Kprobes, Source
 
 GENERATED = "asked.h"

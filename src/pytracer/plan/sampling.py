@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from pytracer.errors import UsageError
-from pytracer.plan.request import Request, choice_of, number_of
 from pytracer.record import replace
+from pytracer.request import Request, choice_of, number_of
 from pytracer.spec import HAPPENINGS, Filter, PerfSample, Rate, TaskSample
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pytracer.errors import UnreadableCodeError
 from pytracer.kernel.facts import KernelInfo, NamedTarget
 from pytracer.plan.named_target import Make, NumberedTarget
-from pytracer.plan.request import Request
 from pytracer.record import record, replace
+from pytracer.request import Request
 from pytracer.spec import SPELLINGS, ExitKind, Point, ProbeSite, Source, UserProbe
 
 RETURN = "ur"

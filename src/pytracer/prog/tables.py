@@ -13,7 +13,7 @@ from pytracer.errors import UnknownNameError
 from pytracer.kernel.policy import explain
 from pytracer.model import Schema, Snapshot
 from pytracer.model.items import Kind as RowKind
-from pytracer.model.items import Values
+from pytracer.model.tabular import Values
 from pytracer.prog.attachments import Attachment, attachments, by_program
 from pytracer.prog.link_targets import TargetNames
 from pytracer.prog.pins import Pin, pins

@@ -37,7 +37,7 @@ class FoldedSink:
         if isinstance(item, Loss):
             self._add((LOST, item.reason), item.lost)
         elif isinstance(item, Stacks) and item.kind == "summary":
-            for row in item.rows():
+            for row in item.value_rows():
                 frames = (*row["kernel"], *row["user"])
                 names = ("-" if row[name] is None else row[name] for name in self._names)  # as in tables
                 self._add((*names, *reversed(frames)), row[self._counter])

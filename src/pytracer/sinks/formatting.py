@@ -54,8 +54,3 @@ def timestamp(time: float) -> str:
 def clock(time: float) -> str:
     """A moment (seconds since the epoch) as local ``HH:MM:SS``."""
     return datetime.fromtimestamp(time).strftime("%H:%M:%S")
-
-
-def bounds(slot: int) -> tuple[int, int]:
-    """The values ``low <= v < high`` of a power-of-two slot."""
-    return (1 << slot if slot else 0), 1 << slot + 1

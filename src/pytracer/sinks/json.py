@@ -8,7 +8,8 @@ from typing import Any, TextIO
 
 from pytracer.arrays import Array
 from pytracer.model import Batch, Coded, Histograms, Item, Loss, Schema
-from pytracer.sinks.formatting import bounds, timestamp
+from pytracer.model.items import buckets
+from pytracer.sinks.formatting import timestamp
 
 
 class JsonSink:
@@ -59,23 +60,18 @@ def histogram_field(schema: Schema) -> str:
 def records(item: Item, label: str) -> Iterator[tuple[float, dict[str, Any]]]:
     """An item as (seconds since the epoch, flat record), in plain Python types."""
     if isinstance(item, Batch):
-        for nanoseconds, row in zip(item.times.tolist(), item.rows(), strict=True):
+        for nanoseconds, row in zip(item.times.tolist(), item.value_rows(), strict=True):
             yield _seconds(nanoseconds), {"kind": item.kind} | row
     elif isinstance(item, Loss):
         yield item.time, {"kind": "loss", "reason": item.reason, "lost": item.lost, "meaning": item.meaning}
     elif isinstance(item, Histograms):
-        for counts, keys, values in zip(item.counts.tolist(), item.rows(), item.measures(), strict=True):
-            buckets = [
-                {"low": bounds(slot)[0], "high": bounds(slot)[1], "count": count}
-                for slot, count in enumerate(counts)
-                if count
-            ]
+        for counts, keys, values in zip(item.counts.tolist(), item.key_rows(), item.measures(), strict=True):
             yield (
                 item.time,
-                {"kind": item.kind} | keys | {item.counter: sum(counts)} | values | {label: buckets},
+                {"kind": item.kind} | keys | {item.counter: sum(counts)} | values | {label: buckets(counts)},
             )
     else:
-        for row in item.rows():
+        for row in item.value_rows():
             yield item.time, {"kind": item.kind} | row
 
 

@@ -6,8 +6,8 @@ import unicodedata
 from typing import TextIO
 
 from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
-from pytracer.model.buckets import ERROR
-from pytracer.sinks.formatting import bounds, cell, cells, clock, duration
+from pytracer.model.buckets import ERROR, power_bounds
+from pytracer.sinks.formatting import cell, cells, clock, duration
 from pytracer.spec import Column, Histogram, Unit
 from pytracer.text import harmless
 
@@ -96,7 +96,7 @@ class TableSink:
         time = ["TIME"] if self._timestamps else []
         rows = [
             ([clock(item.time)] if time else []) + [cell(row[column.name], column) for column in columns]
-            for row in item.rows()
+            for row in item.value_rows()
         ]
         if not rows:
             return ["nothing seen"]
@@ -126,7 +126,7 @@ class TableSink:
         counters = {column.name: column for column in self._schema.counters}
         named = [c for c in self._schema.columns if c.name not in {"kernel", "user", *counters}]
         lines: list[str] = []
-        for row in item.rows():
+        for row in item.value_rows():
             counts = [
                 f"{cell(row[name], column)} {column.header.lower()}" for name, column in counters.items()
             ]
@@ -144,7 +144,7 @@ class TableSink:
         assert isinstance(self._schema.output, Histogram)
         output, columns = self._schema.output, {c.name: c for c in self._schema.columns}
         lines: list[str] = []
-        for counts, row, values in zip(item.counts.tolist(), item.rows(), item.measures(), strict=True):
+        for counts, row, values in zip(item.counts.tolist(), item.key_rows(), item.measures(), strict=True):
             keys = ", ".join(cell(value, columns[name]) for name, value in row.items())
             counted = f"{sum(counts)} {item.counter}, {output.label}"
             lines += ["", f"{keys}: {counted}" if keys else counted]
@@ -187,7 +187,7 @@ def _bars(counts: list[int], unit: Unit) -> list[str]:
     """A line for each bucket from the first to the last that has a count."""
     filled = [slot for slot, count in enumerate(counts) if count]
     slots = range(filled[0], filled[-1] + 1) if filled else range(0)
-    spans = [f"[{_bound(low, unit)}, {_bound(high, unit)})" for low, high in map(bounds, slots)]
+    spans = [f"[{_bound(low, unit)}, {_bound(high, unit)})" for low, high in map(power_bounds, slots)]
     widest = max(24, *map(len, spans)) if spans else 0  # characters that most histograms do with
     longest = max(10, len(str(max(counts, default=0))))
     bars = ["@" * round(_BAR * counts[slot] / max(counts)) for slot in slots]

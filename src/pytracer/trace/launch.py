@@ -40,8 +40,17 @@ class Confinement:
 class LaunchedCommand:
     """A forked process that is about to become the command."""
 
-    def __init__(self, argv: Sequence[str], confinement: Confinement | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        confinement: Confinement | None = None,
+        *,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> None:
         """Fork. Raises UsageError where there is no such command.
+
+        ``stdout`` and ``stderr`` are descriptors for the command to write to; None: this process's own.
 
         ``confinement`` holds from the ``execve`` on, which itself passes it, and for all descendants; none of
         them gains privileges by executing (no_new_privs).
@@ -61,6 +70,7 @@ class LaunchedCommand:
                 _restore_or_exit()
                 mask |= inherited.blocked_by_caller()
         if self.pid == 0:
+            _redirect_or_exit(stdout, stderr)
             _become(path, argv, gate_out, self._gate, failure_in, confinement)
         os.close(gate_out)
         os.close(failure_in)
@@ -119,6 +129,17 @@ class LaunchedCommand:
 def _restore_or_exit() -> None:
     try:
         inherited.restore()
+    except BaseException:  # what runs above belongs to the parent
+        os._exit(127)
+
+
+def _redirect_or_exit(stdout: int | None, stderr: int | None) -> None:
+    try:
+        # Both are copied before one takes a place that the other may have.
+        copies = [(os.dup(fd), place) for fd, place in ((stdout, 1), (stderr, 2)) if fd is not None]
+        for copy, place in copies:
+            os.dup2(copy, place)
+            os.close(copy)
     except BaseException:  # what runs above belongs to the parent
         os._exit(127)
 

@@ -18,7 +18,8 @@ from pytracer.kernel import hidden
 from pytracer.kernel.policy import TRACING, in_initial_namespace, require
 from pytracer.model import Item, Loss, Schema
 from pytracer.model.loss import UNSHOWN, UNSHOWN_MEANING
-from pytracer.plan import KernelInfo, Plan, Request, make_plan
+from pytracer.plan import KernelInfo, Plan, make_plan
+from pytracer.request import Request
 from pytracer.spec import Filter
 from pytracer.trace import unseen
 from pytracer.trace.event_loop import EventLoop
@@ -54,6 +55,7 @@ class Trace:
         waiting: EventLoop | None = None,
         say: Callable[[str], None] | None = None,
         warn: Callable[[str], None] | None = None,
+        output: tuple[int | None, int | None] = (None, None),
     ) -> None:
         """Build, load, attach, and fork the command. Raises what :mod:`pytracer.errors` lists."""
         check_request(request)
@@ -73,7 +75,9 @@ class Trace:
         try:
             if request.command:
                 confinements = (v for v in request.options.values() if isinstance(v, Confinement))
-                self._command = LaunchedCommand(request.command, next(confinements, None))
+                self._command = LaunchedCommand(
+                    request.command, next(confinements, None), stdout=output[0], stderr=output[1]
+                )
             self.plan: Plan = make_plan(request, facts())
             for line in hidden.warnings(request.tracer):
                 self._warn(line)

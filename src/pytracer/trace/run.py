@@ -15,9 +15,10 @@ from pytracer import inherited
 from pytracer.errors import LossError
 from pytracer.model import Batch, Item, Loss, Schema
 from pytracer.model.items import Kind
-from pytracer.plan import KernelInfo, Request
+from pytracer.plan import KernelInfo
 from pytracer.progress import announced
 from pytracer.record import replace
+from pytracer.request import Request
 from pytracer.sinks import Sink
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Clock, Schedule, Trace

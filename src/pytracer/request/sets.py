@@ -1,4 +1,4 @@
-"""What a set on the command line, ``a,b`` or ``!a,b``, puts into the map that a tracer looks it up in."""
+"""Encode sets of names (``a,b`` keeps, ``!a,b`` excludes) as keys of the map in which a tracer finds them."""
 
 from __future__ import annotations
 
@@ -9,36 +9,42 @@ from collections.abc import Sequence
 
 from pytracer.errors import UsageError
 from pytracer.kernel import syscalls
-from pytracer.plan.request import NameSetValue
+from pytracer.request.request import NameSetValue
 from pytracer.spec import NameSet
 
 PATH_BYTES = 252  # of a path that are compared: what probes_c/include/paths.h has for a key
 _V4_IN_V6 = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 
 
-def parse_set(option: NameSet, text: str) -> NameSetValue:
-    """The value of an option. Raises UsageError where a name is none of what the option takes."""
-    if option.encode == "syscalls":
-        calls, exclude = syscalls.parse_set(text)
-        return NameSetValue(tuple(map(_u64, calls)), exclude)
-    exclude = text.startswith("!")
+def parse_set(option: NameSet, text: str, called: str) -> NameSetValue:
+    """Parse ``a,b`` or ``!a,b``. Raises UsageError, see :func:`encode_names`."""
     names = [name.strip() for name in text.removeprefix("!").split(",")]
+    return encode_names(option, names, called, exclude=text.startswith("!"))
+
+
+def encode_names(option: NameSet, names: Sequence[str], called: str, *, exclude: bool) -> NameSetValue:
+    """Encode names as keys of the option's map; ``called`` is how the user writes the option.
+
+    Raises UsageError for a name that the option does not take.
+    """
+    if option.encode == "syscalls":
+        return NameSetValue(tuple(map(_u64, syscalls.calls_named(names))), exclude)
     if option.names:
-        return NameSetValue(tuple(_u64(place) for place in _places(option, text, names)), exclude)
+        return NameSetValue(tuple(_u64(place) for place in _places(option, names, called)), exclude)
     encode = {"networks": _network, "paths": _path}[option.encode]
-    return NameSetValue(tuple(dict.fromkeys(encode(f"--{option.name}", name) for name in names)), exclude)
+    return NameSetValue(tuple(dict.fromkeys(encode(called, name) for name in names)), exclude)
 
 
 def _u64(number: int) -> bytes:
     return number.to_bytes(8, "little")
 
 
-def _places(option: NameSet, text: str, names: Sequence[str]) -> list[int]:
-    """The places of names among all there are."""
+def _places(option: NameSet, names: Sequence[str], called: str) -> list[int]:
+    """Return the index of each name among those that the option takes."""
     for name in names:
         if name not in option.names:
             hint = f"there are: {', '.join(option.names)}"
-            raise UsageError(f"--{option.name} {text!r}: {name!r} is none of them", hint=hint)
+            raise UsageError(f"{called}: {name!r} is none of them", hint=hint)
     return [option.names.index(name) for name in names]
 
 

@@ -1,0 +1,19 @@
+"""Build requests: what a user asks of a tracer, as typed values with every name resolved.
+
+The command line parses words into such values, the Python API takes them from its caller; both call
+:func:`build_request`. No kernel feature is looked at here: that is the plan's business.
+"""
+
+from pytracer.request.builder import build_request
+from pytracer.request.faults import parse_fault
+from pytracer.request.request import Fault, NameSetValue, Request, choice_of, number_of
+
+__all__ = [
+    "Fault",
+    "NameSetValue",
+    "Request",
+    "build_request",
+    "choice_of",
+    "number_of",
+    "parse_fault",
+]

@@ -1,0 +1,285 @@
+"""Turn typed values into a :class:`~pytracer.request.Request`: check them, and resolve every name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytracer.errors import UnknownNameError, UsageError
+from pytracer.kernel import filter_values, interfaces
+from pytracer.request import units
+from pytracer.request.faults import parse_fault
+from pytracer.request.request import Fault, NameSetValue, Request
+from pytracer.request.sets import encode_names, parse_set
+from pytracer.spec import (
+    Choice,
+    Duration,
+    Filter,
+    Flag,
+    GroupBy,
+    Injection,
+    NameSet,
+    Number,
+    Option,
+    PacketFilter,
+    Questions,
+    Source,
+    Targets,
+    Tracer,
+    parse_source,
+)
+
+if TYPE_CHECKING:
+    from pytracer.kernel.pcap import CompiledFilter
+    from pytracer.lang import ProbeSpec
+
+_T = TypeVar("_T")
+_NONE: Mapping[Any, Any] = MappingProxyType({})
+_RESOLVERS: dict[Filter, Callable[[str], bytes]] = {
+    Filter.PID: filter_values.process,
+    Filter.TID: filter_values.thread,
+    Filter.COMM: filter_values.comm,
+    Filter.UID: filter_values.user,
+    Filter.CGROUP: filter_values.cgroup,
+    Filter.NETNS: filter_values.network_namespace,
+    Filter.MNTNS: filter_values.mount_namespace,
+}
+
+
+def long_option(name: str) -> str:
+    """Return how the command line spells the option ``name``."""
+    return f"--{name}"
+
+
+def build_request(
+    tracer: Tracer,
+    arguments: Sequence[str] = (),
+    *,
+    options: Mapping[str, object] = _NONE,
+    filters: Mapping[Filter, Iterable[str | int | os.PathLike[str]]] = _NONE,
+    containers: Iterable[str] = (),
+    command: Sequence[str] = (),
+    load: bool = False,
+    wait_all: bool = False,
+    interval: float | None = None,
+    count: int | None = None,
+    duration: float | None = None,
+    top: int | None = None,
+    sort: str = "",
+    max_rows: int | None = None,
+    max_probes: int | None = None,
+    buffer: int | str | None = None,
+    hooks: Mapping[str, str] = _NONE,
+    headers: str = "",
+    spell: Callable[[str], str] = long_option,
+) -> Request:
+    """Check typed values and resolve the names among them.
+
+    Args:
+        tracer: the tracer to run.
+        arguments: its positional arguments, such as interfaces or patterns.
+        options: values of the tracer's own options, by name. Flag: bool. Choice: str. Number: int. Duration:
+            nanoseconds, text such as ``"10ms"``, or a timedelta. GroupBy: names of keys, or text with commas.
+            NameSet: names, or text with commas (``"!a,b"`` excludes). PacketFilter: text in tcpdump's
+            language. SeccompProfile: a Confinement. None: the default.
+        filters: for each filter what it names (process ids, users, paths, ...); one of them must match.
+        containers: containers by name or id.
+        command: words of a command to run.
+        load: the command only bounds the time.
+        wait_all: go on until the command's descendants have ended.
+        interval, duration: seconds.
+        count: intervals to show.
+        top, sort: rows to show, and the column that ranks them.
+        max_rows: map capacity. buffer: size of the ring in bytes, or text such as ``"8M"``.
+        max_probes: attach targets, at most.
+        hooks: alternatives by the name of their hook. headers: the source of kernel types.
+        spell: how the caller's user writes an option's name, for messages.
+
+    Raises:
+        UsageError: a value makes no sense. UnknownNameError: nothing has such a name.
+    """
+
+    def checked(name: str, check: Callable[[Any], _T], value: object) -> _T | None:
+        return None if value is None else _checked(spell(name), check, value)
+
+    _check_arguments(tracer, arguments)
+    if not command and (load or wait_all):
+        name = spell("load" if load else "wait-all")
+        raise UsageError(f"{name} is for a command that is started", hint="-- COMMAND")
+    if count is not None and interval is None:
+        raise UsageError("a count needs an interval")
+    resolved = _filter_values(tracer, filters, containers)
+    named = _interfaces(tracer, arguments)
+    return Request(
+        tracer=tracer,
+        options={
+            o.name: _value(o, options.get(o.name), spell(o.name))
+            for o in tracer.options
+            if not isinstance(o, PacketFilter)
+        },
+        filters=resolved,
+        viewer=filter_values.viewer(resolved),
+        interfaces=named,
+        sources=_sources(tracer, arguments),
+        max_probes=checked("max-probes", units.positive, max_probes),
+        fault=_fault(tracer, arguments),
+        probe_specs=_probe_specs(tracer, arguments),
+        command=tuple(command),
+        load=load,
+        wait_all=wait_all,
+        interval=checked("interval", units.seconds, interval),
+        count=checked("count", units.positive, count),
+        duration=checked("duration", units.seconds, duration),
+        top=checked("top", units.positive, top),
+        rows=checked("max-rows", units.row_count, max_rows),
+        buffer=checked("buffer", units.byte_count, buffer),
+        sort=sort,
+        hooks=dict(hooks),
+        headers=headers,
+        filter=_packet_filter(tracer, options, named),
+    )
+
+
+def _checked(name: str, check: Callable[[Any], _T], value: object) -> _T:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+def _check_arguments(tracer: Tracer, words: Sequence[str]) -> None:
+    if tracer.arguments is None:
+        if words:
+            raise UsageError(
+                f"{tracer.name} takes no argument {words[0]!r}", hint=f"pytracer {tracer.name} --help"
+            )
+    elif len(words) < tracer.arguments.minimum:
+        example = f", as in: pytracer {tracer.examples[0][0]}" if tracer.examples else ""
+        raise UsageError(f"{tracer.name} needs {tracer.arguments.help}{example}")
+
+
+def _interfaces(tracer: Tracer, words: Sequence[str]) -> dict[int, str]:
+    if tracer.arguments is None or tracer.arguments.encode != "interfaces":
+        return {}
+    return interfaces.resolve(list(words), every=tracer.arguments.every)
+
+
+def _packet_filter(
+    tracer: Tracer, options: Mapping[str, object], named: Mapping[int, str]
+) -> CompiledFilter | None:
+    for option in tracer.options:
+        if isinstance(option, PacketFilter):
+            text = options.get(option.name)
+            if text is None:
+                return None
+            from pytracer.kernel.pcap import compile_for, compile_raw
+
+            return (
+                compile_raw(str(text)) if option.raw else compile_for(str(text), named, frames=option.frames)
+            )
+    return None
+
+
+def _sources(tracer: Tracer, words: Sequence[str]) -> tuple[Source, ...]:
+    named = (words or tracer.arguments.default) if isinstance(tracer.arguments, Targets) else ()
+    return tuple(dict.fromkeys(map(parse_source, named)))
+
+
+def _probe_specs(tracer: Tracer, words: Sequence[str]) -> tuple[ProbeSpec, ...]:
+    if not isinstance(tracer.arguments, Questions):
+        return ()
+    from pytracer.lang import parse_distribution, parse_trace  # a language
+
+    read = parse_distribution if tracer.arguments.distribution else parse_trace
+    return tuple(map(read, dict.fromkeys(words)))
+
+
+def _fault(tracer: Tracer, words: Sequence[str]) -> Fault | None:
+    if not isinstance(tracer.arguments, Injection):
+        return None
+    if len(words) > 2:
+        raise UsageError(f"{words[2]!r} is too much: one function fails, in one way")
+    return parse_fault(*words)
+
+
+def _value(option: Option, value: object, name: str) -> object:
+    """Check the value of one of the tracer's options, and give its default where it has none."""
+    match option:
+        case Flag():
+            if value not in (None, False, True):
+                raise UsageError(f"{name} is on or off, not {value!r}")
+            return bool(value)
+        case GroupBy():
+            return _keys(option, value, name)
+        case NameSet():
+            return _name_set(option, value, name)
+        case Choice():
+            chosen = option.default if value is None else value
+            if value is not None and chosen not in option.choices:
+                raise UnknownNameError(name, str(chosen), option.choices)
+            return chosen
+        case _ if value is None:
+            return None
+        case Duration():
+            return _checked(name, units.nanoseconds, value)
+        case Number():
+            return _checked(name, lambda one: units.whole(one, option.minimum, option.maximum), value)
+    return value
+
+
+def _keys(option: GroupBy, value: object, name: str) -> tuple[str, ...]:
+    given = option.default if value is None else value
+    words = _words(given, name) if given else []
+    names = tuple(dict.fromkeys(words))
+    known = [key.name for key in option.keys]
+    for word in names:
+        if word not in known:
+            raise UsageError(f"{name} {word!r}: no such key", hint=f"keys: {', '.join(known)}")
+    return names
+
+
+def _name_set(option: NameSet, value: object, name: str) -> NameSetValue | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return parse_set(option, value, name)
+    return encode_names(option, _words(value, name), name, exclude=False)
+
+
+def _words(value: object, name: str) -> list[str]:
+    """Return names that are given one by one, or as text with commas."""
+    if isinstance(value, str):
+        return value.split(",")
+    if not isinstance(value, Iterable):
+        raise UsageError(f"{name} takes names, not {value!r}")
+    return [str(one) for one in value]
+
+
+def _filter_values(
+    tracer: Tracer,
+    filters: Mapping[Filter, Iterable[str | int | os.PathLike[str]]],
+    containers: Iterable[str],
+) -> dict[Filter, tuple[bytes, ...]]:
+    values: dict[Filter, list[bytes]] = {}
+    for which, words in filters.items():
+        if which not in tracer.filters:
+            raise UsageError(f"{tracer.name} has no filter {which.value!r}")
+        for word in words:
+            values.setdefault(which, []).append(_RESOLVERS[which](str(word)))
+    kinds = set()
+    for text in containers:
+        kind, key = filter_values.container(str(text))
+        if Filter(kind) not in tracer.filters:
+            raise UsageError(
+                f"the container {text!r} has no cgroup of version 2",
+                hint="pytracer doctor says what is mounted",
+            )
+        kinds.add(kind)
+        values.setdefault(Filter(kind), []).append(key)
+    if len(kinds) > 1:  # filters of two kinds must both hold, and no task is in two containers
+        raise UsageError(
+            "these containers can only be told apart in different ways", hint="trace them one by one"
+        )
+    return {which: tuple(keys) for which, keys in values.items()}
