@@ -10,6 +10,7 @@ import pytest
 
 from pytracer.kernel.btf import VMLINUX
 from support.cli import run
+from support.compilers import compiled
 from support.needs import needs, refused
 from support.uprobes import Program
 from support.workloads import SOURCES, workload
@@ -160,6 +161,13 @@ def test_a_function_of_go_begins_once_though_its_stack_grows():
     result, lost = traced("funccount", file, ("grow", CALLS), f"u:{file}:main.Grow", f"ur:{file}:main.Grow")
     assert [record["count"] for record in result.of("summary")] == [101 * CALLS] * 2
     assert not lost
+
+
+def test_a_stripped_program_of_go_is_no_other(tmp_path):
+    """Its functions are those that its runtime knows."""
+    source = (SOURCES / "returns.go").read_text()
+    file = compiled(tmp_path, {"returns.go": source}, "-ldflags=-s -w")
+    assert calls_of(str(file), ("grow", CALLS), "main.Grow") == ({"main.Grow": 101 * CALLS}, {})
 
 
 @pytest.mark.lab

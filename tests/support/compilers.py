@@ -24,8 +24,7 @@ def compiled(folder: Path, sources: dict[str, str], *options: str, output: str =
     language = next(iter(sources)).rpartition(".")[2]
     files = [path for path in sources if path.endswith(f".{language}")]
     environment = {**os.environ, "GO111MODULE": "off", "CGO_ENABLED": "0"}
-    command = [*_COMMANDS[language], "-o", output, *(files if language == "go" else options)]
-    command += list(options) if language == "go" else files
+    command = [*_COMMANDS[language], "-o", output, *options, *files]
     subprocess.run(command, cwd=folder, env=environment, check=True)
     return folder / output
 

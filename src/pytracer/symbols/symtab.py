@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pytracer.arrays import Array, np
 from pytracer.budget import OverBudgetError
 from pytracer.record import record
-from pytracer.symbols import debug, tables
+from pytracer.symbols import debug, pclntab, tables
 from pytracer.symbols.tables import NOBITS, TABLE_LIMIT, ElfError, Tables
 
 UNTYPED, FUNCTION, FILE, IFUNC = 0, 2, 4, 10  # STT_*
@@ -121,7 +121,8 @@ def is_data(file: Tables, name: bytes) -> bool:
 
 def read(file: Tables) -> list[SymbolTable]:
     """All tables with functions: the file's own, and where that has no .symtab, what was taken out of it (a
-    debug file, .gnu_debugdata). They stay charged to the file's account until :func:`release`.
+    debug file, .gnu_debugdata), or what Go's runtime knows (.gopclntab). They stay charged to the file's
+    account until :func:`release`.
 
     Raises ElfError, OSError, where the file itself is broken, and OverBudgetError.
     """
@@ -134,7 +135,29 @@ def read(file: Tables) -> list[SymbolTable]:
             if any(table.whole for table in found):
                 return [*found, *own]
             release(file, found)
+    with contextlib.suppress(ElfError, OSError, OverBudgetError):
+        return [*_kept(file, _of_go(file)), *own]
     return own
+
+
+def _of_go(file: Tables) -> Iterator[SymbolTable]:
+    """The functions that Go's runtime knows."""
+    found = pclntab.read(file)
+    if found is not None:
+        none = np.zeros(len(found.names), np.int64)
+        info = np.full(len(found.names), 1 << 4 | FUNCTION, np.uint8)  # STB_GLOBAL
+        yield SymbolTable(
+            found.strings,
+            found.names,
+            found.starts,
+            found.sizes,
+            info,
+            none.astype(np.uint64),
+            none,
+            none,
+            ("",),
+            not found.with_c,
+        )
 
 
 def release(file: Tables, found: Iterable[SymbolTable]) -> None:

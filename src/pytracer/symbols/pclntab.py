@@ -1,0 +1,146 @@
+"""The functions of a program that Go made, from its table of program counters and lines (.gopclntab).
+
+The runtime needs it, so that it is there although the symbols were taken out (-ldflags=-s). Each release that
+changed its layout has a number of its own; all that is read here is where functions begin and what they are
+called (Go's src/runtime/symtab.go and src/debug/gosym/pclntab.go describe it). The file may be anybody's.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from pytracer.arrays import Array, np
+from pytracer.record import record
+from pytracer.symbols.tables import EXECUTABLE, TABLE_LIMIT, ElfError, Tables
+
+_SECTIONS = (b".gopclntab", b".data.rel.ro.gopclntab")
+_GO_1_2, _GO_1_16, _GO_1_18, _GO_1_20 = 0xFFFFFFFB, 0xFFFFFFFA, 0xFFFFFFF0, 0xFFFFFFF1
+# The numbers of the words behind the head that say where names, and where functions, begin in the table.
+_PLACES = {_GO_1_16: (2, 6), _GO_1_18: (3, 7), _GO_1_20: (3, 7)}
+_TEXT_START = 2  # the word that has the address of the first function, since Go 1.18
+_HEAD = 8  # magic, two zeros, the quantum of instructions, bytes of a pointer
+_CGO = b"runtime/cgo."
+_RELATIVE = {62: 8, 183: 1027, 243: 3}  # R_*_RELATIVE by e_machine
+
+
+@record
+class GoFunctions:
+    """Functions by address, arrays of shape (n,): ``names`` are places in ``strings``, which ends with two
+    NULs, ``sizes`` reach to the next. Type arguments are not told: ``main.F[...]``. ``with_c``: C was linked
+    to it, whose functions are not among them."""
+
+    strings: bytes
+    names: Array
+    starts: Array
+    sizes: Array
+    with_c: bool
+
+
+def read(file: Tables) -> GoFunctions | None:
+    """The functions of a program made of Go; None where it is none, or of a layout that is not known.
+
+    Charged while it is read. Raises ElfError, OverBudgetError, OSError.
+    """
+    section = next((found for name in _SECTIONS if (found := file.section(name)) is not None), None)
+    if section is None:
+        return None
+    if int(section["size"]) > TABLE_LIMIT:
+        raise ElfError("a table is too large to be true")
+    with file.account.reserved(memory=2 * int(section["size"])):
+        return _Table(file, file.content(section), int(section["addr"])).functions()
+
+
+class _Table:
+    """The bytes of a table, each read of which is checked."""
+
+    def __init__(self, file: Tables, data: bytes, address: int) -> None:
+        self._file, self._data, self._address = file, data, address
+        self._word = data[7] if len(data) > _HEAD else 0
+
+    def functions(self) -> GoFunctions | None:
+        """All of it; None where it is of an unknown layout."""
+        data = self._data
+        magic = int.from_bytes(data[:4], sys.byteorder)
+        if self._word != (8 if self._file.width == 2 else 4) or data[4:6] != b"\0\0":
+            return None
+        if magic == _GO_1_2:
+            return self._read(0, _HEAD + self._word, 0, self._word, 0)
+        if magic not in _PLACES:
+            return None
+        names, code = (self._number(place) for place in _PLACES[magic])
+        if magic == _GO_1_16:
+            return self._read(names, code, code, self._word, 0)
+        return self._read(names, code, code, 4, self._text_start())
+
+    def _number(self, place: int) -> int:
+        """A word behind the head. Raises ElfError."""
+        at = _HEAD + place * self._word
+        if at + self._word > len(self._data):
+            raise ElfError("the table of Go functions is cut short")
+        return int.from_bytes(self._data[at : at + self._word], sys.byteorder)
+
+    def _text_start(self) -> int:
+        """The address of the first function; where the program can be loaded anywhere, of a relocation."""
+        found = self._number(_TEXT_START)
+        if found:
+            return found
+        section, kind = self._file.section(b".rela.dyn"), _RELATIVE.get(self._file.machine)
+        if section is not None and kind is not None and self._word == 8:
+            if int(section["size"]) > TABLE_LIMIT:
+                raise ElfError("a table is too large to be true")
+            raw = self._file.content(section)
+            entries = np.frombuffer(
+                raw[: len(raw) // 24 * 24], [("at", "u8"), ("info", "u8"), ("addend", "i8")]
+            )
+            of_field = entries["at"] == self._address + _HEAD + _TEXT_START * self._word
+            for entry in entries[of_field & (entries["info"] == kind)]:
+                return max(int(entry["addend"]), 0)
+        return 0
+
+    def _read(self, names: int, table: int, base: int, size: int, start: int) -> GoFunctions | None:
+        """The functions of a table of pairs, each of ``size`` bytes: where one begins (counted from
+        ``start``), and where it is described (from ``base``). There its beginning is again, and behind that
+        where its name is, counted from ``names``."""
+        data, count = self._data, self._number(0)
+        room = max(len(data) - table - size, 0) // (2 * size)
+        if not 0 < count <= room or names > len(data):
+            raise ElfError("the table of Go functions is cut short")
+        with self._file.account.reserved(entries=count, memory=40 * count):
+            unsigned = np.dtype(f"u{size}")
+            pairs = np.frombuffer(data, unsigned, 2 * count + 1, table).astype(np.uint64)
+            starts, described = pairs[::2] + np.uint64(start), pairs[1::2]
+            if (np.diff(starts.astype(np.float64)) < 0).any():
+                raise ElfError("the table of Go functions is in no order")
+            strings = b"\0" + data[names:] + b"\0\0"  # 0 is no name
+            called = self._numbers_at(described, base + size)
+            known = (called >= 0) & (called < len(strings) - 3)
+            known &= np.diff(starts) > 0
+            known &= self._is_code(starts[:-1])
+            text = np.frombuffer(strings, np.uint8)
+            known[known] &= text[called[known] + 1] != 0
+            found = called[known] + 1
+            return (
+                GoFunctions(strings, found, starts[:-1][known], np.diff(starts)[known], _CGO in strings)
+                if len(found)
+                else None
+            )
+
+    def _numbers_at(self, places: Array, base: int) -> Array:
+        """The 32-bit numbers at places in the table (counted from ``base``), -1 where it ends before."""
+        inside = (
+            places <= np.uint64(max(len(self._data) - base - 4, 0)) if len(self._data) >= base + 4 else None
+        )
+        found = np.full(len(places), -1, np.int64)
+        if inside is not None:
+            at = places[inside].astype(np.int64) + base
+            raw = np.frombuffer(self._data, np.uint8)[at[:, None] + np.arange(4)]
+            found[inside] = raw.astype(np.uint8).copy().view(np.int32).ravel()
+        return found
+
+    def _is_code(self, addresses: Array) -> Array:
+        """Which addresses are in the file's code: booleans."""
+        found = np.zeros(len(addresses), bool)
+        for segment in self._file.loaded(EXECUTABLE):
+            first = np.uint64(int(segment["vaddr"]))
+            found |= (addresses >= first) & (addresses - first < np.uint64(int(segment["filesz"])))
+        return found

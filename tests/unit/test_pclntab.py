@@ -1,0 +1,223 @@
+"""Functions of stripped Go programs, beside the symbols of the same programs before they were stripped."""
+
+from __future__ import annotations
+
+import random
+import re
+import struct
+
+import numpy as np
+import pytest
+
+from pytracer.errors import PytracerError
+from pytracer.symbols import elf, files, pclntab, places, tables
+from pytracer.symbols.code import analyze
+from pytracer.symbols.tables import ElfError
+from support.compilers import compiled
+from support.elf_builder import build
+
+SOURCE = """package main
+
+import "os"
+
+type Pair[T any] struct{ left, right T }
+
+//go:noinline
+func (p *Pair[T]) Swap() { p.left, p.right = p.right, p.left }
+
+//go:noinline
+func Work(n int) int { return n * 3 }
+
+func main() {
+	pair := Pair[int]{1, 2}
+	pair.Swap()
+	os.Exit(Work(pair.left) - 6)
+}
+"""
+STRIP = "-ldflags=-s -w"
+
+
+@pytest.fixture(scope="module", params=["exe", "pie"])
+def programs(request, tmp_path_factory):
+    """The same program whole and stripped; both are open."""
+    folder = tmp_path_factory.mktemp("go")
+    mode = f"-buildmode={request.param}"
+    made = [
+        compiled(folder, {"main.go": SOURCE}, mode, *options, output=name)
+        for name, options in (("whole", []), ("stripped", [STRIP]))
+    ]
+    with files.find(str(made[0])) as whole, files.find(str(made[1])) as stripped:
+        yield whole, stripped
+
+
+def starts(table):
+    """The names and addresses of a table. In symbols alone Go tells functions of its older convention apart,
+    and has type arguments."""
+    names = (tables.name_at(table.strings, name).removesuffix(".abi0") for name in table.names.tolist())
+    short = [re.sub(r"\[.*\]", "[...]", name) for name in names]
+    return set(zip(short, table.starts.tolist(), strict=True))
+
+
+def test_the_functions_of_a_stripped_program_are_those_of_its_symbols(programs):
+    whole, stripped = programs
+    with whole.reading() as read_whole, stripped.reading() as read_stripped:
+        [symbols] = [table for table in whole.symbols if table.whole]
+        known = starts(pclntab.read(read_whole))
+        assert starts(pclntab.read(read_stripped)) == set().union(*map(starts, stripped.symbols))
+        found = {name for name, _ in starts(pclntab.read(read_stripped))}
+    assert len(known) > 1000
+    assert known <= starts(symbols)
+    assert {"main.main", "main.Work", "runtime.mallocgc"} <= found
+    assert any(name.startswith("main.(*Pair[") and name.endswith(".Swap") for name in found)
+
+
+def test_a_function_of_a_stripped_program_can_be_named_and_its_returns_are_found(programs):
+    whole, stripped = programs
+    for file in (whole, stripped):
+        [site] = places.find(file, "main.Work").sites
+        code = analyze(file, site)
+        assert code.goroutine
+        assert code.exits
+    with pytest.raises(PytracerError, match=r"no function of"):
+        places.find(stripped, "main.Wrok")
+
+
+def test_addresses_of_a_stripped_program_have_names(programs):
+    _, stripped = programs
+    with stripped.reading() as read:
+        known = pclntab.read(read)
+    names = [tables.name_at(known.strings, name) for name in known.names.tolist()]
+    at = names.index("main.Work")
+    start, size = int(known.starts[at]), int(known.sizes[at])
+    functions = elf.read(stripped.descriptor).functions
+    inside = np.array([start, start + 1, start + size - 1], np.uint64)
+    assert functions.find(inside) == ["main.Work"] * 3
+
+
+# Tables of every layout, made here.
+
+NAMES = ["main.a", "", "main.b", "main.c"]
+BASE = 0x1000
+
+
+def made(magic: int, word: int = 8) -> bytes:
+    """A table of four functions of 16 bytes each, the second without a name."""
+    letter = "Q" if word == 8 else "I"
+    head = struct.pack("=IBBBB", magic, 0, 0, 1, word)
+    names, places_of = b"", []
+    for name in NAMES:
+        places_of.append(len(names))
+        names += name.encode() + b"\0"
+    short = magic in (0xFFFFFFF0, 0xFFFFFFF1)
+    entry = "I" if short else letter
+    begins = [at * 16 + (0 if short else BASE) for at in range(5)]
+    start = struct.calcsize(f"={2 * 4 + 1}{entry}")
+    described, offsets = b"", []
+    if magic == 0xFFFFFFFB:
+        table = 8 + word
+        at = table + start + 4
+        names_at = at + 4 * (word + 4)
+        for begin, place in zip(begins[:4], places_of, strict=True):
+            offsets.append(at + len(described))
+            described += struct.pack(f"={letter}i", begin, names_at + place)
+        pairs = [each for both in zip(begins[:4], offsets, strict=True) for each in both] + begins[-1:]
+        return (
+            head + struct.pack(f"={letter}", 4) + struct.pack(f"=9{letter}I", *pairs, 0) + described + names
+        )
+    for begin, place in zip(begins[:4], places_of, strict=True):
+        offsets.append(start + len(described))
+        described += struct.pack(f"={entry}i", begin, place)
+    pairs = [each for both in zip(begins[:4], offsets, strict=True) for each in both] + begins[-1:]
+    words = 8 if short else 7
+    names_at = 8 + words * word
+    code_at = names_at + len(names)
+    numbers = [4, 0, BASE, names_at, 0, 0, 0, code_at] if short else [4, 0, names_at, 0, 0, 0, code_at]
+    return (
+        head
+        + struct.pack(f"={words}{letter}", *numbers)
+        + names
+        + struct.pack(f"=9{entry}", *pairs)
+        + described
+    )
+
+
+MAGICS = [0xFFFFFFFB, 0xFFFFFFFA, 0xFFFFFFF0, 0xFFFFFFF1]
+
+
+class Account:
+    """One that takes everything."""
+
+    def reserved(self, entries: int = 0, memory: int = 0):
+        import contextlib
+
+        return contextlib.nullcontext()
+
+
+class File:
+    """A file with code at BASE, and one section."""
+
+    width, machine = 2, 62
+    account = Account()
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def section(self, name: bytes):
+        return {"size": len(self.data), "addr": 0x9000} if name == b".gopclntab" else None
+
+    def content(self, section) -> bytes:
+        return self.data
+
+    def loaded(self, flag: int):
+        return [{"vaddr": BASE, "filesz": 0x1000}]
+
+
+@pytest.mark.parametrize("magic", MAGICS)
+def test_each_layout(magic):
+    found = pclntab.read(File(made(magic)))
+    assert found is not None
+    assert [tables.name_at(found.strings, at) for at in found.names.tolist()] == [
+        "main.a",
+        "main.b",
+        "main.c",
+    ]
+    assert found.starts.tolist() == [BASE, BASE + 32, BASE + 48]
+    assert found.sizes.tolist() == [16] * 3
+
+
+@pytest.mark.parametrize("magic", MAGICS)
+def test_what_is_cut_or_wrong_is_an_error_or_nothing(magic):
+    data = made(magic)
+    for size in range(len(data)):
+        read(File(data[:size]))
+    chance = random.Random(magic)
+    for _ in range(3000):
+        changed = bytearray(data)
+        for _ in range(chance.randint(1, 8)):
+            at = chance.randrange(len(data))
+            changed[at : at + chance.choice((1, 2, 4, 8))] = chance.choice(
+                (b"\xff", b"\0", b"\x7f\xff\xff\xff", b"\xff" * 8, bytes([chance.randrange(256)]))
+            )
+        read(File(bytes(changed)))
+
+
+def read(file: File) -> None:
+    """Whatever comes of it lies within the file and the table."""
+    try:
+        found = pclntab.read(file)
+    except ElfError:
+        return
+    if found is None:
+        return
+    assert len(found.names) == len(found.starts) == len(found.sizes)
+    assert (found.names > 0).all()
+    assert (found.names < len(found.strings) - 2).all()
+    assert (found.starts >= BASE).all()
+    assert (found.starts < BASE + 0x1000).all()
+
+
+def test_other_files_have_no_such_functions(tmp_path):
+    path = tmp_path / "plain.so"
+    path.write_bytes(build())
+    with files.find(str(path)) as file, file.reading() as elf_:
+        assert pclntab.read(elf_) is None
