@@ -141,7 +141,7 @@ int dequeued(struct bpf_raw_tracepoint_args *ctx)
     struct batch batch = {.skb = ctx->args[3], .qdisc = (struct Qdisc *)ctx->args[0]};
 
     batch.dev = pt_read(txq->dev);
-    PT_EACH(1, PT_TURNS(IN_ONE_GO, 64, 16), &batch);
+    PT_EACH(1, PT_TURNS(IN_ONE_GO, 32, 16), &batch);
     if (batch.skb)
         pt_lost(PT_LOSS_UNREAD);
     return PT_PASS;

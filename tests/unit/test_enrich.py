@@ -17,7 +17,7 @@ from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
 from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
-from pytracer.enrich.decode import masked, sized
+from pytracer.enrich.decode import joined, masked, sized
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.drops import drop_reason_decoder
 from pytracer.enrich.errno import errno_name
@@ -170,6 +170,7 @@ def test_bytes_are_as_long_as_is_said():
     found = sized(values, np.array([3, 4]))
     assert found.tolist() == [b"ab\0", b"ab\0\0"]
     assert decode(arguments, found).tolist() == ["ab", "ab ''"]
+    assert joined(values).tolist() == [b"ab", b"ab"]  # NULs at the end are NumPy's to drop
 
 
 @pytest.mark.parametrize(

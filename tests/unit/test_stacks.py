@@ -116,6 +116,17 @@ def test_folded_stacks_have_the_names_that_rows_are_told_apart_by():
     assert stream.getvalue() == "k:f;make;g;f 23\n"
 
 
+def test_folded_stacks_of_no_process_begin_with_a_dash():
+    schema = make_plan(Request(registry.get("biostacks")), FakeKernel()).schema
+    stream = io.StringIO()
+    sink = make_sink("folded", stream, timestamps=False, terminal=False)
+    sink.open(schema)
+    columns = {"pid": [None], "comm": [None], "kernel": [("f", "g")], "user": [()]}
+    sink.emit(Stacks("summary", NOON, 1.0, columns | {column.name: [23] for column in schema.counters}))
+    sink.close()
+    assert stream.getvalue() == "-;g;f 23\n"
+
+
 def test_how_a_probe_came_to_run_is_no_part_of_a_stack():
     names = StackNames(lambda _: np.zeros(3, np.uint64), 127, annotate=False, probed=True)
     names.kernel.names = lambda addresses: ["bpf_trampoline_6442464113"] * len(addresses)
