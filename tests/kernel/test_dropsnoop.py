@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytracer.kernel.btf import Btf, Kind
+from pytracer.kernel.btf import Btf, BtfKind
 from support.cli import run, start, stop
 from support.connections import V4, counters, deaf, ends, pair, traced, which
 from support.needs import refused
@@ -21,7 +21,7 @@ FORMS = ["raw-tracepoint-socket", "raw-tracepoint-reason", "raw-tracepoint"]
 
 def reason(name, form=""):
     """A reason, if this kernel tells reasons."""
-    return name if form != FORMS[-1] and Btf.load().find(Kind.ENUM, "skb_drop_reason") else None
+    return name if form != FORMS[-1] and Btf.load().find(BtfKind.ENUM, "skb_drop_reason") else None
 
 
 def counters6():
