@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from pytracer.symbols import debuginfod, demangle, dwarf, entries, maps, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = [ROOT / folder for folder in ("", "src", "src/pytracer", "probes_c", "docs")]
 
 
 def test_generated_parts_are_up_to_date():
@@ -33,6 +36,56 @@ def test_generated_parts_are_up_to_date():
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_headings(page):
+    for file, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text()):
+        target = (page.parent / file) if file else page
+        assert anchor in anchors(target.read_text()), f"{file}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_that_pages_name_exist(page):
+    """Paths are relative to the repository or one of FOLDERS; NAME, KIND and forks stand for any name."""
+    text = page.read_text()
+    for path in re.findall(r"(?<![\w./<-])((?:[\w-]+/)+\w+\.(?:py|c|h))\b", text):
+        if not re.search("NAME|KIND|test_forks", path):
+            assert any((folder / path).exists() for folder in FOLDERS), path
+    for module in re.findall(r"\bpytracer((?:\.[a-z_]+)+)", text):
+        assert is_in_package(module.lstrip(".").split(".")), f"pytracer{module}"
+
+
+def is_in_package(parts: list[str]) -> bool:
+    """Whether the words are those of a module, a package, or an attribute of one."""
+    found = importlib.import_module("pytracer")
+    for number, part in enumerate(parts, 1):
+        if not hasattr(found, part):
+            name = ".".join(("pytracer", *parts[:number]))
+            if importlib.util.find_spec(name) is None:
+                return False
+            found = importlib.import_module(name)
+        else:
+            found = getattr(found, part)
+    return True
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "internals.md"])
+def test_classes_that_pages_name_exist(name):
+    defined = {
+        found
+        for folder in ("src", "cli", "tracers")  # rglob does not follow symbolic links
+        for path in (ROOT / folder).rglob("*.py")
+        for found in re.findall(r"^ *class (\w+)", path.read_text(), re.M)
+    }
+    named = re.findall(r"`([A-Z][A-Za-z]*[a-z][A-Za-z]*)(?:\.\w+)?`", (ROOT / "docs" / name).read_text())
+    assert set(named) - defined == set()
 
 
 def test_no_merge_was_left_half_done():

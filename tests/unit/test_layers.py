@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,15 @@ def test_imports_go_down(path):
 def test_every_room_has_a_layer():
     rooms = {room_of(module_of(path)) for path in FILES} - {"tracers", "probes_c", "bpf"}
     assert rooms == set(LAYER_OF)
+
+
+def test_the_architecture_page_has_the_layers():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "architecture.md").read_text()
+    table = page.partition("<!-- layers -->")[2].partition("<!-- /layers -->")[0]
+    first_cells = re.findall(r"^\| (`.*?`) \|", table, re.M)
+    assert [set(re.findall(r"`([\w.]+)`", cell)) for cell in first_cells] == [
+        set(rooms) for rooms in LAYERS[::-1]
+    ]
 
 
 def test_only_the_toolchain_names_bcc():
