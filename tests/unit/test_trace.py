@@ -18,8 +18,9 @@ from pytracer.model import Loss
 from pytracer.request import Request
 from pytracer.spec import Filter
 from pytracer.trace import loop
+from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
-from pytracer.trace.loop import Clock, Trace
+from pytracer.trace.loop import Trace
 from support.fake_kernel import FakeKernel
 from support.made import Made, batch
 from support.names import hostile_process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -15,18 +16,16 @@ from pytracer.bpf.read.maps import Map
 from pytracer.errors import PytracerError
 from pytracer.explain.map_entries import MapEntries, entries_of
 from pytracer.kernel.facts import KernelInfo
-from pytracer.plan import AlternativeReport, Plan, make_plan, report_alternatives
+from pytracer.model import Batch
+from pytracer.plan import AlternativeReport, Plan, report_alternatives
 from pytracer.prog.run_stats import count_runs
 from pytracer.record import record, replace
 from pytracer.request import Request
-from pytracer.trace.launch import Confinement, LaunchedCommand
-from pytracer.trace.loop import check_request, traced_processes
-from pytracer.trace.own_process import OwnProcess
+from pytracer.trace.loop import Trace
 from pytracer.trace.run import Signals
 from pytracer.trace.session import Session
 
 SECONDS = 1.0  # that a tracer is watched, where nothing else was said
-_NAP = 0.02  # between two looks at its stream
 
 
 @record
@@ -82,45 +81,26 @@ class Observation:
     uncounted: str = ""
 
 
-def plan_of(
-    request: Request, facts: KernelInfo
-) -> tuple[Plan, tuple[tuple[str, str, tuple[AlternativeReport, ...]], ...]]:
-    """The plan, and all the alternatives that there were: (hook, what it sees, its ways). Raises what
-    make_plan raises."""
-    plan = make_plan(request, facts)
-    found = []
-    for one in plan.resolved_hooks:
-        found.append((one.hook.name, one.hook.what, tuple(report_alternatives(one, request, facts))))
-    return plan, tuple(found)
-
-
 def observe(request: Request, facts: Callable[[], KernelInfo], *, warn: Callable[[str], None]) -> Observation:
-    """Run the tracer until its command or processes end, for ``duration`` or :data:`SECONDS`, and look.
-    Nothing stays attached.
+    """Run the tracer as a run does, for ``duration`` or :data:`SECONDS` without a command, and look at it.
 
-    Signals end the watching, not the looking. Raises what :mod:`pytracer.errors` lists for each step.
+    The trace ends early with its command or the last traced process. A signal ends the trace, not the look at
+    what is in the kernel. Nothing stays attached. Raises what :mod:`pytracer.errors` lists for each step.
     """
-    check_request(request)
+    if request.duration is None and not request.command:
+        request = replace(request, duration=SECONDS)
+    known = functools.cache(facts)
+    said = list[str]()
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals().handled())
-        command = None
-        if request.command:
-            confinements = (v for v in request.options.values() if isinstance(v, Confinement))
-            command = LaunchedCommand(request.command, next(confinements, None))
-            stack.callback(command.terminate)
-        plan, alternatives = plan_of(request, facts())
-        said = list[str]()
-        pending = command.pid if command and request.follows else 0
-        session = stack.enter_context(
-            Session(
-                plan,
-                pending=pending,
-                itself=OwnProcess(command.pid if command else 0),
-                stop_requested=lambda: signals.stop_requested(command=False),
-                say=said.append,
-                warn=warn,
-            )
+        trace = stack.enter_context(
+            Trace(request, known, waiting=signals, say=said.append, warn=warn, keep_rows=True)
         )
+        alternatives = tuple(
+            (one.hook.name, one.hook.what, tuple(report_alternatives(one, request, known())))
+            for one in trace.plan.resolved_hooks
+        )
+        session = trace.session
         links = tuple(_links(session))
         uncounted = ""
         try:
@@ -128,47 +108,19 @@ def observe(request: Request, facts: Callable[[], KernelInfo], *, warn: Callable
         except PytracerError as error:
             uncounted = error.message
         begun = time.monotonic()
-        records = _wait(session, request, command, begun, signals)
-        seconds = time.monotonic() - begun
-        programs = tuple(_programs(session, counted=not uncounted))
+        records = sum(len(item) for item in trace if isinstance(item, Batch))
         return Observation(
-            plan=plan,
+            plan=trace.plan,
             ways=alternatives,
-            programs=programs,
+            programs=tuple(_programs(session, counted=not uncounted)),
             tables=tuple(_tables(session)),
-            attachments=tuple(_attachments(plan)),
+            attachments=tuple(_attachments(trace.plan)),
             links=links,
-            seconds=seconds,
-            records=records,
+            seconds=time.monotonic() - begun,
+            records=records if session.stream is not None else None,
             said=tuple(said),
             uncounted=uncounted,
         )
-
-
-def _wait(
-    session: Session, request: Request, command: LaunchedCommand | None, begun: float, signals: Signals
-) -> int | None:
-    """Wait for the end of the time, the command, or the last process that is traced, or for a signal; then
-    detach. Returns how many events came by the stream."""
-    records = 0
-    if command is not None:
-        command.release()
-    limit = request.duration if request.duration is not None or command is not None else SECONDS
-    traced = traced_processes(request)
-    watched = bool(traced) and signals.watch_exit(traced)
-    while not signals.stop_requested(command=command is not None) and (
-        command is None or command.poll() is None
-    ):
-        if watched and signals.all_exited:
-            break
-        if limit is not None and time.monotonic() - begun >= limit:
-            break
-        signals.wait(time.monotonic() + _NAP)
-        session.poll()
-        records += sum(len(batch) for batch in session.events())
-    session.detach()
-    records += sum(len(batch) for batch in session.events(last=True))  # also of a command that was quick
-    return records if session.stream is not None else None
 
 
 def _programs(session: Session, *, counted: bool) -> Iterator[WatchedProgram]:

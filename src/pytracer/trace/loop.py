@@ -11,20 +11,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from pytracer.errors import UnsupportedError
 from pytracer.kernel import hidden
-from pytracer.kernel.policy import TRACING, in_initial_namespace, require
 from pytracer.model import Item, Loss, Schema
 from pytracer.model.loss import UNSHOWN, UNSHOWN_MEANING
 from pytracer.plan import KernelInfo, Plan, make_plan
 from pytracer.request import Request
 from pytracer.spec import Filter
 from pytracer.trace import unseen
+from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.launch import Confinement, LaunchedCommand
 from pytracer.trace.own_process import OwnProcess
+from pytracer.trace.permissions import check_request
 from pytracer.trace.session import Session, discard_line
 
 _INTERVAL = 1.0  # seconds, where nothing was said
@@ -56,6 +56,7 @@ class Trace:
         say: Callable[[str], None] | None = None,
         warn: Callable[[str], None] | None = None,
         output: tuple[int | None, int | None] = (None, None),
+        keep_rows: bool = False,
     ) -> None:
         """Build, load, attach, and fork the command. Raises what :mod:`pytracer.errors` lists."""
         check_request(request)
@@ -90,6 +91,7 @@ class Trace:
                 stop_requested=lambda: self._waiting.stop_requested(command=False),
                 say=self._say,
                 warn=self._warn,
+                keep_rows=keep_rows,
             )
         except BaseException:
             self.close()
@@ -99,6 +101,12 @@ class Trace:
     def schema(self) -> Schema:
         """The columns of what is yielded."""
         return self.plan.schema
+
+    @property
+    def session(self) -> Session:
+        """The programs and maps behind the trace, until it is closed."""
+        assert self._session is not None
+        return self._session
 
     def stop(self) -> None:
         """End the iteration soon, with what there still is to show; may be called from another thread."""
@@ -301,65 +309,6 @@ class Trace:
         return self._waiting.wait(min(moments, default=None), fileno)
 
 
-class Schedule(Protocol):
-    """How often (seconds), how many times and for how long (seconds) something is wanted; None: not said."""
-
-    @property
-    def interval(self) -> float | None:
-        """How often."""
-        ...
-
-    @property
-    def count(self) -> int | None:
-        """How many times."""
-        ...
-
-    @property
-    def duration(self) -> float | None:
-        """For how long."""
-        ...
-
-
-class Clock:
-    """When something is due, and when all is over: ``interval`` is what is taken where none was said."""
-
-    def __init__(self, times: Schedule, interval: float | None, begun: float) -> None:
-        self.interval = times.interval or interval
-        self._begun = begun
-        self._end = None if times.duration is None else self._begun + times.duration
-        self._count = times.count
-        self._ticks = self._shown = 0
-
-    @property
-    def next(self) -> float | None:
-        """The next moment at which something is due or over; None where only events are waited for."""
-        moments = [] if self._end is None else [self._end]
-        if self.interval is not None:
-            moments.append(self._begun + (self._ticks + 1) * self.interval)
-        return min(moments, default=None)
-
-    def is_due(self, now: float) -> bool:
-        """Whether that moment has come."""
-        return (moment := self.next) is not None and now >= moment
-
-    def is_over(self, now: float) -> bool:
-        """Whether the time has come to its end."""
-        return self._end is not None and now >= self._end
-
-    def tick(self, now: float) -> bool:
-        """Whether an interval has passed. After a pause (SIGSTOP, suspend) one stands for all missed."""
-        if self.interval is None or now < self._begun + (self._ticks + 1) * self.interval:
-            return False
-        self._ticks = max(self._ticks + 1, int((now - self._begun) / self.interval))
-        self._shown += 1
-        return True
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether as many intervals were shown as were asked for."""
-        return self._count is not None and self._shown >= self._count
-
-
 def _is_process(pid: int) -> bool:
     """True for a process that runs: the map of those that are followed may hold threads as well."""
     with contextlib.suppress(OSError):
@@ -370,27 +319,3 @@ def _is_process(pid: int) -> bool:
 def traced_processes(request: Request) -> list[int]:
     """The processes that a request names: the trace ends when the last of them does."""
     return [int.from_bytes(key, sys.byteorder) for key in request.filters.get(Filter.PID, ())]
-
-
-def check_request(request: Request) -> None:
-    """Before anything is started: NotPermittedError, naming what is missing; UnsupportedError where process
-    ids that are compared in the kernel are not the ones seen here."""
-    _check_permissions(request)
-    _check_process_ids(request)
-
-
-def _check_permissions(request: Request) -> None:
-    """NotPermittedError, naming what is missing, before anything is started."""
-    probes = [p for hook in request.tracer.hooks for way in hook.alternatives for p in way.probes]
-    needed = dict.fromkeys(name for probe in probes for name in probe.needs)
-    require(needed or TRACING, f"pytracer {request.tracer.name}")
-
-
-def _check_process_ids(request: Request) -> None:
-    """UnsupportedError where process ids that are compared in the kernel are not the ones seen here."""
-    named = request.follows or Filter.PID in request.filters or Filter.TID in request.filters
-    if named and in_initial_namespace("pid") is False:
-        raise UnsupportedError(
-            "this is a PID namespace of its own: the kernel knows its processes by other numbers",
-            hint="run it in the host's (docker run --pid=host), or filter by --cgroup, --mntns or --comm",
-        )

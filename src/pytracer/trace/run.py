@@ -20,8 +20,9 @@ from pytracer.progress import announced
 from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.sinks import Sink
+from pytracer.trace.clock import Clock, Schedule
 from pytracer.trace.event_loop import EventLoop
-from pytracer.trace.loop import Clock, Schedule, Trace
+from pytracer.trace.loop import Trace
 
 LEAST = 2048  # events that are shown after Ctrl-C however slow the machine is: short traces lose none
 TEXT_LIMIT = 0.5  # seconds that events are still shown after Ctrl-C: a full ring of them takes many

@@ -55,6 +55,7 @@ class Session:
 
     ``say`` gets a line for each step (``-v``), ``warn`` what the user should know in any case. ``pending`` is
     the process that will execute the command, ``itself`` what results leave out (None: nothing).
+    ``keep_rows`` leaves rows in the kernel as they are read.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Session:
         stop_requested: Callable[[], bool] = lambda: False,
         say: Callable[[str], None] = discard_line,
         warn: Callable[[str], None] = discard_line,
+        keep_rows: bool = False,
     ) -> None:
         """Build, load and attach. Raises what :mod:`pytracer.errors` lists for each step."""
         self.plan = plan
@@ -93,7 +95,7 @@ class Session:
             self._open_stream()
             self._check_schema()
             if not plan.schema.is_stream:
-                self._counted = AggregateReader(plan.schema, loaded.module.maps)
+                self._counted = AggregateReader(plan.schema, loaded.module.maps, drain=not keep_rows)
             if plan.schema.is_stacks:
                 from pytracer.trace.stack_collector import StackCollector
 

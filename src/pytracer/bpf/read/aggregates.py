@@ -48,8 +48,11 @@ class AggregateReader:
     and only grow: there an interval is the difference of two readings.
     """
 
-    def __init__(self, schema: Schema, maps: Mapping[str, Map]) -> None:
-        """Nothing is read yet. KeyError where there is no such map."""
+    def __init__(self, schema: Schema, maps: Mapping[str, Map], *, drain: bool = True) -> None:
+        """Read nothing yet. ``drain`` False leaves the rows in the kernel, where others can look at them.
+
+        Raises KeyError if there is no such map.
+        """
         self._schema = schema
         self._ledger = Ledger(schema)
         self._table = maps[schema.output.map]
@@ -58,18 +61,18 @@ class AggregateReader:
         self._grace: GracePeriod | None = None
         self._sides: DoubleBuffer | None = None
         other, flag = maps.get(f"{self._table.name}_other"), maps.get("pt_side")
-        if other is not None and flag is not None:
+        if drain and other is not None and flag is not None:
             self._grace = open_grace_period()
             if self._grace is not None:
                 self._sides = DoubleBuffer((self._table, other), flag, self._grace)
 
     @property
     def poll_interval(self) -> float | None:
-        """In how many seconds ``relieve`` has something to do; None where it never has."""
+        """Seconds until ``drain_rows`` has something to do; None if it never has."""
         return None if self._sides is None else max(self._taken_at + PAUSE - time.monotonic(), 0)
 
     def drain_rows(self) -> None:
-        """Make room in the kernel, where that was not done for a while."""
+        """Make room in the kernel, unless that was done a moment ago."""
         if self._sides is not None and self.poll_interval == 0:
             self._drain(self._sides, quiet=False)
 

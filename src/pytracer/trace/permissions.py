@@ -1,0 +1,32 @@
+"""Check before anything starts that this process may run a request."""
+
+from __future__ import annotations
+
+from pytracer.errors import UnsupportedError
+from pytracer.kernel.policy import TRACING, in_initial_namespace, require
+from pytracer.request import Request
+from pytracer.spec import Filter
+
+
+def check_request(request: Request) -> None:
+    """Before anything is started: NotPermittedError, naming what is missing; UnsupportedError where process
+    ids that are compared in the kernel are not the ones seen here."""
+    _check_permissions(request)
+    _check_process_ids(request)
+
+
+def _check_permissions(request: Request) -> None:
+    """NotPermittedError, naming what is missing, before anything is started."""
+    probes = [p for hook in request.tracer.hooks for way in hook.alternatives for p in way.probes]
+    needed = dict.fromkeys(name for probe in probes for name in probe.needs)
+    require(needed or TRACING, f"pytracer {request.tracer.name}")
+
+
+def _check_process_ids(request: Request) -> None:
+    """UnsupportedError where process ids that are compared in the kernel are not the ones seen here."""
+    named = request.follows or Filter.PID in request.filters or Filter.TID in request.filters
+    if named and in_initial_namespace("pid") is False:
+        raise UnsupportedError(
+            "this is a PID namespace of its own: the kernel knows its processes by other numbers",
+            hint="run it in the host's (docker run --pid=host), or filter by --cgroup, --mntns or --comm",
+        )
