@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -105,6 +106,23 @@ def test_clear_drops_what_is_listed_and_what_was_left_half_made(cache: CacheDir)
     left = sorted(str(path.relative_to(cache.path)) for path in cache.path.rglob("*"))
     assert left == ["headers", "headers/.new-alive", "images", "images/.new-alive"]
     assert clear(cache) == []
+
+
+def test_what_cannot_be_dropped_keeps_nothing_else(cache: CacheDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = fill(cache)
+    stuck = {path for path in made if path.is_file()}
+    unlink = Path.unlink
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        if self in stuck:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(CacheError, match=f"^cannot remove .*: {os.strerror(errno.EPERM)}$") as caught:
+        clear(cache)
+    assert caught.value.hint == "all else is dropped"
+    assert {path for path in made if path.exists()} == stuck
 
 
 def test_what_is_not_pytracers_stays(cache: CacheDir) -> None:

@@ -59,8 +59,10 @@ def list_entries(cache: CacheDir) -> Iterator[CacheEntry]:
 def clear(cache: CacheDir) -> list[CacheEntry]:
     """Drop everything that pytracer put there, and nothing else; what was dropped.
 
-    Raises CacheError where a folder is not to be trusted, or something in it cannot be dropped.
+    Raises CacheError where a folder is not to be trusted, or, once all else is dropped, where something in it
+    cannot be dropped.
     """
+    failed = list[tuple[Path, OSError]]()
     found = list(list_entries(cache))
     old = [
         (path, status)
@@ -75,7 +77,13 @@ def clear(cache: CacheDir) -> list[CacheEntry]:
         except FileNotFoundError:  # somebody else was quicker
             continue
         except OSError as error:
-            raise CacheError(f"cannot remove {path}: {error.strerror}") from error
+            failed.append((path, error))
+    if failed:
+        path, first = failed[0]
+        more = f", nor {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise CacheError(
+            f"cannot remove {path}: {first.strerror}{more}", hint="all else is dropped"
+        ) from first
     return found
 
 
