@@ -30,8 +30,7 @@ from support.streams import tracer
 @pytest.fixture
 def made(monkeypatch):
     monkeypatch.setattr(loop, "Session", type("Of", (Made,), {}))
-    monkeypatch.setattr(loop, "_check_permissions", lambda _: None)
-    monkeypatch.setattr(loop, "_check_process_ids", lambda _: None)
+    monkeypatch.setattr(loop, "check_request", lambda _: None)
     return loop.Session
 
 
