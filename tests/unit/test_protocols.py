@@ -43,11 +43,31 @@ def test_names(code, name):
     assert packet_protocol(code) == name
 
 
-def test_ethertypes_are_those_of_linux_or_of_ieee():
+LINUX = {  # what its header calls them, where that is not as here in capitals
+    "802.3": "802_3", "AX.25": "AX25", "802.2": "802_2", "CAN-FD": "CANFD", "CAN-XL": "CANXL", "X.25": "X25",
+    "802.15.4": "IEEE802154", "IPv4": "IP", "ERSPAN-III": "ERSPAN2", "batman-adv": "BATMAN",
+    "PPPoE": "PPP_SES", "DEC-MOP": "DNA_RC", "DECnet": "DNA_RT", "AppleTalk": "ATALK", "VLAN": "8021Q",
+    "MPLS": "MPLS_UC", "MAC-control": "PAUSE", "MPLS-multicast": "MPLS_MC", "MPOA": "ATMMPOA",
+    "PPPoE-discovery": "PPP_DISC", "HPNA": "LINK_CTL", "EAPOL": "PAE",
+    "QinQ": "8021AD", "RSN-preauth": "PREAUTH", "PBB": "8021AH",
+    "PTP": "1588", "NC-SI": "NCSI", "RoCE": "IBOE", "MIH": "80221", "loopback-test": "LOOPBACK",
+    "QinQ-0x9100": "QINQ1", "DSA-8021Q": "DSA_8021Q", "IUCV": "AF_IUCV",
+}  # fmt: skip
+IEEE = {
+    "WoL": 0x0842, "SRP": 0x22EA, "TRILL": 0x22F3, "HomePlug": 0x887B, "GOOSE": 0x88B8, "HomePlug-AV": 0x88E1,
+    "MMRP": 0x88F6,
+}  # fmt: skip
+
+
+def test_ethertypes_are_those_of_linux_and_some_of_ieee():
     header = Path("/usr/include/linux/if_ether.h").read_text()
-    linux = {int(number, 16) for number in re.findall(r"#define ETH_P_\w+\s+(0x[0-9A-Fa-f]+)", header)}
-    newer = {0x000E}  # than some distributions' headers
-    assert set(ETHERTYPES) - linux - newer == {0x0842, 0x22EA, 0x22F3, 0x887B, 0x88B8, 0x88E1, 0x88F6}
+    linux = dict(re.findall(r"#define ETH_P_(\w+)\s+(0x[0-9A-Fa-f]+)", header))
+    newer = {"CANXL"}  # than some distributions' headers
+    numbers = {name: number for number, name in ETHERTYPES.items()}
+    assert {name: numbers.pop(name) for name in IEEE} == IEEE
+    macros = {LINUX.get(name, name.upper()): number for name, number in numbers.items()}
+    known = {macro: int(linux[macro], 16) for macro in macros if macro in linux or macro not in newer}
+    assert {macro: number for macro, number in macros.items() if macro in known} == known
 
 
 def test_every_code_has_a_name_of_its_own():
