@@ -23,10 +23,14 @@ if not child:
         pass
     os._exit(0)
 open("/proc/self/comm", "wb").write(b"waker\\n\\x1b[31m")
-for _ in range({ROUNDS}):
+def let_it_sleep():
+    while " S " not in open(f"/proc/{{child}}/stat").read():
+        time.sleep(0.001)
     time.sleep(0.01)
+for _ in range({ROUNDS}):
+    let_it_sleep()
     os.write(write, b"x")
-time.sleep(0.01)
+let_it_sleep()
 os.close(write)
 os.waitpid(child, 0)
 """

@@ -17,7 +17,7 @@ def events(tracer: str, *words: object) -> list[dict[str, Any]]:
     """The events of a run in which nothing is lost."""
     result = run(tracer, "-f", "json", *words)
     assert result.status == 0, result.err
-    assert not result.of("loss")
+    assert result.of("loss") == []
     return result.of("event")
 
 
@@ -26,7 +26,7 @@ def events_and_report(tracer: str, *words: object) -> tuple[list[dict[str, Any]]
     document a line."""
     result = run(tracer, "-f", "json", *words)
     assert result.status == 0, result.err
-    assert not result.of("loss")
+    assert result.of("loss") == []
     return result.of("event"), [json.loads(line) for line in result.err.splitlines()]
 
 
