@@ -88,9 +88,9 @@ static __always_inline u64 pt_read_string(char *to, u32 room, u64 address, int e
     long size = pt_probe_read_user_str(to, room, (void *)address);
     char end = 1;
 
-    if (size <= 0) {
+    if (size <= 0) { // 0: on 5.10, an empty one (strncpy_from_user_nofault leaves its end out)
         to[0] = 0;
-        if (!expected)
+        if (size && !expected)
             pt_lost(PT_LOSS_TRUNCATED);
         return 1;
     }
