@@ -1,8 +1,9 @@
 """What each tracer makes of each kernel: docs/kernels.json, as runs in the lab showed it, and the page of it.
 
 `python -m lab.survey` asks all kernels, `python -m lab.survey [KERNEL...] [TRACER...]` these again, about
-these tracers; with `--as-it-comes` no way is forced, which takes a minute or two. `--page` asks none: it only
-writes the page anew. scripts/record --kernels is the same. The runs themselves are in lab/guest/survey.py.
+these tracers; with `--as-it-comes` no way is forced, which takes a minute or two. `--way=HOOK=WAY` tries a
+way that is new, and nothing else, with the tracers that were asked before. `--page` asks none: it only writes
+the page anew. scripts/record --kernels is the same. The runs themselves are in lab/guest/survey.py.
 """
 
 from __future__ import annotations
@@ -76,15 +77,15 @@ def merged(old: Data, new: Data) -> Data:
     return {kernel.name: {**old, **new}[kernel.name] for kernel in KERNELS if kernel.name in {**old, **new}}
 
 
-def amended(old: Record, new: Record) -> Record:
-    """What was asked again in the place of the old runs; of a tracer that was forced nothing old stays. The
-    releases are all that there are runs of."""
+def amended(old: Record, new: Record, *, added: bool = False) -> Record:
+    """What was asked again in the place of the old runs; of a tracer that was forced nothing old stays,
+    unless the new runs are ``added``. The releases are all that there are runs of."""
 
     def key(run: Record) -> tuple[str, ...]:
         return run["tracer"], run["hook"], run["way"], run["headers"]
 
     again = {key(run): run for run in new["runs"]}
-    whole = {run["tracer"] for run in new["runs"] if run["hook"]}
+    whole = set() if added else {run["tracer"] for run in new["runs"] if run["hook"]}
     kept = [again.pop(key(run), run) for run in old["runs"] if run["tracer"] not in whole]
     releases = dict.fromkeys([*old["release"].split(", "), new["release"]])
     return {
@@ -187,13 +188,18 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         tracers = [word for word in words if is_tracer(word)]
-        options = [word for word in words if word in ("--as-it-comes", "--page")]
+        ways = [word for word in words if word.startswith("--way=")]
+        options = [word for word in words if word in ("--as-it-comes", "--page", *ways)]
         named = [find(word) for word in words if word not in (*tracers, *options)]
         for kernel in [] if words == ["--page"] else named or KERNELS:
             say(f"{kernel.name}: running {', '.join(tracers) or 'every tracer'} in every way (some minutes)")
             record: Record = {}
-            for record in gather(kernel, [*options, *tracers]):
-                keep(kernel, amended(load().get(kernel.name, {**record, "runs": []}), record))
+            asked = tracers
+            if ways and not tracers and kernel.name in (known := load()):
+                asked = list(dict.fromkeys(run["tracer"] for run in known[kernel.name]["runs"]))
+            for record in gather(kernel, [*options, *asked]):
+                old = load().get(kernel.name, {**record, "runs": []})
+                keep(kernel, amended(old, record, added=bool(ways)))
             if kernel.name in (known := load()) and not (tracers or options):
                 # Nothing is of an earlier release any more, or of a tracer that was.
                 runs = [run for run in known[kernel.name]["runs"] if is_tracer(run["tracer"])]

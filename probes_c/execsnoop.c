@@ -33,16 +33,14 @@ struct event {
 static __always_inline struct event *begin(u32 error)
 {
     struct event *event = pt_prepare_in(error ? 1 : 0);
-    struct task_struct *parent = pt_current_field(real_parent);
-    const struct cred *cred = pt_current_field(cred);
 
     if (!event)
         return 0;
     event->ns = bpf_ktime_get_ns();
     event->pid = bpf_get_current_pid_tgid() >> 32;
-    event->ppid = pt_read(parent->tgid);
+    event->ppid = pt_current_parent();
     event->uid = bpf_get_current_uid_gid();
-    event->euid = pt_read(cred->euid.val);
+    event->euid = pt_current_field_of(cred, euid.val);
     event->error = error;
     bpf_get_current_comm(&event->comm, sizeof(event->comm));
     event->args_at = 0;
@@ -51,8 +49,7 @@ static __always_inline struct event *begin(u32 error)
 
 int executed(void *ctx)
 {
-    struct mm_struct *mm = pt_current_field(mm);
-    u64 from = pt_read(mm->arg_start), size = pt_read(mm->arg_end) - from;
+    u64 from = pt_current_field_of(mm, arg_start), size = pt_current_field_of(mm, arg_end) - from;
     struct event *event;
 
     if (pt_task() == PT_NO) // the command, which was pending, executes now

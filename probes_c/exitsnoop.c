@@ -28,14 +28,9 @@ struct event {
 // The arguments, where the memory of the program is still there: before Linux 6.16 it is gone by then.
 static __always_inline u64 copy_arguments(struct event *event)
 {
-    struct mm_struct *mm = pt_current_field(mm);
-    u64 from, size;
+    u64 from = pt_current_field_of(mm, arg_start), size = pt_current_field_of(mm, arg_end) - from;
 
     event->args_len = 0;
-    if (!mm)
-        return 0;
-    from = pt_read(mm->arg_start);
-    size = pt_read(mm->arg_end) - from;
     if (size > ROOM) {
         pt_lost(PT_LOSS_TRUNCATED);
         size = ROOM;
@@ -49,9 +44,7 @@ static __always_inline u64 copy_arguments(struct event *event)
 
 int exited(void *ctx)
 {
-    struct signal_struct *signal = pt_current_field(signal);
-    struct task_struct *leader = pt_current_field(group_leader), *parent = pt_current_field(real_parent);
-    int is_last = !pt_read(signal->live.counter);
+    int is_last = !pt_current_field_of(signal, live.counter);
     u64 id = bpf_get_current_pid_tgid(), size;
     struct event *event;
     u32 status;
@@ -71,16 +64,16 @@ int exited(void *ctx)
     status = pt_current_field(exit_code);
     bpf_get_current_comm(&event->comm, sizeof(event->comm));
 #else
-    event->age_ns = event->ns - pt_read(leader->start_time);
+    event->age_ns = event->ns - pt_current_field_of(group_leader, start_time);
     // What wait(2) tells the parent: of exit_group(2) or a fatal signal, else of the first thread.
-    status = pt_read(signal->flags) & PT_GROUP_EXIT ? pt_read(signal->group_exit_code)
-             : (u32)id == id >> 32                  ? pt_current_field(exit_code)
-                                                    : pt_read(leader->exit_code);
+    status = pt_current_field_of(signal, flags) & PT_GROUP_EXIT ? pt_current_field_of(signal, group_exit_code)
+             : (u32)id == id >> 32                              ? pt_current_field(exit_code)
+                                   : pt_current_field_of(group_leader, exit_code);
     pt_process_name(event->comm);
 #endif
     event->pid = id >> 32;
     event->tid = id;
-    event->ppid = pt_read(parent->tgid);
+    event->ppid = pt_current_parent();
     event->uid = bpf_get_current_uid_gid();
     event->signal = status & PT_STATUS_OF_SIGNAL;
     event->core = !!(status & PT_CORE_DUMPED);

@@ -216,6 +216,14 @@ def runs_of(tracer: Tracer, forced: bool) -> Iterator[Run]:
         yield from (Run(tracer, headers=source) for source in SOURCES)
 
 
+def runs_of_way(tracer: Tracer, words: list[str]) -> Iterator[Run]:
+    """The runs of one tracer that are forced to these ways alone, each HOOK=WAY."""
+    every = (f"{run.hook}={run.way}" for run in runs_of(tracer, forced=True))
+    for word in (word for word in every if word in words):
+        hook, _, way = word.partition("=")
+        yield Run(tracer, hook, way)
+
+
 def main() -> None:
     """Print all of it, line by line as it comes."""
     if not IN_THE_LAB.exists():
@@ -223,13 +231,18 @@ def main() -> None:
             "survey: looks at whole machines, so that it runs in the lab's only: scripts/record --kernels"
         )
     forced = "--as-it-comes" not in sys.argv
+    ways = [word.removeprefix("--way=") for word in sys.argv[1:] if word.startswith("--way=")]
     names = [word for word in sys.argv[1:] if not word.startswith("-")]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PYTRACER_CACHE_DIR"] = str(Path(folder) / "cache")
         devices = disks(Path(folder))
         print(json.dumps({"release": os.uname().release, "bcc": bcc_version(find_bcc())}), flush=True)
         tracers = map(registry.get, names) if names else registry.all_tracers()
-        runs = [run for tracer in tracers for run in runs_of(tracer, forced)]
+        runs = [
+            run
+            for tracer in tracers
+            for run in (runs_of_way(tracer, ways) if ways else runs_of(tracer, forced))
+        ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for record in pool.map(lambda run: run.done(devices), runs):
                 print(json.dumps(record), flush=True)

@@ -16,10 +16,10 @@
 #define PT_BY_LOCK 0
 #endif
 
-static __always_inline u64 pt_exec_vm(struct mm_struct *mm)
+static __always_inline u64 pt_exec_vm(void)
 {
 #if PT_BY_LOCK
-    return mm ? pt_read(mm->exec_vm) : 0;
+    return pt_current_field_of(mm, exec_vm);
 #else
     return 0;
 #endif
@@ -43,20 +43,18 @@ int pt_mapped(u64 *ctx)
 #elif PT_BY_LOCK
 
 #if defined(PT_HAS_TASK_PT_REGS) && (defined(__x86_64__) || defined(__aarch64__))
-static void *(*pt_task_pt_regs)(struct task_struct *task) = (void *)175; // bpf_task_pt_regs
-
 // Whether the current system call asks for code: mmap, mprotect and pkey_mprotect have what is asked for as
 // their third argument, in one register whatever the ABI. A number that is another's call in another ABI
 // raises the generation for nothing.
 static __always_inline int pt_asks_for_code(void)
 {
-    struct pt_regs *regs = pt_task_pt_regs(bpf_get_current_task_btf());
+    struct pt_regs *regs = pt_registers(0);
 #if defined(__x86_64__)
-    u64 number = pt_read(regs->orig_ax), wanted = pt_read(regs->dx);
+    u64 number = pt_register(regs, orig_ax), wanted = pt_register(regs, dx);
     int maps =
         number == 9 || number == 10 || number == 329 || number == 192 || number == 125 || number == 380;
 #else
-    u64 number = pt_read(regs->syscallno), wanted = pt_read(regs->regs[2]);
+    u64 number = pt_register(regs, syscallno), wanted = pt_register(regs, regs[2]);
     int maps =
         number == 222 || number == 226 || number == 288 || number == 192 || number == 125 || number == 394;
 #endif
@@ -85,7 +83,7 @@ int pt_mapped(struct bpf_raw_tracepoint_args *ctx)
     known = images.lookup(&pid);
     if (!known || mm != pt_current_field(mm))
         return 0;
-    exec_vm = pt_exec_vm(mm);
+    exec_vm = pt_exec_vm();
     if (exec_vm != known->exec_vm || pt_asks_for_code()) {
         known->exec_vm = exec_vm;
         known->generation = bpf_ktime_get_ns();

@@ -47,14 +47,28 @@ static __always_inline struct task_struct *pt_current(void)
     return (struct task_struct *)bpf_get_current_task();
 }
 
-// The value of a member of the task that runs: pt_current_field(signal). Where there is a pointer whose type the kernel
-// knows (Linux 5.11, 3ca1032ab7ab), one instruction; else a call for each.
+// The value of a member of the task that runs, pt_current_field(signal), and of what it points to,
+// pt_current_field_of(mm, exec_vm). Where there is a pointer whose type the kernel knows (Linux 5.11, 3ca1032ab7ab),
+// one instruction, which lockdown=confidentiality does not withhold, either; else a call for each. Of what is not
+// there it is 0.
 #ifdef PT_HAS_TASK_BTF
-#define pt_current_field(member) (bpf_get_current_task_btf()->member)
-#define pt_current_parent()      (bpf_get_current_task_btf()->real_parent->tgid)
+#define pt_current_field(member)             (bpf_get_current_task_btf()->member)
+#define pt_current_field_of(pointer, member) (bpf_get_current_task_btf()->pointer->member)
 #else
-#define pt_current_field(member) pt_read(pt_current()->member)
-#define pt_current_parent()      pt_parent_of(pt_current())
+#define pt_current_field(member)             pt_read(pt_current()->member)
+#define pt_current_field_of(pointer, member) pt_read(pt_current_field(pointer)->member)
+#endif
+#define pt_current_parent() pt_current_field_of(real_parent, tgid)
+
+// The registers that the task that runs came into the kernel with, as a pointer of known type (Linux 5.15,
+// dd6e10fbd9fb): pt_register(regs, ax).
+#ifdef PT_HAS_TASK_PT_REGS
+static void *(*pt_task_pt_regs)(struct task_struct *task) = (void *)175; // bpf_task_pt_regs
+#define pt_registers(argument)      ((struct pt_regs *)pt_task_pt_regs(bpf_get_current_task_btf()))
+#define pt_register(regs, register) ((regs)->register)
+#else
+#define pt_registers(argument)      ((struct pt_regs *)(argument))
+#define pt_register(regs, register) pt_read((regs)->register)
 #endif
 
 // Whether the kernel runs a thread of its own: PF_KTHREAD, a macro and so absent from BTF.

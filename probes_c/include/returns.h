@@ -60,7 +60,7 @@ int called(struct bpf_raw_tracepoint_args *ctx)
 // sys_exit(regs, ret)
 int returned(struct bpf_raw_tracepoint_args *ctx)
 {
-    struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
+    struct pt_regs *regs = pt_registers(ctx->args[0]);
     struct pt_return call;
 #ifndef pt_number
 #error "where the arguments of a call are is not known here: --hook return=tracepoint"
@@ -78,21 +78,21 @@ int returned(struct bpf_raw_tracepoint_args *ctx)
     call.ret = ctx->args[1];
 #if defined(__x86_64__)
     if (call.call >> 32) { // as 64-bit code may leave anything in the upper halves
-        call.args[0] = (u32)pt_read(regs->bx);
-        call.args[1] = (u32)pt_read(regs->cx);
-        call.args[2] = (u32)pt_read(regs->dx);
-        call.args[3] = (u32)pt_read(regs->si);
+        call.args[0] = (u32)pt_register(regs, bx);
+        call.args[1] = (u32)pt_register(regs, cx);
+        call.args[2] = (u32)pt_register(regs, dx);
+        call.args[3] = (u32)pt_register(regs, si);
     } else {
-        call.args[0] = pt_read(regs->di);
-        call.args[1] = pt_read(regs->si);
-        call.args[2] = pt_read(regs->dx);
-        call.args[3] = pt_read(regs->r10);
+        call.args[0] = pt_register(regs, di);
+        call.args[1] = pt_register(regs, si);
+        call.args[2] = pt_register(regs, dx);
+        call.args[3] = pt_register(regs, r10);
     }
 #elif defined(__aarch64__)
-    call.args[0] = pt_read(regs->orig_x0);
-    call.args[1] = pt_read(regs->regs[1]);
-    call.args[2] = pt_read(regs->regs[2]);
-    call.args[3] = pt_read(regs->regs[3]);
+    call.args[0] = pt_register(regs, orig_x0);
+    call.args[1] = pt_register(regs, regs[1]);
+    call.args[2] = pt_register(regs, regs[2]);
+    call.args[3] = pt_register(regs, regs[3]);
 #endif
     return on_return(ctx, &call);
 }

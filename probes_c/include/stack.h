@@ -67,20 +67,21 @@ static __always_inline void pt_whose(struct pt_stacks *at)
 
     at->pid = pid;
     if (mm) // not of a kernel thread, nor of what is about to end
-        at->image = pt_read(mm->start_code) + 3 * pt_read(mm->end_code) + 5 * pt_read(mm->start_stack);
+        at->image = pt_current_field_of(mm, start_code) + 3 * pt_current_field_of(mm, end_code) +
+                    5 * pt_current_field_of(mm, start_stack);
     known = images.lookup(&pid);
     if (!known) {
         struct pt_image fresh = {.image = at->image};
 
         fresh.generation = bpf_ktime_get_ns();
-        fresh.exec_vm = pt_exec_vm(mm);
+        fresh.exec_vm = pt_exec_vm();
         known = images.lookup_or_try_init(&pid, &fresh);
         if (!known)
             return;
     } else if (known->image != at->image) {
         known->image = at->image;
         known->generation = bpf_ktime_get_ns();
-        known->exec_vm = pt_exec_vm(mm);
+        known->exec_vm = pt_exec_vm();
     }
     at->generation = known->generation;
     epoch = epochs.lookup(&pid);

@@ -62,9 +62,9 @@ static __always_inline int pt_is_failed(long ret)
 
 // The number of the call that a task is in, by the registers that it came with.
 #if defined(__x86_64__)
-#define pt_number(regs) ((u32)pt_read((regs)->orig_ax))
+#define pt_number(regs) ((u32)pt_register(regs, orig_ax))
 #elif defined(__aarch64__)
-#define pt_number(regs) ((u32)pt_read((regs)->syscallno))
+#define pt_number(regs) ((u32)pt_register(regs, syscallno))
 #endif
 
 #if defined(HOOK_SYSCALL_RAW_TRACEPOINT)
@@ -77,7 +77,7 @@ int leave(struct bpf_raw_tracepoint_args *ctx)
 {
     u32 nr = 0;
 #ifdef PT_LEAVING
-    struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
+    struct pt_regs *regs = pt_registers(ctx->args[0]);
 
     nr = pt_number(regs);
 #endif

@@ -54,7 +54,11 @@ static __always_inline void pt_process_name(char *comm)
 {
     struct task_struct *leader = pt_current_field(group_leader);
 
+#ifdef PT_HAS_TASK_BTF
+    __builtin_memcpy(comm, leader->comm, PT_COMM_LEN);
+#else
     pt_probe_read_kernel(comm, PT_COMM_LEN, &leader->comm);
+#endif
 }
 
 // Whether --netns lets this network namespace through. A tracer of sockets asks for the socket's, and defines
@@ -201,12 +205,11 @@ int pt_exit(void *ctx)
 {
     u64 id = bpf_get_current_pid_tgid();
     u32 tgid = id >> 32, tid = id;
-    struct signal_struct *signal = pt_current_field(signal);
 
     if (tid != tgid)
         pt_followed_pids.delete(&tid);
     // The last thread is gone: the kernel may give the number to a stranger.
-    if (pt_read(signal->live.counter) == 0)
+    if (pt_current_field_of(signal, live.counter) == 0)
         pt_followed_pids.delete(&tgid);
     return PT_PASS;
 }

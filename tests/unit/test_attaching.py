@@ -14,6 +14,7 @@ from pytracer.bpf.attach import attacher_of, fentry, perf
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.image import ARGUMENTS, G_OFFSET, POINT, RESULT, TARGET
+from pytracer.bpf.prober import FeatureProber
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.target_programs import TargetAttacher, program_load
 from pytracer.errors import AttachError, UnsupportedError
@@ -69,6 +70,22 @@ def test_a_trampolines_program_is_for_one_function_and_returns_0(monkeypatch, ki
     known = 70 if kind is TypedTracepoint else 7
     assert load.as_ == LoadAttributes(ProgType.TRACING, number, known, result=0, arguments=words)
     assert dict(load.constants) == {TARGET: 3, RESULT: 0, POINT: 0, ARGUMENTS: words, G_OFFSET: 0}
+
+
+@pytest.mark.parametrize(("kind", "doubtful"), [(TypedTracepoint, True), (Fentry, False)])
+def test_typed_tracepoints_are_in_doubt_where_raw_ones_are(monkeypatch, kind, doubtful):
+    """Whether programs on functions can be skipped does not depend on how tracepoints are raised."""
+    monkeypatch.setattr(
+        fentry, "load_attributes", lambda probe: LoadAttributes(ProgType.TRACING, 23, 7, result=0)
+    )
+    for name in ("load", "raw_tracepoint_open"):
+        monkeypatch.setattr(fentry, name, lambda *words, **rest: os.open("/dev/null", os.O_RDONLY))
+    monkeypatch.setattr(FeatureProber, "missing_capabilities", [])
+    for preempts in (False, True):
+        monkeypatch.setattr(FeatureProber, "may_preempt", preempts)
+        answer = fentry.check_support(kind("hit", function="sched_process_fork"), FeatureProber())
+        assert answer.is_supported
+        assert bool(answer.caveat) is (doubtful and preempts)
 
 
 class Kernel:

@@ -8,7 +8,7 @@ import re
 import pytest
 from lab import survey
 from lab.errors import LabError
-from lab.guest.survey import OF_EACH_KIND, named, runs_of, way_of
+from lab.guest.survey import OF_EACH_KIND, named, runs_of, runs_of_way, way_of
 from lab.kernels import KERNELS
 
 from pytracer import record as records
@@ -225,6 +225,30 @@ def test_what_is_asked_again_as_it_comes_takes_its_place_among_the_forced_ways()
         run(), run("h", "kprobe"), run(headers="btf"), run() | {"tracer": "u"}
     )
     assert survey.amended(old, record(run(), run("h", "fentry"))) == record(run(), run("h", "fentry"))
+
+
+def test_a_way_that_is_new_comes_to_what_is_known(monkeypatch, tmp_path):
+    heard = []
+
+    def told(kernel, script, *words):
+        heard.append(words)
+        yield {"release": "5.10.1", "bcc": "1"}
+        yield run("h", "new")
+
+    for name in ("DATA", "PAGE"):
+        monkeypatch.setattr(survey, name, tmp_path / name)
+    monkeypatch.setattr(survey, "told", told)
+    old = [run(), run("h", "old")]
+    survey.DATA.write_text(json.dumps({"5.10": {"release": "5.10.1", "bcc": "1", "runs": old}}))
+    assert survey.main(["5.10", "--way=h=new"]) == 0
+    assert heard == [("--way=h=new", "t")]
+    assert survey.load()["5.10"]["runs"] == [*old, run("h", "new")]
+
+
+def test_only_ways_that_there_are_are_tried_alone():
+    tracer = registry.get("syscalls")
+    made = runs_of_way(tracer, ["follow=tracepoint", "follow=nonsense", "nonsense=tracepoint"])
+    assert [(run.hook, run.way) for run in made] == [("follow", "tracepoint")]
 
 
 def test_a_way_that_was_refused_is_not_the_one_that_was_taken():

@@ -111,6 +111,12 @@ def test_what_is_in_doubt_is_taken_only_where_nothing_else_is():
     )
 
 
+@pytest.mark.parametrize(("helpers", "split"), [({112}, True), ({4}, False)])
+def test_user_memory_is_read_where_kernel_memory_may_not_be(helpers, split):
+    """Of both helpers lockdown=confidentiality withholds the one, and the older one for both."""
+    assert ("PT_HAS_PROBE_READ_KERNEL" in defines_of(kernel=FakeKernel(helpers=helpers))) is split
+
+
 @pytest.mark.parametrize("words", [{"hooks": {"syscall": "raw-tracepoint"}}, {"pack": "a.pack"}])
 def test_what_is_in_doubt_is_taken_if_it_is_forced_or_packed(words):
     plan = plan_of(kernel=FakeKernel(preempts=True), **words)
@@ -660,10 +666,10 @@ def test_a_filter_is_part_of_the_plan():
 
 
 HELPERS = {  # as enum bpf_func_id of Linux names them: what the C is told, of which tracer
-    "probe_read_kernel": ("PT_HAS_PROBE_READ_KERNEL", "syscalls"),
+    "probe_read_user": ("PT_HAS_PROBE_READ_KERNEL", "syscalls"),
     "get_current_task_btf": ("PT_HAS_TASK_BTF", "syscalls"),
     "loop": ("PT_HAS_BPF_LOOP", "syscalls"),
-    "task_pt_regs": ("PT_HAS_TASK_PT_REGS", "profile"),
+    "task_pt_regs": ("PT_HAS_TASK_PT_REGS", "opensnoop"),
     "for_each_map_elem": ("PT_HAS_D_PATH", "openfiles"),
 }
 

@@ -18,6 +18,8 @@ from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.spec import Probe
 
 _GET_ATTACH_COOKIE = 174  # enum bpf_func_id
+SKIPPED = "programs there can be preempted, and are skipped meanwhile"
+"""The caveat of raw and typed tracepoints where :attr:`FeatureProber.may_preempt` is true."""
 _KALLSYMS = Path("/proc/kallsyms")
 _UNTRIED = "not tried: needs root"
 _SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
@@ -82,7 +84,7 @@ class FeatureProber:
 
     @functools.cached_property
     def may_preempt(self) -> bool:
-        """Whether programs on raw tracepoints can be preempted: they can where some may sleep (Linux 7.2)."""
+        """Whether programs on raw and typed tracepoints can be preempted: where some may sleep (7.2)."""
         try:
             os.close(load(ProgType.RAW_TRACEPOINT, returning(0), flags=_SLEEPABLE))
         except OSError as error:

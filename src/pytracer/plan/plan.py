@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 FAMILY_MAX = 65536
 ROWS_MAX = 5120  # each has a value for every CPU, on either side: 30 MB on 128 of them
 BUFFER = 8 << 20  # bytes: some 70 ms of three million small events a second
-PROBE_READ_KERNEL, CURRENT_TASK_BTF = 113, 158  # enum bpf_func_id
+PROBE_READ_USER, CURRENT_TASK_BTF = 112, 158  # enum bpf_func_id
 FOR_EACH_MAP_ELEM, TASK_PT_REGS, LOOP = 164, 175, 181
 RINGBUF = 27  # enum bpf_map_type
 
@@ -193,7 +193,7 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
             defines["PT_RING_PAGES"] = str(buffer // os.sysconf("SC_PAGE_SIZE"))
     if facts.runs_compat:
         defines["PT_COMPAT"] = ""
-    if facts.has_helper(PROBE_READ_KERNEL):
+    if facts.has_helper(PROBE_READ_USER):  # came with that for kernel memory; not withheld by lockdown
         defines["PT_HAS_PROBE_READ_KERNEL"] = ""
     if facts.has_helper(CURRENT_TASK_BTF):
         defines["PT_HAS_TASK_BTF"] = ""

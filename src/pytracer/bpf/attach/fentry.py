@@ -13,7 +13,7 @@ import os
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import FeatureProber, assumed, unsupported
+from pytracer.bpf.prober import SKIPPED, FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import load, returning
 from pytracer.errors import HeadersError
@@ -49,7 +49,8 @@ def check_support(probe: Fentry, kernel: FeatureProber) -> Support:
         return unsupported(error, _ABSENT[probe.kind])
     finally:
         os.close(program)
-    return Support(True, probe.function)
+    preempted = probe.kind == "typed_tracepoint" and kernel.may_preempt
+    return Support(True, probe.function, caveat=SKIPPED if preempted else "")
 
 
 def load_attributes(probe: Fentry) -> LoadAttributes:

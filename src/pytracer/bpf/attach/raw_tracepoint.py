@@ -8,14 +8,12 @@ import os
 from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.prober import FeatureProber, assumed, unsupported
+from pytracer.bpf.prober import SKIPPED, FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import READS_BEYOND, reads_argument
 from pytracer.kernel.facts import Support
 from pytracer.record import replace
 from pytracer.spec import RawTracepoint
-
-_SKIPPED = "programs there can be preempted, and are skipped meanwhile"
 
 
 def check_support(probe: RawTracepoint, kernel: FeatureProber) -> Support:
@@ -29,7 +27,7 @@ def check_support(probe: RawTracepoint, kernel: FeatureProber) -> Support:
         return assumed(probe.event)
     answer = _try_event(probe, kernel)
     return (
-        replace(answer, caveat=_SKIPPED)
+        replace(answer, caveat=SKIPPED)
         if answer.is_supported and probe.preempted and kernel.may_preempt
         else answer
     )
