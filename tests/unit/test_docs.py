@@ -45,6 +45,13 @@ def test_links_lead_to_headings(page):
         assert anchor in anchors(target.read_text()), f"{file}#{anchor}"
 
 
+def test_sections_that_modules_name_exist():
+    for folder in ("src", "cli"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for section, page in re.findall(r'See "([^"]+)" in (docs/\w+\.md)', path.read_text()):
+                assert re.search(f"^#+ {re.escape(section)}$", (ROOT / page).read_text(), re.M), path
+
+
 def anchors(text: str) -> set[str]:
     """The anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", text, re.M)

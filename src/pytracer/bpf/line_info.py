@@ -1,7 +1,10 @@
-"""Where the lines of C are among a program's instructions, for the kernel to keep with the program.
+"""Give the kernel a program's lines of C: ``bpftool prog dump`` and the verifier log show them.
 
-Whoever looks at such a program has its C beside it: pytracer, ``bpftool prog dump``, and the verifier's log.
-:mod:`pytracer.bpf.compile.line_table` makes them.
+BCC gives the compiler's line table only to the kernel. So :mod:`pytracer.bpf.compile.line_table` loads as
+many no-op instructions as the program has, under its name, and asks the kernel for the lines that BCC
+passed. BCC lacks the text of lines where ``#line`` names a file; it is added here. The image keeps the
+result, and every start loads it. BCC inserts lines before and into functions; a ``#line`` on either side
+of a function's brace (``bpf/compile/source.py``) keeps the numbers right.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""What says of a process that it runs a tracer: which, and the ids of the programs it loaded.
+"""Mark a process that runs a tracer with the tracer's name and the ids of its programs.
 
-A nameless file that the process keeps open, and which therefore ends with it. Who may look at the process's
-descriptors can read it; only the process itself can have made it.
+The mark is a nameless file that the process keeps open, so it ends with the process. Who may look at the
+descriptors of the process can read it; only the process itself can have made it. So ``prog`` names the
+tracer, also for ``pytracer.open`` in another program, and ``prog pin`` does not pin what a running
+pytracer does not claim.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A tracer run for a moment, and all that there is to see of it in the kernel meanwhile."""
+"""Run a tracer for a moment, and ask the kernel for all that it has of it.
+
+See "Explain and prog" in docs/internals.md.
+"""
 
 from __future__ import annotations
 

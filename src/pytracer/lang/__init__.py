@@ -1,7 +1,9 @@
-"""Questions in the language of ``trace`` and ``argdist``: read, checked, and put into C.
+"""Parse and check probe specs of ``trace`` and ``argdist``, and write C for them.
 
 Pure: what there is on a kernel comes in as a :class:`~pytracer.lang.scope.Scope`. The C is written from the
 checked expression, of our own words and of numbers alone: no character that a user typed is in it.
+
+See "Lang: what trace and argdist take" in docs/internals.md.
 """
 
 from pytracer.lang.codegen import GeneratedProgram, generate

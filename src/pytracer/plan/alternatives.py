@@ -1,4 +1,7 @@
-"""Choosing among the alternatives of a hook: the first that this kernel grants."""
+"""Choose the first alternative of a hook that this kernel supports.
+
+See "Choosing alternatives" in docs/internals.md.
+"""
 
 from __future__ import annotations
 

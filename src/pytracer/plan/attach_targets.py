@@ -1,7 +1,9 @@
 """What the user names: found on this machine, and the ways to attach to it, best first.
 
 A new kind of source is a line of ``SPELLINGS`` (spec/sources.py), one of ``WAYS`` here, a function that finds
-it (bpf/find) and a kind of probe (bpf/attach).
+it (targets/) and a kind of probe (bpf/attach).
+
+See "Targets that the user names" in docs/internals.md.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 The kernel's return probe overwrites return addresses, which breaks programs that look at their own stack. So
 a function's return is a probe on each instruction at which its calls end (:mod:`pytracer.spec.code`).
+
+See "Return probes without uretprobes" in docs/internals.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The programs that are in the kernel, whoever loaded them."""
+"""List the programs that are in the kernel, of any owner.
+
+See "Explain and prog" in docs/internals.md.
+"""
 
 from __future__ import annotations
 

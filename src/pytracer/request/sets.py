@@ -1,4 +1,10 @@
-"""Encode sets of names (``a,b`` keeps, ``!a,b`` excludes) as keys of the map in which a tracer finds them."""
+"""Encode sets of names (``a,b`` keeps, ``!a,b`` excludes) as keys of a tracer's map.
+
+One image serves every set. Networks and paths are in LPM tries. Addresses of both versions are in one
+trie, with IPv4 mapped into IPv6. The trie has the first 252 bytes of a path; a whole path is the prefix
+that ends with its NUL. The C does not copy the key: the path is in the event as it is built, behind the
+number of bits that count.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Symbols from debuginfod servers, where ``DEBUGINFOD_URLS`` names some: asked for by build id, and kept in
 the folder that debuginfod's own client keeps them in.
+
+See "Finding names" in docs/internals.md.
 """
 
 from __future__ import annotations

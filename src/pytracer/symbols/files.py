@@ -2,6 +2,8 @@
 
 A file is held open from here on: what is looked up in it, and what is attached to, is that very file, though
 another may have its name by then.
+
+See "Files and functions" in docs/internals.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Two sources tell. The kernel records each mapping with code as it is made, with its time (:class:`Changes`).
 And /proc/PID/maps is read now and then (:class:`Readings`): it shows what was mapped before, but only for a
 moment. A reading answers for an address from the last change that touches it to the next.
+
+See "Generations" in docs/internals.md.
 """
 
 from __future__ import annotations

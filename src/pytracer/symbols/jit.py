@@ -11,6 +11,8 @@ read, into arrays, within a budget; names stay in the file until they are wanted
 Addresses are used again, and lines have no times: a line was written between two looks at the file. What was
 the function at the time of a sample is certain where only one line can have been the last then. Of a list
 that is written anew as a whole (jcmd) only the last is known.
+
+See "Finding names" in docs/internals.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
-"""What debug information (DWARF) says of a function of a program: its arguments, what it returns, and all
-types that these lead to, as BTF. Who reads the kernel's types can read a program's then, too.
+"""Turn the DWARF of a function into BTF: its arguments, its result, and their types.
 
-The file may be anybody's. What is wrong with it, or more than can be gone through, is as if there were none.
+It has only the types that these reach. So the language has one kind of types, and reads the memory of
+programs as it reads the kernel's. The calling convention says in which registers arguments are
+(``plan/scopes.py``), not DWARF: at the first instruction they are nowhere else.
+
+The file may be anybody's. What is wrong in it, or too large to read, counts as absent.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 The command is forked before anything else happens (so that it stays in the machine's own mount
 namespace), waits at a pipe until the probes are attached, and only then executes; under a filter of
 system calls, where there is one.
+
+See "A command and its descendants" in docs/internals.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""This process, which system-wide results leave out with the helpers that it starts (the demangler)."""
+"""Leave pytracer's own process and its children (the demangler) out of system-wide results.
+
+A command that is only the load is not left out. ``pt_is_tracer`` (probes_c/include/task.h) compares with a
+map that is filled before programs are attached, so images stay valid. It is not compiled for ``-p``,
+``--tid`` or a followed command. ``tasks`` and ``openfiles`` list what exists, pytracer too. In a PID
+namespace the kernel's ids differ, and a program that uses the library is not pytracer's own: both are
+seen.
+"""
 
 from __future__ import annotations
 

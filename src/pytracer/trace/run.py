@@ -1,4 +1,7 @@
-"""A run of the command line: signals, a sink, and what the exit status is."""
+"""Run a tracer for the command line: signals, a sink, and the exit code.
+
+See "The end of a trace" in docs/internals.md.
+"""
 
 from __future__ import annotations
 

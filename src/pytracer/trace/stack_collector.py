@@ -1,4 +1,7 @@
-"""Stacks of a session: whose they are is found out while it is running, their names when it is read."""
+"""Find out whose stacks they are while a trace runs; look up names when results are read.
+
+See "Whose stack it is" in docs/internals.md.
+"""
 
 from __future__ import annotations
 

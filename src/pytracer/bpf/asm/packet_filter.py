@@ -9,6 +9,8 @@ filter.
     R6   the context          R7   A          R8   X          R9   where an indexed load reads
     R2, R3   a frame's beginning and end (XDP alone)
     the stack: 8 bytes to read into, then M[]
+
+See "Packet filters" in docs/internals.md.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ and of those above it are run, and what one denies is denied. So a program of py
 What was attached without a link stays when the process that did it ends. So the program bears a name that
 says whose it is (owner.py), and what killed processes left on any cgroup is taken off before the next one is
 put on.
+
+See "Packets" in docs/internals.md.
 """
 
 from __future__ import annotations

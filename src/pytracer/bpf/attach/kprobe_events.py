@@ -3,6 +3,8 @@
 Unlike a descriptor, such an event outlives the process that made it. Its name says which that was, so that
 what a killed one left is taken away when the next event is made. A probe that was left behind is disarmed:
 it went off with the killed process's descriptor, and takes memory only.
+
+See "System calls by kprobes" in docs/internals.md.
 """
 
 from __future__ import annotations

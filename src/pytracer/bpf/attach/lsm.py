@@ -1,7 +1,7 @@
-"""Hooks of the security modules, of which BPF is one where it is on the kernel's list of those in force.
+"""Attach programs to hooks of security modules, found in BTF as ``bpf_lsm_NAME``.
 
-Where it is built in but not on the list (as it comes with Debian's 5.10) programs load and attach, and are
-never run: that is refused here.
+If BPF is built in but not in the list of active modules (as in Debian's 5.10), programs load and attach,
+and never run. So that list is checked first, and the hook is unsupported without ``bpf`` in it.
 """
 
 from __future__ import annotations

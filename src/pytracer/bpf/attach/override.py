@@ -1,4 +1,11 @@
-"""Kernel functions that are kept from running: a kprobe whose program answers in their place."""
+"""Make kernel functions fail: a kprobe whose program returns in their place (bpf_override_return).
+
+The kernel's list (``error_injection/list`` in debugfs) must allow it: there callers are known to take an
+error. One counter for all CPUs decides which calls fail, so ``--every`` and ``--times`` are exact; what
+cannot be counted does not fail. Three things end it: pytracer at the time limit, which always exists; the
+program itself, by the clock, in case pytracer is stopped; and the kernel, when the process ends.
+pytracer's own process is spared: otherwise ``inject __x64_sys_poll EIO --everyone`` could not be ended.
+"""
 
 from __future__ import annotations
 

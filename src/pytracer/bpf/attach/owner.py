@@ -1,4 +1,7 @@
-"""Whose something is that outlives the process that made it: told by its name, so that it can be swept."""
+"""Name what outlives its process after that process, so that the next run can remove it.
+
+See "Packets" in docs/internals.md.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,11 @@
-"""A program that runs on samples of what perf events count, in certain tasks wherever they run.
+"""Run a program on samples of the perf events of certain tasks, on whichever CPU they run.
 
-An event is for one thread, and inherited by those that it makes. So each thread of a process gets one; should
-threads have been born while that was done, nothing tells whether theirs was inherited, and it is done anew.
+An event is for one thread, and inherited by threads that it creates. So each thread of a process gets one.
+A thread born meanwhile may or may not have inherited one; then all events are removed and attached again.
+
+What the kernel counts (faults, switches) is sampled each time unless a rate is given; such samples are not
+throttled. With a rate, an inherited event starts counting anew, so many short tasks would never reach a
+sample: CPUs are sampled then, unless a single thread is named.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ A key covers all that could change what the compiler makes of a tracer: its C an
 (and with it the BTF), where its types are taken from, the formats of the trace events it names, pytracer's
 own way of building, BCC and the libraries it compiles with. Those libraries are only known once they have
 compiled, so an image also says which files made it, and is used only while they are the same.
+
+See "Images" in docs/internals.md.
 """
 
 from __future__ import annotations

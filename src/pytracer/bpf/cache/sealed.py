@@ -2,6 +2,8 @@
 
 A start trusts what an earlier one wrote only as far as the list says: an emptied or damaged header, a folder
 or FIFO in its place, a file too many, and the folder is made anew. (clang dies of some, without a word.)
+
+See "Images" in docs/internals.md.
 """
 
 from __future__ import annotations

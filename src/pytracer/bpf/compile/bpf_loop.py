@@ -3,6 +3,8 @@
 BCC compiles each function by itself, and has no place for the address of another. So a program names what is
 to be called by a constant (PT_EACH in probes_c/include/loops.h). Here the instructions of that function are
 put behind the program's, and the constant becomes what the kernel takes for a reference to them.
+
+See "What BCC does not do" in docs/internals.md.
 """
 
 from __future__ import annotations

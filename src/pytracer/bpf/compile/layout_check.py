@@ -7,6 +7,8 @@ to append to the program: they store the address of every member of a struct at 
 distance from the argument: the compiler would work that out early, by the host's rules again.) They are
 compiled like the rest and never loaded. ``verify_all`` follows their bytecode and reads the distances out
 of it.
+
+See "Source and headers" in docs/internals.md.
 """
 
 from __future__ import annotations

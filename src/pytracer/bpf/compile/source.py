@@ -2,6 +2,8 @@
 
 BCC rewrites map accesses in the main file only, so the helpers of ``probes_c/include`` cannot stay
 includes. ``#line`` keeps the compiler's messages and the verifier's source lines pointing at the files.
+
+See "Source and headers" in docs/internals.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What refusals mean: the verifier's words (and the compiler's, for what it does not pass on) in plain ones.
+"""Explain a rejected program in plain words, from the verifier log or the compiler's errors.
 
-Words differ by kernel; what is known of that stands with the pattern. tests/kernel/test_refusals.py has
-programs that are really refused for each of them.
+The kernel's words differ by version; the pattern says what is known of that. tests/kernel/test_refusals.py
+has a program rejected for each of them on every kernel. If the stack is too large, LLVM complains and ends
+the process; so C files of users are compiled in a process of their own (``explain/trial.py``).
 """
 
 from __future__ import annotations

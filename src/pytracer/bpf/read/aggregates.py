@@ -1,4 +1,7 @@
-"""The rows that programs count, read while they do."""
+"""Drain the rows of a double buffer while programs count.
+
+See "Rows" in docs/internals.md.
+"""
 
 from __future__ import annotations
 

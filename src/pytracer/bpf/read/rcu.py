@@ -4,6 +4,8 @@ The kernel runs programs as readers of its RCU, also where they may be preempted
 7.0: a46023d5616e, f7d327654b88): to wait for them is to wait for a grace period, some milliseconds. No system
 call is for that alone, but two do it on their way. Programs that may sleep are not waited for; pytracer has
 none.
+
+See "Rows" in docs/internals.md.
 """
 
 from __future__ import annotations

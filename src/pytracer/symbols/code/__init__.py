@@ -6,6 +6,8 @@ the first function is analyzed.
 
 Files are anybody's: what is read of them is bounded in bytes, instructions and nesting, and each refusal is a
 PytracerError. Keep a ProgramFile open over several calls: what is learned of it is kept with it.
+
+See "Machine code" in docs/internals.md.
 """
 
 from __future__ import annotations

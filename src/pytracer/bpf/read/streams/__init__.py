@@ -1,4 +1,7 @@
-"""Streams: records from the kernel, read in bulk into NumPy arrays of the C's own layout."""
+"""Read records of a stream in bulk, into NumPy arrays of the C's own layout.
+
+See "Rings" in docs/internals.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""What a program on an iterator writes (probes_c/include/listing.h), as it is read."""
+"""Read what a program on an iterator writes (probes_c/include/listing.h; Linux 5.8).
+
+The kernel runs the program for each open file or thread while pytracer reads. The output waits in kernel
+pages and is read like a ring's records: at the reader's pace, without loss. The running task is pytracer,
+so the common filters test the listed task (``pt_is_traced``) and its cgroup's ids: only running tasks can
+be asked whether they are in a cgroup. The program gets typed pointers that the kernel accepts back; BCC,
+which would copy what they point to, does not see them.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Events too long for one record, put together from several.
+"""Join events that are too long for one record.
 
-Their struct ends with bytes, ``u8 NAME[ROOM]``, of which ``NAME_len`` says how many there are altogether, and
-``NAME_at`` at which of them this record begins. All other members are the same in each part. The C sends the
-parts one after the other, and stops where one finds no room; those of other CPUs may lie in between.
+Their struct ends with bytes, ``u8 NAME[ROOM]``. ``NAME_len`` is how many there are in the whole event, and
+``NAME_at`` the position of this record's first. All other members are equal in each part. The C sends the
+parts in order, stops where one finds no room in the ring, and counts that as a truncated string; records
+of other CPUs may lie between. The arguments of a program are read so, from its memory, at
+``sched_process_exec``: up to Linux's limit of 6 MB.
 """
 
 from __future__ import annotations
