@@ -227,7 +227,11 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     inside.add_argument("--emit-c", action="store_true", help="print the C for the compiler and stop")
     inside.add_argument("--debug", action="store_true", help="errors with all that is known about them")
     inside.add_argument(
-        "--hook", metavar="HOOK=WAY", action="append", default=[], help="take this alternative of a hook"
+        "--hook",
+        metavar="HOOK=ALTERNATIVE",
+        action="append",
+        default=[],
+        help="use this alternative of a hook",
     )
     inside.add_argument(
         "--headers", choices=("btf", "package", "kheaders"), help="take the kernel's types from there"
@@ -268,7 +272,7 @@ def _value(option: Option, given: argparse.Namespace) -> object:
 
 
 def _hook(text: str) -> tuple[str, str]:
-    hook, _, way = text.partition("=")
-    if not hook or not way:
-        raise UsageError(f"--hook {text!r}: HOOK=WAY is wanted", hint="--dry-run shows both")
-    return hook, way
+    hook, _, alternative = text.partition("=")
+    if not hook or not alternative:
+        raise UsageError(f"--hook {text!r}: HOOK=ALTERNATIVE is wanted", hint="--dry-run shows both")
+    return hook, alternative

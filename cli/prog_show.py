@@ -103,9 +103,9 @@ def _text(found: ProgramDump) -> Iterator[str]:
     looked = "" if facts["verified"] is None else f", the verifier looked at {facts['verified']}"
     yield f"  size      {facts['insns']} instructions{looked}; {facts['native']} bytes of native code"
     yield f"  memory    {facts['memory']} bytes, its maps {facts['map_memory']}"
-    if facts["ever_runs"]:
-        average = facts["ever_ns"] // facts["ever_runs"]
-        yield f"  runs      {facts['ever_runs']} of {average} ns, while the kernel was asked to count"
+    if facts["run_cnt"]:
+        average = facts["run_time_ns"] // facts["run_cnt"]
+        yield f"  runs      {facts['run_cnt']} of {average} ns, while the kernel was asked to count"
     yield from _maps(found)
     yield from ("", "bytecode")
     for line, one in found.bytecode:

@@ -79,7 +79,7 @@ def test_a_probe_by_its_provider_in_a_process(tmp_path):
         assert totals(program.seen_by("funccount", "usdt:f*:fire?", 60)) == {"usdt:forms:fired": TIMES}
 
 
-def test_a_probe_by_its_provider_in_whatever_runs(tmp_path):
+def test_a_probe_by_its_provider_in_whatrun_cnt(tmp_path):
     """Two programs that run have it, in two files; a third ended before."""
     copy = shutil.copy(workload("marks"), tmp_path / "other")
     with working(TIMES, "forms") as one, Program(copy, "forms", 7) as other:

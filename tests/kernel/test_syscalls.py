@@ -76,7 +76,7 @@ def test_23_calls_are_23():
 
 @pytest.mark.parametrize("way", ["raw-tracepoint", "tracepoint"])  # the others are in test_kprobes.py
 def test_every_way_to_hook_counts_the_same(way):
-    hooks = [word for hook in ("syscall", "gone", "follow") for word in ("--hook", f"{hook}={way}")]
+    hooks = [word for hook in ("syscall", "exit", "follow") for word in ("--hook", f"{hook}={way}")]
     shells = summary(*hooks, "--", "sh", "-c", "wait")["getppid"]["calls"]  # a shell makes some of its own
     calls = summary(
         *hooks, "--", "sh", "-c", f"{workload('calls')} getppid 23 & {workload('calls')} fail 7; wait"
@@ -377,7 +377,7 @@ def test_emitted_c_and_plan():
 
 def test_the_command_stays_in_the_machines_mount_namespace():
     """Where tracefs is not mounted, pytracer mounts it for itself alone."""
-    hooks = [word for hook in ("syscall", "gone", "follow") for word in ("--hook", f"{hook}=tracepoint")]
+    hooks = [word for hook in ("syscall", "exit", "follow") for word in ("--hook", f"{hook}=tracepoint")]
     here = str(Path("/proc/self/ns/mnt").readlink())
     mounted = Path("/proc/self/mounts").read_text()
     result = run("syscalls", "-f", "json", *hooks, "--", "readlink", "/proc/self/ns/mnt")

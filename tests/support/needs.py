@@ -40,8 +40,8 @@ class Feature:
 
 _NO_FUNCTION = "no kprobes|no function|may not be traced|in parts only|kprobe.multi|trace event|tracefs"
 
-# A way to hook is HOOK=WAY, as --hook takes it, where it has a history of its own; else what its probes are
-# (Probe.kind) tells.
+# A key is HOOK=ALTERNATIVE, as --hook takes it, if that alternative has a history of its own. Else it is the
+# kind of its probes (Probe.kind).
 FEATURES: dict[str, Feature] = {
     "raw_tracepoint": Feature((4, 17), options=("TRACEPOINTS",), says="raw tracepoint"),
     "tracepoint": Feature((4, 7), options=("EVENT_TRACING",), says="trace event|tracefs"),

@@ -119,7 +119,7 @@ def test_a_line_of_c_stands_once_where_it_begins():
 FACTS = {
     "id": 7, "type": "xdp", "name": "enter", "owner": (), "attached": ("xdp:eth0",), "tag": "ab", "uid": 0,
     "loaded": "2026-01-01T00:00:00+00:00", "maps": (5,), "memory": 4096, "map_memory": 100, "insns": 3,
-    "verified": None, "native": 9, "ever_runs": 0, "ever_ns": 0,
+    "verified": None, "native": 9, "run_cnt": 0, "run_time_ns": 0,
 }  # fmt: skip
 
 

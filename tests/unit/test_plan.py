@@ -79,7 +79,7 @@ def test_the_best_alternative_is_taken():
         ("gone", "raw_tracepoint", "sched_process_exit"),
         ("pt_switched", "raw_tracepoint", "sched_switch"),
     ]
-    assert plan.notes == ("syscall: raw-tracepoint", "gone: raw-tracepoint", "switch: raw-tracepoint")
+    assert plan.notes == ("syscall: raw-tracepoint", "exit: raw-tracepoint", "switch: raw-tracepoint")
 
 
 def test_the_next_one_is_taken_where_the_best_is_not_there():
@@ -232,7 +232,7 @@ def test_a_forced_alternative_is_taken():
     plan = plan_of(hooks={"syscall": "tracepoint"})
     kinds = [chosen.probe.kind for chosen in plan.probes]
     assert kinds == ["tracepoint", "tracepoint", "raw_tracepoint", "raw_tracepoint"]
-    assert plan.notes == ("syscall: tracepoint", "gone: raw-tracepoint", "switch: raw-tracepoint")
+    assert plan.notes == ("syscall: tracepoint", "exit: raw-tracepoint", "switch: raw-tracepoint")
 
 
 def test_a_forced_alternative_has_no_stand_in():
@@ -246,7 +246,7 @@ def test_a_forced_alternative_has_no_stand_in():
     [
         ({"syscall": "fentry"}, "no alternative of hook syscall 'fentry'", "raw-tracepoint"),
         ({"syscal": "tracepoint"}, "no hook 'syscal'", "did you mean syscall?"),
-        ({"follow": "tracepoint"}, "no hook 'follow'", "gone"),  # no command is followed
+        ({"follow": "tracepoint"}, "no hook 'follow'", "exit"),  # no command is followed
     ],
 )
 def test_unknown_hooks_and_alternatives(hooks, message, hint):
@@ -305,7 +305,7 @@ ALWAYS = {
 }
 HOOKS = {
     "HOOK_SYSCALL_RAW_TRACEPOINT": "",
-    "HOOK_GONE_RAW_TRACEPOINT": "",
+    "HOOK_EXIT_RAW_TRACEPOINT": "",
     "HOOK_SWITCH_RAW_TRACEPOINT": "",
 }
 
@@ -363,7 +363,7 @@ def test_macros_that_the_kernel_decides():
     defines = defines_of(kernel=kernel)
     assert set(defines) == {
         "BY_SYSCALL",
-        "HOOK_GONE_TRACEPOINT",
+        "HOOK_EXIT_TRACEPOINT",
         "HOOK_SWITCH_TRACEPOINT",
         "HOOK_SYSCALL_TRACEPOINT",
         "PT_ROWS_MAX",
@@ -551,7 +551,7 @@ def test_describe():
         "tracer   syscalls",
         "program  c",
         f"hook     syscall: tracepoint; {passed} sys_enter",
-        f"hook     gone: tracepoint; {passed} sched_process_exit",
+        f"hook     exit: tracepoint; {passed} sched_process_exit",
         f"hook     switch: tracepoint; {passed} sched_switch",
         f"hook     follow: tracepoint; {passed} sched_process_fork",
         "attach   enter to tracepoint raw_syscalls:sys_enter",
@@ -565,8 +565,8 @@ def test_describe():
         "define   BY_SYSCALL",
         "define   FILTER_CALLS",
         "define   FILTER_CALLS_EXCEPT",
+        "define   HOOK_EXIT_TRACEPOINT",
         "define   HOOK_FOLLOW_TRACEPOINT",
-        "define   HOOK_GONE_TRACEPOINT",
         "define   HOOK_SWITCH_TRACEPOINT",
         "define   HOOK_SYSCALL_TRACEPOINT",
         "define   PT_COMPAT",

@@ -277,7 +277,12 @@ def test_a_row_has_all_that_is_known():
     assert record["attached"] == ["rt:sys_enter", f"u:/tmp/{HOSTILE}:0x1"]
     assert (record["pids"], record["links"], record["pins"]) == ([100, 101], [9], ["/sys/fs/bpf/x"])
     assert (record["runs"], record["rate"], record["total_ns"], record["avg_ns"]) == (23, 11.5, 2300, 100)
-    assert (record["ever_runs"], record["ever_ns"], record["missed"], record["verified"]) == (50, 5000, 1, 30)
+    assert (record["run_cnt"], record["run_time_ns"], record["missed"], record["verified"]) == (
+        50,
+        5000,
+        1,
+        30,
+    )
     assert record["type"] == "raw_tracepoint"
 
 

@@ -175,7 +175,7 @@ SWITCH = Hook(
 )
 """A task is switched away (``pt_switched``); probes_c/include/inflight.h, which can do without."""
 
-TASK_GONE = Hook("gone", "tasks end", _sched(("gone", "sched_process_exit")))
+TASK_EXIT = Hook("exit", "tasks end", _sched(("gone", "sched_process_exit")))
 """A thread ends, in its own context (``gone``)."""
 
 WAKEUP_AND_SWITCH = Hook(
@@ -202,10 +202,10 @@ CONTEXT_SWITCH = replace(
 )
 """The last of these alone."""
 
-RETURNED = (SYSCALL, TASK_GONE, SWITCH)
+RETURNED = (SYSCALL, TASK_EXIT, SWITCH)
 """The hooks that see calls begin and return, and let go of those that never do."""
 
-ANSWERED = (replace(SYSCALL, alternatives=SYSCALL.alternatives[:2]), TASK_GONE, SWITCH)
+ANSWERED = (replace(SYSCALL, alternatives=SYSCALL.alternatives[:2]), TASK_EXIT, SWITCH)
 """The hooks that also see a call return that did not begin, as a filter answered in its place."""
 
 FOLLOW = Hook(
