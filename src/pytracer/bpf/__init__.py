@@ -1,1 +1,1 @@
-"""The only room that knows BCC or bpf(2): build, load, attach, maps."""
+"""BPF: build, load and attach programs, read maps. Only this package uses BCC or bpf(2)."""

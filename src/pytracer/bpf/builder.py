@@ -1,4 +1,4 @@
-"""From a recipe to programs in the kernel: by an image that was kept, or by the compiler."""
+"""Load the programs of a recipe: from the image cache, from a pack, or by compiling."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ Say = Callable[[str], None]
 
 @record
 class ProgramLoad:
-    """A program to load: a function of the C, for what, and with which constants in the places of others
-    (:func:`pytracer.bpf.image.patched`). An ``optional`` one that the verifier refuses is done without."""
+    """A program to load: the name of its C function, its load attributes, and values for the placeholders in
+    its code (:func:`pytracer.bpf.image.patched`). If the verifier rejects an ``optional`` one, loading
+    goes on without it."""
 
     program: str
     as_: LoadAttributes
@@ -31,7 +32,7 @@ class ProgramLoad:
 
 @record
 class LoadedPrograms:
-    """Programs that passed the verifier, and the module that holds them and their maps."""
+    """Programs that passed the verifier, and the module that owns them and their maps."""
 
     module: Module
     programs: Mapping[ProgramLoad, int]
@@ -45,11 +46,10 @@ def open_programs(
     warn: Say,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> LoadedPrograms:
-    """Load what is wanted of the ``programs`` of a recipe, by the way that is quickest here.
+    """Load the ``wanted`` programs of a recipe: from its pack, from the image cache, or by compiling.
 
-    ``say`` hears which it was, ``warn`` what the user should know; a compile ends by KeyboardInterrupt once
-    ``stop_requested`` says so. Raises what building, loading and the
-    verifier have to say.
+    ``say`` gets progress messages, ``warn`` gets warnings for the user. A compile ends by KeyboardInterrupt
+    once ``stop_requested`` returns True. Raises the errors of building, loading and the verifier.
     """
     if recipe.pack:
         return _from_pack(recipe, wanted, say)
@@ -63,12 +63,12 @@ def open_programs(
         try:
             loaded = _load(ImageModule(recipe.name, image, keep_logs=False), wanted)
         except PytracerError as error:
-            # Perhaps it is the image: what the compiler makes now will do, or will be refused in C's terms.
+            # The image may be at fault. A new compile either works, or its error names lines of C.
             say(f"the image that was kept is of no use: {error.message}")
         else:
             say(f"loaded the image that was kept in {(time.monotonic() - begun) * 1e3:.1f} ms")
             return loaded
-    # Only now what knows BCC, and how to make headers: most starts do without.
+    # BCC and headers are imported and searched only now: most starts do not need them.
     image = _compile(recipe, key, say, warn, stop_requested)
     loaded = _load(ImageModule(recipe.name, image), wanted)
     if key:
@@ -82,7 +82,7 @@ def open_programs(
 
 
 def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Callable[[], bool]) -> Image:
-    """Compile; should the compiler die over kernel types that were kept, once more with new ones."""
+    """Compile; if the compiler crashes with cached kernel types, discard them and compile again."""
     from pytracer.bpf.compile.compiler import CompilerDiedError, compile_image
     from pytracer.bpf.compile.headers import discard, find_headers
 
@@ -111,7 +111,7 @@ def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Call
 
 
 def load_program(module: Module, one: ProgramLoad, hear: Callable[[str], None] | None = None) -> int:
-    """Load one program of a module; its descriptor, owned by the module. ``hear``: see
+    """Load one program of a module and return its descriptor, which the module owns. ``hear``: see
     :class:`~pytracer.bpf.load.module.Module`."""
     return module.load(
         one.program,
@@ -135,7 +135,7 @@ def _from_pack(recipe: Recipe, wanted: Collection[ProgramLoad], say: Say) -> Loa
 
 
 def _key(recipe: Recipe, say: Say) -> str:
-    """The recipe's key, "" where it can have none."""
+    """Return the recipe's key; "" if it cannot have one."""
     try:
         return image_cache.key_of(recipe)
     except HeadersError as error:

@@ -1,4 +1,4 @@
-"""SHA-256 without OpenSSL: hashlib loads its library first, which takes longer than a start's digests do."""
+"""SHA-256 without OpenSSL: importing hashlib loads it, which takes longer than the digests of a start."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Who holds programs and links: processes, by their descriptors.
+"""Find the processes that hold programs and links, by their descriptors.
 
-A process may end while it is looked at, and its descriptors change: what is no more is left out.
+Processes may end and descriptors may change meanwhile: what disappears is left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pytracer.text import from_bytes
 
 PROC = Path("/proc")
 _BPF, _PERF = "anon_inode:bpf", "anon_inode:[perf_event]"
-_OFTEN = 256  # descriptors after which time is looked at
+_OFTEN = 256  # descriptors between two checks of the budget
 _NAME = 256  # bytes for the name of a function or event, or the path of a file
 _TRACEPOINT, _UPROBES = 1, ("u", "ur")
 _SPELLINGS = ("rt", "t", "k", "kr", "u", "ur")  # of enum bpf_task_fd_type
@@ -31,8 +31,8 @@ _SPELLINGS = ("rt", "t", "k", "kr", "u", "ur")  # of enum bpf_task_fd_type
 
 @record
 class Process:
-    """A process that holds something of BPF. ``tracer`` is what a pytracer runs in it, "" where none does;
-    ``loaded`` the ids of the programs that it put into the kernel."""
+    """A process that holds BPF objects. ``tracer`` is the tracer that pytracer runs in it, "" for other
+    processes; ``loaded`` the ids of the programs that it loaded."""
 
     pid: int
     comm: str
@@ -45,7 +45,8 @@ class Process:
 
 @record
 class EventProgram:
-    """A program on a perf event: where that is (``k:vfs_read``), and whose descriptor of the event it was."""
+    """A program on a perf event: the probed place (``k:vfs_read``), and the process and descriptor that hold
+    the event."""
 
     program: int
     where: str
@@ -55,9 +56,9 @@ class EventProgram:
 
 @record
 class Holders:
-    """What processes hold: for the id of each program and link, the processes; the programs on perf events;
-    and for each network namespace (its inode) a process that is in it. ``refused`` counts the processes whose
-    descriptors may not be read."""
+    """The processes that hold each program and link, by id; the programs on perf events; and for each network
+    namespace (its inode) a process in it. ``refused`` counts the processes whose descriptors may not be
+    read."""
 
     programs: dict[int, list[Process]] = made(factory=dict)
     links: dict[int, list[Process]] = made(factory=dict)
@@ -67,9 +68,9 @@ class Holders:
 
 
 def find_holders() -> Holders:
-    """Look at all processes that can be seen.
+    """Search the descriptors of all visible processes.
 
-    One may have a million descriptors: the time that takes is charged to its user.
+    A process may have a million descriptors: the time is charged to its user's budget.
     """
     found, refused = Holders(), 0
     for process in PROC.iterdir():
@@ -86,7 +87,7 @@ def find_holders() -> Holders:
 
 
 def missing(found: Holders) -> list[str]:
-    """Say which processes were not looked into, and why; nothing if all were."""
+    """Say which processes could not be searched, and why; empty if all were."""
     lines = [line for line in (hidden.outside_namespace(), hidden.by_mount()) if line]
     if found.refused:
         number = f"{found.refused} process{'es' * (found.refused > 1)}"
@@ -123,7 +124,7 @@ def _look(process: Path, found: Holders, check: Callable[[], None]) -> None:
 
 
 def _descriptors(process: Path, check: Callable[[], None]) -> Iterator[tuple[int, str]]:
-    """Each descriptor, and what it is of. There may be tens of thousands: paths are kept as text."""
+    """Yield each descriptor and its link target. There may be tens of thousands: paths stay strings."""
     with os.scandir(f"{process}/fd") as entries:
         for number, entry in enumerate(entries):
             if number % _OFTEN == 0:
@@ -133,8 +134,8 @@ def _descriptors(process: Path, check: Callable[[], None]) -> Iterator[tuple[int
 
 
 def _on_event(thread: int, descriptor: int, process: int) -> Iterator[EventProgram]:
-    """The program on a perf event, if there is one, by BPF_TASK_FD_QUERY (Linux 4.18, 41bdc4b40ed6). It does
-    not tell of programs that take samples (BPF_PROG_TYPE_PERF_EVENT)."""
+    """Yield the program on a perf event, if there is one, by BPF_TASK_FD_QUERY (Linux 4.18, 41bdc4b40ed6). It
+    does not report programs that take samples (BPF_PROG_TYPE_PERF_EVENT)."""
     name = bytearray(_NAME)
     try:
         _, attr = bpf_inout(
@@ -151,7 +152,7 @@ def _on_event(thread: int, descriptor: int, process: int) -> Iterator[EventProgr
 
 
 def format_processes(kind: str, name: str, offset: int = 0, where: int = 0) -> str:
-    """A place as users name it: ``k:vfs_read``, ``k:vfs_read+8``, ``u:/bin/bash:0x1234``."""
+    """Format a probed place as users name it: ``k:vfs_read``, ``k:vfs_read+8``, ``u:/bin/bash:0x1234``."""
     if kind in _UPROBES:
         return f"{kind}:{name}:{offset:#x}"
     if not name and where:

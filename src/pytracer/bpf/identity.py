@@ -1,4 +1,4 @@
-"""Which kernel and which BCC this is: what cached headers depend on."""
+"""Identify the running kernel and the installed BCC: the keys of cached headers and images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BUILD_ID = 3
 
 
 def kernel_identity(evidence: Path, *, notes: Path = Path("/sys/kernel/notes")) -> str:
-    """What tells one kernel build from every other: its names, and its build id.
+    """Return a string that differs between any two kernel builds: release, version, machine, build id.
 
-    A kernel that does not say its build id is told by a hash of ``evidence``, a file that goes with it (its
-    BTF, its headers). ``HeadersError`` if that cannot be read.
+    Without a build id, a hash of ``evidence`` takes its place: a file that belongs to the kernel (its BTF,
+    its headers). Raises HeadersError if that cannot be read.
     """
     system = os.uname()
     mark = build_id(notes)
@@ -33,7 +33,7 @@ def kernel_identity(evidence: Path, *, notes: Path = Path("/sys/kernel/notes")) 
 
 
 def build_id(notes: Path) -> str:
-    """The GNU build id in a file of ELF notes, in hexadecimal; "" if there is none to be read."""
+    """Return the GNU build id in a file of ELF notes, in hexadecimal; "" if it has none or cannot be read."""
     try:
         data = notes.read_bytes()
     except OSError:
@@ -50,7 +50,7 @@ def build_id(notes: Path) -> str:
 
 
 def kernel_version(signature: Path = Path("/proc/version_signature")) -> tuple[int, int, int]:
-    """The running kernel's version. Debian and Ubuntu keep its last number out of the release's name."""
+    """Return the running kernel's version. Debian and Ubuntu omit its last number from the release name."""
     system = os.uname()
     match = re.search(r"Debian (\d+)\.(\d+)\.(\d+)", system.version)
     with contextlib.suppress(OSError):
@@ -64,13 +64,13 @@ def kernel_version(signature: Path = Path("/proc/version_signature")) -> tuple[i
 
 @functools.cache
 def version_code() -> int:
-    """LINUX_VERSION_CODE, which kernels before 5.0 (6c4fc209fcf9) want to see in a kprobe program."""
+    """Return LINUX_VERSION_CODE, which kernels before 5.0 (6c4fc209fcf9) require in a kprobe program."""
     major, minor, patch = kernel_version()
     return major << 16 | minor << 8 | min(patch, 255)
 
 
 def find_libbcc() -> Path | None:
-    """BCC's library, by the places it is installed in; None if it is in none of them."""
+    """Find BCC's library in the folders where libraries are installed; None if there is none."""
     folders = [*filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")), *_LIBRARY_FOLDERS]
     for folder in map(Path, folders):
         for pattern in ("libbcc.so.0", "*-linux-gnu*/libbcc.so.0"):
@@ -80,6 +80,6 @@ def find_libbcc() -> Path | None:
 
 
 def file_identity(path: Path) -> str:
-    """What changes when a file is replaced: path, size (bytes) and time of change (ns)."""
+    """Return a string that changes when a file is replaced: path, size (bytes) and time of change (ns)."""
     status = path.stat()
     return f"{path} {status.st_size} {status.st_mtime_ns}"

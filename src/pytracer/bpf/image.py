@@ -1,7 +1,7 @@
-"""A compiled program as data: maps to create, instructions to load, and which of them name which map.
+"""A compiled program as data: maps to create, instructions to load, and the references between them.
 
-BCC compiles to instructions whose map references are descriptors of its own process. With those taken out,
-what is left can be kept, and put into the kernel by bpf(2) alone: no compiler, no libbcc.
+BCC's compiler puts descriptors of its own process into the instructions that refer to maps. Without those, an
+image can be stored, and loaded by bpf(2) alone: no compiler, no libbcc.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _LITTLE = sys.byteorder == "little"
 _U32 = (1 << 32) - 1
 
 
-# What stands for the results of functions of probes_c/include/target.h and calls.h until a program is loaded:
-# pt_target, pt_pass, pt_point, pt_argument_count, pt_goroutine.
+# Placeholders for the results of functions of probes_c/include/target.h and calls.h, replaced when a program
+# is loaded: pt_target, pt_pass, pt_point, pt_argument_count, pt_goroutine.
 TARGET = 0x7079547261636500
 RESULT = 0x7079547261636501
 POINT = 0x7079547261636502
@@ -34,13 +34,13 @@ G_OFFSET = 0x7079547261636504
 
 
 class ImageError(PytracerError):
-    """Not an image, or not a whole one; or a program that none can be made of."""
+    """The data is not a whole image, or no image can be made of a program."""
 
 
 @record
 class MapSpec:
     """A map to create. ``key_type`` and ``value_type`` are BCC's descriptions of the C types; ``inner`` is
-    the name of a map like those that it will hold, "" where it holds none."""
+    the name of the map that serves as template for the inner maps of a map of maps, else ""."""
 
     name: str
     type: int
@@ -55,10 +55,10 @@ class MapSpec:
 
 @record
 class ProgramSpec:
-    """A function: its instructions (``struct bpf_insn``s) with map references empty, and whose they are.
+    """A function: its instructions (``struct bpf_insn``) with empty map references.
 
-    ``references`` maps the offset of an instruction (bytes) to the name of a map. ``told`` says where its C
-    is, in the image's BTF (:mod:`pytracer.bpf.line_info`).
+    ``references`` maps the offset of an instruction (bytes) to the name of a map. ``func_line_info`` locates
+    its C in the image's BTF (:mod:`pytracer.bpf.line_info`).
     """
 
     name: str
@@ -67,7 +67,7 @@ class ProgramSpec:
     func_line_info: FuncLineInfo = NOTHING
 
     def linked(self, descriptors: Mapping[str, int]) -> bytes:
-        """The instructions with the descriptors of maps that exist."""
+        """Return the instructions with the descriptors of created maps."""
         code = bytearray(self.code)
         for offset, name in self.references.items():
             struct.pack_into("=i", code, offset + 4, descriptors[name])
@@ -76,11 +76,11 @@ class ProgramSpec:
 
 @record
 class Image:
-    """All of a compiled C file that a run needs.
+    """A compiled C file, complete with what a run needs.
 
-    ``key`` says what it was made from (:mod:`pytracer.bpf.cache.image_cache`), ``kernel`` names the
-    kernel it was made for, ``made_by`` the libraries that made it, by the identities of their files. ``btf``
-    names the functions and holds the lines of C.
+    ``key`` identifies its source (:mod:`pytracer.bpf.cache.image_cache`), ``kernel`` the kernel it was
+    compiled for, ``made_by`` the files of the libraries that compiled it. ``btf`` names the functions and
+    holds the lines of C.
     """
 
     key: str
@@ -91,14 +91,14 @@ class Image:
     btf: bytes = b""
 
     def program(self, name: str) -> ProgramSpec:
-        """The function of that name. Raises ImageError."""
+        """Return the function of that name. Raises ImageError."""
         for program in self.programs:
             if program.name == name:
                 return program
         raise ImageError(f"the image holds no program {name!r}")
 
     def encode(self) -> bytes:
-        """The bytes of a file that ``decode`` reads."""
+        """Encode the image as the bytes of a file that ``decode`` reads."""
         body = {
             "key": self.key,
             "kernel": self.kernel,
@@ -121,7 +121,7 @@ class Image:
 
 
 def decode(data: bytes) -> Image:
-    """The image in a file's bytes. Raises ImageError where they are cut, changed, or something else."""
+    """Decode an image from a file's bytes. Raises ImageError if they are cut, changed, or not an image."""
     if not data.startswith(_MAGIC):
         raise ImageError("not an image of this version")
     digest, _, text = data[len(_MAGIC) :].partition(b"\n")
@@ -144,9 +144,9 @@ def decode(data: bytes) -> Image:
 
 
 def unlinked(name: str, code: bytes, maps: Mapping[int, str], told: FuncLineInfo = NOTHING) -> ProgramSpec:
-    """A function as it was compiled, with references to ``maps`` (descriptor -> name) taken out.
+    """Make a ProgramSpec of a compiled function, without its references to ``maps`` (descriptor -> name).
 
-    Raises ImageError where it refers to a map that is not among them.
+    Raises ImageError if it refers to a map that is not among them.
     """
     blank, references = bytearray(code), dict[int, str]()
     for offset, descriptor in _references(code):
@@ -158,7 +158,7 @@ def unlinked(name: str, code: bytes, maps: Mapping[int, str], told: FuncLineInfo
 
 
 def patched(code: bytes, constants: Mapping[int, int]) -> bytes:
-    """The instructions with each 64-bit constant that is a key of ``constants`` made its value."""
+    """Replace each 64-bit constant that is a key of ``constants`` by its value."""
     out = bytearray(code)
     for offset, constant in constants_of(code):
         value = constants.get(constant)
@@ -169,7 +169,7 @@ def patched(code: bytes, constants: Mapping[int, int]) -> bytes:
 
 
 def constants_of(code: bytes) -> Iterator[tuple[int, int]]:
-    """(offset, value) of each instruction that loads a 64-bit constant."""
+    """Yield (offset, value) of each instruction that loads a 64-bit constant."""
     for offset, source in _wide(code):
         if not source and offset + 16 <= len(code):
             low, high = (struct.unpack_from("=I", code, at)[0] for at in (offset + 4, offset + 12))
@@ -177,8 +177,8 @@ def constants_of(code: bytes) -> Iterator[tuple[int, int]]:
 
 
 def reference(constant: bytes, distance: int) -> bytes:
-    """The instruction that loads a function that begins so many instructions behind the next one, into the
-    register into which ``constant`` loads one."""
+    """Encode an instruction that loads the address of a function, ``distance`` instructions after the next
+    one, into the register of the instruction ``constant``."""
     register = constant[1] & 0xF if _LITTLE else constant[1] >> 4
     registers = _FUNCTION << 4 | register if _LITTLE else register << 4 | _FUNCTION
     return struct.pack("=BBhi8x", _LD_IMM64, registers, 0, distance)
@@ -191,7 +191,7 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> int:
-    """What the kernel takes as a ``__u32``."""
+    """Check that a value is a ``__u32``."""
     if type(value) is not int or not 0 <= value <= _U32:
         raise TypeError(f"{value!r} is no number of 32 bits")
     return value
@@ -221,7 +221,7 @@ def _program(program: dict[str, Any]) -> ProgramSpec:
 
 
 def _references(code: bytes) -> Iterator[tuple[int, int]]:
-    """(offset, descriptor) of each instruction that loads a map."""
+    """Yield (offset, descriptor) of each instruction that loads a map."""
     if not code or len(code) % 8:
         raise ImageError("the code is no whole number of instructions")
     for offset, source in _wide(code):
@@ -232,7 +232,7 @@ def _references(code: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _wide(code: bytes) -> Iterator[tuple[int, int]]:
-    """(offset, what kind of thing) of each instruction that loads 64 bits, which takes the room of two."""
+    """Yield (offset, source register) of each instruction that loads 64 bits and so takes two slots."""
     second = False
     for offset in range(0, len(code), 8):
         opcode, registers = code[offset : offset + 2]
@@ -242,7 +242,7 @@ def _wide(code: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _check(image: Image) -> None:
-    """The image must be whole in itself: what it refers to is there, and nothing refers without saying so."""
+    """Check an image: every reference leads to something in it, and none is hidden in the code."""
     names = {spec.name for spec in image.maps}
     if len(names) < len(image.maps) or len({program.name for program in image.programs}) < len(
         image.programs

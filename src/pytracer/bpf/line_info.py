@@ -18,21 +18,23 @@ from pytracer.record import record
 RECORD = struct.Struct("=IIII")  # struct bpf_line_info: insn_off, file_name_off, line_off, line_col
 FUNCTION = struct.Struct("=II")  # struct bpf_func_info: insn_off, type_id
 LINE_SHIFT = 10
-# What stands before a program that filters packets: always the first strings, so that their places are known.
+# The "source" of a packet filter's prologue: always the first strings of the BTF, so that their offsets are
+# known.
 FILTER = (b"--filter", b"the packet filter, from classic BPF")
 _FILTER_AT = (1, 1 + len(FILTER[0]) + 1)
 
 
 @record
 class FuncLineInfo:
-    """What the kernel is told of one program: where its functions begin, and their types in the BTF that goes
-    with it (``struct bpf_func_info``s); its ``lines`` (``struct bpf_line_info``s)."""
+    """Debug information that is loaded with a program: the positions of its functions and their types in its
+    BTF (``struct bpf_func_info`` records), and its ``lines`` (``struct bpf_line_info`` records)."""
 
     functions: bytes
     lines: bytes
 
     def behind(self, prologue: int) -> FuncLineInfo:
-        """The same where so many instructions stand before the program, and belong to its first function."""
+        """Return the records shifted by ``prologue`` instructions, which then belong to the first
+        function."""
         if not prologue:
             return self
         functions = [(at + prologue if at else 0, kind) for at, kind in FUNCTION.iter_unpack(self.functions)]
@@ -42,7 +44,7 @@ class FuncLineInfo:
         return FuncLineInfo(b"".join(FUNCTION.pack(*one) for one in functions), b"".join(moved))
 
     def fits(self, code: bytes) -> bool:
-        """Whether the kernel would take this with that code."""
+        """Return whether the kernel would accept the records with that code."""
         return _fits(FUNCTION, self.functions, code) and _fits(RECORD, self.lines, code)
 
 
@@ -58,7 +60,7 @@ def _fits(form: struct.Struct, records: bytes, code: bytes) -> bool:
 
 
 def load_btf(data: bytes) -> int:
-    """A descriptor of that BTF; -1 where the kernel does not take it: it is for people."""
+    """Load BTF and return its descriptor; -1 if the kernel refuses it: programs load without it as well."""
     if data:
         with contextlib.suppress(OSError):
             return btf_load(data)

@@ -1,7 +1,8 @@
-"""What the kernel knows of a program or a map, by its descriptor (BPF_OBJ_GET_INFO_BY_FD).
+"""Read the kernel's information on a program or map, by its descriptor (BPF_OBJ_GET_INFO_BY_FD).
 
-What a kernel is too old to tell is None, or empty; what it hides from this process is empty as well, though
-its size is there. The structures have only ever grown (include/uapi/linux/bpf.h): one layout serves all.
+Fields that an older kernel does not have are None or empty; fields that it hides from this process are empty,
+but their size is known. The structures have only ever grown (include/uapi/linux/bpf.h): one layout serves
+all.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _GPL = 1
 
 @record
 class SourceLine:
-    """Where a line of C begins among the instructions.
+    """The first instruction of a line of C.
 
-    ``insn`` counts instructions as the kernel keeps them (after the verifier), ``address`` is where its
-    native code begins, 0 where there is none or the kernel hides it.
+    ``insn`` is the index among the translated instructions (after the verifier), ``address`` that of its
+    native code, 0 if there is none or the kernel hides it.
     """
 
     insn: int
@@ -41,8 +42,8 @@ class SourceLine:
 
 @record
 class FuncInfo:
-    """A function of a program: the first is its own, others are called by it. ``name`` is "" without BTF,
-    ``address`` and ``size`` (bytes) are its native code's."""
+    """A function of a program: the first is the program itself, others are its subprograms. ``name`` is ""
+    without BTF, ``address`` and ``size`` (bytes) are those of its native code."""
 
     insn: int
     name: str
@@ -52,13 +53,13 @@ class FuncInfo:
 
 @record
 class ProgramInfo:
-    """``struct bpf_prog_info`` with what it points to.
+    """``struct bpf_prog_info`` with the arrays that it points to.
 
-    ``type`` is of ``enum bpf_prog_type``; ``load_time`` in ns since boot; ``uid`` who loaded it. ``xlated``
-    are the instructions that the verifier left, ``jited`` the native code, of all functions one after the
-    other; both empty where the kernel hides them, and where they were not asked for. ``run_time`` (ns) and
-    ``run_count`` count only while the kernel keeps statistics. ``verified`` is how many instructions the
-    verifier looked at.
+    ``type`` is of ``enum bpf_prog_type``; ``load_time`` in ns since boot; ``uid`` the user who loaded it.
+    ``xlated`` are the instructions after the verifier, ``jited`` the native code of all functions in order;
+    both are empty if the kernel hides them or they were not requested. ``run_time`` (ns) and ``run_count``
+    count only while statistics are enabled. ``verified`` is the number of instructions that the verifier
+    processed.
     """
 
     id: int
@@ -86,8 +87,8 @@ class ProgramInfo:
 
 @record
 class MapInfo:
-    """``struct bpf_map_info``: sizes in bytes, ``type`` of ``enum bpf_map_type``. The BTF ids are 0 where the
-    types of keys and values were not told."""
+    """``struct bpf_map_info``: sizes in bytes, ``type`` of ``enum bpf_map_type``. The BTF ids are 0 if the
+    map was created without types of keys and values."""
 
     id: int
     type: int
@@ -103,14 +104,14 @@ class MapInfo:
 
 
 def read_program(descriptor: int, *, code: bool = True) -> ProgramInfo:
-    """What the kernel tells of a program; without ``code``, no instructions and no lines of C.
+    """Read the kernel's information on a program; without ``code``, no instructions and no lines of C.
 
     Raises OSError.
     """
     buffer = bytearray(_PROGRAM.size)
     object_info(descriptor, buffer)
     raw = _Program(buffer)
-    # Asked again, with room for what the counts say.
+    # The second call passes buffers of the sizes that the first one returned.
     wanted = {"map_ids": 4 * raw.map_count}
     if code:
         wanted |= {
@@ -132,8 +133,8 @@ def read_program(descriptor: int, *, code: bool = True) -> ProgramInfo:
         second[size_at : size_at + 4] = buffer[size_at : size_at + 4]
     known = object_info(descriptor, second)
     raw = _Program(second)
-    # The kernel takes a pointer back where it does not tell (kernel.kptr_restrict, no CAP_SYSLOG).
-    told = {name: bytes(data) for name, data in room.items() if raw.pointer(name)}
+    # The kernel resets the pointer of an array that it hides (kernel.kptr_restrict, no CAP_SYSLOG).
+    arrays = {name: bytes(data) for name, data in room.items() if raw.pointer(name)}
     btf = _btf(raw.btf_id) if code and raw.btf_id else None
     return ProgramInfo(
         id=raw.id,
@@ -143,14 +144,14 @@ def read_program(descriptor: int, *, code: bool = True) -> ProgramInfo:
         load_time=raw.load_time,
         uid=raw.uid,
         gpl=raw.gpl,
-        map_ids=_words(told.get("map_ids", b""))[: raw.map_count],
+        map_ids=_words(arrays.get("map_ids", b""))[: raw.map_count],
         btf_id=raw.btf_id,
         xlated_size=raw.xlated_size,
         jited_size=raw.jited_size,
-        xlated=told.get("xlated", b""),
-        jited=told.get("jited", b""),
-        lines=tuple(_lines(raw, told, btf)),
-        functions=tuple(_functions(raw, told, btf)),
+        xlated=arrays.get("xlated", b""),
+        jited=arrays.get("jited", b""),
+        lines=tuple(_lines(raw, arrays, btf)),
+        functions=tuple(_functions(raw, arrays, btf)),
         run_time=raw.run_time,
         run_count=raw.run_count,
         recursion_misses=raw.recursion_misses if known >= _RECURSION_END else None,
@@ -161,7 +162,7 @@ def read_program(descriptor: int, *, code: bool = True) -> ProgramInfo:
 
 
 def read_map(descriptor: int) -> MapInfo:
-    """What the kernel tells of a map. Raises OSError."""
+    """Read the kernel's information on a map. Raises OSError."""
     buffer = bytearray(_MAP.size)
     object_info(descriptor, buffer)
     fields = _MAP.unpack(buffer)
@@ -183,7 +184,7 @@ def read_map(descriptor: int) -> MapInfo:
 
 
 def read_btf(number: int) -> bytes:
-    """The BTF of that id, as it was loaded. Raises OSError."""
+    """Read the BTF of that id, as it was loaded. Raises OSError."""
     descriptor = bpf(Command.BTF_GET_FD_BY_ID, struct.pack("I", number))
     try:
         info = bytearray(_BTF.size)
@@ -198,7 +199,7 @@ def read_btf(number: int) -> bytes:
 class _Program:
     """A ``struct bpf_prog_info`` as bytes, its members by name."""
 
-    # What is asked for: where its count and where its pointer stand.
+    # For each array: the offset of its count and that of its pointer.
     PLACES = {
         "jited": (16, 24),
         "xlated": (20, 32),
@@ -226,15 +227,15 @@ class _Program:
         self.verified, self.attach_btf_object, self.attach_btf_id = fields[35:38]
 
     def pointer(self, name: str) -> int:
-        """What stands there for the pointer to that array; 0: it was not given."""
+        """Return the pointer to that array; 0 if it was not passed or the kernel reset it."""
         return int(struct.unpack_from("=Q", self._data, self.PLACES[name][1])[0])
 
 
-def _lines(raw: _Program, told: dict[str, bytes], btf: Btf | None) -> Iterator[SourceLine]:
+def _lines(raw: _Program, arrays: dict[str, bytes], btf: Btf | None) -> Iterator[SourceLine]:
     if btf is None:
         return
-    places = _longs(told.get("jited_line_info", b""))
-    records = _records(told.get("line_info", b""), raw.line_size)
+    places = _longs(arrays.get("jited_line_info", b""))
+    records = _records(arrays.get("line_info", b""), raw.line_size)
     for number, (insn, file, text, position) in enumerate(records):
         yield SourceLine(
             insn=insn,
@@ -246,10 +247,10 @@ def _lines(raw: _Program, told: dict[str, bytes], btf: Btf | None) -> Iterator[S
         )
 
 
-def _functions(raw: _Program, told: dict[str, bytes], btf: Btf | None) -> Iterator[FuncInfo]:
-    starts = _longs(told.get("ksyms", b""))
-    sizes = _words(told.get("lengths", b""))
-    records = list(_records(told.get("func_info", b""), raw.func_size))
+def _functions(raw: _Program, arrays: dict[str, bytes], btf: Btf | None) -> Iterator[FuncInfo]:
+    starts = _longs(arrays.get("ksyms", b""))
+    sizes = _words(arrays.get("lengths", b""))
+    records = list(_records(arrays.get("func_info", b""), raw.func_size))
     for number in range(max(len(starts), len(records))):
         insn, type_id = records[number][:2] if number < len(records) else (0, 0)
         yield FuncInfo(
@@ -267,7 +268,7 @@ def _btf(number: int) -> Btf | None:
 
 
 def _records(data: bytes, size: int) -> Iterator[Sequence[int]]:
-    """The first words of each record: later kernels may have longer ones."""
+    """Yield each record as words: later kernels may have longer records."""
     for at in range(0, len(data) if size else 0, size or 1):
         yield struct.unpack_from(f"={size // 4}I", data, at)
 

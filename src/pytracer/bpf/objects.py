@@ -1,4 +1,4 @@
-"""Everything of one kind that is in the kernel, by id, whoever put it there."""
+"""Enumerate all BPF objects of one kind in the kernel by id, whoever loaded them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytracer.bpf.sys import Command, bpf, bpf_inout
 
 
 class ObjectKind(Enum):
-    """What has ids: the command that gives the next one, and the command that opens it."""
+    """The kinds of objects with ids: the command that returns the next id, and the one that opens it."""
 
     PROGRAM = (Command.PROG_GET_NEXT_ID, Command.PROG_GET_FD_BY_ID)
     MAP = (Command.MAP_GET_NEXT_ID, Command.MAP_GET_FD_BY_ID)
@@ -22,8 +22,8 @@ class ObjectKind(Enum):
 
 
 def ids(kind: ObjectKind) -> Iterator[int]:
-    """The ids of all there are, from the first up; of links, none before Linux 5.8. Raises OSError where the
-    kernel does not tell."""
+    """Yield the ids of all objects, in ascending order; for links, none before Linux 5.8. Raises OSError if
+    it is not permitted."""
     after = 0
     while True:
         try:
@@ -38,7 +38,7 @@ def ids(kind: ObjectKind) -> Iterator[int]:
 
 @contextlib.contextmanager
 def opened(kind: ObjectKind, number: int) -> Iterator[int]:
-    """A descriptor of one, for the length of the block. Raises OSError (ENOENT: it has gone)."""
+    """Open an object for the length of the block. Raises OSError (ENOENT: it no longer exists)."""
     descriptor = bpf(kind.value[1], struct.pack("I", number))
     try:
         yield descriptor
@@ -47,11 +47,11 @@ def opened(kind: ObjectKind, number: int) -> Iterator[int]:
 
 
 def file_info(text: str) -> dict[str, str]:
-    """The fields of a file in /proc/PID/fdinfo."""
+    """Parse the fields of a file in /proc/PID/fdinfo."""
     pairs = (line.partition(":") for line in text.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def own_file_info(descriptor: int) -> dict[str, str]:
-    """The same of a descriptor of our own. Raises OSError."""
+    """Parse the fdinfo of a descriptor of this process. Raises OSError."""
     return file_info(Path(f"/proc/self/fdinfo/{descriptor}").read_text())

@@ -1,4 +1,4 @@
-"""What questions to this kernel share: programs to ask with, what is permitted, the kernel's symbols."""
+"""State that feature probes share: trial programs, missing capabilities, the kernel's symbols."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ _SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
 
 
 class FeatureProber:
-    """Programs that are loaded once, whatever is asked, and stay until the answers are dropped."""
+    """Loads each trial program once and keeps it until it is closed."""
 
     def __init__(self) -> None:
-        """Ask nothing yet."""
+        """Load nothing yet."""
         self._programs: dict[tuple[ProgType, bytes, int], int | OSError] = {}
         self.categories: dict[str, OSError | None] = {}
-        """Of trace events: whether they take programs."""
+        """The error with which a category of trace events refuses programs; None if it accepts them."""
         self._tells: dict[ProgType, TargetIdSource] = {}
         self._closing = weakref.finalize(self, _close, self._programs)
 
     def close(self) -> None:
-        """Let go of the programs that were loaded to ask with; so does dropping the object."""
+        """Close the trial programs; so does dropping the object."""
         self._closing()
 
     @functools.cached_property
     def missing_capabilities(self) -> list[str]:
-        """The capabilities for tracing that are not there."""
+        """The capabilities for tracing that this process lacks."""
         missing = policy.missing_capabilities(policy.TRACING)
         if not missing:
             policy.raise_memlock()
         return missing
 
     def program(self, kind: ProgType, code: bytes, attach_type: int = 0) -> int:
-        """The descriptor of a program that is loaded once. Raises OSError."""
+        """Load a trial program, once, and return its descriptor. Raises OSError."""
         key = kind, code, attach_type
         if key not in self._programs:
             try:
@@ -63,14 +63,14 @@ class FeatureProber:
         return loaded
 
     def can_load(self, kind: ProgType, code: bytes) -> bool:
-        """Whether the kernel takes this program."""
+        """Return whether the kernel loads this program."""
         with contextlib.suppress(OSError):
             return self.program(kind, code) >= 0
         return False
 
     def target_id_source(self, probe: Probe, kind: ProgType) -> TargetIdSource:
-        """How programs of this type are told which of the user's targets they run for, where there is an
-        event for each: by cookies since Linux 5.15 (7adfc6c9b315)."""
+        """Return how a program of this type gets its target id, if each target has an event of its own: from
+        the cookie since Linux 5.15 (7adfc6c9b315), else from a constant in the program."""
         if not probe.targets:
             return TargetIdSource.PROGRAM
         if kind not in self._tells:
@@ -84,7 +84,7 @@ class FeatureProber:
 
     @functools.cached_property
     def may_preempt(self) -> bool:
-        """Whether programs on raw and typed tracepoints can be preempted: where some may sleep (7.2)."""
+        """True if programs on raw and typed tracepoints can be preempted: if they may be sleepable (7.2)."""
         try:
             os.close(load(ProgType.RAW_TRACEPOINT, returning(0), flags=_SLEEPABLE))
         except OSError as error:
@@ -94,25 +94,26 @@ class FeatureProber:
 
     @functools.cached_property
     def kallsyms(self) -> bytes:
-        """The kernel's symbols, b"" where they are not shown. That takes 40 ms: it is for what failed."""
+        """The kernel's symbols; b"" if hidden. Reading takes 40 ms, so it is used only to explain
+        failures."""
         with contextlib.suppress(OSError):
             return _KALLSYMS.read_bytes()
         return b""
 
     def has_symbol(self, symbol: str) -> bool:
-        """Whether there is a function of exactly this name, in the kernel or a module."""
+        """Return whether the kernel or a module has a function of exactly this name."""
         name = b" " + symbol.encode()
         return any(name + end in self.kallsyms for end in (b"\n", b"\t"))
 
 
 def assumed(name: str) -> Support:
-    """Without privileges, what may be there is said to be there."""
+    """Report a feature as supported but not tried, for lack of privileges."""
     return Support(True, name, reason=_UNTRIED, was_tried=False)
 
 
 def require_answer(error: OSError) -> None:
-    """Raise ResourcesError if a trial failed for want of descriptors or memory: that says nothing about what
-    the kernel has."""
+    """Raise ResourcesError if a trial failed for lack of descriptors or memory: then it says nothing about
+    the kernel's features."""
     if error.errno == errno.EMFILE:
         raise inherited.too_many_files() from error
     if error.errno in policy.EXHAUSTED:

@@ -19,14 +19,14 @@ from pytracer.bpf.sys import program_info
 
 _NAME = "pytracer"
 _LINK = f"/memfd:{_NAME} (deleted)"
-_LIMIT = 1 << 20  # bytes: more is nobody's list of programs
+_LIMIT = 1 << 20  # bytes: more than any list of programs takes
 
 
 def set_mark(tracer: str, programs: Iterable[int]) -> int:
-    """Mark this process as one that runs ``tracer``, with these programs (descriptors).
+    """Mark this process as running ``tracer``, with these programs (descriptors).
 
-    Returns the mark's descriptor, to be closed with them; -1 where no file may be written (ulimit -f 0), and
-    pytracer prog does not see the tracer's name. Raises OSError.
+    Returns the mark's descriptor, to be closed with the programs. Returns -1 if no file may be written
+    (ulimit -f 0); pytracer prog then does not show the tracer's name. Raises OSError.
     """
     ids = [program_info(program)[0] for program in programs]
     descriptor = os.memfd_create(_NAME)
@@ -41,18 +41,18 @@ def set_mark(tracer: str, programs: Iterable[int]) -> int:
 
 
 def read_mark(process: Path) -> tuple[str, frozenset[int]]:
-    """The tracer that a process (its folder in /proc) runs, and the ids of its programs; "" for none.
+    """Read the tracer's name and program ids from a process (its folder in /proc); "" if there is no mark.
 
-    Of a process that runs several, the first's name and the programs of all.
+    If the process runs several tracers: the first one's name, and the programs of all.
     """
     tracers, programs = list[str](), set[int]()
     with contextlib.suppress(OSError):
         for path in sorted((process / "fd").iterdir(), key=lambda path: int(path.name)):
-            # Whoever holds a descriptor of that name may have written what it likes.
+            # A hostile process may have written anything into a file of that name.
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError):
                 if str(path.readlink()) == _LINK:
                     with path.open("rb") as file:
-                        said = json.loads(file.read(_LIMIT))
-                    tracers.append(str(said["tracer"]))
-                    programs.update(map(int, said["programs"]))
+                        mark = json.loads(file.read(_LIMIT))
+                    tracers.append(str(mark["tracer"]))
+                    programs.update(map(int, mark["programs"]))
     return tracers[0] if tracers else "", frozenset(programs)

@@ -1,4 +1,4 @@
-"""bpf(2), perf_event_open(2), membarrier(2): the calls themselves, with names for what they take."""
+"""The system calls bpf(2), perf_event_open(2) and membarrier(2), with their constants."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ATTR_SIZE = 128
 
 
 class Command(IntEnum):
-    """``enum bpf_cmd``, as far as it is used."""
+    """``enum bpf_cmd``: the commands that pytracer uses."""
 
     MAP_CREATE = 0
     MAP_LOOKUP_ELEM = 1
@@ -56,7 +56,7 @@ class Command(IntEnum):
 
 
 class ProgType(IntEnum):
-    """``enum bpf_prog_type``, as far as it is used."""
+    """``enum bpf_prog_type``: the types that pytracer uses."""
 
     SOCKET_FILTER = 1
     KPROBE = 2
@@ -73,7 +73,7 @@ class ProgType(IntEnum):
 
 
 class MapType(IntEnum):
-    """``enum bpf_map_type``, as far as it is used."""
+    """``enum bpf_map_type``: the types that pytracer uses."""
 
     HASH = 1
     ARRAY = 2
@@ -110,18 +110,18 @@ def _number(which: int) -> int:
 
 
 def address(buffer: bytearray) -> int:
-    """The address of a writable buffer; the caller keeps it alive while the kernel uses it."""
+    """Return the address of a writable buffer; the caller keeps it alive while the kernel uses it."""
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
 def bpf(command: int, attr: bytes) -> int:
-    """bpf(2). ``attr`` is the front of ``union bpf_attr``; the rest is zero. Raises OSError."""
+    """Call bpf(2). ``attr`` is the front of ``union bpf_attr``; the rest is zero. Raises OSError."""
     result, _ = bpf_inout(command, attr)
     return result
 
 
 def bpf_inout(command: int, attr: bytes) -> tuple[int, bytes]:
-    """bpf(2), with what the kernel wrote back into ``attr``. Raises OSError."""
+    """Call bpf(2) and return its result with the ``attr`` that the kernel wrote back. Raises OSError."""
     buffer = ctypes.create_string_buffer(attr, _ATTR_SIZE)
     result = _libc.syscall(_number(0), command, buffer, _ATTR_SIZE)
     if result < 0:
@@ -131,7 +131,7 @@ def bpf_inout(command: int, attr: bytes) -> tuple[int, bytes]:
 
 
 class SyscallError(OSError):
-    """A system call failed; ``call`` says which, such as ``bpf(BPF_PROG_LOAD)``."""
+    """A system call failed; ``call`` names it, such as ``bpf(BPF_PROG_LOAD)``."""
 
     def __init__(self, error: int, call: str) -> None:
         super().__init__(error, os.strerror(error))
@@ -139,7 +139,7 @@ class SyscallError(OSError):
 
 
 class BpfError(SyscallError):
-    """bpf(2) failed; ``attr`` is what the kernel left in the attributes (a batch counts there)."""
+    """bpf(2) failed; ``attr`` are the attributes as the kernel left them (the count of a batch is there)."""
 
     def __init__(self, error: int, command: int, attr: bytes) -> None:
         known = Command(command).name if command in Command.__members__.values() else str(command)
@@ -158,9 +158,12 @@ def map_create(
     inner: int = 0,
     btf: int = 0,
 ) -> int:
-    """A new map's descriptor; ``name`` is what others see it as. Of a map of maps, ``inner`` is one like
-    those that it will hold; of local storage, ``btf`` is a descriptor of types, the first that of keys, the
-    second that of values (:mod:`pytracer.bpf.load.local_storage`). Raises OSError."""
+    """Create a map and return its descriptor.
+
+    ``name`` is its name in the kernel. ``inner`` is the template map of a map of maps. ``btf`` is a
+    descriptor of the types of local storage, the first that of keys, the second that of values
+    (:mod:`pytracer.bpf.load.local_storage`). Raises OSError.
+    """
     attr = struct.pack("IIIIII", kind, key_size, value_size, max_entries, flags, inner)
     if btf:
         attr = attr.ljust(48, b"\0") + struct.pack("III", btf, 1, 2)  # btf_fd, of keys, of values
@@ -168,7 +171,7 @@ def map_create(
 
 
 def map_update(fd: int, key: bytes, value: bytes) -> None:
-    """Set one entry of a map; ``value`` as the kernel takes it. A queue's has no ``key``. Raises OSError."""
+    """Set one entry of a map; ``value`` in the kernel's layout. A queue has no ``key``. Raises OSError."""
     k, v = bytearray(key), bytearray(value)
     attr = struct.pack("IxxxxQQQ", fd, address(k) if k else 0, address(v), 0)
     bpf(Command.MAP_UPDATE_ELEM, attr)
@@ -189,16 +192,24 @@ def prog_load(
     functions: bytes = b"",
     lines: bytes = b"",
 ) -> int:
-    """A new program's descriptor; the verifier's words go to ``log``, as many as ``level`` asks for (1, 2 for
-    more, 4 for how much work it was). Raises OSError.
+    """Load a program and return its descriptor. Raises OSError.
 
-    The rest is what some program types ask for: ``version`` (LINUX_VERSION_CODE), ``attach_type`` of ``enum
-    bpf_attach_type``, ``btf_id`` of what in the kernel's BTF the program is for; and where its C is, for
-    people: ``btf``, a descriptor, the ``functions``, ``struct bpf_func_info``s, and ``lines``, ``struct
-    bpf_line_info``s.
+    Args:
+        kind: The program type.
+        instructions: The code, ``struct bpf_insn`` records.
+        log: A buffer for the verifier log.
+        level: The log level: 1, 2 for more, 4 for statistics.
+        version: LINUX_VERSION_CODE, which old kernels require.
+        flags: BPF_F_* flags.
+        attach_type: A value of ``enum bpf_attach_type``, if the type needs one.
+        btf_id: The target's id in the kernel's BTF, if the type needs one.
+        name: The program's name in the kernel.
+        btf: A descriptor of the BTF for ``functions`` and ``lines``.
+        functions: ``struct bpf_func_info`` records.
+        lines: ``struct bpf_line_info`` records.
     """
     code, licence = bytearray(instructions), bytearray(b"GPL\0")
-    told = bytearray(functions), bytearray(lines)
+    debug_info = bytearray(functions), bytearray(lines)
     attr = struct.pack(
         "IIQQIIQII",
         kind,
@@ -213,20 +224,20 @@ def prog_load(
     )
     attr = attr.ljust(68, b"\0") + struct.pack("I", attach_type)  # expected_attach_type
     if btf >= 0 and functions:  # prog_btf_fd, func_info, line_info
-        attr += struct.pack("IIQI", btf, 8, address(told[0]), len(functions) // 8)
-        attr += struct.pack("=IQI", 16, address(told[1]), len(lines) // 16) if lines else b""
+        attr += struct.pack("IIQI", btf, 8, address(debug_info[0]), len(functions) // 8)
+        attr += struct.pack("=IQI", 16, address(debug_info[1]), len(lines) // 16) if lines else b""
     attr = attr.ljust(108, b"\0") + struct.pack("I", btf_id)  # attach_btf_id
     return _named(Command.PROG_LOAD, attr, 48, name)  # prog_name
 
 
 def btf_load(data: bytes) -> int:
-    """A descriptor of BTF, of programs and maps that are to be loaded. Raises OSError."""
+    """Load the BTF of programs and maps and return its descriptor. Raises OSError."""
     types = bytearray(data)
     return bpf(Command.BTF_LOAD, struct.pack("QQI", address(types), 0, len(types)))
 
 
 def _named(command: Command, attr: bytes, at: int, name: str) -> int:
-    """bpf(2) for something that is to bear a name, which kernels before 4.15 (cb4d2b3f03d8) do not know."""
+    """Call bpf(2) for an object with a name; without it on kernels before 4.15 (cb4d2b3f03d8)."""
     label = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name).encode()[:15]
     if label:
         whole = bytearray(attr.ljust(at + 16, b"\0"))
@@ -240,7 +251,7 @@ def _named(command: Command, attr: bytes, at: int, name: str) -> int:
 
 
 def raw_tracepoint_open(event: str, program: int) -> int:
-    """A descriptor that keeps ``program`` on a raw tracepoint, or ("") on what it was loaded for.
+    """Open a descriptor that keeps ``program`` on a raw tracepoint, or ("") on the target it was loaded for.
 
     Raises OSError.
     """
@@ -249,18 +260,18 @@ def raw_tracepoint_open(event: str, program: int) -> int:
 
 
 def link_create(program: int, attach_type: int, rest: bytes = b"", *, target: int = 0, flags: int = 0) -> int:
-    """A new link's descriptor; ``rest`` is what the attach type asks for, ``target`` a descriptor of what it
-    attaches to, or the index of an interface. Raises OSError."""
+    """Create a link and return its descriptor. ``rest`` are the attributes of the attach type, ``target`` a
+    descriptor of the attach target, or the index of an interface. Raises OSError."""
     return bpf(Command.LINK_CREATE, struct.pack("iIII", program, target, attach_type, flags) + rest)
 
 
 def program_by_id(number: int) -> int:
-    """A descriptor of somebody's program. Raises OSError."""
+    """Open any program by its id. Raises OSError."""
     return bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", number))
 
 
 def program_info(program: int) -> tuple[int, str]:
-    """The id of a program, and its name ("" before Linux 4.15). Raises OSError."""
+    """Return the id of a program, and its name ("" before Linux 4.15). Raises OSError."""
     info = bytearray(80)  # struct bpf_prog_info up to name
     object_info(program, info)
     name = info[64:80].partition(b"\0")[0].decode(errors="replace")
@@ -268,15 +279,16 @@ def program_info(program: int) -> tuple[int, str]:
 
 
 def object_info(descriptor: int, info: bytearray) -> int:
-    """Have the kernel write what it knows of a program, map, link or BTF into ``info``; how many bytes of
-    that it knows. Raises OSError."""
+    """Fill ``info`` with the kernel's information on a program, map, link or BTF. Returns the number of bytes
+    that this kernel knows. Raises OSError."""
     attr = struct.pack("IIQ", descriptor, len(info), address(info))
     _, attr = bpf_inout(Command.OBJ_GET_INFO_BY_FD, attr)
     return int(struct.unpack_from("I", attr, 4)[0])
 
 
 def recursion_misses(program: int) -> int:
-    """How often the kernel skipped ``program`` because one already ran on that CPU (0 before Linux 5.12)."""
+    """Return how often the kernel skipped ``program`` since one already ran on that CPU (0 before Linux
+    5.12)."""
     info = bytearray(232)  # struct bpf_prog_info up to verified_insns
     try:
         object_info(program, info)
@@ -286,7 +298,7 @@ def recursion_misses(program: int) -> int:
 
 
 def perf_event_open(attr: bytes, pid: int, cpu: int) -> int:
-    """perf_event_open(2), close-on-exec; ``attr`` is a struct perf_event_attr. Raises OSError."""
+    """Call perf_event_open(2), close-on-exec; ``attr`` is a struct perf_event_attr. Raises OSError."""
     buffer = ctypes.create_string_buffer(attr, _ATTR_SIZE)
     close_on_exec = 8  # PERF_FLAG_FD_CLOEXEC
     result = _libc.syscall(_number(1), buffer, pid, cpu, -1, ctypes.c_ulong(close_on_exec))
@@ -296,7 +308,7 @@ def perf_event_open(attr: bytes, pid: int, cpu: int) -> int:
 
 
 def membarrier(command: int) -> int:
-    """membarrier(2) without flags. Raises OSError."""
+    """Call membarrier(2) without flags. Raises OSError."""
     result = _libc.syscall(_number(2), command, 0, 0)
     if result < 0:
         error = ctypes.get_errno()

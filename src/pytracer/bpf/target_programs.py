@@ -1,4 +1,4 @@
-"""Programs on what the user names: how each is told which target it runs for, and what cannot be attached to.
+"""Attach programs to the targets that the user named, and give each program its target id.
 
 The C is compiled once, whatever the targets are; see probes_c/include/target.h.
 """
@@ -18,25 +18,25 @@ from pytracer.errors import AttachError, PytracerError, UnsupportedError
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.spec import Kprobes, Probe, UserProbe
 
-# What pt_target finds in the place of TARGET: a number, or where to get it from.
+# The value of pt_target's placeholder TARGET: a target id, or one of these for where to get it from.
 _BY_COOKIE, _BY_ADDRESS = 0x7FFFFFFE, 0x7FFFFFFF
 _U64 = (1 << 64) - 1
 _ENDBR = 4  # bytes of an x86 instruction that a function may begin with; a probe stands behind it
 
 
 def program_load(probe: Probe, tells: TargetIdSource) -> ProgramLoad:
-    """How the program of a probe is to be loaded."""
+    """Return the load request for the program of a probe."""
     as_ = attacher_of(probe).load_attributes(probe)
     if not probe.targets:
         return ProgramLoad(probe.program, as_)
-    told = {
+    target_id = {
         TargetIdSource.PROGRAM: probe.targets[0],
         TargetIdSource.COOKIE: _BY_COOKIE,
         TargetIdSource.ADDRESS: _BY_ADDRESS,
     }[tells]
     g_offset = probe.g_offset & _U64 if isinstance(probe, UserProbe) else 0
     constants = (
-        (TARGET, told),
+        (TARGET, target_id),
         (RESULT, as_.result),
         (POINT, int(probe.at)),
         (ARGUMENTS, as_.arguments),
@@ -46,10 +46,10 @@ def program_load(probe: Probe, tells: TargetIdSource) -> ProgramLoad:
 
 
 class TargetAttacher:
-    """Putting programs on targets, one probe after the other."""
+    """Attaches programs to targets, one probe after the other, and collects the failures."""
 
     def __init__(self, maps: Mapping[str, Map], warn: Callable[[str], None]) -> None:
-        """``warn`` hears what of a pattern could not be attached to."""
+        """``warn`` gets the message about targets of a pattern that could not be attached to."""
         self._maps, self._warn = maps, warn
         self._put = 0
         self._failed = list[str]()
@@ -58,8 +58,8 @@ class TargetAttacher:
     def attach(
         self, probe: Probe, tells: TargetIdSource, place: AttachTarget, program: int | None
     ) -> list[Link]:
-        """Attach ``program``, None if it could not be loaded. What matched a pattern and cannot be attached
-        to is left out; raises what attaching raises for what was named."""
+        """Attach ``program``, None if it could not be loaded. Failures of targets that matched a pattern are
+        collected; those of targets that were named are raised."""
         try:
             if program is None:
                 raise UnsupportedError(f"{probe.kind} {place.name}: refused by the verifier")
@@ -77,7 +77,7 @@ class TargetAttacher:
         return links
 
     def report_failures(self) -> None:
-        """Say what was left out. Raises the last problem where that was everything."""
+        """Warn about the targets that failed. Raises the last error if all of them failed."""
         if self._problem is None:
             return
         if not self._put:
@@ -89,7 +89,7 @@ class TargetAttacher:
         )
 
     def _tell(self, probe: Kprobes) -> None:
-        """Let the C find the number of a target by the address of its function."""
+        """Store the target ids in a map by the addresses of their functions, for pt_target to look up."""
         table = self._maps["pt_addresses"]
         for address, number in zip(probe.addresses, probe.targets, strict=True):
             for at in (address, address + _ENDBR):

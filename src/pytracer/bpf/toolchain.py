@@ -31,7 +31,8 @@ PACKAGES = {
 
 
 def find_bcc() -> Path:
-    """The folder of the BCC package. ToolchainError says how to install it, or what stands in its way."""
+    """Find the folder of the BCC package. Raises ToolchainError with how to install it, or what conflicts
+    with it."""
     override = os.environ.get("PYTRACER_BCC")
     if override:
         if _is_bcc(Path(override)):
@@ -54,7 +55,7 @@ def find_bcc() -> Path:
 
 
 def import_bcc() -> ModuleType:
-    """The distribution's ``bcc`` module, imported by its path. Raises ToolchainError."""
+    """Import the distribution's ``bcc`` module by its path. Raises ToolchainError."""
     folder = find_bcc()
     loaded = sys.modules.get("bcc")
     if loaded is not None and getattr(loaded, "__file__", None) == str(folder / "__init__.py"):
@@ -70,7 +71,7 @@ def import_bcc() -> ModuleType:
     sys.modules["bcc"] = module
     try:
         with warnings.catch_warnings():
-            # Its packed ctypes structures are deprecated since Python 3.14: not ours to mend, and no failure.
+            # Python 3.14 deprecates packed ctypes structures as BCC has them; they still work.
             warnings.simplefilter("ignore", DeprecationWarning)
             spec.loader.exec_module(module)
     except BaseException as error:
@@ -82,7 +83,7 @@ def import_bcc() -> ModuleType:
 
 
 def bcc_version(folder: Path | None = None) -> str:
-    """BCC's version as its package states it, without importing it; 'unknown' where it does not."""
+    """Return BCC's version from its package, without importing it; 'unknown' if it does not state one."""
     try:
         text = ((folder or find_bcc()) / "version.py").read_text()
     except OSError:

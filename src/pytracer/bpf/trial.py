@@ -1,4 +1,4 @@
-"""Programs so small that only the kernel's answer to them matters."""
+"""Minimal programs that are loaded only to see whether the kernel accepts them."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from collections.abc import Callable
 from pytracer.bpf.identity import version_code
 from pytracer.bpf.sys import prog_load
 
-# The third since Linux 6.14; the last where what a helper returns has a type of BTF, and there is none.
+# The third since Linux 6.14; the last for a helper that returns a BTF type, if the kernel has no BTF.
 _UNKNOWN_HELPER = (b"unknown func", b"invalid func", b"cannot use helper", b"invalid return type")
 
 
 def instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
-    """One ``struct bpf_insn``."""
+    """Encode one ``struct bpf_insn``."""
     return struct.pack("=BBhi", code, src << 4 | dst, offset, immediate)
 
 
 def returning(value: int) -> bytes:
-    """The program ``return value``."""
+    """Return the code of the program ``return value``."""
     return instruction(0xB7, immediate=value) + instruction(0x95)  # BPF_ALU64|MOV|K, BPF_JMP|EXIT
 
 
 def reads_argument(index: int) -> bytes:
-    """A program on a raw tracepoint that reads its argument ``index`` (from 0)."""
+    """Return the code of a raw tracepoint program that reads its argument ``index`` (from 0)."""
     return instruction(0x79, src=1, offset=index * 8) + returning(0)  # BPF_LDX|MEM|DW
 
 
 # A program on a trace event or kprobe that returns 0 hides the event from the perf events of others
-# (kernel/trace/bpf_trace.c, trace_call_bpf): what is attached for a moment must return 1.
+# (kernel/trace/bpf_trace.c, trace_call_bpf): a trial program must return 1.
 EMPTY = returning(1)
 # Reads the twelfth argument. A program that reads beyond a trace event's arguments is refused with EINVAL,
-# after the event was found and before the program is put on it: so the kernel tells whether an event is
-# there without touching it. (One event, mc_event, has as many, and is attached to for a moment.) To attach
+# after the event was found and before the program is attached: so a trial finds whether an event exists
+# without touching it. (One event, mc_event, has as many, and is attached to for a moment.) To attach
 # for real and detach would cost 0.1 to 16 ms, for grace periods that the real attachment then waits for.
 READS_BEYOND = reads_argument(11)
 # Counts to two (Linux 5.3).
@@ -56,7 +56,7 @@ def load(
     flags: int = 0,
     log: bytearray | None = None,
 ) -> int:
-    """``prog_load`` with the version that old kernels want to see. Raises OSError."""
+    """Call ``prog_load`` with the version that old kernels require. Raises OSError."""
     version = version_code()
     return prog_load(
         kind, code, log=log, version=version, flags=flags, attach_type=attach_type, btf_id=btf_id
@@ -64,11 +64,11 @@ def load(
 
 
 def helper_refusal(kind: int, number: int) -> str:
-    """Why programs of a type may not call a helper, in the verifier's words; "" where they may.
+    """Return the verifier's message if programs of a type may not call a helper; "" if they may.
 
-    The helper gets whatever the registers hold. The verifier looks first whether there is such a helper
-    for such programs, so that what it says about the arguments tells that there is. Raises OSError where
-    the verifier was not even asked.
+    The helper gets whatever the registers hold. The verifier first checks whether programs of this type have
+    the helper, so any complaint about arguments means that they do. Raises OSError if the verifier did not
+    run.
     """
     log = bytearray(4096)
     try:
@@ -84,7 +84,7 @@ def helper_refusal(kind: int, number: int) -> str:
 
 
 def in_a_thread(work: Callable[[], str]) -> str:
-    """What ``work`` returns or raises, in a thread that ends with it: so does what was done to the thread."""
+    """Run ``work`` in a new thread and return or raise its result; changes to the thread end with it."""
     done: list[str] = []
     failed: list[BaseException] = []
 

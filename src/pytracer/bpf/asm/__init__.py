@@ -1,1 +1,1 @@
-"""Assemble BPF: an assembler, classic BPF, packet filters, and lessons written instruction by instruction."""
+"""Assemble BPF: an assembler for BPF and one for classic BPF, and packet filters."""

@@ -29,7 +29,7 @@ from enum import Enum, IntEnum
 from pytracer.errors import BuildError
 from pytracer.record import record, replace
 
-# What classic BPF and BPF share: classes, sizes, modes, operations and sources (linux/bpf_common.h).
+# Shared by classic BPF and BPF: classes, sizes, modes, operations and sources (linux/bpf_common.h).
 LD, LDX, ST, STX, ALU, JMP, JMP32, ALU64 = range(8)  # classic: JMP32 is RET, ALU64 is MISC
 K, X = 0x00, 0x08  # the source: a constant, or a register
 IMM, MEM = 0x00, 0x60  # modes
@@ -66,7 +66,7 @@ MAP_FD = 1  # the source register of a 64-bit constant that is a map's descripto
 
 
 class Size(Enum):
-    """How much a load or a store moves; the value is its encoding."""
+    """The size of a load or store; the value is its encoding."""
 
     W = 0x00
     H = 0x08
@@ -90,7 +90,7 @@ R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = Register
 
 
 class Helper(IntEnum):
-    """Functions of the kernel that programs may call (``enum bpf_func_id``), as far as they are used."""
+    """Kernel functions that programs may call (``enum bpf_func_id``): those that pytracer uses."""
 
     map_lookup_elem = 1
     map_update_elem = 2
@@ -116,9 +116,10 @@ class Helper(IntEnum):
 
 @record
 class Instruction:
-    """One ``struct bpf_insn``. ``target`` is the label a jump goes to; ``off`` is then counted later.
+    """One ``struct bpf_insn``.
 
-    ``note`` is shown in a listing instead of what the fields alone would say.
+    ``target`` is the label a jump goes to; ``off`` is then computed later. ``note`` replaces the text of a
+    listing that is otherwise made from the fields.
     """
 
     code: int
@@ -130,21 +131,22 @@ class Instruction:
     note: str = ""
 
     def encode(self) -> bytes:
-        """The 8 bytes as this machine stores them. The two registers share a byte, a bit field in C."""
+        """Encode the instruction in this machine's byte order. The registers share a byte, a bit field in
+        C."""
         first, second = (self.dst, self.src) if sys.byteorder == "little" else (self.src, self.dst)
         # A constant is 32 bits; those with the top bit set may be given signed or unsigned.
         return struct.pack("=BBhI", self.code, second << 4 | first, self.off, self.imm & 0xFFFFFFFF)
 
     def __str__(self) -> str:
-        """The instruction as one would write it in C."""
+        """The instruction in C notation."""
         return self.note or _text(self)
 
 
 class Assembler:
-    """A program in the making. Each method adds one instruction and is named for what it does.
+    """A program under construction. Each method adds one instruction and is named after it.
 
-    What makes no sense to the encoding (a label twice or never, a number too large) is a BuildError; what
-    makes no sense to the machine (a register never set, a pointer gone astray) is for the verifier to say.
+    Raises BuildError for what cannot be encoded: a label that is defined twice or never, a number that is too
+    large. It does not check what the verifier checks, such as registers that are never set.
     """
 
     def __init__(self) -> None:
@@ -153,15 +155,15 @@ class Assembler:
         self._comments: dict[int, list[str]] = {}
 
     def __len__(self) -> int:
-        """How many instructions there are; a 64-bit constant takes the room of two."""
+        """The number of instructions; a 64-bit constant counts as two."""
         return len(self._code)
 
     def comment(self, text: str) -> None:
-        """Say in the listing what the next instructions are for."""
+        """Add a comment before the next instruction of the listing."""
         self._comments.setdefault(len(self._code), []).append(text)
 
     def label(self, name: str) -> None:
-        """Name the place of the next instruction."""
+        """Define a label at the next instruction."""
         if name in self._labels:
             raise BuildError(f"label {name!r} stands at two places")
         self._labels[name] = len(self._code)
@@ -186,7 +188,7 @@ class Assembler:
         self._add(Instruction(_width(bits, ALU64, ALU) | NEGATE, dst.value))
 
     def from_big_endian(self, dst: Register, bits: int) -> None:
-        """Take the low 16, 32 or 64 bits for big-endian, the order of the network; the rest becomes 0."""
+        """Convert the low 16, 32 or 64 bits from network byte order; the upper bits become 0."""
         if bits not in (16, 32, 64):
             raise BuildError(f"a byte order of {bits} bits: it is 16, 32 or 64")
         self._add(Instruction(ALU | SWAP | X, dst.value, imm=bits))
@@ -203,13 +205,14 @@ class Assembler:
             self._add(Instruction(ST | MEM | size.value, dst.value, 0, _s16(off), _s32(src)))
 
     def load_constant(self, dst: Register, value: int) -> None:
-        """``dst = value``, all 64 bits of it."""
+        """``dst = value``, a 64-bit constant."""
         if not -(1 << 63) <= value < 1 << 64:
             raise BuildError(f"{value} does not fit into 64 bits")
         self._wide(dst, 0, value, f"{_name(dst.value)} = {value:#x}")
 
     def load_map(self, dst: Register, fd: int, name: str = "") -> None:
-        """``dst =`` the map open as ``fd``, its address: the kernel puts it there when it loads the program.
+        """``dst =`` the address of the map open as ``fd``, which the kernel inserts when it loads the
+        program.
 
         ``name`` is shown in the listing.
         """
@@ -218,20 +221,20 @@ class Assembler:
         self._wide(dst, MAP_FD, fd, f"{_name(dst.value)} = map {name or fd}")
 
     def jump(self, target: str) -> None:
-        """Go on at the label ``target``."""
+        """Jump to the label ``target``."""
         self._add(Instruction(JMP | ALWAYS, target=target))
 
     def jump_if(
         self, dst: Register, condition: str, src: Register | int, target: str, *, bits: int = 64
     ) -> None:
-        """Go on at ``target`` if ``dst CONDITION src``, with a condition of :data:`CONDITIONS`.
+        """Jump to ``target`` if ``dst CONDITION src``, with a condition of :data:`CONDITIONS`.
 
         ``bits=32`` compares the lower halves (Linux 5.1).
         """
         self._binary(_width(bits, JMP, JMP32), _lookup(CONDITIONS, condition, "condition"), dst, src, target)
 
     def call(self, helper: Helper) -> None:
-        """``r0 =`` what the helper returns for R1 to R5."""
+        """Call a helper: ``r0 = helper(r1, ..., r5)``."""
         self._add(Instruction(JMP | CALL, imm=helper))
 
     def exit(self) -> None:
@@ -239,15 +242,16 @@ class Assembler:
         self._add(Instruction(JMP | EXIT))
 
     def instructions(self) -> list[Instruction]:
-        """The program with all jumps counted: ``off`` is from the instruction after the jump."""
+        """Return the program with jump offsets resolved: ``off`` counts from the instruction after the
+        jump."""
         return [self._resolve(at, instruction) for at, instruction in enumerate(self._code)]
 
     def assemble(self) -> bytes:
-        """The program as the kernel takes it, 8 bytes an instruction."""
+        """Return the program as the kernel accepts it, 8 bytes for each instruction."""
         return b"".join(instruction.encode() for instruction in self.instructions())
 
     def listing(self) -> str:
-        """The program as text: labels, comments, and what each instruction does."""
+        """Return the program as text: labels, comments and instructions."""
         places: dict[int, list[str]] = {}
         for name, at in self._labels.items():
             places.setdefault(at, []).append(name)
@@ -286,7 +290,7 @@ class Assembler:
 
 
 def _text(i: Instruction) -> str:
-    """What the fields of an instruction say, in the verifier's notation; ``w`` is a lower half."""
+    """Format an instruction in the verifier's notation; ``w`` registers are lower halves."""
     kind = i.code & 0x07
     if kind in (ALU, ALU64):
         half = kind == ALU

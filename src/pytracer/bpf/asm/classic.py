@@ -25,18 +25,18 @@ from pytracer.bpf.asm.assembler import ALU, JMP, LD, OPERATIONS, K
 from pytracer.errors import BuildError
 
 RET = 0x06  # the class that BPF uses for jumps on 32 bits
-ABSOLUTE = 0x20  # the mode: of what is filtered, by its offset
+ABSOLUTE = 0x20  # the mode: at an offset of the input
 MOST = 4096  # BPF_MAXINSNS
 _ALWAYS = 0x00
 _CONDITIONS = {"==": 0x10, ">": 0x20, ">=": 0x30, "&": 0x40}
-_OTHERWISE = {"!=": "==", "<=": ">", "<": ">="}  # what classic BPF has only the other way round
+_OTHERWISE = {"!=": "==", "<=": ">", "<": ">="}  # classic BPF has only the opposite of these
 _OPERATIONS = [name for name in OPERATIONS if OPERATIONS[name] <= OPERATIONS["^="]]
 _REACH = 255
 
 
 class _Instruction:
-    """One instruction in the making: the labels that it goes to ("": the next one), and for each whether it
-    takes an unconditional jump to get there."""
+    """One instruction under construction: its target labels ("": the next instruction), and for each whether
+    it needs an unconditional jump to reach it."""
 
     def __init__(
         self, code: int, k: int = 0, targets: tuple[str, ...] = (), far: list[bool] | None = None
@@ -49,9 +49,9 @@ class _Instruction:
 
 
 class ClassicAssembler:
-    """A program in the making. Each method adds one instruction and is named for what it does.
+    """A program under construction. Each method adds one instruction and is named after it.
 
-    What makes no sense (a label twice or never, a jump back, a number too large) is a BuildError.
+    Raises BuildError for a label that is defined twice or never, a jump back, a number that is too large.
     """
 
     def __init__(self) -> None:
@@ -59,13 +59,13 @@ class ClassicAssembler:
         self._labels: dict[str, int] = {}
 
     def label(self, name: str) -> None:
-        """Name the place of the next instruction."""
+        """Define a label at the next instruction."""
         if not name or name in self._labels:
             raise BuildError(f"label {name!r} stands at two places" if name else "a label needs a name")
         self._labels[name] = len(self._code)
 
     def load(self, offset: int) -> None:
-        """``A =`` the 32-bit word at this offset of what is filtered."""
+        """``A =`` the 32-bit word at this offset of the input."""
         self._add(LD | ABSOLUTE, offset)
 
     def alu(self, operation: str, k: int) -> None:
@@ -75,12 +75,12 @@ class ClassicAssembler:
         self._add(ALU | OPERATIONS[operation] | K, k)
 
     def jump(self, target: str) -> None:
-        """Go on at the label ``target``."""
+        """Jump to the label ``target``."""
         self._code.append(_Instruction(JMP | _ALWAYS, 0, (target,)))
 
     def jump_if(self, condition: str, k: int, target: str, otherwise: str = "") -> None:
-        """Go on at ``target`` if ``A CONDITION k`` (unsigned; ``&``: any of these bits is set), else at
-        ``otherwise``, or with the next instruction."""
+        """Jump to ``target`` if ``A CONDITION k`` (unsigned; ``&``: any of these bits is set), else to
+        ``otherwise``, by default the next instruction."""
         ways = (target, otherwise)
         if condition in _OTHERWISE:
             condition, ways = _OTHERWISE[condition], (otherwise, target)
@@ -94,7 +94,7 @@ class ClassicAssembler:
         self._add(RET | K, k)
 
     def assemble(self) -> bytes:
-        """The program as the kernel takes it, 8 bytes an instruction; no more than the kernel takes."""
+        """Return the program as the kernel accepts it, 8 bytes for each instruction, at most 4096 of them."""
         places = self._stretch()
         if places[-1] > MOST:
             raise BuildError(f"a program of {places[-1]} instructions; the kernel takes {MOST}")
@@ -107,7 +107,7 @@ class ClassicAssembler:
                 continue
             steps, extra = list[int](), list[bytes]()
             for target, far in zip(instruction.targets, instruction.far, strict=True):
-                if far:  # to the jump that goes there; that one counts from where it stands itself
+                if far:  # to the inserted jump, whose own offset counts from its position
                     steps.append(len(extra))
                     way = self._way(target, at, places) - len(extra) - 1
                     extra.append(_encode(JMP | _ALWAYS, way))
@@ -121,9 +121,9 @@ class ClassicAssembler:
         self._code.append(_Instruction(code, _u32(k)))
 
     def _stretch(self) -> list[int]:
-        """Where each instruction stands, and the end, once every label is within reach.
+        """Insert jumps until every label is in reach. Returns the position of each instruction, and the end.
 
-        Each jump that is put in may push another label out of reach; as none is ever taken away, this ends.
+        An inserted jump may push another label out of reach; since none is ever removed, this ends.
         """
         while True:
             places = [0]
@@ -139,7 +139,7 @@ class ClassicAssembler:
                 return places
 
     def _way(self, target: str, at: int, places: list[int]) -> int:
-        """How many instructions lie between the one ``at`` and its target."""
+        """Count the instructions between the one ``at`` and its target."""
         if not target:
             return places[at + 1] - places[at] - 1
         place = self._labels.get(target)

@@ -1,14 +1,13 @@
-"""Classic BPF, as libpcap writes it, translated into the beginning of a BPF program.
+"""Translate classic BPF, as libpcap compiles it, into the prologue of a BPF program.
 
-Classic BPF has an accumulator A, an index X, sixteen words of memory M[], loads from the packet, and jumps
-forward; a load beyond the packet ends it with "no". What comes out here is put before the instructions of a
-program that is loaded for packets. It gets a packet that matches, its context in R1, as ever; of any other it
-sees nothing, and the verdict is the one that leaves packets alone. So what is compiled is the same for every
-filter.
+Classic BPF has an accumulator A, an index X, sixteen words of memory M[], loads from the packet, and forward
+jumps; a load beyond the packet rejects it. The translation is put before the instructions of a program that
+runs on packets. If the packet matches, the program runs, with its context in R1 as usual; otherwise it
+returns the verdict that leaves the packet alone. So the compiled C is the same for every filter.
 
-    R6   the context          R7   A          R8   X          R9   where an indexed load reads
-    R2, R3   a frame's beginning and end (XDP alone)
-    the stack: 8 bytes to read into, then M[]
+    R6   the context          R7   A          R8   X          R9   the offset of an indexed load
+    R2, R3   a frame's beginning and end (XDP only)
+    the stack: a buffer of 8 bytes, then M[]
 
 See "Packet filters" in docs/internals.md.
 """
@@ -59,34 +58,34 @@ _NEGATE, _ALWAYS = 0x80, 0x00
 _RETURNS_A, _X_TO_A = 0x10, 0x80
 _A, _X = R7, R8
 _SLOTS = 16  # of M[]
-_BYTES = -8  # what is read of a packet, on the stack
+_BYTES = -8  # the stack offset of the buffer into which packets are read
 _MEMORY = -8 - 8 * _SLOTS
 _FARTHEST = 0xFFF0  # a frame is read up to here: the verifier knows packets of up to 64 KiB
 
-# Loads from here on are no bytes of the packet (include/uapi/linux/filter.h): SKF_LL_OFF, SKF_AD_OFF.
+# Loads at these offsets and above do not read the packet: SKF_LL_OFF, SKF_AD_OFF (linux/filter.h).
 _NO_PACKET, _ANCILLARY = 0xFFE00000, 0xFFFFF000
 _HEADER_NET = 1  # BPF_HDR_START_NET
 _COOKED_HEADER, _COOKED_TYPE = 16, 14  # of LINKTYPE_LINUX_SLL, and where the EtherType is in it
 
 
 class PacketContext(Enum):
-    """What kind of packet the program is given."""
+    """The type of a program's context."""
 
     SKB = "skb"
-    """struct __sk_buff: a socket filter's, traffic control's."""
+    """struct __sk_buff: socket filters and traffic control."""
     FRAME = "frame"
     """struct xdp_md."""
 
 
 @record
 class _Member:
-    """A member of a context: how far in, and whether it is 16 bits in the order of the network."""
+    """A member of a context: its offset, and whether it is 16 bits in network byte order."""
 
     offset: int
     swapped: bool = False
 
 
-# SKF_AD_* by what of struct __sk_buff says the same.
+# SKF_AD_*, and the member of struct __sk_buff with the same value.
 _SKB = {
     0: _Member(16, swapped=True),  # PROTOCOL
     4: _Member(4),  # PKTTYPE
@@ -104,10 +103,10 @@ _SKB_LENGTH = 0
 
 
 def prologue(wanted: CompiledFilter, context: PacketContext, passes: int) -> bytes:
-    """The filter as instructions to be put before a program's own.
+    """Translate a filter into instructions to put before a program's own.
 
-    ``passes`` is what the program is to return of packets that do not match. Raises UsageError where the
-    filter asks for what is not known there, BuildError where it is no classic BPF or too long.
+    ``passes`` is the return value for packets that do not match. Raises UsageError if the filter needs
+    something that the context lacks, BuildError if it is not classic BPF or too long.
     """
     try:
         return _Translation(wanted, context, passes).assemble()
@@ -135,7 +134,7 @@ class _Translation:
             a.load(W, R2, R1, 0)  # struct xdp_md: data, data_end
             a.load(W, R3, R1, 4)
         for at, one in enumerate(self._code):
-            # What nothing leads to is left out: the verifier refuses it. (Jumps go forward.)
+            # Unreachable instructions are left out: the verifier rejects them. (Jumps go forward.)
             if at == 0 or self._falls_through or str(at) in self._targets:
                 a.label(str(at))
                 self._falls_through = True
@@ -223,7 +222,7 @@ class _Translation:
                 raise BuildError(f"it shifts by {one.k} bits")
             self._a.alu(_A, name, one.k, bits=32)
             return
-        if name in ("/=", "%="):  # classic BPF ends there; BPF would go on
+        if name in ("/=", "%="):  # classic BPF ends at a division by 0; BPF continues
             self._go_if(_X, "==", 0, "no")
         self._a.alu(_A, name, _X, bits=32)
 
@@ -280,7 +279,7 @@ class _Translation:
             self._read_skb(to, size)
 
     def _indexed(self, size: Size, offset: int) -> None:
-        # 32 bits, as in the kernel: what wraps there wraps here. What is negative then is in no packet.
+        # 32 bits, as in the kernel, so that both wrap alike. A negative offset is outside of every packet.
         self._a.alu(R9, "=", _X, bits=32)
         self._a.alu(R9, "+=", offset, bits=32)
         if not self._frame:
@@ -296,7 +295,7 @@ class _Translation:
         self._swap(_A, size)
 
     def _read_skb(self, to: Register, size: Size) -> None:
-        """What is at R9. The helper refuses what the packet does not have, and what would be negative."""
+        """Read at offset R9. The helper rejects offsets outside of the packet, and negative ones."""
         a = self._a
         cooked = self._wanted.link is LinkType.COOKED
         if cooked:
@@ -347,7 +346,7 @@ class _Translation:
 
     def _label(self, at: int, skip: int) -> str:
         target = at + 1 + skip
-        if skip >> 31:  # protochain: libpcap's own machine goes back there, the kernel's none
+        if skip >> 31:  # protochain: libpcap's own interpreter can jump back, the kernel's cannot
             raise UsageError(f"--filter {self._wanted.text!r} loops, which only tcpdump by itself can")
         if target >= len(self._code):
             raise BuildError("it jumps beyond its end")

@@ -1,4 +1,5 @@
-"""Attachments: a file for each kind of probe, as :mod:`pytracer.bpf.attach.kind` says; loaded when used."""
+"""Attachers: one module for each kind of probe (see :mod:`pytracer.bpf.attach.kind`), imported on first
+use."""
 
 from __future__ import annotations
 
@@ -22,6 +23,6 @@ _SHARED = {
 
 
 def attacher_of(probe: Probe) -> Attacher:
-    """The file that knows this kind of probe."""
+    """Import and return the module that attaches this kind of probe."""
     name = _SHARED.get(probe.kind, probe.kind)
     return cast(Attacher, importlib.import_module(f"pytracer.bpf.attach.{name}"))

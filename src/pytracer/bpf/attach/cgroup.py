@@ -1,11 +1,12 @@
-"""What programs on cgroups share: by a link (Linux 5.7, af6eea57437a), or by BPF_PROG_ATTACH.
+"""Attach programs to cgroups: by a link (Linux 5.7, af6eea57437a), or by BPF_PROG_ATTACH.
 
-Either way others may stand beside it (BPF_F_ALLOW_MULTI, Linux 4.15, 324bda9e6c5a): all programs of a cgroup
-and of those above it are run, and what one denies is denied. So a program of pytracer's always allows.
+Both ways allow other programs beside it (BPF_F_ALLOW_MULTI, Linux 4.15, 324bda9e6c5a): the kernel runs all
+programs of a cgroup and of its ancestors, and denies what any of them denies. So a program of pytracer always
+allows.
 
-What was attached without a link stays when the process that did it ends. So the program bears a name that
-says whose it is (owner.py), and what killed processes left on any cgroup is taken off before the next one is
-put on.
+An attachment without a link outlives the process that made it. So the program's name identifies its owner
+(owner.py), and programs that killed processes left on any cgroup are detached before the next one is
+attached.
 
 See "Packets" in docs/internals.md.
 """
@@ -43,25 +44,26 @@ from pytracer.kernel.filter_values import cgroup2_roots, cgroups
 from pytracer.spec import OnCgroup
 
 PASS = 1
-"""What a program returns so that nothing changes."""
+"""The return value with which a program changes nothing."""
 
 NEEDED = ("CAP_NET_ADMIN", "CAP_BPF")
 NO_CGROUP2 = "no cgroups of version 2 are mounted"
 NO_LINKS = "this kernel has no links for cgroups (Linux 5.7, CONFIG_CGROUP_BPF)"
 NO_SEVERAL = "this kernel has no cgroups with several programs (Linux 4.15, CONFIG_CGROUP_BPF)"
 _ALLOW_MULTI = 1 << 1  # BPF_F_ALLOW_MULTI
-_NOWHERE = 0xFFFFFFFF  # a descriptor that is none
+_NOWHERE = 0xFFFFFFFF  # an invalid descriptor (-1)
 _MOST = 64  # programs of one kind on one cgroup: BPF_CGROUP_MAX_PROGS
 
 
 class CgroupLink(Link):
-    """A program on a cgroup, which may be removed under it."""
+    """A program on a cgroup. The cgroup may be removed while the program is attached."""
 
     sort = "cgroup"
 
     def __init__(self, fd: int, held: tuple[int, int], path: str, number: int, attach_type: int) -> None:
-        """Own ``fd``, a BPF link (-1: there is none), and the descriptors of the cgroup and of the program:
-        without a link they are what takes it off, also when no more can be opened. ``number`` is its id."""
+        """Own ``fd``, a BPF link (-1 if there is none), and the descriptors of the cgroup and of the program.
+        Without a link these two detach the program, even when the process can open no more files.
+        ``number`` is the program's id."""
         super().__init__(fd, place=path)
         self._folder, self._program = held
         self._number, self._type = number, attach_type
@@ -99,9 +101,9 @@ class CgroupLink(Link):
 
 
 def check_support(probe: OnCgroup, kernel: FeatureProber, how: LoadAttributes) -> Support:
-    """Whether programs load ``how`` and can be put on cgroups; asked with a descriptor that is none.
+    """Test whether the kernel loads such programs and attaches them to cgroups.
 
-    A kernel that knows the way finds fault with that.
+    Attaches to an invalid descriptor: a kernel that has this way of attaching answers EBADF.
     """
     if kernel.missing_capabilities or policy.missing_capabilities(NEEDED):
         return assumed(probe.target)
@@ -125,13 +127,13 @@ def check_support(probe: OnCgroup, kernel: FeatureProber, how: LoadAttributes) -
 
 
 def load_attributes(probe: OnCgroup, kind: ProgType, attach_type: int) -> LoadAttributes:
-    """How a program is loaded: one that will stay without a link, with a name that says whose it is."""
+    """Return the load attributes. A program attached without a link gets a name that identifies its owner."""
     label = "" if probe.link else short_name(owner(os.getpid()))
     return LoadAttributes(kind, attach_type, result=PASS, label=label)
 
 
 def attach(probe: OnCgroup, place: AttachTarget, program: int, attach_type: int) -> list[Link]:
-    """One for each cgroup; on the root, and so for all, where none is named."""
+    """Attach to each cgroup, or to the root and so to all if none is named."""
     links = list[Link]()
     if not probe.link:
         sweep(attach_type)
@@ -142,12 +144,13 @@ def attach(probe: OnCgroup, place: AttachTarget, program: int, attach_type: int)
 
 
 def attached(folder: int, attach_type: int) -> tuple[int, ...]:
-    """The ids of the programs that were put on this very cgroup. Raises OSError where it is gone."""
+    """Return the ids of the programs attached to this cgroup itself. Raises OSError if it is removed."""
     return _query(folder, attach_type)[1]
 
 
 def detach(folder: int, program: int, attach_type: int) -> None:
-    """Take a program off a cgroup, if it is there. Raises what the kernel's refusal means."""
+    """Detach a program from a cgroup, if it is attached. Raises the error that explains the kernel's
+    refusal."""
     try:
         if program_info(program)[0] in attached(folder, attach_type):
             bpf(Command.PROG_DETACH, struct.pack("III", folder, program, attach_type))
@@ -160,7 +163,8 @@ def detach(folder: int, program: int, attach_type: int) -> None:
 
 
 def sweep(attach_type: int) -> None:
-    """Take off every cgroup what processes left that ended without doing it. Walks them only if need be."""
+    """Detach the programs that ended processes left on any cgroup. Visits the cgroups only if there are such
+    programs."""
     dead = {number for number in ids(ObjectKind.PROGRAM) if _is_left(number)}
     for _, _, path in cgroups() if dead else ():
         with contextlib.suppress(OSError):  # it was removed meanwhile
@@ -200,8 +204,8 @@ def _attach_to_folder(path: str, program: int, attach_type: int, *, by_link: boo
     except OSError as error:
         for descriptor in held:
             os.close(descriptor)
-        theirs = _describe_conflict(path, attach_type) if error.errno == errno.EPERM else None
-        raise theirs or _failed(error, path) from error
+        conflict = _describe_conflict(path, attach_type) if error.errno == errno.EPERM else None
+        raise conflict or _failed(error, path) from error
     return CgroupLink(fd, (held[0], held[1]), path, number, attach_type)
 
 
@@ -214,7 +218,7 @@ def _attach(folder: int, program: int, attach_type: int) -> None:
 
 
 def _query(folder: int, attach_type: int) -> tuple[int, tuple[int, ...]]:
-    """The flags that programs were attached with, and their ids. Raises OSError."""
+    """Return the attach flags and the ids of the programs on a cgroup. Raises OSError."""
     numbers = bytearray(4 * _MOST)
     attr = struct.pack("IIIIQI", folder, attach_type, 0, 0, address(numbers), _MOST)
     _, back = bpf_inout(Command.PROG_QUERY, attr)
@@ -223,7 +227,7 @@ def _query(folder: int, attach_type: int) -> tuple[int, tuple[int, ...]]:
 
 
 def _describe_conflict(path: str, attach_type: int) -> PytracerError | None:
-    """The error where somebody's program, on the cgroup or above it, allows none beside it; else None."""
+    """Return the error for a program, on the cgroup or an ancestor, that allows none beside it; else None."""
     roots = cgroup2_roots()
     for above in (Path(path), *Path(path).parents):
         if not any(above.is_relative_to(root) for root in roots):

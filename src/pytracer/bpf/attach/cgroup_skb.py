@@ -14,15 +14,15 @@ POINTS = {"ingress": 0, "egress": 1}  # enum bpf_attach_type
 
 
 def check_support(probe: CgroupSkb, kernel: FeatureProber) -> Support:
-    """See :func:`pytracer.bpf.attach.cgroup.ask`."""
+    """See :func:`pytracer.bpf.attach.cgroup.check_support`."""
     return cgroup.check_support(probe, kernel, load_attributes(probe))
 
 
 def load_attributes(probe: CgroupSkb) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return cgroup.load_attributes(probe, ProgType.CGROUP_SKB, POINTS[probe.point])
 
 
 def attach(probe: CgroupSkb, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each cgroup."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one for each cgroup."""
     return cgroup.attach(probe, place, program, POINTS[probe.point])

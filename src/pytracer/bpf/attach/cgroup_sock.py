@@ -14,15 +14,15 @@ POINTS = {"create": 2, "bound4": 12, "bound6": 13}  # enum bpf_attach_type
 
 
 def check_support(probe: CgroupSock, kernel: FeatureProber) -> Support:
-    """See :func:`pytracer.bpf.attach.cgroup.ask`."""
+    """See :func:`pytracer.bpf.attach.cgroup.check_support`."""
     return cgroup.check_support(probe, kernel, load_attributes(probe))
 
 
 def load_attributes(probe: CgroupSock) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return cgroup.load_attributes(probe, ProgType.CGROUP_SOCK, POINTS[probe.point])
 
 
 def attach(probe: CgroupSock, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each cgroup."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one for each cgroup."""
     return cgroup.attach(probe, place, program, POINTS[probe.point])

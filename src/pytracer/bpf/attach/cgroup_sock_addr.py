@@ -21,15 +21,15 @@ POINTS = {  # enum bpf_attach_type
 
 
 def check_support(probe: CgroupSockAddr, kernel: FeatureProber) -> Support:
-    """See :func:`pytracer.bpf.attach.cgroup.ask`."""
+    """See :func:`pytracer.bpf.attach.cgroup.check_support`."""
     return cgroup.check_support(probe, kernel, load_attributes(probe))
 
 
 def load_attributes(probe: CgroupSockAddr) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return cgroup.load_attributes(probe, ProgType.CGROUP_SOCK_ADDR, POINTS[probe.point])
 
 
 def attach(probe: CgroupSockAddr, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each cgroup."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one for each cgroup."""
     return cgroup.attach(probe, place, program, POINTS[probe.point])

@@ -1,9 +1,9 @@
 """Traffic control by a filter of a clsact qdisc (Linux 4.5, 1f211a1b929c), for kernels without tcx.
 
-The qdisc is shared with whoever has one there. The filter takes the first priority that nobody uses, and its
-verdict leaves the packet to those that come after. Both stay when the process that made them ends. So the
-filter's name says whose it is (owner.py), and whether pytracer made the qdisc: what a killed process left on
-any interface is taken away before the next one is made.
+The qdisc may be shared with other users. The filter takes the first free priority, and its verdict passes the
+packet on to the filters after it. Filter and qdisc outlive the process that made them. So the filter's name
+identifies its owner (owner.py) and says whether pytracer made the qdisc: leftovers of killed processes are
+removed from all interfaces before the next filter is made.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _TRIES = 16
 
 @record
 class TcFilter:
-    """A filter on an interface. ``name`` is that of a BPF one."""
+    """A filter on an interface. ``name`` is empty unless it is a BPF filter."""
 
     index: int
     way: int
@@ -55,12 +55,12 @@ class TcFilter:
 
     @property
     def is_own(self) -> re.Match[str] | None:
-        """Whether it is a pytracer's: (its owner, "_made")."""
+        """The match of a name that pytracer gave: (owner, "_made" or None); None for filters of others."""
         return _OURS.fullmatch(self.name)
 
 
 class FilterLink(InterfaceLink):
-    """A filter that is ours, until it is taken away."""
+    """A filter that this process made, until it is removed."""
 
     def __init__(self, made: TcFilter, interface: str, note: str) -> None:
         """Own the filter."""
@@ -73,7 +73,7 @@ class FilterLink(InterfaceLink):
         return self._filter in filters(self.index, self._filter.way)
 
     def detach(self) -> None:
-        """See :class:`Link`. What others put in its place meanwhile stays."""
+        """See :class:`Link`. A filter that others put in its place meanwhile stays."""
         if self._is_on:
             self._is_on = False
             try:
@@ -83,17 +83,18 @@ class FilterLink(InterfaceLink):
 
 
 def check_support(_: Clsact, kernel: FeatureProber) -> Support:
-    """Whether there are programs for traffic control; the qdisc is a module that comes when it is named."""
+    """Test whether the kernel loads programs for traffic control; it loads the module of the qdisc on
+    demand."""
     return tcx.can_load(kernel)
 
 
 def load_attributes(_: Clsact) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.SCHED_CLS, result=tcx.NEXT)
 
 
 def attach(_: Clsact, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: one or two for each interface."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one or two for each interface."""
 
     def attach(index: int, name: str) -> Iterator[Link]:
         for way in WAYS[place.choice]:
@@ -111,9 +112,9 @@ def attach(_: Clsact, place: AttachTarget, program: int) -> list[Link]:
 
 
 def _attach(index: int, name: str, way: int, program: int) -> tuple[TcFilter, str]:
-    """The filter that was made, and what the user should know of it. Raises OSError, or AttachError."""
+    """Make a filter. Returns it, and a note for the user. Raises OSError, or AttachError."""
     made = _make_qdisc(index)
-    # The qdisc "ingress" would take a filter for egress, and show it what comes in.
+    # The qdisc "ingress" would accept a filter for egress, and run it on incoming packets.
     if way == EGRESS and not made and qdiscs().get(index) != "clsact":
         raise AttachError(
             f"{name} has an ingress qdisc of somebody's, where nothing that goes out is seen",
@@ -122,7 +123,7 @@ def _attach(index: int, name: str, way: int, program: int) -> tuple[TcFilter, st
     try:
         for _ in range(_TRIES):
             there = filters(index, way)
-            # What a pytracer made and another still uses goes with the last of them.
+            # A qdisc that one pytracer made and another still uses is removed by the last of them.
             kept = made or any(one.is_own and one.is_own[2] for one in filters(index))
             used = {one.priority for one in there}
             priority = next(number for number in _PRIORITIES if number not in used)
@@ -143,7 +144,7 @@ def _attach(index: int, name: str, way: int, program: int) -> tuple[TcFilter, st
 
 
 def filters(index: int, *ways: int) -> list[TcFilter]:
-    """The filters on an interface, both ways unless said otherwise. Raises OSError."""
+    """List the filters on an interface, of both directions unless given. Raises OSError."""
     found = []
     for way in ways or tuple(PARENTS):
         for message, options in filter_messages(index, PARENTS[way]):
@@ -153,8 +154,8 @@ def filters(index: int, *ways: int) -> list[TcFilter]:
 
 
 def filter_messages(index: int, parent: int) -> list[tuple[Any, Any]]:
-    """The kernel's messages about the filters of an interface below ``parent``, each with its options where
-    it is a BPF one, else None. Raises OSError."""
+    """Return the kernel's messages about the filters of an interface below ``parent``, each with its options
+    if it is a BPF filter, else with None. Raises OSError."""
 
     def fill(message: Any) -> None:
         message["index"] = index
@@ -166,9 +167,9 @@ def filter_messages(index: int, parent: int) -> list[tuple[Any, Any]]:
 
 
 def remove(filter_: TcFilter) -> None:
-    """Take a pytracer's filter away if it is there, and the qdisc if a pytracer made it and nobody uses it.
+    """Remove a filter of pytracer if it is there, and the qdisc if pytracer made it and it is unused.
 
-    Raises OSError. An interface that is gone has neither.
+    An interface that is removed has neither. Raises OSError.
     """
     try:
         if filter_ in filters(filter_.index, filter_.way):
@@ -181,7 +182,7 @@ def remove(filter_: TcFilter) -> None:
 
 
 def sweep() -> None:
-    """Take away what processes left that ended without doing it. Raises OSError."""
+    """Remove the filters that ended processes left. Raises OSError."""
     for index in qdiscs():
         for one in filters(index):
             if one.is_own and is_dead(one.is_own[1]):
@@ -189,17 +190,17 @@ def sweep() -> None:
 
 
 def qdiscs() -> dict[int, str]:
-    """The kind of qdisc that has ingress, by interface. Raises OSError."""
+    """Return the kind of the ingress or clsact qdisc of each interface, by its index. Raises OSError."""
     return {m["index"]: m.get_attr("TCA_KIND") for m in qdisc_messages() if m["handle"] == HANDLE}
 
 
 def qdisc_messages() -> list[Any]:
-    """The kernel's messages about all qdiscs. Raises OSError."""
+    """Return the kernel's messages about all qdiscs. Raises OSError."""
     return rtnetlink.dump("tcmsg", _GETQDISC, lambda _: None)
 
 
 def _make_qdisc(index: int) -> bool:
-    """Make one, unless there is one: whether it was made. Raises OSError."""
+    """Make the clsact qdisc. Returns False if there is one already. Raises OSError."""
     try:
         _request_qdisc(index, _NEWQDISC, rtnetlink.CREATE | rtnetlink.EXCL)
     except FileExistsError:

@@ -1,7 +1,7 @@
-"""Trampolines on kernel functions, and tracepoints with types: what BTF describes (Linux 5.5, fec56f5890d9).
+"""Trampolines on kernel functions, and tracepoints with BTF types (Linux 5.5, fec56f5890d9).
 
-The kernel checks a program against the arguments of what it is attached to as it loads it: so there is a
-program for each.
+The kernel checks a program against the arguments of its target while it loads it: so each target needs a
+program of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ABSENT = {
 
 
 def check_support(probe: Fentry, kernel: FeatureProber) -> Support:
-    """Whether a program can be put there; for a moment, one is."""
+    """Test whether a program can be attached to the function, by attaching one for a moment."""
     if kernel.missing_capabilities:
         return assumed(probe.function)
     wanted = load_attributes(probe)
@@ -54,7 +54,7 @@ def check_support(probe: Fentry, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(probe: Fentry) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`. ``btf_id`` is 0 where BTF does not know it."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`. ``btf_id`` is 0 if BTF does not have the function."""
     number = _btf_id(probe.kind == "typed_tracepoint", probe.function)
     words = 0 if probe.kind == "typed_tracepoint" else _words(number)
     # A trampoline's program must return 0 (check_return_code).
@@ -62,7 +62,7 @@ def load_attributes(probe: Fentry) -> LoadAttributes:
 
 
 def attach(probe: Fentry, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     try:
         return [Link(raw_tracepoint_open("", program))]
     except OSError as error:
@@ -70,19 +70,19 @@ def attach(probe: Fentry, place: AttachTarget, program: int) -> list[Link]:
 
 
 def function_id(name: str) -> int:
-    """The number of a function in the kernel's BTF; 0 where there is none."""
+    """Return the BTF id of a kernel function; 0 if there is none."""
     return _btf_id(False, name)
 
 
 def has_member(path: str) -> bool:
-    """Whether a struct of the kernel has a member, ``task_struct.state``."""
+    """Return whether a struct of the kernel has a member, such as ``task_struct.state``."""
     types = _types()
     struct_name, _, member = path.partition(".")
     return types is not None and types.member(struct_name, member) is not None
 
 
 def _btf_id(tracepoint: bool, name: str) -> int:
-    """The number of a function, or of a tracepoint's type, in the kernel's BTF; 0 where there is none."""
+    """Return the BTF id of a function, or of a tracepoint's type; 0 if there is none."""
     types = _types()
     if types is None:
         return 0
@@ -91,7 +91,7 @@ def _btf_id(tracepoint: bool, name: str) -> int:
 
 
 def _words(number: int) -> int:
-    """How many words of 8 bytes a function's arguments take in a trampoline's context."""
+    """Return the number of 8-byte words that a function's arguments take in a trampoline's context."""
     types = _types()
     if types is None or not number:
         return 0

@@ -1,4 +1,4 @@
-"""What programs on network interfaces share: whether the interface is still there, who else has one on it."""
+"""Programs on network interfaces: notice when they are detached, and name the programs of others."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _XDP_IDS = ("IFLA_XDP_PROG_ID", "IFLA_XDP_DRV_PROG_ID", "IFLA_XDP_SKB_PROG_ID", 
 
 
 class InterfaceLink(Link):
-    """A program on an interface, which may go away under it, or have the program taken off."""
+    """A program on an interface. The interface may be removed, or the program detached by somebody else."""
 
     def __init__(self, fd: int, index: int, name: str, *, how: str, note: str = "") -> None:
-        """Own ``fd``, a BPF link (-1: there is none)."""
+        """Own ``fd``, a BPF link (-1 if there is none)."""
         super().__init__(fd, note, name)
         self.index = index
         self.how = how
@@ -34,7 +34,7 @@ class InterfaceLink(Link):
             if self.is_attached():
                 return ""
         self._over = True
-        try:  # asked last: the kernel takes the name off before the program
+        try:  # checked last: the kernel unregisters the name before it detaches the program
             socket.if_indextoname(self.index)
         except OSError:
             return "it is gone"
@@ -46,14 +46,14 @@ class InterfaceLink(Link):
         return self._over
 
     def is_attached(self) -> bool:
-        """Whether the program is still on the interface. Of a BPF link, the kernel tells."""
+        """Return whether the program is still on the interface. For a BPF link the kernel knows."""
         info = bytearray(24)  # struct bpf_link_info: type, id, prog_id, 4 unused, ifindex (0: none any more)
         object_info(self.fd, info)
         return any(info[16:20])
 
 
 def xdp_programs() -> dict[int, tuple[int, ...]]:
-    """The ids of the XDP programs on each interface, by its index. Raises OSError."""
+    """Return the ids of the XDP programs on each interface, by its index. Raises OSError."""
     found = {}
     for message in interfaces.links():
         xdp: Any = message.get_attr("IFLA_XDP")
@@ -64,7 +64,7 @@ def xdp_programs() -> dict[int, tuple[int, ...]]:
 
 
 def describe_program(number: int) -> str:
-    """A program for people: its name, and the processes that hold it."""
+    """Describe a program for people: its name, and the processes that hold it."""
     name = ""
     with contextlib.suppress(OSError):
         program = program_by_id(number)
@@ -78,6 +78,6 @@ def describe_program(number: int) -> str:
 
 
 def _holders(number: int) -> list[str]:
-    from pytracer.bpf.holders import find_holders  # for those who are in each other's way alone
+    from pytracer.bpf.holders import find_holders  # imported late: only conflicts need it
 
     return sorted(f"{one.comm} (process {one.pid})" for one in find_holders().programs.get(number, ()))

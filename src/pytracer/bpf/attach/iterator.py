@@ -1,4 +1,4 @@
-"""Iterators: a program that is run for each thing of a kind that there is, as somebody reads (Linux 5.8)."""
+"""Iterators: a read runs the program once for each object of a kind, such as a task (Linux 5.8)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ABSENT = "this kernel has no iterators (Linux 5.8, with BTF)"
 
 
 def check_support(probe: Iterator, kernel: FeatureProber) -> Support:
-    """Whether a program can be run for each; it is made ready, and for nothing."""
+    """Test whether the kernel has this iterator, by making a link that is never read."""
     if kernel.missing_capabilities:
         return assumed(probe.of)
     wanted = load_attributes(probe)
@@ -43,12 +43,13 @@ def check_support(probe: Iterator, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(probe: Iterator) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`. ``btf_id`` is 0 where there is no such iterator."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`. ``btf_id`` is 0 if there is no such iterator."""
     return LoadAttributes(ProgType.TRACING, _TRACE_ITER, function_id(f"bpf_iter_{probe.of}"), result=0)
 
 
 def attach(_: Iterator, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`. Nothing runs before it is read (:func:`begin`)."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`. The program runs only when it is read
+    (:func:`run`)."""
     try:
         return [Link(link_create(program, _TRACE_ITER))]
     except OSError as error:
@@ -56,7 +57,7 @@ def attach(_: Iterator, place: AttachTarget, program: int) -> list[Link]:
 
 
 def run(links: Iterable[Link]) -> None:
-    """Run each program for every thing that there is now; what it writes is dropped. Raises AttachError."""
+    """Run each program for every object that exists now, and discard its output. Raises AttachError."""
     for link in links:
         try:
             descriptor = open_iterator(link)
@@ -70,5 +71,6 @@ def run(links: Iterable[Link]) -> None:
 
 
 def open_iterator(link: Link) -> int:
-    """A descriptor that gives what the program writes, from the first thing to the last. Raises OSError."""
+    """Open a descriptor that reads the program's output, from the first object to the last. Raises
+    OSError."""
     return bpf(Command.ITER_CREATE, struct.pack("II", link.fd, 0))

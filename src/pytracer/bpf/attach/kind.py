@@ -1,4 +1,4 @@
-"""What every file of this folder has for its kind of probe: three functions."""
+"""The interface of every attacher in this folder: three functions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pytracer.spec import NO_RATE, Rate
 
 @record
 class LoadAttributes:
-    """How a program is loaded: its type, and what it is to be attached to where the type leaves that open
-    (``enum bpf_attach_type``; ``btf_id`` in the kernel's BTF). ``result`` is what a program must return that
-    is put on what users name (pt_pass), or of packets that it is to leave to others.
+    """Attributes with which a program is loaded.
 
-    ``arguments``: how many words the arguments take of what it is put on; more than there can be where that
-    is not known. ``prologue`` are instructions to put before the program's own, ``label`` is what the kernel
-    is to call it.
+    ``attach_type`` (``enum bpf_attach_type``) and ``btf_id`` (in the kernel's BTF) name the target for
+    program types that need it. ``result`` is the value that a program must return, so that it disturbs
+    nothing (pt_pass): hooks of a module pass on, packets are left to others. ``arguments`` is the number of
+    8-byte words that the target's arguments take; more than there can be if it is not known. ``prologue`` are
+    instructions to put before the program's own. ``label`` is the program's name in the kernel.
     """
 
     type: ProgType
@@ -35,14 +35,14 @@ class LoadAttributes:
 
 @record
 class AttachTarget:
-    """Where a program is put: what the probe's target is called here, by the answer to ``ask``.
+    """A resolved attach target: the symbol or event name that ``check_support`` found, interfaces, cgroups,
+    cookies.
 
-    ``interfaces`` are those that a network probe is put on, by index (0: all), with their names; ``cgroups``
-    the folders of those that a probe on cgroups is (none: the root of all). ``choice`` is what was chosen of
-    the :class:`~pytracer.spec.Choice` that the probe names; ``rate`` how often a sample is taken, ``members``
-    how many sockets share what comes; ``command`` the process that will be the command (0: none). ``cookies``
-    are what the program is to be told, one for each thing that the probe is put on; empty where it is told
-    otherwise.
+    ``interfaces`` are those of a network probe, by index (0: all), with their names; ``cgroups`` are the
+    folders of a probe on cgroups (empty: the root, and so all). ``choice`` is the value of the
+    :class:`~pytracer.spec.Choice` that the probe names; ``rate`` the rate of samples; ``members`` the number
+    of sockets that share the packets; ``command`` the process that will exec the command (0: none).
+    ``cookies`` has one for each place; empty if programs get their target id in another way.
     """
 
     name: str
@@ -56,17 +56,17 @@ class AttachTarget:
 
 
 class Attacher(Protocol):
-    """A kind of probe; its file is called as ``Probe.kind`` says."""
+    """The interface of a kind of probe; its module is named by ``Probe.kind``."""
 
     def check_support(self, probe: Any, kernel: FeatureProber) -> Support:
-        """Whether this kernel takes a program there: tried, without disturbing anybody."""
+        """Test whether this kernel can attach a program there, by trying it in a way that disturbs nobody."""
         ...
 
     def load_attributes(self, probe: Any) -> LoadAttributes:
-        """How programs for it are loaded."""
+        """Return the attributes with which programs for the probe are loaded."""
         ...
 
     def attach(self, probe: Any, place: AttachTarget, program: int) -> list[Link]:
-        """Attach ``program`` (a descriptor); all or nothing. Raises AttachError, or what the kernel's
-        refusal means."""
+        """Attach ``program`` (a descriptor) to every place of the target, or to none. Raises AttachError, or
+        the error that explains the kernel's refusal."""
         ...

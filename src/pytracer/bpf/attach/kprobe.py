@@ -24,7 +24,7 @@ NO_KPROBES = Support(False, reason="this kernel has no kprobes (CONFIG_KPROBES)"
 
 
 def check_support(probe: Kprobe, kernel: FeatureProber) -> Support:
-    """Whether one of the functions can be probed, and by which name."""
+    """Test whether one of the functions can be probed; the answer's name is the first that can."""
     if not PMU.is_dir():
         return NO_KPROBES
     if kernel.missing_capabilities:
@@ -51,7 +51,8 @@ def check_support(probe: Kprobe, kernel: FeatureProber) -> Support:
 def explain_refusal(
     symbol: str, offset: int, kernel: FeatureProber, *, at_return: bool = False, address: int = 0
 ) -> Support | None:
-    """Say why a place in a function cannot be probed; None where it can. Tried, and taken off again."""
+    """Explain why a place in a function cannot be probed; None if it can. Attaches a probe and detaches
+    it."""
     try:
         program = kernel.program(ProgType.KPROBE, EMPTY)
         os.close(_open(symbol, offset, program, at_return=at_return, address=address))
@@ -61,12 +62,12 @@ def explain_refusal(
 
 
 def load_attributes(_: Kprobe) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.KPROBE)
 
 
 def attach(probe: Kprobe, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     what = f"{probe.kind} {place.name}"
     if not PMU.is_dir():
         raise UnsupportedError(
@@ -96,8 +97,8 @@ def _open(
     at_return: bool,
     address: int = 0,
 ) -> int:
-    """Open a descriptor that keeps ``program`` on a place in a function (or on its return), by the function's
-    ``address`` where several have its name. Raises OSError."""
+    """Open a descriptor that keeps ``program`` attached to a place in a function, or to its return. With
+    ``address``, the function is found by address, since several have its name. Raises OSError."""
     name = ctypes.create_string_buffer(symbol.encode())
     config = 1 << retprobe_bit(PMU) if at_return else 0
     kind = int((PMU / "type").read_text())
@@ -109,7 +110,7 @@ def _open(
 
 
 def _explain_absence(error: OSError, symbol: str, offset: int, kernel: FeatureProber) -> Support:
-    """Why a function could not be probed. Raises ResourcesError."""
+    """Explain why a function could not be probed. Raises ResourcesError."""
     require_answer(error)
     if symbol in functions.blacklist():
         return Support(False, reason=f"{symbol} is one that may not be probed (noprobe)")

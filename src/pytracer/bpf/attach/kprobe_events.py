@@ -1,8 +1,8 @@
-"""Many kernel functions by one trace event of tracefs that has a probe on each (Linux 5.5, ca89bc071d5e).
+"""Probe many kernel functions by one trace event of tracefs with a probe on each (Linux 5.5, ca89bc071d5e).
 
-Unlike a descriptor, such an event outlives the process that made it. Its name says which that was, so that
-what a killed one left is taken away when the next event is made. A probe that was left behind is disarmed:
-it went off with the killed process's descriptor, and takes memory only.
+Unlike a descriptor, such an event outlives the process that made it. Its name identifies its owner, so that
+leftovers of killed processes are removed when the next event is made. A probe that was left behind is
+disarmed: the kernel disabled it with the killed process's descriptor, and it only takes memory.
 
 See "System calls by kprobes" in docs/internals.md.
 """
@@ -36,7 +36,7 @@ _CHUNK = 4095  # WRITE_BUFSIZE of kernel/trace/trace.c holds one more, a NUL
 
 
 class EventLink(Link):
-    """A perf event on a trace event that is ours."""
+    """A perf event on a trace event that this process made."""
 
     def __init__(self, fd: int, event: str, note: str) -> None:
         """Own ``fd`` and the trace event ``event``."""
@@ -51,7 +51,7 @@ class EventLink(Link):
         return sum(int(line.split()[2]) for line in profile.splitlines() if line.split()[0] == name)
 
     def close(self) -> None:
-        """See :class:`Link`. Takes a grace period of the kernel for each probe."""
+        """See :class:`Link`. The kernel waits for a grace period for each probe."""
         super().close()
         try:
             remove(self._event)
@@ -65,9 +65,11 @@ class EventLink(Link):
 
 
 def check_support(probe: KprobeEvents, kernel: FeatureProber) -> Support:
-    """Whether the functions can be probed by one trace event. None is made to find out: of places within
-    functions the PMU knows as well where an instruction begins."""
-    if not kprobe.PMU.is_dir():  # of the same make (CONFIG_KPROBE_EVENTS)
+    """Test whether the functions can be probed by one trace event.
+
+    Makes none. For places within functions, the kprobe PMU tests whether an instruction begins there.
+    """
+    if not kprobe.PMU.is_dir():  # built by the same option (CONFIG_KPROBE_EVENTS)
         return kprobe.NO_KPROBES
     if kernel.missing_capabilities:
         return assumed(probe.target)
@@ -86,17 +88,17 @@ def check_support(probe: KprobeEvents, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(_: KprobeEvents) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.KPROBE)
 
 
 def attach(probe: KprobeEvents, _: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return [attach_event(functions.functions_named(probe.patterns, probe.addresses), program, probe.program)]
 
 
 def attach_event(found: KernelFunctions, program: int, name: str) -> EventLink:
-    """Put ``program`` on the entries of all functions, by an event that begins with ``name``."""
+    """Attach ``program`` to the entries of all functions, by an event whose name begins with ``name``."""
     event = f"{GROUP}/{name}_{owner(os.getpid())}"
     try:
         sweep()
@@ -106,7 +108,7 @@ def attach_event(found: KernelFunctions, program: int, name: str) -> EventLink:
 
 
 def attach_return(symbol: str, program: int, name: str, cookies: tuple[int, ...]) -> EventLink:
-    """Put ``program`` on the return of a function, by an event that begins with ``name``."""
+    """Attach ``program`` to the return of a function, by an event whose name begins with ``name``."""
     event = f"{GROUP}/{name}_{owner(os.getpid())}"
     try:
         sweep()
@@ -117,7 +119,8 @@ def attach_return(symbol: str, program: int, name: str, cookies: tuple[int, ...]
 
 
 def open_event(event: str, lines: Iterable[str], program: int, cookies: tuple[int, ...] = ()) -> int:
-    """Make the event by ``lines`` and put ``program`` on it; all or nothing. Raises OSError."""
+    """Define the event by ``lines`` and attach ``program``; if that fails, no event is left. Raises
+    OSError."""
     try:
         _write(lines)
         number = tracefs.event_id(*event.split("/"))
@@ -129,35 +132,35 @@ def open_event(event: str, lines: Iterable[str], program: int, cookies: tuple[in
 
 
 def _probes(event: str, addresses: Iterable[int]) -> Iterator[str]:
-    """The lines that put a probe of the event on each address.
+    """Yield the lines that put a probe of the event on each address.
 
-    By address, since Linux before 6.6 goes through all its symbols for each name. To the kernel, probes by
-    address are all the same one unless their arguments differ: so each gets a number.
+    Probes are by address, since Linux before 6.6 goes through all its symbols for each name. The kernel takes
+    probes by address for duplicates unless their arguments differ: so each gets a number.
     """
     for number, address in enumerate(addresses):
         yield f"p:{event} {address:#x} n=\\{number}"
 
 
 def remove(event: str) -> None:
-    """Take a trace event away, with all its probes. Raises OSError."""
+    """Remove a trace event with all its probes. Raises OSError."""
     _write([f"-:{event}"])
 
 
 def sweep() -> None:
-    """Take away the events of processes that ended without doing it. Raises OSError."""
+    """Remove the events that ended processes left. Raises OSError."""
     for event in list_leftovers():
         with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
             remove(event)
 
 
 def list_leftovers() -> list[str]:
-    """The events of processes that ended without taking them away. Raises OSError."""
+    """List the events that ended processes left. Raises OSError."""
     text = (tracefs.root() / "kprobe_events").read_text()
     return [event for event, whose in sorted(set(_OURS.findall(text))) if is_dead(whose)]
 
 
 def _write(lines: Iterable[str]) -> None:
-    """Give commands to tracefs, as many at a time as it takes. Raises OSError."""
+    """Write commands to tracefs in chunks of the size that it accepts. Raises OSError."""
     events = os.open(tracefs.root() / "kprobe_events", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
         chunk = b""

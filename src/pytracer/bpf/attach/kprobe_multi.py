@@ -1,4 +1,4 @@
-"""Many kernel functions by one link: kprobe.multi (fprobe; Linux 5.18, 0dcac2725406)."""
+"""Attach to many kernel functions by one link: kprobe.multi (fprobe; Linux 5.18, 0dcac2725406)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytracer.kernel import functions, policy
 from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.spec import Kprobes, KretprobeMulti
 
-ATTACH_TYPE = 42  # BPF_TRACE_KPROBE_MULTI, which the program has to be loaded for
+ATTACH_TYPE = 42  # BPF_TRACE_KPROBE_MULTI: also the program's expected_attach_type
 _RETURN = 1  # BPF_F_KPROBE_MULTI_RETURN
 _INFO = struct.Struct("<IIIIQIIQ")  # struct bpf_link_info: type, id, prog_id; addrs, count, flags, missed
 _UNTOUCHED = (1 << 64) - 1
@@ -27,7 +27,7 @@ _ABSENT = "this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)"
 
 
 class MultiLink(Link):
-    """A link that counts what it misses, where the kernel tells (Linux 6.7)."""
+    """A link that counts missed runs, if the kernel reports them (Linux 6.7)."""
 
     _missed = 0
 
@@ -45,7 +45,7 @@ class MultiLink(Link):
 
 
 def check_support(probe: Kprobes, kernel: FeatureProber) -> Support:
-    """Whether the functions can be probed by one link. Tried on one of them."""
+    """Test whether the functions can be probed by one link, by attaching to one of them."""
     if kernel.missing_capabilities:
         return assumed(probe.target)
     at_return = isinstance(probe, KretprobeMulti)
@@ -53,7 +53,7 @@ def check_support(probe: Kprobes, kernel: FeatureProber) -> Support:
         program = kernel.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
     except OSError as error:
         return unsupported(error, _ABSENT)
-    try:  # what is absent is said before what is refused: asked for before the list of functions
+    try:  # a missing feature is reported rather than a missing function: so it is tested first
         os.close(link([_NOWHERE], program, at_return=at_return))
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, policy.ENOTSUPP):
@@ -75,12 +75,12 @@ def check_support(probe: Kprobes, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(_: Kprobes) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.KPROBE, ATTACH_TYPE)
 
 
 def attach(probe: Kprobes, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     found = functions.functions_named(probe.patterns, probe.addresses)
     at_return = isinstance(probe, KretprobeMulti)
     addresses = probe.addresses if place.cookies else tuple(found.names)
@@ -92,17 +92,19 @@ def attach(probe: Kprobes, place: AttachTarget, program: int) -> list[Link]:
 
 
 def link(addresses: Sequence[int], program: int, cookies: Sequence[int] = (), *, at_return: bool) -> int:
-    """The descriptor of a link on functions by address, with a cookie for each if any. Raises OSError."""
+    """Make a link on functions by address, with a cookie for each if any. Returns its descriptor. Raises
+    OSError."""
     listed = bytearray(struct.pack(f"{len(addresses)}Q", *addresses))
-    told = bytearray(struct.pack(f"{len(cookies)}Q", *cookies))
+    packed_cookies = bytearray(struct.pack(f"{len(cookies)}Q", *cookies))
     flags = _RETURN if at_return else 0
     # kprobe_multi: flags, cnt, syms, addrs, cookies
-    rest = struct.pack("IIQQQ", flags, len(addresses), 0, address(listed), address(told) if cookies else 0)
+    cookies_at = address(packed_cookies) if cookies else 0
+    rest = struct.pack("IIQQQ", flags, len(addresses), 0, address(listed), cookies_at)
     return link_create(program, ATTACH_TYPE, rest)
 
 
 def missed(fd: int) -> int | None:
-    """How often the kernel had no place for a return; None where it does not say (before Linux 6.7)."""
+    """Return how many runs the link missed; None if the kernel does not report it (before Linux 6.7)."""
     info = bytearray(_INFO.pack(0, 0, 0, 0, 0, 0, 0, _UNTOUCHED))
     try:
         object_info(fd, info)

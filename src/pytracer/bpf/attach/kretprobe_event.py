@@ -1,4 +1,4 @@
-"""The return of a kernel function, by a trace event of tracefs of its own, which counts what it misses."""
+"""Probe the return of a kernel function by a trace event of its own, which counts missed runs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pytracer.spec import KretprobeEvent
 
 
 def check_support(probe: KretprobeEvent, kernel: FeatureProber) -> Support:
-    """Whether the function can be probed: what can be by the PMU can be by tracefs."""
+    """Test whether the function can be probed: tracefs accepts the same functions as the kprobe PMU."""
     return kprobe.check_support(probe, kernel)
 
 
 def load_attributes(probe: KretprobeEvent) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return kprobe.load_attributes(probe)
 
 
 def attach(probe: KretprobeEvent, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
-    # One event for each target: its number tells those of one process apart.
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
+    # One event for each target: the target's number makes its name unique within the process.
     name = "".join((probe.program, *map(str, probe.targets)))
     symbol = f"{probe.address:#x}" if probe.address else place.name
     return [kprobe_events.attach_return(symbol, program, name, place.cookies)]

@@ -1,4 +1,4 @@
-"""What holds a program where it was put."""
+"""Links: descriptors that keep a program attached."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pytracer.kernel import interface_state
 
 
 class Link:
-    """A descriptor that keeps a program attached: the kernel lets go when it is closed.
+    """A descriptor that keeps a program attached; the kernel detaches it when it is closed.
 
-    ``note`` says what the program does not see there; "" where it sees all. ``place`` is the name of what it
-    was put on, where that may go away under it ("" elsewhere), ``sort`` is what such a place is called, and
-    ``how`` says in what way, where there are several.
+    ``note`` says what the program does not see there; "" if it sees all. ``place`` is the name of a target
+    that may be removed while the program is attached ("" otherwise), ``target_kind`` is what such a target is
+    called, and ``how`` names the way of attaching if there are several.
     """
 
     how = ""
@@ -27,33 +27,33 @@ class Link:
         self.place = place
 
     def detach(self) -> None:
-        """Take the program off."""
+        """Detach the program."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
     def close(self) -> None:
-        """Take the program off, and away what was made for it: that may take seconds."""
+        """Detach the program and remove what was made for it, which may take seconds."""
         self.detach()
 
     @property
     def missed(self) -> int:
-        """Events that passed without the program, as far as the link counts them."""
+        """The number of runs that the kernel skipped, if the link counts them; else 0."""
         return 0
 
     @property
     def poll_detached(self) -> str:
-        """What became of the place since this was last asked, in words; "" for nothing."""
+        """Describe how the target was lost since the last call; "" if it was not."""
         return ""
 
     @property
     def is_over(self) -> bool:
-        """Whether the program will see nothing more, since its place is gone."""
+        """True once the target is removed: the program will see nothing more."""
         return False
 
 
 def attach_each(interfaces: Mapping[int, str], attach: Callable[[int, str], Iterable[Link]]) -> list[Link]:
-    """Make the links of each interface (index, name); all or nothing. Of one that is down, they say so."""
+    """Attach to each interface (index, name), or to none. Links of an interface that is down get a note."""
     made: list[Link] = []
     with attach_all_or_none(made):
         for index, name in interfaces.items():
@@ -71,7 +71,7 @@ def attach_each(interfaces: Mapping[int, str], attach: Callable[[int, str], Iter
 
 @contextlib.contextmanager
 def attach_all_or_none(links: list[Link]) -> Iterator[None]:
-    """Take the links off again that were made, where not all can be."""
+    """Close the links that were made if the block fails."""
     try:
         yield
     except BaseException:

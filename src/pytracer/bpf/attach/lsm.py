@@ -24,7 +24,8 @@ _ABSENT = "this kernel runs no programs as a security module (Linux 5.7, CONFIG_
 
 
 def check_support(probe: Lsm, kernel: FeatureProber) -> Support:
-    """Whether a program would be run there. Loaded only: attached, it would stand in everybody's way."""
+    """Test whether a program would run there. It is only loaded: attached, it would run on everybody's
+    operations."""
     if kernel.missing_capabilities:
         return assumed(probe.function)
     wanted = load_attributes(probe)
@@ -43,12 +44,12 @@ def check_support(probe: Lsm, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(probe: Lsm) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`. ``btf_id`` is 0 where there is no such hook."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`. ``btf_id`` is 0 if there is no such hook."""
     return LoadAttributes(ProgType.LSM, _LSM_MAC, function_id(f"bpf_lsm_{probe.function}"), result=0)
 
 
 def attach(_: Lsm, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     try:
         return [Link(raw_tracepoint_open("", program))]
     except OSError as error:

@@ -22,7 +22,8 @@ _OVERRIDE_RETURN = 58  # enum bpf_func_id
 
 
 def check_support(probe: Override, kernel: FeatureProber) -> Support:
-    """Whether a program may answer there. Whether the function allows it, the kernel's list has said."""
+    """Test whether a program may override a return value. The kernel's list has already said that of the
+    function."""
     if kernel.missing_capabilities:
         return assumed(probe.target)
     if helper_refusal(ProgType.KPROBE, _OVERRIDE_RETURN):
@@ -31,10 +32,10 @@ def check_support(probe: Override, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(probe: Override) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return kprobe.load_attributes(probe)
 
 
 def attach(probe: Override, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return kprobe.attach(probe, place, program)

@@ -9,15 +9,15 @@ import re
 import string
 from pathlib import Path
 
-_DIGITS = string.digits + string.ascii_letters + "_."  # what the kernel takes in a name
+_DIGITS = string.digits + string.ascii_letters + "_."  # the characters that the kernel allows in a name
 _SHORT = re.compile(rf"pt([{re.escape(_DIGITS)}]{{13}})")
-_PROCESS_BITS, _BORN_BITS = 22, 24  # PID_MAX_LIMIT; of the time of birth the end, 46 hours of it
+_PROCESS_BITS, _BORN_BITS = 22, 24  # PID_MAX_LIMIT; the low bits of the start time wrap after 46 hours
 
 
 def owner(process: int) -> str:
-    """PID namespace, process id and time of birth: of no other process since the machine started.
+    """Return the name of a process: PID namespace, process id and start time, unique since boot.
 
-    "" where there is no such process, or it has ended.
+    "" if there is no such process, or it has ended.
     """
     try:
         fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].decode().split()
@@ -28,16 +28,16 @@ def owner(process: int) -> str:
 
 
 def is_dead(name: str) -> bool:
-    """Whether the process that ``owner`` gave this name for has ended.
+    """Return whether the process that ``owner`` gave this name has ended.
 
-    Process ids of another PID namespace say nothing here: those live, as far as can be told.
+    Processes of another PID namespace cannot be looked up, so they count as alive.
     """
     namespace, process, _ = map(int, name.split("_"))
     return namespace == _namespace() and owner(process) != name
 
 
 def short_name(name: str) -> str:
-    """What ``owner`` gave, in the 15 characters that the kernel keeps of a program's name."""
+    """Encode a name from ``owner`` in the 15 characters that the kernel keeps of a program's name."""
     namespace, process, born = map(int, name.split("_"))
     number = (namespace << _PROCESS_BITS | process) << _BORN_BITS | born & (1 << _BORN_BITS) - 1
     digits = ""
@@ -48,7 +48,7 @@ def short_name(name: str) -> str:
 
 
 def is_dead_short(name: str) -> bool:
-    """Whether this is such a name, and its process has ended."""
+    """Return whether this is a name from ``short_name`` whose process has ended."""
     match = _SHORT.fullmatch(name)
     if match is None:
         return False

@@ -1,7 +1,7 @@
-"""A group of packet sockets, of which a program chooses the one that gets a packet (Linux 4.3, f2e520956a1a).
+"""A group of packet sockets; a program selects the one that gets a packet (Linux 4.3, f2e520956a1a).
 
-The kernel gives the group a number that nobody else has (Linux 4.12, 4a69a864209e). It is gone with the last
-of its sockets, however the process ends. They keep nothing of what they are given: the program has seen it.
+The kernel gives the group a unique number (Linux 4.12, 4a69a864209e). The group ends with the last of its
+sockets, however the process ends. The sockets keep no packets: the program has already seen them.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ ABSENT = "this kernel has no fanout groups of packet sockets that a program choo
 
 
 def check_support(probe: PacketFanout, kernel: FeatureProber) -> Support:
-    """Whether there are such groups; asked of a socket that is in none.
+    """Test whether the kernel has such groups, on a socket that is in none.
 
-    A kernel that knows them finds fault with that.
+    A kernel that has them answers EINVAL.
     """
     answer = socket_filter.check_support(probe, kernel)
     if answer.is_supported and answer.was_tried:
@@ -48,12 +48,12 @@ def check_support(probe: PacketFanout, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(_: PacketFanout) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.SOCKET_FILTER, result=0)
 
 
 def attach(_: PacketFanout, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: so many sockets for each interface."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: ``place.members`` sockets for each interface."""
     dropping = load(ProgType.SOCKET_FILTER, returning(0))
     try:
         return attach_each(
@@ -64,11 +64,12 @@ def attach(_: PacketFanout, place: AttachTarget, program: int) -> list[Link]:
 
 
 def join_group(interface: int, name: str, program: int, keeping: int, members: int) -> Iterator[SocketLink]:
-    """The sockets of a group on the interface of this index (0: all), each as it is made.
+    """Yield the sockets of a group on the interface of this index (0: all), each as it is made.
 
-    ``program`` returns which of them gets a packet, modulo their number; ``keeping`` is the filter of each.
+    ``program`` returns the index of the socket that gets a packet, modulo their number; ``keeping`` is the
+    filter of each socket.
     """
-    number = None  # 0 is one, too
+    number = None  # not 0, which is a valid number
     for member in range(members):
         link = SocketLink(socket_filter.attach_to_socket(interface, keeping), place=name)
         yield link  # whoever has it closes it, if what follows fails
@@ -86,7 +87,7 @@ def join_group(interface: int, name: str, program: int, keeping: int, members: i
 
 
 def _join(descriptor: int, number: int | None, program: int) -> int:
-    """Have a socket join the group of this number (None: make one); its number. Raises OSError."""
+    """Make a socket join the group of this number (None: a new one). Returns the number. Raises OSError."""
     with socket_filter.borrow_socket(descriptor) as packets:
         kind = _BY_PROGRAM | _UNIQUE if number is None else _BY_PROGRAM
         packets.setsockopt(SOL_PACKET, _FANOUT, struct.pack("I", kind << 16 | (number or 0)))

@@ -1,4 +1,4 @@
-"""A BPF program on a perf event: what tracepoints and kprobes have in common."""
+"""Attach a BPF program to a perf event: shared by tracepoints, kprobes and uprobes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5
 
 
 class PerfLink(Link):
-    """A perf event, or a link on one, which on a kprobe counts what it misses (Linux 6.7, 3acf8ace6823)."""
+    """A perf event, or a link on one, which counts missed runs of a kprobe (Linux 6.7, 3acf8ace6823)."""
 
     _missed = 0
 
@@ -51,7 +51,7 @@ class PerfLink(Link):
 
 
 def make_room(count: int) -> None:
-    """Let this process have so many descriptors more, as far as it may."""
+    """Raise this process's limit of open files for ``count`` more, as far as the hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count + len(list(Path("/proc/self/fd").iterdir())) + _SPARE
     if wanted > soft:
@@ -60,19 +60,21 @@ def make_room(count: int) -> None:
 
 
 def event_attr(kind: int, config: int, config1: int = 0, config2: int = 0) -> bytes:
-    """A struct perf_event_attr that samples nothing: the program is all that is wanted."""
+    """Pack a struct perf_event_attr that takes no samples: only the program runs."""
     head = struct.pack("IIQQQQQIIQQ", kind, ATTR_SIZE, config, 1, 0, 0, 0, 1, 0, config1, config2)
     return head.ljust(ATTR_SIZE, b"\0")
 
 
 def retprobe_bit(pmu: Path) -> int:
-    """The bit of ``config`` that asks the kprobe or uprobe PMU for the return."""
+    """Return the bit of ``config`` with which the kprobe or uprobe PMU probes the return."""
     return int((pmu / "format/retprobe").read_text().strip().rpartition(":")[2])
 
 
 def attach_linked(attr: bytes, program: int, cookies: tuple[int, ...] = ()) -> int:
-    """``attach_program`` by a link where the kernel has such, with a cookie or without: a link is listed, and
-    says where its program is; and it can outlive the process (``prog pin``)."""
+    """Attach by a link if the kernel has perf links, even without a cookie; otherwise as ``attach_program``.
+
+    A link is listed with its target, and it can outlive the process (``prog pin``).
+    """
     if not cookies:
         with contextlib.suppress(OSError):
             return attach_program(attr, program, (0,))
@@ -80,12 +82,11 @@ def attach_linked(attr: bytes, program: int, cookies: tuple[int, ...] = ()) -> i
 
 
 def attach_program(attr: bytes, program: int, cookies: tuple[int, ...] = (), *, process: int = 0) -> int:
-    """Open the event and put ``program`` on it; it runs on every CPU, in all processes or in one. Raises
-    OSError.
+    """Open the event and attach ``program``, for all processes or one, on every CPU. Raises OSError.
 
-    With a cookie it is a link that is returned, which keeps the event.
+    Returns the event's descriptor; with a cookie that of a link, which keeps the event open.
     """
-    # One CPU is enough: the program hangs on the trace event itself, which all CPUs share.
+    # One CPU is enough: the program is attached to the trace event itself, which all CPUs share.
     event = perf_event_open(attr, process or -1, -1 if process else 0)
     try:
         if not cookies:

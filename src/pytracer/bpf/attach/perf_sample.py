@@ -1,4 +1,4 @@
-"""A program that runs on samples of what perf events count, on every CPU (Linux 4.9, 0515e5999a46)."""
+"""Run a program on samples of perf events, on every CPU (Linux 4.9, 0515e5999a46)."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _DISABLED, _INHERIT, _FREQUENCY = 1 << 0, 1 << 1, 1 << 10  # bits of struct perf
 
 
 def check_support(probe: PerfSample, kernel: FeatureProber) -> Support:
-    """Whether a program can be run on samples of this event on every CPU."""
+    """Test whether a program can run on samples of this event on every CPU."""
     if kernel.missing_capabilities:
         return assumed(probe.event)
     try:
         program = kernel.program(ProgType.PERF_EVENT, EMPTY)
-        attr = sampling(probe.event, Rate(period=1 << 40))  # which none comes to in that moment
+        attr = sampling(probe.event, Rate(period=1 << 40))  # too long for a sample meanwhile
         for descriptor in open_events([(attr, -1, cpu) for cpu in online_cpus()], program):
             os.close(descriptor)
     except OSError as error:
@@ -56,14 +56,14 @@ def check_support(probe: PerfSample, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(_: PerfSample) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.PERF_EVENT)
 
 
 def attach(_: PerfSample, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each CPU that runs.
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one link for each online CPU.
 
-    Raises UsageError where the kernel takes fewer samples a second than are asked for.
+    Raises UsageError if the rate is above the kernel's limit (kernel.perf_event_max_sample_rate).
     """
     attr = sampling(place.name, place.rate)
     try:
@@ -73,14 +73,14 @@ def attach(_: PerfSample, place: AttachTarget, program: int) -> list[Link]:
 
 
 def missing_event(event: str) -> str:
-    """Why there may be no samples of an event."""
+    """Explain why the event may have no samples here."""
     if event in COUNTERS:
         return f"this machine does not count {event} (a virtual one may not be given counters)"
     return f"this kernel takes no samples of {event} (Linux 4.9)"
 
 
 def explain_refusal(error: OSError, place: AttachTarget) -> PytracerError:
-    """What the kernel's refusal to attach means."""
+    """Return the error that explains why the kernel refused to attach."""
     limit = sysctl("kernel.perf_event_max_sample_rate")
     if error.errno == errno.EINVAL and limit is not None and place.rate.frequency > limit:
         return UsageError(
@@ -91,8 +91,8 @@ def explain_refusal(error: OSError, place: AttachTarget) -> PytracerError:
 
 
 def sampling(event: str, rate: Rate, *, inherited: bool = False) -> bytes:
-    """The struct perf_event_attr of an event of EVENTS. ``inherited``: also in threads and processes that are
-    born of the one that it is for."""
+    """Pack the struct perf_event_attr of an event of EVENTS. ``inherited``: also count in threads and
+    processes that the task creates."""
     kind, config = EVENTS[event]
     often = rate.period or rate.frequency
     flags = _DISABLED | (_INHERIT if inherited else 0) | (0 if rate.period else _FREQUENCY)
@@ -100,15 +100,15 @@ def sampling(event: str, rate: Rate, *, inherited: bool = False) -> bytes:
 
 
 def open_events(wanted: Iterable[tuple[bytes, int, int]], program: int) -> list[int]:
-    """Descriptors, one for each (attributes, task or -1, CPU or -1), that keep ``program`` on the samples;
-    all or nothing. Raises OSError."""
+    """Open a perf event for each (attributes, task or -1, CPU or -1) and attach ``program`` to all, or to
+    none. Returns their descriptors. Raises OSError."""
     opened: list[int] = []
     try:
         for attr, task, cpu in wanted:
             opened.append(perf_event_open(attr, task, cpu))
         for descriptor in opened:
             fcntl.ioctl(descriptor, SET_BPF, program)
-        for descriptor in opened:  # as close together as can be
+        for descriptor in opened:  # in a loop of its own, so that all start at nearly the same time
             fcntl.ioctl(descriptor, ENABLE, 0)
     except OSError:
         while opened:

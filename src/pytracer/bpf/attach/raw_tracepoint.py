@@ -17,11 +17,11 @@ from pytracer.spec import RawTracepoint
 
 
 def check_support(probe: RawTracepoint, kernel: FeatureProber) -> Support:
-    """Whether there is such an event, and it has so many arguments; in doubt where runs would be lost.
+    """Test whether the tracepoint exists with enough arguments; with a caveat if runs would be lost.
 
-    From Linux 7.0 on (a46023d5616e) a program on a raw tracepoint can be preempted. Until it has run on, all
-    other runs of it on that CPU are skipped: under load half of all calls were seen to be. Around those on
-    trace events preemption is still off.
+    From Linux 7.0 (a46023d5616e) a program on a raw tracepoint can be preempted. Until it resumes, the kernel
+    skips all other runs of it on that CPU: under load, half of all calls were measured to be lost. Around
+    programs on trace events preemption is still off.
     """
     if kernel.missing_capabilities:
         return assumed(probe.event)
@@ -47,7 +47,8 @@ def _try_event(probe: RawTracepoint, kernel: FeatureProber) -> Support:
 
 
 def _has_arguments(probe: RawTracepoint, kernel: FeatureProber) -> Support:
-    """A program that reads the last of them is put on the event, for a moment, if there are so many."""
+    """Test whether the tracepoint has ``probe.arguments`` arguments, by attaching a program that reads the
+    last."""
     try:
         program = kernel.program(ProgType.RAW_TRACEPOINT, reads_argument(probe.arguments - 1))
         os.close(raw_tracepoint_open(probe.event, program))
@@ -57,17 +58,17 @@ def _has_arguments(probe: RawTracepoint, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(_: RawTracepoint) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.RAW_TRACEPOINT)
 
 
 def attach(_: RawTracepoint, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return [Link(attach_to_event(place.name, program))]
 
 
 def attach_to_event(event: str, program: int) -> int:
-    """A descriptor that keeps ``program`` on the raw tracepoint ``event``."""
+    """Open a descriptor that keeps ``program`` attached to the raw tracepoint ``event``."""
     try:
         return raw_tracepoint_open(event, program)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a failed attachment means."""
+"""Explain failed attachments."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pytracer.kernel import policy
 
 
 def attach_error(error: OSError, what: str, *, needed: Iterable[str] = policy.TRACING) -> PytracerError:
-    """The error for ``what`` that could not be attached.
+    """Return the error for a failed attachment to ``what``.
 
-    NotPermittedError, PolicyError or UnsupportedError where the errno says so, else AttachError with the
-    errno in words. ``needed`` are the capabilities that the attachment takes.
+    It is a NotPermittedError, PolicyError or UnsupportedError if the errno says so, else an AttachError with
+    the errno's text. ``needed`` are the capabilities that the attachment requires.
     """
     reached = policy.explain(error, what, needed=needed)
     if type(reached) in (PytracerError, ResourcesError):

@@ -30,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def check_support(_: Probe, kernel: FeatureProber) -> Support:
-    """Whether a program can filter a packet socket."""
+    """Test whether a program can filter a packet socket."""
     if kernel.missing_capabilities or policy.missing_capabilities(NEEDED):
         return assumed("")
     try:
@@ -43,12 +43,12 @@ def check_support(_: Probe, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(_: SocketFilter) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.SOCKET_FILTER, result=0)
 
 
 def attach(_: SocketFilter, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each interface."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one for each interface."""
     return attach_each(
         place.interfaces, lambda index, name: [SocketLink(attach_to_socket(index, program), place=name)]
     )
@@ -69,10 +69,10 @@ class SocketLink(Link):
 
 
 def attach_to_socket(interface: int, program: int) -> int:
-    """A packet socket on the interface of this index (0: all), with ``program`` as its filter.
+    """Open a packet socket on the interface of this index (0: all), with ``program`` as its filter.
 
-    The socket is made for no protocol, and so sees nothing before the filter is on it; only then it is
-    bound to all protocols.
+    The socket is created with protocol 0, so it receives nothing before the filter is attached; only then it
+    is bound to all protocols.
     """
     try:
         packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -88,14 +88,14 @@ def attach_to_socket(interface: int, program: int) -> int:
 
 
 def socket_error(descriptor: int) -> str:
-    """What the kernel reports of the socket since it was last asked, in words; empty for nothing."""
+    """Return and clear the socket's pending error (SO_ERROR), as text; empty if there is none."""
     with borrow_socket(descriptor) as packets:
         error = packets.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     return os.strerror(error).lower() if error else ""
 
 
 def is_bound(descriptor: int) -> bool:
-    """Whether the socket still listens to its interface: not once that was removed."""
+    """Return whether the socket is still bound to its interface: False once the interface is removed."""
     with borrow_socket(descriptor) as packets:
         name = packets.getsockname()[0]
     return bool(name)
@@ -103,7 +103,7 @@ def is_bound(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def borrow_socket(descriptor: int) -> Iterator[socket.socket]:
-    """The socket of a descriptor that stays somebody else's."""
+    """Give a socket object for a descriptor, and leave the descriptor open."""
     packets = socket.socket(fileno=descriptor)
     try:
         yield packets

@@ -29,7 +29,7 @@ _ATTEMPTS = 16
 
 
 def check_support(probe: TaskSample, kernel: FeatureProber) -> Support:
-    """Whether a program can be run on samples of this event in tasks: tried on this one."""
+    """Test whether a program can run on samples of this event in tasks, by trying it on the current task."""
     if not (probe.processes or probe.threads or probe.command):
         return Support(False, reason="no process is named")
     if kernel.missing_capabilities:
@@ -41,20 +41,20 @@ def check_support(probe: TaskSample, kernel: FeatureProber) -> Support:
             os.close(descriptor)
     except OSError as error:
         return unsupported(error, missing_event(probe.event))
-    # Whoever inherits an event begins to count at 0: of many that live for less than a sample, none has one.
+    # An inherited event begins to count at 0: tasks that live for less than a period are never sampled.
     inherits = not probe.threads and not probe.each
     return Support(True, probe.event, caveat="tasks that end before their first sample" if inherits else "")
 
 
 def load_attributes(probe: TaskSample) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return perf_sample.load_attributes(probe)
 
 
 def attach(probe: TaskSample, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each thread; none of what has ended.
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one link for each thread; none for what has ended.
 
-    On every CPU where a process makes threads faster than they are found.
+    Falls back to every CPU if a process creates threads faster than they can be listed.
     """
     attr = sampling(place.name, place.rate, inherited=not probe.threads)
     processes = [place.command] if probe.command else list(probe.processes)
@@ -67,7 +67,7 @@ def attach(probe: TaskSample, place: AttachTarget, program: int) -> list[Link]:
                 raise explain_refusal(error, place) from error
             if probe.threads:
                 probe = TaskSample(probe.program, threads=tuple(filter(_lives, probe.threads)))
-            continue  # one has ended
+            continue  # a thread has ended
         if _tasks(processes) <= tasks:
             return [Link(event) for event in opened]
         while opened:
@@ -76,7 +76,7 @@ def attach(probe: TaskSample, place: AttachTarget, program: int) -> list[Link]:
 
 
 def _tasks(processes: list[int]) -> set[int]:
-    """The threads of the processes that live."""
+    """Return the threads of those processes that are alive."""
     found = set[int]()
     for process in processes:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Traffic control by tcx: a link at the head of the programs of an interface (Linux 6.6, e420bed02507)."""
+"""Traffic control by tcx: a link before all other programs of an interface (Linux 6.6, e420bed02507)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from pytracer.kernel import policy
 from pytracer.kernel.facts import Support
 from pytracer.spec import Tcx
 
-# TC_ACT_UNSPEC and TCX_NEXT: those that come after decide, as if there were no such program. TC_ACT_OK would
-# keep a packet from them.
+# TC_ACT_UNSPEC and TCX_NEXT: the next program decides, as if this one were not there. TC_ACT_OK would end
+# the chain.
 NEXT = -1
 INGRESS, EGRESS = 46, 47  # BPF_TCX_INGRESS, BPF_TCX_EGRESS, of enum bpf_attach_type
 WAYS = {"in": (INGRESS,), "out": (EGRESS,), "both": (INGRESS, EGRESS)}
 NAMES = {INGRESS: "ingress", EGRESS: "egress"}
 _FIRST = 1 << 3  # BPF_F_BEFORE, relative to nothing: before all
-_NOWHERE = 0x7FFFFFFF  # an interface that there is not
+_NOWHERE = 0x7FFFFFFF  # an interface that does not exist
 
 
 def check_support(_: Tcx, kernel: FeatureProber) -> Support:
-    """Whether there is tcx. Asked for an interface that there is not: who has no tcx does not look for it."""
+    """Test whether the kernel has tcx, on an interface that does not exist: with tcx, it answers ENODEV."""
     answer = can_load(kernel)
     if answer.is_supported and answer.was_tried:
         program = kernel.program(ProgType.SCHED_CLS, returning(NEXT))
@@ -41,7 +41,7 @@ def check_support(_: Tcx, kernel: FeatureProber) -> Support:
 
 
 def can_load(kernel: FeatureProber) -> Support:
-    """Whether programs for traffic control load at all."""
+    """Test whether the kernel loads programs for traffic control."""
     if kernel.missing_capabilities or policy.missing_capabilities(NEEDED):
         return assumed("traffic control")
     try:
@@ -52,12 +52,12 @@ def can_load(kernel: FeatureProber) -> Support:
 
 
 def load_attributes(_: Tcx) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.SCHED_CLS, result=NEXT)
 
 
 def attach(_: Tcx, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: one or two for each interface."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one or two for each interface."""
 
     def attach(index: int, name: str) -> Iterator[Link]:
         for way in WAYS[place.choice]:

@@ -20,7 +20,8 @@ PERF_TYPE_TRACEPOINT = 2
 
 
 def check_support(probe: Tracepoint, kernel: FeatureProber) -> Support:
-    """Whether there is such an event, and those of its category take programs. Up to 70 ms, once for each."""
+    """Test whether the event exists and its category accepts programs. Takes up to 70 ms, once for each
+    category."""
     if kernel.missing_capabilities:
         return assumed(probe.target)
     try:
@@ -35,10 +36,10 @@ def check_support(probe: Tracepoint, kernel: FeatureProber) -> Support:
 
 
 def _try_category(probe: Tracepoint, kernel: FeatureProber) -> None:
-    """Put a program on one event of a category: the others are of the same make.
+    """Attach a program to one event of a category; the others of the category behave alike.
 
-    Not so across categories: Linux 4.9 takes none on ``syscalls``. The kernel waits for a grace
-    period or two when the event is let go. Raises OSError.
+    Categories differ: Linux 4.9 accepts none on ``syscalls``. The kernel waits for a grace period or two when
+    the event is closed. Raises OSError.
     """
     known = kernel.categories
     if probe.category not in known:
@@ -55,12 +56,12 @@ def _try_category(probe: Tracepoint, kernel: FeatureProber) -> None:
 
 
 def load_attributes(_: Tracepoint) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.TRACEPOINT)
 
 
 def attach(_: Tracepoint, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     category, _colon, event = place.name.partition(":")
     number = tracefs.event_id(category, event)
     try:

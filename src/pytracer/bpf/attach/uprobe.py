@@ -1,7 +1,7 @@
-"""Places in programs, by the perf PMU 'uprobe' (Linux 4.17, 33ea4b24277b).
+"""Attach to places in files, by the perf PMU 'uprobe' (Linux 4.17, 33ea4b24277b).
 
-The kernel is given the file by a descriptor, and holds the inode from then on: whatever is done to the name,
-and whichever processes end, the probe stays where it was put.
+The kernel gets the file by a descriptor's path and keeps a reference to the inode: the probe stays in place
+whatever is done to the name, and whichever processes end.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from pytracer.symbols.files import ProgramFile
 PMU = Path("/sys/bus/event_source/devices/uprobe")
 ABSENT = "this kernel has no uprobes (CONFIG_UPROBE_EVENTS, Linux 4.17)"
 NO_SEMAPHORES = "this kernel does not count up the semaphores of USDT probes (Linux 4.20)"
-SEMAPHORE_SHIFT = 32  # where config has the place of a semaphore, which so is in the first 4 GB of a file
+SEMAPHORE_SHIFT = 32  # config has a semaphore's offset in its upper half: it is in the first 4 GB of a file
 
 
 def check_support(probe: Uprobe, kernel: FeatureProber) -> Support:
-    """Whether there are such places, and programs can be put on them. Tried on a file of our own."""
+    """Test whether the places exist and can be probed, by attaching to a file that nobody maps."""
     if kernel.missing_capabilities:
         return assumed(probe.target)
     return _try_out(kernel) or replace(
@@ -43,28 +43,28 @@ def check_support(probe: Uprobe, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(_: Uprobe) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.KPROBE)
 
 
 def attach(probe: Uprobe, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return attach_with(attach_sites, probe, place, program)
 
 
 def attach_with(
     attach: Callable[..., list[Link]], probe: UserProbe, place: AttachTarget, program: int
 ) -> list[Link]:
-    """The links on the places of all files, by :func:`attach` or what is called like it; all or nothing."""
+    """Attach to the places of all files, or to none, by ``attach`` (:func:`attach_sites` or its like)."""
     links = list[Link]()
     at_return = isinstance(probe, (Uretprobe, UretprobeMulti))
     # The kernel finds a process's memory by its main thread: once that has ended, it would put no breakpoint
-    # there. So a probe is put for all processes then, and its program, which filters by process, tells.
+    # there. So the probe is for all processes then, and its program filters by process.
     process = 0 if probe.process and has_ended(probe.process) else probe.process
-    told = {"at_return": at_return, "process": process, "cookies": place.cookies}
+    options = {"at_return": at_return, "process": process, "cookies": place.cookies}
     with attach_all_or_none(links):
         for file, sites, note in to_site_group(probe):
-            links += attach(file, sites, program, note=note, **told)
+            links += attach(file, sites, program, note=note, **options)
     return links
 
 
@@ -78,10 +78,11 @@ def attach_sites(
     cookies: Sequence[int] = (),
     note: str = "",
 ) -> list[Link]:
-    """Put ``program`` on all sites of a file, in all processes or in one; all or nothing.
+    """Attach ``program`` to all sites of a file, in all processes or in one; or to none.
 
-    ``cookies``, one for each site, are what bpf_get_attach_cookie gives there (Linux 5.15). Raises
-    UnsupportedError where the kernel cannot count up a semaphore, AttachError, or what its refusal means.
+    ``cookies``, one for each site, are what bpf_get_attach_cookie returns there (Linux 5.15). Raises
+    UnsupportedError if the kernel cannot increment a semaphore, AttachError, or the error that explains the
+    refusal.
     """
     if not PMU.is_dir():
         raise UnsupportedError(ABSENT)
@@ -105,13 +106,15 @@ def attach_sites(
 
 
 def counts_semaphores() -> bool:
-    """Whether the kernel counts up the semaphore of a site while it is probed (Linux 4.20, a6ca88b241d5)."""
+    """Return whether the kernel increments the semaphore of a probed site (Linux 4.20, a6ca88b241d5)."""
     return (PMU / "format/ref_ctr_offset").exists()
 
 
 def to_site_group(probe: UserProbe) -> Iterator[tuple[ProgramFile, tuple[ProbeSite, ...], str]]:
-    """The files that a probe is put on, the sites in each, and what is not seen there; each file is closed
-    when the next is asked for. Raises UsageError where there are none, NotPermittedError."""
+    """Yield each file of a probe with its sites and a note about what is not seen there.
+
+    A file is closed when the next is requested. Raises UsageError if there are none, NotPermittedError.
+    """
     if probe.usdt and not probe.file:
         provider, _, name = probe.usdt.rpartition(":")
         for file, marks in usdt.in_process(probe.process, provider, name):
@@ -134,7 +137,7 @@ def to_site_group(probe: UserProbe) -> Iterator[tuple[ProgramFile, tuple[ProbeSi
 
 
 def describe(probe: UserProbe) -> Support:
-    """What the probe is called here: the file's own path; or why there is no such place."""
+    """Name the probe's target by the file's own path, or say why there is no such place."""
     names, count, notes = list[str](), 0, list[str]()
     try:
         for file, sites, note in to_site_group(probe):
@@ -152,7 +155,7 @@ def describe(probe: UserProbe) -> Support:
 
 @contextlib.contextmanager
 def own_file() -> Iterator[ctypes.Array[ctypes.c_char]]:
-    """The path of a file that nobody maps: what is tried on it disturbs nobody."""
+    """Give the path of a file that no process maps, so that trials on it disturb nobody."""
     memory = os.memfd_create("pytracer", os.MFD_CLOEXEC)
     try:
         os.write(memory, bytes(4096))
@@ -162,7 +165,7 @@ def own_file() -> Iterator[ctypes.Array[ctypes.c_char]]:
 
 
 def _try_out(kernel: FeatureProber) -> Support | None:
-    """Why no program can be put on a file; None where one can."""
+    """Test whether a program can be attached to a file. None if it can, otherwise the reason."""
     if not PMU.is_dir():
         return Support(False, reason=ABSENT)
     try:

@@ -1,4 +1,4 @@
-"""Many places of one file by one link: uprobe.multi (Linux 6.6, 89ae89f53d20)."""
+"""Attach to many places of one file by one link: uprobe.multi (Linux 6.6, 89ae89f53d20)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytracer.record import replace
 from pytracer.spec import ProbeSite, UprobeMulti
 from pytracer.symbols.files import ProgramFile
 
-ATTACH_TYPE = 48  # BPF_TRACE_UPROBE_MULTI, which the program has to be loaded for
+ATTACH_TYPE = 48  # BPF_TRACE_UPROBE_MULTI: also the program's expected_attach_type
 ABSENT = "this kernel has no uprobe.multi (Linux 6.6)"
 ONE_THREAD = "this kernel's uprobe.multi sees only one thread of a process (Linux 6.10)"
 _RETURN = 1  # BPF_F_UPROBE_MULTI_RETURN
@@ -27,7 +27,7 @@ NOBODY = 0xFFFFFFFF  # a process id of -1
 
 
 def check_support(probe: UprobeMulti, kernel: FeatureProber) -> Support:
-    """Whether there are such places, and one link can be put on them."""
+    """Test whether the places exist and one link can be attached to them."""
     if kernel.missing_capabilities:
         return assumed(probe.target)
     return _try_out(kernel, one_process=bool(probe.process)) or replace(
@@ -36,12 +36,12 @@ def check_support(probe: UprobeMulti, kernel: FeatureProber) -> Support:
 
 
 def load_attributes(_: UprobeMulti) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.KPROBE, ATTACH_TYPE)
 
 
 def attach(probe: UprobeMulti, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: one link for each file."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one link for each file."""
     return attach_with(attach_sites, probe, place, program)
 
 
@@ -55,12 +55,13 @@ def attach_sites(
     cookies: Sequence[int] = (),
     note: str = "",
 ) -> list[Link]:
-    """As :func:`pytracer.bpf.attach.uprobe.attach`, by one link. ``program`` was loaded for ATTACH_TYPE."""
+    """Do as :func:`pytracer.bpf.attach.uprobe.attach_sites`, by one link. ``program`` was loaded for
+    ATTACH_TYPE."""
     numbers = f"{len(sites)}Q"
     path = bytearray(file.path.encode() + b"\0")
     offsets = bytearray(struct.pack(numbers, *(site.offset for site in sites)))
     semaphores = bytearray(struct.pack(numbers, *(site.semaphore for site in sites)))
-    told = bytearray(struct.pack(numbers, *cookies)) if cookies else None
+    packed_cookies = bytearray(struct.pack(numbers, *cookies)) if cookies else None
     try:
         # struct uprobe_multi of union bpf_attr
         rest = struct.pack(
@@ -68,7 +69,7 @@ def attach_sites(
             address(path),
             address(offsets),
             address(semaphores) if any(semaphores) else 0,
-            address(told) if told else 0,
+            address(packed_cookies) if packed_cookies else 0,
             len(sites),
             _RETURN if at_return else 0,
             process,
@@ -80,10 +81,10 @@ def attach_sites(
 
 
 def explain_refusal(program: int, process: int = 0) -> int:
-    """The errno that the kernel has for a link on what is no file, 0 should it take that.
+    """Return the errno with which the kernel refuses a link on a directory; 0 if it accepts it.
 
-    EBADF is that of kernels that know the link. Those that see all threads of a process (Linux 6.10,
-    46ba0e49b642) look at its number before they look at the file.
+    Kernels that have the link answer EBADF. Those that see all threads of a process (Linux 6.10,
+    46ba0e49b642) check the process id before the file.
     """
     path, offsets = bytearray(b"/\0"), bytearray(8)
     try:
@@ -95,7 +96,8 @@ def explain_refusal(program: int, process: int = 0) -> int:
 
 
 def _try_out(kernel: FeatureProber, *, one_process: bool) -> Support | None:
-    """Why no such link can be made, None where it can; asked in a way that makes none."""
+    """Test whether such a link can be made, in a way that makes none. None if it can, otherwise the
+    reason."""
     try:
         program = kernel.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""XDP: frames as they come in, by a link (Linux 5.9, aa8d3a716b59). The link ends with the process.
+"""XDP: run a program on incoming frames, by a link (Linux 5.9, aa8d3a716b59) that ends with the process.
 
-``native`` is in the driver, where it is cheapest, and not every driver has it; ``generic`` is behind it,
-where the kernel has already made a packet of the frame. An interface has one program; nobody's is replaced.
+``native`` runs in the driver, where it is cheapest, but not every driver supports it; ``generic`` runs after
+the kernel has allocated an sk_buff. An interface has one program; a program of others is never replaced.
 """
 
 from __future__ import annotations
@@ -27,15 +27,12 @@ _XDP = 37  # BPF_XDP, of enum bpf_attach_type
 GENERIC, NATIVE = 1 << 1, 1 << 2  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
 _MODES = {"native": (NATIVE,), "generic": (GENERIC,), "best": (NATIVE, GENERIC)}
 _NAMES = {NATIVE: "native XDP", GENERIC: "generic XDP"}
-# What says nothing about the driver: another mode would fare no better, or disturb somebody.
+# Errors that do not come from the driver: another mode would fail too, or disturb somebody.
 _FINAL = (errno.EBUSY, errno.EEXIST, errno.EPERM, errno.EACCES, errno.ENODEV)
 
 
 def check_support(_: Xdp, kernel: FeatureProber) -> Support:
-    """Whether there are such links.
-
-    Asked with a descriptor that is none: a kernel that knows them finds fault with that.
-    """
+    """Test whether the kernel has XDP links, with an invalid descriptor: with links, it answers EBADF."""
     answer = can_load(kernel)
     if answer.is_supported and answer.was_tried:
         try:
@@ -47,7 +44,7 @@ def check_support(_: Xdp, kernel: FeatureProber) -> Support:
 
 
 def can_load(kernel: FeatureProber) -> Support:
-    """Whether XDP programs load at all."""
+    """Test whether the kernel loads XDP programs."""
     if kernel.missing_capabilities or policy.missing_capabilities(NEEDED):
         return assumed("XDP")
     try:
@@ -58,12 +55,12 @@ def can_load(kernel: FeatureProber) -> Support:
 
 
 def load_attributes(_: Xdp) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.XDP, result=PASS)
 
 
 def attach(_: Xdp, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each interface."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one for each interface."""
 
     def attach(index: int, name: str) -> Iterator[Link]:
         def by_link(mode: int) -> int:
@@ -76,29 +73,29 @@ def attach(_: Xdp, place: AttachTarget, program: int) -> list[Link]:
 
 
 def try_mode(choice: str, index: int, name: str, attach: Callable[[int], int]) -> tuple[int, int, str]:
-    """Call ``attach`` with the flags of the best mode that the interface takes.
+    """Call ``attach`` with the flags of the best mode that the interface supports.
 
-    What it returned, the mode, and what the user should know of it. Raises AttachError where another program
-    is in the way, and what the refusal means.
+    Returns what ``attach`` returned, the mode, and a note for the user. Raises AttachError if another program
+    is attached, or the error that explains the refusal.
     """
-    why = ""
+    reason = ""
     modes = _MODES[choice]
     for mode in modes:
         try:
-            note = f"interface {name}: {_NAMES[mode]}, for its driver has none ({why})" if why else ""
+            note = f"interface {name}: {_NAMES[mode]}, for its driver has none ({reason})" if reason else ""
             return attach(mode), mode, note
         except OSError as error:
             if error.errno in (errno.EBUSY, errno.EEXIST):
                 raise _describe_conflict(index, name) from error
             if error.errno in _FINAL or mode == modes[-1]:
                 raise attach_error(error, f"{name} by {_NAMES[mode]}", needed=NEEDED) from error
-            why = policy.in_words(error.errno or 0).lower()
+            reason = policy.in_words(error.errno or 0).lower()
     raise AssertionError("there is always a mode")
 
 
 def _describe_conflict(index: int, name: str) -> PytracerError:
-    theirs = "; ".join(map(describe_program, xdp_programs().get(index, ()))) or "it has just gone"
+    programs = "; ".join(map(describe_program, xdp_programs().get(index, ()))) or "it has just gone"
     return AttachError(
-        f"another XDP program is on {name}, and stays: {theirs}",
+        f"another XDP program is on {name}, and stays: {programs}",
         hint="tccount and sockcount need no XDP; ip link shows the program as prog/xdp",
     )

@@ -1,7 +1,7 @@
-"""XDP by rtnetlink (Linux 4.8), for kernels without links.
+"""XDP by rtnetlink (Linux 4.8), for kernels without XDP links.
 
-What is attached so stays when the process that did it ends. So the program bears a name that says whose it is
-(owner.py): what a killed process left on any interface is taken off before the next one is put on.
+Such an attachment outlives the process that made it. So the program's name identifies its owner (owner.py):
+programs that killed processes left on any interface are detached before the next one is attached.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _OFF = -1
 
 
 class NetlinkXdp(InterfaceLink):
-    """The program of id ``number`` on an interface, until it is taken off."""
+    """The program of id ``number`` on an interface, until it is detached."""
 
     def __init__(self, index: int, name: str, mode: int, number: int, note: str) -> None:
-        """Own what was put there."""
+        """Own the attachment."""
         super().__init__(
             -1, index, name, how=f"{'native' if mode == xdp.NATIVE else 'generic'} XDP", note=note
         )
@@ -43,7 +43,7 @@ class NetlinkXdp(InterfaceLink):
         return self._number in xdp_programs().get(self.index, ())
 
     def detach(self) -> None:
-        """See :class:`Link`. What others put there meanwhile stays."""
+        """See :class:`Link`. A program that others attached meanwhile stays."""
         if self._is_on:
             self._is_on = False
             try:
@@ -54,17 +54,17 @@ class NetlinkXdp(InterfaceLink):
 
 
 def check_support(_: XdpNetlink, kernel: FeatureProber) -> Support:
-    """Whether there is XDP at all."""
+    """Test whether the kernel has XDP."""
     return xdp.can_load(kernel)
 
 
 def load_attributes(_: XdpNetlink) -> LoadAttributes:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     return LoadAttributes(ProgType.XDP, result=xdp.PASS, label=short_name(owner(os.getpid())))
 
 
 def attach(_: XdpNetlink, place: AttachTarget, program: int) -> list[Link]:
-    """See :class:`~pytracer.bpf.attach.kind.Kind`: one for each interface."""
+    """See :class:`~pytracer.bpf.attach.kind.Attacher`: one for each interface."""
     number, _name = program_info(program)
 
     def attach(index: int, name: str) -> Iterator[Link]:
@@ -80,7 +80,7 @@ def attach(_: XdpNetlink, place: AttachTarget, program: int) -> list[Link]:
 
 
 def sweep() -> None:
-    """Take off what processes left that ended without doing it. Raises OSError."""
+    """Detach the programs that ended processes left. Raises OSError."""
     for index, numbers in xdp_programs().items():
         for number in numbers:
             with contextlib.suppress(OSError):  # somebody else was quicker

@@ -1,9 +1,9 @@
-"""The folder where pytracer keeps what it need not make twice, and whether it can be trusted.
+"""Find a cache folder that can be trusted.
 
-What is read back from there is compiled and loaded into the kernel by root, so nobody else may have been
-able to put it there. A folder is used only if it belongs to the effective user, nobody else can write in it,
-and nobody else could have put another in its place: every folder above it belongs to root or the same user
-and is either not writable for others or sticky (where others cannot rename what is not theirs).
+The cached files are compiled and loaded into the kernel by root, so nobody else may have been able to write
+them. A folder is used only if it belongs to the effective user, nobody else can write in it, and nobody else
+could have replaced it: every folder above it belongs to root or the same user and is either not writable for
+others or sticky (so that others cannot rename foreign files).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _temporary: Path | None = None
 
 @record
 class CacheDir:
-    """A trusted folder. ``note`` is "" or one line for the user: why nothing will be kept."""
+    """A trusted folder. ``note`` is "" or one line for the user: the reason why nothing will be kept."""
 
     path: Path
     note: str = ""
 
     def folder(self, name: str) -> Path:
-        """A folder of this name in it, made if needed. ``CacheError`` if that is not to be trusted."""
+        """Return a folder of this name in it, made if needed. Raises CacheError if it cannot be trusted."""
         path = self.path / name
         try:
             path.mkdir(mode=0o700, exist_ok=True)
@@ -43,7 +43,7 @@ class CacheDir:
         return path
 
     def work_folder(self, name: str) -> Path:
-        """A folder of this name to put things into: a private one, where in the cache that cannot be done.
+        """Return a folder of this name to write to: a private one if the cache is not writable.
 
         Raises CacheError if nothing can be written anywhere.
         """
@@ -54,12 +54,12 @@ class CacheDir:
         return private_folder(name)
 
     def read(self, name: str) -> bytes | None:
-        """The contents of a file in it (a path relative to it), or None if there is none to be trusted."""
+        """Return the contents of a file in it (a relative path), or None if there is no trusted one."""
         return read_trusted(self.path / name)
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a file there, whole or not at all; who reads at the same time sees the old or the new one."""
-        import tempfile  # with what it takes as long to load as all that reads the cache
+        """Write a file atomically: concurrent readers see the old or the new one."""
+        import tempfile  # imported late: it takes as long as reading the cache
 
         target = self.path / name
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".new-")
@@ -79,11 +79,11 @@ class CacheDir:
 
 
 def cache_dir() -> CacheDir:
-    """The cache folder of the effective user, made if needed.
+    """Return the cache folder of the effective user, made if needed.
 
-    ``$PYTRACER_CACHE_DIR`` if that is set (``CacheError`` if it cannot be used); else ``pytracer`` in
+    ``$PYTRACER_CACHE_DIR`` if that is set (CacheError if it cannot be used); else ``pytracer`` in
     ``$XDG_CACHE_HOME`` or in ``.cache`` of the effective user's home; else a private temporary folder, which
-    goes away at exit, with a ``note``.
+    is removed at exit, with a ``note``.
     """
     asked = os.environ.get(VARIABLE)
     if asked:
@@ -104,7 +104,7 @@ def cache_dir() -> CacheDir:
 
 
 def distrust(path: Path) -> str:
-    """Why a folder is not to be trusted, "" if it is. It is looked at as it stands, links not followed."""
+    """Return the reason why a folder cannot be trusted, "" if it can. Links are not followed."""
     user = os.geteuid()
     for folder in (path, *path.parents):
         try:
@@ -121,7 +121,7 @@ def distrust(path: Path) -> str:
 
 
 def read_trusted(path: Path) -> bytes | None:
-    """A file's contents if it is a plain file, is the effective user's, and only theirs to write; else None.
+    """Return the contents of a plain file that only the effective user owns and can write; else None.
 
     The folder it is in must be a trusted one.
     """
@@ -135,7 +135,7 @@ def read_trusted(path: Path) -> bytes | None:
             return None
         if status.st_mode & _WRITABLE_BY_OTHERS:
             return None
-        # Only now: Python makes no file object of a directory, and raises.
+        # Only after the check: os.fdopen raises for a directory.
         with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read()
     finally:
@@ -159,7 +159,7 @@ def _defaults() -> list[Path]:
 
 
 def _prepare(path: Path) -> str:
-    """Make ``path``, and its parent if that is all that is missing; "" or why it cannot be used."""
+    """Make ``path``, and its parent if only that is missing. Returns "" or why it cannot be used."""
     for folder in (path.parent, path):
         try:
             folder.mkdir(mode=0o700)
@@ -177,7 +177,7 @@ def _prepare(path: Path) -> str:
 
 
 def _found(path: Path) -> CacheDir:
-    """A folder that can be trusted, on a file system that may be read-only: what is kept there is of use."""
+    """Return a trusted folder; it may be on a read-only file system, where only old entries are of use."""
     real = path.resolve()
     note = "" if _is_writable(real) else f"cannot write in {real}: nothing new is kept for the next start"
     return CacheDir(real, note)
@@ -195,7 +195,7 @@ def _user(uid: int) -> str:
 
 
 def remove(path: Path) -> None:
-    """Take a folder, or whatever has its name, away: first its name, so that nobody finds half of it."""
+    """Remove a folder or file: first its name, so that nobody finds it half removed."""
     import shutil
     import tempfile
 
@@ -208,14 +208,14 @@ def remove(path: Path) -> None:
 
 
 def private_folder(name: str) -> Path:
-    """A folder of this name that goes away at exit. Raises CacheError if nothing can be written anywhere."""
+    """Return a folder of this name that is removed at exit. Raises CacheError if nothing is writable."""
     path = _private() / name
     path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
 def _private() -> Path:
-    """A temporary folder for this process, the same one at every call. Raises CacheError."""
+    """Return this process's temporary folder, the same at every call. Raises CacheError."""
     global _temporary
     if _temporary is None:
         import atexit

@@ -1,4 +1,4 @@
-"""What the cache folder holds: images and folders of kernel types. To be listed, or all dropped."""
+"""List or clear the cache folder: images and folders of kernel types."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from pytracer.record import record
 
 HEADERS = "headers"
 _DAY = 86400
-# The names that pytracer gives: in a folder that is the user's own choice there may be more.
+# The names that pytracer gives: in a folder that the user chose there may be other files.
 _IMAGE = re.compile(rf".+-[0-9a-f]{{32}}{re.escape(SUFFIX)}")
 _TREE = re.compile(r"((package|kheaders)-)?[0-9a-f]{32}")
 _UNFINISHED = re.compile(r"\.new-.+")
-# Where a folder of types says its kernel: one that was made from BTF, and one of a kernel's own headers.
+# Where a folder of types names its kernel: in one made from BTF, and in one of a kernel's own headers.
 _ORIGIN = "origin"
 _RELEASE = re.compile(r'^#define UTS_RELEASE "([^"\n]*)"', re.M)
 
 
 @record
 class CacheEntry:
-    """One thing that is kept.
+    """One cached image or header tree.
 
-    ``name`` is the tracer's, of types what they were made from; ``kernel`` is the release, or for another
-    kernel's BTF the name of its file, "" where that is not known;
-    ``size`` is in bytes; ``used`` is when it was last in use (seconds since the epoch, to the day).
+    ``name`` is the tracer's name; for types, their source. ``kernel`` is the release; for another kernel's
+    BTF the name of its file; "" if not known. ``size`` is in bytes; ``used`` is the time of the last use
+    (seconds since the epoch, to the day).
     """
 
     kind: Literal["image", "headers"]
@@ -47,7 +47,7 @@ class CacheEntry:
 
 
 def list_entries(cache: CacheDir) -> Iterator[CacheEntry]:
-    """Everything in it, sorted by kind and name. Raises CacheError where a folder is not to be trusted."""
+    """Yield all entries, sorted by kind and name. Raises CacheError if a folder cannot be trusted."""
     for path, status in _entries(cache, FOLDER, _IMAGE, stat.S_ISREG):
         name = path.name.removesuffix(SUFFIX).rpartition("-")[0].removesuffix(".c")
         yield CacheEntry("image", path, name, _image_kernel(path), status.st_size, status.st_mtime)
@@ -57,10 +57,9 @@ def list_entries(cache: CacheDir) -> Iterator[CacheEntry]:
 
 
 def clear(cache: CacheDir) -> list[CacheEntry]:
-    """Drop everything that pytracer put there, and nothing else; what was dropped.
+    """Remove everything that pytracer put into the cache, and nothing else. Returns the removed entries.
 
-    Raises CacheError where a folder is not to be trusted, or, once all else is dropped, where something in it
-    cannot be dropped.
+    Raises CacheError if a folder cannot be trusted or, once all else is removed, if an entry cannot be.
     """
     failed = list[tuple[Path, OSError]]()
     found = list(list_entries(cache))
@@ -90,7 +89,7 @@ def clear(cache: CacheDir) -> list[CacheEntry]:
 def _entries(
     cache: CacheDir, name: str, pattern: re.Pattern[str], wanted: Callable[[int], bool]
 ) -> Iterator[tuple[Path, os.stat_result]]:
-    """What is in a folder of the cache by these names, of that kind; links are of no kind that is wanted."""
+    """Yield the entries of a cache folder with matching names and file types; links never match."""
     folder = cache.path / name
     if not os.path.lexists(folder):
         return
@@ -121,7 +120,7 @@ def _types_kernel(path: Path) -> str:
 
 
 def _size(path: Path) -> int:
-    """The bytes of all files below, links not followed."""
+    """Return the total size of all files below, in bytes; links are not followed."""
     total = 0
     for folder, _, files in os.walk(path):
         for file in files:

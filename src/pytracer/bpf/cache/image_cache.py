@@ -1,9 +1,9 @@
-"""The images that are kept: what their keys cover, where they are, and which are dropped.
+"""The image cache: keys, files, and the removal of old images.
 
-A key covers all that could change what the compiler makes of a tracer: its C and macros, the kernel's build
-(and with it the BTF), where its types are taken from, the formats of the trace events it names, pytracer's
-own way of building, BCC and the libraries it compiles with. Those libraries are only known once they have
-compiled, so an image also says which files made it, and is used only while they are the same.
+A key covers everything that could change the result of compiling a tracer: its C and macros, the kernel's
+build (and with it the BTF), the source of kernel types, the formats of the trace events it names, pytracer's
+own compile code, BCC and the libraries it compiles with. Those libraries are only known after a compile, so
+an image also names the files that made it, and is used only while they are unchanged.
 
 See "Images" in docs/internals.md.
 """
@@ -34,7 +34,7 @@ _DAY = 86400
 _KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
 _MODULES = Path("/lib/modules")
 _MAKERS = ("libbcc", "libLLVM", "libclang", "libbpf")
-# What BCC and clang ask the environment for: an architecture, a version, further folders of headers, options.
+# Environment variables of BCC and clang: an architecture, a version, further folders of headers, options.
 _ASKED = (
     "ARCH",
     "BCC_LINUX_VERSION_CODE",
@@ -47,12 +47,12 @@ _ASKED = (
 
 @record
 class Recipe:
-    """What programs are built from.
+    """The input from which programs are built.
 
     ``name`` is the tracer's file, ``text`` its C as one text, ``cflags`` are the compiler's, ``programs`` the
-    functions wanted, ``events`` the trace events (``category:event``) whose arguments they take, ``headers``
-    the source of kernel types that was asked for ("": the best there is), ``pack`` the file of a pack that
-    holds the programs ("": none, they are kept or compiled).
+    wanted functions, ``events`` the trace events (``category:event``) whose arguments they take, ``headers``
+    the requested source of kernel types ("": the best available), ``pack`` the file of a pack that holds the
+    programs ("": none).
     """
 
     name: str
@@ -65,9 +65,9 @@ class Recipe:
 
 
 def key_of(recipe: Recipe) -> str:
-    """The key of what this recipe gives on this machine.
+    """Return the key of this recipe on this machine.
 
-    Raises ToolchainError where there is no BCC, HeadersError where nothing tells this kernel from others.
+    Raises ToolchainError if there is no BCC, HeadersError if the kernel cannot be identified.
     """
     formats = [f"{event} {sha256(tracefs.event_format(event)).hexdigest()}" for event in recipe.events]
     libbcc = find_libbcc()  # None where only the dynamic linker knows; ``made_by`` knows it, too
@@ -85,10 +85,10 @@ def key_of(recipe: Recipe) -> str:
 
 
 def compiler_identity() -> tuple[str, ...]:
-    """The compiler's libraries in this process, once it has compiled, as identities of their files.
+    """Return the file identities of the compiler's libraries in this process, once it has compiled.
 
-    Raises ImageError where they are not to be seen, or are no longer the files that were loaded: then nothing
-    would tell when to compile anew.
+    Raises ImageError if they are not visible, or are no longer the files that were loaded: then an image
+    could not tell when it is out of date.
     """
     try:
         lines = _mapped()
@@ -110,7 +110,7 @@ def _mapped() -> list[str]:
 
 
 def look_up(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
-    """The image of that key, if there is one that is whole, nobody else's, and up to date."""
+    """Return the image of that key if it is whole, trusted and up to date; else None."""
     path = _path(recipe, key)
     if distrust(cache.path / FOLDER):
         return None
@@ -130,8 +130,8 @@ def look_up(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
 def store(cache: CacheDir, recipe: Recipe, image: Image) -> None:
     """Put an image into the cache.
 
-    Raises ImageError where nobody could say when it is out of date, CacheError where the cache is not to be
-    trusted. A disk that is full or read-only is no reason to complain.
+    Raises ImageError if it does not name its compiler, CacheError if the cache cannot be trusted. A full or
+    read-only disk is ignored.
     """
     if not image.made_by:
         raise ImageError("it is not known what made it")
@@ -146,7 +146,7 @@ def _path(recipe: Recipe, key: str) -> str:
 
 
 def _is_compiler_identity(image: Image) -> bool:
-    """Whether the libraries that made an image are those that would make it again."""
+    """Return whether the libraries that made an image are unchanged."""
     if not image.made_by:
         return False
     for identity in image.made_by:
@@ -160,7 +160,8 @@ def _is_compiler_identity(image: Image) -> bool:
 
 
 def _types(headers: str) -> Sequence[str]:
-    """Which kernel types the compiler would be given: of those asked for, or of all where any will do."""
+    """Return identities of the kernel types that the compiler would get: of the requested source, or of
+    all."""
     build = _MODULES / os.uname().release / "build"
     evidence = (VMLINUX, _KHEADERS, build / "include/generated/autoconf.h")
     parts = [kernel_identity(next((path for path in evidence if path.exists()), VMLINUX))]
@@ -174,7 +175,8 @@ def _types(headers: str) -> Sequence[str]:
 
 
 def _writers() -> Sequence[str]:
-    """The modules that decide what is compiled, so that a new version of pytracer starts afresh."""
+    """Return identities of the modules that decide what is compiled, so that new versions do not use old
+    images."""
     bpf = Path(__file__).parent.parent
     files = sorted((bpf / "compile").rglob("*.py"))
     files += [bpf / f"{name}.py" for name in ("image", "line_info", "load/tail_calls")]
@@ -182,14 +184,14 @@ def _writers() -> Sequence[str]:
 
 
 def _touch(path: Path) -> None:
-    """Note that an image is in use, about once a day."""
+    """Mark an image as used, about once a day."""
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime > _DAY:
             os.utime(path)
 
 
 def _prune(folder: Path) -> None:
-    """Keep the newest, as many and as much as may be; drop what a killed start left half written."""
+    """Keep the newest images up to MAX_IMAGES and MAX_BYTES; remove unfinished files of killed starts."""
     found = []
     for entry in folder.iterdir():
         with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""A pack: images for kernels that are not here yet, in one file that needs no compiler where it is run.
+"""Packs: a file with images for other kernels, so that no compiler is needed there.
 
-A kernel is known by the SHA-256 of its BTF. The plan is made where the pack is run; the pack holds what the
-compiler made of every plan that may come out, and one that it does not hold is refused.
+A kernel is identified by the SHA-256 of its BTF. The plan is made where the pack is run; the pack holds
+images for the plans that are expected, and refuses others.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ MAX_CONTENT = 128 << 20
 
 
 class PackError(PytracerError):
-    """Not a pack, or not a whole one."""
+    """The data is not a pack, or not a whole one."""
 
 
 @record
 class PackEntry:
-    """One plan: of the kernel with this ``btf`` (SHA-256), for the ``tracer`` as ``line`` asked for it.
+    """One plan: for the kernel with this ``btf`` (SHA-256), and the ``tracer`` with the command line
+    ``line``.
 
-    ``source`` is the SHA-256 of the C as one text, ``cflags`` are the compiler's, ``image`` is its number in
-    the pack.
+    ``source`` is the SHA-256 of the C as one text, ``cflags`` are the compiler's, ``image`` is the index in
+    the pack's images.
     """
 
     btf: str
@@ -53,7 +54,8 @@ class PackEntry:
 
 @record
 class Pack:
-    """What a pack holds. ``kernels`` gives the kernels' names for people by the SHA-256 of their BTF."""
+    """The content of a pack. ``kernels`` maps the SHA-256 of a kernel's BTF to the kernel's name for
+    people."""
 
     kernels: Mapping[str, str]
     entries: tuple[PackEntry, ...]
@@ -65,9 +67,9 @@ class Pack:
         return sorted({entry.tracer for entry in self.entries})
 
     def find(self, recipe: Recipe, btf: str, origin: str) -> Image:
-        """The image of ``recipe`` for the kernel with this ``btf``.
+        """Return the image of ``recipe`` for the kernel with this ``btf``.
 
-        UnsupportedError says what the pack ``origin`` has instead.
+        Raises UnsupportedError that says what the pack ``origin`` has instead.
         """
         if btf not in self.kernels:
             raise UnsupportedError(
@@ -97,7 +99,7 @@ class Pack:
         )
 
     def encode(self) -> bytes:
-        """The bytes of a file that ``decode`` reads."""
+        """Encode the pack as the bytes of a file that ``decode`` reads."""
         body = {
             "kernels": dict(self.kernels),
             "entries": [
@@ -111,7 +113,7 @@ class Pack:
 
 
 def decode(data: bytes) -> Pack:
-    """The pack in a file's bytes. Raises PackError where they are cut, changed, or something else."""
+    """Decode a pack from a file's bytes. Raises PackError if they are cut, changed, or not a pack."""
     if not data.startswith(_MAGIC):
         raise PackError("is no pack of this version")
     checksum, _, content = data[len(_MAGIC) :].partition(b"\n")
@@ -130,7 +132,8 @@ def decode(data: bytes) -> Pack:
 
 @functools.cache
 def load(path: str) -> Pack:
-    """The pack in a file, read once. Raises UsageError where there is none."""
+    """Load the pack in a file, once. Raises UsageError if it cannot be read, PackError if it is not a
+    pack."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:
@@ -148,9 +151,9 @@ def load(path: str) -> Pack:
 
 
 def image_for(recipe: Recipe) -> Image:
-    """The image of ``recipe`` for the kernel that runs, from the pack it names.
+    """Return the image of ``recipe`` for the running kernel, from the pack that it names.
 
-    Raises UnsupportedError where that has none, and what ``load`` raises.
+    Raises UnsupportedError if the pack has none, and the errors of ``load``.
     """
     pack = load(recipe.pack)
     try:
@@ -167,17 +170,17 @@ def image_for(recipe: Recipe) -> Image:
 
 
 def btf_digest(path: Path) -> str:
-    """What a pack knows a kernel by. Raises OSError."""
+    """Return the digest of BTF that identifies a kernel in packs. Raises OSError."""
     return sha256(path.read_bytes()).hexdigest()
 
 
 def digest(text: str) -> str:
-    """What a pack knows a C text by."""
+    """Return the digest that identifies a C text in packs."""
     return sha256(text.encode()).hexdigest()
 
 
 def _difference(tracer: str, wanted: Sequence[str], held: Sequence[Sequence[str]]) -> str:
-    """Say how a program differs from the nearest one there is, in the words of the command line."""
+    """Describe how a program differs from the nearest one in the pack, by command line options."""
     nearest = min((set(flags) for flags in held), key=lambda flags: len(flags ^ set(wanted)))
     known = registry.get(tracer) if tracer in registry.names() else None
 
@@ -186,12 +189,12 @@ def _difference(tracer: str, wanted: Sequence[str], held: Sequence[Sequence[str]
         return ", ".join(spelled(known, macro) if known is not None else macro for macro in macros)
 
     more, fewer = words(set(wanted) - nearest), words(nearest - set(wanted))
-    said = [f"asked for: {more}"] * bool(more) + [f"in the pack: {fewer}"] * bool(fewer)
-    return f" ({'; '.join(said)})" if said else ""
+    parts = [f"asked for: {more}"] * bool(more) + [f"in the pack: {fewer}"] * bool(fewer)
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _inflated(content: bytes) -> bytes:
-    """The whole content, unless there is more than any pack has."""
+    """Decompress the content, up to the size limit of packs."""
     inflate = zlib.decompressobj()
     text = inflate.decompress(content, MAX_CONTENT)
     if not inflate.eof or inflate.unused_data:

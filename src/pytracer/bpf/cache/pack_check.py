@@ -1,7 +1,8 @@
-"""Check that the image in a pack can be what the C declares: sizes, map types, functions.
+"""Check that the image in a pack matches what the C declares: sizes, map types, functions.
 
-A pack has right checksums whoever made it. Its programs pass the verifier like any; but what reads and fills
-maps goes by their declarations, with buffers of those sizes, which the kernel would write or read beyond.
+Anybody can make a pack with correct checksums. Its programs pass the verifier like any others; but pytracer
+reads and fills maps by their declarations, with buffers of those sizes, and the kernel would write or read
+beyond them if a map's real sizes were larger.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _BASE = {
     **dict.fromkeys(("int", "unsigned int"), 4),
     **dict.fromkeys(("long", "unsigned long", "long long", "unsigned long long"), 8),
 }
-# Of what BCC does not describe; the kernel writes a whole stack into the reader's buffer.
+# Sizes that BCC does not describe; the kernel writes a whole stack into the reader's buffer.
 _FIXED = {
     MapType.STACK_TRACE: (4, 8 * DEPTH),
     MapType.CGROUP_ARRAY: (4, 4),
@@ -48,14 +49,14 @@ _FIXED = {
 
 @record
 class Declaration:
-    """A map as the C declares it: its macro without ``BPF_``, and the arguments behind its name."""
+    """A map as the C declares it: its macro without ``BPF_``, and the arguments after its name."""
 
     macro: str
     arguments: tuple[str, ...]
 
 
 def problem_of(image: Image, text: str) -> str:
-    """What in an image cannot be of this C, in words; "" where nothing is wrong."""
+    """Describe what in an image does not match this C; "" if nothing is wrong."""
     declared = dict[str, list[Declaration]]()
     for name, declaration in _declarations(text):
         declared.setdefault(name, []).append(declaration)
@@ -85,7 +86,7 @@ def _declarations(text: str) -> Iterator[tuple[str, Declaration]]:
 
 
 def _problem(spec: MapSpec, declared: Declaration) -> str:
-    """What tells a map from a declaration; "" where nothing does, or it is in a way that is not known."""
+    """Describe how a map differs from a declaration; "" if it does not, or its macro is unknown."""
     kind = _TYPES.get(declared.macro)
     if kind is None:
         return ""
@@ -132,8 +133,10 @@ def _node(description: str) -> Any:
 
 
 def _size(description: str) -> int | None:
-    """The bytes of a type as BCC describes it; None where that is not known. As :mod:`.layout_desc` lays it
-    out, but without NumPy, which no start waits for."""
+    """Return the size of a type in bytes by BCC's description; None if not known.
+
+    The layout rules are those of :mod:`pytracer.bpf.read.dtypes`, without NumPy, which takes long to import.
+    """
     if not description:
         return None
     try:
@@ -144,7 +147,7 @@ def _size(description: str) -> int | None:
 
 
 def _laid_out(node: Any) -> tuple[int, int] | None:
-    """(size, alignment) of a type."""
+    """Return the (size, alignment) of a type."""
     if isinstance(node, str):
         size = 4 if node.startswith("enum") else 8 if node.endswith("*") else _BASE.get(node)
         return None if size is None else (size, size)

@@ -1,7 +1,7 @@
-"""Folders of the cache that are whole or not there: each lists its files, and what is in them.
+"""Sealed cache folders: complete or absent. Each has a list of its files with their digests.
 
-A start trusts what an earlier one wrote only as far as the list says: an emptied or damaged header, a folder
-or FIFO in its place, a file too many, and the folder is made anew. (clang dies of some, without a word.)
+A start trusts a folder only as far as its list agrees: after an emptied or damaged header, a folder or FIFO
+in place of a file, or an extra file, it is made again. (Some of these make clang crash.)
 
 See "Images" in docs/internals.md.
 """
@@ -27,15 +27,15 @@ _DIGESTED = 1 << 24  # bytes, up to which contents are compared; beyond, sizes a
 
 
 def load_or_create(cache: CacheDir, folder: str, name: str, fill: Callable[[Path], None]) -> Path:
-    """The folder of this name in a folder of the cache, if it is whole; else made now, with ``fill``: there,
-    or in a private folder where that cannot be done. Raises HeadersError, CacheError."""
+    """Return the folder of this name in a folder of the cache; if it is not whole, make it with ``fill``, or
+    make one in a private folder if the cache is not writable. Raises HeadersError, CacheError."""
     path = cache.path / folder / name
     if is_whole(path):
         return path
     path = cache.work_folder(folder) / name
     try:
         publish(path, fill)
-    except HeadersError:  # something in its place that does not go away
+    except HeadersError:  # something in its place cannot be removed
         elsewhere = private_folder(folder) / name
         if elsewhere == path:
             raise
@@ -45,9 +45,9 @@ def load_or_create(cache: CacheDir, folder: str, name: str, fill: Callable[[Path
 
 
 def publish(path: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder aside with ``fill``, on the disk in full, and give it its name.
+    """Make a folder with ``fill`` under a temporary name, flush it to the disk, and rename it.
 
-    Who comes second leaves the one that is there, if that is whole. Raises HeadersError.
+    If another process was faster and its folder is whole, that one stays. Raises HeadersError.
     """
     try:
         new = Path(tempfile.mkdtemp(dir=path.parent, prefix=".new-"))
@@ -72,7 +72,7 @@ def publish(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """True for a folder that can be trusted, with all of its files as they were written, and no others."""
+    """Return True for a trusted folder with exactly the files that were written."""
     if distrust(path):
         return False
     data = read_trusted(path / LIST)
@@ -98,14 +98,14 @@ def _give_name(new: Path, path: Path) -> None:
     with contextlib.suppress(OSError):
         new.rename(path)
         _flush_one(path.parent)
-    if not is_whole(path):  # something is there that cannot be used
+    if not is_whole(path):  # something unusable is in its place
         remove(path)
         new.rename(path)
         _flush_one(path.parent)
 
 
 def _entries(folder: Path) -> dict[str, tuple[str, int, str]]:
-    """Of each file and link below: what it is, its size, and where a link leads. Raises OSError."""
+    """Return the kind, size and link target of each file and link below a folder. Raises OSError."""
     found = dict[str, tuple[str, int, str]]()
     left = [""]
     while left:
@@ -125,7 +125,7 @@ def _entries(folder: Path) -> dict[str, tuple[str, int, str]]:
 
 
 def _digest(path: Path, entry: tuple[str, int, str]) -> str:
-    """What tells contents apart. Raises OSError."""
+    """Return the digest of a file's content, or a link's target. Raises OSError."""
     kind, size, target = entry
     if kind != "file":
         return target
@@ -136,7 +136,7 @@ def _digest(path: Path, entry: tuple[str, int, str]) -> str:
 
 
 def _flush(folder: Path, count: int) -> None:
-    """Have the disk take all of it before it gets its name: a power cut would else leave files empty."""
+    """Flush the folder to the disk before it gets its name: otherwise a power cut may leave empty files."""
     if count > _MANY:
         os.sync()
         return

@@ -1,1 +1,1 @@
-"""Compile C with BCC into images: kernel headers, sources, and what BCC cannot express."""
+"""Compile C with BCC into images: kernel headers, sources, and features that BCC cannot express."""

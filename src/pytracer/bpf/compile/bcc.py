@@ -1,4 +1,4 @@
-"""BCC compiles and loads; what comes out is a module: maps and programs by name."""
+"""Compile C by BCC into a module: maps and programs by name."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from pytracer.inherited import require_descriptors
 from pytracer.kernel.policy import raise_memlock
 
 _DIAGNOSTIC = re.compile(r"^(?P<place>[^\s:][^:\n]*:\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.M)
-# Which map is like those that a map of maps holds: BCC is told, and does not tell.
+# The template of a map of maps: BCC has no function that returns it.
 _OF_MAPS = re.compile(r'\bBPF_(?:ARRAY|HASH)_OF_MAPS\s*\(\s*(\w+)\s*,[^;]*?"(\w+)"')
-# Warnings about the kernel's own headers are not ours to mend.
+# Warnings about the kernel's own headers.
 _FLAGS = ("-Wno-address-of-packed-member", "-Wno-duplicate-decl-specifier", "-Wno-macro-redefined")
-_DESCRIPTORS = 24  # that a compile may open at once: libbcc 0.26 crashes, or blames the C, where it gets none
+_DESCRIPTORS = 24  # opened by a compile: without free ones libbcc 0.26 crashes, or reports errors in the C
 
 
 class BccModule:
@@ -41,7 +41,7 @@ class BccModule:
     def __init__(
         self, name: str, text: str, cflags: Sequence[str], headers: Headers, *, keep_logs: bool = True
     ) -> None:
-        """Compile ``text``. Raises BuildError (SchemaError where offsets came out wrong).
+        """Compile ``text``. Raises BuildError (SchemaError if member offsets are wrong).
 
         ``keep_logs``: see :class:`~pytracer.bpf.load.loader.Loader`.
         """
@@ -50,7 +50,7 @@ class BccModule:
         self._bcc = import_bcc()
         checks = layout_check.check_functions(headers.checks)
         flags = [*_FLAGS, *headers.cflags, *cflags]
-        if headers.source != "btf":  # what is private to the kernel's .c files must be said again
+        if headers.source != "btf":  # types private to the kernel's .c files must be declared again
             flags.append("-DPT_PACKAGED_HEADERS")
         self._text = text
         self._loader = Loader(name, keep_logs=keep_logs)
@@ -73,13 +73,14 @@ class BccModule:
         return self._maps
 
     def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
-        """See :class:`~.module.Module`. Raises VerifierError, or what the kernel's refusal means."""
+        """See :class:`~.module.Module`. Raises VerifierError, or the error that explains the kernel's
+        refusal."""
         parts = bpf_loop.parts(program, self._dump)
-        btf, told = encode({program: self._functions(parts)})
+        btf, line_infos = encode({program: self._functions(parts)})
         descriptor = load_btf(btf)
         try:
-            code, told_ = bpf_loop.joined(parts), told[program]
-            loaded = self._loader.load(program, code, kind, attach_type, btf=descriptor, told=told_, **rest)
+            code, told = bpf_loop.joined(parts), line_infos[program]
+            loaded = self._loader.load(program, code, kind, attach_type, btf=descriptor, told=told, **rest)
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -88,20 +89,21 @@ class BccModule:
         return loaded
 
     def image(self, key: str, programs: Sequence[str]) -> Image:
-        """These programs as compiled, and all maps, as data. Raises ImageError where that cannot be."""
+        """Make an image of these programs and all maps. Raises ImageError if that is impossible."""
         specs = tuple(spec for spec, _ in self._specs.values())
         known = self._known()
         arrays = [spec for spec in specs if spec.type == MapType.PROG_ARRAY]
         tails = [name for spec in arrays for _, name in functions(spec.name, spec.max_entries, known)]
         programs = list(dict.fromkeys([*programs, *tails]))
         parts = {name: bpf_loop.parts(name, self._dump) for name in programs}
-        btf, told = encode({name: self._functions(whole) for name, whole in parts.items()})
+        btf, line_infos = encode({name: self._functions(whole) for name, whole in parts.items()})
         code = tuple(
-            unlinked(name, bpf_loop.joined(whole), self._names, told[name]) for name, whole in parts.items()
+            unlinked(name, bpf_loop.joined(whole), self._names, line_infos[name])
+            for name, whole in parts.items()
         )
         try:
             made_by = compiler_identity()
-        except ImageError:  # then it is of use now, but not kept
+        except ImageError:  # the image can be used now, but not cached
             made_by = ()
         return Image(key, os.uname().release, made_by, specs, code, btf)
 
@@ -116,30 +118,30 @@ class BccModule:
 
     @property
     def _names(self) -> dict[int, str]:
-        """The maps by their descriptors."""
+        """The names of the maps by their descriptors."""
         return {fd: name for name, (_, fd) in self._specs.items()}
 
     def _known(self) -> set[str]:
-        """The functions that BCC compiled."""
+        """Return the names of the functions that BCC compiled."""
         lib, module = self._bcc.lib, self._bpf.module
         lib.bpf_function_name.restype = ctypes.c_char_p
         numbers = range(lib.bpf_num_functions(module))
         return {lib.bpf_function_name(module, number).decode() for number in numbers}
 
     def _dump(self, program: str) -> bytes:
-        """The bytecode of a function."""
+        """Return the bytecode of a function."""
         return bytes(self._bpf.dump_func(program.encode()))
 
     def _functions(self, parts: Sequence[bpf_loop.LoopBody]) -> list[LineTableFunction]:
-        """What there is to tell of a program's functions."""
+        """Return the line table of a program's functions."""
         return [LineTableFunction(part.name, part.at, part.placed(self._lines(part.name))) for part in parts]
 
     def _lines(self, program: str) -> list[Line]:
-        """Where its lines are; none where BCC does not say."""
+        """Return the lines of a function; none if the kernel does not return them."""
         code = is_placeholder(len(self._dump(program)) // 8)
         buffer, kind = ctypes.create_string_buffer(code, len(code)), int(ProgType.SOCKET_FILTER)
         any_attach_type = 0xFFFFFFFF  # -1 for BCC
-        with captured_stderr():  # of a kernel that is too old for them, there is no need to say so
+        with captured_stderr():  # hides libbcc's message about kernels that are too old for line tables
             descriptor = self._bcc.lib.bcc_func_load(
                 self._bpf.module, kind, program.encode(), buffer, len(code), b"GPL", 0, 0, None, 0, None,
                 any_attach_type,
@@ -154,7 +156,7 @@ class BccModule:
             os.close(descriptor)
 
     def _read_specs(self) -> dict[str, tuple[MapSpec, int]]:
-        """Each map as it was made, and its descriptor."""
+        """Return the spec of each map that BCC created, and its descriptor."""
         lib, module = self._bcc.lib, self._bpf.module
         for function, result in (
             ("bpf_num_tables", ctypes.c_size_t),
@@ -187,26 +189,28 @@ class BccModule:
 
 
 def _compile(bcc: ModuleType, name: str, text: str, cflags: Sequence[str], source: Path) -> Any:
-    """A bcc.BPF object. BCC prints what clang says; it is caught and made into one line."""
+    """Return a bcc.BPF object. BCC prints clang's messages; the first error becomes the one of BuildError."""
     log = None
     try:
         with captured_stderr() as log, _kernel_source(source):
             return bcc.BPF(text=text.encode(), cflags=list(cflags))
     except Exception as problem:  # BCC raises bare Exception
-        said = log.text if log is not None else ""
-        match = _DIAGNOSTIC.search(said)
+        diagnostics = log.text if log is not None else ""
+        match = _DIAGNOSTIC.search(diagnostics)
         reason = f"{match['place']}: {match['text']}" if match else str(problem)
         raise BuildError(
-            f"{name} does not compile: {reason}", hint="--debug shows all the compiler said", detail=said
+            f"{name} does not compile: {reason}",
+            hint="--debug shows all the compiler said",
+            detail=diagnostics,
         ) from problem
 
 
 @contextlib.contextmanager
 def _kernel_source(path: Path) -> Iterator[None]:
-    """BCC takes the folder of the kernel's types from the environment.
+    """Point BCC to the folder of the kernel's types, by its environment variable.
 
-    It also has clang look into the current folder first, where anybody may have put a linux/sched.h: while
-    it compiles, that is the folder of the types.
+    BCC also lets clang search the current folder first, where anybody may have put a linux/sched.h: while it
+    compiles, the current folder is that of the types.
     """
     before = os.environ.get("BCC_KERNEL_SOURCE")
     os.environ["BCC_KERNEL_SOURCE"] = str(path)

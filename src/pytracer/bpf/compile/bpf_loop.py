@@ -1,8 +1,8 @@
-"""Functions that the kernel calls back: the bodies of loops by bpf_loop() (Linux 5.17).
+"""Append the callbacks of bpf_loop() (Linux 5.17), the loop bodies, to their programs.
 
-BCC compiles each function by itself, and has no place for the address of another. So a program names what is
-to be called by a constant (PT_EACH in probes_c/include/loops.h). Here the instructions of that function are
-put behind the program's, and the constant becomes what the kernel takes for a reference to them.
+BCC compiles each function by itself and cannot express the address of another. So a program names its loop
+body by a constant (PT_EACH in probes_c/include/loops.h). Here the instructions of that function are appended
+to the program's, and the constant becomes a reference to them in the kernel's encoding.
 
 See "What BCC does not do" in docs/internals.md.
 """
@@ -23,22 +23,24 @@ _R1, _R2 = Register.R1, Register.R2
 
 @record
 class LoopBody:
-    """A function, and which of the whole's instructions is its first."""
+    """A function, its code, and the index ``at`` of its first instruction in the whole program."""
 
     name: str
     at: int
     code: bytes
 
     def placed(self, lines: Sequence[Line]) -> list[Line]:
-        """Where in the whole the lines of the function in C are; the first has what stands before it, too."""
+        """Move the lines of the function to its position; the first line also covers the entry code before
+        it."""
         before = self.at + (len(ENTRY) // 8 if self.at else 0)
         return [replace(line, insn=line.insn + before if i else self.at) for i, line in enumerate(lines)]
 
 
 def parts(program: str, dump: Callable[[str], bytes]) -> list[LoopBody]:
-    """A program and, behind it, what it has called, as ``dump`` gives the instructions of each function."""
+    """Return a program and the loop bodies that it calls, in order. ``dump`` returns a function's
+    instructions."""
     whole = [LoopBody(program, 0, dump(program))]
-    for part in whole:  # which grows meanwhile: what is called may have others called
+    for part in whole:  # grows during the iteration: a loop body may contain loops
         for name in _called(part.code).values():
             if name not in {known.name for known in whole}:
                 whole.append(LoopBody(name, whole[-1].at + len(whole[-1].code) // 8, ENTRY + dump(name)))
@@ -46,7 +48,7 @@ def parts(program: str, dump: Callable[[str], bytes]) -> list[LoopBody]:
 
 
 def joined(whole: list[LoopBody]) -> bytes:
-    """Their instructions. Each reference is counted from the instruction behind it."""
+    """Join the instructions and resolve the references, which count from the instruction after them."""
     starts = {part.name: part.at for part in whole}
     code = bytearray(b"".join(part.code for part in whole))
     for offset, name in _called(bytes(code)).items():
@@ -56,14 +58,17 @@ def joined(whole: list[LoopBody]) -> bytes:
 
 
 def _called(code: bytes) -> dict[int, str]:
-    """The functions that are named, by the offset of the instruction that does so."""
+    """Find the placeholders of loop bodies: function names by the offset of the instruction."""
     marks = {offset: value - MARK for offset, value in constants_of(code)}
     return {offset: f"pt_turn_{number}" for offset, number in marks.items() if 0 <= number <= 0xFF}
 
 
 def _entry() -> bytes:
-    """The kernel hands over which turn it is, and the context; the function in C takes the context, which
-    begins with the turn."""
+    """Return the entry code of a loop body.
+
+    The kernel passes the iteration number and the context; the C function takes only the context, whose first
+    member is the iteration number.
+    """
     a = Assembler()
     a.store(Size.W, _R2, 0, _R1)
     a.mov(_R1, _R2)

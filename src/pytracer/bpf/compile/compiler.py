@@ -1,4 +1,4 @@
-"""BCC run in a process of its own: C becomes an image, or an error that names what the compiler said."""
+"""Run BCC in a child process: C becomes an image, or an error with the compiler's message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IMAGE, _ERROR = b"i", b"e"
 
 
 class CompilerDiedError(BuildError):
-    """The compiler ended without a word, by a signal most likely."""
+    """The compiler ended without a message, most likely by a signal."""
 
 
 def compile_image(
@@ -34,12 +34,12 @@ def compile_image(
 ) -> Image:
     """Compile ``text`` and put its ``programs`` and maps into an image with that ``key``.
 
-    Raises what :class:`~pytracer.bpf.compile.bcc.BccModule` raises, CompilerDiedError, ImageError if no image
-    can be made, and KeyboardInterrupt once ``stop_requested`` says so.
+    Raises the errors of :class:`~pytracer.bpf.compile.bcc.BccModule`, CompilerDiedError, ImageError if no
+    image can be made, and KeyboardInterrupt once ``stop_requested`` returns True.
     """
 
     def work() -> bytes:
-        from pytracer.bpf.compile.bcc import BccModule  # only here: it brings 64 MB of LLVM along
+        from pytracer.bpf.compile.bcc import BccModule  # only in the child: it loads 64 MB of LLVM
 
         try:
             module = BccModule(name, text, cflags, headers)
@@ -70,7 +70,7 @@ def _image(name: str, outcome: ChildResult) -> Image:
 
 
 def _made(cls: type[PytracerError], message: str, hint: str, detail: str) -> PytracerError:
-    """An error of a class, some of which are made in other ways."""
+    """Make an error of any class, without its own constructor."""
     error = cls.__new__(cls)
     PytracerError.__init__(error, message, hint=hint, detail=detail)
     return error

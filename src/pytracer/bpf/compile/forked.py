@@ -22,16 +22,17 @@ from pytracer.record import record
 from pytracer.signal_mask import signals_blocked
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
-_LOOK = 100  # ms between two looks whether to stop
-# They are the parent's to answer; what a fault raises in the child is not blocked.
+_LOOK = 100  # ms between two calls of stop_requested
+# The parent handles these; signals of faults in the child are not blocked.
 _BLOCKED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGCHLD}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @record
 class ChildResult:
-    """How it ended: ``data`` is what the work returned, empty where it did not; ``status`` the exit status,
-    below 0 the signal that ended it; ``said`` what it wrote to standard error while that was captured."""
+    """The result of a child: ``data`` is the return value of the work, empty if it did not return; ``status``
+    the exit status, negative for the signal that ended it; ``said`` what it wrote to standard error while
+    that was captured."""
 
     data: bytes
     status: int
@@ -39,7 +40,7 @@ class ChildResult:
 
     @property
     def death(self) -> str:
-        """Say how it ended if not by returning; else ""."""
+        """The way in which the child ended, if not by returning; else ""."""
         if self.data:
             return ""
         if self.status >= 0:
@@ -52,9 +53,9 @@ class ChildResult:
 def run_in_child(
     work: Callable[[], bytes], *, stop_requested: Callable[[], bool] = lambda: False
 ) -> ChildResult:
-    """Fork a child to do ``work``, and wait for it. It dies with us.
+    """Fork a child to do ``work``, and wait for it. The child is killed if this process ends.
 
-    Raises KeyboardInterrupt once ``stop_requested`` says so; the child is then killed.
+    Raises KeyboardInterrupt once ``stop_requested`` returns True; the child is then killed.
     """
     result, said = os.memfd_create("result"), os.memfd_create("said")
     try:
@@ -73,11 +74,11 @@ def run_in_child(
 
 
 def _work(work: Callable[[], bytes], parent: int, result: int, said: int) -> None:
-    """The child's side, with all signals blocked at first. Does not return."""
+    """Run the child's side, with all signals blocked at first. Does not return."""
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED)
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it ended before that
+        if os.getppid() != parent:  # the parent ended before prctl
             os._exit(1)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         share(said)

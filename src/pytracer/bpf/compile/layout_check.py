@@ -1,12 +1,11 @@
-"""Are kernel struct members, in the code that the compiler emitted, where the kernel has them?
+"""Check that the compiled code accesses members of kernel structs at the kernel's offsets.
 
-BCC generates code for the host and relabels it as BPF, so a header that is right can still be compiled to
-wrong offsets, and ``offsetof`` would not show it: the front end works it out by the host's rules, while
-loads and stores follow BPF's. What counts is what stands in the bytecode. ``check_functions`` are C functions
-to append to the program: they store the address of every member of a struct at its argument. (Not the
-distance from the argument: the compiler would work that out early, by the host's rules again.) They are
-compiled like the rest and never loaded. ``verify_all`` follows their bytecode and reads the distances out
-of it.
+BCC generates code for the host and relabels it as BPF, so a correct header can still be compiled to wrong
+offsets, and ``offsetof`` would not show it: the compiler's front end evaluates it by the host's rules, while
+loads and stores follow BPF's. Only the bytecode counts. ``check_functions`` are C functions to append to the
+program: they store the address of every member of a struct at its argument. (Not the distance from the
+argument: the compiler would fold that by the host's rules again.) They are compiled with the rest and never
+loaded. ``verify_all`` interprets their bytecode and compares the distances.
 
 See "Source and headers" in docs/internals.md.
 """
@@ -47,12 +46,12 @@ class _Value(NamedTuple):
 
 
 def check_functions(checks: Sequence[MemberOffset]) -> str:
-    """The C text to append to a program, "" for no checks. BCC's rewriter leaves it as it is."""
+    """Return the C text to append to a program, "" without checks. BCC's rewriter leaves it unchanged."""
     return "".join(check_function(chunk, name) for name, chunk in _chunks(checks))
 
 
 def verify_all(dump: Callable[[str], bytes], checks: Sequence[MemberOffset]) -> None:
-    """``verify`` what ``check_functions(checks)`` was compiled to; ``dump`` gives a function's bytecode."""
+    """``verify`` the compiled ``check_functions(checks)``; ``dump`` returns a function's bytecode."""
     for name, chunk in _chunks(checks):
         verify(dump(name), chunk)
 
@@ -63,7 +62,7 @@ def _chunks(checks: Sequence[MemberOffset]) -> Iterator[tuple[str, Sequence[Memb
 
 
 def check_function(checks: Sequence[MemberOffset], name: str = FUNCTION) -> str:
-    """One function of ``check_functions``."""
+    """Return one function of ``check_functions``."""
     lines = [f"\nint {name}(void *base)", "{"]
     for i, (record, member, _) in enumerate(checks):
         # To the compiler, the empty assembly may change the pointer. So it does not know it to be an offset
@@ -77,9 +76,9 @@ def check_function(checks: Sequence[MemberOffset], name: str = FUNCTION) -> str:
 
 
 def verify(bytecode: bytes, checks: Sequence[MemberOffset]) -> None:
-    """Compare what ``check_function(checks)`` was compiled to (``struct bpf_insn``s) with ``checks``.
+    """Compare the bytecode of ``check_function(checks)`` (``struct bpf_insn`` records) with ``checks``.
 
-    ``SchemaError`` names the first member whose offset is not as it should be, or was not found.
+    Raises SchemaError that names the first member whose offset is wrong or was not found.
     """
     stored = _stores(bytecode)
     for i, (record, member, offset) in enumerate(checks):
@@ -93,7 +92,8 @@ def verify(bytecode: bytes, checks: Sequence[MemberOffset]) -> None:
 
 
 def _stores(bytecode: bytes) -> dict[int, int]:
-    """What is stored, by byte offset from the argument, by a function of straight-line code."""
+    """Interpret a function of straight-line code: the values that it stores, by byte offset from its
+    argument."""
     if len(bytecode) % 8:
         raise SchemaError("the layout check is not a whole number of instructions")
     registers: dict[int, _Value | None] = {1: _Value(1, 0)}
@@ -129,7 +129,7 @@ def _stores(bytecode: bytes) -> dict[int, int]:
 
 
 def _alu(code: int, left: _Value | None, register: _Value | None, number: int) -> _Value | None:
-    """One arithmetic instruction; None where the result is not followed here."""
+    """Interpret one arithmetic instruction; None if the result is not tracked."""
     right = register if code & 8 else _Value(0, number)
     operation, narrow = code & 0xF0, code & 7 == 4
     result = None

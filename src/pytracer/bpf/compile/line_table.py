@@ -1,10 +1,9 @@
-"""The compiler's line table, got back from BCC and made into BTF with the text of the lines.
+"""Read the compiler's line table back from BCC, and make BTF of it with the text of the lines.
 
-BCC gives the compiler's line table to the kernel and to nobody else. So it is asked back: instructions of no
-meaning, as many as the program has, are loaded under the program's name, and the kernel tells the lines that
-came with them. The verifier does not touch such instructions, and the numbers are those of the program. BCC
-knows no text of lines that ``#line`` says are another file's; what is made here has it, from the C as one
-text that BCC was given.
+BCC passes the line table to the kernel only. To get it, a placeholder program with as many instructions is
+loaded under the program's name, and the kernel returns the lines that were loaded with it. The verifier does
+not change such instructions, so the positions are those of the program. BCC has no text for lines that
+``#line`` attributes to another file; the BTF made here takes the text from the C that BCC was given.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from pytracer.kernel.btf_format import KIND_SHIFT, BtfKind
 from pytracer.record import record
 
 _INT, _PROTO = 1, 2  # types: int, int (void)
-_STATIC = 0  # BTF_FUNC_STATIC: what else the kernel does not have called back
+_STATIC = 0  # BTF_FUNC_STATIC: the kernel accepts no others as callbacks
 _SIGNED = 1 << 24
-_VIRTUAL = "/virtual/include/"  # where BCC says that its own headers are
+_VIRTUAL = "/virtual/include/"  # the folder of BCC's own headers, as it names them to the compiler
 _EXIT, _ZERO = (struct.pack("=BBhi", code, 0, 0, 0) for code in (0x95, 0xB7))
 
 
 @record
 class Line:
-    """From this instruction on (counted from the program's begin) it is this line of C."""
+    """The C line of the instructions from ``insn`` on, counted from the program's start."""
 
     insn: int
     file: str
@@ -37,8 +36,8 @@ class Line:
 
 @record
 class LineTableFunction:
-    """A function of a program, the first instruction that is its own, and its lines, the first of them for
-    that; none where they are not known."""
+    """A function of a program, the index ``at`` of its first instruction, and its lines, of which the first
+    begins there; none if they are unknown."""
 
     name: str
     at: int
@@ -46,9 +45,9 @@ class LineTableFunction:
 
 
 def encode(programs: Mapping[str, Sequence[LineTableFunction]]) -> tuple[bytes, dict[str, FuncLineInfo]]:
-    """BTF for programs by their names, each of some functions, and what to tell of each of them.
+    """Make the BTF of programs by their names, and the line info of each.
 
-    Of a program one of whose functions has no lines, none are told.
+    If a function has no lines, its whole program gets none.
     """
     strings = _Strings()
     for text in FILTER:
@@ -57,31 +56,31 @@ def encode(programs: Mapping[str, Sequence[LineTableFunction]]) -> tuple[bytes, 
         struct.pack("=IIII", strings.add(b"int"), BtfKind.INT << KIND_SHIFT, 4, _SIGNED | 32),
         struct.pack("=III", 0, BtfKind.FUNC_PROTO << KIND_SHIFT, _INT),
     ]
-    told = dict[str, FuncLineInfo]()
+    line_infos = dict[str, FuncLineInfo]()
     for name, functions in programs.items():
         known = all(function.lines for function in functions)
         lines = [line for function in functions if known for line in function.lines]
         first = len(types) + 1
         infos = [FUNCTION.pack(function.at, first + i) for i, function in enumerate(functions)]
-        told[name] = FuncLineInfo(b"".join(infos), b"".join(_records(lines, strings)))
+        line_infos[name] = FuncLineInfo(b"".join(infos), b"".join(_records(lines, strings)))
         for function in functions:
             named = strings.add(function.name.encode())
             types.append(struct.pack("=III", named, BtfKind.FUNC << KIND_SHIFT | _STATIC, _PROTO))
     body = b"".join(types)
     head = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(body), len(body), len(strings.data))
-    return head + body + bytes(strings.data), told
+    return head + body + bytes(strings.data), line_infos
 
 
 def is_placeholder(count: int) -> bytes:
-    """So many instructions that do nothing, and that any program may consist of."""
+    """Return ``count`` instructions that do nothing and that the verifier accepts."""
     return _ZERO * (count - 1) + _EXIT
 
 
 def read_back(descriptor: int, source: str) -> list[Line]:
-    """The lines of a program of :func:`meaningless` instructions that BCC loaded.
+    """Read the lines of a program of :func:`is_placeholder` instructions that BCC loaded.
 
-    ``source`` is the C as one text, with its ``#line``s. What has no line of its own (0: the compiler's
-    doing) belongs to the one before. Raises OSError.
+    ``source`` is the C as one text, with its ``#line`` directives. Instructions without a line (0: made by
+    the compiler) belong to the line before. Raises OSError.
     """
     known = by_file(source)
     places = {file: place_of(file, lines) for file, lines in known.items()}
@@ -102,7 +101,7 @@ def _line(one: SourceLine, known: Mapping[str, Mapping[int, str]], places: Mappi
 
 
 class _Strings:
-    """A string section in the making: each text once."""
+    """A BTF string section under construction: each string once."""
 
     def __init__(self) -> None:
         self.data = bytearray(b"\0")

@@ -1,4 +1,4 @@
-"""Which libraries a shared library asks for, read from its file: nothing is loaded."""
+"""Read the names of the libraries that a shared library needs from its file, without loading it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _ORDERS = {1: "<", 2: ">"}  # EI_DATA
 
 
 def needed(path: Path) -> list[str]:
-    """The names under DT_NEEDED of a 64-bit ELF file, in order.
+    """Return the DT_NEEDED names of a 64-bit ELF file, in order.
 
-    Empty where the file is no such thing, or a broken one. Raises OSError where it cannot be read.
+    Empty if it is another kind of file, or broken. Raises OSError if it cannot be read.
     """
     with path.open("rb") as file:
         try:

@@ -1,7 +1,7 @@
-"""The C that is handed to the compiler: the tracer's file with pytracer's own includes put in its place.
+"""The C that the compiler gets: the tracer's file with pytracer's own includes inlined.
 
-BCC rewrites map accesses in the main file only, so the helpers of ``probes_c/include`` cannot stay
-includes. ``#line`` keeps the compiler's messages and the verifier's source lines pointing at the files.
+BCC rewrites map accesses in the main file only, so the helpers of ``probes_c/include`` cannot stay includes.
+``#line`` keeps the compiler's messages and the verifier's source lines pointing at the files.
 
 See "Source and headers" in docs/internals.md.
 """
@@ -19,18 +19,18 @@ _INCLUDE = re.compile(r'\s*#\s*include\s+"([\w./-]+)"')
 
 
 def probes_folder() -> Path:
-    """The folder of the C files."""
+    """Return the folder of the C files."""
     return Path(__file__).parents[2] / "probes_c"
 
 
 def read_source(name: str, generated: Mapping[str, str] | None = None) -> str:
-    """The whole text of a C file of ``probes_c`` (or an absolute path); ``generated`` are the texts, by name,
-    of includes that are written for this run. Raises BuildError."""
+    """Return the whole text of a C file of ``probes_c`` (or an absolute path). ``generated`` are the texts,
+    by name, of includes that are written for this run. Raises BuildError."""
     return _inline(probes_folder() / name, set(), generated or {})
 
 
 def emit(name: str, defines: Iterable[tuple[str, str]], generated: Mapping[str, str] | None = None) -> str:
-    """The C of ``read_source`` under its macros, for people to read.
+    """Return the C of ``read_source`` after its macros, for people to read.
 
     BCC puts its own helpers before it and rewrites map accesses in it; the compiler gets the macros as -D.
     """
@@ -41,7 +41,7 @@ def emit(name: str, defines: Iterable[tuple[str, str]], generated: Mapping[str, 
 
 
 def by_file(source: str) -> dict[str, dict[int, str]]:
-    """The lines of ``read_source`` by the file and the number that each says it is."""
+    """Split the text of ``read_source`` by its ``#line`` directives: lines by file and number."""
     found = dict[str, dict[int, str]]()
     file, number = "", 0
     for line in source.splitlines():
@@ -54,8 +54,8 @@ def by_file(source: str) -> dict[str, dict[int, str]]:
 
 
 def place_of(file: str, lines: Mapping[int, str]) -> str:
-    """Where in the project the file of that name is that these lines are of; the name alone where they are of
-    none, because they were written for this run, or come from elsewhere."""
+    """Return the project path of the file that has these lines; its bare name if no file has, since it was
+    written for this run or comes from elsewhere."""
     folder = probes_folder()
     for path in (folder / file, folder / "include" / file):
         if path.is_file():
@@ -75,7 +75,7 @@ def _inline(path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
 
 
 def _numbered(lines: Iterable[str], path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
-    """Put the text of includes in their places: pytracer's own, else those beside the file at ``path``."""
+    """Inline the includes: pytracer's own, else those beside the file at ``path``."""
     name = path.name
     out = [f'#line 1 "{name}"']
     for number, line in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""Catching what a C library writes to standard error: clang's diagnostics, and LLVM's last words."""
+"""Capture what C libraries write to standard error: clang's diagnostics, and LLVM's fatal errors."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _shared = -1
 
 
 class CapturedOutput:
-    """What was written; complete once the ``with`` block is left."""
+    """The captured text, complete once the ``with`` block has ended."""
 
     text = ""
 
 
 def share(descriptor: int) -> None:
-    """From now on, have what is captured written to this file, which another process reads: of some programs
-    LLVM says what is wrong, and ends the process."""
+    """From now on, capture into this file, which another process reads: LLVM ends the process after some
+    errors."""
     global _shared
     _shared = descriptor
 
 
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[CapturedOutput]:
-    """Send file descriptor 2 into memory for the length of the block."""
+    """Redirect file descriptor 2 into memory for the length of the block."""
     result = CapturedOutput()
     sys.stderr.flush()
     saved = os.dup(2)

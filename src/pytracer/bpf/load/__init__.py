@@ -1,1 +1,1 @@
-"""Load images through bpf(2), and explain what the verifier refuses."""
+"""Load images through bpf(2), and explain the verifier's refusals."""

@@ -1,4 +1,4 @@
-"""An image put into the kernel by bpf(2) alone."""
+"""Load an image into the kernel by bpf(2) alone."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _WITHHELD = re.compile(
 
 
 class Loader:
-    """Puts the functions of a C file through the verifier, and owns them."""
+    """Loads the functions of a C file, and owns their descriptors."""
 
     def __init__(self, name: str, *, keep_logs: bool) -> None:
-        """``keep_logs``: write the log of a program that is refused to a file, for the user to read."""
+        """With ``keep_logs``, write the verifier log of a rejected program to a file for the user."""
         self._name = name
         self._keep_logs = keep_logs
         self._loaded: list[int] = []
@@ -50,10 +50,11 @@ class Loader:
         label: str = "",
         hear: Callable[[str], None] | None = None,
     ) -> int:
-        """The descriptor of a function with this code; see :class:`~pytracer.bpf.load.module.Module`.
+        """Load a function with this code and return its descriptor; see
+        :class:`~pytracer.bpf.load.module.Module`.
 
-        ``btf`` is a descriptor of what ``told`` refers to, -1 for none. Raises VerifierError, or what the
-        kernel's refusal means.
+        ``btf`` is a descriptor of the BTF to which ``told`` refers, -1 for none. Raises VerifierError, or the
+        error that explains the kernel's refusal.
         """
         whole = prologue + patched(code, constants or {})
         told = told.behind(len(prologue) // 8)
@@ -78,16 +79,17 @@ class Loader:
         return descriptor
 
     def close(self) -> None:
-        """Let go of all of them."""
+        """Close all programs."""
         while self._loaded:
             os.close(self._loaded.pop())
 
 
 class ImageModule:
-    """A :class:`~pytracer.bpf.load.module.Module`: the maps created, the programs loaded when asked for."""
+    """A :class:`~pytracer.bpf.load.module.Module` made from an image: creates the maps, loads programs on
+    request."""
 
     def __init__(self, name: str, image: Image, *, keep_logs: bool = True) -> None:
-        """Create the maps. Raises what the kernel's refusal means.
+        """Create the maps. Raises the error that explains the kernel's refusal.
 
         ``keep_logs``: see :class:`Loader`.
         """
@@ -114,7 +116,7 @@ class ImageModule:
         return self._maps
 
     def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
-        """See :class:`~.module.Module`. Raises ImageError where the image holds no such program."""
+        """See :class:`~.module.Module`. Raises ImageError if the image has no such program."""
         spec = self._image.program(program)
         code = spec.linked({name: table.fd for name, table in self._maps.items()})
         loaded = self._loader.load(
@@ -137,30 +139,31 @@ class ImageModule:
 
 
 class LoadRequest(Protocol):
-    """A way to load a program: with room for the verifier's log, of a certain level, or without."""
+    """A function that loads a program, with or without a buffer for the verifier log."""
 
     def __call__(self, log: bytearray | None = None, level: int = 1) -> int:
-        """The descriptor. Raises OSError."""
+        """Load and return the descriptor. Raises OSError."""
         ...
 
 
 def load_code(
     what: str, load: LoadRequest, *, keep_logs: bool, hear: Callable[[str], None] | None = None
 ) -> int:
-    """Load a program, called ``what``; ``hear`` gets the verifier's whole log, should it pass.
+    """Load the program ``what``; if it passes, ``hear`` gets the whole verifier log.
 
-    Raises VerifierError, or what the kernel's refusal means.
+    Raises VerifierError, or the error that explains the kernel's refusal.
     """
     try:
         return load() if hear is None else _load_verbose(load, hear)
     except OSError as error:
-        if error.errno in (errno.EPERM, errno.ENOMEM):  # not the verifier's
+        if error.errno in (errno.EPERM, errno.ENOMEM):  # not from the verifier
             raise explain(error, f"loading {what}") from error
         return _reload_with_log(what, load, error, keep_logs=keep_logs)
 
 
 def _load_verbose(load: LoadRequest, hear: Callable[[str], None]) -> int:
-    """Twice: writing down each step takes longer than the steps, and how long those take is to be told."""
+    """Load twice: once for the log of all steps, once for the statistics, since logging the steps distorts
+    the time that the verifier reports."""
     log = bytearray(_LOG)
     try:
         os.close(load(log, _ALL))
@@ -180,10 +183,10 @@ def _said(log: bytearray) -> str:
 
 
 def _reload_with_log(what: str, load: LoadRequest, error: OSError, *, keep_logs: bool) -> int:
-    """Ask for the verifier's words: a log nobody reads costs time at every start.
+    """Load again with a log; the first attempt has none, since writing it costs time at every start.
 
-    The descriptor, should the kernel be of another mind now; else VerifierError, or what ``error`` means
-    where the verifier had nothing to say.
+    Returns the descriptor if it loads now. Raises VerifierError, or the error that explains ``error`` if the
+    log is empty.
     """
     log = bytearray(_LOG)
     cut = ""
@@ -195,7 +198,7 @@ def _reload_with_log(what: str, load: LoadRequest, error: OSError, *, keep_logs:
     text = _said(log)
     if not text.strip():
         raise explain(error, f"loading {what}") from error
-    from pytracer.bpf.load.verifier import keep_log, summarise  # what reads logs
+    from pytracer.bpf.load.verifier import keep_log, summarise  # imported late: only refusals need it
 
     refusal = summarise(text)
     if _WITHHELD.search(refusal.reason) and is_confidential():
@@ -209,9 +212,9 @@ def _reload_with_log(what: str, load: LoadRequest, error: OSError, *, keep_logs:
 
 
 def _create(spec: MapSpec, maps: Mapping[str, Map]) -> Map:
-    """Make a map; ``maps`` are those that are there already."""
+    """Create a map; ``maps`` are those that exist already."""
     entries = spec.max_entries
-    if spec.type == MapType.PERF_EVENT_ARRAY:  # BCC wrote down how many there were where it compiled
+    if spec.type == MapType.PERF_EVENT_ARRAY:  # BCC stored the number of CPUs of the compiling machine
         entries = max(entries, possible_cpus())
     inner = maps[spec.inner].fd if spec.inner else 0
     types = 0

@@ -1,7 +1,7 @@
-"""Types for maps that keep values with the kernel's own objects (tasks, sockets, inodes, cgroups).
+"""BTF types for maps with local storage of tasks, sockets, inodes and cgroups.
 
-The kernel makes them only where BTF says what keys and values are. It looks at no more than that the key is
-an int and the value as large as is said.
+The kernel creates such maps only with BTF types for keys and values. It checks only that the key is an int
+and that the value's size is right.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ _SIGNED = 1 << 24
 
 
 def storage_types(size: int) -> int:
-    """A descriptor of two types: 1 is an int, 2 is a struct of so many bytes. Raises OSError."""
+    """Load BTF with two types: 1 is an int, 2 a struct of ``size`` bytes. Returns its descriptor. Raises
+    OSError."""
     names = b"\0int\0value\0"
     key = struct.pack("=IIII", 1, BtfKind.INT << KIND_SHIFT, 4, _SIGNED | 32)
     value = struct.pack("=III", 5, BtfKind.STRUCT << KIND_SHIFT, size)

@@ -1,4 +1,4 @@
-"""What a compiled program is to those who use it, however it came to be."""
+"""The interface of a compiled program, whether it comes from an image or from the compiler."""
 
 from __future__ import annotations
 
@@ -29,15 +29,20 @@ class Module(Protocol):
         label: str = "",
         hear: Callable[[str], None] | None = None,
     ) -> int:
-        """Load a function through the verifier; its descriptor, owned by the module.
+        """Load a function through the verifier. Returns its descriptor, which the module owns.
 
-        ``attach_type`` of ``enum bpf_attach_type`` and ``btf_id`` say what it is for where its type leaves
-        that open. ``constants`` are put in the places of others (:func:`pytracer.bpf.image.patched`).
-        ``prologue`` are instructions to put before it, ``label`` is what the kernel is to call it, if not by
-        its own name. ``hear`` gets all that the verifier says of a program that passes: megabytes, at times.
+        Args:
+            program: The name of the C function.
+            kind: The program type.
+            attach_type: A value of ``enum bpf_attach_type``, if the type needs one.
+            btf_id: The target's id in the kernel's BTF, if the type needs one.
+            constants: Values for placeholders in the code (:func:`pytracer.bpf.image.patched`).
+            prologue: Instructions to put before the program's own.
+            label: The program's name in the kernel, by default that of the function.
+            hear: Gets the verifier log of a program that passes, which may be megabytes.
         """
         ...
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close all descriptors."""
         ...

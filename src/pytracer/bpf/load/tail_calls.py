@@ -1,7 +1,7 @@
-"""Programs that go on in others: ``BPF_PROG_ARRAY(steps, 2)`` holds the functions steps_0 and steps_1.
+"""Tail calls: ``BPF_PROG_ARRAY(steps, 2)`` holds the functions steps_0 and steps_1.
 
-A program that refers to such an array has them loaded as what it is itself (the kernel takes no others into
-the array), and ``steps.call(ctx, 1)`` goes on in the second.
+If a program refers to such an array, its functions are loaded with the program's own type (the kernel accepts
+no others into the array), and ``steps.call(ctx, 1)`` jumps to the second.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pytracer.bpf.sys import MapType, map_update
 
 
 def functions(name: str, entries: int, known: Collection[str]) -> Iterator[tuple[int, str]]:
-    """The functions that the array ``name`` has to hold, of those that are ``known``, and where."""
+    """Yield (index, name) of the ``known`` functions that belong into the array ``name``."""
     for index in range(entries):
         if (function := f"{name}_{index}") in known:
             yield index, function
 
 
 def tail_call_targets(how: Mapping[str, Any]) -> dict[str, Any]:
-    """How to load a function that another goes on in: as that, but for what stands before that, who hears of
-    it and what it is called."""
+    """Return the load attributes of a tail-called function: those of its caller, without prologue, log and
+    label."""
     return {word: value for word, value in how.items() if word not in ("prologue", "hear", "label")}
 
 
@@ -36,7 +36,7 @@ class TailCalls:
         self._filled = set[str]()
 
     def fill(self, referred: Iterable[str], load: Callable[[str], int]) -> None:
-        """Fill the arrays among the maps that a program refers to; ``load`` loads a function as it is."""
+        """Fill the program arrays among the maps that a program refers to; ``load`` loads a function."""
         for name in sorted({*referred} - self._filled):
             table = self._maps[name]
             if table.type == MapType.PROG_ARRAY:

@@ -1,4 +1,4 @@
-"""The verifier's refusal in a few words: what it said, about which line of C, and where the whole log is."""
+"""Summarise verifier logs: the reason of a refusal, the line of C, the statistics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TRAILER = re.compile(
 _STATE = re.compile(
     r"^(\d+: [\[(]|from \d+ to|\s*R\d+(_\w+)?=|\d+: R\d+(_\w+)?=|last_idx|regs=|parent |mark_precise|func#)"
 )
-# Said on the line of the instruction, where that is a jump, and followed by two states (Linux 6.x).
+# Linux 6.x writes this on the line of the instruction, if that is a jump, and two states after it.
 _LOOP = re.compile(r"infinite loop detected at insn \d+$")
 _LOOP_STATE = re.compile(r"^(cur|old) state:")
 _NOISE = re.compile(r"^(bpf: Failed to load program|HINT:|If .* 'bpf_probe_read|The .* pointer)")
@@ -22,15 +22,15 @@ _NOISE = re.compile(r"^(bpf: Failed to load program|HINT:|If .* 'bpf_probe_read|
 
 @record
 class VerifierRefusal:
-    """``reason``: the verifier's last words. ``source``: the C line they belong to, as far as the log names
-    it: ``file:line: text``, ``file:line`` (BCC keeps no text), the text alone, or nothing."""
+    """``reason``: the last message of the verifier. ``source``: its C line as far as the log names it:
+    ``file:line: text``, ``file:line`` (BCC keeps no text), the text alone, or nothing."""
 
     reason: str
     source: str
 
 
 def summarise(log: str) -> VerifierRefusal:
-    """The last meaningful lines of a verifier log, and the C line before them."""
+    """Return the last meaningful lines of a verifier log, and the C line before them."""
     source = ""
     reasons: list[str] = []
     for line in log.splitlines():
@@ -51,7 +51,7 @@ def summarise(log: str) -> VerifierRefusal:
 
 
 def last_lines(log: str, steps: int = 16) -> list[str]:
-    """The last lines of a log up to the refusal itself, at most so many, beginning with a line of C where
+    """Return the last lines of a log up to the refusal, at most ``steps``, beginning with a line of C if
     there is one."""
     lines = [line.rstrip() for line in log.splitlines() if line.strip() and not _NOISE.match(line)]
     while lines and (_TRAILER.match(lines[-1]) or _LOOP_STATE.match(lines[-1])):
@@ -63,11 +63,11 @@ def last_lines(log: str, steps: int = 16) -> list[str]:
 
 @record
 class VerifierStats:
-    """What the verifier says of its work on a program that passed; None where this kernel says nothing of it.
+    """The verifier's statistics on a program that passed; None if this kernel does not report them.
 
-    ``processed`` instructions were looked at, of at most ``limit``; ``total`` states of the registers and the
-    stack were kept, ``peak`` of them at a time, and ``per_instruction`` at the most for one. ``time`` is in
-    us, ``stack`` is how deep each function's is (bytes).
+    ``processed`` instructions of at most ``limit``; ``total`` states were kept, ``peak`` at a time,
+    ``per_instruction`` at most for one instruction. ``time`` is in us, ``stack`` the stack depth of each
+    function (bytes).
     """
 
     processed: int | None = None
@@ -91,7 +91,7 @@ _STACK = re.compile(r"^stack depth ([\d+]+)", re.M)
 
 
 def parse_stats(log: str) -> VerifierStats:
-    """The numbers that stand at the end of a log of statistics (BPF_LOG_STATS)."""
+    """Parse the statistics at the end of a log (BPF_LOG_STATS)."""
     found = {name: pattern.findall(log) for name, pattern in _WORK.items()}
     stack = _STACK.findall(log)
     return VerifierStats(

@@ -173,7 +173,7 @@ _RULES: tuple[tuple[str, Explanation], ...] = (
 
 
 def explain_message(reason: str) -> Explanation | None:
-    """What these words of the verifier's mean; None where nobody has put that down yet."""
+    """Explain a message of the verifier; None if no rule matches."""
     for pattern, verdict in _RULES:
         if re.search(pattern, reason):
             return verdict

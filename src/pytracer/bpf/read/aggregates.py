@@ -16,22 +16,22 @@ from pytracer.model.ledger import Ledger
 from pytracer.model.reduce import Rows, joined, of_dense, sum_cpus
 
 PAUSE = 1.0
-"""Seconds between two readings, at the most: until then the kernel has to have room for what is counted."""
+"""The maximum time between two readings in seconds: the kernel's map must hold the rows of that time."""
 
 
 class DoubleBuffer:
-    """The two maps of probes_c/include/rows.h, one of which programs use, as ``flag`` says."""
+    """The two maps of probes_c/include/rows.h; ``flag`` tells programs to use the first or the second."""
 
     def __init__(self, maps: tuple[Map, Map], flag: Map, grace: GracePeriod) -> None:
-        """They are as the kernel makes them: programs use the first."""
+        """Begin with the state in which the kernel creates them: programs use the first."""
         self._maps, self._flag, self._grace = maps, flag, grace
         self._used = 0
 
     def drain(self, schema: Schema, *, quiet: bool) -> Rows:
-        """What was counted since the last time; it is in the kernel no more.
+        """Swap buffers, wait for running programs, then read and clear the idle buffer.
 
-        ``quiet``: no program runs any more. Else they are sent to the other side, and those waited for that
-        may still use this one. Where nothing was counted there is nothing to wait for.
+        ``quiet``: no program runs any more, so neither a swap nor a wait is needed. If the buffer is empty,
+        it does neither.
         """
         side = self._maps[self._used]
         if side.is_empty:
@@ -44,11 +44,11 @@ class DoubleBuffer:
 
 
 class AggregateReader:
-    """The rows of a tracer, from the map that its output names.
+    """Reads the rows of a tracer from the map that its output names.
 
-    Where that map has two sides, rows are taken out as they are read: nothing is counted twice or lost in
-    between, and what the kernel keeps is what was counted since. Where it has not, and in arrays, rows stay
-    and only grow: there an interval is the difference of two readings.
+    A double-buffered map is drained: no row is counted twice or lost between two readings, and the kernel
+    keeps only the rows since the last one. In other maps and in arrays rows stay and only grow: an interval
+    is the difference of two readings.
     """
 
     def __init__(self, schema: Schema, maps: Mapping[str, Map], *, drain: bool = True) -> None:
@@ -71,29 +71,29 @@ class AggregateReader:
 
     @property
     def poll_interval(self) -> float | None:
-        """Seconds until ``drain_rows`` has something to do; None if it never has."""
+        """Seconds until ``drain_rows`` is due; None if it never is."""
         return None if self._sides is None else max(self._taken_at + PAUSE - time.monotonic(), 0)
 
     def drain_rows(self) -> None:
-        """Make room in the kernel, unless that was done a moment ago."""
+        """Make room in the kernel if the last reading is ``PAUSE`` ago."""
         if self._sides is not None and self.poll_interval == 0:
             self._drain(self._sides, quiet=False)
 
     def read_interval(self, *, quiet: bool) -> Rows:
-        """What was counted since this was last asked. ``quiet``: no program runs any more."""
+        """Return the rows counted since the last call. ``quiet``: no program runs any more."""
         return self._ledger.interval(self._read_remaining(quiet=quiet))
 
     def read_total(self, *, quiet: bool) -> Rows:
-        """What was counted in all. ``quiet`` as for ``interval``."""
+        """Return the rows of the whole run. ``quiet`` as for ``read_interval``."""
         return self._ledger.total(self._read_remaining(quiet=quiet))
 
     def close(self) -> None:
-        """Let go of what waiting needs; the maps are the module's."""
+        """Close the descriptors of the grace period; the maps belong to the module."""
         if self._grace is not None:
             self._grace.close()
 
     def _read_remaining(self, *, quiet: bool) -> Rows | None:
-        """The rows that stay in the kernel, after those that do not were taken."""
+        """Return the rows that stay in the kernel, after draining the others into the ledger."""
         if self._sides is None:
             standing: Rows | None = sum_cpus(*self._table.read(), self._schema)
         else:

@@ -1,4 +1,4 @@
-"""BCC's description of a map's C types, as NumPy dtypes."""
+"""Convert BCC's descriptions of C types to NumPy dtypes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _BASE = {
 
 
 def dtype_of(description: str, size: int) -> np.dtype[Any]:
-    """The dtype of a type as BCC describes it: a name, or ``[name, members, "struct"|"union"|...]``.
+    """Return the dtype of BCC's description: a type name, or ``[name, members, "struct"|"union"|...]``.
 
-    ``size`` is the compiled size; SchemaError where the description does not come to it, or makes no sense.
+    ``size`` is the compiled size. Raises SchemaError if the description is malformed or has another size.
     """
     try:
         dtype = _dtype(json.loads(description))
@@ -42,9 +42,10 @@ def dtype_of(description: str, size: int) -> np.dtype[Any]:
 
 
 def members_of(description: str) -> tuple[str, ...]:
-    """The names of a struct's members, none for what is no struct; NumPy is not needed for it.
+    """Return the names of a struct's members, none for other types; does not need NumPy.
 
-    The keys of a queue are described as ""."""
+    The keys of a queue are described as "".
+    """
     node = json.loads(description or '""')
     return () if isinstance(node, str) else tuple(member[0] for member in node[1])
 
@@ -71,7 +72,7 @@ def _dtype(node: Any) -> np.dtype[Any]:
 
 
 def _member(rest: list[Any]) -> tuple[Any, tuple[int, ...]]:
-    """(type, shape) of a member; an array of characters is a string, one of u8 is bytes."""
+    """Return the (type, shape) of a member; an array of characters is a string, one of u8 is bytes."""
     node, *more = rest
     if more and isinstance(more[0], int):
         raise SchemaError("a map holds a bit-field, which BCC does not say the place of: use a whole member")

@@ -1,7 +1,7 @@
-"""Calls that are under way (probes_c/include/calls.h), and what becomes of those whose task has ended.
+"""Remove in-flight calls (probes_c/include/calls.h) of tasks that have ended.
 
-No program sees to that as a task ends: it would have to find all of the task's calls, and each call would pay
-for a list of them. What is left takes up room, and does no other harm.
+No program does this when a task ends: it would have to find all of the task's calls, and each call would pay
+for a list of them. The leftovers take up room in the map, and do no other harm.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from pytracer.arrays import Array, np
 from pytracer.bpf.read.maps import Map
 from pytracer.kernel.policy import in_initial_namespace
 
-PAUSE = 1.0  # seconds between two looks; a call that began since the last one is left alone
+PAUSE = 1.0  # seconds between two sweeps; a call that began since the last one is not checked
 _PROCESS = 1 << 32  # keys have the process in their target, above this, where calls end at instructions
 
 
 class InflightCalls:
-    """The map ``pt_calls`` of a program."""
+    """Sweeps the map ``pt_calls`` of a program."""
 
     def __init__(self, table: Map, proc: Path = Path("/proc")) -> None:
-        """Nothing is looked at yet."""
+        """Sweep nothing yet."""
         self._unwound, self._is_over = 0, False
         self._table, self._proc = table, proc
         self._looked_at = time.monotonic()
-        # Elsewhere threads have other numbers than the kernel's.
+        # In other PID namespaces, /proc has other thread ids than the kernel's.
         self._knows = in_initial_namespace("pid") is not False
 
     def sweep(self) -> None:
-        """Take out calls of threads that are no more, if it is time to."""
+        """Remove calls of threads that have ended, if the last sweep is ``PAUSE`` ago."""
         now = time.monotonic()
         if not self._knows or now < self._looked_at + PAUSE:
             return
@@ -41,7 +41,8 @@ class InflightCalls:
     def count_unwound(self, say: Callable[[str], None], *, over: bool) -> int:
         """Return how many calls of programs' functions ended with their threads, as far as they were found.
 
-        Once it is ``over`` and no program runs, all are, and ``say`` hears how many have not returned yet.
+        With ``over``, no program runs any more: a last sweep finds all of them, and ``say`` gets the number
+        of calls that have not returned yet.
         """
         if over and not self._is_over:
             self._is_over = True

@@ -1,4 +1,4 @@
-"""BPF maps by their descriptor, read in bulk into NumPy arrays of the C's own layout."""
+"""Read BPF maps by their descriptors in bulk, into NumPy arrays of the C's own layout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @record
 class Map:
-    """A map that is open as ``fd``. ``types`` gives the dtypes of its C types: key, value; ``members`` the
+    """A map that is open as ``fd``. ``types`` returns the dtypes of its key and value, ``members`` are the
     names of their members."""
 
     name: str
@@ -34,7 +34,7 @@ class Map:
 
     @classmethod
     def of(cls, spec: MapSpec, fd: int, max_entries: int) -> Map:
-        """The map that was made as ``spec`` says."""
+        """Return the map that was created from ``spec``."""
 
         def types() -> Types:
             return dtype_of(spec.key_type, spec.key_size), dtype_of(spec.value_type, spec.value_size)
@@ -44,38 +44,38 @@ class Map:
 
     @functools.cached_property
     def key(self) -> np.dtype[Any]:
-        """The dtype of its keys. Raises SchemaError where the C type has no such thing."""
+        """The dtype of its keys. Raises SchemaError if the C type has no dtype."""
         return self.types()[0]
 
     @functools.cached_property
     def value(self) -> np.dtype[Any]:
-        """The dtype of its values, of one CPU's where each has its own. Raises SchemaError."""
+        """The dtype of its values; for per-CPU maps, of one CPU's value. Raises SchemaError."""
         return self.types()[1]
 
     @property
     def is_per_cpu(self) -> bool:
-        """Whether every CPU has a value of its own."""
+        """True if every CPU has a value of its own."""
         return self.type in PER_CPU
 
     def read(self) -> tuple[Array, Array]:
-        """All entries: keys of shape (n,), values of shape (n,), or (n, cpus) where per CPU.
+        """Read all entries: keys of shape (n,), values of shape (n,), or (n, cpus) for per-CPU maps.
 
-        One system call for thousands of entries where the kernel has MAP_LOOKUP_BATCH (Linux 5.6, for
-        per-CPU arrays 5.13); else one for each. Entries added meanwhile may or may not be seen.
+        Takes one system call for thousands of entries if the kernel has MAP_LOOKUP_BATCH (Linux 5.6, for
+        per-CPU arrays 5.13); else one for each. Entries added meanwhile may or may not be included.
         """
         return self._read_with(Command.MAP_LOOKUP_BATCH)
 
     def drain(self) -> tuple[Array, Array]:
-        """All entries of a hash, as ``read`` gives them; they are in it no more.
+        """Read all entries of a hash as ``read`` does, and delete them.
 
-        Only where no program uses it meanwhile: what one counts in an entry that is taken out is lost. By
-        MAP_LOOKUP_AND_DELETE_BATCH (Linux 5.6), else in two system calls for each.
+        No program may use the map meanwhile: an update of an entry that is being deleted would be lost. Uses
+        MAP_LOOKUP_AND_DELETE_BATCH (Linux 5.6), else two system calls for each entry.
         """
         return self._read_with(Command.MAP_LOOKUP_AND_DELETE_BATCH)
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no entry in a hash now."""
+        """True if a hash has no entry now."""
         after = bytearray(max(self.key.itemsize, 8))
         try:
             bpf(Command.MAP_GET_NEXT_KEY, struct.pack("IxxxxQQ", self.fd, 0, address(after)))
@@ -86,7 +86,7 @@ class Map:
         return False
 
     def empty_result(self) -> tuple[Array, Array]:
-        """What ``read`` gives of a map without entries."""
+        """Return what ``read`` returns for a map without entries."""
         values = np.zeros((0, possible_cpus()) if self.is_per_cpu else 0, dtype=self.value)
         return np.zeros(0, dtype=self.key), values
 
@@ -107,16 +107,16 @@ class Map:
         return keys, values if self.is_per_cpu else values[:, 0]
 
     def update(self, key: bytes, value: bytes) -> None:
-        """Set one entry; ``value`` as the kernel takes it. Raises OSError."""
+        """Set one entry; ``value`` in the kernel's layout. Raises OSError."""
         map_update(self.fd, key, value)
 
     def fill(self, keys: Iterable[bytes]) -> None:
-        """Put ``keys`` into a set: a hash with one-byte values."""
+        """Add ``keys`` to a set: a hash with one-byte values."""
         for key in keys:
             self.update(key, b"\1")
 
     def delete(self, keys: Array) -> None:
-        """Take out entries by their keys, shape (n,), that are still there."""
+        """Delete entries by their keys, shape (n,); missing ones are ignored."""
         buffer = bytearray(keys.tobytes())
         begin = address(buffer) if buffer else 0
         for at in range(begin, begin + len(buffer), self.key.itemsize):
@@ -131,7 +131,7 @@ class Map:
         values = np.empty((self.max_entries, size), dtype=np.uint8)
         token = bytearray(max(self.key.itemsize, 8))
         done, started = 0, False
-        # At least a bucket's worth: a hash gives whole buckets and says ENOSPC where one does not fit.
+        # At least a bucket's worth: a hash returns whole buckets, and ENOSPC if one does not fit.
         step = min(self.max_entries, max(4096, 4 * 1024 * 1024 // size))
         while done < self.max_entries:
             room = min(step, self.max_entries - done)

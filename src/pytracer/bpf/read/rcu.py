@@ -1,9 +1,8 @@
-"""Waiting until every program that runs now has ended: what was changed before, the next ones will see.
+"""Wait until every running program has ended: later runs see what was changed before.
 
-The kernel runs programs as readers of its RCU, also where they may be preempted (at trace events since Linux
-7.0: a46023d5616e, f7d327654b88): to wait for them is to wait for a grace period, some milliseconds. No system
-call is for that alone, but two do it on their way. Programs that may sleep are not waited for; pytracer has
-none.
+The kernel runs programs as RCU readers, even if they can be preempted (at trace events since Linux 7.0:
+a46023d5616e, f7d327654b88): waiting for them means waiting for a grace period, some milliseconds. No system
+call does only that, but two do it on their way. Sleepable programs are not waited for; pytracer has none.
 
 See "Rows" in docs/internals.md.
 """
@@ -21,27 +20,28 @@ _QUERY, _GLOBAL = 0, 1  # enum membarrier_cmd
 
 
 class GracePeriod:
-    """A way to wait. ``wait`` returns once all programs that ran when it was called have ended."""
+    """A way to wait. ``wait`` returns once all programs that were running when it was called have ended."""
 
     def __init__(self, wait: Callable[[], None], *descriptors: int) -> None:
-        """``descriptors`` are closed with it."""
+        """Own ``descriptors``, which are closed with it."""
         self.wait = wait
         self._descriptors = descriptors
 
     def close(self) -> None:
-        """Let go of what it needed."""
+        """Close the descriptors."""
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors = ()
 
 
 def open_grace_period() -> GracePeriod | None:
-    """The way that this kernel has, or None."""
+    """Return the way to wait that this kernel has, or None."""
     return by_map() or by_membarrier()
 
 
 def by_map() -> GracePeriod | None:
-    """To put a map into a map waits for the programs that may use the one it replaces, whoever they are."""
+    """Wait by an update of a map of maps: it waits for programs that may use the replaced map, and so for
+    all."""
     made: list[int] = []
     try:
         # Linux 4.20 (1ae80cf31938) made it wait. Maps of maps are older; queues came with the same release.
@@ -62,7 +62,8 @@ def by_map() -> GracePeriod | None:
 
 
 def by_membarrier() -> GracePeriod | None:
-    """A barrier on all CPUs at once is a grace period, where there are several; nohz_full kernels refuse."""
+    """Wait by membarrier(2) on all CPUs, which is a grace period if there are several CPUs. Kernels with
+    nohz_full refuse it."""
     try:
         offered = membarrier(_QUERY)
     except OSError:

@@ -1,4 +1,4 @@
-"""Stacks that the kernel keeps under numbers (probes_c/include/stack.h), and whose they are."""
+"""Read the stacks that the kernel stores by id (probes_c/include/stack.h), and their processes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ DEPTH = 127  # PERF_MAX_STACK_DEPTH
 
 
 class SampledProcess(NamedTuple):
-    """A process that was sampled (struct pt_image): its present ``image`` and ``generation``, and how many
-    ``samples`` it had."""
+    """A sampled process (struct pt_image): its current ``image`` and ``generation``, and its number of
+    ``samples``."""
 
     image: int
     generation: int
@@ -28,15 +28,16 @@ class StackMaps:
     """The maps ``stacks``, ``stacks_more`` and ``images`` of a program."""
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
-        """Raises KeyError where the program has no such maps."""
+        """Raises KeyError if the program has no such maps."""
         self._maps = maps["stacks"], maps["stacks_more"]
         self._images, self._epochs = maps["images"], maps["epochs"]
         self._known: dict[int, Array] = {}
 
     def frames(self, number: int) -> Array:
-        """The addresses of a stack, innermost first, uint64 of shape (n,), n <= DEPTH; none for a number < 0.
+        """Return the addresses of a stack, innermost first, uint64 of shape (n,), n <= DEPTH; none for an id
+        < 0.
 
-        A number stands for one stack, from the first sample of it to the end.
+        An id belongs to one stack, from its first sample to the end.
         """
         if number < 0:
             return np.zeros(0, np.uint64)
@@ -50,18 +51,18 @@ class StackMaps:
         return self._known[number]
 
     def images(self) -> dict[int, SampledProcess]:
-        """What was sampled so far, by process id."""
+        """Return the processes sampled so far, by process id."""
         keys, values = self._images.read()
         columns = [values[name].tolist() for name in SampledProcess._fields]
         return dict(zip(keys.tolist(), map(SampledProcess, *columns), strict=True))
 
     def begin_epoch(self, pid: int, when: int) -> None:
-        """Have samples of a process bear this time as their generation, if it has no younger one."""
-        with contextlib.suppress(OSError):  # as many as there is room for
+        """Give later samples of a process this time as their generation, unless it has a younger one."""
+        with contextlib.suppress(OSError):  # the map may be full
             self._epochs.update(struct.pack("I", pid), struct.pack("Q", when))
 
     def generation(self, pid: int) -> int:
-        """The generation of a process; 0 where it was not sampled."""
+        """Return the generation of a process; 0 if it was not sampled."""
         key, value = bytearray(struct.pack("I", pid)), bytearray(self._images.value.itemsize)
         where = struct.pack("IxxxxQQQ", self._images.fd, address(key), address(value), 0)
         with contextlib.suppress(OSError):

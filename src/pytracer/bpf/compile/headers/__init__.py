@@ -1,7 +1,7 @@
 """Kernel types for BCC to compile against.
 
-``find_headers`` gives the folder to name in ``BCC_KERNEL_SOURCE``: made from the kernel's BTF with only what
-the text needs, or else the distribution's header package, or else the headers that the kernel itself keeps.
+``find_headers`` returns the folder for ``BCC_KERNEL_SOURCE``: generated from the kernel's BTF with only the
+types that the text needs, or the distribution's header package, or the headers that the kernel itself keeps.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _EXTENSIONS = ("-fms-extensions", "-Wno-microsoft")
 
 @record
 class Headers:
-    """Where the types come from.
+    """Headers with the kernel's types.
 
-    ``path`` is the value for ``BCC_KERNEL_SOURCE``, ``describe`` one line for the user, ``cflags`` what the
-    compiler must be told, ``checks`` what to verify in the bytecode
-    (:mod:`pytracer.bpf.compile.layout_check`), empty where the headers are the kernel's own. ``cached``: they
-    were made here, at an earlier start.
+    ``path`` is the value for ``BCC_KERNEL_SOURCE``, ``describe`` one line for the user, ``cflags`` the
+    compiler flags that they need, ``checks`` the members to verify in the bytecode
+    (:mod:`pytracer.bpf.compile.layout_check`), empty for the kernel's own headers. ``cached``: they were
+    generated at an earlier start.
     """
 
     source: Source
@@ -48,10 +48,10 @@ class Headers:
 
 
 def find_headers(text: str, *, prefer: str | None = None) -> Headers:
-    """The kernel types for a probe's C ``text`` (with pytracer's own includes put in place).
+    """Find the kernel types for a probe's C ``text`` (with pytracer's own includes inlined).
 
-    ``prefer`` (``btf``, ``package`` or ``kheaders``) takes that source and no other. ``HeadersError`` if none
-    can be had, with what to install.
+    With ``prefer`` (``btf``, ``package`` or ``kheaders``), only that source is used. Raises HeadersError if
+    there is none, with a hint what to install.
     """
     makers: dict[str, Callable[[str], Headers]] = {
         "btf": from_btf,
@@ -76,7 +76,7 @@ def find_headers(text: str, *, prefer: str | None = None) -> Headers:
 
 
 def discard(headers: Headers) -> None:
-    """Drop headers that were made here, with all that was made from the same."""
+    """Remove generated headers from the cache, with all that was generated from the same source."""
     folder = cache_dir().path / "headers"
     for path in (headers.path, *folder.glob("own-bpf-*"), *folder.glob("kheaders-*")):
         if path.parent == folder and (path == headers.path or headers.source == "kheaders"):
@@ -84,7 +84,8 @@ def discard(headers: Headers) -> None:
 
 
 def from_btf(text: str, path: Path = VMLINUX) -> Headers:
-    """The kernel types for ``text`` from a file of BTF, be it another kernel's. Raises HeadersError."""
+    """Generate the kernel types for ``text`` from a file of BTF, of this or another kernel. Raises
+    HeadersError."""
     tree = make_tree(text, cache_dir(), btf_path=path)
     kept = " (cached)" if tree.cached else ""
     return Headers("btf", tree.path, f"types from {path}{kept}", _EXTENSIONS, tree.checks, tree.cached)

@@ -48,7 +48,7 @@ _MODE = {1: "QI", 2: "HI", 8: "DI"}
 
 @record
 class Header:
-    """A finished header: its C text, and what must hold in the bytecode compiled with it."""
+    """A finished header: its C text, and the member offsets to verify in bytecode compiled with it."""
 
     text: str
     checks: tuple[MemberOffset, ...]
@@ -62,11 +62,11 @@ def write_header(
     page_size: int = 4096,
     wanted_enumerators: Iterable[str] = (),
 ) -> Header:
-    """The header for a text that names ``names``.
+    """Write the header for a text with the words ``names``.
 
-    ``version`` and ``page_size`` (bytes) become LINUX_VERSION_CODE and PAGE_SIZE. ``wanted_enumerators``
-    are names that must exist for BCC's helpers.h to compile; those that this kernel lacks get a number that
-    no kernel knows, so that calling them is refused.
+    ``version`` and ``page_size`` (bytes) become LINUX_VERSION_CODE and PAGE_SIZE. ``wanted_enumerators`` are
+    names that must exist for BCC's helpers.h to compile; those that this kernel lacks get a number that no
+    kernel has, so that the verifier rejects calls of them.
     """
     defines, names = _defines(names, version, page_size)
     try:
@@ -78,7 +78,7 @@ def write_header(
 def _defines(
     names: SourceWords, version: tuple[int, int, int], page_size: int
 ) -> tuple[dict[str, str], SourceWords]:
-    """The macros that ``names`` needs (name -> line), and the names with those of the macros added."""
+    """Return the macros that ``names`` needs (name -> line), and the names with those in the macros added."""
     found: dict[str, str] = {}
     todo = sorted(macros.ALWAYS | names.words)
     while todo:
@@ -96,7 +96,7 @@ def _defines(
 
 
 class _Writer:
-    """One header in the making."""
+    """One header under construction."""
 
     def __init__(self, btf: Btf, names: SourceWords, defines: dict[str, str], wanted: Iterable[str]) -> None:
         self.btf = btf
@@ -114,7 +114,7 @@ class _Writer:
         self._select: dict[int, list[BtfMember]] = {}
 
     def write(self) -> Header:
-        """Everything, in an order in which C takes it."""
+        """Write all declarations in an order that C accepts."""
         for name in _BASE_STRUCTS.split():
             self._want_full(self.c.tagged(name, "struct"))
         for kind, name in sorted(self.names.tags):
@@ -132,14 +132,14 @@ class _Writer:
         return Header(text, tuple(self.checks))
 
     def _members(self) -> list[str]:
-        """The macros that tell which members there are, of those that the text asks for."""
+        """Return the PT_HAS_ macros that the text uses, 1 or 0."""
         asked = filter(None, map(_MEMBER.fullmatch, sorted(self.names.words)))
         return [f"#define {m[0]} {int(self.btf.member(m[1], m[2]) is not None)}" for m in asked]
 
     # Which types
 
     def _want_full(self, type_id: int) -> None:
-        """Have this struct written with all members, and so what it holds by value."""
+        """Write this struct with all members, and so the structs that it holds by value."""
         todo = [type_id]
         while todo:
             current = todo.pop()
@@ -150,7 +150,7 @@ class _Writer:
                 todo += [i for i in inner if self.btf.kind(i) in COMPOSITES]
 
     def _typedefs(self) -> list[str]:
-        """The typedefs that are named, as C, to be put after the structs."""
+        """Return the typedefs that are named, as C, to be put after the structs."""
         lines = []
         for name in sorted(self.names.words.union(macros.TYPEDEFS)):
             # Those the compiler has of its own (__builtin_va_list) are not to be defined again.
@@ -197,7 +197,7 @@ class _Writer:
         self._enumerators(None, [(name, 0x7FFFFFFF) for name in missing], "")
 
     def _enumerators(self, tag: str | None, values: Iterable[tuple[str, int]], mode: str) -> None:
-        """Write an enum; enumerators that are taken already are left out."""
+        """Write an enum, without the enumerators whose names are taken already."""
         parts = []
         for name, value in values:
             if name not in self.ordinary and IDENTIFIER.match(name):
@@ -212,7 +212,7 @@ class _Writer:
     # Structs
 
     def _selected(self, type_id: int) -> list[BtfMember]:
-        """The members to write of a struct or union; unnamed inner ones only if something in them is."""
+        """Return the members of a struct or union to write; an unnamed inner one only if it has any."""
         if type_id not in self._select:
             self._select[type_id] = []  # ends a type that contains itself
             words, whole = self.names.words, type_id in self.full
@@ -224,12 +224,12 @@ class _Writer:
         return self._select[type_id]
 
     def _inner(self, member: BtfMember) -> int:
-        """The struct or union behind a member without a name, or 0."""
+        """Return the struct or union of a member without a name, or 0."""
         found = self.btf.resolve(member.type)
         return found if not member.name and self.btf.kind(found) in COMPOSITES else 0
 
     def _composite(self, type_id: int) -> None:
-        """Write a struct or union with a tag, and before it what it holds by value."""
+        """Write a struct or union with a tag, after those that it holds by value."""
         if type_id in self.done:
             return
         self.done[type_id] = False
@@ -258,7 +258,7 @@ class _Writer:
                 self.queue.append(to)
 
     def _body(self, type_id: int, checked: str, base: int, lines: list[str], tab: str) -> None:
-        """The members of a struct or union of which byte 0 is byte ``base`` of the checked one."""
+        """Write the members of a struct or union whose byte 0 is byte ``base`` of the checked one."""
         btf, size = self.btf, self.btf.size_of(type_id)
         union = btf.kind(type_id) is BtfKind.UNION
         at = 0
@@ -301,7 +301,8 @@ class _Writer:
     def _bits(
         self, run: list[BtfMember], start: int, end: int, checked: str, base: int, lines: list[str], tab: str
     ) -> None:
-        """Bit-fields that share the bytes ``start`` up to ``end``; the first byte gets a name to check."""
+        """Write bit-fields that share the bytes ``start`` up to ``end``; the first byte gets a name to
+        check."""
         mark, at = f"__bits_{len(lines)}", start * 8
         if end - start > 8:
             lines.append(f"{tab}unsigned char {mark}[{end - start}]; /* {', '.join(m.name for m in run)} */")
@@ -321,14 +322,14 @@ class _Writer:
 
 
 def _literal(value: int) -> str:
-    """A number as a C constant that has that value in 64 bits too."""
+    """Format a number as a C constant that has the same value in 64 bits."""
     if -(1 << 31) < value < 1 << 31:
         return str(value)
     return f"{value}ULL" if value > 0 else f"(-{-value - 1}LL - 1)"
 
 
 def _bit_runs(members: list[BtfMember], union: bool) -> dict[int, tuple[int, int, int]]:
-    """For each bit-field: the index of the first of those it shares bytes with, and their bytes from, to."""
+    """Map each bit-field to the first one that it shares bytes with, and those bytes: (index, from, to)."""
     runs: dict[int, tuple[int, int, int]] = {}
     first = end = -1
     for i, member in enumerate(members):

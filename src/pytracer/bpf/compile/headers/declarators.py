@@ -1,4 +1,4 @@
-"""BTF types spelled in C: what a type is called, how a name is declared with it, how it is aligned."""
+"""Write BTF types in C: names, declarations, alignment."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BY_SIZE = {1: "char", 2: "short", 4: "int", 8: "long long"}
 
 
 class TypeWriter:
-    """How the types of ``btf`` are written in a header for a text that names ``names``.
+    """Writes the types of ``btf`` for a header of a text with the words ``names``.
 
     Structs and unions are always called by their tags, unnamed ones by their number, and a second one of the
-    same name by both. Typedefs are seen through, so a header's structs depend on nothing but each other.
+    same name by both. Typedefs are resolved, so a header's structs depend on nothing but each other.
     """
 
     def __init__(self, btf: Btf, names: SourceWords) -> None:
@@ -30,7 +30,7 @@ class TypeWriter:
         self._align: dict[int, int] = {}
 
     def tagged(self, name: str, kind: str) -> int:
-        """The struct or union that ``name`` means (0: none), the one of this kind if there are both."""
+        """Return the struct or union called ``name`` (0: none), preferably the one of this kind."""
         if name in self.names.own_tags:
             return 0
         if name not in self.tags:
@@ -41,7 +41,7 @@ class TypeWriter:
         return self.tags.get(name, 0)
 
     def element(self, type_id: int) -> int:
-        """What is behind modifiers, typedefs and arrays."""
+        """Resolve modifiers, typedefs and arrays."""
         for _ in range(_DEEP):
             type_id = self.btf.resolve(type_id)
             if self.btf.kind(type_id) is not BtfKind.ARRAY:
@@ -50,7 +50,7 @@ class TypeWriter:
         raise HeadersError(f"{self.btf.origin} is damaged: array {type_id} contains itself")
 
     def pointee(self, type_id: int) -> int:
-        """The struct or union that a pointer (or array of pointers, ...) leads to in the end, or 0."""
+        """Return the struct or union at the end of pointers and arrays of pointers, or 0."""
         for depth in range(_DEEP):
             type_id = self.element(type_id)
             kind = self.btf.kind(type_id)
@@ -60,7 +60,7 @@ class TypeWriter:
         raise HeadersError(f"{self.btf.origin} is damaged: pointer {type_id} points to itself")
 
     def spelling(self, type_id: int) -> str:
-        """``struct x``: by its name if it is the one which that name means, else by its number too."""
+        """Return ``struct NAME``: by name if that name means this type, else with its number."""
         name = self.btf.name(type_id)
         keyword = self.keyword(type_id)
         if not IDENTIFIER.match(name):  # Rust has names that C cannot have
@@ -69,7 +69,7 @@ class TypeWriter:
         return f"{keyword} {name}" if meant == type_id else f"{keyword} {name}___{type_id}"
 
     def scalar(self, type_id: int) -> str:
-        """The C type of an integer or enum of at most 64 bits."""
+        """Return the C type of an integer or enum of at most 64 bits."""
         btf, kind = self.btf, self.btf.kind(type_id)
         if kind in ENUMS:
             signed, size = btf.enum_signed(type_id), btf.size_of(type_id)
@@ -82,7 +82,7 @@ class TypeWriter:
         return f"{'signed' if signed else 'unsigned'} {_BY_SIZE.get(size, 'char')}"
 
     def declare(self, type_id: int, name: str) -> str | None:
-        """``name`` declared with this type; None for types C has no word for (a function, say)."""
+        """Declare ``name`` with this type; None for types that C cannot declare so (a function, say)."""
         btf = self.btf
         for _ in range(_DEEP):
             type_id = btf.resolve(type_id)
@@ -114,7 +114,8 @@ class TypeWriter:
         raise HeadersError(f"{btf.origin} is damaged: type {type_id} contains itself")
 
     def _forward(self, type_id: int) -> str:
-        """A struct that is declared only; if it is defined elsewhere, then that one."""
+        """Return the spelling of a struct that is only declared here; if it is defined elsewhere, of that
+        one."""
         keyword = "union" if self.btf.fwd_is_union(type_id) else "struct"
         found = self.tagged(self.btf.name(type_id), keyword)
         if found:
@@ -123,7 +124,8 @@ class TypeWriter:
         return f"{keyword} {name if IDENTIFIER.match(name) else f'__anon_{type_id}'}"
 
     def alignment(self, type_id: int, depth: int = 0) -> int:
-        """Natural alignment in bytes, at most 8 (what BPF knows); less for what the kernel packs."""
+        """Return the natural alignment in bytes, at most 8 (BPF's limit); less for types that the kernel
+        packs."""
         btf = self.btf
         type_id = self.element(type_id)
         kind = btf.kind(type_id)
@@ -141,5 +143,5 @@ class TypeWriter:
         return self._align[type_id]
 
     def keyword(self, type_id: int) -> str:
-        """``struct`` or ``union``."""
+        """Return ``struct`` or ``union``."""
         return "union" if self.btf.kind(type_id) is BtfKind.UNION else "struct"

@@ -1,8 +1,8 @@
-"""The folder that BCC takes for kernel sources (``BCC_KERNEL_SOURCE``), made from BTF and kept.
+"""Generate the folder for BCC's ``BCC_KERNEL_SOURCE`` from BTF, and keep it in the cache.
 
-BCC includes ``include/linux/kconfig.h`` before everything else, so all types stand there; every other
-header that BCC or the probe includes is an empty file. Trees are kept in the cache folder under a key of all
-that decides their contents, so a second start with the same text does not even read BTF.
+BCC includes ``include/linux/kconfig.h`` before everything else, so all types are in it; every other header
+that BCC or the probe includes is an empty file. The key of a tree covers everything that decides its
+contents, so a second start with the same text does not even read BTF.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ORIGIN = "origin"
 _CHECKS = "checks.json"
 _DAY = 86400
 
-# What BCC includes itself (in the code it generates, too), besides what is found in its library.
+# Included by BCC itself and by the code it generates, besides the includes found in its library.
 _INCLUDES = (
     "asm/page.h linux/bpf_common.h linux/compiler.h linux/log2.h linux/types.h linux/version.h "
     "uapi/linux/bpf.h uapi/linux/if_ether.h uapi/linux/if_packet.h uapi/linux/ptrace.h"
@@ -47,7 +47,7 @@ _INCLUDE = re.compile(rb"#include <((?:uapi|linux|asm|net)/[\w/.-]+)>")
 
 @record
 class HeaderTree:
-    """A finished tree: its folder, what to verify in the bytecode, and if it was there before."""
+    """A finished tree: its folder, the members to verify in the bytecode, and whether it was cached."""
 
     path: Path
     checks: tuple[MemberOffset, ...]
@@ -57,10 +57,10 @@ class HeaderTree:
 def make_tree(
     text: str, cache: CacheDir, *, btf_path: Path = VMLINUX, libbcc: Path | None = None
 ) -> HeaderTree:
-    """The tree for a probe's ``text``, from ``cache`` or made and put there.
+    """Return the tree for a probe's ``text`` from ``cache``, or generate it there.
 
-    ``libbcc`` is BCC's library, found by itself if not given. ``HeadersError`` if there is no BTF, or it is
-    damaged; ``CacheError`` if the cache turned untrustworthy.
+    ``libbcc`` is BCC's library, by default the installed one. Raises HeadersError if there is no BTF or it is
+    damaged, CacheError if the cache became untrustworthy.
     """
     names = SourceWords.of(text)
     libbcc = libbcc or find_libbcc()
@@ -94,7 +94,7 @@ def make_tree(
 
 
 def _load(path: Path) -> tuple[MemberOffset, ...] | None:
-    """The checks of a tree that is there, whole and to be trusted; else None."""
+    """Return the checks of a tree if it is in the cache, complete and trusted; else None."""
     if not sealed.is_whole(path):
         return None
     data = read_trusted(path / _CHECKS)
@@ -105,14 +105,14 @@ def _load(path: Path) -> tuple[MemberOffset, ...] | None:
 
 
 def _touch(path: Path) -> None:
-    """Note that a tree is in use, about once a day."""
+    """Mark a tree as used, about once a day."""
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime > _DAY:
             os.utime(path)
 
 
 def _prune(folder: Path) -> None:
-    """Drop trees that nothing used for months, and what a start that was killed left half made."""
+    """Remove trees that were not used for 90 days, and unfinished ones of killed starts."""
     for entry in folder.iterdir():
         with contextlib.suppress(OSError):  # of a folder that is read-only, too
             if time.time() - entry.lstat().st_mtime > _DAY * (1 if entry.name.startswith(".new-") else 90):
@@ -120,7 +120,7 @@ def _prune(folder: Path) -> None:
 
 
 def _stand_ins(includes: set[str] | frozenset[str]) -> Iterator[str]:
-    """Those includes that are kernel headers: neither BCC's own, nor the compiler's, nor outside the tree."""
+    """Yield the includes that are kernel headers: neither BCC's, nor the compiler's, nor outside the tree."""
     for name in sorted(includes):
         parts = PurePosixPath(name).parts
         if len(parts) > 1 and parts[0] not in ("/", "bcc") and ".." not in parts:
@@ -128,7 +128,7 @@ def _stand_ins(includes: set[str] | frozenset[str]) -> Iterator[str]:
 
 
 def _key(names: SourceWords, btf_path: Path, libbcc: Path | None) -> str:
-    # The modules that decide what is written are part of it, so that a new version of them starts afresh.
+    # The modules that write the header are part of the key: new versions of them do not use old trees.
     writers = (Path(module.__file__ or "") for module in (btf_c, macros, words, declarators))
     # The build id is the running kernel's, which another file of BTF need not be of.
     running = btf_path == VMLINUX
@@ -140,7 +140,7 @@ def _key(names: SourceWords, btf_path: Path, libbcc: Path | None) -> str:
 
 
 def needs_of(libbcc: Path) -> tuple[set[str], set[str]]:
-    """What the headers inside BCC's library need: BPF_FUNC_ enumerators, and files they include."""
+    """Return what the headers inside BCC's library need: BPF_FUNC_ enumerators, and files they include."""
     with libbcc.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         enumerators = {found.decode() for found in _ENUMERATOR.findall(data)}
         includes = {found.decode() for found in _INCLUDE.findall(data)}

@@ -1,7 +1,7 @@
-"""What kernel headers say with macros, which BTF does not keep: written by hand, from the kernel's ABI.
+"""Macros of the kernel's headers, which BTF does not keep: written by hand, from the kernel's ABI.
 
-Only those that a probe names are put into its header, besides ``ALWAYS``. Numbers that differ between
-machines (errno, signals, open flags) come from Python's own modules, which the C library compiled.
+A header gets only the macros that its probe names, besides ``ALWAYS``. Numbers that differ between machines
+(errno, signals, open flags) come from Python's own modules, which the C library compiled.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ _TABLE = _table()
 
 
 def define(name: str, *, version: tuple[int, int, int], page_size: int) -> str | None:
-    """The ``#define`` line of ``name`` for this kernel ``version`` and page size (bytes), or None."""
+    """Return the ``#define`` line of ``name`` for this kernel ``version`` and page size (bytes), or None."""
     line = _TABLE.get(name)
     if line is not None:
         return line
@@ -264,7 +264,7 @@ def define(name: str, *, version: tuple[int, int, int], page_size: int) -> str |
 
 
 def _host_number(name: str) -> int | None:
-    """errno, signals, address families, open flags and mode bits, as this machine numbers them."""
+    """Return the value of an errno, signal, address family, open flag or mode bit on this machine."""
     for prefix, module in (
         ("E", errno), ("SIG", signal), ("AF_", socket), ("SOCK_", socket), ("O_", os), ("S_I", stat)
     ):  # fmt: skip

@@ -1,7 +1,7 @@
-"""Headers that were not made here: the distribution's package, or the archive the kernel may keep.
+"""Complete kernel headers: the distribution's package, or the archive in the kernel (kheaders).
 
-Both are whole trees of the kernel's own headers. Some distributions split theirs in two, a common part and
-what was generated for one build; BCC takes one folder, so those are joined with links in the cache.
+Some distributions split theirs into a common part and one that was generated for a build; BCC takes one
+folder, so these are joined with links in the cache.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ MODULES = Path("/lib/modules")
 
 KCONFIG = "include/linux/kconfig.h"
 BPF = "include/uapi/linux/bpf.h"
-_HELPER = re.compile(r"(?:\bFN\(|BPF_FUNC_)(\w+)")  # in the list of all helpers there, and in its remarks
+_HELPER = re.compile(r"(?:\bFN\(|BPF_FUNC_)(\w+)")  # in the list of all helpers, and in its comments
 
 
 def find_package(cache: Callable[[], CacheDir], *, modules: Path = MODULES) -> Path:
-    """The header package's folder for the running kernel, joined in the cache where it is split in two.
+    """Return the folder of the running kernel's header package, joined in the cache if it is split in two.
 
-    ``HeadersError`` if there is none that is complete.
+    Raises HeadersError if there is none that is complete.
     """
     release = os.uname().release
     build = modules / release / "build"
@@ -47,11 +47,11 @@ def find_package(cache: Callable[[], CacheDir], *, modules: Path = MODULES) -> P
 
 
 def with_own_bpf(path: Path, cache: CacheDir, libbcc: Path | None) -> Path:
-    """The headers in ``path`` with the kernel's own bpf.h instead of BCC's, where it has all that BCC needs.
+    """Return the headers in ``path`` with the kernel's bpf.h instead of BCC's, if it has all that BCC needs.
 
-    BCC brings the bpf.h of the kernel it was made with. In newer kernels' headers, those of sockets among
-    them, there are inline functions that want what was not in there yet. kconfig.h is what BCC has the
-    compiler include first: in a tree of links in the cache it stands for both, and BCC's bpf.h is passed by.
+    BCC brings the bpf.h of the kernel it was made with. Newer kernels' headers, such as those of sockets,
+    have inline functions that need definitions which it lacks. BCC includes kconfig.h first: in a tree of
+    links in the cache, it also includes the kernel's bpf.h, whose guard then skips BCC's.
     """
     if libbcc is None:
         return path
@@ -76,9 +76,9 @@ def with_own_bpf(path: Path, cache: CacheDir, libbcc: Path | None) -> Path:
 
 
 def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path, bool]:
-    """The headers that the kernel keeps, unpacked: their folder, and if they had been unpacked before.
+    """Unpack the headers that the kernel keeps. Returns their folder, and True if they were unpacked before.
 
-    ``HeadersError`` if the kernel keeps none, or the archive is damaged.
+    Raises HeadersError if the kernel keeps none, or the archive is damaged.
     """
     if not archive.is_file():
         raise HeadersError(
@@ -102,7 +102,7 @@ def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path,
 
 
 def install_hint() -> str:
-    """How to install the running kernel's headers on this distribution."""
+    """Return the command that installs the running kernel's headers on this distribution."""
     release = os.uname().release
     return install_command(
         {
@@ -115,7 +115,7 @@ def install_hint() -> str:
 
 
 def _sources(build: Path) -> list[Path]:
-    """Where the common half may be: what the build folder's makefile includes."""
+    """Return the folders that may have the common half: those that the build folder's makefile includes."""
     try:
         text = (build / "Makefile").read_text(errors="replace")
     except OSError:
@@ -124,8 +124,10 @@ def _sources(build: Path) -> list[Path]:
 
 
 def join(build: Path, source: Path, cache: CacheDir) -> Path:
-    """One tree, in the cache, of links to both halves of a header package. What is in both is opened and
-    joined; the build's own goes first."""
+    """Join both halves of a header package to one tree of links in the cache.
+
+    Folders that are in both halves are merged; files of the build half win.
+    """
     key = sha256(f"{build}\0{source}\0{build.stat().st_mtime_ns}".encode()).hexdigest()[:32]
 
     def fill(new: Path) -> None:
@@ -136,7 +138,7 @@ def join(build: Path, source: Path, cache: CacheDir) -> Path:
 
 
 def _link(into: Path, halves: list[Path], depth: int, opened: Sequence[str] = ()) -> None:
-    """Links in ``into`` to what is in the ``halves``; a folder in both, or ``opened``, becomes one."""
+    """Make links in ``into`` to the entries of the ``halves``. Folders in both, or ``opened``, are merged."""
     entries: dict[str, list[Path]] = {}
     for half in halves:
         for entry in half.iterdir():
@@ -151,7 +153,7 @@ def _link(into: Path, halves: list[Path], depth: int, opened: Sequence[str] = ()
 
 
 def _extract(tar: tarfile.TarFile, into: Path) -> None:
-    """Plain files and folders only, and only inside ``into``: what headers are, and all that is wanted."""
+    """Extract plain files and folders only, and only inside ``into``: headers consist of nothing else."""
     for entry in tar:
         parts = PurePosixPath(entry.name).parts
         if entry.name.startswith("/") or ".." in parts:

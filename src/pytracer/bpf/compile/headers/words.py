@@ -1,7 +1,7 @@
-"""What a probe's C text names: the words that decide which kernel types it needs.
+"""The words of a probe's C text, which decide what kernel types it needs.
 
-This is no C parser. It errs on the side of naming too much, which costs a few lines of header, and is
-careful about one thing only: what the text defines itself must not be defined a second time.
+This is no C parser. Too many words cost only a few lines of header; but the names that the text defines
+itself must be recognised, since they must not be defined twice.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ KEYWORDS = frozenset(_KEYWORDS.split())
 
 @record
 class SourceWords:
-    """The words of a text.
+    """The words of a C text.
 
-    ``words`` are all identifiers but C's own; ``tags`` are (``struct`` | ``union`` | ``enum``, name) pairs
-    that it uses; ``own_tags`` and ``own`` are the tags and the other names that it defines itself;
-    ``includes`` are the files it asks for, as written between the angle brackets or quotes.
+    ``words`` are all identifiers except C's own; ``tags`` are the (``struct`` | ``union`` | ``enum``, name)
+    pairs that it uses; ``own_tags`` and ``own`` are the tags and the other names that it defines itself;
+    ``includes`` are the included files, as written between the angle brackets or quotes.
     """
 
     words: frozenset[str]
@@ -61,10 +61,10 @@ class SourceWords:
 
     @classmethod
     def of(cls, text: str, *, tracefs: Iterable[Path] = TRACEFS) -> SourceWords:
-        """Take ``text`` apart.
+        """Find the words of ``text``.
 
         BCC writes a struct for each tracepoint that the text probes, from the event's format file; the types
-        which stand there count as named too.
+        in that file count as named too.
         """
         clean = _NOISE.sub(_quiet, text)
         own_tags = {name for _, name, body in _TAG.findall(clean) if body}
@@ -83,12 +83,12 @@ class SourceWords:
         )
 
     def also(self, text: str) -> SourceWords:
-        """These names and those used in ``text``."""
+        """Return these words and those used in ``text``."""
         more = SourceWords.of(text, tracefs=())
         return replace(self, words=self.words | more.words, tags=self.tags | more.tags)
 
     def digest(self) -> str:
-        """A short hash that is the same for texts which name the same things."""
+        """Return a short hash that is equal for texts with the same words."""
         parts = [sorted(part) for part in (self.words, self.tags, self.own_tags, self.own, self.includes)]
         return sha256(repr(parts).encode()).hexdigest()[:24]
 
@@ -99,7 +99,7 @@ def _quiet(match: re.Match[str]) -> str:
 
 
 def _formats(text: str, tracefs: tuple[Path, ...]) -> str:
-    """The field types of every tracepoint that ``text`` probes, one a line; "" for those not readable."""
+    """Return the field types of every tracepoint that ``text`` probes, one a line; "" for unreadable ones."""
     events = sorted({(a or c, b or d) for a, b, c, d in _TRACEPOINT.findall(text)})
     lines = []
     for group, event in events:

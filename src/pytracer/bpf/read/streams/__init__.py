@@ -15,56 +15,57 @@ __all__ = ["StreamReader", "open_reader"]
 
 
 class StreamReader(Protocol):
-    """What takes records out of a ring. They lie there until they are asked for: memory is bounded."""
+    """Reads records from a ring. They stay in the ring until they are read: memory is bounded."""
 
     @property
     def fileno(self) -> int:
-        """A descriptor that is readable when there may be something."""
+        """A descriptor that becomes readable when there may be records."""
         ...
 
     @property
     def poll_interval(self) -> float | None:
-        """After so many seconds there may be something though the descriptor has not said so; None: never."""
+        """Seconds after which there may be records though the descriptor is not readable; None: never."""
         ...
 
     @property
     def lost(self) -> int:
-        """How many records found no room, as far as the C was not told."""
+        """The number of records that found no room, except those that the C counts itself."""
         ...
 
     @property
     def truncated(self) -> int:
-        """How many events were given without their end, as far as the C does not know."""
+        """The number of events returned without their end, except those that the C counts itself."""
         ...
 
     @property
     def has_pending(self) -> bool:
-        """Whether the next records are out of the ring already."""
+        """True if the next records are out of the ring already."""
         ...
 
     def read(self, *, last: bool = False) -> Array | None:
-        """The next records, in the order of their time, shape (n,); None if there is nothing more now.
+        """Return the next records, ordered by time, shape (n,); None if there are no more now.
 
-        Where a string is the last member of their type, it has as much room as the longest of them needs.
-        Behind the end of a string there may be anything: the C does not clear what it writes a record to.
+        If the last member of their type is a string, it has as much room as the longest of them needs. The
+        bytes after the end of a string are undefined: the C does not clear the record before it writes.
 
-        ``last`` says that nothing will be added any more: what was held back for the order's sake comes, too.
+        With ``last``, no records will be added any more: the reader also returns those that it held back to
+        sort them among records of other CPUs.
         """
         ...
 
     def discard(self) -> int:
-        """Drop the records that are left, once nothing will be added any more. Returns how many they were."""
+        """Drop the records that are left, once no more will be added. Returns their number."""
         ...
 
     def close(self) -> None:
-        """Let go of the mapping."""
+        """Unmap the ring."""
         ...
 
 
 def open_reader(ring: Map, record: Map, size: int) -> StreamReader:
-    """The reader of a stream: the map ``ring``, whose records are the values of the map ``record``.
+    """Open the reader of the map ``ring``, whose records have the type of the values of the map ``record``.
 
-    ``size`` is how many bytes of perf rings there are to be, all CPUs together. Raises OSError.
+    ``size`` is the total size of perf rings in bytes, for all CPUs together. Raises OSError.
     """
     reader: StreamReader
     if ring.type == MapType.RINGBUF:

@@ -20,14 +20,14 @@ _LOOK = 1 << 16  # bytes; the kernel has 8 pages
 
 
 class ListingReader:
-    """See :class:`~pytracer.bpf.read.streams.Reader`; where that is given out which there is, it is over."""
+    """See :class:`~pytracer.bpf.read.streams.StreamReader`. It ends after the last object of the iterator."""
 
     poll_interval: float | None = None
     lost = 0
     truncated = 0
 
     def __init__(self, fd: int, record: np.dtype[np.void]) -> None:
-        """Own ``fd``, an iterator's."""
+        """Own ``fd``, an iterator's descriptor."""
         self._fd = fd
         self._record = record
         self._held = b""
@@ -35,16 +35,16 @@ class ListingReader:
 
     @property
     def fileno(self) -> int:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return self._fd
 
     @property
     def has_pending(self) -> bool:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return bool(self._held)
 
     def read(self, *, last: bool = False) -> Array | None:  # noqa: ARG002 - nothing is held back here
-        """See :class:`~pytracer.bpf.read.streams.Reader`. Raises OSError."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`. Raises OSError."""
         parts = [self._held]
         size = len(self._held)
         while not self._ended and size < CHUNK:
@@ -56,7 +56,7 @@ class ListingReader:
         data = np.frombuffer(self._held, dtype=np.uint8)
         lengths = data[: len(data) // 8 * 8].view(np.uint64).astype(np.intp)
         step = (lengths + _HEADER) // 8
-        step[np.arange(len(step)) + step > len(step)] = 0  # the end of the look is in the middle of it
+        step[np.arange(len(step)) + step > len(step)] = 0  # the data ends within this record
         places, end = record_offsets(step)
         count = count_fitting(lengths[places])
         if not count:
@@ -69,15 +69,16 @@ class ListingReader:
         return records
 
     def discard(self) -> int:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return read_rest(self.read)
 
     def close(self) -> None:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         os.close(self._fd)
 
     def _look(self) -> bytes:
-        """What comes next, nothing at the end. EAGAIN: a million things have given nothing."""
+        """Read the next bytes, none at the end. The kernel returns EAGAIN after a million objects without
+        output."""
         while True:
             try:
                 return os.read(self._fd, _LOOK)

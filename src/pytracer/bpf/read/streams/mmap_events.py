@@ -1,7 +1,8 @@
-"""What processes map code to, as the kernel's perf events record it (PERF_RECORD_MMAP2, Linux 3.16).
+"""Read from perf events what code processes map (PERF_RECORD_MMAP2, Linux 3.16).
 
-Each mapping with code that is made (mmap, shmat, exec) or becomes one (mprotect) is a record with its time.
-Who maps nothing pays nothing. The kernel records neither what is unmapped nor what mremap(2) moves.
+The kernel writes a record with its time for each mapping with code that is made (mmap, shmat, exec) or
+becomes executable (mprotect). Processes that map nothing have no cost. It records neither munmap(2) nor
+mremap(2).
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ _MAPPED = struct.Struct(
 )  # address, length, offset in pages' bytes, major, minor, inode; from byte 16 on
 _NAME = 72  # where a file's name begins: behind the inode's generation, protection and flags
 _SIZE = 1 << 18  # bytes of a ring: some 2000 records; unprivileged users may have 516 KiB a CPU
-_KEPT = 1 << 22  # bytes of records of processes that nobody asked for yet
+_KEPT = 1 << 22  # bytes of records that are kept for processes which were not requested yet
 _LONGEST = 4096 + 256  # bytes of a record: its path and the rest
-_CPUS = 1_000_000_000  # ns between looks at which CPUs there are
+_CPUS = 1_000_000_000  # ns between two checks for new CPUs
 
 
 class Mapped(NamedTuple):
-    """A process mapped code at a ``time`` (CLOCK_MONOTONIC, ns); or it was forked by a ``parent``; or, where
-    there is neither, it executed a program."""
+    """A process mapped code at a ``time`` (CLOCK_MONOTONIC, ns); or ``parent`` forked it; or, with neither,
+    it executed a program."""
 
     pid: int
     time: int
@@ -50,10 +51,11 @@ class Mapped(NamedTuple):
 
 
 class MappingEvents:
-    """Rings of all CPUs that tell what is mapped."""
+    """The rings of all CPUs with records of mappings."""
 
     def __init__(self) -> None:
-        """Open them. Raises OSError, also where the kernel shows process ids of another namespace."""
+        """Open the rings. Raises OSError, also if the kernel would report process ids of another
+        namespace."""
         self._rings: dict[int, PerfRing] = {}
         self._looked = ktime.monotonic_ns()
         self._size = _SIZE
@@ -68,7 +70,7 @@ class MappingEvents:
             raise
 
     def drain(self) -> list[tuple[int, int]]:
-        """Take the records out of the rings. Returns between which times some were lost, of any process."""
+        """Take the records out of the rings. Returns the (begin, end) times between which some were lost."""
         now, gaps = ktime.monotonic_ns(), list[tuple[int, int]]()
         if now - self._looked >= _CPUS:
             new = set(online_cpus()) - self._rings.keys()
@@ -84,18 +86,18 @@ class MappingEvents:
                     break
                 was_full = was_full or ring.waiting + used > self._size - _LONGEST
                 self._new.append(records)
-                # The kernel says so once there is room again: some were lost since the record before.
+                # The kernel reports it once there is room again: records were lost since the one before.
                 times = np.concatenate(([self._last.get(cpu, 0)], records.times.astype(np.int64)))
                 for at in np.flatnonzero(records.kinds == LOST).tolist():
                     gaps.append((int(times[at]), int(times[at + 1])))
                 self._last[cpu] = int(times[-1])
-            if was_full:  # of the last ones it may say so much later
+            if was_full:  # it may report later that the last ones were lost
                 gaps.append((self._last[cpu], ktime.monotonic_ns()))
         return gaps
 
     def mapped_by(self, pids: Collection[int]) -> list[Mapped]:
-        """What was drained that these processes mapped, in the order of time, each once. Of one that was not
-        asked for before, that is what it mapped before, as far as that is kept."""
+        """Return the drained mappings of these processes, ordered by time, each once. For a process that is
+        new to this reader, that includes earlier mappings as far as they are kept."""
         known = self._known.intersection(pids)
         found = [one for records in self._new for one in _mapped(records, known)]
         self._kept.extend(self._new)
@@ -109,7 +111,7 @@ class MappingEvents:
         return sorted(found, key=lambda one: one.time)
 
     def close(self) -> None:
-        """Let go of the rings."""
+        """Close the rings."""
         while self._rings:
             self._rings.popitem()[1].close()
 
@@ -121,12 +123,12 @@ class MappingEvents:
 
 
 def _mapped(records: PerfRecords, pids: Collection[int]) -> Iterator[Mapped]:
-    """Those of the records that are of these processes."""
+    """Yield the records of these processes."""
     data = records.data
     halves = data.view(np.uint16)
     is_exec = (records.kinds == _COMM) & (halves[records.places * 4 + 2] & _EXEC != 0)
     words = data.view(np.uint32)
-    # A record of a thread that is made has the same process twice.
+    # The record of a new thread has the same process twice.
     is_fork = (records.kinds == _FORK) & (words[records.places * 2 + 2] != words[records.places * 2 + 3])
     chosen = (records.kinds == _MMAP2) | is_exec | is_fork
     chosen &= np.isin(words[records.places * 2 + 2], np.fromiter(pids, np.uint32, len(pids)))

@@ -1,7 +1,7 @@
-"""Perf rings, one for each CPU (Linux 4.4), for kernels without the BPF ring buffer.
+"""Read perf buffers, one ring for each CPU (Linux 4.4), for kernels without the BPF ring buffer.
 
-Each is a page of bookkeeping and a power of two of pages with data. A record that wraps around is put
-together again; those of all CPUs are put in order by the time in their first member.
+Each ring is a page with positions and a power of two of pages with data. A record that wraps around is
+joined; the records of all CPUs are sorted by the time in their first member.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _SAMPLE = 9  # PERF_RECORD_SAMPLE
 _RAW = 12  # bytes before a sample's data: struct perf_event_header, u32 size
 
 _HELD = 2_000_000  # ns: a record this young may still be overtaken by an older one from another CPU
-_CPUS = 1_000_000_000  # ns between looks at which CPUs there are
+_CPUS = 1_000_000_000  # ns between two checks for new CPUs
 _END = np.iinfo(np.uint64).max
-_LEAST = 1 << 18  # bytes of a ring that are held in any case: several records (of u16 bytes)
+_LEAST = 1 << 18  # minimum bytes of a ring that are held: several records (sizes are u16)
 
 
 class _Records(NamedTuple):
-    """Records as they came: bytes, and where in them each begins (multiples of 4), and how long it is."""
+    """Records as they arrived: the bytes, the offset of each (multiples of 4), and its length."""
 
     data: Array
     offsets: Array
@@ -43,7 +43,7 @@ class _Records(NamedTuple):
 
     @property
     def times(self) -> Array:
-        """Their first member, in nanoseconds, shape (n,)."""
+        """The first member of each, in nanoseconds, shape (n,)."""
         words, at = self.data.view(np.uint32), self.offsets // 4
         return np.stack((words[at], words[at + 1]), axis=1).view(np.uint64).reshape(-1)
 
@@ -52,7 +52,7 @@ _NOTHING = _Records(np.zeros(0, np.uint8), np.zeros(0, np.intp), np.zeros(0, np.
 
 
 def _joined(parts: list[_Records]) -> _Records:
-    """One behind the other."""
+    """Concatenate records."""
     starts = np.cumsum([0, *(len(part.data) for part in parts[:-1])])
     return _Records(
         np.concatenate([part.data for part in parts]),
@@ -62,14 +62,14 @@ def _joined(parts: list[_Records]) -> _Records:
 
 
 class PerfReader:
-    """See :class:`~pytracer.bpf.read.streams.Reader`."""
+    """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
 
     truncated = 0
     has_pending = False
     poll_interval: float | None = 0.05  # a CPU that is not busy does not fill its ring to the mark
 
     def __init__(self, ring: Map, record: np.dtype[np.void], size: int) -> None:
-        """Open a ring of ``size`` / CPUs bytes on every CPU that runs. Raises OSError."""
+        """Open a ring of ``size`` / CPUs bytes on every online CPU. Raises OSError."""
         self._map = ring
         self._record = record
         self.lost = 0
@@ -91,11 +91,11 @@ class PerfReader:
 
     @property
     def fileno(self) -> int:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return self._poll.fileno()
 
     def read(self, *, last: bool = False) -> Array | None:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         now = ktime.monotonic_ns()
         if now - self._looked > _CPUS:
             self._looked = now
@@ -104,7 +104,7 @@ class PerfReader:
         most = max(CHUNK // len(self._rings), _LEAST)
         for ring in self._rings:
             self.lost += ring.fill(most)
-            if ring.more:  # and that is younger than what was read of it
+            if ring.more:  # the unread records are younger than the last pending one
                 before = min(before, int(ring.pending.times[-1]))
         together = _joined([ring.pending for ring in self._rings])
         times = together.times
@@ -121,19 +121,19 @@ class PerfReader:
         return gather(together.data, together.offsets[order], together.lengths[order], self._record)
 
     def discard(self) -> int:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return read_rest(self.read)
 
     def close(self) -> None:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         self._poll.close()
         while self._rings:
             self._rings.pop().close()
 
     def _look(self, cpus: list[int]) -> None:
-        """Give a ring to each CPU that has come, and take it from those that went once it has been read.
+        """Open a ring on each new CPU, and close those of CPUs that went offline once they have been read.
 
-        A CPU that comes back needs another: the kernel does not take up again what was open on it.
+        A CPU that comes back needs a new ring: the kernel does not reactivate an event that was open on it.
         """
         for cpu in set(cpus) - self._online:
             try:
@@ -147,7 +147,7 @@ class PerfReader:
             self._map.update(struct.pack("i", cpu), struct.pack("i", opened.fd))
             self._poll.register(opened.fd, select.EPOLLIN)
             fcntl.ioctl(opened.fd, ENABLE, 0)
-        # Those that were gone when this was last asked have been read since.
+        # CPUs that were offline at the last check have been read since.
         gone = [ring for ring in self._rings if not (ring.polled or ring.more)]
         for ring in [ring for ring in gone if not len(ring.pending.lengths)]:
             self._rings.remove(ring)
@@ -160,8 +160,8 @@ class PerfReader:
 
 
 class _Ring(PerfRing):
-    """One CPU's. ``pending`` are the records that were read and not yet asked for, ``more`` says whether
-    there are others behind them."""
+    """The ring of one CPU. ``pending`` are records that were read but not returned yet; ``more`` is True if
+    there are others after them."""
 
     def __init__(self, cpu: int, size: int) -> None:
         attr = struct.pack(
@@ -173,7 +173,7 @@ class _Ring(PerfRing):
         self.pending = _NOTHING
 
     def fill(self, most: int) -> int:
-        """Have ``most`` bytes of records pending if there are as many; how many there was no room for."""
+        """Read until ``most`` bytes are pending or the ring is empty. Returns the number of lost records."""
         lost = 0
         while True:
             waiting = self.waiting
@@ -192,7 +192,7 @@ class _Ring(PerfRing):
                 return lost
 
     def keep(self, those: Array) -> None:
-        """Have only these pending still, bool of shape (n,)."""
+        """Keep only the pending records in ``those``, bool of shape (n,)."""
         if not those.all():
             data, offsets, lengths = self.pending
             lengths = lengths[those]

@@ -1,4 +1,4 @@
-"""The ring of one perf event: a page of bookkeeping and a power of two of pages with records."""
+"""The ring of one perf event: a page with positions, and a power of two of pages with records."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _HEAD = 1024  # struct perf_event_mmap_page: data_head; data_tail follows
 
 
 class PerfRecords(NamedTuple):
-    """Whole records as the kernel wrote them: ``data`` (uint8), and of each record at which multiple of 8 it
-    begins (``places``), its type (``kinds``), how many bytes it has (``sizes``), shape (n,)."""
+    """Whole records as the kernel wrote them: ``data`` (uint8), and of each record its position in multiples
+    of 8 (``places``), its type (``kinds``) and its size in bytes (``sizes``), shape (n,)."""
 
     data: Array
     places: Array
@@ -26,13 +26,13 @@ class PerfRecords(NamedTuple):
 
     @property
     def times(self) -> Array:
-        """When each was written: its last word, if the event has sample_id_all, and the time last in it."""
+        """The time of each record: its last word, if the event has sample_id_all with the time last in it."""
         times: Array = self.data.view(np.uint64)[self.places + self.sizes // 8 - 1]
         return times
 
     @property
     def lost(self) -> int:
-        """How many records the kernel says that it had no room for."""
+        """The number of lost records that these records report."""
         words = self.data.view(np.uint64)  # a header, an id, how many
         return sum(int(words[at + 2]) for at in self.places[self.kinds == LOST])
 
@@ -54,20 +54,22 @@ class PerfRing:
         except BaseException:
             os.close(self.fd)
             raise
-        # data_head, which is the kernel's to write, and data_tail, which is ours. Each is read and written in
-        # one go: struct.pack_into clears the place first, and the kernel would take what it sees for room.
+        # data_head, written by the kernel, and data_tail, written by the reader. Both need single accesses:
+        # struct.pack_into clears the place first, and the kernel would take the 0 for free room.
         self._positions = np.frombuffer(self._map, dtype=np.uint64, count=2, offset=_HEAD)
 
     @property
     def waiting(self) -> int:
-        """How many bytes of records there are to read."""
+        """The number of bytes of unread records."""
         head, tail = map(int, self._positions)
         self._fence()
         return head - tail
 
     def read(self, count: int) -> tuple[PerfRecords, int]:
-        """Read the whole records in the next ``count`` bytes, no more than are waiting, and give their room
-        back. Returns the records and how many bytes they took; 0 where the first is longer than that."""
+        """Read the whole records in the next ``count`` bytes, at most ``waiting``, and release their room.
+
+        Returns the records and how many bytes they took; 0 if the first is longer than that.
+        """
         tail = int(self._positions[1])
         start = tail % self._size
         begin = self._page + start
@@ -77,14 +79,14 @@ class PerfRing:
         kinds = data.view(np.uint32)[::2]  # struct perf_event_header: u32 type; u16 misc, size
         sizes = data.view(np.uint16)[3::4].astype(np.intp)
         step = sizes // 8
-        step[np.arange(len(step)) + step > len(step)] = 0  # the look ended in the middle of it
+        step[np.arange(len(step)) + step > len(step)] = 0  # the data ends within this record
         places, end = record_offsets(step)
         self._fence()
         self._positions[1] = tail + end * 8
         return PerfRecords(data[: end * 8], places, kinds[places], sizes[places]), end * 8
 
     def close(self) -> None:
-        """Let go of the event and its ring."""
+        """Unmap the ring and close the event."""
         del self._positions
         self._map.close()
         os.close(self.fd)

@@ -16,33 +16,33 @@ from pytracer.arrays import Array, np
 from pytracer.bpf.read.streams import StreamReader
 from pytracer.bpf.read.streams.records import read_rest, resized, string_member
 
-_PATIENCE = 1.0  # seconds that the rest may take: the C sends it within some milliseconds, or never
+_PATIENCE = 1.0  # seconds to wait for the rest: the C sends it within some milliseconds, or never
 
 
 def is_fragmented(record: np.dtype[np.void]) -> bool:
-    """Whether records of this type may be parts of events."""
+    """Return whether records of this type may be parts of events."""
     name = string_member(record)
     return name is not None and {f"{name}_len", f"{name}_at"} <= set(record.names or ())
 
 
 class _Begun:
-    """An event of which the first parts have come."""
+    """An event whose first parts have arrived."""
 
     def __init__(self, head: Array, content: bytearray) -> None:
-        """``head`` is its first part, shape (1,)."""
+        """Start with the first part ``head``, shape (1,)."""
         self.head, self.content = head, content
         self.since = time.monotonic()
 
 
 class ReassemblingReader:
-    """A :class:`~pytracer.bpf.read.streams.Reader` of what another one reads, put together.
+    """A :class:`~pytracer.bpf.read.streams.StreamReader` that reassembles the events of another one.
 
-    An event in parts comes when its last part does, by itself. One whose rest does not come is given as far
-    as it is there, with its ``NAME_len`` saying how far that is.
+    An event in parts is returned with its last part, as a batch of its own. If the rest does not arrive, the
+    event is returned without it, and ``NAME_len`` is the length that did arrive.
     """
 
     def __init__(self, reader: StreamReader, record: np.dtype[np.void]) -> None:
-        """Records of ``reader``, which is closed with this."""
+        """Read the records of ``reader``, which is closed with this one."""
         name = string_member(record)
         assert name is not None
         assert record.fields is not None
@@ -56,26 +56,26 @@ class ReassemblingReader:
 
     @property
     def fileno(self) -> int:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return self._reader.fileno
 
     @property
     def poll_interval(self) -> float | None:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return self._reader.poll_interval
 
     @property
     def lost(self) -> int:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return self._reader.lost
 
     @property
     def has_pending(self) -> bool:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return bool(self._ready)
 
     def read(self, *, last: bool = False) -> Array | None:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         while not self._ready:
             records = self._reader.read(last=last)
             if records is None:
@@ -85,11 +85,11 @@ class ReassemblingReader:
         return self._ready.popleft() if self._ready else None
 
     def discard(self) -> int:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return read_rest(self.read)
 
     def close(self) -> None:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         self._reader.close()
 
     def _take(self, records: Array) -> None:
@@ -112,14 +112,15 @@ class ReassemblingReader:
             self._begun[key] = _Begun(part, bytearray(content))
         elif key in self._begun:
             self._begun[key].content += content
-        else:  # it was given up
+        else:  # its first parts were given up
             self.truncated += at + len(content) == total
             return
         if len(self._begun[key].content) >= total:
             self._give(self._begun.pop(key))
 
     def _give_up(self, before: float | None) -> None:
-        """Give what has waited since ``before`` (None: all) as it is; the C has counted that it is cut."""
+        """Return incomplete events that began before ``before`` (None: all); the C has counted them as
+        truncated."""
         for key, begun in list(self._begun.items()):
             if before is None or begun.since < before:
                 self._give(self._begun.pop(key))

@@ -1,10 +1,9 @@
-"""Finding records in a ring, and laying them out as rows.
+"""Find records in a ring, and copy them into rows.
 
-A ring is a sequence of records, each with its length in front, each beginning at a multiple of 8 bytes.
-Where all are equally long they stand at a fixed stride, and NumPy looks at them where they are. Where they
-are not, each begins where the one before it ends: ``chain`` finds the beginnings of thousands at once, not
-by going from one to the next, but by doubling: whoever knows the record after each place knows the second
-after it, the fourth, and so on.
+A ring is a sequence of records, each after its length, each beginning at a multiple of 8 bytes. If all have
+the same length, they are at a fixed stride, and NumPy reads them in place. Otherwise each begins where the
+one before it ends: ``record_offsets`` finds thousands at once by doubling: from the record after each place
+follows the second after it, the fourth, and so on.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from collections.abc import Callable
 
 from pytracer.arrays import Array, np
 
-CHUNK = 1 << 20  # bytes of a ring that are looked at in one go: copies stay small, and room is made early
-_BLOCK = 4096  # words of 8 bytes that are looked at in one go: the tables stay in the processor's cache
-_GATHERED = 1 << 18  # words that are put together in one go
-_ROWS = 1 << 24  # bytes that one look at a ring becomes: all rows are as wide as the longest
+CHUNK = 1 << 20  # bytes of a ring that are read at a time: copies stay small, and room is released early
+_BLOCK = 4096  # words of 8 bytes that are searched at a time: the tables stay in the processor's cache
+_GATHERED = 1 << 18  # words that are copied at a time
+_ROWS = 1 << 24  # maximum bytes of one result: all rows are as wide as the longest
 
 
 class MemoryBarrier:
-    """Keeps the order of what is read and written.
+    """A memory barrier between accesses to a ring.
 
-    A ring is shared with the kernel: a record's length must be read before its contents, and these before
-    its room is given back. x86 keeps that order by itself, arm64 does not. Letting go of a lock comes after
-    all that was before it, taking one before all that follows, and the one before the other.
+    The ring is shared with the kernel: a record's length must be read before its contents, and these before
+    its room is released. x86 keeps that order by itself, arm64 does not. Releasing a lock orders all accesses
+    before it, acquiring one all that follow.
     """
 
     def __init__(self) -> None:
@@ -33,13 +32,13 @@ class MemoryBarrier:
         self._lock.acquire()
 
     def __call__(self) -> None:
-        """What follows is done after what was before. For one thread."""
+        """Order all accesses before the call before all that follow. For one thread."""
         self._lock.release()
         self._lock.acquire()
 
 
 def read_rest(read: Callable[..., Array | None]) -> int:
-    """Read all that is left, and return how many records that was."""
+    """Read all records that are left, and return their number."""
     count = 0
     while (records := read(last=True)) is not None:
         count += len(records)
@@ -47,10 +46,10 @@ def read_rest(read: Callable[..., Array | None]) -> int:
 
 
 def record_offsets(step: Array) -> tuple[Array, int]:
-    """The places 0, step[0], ... : ``step[i]`` is how many words the record at word ``i`` would take (0: none
-    begins there that could be read).
+    """Find the record starts 0, step[0], ...: ``step[i]`` is the length in words of the record at word ``i``
+    (0: there is none that can be read).
 
-    Returns the places (ascending) and the word at which the chain leaves the array, or stands still.
+    Returns the starts (ascending), and the word at which the chain leaves the array or ends.
     """
     words = len(step)
     parts = []
@@ -58,7 +57,7 @@ def record_offsets(step: Array) -> tuple[Array, int]:
     while start < words:
         block = step[start : start + _BLOCK]
         size = len(block)
-        # Beyond the block, and where nothing can be read, is one place that leads to itself.
+        # The end of the block, and places where nothing can be read, lead to one place that leads to itself.
         jump = np.empty(size + 1, dtype=np.intp)
         jump[:size] = np.where(block > 0, np.minimum(np.arange(size) + block, size), size)
         jump[size] = size
@@ -80,7 +79,7 @@ def record_offsets(step: Array) -> tuple[Array, int]:
 
 
 def count_fitting(lengths: Array) -> int:
-    """How many of the first records, of ``lengths`` bytes, to lay out in one go: one at least, if any."""
+    """Return how many of the first records, of ``lengths`` bytes, to copy at a time: at least one if any."""
     if not len(lengths):
         return 0
     sizes = np.maximum.accumulate(lengths) * np.arange(1, len(lengths) + 1)
@@ -88,7 +87,7 @@ def count_fitting(lengths: Array) -> int:
 
 
 def string_member(dtype: np.dtype[np.void]) -> str | None:
-    """The last member, where it is a string or bytes, of which a record may hold a part."""
+    """Return the name of the last member if it is a string or bytes, which a record may hold in part."""
     assert dtype.names is not None
     assert dtype.fields is not None
     fields = dtype.fields
@@ -98,7 +97,7 @@ def string_member(dtype: np.dtype[np.void]) -> str | None:
 
 
 def resized(dtype: np.dtype[np.void], size: int) -> np.dtype[np.void]:
-    """The type with as much room in its last member as makes it ``size`` bytes."""
+    """Return the type with its last member resized, so that the whole is ``size`` bytes."""
     last = string_member(dtype)
     if last is None or size == dtype.itemsize:
         return dtype
@@ -117,7 +116,8 @@ def resized(dtype: np.dtype[np.void], size: int) -> np.dtype[np.void]:
 
 
 def compact(data: Array, offsets: Array, lengths: Array) -> tuple[Array, Array]:
-    """Only these records of ``data`` (see ``gather``), one behind the other, and their new offsets."""
+    """Copy only these records of ``data`` (see ``gather``), one after the other. Returns them and their
+    offsets."""
     source = data[: len(data) // 4 * 4].view(np.uint32)
     words = -(-lengths // 4)
     begins = np.cumsum(words) - words
@@ -126,10 +126,11 @@ def compact(data: Array, offsets: Array, lengths: Array) -> tuple[Array, Array]:
 
 
 def gather(data: Array, offsets: Array, lengths: Array, dtype: np.dtype[np.void]) -> Array:
-    """Records of ``lengths`` bytes at ``offsets`` (multiples of 4) of ``data`` (bytes), as ``dtype``.
+    """Copy records of ``lengths`` bytes at ``offsets`` (multiples of 4) of ``data`` (bytes) into rows of
+    ``dtype``.
 
-    Where that ends with a string, it has as much room as the longest of these records needs. What a record
-    is shorter than the type is zero; what it is longer (padding) is left out.
+    If the type ends with a string, that gets as much room as the longest of these records needs. Records that
+    are shorter than the type are padded with zeros; longer ones (padding) are cut.
     """
     longest = -(-int(lengths.max(initial=0)) // 8) * 8
     dtype = resized(dtype, min(longest, dtype.itemsize))
@@ -149,6 +150,6 @@ def gather(data: Array, offsets: Array, lengths: Array, dtype: np.dtype[np.void]
 
 
 def in_order(rows: Array) -> Array:
-    """The rows in the order of their member ``ns``; those of one time as they stand."""
+    """Sort the rows by their member ``ns``; those of equal time keep their order."""
     times = rows["ns"]
     return rows if (times[1:] >= times[:-1]).all() else rows[np.argsort(times, kind="stable")]

@@ -1,9 +1,9 @@
-"""The BPF ring buffer (Linux 5.8, 457f44363a88), read through its mapping.
+"""Read the BPF ring buffer (Linux 5.8, 457f44363a88) through its mapping.
 
-The kernel maps the data pages twice in a row, so that a record which wraps around is whole where it begins.
-Before each record stand 8 bytes: its length with the bits *busy* (still being written) and *discarded*, and
-where in the map it is. Records lie in the order in which room was made for them: a moment before the time is
-taken, so that those of two CPUs may have changed places. Only one may read.
+The kernel maps the data pages twice in a row, so that a record which wraps around is contiguous. Before each
+record are 8 bytes: its length with the bits *busy* (still being written) and *discarded*, and its page
+offset. Records are in the order in which room was reserved, a moment before the C takes the time, so those of
+two CPUs may be out of order. A ring has only one reader.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LENGTH = DISCARDED - 1
 
 
 class RingReader:
-    """See :class:`~pytracer.bpf.read.streams.Reader`."""
+    """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
 
     poll_interval: float | None = None
     lost = 0
@@ -42,7 +42,7 @@ class RingReader:
         self._size = size
         self._fence = MemoryBarrier()
         page = os.sysconf("SC_PAGE_SIZE")
-        # Page 0 is ours to write: how far we have read. Page 1 says how far the kernel has written.
+        # Page 0 has the consumer position, which the reader writes; page 1 the producer position.
         self._ours = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         try:
             self._theirs = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
@@ -57,11 +57,11 @@ class RingReader:
 
     @property
     def fileno(self) -> int:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         return self._poll.fileno()
 
     def read(self, *, last: bool = False) -> Array | None:  # noqa: ARG002 - nothing is held back here
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         at = int(self._read[0])
         end = int(self._written[0])  # what comes later is for the next call: this one must come to its end
         self._fence()
@@ -78,7 +78,8 @@ class RingReader:
         return None
 
     def discard(self) -> int:
-        """See :class:`~pytracer.bpf.read.streams.Reader`. Copies nothing: milliseconds for each megabyte."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`. Copies nothing: takes milliseconds for each
+        megabyte."""
         at, end = int(self._read[0]), int(self._written[0])
         count = 0
         self._fence()
@@ -94,7 +95,7 @@ class RingReader:
         return count
 
     def close(self) -> None:
-        """See :class:`~pytracer.bpf.read.streams.Reader`."""
+        """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         self._poll.close()
         del self._read, self._written, self._data
         for mapping in (self._ours, self._theirs):
@@ -102,8 +103,8 @@ class RingReader:
                 mapping.close()
 
     def _records(self, data: Array) -> tuple[Array, int]:
-        """The whole records at the beginning of ``data``, and how many bytes they take with what was
-        discarded."""
+        """Return the whole records at the beginning of ``data``, and how many bytes they take together with
+        discarded ones."""
         alike = self._same_lengths(data)
         if alike is not None:
             return alike
@@ -115,20 +116,21 @@ class RingReader:
         return records, used
 
     def _find(self, data: Array) -> tuple[Array, Array, int]:
-        """The words at which whole records begin, their lengths, and how many bytes they take with what was
-        discarded."""
+        """Find whole records: the words at which they begin, their lengths, and how many bytes they take
+        together with discarded ones."""
         heads = data[: len(data) // 8 * 8].view(np.uint32)[::2].copy()  # the kernel may change them meanwhile
         self._fence()
         length = heads & LENGTH
         step = (length.astype(np.intp) + HEADER + 7) // 8
-        # Not to be read: what is being written, and what the look ended in the middle of.
+        # Unreadable are records that are still being written, and one that the end of the data cuts.
         step[(heads & BUSY != 0) | (np.arange(len(heads)) + step > len(heads))] = 0
         places, end = record_offsets(step)
         kept = places[heads[places] & DISCARDED == 0]
         return kept, length[kept].astype(np.intp), end * 8
 
     def _same_lengths(self, data: Array) -> tuple[Array, int] | None:
-        """The same for records as long as the type, of which none is discarded; None if there are others."""
+        """Return the records as ``_records`` does if all have the type's length and none is discarded; else
+        None."""
         size = self._record.itemsize
         stride = (HEADER + size + 7) // 8 * 8
         count = len(data) // stride
