@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// What src/pytracer/lang/compile.py writes for each run takes the place of this file: here it is for no question.
+// The C that lang/codegen.py writes for each run replaces this file; here it is for no probe spec.
 
 // Whether the filter of question "which" lets this through.
 static __always_inline int pt_wanted(void *ctx, u32 which, u32 target, struct pt_call *call)

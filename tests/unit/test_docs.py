@@ -45,6 +45,19 @@ def test_links_lead_to_headings(page):
         assert anchor in anchors(target.read_text()), f"{file}#{anchor}"
 
 
+def test_modules_that_sources_name_exist():
+    """Headers and C files in sources are also the kernel's, so only modules and docs are looked for."""
+    missing = [
+        f"{source.relative_to(ROOT)}: {path}"
+        for folder in ("src/pytracer", "cli", "tracers", "probes_c")
+        for source in (ROOT / folder).rglob("*.[pch]*")
+        if source.suffix in (".py", ".c", ".h")
+        for path in re.findall(r"(?<![\w./<-])((?:[\w-]+/)+[\w-]+\.(?:py|md))\b", source.read_text())
+        if not any((folder / path).exists() for folder in FOLDERS)
+    ]
+    assert missing == []
+
+
 def test_sections_that_modules_name_exist():
     for folder in ("src", "cli"):
         for path in (ROOT / folder).rglob("*.py"):

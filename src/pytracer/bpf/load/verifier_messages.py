@@ -1,6 +1,6 @@
 """Explain a rejected program in plain words, from the verifier log or the compiler's errors.
 
-The kernel's words differ by version; the pattern says what is known of that. tests/kernel/test_refusals.py
+The kernel's words differ by version; the pattern says what is known of that. tests/kernel/test_explain.py
 has a program rejected for each of them on every kernel. If the stack is too large, LLVM complains and ends
 the process; so C files of users are compiled in a process of their own (``explain/trial.py``).
 """
