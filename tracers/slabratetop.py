@@ -27,7 +27,10 @@ SLAB = Hook(
         Alternative(
             "kprobe",
             (
-                *(Kprobe("allocates", symbols=(name,), optional=name in OTHERS) for name in FUNCTIONS),
+                *(
+                    Kprobe("allocates", symbols=(f"{name}_noprof", name), optional=name in OTHERS)
+                    for name in FUNCTIONS
+                ),
                 RawTracepoint("kmalloced", event="kmalloc", arguments=5),
             ),
         ),
@@ -47,7 +50,6 @@ TRACER = Tracer(
     examples=(
         ("slabratetop", "the whole machine, a table a second"),
         ("slabratetop --by cache,comm -d 10", "who allocates what, for ten seconds"),
-        ("slabratetop -- find /usr", "what one command makes the kernel allocate"),
     ),
     notes=(
         "kmalloc's caches are shown by size: no event tells kmalloc-64 from kmalloc-cg-64 and the like.",
