@@ -106,7 +106,7 @@ class Btf:
         return cls(data, origin=str(path))
 
     def __len__(self) -> int:
-        """How many ids there are, ``void`` included: valid ids are ``range(len(btf))``."""
+        """Return the number of type ids, ``void`` included: valid ids are ``range(len(btf))``."""
         return len(self._positions)
 
     # One type
@@ -123,7 +123,7 @@ class Btf:
         return at
 
     def kind(self, type_id: int) -> BtfKind:
-        """What type ``type_id`` is."""
+        """Return the kind of a type."""
         return (
             _KINDS[self._words[self._at(type_id) + 1] >> KIND_SHIFT & KIND_MASK] if type_id else BtfKind.VOID
         )
@@ -137,7 +137,7 @@ class Btf:
         return self._words[self._at(type_id) + 2]
 
     def integer(self, type_id: int) -> IntInfo:
-        """How an INT is stored."""
+        """Return the encoding of an INT."""
         at = self._of(type_id, BtfKind.INT)
         data = self._words[at + 3]
         code = data >> 24 & 0xF
@@ -160,7 +160,7 @@ class Btf:
         return bool(self._words[self._of(type_id, BtfKind.FWD) + 1] & FLAG)
 
     def member_count(self, type_id: int) -> int:
-        """How many members a struct or union has, those of unnamed inner ones not counted."""
+        """Count the members of a struct or union; those of unnamed inner ones are not counted."""
         return self._words[self._of(type_id, *COMPOSITES) + 1] & VLEN_MASK
 
     def members(self, type_id: int) -> list[BtfMember]:
@@ -195,14 +195,15 @@ class Btf:
             yield self.string(words[i]), value
 
     def enum_signed(self, type_id: int) -> bool:
-        """If the enum's values carry a sign; before Linux 6.0 none said so, and all were taken to."""
+        """Return whether an enum's values are signed. BTF does not say so before Linux 6.0; then all count
+        as signed."""
         if self._signs is None:
             words, positions = self._words, self._positions
             self._signs = any(words[positions[i] + 1] & FLAG for i in self.ids(*ENUMS))
         return bool(self._words[self._of(type_id, *ENUMS) + 1] & FLAG) or not self._signs
 
     def enumerators_named(self, names: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
-        """Where the enumerators of these names are: for each one found, (enum's type id, value) pairs."""
+        """Find enumerators by name: (enum's type id, value) pairs for each name that exists."""
         offsets = {offset for name in names for offset in self._name_offsets(name)}
         words, found = self._words, dict[str, list[tuple[int, int]]]()
         for i in self.ids(*ENUMS):
@@ -283,7 +284,7 @@ class Btf:
                 yield BtfMember(name, member, base + offset, bits)
 
     def member(self, struct_name: str, path: str) -> BtfMember | None:
-        """A member of ``struct_name`` (a struct or union), by a dotted path; None if there is none.
+        """Find a member of ``struct_name`` (a struct or union) by a dotted path; None if there is none.
 
         The offset is in bits from the start of the outermost struct.
         """
@@ -342,14 +343,15 @@ class Btf:
         return {name for i in self.ids(*kinds) if (name := self.name(i))}
 
     def string(self, offset: int) -> str:
-        """What stands at that offset of the string section."""
+        """Return the string at an offset of the string section."""
         end = self._strings.find(b"\0", offset)
         if end < 0:
             raise HeadersError(f"{self.origin} is damaged: it has no name at {offset}")
         return self._strings[offset:end].decode("utf-8", "replace")
 
     def _name_offsets(self, name: str) -> list[int]:
-        """Where in the string section ``name`` stands: mostly once, more often in BTF nobody tidied."""
+        """Return the offsets of ``name`` in the string section: usually one, more in BTF without
+        deduplication."""
         if self._offsets is None:
             strings = self._strings.split(b"\0")
             # Each begins after all that is before it, and one NUL for each of those.

@@ -1,4 +1,4 @@
-"""What a kernel that does not run here grants, as far as its BTF tells."""
+"""Facts about a kernel that does not run here, as far as its BTF has them."""
 
 from __future__ import annotations
 
@@ -63,21 +63,21 @@ class BtfKernelInfo:
         return self._compat
 
     def has_helper(self, number: int) -> bool:
-        """Whether ``enum bpf_func_id`` has the helper of this number."""
+        """Return whether ``enum bpf_func_id`` has this number."""
         return number in self._values("bpf_func_id")
 
     @property
     def has_loops(self) -> bool:
-        """Whether the verifier goes through loops: as old as this helper (Linux 5.3), which BTF tells."""
+        """Return whether the verifier accepts loops: since Linux 5.3, as bpf_send_signal, which is in BTF."""
         return self.has_helper(_SEND_SIGNAL)
 
     def has_map_type(self, number: int) -> bool:
-        """Whether ``enum bpf_map_type`` has this number."""
+        """Return whether ``enum bpf_map_type`` has this number."""
         return number in self._values("bpf_map_type")
 
     @property
     def injectable(self) -> None:
-        """Only the kernel that runs tells."""
+        """Return None: only the running kernel has the list."""
         return None
 
     def probe(self, probe: Probe) -> Support:
@@ -153,11 +153,12 @@ class BtfKernelInfo:
         raise UnsupportedError(f"how the trace event {name} is laid out is not in BTF")
 
     def find(self, source: Source) -> FoundTargets:
-        """Nothing: what is there to attach to is for the machine that runs to say."""
+        """Raise UnsupportedError: attach targets can only be found on the machine that runs the trace."""
         raise UnsupportedError(f"what {source.text} names is found out on the machine that runs it")
 
     def _raw_tracepoint(self, event: str, arguments: int) -> Support:
-        """Whether the kernel itself (not a module) has this tracepoint, and it has so many arguments."""
+        """Return whether the kernel itself (not a module) has this tracepoint, with at least that many
+        arguments."""
         declared = self._btf.find(BtfKind.TYPEDEF, f"btf_trace_{event}")
         if declared is None:
             return Support(False, event, f"no raw tracepoint {event}", was_tried=False)
@@ -171,7 +172,7 @@ class BtfKernelInfo:
         return Support(True, event, was_tried=False)
 
     def _kprobe(self, symbols: tuple[str, ...]) -> Support:
-        """Whether one of these functions is in BTF, and by which name."""
+        """Return the first of these functions that is in BTF."""
         for symbol in symbols:
             if self._btf.find(BtfKind.FUNC, symbol) is not None:
                 return Support(True, symbol, was_tried=False)

@@ -14,7 +14,7 @@ from pytracer.errors import HeadersError
 
 
 class BtfKind(IntEnum):
-    """What a type record is (BTF_KIND_*)."""
+    """The kind of a type (BTF_KIND_*)."""
 
     VOID = 0
     INT = 1

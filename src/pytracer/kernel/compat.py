@@ -16,14 +16,14 @@ _ELF32 = b"\x7fELF\x01"  # EI_CLASS is ELFCLASS32
 
 
 def is_32_bit(path: Path | str) -> bool:
-    """Return whether a file is a 32-bit program; False where it cannot be read."""
+    """Return whether a file is a 32-bit program; False if it cannot be read."""
     with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
         return file.read(len(_ELF32)) == _ELF32
     return False
 
 
 class CompatTarget(Protocol):
-    """What a request names: processes among its filters, a command."""
+    """The parts of a request that name programs: the process filters and the command."""
 
     @property
     def filters(self) -> Mapping[Filter, Sequence[bytes]]:
@@ -32,7 +32,7 @@ class CompatTarget(Protocol):
 
     @property
     def command(self) -> Sequence[str]:
-        """Its words."""
+        """The words of the command."""
         ...
 
 

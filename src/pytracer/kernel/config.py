@@ -1,4 +1,4 @@
-"""What the running kernel was configured with, and which version it is."""
+"""Read the running kernel's configuration and version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ CONFIGS = (Path("/proc/config.gz"), Path(f"/boot/config-{os.uname().release}"))
 
 
 def option(name: str) -> str | None:
-    """Return the value of ``CONFIG_<name>``: ``y``, ``m``, ``n``, a number; None where that is not known."""
+    """Return the value of ``CONFIG_<name>``: ``y``, ``m``, ``n``, a number; None if the configuration is
+    unknown."""
     for path in CONFIGS:
         try:
             data = path.read_bytes()

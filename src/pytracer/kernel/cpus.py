@@ -8,7 +8,7 @@ _FOLDER = Path("/sys/devices/system/cpu")
 
 
 def possible_cpus() -> int:
-    """How many copies a per-CPU value has (not how many CPUs run)."""
+    """Return the number of copies of a per-CPU value (not the number of online CPUs)."""
     return 1 + max(_numbers("possible"))
 
 
@@ -18,7 +18,7 @@ def online_cpus() -> list[int]:
 
 
 def _numbers(name: str) -> list[int]:
-    """What a list such as ``0-3,8`` names."""
+    """Return the numbers in a list such as ``0-3,8``."""
     ranges = (_FOLDER / name).read_text().strip().split(",")
     ends = [(int(first), int(last or first)) for first, _, last in (part.partition("-") for part in ranges)]
     return [number for first, last in ends for number in range(first, last + 1)]

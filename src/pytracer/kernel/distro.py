@@ -1,4 +1,4 @@
-"""Which distribution this is, as far as naming a package of it goes."""
+"""Find this distribution's package manager, to name packages in hints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIKE = {
 
 
 def package_manager() -> str:
-    """``apt-get``, ``dnf``, ``zypper`` or ``pacman``; empty where it is none of these."""
+    """Return ``apt-get``, ``dnf``, ``zypper`` or ``pacman``; empty if it is none of these."""
     try:
         release = platform.freedesktop_os_release()
     except OSError:

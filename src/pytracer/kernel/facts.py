@@ -1,6 +1,6 @@
-"""What a plan needs to know of this kernel, answered by trying.
+"""The facts that the planner needs about this kernel, found by trying.
 
-The real answers come from :mod:`pytracer.features.kernel_facts`; a test describes a kernel as data.
+:mod:`pytracer.features.kernel_facts` implements them; a test describes a kernel as data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NAMED = 3  # functions that cannot be probed, of which it is said why
 
 
 class TargetIdSource(Enum):
-    """How a program gets to know which of the things that the user named it runs for (the C's pt_target)."""
+    """The way in which a program learns the target for which it runs (pt_target in C)."""
 
     PROGRAM = "a program for each"
     COOKIE = "a cookie"
@@ -26,11 +26,13 @@ class TargetIdSource(Enum):
 
 @record
 class Support:
-    """Whether a hook is there. ``name`` is what it is called here; ``reason`` says why not.
+    """Whether this kernel supports a hook. ``name`` is its name on this kernel; ``reason`` says why it is
+    not supported.
 
-    ``refused`` tells a refusal by the kernel's policy from a thing that does not exist. ``tried`` is
-    false where it could only be assumed, as without privileges. ``doubt`` says what speaks against a hook
-    that is there: it is taken where nothing else is. ``tells`` matters for what users name.
+    ``is_forbidden`` tells a refusal by the kernel's policy from a missing hook. ``was_tried`` is false if
+    the answer is only assumed, as without privileges. ``caveat`` says how a supported hook may lose events:
+    it is used only if no other alternative is supported. ``target_id_source`` matters for targets that the
+    user names.
     """
 
     is_supported: bool
@@ -44,9 +46,9 @@ class Support:
 
 @record
 class NamedTarget:
-    """One thing that a user named and this machine has. ``address``: of a function of the kernel, 0 where it
-    is not known; ``sites``: where it is in files. ``symbol`` is what the kernel calls a function whose
-    ``name`` has more than that, "" where it is the same."""
+    """A target that the user named and this machine has. ``address`` is that of a kernel function, 0 if it
+    is unknown; ``sites`` are its locations in files. ``symbol`` is the kernel's name for a function whose
+    ``name`` has more than that, "" if it is the same."""
 
     name: str
     address: int = 0
@@ -55,15 +57,15 @@ class NamedTarget:
 
     @property
     def function(self) -> str:
-        """What the kernel calls it."""
+        """The kernel's name for it."""
         return self.symbol or self.name
 
 
 @record
 class FoundTargets:
-    """What a source names here: at least one target, and how many were left out for which reason.
+    """The targets that a source matches here, at least one, and the number left out for each reason.
 
-    ``refused`` are functions that match and cannot be probed, with the reason for each.
+    ``refused`` maps functions that match but cannot be probed to the reason.
     """
 
     targets: tuple[NamedTarget, ...]
@@ -82,15 +84,15 @@ class FoundTargets:
 
 
 NOT_IN_REGISTER = -1
-"""Where an argument is that is in no register that passes arguments, or of which nobody knows."""
+"""The location of an argument that is in no argument register, or that is unknown."""
 
 
 @record
 class FunctionTypes:
-    """What debug information says of a function of a program: its FUNC and the types that this leads to.
+    """The debug information of a function of a program: its FUNC and the types that it refers to.
 
-    ``registers`` has for each parameter the number of the register that it is in as the function begins,
-    among those that pass arguments, from 0, or ELSEWHERE; None where it is as the calling convention says.
+    ``registers`` has for each parameter the number of its register at the function's entry, among the
+    argument registers, from 0, or NOT_IN_REGISTER; None if the calling convention determines it.
     """
 
     types: Btf
@@ -107,20 +109,20 @@ class KernelInfo(Protocol):
 
     @property
     def runs_compat(self) -> bool:
-        """Whether 32-bit programs run beside 64-bit ones."""
+        """Return whether 32-bit programs can run on this 64-bit kernel."""
         ...
 
     def has_helper(self, number: int) -> bool:
-        """Whether programs may call the BPF helper of this number."""
+        """Return whether programs may call the BPF helper with this number."""
         ...
 
     def has_map_type(self, number: int) -> bool:
-        """Whether there are maps of this ``enum bpf_map_type``."""
+        """Return whether the kernel has maps of this ``enum bpf_map_type``."""
         ...
 
     @property
     def has_loops(self) -> bool:
-        """Whether the verifier goes through loops."""
+        """Return whether the verifier accepts loops."""
         ...
 
     @property
@@ -130,22 +132,22 @@ class KernelInfo(Protocol):
         ...
 
     def probe(self, probe: Probe) -> Support:
-        """Whether a program can be put where ``probe`` says, and what that is called here."""
+        """Return whether a program can be attached as ``probe`` declares, and the target's name here."""
         ...
 
     @property
     def types(self) -> Btf | None:
-        """The kernel's own types; None where it does not tell them."""
+        """Return the kernel's types; None if it has no BTF."""
         ...
 
     def function_types(self, site: ProbeSite) -> FunctionTypes | None:
-        """What debug information says of the function of a program that begins at a site, under its name;
-        None where there is none."""
+        """Read the debug information of the function of a program that begins at a site; None if there is
+        none. The FUNC gets the site's name."""
         ...
 
     def code(self, site: ProbeSite) -> FunctionCode:
-        """Where calls of the function of a program that begins at a site are seen to begin and end. Raises
-        UnreadableCodeError where its machine code does not tell."""
+        """Find where calls of the function of a program that begins at a site begin and end. Raises
+        UnreadableCodeError if its machine code does not show that."""
         ...
 
     def entry(self, site: ProbeSite) -> int:
@@ -154,11 +156,11 @@ class KernelInfo(Protocol):
         ...
 
     def event_format(self, name: str) -> str:
-        """How the fields of the trace event ``category:event`` are laid out, as tracefs writes it. Raises
-        UnsupportedError where there is no such event, or no saying."""
+        """Return the field layout of the trace event ``category:event``, in tracefs's format. Raises
+        UnsupportedError if there is no such event, or tracefs is not available."""
         ...
 
     def find(self, source: Source) -> FoundTargets:
-        """What a user's source names here. Raises UnknownNameError where there is no such thing,
-        UnsupportedError where the one that was named cannot be attached to."""
+        """Find the targets that a user's source names. Raises UnknownNameError if there is none,
+        UnsupportedError if the one that was named cannot be attached to."""
         ...

@@ -53,7 +53,7 @@ def process(text: str) -> bytes:
 
 
 def _suggest_processes(text: str) -> str:
-    """How to name the processes that somebody means by a list, or by the name of their program."""
+    """Suggest options for a list of processes, or for the name of a program."""
     import psutil
 
     if re.fullmatch(r"\d+([,\s]+\d+)+", text):
@@ -105,7 +105,8 @@ def cgroup(text: str) -> bytes:
 
 
 def container(text: str) -> tuple[str, bytes]:
-    """A container by name or id: ("cgroup", folder), or ("mntns", number) where it has none in cgroup2."""
+    """Find a container by name or id: ("cgroup", folder), or ("mntns", number) if it has no cgroup2
+    folder."""
     ident, process_id = _engine_container(text)
     wanted = ident or text
     for _, _, folder in cgroups():
@@ -129,8 +130,8 @@ def mount_namespace(text: str) -> bytes:
 
 
 def viewer(filters: Mapping[Filter, tuple[bytes, ...]]) -> int:
-    """A process whose files are meant where one container is traced: 0 where they are ours, as of all that is
-    in our mount namespace, or where it has no process."""
+    """Return a process that sees the files of the traced container: 0 if they are our own, as for all
+    processes in our mount namespace, or if the container has no process."""
     for which in (Filter.CGROUP, Filter.MNTNS):
         keys = filters.get(which, ())
         if len(keys) == 1:
@@ -152,7 +153,7 @@ def _in_mntns(key: bytes) -> Iterator[int]:
 
 
 def _mntns(process: int | str) -> str:
-    """The mount namespace of a process; "" where it cannot be seen."""
+    """Return the mount namespace of a process; "" if it is not visible."""
     try:
         shown = living(process) if isinstance(process, int) else process
         return str(Path(f"/proc/{shown}/ns/mnt").readlink())
@@ -161,7 +162,7 @@ def _mntns(process: int | str) -> str:
 
 
 def cgroup2_roots() -> list[Path]:
-    """Where the cgroup2 file system is mounted."""
+    """Return the mount points of cgroup2."""
     roots = []
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _device, where, kind, *_ = line.split(" ")
@@ -171,11 +172,12 @@ def cgroup2_roots() -> list[Path]:
 
 
 def cgroups(budget: Budget | None = None) -> Iterator[tuple[str, int, Path]]:
-    """All cgroups of version 2: the path below where they are mounted, "/" of the first; the id, which is the
-    inode of the folder (Linux 5.5, 743210386c03); and the folder.
+    """Yield all cgroups of version 2: the path below the mount point ("/" for the root); the id, which is
+    the folder's inode (Linux 5.5, 743210386c03); and the folder.
 
-    A user to whom a tree was delegated may make 100,000 of them: the time that each takes, the caller's
-    included, is charged to its folder's owner, and of whom is over the budget no more are yielded.
+    A user to whom a tree was delegated may make 100,000 of them, so the time that each takes, the caller's
+    included, is charged to its folder's owner. Once an owner is over budget, its further cgroups are
+    skipped.
     """
     for root in cgroup2_roots():
         for folder, number in _below(root, budget or current()):
@@ -205,9 +207,10 @@ def _below(root: Path, budget: Budget) -> Iterator[tuple[Path, int]]:
 
 
 def cgroup_path(number: int) -> str | None:
-    """The path of the cgroup of an id, as :func:`cgroups` gives it; "" if there is none, or it was removed.
+    """Return the path of a cgroup by its id, as :func:`cgroups` yields it; "" if it does not exist (any
+    more).
 
-    None where the kernel does not answer: it takes CAP_DAC_READ_SEARCH, and Linux 5.5 (33c5ac9175195).
+    None if the kernel does not answer: it takes CAP_DAC_READ_SEARCH, and Linux 5.5 (33c5ac9175195).
     """
     answers = list[str | None]()
     for root in cgroup2_roots():
@@ -268,7 +271,7 @@ def _namespace(text: str, kind: str, named: Path | None = None) -> bytes:
 
 
 def _kind_of_namespace(path: Path) -> int:
-    """CLONE_NEW* of a file of nsfs; 0 where it may not be asked."""
+    """Return the CLONE_NEW* flag of an nsfs file; 0 if it cannot be opened."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -280,8 +283,8 @@ def _kind_of_namespace(path: Path) -> int:
 
 
 def _names_container(folder: Path, wanted: str) -> bool:
-    """Whether a cgroup is that of a container: docker-ID.scope, libpod-ID.scope, the bare ID,
-    lxc.payload.NAME, lxc/NAME, machine-NAME.scope. Not whatever service has that name."""
+    """Return whether a cgroup belongs to a container: docker-ID.scope, libpod-ID.scope, the bare ID,
+    lxc.payload.NAME, lxc/NAME, machine-NAME.scope. A service with that name does not match."""
     if match := _BY_ID.fullmatch(folder.name):
         return bool(_CONTAINER_ID.fullmatch(wanted)) and match[1].startswith(wanted)
     if match := _BY_NAME.fullmatch(folder.name):

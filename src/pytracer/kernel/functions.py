@@ -1,8 +1,8 @@
-"""The kernel's functions by pattern, and which of them can be probed.
+"""Find the kernel's functions by pattern, and which of them can be probed.
 
-A function can be probed where ftrace knows it: neither the symbols nor the blacklist of kprobes tell
-(``notrace``, and files that are compiled without it). ftrace lists one name of each function; one that has
-several is found by its address.
+A function can be probed if ftrace lists it: neither kallsyms nor the kprobes blacklist is enough
+(``notrace``, and files that are compiled without it). ftrace lists one name of each function; a function
+with several names is found by its address.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _NO_MODULES = rb"bpf|ftrace|kprobe\w*|__builtin__\w+"  # what kallsyms shows as 
 
 @record
 class KernelFunctions:
-    """Functions by address, in order. ``hidden`` are the names of those that ftrace does not know."""
+    """Functions by address, ascending. ``hidden`` are the names of matching functions that ftrace does not
+    list."""
 
     patterns: tuple[str, ...]
     names: dict[int, str]
@@ -34,12 +35,12 @@ class KernelFunctions:
 
     @property
     def describe(self) -> str:
-        """How many there are, for people."""
+        """The number of functions and their patterns, for messages."""
         return f"{len(self.names)} functions ({', '.join(self.patterns)})"
 
     @property
     def note(self) -> str:
-        """What is not seen by these; "" where they are all."""
+        """The matching functions that cannot be probed, as a sentence; "" if all can."""
         if not self.hidden:
             return ""
         return f"not seen, since they cannot be probed: {', '.join(self.hidden)}"
@@ -47,10 +48,10 @@ class KernelFunctions:
 
 @functools.cache
 def matching(patterns: tuple[str, ...]) -> KernelFunctions:
-    """The kernel's own functions whose whole name matches a pattern, where ``*`` stands for ``\\w*``.
+    """Find the kernel's own functions whose whole name matches a pattern; ``*`` matches ``\\w*``.
 
-    Raises UnsupportedError where there are none, or ftrace is not there; NotPermittedError (PolicyError)
-    where this process may not look at addresses or tracefs.
+    Raises UnsupportedError if there are none, or the kernel has no ftrace; NotPermittedError (PolicyError)
+    if this process may not read addresses or tracefs.
     """
     text = _text()
     wanted = "|".join(re.escape(pattern).replace(r"\*", r"\w*") for pattern in patterns)
@@ -81,9 +82,9 @@ def _symbols(text: bytes, address: bytes, name: bytes) -> Iterator[re.Match[byte
 
 
 def functions_named(patterns: tuple[str, ...], addresses: tuple[int, ...]) -> KernelFunctions:
-    """The functions at ``addresses``, or where there are none given those that match ``patterns``.
+    """Return the functions at ``addresses``, or if none are given, those that match ``patterns``.
 
-    Raises what :func:`matching` raises.
+    Raises the errors of :func:`matching`.
     """
     if not addresses:
         return matching(patterns)
@@ -94,11 +95,11 @@ def functions_named(patterns: tuple[str, ...], addresses: tuple[int, ...]) -> Ke
 
 @functools.cache
 def named(pattern: str) -> dict[str, list[int]]:
-    """The functions of the kernel and its modules whose name matches, where ``*`` stands for any characters
-    and ``?`` for one, with ``|`` between several: the addresses of each name, in the order of kallsyms; 0
-    where the kernel does not show them.
+    """Find functions of the kernel and its modules by pattern: ``*`` matches any characters, ``?`` one,
+    ``|`` separates patterns. Returns the addresses of each name, in the order of kallsyms; 0 if the kernel
+    hides them.
 
-    Raises NotPermittedError (PolicyError) where this process may not look.
+    Raises NotPermittedError (PolicyError) if this process may not read kallsyms.
     """
     escaped = re.escape(pattern).replace(r"\|", "|")
     wanted = escaped.replace(r"\*", r"[^\s]*").replace(r"\?", r"[^\s]").encode()
@@ -110,7 +111,7 @@ def named(pattern: str) -> dict[str, list[int]]:
 
 
 def size(address: int) -> int:
-    """How many bytes there are from a function's address to the next symbol's; 0 where that is not known."""
+    """Return the number of bytes from a function's address to the next symbol; 0 if it is unknown."""
     if not address:
         return 0
     later = (int(match[1], 16) for match in re.finditer(rb"^([0-9a-f]+) [tTwW] ", _text(), re.M))
@@ -127,7 +128,8 @@ def symbols(types: bytes, name: bytes) -> list[str]:
 
 @functools.cache
 def traceable() -> frozenset[str] | None:
-    """The names of the functions that ftrace knows, modules' too; None where that cannot be seen."""
+    """Return the names of the functions that ftrace lists, including modules; None if the list is
+    unreadable."""
     with contextlib.suppress(PytracerError):
         return frozenset(_traceable(modules=True))
     return None
@@ -142,8 +144,8 @@ def traceable_at() -> frozenset[int]:
 
 
 def traceable_among(name: str, addresses: Sequence[int]) -> tuple[int, ...] | None:
-    """Those of the functions of one name that ftrace knows; None where it knows some, and does not say which
-    (before Linux 6.5, 83f74441bcb1)."""
+    """Return those addresses of one function name that ftrace lists; None if it lists some, but does not
+    say which (before Linux 6.5, 83f74441bcb1)."""
     exact = _traced_addresses()
     if exact is not None:
         places = (bisect.bisect_left(exact, address) for address in addresses)
@@ -158,7 +160,7 @@ def traceable_among(name: str, addresses: Sequence[int]) -> tuple[int, ...] | No
 
 @functools.cache
 def _traced_addresses() -> tuple[int, ...] | None:
-    """Where ftrace can get to work, ascending; None where it does not tell addresses."""
+    """Return the addresses at which ftrace can trace, ascending; None if it does not list addresses."""
     with contextlib.suppress(OSError, PytracerError):
         text = (tracefs.root() / "available_filter_functions_addrs").read_bytes()
         found = sorted(int(line.split(None, 1)[0], 16) for line in text.splitlines())
@@ -168,7 +170,7 @@ def _traced_addresses() -> tuple[int, ...] | None:
 
 @functools.cache
 def _times_listed() -> Counter[str]:
-    """How many functions of each name ftrace knows."""
+    """Count how often ftrace lists each function name."""
     with contextlib.suppress(PytracerError, OSError):
         lines = (tracefs.root() / "available_filter_functions").read_text().splitlines()
         return Counter(line.partition(" ")[0] for line in lines)

@@ -22,7 +22,7 @@ def outside_namespace() -> str:
 
 
 def by_mount() -> str:
-    """Say that /proc leaves other users' processes out (hidepid); "" where it shows all."""
+    """Return a message if /proc hides other users' processes (hidepid); "" if it shows all."""
     if "CAP_SYS_PTRACE" in effective_capabilities():
         return ""
     options = ""

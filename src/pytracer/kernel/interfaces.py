@@ -55,10 +55,11 @@ def links() -> list[Any]:
 
 
 def resolve(names: Iterable[str], *, every: bool = True) -> dict[int, str]:
-    """Index -> name as it was given, in that order, each interface once; index 0 is ``any`` and stands alone.
+    """Map interface indexes to the given names, in that order, each once. Index 0 is ``any``, and stands
+    alone.
 
-    Alternative names count. Raises UnknownNameError, whose hint lists the interfaces there are, and
-    UsageError for ``any`` where that is not to stand for ``every`` interface.
+    Alternative names count. Raises UnknownNameError, whose hint lists the interfaces, and UsageError for
+    ``any`` unless ``every`` allows it.
     """
     known = interfaces()
     by_name = {name: i.index for i in known.values() for name in (*i.alternatives, i.name)}
@@ -78,7 +79,7 @@ def resolve(names: Iterable[str], *, every: bool = True) -> dict[int, str]:
 
 
 def link_header_length(arphrd_type: int) -> int:
-    """How many bytes a raw packet socket shows before the network header on such an interface."""
+    """Return the length in bytes of the link header that a raw packet socket sees on such an interface."""
     return _HEADERS.get(arphrd_type, 0)
 
 

@@ -1,8 +1,8 @@
-"""The kernel's own file systems (tracefs, debugfs, securityfs), mounted where nobody else sees them.
+"""Mount the kernel's own file systems (tracefs, debugfs, securityfs) where no other process sees them.
 
-A machine need not have them mounted, and it is not pytracer's to change that. So the process first takes
-a mount namespace of its own, from which nothing goes back to the machine's, and mounts there. It ends with
-the process: there is nothing to clean up, however the process ends.
+A machine need not have them mounted, and pytracer must not change that. So the process first enters a mount
+namespace of its own, from which nothing propagates to the machine's, and mounts there. The namespace ends
+with the process, however that ends, so there is nothing to clean up.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _own: int | None = None  # inode of the namespace that own_namespace() made
 
 
 def own_namespace() -> None:
-    """Move the calling thread into a mount namespace of its own; again is no work.
+    """Move the calling thread into a mount namespace of its own; a second call does nothing.
 
     Mounts made there do not reach the machine, while what the machine mounts and unmounts still arrives
-    here, so that no disk of it is kept busy. Children forked before this stay outside. Raises OSError
+    here, so that none of its disks is kept busy. Children forked before this stay outside. Raises OSError
     (EPERM without CAP_SYS_ADMIN).
     """
     global _own
@@ -54,10 +54,10 @@ def own_namespace() -> None:
 
 
 def ensure(fstype: str, path: str | Path) -> bool:
-    """See that a file system of this type is mounted at ``path``; whether that took a mount of ours.
+    """Ensure that a file system of this type is mounted at ``path``. Returns whether this mounted it.
 
     A mount is made in pytracer's own namespace only. Raises OSError: EPERM without CAP_SYS_ADMIN in the
-    initial user namespace, ENODEV where the kernel lacks the type, ENOENT where it lacks the folder.
+    initial user namespace, ENODEV if the kernel lacks the type, ENOENT if it lacks the folder.
     """
     if type_at(path) == MAGIC[fstype]:
         return False
@@ -77,7 +77,7 @@ def cover(path: str | Path) -> None:
 
 
 def type_at(path: str | Path) -> int:
-    """The magic number of the file system that ``path`` is on; 0 where it cannot be looked at."""
+    """Return the magic number of the file system of ``path``; 0 if it cannot be read."""
     buffer = ctypes.create_string_buffer(_STATFS_SIZE)
     if _libc.statfs(os.fsencode(path), buffer) < 0:
         return 0
@@ -87,7 +87,7 @@ def type_at(path: str | Path) -> int:
 
 
 def is_mounted(fstype: str, path: str | Path) -> bool:
-    """Whether a file system of this type is mounted at ``path``, for the calling thread."""
+    """Return whether a file system of this type is mounted at ``path``, for the calling thread."""
     return type_at(path) == MAGIC[fstype]
 
 

@@ -26,11 +26,11 @@ _ERROR_SIZE = 256  # PCAP_ERRBUF_SIZE
 _RING = 1 << 16  # bytes
 _IS_DOWN = -9  # PCAP_ERROR_IFACE_NOT_UP
 LOOPBACK = "lo"
-"""An interface of the same kind: where the one that is named is down, it tells as much of the kernel."""
+"""An interface of the same kind, for feature probes if the named one is down."""
 
 
 class LinkType(Enum):
-    """What a filter takes packets to begin with; the value is libpcap's DLT_* number."""
+    """The header with which a filter expects packets to begin; the value is libpcap's DLT_* number."""
 
     ETHERNET = 1
     RAW = 12
@@ -58,11 +58,11 @@ class CompiledFilter:
 
 
 def compile_for(text: str, named: Mapping[int, str], *, frames: bool) -> CompiledFilter:
-    """The filter for these interfaces (index -> name, 0: all).
+    """Compile a filter for these interfaces (index -> name, 0: all).
 
-    ``frames``: for frames as they are on the wire, else for the kernel's packets. Of interfaces that begin
-    their packets differently, the latter are looked at from the network header on. Raises UsageError with
-    libpcap's words, PytracerError where there is no libpcap.
+    ``frames``: for frames as they are on the wire, else for the kernel's packets. If the interfaces have
+    different link headers, the latter are matched from the network header on. Raises UsageError with
+    libpcap's message, PytracerError if libpcap is missing.
     """
     known = interfaces()
     lengths = {
@@ -157,7 +157,7 @@ def _handle(
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    """libpcap. Raises PytracerError where it is not installed."""
+    """Load libpcap. Raises PytracerError if it is not installed."""
     for name in _NAMES:
         with contextlib.suppress(OSError):
             library = ctypes.CDLL(name)

@@ -1,7 +1,7 @@
-"""What stands between this process and the kernel: capabilities, namespaces, and the kernel's policies.
+"""Find what restricts this process: capabilities, namespaces, and the kernel's policies.
 
-Everything is read from the machine when it is asked for, nothing at import. :func:`explain` turns a
-refusal of the kernel into the error that says why, and what would help.
+Everything is read from the machine on demand, nothing at import. :func:`explain` turns a refusal of the
+kernel into an error that names the reason and a remedy.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CAPABILITIES = (  # include/uapi/linux/capability.h; the number of each is its p
 LSM_PREFIX = "bpf_lsm_"
 CONFIDENTIALITY = "confidentiality"
 TRACING = ("CAP_BPF", "CAP_PERFMON")
-"""What loading and attaching a tracing program takes (Linux 5.8; before, CAP_SYS_ADMIN)."""
+"""The capabilities to load and attach a tracing program (Linux 5.8; before, CAP_SYS_ADMIN)."""
 
 _STANDS_IN = {  # the kernel accepts the second where it asks for the first
     "CAP_BPF": "CAP_SYS_ADMIN",
@@ -76,7 +76,7 @@ _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 @record
 class Policy:
-    """What is in force here. ``None`` and "" stand for what this process cannot see.
+    """The restrictions in force here. ``None`` and "" mean that this process cannot read them.
 
     ``capabilities`` are the effective ones. ``seccomp`` is off, strict or filter; ``lockdown`` none,
     integrity or confidentiality. ``sysctls`` are by name, such as ``kernel.perf_event_paranoid``.
@@ -111,7 +111,7 @@ class Policy:
 
     @property
     def ruled_out(self) -> list[str]:
-        """What was looked for and is not in force, or could not be seen."""
+        """The restrictions that are not in force, or that cannot be read."""
         found = []
         if self.seccomp == "off":
             found.append("no seccomp filter")
@@ -148,7 +148,7 @@ def read() -> Policy:
 
 
 def require_proc() -> None:
-    """Raise UnsupportedError where /proc is not mounted: it says what this process may do."""
+    """Raise UnsupportedError if /proc is not mounted, since all other checks read it."""
     if not Path("/proc/self").exists():
         raise UnsupportedError("/proc is not mounted", hint="mount -t proc proc /proc")
 
@@ -189,7 +189,7 @@ def require(needed: Iterable[str], what: str) -> None:
 
 
 def in_words(number: int) -> str:
-    """Say what an errno of the kernel means, also where C's words mean something else."""
+    """Describe an errno of the kernel, also where libc's text does not fit."""
     return _WORDS.get(number) or os.strerror(number)
 
 
@@ -218,7 +218,7 @@ def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> Py
 
 
 def refusal() -> str:
-    """Why the kernel refuses a process that has the capabilities: what is in force, or what is not."""
+    """Explain a refusal in spite of all capabilities: the restrictions in force, or those ruled out."""
     if memlock := _memlock_trouble():
         return f"refused, although this process has the capabilities; likely {memlock}"
     found = read()
@@ -232,12 +232,12 @@ def refusal() -> str:
 
 
 def seccomp() -> str:
-    """``off``, ``strict`` or ``filter``; "" where it cannot be seen."""
+    """Return ``off``, ``strict`` or ``filter``; "" if it is not readable."""
     return _SECCOMP.get(_status("Seccomp"), "")
 
 
 def lockdown() -> str:
-    """``none``, ``integrity`` or ``confidentiality``; "" where it cannot be seen."""
+    """Return ``none``, ``integrity`` or ``confidentiality``; "" if it is not readable."""
     match = re.search(r"\[(\w+)\]", _security("lockdown") or "")
     if match:
         return match[1]
@@ -266,7 +266,8 @@ def lsms() -> tuple[str, ...] | None:
 
 
 def sysctl(name: str) -> int | None:
-    """The value of a numeric sysctl, ``kernel.kptr_restrict``; None where there is none or it is hidden."""
+    """Return the value of a numeric sysctl such as ``kernel.kptr_restrict``; None if it is missing or
+    hidden."""
     return _number(PROC / "sys" / name.replace(".", "/"))
 
 
@@ -283,9 +284,9 @@ def shows_addresses(sysctls: Mapping[str, int | None]) -> bool | None:
 
 
 def unused_lsm_hook(function: str) -> str:
-    """Say why a function ``bpf_lsm_*`` is never called here; "" for any other, or where it is.
+    """Explain why a function ``bpf_lsm_*`` is never called here; "" for any other, or if it is called.
 
-    The kernel calls these for security modules by BPF alone, and only if bpf is among those in force.
+    The kernel calls these functions only if bpf is among the security modules in force.
     """
     if not function.startswith(LSM_PREFIX):
         return ""
@@ -296,11 +297,11 @@ def unused_lsm_hook(function: str) -> str:
 
 
 def raise_memlock() -> None:
-    """Lift the limit on locked memory, as far as this process may.
+    """Raise the limit on locked memory as far as this process may.
 
-    Kernels before 5.11 count maps and programs as locked memory of the user, and refuse with EPERM what
-    goes beyond the limit (commonly 64 KiB); later ones count them to the cgroup. The limit is lifted on
-    both: it costs nothing, and there is nothing to tell them apart by.
+    Kernels before 5.11 charge maps and programs to the user's locked memory, and refuse with EPERM what
+    exceeds the limit (commonly 64 KiB); later ones charge them to the cgroup. The limit is raised on both:
+    it costs nothing, and nothing tells the two apart.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     for limit in ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), (hard, hard)):
@@ -310,7 +311,7 @@ def raise_memlock() -> None:
 
 
 def in_initial_namespace(kind: str) -> bool | None:
-    """Whether this process is in the machine's first ``user`` or ``pid`` namespace; None if hidden."""
+    """Return whether this process is in the initial ``user`` or ``pid`` namespace; None if hidden."""
     try:
         return (PROC / "self/ns" / kind).stat().st_ino == _INITIAL[kind]
     except OSError:
@@ -318,12 +319,12 @@ def in_initial_namespace(kind: str) -> bool | None:
 
 
 def in_container() -> bool:
-    """Whether this looks like a container, as far as that can be told from inside."""
+    """Return whether this process seems to run in a container, as far as it can see from inside."""
     return any(mark.exists() for mark in _CONTAINER_MARKS) or in_initial_namespace("pid") is False
 
 
 def how_to_get(capabilities: Iterable[str]) -> str:
-    """How this process could be given these capabilities."""
+    """Suggest how to give this process these capabilities."""
     if in_initial_namespace("user") is False:
         return "run it outside of this user namespace (rootless container, unshare -U), with sudo"
     flags = " ".join(f"--cap-add={name.removeprefix('CAP_')}" for name in capabilities)
@@ -361,7 +362,7 @@ def _memlock_trouble() -> str:
 
 
 def _status(field: str) -> str:
-    """One field of this process's status; "" where there is none."""
+    """Read a field of this process's status; "" if it is missing."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         match = re.search(rf"^{field}:\s*(\S+)", (PROC / "self/status").read_text(), re.M)
         return match[1] if match else ""

@@ -22,7 +22,7 @@ _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
 
 
 def dump(codec: str, kind: int, fill: Callable[[Any], None]) -> list[Any]:
-    """What the kernel lists: messages, decoded, with ``["header"]["type"]``; ``kind`` is RTM_GET*.
+    """Return the messages of a dump, decoded, with ``["header"]["type"]``; ``kind`` is RTM_GET*.
 
     ``codec`` names a message of pyroute2 (``ifinfmsg``, ``tcmsg``), ``fill`` completes the request. Raises
     OSError.
@@ -46,8 +46,7 @@ def tell(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> None
 
 
 def attribute(within: Any, number: int) -> bytes:
-    """The value of an attribute that the codec does not know, by its number, out of one that holds it; b""
-    where there is none."""
+    """Return a nested attribute that the codec does not know, by its number; b"" if there is none."""
     data = bytes(within.data[within.offset : within.offset + within.length])
     at = _ATTRIBUTE.size
     while at + _ATTRIBUTE.size <= len(data):

@@ -83,7 +83,7 @@ _free.argtypes = [ctypes.c_void_p]
 
 
 def have_names() -> bool:
-    """Whether libseccomp is there; without it only the most recent calls have names."""
+    """Return whether libseccomp is installed; without it only the most recent calls have names."""
     return _seccomp() is not None
 
 
@@ -100,7 +100,7 @@ def abi_of(call: int, machine: str = "") -> tuple[str, int]:
 
 @functools.cache
 def name_of(abi: str, number: int) -> str:
-    """The name of a call of an ABI; empty where it has none."""
+    """Return the name of a system call of an ABI; empty if it is unknown."""
     library = _seccomp()
     arch = AUDIT.get(abi)
     if library is not None and arch is not None and number < 0x40000000:
@@ -116,7 +116,8 @@ def name_of(abi: str, number: int) -> str:
 
 
 def label(call: int, machine: str = "") -> str:
-    """What people read: ``openat``, ``syscall_999`` where unknown, ``i386:openat`` for another ABI."""
+    """Return a call's displayed name: ``openat``, ``syscall_999`` if unknown, ``i386:openat`` for another
+    ABI."""
     machine = machine or os.uname().machine
     abi, number = abi_of(call, machine)
     name = name_of(abi, number) or f"syscall_{number}"
@@ -124,7 +125,8 @@ def label(call: int, machine: str = "") -> str:
 
 
 def number_of(abi: str, name: str) -> int | None:
-    """The number of a call of an ABI by its name, or as ``syscall_N``; None where there is none."""
+    """Return the number of a system call of an ABI, given its name or ``syscall_N``; None if there is
+    none."""
     prefix, _, digits = name.partition("_")
     if prefix == "syscall" and digits.isdecimal() and int(digits) <= 0xFFFFFFFF:
         return int(digits)
@@ -147,9 +149,9 @@ def _numbers(abi: str) -> dict[str, int]:
 
 
 def calls_of(name: str, machine: str = "") -> list[int]:
-    """The calls, as the C gives them, that a name stands for: all ABIs', or one's where it is prefixed.
+    """Return the calls with a name, as numbered in C: those of all ABIs, or of the ABI in the prefix.
 
-    Raises UnknownNameError with near names.
+    Raises UnknownNameError with similar names.
     """
     machine = machine or os.uname().machine
     abi, _, bare = name.rpartition(":")
@@ -195,7 +197,7 @@ def sub_call(abi: str, name: str) -> tuple[int, int] | None:
 
 
 def is_known(name: str, machine: str = "") -> bool:
-    """Whether some ABI, of this machine or of another, has a call of this name."""
+    """Return whether any ABI, of this machine or another, has a call with this name."""
     library = _seccomp()
     if (
         library is not None

@@ -1,6 +1,6 @@
-"""The trace events this kernel has, as tracefs lists them.
+"""Read the kernel's trace events from tracefs.
 
-tracefs is used where it is mounted, by either of its names; else it is mounted in a mount namespace of
+tracefs is used at either of its mount points; if it is at neither, it is mounted in a mount namespace of
 pytracer's own (:mod:`pytracer.kernel.mounts`).
 """
 
@@ -25,10 +25,10 @@ _READ = ("CAP_DAC_READ_SEARCH",)
 
 
 def root() -> Path:
-    """The folder of tracefs, made visible under both of its names where that can be done.
+    """Return the folder of tracefs, and make it visible at both of its paths if possible.
 
-    Raises NotPermittedError (PolicyError) where this process may not mount or read it, UnsupportedError
-    where the kernel was built without it.
+    Raises NotPermittedError (PolicyError) if this process may not mount or read it, UnsupportedError if the
+    kernel was built without it.
     """
     found = next((path for path in (TRACING, OLD_TRACING) if _is_there(path)), None)
     problem: OSError | None = None
@@ -47,9 +47,9 @@ def root() -> Path:
 
 
 def event_id(category: str, event: str) -> int:
-    """The number that perf_event_open(2) takes for a trace event.
+    """Return the number of a trace event, as perf_event_open(2) takes it.
 
-    Raises UnsupportedError where there is no such event, and what :func:`root` raises.
+    Raises UnsupportedError if there is no such event, and the errors of :func:`root`.
     """
     try:
         return int((_folder(category, event) / "id").read_text())
@@ -63,9 +63,9 @@ def event_id(category: str, event: str) -> int:
 
 
 def event_format(name: str) -> bytes:
-    """How the fields of the trace event ``category:event`` are laid out, as tracefs writes it.
+    """Return the field layout of the trace event ``category:event``, in tracefs's format.
 
-    Raises what :func:`event_id` raises.
+    Raises the errors of :func:`event_id`.
     """
     category, _, event = name.partition(":")
     event_id(category, event)
@@ -76,16 +76,17 @@ def event_format(name: str) -> bytes:
 
 
 def fields(name: str) -> list[str]:
-    """The fields of the trace event ``category:event`` as C declares them, without those that all have.
+    """Return the fields of the trace event ``category:event`` as C declares them, without the common
+    fields.
 
-    Raises what :func:`event_id` raises.
+    Raises the errors of :func:`event_id`.
     """
     declared = re.findall(r"^\tfield:([^;]+);", event_format(name).decode(errors="replace"), re.M)
     return [field for field in declared if not re.search(r"\bcommon_\w+$", field)]
 
 
 def has_event(category: str, event: str) -> bool:
-    """Whether there is such a trace event. Raises what :func:`root` raises."""
+    """Return whether a trace event exists. Raises the errors of :func:`root`."""
     return (_folder(category, event) / "id").exists()
 
 
@@ -121,7 +122,7 @@ def _mount_one() -> tuple[Path | None, OSError | None]:
 
 
 def _show_both(found: Path) -> None:
-    """Make tracefs visible under its other name too. Raises OSError where that cannot be."""
+    """Make tracefs visible at its other path, too. Raises OSError if that fails."""
     if found != TRACING:
         if TRACING.is_dir():
             mounts.ensure(mounts.TRACEFS, TRACING)

@@ -56,11 +56,11 @@ class Stacks(Snapshot):
 
 @record
 class Histograms(Tabular):
-    """One histogram a row: ``keys`` as a Snapshot's columns, ``counts`` of shape (rows, 64).
+    """Histograms, one per row: ``keys`` as a Snapshot's columns, ``counts`` of shape (rows, 64).
 
-    ``counts[r, s]`` is how many values ``v`` had ``floor(log2(v)) == s`` (0 is in slot 0); ``counter``
-    names what was counted. ``values`` are columns of what else is known of all values of a row: their sum,
-    the greatest, and percentiles, to :data:`~pytracer.model.buckets.ERROR` of themselves.
+    ``counts[r, s]`` is the number of values ``v`` with ``floor(log2(v)) == s`` (0 is in slot 0);
+    ``counter`` names the counted quantity. ``values`` are further columns about all values of a row: sum,
+    maximum, and percentiles, with a relative error of at most :data:`~pytracer.model.buckets.ERROR`.
     """
 
     kind: Kind
@@ -124,12 +124,13 @@ class Profile(Snapshot):
 
 @record
 class Batch(Tabular):
-    """Events by column, in the order they happened. (The last of a batch and the first of the next, if of two
-    CPUs, may be some hundred nanoseconds out of order: a BPF ring makes room before the time is taken.)
+    """Events by column, in the order in which they happened. (The last of a batch and the first of the
+    next, if of two CPUs, may be some hundred nanoseconds out of order: a BPF ring reserves space before the
+    time is taken.)
 
-    ``records`` are they in the C's own layout, shape (n,); ``times`` when they happened (ns since the epoch,
-    int64); ``kind`` is ``entry`` where they did not happen, but are. ``read`` makes a column of them: numbers
-    as an array, names as Coded. Nothing is made that nobody asks for.
+    ``records`` are the events in C layout, shape (n,); ``times`` their times (ns since the epoch, int64);
+    ``kind`` is ``entry`` for a listing of existing things. ``read`` makes a column of records: numbers as
+    an array, names as Coded. Columns are made on demand.
     """
 
     names: tuple[str, ...]
@@ -144,7 +145,7 @@ class Batch(Tabular):
         return len(self.records)
 
     def column(self, name: str) -> Array | Coded:
-        """Return one column. Raises KeyError if there is none of that name."""
+        """Return one column. Raises KeyError if there is none with that name."""
         if name not in self.names:
             raise KeyError(name)
         return self.read(name, self.records)
@@ -164,7 +165,7 @@ class Batch(Tabular):
 
 @record
 class Loss(Tabular):
-    """Something that could not be recorded: ``reason`` (a stable word), how many, and what it means."""
+    """Events that are missing from the output: ``reason`` (a stable word), how many, and what it means."""
 
     reason: str
     lost: int

@@ -1,4 +1,4 @@
-"""What was counted in an interval and in all, by what was taken out of the kernel and what stays there."""
+"""Keep rows of an interval and of the whole run, given drained rows and readings of growing ones."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pytracer.model.schema import Schema
 
 
 class Total:
-    """Rows added up, those of one key as one.
+    """A sum of rows; rows with the same key are merged.
 
-    A reading is not merged at once into what may be a million rows: it is kept beside them until there is as
-    much beside them as there is of them. So it takes O(n log n) for all readings together.
+    A reading is not merged at once into what may be a million rows: it is kept beside them until there are
+    as many rows beside as in the sum. So all readings together take O(n log n).
     """
 
     def __init__(self, schema: Schema) -> None:
-        """Nothing yet."""
+        """Start without rows."""
         self._schema = schema
         self._parts: list[Rows] = []
         self._beside = 0  # rows of all parts but the first
 
     def add(self, rows: Rows) -> None:
-        """A reading: rows of different keys."""
+        """Add a reading: rows with different keys."""
         if not self._parts:
             self._parts = [rows]
         elif len(rows):
@@ -42,9 +42,9 @@ class Total:
 
 
 class Ledger:
-    """Two kinds of rows make up what is shown: those that were ``taken`` out of the kernel, and those that
-    ``stand`` there and only grow, of which an interval is the difference of two readings. No key is of both
-    kinds."""
+    """The shown rows come from two kinds: drained rows, which are no longer in the kernel, and standing
+    rows, which stay there and only grow, so that an interval is the difference of two readings. No key is
+    of both kinds."""
 
     def __init__(self, schema: Schema) -> None:
         """Nothing was counted yet."""
@@ -58,7 +58,8 @@ class Ledger:
         self._interval.add(rows)
 
     def interval(self, standing: Rows | None) -> Rows:
-        """What was counted since this was last asked; ``standing`` is a reading of what stays."""
+        """Return the rows since the last call; ``standing`` is a reading of the rows that stay in the
+        kernel."""
         taken = self._interval.rows
         if taken is not None:
             self._before.add(taken)
@@ -70,6 +71,6 @@ class Ledger:
         return joined(taken, grown)
 
     def total(self, standing: Rows | None) -> Rows:
-        """What was counted in all."""
+        """Return the rows of the whole run."""
         parts = [rows for rows in (self._before.rows, self._interval.rows) if rows is not None]
         return joined(merged(parts, self._schema) if parts else None, standing)

@@ -63,10 +63,10 @@ def joined(one: Rows | None, other: Rows | None) -> Rows:
 
 
 def since(now: Rows, before: Rows, schema: Schema) -> Rows:
-    """What ``now`` has more than ``before``; rows that did not grow are left out.
+    """Subtract the rows ``before`` from the rows ``now``; rows that did not grow are left out.
 
-    A key that is gone from ``now`` adds nothing; one that was not there before counts from zero. The greatest
-    value stays the greatest so far.
+    A key that is missing from ``now`` adds nothing; a new key counts from zero. A maximum stays the maximum
+    so far.
     """
     counters = [column.source for column in schema.counters]
     grown = now.values.copy()

@@ -1,4 +1,4 @@
-"""The columns of what flows: key columns first, then values."""
+"""The columns of a tracer's rows: key columns first, then values."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ class Schema:
 
     @property
     def is_histogram(self) -> bool:
-        """Whether rows are histograms."""
+        """True if rows are histograms."""
         return isinstance(self.output, Histogram)
 
     @property
     def is_stream(self) -> bool:
-        """Whether rows are events, each shown as it happens."""
+        """True if rows are events, each shown as it happens."""
         return isinstance(self.output, Stream)
 
     @property
     def is_listing(self) -> bool:
-        """Whether rows are what there is, each shown once."""
+        """True if rows are existing things, each shown once."""
         return isinstance(self.output, Listing)
 
     @property
     def is_stacks(self) -> bool:
-        """Whether rows are stacks."""
+        """True if rows are stacks."""
         return isinstance(self.output, Stacks)
 
     @property
     def is_profile(self) -> bool:
-        """Whether it is one seccomp profile."""
+        """True if the output is one seccomp profile."""
         return isinstance(self.output, Profile)
 
     @property

@@ -14,9 +14,9 @@ _LIMIT = 1 << 20  # bytes: profiles have some ten thousand
 
 
 def confinement(name: str) -> Confinement:
-    """The filter that the profile in a file stands for, to run a command under.
+    """Build the filter of a profile file, to run a command under.
 
-    Raises UsageError where it cannot be read, makes no sense, or asks for what is not done here.
+    Raises UsageError if the file cannot be read, is invalid, or needs a feature that is not supported here.
     """
     try:
         with Path(name).open("rb") as file:

@@ -1,4 +1,4 @@
-"""JSON that may be hostile, looked at piece by piece: each look says what it wants, and where it was."""
+"""Read JSON that may be hostile, piece by piece; errors name the expected value and its path."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _T = TypeVar("_T")
 
 
 class JsonPiece:
-    """A value in a document, and where it stands: ``syscalls[3].args[0].op``."""
+    """A value in a document, with its path: ``syscalls[3].args[0].op``."""
 
     def __init__(self, value: Any, place: str) -> None:
         self.value = value
         self.place = place
 
     def fields(self, known: Collection[str]) -> Mapping[str, JsonPiece]:
-        """The fields of an object that are not null. Raises UsageError where it has another than those known:
-        what is not understood is not passed over."""
+        """Return the fields of an object that are not null. Raises UsageError for a field that is not in
+        ``known``: unknown fields are never ignored."""
         inside = f"{self.place}." if self.place else ""
         fields = {}
         for name, value in self._typed(dict, "an object").items():
@@ -49,7 +49,7 @@ class JsonPiece:
         return int(value)
 
     def one_of(self, what: str, known: Mapping[str, _T]) -> _T:
-        """What a name from a table stands for."""
+        """Look up a name in a table. Raises UsageError if it is unknown."""
         if self.text not in known:
             raise self.unknown(what, self.text, known)
         return known[self.text]
@@ -70,7 +70,7 @@ class JsonPiece:
 
 
 def parse(text: bytes) -> JsonPiece:
-    """The whole of a document. Raises UsageError where it is not JSON."""
+    """Parse a whole document. Raises UsageError if it is not JSON."""
     try:
         return JsonPiece(json.loads(text, object_pairs_hook=_object), "")
     except RecursionError:

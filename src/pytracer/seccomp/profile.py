@@ -78,7 +78,7 @@ _OPERATIONS = {
 
 @record
 class Rule:
-    """What happens to a call (by name) whose arguments meet all the conditions."""
+    """The action for a call (by name) whose arguments meet all conditions."""
 
     call: str
     action: int
@@ -87,9 +87,9 @@ class Rule:
 
 @record
 class SeccompProfileRules:
-    """What happens to calls: ``default`` to those that no rule is for. Actions are what a filter returns.
+    """The actions for calls: ``default`` for calls without a rule. Actions are a filter's return values.
 
-    ``abis`` are those that calls may be made by, the machine's own first; ``flags`` are for seccomp(2).
+    ``abis`` are the allowed ABIs, the machine's own first; ``flags`` are those of seccomp(2).
     """
 
     default: int
@@ -99,7 +99,7 @@ class SeccompProfileRules:
 
 
 def read(document: JsonPiece) -> SeccompProfileRules:
-    """The profile that a document stands for on this machine. Raises UsageError, saying where it is wrong."""
+    """Read a profile for this machine. Raises UsageError, which names the place of the error."""
     top = document.fields(_TOP)
     if "defaultAction" not in top:
         raise UsageError("it has no field 'defaultAction'")
@@ -191,7 +191,7 @@ def _condition(piece: JsonPiece) -> Condition:
 
 
 def _applies(fields: Mapping[str, JsonPiece]) -> bool:
-    """Whether what Docker's profiles make an entry depend on holds for the command, run as we are."""
+    """Return whether a Docker profile's conditions for an entry hold for the command, run as we are."""
     for field, wanted in ("includes", True), ("excludes", False):
         for key, piece in (fields[field].fields(_WHEN) if field in fields else {}).items():
             if _holds(key, piece, all if wanted else any) is (not wanted):
@@ -200,7 +200,8 @@ def _applies(fields: Mapping[str, JsonPiece]) -> bool:
 
 
 def _holds(key: str, piece: JsonPiece, enough: Callable[[Iterable[bool]], bool]) -> bool | None:
-    """Whether the machine or ``enough`` of the capabilities are as asked for; None where nothing is asked."""
+    """Return whether the machine, or ``enough`` of the capabilities, meet a condition; None if it is
+    empty."""
     if key == "minKernel":
         match = re.fullmatch(r"(\d{1,9})\.(\d{1,9})", piece.text)
         here = re.match(r"(\d+)\.(\d+)", os.uname().release)

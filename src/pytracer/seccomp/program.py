@@ -1,11 +1,11 @@
-"""From a profile to the filter that the kernel runs before every system call of the command.
+"""Compile a profile to the filter that the kernel runs before every system call of the command.
 
-The filter is given a ``struct seccomp_data`` (include/uapi/linux/seccomp.h), in this machine's byte order::
+The filter reads a ``struct seccomp_data`` (include/uapi/linux/seccomp.h), in this machine's byte order::
 
     s32 nr   u32 arch   u64 instruction_pointer   u64 args[6]
 
-It asks for the architecture first: the same number is another call in another ABI. (x32 is told by a bit of
-the number alone.) Then the number is searched for among ranges that have the same answer, halving them.
+It checks the architecture first, since the same number is another call in another ABI. (A bit of the number
+alone marks x32.) Then it searches for the number among ranges with the same action, by bisection.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ _NARROW = ("i386", "x32", "arm")  # only the lower half of an argument counts, a
 _NO_CALL = 0xFFFFFFFF  # what a tracer puts in the place of a call that is not to be made
 
 _Answer = int | tuple[Rule, ...]
-"""What happens to a call: an action, or the rules that ask for its arguments, the first that holds."""
+"""The decision for a call: an action, or the rules that check its arguments, of which the first match
+counts."""
 
 
 def build(profile: SeccompProfileRules) -> bytes:
-    """The filter: ``struct sock_filter``, 8 bytes each.
+    """Build the filter: ``struct sock_filter``, 8 bytes each.
 
-    A call by an ABI that the profile does not name ends the process. Raises UsageError where rules contradict
-    each other or no command could be executed, BuildError where it would be too long, UnsupportedError on a
-    machine whose calls are not known by name.
+    A call by an ABI that the profile does not name kills the process. Raises UsageError if rules contradict
+    each other or no command could be executed, BuildError if it would be too long, UnsupportedError on a
+    machine whose system calls have no known names.
     """
     machine = os.uname().machine
     if machine not in syscalls.AUDIT or not syscalls.have_names():
@@ -65,7 +66,7 @@ def build(profile: SeccompProfileRules) -> bytes:
 
 
 def _may(answer: _Answer) -> bool:
-    """Whether there is a way to get through."""
+    """Return whether a call can be allowed."""
     return any(action in (ALLOW, LOG) for action in _actions(answer))
 
 
@@ -74,7 +75,7 @@ def _actions(answer: _Answer) -> Iterable[int]:
 
 
 def _answers(profile: SeccompProfileRules, abi: str) -> dict[int, _Answer]:
-    """What happens to the calls of an ABI that rules are for, by number."""
+    """Return the decisions for an ABI's calls that have rules, by number."""
     rules: dict[int, list[Rule]] = {}
     for rule in profile.rules:
         number = syscalls.number_of(abi, rule.call)

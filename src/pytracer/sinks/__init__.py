@@ -1,4 +1,4 @@
-"""Sinks: where items end up. One class per format; all are opened, fed and closed alike."""
+"""Sinks write items. Each format has one class, with ``open``, ``emit`` and ``close``."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ PROFILE_FORMAT = "seccomp"
 
 
 class Sink(Protocol):
-    """What shows items. Decoded items only: a sink writes, it does not look anything up."""
+    """Writes items, which are already decoded: a sink looks nothing up."""
 
     def open(self, schema: Schema) -> None:
-        """Get ready for items of this schema."""
+        """Prepare for items of this schema."""
         ...
 
     def emit(self, item: Item) -> None:
-        """Show one item."""
+        """Write one item."""
         ...
 
     def close(self) -> None:
-        """Write what is still held back."""
+        """Write what is still buffered."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""Folded stacks: a line a stack, ``name;outermost;...;innermost count``, for tools that draw flame graphs.
+"""Folded stacks for flame graph tools, one stack per line: ``name;outermost;...;innermost count``.
 
-The names are what rows are told apart by: a thread's, what happened.
+The names are the row's other keys: the thread's name, the event.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def duration(nanoseconds: int) -> str:
 
 
 def cell(value: Any, column: Column) -> str:
-    """A value as a table shows it; what is not known is a dash, of several the first and how many more."""
+    """Format a value for a table; null is a dash, a tuple its first value and the number of others."""
     if isinstance(value, tuple):
         more = f" +{len(value) - 1}" if len(value) > 1 else ""
         return cell(value[0], column) + more if value else "-"

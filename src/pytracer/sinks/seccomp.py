@@ -11,7 +11,8 @@ from pytracer.model import Item, Loss, Profile, Schema
 
 
 class SeccompSink:
-    """One profile; what it does not name fails with EPERM. A profile that may lack a call is not written."""
+    """Writes one profile; calls that it does not name fail with EPERM. An incomplete profile is not
+    written."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

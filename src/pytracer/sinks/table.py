@@ -121,7 +121,7 @@ class TableSink:
         return ["  ".join(line) for line in zip(*shown, strict=True)]
 
     def _stacks(self, item: Stacks) -> list[str]:
-        """A paragraph each: how often, of whom, and the functions, innermost first."""
+        """Return a paragraph for each stack: its counters, keys, and functions, innermost first."""
         assert self._schema is not None
         counters = {column.name: column for column in self._schema.counters}
         named = [c for c in self._schema.columns if c.name not in {"kernel", "user", *counters}]
@@ -161,7 +161,7 @@ class TableSink:
 
 
 def _width(column: Column) -> int:
-    """How many characters a column of events takes."""
+    """Return the width of a column of events, in characters."""
     return max(len(column.header), column.width or (0 if column.is_text else _COMMON[column.unit]))
 
 

@@ -1,6 +1,6 @@
-"""Which program a command executes, and with which environment: behind ``env``, or a shell's simple command.
+"""Find the program that a command executes behind ``env`` or a shell's simple command, and its environment.
 
-Nothing is run. What is not understood leaves the command as it is.
+Nothing is run. A command that is not understood stays as it is.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _Inner = tuple[list[str], dict[str, str], str]
 
 
 def _behind_env(words: list[str], environment: dict[str, str]) -> _Inner | None:
-    """What ``env`` executes; None where it executes nothing, or an option is not known."""
+    """Return the command that ``env`` executes; None if there is none, or an option is unknown."""
     rest, known, folder = list(words), dict(environment), ""
     unset = list[str]()
     while rest and rest[0].startswith("-"):
@@ -81,7 +81,7 @@ def _behind_env(words: list[str], environment: dict[str, str]) -> _Inner | None:
 
 
 def _behind_shell(words: list[str], environment: dict[str, str]) -> _Inner | None:
-    """What a shell executes for ``-c TEXT``, where that is one simple command without any quoting."""
+    """Return the command that ``sh -c TEXT`` executes, if it is one simple command without any quoting."""
     if len(words) < 2 or words[0] != "-c" or not _PLAIN.fullmatch(words[1]):
         return None
     rest = words[1].split()

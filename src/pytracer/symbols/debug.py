@@ -1,4 +1,4 @@
-"""Symbols that were taken out of a file: in a package, on a server, beside it, or within."""
+"""Find symbols that were stripped from a file: in a package, on a server, beside the file, or within it."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _UNPACKED, _LZMA_LIMIT = 1 << 26, 1 << 27  # bytes: of what is unpacked, and of 
 
 @contextlib.contextmanager
 def separate(build_id: str, account: Account) -> Iterator[Tables | None]:
-    """Open the file with the symbols that belong to a build id (hexadecimal); None where there is none. What
-    it takes is charged to ``account``: the build id is of a file of theirs."""
+    """Open the debug file with a build id (hexadecimal); None if there is none. The cost is charged to
+    ``account``, the owner of the file that has the build id."""
     with contextlib.ExitStack() as held:
         yield _by_build_id(build_id, account, held)
 
 
 @contextlib.contextmanager
 def taken_out(file: Tables) -> Iterator[Tables | None]:
-    """Open the file that a file's symbols were put into, by build id or .gnu_debuglink; None where there is
-    none that belongs to it. What it takes is charged to the file's account."""
+    """Open the debug file of a file, by build id or .gnu_debuglink; None if no debug file matches. The cost
+    is charged to the file's account."""
     with contextlib.ExitStack() as held:
         yield _by_build_id(file.build_id(), file.account, held) or _by_link(file, held)
 
 
 @contextlib.contextmanager
 def packed(file: Tables) -> Iterator[Tables | None]:
-    """Unpack the file of symbols in .gnu_debugdata; None where there is none, or it cannot be unpacked."""
+    """Unpack the symbols in .gnu_debugdata; None if there are none, or they cannot be unpacked."""
     section = file.section(_PACKED)
     found, memory = None, -1
     try:

@@ -1,8 +1,5 @@
-"""Symbols from debuginfod servers, where ``DEBUGINFOD_URLS`` names some: asked for by build id, and kept in
-the folder that debuginfod's own client keeps them in.
-
-See "Finding names" in docs/internals.md.
-"""
+"""Download symbols from the debuginfod servers in ``DEBUGINFOD_URLS``, by build id, into the cache folder
+of debuginfod's own client."""
 
 from __future__ import annotations
 
@@ -25,9 +22,9 @@ _silent = set[str]()
 
 
 def find(build_id: str, account: Account) -> Path | None:
-    """The file with the symbols that belong to a build id (hexadecimal), as a server called it; None where
-    there is none, or nobody to ask. What was kept there before is not looked at. ``account`` waits: results
-    do meanwhile, and so does Ctrl-C."""
+    """Return the debug file for a build id (hexadecimal) from the cache or a server; None if none has it. A
+    cached file that was not made by us or root is not used. The wait is charged to ``account``; meanwhile
+    results wait, and so does Ctrl-C."""
     urls = [url.rstrip("/") for url in os.environ.get("DEBUGINFOD_URLS", "").split()]
     urls = [url for url in urls if url.startswith(("http://", "https://"))]
     if not urls or not _BUILD_ID.fullmatch(build_id):
@@ -56,7 +53,7 @@ def _folder() -> Path:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether nobody else can have put something there."""
+    """Return whether only root and we can write to a folder and its parents."""
     for path in (folder.resolve(), *folder.resolve().parents):
         found = path.stat()
         others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
@@ -66,7 +63,8 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _fetch(server: str, build_id: str, path: Path, account: Account) -> bool:
-    """Whether a server has the file; it is then at ``path``, whole: it is debuginfod's own client's, too."""
+    """Download a debug file to ``path``. Returns whether the server has it. The file appears there only
+    when it is complete, since debuginfod's own client reads it, too."""
     from pytracer.symbols import download
 
     seconds = min(_PATIENCE, account.left("wait"))
@@ -94,7 +92,7 @@ def _fetch(server: str, build_id: str, path: Path, account: Account) -> bool:
 
 
 def _is_of(descriptor: int, build_id: str) -> bool:
-    """Whether an open file is an ELF file of this build id."""
+    """Return whether an open file is an ELF file with this build id."""
     with contextlib.suppress(ElfError):
         return tables.read(descriptor).build_id() == build_id
     return False

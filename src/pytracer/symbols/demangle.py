@@ -1,8 +1,8 @@
-"""Names of C++, Rust and Swift as they were written, by LLVM's demanglers: pydemumble, where it is installed.
+"""Demangle names of C++, Rust and Swift by LLVM's demanglers (pydemumble), if it is installed.
 
-A name comes from a file that anybody may have made, and a short one can stand for gigabytes, or for more
-nesting than a stack holds. So this is done by a process of its own, within bounds; where it does not survive
-a name, that name stays as it is.
+A name comes from a file that any user may have made, and a short one can expand to gigabytes, or to more
+nesting than a stack holds. So a separate process with limits does this; a name that it does not survive
+stays mangled.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ for name in json.load(sys.stdin):
 
 
 class Demangler:
-    """Remembers what it was asked."""
+    """Demangles names, and remembers the results."""
 
     def __init__(self) -> None:
         """Start nothing yet."""
@@ -41,7 +41,7 @@ class Demangler:
         self._available = bool(sys.executable) and importlib.util.find_spec("pydemumble") is not None
 
     def names(self, names: Iterable[str], account: Account | None = None) -> list[str]:
-        """Each as it was written, or as it is. The time that takes is charged to ``account``."""
+        """Return each name demangled, or as it is. The time is charged to ``account``."""
         wanted = list(names)
         if self._available:
             new = {
@@ -65,7 +65,7 @@ class Demangler:
 
 
 def _demangled(names: list[str]) -> list[str]:
-    """What a process makes of the names, up to its end."""
+    """Demangle names in a process of its own; the result is shorter if that process ends early."""
     out = b""
     with contextlib.suppress(OSError):
         try:

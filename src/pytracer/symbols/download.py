@@ -16,11 +16,11 @@ _Outcome = bool | Exception
 
 
 def fetch(address: str, file: IO[bytes], *, seconds: float, limit: int) -> bool:
-    """Whether there is something at an address of http or https; ``file`` then has it, whole. More than
-    ``limit`` bytes are not taken.
+    """Download an http or https address to ``file``, all of it. Returns whether the server has it. At most
+    ``limit`` bytes are accepted.
 
-    Raises OSError where what is there did not come within the time, came without its end, or is no HTTP.
-    The thread that was given up on ends once ``file`` is closed, and with the process at the latest.
+    Raises OSError if the download did not finish within ``seconds``, was cut off, or is no HTTP. After a
+    timeout the thread ends once ``file`` is closed, and with the process at the latest.
     """
     outcome = queue.SimpleQueue[_Outcome]()
     arguments = (address, file, seconds, limit, outcome)

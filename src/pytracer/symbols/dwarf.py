@@ -1,6 +1,6 @@
-"""Debug information (DWARF) of a file, wherever it was put; and which unit of it code is of.
+"""Read a file's debug information (DWARF), wherever it is stored; find the compile unit of an address.
 
-The file may be anybody's. What is wrong with it, or more than can be gone through, is as if there were none.
+The file may be anybody's. Debug information that is broken or too large is treated as missing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _UNPACKED_SIZE = struct.Struct("=8xQ8x")  # Elf64_Chdr
 
 @contextlib.contextmanager
 def opened(tables: Tables) -> Iterator[Any]:
-    """Open what there is of a file (a DWARFInfo), which may be in another file; None where there is none."""
+    """Open the debug information of a file (a DWARFInfo), which may be in another file; None if there is
+    none."""
     with _described(tables) as descriptor:
         if descriptor < 0:
             yield None
@@ -38,7 +39,7 @@ def opened(tables: Tables) -> Iterator[Any]:
 
 
 def unit_names(tables: Tables, addresses: Iterable[int]) -> dict[int, str]:
-    """The unit that code at each address is of: the path that its compiler was given, where that is told."""
+    """Return the compile unit for each address, as the path that the compiler was given, if it is known."""
     found = dict[int, str]()
     with contextlib.suppress(Exception), opened(tables) as info:  # pyelftools raises whatever comes of damage
         entries = DebugEntries(tables.account)
@@ -51,7 +52,7 @@ def unit_names(tables: Tables, addresses: Iterable[int]) -> dict[int, str]:
 
 @contextlib.contextmanager
 def _described(tables: Tables) -> Iterator[int]:
-    """A descriptor of the file with debug information: this one, or the one that it was put into; else -1."""
+    """Yield a descriptor of the file with debug information: this file, or its debug file; else -1."""
     if _has(tables):
         yield tables.descriptor
         return
@@ -60,7 +61,7 @@ def _described(tables: Tables) -> Iterator[int]:
 
 
 def _has(tables: Tables) -> bool:
-    """Whether there is debug information, and no more than can be read."""
+    """Return whether a file has debug information, of a version and size that can be read."""
     if tables.section(b".debug_info") is None:
         return False
     total = 0
@@ -94,7 +95,7 @@ def units(info: Any, entries: DebugEntries, address: int) -> Iterator[Any]:
 
 
 def ranges(info: Any, entries: DebugEntries, entry: Any) -> Iterator[tuple[int, int]]:
-    """Where the code of an entry is, as (begin, end)."""
+    """Yield the address ranges of an entry, as (begin, end)."""
     low, high = (entry.attributes.get(f"DW_AT_{end}_pc") for end in ("low", "high"))
     if low is not None and high is not None:
         ends = high.value if high.form.startswith("DW_FORM_addr") else low.value + high.value

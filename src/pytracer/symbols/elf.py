@@ -51,7 +51,7 @@ class FunctionTable:
 
     @property
     def nbytes(self) -> int:
-        """How much memory they take."""
+        """Memory of the table, in bytes."""
         return int(self.starts.nbytes * 3 + self._names.nbytes + len(self._strings))
 
     def find(self, addresses: Array) -> list[str | None]:
@@ -69,10 +69,10 @@ class FunctionTable:
 
 @record
 class Elf:
-    """What is read of a file. ``segments`` are those with code: (offset, bytes, address), shape (n, 3).
+    """The symbols and code segments of a file. ``segments``: (offset, bytes, address), shape (n, 3).
 
-    ``whole`` says that the symbols are all there were (.symtab), not only those for dynamic linking.
-    ``build_id`` is in hexadecimal, empty where there is none.
+    ``whole`` is true if the symbols are complete (.symtab), not only those for dynamic linking.
+    ``build_id`` is in hexadecimal, empty if there is none.
     """
 
     segments: Array
@@ -81,9 +81,9 @@ class Elf:
     build_id: str
 
     def address_of(self, offsets: Array) -> Array:
-        """The addresses, as the file numbers them, of places in the file (uint64, shape (n,)).
+        """Translate file offsets to the addresses that the file numbers them by (uint64, shape (n,)).
 
-        A place outside of all code stays as it is.
+        An offset outside of all code stays as it is.
         """
         addresses = offsets.copy()
         for offset, size, address in self.segments.tolist():
@@ -152,8 +152,8 @@ def _sorted(found: list[SymbolTable]) -> FunctionTable:
 
 
 def _in_stacks(table: SymbolTable) -> Array:
-    """Which symbols say where code belongs: booleans. Between the symbols for linking are functions that are
-    not among them, so that those must say how long they are."""
+    """Return which symbols can name an address in a stack, as booleans. Functions that are not exported lie
+    between the symbols for dynamic linking, so those count only if they have a size."""
     return np.ones(len(table), bool) if table.whole else table.sizes > 0
 
 
@@ -166,9 +166,9 @@ def _without_inner_labels(order: Array, starts: Array, sizes: Array) -> Array:
 
 
 def _versioned(text: Array, names: Array) -> Array:
-    """Which of the names in a table of strings have a version, as in open@GLIBC_2.2: booleans, shape (n,).
+    """Return which names in a string table have a version, as in open@GLIBC_2.2: booleans, shape (n,).
 
-    A table of 128 MB may be nothing but such marks: then nothing has one.
+    A hostile table of 128 MB may contain nothing but ``@``: then no name counts as versioned.
     """
     special = (text == 0) | (text == ord("@"))
     if np.count_nonzero(special) > _STRINGS * (len(names) + _SOME):

@@ -22,16 +22,17 @@ class DebugEntries:
         self._account = account
 
     def spend(self, count: int = 1) -> None:
-        """Go through so many more. Raises OverBudgetError."""
+        """Charge ``count`` more entries. Raises OverBudgetError."""
         self._account.check()
         self._account.charge(entries=WEIGHT * count, memory=_KEPT * count)
 
     def skim(self, count: int) -> None:
-        """Go through a list of so many ranges or places. Raises OverBudgetError."""
+        """Charge a list of ``count`` ranges or locations. Raises OverBudgetError."""
         self.spend(count // _LISTED)
 
     def children(self, entry: Any) -> Iterator[Any]:
-        """Those right below an entry. Every step leads onwards in the file, whatever it says of siblings."""
+        """Yield the direct children of an entry. Each step goes forward in the file, whatever DW_AT_sibling
+        says."""
         if not entry.has_children:
             return
         offset, depth = entry.offset + entry.size, 0
@@ -56,12 +57,15 @@ class DebugEntries:
 
 
 def followed(entry: Any, attribute: str) -> Any:
-    """The entry that an attribute refers to; None where there is no such attribute."""
+    """Return the entry that an attribute refers to; None if the attribute is missing."""
     return entry.get_DIE_from_attribute(attribute) if attribute in entry.attributes else None
 
 
 def having(entry: Any, attribute: str) -> Any:
-    """The entry itself, or the one that it is a copy or the definition of, if that has an attribute."""
+    """Return the first of an entry and its DW_AT_abstract_origin or DW_AT_specification with an attribute.
+
+    The last entry in that chain is returned if none has it.
+    """
     for _ in range(3):
         if attribute in entry.attributes:
             break
@@ -73,12 +77,12 @@ def having(entry: Any, attribute: str) -> Any:
 
 
 def name_of(entry: Any) -> str:
-    """Its name; "" where it has none."""
+    """Return an entry's name; "" if it has none."""
     name = entry.attributes.get("DW_AT_name")
     return name.value.decode("utf-8", "replace") if name is not None else ""
 
 
 def constant(entry: Any, attribute: str) -> int | None:
-    """The number that an attribute is; None where it is none."""
+    """Return an attribute's value if it is a number, else None."""
     found = entry.attributes.get(attribute)
     return found.value if found is not None and isinstance(found.value, int) else None

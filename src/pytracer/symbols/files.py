@@ -1,9 +1,7 @@
-"""The file that somebody means: by path, by the name of a library or a program, as a process sees it.
+"""Find the file that a user names: by path, or by the name of a library or program, as a process sees it.
 
-A file is held open from here on: what is looked up in it, and what is attached to, is that very file, though
-another may have its name by then.
-
-See "Files and functions" in docs/internals.md.
+A file stays open from here on, so that later steps read and attach to that very file, even if another one
+gets its name.
 """
 
 from __future__ import annotations
@@ -51,8 +49,8 @@ class ProgramFile:
         mapped: bool = True,
         account: Account | None = None,
     ) -> None:
-        """Own ``descriptor``; charge ``account``, or the file's owner. Raises UsageError where it is no ELF
-        file of this machine."""
+        """Own ``descriptor``; charge ``account``, or the file's owner. Raises UsageError if it is no ELF
+        file for this machine."""
         self.descriptor = descriptor
         self.name = name
         self.holder = holder
@@ -65,7 +63,7 @@ class ProgramFile:
 
     @property
     def path(self) -> str:
-        """What the kernel finds this file by, whatever has its name."""
+        """A path by which the kernel finds this very file, whichever file has its name now."""
         return f"/proc/self/fd/{self.descriptor}"
 
     @functools.cached_property
@@ -81,7 +79,8 @@ class ProgramFile:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Tables]:
-        """Its tables, to be looked into: what is wrong with the file, or too much, becomes a UsageError."""
+        """Yield the file's tables; an error, or more than the budget, becomes a UsageError with the file's
+        name."""
         try:
             with self.tables.account.timed():
                 yield self.tables
@@ -125,11 +124,14 @@ class ProgramFile:
 
 
 def find(name: str, pid: int = 0, identity: tuple[int, int, int] = (0, 0, 0)) -> ProgramFile:
-    """The file that ``name`` means: a path, a library (``libc``, ``libssl.so``, ``c``), a program (``bash``).
+    """Find the file for ``name``: a path, a library (``libc``, ``libssl.so``, ``c``), or a program
+    (``bash``).
 
-    With ``pid``, as that process sees it: what it has mapped goes before what bears the name now. With
-    ``identity`` (device, inode, time of its last change), it must be that one, unchanged. Raises UsageError
-    (UnknownNameError) where there is none, NotPermittedError where it may not be looked at.
+    Args:
+        pid: look as this process does; a file that it has mapped is preferred to the one with the name now.
+        identity: device, inode and change time that the file must have, unchanged.
+
+    Raises UsageError (UnknownNameError) if there is none, NotPermittedError if it may not be read.
     """
     try:
         found = _find(name, pid, identity)
@@ -198,15 +200,15 @@ def _called(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
 
 
 def _own(path: str) -> ProgramFile | None:
-    """The file that a path means where the user stands; None where there is none."""
+    """Open the file that a path names in our own root and folder; None if there is none."""
     with contextlib.suppress(PytracerError), Root() as root:
         return _by_path(path, root) if "/" in path else None
     return None
 
 
 def mapped(pid: int) -> Iterator[ProgramFile]:
-    """Every file that a process has code of, also those without a name; each is closed when the next is asked
-    for. Raises as :func:`find`."""
+    """Yield every file that a process has mapped as code, also deleted ones; each is closed when the next
+    is requested. Raises as :func:`find`."""
     for mapping in _mappings(pid):
         with contextlib.suppress(UsageError):
             found = _mapped(pid, mapping)
@@ -322,7 +324,7 @@ def _beginning_with(name: str) -> list[str]:
 
 
 def _machine(path: str) -> tuple[int, int]:
-    """The width and machine of a program's file; (0, 0) where it cannot be read."""
+    """Return the width and machine of a program's file; (0, 0) if it cannot be read."""
     with contextlib.suppress(OSError, ElfError), open(path, "rb", buffering=0) as file:
         found = tables.read(file.fileno())
         return found.width, found.machine

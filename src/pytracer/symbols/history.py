@@ -1,10 +1,9 @@
-"""What a process had mapped at which address, and when: addresses are used again.
+"""The history of a process's mappings, since addresses are reused.
 
-Two sources tell. The kernel records each mapping with code as it is made, with its time (:class:`Changes`).
-And /proc/PID/maps is read now and then (:class:`Readings`): it shows what was mapped before, but only for a
-moment. A reading answers for an address from the last change that touches it to the next.
-
-See "Generations" in docs/internals.md.
+It has two sources. The kernel records each mapping with code as it is made, with its time
+(:class:`MappingChanges`). And /proc/PID/maps is read now and then (:class:`MappingReadings`): it also shows
+what was mapped before the trace, but only for one moment. A reading is valid for an address from the last
+change that touches the address to the next.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from pytracer.arrays import Array, np
 from pytracer.symbols.maps import Mapping
 
 UNLOADED = "[unloaded]"
-"""An address at which something else was mapped, or made by a JIT, before or after, where it is not known
-what was there at the time of the sample."""
+"""An address that had several mappings, or functions of a JIT, over time, where it is not known which of
+them it had when the sample was taken."""
 _END = 1 << 64
 _LAST = (1 << 64) - 1  # no code is mapped there
 _TIMES = 1 << 16  # changes that are kept of one process: of older ones it is only known that there were some
@@ -30,8 +29,8 @@ F = TypeVar("F")
 
 
 class Span(NamedTuple):
-    """From which change (0: none) to which nothing touched an address; ``known`` is False where that cannot
-    be told. ``times`` are those of all changes that touched it, in their order."""
+    """The changes ``begin`` (0: none) and ``end`` between which no change touched an address; ``known`` is
+    False if that cannot be determined. ``times`` are those of all changes that touched it, ascending."""
 
     begin: int
     end: int
@@ -40,14 +39,14 @@ class Span(NamedTuple):
 
 
 class _Range:
-    """When something was mapped to a range of addresses; ``since`` when that is known."""
+    """The times at which a range of addresses was mapped; older times than ``since`` were forgotten."""
 
     def __init__(self) -> None:
         self.times: list[int] = []
         self.since = 0
 
     def drop_half(self) -> int:
-        """Forget the older half; how many those are."""
+        """Forget the older half of the times. Returns how many were forgotten."""
         half = len(self.times) // 2
         if half:
             self.since = self.times[half]
@@ -56,7 +55,7 @@ class _Range:
 
 
 class MappingChanges(Generic[F]):
-    """When one process mapped code where. Times are CLOCK_MONOTONIC, in nanoseconds."""
+    """The changes of one process's code mappings. Times are CLOCK_MONOTONIC, in nanoseconds."""
 
     def __init__(self) -> None:
         """Nothing has changed yet."""
@@ -94,11 +93,12 @@ class MappingChanges(Generic[F]):
 
     @property
     def executed(self) -> bool:
-        """Whether all that the program has mapped is known, from its beginning."""
+        """True if all mappings of the program are known, from its execve on."""
         return bool(self._everywhere.times)
 
     def add_mapping(self, mapping: Mapping, file: F | None, time: int) -> None:
-        """This was mapped then, from that ``file``; None where there is none, or it could not be found."""
+        """Add a mapping that was made at ``time``, of ``file``; None if it has no file, or it was not
+        found."""
         self.add(mapping.start, mapping.end, time)
         if file is not None:
             self._files[time] = mapping, file
@@ -129,7 +129,7 @@ class MappingChanges(Generic[F]):
         return Span(begin, end, not lost and not unseen, times)
 
     def born(self, address: int, time: int) -> tuple[Mapping, F | None] | None:
-        """What was mapped to an address by the change at that time; None where that was not recorded."""
+        """Return the mapping at an address that the change at ``time`` made; None if it was not recorded."""
         if time in self._files:
             mapping, file = self._files[time]
             return (mapping, file) if mapping.start <= address < mapping.end else None
@@ -139,11 +139,11 @@ class MappingChanges(Generic[F]):
         return None
 
     def touches(self, address: int) -> bool:
-        """Whether anything was ever mapped to an address."""
+        """Return whether any recorded change mapped an address."""
         return bool(self._touching(address))
 
     def bounds(self) -> Array:
-        """Where ranges that changed begin and end, uint64."""
+        """Begin and end addresses of the ranges that changed, uint64."""
         return np.array([at for key in self._ranges for at in key], np.uint64)
 
     def _touching(self, address: int) -> list[_Range]:
@@ -155,7 +155,7 @@ class MappingChanges(Generic[F]):
 
 
 class MappingReadings(Generic[F]):
-    """What the memory map of one program showed, whenever it was read."""
+    """The mappings of one program as /proc/PID/maps showed them, over all readings."""
 
     def __init__(self) -> None:
         """Nothing was read yet."""
@@ -172,7 +172,7 @@ class MappingReadings(Generic[F]):
 
     @property
     def current(self) -> Sequence[Mapping]:
-        """What the last reading showed."""
+        """The mappings in the last reading."""
         return [mapping for mapping, _ in self._current]
 
     def add(
@@ -182,8 +182,9 @@ class MappingReadings(Generic[F]):
         generation: int,
         found: Sequence[tuple[Mapping, F | None]] | None,
     ) -> None:
-        """A reading between these times showed these mappings with their files; None: those of the last one.
-        ``generation`` is that of the process before and after it; 0 where that is not known, or changed."""
+        """Add a reading that was made from ``begun`` to ``ended``: the mappings with their files, or None
+        if they are the same as in the last one. ``generation`` is the process's before and after the
+        reading; 0 if it is unknown, or changed meanwhile."""
         number = len(self)
         self._begun.append(begun)
         self._ended.append(ended)
@@ -198,7 +199,7 @@ class MappingReadings(Generic[F]):
         self._current, self._places = present, None
 
     def count_new(self, found: Sequence[tuple[Mapping, F | None]]) -> int:
-        """How many of these mappings no reading has shown yet."""
+        """Count the mappings that no reading has shown yet."""
         return sum(key not in self._runs for key in found)
 
     def at(self, address: int, span: Span, generation: int) -> list[tuple[Mapping, F | None]]:
@@ -219,8 +220,9 @@ class MappingReadings(Generic[F]):
         return list(found.values())
 
     def _shows(self, run: list[int | None], first: int, last: int, span: Span) -> bool:
-        """Whether a run of readings has one from the ``first`` to the ``last``, and its file is right: it was
-        found by the address, at the first reading, and no other was mapped there meanwhile."""
+        """Return whether a run of readings includes one from ``first`` to ``last``, and its file is the
+        right one: it was opened by address at the first reading, and nothing else was mapped there
+        meanwhile."""
         start, end = run
         assert start is not None
         if start > last or (end is not None and end < first):
@@ -229,18 +231,18 @@ class MappingReadings(Generic[F]):
         return at == len(span.times) or span.times[at] > self._ended[start]
 
     def latest(self, address: int) -> tuple[Mapping, F | None] | None:
-        """What the latest reading that showed anything at an address showed there."""
+        """Return the mapping at an address in the latest reading that has one; None if no reading has."""
         shown = self._touching(address)
         if not shown:
             return None
         return max(shown, key=lambda key: len(self) if (last := self._runs[key][-1][1]) is None else last)
 
     def touches(self, address: int) -> bool:
-        """Whether a reading showed anything at an address."""
+        """Return whether any reading has a mapping at an address."""
         return bool(self._touching(address))
 
     def bounds(self) -> Array:
-        """Where mappings begin and end, uint64."""
+        """Begin and end addresses of mappings, uint64."""
         return np.array([at for mapping, _ in self._runs for at in (mapping.start, mapping.end)], np.uint64)
 
     def _touching(self, address: int) -> list[tuple[Mapping, F | None]]:

@@ -58,7 +58,7 @@ class _Batch(NamedTuple):
 
 
 class PerfMap:
-    """What one process says of the functions that it made; the file stays open when it has ended."""
+    """The perf map of one process, which names functions of its JIT; the file stays open after it exits."""
 
     def __init__(self, pid: int, account: Account, known: Credentials | None = None) -> None:
         """Open its file, if there is one."""
@@ -75,15 +75,15 @@ class PerfMap:
 
     @property
     def is_due(self) -> bool:
-        """Whether an epoch should begin: what runs now is to be told from what is made later.
+        """Return whether to begin a new epoch, so that functions that run now are told from later ones.
 
-        The longer the file stays as it is, the more seldom that is.
+        The longer the file stays unchanged, the less often an epoch begins.
         """
         now = ktime.monotonic_ns()
         return now - self._epoch >= min(max((now - self._changed) // 2, _SHORT), _EPOCH)
 
     def begin_epoch(self) -> None:
-        """Take note that one begins."""
+        """Record that an epoch begins now."""
         self._epoch = ktime.monotonic_ns()
 
     def update(self) -> None:
@@ -92,9 +92,9 @@ class PerfMap:
             self._update()
 
     def find(self, addresses: Array, since: int = LATEST, until: int = LATEST) -> list[str | None]:
-        """The function that each address (uint64, shape (n,)) lay in at some time from ``since`` to ``until``
-        (CLOCK_MONOTONIC, ns), as far as the file says by now; None where it says nothing, UNLOADED where it
-        may have been one or another. By default, that which was written last."""
+        """Return the function at each address (uint64, shape (n,)) at some time from ``since`` to ``until``
+        (CLOCK_MONOTONIC, ns), as far as the file has it by now; None if it names none, UNLOADED if it names
+        several. By default, the function that was written last."""
         self.update()
         with contextlib.suppress(OSError, OverBudgetError), self._account.timed():
             distinct, which = np.unique(addresses, return_inverse=True)

@@ -1,10 +1,10 @@
-"""The kernel's functions, from /proc/kallsyms: some 40 ms, so they are read when the first name is wanted.
+"""The kernel's functions, from /proc/kallsyms: reading takes some 40 ms, so it waits for the first look-up.
 
-kallsyms has no sizes. A symbol of the kernel proper, or of a module, reaches to the next of the same; the
-last of a module to the end of its page, for what is behind it may be anything. Code that the kernel makes
-as it runs lies among other such code, of which filters of classic BPF and what sysctls hide have no
-symbols: there a symbol reaches as far as is known of programs from elsewhere, else it is its first
-instruction's alone.
+kallsyms has no sizes. A symbol of the kernel proper, or of a module, extends to the next symbol of the
+same; the last one of a module to the end of its page, for behind it may be anything. Code that the kernel
+generates (BPF programs, trampolines) lies among other such code that has no symbols: classic BPF filters,
+and programs that sysctls hide. There a symbol extends as far as the program's size is known from elsewhere,
+or else covers its first instruction alone.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class KernelSymbols:
 
     @property
     def hidden(self) -> bool:
-        """Whether the kernel does not tell where its functions are."""
+        """True if the kernel hides the addresses of its functions (kernel.kptr_restrict)."""
         self.load()
         return not len(self._starts)
 
     def names(self, addresses: Array) -> list[str]:
-        """The function that each address (uint64, shape (n,)) lies in; ``0x...`` where that is not known."""
+        """Return the function at each address (uint64, shape (n,)); ``0x...`` if it is not known."""
         self.load()
         if self.hidden:
             return [f"0x{address:x}" for address in addresses.tolist()]
@@ -62,7 +62,8 @@ class KernelSymbols:
         ]
 
     def _reaches(self, place: int, address: int) -> bool:
-        """Whether a symbol outside of the kernel proper, the last before an address, is that address's."""
+        """Return whether a symbol outside of the kernel proper, the last before an address, covers that
+        address."""
         start, module = int(self._starts[place]), self._module(place)
         if module.startswith(_RUN_TIME):
             return address - start < self._sizes.get(start, 1)
@@ -72,7 +73,7 @@ class KernelSymbols:
         return address // _PAGE == start // _PAGE
 
     def address(self, name: str) -> int:
-        """Where the first symbol of that name is; 0 where that is not known, or hidden."""
+        """Return the address of the first symbol with a name; 0 if it is unknown or hidden."""
         self.load()
         return self._address(name.encode())
 

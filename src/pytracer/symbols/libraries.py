@@ -26,7 +26,7 @@ _FOLDERS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
 
 
 def is_called(name: str, file: str) -> bool:
-    """Whether a file without its folder is the library ``name``: exactly, or with its version left out.
+    """Return whether a file name is that of the library ``name``: exactly, or without its version.
 
     ``libc`` is libc.so.6 as well as libc-2.31.so and musl's libc.musl-x86_64.so.1.
     """
@@ -47,7 +47,7 @@ def find(name: str, root: Root) -> Iterator[str]:
 
 
 def names(root: Root) -> set[str]:
-    """What the libraries that the dynamic linker knows are called."""
+    """Return the names of the libraries in the dynamic linker's cache."""
     found = set[str]()
     with contextlib.suppress(OSError, OverBudgetError):
         for name, _ in _known(root):
@@ -56,7 +56,8 @@ def names(root: Root) -> set[str]:
 
 
 def _known(root: Root) -> Iterator[tuple[str, str]]:
-    """What the dynamic linker knows, charged to whose tree it is. Raises OSError, OverBudgetError."""
+    """Yield (name, path) of the dynamic linker's cache, charged to the owner of the root. Raises OSError,
+    OverBudgetError."""
     account = _account(root)
     with account.timed():
         for name, path in entries(root.read(CACHE)):
@@ -80,15 +81,15 @@ def _in_folder(name: str, root: Root, folder: str) -> list[str]:
 
 
 def _account(root: Root) -> Account:
-    """Whom it is charged to that a tree is read: the user of the process, 0 for ours."""
+    """Return the account that pays for reading a root: the process's user, or the system for ours."""
     known = owners.credentials(root.pid) if root.pid else None
     return owners.account(current(), root.pid, known) if known else current().account(0, "this system")
 
 
 def entries(data: bytes) -> Iterator[tuple[str, str]]:
-    """The (name, path) of a cache of the dynamic linker; none where it is something else.
+    """Yield (name, path) of a cache of the dynamic linker; nothing if ``data`` is something else.
 
-    An older cache may stand before it in the same file, for linkers that know only that.
+    A cache in the old format may precede it in the same file, for linkers that know only that.
     """
     start = data.find(_MAGIC)
     if start < 0 or start + _HEAD.size > len(data):

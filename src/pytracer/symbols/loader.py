@@ -1,8 +1,9 @@
-"""The files that the dynamic linker will load for a program, by its own rules (ld.so(8)); it is not run.
+"""Find the files that the dynamic linker will load for a program, by its rules (ld.so(8)), without running
+it.
 
-First what LD_PRELOAD names, then the libraries that are needed, breadth first. Each is looked for in DT_RPATH
+First come the files in LD_PRELOAD, then the needed libraries, breadth first. Each is looked for in DT_RPATH
 of the file that needs it and of those that led there (unless that file has DT_RUNPATH), in LD_LIBRARY_PATH,
-in DT_RUNPATH, in the cache, and where libraries always are. LD_* do not count for set-user-ID programs.
+in DT_RUNPATH, in the cache, and in the default folders. LD_* are ignored for set-user-ID programs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _LIBRARIES = {1: "lib", 2: "lib64"}  # what $LIB stands for, by width; Debian ha
 
 @record
 class _Object:
-    """A file that is loaded: its DT_SONAME, what it needs and from where, and the file that needed it."""
+    """A file that is loaded: its DT_SONAME, the libraries it needs with their search paths, and the file
+    that needed it."""
 
     path: str
     name: str
@@ -91,7 +93,7 @@ def loaded(program: str, environment: Mapping[str, str] | None = None) -> list[s
 
 
 def opened_later(paths: Iterable[str]) -> list[str]:
-    """What libraries of these open by themselves, and is theirs in all but name."""
+    """Return the libraries that those in ``paths`` open with dlopen, and that belong to the same project."""
     found = list[str]()
     for path in paths:
         folder, _, name = path.rpartition("/")
@@ -100,8 +102,8 @@ def opened_later(paths: Iterable[str]) -> list[str]:
 
 
 def resolve_library(name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """The path of the library (or program) called ``name`` that a command will load; "" where it loads none,
-    and LD_LIBRARY_PATH, which its children have as well, leads to none."""
+    """Return the path of the library (or program) ``name`` that a command will load; "" if it loads none,
+    and LD_LIBRARY_PATH, which its children inherit, has none."""
     execution = executed(command, environment)
     environment = execution.environment
     program = program_of(execution)
@@ -138,7 +140,7 @@ def _candidates(name: str, by: _Object, environment: Mapping[str, str], root: Ro
 
 
 def _read(path: str, by: _Object | None) -> _Object | None:
-    """What a file needs; None where it is no ELF file of this machine's kind."""
+    """Read what a file needs; None if it is no ELF file for this machine."""
     with contextlib.suppress(OSError, ElfError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -202,7 +204,7 @@ def _expanded(folder: str, origin: str, file: Tables) -> str:
 
 
 def _runs_as_another(path: str) -> bool:
-    """True for what is set-user-ID or set-group-ID to somebody else."""
+    """Return whether a file is set-user-ID or set-group-ID to somebody else."""
     with contextlib.suppress(OSError):
         found = Path(path).stat()
         others = (found.st_mode & stat.S_ISUID and found.st_uid != os.getuid()) or (

@@ -47,9 +47,10 @@ class Mapping:
 
 
 def image_of(pid: int) -> int:
-    """What tells this run of a program from others, as ``pt_image`` of probes_c/include/stack.h computes it.
+    """Return a number that identifies this execution of a program, as ``pt_image`` of
+    probes_c/include/stack.h computes it.
 
-    0 where there is no such process, or where it may not be looked at.
+    0 if there is no such process, or it may not be inspected.
     """
     try:
         text = (PROC / str(living(pid, PROC)) / "stat").read_bytes()
@@ -61,16 +62,17 @@ def image_of(pid: int) -> int:
 
 
 def started(pid: int) -> float:
-    """When a process began, in seconds since the epoch. Raises OSError where there is none."""
+    """Return the start time of a process, in seconds since the epoch. Raises OSError if there is none."""
     fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b") ")[2].split()
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[_BEGAN]) / os.sysconf("SC_CLK_TCK")
     return time.time() - age
 
 
 def read(pid: int, check: Callable[[], None] = lambda: None) -> bytes:
-    """The lines of /proc/PID/maps with code, at most RANGES; empty where it is gone, or may not be looked at.
+    """Read the lines of /proc/PID/maps with code, at most RANGES; empty if the process is gone or
+    unreadable.
 
-    A process may have 65,000 mappings and more. ``check`` is called now and then, to raise if that is enough.
+    A process may have 65,000 mappings and more. ``check`` is called regularly, and may raise to stop.
     """
     with contextlib.suppress(OSError):
         return read_code(pid, check)
@@ -121,8 +123,8 @@ def vdso() -> bytes:
 
 
 def find_file(pid: int, mapping: Mapping, *, exact: bool = True) -> Handle | None:
-    """The file that is mapped, not whatever bears its name now; None where it is none, or not to be had.
-    If not ``exact``, another may be mapped there by now."""
+    """Find the very file that is mapped, not the one that has its name now; None if it is no file or
+    unreachable. If not ``exact``, another file may be mapped there by now."""
     root = PROC / str(living(pid, PROC))
     mapped = root / "map_files" / f"{mapping.start:x}-{mapping.end:x}"
     for path in (mapped, root / "root" / mapping.path.lstrip("/")):
@@ -143,10 +145,11 @@ def find_file(pid: int, mapping: Mapping, *, exact: bool = True) -> Handle | Non
 
 
 class Handle:
-    """A path looked up, but not opened: what is no file would do something, or wait. A context manager."""
+    """A path looked up (O_PATH) but not opened, since opening a device or FIFO may act or block. A context
+    manager."""
 
     def __init__(self, path: Path | int) -> None:
-        """``path`` may be a descriptor (O_PATH), to own. Raises OSError where there is nothing."""
+        """Look up ``path``, or own it if it is a descriptor (O_PATH). Raises OSError if there is nothing."""
         self._fd = path if isinstance(path, int) else os.open(path, os.O_PATH | os.O_CLOEXEC)
         self.stat = os.fstat(self._fd)
 
@@ -166,7 +169,7 @@ class Handle:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a regular file."""
+        """True for a regular file."""
         return stat.S_ISREG(self.stat.st_mode)
 
     def open(self) -> int:
@@ -174,7 +177,7 @@ class Handle:
         return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the descriptor."""
         os.close(self._fd)
 
     def __enter__(self) -> Handle:

@@ -1,7 +1,8 @@
-"""Functions of a file by what users write: a name, a pattern, a unit and a name, a name as it was written.
+"""Find functions of a file by what users write: a name, a pattern, UNIT:NAME, or a name as in the source.
 
-Several functions may have one name: static ones of several units, and versions of one for linking. Each is
-called by the first of these that tells it apart: ``NAME@@VERSION``, ``UNIT:NAME``, ``NAME@2`` (by address).
+Several functions may have one name: static ones of several units, and versions of one for linking. The
+title of each is the first of these that is unique: ``NAME@@VERSION``, ``UNIT:NAME``, ``NAME@2`` (by
+address).
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ _LOOKED_UP = 256  # functions whose unit is looked up in debug information
 
 @record
 class Symbol:
-    """A name of a function: ``suffix`` is its version (``@@V``, or ``@V``: not linked to any more), ``unit``
-    the file that it was compiled from, as far as the table of symbols tells. ``is_label``: it has no type."""
+    """A name of a function. ``suffix`` is its version (``@@V``, or ``@V`` if programs are no longer linked
+    to it), ``unit`` the file that it was compiled from, if the symbol table names it. ``is_label``: it has
+    no type."""
 
     name: str
     address: int
@@ -61,15 +63,15 @@ class Symbol:
 
 @record
 class Match:
-    """A symbol that was meant, and what users call just this one."""
+    """A symbol that matched, and a title that is unique to it."""
 
     symbol: Symbol
     title: str
 
 
 def symbols(file: ProgramFile, accept: Callable[[str], object], only: str = "") -> list[Symbol]:
-    """The functions of a file whose names are accepted, or of those that are called ``only``; each name and
-    address once, charged to the file's account."""
+    """Return the functions of a file whose names are accepted, or only those named ``only``. Each name and
+    address appears once; the cost is charged to the file's account."""
     found = dict[tuple[str, int], Symbol]()
     for table in file.symbols:
         for one in _of_table(table, accept, only, file.tables.account):
@@ -86,13 +88,14 @@ def called(file: ProgramFile, name: str) -> list[Symbol]:
 
 
 def written(file: ProgramFile) -> list[str]:
-    """What the functions of a file are called, as users would write it."""
+    """Return the names of the functions of a file, quoted as users write them."""
     every = (tables.name_at(table.strings, at) for table in file.symbols for at in table.names.tolist())
     return [quoting.quote(name.partition("@")[0]) for name in itertools.islice(every, _KNOWN)]
 
 
 def find(file: ProgramFile, written: str) -> list[Match]:
-    """The functions that are meant; none where there are none. What is a name as it stands is no pattern."""
+    """Find the functions that a user's text names; none if there are none. An exact name is never a
+    pattern."""
     for reading in (_literal, _either, _of_unit, _pattern, _as_in_source):
         found = list(reading(file, written))
         if found:
@@ -101,7 +104,7 @@ def find(file: ProgramFile, written: str) -> list[Match]:
 
 
 def as_in_source(file: ProgramFile, written: str) -> list[str]:
-    """How C++ and Rust functions are written in source whose last name is ``written``."""
+    """Return the full names of C++ and Rust functions whose last part is ``written``."""
     last = re.compile(rf"(?:.*\W)?{re.escape(quoting.unquote(written))}", re.DOTALL)
     return [text for _, text in _demangled(file, written) if any(map(last.fullmatch, _forms(text)))]
 
@@ -174,7 +177,7 @@ def _as_in_source(file: ProgramFile, written: str) -> Iterator[Match]:
 
 
 def _demangled(file: ProgramFile, written: str) -> Iterator[tuple[Symbol, str]]:
-    """The symbols of C++ and Rust that have all words of what was written, and how they are written there."""
+    """Yield the C++ and Rust symbols that contain all words of the text, each with its demangled name."""
     words = [word for word in _WORD.findall(written) if word not in _UNTOLD]
     known = symbols(
         file,
@@ -185,8 +188,8 @@ def _demangled(file: ProgramFile, written: str) -> Iterator[tuple[Symbol, str]]:
 
 
 def _forms(text: str) -> set[str]:
-    """How a function may be written, from how a demangler does: ``int ns::f<int>(int)``, without what it
-    returns (which it shows of templates alone), without parameters, and without arguments of templates."""
+    """Return the ways to write a function, given its demangled name: ``int ns::f<int>(int)``, without the
+    return type (shown for templates alone), without parameters, and without template arguments."""
     end = _opening(text, text.rfind(")"), "()")
     name = text[:end] if end > 0 else text
     found = {text, name}
@@ -199,7 +202,7 @@ def _forms(text: str) -> set[str]:
 
 
 def _opening(text: str, closing: int, pair: str) -> int:
-    """Where the sign that is closed at ``closing`` is opened; -1 where it is not."""
+    """Return the index of the bracket that the one at ``closing`` closes; -1 if there is none."""
     depth = 0
     for at in range(closing, -1, -1):
         depth += (text[at] == pair[1]) - (text[at] == pair[0])
@@ -209,7 +212,7 @@ def _opening(text: str, closing: int, pair: str) -> int:
 
 
 def _last_blank(name: str) -> int:
-    """Where the last blank is that stands in no brackets; -1 where there is none."""
+    """Return the index of the last blank outside of brackets; -1 if there is none."""
     depth = 0
     for at in range(len(name) - 1, -1, -1):
         depth += (name[at] in ")>]") - (name[at] in "(<[")
@@ -221,8 +224,8 @@ def _last_blank(name: str) -> int:
 def _titled(
     file: ProgramFile, chosen: Sequence[Symbol], known: Iterable[Symbol] | None = None
 ) -> Iterator[Match]:
-    """Each with what it is called: by its name alone where all that have it are one function. ``known`` are
-    all of these names, where they were looked up already."""
+    """Yield each symbol with its title: its name alone if all symbols with that name are one function.
+    ``known`` are all symbols with these names, if they were looked up already."""
     if known is None:
         wanted = {one.name for one in chosen}
         known = symbols(file, wanted.__contains__, chosen[0].name if len(wanted) == 1 else "")

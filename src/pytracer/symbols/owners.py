@@ -1,4 +1,4 @@
-"""Whose a process is: the user to blame for what it makes us read."""
+"""Find the user that a process belongs to, who pays for the input that it makes us read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _NESTED = 32  # user namespaces within each other, which the kernel allows
 
 @record
 class Credentials:
-    """What /proc/PID/status says. ``pids`` is the process's id in each namespace, the innermost last."""
+    """The identity of a process in /proc/PID/status. ``pids`` is its id in each PID namespace, innermost
+    last."""
 
     comm: str
     uid: int
@@ -30,7 +31,7 @@ class Credentials:
 
 
 def credentials(pid: int) -> Credentials | None:
-    """The credentials of a process; None where it is gone, or may not be looked at."""
+    """Read the credentials of a process; None if it is gone or unreadable."""
     with contextlib.suppress(OSError):
         text = (PROC / str(pid) / "status").read_text(errors="replace")
         user = re.search(r"^Uid:\s+(\d+)\s+(\d+)", text, re.M)
@@ -69,7 +70,8 @@ def owner(pid: int, uid: int) -> int:
 
 
 def root_of_namespace(pid: int) -> int:
-    """Which of our users root is in a process's user namespace: 0 in ours, and where that cannot be seen."""
+    """Return the uid (as we see it) of root in a process's user namespace: 0 in ours, and if it is
+    unknown."""
     with contextlib.suppress(OSError, ValueError):
         for line in (PROC / str(pid) / "uid_map").read_text().splitlines():
             inside, outside, _ = map(int, line.split())

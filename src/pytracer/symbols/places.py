@@ -27,9 +27,9 @@ _SPREAD = 2  # characters that the length of a near name may differ by, among so
 
 @record
 class FoundFunctions:
-    """What a name or pattern stands for. ``left_out`` are functions that match, but tell nothing; ``titles``
-    what users call each of the sites: all its names that match, with ``|`` between them. ``refused`` are
-    functions that the kernel does not probe, and the reason for each."""
+    """The functions that a name or pattern matches. ``left_out`` are functions that match but cannot be
+    traced (IFUNC resolvers); ``titles`` are the displayed names of the sites: all its matching names,
+    joined by ``|``. ``refused`` maps functions that the kernel does not probe to the reason."""
 
     sites: tuple[ProbeSite, ...]
     left_out: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class FoundFunctions:
 
     @property
     def note(self) -> str:
-        """What is not seen by these; "" where they are all."""
+        """Explain which matching functions are not traced; "" if all are."""
         notes = []
         if self.left_out:
             names = ", ".join(self.left_out[:5]) + (", ..." if len(self.left_out) > 5 else "")
@@ -72,10 +72,10 @@ def find(file: ProgramFile, what: str, *, at_return: bool = False) -> FoundFunct
 
 
 def functions(file: ProgramFile, pattern: str) -> FoundFunctions:
-    """The functions of a file by name or pattern, each place once, in the order of the file.
+    """Find the functions of a file by name or pattern, each address once, in the order of the file.
 
-    Raises UsageError (UnknownNameError) where there is none, where the file has no symbols, and where what
-    the name stands for is only chosen when a program starts.
+    Raises UsageError (UnknownNameError) if there is none, if the file has no symbols, and if the name's
+    function is only chosen when a program starts (IFUNC).
     """
     found = _called(file, pattern)
     sites, titles, refused = list[ProbeSite](), list[str](), dict[str, str]()
@@ -154,7 +154,7 @@ def _called(file: ProgramFile, pattern: str) -> _Called:
 
 
 def _elsewhere(file: ProgramFile, pattern: str) -> str:
-    """Where a function of that name is, after all: in this file as C++ or Rust have it, or in a library that
+    """Hint at a function of that name elsewhere: in this file as a C++ or Rust name, or in a library that
     the file loads; "" if it is in neither."""
     if quoting.is_pattern(pattern):
         return ""
@@ -180,8 +180,8 @@ def at_offset(file: ProgramFile, offset: int) -> ProbeSite:
 
 
 def _check(file: ProgramFile, offset: int, begin: int | None = None) -> None:
-    """Raise the error for a place where a probe would break the program, or that the kernel refuses.
-    ``begin`` is where its function begins, if that is known."""
+    """Raise an error if a probe at ``offset`` would break the program, or if the kernel refuses it.
+    ``begin`` is the offset of its function, if that is known."""
     if file.tables.address_of(offset) is None:
         raise UsageError(f"{file.name} has no code at offset {offset:#x}")
     if begin is None:
@@ -194,7 +194,7 @@ def _check(file: ProgramFile, offset: int, begin: int | None = None) -> None:
 
 
 def unknown(what: str, name: str, known: Iterable[str], where: str = "") -> UnknownNameError:
-    """The error for a name that nothing bears, with the near ones: of a million, those that look alike."""
+    """Return the error for an unknown name, with similar names; of a million, only some are compared."""
     plain = re.sub(r"[*?]+", "", name)
     every = sorted(set(known))
     if len(every) > _NEAR:

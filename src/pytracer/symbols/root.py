@@ -18,16 +18,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Root:
-    """Where absolute paths begin, for a process (0: for us). A context manager."""
+    """The root folder of a process (0: ours), from which absolute paths are resolved. A context manager."""
 
     def __init__(self, pid: int = 0) -> None:
-        """Raises OSError where there is no such process, or it may not be looked at."""
+        """Open the root. Raises OSError if there is no such process, or it may not be inspected."""
         self.pid = pid
         path = maps.PROC / str(living(pid, maps.PROC)) / "root" if pid else "/"
         self._fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def open(self, path: str) -> int:
-        """A descriptor to read a file by; one that is no regular file is opened, but waits for nobody.
+        """Open a file for reading, and return its descriptor; a file that is not regular opens without
+        blocking.
 
         Raises OSError.
         """
@@ -51,14 +52,14 @@ class Root:
         raise OSError(error, os.strerror(error), path)
 
     def read(self, path: str, limit: int = 1 << 24) -> bytes:
-        """What is in a plain file, at most ``limit`` bytes. Raises OSError."""
+        """Read a regular file, at most ``limit`` bytes. Raises OSError."""
         with open(self.open(path), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
             return file.read(limit)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the descriptor."""
         os.close(self._fd)
 
     def __enter__(self) -> Root:

@@ -1,6 +1,7 @@
-"""Split debug information (``-gsplit-dwarf``, DWARF 5): what a skeleton in the program stands for.
+"""Read split debug information (``-gsplit-dwarf``, DWARF 5): the units that skeletons in the program refer
+to.
 
-It is read from its .dwo file, or from a package of such files (PROGRAM.dwp).
+They are in .dwo files, or in a package of such files (PROGRAM.dwp).
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ class _SplitInfo(DWARFInfo):
 
 
 def whole(unit: Any, program: Tables) -> Any:
-    """The unit that a skeleton stands for; the unit itself where it is none, or its file cannot be found.
+    """Return the full unit of a skeleton; the unit itself if it is no skeleton, or its file is not found.
 
-    Raises what pyelftools does where a file is damaged, and OverBudgetError.
+    Raises pyelftools' exceptions if a file is damaged, and OverBudgetError.
     """
     top = unit.get_top_DIE()
     name = top.attributes.get("DW_AT_dwo_name")
@@ -63,7 +64,8 @@ def whole(unit: Any, program: Tables) -> Any:
 
 
 def _paths(top: Any, name: str, program: Tables) -> Iterator[Path]:
-    """The package beside the program, then the file where it was compiled to, and beside the program."""
+    """Yield candidate paths: the package beside the program, the .dwo file in the compile folder, and
+    beside the program."""
     own = Path(f"/proc/self/fd/{program.descriptor}").readlink()
     folder = top.attributes.get("DW_AT_comp_dir")
     yield own.with_name(f"{own.name}.dwp")
@@ -74,7 +76,7 @@ def _paths(top: Any, name: str, program: Tables) -> Iterator[Path]:
 
 
 def _sections(file: Any, wanted: int, account: Account) -> dict[str, bytes]:
-    """What the sections of a file have for a unit, by name."""
+    """Return the sections of a unit in a .dwo file or package, by name."""
     found = dict[str, bytes]()
     for name in _SECTIONS:
         section = file.get_section_by_name(f".debug_{name}.dwo")
@@ -87,7 +89,7 @@ def _sections(file: Any, wanted: int, account: Account) -> dict[str, bytes]:
 
 
 def _part(sections: dict[str, bytes], index: bytes, wanted: int) -> dict[str, bytes]:
-    """Of a package's sections what is one unit's; {} where it is not in there."""
+    """Cut a unit's part out of a package's sections; {} if the unit is not in the package."""
     version, columns, rows, slots = _INDEX.unpack_from(index)
     if version != _VERSION or slots > len(index) or columns > len(_IN_PACKAGE) + 2:
         return {}

@@ -57,7 +57,7 @@ class SymbolTable:
 
     @property
     def nbytes(self) -> int:
-        """How much memory it takes."""
+        """Memory of the table, in bytes."""
         arrays = (self.names, self.starts, self.sizes, self.info, self.limits, self.units, self.versions)
         return len(self.strings) + sum(int(array.nbytes) for array in arrays)
 
@@ -100,7 +100,7 @@ def symbol_tables(file: Tables) -> Iterator[tuple[Array, bytes, bool]]:
 
 
 def defined_functions(symbols: Array, strings: bytes) -> Array:
-    """Which of the symbols have the type of functions, are in the file itself, and have a name: booleans."""
+    """Return which symbols are named functions that are defined in the file: booleans, shape (n,)."""
     kinds = symbols["info"] & 0xF
     kept = ((kinds == FUNCTION) | (kinds == IFUNC)) & (symbols["shndx"] != 0)
     kept &= (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
@@ -120,11 +120,10 @@ def is_data(file: Tables, name: bytes) -> bool:
 
 
 def read(file: Tables) -> list[SymbolTable]:
-    """All tables with functions: the file's own, and where that has no .symtab, what was taken out of it (a
-    debug file, .gnu_debugdata), or what Go's runtime knows (.gopclntab). They stay charged to the file's
-    account until :func:`release`.
+    """Read all symbol tables with functions: the file's own, and if it has no .symtab, those of its debug
+    file or .gnu_debugdata. They stay charged to the file's account until :func:`release`.
 
-    Raises ElfError, OSError, where the file itself is broken, and OverBudgetError.
+    Raises ElfError or OSError if the file itself is broken, and OverBudgetError.
     """
     own = _kept(file, _of_file(file))
     if any(table.whole for table in own):
@@ -206,8 +205,8 @@ def _of_file(file: Tables) -> Iterator[SymbolTable]:
 
 
 def _are_functions(file: Tables, symbols: Array, strings: bytes) -> Array:
-    """Which symbols are functions of the file itself and have a name: booleans. A label of assembler code has
-    no type; it counts if it stands in code."""
+    """Return which symbols are named functions that are defined in the file: booleans, shape (n,). A label
+    in assembler code has no type; it counts if it is in code."""
     kinds = symbols["info"] & 0xF
     named = (symbols["shndx"] != 0) & (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
     labels = named & (kinds == UNTYPED)
@@ -220,7 +219,7 @@ def _are_functions(file: Tables, symbols: Array, strings: bytes) -> Array:
 
 
 def _limits(file: Tables, symbols: Array) -> Array:
-    """Where the executable section of each symbol ends, 0 where it is in none."""
+    """Return the end of the executable section of each symbol, 0 if it is in none."""
     sections = file.sections
     in_one = (symbols["shndx"] < min(len(sections), _RESERVED)) & (symbols["shndx"] > 0)
     of = sections[np.where(in_one, symbols["shndx"], 0)] if len(sections) else np.zeros(len(symbols), "u8")
@@ -280,13 +279,13 @@ def _defined_versions(file: Tables) -> dict[int, str]:
 
 
 def places_of(name: bytes, strings: bytes) -> list[int]:
-    """Where a name stands in a table of strings, alone or before a version. Names that end alike may share
-    their end."""
+    """Return the offsets of a name in a string table, alone or before a version. Names may share their
+    ends."""
     return [at for end in (b"\0", b"@") for at in itertools.islice(_found(name + end, strings), _PLACES)]
 
 
 def _found(text: bytes, strings: bytes) -> Iterator[int]:
-    """Where a text stands. (``re`` takes twenty times as long for that.)"""
+    """Yield the offsets of a text. (``re`` takes twenty times as long.)"""
     at = strings.find(text)
     while at >= 0:
         yield at

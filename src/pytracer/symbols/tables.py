@@ -1,7 +1,7 @@
-"""The tables of an ELF file: segments, sections, and what lies where.
+"""Read the tables of an ELF file: segments, sections, and their contents.
 
-The file may be anybody's: it is read by pread (a mapping of a file that is cut meanwhile would end us), what
-it says of its own sizes is checked, and what makes no sense is an ElfError.
+The file may be anybody's. It is read by pread, since a mapping of a file that is truncated meanwhile would
+kill us with SIGBUS; the sizes that it claims are checked, and nonsense raises ElfError.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ class ElfError(ValueError):
 
 @record
 class Tables:
-    """``width`` is 1 for a 32-bit file, else 2; ``kind`` is of ``ET_*``, ``machine`` of ``EM_*``.
+    """The headers of an open ELF file. ``width`` is 1 for a 32-bit file, else 2; ``kind`` is one of
+    ``ET_*``, ``machine`` one of ``EM_*``.
 
-    ``names`` is what the sections' names stand in. What is read of the file is charged to ``account``.
+    ``names`` is the string table of section names. What is read of the file is charged to ``account``.
     """
 
     descriptor: int
@@ -60,7 +61,7 @@ class Tables:
     account: Account
 
     def section(self, name: bytes) -> Any:
-        """The first section of that name; None where there is none that takes room in the file."""
+        """Return the first section with a name and contents in the file; None if there is none."""
         for section in self.sections:
             start = int(section["name"])
             if self.names[start : start + len(name) + 1] == name + b"\0" and section["type"] != NOBITS:
@@ -68,7 +69,7 @@ class Tables:
         return None
 
     def content(self, section: Any, room: int = TABLE_LIMIT) -> bytes:
-        """What a section holds, at most ``room`` bytes. Raises ElfError, or OSError."""
+        """Read a section, at most ``room`` bytes. Raises ElfError or OSError."""
         return content(self.descriptor, int(section["offset"]), int(section["size"]), room)
 
     def loaded(self, flag: int) -> Array:
@@ -77,7 +78,7 @@ class Tables:
         return found
 
     def offset_of(self, address: int, flag: int = EXECUTABLE) -> int | None:
-        """Where in the file an address is loaded from, of a segment with that flag; None where it is not."""
+        """Return the file offset of an address in a segment with that flag; None if it is in none."""
         for segment in self.loaded(flag):
             start = int(segment["vaddr"])
             if start <= address < start + int(segment["filesz"]):
@@ -93,7 +94,7 @@ class Tables:
         return None
 
     def build_id(self) -> str:
-        """In hexadecimal; empty where there is none."""
+        """Return the build id in hexadecimal; empty if there is none."""
         for segment in self.segments[self.segments["type"] == NOTE]:
             size = int(segment["filesz"])
             if not 0 < size <= _NOTES_LIMIT:
@@ -159,7 +160,7 @@ def notes(data: bytes) -> list[tuple[bytes, int, bytes]]:
 
 
 def name_at(strings: bytes, offset: int) -> str:
-    """A name of a table of strings, cut where it is too long."""
+    """Return a name of a string table, truncated if it is too long."""
     end = strings.find(b"\0", offset, offset + NAME_LIMIT)
     end = offset + NAME_LIMIT if end < 0 else end
     return from_bytes(strings[offset:end])

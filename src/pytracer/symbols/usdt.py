@@ -1,8 +1,8 @@
-"""USDT: places in programs that their authors marked, with a name and with where its arguments are.
+"""USDT: probe sites that a program's author marked with a name and with the location of each argument.
 
-There is a note for each place, in the section .note.stapsdt: where it is, where .stapsdt.base was when the
-note was written (to tell how far a prelinked file was moved since), where the semaphore is, then three
-strings: provider, name, arguments. One name may stand at many places; in each, arguments may be elsewhere.
+The section .note.stapsdt has a note for each site: its address, the address of .stapsdt.base when the note
+was written (to find how far prelink moved the file since), the address of the semaphore, then three
+strings: provider, name, arguments. One name may have many sites, with arguments in different locations.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class UsdtProbe:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The probe's name as users write it."""
         return f"{self.provider}:{self.name}"
 
 
@@ -106,8 +106,8 @@ def none_called(where: str, provider: str, name: str, known: list[UsdtProbe]) ->
 def in_command(
     command: Sequence[str], provider: str, name: str
 ) -> Iterator[tuple[ProgramFile, list[UsdtProbe]]]:
-    """The marks of the files that a command will load; where those have none, of what runs now, which may be
-    what it starts. Each file is closed when the next is asked for. Raises as :func:`find`."""
+    """Find USDT probes in the files that a command will load; if those have none, in running programs, one
+    of which it may start. Each file is closed when the next is requested. Raises as :func:`find`."""
     execution = commands.executed(command)
     paths = loader.loaded(loader.program_of(execution), execution.environment)
     known, any_found = list[UsdtProbe](), False
@@ -135,8 +135,8 @@ def in_command(
 
 
 def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile, list[UsdtProbe]]]:
-    """The marks of every file that a process has code of (0: any process), also of those that it made itself
-    and that have no name; each file is closed when the next is asked for. Raises as :func:`find`."""
+    """Find USDT probes in every file that a process has mapped as code (0: any process), also in deleted
+    and anonymous ones. Each file is closed when the next is requested. Raises as :func:`find`."""
     searched = files.mapped(pid) if pid else files.running()
     where = f"process {pid}" if pid else "what runs now"
     known, any_found = list[UsdtProbe](), False

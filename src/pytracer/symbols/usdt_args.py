@@ -1,7 +1,7 @@
-"""Where the arguments of a USDT probe are, as the assembler wrote it down.
+"""Parse the arguments of a USDT probe, as the assembler wrote them.
 
-An argument is ``SIZE@PLACE``: how many bytes, negative where it is signed, and an operand in the assembler's
-own spelling: a register, a constant, or memory. All come to one form, which a BPF program can follow::
+An argument is ``SIZE@PLACE``: its number of bytes, negative if signed, and an operand in the assembler's
+own spelling: a register, a constant, or memory. All become one form, which a BPF program can evaluate::
 
     value = *(base + (index << scale) + add)      or the same without *
 """
@@ -27,11 +27,12 @@ _PLACES = 100_000  # of a name in a table of strings
 
 @record
 class UsdtArgument:
-    """How to read one: ``base`` and ``index`` are offsets in the kernel's struct pt_regs (NO_REGISTER: none).
+    """The location of an argument: ``base`` and ``index`` are offsets in the kernel's struct pt_regs
+    (NO_REGISTER: none).
 
     ``size`` is in bytes. After reading, the value is shifted right by ``shift`` bits, cut to its size, and
-    extended by its sign if ``signed``. ``narrow``: the program is a 32-bit one, whose addresses wrap.
-    ``trouble`` says why it cannot be read; "" where it can.
+    sign-extended if ``signed``. ``narrow``: the program is 32-bit, so addresses wrap. ``trouble`` is the
+    reason why the argument cannot be read; "" if it can.
     """
 
     text: str = ""
@@ -57,7 +58,7 @@ class UsdtArgument:
 
 
 class _UnreadableError(Exception):
-    """What the form is, that nobody can read."""
+    """The argument has a form that cannot be read; the message names it."""
 
 
 # A constant, or memory in brackets that may hold blanks (arm64), or anything without blanks.
@@ -66,8 +67,8 @@ _NUMBER = r"-?(?:0[xX][0-9a-fA-F]+|[1-9]\d*|0)"
 
 
 def parse(text: str, file: Tables, address: int) -> tuple[UsdtArgument, ...]:
-    """The arguments of the mark at ``address`` (as the file numbers it); what is not understood has
-    ``trouble``."""
+    """Parse the arguments of the probe at ``address`` (as the file numbers it). An argument that is not
+    understood has ``trouble``."""
     read = {_X86_64: _x86, _I386: _x86, _AARCH64: _arm64}.get(file.machine)
     found = []
     for match in _WORD.finditer(text):

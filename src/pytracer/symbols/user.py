@@ -1,8 +1,7 @@
-"""The functions of programs: which file an address was mapped from, and which symbol it lies in there.
+"""Symbolize user-space addresses: find the file that an address was mapped from, and its symbol there.
 
-What is needed for that goes away with the process: its memory maps are read, and its files opened, while it
-lives. Names are looked up when they are wanted, for what was mapped when the sample was taken
-(symbols/history.py).
+What this needs disappears with the process, so its memory maps are read and its files opened while it
+lives. Names are looked up on demand, by what was mapped when the sample was taken (symbols/history.py).
 """
 
 from __future__ import annotations
@@ -24,10 +23,11 @@ from pytracer.text import harmless
 
 UNKNOWN = "[unknown]"
 ANONYMOUS = "[anon]"
-"""Memory of no file, in which the program put code; no perf map names what is there."""
+"""Code that the program wrote to anonymous memory, and that no perf map names."""
 ASTRAY = "[no frame pointer]"
-"""An address where the process has no code: the function before it in a stack kept something else where frame
-pointers are kept. (So looks what was loaded less than a second before the process ended, too.)"""
+"""An address where the process has no code: the function before it in the stack uses the frame pointer
+register for something else. (Files that were loaded less than a second before the process exited look the
+same.)"""
 _LOW = 1 << 32  # below which 32-bit programs are
 _END = 1 << 32  # above all process ids
 _GENERATIONS = 16  # of processes that are asked
@@ -49,7 +49,7 @@ class _File:
         return self.descriptor < 0 and self._elf is None
 
     def read(self, account: Account | None = None) -> elf.Elf | None:
-        """What is in it; None where it is no ELF file, or more than ``account`` may spend."""
+        """Read the file; None if it is no ELF file, or costs more than ``account`` may spend."""
         account = account or self._account
         if self.descriptor >= 0:
             with contextlib.suppress(ElfError, OSError):
@@ -97,12 +97,12 @@ class _Found(NamedTuple):
 
 
 def _is_made(mapping: Mapping) -> bool:
-    """Whether it is no file's code, but what the program wrote there itself."""
+    """Return whether code belongs to no file, but was written to memory by the program itself."""
     return _is_anonymous(mapping) or mapping.path.startswith(("/memfd:", "/SYSV", "[anon"))
 
 
 def _is_anonymous(mapping: Mapping) -> bool:
-    """True for memory of no file and no name. The kernel shows it as /dev/zero where it is shared (shmem)."""
+    """Return whether memory has no file and no name. The kernel shows shared memory (shmem) as /dev/zero."""
     return not mapping.path or mapping.path in ("/dev/zero", "/dev/zero (deleted)")
 
 
@@ -112,7 +112,7 @@ class UserSymbols:
     def __init__(self, budget: Budget | None = None) -> None:
         """Nothing is known yet. ``budget`` is what may be spent on it: by default, as any run's."""
         self.blind = True
-        """Whether nobody tells what is mapped (:meth:`add_mapped`)."""
+        """True if no source reports new mappings (:meth:`add_mapped`)."""
         self._budget = budget or Budget()
         self._programs: dict[tuple[int, int], _Program] = {}
         self._of_image: dict[int, _Program] = {}
@@ -161,8 +161,8 @@ class UserSymbols:
         return False
 
     def add_mapped(self, pid: int, mapping: Mapping, when: int) -> bool:
-        """A process mapped code at that time (CLOCK_MONOTONIC, ns). False where a reading of its map is
-        wanted to tell what, as the file is not found by its name."""
+        """Add a mapping with code that a process made at ``when`` (CLOCK_MONOTONIC, ns). Returns False if
+        its file is not found by name, so that the memory map has to be read to find it."""
         file = None
         with contextlib.suppress(OverBudgetError):
             file = self._file(pid, mapping, self._account(pid), exact=False)
@@ -180,7 +180,7 @@ class UserSymbols:
         insort(self._births.setdefault(pid, []), (when, parent))
 
     def add_break(self, begun: int, ended: int) -> None:
-        """Of what any process mapped between these times, something is not known."""
+        """Record that some mappings made between these times, by any process, are unknown."""
         first, last = bisect_left(self._breaks, begun), bisect_right(self._breaks, ended)
         # What overlaps becomes one.
         ends = [begun] * (first % 2 == 0) + [ended] * (last % 2 == 0)
@@ -188,34 +188,34 @@ class UserSymbols:
         self._reread.update(pid for pid, _ in self._programs)
 
     def mark_unseen(self, pid: int, when: int) -> None:
-        """The generation of a process was not raised by what it mapped at that time."""
+        """Record that a mapping made at that time did not raise the process's generation."""
         self._changes.setdefault(pid, MappingChanges()).mark_unseen(when)
 
     def makes_functions(self, pid: int, image: int) -> bool:
-        """Whether a process says in a perf map what functions it makes."""
+        """Return whether a process has a perf map of the functions that it generates."""
         program = self._programs.get((pid, image))
         return bool(program and program.made)
 
     def wants_epoch(self, pid: int, image: int) -> bool:
-        """Whether samples of a process are to be told apart from those before: what it makes from now on may
-        be where others were."""
+        """Return whether to begin a new epoch for a process: functions that it generates from now on may
+        replace others at the same addresses, so later samples must be told from earlier ones."""
         program = self._programs.get((pid, image))
         return bool(program and program.made and program.made.is_due)
 
     def add_epoch(self, pid: int, image: int, begun: int, ended: int) -> None:
-        """Samples of a process that were taken after ``ended`` have a generation of ``begun`` or later; those
-        with an older one were taken before ``ended``."""
+        """Record an epoch: samples of the process taken after ``ended`` have a generation of ``begun`` or
+        later, and samples with an older generation were taken before ``ended``."""
         self._epochs.setdefault(pid, []).append((begun, ended))
         program = self._programs.get((pid, image))
         if program and program.made:
             program.made.begin_epoch()
 
     def names(self, pid: int, image: int, generation: int | None, addresses: Array) -> list[str]:
-        """The function that each address (uint64, shape (n,)) lies in, of a sample with this ``generation``
-        (the time since when the process had the same code mapped, 0: not known; None: as it was seen last).
+        """Return the function at each address (uint64, shape (n,)) of a sample with this ``generation``:
+        the time since which the process had the same code mapped; 0: unknown; None: as seen last.
 
-        ``file+0x...`` in a file without symbols for it, ``[unknown]`` where it is not known what was mapped,
-        UNLOADED where it is not known what was mapped then, ASTRAY where no code was.
+        ``file+0x...`` in a file without symbols for it, ``[unknown]`` if no mapping is known, UNLOADED if
+        it is not known which mapping the address had then, ASTRAY if the process has no code there.
         """
         names = [""] * len(addresses)
         lineage = self._lineage(pid, image, generation)
@@ -240,7 +240,7 @@ class UserSymbols:
         return names
 
     def _window(self, pid: int, generation: int | None) -> tuple[int, int]:
-        """When a sample with this generation was taken: not before, and not after."""
+        """Return the times between which a sample with this generation was taken."""
         if generation is None:
             return jit.LATEST, jit.LATEST
         epochs = self._epochs.get(pid, []) if generation else []
@@ -248,12 +248,12 @@ class UserSymbols:
         return generation, epochs[after][1] if after < len(epochs) else jit.LATEST
 
     def account(self, pid: int, image: int) -> Account | None:
-        """Whom names of a process are charged to; None where it was not noticed."""
+        """Return the account that pays for the names of a process; None if the process was not noticed."""
         program = self._programs.get((pid, image)) or self._of_image.get(image)
         return program.account if program else self._accounts.get(pid)
 
     def close(self) -> None:
-        """Let go of files that were not read."""
+        """Close the files that were not read."""
         for file in (*self._files.values(), *([self._vdso] if self._vdso else [])):
             file.close()
         for program in self._programs.values():
@@ -261,7 +261,7 @@ class UserSymbols:
                 program.made.close()
 
     def _account(self, pid: int) -> Account | None:
-        """Whom a process is charged to; None where it has ended before that was known."""
+        """Return a process's account; None if the process exited before its owner was known."""
         if pid not in self._accounts and (known := owners.credentials(pid)) is not None:
             self._accounts[pid] = owners.account(self._budget, pid, known)
         return self._accounts.get(pid)
@@ -269,7 +269,7 @@ class UserSymbols:
     def _read(
         self, pid: int, text: bytes, program: _Program, account: Account
     ) -> list[tuple[Mapping, _File | None]] | None:
-        """What a memory map says; None where that is what it said when it was last read."""
+        """Parse a memory map and open its files; None if it is the same as at the last reading."""
         if program.readings and program.text == hash(text) and pid not in self._reread:
             return None
         self._reread.discard(pid)
@@ -283,8 +283,8 @@ class UserSymbols:
         return found
 
     def _lineage(self, pid: int, image: int, generation: int | None) -> list[_Ancestor]:
-        """A process, and those that it was forked from, each with the time of the fork for a generation. A
-        child that ended too early to be looked at has what these had."""
+        """Return a process and the processes that it was forked from, each with the time of the fork, for a
+        generation. A child that exited too early to be inspected has the mappings of its ancestors."""
         found = list[_Ancestor]()
         program = self._programs.get((pid, image))
         if self.blind and program is None:
@@ -301,7 +301,7 @@ class UserSymbols:
             program = self._programs.get((pid, image))
 
     def _at(self, lineage: list[_Ancestor], address: int) -> _Found | str:
-        """What was mapped at an address, or what to show instead of a name."""
+        """Return the mapping of an address, or the text to show instead of a name."""
         for program, changes, generation, forked_at in lineage:
             if generation is None:
                 latest = program.readings.latest(address)

@@ -1,10 +1,7 @@
-"""Turn the DWARF of a function into BTF: its arguments, its result, and their types.
+"""Convert the debug information (DWARF) of a function of a program to BTF: its arguments, its result, and
+all types that these refer to. So code that reads the kernel's types can read a program's.
 
-It has only the types that these reach. So the language has one kind of types, and reads the memory of
-programs as it reads the kernel's. The calling convention says in which registers arguments are
-(``plan/scopes.py``), not DWARF: at the first instruction they are nowhere else.
-
-The file may be anybody's. What is wrong in it, or too large to read, counts as absent.
+The file may be anybody's. Debug information that is broken or too large is treated as missing.
 """
 
 from __future__ import annotations
@@ -29,9 +26,9 @@ _WIDE = 2  # Tables.width of 64-bit files, whose arguments are in registers
 
 
 def describe(file: ProgramFile, name: str, offset: int) -> FunctionTypes | None:
-    """The function whose code begins at an offset of the file (bytes), a FUNC of this name.
+    """Describe the function whose code begins at a file offset (bytes), as a FUNC with this name.
 
-    None where there is no debug information about it.
+    None if it has no debug information.
     """
     with file.reading() as tables:
         address = tables.address_of(offset)
@@ -77,8 +74,8 @@ def _told(
 
 
 def _without_guesses(function: Any, parameters: list[Any], places: list[int | None]) -> list[int | None]:
-    """In C++ and others, what is not trivial to copy is passed by its address: behind a struct the calling
-    convention of C does not tell where arguments are."""
+    """Mark the locations that the calling convention does not determine. C++ and others pass what is not
+    trivial to copy by its address, so behind a struct C's convention does not hold."""
     found, unsure = list[int | None](), _is_composite(function)
     for parameter, place in zip(parameters, places, strict=True):
         found.append(NOT_IN_REGISTER if place is None and unsure else place)

@@ -28,7 +28,7 @@ class Definitions:
         self._known = dict[tuple[str, bytes], Any]()
 
     def find(self, declared: Any) -> Any:
-        """The entry that defines what another declares; None where there is none, or where several differ.
+        """Find the definition of a declared type; None if there is none, or if several differ.
 
         Raises OverBudgetError.
         """

@@ -1,7 +1,7 @@
-"""Where arguments are as a function begins: in which of the registers that pass them, if DWARF tells.
+"""Find the registers that hold a function's arguments at its entry, as DWARF has them.
 
-It is mostly as calling conventions have it. But what a compiler makes of a function that nobody else calls
-need not keep to them, and a large result has its own argument, before all others.
+Usually they follow the calling convention. But a compiler may ignore it for a function without outside
+callers, and a large result adds a hidden argument before all others.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ _NORMAL = 1  # DW_CC_normal
 def at_entry(
     info: Any, entries: DebugEntries, function: Any, parameters: Iterable[Any], address: int, machine: int
 ) -> Iterator[int | None]:
-    """For each parameter the number of its register among those that pass arguments, from 0.
+    """Yield for each parameter the number of its register among the argument registers, from 0.
 
-    ELSEWHERE where it is in none, or where nobody knows; None where it is as the calling convention says.
+    NOT_IN_REGISTER if it is in none, or the location is unknown; None if the calling convention determines
+    it.
     """
     parser = LocationParser(info.location_lists())
     base = constant(function.cu.get_top_DIE(), "DW_AT_low_pc") or 0

@@ -40,7 +40,7 @@ class Writer:
     """Types as they are come upon; each is written once."""
 
     def __init__(self, entries: DebugEntries) -> None:
-        """``entries`` is what is gone through."""
+        """Start without types; reading is charged to ``entries``."""
         self._entries = entries
         self._definitions = Definitions(entries)
         self._strings = bytearray(b"\0")
@@ -56,9 +56,10 @@ class Writer:
         return head + types + bytes(self._strings)
 
     def function(self, name: str, entry: Any, parameters: Sequence[Any]) -> None:
-        """A function, under this name, with all that it leads to; None among the parameters is any more.
+        """Write a function with this name, and all types that it refers to; None in ``parameters`` means
+        ``...``.
 
-        Raises OverBudgetError, or ValueError where it leads to too many types.
+        Raises OverBudgetError, or ValueError if it refers to too many types.
         """
         words = list[int]()
         for parameter in parameters:
@@ -191,14 +192,14 @@ def _base(entry: Any, name: int) -> bytes:
 
 
 def _length(entry: Any) -> int:
-    """Elements along one dimension, 0 where that is not part of the type."""
+    """Return the number of elements in one dimension, 0 if it is not part of the type."""
     count, last = constant(entry, "DW_AT_count"), constant(entry, "DW_AT_upper_bound")
     length = count if count is not None else -1 if last is None else last + 1
     return length if 0 <= length <= _U32 else 0
 
 
 def _offset(member: Any) -> int | None:
-    """Where a member begins, in bytes; None where that is computed."""
+    """Return the offset of a member in bytes; None if it is computed at run time."""
     where = member.attributes.get("DW_AT_data_member_location")
     if where is None or isinstance(where.value, int):
         return where.value if where is not None else 0
@@ -208,7 +209,7 @@ def _offset(member: Any) -> int | None:
 
 
 def _bit_offset(member: Any, bits: int) -> int:
-    """Where in its storage a bit-field begins; before DWARF 4 that was counted from the other end."""
+    """Return the offset of a bit-field in its storage; before DWARF 4 it was counted from the other end."""
     new = constant(member, "DW_AT_data_bit_offset")
     if new is not None:
         return new

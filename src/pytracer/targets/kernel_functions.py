@@ -1,4 +1,4 @@
-"""Functions of the kernel: which of those that a user names can be probed, and why the others cannot."""
+"""Find the kernel functions that a user names, which of them can be probed, and why the others cannot."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _check_number(source: Source, named: dict[str, list[int]], number: int) -> N
 
 
 def _once(targets: Sequence[NamedTarget]) -> list[NamedTarget]:
-    """Each function once, by the name that ftrace lists, where it bears several that match."""
+    """Return each function once, under the name that ftrace lists, if several of its names match."""
     listed = functions.traceable() or frozenset()
     chosen = dict[int, NamedTarget]()
     for target in targets:
@@ -92,7 +92,7 @@ def _once(targets: Sequence[NamedTarget]) -> list[NamedTarget]:
 
 
 def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
-    """Tells why a function by its name and addresses cannot be probed, "" where it can."""
+    """Return a function that explains why a function (name, addresses) cannot be probed; "" if it can."""
     blacklist, traceable = functions.blacklist(), functions.traceable()
     typed = _typed(source) if source.kind in _TYPED else None
 
@@ -116,7 +116,7 @@ def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
 
 
 def _listed_otherwise(address: int) -> bool:
-    """Whether ftrace knows the function at an address by another name of it."""
+    """Return whether ftrace lists the function at an address under another name."""
     return bool(address) and address in functions.traceable_at()
 
 
@@ -128,7 +128,7 @@ def _check_offset(source: Source, address: int) -> None:
 
 
 def _typed(source: Source) -> set[str]:
-    """The functions that BTF knows: of those named. Raises UnsupportedError where there is no BTF."""
+    """Return the named functions that BTF has. Raises UnsupportedError if there is no BTF."""
     try:
         types = Btf.load()
     except HeadersError as error:

@@ -1,4 +1,4 @@
-"""The machine code of functions of programs: asked for function by function, with their files kept open."""
+"""Analyze the machine code of programs' functions on demand, with their files kept open."""
 
 from __future__ import annotations
 

@@ -42,9 +42,9 @@ def _raw(source: Source) -> FoundTargets:
 
 
 def raw_tracepoints() -> list[str]:
-    """The tracepoints of the kernel itself by BTF, and those that bear the name of their trace event; sorted.
+    """List the kernel's own tracepoints in BTF, and those with the name of their trace event; sorted.
 
-    A tracepoint may have several trace events of other names. Empty where neither can be seen.
+    A tracepoint may have several trace events with other names. Empty if neither can be read.
     """
     names = set[str]()
     with contextlib.suppress(HeadersError):

@@ -55,7 +55,8 @@ def _marks(source: Source) -> FoundTargets:
 
 
 def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFile, list[usdt.UsdtProbe]]]:
-    """The files that have marks of these names, and those; each is closed when the next is asked for."""
+    """Yield the files with matching USDT probes, and the probes; each is closed when the next is
+    requested."""
     if file:
         with _file(source, file) as found:
             yield found, usdt.find(found, provider, source.name)
@@ -66,7 +67,7 @@ def _files(source: Source, file: str, provider: str) -> Iterator[tuple[ProgramFi
 
 
 def _file(source: Source, written: str) -> ProgramFile:
-    """The file that is meant: of libraries and programs by name, the one that the command will load."""
+    """Open the named file: a library or program by name is the one that the command will load."""
     name = quoting.unquote(written)
     if source.command and "/" not in name:
         name = loader.resolve_library(name, source.command) or name

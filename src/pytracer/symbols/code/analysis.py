@@ -1,4 +1,4 @@
-"""Where the calls of a function end: in its own code, and in that of the functions that it jumps to."""
+"""Find where the calls of a function end: in its own code, and in the functions that it jumps to."""
 
 from __future__ import annotations
 
@@ -105,17 +105,17 @@ class Analysis:
         self.exits[key] = FunctionExit(kind, site)
 
     def name(self, image: ProgramImage, at: int) -> str:
-        """What people call a place: ``function+0x1f``, or its offset in the file."""
+        """Return a readable name for an address: ``function+0x1f``, or its offset in the file."""
         start, _ = image.extent(at)
         name = image.symbols.name(start)
         distance = f"+{at - start:#x}" if at != start else ""
         return name + distance if name else f"+{image.offset_of(at):#x}"
 
     def leaving(self, image: ProgramImage, of: ControlFlow, by: _Tail | None = None) -> Iterator[_Tail]:
-        """The functions that one jumps to. What is not known is an exit without a result.
+        """Yield the functions that one jumps to. An unknown target is recorded as an exit without a result.
 
-        ``by`` is the jump that led here. Where this is but a stub, as those of the PLT, which many jump
-        through, that one is the exit.
+        ``by`` is the jump that led here. If this function is only a stub that many callers jump through,
+        such as a PLT entry, that jump is recorded as the exit.
         """
         is_stub = 0 < len(of.reached) <= _STUB and by is not None and not by.may_pass
         for at, target, may_pass in of.tails:
@@ -131,7 +131,7 @@ class Analysis:
             self.add(ExitKind.INDIRECT, image, at)
 
     def bound(self, image: ProgramImage, at: int, address: int) -> Iterator[_Tail]:
-        """The functions that a jump through a word reaches; none where that is unknown."""
+        """Yield the functions that a jump through a word reaches; nothing if they are unknown."""
         slot = image.slot(address)
         if slot is None:
             return
@@ -190,7 +190,10 @@ def entry(image: ProgramImage, start: int) -> int:
 
 
 def probed(image: ProgramImage, address: int, start: int, own: ControlFlow | None = None) -> int:
-    """Where the kernel puts a probe that is meant for the entry: there, or else at the next instruction."""
+    """Return the address to probe for the entry: the entry itself, or else the next instruction.
+
+    Raises UnreadableCodeError if the kernel can probe neither.
+    """
     reason = probes.unprobeable(image, address)
     if not reason:
         return address
@@ -205,7 +208,8 @@ def probed(image: ProgramImage, address: int, start: int, own: ControlFlow | Non
 
 
 def callee(image: ProgramImage, start: int) -> ControlFlow:
-    """The flow of a function that others jump to, kept with its file. Raises UnreadableCodeError."""
+    """Analyze a function that others jump to; the result is cached with its file. Raises
+    UnreadableCodeError."""
     found = image.flows.get(start)
     if found is None:
         try:

@@ -19,7 +19,7 @@ class Cursor:
 
     @property
     def here(self) -> int:
-        """The address of what is read next."""
+        """Address of the next byte to read."""
         return self.address + self.at
 
     def number(self, size: int, *, signed: bool = False) -> int:
@@ -53,10 +53,10 @@ class Cursor:
         return value - (1 << bits) if last & 0x40 else value
 
     def pointer(self, encoding: int, word: int, data: int = 0) -> int | None:
-        """Read an encoded pointer (DW_EH_PE_*); ``data`` is what DW_EH_PE_datarel counts from.
+        """Read an encoded pointer (DW_EH_PE_*). DW_EH_PE_datarel pointers are relative to ``data``.
 
-        Returns the address that it means, None where it is omitted. Of an indirect one, the address at which
-        the dynamic linker writes it.
+        Returns the address, or None if the pointer is omitted. For an indirect pointer, returns the address
+        at which the dynamic linker writes it.
         """
         if encoding == _OMITTED:
             return None

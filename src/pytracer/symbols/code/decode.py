@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 
 def kind(mnemonic: str) -> str:
-    """What control does behind an instruction: one of the constants above, "" where it just goes on."""
+    """Classify an instruction by its effect on control flow: a constant above, or "" if it falls through."""
     return _KINDS.get(mnemonic, "")
 
 

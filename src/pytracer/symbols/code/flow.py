@@ -23,12 +23,13 @@ _SLOT = re.compile(r"\w+ ptr \[(?:rip(?: ([+-]) (0x[0-9a-f]+|\d+))?|(0x[0-9a-f]+
 
 @record
 class ControlFlow:
-    """How control leaves a function that begins at ``start``. All places are addresses.
+    """The ways in which control leaves a function that begins at ``start``. All locations are addresses.
 
-    At each of these the stack pointer is where it was at the start: ``returns`` are return instructions,
-    ``tails`` jumps to other code (with its address, and whether the jump is conditional), ``slots`` jumps
-    through a word (with the address of that), ``indirect`` other jumps. ``loops``: it jumps back to its
-    start. ``parts`` are its ranges, ``reached`` the instructions that run.
+    At each exit the stack pointer has the value that it had at the start: ``returns`` are return
+    instructions, ``tails`` jumps to other code (with its address, and whether the jump is conditional),
+    ``slots`` jumps through a word (with its address), ``indirect`` other jumps. ``loops`` is true if the
+    function jumps back to its start. ``parts`` are its address ranges, ``reached`` the instructions that
+    can run.
     """
 
     start: int
@@ -42,7 +43,7 @@ class ControlFlow:
 
     @property
     def size(self) -> int:
-        """The bytes of code that were looked at."""
+        """Bytes of code that were analyzed."""
         return sum(end - start for start, end in self.parts)
 
 
@@ -229,7 +230,7 @@ class _Walk:
         return self.code[at]
 
     def depth(self, at: int) -> int | None:
-        """How deep the stack is at an instruction: as call frame information says, or as followed."""
+        """Return the stack depth before an instruction, from call frame information or as followed."""
         frame = self.image.frames.find(at)
         found = frame.depth(at) if frame is not None else None
         if found is None:
@@ -239,7 +240,8 @@ class _Walk:
     # ---- what leads elsewhere
 
     def settle_leaving(self) -> bool:
-        """Tell tail calls from jumps to other parts of the function; whether there is more to follow."""
+        """Tell tail calls from jumps to other parts of the function. Returns whether there is more to
+        follow."""
         leaving, self.leaving = self.leaving, {}
         for at, (target, is_branch) in leaving.items():
             if not self.is_inside(target) and self.is_tail(at, target):
@@ -303,10 +305,11 @@ class _Walk:
     # ---- what the jumps do not tell
 
     def sweep(self) -> bool:
-        """Take what no path reaches for code; whether there is any.
+        """Treat code that no path reaches as code that may run. Returns whether there is any.
 
-        It is where a jump may lead anywhere in the function, where the runtime enters it (Go returns so from
-        a panic that was recovered), or dead. Raises UnreadableCodeError where it is needed, and may be data.
+        Such code exists where a jump may lead anywhere in the function, where the runtime enters it (Go
+        returns so from a recovered panic), or where it is dead. Raises UnreadableCodeError if the code is
+        needed but may be data.
         """
         self.sweeps += 1
         for start, end in self.parts:
@@ -323,7 +326,7 @@ class _Walk:
         return bool(self.work)
 
     def take_gaps(self, start: int, end: int) -> None:
-        """Follow what is between the instructions that are reached, where it can be nothing but code."""
+        """Follow the bytes between the reached instructions where they can only be code."""
         edges = [at for at in sorted(self.reached) if start <= at < end]
         data = sorted(self.read_from()) if not self.sweeping else []
         at = start

@@ -25,11 +25,11 @@ _STACK_POINTER = {4: 4, 8: 7}  # DWARF's number for it, by the bytes of a word
 
 @record
 class Frame:
-    """The entry (FDE) of a piece of code: addresses ``start`` to before ``end``.
+    """The entry (FDE) for a piece of code, from address ``start`` up to, not including, ``end``.
 
-    ``lsda`` is where its table of landing pads is, 0 where it has none. ``rows`` has, from each address on,
-    how many bytes the stack pointer is below where it was at the function's first instruction; None where
-    another register tells.
+    ``lsda`` is the address of its table of landing pads, 0 if it has none. Each row of ``rows`` says, from
+    an address on, how many bytes the stack pointer is below its value at the function's first instruction;
+    None if another register defines the frame.
     """
 
     start: int
@@ -39,13 +39,14 @@ class Frame:
     rows: tuple[tuple[int, int | None], ...]
 
     def depth(self, address: int) -> int | None:
-        """How many bytes the stack has grown before the instruction at an address; None where unknown."""
+        """Return by how many bytes the stack has grown before the instruction at an address; None if
+        unknown."""
         at = bisect.bisect_right(self.rows, address, key=lambda row: row[0]) - 1
         return self.rows[at][1] if at >= 0 else None
 
 
 class Frames:
-    """The call frame information of a file. ``read(address, size)`` gives what is loaded, or less."""
+    """The call frame information of a file. ``read(address, size)`` returns loaded bytes, possibly fewer."""
 
     def __init__(self, tables: Tables, read: Callable[[int, int], bytes]) -> None:
         self._tables = tables
@@ -55,7 +56,7 @@ class Frames:
         self._shared = dict[int, _Common]()
 
     def find(self, address: int) -> Frame | None:
-        """The entry that an address lies in; None where there is none. Raises ElfError."""
+        """Find the entry that covers an address; None if no entry does. Raises ElfError."""
         starts, entries = self._index
         at = int(np.searchsorted(starts, address, side="right")) - 1
         if at < 0:
@@ -67,7 +68,7 @@ class Frames:
         return frame if frame is not None and frame.start <= address < frame.end else None
 
     def landing_pads(self, frame: Frame) -> tuple[int, ...]:
-        """Where exceptions enter the function again. Raises ElfError."""
+        """Return the addresses at which exceptions enter the function again. Raises ElfError."""
         if not frame.lsda:
             return ()
         cursor = Cursor(self._read(frame.lsda, _CALL_SITES_LIMIT), frame.lsda)
@@ -130,7 +131,7 @@ class Frames:
         return pairs[:, 0], pairs[:, 1]
 
     def _entry(self, address: int) -> Cursor:
-        """What follows the length of an entry, up to its end."""
+        """Return a cursor over the body of an entry, behind its length field."""
         head = Cursor(self._read(address, 12), address)
         size = head.number(4)
         if size == 0xFFFFFFFF:

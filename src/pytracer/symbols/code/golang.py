@@ -1,7 +1,8 @@
-"""Functions that the Go compiler made: their stack check, and where the goroutine is kept.
+"""Functions compiled by Go: their stack check, and the location of the current goroutine (g).
 
 Goroutines change threads, and their stacks move. A function first checks that its stack is large enough; if
-not, it calls morestack and begins again. So its calls are counted behind the check, and belong to goroutines.
+not, it calls morestack and begins again. So its calls are counted behind the check, and belong to
+goroutines.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _CHECKS = frozenset(("mov", "lea", "cmp", "sub", "add", "xor", "test", "nop"))
 
 
 def is_go(image: ProgramImage, address: int) -> bool:
-    """Tell if the Go compiler made the code at an address; cgo links C to it."""
+    """Return whether the Go compiler generated the code at an address; cgo links C code into the same
+    file."""
     first, last = _text(image)
     return first <= address < last and image.frames.find(address) is None
 
@@ -57,9 +59,9 @@ def _find_text(image: ProgramImage) -> tuple[int, int]:
 
 
 def entry(image: ProgramImage, start: int) -> int:
-    """The address behind the stack check of the function at ``start``; that itself where it has none.
+    """Return the address behind the stack check of the function at ``start``, or ``start`` if it has none.
 
-    Raises UnreadableCodeError where it has one of an unknown form.
+    Raises UnreadableCodeError if the check has an unknown form.
     """
     first, end = image.extent(start)
     if not first:
@@ -113,7 +115,7 @@ def _is_stack_check(code: dict[int, Instruction], at: int, start: int) -> bool:
 
 
 def g_offset(image: ProgramImage) -> int:
-    """Where g is from the thread pointer. Raises UnreadableCodeError where that depends on the process."""
+    """Return the offset of g from the thread pointer. Raises UnreadableCodeError if it differs by process."""
     segments = image.tables.segments
     storage = [segment for segment in segments if int(segment["type"]) == _TLS]
     if image.tables.kind != tables.FIXED and not _is_program(image):

@@ -1,6 +1,6 @@
-"""What a file says of its code: bytes, symbols of functions, call frames, relocations.
+"""Read the code of a file: bytes, symbols of functions, call frames, relocations.
 
-Addresses are those that the file itself counts by. All is read by pread, and only what is asked for.
+Addresses are the file's own, before relocation. Everything is read by pread, and only on demand.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class ProgramImage:
         return [tuple(int(each[name]) for name in names) for each in found]  # type: ignore[misc]
 
     def read(self, address: int, size: int) -> bytes:
-        """Read what is loaded at an address, as far as the file has it."""
+        """Read the bytes loaded at an address; fewer than ``size`` if the file ends before."""
         for start, length, offset, _ in self._segments:
             if start <= address < start + length:
                 rest = start + length - address
@@ -83,7 +83,7 @@ class ProgramImage:
         return offset + distance
 
     def end_of_code(self, address: int) -> int:
-        """Where the section or segment of code ends that an address is in; 0 where it is in none."""
+        """Return the end of the code section or segment that contains an address; 0 if none does."""
         for start, length, _, flags in self._segments:
             if flags & tables.EXECUTABLE and start <= address < start + length:
                 at = int(np.searchsorted(self._section_ends, address, side="right"))
@@ -100,20 +100,20 @@ class ProgramImage:
 
     @functools.cached_property
     def _section_ends(self) -> Array:
-        """Where sections of code end, ascending."""
+        """End addresses of the code sections, ascending."""
         sections = self.tables.sections
         sections = sections[sections["flags"].astype(np.uint64) & np.uint64(_CODE) != 0]
         return np.sort(sections["addr"].astype(np.uint64) + sections["size"].astype(np.uint64))
 
     def offset_of(self, address: int) -> int:
-        """Where in the file the code at an address is. Raises ElfError where there is none."""
+        """Return the file offset of the code at an address. Raises ElfError if there is no code."""
         for start, length, offset, flags in self._segments:
             if flags & tables.EXECUTABLE and start <= address < start + length:
                 return self._at(offset, address - start)
         raise ElfError(f"there is no code at address {address:#x}")
 
     def address_of(self, offset: int) -> int:
-        """The address that code at an offset of the file is loaded to. Raises ElfError where it is not."""
+        """Return the address that code at a file offset is loaded to. Raises ElfError if it is not loaded."""
         for start, length, at, flags in self._segments:
             if flags & tables.EXECUTABLE and at <= offset < at + length:
                 return offset - at + start
@@ -121,14 +121,15 @@ class ProgramImage:
 
     @functools.cached_property
     def symbols(self) -> ImageSymbols:
-        """The symbols of functions, those that were taken out of the file too."""
+        """The symbols of functions, including those of a separate debug file."""
         return ImageSymbols(self.file.symbols)
 
     def extent(self, address: int) -> tuple[int, int]:
-        """The range of the function that an address belongs to, by its symbol and its call frame entry.
+        """Return the range of the function that contains an address, by its symbol and its call frame
+        entry.
 
-        The one that begins at the address counts; of two that do, the longer one. Otherwise the one that
-        begins last. (0, 0) where neither is known.
+        A function that begins at the address is preferred, and the longer one if two do; otherwise the
+        function that begins last. Returns (0, 0) if no function is known.
         """
         limit = self.end_of_code(address)
         if not limit:
@@ -139,7 +140,7 @@ class ProgramImage:
         return start, min(end, limit)
 
     def slot(self, address: int) -> GotSlot | None:
-        """What code runs that jumps through the word at an address; None where that may change."""
+        """Return the target of a jump through the word at an address; None if the word may change."""
         found = self._slots.get(address)
         if found is None and self._is_constant(address):
             value = self.pointer(address)
@@ -147,7 +148,8 @@ class ProgramImage:
         return found
 
     def pointer(self, address: int) -> int:
-        """The address in the file that a word points to when the program starts; 0 where there is none."""
+        """Return the address that a word points to when the program starts, as the file numbers it; 0 if
+        none."""
         places, values = self._relative
         at = int(np.searchsorted(places, address))
         if at < len(places) and int(places[at]) == address:
@@ -156,7 +158,7 @@ class ProgramImage:
         return 0 if address in self._slots else int.from_bytes(self.read(address, self.word), "little")
 
     def _is_constant(self, address: int) -> bool:
-        """Tell if nobody but the dynamic linker writes a word."""
+        """Return whether only the dynamic linker writes a word."""
         for segment in self.tables.segments:
             kind, flags = int(segment["type"]), int(segment["flags"])
             fixed = kind == _RELRO or (kind == tables.LOAD and not flags & tables.WRITABLE)
@@ -266,10 +268,10 @@ class _Relocations:
 
 
 class ImageSymbols:
-    """Where functions begin and end by their symbols, and what they are called."""
+    """Names and address ranges of functions, by their symbols."""
 
     def __init__(self, found: Sequence[SymbolTable]) -> None:
-        """``found`` are the tables of one file."""
+        """Merge the symbol tables ``found`` of one file."""
         self._strings = [table.strings for table in found]
         none = [np.zeros(0, np.int64)]
         starts, sizes, names, kinds, limits = (
@@ -299,7 +301,8 @@ class ImageSymbols:
         self.guessed = frozenset(() if whole else self.starts[sizes == 0].tolist())
 
     def extent(self, address: int) -> tuple[int, int]:
-        """The innermost symbol that an address is in, the longest of its aliases; (0, 0) if there is none."""
+        """Return the innermost symbol that contains an address, the longest of its aliases; (0, 0) if none
+        does."""
         for chosen in (self._typed, self._labels):
             starts = self.starts[chosen] if chosen is self._labels else self._typed_starts
             at = int(np.searchsorted(starts, address, side="right")) - 1
@@ -309,7 +312,7 @@ class ImageSymbols:
         return 0, 0
 
     def names(self, address: int) -> list[str]:
-        """What the function is called that begins at an address."""
+        """Return the names of the function that begins at an address, without versions."""
         first, last = (int(np.searchsorted(self.starts, address, side=side)) for side in ("left", "right"))
         return [
             tables.name_at(self._strings[int(self._tables[at])], int(self._names[at])).partition("@")[0]
@@ -321,7 +324,7 @@ class ImageSymbols:
         return min(self.names(address), key=lambda each: (len(each), each), default="")
 
     def addresses(self, name: str) -> list[int]:
-        """Where the functions of a name are."""
+        """Return the addresses of the functions with a name, ascending."""
         found = set[int]()
         for number, strings in enumerate(self._strings):
             places = places_of(name.encode(), strings)
@@ -338,7 +341,7 @@ _images = weakref.WeakKeyDictionary[ProgramFile, ProgramImage]()
 
 
 def of(file: ProgramFile) -> ProgramImage:
-    """The code of an open file, kept as long as that."""
+    """Return the code of an open file, cached as long as the file is open."""
     found = _images.get(file)
     if found is None:
         found = _images[file] = ProgramImage(file)

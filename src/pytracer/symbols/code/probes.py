@@ -1,8 +1,9 @@
-"""Which instructions the kernel puts no uprobe on (x86: arch/x86/kernel/uprobes.c).
+"""The instructions on which the kernel places no uprobe (x86: arch/x86/kernel/uprobes.c).
 
-It single-steps a copy of the instruction elsewhere, and takes only those of which it knows that this is the
-same. Its tables go by the opcode alone; of a VEX or EVEX instruction it looks the opcode up in the table for
-one byte, so that vpxor (0xef, as ``out``) is refused. Tried on Linux 6.18, each opcode.
+The kernel single-steps a copy of the instruction elsewhere, and accepts only instructions that it knows to
+behave the same there. Its tables are indexed by the opcode alone; it looks up the opcode of a VEX or EVEX
+instruction in the table for one byte, so that vpxor (0xef, as ``out``) is refused. Tried on Linux 6.18,
+each opcode.
 """
 
 from __future__ import annotations

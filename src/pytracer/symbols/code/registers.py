@@ -17,7 +17,7 @@ def is_one(operand: str) -> bool:
 
 
 def family(register: str) -> str:
-    """The name that a register shares with those that are part of it: ``ax`` of ``rax``, ``eax``, ``al``."""
+    """Return the name that a register shares with its parts: ``ax`` for ``rax``, ``eax``, ``al``."""
     if register[1].isdigit():
         return register.rstrip("dwb")
     return _BYTES.get(register) or register[-2:]

@@ -23,8 +23,8 @@ _NEEDED, _RPATH, _RUNPATH = 1, 15, 29  # DT_*
 
 @record
 class Definition:
-    """Where a function is defined that another file calls by name. ``is_ifunc``: the code there is not the
-    function's, but chooses one when a program starts. A Resolver keeps the ``file`` open."""
+    """The definition of a function that another file calls by name. If ``is_ifunc``, the code there is a
+    resolver, which chooses the function when a program starts. A Resolver keeps the ``file`` open."""
 
     file: ProgramFile
     offset: int
@@ -35,15 +35,16 @@ class Resolver(Protocol):
     """Finds what the dynamic linker would."""
 
     def __call__(self, file: ProgramFile, symbol: str) -> Sequence[Definition]:
-        """Find the functions that a call of ``symbol`` in ``file`` may reach; none where that is unknown."""
+        """Find the functions that a call of ``symbol`` in ``file`` may reach; none if they are unknown."""
         ...
 
 
 class Libraries:
-    """Finds functions in the files that a process has mapped, or in those that a file says it needs.
+    """Finds functions in the files that a process has mapped, or in the files that a file needs
+    (DT_NEEDED).
 
-    A context manager: the files stay open as long as it. What is found may be more than what is bound, where
-    several files define a name (a library that takes the place of malloc).
+    A context manager, which keeps the files open. If several files define a name (a library that replaces
+    malloc), it finds all of them, which may be more than the one that the dynamic linker binds.
     """
 
     def __init__(self, process: int = 0) -> None:
@@ -53,7 +54,7 @@ class Libraries:
         self._exported = dict[tuple[int, ...], dict[str, list[tuple[int, bool]]]]()
 
     def __call__(self, file: ProgramFile, symbol: str) -> Sequence[Definition]:
-        """Find the functions that a call of ``symbol`` in ``file`` may reach; none where that is unknown."""
+        """Find the functions that a call of ``symbol`` in ``file`` may reach; none if they are unknown."""
         found = []
         for other in self._mapped if self._process else self._closure(file):
             same = file if other.identity == file.identity else other

@@ -1,4 +1,4 @@
-"""How an instruction moves the stack pointer, where call frame information does not say."""
+"""Track how an instruction moves the stack pointer, for code without call frame information."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _READERS = frozenset(("push", "cmp", "test", "call", "jmp"))
 
 @record
 class StackDepth:
-    """How many bytes the stack pointer, and the frame pointer, are below where the stack pointer was at the
-    function's first instruction; None where that is unknown."""
+    """The number of bytes by which the stack pointer and the frame pointer are below the value of the stack
+    pointer at the function's first instruction; None if unknown."""
 
     stack: int | None
     frame: int | None = None
@@ -54,7 +54,7 @@ def after(depth: StackDepth, instruction: Instruction, word: int) -> StackDepth:
 
 
 def _value(depth: StackDepth, mnemonic: str, operands: str) -> int | None:
-    """What the first operand is afterwards."""
+    """Return the depth that the first operand holds after an instruction; None if unknown."""
     if mnemonic == "mov":
         source = operands.partition(", ")[2]
         return depth.stack if source in _POINTERS else depth.frame if source in _FRAMES else None

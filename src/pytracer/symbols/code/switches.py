@@ -29,9 +29,9 @@ _Scaled = tuple[str | None, str, int, int]
 
 @record
 class JumpTable:
-    """Where a jump table leads. ``is_bounded``: a comparison before it says how many entries it has;
-    otherwise ``targets`` are those that lead into the function up to the first that does not, and may be too
-    many. ``table`` is where it is, of ``size`` bytes."""
+    """The targets of a jump table. If ``is_bounded``, a comparison before the jump limits the number of
+    entries; otherwise ``targets`` are the entries up to the first that leads outside of the function, and
+    may be too many. ``table`` is the table's address, ``size`` its length in bytes."""
 
     targets: tuple[int, ...] = ()
     is_bounded: bool = False
@@ -40,7 +40,7 @@ class JumpTable:
 
 
 UNKNOWN = JumpTable()
-"""Leads into the function, nobody knows where."""
+"""Leads into the function, to unknown targets."""
 
 
 def find(
@@ -50,9 +50,10 @@ def find(
     place: int,
     is_inside: Callable[[int], bool],
 ) -> JumpTable | None:
-    """The jump table that the jump ``order[place]`` takes; None where none is recognized.
+    """Find the jump table that the jump ``order[place]`` uses; None if no table is recognized.
 
-    ``order`` are the addresses in ``code`` ascending; ``is_inside`` tells if a target is in the function.
+    ``order`` are the addresses in ``code`` ascending; ``is_inside`` returns whether a target is in the
+    function.
     """
     before = _before(code, order, place)
     operands = code[order[place]][2]
@@ -99,7 +100,8 @@ def _pointers(
 def _distances(
     image: ProgramImage, before: _Before, scaled: _Scaled, is_inside: Callable[[int], bool]
 ) -> JumpTable | None:
-    """A table of distances from itself. Functions that are passed on are not kept so."""
+    """Read a table of distances from itself. Compilers never store the addresses of functions in this
+    form."""
     base, index, scale, displacement = scaled
     start = None if base is None else _constant(before, base, displacement)
     if scale != 4 or start is None:
@@ -143,7 +145,7 @@ def _scaled(operands: str) -> _Scaled | None:
 
 
 def _constant(before: _Before, register: str, displacement: int) -> int | None:
-    """What a register holds, plus a displacement, where the last that wrote it is a ``lea`` of an address."""
+    """Return a register's value plus a displacement, if a ``lea`` of an address wrote the register last."""
     for at, (size, mnemonic, text) in before:
         first, _, second = text.partition(", ")
         if mnemonic not in _READERS and is_one(first) and family(first) == register:
@@ -159,7 +161,8 @@ def _address(at: int, size: int, operand: str) -> int | None:
 
 
 def _bound(before: _Before, index: str) -> int:
-    """How many entries the comparison of an index before the jump leaves; 0 where none is found."""
+    """Return the number of entries that the comparison of an index before the jump allows; 0 if none is
+    found."""
     names, limit = {index}, ""
     for _, (_, mnemonic, text) in before:
         first, _, second = text.partition(", ")
