@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
         return super().format_help()
 
     def error(self, message: str) -> NoReturn:
-        """What is wrong with the command line, as a UsageError."""
+        """Raise a UsageError for a wrong command line."""
         raise UsageError(message, hint=f"{self.prog} --help")
 
 

@@ -1,4 +1,4 @@
-"""``pytracer cache``: what is kept for the next start, and dropping it."""
+"""``pytracer cache``: show and clear what is cached for later starts."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ _COMMANDS = {
     "cache": ("cache", "what is kept for the next start; cache clear drops it"),
     "pack": ("pack", "compile tracers into a file that needs no compiler where it is run"),
 }
-"""What is no tracer: the module of this room whose ``run`` it is, loaded when used, and what it is for."""
+"""The subcommands that are no tracers: the module in cli/ whose ``run`` implements each, imported on use,
+and its help."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

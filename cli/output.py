@@ -1,7 +1,7 @@
-"""Where output goes: standard output, or a file that is not touched before there is something to write.
+"""Write output to standard output, or to a file, which stays as it is until there is something to write.
 
-What a file does not take is an error that names the file; what standard error does not take is dropped, for
-there is nowhere to say so.
+A failed write to the output is an error that names the file; a failed write to standard error is ignored,
+since there is nowhere to report it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _DESCRIPTORS = ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY))
 
 
 class _RawFile(io.FileIO):
-    """A file that hands its first refusal to ``refused``, which may raise, and then drops what it gets.
+    """A file that passes its first write error to ``refused``, which may raise, and then drops all writes.
 
-    Else the rest that waits in a buffer would fail again, at the exit of Python, with status 120.
+    Otherwise the rest of a buffer would fail again when Python exits, with status 120.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class _RawFile(io.FileIO):
 
 
 class _ClosedOutput(io.StringIO):
-    """Stands for a standard output that was closed before we were started."""
+    """A substitute for a standard output that was closed before we were started."""
 
     def write(self, _text: str, /) -> int:
         """Raise PytracerError."""
@@ -83,7 +83,7 @@ def take_streams() -> None:
 
 
 def _is_own(stream: TextIO, descriptor: int) -> bool:
-    """True where Python made the stream at its start, and nobody has put another one there."""
+    """Return whether Python opened the stream at its start, and nobody has replaced it."""
     return isinstance(stream, io.TextIOWrapper) and stream is (sys.__stdout__, sys.__stderr__)[descriptor - 1]
 
 
@@ -105,7 +105,7 @@ def _raising(name: str) -> Callable[[OSError], None]:
 
 
 def standard_output() -> TextIO:
-    """Standard output. Raises PytracerError where it is closed."""
+    """Return standard output. Raises PytracerError if it is closed."""
     if isinstance(sys.stdout, _ClosedOutput):
         sys.stdout.write("")
     return sys.stdout
@@ -120,7 +120,7 @@ class Output:
 
     @property
     def lines(self) -> int:
-        """The number of whole lines that the file has taken; 0 for a stream that is not made here."""
+        """The number of whole lines that the file has accepted; 0 for a stream that is not opened here."""
         raw = getattr(getattr(self._stream, "buffer", None), "raw", None)
         return raw.lines if isinstance(raw, _RawFile) else 0
 
@@ -133,9 +133,9 @@ class Output:
         return False
 
     def drop(self) -> None:
-        """Let go of what the file does not take: the rest, and what waits in a buffer, goes nowhere.
+        """Discard what the file does not accept: the rest, and what waits in a buffer.
 
-        Neither does standard error where it is the same file: a message would wait for the same reader.
+        Standard error is discarded, too, if it is the same file: a message would wait for the same reader.
         """
         with contextlib.suppress(OSError, ValueError):
             number = self._stream.fileno()
@@ -147,10 +147,10 @@ class Output:
 
 
 class OutputFile(io.TextIOWrapper):
-    """A file that keeps what it held until the first write: what fails before that costs nothing."""
+    """A file that keeps its old content until the first write: an error before that costs nothing."""
 
     def __init__(self, name: str) -> None:
-        """Open for appending, to see that it can be. Raises UsageError."""
+        """Open the file for appending, to check that it is writable. Raises UsageError."""
         try:
             raw = _RawFile(name, "a", _raising(repr(name)))
             super().__init__(io.BufferedWriter(raw), encoding="utf-8")
@@ -177,7 +177,7 @@ def report(error: PytracerError) -> None:
 
 
 def _excerpt(error: QuestionError) -> str:
-    """What the user asked, and a mark below what is wrong in it."""
+    """Return the probe spec, with a mark below the wrong part."""
     before, wrong, after = (
         harmless(part)
         for part in (

@@ -54,7 +54,7 @@ _GROUP_BY_DEST = "group_by"
 
 
 def build(tracer: Tracer) -> Parser:
-    """The parser of a tracer: its own options, and those that every tracer has."""
+    """Build the parser of a tracer: its own options, and those that every tracer has."""
     own = f" {tracer.arguments.usage}" if tracer.arguments else ""
     times = " [INTERVAL [COUNT]]" if "INTERVAL" in _taken(tracer) else ""
     parser = Parser(
@@ -239,7 +239,7 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
 
 
 def _taken(tracer: Tracer) -> set[str]:
-    """The options that some output of a tracer takes, of those that not all do."""
+    """Return the options that some output of a tracer takes, of those that not all do."""
     return {name for output in tracer.outputs for name in output.takes}
 
 

@@ -55,7 +55,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _find(source: Source, facts: KernelInfo) -> FoundTargets:
-    """What a source names here; without targets where none of its functions can be probed."""
+    """Find the targets of a source; none if all its functions cannot be probed."""
     try:
         return facts.find(source)
     except UnprobeableError as error:
@@ -63,7 +63,8 @@ def _find(source: Source, facts: KernelInfo) -> FoundTargets:
 
 
 def _ways(source: Source, found: FoundTargets, facts: KernelInfo) -> tuple[list[str], list[str]]:
-    """The ways that this kernel has, and why it has not the others; asked for the first of what was found."""
+    """Return the alternatives that this kernel supports, and the reasons against the others, for the first
+    target."""
     ways, reasons = list[str](), list[str]()
     for name, answer in supported_alternatives(source, found.targets[0], facts):
         if answer.is_supported:

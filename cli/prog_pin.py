@@ -41,7 +41,7 @@ is touched. Where one of several cannot be taken away, that is said, and the oth
 
 
 def pin(words: Sequence[str]) -> int:
-    """Pin, and say what and where."""
+    """Pin programs, and print which and where."""
     parser = Parser(
         prog="pytracer prog pin",
         description=_PIN,

@@ -1,4 +1,4 @@
-"""``pytracer prog show``: one program, with its C, its code and what is in its maps."""
+"""``pytracer prog show``: one program, with its C, its code and the content of its maps."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""NumPy, loaded when it is first used.
+"""NumPy, imported on first use.
 
-It takes longer to load than all the rest of a start, and is not needed before there is something to show:
-by then the probes are on, and it loads while they count.
+The import takes longer than all the rest of a start, and is not needed before there is something to show:
+then the probes are attached, and it loads while they count.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
 
     class _Numpy:
-        """Stands for the module until an attribute of it is wanted."""
+        """A proxy for the module, which imports it when an attribute is first read."""
 
         def __getattr__(self, name: str) -> Any:
             value = getattr(_numpy(), name)

@@ -1,9 +1,9 @@
-"""Limits on the work that other users can cause: what they write into files that pytracer reads for names.
+"""Limits on the work that other users can cause by the files that pytracer reads for names.
 
-A perf map, an ELF file, debug information, a process with 65,000 mappings, a tree of 100,000 cgroups: each is
-made by whoever likes, and read by root. What is read is charged to the user who caused it, and to all users
-together; root and the user that pytracer runs as have a limit of their own, so that others cannot use it up.
-Over a limit, names are missing, never samples, and the user is told once whose fault it is.
+A perf map, an ELF file, debug information, a process with 65,000 mappings, a tree of 100,000 cgroups: any
+user can make one, and root reads it. Reading is charged to the user who caused it, and to all users
+together; root and the user that pytracer runs as have a limit of their own, which others cannot use up.
+Over a limit, names are missing, never samples, and a warning names the user once.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pytracer.text import harmless
 
 @record
 class Limits:
-    """What may be spent.
+    """The limits on resources.
 
-    ``cpu`` is in seconds of our own CPU time, and grows by ``share`` of the time that the run takes, so that
-    a run of days still reads what is new; ``wait`` is in seconds of waiting for servers, ``memory`` in bytes
-    that are kept, ``entries`` are symbols, lines of perf maps, mappings, folders.
+    ``cpu`` is in seconds of our own CPU time, and grows by ``share`` of the run's time, so that a run of
+    days still reads what is new; ``wait`` is in seconds of waiting for servers, ``memory`` in bytes that
+    are kept, ``entries`` are symbols, lines of perf maps, mappings, folders.
     """
 
     cpu: float
@@ -52,7 +52,7 @@ class OverBudgetError(Exception):
 
 
 class Budget:
-    """What one run spends on input that other users control."""
+    """The resources that one run spends on input that other users control."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Budget:
         self._warn: Callable[[str], None] | None = None
 
     def listen(self, warn: Callable[[str], None]) -> None:
-        """Tell ``warn`` of each limit that is reached: of those that were already, now."""
+        """Call ``warn`` for each limit that is reached; at once for those that already were."""
         self._warn = warn
         while self._untold:
             warn(self._untold.pop(0))
@@ -84,7 +84,7 @@ class Budget:
         return Account(self, uid, what)
 
     def left(self, uid: int, resource: str) -> float:
-        """How much of a resource (a field of Limits) a user may still spend; below 0 if overdrawn."""
+        """Return how much of a resource (a field of Limits) a user may still spend; below 0 if overdrawn."""
         mine = self._spent.get(uid, {}).get(resource, 0)
         if uid in self._own:
             return self._limit(self._run, resource) - mine
@@ -99,7 +99,7 @@ class Budget:
             self._others[resource] = self._others.get(resource, 0) + amount
 
     def say(self, key: tuple[int, str], message: str) -> None:
-        """Tell the user, once for each key."""
+        """Warn the user, once for each key."""
         if key in self._said:
             return
         self._said.add(key)
@@ -127,7 +127,7 @@ class Budget:
 
 
 class Account:
-    """What is spent on one process or file."""
+    """The budget's account for one process or file."""
 
     def __init__(self, budget: Budget, uid: int, what: str) -> None:
         self._budget = budget
@@ -136,8 +136,8 @@ class Account:
         self._since = -1.0
 
     def charge(self, *, entries: int = 0, memory: int = 0, wait: float = 0) -> None:
-        """Book what is about to be read, or was waited for. Raises OverBudgetError: then nothing is booked,
-        but what was waited for is."""
+        """Charge what is about to be read, or time that was waited. Raises OverBudgetError: then nothing is
+        charged except the time waited."""
         for resource, amount in (("entries", entries), ("memory", memory)):
             if amount and self._budget.left(self.uid, resource) < amount:
                 raise self._budget.refuse(self.uid, resource, self._what, amount)
@@ -149,7 +149,7 @@ class Account:
                 raise self._budget.refuse(self.uid, "wait", self._what)
 
     def refund(self, *, entries: int = 0, memory: int = 0) -> None:
-        """Give back what is no longer kept."""
+        """Refund what is no longer kept in memory."""
         self._budget.spend(self.uid, "entries", -entries)
         self._budget.spend(self.uid, "memory", -memory)
 
@@ -163,11 +163,11 @@ class Account:
             self.refund(entries=entries, memory=memory)
 
     def say(self, about: str, text: str) -> None:
-        """Tell what else is missing of this process or file; of each user once."""
+        """Warn about something else that is missing from this process or file; once for each user."""
         self._budget.say((self.uid, about), f"{self._what} of user {user_name(self.uid)} {text}")
 
     def left(self, resource: str) -> float:
-        """How much of a resource (a field of Limits) may still be spent."""
+        """Return how much of a resource (a field of Limits) may still be spent."""
         return self._budget.left(self.uid, resource)
 
     @contextlib.contextmanager
@@ -218,7 +218,7 @@ _current: Budget | None = None
 
 
 def current() -> Budget:
-    """The budget of the run that is being prepared: of what is read before there is a session."""
+    """Return the budget of the run being prepared, for what is read before there is a session."""
     global _current
     if _current is None:
         _current = Budget()
@@ -226,7 +226,7 @@ def current() -> Budget:
 
 
 def claim(warn: Callable[[str], None]) -> Budget:
-    """Take the budget of the run that was prepared; what is prepared from now on is another run."""
+    """Take over the budget of the prepared run; what is prepared from now on belongs to another run."""
     global _current
     taken, _current = current(), None
     taken.listen(warn)
@@ -234,7 +234,7 @@ def claim(warn: Callable[[str], None]) -> Budget:
 
 
 def user_name(uid: int) -> str:
-    """What a user is called; the number where it has no name."""
+    """Return a user's name; the number if it has none."""
     import pwd
 
     try:

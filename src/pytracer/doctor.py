@@ -1,8 +1,8 @@
-"""What this machine grants and lacks, and what would help: ``pytracer doctor``.
+"""Check what this machine supports and lacks, and how to fix it: ``pytracer doctor``.
 
-Everything is looked at, nothing is changed (but that the cache folder is made): file systems that are
-missing are mounted in a mount namespace of this process, programs and attachments are held for a moment.
-Without root less can be seen, and what could not be is said to be unknown.
+The checks change nothing (except that they create the cache folder): missing file systems are mounted in a
+mount namespace of this process, programs and attachments exist for a moment. Without root some checks
+cannot run; their status is unknown.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pytracer.record import record
 
 OK, WARN, FAIL, UNKNOWN = "ok", "warn", "fail", "unknown"
 LOCKDOWN = "lockdown"
-"""The name of the check that tells what lockdown withholds."""
+"""The name of the check that says what lockdown forbids."""
 
 LIBRARIES = ("/usr/lib/*-linux-gnu*", "/usr/lib64", "/usr/lib", "/usr/local/lib64", "/usr/local/lib")
 _PACKAGES = ("numpy", "psutil", "pyelftools", "pyroute2", "tabulate")
@@ -45,9 +45,10 @@ _TRACING_HOOKS = ("raw tracepoint", "tracepoint", "kprobe", "uprobe", "perf even
 
 @record
 class Check:
-    """One thing looked at. ``status`` is ok, warn, fail or unknown; only with fail can nothing run here.
+    """The result of one check. ``status`` is ok, warn, fail or unknown; only fail means that nothing can
+    run here.
 
-    ``found`` is what is there, ``fix`` what would help ("" where nothing has to, or nothing can).
+    ``found`` describes the state, ``fix`` a remedy ("" if none is needed or known).
     """
 
     group: str
@@ -66,7 +67,7 @@ class Report:
 
     @property
     def can_run(self) -> bool:
-        """Whether any tracer can run here, as far as could be seen."""
+        """True if any tracer can run here, as far as the checks could see."""
         return all(check.status != FAIL for check in self.checks)
 
 
@@ -98,7 +99,7 @@ def _kernel() -> Iterator[Check]:
 
 
 def _no_bpf() -> str:
-    """Why there is no bpf(2) to be called here; "" where there is."""
+    """Explain why bpf(2) cannot be called here; "" if it can."""
     try:
         bpf(Command.PROG_LOAD, b"")  # refused in any case: no type, no instructions
     except UnsupportedError as problem:
@@ -280,7 +281,7 @@ def _left() -> Iterator[Check]:
 
 
 def _summary(found: tuple[feature_table.Result, ...]) -> Check:
-    """Whether any hook for tracing works at all."""
+    """Check whether any hook for tracing works at all."""
     hooks = [
         result for result in found if result.feature.name in _TRACING_HOOKS and result.feature.kind == "hook"
     ]
@@ -295,7 +296,7 @@ def _summary(found: tuple[feature_table.Result, ...]) -> Check:
 
 
 def find_library(name: str) -> Path | None:
-    """A shared library in the folders where distributions put them; None where it is elsewhere."""
+    """Find a shared library in the folders that distributions use; None if it is not there."""
     for pattern in LIBRARIES:
         for folder in sorted(Path("/").glob(pattern[1:])):
             if (folder / name).exists():

@@ -31,8 +31,8 @@ from collections.abc import Iterable, Mapping
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """A hint at what may have been meant by a ``name`` that nothing bears: those of the ``known`` that are
-    like it, or all where they are few; "" where nothing is to be said."""
+    """Suggest similar names among the ``known`` for an unknown ``name``, or list all if there are few; ""
+    if there is nothing to suggest."""
     import difflib  # for those who err alone
 
     names = sorted(set(known))
@@ -43,7 +43,7 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 class PytracerError(Exception):
-    """Base of all. ``hint`` says what to do about it, ``detail`` holds what is too long for a line."""
+    """Base of all errors. ``hint`` is a remedy, ``detail`` holds text that is too long for a line."""
 
     exit_code = 1
 

@@ -1,9 +1,9 @@
-"""What the caller started this process with, so that a command which it starts gets the same.
+"""Keep the signal dispositions and limits that the caller started us with, for commands that we start.
 
-Python ignores SIGPIPE and SIGXFSZ before the first line of any program runs, and does not keep what they
-were. ``scripts/pytracer`` reads the signals that the caller ignored before it starts Python, and passes them
-as ``-X pytracer_ignored=MASK``. Started in another way, a command gets the two with their default action, as
-it does from the subprocess module.
+Python ignores SIGPIPE and SIGXFSZ before the first line of any program runs, and does not keep their
+previous dispositions. ``scripts/pytracer`` reads the signals that the caller ignored before it starts
+Python, and passes them as ``-X pytracer_ignored=MASK``. Started in another way, a command gets the two with
+their default action, as from the subprocess module.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def too_many_files() -> ResourcesError:
 
 
 def require_descriptors(count: int) -> None:
-    """Raise ResourcesError where this process may not have so many more descriptors."""
+    """Raise ResourcesError if this process may not open ``count`` more descriptors."""
     spare = list[int]()
     try:
         spare.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))

@@ -1,7 +1,7 @@
-"""The kernel's clocks: those that BPF programs, perf events and the kernel's records bear.
+"""The kernel's clocks, in which BPF programs, perf events and the kernel's records give times.
 
 They are of the initial time namespace. In another one (``unshare -T``, some containers) the clocks of this
-process are shifted; /proc/self/timens_offsets says how far (Linux 5.6, 769071ac9f20).
+process are shifted; /proc/self/timens_offsets has the offsets (Linux 5.6, 769071ac9f20).
 """
 
 from __future__ import annotations

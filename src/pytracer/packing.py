@@ -1,4 +1,4 @@
-"""Making a pack: every plan that may come out on the kernels it is for, compiled here."""
+"""Make a pack: compile every plan that may result on its target kernels."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Kernel:
 def make_pack(
     requests: Mapping[str, Request], kernels: Sequence[Kernel], *, say: Callable[[str], None]
 ) -> Pack:
-    """Compile what the ``requests`` (by the line that asked) need on each of the ``kernels``.
+    """Compile what the ``requests`` (by command line) need on each of the ``kernels``.
 
-    ``say`` hears of each image. Raises UnsupportedError where a request has no way on a kernel, HeadersError
-    where a file is no BTF, UsageError where there is nothing to compile, and what the compiler has to say.
+    ``say`` is called for each image. Raises UnsupportedError if a kernel does not support a request,
+    HeadersError if a file is no BTF, UsageError if there is nothing to compile, and the compiler's errors.
     """
     require(["CAP_BPF"], "pytracer pack")  # BCC makes the maps as it compiles
     raise_memlock()

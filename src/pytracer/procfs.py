@@ -1,8 +1,9 @@
-"""Which folder of /proc shows a process's memory, files and namespaces.
+"""Find the folder of /proc that shows a process's memory, files and namespaces.
 
-A process whose main thread has ended runs on in its other threads, but /proc/PID then shows a zombie without
-memory, root, executable and descriptors (Linux takes them from the main thread). Any thread that lives shows
-them: /proc/TID has all files of a process's folder, also those (map_files) that /proc/PID/task/TID lacks.
+A process whose main thread has exited lives on in its other threads, but /proc/PID then shows a zombie
+without memory, root, executable and descriptors (Linux takes them from the main thread). Any living thread
+shows them: /proc/TID has all files of a process's folder, also those (map_files) that /proc/PID/task/TID
+lacks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Say what takes long while it is done."""
+"""Report long steps while they run."""
 
 from __future__ import annotations
 

@@ -39,10 +39,10 @@ def made(*, factory: Callable[[], T]) -> T:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(made,))
 def record(cls: type[T]) -> type[T]:
-    """Make a class of annotated names a record: its fields are those, behind those of what it is based on.
+    """Make a class of annotated names a record: its fields are the names, behind those of its base classes.
 
-    Records of one class are equal if their fields are; they can be hashed if their fields can. What the class
-    defines itself of ``__repr__``, ``__eq__`` and ``__hash__`` stays. A ``ClassVar`` is no field.
+    Records of one class are equal if their fields are; they can be hashed if their fields can.
+    ``__repr__``, ``__eq__`` and ``__hash__`` of the class itself are kept. A ``ClassVar`` is no field.
     """
     fields = dict[str, Any](getattr(cls, "__record__", {}))
     for name, kind in cls.__annotations__.items():
@@ -67,7 +67,7 @@ def replace(value: T, /, **changes: Any) -> T:
 
 
 def as_dict(value: Any) -> dict[str, Any]:
-    """The fields of a record by name; what is in them is not looked into."""
+    """Return the fields of a record by name; nested records stay records."""
     held = value.__dict__
     return {name: held[name] for name in type(value).__record__}
 

@@ -8,9 +8,10 @@ from pytracer.text import escape
 
 
 def arguments(value: bytes) -> str:
-    """Strings that each end with a NUL -> ``sh -c 'echo a'``: no two lists are shown alike.
+    """Join strings that each end with a NUL: ``sh -c 'echo a'``. No two lists have the same result.
 
-    What a shell would take apart is quoted; what is no text, or hides, as bash does it: ``$'\\xff'``.
+    Words that a shell would split are quoted; control characters and invalid text are written as in bash:
+    ``$'\\xff'``.
     """
     if not value:
         return ""

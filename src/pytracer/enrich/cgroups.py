@@ -12,10 +12,10 @@ from pytracer.text import from_path
 
 
 def cgroup_decoder(folders: Sequence[str] = (), budget: Budget | None = None) -> Callable[[int], str]:
-    """A decoder: a cgroup's path from the root that is mounted, ``cgroup_N`` where it is not to be seen.
+    """Make a decoder of cgroup ids: the path below the mount point, ``cgroup_N`` if it cannot be found.
 
-    Those of the ``folders`` are known from now on, should they be removed before there is anything to show.
-    Where the kernel does not say where one is, all are looked at, within ``budget``.
+    Those of the ``folders`` are looked up now, as they may be removed before their rows are shown. If the
+    kernel does not look up ids, all cgroups are searched, within ``budget``.
     """
     # A path is kept: the cgroup may be gone when the summary is shown.
     known = {number: path for path, number in _named(folders)}

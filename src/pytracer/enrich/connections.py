@@ -1,4 +1,4 @@
-"""What happens to connections, by the codes of probes_c/tcptracer.c, and their states."""
+"""Decode events of connections, by the codes of probes_c/tcptracer.c, and TCP states."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RETRANSMISSIONS = ("timeout", "fast", "probe", "SYN", "SYNACK")  # enum why of 
 
 
 def retransmission(code: int) -> str:
-    """``0`` -> ``timeout``; ``retransmission_N`` where there is none."""
+    """Decode the kind of a retransmission: ``0`` -> ``timeout``; ``retransmission_N`` if unknown."""
     return _RETRANSMISSIONS[code] if code < len(_RETRANSMISSIONS) else f"retransmission_{code}"
 
 
@@ -36,7 +36,7 @@ def tcp_state(number: int) -> str:
 
 
 def connection_event(code: int) -> str:
-    """``0`` -> ``connect``; ``event_N`` where there is none."""
+    """Decode an event of a connection: ``0`` -> ``connect``; ``event_N`` if unknown."""
     return _EVENTS[code] if code < len(_EVENTS) else f"event_{code}"
 
 

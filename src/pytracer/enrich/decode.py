@@ -1,4 +1,4 @@
-"""Decoding columns: the decoder is asked once for each distinct value."""
+"""Decode columns: each distinct value is decoded once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pytracer.arrays import Array, np
 from pytracer.model import Coded
 
 Decoder = Callable[[Any], str]
-"""From one raw value to what people read. Never raises: what it does not know it calls ``unknown``."""
+"""Converts a raw value to text. Never raises: an unknown value becomes ``unknown``."""
 
 
 def decode(decoder: Decoder, values: Array, absent: int | bytes | None = None) -> Coded:
-    """Decode an array of shape (n,), of bytes objects where it holds objects. ``absent`` stands for none."""
+    """Decode an array of shape (n,); arrays of objects hold bytes. The value ``absent`` means null."""
     if absent is not None:
         there = values != absent
         some = decode(decoder, values[there])
@@ -40,7 +40,7 @@ def _distinct(values: Array) -> tuple[list[Any], Array]:
 
 
 def masked(values: Array, absent: int | bytes | None) -> Array:
-    """Numbers of shape (n,), a masked array where one stands for none."""
+    """Return numbers of shape (n,), as a masked array if a value means null."""
     return values if absent is None else np.ma.masked_equal(values, absent)
 
 

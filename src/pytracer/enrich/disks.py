@@ -1,4 +1,4 @@
-"""Disks by device number, and what is asked of them."""
+"""Decode disks by device number, and the operations of requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OPERATIONS = {
 
 
 def disk_decoder(devices: Path = _DEVICES) -> Callable[[int], str]:
-    """A decoder of the kernel's ``dev_t`` (major << 20 | minor): ``sda``, ``disk_8:0`` where it is gone."""
+    """Make a decoder of the kernel's ``dev_t`` (major << 20 | minor): ``sda``, ``disk_8:0`` if it is gone."""
 
     known: dict[int, str] = {}  # a name is kept: the disk may be gone when the summary is shown
 

@@ -1,4 +1,4 @@
-"""Why the kernel drops packets, and where in its code."""
+"""Decode the reasons for which the kernel drops packets, and the functions that drop them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SUBSYSTEM = 16  # bits: SKB_DROP_REASON_SUBSYS_SHIFT
 
 
 def drop_reason_decoder(load: Callable[[], Btf] = Btf.load) -> Callable[[int], str]:
-    """A decoder of ``enum skb_drop_reason`` by this kernel's types: numbers change from release to release.
+    """Make a decoder of ``enum skb_drop_reason`` by this kernel's types: numbers differ between releases.
 
-    ``3`` -> ``NO_SOCKET``; ``reason_N`` where it has no name, ``subsystem_N_reason_N`` if a module gave it.
+    ``3`` -> ``NO_SOCKET``; ``reason_N`` if it has no name, ``subsystem_N_reason_N`` if a module gave it.
     """
     known: dict[int, str] = {}
 
@@ -32,7 +32,7 @@ def drop_reason_decoder(load: Callable[[], Btf] = Btf.load) -> Callable[[int], s
 
 
 def function_decoder() -> Callable[[int], str]:
-    """A decoder of addresses in the kernel's code: the function, ``0x...`` where it is not known."""
+    """Make a decoder of kernel code addresses: the function's name, ``0x...`` if it is unknown."""
     symbols = KernelSymbols()
 
     def decode(address: int) -> str:

@@ -15,7 +15,8 @@ _STEP = 100_000_000  # ns: somebody has set the clock, or the machine was suspen
 
 
 def _epoch() -> int:
-    """How far the clock that records bear (CLOCK_MONOTONIC) is from the epoch, in nanoseconds."""
+    """Return the offset to add to CLOCK_MONOTONIC, the clock of records, for the time since the epoch, in
+    ns."""
     return time.time_ns() - ktime.monotonic_ns()
 
 

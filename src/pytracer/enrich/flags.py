@@ -1,4 +1,4 @@
-"""How a file was opened, by the names of open(2) without their ``O_``; and what it is."""
+"""Decode open flags, by the names of open(2) without ``O_``, and file types."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ _TYPES = {
 
 
 def file_type(mode: int) -> str:
-    """What the bits of S_IFMT say: ``0o100000`` -> ``file``; ``anon`` is what is on no file system."""
+    """Decode the bits of S_IFMT: ``0o100000`` -> ``file``; ``anon`` has none (an anonymous inode)."""
     return _TYPES.get(mode, f"unknown:{mode:#o}")

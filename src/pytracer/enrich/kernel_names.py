@@ -64,12 +64,12 @@ def signal_code(both: int) -> str:
 
 
 def signal_result(number: int) -> str:
-    """What became of a signal: ``pending``; ``result_N`` where the number has no name."""
+    """Decode the result of sending a signal: ``pending``; ``result_N`` if the number has no name."""
     return _RESULTS[number] if number < len(_RESULTS) else f"result_{number}"
 
 
 def softirq_name(vector: int) -> str:
-    """``3`` -> ``NET_RX``; ``softirq_N`` where there is none."""
+    """Decode a softirq vector: ``3`` -> ``NET_RX``; ``softirq_N`` if it has no name."""
     return _SOFTIRQS[vector] if vector < len(_SOFTIRQS) else f"softirq_{vector}"
 
 

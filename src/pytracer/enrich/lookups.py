@@ -1,4 +1,4 @@
-"""What came of the look-up of a host name."""
+"""Decode the result of a host name look-up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _ERRORS = {
 
 
 def lookup_result(number: int) -> str:
-    """``0`` -> ``ok``, ``-2`` -> ``EAI_NONAME``, ``1`` -> ``failed`` (gethostbyname says no more)."""
+    """Decode a result: ``0`` -> ``ok``, ``-2`` -> ``EAI_NONAME``, ``1`` -> ``failed`` (all that
+    gethostbyname says)."""
     if number >= 0:
         return "failed" if number else "ok"
     return _ERRORS.get(number, f"EAI_{-number}")

@@ -1,4 +1,4 @@
-"""What was asked, from records to columns: each expression's values, and the line that its format makes."""
+"""Decode results of probe specs: the values of each expression, and the formatted lines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _WORDS = (ResultSlot.TEXT, ResultSlot.CHARACTER, ResultSlot.KERNEL_SYMBOL, Resul
 
 
 class ResultColumns:
-    """Columns of what was asked. Records (or rows' keys) have the members ``target`` and ``answers``."""
+    """Columns of probe specs' results. Records (or rows' keys) have the members ``target`` and
+    ``answers``."""
 
     def __init__(self, asked: ProbeSpecs, budget: Budget | None = None) -> None:
         """Nothing is looked up yet."""
@@ -34,8 +35,8 @@ class ResultColumns:
         self._user = UserSymbols(budget)
 
     def columns(self, schema: Schema) -> dict[str, Computed]:
-        """A function for each computed column: of the expression that it names as its field; of what formats
-        make, where it names none."""
+        """Return a function for each computed column: the values of the expression that is its field, or
+        the formatted lines if it has no field."""
         return {
             column.name: functools.partial(self._column, expression=column.field)
             if column.field
@@ -45,11 +46,11 @@ class ResultColumns:
         }
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close the files of user symbols."""
         self._user.close()
 
     def _questions(self, records: Array) -> Array:
-        """Which question each record answers, shape (n,)."""
+        """Return the number of each record's probe spec, shape (n,)."""
         if "question" in (records.dtype.names or ()):
             question: Array = records["question"]
             return question
@@ -87,7 +88,7 @@ class ResultColumns:
         return Coded(tuple(names), codes)
 
     def _missing(self, records: Array, answer: ResultField) -> Array:
-        """Where it could not be read."""
+        """Return which records have no value because it could not be read."""
         missing: Array = records["answers"]["missing"] >> np.uint32(answer.bit) & np.uint32(1) != 0
         return missing
 
@@ -141,7 +142,7 @@ class ResultColumns:
         return names
 
     def _lines(self, records: Array) -> Coded:
-        """What the format of each question makes of its answers."""
+        """Format the results of each record by its probe spec's format string."""
         which = self._questions(records)
         names: dict[str, int] = {}
         codes = np.full(len(records), -1, dtype=np.intp)

@@ -1,4 +1,4 @@
-"""What a packet carries, by the code that probes_c/include/ip.h counts it under; which way it goes."""
+"""Decode protocols of packets, by the codes of probes_c/include/ip.h, and their direction."""
 
 from __future__ import annotations
 

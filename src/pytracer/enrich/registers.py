@@ -1,4 +1,4 @@
-"""What registers hold: nobody knows of what type it is."""
+"""Decode register values, whose type is unknown."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def register(value: Any) -> str:
-    """One register."""
+    """Format one register in hexadecimal."""
     return f"{value:#x}"
 
 
 def registers(values: bytes) -> str:
-    """Several, as the bytes that the C copied: ``0x3, 0x7ffc0a10, 0x400``."""
+    """Format registers, given the bytes that the C copied: ``0x3, 0x7ffc0a10, 0x400``."""
     return ", ".join(f"{value:#x}" for (value,) in struct.iter_unpack("=Q", values))

@@ -20,7 +20,7 @@ _ANY = (1 << 64) - 1
 
 @record
 class Ranking:
-    """By which column rows are ranked ("" for histograms: by how much is in them), and how many are kept."""
+    """The column that ranks rows ("" for histograms: their total), and the number of rows to keep."""
 
     sort: str
     top: int | None = None
@@ -28,7 +28,7 @@ class Ranking:
 
 @record
 class ReadTime:
-    """What rows stand for: see :class:`~pytracer.model.Snapshot`."""
+    """The kind and time of rows: see :class:`~pytracer.model.Snapshot`."""
 
     kind: Kind
     time: float

@@ -8,8 +8,8 @@ from pytracer.kernel.syscalls import SECCOMP_NAMES, abis, number_of
 from pytracer.model import Profile, Snapshot
 
 ALWAYS = ("execve", "exit", "exit_group", "restart_syscall", "rt_sigreturn")
-"""What every command needs, though a run need not show it: the execve that starts it is made before it is the
-command; a signal's handler returns, and an interrupted call goes on, only when there is a signal."""
+"""Calls that every command needs though a run may not show them: the execve that starts it happens before
+it is traced; a signal's handler returns, and an interrupted call is restarted, only if there is a signal."""
 _OLD = {"i386": ("sigreturn",), "arm": ("sigreturn",)}
 
 RUNTIME = (
@@ -19,8 +19,8 @@ RUNTIME = (
     "prctl", "read", "rt_sigaction", "rt_sigprocmask", "sched_yield", "setgid", "setgroups", "setuid",
     "sigaltstack", "statx", "tgkill", "write",
 )  # fmt: skip
-"""What runc does with the profile already in force, its Go runtime included: it closes descriptors, drops
-capabilities, becomes the user, changes the folder. With no_new_privs it comes to some of that before."""
+"""Calls that runc, its Go runtime included, makes with the profile already in force: it closes descriptors,
+drops capabilities, changes the user and the folder. With no_new_privs it makes some of them before."""
 
 
 def profile(counted: Snapshot) -> Profile:

@@ -1,4 +1,4 @@
-"""What sockets are, by the numbers that socket(2) takes; what is done to them, by the codes of socksnoop."""
+"""Decode socket types, by the numbers that socket(2) takes, and calls, by the codes of socksnoop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PROTOCOLS = {  # include/uapi/linux/in.h
 
 
 def socket_call(code: int) -> str:
-    """``0`` -> ``socket``; ``call_N`` where there is none."""
+    """Decode a call on a socket: ``0`` -> ``socket``; ``call_N`` if it has no name."""
     return _CALLS[code] if code < len(_CALLS) else f"call_{code}"
 
 

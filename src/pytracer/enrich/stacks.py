@@ -67,10 +67,11 @@ class StackNames:
         return [named[number] for number in which.tolist()]
 
     def of_user(self, rows: Array) -> list[Frames]:
-        """The program's part of the stacks of rows with members pid, image, generation, user_stack; shape
-        (n,). A member caller is where the innermost function returns to, 0 where that is in the stack.
+        """Return the user part of the stacks of rows with members pid, image, generation, user_stack; shape
+        (n,). A member caller is the return address of the innermost function, 0 if the stack has it.
 
-        What was shown stays so, whatever has become known since: a summary is the sum of its rows.
+        A stack that was shown keeps its names, whatever became known since: a summary is the sum of its
+        rows.
         """
         part: Any = [name for name in ("user_stack", "caller") if name in (rows.dtype.names or ())]
         keys = rows[["pid", "image", "generation", *part]].tolist()
@@ -129,7 +130,8 @@ class StackNames:
 
 
 def _without_way(stack: Frames) -> Frames:
-    """Without the frames from the program outwards to what it was put on; all where no name is known."""
+    """Drop the frames between the program and the function that it is attached to; none if names are
+    unknown."""
     if all(name.startswith("0x") for name in stack):
         return stack
     start = next((n for n, name in enumerate(stack) if not _TO_PROGRAM.match(name)), len(stack))
@@ -159,7 +161,7 @@ def shape_stacks(
     moment: ReadTime,
     names: StackNames,
 ) -> Stacks:
-    """The item: rows that look alike are one, those of the greatest counter come first."""
+    """Build the item: rows that are shown the same are merged, those with the largest counter come first."""
     parts: list[list[Any]] = []
     for column in schema.keys:
         values = rows.keys[column.source]

@@ -1,4 +1,4 @@
-"""What the user named, by the number that the C knows it by."""
+"""Decode target ids to the names that the user gave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a thread does, and where."""
+"""Decode the state of a thread, and where it waits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DEPTH = 64  # functions: probes_c/tasks.c has room for so many
 
 
 def task_state(state: int) -> str:
-    """The letter that ps has for it."""
+    """Return the letter that ps shows for a state."""
     if state & _IDLE == _IDLE:
         return "I"
     if state & _LIKE_THAT:
@@ -29,7 +29,7 @@ def task_state(state: int) -> str:
 
 
 def kernel_function_decoder() -> Decoder:
-    """A decoder of the address of a kernel function: its name."""
+    """Make a decoder of kernel function addresses to names."""
     symbols = KernelSymbols()
 
     def kernel_function(address: int) -> str:
@@ -40,7 +40,7 @@ def kernel_function_decoder() -> Decoder:
 
 
 def kernel_stack_decoder() -> Decoder:
-    """A decoder of stacks, 64-bit addresses one after the other, innermost first."""
+    """Make a decoder of stacks: 64-bit addresses in sequence, innermost first."""
     symbols = KernelSymbols()
 
     def kernel_stack(value: bytes) -> str:

@@ -1,7 +1,7 @@
-"""C for what is done with numbers and addresses, with C's own rules, but nothing left undefined.
+"""Generate C for arithmetic on numbers and addresses, with C's own rules, but without undefined behaviour.
 
-Sums are made without a sign, shifts by what there are bits, and a division by 0 counts as something that
-could not be read (``bad``).
+Sums are unsigned, shift counts are masked to the width, and a division by 0 counts as an unreadable value
+(``bad``).
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def number(value: int, kind: IntType) -> Value:
 
 
 def widened(value: Value, conversion: Conversion) -> Value:
-    """Convert a number or address to what C's printf shows of it by ``conversion``.
+    """Convert a number or address to the value that C's printf shows for ``conversion``.
 
-    A number is promoted as C promotes an argument: one narrower than int becomes an int, with zeros where it
-    is unsigned and with its sign where it is signed. Only then does the conversion say how to read it. ``hh``
-    and ``h`` cut it, other lengths never make it narrower. Of a register without a type, the conversion says
-    how many bytes there are.
+    A number is promoted as C promotes an argument: one narrower than int becomes an int, zero-extended if
+    it is unsigned and sign-extended if it is signed. Only then the conversion says how to read it. ``hh``
+    and ``h`` truncate it, other lengths never make it narrower. For a register without a type, the
+    conversion gives the number of bytes.
     """
     kind = value.type if isinstance(value.type, IntType) else U64
     signed = conversion.signed
@@ -68,7 +68,7 @@ def widened(value: Value, conversion: Conversion) -> Value:
 
 
 def size_of(kind: Type) -> int:
-    """Bytes of a value; 0 where that is not known."""
+    """Return the size of a value in bytes; 0 if it is unknown."""
     if isinstance(kind, (IntType, StructType)):
         return kind.size
     if isinstance(kind, ArrayType):
@@ -138,7 +138,7 @@ def binary(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
 
 
 def logical(sign: str, left: Value, right: Value) -> Value:
-    """``&&`` and ``||``: the right one is looked at only where it matters."""
+    """Generate ``&&`` and ``||``: the right operand is evaluated only if it matters."""
     return Value(f"((s32)(({left.code}) {sign} ({right.code})))", INT)
 
 
@@ -152,7 +152,7 @@ def _shift(node: Binary, left: Value, right: Value, kind: IntType) -> Value:
 
 
 def _check_signs(node: Binary, left: Value, right: Value, kind: IntType, fail: Fail) -> None:
-    """What is compared with something below 0 must have a sign: else it would be never, or always."""
+    """Check that a value compared with a negative number is signed, else the result would be constant."""
     for operand, one, other in ((node.left, left, right), (node.right, right, left)):
         negative = other.constant is not None and other.constant < 0
         never = other.constant == 0 and one is left and node.sign in ("<", ">=")

@@ -1,7 +1,7 @@
-"""From a user's expression to C of our own, with a type for every step.
+"""Translate a user's expression to our own C, with a type for every step.
 
-Names, members and types are looked up, and only what they stand for goes on: numbers, and words of our own.
-So nothing that a user wrote can become C, whatever it was.
+Names, members and types are looked up, and only numbers and words of our own go into the C. So nothing that
+a user wrote can become C.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _KEPT = 8  # values that are kept from the beginning of a function
 
 
 class Checker(Identifiers):
-    """Expressions of one question at one target. What it keeps from functions' beginnings is in ``kept``: C
-    for each."""
+    """Translates the expressions of one probe spec at one target. ``kept`` is C for each value that is
+    saved at a function's entry."""
 
     def __init__(self, text: str, scope: Scope, *, outer: Checker | None = None) -> None:
-        """``outer``: it is for what stands in ``$entry``."""
+        """``outer`` is set for the checker of an expression in ``$entry``."""
         super().__init__(text, scope, within=outer is not None)
         self.kept: list[str] = []
 
     # What a question consists of
 
     def condition(self, node: Node) -> str:
-        """C that tells whether it holds."""
+        """Return a C expression that is true if the condition holds."""
         return f"({self.value(node).code}) != 0"
 
     def value(self, node: Node) -> Value:
@@ -52,8 +52,8 @@ class Checker(Identifiers):
         return self._valued(node, self._found(node))
 
     def text(self, node: Node) -> tuple[str, int, str] | Comm | None:
-        """Where text is: (C for its address, the most bytes that there can be or 0, memory); None where this
-        is no text."""
+        """Return the location of a string: (C for its address, its maximum bytes or 0, memory); None if the
+        expression is no string."""
         found = self._found(node)
         if isinstance(found, Comm):
             return found
@@ -69,7 +69,7 @@ class Checker(Identifiers):
         return value.code, limit, self._memory(kind)
 
     def type_of(self, name: syntax.TypeName) -> Type:
-        """What a type's name stands for."""
+        """Look up a type by name. Raises QuestionError."""
         words = name.words
         kind = types.basic(words)
         if kind is None and words[0] in ("struct", "union", "enum"):
@@ -127,7 +127,7 @@ class Checker(Identifiers):
         raise TypeError(f"no expression: {node}")
 
     def _valued(self, node: Node, found: Found) -> Value:
-        """What is at a place; of an array its address, as in C."""
+        """Read the value at a location; for an array its address, as in C."""
         if isinstance(found, Comm):
             raise self.fail(node, "this is text, and no number", hint='as in $comm == "cat", or by %s')
         if isinstance(found, Value):
@@ -169,7 +169,7 @@ class Checker(Identifiers):
         return USER if kind.user else self.scope.memory
 
     def _pointed(self, node: Node, value: Value) -> Lvalue:
-        """What an address points at."""
+        """Dereference an address."""
         kind = value.type
         if isinstance(kind, IntType):
             hint = "a cast says it, as in ((struct sock *)arg1)->sk_family"
@@ -249,7 +249,7 @@ class Checker(Identifiers):
         )
 
     def _tagged(self, kind: Type, memory: str) -> Type:
-        """What the program's memory points at is the program's, too."""
+        """Mark pointers read from user memory as user pointers."""
         if memory == USER and isinstance(kind, PointerType):
             return replace(kind, user=True)
         return kind
@@ -317,7 +317,7 @@ class Checker(Identifiers):
         return converted(value, kind)
 
     def _same(self, text: syntax.TextLiteral, of: Node) -> Value:
-        """Whether there is this text, to its end."""
+        """Compare a string, to its end, with a literal."""
         wanted = text.value.encode("utf-8", "surrogateescape")
         if b"\0" in wanted or len(wanted) > _LONGEST:
             raise self.fail(
@@ -349,7 +349,8 @@ class Checker(Identifiers):
         return Value(f"(({{ {body} }}))", INT)
 
     def _check_room(self, text: syntax.TextLiteral, wanted: bytes, most: int) -> None:
-        """What is longer than what there can be (``most`` bytes, 0: any number) is never the same."""
+        """Reject a literal longer than the string can be (``most`` bytes, 0: any): it would never be
+        equal."""
         if most and len(wanted) > most:
             raise self.fail(
                 text,

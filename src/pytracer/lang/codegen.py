@@ -17,11 +17,11 @@ from pytracer.record import record
 
 @record
 class GeneratedProgram:
-    """What one question comes to at a target.
+    """The C for one probe spec at a target.
 
-    ``condition`` is C that tells whether it is wanted, "" where it always is; ``statements`` put its answers
-    where they belong. ``kept`` is C of what is to be kept when the function begins, if it ``begins``: there a
-    program is wanted, too.
+    ``condition`` is a C expression for the filter, "" without one; ``statements`` store the results in the
+    record. ``kept`` is C for the values to save at the function's entry, if it ``begins`` there: then a
+    program is attached to the entry, too.
     """
 
     answers: tuple[ResultField, ...]
@@ -61,7 +61,7 @@ class _FieldWriter:
 
 
 def generate(question: ProbeSpec, scope: Scope) -> GeneratedProgram:
-    """What a question comes to in this scope. Raises QuestionError, which points into the question."""
+    """Generate the C for a probe spec in this scope. Raises QuestionError, which points into the spec."""
     checker = Checker(question.text, signed(question, scope))
     condition = checker.condition(question.filter) if question.filter is not None else ""
     answers = _FieldWriter()
@@ -111,7 +111,7 @@ def _text_or_none(checker: Checker, of: Expression) -> tuple[str, int, str] | Co
 
 
 def _is_text(checker: Checker, of: Expression) -> bool:
-    """Whether what has no conversion is shown as text: what its type says, or else what it is."""
+    """Return whether a value without a conversion is shown as text, by its cast or else by its own type."""
     if of.type is not None:
         return is_text(checker.type_of(of.type))
     where = checker.text(of.node)
@@ -123,7 +123,7 @@ def _is_text(checker: Checker, of: Expression) -> bool:
 
 
 def _as_shown(checker: Checker, of: Expression, value: Value, conversion: Conversion) -> Value:
-    """Convert a value to what its conversion shows. Raises QuestionError where it cannot show it."""
+    """Convert a value to the type that its conversion shows. Raises QuestionError if it cannot show it."""
     kind = value.type
     if conversion.is_number:
         return widened(value, conversion)
@@ -159,8 +159,8 @@ def _spelled(conversion: Conversion) -> str:
 def written(
     programs: Sequence[GeneratedProgram], questions: Sequence[int], tracked: Collection[int] = ()
 ) -> str:
-    """The functions that ``ask.h`` speaks of, for programs by their numbers; ``questions`` are the numbers of
-    those that they are for. Those in ``tracked`` are also put on where functions begin."""
+    """Generate the functions that ``ask.h`` calls, for programs by number; ``questions`` are the numbers of
+    their probe specs. Programs in ``tracked`` are also attached to functions' entries."""
     lines = [
         "static __always_inline int pt_wanted(void *ctx, u32 which, u32 target, struct pt_call *call)",
         "{",
@@ -216,6 +216,6 @@ def _has_sign(answers: Sequence[ResultField]) -> bool:
 
 
 def _tells(function: str, numbers: Sequence[int]) -> list[str]:
-    """A function that tells whether a program is one of these."""
+    """Generate a C function that returns whether a program is one of these."""
     which = " || ".join(f"which == {number}" for number in numbers)
     return [f"static __always_inline int {function}(u32 which)", "{", f"    return {which or '0'};", "}", ""]

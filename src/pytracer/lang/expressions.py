@@ -34,12 +34,12 @@ class ExpressionParser:
 
     @property
     def next(self) -> Token:
-        """The token that was not taken yet."""
+        """The next token, which is not consumed yet."""
         return self._tokens[self._at]
 
     @property
     def taken(self) -> int:
-        """Where the text ends that was taken."""
+        """Index in the text behind the last consumed token."""
         return self._tokens[self._at - 1].end if self._at else self.next.start
 
     def _ahead(self, by: int) -> Token:
@@ -52,7 +52,7 @@ class ExpressionParser:
         return token
 
     def at(self, *signs: str) -> bool:
-        """Whether one of these signs is next."""
+        """Return whether the next token is one of these signs."""
         return self.next.kind == SIGN and self.next.text in signs
 
     def skip(self, sign: str) -> bool:
@@ -215,7 +215,7 @@ class ExpressionParser:
     # Types
 
     def _is_type(self, by: int) -> bool:
-        """Whether a type in parentheses begins so many tokens ahead."""
+        """Return whether a type in parentheses begins ``by`` tokens ahead."""
         first, second, third = (self._ahead(by + more) for more in range(3))
         if first.kind != NAME or first.text.startswith("$"):
             return False

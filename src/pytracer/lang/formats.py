@@ -1,4 +1,4 @@
-"""Format strings: what stands for itself, and what stands for an argument."""
+"""Parse format strings into literal text and conversions."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Conversion:
 
     @property
     def is_number(self) -> bool:
-        """Whether it shows a number by its digits."""
+        """True if it shows a number by its digits."""
         return self.sign in _WHOLE
 
     @property
     def signed(self) -> bool:
-        """Whether what it shows has a sign."""
+        """True if it shows a signed number."""
         return self.sign in "di"
 
     def show(self, value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the words of an expression stand for."""
+"""Look up the identifiers of an expression."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def _holds(kind: IntType, value: int) -> bool:
 
 
 class Identifiers:
-    """Looks words up in a scope. ``begins`` tells whether it is to be known when the function began,
-    ``within`` whether it is about that moment."""
+    """Looks up identifiers in a scope. ``begins`` is true once one needs the function's entry, ``within``
+    if the expression itself is evaluated there."""
 
     def __init__(self, text: str, scope: Scope, *, within: bool) -> None:
-        """``text`` is the question, for messages."""
+        """``text`` is the whole probe spec, for messages."""
         self.whole = text
         self.scope = scope
         self.within = within
@@ -44,7 +44,7 @@ class Identifiers:
         return QuestionError(message, self.whole, node.start, node.end, hint=hint)
 
     def name(self, node: syntax.Name) -> Found:
-        """What a word stands for. Raises QuestionError, which suggests near ones."""
+        """Look up an identifier. Raises QuestionError, which suggests similar ones."""
         name, scope = node.name, self.scope
         if name in scope.named:
             return scope.named[name]

@@ -1,4 +1,4 @@
-"""From a user's text to tokens, each of which knows where it stands."""
+"""Split a user's text into tokens with positions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MOST = 4096  # characters of a question
 
 @record
 class Token:
-    """A piece of the text, from ``start`` to before ``end``. ``value`` is what a literal stands for."""
+    """A token from index ``start`` up to, not including, ``end``. ``value`` is that of a literal."""
 
     kind: str
     text: str
@@ -102,7 +102,7 @@ def _number(text: str, match: re.Match[str]) -> int:
 
 
 def unescaped(text: str, start: int, end: int) -> str:
-    """What the inside of a literal stands for, as in C. Raises QuestionError."""
+    """Decode the inside of a literal, as in C. Raises QuestionError."""
 
     def replace(match: re.Match[str]) -> str:
         what = match[1]
@@ -119,6 +119,6 @@ def unescaped(text: str, start: int, end: int) -> str:
 
 
 def quoted(value: str) -> str:
-    """The literal that stands for this text."""
+    """Return the literal for a text."""
     letters = {ord(what): f"\\{name}" for name, what in _ESCAPES.items()}
     return '"' + value.translate({**letters, ord("\\"): "\\\\", ord('"'): '\\"'}) + '"'

@@ -1,4 +1,4 @@
-"""What a question is, as it was read, and what its answers are, as records hold them."""
+"""The data of a parsed probe spec, and the layout of its results in records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytracer.spec import Source
 
 @record
 class Expression:
-    """One that is asked for: as it was written, and as it was read. ``type`` is what it is to be made."""
+    """An expression: its text, and the parsed node. ``type`` is a cast that applies to the result."""
 
     text: str
     node: Node
@@ -21,8 +21,8 @@ class Expression:
 
 @record
 class ProbeSpec:
-    """``text`` is all of it, as the user wrote it; ``pieces`` are those of its format string, ``label`` is
-    what it is called."""
+    """A parsed probe spec. ``text`` is the whole of it, as the user wrote it; ``pieces`` are those of its
+    format string, ``label`` is its displayed name."""
 
     text: str
     source: Source
@@ -34,12 +34,12 @@ class ProbeSpec:
 
     @property
     def conversions(self) -> tuple[Conversion, ...]:
-        """Those of the format string, one for each expression."""
+        """The conversions of the format string, one for each expression."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Conversion))
 
 
 class ResultSlot(Enum):
-    """What an answer is in a record."""
+    """The type of a result in a record."""
 
     SIGNED = "signed"
     UNSIGNED = "unsigned"
@@ -52,9 +52,8 @@ class ResultSlot(Enum):
 
 @record
 class ResultField:
-    """One value of a record. ``name`` is the expression as it was written, ``at`` which of the record's
-    numbers (or, of TEXT, texts) it is, and ``bit`` which bit of ``missing`` says that it could not be
-    read."""
+    """One result in a record. ``name`` is the expression's text, ``at`` the index among the record's
+    numbers (or, for TEXT, texts), and ``bit`` the bit of ``missing`` that is set if it could not be read."""
 
     name: str
     slot: ResultSlot
@@ -64,8 +63,8 @@ class ResultField:
 
 @record
 class ProbeSpecs:
-    """All questions of a run, and the ``answers`` of each; ``of`` is which question a target's number
-    belongs to. A record has room for ``numbers`` numbers, and ``texts`` texts of ``room`` bytes."""
+    """All probe specs of a run, and the ``answers`` of each; ``of`` maps a target's number to its spec. A
+    record has room for ``numbers`` numbers, and ``texts`` texts of ``room`` bytes."""
 
     specs: tuple[ProbeSpec, ...] = ()
     answers: tuple[tuple[ResultField, ...], ...] = ()
@@ -76,8 +75,8 @@ class ProbeSpecs:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each question is called: its label, or the probe that it is about, or where two are about one,
-        all of it."""
+        """The displayed name of each probe spec: its label, or its probe, or its whole text if several
+        specs have that probe."""
         probes = [question.source.text for question in self.specs]
         return tuple(
             question.label or (probe if probes.count(probe) == 1 else question.text)

@@ -108,7 +108,7 @@ def parse_distribution(text: str) -> ProbeSpec:
 
 
 def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, ...], ExpressionParser]:
-    """The probe and its signature, and a parser of what follows."""
+    """Parse the probe and its signature; also return a parser for the rest."""
     start = len(text) - len(text.lstrip())
     match = (_LABELLED if label else _PROBE).match(text, start)
     assert match is not None
@@ -132,8 +132,8 @@ def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, 
 
 
 def _end_of_parameters(text: str, source: Source, start: int) -> int:
-    """Where the parameters end of a C++ function that was written with them: ``ns::f(int, char*)``; 0 where
-    there is no telling them from a signature."""
+    """Return the end of the parameters of a C++ function that was written with them: ``ns::f(int, char*)``;
+    0 if they cannot be told from a signature."""
     if source.kind not in ("u", "ur") or not re.search(r"::|<", source.name):
         return 0
     depth = 0
@@ -145,7 +145,7 @@ def _end_of_parameters(text: str, source: Source, start: int) -> int:
 
 
 def _without_parentheses(text: str, start: int, end: int) -> int:
-    """Where a probe ends that no parentheses follow: all of it is one, if it can be."""
+    """Return the end of a probe without parentheses: the whole word, if it is a valid source."""
     word = text[start:end]
     try:
         source_of(word)

@@ -1,6 +1,6 @@
-"""What a question can look at where a program runs: arguments, fields, the memory that they point into.
+"""What expressions can refer to where a program runs: arguments, fields, the memory that they point to.
 
-``code`` is always C of our own: whoever makes a scope writes it, from numbers that he knows.
+``code`` is always C of our own, generated from numbers by the functions that make a scope.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pytracer.lang.types import StructType, Type
 from pytracer.record import made, record
 
 KERNEL, USER, EITHER = "PT_MEMORY_KERNEL", "PT_MEMORY_USER", "PT_MEMORY_EITHER"
-"""In which memory an address is; EITHER is told by the address itself (probes_c/include/ask.h)."""
+"""The memory that an address is in; for EITHER the address itself decides (probes_c/include/ask.h)."""
 
 
 @record
@@ -83,12 +83,12 @@ class TypeProvider(Protocol):
 
 @record
 class Scope:
-    """What is there at one target.
+    """The names that expressions can use at one target.
 
-    ``what`` it is, for messages. ``named`` are its arguments or fields by name, ``numbered`` what ``arg1``
-    and so on are. ``returned`` is what a function returns; ``entry`` what there was as it began, where that
-    can be asked for. ``absent`` says why there are no arguments, ``memory`` is where numbers that are made
-    addresses point. ``record``: the fields are those of ``args``.
+    ``what`` names the target, for messages. ``named`` are its arguments or fields by name, ``numbered`` the
+    values of ``arg1`` and so on. ``returned`` is the return value; ``entry`` the scope at the function's
+    entry, if it is available. ``missing_reason`` says why there are no arguments, ``memory`` is the memory
+    that numbers cast to addresses point to. ``record``: the fields are those of ``args``.
     """
 
     what: str

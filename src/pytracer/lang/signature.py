@@ -11,7 +11,7 @@ from pytracer.record import replace
 
 
 def retyped(code: str, kind: Type) -> Value:
-    """What a register holds, of which only so much means something as the type has."""
+    """Read a register as a type: only the type's low bytes are meaningful."""
     if isinstance(kind, IntType):
         return Value(f"(({kind.c}){code})", kind)
     if isinstance(kind, PointerType):

@@ -14,7 +14,7 @@ class Node:
 
 
 def parts(node: Node) -> list[Node]:
-    """What it is made of."""
+    """Return the child nodes."""
     return [part for part in as_dict(node).values() if isinstance(part, Node)]
 
 
@@ -64,7 +64,7 @@ class Name(Node):
 
 @record
 class EntryValue(Node):
-    """``$entry(expression)``: what it was as the function began."""
+    """``$entry(expression)``: its value at the function's entry."""
 
     of: Node
 

@@ -7,8 +7,8 @@ from pytracer.record import record, replace
 
 @record
 class IntType:
-    """A whole number of ``size`` bytes, or an enum. ``raw``: it came as it was, and may be an address;
-    ``loose``: how much of it means something is not known either."""
+    """An integer of ``size`` bytes, or an enum. ``raw``: a register's content without a type, which may be
+    an address; ``loose``: the number of its meaningful bytes is not known either."""
 
     size: int
     signed: bool
@@ -37,7 +37,7 @@ class VoidType:
 
 @record
 class StructType:
-    """A struct or union by its ``number`` where it was found; ``size`` in bytes (0: it is not known)."""
+    """A struct or union, by its type id ``number``; ``size`` in bytes (0: unknown)."""
 
     number: int
     name: str
@@ -45,20 +45,20 @@ class StructType:
 
     @property
     def text(self) -> str:
-        """For people."""
+        """The type as text, for messages."""
         return self.name
 
 
 @record
 class ArrayType:
-    """``length`` elements, 0 where that is not part of the type."""
+    """``length`` elements, 0 if that is not part of the type."""
 
     of: Type
     length: int
 
     @property
     def text(self) -> str:
-        """For people."""
+        """The type as text, for messages."""
         return f"{self.of.text}[{self.length or ''}]"
 
 
@@ -79,7 +79,7 @@ Type = IntType | VoidType | StructType | ArrayType | PointerType
 
 INT, U32, U64, S64 = IntType(4, True), IntType(4, False), IntType(8, False), IntType(8, True)
 RAW = IntType(8, False, raw=True, loose=True)
-"""What a register holds."""
+"""The content of a register."""
 
 WORDS = ("unsigned", "signed", "char", "short", "int", "long", "void", "bool", "_Bool", "float", "double")
 """The words that C's own types are made of."""
@@ -97,13 +97,13 @@ _SIZED = {
     "__be64 __le64": U64,
 }
 BASIC = {name: kind for names, kind in _SIZED.items() for name in names.split()}
-"""What is known without the kernel's help, by the names of the kernel, of C and of C libraries."""
+"""Types that need no BTF, by the names of the kernel, of C and of C libraries."""
 
 _SIZES = {"char": 1, "short": 2, "int": 4, "long": 8}
 
 
 def basic(words: tuple[str, ...]) -> Type | None:
-    """One of C's own types, or a name for one; None where it is neither."""
+    """Look up one of C's own types, or a typedef of one; None if it is neither."""
     if len(words) == 1 and words[0] in BASIC:
         return BASIC[words[0]]
     if not all(word in WORDS for word in words):
@@ -130,19 +130,19 @@ def basic(words: tuple[str, ...]) -> Type | None:
 
 
 def is_char(kind: Type) -> bool:
-    """Whether text is made of it."""
+    """Return whether a type is a character."""
     return isinstance(kind, IntType) and kind.size == 1 and not kind.boolean
 
 
 def is_text(kind: Type) -> bool:
-    """Whether it is text, or points at text."""
+    """Return whether a type is a string or points to one."""
     if isinstance(kind, PointerType):
         return is_char(kind.to) or (isinstance(kind.to, ArrayType) and is_char(kind.to.of))
     return isinstance(kind, ArrayType) and is_char(kind.of)
 
 
 def promoted(kind: IntType) -> IntType:
-    """What C makes of a number before it calculates."""
+    """Apply C's integer promotion."""
     if kind.size < INT.size:
         return INT
     return IntType(kind.size, kind.signed)
@@ -156,7 +156,7 @@ def of_bits(kind: IntType, bits: int) -> IntType:
 
 
 def common(left: IntType, right: IntType) -> IntType:
-    """What C makes of two numbers that it calculates with."""
+    """Apply C's usual arithmetic conversions to two integers."""
     left, right = promoted(left), promoted(right)
     if left.size == right.size:
         return replace(left, signed=left.signed and right.signed)

@@ -17,11 +17,11 @@ from pytracer.spec import NO_RATE, Alternative, Hook, PacketFanout, PerfSample, 
 
 @record
 class ChosenProbe:
-    """One attachment to make: ``name`` is what the target is called on this kernel.
+    """One attachment to make: ``name`` is the target's name on this kernel.
 
-    ``rate`` is how often a sample is taken, by those that do; ``tells`` how the program knows which of the
-    user's targets it runs for, where it is put on such; ``choice`` is what was chosen of the option that the
-    probe names, ``members`` the number that is given for how many there are to be.
+    ``rate`` is the sampling rate of probes that sample; ``tells`` how the program learns the target id, if
+    it is attached to targets that the user named; ``choice`` the chosen value of the option that the probe
+    names; ``members`` the size of its group.
     """
 
     probe: Probe
@@ -33,7 +33,7 @@ class ChosenProbe:
 
     @property
     def target(self) -> str:
-        """What it is put on, as people are told."""
+        """The attach target as text, for plans and messages."""
         rate = str(self.rate)
         at = f" ({rate})" if rate else ""
         which = f" ({self.choice})" if self.choice else ""
@@ -43,7 +43,7 @@ class ChosenProbe:
 
 @record
 class ResolvedHook:
-    """A hook, and the name of the alternative that was taken."""
+    """A hook, and the name of the chosen alternative."""
 
     hook: Hook
     alternative: str
@@ -51,8 +51,8 @@ class ResolvedHook:
 
 @record
 class AlternativeReport:
-    """An alternative of a hook on this kernel: whether it is the one ``taken``, whether the kernel has it,
-    and what there is to say of that. ``probes`` are what it would be put on."""
+    """An alternative of a hook on this kernel: whether it was chosen, whether the kernel supports it, and
+    why (not). ``probes`` are its attach targets as text."""
 
     name: str
     is_chosen: bool
@@ -64,7 +64,8 @@ class AlternativeReport:
 def report_alternatives(
     decided: ResolvedHook, request: Request, facts: KernelInfo
 ) -> Iterator[AlternativeReport]:
-    """All alternatives of a hook, best first, those behind the one that was taken, too. Each is tried."""
+    """Report all alternatives of a hook, best first, also those ranked below the chosen one. Each is
+    tried."""
     behind = False
     for alternative in decided.hook.alternatives:
         taken = alternative.name == decided.alternative
@@ -85,8 +86,9 @@ def report_alternatives(
 def choose_alternative(
     hook: Hook, request: Request, facts: KernelInfo
 ) -> tuple[Alternative, list[ChosenProbe], str]:
-    """The first alternative that this kernel grants, if there is one without doubts, its probes, and a note
-    of what was passed over. Raises PolicyError or UnsupportedError where there is none."""
+    """Choose the first alternative that this kernel supports, preferably without a caveat. Returns it with
+    its probes and a note on those passed over. Raises PolicyError or UnsupportedError if none is
+    supported."""
     forced = request.hooks.get(hook.name, "")
     passed = dict[str, str]()
     doubtful = list[tuple[Alternative, list[ChosenProbe]]]()
@@ -119,7 +121,7 @@ def choose_alternative(
 
 
 def _note(hook: Hook, chosen: Alternative, why: str, passed: Mapping[str, str]) -> str:
-    """What was chosen, and what was not, for people."""
+    """Describe which alternative was chosen, which were not, and why."""
     rest = "".join(f"; not {name}: {reason}" for name, reason in passed.items())
     return f"{hook.name}: {chosen.name}{f' ({why})' if why else ''}{rest}"
 

@@ -1,9 +1,7 @@
-"""What the user names: found on this machine, and the ways to attach to it, best first.
+"""Find the targets that the user names on this machine, and choose the best way to attach to them.
 
-A new kind of source is a line of ``SPELLINGS`` (spec/sources.py), one of ``WAYS`` here, a function that finds
-it (targets/) and a kind of probe (bpf/attach).
-
-See "Targets that the user names" in docs/internals.md.
+A new kind of source is a line of ``SPELLINGS`` (spec/sources.py), a line of ``WAYS`` here, a function that
+finds its targets (targets/) and a kind of probe (bpf/attach).
 """
 
 from __future__ import annotations
@@ -161,7 +159,7 @@ _KINDS_MAX = 16  # a number of 64 bits has four for each
 
 @record
 class TargetPlan:
-    """What became of a request's sources: ``names`` by number, and what the plan needs of it."""
+    """The resolved sources of a request: target ``names`` by number, and their part of the plan."""
 
     names: tuple[str, ...] = ()
     probes: tuple[ChosenProbe, ...] = ()
@@ -173,8 +171,8 @@ class TargetPlan:
 
 @record
 class ProbeSpecPlan(TargetPlan):
-    """What became of a request's questions. ``generated`` is C by the name of the file that it is included
-    as, ``marks`` where USDT arguments are, by the number of the target."""
+    """The resolved probe specs of a request. ``generated`` maps the names of generated include files to
+    their C, ``usdt_arguments`` target numbers to the locations of USDT arguments."""
 
     asked: ProbeSpecs | None = None
     generated: Mapping[str, str] = made(factory=dict)
@@ -198,10 +196,10 @@ def supported_alternatives(
 
 
 def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
-    """Find what the sources name and choose how to attach to it.
+    """Find the targets that the sources name and choose how to attach to them.
 
-    Raises UsageError where it is too much, UnknownNameError where there is no such thing, UnsupportedError or
-    PolicyError where there is no way.
+    Raises UsageError if there are too many, UnknownNameError if a source names nothing, UnsupportedError or
+    PolicyError if no alternative is supported.
     """
     wanted = request.tracer.arguments
     if not isinstance(wanted, Targets):
@@ -245,8 +243,9 @@ def choose_targets(request: Request, facts: KernelInfo) -> TargetPlan:
 def attach(
     program: str, kind: str, group: Sequence[NumberedTarget], request: Request, facts: KernelInfo
 ) -> tuple[Sequence[ChosenProbe], str, ResolvedHook]:
-    """The best way to put a program on these, all of one ``kind`` of source, and all or none of them within
-    functions; what was not taken, and why. Raises UnsupportedError or PolicyError where there is none."""
+    """Choose the best way to attach a program to targets, all of one ``kind`` of source, and either all or
+    none of them inside functions. Returns the probes, a note on alternatives passed over, and the choice.
+    Raises UnsupportedError or PolicyError if none is supported."""
     within = bool(group[0].source.offset)
     point = Point.OTHER if within else SPELLINGS[kind].at
 
@@ -265,7 +264,7 @@ def attach(
 
 
 def risks(decided: Iterable[ResolvedHook]) -> dict[str, None]:
-    """Warnings of what may happen to what is traced, once each."""
+    """Return warnings about risks to the traced programs, each once."""
     return {
         f"--hook {one.hook.name}={way.name}: {way.risk}": None
         for one in decided
@@ -275,7 +274,7 @@ def risks(decided: Iterable[ResolvedHook]) -> dict[str, None]:
 
 
 def defines_of(count: int, probes: Iterable[ChosenProbe]) -> Iterator[tuple[str, str]]:
-    """The macros that tell the C how many targets there are, and how it gets to know which it runs for."""
+    """Yield the macros for the number of targets, and for how a program learns its target id."""
     room = FEWEST << max(-(-count // FEWEST) - 1, 0).bit_length()
     yield "PT_TARGETS", str(room)
     if any(chosen.tells is TargetIdSource.ADDRESS for chosen in probes):
@@ -283,7 +282,7 @@ def defines_of(count: int, probes: Iterable[ChosenProbe]) -> Iterator[tuple[str,
 
 
 def _find(wanted: Targets, request: Request, facts: KernelInfo) -> tuple[list[NumberedTarget], list[str]]:
-    """All that the sources name, each once, and what is to be said of what they do not."""
+    """Find all targets of the sources, each once; also return warnings about targets left out."""
     named = dict[tuple[object, ...], NumberedTarget]()
     warnings = list[str]()
     absent: UsageError | None = None
@@ -328,7 +327,7 @@ def _kinds_of(wanted: Targets, named: Sequence[NumberedTarget]) -> str:
 
 
 def _place_of(source: Source, target: NamedTarget) -> object:
-    """What is the same for all names of one function: of it a single probe is made."""
+    """Return a key that all names of one function share, so that it gets a single probe."""
     if source.kind in ("u", "ur"):
         return tuple((site.identity, site.offset) for site in target.sites)
     return target.address or target.name
@@ -337,8 +336,9 @@ def _place_of(source: Source, target: NamedTarget) -> object:
 def targets_of(
     source: Source, kind: str, request: Request, facts: KernelInfo, warnings: list[str]
 ) -> tuple[Source, Sequence[NumberedTarget]]:
-    """What one source names, without numbers yet, to be seen as a ``kind`` of source; and the source with the
-    process that it is meant in. What it does not name, though it matches, is said in ``warnings``."""
+    """Find the targets of one source, without numbers yet, as targets of a ``kind`` of source; also return
+    the source with the process that it is resolved in. Matches that are left out are reported in
+    ``warnings``."""
     if source.kind in IN_PROGRAMS:
         process = request.process or request.viewer
         command = tuple(request.command) if not process else ()

@@ -24,7 +24,7 @@ _USER = "user"  # the tag of pointers into programs' memory (Linux 5.18, 7472d5a
 
 @record
 class Prototype:
-    """A function: its arguments by name, what it returns, and whether more arguments may follow."""
+    """The prototype of a function: arguments by name, return type, and whether it is variadic."""
 
     arguments: tuple[tuple[str, Type], ...]
     returned: Type
@@ -32,14 +32,14 @@ class Prototype:
 
 
 class NoTypes:
-    """A kernel that tells of no types."""
+    """The types of a kernel without BTF."""
 
     def members(self, struct: StructType) -> Mapping[str, RecordField]:  # noqa: ARG002 - see ask.Types
-        """None."""
+        """Return {}."""
         return {}
 
     def find(self, kind: str, name: str) -> Type | None:  # noqa: ARG002
-        """None."""
+        """Return None."""
         return None
 
     def names(self, kind: str) -> set[str]:  # noqa: ARG002
@@ -60,9 +60,9 @@ class NoTypes:
 
 
 class BtfTypes(NoTypes):
-    """Those of ``btf``. What is wrong with it is a HeadersError.
+    """The types in ``btf``. Damaged BTF raises HeadersError.
 
-    A program's are ``above`` the kernel's: their structs have numbers from there on.
+    A program's types are numbered ``above`` the kernel's, so that struct numbers are unique.
     """
 
     def __init__(self, btf: Btf, *, above: int = 0) -> None:
@@ -101,7 +101,7 @@ class BtfTypes(NoTypes):
         return values.pop() if len(values) == 1 else None
 
     def enumerators(self, name: str) -> set[int]:
-        """What enums have for a name."""
+        """Return the values of an enumerator's name over all enums."""
         return {value for _, value in self._btf.enumerators_named([name]).get(name, ())}
 
     def function(self, name: str) -> Prototype | None:
@@ -110,7 +110,7 @@ class BtfTypes(NoTypes):
         return self._prototype(found[0]) if len(found) == 1 else None
 
     def tracepoint(self, name: str) -> Prototype | None:
-        """What a tracepoint passes."""
+        """Return the prototype of a tracepoint; None if there is none."""
         declared = self._btf.find(BtfKind.TYPEDEF, f"btf_trace_{name}")
         if declared is None:
             return None
@@ -123,8 +123,9 @@ class BtfTypes(NoTypes):
 
     @functools.cached_property
     def _says_char_signs(self) -> bool:
-        """True where the BTF tells which chars are signed: then a plain char without a sign has none, as in
-        kernels since 6.2 (3bc753c06dd0). Older pahole writes neither for "signed char" nor for "char"."""
+        """Return whether the BTF records which chars are signed: then a plain char without a sign is
+        unsigned, as in kernels since 6.2 (3bc753c06dd0). Older pahole marks neither "signed char" nor
+        "char"."""
         number = self._btf.find((BtfKind.INT,), "signed char")
         return number is not None and self._btf.integer(number).signed
 
@@ -170,7 +171,7 @@ class BtfTypes(NoTypes):
         return VoidType(btf.name(number) or kind.name.lower().replace("func_proto", "function"))
 
     def _pointed(self, number: int, depth: int) -> Type:
-        """What a pointer is to: a struct is looked into only when somebody asks."""
+        """Return the type that a pointer refers to; a struct's members are read only on demand."""
         if not number or self._btf.kind(self._btf.resolve(number)) in (BtfKind.FUNC_PROTO, BtfKind.FUNC):
             return VoidType("function") if number else VoidType()
         return self.type(number, depth + 1)

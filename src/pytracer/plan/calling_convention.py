@@ -12,7 +12,7 @@ from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Typ
 from pytracer.plan.btf_types import NoTypes, Prototype
 
 REGISTERS = {"x86_64": 6, "aarch64": 8}
-"""How many registers numbers and addresses are passed in."""
+"""The number of registers that pass integers and addresses."""
 _FLOATING = 8  # registers for floating-point numbers, of both
 _FLOATS = {"float": 4, "double": 8}  # bytes
 _IN_MEMORY = {"x86_64": ("long double",), "aarch64": ()}
@@ -24,10 +24,10 @@ Needs = tuple[int, int]  # registers for numbers and addresses, and for floating
 def first_registers(
     prototype: Prototype, told: Sequence[int | None], types: NoTypes, architecture: str
 ) -> list[int]:
-    """The first register of each argument, from 0; ELSEWHERE where it is in none, or where that is not known.
+    """Return the first register of each argument, from 0; NOT_IN_REGISTER if it is in none, or unknown.
 
-    ``told`` is what debug information says: a register, ELSEWHERE, or None for as the convention has it.
-    Where it contradicts the convention, nothing is known of the arguments behind.
+    ``told`` is from debug information: a register, NOT_IN_REGISTER, or None for the calling convention's.
+    Once it contradicts the convention, the arguments behind are unknown.
     """
     most = REGISTERS.get(architecture, 0)
     start = _of_result(prototype.returned, types, architecture)
@@ -50,7 +50,7 @@ def first_registers(
 
 
 def _of_result(returned: Type, types: NoTypes, architecture: str) -> int | None:
-    """Registers that the address takes at which a large result is to be put; None where that is not known."""
+    """Return the number of registers for the address of a large result; None if it is unknown."""
     if (
         not isinstance(returned, StructType) or architecture == "aarch64"
     ):  # x8 there, which passes nothing else
@@ -61,7 +61,7 @@ def _of_result(returned: Type, types: NoTypes, architecture: str) -> int | None:
 
 
 def _is_passed_in_memory(kind: Type, types: NoTypes, architecture: str) -> Needs | None:
-    """What an argument takes, if there is room; None where that is not known."""
+    """Return the registers that an argument needs, if enough are free; None if it is unknown."""
     if isinstance(kind, (IntType, PointerType)):
         return 1, 0
     if isinstance(kind, VoidType):
@@ -89,8 +89,7 @@ def _is_passed_in_memory(kind: Type, types: NoTypes, architecture: str) -> Needs
 
 
 def _parts(kind: Type, at: int, types: NoTypes) -> Iterator[tuple[int, int, bool] | None]:
-    """The (offset, bytes, whether it is floating-point) of what is in a small struct; None for what is not
-    known."""
+    """Yield (offset, bytes, is floating-point) of each scalar in a small struct; None for an unknown part."""
     if isinstance(kind, IntType):
         yield at, kind.size, False
     elif isinstance(kind, PointerType):

@@ -18,10 +18,10 @@ _SHOWN = 6
 
 
 def returns(request: Request, facts: KernelInfo) -> int:
-    """What the function is to return, as 64 bits.
+    """Compute the value that the function shall return, as 64 bits.
 
-    Raises UsageError where everybody would be hit, or the function does not fail in that way,
-    UnsupportedError where the kernel, or this function, does not allow it.
+    Raises UsageError if every process would be hit without ``--everyone``, or the function cannot fail in
+    that way, UnsupportedError if the kernel, or this function, does not allow injection.
     """
     fault = request.fault
     assert fault is not None
@@ -51,7 +51,7 @@ def returns(request: Request, facts: KernelInfo) -> int:
 
 
 def like(name: str, known: Iterable[str]) -> list[str]:
-    """Some names that are like one: those that have it in them, then those that begin as it does."""
+    """Return some similar names: those that contain ``name``, then those with a common prefix."""
     names = sorted(known)
     word = name.strip("_").lower()
     inside = [one for one in names if word and word in one]

@@ -1,4 +1,4 @@
-"""One thing to attach to, of those that the user named."""
+"""A target of the request, with its number."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ IN_PROGRAMS = ("u", "ur", "usdt")
 
 @record
 class NumberedTarget:
-    """One target, the number that the C knows it by, and the source that named it. ``process`` is the only
-    one in which it matters, where it is in programs (0: all). ``entry`` is the offset in its file at which
-    calls of a program's function are counted, None if that is where its site is; ``code`` is where they end,
-    if they are seen to end by that."""
+    """A target, its number in C, and the source that named it. ``process`` is the only process to trace,
+    for targets in programs (0: all). ``entry`` is the file offset at which calls of a program's function
+    are counted, None if that is its site; ``code`` is where calls end, if that is found from machine code."""
 
     number: int
     source: Source
@@ -33,9 +32,9 @@ class NumberedTarget:
 
 
 def name_of(source: Source, target: NamedTarget) -> str:
-    """How a user would write just this one of what a source names."""
+    """Return a source's text for just one of its targets."""
     return replace(source, place="", name=target.name).text
 
 
 Make = Callable[[str, Sequence[NumberedTarget]], tuple[Probe, ...]]
-"""From a program and what it is to be put on, to probes: one for each, or one for all."""
+"""Makes probes for a program and its targets: one for each, or one for all."""

@@ -48,15 +48,16 @@ RINGBUF = 27  # enum bpf_map_type
 
 @record
 class Plan:
-    """What this kernel makes of a request: all that is decided before anything is compiled.
+    """A request resolved for this kernel: everything that is decided before anything is compiled.
 
-    ``defines`` shape the C; ``config`` (slot -> value) and ``sets`` (map -> keys) fill its maps; ``rows`` is
-    how many rows the kernel keeps, ``buffer`` how many bytes of events. ``program`` is ``c`` or names a
-    builder; ``notes`` say per hook what was chosen and what was not, and why. ``targets`` are the names of
-    what the user named, by number; ``places`` are the cgroups that programs are put on, where they are put on
-    such, and ``cgroups`` those that tasks are asked for elsewhere; ``warnings`` are for the user. ``decided``
-    are the hooks that there were alternatives for. ``asked`` is what the user asks, ``generated`` C that was
-    written for it, by the name it is included by, ``marks`` the arguments of USDT probes.
+    ``defines`` are macros of the C; ``config`` (slot -> value) and ``sets`` (map -> keys) fill its maps;
+    ``rows`` is the map capacity, ``buffer`` the size of the ring in bytes. ``program`` is ``c`` or names a
+    builder; ``notes`` say for each hook which alternative was chosen, which were not, and why. ``targets``
+    are the names of the user's targets, by number; ``places`` are the cgroups that programs are attached
+    to, if they are of that kind, and ``cgroups`` those that tasks are filtered by otherwise; ``warnings``
+    are for the user. ``resolved_hooks`` are the hooks with alternatives. ``probe_specs`` are what the user
+    asks, ``generated`` is C that was generated for it, by the name of the include file, ``usdt_arguments``
+    are the locations of arguments of USDT probes.
     """
 
     request: Request
@@ -232,7 +233,7 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
 
 
 def hooks_of(request: Request) -> list[Hook]:
-    """What must be seen for a request. Raises UsageError where a command cannot be followed."""
+    """Return the hooks that a request needs. Raises UsageError if a command cannot be followed."""
     wanted = output_of(request).hooks or request.tracer.hooks
     hooks = [with_function(hook, request) for hook in wanted if not request.options.get(hook.unless)]
     flags = [o for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
@@ -248,7 +249,7 @@ def hooks_of(request: Request) -> list[Hook]:
 
 
 def _choose_named(request: Request, facts: KernelInfo) -> TargetPlan:
-    """What becomes of what the user names or asks."""
+    """Resolve the targets that the user names, or the probe specs."""
     if not isinstance(request.tracer.arguments, Questions):
         return choose_targets(request, facts)
     from pytracer.plan.probe_specs import plan_probe_specs  # and a language with it
@@ -257,7 +258,7 @@ def _choose_named(request: Request, facts: KernelInfo) -> TargetPlan:
 
 
 def _outermost(folders: Sequence[str]) -> tuple[str, ...]:
-    """Those that are in none of the others: a program on a cgroup sees what is below it, too."""
+    """Return the folders that are in none of the others: a program on a cgroup also sees those below it."""
     paths = dict.fromkeys(map(PurePath, folders))
     return tuple(str(path) for path in paths if not any(above in paths for above in path.parents))
 
@@ -269,11 +270,11 @@ _FOR = {
     "--max-rows": "what is counted in the kernel",
     "--buffer": "events that are shown as they happen",
 }
-"""What the options are for that not every output takes."""
+"""The outputs that take an option, for options that not every output takes."""
 
 
 def _check_output(request: Request, output: Output) -> None:
-    """Whether the output makes sense of the options that are not for all. Raises UsageError."""
+    """Check that the output takes the options that not every output takes. Raises UsageError."""
     given = {
         "INTERVAL": request.interval,
         "--top": request.top,
@@ -290,7 +291,8 @@ def _check_output(request: Request, output: Output) -> None:
 
 
 def _check_profile(request: Request) -> None:
-    """A profile lacks nothing that a command calls. Raises UsageError where it would."""
+    """Check that a profile will have all calls of the command. Raises UsageError if an option leaves some
+    out."""
     if not request.command or request.load:
         raise UsageError("a profile is of a command, from its start to its end", hint="-- COMMAND")
     by = _by(request)

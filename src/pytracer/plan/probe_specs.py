@@ -1,6 +1,6 @@
-"""What users ask: found on this machine, checked against what there is, and made into programs.
+"""Resolve probe specs: find their targets, check expressions against the targets' types, generate C.
 
-Targets of a question that come to the same C share a program; what is asked of others has one of its own.
+Targets of a spec for which the same C is generated share a program; others have one of their own.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spe
 
 
 def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
-    """Find what is asked about, and choose how to attach to it.
+    """Find the targets of the probe specs, and choose how to attach to them.
 
-    Raises QuestionError, which points into the question, where it does not fit what there is, and what
-    :func:`~pytracer.plan.attach_targets.choose_targets` raises.
+    Raises QuestionError, which points into the spec, if it does not fit the target, and the errors of
+    :func:`~pytracer.plan.attach_targets.choose_targets`.
     """
     named, warnings = list[NumberedTarget](), list[str]()
     programs, asking = list[GeneratedProgram](), list[int]()
@@ -110,7 +110,7 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
 def _targets(
     question: ProbeSpec, request: Request, facts: KernelInfo, warnings: list[str]
 ) -> Iterator[NumberedTarget]:
-    """What a question is about; of a USDT probe each place by itself, since its arguments are elsewhere."""
+    """Yield the targets of a probe spec; each site of a USDT probe by itself, as its arguments differ."""
     try:
         source, targets = targets_of(question.source, question.source.kind, request, facts, warnings)
     except UsageError as error:
@@ -148,7 +148,8 @@ def _parts(
 def _check_uniform(
     question: ProbeSpec, first: GeneratedProgram, program: GeneratedProgram, one: NumberedTarget
 ) -> None:
-    """A column is of one type, whatever it is asked of. Raises QuestionError."""
+    """Check that each expression has the same type at all targets, as its column has one. Raises
+    QuestionError."""
     for expression, before, now in zip(question.expressions, first.answers, program.answers, strict=True):
         if before.slot is not now.slot:
             raise QuestionError(
@@ -204,8 +205,8 @@ def _check_room(numbers: int, texts: int, room: int) -> None:
 
 
 def expression_columns(asked: ProbeSpecs, taken: Iterable[str], *, wide: bool) -> tuple[Column, ...]:
-    """A column for each expression, by its text; one whose name is ``taken`` has ``arg:`` before it.
-    ``wide``: tables leave it out."""
+    """Return a column for each expression, named by its text; a name in ``taken`` gets the prefix ``arg:``.
+    If ``wide``, tables leave it out."""
     names = set(taken) | _RESERVED
     slots = dict[str, ResultSlot]()
     for answer in (answer for some in asked.answers for answer in some):

@@ -1,4 +1,4 @@
-"""What a request says of samples: of which event, of which tasks, how often."""
+"""Resolve what to sample for a request: the event, the tasks, the rate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytracer.spec import HAPPENINGS, Filter, PerfSample, Rate, TaskSample
 
 
 def resolve_tasks(probe: PerfSample, request: Request) -> PerfSample:
-    """The probe with all that the request says of what it samples."""
+    """Complete a probe with the request's event and tasks."""
     if probe.chosen_by:
         probe = replace(probe, event=choice_of(probe.chosen_by, request), chosen_by="")
     if not isinstance(probe, TaskSample) or request.pack:  # which is for what is in doubt, too
@@ -31,7 +31,7 @@ def resolve_tasks(probe: PerfSample, request: Request) -> PerfSample:
 
 
 def rate_of(probe: PerfSample, request: Request) -> Rate:
-    """How often a sample is taken. Raises UsageError where two rates are asked for."""
+    """Return the sampling rate. Raises UsageError if both rates are given."""
     frequency, period = (request.options.get(name) for name in (probe.frequency, probe.period))
     if frequency is not None and period is not None:
         raise UsageError(f"--{probe.frequency} and --{probe.period} do not go together")

@@ -1,4 +1,4 @@
-"""What a question can look at, by the kind of source: where arguments are, and of which types.
+"""Find what a probe spec's expressions can refer to, by the kind of source: arguments, locations, types.
 
 A new kind of source is a line of ``SCOPES``, and a function.
 """
@@ -27,9 +27,9 @@ _SYSTEM_CALLS = "syscalls"
 
 
 def scope_of(source: Source, target: NamedTarget, facts: KernelInfo, *, signed: bool = False) -> Scope:
-    """What there is at a target. ``signed``: arguments have names and types by the user's own signature.
+    """Return the scope at a target. ``signed``: the user's own signature names and types the arguments.
 
-    Raises HeadersError where types are damaged, what tracefs raises.
+    Raises HeadersError if types are damaged, and the errors of tracefs.
     """
     types = facts.types
     known = NoTypes() if types is None else BtfTypes(types)
@@ -59,7 +59,7 @@ def _arguments(
 
 
 def _in_words(prototype: Prototype) -> list[int]:
-    """What a trampoline passes: as many words of each argument as it has, one behind another."""
+    """Return the index of the first word of each argument of a trampoline, which passes them in sequence."""
     places, following = list[int](), 0
     for _, kind in prototype.arguments:
         places.append(following)
@@ -260,7 +260,7 @@ def _field(match: re.Match[str], types: NoTypes, *, of_call: bool) -> Lvalue:
 
 
 def _element(declared: str, types: NoTypes, size: int = 0, *, signed: bool) -> IntType:
-    """An element of an array of ``declared``: ``size`` is 0 where the format does not tell how long it is."""
+    """Return the element type of an array of ``declared``; ``size`` is 0 if the format does not say it."""
     known = _plain(declared, types)
     if known is not None and size in (0, known.size):
         return replace(known, signed=signed)
@@ -279,7 +279,7 @@ def _plain(declared: str, types: NoTypes) -> IntType | None:
 
 
 def _named(declared: str, types: NoTypes) -> Type:
-    """What a field of this C type points at."""
+    """Return the type that a field of this C type points at."""
     words = [word for word in re.findall(r"\w+", declared) if word not in ("const", "volatile", "__user")]
     if declared.count("*") > 1 or not words:
         return PointerType(VoidType()) if words else VoidType()

@@ -34,7 +34,7 @@ _POINTS = {
 
 @record
 class ProbeAt:
-    """A place in a file that a program is put on, for one target, and what it is there."""
+    """A probe site in a file, for one target, with the point at which the program runs there."""
 
     target: NumberedTarget
     site: ProbeSite
@@ -42,7 +42,7 @@ class ProbeAt:
 
 
 def entries(one: NumberedTarget) -> Iterator[ProbeAt]:
-    """Where a function begins; or the places of a USDT probe."""
+    """Yield the entry of a function, or the sites of a USDT probe."""
     if one.source.offset:
         at = Point.OTHER
     elif one.source.kind == RETURN:
@@ -58,7 +58,7 @@ def entries(one: NumberedTarget) -> Iterator[ProbeAt]:
 
 
 def exits(one: NumberedTarget) -> Iterator[ProbeAt]:
-    """Where the calls of a function end."""
+    """Yield the sites at which calls of a function end."""
     assert one.code is not None, "the code of what returns was asked for"
     at = SPELLINGS[RETURN].at | Point.SITE | (Point.GOROUTINE if one.code.goroutine else 0)
     for end in one.code.exits:
@@ -66,7 +66,7 @@ def exits(one: NumberedTarget) -> Iterator[ProbeAt]:
 
 
 def starts(one: NumberedTarget) -> Iterator[ProbeAt]:
-    """Where a function begins, as its symbol says: what the kernel's own return probe is put on."""
+    """Yield the start of a function by its symbol, for the kernel's own return probe."""
     for site in one.target.sites:
         yield ProbeAt(one, site, SPELLINGS[RETURN].at)
 
@@ -75,7 +75,7 @@ Places = Callable[[NumberedTarget], Iterable[ProbeAt]]
 
 
 def one_probe_each(kind: type[UserProbe], places: Places = entries) -> Make:
-    """Make a probe for each target; for each file and point where its places are in several."""
+    """Make a probe for each target, or for each of its files and points if its sites are in several."""
 
     def probes(program: str, named: Sequence[NumberedTarget]) -> tuple[UserProbe, ...]:
         return tuple(
@@ -119,7 +119,7 @@ def _probe(kind: type[UserProbe], program: str, sites: Sequence[ProbeAt]) -> Use
 
 
 def _grouped(sites: Iterable[ProbeAt]) -> Iterable[tuple[ProbeAt, ...]]:
-    """Those that one probe can be for."""
+    """Group the sites that one probe can cover."""
     groups = dict[tuple[object, ...], list[ProbeAt]]()
     for probe_at in sites:
         key = probe_at.target.process, probe_at.site.identity, probe_at.at, _g_offset(probe_at)
@@ -133,12 +133,12 @@ def _g_offset(probe_at: ProbeAt) -> int:
 
 
 def is_tracked(one: NumberedTarget) -> bool:
-    """Whether its calls must be known to tell its returns from those of functions that it jumps to."""
+    """Return whether calls must be tracked, to tell returns from those of functions that it jumps to."""
     return one.code is not None and any(end.kind is not ExitKind.RETURN for end in one.code.exits)
 
 
 def needs_code(kind: str, request: Request) -> bool:
-    """Whether returns of this kind are seen by a function's code."""
+    """Return whether returns of this kind of source are found from a function's machine code."""
     forced = request.hooks.get(RETURN, SITES)
     return kind == RETURN and forced.startswith(SITES)
 

@@ -1,4 +1,4 @@
-"""What the user asked for, parsed and resolved, before any kernel was looked at."""
+"""The user's request, parsed and resolved, independent of the kernel."""
 
 from __future__ import annotations
 
@@ -40,16 +40,15 @@ class Request:
 
     ``options`` holds the tracer's own options by name: bool (Flag), str (Choice), int (Number), tuple of
     key names (GroupBy), NameSetValue (NameSet). ``filters`` holds the keys of each filter's map, for CGROUP
-    the folders; ``viewer`` is a process whose files are meant by their names (0: ours). ``interfaces`` maps
-    the index of each interface to its name, 0 for all; ``filter`` says which packets of theirs are seen
-    (None: all). ``sources`` are what the user names to attach to, at most ``max_probes`` things (None: the
-    plan's default). ``hooks`` forces alternatives by name (for tests and comparisons), ``headers`` the
-    source of kernel types, ``pack`` a file that the programs are in. ``rows`` is how many the kernel keeps
-    (None: the plan's default), ``top`` how many are shown; ``buffer`` is the size in bytes of the ring that
-    events go through (None: the plan's default). ``fault`` is what is to fail, where a tracer makes that;
-    ``questions`` are what is asked, where it answers them. ``load``: the ``command`` is not what
-    is traced. ``wait_all``: the run goes on after the end of the
-    ``command`` until its descendants have ended.
+    the folders; ``viewer`` is a process in whose root file names are resolved (0: ours). ``interfaces``
+    maps the index of each interface to its name, 0 for all; ``filter`` selects their packets (None: all).
+    ``sources`` name the attach targets, at most ``max_probes`` (None: the plan's default). ``hooks`` forces
+    alternatives by name (for tests and comparisons), ``headers`` the source of kernel types, ``pack`` a
+    file with compiled programs. ``rows`` is the map capacity (None: the plan's default), ``top`` the number
+    of rows shown; ``buffer`` is the size of the event ring in bytes (None: the plan's default). ``fault``
+    is the fault to inject, ``probe_specs`` the probe specs, for tracers that take them. ``load``: the
+    ``command`` is a load, and not itself traced. ``wait_all``: after the ``command`` exits, the run goes on
+    until its descendants have exited.
     """
 
     tracer: Tracer
@@ -87,7 +86,7 @@ class Request:
 
     @property
     def process(self) -> int:
-        """The one process that is traced; 0 where it is not just one that was named."""
+        """The traced process if there is exactly one, else 0."""
         processes = self.filters.get(Filter.PID, ())
         return int.from_bytes(processes[0], sys.byteorder) if len(processes) == 1 else 0
 

@@ -1,6 +1,6 @@
-"""Where a program's function begins and where it returns: what is probed to see its calls end.
+"""The entry and return sites of a program's function, at which its calls are probed.
 
-The analysis of machine code (:mod:`pytracer.symbols.code`) fills these records; plans take them as they are.
+The analysis of machine code (:mod:`pytracer.symbols.code`) fills these records; plans use them unchanged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ THREAD_G = -8  # where Go keeps g, from the thread pointer, in programs that the
 
 
 class ExitKind(Enum):
-    """How a call ends at a :class:`FunctionExit`."""
+    """The way in which a call ends at a :class:`FunctionExit`."""
 
     RETURN = "a return instruction of the function itself"
     TAIL_RETURN = "a return instruction of a function that it jumps to"
@@ -37,13 +37,13 @@ class FunctionExit:
 
 @record
 class FunctionCode:
-    """What is known of a function's code.
+    """The results of analyzing a function's machine code.
 
-    ``entry`` is the offset in its file at which calls are counted: the first instruction, or in Go the one
-    behind the stack check, which runs again after the stack was moved. ``goroutine`` says that calls belong
-    to goroutines, which change threads; then g is ``g_offset`` bytes from the thread pointer (fs base).
-    ``reenters`` says that the function jumps back to its entry: a probe there fires again within one call.
-    ``tail_callees`` are the functions that it jumps to, by name.
+    ``entry`` is the file offset at which calls are counted: the first instruction, or in Go the one behind
+    the stack check, which runs again after the stack was moved. ``goroutine``: calls belong to goroutines,
+    which change threads; then g is ``g_offset`` bytes from the thread pointer (fs base). ``restarts``: the
+    function jumps back to its entry, so that a probe there fires again within one call. ``tail_callees``
+    are the names of the functions that it jumps to.
     """
 
     entry: int

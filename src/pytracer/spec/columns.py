@@ -8,7 +8,7 @@ from pytracer.record import record
 
 
 class Unit(Enum):
-    """What a number counts; a sink decides how to write it, the number itself stays exact."""
+    """The unit of a number; a sink decides how to format it, the number itself stays exact."""
 
     NONE = ""
     COUNT = "count"
@@ -20,16 +20,15 @@ class Unit(Enum):
 class Column:
     """One column of an output.
 
-    ``field`` is the member of the compiled C struct it comes from (default: ``name``). ``decode`` names
-    a decoder of :mod:`pytracer.enrich` that turns the raw value into what people read. ``ratio`` makes it
-    a derived column, the quotient of two others (rounded down; null where the divisor is 0). ``latest``
-    marks a value that is no counter: of the per-CPU copies the most recent is shown, and the C struct
-    says by a member ``seen`` (ns) how recent each is. ``greatest`` marks one of which the greatest
-    counts, over CPUs and over time, and not the sum. ``width`` is how many characters a table of events,
-    which cannot wait for the longest, keeps for it (default: the heading's, and what numbers commonly take).
-    ``absent`` is the raw value that stands for none (null in JSON, a dash in tables).
-    ``computed``: it is made of more than one member, by a function of its own.
-    ``wide`` columns are left out of tables, which are narrow, unless ``--wide`` asks for them.
+    ``field`` is the member of the compiled C struct it comes from (default: ``name``). ``decode`` names a
+    decoder of :mod:`pytracer.enrich` that turns the raw value into text. ``ratio`` makes it a derived
+    column, the quotient of two others (rounded down; null if the divisor is 0). ``last`` marks a value that
+    is no counter: the most recent of the per-CPU copies is shown, and a member ``seen`` (ns) of the C
+    struct says how recent each is. ``max`` marks a column that is a maximum over CPUs and over time, not a
+    sum. ``width`` is the column's width in a table of events, which cannot wait for the longest value
+    (default: the heading's, and what numbers commonly take). ``null`` is the raw value that means null
+    (null in JSON, a dash in tables). ``computed``: a function of its own makes it of several members.
+    ``wide`` columns are left out of tables, unless ``--wide`` asks for them.
     """
 
     name: str
@@ -58,7 +57,7 @@ class Column:
 
     @property
     def is_text(self) -> bool:
-        """Whether its values are text once decoded (left-aligned in tables)."""
+        """True if its values are text once decoded (left-aligned in tables)."""
         return self.unit is Unit.NONE and self.ratio is None and (bool(self.decode) or self.last)
 
 

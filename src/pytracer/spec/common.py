@@ -107,7 +107,7 @@ STACK_OPTIONS = (
         define="PT_STACKS_MAX",
     ),
 )
-"""Which part of stacks, how they are shown and how many: probes_c/include/stack.h."""
+"""Options for stacks: which part, how they are shown and how many; probes_c/include/stack.h."""
 
 BY_PROCESS = Key("pid", (Column("pid", "process id"), Column("comm", "its latest name", last=True)))
 BY_COMM = Key("comm", (Column("comm", "name of the thread", decode="text"),))
@@ -121,7 +121,7 @@ HANDLER_OUTPUTS = (
 )
 HANDLER_LATENCY = Flag("latency", "histograms of the time", define="LATENCY")
 BY_CPU = Key("cpu", (Column("cpu", "the CPU that ran it"),))
-"""What is shown of handlers of interrupts; probes_c/include/interrupts.h."""
+"""The grouping of interrupt handlers by CPU; probes_c/include/interrupts.h."""
 
 ONLY_CALLS = NameSet(
     "calls",
@@ -131,7 +131,7 @@ ONLY_CALLS = NameSet(
     map="wanted",
     define="FILTER_CALLS",
 )
-"""Which system calls: pt_is_wanted in probes_c/include/syscall.h."""
+"""Filters system calls: pt_is_wanted in probes_c/include/syscall.h."""
 
 ONLY_NETWORKS = NameSet(
     "net",
@@ -140,7 +140,7 @@ ONLY_NETWORKS = NameSet(
     map="pt_networks",
     define="ONLY_NETWORKS",
 )
-"""Which connections: pt_is_ours in probes_c/include/tcp.h."""
+"""Filters connections: pt_is_ours in probes_c/include/tcp.h."""
 
 ONLY_PATHS = NameSet(
     "path",
@@ -149,7 +149,7 @@ ONLY_PATHS = NameSet(
     map="pt_paths",
     define="ONLY_PATHS",
 )
-"""Which paths: pt_path_is_wanted in probes_c/include/paths.h."""
+"""Filters paths: pt_path_is_wanted in probes_c/include/paths.h."""
 
 SYSCALL_BEGINS = Hook(
     SYSCALL.name,
@@ -165,8 +165,8 @@ SECCOMP = (
     Flag("profile", "what -- COMMAND calls, as a seccomp profile for container runtimes", define="COUNT"),
     SeccompProfile("enforce", "run -- COMMAND under this profile; count what it denies", define="ENFORCE"),
 )
-"""Calls are recorded as they begin: those that never return are in it, too. Denied is what fails without
-having begun (:data:`ANSWERED`)."""
+"""A profile records calls as they begin, so that it has those that never return. A denied call is one that
+fails without having begun (:data:`ANSWERED`)."""
 
 SWITCH = Hook(
     "switch",
@@ -203,7 +203,7 @@ CONTEXT_SWITCH = replace(
 """The last of these alone."""
 
 RETURNED = (SYSCALL, TASK_EXIT, SWITCH)
-"""The hooks that see calls begin and return, and let go of those that never do."""
+"""The hooks that see calls begin and return, and that forget calls of exited tasks."""
 
 ANSWERED = (replace(SYSCALL, alternatives=SYSCALL.alternatives[:2]), TASK_EXIT, SWITCH)
 """The hooks that also see a call return that did not begin, as a filter answered in its place."""
@@ -340,4 +340,4 @@ STRING_SIZE = Number(
     metavar="BYTES",
     define="PT_ASK_ROOM",
 )
-"""Of what is asked; probes_c/include/ask.h."""
+"""The size of strings in results; probes_c/include/ask.h."""

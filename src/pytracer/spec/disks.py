@@ -8,10 +8,10 @@ from pytracer.spec.hooks import Alternative, Hook, RawTracepoint, Tracepoint
 
 
 def _requests(way: str, arguments: int) -> Alternative:
-    """The raw tracepoints of block I/O, of which all but the last have so many arguments.
+    """Return the raw tracepoints of block I/O; all but the last have this number of arguments.
 
-    That programs there can be preempted is no reason for the trace events: programs of all of those shut each
-    other out on a CPU, so that each request that comes back in an interrupt of one would be missed.
+    Programs on them can be preempted, but trace events would lose more: their programs exclude each other
+    on a CPU, so that a request which completes in an interrupt of one would be missed.
     """
     events = ("inserted", "block_rq_insert"), ("merged", "block_rq_merge"), ("issued", "block_rq_issue")
     probes = (
@@ -74,8 +74,8 @@ BLOCK_REQUESTS = (
         ),
     ),
 )
-"""A task makes a request, in its own context (``submitted``), and all that becomes of it;
-probes_c/include/requests.h. Trace events do not tell requests apart well enough to keep whose they are."""
+"""A task submits a request, in its own context (``submitted``), and the request's later events;
+probes_c/include/requests.h. Trace events do not identify requests well enough to remember their owners."""
 
 BY_ISSUER = Key(
     "pid",

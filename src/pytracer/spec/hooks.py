@@ -1,8 +1,8 @@
 """Hooks: what to attach to, as ranked alternatives.
 
-A :class:`Hook` is one thing a tracer must see ("a system call begins and ends"); its alternatives are
-the ways kernels offer it, best first. The plan takes the first that this kernel really grants and tells
-the C which by ``-DHOOK_<HOOK>_<ALTERNATIVE>``.
+A :class:`Hook` is one thing a tracer must see ("a system call begins and ends"); its alternatives are the
+kernel's ways to see it, best first. The planner takes the first that this kernel supports, and passes the
+choice to the C as ``-DHOOK_<HOOK>_<ALTERNATIVE>``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pytracer.spec.points import Point
 
 @record
 class Probe:
-    """One attachment of one C function, ``program``. ``optional`` ones are skipped where absent, those with a
-    ``when`` unless the flag of that name is given. ``targets`` are the numbers of what the command line names
-    that this attachment is for, ``at`` is where it then runs. ``runs_last``: it is attached after all others,
-    and so runs after those on the same event."""
+    """One attachment of one C function, ``program``. ``optional`` ones are skipped if unsupported, those
+    with a ``when`` unless the flag of that name is given. ``targets`` are the numbers of the command line's
+    targets that this attachment is for, ``at`` is the point at which it then runs. ``runs_last``: it is
+    attached after all others, and so runs after those on the same event."""
 
     program: str
     optional: bool = False
@@ -32,7 +32,7 @@ class Probe:
 
     @property
     def target(self) -> str:
-        """What it attaches to, as the plan prints it."""
+        """The attach target, as the plan prints it."""
         raise NotImplementedError
 
     @property
@@ -50,9 +50,9 @@ class Probe:
 class RawTracepoint(Probe):
     """A tracepoint's raw arguments, before the trace event formats them (Linux 4.17).
 
-    ``arguments`` is how many there must be at least: that tells forms of an event apart. ``preempted``:
-    whether it matters that a program there may be (bpf/attach/raw_tracepoint.py); it does not where the event
-    is raised with interrupts off, or where its trace event would lose more.
+    ``arguments`` is the minimum number of arguments, which tells forms of an event apart. ``preempted`` is
+    true if it matters that a program there may be preempted (bpf/attach/raw_tracepoint.py); it does not if
+    the event is raised with interrupts off, or if its trace event would lose more.
     """
 
     event: str = ""
@@ -91,7 +91,7 @@ class Tracepoint(Probe):
 @record
 class Kprobe(Probe):
     """The entry of a kernel function, or ``offset`` bytes behind it; ``symbols`` are all names it has had,
-    newest first. ``address`` tells it from others of that name (0: there are none)."""
+    newest first. ``address`` tells it from others with that name (0: there are none)."""
 
     symbols: tuple[str, ...] = ()
     offset: int = 0
@@ -131,9 +131,9 @@ class Override(Kprobe):
 
 @record
 class Kprobes(Probe):
-    """The entries of many kernel functions at once; in ``patterns`` a ``*`` stands for letters, digits and
-    ``_``. A function by several names is probed once. Or those at ``addresses``, which ``patterns`` describe.
-    """
+    """The entries of many kernel functions at once; in ``patterns`` a ``*`` matches letters, digits and
+    ``_``. A function with several names is probed once. Or the functions at ``addresses``, which
+    ``patterns`` describe."""
 
     patterns: tuple[str, ...] = ()
     addresses: tuple[int, ...] = ()
@@ -213,8 +213,8 @@ class Fexit(Fentry):
 
 @record
 class Lsm(Fentry):
-    """A hook of security modules, ``file_open``: what it returns, an error or 0, counts beside what they say
-    (Linux 5.7, fc611f47f218)."""
+    """A hook of security modules, such as ``file_open``: the program's return value, an error or 0, counts
+    beside those of the modules (Linux 5.7, fc611f47f218)."""
 
     @property
     def kind(self) -> str:
@@ -256,8 +256,8 @@ class Iterator(Probe):
 
 @record
 class SiteArgument:
-    """Where an argument is at a place, as probes_c/include/usdt.h follows it: ``size`` in bytes, negative
-    where it is signed. ``trouble`` says why it cannot be read; "" where it can."""
+    """The location of a USDT argument at a site, packed for probes_c/include/usdt.h: ``size`` in bytes,
+    negative if signed. ``problem`` is the reason why it cannot be read; "" if it can."""
 
     size: int
     packed: bytes
@@ -266,12 +266,13 @@ class SiteArgument:
 
 @record
 class ProbeSite:
-    """A place in a file that code is loaded from, ``offset`` bytes from its start; ``name`` is for people.
+    """A probe site: ``offset`` bytes from the start of a file that code is loaded from; ``name`` is for
+    messages.
 
-    ``semaphore`` is where in the file a counter stands of those who look; 0 where there is none. Where it was
-    found, ``file`` is what that is called by a process that has it mapped, the ``holder`` (0: by us), and
-    ``identity`` (device, inode, time of its last change) tells it from what had or will have that name.
-    ``arguments`` are those of a USDT probe.
+    ``semaphore`` is the file offset of the USDT semaphore, 0 if there is none. ``file`` is the file's path
+    as the ``holder`` sees it, a process that has it mapped (0: we), and ``identity`` (device, inode, time
+    of its last change) tells it from other files with that name, earlier or later. ``arguments`` are those
+    of a USDT probe.
     """
 
     name: str
@@ -350,11 +351,12 @@ class UretprobeMulti(UprobeMulti):
 
 @record
 class Alternative:
-    """One way to serve a hook. ``defines`` are further macros this way needs in the C.
+    """One way to implement a hook. ``defines`` are further macros that it needs in the C.
 
-    Names that begin alike and go on with ``-`` are a family: ``kprobe-multi`` and ``kprobe-events`` are both
-    ``kprobe``. The probes that are ``alike`` are many of one kind: what the kernel says of the first goes for
-    all. One with a ``risk`` to what is traced is used only if the user asks for it; the text names the risk.
+    Names with the same part before ``-`` are a family: ``kprobe-multi`` and ``kprobe-events`` are both
+    ``kprobe``. If ``uniform``, the probes are many of one kind: the kernel's answer about the first holds
+    for all. An alternative with a ``risk`` to the traced programs is used only if the user asks for it; the
+    text names the risk.
     """
 
     name: str
@@ -364,7 +366,7 @@ class Alternative:
     risk: str = ""
 
     def is_called(self, name: str) -> bool:
-        """Whether this is its name, or that of its family."""
+        """Return whether this is its name, or that of its family."""
         return self.name == name or self.name.startswith(f"{name}-")
 
 
@@ -386,5 +388,5 @@ class Hook:
         return exact or tuple(way for way in self.alternatives if way.is_called(name))
 
     def define(self, alternative: Alternative) -> str:
-        """The macro that tells the C which alternative was chosen."""
+        """Return the macro that selects an alternative in the C."""
         return f"HOOK_{self.name}_{alternative.name}".upper().replace("-", "_")

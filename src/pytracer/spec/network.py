@@ -28,10 +28,10 @@ class SocketFilter(Probe):
 
 @record
 class PacketFanout(SocketFilter):
-    """The choice among packet sockets that share an interface's packets (Linux 4.12): the program returns it,
-    modulo their number.
+    """Chooses among packet sockets that share an interface's packets (Linux 4.12): the program returns the
+    socket's number, modulo their count.
 
-    ``members`` names the :class:`~pytracer.spec.Number` that says how many there are.
+    ``members`` names the :class:`~pytracer.spec.Number` that gives the count.
     """
 
     members: str = "workers"
@@ -129,11 +129,11 @@ class Clsact(Tcx):
 
 @record
 class OnCgroup(Probe):
-    """A program on each cgroup that ``--cgroup`` names, or on the root of them: it is run for the sockets of
-    all processes in there and below.
+    """A program on each cgroup that ``--cgroup`` names, or on the root cgroup: it runs for the sockets of
+    all processes in and below it.
 
-    ``point`` is what happens to them, as the kind's file calls it. By a link (Linux 5.7), or without
-    (``link``; Linux 4.15): what is attached so outlives the process.
+    ``point`` is the attach point, as the kind's file names it. With ``link`` it is attached by a link
+    (Linux 5.7), else without one (Linux 4.15): then the attachment outlives the process.
     """
 
     point: str = ""

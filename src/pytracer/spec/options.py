@@ -72,7 +72,7 @@ class Choice(Option):
 
 @record
 class SeccompProfile(Option):
-    """A file that says which system calls the command may make; ``define`` is a macro that tells the C."""
+    """A file with the system calls that the command may make; ``define`` is a macro of the C."""
 
     define: str = ""
 
@@ -103,11 +103,11 @@ class NameSet(Option):
 
 @record
 class PacketFilter(Option):
-    """Which packets, in tcpdump's language. It becomes instructions before the program's own: the C knows
-    nothing of it.
+    """A packet filter, in tcpdump's language. It becomes instructions before the program's own: the C does
+    not see it.
 
-    ``frames``: the program sees frames as they came by the wire, and not what the kernel knows of a packet.
-    ``raw``: it sees packets from the network header on, whatever the interface.
+    ``frames``: the program sees frames as on the wire, not the kernel's metadata of a packet. ``raw``: it
+    sees packets from the network header on, whatever the interface.
     """
 
     frames: bool = False
@@ -118,7 +118,7 @@ class PacketFilter(Option):
 class Arguments:
     """Positional arguments before INTERVAL and COUNT: ``encode`` says what they name.
 
-    ``every``: whether ``any`` stands for all that there are, and will be.
+    ``every``: whether ``any`` means all that exist, now or later.
     """
 
     name: str
@@ -130,21 +130,21 @@ class Arguments:
 
     @property
     def usage(self) -> str:
-        """What the usage line has for them: ``PATTERN...``, in brackets where none is needed."""
+        """The usage line's text for them: ``PATTERN...``, in brackets if none is needed."""
         return f"{self.name.upper()}..." if self.minimum else f"[{self.name.upper()}...]"
 
 
 @record
 class Targets(Arguments):
-    """Positional arguments that say what to attach to, as :mod:`pytracer.spec.sources` spells it.
+    """Positional arguments that name attach targets, as :mod:`pytracer.spec.sources` spells them.
 
-    ``begin`` is the C function that is put on each; ``end``, where there is one, on the return of the same
-    functions. ``enter`` is put on the entry of functions of which only the return was named, if their calls
-    have to be known there: then ``PT_TRACKED`` is defined. The C gets to know which of them it was called for
-    by ``pt_target`` of probes_c/include/target.h.
+    ``begin`` is the C function that is attached to each; ``end``, if given, to the return of the same
+    functions. ``enter`` is attached to the entry of functions of which only the return was named, if their
+    calls have to be known there: then ``PT_TRACKED`` is defined. The C finds its target id by ``pt_target``
+    of probes_c/include/target.h.
 
-    ``default`` is what is attached to where the user names nothing: as much of it as there is. Functions that
-    the C tells apart are ``kinds``: ``pt_kind`` gives the place of one's name among them, from 1 on.
+    ``default`` is attached if the user names nothing: as much of it as the kernel has. ``kinds`` are
+    functions that the C tells apart: ``pt_kind`` gives the position of a function's name in it, from 1 on.
     """
 
     encode: str = "sources"
@@ -157,10 +157,10 @@ class Targets(Arguments):
 
 @record
 class Injection(Arguments):
-    """A kernel function that is to fail, and how: the name of an error, ``NULL`` or ``TRUE``.
+    """A kernel function to fail, and the fault: the name of an error, ``NULL`` or ``TRUE``.
 
-    The C reads what it is to return as ``PT_CFG_RETURNS``; the map ``pt_bounds`` says whom it is to spare,
-    and until when it may.
+    The C reads the value to return as ``PT_CFG_RETURNS``; the map ``pt_bounds`` names processes to spare,
+    and the time at which injection ends.
     """
 
     encode: str = "injection"
@@ -174,8 +174,8 @@ class Injection(Arguments):
 
 @record
 class Questions(Arguments):
-    """Questions in the language of :mod:`pytracer.lang`: of what, if what, and for which values. The C
-    includes ``asked.h``, which is written for each run, as probes_c/include/ask.h says; it has the option
+    """Probe specs in the language of :mod:`pytracer.lang`: probe, filter and expressions. The C includes
+    ``asked.h``, which is generated for each run, as probes_c/include/ask.h says; it has the option
     ``string-size``.
 
     ``distribution``: in argdist's form, not trace's.

@@ -14,11 +14,11 @@ USER_FRAMES = Column("user", "functions of the program, innermost first", field=
 
 @record
 class Output:
-    """Base: the BPF ``map`` it is read from, its value columns, the flag (``when``) that picks it.
+    """Base: the BPF ``map`` it is read from, its value columns, the flag (``when``) that selects it.
 
-    ``keys`` are key columns of this output alone, beside those that rows are grouped by. ``hooks`` are what
-    it needs, if not the tracer's. ``balance``: the C counts up and down (signed members), and rows whose
-    first column has come to 0 are left out.
+    ``keys`` are key columns of this output alone, beside those that rows are grouped by. ``hooks`` replace
+    the tracer's hooks, if given. ``balance``: the C counts up and down (signed members), and rows whose
+    first column is back at 0 are left out.
     """
 
     map: str
@@ -30,13 +30,13 @@ class Output:
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """Which of the options that not every output makes sense of this one does: INTERVAL, --top, --sort,
+        """The options that this output takes, of those that not every output does: INTERVAL, --top, --sort,
         --max-rows, --buffer."""
         return ("INTERVAL", "--top", "--sort", "--max-rows")
 
     @property
     def does(self) -> str:
-        """What it does with what the programs see, to complete a sentence that begins with the tracer."""
+        """A verb phrase for the output, to complete a sentence that begins with the tracer's name."""
         return "shows tables"
 
 
@@ -69,11 +69,11 @@ class Profile(Table):
 
 @record
 class Histogram(Output):
-    """Buckets per row: the map's key has a member ``slot``, the bucket of a value by probes_c/include/log2.h,
-    and the first counter column says how many values fell into it.
+    """Histograms by row: the map's key has a member ``slot``, the bucket of a value by
+    probes_c/include/log2.h, and the first counter column is the number of values in it.
 
-    Further columns are shown beside the buckets of each row: of ``greatest`` ones the first is the greatest
-    value. So are percentiles.
+    Further columns are shown beside the buckets of each row: the first ``max`` column is the maximum.
+    Percentiles are shown, too.
     """
 
     unit: Unit = Unit.NANOSECONDS
@@ -81,7 +81,7 @@ class Histogram(Output):
 
     @property
     def percentiles(self) -> dict[float, Column]:
-        """The columns of percentiles, by the share of values that they are not exceeded by."""
+        """The columns of percentiles, by the fraction of values at or below them."""
         names = {0.5: "p50", 0.9: "p90", 0.99: "p99", 0.999: "p999"}
         return {
             share: Column(
@@ -133,15 +133,14 @@ class Listing(Stream):
 
 @record
 class Stacks(Output):
-    """Counters a stack, the greatest first: probes_c/include/stack.h, the members of whose
-    ``struct pt_stacks`` are in the map's key. The first of the columns ranks them, unless another is asked
-    for."""
+    """Counters by stack, the largest first: probes_c/include/stack.h; the map's key has the members of
+    ``struct pt_stacks``. The first of the columns ranks them, unless the user chooses another."""
 
     keys: tuple[Column, ...] = (KERNEL_FRAMES, USER_FRAMES)
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """See :class:`Output`. Where there is one counter, there is one way to rank."""
+        """See :class:`Output`. A single counter leaves nothing to sort by."""
         several = len([column for column in self.columns if column.ratio is None]) > 1
         return ("INTERVAL", "--top", *(["--sort"] if several else []), "--max-rows")
 

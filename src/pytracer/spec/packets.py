@@ -1,4 +1,4 @@
-"""What the tracers that count packets share; probes_c/include/packet.h."""
+"""Hooks, keys and columns of the tracers that count packets; probes_c/include/packet.h."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOCKET = Hook("packet", "packets pass", (Alternative("socket-filter", (SocketFil
 """A packet is shown to packet sockets (``count``), where captures are made."""
 
 FANOUT = Hook("fanout", "packets are shared out", (Alternative("packet-fanout", (PacketFanout("choose"),)),))
-"""A packet socket is chosen for a packet (``choose``), of those that share an interface."""
+"""Chooses the packet socket for a packet (``choose``), among those that share an interface."""
 
 TRAFFIC = Hook(
     "traffic",

@@ -1,4 +1,4 @@
-"""Where programs run that are put on what users name."""
+"""The points at which programs on the user's targets run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from enum import IntFlag
 
 
 class Point(IntFlag):
-    """Where a program runs that is put on what the user names: what the C may make of its context
-    (``pt_point`` of probes_c/include/target.h). ``OTHER`` is a trace event, or a place within a function.
+    """The point at which a program on a user's target runs, which determines the meaning of its context
+    (``pt_point`` of probes_c/include/target.h). ``OTHER`` is a trace event, or a location inside a
+    function.
 
-    ``SITE``: calls of the function are seen to end by probes on its instructions, and this is its entry or
-    one of those; ``TAIL`` and ``LOST`` are TAIL_RETURN and INDIRECT of
-    :class:`~pytracer.spec.code.ExitKind`.
-    ``GOROUTINE`` and ``REENTERS`` are what :class:`~pytracer.spec.code.FunctionCode` says of the function.
+    ``SITE``: probes on the function's instructions see its calls end, and this is its entry or one of those
+    instructions; ``TAIL`` and ``LOST`` are TAIL_RETURN and INDIRECT of
+    :class:`~pytracer.spec.code.ExitKind`. ``GOROUTINE`` and ``REENTERS`` are ``goroutine`` and ``restarts``
+    of :class:`~pytracer.spec.code.FunctionCode`.
     """
 
     OTHER = 0

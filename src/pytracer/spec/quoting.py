@@ -1,8 +1,8 @@
-"""How names are written where ``:``, ``*``, ``?`` and others mean something: in double quotes, as themselves.
+r"""Quote names that contain ``:``, ``*``, ``?`` and other special characters, in double quotes.
 
-``u:"/tmp/a:b":"main.(*T).m"`` names one function of one file. In quotes a backslash stands before ``"`` and
-``\\``, and begins the escapes of :mod:`pytracer.text`, which tables have for control characters. What
-pytracer shows is written so, and can be given back to it.
+``u:"/tmp/a:b":"main.(*T).m"`` names one function of one file. In quotes a backslash escapes ``"`` and
+``\``, and begins the escapes of :mod:`pytracer.text`, which tables use for control characters. pytracer
+prints names in this form, and accepts them back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _AMBIGUOUS = re.compile(r".*(?:\+(?:0x[0-9a-fA-F]+|\d+)|@\d+)", re.DOTALL)
 
 
 def quote(name: str, also: str = "") -> str:
-    """Write a name so that it stands for itself; characters of ``also`` may stand without quotes."""
+    """Quote a name if it needs it; characters of ``also`` need no quotes."""
     plain = name.translate({ord(sign): "x" for sign in also})
     if _PLAIN.fullmatch(plain) and not _AMBIGUOUS.fullmatch(name):
         return name
@@ -32,7 +32,7 @@ def quote(name: str, also: str = "") -> str:
 
 
 def unquote(written: str) -> str:
-    """Read what was written as one name: quotes are taken off, the rest stays."""
+    """Remove quotes from a name; the rest stays."""
     return "".join(_bare(token) if _is_quoted(token) else token for token in _TOKEN.findall(written))
 
 
@@ -58,12 +58,13 @@ def either(one: str, other: str) -> str:
 
 
 def is_pattern(written: str) -> bool:
-    """Tell whether ``*`` or ``?`` stands outside of quotes."""
+    """Return whether there is a ``*`` or ``?`` outside of quotes."""
     return any(token in ("*", "?") for token in _TOKEN.findall(written))
 
 
 def matcher(written: str, any_character: str = ".") -> re.Pattern[str]:
-    """A regular expression for whole names: ``*`` is any text, ``?`` one character, quotes are taken off."""
+    """Compile a pattern to a regular expression for whole names: ``*`` matches any text, ``?`` one
+    character."""
     words = {"*": f"{any_character}*", "?": any_character}
     tokens = _TOKEN.findall(written)
     return re.compile(

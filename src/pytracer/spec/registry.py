@@ -52,7 +52,7 @@ def get(name: str) -> Tracer:
     """Load the tracer called ``name``: pytracer's own, else from the user's folders, else an entry point.
 
     Raises:
-        UnknownNameError: there is none, with near names.
+        UnknownNameError: there is none; it suggests similar names.
         UsageError: its file may not be trusted, or cannot be executed.
     """
     if name.isidentifier() and any(_own_files(f"{name}.py")):

@@ -22,34 +22,34 @@ COUNTERS = (
     "branch-misses",
 )
 EVENTS = (*CLOCKS, *HAPPENINGS, *COUNTERS)
-"""What can be sampled: time on a CPU, what the kernel counts, what CPUs count where they have counters."""
+"""The events to sample: time on a CPU, software events of the kernel, hardware counters if CPUs have them."""
 
 
 @record
 class Rate:
-    """How often a sample is taken: ``frequency`` times a second, or one of every ``period`` events."""
+    """A sampling rate: ``frequency`` samples per second, or one sample every ``period`` events."""
 
     frequency: int = 0
     period: int = 0
 
     def __str__(self) -> str:
-        """As people are told; "" for no rate at all."""
+        """The rate as text; "" for no rate."""
         if self.period:
             return "each" if self.period == 1 else f"one of {self.period}"
         return f"{self.frequency} Hz" if self.frequency else ""
 
 
 NO_RATE = Rate()
-"""Of what takes no samples."""
+"""The rate of a probe that does not sample."""
 
 
 @record
 class PerfSample(Probe):
     """Samples of an event of :data:`EVENTS` on every CPU.
 
-    ``event`` is its name, where no :class:`~pytracer.spec.Choice` (``chosen_by``) says it. ``frequency`` and
-    ``period`` name the :class:`~pytracer.spec.Number` that says how often (:class:`Rate`); where neither is
-    given, the default of ``frequency``, but of what happens (:data:`HAPPENINGS`) each is taken.
+    ``event`` is its name, unless a :class:`~pytracer.spec.Choice` (``chosen_by``) selects it. ``frequency``
+    and ``period`` name the :class:`~pytracer.spec.Number` options for the :class:`Rate`. If neither is
+    given, the default of ``frequency`` holds, but of :data:`HAPPENINGS` every event is sampled.
     """
 
     event: str = "cpu-clock"
@@ -70,10 +70,10 @@ class PerfSample(Probe):
 
 @record
 class TaskSample(PerfSample):
-    """The same in certain tasks alone, wherever they run: one of so many events is one of theirs.
+    """Samples of certain tasks alone, wherever they run: a period counts only their events.
 
-    They are all threads of the ``processes``, these ``threads``, and, with ``command``, a command that is
-    started, with all that descends from it. ``each``: no event is left out. The plan fills them in.
+    The tasks are all threads of the ``processes``, the ``threads``, and, with ``command``, the command that
+    is started with all its descendants. ``each``: every event is sampled. The plan fills them in.
     """
 
     processes: tuple[int, ...] = ()

@@ -24,4 +24,4 @@ ONLY_SIGNALS = NameSet(
     map="pt_signals",
     define="ONLY_SIGNALS",
 )
-"""Which signals: is_wanted in probes_c/sigsnoop.c."""
+"""Filters signals: is_wanted in probes_c/sigsnoop.c."""

@@ -20,13 +20,14 @@ _OFFSET = re.compile(r"(?P<name>.*)\+(?P<offset>0x[0-9a-fA-F]+|\d+)$", re.DOTALL
 
 @record
 class Spelling:
-    """One kind of source. ``place`` says what stands before the last colon ("": nothing does), ``of`` what is
-    named, ``event`` is what the program is run for; ``long`` are its other names, ``example`` shows one.
+    """One kind of source. ``place`` describes the part before the last colon ("": there is none), ``of``
+    the named thing, ``event`` the event for which the program runs; ``long`` are other names of the kind,
+    ``example`` shows one.
 
-    ``offset``: ``name+OFFSET`` is a place within it, ``+OFFSET`` one in the file that the place is. ``end``:
-    the kind that is the return of what this one is the entry of. ``at`` is where a program for it runs.
-    ``of_file``: all behind the first colon is a name in the file before it, which may have a unit before it
-    (``UNIT:NAME``). ``places`` and ``names`` are regular expressions of what may be written there.
+    ``offset``: ``name+OFFSET`` is a location inside it, ``+OFFSET`` one in the file that the place names.
+    ``end``: the kind of the return of the same function. ``at`` is the point at which its programs run.
+    ``of_file``: the text behind the first colon is a name in the file before it, which may begin with a
+    unit (``UNIT:NAME``). ``places`` and ``names`` are regular expressions for these parts.
     """
 
     kind: str
@@ -134,11 +135,11 @@ _KINDS = {name: kind for kind, s in SPELLINGS.items() for name in (kind, *s.long
 
 @record
 class Source:
-    """What a user named: ``kind`` of :data:`SPELLINGS`, the ``place`` it is in (a category, a file; "" where
-    the kind has none), a ``name`` with ``*`` and ``?`` for what may be there, an ``offset`` in bytes.
+    """A pattern for attach targets: ``kind`` of :data:`SPELLINGS`, the ``place`` (a category, a file; "" if
+    the kind has none), a ``name`` that may contain ``*`` and ``?``, an ``offset`` in bytes.
 
-    ``process`` is the one whose files are meant, where it is in programs (0: ours); ``command`` is what will
-    be started, and says which of several libraries is meant.
+    ``process`` is the one whose files are searched, for sources in programs (0: ours); ``command`` is the
+    command to start, which decides among several libraries with the name.
     """
 
     kind: str
@@ -150,7 +151,7 @@ class Source:
 
     @property
     def spelling(self) -> Spelling:
-        """What is known of its kind."""
+        """The spelling of its kind."""
         return SPELLINGS[self.kind]
 
     @property
@@ -161,11 +162,11 @@ class Source:
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it may name more than one."""
+        """True if it may match more than one target."""
         return quoting.is_pattern(self.place) or quoting.is_pattern(self.name)
 
     def matches(self, name: str, place: str = "") -> bool:
-        """Whether something of this name, at this place, is meant."""
+        """Return whether the source matches a name at a place."""
         return bool(_matches(self.name, name) and _matches(self.place, place))
 
 
@@ -217,7 +218,8 @@ def _matches(written: str, name: str) -> bool:
 
 
 def _check(text: str, part: str, allowed: str, what: str, spelling: Spelling) -> None:
-    """A ``part`` of ``text`` must be as it is ``allowed``. Raises UsageError, which says where it is not."""
+    """Check that a ``part`` of ``text`` matches ``allowed``. Raises UsageError, which points at the
+    mismatch."""
     good = re.match(allowed, part)
     end = good.end() if good else 0
     if not part or end < len(part):
@@ -227,7 +229,7 @@ def _check(text: str, part: str, allowed: str, what: str, spelling: Spelling) ->
 
 
 def _near(head: str, rest: str) -> str:
-    """What may have been meant by a kind that there is not."""
+    """Suggest what an unknown kind of source may mean."""
     meant = []
     if re.fullmatch(r"\w+", head) and re.fullmatch(r"[\w*?]+", rest):
         meant.append(f"a trace event is written t:{head}:{rest}")

@@ -1,4 +1,4 @@
-"""The words of the command line that a macro of a tracer's C stands for."""
+"""Translate macros of a tracer's C to the options that set them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _FACTS = ("PT_HAS_", "PT_COMPAT")  # what a kernel has
 
 
 def spelled(tracer: Tracer, macro: str) -> str:
-    """Return what a user writes to get ``macro`` (``PT_RING_PAGES=16384``): ``--buffer 64M``.
+    """Return the option that sets ``macro`` (``PT_RING_PAGES=16384``): ``--buffer 64M``.
 
-    A macro that says what the kernel has is written ``a kernel with ...``; one that is not known stays.
+    A macro for a feature of the kernel becomes ``a kernel with ...``; an unknown one stays.
     """
     name, _, value = macro.partition("=")
     if name.startswith(_FACTS):

@@ -13,7 +13,7 @@ SOCKETS = Hook(
     (Alternative("iterator", (Iterator("owned", of="task_file"),)), Alternative("none", ())),
 )
 OWNERS = (TCP_STATE, TCP_ACCEPT, SOCKETS)
-"""Whose TCP connections are: probes_c/include/owners.h."""
+"""The hooks that find the owners of TCP connections: probes_c/include/owners.h."""
 
 PID = Column("pid", "the process that connected, accepted or listens; none: not known", null=0, width=7)
 COMM = Column("comm", "its name, then", decode="text", null=b"", width=9)
@@ -22,7 +22,7 @@ SPORT = Column("sport", "port of this end", width=5)
 DADDR = Column("daddr", "address of the other end", decode="address", width=15)
 DPORT = Column("dport", "port of the other end", width=5)
 NETNS = Column("netns", "network namespace of the socket (inode number)", width=10, wide=True)
-"""Which connection, and whose: probes_c/include/ends.h."""
+"""The network namespace of a connection: probes_c/include/ends.h."""
 
 CONNECTION_KEYS = (
     Key("address", (DADDR,)),

@@ -42,5 +42,5 @@ class Tracer:
 
     @property
     def group_by(self) -> GroupBy | None:
-        """Its ``--by`` option, where it has one."""
+        """Its ``--by`` option, if it has one."""
         return next((o for o in self.options if isinstance(o, GroupBy)), None)

@@ -93,7 +93,8 @@ def loaded(program: str, environment: Mapping[str, str] | None = None) -> list[s
 
 
 def opened_later(paths: Iterable[str]) -> list[str]:
-    """Return the libraries that those in ``paths`` open with dlopen, and that belong to the same project."""
+    """Return the libraries that those in ``paths`` are known to open by dlopen (Java's launcher opens
+    libjvm.so)."""
     found = list[str]()
     for path in paths:
         folder, _, name = path.rpartition("/")

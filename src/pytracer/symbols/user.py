@@ -172,11 +172,11 @@ class UserSymbols:
         return file is not None or not mapping.inode
 
     def add_exec(self, pid: int, when: int) -> None:
-        """A process executed a program at that time."""
+        """Record that a process executed a program at that time."""
         self._changes.setdefault(pid, MappingChanges()).add_everywhere(when)
 
     def add_fork(self, pid: int, parent: int, when: int) -> None:
-        """A process was born at that time, with all that its ``parent`` had mapped."""
+        """Record that a process was forked at that time, with all mappings of its ``parent``."""
         insort(self._births.setdefault(pid, []), (when, parent))
 
     def add_break(self, begun: int, ended: int) -> None:

@@ -88,7 +88,7 @@ def find(
 def _pointers(
     image: ProgramImage, before: _Before, scaled: _Scaled, is_inside: Callable[[int], bool]
 ) -> JumpTable | None:
-    """A table of addresses."""
+    """Read a table of addresses."""
     base, index, scale, displacement = scaled
     start = displacement if base is None else _constant(before, base, displacement)
     if scale != image.word or start is None:
