@@ -118,7 +118,7 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _times(view: str, words: list[str], given: argparse.Namespace) -> argparse.Namespace:
-    """Parse INTERVAL, COUNT and --duration to a ``Times`` of :mod:`pytracer.trace.loop`."""
+    """Parse INTERVAL, COUNT and --duration to a ``Schedule`` of :mod:`pytracer.trace.clock`."""
     rest, interval, count = split(words)
     if rest:
         raise UsageError(f"prog {view} takes no {rest[0]!r}", hint="pytracer prog --help")

@@ -145,7 +145,7 @@ class Batch(Tabular):
         return len(self.records)
 
     def column(self, name: str) -> Array | Coded:
-        """Return one column. Raises KeyError if there is none with that name."""
+        """Return one column. Raises KeyError if there is none of that name."""
         if name not in self.names:
             raise KeyError(name)
         return self.read(name, self.records)

@@ -2,6 +2,8 @@
 
 A new kind of source is a line of ``SPELLINGS`` (spec/sources.py), a line of ``WAYS`` here, a function that
 finds its targets (targets/) and a kind of probe (bpf/attach).
+
+See "Targets that the user names" in docs/internals.md.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """Download symbols from the debuginfod servers in ``DEBUGINFOD_URLS``, by build id, into the cache folder
-of debuginfod's own client."""
+of debuginfod's own client.
+
+See "Finding names" in docs/internals.md.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 A file stays open from here on, so that later steps read and attach to that very file, even if another one
 gets its name.
+
+See "Files and functions" in docs/internals.md.
 """
 
 from __future__ import annotations

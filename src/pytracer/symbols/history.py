@@ -4,6 +4,8 @@ It has two sources. The kernel records each mapping with code as it is made, wit
 (:class:`MappingChanges`). And /proc/PID/maps is read now and then (:class:`MappingReadings`): it also shows
 what was mapped before the trace, but only for one moment. A reading is valid for an address from the last
 change that touches the address to the next.
+
+See "Generations" in docs/internals.md.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def is_data(file: Tables, name: bytes) -> bool:
 
 def read(file: Tables) -> list[SymbolTable]:
     """Read all symbol tables with functions: the file's own, and if it has no .symtab, those of its debug
-    file or .gnu_debugdata. They stay charged to the file's account until :func:`release`.
+    file, .gnu_debugdata, or Go's .gopclntab. They stay charged to the file's account until :func:`release`.
 
     Raises ElfError or OSError if the file itself is broken, and OverBudgetError.
     """

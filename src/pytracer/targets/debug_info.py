@@ -1,7 +1,10 @@
-"""Convert the debug information (DWARF) of a function of a program to BTF: its arguments, its result, and
-all types that these refer to. So code that reads the kernel's types can read a program's.
+"""Turn the DWARF of a function into BTF: its arguments, its result, and their types.
 
-The file may be anybody's. Debug information that is broken or too large is treated as missing.
+It has only the types that these reach. So the language has one kind of types, and reads the memory of
+programs as it reads the kernel's. The calling convention says in which registers arguments are
+(``plan/scopes.py``), not DWARF: at the first instruction they are nowhere else.
+
+The file may be anybody's. What is wrong in it, or too large to read, counts as absent.
 """
 
 from __future__ import annotations
