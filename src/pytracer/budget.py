@@ -209,7 +209,7 @@ class Account:
 
 
 def of_file(descriptor: int) -> Account:
-    """The account of an open file's owner, in the budget of the run that is being prepared."""
+    """Return the account of an open file's owner, in the budget of the run being prepared."""
     path = Path(f"/proc/self/fd/{descriptor}").readlink()
     return current().account(os.fstat(descriptor).st_uid, f"file {harmless(str(path))}")
 

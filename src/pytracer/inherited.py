@@ -77,7 +77,7 @@ def raise_limit(which: int, soft: int, hard: int) -> None:
 
 
 def too_many_files() -> ResourcesError:
-    """The error for a process that may have no more descriptors."""
+    """Return the error for a process that may open no more descriptors."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return ResourcesError(f"this process may have no more than {limit} open files", hint="ulimit -n 1024")
 
@@ -117,7 +117,7 @@ def restore() -> None:
 
 
 def blocked_by_caller() -> frozenset[int]:
-    """The signals that a command is started with blocked, though we are not."""
+    """Return the signals to block in a command that we start, though we do not block them."""
     return frozenset(_unblocked)
 
 

@@ -32,7 +32,7 @@ class Made:
 
 
 def made(*, factory: Callable[[], T]) -> T:
-    """The default of a field that ``factory`` makes anew for each record."""
+    """Return a default for a field that ``factory`` makes anew for each record."""
     default: Any = Made(factory)
     return default  # type: ignore[no-any-return] # to a type checker it is what is made
 
@@ -62,7 +62,7 @@ def record(cls: type[T]) -> type[T]:
 
 
 def replace(value: T, /, **changes: Any) -> T:
-    """A record like ``value``, with other values in the fields that ``changes`` names."""
+    """Return a record like ``value``, with the fields in ``changes`` replaced."""
     return type(value)(**{**as_dict(value), **changes})
 
 

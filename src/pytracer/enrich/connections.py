@@ -31,7 +31,7 @@ def retransmission(code: int) -> str:
 
 
 def tcp_state(number: int) -> str:
-    """``1`` -> ``ESTABLISHED``; ``state_N`` where the number has no name."""
+    """Decode a TCP state: ``1`` -> ``ESTABLISHED``; ``state_N`` if it has no name."""
     return (_STATES[number] if 0 <= number < len(_STATES) else "") or f"state_{number}"
 
 
@@ -41,5 +41,5 @@ def connection_event(code: int) -> str:
 
 
 def connection_error(number: int) -> str:
-    """``111`` -> ``ECONNREFUSED``; nothing for 0."""
+    """Decode the error of a connection: ``111`` -> ``ECONNREFUSED``; nothing for 0."""
     return errno_name(number) if number else ""

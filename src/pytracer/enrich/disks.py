@@ -40,5 +40,5 @@ def disk_decoder(devices: Path = _DEVICES) -> Callable[[int], str]:
 
 
 def block_operation(number: int) -> str:
-    """``0`` -> ``read``; ``operation_N`` where the number has no name."""
+    """Decode the operation of a request: ``0`` -> ``read``; ``operation_N`` if it has no name."""
     return _OPERATIONS.get(number) or f"operation_{number}"

@@ -28,5 +28,5 @@ _KERNEL = {
 
 
 def errno_name(number: int) -> str:
-    """``2`` -> ``ENOENT``; ``errno_N`` where the number has no name."""
+    """Decode an errno: ``2`` -> ``ENOENT``; ``errno_N`` if it has no name."""
     return errno.errorcode.get(number) or _KERNEL.get(number) or f"errno_{number}"

@@ -17,7 +17,8 @@ _BITS = {name: getattr(os, f"O_{name}", 0) for name in _NAMES} | {"LARGEFILE": _
 
 
 def open_flags(flags: int) -> str:
-    """``0o2000001`` -> ``WRONLY|CLOEXEC``; bits without a name as one number at the end."""
+    """Decode open flags: ``0o2000001`` -> ``WRONLY|CLOEXEC``; bits without a name as one number at the
+    end."""
     names = [_ACCESS[flags & 3]]
     rest = flags & ~3
     for name, bits in _BITS.items():
@@ -43,7 +44,8 @@ _CLONE = {
 
 
 def clone_flags(flags: int) -> str:
-    """``0x10f00`` -> ``VM|FS|FILES|SIGHAND|THREAD``; bits without a name as one number at the end."""
+    """Decode clone flags: ``0x10f00`` -> ``VM|FS|FILES|SIGHAND|THREAD``; unnamed bits as one number at the
+    end."""
     names = [name for bit, name in _CLONE.items() if flags & bit]
     rest = flags & ~0x7F & ~sum(_CLONE)
     return "|".join([*names, hex(rest)] if rest else names)

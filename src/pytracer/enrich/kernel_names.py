@@ -48,7 +48,7 @@ _RESULTS = ("sent", "ignored", "pending", "overflow", "no_info", "default", "han
 
 
 def capability_name(number: int) -> str:
-    """``21`` -> ``CAP_SYS_ADMIN``; ``capability_N`` where the number has no name."""
+    """Decode a capability: ``21`` -> ``CAP_SYS_ADMIN``; ``capability_N`` if it has no name."""
     return f"CAP_{_CAPABILITIES[number]}" if number < len(_CAPABILITIES) else f"capability_{number}"
 
 
@@ -74,7 +74,7 @@ def softirq_name(vector: int) -> str:
 
 
 def signal_name(number: int) -> str:
-    """``9`` -> ``SIGKILL``, ``35`` -> ``SIGRTMIN+1``; ``signal_N`` where the number has no name."""
+    """Decode a signal: ``9`` -> ``SIGKILL``, ``35`` -> ``SIGRTMIN+1``; ``signal_N`` if it has no name."""
     if number in _SIGNALS:
         return _SIGNALS[number]
     if signal.SIGRTMIN < number < signal.SIGRTMAX:

@@ -95,12 +95,13 @@ ETHERTYPES = {
 
 
 def packet_protocol(code: int) -> str:
-    """``6`` -> ``TCP``, ``0x10806`` -> ``ARP``, ``0x188b5`` -> ``ethertype_0x88b5``; never raises."""
+    """Decode a packet's protocol: ``6`` -> ``TCP``, ``0x10806`` -> ``ARP``, ``0x188b5`` ->
+    ``ethertype_0x88b5``."""
     if code & _FRAME and code >> 17 == 0:
         return ETHERTYPES.get(code & 0xFFFF) or f"ethertype_{code & 0xFFFF:#06x}"
     return _CODES.get(code) or f"protocol_{code:#x}"
 
 
 def direction(code: int) -> str:
-    """``0`` -> ``in``, ``1`` -> ``out``."""
+    """Decode a direction: ``0`` -> ``in``, ``1`` -> ``out``."""
     return _DIRECTIONS[code] if code < len(_DIRECTIONS) else f"direction_{code}"

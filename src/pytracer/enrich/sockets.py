@@ -36,15 +36,15 @@ def socket_call(code: int) -> str:
 
 
 def socket_family(number: int) -> str:
-    """``2`` -> ``IPv4``."""
+    """Decode a socket family: ``2`` -> ``IPv4``."""
     return _FAMILIES.get(number) or f"family_{number}"
 
 
 def socket_type(number: int) -> str:
-    """``1`` -> ``stream``."""
+    """Decode a socket type: ``1`` -> ``stream``."""
     return _TYPES.get(number) or f"type_{number}"
 
 
 def ip_protocol(number: int) -> str:
-    """``6`` -> ``TCP``."""
+    """Decode an IP protocol: ``6`` -> ``TCP``."""
     return _PROTOCOLS.get(number) or f"protocol_{number}"

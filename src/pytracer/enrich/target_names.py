@@ -9,7 +9,7 @@ from pytracer.enrich.decode import Decoder
 
 
 def target_decoder(names: Sequence[str]) -> Decoder:
-    """A decoder of the numbers of these targets."""
+    """Make a decoder of target ids to names."""
 
     def target(number: Any) -> str:
         return names[number] if 0 <= number < len(names) else f"unknown:{number}"

@@ -129,11 +129,11 @@ class Btf:
         )
 
     def name(self, type_id: int) -> str:
-        """The type's own name, "" if it has none."""
+        """Return the type's own name, "" if it has none."""
         return self.string(self._words[self._at(type_id)]) if type_id else ""
 
     def target(self, type_id: int) -> int:
-        """The type id that a pointer, typedef, modifier, function, variable or tag refers to."""
+        """Return the type id that a pointer, typedef, modifier, function, variable or tag refers to."""
         return self._words[self._at(type_id) + 2]
 
     def integer(self, type_id: int) -> IntInfo:
@@ -151,12 +151,12 @@ class Btf:
         )
 
     def array(self, type_id: int) -> BtfArray:
-        """Element type and length of an ARRAY."""
+        """Return element type and length of an ARRAY."""
         at = self._of(type_id, BtfKind.ARRAY)
         return BtfArray(self._words[at + 3], self._words[at + 5])
 
     def fwd_is_union(self, type_id: int) -> bool:
-        """If a forward declaration (FWD) is one of a union."""
+        """Return whether a forward declaration (FWD) is one of a union."""
         return bool(self._words[self._of(type_id, BtfKind.FWD) + 1] & FLAG)
 
     def member_count(self, type_id: int) -> int:
@@ -219,7 +219,7 @@ class Btf:
         return found
 
     def func_proto(self, type_id: int) -> Proto:
-        """The type of a FUNC or FUNC_PROTO."""
+        """Return the prototype of a FUNC or FUNC_PROTO."""
         if self.kind(type_id) is BtfKind.FUNC:
             type_id = self.target(type_id)
         at = self._of(type_id, BtfKind.FUNC_PROTO)
@@ -302,7 +302,7 @@ class Btf:
         return found
 
     def member_offset(self, struct_name: str, path: str) -> int | None:
-        """Byte offset of a member (of the byte that a bit-field starts in); None if there is none."""
+        """Return the byte offset of a member (of a bit-field's first byte); None if there is none."""
         found = self.member(struct_name, path)
         return None if found is None else found.bit_offset // 8
 
@@ -317,20 +317,20 @@ class Btf:
         return next(iter(self.find_all(kinds, name)), None)
 
     def find_all(self, kinds: BtfKind | Iterable[BtfKind], name: str) -> list[int]:
-        """All ids of this name and these kinds, the preferred one first."""
+        """Return all ids with this name and these kinds, the preferred one first."""
         wanted = frozenset((kinds,) if isinstance(kinds, BtfKind) else kinds)
         ids = [i for i in self.named(name) if self.kind(i) in wanted]
         return sorted(ids, key=lambda i: (-self._rank(i), i))
 
     def named(self, name: str) -> list[int]:
-        """All ids of this name, whatever they are."""
+        """Return all ids with this name, of any kind."""
         return [i for offset in self._name_offsets(name) for i in self._named(offset)]
 
     def _rank(self, type_id: int) -> int:
         return self.member_count(type_id) if self.kind(type_id) in COMPOSITES else 0
 
     def ids(self, *kinds: BtfKind) -> list[int]:
-        """All ids of these kinds, in order."""
+        """Return all ids of these kinds, ascending."""
         if kinds not in self._ids:
             # Few values of this word occur, so they are sorted out once, not for every type.
             infos = {info for info in self._infos if info >> KIND_SHIFT & KIND_MASK in kinds}
@@ -339,7 +339,7 @@ class Btf:
         return self._ids[kinds]
 
     def names(self, *kinds: BtfKind) -> set[str]:
-        """All names of these kinds, for suggestions."""
+        """Return all names of these kinds, for suggestions."""
         return {name for i in self.ids(*kinds) if (name := self.name(i))}
 
     def string(self, offset: int) -> str:
@@ -368,7 +368,7 @@ class Btf:
         return [*self._twins.get(key, ()), self._offsets[key]]
 
     def _named(self, offset: int) -> list[int]:
-        """Ids whose name stands at ``offset``, in order."""
+        """Return the ids whose name is at ``offset``, ascending."""
         if self._last is None:
             words = self._words
             names = [words[at] for at in self._positions]

@@ -137,7 +137,7 @@ class BtfKernelInfo:
         return self._btf
 
     def function_types(self, site: ProbeSite) -> None:  # noqa: ARG002 - see Facts
-        """None: programs are where they run."""
+        """Return None: programs can only be read on the machine that runs them."""
         return
 
     def code(self, site: ProbeSite) -> FunctionCode:

@@ -13,7 +13,7 @@ def possible_cpus() -> int:
 
 
 def online_cpus() -> list[int]:
-    """The CPUs that run now."""
+    """Return the numbers of the online CPUs."""
     return _numbers("online")
 
 

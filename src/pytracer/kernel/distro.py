@@ -35,7 +35,8 @@ def package_manager() -> str:
 
 
 def install_command(packages: Mapping[str, str]) -> str:
-    """The command that installs one of ``packages`` (package manager -> package) on this distribution."""
+    """Return the command that installs one of ``packages`` (package manager -> package) on this
+    distribution."""
     manager = package_manager()
     if manager in packages:
         return f"sudo {COMMANDS[manager]} {packages[manager]}"

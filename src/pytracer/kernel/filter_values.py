@@ -1,7 +1,7 @@
-"""What the common filters name: processes, users, cgroups, containers, namespaces, as the kernel knows them.
+"""Resolve the values of the common filters: processes, users, cgroups, containers, namespaces.
 
-Each function turns one value of the command line into what the filter's map holds, and raises UsageError
-where nothing on this machine bears that name.
+Each function turns one value of the command line into the keys of the filter's map, and raises UsageError
+if nothing on this machine has that name.
 """
 
 from __future__ import annotations

@@ -119,7 +119,8 @@ def size(address: int) -> int:
 
 
 def symbols(types: bytes, name: bytes) -> list[str]:
-    """The symbols whose type (of nm) and whole name match regular expressions; [] where none are shown."""
+    """Return the symbols whose type (as in nm) and whole name match regular expressions; [] if they are
+    hidden."""
     with contextlib.suppress(PytracerError):
         lines = re.finditer(rb"^[0-9a-f]+ %b (%b)(?=[\t\n])" % (types, name), _text(), re.M)
         return [match[1].decode() for match in lines]
@@ -137,7 +138,7 @@ def traceable() -> frozenset[str] | None:
 
 @functools.cache
 def traceable_at() -> frozenset[int]:
-    """The addresses of the functions that ftrace knows: of those by several names it lists one."""
+    """Return the addresses of the functions that ftrace lists, by one of their names."""
     known = traceable() or frozenset()
     lines = re.finditer(rb"^([0-9a-f]+) [tTwW] ([^\s]+)", _text(), re.M)
     return frozenset(int(match[1], 16) for match in lines if match[2].decode(errors="replace") in known)
@@ -179,7 +180,7 @@ def _times_listed() -> Counter[str]:
 
 @functools.cache
 def blacklist() -> frozenset[str]:
-    """The names of the functions that kprobes must keep off, as far as debugfs shows them."""
+    """Return the functions that kprobes refuse, as far as debugfs lists them."""
     with contextlib.suppress(OSError):
         mounts.ensure(mounts.DEBUGFS, tracefs.DEBUG)
         lines = (tracefs.DEBUG / "kprobes/blacklist").read_text().splitlines()
@@ -195,7 +196,7 @@ def _hidden() -> NotPermittedError:
 
 
 def _text() -> bytes:
-    """All symbols. Raises NotPermittedError (PolicyError) where this process may not look."""
+    """Read all symbols. Raises NotPermittedError (PolicyError) if this process may not."""
     try:
         return SYMBOLS.read_bytes()
     except OSError as error:
@@ -203,7 +204,7 @@ def _text() -> bytes:
 
 
 def _traceable(*, modules: bool) -> set[str]:
-    """The names of the functions that ftrace knows, of the kernel itself or of all."""
+    """Return the names of the functions that ftrace lists: the kernel's own, or also those of modules."""
     listed = tracefs.root() / "available_filter_functions"
     try:
         lines = listed.read_text().splitlines()

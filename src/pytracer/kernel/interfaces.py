@@ -39,13 +39,13 @@ class Interface:
 
 
 def interfaces() -> dict[int, Interface]:
-    """All interfaces by index. Raises OSError."""
+    """Return all interfaces by index. Raises OSError."""
     found = map(_interface, links())
     return {interface.index: interface for interface in found}
 
 
 def links() -> list[Any]:
-    """The kernel's messages about all interfaces, decoded. Raises OSError."""
+    """Return the kernel's messages about all interfaces, decoded. Raises OSError."""
 
     def fill(message: Any) -> None:
         message["attrs"] = [("IFLA_EXT_MASK", _SKIP_STATISTICS)]

@@ -135,7 +135,7 @@ SYSCTLS = (
 
 
 def read() -> Policy:
-    """Everything at once. May take a mount namespace, to see securityfs."""
+    """Read all restrictions. May enter a mount namespace, to read securityfs."""
     return Policy(
         capabilities=effective_capabilities(),
         initial_user_namespace=in_initial_namespace("user"),
@@ -260,7 +260,7 @@ def locked_down(what: str) -> PolicyError:
 
 
 def lsms() -> tuple[str, ...] | None:
-    """The security modules in force, in order; None where they cannot be seen."""
+    """Return the security modules in force, in order; None if they are not readable."""
     text = _security("lsm")
     return tuple(text.strip().split(",")) if text and text.strip() else None
 

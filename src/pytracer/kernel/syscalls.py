@@ -178,7 +178,7 @@ def calls_named(names: Iterable[str], machine: str = "") -> list[int]:
 
 
 def all_names(machine: str = "") -> list[str]:
-    """The names of all calls of the machine's own ABI."""
+    """Return the names of all calls of the machine's own ABI."""
     machine = machine or os.uname().machine
     return [name for name in map(functools.partial(name_of, machine), range(_HIGHEST)) if name]
 
@@ -208,7 +208,7 @@ def is_known(name: str, machine: str = "") -> bool:
 
 
 def abis(machine: str) -> list[str]:
-    """The ABIs that programs on a machine may use, its own first."""
+    """Return the ABIs that programs on a machine may use, its own first."""
     extra: Iterable[str] = ["i386", "x32"] if machine == "x86_64" else filter(None, [_COMPAT.get(machine)])
     return [machine, *extra]
 

@@ -91,7 +91,7 @@ def has_event(category: str, event: str) -> bool:
 
 
 def events() -> list[str]:
-    """All trace events as ``category:event``, sorted. Raises what :func:`root` raises."""
+    """Return all trace events as ``category:event``, sorted. Raises the errors of :func:`root`."""
     try:
         return sorted((root() / _LIST).read_text().split())
     except OSError as error:

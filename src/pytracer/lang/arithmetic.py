@@ -35,7 +35,7 @@ def as_type(kind: Type) -> str:
 
 
 def converted(value: Value, kind: Type) -> Value:
-    """A number or address as another type."""
+    """Convert a number or address to another type."""
     constant = value.constant
     if isinstance(kind, IntType) and kind.boolean:
         return Value(f"((u8)(({value.code}) != 0))", kind, None if constant is None else int(constant != 0))
@@ -87,7 +87,7 @@ def _article(kind: Type) -> str:
 
 
 def unary(node: Unary, of: Value, fail: Fail) -> Value:
-    """``-``, ``+``, ``~`` and ``!``."""
+    """Generate ``-``, ``+``, ``~`` and ``!``."""
     if node.sign == "!":
         constant = None if of.constant is None else int(not of.constant)
         return Value(f"((s32)!({of.code}))", INT, constant)
@@ -102,7 +102,7 @@ def unary(node: Unary, of: Value, fail: Fail) -> Value:
 
 
 def binary(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
-    """All that has two operands, but ``&&`` and ``||``."""
+    """Generate the binary operators except ``&&`` and ``||``."""
     pointers = isinstance(left.type, PointerType), isinstance(right.type, PointerType)
     if any(pointers):
         return _addresses(node, left, right, fail)

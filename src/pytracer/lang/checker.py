@@ -48,7 +48,7 @@ class Checker(Identifiers):
         return f"({self.value(node).code}) != 0"
 
     def value(self, node: Node) -> Value:
-        """A number or an address. Raises QuestionError, as all do."""
+        """Translate an expression for a number or an address. Raises QuestionError."""
         return self._valued(node, self._found(node))
 
     def text(self, node: Node) -> tuple[str, int, str] | Comm | None:

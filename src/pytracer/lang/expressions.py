@@ -69,12 +69,12 @@ class ExpressionParser:
         return self.take()
 
     def fail(self, what: str, *, hint: str = "", token: Token | None = None) -> QuestionError:
-        """An error that points at the next token, or this one."""
+        """Return an error that points at the next token, or at ``token``."""
         token = token or self.next
         return QuestionError(what, self.text, token.start, max(token.end, token.start + 1), hint=hint)
 
     def unexpected(self, hint: str = "") -> QuestionError:
-        """The error for what cannot stand there."""
+        """Return the error for a token that cannot stand here."""
         if self.next.kind == lexer.END:
             return self.fail("something is missing at the end", hint=hint)
         return self.fail(f"{self.next.text[:40]!r} cannot stand here", hint=hint)
@@ -82,7 +82,7 @@ class ExpressionParser:
     # Expressions
 
     def expression(self) -> Node:
-        """One expression, without commas."""
+        """Parse one expression, without commas."""
         self._depth += 1
         if self._depth > _DEEP:
             raise self.fail(f"expressions within each other: more than {_DEEP}")

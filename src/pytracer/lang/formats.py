@@ -84,7 +84,7 @@ def _parsed(how: str) -> tuple[str, int, int | None]:
 
 
 def parse_format(text: str, start: int, end: int) -> tuple[str | Conversion, ...]:
-    """The pieces of a format string, whose inside is from ``start`` to before ``end`` of ``text``.
+    """Parse a format string, whose inside is from ``start`` up to ``end`` of ``text``, to pieces.
 
     Raises QuestionError.
     """

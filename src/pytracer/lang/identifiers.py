@@ -40,7 +40,7 @@ class Identifiers:
         self.begins = False
 
     def fail(self, node: Node, message: str, *, hint: str = "") -> QuestionError:
-        """The error, with the place that it is about."""
+        """Return the error, with the position of a node."""
         return QuestionError(message, self.whole, node.start, node.end, hint=hint)
 
     def name(self, node: syntax.Name) -> Found:

@@ -45,7 +45,7 @@ class Token:
 
 
 def tokens(text: str, start: int = 0) -> list[Token]:
-    """The tokens from ``start`` on, the last one of kind END. Raises QuestionError."""
+    """Return the tokens from ``start`` on, the last one of kind END. Raises QuestionError."""
     if len(text) > MOST:
         raise QuestionError(f"a question has {MOST} characters at most", text, MOST, MOST + 1)
     found = list[Token]()

@@ -43,7 +43,7 @@ def source_of(text: str) -> Source:
 
 
 def parse_trace(text: str) -> ProbeSpec:
-    """A question of ``trace``. Raises QuestionError, or UsageError where no source is named."""
+    """Parse a probe spec of ``trace``. Raises QuestionError, or UsageError if it names no source."""
     source, signature, parser = _begin(text)
     condition = _filter(parser) if parser.at("(") else None
     if parser.next.kind == END:
@@ -65,7 +65,7 @@ def parse_trace(text: str) -> ProbeSpec:
 
 
 def parse_distribution(text: str) -> ProbeSpec:
-    """A question of ``argdist``. Raises what :func:`parse_trace` raises."""
+    """Parse a probe spec of ``argdist``. Raises the errors of :func:`parse_trace`."""
     source, signature, parser = _begin(text, label=True)
     found = list[Expression]()
     condition: Node | None = None

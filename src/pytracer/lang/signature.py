@@ -20,7 +20,7 @@ def retyped(code: str, kind: Type) -> Value:
 
 
 def signed(question: ProbeSpec, scope: Scope) -> Scope:
-    """The scope with the names and types of the question's signature. Raises QuestionError."""
+    """Return the scope with the names and types of the spec's signature. Raises QuestionError."""
     if not question.signature:
         return scope
     if scope.entry is not None:

@@ -17,7 +17,7 @@ ERROR = 1 / 16
 
 
 def bounds(bucket: int) -> tuple[int, int]:
-    """The values ``low <= v < high`` of a bucket."""
+    """Return the values ``low <= v < high`` of a bucket."""
     if bucket < 8:
         return bucket, bucket + 1
     shift = (bucket >> 3) - 1

@@ -165,7 +165,7 @@ class Batch(Tabular):
 
 @record
 class Loss(Tabular):
-    """Events that are missing from the output: ``reason`` (a stable word), how many, and what it means."""
+    """Something that is missing from the output: ``reason`` (a stable word), how many, and what it means."""
 
     reason: str
     lost: int

@@ -357,7 +357,7 @@ def targets_of(
 def check_number(
     sources: Iterable[Source], named: Sequence[NumberedTarget | NamedTarget], request: Request
 ) -> None:
-    """UsageError where there are more targets than may be attached to, or more places of them."""
+    """Raise UsageError if there are more targets, or more sites of them, than may be attached to."""
     most = request.max_probes or PROBES_MAX
     sites = sum(
         len(one.code.exits) for one in named if isinstance(one, NumberedTarget) and one.code is not None

@@ -1,4 +1,4 @@
-"""The types of a kernel's BTF, as questions ask for them (:class:`pytracer.lang.Types`)."""
+"""The types of a kernel's BTF, as questions ask for them (:class:`pytracer.lang.scope.TypeProvider`)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Prototype:
 class NoTypes:
     """The types of a kernel without BTF."""
 
-    def members(self, struct: StructType) -> Mapping[str, RecordField]:  # noqa: ARG002 - see ask.Types
+    def members(self, struct: StructType) -> Mapping[str, RecordField]:  # noqa: ARG002 - see lang.scope.TypeProvider
         """Return {}."""
         return {}
 
@@ -43,19 +43,19 @@ class NoTypes:
         return None
 
     def names(self, kind: str) -> set[str]:  # noqa: ARG002
-        """None."""
+        """Return nothing."""
         return set()
 
     def enumerator(self, name: str) -> int | None:  # noqa: ARG002
-        """None."""
+        """Return None."""
         return None
 
     def function(self, name: str) -> Prototype | None:  # noqa: ARG002
-        """None."""
+        """Return None."""
         return None
 
     def tracepoint(self, name: str) -> Prototype | None:  # noqa: ARG002
-        """None."""
+        """Return None."""
         return None
 
 
@@ -71,7 +71,7 @@ class BtfTypes(NoTypes):
         self._members = dict[int, dict[str, RecordField]]()
 
     def members(self, struct: StructType) -> Mapping[str, RecordField]:
-        """See :class:`pytracer.lang.Types`."""
+        """See :class:`pytracer.lang.scope.TypeProvider`."""
         number = struct.number - self._above
         if self._btf.kind(number) is BtfKind.FWD:
             if self._above:  # in C++, another of that name may be another
@@ -87,16 +87,16 @@ class BtfTypes(NoTypes):
         return self._members[number]
 
     def find(self, kind: str, name: str) -> Type | None:
-        """See :class:`pytracer.lang.Types`."""
+        """See :class:`pytracer.lang.scope.TypeProvider`."""
         found = self._btf.find(_KINDS[kind], name)
         return None if found is None else self.type(found)
 
     def names(self, kind: str) -> set[str]:
-        """See :class:`pytracer.lang.Types`."""
+        """See :class:`pytracer.lang.scope.TypeProvider`."""
         return self._btf.names(*_KINDS[kind])
 
     def enumerator(self, name: str) -> int | None:
-        """See :class:`pytracer.lang.Types`; None where enums differ about it."""
+        """See :class:`pytracer.lang.scope.TypeProvider`; None where enums differ about it."""
         values = self.enumerators(name)
         return values.pop() if len(values) == 1 else None
 
@@ -138,7 +138,7 @@ class BtfTypes(NoTypes):
         )
 
     def type(self, number: int, depth: int = 0) -> Type:
-        """The type of this number of BTF."""
+        """Return the type with this BTF id."""
         btf = self._btf
         number = btf.resolve(number)
         kind = btf.kind(number)
@@ -195,19 +195,19 @@ class ProgramTypes(NoTypes):
         self._kernel = kernel
 
     def members(self, struct: StructType) -> Mapping[str, RecordField]:
-        """See :class:`pytracer.lang.Types`."""
+        """See :class:`pytracer.lang.scope.TypeProvider`."""
         return (self._own if struct.number >= _PROGRAMS else self._kernel).members(struct)
 
     def find(self, kind: str, name: str) -> Type | None:
-        """See :class:`pytracer.lang.Types`."""
+        """See :class:`pytracer.lang.scope.TypeProvider`."""
         return self._own.find(kind, name) or self._kernel.find(kind, name)
 
     def names(self, kind: str) -> set[str]:
-        """See :class:`pytracer.lang.Types`."""
+        """See :class:`pytracer.lang.scope.TypeProvider`."""
         return self._own.names(kind) | self._kernel.names(kind)
 
     def enumerator(self, name: str) -> int | None:
-        """See :class:`pytracer.lang.Types`."""
+        """See :class:`pytracer.lang.scope.TypeProvider`."""
         known = self._own.enumerators(name)
         return self._own.enumerator(name) if known else self._kernel.enumerator(name)
 

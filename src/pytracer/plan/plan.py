@@ -92,7 +92,7 @@ class Plan:
         return [f"-D{name}={value}" if value else f"-D{name}" for name, value in self.defines]
 
     def describe(self) -> list[str]:
-        """The plan as lines of text, for ``--dry-run``."""
+        """Describe the plan as lines of text, for ``--dry-run``."""
         lines = [f"tracer   {self.request.tracer.name}", f"program  {self.program}"]
         lines += [f"hook     {note}" for note in self.notes]
         lines += [f"attach   {c.probe.program} to {c.target}" for c in self.probes]
@@ -324,7 +324,8 @@ def _check_forced(forced: Mapping[str, str], names: Iterable[str]) -> None:
 
 
 def output_of(request: Request) -> Output:
-    """The output whose flag was given, else the first without one. Raises UsageError where two were."""
+    """Return the output whose flag was given, else the first without one. Raises UsageError if two were
+    given."""
     for option in request.tracer.options:
         if isinstance(option, Flag) and all(map(request.options.get, (option.name, option.excludes))):
             raise UsageError(f"--{option.name} and --{option.excludes} do not go together")

@@ -55,12 +55,12 @@ class JsonPiece:
         return known[self.text]
 
     def unknown(self, what: str, name: str, known: Collection[str]) -> UsageError:
-        """That nothing bears a name."""
+        """Return the error for an unknown name."""
         error = UnknownNameError(what, _short(name), known)
         return UsageError(f"{self.place}: {error.message}" if self.place else error.message, hint=error.hint)
 
     def wrong(self, wanted: str) -> UsageError:
-        """That it is something else."""
+        """Return the error for a value of another type."""
         return UsageError(f"{self.place or 'a profile'} is {wanted}, not {_short(self.value)}")
 
     def _typed(self, kind: type, wanted: str) -> Any:

@@ -15,7 +15,7 @@ _STEPS = (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000))
 
 
 def duration(nanoseconds: int) -> str:
-    """A time with three significant digits or more: ``231 ns``, ``1.234 us``, ``12.345 s``."""
+    """Format a time with three significant digits or more: ``231 ns``, ``1.234 us``, ``12.345 s``."""
     for unit, size in _STEPS:
         if nanoseconds >= size - size // 2_000_000:  # 999.9999 ms is 1.000 s, not 1000.000 ms
             return f"{nanoseconds / size:.3f} {unit}"
@@ -52,5 +52,5 @@ def timestamp(time: float) -> str:
 
 @functools.lru_cache(maxsize=64)
 def clock(time: float) -> str:
-    """A moment (seconds since the epoch) as local ``HH:MM:SS``."""
+    """Format a moment (seconds since the epoch) as local ``HH:MM:SS``."""
     return datetime.fromtimestamp(time).strftime("%H:%M:%S")

@@ -33,7 +33,7 @@ class Execution:
 
 
 def executed(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Execution:
-    """The execution that a command ends in."""
+    """Return the execution that a command results in."""
     words, known, folder = list(command), dict(os.environ if environment is None else environment), ""
     for _ in range(_NESTED):
         name = words[0].rpartition("/")[2] if words else ""

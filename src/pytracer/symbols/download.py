@@ -64,7 +64,7 @@ def _copy(address: str, file: IO[bytes], seconds: float, limit: int) -> bool:
 
 
 def _opener() -> request.OpenerDirector:
-    """Of HTTP alone, wherever a server sends us: urllib's own goes on to ftp, too."""
+    """Make an opener for HTTP alone, also after redirects: urllib's default follows them to ftp, too."""
     opener = request.OpenerDirector()
     proxies = {kind: url for kind, url in request.getproxies().items() if kind in ("http", "https")}
     for handler in (

@@ -80,7 +80,7 @@ def _has(tables: Tables) -> bool:
 
 
 def units(info: Any, entries: DebugEntries, address: int) -> Iterator[Any]:
-    """The compilation units that code at an address may be of: by the table of them, if there is one."""
+    """Yield the compile units that may contain an address, by .debug_aranges if the file has it."""
     # pyelftools reads it whole, some 5 us for each of its ranges.
     section = info.debug_aranges_sec
     table = info.get_aranges() if section is not None and section.size <= _RANGES_LIMIT else None

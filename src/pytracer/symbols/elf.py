@@ -55,7 +55,7 @@ class FunctionTable:
         return int(self.starts.nbytes * 3 + self._names.nbytes + len(self._strings))
 
     def find(self, addresses: Array) -> list[str | None]:
-        """The symbol that each address (uint64, as the file numbers them, shape (n,)) lies in."""
+        """Return the symbol at each address (uint64, as the file numbers them, shape (n,))."""
         if not len(self.starts):
             return [None] * len(addresses)
         place = np.searchsorted(self.starts, addresses, side="right").astype(np.intp) - 1
@@ -115,7 +115,7 @@ def read(descriptor: int, account: Account | None = None) -> Elf:
 
 
 def _sorted(found: list[SymbolTable]) -> FunctionTable:
-    """Functions by address, one for each: of several names the plainest."""
+    """Sort functions by address, and keep the plainest name of each."""
     kept = [_in_stacks(table) for table in found]
     if not kept:
         none = np.zeros(0, np.uint64)

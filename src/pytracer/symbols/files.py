@@ -151,7 +151,7 @@ def find(name: str, pid: int = 0, identity: tuple[int, int, int] = (0, 0, 0)) ->
 
 
 def _find(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
-    """As it is called, or without the ``lib`` that a library begins with: ``c`` as after a linker's -l."""
+    """Find a file by its name as given, or with a prefix ``lib``: ``c`` as after a linker's -l."""
     try:
         return _called(name, pid, identity)
     except UnknownNameError:
@@ -220,8 +220,8 @@ def mapped(pid: int) -> Iterator[ProgramFile]:
 
 
 def running() -> Iterator[ProgramFile]:
-    """Every file that any process has code of, once, as far as we may look; each is closed when the next is
-    asked for."""
+    """Yield every file that any process has mapped as code, once, as far as we may read; each is closed
+    when the next is requested."""
     seen = set[tuple[str, int]]()
     for process in maps.PROC.glob("[0-9]*"):
         pid = int(process.name)
@@ -246,7 +246,7 @@ def running() -> Iterator[ProgramFile]:
 
 
 def _mappings(pid: int) -> list[Mapping]:
-    """The files that a process has code of, once each. Raises UsageError, NotPermittedError."""
+    """Return the files that a process has mapped as code, once each. Raises UsageError, NotPermittedError."""
     try:
         text = maps.read_code(pid)
     except OSError as error:
@@ -317,7 +317,7 @@ def _by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> ProgramFile:
 
 
 def _beginning_with(name: str) -> list[str]:
-    """The programs whose names begin so, as redis-server does with redis."""
+    """Return programs whose names begin with a name, as redis-server does with redis."""
     found, wanted = set[str](), re.compile(rf"{re.escape(name)}[-_.\d].*")
     for folder in _PATH:
         with contextlib.suppress(OSError):

@@ -60,7 +60,7 @@ class MappingChanges(Generic[F]):
     """The changes of one process's code mappings. Times are CLOCK_MONOTONIC, in nanoseconds."""
 
     def __init__(self) -> None:
-        """Nothing has changed yet."""
+        """Start without changes."""
         self._ranges: dict[tuple[int, int], _Range] = {}
         self._everywhere = _Range()
         self._count = 0
@@ -71,7 +71,7 @@ class MappingChanges(Generic[F]):
         self._places: tuple[Array, Array, list[_Range]] | None = None
 
     def add(self, start: int, end: int, time: int) -> None:
-        """Something was mapped to these addresses then."""
+        """Record that something was mapped to these addresses at ``time``."""
         key = start, end
         if key not in self._ranges:
             if len(self._ranges) >= _RANGES:
@@ -160,7 +160,7 @@ class MappingReadings(Generic[F]):
     """The mappings of one program as /proc/PID/maps showed them, over all readings."""
 
     def __init__(self) -> None:
-        """Nothing was read yet."""
+        """Start without readings."""
         self._begun: list[int] = []
         self._ended: list[int] = []
         self._generations: list[int] = []

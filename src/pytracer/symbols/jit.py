@@ -195,7 +195,7 @@ class PerfMap:
 
 
 def _open(pid: int, known: Credentials | None) -> int:
-    """A descriptor of the file of a process, in its own /tmp by its id there, or in ours; -1 for none."""
+    """Open the perf map of a process, in its own /tmp by its id there, or in ours; -1 if there is none."""
     known = known or credentials(pid)
     if known is None:
         return -1
@@ -243,7 +243,8 @@ def _cover(lines: Array, addresses: Array) -> Array:
 
 
 def _parse(data: Array, base: int) -> Array:
-    """The lines in ``data`` (uint8, whole lines, shape (n,)), which stands at ``base`` in the file."""
+    """Parse the lines in ``data`` (uint8, whole lines, shape (n,)), which is at offset ``base`` of the
+    file."""
     ends = np.flatnonzero(data == ord("\n"))
     at = np.concatenate(([0], ends[:-1] + 1))
     at = at[ends - at >= _SHORTEST]

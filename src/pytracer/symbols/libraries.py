@@ -36,7 +36,7 @@ def is_called(name: str, file: str) -> bool:
 
 
 def find(name: str, root: Root) -> Iterator[str]:
-    """The paths of libraries called so, the dynamic linker's own choice first."""
+    """Return the paths of libraries with a name, the dynamic linker's own choice first."""
     with contextlib.suppress(OSError, OverBudgetError):
         for known, path in _known(root):
             if is_called(name, known):
@@ -68,7 +68,7 @@ def _known(root: Root) -> Iterator[tuple[str, str]]:
 
 
 def _in_folder(name: str, root: Root, folder: str) -> list[str]:
-    """The files in a folder that are called so, sorted. Raises OSError, OverBudgetError."""
+    """Return the matching files in a folder, sorted. Raises OSError, OverBudgetError."""
     account = _account(root)
     found = list[str]()
     shown = living(root.pid) if root.pid else "self"

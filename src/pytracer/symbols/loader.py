@@ -46,7 +46,7 @@ class _Object:
 
 
 def program_of(execution: Execution) -> str:
-    """The file that will run: the program, or the interpreter of a script; "" if none will."""
+    """Return the file that will run: the program, or a script's interpreter; "" if none will."""
     path = _which(execution.program, execution)
     for _ in range(_SCRIPTS):
         head = b""
@@ -63,7 +63,7 @@ def program_of(execution: Execution) -> str:
 
 
 def loaded(program: str, environment: Mapping[str, str] | None = None) -> list[str]:
-    """The paths of a program and of all libraries that are loaded with it, in the order of loading."""
+    """Return the paths of a program and of all libraries that are loaded with it, in the order of loading."""
     environment = os.environ if environment is None else environment
     first = _read(program, None)
     if first is None:
@@ -169,7 +169,7 @@ def _read(path: str, by: _Object | None) -> _Object | None:
 
 
 def _dynamic(file: Tables) -> dict[int, list[str]]:
-    """The texts of the dynamic section, by tag."""
+    """Return the strings of the dynamic section, by tag."""
     found = dict[int, list[str]]()
     for section in file.sections[file.sections["type"] == _DYNAMIC]:
         link = int(section["link"])

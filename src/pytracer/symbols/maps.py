@@ -80,7 +80,7 @@ def read(pid: int, check: Callable[[], None] = lambda: None) -> bytes:
 
 
 def read_code(pid: int, check: Callable[[], None] = lambda: None) -> bytes:
-    """Like :func:`read`. Raises OSError where the process is gone, or may not be looked at."""
+    """Read as :func:`read` does. Raises OSError if the process is gone or unreadable."""
     lines, rest = list[bytes](), b""
     with (PROC / str(living(pid, PROC)) / "maps").open("rb") as file:
         while len(lines) < RANGES and (text := file.read(_PIECE)):
@@ -93,7 +93,7 @@ def read_code(pid: int, check: Callable[[], None] = lambda: None) -> bytes:
 
 
 def parse(text: bytes) -> tuple[Mapping, ...]:
-    """The mappings with code, in the order of their addresses."""
+    """Parse the mappings with code, in the order of their addresses."""
     found: list[Mapping] = []
     for line in text.splitlines():
         span, modes, offset, device, inode, *path = line.split(None, 5)
@@ -113,8 +113,7 @@ def parse(text: bytes) -> tuple[Mapping, ...]:
 
 
 def vdso() -> bytes:
-    """The kernel's code that is mapped into every 64-bit process, an ELF file in memory; empty if there is
-    none."""
+    """Return the vDSO, which is mapped into every 64-bit process, as an ELF file; empty if there is none."""
     with contextlib.suppress(OSError, StopIteration):
         own = next(mapping for mapping in parse(read(os.getpid())) if mapping.path == VDSO)
         with Path("/proc/self/mem").open("rb", buffering=0) as memory:
@@ -173,7 +172,7 @@ class Handle:
         return stat.S_ISREG(self.stat.st_mode)
 
     def open(self) -> int:
-        """A descriptor to read it by. Raises OSError."""
+        """Open the file for reading, and return a descriptor. Raises OSError."""
         return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
     def close(self) -> None:

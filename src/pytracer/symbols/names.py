@@ -83,7 +83,7 @@ def symbols(file: ProgramFile, accept: Callable[[str], object], only: str = "") 
 
 
 def called(file: ProgramFile, name: str) -> list[Symbol]:
-    """The functions of that name."""
+    """Return the functions with that name."""
     return symbols(file, lambda _: True, name)
 
 

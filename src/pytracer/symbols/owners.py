@@ -81,5 +81,5 @@ def root_of_namespace(pid: int) -> int:
 
 
 def account(budget: Budget, pid: int, known: Credentials) -> Account:
-    """The account that a process is charged to."""
+    """Return the account that a process is charged to."""
     return budget.account(owner(pid, known.uid), f"process {pid} ({known.comm})")

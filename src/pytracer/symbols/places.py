@@ -110,7 +110,7 @@ class _Called:
 
 
 def _called(file: ProgramFile, pattern: str) -> _Called:
-    """The functions of a name or pattern. Raises as :func:`functions` does."""
+    """Find the functions with a name or pattern. Raises as :func:`functions` does."""
     titles = dict[int, dict[str, str]]()
     indirect = set[str]()
     with file.reading() as elf_:

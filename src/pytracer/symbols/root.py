@@ -35,7 +35,7 @@ class Root:
         return self._open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
 
     def look(self, path: str) -> Handle:
-        """A file looked up but not opened; a link as the last part is not followed. Raises OSError."""
+        """Look up a file without opening it; a link as the last part is not followed. Raises OSError."""
         return Handle(self._open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW))
 
     def _open(self, path: str, flags: int) -> int:

@@ -256,7 +256,7 @@ def _versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, 
 
 
 def _defined_versions(file: Tables) -> dict[int, str]:
-    """The names of the versions that a file defines, by number."""
+    """Return the names of the versions that a file defines, by number."""
     found = dict[int, str]()
     for section in file.sections[file.sections["type"] == _VERDEF]:
         link = int(section["link"])

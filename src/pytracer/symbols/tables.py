@@ -73,7 +73,7 @@ class Tables:
         return content(self.descriptor, int(section["offset"]), int(section["size"]), room)
 
     def loaded(self, flag: int) -> Array:
-        """The segments that are loaded, with a flag: EXECUTABLE or WRITABLE."""
+        """Return the loaded segments with a flag: EXECUTABLE or WRITABLE."""
         found: Array = self.segments[(self.segments["type"] == LOAD) & (self.segments["flags"] & flag != 0)]
         return found
 
@@ -86,7 +86,7 @@ class Tables:
         return None
 
     def address_of(self, offset: int, flag: int = EXECUTABLE) -> int | None:
-        """The address that a place in the file is loaded to, in a segment with that flag; None if none is."""
+        """Return the address of a file offset, in a segment with that flag; None if it is in none."""
         for segment in self.loaded(flag):
             start = int(segment["offset"])
             if start <= offset < start + int(segment["filesz"]):
@@ -106,7 +106,8 @@ class Tables:
 
 
 def read(descriptor: int, account: Account | None = None) -> Tables:
-    """The tables of an open file, charged to its owner or to ``account``. Raises ElfError, or OSError."""
+    """Read the headers of an open file, charged to its owner or to ``account``. Raises ElfError or
+    OSError."""
     head = os.pread(descriptor, 64, 0)
     if len(head) < 64 or head[:4] != b"\x7fELF" or head[4] not in (1, 2) or head[5] != _NATIVE:
         raise ElfError("not an ELF file of this machine's kind")
@@ -132,7 +133,7 @@ def read(descriptor: int, account: Account | None = None) -> Tables:
 
 
 def content(descriptor: int, offset: int, size: int, room: int = TABLE_LIMIT) -> bytes:
-    """A part of the file, all of it. Raises ElfError, or OSError."""
+    """Read a part of the file, all of it. Raises ElfError or OSError."""
     if size > room or offset > 1 << 62:
         raise ElfError("a table is too large to be true")
     parts = []
@@ -146,7 +147,7 @@ def content(descriptor: int, offset: int, size: int, room: int = TABLE_LIMIT) ->
 
 
 def notes(data: bytes) -> list[tuple[bytes, int, bytes]]:
-    """The (name, kind, content) of notes, as far as they are whole."""
+    """Yield (name, kind, content) of each complete note."""
     found = []
     at = 0
     while at + 12 <= len(data):

@@ -45,7 +45,7 @@ class UsdtProbe:
 
 
 def usdt_probes(file: Tables) -> Iterator[UsdtProbe]:
-    """All of a file, in the order of its notes. Raises ElfError, or OSError."""
+    """Return all USDT probes of a file, in the order of its notes. Raises ElfError or OSError."""
     section = file.section(_SECTION)
     if section is None:
         return
@@ -76,9 +76,9 @@ def usdt_probes(file: Tables) -> Iterator[UsdtProbe]:
 
 
 def find(file: ProgramFile, provider: str, name: str) -> list[UsdtProbe]:
-    """The marks of a file by name or pattern; an empty ``provider`` is any.
+    """Find USDT probes of a file by name or pattern; an empty ``provider`` matches any.
 
-    Raises UsageError (UnknownNameError) where there are none.
+    Raises UsageError (UnknownNameError) if there are none.
     """
     with file.reading() as read:
         known = list(usdt_probes(read))
@@ -91,13 +91,13 @@ def find(file: ProgramFile, provider: str, name: str) -> list[UsdtProbe]:
 
 
 def matching(known: list[UsdtProbe], provider: str, name: str) -> list[UsdtProbe]:
-    """Those of the marks whose provider and name match."""
+    """Return the probes whose provider and name match."""
     of, called = matcher(provider or "*"), matcher(name)
     return [mark for mark in known if of.fullmatch(mark.provider) and called.fullmatch(mark.name)]
 
 
 def none_called(where: str, provider: str, name: str, known: list[UsdtProbe]) -> UsageError:
-    """The error for a name that no mark bears, with near ones."""
+    """Return the error for an unknown probe, with similar names."""
     titles = [mark.title if provider else mark.name for mark in known]
     wanted = f"{provider}:{name}" if provider else name
     return places.unknown(f"USDT probe of {where}", wanted, titles, "readelf -n lists them")

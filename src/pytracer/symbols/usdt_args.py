@@ -198,7 +198,7 @@ def _wrapped(number: int) -> int:
 
 
 def _symbol(name: str, file: Tables) -> int:
-    """The address of a symbol, of data most likely, as the file numbers it."""
+    """Return the address of a symbol, most likely of data, as the file numbers it."""
     wanted = name.encode() + b"\0"
     for symbols, strings, _ in elf.symbol_tables(file):
         file.account.check()

@@ -359,7 +359,7 @@ class UserSymbols:
 
 
 def _in(found: _Found, addresses: Array) -> Iterable[str]:
-    """The names of addresses in one mapping."""
+    """Return the names of addresses in one mapping."""
     mapping, file = found.mapping, found.file
     if _is_anonymous(mapping):
         return [ANONYMOUS] * len(addresses)

@@ -37,7 +37,7 @@ __all__ = [
 
 
 def unresolved(file: ProgramFile, symbol: str) -> Sequence[Definition]:  # noqa: ARG001 - see Resolver
-    """Know no other file: a :class:`Resolver` for tests, and for files that are not run."""
+    """Resolve nothing: a :class:`Resolver` for tests, and for files that are not run."""
     return ()
 
 
@@ -126,7 +126,7 @@ def check_place(file: ProgramFile, offset: int) -> None:
 
 
 def unprobeable(file: ProgramFile, offset: int) -> str:
-    """Tell why the kernel refuses a uprobe on the instruction at ``offset``; "" if it does not.
+    """Explain why the kernel refuses a uprobe on the instruction at ``offset``; "" if it does not.
 
     Raises UsageError where the file is broken, or has no code there.
     """
@@ -136,7 +136,8 @@ def unprobeable(file: ProgramFile, offset: int) -> str:
 
 
 def _instructions(image: ProgramImage, start: int, end: int) -> dict[int, decode.Instruction]:
-    """The instructions of a function by address: those that run, and others between them but padding."""
+    """Return the instructions of a function by address: those that run, and others between them except
+    padding."""
     linear = decode.decode(image, image.read(start, min(end - start, flow.CODE_LIMIT)), start)
     try:
         reached = flow.follow(image, start).reached

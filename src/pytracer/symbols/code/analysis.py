@@ -185,7 +185,8 @@ def begin_of(image: ProgramImage, address: int) -> int:
 
 
 def entry(image: ProgramImage, start: int) -> int:
-    """The address at which calls of a function are counted. Raises UnreadableCodeError where none can be."""
+    """Return the address at which calls of a function are counted. Raises UnreadableCodeError if there is
+    none."""
     return probed(image, golang.entry(image, start) if golang.is_go(image, start) else start, start)
 
 
@@ -225,7 +226,7 @@ def callee(image: ProgramImage, start: int) -> ControlFlow:
 
 
 def chosen(image: ProgramImage, resolver: int, depth: int = _CHOOSING_DEPTH) -> Sequence[int]:
-    """The functions that the resolver of an IFUNC may choose: all whose addresses its code names."""
+    """Return the functions that an IFUNC's resolver may choose: all whose addresses its code refers to."""
     try:
         code = flow.follow(image, resolver)
     except UnreadableCodeError:
@@ -249,7 +250,7 @@ def chosen(image: ProgramImage, resolver: int, depth: int = _CHOOSING_DEPTH) -> 
 
 
 def is_function(image: ProgramImage, address: int) -> bool:
-    """Tell if a function begins at an address."""
+    """Return whether a function begins at an address."""
     if not address or not image.end_of_code(address):
         return False
     frame = image.frames.find(address)

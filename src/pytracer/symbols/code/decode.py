@@ -39,7 +39,7 @@ def kind(mnemonic: str) -> str:
 
 
 def target(operands: str) -> int | None:
-    """The address that a direct jump or call names; None of an indirect one."""
+    """Return the target address of a direct jump or call; None for an indirect one."""
     return int(operands, 0) if _NUMBER.fullmatch(operands) else None
 
 

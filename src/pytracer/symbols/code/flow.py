@@ -211,7 +211,8 @@ class _Walk:
             at = following
 
     def is_padding(self, at: int) -> bool:
-        """Tell if code ends before an address: behind a system call that does not return stands no code."""
+        """Return whether code ends before an address: behind a system call that does not return stands no
+        code."""
         return self.image.read(at, 1) in _ENDS
 
     def fetch(self, at: int, after_call: bool) -> Instruction | None:
@@ -293,7 +294,7 @@ class _Walk:
         return bool(self.work) or again
 
     def slot(self, at: int) -> int | None:
-        """The address of the word that a jump goes through."""
+        """Return the address of the word that a jump goes through."""
         size, _, operands = self.code[at]
         match = _SLOT.fullmatch(operands)
         if match is None:

@@ -111,7 +111,7 @@ class Frames:
         return self._by_section()
 
     def _by_section(self) -> tuple[Array, Array]:
-        """The same from the section alone, of files whose linker made no table."""
+        """Build the index from the section alone, for files whose linker made no table."""
         section = self._tables.section(b".eh_frame")
         found = list[tuple[int, int]]()
         if section is not None:
@@ -161,7 +161,7 @@ class Frames:
         return Frame(start, start + size, lsda, common.lsda, rows)
 
     def _common(self, address: int) -> _Common:
-        """The entry (CIE) that others share."""
+        """Read the CIE that entries share."""
         if address not in self._shared:
             self._shared[address] = self._parse_common(address)
         return self._shared[address]

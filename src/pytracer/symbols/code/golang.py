@@ -40,7 +40,7 @@ def is_go(image: ProgramImage, address: int) -> bool:
 
 
 def _text(image: ProgramImage) -> tuple[int, int]:
-    """The addresses of Go's functions in a file; (0, 0) where there are none."""
+    """Return the address range of Go's functions in a file; (0, 0) if there are none."""
     found = image.go_text
     if found is None:
         found = image.go_text = _find_text(image)
@@ -88,7 +88,7 @@ def entry(image: ProgramImage, start: int) -> int:
 
 
 def _is_stack_check(code: dict[int, Instruction], at: int, start: int) -> bool:
-    """Tell if a path saves arguments, calls one function, and jumps to the function's start."""
+    """Return whether a path saves arguments, calls one function, and jumps to the function's start."""
     called = False
     for _ in range(_SPILLS):
         instruction = code.get(at)
@@ -137,7 +137,8 @@ def g_offset(image: ProgramImage) -> int:
 
 
 def _is_program(image: ProgramImage) -> bool:
-    """Tell if a file that may be loaded anywhere is a program: it has a dynamic linker, or needs none."""
+    """Return whether a file that may be loaded anywhere is a program: it has a dynamic linker, or needs
+    none."""
     kinds = image.tables.segments["type"]
     return bool((kinds == _INTERPRETER).any()) or not bool((kinds == _DYNAMIC).any())
 
@@ -151,7 +152,7 @@ def _thread_symbols(image: ProgramImage, name: bytes) -> Iterator[int]:
 
 
 def _loaded(image: ProgramImage) -> int | None:
-    """The offset that code loads g from."""
+    """Return the offset from which code loads g."""
     start, end = _text(image)
     raw = image.read(start, min(end - start, _SCAN))
     found = [

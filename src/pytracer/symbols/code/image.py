@@ -91,7 +91,8 @@ class ProgramImage:
         return 0
 
     def is_code(self, address: int) -> bool:
-        """Tell if an address is in a section of code, or in a segment of code if there are no sections."""
+        """Return whether an address is in a section of code, or in a segment of code if there are no
+        sections."""
         sections = self.tables.sections
         sections = sections[sections["flags"].astype(np.uint64) & np.uint64(_CODE) != 0]
         starts, sizes = sections["addr"].astype(np.uint64), sections["size"].astype(np.uint64)
@@ -201,7 +202,7 @@ class ProgramImage:
         return place[order], value[order]
 
     def is_relocated(self, start: int, end: int) -> bool:
-        """Tell if the dynamic linker changes anything between two addresses."""
+        """Return whether the dynamic linker changes anything between two addresses."""
         first, last = np.searchsorted(self._relocated, [start, end])
         return bool(first < last)
 
@@ -320,7 +321,7 @@ class ImageSymbols:
         ]
 
     def name(self, address: int) -> str:
-        """The shortest name of the function that begins at an address; "" if it has none."""
+        """Return the shortest name of the function that begins at an address; "" if it has none."""
         return min(self.names(address), key=lambda each: (len(each), each), default="")
 
     def addresses(self, name: str) -> list[int]:
@@ -332,7 +333,7 @@ class ImageSymbols:
         return sorted(found)
 
     def is_start(self, address: int) -> bool:
-        """Tell if a function's symbol is at an address."""
+        """Return whether a function's symbol is at an address."""
         at = int(np.searchsorted(self.starts, address))
         return at < len(self.starts) and int(self.starts[at]) == address
 

@@ -22,7 +22,7 @@ _ARGUMENTS = frozenset(("di", "si", "dx", "cx", "r8", "r9"))  # registers that a
 
 
 def refusal(raw: bytes, *, is_64: bool) -> str:
-    """Tell why the kernel refuses the instruction that ``raw`` begins with; "" if it does not."""
+    """Explain why the kernel refuses the instruction that ``raw`` begins with; "" if it does not."""
     at, wide = 0, False
     while at < len(raw) and raw[at] in _PREFIXES:
         if raw[at] == 0xF0:
@@ -50,7 +50,7 @@ def refusal(raw: bytes, *, is_64: bool) -> str:
 
 
 def unprobeable(image: ProgramImage, address: int) -> str:
-    """The refusal of the instruction at an address, with its text; "" if the kernel takes it."""
+    """Explain why the kernel refuses the instruction at an address; "" if it does not."""
     raw = image.read(address, INSTRUCTION_LIMIT)
     why = refusal(raw, is_64=image.machine == X86_64)
     return f"{decode.text(image, raw)}: {why}" if why else ""

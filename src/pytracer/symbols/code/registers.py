@@ -12,7 +12,7 @@ _BYTES = {"sil": "si", "dil": "di", "bpl": "bp"} | {
 
 
 def is_one(operand: str) -> bool:
-    """Tell if an operand is a general register (but the stack pointer)."""
+    """Return whether an operand is a general register (but the stack pointer)."""
     return _ONE.fullmatch(operand) is not None
 
 

@@ -78,7 +78,7 @@ class Libraries:
         return kept
 
     def _closure(self, file: ProgramFile) -> list[ProgramFile]:
-        """The file and all that it needs, in the order that the dynamic linker looks through them."""
+        """Return the file and all files that it needs, in the dynamic linker's search order."""
         found = self._needed.get(file.identity)
         if found is None:
             found = [file]
@@ -122,7 +122,8 @@ class Libraries:
 
 
 def _exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
-    """The functions that others can bind to: by name, their addresses and whether they are IFUNCs."""
+    """Return the functions that other files can bind to: by name, their addresses and whether they are
+    IFUNCs."""
     found = dict[str, list[tuple[int, bool]]]()
     for symbols, strings, is_whole in symtab.symbol_tables(file.tables):
         if is_whole:
@@ -137,7 +138,7 @@ def _exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
 
 
 def _needed(file: Tables) -> list[tuple[str, list[str]]]:
-    """The names of the libraries that a file needs, and the folders that it wants them from."""
+    """Return the names of the libraries that a file needs, and its search folders."""
     names, paths = list[str](), list[str]()
     with contextlib.suppress(ElfError, OSError):
         for section in file.sections[file.sections["type"] == _DYNAMIC]:

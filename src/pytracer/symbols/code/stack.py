@@ -27,7 +27,7 @@ UNKNOWN = StackDepth(None)
 
 
 def after(depth: StackDepth, instruction: Instruction, word: int) -> StackDepth:
-    """The depth behind an instruction that is no jump."""
+    """Return the depth behind an instruction that is no jump."""
     _, mnemonic, operands = instruction
     stack, frame = depth.stack, depth.frame
     if mnemonic.startswith("push"):

@@ -125,7 +125,8 @@ def _switch(
 
 
 def _before(code: dict[int, Instruction], order: Sequence[int], place: int) -> _Before:
-    """The instructions that lead to a jump without one, the last first."""
+    """Return the instructions that lead to a jump, back to the last that does not fall through, last
+    first."""
     found = []
     for at in range(place - 1, max(place - _BACK, -1), -1):
         address = order[at]
@@ -136,7 +137,7 @@ def _before(code: dict[int, Instruction], order: Sequence[int], place: int) -> _
 
 
 def _scaled(operands: str) -> _Scaled | None:
-    """Base, index, scale, displacement of a memory operand with an index."""
+    """Return base, index, scale, displacement of a memory operand with an index."""
     match = _SCALED.fullmatch(operands)
     if match is None:
         return None
