@@ -1,6 +1,6 @@
-"""The whole path of a tracer on one page, from this kernel: its C, the plan, the bytecode, what the verifier
-said, the native code, maps, attachments, and what it costs; or why a program was refused.
+"""Show the whole path of a tracer on one page: its C, the plan, the bytecode, the verifier log, the native
+code, maps, attachments, and its cost; or explain why a program was refused.
 
-``page`` says what a page is, ``text`` and ``html`` write one down; ``watch`` runs a tracer and looks at all
-there is, ``stages`` makes the page of that, ``refused`` of a program that the kernel does not take.
+``page`` defines a page as data, ``text`` and ``html`` render it; ``watch`` runs a tracer and observes it,
+``stages`` makes the page of that, ``refused`` makes the page of a program that the kernel rejects.
 """

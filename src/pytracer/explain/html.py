@@ -1,6 +1,6 @@
-"""A page as one HTML file: nothing from outside, light or dark as the browser is, readable without scripts.
+"""Render a page as one HTML file: self-contained, light or dark as the browser is, readable without scripts.
 
-Everything in a page may hold what somebody chose who is traced: all of it is escaped, here and nowhere else.
+Traced processes choose some of the text in a page: all text is escaped, here and nowhere else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pytracer.explain.style import CSS, SCRIPT
 from pytracer.text import harmless
 
 _UNSAFE = re.compile(r"[^\w.-]+")
-# The kinds of token that are told apart, by how the names of Pygments' kinds begin.
+# The classes of tokens with colours, by the prefix of Pygments' names.
 _COLOURS = {
     "Token.Comment.Preproc": "tk",
     "Token.Comment": "tc",
@@ -38,7 +38,7 @@ _COLOURS = {
 
 
 def render(page: Page) -> str:
-    """The whole file."""
+    """Return the whole file."""
     return "".join(_page(page))
 
 
@@ -143,7 +143,7 @@ def _code(name: str, one: CodeLine) -> str:
 
 
 def _coloured(lines: tuple[str, ...]) -> list[str]:
-    """C as HTML, line by line; in colours where there is Pygments."""
+    """Return C as HTML, line by line; with syntax colours if Pygments is installed."""
     try:
         from pygments.lexers.c_cpp import CLexer
     except ImportError:
@@ -166,5 +166,5 @@ def _text(text: str) -> str:
 
 
 def _slug(text: str) -> str:
-    """Letters, digits, dots and dashes: what is safe in an attribute and after a #."""
+    """Reduce text to letters, digits, dots and dashes, which are safe in an attribute and after a #."""
     return _UNSAFE.sub("-", text)

@@ -1,4 +1,4 @@
-"""Instructions beside their C: of the kernel's bytecode, and of the JIT's native code."""
+"""Pair instructions with their C: translated bytecode and native code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytracer.prog.native_code import of_program
 
 
 def bytecode(info: ProgramInfo, name: str, names: ReferenceNames) -> Beside:
-    """The instructions that the verifier left, by the lines that they come from."""
+    """Group the translated instructions by their lines of C."""
     code = [
         (one.number, CodeLine(str(one.number), one.text, "" if one.target is None else str(one.target)))
         for one in listing(info.xlated, names)
@@ -23,8 +23,8 @@ def bytecode(info: ProgramInfo, name: str, names: ReferenceNames) -> Beside:
 
 
 def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple[Beside, str]:
-    """The native code, by the lines that it comes from, and a hint where it could not be read. Addresses are
-    shown as distances from where the program begins."""
+    """Group the native code by its lines of C. Returns a hint if it cannot be disassembled. Addresses are
+    shown relative to the begin of the program."""
     begin = info.functions[0].address if info.functions else 0
     found, hint = of_program(info, name_of=name_of)
     inside = {one.address for one in found}
@@ -44,7 +44,7 @@ def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple
 def _pairs(
     code: Iterable[tuple[int, CodeLine]], lines: Sequence[SourceLine], starts: Sequence[int]
 ) -> tuple[Pair, ...]:
-    """Instructions in order, cut where another line of C begins."""
+    """Group instructions, in order, by their line of C."""
     made = list[tuple[SourceLine | None, list[CodeLine]]]()
     for at, one in code:
         place = bisect.bisect_right(starts, at) - 1
@@ -60,8 +60,8 @@ def _pairs(
 
 
 def sources(text: str, besides: Sequence[Beside]) -> list[SourceBlock]:
-    """The files that the C as one text is made of, the tracer's own first, and how many instructions of these
-    listings came of each line."""
+    """Split the C as one text into its files, the tracer's own first, with the number of instructions that
+    these listings have for each line."""
     count = Counter[tuple[str, int]]()
     for beside in besides:
         for pair in beside.pairs:

@@ -1,4 +1,4 @@
-"""What is in a map of ours, as text: a few entries of many, by the C types that BCC described."""
+"""Format some entries of a tracer's map as text, by the C types that BCC described."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _OTHERS: dict[int, str] = {
 
 @record
 class MapEntries:
-    """``count`` entries (None: nobody can tell; of arrays, those that are not zero), and the first of them as
-    (key, value). Values of all CPUs are added up. ``reason`` says what there is instead."""
+    """``count`` entries (None: unknown; for arrays, without all-zero ones), and the first of them as (key,
+    value). Per-CPU values are added up. ``reason`` replaces the entries of maps that cannot be read."""
 
     count: int | None
     first: tuple[tuple[str, str], ...] = ()
@@ -37,8 +37,8 @@ class MapEntries:
 
 
 def entries_of(table: Map, greatest: Collection[str] = ()) -> MapEntries:
-    """What is in it. Of CPUs' values members that are called as one of ``greatest`` are not added up: the
-    greatest counts. Raises OSError; SchemaError where its types are not known."""
+    """Read and format a map. Per-CPU members named in ``greatest`` are not added up: the maximum counts.
+    Raises OSError; SchemaError if its types are unknown."""
     if table.type not in _HASHES | _ARRAYS:
         return MapEntries(None, reason=_OTHERS.get(table.type, ""))
     keys, values = table.read()
@@ -54,8 +54,8 @@ def entries_of(table: Map, greatest: Collection[str] = ()) -> MapEntries:
 
 
 def _added(values: Any, greatest: Collection[str]) -> Any:
-    """The values of all CPUs as one: numbers are added up, or the greatest taken, of the rest what is not
-    nothing."""
+    """Merge per-CPU values: numbers are added up or their maximum taken; of others, the last non-empty
+    one."""
     if values.dtype.names is None:
         return values.sum(axis=0)
     whole = np.zeros((), values.dtype)
@@ -70,7 +70,7 @@ def _added(values: Any, greatest: Collection[str]) -> Any:
 
 
 def _text(value: Any) -> str:
-    """A key or a value: numbers, structs by member, rows of bytes as the text that they mostly are."""
+    """Format a key or a value: numbers, structs by member, arrays of bytes as text."""
     names = value.dtype.names
     if names is not None:
         return ", ".join(f"{name}={_text(value[name])}" for name in names if not name.startswith("__pad"))

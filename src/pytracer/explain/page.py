@@ -1,16 +1,16 @@
-"""What a page is: stages of blocks, as data. Nothing here is escaped: who writes it down does that."""
+"""A page as data: stages of blocks. Nothing here is escaped: the renderers do that."""
 
 from __future__ import annotations
 
 from pytracer.record import record
 
 Facts = tuple[tuple[str, str], ...]
-"""Names and what they come to, to be shown in a row."""
+"""Pairs of name and value, shown in a row."""
 
 
 @record
 class Words:
-    """A paragraph, and what it is about ("": that needs no saying)."""
+    """A paragraph with a label ("": none)."""
 
     text: str
     label: str = ""
@@ -18,7 +18,7 @@ class Words:
 
 @record
 class Grid:
-    """A table. The rows whose numbers are in ``strong`` matter more than others."""
+    """A table. The rows whose indices are in ``strong`` are highlighted."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -27,8 +27,8 @@ class Grid:
 
 @record
 class SourceBlock:
-    """Lines of C from a file, the first of which has the number ``first``. ``made`` says for the lines that
-    came to instructions how many; ``marked`` are the lines that this is about."""
+    """Lines of C from a file, the first of which has the number ``first``. ``made`` has the number of
+    instructions of lines that have any; ``marked`` are the lines to highlight."""
 
     file: str
     first: int
@@ -39,7 +39,7 @@ class SourceBlock:
 
 @record
 class CodeLine:
-    """An instruction: its ``number`` (or address), its text, and the number of the one that it jumps to."""
+    """An instruction: its ``number`` (or address), its text, and the number of its jump target."""
 
     number: str
     text: str
@@ -48,7 +48,7 @@ class CodeLine:
 
 @record
 class Pair:
-    """A line of C (``file`` is "" where nobody knows it), and the instructions that it came to, there."""
+    """A line of C (``file`` is "" if it is unknown), and its instructions."""
 
     file: str
     line: int
@@ -58,7 +58,7 @@ class Pair:
 
 @record
 class Beside:
-    """Instructions with the C that they were made of; ``name`` is different for each of them on a page."""
+    """Instructions beside their C; ``name`` is unique on a page."""
 
     name: str
     pairs: tuple[Pair, ...]
@@ -66,14 +66,14 @@ class Beside:
 
 @record
 class Raw:
-    """Text whose lines and columns stay as they are."""
+    """Preformatted text."""
 
     text: str
 
 
 @record
 class Fold:
-    """Blocks that can be folded away; ``opened``: that are not, at first."""
+    """Blocks that can be folded away; ``opened``: initially shown."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -85,7 +85,7 @@ Block = Words | Grid | SourceBlock | Beside | Raw | Fold
 
 @record
 class PageStage:
-    """A part of the page: ``name`` is what ``--stage`` calls it, ``lead`` what there is to see."""
+    """A part of the page: ``name`` is its ``--stage`` name, ``lead`` its introduction."""
 
     name: str
     title: str
@@ -96,7 +96,7 @@ class PageStage:
 
 @record
 class Page:
-    """All of it. ``command`` is the line that would run what is explained."""
+    """A whole page. ``command`` is the command line that runs the explained tracer."""
 
     title: str
     command: str

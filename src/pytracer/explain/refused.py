@@ -1,4 +1,4 @@
-"""The page of a program that the kernel, or the compiler on its behalf, does not take."""
+"""Make the page of a program that the kernel or the compiler rejects."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _COMPILER = re.compile(r"error: (?:(?P<file>[^\s:]+):(?P<line>\d+):\d+: )?(?P<te
 
 @record
 class RefusedProgram:
-    """What happened to one program: ``log`` is what the verifier said, or the compiler where that is what
-    refused (``compiler``). ``passed``: nobody did."""
+    """The result for one program: ``log`` is the verifier log, or the compiler's messages if that rejected it
+    (``compiler``). ``passed``: neither did."""
 
     program: str
     kind: str
@@ -29,7 +29,7 @@ class RefusedProgram:
 
 
 def page_of(source: str, text: str, found: Sequence[RefusedProgram]) -> Page:
-    """The page about the programs of the file ``source``; ``text`` is its C as one text."""
+    """Make the page about the programs of the file ``source``; ``text`` is its C as one text."""
     count = sum(not one.passed for one in found)
     title = f"{source}: {count} of {len(found)} programs refused" if found else f"{source} holds no program"
     facts = (("kernel", f"{os.uname().release} ({os.uname().machine})"), ("file", source))
@@ -38,7 +38,7 @@ def page_of(source: str, text: str, found: Sequence[RefusedProgram]) -> Page:
 
 
 def stage_of(one: RefusedProgram, text: str) -> PageStage:
-    """Why it was refused: the line of C, the verifier's own words, what they mean, and what to do."""
+    """Make the stage of one program: the line of C, the verifier's message, its meaning, and what to do."""
     title = f"{one.program}, a program of the kind {one.kind}" if one.kind else one.program
     if one.passed:
         return PageStage("refusal", title, "This kernel takes it.", ())
@@ -73,7 +73,7 @@ def _verifiers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] 
     known = by_file(text)
     if at and int(at["line"]) in known.get(at["file"], {}):
         return refusal.reason, (at["file"], int(at["line"]))
-    # Older kernels say the text of the line, and not where it is.
+    # Older kernels log the text of the line without its place.
     alike = list(_places(known, lambda line: bool(line.strip()) and line.strip() == refusal.source))
     begin = next(_places(known, _definition(program)), None)
     if begin is not None and len(alike) > 1:  # one that is within the function
@@ -83,25 +83,25 @@ def _verifiers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] 
     return refusal.reason, alike[0] if len(alike) == 1 else None
 
 
-def _compilers(said: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
-    for line in said.splitlines():
+def _compilers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
+    for line in log.splitlines():
         if match := _COMPILER.match(line.strip()):
             if match["file"] and int(match["line"]):
                 return match["text"], (match["file"], int(match["line"]))
-            # LLVM does not know: where the function begins, then.
+            # LLVM does not name the line: use the one at which the function begins.
             return match["text"], next(_places(by_file(text), _definition(program)), None)
-    return said.strip().splitlines()[-1] if said.strip() else "it ended without a word", None
+    return log.strip().splitlines()[-1] if log.strip() else "it ended without a word", None
 
 
 def _definition(program: str) -> Callable[[str], object]:
-    """Whether a line begins the function of that name."""
+    """Return a predicate for the line at which the function of that name begins."""
     return re.compile(rf"\w[\w\s*]*\b{re.escape(program)}\s*\(").match
 
 
 def _places(
     known: Mapping[str, Mapping[int, str]], wanted: Callable[[str], object]
 ) -> Iterator[tuple[str, int]]:
-    """(file, number) of the lines that are wanted."""
+    """Yield (file, number) of the ``wanted`` lines."""
     for file, lines in known.items():
         for number, line in lines.items():
             if wanted(line):
@@ -116,7 +116,7 @@ def _around(file: str, number: int, text: str) -> SourceBlock:
 
 
 def functions(text: str) -> Iterator[tuple[str, str]]:
-    """(name, type of what its argument points to) of functions that may be programs."""
+    """Yield (name, type that its argument points to) of functions that may be programs."""
     for name, argument in re.findall(
         r"^\s*(?:int|u64|__u64|long)\s+(\w+)\s*\(\s*(.*?)\s*\*\s*\w+", text, re.M
     ):

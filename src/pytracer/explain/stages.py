@@ -1,4 +1,4 @@
-"""The page of a tracer that was watched: each stage says what this kernel made of it."""
+"""Make the page of an observed tracer: one stage for each step from C to cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ALIKE = "{} programs that differ in the number of their target; one of them is 
 
 
 def page_of(seen: Observation, words: Sequence[str]) -> Page:
-    """The page of ``pytracer WORDS``."""
+    """Make the page of ``pytracer WORDS``."""
     symbols = KernelSymbols()
     names = KernelReferenceNames({table.info.id: table.name for table in seen.tables}, symbols)
     titles = dict(zip(seen.programs, _titles(seen.programs), strict=True))
@@ -50,7 +50,7 @@ def page_of(seen: Observation, words: Sequence[str]) -> Page:
 
 
 def _titles(programs: Sequence[WatchedProgram]) -> Iterator[str]:
-    """A name for each, not twice the same."""
+    """Yield a unique title for each program."""
     used = dict[str, int]()
     for one in programs:
         name = one.load.program
@@ -77,7 +77,7 @@ def _c(plan: Plan, code: Sequence[Beside]) -> PageStage:
 
 
 def plan_stage(plan: Plan, ways: Sequence[tuple[str, str, tuple[AlternativeReport, ...]]]) -> PageStage:
-    """What was decided before anything was compiled, and what else there would have been."""
+    """Make the stage of the plan: the chosen alternatives and the others."""
     blocks = list[Block]()
     for hook, what, found in ways:
         rows = tuple((way.name, _verdict(way), way.reason, _few(way.probes)) for way in found)

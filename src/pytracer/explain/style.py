@@ -1,4 +1,4 @@
-"""How a page looks in a browser, and the little that moves on it. All of it stands in the page itself."""
+"""The style sheet and script of a page in HTML, which are embedded in it."""
 
 CSS = """
 :root {
@@ -99,7 +99,7 @@ footer { color: var(--soft); font-size: .85rem; text-align: center; padding: 1.5
 @media print { nav { position: static; } .source, .beside, pre { max-height: none; } }
 """
 
-# The same line of C is lit wherever it stands: in the file, beside the bytecode, beside the native code.
+# Highlights the same line of C everywhere: in the file, beside the bytecode, beside the native code.
 SCRIPT = """
 (function () {
   var lit = [];

@@ -1,4 +1,4 @@
-"""A page as plain text, for a terminal."""
+"""Render a page as plain text, for a terminal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pytracer.explain.page import Beside, Block, Fold, Grid, Page, PageStage, Ra
 from pytracer.text import harmless
 
 _WIDTH = 78
-_LONG = 24  # lines of what is folded, on a page of everything
-_PLACE = 34  # columns for where a line of C is
+_LONG = 24  # lines of a folded block that the whole page still shows
+_PLACE = 34  # columns for the place of a line of C
 
 
 def render(page: Page, stage: str = "") -> Iterator[str]:
-    """The lines of the page, or of the stage of that name: harmless to a terminal."""
+    """Yield the lines of the page, or of the stage of that name: harmless to a terminal."""
     for line in _page(page, stage):
         yield harmless(line.rstrip())
 
@@ -30,7 +30,8 @@ def _page(page: Page, stage: str) -> Iterator[str]:
 
 
 def _stage(stage: PageStage, *, alone: bool) -> Iterator[str]:
-    """One stage; ``alone``: with all that is folded, else of what is long only what it is."""
+    """Render one stage; ``alone``: with all folded blocks, otherwise long ones are replaced by their
+    titles."""
     if not alone:
         yield ""
         yield f"== {stage.title} {'=' * max(_WIDTH - len(stage.title) - 4, 4)}"

@@ -1,6 +1,6 @@
-"""A C file compiled, and its functions put through the verifier; nothing is attached.
+"""Compile a C file and load its functions without attaching them.
 
-That is done in a process of its own: of some programs LLVM says what is wrong, and ends the process.
+Runs in a child process: LLVM ends the process after errors in some programs.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _KINDS: Mapping[str, ProgType] = {
 
 
 def try_programs(source: str, text: str) -> list[RefusedProgram]:
-    """What became of each function of ``text`` that may be a program, by what its argument is. Raises what
-    compiling raises where that is no matter of a program."""
+    """Load each function of ``text`` that may be a program, by the type of its argument. Returns the results.
+    Raises compile errors that are not about one program."""
     require(TRACING, "pytracer explain")
     wanted = {name: kind for name, kind in functions(text) if kind in _KINDS}
     outcome = run_in_child(lambda: _answer(source, text, wanted))
@@ -41,7 +41,7 @@ def try_programs(source: str, text: str) -> list[RefusedProgram]:
 
 
 def _answer(source: str, text: str, wanted: Mapping[str, str]) -> bytes:
-    """The child's side."""
+    """Run the child's side."""
     answer: tuple[str, object]
     try:
         answer = "found", [as_dict(one) for one in _load_all(source, text, wanted)]

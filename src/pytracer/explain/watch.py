@@ -28,15 +28,15 @@ from pytracer.trace.loop import Trace
 from pytracer.trace.run import Signals
 from pytracer.trace.session import Session
 
-SECONDS = 1.0  # that a tracer is watched, where nothing else was said
+SECONDS = 1.0  # the default time for which a tracer is watched
 
 
 @record
 class WatchedProgram:
-    """A program of the tracer, and how many there are that differ in nothing but what they are put on.
+    """A program of the tracer; ``copies`` is the number of programs that differ only in their target.
 
-    ``log`` is the verifier's, ``time`` (ns) and ``runs`` are all of theirs while they were watched; None
-    where the kernel would not count.
+    ``log`` is the verifier log, ``time`` (ns) and ``runs`` are totals of all copies while they were watched;
+    None if the kernel did not count.
     """
 
     load: ProgramLoad
@@ -50,7 +50,7 @@ class WatchedProgram:
 
 @record
 class WatchedMap:
-    """A map, and what was in it at the end; ``memory`` is what the kernel charges for it, in bytes."""
+    """A map and its entries at the end; ``memory`` is what the kernel charges for it, in bytes."""
 
     info: MapInfo
     name: str
@@ -60,7 +60,7 @@ class WatchedMap:
 
 @record
 class WatchedAttachment:
-    """Where a program was put: ``facts`` is what the kernel says of the descriptor that holds it there."""
+    """A program's place: ``facts`` is the kernel's information on the descriptor that keeps it there."""
 
     program: str
     where: str
@@ -69,8 +69,8 @@ class WatchedAttachment:
 
 @record
 class Observation:
-    """All that was seen. ``ways`` are the alternatives of each hook; ``records`` is how many events came by
-    the stream, None where there is none."""
+    """The result of ``observe``. ``ways`` are the alternatives of each hook; ``records`` is the number of
+    events from the stream, None if there is none."""
 
     plan: Plan
     ways: tuple[tuple[str, str, tuple[AlternativeReport, ...]], ...]
@@ -85,10 +85,11 @@ class Observation:
 
 
 def observe(request: Request, facts: Callable[[], KernelInfo], *, warn: Callable[[str], None]) -> Observation:
-    """Run the tracer as a run does, for ``duration`` or :data:`SECONDS` without a command, and look at it.
+    """Run the tracer like any run, for ``duration`` or (without a command) :data:`SECONDS`, and observe it.
 
-    The trace ends early with its command or the last traced process. A signal ends the trace, not the look at
-    what is in the kernel. Nothing stays attached. Raises what :mod:`pytracer.errors` lists for each step.
+    The trace ends early with its command or the last traced process. A signal ends the trace, but not the
+    observation of what is in the kernel. Nothing stays attached. Raises what :mod:`pytracer.errors` lists for
+    each step.
     """
     if request.duration is None and not request.command:
         request = replace(request, duration=SECONDS)
@@ -127,7 +128,7 @@ def observe(request: Request, facts: Callable[[], KernelInfo], *, warn: Callable
 
 
 def _programs(session: Session, *, counted: bool) -> Iterator[WatchedProgram]:
-    """One of each function and type: the others are told apart by a constant."""
+    """Yield one program for each function and type: copies differ only in a constant."""
     loaded = session.loaded
     alike = Counter(map(_alike, loaded.programs))
     spent = dict[ProgramLoad, list[int]]()
@@ -155,7 +156,7 @@ def _programs(session: Session, *, counted: bool) -> Iterator[WatchedProgram]:
 
 
 def _alike(load: ProgramLoad) -> ProgramLoad:
-    """What two programs have in common that are the same but for the target that they are told."""
+    """Return a load request without what differs between copies: target constants and BTF ids."""
     return replace(load, constants=(), optional=False, as_=replace(load.as_, btf_id=0))
 
 
@@ -181,7 +182,7 @@ def _attachments(plan: Plan) -> Iterator[WatchedAttachment]:
 
 
 def _links(session: Session) -> Iterator[WatchedAttachment]:
-    """What holds the programs there, in the kernel's words."""
+    """Yield the links with the kernel's information on them."""
     for link in session.links:
         facts = own_file_info(link.fd) if link.fd >= 0 else {}
         kept = tuple((name, value) for name, value in facts.items() if name not in _DULL)
@@ -193,7 +194,7 @@ _DULL = ("pos", "flags", "mnt_id", "ino", "scm_fds")
 
 
 def _held(descriptor: int) -> str:
-    """What kind of descriptor it is: ``bpf_link``, ``perf_event``, a socket."""
+    """Return the kind of a descriptor: ``bpf_link``, ``perf_event``, a socket."""
     try:
         target = str(Path(f"/proc/self/fd/{descriptor}").readlink())
     except OSError:
@@ -202,5 +203,5 @@ def _held(descriptor: int) -> str:
 
 
 def total(programs: Sequence[WatchedProgram]) -> int:
-    """How long all of them ran, in ns."""
+    """Return the total run time of all programs in ns."""
     return sum(program.time or 0 for program in programs)

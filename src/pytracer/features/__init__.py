@@ -1,1 +1,1 @@
-"""Find out which BPF features this kernel grants, by trying each of them."""
+"""Find out what BPF features this kernel has, by trying each of them."""

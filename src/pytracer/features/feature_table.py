@@ -1,7 +1,7 @@
-"""Every BPF feature that tracing may want, and whether this kernel grants it: each one is tried.
+"""All BPF features that tracing may use, each with a feature probe.
 
-A feature is a name, the first kernel version that has it (for people to read; nothing is decided by it),
-and a probe. Programs are loaded, maps made and attachments held for a moment; nothing stays.
+A feature is a name, the first kernel version that has it (for people to read; nothing is decided by it), and
+a probe. Probes load programs, create maps and attach for a moment; nothing stays.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ GRANTED, ABSENT, REFUSED, UNTRIED = "granted", "absent", "refused", "untried"
 
 @record
 class Feature:
-    """``kind`` is program, map, helper or hook; ``since`` the Linux version that brought it.
+    """``kind`` is program, map, helper or hook; ``since_version`` the first Linux version that has it.
 
-    ``probe`` returns a note; it raises OSError or PytracerError where the kernel says no.
+    ``probe`` returns a note; it raises OSError or PytracerError if the kernel refuses.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Feature:
 
 @record
 class Result:
-    """What came of a probe: ``status`` is granted, absent, refused or untried; ``reason`` says more."""
+    """The result of a probe: ``status`` is granted, absent, refused or untried; ``reason`` explains it."""
 
     feature: Feature
     status: str
@@ -50,7 +50,7 @@ class Result:
 
 
 def probe_all() -> Iterator[Result]:
-    """Try everything, hooks first. Without the capabilities for it nothing is tried."""
+    """Try every feature, hooks first. Without the capabilities for it, nothing is tried."""
     missing = policy.missing_capabilities(policy.TRACING)
     if missing:
         why = f"not tried: needs {' and '.join(missing)}"
@@ -81,7 +81,7 @@ def probe(feature: Feature) -> Result:
 
 
 def _refusal(error: OSError) -> str:
-    """Say which call the kernel refused, with which errno, and which policies in force may have done it."""
+    """Name the call that the kernel refused, the errno, and the active policies that may have caused it."""
     call = f"{error.call}: " if isinstance(error, SyscallError) else ""
     name = errno.errorcode.get(error.errno or 0, "")
     if policy.is_confidential():
@@ -129,7 +129,7 @@ _PROGRAMS = (
 )
 
 PROGRAM_NAMES = {number: name for number, name, *_ in _PROGRAMS}
-"""What the numbers of ``enum bpf_prog_type`` are called."""
+"""The names of the numbers of ``enum bpf_prog_type``."""
 
 # Number and name of enum bpf_map_type, since when, key and value size, entries, flags.
 _PAGE = resource.getpagesize()
@@ -169,7 +169,7 @@ _MAPS = (
     (33, "arena", "6.9", 0, 0, 1, _MMAPABLE),
 )
 MAP_NAMES = {number: name for number, name, *_ in _MAPS}
-"""What the numbers of ``enum bpf_map_type`` are called."""
+"""The names of the numbers of ``enum bpf_map_type``."""
 _OF_MAPS, _STRUCT_OPS = (12, 13), 26
 
 # Number and name of enum bpf_func_id, since when, and a program type that may call it.
@@ -227,7 +227,7 @@ def _program(number: int, attach_type: int) -> str:
     try:
         os.close(load(number, returning(0), attach_type=attach_type, flags=_flags(number), log=log))
     except OSError as error:
-        # The verifier is asked only for types that the kernel knows: what it says is about the rest.
+        # The verifier runs only for types that the kernel knows: its complaint is about something else.
         if error.errno in (errno.EPERM, errno.EACCES) or not (log[0] or error.errno == policy.ENOTSUPP):
             raise
         return "known; needs a target in the kernel's BTF"
@@ -259,15 +259,15 @@ def _map(number: int, key: int, value: int, entries: int, flags: int) -> str:
 
 
 def _helper(number: int, kind: int) -> str:
-    said = helper_refusal(kind, number)
-    if not said:
+    refusal = helper_refusal(kind, number)
+    if not refusal:
         return ""
     locked = policy.lockdown()
     if (number == _WRITE_USER and locked not in ("none", "")) or (
         number in _READERS and locked == policy.CONFIDENTIALITY
     ):
         raise PolicyError(f"lockdown={locked} withholds it")
-    raise UnsupportedError(said)
+    raise UnsupportedError(refusal)
 
 
 def _features() -> Iterator[Feature]:
@@ -313,4 +313,4 @@ def _features() -> Iterator[Feature]:
 
 
 FEATURES = tuple(_features())
-"""All of them: hooks, then program types, map types and helpers."""
+"""All features: hooks, then program types, map types and helpers."""

@@ -1,8 +1,8 @@
-"""Whether a program can be put on each kind of hook: tried on things that are this process's own.
+"""Feature probes of hooks: attach a program to each kind of hook, on objects of this process.
 
-Each function attaches for a moment and lets go, and returns a note ("" where there is nothing to say).
-Where any attachment would touch others, the program is loaded only, and the note says so. They raise
-OSError, or PytracerError where there is more to say than an errno.
+Each function attaches for a moment, detaches, and returns a note ("" if there is nothing to say). If any
+attachment would affect others, it only loads the program, and the note says so. They raise OSError, or
+PytracerError if there is more to say than an errno.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _SOFTWARE, _CPU_CLOCK, _HARDWARE, _CYCLES = 1, 0, 0, 0  # enum perf_type_id and 
 
 
 def raw_tracepoint() -> str:
-    """A raw tracepoint, attached for real."""
+    """Attach to a raw tracepoint."""
     _raw(load(ProgType.RAW_TRACEPOINT, EMPTY), _QUIET_EVENT)
     return ""
 
 
 def tracepoint() -> str:
-    """A trace event of tracefs, attached for real."""
+    """Attach to a trace event of tracefs."""
     answer = RunningKernel().probe(Tracepoint("", category="task", event=_QUIET_EVENT))
     if not answer.is_supported:
         raise (PolicyError if answer.is_forbidden else UnsupportedError)(answer.reason)
@@ -66,17 +66,17 @@ def tracepoint() -> str:
 
 
 def kprobe() -> str:
-    """A kernel function's entry."""
+    """Attach to a kernel function's entry."""
     return _kprobe(at_return=False)
 
 
 def kretprobe() -> str:
-    """A kernel function's return."""
+    """Attach to a kernel function's return."""
     return _kprobe(at_return=True)
 
 
 def kprobe_event() -> str:
-    """A kernel function's entry, by a trace event of tracefs that is made for it."""
+    """Attach to a kernel function's entry, by a trace event of tracefs made for it."""
     if not kprobe_pmu.PMU.is_dir():
         raise UnsupportedError(kprobe_pmu.NO_KPROBES.reason)
     program = load(ProgType.KPROBE, EMPTY)
@@ -90,12 +90,12 @@ def kprobe_event() -> str:
 
 
 def kprobe_multi() -> str:
-    """Many kernel functions' entries by one link (fprobe)."""
+    """Attach to kernel functions' entries by one link (fprobe)."""
     return _kprobe_multi(0)
 
 
 def kretprobe_multi() -> str:
-    """Many kernel functions' returns by one link."""
+    """Attach to kernel functions' returns by one link."""
     return _kprobe_multi(1)  # BPF_F_KPROBE_MULTI_RETURN
 
 
@@ -112,31 +112,31 @@ def _kprobe_multi(flags: int) -> str:
 
 
 def fentry() -> str:
-    """A kernel function's entry, by a trampoline."""
+    """Attach to a kernel function's entry, by a trampoline."""
     return _trampoline(_FENTRY)
 
 
 def fexit() -> str:
-    """A kernel function's return, by a trampoline."""
+    """Attach to a kernel function's return, by a trampoline."""
     return _trampoline(_FEXIT)
 
 
 def btf_tracepoint() -> str:
-    """A raw tracepoint whose arguments have types (tp_btf)."""
+    """Attach to a raw tracepoint whose arguments have BTF types (tp_btf)."""
     number = _btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
     _raw(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number), "")
     return ""
 
 
 def loads_tracing() -> str:
-    """A program of the type that fentry, fexit and BTF tracepoints share. Loaded only."""
+    """Load a program of the type that fentry, fexit and BTF tracepoints share."""
     number = _btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
     os.close(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number))
     return ""
 
 
 def lsm() -> str:
-    """A security hook. Loaded only: attached, it would stand in everybody's way."""
+    """Load a program for an LSM hook. It is not attached: it would run on everybody's operations."""
     number = _btf_id(BtfKind.FUNC, "bpf_lsm_file_open")
     os.close(load(_LSM, returning(0), attach_type=_LSM_MAC, btf_id=number))
     if unused := policy.unused_lsm_hook("bpf_lsm_file_open"):
@@ -145,7 +145,7 @@ def lsm() -> str:
 
 
 def iterator() -> str:
-    """All tasks, gone through by a program that writes nothing."""
+    """Run an iterator over all tasks, with a program that writes nothing."""
     probe = Iterator("", of="task")
     wanted = iteration.load_attributes(probe)
     if not wanted.btf_id:
@@ -167,17 +167,17 @@ def iterator() -> str:
 
 
 def uprobe() -> str:
-    """The entry of a function in a file: here one in memory that no program maps."""
+    """Attach to the entry of a function in a file, one in memory that no process maps."""
     return _uprobe(at_return=False)
 
 
 def uretprobe() -> str:
-    """The return of a function in a file."""
+    """Attach to the return of a function in a file."""
     return _uprobe(at_return=True)
 
 
 def uprobe_multi() -> str:
-    """Many places in a file by one link: on one that no program maps."""
+    """Attach to a file that no process maps, by one link."""
     with uprobe_pmu.own_file() as name:
         path, offsets = bytearray(name.value + b"\0"), bytearray(8)
         program = load(ProgType.KPROBE, EMPTY, attach_type=uprobe_multi_link.ATTACH_TYPE)
@@ -192,7 +192,7 @@ def uprobe_multi() -> str:
 
 
 def usdt_semaphore() -> str:
-    """The counter in a program that tells it to come by a USDT probe."""
+    """Attach to a place with a semaphore, the counter by which a process knows that a USDT probe is on."""
     if not uprobe_pmu.PMU.is_dir():
         raise UnsupportedError(uprobe_pmu.ABSENT)
     if not uprobe_pmu.counts_semaphores():
@@ -202,7 +202,7 @@ def usdt_semaphore() -> str:
 
 
 def perf_event() -> str:
-    """A program on a perf event: this process's own CPU clock."""
+    """Attach to a perf event: this process's own CPU clock."""
     program = load(_PERF_EVENT, EMPTY)
     try:
         # The program would be called at the end of every period; this process ends before the first does.
@@ -217,7 +217,7 @@ def perf_event() -> str:
 
 
 def hardware_counter() -> str:
-    """The CPU's own counters: cycles of this process."""
+    """Open a hardware counter: the CPU cycles of this process."""
     try:
         os.close(perf_event_open(_own_event(_HARDWARE, _CYCLES, period=0), 0, -1))
     except OSError as error:
@@ -230,7 +230,7 @@ def hardware_counter() -> str:
 
 
 def socket_filter() -> str:
-    """A filter on a socket: of a pair that only this process has."""
+    """Attach to a socket of a pair that only this process has."""
     program = load(ProgType.SOCKET_FILTER, EMPTY)
     ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, other:
@@ -242,13 +242,13 @@ def socket_filter() -> str:
 
 
 def packet_socket() -> str:
-    """A raw packet socket, bound to nothing."""
+    """Open a raw packet socket, bound to nothing."""
     socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
     return ""
 
 
 def seccomp() -> str:
-    """A filter of system calls, in classic BPF: on a thread that ends with it."""
+    """Install a filter of system calls, in classic BPF, on a thread that ends with it."""
     everything = bytearray(struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000))  # BPF_RET: SECCOMP_RET_ALLOW
     filter_ = bytearray(struct.pack("HxxxxxxQ", 1, address(everything)))  # struct sock_fprog
     libc = ctypes.CDLL(None, use_errno=True)
@@ -265,13 +265,13 @@ def seccomp() -> str:
 
 
 def _own_event(kind: int, config: int, *, period: int) -> bytes:
-    """A perf event's attributes; ``period`` 0: it only counts."""
+    """Return a perf event's attributes; with ``period`` 0 it only counts."""
     attr = event_attr(kind, config)
     return attr[:16] + struct.pack("Q", period) + attr[24:]
 
 
 def _raw(program: int, event: str) -> None:
-    """Put a program on a raw tracepoint, or on what it was loaded for (no name), and let go of both."""
+    """Attach a program to a raw tracepoint, or to the target it was loaded for (no name), and close both."""
     try:
         link = (
             raw_tracepoint_open(event, program)

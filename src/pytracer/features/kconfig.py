@@ -1,4 +1,4 @@
-"""Why a kernel lacks a feature: it is older, or was built without an option."""
+"""Explain the absence of a feature: the kernel is older, or was built without an option."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _OPTIONS = {
 
 
 def why_absent(kind: str, name: str, since: str) -> str:
-    """Say what a kernel lacks to have a feature: it is older, or was built without an option."""
+    """Explain why the kernel lacks a feature: it is older, or was built without an option."""
     if not config.is_since(since):
         return f"it came with Linux {since}"
     option = _OPTIONS.get(kind, {}).get(name, "")

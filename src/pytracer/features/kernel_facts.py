@@ -1,11 +1,11 @@
-"""What this kernel grants, found out by trying: the answers that a plan asks for.
+"""The facts about the running kernel that a plan needs, found by feature probes.
 
-Each question is asked once; most cost some tens of microseconds. Nothing stays loaded or attached after
-the answers have been dropped, and nothing that others trace is disturbed. How a kind of probe is asked about
-stands beside how it is attached, in :mod:`pytracer.bpf.attach`.
+Each probe runs once; most take some tens of microseconds. Nothing stays loaded or attached after the object
+is dropped, and nothing that others trace is disturbed. The probe of a kind of hook is beside its attacher, in
+:mod:`pytracer.bpf.attach`.
 
-Without privileges nothing can be tried: then what may be there is said to be there, ``tried`` is false,
-and a plan can still be shown.
+Without privileges nothing can be tried: then hooks that may exist are reported as supported with
+``was_tried`` False, and a plan can still be shown.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _PER_LINUX32, _QUERY = 0x0008, 0xFFFFFFFF  # include/uapi/linux/personality.h
 
 
 class RunningKernel(FeatureProber):
-    """The kernel that runs, as :class:`pytracer.kernel.facts.Facts`."""
+    """The running kernel, as :class:`pytracer.kernel.facts.KernelInfo`."""
 
     def __init__(self) -> None:
-        """Ask nothing yet."""
+        """Probe nothing yet."""
         super().__init__()
         self._answers: dict[Probe, Support] = {}
         self._described: dict[ProbeSite, FunctionTypes | None] = {}
@@ -52,12 +52,12 @@ class RunningKernel(FeatureProber):
 
     @property
     def architecture(self) -> str:
-        """``x86_64``, ``aarch64``, ... as uname says."""
+        """The machine name of uname: ``x86_64``, ``aarch64``, ..."""
         return os.uname().machine
 
     @functools.cached_property
     def runs_compat(self) -> bool:
-        """Whether 32-bit programs run beside 64-bit ones; true where that cannot be told."""
+        """True if 32-bit programs can run beside 64-bit ones, or that is unknown."""
         if self.architecture == "x86_64":
             return _X86_ABI.exists() or not _PROC_SYS.is_dir()
         if self.architecture == "aarch64":
@@ -65,20 +65,20 @@ class RunningKernel(FeatureProber):
         return True
 
     def has_helper(self, number: int) -> bool:
-        """Whether programs may call the BPF helper of this number; true where that cannot be tried."""
+        """Return whether programs may call the BPF helper of this number; True if that cannot be tried."""
         if number not in self._helpers:
             self._helpers[number] = bool(self.missing_capabilities) or self._try_helper(number)
         return self._helpers[number]
 
     def has_map_type(self, number: int) -> bool:
-        """Whether a map of this type can be made; true where that cannot be tried."""
+        """Return whether a map of this type can be created; True if that cannot be tried."""
         if number not in self._map_types:
             self._map_types[number] = bool(self.missing_capabilities) or _makes_map(number)
         return self._map_types[number]
 
     @functools.cached_property
     def has_loops(self) -> bool:
-        """Whether the verifier goes through loops; true where that cannot be tried."""
+        """True if the verifier accepts loops, or that cannot be tried."""
         return bool(self.missing_capabilities) or self.can_load(self._kind, LOOP)
 
     @functools.cached_property
@@ -87,8 +87,8 @@ class RunningKernel(FeatureProber):
         return injection.functions()
 
     def probe(self, probe: Probe) -> Support:
-        """Whether a program can be put where ``probe`` says, and what that is called here."""
-        # Of what the user names it only matters that it is: how its program is told is asked, too.
+        """Test whether ``probe`` can be attached, and return its name here. Results are cached."""
+        # Of the user's targets only their presence matters: it decides how a program gets its target id.
         question = replace(probe, program="", optional=False, when="", targets=(0,) if probe.targets else ())
         if question not in self._answers:
             self._answers[question] = attacher_of(probe).check_support(probe, self)
@@ -110,7 +110,7 @@ class RunningKernel(FeatureProber):
         if site not in self._described:
             self._described[site] = None
             where = site.file, site.holder, site.identity
-            # If it has gone, who attaches to it will say so.
+            # If the file is removed meanwhile, attaching reports it.
             with contextlib.suppress(PytracerError), files.find(*where) as file:
                 self._described[site] = debug_info.describe(file, site.name, site.offset)
         return self._described[site]
@@ -128,7 +128,8 @@ class RunningKernel(FeatureProber):
         return tracefs.event_format(name).decode("utf-8", "backslashreplace")
 
     def find(self, source: Source) -> FoundTargets:
-        """What a user's source names here. Raises what :class:`pytracer.kernel.facts.Facts` says."""
+        """Find the targets that a user's source names here. Raises as
+        :class:`pytracer.kernel.facts.KernelInfo` says."""
         return find(source)
 
     def _try_helper(self, number: int) -> bool:
@@ -146,16 +147,16 @@ class RunningKernel(FeatureProber):
 
     @functools.cached_property
     def _kind(self) -> ProgType:
-        """A kind of program that can be loaded."""
+        """A program type that can be loaded."""
         if self.can_load(ProgType.RAW_TRACEPOINT, READS_BEYOND):
             return ProgType.RAW_TRACEPOINT
         return ProgType.KPROBE if self.can_load(ProgType.KPROBE, EMPTY) else ProgType.TRACEPOINT
 
 
 def _takes_linux32() -> bool:
-    """Whether personality(2) takes PER_LINUX32, which arm64 refuses where no CPU runs 32-bit programs.
+    """Return whether personality(2) accepts PER_LINUX32; arm64 refuses it if no CPU runs 32-bit programs.
 
-    The calling thread has it for the two system calls between which it is put back.
+    The calling thread has it only between two system calls.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     before = int(libc.personality(ctypes.c_ulong(_QUERY)))
@@ -166,7 +167,7 @@ def _takes_linux32() -> bool:
 
 
 def _makes_map(number: int) -> bool:
-    """Whether a small map of this type can be made."""
+    """Return whether a small map of this type can be created."""
     sizes = (0, 0, os.sysconf("SC_PAGE_SIZE")) if number == MapType.RINGBUF else (4, 4, 1)
     try:
         os.close(map_create(number, *sizes))

@@ -1,6 +1,6 @@
-"""Whether programs can be put on network interfaces and cgroups: tried on such that only this process has.
+"""Feature probes of hooks on network interfaces and cgroups, on ones that only this process uses.
 
-As :mod:`pytracer.features.hook_probes`, for the kinds that are put on those.
+As :mod:`pytracer.features.hook_probes`.
 """
 
 from __future__ import annotations
@@ -35,52 +35,52 @@ _LO = {1: "lo"}  # which every network has, under this number
 
 
 def xdp() -> str:
-    """Frames as they come in, behind the driver; attached by rtnetlink."""
+    """Attach XDP behind the driver (generic), by rtnetlink."""
     return _on_lo(XdpNetlink(""), "generic")
 
 
 def xdp_link() -> str:
-    """The same by a link."""
+    """Attach XDP behind the driver (generic), by a link."""
     return _on_lo(Xdp(""), "generic")
 
 
 def tc() -> str:
-    """Traffic control, by a filter of a clsact qdisc."""
+    """Attach to traffic control by a filter of a clsact qdisc."""
     return _on_lo(Clsact(""), "both")
 
 
 def tcx() -> str:
-    """Traffic control by links."""
+    """Attach to traffic control by links."""
     return _on_lo(Tcx(""), "both")
 
 
 def packet_fanout() -> str:
-    """A choice among packet sockets that share an interface."""
+    """Attach to a group of packet sockets that share an interface."""
     return _on_lo(PacketFanout(""), "", members=2)
 
 
 def cgroup_link() -> str:
-    """Packets of a cgroup's sockets, by a link."""
+    """Attach to packets of a cgroup's sockets, by a link."""
     return _on_cgroup(CgroupSkb("", point="ingress"))
 
 
 def cgroup_skb() -> str:
-    """Packets of a cgroup's sockets."""
+    """Attach to packets of a cgroup's sockets, without a link."""
     return _on_cgroup(CgroupSkb("", point="egress", link=False))
 
 
 def cgroup_sock() -> str:
-    """Sockets that are made in a cgroup."""
+    """Attach to the creation of sockets in a cgroup."""
     return _on_cgroup(CgroupSock("", point="create", link=False))
 
 
 def cgroup_sock_addr() -> str:
-    """Addresses that programs of a cgroup give."""
+    """Attach to the addresses that programs of a cgroup pass to system calls."""
     return _on_cgroup(CgroupSockAddr("", point="sendmsg6", link=False))
 
 
 def _on_cgroup(probe: OnCgroup) -> str:
-    """Attach to a cgroup without processes, made for it where that is allowed."""
+    """Attach to a cgroup without processes; if none can be made, only load."""
     kind = attacher_of(probe)
     how = kind.load_attributes(probe)
     program = load(how.type, returning(how.result), attach_type=how.attach_type)
@@ -99,7 +99,7 @@ def _on_cgroup(probe: OnCgroup) -> str:
 
 
 def _on_lo(probe: Probe, choice: str, members: int = 0) -> str:
-    """Attach to the loopback interface of a network of a thread's own, which ends with the thread."""
+    """Attach to the loopback interface of a thread's own network namespace, which ends with the thread."""
     kind = attacher_of(probe)
     how = kind.load_attributes(probe)
     program = load(how.type, returning(how.result))

@@ -1,1 +1,1 @@
-"""Programs and maps that are in the kernel, whoever put them there: what it tells of them, made readable."""
+"""List and dump all programs and maps in the kernel, whoever loaded them."""

@@ -1,4 +1,4 @@
-"""Where programs are attached, by all that tells of it: links, perf events, interfaces, cgroups."""
+"""Find where programs are attached: by links, perf events, interfaces and cgroups."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _OF_NETWORKS = frozenset({"xdp", "sched_cls", "sched_act", "flow_dissector", "sk
 
 @record
 class Attachment:
-    """A program at a place, in the words in which users name places where they can (``k:vfs_read``,
-    ``xdp:eth0``); ``link`` is the id of the link that holds it there, 0 for another way, or one not told."""
+    """A program at a place, named as users name it if possible (``k:vfs_read``, ``xdp:eth0``); ``link`` is
+    the id of the link that keeps it there, 0 if there is none or it is unknown."""
 
     program: int
     where: str
@@ -39,9 +39,9 @@ class Attachment:
 
 
 def attachments(programs: Mapping[int, KernelProgram], held: Holders, names: TargetNames) -> list[Attachment]:
-    """All that can be seen. Raises OSError where the kernel does not list links.
+    """Return all visible attachments. Raises OSError if the kernel does not list links.
 
-    Not told by any kernel: programs on sockets, and those that take samples unless a link holds them.
+    The kernel does not report programs on sockets, nor those that take samples without a link.
     """
     wanted = any(one.type in _OF_NETWORKS for one in programs.values())
     network = list_network_attachments(held.networks) if wanted else []
@@ -64,8 +64,8 @@ def attachments(programs: Mapping[int, KernelProgram], held: Holders, names: Tar
 
 
 def _taken(link: LinkInfo, loose: list[NetworkAttachment]) -> str:
-    """Where a link on an interface is: the kernel gives the interface's index without its namespace. What is
-    found there is the link's, and no attachment of its own."""
+    """Return the place of a link on an interface, and remove it from ``loose``: the kernel reports the
+    interface's index without its namespace, so the attachment found there is the link's."""
     for one in loose:
         if (one.program, one.kind, one.interface) == (link.program, link.type, link.interface):
             loose.remove(one)
@@ -79,7 +79,7 @@ def _named(where: str, names: TargetNames) -> str:
 
 
 def _on_cgroups(programs: Mapping[int, KernelProgram]) -> Iterator[Attachment]:
-    """Those on cgroups, by whatever way they were put there; asked only for what there are programs for."""
+    """Yield the attachments on cgroups, with or without a link; queries only the types of loaded programs."""
     kinds = sorted({kind for one in programs.values() for kind in _OF_CGROUPS.get(one.type, ())})
     for path, _, folder in cgroups() if kinds else ():
         with contextlib.suppress(OSError), _folder(folder) as descriptor:
@@ -98,7 +98,7 @@ def _folder(path: Path) -> Iterator[int]:
 
 
 def by_program(found: Iterable[Attachment]) -> dict[int, list[Attachment]]:
-    """The attachments of each program."""
+    """Group attachments by program."""
     sorted_out: dict[int, list[Attachment]] = {}
     for one in found:
         sorted_out.setdefault(one.program, []).append(one)

@@ -1,4 +1,4 @@
-"""Where the native code of BPF programs lies, which kallsyms does not say: it has no sizes."""
+"""Find the native code of BPF programs with its sizes, which kallsyms does not have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytracer.bpf.objects import ObjectKind, ids, opened
 
 
 def program_ranges() -> Iterator[tuple[int, int]]:
-    """Return where each function of each program begins and ends; nothing where the kernel hides it."""
+    """Yield the begin and end of each function of each program; nothing if the kernel hides them."""
     with contextlib.suppress(OSError):  # not for us to see
         for number in ids(ObjectKind.PROGRAM):
             with contextlib.suppress(OSError), opened(ObjectKind.PROGRAM, number) as descriptor:

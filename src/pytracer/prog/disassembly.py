@@ -1,7 +1,7 @@
-"""Instructions of BPF as text, in the notation that the verifier and bpftool use.
+"""Disassemble BPF instructions, in the notation of the verifier and bpftool.
 
-It reads what the kernel hands out (after the verifier, whose rewritings show) as well as what a compiler
-made: they differ in how helpers and maps are named, which :class:`Names` knows.
+Reads both the kernel's translated instructions (after the verifier, with its rewrites) and those of a
+compiler: they differ in how helpers and maps are named, see :class:`ReferenceNames`.
 
 An instruction is a ``struct bpf_insn`` (include/uapi/linux/bpf.h; RFC 9669)::
 
@@ -31,43 +31,43 @@ _ATOMICS = {0x00: ("add", "+"), 0x40: ("or", "|"), 0x50: ("and", "&"), 0xA0: ("x
 # Operations of arithmetic and jumps that the tables of the assembler do not hold.
 _DIVIDE, _MODULO, _NEGATE, _MOVE, _SWAP = 0x30, 0x90, 0x80, 0xB0, 0xD0
 _ALWAYS, _CALL, _EXIT, _MAYBE = 0x00, 0x80, 0x90, 0xE0
-# What the source register of a 64-bit constant says that it is.
+# The source register of a 64-bit constant is its kind.
 _MAP, _MAP_VALUE, _, _FUNCTION = range(1, 5)
-_OWN, _KERNEL = 1, 2  # and that of a call
+_OWN, _KERNEL = 1, 2  # the source register of a call
 _PER_CPU, _ADDRESS_SPACE = -1, 1  # offsets of a move (Linux 6.10: 7bdbf7446305; 6.9: 6082b6c328b5)
 
 
 class ReferenceNames:
-    """How what instructions refer to is called. This one knows no names, and gives numbers."""
+    """Names for maps and functions in instructions. This base class returns numbers."""
 
     def map(self, number: int) -> str:
-        """The map of that id, or of that descriptor where the code was not loaded."""
+        """Return the name of a map by its id, or by its descriptor if the code is not loaded."""
         return f"id:{number}"
 
     def helper(self, number: int) -> str:
-        """The helper that a call's ``imm`` stands for; "" where that is hidden."""
+        """Return the name of the helper for a call's ``imm``; "" if it is hidden."""
         return f"helper#{number}" if number else ""
 
     def function(self, number: int) -> str:
-        """The same of a call into the kernel that is no helper (a kfunc)."""
+        """Return the name of a kernel function that is no helper (a kfunc)."""
         return self.helper(number)
 
 
 class KernelReferenceNames(ReferenceNames):
-    """Of code that the kernel handed out: a call holds how far the function is from ``__bpf_call_base``."""
+    """Names for translated instructions: a call has the function's distance from ``__bpf_call_base``."""
 
     def __init__(self, maps: Mapping[int, str], symbols: KernelSymbols | None = None) -> None:
-        """``maps`` are names by id; those that are not among them go by their ids."""
+        """``maps`` are names by id; other maps are shown by their ids."""
         load()
         self._maps = maps
         self._symbols = symbols or KernelSymbols()
 
     def map(self, number: int) -> str:
-        """See :class:`Names`."""
+        """See :class:`ReferenceNames`."""
         return self._maps.get(number) or super().map(number)
 
     def helper(self, number: int) -> str:
-        """See :class:`Names`."""
+        """See :class:`ReferenceNames`."""
         base = self._symbols.address("__bpf_call_base")
         if not base or not number:
             return ""
@@ -86,7 +86,7 @@ class BytecodeLine:
 
 
 def listing(code: bytes, names: ReferenceNames | None = None) -> Iterator[BytecodeLine]:
-    """The instructions in ``code``. Those that are not known are shown by their bytes."""
+    """Yield the instructions in ``code``. Unknown ones are shown as bytes."""
     names = names or ReferenceNames()
     at = 0
     while at + 8 <= len(code):
@@ -102,7 +102,7 @@ def listing(code: bytes, names: ReferenceNames | None = None) -> Iterator[Byteco
 
 
 class _Fields:
-    """A ``struct bpf_insn`` taken apart; ``wide`` is a 64-bit constant's upper half."""
+    """The fields of a ``struct bpf_insn``; ``upper`` is a 64-bit constant's upper half."""
 
     def __init__(self, raw: bytes) -> None:
         self.code: int
@@ -116,12 +116,12 @@ class _Fields:
 
     @property
     def width(self) -> str:
-        """The width in bits of what a load or a store moves."""
+        """The width of a load or a store in bits."""
         return _TYPES[self.code & 0x18]
 
 
 def _jump(one: _Fields) -> int | None:
-    """How many instructions are jumped over, if it is a jump."""
+    """Return the relative offset of a jump in instructions; None if it is not a jump."""
     if one.kind not in (JMP, JMP32) or one.operation in (_CALL, _EXIT):
         return None
     if one.operation == _ALWAYS:

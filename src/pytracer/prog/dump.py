@@ -1,4 +1,4 @@
-"""One program, with everything in it: its lines of C, its instructions, its native code, its maps."""
+"""Dump one program: its lines of C, its instructions, its native code, its maps."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ NONE = "there is none: this kernel interprets"
 class ProgramDump:
     """A program with its code. ``facts`` are the values of its columns in :mod:`pytracer.prog.tables`.
 
-    Beside instructions and native code stands the line of C that begins there. Native code begins at the
-    address ``begin``; ``hint`` says why it is missing or cannot be read.
+    Instructions and native code are paired with the line of C that begins there. Native code begins at the
+    address ``begin``; ``hint`` says why it is missing or cannot be disassembled.
     """
 
     facts: dict[str, Any]
@@ -43,8 +43,10 @@ class ProgramDump:
 
 
 def dump_program(name: str, *, entries: int) -> ProgramDump:
-    """The program of that id, and so many entries of each of its maps. Raises UnknownNameError where there is
-    none, and what the kernel's refusal means."""
+    """Read the program of that id, and ``entries`` entries of each of its maps.
+
+    Raises UnknownNameError if there is none, or the error that explains the kernel's refusal.
+    """
     try:
         programs = ProgramLister().list()
         if not name.isdecimal() or int(name) not in programs:
@@ -82,7 +84,7 @@ def dump_program(name: str, *, entries: int) -> ProgramDump:
 
 
 class _Lines:
-    """The lines of C of a program, by where they begin."""
+    """The lines of C of a program, sorted by their start."""
 
     def __init__(self, lines: Iterable[tuple[int, SourceLine]]) -> None:
         ordered = sorted(lines, key=lambda pair: pair[0])
@@ -91,7 +93,7 @@ class _Lines:
         self._last: SourceLine | None = None
 
     def new(self, at: int) -> SourceLine | None:
-        """The line that what stands at ``at`` is of, if it is another than was asked for before."""
+        """Return the line at the position ``at``, or None if it is the same as at the last call."""
         place = bisect.bisect_right(self._starts, at) - 1
         line = self._lines[place] if place >= 0 else None
         if line == self._last:

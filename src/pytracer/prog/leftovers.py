@@ -1,8 +1,8 @@
-"""What tracers that were killed left attached, and the commands that remove it.
+"""Find what killed tracers left attached, and the commands that remove it.
 
-Links and perf events go with the process. What the kernel attaches by name or number alone stays: filters of
-traffic control, XDP by rtnetlink, programs on cgroups before Linux 5.7, and kprobe events (disarmed). Each
-bears a name that says whose it is; the next tracer that attaches so takes away what dead ones left.
+Links and perf events end with the process. Attachments by name or number alone stay: filters of traffic
+control, XDP by rtnetlink, programs on cgroups before Linux 5.7, and kprobe events (disarmed). Each has a name
+that identifies its owner; the next tracer that attaches in this way removes leftovers of ended processes.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _ATTACH_TYPES = range(64)  # enum bpf_attach_type; those that are not for cgroup
 
 @record
 class Leftover:
-    """Something that is still attached: ``what`` it is, where, and the ``command`` that removes it."""
+    """Something that is still attached: ``what`` it is and where, and the ``command`` that removes it."""
 
     what: str
     command: str
 
 
 def find_leftovers() -> list[Leftover]:
-    """All that can be seen in this network namespace, mount namespace and PID namespace.
+    """Find all leftovers visible in this network namespace, mount namespace and PID namespace.
 
-    Raises OSError or PytracerError where none of it can be.
+    Raises OSError or PytracerError if none of the searches works.
     """
     found, problems = list[Leftover](), list[OSError | PytracerError]()
     finders: tuple[Callable[[], Iterator[Leftover]], ...] = (_filters, _xdp, _cgroups, _kprobe_events)

@@ -1,4 +1,4 @@
-"""What the numbers in links stand for: functions, cgroups, interfaces. Looked up when first asked for."""
+"""Look up the names of link targets: functions, events, cgroups, interfaces. Lookups are lazy."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _NAME = 64
 
 
 def attach_type(number: int) -> str:
-    """What it is called in a place."""
+    """Return the name of an attach type in places."""
     return ATTACH_TYPES[number] if number < len(ATTACH_TYPES) else f"#{number}"
 
 
 class TargetNames:
-    """Names of what this machine has now."""
+    """Names of functions, events and cgroups on this machine now."""
 
     def __init__(self) -> None:
         """Look nothing up yet."""
@@ -45,12 +45,13 @@ class TargetNames:
         self._modules: dict[int, str] = {}  # by the id of a BTF: whose it is, "" where it is not the kernel's
 
     def function_at(self, where: int) -> str:
-        """The function of the kernel that an address is in."""
+        """Return the name of the kernel function at an address."""
         arrays.load()
         return self._symbols.names(arrays.np.array([where], arrays.np.uint64))[0]
 
     def function(self, btf: int, number: int) -> str:
-        """The function (or type) of that number in the kernel's BTF of that id; of a module, in short."""
+        """Return the name of a function (or type) by its number in a kernel BTF; a module's as
+        MODULE#NUMBER."""
         if btf not in self._modules:
             self._modules[btf] = _kernel_btf(btf)
         module = self._modules[btf]
@@ -61,12 +62,12 @@ class TargetNames:
         return ""
 
     def event(self, name: str) -> str:
-        """A trace event as users name it; the kernel tells it without its category."""
+        """Return a trace event as users name it; the kernel reports it without its category."""
         category = self._categories.get(name)
         return f"{category}:{name}" if category else f"*:{name}"
 
     def cgroup(self, number: int) -> str:
-        """The path of a cgroup by its id."""
+        """Return the path of a cgroup by its id."""
         return self._cgroups.get(number) or f"#{number}"
 
     @functools.cached_property
@@ -77,7 +78,7 @@ class TargetNames:
 
     @functools.cached_property
     def _categories(self) -> dict[str, str]:
-        """By the name of an event, its category; where several have one of that name, the first."""
+        """The category of each event; if several have an event of that name, the first."""
         with contextlib.suppress(PytracerError):
             pairs = [line.partition(":") for line in tracefs.events()]
             return {event: category for category, _, event in reversed(pairs)}
@@ -89,14 +90,14 @@ class TargetNames:
 
 
 def interface(index: int) -> str:
-    """The name of an interface of this network namespace."""
+    """Return the name of an interface of this network namespace."""
     with contextlib.suppress(OSError):
         return socket.if_indextoname(index)
     return f"#{index}"
 
 
 def _kernel_btf(number: int) -> str:
-    """The name of the kernel's BTF of that id, of a module that module's; "" where it is not the kernel's."""
+    """Return the name of a kernel BTF by its id: vmlinux or a module; "" if it is not the kernel's."""
     name = bytearray(_NAME)
     with contextlib.suppress(OSError):
         descriptor = bpf(Command.BTF_GET_FD_BY_ID, struct.pack("I", number))

@@ -1,4 +1,4 @@
-"""BPF links: what holds a program where, by the kernel's own list (Linux 5.8)."""
+"""BPF links, by the kernel's own list (Linux 5.8)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _MANY = 1  # functions of a link on many that are named
 
 @record
 class LinkInfo:
-    """A link: its type of ``enum bpf_link_type``, and ``where`` it holds its program (``rt:sys_enter``).
-    ``interface`` is the index of the interface that it is on, in whichever network namespace; 0 for none."""
+    """A link: its type (``enum bpf_link_type``), and ``where`` it keeps its program (``rt:sys_enter``).
+    ``interface`` is the index of its interface, in whatever network namespace; 0 for none."""
 
     id: int
     type: str
@@ -31,12 +31,12 @@ class LinkInfo:
 
 
 def links(programs: Mapping[int, KernelProgram], names: TargetNames) -> list[LinkInfo]:
-    """All links. Raises OSError."""
+    """Return all links. Raises OSError."""
     return list(_links(programs, names))
 
 
 def holding(program: int) -> list[int]:
-    """The ids of the links that hold a program. Raises OSError."""
+    """Return the ids of the links that hold a program. Raises OSError."""
     found = []
     for number in ids(ObjectKind.LINK):
         with ignore_vanished(), opened(ObjectKind.LINK, number) as descriptor:
@@ -66,16 +66,16 @@ class _Raw:
         self.type, _, self.program = struct.unpack_from("III", self._data)
 
     def word(self, at: int) -> int:
-        """An unsigned number of 32 bits."""
+        """Return an unsigned 32-bit number."""
         return int(struct.unpack_from("I", self._data, at)[0])
 
     def long(self, at: int) -> int:
-        """One of 64 bits."""
+        """Return an unsigned 64-bit number."""
         return int(struct.unpack_from("Q", self._data, at)[0])
 
     def array(self, pointer_at: int, count_at: int, size: int) -> bytes:
-        """What the kernel writes to a pointer, which it must be asked for once more: ``size`` bytes, of which
-        the count (in whatever it counts) stands at ``count_at``."""
+        """Return ``size`` bytes that the kernel writes to a pointer, which takes a second call. The number of
+        elements is at ``count_at``."""
         room, again = bytearray(size), bytearray(_SIZE)
         struct.pack_into("Q", again, pointer_at, address(room))
         struct.pack_into("I", again, count_at, self.word(count_at) or size)
@@ -83,7 +83,7 @@ class _Raw:
         return bytes(room)
 
     def text(self, pointer_at: int, length_at: int) -> str:
-        """A string that it points to."""
+        """Return a string that the kernel writes to a pointer."""
         struct.pack_into("I", self._data, length_at, 0)
         return os.fsdecode(self.array(pointer_at, length_at, _TEXT).partition(b"\0")[0])
 
@@ -94,7 +94,7 @@ def _tracing(link: _Raw) -> str:
 
 
 def _traced(link: _Raw, object_id: int, number: int) -> str:
-    """What a trampoline is for, a function of the kernel or a program (since Linux 5.13, 441e8c66b23e)."""
+    """Name a trampoline's target: a kernel function or a program (since Linux 5.13, 441e8c66b23e)."""
     if not number:
         return ""
     if name := link.names.function(object_id, number):
@@ -104,7 +104,7 @@ def _traced(link: _Raw, object_id: int, number: int) -> str:
 
 
 def _perf_event(link: _Raw) -> str:
-    """What the kernel tells since Linux 6.6 (1b715e1b0ec5)."""
+    """Name the target of a perf link, which the kernel reports since Linux 6.6 (1b715e1b0ec5)."""
     kind = link.word(16)
     if kind in (1, 2):  # a uprobe, a return
         return format_processes("u" if kind == 1 else "ur", link.text(24, 32), link.word(36))
@@ -116,7 +116,7 @@ def _perf_event(link: _Raw) -> str:
 
 
 def _kprobe_multi(link: _Raw) -> str:
-    """Told since Linux 6.6 (7ac8d0d26191)."""
+    """Name the functions, which the kernel reports since Linux 6.6 (7ac8d0d26191)."""
     kind, count = "kr" if link.word(28) & 1 else "k", link.word(24)
     if not count:
         return f"{kind}:?"
@@ -125,7 +125,7 @@ def _kprobe_multi(link: _Raw) -> str:
 
 
 def _uprobe_multi(link: _Raw) -> str:
-    """Told since Linux 6.8 (e56fdbfb06e2)."""
+    """Name the places, which the kernel reports since Linux 6.8 (e56fdbfb06e2)."""
     kind, count = "ur" if link.word(56) & 1 else "u", link.word(52)
     if not count:
         return f"{kind}:?"
@@ -170,4 +170,4 @@ _KINDS: dict[int, tuple[str, Callable[[_Raw], str]]] = {
     13: ("netkit", _on_interface("netkit")),
     14: ("sockmap", lambda link: f"{attach_type(link.word(20))}:map {link.word(16)}"),
 }
-"""Of ``enum bpf_link_type``: the name, and what says where."""
+"""By ``enum bpf_link_type``: the name, and a function that names the place."""

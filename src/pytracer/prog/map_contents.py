@@ -1,4 +1,4 @@
-"""What is in a map of anybody's, by the types that came with it, or as numbers and bytes."""
+"""Read the contents of any map, by its BTF types, or as numbers and bytes."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ Decode = Callable[[bytes], Any]
 
 @record
 class MapContents:
-    """How many entries there are (of an array, those that are not all zero), and the first of them: keys and
-    values in Python's types; values that each CPU has for itself are lists. ``reason`` says why there is
-    nothing to show: then ``count`` is None. ``zero`` counts the entries of an array that are all zero."""
+    """The number of entries (for arrays, without all-zero ones), and the first of them: keys and values as
+    Python objects; per-CPU values are lists. ``reason`` explains an empty result, then ``count`` is None.
+    ``zero`` counts the all-zero entries of an array."""
 
     count: int | None
     entries: tuple[tuple[Any, Any], ...] = ()
@@ -41,7 +41,7 @@ class MapContents:
 
 
 def read_contents(descriptor: int, info: MapInfo, most: int) -> MapContents:
-    """What is in the map now, ``most`` entries of it. Raises OSError."""
+    """Read the map, and decode the first ``most`` entries. Raises OSError."""
     if info.type not in _READABLE:
         return MapContents(None, reason="the kernel does not show what is in maps of this type")
     per_cpu = info.type in PER_CPU
@@ -68,7 +68,7 @@ def read_contents(descriptor: int, info: MapInfo, most: int) -> MapContents:
 
 
 def decoders(info: MapInfo) -> tuple[Decode, Decode]:
-    """What makes Python values of the map's keys and of its values."""
+    """Return functions that decode the map's keys and values to Python objects."""
     if info.btf_id and info.btf_value_type:
         try:
             btf = Btf(read_btf(info.btf_id), origin=f"BTF {info.btf_id}")
@@ -81,16 +81,17 @@ def decoders(info: MapInfo) -> tuple[Decode, Decode]:
 
 
 def format_bytes(data: bytes) -> Any:
-    """Of what no type is known: a number of a usual size, else bytes in hexadecimal."""
+    """Decode bytes without a type: a number of a usual size, else hexadecimal."""
     if len(data) in _FORMS:
         return int.from_bytes(data, sys.byteorder)
     return data.hex(" ")
 
 
 def by_type(btf: Btf, type_id: int) -> Decode:
-    """What reads values of a type: numbers, text (arrays of char), dictionaries (structs and unions), lists.
+    """Return a function that decodes values of a type: numbers, text (arrays of char), dictionaries (structs
+    and unions), lists.
 
-    It raises HeadersError or struct.error where the bytes cannot be of that type.
+    It raises HeadersError or struct.error if the bytes do not fit the type.
     """
 
     def decode(data: bytes) -> Any:
@@ -100,7 +101,7 @@ def by_type(btf: Btf, type_id: int) -> Decode:
 
 
 def value(btf: Btf, type_id: int, data: bytes) -> Any:
-    """One value; see ``by_type``."""
+    """Decode one value; see ``by_type``."""
     type_id = btf.resolve(type_id)
     match btf.kind(type_id):
         case BtfKind.INT:

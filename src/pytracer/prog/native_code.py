@@ -1,4 +1,4 @@
-"""The JIT's native code as text, by capstone; that of machines it is not asked for, as bytes."""
+"""Disassemble the JIT's native code by capstone; code of unsupported machines stays bytes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _ROW = 16  # bytes in a row of what cannot be read
 
 @record
 class NativeInstruction:
-    """One instruction, at ``address``; ``text`` is "" where nobody can read it. ``target`` is where it jumps
-    to or what it calls, where that stands in it."""
+    """One instruction, at ``address``; ``text`` is "" if it cannot be disassembled. ``target`` is the address
+    that it jumps to or calls, if that is in its operand."""
 
     address: int
     raw: bytes
@@ -30,10 +30,10 @@ def disassemble(
     machine: str = "",
     name_of: Callable[[int], str] | None = None,
 ) -> tuple[list[NativeInstruction], str]:
-    """The instructions of ``code``, which stands at ``address``, and a hint where they could not be read.
+    """Disassemble ``code`` at ``address``. Returns the instructions, and a hint if there is no disassembler.
 
-    ``machine`` is as ``uname -m`` says (default: this one); ``name_of`` names addresses outside of the code.
-    All bytes are shown: what makes no instruction is a ``.byte``.
+    ``machine`` is as of ``uname -m`` (default: this one); ``name_of`` names addresses outside of the code.
+    All bytes are shown: those that are no instruction become ``.byte``.
     """
     reader, hint = _reader(machine or os.uname().machine)
     if reader is None:
@@ -53,8 +53,8 @@ def disassemble(
 def of_program(
     info: ProgramInfo, *, name_of: Callable[[int], str] | None = None
 ) -> tuple[list[NativeInstruction], str]:
-    """The native code of all functions of a program, as ``disassemble`` gives it. Each is where the kernel
-    put it: they need not lie one behind the other."""
+    """Disassemble all functions of a program; see ``disassemble``. Each has its own address: they need not be
+    contiguous."""
     if not any(function.address for function in info.functions):  # the kernel hides it
         return disassemble(info.jited, 0, name_of=name_of)
     found, hint, at = list[NativeInstruction](), "", 0
@@ -80,7 +80,7 @@ def _reader(machine: str) -> tuple[Any, str]:
 
 
 def _target(one: Any) -> int | None:
-    """The address that a jump or a call names: its last operand, a number."""
+    """Return the target of a jump or a call: its last operand, if that is a number."""
     if not one.mnemonic.startswith(("j", "call", "b", "cb", "tb")):
         return None
     last = one.op_str.rpartition(",")[2].strip().removeprefix("#")

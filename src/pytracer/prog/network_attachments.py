@@ -1,4 +1,4 @@
-"""Programs on network interfaces, as rtnetlink and BPF_PROG_QUERY list them, in all network namespaces."""
+"""List programs on network interfaces in all network namespaces, by rtnetlink and BPF_PROG_QUERY."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @record
 class NetworkAttachment:
     """A program on an interface (its index; 0: on the whole namespace). ``kind`` is xdp, tc, tcx, netkit or
-    netns, ``link`` the id of the link that holds it, 0 where there is none or it is not told."""
+    netns, ``link`` the id of the link that holds it, 0 if there is none or it is unknown."""
 
     program: int
     kind: str
@@ -41,8 +41,8 @@ class NetworkAttachment:
 
 
 def list_network_attachments(namespaces: Mapping[int, int]) -> list[NetworkAttachment]:
-    """What is on the interfaces of network namespaces: of ours, and of those that processes are in
-    (namespace's inode -> process id)."""
+    """List the programs of this network namespace, and of those that processes are in (namespace's inode ->
+    process id)."""
     own = Path("/proc/thread-self/ns/net").stat().st_ino
     found = list(_here())
     for number, process in namespaces.items():
@@ -53,8 +53,8 @@ def list_network_attachments(namespaces: Mapping[int, int]) -> list[NetworkAttac
 
 
 def query(target: int, kind: int) -> list[tuple[int, int]]:
-    """(program, link or 0) of those on an interface's index, a cgroup's or a namespace's descriptor; none
-    where the kernel has no such thing."""
+    """Return (program, link or 0) of an interface's index, or of a cgroup's or namespace's descriptor; none
+    if the kernel cannot list them."""
     programs, links = bytearray(4 * _MOST), bytearray(4 * _MOST)
     ask = struct.pack("IIIIQIIQQ", target, kind, 0, 0, address(programs), _MOST, 0, 0, address(links))
     try:
@@ -70,7 +70,7 @@ def query(target: int, kind: int) -> list[tuple[int, int]]:
 
 
 def _here() -> Iterator[NetworkAttachment]:
-    """In the namespace of the calling thread. What cannot be asked for is left out."""
+    """Yield the attachments in the calling thread's namespace. Kinds that cannot be queried are left out."""
     with contextlib.suppress(OSError):
         names = {number: one.name for number, one in interfaces.interfaces().items()}
         for index, programs in xdp_programs().items():
@@ -103,16 +103,16 @@ def _in_traffic_control(names: Mapping[int, str]) -> Iterator[NetworkAttachment]
         for parent, way in parents.items():
             with contextlib.suppress(OSError):  # an interface that has gone
                 for _, options in filter_messages(index, parent):
-                    said = rtnetlink.attribute(options, _BPF_ID) if options is not None else b""
-                    if said:
-                        program = int.from_bytes(said, sys.byteorder)
+                    raw = rtnetlink.attribute(options, _BPF_ID) if options is not None else b""
+                    if raw:
+                        program = int.from_bytes(raw, sys.byteorder)
                         yield NetworkAttachment(
                             program, "tc", f"tc{way}:{names.get(index, f'#{index}')}", index
                         )
 
 
 def _in_namespace(process: int, number: int) -> list[NetworkAttachment]:
-    """The same in the namespace of a process; none where it has gone, or may not be entered."""
+    """List the attachments in a process's namespace; none if it has ended, or may not be entered."""
     found: list[NetworkAttachment] = []
 
     def enter() -> None:  # a thread's namespace is its own, and ends with it
@@ -128,7 +128,7 @@ def _in_namespace(process: int, number: int) -> list[NetworkAttachment]:
 
 
 def _name(number: int) -> str:
-    """The name of a network namespace, where it has one, else its number."""
+    """Return the name of a network namespace if it has one, else its number."""
     with contextlib.suppress(OSError):
         for path in _NAMED.iterdir():
             with contextlib.suppress(OSError):

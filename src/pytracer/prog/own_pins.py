@@ -1,8 +1,8 @@
-"""What pytracer pins: programs of running tracers, in a folder of its own, and nothing else is taken away.
+"""The pins that pytracer makes: programs of running tracers, in a folder of its own.
 
-Below :data:`FOLDER` each program has a folder, ``ID-TAG``, for root alone: ``program`` in it, and ``link-ID``
-for links that are to hold it where it is. What is there is pytracer's if it has such a name and is what the
-name says: a program of that id and tag, a link that holds it. The kernel keeps no further mark on a pin.
+Below :data:`FOLDER` each program has a folder ``ID-TAG``, accessible to root alone: ``program`` in it, and
+``link-ID`` for links that keep it attached. A pin is pytracer's if its name and object agree: a program of
+that id and tag, a link that holds it. The kernel keeps no other mark on a pin. Nothing else is ever removed.
 """
 
 from __future__ import annotations
@@ -46,9 +46,11 @@ class PinnedProgram:
 
 
 def pin(program: KernelProgram, links: Iterable[int]) -> Path:
-    """Pin a program and these of its links; the folder. All or nothing; again is no work.
+    """Pin a program and these of its links. Returns the folder. If that fails, nothing is left; existing pins
+    stay.
 
-    Raises what the kernel's refusal means, and PytracerError where something else has the folder's name.
+    Raises the error that explains the kernel's refusal, or PytracerError if something else has the folder's
+    name.
     """
     folder = FOLDER / f"{program.id}-{program.info.tag}"
     made = list[Path]()
@@ -80,7 +82,7 @@ def pin(program: KernelProgram, links: Iterable[int]) -> Path:
 
 
 def pinned() -> list[PinnedProgram]:
-    """What is below the folder and pytracer's, by id. Raises PytracerError where the folder is another's."""
+    """List pytracer's pins, by program id. Raises PytracerError if the folder belongs to somebody else."""
     if not FOLDER.is_dir():
         return []
     _check_folder()
@@ -88,8 +90,8 @@ def pinned() -> list[PinnedProgram]:
 
 
 def unpin(one: PinnedProgram) -> None:
-    """Take the pins of a program away; it goes unless somebody else holds it. Raises PytracerError where
-    something else is in its folder: nothing is taken then."""
+    """Remove the pins of a program; it is unloaded unless something else holds it. Raises PytracerError if
+    its folder has anything else in it: then nothing is removed."""
     paths = [one.folder / _PROGRAM, *(one.folder / f"link-{link}" for link in one.links)]
     if strange := sorted(set(one.folder.iterdir()) - set(paths)):
         raise PytracerError(f"{strange[0]} is not pytracer's: nothing was removed", hint="look at what it is")
@@ -103,8 +105,10 @@ def unpin(one: PinnedProgram) -> None:
 
 
 def restore(one: PinnedProgram, links: Iterable[int] | None) -> None:
-    """Take away what a program was not pinned with before: all where that is None, else all but ``links``.
-    Raises what ``unpin`` raises."""
+    """Remove the pins that a program did not have before: all if ``links`` is None, else all but those.
+
+    Raises the errors of ``unpin``.
+    """
     if links is None:
         unpin(one)
         return
@@ -128,7 +132,7 @@ def _found() -> Iterator[PinnedProgram]:
 
 
 def _keeps(path: Path, kind: ObjectKind, number: int, program: int = 0, *, tag: str = "") -> bool:
-    """Whether a pin is of that object, and of ``program``, and of that ``tag``, where these are given."""
+    """Return whether a pin is of that object, and of that ``program`` and ``tag`` if given."""
     with contextlib.suppress(OSError):
         found = pins.read_pin(str(path))
         of = not program or found.program == program
@@ -137,9 +141,9 @@ def _keeps(path: Path, kind: ObjectKind, number: int, program: int = 0, *, tag: 
 
 
 def _prepare() -> None:
-    """A BPF file system, and our folder in it. Raises OSError, or PytracerError."""
+    """Mount a BPF file system if there is none, and make the folder. Raises OSError, or PytracerError."""
     if not any(point == str(BPFFS) for point, _ in pins.mounted()):
-        # Open to root alone, and by a name that says who made it: with the last pin it goes.
+        # Open to root alone, with a source that identifies it: it is unmounted with the last pin.
         _mount(_SOURCE, str(BPFFS))
     with contextlib.suppress(FileExistsError):
         FOLDER.mkdir(mode=0o700)
@@ -147,7 +151,8 @@ def _prepare() -> None:
 
 
 def _leave() -> None:
-    """Take the folder away once it is empty, and the file system if pytracer mounted it and it is, too."""
+    """Remove the folder if it is empty, and unmount the file system if pytracer mounted it and it is
+    empty."""
     with contextlib.suppress(OSError):
         FOLDER.rmdir()
         if (str(BPFFS), _SOURCE) in pins.mounted() and {path.name for path in BPFFS.iterdir()} <= _KERNELS:

@@ -1,4 +1,4 @@
-"""Keeping programs of running tracers in the kernel, and letting go of them again."""
+"""Pin and unload programs of running tracers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pytracer.spec import Injection, registry
 
 NEEDED = ("CAP_SYS_ADMIN",)
 TRACER_OWNED = "tracer-owned"
-"""What stands for the programs of every tracer that runs."""
+"""The name that stands for the programs of all running tracers."""
 
 
 @record
 class KeptProgram:
-    """A program that is pinned, or was: its name ("" where it has gone), and the processes that hold it."""
+    """A program that is or was pinned: its name ("" if it was unloaded), and the processes that hold it."""
 
     pin: PinnedProgram
     name: str
@@ -29,11 +29,11 @@ class KeptProgram:
 
 
 def pin(names: Iterable[str], *, attached: bool) -> list[KeptProgram]:
-    """Pin programs of running tracers, by their ids or all; with ``attached`` their links, too, so that they
-    run on when the tracer has ended.
+    """Pin programs of running tracers, by their ids or all; with ``attached`` also their links, so that they
+    keep running when the tracer has ended.
 
-    All or nothing. Raises UnknownNameError where there is no such program, and
-    PytracerError where it is not a tracer's, or cannot stay attached.
+    Pins all of them or none. Raises UnknownNameError if there is no such program, and PytracerError if no
+    tracer loaded it, or it cannot stay attached.
     """
     programs, processes = _look()
     ids = _chosen(names, programs, processes)
@@ -55,10 +55,10 @@ def pin(names: Iterable[str], *, attached: bool) -> list[KeptProgram]:
 
 
 def unload(names: Iterable[str]) -> tuple[list[KeptProgram], list[PytracerError]]:
-    """Take pins away that pytracer made: of these programs, or all (also: ``tracer-owned``).
+    """Remove pins that pytracer made: of these programs, or all (also: ``tracer-owned``).
 
-    What is no pin of pytracer's is left. Returns what was taken away, and an error for each program that
-    pytracer did not pin or whose pins could not be removed; the others are taken away.
+    Other pins stay. Returns the removed ones, and an error for each program that pytracer did not pin or
+    whose pins could not be removed; the others are removed.
     """
     names, refused = tuple(names), list[PytracerError]()
     there = {one.program: one for one in own_pins.pinned()}
@@ -91,7 +91,7 @@ def _look() -> tuple[dict[int, KernelProgram], Holders]:
 
 
 def _id(name: str) -> int:
-    """The id of a program, with leading zeros or without; -1 where ``name`` is none."""
+    """Parse a program id, with or without leading zeros; -1 if ``name`` is none."""
     return int(name) if name.isascii() and name.isdecimal() else -1
 
 
@@ -120,13 +120,13 @@ def _chosen(names: Iterable[str], programs: dict[int, KernelProgram], processes:
 
 
 def _tracer(number: int, processes: Holders) -> str:
-    """The tracer that loaded a program, by its process's own word; "" for none."""
+    """Return the tracer that loaded a program, by the mark of its process; "" for none."""
     holders = processes.programs.get(number, ())
     return next((holder.tracer for holder in holders if number in holder.loaded), "")
 
 
 def _check_attachment(number: int, links: list[int], processes: Holders) -> None:
-    """PytracerError where a program would not stay attached, or must not."""
+    """Raise PytracerError if a program would not stay attached, or must not."""
     tracer = _tracer(number, processes)
     if tracer in registry.names() and isinstance(registry.get(tracer).arguments, Injection):
         raise PytracerError(

@@ -1,4 +1,4 @@
-"""Pins: names in a BPF file system, which keep in the kernel what they name."""
+"""Pins: names in a BPF file system that keep programs, maps and links in the kernel."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _FIELDS = (
 
 @record
 class Pin:
-    """A pin: what it keeps. ``program`` and ``tag`` are those of the program that a link holds, or of the
-    program itself; 0 and "" for a map."""
+    """A pin and its object. ``program`` and ``tag`` are those of the program, or of the program that a link
+    holds; 0 and "" for a map."""
 
     path: str
     kind: ObjectKind
@@ -35,7 +35,7 @@ class Pin:
 
 
 def pins() -> list[Pin]:
-    """All pins below the BPF file systems that are mounted where this process can see them."""
+    """Return all pins in the BPF file systems that are mounted in this mount namespace."""
     found = []
     for root in dict.fromkeys(point for point, _ in mounted()):
         for folder, _, files in os.walk(root):
@@ -46,7 +46,7 @@ def pins() -> list[Pin]:
 
 
 def read_pin(path: str) -> Pin:
-    """What is pinned there. Raises OSError."""
+    """Identify the object that is pinned there. Raises OSError."""
     descriptor = open_pin(path)
     try:
         info = own_file_info(descriptor)
@@ -59,19 +59,19 @@ def read_pin(path: str) -> Pin:
 
 
 def open_pin(path: str) -> int:
-    """A descriptor of what is pinned there. Raises OSError."""
+    """Open the object that is pinned there. Returns its descriptor. Raises OSError."""
     name = bytearray(os.fsencode(path) + b"\0")
     return bpf(Command.OBJ_GET, struct.pack("QII", address(name), 0, 0))
 
 
 def create_pin(descriptor: int, path: str) -> None:
-    """Pin what a descriptor is of. Raises OSError."""
+    """Pin the object of a descriptor. Raises OSError."""
     name = bytearray(os.fsencode(path) + b"\0")
     bpf(Command.OBJ_PIN, struct.pack("QII", address(name), descriptor, 0))
 
 
 def mounted() -> Iterator[tuple[str, str]]:
-    """Where BPF file systems are mounted, and as what (the mount's source)."""
+    """Yield the mount point and the source of each BPF file system."""
     for line in _MOUNTS.read_text().splitlines():
         fields = line.split(" ")
         after = fields.index("-")

@@ -22,8 +22,8 @@ _GONE = (errno.ENOENT, errno.EAGAIN)  # it went between two questions
 
 @record
 class KernelProgram:
-    """A program: what the kernel tells of it (without its code), its whole ``name``, the bytes of ``memory``
-    it takes, and when it was ``loaded`` (seconds since the epoch)."""
+    """A program: the kernel's information (without its code), its full ``name``, the bytes of ``memory`` it
+    takes, and when it was ``loaded`` (seconds since the epoch)."""
 
     info: ProgramInfo
     name: str
@@ -32,37 +32,37 @@ class KernelProgram:
 
     @property
     def id(self) -> int:
-        """The number by which the kernel knows it."""
+        """The program's id."""
         return self.info.id
 
     @property
     def type(self) -> str:
-        """Its type, as ``enum bpf_prog_type`` says in small letters."""
+        """The program's type, in lower case as in ``enum bpf_prog_type``."""
         return PROGRAM_NAMES.get(self.info.type, f"type {self.info.type}")
 
 
 @record
 class KernelMap:
-    """A map: what the kernel tells of it, and the bytes of ``memory`` it takes."""
+    """A map: the kernel's information, and the bytes of ``memory`` it takes."""
 
     info: MapInfo
     memory: int
 
     @property
     def type(self) -> str:
-        """Its type, as ``enum bpf_map_type`` says in small letters."""
+        """The map's type, in lower case as in ``enum bpf_map_type``."""
         return MAP_NAMES.get(self.info.type, f"type {self.info.type}")
 
 
 class ProgramLister:
-    """All programs, to be listed again and again: what never changes of one is asked for once."""
+    """Lists all programs repeatedly, and caches their names, which take long to read."""
 
     def __init__(self) -> None:
-        """Ask nothing yet."""
+        """Read nothing yet."""
         self._names: dict[int, str] = {}
 
     def list(self) -> dict[int, KernelProgram]:
-        """Those that are there, by id; without those that go meanwhile. Raises OSError."""
+        """Return the loaded programs by id, without those that are unloaded meanwhile. Raises OSError."""
         found = {}
         since = time.time() - ktime.boottime_ns() / 1e9
         for number in ids(ObjectKind.PROGRAM):
@@ -80,7 +80,7 @@ class ProgramLister:
 
 
 def tables() -> dict[int, KernelMap]:
-    """The maps that are there, by id. Raises OSError."""
+    """Return the maps by id. Raises OSError."""
     found = {}
     for number in ids(ObjectKind.MAP):
         with ignore_vanished(), opened(ObjectKind.MAP, number) as descriptor:
@@ -89,12 +89,12 @@ def tables() -> dict[int, KernelMap]:
 
 
 def read_kernel_map(descriptor: int) -> KernelMap:
-    """What the kernel tells of a map. Raises OSError."""
+    """Read the kernel's information on a map. Raises OSError."""
     return KernelMap(read_map(descriptor), int(own_file_info(descriptor).get("memlock", 0)))
 
 
 def _whole_name(descriptor: int, info: ProgramInfo) -> str:
-    """The name; of one that the kernel cut, what the program's own types say."""
+    """Return the full name: a name that the kernel cut is completed from the program's BTF."""
     if len(info.name) < _CUT or not info.btf_id:
         return info.name
     functions = read_program(descriptor).functions
@@ -104,7 +104,7 @@ def _whole_name(descriptor: int, info: ProgramInfo) -> str:
 
 @contextlib.contextmanager
 def ignore_vanished() -> Iterator[None]:
-    """Go on where what was asked for has gone meanwhile."""
+    """Ignore the errors of an object that no longer exists."""
     try:
         yield
     except OSError as error:

@@ -1,9 +1,9 @@
-"""How often programs run, and for how long: the kernel counts while somebody asks it to.
+"""Count the runs of programs and their time, by the kernel's statistics.
 
-Counting costs each run of each program two looks at the clock. It is on for as long as a descriptor of
-BPF_ENABLE_STATS is open (Linux 5.8, d46edd671a14): it ends with the process, however that ends. Who had it on
-by the sysctl, or by a descriptor, is not disturbed: the kernel counts them all. Before 5.8 there is only the
-sysctl, which is put back as it was; a process that is killed leaves it on.
+They cost each run of each program two readings of the clock. They are on for as long as a descriptor of
+BPF_ENABLE_STATS is open (Linux 5.8, d46edd671a14), and so end with the process. Others who enabled them by
+the sysctl or a descriptor are not disturbed: the kernel counts its users. Before 5.8 there is only the
+sysctl, which is restored; a process that is killed leaves it on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _NEEDED = ("CAP_SYS_ADMIN",)
 
 @contextlib.contextmanager
 def count_runs() -> Iterator[None]:
-    """Have the kernel count, for the length of the block. Raises what the kernel's refusal means."""
+    """Enable the statistics for the length of the block. Raises the error that explains the kernel's
+    refusal."""
     try:
         descriptor = bpf(Command.ENABLE_STATS, struct.pack("I", _RUN_TIME))
     except OSError as error:
@@ -60,8 +61,9 @@ def _by_sysctl() -> Iterator[None]:
 
 @record
 class RunCount:
-    """What a program did since it was looked at before: ``runs``, the ``time`` they took (ns), and the runs
-    that were skipped as one was under way on that CPU already (``missed``; None: the kernel does not say)."""
+    """The statistics of a program since the last reading: ``runs``, their total ``time`` (ns), and the runs
+    that were skipped since one was under way on that CPU (``missed``; None: the kernel does not report
+    it)."""
 
     program: KernelProgram
     runs: int
@@ -70,16 +72,17 @@ class RunCount:
 
 
 class RunCounter:
-    """All programs and what they do, from one look to the next, while the kernel counts."""
+    """Reads the statistics of all programs repeatedly while they are enabled."""
 
     def __init__(self) -> None:
-        """Take the first look. Raises OSError."""
+        """Take the first reading. Raises OSError."""
         self._programs = ProgramLister()
         self._begun = self._looked = time.monotonic()
         self._first = self._before = self._seen = self._programs.list()
 
     def look(self) -> tuple[list[RunCount], float]:
-        """What each did since the last look, and the seconds since then. Raises OSError."""
+        """Return the statistics of each program since the last reading, and the seconds since. Raises
+        OSError."""
         programs, now = self._programs.list(), time.monotonic()
         ran, seconds = since(self._before, programs), now - self._looked
         self._before, self._looked = programs, now
@@ -88,16 +91,16 @@ class RunCounter:
 
     @property
     def programs(self) -> dict[int, KernelProgram]:
-        """The programs that were there at the last look, by id."""
+        """The programs at the last reading, by id."""
         return self._before
 
     def whole(self) -> tuple[list[RunCount], float]:
-        """The same since the first look; of programs that have gone, up to when they were last seen."""
+        """Return the statistics since the first reading; of unloaded programs, until they were last seen."""
         return since(self._first, self._seen), self._looked - self._begun
 
 
 def since(before: Mapping[int, KernelProgram], now: Mapping[int, KernelProgram]) -> list[RunCount]:
-    """What programs did between two looks. One that is new was loaded in between: ids are not used again."""
+    """Compare two readings. A new program was loaded in between: ids are not reused."""
     return [_since(before.get(number), program) for number, program in now.items()]
 
 

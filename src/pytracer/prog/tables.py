@@ -1,4 +1,4 @@
-"""The programs in the kernel, as tables: whose, where, how big, how often they run."""
+"""Tables of the programs in the kernel: owners, places, sizes, statistics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pytracer.spec import Table as TableOutput
 from pytracer.text import from_path
 
 NEEDED = ("CAP_SYS_ADMIN",)
-"""What the kernel asks of who wants to see the programs of others."""
+"""The capabilities that the kernel requires for the programs of others."""
 _SHOWN = {
     "list": ("id", "type", "name", "owner", "attached", "maps", "memory", "map_memory", "rate", "avg_ns"),
     "top": ("id", "type", "name", "owner", "runs", "rate", "total_ns", "avg_ns", "cpu"),
@@ -64,15 +64,15 @@ COLUMNS = {column.name: column for column in _COLUMNS}
 
 
 def schema(view: str) -> Schema:
-    """All columns; those that tables of a ``list`` or a ``top`` are without are ``wide``."""
+    """Return the schema with all columns; those not in the default ``list`` or ``top`` table are ``wide``."""
     columns = tuple(replace(column, wide=column.name not in _SHOWN[view]) for column in _COLUMNS)
     return Schema("prog", columns, (), TableOutput("", ()))
 
 
 @record
 class TableContext:
-    """What is known of programs beside what they do: ``holders`` by the id of the program; ``unseen`` says
-    which processes were not asked what they hold, and why."""
+    """The facts on programs besides their statistics: ``holders`` by the id of the program; ``unseen`` says
+    which processes' descriptors could not be read, and why."""
 
     holders: dict[int, list[Process]] = made(factory=dict)
     places: dict[int, list[Attachment]] = made(factory=dict)
@@ -81,7 +81,7 @@ class TableContext:
     unseen: tuple[str, ...] = ()
 
     def __or__(self, newer: TableContext) -> TableContext:
-        """The newer, with what this one knows of programs that have gone."""
+        """Merge: the newer facts, and the older ones of programs that were unloaded."""
         return TableContext(
             self.holders | newer.holders,
             self.places | newer.places,
@@ -92,10 +92,10 @@ class TableContext:
 
 
 class ProgramTable:
-    """All programs, looked at again and again while the kernel counts their runs."""
+    """A table of all programs that is read repeatedly while the kernel counts their runs."""
 
     def __init__(self) -> None:
-        """Take the first look. Raises what the kernel's refusal means."""
+        """Take the first reading. Raises the error that explains the kernel's refusal."""
         self._names = TargetNames()
         self._known: set[int] = set()
         self._context = TableContext()
@@ -107,12 +107,12 @@ class ProgramTable:
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """Lines that say which processes were not asked what they hold, and why."""
+        """Lines that say which processes' descriptors could not be read, and why."""
         return self._context.unseen
 
     def read(self, kind: RowKind, *, sort: str, top: int | None = None) -> Snapshot:
-        """What they did since the last reading (``row``), or since the first (``summary``); the greatest of
-        the column ``sort`` first. Raises what the kernel's refusal means."""
+        """Return the statistics since the last reading (``row``), or since the first (``summary``), the
+        largest of the column ``sort`` first. Raises the error that explains the kernel's refusal."""
         try:
             ran, seconds = self._watch.look() if kind == "row" else self._watch.whole()
             self._learn(self._watch.programs)
@@ -123,14 +123,14 @@ class ProgramTable:
         return Snapshot(kind, time.time(), seconds, columns)
 
     def _learn(self, programs: dict[int, KernelProgram]) -> None:
-        """Find out about programs, where there are new ones."""
+        """Collect the facts on programs if there are new ones."""
         if not programs.keys() <= self._known:
             self._context |= context(programs, self._names)
             self._known = set(programs)
 
 
 def context(programs: dict[int, KernelProgram], names: TargetNames) -> TableContext:
-    """Who holds them, where they are attached and pinned, and their maps. Raises OSError."""
+    """Collect holders, attachments, pins and maps of programs. Raises OSError."""
     processes = find_holders()
     holders = {number: list(found) for number, found in processes.programs.items()}
     places = by_program(attachments(programs, processes, names))
@@ -144,7 +144,7 @@ def context(programs: dict[int, KernelProgram], names: TargetNames) -> TableCont
 
 
 def row(ran: RunCount, seconds: float, known: TableContext) -> dict[str, Any]:
-    """The values of all columns for a program."""
+    """Return the values of all columns for a program."""
     program, info = ran.program, ran.program.info
     holders, kept = known.holders.get(program.id, []), known.pins.get(program.id, [])
     places = known.places.get(program.id, [])
@@ -178,8 +178,8 @@ def row(ran: RunCount, seconds: float, known: TableContext) -> dict[str, Any]:
 
 
 def ranked(rows: Sequence[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """Rows by a column: what was counted from the greatest down, names and ids from the first up; what is not
-    known comes last. Raises UnknownNameError where there is no such column."""
+    """Sort rows by a column: counts descending, names and ids ascending; unknown values last. Raises
+    UnknownNameError if there is no such column."""
     if sort not in COLUMNS:
         raise UnknownNameError("column", sort, COLUMNS)
     column = COLUMNS[sort]

@@ -1,4 +1,4 @@
-"""When a trace shows something, and when it is over."""
+"""The schedule of a trace: the times of its results, and its end."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from typing import Protocol
 
 
 class Schedule(Protocol):
-    """How often (seconds), how many times and for how long (seconds) something is wanted; None: not said."""
+    """The interval (seconds), number and duration (seconds) of a run; None: not given."""
 
     @property
     def interval(self) -> float | None:
-        """How often."""
+        """Seconds between two results."""
         ...
 
     @property
     def count(self) -> int | None:
-        """How many times."""
+        """The number of results."""
         ...
 
     @property
     def duration(self) -> float | None:
-        """For how long."""
+        """The duration of the run in seconds."""
         ...
 
 
 class Clock:
-    """When something is due, and when all is over: ``interval`` is what is taken where none was said."""
+    """The times at which results are due, and the end. ``interval`` is the default interval."""
 
     def __init__(self, times: Schedule, interval: float | None, begun: float) -> None:
         self.interval = times.interval or interval
@@ -36,22 +36,23 @@ class Clock:
 
     @property
     def next(self) -> float | None:
-        """The next moment at which something is due or over; None where only events are waited for."""
+        """The next time at which a result is due or the run ends; None if only events are awaited."""
         moments = [] if self._end is None else [self._end]
         if self.interval is not None:
             moments.append(self._begun + (self._ticks + 1) * self.interval)
         return min(moments, default=None)
 
     def is_due(self, now: float) -> bool:
-        """Whether that moment has come."""
+        """Return whether that time has come."""
         return (moment := self.next) is not None and now >= moment
 
     def is_over(self, now: float) -> bool:
-        """Whether the time has come to its end."""
+        """Return whether the duration is over."""
         return self._end is not None and now >= self._end
 
     def tick(self, now: float) -> bool:
-        """Whether an interval has passed. After a pause (SIGSTOP, suspend) one stands for all missed."""
+        """Return whether an interval has passed. After a pause (SIGSTOP, suspend) one stands for all
+        missed."""
         if self.interval is None or now < self._begun + (self._ticks + 1) * self.interval:
             return False
         self._ticks = max(self._ticks + 1, int((now - self._begun) / self.interval))
@@ -60,5 +61,5 @@ class Clock:
 
     @property
     def is_complete(self) -> bool:
-        """Whether as many intervals were shown as were asked for."""
+        """True once the requested number of intervals was shown."""
         return self._count is not None and self._shown >= self._count

@@ -1,6 +1,7 @@
-"""From what a session reads to what is shown: ranked, with names for numbers.
+"""Decode what a session reads: rank rows, replace numbers by names.
 
-Nothing here is needed before programs are attached: a session loads it then, while they count already.
+Nothing here is needed before programs are attached: a session imports it afterwards, while they already
+count.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from pytracer.trace.stack_collector import StackCollector
 
 
 class ResultDecoder:
-    """What a plan's results are made into. ``walker`` is for stacks, ``warn`` hears what is missing,
-    ``budget`` is spent on names."""
+    """Decodes a plan's results. ``walker`` is for stacks, ``warn`` gets messages about missing results,
+    ``budget`` pays for name lookups."""
 
     def __init__(
         self, plan: Plan, walker: StackCollector | None, warn: Callable[[str], None], budget: Budget
     ) -> None:
-        """Load what it takes, NumPy included."""
+        """Import what decoding needs, NumPy included."""
         arrays.load()
         self._schema, self._walker, self._warn = plan.schema, walker, warn
         self._ranking = Ranking(plan.sort, plan.request.top)
@@ -43,7 +44,7 @@ class ResultDecoder:
         self._events = EventDecoder(plan.schema, self._decoders, self._computed)
 
     def decode_rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | Stacks:
-        """The item of rows that were read now, which cover so many ``seconds``."""
+        """Decode rows that were read now and cover ``seconds``."""
         moment = ReadTime(kind, time.time(), seconds)
         if self._schema.output.balance:
             rows = _unbalanced(rows, self._schema.output.columns[0].source)
@@ -57,11 +58,11 @@ class ResultDecoder:
         return shown
 
     def decode_batch(self, records: Array) -> Batch:
-        """The item of records of a stream, shape (n,)."""
+        """Decode records of a stream, shape (n,)."""
         return self._events.batch(records)
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close files."""
         if self._answers is not None:
             self._answers.close()
 

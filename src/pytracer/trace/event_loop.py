@@ -1,4 +1,4 @@
-"""Waiting for several things at once: a stream, processes, a moment, and somebody who asks for the end."""
+"""Wait for several things at once: a stream, exiting processes, a time, and a request to stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class EventLoop:
-    """What a trace waits for beside its clock: a stream, the ends of processes, and being told to stop."""
+    """Waits for a stream, exiting processes, a time, and a request to stop."""
 
     def __init__(self) -> None:
         self._stopped = False
@@ -23,18 +23,19 @@ class EventLoop:
         self._poll.register(self._read, select.POLLIN)
 
     def stop(self) -> None:
-        """Ask for the end; may be called from anywhere."""
+        """Request the end; may be called from any thread or signal handler."""
         self._stopped = True
         with self._lock, contextlib.suppress(BlockingIOError):  # full: it will wake up in any case
             if self._write >= 0:
                 os.write(self._write, b"s")
 
     def stop_requested(self, *, command: bool) -> bool:  # noqa: ARG002 - see run.Signals
-        """Whether somebody asked for the end. ``command``: there is one, which hears of Ctrl-C as well."""
+        """Return whether the end was requested. ``command``: a command runs, which gets Ctrl-C as well."""
         return self._stopped
 
     def watch_exit(self, processes: Iterable[int]) -> bool:
-        """Take note of the ends of these processes; False where that cannot be (before Linux 5.3)."""
+        """Wake up when any of these processes exits. Returns False if the kernel has no pidfd (before Linux
+        5.3)."""
         for process in processes:
             try:
                 pidfd = os.pidfd_open(process)
@@ -47,7 +48,7 @@ class EventLoop:
         return True
 
     def watch_command(self, child: int) -> bool:
-        """Wake up when the command ends; False where that cannot be (before Linux 5.3)."""
+        """Wake up when the command exits. Returns False if the kernel has no pidfd (before Linux 5.3)."""
         try:
             self._child = os.pidfd_open(child)
         except OSError:
@@ -57,12 +58,12 @@ class EventLoop:
 
     @property
     def all_exited(self) -> bool:
-        """Whether none of them lives."""
+        """True once every watched process has exited."""
         return not self._processes
 
     def wait(self, until: float | None, stream: int | None = None) -> bool:
-        """Until the monotonic clock reads ``until``, ``stream`` is readable, or something else happens;
-        whether it was the stream."""
+        """Wait until the monotonic clock reads ``until``, ``stream`` is readable, or another event. Returns
+        True if ``stream`` is readable."""
         ready = False
         timeout = None if until is None else max(until - time.monotonic(), 0) * 1000
         if stream is not None:
@@ -90,7 +91,7 @@ class EventLoop:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of the descriptors."""
+        """Close the descriptors."""
         for descriptor in (*self._processes, self._child):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -28,19 +28,19 @@ from pytracer.signal_mask import signals_blocked
 _PATIENCE = 3.0  # seconds between asking the command to end and ending it
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_SET_MODE_FILTER = 1
-_CANNOT_CONFINE = 1 << 16  # told beside an error's number: it was the filter that could not be installed
+_CANNOT_CONFINE = 1 << 16  # added to an errno: the filter could not be installed
 
 
 @record
 class Confinement:
-    """A filter of system calls: classic BPF, 8 bytes an instruction, and flags for seccomp(2)."""
+    """A filter of system calls: classic BPF, 8 bytes for each instruction, and flags for seccomp(2)."""
 
     program: bytes
     flags: int = 0
 
 
 class LaunchedCommand:
-    """A forked process that is about to become the command."""
+    """A forked process that is about to execute the command."""
 
     def __init__(
         self,
@@ -78,8 +78,8 @@ class LaunchedCommand:
         os.close(failure_in)
 
     def release(self) -> None:
-        """Let it execute. Raises PytracerError where the kernel will not execute it, UnsupportedError where
-        the kernel takes no filter."""
+        """Let it execute. Raises PytracerError if the kernel cannot execute it, UnsupportedError if the
+        kernel does not accept the filter."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._gate, b"g")
         os.close(self._gate)
@@ -100,7 +100,7 @@ class LaunchedCommand:
             raise PytracerError(f"cannot execute {self.name!r}: {os.strerror(number)}")
 
     def poll(self) -> int | None:
-        """Its exit status once it has ended (128 + N where signal N ended it), else None."""
+        """Return its exit status once it has ended (128 + N if signal N ended it), else None."""
         if self.status is None:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -114,7 +114,7 @@ class LaunchedCommand:
         return self.status
 
     def terminate(self) -> None:
-        """Ask it to end, wait, and where it will not, end it."""
+        """Send it SIGTERM, wait, and kill it if it does not end in time."""
         if self._gate >= 0:  # still at the pipe: its end tells it to leave
             os.close(self._gate)
             os.close(self._failure)
@@ -154,7 +154,7 @@ def _become(
     failure: int,
     confinement: Confinement | None,
 ) -> None:
-    """The child's side: wait, then execute. Does not return."""
+    """Run the child's side: wait, then execute. Does not return."""
     try:
         os.close(other_end)
         if os.read(gate, 1) == b"g":
@@ -174,10 +174,10 @@ class _FilterProgram(ctypes.Structure):
 
 
 def _execute_confined(path: str, argv: Sequence[str], confinement: Confinement) -> None:
-    """Install the filter and execute. Raises OSError; only its number can be trusted then.
+    """Install the filter and execute. Raises OSError, of which only the number is valid.
 
-    Between the two nothing may be called that the filter need not let through: all is made before, Python
-    keeps its lock, and collects no garbage.
+    Between the two only system calls that the filter allows may be made: everything is allocated before,
+    Python keeps its lock, and garbage collection is off.
     """
     libc = ctypes.PyDLL(None, use_errno=True)
     number = ctypes.c_long(syscalls.number_of(os.uname().machine, "seccomp") or -1)

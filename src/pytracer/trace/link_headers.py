@@ -1,4 +1,4 @@
-"""Which interfaces have no Ethernet header, told to a network program (probes_c/include/link.h)."""
+"""Tell a network program which interfaces have no Ethernet header (probes_c/include/link.h)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pytracer.kernel import interfaces
 
 
 def fill_link_headers(maps: Mapping[str, Map], wanted: Collection[int]) -> None:
-    """Fill its maps, if it has them; ``wanted`` are indices, 0 for all. Some may appear while it runs."""
+    """Fill the program's maps, if it has them; ``wanted`` are interface indices, 0 for all. Interfaces may
+    appear while it runs."""
     if "links" not in maps:
         return
     others = {

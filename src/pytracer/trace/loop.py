@@ -1,4 +1,4 @@
-"""A trace from beginning to end: what there is to show, as it comes, until there is a reason to stop.
+"""A trace from beginning to end: yields results as they come, until there is a reason to stop.
 
 The command line and the Python API both iterate over a :class:`Trace`.
 """
@@ -99,7 +99,7 @@ class Trace:
 
     @property
     def schema(self) -> Schema:
-        """The columns of what is yielded."""
+        """The columns of the yielded items."""
         return self.plan.schema
 
     @property
@@ -109,21 +109,21 @@ class Trace:
         return self._session
 
     def stop(self) -> None:
-        """End the iteration soon, with what there still is to show; may be called from another thread."""
+        """End the iteration soon, after the results that are left; may be called from another thread."""
         self._waiting.stop()
 
     @property
     def has_command(self) -> bool:
-        """True while a command runs, as far as was looked. A signal handler may ask."""
+        """True while a command runs, as of the last check. Safe in a signal handler."""
         return self._command is not None and self._command.status is None
 
     @property
     def was_interrupted(self) -> bool:
-        """True if the command has died of Ctrl-C."""
+        """True if Ctrl-C killed the command."""
         return self._command is not None and self._command.status == 128 + signal.SIGINT
 
     def detach(self) -> None:
-        """Detach everything now; what there still is to show can be iterated over."""
+        """Detach everything now; the results that are left can still be iterated over."""
         if self._session is not None:
             self._session.detach()
 
@@ -146,8 +146,8 @@ class Trace:
         return losses
 
     def close(self) -> None:
-        """Detach, and end the command if it still runs. Not while another thread waits for an item: there,
-        ``stop``."""
+        """Detach, and end the command if it still runs. Do not call it while another thread waits for an
+        item: call ``stop`` there."""
         if self._closed:
             return
         self._closed = True
@@ -170,8 +170,8 @@ class Trace:
         self.close()
 
     def __iter__(self) -> Iterator[Item]:
-        """Everything there is to show, until the command, the traced processes or the time have come to their
-        end, or somebody asked for it. RuntimeError where it was asked for before, or is closed."""
+        """Yield all results, until the command or the traced processes have ended, the time is over, or the
+        end is requested. Raises RuntimeError if it is iterated twice, or closed."""
         if self._begun or self._closed or self._session is None:
             raise RuntimeError("a trace is iterated once, and before it is closed")
         self._begun = True
@@ -244,7 +244,7 @@ class Trace:
                 return
 
     def _list_items(self, session: Session) -> Iterator[Item]:
-        """All that there is, unless the time is over or somebody asks for the end before."""
+        """Yield the whole list, unless the time is over or the end is requested before."""
         clock = Clock(self._request, None, session.started)
         for batch in session.events():
             yield batch
@@ -255,7 +255,7 @@ class Trace:
         yield from session.losses()
 
     def _should_stop(self) -> bool:
-        """Whether the command, or whoever runs the trace, has come to an end."""
+        """Return whether the command has ended, or the end was requested."""
         runs = self._command is not None and self._command.poll() is None
         if self._waiting.stop_requested(command=runs):
             return True
@@ -264,14 +264,14 @@ class Trace:
         return not self._follows_all or not self._await_descendants()
 
     def _traced(self) -> list[int]:
-        """The processes that are traced, and still run, as far as they are known by number."""
+        """Return the processes that are traced and still run, as far as their ids are known."""
         if not self._request.follows:
             return list(traced_processes(self._request))
         runs = self._command is not None and self._command.poll() is None
         return [self._command.pid, *self._descendants()] if self._command and runs else self._descendants()
 
     def _descendants(self) -> list[int]:
-        """The processes that descend from the command and still run."""
+        """Return the descendants of the command that still run."""
         assert self._session is not None
         family = self._session.loaded.module.maps.get("pt_followed_pids")
         if family is None or family.is_empty:
@@ -280,7 +280,7 @@ class Trace:
         return [pid for pid in keys.tolist() if _is_process(pid)]
 
     def _await_descendants(self) -> bool:
-        """Wake up when those that run have ended. Returns False once none is left."""
+        """Wake up when the running descendants have ended. Returns False once none is left."""
         if self._polled or self._waiting.all_exited:
             descendants = self._descendants()
             self._polled = self._polled or not self._waiting.watch_exit(descendants)
@@ -288,7 +288,7 @@ class Trace:
         return True
 
     def _warn_of_descendants(self) -> None:
-        """Say how many descendants a command has left behind that are not followed any more."""
+        """Warn about descendants of an ended command that still run and are not followed any more."""
         if self._command is None or self._command.poll() is None:
             return
         if number := len(self._descendants()):
@@ -310,12 +310,12 @@ class Trace:
 
 
 def _is_process(pid: int) -> bool:
-    """True for a process that runs: the map of those that are followed may hold threads as well."""
+    """Return True for a running process: the map of followed processes may hold threads as well."""
     with contextlib.suppress(OSError):
         return b"\nTgid:\t%d\n" % pid in Path(f"/proc/{pid}/status").read_bytes()
     return False
 
 
 def traced_processes(request: Request) -> list[int]:
-    """The processes that a request names: the trace ends when the last of them does."""
+    """Return the processes that a request names: the trace ends with the last of them."""
     return [int.from_bytes(key, sys.byteorder) for key in request.filters.get(Filter.PID, ())]

@@ -9,21 +9,24 @@ from pytracer.spec import Filter
 
 
 def check_request(request: Request) -> None:
-    """Before anything is started: NotPermittedError, naming what is missing; UnsupportedError where process
-    ids that are compared in the kernel are not the ones seen here."""
+    """Check a request before anything is started.
+
+    Raises NotPermittedError that names what is missing; UnsupportedError if the kernel knows processes by
+    other ids than this PID namespace.
+    """
     _check_permissions(request)
     _check_process_ids(request)
 
 
 def _check_permissions(request: Request) -> None:
-    """NotPermittedError, naming what is missing, before anything is started."""
+    """Raise NotPermittedError that names the missing capabilities."""
     probes = [p for hook in request.tracer.hooks for way in hook.alternatives for p in way.probes]
     needed = dict.fromkeys(name for probe in probes for name in probe.needs)
     require(needed or TRACING, f"pytracer {request.tracer.name}")
 
 
 def _check_process_ids(request: Request) -> None:
-    """UnsupportedError where process ids that are compared in the kernel are not the ones seen here."""
+    """Raise UnsupportedError if the kernel knows processes by other ids than this PID namespace."""
     named = request.follows or Filter.PID in request.filters or Filter.TID in request.filters
     if named and in_initial_namespace("pid") is False:
         raise UnsupportedError(

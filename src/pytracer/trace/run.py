@@ -36,7 +36,7 @@ _ROWS, _BYTES = 2048, 1 << 23  # of events that are shown between two looks at t
 
 
 class Signals(EventLoop):
-    """Signals, and the end of who reads our output, among what is waited for."""
+    """An event loop that also waits for signals, and for the reader of standard output to close it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Signals(EventLoop):
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[Signals]:
-        """Handle them for the length of the block, which ends with ``close``."""
+        """Install signal handlers for the length of the block, and close the loop at its end."""
         numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD]
         before = {
             number: inherited.handle(number, self._note) for number in filter(inherited.is_ours, numbers)
@@ -93,7 +93,7 @@ class Signals(EventLoop):
 
 
 class _SkippedError(Exception):
-    """Nobody waits for the rest of the output any more."""
+    """The user does not wait for the rest of the output any more."""
 
 
 class Output(Protocol):
@@ -101,15 +101,15 @@ class Output(Protocol):
 
     @property
     def lines(self) -> int:
-        """The number of whole lines that the file has taken."""
+        """The number of whole lines written to the file."""
         ...
 
     def is_full(self) -> bool:
-        """True while a write would wait for whoever reads."""
+        """Return True while a write would block."""
         ...
 
     def drop(self) -> None:
-        """Let go of what the file does not take, from now on."""
+        """Drop what the file does not accept, from now on."""
         ...
 
 
@@ -124,7 +124,7 @@ class Emitter:
     def __init__(
         self, trace: Trace, sink: Sink, output: Output, signals: Signals, warn: Callable[[str], None]
     ) -> None:
-        """``warn`` hears of losses that the output did not take."""
+        """``warn`` gets the losses that the output did not accept."""
         self._trace, self._sink, self._output = trace, sink, output
         self._signals, self._warn = signals, warn
         self._rest = contextlib.ExitStack()  # left when all is shown
@@ -141,7 +141,7 @@ class Emitter:
         signals.on_signal = self._on_signal
 
     def run(self) -> None:
-        """Show all items; and the losses, on standard error where the output is stuck."""
+        """Show all items; and the losses, on standard error if the output is stuck."""
         losses = list[Loss]()
         if self._signals.stop_requested(command=self._trace.has_command):  # while the trace was opened
             self._ask()
@@ -165,7 +165,7 @@ class Emitter:
         self._finish(losses)
 
     def _finish(self, losses: list[Loss]) -> None:
-        """Show losses, and write what the sink held back."""
+        """Show losses, and flush the sink."""
         shown = 0
         try:
             for loss in losses:
@@ -178,7 +178,7 @@ class Emitter:
             self._sink.close()
 
     def _give_up(self, losses: list[Loss]) -> None:
-        """Drop what the output does not take, and say on standard error what was lost."""
+        """Drop what the output does not accept, and report the losses on standard error."""
         self._output.drop()
         for loss in losses:
             self._warn(f"lost: {loss.lost} {loss.meaning}")
@@ -281,8 +281,8 @@ def run(
 def repeat(
     read: Callable[[Kind], Item], schema: Schema, sink: Sink, times: Schedule, *, summary: bool
 ) -> None:
-    """Show what ``read`` gives for each interval (a second, if not said otherwise), until it is over or a
-    signal says so; and then, with ``summary``, for the whole run."""
+    """Show what ``read`` returns for each interval (by default a second), until the end or a signal; and
+    then, with ``summary``, for the whole run."""
     with Signals().handled() as signals:
         sink.open(schema)
         clock = Clock(times, 1.0, time.monotonic())

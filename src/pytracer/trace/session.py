@@ -1,4 +1,4 @@
-"""The one conductor: plan -> build -> load -> attach -> read -> close."""
+"""Run a plan: build, load, attach, read, close."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ _PENDING = 1  # enum pt_traced in probes_c/include/task.h
 
 
 def discard_line(_line: str) -> None:
-    """Say nothing."""
+    """Ignore a message."""
 
 
 class Session:
-    """A plan put into the kernel. Closing it, or the end of the process, leaves nothing behind.
+    """A running plan. Closing it, or the end of the process, leaves nothing behind.
 
-    ``say`` gets a line for each step (``-v``), ``warn`` what the user should know in any case. ``pending`` is
-    the process that will execute the command, ``itself`` what results leave out (None: nothing).
+    ``say`` gets a line for each step (``-v``), ``warn`` gets warnings for the user. ``pending`` is the
+    process that will execute the command, ``itself`` the process that results leave out (None: nothing).
     ``keep_rows`` leaves rows in the kernel as they are read.
     """
 
@@ -119,7 +119,7 @@ class Session:
             raise
 
     def read(self, kind: Kind) -> Snapshot | Histograms | Stacks:
-        """What there is to show: what was added since the last ``row``, or the whole run (``summary``)."""
+        """Read and decode results: those since the last ``row``, or of the whole run (``summary``)."""
         now = self._ended or time.monotonic()
         if 0 in self.plan.request.interfaces:  # any: there may be new ones
             link_headers.fill_link_headers(self._module.maps, self.plan.request.interfaces)
@@ -134,26 +134,26 @@ class Session:
         return self._showing.decode_rows(rows, kind, seconds)
 
     def poll(self) -> None:
-        """Look at what may be gone when results are read; to be called every ``patience`` seconds."""
+        """Collect what may be gone when results are read; call it every ``poll_interval`` seconds."""
         if self._walker is not None:
             self._walker.poll()
         if self._calls is not None:
             self._calls.sweep()
 
     def drain_rows(self) -> None:
-        """Make room in the kernel for more rows, if need be; likewise. Not just before ``read``."""
+        """Make room for more rows in the kernel if it is due; call it like ``poll``. ``read`` drains, too."""
         if self._counted is not None:
             self._counted.drain_rows()
 
     @property
     def poll_interval(self) -> float | None:
-        """See ``observe`` and ``relieve``; None where there is nothing to do between two readings."""
+        """Seconds until ``poll`` or ``drain_rows`` is due; None if neither has anything to do."""
         counted = None if self._counted is None else self._counted.poll_interval
         moments = [counted, None if self._walker is None else self._walker.poll_interval]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def events(self, *, last: bool = False) -> Iterator[Batch]:
-        """What has come by the stream; with ``last``, after ``detach``, all that there still is."""
+        """Yield the batches in the stream; with ``last``, after ``detach``, all that are left."""
         while self.stream is not None:
             records = self.stream.read(last=last)
             if records is None:
@@ -162,7 +162,7 @@ class Session:
             yield self._showing.decode_batch(records)
 
     def losses(self) -> Iterator[Loss]:
-        """What was lost since this was last asked, by reason."""
+        """Yield the losses since the last call, by reason."""
         counts = dict.fromkeys(REASONS, 0)
         if "pt_losses" in self._module.maps:
             _, values = self._map("pt_losses").read()
@@ -181,7 +181,7 @@ class Session:
                 yield Loss(reason, new, REASONS.get(reason, MISSED_MEANING), time.time())
 
     def check_links(self) -> bool:
-        """Look after what is attached: warn of places that went away; False once none is left."""
+        """Warn of targets that were removed. Returns False once none is left."""
         if not self._watched:
             return not self._placed
         troubled = [(link, trouble) for link in self._watched if (trouble := link.poll_detached)]
@@ -195,11 +195,11 @@ class Session:
         return bool(self._watched)
 
     def discard(self) -> int:
-        """Read what the stream still holds, after ``detach``, and drop it. Returns the number of events."""
+        """Read and drop what the stream still holds, after ``detach``. Returns the number of events."""
         return 0 if self.stream is None else self.stream.discard()
 
     def detach(self) -> None:
-        """Take the probes off; what they counted can still be read."""
+        """Detach all programs; their results can still be read."""
         if not self._links:
             return
         if self._walker is not None:
@@ -211,7 +211,7 @@ class Session:
                 self._detached[-1].detach()
 
     def close(self) -> None:
-        """Detach and let go of programs and maps."""
+        """Detach, and close programs and maps."""
         self.detach()
         try:
             if self._detached:  # what was counted has been shown: this may take its time
@@ -238,12 +238,12 @@ class Session:
 
     @property
     def loaded(self) -> LoadedPrograms:
-        """The programs that were loaded, and the module that holds them and their maps."""
+        """The loaded programs, and the module that owns them and their maps."""
         return LoadedPrograms(self._module, self._programs)
 
     @property
     def links(self) -> Sequence[Link]:
-        """What keeps the programs where they are, while they are."""
+        """The links of attached programs; empty once they are detached."""
         return self._links
 
     def __enter__(self) -> Session:
@@ -277,7 +277,7 @@ class Session:
         )
 
     def _load_of(self, chosen: ChosenProbe) -> ProgramLoad:
-        """How a program is loaded; with the user's filter before it, if there is one."""
+        """Return the load request of a program, with the user's packet filter as prologue if there is one."""
         load = target_programs.program_load(chosen.probe, chosen.tells)
         wanted = self.plan.request.filter
         if wanted is None:
@@ -295,7 +295,7 @@ class Session:
             raise SchemaError(f"{self.plan.request.tracer.c_file} has no map {name!r}") from None
 
     def _check_schema(self) -> None:
-        """Every declared column must be a member of the compiled key or value struct."""
+        """Check that every declared column is a member of the compiled key or value struct."""
         schema = self.plan.schema
         table = self._map(_RECORD if schema.is_stream else schema.output.map)
         of_key, of_value = table.members
@@ -311,7 +311,7 @@ class Session:
                 )
 
     def _open_stream(self) -> None:
-        """Ready to read before the first record is written."""
+        """Open the stream before the first record is written."""
         if self.plan.schema.is_stream and not self.plan.schema.is_listing:
             arrays.load()
             ring = self._map(self.plan.schema.output.map)
@@ -321,7 +321,7 @@ class Session:
                 raise explain(error, "the ring of events") from error
 
     def _list(self) -> None:
-        """Ready to go through what there is."""
+        """Open the iterator of a list."""
         from pytracer.bpf.attach.iterator import open_iterator
         from pytracer.bpf.read.streams.iterator_reader import ListingReader
 

@@ -28,8 +28,8 @@ _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded m
 
 
 class StackCollector:
-    """What a session needs for its stacks. ``patience`` are the seconds between two calls of ``notice``: of a
-    process that lives for less nothing is known."""
+    """Collects what symbolizing a session's stacks needs. ``poll_interval`` is the time between two calls of
+    ``poll`` in seconds: processes that live for less stay unknown."""
 
     poll_interval = 0.05
 
@@ -42,9 +42,8 @@ class StackCollector:
         annotate: bool,
         probed: bool,
     ) -> None:
-        """``maps`` are those of the program; ``warn`` hears what is missing; ``budget`` is spent on names of
-        programs. ``annotate`` and ``probed`` as
-        for :class:`~pytracer.enrich.stacks.StackNames`."""
+        """``maps`` are those of the program; ``warn`` gets messages about missing names; ``budget`` pays for
+        names of programs. ``annotate`` and ``probed`` as for :class:`~pytracer.enrich.stacks.StackNames`."""
         self._warn = warn
         self._warned = False
         self._maps = StackMaps(maps)
@@ -67,11 +66,11 @@ class StackCollector:
         self._names.user.blind = self._events is None
 
     def watch(self, pid: int) -> None:
-        """Look at a process before anything is known of it: it may end soon after."""
+        """Read a process's mappings before it is sampled: it may end soon after."""
         self._names.user.notice(pid)
 
     def poll(self, *, due: bool = True) -> None:
-        """Look at the processes that were sampled, as long as they live; those that are ``due``, or all."""
+        """Read the mappings of sampled processes that are alive: of those that are ``due``, or all."""
         for gap in [] if self._events is None else self._events.drain():
             self._names.user.add_break(*gap)
         processes = self._maps.images()  # after that: what these map from now on comes with the next look
@@ -95,7 +94,8 @@ class StackCollector:
         self._names.user.add_epoch(pid, image, begun, ktime.monotonic_ns())
 
     def _learn(self, processes: Mapping[int, SampledProcess]) -> set[int]:
-        """Take note of what was mapped. Returns the processes of which it has to be read what that was."""
+        """Take over new mappings from events. Returns the processes whose mappings must be read from
+        /proc."""
         user, unknown = self._names.user, set[int]()
         self._mark_unseen(processes)
         if self._events is None:
@@ -120,20 +120,20 @@ class StackCollector:
         return unknown
 
     def _mark_unseen(self, processes: Mapping[int, SampledProcess]) -> None:
-        """Take note of the changes that raised no generation: samples before and after them look alike."""
+        """Mark changes that raised no generation: samples before and after them look alike."""
         for pid, when in self._raised:
             if processes[pid].generation < when:
                 self._names.user.mark_unseen(pid, when)
         self._raised.clear()
 
     def prepare_detach(self) -> None:
-        """Learn of what is there only as long as programs are attached."""
+        """Read what exists only as long as programs are attached."""
         self._names.before_detaching()
 
     def read(
         self, rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: ReadTime
     ) -> Stacks:
-        """The item of these rows."""
+        """Symbolize these rows."""
         self.poll(due=False)
         if moment.kind == "summary":  # there is no further look, and nothing raises a generation any more
             self._mark_unseen(self._maps.images())
@@ -149,7 +149,7 @@ class StackCollector:
         return item
 
     def close(self) -> None:
-        """Let go of files and events."""
+        """Close files and events."""
         if self._events is not None:
             self._events.close()
         self._names.user.close()

@@ -1,4 +1,4 @@
-"""Why nothing may have been seen of what the user named in programs."""
+"""Explain why nothing was seen of a target in a program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PROCESSES = 16  # that are looked at
 
 
 def reasons(plan: Plan, processes: Iterable[int]) -> Iterator[str]:
-    """What to say where nothing was seen; ``processes`` are those that were traced and still run."""
+    """Yield messages for a trace that saw nothing; ``processes`` are those that were traced and still run."""
     if plan.files:
         files = ", ".join(harmless(file) for file in plan.files[:_FILES])
         pid, path = _mapped_instead(plan, processes)
@@ -28,8 +28,8 @@ def reasons(plan: Plan, processes: Iterable[int]) -> Iterator[str]:
 
 
 def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:
-    """A process that has mapped another file by the name of one that was probed, and its path there; "" if
-    none has, or where what was probed is mapped by any."""
+    """Find a process that has mapped another file with the name of a probed one. Returns its id and that
+    path; "" if none has, or if any process has mapped a probed file."""
     probes = (chosen.probe for chosen in plan.probes)
     spots = [spot for probe in probes if isinstance(probe, UserProbe) for spot in probe.sites]
     probed = {spot.identity[:2] for spot in spots}
@@ -50,5 +50,5 @@ def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:
 
 
 def _stem(name: str) -> str:
-    """The name of a library without its version."""
+    """Return the name of a library without its version."""
     return name.partition(".so")[0]
