@@ -1,1 +1,1 @@
-"""How fast, and what it costs: pytracer beside its peers, on the same work, in the same run."""
+"""Measure pytracer beside its peers, on the same work, in the same run."""

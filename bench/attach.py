@@ -37,7 +37,8 @@ def _by_every_way(cache: str, rounds: int) -> Iterator[Result | MissingPeerError
 
 
 def few_by_bcc() -> Callable[[], float]:
-    """How long BCC's funccount takes until it traces some. Raises MissingPeerError where it is not there."""
+    """Return a taker of the time until BCC's funccount traces some functions. Raises MissingPeerError if it
+    is not installed."""
     tool = find("funccount-bpfcc", "funccount")
     return partial(attached, [tool, "-i", "60", FEW], "Tracing", bcc_environment(tool))
 
@@ -45,7 +46,8 @@ def few_by_bcc() -> Callable[[], float]:
 def where_there_are_kprobes(
     group: str, take: Callable[[str, int], Iterator[Result | MissingPeerError]], rounds: int
 ) -> Iterator[Result | MissingPeerError]:
-    """What ``take`` gives of a folder for what is compiled, and of rounds; or the lab, for this group."""
+    """Yield the results of ``take``, called with a cache folder and the number of rounds; if this kernel has
+    no kprobes, run the group in the lab."""
     if not kprobe.PMU.is_dir():
         yield from _in_the_lab(group, rounds)
         return
@@ -82,7 +84,7 @@ def measure(
     theirs: Callable[[], float],
     rounds: int,
 ) -> Result | MissingPeerError:
-    """How long a later funccount takes until it traces, by one way, beside what ``theirs`` gives."""
+    """Measure the time until a later funccount traces by one alternative, beside that of ``theirs``."""
     try:
         ours, peer = in_turns(rounds, partial(until_traced, cache, patterns, way), theirs)
     except MissingPeerError as missing:

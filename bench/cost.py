@@ -1,6 +1,6 @@
-"""What a probe costs the one that runs into it: nanoseconds a system call.
+"""Measure the cost of a probe for the process that hits it: nanoseconds for each system call.
 
-All that count the same are measured in the same turns: the bare work, pytracer, each peer.
+All measures that count the same are taken in the same turns: the bare work, pytracer, each peer.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def bpftrace(script: str) -> Held:
 
 
 def while_held(held: Callable[[], Held], take: Taker) -> Taker:
-    """What it takes while something is at work."""
+    """Return a taker that measures while something is attached."""
 
     def taker() -> float:
         with held():
@@ -133,7 +133,7 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
 
 
 def measured(all_of: Sequence[Measure], rounds: int) -> Iterator[Result | MissingPeerError]:
-    """What each adds to the bare work, beside what its peers do."""
+    """Yield what each adds to the bare work, beside its peers."""
     for one in all_of:
         there: list[Peer] = []
         for peer in one.peers:

@@ -29,7 +29,7 @@ def read(way: str, events: int) -> dict[str, float]:
 
 
 class _Reader:
-    """Takes delivered events a second, and keeps the rest of what was measured."""
+    """Takes delivered events a second, and keeps the other results."""
 
     def __init__(self, way: str, events: int) -> None:
         self.way, self.events = way, events
@@ -43,7 +43,7 @@ class _Reader:
         return taken["delivered"] / taken["seconds"]
 
     def note(self) -> str:
-        """What it lost, in words."""
+        """Return a note about the lost events."""
         made = self.events * len(self.cpu)
         return f"{self.way} lost {100 * self.lost / made:.0f} %" if self.lost > 0 else f"{self.way} lost none"
 

@@ -1,4 +1,4 @@
-"""What XDP and traffic control cost a frame: out by one end of a veth pair, in by the other."""
+"""Measure the cost of XDP and traffic control for a frame: out by one end of a veth pair, in by the other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def frames() -> float:
 
 
 def _arrived() -> int:
-    """How many frames have come in by ``near``."""
+    """Return the number of frames received by ``near``."""
     [line] = [line for line in _COUNTERS.read_text().splitlines() if line.strip().startswith("near:")]
     return int(line.partition(":")[2].split()[1])
 
@@ -114,7 +114,7 @@ def measures(rounds: int) -> Iterator[Result | MissingPeerError]:
 
 
 def _whole(one: Measure, rounds: int) -> Iterator[Result]:
-    """What a unit takes with ours, and with each peer; the bare work in a note."""
+    """Yield the time of a unit with pytracer and with each peer; that of the bare work is in a note."""
     takers = (one.take, while_held(one.mine, one.take), *(peer.take for peer in one.peers))
     bare, mine, *theirs = in_turns(rounds, *takers)
     for peer, cost in zip(one.peers, theirs, strict=True):

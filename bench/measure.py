@@ -13,9 +13,9 @@ class MissingPeerError(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """``ratio`` is ours over the peer's (medians), ``low`` and ``high`` are the least and greatest of the
-    rounds'. ``target`` is what the ratio should be: at most where ``at_most``, else at least. ``ours`` and
-    ``peer`` are the medians, in ``unit``."""
+    """``ratio`` is pytracer's median over the peer's, ``low`` and ``high`` are the minimum and maximum of the
+    rounds. ``target`` is the goal of the ratio: an upper limit if ``at_most``, else a lower one. ``ours``
+    and ``peer`` are the medians, in ``unit``."""
 
     name: str
     what: str
@@ -32,7 +32,7 @@ class Result:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the target is met; None where there is none."""
+        """True if the target is met; None if there is none."""
         if self.target is None:
             return None
         return self.ratio <= self.target if self.at_most else self.ratio >= self.target
@@ -75,7 +75,7 @@ def result(
 
 
 def in_turns(rounds: int, *takers: Callable[[], float]) -> list[list[float]]:
-    """What each taker gave in each round; the order is turned round from one round to the next."""
+    """Return the results of each taker in each round; the order is reversed from one round to the next."""
     taken: list[list[float]] = [[] for _ in takers]
     for number in range(rounds):
         order = list(enumerate(takers))

@@ -1,4 +1,4 @@
-"""Networks of the bench's own: nothing passes there but what it sends."""
+"""Network namespaces of the benchmark: they carry only its own traffic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.measure import MissingPeerError
 
 CLONE_NEWNET = 0x40000000
 VETH = ("add far type veth peer name near", "set near up", "set far up")
-"""What goes out by ``far`` comes in by ``near``."""
+"""Packets sent by ``far`` are received by ``near``."""
 LOOPBACK = ("set lo up",)
 
 

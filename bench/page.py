@@ -1,4 +1,4 @@
-"""docs/performance.md, of docs/performance.json: what the latest run of each group of measures gave."""
+"""Write docs/performance.md from docs/performance.json: the results of the latest run of each group."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIMITS = {
     "cost-packet": "Each packet's headers are read, and its place looked up, before it is counted.",
     "events-perf": "One CPU makes no more events: for most of the time our reader waits for them.",
 }
-"""What keeps a measure from its target, as far as that is known."""
+"""The known reasons why a measure misses its target."""
 HEAD = """# Performance
 
 Written by `scripts/bench` (docs/performance.json): ratios of pytracer to a peer, or to an empty program on
@@ -34,7 +34,7 @@ medians; the spread is of the rounds. Ratios carry over to other machines better
 
 @dataclass
 class Group:
-    """What a run of a group gave, and where."""
+    """The results of a run of a group, and its machine."""
 
     machine: str
     results: list[Result] = field(default_factory=list)
@@ -65,12 +65,12 @@ def keep(new: Mapping[str, Group], order: Iterable[str]) -> None:
 
 
 def dump(groups: Mapping[str, Group]) -> str:
-    """As JSON."""
+    """Encode groups as JSON."""
     return json.dumps({name: asdict(group) for name, group in groups.items()}, indent=1) + "\n"
 
 
 def load(text: str) -> dict[str, Group]:
-    """What ``dump`` has made."""
+    """Decode groups from JSON."""
 
     groups = json.loads(text)
     for found in groups.values():

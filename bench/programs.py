@@ -1,6 +1,6 @@
-"""What programs on packets take by themselves: the kernel runs each on one packet, again and again.
+"""Measure programs on packets by themselves: the kernel runs each on one packet, again and again.
 
-Beside what a packet takes on its way this is little, and drowns there in what rounds differ by (frames.py).
+This is little beside the whole path of a packet, where it is less than the differences of rounds (frames.py).
 """
 
 from __future__ import annotations

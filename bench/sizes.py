@@ -1,4 +1,4 @@
-"""Cost against size: what one more event, key or process takes when there are many."""
+"""Measure cost against size: the cost of one more event, key or process when there are many."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def _fill(fd: int, size: int) -> None:
 
 
 def processes(most: int) -> Iterator[Row]:
-    """What counting by process costs a call, with many processes: processor time, first calls included."""
+    """Measure the cost of a call that is counted by process, with many processes: processor time, first calls
+    included."""
     for power in range(most + 1):
         count = 10**power
         take = partial(work, "processes", str(count), str(max(1_000_000 // count, 100)))

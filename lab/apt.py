@@ -29,7 +29,7 @@ LEFT_OUT = re.compile(r"Dir\b|APT::Update\b|DPkg\b|APT::Default-Release\b|APT::G
 
 @dataclass(frozen=True)
 class Mirror:
-    """Where Debian is, as this machine's apt knows it."""
+    """The Debian mirrors that this machine's apt uses."""
 
     main: str
     security: str
@@ -158,7 +158,8 @@ class Apt:
         return found[0]
 
     def closure(self, *starts: str) -> dict[str, str]:
-        """What an image and its headers are made of, package by version: only the kernel's own packages."""
+        """Return the packages of an image and its headers with their versions: only the kernel's own
+        packages."""
         versions: dict[str, str] = {}
         waiting = list(starts)
         while waiting:

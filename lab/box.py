@@ -30,7 +30,7 @@ OWN = "6.1"
 KERNEL_VARIABLE = "PYTRACER_KERNEL"  # the Vagrantfile reads it, too
 BOX_VARIABLE = "PYTRACER_BOX"
 VERSION = "0"
-"""What Vagrant calls the version of a box that was added from a file. Published boxes have others."""
+"""The version that Vagrant gives to a box added from a file. Published boxes have others."""
 SPACE = 6000
 MADE_BY = ("lab/debian.py", "lab/box_tree.py", "lab/box_disk.py", "lab/box_kernels.py")
 
@@ -122,7 +122,8 @@ class Box:
 
     @cached_property
     def file(self) -> Path:
-        """Its name tells what it was made from: other packages or wheels, another box."""
+        """The box's file. Its name has a digest of its inputs, so other packages or wheels make another
+        box."""
         made_from = [repr((KERNELS, OWN, packages(ROOT, self.kernel), requirements(ROOT)))]
         made_from += [(ROOT / path).read_text() for path in MADE_BY]
         digest = hashlib.sha256("".join(made_from).encode()).hexdigest()[:12]
@@ -130,7 +131,7 @@ class Box:
 
     @property
     def name(self) -> str:
-        """What the Vagrantfile calls it."""
+        """The box's name in the Vagrantfile."""
         return os.environ.get(BOX_VARIABLE) or f"debian/{self.kernel.suite}64"
 
     def build(self) -> None:
@@ -161,7 +162,7 @@ class Box:
         say(f"built {self.file.name}: {size} MB in {time.monotonic() - begun:.0f} s")
 
     def marks(self) -> dict[str, str]:
-        """What was added: the file's name by the box's."""
+        """The boxes that were added: file name by box name."""
         return dict(json.loads(self.mark.read_text())) if self.mark.is_file() else {}
 
     def versions(self, box: str) -> list[str]:
@@ -209,7 +210,7 @@ class Box:
         self.mark.write_text(json.dumps(marks | {self.name: self.file.name}))
 
     def attempt(self, commands: list[str], console: Path | None = None) -> int:
-        """Bring it up and run pytracer in it; the exit status of what failed first."""
+        """Start the box and run pytracer in it. Returns the exit status of what failed first."""
         need_root("try")
         need(TRYING if self.file.is_file() else (*BUILDING, *TRYING))
         self.build()

@@ -14,7 +14,7 @@ from lab.kernels import KERNELS, Kernel
 
 
 def ask(checkout: Path, words: str, *arguments: str) -> str:
-    """What a line of shell prints with the functions of scripts/kernel at hand."""
+    """Run a line of shell with the functions of scripts/kernel, and return its output."""
     command = [
         "bash",
         "-c",

@@ -81,7 +81,7 @@ class Tree(debian.Tree):
         self.debootstrap(packages(self.checkout, self.kernel), archives)
 
     def add_wheels(self) -> None:
-        """What the guest's pip will ask for."""
+        """Add the wheels that the guest's pip will need."""
         self.fetch_wheels(self.root / WHEELS)
 
     def configure(self, emulated: bool) -> None:

@@ -40,23 +40,23 @@ class Built:
     release: str
     tree: str
     version: str
-    """Of the source package."""
+    """The version of the source package."""
     configuration: str
-    """A digest of what was asked for."""
+    """A digest of the requested options."""
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files."""
         return folder_of_all() / self.tree
 
 
 def folder_of_all() -> Path:
-    """Where kernels that were built are kept."""
+    """Return the folder of all built kernels."""
     return cache_folder() / "built"
 
 
 def digest(variant: Variant) -> str:
-    """What a kernel is made of besides its source: the options asked for, and what goes with it."""
+    """Return a digest of what a kernel is built from besides its source: options and headers."""
     asked = kconfig.text_of(kconfig.merged(FRAGMENTS / name for name in variant.fragments))
     return hashlib.sha256(f"{variant.base} {variant.headers}\n{asked}".encode()).hexdigest()
 
@@ -71,7 +71,7 @@ def built(variant: Variant) -> Built | None:
 
 
 def find(word: str) -> Variant:
-    """The variant of that name; LabError if there is none."""
+    """Return the variant of that name. Raises LabError if there is none."""
     variant = by_name(word)
     if variant is None:
         raise LabError(f"no such kernel to build: {word}", "one of " + ", ".join(v.name for v in VARIANTS))

@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> Parser:
-    """What comes before the "--"."""
+    """Return the parser of the arguments before the "--"."""
     made = Parser(
         prog="scripts/lab",
         usage=USAGE,
@@ -95,7 +95,7 @@ def split(arguments: list[str]) -> tuple[list[str], list[str] | None]:
 
 
 def environment(named: list[str], current: dict[str, str]) -> dict[str, str]:
-    """What the command gets to see of the environment."""
+    """Return the environment variables of the command: the ones always passed, and those named."""
     passed = {name: value for name, value in current.items() if PASSED_ON.match(name)}
     for item in named:
         name, equals, value = item.partition("=")

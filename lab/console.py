@@ -31,7 +31,7 @@ def readable(raw: bytes) -> str:
 
 
 def last_lines(text: str, count: int = 20) -> str:
-    """The last lines that hold anything, indented to be told from the lab's own."""
+    """Return the last non-empty lines, indented to distinguish them from the lab's own."""
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     return "\n".join(f"  | {line}" for line in lines[-count:])
 
@@ -59,7 +59,7 @@ def warning(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a run: the lab's exit status, and what to say if it is not the command's own."""
+    """The result of a run: the lab's exit status, and a message if it is not the command's own."""
 
     status: int
     message: str = ""

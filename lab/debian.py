@@ -13,7 +13,7 @@ from lab.errors import LabError
 # Mounts and processes that a step leaves behind end with these.
 ASIDE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--")
 OLDEST = (3, 10)
-"""The Python that scripts/setup asks for."""
+"""The oldest Python that scripts/setup accepts."""
 GLIBC = range(31, 16, -1)
 """2.N for the manylinux tags: from the oldest suite's glibc down to the oldest that wheels are made for."""
 LIMIT = 1800
@@ -40,7 +40,7 @@ def wanted(checkout: Path, level: str = "run") -> list[str]:
 
 
 def requirements(checkout: Path, level: str = "run") -> list[str]:
-    """What pip will ask for when it installs the checkout, for `run` or for `dev`."""
+    """Return the requirements that pip installs with the checkout, for `run` or for `dev`."""
     text = (checkout / "pyproject.toml").read_text()
     found: list[str] = []
     for name in ("requires", "dependencies", *(["dev"] if level == "dev" else [])):
@@ -80,7 +80,7 @@ class Tree:
         self.run(*ASIDE, "chroot", str(self.root), *command)
 
     def debootstrap(self, packages: list[str], archives: Path) -> None:
-        """Debian with these packages; what is fetched is kept in `archives` for the next time."""
+        """Install Debian with these packages; downloads are kept in `archives` for the next time."""
         keyring = [f"--keyring={self.mirror.keyring}"] if self.mirror.keyring else []
         self.run(
             *ASIDE, "debootstrap", "--variant=minbase", *keyring, f"--cache-dir={archives}",

@@ -1,4 +1,4 @@
-"""How the lab fails: its exit statuses and its one exception."""
+"""The lab's exit statuses and its one exception."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CRASHED = 126
 
 
 class LabError(Exception):
-    """The lab cannot do what it was asked to; `hint` says what would help."""
+    """The lab cannot do what was requested; `hint` says what would help."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

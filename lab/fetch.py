@@ -37,7 +37,7 @@ class Fetched:
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files."""
         return cache_folder() / "trees" / self.tree
 
 

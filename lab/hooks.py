@@ -26,7 +26,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class About:
-    """What no run tells of a hook: the Linux version that brought it, what serves instead, its limits."""
+    """Facts of a hook that no run shows: its first Linux version, its substitute, its limits."""
 
     since: str
     instead: str
@@ -94,12 +94,13 @@ entry, keys of 4 bytes (a trie's 8) and values of 16; the kernel's stack as a ra
 
 
 def load() -> dict[str, Record]:
-    """What was recorded, by the kernel's name: {"release", "hooks", "maps"}; empty if nothing was."""
+    """Load the recorded results by the kernel's name: {"release", "hooks", "maps"}; empty if there are
+    none."""
     return json.loads(DATA.read_text()) if DATA.exists() else {}
 
 
 def gather(kernel: Kernel, names: Sequence[str] = ()) -> Record:
-    """Try everything on one kernel, or what bears these names. Raises LabError."""
+    """Measure everything on one kernel, or only hooks and maps of these names. Raises LabError."""
     head, *rest = told(kernel, "hooks.py", *names, options=COUNTED)
     return {
         **head,
@@ -109,7 +110,7 @@ def gather(kernel: Kernel, names: Sequence[str] = ()) -> Record:
 
 
 def amended(old: Record, new: Record) -> Record:
-    """What some came to, in the place of what they did before."""
+    """Replace old results by new ones."""
     hooks, maps = (
         {record[key]: record for record in [*old[part], *new[part]]}
         for key, part in (("hook", "hooks"), ("map", "maps"))
@@ -118,7 +119,7 @@ def amended(old: Record, new: Record) -> Record:
 
 
 def page(data: dict[str, Record]) -> str:
-    """The page, as Markdown."""
+    """Return the page as Markdown."""
     names = [kernel.name for kernel in KERNELS]
     head = ["hook", "since", *names, "instead", "limits"]
     rows = []
@@ -132,7 +133,7 @@ def page(data: dict[str, Record]) -> str:
 
 
 def cell(found: Record | None, hook: str) -> str:
-    """What one hook came to on one kernel."""
+    """Format the result of one hook on one kernel."""
     record = _record(found, "hooks", "hook", hook)
     if record is None:
         return UNTRIED
@@ -145,7 +146,7 @@ def cell(found: Record | None, hook: str) -> str:
 
 
 def operations(found: Record | None, kind: str) -> str:
-    """Whether maps of this type are there, and what is done with them takes."""
+    """Format the result for one map type: whether it exists, and the time of each operation."""
     record = _record(found, "maps", "map", kind)
     if record is None:
         return UNTRIED
@@ -159,7 +160,7 @@ def _record(found: Record | None, part: str, key: str, name: str) -> Record | No
 
 
 def as_json(data: dict[str, Record]) -> str:
-    """The data with a line for each record, for the eyes of who reviews a change."""
+    """Format the data with a line for each record, so that changes can be reviewed."""
     kernels = []
     for name in (kernel.name for kernel in KERNELS if kernel.name in data):
         lists = [

@@ -1,4 +1,4 @@
-"""What this machine has for running virtual machines, and what would have to be installed."""
+"""Find the programs for running virtual machines on this machine, and install what is missing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ INCLUDES = {"libc": Path("/usr/include/stdlib.h"), "libelf": Path("/usr/include/
 
 
 def which(program: str) -> str | None:
-    """Where a program is, also when the sbin folders are not on the PATH."""
+    """Return the path of a program, also from the sbin folders if they are not in the PATH."""
     return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
@@ -68,7 +68,7 @@ def _is_there(what: str) -> bool:
 
 
 def missing(wanted: Sequence[str] = RUNNING) -> list[str]:
-    """What of this the machine lacks."""
+    """List which of these this machine lacks."""
     return [what for what in wanted if not _is_there(what)]
 
 
@@ -114,7 +114,7 @@ def setup(wanted: Sequence[str] = RUNNING) -> None:
 
 
 def cache_folder() -> Path:
-    """Where kernels are kept."""
+    """Return the folder for kernels."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return Path(base if base.startswith("/") else Path.home() / ".cache") / "pytracer-lab"
 
@@ -137,7 +137,7 @@ def memory_available() -> int:
 
 @dataclass(frozen=True)
 class Accelerator:
-    """How the VM's processor is made."""
+    """A way to run the VM's processor."""
 
     name: str
     options: tuple[str, ...]
@@ -155,7 +155,7 @@ EMULATED = {"tcg": TCG, "icount": ICOUNT}
 
 
 def boots(qemu: str, how: Accelerator) -> bool:
-    """Whether code runs in a VM of this kind: boots one sector that asks QEMU to exit with a number."""
+    """Test whether a VM of this kind runs code: it boots one sector that makes QEMU exit with a number."""
     with tempfile.NamedTemporaryFile(prefix="pytracer-lab-") as disk:
         disk.write(BOOT_SECTOR)
         disk.flush()
@@ -172,7 +172,7 @@ def boots(qemu: str, how: Accelerator) -> bool:
 
 
 def kvm_works(qemu: str, ask_again: bool) -> bool:
-    """Whether KVM was seen to work; tried once for each boot of this machine and each QEMU."""
+    """Return whether KVM works; tried once for each boot of this machine and each QEMU."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     key = f"{boot} {Path(qemu).stat().st_mtime_ns}"
     seen = cache_folder() / "kvm"

@@ -34,11 +34,11 @@ class Image:
     append: str = ""
 
     def has(self, module: str) -> bool:
-        """Whether the kernel has a driver, built in or as a module."""
+        """Return whether the kernel has a driver, built in or as a module."""
         return module in self._built_in() or module in self._paths()
 
     def file_system(self, wanted: str) -> str:
-        """How the VM gets at the host's files: virtiofs where the kernel has it, else 9p."""
+        """Return the file system for the host's files: virtiofs if the kernel has it, else 9p."""
         if wanted != "auto":
             return wanted
         if self.has("virtiofs") or (self.modules is None and self._version() >= (5, 4)):

@@ -12,13 +12,13 @@ from lab.suites import UserSpace
 
 GUEST = Path(__file__).parent / "guest"
 HOST = "/run/lab/host"
-"""Where a guest with a user space of its own has this machine's files."""
+"""The mount point of this machine's files in a guest with a user space of its own."""
 FOLDERS = ("bin", "dev", "proc", "sys", "job", "job/modules")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be run in the VM."""
+    """The command to run in the VM."""
 
     command: tuple[str, ...]
     folder: str = "/"
@@ -40,7 +40,7 @@ def command_script(job: Job) -> str:
 
 
 def settings(job: Job, image: Image, file_system: str, mark: str) -> str:
-    """What the guest's scripts are told, as shell variables."""
+    """Return the settings of the guest's scripts, as shell variables."""
     space = job.user_space
     at = HOST if space else ""
     values = {

@@ -31,7 +31,7 @@ def options(text: str, origin: str = "") -> dict[str, str]:
 
 
 def merged(files: Iterable[Path]) -> dict[str, str]:
-    """What all the fragments ask for; of two that disagree the later one is right."""
+    """Merge the options of all fragments; if two disagree, the later one wins."""
     asked: dict[str, str] = {}
     for file in files:
         asked |= options(file.read_text(), file.name)
@@ -48,10 +48,10 @@ def text_of(asked: dict[str, str]) -> str:
 
 
 def refused(asked: dict[str, str], final: str) -> list[str]:
-    """What was asked for and is not so in a final .config: "NAME=y (is n)", in order.
+    """List the options that a final .config does not have as requested: "NAME=y (is n)", in order.
 
-    An option whose own conditions are not met, or that does not exist, is not in a .config at all; that is
-    as good as "n".
+    An option whose own conditions are not met, or that does not exist, is not in a .config at all, which
+    counts as "n".
     """
     made = {match[1]: match[2] for match in map(SET.fullmatch, final.splitlines()) if match}
     return [

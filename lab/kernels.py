@@ -19,17 +19,17 @@ class Kernel:
     """One supported kernel and where Debian has it."""
 
     name: str
-    """What the lab calls it."""
+    """The lab's name for it."""
     suite: str
     """The Debian suite that has it, and whose BCC and user space belong to it."""
     stands_for: str
-    """Why it is one of the kernels."""
+    """The reason why it is one of the kernels."""
     notes: str = ""
-    """What is special about it."""
+    """Its peculiarities."""
     security: bool = True
-    """Whether the suite has a companion with security updates."""
+    """True if the suite has a companion with security updates."""
     append: str = ""
-    """What the lab puts on its command line when the processor is emulated."""
+    """Kernel command line arguments for an emulated processor."""
 
 
 KERNELS: tuple[Kernel, ...] = (
@@ -74,7 +74,7 @@ ARCHIVED: tuple[Kernel, ...] = (
 
 
 def by_name(name: str) -> Kernel | None:
-    """The kernel of that name, if it is one of them."""
+    """Return the kernel of that name, or None."""
     return next((kernel for kernel in KERNELS if kernel.name == name), None)
 
 

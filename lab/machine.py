@@ -31,7 +31,7 @@ KVM_FAILED = "KVM internal error"
 
 @dataclass(frozen=True)
 class Shape:
-    """What the VM has."""
+    """The VM's resources."""
 
     accelerator: Accelerator
     processors: int = 2
@@ -169,7 +169,7 @@ class Machine:
         self._processes.append(started)
 
     def complaints(self) -> str:
-        """What QEMU and the daemons had to say, for when the VM was lost."""
+        """Return the messages of QEMU and the daemons, for when the VM was lost."""
         if self._folder is None:
             return ""
         texts = [path.read_text(errors="replace") for path in sorted(self._folder.glob("*.log"))]

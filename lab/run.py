@@ -27,7 +27,7 @@ DRAIN = 20.0  # seconds for the last of the output, after the command ended
 
 @dataclass
 class Limits:
-    """How long things may take, in seconds."""
+    """Time limits in seconds."""
 
     boot: float = 180
     command: float = 600
@@ -35,7 +35,7 @@ class Limits:
 
 @dataclass
 class Listener:
-    """What has come from the VM so far."""
+    """The data received from the VM so far."""
 
     mark: str
     emit: dict[str, Callable[[bytes], None]]

@@ -67,7 +67,7 @@ class Suite:
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files."""
         return folder_of("suites") / self.root
 
     @property
@@ -78,7 +78,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class UserSpace:
-    """What a guest gets instead of this machine's files; folders of this machine."""
+    """The user space of a guest in place of this machine's; folders of this machine."""
 
     suite: str
     root: Path
@@ -202,7 +202,7 @@ def environment(suite: Suite) -> Path:
 
 
 def _is_over(environment: Path) -> bool:
-    """Whether it is one of this checkout, or of one that is gone."""
+    """Return whether the environment belongs to this checkout, or to one that no longer exists."""
     try:
         checkout = Path((environment / BELONGS_TO).read_text())
     except OSError:
@@ -212,7 +212,7 @@ def _is_over(environment: Path) -> bool:
 
 @contextmanager
 def _scratch(cache: Path) -> Iterator[Path]:
-    """A folder to make something in, for who holds the cache's lock; what was killed left others."""
+    """Give a temporary folder to the holder of the cache's lock; removes those that killed processes left."""
     for left in cache.glob("new-*"):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="new-", dir=cache, ignore_cleanup_errors=True) as made:
@@ -228,7 +228,7 @@ def _digest(*texts: str) -> str:
 
 
 def _prune(folders: Iterable[Path]) -> None:
-    """Remove what was current before, unless a VM uses it."""
+    """Remove older folders, unless a VM uses them."""
     for old in folders:
         with locked(old, fcntl.LOCK_EX | fcntl.LOCK_NB) as ours:
             if ours:

@@ -41,7 +41,7 @@ which has no hardware counters."""
 
 
 def load() -> Data:
-    """What was recorded, by the kernel's name: {"release", "bcc", "runs"}; empty if nothing was."""
+    """Load the recorded results by the kernel's name: {"release", "bcc", "runs"}; empty if there are none."""
     return json.loads(DATA.read_text()) if DATA.exists() else {}
 
 
@@ -55,9 +55,10 @@ def gather(kernel: Kernel, words: Sequence[str] = ()) -> Iterator[Record]:
 
 
 def told(kernel: Kernel, script: str, *words: str, options: Sequence[str] = ()) -> Iterator[Record]:
-    """What a script of lab/guest prints on a kernel, an object a line, as it comes. Raises LabError.
+    """Run a script of lab/guest on a kernel and yield the JSON objects that it prints, as they come.
 
-    ``options`` are the lab's."""
+    ``options`` are the lab's. Raises LabError.
+    """
     lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(LIMIT), *options, kernel.name]
     with subprocess.Popen(
         [*lab, "--", sys.executable, str(ROOT / "lab/guest" / script), *words],
@@ -73,13 +74,13 @@ def told(kernel: Kernel, script: str, *words: str, options: Sequence[str] = ()) 
 
 
 def merged(old: Data, new: Data) -> Data:
-    """Both, in the order of the supported kernels, without those that are no longer."""
+    """Return both, in the order of the supported kernels, without those that are no longer supported."""
     return {kernel.name: {**old, **new}[kernel.name] for kernel in KERNELS if kernel.name in {**old, **new}}
 
 
 def amended(old: Record, new: Record, *, added: bool = False) -> Record:
-    """What was asked again in the place of the old runs; of a tracer that was forced nothing old stays,
-    unless the new runs are ``added``. The releases are all that there are runs of."""
+    """Replace old runs by new ones. A tracer whose hooks were forced keeps no old runs, unless the new ones
+    are ``added``. ``release`` lists the old and the new kernel releases."""
 
     def key(run: Record) -> tuple[str, ...]:
         return run["tracer"], run["hook"], run["way"], run["headers"]
@@ -96,12 +97,12 @@ def amended(old: Record, new: Record, *, added: bool = False) -> Record:
 
 
 def is_tracer(word: str) -> bool:
-    """Whether there is a tracer of this name."""
+    """Return whether there is a tracer of this name."""
     return (ROOT / "tracers" / f"{word}.py").is_file()
 
 
 def settled(record: Record) -> Record:
-    """Of ways that are put on the same places, what was taken is not one that was refused when forced."""
+    """Of alternatives with the same places, choose for ``used`` none that was refused when it was forced."""
     runs = record["runs"]
     refused = {(run["tracer"], run["hook"], run["way"]) for run in runs if run["status"]}
     for run in runs:
@@ -160,7 +161,8 @@ def rows(names: list[str], runs: list[tuple[str, Record]]) -> list[list[str]]:
 
 
 def cell(run: Record | None, hook: str = "", way: str = "") -> str:
-    """What a run came to: the way that was taken, what it was put on if it was forced, or why not."""
+    """Format a run: the alternative that was used, its targets if it was forced, or the reason of a
+    failure."""
     if run is None:
         return UNTRIED
     if run["status"]:

@@ -32,14 +32,14 @@ LIMIT = 6 * 3600
 MEMORY = 3300
 """Megabytes for one of them: what the VM has, and QEMU."""
 OPTIONS = {"-j": "kernels", "--suite": "", "--timeout": "seconds"}
-"""Those of this command, and what their numbers count."""
+"""The options of this command, and the meaning of their numbers."""
 SUMMARY = re.compile(r"^(?:=+ )?((?:\d+ \w+, )*\d+ \w+) in [\d.]+s\b.*$", re.M)
 PLAIN = re.compile(r"^(\d+ passed, \d+ failed, \d+ skipped)$", re.M)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many tests passed, failed (errors included) and were skipped."""
+    """The numbers of tests that passed, failed (errors included) and were skipped."""
 
     passed: int = 0
     failed: int = 0
@@ -53,7 +53,7 @@ class Counts:
 
 
 def counted(output: str, status: int) -> Counts:
-    """What pytest's last line says; at least one failure where that, or the status, is no success."""
+    """Parse the last line of pytest's output; at least one failure if that, or the status, is no success."""
     found = [*SUMMARY.finditer(output), *PLAIN.finditer(output)]
     if not found:
         return Counts(failed=1)
@@ -94,7 +94,8 @@ class Run:
 
 
 def command(kernel: Kernel, arguments: list[str], suite: str = "", limit: int = LIMIT) -> list[str]:
-    """How the tests are run on a kernel; a path among the arguments stands for itself."""
+    """Return the command that runs the tests on a kernel. Paths among the arguments replace the default
+    tests/kernel."""
     words = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-m", "lab"]
     if not any(is_path(word) for word in arguments):
         words.append("tests/kernel")
@@ -104,13 +105,13 @@ def command(kernel: Kernel, arguments: list[str], suite: str = "", limit: int = 
 
 
 def is_path(word: str) -> bool:
-    """Whether an argument names a test file or folder."""
+    """Return whether an argument names a test file or folder."""
     return not word.startswith("-") and (ROOT / word.partition("::")[0]).exists()
 
 
 class Asked(NamedTuple):
-    """How many kernels at a time, which, what is pytest's, whose user space ("": this machine's), and how
-    many seconds each may take."""
+    """The parsed command line: the number of kernels at a time, the kernels, pytest's arguments, the user
+    space ("": this machine's), and the time limit of each in seconds."""
 
     jobs: int
     kernels: list[Kernel]
@@ -120,7 +121,7 @@ class Asked(NamedTuple):
 
 
 def split(arguments: list[str]) -> Asked:
-    """What the command line asks for. Raises LabError for an unknown kernel or suite."""
+    """Parse the command line. Raises LabError for an unknown kernel or suite."""
     rest, kernels = list(arguments), list[Kernel]()
     jobs = max(1, min(2, os.cpu_count() or 1, memory_available() // MEMORY))
     suite, limit = "", LIMIT

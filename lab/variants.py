@@ -13,15 +13,15 @@ class Variant:
     """One way to configure a kernel: everything "n" that can be, but for what its fragments say."""
 
     name: str
-    """What the lab calls it; it is also the end of its release."""
+    """The lab's name for it; it is also the suffix of its release."""
     base: str
     """The supported kernel (lab.kernels) from whose suite the source is taken."""
     fragments: tuple[str, ...]
     """Files in lab/config; of two that disagree the later one is right."""
     purpose: str
-    """What it is for."""
+    """The purpose of the variant."""
     headers: bool = False
-    """Whether what a header package holds goes with it, as /lib/modules/RELEASE/build."""
+    """True if it includes the contents of a header package, as /lib/modules/RELEASE/build."""
 
 
 VARIANTS: tuple[Variant, ...] = (
@@ -48,5 +48,5 @@ VARIANTS: tuple[Variant, ...] = (
 
 
 def by_name(name: str) -> Variant | None:
-    """The variant of that name, if there is one."""
+    """Return the variant of that name, or None."""
     return next((variant for variant in VARIANTS if variant.name == name), None)

@@ -20,7 +20,7 @@ _SOURCE = Path(__file__).parent / "flood.c"
 
 @cache
 def flood() -> str:
-    """The program of flood.c, compiled. Raises MissingPeerError where there is no compiler."""
+    """Compile flood.c and return the program's path. Raises MissingPeerError without a compiler."""
     folder = tempfile.mkdtemp(prefix="pytracer-bench-")
     atexit.register(shutil.rmtree, folder)
     program = f"{folder}/flood"
@@ -39,9 +39,11 @@ def work(*words: str, cpu: int | None = None, under: Sequence[str] = ()) -> floa
 
 
 def lanes(number: int, *namespaces: str, cpu: int) -> list[tuple[float, ...]]:
-    """So many datagrams to the loopback interface of each network namespace, a few at a time in turns.
+    """Send ``number`` datagrams to the loopback interface of each network namespace, a few at a time in
+    turns.
 
-    For each turn, what a datagram took in nanoseconds, in each of the namespaces."""
+    Returns for each turn the time of a datagram in nanoseconds, in each of the namespaces.
+    """
     said = _output([flood(), "lanes", str(number), *namespaces], cpu)
     return [tuple(map(float, line.split())) for line in said.splitlines()]
 

@@ -77,9 +77,11 @@ FUNCTION = f"__{_ARCHITECTURE}_sys_lseek"  # never inlined; and in BTF, as it us
 
 @dataclass(frozen=True)
 class Hook:
-    """A probe, the work whose every unit passes it ``passes`` times, and what a program has to return there.
+    """A probe, work that hits it ``passes`` times in each unit, and the value that a program must return
+    there.
 
-    Where nothing passes by itself there is no work: it is only put there."""
+    A hook that nothing hits by itself has no work: a program is only attached.
+    """
 
     name: str
     probe: Callable[[], Probe]
@@ -185,7 +187,7 @@ def attached(
 
 
 def measure(hook: Hook, facts: RunningKernel, own: Sequence[str]) -> dict[str, object]:
-    """What comes of one hook."""
+    """Measure one hook."""
     probe = hook.probe()
     answer = facts.probe(probe)
     record: dict[str, object] = {"hook": hook.name, "status": "granted", "reason": "", "ns": [], "noise": 0.0}
@@ -207,9 +209,10 @@ def measure(hook: Hook, facts: RunningKernel, own: Sequence[str]) -> dict[str, o
 def taken(
     do: Callable[[], float], held: Sequence[Callable[[], contextlib.AbstractContextManager[None]]]
 ) -> tuple[list[float], float]:
-    """What each of them adds to some work, in nanoseconds, and by how much rounds differ.
+    """Return the time in nanoseconds that each of them adds to some work, and the difference between rounds.
 
-    The least of some rounds: whatever else the machine does only adds."""
+    Takes the minimum of several rounds: any other load of the machine only adds.
+    """
     rounds = list[list[float]]()
     for _ in range(ROUNDS):
         rounds.append([do()])
@@ -224,7 +227,7 @@ def taken(
 def measure_map(
     feature: feature_table.Feature, hooks: Mapping[str, Hook], facts: RunningKernel, own: Sequence[str]
 ) -> dict[str, object]:
-    """Whether maps of one type are there, and what each operation on one takes in a program."""
+    """Test whether maps of one type exist, and measure each operation on one in a program."""
     found = feature_table.probe(feature)
     costs = dict[str, float]()
     record: dict[str, object] = {
@@ -254,7 +257,7 @@ def measure_map(
 
 @contextlib.contextmanager
 def own_cgroup() -> Iterator[list[str]]:
-    """A cgroup for this process and the work that it starts; none where there are none of version 2."""
+    """Make a cgroup for this process and the work that it starts; none without cgroups of version 2."""
     made = list[Path]()
     before = re.search(r"^0::(.*)$", Path("/proc/self/cgroup").read_text(), re.M)
     for root in cgroup2_roots()[:1]:

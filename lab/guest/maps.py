@@ -1,4 +1,4 @@
-"""What programs do with maps of each type, some times in a row, for lab/guest/hooks.py to measure."""
+"""Programs that use maps of each type several times in a row, for lab/guest/hooks.py to measure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ SOFTWARE, BPF_OUTPUT, SAMPLE_RAW = 1, 10, 1 << 10  # include/uapi/linux/perf_eve
 
 @dataclass(frozen=True)
 class Operation:
-    """What a program does on ``hook`` with a map that is ``made``, so many times.
+    """An operation of a program on ``hook`` with a map, repeated ``times`` times.
 
-    ``code`` writes that of one time, given an assembler, the map and which time it is."""
+    ``made`` creates the map. ``code`` writes one repetition, given an assembler, the map and the number of
+    the repetition.
+    """
 
     name: str
     made: Callable[[], contextlib.AbstractContextManager[int]]
@@ -40,7 +42,8 @@ class Operation:
     hook: str = "raw tracepoint"
 
     def program(self, table: int, times: int, result: int) -> bytes:
-        """All of it: a key of zeros and a value of zeros on the stack, R6 the context, then the code."""
+        """Assemble the program: a key of zeros and a value of zeros on the stack, R6 the context, then the
+        code."""
         a = Assembler()
         a.mov(R6, R1)
         for at in (KEY, VALUE, VALUE + 8):
@@ -56,7 +59,7 @@ class Operation:
 def alone(
     kind: int, key: int, value: int, entries: int, flags: int = 0, *, inner: int = 0, btf: int = 0
 ) -> Iterator[int]:
-    """A map without entries."""
+    """Create a map without entries."""
     fd = map_create(kind, key, value, entries, flags, inner=inner, btf=btf)
     try:
         yield fd
@@ -66,19 +69,19 @@ def alone(
 
 @contextlib.contextmanager
 def table(kind: int, *, key: bytes = bytes(4), flags: int = 0, entries: int = ENTRIES) -> Iterator[int]:
-    """A map with one entry, of zeros."""
+    """Create a map with one entry, of zeros."""
     with alone(kind, len(key), SIZE, entries, flags) as fd:
         map_update(fd, key, bytes(SIZE * (possible_cpus() if kind in PER_CPU else 1)))
         yield fd
 
 
 def counter() -> contextlib.AbstractContextManager[int]:
-    """What ``counting`` counts in."""
+    """Create the map in which ``counting`` counts."""
     return table(MapType.PERCPU_HASH)
 
 
 def counting(fd: int, result: int) -> bytes:
-    """A program that looks up a row in a hash, and counts in it."""
+    """Return a program that looks up a row in a hash, and counts in it."""
     a = Assembler()
     a.store(Size.DW, R10, KEY, 0)
     look_up(a, fd, 0)
@@ -93,26 +96,26 @@ def counting(fd: int, result: int) -> bytes:
 
 
 def at_stack(a: Assembler, register: Register, offset: int) -> None:
-    """A register becomes the address of a place on the stack."""
+    """Set a register to the address of a place on the stack."""
     a.mov(register, R10)
     a.add(register, offset)
 
 
 def look_up(a: Assembler, fd: int, _: int) -> None:
-    """R0 = the value's address."""
+    """Look up the key: R0 = the value's address."""
     a.load_map(R1, fd)
     at_stack(a, R2, KEY)
     a.call(Helper.map_lookup_elem)
 
 
 def look_up_prefix(a: Assembler, fd: int, time: int) -> None:
-    """An address of 32 bits, of which a trie holds the first 0."""
+    """Look up an address of 32 bits, of which a trie holds the first 0."""
     a.store(Size.W, R10, KEY, 32)
     look_up(a, fd, time)
 
 
 def update(a: Assembler, fd: int, _: int) -> None:
-    """The same key again."""
+    """Update the same key."""
     a.load_map(R1, fd)
     at_stack(a, R2, KEY)
     at_stack(a, R3, VALUE)
@@ -121,7 +124,7 @@ def update(a: Assembler, fd: int, _: int) -> None:
 
 
 def push_and_pop(a: Assembler, fd: int, _: int) -> None:
-    """A value goes in, and one comes out."""
+    """Push a value, and pop one."""
     a.load_map(R1, fd)
     at_stack(a, R2, VALUE)
     a.mov(R3, 0)
@@ -132,7 +135,8 @@ def push_and_pop(a: Assembler, fd: int, _: int) -> None:
 
 
 def peek(a: Assembler, fd: int, _: int) -> None:
-    """Whether a value is in it, which is written first: 7.2 takes what was asked about for overwritten."""
+    """Peek at a value. The buffer is written first: for the verifier of Linux 7.2 the helper overwrites
+    it."""
     for at in (VALUE, VALUE + 8):
         a.store(Size.DW, R10, at, 0)
     a.load_map(R1, fd)
@@ -141,7 +145,7 @@ def peek(a: Assembler, fd: int, _: int) -> None:
 
 
 def output(a: Assembler, fd: int, _: int) -> None:
-    """A record, copied."""
+    """Output a record, copied."""
     a.load_map(R1, fd)
     at_stack(a, R2, VALUE)
     a.mov(R3, SIZE)
@@ -150,7 +154,7 @@ def output(a: Assembler, fd: int, _: int) -> None:
 
 
 def reserve_and_submit(a: Assembler, fd: int, time: int) -> None:
-    """A record, in its place."""
+    """Reserve a record, and submit it."""
     a.load_map(R1, fd)
     a.mov(R2, SIZE)
     a.mov(R3, 0)
@@ -163,7 +167,7 @@ def reserve_and_submit(a: Assembler, fd: int, time: int) -> None:
 
 
 def perf_output(a: Assembler, fd: int, _: int) -> None:
-    """A record to the ring of this CPU."""
+    """Output a record to the ring of this CPU."""
     a.mov(R1, R6)
     a.load_map(R2, fd)
     a.load_constant(R3, CURRENT_CPU)
@@ -173,7 +177,7 @@ def perf_output(a: Assembler, fd: int, _: int) -> None:
 
 
 def take_stack(a: Assembler, fd: int, _: int) -> None:
-    """The kernel's stack, by its number."""
+    """Get the id of the kernel's stack."""
     a.mov(R1, R6)
     a.load_map(R2, fd)
     a.mov(R3, REUSE)
@@ -181,7 +185,7 @@ def take_stack(a: Assembler, fd: int, _: int) -> None:
 
 
 def tail_call(a: Assembler, fd: int, _: int) -> None:
-    """On in another program, which ends at once."""
+    """Jump to another program, which ends at once."""
     a.mov(R1, R6)
     a.load_map(R2, fd)
     a.mov(R3, 0)
@@ -189,7 +193,7 @@ def tail_call(a: Assembler, fd: int, _: int) -> None:
 
 
 def of_task(a: Assembler, fd: int, _: int) -> None:
-    """What is kept with the running task."""
+    """Get the storage of the running task."""
     a.call(Helper.get_current_task_btf)
     a.mov(R2, R0)
     a.load_map(R1, fd)
@@ -199,7 +203,7 @@ def of_task(a: Assembler, fd: int, _: int) -> None:
 
 
 def of_cgroup(a: Assembler, fd: int, _: int) -> None:
-    """What is kept with the cgroup that the program is put on."""
+    """Get the storage of the cgroup to which the program is attached."""
     a.load_map(R1, fd)
     a.mov(R2, 0)
     a.call(Helper.get_local_storage)
@@ -207,7 +211,7 @@ def of_cgroup(a: Assembler, fd: int, _: int) -> None:
 
 @contextlib.contextmanager
 def filled(kind: int) -> Iterator[int]:
-    """A map of no keys with one value."""
+    """Create a map without keys and with one value."""
     with alone(kind, 0, SIZE, ENTRIES) as fd:
         map_update(fd, b"", bytes(SIZE))
         yield fd
@@ -215,7 +219,7 @@ def filled(kind: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def nested(kind: int) -> Iterator[int]:
-    """A map with another in it."""
+    """Create a map with another in it."""
     with table(MapType.ARRAY, entries=1) as inner, alone(kind, 4, 4, 1, inner=inner) as outer:
         map_update(outer, bytes(4), struct.pack("I", inner))
         yield outer
@@ -223,7 +227,7 @@ def nested(kind: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def stored(kind: int) -> Iterator[int]:
-    """Storage of a task: values of four bytes."""
+    """Create storage of tasks: values of four bytes."""
     types = local_storage.storage_types(4)
     try:
         with alone(kind, 4, 4, 0, NO_PREALLOC, btf=types) as fd:
@@ -234,7 +238,7 @@ def stored(kind: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def programs() -> Iterator[int]:
-    """A program that does nothing, to go on in."""
+    """Create a program array with a program that does nothing."""
     with alone(MapType.PROG_ARRAY, 4, 4, 1) as fd:
         program = load(ProgType.RAW_TRACEPOINT, returning(0))
         try:
@@ -246,7 +250,7 @@ def programs() -> Iterator[int]:
 
 @contextlib.contextmanager
 def rings() -> Iterator[int]:
-    """A ring for each CPU, that is written over: its pages cannot be written by who reads."""
+    """Open an overwritable ring on each CPU: readers cannot write to its pages."""
     with contextlib.ExitStack() as stack:
         fd = stack.enter_context(alone(MapType.PERF_EVENT_ARRAY, 4, 4, possible_cpus()))
         attr = struct.pack("IIQQQ", SOFTWARE, ATTR_SIZE, BPF_OUTPUT, 1 << 40, SAMPLE_RAW).ljust(

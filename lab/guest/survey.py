@@ -72,9 +72,9 @@ OF_EACH_KIND = (
     "k:vfs_read", "kr:vfs_read", "f:vfs_read", "fr:vfs_read", "t:syscalls:sys_enter_getppid",
     "rt:sched_process_fork", "u:libc:getppid", "ur:libc:getppid", "usdt:python:gc__start",
 )  # fmt: skip
-"""What the workload does, as users name it to tracers that are put on what they are told."""
+"""Sources of each kind that the workload hits, for tracers that take targets."""
 FOR_ALL = "funccount"
-"""Which of those tracers is tried with every kind and every way: all of them have the same."""
+"""The tracer of these that is tried with every kind and alternative: all of them have the same."""
 EVERY_SOURCE = ("syscalls", "sockcount")
 """With which each source of types is tried: it makes no difference to a tracer which it is, or its own tests
 find it."""
@@ -83,7 +83,7 @@ FAULT = ["__x64_sys_getppid", "EPERM"]
 
 
 def disks(folder: Path) -> list[str]:
-    """A block device of our own, where the kernel has loop devices."""
+    """Create a block device, if the kernel has loop devices."""
     image = folder / "disk"
     image.write_bytes(bytes(1 << 20))
     subprocess.run(["modprobe", "loop"], check=False, capture_output=True)
@@ -93,7 +93,7 @@ def disks(folder: Path) -> list[str]:
 
 @contextmanager
 def busy(devices: list[str]) -> Iterator[None]:
-    """The workload beside what is traced."""
+    """Run the workload beside the trace."""
     process = subprocess.Popen([sys.executable, "-c", WORKLOAD, str(LIMIT), *devices])
     try:
         yield
@@ -104,7 +104,7 @@ def busy(devices: list[str]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Asked:
-    """One of a tracer's hooks, and the arguments that have it used."""
+    """One of a tracer's hooks, and the arguments that make it use it."""
 
     hook: Hook
     arguments: tuple[str, ...]
@@ -153,7 +153,8 @@ def traced(tracer: Tracer, words: list[str], devices: list[str]) -> subprocess.C
 def outcome(
     hooks: Iterable[Hook], done: subprocess.CompletedProcess[str], forced: dict[str, str]
 ) -> dict[str, Any]:
-    """What a run came to: by hook, which way was taken and to where, and if it saw anything; or why not."""
+    """Return the result of a run: for each hook the alternative and its targets, and whether it saw anything;
+    or the reason of a failure."""
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("pytracer: error: ")]
         reason = lines[-1].removeprefix("pytracer: error: ") if lines else "it gave no reason"
@@ -166,9 +167,10 @@ def outcome(
 
 
 def way_of(hook: Hook, attached: list[tuple[str, str, str]], forced: str = "") -> list[str]:
-    """The alternative that these attachments (program, kind, target) are, and its targets; [] if none.
+    """Return the alternative that these attachments (program, kind, target) belong to, and its targets; [] if
+    none.
 
-    Of those that the same attachments may be, it is the one that was ``forced``.
+    If they fit several, it is the one that was ``forced``.
     """
     made = {(program, kind) for program, kind, _ in attached}
     for way in sorted(hook.alternatives, key=lambda way: way.name != forced):
