@@ -190,5 +190,5 @@ def _excerpt(error: QuestionError) -> str:
 
 
 def one_line(text: str) -> str:
-    """One line, harmless to a terminal: parts of it may come from the system that is traced."""
+    """Reduce a text to one line without control characters: parts may come from the traced system."""
     return harmless(" ".join(text.splitlines()))

@@ -77,7 +77,7 @@ def build(tracer: Tracer) -> Parser:
 
 
 def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namespace]:
-    """The request that a command line makes, and the options that are not the tracer's business."""
+    """Parse a command line to a request, and to the options that are not the tracer's."""
     require_proc()
     own = list(argv)
     command: tuple[str, ...] = ()

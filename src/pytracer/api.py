@@ -24,7 +24,7 @@ from pytracer.trace.loop import Trace as _Trace
 HasFileno = int | IO[bytes] | IO[str]
 """A file, or its descriptor."""
 FilterValue = str | int | os.PathLike[str]
-"""What a filter names: a process id, a user's name or number, a path, ..."""
+"""The value of a filter: a process id, a user's name or number, a path, ..."""
 _COMMAND_LINE = (
     "format",
     "output",

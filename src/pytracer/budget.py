@@ -80,7 +80,7 @@ class Budget:
             warn(self._untold.pop(0))
 
     def account(self, uid: int, what: str) -> Account:
-        """An account of a user. ``what`` is the process or file that is read, for the user's eyes."""
+        """Return an account of a user. ``what`` is the process or file that is read, as shown to the user."""
         return Account(self, uid, what)
 
     def left(self, uid: int, resource: str) -> float:
@@ -92,7 +92,7 @@ class Budget:
         return min(self._limit(self._user, resource) - mine, others)
 
     def spend(self, uid: int, resource: str, amount: float) -> None:
-        """Book it, be it allowed or not; a negative amount gives back."""
+        """Charge an amount, allowed or not; a negative amount is a refund."""
         spent = self._spent.setdefault(uid, {})
         spent[resource] = spent.get(resource, 0) + amount
         if uid not in self._own:
@@ -172,7 +172,7 @@ class Account:
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
-        """Book the CPU time that the block takes. Raises OverBudgetError where none is left for it."""
+        """Charge the CPU time of a block. Raises OverBudgetError if none is left."""
         if self._since >= 0:  # within another block of the same account
             yield
             return
@@ -187,8 +187,8 @@ class Account:
 
     @contextlib.contextmanager
     def children(self) -> Iterator[None]:
-        """Book the CPU time of processes that are started and waited for in the block. Raises OverBudgetError
-        where none is left for it."""
+        """Charge the CPU time of processes that the block starts and waits for. Raises OverBudgetError if
+        none is left."""
         self.check()
         before = os.times()
         try:

@@ -305,7 +305,7 @@ def find_library(name: str) -> Path | None:
 
 
 def _other_bcc() -> Path | None:
-    """The folder of a package called bcc on Python's path that is not the compiler collection."""
+    """Return the folder of a package called bcc on Python's path that is not the compiler collection."""
     try:
         spec = importlib.util.find_spec("bcc")
     except (ImportError, ValueError):

@@ -122,7 +122,7 @@ def blocked_by_caller() -> frozenset[int]:
 
 
 def _ignored_by_caller() -> set[int]:
-    """The signals that the caller ignored although they are not ignored now, or by Python alone."""
+    """Return the signals that the caller ignored although they are not ignored now, or by Python alone."""
     given = sys._xoptions.get(OPTION)
     mask = int(given, 16) if isinstance(given, str) else 0
     # Of others the mask may be wrong: bash ignores SIGQUIT, but not for what it executes.

@@ -16,12 +16,12 @@ _SECOND = 1_000_000_000
 
 
 def monotonic_ns() -> int:
-    """bpf_ktime_get_ns(): the monotonic clock of the initial time namespace, in nanoseconds."""
+    """Return bpf_ktime_get_ns(): the monotonic clock of the initial time namespace, in nanoseconds."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC) - _offset("monotonic")
 
 
 def boottime_ns() -> int:
-    """ktime_get_boottime_ns(): since the machine was started, suspended or not, in nanoseconds."""
+    """Return ktime_get_boottime_ns(): time since boot, suspended or not, in nanoseconds."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _offset("boottime")
 
 

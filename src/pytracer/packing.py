@@ -91,7 +91,7 @@ def _read(kernel: Kernel) -> tuple[Btf, str]:
 
 
 def _plans(request: Request, btf: Btf, kernel: Kernel) -> Iterator[tuple[Plan, tuple[str, ...]]]:
-    """Every plan that the kernel may make of the request, and the programs it may load."""
+    """Yield every plan that the kernel may make of the request, and the programs it may load."""
     # What is attached to is said where the pack is run: the programs are the same for all of it.
     request = replace(request, sources=())
     hooks = hooks_of(request)

@@ -13,7 +13,8 @@ _SECONDS = 1.0  # that something may take before it is said, and between two lin
 
 @contextlib.contextmanager
 def announced(say: Callable[[str], None], text: Callable[[], str], *, once: bool = False) -> Iterator[None]:
-    """Have ``text`` said from a thread if the block takes over a second, and each second from then on.
+    """Call ``say(text())`` from a thread if the block takes over a second, and each second from then on, or
+    only ``once``.
 
     The block may wait in a system call: the kernel takes its time to detach.
     """

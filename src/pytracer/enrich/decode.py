@@ -57,7 +57,7 @@ def joined(values: Array) -> Array:
 
 
 def truncated(values: Array) -> Array:
-    """Strings of the C (dtype ``S``, shape (n,)) with nothing behind their end."""
+    """Cut strings of the C (dtype ``S``, shape (n,)) at their first NUL."""
     width = values.dtype.itemsize
     text = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), width)
     zero = text == 0

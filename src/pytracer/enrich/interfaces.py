@@ -9,7 +9,7 @@ from pytracer.text import from_path
 
 
 def interface_decoder(named: Mapping[int, str]) -> Callable[[int], str]:
-    """A decoder: the name that the user gave an index, else the kernel's, else ``interface_N``."""
+    """Make a decoder of indexes: the name that the user gave, else the kernel's, else ``interface_N``."""
 
     # A name is kept: the interface may be gone when the summary is shown.
     known = {index: from_path(name) for index, name in named.items()}

@@ -53,7 +53,8 @@ def capability_name(number: int) -> str:
 
 
 def signal_code(both: int) -> str:
-    """``SEGV_MAPERR``: the code in the lower 32 bits, of the signal above them; ``code_N`` without a name."""
+    """Decode a signal's code: ``SEGV_MAPERR``; it is in the lower 32 bits, the signal above; ``code_N`` if
+    unnamed."""
     code = (both & 0xFFFFFFFF) - (1 << 32 if both & 0x80000000 else 0)
     if code in _CODES:
         return _CODES[code]

@@ -54,12 +54,13 @@ class StackNames:
         self._shown = dict[tuple[int, ...], Frames]()
 
     def before_detaching(self) -> None:
-        """Learn what the way to a program is called, which goes away with it."""
+        """Load the kernel's symbols while those between a hook and its program, which vanish with it, are
+        there."""
         if self._probed:
             self.kernel.load()
 
     def of_kernel(self, numbers: Array) -> list[Frames]:
-        """The kernel's part of each stack (numbers of shape (n,))."""
+        """Return the kernel part of each stack (numbers of shape (n,))."""
         distinct, which = np.unique(numbers, return_inverse=True)
         named = self._named(map(self._frames, distinct.tolist()), self.kernel.names, self._mark)
         if self._probed:
@@ -139,15 +140,15 @@ def _without_way(stack: Frames) -> Frames:
 
 
 def _walked(stack: Frames) -> Frames:
-    """A stack as far as frame pointers led: what stands behind one that was none is no caller. Where the code
-    itself is, no frame pointer said."""
+    """Cut a stack behind the last frame that frame pointers led to: what follows a wrong one is no caller.
+    The innermost address comes from the instruction pointer, not from a frame pointer."""
     if stack[:1] == (ASTRAY,):
         stack = (UNKNOWN, *stack[1:])
     return stack[: stack.index(ASTRAY) + 1] if ASTRAY in stack else stack
 
 
 def _called(stack: Array, caller: int = 0) -> Array:
-    """A stack with the ``caller`` of its innermost function, which the kernel may have left out."""
+    """Insert the ``caller`` of a stack's innermost function, which the kernel may have left out."""
     if not caller or not len(stack) or (len(stack) > 1 and stack[1] == caller):
         return stack
     return np.insert(stack, 1, np.uint64(caller))

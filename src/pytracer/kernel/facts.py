@@ -26,8 +26,8 @@ class TargetIdSource(Enum):
 
 @record
 class Support:
-    """Whether this kernel supports a hook. ``name`` is its name on this kernel; ``reason`` says why it is
-    not supported.
+    """The kernel's support for a hook. ``name`` is the target's name on this kernel; ``reason`` says why it
+    is not supported.
 
     ``is_forbidden`` tells a refusal by the kernel's policy from a missing hook. ``was_tried`` is false if
     the answer is only assumed, as without privileges. ``caveat`` says how a supported hook may lose events:

@@ -41,7 +41,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def process(text: str) -> bytes:
-    """A process by its id."""
+    """Resolve a process by its id."""
     import psutil  # 16 ms: only for those who name a process
 
     if not text.isascii() or not text.isdigit():
@@ -66,7 +66,7 @@ def _suggest_processes(text: str) -> str:
 
 
 def thread(text: str) -> bytes:
-    """A thread by its id."""
+    """Resolve a thread by its id."""
     number = _number(text, "thread id")
     if not Path(f"/proc/{number}").is_dir():
         raise UsageError(f"no thread {number}", hint="ps -eL lists them")
@@ -74,14 +74,14 @@ def thread(text: str) -> bytes:
 
 
 def comm(text: str) -> bytes:
-    """A command's name, as the kernel keeps it: its first 15 bytes."""
+    """Encode a command's name as the kernel keeps it: its first 15 bytes."""
     if not text:
         raise UsageError("--comm needs a name")
     return text.encode(errors="surrogateescape")[: COMM_LEN - 1].ljust(COMM_LEN, b"\0")
 
 
 def user(text: str) -> bytes:
-    """A user by name or number."""
+    """Resolve a user by name or number."""
     if text.isdecimal():
         return struct.pack("I", _number(text, "user id"))
     try:
@@ -120,12 +120,13 @@ def container(text: str) -> tuple[str, bytes]:
 
 
 def network_namespace(text: str) -> bytes:
-    """A network namespace: of a process (its id), by the name that ``ip netns`` gave it, or by a path."""
+    """Resolve a network namespace: of a process (its id), by the name that ``ip netns`` gave it, or by a
+    path."""
     return _namespace(text, "net", Path("/run/netns", text) if "/" not in text else None)
 
 
 def mount_namespace(text: str) -> bytes:
-    """A mount namespace: of a process (its id), or by a path."""
+    """Resolve a mount namespace: of a process (its id), or by a path."""
     return _namespace(text, "mnt")
 
 
@@ -185,7 +186,7 @@ def cgroups(budget: Budget | None = None) -> Iterator[tuple[str, int, Path]]:
 
 
 def _below(root: Path, budget: Budget) -> Iterator[tuple[Path, int]]:
-    """A folder and all below it, with their inodes, within a budget."""
+    """Yield a folder and all folders below it, with their inodes, within a budget."""
     left = [root]
     accounts = dict[int, Account]()
     while left:
@@ -252,7 +253,7 @@ def _number(text: str, what: str) -> int:
 
 
 def _namespace(text: str, kind: str, named: Path | None = None) -> bytes:
-    """The inode number of a namespace, which is the kernel's own number for it."""
+    """Return the inode number of a namespace, which is the kernel's own number for it."""
     candidates = [Path(f"/proc/{living(int(text))}/ns/{kind}")] if text.isdecimal() else [Path(text)]
     if named is not None:
         candidates.insert(0, named)
@@ -294,7 +295,8 @@ def _names_container(folder: Path, wanted: str) -> bool:
 
 
 def _engine_container(name: str) -> tuple[str, int]:
-    """(id, first process) that docker or podman keep under a name, else under an id that begins so."""
+    """Return (id, first process) of docker's or podman's container with a name, or with an id that begins
+    so."""
     known = list(_engines())
     for names, ident, process_id in known:
         if name in names:
@@ -306,7 +308,7 @@ def _engine_container(name: str) -> tuple[str, int]:
 
 
 def _engines() -> Iterator[tuple[list[str], str, int]]:
-    """(names, id, first process) of each container that docker or podman keep."""
+    """Yield (names, id, first process) of each container of docker and podman."""
     for config in _DOCKER.glob("*/config.v2.json"):
         try:
             data = json.loads(config.read_text())

@@ -193,7 +193,7 @@ def _expression(parser: ExpressionParser) -> Expression:
 
 
 def _check_count(question: ProbeSpec, start: int, end: int) -> None:
-    """As many arguments as conversions, and no more than there is room for."""
+    """Check that there are as many arguments as conversions, and not too many. Raises QuestionError."""
     wanted, found = question.conversions, question.expressions
     if len(found) > len(wanted):
         first = found[len(wanted)].node

@@ -1,4 +1,4 @@
-"""What expressions can refer to where a program runs: arguments, fields, the memory that they point to.
+"""The arguments, fields and memory that expressions can refer to where a program runs.
 
 ``code`` is always C of our own, generated from numbers by the functions that make a scope.
 """

@@ -31,7 +31,7 @@ def power_bounds(slot: int) -> tuple[int, int]:
 
 
 def by_power(counts: Array) -> Array:
-    """Counts by bucket, shape (n, BUCKETS), added up by power of two: shape (n, POWERS), 0 in the first."""
+    """Sum counts by bucket, shape (n, BUCKETS), by power of two: shape (n, POWERS), 0 in the first."""
     first = [0, 2, 4, *range(8, BUCKETS, 8)]
     return np.add.reduceat(counts, first, axis=1)
 

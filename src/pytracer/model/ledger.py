@@ -47,14 +47,14 @@ class Ledger:
     of both kinds."""
 
     def __init__(self, schema: Schema) -> None:
-        """Nothing was counted yet."""
+        """Start without rows."""
         self._schema = schema
         self._interval = Total(schema)
         self._before = Total(schema)  # all intervals before this one
         self._stood: Rows | None = None
 
     def add_drained(self, rows: Rows) -> None:
-        """A reading of rows that are in the kernel no more."""
+        """Add rows that were drained from the kernel."""
         self._interval.add(rows)
 
     def interval(self, standing: Rows | None) -> Rows:

@@ -53,7 +53,7 @@ def of_dense(dense: Rows, keys: np.dtype[Any], schema: Schema) -> Rows:
 
 
 def joined(one: Rows | None, other: Rows | None) -> Rows:
-    """The rows of both, which have no key in common; one of them must be there."""
+    """Concatenate rows without a common key; one of the two must be given."""
     if one is None or other is None:
         only = other if one is None else one
         assert only is not None
@@ -86,8 +86,8 @@ def since(now: Rows, before: Rows, schema: Schema) -> Rows:
 
 
 def merged(parts: Sequence[Rows], schema: Schema) -> Rows:
-    """All rows of all ``parts`` (at least one), those of one key as one: counters are added, of ``greatest``
-    columns the greatest counts, ``latest`` ones are of the row whose member ``seen`` is greatest."""
+    """Merge all rows of all ``parts`` (at least one) by key: counters are added, ``max`` columns are the
+    maximum, ``last`` columns are from the row with the greatest ``seen``."""
     # As bytes: NumPy would copy the members of a struct, and leave what is between them undefined.
     keys = np.concatenate([_bytes(part.keys) for part in parts])
     values = np.concatenate([part.values for part in parts])

@@ -184,7 +184,7 @@ class ProbeSpecPlan(TargetPlan):
 def supported_alternatives(
     source: Source, target: NamedTarget, facts: KernelInfo
 ) -> Iterator[tuple[str, Support]]:
-    """Every way to attach to what a source names, best first, and whether this kernel has it."""
+    """Yield every alternative for a source's target, best first, with this kernel's support."""
     for way in WAYS[source.kind]:
         if way.offsets or not source.offset:
             one = NumberedTarget(0, source, target)

@@ -63,7 +63,7 @@ def like(name: str, known: Iterable[str]) -> list[str]:
 
 
 def with_function(hook: Hook, request: Request) -> Hook:
-    """The hook with the function of the command line in its place."""
+    """Return the hook with the function of the command line filled in."""
     if request.fault is None:
         return hook
     symbols = (request.fault.function,)

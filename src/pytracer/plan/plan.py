@@ -312,7 +312,7 @@ def _check_profile(request: Request) -> None:
 
 
 def _whole_pages(size: int) -> int:
-    """The next power of two of pages, in bytes: what rings are made of."""
+    """Round up to a power of two of pages, in bytes, as rings require."""
     page = os.sysconf("SC_PAGE_SIZE")
     return page << max(-(-size // page) - 1, 0).bit_length()
 
@@ -338,7 +338,7 @@ def output_of(request: Request) -> Output:
 
 
 def _sort(wanted: str, schema: Schema) -> str:
-    """The column that rows are ranked by: the one asked for, or the output's own."""
+    """Return the column that ranks rows: the requested one, or the output's own."""
     names = [column.name for column in schema.columns]
     if isinstance(schema.output, Histogram):
         names += [column.name for column in schema.output.percentiles.values()]

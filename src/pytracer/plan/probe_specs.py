@@ -162,7 +162,7 @@ def _check_uniform(
 
 
 def _check_addresses(probes: Iterable[ChosenProbe], named: Sequence[NumberedTarget]) -> None:
-    """A function that is known by its address answers one question. Raises UsageError."""
+    """Check that a function which is known by its address has one probe spec only. Raises UsageError."""
     known = dict[int, int]()
     for chosen in probes:
         if chosen.tells is TargetIdSource.ADDRESS and isinstance(chosen.probe, Kprobes):
@@ -176,7 +176,7 @@ def _check_addresses(probes: Iterable[ChosenProbe], named: Sequence[NumberedTarg
 
 
 def _check_number(question: ProbeSpec, program: GeneratedProgram) -> None:
-    """A histogram is of one number. Raises QuestionError."""
+    """Check that a histogram is of one number. Raises QuestionError."""
     if len(program.answers) == 1 and program.answers[0].slot is not ResultSlot.TEXT:
         return
     nodes = [one.node for one in question.expressions]
@@ -196,7 +196,7 @@ def _asked(request: Request, answers: list[tuple[ResultField, ...]], of: list[in
 
 
 def _check_room(numbers: int, texts: int, room: int) -> None:
-    """A record, struct pt_answers in it, has its limit. Raises UsageError."""
+    """Check that a record, with its struct pt_answers, is not too large. Raises UsageError."""
     left = _RECORD - _BEFORE - 8 * numbers - 4
     if texts * room > left:
         raise UsageError(

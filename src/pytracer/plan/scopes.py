@@ -142,7 +142,7 @@ def _trampoline_return(source: Source, target: NamedTarget, types: NoTypes, fact
 
 
 def _places(kind: Type) -> int:
-    """In how many registers an argument is."""
+    """Return the number of registers that an argument takes."""
     return max(-(-kind.size // 8), 1) if isinstance(kind, StructType) else 1
 
 

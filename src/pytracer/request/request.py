@@ -92,14 +92,14 @@ class Request:
 
 
 def number_of(name: str, request: Request) -> int:
-    """The value of a Number option, or its default."""
+    """Return the value of a Number option, or its default."""
     option = next(o for o in request.tracer.options if isinstance(o, Number) and o.name == name)
     value = request.options.get(name)
     return value if isinstance(value, int) else option.default
 
 
 def choice_of(name: str, request: Request) -> str:
-    """The value of a Choice option, or its default."""
+    """Return the value of a Choice option, or its default."""
     option = next(o for o in request.tracer.options if isinstance(o, Choice) and o.name == name)
     value = request.options.get(name)
     return value if isinstance(value, str) else option.default

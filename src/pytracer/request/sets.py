@@ -55,8 +55,8 @@ def _places(option: NameSet, names: Sequence[str], called: str) -> list[int]:
 
 
 def _network(option: str, text: str) -> bytes:
-    """The version and the first bits of addresses, IPv4 ones as IPv6 writes them: ``struct pt_network`` of
-    probes_c/include/tcp.h."""
+    """Encode the version and the first bits of addresses, IPv4 ones as IPv6 writes them: ``struct
+    pt_network`` of probes_c/include/tcp.h."""
     try:
         network = ipaddress.ip_network(text)
     except ValueError as error:
@@ -73,9 +73,9 @@ def _network(option: str, text: str) -> bytes:
 
 
 def _path(option: str, text: str) -> bytes:
-    """The first bytes of paths: ``struct pt_path`` of probes_c/include/paths.h.
+    """Encode the first bytes of paths: ``struct pt_path`` of probes_c/include/paths.h.
 
-    A whole path is what begins with it and its NUL.
+    A whole path is encoded as a prefix that includes its NUL.
     """
     name, star, rest = text.partition("*")
     path = os.fsencode(name) + (b"" if star else b"\0")

@@ -118,7 +118,7 @@ def read(document: JsonPiece) -> SeccompProfileRules:
 
 
 def _abis(top: Mapping[str, JsonPiece]) -> tuple[str, ...]:
-    """The machine's own, whatever the profile says, and those of its others that the profile names."""
+    """Return the machine's own ABI, and those of its others that the profile names."""
     native = os.uname().machine
     known = syscalls.abis(native)
     if "architectures" in top and "archMap" in top:

@@ -46,7 +46,7 @@ def cells(values: Array | Coded, column: Column) -> list[str]:
 
 @functools.lru_cache(maxsize=1024)  # in a flood many events bear the same
 def timestamp(time: float) -> str:
-    """A moment (seconds since the epoch) in local time with its offset, to the millisecond."""
+    """Format a moment (seconds since the epoch) in local time with its offset, to the millisecond."""
     return datetime.fromtimestamp(time).astimezone().isoformat(timespec="milliseconds")
 
 

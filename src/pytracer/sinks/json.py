@@ -51,14 +51,14 @@ class JsonSink:
 
 
 def histogram_field(schema: Schema) -> str:
-    """The name of the field that holds a histogram's buckets: ``latency_ns``."""
+    """Return the name of the field for a histogram's buckets: ``latency_ns``."""
     label: str = getattr(schema.output, "label", "")
     unit = getattr(schema.output, "unit", None)
     return f"{label}_{unit.value}" if unit is not None and unit.value else label
 
 
 def records(item: Item, label: str) -> Iterator[tuple[float, dict[str, Any]]]:
-    """An item as (seconds since the epoch, flat record), in plain Python types."""
+    """Convert an item to (seconds since the epoch, flat record), in plain Python types."""
     if isinstance(item, Batch):
         for nanoseconds, row in zip(item.times.tolist(), item.value_rows(), strict=True):
             yield _seconds(nanoseconds), {"kind": item.kind} | row

@@ -36,7 +36,7 @@ class SeccompSink:
 
 
 def document(profile: Profile) -> dict[str, Any]:
-    """The profile as its fields; both OCI's and Docker's, which have these in common."""
+    """Return the profile's fields, in the format that OCI and Docker share."""
     groups = {"the command": profile.calls, "the container runtime, before the command": profile.runtime}
     return {
         "defaultAction": "SCMP_ACT_ERRNO",

@@ -166,14 +166,14 @@ def _width(column: Column) -> int:
 
 
 def _padded(texts: list[str], column: Column, width: int) -> list[str]:
-    """Numbers to the right."""
+    """Align numbers to the right."""
     if column.is_text:
         return [text.ljust(width) for text in texts]
     return [text.rjust(width) for text in texts]
 
 
 def _cut(line: str, columns: int) -> str:
-    """The beginning of ``line`` that fits; some characters are as wide as two."""
+    """Cut ``line`` to the width; some characters are as wide as two."""
     if line.isascii():
         return line[:columns]
     for end, character in enumerate(line):
@@ -184,7 +184,7 @@ def _cut(line: str, columns: int) -> str:
 
 
 def _bars(counts: list[int], unit: Unit) -> list[str]:
-    """A line for each bucket from the first to the last that has a count."""
+    """Return a line for each bucket from the first to the last with a count."""
     filled = [slot for slot, count in enumerate(counts) if count]
     slots = range(filled[0], filled[-1] + 1) if filled else range(0)
     spans = [f"[{_bound(low, unit)}, {_bound(high, unit)})" for low, high in map(power_bounds, slots)]

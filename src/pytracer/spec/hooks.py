@@ -383,7 +383,7 @@ class Hook:
     unless: str = ""
 
     def alternatives_named(self, name: str) -> tuple[Alternative, ...]:
-        """The alternative of this name, else those of the family."""
+        """Return the alternative with this name, or else those of the family."""
         exact = tuple(way for way in self.alternatives if way.name == name)
         return exact or tuple(way for way in self.alternatives if way.is_called(name))
 

@@ -171,9 +171,9 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
-    """The source that a word of the command line names; a word without a colon is a function of the kernel.
+    """Parse a word of the command line as a source; a word without a colon is a function of the kernel.
 
-    Raises UsageError, which points at what cannot be read.
+    Raises UsageError, which points at the mistake.
     """
     head, colon, rest = text.partition(":")
     if not colon:

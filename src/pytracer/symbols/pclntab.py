@@ -58,7 +58,7 @@ class _Table:
         self._word = data[7] if len(data) > _HEAD else 0
 
     def functions(self) -> GoFunctions | None:
-        """All of it; None where it is of an unknown layout."""
+        """Return all functions; None if the layout is unknown."""
         data = self._data
         magic = int.from_bytes(data[:4], sys.byteorder)
         if self._word != (8 if self._file.width == 2 else 4) or data[4:6] != b"\0\0":
@@ -73,7 +73,7 @@ class _Table:
         return self._read(names, code, code, 4, self._text_start())
 
     def _number(self, place: int) -> int:
-        """A word behind the head. Raises ElfError."""
+        """Read a word behind the header. Raises ElfError."""
         at = _HEAD + place * self._word
         if at + self._word > len(self._data):
             raise ElfError("the table of Go functions is cut short")
@@ -138,7 +138,7 @@ class _Table:
         return found
 
     def _is_code(self, addresses: Array) -> Array:
-        """Which addresses are in the file's code: booleans."""
+        """Return which addresses are in the file's code: booleans."""
         found = np.zeros(len(addresses), bool)
         for segment in self._file.loaded(EXECUTABLE):
             first = np.uint64(int(segment["vaddr"]))

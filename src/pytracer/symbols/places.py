@@ -50,9 +50,10 @@ class FoundFunctions:
 
 
 def find(file: ProgramFile, what: str, *, at_return: bool = False) -> FoundFunctions:
-    """Places of a file: a function's name or pattern, ``name+0x10`` inside of one, ``+0x1040`` in the file.
+    """Find sites in a file: a function's name or pattern, ``name+0x10`` inside of one, ``+0x1040`` in the
+    file.
 
-    Raises UsageError (UnknownNameError) as :func:`functions` does, and where no code is there.
+    Raises UsageError (UnknownNameError) as :func:`functions` does, and if there is no code.
     """
     inside = re.fullmatch(r"(.*)\+(0x[0-9a-fA-F]+|\d+)", what, re.DOTALL)
     if inside is None:
@@ -171,8 +172,8 @@ def _elsewhere(file: ProgramFile, pattern: str) -> str:
 
 
 def at_offset(file: ProgramFile, offset: int) -> ProbeSite:
-    """A place by its offset in the file. Raises UsageError where no code is loaded from there, or an
-    instruction of a known function began before; UnsupportedError where the kernel does not probe it."""
+    """Return a site by its offset in the file. Raises UsageError if no code is loaded from there, or an
+    instruction of a known function began before; UnsupportedError if the kernel does not probe it."""
     if file.tables.address_of(offset) is None:
         raise UsageError(f"{file.name} has no code at offset {offset:#x}")
     _check(file, offset)

@@ -50,7 +50,7 @@ class Writer:
         self._left = deque[tuple[int, Any]]()
 
     def data(self) -> bytes:
-        """All of it as a blob of BTF."""
+        """Return all types as a blob of BTF."""
         types = b"".join(self._records)
         head = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(self._strings))
         return head + types + bytes(self._strings)

@@ -121,7 +121,7 @@ def _listed_otherwise(address: int) -> bool:
 
 
 def _check_offset(source: Source, address: int) -> None:
-    """UsageError where the function is shorter: the kernel would put the probe on the next one."""
+    """Raise UsageError if the function is shorter: the kernel would put the probe on the next one."""
     size = functions.size(address)
     if size and source.offset >= size:
         raise UsageError(f"{source.text}: {source.name} is {size} bytes long")
@@ -141,7 +141,7 @@ def _typed(source: Source) -> set[str]:
 
 
 def _unknown(source: Source) -> UnknownNameError | UnsupportedError:
-    """The error for a name that no function bears."""
+    """Return the error for an unknown function."""
     if not source.is_pattern:
         parts = sorted(functions.named(f"{source.name}.*"))
         if parts:
