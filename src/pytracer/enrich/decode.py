@@ -30,7 +30,7 @@ def decode(decoder: Decoder, values: Array, absent: int | bytes | None = None) -
 
 
 def _distinct(values: Array) -> tuple[list[Any], Array]:
-    """The distinct values, and which of them each row has, shape (n,)."""
+    """Return the distinct values, and the index of each row's value, shape (n,)."""
     if values.dtype.kind in "SO":  # to sort strings takes many times as long as to hash them
         seen: dict[bytes, int] = {}
         codes = [seen.setdefault(value, len(seen)) for value in values.tolist()]
@@ -45,14 +45,15 @@ def masked(values: Array, absent: int | bytes | None) -> Array:
 
 
 def sized(values: Array, lengths: Array) -> Array:
-    """Bytes of the C (dtype u1, shape (n, room)) as bytes objects, shape (n,): each its first ``length``."""
+    """Convert bytes of the C (dtype u1, shape (n, room)) to bytes objects, shape (n,): the first ``length``
+    of each."""
     objects = np.empty(len(values), dtype=object)
     objects[:] = [row[:size].tobytes() for row, size in zip(values, lengths.tolist(), strict=True)]
     return objects
 
 
 def joined(values: Array) -> Array:
-    """Bytes of the C (dtype u1, shape (n, room)) as fixed-size strings (dtype ``S``), shape (n,)."""
+    """Convert bytes of the C (dtype u1, shape (n, room)) to fixed-size strings (dtype ``S``), shape (n,)."""
     return np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(-1)
 
 

@@ -34,7 +34,7 @@ class EventDecoder:
         self._epoch = _epoch()
 
     def batch(self, records: Array) -> Batch:
-        """Records of shape (n,)."""
+        """Decode records of shape (n,)."""
         # It stays as it is while the clock is only steered, so that differences of times are exact.
         if abs((epoch := _epoch()) - self._epoch) > _STEP:
             self._epoch = epoch

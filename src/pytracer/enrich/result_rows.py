@@ -43,7 +43,7 @@ def shape_rows(
     moment: ReadTime,
     computed: Mapping[str, Computed] | None = None,
 ) -> Snapshot | Histograms:
-    """The item of the schema's output shape; ``computed`` columns are made of the rows' keys."""
+    """Build the item for the schema's output shape; ``computed`` columns are made from the rows' keys."""
     computed = computed or {}
     if schema.is_histogram:
         return _histograms(rows, schema, ranking, decoders, moment)
@@ -59,7 +59,7 @@ def _ranked(
     decoders: Mapping[str, Decoder],
     computed: Mapping[str, Computed],
 ) -> Rows:
-    """Numbers that were counted from the greatest down, names and ids from the first up."""
+    """Sort rows: counters in descending order, names and ids in ascending order."""
     column = next(column for column in schema.columns if column.name == ranking.sort)
     if column.ratio:
         above, below = (rows.values[part].astype(np.float64) for part in column.ratio)

@@ -164,7 +164,7 @@ class Btf:
         return self._words[self._of(type_id, *COMPOSITES) + 1] & VLEN_MASK
 
     def members(self, type_id: int) -> list[BtfMember]:
-        """The members of a struct or union as they stand; unnamed inner structs are not opened."""
+        """Return the declared members of a struct or union; unnamed inner structs are not expanded."""
         at = self._of(type_id, *COMPOSITES)
         words, info = self._words, self._words[at + 1]
         found = []
@@ -183,7 +183,7 @@ class Btf:
         return found
 
     def enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
-        """The (name, value) pairs of an enum, values with their sign, decoded as they are asked for."""
+        """Yield the (name, value) pairs of an enum, values with their sign, decoded on demand."""
         at = self._of(type_id, *ENUMS)
         words, signed = self._words, self.enum_signed(type_id)
         wide = self.kind(type_id) is BtfKind.ENUM64
@@ -232,7 +232,7 @@ class Btf:
     # Through types
 
     def resolve(self, type_id: int, *, typedefs: bool = True) -> int:
-        """The id behind const, volatile, restrict and tags, and (unless told not to) typedefs; 0 is void."""
+        """Skip const, volatile, restrict and tags, and (unless told not to) typedefs; 0 is void."""
         through = _SEE_THROUGH if typedefs else MODIFIERS
         for _ in range(_DEEP):
             if self.kind(type_id) not in through:
@@ -241,7 +241,8 @@ class Btf:
         raise HeadersError(f"{self.origin} is damaged: type {type_id} refers to itself")
 
     def size_of(self, type_id: int) -> int:
-        """Bytes of a value of this type. ``HeadersError`` for what has no size (void, functions, FWD)."""
+        """Return the size of a value in bytes. Raises HeadersError for types without a size (void,
+        functions, FWD)."""
         count = 1
         for _ in range(_DEEP):
             type_id = self.resolve(type_id)
@@ -265,7 +266,7 @@ class Btf:
         raise HeadersError(f"{self.origin} is damaged: type {type_id} contains itself")
 
     def walk(self, type_id: int) -> Iterator[BtfMember]:
-        """Members by the names C knows them by: unnamed inner structs and unions are opened.
+        """Yield members under the names that C knows: unnamed inner structs and unions are expanded.
 
         Offsets are in bits from the start of ``type_id``, a struct or union (or a typedef of one).
         """
@@ -309,10 +310,10 @@ class Btf:
     # By name
 
     def find(self, kinds: BtfKind | Iterable[BtfKind], name: str) -> int | None:
-        """The id of the type of this name, or None.
+        """Return the id of the type with this name, or None.
 
-        Where the name is borne by several, a struct or union with the most members is preferred (kernels
-        have stubs and private twins), else the first.
+        If several have the name, the struct or union with the most members is preferred (kernels have stubs
+        and private twins), else the first.
         """
         return next(iter(self.find_all(kinds, name)), None)
 

@@ -123,7 +123,8 @@ class Steps(dict[int, int]):
 
 
 def sections(data: bytes, origin: str) -> tuple[memoryview, bytes]:
-    """The type section as 32-bit words, and the string section. ``HeadersError`` if that cannot be."""
+    """Return the type section as 32-bit words, and the string section. Raises HeadersError for damaged
+    BTF."""
     if len(data) < 24:
         raise HeadersError(f"{origin} is cut short: {len(data)} bytes hold no BTF header")
     if int.from_bytes(data[:2], sys.byteorder) != _MAGIC:

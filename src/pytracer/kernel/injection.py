@@ -13,10 +13,11 @@ _LINE = re.compile(r"^([\w.]+)(?:\+\S+)?(?: \[\w+\])?\s+(\w+)$", re.M)
 
 
 def functions() -> Mapping[str, str] | None:
-    """Their names, and what each may return: ``ERRNO``, ``NULL``, ``ERRNO_NULL`` or ``TRUE``.
+    """Return the functions that may be made to fail, and what each may return: ``ERRNO``, ``NULL``,
+    ``ERRNO_NULL`` or ``TRUE``.
 
-    None where the kernel has no such list (CONFIG_FUNCTION_ERROR_INJECTION). Raises PolicyError where this
-    process may not look.
+    None if the kernel has no such list (CONFIG_FUNCTION_ERROR_INJECTION). Raises PolicyError if this
+    process may not read it.
     """
     try:
         mounts.ensure(mounts.DEBUGFS, tracefs.DEBUG)

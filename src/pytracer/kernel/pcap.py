@@ -84,7 +84,8 @@ def compile_for(text: str, named: Mapping[int, str], *, frames: bool) -> Compile
 
 
 def compile_raw(text: str) -> CompiledFilter:
-    """The filter for packets that begin with their network header. Raises what ``compile_for`` does."""
+    """Compile a filter for packets that begin with their network header. Raises the errors of
+    ``compile_for``."""
     return CompiledFilter(text, LinkType.RAW, compile_filter(text, LinkType.RAW))
 
 

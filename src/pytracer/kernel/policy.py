@@ -154,7 +154,7 @@ def require_proc() -> None:
 
 
 def effective_capabilities() -> frozenset[str]:
-    """The capabilities this process has in force, by name; of those too new to have one, ``CAP_<n>``."""
+    """Return this process's effective capabilities by name; those too new to have one as ``CAP_<n>``."""
     require_proc()
     bits = int(_status("CapEff") or "0", 16)
     numbers = (number for number in range(bits.bit_length()) if bits >> number & 1)
@@ -162,10 +162,10 @@ def effective_capabilities() -> frozenset[str]:
 
 
 def missing_capabilities(needed: Iterable[str]) -> list[str]:
-    """Those of ``needed`` that this process lacks, as this kernel calls them.
+    """Return those of ``needed`` that this process lacks, by this kernel's names.
 
-    Where the kernel has no such capability yet, the older one that it asks for instead is named. In a
-    user namespace that is not the initial one, capabilities over the whole kernel are no capabilities.
+    If the kernel has no such capability yet, the older one that it checks instead is named. In a user
+    namespace that is not the initial one, capabilities over the whole kernel count as missing.
     """
     have = effective_capabilities()
     if in_initial_namespace("user") is False:
@@ -194,10 +194,10 @@ def in_words(number: int) -> str:
 
 
 def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> PytracerError:
-    """The error that a refusal by the kernel means.
+    """Convert a refusal by the kernel to an error that explains it.
 
     ``needed`` are the capabilities that ``what`` takes. Without them a refusal is NotPermittedError, with
-    them it is a policy's, PolicyError. What the kernel does not know is UnsupportedError, a want of
+    them it is a policy's, PolicyError. What the kernel does not know is UnsupportedError, a lack of
     descriptors or memory ResourcesError, and the rest a plain PytracerError.
     """
     number = error.errno or 0
@@ -370,7 +370,7 @@ def _status(field: str) -> str:
 
 
 def _security(name: str) -> str | None:
-    """A file of securityfs, which is mounted privately where the machine has not."""
+    """Read a file of securityfs, which is mounted privately if the machine has not mounted it."""
     path = SYS / "kernel/security" / name
     if not path.exists():
         with contextlib.suppress(OSError):

@@ -67,7 +67,7 @@ def _message(codec: str, kind: int, flags: int, fill: Callable[[Any], None]) -> 
 
 
 def _ask(request: bytes) -> Iterator[tuple[int, bytes]]:
-    """Messages of the answer as (flags, whole message). Raises OSError."""
+    """Yield the messages of the answer as (flags, whole message). Raises OSError."""
     import socket  # as long to load as all that asks for interfaces
 
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
@@ -92,10 +92,11 @@ def _ask(request: bytes) -> Iterator[tuple[int, bytes]]:
 
 @functools.cache
 def _codec(name: str) -> Any:
-    """pyroute2's class for a kind of message.
+    """Import pyroute2's class for a kind of message.
 
-    Importing a part of a package runs the package's own ``__init__`` first, and that one imports everything.
-    A bare package of the same name and place stands in for it meanwhile, and goes again with all that came.
+    Importing a part of a package runs the package's own ``__init__`` first, which imports everything. An
+    empty package with the same name and path replaces it meanwhile, and is removed again with all that it
+    imported.
     """
     import importlib.machinery
     import importlib.util

@@ -88,7 +88,7 @@ def have_names() -> bool:
 
 
 def abi_of(call: int, machine: str = "") -> tuple[str, int]:
-    """(ABI, number) of a call as the C gives it: the number, and in bit 32 whether it is a compat call."""
+    """Return (ABI, number) of a call as the C encodes it: the number, and bit 32 set for a compat call."""
     machine = machine or os.uname().machine
     number = call & 0xFFFFFFFF
     if call >> 32:
@@ -184,7 +184,8 @@ def all_names(machine: str = "") -> list[str]:
 
 
 def sub_call(abi: str, name: str) -> tuple[int, int] | None:
-    """The call that a name is also a sub-call of, and which one: ``bind`` of i386 is 2 of ``socketcall``."""
+    """Return the call that multiplexes a name, and the sub-call's number: ``bind`` of i386 is 2 of
+    ``socketcall``."""
     library = _seccomp()
     if library is None or abi != "i386":
         return None

@@ -47,7 +47,7 @@ def converted(value: Value, kind: Type) -> Value:
 
 
 def number(value: int, kind: IntType) -> Value:
-    """A constant."""
+    """Generate a constant."""
     return Value(f"(({kind.c}){value & (1 << 64) - 1:#x}ULL)", kind, value)
 
 

@@ -21,7 +21,7 @@ _FROM = (
 
 @functools.cache
 def constants() -> dict[str, int]:
-    """Each by its name, as this machine has them."""
+    """Return the constants by name, with this machine's values."""
     found = dict(_OWN)
     for module, prefixes in _FROM:
         for name in dir(module):

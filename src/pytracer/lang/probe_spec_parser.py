@@ -24,8 +24,8 @@ _MOST = 16  # expressions of a question
 
 
 def source_of(text: str) -> Source:
-    """The source that a probe's text names: in pytracer's spelling, or as BCC's users write it:
-    ``p:LIBRARY:FUNCTION``, ``r::FUNCTION``, ``LIBRARY:FUNCTION``. Raises UsageError."""
+    """Parse the source of a probe: in pytracer's spelling, or in BCC's: ``p:LIBRARY:FUNCTION``,
+    ``r::FUNCTION``, ``LIBRARY:FUNCTION``. Raises UsageError."""
     if match := re.fullmatch(r"([pr]?)::(.*)", text, re.DOTALL):  # no library: the kernel's
         return parse_source(f"k{match[1].strip('p')}:{match[2]}")
     parts = quoting.split(text, ":")

@@ -65,19 +65,19 @@ class TypeProvider(Protocol):
     """The types that a kernel has."""
 
     def members(self, struct: StructType) -> Mapping[str, RecordField]:
-        """By name; those of inner structs without a name are among them."""
+        """Return the members by name; those of unnamed inner structs are among them."""
         ...
 
     def find(self, kind: str, name: str) -> Type | None:
-        """A ``struct``, ``union``, ``enum`` or ``typedef`` of this name."""
+        """Find a ``struct``, ``union``, ``enum`` or ``typedef`` by name."""
         ...
 
     def names(self, kind: str) -> set[str]:
-        """All that there are, for suggestions."""
+        """Return all names, for suggestions."""
         ...
 
     def enumerator(self, name: str) -> int | None:
-        """The value of an enumerator."""
+        """Return the value of an enumerator."""
         ...
 
 

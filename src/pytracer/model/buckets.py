@@ -37,8 +37,8 @@ def by_power(counts: Array) -> Array:
 
 
 def percentiles(counts: Array, share: float, most: Sequence[int]) -> list[int]:
-    """The value that a ``share`` of all values does not exceed, for each row of counts by bucket, shape
-    (n, BUCKETS), none of them empty; ``most`` is the greatest value of each, or more."""
+    """Return for each row of counts by bucket, shape (n, BUCKETS), none of them empty, the value that a
+    ``share`` of all values does not exceed; ``most`` is at least the maximum of each."""
     ranks = np.ceil(counts.sum(axis=1) * share)
     buckets = (np.cumsum(counts, axis=1) < ranks[:, None]).sum(axis=1)
     middles = (sum(bounds(bucket)) - 1 >> 1 for bucket in buckets.tolist())

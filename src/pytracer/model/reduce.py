@@ -43,7 +43,7 @@ def sum_cpus(keys: Array, values: Array, schema: Schema) -> Rows:
 
 
 def of_dense(dense: Rows, keys: np.dtype[Any], schema: Schema) -> Rows:
-    """The rows of an array, whose keys are its indexes, under ``keys``; only where something was counted."""
+    """Return the non-zero rows of an array map, whose indexes become ``keys`` (a dtype)."""
     seen = np.zeros(len(dense), dtype=bool)
     for column in schema.counters:
         seen |= dense.values[column.source] != 0
@@ -111,5 +111,5 @@ def merged(parts: Sequence[Rows], schema: Schema) -> Rows:
 
 
 def _bytes(keys: Array) -> Array:
-    """Keys as fixed-width byte strings: equal where all bytes are equal, and sortable."""
+    """View keys as fixed-width byte strings, which are equal if all bytes are equal, and sortable."""
     return np.ascontiguousarray(keys).view(f"S{keys.dtype.itemsize}").reshape(-1)

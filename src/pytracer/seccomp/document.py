@@ -31,7 +31,7 @@ class JsonPiece:
         return fields
 
     def __iter__(self) -> Iterator[JsonPiece]:
-        """The elements of a list."""
+        """Yield the elements of a list."""
         for number, value in enumerate(self._typed(list, "a list")):
             yield JsonPiece(value, f"{self.place}[{number}]")
 
@@ -41,7 +41,7 @@ class JsonPiece:
         return str(self._typed(str, "a string"))
 
     def number(self, greatest: int) -> int:
-        """A whole number from 0 to ``greatest``."""
+        """Return an integer from 0 to ``greatest``."""
         wanted = f"a whole number from 0 to {greatest}"
         value = self._typed(int, wanted)
         if isinstance(value, bool) or not 0 <= value <= greatest:

@@ -35,7 +35,7 @@ CONNECTION_KEYS = (
 
 
 def wide(column: Column) -> Column:
-    """The same column, left out of tables unless ``--wide`` asks for it."""
+    """Return the same column, left out of tables unless ``--wide`` asks for it."""
     return replace(column, wide=True)
 
 

@@ -81,7 +81,7 @@ class MappingChanges(Generic[F]):
         self._add(self._ranges[key], time)
 
     def add_everywhere(self, time: int) -> None:
-        """All was mapped anew then."""
+        """Record that all mappings were replaced at ``time`` (execve)."""
         self._add(self._everywhere, time)
 
     def _add(self, changed: _Range, time: int) -> None:

@@ -44,9 +44,9 @@ def credentials(pid: int) -> Credentials | None:
 
 
 def owner(pid: int, uid: int) -> int:
-    """The user to blame: who made the outermost user namespace that a process of ``uid`` is in.
+    """Return the user to charge: the one who made the outermost user namespace of a process of ``uid``.
 
-    Within it one user has 65,536 of them. In ours, it is ``uid``.
+    Within that namespace one user has 65,536 uids. In ours, it is ``uid``.
     """
     descriptor = -1
     try:

@@ -37,7 +37,7 @@ class GoFunctions:
 
 
 def read(file: Tables) -> GoFunctions | None:
-    """The functions of a program made of Go; None where it is none, or of a layout that is not known.
+    """Read the functions of a Go program; None if it is none, or its layout is unknown.
 
     Charged while it is read. Raises ElfError, OverBudgetError, OSError.
     """

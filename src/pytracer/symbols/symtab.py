@@ -75,8 +75,8 @@ class SymbolTable:
 
 
 def raw_tables(file: Tables) -> Iterator[tuple[Array, bytes, int]]:
-    """The symbols of each table, its strings (ending with two NULs), and the number of its section; .symtab
-    first. Charged while it is in use. Raises ElfError, OverBudgetError, or OSError."""
+    """Yield the symbols of each table, its strings (ending with two NULs), and the number of its section;
+    .symtab first. Charged while it is in use. Raises ElfError, OverBudgetError, or OSError."""
     for kind in (SYMTAB, DYNSYM):
         for number in np.flatnonzero(file.sections["type"] == kind).tolist():
             section = file.sections[number]
@@ -94,7 +94,7 @@ def raw_tables(file: Tables) -> Iterator[tuple[Array, bytes, int]]:
 
 
 def symbol_tables(file: Tables) -> Iterator[tuple[Array, bytes, bool]]:
-    """The symbols of each table, its strings, and whether it is .symtab; see :func:`raw_tables`."""
+    """Yield the symbols of each table, its strings, and whether it is .symtab; see :func:`raw_tables`."""
     for symbols, strings, number in raw_tables(file):
         yield symbols, strings, int(file.sections[number]["type"]) == SYMTAB
 

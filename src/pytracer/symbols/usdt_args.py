@@ -49,7 +49,7 @@ class UsdtArgument:
     problem: str = ""
 
     def pack(self) -> bytes:
-        """As ``struct pt_usdt_arg`` of probes_c/include/usdt.h; a ``size`` of 0 is what cannot be read."""
+        """Pack as ``struct pt_usdt_arg`` of probes_c/include/usdt.h; a ``size`` of 0 means unreadable."""
         if self.problem:
             return _PACKED.pack(0, NO_REGISTER, NO_REGISTER, 0, 0, 0, 0)
         flags = self.extend
@@ -193,7 +193,7 @@ def _sum(text: str) -> int:
 
 
 def _wrapped(number: int) -> int:
-    """In the 64 bits, signed, that programs add in."""
+    """Wrap to signed 64 bits, in which programs add."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 

@@ -110,7 +110,7 @@ class UserSymbols:
     """Names of addresses in processes, each known by its id and its image (:func:`maps.image_of`)."""
 
     def __init__(self, budget: Budget | None = None) -> None:
-        """Nothing is known yet. ``budget`` is what may be spent on it: by default, as any run's."""
+        """Start without processes. ``budget`` limits the work; by default it is a new one."""
         self.blind = True
         """True if no source reports new mappings (:meth:`add_mapped`)."""
         self._budget = budget or Budget()

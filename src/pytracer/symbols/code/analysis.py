@@ -175,7 +175,7 @@ class Analysis:
 
 
 def begin_of(image: ProgramImage, address: int) -> int:
-    """The first instruction of the function that is probed at an address, which may be further on."""
+    """Return the first instruction of the function that is probed at an address, which may be further on."""
     begin, _ = image.extent(address)
     if 0 < address - begin <= _ENTRY_FAR:
         with contextlib.suppress(UnreadableCodeError, ElfError):

@@ -68,7 +68,7 @@ def decode(image: ProgramImage, raw: bytes, address: int) -> dict[int, Instructi
 
 
 def text(image: ProgramImage, raw: bytes) -> str:
-    """The first instruction of ``raw`` as people write it, and its bytes."""
+    """Return the first instruction of ``raw`` as text, with its bytes in hexadecimal."""
     for _, size, mnemonic, operands in _reader(image.machine).disasm_lite(raw, 0, 1):
         return f"{mnemonic} {operands}".strip() + f" ({raw[:size].hex(' ')})"
     return raw[:8].hex(" ")

@@ -216,8 +216,8 @@ class _Walk:
         return self.image.read(at, 1) in _ENDS
 
     def fetch(self, at: int, after_call: bool) -> Instruction | None:
-        """The instruction at an address that was not decoded on the way; None where a call before it does not
-        return."""
+        """Decode the instruction at an address that was not decoded on the way; None if a call before it
+        does not return."""
         end = next(end for start, end in self.parts if start <= at < end)
         found = decode.decode(self.image, self.image.read(at, min(end - at, 256)), at)
         for address, instruction in found.items():

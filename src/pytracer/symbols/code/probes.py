@@ -57,10 +57,11 @@ def unprobeable(image: ProgramImage, address: int) -> str:
 
 
 def behind(image: ProgramImage, address: int, code: dict[int, Instruction]) -> int:
-    """The second instruction of a function, where a probe sees the same calls and arguments; 0 if none does.
+    """Return the second instruction of a function, if a probe sees the same calls and arguments there; else
+    0.
 
-    ``code`` is all of the function. No jump may lead to the second instruction, nor to the first, which would
-    run it again; and the first may change neither the stack nor registers that arguments are in.
+    ``code`` is all of the function. No jump may lead to the second instruction, nor to the first, which
+    would run it again; and the first may change neither the stack nor registers that arguments are in.
     """
     size, mnemonic, operands = code[address]
     second = address + size
