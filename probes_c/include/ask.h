@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Answers to questions that users ask: what the C that src/pytracer/ask writes (asked.h) is made of. A tracer that
+// Helpers for probe specs, used by the C that src/pytracer/lang/codegen.py generates (asked.h). A tracer that
 // includes this defines
-//     pt_asked(ctx, which)    something that question "which" is about happened
+//     pt_asked(ctx, which)    called for an event of probe spec "which"
 // and includes asked.h before that, which has
-//     pt_wanted(...)          whether the filter of a question lets it through
-//     pt_answer(...)          its answers
-//     pt_begins(which)        whether it is about a call from its beginning to its end
-//     pt_has_sign(which)      whether its first answer is a number that may be below 0
-//     pt_keep(...)            what is kept from the beginning
+//     pt_wanted(...)          true if the event passes the filter of the spec
+//     pt_answer(...)          evaluates its expressions
+//     pt_begins(which)        true if it traces a call from its beginning to its end
+//     pt_has_sign(which)      true if its first expression is a signed number
+//     pt_keep(...)            saves values at the beginning of a call
 //     ask_N, begin_N          the programs
 // PT_ASK_NUMBERS, PT_ASK_TEXTS and PT_ASK_ROOM say how much a record holds, PT_ASK_KEPT what is kept of calls.
 // "bad" is set to 1 by what cannot be read, or calculated.

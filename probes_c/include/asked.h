@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The C that lang/codegen.py writes for each run replaces this file; here it is for no probe spec.
+// lang/codegen.py generates the contents of this file for each run; this one is for no probe spec.
 
-// Whether the filter of question "which" lets this through.
+// True if the event passes the filter of probe spec "which".
 static __always_inline int pt_wanted(void *ctx, u32 which, u32 target, struct pt_call *call)
 {
     return 1;

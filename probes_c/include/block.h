@@ -5,7 +5,7 @@
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 
-// What the trace events tell a request by; they do not know its address.
+// The identity of a request in trace events, which do not have its address.
 struct pt_request {
     u64 at; // address, or sector
 #ifdef HOOK_BLOCK_IO_TRACEPOINT

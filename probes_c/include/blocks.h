@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Blocks of memory that are allocated and not freed yet, by the stacks that allocate them: rows that count up and down.
-// Behind config.h, stack.h and calls.h; BLOCKS_MAX is how many blocks are kept.
+// Include config.h, stack.h and calls.h before it. BLOCKS_MAX is the number of blocks that are kept.
 struct row_key {
     u64 image;
     u64 generation;

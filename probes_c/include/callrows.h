@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Rows of system calls by what the user groups them by: BY_SYSCALL, BY_COMM, BY_PID, BY_ERRNO, and LATENCY for
-// a histogram of each. With COUNT they count calls and nothing else, with ENFORCE also those denied.
+// Rows of system calls, grouped by BY_SYSCALL, BY_COMM, BY_PID or BY_ERRNO; with LATENCY a histogram of each. With
+// COUNT they count calls only, with ENFORCE also denied calls.
 #include "log2.h"
 #include "task.h"
 

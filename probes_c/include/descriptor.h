@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// What a descriptor of the current task stands for.
+// The file of a descriptor of the current task.
 #include "read.h"
 #include <linux/dcache.h>
 #include <linux/fdtable.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Which system calls execute a program, in whichever ABI: bit 32 of "call" is set for calls of 32-bit programs.
+// The system calls that execute a program, in each ABI: bit 32 of "call" is set for calls of 32-bit programs.
 enum how { OTHER, EXECVE, EXECVEAT };
 
 static __always_inline enum how how(u64 call)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Whether a program runs for the current task, or in an interrupt that came while it ran. No helper says so.
+// Detects if a program runs for the current task, or in an interrupt that arrived meanwhile. No helper does that.
 //
 // Interrupts and softirqs have stacks of their own; the context of a raw tracepoint or kprobe is on the stack of what
 // raised it. x86 alone stays on the task's stack where user code was interrupted: then the task is in no system call.

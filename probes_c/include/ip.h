@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// What a packet carries, from its network header on. Who includes this says before what a packet is there:
+// Parses a packet from its network header on. The tracer that includes this defines before it:
 //
 //   pt_packet                            the type of the program's context
 //   pt_load(packet, offset, to, size)    copies bytes of the packet; 0 if it has them

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// What there is now, one record each, to whoever reads the iterator (Linux 5.8): the kernel goes on as it is read, so
-// nothing is lost. The tracer that includes this has defined struct event: what columns are read from, with "u64 ns"
+// Writes a record for each object of an iterator (Linux 5.8). The kernel runs the program while the iterator is read,
+// so nothing is lost. The tracer that includes this has defined struct event with the columns' members, "u64 ns"
 // first. Its last member may be a string of any length up to its size.
 //
 // The task that runs is the one that reads: filter by the task that is listed (pt_is_traced of other_task.h).

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Loops, as this kernel takes them. The body is a function of what it works on, a struct on the stack that begins
-// with "u32 turn" (from 0 on), and returns whether that was the last turn:
+// with "u32 turn" (from 0 on), and returns 1 to end the loop:
 //
 //     PT_TURN(1, struct words *words) { ... return 0; }
 //     ... PT_EACH(1, PT_TURNS(8192, 256, 12), &words);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Everything that could not be recorded is counted here, by reason, and shown with the results.
-// PT_ROWS_MAX is how many rows a tracer's map holds. The order of the reasons is that of pytracer.model.loss.REASONS.
+// PT_ROWS_MAX is the capacity of the map of rows. The order of the reasons is that of pytracer.model.loss.REASONS.
 enum pt_loss {
     PT_LOSS_MAP_FULL,      // a new row, but the map of rows was full
     PT_LOSS_INFLIGHT_FULL, // a call, connection or request began, but the map of those in flight was full

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The common filters, asked about a task that is not the one that runs: pt_is_traced(task).
+// The common filters for a task that is not the current one: pt_is_traced(task).
 #include "read.h"
 #include "task.h"
 #include <linux/cgroup-defs.h>

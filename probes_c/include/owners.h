@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Whose TCP connections are. The tracer that includes this defines on_change(context, sk, old, new, connection,
-// now), for each change of state of those that are asked for.
+// Owners of TCP connections. The tracer that includes this defines on_change(context, sk, old, new, connection,
+// now), called for each change of state of a traced connection.
 //
 // States change, packets come and timers fire while any task runs. So an owner is taken down where its own task
 // runs: as it listens, begins to connect, accepts, or closes what is not known. Owners of sockets that are older

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// What packets carry, counted by interface. Who includes this says before what link.h wants.
+// Counts packets by interface and protocol. The tracer that includes this makes the definitions for link.h before.
 #include "link.h"
 
 struct row_key {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Which paths are wanted: those that begin as one of a set does; with the NUL at its end, it is the whole. A record
+// The wanted paths: a set of prefixes; an entry with a NUL at its end matches the whole path. A record
 // has "u32 bits" just before its path, and both together are the key: nothing is copied.
 #define PT_PATH_BYTES                                                                                        \
     252 // of a path that are compared: keys of tries are no longer than 256 (LPM_DATA_SIZE_MAX)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Rows of counters: struct row_key and struct row_value, which whoever includes this has defined.
-// PT_ROWS_MAX is how many there may be at a time.
+// PT_ROWS_MAX is the map capacity.
 //
 // A row that is taken out of a map while a program counts in it takes the count along. So there are two maps:
 // programs count in the side that pt_side names, and user space empties the other, once every program that

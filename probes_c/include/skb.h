@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Packets as the kernel keeps them: what socket filters, traffic control and cgroups are given.
+// Packets as sk_buffs: the context of socket filters, traffic control and cgroups.
 //
 // All is read by bpf_skb_load_bytes, which fails where a packet ends and says so. The loads that socket
 // filters are known for (BPF_LD_ABS) would leave the program there, and the packet would go uncounted.

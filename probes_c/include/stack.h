@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Stacks of the kernel and of programs, by number. PT_STACKS_MAX is how many each of the two maps holds.
+// Stacks of the kernel and of programs, by id. PT_STACKS_MAX is the capacity of each of the two maps.
 //
 // A stack has one place in a map, by its hash. Where another has it already, the second map is asked: it has
 // those only that found no place in the first. A stack without a place in either is a loss; with

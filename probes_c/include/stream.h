@@ -3,7 +3,7 @@
 // ring on every CPU. The tracer that includes this has defined struct event: what columns are read from, with
 // "u64 ns" first, when it happened (bpf_ktime_get_ns). Its last member may be a string of any length up to
 // its size: a record then ends with the string and its NUL (a perf ring pads it with what lay there before).
-// PT_RING_PAGES is how large the ring is.
+// PT_RING_PAGES is the size of the ring.
 #include "loss.h"
 #include "read.h"
 

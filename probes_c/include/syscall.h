@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Every system call of the machine, by whichever hook the plan chose. The tracer that includes this
 // defines on_enter(number) and on_leave(number, return value). The latter's number is 0, unless PT_LEAVING is
-// defined before: it is not to be had everywhere, and costs a read.
+// defined before: not every hook has it, and it costs a read.
 #include "read.h"
 
 // A call is its number and, above it, the ABI it was made by: 0 native, 1 the 32-bit one. To ask for

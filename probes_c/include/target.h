@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Which of the things that the user named a program runs for: pt_target(context) is its number, below PT_TARGETS.
+// The target for which a program runs: pt_target(context) is its target id, below PT_TARGETS.
 //
 // One function is compiled for all. Before it is loaded, PT_TARGET in its instructions becomes the number, where a
 // program is loaded for each target; or what says where to get it from: the cookie that it was attached with, or

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The arguments of USDT probes. Where they are differs from place to place, so that it is data: user space
+// The arguments of USDT probes. Their locations differ from place to place, so they are data: user space
 // fills pt_usdt (symbols/usdt_args.py) and the same program serves all. PT_USDT_MARKS is how many places there
 // may be; a program knows its own by number.
 #include "read.h"
