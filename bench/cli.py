@@ -30,7 +30,7 @@ ROUNDS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what is asked for, and put it on the page. The exit status."""
+    """Measure the requested groups, and update the page. Returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="pytracer beside its peers, on the same work, in turns. Needs root and a quiet machine.",

@@ -38,7 +38,7 @@ class Result:
         return self.ratio <= self.target if self.at_most else self.ratio >= self.target
 
     def record(self) -> dict[str, object]:
-        """As one JSON object."""
+        """Return the result as a JSON object."""
         return asdict(self) | {"holds": self.holds}
 
 

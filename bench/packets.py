@@ -1,7 +1,7 @@
-"""What `sockcount` costs a packet.
+"""Measure the cost of `sockcount` for a packet.
 
-That is the small difference of two large times, and a machine's speed changes by more from one second to the
-next. So one process sends to three networks a few packets at a time in turns: one where nothing looks, one
+It is the small difference of two large times, and a machine's speed changes by more from one second to the
+next. So one process sends to three networks a few packets at a time in turns: one without a program, one
 where `sockcount` counts, one with an empty filter; each cost is the median of the differences of neighbours.
 """
 

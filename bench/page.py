@@ -56,7 +56,7 @@ def bound(result: Result) -> str:
 
 
 def keep(new: Mapping[str, Group], order: Iterable[str]) -> None:
-    """Put groups in the place of what was kept of them, and write the page anew, in this order of groups."""
+    """Replace the stored results of these groups, and write the page again, in this order of groups."""
     kept = load(DATA.read_text()) if DATA.exists() else {}
     kept |= new
     groups = {name: kept[name] for name in order if name in kept}

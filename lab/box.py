@@ -236,7 +236,7 @@ def end(number: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says; the exit status."""
+    """Run the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="scripts/box", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )

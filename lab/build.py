@@ -94,7 +94,7 @@ def image(variant: Variant) -> Image:
 def build(variants: Sequence[Variant]) -> None:
     """Bring variants up to date with their source and fragments.
 
-    LabError if the source or an option that was asked for is not to be had, or if the compiler fails.
+    Raises LabError if the source or a requested option is not available, or if the compiler fails.
     """
     if os.uname().machine != "x86_64":
         raise LabError(

@@ -110,7 +110,7 @@ _NEEDED = ["qemu", "busybox"]
 
 
 def choose(options: argparse.Namespace) -> Image:
-    """The kernel that was asked for; fetched if it is not there yet."""
+    """Return the requested kernel; fetch it if it is not in the cache."""
     words: list[str] = options.words
     if options.kernel_image:
         if words:
@@ -129,7 +129,7 @@ def choose(options: argparse.Namespace) -> Image:
 
 
 def user_space(name: str, writable: str) -> suites.UserSpace:
-    """The suite that was asked for; made if it is not there yet."""
+    """Return the requested suite; make it if it is not in the cache."""
     if writable and suites.CHECKOUT.is_relative_to(writable):
         raise LabError(
             f"--rw: with --suite the checkout stays as it is: {writable}", "a folder in it, or elsewhere"
@@ -213,7 +213,7 @@ def end(number: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says; the exit status."""
+    """Run the command line. Returns the exit status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
     own, command = split(sys.argv[1:] if arguments is None else arguments)

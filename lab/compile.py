@@ -84,7 +84,8 @@ class Make:
 
 
 def configure(make: Make, asked: dict[str, str]) -> None:
-    """Make the .config: what is asked for, and "n" for all else; LabError if it is not what was asked for."""
+    """Make the .config: the requested options, and "n" for all others. Raises LabError if it differs from the
+    request."""
     fragment = make.work / "asked.config"
     fragment.write_text(kconfig.text_of(asked))
     make(f"KCONFIG_ALLCONFIG={fragment}", "allnoconfig")
@@ -96,7 +97,7 @@ def configure(make: Make, asked: dict[str, str]) -> None:
 
 
 def install(make: Make, tree: Path, headers: bool) -> str:
-    """Place the kernel that was made below ``tree``, with headers if asked for; its release."""
+    """Copy the built kernel below ``tree``, with headers if requested. Returns its release."""
     work = make.work
     release = (work / "include/config/kernel.release").read_text().strip()
     modules = tree / "lib/modules" / release

@@ -37,7 +37,7 @@ def last_lines(text: str, count: int = 20) -> str:
 
 
 def crash(text: str) -> str | None:
-    """The line that tells how the kernel came to grief: the first bug or oops, and the panic's reason."""
+    """Return the line that shows why the kernel crashed: the first bug or oops, and the panic's reason."""
     found = [match.group(1).strip() for match in CRASH.finditer(text)]
     if not found:
         return None
@@ -46,7 +46,7 @@ def crash(text: str) -> str | None:
 
 
 def hang(text: str) -> str | None:
-    """The last complaint of the kernel about something that does not get on."""
+    """Return the kernel's last message about something that hangs."""
     found = [match.group(1).strip() for match in HANG.finditer(text)]
     return found[-1] if found else None
 

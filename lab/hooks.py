@@ -1,8 +1,8 @@
-"""What every kind of hook costs and where it is: docs/hooks.json, as runs in the lab showed it, and the page.
+"""Measure the cost of each hook on each kernel in the lab, and write docs/hooks.json and its page.
 
-`python -m lab.hooks` asks all kernels, `python -m lab.hooks KERNEL...` these again (with the names of hooks
-or of types of maps, about these alone), `--page` none: it only writes the page anew. scripts/record --hooks
-is the same. The runs themselves are in lab/guest/hooks.py.
+`python -m lab.hooks` measures all kernels, `python -m lab.hooks KERNEL...` these (with names of hooks or map
+types, only those), `--page` none: it only writes the page again. scripts/record --hooks is the same. The runs
+themselves are in lab/guest/hooks.py.
 """
 
 from __future__ import annotations

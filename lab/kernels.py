@@ -107,7 +107,7 @@ def sources() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the names, one a line, or what was asked for."""
+    """Print the names, one a line, or the requested format."""
     if arguments == ["--json"]:
         print(as_json())
     elif arguments == ["--markdown"]:

@@ -63,7 +63,7 @@ class Suite:
     root: str
     """The folder's name."""
     packages: dict[str, str]
-    """Versions of what was asked for by name."""
+    """The versions of the requested packages, by name."""
 
     @property
     def folder(self) -> Path:

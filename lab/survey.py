@@ -46,8 +46,8 @@ def load() -> Data:
 
 
 def gather(kernel: Kernel, words: Sequence[str] = ()) -> Iterator[Record]:
-    """Run what the words for lab/guest/survey.py say on one kernel: a record for each tracer, as soon as all
-    of its runs are done. LabError if that came to no end."""
+    """Run lab/guest/survey.py with these words on one kernel. Yields a record for each tracer as soon as all
+    of its runs are done. Raises LabError if it does not complete."""
     said = told(kernel, "survey.py", *words)
     head = next(said)
     for _, runs in groupby(said, key=itemgetter("tracer")):
@@ -119,7 +119,7 @@ def settled(record: Record) -> Record:
 
 
 def as_json(data: Data) -> str:
-    """The data with a line for each run, for the eyes of who reviews a change."""
+    """Format the data with a line for each run, so that changes can be reviewed."""
     kernels = []
     for name, record in data.items():
         runs = ",\n".join(f"   {json.dumps(run)}" for run in record["runs"])

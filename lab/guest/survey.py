@@ -111,7 +111,7 @@ class Asked:
 
 
 def hooks_of(tracer: Tracer) -> list[Asked]:
-    """All that can be forced. Of a tracer that is put on what users name: one for each kind of that."""
+    """Return all hooks that can be forced. For a tracer that takes targets: one for each kind of target."""
     arguments, found = tracer.arguments, list[Asked]()
     if isinstance(arguments, Targets):
         found += [asked for word in OF_EACH_KIND for asked in named(arguments, word)]
@@ -191,7 +191,7 @@ class Run:
     headers: str = ""
 
     def done(self, devices: list[str]) -> dict[str, Any]:
-        """Run it; what it came to."""
+        """Run it and return the result."""
         every = hooks_of(self.tracer)
         asked = [one for one in every if self.hook in ("", one.hook.name)]
         words = list(dict.fromkeys(word for one in asked for word in one.arguments))

@@ -1,8 +1,8 @@
-"""Finding the distribution's BCC from any interpreter or virtual environment.
+"""Find the distribution's BCC from any interpreter or virtual environment.
 
 BCC's Python module is pure Python over libbcc and belongs to the distribution's own interpreter. It is
-imported here by its path. The package called ``bcc`` on PyPI is about crystal lattices: it has no
-``libbcc`` module, which is how the two are told apart.
+imported here by its path. The package called ``bcc`` on PyPI is about crystal lattices: it has no ``libbcc``
+module, which distinguishes the two.
 """
 
 from __future__ import annotations
