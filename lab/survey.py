@@ -1,9 +1,9 @@
-"""What each tracer makes of each kernel: docs/kernels.json, as runs in the lab showed it, and the page of it.
+"""Try each tracer on each kernel in the lab, and write docs/kernels.json and its page.
 
-`python -m lab.survey` asks all kernels, `python -m lab.survey [KERNEL...] [TRACER...]` these again, about
-these tracers; with `--as-it-comes` no way is forced, which takes a minute or two. `--way=HOOK=WAY` tries a
-way that is new, and nothing else, with the tracers that were asked before. `--page` asks none: it only writes
-the page anew. scripts/record --kernels is the same. The runs themselves are in lab/guest/survey.py.
+`python -m lab.survey` tries all kernels, `python -m lab.survey [KERNEL...] [TRACER...]` these kernels and
+tracers; with `--as-it-comes` no alternative is forced, which takes a minute or two. `--way=HOOK=WAY` tries
+only a new alternative, with the tracers that were tried before. `--page` tries nothing: it only writes the
+page again. scripts/record --kernels is the same. The runs themselves are in lab/guest/survey.py.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def is_tracer(word: str) -> bool:
 
 
 def settled(record: Record) -> Record:
-    """Of alternatives with the same places, choose for ``used`` none that was refused when it was forced."""
+    """Replace a used alternative that was refused when forced by another one that has the same places."""
     runs = record["runs"]
     refused = {(run["tracer"], run["hook"], run["way"]) for run in runs if run["status"]}
     for run in runs:
