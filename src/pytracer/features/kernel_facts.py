@@ -83,7 +83,7 @@ class RunningKernel(FeatureProber):
 
     @functools.cached_property
     def injectable(self) -> Mapping[str, str] | None:
-        """See :class:`~pytracer.kernel.facts.Facts`."""
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         return injection.functions()
 
     def probe(self, probe: Probe) -> Support:
@@ -96,14 +96,14 @@ class RunningKernel(FeatureProber):
 
     @functools.cached_property
     def types(self) -> Btf | None:
-        """See :class:`~pytracer.kernel.facts.Facts`."""
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         try:
             return Btf.load()
         except HeadersError:
             return None
 
     def function_types(self, site: ProbeSite) -> FunctionTypes | None:
-        """See :class:`~pytracer.kernel.facts.Facts`."""
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         from pytracer.symbols import files
         from pytracer.targets import debug_info
 
@@ -116,15 +116,15 @@ class RunningKernel(FeatureProber):
         return self._described[site]
 
     def code(self, site: ProbeSite) -> FunctionCode:
-        """See :class:`~pytracer.kernel.facts.Facts`."""
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         return self._code.code(site)
 
     def entry(self, site: ProbeSite) -> int:
-        """See :class:`~pytracer.kernel.facts.Facts`."""
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         return self._code.entry(site)
 
     def event_format(self, name: str) -> str:
-        """See :class:`~pytracer.kernel.facts.Facts`."""
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         return tracefs.event_format(name).decode("utf-8", "backslashreplace")
 
     def find(self, source: Source) -> FoundTargets:

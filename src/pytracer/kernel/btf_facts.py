@@ -39,7 +39,7 @@ _BPF_XDP, _BPF_TCX_INGRESS, _BPF_UPROBE_MULTI = 37, 46, 48  # enum bpf_attach_ty
 
 
 class BtfKernelInfo:
-    """A kernel by its BTF, as :class:`pytracer.kernel.facts.Facts`.
+    """A kernel by its BTF, as :class:`pytracer.kernel.facts.KernelInfo`.
 
     Trace events are said to be absent: how they lay out their arguments is not in BTF. ``runs_compat`` is not
     there either, so the caller says it.
@@ -81,7 +81,7 @@ class BtfKernelInfo:
         return None
 
     def probe(self, probe: Probe) -> Support:
-        """See :class:`~pytracer.kernel.facts.Facts`."""
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         match probe:
             case RawTracepoint():
                 return self._raw_tracepoint(probe.event, probe.arguments)
@@ -141,15 +141,15 @@ class BtfKernelInfo:
         return
 
     def code(self, site: ProbeSite) -> FunctionCode:
-        """See :class:`~pytracer.kernel.facts.Facts`."""
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         raise UnsupportedError(f"the code of {site.name} is where it runs")
 
     def entry(self, site: ProbeSite) -> int:
-        """See :class:`~pytracer.kernel.facts.Facts`."""
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         raise UnsupportedError(f"the code of {site.name} is where it runs")
 
     def event_format(self, name: str) -> str:
-        """See :class:`~pytracer.kernel.facts.Facts`."""
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
         raise UnsupportedError(f"how the trace event {name} is laid out is not in BTF")
 
     def find(self, source: Source) -> FoundTargets:

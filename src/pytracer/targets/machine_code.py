@@ -22,14 +22,14 @@ class CodeReader:
         self._closing = weakref.finalize(self, _close, self._files, self._libraries)
 
     def code(self, site: ProbeSite) -> FunctionCode:
-        """See :class:`pytracer.kernel.facts.Facts`."""
+        """See :class:`pytracer.kernel.facts.KernelInfo`."""
         if site not in self._known:
             libraries = self._libraries.setdefault(site.holder, code.Libraries(site.holder))
             self._known[site] = code.analyze(self._file(site), site, resolve=libraries)
         return self._known[site]
 
     def entry(self, site: ProbeSite) -> int:
-        """See :class:`pytracer.kernel.facts.Facts`."""
+        """See :class:`pytracer.kernel.facts.KernelInfo`."""
         file = self._file(site)
         if not any(file.tables.section(name) is not None for name in _GO):
             return site.offset

@@ -69,7 +69,7 @@ class Signals(EventLoop):
             self.close()
 
     def stop_requested(self, *, command: bool) -> bool:
-        """See :class:`~pytracer.trace.event_loop.Waiting`."""
+        """See :class:`~pytracer.trace.event_loop.EventLoop`."""
         # Ctrl-C reaches the command as well: its end is awaited, as a shell would, until asked again.
         # A command that was started with SIGINT ignored or blocked does not end from it.
         awaited = command and not self._ignored
