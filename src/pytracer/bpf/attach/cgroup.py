@@ -58,7 +58,7 @@ _MOST = 64  # programs of one kind on one cgroup: BPF_CGROUP_MAX_PROGS
 class CgroupLink(Link):
     """A program on a cgroup. The cgroup may be removed while the program is attached."""
 
-    sort = "cgroup"
+    target_kind = "cgroup"
 
     def __init__(self, fd: int, held: tuple[int, int], path: str, number: int, attach_type: int) -> None:
         """Own ``fd``, a BPF link (-1 if there is none), and the descriptors of the cgroup and of the program.
