@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from pytracer.errors import PytracerError, QuestionError, UsageError
+from pytracer.errors import ProbeSpecError, PytracerError, UsageError
 from pytracer.text import harmless
 
 if TYPE_CHECKING:
@@ -170,13 +170,13 @@ class OutputFile(io.TextIOWrapper):
 def report(error: PytracerError) -> None:
     """Print an error and its hint to standard error."""
     print(f"pytracer: error: {one_line(error.message)}", file=sys.stderr)
-    if isinstance(error, QuestionError):
+    if isinstance(error, ProbeSpecError):
         print(_excerpt(error), file=sys.stderr)
     if error.hint:
         print(f"hint: {one_line(error.hint)}", file=sys.stderr)
 
 
-def _excerpt(error: QuestionError) -> str:
+def _excerpt(error: ProbeSpecError) -> str:
     """Return the probe spec, with a mark below the wrong part."""
     before, wrong, after = (
         harmless(part)

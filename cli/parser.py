@@ -33,7 +33,7 @@ from pytracer.spec import (
     Number,
     Option,
     PacketFilter,
-    Questions,
+    ProbeSpecArguments,
     SeccompProfile,
     Stacks,
     Targets,
@@ -67,7 +67,7 @@ def build(tracer: Tracer) -> Parser:
     specific = parser.add_argument_group(f"{tracer.name}")
     for option in tracer.options:
         _add_own(specific, option)
-    if isinstance(tracer.arguments, (Targets, Questions)):
+    if isinstance(tracer.arguments, (Targets, ProbeSpecArguments)):
         text = f"attach to so many at most (default: {PROBES_MAX})"
         specific.add_argument("--max-probes", type=positive, metavar="N", help=text)
     if tracer.filters:
@@ -204,7 +204,7 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     out.add_argument("-f", "--format", choices=_formats(tracer), default="table", help="default: table")
     out.add_argument("-o", "--output", metavar="FILE", help="write there instead of to standard output")
     out.add_argument("-T", "--timestamp", action="store_true", help="a time column")
-    asked = isinstance(tracer.arguments, Questions) and not tracer.arguments.distribution
+    asked = isinstance(tracer.arguments, ProbeSpecArguments) and not tracer.arguments.distribution
     if asked or any(column.wide for output in tracer.outputs for column in output.columns):
         text = "tables with every column; json and csv have them all"
         out.add_argument("--wide", action="store_true", help=text)

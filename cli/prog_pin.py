@@ -12,7 +12,7 @@ from pytracer.cli.output import report
 from pytracer.text import harmless
 
 if TYPE_CHECKING:
-    from pytracer.prog.pinning import KeptProgram
+    from pytracer.prog.pinning import PinnedProgramInfo
 
 _PIN = """\
 Keeps programs of tracers that run now, below /sys/fs/bpf/pytracer: they and their maps stay in the kernel
@@ -95,7 +95,7 @@ def _parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _show(what: str, kept: Iterable[KeptProgram], form: str) -> None:
+def _show(what: str, kept: Iterable[PinnedProgramInfo], form: str) -> None:
     for one in kept:
         path, links, holders = str(one.pin.folder), one.pin.links, [holder.pid for holder in one.holders]
         if form == "json":

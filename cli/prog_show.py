@@ -63,7 +63,7 @@ def run(words: Sequence[str]) -> int:
 def _records(found: ProgramDump) -> Iterator[dict[str, Any]]:
     unasked = ("runs", "rate", "total_ns", "avg_ns", "cpu", "missed")  # of a time that was not looked at
     yield {"kind": "program"} | {name: value for name, value in found.facts.items() if name not in unasked}
-    for table, inside in found.tables:
+    for table, inside in found.maps:
         info = table.info
         yield {
             "kind": "map",
@@ -120,7 +120,7 @@ def _text(found: ProgramDump) -> Iterator[str]:
 
 
 def _maps(found: ProgramDump) -> Iterator[str]:
-    for table, inside in found.tables:
+    for table, inside in found.maps:
         info = table.info
         yield ""
         yield (

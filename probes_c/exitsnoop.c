@@ -67,7 +67,7 @@ int exited(void *ctx)
     event->age_ns = event->ns - pt_current_field_of(group_leader, start_time);
     // What wait(2) tells the parent: of exit_group(2) or a fatal signal, else of the first thread.
     status = pt_current_field_of(signal, flags) & PT_GROUP_EXIT ? pt_current_field_of(signal, group_exit_code)
-             : (u32)id == id >> 32                              ? pt_current_field(exit_code)
+             : (u32)id == id >> 32 ? pt_current_field(exit_code)
                                    : pt_current_field_of(group_leader, exit_code);
     pt_process_name(event->comm);
 #endif

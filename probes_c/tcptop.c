@@ -57,27 +57,4 @@ int received(struct bpf_raw_tracepoint_args *ctx)
 
     return on_bytes((struct sock *)ctx->args[0], 0, size > 0 && !(ctx->args[2] & PT_MSG_PEEK) ? size : 0);
 }
-#elif defined(HOOK_SOCKET_BYTES_FEXIT)
-// tcp_sendmsg(sk, msg, size), tcp_sendpage(sk, page, offset, size, flags), and what they return
-int sent(u64 *ctx)
-{
-    s64 size = (s32)ctx[3];
-
-    return on_bytes((struct sock *)ctx[0], size > 0 ? size : 0, 0);
-}
-
-int page_sent(u64 *ctx)
-{
-    s64 size = (s32)ctx[5];
-
-    return on_bytes((struct sock *)ctx[0], size > 0 ? size : 0, 0);
-}
-
-// tcp_cleanup_rbuf(sk, copied): the receive buffer is emptied of what was read, not looked at.
-int received(u64 *ctx)
-{
-    s64 size = (s32)ctx[1];
-
-    return on_bytes((struct sock *)ctx[0], 0, size > 0 ? size : 0);
-}
 #endif

@@ -1,6 +1,6 @@
 """argdist: how often each value occurs of what is asked of functions and events, or histograms of them."""
 
-from pytracer.spec import Column, Flag, Histogram, Questions, Table, Tracer, Unit
+from pytracer.spec import Column, Flag, Histogram, ProbeSpecArguments, Table, Tracer, Unit
 from pytracer.spec.common import COMPAT_NOTE, STRING_SIZE
 from pytracer.spec.filters import TASK_FILTERS
 
@@ -13,7 +13,7 @@ TRACER = Tracer(
     summary="how often values occur of what you ask of functions and events; histograms",
     description="Counts how often each value occurs of the arguments and results that you ask for.",
     hooks=(),
-    arguments=Questions(
+    arguments=ProbeSpecArguments(
         "QUESTION",
         "a question: PROBE(SIGNATURE)[:TYPES:EXPRESSIONS[:FILTER]][#LABEL]",
         distribution=True,

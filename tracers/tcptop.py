@@ -3,8 +3,6 @@
 from pytracer.spec import (
     Alternative,
     Column,
-    Fentry,
-    Fexit,
     GroupBy,
     Hook,
     RawTracepoint,
@@ -20,17 +18,7 @@ EVENTS = (("sent", "sock_send_length"), ("received", "sock_recv_length"))
 SOCKET_BYTES = Hook(
     "socket_bytes",
     "programs send and receive by sockets",
-    (
-        Alternative("raw-tracepoint", tuple(RawTracepoint(p, event=e) for p, e in EVENTS)),  # Linux 6.3
-        Alternative(
-            "fexit",
-            (
-                Fexit("sent", function="tcp_sendmsg"),
-                Fexit("page_sent", function="tcp_sendpage", optional=True),  # sendfile, until Linux 6.5
-                Fentry("received", function="tcp_cleanup_rbuf"),
-            ),
-        ),
-    ),
+    (Alternative("raw-tracepoint", tuple(RawTracepoint(p, event=e) for p, e in EVENTS)),),  # Linux 6.3
 )
 TX = Column("tx_bytes", "bytes that were sent", label="TX", unit=Unit.BYTES)
 RX = Column("rx_bytes", "bytes that were received", label="RX", unit=Unit.BYTES)
@@ -55,6 +43,6 @@ TRACER = Tracer(
     ),
     notes=(
         "Bytes are those of calls: what waits in buffers counts, what the kernel sends again does not.",
-        "With the events (Linux 6.3), what splice(2) and zero-copy receiving take from a socket is not seen.",
+        "Before Linux 6.3 there are no such events. What splice(2) and zero-copy receiving take is not seen.",
     ),
 )

@@ -1,6 +1,6 @@
 """trace: what is asked of functions, trace events and USDT probes, as they happen."""
 
-from pytracer.spec import Column, Questions, Stream, Tracer
+from pytracer.spec import Column, ProbeSpecArguments, Stream, Tracer
 from pytracer.spec.common import COMPAT_NOTE, STRING_SIZE
 from pytracer.spec.filters import TASK_FILTERS
 
@@ -10,7 +10,7 @@ TRACER = Tracer(
     summary="what you ask of functions, trace events and USDT probes, as they happen",
     description="Shows each call or event that passes a filter, with those arguments that you ask for.",
     hooks=(),
-    arguments=Questions(
+    arguments=ProbeSpecArguments(
         "QUESTION",
         'a question: PROBE[(SIGNATURE)] [(FILTER)] ["FORMAT", ARGUMENTS]',
         examples=("t:sched:sched_switch",),

@@ -35,8 +35,8 @@ static __always_inline u32 pt_link(pt_packet *packet, u32 interface, u32 *start)
         return MALFORMED;
     else
         type = bytes[0] << 8 | bytes[1];
-        // A tag is 2 bytes of its own, then the EtherType of what it marks. One that the device took off the
-        // frame, or is to put on, is not in the data.
+    // A tag is 2 bytes of its own, then the EtherType of what it marks. One that the device took off the
+    // frame, or is to put on, is not in the data.
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         if (!ethernet || (type != TYPE_VLAN && type != TYPE_QINQ))

@@ -4,7 +4,7 @@
     ├── UsageError             2  the command line, or a value on it, makes no sense
     │   ├── UnknownNameError   2  a name (tracer, system call, interface, process, ...) that nothing bears
     │   ├── UnknownOptionError 2  an option (of :func:`pytracer.open`) that the tracer does not have
-    │   └── QuestionError      2  a question (trace, argdist) that makes no sense, and where
+    │   └── ProbeSpecError     2  a probe spec (trace, argdist) that makes no sense, and where
     ├── LossError              3  something was lost and --strict was given
     ├── UnsupportedError       4  this kernel has no way to do it
     │   ├── UnprobeableError   4  functions match, and none of them can be probed
@@ -76,7 +76,7 @@ class UnknownOptionError(UsageError, TypeError):
     """A keyword argument of :func:`pytracer.open` that the tracer does not have; also a TypeError."""
 
 
-class QuestionError(UsageError):
+class ProbeSpecError(UsageError):
     """A question that makes no sense. It is the characters from ``start`` to before ``end`` of ``text``, what
     the user wrote, that are wrong."""
 

@@ -18,6 +18,10 @@ from support.packets import Frame, ip, namespace, send, veth
 pytestmark = pytest.mark.kernel
 FORMS = ["raw-tracepoint-socket", "raw-tracepoint-reason", "raw-tracepoint"]
 
+# The function that finds no socket; Linux 7.2 has it inlined into its caller.
+UDP4 = ("__udp4_lib_rcv", "udp_rcv")
+UDP6 = ("__udp6_lib_rcv", "udpv6_rcv")
+
 
 def reason(name, form=""):
     """A reason, if this kernel tells reasons."""
@@ -53,11 +57,11 @@ def test_datagrams_to_no_one_are_shown_each_and_counted_by_the_kernel(form):
         four = to_nobody(socket.AF_INET, "127.0.0.1", 101)
         six = to_nobody(socket.AF_INET6, "::1", 23)
         after = counters()["Udp.NoPorts"], counters6()["Udp6NoPorts"]
-    for ends_, times, name, size in ((four, 101, "__udp4_lib_rcv", 109), (six, 23, "__udp6_lib_rcv", 109)):
+    for ends_, times, functions, size in ((four, 101, UDP4, 109), (six, 23, UDP6, 109)):
         own = [event for event in events if which(event) == tuple(ends_.values())]
         assert len(own) == times
         assert {event["reason"] for event in own} == {reason("NO_SOCKET", form)}
-        assert {event["function"].split(".")[0] for event in own} == {name}
+        assert {event["function"].split(".")[0] for event in own} in ({name} for name in functions)
         assert {(e["protocol"], e["bytes"], e["interface"], e["pid"]) for e in own} == {
             ("UDP", size, "lo", None)
         }
@@ -107,7 +111,7 @@ def test_stacks_count_the_same_packets():
         to_nobody(socket.AF_INET, "127.0.0.1", 101)
         result = stop(tracer)
     assert result.status == 0, result.err
-    found = [row for row in result.of("summary") if any("__udp4_lib_rcv" in name for name in row["kernel"])]
+    found = [row for row in result.of("summary") if any(f in name for f in UDP4 for name in row["kernel"])]
     assert sum(row["packets"] for row in found) == 101
     assert {row["reason"] for row in found} == {reason("NO_SOCKET")}
 

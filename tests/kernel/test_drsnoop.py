@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from support.cli import run
+from support.disks import loop
 from support.memory import limit_hits, memory_cgroup
 
 pytestmark = pytest.mark.kernel
@@ -16,7 +17,7 @@ WORKLOAD = """
 import os, sys
 open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))
 open("/proc/self/comm", "wb").write(b"reads\\n\\x1b[31m")
-file = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
+file = os.open(sys.argv[2], os.O_RDWR)
 for _ in range(48):
     os.write(file, bytes(1 << 20))
     os.fdatasync(file)
@@ -25,8 +26,12 @@ os.close(file)
 
 
 def reclaimed(tmp_path, *words):
-    with memory_cgroup(LIMIT) as folder:
-        command = [sys.executable, "-c", WORKLOAD, str(folder), str(tmp_path / "file")]
+    # Pages of a disk can be reclaimed wherever tmp_path is; those of a file in memory cannot. The file
+    # behind the disk is allocated before, or it would be charged to the cgroup.
+    with loop(tmp_path) as disk, memory_cgroup(LIMIT) as folder:
+        with open(tmp_path / "disk", "r+b") as behind:
+            behind.write(bytes(64 << 20))
+        command = [sys.executable, "-c", WORKLOAD, str(folder), str(disk)]
         result = run("drsnoop", *words, "--", *command)
         assert result.status == 0, result.err
         return result, limit_hits(folder)

@@ -23,7 +23,7 @@ from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.plan import make_plan
 from pytracer.plan.plan import LOOP
 from pytracer.prog.code_ranges import program_ranges
-from pytracer.prog.disassembly import KernelReferenceNames, listing
+from pytracer.prog.disassembly import KernelReferenceFormatter, listing
 from pytracer.prog.native_code import disassemble, of_program
 from pytracer.spec import registry
 from pytracer.symbols.kernel import KernelSymbols
@@ -68,7 +68,7 @@ def same(ours: str, shown: str) -> bool:
 def test_the_same_instructions_as_bpftool(words):
     with loaded(*words) as found:
         for info in found:
-            ours = list(listing(info.xlated, KernelReferenceNames({})))
+            ours = list(listing(info.xlated, KernelReferenceFormatter({})))
             shown = [
                 one["disasm"] for one in bpftool("prog", "dump", "xlated", "id", info.id) if "disasm" in one
             ]

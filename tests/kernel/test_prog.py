@@ -29,7 +29,7 @@ from pytracer.prog.attachments import Attachment, attachments
 from pytracer.prog.link_targets import TargetNames
 from pytracer.prog.links import links
 from pytracer.prog.own_pins import BPFFS, FOLDER
-from pytracer.prog.program_list import ProgramLister, tables
+from pytracer.prog.program_list import ProgramLister, list_maps
 from pytracer.prog.run_stats import SYSCTL, count_runs
 from pytracer.text import to_bytes
 from support import packets
@@ -91,7 +91,7 @@ def test_programs_and_maps_are_what_bpftool_shows():
             assert shown[id_] == theirs(found[id_])
         used = {number for id_ in ours for number in found[id_].info.map_ids}
         assert len(used) == 1
-        shown, maps = by_id(bpftool("map", "show")), tables()
+        shown, maps = by_id(bpftool("map", "show")), list_maps()
         for id_ in used:
             info = maps[id_].info
             expected = {

@@ -113,7 +113,6 @@ FEATURES: dict[str, Feature] = {
     "block_submit=bio": Feature((5, 11), options=("BLOCK",), says="raw tracepoint"),
     "block_submit=bio-queue": Feature((4, 17), (5, 11), options=("BLOCK",), says="fewer arguments"),
     "socket_bytes=raw-tracepoint": Feature((6, 3), options=("NET",), says="raw tracepoint"),
-    "socket_bytes=fexit": Feature((5, 5), options=("DEBUG_INFO_BTF",), says="trampoline|BTF"),
     "drop=raw-tracepoint-socket": Feature((6, 11), options=("NET",), says="fewer arguments"),
     "drop=raw-tracepoint-reason": Feature((5, 17), options=("NET",), says="fewer arguments"),
     "queue=raw-tracepoint": Feature((5, 14), options=("NET",), says="raw tracepoint"),

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pytracer.errors import QuestionError, UsageError
+from pytracer.errors import ProbeSpecError, UsageError
 from pytracer.kernel.facts import FoundTargets, FunctionTypes, NamedTarget, TargetIdSource
 from pytracer.lang import ResultSlot, parse_distribution, parse_trace
 from pytracer.lang.constants import constants
@@ -41,7 +41,7 @@ def c_of(*texts):
 
 def refused(text, read=parse_trace):
     """The error of a question: message, what it points at, hint."""
-    with pytest.raises(QuestionError) as caught:
+    with pytest.raises(ProbeSpecError) as caught:
         make_plan(Request(TRACE, probe_specs=(read(text),)), KERNEL)
     error = caught.value
     assert error.text == text
@@ -296,7 +296,7 @@ def test_what_can_be_asked(probe, form, expression, slot):
     text = f'{probe} ({expression if form != "%s" else 1}) "[{form}]", {expression}'
     plan = planned(text)
     assert plan.probe_specs is not None
-    [[answer]] = plan.probe_specs.answers
+    [[answer]] = plan.probe_specs.fields
     assert (answer.name, answer.slot) == (expression, slot)
     written = plan.generated["asked.h"]
     words = set(re.findall(r"\w+", written))
@@ -492,7 +492,7 @@ BCC_FORMS = {
 
 @pytest.mark.parametrize("text", BCC_FORMS)
 def test_forms_that_bcc_describes(text):
-    [answers] = planned(text).probe_specs.answers
+    [answers] = planned(text).probe_specs.fields
     slot = answers[0].slot.value
     assert slot == BCC_FORMS[text] or (BCC_FORMS[text] == "number" and slot in ("signed", "unsigned"))
 
@@ -612,7 +612,7 @@ def distributed(*texts, **options):
 @pytest.mark.parametrize("text", DISTRIBUTIONS)
 def test_what_can_be_counted(text):
     plan = distributed(text)
-    [answers] = plan.probe_specs.answers
+    [answers] = plan.probe_specs.fields
     assert [(answer.name, answer.slot) for answer in answers] == DISTRIBUTIONS[text]
     names = [column.name for column in plan.schema.columns]
     asked = ["arg:count" if name == "count" else name for name, _ in DISTRIBUTIONS[text]]
@@ -637,7 +637,7 @@ WRONG_DISTRIBUTIONS = {
 
 @pytest.mark.parametrize("text", WRONG_DISTRIBUTIONS)
 def test_what_cannot_be_counted(text):
-    with pytest.raises(QuestionError) as caught:
+    with pytest.raises(ProbeSpecError) as caught:
         distributed(text)
     where, wanted = WRONG_DISTRIBUTIONS[text]
     assert text[caught.value.start : caught.value.end] == where
@@ -656,7 +656,7 @@ def test_columns_of_numbers_are_no_text():
 
 @pytest.mark.parametrize("text", ["   k:nosuch(int n) (n > 3)", 'k:nosuch "[%d]", count'])
 def test_where_there_is_no_such_probe_the_error_points_at_it(text):
-    with pytest.raises(QuestionError) as caught:
+    with pytest.raises(ProbeSpecError) as caught:
         planned(text)
     assert caught.value.text[caught.value.start : caught.value.end] == "k:nosuch"
 
@@ -670,7 +670,7 @@ def test_a_histogram_is_of_one_number():
         ("k:vfs_read()::count,fast", "count,fast"),
         ("k:vfs_read()::buf", "buf"),
     ):
-        with pytest.raises(QuestionError, match="a histogram is of one number") as caught:
+        with pytest.raises(ProbeSpecError, match="a histogram is of one number") as caught:
             distributed(text, histogram=True)
         assert text[caught.value.start : caught.value.end] == wrong
 
@@ -837,7 +837,7 @@ def test_conversions():
 
 def test_what_bcc_calls_u_may_be_a_usdt_probe():
     found = FoundTargets((replace(mark(8), name="x:p:m"),))
-    with pytest.raises(QuestionError) as caught:
+    with pytest.raises(ProbeSpecError) as caught:
         planned("u:x:m", facts=FakeKernel(named={"usdt:x:*:m": found}))
     assert caught.value.hint == "there is a USDT probe: usdt:x:p:m"
 

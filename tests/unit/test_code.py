@@ -48,7 +48,7 @@ def build(tmp_path):
 
 
 def start_of(file: files.ProgramFile, name: str) -> int:
-    image = images.of(file)
+    image = images.open_image(file)
     [address] = image.symbols.addresses(name)
     return image.offset_of(address)
 

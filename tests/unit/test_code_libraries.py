@@ -73,7 +73,7 @@ def compare(path: str) -> tuple[int, int, int]:
     instructions, returns = objdump(path)
     readable = incomplete = 0
     with files.find(path) as file, code.Libraries() as libraries:
-        image = images.of(file)
+        image = images.open_image(file)
         sites = [site for site in places.find(file, "*").sites if not image.symbols.guessed]
         sites = [site for site in sites if ".cold" not in site.name]
         for site in sites:
@@ -138,7 +138,7 @@ func main() { os.Exit(small(deep(huge(3)))) }
     path = compiled(tmp_path, {"program.go": text})
     instructions, _ = objdump(str(path))
     with files.find(str(path)) as file:
-        image = images.of(file)
+        image = images.open_image(file)
         for name, is_checked in (("main.small", False), ("main.deep", True), ("main.huge", True)):
             [start] = image.symbols.addresses(name)
             found = code.analyze(file, ProbeSite(name, image.offset_of(start)))

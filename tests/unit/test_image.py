@@ -201,7 +201,7 @@ def test_a_reference_to_a_function_is_kept():
     code = wide(MAP_FD, 5) + reference(wide(0, 0), 2) + RETURN + RETURN
     blank = unlinked("enter", code, {5: "rows"})
     assert blank.references == {0: "rows"}
-    assert blank.linked({"rows": 5}) == code
+    assert blank.link({"rows": 5}) == code
     assert decode(coded(blank.code, {"0": "rows"})).program("enter").code == blank.code
 
 
@@ -231,8 +231,8 @@ def test_map_references_are_taken_out_and_put_in():
     assert blank == ProgramSpec(
         "enter", wide(MAP_FD, 0) + wide(0, 5) + wide(MAP_FD, 0) + RETURN, {0: "rows", 32: "slots"}
     )
-    assert blank.linked({"rows": 5, "slots": 1000}) == code
-    again = blank.linked({"rows": 23, "slots": 7})
+    assert blank.link({"rows": 5, "slots": 1000}) == code
+    again = blank.link({"rows": 23, "slots": 7})
     assert again == wide(MAP_FD, 23) + wide(0, 5) + wide(MAP_FD, 7) + RETURN
     assert blank.code == wide(MAP_FD, 0) + wide(0, 5) + wide(MAP_FD, 0) + RETURN
 

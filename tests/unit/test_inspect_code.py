@@ -9,7 +9,7 @@ import pytest
 
 from pytracer.bpf.asm.assembler import R0, R1, R6, R10, Assembler, W
 from pytracer.prog import native_code
-from pytracer.prog.disassembly import BytecodeLine, KernelReferenceNames, ReferenceNames, listing
+from pytracer.prog.disassembly import BytecodeLine, KernelReferenceFormatter, ReferenceFormatter, listing
 from pytracer.symbols.kernel import KernelSymbols
 
 little = pytest.mark.skipif(sys.byteorder != "little", reason="the bytes below are a little-endian machine's")
@@ -74,7 +74,7 @@ def test_texts(fields, text):
 
 @little
 def test_constants_of_two_instructions():
-    class Mine(ReferenceNames):
+    class Mine(ReferenceFormatter):
         def map(self, number: int) -> str:
             return {5: "rows"}.get(number) or super().map(number)
 
@@ -125,7 +125,7 @@ def test_helpers_by_the_kernels_symbols(tmp_path):
         "ffffffff82000000 T _etext",
     ]
     symbols.write_text("\n".join(lines) + "\n")
-    names = KernelReferenceNames({3: "rows"}, KernelSymbols(symbols))
+    names = KernelReferenceFormatter({3: "rows"}, KernelSymbols(symbols))
     assert names.helper(0x230) == "bpf_ktime_get_ns"
     assert names.helper(-0x1000) == "bpf_below"
     assert names.map(3) == "rows"
@@ -136,7 +136,7 @@ def test_a_hidden_helper_is_said_to_be_hidden(tmp_path):
     symbols = tmp_path / "kallsyms"
     symbols.write_text("0000000000000000 T _stext\n0000000000000000 T __bpf_call_base\n")
     code = struct.pack("=BBhi", 0x85, 0, 0, 0x230)
-    (one,) = listing(code, KernelReferenceNames({}, KernelSymbols(symbols)))
+    (one,) = listing(code, KernelReferenceFormatter({}, KernelSymbols(symbols)))
     assert one.text == "(85) call a function whose name is hidden"
 
 

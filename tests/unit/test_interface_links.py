@@ -140,7 +140,7 @@ def test_the_qdisc_of_another_stays_and_its_priorities_are_left_alone(traffic):
     traffic.qdiscs[2] = "clsact"
     traffic.there += [theirs(2, 1), theirs(2, 2), theirs(2, 4)]
     made, note = clsact._attach(2, "eth0", tcx.INGRESS, 3)
-    assert (made.priority, made.is_own[2]) == (3, None)
+    assert (made.priority, made.owner_match[2]) == (3, None)
     assert note == "what filters before it take away is not seen"
     clsact.remove(made)
     assert traffic.qdiscs == {2: "clsact"}

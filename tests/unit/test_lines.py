@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytracer.bpf.compile import line_table
-from pytracer.bpf.compile.line_table import Line, LineTableFunction, encode, is_placeholder, read_back
+from pytracer.bpf.compile.line_table import Line, LineTableFunction, encode, placeholder_code, read_back
 from pytracer.bpf.compile.source import by_file, read_source
 from pytracer.bpf.line_info import FUNCTION, RECORD, FuncLineInfo
 from pytracer.bpf.obj_info import ProgramInfo, SourceLine
@@ -69,13 +69,13 @@ def test_what_stands_before_a_program_has_a_line_of_its_own():
             ]
         }
     )
-    assert told["f"].behind(0) == told["f"]
-    btf, moved = Btf(data), told["f"].behind(4)
+    assert told["f"].shifted(0) == told["f"]
+    btf, moved = Btf(data), told["f"].shifted(4)
     lines = read(btf, moved)
     assert lines[0] == (0, "--filter", 1, "the packet filter, from classic BPF")
     assert [insn for insn, *_ in lines[1:]] == [4, 6, 9, 11]
     assert functions(btf, moved) == [(0, "f"), (11, "g")]
-    assert FuncLineInfo(b"", b"").behind(4) == FuncLineInfo(b"", b"")
+    assert FuncLineInfo(b"", b"").shifted(4) == FuncLineInfo(b"", b"")
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_what_stands_before_a_program_has_a_line_of_its_own():
 def test_lines_and_functions_that_are_not_a_programs_are_told(places, fits):
     lines = b"".join(RECORD.pack(at, 1, 1, 1 << 10) for at in places)
     functions = b"".join(FUNCTION.pack(at, 3) for at in places)
-    assert FuncLineInfo(b"", lines).fits(bytes(32)) is fits
-    assert FuncLineInfo(functions, b"").fits(bytes(32)) is fits
-    assert not FuncLineInfo(b"", lines + b"x").fits(bytes(32))
-    assert not FuncLineInfo(functions + b"x", b"").fits(bytes(32))
+    assert FuncLineInfo(b"", lines).matches(bytes(32)) is fits
+    assert FuncLineInfo(functions, b"").matches(bytes(32)) is fits
+    assert not FuncLineInfo(b"", lines + b"x").matches(bytes(32))
+    assert not FuncLineInfo(functions + b"x", b"").matches(bytes(32))
 
 
 def test_lines_that_bcc_knows(monkeypatch):
@@ -127,6 +127,6 @@ def test_lines_that_bcc_knows(monkeypatch):
 
 
 def test_meaningless_instructions():
-    assert len(is_placeholder(1)) == 8
-    assert is_placeholder(3)[-8] == 0x95
-    assert set(is_placeholder(3)[:16:8]) == {0xB7}
+    assert len(placeholder_code(1)) == 8
+    assert placeholder_code(3)[-8] == 0x95
+    assert set(placeholder_code(3)[:16:8]) == {0xB7}

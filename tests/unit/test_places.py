@@ -197,7 +197,7 @@ def test_more_libraries_than_may_be_looked_at_are_left_out(tmp_path, monkeypatch
     budget.listen(said.append)
     monkeypatch.setattr(libraries, "CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(libraries, "current", lambda: budget)
-    monkeypatch.setattr(libraries.owners, "owner", lambda *_: budgets.UID)
+    monkeypatch.setattr(libraries.owners, "credentials_of", lambda *_: budgets.UID)
     with Root(os.getpid()) as root:
         assert len(libraries.names(root)) == 50
     [line] = said

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytracer.bpf import holders, objects, process_mark
-from pytracer.bpf.holders import Process, format_processes
+from pytracer.bpf.holders import Process, format_target
 from pytracer.bpf.obj_info import ProgramInfo
 from pytracer.bpf.objects import ObjectKind
 from pytracer.budget import Account
@@ -151,10 +151,10 @@ def test_links_of_a_kernel_that_has_no_ids_for_them_are_none(monkeypatch):
 
 
 def test_places_are_spelled_as_users_name_them():
-    assert format_processes("k", "vfs_read") == "k:vfs_read"
-    assert format_processes("k", "vfs_read", 4) == "k:vfs_read+4"
-    assert format_processes("k", "", 0, 0xFFFF) == "k:0xffff"
-    assert format_processes("u", "/bin/bash", 0x10) == "u:/bin/bash:0x10"
+    assert format_target("k", "vfs_read") == "k:vfs_read"
+    assert format_target("k", "vfs_read", 4) == "k:vfs_read+4"
+    assert format_target("k", "", 0, 0xFFFF) == "k:0xffff"
+    assert format_target("u", "/bin/bash", 0x10) == "u:/bin/bash:0x10"
 
 
 def a_process(root: Path, pid: int, comm: str, links_to: dict[int, str], infos: dict[int, str]) -> Path:

@@ -63,7 +63,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(bcc, "BccModule", Module)
     monkeypatch.setattr(builder, "ImageModule", Module)
     monkeypatch.setattr(image_cache, "key_of", lambda recipe: KEY)
-    monkeypatch.setattr(image_cache, "_is_compiler_identity", lambda image: True)
+    monkeypatch.setattr(image_cache, "_was_made_by_this_compiler", lambda image: True)
     found = headers.Headers("btf", tmp_path, "types from a test")
     monkeypatch.setattr(headers, "find_headers", lambda *_, **__: found)
     return tmp_path / "cache"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.cache import sealed
-from pytracer.bpf.cache.sealed import is_whole, publish
+from pytracer.bpf.cache.sealed import is_intact, publish
 from pytracer.errors import HeadersError
 
 
@@ -114,11 +114,11 @@ def be_empty(path: Path) -> None:
 )
 def test_what_is_damaged_is_made_anew(path: Path, damage: Callable[[Path], None]) -> None:
     publish(path, fill)
-    assert is_whole(path)
+    assert is_intact(path)
     damage(path)
-    assert not is_whole(path)
+    assert not is_intact(path)
     publish(path, fill)
-    assert is_whole(path)
+    assert is_intact(path)
     assert (path / "include/linux/kconfig.h").read_text() == "struct task_struct;"
     assert [each.name for each in path.parent.iterdir() if each.name != "elsewhere"] == ["headers"]
 
@@ -164,11 +164,11 @@ def test_large_trees_are_compared_by_size(path: Path, monkeypatch: pytest.Monkey
     """The headers that a kernel brings are 60 MB."""
     monkeypatch.setattr(sealed, "_DIGESTED", 4)
     publish(path, fill)
-    assert is_whole(path)
+    assert is_intact(path)
     change(path)
-    assert is_whole(path)
+    assert is_intact(path)
     empty(path)
-    assert not is_whole(path)
+    assert not is_intact(path)
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from pytracer.spec import registry
-from pytracer.spec.spelling import spelled
+from pytracer.spec.spelling import as_command_line
 
 PAGES = (64 << 20) // os.sysconf("SC_PAGE_SIZE")
 
@@ -32,4 +32,4 @@ PAGES = (64 << 20) // os.sysconf("SC_PAGE_SIZE")
     ],
 )
 def test_spelling(tracer, macro, words):
-    assert spelled(registry.get(tracer), macro) == words
+    assert as_command_line(registry.get(tracer), macro) == words

@@ -367,7 +367,7 @@ def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
     said = []
     budget.listen(said.append)
     user = [budgets.UID]
-    monkeypatch.setattr("pytracer.symbols.owners.owner", lambda *_: user[0])
+    monkeypatch.setattr("pytracer.symbols.owners.credentials_of", lambda *_: user[0])
     place = addresses(address_of(ctypes.CDLL(None).getppid))
     symbols = UserSymbols(budget)
     names = []
@@ -433,9 +433,9 @@ def test_within_a_user_namespace_who_made_it_is_to_blame():
     assert process.stdout is not None
     process.stdout.readline()
     known = owners.credentials(process.pid)
-    assert owners.owner(process.pid, known.uid) == uid
+    assert owners.credentials_of(process.pid, known.uid) == uid
     process.communicate(b"\n")
-    assert owners.owner(os.getpid(), 12345) == 12345
+    assert owners.credentials_of(os.getpid(), 12345) == 12345
 
 
 @pytest.fixture

@@ -214,7 +214,7 @@ def test_what_fails_at_the_start_leaves_nothing(monkeypatch, made):
 def test_to_stop_what_is_closed_writes_to_nobody_elses_file(made):
     with tempfile.TemporaryFile() as file:
         open_trace = opened()
-        numbers = [open_trace._waiting._read, open_trace._waiting._write]
+        numbers = [open_trace._events._read, open_trace._events._write]
         open_trace.close()
         for number in numbers:
             os.dup2(file.fileno(), number)

@@ -146,12 +146,10 @@ def _on_event(thread: int, descriptor: int, process: int) -> Iterator[EventProgr
     program, kind, offset, where = struct.unpack_from("IIQQ", attr, 24)
     if kind < len(_SPELLINGS):
         text = bytes(name).partition(b"\0")[0].decode(errors="replace")
-        yield EventProgram(
-            program, format_processes(_SPELLINGS[kind], text, offset, where), process, descriptor
-        )
+        yield EventProgram(program, format_target(_SPELLINGS[kind], text, offset, where), process, descriptor)
 
 
-def format_processes(kind: str, name: str, offset: int = 0, where: int = 0) -> str:
+def format_target(kind: str, name: str, offset: int = 0, where: int = 0) -> str:
     """Format a probed place as users name it: ``k:vfs_read``, ``k:vfs_read+8``, ``u:/bin/bash:0x1234``."""
     if kind in _UPROBES:
         return f"{kind}:{name}:{offset:#x}"

@@ -66,7 +66,7 @@ class ProgramSpec:
     references: Mapping[int, str]
     func_line_info: FuncLineInfo = NOTHING
 
-    def linked(self, descriptors: Mapping[str, int]) -> bytes:
+    def link(self, descriptors: Mapping[str, int]) -> bytes:
         """Return the instructions with the descriptors of created maps."""
         code = bytearray(self.code)
         for offset, name in self.references.items():
@@ -255,5 +255,5 @@ def _check(image: Image) -> None:
             raise ImageError(f"the program {program.name} refers to other maps than it says")
         if not names.issuperset(program.references.values()):
             raise ImageError(f"the program {program.name} refers to a map that is not in the image")
-        if not program.func_line_info.fits(program.code):
+        if not program.func_line_info.matches(program.code):
             raise ImageError(f"the program {program.name} has lines that are not its own")

@@ -32,7 +32,7 @@ class FuncLineInfo:
     functions: bytes
     lines: bytes
 
-    def behind(self, prologue: int) -> FuncLineInfo:
+    def shifted(self, prologue: int) -> FuncLineInfo:
         """Return the records shifted by ``prologue`` instructions, which then belong to the first
         function."""
         if not prologue:
@@ -43,7 +43,7 @@ class FuncLineInfo:
             moved.insert(0, RECORD.pack(0, *_FILTER_AT, 1 << LINE_SHIFT))
         return FuncLineInfo(b"".join(FUNCTION.pack(*one) for one in functions), b"".join(moved))
 
-    def fits(self, code: bytes) -> bool:
+    def matches(self, code: bytes) -> bool:
         """Return whether the kernel would accept the records with that code."""
         return _fits(FUNCTION, self.functions, code) and _fits(RECORD, self.lines, code)
 

@@ -61,7 +61,7 @@ class ResultColumns:
     def _column(self, records: Array, expression: str) -> Array | Coded:
         which = self._questions(records)
         parts = list[tuple[Array, ResultField]]()
-        for number, answers in enumerate(self._asked.answers):
+        for number, answers in enumerate(self._asked.fields):
             for answer in answers:
                 if answer.name == expression:
                     parts.append((np.flatnonzero(which == number), answer))
@@ -146,9 +146,7 @@ class ResultColumns:
         which = self._questions(records)
         names: dict[str, int] = {}
         codes = np.full(len(records), -1, dtype=np.intp)
-        for number, (question, answers) in enumerate(
-            zip(self._asked.specs, self._asked.answers, strict=True)
-        ):
+        for number, (question, answers) in enumerate(zip(self._asked.specs, self._asked.fields, strict=True)):
             rows = np.flatnonzero(which == number)
             if len(rows):
                 made = self._formatted(records[rows], question, answers)

@@ -6,14 +6,14 @@ import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from pytracer.bpf.compile.source import by_file, place_of, probes_folder
+from pytracer.bpf.compile.source import by_file, probes_folder, project_path
 from pytracer.bpf.obj_info import ProgramInfo, SourceLine
 from pytracer.explain.page import Beside, CodeLine, Pair, SourceBlock
-from pytracer.prog.disassembly import ReferenceNames, listing
+from pytracer.prog.disassembly import ReferenceFormatter, listing
 from pytracer.prog.native_code import of_program
 
 
-def bytecode(info: ProgramInfo, name: str, names: ReferenceNames) -> Beside:
+def bytecode(info: ProgramInfo, name: str, names: ReferenceFormatter) -> Beside:
     """Group the translated instructions by their lines of C."""
     code = [
         (one.number, CodeLine(str(one.number), one.text, "" if one.target is None else str(one.target)))
@@ -68,7 +68,7 @@ def sources(text: str, besides: Sequence[Beside]) -> list[SourceBlock]:
             count[pair.file, pair.line] += len(pair.code)
     made = []
     for file, lines in by_file(text).items():
-        path = place_of(file, lines)
+        path = project_path(file, lines)
         whole = probes_folder().parent / path  # with the includes, in whose places their text stands
         if path != file:
             lines = dict(enumerate(whole.read_text().splitlines(), 1))

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from pytracer.bpf.compile.source import by_file, place_of
+from pytracer.bpf.compile.source import by_file, project_path
 from pytracer.bpf.load.verifier import last_lines, summarise
 from pytracer.bpf.load.verifier_messages import explain_message
 from pytracer.explain.page import Block, Fold, Page, PageStage, Raw, SourceBlock, Words
@@ -112,7 +112,7 @@ def _around(file: str, number: int, text: str) -> SourceBlock:
     lines = by_file(text).get(file, {})
     first, last = max(1, number - _AROUND), min(max(lines, default=number), number + _AROUND)
     shown = tuple(lines.get(line, "") for line in range(first, last + 1))
-    return SourceBlock(place_of(file, lines), first, shown, marked=frozenset({number}))
+    return SourceBlock(project_path(file, lines), first, shown, marked=frozenset({number}))
 
 
 def functions(text: str) -> Iterator[tuple[str, str]]:

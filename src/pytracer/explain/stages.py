@@ -14,7 +14,7 @@ from pytracer.explain.page import Beside, Block, Fold, Grid, Page, PageStage, Ra
 from pytracer.explain.watch import Observation, WatchedMap, WatchedProgram, total
 from pytracer.features.feature_table import MAP_NAMES, PROGRAM_NAMES
 from pytracer.plan import AlternativeReport, Plan
-from pytracer.prog.disassembly import KernelReferenceNames
+from pytracer.prog.disassembly import KernelReferenceFormatter
 from pytracer.symbols.kernel import KernelSymbols
 
 NAMES = ("c", "plan", "bytecode", "verifier", "native", "maps", "attachment", "cost")
@@ -25,7 +25,7 @@ _ALIKE = "{} programs that differ in the number of their target; one of them is 
 def page_of(seen: Observation, words: Sequence[str]) -> Page:
     """Make the page of ``pytracer WORDS``."""
     symbols = KernelSymbols()
-    names = KernelReferenceNames({table.info.id: table.name for table in seen.tables}, symbols)
+    names = KernelReferenceFormatter({table.info.id: table.name for table in seen.tables}, symbols)
     titles = dict(zip(seen.programs, _titles(seen.programs), strict=True))
     code = {one: listings.bytecode(one.info, titles[one], names) for one in seen.programs}
     facts = (

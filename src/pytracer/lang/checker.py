@@ -6,7 +6,7 @@ a user wrote can become C.
 
 from __future__ import annotations
 
-from pytracer.errors import QuestionError, near
+from pytracer.errors import ProbeSpecError, near
 from pytracer.lang import syntax, types
 from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, converted, logical, number, size_of, unary
 from pytracer.lang.identifiers import Identifiers
@@ -48,7 +48,7 @@ class Checker(Identifiers):
         return f"({self.value(node).code}) != 0"
 
     def value(self, node: Node) -> Value:
-        """Translate an expression for a number or an address. Raises QuestionError."""
+        """Translate an expression for a number or an address. Raises ProbeSpecError."""
         return self._valued(node, self._found(node))
 
     def text(self, node: Node) -> tuple[str, int, str] | Comm | None:
@@ -69,7 +69,7 @@ class Checker(Identifiers):
         return value.code, limit, self._memory(kind)
 
     def type_of(self, name: syntax.TypeName) -> Type:
-        """Look up a type by name. Raises QuestionError."""
+        """Look up a type by name. Raises ProbeSpecError."""
         words = name.words
         kind = types.basic(words)
         if kind is None and words[0] in ("struct", "union", "enum"):
@@ -231,7 +231,7 @@ class Checker(Identifiers):
         member = members.get(node.name)
         if member is None:
             hint = near(node.name, members) or ("" if members else "what is in it is not known")
-            raise QuestionError(
+            raise ProbeSpecError(
                 f"{kind.name} has no member {node.name!r}", self.whole, node.at, node.end, hint=hint
             )
         shift = member.offset % 8 if member.bits else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from pytracer.errors import QuestionError
+from pytracer.errors import ProbeSpecError
 from pytracer.lang.arithmetic import converted, widened
 from pytracer.lang.checker import Checker
 from pytracer.lang.formats import Conversion
@@ -61,7 +61,7 @@ class _FieldWriter:
 
 
 def generate(question: ProbeSpec, scope: Scope) -> GeneratedProgram:
-    """Generate the C for a probe spec in this scope. Raises QuestionError, which points into the spec."""
+    """Generate the C for a probe spec in this scope. Raises ProbeSpecError, which points into the spec."""
     checker = Checker(question.text, signed(question, scope))
     condition = checker.condition(question.filter) if question.filter is not None else ""
     answers = _FieldWriter()
@@ -106,7 +106,7 @@ def _answer(answers: _FieldWriter, checker: Checker, of: Expression, conversion:
 def _text_or_none(checker: Checker, of: Expression) -> tuple[str, int, str] | Comm | None:
     try:
         return checker.text(of.node)
-    except QuestionError:
+    except ProbeSpecError:
         return None  # whatever it is, it is said of the value
 
 
@@ -123,7 +123,7 @@ def _is_text(checker: Checker, of: Expression) -> bool:
 
 
 def _as_shown(checker: Checker, of: Expression, value: Value, conversion: Conversion) -> Value:
-    """Convert a value to the type that its conversion shows. Raises QuestionError if it cannot show it."""
+    """Convert a value to the type that its conversion shows. Raises ProbeSpecError if it cannot show it."""
     kind = value.type
     if conversion.is_number:
         return widened(value, conversion)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytracer.errors import QuestionError
+from pytracer.errors import ProbeSpecError
 from pytracer.lang import lexer, syntax
 from pytracer.lang.lexer import CHARACTER, NAME, NUMBER, SIGN, TEXT, Token
 from pytracer.lang.syntax import Node
@@ -22,7 +22,7 @@ STRCMP, ENTRY = "STRCMP", "$entry"
 
 
 class ExpressionParser:
-    """A reader of the tokens of ``text`` from ``start`` on; its methods raise QuestionError."""
+    """A reader of the tokens of ``text`` from ``start`` on; its methods raise ProbeSpecError."""
 
     def __init__(self, text: str, start: int = 0) -> None:
         self.text = text
@@ -68,12 +68,12 @@ class ExpressionParser:
             raise self.fail(f"{sign!r} is missing here" + (f" {why}" if why else ""))
         return self.take()
 
-    def fail(self, what: str, *, hint: str = "", token: Token | None = None) -> QuestionError:
+    def fail(self, what: str, *, hint: str = "", token: Token | None = None) -> ProbeSpecError:
         """Return an error that points at the next token, or at ``token``."""
         token = token or self.next
-        return QuestionError(what, self.text, token.start, max(token.end, token.start + 1), hint=hint)
+        return ProbeSpecError(what, self.text, token.start, max(token.end, token.start + 1), hint=hint)
 
-    def unexpected(self, hint: str = "") -> QuestionError:
+    def unexpected(self, hint: str = "") -> ProbeSpecError:
         """Return the error for a token that cannot stand here."""
         if self.next.kind == lexer.END:
             return self.fail("something is missing at the end", hint=hint)
@@ -104,7 +104,7 @@ class ExpressionParser:
             level = [part for node in level for part in syntax.parts(node)]
         if level:
             message = f"expressions within each other: more than {_DEEP}"
-            raise QuestionError(message, self.text, level[0].start, level[0].end)
+            raise ProbeSpecError(message, self.text, level[0].start, level[0].end)
 
     def _binary(self, level: int) -> Node:
         left = self._unary()

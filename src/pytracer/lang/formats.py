@@ -6,7 +6,7 @@ import functools
 import re
 from typing import Any
 
-from pytracer.errors import QuestionError
+from pytracer.errors import ProbeSpecError
 from pytracer.lang import lexer
 from pytracer.record import record
 from pytracer.text import clip
@@ -86,7 +86,7 @@ def _parsed(how: str) -> tuple[str, int, int | None]:
 def parse_format(text: str, start: int, end: int) -> tuple[str | Conversion, ...]:
     """Parse a format string, whose inside is from ``start`` up to ``end`` of ``text``, to pieces.
 
-    Raises QuestionError.
+    Raises ProbeSpecError.
     """
     pieces = list[str | Conversion]()
     at = start
@@ -105,7 +105,7 @@ def parse_format(text: str, start: int, end: int) -> tuple[str | Conversion, ...
             break
         match = _CONVERSION.match(text, percent, end)
         if match is None:
-            raise QuestionError(
+            raise ProbeSpecError(
                 "this is no conversion", text, percent, min(percent + 2, end), hint=f"there is {KNOWN}"
             )
         at = match.end()
@@ -120,9 +120,9 @@ def _conversion(text: str, match: re.Match[str]) -> Conversion:
     how, length, sign = match["how"], match["length"] or "", match["sign"]
     made = Conversion(how, sign, _SIZES[length], match.start(), match.end())
     if sign not in _WHOLE + "scpKU" or (length and sign not in _WHOLE):
-        raise QuestionError(
+        raise ProbeSpecError(
             f"no conversion {match.group()!r}", text, made.start, made.end, hint=f"there is {KNOWN}"
         )
     if any(int(digits) > _WIDEST for digits in re.findall(r"\d+", how)):
-        raise QuestionError(f"wider than {_WIDEST} characters", text, made.start, made.end)
+        raise ProbeSpecError(f"wider than {_WIDEST} characters", text, made.start, made.end)
     return made

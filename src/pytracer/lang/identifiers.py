@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytracer.errors import QuestionError, near
+from pytracer.errors import ProbeSpecError, near
 from pytracer.lang import syntax
 from pytracer.lang.arithmetic import number
 from pytracer.lang.constants import constants
@@ -39,12 +39,12 @@ class Identifiers:
         self.within = within
         self.begins = False
 
-    def fail(self, node: Node, message: str, *, hint: str = "") -> QuestionError:
+    def fail(self, node: Node, message: str, *, hint: str = "") -> ProbeSpecError:
         """Return the error, with the position of a node."""
-        return QuestionError(message, self.whole, node.start, node.end, hint=hint)
+        return ProbeSpecError(message, self.whole, node.start, node.end, hint=hint)
 
     def name(self, node: syntax.Name) -> Found:
-        """Look up an identifier. Raises QuestionError, which suggests similar ones."""
+        """Look up an identifier. Raises ProbeSpecError, which suggests similar ones."""
         name, scope = node.name, self.scope
         if name in scope.named:
             return scope.named[name]
@@ -72,7 +72,7 @@ class Identifiers:
             return number(value, next(k for k in kinds if _holds(k, value)))
         raise self._unknown(node)
 
-    def _unknown(self, node: syntax.Name) -> QuestionError:
+    def _unknown(self, node: syntax.Name) -> ProbeSpecError:
         scope = self.scope
         name = node.name
         if name.startswith("$"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pytracer.errors import QuestionError
+from pytracer.errors import ProbeSpecError
 from pytracer.record import record
 
 NAME, NUMBER, TEXT, CHARACTER, SIGN, LABEL, END = (
@@ -45,9 +45,9 @@ class Token:
 
 
 def tokens(text: str, start: int = 0) -> list[Token]:
-    """Return the tokens from ``start`` on, the last one of kind END. Raises QuestionError."""
+    """Return the tokens from ``start`` on, the last one of kind END. Raises ProbeSpecError."""
     if len(text) > MOST:
-        raise QuestionError(f"a question has {MOST} characters at most", text, MOST, MOST + 1)
+        raise ProbeSpecError(f"a question has {MOST} characters at most", text, MOST, MOST + 1)
     found = list[Token]()
     at = _blank(text, start)
     while at < len(text):
@@ -67,13 +67,13 @@ def _blank(text: str, at: int) -> int:
     return blank.end()
 
 
-def _wrong(text: str, at: int) -> QuestionError:
+def _wrong(text: str, at: int) -> ProbeSpecError:
     if text[at] in "\"'":
-        return QuestionError(f"there is no {text[at]} that ends this", text, at, len(text))
+        return ProbeSpecError(f"there is no {text[at]} that ends this", text, at, len(text))
     if text[at].isdigit():
         word = re.compile(r"\w+").match(text, at)
-        return QuestionError("this is no number", text, at, word.end() if word else at + 1)
-    return QuestionError(f"{text[at]!r} has no meaning here", text, at, at + 1)
+        return ProbeSpecError("this is no number", text, at, word.end() if word else at + 1)
+    return ProbeSpecError(f"{text[at]!r} has no meaning here", text, at, at + 1)
 
 
 def _token(text: str, kind: str, match: re.Match[str]) -> Token:
@@ -84,7 +84,7 @@ def _token(text: str, kind: str, match: re.Match[str]) -> Token:
     elif kind in (TEXT, CHARACTER):
         value = unescaped(text, match.start() + 1, match.end() - 1)
         if kind == CHARACTER and (len(value) != 1 or ord(value) > 0x7F):
-            raise QuestionError("this is not one character of ASCII", text, match.start(), match.end())
+            raise ProbeSpecError("this is not one character of ASCII", text, match.start(), match.end())
     elif kind == LABEL:
         value = word[1:].strip()
     return Token(kind, word, match.start(), match.end(), value)
@@ -95,14 +95,14 @@ def _number(text: str, match: re.Match[str]) -> int:
     try:
         value = int(digits, 8 if re.fullmatch(r"0\d+", digits) else 0)
     except ValueError:
-        raise QuestionError("this is no number", text, match.start(), match.end()) from None
+        raise ProbeSpecError("this is no number", text, match.start(), match.end()) from None
     if value >= 1 << 64:
-        raise QuestionError("this number has more than 64 bits", text, match.start(), match.end())
+        raise ProbeSpecError("this number has more than 64 bits", text, match.start(), match.end())
     return value
 
 
 def unescaped(text: str, start: int, end: int) -> str:
-    """Decode the inside of a literal, as in C. Raises QuestionError."""
+    """Decode the inside of a literal, as in C. Raises ProbeSpecError."""
 
     def replace(match: re.Match[str]) -> str:
         what = match[1]
@@ -113,7 +113,7 @@ def unescaped(text: str, start: int, end: int) -> str:
         if what in _THEMSELVES or what in _ESCAPES:
             return _ESCAPES.get(what, what)
         at = start + match.start()
-        raise QuestionError(f"C has no escape {match.group()}", text, at, at + len(match.group()))
+        raise ProbeSpecError(f"C has no escape {match.group()}", text, at, at + len(match.group()))
 
     return _ESCAPE.sub(replace, text[start:end])
 

@@ -67,7 +67,7 @@ class ProbeSpecs:
     record has room for ``numbers`` numbers, and ``texts`` texts of ``room`` bytes."""
 
     specs: tuple[ProbeSpec, ...] = ()
-    answers: tuple[tuple[ResultField, ...], ...] = ()
+    fields: tuple[tuple[ResultField, ...], ...] = ()
     of: tuple[int, ...] = ()
     numbers: int = 1
     texts: int = 1

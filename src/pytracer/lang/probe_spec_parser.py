@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from pytracer.errors import QuestionError, UsageError
+from pytracer.errors import ProbeSpecError, UsageError
 from pytracer.lang import syntax
 from pytracer.lang.expressions import ExpressionParser
 from pytracer.lang.formats import parse_format
@@ -43,7 +43,7 @@ def source_of(text: str) -> Source:
 
 
 def parse_trace(text: str) -> ProbeSpec:
-    """Parse a probe spec of ``trace``. Raises QuestionError, or UsageError if it names no source."""
+    """Parse a probe spec of ``trace``. Raises ProbeSpecError, or UsageError if it names no source."""
     source, signature, parser = _begin(text)
     condition = _filter(parser) if parser.at("(") else None
     if parser.next.kind == END:
@@ -81,7 +81,7 @@ def parse_distribution(text: str) -> ProbeSpec:
         while parser.skip(","):
             found.append(_expression(parser))
         if types and len(types) != len(found):
-            raise QuestionError(
+            raise ProbeSpecError(
                 f"{len(found)} to be counted, and {len(types)} types",
                 text,
                 first.start,
@@ -114,7 +114,7 @@ def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, 
     assert match is not None
     end = match.end()
     if end == start:
-        raise QuestionError("a probe must stand here", text, start, start + 1, hint="as in k:vfs_read")
+        raise ProbeSpecError("a probe must stand here", text, start, start + 1, hint="as in k:vfs_read")
     if label and text[end : end + 1] != "(":
         end = _without_parentheses(text, start, end)
     source = _source(text, start, end)
@@ -123,7 +123,7 @@ def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, 
     if parser.at("(") and parser.next.start == end:
         try:
             signature = parser.signature()
-        except QuestionError:
+        except ProbeSpecError:
             end = _end_of_parameters(text, source, end)
             if not end:
                 raise
@@ -160,7 +160,7 @@ def _without_parentheses(text: str, start: int, end: int) -> int:
                 source_of(word[:cut])
             except UsageError:
                 continue
-            raise QuestionError(
+            raise ProbeSpecError(
                 "parentheses must stand between the probe and the types",
                 text,
                 start,
@@ -173,10 +173,10 @@ def _without_parentheses(text: str, start: int, end: int) -> int:
 def _source(text: str, start: int, end: int) -> Source:
     try:
         return source_of(text[start:end])
-    except QuestionError:
+    except ProbeSpecError:
         raise
     except UsageError as error:
-        raise QuestionError(error.message, text, start, end, hint=error.hint) from None
+        raise ProbeSpecError(error.message, text, start, end, hint=error.hint) from None
 
 
 def _filter(parser: ExpressionParser) -> Node:
@@ -193,11 +193,11 @@ def _expression(parser: ExpressionParser) -> Expression:
 
 
 def _check_count(question: ProbeSpec, start: int, end: int) -> None:
-    """Check that there are as many arguments as conversions, and not too many. Raises QuestionError."""
+    """Check that there are as many arguments as conversions, and not too many. Raises ProbeSpecError."""
     wanted, found = question.conversions, question.expressions
     if len(found) > len(wanted):
         first = found[len(wanted)].node
-        raise QuestionError(
+        raise ProbeSpecError(
             f"{len(found)} arguments, and {len(wanted)} conversions in the format",
             question.text,
             first.start,
@@ -206,7 +206,7 @@ def _check_count(question: ProbeSpec, start: int, end: int) -> None:
         )
     if len(found) < len(wanted):
         missing = wanted[len(found)]
-        raise QuestionError(
+        raise ProbeSpecError(
             f"{len(wanted)} conversions in the format, and {len(found)} arguments",
             question.text,
             missing.start,
@@ -214,4 +214,4 @@ def _check_count(question: ProbeSpec, start: int, end: int) -> None:
             hint="there is no argument for this",
         )
     if len(found) > _MOST:
-        raise QuestionError(f"more than {_MOST} arguments", question.text, start, end)
+        raise ProbeSpecError(f"more than {_MOST} arguments", question.text, start, end)

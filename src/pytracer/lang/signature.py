@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytracer.errors import QuestionError
+from pytracer.errors import ProbeSpecError
 from pytracer.lang.checker import Checker
 from pytracer.lang.probe_spec import ProbeSpec
 from pytracer.lang.scope import Found, Scope, Value
@@ -20,7 +20,7 @@ def retyped(code: str, kind: Type) -> Value:
 
 
 def signed(question: ProbeSpec, scope: Scope) -> Scope:
-    """Return the scope with the names and types of the spec's signature. Raises QuestionError."""
+    """Return the scope with the names and types of the spec's signature. Raises ProbeSpecError."""
     if not question.signature:
         return scope
     if scope.entry is not None:
@@ -35,7 +35,7 @@ def _named(question: ProbeSpec, scope: Scope) -> Scope:
     if not scope.numbered:
         first, last = question.signature[0], question.signature[-1]
         reason = "its fields have names already" if scope.record else scope.missing_reason
-        raise QuestionError(
+        raise ProbeSpecError(
             f"{scope.what} takes no signature: {reason}", question.text, first.start, last.end
         )
     named = dict[str, Found]()

@@ -27,7 +27,7 @@ class ChosenProbe:
     probe: Probe
     name: str
     rate: Rate = NO_RATE
-    tells: TargetIdSource = TargetIdSource.PROGRAM
+    target_id_source: TargetIdSource = TargetIdSource.PROGRAM
     choice: str = ""
     members: int = 0
 

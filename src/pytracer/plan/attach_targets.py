@@ -279,7 +279,7 @@ def defines_of(count: int, probes: Iterable[ChosenProbe]) -> Iterator[tuple[str,
     """Yield the macros for the number of targets, and for how a program learns its target id."""
     room = FEWEST << max(-(-count // FEWEST) - 1, 0).bit_length()
     yield "PT_TARGETS", str(room)
-    if any(chosen.tells is TargetIdSource.ADDRESS for chosen in probes):
+    if any(chosen.target_id_source is TargetIdSource.ADDRESS for chosen in probes):
         yield "PT_ADDRESSES", str(2 * room)
 
 

@@ -34,7 +34,7 @@ def first_registers(
     known, numbers, floats = start is not None, start or 0, 0
     found = list[int]()
     for (_, kind), said in zip(prototype.arguments, told, strict=True):
-        needs = _is_passed_in_memory(kind, types, architecture)
+        needs = _registers_needed(kind, types, architecture)
         place = NOT_IN_REGISTER
         if needs is not None:
             fits = numbers + needs[0] <= most and floats + needs[1] <= _FLOATING
@@ -57,10 +57,10 @@ def _of_result(returned: Type, types: NoTypes, architecture: str) -> int | None:
         return 0
     if returned.size > _SMALL:
         return 1
-    return None if _is_passed_in_memory(returned, types, architecture) is None else 0
+    return None if _registers_needed(returned, types, architecture) is None else 0
 
 
-def _is_passed_in_memory(kind: Type, types: NoTypes, architecture: str) -> Needs | None:
+def _registers_needed(kind: Type, types: NoTypes, architecture: str) -> Needs | None:
     """Return the registers that an argument needs, if enough are free; None if it is unknown."""
     if isinstance(kind, (IntType, PointerType)):
         return 1, 0

@@ -26,8 +26,8 @@ from pytracer.spec import (
     Number,
     OnCgroup,
     Output,
+    ProbeSpecArguments,
     Profile,
-    Questions,
     SeccompProfile,
     Stream,
     Table,
@@ -250,7 +250,7 @@ def hooks_of(request: Request) -> list[Hook]:
 
 def _choose_named(request: Request, facts: KernelInfo) -> TargetPlan:
     """Resolve the targets that the user names, or the probe specs."""
-    if not isinstance(request.tracer.arguments, Questions):
+    if not isinstance(request.tracer.arguments, ProbeSpecArguments):
         return choose_targets(request, facts)
     from pytracer.plan.probe_specs import plan_probe_specs  # and a language with it
 

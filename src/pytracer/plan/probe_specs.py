@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from pytracer.errors import PytracerError, QuestionError, UsageError
+from pytracer.errors import ProbeSpecError, PytracerError, UsageError
 from pytracer.kernel.facts import KernelInfo, TargetIdSource
 from pytracer.lang import GeneratedProgram, ProbeSpec, ProbeSpecs, ResultField, ResultSlot, generate
 from pytracer.lang.codegen import written
@@ -33,7 +33,7 @@ _BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spe
 def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     """Find the targets of the probe specs, and choose how to attach to them.
 
-    Raises QuestionError, which points into the spec, if it does not fit the target, and the errors of
+    Raises ProbeSpecError, which points into the spec, if it does not fit the target, and the errors of
     :func:`~pytracer.plan.attach_targets.choose_targets`.
     """
     named, warnings = list[NumberedTarget](), list[str]()
@@ -117,7 +117,7 @@ def _targets(
         start = len(question.text) - len(question.text.lstrip())
         end = start + len(question.text[start:].split("(")[0].split()[0])
         hint = _mark_of(question.source, facts) or error.hint
-        raise QuestionError(error.message, question.text, start, end, hint=hint) from None
+        raise ProbeSpecError(error.message, question.text, start, end, hint=hint) from None
     for one in targets:
         if source.kind != "usdt":
             yield one
@@ -149,10 +149,10 @@ def _check_uniform(
     question: ProbeSpec, first: GeneratedProgram, program: GeneratedProgram, one: NumberedTarget
 ) -> None:
     """Check that each expression has the same type at all targets, as its column has one. Raises
-    QuestionError."""
+    ProbeSpecError."""
     for expression, before, now in zip(question.expressions, first.answers, program.answers, strict=True):
         if before.slot is not now.slot:
-            raise QuestionError(
+            raise ProbeSpecError(
                 f"this is {now.slot.value} of {one.name}, and {before.slot.value} of what matched before",
                 question.text,
                 expression.node.start,
@@ -165,7 +165,7 @@ def _check_addresses(probes: Iterable[ChosenProbe], named: Sequence[NumberedTarg
     """Check that a function which is known by its address has one probe spec only. Raises UsageError."""
     known = dict[int, int]()
     for chosen in probes:
-        if chosen.tells is TargetIdSource.ADDRESS and isinstance(chosen.probe, Kprobes):
+        if chosen.target_id_source is TargetIdSource.ADDRESS and isinstance(chosen.probe, Kprobes):
             for address, number in zip(chosen.probe.addresses, chosen.probe.targets, strict=True):
                 if known.setdefault(address, number) != number:
                     name = named[number].name
@@ -176,12 +176,12 @@ def _check_addresses(probes: Iterable[ChosenProbe], named: Sequence[NumberedTarg
 
 
 def _check_number(question: ProbeSpec, program: GeneratedProgram) -> None:
-    """Check that a histogram is of one number. Raises QuestionError."""
+    """Check that a histogram is of one number. Raises ProbeSpecError."""
     if len(program.answers) == 1 and program.answers[0].slot is not ResultSlot.TEXT:
         return
     nodes = [one.node for one in question.expressions]
     start, end = (nodes[0].start, nodes[-1].end) if nodes else (0, len(question.text))
-    raise QuestionError(
+    raise ProbeSpecError(
         "a histogram is of one number", question.text, start, end, hint="PROBE()::EXPRESSION, or -C"
     )
 
@@ -209,7 +209,7 @@ def expression_columns(asked: ProbeSpecs, taken: Iterable[str], *, wide: bool) -
     If ``wide``, tables leave it out."""
     names = set(taken) | _RESERVED
     slots = dict[str, ResultSlot]()
-    for answer in (answer for some in asked.answers for answer in some):
+    for answer in (answer for some in asked.fields for answer in some):
         slots.setdefault(answer.name, answer.slot)
     return tuple(
         Column(

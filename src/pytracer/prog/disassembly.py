@@ -37,7 +37,7 @@ _OWN, _KERNEL = 1, 2  # the source register of a call
 _PER_CPU, _ADDRESS_SPACE = -1, 1  # offsets of a move (Linux 6.10: 7bdbf7446305; 6.9: 6082b6c328b5)
 
 
-class ReferenceNames:
+class ReferenceFormatter:
     """Names for maps and functions in instructions. This base class returns numbers."""
 
     def map(self, number: int) -> str:
@@ -53,7 +53,7 @@ class ReferenceNames:
         return self.helper(number)
 
 
-class KernelReferenceNames(ReferenceNames):
+class KernelReferenceFormatter(ReferenceFormatter):
     """Names for translated instructions: a call has the function's distance from ``__bpf_call_base``."""
 
     def __init__(self, maps: Mapping[int, str], symbols: KernelSymbols | None = None) -> None:
@@ -85,9 +85,9 @@ class BytecodeLine:
     target: int | None = None
 
 
-def listing(code: bytes, names: ReferenceNames | None = None) -> Iterator[BytecodeLine]:
+def listing(code: bytes, names: ReferenceFormatter | None = None) -> Iterator[BytecodeLine]:
     """Yield the instructions in ``code``. Unknown ones are shown as bytes."""
-    names = names or ReferenceNames()
+    names = names or ReferenceFormatter()
     at = 0
     while at + 8 <= len(code):
         wide = code[at] == LD | _IMM | 0x18
@@ -131,7 +131,7 @@ def _jump(one: _Fields) -> int | None:
     return one.off
 
 
-def _text(one: _Fields, names: ReferenceNames) -> str:
+def _text(one: _Fields, names: ReferenceFormatter) -> str:
     if one.kind in (ALU, ALU64):
         return _arithmetic(one)
     if one.kind in (JMP, JMP32):
@@ -174,7 +174,7 @@ def _arithmetic(one: _Fields) -> str:
     return f"{dst} {sign} {src}"
 
 
-def _branch(one: _Fields, names: ReferenceNames) -> str:
+def _branch(one: _Fields, names: ReferenceFormatter) -> str:
     if one.operation == _CALL and one.kind == JMP:
         return _call(one, names)
     if one.operation == _EXIT and one.kind == JMP:
@@ -193,14 +193,14 @@ def _branch(one: _Fields, names: ReferenceNames) -> str:
     return f"if {letter}{one.dst} {sign} {right} goto pc{one.off:+d}"
 
 
-def _call(one: _Fields, names: ReferenceNames) -> str:
+def _call(one: _Fields, names: ReferenceFormatter) -> str:
     if one.src == _OWN:  # once there is native code, how far it is stands in the offset
         return f"call pc{one.off or one.imm:+d}"
     name = names.function(one.imm) if one.src == _KERNEL else names.helper(one.imm)
     return f"call {name or 'a function whose name is hidden'}"
 
 
-def _constant(one: _Fields, names: ReferenceNames) -> str:
+def _constant(one: _Fields, names: ReferenceFormatter) -> str:
     if one.mode == _ABS:
         return f"r0 = *(u{one.width} *)skb[{one.imm}]"
     if one.mode == _IND:

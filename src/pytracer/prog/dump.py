@@ -11,7 +11,7 @@ from pytracer.bpf.obj_info import ProgramInfo, SourceLine, read_program
 from pytracer.bpf.objects import ObjectKind, opened
 from pytracer.errors import PytracerError, UnknownNameError
 from pytracer.kernel.policy import explain, in_words
-from pytracer.prog.disassembly import BytecodeLine, KernelReferenceNames, listing
+from pytracer.prog.disassembly import BytecodeLine, KernelReferenceFormatter, listing
 from pytracer.prog.link_targets import TargetNames
 from pytracer.prog.map_contents import MapContents, read_contents
 from pytracer.prog.native_code import NativeInstruction, of_program
@@ -35,7 +35,7 @@ class ProgramDump:
 
     facts: dict[str, Any]
     info: ProgramInfo
-    tables: tuple[tuple[KernelMap, MapContents], ...]
+    maps: tuple[tuple[KernelMap, MapContents], ...]
     bytecode: tuple[tuple[SourceLine | None, BytecodeLine], ...]
     native: tuple[tuple[SourceLine | None, NativeInstruction], ...]
     begin: int
@@ -62,7 +62,7 @@ def dump_program(name: str, *, entries: int) -> ProgramDump:
     except OSError as error:
         raise explain(error, f"looking at program {name}", needed=NEEDED) from error
     symbols = KernelSymbols()
-    names = KernelReferenceNames({table.info.id: table.info.name for table, _ in tables}, symbols)
+    names = KernelReferenceFormatter({table.info.id: table.info.name for table, _ in tables}, symbols)
     begin = info.functions[0].address if info.functions else 0
 
     def name_of(address: int) -> str:
@@ -75,7 +75,7 @@ def dump_program(name: str, *, entries: int) -> ProgramDump:
     return ProgramDump(
         facts=facts,
         info=info,
-        tables=tables,
+        maps=tables,
         bytecode=tuple((by_insn.new(one.number), one) for one in listing(info.xlated, names)),
         native=tuple((by_address.new(one.address), one) for one in code),
         begin=begin,

@@ -57,12 +57,12 @@ def _filters() -> Iterator[Leftover]:
     for index in clsact.qdiscs():
         name = _interface(index)
         there = clsact.filters(index)
-        dead = [one for one in there if one.is_own and is_dead(one.is_own[1])]
+        dead = [one for one in there if one.owner_match and is_dead(one.owner_match[1])]
         for one in dead:
             way = NAMES[one.way]
             command = f"tc filter del dev {name} {way} pref {one.priority} handle {one.handle:#x} bpf"
             yield Leftover(f"a filter on {name} {way}", command)
-        if dead and len(dead) == len(there) and any(one.is_own and one.is_own[2] for one in dead):
+        if dead and len(dead) == len(there) and any(one.owner_match and one.owner_match[2] for one in dead):
             yield Leftover(f"the qdisc clsact on {name}", f"tc qdisc del dev {name} clsact")
 
 

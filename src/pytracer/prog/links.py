@@ -6,7 +6,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 
-from pytracer.bpf.holders import format_processes
+from pytracer.bpf.holders import format_target
 from pytracer.bpf.objects import ObjectKind, ids, opened
 from pytracer.bpf.sys import address, object_info
 from pytracer.prog.link_targets import TargetNames, attach_type, interface
@@ -107,9 +107,9 @@ def _perf_event(link: _Raw) -> str:
     """Name the target of a perf link, which the kernel reports since Linux 6.6 (1b715e1b0ec5)."""
     kind = link.word(16)
     if kind in (1, 2):  # a uprobe, a return
-        return format_processes("u" if kind == 1 else "ur", link.text(24, 32), link.word(36))
+        return format_target("u" if kind == 1 else "ur", link.text(24, 32), link.word(36))
     if kind in (3, 4):
-        return format_processes("k" if kind == 3 else "kr", link.text(24, 32), link.word(36), link.long(40))
+        return format_target("k" if kind == 3 else "kr", link.text(24, 32), link.word(36), link.long(40))
     if kind == 5:
         return f"t:{link.names.event(link.text(24, 32))}"
     return f"perf:{link.word(32)}/{link.long(24)}" if kind == 6 else "perf:?"
@@ -130,7 +130,7 @@ def _uprobe_multi(link: _Raw) -> str:
     if not count:
         return f"{kind}:?"
     (first,) = struct.unpack_from("Q", link.array(24, 52, 8 * count))
-    return f"{format_processes(kind, link.text(16, 48), first)}{_more(count)}"
+    return f"{format_target(kind, link.text(16, 48), first)}{_more(count)}"
 
 
 def _more(count: int) -> str:

@@ -20,7 +20,7 @@ TRACER_OWNED = "tracer-owned"
 
 
 @record
-class KeptProgram:
+class PinnedProgramInfo:
     """A program that is or was pinned: its name ("" if it was unloaded), and the processes that hold it."""
 
     pin: PinnedProgram
@@ -28,7 +28,7 @@ class KeptProgram:
     holders: tuple[Process, ...]
 
 
-def pin(names: Iterable[str], *, attached: bool) -> list[KeptProgram]:
+def pin(names: Iterable[str], *, attached: bool) -> list[PinnedProgramInfo]:
     """Pin programs of running tracers, by their ids or all; with ``attached`` also their links, so that they
     keep running when the tracer has ended.
 
@@ -54,7 +54,7 @@ def pin(names: Iterable[str], *, attached: bool) -> list[KeptProgram]:
     return [_kept(there[number], programs, processes) for number in ids]
 
 
-def unload(names: Iterable[str]) -> tuple[list[KeptProgram], list[PytracerError]]:
+def unload(names: Iterable[str]) -> tuple[list[PinnedProgramInfo], list[PytracerError]]:
     """Remove pins that pytracer made: of these programs, or all (also: ``tracer-owned``).
 
     Other pins stay. Returns the removed ones, and an error for each program that pytracer did not pin or
@@ -139,6 +139,8 @@ def _check_attachment(number: int, links: list[int], processes: Holders) -> None
         )
 
 
-def _kept(one: PinnedProgram, programs: dict[int, KernelProgram], processes: Holders) -> KeptProgram:
+def _kept(one: PinnedProgram, programs: dict[int, KernelProgram], processes: Holders) -> PinnedProgramInfo:
     program = programs.get(one.program)
-    return KeptProgram(one, program.name if program else "", tuple(processes.programs.get(one.program, ())))
+    return PinnedProgramInfo(
+        one, program.name if program else "", tuple(processes.programs.get(one.program, ()))
+    )

@@ -79,7 +79,7 @@ class ProgramLister:
         return KernelProgram(info, self._names[info.id], memory, since + info.load_time / 1e9)
 
 
-def tables() -> dict[int, KernelMap]:
+def list_maps() -> dict[int, KernelMap]:
     """Return the maps by id. Raises OSError."""
     found = {}
     for number in ids(ObjectKind.MAP):

@@ -17,7 +17,7 @@ from pytracer.model.tabular import Values
 from pytracer.prog.attachments import Attachment, attachments, by_program
 from pytracer.prog.link_targets import TargetNames
 from pytracer.prog.pins import Pin, pins
-from pytracer.prog.program_list import KernelMap, KernelProgram, ProgramLister, tables
+from pytracer.prog.program_list import KernelMap, KernelProgram, ProgramLister, list_maps
 from pytracer.prog.run_stats import RunCount, RunCounter
 from pytracer.record import made, record, replace
 from pytracer.spec import Column, Unit
@@ -140,7 +140,7 @@ def context(programs: dict[int, KernelProgram], names: TargetNames) -> TableCont
             pinned.setdefault(pin.program, []).append(pin)
     for found in pinned.values():
         found.sort(key=lambda pin: (pin.kind is not ObjectKind.PROGRAM, pin.path))
-    return TableContext(holders, places, pinned, tables(), tuple(missing(processes)))
+    return TableContext(holders, places, pinned, list_maps(), tuple(missing(processes)))
 
 
 def row(ran: RunCount, seconds: float, known: TableContext) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pytracer.spec import (
     Number,
     Option,
     PacketFilter,
-    Questions,
+    ProbeSpecArguments,
     Source,
     Targets,
     Tracer,
@@ -188,7 +188,7 @@ def _sources(tracer: Tracer, words: Sequence[str]) -> tuple[Source, ...]:
 
 
 def _probe_specs(tracer: Tracer, words: Sequence[str]) -> tuple[ProbeSpec, ...]:
-    if not isinstance(tracer.arguments, Questions):
+    if not isinstance(tracer.arguments, ProbeSpecArguments):
         return ()
     from pytracer.lang import parse_distribution, parse_trace  # a language
 

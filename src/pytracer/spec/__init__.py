@@ -58,7 +58,7 @@ from pytracer.spec.options import (
     Number,
     Option,
     PacketFilter,
-    Questions,
+    ProbeSpecArguments,
     SeccompProfile,
     Targets,
 )
@@ -118,8 +118,8 @@ __all__ = [
     "Point",
     "Probe",
     "ProbeSite",
+    "ProbeSpecArguments",
     "Profile",
-    "Questions",
     "Rate",
     "RawTracepoint",
     "SeccompProfile",

@@ -173,7 +173,7 @@ class Injection(Arguments):
 
 
 @record
-class Questions(Arguments):
+class ProbeSpecArguments(Arguments):
     """Probe specs in the language of :mod:`pytracer.lang`: probe, filter and expressions. The C includes
     ``asked.h``, which is generated for each run, as probes_c/include/ask.h says; it has the option
     ``string-size``.

@@ -14,7 +14,7 @@ from pytracer.spec.tracer import Tracer
 _FACTS = ("PT_HAS_", "PT_COMPAT")  # what a kernel has
 
 
-def spelled(tracer: Tracer, macro: str) -> str:
+def as_command_line(tracer: Tracer, macro: str) -> str:
     """Return the option that sets ``macro`` (``PT_RING_PAGES=16384``): ``--buffer 64M``.
 
     A macro for a feature of the kernel becomes ``a kernel with ...``; an unknown one stays.

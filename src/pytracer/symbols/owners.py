@@ -43,7 +43,7 @@ def credentials(pid: int) -> Credentials | None:
     return None
 
 
-def owner(pid: int, uid: int) -> int:
+def credentials_of(pid: int, uid: int) -> int:
     """Return the user to charge: the one who made the outermost user namespace of a process of ``uid``.
 
     Within that namespace one user has 65,536 uids. In ours, it is ``uid``.
@@ -82,4 +82,4 @@ def root_of_namespace(pid: int) -> int:
 
 def account(budget: Budget, pid: int, known: Credentials) -> Account:
     """Return the account that a process is charged to."""
-    return budget.account(owner(pid, known.uid), f"process {pid} ({known.comm})")
+    return budget.account(credentials_of(pid, known.uid), f"process {pid} ({known.comm})")

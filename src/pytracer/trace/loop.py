@@ -66,7 +66,7 @@ class Trace:
         self._say = say or discard_line
         self._warn = warn or discard_line
         self._own = waiting is None
-        self._waiting = waiting or EventLoop()
+        self._events = waiting or EventLoop()
         self._command: LaunchedCommand | None = None
         self._session: Session | None = None
         self._polled = False  # the command's end has to be asked for
@@ -88,7 +88,7 @@ class Trace:
                 pending=pending,
                 # The process of a program that uses the library is not pytracer's own.
                 itself=None if self._own else OwnProcess(self._command.pid if self._command else 0),
-                stop_requested=lambda: self._waiting.stop_requested(command=False),
+                stop_requested=lambda: self._events.stop_requested(command=False),
                 say=self._say,
                 warn=self._warn,
                 keep_rows=keep_rows,
@@ -110,7 +110,7 @@ class Trace:
 
     def stop(self) -> None:
         """End the iteration soon, after the results that are left; may be called from another thread."""
-        self._waiting.stop()
+        self._events.stop()
 
     @property
     def has_command(self) -> bool:
@@ -127,7 +127,7 @@ class Trace:
         if self._session is not None:
             self._session.detach()
 
-    def abandon(self, unshown: int) -> list[Loss]:
+    def discard_rest(self, unshown: int) -> list[Loss]:
         """Detach, drop what was not yielded yet, and return the losses that were not yielded either.
 
         ``unshown`` of the events that were yielded were not shown.
@@ -156,12 +156,12 @@ class Trace:
                 self._session.close()
         finally:
             if self._command is not None:
-                over = self._command.poll() is None and not self._waiting.stop_requested(command=False)
+                over = self._command.poll() is None and not self._events.stop_requested(command=False)
                 self._command.terminate()
                 self.status = 0 if over else self._command.status or 0
                 self._command = None
             if self._own:
-                self._waiting.close()
+                self._events.close()
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -180,7 +180,7 @@ class Trace:
     def _run(self, session: Session) -> Iterator[Item]:
         self._follows_all = self._follows_all or self.schema.is_profile  # which is to lack nothing
         if self._command:
-            self._polled = not self._waiting.watch_command(self._command.pid)
+            self._polled = not self._events.watch_command(self._command.pid)
             self._command.release()
         self._say("tracing")
         seen = False
@@ -202,14 +202,14 @@ class Trace:
         interval = None if whole and not session.stream else _INTERVAL
         clock = Clock(self._request, interval, session.started)
         traced = traced_processes(self._request)
-        mourning = bool(traced) and self._waiting.watch_exit(traced)
+        mourning = bool(traced) and self._events.watch_exit(traced)
         full, napping = False, False
         much = min(self.plan.buffer // 8, _MUCH)
         while True:
             ready = self._wait(session, 0 if full else clock.next, napping=napping)
             session.poll()
             now = time.monotonic()
-            stop = self._should_stop() or clock.is_over(now) or (mourning and self._waiting.all_exited)
+            stop = self._should_stop() or clock.is_over(now) or (mourning and self._events.all_exited)
             # What is readable and gives nothing (a record that is still being written) is left alone, too.
             full, napping, read = False, ready, 0
             for batch in () if stop else session.events():
@@ -257,7 +257,7 @@ class Trace:
     def _should_stop(self) -> bool:
         """Return whether the command has ended, or the end was requested."""
         runs = self._command is not None and self._command.poll() is None
-        if self._waiting.stop_requested(command=runs):
+        if self._events.stop_requested(command=runs):
             return True
         if self._command is None or runs:
             return False
@@ -281,9 +281,9 @@ class Trace:
 
     def _await_descendants(self) -> bool:
         """Wake up when the running descendants have ended. Returns False once none is left."""
-        if self._polled or self._waiting.all_exited:
+        if self._polled or self._events.all_exited:
             descendants = self._descendants()
-            self._polled = self._polled or not self._waiting.watch_exit(descendants)
+            self._polled = self._polled or not self._events.watch_exit(descendants)
             return bool(descendants)
         return True
 
@@ -306,7 +306,7 @@ class Trace:
             moments.append(time.monotonic() + patience)
         listening = stream is not None and not napping
         fileno = stream.fileno if stream and listening else None
-        return self._waiting.wait(min(moments, default=None), fileno)
+        return self._events.wait(min(moments, default=None), fileno)
 
 
 def _is_process(pid: int) -> bool:

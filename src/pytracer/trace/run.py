@@ -156,7 +156,7 @@ class Emitter:
         except _SkippedError:
             if self._writing and self._unshown:  # an event is a line in each format
                 self._unshown -= self._output.lines - self._lines
-            losses = self._trace.abandon(self._unshown)
+            losses = self._trace.discard_rest(self._unshown)
             if isinstance(self._emitted, Loss):
                 losses.insert(0, self._emitted)
             if self._writing:

@@ -78,11 +78,11 @@ class Session:
         self._placed = False  # whether there were any
         self.started = self._ended = 0.0
         self._read_at = 0.0
-        self._counted: AggregateReader | None = None
+        self._aggregates: AggregateReader | None = None
         self._reported: dict[str, int] = {}
-        self._showing: ResultDecoder | None = None
+        self._decoder: ResultDecoder | None = None
         self.stream: StreamReader | None = None
-        self._walker: StackCollector | None = None
+        self._stack_collector: StackCollector | None = None
         self._calls: InflightCalls | None = None
         for warning in (*plan.warnings, *compat.warnings(plan.targets, plan.request)):
             warn(warning)
@@ -95,11 +95,11 @@ class Session:
             self._open_stream()
             self._check_schema()
             if not plan.schema.is_stream:
-                self._counted = AggregateReader(plan.schema, loaded.module.maps, drain=not keep_rows)
+                self._aggregates = AggregateReader(plan.schema, loaded.module.maps, drain=not keep_rows)
             if plan.schema.is_stacks:
                 from pytracer.trace.stack_collector import StackCollector
 
-                self._walker = StackCollector(
+                self._stack_collector = StackCollector(
                     loaded.module.maps,
                     warn,
                     self._budget,
@@ -107,7 +107,7 @@ class Session:
                     probed=bool(plan.targets) and not plan.request.options.get("user-only"),
                 )
                 if plan.request.process:
-                    self._walker.watch(plan.request.process)
+                    self._stack_collector.watch(plan.request.process)
             if "pt_calls" in loaded.module.maps:
                 self._calls = InflightCalls(loaded.module.maps["pt_calls"])
             if itself is not None and not plan.schema.is_listing:  # a list is whole
@@ -123,33 +123,33 @@ class Session:
         now = self._ended or time.monotonic()
         if 0 in self.plan.request.interfaces:  # any: there may be new ones
             link_headers.fill_link_headers(self._module.maps, self.plan.request.interfaces)
-        assert self._counted is not None, "a stream has no rows"
+        assert self._aggregates is not None, "a stream has no rows"
         quiet = not self._links
         if kind == "row":
-            rows, seconds = self._counted.read_interval(quiet=quiet), now - self._read_at
+            rows, seconds = self._aggregates.read_interval(quiet=quiet), now - self._read_at
             self._read_at = now
         else:
-            rows, seconds = self._counted.read_total(quiet=quiet), now - self.started
-        assert self._showing is not None, "nothing is read before programs are attached"
-        return self._showing.decode_rows(rows, kind, seconds)
+            rows, seconds = self._aggregates.read_total(quiet=quiet), now - self.started
+        assert self._decoder is not None, "nothing is read before programs are attached"
+        return self._decoder.decode_rows(rows, kind, seconds)
 
     def poll(self) -> None:
         """Collect what may be gone when results are read; call it every ``poll_interval`` seconds."""
-        if self._walker is not None:
-            self._walker.poll()
+        if self._stack_collector is not None:
+            self._stack_collector.poll()
         if self._calls is not None:
             self._calls.sweep()
 
     def drain_rows(self) -> None:
         """Make room for more rows in the kernel if it is due; call it like ``poll``. ``read`` drains, too."""
-        if self._counted is not None:
-            self._counted.drain_rows()
+        if self._aggregates is not None:
+            self._aggregates.drain_rows()
 
     @property
     def poll_interval(self) -> float | None:
         """Seconds until ``poll`` or ``drain_rows`` is due; None if neither has anything to do."""
-        counted = None if self._counted is None else self._counted.poll_interval
-        moments = [counted, None if self._walker is None else self._walker.poll_interval]
+        counted = None if self._aggregates is None else self._aggregates.poll_interval
+        moments = [counted, None if self._stack_collector is None else self._stack_collector.poll_interval]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def events(self, *, last: bool = False) -> Iterator[Batch]:
@@ -158,8 +158,8 @@ class Session:
             records = self.stream.read(last=last)
             if records is None:
                 return
-            assert self._showing is not None, "nothing is read before programs are attached"
-            yield self._showing.decode_batch(records)
+            assert self._decoder is not None, "nothing is read before programs are attached"
+            yield self._decoder.decode_batch(records)
 
     def losses(self) -> Iterator[Loss]:
         """Yield the losses since the last call, by reason."""
@@ -202,8 +202,8 @@ class Session:
         """Detach all programs; their results can still be read."""
         if not self._links:
             return
-        if self._walker is not None:
-            self._walker.prepare_detach()
+        if self._stack_collector is not None:
+            self._stack_collector.prepare_detach()
         self._ended = time.monotonic()
         with announced(self._warn, lambda: f"still detaching: {len(self._links)} probes are left"):
             while self._links:
@@ -226,12 +226,12 @@ class Session:
                     stack.callback(os.close, self._mark)
                     self._mark = -1
                 stack.callback(self._module.close)
-                if self._counted is not None:
-                    stack.callback(self._counted.close)
-                if self._walker is not None:
-                    stack.callback(self._walker.close)
-                if self._showing is not None:
-                    stack.callback(self._showing.close)
+                if self._aggregates is not None:
+                    stack.callback(self._aggregates.close)
+                if self._stack_collector is not None:
+                    stack.callback(self._stack_collector.close)
+                if self._decoder is not None:
+                    stack.callback(self._decoder.close)
                 if self.stream is not None:
                     stack.callback(self.stream.close)
                     self.stream = None
@@ -278,7 +278,7 @@ class Session:
 
     def _load_of(self, chosen: ChosenProbe) -> ProgramLoad:
         """Return the load request of a program, with the user's packet filter as prologue if there is one."""
-        load = target_programs.program_load(chosen.probe, chosen.tells)
+        load = target_programs.program_load(chosen.probe, chosen.target_id_source)
         wanted = self.plan.request.filter
         if wanted is None:
             return load
@@ -373,7 +373,7 @@ class Session:
                 cgroups=self.plan.places,
             )
             if chosen.probe.targets:
-                links = named.attach(chosen.probe, chosen.tells, place, self._programs.get(load))
+                links = named.attach(chosen.probe, chosen.target_id_source, place, self._programs.get(load))
             else:
                 links = attacher_of(chosen.probe).attach(chosen.probe, place, self._programs[load])
             self._links += links
@@ -396,4 +396,4 @@ class Session:
         # What shows results takes longer to load than all that was needed so far.
         from pytracer.trace.decoder import ResultDecoder
 
-        self._showing = ResultDecoder(self.plan, self._walker, self._warn, self._budget)
+        self._decoder = ResultDecoder(self.plan, self._stack_collector, self._warn, self._budget)

@@ -54,7 +54,7 @@ class TcFilter:
     name: str
 
     @property
-    def is_own(self) -> re.Match[str] | None:
+    def owner_match(self) -> re.Match[str] | None:
         """The match of a name that pytracer gave: (owner, "_made" or None); None for filters of others."""
         return _OURS.fullmatch(self.name)
 
@@ -124,7 +124,7 @@ def _attach(index: int, name: str, way: int, program: int) -> tuple[TcFilter, st
         for _ in range(_TRIES):
             there = filters(index, way)
             # A qdisc that one pytracer made and another still uses is removed by the last of them.
-            kept = made or any(one.is_own and one.is_own[2] for one in filters(index))
+            kept = made or any(one.owner_match and one.owner_match[2] for one in filters(index))
             used = {one.priority for one in there}
             priority = next(number for number in _PRIORITIES if number not in used)
             label = f"pytracer_{owner(os.getpid())}{'_made' if kept else ''}"
@@ -133,7 +133,7 @@ def _attach(index: int, name: str, way: int, program: int) -> tuple[TcFilter, st
                 _request(filter_, _NEWFILTER, rtnetlink.CREATE | rtnetlink.EXCL, program)
             except FileExistsError:
                 continue  # somebody else was quicker
-            before = [one for one in there if one.priority < priority and not one.is_own]
+            before = [one for one in there if one.priority < priority and not one.owner_match]
             return filter_, "what filters before it take away is not seen" if before else ""
     except BaseException:
         if made:
@@ -174,7 +174,7 @@ def remove(filter_: TcFilter) -> None:
     try:
         if filter_ in filters(filter_.index, filter_.way):
             _request(filter_, _DELFILTER, 0)
-        if filter_.is_own and filter_.is_own[2] and not filters(filter_.index):
+        if filter_.owner_match and filter_.owner_match[2] and not filters(filter_.index):
             _remove_qdisc(filter_.index)
     except OSError as error:
         if error.errno not in (errno.ENODEV, errno.ENOENT, errno.EINVAL):
@@ -185,7 +185,7 @@ def sweep() -> None:
     """Remove the filters that ended processes left. Raises OSError."""
     for index in qdiscs():
         for one in filters(index):
-            if one.is_own and is_dead(one.is_own[1]):
+            if one.owner_match and is_dead(one.owner_match[1]):
                 remove(one)
 
 

@@ -63,7 +63,7 @@ def attach_with(
     process = 0 if probe.process and has_ended(probe.process) else probe.process
     options = {"at_return": at_return, "process": process, "cookies": place.cookies}
     with attach_all_or_none(links):
-        for file, sites, note in to_site_group(probe):
+        for file, sites, note in iter_site_groups(probe):
             links += attach(file, sites, program, note=note, **options)
     return links
 
@@ -110,7 +110,7 @@ def counts_semaphores() -> bool:
     return (PMU / "format/ref_ctr_offset").exists()
 
 
-def to_site_group(probe: UserProbe) -> Iterator[tuple[ProgramFile, tuple[ProbeSite, ...], str]]:
+def iter_site_groups(probe: UserProbe) -> Iterator[tuple[ProgramFile, tuple[ProbeSite, ...], str]]:
     """Yield each file of a probe with its sites and a note about what is not seen there.
 
     A file is closed when the next is requested. Raises UsageError if there are none, NotPermittedError.
@@ -140,7 +140,7 @@ def describe(probe: UserProbe) -> Support:
     """Name the probe's target by the file's own path, or say why there is no such place."""
     names, count, notes = list[str](), 0, list[str]()
     try:
-        for file, sites, note in to_site_group(probe):
+        for file, sites, note in iter_site_groups(probe):
             if any(site.semaphore for site in sites) and not counts_semaphores():
                 return Support(False, reason=NO_SEMAPHORES)
             names.append(file.name)

@@ -121,7 +121,7 @@ def look_up(cache: CacheDir, recipe: Recipe, key: str) -> Image | None:
         image = decode(data)
     except ImageError:
         return None
-    if image.key != key or not _is_compiler_identity(image):
+    if image.key != key or not _was_made_by_this_compiler(image):
         return None
     _touch(cache.path / path)
     return image
@@ -145,7 +145,7 @@ def _path(recipe: Recipe, key: str) -> str:
     return f"{FOLDER}/{Path(recipe.name).name}-{key[:32]}{SUFFIX}"
 
 
-def _is_compiler_identity(image: Image) -> bool:
+def _was_made_by_this_compiler(image: Image) -> bool:
     """Return whether the libraries that made an image are unchanged."""
     if not image.made_by:
         return False

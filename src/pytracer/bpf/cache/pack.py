@@ -24,7 +24,7 @@ from pytracer.errors import PytracerError, UnsupportedError, UsageError
 from pytracer.kernel.btf import VMLINUX
 from pytracer.record import record
 from pytracer.spec import registry
-from pytracer.spec.spelling import spelled
+from pytracer.spec.spelling import as_command_line
 
 _MAGIC = b"pytracer pack 1\n"
 MAX_FILE = 16 << 20
@@ -186,7 +186,7 @@ def _difference(tracer: str, wanted: Sequence[str], held: Sequence[Sequence[str]
 
     def words(flags: set[str]) -> str:
         macros = (flag.removeprefix("-D") for flag in sorted(flags))
-        return ", ".join(spelled(known, macro) if known is not None else macro for macro in macros)
+        return ", ".join(as_command_line(known, macro) if known is not None else macro for macro in macros)
 
     more, fewer = words(set(wanted) - nearest), words(nearest - set(wanted))
     parts = [f"asked for: {more}"] * bool(more) + [f"in the pack: {fewer}"] * bool(fewer)

@@ -30,7 +30,7 @@ def load_or_create(cache: CacheDir, folder: str, name: str, fill: Callable[[Path
     """Return the folder of this name in a folder of the cache; if it is not whole, make it with ``fill``, or
     make one in a private folder if the cache is not writable. Raises HeadersError, CacheError."""
     path = cache.path / folder / name
-    if is_whole(path):
+    if is_intact(path):
         return path
     path = cache.work_folder(folder) / name
     try:
@@ -71,7 +71,7 @@ def publish(path: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def is_whole(path: Path) -> bool:
+def is_intact(path: Path) -> bool:
     """Return True for a trusted folder with exactly the files that were written."""
     if distrust(path):
         return False
@@ -98,7 +98,7 @@ def _give_name(new: Path, path: Path) -> None:
     with contextlib.suppress(OSError):
         new.rename(path)
         _flush_one(path.parent)
-    if not is_whole(path):  # something unusable is in its place
+    if not is_intact(path):  # something unusable is in its place
         remove(path)
         new.rename(path)
         _flush_one(path.parent)

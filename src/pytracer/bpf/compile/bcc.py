@@ -14,7 +14,7 @@ from typing import Any
 from pytracer.bpf.cache.image_cache import compiler_identity
 from pytracer.bpf.compile import bpf_loop, layout_check
 from pytracer.bpf.compile.headers import Headers
-from pytracer.bpf.compile.line_table import Line, LineTableFunction, encode, is_placeholder, read_back
+from pytracer.bpf.compile.line_table import Line, LineTableFunction, encode, placeholder_code, read_back
 from pytracer.bpf.compile.stderr_capture import captured_stderr
 from pytracer.bpf.image import Image, ImageError, MapSpec, unlinked
 from pytracer.bpf.line_info import load_btf
@@ -138,7 +138,7 @@ class BccModule:
 
     def _lines(self, program: str) -> list[Line]:
         """Return the lines of a function; none if the kernel does not return them."""
-        code = is_placeholder(len(self._dump(program)) // 8)
+        code = placeholder_code(len(self._dump(program)) // 8)
         buffer, kind = ctypes.create_string_buffer(code, len(code)), int(ProgType.SOCKET_FILTER)
         any_attach_type = 0xFFFFFFFF  # -1 for BCC
         with captured_stderr():  # hides libbcc's message about kernels that are too old for line tables

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytracer.bpf.compile.source import by_file, place_of
+from pytracer.bpf.compile.source import by_file, project_path
 from pytracer.bpf.line_info import FILTER, FUNCTION, LINE_SHIFT, RECORD, FuncLineInfo
 from pytracer.bpf.obj_info import SourceLine, read_program
 from pytracer.kernel.btf_format import KIND_SHIFT, BtfKind
@@ -71,19 +71,19 @@ def encode(programs: Mapping[str, Sequence[LineTableFunction]]) -> tuple[bytes, 
     return head + body + bytes(strings.data), line_infos
 
 
-def is_placeholder(count: int) -> bytes:
+def placeholder_code(count: int) -> bytes:
     """Return ``count`` instructions that do nothing and that the verifier accepts."""
     return _ZERO * (count - 1) + _EXIT
 
 
 def read_back(descriptor: int, source: str) -> list[Line]:
-    """Read the lines of a program of :func:`is_placeholder` instructions that BCC loaded.
+    """Read the lines of a program of :func:`placeholder_code` instructions that BCC loaded.
 
     ``source`` is the C as one text, with its ``#line`` directives. Instructions without a line (0: made by
     the compiler) belong to the line before. Raises OSError.
     """
     known = by_file(source)
-    places = {file: place_of(file, lines) for file, lines in known.items()}
+    places = {file: project_path(file, lines) for file, lines in known.items()}
     found = list[Line]()
     for one in read_program(descriptor).lines:
         line = _line(one, known, places)

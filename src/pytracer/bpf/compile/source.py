@@ -53,7 +53,7 @@ def by_file(source: str) -> dict[str, dict[int, str]]:
     return found
 
 
-def place_of(file: str, lines: Mapping[int, str]) -> str:
+def project_path(file: str, lines: Mapping[int, str]) -> str:
     """Return the project path of the file that has these lines; its bare name if no file has, since it was
     written for this run or comes from elsewhere."""
     folder = probes_folder()

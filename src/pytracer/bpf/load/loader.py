@@ -57,7 +57,7 @@ class Loader:
         error that explains the kernel's refusal.
         """
         whole = prologue + patched(code, constants or {})
-        told = told.behind(len(prologue) // 8)
+        told = told.shifted(len(prologue) // 8)
 
         def load(log: bytearray | None = None, level: int = 1) -> int:
             return prog_load(
@@ -118,7 +118,7 @@ class ImageModule:
     def load(self, program: str, kind: ProgType, attach_type: int = 0, **rest: Any) -> int:
         """See :class:`~.module.Module`. Raises ImageError if the image has no such program."""
         spec = self._image.program(program)
-        code = spec.linked({name: table.fd for name, table in self._maps.items()})
+        code = spec.link({name: table.fd for name, table in self._maps.items()})
         loaded = self._loader.load(
             program, code, kind, attach_type, btf=self._btf, told=spec.func_line_info, **rest
         )

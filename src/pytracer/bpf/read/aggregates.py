@@ -62,22 +62,22 @@ class AggregateReader:
         self._dense = maps.get(getattr(schema.output, "dense", ""))
         self._taken_at = time.monotonic()
         self._grace: GracePeriod | None = None
-        self._sides: DoubleBuffer | None = None
+        self._double_buffer: DoubleBuffer | None = None
         other, flag = maps.get(f"{self._table.name}_other"), maps.get("pt_side")
         if drain and other is not None and flag is not None:
             self._grace = open_grace_period()
             if self._grace is not None:
-                self._sides = DoubleBuffer((self._table, other), flag, self._grace)
+                self._double_buffer = DoubleBuffer((self._table, other), flag, self._grace)
 
     @property
     def poll_interval(self) -> float | None:
         """Seconds until ``drain_rows`` is due; None if it never is."""
-        return None if self._sides is None else max(self._taken_at + PAUSE - time.monotonic(), 0)
+        return None if self._double_buffer is None else max(self._taken_at + PAUSE - time.monotonic(), 0)
 
     def drain_rows(self) -> None:
         """Make room in the kernel if the last reading is ``PAUSE`` ago."""
-        if self._sides is not None and self.poll_interval == 0:
-            self._drain(self._sides, quiet=False)
+        if self._double_buffer is not None and self.poll_interval == 0:
+            self._drain(self._double_buffer, quiet=False)
 
     def read_interval(self, *, quiet: bool) -> Rows:
         """Return the rows counted since the last call. ``quiet``: no program runs any more."""
@@ -94,10 +94,10 @@ class AggregateReader:
 
     def _read_remaining(self, *, quiet: bool) -> Rows | None:
         """Return the rows that stay in the kernel, after draining the others into the ledger."""
-        if self._sides is None:
+        if self._double_buffer is None:
             standing: Rows | None = sum_cpus(*self._table.read(), self._schema)
         else:
-            self._drain(self._sides, quiet=quiet)
+            self._drain(self._double_buffer, quiet=quiet)
             standing = None
         if self._dense is None:
             return standing

@@ -58,7 +58,7 @@ def analyze(file: ProgramFile, site: ProbeSite, *, resolve: Resolver = unresolve
         UsageError: the file is broken, or has no code there.
     """
     with file.reading():
-        image = images.of(file)
+        image = images.open_image(file)
         return analysis.Analysis(image, image.address_of(site.offset), resolve).run()
 
 
@@ -73,7 +73,7 @@ def entry(file: ProgramFile, site: ProbeSite) -> int:
         UsageError: the file is broken, or has no code there.
     """
     with file.reading():
-        image = images.of(file)
+        image = images.open_image(file)
         if image.machine not in decode.MACHINES:
             return site.offset
         start = analysis.begin_of(image, image.address_of(site.offset))
@@ -87,7 +87,7 @@ def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None
     function is known at ``function_offset``, and on machines other than x86, nothing is checked.
     """
     with file.reading():
-        image = images.of(file)
+        image = images.open_image(file)
         if image.machine not in decode.MACHINES:
             return
         start, at = image.address_of(function_offset), image.address_of(offset)
@@ -116,7 +116,7 @@ def check_place(file: ProgramFile, offset: int) -> None:
     Outside of functions with a symbol or call frame information nothing tells instructions apart.
     """
     with file.reading():
-        image = images.of(file)
+        image = images.open_image(file)
         address = image.address_of(offset)
         if not image.is_code(address):
             raise UsageError(f"{file.name} has data at offset {offset:#x}, no code")
@@ -131,7 +131,7 @@ def unprobeable(file: ProgramFile, offset: int) -> str:
     Raises UsageError where the file is broken, or has no code there.
     """
     with file.reading():
-        image = images.of(file)
+        image = images.open_image(file)
         return probes.unprobeable(image, image.address_of(offset)) if image.machine in decode.MACHINES else ""
 
 

@@ -142,7 +142,7 @@ class Analysis:
             return
         self.callees[slot.symbol] = None
         for definition in self.resolve(image.file, slot.symbol):
-            to = images.of(definition.file)
+            to = images.open_image(definition.file)
             target = to.address_of(definition.offset)
             for each in chosen(to, target) if definition.is_ifunc else [target]:
                 yield _Tail(image, at, to, each, False)

@@ -341,7 +341,7 @@ class ImageSymbols:
 _images = weakref.WeakKeyDictionary[ProgramFile, ProgramImage]()
 
 
-def of(file: ProgramFile) -> ProgramImage:
+def open_image(file: ProgramFile) -> ProgramImage:
     """Return the code of an open file, cached as long as the file is open."""
     found = _images.get(file)
     if found is None:

@@ -95,7 +95,7 @@ def make_tree(
 
 def _load(path: Path) -> tuple[MemberOffset, ...] | None:
     """Return the checks of a tree if it is in the cache, complete and trusted; else None."""
-    if not sealed.is_whole(path):
+    if not sealed.is_intact(path):
         return None
     data = read_trusted(path / _CHECKS)
     try:

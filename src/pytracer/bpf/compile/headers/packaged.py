@@ -86,7 +86,7 @@ def unpack_kheaders(cache: CacheDir, *, archive: Path = KHEADERS) -> tuple[Path,
         )
     key = sha256(kernel_identity(archive).encode()).hexdigest()[:32]
     path = cache.path / FOLDER / f"kheaders-{key}"
-    if sealed.is_whole(path):
+    if sealed.is_intact(path):
         return path, True
 
     def fill(new: Path) -> None:
