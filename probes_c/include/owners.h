@@ -114,7 +114,7 @@ static __always_inline int on_accept(void *ctx, struct sock *sk)
     return PT_PASS;
 }
 
-#ifdef HOOK_SOCKETS_ITERATOR
+#ifdef HOOK_OPEN_SOCKETS_ITERATOR
 // bpf_iter_task_file(meta, task, fd, file): each socket that is open as the trace begins, in no task's context. Of
 // several processes that share one, the first keeps it.
 int owned(u64 *ctx)

@@ -86,7 +86,7 @@ def test_calls_within_calls_are_seen_however_deep():
 def test_returns_that_the_kernel_does_not_show_are_no_other_calls():
     """It keeps 64 of a task: of 100 calls within each other the inner 36 are seen to begin only."""
     result = of_functions("twice", 100, 1, "nest", options=["--hook", "ur=uretprobe"])
-    [found] = histograms(result, "returns").values()
+    [found] = histograms(result, "no_return").values()
     check(found, 2 * 64, 37, longest=100)
     assert [record["lost"] for record in result.of("loss")] == [36]
 

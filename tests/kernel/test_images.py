@@ -193,7 +193,7 @@ def test_an_image_that_other_libraries_made_is_made_again(cache: Path) -> None:
 
 def _bad_program(image: Image) -> Image:
     programs = [
-        replace(p, code=NO_RESULT, references={}, told=NOTHING) if p.name == "leave" else p
+        replace(p, code=NO_RESULT, references={}, func_line_info=NOTHING) if p.name == "leave" else p
         for p in image.programs
     ]
     return replace(image, programs=tuple(programs))
@@ -255,8 +255,8 @@ def test_two_first_starts_at_once(cache: Path) -> None:
 def test_without_a_compiler_that_can_be_told_nothing_is_kept(cache: Path, tmp_path: Path) -> None:
     """As where /proc is hidden: else an update of LLVM would not be noticed."""
     code = (
-        "import sys\nfrom pytracer.bpf import images\nfrom pytracer.cli.main import main\n"
-        "images._mapped = lambda: []\nsys.exit(main(sys.argv[1:]))"
+        "import sys\nfrom pytracer.bpf.cache import image_cache\nfrom pytracer.cli.main import main\n"
+        "image_cache._mapped = lambda: []\nsys.exit(main(sys.argv[1:]))"
     )
     words = ["syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", "23"]
     done = subprocess.run([COMMAND[0], "-c", code, *words], capture_output=True, text=True, check=False)

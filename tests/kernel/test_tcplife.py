@@ -108,7 +108,7 @@ def test_without_iterators_one_older_than_the_trace_belongs_to_who_closes_it():
     with namespace():
         closed, kept = pair(*V4), pair(*V4)
         closers = [which(ends(end)) for end in (*closed, kept[1])]
-        with traced("tcplife", "--hook", "sockets=none") as events:
+        with traced("tcplife", "--hook", "open_sockets=none") as events:
             for end in closed:
                 end.close()
             nobodys = which(ends(kept[0]))

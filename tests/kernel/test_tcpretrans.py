@@ -102,7 +102,7 @@ def test_a_connection_older_than_the_trace(sockets, owner):
     """It belongs to who has it open as the trace begins, if the kernel tells."""
     with namespace():
         client, server = pair(*V4)
-        with traced("tcpretrans", "--hook", f"sockets={sockets}") as events, deaf(server):
+        with traced("tcpretrans", "--hook", f"open_sockets={sockets}") as events, deaf(server):
             client.send(b"x")
             retransmitted(client, 1)
         resetting(client)

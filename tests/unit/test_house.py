@@ -160,3 +160,16 @@ def test_stacks_have_the_names_of_their_time(tracer):
     for output in tracer.outputs:
         if isinstance(output, StacksOutput):
             assert MAPPING in (output.hooks or tracer.hooks)
+
+
+def test_a_hook_of_one_name_has_the_same_alternatives_in_all_tracers_that_name_them():
+    """``--hook NAME=ALTERNATIVE`` is looked up by name in the table of what kernels lack."""
+    known: dict[tuple[str, str], set[str]] = {}
+    for tracer in registry.all_tracers():
+        for hook in tracer.hooks:
+            for alternative in hook.alternatives:
+                kinds = " ".join(sorted({probe.kind for probe in alternative.probes}))
+                known.setdefault((hook.name, alternative.name), set()).add(kinds)
+    assert {name: kinds for name, kinds in known.items() if len(kinds) > 1} == {}
+    names = {hook.name: hook.what for tracer in registry.all_tracers() for hook in tracer.hooks}
+    assert names["sockets"] != names["open_sockets"]

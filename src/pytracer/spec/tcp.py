@@ -8,7 +8,7 @@ from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
 from pytracer.spec.hooks import Alternative, Hook, Iterator
 
 SOCKETS = Hook(
-    "sockets",
+    "open_sockets",
     "sockets are open as the trace begins",
     (Alternative("iterator", (Iterator("owned", of="task_file"),)), Alternative("none", ())),
 )
