@@ -62,7 +62,6 @@ def joined(events, direction):
     return b"".join(to_bytes(event["data"]) for event in events if event["direction"] == direction)
 
 
-@pytest.mark.smoke
 @pytest.mark.lab
 def test_openssl_carries_what_was_sent(certificate):
     events, result = sniffed(command=[sys.executable, "-c", PYTHON, str(certificate)])
