@@ -10,6 +10,7 @@ import pytest
 
 from support.cli import wait_for
 from support.connections import V4, V6, counters, deaf, ends, me, pair, resetting, tcp_info, traced, which
+from support.contend import LAB
 from support.packets import namespace
 
 pytestmark = pytest.mark.kernel
@@ -39,10 +40,15 @@ def test_each_segment_is_shown_and_all_are_what_the_kernel_counts(alternative):
             resetting(client)
             server.close()
         after = counters()["Tcp.RetransSegs"]
-    assert sum(event["segments"] for event in events) == after - before == sum(told.values())
+    # A machine may run no program of a trace event while a task of its own agent is current: a timer that fires
+    # then is not seen. In the lab every one is.
+    unseen = 0 if LAB or alternative == "raw-tracepoint" else 2
+    assert after - before == sum(told.values())
+    assert 0 <= after - before - sum(event["segments"] for event in events) <= unseen
     for connection, times in told.items():
         own = [event for event in events if which(event) == connection]
-        assert sum(event["segments"] for event in own) == times >= 3
+        assert times >= 3
+        assert 0 <= times - sum(event["segments"] for event in own) <= unseen
         assert {(event["pid"], event["comm"]) for event in own} == {me()}
         assert {(event["bytes"], event["state"]) for event in own} == {(1009, "ESTABLISHED")}
         # A loss probe comes first, if the kernel has seen a round trip; timeouts follow.
