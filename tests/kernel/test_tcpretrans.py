@@ -14,6 +14,9 @@ from support.contend import LAB
 from support.packets import namespace
 
 pytestmark = pytest.mark.kernel
+# A machine may run no program while a task of its own agent is current: a timer that fires then is not seen.
+# In the lab every one is.
+UNSEEN = 0 if LAB else 2
 
 
 def retransmitted(end, times):
@@ -40,15 +43,12 @@ def test_each_segment_is_shown_and_all_are_what_the_kernel_counts(alternative):
             resetting(client)
             server.close()
         after = counters()["Tcp.RetransSegs"]
-    # A machine may run no program of a trace event while a task of its own agent is current: a timer that fires
-    # then is not seen. In the lab every one is.
-    unseen = 0 if LAB or alternative == "raw-tracepoint" else 2
     assert after - before == sum(told.values())
-    assert 0 <= after - before - sum(event["segments"] for event in events) <= unseen
+    assert 0 <= after - before - sum(event["segments"] for event in events) <= UNSEEN
     for connection, times in told.items():
         own = [event for event in events if which(event) == connection]
         assert times >= 3
-        assert 0 <= times - sum(event["segments"] for event in own) <= unseen
+        assert 0 <= times - sum(event["segments"] for event in own) <= UNSEEN
         assert {(event["pid"], event["comm"]) for event in own} == {me()}
         assert {(event["bytes"], event["state"]) for event in own} == {(1009, "ESTABLISHED")}
         # A loss probe comes first, if the kernel has seen a round trip; timeouts follow.
@@ -90,7 +90,7 @@ def test_what_opens_a_connection():
                     wait_for(lambda: counters()["Tcp.RetransSegs"] - before >= 3, "answers sent again")
                 resetting(client)
         after = counters()["Tcp.RetransSegs"]
-    assert sum(event["segments"] for event in events) == after - before
+    assert 0 <= after - before - sum(event["segments"] for event in events) <= UNSEEN
     first = [event for event in events if event["sport"] == own]
     assert [(e["type"], e["state"], e["dport"], e["pid"]) for e in first] == [
         ("SYN", "SYN_SENT", port, os.getpid())
