@@ -128,7 +128,7 @@ def test_loss_is_an_error_where_that_was_asked_for():
         "profile", "--strict", "-F", 499, "--max-stacks", 1, "-f", "folded", "--", "sh", "-c", script
     )
     assert result.status == 3
-    assert re.search(r"^\[lost\];stacks \d+$", result.out, re.M)
+    assert re.search(r"^\[lost\];stacks_full \d+$", result.out, re.M)
 
 
 @pytest.mark.lab

@@ -410,7 +410,7 @@ def traced(*words: object) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
         tracer.communicate()
 
 
-RAW = ("--hook", "syscall=raw", "--hook", "gone=raw", "--hook", "switch=raw")  # by links, on every kernel
+RAW = ("--hook", "syscall=raw", "--hook", "exit=raw", "--hook", "switch=raw")  # by links, on every kernel
 
 
 @pytest.fixture
@@ -459,7 +459,7 @@ def test_what_is_pinned_attached_counts_on_until_it_is_unloaded():
 @pytest.mark.alone
 @pytest.mark.usefixtures("unpinned")
 def test_trace_events_stay_attached_too():
-    events = ("--hook", "syscall=tracepoint", "--hook", "gone=tracepoint", "--hook", "switch=tracepoint")
+    events = ("--hook", "syscall=tracepoint", "--hook", "exit=tracepoint", "--hook", "switch=tracepoint")
     with traced("syscalls", "-f", "json", *events, 60) as (_, mine):
         assert run("prog", "pin", *mine, "--attached").status == 0
     shown = {one["id"]: one for one in run("prog", 0.1, "-f", "json").of("row")}
