@@ -223,7 +223,7 @@ def fails(*_: object, **__: object):
 
 
 @pytest.mark.parametrize(
-    "step", [(session, "open_reader"), (raw_tracepoint, "put")], ids=lambda step: step[1]
+    "step", [(session, "open_reader"), (raw_tracepoint, "attach")], ids=lambda step: step[1]
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_fails_on_the_way_leaves_nothing_open(monkeypatch, kind, step):
