@@ -59,7 +59,7 @@ def by_perf_rings(
         assert ("PT_HAS_RINGBUF", "") not in trace.plan.defines
         for item in trace:
             if isinstance(item, Batch):
-                found += item.rows()
+                found += item.value_rows()
             elif isinstance(item, Loss):
                 lost[item.reason] = lost.get(item.reason, 0) + item.lost
     return found, lost
