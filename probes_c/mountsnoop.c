@@ -99,13 +99,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     u64 id = bpf_get_current_pid_tgid(), size;
     struct event *event;
 
-    if (!kind)
-        return PT_PASS;
-#ifdef FAILED
-    if (!pt_is_failed(call->ret))
-        return PT_PASS;
-#endif
-    if (pt_task() != PT_YES)
+    if (!kind || !pt_is_shown_return(call))
         return PT_PASS;
     event = pt_prepare();
     if (!event)

@@ -71,13 +71,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     struct event *event;
     u64 path, size;
 
-    if (kind == OTHER)
-        return PT_PASS;
-#ifdef FAILED
-    if (!pt_is_failed(call->ret))
-        return PT_PASS;
-#endif
-    if (pt_task() != PT_YES)
+    if (kind == OTHER || !pt_is_shown_return(call))
         return PT_PASS;
     event = pt_prepare();
     if (!event)

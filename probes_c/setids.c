@@ -65,12 +65,8 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     struct cred *cred;
     struct event *event;
 
-    if (!kind || pt_task() != PT_YES)
+    if (!kind || !pt_is_shown_return(call))
         return PT_PASS;
-#ifdef FAILED
-    if (!pt_is_failed(call->ret))
-        return PT_PASS;
-#endif
     event = pt_reserve();
     if (!event)
         return PT_PASS;

@@ -42,12 +42,8 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     u64 id = bpf_get_current_pid_tgid();
     struct event *event;
 
-    if (!kind || call->ns < pt_cfg(PT_CFG_MIN) || pt_task() != PT_YES)
+    if (!kind || call->ns < pt_cfg(PT_CFG_MIN) || !pt_is_shown_return(call))
         return PT_PASS;
-#ifdef FAILED
-    if (!pt_is_failed(call->ret))
-        return PT_PASS;
-#endif
     event = pt_reserve();
     if (!event)
         return PT_PASS;

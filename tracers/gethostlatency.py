@@ -1,6 +1,7 @@
 """gethostlatency: how long programs wait for names to be looked up."""
 
-from pytracer.spec import Column, Duration, Flag, Stream, Targets, Tracer, Unit
+from pytracer.spec import Column, Duration, Stream, Targets, Tracer, Unit
+from pytracer.spec.common import ONLY_FAILED
 from pytracer.spec.filters import TASK_FILTERS
 
 NAMES = ("getaddrinfo", "gethostbyname", "gethostbyname2", "gethostbyname_r", "gethostbyname2_r")
@@ -25,7 +26,7 @@ TRACER = Tracer(
     follow=True,
     options=(
         Duration("min", "only those that took at least this long", config="min", default=0),
-        Flag("failed", "only those that failed", short="x", define="FAILED"),
+        ONLY_FAILED,
     ),
     outputs=(
         Stream(

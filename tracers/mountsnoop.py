@@ -1,7 +1,7 @@
 """mountsnoop: mounts as they are made, changed and taken away."""
 
-from pytracer.spec import Column, Flag, Stream, Tracer
-from pytracer.spec.common import RETURN
+from pytracer.spec import Column, Stream, Tracer
+from pytracer.spec.common import ONLY_FAILED, RETURN
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -12,7 +12,7 @@ TRACER = Tracer(
     hooks=(RETURN,),
     filters=TASK_FILTERS,
     follow=True,
-    options=(Flag("failed", "only those that failed", short="x", define="FAILED"),),
+    options=(ONLY_FAILED,),
     outputs=(
         Stream(
             columns=(

@@ -1,7 +1,7 @@
 """opensnoop: files as they are opened."""
 
-from pytracer.spec import Column, Flag, Stream, Tracer
-from pytracer.spec.common import ONLY_PATHS, RETURN
+from pytracer.spec import Column, Stream, Tracer
+from pytracer.spec.common import ONLY_FAILED, ONLY_PATHS, RETURN
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -13,7 +13,7 @@ TRACER = Tracer(
     filters=TASK_FILTERS,
     follow=True,
     options=(
-        Flag("failed", "only those that failed", short="x", define="FAILED"),
+        ONLY_FAILED,
         ONLY_PATHS,
     ),
     outputs=(

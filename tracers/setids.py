@@ -1,7 +1,7 @@
 """setids: changes of user and group ids."""
 
-from pytracer.spec import Column, Flag, Stream, Tracer
-from pytracer.spec.common import RETURN
+from pytracer.spec import Column, Stream, Tracer
+from pytracer.spec.common import ONLY_FAILED, RETURN
 from pytracer.spec.filters import TASK_FILTERS
 
 UNCHANGED = 0xFFFFFFFF
@@ -14,7 +14,7 @@ TRACER = Tracer(
     hooks=(RETURN,),
     filters=TASK_FILTERS,
     follow=True,
-    options=(Flag("failed", "only those that failed", short="x", define="FAILED"),),
+    options=(ONLY_FAILED,),
     outputs=(
         Stream(
             columns=(

@@ -1,7 +1,7 @@
 """statsnoop: whose attributes are asked for."""
 
-from pytracer.spec import Column, Flag, Stream, Tracer
-from pytracer.spec.common import ONLY_PATHS, RETURN
+from pytracer.spec import Column, Stream, Tracer
+from pytracer.spec.common import ONLY_FAILED, ONLY_PATHS, RETURN
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -12,7 +12,7 @@ TRACER = Tracer(
     hooks=(RETURN,),
     filters=TASK_FILTERS,
     follow=True,
-    options=(Flag("failed", "only those that failed", short="x", define="FAILED"), ONLY_PATHS),
+    options=(ONLY_FAILED, ONLY_PATHS),
     outputs=(
         Stream(
             columns=(

@@ -1,7 +1,7 @@
 """syncsnoop: who has data written to disks, and how long it takes."""
 
-from pytracer.spec import Column, Duration, Flag, Stream, Tracer, Unit
-from pytracer.spec.common import RETURN_TIMED
+from pytracer.spec import Column, Duration, Stream, Tracer, Unit
+from pytracer.spec.common import ONLY_FAILED, RETURN_TIMED
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -14,7 +14,7 @@ TRACER = Tracer(
     follow=True,
     options=(
         Duration("min", "only those that took at least this long", config="min", default=0),
-        Flag("failed", "only those that failed", short="x", define="FAILED"),
+        ONLY_FAILED,
     ),
     outputs=(
         Stream(

@@ -18,6 +18,13 @@ struct pt_return {
 #endif
 };
 
+// True for a call that -x (FAILED) and the common filters (task.h) let through.
+#ifdef FAILED
+#define pt_is_shown_return(call) (pt_is_failed((call)->ret) && pt_task() == PT_YES)
+#else
+#define pt_is_shown_return(call) (pt_task() == PT_YES)
+#endif
+
 static int is_wanted(u32 nr);
 static int on_return(void *ctx, struct pt_return *call);
 

@@ -18,7 +18,7 @@ from pytracer.errors import UnknownOptionError, UsageError, near
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.model import Item
 from pytracer.request import build_request
-from pytracer.spec import Filter, SeccompProfile, Tracer, registry
+from pytracer.spec import Filter, Option, SeccompProfile, Tracer, registry
 from pytracer.trace.loop import Trace as _Trace
 
 HasFileno = int | IO[bytes] | IO[str]
@@ -125,7 +125,7 @@ def open(
     known = {option.name.replace("-", "_"): option for option in declared.options}
     for name, value in options.items():
         if name in known:
-            own[known[name].name] = _own_value(declared, name, value)
+            own[known[name].name] = _own_value(known[name], value)
         elif name in _FILTERS and _FILTERS[name] in declared.filters:
             filters[_FILTERS[name]] = _several(name, value)
         elif name in (*_COMMAND_LINE, "help"):
@@ -164,9 +164,8 @@ def _descriptor(file: HasFileno | None) -> int | None:
     return file if file is None or isinstance(file, int) else file.fileno()
 
 
-def _own_value(tracer: Tracer, name: str, value: object) -> object:
+def _own_value(option: Option, value: object) -> object:
     """Return an option's value as requests have it: a seccomp profile is read from its file."""
-    option = next(one for one in tracer.options if one.name.replace("-", "_") == name)
     if isinstance(option, SeccompProfile) and value is not None:
         from pytracer.seccomp import confinement
 

@@ -110,12 +110,11 @@ class Tabular:
 
         table = self.table()
         first = {
-            name: values[:_SHOWN_ROWS] for name, values in table.items() if not isinstance(values, Coded)
+            name: (values.tolist() if isinstance(values, Coded) else values)[:_SHOWN_ROWS]
+            for name, values in table.items()
         }
-        coded = {name: v.tolist()[:_SHOWN_ROWS] for name, v in table.items() if isinstance(v, Coded)}
         rows = [
-            {name: _text(value) for name, value in row.items() if name != "time"}
-            for row in rows_of({name: coded.get(name, first.get(name, ())) for name in table})
+            {name: _text(value) for name, value in row.items() if name != "time"} for row in rows_of(first)
         ]
         more = len(table["time"]) - len(rows)
         text = str(tabulate(rows, headers="keys", tablefmt=form, disable_numparse=True))

@@ -133,6 +133,9 @@ ONLY_CALLS = NameSet(
 )
 """Filters system calls: pt_is_wanted in probes_c/include/syscall.h."""
 
+ONLY_FAILED = Flag("failed", "only those that failed", short="x", define="FAILED")
+"""Shows what failed and nothing else; of system calls, pt_is_shown_return in probes_c/include/returns.h."""
+
 ONLY_NETWORKS = NameSet(
     "net",
     "only where the other end is there ('10.0.0.0/8,2001:db8::1'), or is not ('!10.0.0.0/8')",
