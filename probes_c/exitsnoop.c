@@ -25,6 +25,27 @@ struct event {
 };
 #include "stream.h"
 
+#ifndef THREADS
+// Threads that exit at the same time may each see that no other is left. The process is shown once.
+struct shown {
+    u64 started;
+    u32 pid;
+    u32 zero;
+};
+BPF_TABLE("lru_hash", struct shown, u8, shown_processes, 4096);
+
+// Return 1 for the first thread to ask after all have begun to exit.
+static __always_inline int is_last_thread(u32 pid)
+{
+    struct shown process = {pt_current_field_of(group_leader, start_time), pid, 0};
+    u8 yes = 1;
+
+    if (pt_current_field_of(signal, live.counter))
+        return 0;
+    return shown_processes.insert(&process, &yes) == 0;
+}
+#endif
+
 // The arguments, where the memory of the program is still there: before Linux 6.16 it is gone by then.
 static __always_inline u64 copy_arguments(struct event *event)
 {
@@ -44,17 +65,16 @@ static __always_inline u64 copy_arguments(struct event *event)
 
 int exited(void *ctx)
 {
-    int is_last = !pt_current_field_of(signal, live.counter);
     u64 id = bpf_get_current_pid_tgid(), size;
     struct event *event;
     u32 status;
 
-#ifndef THREADS
-    if (!is_last)
-        return PT_PASS;
-#endif
     if (pt_task() != PT_YES)
         return PT_PASS;
+#ifndef THREADS
+    if (!is_last_thread(id >> 32))
+        return PT_PASS;
+#endif
     event = pt_prepare();
     if (!event)
         return PT_PASS;

@@ -37,7 +37,8 @@ BPF_CGROUP_ARRAY(pt_cgroups, PT_FILTER_CGROUP);
 #endif
 #ifdef PT_FOLLOW
 // The command and its descendants by process id. The command is PT_PENDING until it has executed, so
-// that nothing of the launcher before it is counted.
+// that nothing of the launcher before it is counted. A process is followed until the kernel frees it: its
+// threads may exit at the same time on several CPUs, and none of them knows that it is the last to be seen.
 BPF_HASH(pt_followed_pids, u32, u8, PT_FOLLOW);
 #endif
 
@@ -175,6 +176,13 @@ static __always_inline int pt_on_fork(u32 child)
     return PT_PASS;
 }
 
+// From now on the kernel may give the number to a stranger.
+static __always_inline int pt_on_free(u32 tid)
+{
+    pt_followed_pids.delete(&tid);
+    return PT_PASS;
+}
+
 #if defined(HOOK_FOLLOW_RAW_TRACEPOINT)
 int pt_fork(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -182,12 +190,24 @@ int pt_fork(struct bpf_raw_tracepoint_args *ctx)
 
     return pt_on_fork(pt_read(child->tgid));
 }
+
+int pt_free(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct task_struct *task = (struct task_struct *)ctx->args[0];
+
+    return pt_on_free(pt_read(task->pid));
+}
 #elif defined(HOOK_FOLLOW_TRACEPOINT)
 int pt_fork(struct tracepoint__sched__sched_process_fork *args)
 {
     // The trace event knows only the thread id. A new thread's entry is never looked at (look-ups are by
-    // process), and pt_exit takes it out again.
+    // process), and pt_free takes it out again.
     return pt_on_fork(args->child_pid);
+}
+
+int pt_free(struct tracepoint__sched__sched_process_free *args)
+{
+    return pt_on_free(args->pid);
 }
 #endif
 
@@ -198,19 +218,6 @@ int pt_exec(void *ctx)
 
     if (state)
         *state = PT_YES;
-    return PT_PASS;
-}
-
-int pt_exit(void *ctx)
-{
-    u64 id = bpf_get_current_pid_tgid();
-    u32 tgid = id >> 32, tid = id;
-
-    if (tid != tgid)
-        pt_followed_pids.delete(&tid);
-    // The last thread is gone: the kernel may give the number to a stranger.
-    if (pt_current_field_of(signal, live.counter) == 0)
-        pt_followed_pids.delete(&tgid);
     return PT_PASS;
 }
 #endif

@@ -11,7 +11,6 @@ import pytest
 
 from support.cli import run
 from support.needs import needs
-from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 # Children that exit with known codes or by signals. The parent writes what wait(2) says of each to a file: on
@@ -77,15 +76,40 @@ def test_arguments_are_shown_as_they_are():
     assert "\x1b" not in table.out
 
 
-def test_a_process_exits_with_its_last_thread():
-    """The first thread has ended long before."""
-    program = workload("leader")
-    events, _ = snooped(command=[program, "0.1"])
-    assert len(events) == 1
-    _, lines = snooped("--threads", command=[program, "0.1"])
-    assert len(lines) >= 2
-    assert len({line["pid"] for line in lines}) == 1
-    assert len({line["tid"] for line in lines}) == len(lines)
+# Processes whose threads all exit at the same time; told: the process, and each of its threads.
+TOGETHER = """
+import os, sys, threading
+for _ in range(101):
+    child = os.fork()
+    if not child:
+        started = threading.Barrier(5)
+        for _ in range(4):
+            threading.Thread(target=lambda: (started.wait(), threading.Event().wait()), daemon=True).start()
+        started.wait()
+        print(os.getpid(), *os.listdir("/proc/self/task"), file=sys.stderr, flush=True)
+        os._exit(7)
+    os.waitpid(child, 0)
+"""
+
+
+def exits(*words):
+    """The exits shown of these processes, and what they told."""
+    result = run("exitsnoop", "-f", "json", *words, "--", sys.executable, "-c", TOGETHER)
+    told = [[int(number) for number in line.split()] for line in result.err.splitlines()]
+    assert len(told) == 101
+    return [event for event in result.of("event") if event["pid"] in {pid for pid, *_ in told}], told
+
+
+def test_a_process_exits_once_though_its_threads_exit_together():
+    events, told = exits()
+    assert [event["pid"] for event in events] == [pid for pid, *_ in told]
+    assert {event["code"] for event in events} == {7}
+
+
+def test_each_thread_is_shown_though_all_exit_together():
+    events, told = exits("--threads")
+    shown = [(event["pid"], event["tid"]) for event in events]
+    assert sorted(shown) == sorted((pid, tid) for pid, *tids in told for tid in tids)
 
 
 def test_age_is_the_time_since_the_process_was_created():

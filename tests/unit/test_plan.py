@@ -560,7 +560,7 @@ def test_describe():
         "attach   pt_switched to tracepoint sched:sched_switch",
         "attach   pt_fork to tracepoint sched:sched_process_fork",
         "attach   pt_exec to tracepoint sched:sched_process_exec",
-        "attach   pt_exit to tracepoint sched:sched_process_exit",
+        "attach   pt_free to tracepoint sched:sched_process_free",
         "define   BY_PID",
         "define   BY_SYSCALL",
         "define   FILTER_CALLS",

@@ -213,22 +213,17 @@ ANSWERED = (replace(SYSCALL, alternatives=SYSCALL.alternatives[:2]), TASK_EXIT, 
 
 FOLLOW = Hook(
     "follow",
-    "processes are born, execute and end",
-    tuple(
-        replace(
-            way, probes=tuple(replace(probe, runs_last=probe.program == "pt_exit") for probe in way.probes)
-        )
-        for way in _sched(
-            ("pt_fork", "sched_process_fork"),
-            ("pt_exec", "sched_process_exec"),
-            ("pt_exit", "sched_process_exit"),
-        )
+    "processes are created, execute and are freed",
+    _sched(
+        ("pt_fork", "sched_process_fork"),
+        ("pt_exec", "sched_process_exec"),
+        ("pt_free", "sched_process_free"),
     ),
 )
 """A command and all that descends from it; probes_c/include/task.h. The plan adds it for -- COMMAND.
 
 A process executes for ``pt_exec`` before it does for the tracer's own programs, which thus see the command's
-execve; it exits for ``pt_exit`` after them, so that they see each exit."""
+execve."""
 
 RETURN = Hook(
     "return",

@@ -15,15 +15,13 @@ from pytracer.spec.points import Point
 class Probe:
     """One attachment of one C function, ``program``. ``optional`` ones are skipped if unsupported, those
     with a ``when`` unless the flag of that name is given. ``targets`` are the numbers of the command line's
-    targets that this attachment is for, ``at`` is the point at which it then runs. ``runs_last``: it is
-    attached after all others, and so runs after those on the same event."""
+    targets that this attachment is for, ``at`` is the point at which it then runs."""
 
     program: str
     optional: bool = False
     when: str = ""
     targets: tuple[int, ...] = ()
     at: Point = Point.OTHER
-    runs_last: bool = False
 
     @property
     def kind(self) -> str:

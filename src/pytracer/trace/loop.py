@@ -310,9 +310,10 @@ class Trace:
 
 
 def _is_process(pid: int) -> bool:
-    """Return True for a running process: the map of followed processes may hold threads as well."""
+    """Return True for a running process: the map of followed processes may hold threads and zombies, too."""
     with contextlib.suppress(OSError):
-        return b"\nTgid:\t%d\n" % pid in Path(f"/proc/{pid}/status").read_bytes()
+        status = Path(f"/proc/{pid}/status").read_bytes()
+        return b"\nTgid:\t%d\n" % pid in status and b"\nState:\tZ" not in status
     return False
 
 

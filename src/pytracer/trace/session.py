@@ -359,9 +359,7 @@ class Session:
         # was there and the second not would leave a start behind, to be taken for another call's.
         named = target_programs.TargetAttacher(self._module.maps, self._warn)
         iterators: list[Link] = []
-        probes = list(reversed(self.plan.probes))
-        probes.sort(key=lambda one: one.probe.runs_last)
-        for chosen in probes:
+        for chosen in reversed(self.plan.probes):
             load = self._load_of(chosen)
             place = AttachTarget(
                 chosen.name,
