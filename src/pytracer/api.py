@@ -153,11 +153,18 @@ def open(
         max_rows=max_rows,
         max_probes=max_probes,
         buffer=buffer,
-        hooks=hook or {},
+        hooks=_by_hook(hook),
         headers=headers or "",
         spell=lambda name: name.replace("-", "_"),
     )
     return Trace(request, RunningKernel, warn=warn, output=(_descriptor(stdout), _descriptor(stderr)))
+
+
+def _by_hook(hook: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return the alternatives to use; raise UsageError for text, as the command line takes it."""
+    if hook is not None and not isinstance(hook, Mapping):
+        raise UsageError(f"hook takes a dictionary, not {hook!r}", hint='as in hook={"syscall": "kprobe"}')
+    return hook or {}
 
 
 def _descriptor(file: HasFileno | None) -> int | None:

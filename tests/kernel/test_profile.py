@@ -358,7 +358,7 @@ def test_threads_that_there_are_and_will_be_are_sampled():
 @pytest.mark.lab
 def test_one_of_so_many():
     # Counted in each thread; what it faults on beside, its stack and such, may bring it to a third.
-    assert 7 * 2 <= touching(in_threads(130, period=50, hook="sample=task")) <= 7 * 3
+    assert 7 * 2 <= touching(in_threads(130, period=50, hook={"sample": "task"})) <= 7 * 3
 
 
 def test_the_counters_of_cpus_or_why_not():

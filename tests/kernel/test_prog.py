@@ -372,7 +372,7 @@ def test_who_holds_a_program_may_have_any_name():
 
 def test_names_that_spreadsheets_run_are_guarded_unless_raw_csv_is_wanted():
     path = Path("/proc/self/comm")
-    before = path.read_text()
+    before = path.read_text().rstrip("\n")
     with program(ProgType.SOCKET_FILTER, returning(0), name="guarded"):
         path.write_text("=1+1")
         try:

@@ -183,7 +183,7 @@ def test_what_finds_no_room_between_two_readings_is_lost_and_no_more():
     items = traced(100_000, bits=17, rows=500)
     lost = losses(items)
     assert set(lost) == {"map_full"}
-    assert readings(items) > 2
+    assert readings(items) >= 2
     assert table(items, "row") == table(items, "summary")
     assert 500 < counted(items) == 100_000 * CPUS - lost["map_full"]
 

@@ -68,6 +68,12 @@ def test_lengths_of_time(asked, value):
     assert asked[0].options["min"] == 10_000_000
 
 
+def test_an_alternative_is_named_with_its_hook(asked):
+    with pytest.raises(UsageError, match="hook takes a dictionary, not 'call=kprobe'"):
+        pytracer.open("syscalls", hook="call=kprobe")
+    assert not asked
+
+
 def test_sizes_and_alternatives(asked):
     pytracer.open("opensnoop", buffer="512k", hook={"return": "tracepoint"}, container=())
     assert (asked[0].buffer, asked[0].hooks) == (512 << 10, {"return": "tracepoint"})
