@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.record import replace
+from pytracer.spec.peer_tools import find_equivalent
 from pytracer.spec.tracer import Tracer
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def get(name: str) -> Tracer:
     """Load the tracer called ``name``: pytracer's own, else from the user's folders, else an entry point.
 
     Raises:
-        UnknownNameError: there is none; it suggests similar names.
+        UnknownNameError: there is none; it suggests similar names, or what does the same.
         UsageError: its file may not be trusted, or cannot be executed.
     """
     if name.isidentifier() and any(_own_files(f"{name}.py")):
@@ -61,7 +62,9 @@ def get(name: str) -> Tracer:
         return _load_file(files[name])
     if name in (points := _entry_points()):
         return _tracer_of(points[name].load(), name)
-    raise UnknownNameError("tracer", name, names(), where="pytracer list")
+    same = find_equivalent(name, names())
+    hint = f"pytracer {same} does it" if same else ""
+    raise UnknownNameError("tracer", name, names(), hint=hint, where="pytracer list")
 
 
 def all_tracers() -> list[Tracer]:

@@ -1,0 +1,34 @@
+"""Names of tools that people know from BCC, bpftrace and others, and what does the same here.
+
+Tools whose name is the same here are not listed. What their packages append is no part of the name:
+``execsnoop-bpfcc`` and ``execsnoop.bt`` are execsnoop.
+"""
+
+from __future__ import annotations
+
+_SUFFIXES = ("-bpfcc", ".bt", ".py")
+
+PEER_TOOLS: dict[str, str] = {
+    "bpflist": "prog list",
+    "killsnoop": "sigsnoop",
+    "pidpersec": "forksnoop --processes",
+    "setuids": "setids",
+    "sslsnoop": "sslsniff",
+    "strace": "syscalls",
+    "syscount": "syscalls",
+    "tcpaccept": "tcptracer -e accept",
+    "tcpconnect": "tcptracer -e connect,fail",
+    "tcpdrop": "dropsnoop",
+    "tcpdump": "packetsnoop lo",
+    "threadsnoop": "forksnoop --threads",
+    "tplist": "list-probes",
+    "vfscount": "funccount 'k:vfs_*'",
+}
+"""The words after ``pytracer`` that do the same, by the tool's name."""
+
+
+def find_equivalent(name: str, known: list[str]) -> str:
+    """Return the words after ``pytracer`` that do what the tool ``name`` does, of the tracers ``known``; ""
+    if nothing does."""
+    bare = next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)
+    return bare if bare in known and bare != name else PEER_TOOLS.get(bare, "")

@@ -1,0 +1,49 @@
+"""Tools that are known under other names are found by them."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from pytracer.cli import parser
+from pytracer.cli.main import _COMMANDS
+from pytracer.errors import UnknownNameError
+from pytracer.spec import registry
+from pytracer.spec.peer_tools import PEER_TOOLS
+
+
+@pytest.mark.parametrize("line", PEER_TOOLS.values())
+def test_what_does_the_same_is_a_command_line_that_is_right(line):
+    name, *words = shlex.split(line)
+    if name not in _COMMANDS:
+        parser.parse(registry.get(name), words)
+
+
+def test_no_tracer_has_such_a_name():
+    assert not {*PEER_TOOLS} & {*registry.names(), *_COMMANDS}
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("tcpaccept", "tcptracer -e accept"),
+        ("tcpaccept-bpfcc", "tcptracer -e accept"),
+        ("syscount.bt", "syscalls"),
+        ("execsnoop-bpfcc", "execsnoop"),
+        ("biolatency.py", "biolatency"),
+    ],
+)
+def test_the_hint_has_the_words_that_do_it(name, line):
+    with pytest.raises(UnknownNameError) as caught:
+        registry.get(name)
+    assert caught.value.hint == f"pytracer {line} does it"
+
+
+def test_other_names_get_near_ones():
+    with pytest.raises(UnknownNameError) as caught:
+        registry.get("opensnop")
+    assert "opensnoop" in caught.value.hint
+    with pytest.raises(UnknownNameError) as caught:
+        registry.get("nothing-bpfcc")
+    assert "does it" not in caught.value.hint
