@@ -90,9 +90,9 @@ def _explained(error: Exception) -> PytracerError:
             f"a Python package cannot be loaded: {error}",
             hint="rm -r .venv and scripts/setup install all of them anew",
         )
-    return PytracerError(
-        f"{type(error).__name__}: {error}", hint="this is a defect of pytracer; --debug shows where"
-    )
+    kind = type(error)  # struct.error is called "error"
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return PytracerError(f"{name}: {error}", hint="this is a defect of pytracer; --debug shows where")
 
 
 def _dispatch(words: list[str]) -> int:

@@ -9,6 +9,10 @@ import sys
 
 import pytest
 
+import pytracer
+from pytracer.model import Batch
+from support import packets
+from support.cgroups import cgroup
 from support.cli import finish
 from support.compilers import compiled
 from support.uprobes import Program
@@ -17,6 +21,7 @@ pytestmark = pytest.mark.kernel
 FUNCTIONS = 41
 """Each takes up to 0.1 s to be taken off on Linux 6.18, for which the kernel waits under a lock."""
 CALLS = 23
+ON_PLACES = ("socksnoop", "cgroupcount", "packetsnoop", "sockcount", "tccount", "xdpcount")
 # A line each few milliseconds instead of each second: how long the kernel takes is not known.
 IMPATIENT = (
     "import sys\nfrom pytracer import progress\nprogress._SECONDS = 0.005\n"
@@ -79,3 +84,17 @@ def test_detaching_of_many_probes_is_said_and_never_skipped(program, numbers):
     if len(numbers) == 1:
         assert [record["count"] for record in result.of("summary")] == [CALLS] * FUNCTIONS
         assert not result.of("loss")
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("tracer", ON_PLACES)
+def test_what_was_detached_while_it_was_shown_is_not_looked_at(tracer):
+    """A signal detaches while a batch is shown; the places are looked at each second."""
+    with packets.namespace(), cgroup() as folder:
+        on_cgroup = tracer in ("socksnoop", "cgroupcount")
+        words, names = ((), {"cgroup": str(folder)}) if on_cgroup else (("lo",), {})
+        with pytracer.open(tracer, *words, **names) as trace:
+            items = iter(trace)
+            trace.detach()
+            assert not trace.session.check_links()
+            assert not [item for item in items if isinstance(item, Batch) and len(item)]

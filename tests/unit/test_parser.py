@@ -544,6 +544,9 @@ def test_a_defect_is_called_one(monkeypatch, capsys):
     )
     with pytest.raises(ZeroDivisionError):
         main(["syscalls", "--debug"])
+    failing(monkeypatch, struct.error("argument out of range"))
+    assert main(["syscalls"]) == 1
+    assert capsys.readouterr().err.startswith("pytracer: error: struct.error: argument out of range\n")
 
 
 def test_debug_of_the_command_is_the_commands(monkeypatch, capsys):

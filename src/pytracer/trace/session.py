@@ -181,7 +181,7 @@ class Session:
                 yield Loss(reason, new, REASONS.get(reason, MISSED_MEANING), time.time())
 
     def check_links(self) -> bool:
-        """Warn of targets that were removed. Returns False once none is left."""
+        """Warn of targets that were removed. Returns False once none is left, or all is detached."""
         if not self._watched:
             return not self._placed
         troubled = [(link, trouble) for link in self._watched if (trouble := link.poll_detached)]
@@ -205,6 +205,7 @@ class Session:
         if self._stack_collector is not None:
             self._stack_collector.prepare_detach()
         self._ended = time.monotonic()
+        self._watched = []  # a link without a descriptor cannot be asked
         with announced(self._warn, lambda: f"still detaching: {len(self._links)} probes are left"):
             while self._links:
                 self._detached.append(self._links.pop())
