@@ -106,6 +106,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
         command=command,
         load=given.load,
         wait_all=bool(getattr(given, "wait_all", False)),
+        audit=given.audit,
         interval=interval,
         count=count,
         duration=given.duration,
@@ -220,7 +221,10 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     add("--sort", str, "COLUMN", "the greatest of this column first")
     add("--max-rows", rows_per_second, "N", "rows there is room for, each second (default: 5120)")
     add("--buffer", size_in_bytes, "SIZE", "bytes of events that may wait (512k, 8M; default: 8M)")
-    out.add_argument("--strict", action="store_true", help="exit 3 if anything was lost")
+    text = "compare with what the kernel counts by itself, at the end"
+    out.add_argument("--audit", action="store_true", help=text if tracer.audit else argparse.SUPPRESS)
+    text = "exit 3 if anything was lost" + (", or --audit finds a difference" if tracer.audit else "")
+    out.add_argument("--strict", action="store_true", help=text)
     inside = parser.add_argument_group("looking inside")
     inside.add_argument("-v", "--verbose", action="store_true", help="say what is done, on standard error")
     inside.add_argument("--dry-run", action="store_true", help="print the plan for this kernel and stop")

@@ -2,7 +2,7 @@
 
 from pytracer.spec import Column, Flag, GroupBy, Histogram, Tracer, Unit
 from pytracer.spec.common import times
-from pytracer.spec.disks import BLOCK_IO, BY_DISK, BY_OPERATION
+from pytracer.spec.disks import BLOCK_IO, BY_DISK, BY_OPERATION, DISK_AUDIT
 
 TRACER = Tracer(
     name="biolatency",
@@ -10,6 +10,7 @@ TRACER = Tracer(
     summary="how long requests to disks take, as histograms",
     description="Histograms of the time from when a request is given to a disk's driver until it is back.",
     hooks=(BLOCK_IO,),
+    audit=DISK_AUDIT,
     options=(
         GroupBy(
             "by",

@@ -1,7 +1,7 @@
 """biosnoop: each request to a disk."""
 
 from pytracer.spec import Column, Duration, Stream, Tracer, Unit
-from pytracer.spec.disks import BLOCK_REQUESTS, REQUEST_NOTES
+from pytracer.spec.disks import BLOCK_REQUESTS, EVENT_AUDIT, REQUEST_NOTES
 from pytracer.spec.filters import TASK_FILTERS
 
 QUEUE = "from when it was made until the driver got it; none: it was made before the trace"
@@ -13,6 +13,7 @@ TRACER = Tracer(
     description="Shows each request to a disk when it has come back, with the process that made it.",
     hooks=BLOCK_REQUESTS,
     filters=TASK_FILTERS,
+    audit=EVENT_AUDIT,
     follow=True,
     options=(Duration("min", "only requests that took at least this long in all", config="min", default=0),),
     outputs=(

@@ -2,7 +2,7 @@
 
 from pytracer.spec import Column, GroupBy, Table, Tracer, Unit
 from pytracer.spec.common import times
-from pytracer.spec.disks import BLOCK_REQUESTS, REQUEST_KEYS, REQUEST_NOTES
+from pytracer.spec.disks import BLOCK_REQUESTS, DISK_AUDIT, REQUEST_KEYS, REQUEST_NOTES
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -12,6 +12,7 @@ TRACER = Tracer(
     description="Adds up requests to disks by the process that made them.",
     hooks=BLOCK_REQUESTS,
     filters=TASK_FILTERS,
+    audit=DISK_AUDIT,
     follow=True,
     options=(GroupBy("by", "the key of a row; several with commas", keys=REQUEST_KEYS, default="pid"),),
     outputs=(

@@ -1,7 +1,7 @@
 """bitesize: how large requests to disks are."""
 
 from pytracer.spec import Column, GroupBy, Histogram, Tracer, Unit
-from pytracer.spec.disks import BLOCK_REQUESTS, REQUEST_KEYS, REQUEST_NOTES
+from pytracer.spec.disks import BLOCK_REQUESTS, DISK_AUDIT, REQUEST_KEYS, REQUEST_NOTES
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(
@@ -11,6 +11,7 @@ TRACER = Tracer(
     description="Shows histograms of the size of requests to disks, by the process that made them.",
     hooks=BLOCK_REQUESTS,
     filters=TASK_FILTERS,
+    audit=DISK_AUDIT,
     follow=True,
     options=(GroupBy("by", "a histogram for each; several with commas", keys=REQUEST_KEYS, default="pid"),),
     outputs=(

@@ -1,6 +1,6 @@
 """drsnoop: who has to free memory before getting some."""
 
-from pytracer.spec import Column, Duration, Stream, Tracer, Unit
+from pytracer.spec import Audit, Column, Duration, Stream, Tracer, Unit
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.hooks import Alternative, Hook, RawTracepoint
 
@@ -25,6 +25,7 @@ TRACER = Tracer(
     description="Shows each direct reclaim, of the machine's or a cgroup's memory, as it ends.",
     hooks=(RECLAIM,),
     filters=TASK_FILTERS,
+    audit=Audit("reclaims", tolerance="the kernel counts that of cgroups elsewhere, and each try again"),
     follow=True,
     options=(Duration("min", "only those that took at least this long", config="min", default=0),),
     outputs=(

@@ -1,6 +1,6 @@
 """forksnoop: processes and threads as they are created."""
 
-from pytracer.spec import Alternative, Column, Flag, Hook, RawTracepoint, Stream, Tracepoint, Tracer
+from pytracer.spec import Alternative, Audit, Column, Flag, Hook, RawTracepoint, Stream, Tracepoint, Tracer
 from pytracer.spec.filters import TASK_FILTERS
 
 # sched_process_fork is not raised for the workers of io_uring (Linux 5.12) and vhost (6.4); task_newtask is.
@@ -20,6 +20,7 @@ TRACER = Tracer(
     description="Shows each process and thread that is created, by whichever call, and by which process.",
     hooks=(NEW,),
     filters=TASK_FILTERS,
+    audit=Audit("forks", tolerance="what pytracer itself creates is not shown"),
     follow=True,
     options=(
         Flag("processes", "only processes", define="PROCESSES", excludes="threads"),

@@ -1,6 +1,6 @@
 """hardirqs: time in the handlers of hardware interrupts."""
 
-from pytracer.spec import Alternative, Column, GroupBy, Hook, Key, RawTracepoint, Tracer
+from pytracer.spec import Alternative, Audit, Column, GroupBy, Hook, Key, RawTracepoint, Tracer
 from pytracer.spec.common import BY_CPU, HANDLER_LATENCY, HANDLER_OUTPUTS
 
 HARDIRQ = Hook(
@@ -42,6 +42,7 @@ TRACER = Tracer(
         HANDLER_LATENCY,
     ),
     outputs=HANDLER_OUTPUTS,
+    audit=Audit("interrupts", "count", ("latency",), tolerance="a shared interrupt has several handlers"),
     examples=(
         ("hardirqs", "every interrupt, a table a second"),
         ("hardirqs --latency --by irq,cpu -d 10", "histograms for each interrupt and CPU"),

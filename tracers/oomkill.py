@@ -1,6 +1,6 @@
 """oomkill: processes that are killed because memory has run out."""
 
-from pytracer.spec import Alternative, Column, Hook, Kprobe, RawTracepoint, Stream, Tracer
+from pytracer.spec import Alternative, Audit, Column, Hook, Kprobe, RawTracepoint, Stream, Tracer
 from pytracer.spec.filters import TASK_FILTERS
 
 VICTIM = Hook(
@@ -27,6 +27,7 @@ TRACER = Tracer(
     description="Shows each process that the kernel kills for memory, and the task that asked for more.",
     hooks=(VICTIM,),
     filters=TASK_FILTERS,
+    audit=Audit("oom_kills", tolerance="what is about to end by itself is not counted by the kernel"),
     follow=True,
     outputs=(
         Stream(

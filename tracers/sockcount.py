@@ -1,6 +1,6 @@
 """sockcount: packets and bytes per protocol on network interfaces."""
 
-from pytracer.spec import Arguments, Choice, Tracer
+from pytracer.spec import Arguments, Audit, Choice, Tracer
 from pytracer.spec.packets import KEYS, ROWS, SOCKET, WAYS, WHICH_WAY, packet_filter
 
 TRACER = Tracer(
@@ -28,6 +28,7 @@ TRACER = Tracer(
     ),
     keys=KEYS,
     outputs=(ROWS,),
+    audit=Audit("rx_packets", "packets", ("program",), tolerance="GRO joins packets after they are counted"),
     examples=(
         ("sockcount lo", "what passes the loopback interface, each packet once"),
         ("sockcount --direction both eth0 eth1 10", "two interfaces, both ways, every ten seconds"),

@@ -2,6 +2,7 @@
 
 from pytracer.spec import (
     Alternative,
+    Audit,
     Column,
     Flag,
     GroupBy,
@@ -26,6 +27,7 @@ FORMATTED: tuple[Probe, ...] = tuple(
 SOFTIRQ = Hook(
     "softirq", "softirqs run", (Alternative("raw-tracepoint", RAW), Alternative("tracepoint", FORMATTED))
 )
+KIND = Key("softirq", (Column("softirq", "its kind, as in /proc/softirqs", decode="softirq"),))
 
 TRACER = Tracer(
     name="softirqs",
@@ -37,23 +39,22 @@ TRACER = Tracer(
         GroupBy(
             "by",
             "the key of a row; several with commas",
-            keys=(
-                Key("softirq", (Column("softirq", "its kind, as in /proc/softirqs", decode="softirq"),)),
-                BY_CPU,
-            ),
+            keys=(KIND, BY_CPU),
             default="softirq",
         ),
         HANDLER_LATENCY,
         Flag("wait", "the time from when one is raised until it runs, instead", define="WAIT"),
     ),
     outputs=HANDLER_OUTPUTS,
+    audit=Audit("softirqs", column="count", options=("latency",)),
     examples=(
         ("softirqs", "every kind, a table a second"),
         ("softirqs --latency --by softirq,cpu -d 10", "histograms for each kind and CPU"),
         ("softirqs --wait --latency", "how late softirqs run"),
+        ("softirqs --audit -d 10", "and the kernel's own count beside it"),
     ),
     notes=(
-        "/proc/softirqs counts the same. Hardware interrupts that come meanwhile are part of the time.",
+        "Hardware interrupts that come meanwhile are part of the time.",
         "With --wait, one that is raised again before it runs waits since it was raised first.",
     ),
 )

@@ -1,9 +1,8 @@
 """tcpretrans: TCP segments that are sent again."""
 
-from pytracer.spec import Alternative, Column, Hook, RawTracepoint, Stream, Tracepoint, Tracer, Unit
+from pytracer.spec import Alternative, Column, Hook, RawTracepoint, Stream, Tracepoint, Tracer, Unit, tcp
 from pytracer.spec.common import ONLY_NETWORKS
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, OWNERS, PID, SADDR, SPORT, wide
 
 EVENTS = (("retransmitted", "tcp_retransmit_skb"), ("synack_retransmitted", "tcp_retransmit_synack"))
 RETRANSMIT = Hook(
@@ -21,24 +20,25 @@ TRACER = Tracer(
     group="network",
     summary="TCP segments that are sent again: whose, where to, and why",
     description="Shows each TCP segment that is sent again, with the reason and the state of the connection.",
-    hooks=(*OWNERS, RETRANSMIT),
+    hooks=(*tcp.OWNERS, RETRANSMIT),
     filters=TASK_FILTERS,
+    audit=tcp.SEGMENTS_AUDIT,
     follow=True,
     options=(ONLY_NETWORKS,),
     outputs=(
         Stream(
             columns=(
-                PID,
-                COMM,
-                wide(SADDR),
-                SPORT,
-                DADDR,
-                DPORT,
+                tcp.PID,
+                tcp.COMM,
+                tcp.wide(tcp.SADDR),
+                tcp.SPORT,
+                tcp.DADDR,
+                tcp.DPORT,
                 Column("type", TYPE, decode="retransmission", width=7),
                 Column("state", "state of the connection", decode="tcp_state", width=11),
                 Column("segments", "so many in one", width=8, wide=True),
                 Column("bytes", "bytes of data", unit=Unit.BYTES, width=8, wide=True),
-                NETNS,
+                tcp.NETNS,
             )
         ),
     ),
@@ -47,8 +47,7 @@ TRACER = Tracer(
         ("tcpretrans --net 192.0.2.0/24 --wide", "to one network, with sizes"),
     ),
     notes=(
-        *OWNER_NOTES[:2],
+        *tcp.OWNER_NOTES[:2],
         "Of a SYNACK, it is the process that listens.",
-        "RetransSegs of /proc/net/snmp counts the same; before Linux 6.16, also what could not leave.",
     ),
 )

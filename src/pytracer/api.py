@@ -78,6 +78,7 @@ def open(
     command: Sequence[str] = (),
     load: bool = False,
     wait_all: bool = False,
+    audit: bool = False,
     container: str | Iterable[str] = (),
     top: int | None = None,
     sort: str | None = None,
@@ -102,6 +103,7 @@ def open(
         stdout, stderr: files (or descriptors) for the command to write to; by default it writes to this
             process's own.
         wait_all: go on until the command's descendants have ended.
+        audit: compare the results with what the kernel counts by itself: the last item is an AuditResult.
         container: names or ids of containers.
         top, sort: rows to show, and the column that ranks them.
         max_rows: map capacity. buffer: size of the ring: bytes, or text such as ``"8M"``.
@@ -145,6 +147,7 @@ def open(
         command=[command] if isinstance(command, str) else command,
         load=load,
         wait_all=wait_all,
+        audit=audit,
         interval=interval,
         count=count,
         duration=declared.duration if duration is None else duration,

@@ -33,7 +33,7 @@ NOT_FOR_ALL = {
     "--max-rows": ("rows", "23"),
     "--buffer": ("buffer", "1M"),
 }
-RUN = ("interval", "count", "duration", "top", "command", "filter", "max_probes", "wait_all", "load")
+RUN = ("interval", "count", "duration", "top", "command", "filter", "max_probes", "wait_all", "load", "audit")
 """What of a request those who carry out a plan look at."""
 NO_BUSINESS_OF_THE_PLAN = {
     "--help", "--format", "--output", "--timestamp", "--wide", "--strict", "--verbose", "--dry-run",

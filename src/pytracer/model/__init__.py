@@ -1,7 +1,19 @@
-"""WHAT FLOWS from the kernel to a sink: Schema, Batch, Snapshot, Histograms, Stacks, Profile, Loss."""
+"""WHAT FLOWS from the kernel to a sink: Schema, Batch, Snapshot, Histograms, Stacks, Profile, Loss,
+AuditResult."""
 
-from pytracer.model.items import Batch, Histograms, Item, Loss, Profile, Snapshot, Stacks
+from pytracer.model.items import AuditResult, Batch, Histograms, Item, Loss, Profile, Snapshot, Stacks
 from pytracer.model.schema import Schema
 from pytracer.model.tabular import Coded
 
-__all__ = ["Batch", "Coded", "Histograms", "Item", "Loss", "Profile", "Schema", "Snapshot", "Stacks"]
+__all__ = [
+    "AuditResult",
+    "Batch",
+    "Coded",
+    "Histograms",
+    "Item",
+    "Loss",
+    "Profile",
+    "Schema",
+    "Snapshot",
+    "Stacks",
+]

@@ -185,7 +185,55 @@ class Loss(Tabular):
         return f"Loss ({self.reason}): {self.lost} {self.meaning}"
 
 
-Item = Batch | Snapshot | Histograms | Loss
+@record
+class AuditResult(Tabular):
+    """What a trace has seen beside what the kernel counted by itself at ``source`` over the same time.
+
+    ``seen`` and ``lost`` are the trace's; the kernel counted at least ``least`` (from the end of attaching to
+    the begin of detaching) and at most ``most`` (the time of both included). ``tolerance`` says why they may
+    differ where nothing is wrong.
+    """
+
+    source: str
+    seen: int
+    lost: int
+    least: int
+    most: int
+    tolerance: str
+    time: float
+
+    def __repr__(self) -> str:
+        return self.describe()
+
+    @property
+    def difference(self) -> int:
+        """The number that the trace has too many (above 0), or that it lacks (below); 0: the two agree."""
+        total = self.seen + self.lost
+        return total - min(max(total, self.least), self.most)
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields as they are shown."""
+        numbers = {"seen": self.seen, "lost": self.lost, "counted_min": self.least, "counted_max": self.most}
+        words = {"counter": self.source, "tolerance": self.tolerance}
+        return {**words, **numbers, "difference": self.difference}
+
+    def table(self) -> Mapping[str, Values | Coded]:
+        """See :class:`~pytracer.model.tabular.Tabular`."""
+        return {"time": repeated(self.time, 1), **{name: [value] for name, value in self.record().items()}}
+
+    def describe(self) -> str:
+        """Return the result as a sentence."""
+        lost = f" and {self.lost} lost" if self.lost else ""
+        counted = f"{self.least}" if self.least == self.most else f"{self.least} to {self.most}"
+        verdict = "they agree"
+        if self.difference:
+            more = "more" if self.difference > 0 else "fewer"
+            verdict = f"{abs(self.difference)} {more} than the kernel"
+            verdict += f" ({self.tolerance})" if self.tolerance else ""
+        return f"audit: {self.seen} seen{lost}, {self.source} counted {counted}: {verdict}"
+
+
+Item = Batch | Snapshot | Histograms | Loss | AuditResult
 
 
 def buckets(counts: list[int]) -> list[dict[str, int]]:

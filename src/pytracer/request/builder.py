@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.kernel import filter_values, interfaces
 from pytracer.request import units
+from pytracer.request.audit import check_audit
 from pytracer.request.faults import parse_fault
 from pytracer.request.request import Fault, NameSetValue, Request
 from pytracer.request.sets import encode_names, parse_set
@@ -63,6 +64,7 @@ def build_request(
     command: Sequence[str] = (),
     load: bool = False,
     wait_all: bool = False,
+    audit: bool = False,
     interval: float | None = None,
     count: int | None = None,
     duration: float | None = None,
@@ -111,6 +113,9 @@ def build_request(
     if count is not None and interval is None:
         raise UsageError("a count needs an interval")
     resolved = _filter_values(tracer, filters, containers)
+    if audit:
+        follows = bool(command) and tracer.follow and not load
+        check_audit(tracer, options, resolved, spell, top=top, follows=follows)
     named = _interfaces(tracer, arguments)
     return Request(
         tracer=tracer,
@@ -129,6 +134,7 @@ def build_request(
         command=tuple(command),
         load=load,
         wait_all=wait_all,
+        audit=audit,
         interval=checked("interval", units.seconds, interval),
         count=checked("count", units.positive, count),
         duration=checked("duration", units.seconds, duration),

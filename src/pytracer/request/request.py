@@ -48,7 +48,7 @@ class Request:
     of rows shown; ``buffer`` is the size of the event ring in bytes (None: the plan's default). ``fault``
     is the fault to inject, ``probe_specs`` the probe specs, for tracers that take them. ``load``: the
     ``command`` is a load, and not itself traced. ``wait_all``: after the ``command`` exits, the run goes on
-    until its descendants have exited.
+    until its descendants have exited. ``audit``: the results are compared with the kernel's counter.
     """
 
     tracer: Tracer
@@ -61,6 +61,7 @@ class Request:
     command: tuple[str, ...] = ()
     load: bool = False
     wait_all: bool = False
+    audit: bool = False
     interval: float | None = None
     count: int | None = None
     duration: float | None = None

@@ -1,11 +1,12 @@
-"""CSV: a header and one line a row (a bucket, for histograms). Losses fill the last two columns."""
+"""CSV: a header and one line a row (a bucket, for histograms). Losses fill the last two columns,
+and so does an audit."""
 
 from __future__ import annotations
 
 import csv
 from typing import Any, TextIO
 
-from pytracer.model import Item, Schema
+from pytracer.model import AuditResult, Item, Schema
 from pytracer.sinks.folded import folded
 from pytracer.sinks.formatting import timestamp
 from pytracer.sinks.json import histogram_field, records
@@ -46,6 +47,8 @@ class CsvSink:
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
         for time, record in records(item, self._label):
+            if isinstance(item, AuditResult):
+                record |= {"reason": item.describe(), "lost": item.difference}
             if self._timestamps:
                 record["time"] = timestamp(time)
             for bucket in record.pop(self._label, [{}]) if self._label else [{}]:

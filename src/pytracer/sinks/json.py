@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from pytracer.arrays import Array
-from pytracer.model import Batch, Coded, Histograms, Item, Loss, Schema
+from pytracer.model import AuditResult, Batch, Coded, Histograms, Item, Loss, Schema
 from pytracer.model.items import buckets
 from pytracer.sinks.formatting import timestamp
 
 
 class JsonSink:
-    """``{"kind": "row"|"summary"|"event"|"loss", ...}``. It is ASCII: a terminal cannot be misled by it."""
+    """``{"kind": "row"|"summary"|"event"|"loss"|"audit", ...}``, in ASCII: no terminal is misled by it."""
 
     def __init__(self, stream: TextIO, *, timestamps: bool) -> None:
         self._stream = stream
@@ -64,6 +64,8 @@ def records(item: Item, label: str) -> Iterator[tuple[float, dict[str, Any]]]:
             yield _seconds(nanoseconds), {"kind": item.kind} | row
     elif isinstance(item, Loss):
         yield item.time, {"kind": "loss", "reason": item.reason, "lost": item.lost, "meaning": item.meaning}
+    elif isinstance(item, AuditResult):
+        yield item.time, {"kind": "audit"} | item.record()
     elif isinstance(item, Histograms):
         for counts, keys, values in zip(item.counts.tolist(), item.key_rows(), item.measures(), strict=True):
             yield (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import TextIO
 
-from pytracer.model import Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
+from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
 from pytracer.model.buckets import ERROR, power_bounds
 from pytracer.sinks.formatting import cell, cells, clock, duration
 from pytracer.spec import Column, Histogram, Unit
@@ -46,6 +46,10 @@ class TableSink:
         """See :class:`~pytracer.sinks.Sink`."""
         if isinstance(item, Loss):
             self._write([f"lost: {item.lost} {item.meaning}"])
+            self._shown = 0
+            return
+        if isinstance(item, AuditResult):
+            self._write([item.describe()])
             self._shown = 0
             return
         if isinstance(item, Batch):

@@ -4,6 +4,7 @@ A tracer's file imports this room and nothing else of pytracer. What a kernel ma
 (:mod:`pytracer.plan`); what was opened is a Session (:mod:`pytracer.trace.session`).
 """
 
+from pytracer.spec.audit import Audit
 from pytracer.spec.code import ExitKind, FunctionCode, FunctionExit
 from pytracer.spec.columns import Column, Key, Unit
 from pytracer.spec.filters import Filter
@@ -76,6 +77,7 @@ __all__ = [
     "SPELLINGS",
     "Alternative",
     "Arguments",
+    "Audit",
     "CgroupSkb",
     "CgroupSock",
     "CgroupSockAddr",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytracer.record import replace
+from pytracer.spec.audit import Audit
 from pytracer.spec.columns import Column, Key
 from pytracer.spec.hooks import Alternative, Hook, RawTracepoint, Tracepoint
 
@@ -95,6 +96,14 @@ REQUEST_KEYS = (
 )
 """Rows of requests: probes_c/include/requestrows.h."""
 
+DISK_AUDIT = Audit(
+    "disk_requests",
+    column="requests",
+    options=("queued",),
+    tolerance="a flush that is asked for counts as a write, too; what was under way before is not seen",
+)
+EVENT_AUDIT = replace(DISK_AUDIT, column="")
+"""The kernel's own count of requests; of tracers with a row for many, and with an event for each."""
 REQUEST_NOTES = (
     "What the kernel does for itself (writeback, journals, flushes of caches) is no process's: pid is none.",
     "A request is what the driver gets: several reads or writes that were merged, or a part of one.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pytracer.record import replace
+from pytracer.spec.audit import Audit
 from pytracer.spec.columns import Column, Key
 from pytracer.spec.common import TCP_ACCEPT, TCP_STATE
+from pytracer.spec.filters import Filter
 from pytracer.spec.hooks import Alternative, Hook, Iterator
 
 SOCKETS = Hook(
@@ -39,6 +41,13 @@ def wide(column: Column) -> Column:
     return replace(column, wide=True)
 
 
+SEGMENTS_AUDIT = Audit(
+    "retransmissions",
+    column="segments",
+    filters=(Filter.NETNS,),
+    tolerance="before Linux 6.16, the kernel also counts what could not leave",
+)
+"""The kernel's own count of segments that are sent again."""
 OWNER_NOTES = (
     "A connection belongs to the process that connected or accepted, not to one that runs as packets come.",
     "One older than the trace belongs to the first process that has it open as the trace begins.",

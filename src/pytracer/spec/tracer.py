@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytracer.record import record
+from pytracer.spec.audit import Audit
 from pytracer.spec.columns import Key
 from pytracer.spec.filters import Filter
 from pytracer.spec.hooks import Hook
@@ -16,7 +17,8 @@ class Tracer:
 
     ``keys`` are the row keys of a tracer without a :class:`GroupBy` option. ``follow`` says whether
     ``-- COMMAND`` can trace just that command, ``duration`` how many seconds a run takes where nothing is
-    said. ``notes`` are the caveats that its help ends with.
+    said. ``notes`` are the caveats that its help ends with. ``audit`` is the kernel's
+    own counter of the same.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Tracer:
     examples: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""
+    audit: Audit | None = None
 
     @property
     def c_file(self) -> str:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytracer.kernel import hidden
-from pytracer.model import Item, Loss, Schema
+from pytracer.model import AuditResult, Item, Loss, Schema
 from pytracer.model.loss import UNSHOWN, UNSHOWN_MEANING
 from pytracer.plan import KernelInfo, Plan, make_plan
 from pytracer.request import Request
 from pytracer.spec import Filter
 from pytracer.trace import unseen
+from pytracer.trace.audit import Auditor
 from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.launch import Confinement, LaunchedCommand
@@ -41,8 +42,9 @@ class Trace:
     """An open trace, to be iterated once; a context manager. Leaving it detaches everything.
 
     ``schema`` describes what it yields: for streams :class:`~pytracer.model.Batch`, else Snapshot, Stacks or
-    Histograms, a ``row`` for each interval and a ``summary``; and :class:`~pytracer.model.Loss` whenever
-    something was lost. ``lost`` is how much that was so far. Once closed, ``status`` is the command's exit
+    Histograms, a ``row`` for each interval and a ``summary``; :class:`~pytracer.model.Loss` whenever
+    something was lost; and at the end, if requested, :class:`~pytracer.model.AuditResult`. ``lost`` is how
+    much was lost so far, ``difference`` that of the audit. Once closed, ``status`` is the command's exit
     status; 0 where there is none, or the trace was over before it. ``before_rest`` is called when everything
     is detached and the rest is about to be yielded.
     """
@@ -60,7 +62,7 @@ class Trace:
     ) -> None:
         """Build, load, attach, and fork the command. Raises what :mod:`pytracer.errors` lists."""
         check_request(request)
-        self.lost = 0
+        self.lost = self.difference = 0
         self.status = 0
         self._request = request
         self._say = say or discard_line
@@ -72,6 +74,7 @@ class Trace:
         self._polled = False  # the command's end has to be asked for
         self._begun = self._closed = False
         self._follows_all = request.wait_all
+        self._auditor = Auditor(request) if request.audit else None
         self.before_rest: Callable[[], None] = lambda: None
         try:
             if request.command:
@@ -89,10 +92,12 @@ class Trace:
                 # The process of a program that uses the library is not pytracer's own.
                 itself=None if self._own else OwnProcess(self._command.pid if self._command else 0),
                 stop_requested=lambda: self._events.stop_requested(command=False),
+                before_attach=self._read_counter,
                 say=self._say,
                 warn=self._warn,
                 keep_rows=keep_rows,
             )
+            self._read_counter()
         except BaseException:
             self.close()
             raise
@@ -125,7 +130,9 @@ class Trace:
     def detach(self) -> None:
         """Detach everything now; the results that are left can still be iterated over."""
         if self._session is not None:
+            self._read_counter()
             self._session.detach()
+            self._read_counter()
 
     def discard_rest(self, unshown: int) -> list[Loss]:
         """Detach, drop what was not yielded yet, and return the losses that were not yielded either.
@@ -134,11 +141,13 @@ class Trace:
         """
         if self._session is None:
             return []
-        self._session.detach()
+        self.detach()
         if self.schema.is_listing:
             self._warn(_CUT_SHORT)
         else:
             unshown += self._session.discard()
+        if self._auditor:
+            self._warn("no audit: the output was cut short")
         losses = list(self._session.losses())
         if unshown:
             losses.append(Loss(UNSHOWN, unshown, UNSHOWN_MEANING, time.time()))
@@ -187,12 +196,22 @@ class Trace:
         for item in self._collect(session):
             if isinstance(item, Loss):
                 self.lost += item.lost
-            else:
+            elif not isinstance(item, AuditResult):
                 seen = seen or len(item) > 0
+            if self._auditor:
+                self._auditor.add(item)
             yield item
+        if self._auditor:
+            result = self._auditor.result()
+            self.difference = result.difference
+            yield result
         if not seen and (self.plan.files or self._request.follows):
             for line in unseen.reasons(self.plan, self._traced()):
                 self._warn(line)
+
+    def _read_counter(self) -> None:
+        if self._auditor:
+            self._auditor.read()
 
     def _collect(self, session: Session) -> Iterator[Item]:
         if self.schema.is_listing:
@@ -228,7 +247,7 @@ class Trace:
             stop = stop or clock.is_complete or not session.check_links()
             if stop:
                 self._warn_of_descendants()
-                session.detach()
+                self.detach()
                 self.before_rest()
             if session.stream:
                 if stop:

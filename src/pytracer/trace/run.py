@@ -265,8 +265,8 @@ def run(
 
     It is the command's, where there is one, unless the run was over before the command and ended it: then 0.
     ``say`` and ``warn`` are the Session's; ``output`` is the sink's file.
-    Raises LossError under ``strict`` where anything was lost, after everything was shown; BrokenPipeError
-    where nobody reads standard output any more.
+    Raises LossError under ``strict`` where anything was lost or the audit differs, after everything was
+    shown; BrokenPipeError where nobody reads standard output any more.
     """
     with (
         Signals().handled() as signals,
@@ -275,6 +275,8 @@ def run(
         Emitter(trace, sink, output, signals, warn).run()
     if strict and trace.lost:
         raise LossError(f"{trace.lost} lost", hint="the 'lost' lines say what")
+    if strict and trace.difference:
+        raise LossError(f"the kernel counted {abs(trace.difference)} more or fewer", hint="the 'audit' line")
     return trace.status
 
 

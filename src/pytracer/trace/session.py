@@ -65,6 +65,7 @@ class Session:
         pending: int = 0,
         itself: OwnProcess | None = None,
         stop_requested: Callable[[], bool] = lambda: False,
+        before_attach: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = discard_line,
         warn: Callable[[str], None] = discard_line,
         keep_rows: bool = False,
@@ -113,6 +114,7 @@ class Session:
             if itself is not None and not plan.schema.is_listing:  # a list is whole
                 itself.exclude(loaded.module.maps)
             self._fill(pending)
+            before_attach()
             self._attach(pending)
         except BaseException:
             self.close()

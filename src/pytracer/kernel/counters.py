@@ -1,0 +1,116 @@
+"""What the kernel counts by itself, whether anybody traces or not."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pytracer.record import record
+
+_PROC = Path("/proc")
+# Fields of /proc/diskstats after the name: completed reads, writes, discards (Linux 4.18), flushes (5.5).
+_COMPLETED = (0, 4, 11, 15)
+
+
+@record
+class Scope:
+    """What a counter is read of: these interfaces (names; none: all) and network namespaces (inode numbers;
+    none: all that a process is in)."""
+
+    interfaces: tuple[str, ...] = ()
+    netns: tuple[int, ...] = ()
+
+
+@record
+class Counter:
+    """A counter: the file that people can look at, and a function that reads it now."""
+
+    source: str
+    read: Callable[[Scope], int]
+
+
+def _softirqs(_scope: Scope) -> int:
+    return sum(_numbers((_PROC / "softirqs").read_text().splitlines()[1:]))
+
+
+def _interrupts(_scope: Scope) -> int:
+    """Sum the interrupts that have a number: the others have no handlers."""
+    lines = (_PROC / "interrupts").read_text().splitlines()
+    cpus = len(lines[0].split())
+    numbered = (line.split() for line in lines[1:] if line.split(":")[0].strip().isdigit())
+    return sum(int(word) for words in numbered for word in words[1 : 1 + cpus])
+
+
+def _numbers(lines: Iterable[str]) -> Iterable[int]:
+    return (int(word) for line in lines for word in line.split()[1:])
+
+
+def _disk_requests(_scope: Scope) -> int:
+    """Sum the completed requests of all disks; partitions, RAID and the like have none of their own."""
+    disks = {path.parent.name for path in Path("/sys/block").glob("*/mq")}
+    total = 0
+    for line in (_PROC / "diskstats").read_text().splitlines():
+        name, *fields = line.split()[2:]
+        if name in disks:
+            total += sum(int(fields[at]) for at in _COMPLETED if at < len(fields))
+    return total
+
+
+def _received_packets(scope: Scope) -> int:
+    """Sum what the interfaces of this thread's network namespace received."""
+    total = 0
+    for line in (_PROC / "thread-self/net/dev").read_text().splitlines()[2:]:
+        name, _, numbers = line.partition(":")
+        if not scope.interfaces or name.strip() in scope.interfaces:
+            total += int(numbers.split()[1])
+    return total
+
+
+def _retransmissions(scope: Scope) -> int:
+    return sum(_snmp(file, "Tcp", "RetransSegs") for file in _per_namespace("net/snmp", scope))
+
+
+def _per_namespace(name: str, scope: Scope) -> Iterable[Path]:
+    """Yield the file ``/proc/PID/NAME`` of one process of each network namespace."""
+    seen = set[int]()
+    for folder in (_PROC / "thread-self", *(path for path in _PROC.iterdir() if path.name.isdigit())):
+        with contextlib.suppress(OSError):
+            inode = (folder / "ns/net").stat().st_ino
+            if inode not in seen and (not scope.netns or inode in scope.netns):
+                seen.add(inode)
+                yield folder / name
+
+
+def _snmp(file: Path, protocol: str, name: str) -> int:
+    lines = file.read_text().splitlines()
+    names, values = (line.split() for line in lines if line.startswith(f"{protocol}:"))
+    return int(values[names.index(name)])
+
+
+def _vmstat(*names: str) -> Callable[[Scope], int]:
+    """Return a reader of the sum of the counters that begin so."""
+
+    def read(_scope: Scope) -> int:
+        lines = (line.split() for line in (_PROC / "vmstat").read_text().splitlines())
+        return sum(int(value) for name, value in lines if name.startswith(names))
+
+    return read
+
+
+def _forks(_scope: Scope) -> int:
+    lines = (_PROC / "stat").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("processes "))
+
+
+COUNTERS: dict[str, Counter] = {
+    "softirqs": Counter("/proc/softirqs", _softirqs),
+    "interrupts": Counter("/proc/interrupts", _interrupts),
+    "disk_requests": Counter("/proc/diskstats", _disk_requests),
+    "rx_packets": Counter("/proc/net/dev", _received_packets),
+    "retransmissions": Counter("RetransSegs in /proc/net/snmp", _retransmissions),
+    "oom_kills": Counter("oom_kill in /proc/vmstat", _vmstat("oom_kill")),
+    "reclaims": Counter("allocstall in /proc/vmstat", _vmstat("allocstall")),
+    "forks": Counter("processes in /proc/stat", _forks),
+}
+"""By the name that declarations use (:class:`pytracer.spec.audit.Audit`)."""

@@ -1,0 +1,146 @@
+"""--audit: what a trace has seen beside what the kernel counted by itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytracer
+from pytracer.kernel import counters
+from pytracer.model import AuditResult
+from pytracer.record import replace
+from support import packets
+from support.cli import run, start, stop, wait_for
+from support.connections import V4, deaf, pair, resetting, tcp_info
+from support.disks import loop, readers
+
+pytestmark = pytest.mark.kernel
+LOAD = f"{sys.executable} -c 'import os; [os.waitpid(os.fork() or os._exit(0), 0) for _ in range(101)]'"
+
+
+def audit(result):
+    """The only audit of a run, which agrees."""
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    [found] = result.of("audit")
+    assert found["counted_min"] <= found["seen"] <= found["counted_max"], found
+    assert found["difference"] == 0
+    return found
+
+
+@pytest.mark.lab
+@pytest.mark.smoke
+@pytest.mark.parametrize("words", [["softirqs"], ["hardirqs"]])
+def test_interrupts_agree(words, tmp_path):
+    with loop(tmp_path) as device:
+        tracer = start(*words, "--audit", "-f", "json", 60)
+        readers(device, {"reads": 101})
+        found = audit(stop(tracer))
+    assert found["counted_max"] > 0
+
+
+@pytest.mark.lab
+def test_packets_of_an_interface_agree_to_the_packet():
+    with packets.namespace():
+        tracer = start("sockcount", "lo", "--audit", "-f", "json", 60)
+        packets.send("lo", [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))])
+        found = audit(stop(tracer))
+    assert (found["seen"], found["counted_min"], found["counted_max"]) == (101, 101, 101)
+
+
+@pytest.mark.lab
+def test_segments_of_a_network_namespace_agree():
+    with packets.namespace():
+        client, server = pair(*V4)
+        tracer = start("tcpretrans", "--netns", "/proc/self/ns/net", "--audit", "-f", "json")
+        with deaf(server):
+            client.send(bytes(1009))
+            wait_for(lambda: tcp_info(client)["total_retrans"] >= 3, "segments that are sent again")
+        found = audit(stop(tracer))
+        resetting(client)
+        server.close()
+    assert found["seen"] >= 3
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("tracer", ["biosnoop", "biotop", "bitesize", "biolatency"])
+def test_requests_to_disks_agree(tmp_path, tracer):
+    """Of a flush that is asked for the kernel counts a write, too."""
+    with loop(tmp_path) as device:
+        before = flushes()
+        started = start(tracer, "--audit", "-f", "json")
+        readers(device, {"reads": 211})
+        result = stop(started)
+        [found] = result.of("audit")
+        assert found["seen"] >= 211
+        assert -2 * (flushes() - before) <= found["difference"] <= 0, found
+
+
+def flushes() -> int:
+    lines = (line.split() for line in Path("/proc/diskstats").read_text().splitlines())
+    return sum(int(words[18]) for words in lines if len(words) > 18)
+
+
+@pytest.mark.lab
+def test_tasks_that_are_created_agree():
+    result = run("forksnoop", "--audit", "--load", "-f", "json", "-c", LOAD)
+    assert audit(result)["seen"] >= 101
+
+
+def test_a_difference_is_said_and_is_an_error_under_strict(monkeypatch):
+    """The kernel counts twice what passes: nothing here does that, so the counter is replaced."""
+    real = counters.COUNTERS["rx_packets"]
+    monkeypatch.setitem(
+        counters.COUNTERS, "rx_packets", replace(real, read=lambda scope: 2 * real.read(scope))
+    )
+    with packets.namespace(), pytracer.open("sockcount", "lo", audit=True) as trace:
+        packets.send("lo", [packets.ethernet("UDP", 101, packets.ETH_P_IP, packets.ipv4(17, bytes(30)))])
+        trace.stop()
+        *_, last = trace
+    assert isinstance(last, AuditResult)
+    assert (last.seen, last.least, last.most, last.difference) == (101, 202, 202, -101)
+    assert trace.difference == -101
+    assert "101 fewer than the kernel (GRO joins packets after they are counted)" in repr(last)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["syscalls"], "the kernel has no counter of what syscalls shows"),
+        (["tcpretrans", "--comm", "curl"], "cannot be filtered by --comm"),
+        (["softirqs", "--wait"], "with --wait, /proc/softirqs counts something else"),
+        (["sockcount", "lo", "--direction", "out"], "with --direction, /proc/net/dev counts something else"),
+        (["biotop", "--top", "3"], "--top leaves rows out"),
+        (["biotop", "--", "true"], "/proc/diskstats does not count the command alone"),
+    ],
+)
+def test_what_the_counter_does_not_count_is_refused(words, message):
+    at = words.index("--") if "--" in words else len(words)
+    result = run(*words[:at], "--audit", *words[at:])
+    assert result.status == 2
+    assert message in result.err
+
+
+def test_every_format_shows_it():
+    table = run("softirqs", "--audit", "-d", 0.3)
+    assert "audit: " in table.out
+    assert "/proc/softirqs counted" in table.out
+    csv = run("softirqs", "--audit", "-d", 0.3, "-f", "csv")
+    assert csv.out.splitlines()[-1].startswith("audit,")
+
+
+def test_strict_ends_with_the_status_of_a_loss(tmp_path):
+    """The counter is replaced in the process that traces."""
+    code = (
+        "from pytracer.cli.main import main\nfrom pytracer.kernel import counters\n"
+        "from pytracer.record import replace\n"
+        "real = counters.COUNTERS['softirqs']\n"
+        "counters.COUNTERS['softirqs'] = replace(real, read=lambda scope: 1000 * real.read(scope))\n"
+        "raise SystemExit(main(['softirqs', '--audit', '--strict', '-d', '0.5']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "pytracer: error: the kernel counted" in done.stderr
