@@ -48,6 +48,14 @@ static __always_inline void pt_submit(void *ctx, struct event *event)
 #endif
 }
 
+// It is not wanted after all.
+static __always_inline void pt_discard(struct event *event)
+{
+#ifdef PT_HAS_RINGBUF
+    events.ringbuf_discard(event, 0);
+#endif
+}
+
 // For records that end with a string: a place to write one to; "which" is the program's number.
 static __always_inline struct event *pt_prepare_in(int which)
 {

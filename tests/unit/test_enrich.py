@@ -19,6 +19,7 @@ from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
 from pytracer.enrich.decode import joined, masked, sized
 from pytracer.enrich.disks import block_operation, disk_decoder
+from pytracer.enrich.dns import dns_code, dns_message, dns_name, dns_type
 from pytracer.enrich.drops import drop_reason_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, open_flags
@@ -223,7 +224,7 @@ def test_events_and_errors_of_connections():
 INTEGERS = (0, 1, 2**31, 2**32 - 1, 2**32 | 1, 2**63, 2**64 - 1)
 
 
-OF_BYTES = ("text", "arguments", "registers", "kernel_stack", "payload")
+OF_BYTES = ("dns_name", "dns_type", "text", "arguments", "registers", "kernel_stack", "payload")
 
 
 @pytest.mark.parametrize("name", sorted(set(decoders({})) - {*OF_BYTES, "address"}))
@@ -370,3 +371,24 @@ def test_results_of_look_ups():
 
 def test_payloads_are_text_without_an_end():
     assert payload(b"a\0\x1b\xff") == from_bytes(b"a\0\x1b\xff")
+
+
+@pytest.mark.parametrize(
+    ("question", "name", "type_"),
+    [
+        (b"\3www\7example\3org\0\0\x1c\0\1", "www.example.org", "AAAA"),
+        (b"\0\0\2\0\1", ".", "NS"),
+        (b"\4a.\\\xff\0\1\0\0\1", r"a\x2e\\\xff", "TYPE_256"),
+        (b"\1a\0\1", "a", "TYPE_256"),  # trailing NULs are not in what decoders get
+        (b"", ".", "TYPE_0"),
+        (b"\xff" * 40, "\\xff" * 39, "TYPE_0"),
+        (b"\1a" * 127 + b"\0\0\1\0\1", ".".join("a" * 127), "A"),
+    ],
+)
+def test_dns_questions(question, name, type_):
+    assert (dns_name(question), dns_type(question)) == (name, type_)
+
+
+def test_dns_codes_and_messages():
+    assert [dns_code(number) for number in (0, 3, 11, 15)] == ["NOERROR", "NXDOMAIN", "DSOTYPENI", "RCODE_15"]
+    assert [dns_message(0), dns_message(1)] == ["query", "answer"]

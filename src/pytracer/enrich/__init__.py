@@ -11,6 +11,7 @@ from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.disks import block_operation, disk_decoder
+from pytracer.enrich.dns import dns_code, dns_message, dns_name, dns_type
 from pytracer.enrich.drops import drop_reason_decoder, function_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, file_type, open_flags
@@ -55,6 +56,10 @@ def decoders(
         "connection_event": connection_event,
         "direction": direction,
         "disk": disk_decoder(),
+        "dns_code": dns_code,
+        "dns_message": dns_message,
+        "dns_name": dns_name,
+        "dns_type": dns_type,
         "drop_reason": drop_reason_decoder(),
         "errno": errno_name,
         "kernel_function": kernel_function_decoder(),

@@ -56,6 +56,9 @@ CGROUP_PACKET = Hook(
 )
 """A packet reaches a socket of a cgroup (``incoming``), or leaves it (``outgoing``)."""
 
+CREATED = Hook("created", "sockets are made", _cgroups(CgroupSock("created", point="create")))
+"""A socket is made, in the task that makes it (``created``); probes_c/include/packetowners.h."""
+
 SOCKETS = Hook(
     "sockets",
     "sockets are made, bound, connected and sent by",

@@ -1,0 +1,56 @@
+"""dnssnoop: DNS queries and answers, by whom, and how long answers take."""
+
+from pytracer.spec import Choice, Column, Duration, Number, Stream, Tracer, Unit
+from pytracer.spec.common import ONLY_FAILED
+from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.packets import CGROUP_PACKET, CREATED
+from pytracer.spec.tcp import NETNS, SOCKETS
+
+MESSAGES = ("both", "queries", "answers")
+TRACER = Tracer(
+    name="dnssnoop",
+    group="network",
+    summary="DNS queries and answers: names, types, codes, how long, by whom",
+    description="Shows DNS messages as they leave and reach sockets, and how long each answer took.",
+    hooks=(CGROUP_PACKET, CREATED, SOCKETS),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Number("port", "the port of DNS servers; mDNS has 5353", default=53, maximum=65535, config="port"),
+        Choice("messages", "which of them", choices=MESSAGES, default="both", config="messages"),
+        Duration("min", "only answers that took at least this long", config="min", default=0),
+        ONLY_FAILED,
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process that has the socket; none: not known", null=0, width=7),
+                Column("comm", "name of its thread", decode="text", null=b"", width=12),
+                Column("direction", "to the socket, or from it", label="DIR", decode="direction", width=3),
+                Column("code", "how the server answers; none: a query", decode="dns_code", null=-1, width=8),
+                Column("latency_ns", "since the query", "", "LATENCY", Unit.NANOSECONDS, width=10, null=-1),
+                Column("type", "what is asked for", "question", decode="dns_type", null=b"", width=5),
+                Column("name", "the name that is asked for", "question", decode="dns_name", null=b""),
+                Column("message", "query or answer", "is_answer", decode="dns_message", wide=True),
+                Column("answers", "records of the answer section", null=-1, wide=True),
+                Column("protocol", "UDP or TCP", decode="ip_protocol", width=5, wide=True),
+                Column("peer", "address of the other end", decode="address", width=15, wide=True),
+                Column("port", "port of the other end", width=5, wide=True),
+                NETNS,
+            )
+        ),
+    ),
+    examples=(
+        ("dnssnoop", "every query and answer of the machine"),
+        ("dnssnoop --failed --container web", "what one container asks for in vain"),
+        ("dnssnoop --messages answers --min 100ms --wide", "slow answers, and which servers gave them"),
+    ),
+    notes=(
+        "A socket is of who sent by it last, else who made it or had it open as the trace began; what",
+        "reaches a TCP connection before it is accepted is nobody's. A query without an answer stays alone.",
+        "An answer is of the query with its id, question, socket and peer: of the first, if sent again.",
+        "Encrypted DNS is not seen. Of TCP, queries with a segment of their own are, and their answers.",
+        "IPv6 extension headers, and further questions of one message, are not looked at.",
+        "Codes above 15 (EDNS) are shown by their last four bits.",
+    ),
+)
