@@ -66,7 +66,8 @@ def _json(report: doctor.Report) -> Iterator[str]:
                 "status": result.status,
                 "found": result.reason,
                 "fix": "",
-                "since": result.feature.since_version,
+                "since": result.feature.since,
+                "commit": result.feature.commit,
             }
         )
 

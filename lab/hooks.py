@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lab.errors import FAILED, LabError, say
@@ -18,64 +17,68 @@ from lab.fetch import find
 from lab.guest.maps import OPERATIONS
 from lab.kernels import KERNELS, Kernel
 from lab.survey import ROOT, UNTRIED, table, told
+from pytracer.features.table.feature import Feature, latest
+from pytracer.features.table.hooks import HOOKS, KINDS
+from pytracer.features.table.map_types import MAP_TYPES
 
 DATA, PAGE = ROOT / "docs" / "hooks.json", ROOT / "docs" / "hooks.md"
 COUNTED = ("--accel", "icount", "--cpus", "1")  # with such a clock 5.10 does not get a second processor up
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class About:
-    """Facts of a hook that no run shows: its first Linux version, its substitute, its limits."""
-
-    since: str
-    instead: str
-    limits: str
-
-
-_ONE = "one function each; not where it is inlined, `notrace` or `noprobe`"
-_FTRACE = "only functions that ftrace knows; needs CONFIG_FPROBE"
-_INSTANCES = "has places for so many calls at once, and misses the returns of others"
-_OVERWRITES = "overwrites return addresses: Go and C++ exceptions break; pytracer never chooses it"
-_USER = "a trap into the kernel each time; what is inlined is not called"
-_FRAMES = "incoming frames alone; an interface has one program, and nobody's is replaced"
-_CGROUPS = "version 2; not beside a program that allows none"
-
-ABOUT = {
-    "raw tracepoint": About(
-        "4.17", "tracepoint", "arguments without types, that kernels change; preempted from 7.0 on"
-    ),
-    "typed tracepoint": About("5.5", "raw tracepoint", "needs BTF; a program for each event"),
-    "tracepoint": About("4.7", "kprobe", "needs tracefs; the arguments are laid out for each event"),
-    "kprobe": About("4.17", "kprobe event", _ONE),
-    "kretprobe": About("4.17", "kretprobe.multi", _INSTANCES),
-    "kprobe.multi": About("5.18", "kprobe, kprobe event", _FTRACE),
-    "kretprobe.multi": About("6.7", "kretprobe", f"{_FTRACE}; before 6.7 what it misses is not counted"),
-    "kprobe event": About("5.5", "kprobe", "stays behind a killed process, disarmed, until the next run"),
-    "fentry": About("5.5", "kprobe", "needs BTF; a program for each function"),
-    "fexit": About("5.5", "kretprobe", "needs BTF; a program for each function"),
-    "uprobe": About("4.17", "nothing", _USER),
-    "uretprobe": About("4.17", "uprobes on the instructions that return", f"{_USER}; {_OVERWRITES}"),
-    "uprobe.multi": About("6.6", "uprobe", _USER),
-    "uretprobe.multi": About(
-        "6.6", "uprobe.multi on the instructions that return", f"{_USER}; {_OVERWRITES}"
-    ),
-    "perf event": About("4.9", "nothing", "each CPU its own; the hardware's where the machine counts"),
-    "LSM": About("5.7", "nothing", "needs BTF, and `bpf` among the security modules in force"),
-    "override return": About("4.16", "nothing", "only functions that the kernel lists for it"),
-    "iterator": About("5.8", "nothing", "needs BTF; a moment's view of what there is, when it is read"),
-    "socket filter": About("3.19", "nothing", "sees packets as the stack does: after GRO, before GSO"),
-    "packet fanout": About("4.12", "socket filter", "packets as a socket filter sees them"),
-    "XDP, generic": About("5.9", "XDP by netlink", _FRAMES),
-    "XDP by netlink, generic": About("4.12", "tcx, clsact", f"{_FRAMES}; stays behind a killed process"),
-    "tcx": About("6.6", "clsact", "packets as the stack makes them, both ways"),
-    "clsact": About("4.5", "socket filter", "both ways; stays behind a killed process until the next run"),
-    "cgroup skb": About("5.7", "BPF_PROG_ATTACH (4.15)", f"packets of IPv4 and IPv6 sockets; {_CGROUPS}"),
-    "cgroup sock": About("5.7", "BPF_PROG_ATTACH (4.15)", f"IPv4 and IPv6 sockets; {_CGROUPS}"),
-    "cgroup sock_addr": About(
-        "5.7", "BPF_PROG_ATTACH (4.18)", f"what is asked for, before it is done; {_CGROUPS}"
-    ),
+_KINDS = {
+    "XDP, generic": "xdp",
+    "XDP by netlink, generic": "xdp_netlink",
+    "cgroup skb": "cgroup_skb",
+    "cgroup sock": "cgroup_sock",
+    "cgroup sock_addr": "cgroup_sock_addr",
 }
+"""The kinds of probe of measured hooks that are no hook of the table by themselves."""
+
+MEASURED = (
+    "raw tracepoint",
+    "typed tracepoint",
+    "tracepoint",
+    "kprobe",
+    "kretprobe",
+    "kprobe.multi",
+    "kretprobe.multi",
+    "kprobe event",
+    "fentry",
+    "fexit",
+    "uprobe",
+    "uretprobe",
+    "uprobe.multi",
+    "uretprobe.multi",
+    "perf event",
+    "LSM",
+    "override return",
+    "iterator",
+    "socket filter",
+    "packet fanout",
+    "XDP, generic",
+    "XDP by netlink, generic",
+    "tcx",
+    "clsact",
+    "cgroup skb",
+    "cgroup sock",
+    "cgroup sock_addr",
+)
+"""The hooks that are measured, in the order of the page."""
+
+
+def features(name: str) -> tuple[Feature, ...]:
+    """Return the features of the kernel that a measured hook needs, the hook itself first."""
+    if name in _KINDS:
+        return KINDS[_KINDS[name]]
+    return tuple(hook for hook in HOOKS if hook.name == name)
+
+
+def substitute(needed: Sequence[Feature]) -> str:
+    """Return what pytracer uses without a hook, and since when that is there if it is the hook itself."""
+    last = needed[-1]
+    return f"{last.fallback} ({needed[0].since})" if len(needed) > 1 else last.fallback
+
 
 HEAD = """# Hooks
 
@@ -86,6 +89,11 @@ looks up a row in a per-CPU hash and counts in it adds to that; "yes" where roun
 or nothing passes by itself; or why it cannot be put there. The machines are emulated, with a clock that
 counts their instructions: those of the kernel and those that BPF is compiled to, whatever time they would
 take. So a cache miss or a trap counts no more than an addition."""
+
+FEATURES = """## What brought them
+
+The Linux version and the commit from which on pytracer can use a hook, and the options that the kernel must
+be built with. `pytracer doctor` tries each of them."""
 
 MAPS = """## Maps
 
@@ -115,7 +123,7 @@ def amended(old: Record, new: Record) -> Record:
         {record[key]: record for record in [*old[part], *new[part]]}
         for key, part in (("hook", "hooks"), ("map", "maps"))
     )
-    return {**old, "hooks": [hooks[name] for name in ABOUT if name in hooks], "maps": list(maps.values())}
+    return {**old, "hooks": [hooks[name] for name in MEASURED if name in hooks], "maps": list(maps.values())}
 
 
 def page(data: dict[str, Record]) -> str:
@@ -123,13 +131,33 @@ def page(data: dict[str, Record]) -> str:
     names = [kernel.name for kernel in KERNELS]
     head = ["hook", "since", *names, "instead", "limits"]
     rows = []
-    for hook, about in ABOUT.items():
+    for hook in MEASURED:
+        needed = features(hook)
         cells = [cell(data.get(name), hook) for name in names]
-        rows.append([hook, about.since, *cells, about.instead, about.limits])
-    lines = [HEAD, "", *table(head, rows), MAPS, ""]
+        rows.append([hook, latest(needed).since, *cells, substitute(needed), needed[0].limits])
+    lines = [
+        HEAD,
+        "",
+        *table(head, rows),
+        FEATURES,
+        "",
+        *table(["hook", "Linux", "commit", "CONFIG"], brought()),
+    ]
+    lines += [MAPS, ""]
     maps = dict.fromkeys(record["map"] for found in data.values() for record in found["maps"])
-    shown = [[f"`{kind}`", *(operations(data.get(name), kind) for name in names)] for kind in maps]
-    return "\n".join([*lines, *table(["type", *names], shown)])
+    since = {feature.name: feature.since for feature in MAP_TYPES}
+    shown = [
+        [f"`{kind}`", since[kind], *(operations(data.get(name), kind) for name in names)] for kind in maps
+    ]
+    return "\n".join([*lines, *table(["type", "since", *names], shown)])
+
+
+def brought() -> list[list[str]]:
+    """Return the rows of the table that says what brought each hook."""
+    return [
+        [hook.name, hook.since, f"`{hook.commit}`" if hook.commit else "", ", ".join(hook.options)]
+        for hook in HOOKS
+    ]
 
 
 def cell(found: Record | None, hook: str) -> str:
@@ -176,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Ask the kernels and write both files."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        known = ABOUT.keys() | OPERATIONS.keys()
+        known = {*MEASURED, *OPERATIONS}
         names = [word for word in words if word in known]
         named = [find(word) for word in words if word not in known and word != "--page"]
         kernels = [] if words == ["--page"] else named or list(KERNELS)

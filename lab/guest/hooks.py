@@ -36,6 +36,7 @@ from pytracer.bpf.trial import load, returning
 from pytracer.errors import PytracerError
 from pytracer.features import feature_table
 from pytracer.features.kernel_facts import RunningKernel
+from pytracer.features.table.feature import Feature
 from pytracer.kernel.filter_values import cgroup2_roots
 from pytracer.spec import (
     NO_RATE,
@@ -225,7 +226,7 @@ def taken(
 
 
 def measure_map(
-    feature: feature_table.Feature, hooks: Mapping[str, Hook], facts: RunningKernel, own: Sequence[str]
+    feature: Feature, hooks: Mapping[str, Hook], facts: RunningKernel, own: Sequence[str]
 ) -> dict[str, object]:
     """Test whether maps of one type exist, and measure each operation on one in a program."""
     found = feature_table.probe(feature)

@@ -13,7 +13,7 @@ import pytest
 
 from pytracer.bpf.sys import ProgType
 from pytracer.features import feature_table
-from pytracer.plan.plan import LOOP
+from pytracer.features.table.helpers import LOOP
 from pytracer.spec.common import EXECUTED, RETURN
 from support import own
 from support.cli import finish, run, start, stop
@@ -176,7 +176,7 @@ def test_what_failed_is_cut_where_the_room_ends():
     result = run("execsnoop", "-x", "-f", "json", *execs("many", 5003, "/pt/no"))
     shown = result.of("event")[-1]["args"].split(" ")
     assert ["/pt/no", *map(str, range(5003))][: len(shown)] == shown
-    called = not feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP)
+    called = not feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP.number)
     assert len(" ".join(shown)) > 8192 if called else len(shown) == 256
     assert [(r["reason"], r["lost"]) for r in result.of("loss")] == [("truncated", 1)]
 

@@ -71,13 +71,9 @@ def test_numbers_are_those_of_the_kernel(kind: str, enum: str, prefix: str) -> N
     number = btf.find(BtfKind.ENUM, enum)
     assert number is not None
     kernels = {name.removeprefix(prefix).lower(): value for name, value in btf.enumerators(number)}
-    tables = {
-        "program": feature_table._PROGRAMS,
-        "map": feature_table._MAPS,
-        "helper": feature_table._HELPERS,
-    }
-    for number, name, *_ in tables[kind]:
-        assert kernels.get(name, number) == number, name
+    for feature in feature_table.FEATURES:
+        if feature.kind == kind:
+            assert kernels.get(feature.name, feature.number) == feature.number, feature.name
 
 
 def test_helpers_are_seen_as_the_kernel_has_them(found: dict[tuple[str, str], dict[str, Any]]) -> None:

@@ -19,9 +19,9 @@ from pytracer.bpf.trial import returning
 from pytracer.cli import parser
 from pytracer.features import feature_table
 from pytracer.features.kernel_facts import RunningKernel
+from pytracer.features.table.helpers import LOOP
 from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.plan import make_plan
-from pytracer.plan.plan import LOOP
 from pytracer.prog.code_ranges import program_ranges
 from pytracer.prog.disassembly import KernelReferenceFormatter, listing
 from pytracer.prog.native_code import disassemble, of_program
@@ -119,7 +119,7 @@ def test_a_program_is_told_whole():
 def test_each_function_is_where_the_kernel_put_it():
     """Of execsnoop the body of a loop is one of its own, where there is bpf_loop (Linux 5.17)."""
     names = ["executed", "pt_turn_1"]
-    if feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP):
+    if feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP.number):
         names.pop()
     with loaded("execsnoop") as found:
         [info] = (one for one in found if one.name == "executed")

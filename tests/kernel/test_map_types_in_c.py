@@ -19,7 +19,7 @@ from pytracer.bpf.load.module import Module
 from pytracer.bpf.sys import MapType, ProgType
 from pytracer.features import feature_table
 from pytracer.features.kernel_facts import RunningKernel
-from pytracer.plan.plan import LOOP
+from pytracer.features.table.helpers import LOOP
 from support.needs import needs
 from support.runs import run
 
@@ -36,7 +36,7 @@ def compiled(name: str, flags: list[str]) -> BccModule:
 
 def kinds() -> BccModule:
     """All of kinds.c."""
-    by_call = not feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP)
+    by_call = not feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP.number)
     return compiled("kinds.c", ["-DPT_HAS_LOOPS", *(["-DPT_HAS_BPF_LOOP"] if by_call else [])])
 
 

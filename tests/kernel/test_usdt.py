@@ -15,7 +15,7 @@ from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import UsageError
 from pytracer.features.kernel_facts import RunningKernel
-from pytracer.plan.plan import PROBE_READ_USER
+from pytracer.features.table.helpers import PROBE_READ_USER
 from pytracer.spec import Uprobe, UprobeMulti
 from pytracer.symbols import files, usdt
 from support.needs import needs
@@ -132,7 +132,7 @@ class Reader:
         self.cookies = has_cookies()
         flags = [f"-DPT_USDT_MARKS={PLACES}"]
         flags += [] if self.cookies else ["-DNO_COOKIES"]
-        flags += ["-DPT_HAS_PROBE_READ_KERNEL"] if facts.has_helper(PROBE_READ_USER) else []
+        flags += ["-DPT_HAS_PROBE_READ_KERNEL"] if facts.has_helper(PROBE_READ_USER.number) else []
         facts.close()
         self.module = BccModule(C_FILE.name, text, flags, find_headers(text))
         attach_type = uprobe_multi.ATTACH_TYPE if has_multi() else 0

@@ -14,143 +14,153 @@ from dataclasses import dataclass
 
 import pytest
 
+from pytracer.features.table import changes
+from pytracer.features.table.feature import Feature, Version, parse_version
+from pytracer.features.table.hooks import KINDS, USDT_SEMAPHORE
+from pytracer.features.table.map_types import BLOOM_FILTER, RINGBUF
 from pytracer.kernel.config import option as kernel_config
 from pytracer.spec import Hook, registry
 from pytracer.spec.common import FOLLOW
 from support.cli import Result
 
-Version = tuple[int, int]
 DEBIANS = "cloud" in platform.release()
 """Whether this is one of the kernels whose configuration and policy are known."""
 
 
 @dataclass(frozen=True)
-class Feature:
-    """In Linux from ``since`` on and before ``until``, if built with the ``options``, on these ``machines``.
+class Need:
+    """What an alternative, or a test, takes: ``features`` of the table, all of them.
 
     ``says`` matches the reason that pytracer must give where it is refused.
     """
 
-    since: Version = (0, 0)
-    until: Version | None = None
-    options: tuple[str, ...] = ()
-    machines: tuple[str, ...] = ()
+    features: tuple[Feature, ...]
     says: str = ""
 
 
+def _need(*features: Feature, says: str = "") -> Need:
+    return Need(features, says)
+
+
+def _kind(kind: str, says: str) -> Need:
+    return Need(KINDS[kind], says)
+
+
 _NO_FUNCTION = "no kprobes|no function|may not be traced|in parts only|kprobe.multi|trace event|tracefs"
+_USER_MULTI = _kind("uprobe_multi", "uprobe.multi")
+_USER = _kind("uprobe", "no uprobes")
+# Not of the kernel, but of what Debian and Fedora build, and of the byte order.
+_PYTHON = Feature("machine", "python3 with probes", machines=("x86_64", "aarch64"))
+_LITTLE = Feature(
+    "machine", "little-endian", machines=("x86_64", "aarch64", "riscv64", "ppc64le", "loongarch64")
+)
 
 # A key is HOOK=ALTERNATIVE, as --hook takes it, if that alternative has a history of its own. Else it is the
-# kind of its probes (Probe.kind).
-FEATURES: dict[str, Feature] = {
-    "raw_tracepoint": Feature((4, 17), options=("TRACEPOINTS",), says="raw tracepoint"),
-    "tracepoint": Feature((4, 7), options=("EVENT_TRACING",), says="trace event|tracefs"),
-    "kprobe": Feature((4, 1), options=("KPROBE_EVENTS",), says="kprobe|function"),
-    "kretprobe": Feature((4, 1), options=("KPROBE_EVENTS",), says="kprobe|function"),
-    "override": Feature((4, 16), options=("BPF_KPROBE_OVERRIDE",), says="ERROR_INJECTION|KPROBE_OVERRIDE"),
-    "perf_sample": Feature((4, 9), options=("PERF_EVENTS",), says="takes no samples"),
-    "task_sample": Feature((4, 9), options=("PERF_EVENTS",), says="takes no samples"),
-    "iterator": Feature((5, 8), options=("DEBUG_INFO_BTF",), says="no iterator"),
-    "socket_filter": Feature((3, 19), options=("PACKET",), says="packet socket|socket filter"),
-    "packet_fanout": Feature((4, 12), options=("PACKET",), says="fanout|packet socket|socket filter"),
-    "xdp": Feature((5, 9), options=("NET",), says="XDP"),
-    "xdp_netlink": Feature((4, 8), options=("NET",), says="XDP"),
-    "tcx": Feature((6, 6), options=("NET_XGRESS",), says="tcx"),
-    "clsact": Feature((4, 5), options=("NET_CLS_BPF", "NET_SCH_INGRESS"), says="clsact"),
-    "cgroup_skb": Feature((5, 7), options=("CGROUP_BPF",), says="cgroup"),
-    "cgroup_skb_attach": Feature((4, 15), options=("CGROUP_BPF",), says="cgroup"),
-    "cgroup_sock": Feature((5, 7), options=("CGROUP_BPF",), says="cgroup"),
-    "cgroup_sock_attach": Feature((4, 17), options=("CGROUP_BPF",), says="cgroup"),
-    "cgroup_sock_addr": Feature((5, 7), options=("CGROUP_BPF",), says="cgroup"),
-    "cgroup_sock_addr_attach": Feature((4, 18), options=("CGROUP_BPF",), says="cgroup"),
-    "kprobe_multi": Feature((5, 18), options=("FPROBE",), says="kprobe|function"),
-    "kretprobe_multi": Feature((6, 7), options=("FPROBE",), says="kprobe|function"),
-    "uprobe": Feature((4, 17), options=("UPROBE_EVENTS",), says="uprobes"),
-    "uretprobe": Feature((4, 17), options=("UPROBE_EVENTS",), says="uprobes"),
-    "uprobe_multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
-    "uretprobe_multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
-    "uprobe_multi for all threads of a process": Feature((6, 10)),  # 46ba0e49b642
-    "cookies": Feature((5, 15)),  # 82e6b1eee6a8
-    "python3 with probes": Feature(machines=("x86_64", "aarch64")),  # of Debian and Fedora
-    "kprobe_events": Feature((5, 5), options=("KPROBE_EVENTS",), says="kprobe|function|trace event|tracefs"),
-    "syscall=kprobe-dispatch": Feature(
-        (6, 1),  # 1e3ad78334a6 and its backports
-        (7, 0),  # the dispatcher is notrace
-        options=("KPROBE_EVENTS",),
-        machines=("x86_64",),
-        says=_NO_FUNCTION,
+# kind of its probes (Probe.kind), or a name that tests use. Versions are in pytracer.features.table alone.
+NEEDS: dict[str, Need] = {
+    "raw_tracepoint": _kind("raw_tracepoint", "raw tracepoint"),
+    "tracepoint": _kind("tracepoint", "trace event|tracefs"),
+    "kprobe": _kind("kprobe", "kprobe|function"),
+    "kretprobe": _kind("kretprobe", "kprobe|function"),
+    "override": _kind("override", "ERROR_INJECTION|KPROBE_OVERRIDE"),
+    "perf_sample": _kind("perf_sample", "takes no samples"),
+    "task_sample": _kind("task_sample", "takes no samples"),
+    "iterator": _kind("iterator", "no iterator"),
+    "socket_filter": _kind("socket_filter", "packet socket|socket filter"),
+    "packet_fanout": _kind("packet_fanout", "fanout|packet socket|socket filter"),
+    "xdp": _kind("xdp", "XDP"),
+    "xdp_netlink": _kind("xdp_netlink", "XDP"),
+    "tcx": _kind("tcx", "tcx"),
+    "clsact": _kind("clsact", "clsact"),
+    "cgroup_skb": _kind("cgroup_skb", "cgroup"),
+    "cgroup_skb_attach": _kind("cgroup_skb_attach", "cgroup"),
+    "cgroup_sock": _kind("cgroup_sock", "cgroup"),
+    "cgroup_sock_attach": _kind("cgroup_sock_attach", "cgroup"),
+    "cgroup_sock_addr": _kind("cgroup_sock_addr", "cgroup"),
+    "cgroup_sock_addr_attach": _kind("cgroup_sock_addr_attach", "cgroup"),
+    "kprobe_multi": _kind("kprobe_multi", "kprobe|function"),
+    "kretprobe_multi": _kind("kretprobe_multi", "kprobe|function"),
+    "uprobe": _kind("uprobe", "uprobes"),
+    "uretprobe": _kind("uretprobe", "uprobes"),
+    "uprobe_multi": _USER_MULTI,
+    "uretprobe_multi": _kind("uretprobe_multi", "uprobe.multi"),
+    "uprobe_multi for all threads of a process": _need(changes.ALL_THREADS),
+    "cookies": _need(changes.COOKIES),
+    "python3 with probes": _need(_PYTHON),
+    "kprobe_events": _kind("kprobe_events", "kprobe|function|trace event|tracefs"),
+    "syscall=kprobe-dispatch": _need(changes.DISPATCHER, says=_NO_FUNCTION),
+    "syscall=kprobe-multi": _need(*KINDS["kprobe_multi"], changes.SHARED_EXIT, says=_NO_FUNCTION),
+    "syscall=kprobe-events": _need(*KINDS["kprobe_events"], changes.SHARED_EXIT, says=_NO_FUNCTION),
+    "syscall=kprobe-return": _need(*KINDS["kretprobe_multi"], changes.X86, says=_NO_FUNCTION),
+    "k=kprobe-multi": _kind("kprobe_multi", "kprobe.multi"),
+    "k=kprobe": _kind("kprobe", "no kprobes"),
+    "k=kprobe-events": _kind("kprobe_events", "no kprobes"),
+    "kr=kretprobe-multi": _kind("kretprobe_multi", "kprobe.multi|does not count"),
+    "kr=kretprobe-events": _kind("kretprobe_event", "no kprobes"),
+    "kr=kretprobe": _kind("kretprobe", "no kprobes"),
+    "f=fentry": _kind("fentry", "trampoline|BTF"),
+    "fr=fexit": _kind("fexit", "trampoline|BTF"),
+    "t=tracepoint": _kind("tracepoint", "trace event|tracefs"),
+    "rt=raw-tracepoint": _kind("raw_tracepoint", "raw tracepoint"),
+    "rt=typed": _kind("typed_tracepoint", "typed tracepoint|BTF"),
+    "u=uprobe-multi": _USER_MULTI,
+    "u=uprobe": _USER,
+    "ur=return-sites-multi": _USER_MULTI,
+    "ur=return-sites": _USER,
+    "ur=uretprobe-multi": _USER_MULTI,
+    "ur=uretprobe": _USER,
+    "usdt=uprobe-multi": _USER_MULTI,
+    "usdt=uprobe": _need(USDT_SEMAPHORE, says="no uprobes|USDT semaphores"),
+    "tasks=iterator": _need(*KINDS["iterator"], changes.TASK_STATE, says="has no task_struct.__state"),
+    "tasks=iterator-older": _need(
+        *KINDS["iterator"], changes.OLD_TASK_STATE, says="has no task_struct.state"
     ),
-    # The function that all exits share is inlined from 7.0 on.
-    "syscall=kprobe-multi": Feature(
-        (5, 18), (7, 0), options=("FPROBE",), machines=("x86_64",), says=_NO_FUNCTION
+    "block_io=raw-tracepoint-queue": _need(changes.REQUEST_BEHIND_QUEUE, says="fewer arguments"),
+    "block_submit=request": _need(changes.BLOCK_IO_EVENTS, says="raw tracepoint"),
+    "block_submit=bio": _need(changes.BIO_WITHOUT_QUEUE, says="raw tracepoint"),
+    "block_submit=bio-queue": _need(changes.BIO_BEHIND_QUEUE, says="fewer arguments"),
+    "socket_bytes=raw-tracepoint": _need(changes.SOCKET_BYTES, says="raw tracepoint"),
+    "drop=raw-tracepoint-socket": _need(changes.DROP_SOCKET, says="fewer arguments"),
+    "drop=raw-tracepoint-reason": _need(changes.DROP_REASON, says="fewer arguments"),
+    "queue=raw-tracepoint": _need(changes.QDISC_ENQUEUE, says="raw tracepoint"),
+    "mapping=fexit": _kind("fexit", "trampoline|BTF"),
+    "mapping=raw-tracepoint-path": _need(
+        changes.MMAP_LOCK_EVENTS, changes.MMAP_LOCK_PATHS, says="raw tracepoint"
     ),
-    "syscall=kprobe-events": Feature(
-        (5, 5), (7, 0), options=("KPROBE_EVENTS",), machines=("x86_64",), says=_NO_FUNCTION
-    ),
-    "syscall=kprobe-return": Feature((6, 7), options=("FPROBE",), machines=("x86_64",), says=_NO_FUNCTION),
-    "k=kprobe-multi": Feature((5, 18), options=("FPROBE",), says="kprobe.multi"),
-    "k=kprobe": Feature((4, 17), options=("KPROBE_EVENTS",), says="no kprobes"),
-    "k=kprobe-events": Feature((5, 5), options=("KPROBE_EVENTS",), says="no kprobes"),
-    "kr=kretprobe-multi": Feature((6, 7), options=("FPROBE",), says="kprobe.multi|does not count"),
-    "kr=kretprobe-events": Feature((4, 17), options=("KPROBE_EVENTS",), says="no kprobes"),
-    "kr=kretprobe": Feature((4, 17), options=("KPROBE_EVENTS",), says="no kprobes"),
-    "f=fentry": Feature((5, 5), options=("DEBUG_INFO_BTF",), says="trampoline|BTF"),
-    "fr=fexit": Feature((5, 5), options=("DEBUG_INFO_BTF",), says="trampoline|BTF"),
-    "t=tracepoint": Feature((4, 7), options=("EVENT_TRACING",), says="trace event|tracefs"),
-    "rt=raw-tracepoint": Feature((4, 17), options=("TRACEPOINTS",), says="raw tracepoint"),
-    "rt=typed": Feature((5, 5), options=("DEBUG_INFO_BTF",), says="typed tracepoint|BTF"),
-    "u=uprobe-multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
-    "u=uprobe": Feature((4, 17), options=("UPROBE_EVENTS",), says="no uprobes"),
-    "ur=return-sites-multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
-    "ur=return-sites": Feature((4, 17), options=("UPROBE_EVENTS",), says="no uprobes"),
-    "ur=uretprobe-multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
-    "ur=uretprobe": Feature((4, 17), options=("UPROBE_EVENTS",), says="no uprobes"),
-    "usdt=uprobe-multi": Feature((6, 6), options=("UPROBE_EVENTS",), says="uprobe.multi"),
-    "usdt=uprobe": Feature((4, 20), options=("UPROBE_EVENTS",), says="no uprobes|semaphores"),
-    "tasks=iterator": Feature((5, 14), options=("DEBUG_INFO_BTF",), says="has no task_struct.__state"),
-    "tasks=iterator-older": Feature((5, 8), (5, 14), says="has no task_struct.state"),
-    "block_submit=request": Feature((6, 5), options=("BLOCK",), says="raw tracepoint"),
-    "block_submit=bio": Feature((5, 11), options=("BLOCK",), says="raw tracepoint"),
-    "block_submit=bio-queue": Feature((4, 17), (5, 11), options=("BLOCK",), says="fewer arguments"),
-    "socket_bytes=raw-tracepoint": Feature((6, 3), options=("NET",), says="raw tracepoint"),
-    "drop=raw-tracepoint-socket": Feature((6, 11), options=("NET",), says="fewer arguments"),
-    "drop=raw-tracepoint-reason": Feature((5, 17), options=("NET",), says="fewer arguments"),
-    "queue=raw-tracepoint": Feature((5, 14), options=("NET",), says="raw tracepoint"),
-    "mapping=fexit": Feature((5, 5), options=("DEBUG_INFO_BTF",), says="trampoline|BTF"),
-    "mapping=raw-tracepoint-path": Feature((5, 11), (6, 14), options=("TRACEPOINTS",), says="raw tracepoint"),
-    "mapping=raw-tracepoint": Feature((5, 11), options=("TRACEPOINTS",), says="raw tracepoint"),
-    "checked=raw-tracepoint": Feature((6, 14), options=("TRACEPOINTS",), says="raw tracepoint"),
-    "checked=fexit": Feature((5, 5), options=("DEBUG_INFO_BTF",), says="trampoline|BTF"),
-    "victim=raw-tracepoint": Feature((6, 9), options=("TRACEPOINTS",), says="raw tracepoint"),  # 72ba14deb40a
-    "contention=raw-tracepoint": Feature((5, 19), options=("TRACEPOINTS",), says="raw tracepoint"),
-    "slab=raw-tracepoint": Feature((5, 19), options=("TRACEPOINTS",), says="raw tracepoint"),
-    "ringbuf": Feature((5, 8)),
-    "task storage": Feature((5, 12)),  # for programs on tracepoints: a10787e6d58c
-    "bloom filter": Feature((5, 16)),
-    "stacks of kretprobes": Feature((5, 16)),  # 19138af1bd88 on x86, and its like elsewhere
-    "paths of iterators": Feature((5, 12)),  # 3d06f34aa89e
-    "BTF": Feature((5, 2), options=("DEBUG_INFO_BTF",)),
-    "tun": Feature(options=("TUN",)),
-    "memory of a process that exits": Feature((6, 16)),  # the event came behind exit_mm() before
-    "little-endian": Feature(machines=("x86_64", "aarch64", "riscv64", "ppc64le", "loongarch64")),
+    "mapping=raw-tracepoint": _need(changes.MMAP_LOCK_EVENTS, says="raw tracepoint"),
+    "checked=raw-tracepoint": _need(changes.CAPABLE_EVENT, says="raw tracepoint"),
+    "checked=fexit": _kind("fexit", "trampoline|BTF"),
+    "victim=raw-tracepoint": _need(changes.OOM_VICTIM, says="raw tracepoint"),
+    "contention=raw-tracepoint": _need(changes.CONTENTION, says="raw tracepoint"),
+    "slab=raw-tracepoint": _need(changes.SLAB_CACHE, says="raw tracepoint"),
+    "ringbuf": _need(RINGBUF),
+    "task storage": _need(changes.TASK_STORAGE_ANYWHERE),
+    "bloom filter": _need(BLOOM_FILTER),
+    "stacks of kretprobes": _need(changes.WHOLE_RETURN_STACKS),
+    "paths of iterators": _need(changes.ITERATOR_PATHS),
+    "BTF": _need(changes.KERNEL_BTF),
+    "tun": _need(changes.TUN),
+    "memory of a process that exits": _need(changes.ARGUMENTS_AT_EXIT),
+    "little-endian": _need(_LITTLE),
 }
 
 
-def features(name: str) -> list[Feature]:
+def needed(name: str) -> list[Need]:
     """What must be there for a feature, or for a way to hook."""
-    if name in FEATURES or "=" not in name:
-        return [FEATURES[name]]
+    if name in NEEDS or "=" not in name:
+        return [NEEDS[name]]
     hook, _, wanted = name.partition("=")
-    [way] = [way for way in hooks()[hook].alternatives if way.name == wanted]
+    ways = (way for one in hooks() if one.name == hook for way in one.alternatives)
+    way = next(way for way in ways if way.name == wanted)
     kinds = dict.fromkeys(probe.kind for probe in way.probes if not probe.optional)
-    missing = [kind for kind in kinds if kind not in FEATURES]
+    missing = [kind for kind in kinds if kind not in NEEDS]
     assert not missing, f"{name} stands on {missing}: not in the table of tests/support/needs.py"
-    return [FEATURES[kind] for kind in kinds]
+    return [NEEDS[kind] for kind in kinds]
 
 
-def hooks() -> dict[str, Hook]:
-    """Every hook of every tracer, by name."""
-    return {hook.name: hook for tracer in registry.all_tracers() for hook in (*tracer.hooks, FOLLOW)}
+def hooks() -> list[Hook]:
+    """Every hook of every tracer. Those of one name may have other alternatives, but the same by one name."""
+    return [hook for tracer in registry.all_tracers() for hook in (*tracer.hooks, FOLLOW)]
 
 
 @dataclass(frozen=True)
@@ -164,23 +174,22 @@ class Kernel:
     @property
     def version(self) -> Version:
         """The first two numbers of the release."""
-        match = re.match(r"(\d+)\.(\d+)", self.release)
-        assert match, self.release
-        return int(match[1]), int(match[2])
+        return parse_version(self.release)
 
     def excuse(self, name: str) -> str:
         """Why this kernel may be without a feature, or ""."""
-        return next((why for known in features(name) if (why := self._lacks(known))), "")
+        features = (feature for need in needed(name) for feature in need.features)
+        return next((why for feature in features if (why := self._lacks(feature))), "")
 
     def _lacks(self, known: Feature) -> str:
-        if self.version < known.since:
-            return f"it came with Linux {_shown(known.since)}, and this is {self.release}"
-        if known.until is not None and self.version >= known.until:
-            return f"Linux {_shown(known.until)} took it away, and this is {self.release}"
+        if known.since and self.version < parse_version(known.since):
+            return f"it came with Linux {known.since}, and this is {self.release}"
+        if known.until and self.version >= parse_version(known.until):
+            return f"Linux {known.until} took it away, and this is {self.release}"
         if known.machines and self.machine not in known.machines:
             return f"it is for {', '.join(known.machines)}, and this is {self.machine}"
-        missing = [option for option in known.options if self.option(option) == "n"]
-        return f"built without CONFIG_{missing[0]}" if missing else ""
+        missing = known.missing_option(self.option)
+        return f"built without CONFIG_{missing}" if missing else ""
 
 
 def running() -> Kernel:
@@ -218,7 +227,7 @@ def refused_by_right(status: int, said: str, wanted: dict[str, str], kernel: Ker
         return False
     assert excuses, f"{wanted} must run on {kernel.release}, but: {status}, {said}"
     assert status == 4, said
-    says = [known.says for name in excuses for known in features(name)]
+    says = [need.says for name in excuses for need in needed(name)]
     assert any(re.search(text, said) for text in says), f"not for {excuses}: {said}"
     return True
 
@@ -232,7 +241,3 @@ def refused(result: Result, wanted: dict[str, str]) -> bool:
         return False
     assert re.search("no way to see where .*: .+", result.err), result.err
     return True
-
-
-def _shown(version: Version) -> str:
-    return ".".join(map(str, version))

@@ -20,14 +20,16 @@ from pytracer.bpf.sys import BpfError, Command, SyscallError
 from pytracer.cli import doctor as command
 from pytracer.doctor import Check, Report
 from pytracer.errors import NotPermittedError, PolicyError, ToolchainError, UnsupportedError, UsageError
-from pytracer.features import feature_table, hook_probes, kconfig
-from pytracer.features.feature_table import Feature, Result
-from pytracer.features.kconfig import why_absent
+from pytracer.features import feature_table, hook_probes
+from pytracer.features.absence import why_absent
+from pytracer.features.feature_table import Result
+from pytracer.features.table.feature import Feature
+from pytracer.features.table.hooks import HOOKS, KPROBE_MULTI, LSM
 from support import nobody
 
 
 def hook(name: str, status: str, reason: str = "") -> Result:
-    return Result(Feature("hook", name, "4.1", lambda: ""), status, reason)
+    return Result(Feature("hook", name, "4.1"), status, reason)
 
 
 @pytest.fixture
@@ -168,6 +170,12 @@ def test_nothing_granted_is_a_failure() -> None:
     assert "refused" in refused.found
 
 
+def probed(monkeypatch: pytest.MonkeyPatch, ask: Callable[[], str]) -> Result:
+    """The result of a hook of Linux 6.0 that is probed by ``ask``."""
+    monkeypatch.setitem(feature_table.HOOK_PROBES, "x", ask)
+    return feature_table.probe(Feature("hook", "x", "6.0"))
+
+
 @pytest.mark.parametrize(
     ("problem", "status"),
     [
@@ -182,13 +190,15 @@ def test_nothing_granted_is_a_failure() -> None:
         (ToolchainError("x"), feature_table.UNTRIED),
     ],
 )
-def test_what_came_of_a_probe(problem: Exception | None, status: str) -> None:
+def test_what_came_of_a_probe(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception | None, status: str
+) -> None:
     def ask() -> str:
         if problem is not None:
             raise problem
         return "a note"
 
-    result = feature_table.probe(Feature("hook", "x", "6.0", ask))
+    result = probed(monkeypatch, ask)
     assert result.status == status
     assert result.reason
     assert "Unknown error" not in result.reason
@@ -256,6 +266,7 @@ def test_json_is_one_object_a_line(examined: Examined, capsys: pytest.CaptureFix
         "found": "by somebody",
         "fix": "",
         "since": "4.1",
+        "commit": "",
     }
 
 
@@ -317,12 +328,11 @@ def test_what_a_kernel_lacks_is_a_version_or_an_option(
     if config is not None:
         (machine / "config.gz").write_bytes(gzip.compress(config.encode()))
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release=release))
-    assert why_absent("hook", "kprobe.multi", "5.18") == why
+    assert why_absent(KPROBE_MULTI) == why
 
 
-def test_options_are_of_features_that_there_are() -> None:
-    known = {(feature.kind, feature.name) for feature in feature_table.FEATURES}
-    assert {(kind, name) for kind, names in kconfig._OPTIONS.items() for name in names} <= known
+def test_every_hook_has_a_probe() -> None:
+    assert list(feature_table.HOOK_PROBES) == [feature.name for feature in HOOKS]
 
 
 @pytest.mark.parametrize("confidential", [True, False])
@@ -332,7 +342,7 @@ def test_hooks_that_lockdown_refuses_say_so(monkeypatch: pytest.MonkeyPatch, con
     def ask() -> str:
         raise PermissionError(errno.EPERM, "")
 
-    reason = feature_table.probe(Feature("hook", "x", "6.0", ask)).reason
+    reason = probed(monkeypatch, ask).reason
     assert ("lockdown=confidentiality" in reason) is confidential
 
 
@@ -359,7 +369,7 @@ def test_a_refusal_says_which_call_failed_and_what_is_in_force(
     def ask() -> str:
         raise error(number)
 
-    result = feature_table.probe(Feature("hook", "x", "6.0", ask))
+    result = probed(monkeypatch, ask)
     assert result.status == feature_table.REFUSED
     assert result.reason.startswith(f"{call}: {errno.errorcode[number]}, by a policy of the kernel")
     assert ("(bpf)" in result.reason) is ("bpf" in modules)
@@ -374,6 +384,6 @@ def test_security_hooks_that_are_never_called_are_absent(
     monkeypatch.setattr(hook_probes, "_btf_id", lambda kind, name: 1)
     monkeypatch.setattr(hook_probes, "load", lambda *words, **rest: os.open("/dev/null", os.O_RDONLY))
     monkeypatch.setattr(hook_probes.policy, "lsms", lambda: modules)
-    result = feature_table.probe(Feature("hook", "LSM", "5.7", hook_probes.lsm))
+    result = feature_table.probe(LSM)
     assert result.status == status
     assert result.reason.startswith("loads")

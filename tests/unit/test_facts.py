@@ -41,6 +41,9 @@ ffffffff81000020 t moved\t[ext4]
 ffffffff81000030 T vfs_read_more
 """
 
+NO_RAW_TRACEPOINTS = "this kernel has no raw tracepoints (CONFIG_TRACEPOINTS, Linux 4.17)"
+NO_SAMPLES = "this kernel takes no samples of cpu-clock (CONFIG_BPF_EVENTS, Linux 4.9)"
+
 
 def raw(name: str, arguments: int = 0) -> RawTracepoint:
     return RawTracepoint("", event=name, arguments=arguments)
@@ -149,7 +152,7 @@ def test_each_question_is_asked_once(kernel: Kernel) -> None:
 def test_a_kernel_that_does_not_know_the_program_type(kernel: Kernel) -> None:
     kernel.loads = {17: errno.EINVAL}
     known = RunningKernel()
-    assert known.probe(raw("x")) == Support(False, reason="this kernel has no raw tracepoints (Linux 4.17)")
+    assert known.probe(raw("x")) == Support(False, reason=NO_RAW_TRACEPOINTS)
     assert not known.probe(raw("y")).is_supported
     assert kernel.calls == ["load 17"]
 
@@ -185,8 +188,14 @@ def test_a_refusal_is_told_from_absence(kernel: Kernel) -> None:
     ("number", "answer"),
     [
         (0, Support(True, "cpu-clock")),
-        (errno.ENOENT, Support(False, reason="this kernel takes no samples of cpu-clock (Linux 4.9)")),
-        (errno.EOPNOTSUPP, Support(False, reason="this kernel takes no samples of cpu-clock (Linux 4.9)")),
+        (
+            errno.ENOENT,
+            Support(False, reason=NO_SAMPLES),
+        ),
+        (
+            errno.EOPNOTSUPP,
+            Support(False, reason=NO_SAMPLES),
+        ),
         (errno.EACCES, Support(False, reason="refused by somebody", is_forbidden=True)),
     ],
 )
@@ -328,7 +337,7 @@ def test_without_privileges_many_functions_are_not_looked_up(
 def test_a_kernel_without_kprobes(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(kprobe, "PMU", tmp_path / "none")
     answer = RunningKernel().probe(function("vfs_read"))
-    assert answer == Support(False, reason="this kernel has no kprobes (CONFIG_KPROBES)")
+    assert answer == Support(False, reason="this kernel has no kprobes (CONFIG_KPROBE_EVENTS, Linux 4.17)")
     assert RunningKernel().probe(EVENTS) == answer
     assert kernel.calls == []
 

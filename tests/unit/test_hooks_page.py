@@ -16,13 +16,19 @@ def test_the_page_is_what_was_recorded():
 
 
 def test_every_hook_that_is_tried_is_told_about():
-    assert list(hooks.ABOUT) == [hook.name for hook in guest.HOOKS]
+    assert list(hooks.MEASURED) == [hook.name for hook in guest.HOOKS]
+
+
+def test_every_hook_that_is_tried_is_in_the_table_of_features():
+    for name in hooks.MEASURED:
+        assert hooks.features(name), name
+        assert hooks.features(name)[0].limits, name
 
 
 def test_what_is_done_with_maps_is_done_with_types_that_are_probed():
     probed = {feature.name for feature in feature_table.FEATURES if feature.kind == "map"}
     assert maps.OPERATIONS.keys() <= probed
-    assert {one.hook for some in maps.OPERATIONS.values() for one in some} <= hooks.ABOUT.keys()
+    assert {one.hook for some in maps.OPERATIONS.values() for one in some} <= set(hooks.MEASURED)
 
 
 def test_every_kernel_was_asked_about_the_same_hooks_or_says_so():
@@ -31,7 +37,7 @@ def test_every_kernel_was_asked_about_the_same_hooks_or_says_so():
     assert list(data) == [kernel.name for kernel in KERNELS]
     for record in data.values():
         tried = [found["hook"] for found in record["hooks"]]
-        assert tried == [hook for hook in hooks.ABOUT if hook in tried]
+        assert tried == [hook for hook in hooks.MEASURED if hook in tried]
         everything = [*record["hooks"], *record["maps"]]
         assert not [found for found in everything if found["status"] == "failed"]
 

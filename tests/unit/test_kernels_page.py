@@ -14,6 +14,7 @@ from lab.kernels import KERNELS
 from pytracer import record as records
 from pytracer.plan.attach_targets import WAYS
 from pytracer.spec import SPELLINGS, Alternative, Hook, Injection, Probe, Targets, registry
+from support import needs
 
 NAMES = [kernel.name for kernel in KERNELS]
 
@@ -71,6 +72,23 @@ def test_each_tracer_runs_as_it_comes_on_every_kernel(name):
             assert (run["status"], run["reason"]) == (0, ""), run
             assert all(run["used"].values()), run
         assert bool(run["reason"]) is (run["status"] != 0), run
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_ran_and_what_did_not_is_what_the_table_of_features_says(name):
+    """No run shows how a kernel was built: a refusal that names an option of the table is believed."""
+    record = survey.load()[name]
+    kernel = needs.Kernel(record["release"], "x86_64", lambda option: None)
+    for run in record["runs"]:
+        if not run["way"] or can_only_be_refused(run):
+            continue
+        wanted = f"{run['hook']}={run['way']}"
+        excuse = kernel.excuse(wanted)
+        if run["status"] == 0:
+            assert "took it away" not in excuse, run
+            continue
+        options = {option for need in needs.needed(wanted) for one in need.features for option in one.options}
+        assert excuse or any(f"CONFIG_{option}" in run["reason"] for option in options), run
 
 
 @pytest.mark.parametrize("name", NAMES)

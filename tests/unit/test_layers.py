@@ -19,7 +19,7 @@ ROOT = Path(pytracer.__file__).parent
 LAYERS = (
     ("errors", "ktime", "procfs", "record", "signal_mask", "text"),
     ("arrays", "progress"),
-    ("spec", "inherited", "budget"),
+    ("spec", "inherited", "budget", "features.table"),
     ("kernel", "symbols", "model", "lang"),
     ("request",),
     ("plan", "enrich", "sinks", "targets"),
@@ -51,12 +51,19 @@ FILES = sorted(
 )
 
 
+INNER = ("bpf.asm.lessons", "features.table")
+"""Packages in a room that are rooms of their own: of another layer than what is around them."""
+
+
 def room_of(module: str) -> str:
     """The room of a module, which is given as a dotted name below ``pytracer``."""
+    for inner in INNER:
+        if module == inner or module.startswith(f"{inner}."):
+            return inner
     first, *rest = module.split(".")
     if first != "bpf" or not rest:
         return first
-    return "bpf.asm.lessons" if rest[:2] == ["asm", "lessons"] else f"bpf.{rest[0]}"
+    return f"bpf.{rest[0]}"
 
 
 def module_of(path: Path) -> str:
@@ -71,7 +78,7 @@ def imports_of(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             # "from pytracer.bpf import sys" imports a module, "from pytracer.errors import Loss" a class.
-            if node.module in ("pytracer", "pytracer.bpf", "pytracer.bpf.asm"):
+            if node.module in ("pytracer", "pytracer.bpf", "pytracer.bpf.asm", "pytracer.features"):
                 modules |= {f"{node.module}.{alias.name}" for alias in node.names}
             else:
                 modules.add(node.module or "")

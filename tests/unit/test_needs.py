@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pytracer.features.table.feature import Feature
 from pytracer.plan.attach_targets import WAYS
 from support import needs
-from support.needs import FEATURES, Excused, Feature, Kernel, refused_by_right
+from support.needs import NEEDS, Excused, Kernel, Need, refused_by_right
 
 KERNEL_TESTS = Path(__file__).parents[1] / "kernel"
 
@@ -21,8 +22,8 @@ def kernel(release: str = "6.1.0-56-cloud-amd64", machine: str = "x86_64", **opt
 @pytest.fixture
 def feature(monkeypatch):
     """A feature of Linux 5.2 to 6.12, for x86-64, that an option brings."""
-    made = Feature((5, 2), (6, 13), options=("FOO",), machines=("x86_64",), says="no foo")
-    monkeypatch.setitem(FEATURES, "hook=foo", made)
+    made = Feature("change", "foo", "5.2", until="6.13", options=("FOO",), machines=("x86_64",))
+    monkeypatch.setitem(NEEDS, "hook=foo", Need((made,), says="no foo"))
     return {"hook": "foo"}
 
 
@@ -79,11 +80,11 @@ def test_what_runs_must_not_be_said_to_be_gone(feature):
 
 
 def test_every_way_of_every_tracer_has_its_place_in_the_table():
-    ways = {f"{hook.name}={way.name}" for hook in needs.hooks().values() for way in hook.alternatives}
+    ways = {f"{hook.name}={way.name}" for hook in needs.hooks() for way in hook.alternatives}
     ways |= {f"{kind}={way.name}" for kind, named in WAYS.items() for way in named}
-    assert {name for name in FEATURES if "=" in name} <= ways
+    assert {name for name in NEEDS if "=" in name} <= ways
     for name in ways:
-        assert all(known.says for known in needs.features(name)), name
+        assert all(need.says for need in needs.needed(name)), name
 
 
 @pytest.mark.parametrize("path", sorted(KERNEL_TESTS.glob("*.py")), ids=lambda path: path.name)

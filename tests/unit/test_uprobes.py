@@ -13,6 +13,7 @@ from pytracer.bpf.attach import uprobe, uprobe_multi
 from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.errors import AttachError, PolicyError, UnsupportedError, UsageError
 from pytracer.features.kernel_facts import RunningKernel
+from pytracer.features.table.hooks import UPROBE, UPROBE_MULTI, USDT_SEMAPHORE
 from pytracer.kernel.facts import TargetIdSource
 from pytracer.plan.alternatives import choose_alternative
 from pytracer.request import Request
@@ -89,7 +90,7 @@ def test_what_an_attachment_asks_for(kernel, program):
 def test_there_are_no_uprobes(kernel, program, monkeypatch, tmp_path):
     monkeypatch.setattr(uprobe, "PMU", tmp_path / "none")
     probe = Uprobe("", file=program, symbol="work")
-    assert asked(probe).reason == uprobe.ABSENT
+    assert asked(probe).reason == UPROBE.absence
     with pytest.raises(UnsupportedError):
         uprobe.attach(probe, AttachTarget(""), 1)
 
@@ -97,7 +98,7 @@ def test_there_are_no_uprobes(kernel, program, monkeypatch, tmp_path):
 def test_a_kernel_that_counts_no_semaphores_is_not_trusted_with_them(kernel, program):
     (uprobe.PMU / "format/ref_ctr_offset").unlink()
     probe = Uprobe("", file=program, sites=(ProbeSite("a", 0x1040, 0x30),))
-    assert asked(probe).reason == uprobe.NO_SEMAPHORES
+    assert asked(probe).reason == USDT_SEMAPHORE.absence
     with pytest.raises(UnsupportedError, match="semaphores"):
         uprobe.attach(probe, AttachTarget(""), 1)
     assert asked(Uprobe("", file=program, sites=(ProbeSite("a", 0x1040),))).is_supported
@@ -125,7 +126,7 @@ def test_a_refusal_is_told_from_absence(kernel, program):
 @pytest.mark.parametrize(
     ("process", "refuses", "reason"),
     [
-        (0, [errno.EINVAL], uprobe_multi.ABSENT),
+        (0, [errno.EINVAL], UPROBE_MULTI.absence),
         (0, [errno.EBADF], ""),
         (1, [errno.EBADF, errno.EBADF], uprobe_multi.ONE_THREAD),
         (1, [errno.EBADF, errno.ESRCH], uprobe_multi.ONE_THREAD),

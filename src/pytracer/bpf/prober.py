@@ -13,11 +13,11 @@ from pytracer import inherited
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import helper_refusal, load, returning
 from pytracer.errors import NotPermittedError, PytracerError, ResourcesError
+from pytracer.features.table.helpers import ATTACH_COOKIE
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.spec import Probe
 
-_GET_ATTACH_COOKIE = 174  # enum bpf_func_id
 SKIPPED = "programs there can be preempted, and are skipped meanwhile"
 """The caveat of raw and typed tracepoints where :attr:`FeatureProber.may_preempt` is true."""
 _KALLSYMS = Path("/proc/kallsyms")
@@ -70,12 +70,12 @@ class FeatureProber:
 
     def target_id_source(self, probe: Probe, kind: ProgType) -> TargetIdSource:
         """Return how a program of this type gets its target id, if each target has an event of its own: from
-        the cookie since Linux 5.15 (7adfc6c9b315), else from a constant in the program."""
+        the cookie if programs may read it, else from a constant in the program."""
         if not probe.targets:
             return TargetIdSource.PROGRAM
         if kind not in self._tells:
             try:
-                refusal = helper_refusal(kind, _GET_ATTACH_COOKIE)
+                refusal = helper_refusal(kind, ATTACH_COOKIE.number)
             except OSError as error:
                 require_answer(error)
                 refusal = "unknown"

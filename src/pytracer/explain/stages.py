@@ -12,7 +12,8 @@ from pytracer.bpf.load.verifier import VerifierStats, parse_stats
 from pytracer.explain import listings
 from pytracer.explain.page import Beside, Block, Fold, Grid, Page, PageStage, Raw, Words
 from pytracer.explain.watch import Observation, WatchedMap, WatchedProgram, total
-from pytracer.features.feature_table import MAP_NAMES, PROGRAM_NAMES
+from pytracer.features.table.map_types import MAP_NAMES
+from pytracer.features.table.program_types import PROGRAM_NAMES
 from pytracer.plan import AlternativeReport, Plan
 from pytracer.prog.disassembly import KernelReferenceFormatter
 from pytracer.symbols.kernel import KernelSymbols

@@ -34,9 +34,11 @@ from pytracer.bpf.sys import (
     perf_event_open,
     raw_tracepoint_open,
 )
-from pytracer.bpf.trial import EMPTY, in_a_thread, load, returning
+from pytracer.bpf.trial import EMPTY, helper_refusal, in_a_thread, load, returning
 from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
 from pytracer.features.kernel_facts import RunningKernel
+from pytracer.features.table import hooks as features
+from pytracer.features.table.helpers import OVERRIDE_RETURN
 from pytracer.kernel import functions, policy
 from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.spec import Iterator, Tracepoint
@@ -78,7 +80,7 @@ def kretprobe() -> str:
 def kprobe_event() -> str:
     """Attach to a kernel function's entry, by a trace event of tracefs made for it."""
     if not kprobe_pmu.PMU.is_dir():
-        raise UnsupportedError(kprobe_pmu.NO_KPROBES.reason)
+        raise UnsupportedError(features.KPROBE.absence)
     program = load(ProgType.KPROBE, EMPTY)
     try:
         kprobe_events.attach_event(
@@ -95,7 +97,7 @@ def kprobe_multi() -> str:
 
 
 def kretprobe_multi() -> str:
-    """Attach to kernel functions' returns by one link."""
+    """Attach to kernel functions' returns by one link that counts those it misses."""
     return _kprobe_multi(1)  # BPF_F_KPROBE_MULTI_RETURN
 
 
@@ -105,7 +107,12 @@ def _kprobe_multi(flags: int) -> str:
     program = load(ProgType.KPROBE, EMPTY, attach_type=kprobe_multi_link.ATTACH_TYPE)
     try:
         rest = struct.pack("IIQQQ", flags, 1, address(symbols), 0, 0)
-        os.close(link_create(program, kprobe_multi_link.ATTACH_TYPE, rest))
+        link = link_create(program, kprobe_multi_link.ATTACH_TYPE, rest)
+        try:
+            if flags and kprobe_multi_link.missed(link) is None:
+                raise UnsupportedError(kprobe_multi_link.NOT_COUNTED)
+        finally:
+            os.close(link)
     finally:
         os.close(program)
     return ""
@@ -121,7 +128,7 @@ def fexit() -> str:
     return _trampoline(_FEXIT)
 
 
-def btf_tracepoint() -> str:
+def typed_tracepoint() -> str:
     """Attach to a raw tracepoint whose arguments have BTF types (tp_btf)."""
     number = _btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
     _raw(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number), "")
@@ -129,7 +136,7 @@ def btf_tracepoint() -> str:
 
 
 def loads_tracing() -> str:
-    """Load a program of the type that fentry, fexit and BTF tracepoints share."""
+    """Load a program of the type that fentry, fexit and typed tracepoints share."""
     number = _btf_id(BtfKind.TYPEDEF, f"btf_trace_{_QUIET_EVENT}")
     os.close(load(_TRACING, returning(0), attach_type=_RAW_TP, btf_id=number))
     return ""
@@ -149,7 +156,7 @@ def iterator() -> str:
     probe = Iterator("", of="task")
     wanted = iteration.load_attributes(probe)
     if not wanted.btf_id:
-        raise UnsupportedError("the kernel's BTF has no bpf_iter_task (Linux 5.8)")
+        raise UnsupportedError(features.ITERATOR.absence)
     program = load(wanted.type, returning(0), attach_type=wanted.attach_type, btf_id=wanted.btf_id)
     try:
         [link] = iteration.attach(probe, AttachTarget(probe.of), program)
@@ -178,11 +185,20 @@ def uretprobe() -> str:
 
 def uprobe_multi() -> str:
     """Attach to a file that no process maps, by one link."""
+    return _uprobe_multi(0)
+
+
+def uretprobe_multi() -> str:
+    """Attach to the return of a function in such a file, by one link."""
+    return _uprobe_multi(1)  # BPF_F_UPROBE_MULTI_RETURN
+
+
+def _uprobe_multi(flags: int) -> str:
     with uprobe_pmu.own_file() as name:
         path, offsets = bytearray(name.value + b"\0"), bytearray(8)
         program = load(ProgType.KPROBE, EMPTY, attach_type=uprobe_multi_link.ATTACH_TYPE)
         try:
-            rest = struct.pack("QQQQIII", address(path), address(offsets), 0, 0, 1, 0, 0)
+            rest = struct.pack("QQQQIII", address(path), address(offsets), 0, 0, 1, flags, 0)
             os.close(link_create(program, uprobe_multi_link.ATTACH_TYPE, rest))
             if uprobe_multi_link.explain_refusal(program, uprobe_multi_link.NOBODY) != errno.EINVAL:
                 return "of a process that is named, it sees one thread only"
@@ -191,12 +207,19 @@ def uprobe_multi() -> str:
     return ""
 
 
+def override_return() -> str:
+    """Load a program that overrides the return value of a function. It is not attached."""
+    if helper_refusal(ProgType.KPROBE, OVERRIDE_RETURN.number):
+        raise UnsupportedError(features.OVERRIDE.absence)
+    return LOADS
+
+
 def usdt_semaphore() -> str:
     """Attach to a place with a semaphore, the counter by which a process knows that a USDT probe is on."""
     if not uprobe_pmu.PMU.is_dir():
-        raise UnsupportedError(uprobe_pmu.ABSENT)
+        raise UnsupportedError(features.UPROBE.absence)
     if not uprobe_pmu.counts_semaphores():
-        raise UnsupportedError(uprobe_pmu.NO_SEMAPHORES)
+        raise UnsupportedError(features.USDT_SEMAPHORE.absence)
     with uprobe_pmu.own_file() as name:
         return _on_pmu("uprobe", ctypes.addressof(name), flags=16 << uprobe_pmu.SEMAPHORE_SHIFT)
 
@@ -302,7 +325,7 @@ def _uprobe(*, at_return: bool) -> str:
 def _on_pmu(name: str, target: int, *, at_return: bool = False, flags: int = 0) -> str:
     pmu = _PMUS / name
     if not pmu.is_dir():
-        raise UnsupportedError(f"this kernel has no perf PMU '{name}'")
+        raise UnsupportedError((features.KPROBE if name == "kprobe" else features.UPROBE).absence)
     config = flags | (1 << retprobe_bit(pmu) if at_return else 0)
     program = load(ProgType.KPROBE, EMPTY)
     try:

@@ -44,7 +44,7 @@ def xdp_link() -> str:
     return _on_lo(Xdp(""), "generic")
 
 
-def tc() -> str:
+def clsact() -> str:
     """Attach to traffic control by a filter of a clsact qdisc."""
     return _on_lo(Clsact(""), "both")
 

@@ -8,6 +8,15 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytracer.errors import UnknownNameError, UnsupportedError, UsageError
+from pytracer.features.table.changes import ITERATOR_PATHS
+from pytracer.features.table.helpers import (
+    CURRENT_TASK_BTF,
+    FOR_EACH_MAP_ELEM,
+    LOOP,
+    PROBE_READ_USER,
+    TASK_PT_REGS,
+)
+from pytracer.features.table.map_types import RINGBUF
 from pytracer.kernel.facts import KernelInfo
 from pytracer.model.schema import Schema
 from pytracer.plan.alternatives import ChosenProbe, ResolvedHook, choose_alternative
@@ -41,9 +50,6 @@ if TYPE_CHECKING:
 FAMILY_MAX = 65536
 ROWS_MAX = 5120  # each has a value for every CPU, on either side: 30 MB on 128 of them
 BUFFER = 8 << 20  # bytes: some 70 ms of three million small events a second
-PROBE_READ_USER, CURRENT_TASK_BTF = 112, 158  # enum bpf_func_id
-FOR_EACH_MAP_ELEM, TASK_PT_REGS, LOOP = 164, 175, 181
-RINGBUF = 27  # enum bpf_map_type
 
 
 @record
@@ -189,25 +195,27 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
     buffer = 0
     if schema.is_stream:
         buffer = _whole_pages(request.buffer or BUFFER)
-        if facts.has_map_type(RINGBUF):
+        if facts.has_map_type(RINGBUF.number):
             defines["PT_HAS_RINGBUF"] = ""
             defines["PT_RING_PAGES"] = str(buffer // os.sysconf("SC_PAGE_SIZE"))
     if facts.runs_compat:
         defines["PT_COMPAT"] = ""
-    if facts.has_helper(PROBE_READ_USER):  # came with that for kernel memory; not withheld by lockdown
+    if facts.has_helper(PROBE_READ_USER.number):  # came with that for kernel memory; not withheld by lockdown
         defines["PT_HAS_PROBE_READ_KERNEL"] = ""
-    if facts.has_helper(CURRENT_TASK_BTF):
+    if facts.has_helper(CURRENT_TASK_BTF.number):
         defines["PT_HAS_TASK_BTF"] = ""
-    if facts.has_helper(TASK_PT_REGS):
+    if facts.has_helper(TASK_PT_REGS.number):
         defines["PT_HAS_TASK_PT_REGS"] = ""
     if schema.is_listing:
-        if facts.has_helper(FOR_EACH_MAP_ELEM):
+        if facts.has_helper(FOR_EACH_MAP_ELEM.number):
             defines["PT_HAS_D_PATH"] = ""
         elif "ONLY_PATHS" in defines:
-            raise UnsupportedError("this kernel makes no paths for iterators (Linux 5.12): --path needs them")
+            raise UnsupportedError(
+                f"this kernel makes no paths for iterators (Linux {ITERATOR_PATHS.since}): --path needs them"
+            )
     if facts.has_loops:
         defines["PT_HAS_LOOPS"] = ""
-    if facts.has_helper(LOOP):
+    if facts.has_helper(LOOP.number):
         defines["PT_HAS_BPF_LOOP"] = ""
     return Plan(
         request=request,

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pytracer import ktime
 from pytracer.bpf.obj_info import MapInfo, ProgramInfo, read_map, read_program
 from pytracer.bpf.objects import ObjectKind, ids, opened, own_file_info
-from pytracer.features.feature_table import MAP_NAMES, PROGRAM_NAMES
+from pytracer.features.table.map_types import MAP_NAMES
+from pytracer.features.table.program_types import PROGRAM_NAMES
 from pytracer.record import record
 
 _CUT = 15  # characters of a name that the kernel keeps

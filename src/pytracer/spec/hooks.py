@@ -46,7 +46,7 @@ class Probe:
 
 @record
 class RawTracepoint(Probe):
-    """A tracepoint's raw arguments, before the trace event formats them (Linux 4.17).
+    """A tracepoint's raw arguments, before the trace event formats them.
 
     ``arguments`` is the minimum number of arguments, which tells forms of an event apart. ``preempted`` is
     true if it matters that a program there may be preempted (bpf/attach/raw_tracepoint.py); it does not if
@@ -119,7 +119,7 @@ class Kretprobe(Kprobe):
 @record
 class Override(Kprobe):
     """The entry of the kernel function that the command line names, which the program may keep from running
-    (Linux 4.16, 9802d86585db, if built for it)."""
+    (if it was built for that)."""
 
     @property
     def kind(self) -> str:
@@ -144,7 +144,7 @@ class Kprobes(Probe):
 
 @record
 class KprobeMulti(Kprobes):
-    """Many functions by one link (Linux 5.18)."""
+    """Many functions by one link."""
 
     @property
     def kind(self) -> str:
@@ -154,7 +154,7 @@ class KprobeMulti(Kprobes):
 
 @record
 class KretprobeMulti(Kprobes):
-    """The returns of many functions by one link that counts those it misses (Linux 6.7)."""
+    """The returns of many functions by one link that counts those it misses."""
 
     @property
     def kind(self) -> str:
@@ -164,7 +164,7 @@ class KretprobeMulti(Kprobes):
 
 @record
 class KprobeEvents(Kprobes):
-    """Many functions by one trace event that is made for them in tracefs (Linux 5.5)."""
+    """Many functions by one trace event that is made for them in tracefs."""
 
     @property
     def kind(self) -> str:
@@ -184,7 +184,7 @@ class KretprobeEvent(Kprobe):
 
 @record
 class Fentry(Probe):
-    """The entry of a kernel function that BTF knows, by a trampoline (Linux 5.5)."""
+    """The entry of a kernel function that BTF knows, by a trampoline."""
 
     function: str = ""
 
@@ -201,7 +201,7 @@ class Fentry(Probe):
 
 @record
 class Fexit(Fentry):
-    """The return of a kernel function that BTF knows, by a trampoline (Linux 5.5)."""
+    """The return of a kernel function that BTF knows, by a trampoline."""
 
     @property
     def kind(self) -> str:
@@ -212,7 +212,7 @@ class Fexit(Fentry):
 @record
 class Lsm(Fentry):
     """A hook of security modules, such as ``file_open``: the program's return value, an error or 0, counts
-    beside those of the modules (Linux 5.7, fc611f47f218)."""
+    beside those of the modules."""
 
     @property
     def kind(self) -> str:
@@ -222,7 +222,7 @@ class Lsm(Fentry):
 
 @record
 class TypedTracepoint(Fentry):
-    """A tracepoint whose arguments have the types of BTF (Linux 5.5)."""
+    """A tracepoint whose arguments have the types of BTF."""
 
     @property
     def kind(self) -> str:
@@ -232,8 +232,7 @@ class TypedTracepoint(Fentry):
 
 @record
 class Iterator(Probe):
-    """Each thing of a kind that there is (``of``: ``task_file``), when somebody reads (Linux 5.8,
-    15d83c4d7cef).
+    """Each thing of a kind that there is (``of``: ``task_file``), when somebody reads.
 
     ``having`` is a member (``struct.member``) without which the program is not for this kernel.
     """
@@ -309,7 +308,7 @@ class UserProbe(Probe):
 
 @record
 class Uprobe(UserProbe):
-    """Each by a descriptor of its own (Linux 4.17)."""
+    """Each by a descriptor of its own."""
 
     @property
     def kind(self) -> str:
@@ -329,7 +328,7 @@ class Uretprobe(Uprobe):
 
 @record
 class UprobeMulti(UserProbe):
-    """All in a file by one link (Linux 6.6)."""
+    """All in a file by one link."""
 
     @property
     def kind(self) -> str:

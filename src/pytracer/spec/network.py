@@ -28,7 +28,7 @@ class SocketFilter(Probe):
 
 @record
 class PacketFanout(SocketFilter):
-    """Chooses among packet sockets that share an interface's packets (Linux 4.12): the program returns the
+    """Chooses among packet sockets that share an interface's packets: the program returns the
     socket's number, modulo their count.
 
     ``members`` names the :class:`~pytracer.spec.Number` that gives the count.
@@ -59,7 +59,7 @@ class OnInterface(Probe):
 
 @record
 class Xdp(OnInterface):
-    """Frames as they come in, before the kernel makes packets of them; by a link (Linux 5.9).
+    """Frames as they come in, before the kernel makes packets of them; by a link.
 
     ``mode`` names the Choice that says where: ``native``, in the driver, ``generic``, behind it, or ``best``.
     """
@@ -84,7 +84,7 @@ class Xdp(OnInterface):
 
 @record
 class XdpNetlink(Xdp):
-    """The same by rtnetlink (Linux 4.8): what that puts on an interface outlives the process."""
+    """The same by rtnetlink: what that puts on an interface outlives the process."""
 
     @property
     def kind(self) -> str:
@@ -94,7 +94,7 @@ class XdpNetlink(Xdp):
 
 @record
 class Tcx(OnInterface):
-    """Packets in traffic control, by a link (Linux 6.6).
+    """Packets in traffic control, by a link.
 
     ``direction`` names the Choice that says which: ``in``, ``out`` or ``both``.
     """
@@ -119,7 +119,7 @@ class Tcx(OnInterface):
 
 @record
 class Clsact(Tcx):
-    """The same by a filter of a clsact qdisc (Linux 4.5), which outlives the process."""
+    """The same by a filter of a clsact qdisc, which outlives the process."""
 
     @property
     def kind(self) -> str:
@@ -130,10 +130,10 @@ class Clsact(Tcx):
 @record
 class OnCgroup(Probe):
     """A program on each cgroup that ``--cgroup`` names, or on the root cgroup: it runs for the sockets of
-    all processes in and below it.
+     all processes in and below it.
 
-    ``point`` is the attach point, as the kind's file names it. With ``link`` it is attached by a link
-    (Linux 5.7), else without one (Linux 4.15): then the attachment outlives the process.
+     ``point`` is the attach point, as the kind's file names it. With ``link`` it is attached by a link,
+    else without one: then the attachment outlives the process.
     """
 
     point: str = ""

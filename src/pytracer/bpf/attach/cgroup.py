@@ -1,6 +1,6 @@
-"""Attach programs to cgroups: by a link (Linux 5.7, af6eea57437a), or by BPF_PROG_ATTACH.
+"""Attach programs to cgroups: by a link, or by BPF_PROG_ATTACH.
 
-Both ways allow other programs beside it (BPF_F_ALLOW_MULTI, Linux 4.15, 324bda9e6c5a): the kernel runs all
+Both ways allow other programs beside it (BPF_F_ALLOW_MULTI): the kernel runs all
 programs of a cgroup and of its ancestors, and denies what any of them denies. So a program of pytracer always
 allows.
 
@@ -38,6 +38,7 @@ from pytracer.bpf.sys import (
 )
 from pytracer.bpf.trial import returning
 from pytracer.errors import AttachError, PytracerError
+from pytracer.features.table.hooks import CGROUP_LINK, CGROUP_SKB
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Support
 from pytracer.kernel.filter_values import cgroup2_roots, cgroups
@@ -48,8 +49,6 @@ PASS = 1
 
 NEEDED = ("CAP_NET_ADMIN", "CAP_BPF")
 NO_CGROUP2 = "no cgroups of version 2 are mounted"
-NO_LINKS = "this kernel has no links for cgroups (Linux 5.7, CONFIG_CGROUP_BPF)"
-NO_SEVERAL = "this kernel has no cgroups with several programs (Linux 4.15, CONFIG_CGROUP_BPF)"
 _ALLOW_MULTI = 1 << 1  # BPF_F_ALLOW_MULTI
 _NOWHERE = 0xFFFFFFFF  # an invalid descriptor (-1)
 _MOST = 64  # programs of one kind on one cgroup: BPF_CGROUP_MAX_PROGS
@@ -120,7 +119,7 @@ def check_support(probe: OnCgroup, kernel: FeatureProber, how: LoadAttributes) -
             _attach(_NOWHERE, program, how.attach_type)
     except OSError as error:
         if error.errno != errno.EBADF:
-            return unsupported(error, NO_LINKS if probe.link else NO_SEVERAL)
+            return unsupported(error, (CGROUP_LINK if probe.link else CGROUP_SKB).absence)
     if not cgroup2_roots():
         return Support(False, reason=NO_CGROUP2)
     return Support(True, probe.target)

@@ -1,4 +1,4 @@
-"""Packets that reach and leave the sockets of a cgroup (Linux 4.10, 3007098494be)."""
+"""Packets that reach and leave the sockets of a cgroup."""
 
 from __future__ import annotations
 

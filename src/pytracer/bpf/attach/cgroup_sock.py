@@ -1,4 +1,4 @@
-"""Sockets of a cgroup: as they are made (Linux 4.10, 610236587604), once bound (4.17, aac3fc320d94)."""
+"""Sockets of a cgroup: as they are made, and once they are bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses that programs of a cgroup give (Linux 4.17, 4fbac77d2d09; sendmsg: 4.18, 1cedee13d25a)."""
+"""Addresses that programs of a cgroup give."""
 
 from __future__ import annotations
 

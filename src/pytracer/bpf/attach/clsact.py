@@ -1,4 +1,4 @@
-"""Traffic control by a filter of a clsact qdisc (Linux 4.5, 1f211a1b929c), for kernels without tcx.
+"""Traffic control by a filter of a clsact qdisc, for kernels without tcx.
 
 The qdisc may be shared with other users. The filter takes the first free priority, and its verdict passes the
 packet on to the filters after it. Filter and qdisc outlive the process that made them. So the filter's name

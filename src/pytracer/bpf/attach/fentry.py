@@ -1,4 +1,4 @@
-"""Trampolines on kernel functions, and tracepoints with BTF types (Linux 5.5, fec56f5890d9).
+"""Trampolines on kernel functions, and tracepoints with BTF types.
 
 The kernel checks a program against the arguments of its target while it loads it: so each target needs a
 program of its own.
@@ -17,16 +17,13 @@ from pytracer.bpf.prober import SKIPPED, FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import load, returning
 from pytracer.errors import HeadersError
+from pytracer.features.table.hooks import FENTRY, FEXIT, TYPED_TRACEPOINT
 from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.kernel.facts import Support
 from pytracer.spec import Fentry
 
 _ATTACH_TYPES = {"typed_tracepoint": 23, "fentry": 24, "fexit": 25}  # BPF_TRACE_RAW_TP, _FENTRY, _FEXIT
-_ABSENT = {
-    "typed_tracepoint": "this kernel has no typed tracepoints (Linux 5.5, with BTF)",
-    "fentry": "this kernel has no trampolines on functions (fentry: Linux 5.5, with BTF)",
-    "fexit": "this kernel has no trampolines on functions (fexit: Linux 5.5, with BTF)",
-}
+_FEATURES = {"typed_tracepoint": TYPED_TRACEPOINT, "fentry": FENTRY, "fexit": FEXIT}
 
 
 def check_support(probe: Fentry, kernel: FeatureProber) -> Support:
@@ -40,13 +37,13 @@ def check_support(probe: Fentry, kernel: FeatureProber) -> Support:
     try:
         program = load(wanted.type, code, attach_type=wanted.attach_type, btf_id=wanted.btf_id)
     except OSError as error:
-        return unsupported(error, _ABSENT[probe.kind])
+        return unsupported(error, _FEATURES[probe.kind].absence)
     try:
         os.close(raw_tracepoint_open("", program))
     except OSError as error:
         if error.errno in (errno.EBUSY, errno.E2BIG):
             return Support(False, reason=f"{probe.function} takes no more programs")
-        return unsupported(error, _ABSENT[probe.kind])
+        return unsupported(error, _FEATURES[probe.kind].absence)
     finally:
         os.close(program)
     preempted = probe.kind == "typed_tracepoint" and kernel.may_preempt

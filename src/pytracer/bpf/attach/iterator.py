@@ -1,4 +1,4 @@
-"""Iterators: a read runs the program once for each object of a kind, such as a task (Linux 5.8)."""
+"""Iterators: a read runs the program once for each object of a kind, such as a task."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import Command, ProgType, bpf, link_create
 from pytracer.bpf.trial import load, returning
+from pytracer.features.table.hooks import ITERATOR
 from pytracer.kernel.facts import Support
 from pytracer.spec import Iterator
 
 _TRACE_ITER = 28  # enum bpf_attach_type
-_ABSENT = "this kernel has no iterators (Linux 5.8, with BTF)"
 
 
 def check_support(probe: Iterator, kernel: FeatureProber) -> Support:
@@ -26,17 +26,17 @@ def check_support(probe: Iterator, kernel: FeatureProber) -> Support:
         return assumed(probe.of)
     wanted = load_attributes(probe)
     if not wanted.btf_id:
-        return Support(False, reason=f"this kernel has no iterator over {probe.of} (Linux 5.8, with BTF)")
+        return Support(False, reason=f"this kernel has no iterator over {probe.of} ({ITERATOR.requirements})")
     if probe.having and not has_member(probe.having):
         return Support(False, reason=f"this kernel has no {probe.having}")
     try:
         program = load(wanted.type, returning(0), attach_type=wanted.attach_type, btf_id=wanted.btf_id)
     except OSError as error:
-        return unsupported(error, _ABSENT)
+        return unsupported(error, ITERATOR.absence)
     try:
         os.close(link_create(program, _TRACE_ITER))
     except OSError as error:
-        return unsupported(error, _ABSENT)
+        return unsupported(error, ITERATOR.absence)
     finally:
         os.close(program)
     return Support(True, probe.of)

@@ -1,4 +1,4 @@
-"""Kernel functions, by the perf PMU 'kprobe' (Linux 4.17, e12f03d7031a)."""
+"""Kernel functions, by the perf PMU 'kprobe'."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from pytracer.bpf.prober import FeatureProber, assumed, require_answer, unsuppor
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import UnsupportedError
+from pytracer.features.table.hooks import KPROBE
 from pytracer.kernel import functions
 from pytracer.kernel.facts import Support
 from pytracer.spec import Kprobe, Kretprobe
 
 PMU = Path("/sys/bus/event_source/devices/kprobe")
-NO_KPROBES = Support(False, reason="this kernel has no kprobes (CONFIG_KPROBES)")
+NO_KPROBES = Support(False, reason=KPROBE.absence)
 
 
 def check_support(probe: Kprobe, kernel: FeatureProber) -> Support:
@@ -70,9 +71,7 @@ def attach(probe: Kprobe, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`."""
     what = f"{probe.kind} {place.name}"
     if not PMU.is_dir():
-        raise UnsupportedError(
-            f"{what}: this kernel has no kprobe PMU", hint="CONFIG_KPROBES, and Linux 4.17"
-        )
+        raise UnsupportedError(f"{what}: this kernel has no kprobe PMU", hint=KPROBE.requirements)
     try:
         symbol = place.name.partition("+")[0]
         at_return = isinstance(probe, Kretprobe)

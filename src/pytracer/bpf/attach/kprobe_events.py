@@ -1,4 +1,4 @@
-"""Probe many kernel functions by one trace event of tracefs with a probe on each (Linux 5.5, ca89bc071d5e).
+"""Probe many kernel functions by one trace event of tracefs with a probe on each.
 
 Unlike a descriptor, such an event outlives the process that made it. Its name identifies its owner, so that
 leftovers of killed processes are removed when the next event is made. A probe that was left behind is

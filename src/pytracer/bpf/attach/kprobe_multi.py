@@ -1,4 +1,4 @@
-"""Attach to many kernel functions by one link: kprobe.multi (fprobe; Linux 5.18, 0dcac2725406)."""
+"""Attach to many kernel functions by one link: kprobe.multi (fprobe)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pytracer.bpf.prober import FeatureProber, assumed, unsupported, unsupported
 from pytracer.bpf.sys import ProgType, address, link_create, object_info
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError
+from pytracer.features.table.hooks import KPROBE_MULTI, KRETPROBE_MULTI
 from pytracer.kernel import functions, policy
 from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.spec import Kprobes, KretprobeMulti
@@ -23,11 +24,11 @@ _RETURN = 1  # BPF_F_KPROBE_MULTI_RETURN
 _INFO = struct.Struct("<IIIIQIIQ")  # struct bpf_link_info: type, id, prog_id; addrs, count, flags, missed
 _UNTOUCHED = (1 << 64) - 1
 _NOWHERE = 1  # an address at which there is no function
-_ABSENT = "this kernel has no kprobe.multi (CONFIG_FPROBE, Linux 5.18)"
+NOT_COUNTED = f"this kernel does not count the returns that it misses (Linux {KRETPROBE_MULTI.since})"
 
 
 class MultiLink(Link):
-    """A link that counts missed runs, if the kernel reports them (Linux 6.7)."""
+    """A link that counts missed runs, if the kernel reports them."""
 
     _missed = 0
 
@@ -52,12 +53,12 @@ def check_support(probe: Kprobes, kernel: FeatureProber) -> Support:
     try:
         program = kernel.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
     except OSError as error:
-        return unsupported(error, _ABSENT)
+        return unsupported(error, KPROBE_MULTI.absence)
     try:  # a missing feature is reported rather than a missing function: so it is tested first
         os.close(link([_NOWHERE], program, at_return=at_return))
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, policy.ENOTSUPP):
-            return Support(False, reason=_ABSENT)
+            return Support(False, reason=KPROBE_MULTI.absence)
     try:
         found = functions.functions_named(probe.patterns, probe.addresses)
     except PytracerError as reason:
@@ -65,10 +66,10 @@ def check_support(probe: Kprobes, kernel: FeatureProber) -> Support:
     try:
         made = link([next(iter(found.names))], program, at_return=at_return)
     except OSError as error:
-        return unsupported(error, _ABSENT)
+        return unsupported(error, KPROBE_MULTI.absence)
     try:
         if at_return and missed(made) is None:
-            return Support(False, reason="this kernel does not count the returns that it misses (Linux 6.7)")
+            return Support(False, reason=NOT_COUNTED)
     finally:
         os.close(made)
     return Support(True, found.describe, reason=found.note, target_id_source=TargetIdSource.COOKIE)
@@ -104,7 +105,7 @@ def link(addresses: Sequence[int], program: int, cookies: Sequence[int] = (), *,
 
 
 def missed(fd: int) -> int | None:
-    """Return how many runs the link missed; None if the kernel does not report it (before Linux 6.7)."""
+    """Return how many runs the link missed; None if the kernel does not report it."""
     info = bytearray(_INFO.pack(0, 0, 0, 0, 0, 0, 0, _UNTOUCHED))
     try:
         object_info(fd, info)

@@ -15,12 +15,13 @@ from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import load, returning
+from pytracer.features.table.hooks import LSM
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Support
 from pytracer.spec import Lsm
 
 _LSM_MAC = 27  # enum bpf_attach_type
-_ABSENT = "this kernel runs no programs as a security module (Linux 5.7, CONFIG_BPF_LSM, with BTF)"
+_ABSENT = f"this kernel runs no programs as a security module ({LSM.requirements})"
 
 
 def check_support(probe: Lsm, kernel: FeatureProber) -> Support:

@@ -15,10 +15,10 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.prober import FeatureProber, assumed
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import helper_refusal
+from pytracer.features.table.helpers import OVERRIDE_RETURN
+from pytracer.features.table.hooks import OVERRIDE
 from pytracer.kernel.facts import Support
 from pytracer.spec import Override
-
-_OVERRIDE_RETURN = 58  # enum bpf_func_id
 
 
 def check_support(probe: Override, kernel: FeatureProber) -> Support:
@@ -26,8 +26,8 @@ def check_support(probe: Override, kernel: FeatureProber) -> Support:
     function."""
     if kernel.missing_capabilities:
         return assumed(probe.target)
-    if helper_refusal(ProgType.KPROBE, _OVERRIDE_RETURN):
-        return Support(False, reason="there is no bpf_override_return (CONFIG_BPF_KPROBE_OVERRIDE)")
+    if helper_refusal(ProgType.KPROBE, OVERRIDE_RETURN.number):
+        return Support(False, reason=OVERRIDE.absence)
     return kprobe.check_support(probe, kernel)
 
 

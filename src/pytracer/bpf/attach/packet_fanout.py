@@ -1,6 +1,6 @@
-"""A group of packet sockets; a program selects the one that gets a packet (Linux 4.3, f2e520956a1a).
+"""A group of packet sockets; a program selects the one that gets a packet.
 
-The kernel gives the group a unique number (Linux 4.12, 4a69a864209e). The group ends with the last of its
+The kernel gives the group a unique number. The group ends with the last of its
 sockets, however the process ends. The sockets keep no packets: the program has already seen them.
 """
 
@@ -21,6 +21,7 @@ from pytracer.bpf.prober import FeatureProber, unsupported
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import load, returning
 from pytracer.errors import AttachError
+from pytracer.features.table.hooks import PACKET_FANOUT
 from pytracer.kernel import interface_state
 from pytracer.kernel.facts import Support
 from pytracer.spec import PacketFanout
@@ -28,7 +29,6 @@ from pytracer.spec import PacketFanout
 SOL_PACKET = 263
 _FANOUT, _FANOUT_DATA = 18, 22  # PACKET_FANOUT, PACKET_FANOUT_DATA
 _BY_PROGRAM, _UNIQUE = 7, 0x2000  # PACKET_FANOUT_EBPF, PACKET_FANOUT_FLAG_UNIQUEID
-ABSENT = "this kernel has no fanout groups of packet sockets that a program chooses from (Linux 4.12)"
 
 
 def check_support(probe: PacketFanout, kernel: FeatureProber) -> Support:
@@ -43,7 +43,7 @@ def check_support(probe: PacketFanout, kernel: FeatureProber) -> Support:
                 packets.setsockopt(SOL_PACKET, _FANOUT_DATA, struct.pack("i", -1))
             except OSError as error:
                 if error.errno != errno.EINVAL:
-                    return unsupported(error, ABSENT)
+                    return unsupported(error, PACKET_FANOUT.absence)
     return answer
 
 

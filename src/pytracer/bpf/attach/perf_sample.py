@@ -1,4 +1,4 @@
-"""Run a program on samples of perf events, on every CPU (Linux 4.9, 0515e5999a46)."""
+"""Run a program on samples of perf events, on every CPU."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, perf_event_open
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError, UsageError
+from pytracer.features.table.hooks import PERF_EVENT
 from pytracer.kernel.cpus import online_cpus
 from pytracer.kernel.facts import Support
 from pytracer.kernel.policy import sysctl
@@ -76,7 +77,7 @@ def missing_event(event: str) -> str:
     """Explain why the event may have no samples here."""
     if event in COUNTERS:
         return f"this machine does not count {event} (a virtual one may not be given counters)"
-    return f"this kernel takes no samples of {event} (Linux 4.9)"
+    return f"this kernel takes no samples of {event} ({PERF_EVENT.requirements})"
 
 
 def explain_refusal(error: OSError, place: AttachTarget) -> PytracerError:

@@ -1,4 +1,4 @@
-"""Raw tracepoints: BPF_RAW_TRACEPOINT_OPEN (Linux 4.17, c4f6699dfcb8)."""
+"""Raw tracepoints: BPF_RAW_TRACEPOINT_OPEN."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.prober import SKIPPED, FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, raw_tracepoint_open
 from pytracer.bpf.trial import READS_BEYOND, reads_argument
+from pytracer.features.table.hooks import RAW_TRACEPOINT
 from pytracer.kernel.facts import Support
 from pytracer.record import replace
 from pytracer.spec import RawTracepoint
@@ -37,7 +38,7 @@ def _try_event(probe: RawTracepoint, kernel: FeatureProber) -> Support:
     try:
         program = kernel.program(ProgType.RAW_TRACEPOINT, READS_BEYOND)
     except OSError as error:
-        return unsupported(error, "this kernel has no raw tracepoints (Linux 4.17)")
+        return unsupported(error, RAW_TRACEPOINT.absence)
     try:
         os.close(raw_tracepoint_open(probe.event, program))
     except OSError as error:

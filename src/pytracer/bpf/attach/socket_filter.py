@@ -1,4 +1,4 @@
-"""A filter on a raw packet socket (SO_ATTACH_BPF, Linux 3.19)."""
+"""A filter on a raw packet socket (SO_ATTACH_BPF)."""
 
 from __future__ import annotations
 

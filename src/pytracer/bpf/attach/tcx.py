@@ -1,4 +1,4 @@
-"""Traffic control by tcx: a link before all other programs of an interface (Linux 6.6, e420bed02507)."""
+"""Traffic control by tcx: a link before all other programs of an interface."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pytracer.bpf.attach.refusal import attach_error
 from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, link_create
 from pytracer.bpf.trial import returning
+from pytracer.features.table.changes import TRAFFIC_CONTROL
+from pytracer.features.table.hooks import TCX
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Support
 from pytracer.spec import Tcx
@@ -36,7 +38,7 @@ def check_support(_: Tcx, kernel: FeatureProber) -> Support:
             os.close(link_create(program, INGRESS, target=_NOWHERE, flags=_FIRST))
         except OSError as error:
             if error.errno != errno.ENODEV:
-                return unsupported(error, "this kernel has no tcx (Linux 6.6)")
+                return unsupported(error, TCX.absence)
     return answer
 
 
@@ -47,7 +49,7 @@ def can_load(kernel: FeatureProber) -> Support:
     try:
         kernel.program(ProgType.SCHED_CLS, returning(NEXT))
     except OSError as error:
-        return unsupported(error, "this kernel has no programs in traffic control (Linux 4.1)")
+        return unsupported(error, TRAFFIC_CONTROL.absence)
     return Support(True, "traffic control")
 
 

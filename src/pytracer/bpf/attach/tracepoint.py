@@ -1,4 +1,4 @@
-"""Trace events of tracefs, by perf_event_open and PERF_EVENT_IOC_SET_BPF (Linux 4.7), or a link (5.15)."""
+"""Trace events of tracefs, by perf_event_open and PERF_EVENT_IOC_SET_BPF, or a link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attach to places in files, by the perf PMU 'uprobe' (Linux 4.17, 33ea4b24277b).
+"""Attach to places in files, by the perf PMU 'uprobe'.
 
 The kernel gets the file by a descriptor's path and keeps a reference to the inode: the probe stays in place
 whatever is done to the name, and whichever processes end.
@@ -20,6 +20,7 @@ from pytracer.bpf.prober import FeatureProber, assumed, unsupported, unsupported
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY
 from pytracer.errors import PytracerError, UnsupportedError
+from pytracer.features.table.hooks import UPROBE, USDT_SEMAPHORE
 from pytracer.kernel.facts import Support
 from pytracer.procfs import has_ended
 from pytracer.record import replace
@@ -28,8 +29,6 @@ from pytracer.symbols import files, places, usdt
 from pytracer.symbols.files import ProgramFile
 
 PMU = Path("/sys/bus/event_source/devices/uprobe")
-ABSENT = "this kernel has no uprobes (CONFIG_UPROBE_EVENTS, Linux 4.17)"
-NO_SEMAPHORES = "this kernel does not count up the semaphores of USDT probes (Linux 4.20)"
 SEMAPHORE_SHIFT = 32  # config has a semaphore's offset in its upper half: it is in the first 4 GB of a file
 
 
@@ -85,9 +84,9 @@ def attach_sites(
     refusal.
     """
     if not PMU.is_dir():
-        raise UnsupportedError(ABSENT)
+        raise UnsupportedError(UPROBE.absence)
     if any(site.semaphore for site in sites) and not counts_semaphores():
-        raise UnsupportedError(NO_SEMAPHORES)
+        raise UnsupportedError(USDT_SEMAPHORE.absence)
     make_room(len(sites))
     path = ctypes.create_string_buffer(file.path.encode())
     kind = int((PMU / "type").read_text())
@@ -106,7 +105,7 @@ def attach_sites(
 
 
 def counts_semaphores() -> bool:
-    """Return whether the kernel increments the semaphore of a probed site (Linux 4.20, a6ca88b241d5)."""
+    """Return whether the kernel increments the semaphore of a probed site (USDT semaphore)."""
     return (PMU / "format/ref_ctr_offset").exists()
 
 
@@ -142,7 +141,7 @@ def describe(probe: UserProbe) -> Support:
     try:
         for file, sites, note in iter_site_groups(probe):
             if any(site.semaphore for site in sites) and not counts_semaphores():
-                return Support(False, reason=NO_SEMAPHORES)
+                return Support(False, reason=USDT_SEMAPHORE.absence)
             names.append(file.name)
             notes += [note] if note else []
             count += len(sites)
@@ -167,12 +166,12 @@ def own_file() -> Iterator[ctypes.Array[ctypes.c_char]]:
 def _try_out(kernel: FeatureProber) -> Support | None:
     """Test whether a program can be attached to a file. None if it can, otherwise the reason."""
     if not PMU.is_dir():
-        return Support(False, reason=ABSENT)
+        return Support(False, reason=UPROBE.absence)
     try:
         program = kernel.program(ProgType.KPROBE, EMPTY)
         with own_file() as path:
             attr = event_attr(int((PMU / "type").read_text()), 0, ctypes.addressof(path))
             os.close(attach_program(attr, program))
     except OSError as error:
-        return unsupported(error, ABSENT)
+        return unsupported(error, UPROBE.absence)
     return None

@@ -1,4 +1,4 @@
-"""Attach to many places of one file by one link: uprobe.multi (Linux 6.6, 89ae89f53d20)."""
+"""Attach to many places of one file by one link: uprobe.multi."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from pytracer.bpf.attach.uprobe import attach_with, describe
 from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, address, link_create
 from pytracer.bpf.trial import EMPTY
+from pytracer.features.table.changes import ALL_THREADS
+from pytracer.features.table.hooks import UPROBE_MULTI
 from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.record import replace
 from pytracer.spec import ProbeSite, UprobeMulti
 from pytracer.symbols.files import ProgramFile
 
 ATTACH_TYPE = 48  # BPF_TRACE_UPROBE_MULTI: also the program's expected_attach_type
-ABSENT = "this kernel has no uprobe.multi (Linux 6.6)"
-ONE_THREAD = "this kernel's uprobe.multi sees only one thread of a process (Linux 6.10)"
+ONE_THREAD = f"this kernel's uprobe.multi sees only one thread of a process (Linux {ALL_THREADS.since})"
 _RETURN = 1  # BPF_F_UPROBE_MULTI_RETURN
 NOBODY = 0xFFFFFFFF  # a process id of -1
 
@@ -101,10 +102,10 @@ def _try_out(kernel: FeatureProber, *, one_process: bool) -> Support | None:
     try:
         program = kernel.program(ProgType.KPROBE, EMPTY, attach_type=ATTACH_TYPE)
     except OSError as error:
-        return unsupported(error, ABSENT)
+        return unsupported(error, UPROBE_MULTI.absence)
     refused = explain_refusal(program)
     if refused != errno.EBADF:
-        return unsupported(OSError(refused, os.strerror(refused)), ABSENT)
+        return unsupported(OSError(refused, os.strerror(refused)), UPROBE_MULTI.absence)
     if one_process and explain_refusal(program, NOBODY) != errno.EINVAL:
         return Support(False, reason=ONE_THREAD)
     return None

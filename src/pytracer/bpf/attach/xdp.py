@@ -1,4 +1,4 @@
-"""XDP: run a program on incoming frames, by a link (Linux 5.9, aa8d3a716b59) that ends with the process.
+"""XDP: run a program on incoming frames, by a link that ends with the process.
 
 ``native`` runs in the driver, where it is cheapest, but not every driver supports it; ``generic`` runs after
 the kernel has allocated an sk_buff. An interface has one program; a program of others is never replaced.
@@ -18,6 +18,7 @@ from pytracer.bpf.prober import FeatureProber, assumed, unsupported
 from pytracer.bpf.sys import ProgType, link_create
 from pytracer.bpf.trial import returning
 from pytracer.errors import AttachError, PytracerError
+from pytracer.features.table.hooks import XDP, XDP_LINK
 from pytracer.kernel import policy
 from pytracer.kernel.facts import Support
 from pytracer.spec import Xdp
@@ -39,7 +40,7 @@ def check_support(_: Xdp, kernel: FeatureProber) -> Support:
             os.close(link_create(-1, _XDP))
         except OSError as error:
             if error.errno != errno.EBADF:
-                return unsupported(error, "this kernel has no links for XDP (Linux 5.9)")
+                return unsupported(error, XDP_LINK.absence)
     return answer
 
 
@@ -50,7 +51,7 @@ def can_load(kernel: FeatureProber) -> Support:
     try:
         kernel.program(ProgType.XDP, returning(PASS))
     except OSError as error:
-        return unsupported(error, "this kernel has no XDP (Linux 4.8)")
+        return unsupported(error, XDP.absence)
     return Support(True, "XDP")
 
 

@@ -1,4 +1,4 @@
-"""XDP by rtnetlink (Linux 4.8), for kernels without XDP links.
+"""XDP by rtnetlink, for kernels without XDP links.
 
 Such an attachment outlives the process that made it. So the program's name identifies its owner (owner.py):
 programs that killed processes left on any interface are detached before the next one is attached.

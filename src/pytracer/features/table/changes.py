@@ -1,0 +1,65 @@
+"""Changes of the kernel that decide between the alternatives of a hook, or whether something can be shown."""
+
+from __future__ import annotations
+
+from pytracer.features.table.feature import BTF, Feature
+
+
+def _change(
+    name: str,
+    since: str = "",
+    commit: str = "",
+    *options: str,
+    until: str = "",
+    machines: tuple[str, ...] = (),
+) -> Feature:
+    return Feature("change", name, since, commit, options, until=until, machines=machines)
+
+
+# What programs may do.
+KERNEL_BTF = _change("BTF of the kernel", "5.2", "e83b9f55448a", BTF)
+LOOPS = _change("loops that the verifier accepts", "5.3", "2589726d12a1")
+COOKIES = _change("cookies of perf events", "5.15", "82e6b1eee6a8")
+ITERATOR_PATHS = _change("paths for iterators", "5.12", "3d06f34aa89e")
+TASK_STORAGE_ANYWHERE = _change("task storage for programs on tracepoints", "5.12", "a10787e6d58c")
+WHOLE_RETURN_STACKS = _change("stacks of kretprobes", "5.16", "19138af1bd88")  # x86; elsewhere its like
+ALL_THREADS = _change("uprobe.multi for all threads of a process", "6.10", "46ba0e49b642", "UPROBE_EVENTS")
+TRAFFIC_CONTROL = _change("programs in traffic control", "4.1", "96be4325f443")
+TUN = _change("tun", "", "", "TUN")
+# Before, the event came behind exit_mm().
+ARGUMENTS_AT_EXIT = _change("memory of a process that exits", "6.16")
+
+# x86's functions that system calls pass. From the mitigation of Branch History Injection on (in 6.9, and back
+# to 6.1) a function dispatches them, which is notrace from 7.0 on. The one that all exits share is inlined
+# then.
+DISPATCHER = _change(
+    "dispatcher of system calls",
+    "6.1",
+    "1e3ad78334a6",
+    "KPROBE_EVENTS",
+    until="7.0",
+    machines=("x86_64",),
+)
+SHARED_EXIT = _change("function of all exits of system calls", until="7.0", machines=("x86_64",))
+X86 = _change("the system call functions of x86", machines=("x86_64",))
+
+# Events, and what they tell.
+# a54895fa057c took it away in 5.11; so did 5.10.137.
+REQUEST_BEHIND_QUEUE = _change(
+    "block events with the queue before the request", "4.17", "", "BLOCK", until="5.10"
+)
+BLOCK_IO_EVENTS = _change("block_io_start", "6.5", "5a80bd075f3b", "BLOCK")
+BIO_WITHOUT_QUEUE = _change("block events with the bio first", "5.11", "e8a676d61c07", "BLOCK")
+BIO_BEHIND_QUEUE = _change("block events with the queue first", "4.17", "", "BLOCK", until="5.11")
+TASK_STATE = _change("task_struct.__state", "5.14", "2f064a59a11f")
+OLD_TASK_STATE = _change("task_struct.state", until="5.14")
+SOCKET_BYTES = _change("sock_send_length", "6.3", "6e6eda44b939", "NET")
+DROP_SOCKET = _change("kfree_skb with the socket", "6.11", "c53795d48ee8", "NET")
+DROP_REASON = _change("kfree_skb with the reason", "5.17", "c504e5c2f964", "NET")
+QDISC_ENQUEUE = _change("qdisc_enqueue", "5.14", "70713dddf3d2", "NET")
+MMAP_LOCK_EVENTS = _change("mmap_lock events", "5.11", "2b5067a8143e", "TRACEPOINTS")
+MMAP_LOCK_PATHS = _change("mmap_lock events with the path of a cgroup", until="6.14")
+CAPABLE_EVENT = _change("cap_capable", "6.14", "", "TRACEPOINTS")
+OOM_VICTIM = _change("mark_victim with the task", "6.9", "72ba14deb40a", "TRACEPOINTS")
+CONTENTION = _change("contention_begin", "5.19", "16edd9b511a1", "TRACEPOINTS")
+SLAB_CACHE = _change("kmem_cache_alloc with the cache", "5.19", "b347aa7b5747", "TRACEPOINTS")
