@@ -28,6 +28,14 @@
         value_;                                                                                              \
     })
 
+// The same of what an argument of a raw tracepoint points to: pt_argument(task, tgid). Where kernel memory may not be
+// read, the plan takes the tracepoint with typed arguments, which may be followed (Linux 5.5).
+#ifdef PT_TYPED_ARGUMENTS
+#define pt_argument(pointer, member) ((pointer)->member)
+#else
+#define pt_argument(pointer, member) pt_read((pointer)->member)
+#endif
+
 // The compiler is not to know where this came from: else it leaves out the comparison that the verifier wants
 // to see, or makes it with a copy.
 #define pt_opaque(value) asm volatile("" : "+r"(value))

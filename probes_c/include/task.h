@@ -184,18 +184,18 @@ static __always_inline int pt_on_free(u32 tid)
 }
 
 #if defined(HOOK_FOLLOW_RAW_TRACEPOINT)
-int pt_fork(struct bpf_raw_tracepoint_args *ctx)
+int pt_fork(u64 *ctx)
 {
-    struct task_struct *child = (struct task_struct *)ctx->args[1];
+    struct task_struct *child = (struct task_struct *)ctx[1];
 
-    return pt_on_fork(pt_read(child->tgid));
+    return pt_on_fork(pt_argument(child, tgid));
 }
 
-int pt_free(struct bpf_raw_tracepoint_args *ctx)
+int pt_free(u64 *ctx)
 {
-    struct task_struct *task = (struct task_struct *)ctx->args[0];
+    struct task_struct *task = (struct task_struct *)ctx[0];
 
-    return pt_on_free(pt_read(task->pid));
+    return pt_on_free(pt_argument(task, pid));
 }
 #elif defined(HOOK_FOLLOW_TRACEPOINT)
 int pt_fork(struct tracepoint__sched__sched_process_fork *args)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 import pytracer
+from pytracer.plan import alternatives
 from support.cli import finish, run, start
+from support.needs import needs
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
@@ -97,6 +100,22 @@ def test_the_api_waits_for_them_too(gate, wait_all):
     assert trace.status == 7
     assert seen.count("true") == 3 * wait_all
     assert warned == [left(3)] * (not wait_all)
+
+
+@pytest.mark.lab
+def test_they_are_followed_without_reading_kernel_memory(gate, monkeypatch):
+    """As under lockdown=confidentiality: by what the kernel knows about the arguments of its tracepoints."""
+    needs("BTF", Path("/sys/kernel/btf/vmlinux").exists())
+    monkeypatch.setattr(alternatives, "_PROBE_READ", ())
+    read, write = gate
+    os.set_inheritable(read, True)
+    hooks = {"follow": "raw-tracepoint", "executed": "raw-tracepoint"}
+    with pytracer.open("execsnoop", command=outlived(read, 3), wait_all=True, hook=hooks) as trace:
+        plan = trace.plan
+        os.close(write)
+        seen = [row["comm"] for item in trace for row in item.rows()]
+    assert {chosen.probe.kind for chosen in plan.probes} == {"typed_tracepoint"}
+    assert seen.count("true") == 3
 
 
 def test_wait_all_needs_a_command():

@@ -14,7 +14,8 @@ from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.spec import Alternative, Column, Hook, Key, Lsm, Table, Tracer, Unit
 from pytracer.trace.loop import Trace
-from support.needs import needs
+from support.cli import run
+from support.needs import needs, refused
 from support.workloads import workload
 
 pytestmark = [pytest.mark.kernel, pytest.mark.lab]
@@ -57,6 +58,24 @@ def test_files_as_they_are_opened_or_why_not():
     assert not [item for item in items if isinstance(item, Loss)]
     [shown] = [item for item in items if isinstance(item, Snapshot)]
     assert [row["asked"] for row in shown.rows()] == [23]
+
+
+@pytest.mark.parametrize(("kind", "way"), [("f", "fentry"), ("k", "kprobe")])
+def test_its_function_is_counted_or_refused_where_nobody_calls_it(kind, way):
+    command = (workload("opens"), "openat", "0", "23", "/dev/null")
+    function = f"{kind}:bpf_lsm_file_open"
+    result = run("funccount", "-f", "json", "--hook", f"{kind}={way}", function, "--", *command)
+    modules = lsms()
+    assert modules is not None
+    if "bpf" not in modules and "bpf_lsm_file_open" in Path("/proc/kallsyms").read_text():
+        assert result.status == 4
+        assert "bpf is not among the security modules" in result.err
+        assert "lsm=...,bpf" in result.err
+        return
+    if refused(result, {kind: way}):
+        return
+    assert result.status == 0, result.err
+    assert [record["count"] for record in result.of("summary")] == [23]
 
 
 def test_a_hook_that_there_is_not():

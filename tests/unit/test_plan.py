@@ -117,6 +117,24 @@ def test_user_memory_is_read_where_kernel_memory_may_not_be(helpers, split):
     assert ("PT_HAS_PROBE_READ_KERNEL" in defines_of(kernel=FakeKernel(helpers=helpers))) is split
 
 
+@pytest.mark.parametrize(
+    ("helpers", "refuses", "kind"),
+    [
+        ({4}, set(), "raw_tracepoint"),
+        ({113}, set(), "raw_tracepoint"),
+        ({112}, set(), "typed_tracepoint"),
+        ({112}, {"typed_tracepoint"}, "raw_tracepoint"),
+    ],
+)
+def test_raw_tracepoints_have_typed_arguments_where_kernel_memory_may_not_be_read(helpers, refuses, kind):
+    plan = plan_of(kernel=FakeKernel(helpers=helpers, refuses=refuses), command=("ls",))
+    kinds = {
+        probe.probe.kind for probe in plan.probes if probe.probe.program in ("pt_fork", "pt_free", "enter")
+    }
+    assert kinds == {kind}
+    assert (("PT_TYPED_ARGUMENTS", "") in plan.defines) is (helpers == {112})
+
+
 @pytest.mark.parametrize("words", [{"hooks": {"syscall": "raw-tracepoint"}}, {"pack": "a.pack"}])
 def test_what_is_in_doubt_is_taken_if_it_is_forced_or_packed(words):
     plan = plan_of(kernel=FakeKernel(preempts=True), **words)
@@ -359,10 +377,12 @@ def test_a_flag_brings_its_own_hooks():
 
 
 def test_macros_that_the_kernel_decides():
-    kernel = FakeKernel(runs_compat=False, helpers=set(), raw_tracepoints=set(), has_loops=False)
+    refused = {"raw_tracepoint", "typed_tracepoint"}
+    kernel = FakeKernel(runs_compat=False, helpers=set(), refuses=refused, has_loops=False)
     defines = defines_of(kernel=kernel)
     assert set(defines) == {
         "BY_SYSCALL",
+        "PT_TYPED_ARGUMENTS",
         "HOOK_EXIT_TRACEPOINT",
         "HOOK_SWITCH_TRACEPOINT",
         "HOOK_SYSCALL_TRACEPOINT",

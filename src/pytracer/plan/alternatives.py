@@ -8,11 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
+from pytracer.features.table.helpers import PROBE_READ, PROBE_READ_KERNEL
 from pytracer.kernel.facts import KernelInfo, Support, TargetIdSource
 from pytracer.plan.sampling import rate_of, resolve_tasks
 from pytracer.record import record, replace
 from pytracer.request import Request, choice_of, number_of
-from pytracer.spec import NO_RATE, Alternative, Hook, PacketFanout, PerfSample, Probe, Rate, UserProbe
+from pytracer.spec import (
+    NO_RATE,
+    Alternative,
+    Hook,
+    PacketFanout,
+    PerfSample,
+    Probe,
+    Rate,
+    RawTracepoint,
+    TypedTracepoint,
+    UserProbe,
+)
+
+_PROBE_READ = (PROBE_READ.number, PROBE_READ_KERNEL.number)
 
 
 @record
@@ -126,6 +140,17 @@ def _note(hook: Hook, chosen: Alternative, why: str, passed: Mapping[str, str]) 
     return f"{hook.name}: {chosen.name}{f' ({why})' if why else ''}{rest}"
 
 
+def reads_kernel_memory(facts: KernelInfo) -> bool:
+    """Return whether programs may read kernel memory at any address; not under lockdown=confidentiality."""
+    return any(map(facts.has_helper, _PROBE_READ))
+
+
+def _typed(probe: RawTracepoint, facts: KernelInfo) -> Probe:
+    """Return the same tracepoint with typed arguments, which programs may follow, if this kernel has that."""
+    typed = TypedTracepoint(probe.program, optional=probe.optional, function=probe.event)
+    return probe if probe.arguments or not facts.probe(typed).is_supported else typed
+
+
 def _probe_all(
     alternative: Alternative, request: Request, facts: KernelInfo
 ) -> tuple[list[ChosenProbe], Support]:
@@ -138,6 +163,8 @@ def _probe_all(
             probe = replace(probe, process=request.process)
         if isinstance(probe, PerfSample):
             probe = resolve_tasks(probe, request)
+        if isinstance(probe, RawTracepoint) and not reads_kernel_memory(facts):
+            probe = _typed(probe, facts)
         alike = alternative.uniform and number > 0
         answer = last if alike else facts.probe(probe)
         if answer.is_supported:

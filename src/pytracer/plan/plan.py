@@ -19,7 +19,12 @@ from pytracer.features.table.helpers import (
 from pytracer.features.table.map_types import RINGBUF
 from pytracer.kernel.facts import KernelInfo
 from pytracer.model.schema import Schema
-from pytracer.plan.alternatives import ChosenProbe, ResolvedHook, choose_alternative
+from pytracer.plan.alternatives import (
+    ChosenProbe,
+    ResolvedHook,
+    choose_alternative,
+    reads_kernel_memory,
+)
 from pytracer.plan.attach_targets import ProbeSpecPlan, TargetPlan, choose_targets
 from pytracer.plan.fault_injection import returns, with_function
 from pytracer.record import made, record
@@ -202,6 +207,8 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
         defines["PT_COMPAT"] = ""
     if facts.has_helper(PROBE_READ_USER.number):  # came with that for kernel memory; not withheld by lockdown
         defines["PT_HAS_PROBE_READ_KERNEL"] = ""
+    if not reads_kernel_memory(facts):
+        defines["PT_TYPED_ARGUMENTS"] = ""
     if facts.has_helper(CURRENT_TASK_BTF.number):
         defines["PT_HAS_TASK_BTF"] = ""
     if facts.has_helper(TASK_PT_REGS.number):

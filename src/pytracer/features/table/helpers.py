@@ -21,8 +21,10 @@ def _helper(
     return Helper("helper", name, since, commit, options, number, program_type=program_type)
 
 
+PROBE_READ = _helper(4, "probe_read", "4.1", "2541517c32be")
 OVERRIDE_RETURN = _helper(58, "override_return", "4.16", "9802d86585db", "BPF_KPROBE_OVERRIDE")
 PROBE_READ_USER = _helper(112, "probe_read_user", "5.5", "6ae08ae3dea2")
+PROBE_READ_KERNEL = _helper(113, "probe_read_kernel", "5.5", "6ae08ae3dea2")
 CURRENT_TASK_BTF = _helper(158, "get_current_task_btf", "5.11", "3ca1032ab7ab")
 FOR_EACH_MAP_ELEM = _helper(164, "for_each_map_elem", "5.13", "69c087ba6225")
 ATTACH_COOKIE = _helper(174, "get_attach_cookie", "5.15", "7adfc6c9b315")
@@ -30,7 +32,7 @@ TASK_PT_REGS = _helper(175, "task_pt_regs", "5.15", "dd6e10fbd9fb")
 LOOP = _helper(181, "loop", "5.17", "e6f2dd0f8067")
 
 HELPERS = (
-    _helper(4, "probe_read", "4.1", "2541517c32be"),
+    PROBE_READ,
     _helper(5, "ktime_get_ns", "4.1", "d9847d310ab4"),
     _helper(12, "tail_call", "4.2", "04fd61ab36ec"),
     _helper(14, "get_current_pid_tgid", "4.2", "ffeedafbf023"),
@@ -46,7 +48,7 @@ HELPERS = (
     _helper(80, "get_current_cgroup_id", "4.18", "bf6fa2c893c5"),
     _helper(109, "send_signal", "5.3", "8b401f9ed244"),
     PROBE_READ_USER,
-    _helper(113, "probe_read_kernel", "5.5", "6ae08ae3dea2"),
+    PROBE_READ_KERNEL,
     _helper(114, "probe_read_user_str", "5.5", "6ae08ae3dea2"),
     _helper(115, "probe_read_kernel_str", "5.5", "6ae08ae3dea2"),
     _helper(118, "jiffies64", "5.5", "5576b991e9c1"),
