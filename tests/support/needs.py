@@ -133,6 +133,8 @@ NEEDS: dict[str, Need] = {
     "victim=raw-tracepoint": _need(changes.OOM_VICTIM, says="raw tracepoint"),
     "contention=raw-tracepoint": _need(changes.CONTENTION, says="raw tracepoint"),
     "slab=raw-tracepoint": _need(changes.SLAB_CACHE, says="raw tracepoint"),
+    "dirtied=raw-tracepoint": _need(changes.DIRTY_FOLIO, says="raw tracepoint"),
+    "dirtied=raw-tracepoint-page": _need(changes.DIRTY_PAGE, says="raw tracepoint"),
     "ringbuf": _need(RINGBUF),
     "task storage": _need(changes.TASK_STORAGE_ANYWHERE),
     "bloom filter": _need(BLOOM_FILTER),

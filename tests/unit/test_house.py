@@ -134,6 +134,8 @@ def widest(column):
         return "sched_rr_get_interval"[: column.width or (15 if column.name == "comm" else None)]
     if column.unit is Unit.NANOSECONDS:
         return 999_999_999_999
+    if column.unit is Unit.PERCENT:
+        return 100
     number = 999_999_999_999 if column.unit is not Unit.NONE else 4_194_304
     return min(number, 10**column.width - 1) if column.width else number
 

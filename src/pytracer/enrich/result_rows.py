@@ -13,7 +13,7 @@ from pytracer.model.buckets import BUCKETS, by_power, percentiles
 from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
 from pytracer.record import record
-from pytracer.spec import Column, Histogram
+from pytracer.spec import Column, Histogram, Unit
 
 _ANY = (1 << 64) - 1
 
@@ -86,7 +86,8 @@ def _values(
         return made.tolist() if isinstance(made, Coded) else made
     if column.ratio:
         above, below = (rows.values[name].tolist() for name in column.ratio)
-        return [a // b if b else None for a, b in zip(above, below, strict=True)]
+        scale = 100 if column.unit is Unit.PERCENT else 1
+        return [scale * a // b if b else None for a, b in zip(above, below, strict=True)]
     values = (rows.keys if column in schema.keys else rows.values)[column.source]
     if values.ndim > 1:
         values = joined(values)

@@ -14,7 +14,7 @@ from pytracer.text import harmless
 _BAR = 40
 _TITLE_AND_PROMPT = 4  # lines of a screen that a table leaves free
 _CLOCK = len("23:59:59.999")
-_COMMON = {Unit.NONE: 7, Unit.COUNT: 8, Unit.NANOSECONDS: 10, Unit.BYTES: 8}  # characters of a number
+_COMMON = {Unit.NONE: 7, Unit.COUNT: 8, Unit.NANOSECONDS: 10, Unit.BYTES: 8, Unit.PERCENT: 4}  # characters
 
 
 class TableSink:

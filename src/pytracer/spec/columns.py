@@ -14,6 +14,7 @@ class Unit(Enum):
     COUNT = "count"
     NANOSECONDS = "ns"
     BYTES = "bytes"
+    PERCENT = "%"
 
 
 @record
@@ -22,12 +23,13 @@ class Column:
 
     ``field`` is the member of the compiled C struct it comes from (default: ``name``). ``decode`` names a
     decoder of :mod:`pytracer.enrich` that turns the raw value into text. ``ratio`` makes it a derived
-    column, the quotient of two others (rounded down; null if the divisor is 0). ``last`` marks a value that
-    is no counter: the most recent of the per-CPU copies is shown, and a member ``seen`` (ns) of the C
-    struct says how recent each is. ``max`` marks a column that is a maximum over CPUs and over time, not a
-    sum. ``width`` is the column's width in a table of events, which cannot wait for the longest value
-    (default: the heading's, and what numbers commonly take). ``null`` is the raw value that means null
-    (null in JSON, a dash in tables). ``computed``: a function of its own makes it of several members.
+    column, the quotient of two others (rounded down; null if the divisor is 0), in hundredths if its unit
+    is PERCENT. ``last`` marks a value that is no counter: the most recent of the per-CPU copies is shown, and
+    a member ``seen`` (ns) of the C struct says how recent each is. ``max`` marks a column that is a maximum
+    over CPUs and over time, not a sum. ``width`` is the column's width in a table of events, which cannot
+    wait for the longest value (default: the heading's, and what numbers commonly take). ``null`` is the raw
+    value that means null (null in JSON, a dash in tables). ``computed``: a function of its own makes it of
+    several members.
     ``wide`` columns are left out of tables, unless ``--wide`` asks for them.
     """
 

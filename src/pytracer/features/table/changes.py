@@ -62,4 +62,6 @@ MMAP_LOCK_PATHS = _change("mmap_lock events with the path of a cgroup", until="6
 CAPABLE_EVENT = _change("cap_capable", "6.14", "", "TRACEPOINTS")
 OOM_VICTIM = _change("mark_victim with the task", "6.9", "72ba14deb40a", "TRACEPOINTS")
 CONTENTION = _change("contention_begin", "5.19", "16edd9b511a1", "TRACEPOINTS")
+DIRTY_FOLIO = _change("writeback_dirty_folio", "5.16", "b9b0ff61eef5", "TRACEPOINTS")
+DIRTY_PAGE = _change("writeback_dirty_page", "4.17", "", "TRACEPOINTS", until="5.16")
 SLAB_CACHE = _change("kmem_cache_alloc with the cache", "5.19", "b347aa7b5747", "TRACEPOINTS")

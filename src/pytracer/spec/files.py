@@ -1,0 +1,81 @@
+"""Hooks, keys and notes of the tracers of files."""
+
+from __future__ import annotations
+
+from pytracer.spec.columns import Column, Key, Unit
+from pytracer.spec.common import RETURN
+from pytracer.spec.hooks import Alternative, Hook, RawTracepoint
+from pytracer.spec.options import GroupBy
+from pytracer.spec.outputs import Table
+
+BY_ACTOR = Key(
+    "pid",
+    (
+        Column("pid", "process id; none: a thread of the kernel", null=0),
+        Column("comm", "its latest name", last=True, null=b""),
+    ),
+)
+BY_ACTOR_NAME = Key(
+    "comm", (Column("comm", "name of the thread; none: the kernel's", decode="text", null=b""),)
+)
+BY_FILE = Key(
+    "file",
+    (
+        Column("inode", "number of the file in its file system", wide=True),
+        Column("file", "the last part of its path; none: no file's", decode="text", null=b""),
+    ),
+)
+"""Rows by whoever uses a file, and by the file."""
+
+CACHE = (
+    RETURN,
+    Hook(
+        "added",
+        "pages are added to the page cache",
+        (Alternative("raw-tracepoint", (RawTracepoint("added", event="mm_filemap_add_to_page_cache"),)),),
+    ),
+    Hook(
+        "dirtied",
+        "pages are dirtied",
+        (
+            Alternative("raw-tracepoint", (RawTracepoint("dirtied", event="writeback_dirty_folio"),)),
+            # Before Linux 5.16 (b9b0ff61eef5).
+            Alternative("raw-tracepoint-page", (RawTracepoint("dirtied", event="writeback_dirty_page"),)),
+        ),
+    ),
+)
+"""A read ends (``returned``), a page is added (``added``) or dirtied (``dirtied``); probes_c/cachestat.c."""
+
+CACHE_OUTPUT = Table(
+    "rows",
+    (
+        Column("hits", "pages that reads took from the cache and that were there", unit=Unit.COUNT, width=9),
+        Column("misses", "pages that reads waited for, added while they did", unit=Unit.COUNT, width=9),
+        Column("pages", "pages that reads took: both of them", unit=Unit.COUNT, wide=True),
+        Column(
+            "hit_percent", "hits of these pages", label="HIT%", unit=Unit.PERCENT, ratio=("hits", "pages")
+        ),
+        Column("added", "pages added to the cache, for whatever: see below", unit=Unit.COUNT, width=9),
+        Column("dirtied", "pages that became dirty", unit=Unit.COUNT, width=9),
+    ),
+    sort="pages",
+)
+CACHE_NOTES = (
+    "Reads are read, pread64, readv, preadv, preadv2 of files that the page cache serves, not with O_DIRECT.",
+    "ADDED are misses, pages read ahead, and those of page faults, writes, sendfile and metadata.",
+    "A page that was read ahead is a hit when it is read, though the disk may still be at it.",
+    "mmap, sendfile, splice and io_uring, and vectored reads of x32 programs, make neither hits nor misses.",
+    "A page that another task adds meanwhile is a hit. Reads under way at the start may lack misses.",
+    "A large folio counts as all of its pages: it is added, and dirtied, as a whole. A page is 4096 bytes.",
+    "/proc/PID/io has the pages added from disks (read_bytes) and dirtied (write_bytes) of a process.",
+)
+
+
+def by_cache_key(default: str) -> GroupBy:
+    """Return the option --by of the page cache's tracers."""
+    return GroupBy(
+        "by",
+        "the key of a row; several with commas",
+        keys=(BY_ACTOR, BY_ACTOR_NAME, BY_FILE),
+        default=default,
+    )
