@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Files that were created while the trace runs, by the last part of their names.
+//
+// System calls that remove a file name it by a path, and no event says which file that was. But its dentry has lost the
+// inode, or is unhashed, once the call returns (d_delete, d_move): of the files with that name it is the one whose
+// dentry has. The oldest are forgotten: files that live briefly are not among them.
+#include "loops.h"
+#include "task.h"
+#include <linux/dcache.h>
+#include <linux/fs.h>
+
+#define PT_SAME_NAMES 4 // files of one name, in different folders, that are told apart
+
+struct pt_name {
+    char text[64] __attribute__((aligned(8))); // of a longer name, what fits: the dentry tells the rest
+};
+
+struct pt_life {
+    u64 ns; // when it was created; 0: none
+    struct dentry *dentry;
+    struct inode *inode;
+    u32 pid; // of the process that created it
+    u32 unused;
+};
+
+struct pt_lives {
+    struct pt_life of[PT_SAME_NAMES];
+};
+BPF_TABLE("lru_hash", struct pt_name, struct pt_lives, lives, 16384);
+
+#define PT_PATH_MAX 4096
+
+struct pt_tail {
+    u32 turn;
+    u32 size;
+    u32 last;
+    u32 unused;
+    char *path;
+};
+
+PT_TURN(1, struct pt_tail *tail)
+{
+    u32 at = tail->size - 2 - tail->turn; // before the NUL
+
+    if (tail->turn + 2 > tail->size || tail->path[at & (PT_PATH_MAX - 1)] == '/')
+        return 1;
+    tail->last = at;
+    return 0;
+}
+
+// The last part of a path, which takes "size" bytes of PT_PATH_MAX with its NUL. A name has up to 255 (NAME_MAX).
+static __always_inline void pt_last_part(struct pt_name *name, char *path, u64 size)
+{
+    struct pt_tail tail = {.size = size, .last = size - 1, .path = path};
+
+    PT_EACH(1, PT_TURNS(256, 256, 64), &tail);
+    __builtin_memset(name, 0, sizeof(*name));
+    pt_probe_read_kernel_str(name->text, sizeof(name->text), path + (tail.last & (PT_PATH_MAX - 1)));
+}
+
+static __always_inline void pt_name_of(struct pt_name *name, struct dentry *dentry)
+{
+    __builtin_memset(name, 0, sizeof(*name));
+    pt_probe_read_kernel_str(name->text, sizeof(name->text), (void *)pt_read(dentry->d_name.name));
+}
+
+static __always_inline int pt_is_same_name(struct pt_name *one, struct pt_name *other)
+{
+    u64 *a = (u64 *)one, *b = (u64 *)other, different = 0;
+
+#pragma unroll
+    for (int i = 0; i < sizeof(*one) / 8; i++)
+        different |= a[i] ^ b[i];
+    return !different;
+}
+
+static __always_inline int pt_is_removed(struct pt_life *life)
+{
+    struct dentry *dentry = life->dentry;
+
+    return pt_read(dentry->d_inode) != life->inode || !pt_read(dentry->d_hash.pprev);
+}
+
+static __always_inline void pt_born(struct pt_name *name, struct pt_life *born)
+{
+    struct pt_lives none = {}, *found = lives.lookup_or_try_init(name, &none);
+
+    if (!found) {
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < PT_SAME_NAMES; i++)
+        if (!found->of[i].ns || found->of[i].dentry == born->dentry || pt_is_removed(&found->of[i])) {
+            found->of[i] = *born;
+            return;
+        }
+    if (pt_task() == PT_YES)
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
+}
+
+// Whether a file of this name, seen to be created, is removed; "life" becomes what is known of it.
+static __always_inline int pt_died(struct pt_name *name, struct pt_life *life)
+{
+    struct pt_lives *found = lives.lookup(name);
+
+    if (!found)
+        return 0;
+#pragma unroll
+    for (int i = 0; i < PT_SAME_NAMES; i++)
+        if (found->of[i].ns && pt_is_removed(&found->of[i])) {
+            *life = found->of[i];
+            found->of[i].ns = 0;
+            return 1;
+        }
+    return 0;
+}
+
+// A file that had one name has another now.
+static __always_inline void pt_renamed(struct pt_name *from, struct pt_name *to)
+{
+    struct pt_lives *found = lives.lookup(from);
+    struct pt_life life = {};
+    struct pt_name now;
+
+    if (!found)
+        return;
+#pragma unroll
+    for (int i = 0; i < PT_SAME_NAMES; i++) {
+        if (life.ns || !found->of[i].ns)
+            continue;
+        pt_name_of(&now, found->of[i].dentry);
+        if (pt_is_same_name(&now, to) && !pt_is_same_name(&now, from)) {
+            life = found->of[i];
+            found->of[i].ns = 0;
+        }
+    }
+    if (life.ns)
+        pt_born(to, &life);
+}

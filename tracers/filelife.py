@@ -1,0 +1,47 @@
+"""filelife: files that live briefly."""
+
+from pytracer.spec import Column, Duration, Stream, Tracer, Unit
+from pytracer.spec.common import ONLY_PATHS, RETURN
+from pytracer.spec.filters import TASK_FILTERS
+
+TRACER = Tracer(
+    name="filelife",
+    group="files",
+    summary="files that are created and removed again: by whom, how long they lived",
+    description="Shows each file that is removed after it was created while the trace runs.",
+    hooks=(RETURN,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Duration("max", "only those that lived no longer than this; 0: all", config="max", default=0),
+        ONLY_PATHS,
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "the process that removed it"),
+                Column("tid", "its thread", wide=True),
+                Column("comm", "name of the thread", decode="text", width=12),
+                Column(
+                    "call", "how: unlink, or rename of another file to its name", decode="syscall", width=9
+                ),
+                Column("creator", "the process that created it"),
+                Column("age_ns", "how long it lived", label="AGE", unit=Unit.NANOSECONDS),
+                Column("path", "the path as the program gave it", decode="text"),
+            )
+        ),
+    ),
+    examples=(
+        ("filelife", "every such file of the machine"),
+        ("filelife --max 1s -- make", "what a build makes and removes within a second"),
+        ("filelife --path '/tmp/*' -f json", "in /tmp, as JSON"),
+    ),
+    notes=(
+        "Created: by open, openat, openat2 or creat. Removed: by unlink, unlinkat, or as another file gets the",
+        "name by rename. Files that mknod, link or open_by_handle_at made, and folders, are not seen.",
+        "io_uring's operations are not seen. A call that failed removed nothing, and is not shown.",
+        "Filters look at the process that removes. The 16384 names that were created last are remembered.",
+        "A file that was renamed is followed; one of two that were exchanged (RENAME_EXCHANGE) may be missed.",
+        "Of more than four files of one name at a time, in different folders, the others are counted as lost.",
+    ),
+)
