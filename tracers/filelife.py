@@ -37,11 +37,11 @@ TRACER = Tracer(
         ("filelife --path '/tmp/*' -f json", "in /tmp, as JSON"),
     ),
     notes=(
-        "Created: by open, openat, openat2 or creat. Removed: by unlink, unlinkat, or as another file gets the",
-        "name by rename. Files that mknod, link or open_by_handle_at made, and folders, are not seen.",
+        "Created: by open, openat, openat2 or creat. Removed: by unlink, unlinkat, or when another file gets",
+        "its name by rename. Files that mknod, link or open_by_handle_at made, and folders, are not seen.",
         "io_uring's operations are not seen. A call that failed removed nothing, and is not shown.",
-        "Filters look at the process that removes. The 16384 names that were created last are remembered.",
-        "A file that was renamed is followed; one of two that were exchanged (RENAME_EXCHANGE) may be missed.",
-        "Of more than four files of one name at a time, in different folders, the others are counted as lost.",
+        "Filters look at who removes. The 16384 names that were created last are remembered.",
+        "A file that was renamed is followed; one that was exchanged (RENAME_EXCHANGE) may be missed.",
+        "Of more than four files of one name at a time, in different folders, the others are lost.",
     ),
 )

@@ -35,6 +35,7 @@ static __always_inline int pt_file_call(u64 call)
 #define PT_IFBLK      0060000
 #define PT_OVERLAY    0x794c7630 // OVERLAYFS_SUPER_MAGIC
 #define PT_PAGE_SHIFT 12
+#define PT_O_DSYNC    010000 // O_SYNC has it, too
 #if defined(__aarch64__)
 #define PT_O_DIRECT 0200000
 #else

@@ -16,7 +16,8 @@ LINE = re.compile(rf"PT_IS\(\s*call,\s*(\w+){NUMBER * 4}\s*\)")
 
 
 def lines():
-    for path in (*sorted(probes_folder().glob("*.c")), probes_folder() / "include" / "filecalls.h"):
+    headers = [probes_folder() / "include" / name for name in ("filecalls.h", "fsops.h")]
+    for path in (*sorted(probes_folder().glob("*.c")), *headers):
         text = path.read_text()
         found = LINE.findall(text)
         assert len(found) == text.count("PT_IS(")

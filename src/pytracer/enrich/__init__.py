@@ -14,7 +14,7 @@ from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.dns import dns_code, dns_message, dns_name, dns_type
 from pytracer.enrich.drops import drop_reason_decoder, function_decoder
 from pytracer.enrich.errno import errno_name
-from pytracer.enrich.flags import clone_flags, file_type, open_flags
+from pytracer.enrich.flags import clone_flags, file_operation, file_type, open_flags
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.kernel_names import (
     capability_name,
@@ -65,6 +65,7 @@ def decoders(
         "kernel_function": kernel_function_decoder(),
         "kernel_stack": kernel_stack_decoder(),
         "task_state": task_state,
+        "file_operation": file_operation,
         "file_type": file_type,
         "function": function_decoder(),
         "interface": interface_decoder(interfaces),

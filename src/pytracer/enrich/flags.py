@@ -66,3 +66,11 @@ _TYPES = {
 def file_type(mode: int) -> str:
     """Decode the bits of S_IFMT: ``0o100000`` -> ``file``; ``anon`` has none (an anonymous inode)."""
     return _TYPES.get(mode, f"unknown:{mode:#o}")
+
+
+_OPERATIONS = ("open", "read", "write", "sync")
+
+
+def file_operation(number: int) -> str:
+    """Decode enum pt_operation of probes_c/include/fsops.h: ``1`` -> ``read``."""
+    return _OPERATIONS[number] if 0 <= number < len(_OPERATIONS) else f"unknown:{number}"

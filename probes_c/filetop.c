@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Add up what is read from files and written to them, by process and file.
+#include "task.h"
+#include "filecalls.h"
+
+// Calls that take bytes from one file to another: which argument is the descriptor of each.
+#define SENDFILE 16
+#define COPIES   32
+
+static __always_inline int kind_of(u64 call)
+{
+    if (PT_IS(call, sendfile, 40, 187, 71, 187) || PT_IS(call, sendfile64, -1, 239, -1, 239))
+        return SENDFILE;
+    if (PT_IS(call, copy_file_range, 326, 377, 285, 391) || PT_IS(call, splice, 275, 313, 76, 340))
+        return COPIES;
+    return pt_file_call(call);
+}
+#include "returns.h"
+
+struct row_key {
+#ifdef BY_FILE
+    u64 inode;
+    u32 type;
+    char file[64];
+#endif
+#ifdef BY_PID
+    u32 pid;
+#endif
+#ifdef BY_COMM
+    char comm[PT_COMM_LEN];
+#endif
+#if !defined(BY_FILE) && !defined(BY_PID) && !defined(BY_COMM)
+    u32 all;
+#endif
+};
+
+struct row_value {
+    u64 reads;
+    u64 writes;
+    u64 read_bytes;
+    u64 write_bytes;
+#ifdef BY_PID
+    u64 seen; // when, to tell the latest of the per-CPU names
+    char comm[PT_COMM_LEN];
+#endif
+};
+#include "rows.h"
+
+static __always_inline void count(u32 fd, u64 bytes, int is_read)
+{
+    struct file *file = pt_file_of(fd);
+    struct row_value *row;
+    struct inode *inode;
+    struct row_key key;
+    u32 type;
+
+    if (!file)
+        return;
+    inode = pt_read(file->f_inode);
+    type = pt_file_type(inode);
+#ifndef EVERY_TYPE
+    if (type != PT_IFREG && type != PT_IFBLK)
+        return;
+#endif
+    __builtin_memset(&key, 0, sizeof(key));
+#ifdef BY_FILE
+    key.inode = pt_read(inode->i_ino);
+    key.type = type;
+    pt_file_name(key.file, sizeof(key.file), file);
+#endif
+#ifdef BY_PID
+    key.pid = bpf_get_current_pid_tgid() >> 32;
+#endif
+#ifdef BY_COMM
+    bpf_get_current_comm(&key.comm, sizeof(key.comm));
+#endif
+    row = pt_row(&key);
+    if (!row)
+        return;
+    if (is_read) {
+        row->reads++;
+        row->read_bytes += bytes;
+    } else {
+        row->writes++;
+        row->write_bytes += bytes;
+    }
+#ifdef BY_PID
+    row->seen = bpf_ktime_get_ns();
+    pt_process_name(row->comm);
+#endif
+}
+
+static __always_inline int on_return(void *ctx, struct pt_return *call)
+{
+    int kind = kind_of(call->call);
+
+    if (!kind || call->ret < 0 || pt_task() != PT_YES)
+        return PT_PASS;
+    if (kind == SENDFILE || kind == COPIES) {
+        count(call->args[kind == SENDFILE], call->ret, 1);
+        count(call->args[kind == SENDFILE ? 0 : 2], call->ret, 0);
+    } else {
+        count(call->args[0], call->ret, kind & PT_READS);
+    }
+    return PT_PASS;
+}

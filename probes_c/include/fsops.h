@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Operations on regular files, as system calls do them: they are opened, read, written, synchronized.
+#include "filecalls.h"
+
+#define PT_OPENS 16
+#define PT_SYNCS 32
+
+static __always_inline int kind_of(u64 call)
+{
+    if (PT_IS(call, open, 2, 5, -1, 5) || PT_IS(call, creat, 85, 8, -1, 8) ||
+        PT_IS(call, openat, 257, 295, 56, 322) || PT_IS(call, openat2, 437, 437, 437, 437))
+        return PT_OPENS;
+    if (PT_IS(call, fsync, 74, 118, 82, 118) || PT_IS(call, fdatasync, 75, 148, 83, 148))
+        return PT_SYNCS;
+    return pt_file_call(call);
+}
+#include "returns.h"
+
+enum pt_operation { PT_OPEN, PT_READ, PT_WRITE, PT_SYNC };
+
+// The file that a call was for, and which operation it was; 0: of no regular file, or it failed.
+static __always_inline struct file *pt_operation(struct pt_return *call, u32 *operation)
+{
+    int kind = kind_of(call->call);
+    struct file *file;
+
+    if (!kind || call->ret < 0)
+        return 0;
+    file = pt_file_of(kind == PT_OPENS ? call->ret : call->args[0]);
+    if (!file || pt_file_type(pt_read(file->f_inode)) != PT_IFREG)
+        return 0;
+    *operation = kind == PT_OPENS   ? PT_OPEN
+                 : kind == PT_SYNCS ? PT_SYNC
+                 : kind & PT_READS  ? PT_READ
+                                    : PT_WRITE;
+    return file;
+}
+
+// Where in the file a call that has returned began to read or write.
+static __always_inline u64 pt_offset(struct pt_return *call, struct file *file)
+{
+    int kind = kind_of(call->call);
+
+    if (kind & PT_POSITIONED && (s64)call->args[3] != -1)
+        return call->args[3];
+    return kind & (PT_READS | PT_WRITES) ? pt_read(file->f_pos) - call->ret : 0;
+}
+
+// The name of the type of the file system, as in /proc/filesystems.
+static __always_inline void pt_filesystem(char *to, u32 room, struct file *file)
+{
+    struct inode *inode = pt_read(file->f_inode);
+    struct super_block *super = pt_read(inode->i_sb);
+    struct file_system_type *type = pt_read(super->s_type);
+
+    pt_probe_read_kernel_str(to, room, (void *)pt_read(type->name));
+}

@@ -1,0 +1,71 @@
+"""filetop against a program that reads and writes in every manner, beside what /proc/PID/io counts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from support.cli import run, start, stop
+from support.file_work import COUNT, DONE, command
+
+pytestmark = pytest.mark.kernel
+
+
+def traced(tmp_path, *words):
+    """The summary's rows, and what the kernel counted of the program meanwhile."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command(tmp_path), stdin=pipe, stderr=pipe, text=True) as process:
+        tracer = start("filetop", "-f", "json", 60, "-p", process.pid, *words)
+        _, report = process.communicate("\n")
+        result = stop(tracer)
+    assert result.status == 0, result.err
+    assert result.of("loss") == []
+    assert {row.get("pid", process.pid) for row in result.of("summary")} == {process.pid}
+    return result.of("summary"), json.loads(report)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+)
+def test_each_read_and_write_of_each_file(alternative, tmp_path):
+    rows, _ = traced(tmp_path, "--hook", f"return={alternative}")
+    found = {
+        row["file"]: (row["reads"], row["writes"], row["read_bytes"], row["write_bytes"])
+        for row in rows
+        if row["file"] in DONE
+    }
+    assert found == {name: tuple(COUNT * number for number in done) for name, done in DONE.items()}
+    assert {row["inode"] for row in rows} >= {(tmp_path / name).stat().st_ino for name in DONE}
+
+
+def test_the_kernel_counts_the_same_bytes(tmp_path):
+    rows, counted = traced(tmp_path, "--all", "--by", "pid")
+    [row] = rows
+    # Beside it, the program reads the line that lets it begin, and its counters, of which the
+    # kernel has counted the first; and writes the report.
+    begun = len("\n")
+    report = len(json.dumps(counted))
+    proc = row["read_bytes"] - counted["rchar"] - begun
+    assert 0 < proc < 1000
+    assert row["write_bytes"] - counted["wchar"] == report
+
+
+def test_pipes_are_asked_for(tmp_path):
+    rows, _ = traced(tmp_path, "--all", "--by", "file")
+    pipes = [row for row in rows if row["type"] == "pipe" and row["reads"] and row["writes"]]
+    assert (sum(row["reads"] for row in pipes), sum(row["read_bytes"] for row in pipes)) == (COUNT, 5 * COUNT)
+
+
+def test_hostile_names_stay_on_their_line_and_rows_that_do_not_fit_are_lost(tmp_path):
+    words = ["--", "sh", "-c", 'f="$1"; shift; echo | "$@" 2>"$f"', "sh", tmp_path / "report"]
+    text = run("filetop", *words, *command(tmp_path)).out
+    assert "\x1b" not in text
+    assert r"read\n\x1b[2J" in text
+    result = run("filetop", "-f", "json", "--max-rows", 1, "--by", "file", *words, *command(tmp_path))
+    assert len(result.of("summary")) == 1
+    [shown] = result.of("summary")
+    lost = sum(loss["lost"] for loss in result.of("loss") if loss["reason"] == "map_full")
+    assert shown["reads"] + shown["writes"] + lost >= COUNT * sum(sum(done[:2]) for done in DONE.values())

@@ -1,0 +1,60 @@
+"""fsdist against a program that reads and writes in every manner, on a file system of the test's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.cli import run
+from support.file_work import COUNT, OPERATIONS, command
+from support.filesystems import mounted
+
+pytestmark = pytest.mark.kernel
+EXPECTED = {
+    kind: COUNT * sum(number for (_, which, _), number in OPERATIONS.items() if which == kind)
+    for kind in ("open", "read", "write", "sync")
+}
+
+
+def histograms(tmp_path, *words):
+    with mounted(tmp_path) as folder:
+        script = 'echo | exec "$@"'
+        run_words = [
+            "-f",
+            "json",
+            "--comm",
+            "python",
+            *words,
+            "--",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            *command(folder),
+        ]
+        result = run("fsdist", *run_words)
+    assert result.status == 0, result.err
+    assert result.of("loss") == []
+    return result.of("summary")
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+)
+def test_each_operation_is_in_one_bucket(alternative, tmp_path):
+    rows = histograms(tmp_path, "--by", "fs,operation", "--hook", f"return={alternative}")
+    found = {row["operation"]: row["operations"] for row in rows if row["fs"] == "ext4"}
+    # Python opens and reads files of its own before, which may be on ext4 as well.
+    assert {kind: found[kind] for kind in ("write", "sync")} == {
+        kind: EXPECTED[kind] for kind in ("write", "sync")
+    }
+    assert all(found[kind] >= EXPECTED[kind] for kind in EXPECTED)
+    for row in rows:
+        assert sum(bucket["count"] for bucket in row["latency_ns"]) == row["operations"]
+        assert row["avg_ns"] <= row["max_ns"] <= row["total_ns"]
+
+
+def test_by_process_and_name(tmp_path):
+    rows = histograms(tmp_path, "--by", "pid,comm,operation")
+    [row] = [row for row in rows if row["operation"] == "sync"]
+    assert (row["comm"], row["operations"]) == ("python", COUNT)

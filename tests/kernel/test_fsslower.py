@@ -1,0 +1,74 @@
+"""fsslower against a program that reads and writes in every manner, and beside strace."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from support.cli import run
+from support.file_work import COUNT, DONE, OPERATIONS, by_count, command, every
+from support.filesystems import mounted
+
+pytestmark = pytest.mark.kernel
+
+
+def traced(tmp_path, *words, before=()):
+    script = 'echo | "$@"'
+    every_word = ["-f", "json", *words, "--", "sh", "-c", script, "sh", *before, *command(tmp_path)]
+    result = run("fsslower", *every_word)
+    assert result.status == 0, result.err
+    assert result.of("loss") == []
+    return [event for event in result.of("event") if event["file"] in DONE], result.err
+
+
+def operations(found):
+    return by_count((event["file"], event["operation"], event["bytes"]) for event in found)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+)
+def test_each_operation_is_seen_once(alternative, tmp_path):
+    with mounted(tmp_path) as folder:
+        found, _ = traced(folder, "--min", "0", "--hook", f"return={alternative}")
+    assert operations(found) == every(OPERATIONS)
+    assert {event["fs"] for event in found} == {"ext4"}
+    assert all(event["took_ns"] > 0 for event in found)
+    assert len({event["pid"] for event in found}) == 1
+    offsets = {(event["bytes"], event["offset"]) for event in found if event["file"] == "written"}
+    assert offsets == {(0, 0), (1000, 0), (1000, 1000), (2000, 1000), (2000, 4000)}
+
+
+def test_writes_that_wait_for_the_disk_are_told(tmp_path):
+    """O_SYNC: the write has the time in itself, and no call of fsync follows."""
+    with mounted(tmp_path) as folder:
+        found, _ = traced(folder, "--min", "0")
+    waited = [event for event in found if event["file"] == "synchronous" and event["operation"] == "write"]
+    assert [event["sync"] for event in waited] == [1] * COUNT
+    assert {event["sync"] for event in found if event["file"] == "written"} == {0}
+    # It is as slow as what waits for the disk elsewhere, not as what only fills the page cache.
+    filled = [
+        event["took_ns"] for event in found if event["file"] == "written" and event["operation"] == "write"
+    ]
+    assert sorted(event["took_ns"] for event in waited)[COUNT // 2] > sorted(filled)[len(filled) // 2]
+
+
+def test_strace_times_the_same_calls(tmp_path):
+    calls = "openat,read,pread64,readv,preadv,write,pwrite64,writev,pwritev,fsync"
+    strace = ["strace", "-T", "-y", "-e", f"trace={calls}"]
+    found, text = traced(tmp_path, "--min", "0", "--comm", "python", before=strace)
+    took = [float(time) * 1e9 for time in re.findall(r"^fsync\(\d+<[^>]*/written>.* <([\d.]+)>$", text, re.M)]
+    ours = [event["took_ns"] for event in found if event["operation"] == "sync"]
+    assert len(took) == len(ours) == COUNT
+    # strace stops the program within the call: each took longer for it.
+    assert all(mine <= its + 1000 for mine, its in zip(ours, took, strict=True))
+
+
+def test_only_long_ones_and_hostile_names(tmp_path):
+    assert traced(tmp_path, "--min", "100s")[0] == []
+    words = ["--min", "0", "--", "sh", "-c", 'echo | "$@"', "sh", *command(tmp_path)]
+    text = run("fsslower", *words).out
+    assert "\x1b" not in text
+    assert text.count(r"read\n\x1b[2J") == COUNT * 5

@@ -1,0 +1,48 @@
+"""fsslower: operations on files that take long."""
+
+from pytracer.spec import Column, Duration, Stream, Tracer, Unit
+from pytracer.spec.common import RETURN_TIMED
+from pytracer.spec.files import FS_NOTES, OPERATION
+from pytracer.spec.filters import TASK_FILTERS
+
+TRACER = Tracer(
+    name="fsslower",
+    group="files",
+    summary="opens, reads, writes and syncs of files that take long, on any file system",
+    description="Shows each operation on a regular file that takes so long, as it ends.",
+    hooks=(RETURN_TIMED,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        Duration(
+            "min",
+            "those that take so long: 10ms, 500us, 2s; a bare number is ms",
+            short="m",
+            config="min",
+            default=10_000_000,
+        ),
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("tid", "thread id", wide=True),
+                Column("comm", "name of the thread", decode="text", width=12),
+                OPERATION,
+                Column("bytes", "bytes read or written", unit=Unit.BYTES),
+                Column("offset", "where in the file", unit=Unit.BYTES, wide=True),
+                Column("took_ns", "how long it took", label="TOOK", unit=Unit.NANOSECONDS),
+                Column("sync", "1: opened with O_SYNC or O_DSYNC", wide=True),
+                Column("fs", "type of the file system", decode="text", width=6),
+                Column("inode", "number of the file in its file system", wide=True),
+                Column("file", "the last part of its path", decode="text"),
+            )
+        ),
+    ),
+    examples=(
+        ("fsslower", "operations of 10 ms and more of the whole machine"),
+        ("fsslower --min 0 -- cp a b", "every operation of a command"),
+        ("fsslower -m 1 --comm postgres -f json", "those of 1 ms and more of one program, as JSON"),
+    ),
+    notes=FS_NOTES,
+)
