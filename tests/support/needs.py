@@ -123,7 +123,7 @@ NEEDS: dict[str, Need] = {
     "drop=raw-tracepoint-socket": _need(changes.DROP_SOCKET, says="fewer arguments"),
     "drop=raw-tracepoint-reason": _need(changes.DROP_REASON, says="fewer arguments"),
     "queue=raw-tracepoint": _need(changes.QDISC_ENQUEUE, says="raw tracepoint"),
-    "mapping=fexit": _kind("fexit", "trampoline|BTF"),
+    "mapping=fexit": _need(*KINDS["fexit"], changes.TRACEABLE_PERF, says="trampoline|BTF"),
     "mapping=raw-tracepoint-path": _need(
         changes.MMAP_LOCK_EVENTS, changes.MMAP_LOCK_PATHS, says="raw tracepoint"
     ),

@@ -57,6 +57,8 @@ SOCKET_BYTES = _change("sock_send_length", "6.3", "6e6eda44b939", "NET")
 DROP_SOCKET = _change("kfree_skb with the socket", "6.11", "c53795d48ee8", "NET")
 DROP_REASON = _change("kfree_skb with the reason", "5.17", "c504e5c2f964", "NET")
 QDISC_ENQUEUE = _change("qdisc_enqueue", "5.14", "70713dddf3d2", "NET")
+# Before, kernel/events was built without ftrace.
+TRACEABLE_PERF = _change("functions of kernel/events/core.c", "5.16", "79df45731da6")
 MMAP_LOCK_EVENTS = _change("mmap_lock events", "5.11", "2b5067a8143e", "TRACEPOINTS")
 MMAP_LOCK_PATHS = _change("mmap_lock events with the path of a cgroup", until="6.14")
 CAPABLE_EVENT = _change("cap_capable", "6.14", "", "TRACEPOINTS")
