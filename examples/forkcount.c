@@ -22,7 +22,7 @@ int forked(void *ctx)
     struct row_value *row;
     struct row_key key;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     __builtin_memset(&key, 0, sizeof(key)); // padding is part of a hash key
 #ifdef BY_PID

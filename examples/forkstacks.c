@@ -18,10 +18,11 @@ int forked(void *ctx)
     struct row_value *row;
     struct row_key key;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     __builtin_memset(&key, 0, sizeof(key));
-    if (pt_where(ctx, (struct pt_stacks *)&key)) // no room for the stack: pt_where has counted the loss
+    if (pt_get_stacks(ctx,
+                      (struct pt_stacks *)&key)) // no room for the stack: pt_get_stacks has counted the loss
         return PT_PASS;
     bpf_get_current_comm(&key.comm, sizeof(key.comm));
     row = pt_row(&key);

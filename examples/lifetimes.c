@@ -21,7 +21,7 @@ int exited(void *ctx)
     struct row_value *row;
     struct row_key key = {};
 
-    if ((u32)id != id >> 32 || pt_task() != PT_YES) // not a main thread, or filtered out
+    if ((u32)id != id >> 32 || !pt_is_current_traced()) // not a main thread, or filtered out
         return PT_PASS;
     ns = bpf_ktime_get_ns() - pt_current_field(start_time);
     key.slot = pt_bucket(ns);

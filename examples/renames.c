@@ -16,7 +16,7 @@ static __always_inline int show(void *ctx, const void *old, const void *new)
     u64 id = bpf_get_current_pid_tgid();
     struct event *event;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     event = pt_reserve();
     if (!event) // the ring is full: pt_reserve has counted the loss

@@ -20,7 +20,7 @@ int returns(struct pt_regs *ctx)
     struct event *event;
 
     // NULL at the end of the input. Only the return is looked at: a shell waits in readline when the trace begins.
-    if (pt_is_foreign(ctx) || !line || pt_task() != PT_YES)
+    if (pt_is_foreign(ctx) || !line || !pt_is_current_traced())
         return pt_pass();
     event = pt_prepare();
     if (!event)

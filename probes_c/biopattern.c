@@ -4,12 +4,12 @@
 // They are judged in the order in which the driver gets them: they come back in any.
 #define PT_PATTERN
 #define PT_SEES_ISSUE
-#include "requestrows.h"
+#include "request_rows.h"
 
 // Where the latest request of each row ended.
 BPF_HASH(ends, struct row_key, u64, PT_ROWS_MAX);
 
-static __always_inline void on_given(void *ctx, struct pt_io *io, u32 disk, u32 operation)
+static __always_inline void on_request_issued(void *ctx, struct pt_io *io, u32 disk, u32 operation)
 {
     u64 end = io->sector + (io->bytes >> 9), *before;
     struct row_value *row;
@@ -18,7 +18,7 @@ static __always_inline void on_given(void *ctx, struct pt_io *io, u32 disk, u32 
     if (!io->bytes) // a flush has no place
         return;
     pt_fill_key(&key, io, disk, operation);
-    row = pt_add(&key, io);
+    row = pt_count_request(&key, io);
     if (!row)
         return;
     before = ends.lookup(&key);
@@ -32,7 +32,7 @@ static __always_inline void on_given(void *ctx, struct pt_io *io, u32 disk, u32 
         pt_lost(PT_LOSS_MAP_FULL);
 }
 
-static __always_inline int on_done(void *ctx, struct pt_io *io, u32 disk, u32 operation)
+static __always_inline int on_request_done(void *ctx, struct pt_io *io, u32 disk, u32 operation)
 {
     return PT_PASS;
 }

@@ -17,9 +17,9 @@ struct event {
 };
 #include "stream.h"
 
-static __always_inline int on_done(void *ctx, struct pt_io *io, u32 disk, u32 operation)
+static __always_inline int on_request_done(void *ctx, struct pt_io *io, u32 disk, u32 operation)
 {
-    u64 now = bpf_ktime_get_ns(), queue = io->made_ns ? io->issued_ns - io->made_ns : 0;
+    u64 now = bpf_ktime_get_ns(), queue = io->submitted_ns ? io->issued_ns - io->submitted_ns : 0;
     struct event *event;
 
     if (now - io->issued_ns + queue < pt_cfg(PT_CFG_MIN))

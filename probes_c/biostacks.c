@@ -16,7 +16,7 @@ struct row_value {
 };
 #include "rows.h"
 
-static __always_inline int on_done(void *ctx, struct pt_io *io, u32 disk, u32 operation)
+static __always_inline int on_request_done(void *ctx, struct pt_io *io, u32 disk, u32 operation)
 {
     struct row_value *row;
     struct row_key key;

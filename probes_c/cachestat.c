@@ -90,7 +90,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
         misses = *added;
         missing.delete(&task);
     }
-    if (!kind || call->ret <= 0 || pt_task() != PT_YES)
+    if (!kind || call->ret <= 0 || !pt_is_current_traced())
         return PT_PASS;
     file = pt_file_of(call->args[0]);
     if (!file || !pt_is_cached(file))
@@ -117,7 +117,7 @@ int added(struct bpf_raw_tracepoint_args *ctx)
     u64 task = bpf_get_current_task(), pages = pt_folio_pages(folio), misses, *before;
     struct row_value *row;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     misses = pt_currently_read(mapping, pt_read(folio->index), pages);
     if (misses) {
@@ -138,7 +138,7 @@ int dirtied(struct bpf_raw_tracepoint_args *ctx)
 {
     struct row_value *row;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     row = row_of((struct address_space *)ctx->args[1]);
     if (row)

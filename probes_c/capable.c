@@ -78,7 +78,7 @@ static __always_inline int place(void *ctx, struct row_key *key)
 {
     __builtin_memset(key, 0, sizeof(*key));
 #ifdef STACKS
-    return pt_where(ctx, (struct pt_stacks *)key);
+    return pt_get_stacks(ctx, (struct pt_stacks *)key);
 #else
     return 0;
 #endif
@@ -90,7 +90,7 @@ int checked(struct bpf_raw_tracepoint_args *ctx)
 {
     struct row_key key;
 
-    if (pt_task() != PT_YES || place(ctx, &key))
+    if (!pt_is_current_traced() || place(ctx, &key))
         return PT_PASS;
     return count(ctx, &key, ctx->args[3], !!(int)ctx->args[4]);
 }
@@ -100,7 +100,7 @@ int checked(u64 *ctx)
 {
     struct row_key key;
 
-    if (pt_task() != PT_YES || place(ctx, &key))
+    if (!pt_is_current_traced() || place(ctx, &key))
         return 0;
     count(ctx, &key, ctx[2], !!(int)ctx[4]);
     return 0;
@@ -119,7 +119,7 @@ int checks(struct pt_regs *ctx)
     struct pt_start start;
 
     __builtin_memset(&start, 0, sizeof(start)); // padding, too: it goes into a map
-    if (pt_task() != PT_YES || place(ctx, &start.key))
+    if (!pt_is_current_traced() || place(ctx, &start.key))
         return PT_PASS;
     start.capability = PT_REGS_PARM3(ctx);
     pt_begin(&start);

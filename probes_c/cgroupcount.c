@@ -28,7 +28,7 @@ static __always_inline int passes(struct __sk_buff *skb, enum direction directio
     struct row_value *row;
 
     key.cgroup = bpf_skb_cgroup_id(skb);
-    key.protocol = pt_announced(skb, 0) == TYPE_IPV6 ? pt_ipv6(skb, 0) : pt_ipv4(skb, 0);
+    key.protocol = pt_ethertype(skb, 0) == TYPE_IPV6 ? pt_ipv6(skb, 0) : pt_ipv4(skb, 0);
     row = pt_row(&key);
     if (row) {
         row->packets++;

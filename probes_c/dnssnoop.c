@@ -67,12 +67,12 @@ static __always_inline int passes(struct __sk_buff *skb, enum direction directio
     struct pt_owner *owner;
     struct event *event;
 
-    if (!pt_netns(pt_netns_of(sk)) || !pt_dns_find(skb, pt_cfg(PT_CFG_PORT), &message))
+    if (!pt_passes_netns(pt_netns_of(sk)) || !pt_dns_find(skb, pt_cfg(PT_CFG_PORT), &message))
         return PASS;
     if (direction == OUT)
         pt_sent_by(sk, message.is_tcp);
     owner = pt_owner_of(sk);
-    if (owner ? !owner->is_traced : PT_ASKS_WHO)
+    if (owner ? !owner->is_traced : PT_FILTERS_TASKS)
         return PASS;
     event = pt_reserve();
     if (!event)

@@ -102,14 +102,14 @@ static __always_inline int on_drop(void *ctx, struct pt_drop *drop)
     known = sk ? connections.lookup(&key) : 0;
     if (known)
         connection = *known;
-    if (!pt_is_shown_for(&connection) || !pt_netns(netns))
+    if (!pt_is_connection_traced(&connection) || !pt_passes_netns(netns))
         return PT_PASS;
 #ifdef STACKS
     struct row_key row = {.reason = drop->reason, .user_stack = PT_STACK_NONE};
     struct row_value *value;
 
     row.kernel_stack = pt_stack(ctx, 0);
-    if (row.kernel_stack == PT_STACK_TAKEN) {
+    if (row.kernel_stack == PT_STACK_LOST) {
         pt_lost(PT_LOSS_STACKS_FULL);
         return PT_PASS;
     }

@@ -28,7 +28,7 @@ static __always_inline int begin(struct bpf_raw_tracepoint_args *ctx, u32 of_cgr
 {
     struct pt_start start = {.ns = bpf_ktime_get_ns(), .order = ctx->args[0], .of_cgroup = of_cgroup};
 
-    if (pt_task() == PT_YES)
+    if (pt_is_current_traced())
         pt_begin(&start);
     return PT_PASS;
 }

@@ -3,15 +3,15 @@
 //
 // A program's arguments are in its memory already when the kernel says that it executes: as one block, each
 // with a NUL behind it. Where it failed they must be looked for in the memory of who tried.
-#include "execute.h"
+#include "exec_calls.h"
 #include "loops.h"
 #include "task.h"
 #include <linux/cred.h>
 
-#define ROOM  16384                   // for the arguments in one record
-#define PARTS PT_TURNS(384, 384, 5)   // but the last: of 6 MB; more is E2BIG (bprm_stack_limits)
-#define WORDS PT_TURNS(8192, 256, 12) // of a program that was not executed
-#define WORD  (ROOM / 2)              // room for each
+#define ROOM  16384                        // for the arguments in one record
+#define PARTS PT_LOOP_LIMIT(384, 384, 5)   // but the last: of 6 MB; more is E2BIG (bprm_stack_limits)
+#define WORDS PT_LOOP_LIMIT(8192, 256, 12) // of a program that was not executed
+#define WORD  (ROOM / 2)                   // room for each
 
 struct event {
     u64 ns;
@@ -52,7 +52,7 @@ int executed(void *ctx)
     u64 from = pt_current_field_of(mm, arg_start), size = pt_current_field_of(mm, arg_end) - from;
     struct event *event;
 
-    if (pt_task() == PT_NO) // the command, which was pending, executes now
+    if (!pt_may_trace_current()) // the command, which was pending, executes now
         return PT_PASS;
     event = begin(0);
     if (event)
@@ -61,14 +61,14 @@ int executed(void *ctx)
 }
 
 struct words {
-    u32 turn;
+    u32 index;
     u32 complete;
     struct event *event;
     u64 argv;
     u64 step;
 };
 
-PT_TURN(2, struct words *words)
+PT_LOOP_BODY(2, struct words *words)
 {
     struct event *event = words->event; // what changes is in the record: that spares the verifier most work
     u64 word = 0, used;
@@ -79,7 +79,7 @@ PT_TURN(2, struct words *words)
     if (!word)
         return 1;
     words->argv += words->step;
-    if (!words->turn) // the path stands in its place
+    if (!words->index) // the path stands in its place
         return 0;
     used = event->args_len;
     if (used > ROOM - WORD)
@@ -92,11 +92,11 @@ PT_TURN(2, struct words *words)
 static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
     struct words words = {.step = 8 - 4 * ((call->call >> 32 | call->call >> 30) & 1)}; // x32: 4, too
-    enum how kind = how(call->call);
+    enum exec_call kind = exec_call_of(call->call);
     struct event *event;
     u64 path;
 
-    if (kind == OTHER || !pt_is_failed(call->ret) || pt_task() != PT_YES)
+    if (kind == OTHER || !pt_is_failed(call->ret) || !pt_is_current_traced())
         return PT_PASS;
     event = begin(-call->ret);
     if (!event)
@@ -105,7 +105,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     words.argv = kind == EXECVEAT ? call->args[2] : call->args[1];
     words.event = event;
     event->args_len = pt_read_string((char *)event->args, WORD, path, event->error == EFAULT);
-    PT_EACH(2, WORDS, &words);
+    PT_LOOP_RUN(2, WORDS, &words);
     if (!words.complete)
         pt_lost(PT_LOSS_TRUNCATED);
     pt_send(ctx, event, offsetof(struct event, args) + event->args_len);

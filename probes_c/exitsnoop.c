@@ -69,7 +69,7 @@ int exited(void *ctx)
     struct event *event;
     u32 status;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
 #ifndef THREADS
     if (!is_last_thread(id >> 32))

@@ -19,7 +19,7 @@ struct event {
 #define PT_RECORDS 2 // the other is for the old path of a file that is renamed
 #include "descriptor.h"
 #include "lives.h"
-#include "numbers.h"
+#include "syscall_numbers.h"
 #include "paths.h"
 #include "returns.h"
 #include "stream.h"
@@ -94,7 +94,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
         renamed(kind == RENAME ? call->args[0] : call->args[1], &name);
     event->ns = bpf_ktime_get_ns();
     event->age_ns = event->ns - life.ns;
-    if (!is_removed || (max && event->age_ns > max) || pt_task() != PT_YES)
+    if (!is_removed || (max && event->age_ns > max) || !pt_is_current_traced())
         return PT_PASS;
     event->call = call->call;
     event->pid = id >> 32;

@@ -94,7 +94,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
 {
     int kind = kind_of(call->call);
 
-    if (!kind || call->ret < 0 || pt_task() != PT_YES)
+    if (!kind || call->ret < 0 || !pt_is_current_traced())
         return PT_PASS;
     if (kind == SENDFILE || kind == COPIES) {
         count(call->args[kind == SENDFILE], call->ret, 1);

@@ -31,7 +31,7 @@ static __always_inline int show(void *ctx, u32 child, u64 flags)
     if (!is_thread)
         return PT_PASS;
 #endif
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     event = pt_reserve();
     if (!event)

@@ -39,7 +39,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     struct file *file;
     u32 operation = 0;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     file = pt_operation(call, &operation);
     if (!file)

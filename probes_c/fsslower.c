@@ -29,7 +29,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     struct file *file;
     u32 operation = 0;
 
-    if (call->ns < pt_cfg(PT_CFG_MIN) || pt_task() != PT_YES)
+    if (call->ns < pt_cfg(PT_CFG_MIN) || !pt_is_current_traced())
         return PT_PASS;
     file = pt_operation(call, &operation);
     event = file ? pt_reserve() : 0;

@@ -65,7 +65,7 @@ int hit(void *ctx)
     struct row_value *row;
     u32 target;
 
-    if (pt_is_foreign(ctx) || pt_task() != PT_YES)
+    if (pt_is_foreign(ctx) || !pt_is_current_traced())
         return pt_pass();
     target = pt_target(ctx);
     row = target < PT_TARGETS ? row_of(target) : 0;

@@ -38,8 +38,8 @@ int begins(void *ctx)
 {
     struct pt_call call = {};
 
-    if (pt_task() != PT_NO)
-        pt_call_begins(ctx, &call);
+    if (pt_may_trace_current())
+        pt_call_enter(ctx, &call);
     return pt_pass();
 }
 
@@ -51,7 +51,7 @@ int returns(void *ctx)
     u64 ns;
 
     // The command's own execve begins before it is traced and ends after.
-    if (!pt_call_ends(ctx, &call, &ns) || pt_followed() != PT_YES)
+    if (!pt_call_exit(ctx, &call, &ns) || pt_followed() != PT_TRACED)
         return pt_pass();
     __builtin_memset(&key, 0, sizeof(key));
 #ifdef BY_TARGET

@@ -32,12 +32,12 @@ int begins(void *ctx)
 {
     struct pt_call call = {};
 
-    if (pt_task() == PT_NO)
+    if (!pt_may_trace_current())
         return pt_pass();
 #ifdef WITH_ARGS
-    pt_arguments(ctx, call.args);
+    pt_read_arguments(ctx, call.args);
 #endif
-    pt_call_begins(ctx, &call);
+    pt_call_enter(ctx, &call);
     return pt_pass();
 }
 
@@ -48,14 +48,14 @@ int returns(void *ctx)
     struct event *event;
 
     // The command's own execve begins before it is traced and ends after.
-    if (!pt_call_ends(ctx, &call, &ns) || ns < pt_cfg(PT_CFG_MIN) || pt_followed() != PT_YES)
+    if (!pt_call_exit(ctx, &call, &ns) || ns < pt_cfg(PT_CFG_MIN) || pt_followed() != PT_TRACED)
         return pt_pass();
     event = pt_reserve();
     if (!event)
         return pt_pass();
     event->ns = call.ns + ns;
     event->latency_ns = ns;
-    event->returned = pt_returned(ctx);
+    event->returned = pt_return_value(ctx);
     event->target = pt_target(ctx);
     event->pid = id >> 32;
     event->tid = id;

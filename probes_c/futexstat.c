@@ -31,7 +31,7 @@ struct row_value {
     char comm[PT_COMM_LEN];
 #endif
 };
-#include "numbers.h"
+#include "syscall_numbers.h"
 #include "returns.h"
 #include "rows.h"
 
@@ -73,11 +73,11 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     struct row_key key;
 
     if (!kind || (kind == FUTEX && !waits(call->args[1] & COMMAND_MASK)) || call->ns < pt_cfg(PT_CFG_MIN) ||
-        pt_task() != PT_YES)
+        !pt_is_current_traced())
         return PT_PASS;
     __builtin_memset(&key, 0, sizeof(key));
 #ifdef STACKS
-    if (missed || pt_where(ctx, (struct pt_stacks *)&key)) // no room for the stack: the loss is counted
+    if (missed || pt_get_stacks(ctx, (struct pt_stacks *)&key)) // no room for the stack: the loss is counted
         return PT_PASS;
 #elif defined(BY_PID)
     key.pid = bpf_get_current_pid_tgid() >> 32;

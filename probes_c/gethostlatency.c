@@ -35,21 +35,21 @@ int begins(struct pt_regs *ctx)
     u64 args[PT_ARGUMENTS_MAX] = {};
     struct pt_call call = {};
 
-    if (pt_task() == PT_NO || (known && *known > frame))
+    if (!pt_may_trace_current() || (known && *known > frame))
         return pt_pass();
     if (outer.update(&id, &frame))
         pt_lost(PT_LOSS_INFLIGHT_FULL);
-    pt_arguments(ctx, args);
+    pt_read_arguments(ctx, args);
     call.host = args[0];
     // gethostbyname_r(name, ret, buf, buflen, result, h_errnop), gethostbyname2_r(name, af, ret, buf, buflen, result)
     call.result = pt_kind(ctx) == GETHOSTBYNAME2_R ? args[5] : args[4];
-    pt_call_begins(ctx, &call);
+    pt_call_enter(ctx, &call);
     return pt_pass();
 }
 
 static __always_inline s32 result_of(void *ctx, struct pt_call *call)
 {
-    u64 returned = pt_returned(ctx), found = 0;
+    u64 returned = pt_return_value(ctx), found = 0;
     u32 kind = pt_kind(ctx);
 
     if (kind == GETADDRINFO)
@@ -57,7 +57,7 @@ static __always_inline s32 result_of(void *ctx, struct pt_call *call)
     if (kind == GETHOSTBYNAME || kind == GETHOSTBYNAME2)
         return !returned;
     // 0 with no result stands for a name that there is not.
-    pt_probe_read_user(&found, pt_word(ctx), (void *)call->result);
+    pt_probe_read_user(&found, pt_word_size(ctx), (void *)call->result);
     return (u32)returned || !found;
 }
 
@@ -68,11 +68,11 @@ int returns(struct pt_regs *ctx)
     struct event *event;
     s32 result;
 
-    if (!pt_call_ends(ctx, &call, &ns))
+    if (!pt_call_exit(ctx, &call, &ns))
         return pt_pass();
     outer.delete(&id);
     result = result_of(ctx, &call);
-    if (ns < pt_cfg(PT_CFG_MIN) || pt_followed() != PT_YES)
+    if (ns < pt_cfg(PT_CFG_MIN) || pt_followed() != PT_TRACED)
         return pt_pass();
 #ifdef FAILED
     if (!result)

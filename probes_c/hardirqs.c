@@ -24,7 +24,7 @@ struct row_key {
 
 int entered(void *ctx)
 {
-    return pt_handler_begins();
+    return pt_handler_enter();
 }
 
 #if defined(HOOK_HARDIRQ_RAW_TRACEPOINT)
@@ -40,6 +40,6 @@ int left(struct bpf_raw_tracepoint_args *ctx)
     key.irq = ctx->args[0];
     pt_probe_read_kernel_str(&key.name, sizeof(key.name), (void *)pt_read(action->name));
 #endif
-    return pt_handler_ends(&key);
+    return pt_handler_exit(&key);
 }
 #endif

@@ -60,7 +60,7 @@ int hit(struct pt_regs *ctx)
     struct row_key key = {};
     struct row_value *row;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     key.pid = bpf_get_current_pid_tgid() >> 32;
     if (!is_bound(key.pid))

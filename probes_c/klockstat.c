@@ -67,7 +67,7 @@ int begins(struct bpf_raw_tracepoint_args *ctx)
     struct wait wait = {.ns = bpf_ktime_get_ns(), .flags = (u32)ctx->args[1]};
     int error;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     error = waiting.insert(&key, &wait);
     if (error && error != -17) // EEXIST
@@ -93,7 +93,7 @@ int ends(struct bpf_raw_tracepoint_args *ctx)
     if (ns < pt_cfg(PT_CFG_MIN))
         return PT_PASS;
     __builtin_memset(&key, 0, sizeof(key));
-    if (pt_where(ctx, (struct pt_stacks *)&key)) // no room for the stack: the loss is counted
+    if (pt_get_stacks(ctx, (struct pt_stacks *)&key)) // no room for the stack: the loss is counted
         return PT_PASS;
     if (pt_is_in_interrupt(ctx)) {
         key.pid = 0;

@@ -17,7 +17,7 @@ struct pt_call {
 };
 #include "calls.h"
 
-#include "blocks.h"
+#include "allocations.h"
 
 // What realloc is about to free, by the thread: if it fails, it has not.
 BPF_HASH(moving, u64, struct block, 16384);
@@ -38,7 +38,7 @@ enum kind {
 static __always_inline void forget(u64 address, int may_return)
 {
     u64 id = bpf_get_current_pid_tgid();
-    struct block_key key = pt_block_at(address);
+    struct block_key key = pt_block_key(address);
     struct block *known = blocks.lookup(&key), block;
 
     if (!known)
@@ -47,7 +47,7 @@ static __always_inline void forget(u64 address, int may_return)
     if (may_return)
         moving.update(&id, &block);
     blocks.delete(&key);
-    pt_count(&block, -1);
+    pt_count_block(&block, -1);
 }
 
 int begins(struct pt_regs *ctx)
@@ -56,9 +56,9 @@ int begins(struct pt_regs *ctx)
     struct pt_call call = {};
     u32 kind = pt_kind(ctx);
 
-    if (pt_task() == PT_NO)
+    if (!pt_may_trace_current())
         return pt_pass();
-    pt_arguments(ctx, args);
+    pt_read_arguments(ctx, args);
     if (kind == FREE) {
         forget(args[0], 0);
         return pt_pass();
@@ -72,40 +72,40 @@ int begins(struct pt_regs *ctx)
         call.size *= args[1];
     if (kind == REALLOC || kind == REALLOCARRAY)
         forget(args[0], 1);
-    pt_call_begins(ctx, &call);
+    pt_call_enter(ctx, &call);
     return pt_pass();
 }
 
 int returns(struct pt_regs *ctx)
 {
-    u64 ns, id = bpf_get_current_pid_tgid(), address = pt_returned(ctx);
+    u64 ns, id = bpf_get_current_pid_tgid(), address = pt_return_value(ctx);
     u32 kind = pt_kind(ctx);
     struct pt_call call = {};
 
-    if (!pt_call_ends(ctx, &call, &ns) || pt_followed() != PT_YES)
+    if (!pt_call_exit(ctx, &call, &ns) || pt_followed() != PT_TRACED)
         return pt_pass();
     if (kind == POSIX_MEMALIGN) {
         u64 result = address;
 
         address = 0;
         if (!(u32)result)
-            pt_probe_read_user(&address, pt_word(ctx), (void *)call.old);
+            pt_probe_read_user(&address, pt_word_size(ctx), (void *)call.old);
     }
     if (kind == REALLOC || kind == REALLOCARRAY) {
         struct block *moved = moving.lookup(&id);
 
         if (moved && !address && call.size) { // it failed: the block is where it was
-            struct block_key key = pt_block_at(call.old);
+            struct block_key key = pt_block_key(call.old);
             struct block block = *moved;
 
             if (!blocks.update(&key, &block))
-                pt_count(&block, 1);
+                pt_count_block(&block, 1);
         }
         moving.delete(&id);
     }
     if (address) {
         forget(address, 0); // seen already: realloc(NULL) calls malloc
-        pt_keep(ctx, address, call.size);
+        pt_add_block(ctx, address, call.size);
     }
     return pt_pass();
 }

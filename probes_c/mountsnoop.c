@@ -20,7 +20,7 @@ struct event {
     char source[256];
     char target[PATH_LEN];
 };
-#include "numbers.h"
+#include "syscall_numbers.h"
 #include "returns.h"
 #include "stream.h"
 

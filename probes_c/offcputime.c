@@ -29,9 +29,9 @@ static __always_inline void leaves(void *ctx, struct task_struct *task, u64 now)
     u64 key = (u64)task;
     struct left left = {.ns = now};
 
-    if (pt_state_of(task) & TASK_IS_DEAD || pt_task() != PT_YES)
+    if (pt_state_of(task) & TASK_IS_DEAD || !pt_is_current_traced())
         return;
-    if (pt_where(ctx, &left.at)) // no room for the stack: the loss is counted
+    if (pt_get_stacks(ctx, &left.at)) // no room for the stack: the loss is counted
         return;
     if (away.update(&key, &left))
         pt_lost(PT_LOSS_INFLIGHT_FULL);

@@ -41,7 +41,7 @@ static __always_inline void of_victim(struct event *event, struct task_struct *t
 
 static __always_inline int show(void *ctx, struct task_struct *task, u32 tid)
 {
-    int is_wanted = pt_task() == PT_YES;
+    int is_wanted = pt_is_current_traced();
     struct event *event;
 
     if (!is_wanted && !(task && pt_is_traced(task)))

@@ -6,7 +6,7 @@
 #include "config.h"
 #include "skb.h"
 
-#include "link.h"
+#include "link_layer.h"
 
 #define OUTGOING 4    // PACKET_OUTGOING
 #define NONE     0xff // each byte of an address that is none
@@ -71,7 +71,7 @@ int see(struct __sk_buff *skb)
 
     if (wanted != BOTH && wanted != direction)
         return 0;
-    link = pt_link(skb, skb->ifindex, &start);
+    link = pt_parse_link(skb, skb->ifindex, &start);
     protocol = pt_protocol(skb, link, start);
     event = pt_reserve();
     if (!event)

@@ -22,10 +22,10 @@ int sample(void *ctx)
     if (!(bpf_get_current_pid_tgid() >> 32))
         return PT_PASS;
 #endif
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     __builtin_memset(&key, 0, sizeof(key));
-    if (pt_where(ctx, (struct pt_stacks *)&key))
+    if (pt_get_stacks(ctx, (struct pt_stacks *)&key))
         return PT_PASS;
     bpf_get_current_comm(&key.comm, sizeof(key.comm));
     row = pt_row(&key);

@@ -38,7 +38,7 @@ struct row_value {
 #include "rows.h"
 
 struct batch {
-    u32 turn;
+    u32 index;
     u64 skb;
     struct Qdisc *qdisc;
     struct net_device *dev;
@@ -82,7 +82,7 @@ static __always_inline void count(struct batch *batch, u64 ns)
 }
 
 // One packet of those that leave together, and then the next.
-PT_TURN(1, struct batch *batch)
+PT_LOOP_BODY(1, struct batch *batch)
 {
     u64 *since, ns;
 
@@ -102,7 +102,7 @@ static __always_inline int on_queued(u64 skb, struct net_device *dev)
 {
     u64 now = bpf_ktime_get_ns();
 
-    if (pt_netns(pt_netns_of_device(dev)) && queued.update(&skb, &now))
+    if (pt_passes_netns(pt_netns_of_device(dev)) && queued.update(&skb, &now))
         pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }
@@ -141,7 +141,7 @@ int dequeued(struct bpf_raw_tracepoint_args *ctx)
     struct batch batch = {.skb = ctx->args[3], .qdisc = (struct Qdisc *)ctx->args[0]};
 
     batch.dev = pt_read(txq->dev);
-    PT_EACH(1, PT_TURNS(IN_ONE_GO, 32, 16), &batch);
+    PT_LOOP_RUN(1, PT_LOOP_LIMIT(IN_ONE_GO, 32, 16), &batch);
     if (batch.skb)
         pt_lost(PT_LOSS_UNREAD);
     return PT_PASS;

@@ -23,7 +23,7 @@ struct event {
     u32 fsgid;
     char comm[PT_COMM_LEN];
 };
-#include "numbers.h"
+#include "syscall_numbers.h"
 #include "returns.h"
 #include "stream.h"
 

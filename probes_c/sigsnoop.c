@@ -74,7 +74,7 @@ int sent(struct bpf_raw_tracepoint_args *ctx)
     int by_current = is_by_current(signal, code, task);
     struct event *event;
 
-    if (!is_wanted(signal) || !((by_current && pt_task() == PT_YES) || pt_is_traced(task)))
+    if (!is_wanted(signal) || !((by_current && pt_is_current_traced()) || pt_is_traced(task)))
         return PT_PASS;
     event = pt_reserve();
     if (!event)
@@ -103,7 +103,7 @@ int delivered(struct bpf_raw_tracepoint_args *ctx)
     u32 signal = ctx->args[0];
     struct event *event;
 
-    if (!is_wanted(signal) || pt_task() != PT_YES)
+    if (!is_wanted(signal) || !pt_is_current_traced())
         return PT_PASS;
     event = pt_reserve();
     if (!event)

@@ -56,7 +56,7 @@ static __always_inline int count_cache(struct kmem_cache *cache)
 {
     struct row_key key;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     __builtin_memset(&key, 0, sizeof(key));
 #ifdef BY_CACHE
@@ -85,7 +85,7 @@ int kmalloced(struct bpf_raw_tracepoint_args *ctx)
     u64 third = ctx->args[2], fourth = ctx->args[3], fifth = ctx->args[4], size;
     struct row_key key;
 
-    if (!ctx->args[1] || pt_task() != PT_YES)
+    if (!ctx->args[1] || !pt_is_current_traced())
         return PT_PASS;
     pt_opaque(fourth); // else the compiler makes one read of both, which the verifier refuses
     pt_opaque(fifth);

@@ -19,6 +19,6 @@ int count(struct __sk_buff *skb)
     u64 direction = pt_cfg(PT_CFG_DIRECTION);
 
     if (direction == BOTH || direction == (skb->pkt_type == OUTGOING ? OUT : IN))
-        pt_count(skb, skb->ifindex, skb->len);
+        pt_count_packet(skb, skb->ifindex, skb->len);
     return 0;
 }

@@ -2,7 +2,7 @@
 // Sockets of cgroups as they are made, bound, connected and sent by, with the addresses that programs give.
 //
 // The kernel asks each program here for a verdict, in the task that makes the call. It is to allow.
-#include "only.h"
+#include "event_kinds.h"
 #include "task.h"
 
 #define ALLOW  1
@@ -30,7 +30,7 @@ static __always_inline struct event *begin(enum call call, u32 family, u32 type,
 {
     struct event *event;
 
-    if (!pt_is_shown(call) || pt_task() != PT_YES)
+    if (!pt_is_shown(call) || !pt_is_current_traced())
         return 0;
     event = pt_reserve();
     if (!event)

@@ -61,7 +61,7 @@ int entered(ENTRY_CONTEXT *ctx)
 {
     u32 vector = VECTOR(ctx);
     int zero = 0;
-    u64 *at = raised_at.lookup(&vector), *begun = pt_begun.lookup(&zero);
+    u64 *at = raised_at.lookup(&vector), *begun = pt_handler_start.lookup(&zero);
     struct row_key key;
 
     if (!at || !begun || !*at)
@@ -69,7 +69,7 @@ int entered(ENTRY_CONTEXT *ctx)
     *begun = *at;
     *at = 0;
     named(&key, vector);
-    return pt_handler_ends(&key);
+    return pt_handler_exit(&key);
 }
 
 int left(EXIT_CONTEXT *ctx)
@@ -84,7 +84,7 @@ int raised(RAISE_CONTEXT *ctx)
 
 int entered(ENTRY_CONTEXT *ctx)
 {
-    return pt_handler_begins();
+    return pt_handler_enter();
 }
 
 int left(EXIT_CONTEXT *ctx)
@@ -92,6 +92,6 @@ int left(EXIT_CONTEXT *ctx)
     struct row_key key;
 
     named(&key, VECTOR(ctx));
-    return pt_handler_ends(&key);
+    return pt_handler_exit(&key);
 }
 #endif

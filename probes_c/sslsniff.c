@@ -2,7 +2,7 @@
 // Show what is read and written by TLS libraries, as their functions return.
 #include "config.h"
 #include "task.h"
-#include "only.h"
+#include "event_kinds.h"
 
 #define ROOM 16384 // what a record of TLS has at most
 
@@ -36,26 +36,26 @@ int begins(struct pt_regs *ctx)
     u64 args[PT_ARGUMENTS_MAX] = {};
     struct pt_call call = {};
 
-    if (pt_task() == PT_NO)
+    if (!pt_may_trace_current())
         return pt_pass();
-    pt_arguments(ctx, args); // (session, buffer, size[, count])
+    pt_read_arguments(ctx, args); // (session, buffer, size[, count])
     call.session = args[0];
     call.buffer = args[1];
     call.count = args[3];
-    pt_call_begins(ctx, &call);
+    pt_call_enter(ctx, &call);
     return pt_pass();
 }
 
 // How many bytes the call has read or written; 0: none.
 static __always_inline u64 bytes_of(void *ctx, struct pt_call *call, u32 kind)
 {
-    u64 count = 0, returned = pt_returned(ctx);
+    u64 count = 0, returned = pt_return_value(ctx);
     s64 result = kind == GNUTLS_RECV || kind == GNUTLS_SEND ? (s64)returned : (s32)returned;
 
     if (kind != SSL_READ_EX && kind != SSL_WRITE_EX)
         return result > 0 ? result : 0;
     if (result == 1)
-        pt_probe_read_user(&count, pt_word(ctx), (void *)call->count);
+        pt_probe_read_user(&count, pt_word_size(ctx), (void *)call->count);
     return count;
 }
 
@@ -67,7 +67,7 @@ int returns(struct pt_regs *ctx)
     struct pt_call call = {};
     struct event *event;
 
-    if (!pt_call_ends(ctx, &call, &ns) || pt_followed() != PT_YES || !pt_is_shown(direction))
+    if (!pt_call_exit(ctx, &call, &ns) || pt_followed() != PT_TRACED || !pt_is_shown(direction))
         return pt_pass();
     bytes = bytes_of(ctx, &call, kind);
     event = bytes ? pt_prepare() : 0;

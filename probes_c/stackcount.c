@@ -39,10 +39,10 @@ int hit(void *ctx)
     struct row_value *row;
     struct row_key key;
 
-    if (pt_is_foreign(ctx) || pt_task() != PT_YES)
+    if (pt_is_foreign(ctx) || !pt_is_current_traced())
         return pt_pass();
     __builtin_memset(&key, 0, sizeof(key));
-    if (pt_where(ctx, &at))
+    if (pt_get_stacks(ctx, &at))
         return pt_pass();
     key.kernel_stack = at.kernel_stack;
     key.user_stack = at.user_stack;
@@ -54,8 +54,8 @@ int hit(void *ctx)
 #ifndef KERNEL_ONLY
     // Only from Linux 6.11 on (cfa7f3d2c526), and only of a function that begins as compilers used to have it, does
     // the kernel show that as part of the stack.
-    if ((point & PT_PROGRAM) && (point & (PT_ENTRY | PT_SITE)))
-        key.caller = pt_caller(ctx);
+    if ((point & PT_USER) && (point & (PT_ENTRY | PT_SITE)))
+        key.caller = pt_return_address(ctx);
 #endif
 #ifdef BY_TARGET
     key.target = pt_target(ctx);

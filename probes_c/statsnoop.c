@@ -17,7 +17,7 @@ struct event {
     u32 bits; // with the path behind it, a struct pt_path
     char path[PATH_LEN];
 };
-#include "numbers.h"
+#include "syscall_numbers.h"
 #include "paths.h"
 #include "returns.h"
 #include "stream.h"

@@ -18,7 +18,7 @@ struct event {
     char comm[PT_COMM_LEN];
     char file[256]; // NAME_MAX, and the end
 };
-#include "numbers.h"
+#include "syscall_numbers.h"
 #include "returns.h"
 #include "stream.h"
 #include "descriptor.h"

@@ -21,7 +21,7 @@ struct pt_start {
 #include "inflight.h"
 #endif
 
-#include "callrows.h"
+#include "call_rows.h"
 
 #ifdef COUNT
 static __always_inline int on_enter(u32 nr)
@@ -29,7 +29,7 @@ static __always_inline int on_enter(u32 nr)
     struct row_value *row;
     u64 call;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     call = pt_call(nr);
     row = pt_is_wanted(call) ? row_of(call, 0, 0) : 0;
@@ -51,7 +51,7 @@ static __always_inline void denied(u32 nr)
     u64 call = pt_call(nr);
     struct row_value *row;
 
-    if (pt_task() != PT_YES || !pt_is_wanted(call))
+    if (!pt_is_current_traced() || !pt_is_wanted(call))
         return;
     row = row_of(call, 0, 0);
     if (row)
@@ -63,7 +63,7 @@ static __always_inline int on_enter(u32 nr)
 {
     struct pt_start start = {};
 
-    if (pt_task() == PT_NO)
+    if (!pt_may_trace_current())
         return PT_PASS;
     start.call = pt_call(nr);
     if (!pt_is_wanted(start.call))
@@ -91,7 +91,7 @@ static __always_inline int on_leave(u32 nr, long ret)
     if ((failed || interrupted) && pt_is_sigreturn(start.call))
         failed = interrupted = 0;
     // The command's own execve begins before it is traced and ends after.
-    if (pt_followed() != PT_YES)
+    if (pt_followed() != PT_TRACED)
         return PT_PASS;
 #ifdef BY_ERRNO
     if (!failed && !interrupted)

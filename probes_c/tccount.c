@@ -11,6 +11,6 @@
 
 int count(struct __sk_buff *skb)
 {
-    pt_count(skb, skb->ifindex, skb->len);
+    pt_count_packet(skb, skb->ifindex, skb->len);
     return UNSPECIFIED;
 }

@@ -3,7 +3,7 @@
 #include "config.h"
 #include "owners.h"
 
-#include "ends.h"
+#include "connection_members.h"
 #include <linux/tcp.h>
 
 #define PT_FIN_CAME 1 // SOCK_DONE of enum sock_flags

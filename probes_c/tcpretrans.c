@@ -2,7 +2,7 @@
 // Show each TCP segment that is sent again, and why.
 #include "owners.h"
 
-#include "ends.h"
+#include "connection_members.h"
 #include <linux/skbuff.h>
 #include <net/inet_connection_sock.h>
 #include <net/request_sock.h>

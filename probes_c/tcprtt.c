@@ -4,7 +4,7 @@
 #include "log2.h"
 #include "owners.h"
 
-#include "connectionrows.h"
+#include "connection_rows.h"
 #include <linux/tcp.h>
 
 struct row_value {

@@ -3,7 +3,7 @@
 #include "config.h"
 #include "owners.h"
 
-#include "ends.h"
+#include "connection_members.h"
 
 struct event {
     u64 ns;

@@ -7,7 +7,7 @@ static int on_state(void *ctx, struct sock *sk, int old, int new);
 static int on_accept(void *ctx, struct sock *sk);
 #include "tcp.h"
 
-#include "connectionrows.h"
+#include "connection_rows.h"
 
 #define PT_MSG_PEEK 2 // MSG_PEEK: it stays to be received
 
@@ -26,7 +26,7 @@ static __always_inline int on_bytes(struct sock *sk, s64 sent, s64 received)
     struct row_key key;
     u32 pid = 0;
 
-    if (sent + received <= 0 || !pt_is_tcp(sk) || pt_task() != PT_YES || !pt_is_ours(sk))
+    if (sent + received <= 0 || !pt_is_tcp(sk) || !pt_is_current_traced() || !pt_is_socket_traced(sk))
         return PT_PASS;
     if (!pt_is_kernel_thread()) {
         pid = bpf_get_current_pid_tgid() >> 32;

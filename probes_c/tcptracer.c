@@ -5,7 +5,7 @@
 // connection is is therefore kept from the moments at which its own task runs: as it begins to connect, and
 // as it accepts. What is kept is gone once its task has closed it: the address of a sock is used again.
 #define PT_NETNS_OF_SOCKET
-#include "only.h"
+#include "event_kinds.h"
 #include "task.h"
 
 struct event {
@@ -59,7 +59,7 @@ static __always_inline void emit(void *ctx, struct sock *sk, u64 type, struct co
 // Make the running task the owner, if it is traced.
 static __always_inline int own(struct connection *connection, struct sock *sk, u64 ns, u32 open)
 {
-    if (pt_task() != PT_YES || !pt_is_ours(sk))
+    if (!pt_is_current_traced() || !pt_is_socket_traced(sk))
         return 0;
     connection->ns = ns;
     connection->pid = bpf_get_current_pid_tgid() >> 32;
@@ -76,7 +76,7 @@ static __always_inline int adopt(struct connection *connection, struct sock *sk,
         return own(connection, sk, 0, 1);
     if (!(old == TCP_ESTABLISHED || old == TCP_CLOSE_WAIT) || !pt_read(sk->sk_socket))
         return 0;
-    return new == TCP_CLOSE && !PT_ASKS_WHO && pt_is_ours(sk);
+    return new == TCP_CLOSE && !PT_FILTERS_TASKS && pt_is_socket_traced(sk);
 }
 
 static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new)

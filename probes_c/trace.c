@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// What is asked of functions, trace events and probes in programs, whenever they happen: a record each.
-// asked.h is written for each run (src/pytracer/ask).
-#include "ask.h"
+// Show each event of a probe spec: calls of functions, trace events, USDT probes.
+// generated_specs.h is generated for each run (src/pytracer/lang/codegen.py).
+#include "probe_specs.h"
 
 struct event {
     u64 ns;
@@ -9,21 +9,21 @@ struct event {
     u32 tid;
     u32 target;
     char comm[PT_COMM_LEN];
-    struct pt_answers answers;
+    struct pt_results results;
 };
 #include "stream.h"
-#include "asked.h"
+#include "generated_specs.h"
 
-static __always_inline int pt_asked(void *ctx, u32 which)
+static __always_inline int pt_on_spec(void *ctx, u32 program)
 {
     u64 id = bpf_get_current_pid_tgid();
     u32 target = pt_target(ctx);
     struct pt_call call = {};
     struct event *event;
 
-    if (pt_unseen(ctx, which, &call) || pt_task() != PT_YES)
+    if (pt_spec_skips_return(ctx, program, &call) || !pt_is_current_traced())
         return pt_pass();
-    if (!pt_wanted(ctx, which, target, &call))
+    if (!pt_spec_matches(ctx, program, target, &call))
         return pt_pass();
     event = pt_reserve();
     if (!event)
@@ -33,7 +33,7 @@ static __always_inline int pt_asked(void *ctx, u32 which)
     event->tid = id;
     event->target = target;
     bpf_get_current_comm(&event->comm, sizeof(event->comm));
-    pt_answer(ctx, which, target, &call, &event->answers);
+    pt_spec_evaluate(ctx, program, target, &call, &event->results);
     pt_submit(ctx, event);
     return pt_pass();
 }

@@ -44,7 +44,7 @@ int waking(struct bpf_raw_tracepoint_args *ctx)
     __builtin_memset(&key, 0, sizeof(key));
     key.kernel_stack = key.user_stack = PT_STACK_NONE;
     if (!pt_is_in_interrupt(ctx)) {
-        if (pt_where(ctx, (struct pt_stacks *)&key)) // no room for the stack: the loss is counted
+        if (pt_get_stacks(ctx, (struct pt_stacks *)&key)) // no room for the stack: the loss is counted
             return PT_PASS;
 #ifdef BY_COMM
         bpf_get_current_comm(&key.comm, sizeof(key.comm));
@@ -66,7 +66,7 @@ static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *ne
     u64 left = (u64)prev, came = (u64)next, now = bpf_ktime_get_ns(), state = pt_state_of(prev);
 
     asleep.delete(&came); // what is left of a sleep whose end was not seen
-    if (runnable || !bpf_get_current_pid_tgid() || state & TASK_IS_DEAD || pt_task() != PT_YES)
+    if (runnable || !bpf_get_current_pid_tgid() || state & TASK_IS_DEAD || !pt_is_current_traced())
         return PT_PASS;
 #ifdef UNINTERRUPTIBLE
     if (!(state & TASK_SLEEPS_DEEPLY))

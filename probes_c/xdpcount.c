@@ -21,7 +21,7 @@ static __always_inline int pt_load(pt_packet *frame, u32 offset, void *to, u32 s
 }
 
 // A link without an Ethernet header carries IP, whose version comes first.
-static __always_inline u32 pt_announced(pt_packet *frame, u32 offset)
+static __always_inline u32 pt_ethertype(pt_packet *frame, u32 offset)
 {
     u8 version;
 
@@ -34,6 +34,6 @@ static __always_inline u32 pt_announced(pt_packet *frame, u32 offset)
 
 int count(struct xdp_md *frame)
 {
-    pt_count(frame, frame->ingress_ifindex, frame->data_end - frame->data);
+    pt_count_packet(frame, frame->ingress_ifindex, frame->data_end - frame->data);
     return XDP_PASS;
 }

@@ -4,7 +4,7 @@ from pytracer.spec import Column, Flag, Histogram, ProbeSpecArguments, Table, Tr
 from pytracer.spec.common import COMPAT_NOTE, STRING_SIZE
 from pytracer.spec.filters import TASK_FILTERS
 
-PROBE = Column("probe", "what is asked about, or its label", field="question", decode="question")
+PROBE = Column("probe", "probe, or the label of its spec", field="spec", decode="probe_spec")
 COUNT = Column("count", "how often it occurred", unit=Unit.COUNT)
 
 TRACER = Tracer(

@@ -13,7 +13,7 @@ TRACER = Tracer(
         "PATTERN",
         "ur:FILE:readline, of another shell or library",
         begin="returns",
-        enter="enters",
+        enter="entered",
         minimum=0,
         default=("ur:bash:readline", "ur:libreadline:readline"),
     ),

@@ -17,7 +17,7 @@ TRACER = Tracer(
         "what to count: k:vfs_* (or vfs_*), kr:, f:, fr:, t:block:*, rt:sched_switch, u:libc:malloc, ur:, "
         "usdt:python:gc__*",
         begin="hit",
-        enter="enters",
+        enter="entered",
         examples=("t:sched:sched_switch", "vfs_fsync", "f:vfs_read"),
     ),
     filters=TASK_FILTERS,

@@ -16,7 +16,7 @@ int enter(struct bpf_raw_tracepoint_args *ctx)
 {
     struct event *event;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return PT_PASS;
     event = pt_reserve();
     if (!event)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Requests to disks, by whichever hook the plan chose. The tracer that includes this defines on_insert, on_merge
-// and on_issue(context, request), and on_complete(context, request, disk, operation).
+// Events of block requests, from the hook that the planner chose. The tracer that includes this defines on_insert,
+// on_merge and on_issue(context, request), and on_complete(context, request, disk, operation).
 #include "read.h"
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 
-// The identity of a request in trace events, which do not have its address.
+// The identity of a request. Trace events do not have its address.
 struct pt_request {
     u64 at; // address, or sector
 #ifdef HOOK_BLOCK_IO_TRACEPOINT
@@ -16,8 +16,8 @@ struct pt_request {
 
 #ifdef HOOK_BLOCK_IO_TRACEPOINT
 #define PT_OTHER_OPERATION 255
-// The operation by its letter (blk_fill_rwbs), behind an F where a flush comes first. A flush that is complete
-// is said to be at sector -1, before at 0.
+// The operation by its letter (blk_fill_rwbs), after an F if a flush comes first. The sector of a flush is 0, and -1
+// when it completes.
 #define PT_IDENTIFY(id, args)                                                                                \
     u8 letter_ = args->rwbs[0] == 'F' ? args->rwbs[1] : args->rwbs[0];                                       \
     struct pt_request id = {.at = args->sector == -1ULL ? 0 : args->sector, .disk = args->dev};              \
@@ -58,7 +58,7 @@ int completed(struct tracepoint__block__block_rq_complete *args)
 #endif
 
 // Linux 5.17 (f3fa33acca9f) took the disk out of the request; the queue has it since 5.15 (d152c682f03c).
-// Types from BTF say themselves which of them there is.
+// With types from BTF the macro is generated.
 #ifdef PT_PACKAGED_HEADERS
 #define PT_HAS_request__rq_disk (LINUX_VERSION_CODE < KERNEL_VERSION(5, 17, 0))
 #endif
@@ -101,7 +101,7 @@ int completed(struct bpf_raw_tracepoint_args *ctx)
     struct request *request = (struct request *)ctx->args[0];
     struct pt_request id = {ctx->args[0]};
 
-    // The bytes that came back, of those that were still out.
+    // A partial completion: the rest is issued again.
     if ((u32)ctx->args[2] < pt_read(request->__data_len))
         return PT_PASS;
     return on_complete(ctx, &id, pt_disk_of(request), pt_read(request->cmd_flags) & 0xff);

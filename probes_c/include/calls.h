@@ -1,49 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Calls of functions from their beginning to their return: struct pt_call, which whoever includes this has defined,
-// with the members ns (when it began), tid (of the thread that began it) and caller (where it returns to).
+// In-flight calls of functions, from entry to return. The tracer that includes this has defined struct pt_call with the
+// members ns (entry time), tid (the calling thread) and caller (the return address).
 //
-// A call of a kernel function is known by its task and by where on the stack it was called from, which no other call
-// of that task can be until it has returned: recursion is exact, and a return that the kernel did not show is not taken
-// for another one's. A call of a program's function is known likewise, by process: a coroutine may change threads, and
-// its stack goes with it. A goroutine's stack moves; there the place is the distance from the upper end of the stack.
-// What is left of such calls is replaced by the next from there; of tasks that ended, user space takes it away
+// The key of a kernel function's call is its task and the stack address of its return address. No other call of that
+// task has the same until it returns: so recursion is exact, and if the kernel misses a return, no other return is
+// taken for it. The key of a user function's call has the process instead, because coroutines change threads and take
+// their stacks with them. Goroutines' stacks move; their keys have the distance from the upper end of the stack. A
+// stale entry is replaced by the next call with its key; user space deletes those of exited tasks
 // (src/pytracer/bpf/read/inflight.py).
 #include "loss.h"
 #include "target.h"
 
 struct pt_call_key {
-    u64 task; // of the kernel's functions, and of returns by the kernel's return probe; else the goroutine or 0
+    u64 task; // for kernel functions, and for the kernel's return probes; else the goroutine, or 0
     u64 frame;
-    u64 target; // and above 32 bits the process, where "task" is not known to be of one
+    u64 target; // the upper 32 bits have the pid, if "task" does not imply one
 };
 BPF_HASH(pt_calls, struct pt_call_key, struct pt_call, 65536);
 
-// Where on the stack the return address of the call is, or was: the same at its entry and at its return.
+// The stack address of the call's return address: the same at its entry and at its return.
 static __always_inline u64 pt_frame(void *ctx, u64 point)
 {
     struct pt_regs *regs = ctx;
     u64 frame = 0, context = (u64)ctx;
 
     if (point & PT_TRAMPOLINE) {
-        // Both programs of a call get what the trampoline has on the stack. By a read: before Linux 5.12
-        // (cd17d38f8b28) the verifier lets no pointer into a key.
+        // Both programs of a call get the same context, on the trampoline's stack. It is read as a number because
+        // before Linux 5.12 (cd17d38f8b28) the verifier accepts no pointer in a key.
         pt_probe_read_kernel(&frame, sizeof(frame), &context);
         return frame;
     }
 #if defined(__x86_64__)
     frame = pt_read(regs->sp);
-    if ((point & PT_RETURN) && !(point & PT_SITE)) // which has taken the address off
-        frame -= point & PT_PROGRAM ? pt_word(regs) : 8;
+    if ((point & PT_RETURN) && !(point & PT_SITE)) // the return has popped the address
+        frame -= point & PT_USER ? pt_word_size(regs) : 8;
 #elif defined(__aarch64__)
     frame = pt_read(regs->sp);
 #else
-#error "where the stack is is not known here"
+#error "the stack pointer is not known on this architecture"
 #endif
     return frame;
 }
 
-// Make the key that of a goroutine; 0, or the error where its g cannot be read: the key would be that of others, too.
-// The g is in thread-local storage also where Go keeps it in a register (since 1.17).
+// Make the key that of a goroutine. Returns an error if its g cannot be read, since other goroutines would have the
+// same key. The g is in thread-local storage also where Go keeps it in a register (from 1.17).
 static __always_inline int pt_goroutine(struct pt_call_key *key)
 {
 #if defined(__x86_64__)
@@ -51,7 +51,7 @@ static __always_inline int pt_goroutine(struct pt_call_key *key)
     int error;
 
     pt_opaque(offset);
-    // Saved as it is set (arch_prctl, clone); Go does not set it otherwise.
+    // The kernel saves it when arch_prctl or clone sets it; Go sets it in no other way.
     error = pt_probe_read_user(&key->task, sizeof(key->task),
                                (void *)(pt_read(pt_current()->thread.fsbase) + offset));
     if (!error)
@@ -63,7 +63,7 @@ static __always_inline int pt_goroutine(struct pt_call_key *key)
 #endif
 }
 
-// 0, or an error where it is not known whose call it is.
+// Fill in the key of the current call. Returns 0 or an error.
 static __always_inline int pt_call_key(void *ctx, struct pt_call_key *key)
 {
     u64 point = pt_point();
@@ -78,11 +78,11 @@ static __always_inline int pt_call_key(void *ctx, struct pt_call_key *key)
     return point & PT_GOROUTINE ? pt_goroutine(key) : 0;
 }
 
-static __always_inline void pt_call_begins(void *ctx, struct pt_call *call)
+static __always_inline void pt_call_enter(void *ctx, struct pt_call *call)
 {
     u64 id = bpf_get_current_pid_tgid(), point = pt_point();
     struct pt_call_key key;
-    struct pt_call *kept;
+    struct pt_call *found;
     int error;
 
     if (pt_call_key(ctx, &key)) {
@@ -90,16 +90,16 @@ static __always_inline void pt_call_begins(void *ctx, struct pt_call *call)
         return;
     }
     call->tid = point & PT_GOROUTINE ? id >> 32 : id; // goroutines change threads
-    call->caller = point & PT_SITE ? pt_caller(ctx) : 0;
+    call->caller = point & PT_SITE ? pt_return_address(ctx) : 0;
     call->ns = bpf_ktime_get_ns(); // last
     error = pt_calls.insert(&key, call);
     if (error == -17) { // EEXIST
-        kept = pt_calls.lookup(&key);
-        if (kept && (point & PT_REENTERS) && kept->caller == call->caller)
-            return; // it is still the same call
-        if (kept && (point & PT_SITE))
+        found = pt_calls.lookup(&key);
+        if (found && (point & PT_REENTERS) && found->caller == call->caller)
+            return; // the same call has jumped back to its entry
+        if (found && (point & PT_SITE))
             pt_lost(PT_LOSS_UNWOUND);
-        else if (kept && kept->tid == call->tid) // else a task had this address before, and ended in the call
+        else if (found && found->tid == call->tid) // else of an exited task at the same address
             pt_lost(PT_LOSS_NO_RETURN);
         error = pt_calls.update(&key, call);
     }
@@ -108,52 +108,52 @@ static __always_inline void pt_call_begins(void *ctx, struct pt_call *call)
 }
 
 #if defined(__x86_64__)
-// Since Linux 6.14 (4346ba160409) return probes of many functions are made by tracing of call graphs: what registers
-// there are then has no stack pointer, or one of another place. But they stand on the stack, and end where the return
-// address was; before 20a0bc10272f, a word above.
+// From Linux 6.14 (4346ba160409) the function graph tracer runs return probes of many functions. Their registers have
+// no valid stack pointer, but struct pt_regs itself is on the stack and ends where the return address was; before
+// 20a0bc10272f, a word above.
 static __always_inline struct pt_call *pt_graph_call(void *ctx, struct pt_call_key *key)
 {
     u64 registers = 0, context = (u64)ctx;
-    struct pt_call *kept;
+    struct pt_call *found;
 
     pt_probe_read_kernel(&registers, sizeof(registers), &context);
     key->frame = registers + sizeof(struct pt_regs);
-    kept = pt_calls.lookup(key);
-    if (kept)
-        return kept;
+    found = pt_calls.lookup(key);
+    if (found)
+        return found;
     key->frame -= 8;
     return pt_calls.lookup(key);
 }
 #endif
 
-// Whether the call that returns was seen to begin; it is put into "call", and "ns" is how long it took.
-static __always_inline int pt_call_ends(void *ctx, struct pt_call *call, u64 *ns)
+// Copy the call that returns into "call" and its duration into "ns". Returns 0 if its entry was not seen.
+static __always_inline int pt_call_exit(void *ctx, struct pt_call *call, u64 *ns)
 {
     u64 now = bpf_ktime_get_ns(), point = pt_point();
     struct pt_call_key key;
-    struct pt_call *kept;
+    struct pt_call *found;
 
     if (pt_call_key(ctx, &key))
-        return 0; // what it began with is replaced by the next, or over with its process: PT_LOSS_UNWOUND
-    kept = pt_calls.lookup(&key);
+        return 0; // the next call with that key, or the end of the process, counts PT_LOSS_UNWOUND
+    found = pt_calls.lookup(&key);
 #if defined(__x86_64__)
-    if (!kept && point == PT_RETURN)
-        kept = pt_graph_call(ctx, &key);
+    if (!found && point == PT_RETURN)
+        found = pt_graph_call(ctx, &key);
 #endif
-    // A stranger returns here, called from where a call of the function was that is left behind.
-    if (!kept || ((point & PT_TAIL) && kept->caller != pt_caller(ctx)))
+    // Another function returns from the stack address of a stale call.
+    if (!found || ((point & PT_TAIL) && found->caller != pt_return_address(ctx)))
         return 0;
-    *call = *kept;
+    *call = *found;
     *ns = now - call->ns;
     pt_calls.delete(&key);
-    if (point & PT_LOST) {
+    if (point & PT_INDIRECT) {
         pt_lost(PT_LOSS_INDIRECT);
         return 0;
     }
     return 1;
 }
 
-// How many arguments there are to be had: of a trampoline as many as the function has, else those in registers.
+// The number of readable arguments: for a trampoline all of the function's, else those in registers.
 #define PT_ARGUMENTS_MAX 6
 
 static __always_inline u32 pt_argument_count(void)
@@ -164,8 +164,8 @@ static __always_inline u32 pt_argument_count(void)
     return count < PT_ARGUMENTS_MAX ? count : PT_ARGUMENTS_MAX;
 }
 
-// The arguments of a call that begins.
-static __always_inline void pt_arguments(void *ctx, u64 *args)
+// Read the arguments of a call at its entry.
+static __always_inline void pt_read_arguments(void *ctx, u64 *args)
 {
     struct pt_regs *regs = ctx;
     u32 count = pt_argument_count();
@@ -187,8 +187,8 @@ static __always_inline void pt_arguments(void *ctx, u64 *args)
 #endif
 }
 
-// What a call that has ended returned.
-static __always_inline u64 pt_returned(void *ctx)
+// Read the return value of a call that has returned.
+static __always_inline u64 pt_return_value(void *ctx)
 {
     struct pt_regs *regs = ctx;
     u64 count = PT_ARGUMENTS, result = 0;

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The system call that the current task is in, as pt_call gives it, by the registers that it entered the kernel with.
+// The system call of the current task, as pt_call returns it, from the user registers.
 #include "syscall.h"
 
-#define PT_NO_CALL (~0ULL) // an exception, a thread of the kernel, or it is not known
+#define PT_NO_CALL (~0ULL) // an exception, a kernel thread, or unknown
 
 #if defined(PT_HAS_TASK_PT_REGS)
 static void *(*pt_registers_of)(struct task_struct *task) = (void *)175; // bpf_task_pt_regs, Linux 5.15
 
-static __always_inline struct pt_regs *pt_own_registers(void)
+static __always_inline struct pt_regs *pt_user_registers(void)
 {
     return pt_registers_of(bpf_get_current_task_btf());
 }
 #elif defined(__x86_64__)
-// At the upper end of the kernel's stack, which has 16 KiB but where KASAN doubles it: then what is read fails the
-// test of pt_current_call.
-static __always_inline struct pt_regs *pt_own_registers(void)
+// They are at the upper end of the kernel stack of 16 KiB. KASAN doubles its size; then the values fail the test in
+// pt_current_call.
+static __always_inline struct pt_regs *pt_user_registers(void)
 {
     return (struct pt_regs *)((u64)pt_read(pt_current()->stack) + 16384 - sizeof(struct pt_regs));
 }
@@ -23,15 +23,15 @@ static __always_inline struct pt_regs *pt_own_registers(void)
 static __always_inline u64 pt_current_call(void)
 {
 #if defined(__x86_64__)
-    struct pt_regs *regs = pt_own_registers();
+    struct pt_regs *regs = pt_user_registers();
     u16 segment = pt_read(regs->cs), stack = pt_read(regs->ss);
     s32 number = pt_read(regs->orig_ax);
 
-    // __USER_CS or __USER32_CS, and __USER_DS: it came from user mode. Exceptions and interrupts have -1 or less.
+    // __USER_CS or __USER32_CS, and __USER_DS: entered from user mode. Exceptions and interrupts have -1 or less.
     return (segment == 0x33 || segment == 0x23) && stack == 0x2b && number >= 0 ? pt_call(number)
                                                                                 : PT_NO_CALL;
 #elif defined(__aarch64__) && defined(PT_HAS_TASK_PT_REGS)
-    struct pt_regs *regs = pt_own_registers();
+    struct pt_regs *regs = pt_user_registers();
     s32 number = pt_read(regs->syscallno);
 
     // PSR_MODE_MASK: 0 is EL0. NO_SYSCALL is -1.

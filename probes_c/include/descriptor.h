@@ -5,8 +5,8 @@
 #include <linux/fdtable.h>
 #include <linux/fs.h>
 
-// The file of a descriptor, or 0. Another thread may close it meanwhile: what is read of it then is of no file, or of
-// another one.
+// Return the file of a descriptor, or 0. Another thread may close it at the same time: then later reads give values of
+// no file, or of another one.
 static __always_inline struct file *pt_file_of(u32 fd)
 {
     struct files_struct *files = pt_current_field(files);
@@ -21,7 +21,7 @@ static __always_inline struct file *pt_file_of(u32 fd)
     return file;
 }
 
-// The last part of a file's name; "" for none.
+// Read the last component of a file's path; "" if there is none.
 static __always_inline void pt_file_name(char *to, u32 room, struct file *file)
 {
     struct dentry *dentry = file ? pt_read(file->f_path.dentry) : 0;

@@ -68,7 +68,7 @@ struct pt_dns_walk {
 };
 
 // One label of the name. (A question has no pointers: 0xc0 and more are malformed.)
-PT_TURN(1, struct pt_dns_walk *walk)
+PT_LOOP_BODY(1, struct pt_dns_walk *walk)
 {
     u8 length;
 
@@ -91,7 +91,7 @@ static __always_inline u64 pt_dns_question(struct __sk_buff *skb, struct pt_dns 
     if (!pt_two(message->header + 4)) // QDCOUNT
         return 0;
     walk.first = walk.at = message->start + PT_DNS_HEADER;
-    PT_EACH(1, PT_DNS_LABELS, &walk);
+    PT_LOOP_RUN(1, PT_DNS_LABELS, &walk);
     size = walk.end - walk.first + 4; // QTYPE and QCLASS
     pt_opaque(size);
     if (!walk.end || size < 5 || size > PT_DNS_NAME + 4 ||
@@ -109,7 +109,7 @@ static __always_inline u64 pt_dns_question(struct __sk_buff *skb, struct pt_dns 
 // The other end, as IPv6 writes it, IPv4 mapped.
 static __always_inline void pt_dns_peer(struct __sk_buff *skb, int is_target, u8 *peer)
 {
-    if (pt_announced(skb, 0) == TYPE_IPV6) {
+    if (pt_ethertype(skb, 0) == TYPE_IPV6) {
         pt_load(skb, is_target ? 24 : 8, peer, 16);
         return;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // System calls that read and write open files: which they are, and which part of the file.
 #include "descriptor.h"
-#include "numbers.h"
+#include "syscall_numbers.h"
 
 // Bits of a call; 0: another call.
 #define PT_READS      1

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// What each task is in the middle of, from its beginning to its end: struct pt_start, which whoever includes
-// this has defined.
+// The operation that each task has in flight: struct pt_start, which the tracer that includes this has defined.
 //
-// A task is in the middle of one thing at a time, and most are done before the task is switched away: so a
-// CPU keeps what its running task is in in a slot of its own, which costs half of what a hash does. Only what
-// a task has not finished when it is switched away goes into a hash. Keyed by the task's address and not by
-// its thread id, which changes under a thread that executes (de_thread gives it the leader's).
+// A task has one operation in flight at a time, and most end before the task is switched out. So each CPU has a slot
+// for its running task, which costs half of what a hash does; only operations that are in flight at a context switch go
+// into a hash. The key is the task's address: a thread id changes when a thread executes a program (de_thread gives it
+// the leader's).
 #include "loss.h"
 
 #define pt_barrier() asm volatile("" ::: "memory")
@@ -14,7 +13,7 @@ BPF_HASH(starts, u64, struct pt_start, 65536);
 
 #ifndef HOOK_SWITCH_NONE
 struct pt_slot {
-    u64 task; // 0: nobody is in anything
+    u64 task; // 0: the slot is empty
     struct pt_start start;
 };
 BPF_PERCPU_ARRAY(pt_slots, struct pt_slot, 1);
@@ -26,7 +25,7 @@ static __always_inline struct pt_slot *pt_slot(void)
     return pt_slots.lookup(&zero);
 }
 
-// sched_switch, still in the context of the task that is switched away.
+// sched_switch, still in the context of the task that is switched out.
 int pt_switched(void *ctx)
 {
     struct pt_slot *slot = pt_slot();
@@ -48,7 +47,7 @@ static __always_inline void pt_begin(struct pt_start *start)
 
     if (slot) {
         slot->start = *start;
-        pt_barrier(); // whoever sees the task finds its start complete
+        pt_barrier(); // a program that interrupts this one must not see the task with a partial start
         slot->task = task;
     }
 #else
@@ -57,7 +56,7 @@ static __always_inline void pt_begin(struct pt_start *start)
 #endif
 }
 
-// Of a task that ends: nothing may be left, wherever it is.
+// Delete the operation of an exiting task, in the slot and in the hash.
 static __always_inline void pt_abandon(void)
 {
     u64 task = bpf_get_current_task();
@@ -70,11 +69,11 @@ static __always_inline void pt_abandon(void)
     starts.delete(&task);
 }
 
-// Whether the current task is in something, which it then is no more; that is put into "start".
+// Take out the operation of the current task into "start". Returns 0 if there is none.
 static __always_inline int pt_end(struct pt_start *start)
 {
     u64 task = bpf_get_current_task();
-    struct pt_start *kept;
+    struct pt_start *found;
 #ifndef HOOK_SWITCH_NONE
     struct pt_slot *slot = pt_slot();
 
@@ -85,13 +84,13 @@ static __always_inline int pt_end(struct pt_start *start)
             slot->task = 0;
             return 1;
         }
-        // Switched away while this was read (programs may be preempted, as seen on 7.2): it is in the hash.
+        // The task was switched out during the copy (programs may be preempted, as seen on 7.2): use the hash.
     }
 #endif
-    kept = starts.lookup(&task);
-    if (!kept)
+    found = starts.lookup(&task);
+    if (!found)
         return 0;
-    *start = *kept;
+    *start = *found;
     starts.delete(&task);
     return 1;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Detects if a program runs for the current task, or in an interrupt that arrived meanwhile. No helper does that.
+// Tests whether a program runs in an interrupt, not for the current task. No helper does that.
 //
-// Interrupts and softirqs have stacks of their own; the context of a raw tracepoint or kprobe is on the stack of what
-// raised it. x86 alone stays on the task's stack where user code was interrupted: then the task is in no system call.
-// (A page fault looks the same, and is taken for an interrupt.)
+// Interrupts and softirqs have their own stacks; the context of a raw tracepoint or kprobe is on the stack of the code
+// that raised it. Only x86 stays on the task's stack if user code was interrupted: then the task is in no system call.
+// (A page fault looks the same, and counts as an interrupt.)
 #include "current_call.h"
 
 #define PT_THREAD_SIZE  16384      // THREAD_SIZE of x86-64 and arm64; twice that with KASAN
@@ -13,7 +13,7 @@ static __always_inline int pt_is_in_interrupt(void *ctx)
 {
     u64 context = (u64)ctx, here = 0, stack = (u64)pt_current_field(stack);
 
-    // By a read: before Linux 5.12 (cd17d38f8b28) the verifier compares no pointers.
+    // Read as a number: before Linux 5.12 (cd17d38f8b28) the verifier compares no pointers.
     pt_probe_read_kernel(&here, sizeof(here), &context);
     if (here - stack >= PT_THREAD_SIZE)
         return 1;

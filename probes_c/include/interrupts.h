@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The time of handlers that a CPU runs one at a time, by what they are for: struct row_key, which whoever includes
-// this has defined, without "slot" and "cpu", which are put in here.
+// The time of handlers that a CPU runs one at a time, in rows. The tracer that includes this has defined struct
+// row_key; its members "slot" and "cpu" are filled in here.
 #include "log2.h"
 
 struct row_value {
@@ -10,24 +10,24 @@ struct row_value {
 };
 #include "rows.h"
 
-// When the handler that runs on this CPU began; 0: none, or it began before the trace.
-BPF_PERCPU_ARRAY(pt_begun, u64, 1);
+// The start time of the handler that runs on this CPU; 0: none, or it began before the trace.
+BPF_PERCPU_ARRAY(pt_handler_start, u64, 1);
 
-static __always_inline int pt_handler_begins(void)
+static __always_inline int pt_handler_enter(void)
 {
     int zero = 0;
-    u64 *begun = pt_begun.lookup(&zero);
+    u64 *begun = pt_handler_start.lookup(&zero);
 
     if (begun)
         *begun = bpf_ktime_get_ns();
     return PT_PASS;
 }
 
-static __always_inline int pt_handler_ends(struct row_key *key)
+static __always_inline int pt_handler_exit(struct row_key *key)
 {
     u64 now = bpf_ktime_get_ns(), ns;
     int zero = 0;
-    u64 *begun = pt_begun.lookup(&zero);
+    u64 *begun = pt_handler_start.lookup(&zero);
     struct row_value *row;
 
     if (!begun || !*begun)

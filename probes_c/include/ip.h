@@ -4,15 +4,15 @@
 //   pt_packet                            the type of the program's context
 //   pt_load(packet, offset, to, size)    copies bytes of the packet; 0 if it has them
 
-// What a packet counts as: one of these, an IP protocol's own number, or FRAME and an EtherType.
+// The protocol of a packet: one of these, or FRAME plus an EtherType.
 enum protocol {
     ICMP = 1,
     TCP = 6,
     UDP = 17,
     ICMPV6 = 58,
-    OTHER = 0x100, // an IP protocol that is none of the above
-    MALFORMED,     // a header that is too short, or of another version of IP than was announced
-    LLC,           // IEEE 802.3: a length where the EtherType would be
+    OTHER = 0x100, // another IP protocol
+    MALFORMED,     // the header is too short, or its IP version differs from the EtherType
+    LLC,           // IEEE 802.3: a length instead of an EtherType
     FRAME = 0x10000,
 };
 
@@ -28,7 +28,7 @@ enum ethertype {
 enum extension { HOPS = 0, ROUTING = 43, FRAGMENT = 44, AH = 51, OPTIONS = 60 };
 enum later_extension { MOBILITY = 135, HIP = 139, SHIM6 = 140 };
 
-#define EXTENSIONS 8 // IPv6 extension headers that are looked through; the loop is unrolled
+#define EXTENSIONS 8 // the maximum of IPv6 extension headers; the loop is unrolled
 
 static __always_inline u32 pt_ipv4(pt_packet *packet, u32 offset)
 {
@@ -62,7 +62,7 @@ static __always_inline u32 pt_ipv6(pt_packet *packet, u32 offset)
         if (pt_load(packet, offset, extension, sizeof(extension)))
             return MALFORMED;
         next = extension[0];
-        // What follows in a later fragment is data, not the header that the first one begins with.
+        // Only the first fragment has the next header; later ones have data.
         if (kind == FRAGMENT && (extension[2] || extension[3] & 0xf8))
             break;
         if (kind == FRAGMENT)

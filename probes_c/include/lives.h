@@ -38,7 +38,7 @@ struct pt_tail {
     char *path;
 };
 
-PT_TURN(1, struct pt_tail *tail)
+PT_LOOP_BODY(1, struct pt_tail *tail)
 {
     u32 at = tail->size - 2 - tail->turn; // before the NUL
 
@@ -53,7 +53,7 @@ static __always_inline void pt_last_part(struct pt_name *name, char *path, u64 s
 {
     struct pt_tail tail = {.size = size, .last = size - 1, .path = path};
 
-    PT_EACH(1, PT_TURNS(256, 256, 64), &tail);
+    PT_LOOP_RUN(1, PT_LOOP_LIMIT(256, 256, 64), &tail);
     __builtin_memset(name, 0, sizeof(*name));
     pt_probe_read_kernel_str(name->text, sizeof(name->text), path + (tail.last & (PT_PATH_MAX - 1)));
 }
@@ -95,7 +95,7 @@ static __always_inline void pt_born(struct pt_name *name, struct pt_life *born)
             found->of[i] = *born;
             return;
         }
-    if (pt_task() == PT_YES)
+    if (pt_is_current_traced())
         pt_lost(PT_LOSS_INFLIGHT_FULL);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The bucket of a value, in histograms; pytracer.model.buckets. Without a loop: old verifiers have none.
+// The histogram bucket of a value (pytracer.model.buckets). No loop, because old verifiers accept none.
 
 // floor(log2(v)), and 0 for 0.
 static __always_inline u32 pt_log2(u64 v)
@@ -29,7 +29,7 @@ static __always_inline u32 pt_log2(u64 v)
     return slot + (v >> 1 ? 1 : 0);
 }
 
-// What is below 8 has a bucket each; above, each power of two is cut into 8.
+// Each value below 8 has its own bucket; above, each power of two is divided into 8.
 static __always_inline u32 pt_bucket(u64 v)
 {
     u32 shift = pt_log2(v | 8) - 3;

@@ -1,51 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Loops, as this kernel takes them. The body is a function of what it works on, a struct on the stack that begins
-// with "u32 turn" (from 0 on), and returns 1 to end the loop:
+// Loops that this kernel's verifier accepts. The body is a function that gets a struct on the stack, which begins with
+// "u32 index" (from 0), and returns 1 to end the loop:
 //
-//     PT_TURN(1, struct words *words) { ... return 0; }
-//     ... PT_EACH(1, PT_TURNS(8192, 256, 12), &words);
+//     PT_LOOP_BODY(1, struct words *words) { ... return 0; }
+//     ... PT_LOOP_RUN(1, PT_LOOP_LIMIT(8192, 256, 12), &words);
 //
-// The number tells the bodies of one C file apart. By bpf_loop() the verifier looks at a body once, however often
-// it runs (Linux 5.17, e6f2dd0f8067). Since Linux 5.3 it goes through all turns of a loop (2589726d12a1), which
-// takes it time for each. Before, loops are unrolled, and programs have room for few turns. PT_LOOP stands before
-// a "for" of the latter two kinds.
+// The number identifies the body within a C file. With bpf_loop() the verifier checks a body once, however often it
+// runs (Linux 5.17, e6f2dd0f8067). From Linux 5.3 it walks through all iterations of a loop (2589726d12a1), so there
+// must be fewer. Older kernels need unrolled loops, which are shorter still. PT_LOOP_LIMIT has the limit for each of
+// the three. PT_LOOP_PRAGMA stands before a "for" of the latter two kinds.
 #include "read.h"
 
 #ifdef PT_HAS_LOOPS
-#define PT_LOOP _Pragma("clang loop unroll(disable)")
+#define PT_LOOP_PRAGMA _Pragma("clang loop unroll(disable)")
 #else
-#define PT_LOOP _Pragma("clang loop unroll_count(64)") // more than few: "full" leaves some as they are
+#define PT_LOOP_PRAGMA _Pragma("clang loop unroll_count(64)") // "full" would leave some loops as they are
 #endif
 
 #if defined(PT_HAS_BPF_LOOP)
-#define PT_TURNS(called, looped, unrolled) (called)
+#define PT_LOOP_LIMIT(called, looped, unrolled) (called)
 #elif defined(PT_HAS_LOOPS)
-#define PT_TURNS(called, looped, unrolled) (looped)
+#define PT_LOOP_LIMIT(called, looped, unrolled) (looped)
 #else
-#define PT_TURNS(called, looped, unrolled) (unrolled)
+#define PT_LOOP_LIMIT(called, looped, unrolled) (unrolled)
 #endif
 
 #ifdef PT_HAS_BPF_LOOP
-#define PT_CALLED 0x7079547261637400ULL // pytracer.bpf.compile.bpf_loop.MARK
+#define PT_LOOP_MARK 0x7079547261637400ULL // pytracer.bpf.compile.bpf_loop.MARK
 
-// Under a name of our own: BCC before 0.24 does not know it.
-static long (*pt_bpf_loop)(u32 turns, u64 body, void *context, u64 flags) = (void *)181;
+// Declared here because BCC before 0.24 does not know this helper.
+static long (*pt_bpf_loop)(u32 limit, u64 body, void *context, u64 flags) = (void *)181;
 
-#define PT_TURN(number, context) int pt_turn_##number(context)
-#define PT_EACH(number, turns, context)                                                                      \
+#define PT_LOOP_BODY(number, context) int pt_loop_##number(context)
+#define PT_LOOP_RUN(number, limit, context)                                                                  \
     ({                                                                                                       \
-        u64 pt_body = PT_CALLED | (number);                                                                  \
+        u64 pt_body = PT_LOOP_MARK | (number);                                                               \
         pt_opaque(pt_body);                                                                                  \
-        pt_bpf_loop(turns, pt_body, context, 0);                                                             \
+        pt_bpf_loop(limit, pt_body, context, 0);                                                             \
     })
 #else
-#define PT_TURN(number, context) static __always_inline int pt_turn_##number(context)
-#define PT_EACH(number, turns, context)                                                                      \
+#define PT_LOOP_BODY(number, context) static __always_inline int pt_loop_##number(context)
+#define PT_LOOP_RUN(number, limit, context)                                                                  \
     ({                                                                                                       \
-        PT_LOOP                                                                                              \
-        for (u32 pt_i = 0; pt_i < (turns); pt_i++) {                                                         \
-            (context)->turn = pt_i;                                                                          \
-            if (pt_turn_##number(context))                                                                   \
+        PT_LOOP_PRAGMA                                                                                       \
+        for (u32 pt_i = 0; pt_i < (limit); pt_i++) {                                                         \
+            (context)->index = pt_i;                                                                         \
+            if (pt_loop_##number(context))                                                                   \
                 break;                                                                                       \
         }                                                                                                    \
     })

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Everything that could not be recorded is counted here, by reason, and shown with the results.
-// PT_ROWS_MAX is the capacity of the map of rows. The order of the reasons is that of pytracer.model.loss.REASONS.
+// Counts losses by reason; user space shows them with the results. The order of the reasons is that of
+// pytracer.model.loss.REASONS. PT_ROWS_MAX is the capacity of the map of rows.
 enum pt_loss {
     PT_LOSS_MAP_FULL,      // a new row, but the map of rows was full
     PT_LOSS_INFLIGHT_FULL, // a call, connection or request began, but the map of those in flight was full
-    PT_LOSS_FOLLOW_FULL,   // a process was born, but the map of followed processes was full
+    PT_LOSS_FOLLOW_FULL,   // a followed process forked, but the map of followed processes was full
     PT_LOSS_RING_FULL,     // an event happened, but the ring was full
-    PT_LOSS_TRUNCATED,     // a string was longer than the room for it
-    PT_LOSS_STACKS_FULL,   // a stack, but its places in the maps of stacks were another's
-    PT_LOSS_NO_RETURN,     // a function was called again, and its call before had not been seen to return
+    PT_LOSS_TRUNCATED,     // a string was longer than its field
+    PT_LOSS_STACKS_FULL,   // a stack, but other stacks had its slots in both maps
+    PT_LOSS_NO_RETURN,     // the return of an earlier call was not seen
     PT_LOSS_UNREAD,        // a value for a histogram could not be read
     PT_LOSS_NEGATIVE,      // a value for a histogram was below 0
     PT_LOSS_UNWOUND,       // a call ended without a return: its frame was unwound, or its thread ended

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Mount namespaces by the number that /proc/PID/ns/mnt shows.
+// Mount namespaces, by the inode number that /proc/PID/ns/mnt shows.
 #include "read.h"
 #include <linux/nsproxy.h>
 
@@ -15,7 +15,7 @@ struct pt_mnt_namespace {
 #define pt_mnt_namespace mnt_namespace
 #endif
 
-// 0: of a task that is going away, which has none.
+// Returns 0 for an exiting task, which has none.
 static __always_inline u32 pt_mntns_of(struct nsproxy *nsproxy)
 {
     struct pt_mnt_namespace *mnt_ns = (struct pt_mnt_namespace *)pt_read(nsproxy->mnt_ns);

@@ -8,7 +8,7 @@
 #ifdef PT_FILTER_CGROUP
 BPF_HASH(pt_cgroup_ids, u64, u8, PT_SET_MAX);
 
-// Whether a task is in one of the cgroups, or below one: up to 16 levels are looked at.
+// Return 1 if a task is in one of the cgroups, or below one; up to 16 levels are tested.
 static __always_inline int pt_in_cgroups(struct task_struct *task)
 {
     struct css_set *set = pt_read(task->cgroups);
@@ -32,6 +32,7 @@ static __always_inline int pt_in_cgroups(struct task_struct *task)
 }
 #endif
 
+// Return 1 if a task passes the filters and, with a command, descends from it.
 static __always_inline int pt_is_traced(struct task_struct *task)
 {
 #ifdef PT_FILTER_PID
@@ -61,7 +62,7 @@ static __always_inline int pt_is_traced(struct task_struct *task)
 #endif
 #if defined(PT_FILTER_NETNS) && !defined(PT_NETNS_OF_SOCKET)
     struct net *net_ns = pt_read(nsproxy->net_ns);
-    if (!pt_netns(pt_read(net_ns->ns.inum)))
+    if (!pt_passes_netns(pt_read(net_ns->ns.inum)))
         return 0;
 #endif
 #ifdef PT_FILTER_MNTNS
@@ -80,7 +81,7 @@ static __always_inline int pt_is_traced(struct task_struct *task)
 #ifdef PT_FOLLOW
     u32 process = pt_read(task->tgid);
     u8 *state = pt_followed_pids.lookup(&process);
-    if (!state || *state != PT_YES)
+    if (!state || *state != PT_TRACED)
         return 0;
 #endif
     return 1;

@@ -2,9 +2,9 @@
 // Owners of TCP connections. The tracer that includes this defines on_change(context, sk, old, new, connection,
 // now), called for each change of state of a traced connection.
 //
-// States change, packets come and timers fire while any task runs. So an owner is taken down where its own task
-// runs: as it listens, begins to connect, accepts, or closes what is not known. Owners of sockets that are older
-// than the trace are those who have them open as it begins.
+// States change, packets arrive and timers fire while any task runs. So the owner is saved where its own task runs:
+// when it listens, connects, accepts, or closes a connection without a known owner. The owner of a socket that is older
+// than the trace is the process that has it open when the trace begins.
 #define PT_NETNS_OF_SOCKET
 #include "other_task.h"
 
@@ -16,22 +16,22 @@ static int on_accept(void *ctx, struct sock *sk);
 #define PT_IFSOCK 0140000
 
 struct pt_connection {
-    u64 opened_ns;  // when it was established; 0: not yet, or before the trace
-    u64 changed_ns; // when it came into its state; 0: before the trace
-    u32 pid;        // 0: no process, or not known
+    u64 opened_ns;  // time of establishment; 0: not yet, or before the trace
+    u64 changed_ns; // time of the last change of state; 0: before the trace
+    u32 pid;        // 0: no process, or unknown
     u32 is_owned;   // by a task that is traced
     char comm[PT_COMM_LEN];
 };
-// By the sock; deleted when it is closed, before its memory is used again.
+// By the address of the sock; deleted when it is closed, before its memory is reused.
 BPF_HASH(connections, u64, struct pt_connection, 65536);
 
 static void on_change(void *ctx, struct sock *sk, int old, int new, struct pt_connection *connection,
                       u64 now);
 
-// Make the running task the owner, if it is traced. The kernel's own connections are no process's.
-static __always_inline void pt_make_owner(struct pt_connection *connection)
+// Make the current task the owner, if it is traced. The kernel's own connections belong to no process.
+static __always_inline void pt_set_owner(struct pt_connection *connection)
 {
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return;
     connection->is_owned = 1;
     if (pt_is_kernel_thread())
@@ -40,13 +40,13 @@ static __always_inline void pt_make_owner(struct pt_connection *connection)
     bpf_get_current_comm(&connection->comm, sizeof(connection->comm));
 }
 
-// Whether events of a connection are asked for: a filter by process asks for an owner.
-static __always_inline int pt_is_shown_for(struct pt_connection *connection)
+// Return 1 if events of a connection are shown: with a filter of tasks it needs a traced owner.
+static __always_inline int pt_is_connection_traced(struct pt_connection *connection)
 {
-    return connection->is_owned || !PT_ASKS_WHO;
+    return connection->is_owned || !PT_FILTERS_TASKS;
 }
 
-// The connection of a sock, of which nothing may be known; 0 if it is not asked for.
+// Copy the connection of a sock, all zeros if unknown. Returns 0 if it is not traced.
 static __always_inline int pt_find_connection(struct sock *sk, struct pt_connection *connection)
 {
     u64 key = (u64)sk;
@@ -55,7 +55,7 @@ static __always_inline int pt_find_connection(struct sock *sk, struct pt_connect
     __builtin_memset(connection, 0, sizeof(*connection));
     if (known)
         *connection = *known;
-    return pt_is_shown_for(connection) && pt_is_ours(sk);
+    return pt_is_connection_traced(connection) && pt_is_socket_traced(sk);
 }
 
 static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new)
@@ -64,17 +64,17 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
     u64 key = (u64)sk, now = bpf_ktime_get_ns();
     struct pt_connection *known, connection = {};
 
-    if (old == new || !pt_is_tcp(sk) || !pt_is_ours(sk))
+    if (old == new || !pt_is_tcp(sk) || !pt_is_socket_traced(sk))
         return PT_PASS;
     known = connections.lookup(&key);
-    // A sock that begins: if the end of one that was at its address has been missed.
+    // A new sock: the entry is of an earlier one at its address whose end was missed.
     if (is_active || (old == TCP_LISTEN && new != TCP_CLOSE))
         known = 0;
     if (known)
         connection = *known;
     if (is_active || (!connection.is_owned && pt_is_closing(sk, old, new)))
-        pt_make_owner(&connection);
-    if (pt_is_shown_for(&connection))
+        pt_set_owner(&connection);
+    if (pt_is_connection_traced(&connection))
         on_change(ctx, sk, old, new, &connection, now);
     if (new == TCP_CLOSE) {
         connections.delete(&key);
@@ -83,7 +83,7 @@ static __always_inline int on_state(void *ctx, struct sock *sk, int old, int new
     connection.changed_ns = now;
     if (new == TCP_ESTABLISHED)
         connection.opened_ns = now;
-    if (known) { // its task may accept it meanwhile: what that writes stays
+    if (known) { // its task may accept it at the same time: keep the owner that on_accept writes
         known->changed_ns = now;
         known->opened_ns = connection.opened_ns;
         if (!known->is_owned && connection.is_owned)
@@ -99,10 +99,10 @@ static __always_inline int on_accept(void *ctx, struct sock *sk)
     u64 key = (u64)sk;
     struct pt_connection *known, connection = {};
 
-    // What was reset before it was accepted is closed already, and is not to be kept.
-    if (!sk || !pt_is_tcp(sk) || !pt_is_ours(sk) || pt_read(sk->__sk_common.skc_state) == TCP_CLOSE)
+    // A connection that was reset before accept is closed already: it must not be added.
+    if (!sk || !pt_is_tcp(sk) || !pt_is_socket_traced(sk) || pt_read(sk->__sk_common.skc_state) == TCP_CLOSE)
         return PT_PASS;
-    pt_make_owner(&connection);
+    pt_set_owner(&connection);
     known = connections.lookup(&key);
     if (known) {
         known->pid = connection.pid;
@@ -115,8 +115,8 @@ static __always_inline int on_accept(void *ctx, struct sock *sk)
 }
 
 #ifdef HOOK_OPEN_SOCKETS_ITERATOR
-// bpf_iter_task_file(meta, task, fd, file): each socket that is open as the trace begins, in no task's context. Of
-// several processes that share one, the first keeps it.
+// bpf_iter_task_file(meta, task, fd, file): each socket that is open when the trace begins. If several processes share
+// a socket, the first owns it.
 int owned(u64 *ctx)
 {
     struct task_struct *task = (struct task_struct *)ctx[1];
@@ -127,14 +127,14 @@ int owned(u64 *ctx)
     struct sock *sk;
     u64 key;
 
-    if (!task || !file) // at the end there is neither
+    if (!task || !file) // both are 0 at the end
         return 0;
     inode = pt_read(file->f_inode);
     if ((pt_read(inode->i_mode) & PT_IFMT) != PT_IFSOCK)
         return 0;
     socket = pt_read(file->private_data);
     sk = pt_read(socket->sk);
-    if (!sk || !pt_is_tcp(sk) || !pt_is_ours(sk))
+    if (!sk || !pt_is_tcp(sk) || !pt_is_socket_traced(sk))
         return 0;
     key = (u64)sk;
     known = connections.lookup(&key);
@@ -143,12 +143,12 @@ int owned(u64 *ctx)
     if (known)
         connection = *known;
     connection.is_owned = pt_is_traced(task);
-    if (connection.is_owned || !PT_ASKS_WHO)
+    if (connection.is_owned || !PT_FILTERS_TASKS)
         connection.pid = pt_read(task->tgid);
     pt_probe_read_kernel(&connection.comm, sizeof(connection.comm), &task->comm);
     if (connections.update(&key, &connection))
         pt_lost(PT_LOSS_INFLIGHT_FULL);
-    if (pt_read(sk->__sk_common.skc_state) == TCP_CLOSE) // it is closed, or has been meanwhile
+    if (pt_read(sk->__sk_common.skc_state) == TCP_CLOSE) // it may have been closed in between
         connections.delete(&key);
     return 0;
 }

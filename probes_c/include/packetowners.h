@@ -27,7 +27,7 @@ static __always_inline u64 pt_inode_of(struct sock *sk)
     return socket ? pt_read(((struct socket_alloc *)socket)->vfs_inode.i_ino) : 0;
 }
 
-static __always_inline void pt_make_owner(u64 inode, struct task_struct *task)
+static __always_inline void pt_set_owner(u64 inode, struct task_struct *task)
 {
     struct pt_owner owner = {};
 
@@ -61,13 +61,13 @@ static __always_inline struct pt_owner *pt_owner_of(struct sock *sk)
 static __always_inline void pt_sent_by(struct sock *sk, int is_tcp)
 {
     if (!is_tcp || pt_read(sk->sk_lock.owned))
-        pt_make_owner(pt_inode_of(sk), pt_current());
+        pt_set_owner(pt_inode_of(sk), pt_current());
 }
 
 // A socket is made, in the task that makes it: the kernel asks for a verdict.
 int created(struct bpf_sock *sock)
 {
-    pt_make_owner(pt_inode_of((struct sock *)sock), pt_current());
+    pt_set_owner(pt_inode_of((struct sock *)sock), pt_current());
     return 1;
 }
 
@@ -85,7 +85,7 @@ int owned(u64 *ctx)
     inode = pt_read(file->f_inode);
     number = pt_read(inode->i_ino);
     if ((pt_read(inode->i_mode) & 0170000) == 0140000 && !pt_owners.lookup(&number)) // S_IFMT, S_IFSOCK
-        pt_make_owner(number, task);
+        pt_set_owner(number, task);
     return 0;
 }
 #endif

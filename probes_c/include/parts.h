@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Events with as many bytes of a program's memory as there are, sent in parts, which are put together again
-// (src/pytracer/bpf/read/streams/reassembly.py). The tracer that includes this has defined struct event with the members
-// "u32 args_len, args_at; u8 args[ROOM]" at its end, and PARTS: in how many parts, beside the last, it is sent
-// at most. The number 1 of PT_TURN is taken.
+// Sends events with any number of bytes of user memory, in parts that user space joins
+// (src/pytracer/bpf/read/streams/reassembly.py). The tracer that includes this has defined struct event with the
+// members "u32 args_len, args_at; u8 args[ROOM]" at its end, and PARTS, the maximum number of parts before the last.
+// Loop body 1 is used here.
 #include "loops.h"
 #include "stream.h"
 
 struct parts {
-    u32 turn;
+    u32 index;
     u32 failed;
     void *ctx;
     struct event *event;
@@ -15,7 +15,7 @@ struct parts {
     u64 left;
 };
 
-// Send "size" bytes, from "from" on. Returns whether there is no use in going on.
+// Send "size" bytes from address "from". Returns 1 if the other parts must not be sent.
 static __always_inline int pt_send_part(void *ctx, struct event *event, u64 from, u64 size)
 {
     pt_opaque(size);
@@ -33,8 +33,8 @@ static __always_inline int pt_send_part(void *ctx, struct event *event, u64 from
     return 1;
 }
 
-// All but the last.
-PT_TURN(1, struct parts *parts)
+// Send all parts but the last.
+PT_LOOP_BODY(1, struct parts *parts)
 {
     if (parts->left <= ROOM)
         return 1;
@@ -45,13 +45,13 @@ PT_TURN(1, struct parts *parts)
     return parts->failed;
 }
 
-// Send all "size" bytes, from "from" on.
+// Send all "size" bytes from address "from".
 static __always_inline void pt_send_parts(void *ctx, struct event *event, u64 from, u64 size)
 {
     struct parts parts = {.ctx = ctx, .event = event, .from = from, .left = size};
 
     event->args_len = size;
-    PT_EACH(1, PARTS, &parts);
+    PT_LOOP_RUN(1, PARTS, &parts);
     if (parts.failed)
         return;
     if (parts.left > ROOM)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The wanted paths: a set of prefixes; an entry with a NUL at its end matches the whole path. A record
-// has "u32 bits" just before its path, and both together are the key: nothing is copied.
+// Filters paths by --path, a set of prefixes; an entry that ends with a NUL matches a whole path. A record has
+// "u32 bits" just before its path, and both together are the key, so that nothing is copied.
 #define PT_PATH_BYTES                                                                                        \
-    252 // of a path that are compared: keys of tries are no longer than 256 (LPM_DATA_SIZE_MAX)
+    252 // compared bytes of a path: keys of tries have at most 256 bytes (LPM_DATA_SIZE_MAX)
 
 struct pt_path {
     u32 bits;
@@ -13,7 +13,7 @@ struct pt_path {
 BPF_LPM_TRIE(pt_paths, struct pt_path, u8, 4096);
 #endif
 
-// Whether --path lets a path through, which takes "size" bytes behind "bits".
+// Return 1 if --path selects the path, which has "size" bytes after "bits".
 static __always_inline int pt_path_is_wanted(u32 *bits, u64 size)
 {
 #ifdef ONLY_PATHS

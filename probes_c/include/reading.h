@@ -53,7 +53,7 @@ static __always_inline u64 pt_vector_size(u64 vectors, u64 count, int is_compat)
 // The arguments of the call: descriptor, buffer or vectors, size or their number, position.
 static __always_inline void pt_current_arguments(u64 *args, int is_compat)
 {
-    struct pt_regs *regs = pt_own_registers();
+    struct pt_regs *regs = pt_user_registers();
 
 #if defined(__x86_64__)
     args[0] = is_compat ? (u32)pt_read(regs->bx) : pt_read(regs->di);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Chosen system calls as they return, with what they were called with. The tracer that includes this defines
-// is_wanted(number), a first look at a number of whichever ABI, and on_return(context, call).
+// Selected system calls at their return, with their arguments. The tracer that includes this defines is_wanted(number),
+// a cheap test of a number of any ABI, and on_return(context, call).
 //
-// The registers of the caller still hold the arguments when a call returns: one program on the way out does,
-// and nothing is to be kept for calls in flight. So also calls that seccomp or a tracer answered are seen.
+// The user registers still hold the arguments when a call returns. So one program at sys_exit is enough and nothing is
+// saved for calls in flight; calls that seccomp or ptrace answers are seen, too.
 //
-// With PT_TIMED (the hook RETURN_TIMED), each has how long it took: then its beginning is kept, and what had begun
-// before the trace is not seen.
+// With PT_TIMED (the hook RETURN_TIMED) each call has its duration. Then the start is saved at sys_enter, and calls
+// that began before the trace are not seen.
 #include "syscall.h"
 
 struct pt_return {
@@ -18,30 +18,30 @@ struct pt_return {
 #endif
 };
 
-// True for a call that -x (FAILED) and the common filters (task.h) let through.
+// 1 for a call that -x (FAILED) and the common filters (task.h) select.
 #ifdef FAILED
-#define pt_is_shown_return(call) (pt_is_failed((call)->ret) && pt_task() == PT_YES)
+#define pt_is_shown_return(call) (pt_is_failed((call)->ret) && pt_is_current_traced())
 #else
-#define pt_is_shown_return(call) (pt_task() == PT_YES)
+#define pt_is_shown_return(call) (pt_is_current_traced())
 #endif
 
 static int is_wanted(u32 nr);
 static int on_return(void *ctx, struct pt_return *call);
 
 #ifdef PT_TIMED
-#define pt_starts(call) ((call)->ns = bpf_ktime_get_ns())
-#define pt_takes(call)  ((call)->ns = bpf_ktime_get_ns() - (call)->ns)
+#define pt_start_timer(call) ((call)->ns = bpf_ktime_get_ns())
+#define pt_stop_timer(call)  ((call)->ns = bpf_ktime_get_ns() - (call)->ns)
 #else
-#define pt_starts(call)
-#define pt_takes(call)
+#define pt_start_timer(call)
+#define pt_stop_timer(call)
 #endif
 
 #if defined(HOOK_RETURN_TRACEPOINT) || defined(PT_TIMED)
 #define pt_start         pt_return
-#define HOOK_SWITCH_NONE // what these few calls cost is not worth a program on every switch
+#define HOOK_SWITCH_NONE // for these few calls a program at every context switch would cost more
 #include "inflight.h"
 
-// A thread that dies in a call never returns from it.
+// A thread that exits in a call never returns from it.
 int abandoned(void *ctx)
 {
     pt_abandon();
@@ -58,7 +58,7 @@ int called(struct bpf_raw_tracepoint_args *ctx)
 
     if (!is_wanted(ctx->args[1]))
         return PT_PASS;
-    pt_starts(&call);
+    pt_start_timer(&call);
     pt_begin(&call);
     return PT_PASS;
 }
@@ -70,7 +70,7 @@ int returned(struct bpf_raw_tracepoint_args *ctx)
     struct pt_regs *regs = pt_registers(ctx->args[0]);
     struct pt_return call;
 #ifndef pt_number
-#error "where the arguments of a call are is not known here: --hook return=tracepoint"
+#error "the registers of arguments are not known on this architecture: use --hook return=tracepoint"
 #endif
     u32 nr = pt_number(regs);
 
@@ -79,12 +79,12 @@ int returned(struct bpf_raw_tracepoint_args *ctx)
 #ifdef PT_TIMED
     if (!pt_end(&call))
         return PT_PASS;
-    pt_takes(&call);
+    pt_stop_timer(&call);
 #endif
     call.call = pt_call(nr);
     call.ret = ctx->args[1];
 #if defined(__x86_64__)
-    if (call.call >> 32) { // as 64-bit code may leave anything in the upper halves
+    if (call.call >> 32) { // the upper halves are undefined in a 32-bit call
         call.args[0] = (u32)pt_register(regs, bx);
         call.args[1] = (u32)pt_register(regs, cx);
         call.args[2] = (u32)pt_register(regs, dx);
@@ -104,7 +104,7 @@ int returned(struct bpf_raw_tracepoint_args *ctx)
     return on_return(ctx, &call);
 }
 #elif defined(HOOK_RETURN_TRACEPOINT)
-// The event at the end of a call does not tell the arguments: they are kept from its beginning.
+// The trace event sys_exit has no arguments: they are saved at sys_enter.
 int called(struct tracepoint__raw_syscalls__sys_enter *args)
 {
     struct pt_return call = {};
@@ -115,7 +115,7 @@ int called(struct tracepoint__raw_syscalls__sys_enter *args)
 #pragma unroll
     for (int i = 0; i < 4; i++)
         call.args[i] = call.call >> 32 ? (u32)args->args[i] : args->args[i];
-    pt_starts(&call);
+    pt_start_timer(&call);
     pt_begin(&call);
     return PT_PASS;
 }
@@ -126,7 +126,7 @@ int returned(struct tracepoint__raw_syscalls__sys_exit *args)
 
     if (!pt_end(&call))
         return PT_PASS;
-    pt_takes(&call);
+    pt_stop_timer(&call);
     call.ret = args->ret;
     return on_return(args, &call);
 }

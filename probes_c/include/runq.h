@@ -3,8 +3,8 @@
 // with PT_SEES_WAKEUPS) defines on_run(context, prev, next, ns): next, which passes the filters, waited for ns.
 #include "loss.h"
 
-// When each task was put on a run queue, by the task's address: a thread that executes changes its id half-way.
-// The task that runs next takes its entry out, so none outlives its task.
+// The time at which each task was put on a run queue. The key is the task's address: a thread id changes in an exec.
+// The entry is deleted when the task runs, so none outlives its task.
 BPF_HASH(pt_queued, u64, u64, 65536);
 
 static int on_run(void *ctx, struct task_struct *prev, struct task_struct *next, u64 ns);
@@ -17,7 +17,7 @@ static int on_wakeup(struct task_struct *task)
     if (!pt_is_traced(task))
         return PT_PASS;
     error = pt_queued.insert(&key, &now);
-    if (error && error != -17) // EEXIST: it waits already, since an earlier wake-up
+    if (error && error != -17) // EEXIST: it has waited since an earlier wake-up
         pt_lost(PT_LOSS_INFLIGHT_FULL);
     return PT_PASS;
 }
@@ -26,7 +26,7 @@ static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *ne
 {
     u64 now = bpf_ktime_get_ns(), stopped = (u64)prev, key = (u64)next, *since, ns;
 
-    // What is left of a wait whose end was not seen must not become a longer one.
+    // If the end of a wait was missed, its entry must not become a longer wait.
     if (!runnable)
         pt_queued.delete(&stopped);
     else if (pt_is_traced(prev) && pt_queued.update(&stopped, &now))

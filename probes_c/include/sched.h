@@ -30,8 +30,8 @@ static __always_inline u64 pt_state_of(struct task_struct *task)
 #ifdef PT_SEES_WAKEUPS
 static int on_wakeup(struct task_struct *task);
 
-// sched_wakeup(task) and sched_wakeup_new(task). A task that was about to sleep and has not left its CPU yet is woken
-// as well (ttwu_runnable): it just goes on.
+// sched_wakeup(task) and sched_wakeup_new(task). A task that is about to sleep but still on its CPU is woken as well
+// (ttwu_runnable): it continues without waiting.
 int woken(struct bpf_raw_tracepoint_args *ctx)
 {
     struct task_struct *task = (struct task_struct *)ctx->args[0];
@@ -42,8 +42,8 @@ int woken(struct bpf_raw_tracepoint_args *ctx)
 
 static int on_switch(void *ctx, struct task_struct *prev, struct task_struct *next, int runnable);
 
-// sched_switch(preempt, prev, next[, prev_state]). A task may be preempted on its way to sleep: it stays runnable,
-// whatever its state says. The idle task is not: it waits for nothing.
+// sched_switch(preempt, prev, next[, prev_state]). A task that is preempted on its way to sleep stays runnable,
+// whatever its state is. The idle task is never runnable here: it does not wait for a CPU.
 int switched(struct bpf_raw_tracepoint_args *ctx)
 {
     struct task_struct *prev = (struct task_struct *)ctx->args[1];

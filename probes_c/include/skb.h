@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Packets as sk_buffs: the context of socket filters, traffic control and cgroups.
 //
-// All is read by bpf_skb_load_bytes, which fails where a packet ends and says so. The loads that socket
-// filters are known for (BPF_LD_ABS) would leave the program there, and the packet would go uncounted.
+// All reads use bpf_skb_load_bytes, which returns an error beyond the end of a packet. The classic load BPF_LD_ABS
+// would end the program there, and the packet would not be counted.
 typedef struct __sk_buff pt_packet;
 
 static __always_inline int pt_load(pt_packet *packet, u32 offset, void *to, u32 size)
@@ -10,9 +10,9 @@ static __always_inline int pt_load(pt_packet *packet, u32 offset, void *to, u32 
     return bpf_skb_load_bytes(packet, offset, to, size);
 }
 
-static __always_inline u32 pt_announced(pt_packet *packet, u32 offset)
+static __always_inline u32 pt_ethertype(pt_packet *packet, u32 offset)
 {
-    u16 type = packet->protocol; // in the order of the network
+    u16 type = packet->protocol; // in network byte order
     u8 bytes[2];
 
     __builtin_memcpy(bytes, &type, sizeof(bytes));

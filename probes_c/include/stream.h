@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// A stream of records to user space: the BPF ring buffer where the kernel has it (Linux 5.8), else a perf
-// ring on every CPU. The tracer that includes this has defined struct event: what columns are read from, with
-// "u64 ns" first, when it happened (bpf_ktime_get_ns). Its last member may be a string of any length up to
-// its size: a record then ends with the string and its NUL (a perf ring pads it with what lay there before).
-// PT_RING_PAGES is the size of the ring.
+// A stream of records to user space: the BPF ring buffer if the kernel has it (Linux 5.8), else a perf buffer for each
+// CPU. The tracer that includes this has defined struct event with the columns' members, "u64 ns" first (the time of
+// the event, bpf_ktime_get_ns). Its last member may be a string of any length up to its size: then a record ends with
+// the string's NUL (a perf buffer pads it with undefined bytes). PT_RING_PAGES is the size of the ring.
 #include "loss.h"
 #include "read.h"
 
@@ -13,15 +12,15 @@ BPF_RINGBUF_OUTPUT(events, PT_RING_PAGES);
 BPF_PERF_OUTPUT(events);
 #endif
 
-// Room to put a record together that is too large for the stack; and what tells its layout to user space.
-// A tracer of which several programs use it defines PT_RECORDS, one for each: a program may be preempted (as
-// seen on 7.2), and another one run in between; the kernel keeps only the same one from doing so.
+// A buffer for records that are too large for the stack; it also tells user space their layout. If several programs of
+// a tracer use it, the tracer defines PT_RECORDS, one for each: a program may be preempted (as seen on 7.2) by another
+// one; the kernel prevents only recursion of the same program.
 #ifndef PT_RECORDS
 #define PT_RECORDS 1
 #endif
 BPF_PERCPU_ARRAY(pt_record, struct event, PT_RECORDS);
 
-// For records of one length: a place to write one to, or 0. What is there must all be written over.
+// For records of fixed length: return a buffer to write one to, or 0. Its content is undefined: write every byte.
 static __always_inline struct event *pt_reserve(void)
 {
 #ifdef PT_HAS_RINGBUF
@@ -37,7 +36,7 @@ static __always_inline struct event *pt_reserve(void)
 #endif
 }
 
-// The record is complete.
+// Submit a complete record of pt_reserve.
 static __always_inline void pt_submit(void *ctx, struct event *event)
 {
 #ifdef PT_HAS_RINGBUF
@@ -48,7 +47,7 @@ static __always_inline void pt_submit(void *ctx, struct event *event)
 #endif
 }
 
-// It is not wanted after all.
+// Discard a record of pt_reserve that is not needed after all.
 static __always_inline void pt_discard(struct event *event)
 {
 #ifdef PT_HAS_RINGBUF
@@ -56,10 +55,10 @@ static __always_inline void pt_discard(struct event *event)
 #endif
 }
 
-// For records that end with a string: a place to write one to; "which" is the program's number.
-static __always_inline struct event *pt_prepare_in(int which)
+// For records that end with a string: return a buffer; "number" is the program's, below PT_RECORDS.
+static __always_inline struct event *pt_prepare_in(int number)
 {
-    return pt_record.lookup(&which);
+    return pt_record.lookup(&number);
 }
 
 static __always_inline struct event *pt_prepare(void)
@@ -67,10 +66,9 @@ static __always_inline struct event *pt_prepare(void)
     return pt_prepare_in(0);
 }
 
-// The first "size" bytes of it are complete; the verifier wants to see that they are no more than all. Of a
-// narrower number the compiler would test one copy and pass on another.
-// Returns whether they found no room. An event of any length ends with bytes, is sent in parts, and has members
-// that say so: src/pytracer/bpf/read/streams/reassembly.py.
+// Output the first "size" bytes of a record. Returns 1 if the ring is full. The verifier needs the comparison of the
+// size; with a narrower type the compiler would compare one copy and pass another. Events that are larger than a record
+// are sent in parts (parts.h).
 static __always_inline int pt_output(void *ctx, struct event *event, u64 size)
 {
     pt_opaque(size);
@@ -89,14 +87,14 @@ static __always_inline void pt_send(void *ctx, struct event *event, u64 size)
         pt_lost(PT_LOSS_RING_FULL);
 }
 
-// A string of the program's, at "address", into a record: how many bytes it takes there, its end included.
-// One that does not fit is cut and counted; so is one that is not in memory, unless that is "expected".
+// Read a user string at "address" into a record. Returns its size there, with the NUL. A string that does not fit is
+// truncated and counted; one that cannot be read is empty, and counted unless that is "expected".
 static __always_inline u64 pt_read_string(char *to, u32 room, u64 address, int expected)
 {
     long size = pt_probe_read_user_str(to, room, (void *)address);
     char end = 1;
 
-    if (size <= 0) { // 0: on 5.10, an empty one (strncpy_from_user_nofault leaves its end out)
+    if (size <= 0) { // 0: an empty string on 5.10 (strncpy_from_user_nofault does not count its NUL)
         to[0] = 0;
         if (size && !expected)
             pt_lost(PT_LOSS_TRUNCATED);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Every system call of the machine, by whichever hook the plan chose. The tracer that includes this
-// defines on_enter(number) and on_leave(number, return value). The latter's number is 0, unless PT_LEAVING is
-// defined before: not every hook has it, and it costs a read.
+// All system calls, from the hook that the planner chose. The tracer that includes this defines on_enter(number) and
+// on_leave(number, return value). The number of on_leave is 0 unless the tracer defines PT_LEAVING: it costs a read,
+// and not every alternative has it.
 #include "read.h"
 
-// A call is its number and, above it, the ABI it was made by: 0 native, 1 the 32-bit one. To ask for
-// TS_COMPAT costs a read of kernel memory a call; it is compiled where the kernel runs 32-bit programs.
+// A call is its number and, in the upper 32 bits, its ABI: 0 native, 1 the 32-bit one. The test costs a read of kernel
+// memory for each call, so it is compiled only if the kernel runs 32-bit programs.
 static __always_inline u64 pt_call(u32 nr)
 {
     u64 compat = 0;
@@ -22,7 +22,7 @@ static __always_inline u64 pt_call(u32 nr)
 BPF_HASH(wanted, u64, u8, 2048);
 #endif
 
-// Whether the user asked for this call.
+// Return 1 if the user selected this call.
 static __always_inline int pt_is_wanted(u64 call)
 {
 #if defined(FILTER_CALLS_EXCEPT)
@@ -34,7 +34,7 @@ static __always_inline int pt_is_wanted(u64 call)
 #endif
 }
 
-// What (rt_)sigreturn returns is a register of the code that the signal interrupted, and no result.
+// The value that (rt_)sigreturn returns is a register of the interrupted code, not a result.
 static __always_inline int pt_is_sigreturn(u64 call)
 {
 #if defined(__x86_64__)
@@ -48,8 +48,8 @@ static __always_inline int pt_is_sigreturn(u64 call)
 }
 
 // A call fails with an errno of at most MAX_ERRNO. ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND and
-// ERESTART_RESTARTBLOCK are none: a signal interrupted the call, and whether it is made again or the program sees
-// EINTR is decided as the signal is delivered, after sys_exit (include/linux/errno.h).
+// ERESTART_RESTARTBLOCK are no failures: a signal interrupted the call. Whether the call is restarted or returns EINTR
+// is decided when the signal is delivered, after sys_exit (include/linux/errno.h).
 static __always_inline int pt_is_interrupted(long ret)
 {
     return ret == -512 || ret == -513 || ret == -514 || ret == -516;
@@ -60,7 +60,7 @@ static __always_inline int pt_is_failed(long ret)
     return ret < 0 && ret >= -4095 && !pt_is_interrupted(ret);
 }
 
-// The number of the call that a task is in, by the registers that it came with.
+// The number of a task's current call, from its user registers.
 #if defined(__x86_64__)
 #define pt_number(regs) ((u32)pt_register(regs, orig_ax))
 #elif defined(__aarch64__)
@@ -95,9 +95,9 @@ int leave(struct tracepoint__raw_syscalls__sys_exit *args)
 }
 #elif defined(HOOK_SYSCALL_KPROBE_DISPATCH) || defined(HOOK_SYSCALL_KPROBE_MULTI) ||                         \
     defined(HOOK_SYSCALL_KPROBE_RETURN) || defined(HOOK_SYSCALL_KPROBE_EVENTS)
-// x64_sys_call(regs, nr), or one of __x64_sys_*(regs): regs are the caller's. (x32_sys_call's nr lacks the bit
-// that makes it an x32 call.) Of those, one is for numbers beyond the tables; it cannot be probed everywhere.
-// Where vsyscall is emulated, three of them serve what is no system call: the fault has put -1 there.
+// x64_sys_call(regs, nr), or one of __x64_sys_*(regs): regs are the caller's. (x32_sys_call's nr lacks the bit that
+// makes it an x32 call.) One of the latter is for numbers beyond the tables; some kernels do not allow a probe there.
+// Emulated vsyscalls call three of them without a system call: then the number is -1.
 int enter(struct pt_regs *ctx)
 {
     struct pt_regs *regs = (struct pt_regs *)PT_REGS_PARM1(ctx);
@@ -107,14 +107,14 @@ int enter(struct pt_regs *ctx)
 }
 
 #if defined(HOOK_SYSCALL_KPROBE_RETURN)
-// The return of the function that enter saw.
+// The return of the function that runs enter.
 int leave(struct pt_regs *ctx)
 {
     return on_leave(0, PT_REGS_RC(ctx));
 }
 #else
-// syscall_exit_to_user_mode_prepare(regs) or exit_to_user_mode_prepare(regs). No kretprobe: it loses calls
-// when many threads sleep in one. Interrupts of user mode pass the latter, too: no call is in flight then.
+// syscall_exit_to_user_mode_prepare(regs) or exit_to_user_mode_prepare(regs). Not a kretprobe: it loses calls when many
+// threads sleep in one. Interrupts of user mode call the latter, too: then no call is in flight.
 int leave(struct pt_regs *ctx)
 {
     struct pt_regs *regs = (struct pt_regs *)PT_REGS_PARM1(ctx);

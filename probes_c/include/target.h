@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The target for which a program runs: pt_target(context) is its target id, below PT_TARGETS.
+// pt_target(context) returns the target id for which a program runs, below PT_TARGETS.
 //
-// One function is compiled for all. Before it is loaded, PT_TARGET in its instructions becomes the number, where a
-// program is loaded for each target; or what says where to get it from: the cookie that it was attached with, or
-// the address of the function that it was called in. The verifier sees a constant, and does not look at the rest:
-// a helper that this kernel, or this kind of program, has not is not missed.
+// One function is compiled for all targets. The loader replaces PT_TARGET in its instructions: by the id if it loads a
+// program for each target, else by PT_BY_COOKIE (the id is the cookie that it was attached with) or PT_BY_ADDRESS (the
+// id is looked up by the address of the probed function). The verifier sees a constant and skips the other branches, so
+// helpers that this kernel or program type lacks do no harm.
 #include "read.h"
 #include <linux/ptrace.h>
 
@@ -16,13 +16,13 @@
 #define PT_BY_COOKIE  0x7ffffffe            // fits a jump, which any verifier follows
 #define PT_BY_ADDRESS 0x7fffffff
 
-// Under a name of our own: BCC before 0.22 does not know it.
+// Declared here because BCC before 0.22 does not know this helper.
 static u64 (*pt_attach_cookie)(void *ctx) = (void *)174;
 
 #ifdef PT_ADDRESSES
 BPF_HASH(pt_addresses, u64, u32, PT_ADDRESSES);
 
-// Where the probe stands whose registers these are. BPF's own helper for that is as young as the cookies.
+// The address of the probe that these registers are of. bpf_get_func_ip() is as new as cookies.
 static __always_inline u64 pt_address(struct pt_regs *regs)
 {
 #if defined(__x86_64__)
@@ -54,7 +54,7 @@ static __always_inline u32 pt_target(void *ctx)
 }
 
 #ifdef PT_KINDS
-// Which of pytracer.spec.Targets.kinds the program runs for, from 1 on; 0: none.
+// The index in pytracer.spec.Targets.kinds of this target's kind, from 1; 0: none.
 static __always_inline u32 pt_kind(void *ctx)
 {
     u32 target = pt_target(ctx);
@@ -63,21 +63,21 @@ static __always_inline u32 pt_kind(void *ctx)
 }
 #endif
 
-// pytracer.spec.Point: what the context is.
+// pytracer.spec.Point: where the program runs, and what its context is.
 enum pt_point {
-    PT_ENTRY = 1,      // a function's first instruction: struct pt_regs, or a trampoline's
-    PT_RETURN = 2,     // it has returned: likewise
-    PT_TRAMPOLINE = 4, // the context is an array of arguments, and when it has returned of the result, too
-    PT_PROGRAM = 8,    // of a program, not of the kernel
+    PT_ENTRY = 1,      // a function's first instruction; the context is struct pt_regs, or a trampoline's
+    PT_RETURN = 2,     // after the function's return; likewise
+    PT_TRAMPOLINE = 4, // the context is an array of the arguments, and after a return also the result
+    PT_USER = 8,       // a function of a program, not of the kernel
     PT_SITE =
-        16, // calls of the function are seen to end at its instructions; RETURN: at one, about to return
-    PT_TAIL = 32, // in a function that it jumps to, and that others call, too
-    PT_LOST = 64, // it jumps to a function that is not known
+        16, // probes on the function's instructions see its calls end; with RETURN: one that is about to return
+    PT_TAIL = 32,     // in a function that it jumps to, which others call, too
+    PT_INDIRECT = 64, // a jump to an unknown function
     PT_GOROUTINE = 128,
-    PT_REENTERS = 256, // it may jump back to its entry
+    PT_REENTERS = 256, // the function may jump back to its entry
 };
 
-// Which of these hold for what the program runs for; none of a trace event, or a place within a function.
+// The flags of this program's point; 0 for a trace event, or an instruction within a function.
 static __always_inline u64 pt_point(void)
 {
     u64 point = PT_POINT;
@@ -86,8 +86,8 @@ static __always_inline u64 pt_point(void)
     return point;
 }
 
-// How many bytes an address has on the stack of the program that runs.
-static __always_inline u32 pt_word(struct pt_regs *regs)
+// The size of an address on the user stack of the current task, in bytes.
+static __always_inline u32 pt_word_size(struct pt_regs *regs)
 {
 #if defined(__x86_64__)
     return pt_read(regs->cs) == 0x23 ? 4 : 8; // __USER32_CS
@@ -96,20 +96,20 @@ static __always_inline u32 pt_word(struct pt_regs *regs)
 #endif
 }
 
-// Where the function of a program returns to that has just begun, or is about to return; 0 if it cannot be read.
-static __always_inline u64 pt_caller(struct pt_regs *regs)
+// The return address of a user function, at its entry or just before it returns; 0 if it cannot be read.
+static __always_inline u64 pt_return_address(struct pt_regs *regs)
 {
     u64 address = 0;
 
 #if defined(__x86_64__)
-    pt_probe_read_user(&address, pt_word(regs), (void *)pt_read(regs->sp));
+    pt_probe_read_user(&address, pt_word_size(regs), (void *)pt_read(regs->sp));
 #elif defined(__aarch64__)
     address = pt_read(regs->regs[30]);
 #endif
     return address;
 }
 
-// What such a program returns: PT_PASS, but 0 where it is a trampoline's.
+// The program's return value: PT_PASS, but 0 for a trampoline.
 static __always_inline int pt_pass(void)
 {
     u64 result = PT_RESULT;

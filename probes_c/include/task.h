@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Which tasks are traced: the common filters (within one kind any value lets a task through, and every
-// kind given must), and -- COMMAND with all that descends from it. A filter that was not given costs
-// nothing: it is not compiled.
+// Selects the traced tasks: the common filters (a task must match one value of each kind of filter), and -- COMMAND
+// with its descendants. Filters that the user did not give are not compiled, so they cost nothing.
 #include "loss.h"
 #include "read.h"
 #include <linux/nsproxy.h>
@@ -42,12 +41,12 @@ BPF_CGROUP_ARRAY(pt_cgroups, PT_FILTER_CGROUP);
 BPF_HASH(pt_followed_pids, u32, u8, PT_FOLLOW);
 #endif
 
-// Whether something is asked of the task that runs: what no task did does then not belong to it.
+// 1 if a filter selects tasks: events that no task caused are then not shown.
 #if defined(PT_FILTER_PID) || defined(PT_FILTER_TID) || defined(PT_FILTER_UID) || defined(PT_FILTER_COMM) || \
     defined(PT_FILTER_MNTNS) || defined(PT_FILTER_CGROUP) || defined(PT_FOLLOW)
-#define PT_ASKS_WHO 1
+#define PT_FILTERS_TASKS 1
 #else
-#define PT_ASKS_WHO 0
+#define PT_FILTERS_TASKS 0
 #endif
 
 // The name of the process that runs: that of its first thread.
@@ -62,9 +61,9 @@ static __always_inline void pt_process_name(char *comm)
 #endif
 }
 
-// Whether --netns lets this network namespace through. A tracer of sockets asks for the socket's, and defines
-// PT_NETNS_OF_SOCKET so that pt_task does not ask for the task's.
-static __always_inline int pt_netns(u32 netns)
+// Return 1 if --netns selects this network namespace. A tracer of sockets passes the socket's, and defines
+// PT_NETNS_OF_SOCKET so that the task's is not tested.
+static __always_inline int pt_passes_netns(u32 netns)
 {
 #ifdef PT_FILTER_NETNS
     return pt_netnss.lookup(&netns) != 0;
@@ -73,31 +72,31 @@ static __always_inline int pt_netns(u32 netns)
 #endif
 }
 
-enum pt_traced {
-    PT_NO,
+enum pt_trace_state {
+    PT_NOT_TRACED,
     PT_PENDING,
-    PT_YES,
+    PT_TRACED,
 };
 
-static __always_inline enum pt_traced pt_followed(void)
+static __always_inline enum pt_trace_state pt_followed(void)
 {
 #ifdef PT_FOLLOW
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     u8 *state = pt_followed_pids.lookup(&tgid);
 
-    return state ? *state : PT_NO;
+    return state ? *state : PT_NOT_TRACED;
 #else
-    return PT_YES;
+    return PT_TRACED;
 #endif
 }
 
-// pytracer itself, with the helpers that it starts, is left out of what is traced: a value, so that compiled
-// programs serve every run. Where tasks are named by their ids, or follow from a command, it is not compiled.
+// pytracer itself and the helpers that it starts are not traced. Its pid is in a map, so that compiled programs serve
+// every run. Not compiled with -p, --tid or a command: these select tasks by id already.
 #if !defined(PT_FILTER_PID) && !defined(PT_FILTER_TID) && !defined(PT_FOLLOW)
 #define PT_HIDES_TRACER
 struct pt_tracer {
-    u32 tgid;    // 0: nothing is left out
-    u32 command; // the child that is traced nonetheless
+    u32 tgid;    // 0: nothing is excluded
+    u32 command; // the child that is traced
 };
 BPF_ARRAY(pt_tracer, struct pt_tracer, 1);
 
@@ -112,42 +111,43 @@ static __always_inline int pt_is_tracer(u32 tgid, u32 parent)
 }
 #endif
 
-static __always_inline enum pt_traced pt_task(void)
+// The state of the current task: the filters, then the command.
+static __always_inline enum pt_trace_state pt_trace_state(void)
 {
 #ifdef PT_FILTER_PID
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     if (!pt_pids.lookup(&tgid))
-        return PT_NO;
+        return PT_NOT_TRACED;
 #endif
 #ifdef PT_FILTER_TID
     u32 tid = bpf_get_current_pid_tgid();
     if (!pt_tids.lookup(&tid))
-        return PT_NO;
+        return PT_NOT_TRACED;
 #endif
 #ifdef PT_FILTER_UID
     u32 uid = bpf_get_current_uid_gid();
     if (!pt_uids.lookup(&uid))
-        return PT_NO;
+        return PT_NOT_TRACED;
 #endif
 #ifdef PT_FILTER_COMM
     struct pt_comm comm = {};
     bpf_get_current_comm(&comm.name, sizeof(comm.name));
     if (!pt_comms.lookup(&comm))
-        return PT_NO;
+        return PT_NOT_TRACED;
 #endif
 #if (defined(PT_FILTER_NETNS) && !defined(PT_NETNS_OF_SOCKET)) || defined(PT_FILTER_MNTNS)
-    // A task that is going away has already put its namespaces: the reads then give 0, which no one asks for.
+    // An exiting task has already put its namespaces: the reads then return 0, which no filter selects.
     struct nsproxy *nsproxy = pt_current_field(nsproxy);
 #endif
 #if defined(PT_FILTER_NETNS) && !defined(PT_NETNS_OF_SOCKET)
     struct net *net_ns = pt_read(nsproxy->net_ns);
-    if (!pt_netns(pt_read(net_ns->ns.inum)))
-        return PT_NO;
+    if (!pt_passes_netns(pt_read(net_ns->ns.inum)))
+        return PT_NOT_TRACED;
 #endif
 #ifdef PT_FILTER_MNTNS
     u32 mntns = pt_mntns_of(nsproxy);
     if (!pt_mntnss.lookup(&mntns))
-        return PT_NO;
+        return PT_NOT_TRACED;
 #endif
 #ifdef PT_FILTER_CGROUP
     int inside = 0;
@@ -155,13 +155,25 @@ static __always_inline enum pt_traced pt_task(void)
     for (int i = 0; i < PT_FILTER_CGROUP; i++)
         inside |= pt_cgroups.check_current_task(i) == 1;
     if (!inside)
-        return PT_NO;
+        return PT_NOT_TRACED;
 #endif
 #ifdef PT_HIDES_TRACER
     if (pt_is_tracer(bpf_get_current_pid_tgid() >> 32, pt_current_parent()))
-        return PT_NO;
+        return PT_NOT_TRACED;
 #endif
     return pt_followed();
+}
+
+// Return 1 if the current task passes the filters and, with a command, descends from it.
+static __always_inline int pt_is_current_traced(void)
+{
+    return pt_trace_state() == PT_TRACED;
+}
+
+// Likewise, but also 1 for the command before its exec: its execve begins before it is traced and ends after.
+static __always_inline int pt_may_trace_current(void)
+{
+    return pt_trace_state() != PT_NOT_TRACED;
 }
 
 #ifdef PT_FOLLOW
@@ -169,14 +181,14 @@ static __always_inline int pt_on_fork(u32 child)
 {
     u32 parent = bpf_get_current_pid_tgid() >> 32;
     u8 *state = pt_followed_pids.lookup(&parent);
-    u8 inherited = PT_YES;
+    u8 inherited = PT_TRACED;
 
-    if (state && *state == PT_YES && child != parent && pt_followed_pids.update(&child, &inherited))
+    if (state && *state == PT_TRACED && child != parent && pt_followed_pids.update(&child, &inherited))
         pt_lost(PT_LOSS_FOLLOW_FULL);
     return PT_PASS;
 }
 
-// From now on the kernel may give the number to a stranger.
+// From now on the kernel may reuse the id.
 static __always_inline int pt_on_free(u32 tid)
 {
     pt_followed_pids.delete(&tid);
@@ -200,8 +212,8 @@ int pt_free(u64 *ctx)
 #elif defined(HOOK_FOLLOW_TRACEPOINT)
 int pt_fork(struct tracepoint__sched__sched_process_fork *args)
 {
-    // The trace event knows only the thread id. A new thread's entry is never looked at (look-ups are by
-    // process), and pt_free takes it out again.
+    // The trace event has only the thread id. A new thread's entry is never read (look-ups are by process), and
+    // pt_free deletes it.
     return pt_on_fork(args->child_pid);
 }
 
@@ -217,7 +229,7 @@ int pt_exec(void *ctx)
     u8 *state = pt_followed_pids.lookup(&tgid);
 
     if (state)
-        *state = PT_YES;
+        *state = PT_TRACED;
     return PT_PASS;
 }
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// TCP connections: their ends, the changes of their state, and who accepts them, by whichever hook the plan
-// chose. The tracer that includes this defines on_state(context, sk, old, new) and on_accept(context, sk).
+// TCP connections: addresses, changes of state, and accepting tasks, from the hooks that the planner chose. The tracer
+// that includes this defines on_state(context, sk, old, new) and on_accept(context, sk).
 #include "read.h"
 #include "syscall.h"
 #include <linux/fdtable.h>
@@ -30,7 +30,7 @@ static __always_inline u32 pt_netns_of(struct sock *sk)
     return pt_read(net->ns.inum);
 }
 
-// Both addresses as IPv6 writes them, IPv4 ones mapped (::ffff:192.0.2.1).
+// Read both addresses as IPv6 addresses; IPv4 ones are mapped (::ffff:192.0.2.1).
 static __always_inline void pt_addresses(struct sock *sk, u8 *source, u8 *target)
 {
     if (pt_read(sk->__sk_common.skc_family) == PT_AF_INET6) {
@@ -46,7 +46,7 @@ static __always_inline void pt_addresses(struct sock *sk, u8 *source, u8 *target
 }
 
 #ifdef ONLY_NETWORKS
-// The first "bits" of what is behind: the version, 4 or 6, and an address as IPv6 writes it.
+// A trie key: the IP version (4 or 6) and an IPv6 address, of which the first "bits" count.
 struct pt_network {
     u32 bits;
     u32 version;
@@ -55,15 +55,15 @@ struct pt_network {
 BPF_LPM_TRIE(pt_networks, struct pt_network, u8, 4096);
 #endif
 
-// Whether a connection is among those that are wanted: by its network namespace, and by where its other end is.
-static __always_inline int pt_is_ours(struct sock *sk)
+// Return 1 if the filters of networks and network namespaces select a connection.
+static __always_inline int pt_is_socket_traced(struct sock *sk)
 {
 #ifdef ONLY_NETWORKS
     struct pt_network other = {.bits = 8 * (sizeof(other) - sizeof(other.bits))};
     u8 own[16], *found;
 
     pt_addresses(sk, own, (u8 *)other.address);
-    // A socket of IPv6 may be connected by IPv4.
+    // An IPv6 socket may have an IPv4 connection.
     other.version =
         other.address[0] || other.address[1] || other.address[2] != __builtin_bswap32(0xffff) ? 6 : 4;
     found = pt_networks.lookup(&other);
@@ -73,10 +73,10 @@ static __always_inline int pt_is_ours(struct sock *sk)
     if (!found)
         return 0;
 #endif
-    return pt_netns(pt_netns_of(sk));
+    return pt_passes_netns(pt_netns_of(sk));
 }
 
-// The port of this end. Not skc_num, which is 0 once the port has been given back.
+// The local port. Not skc_num, which is 0 after the port has been released.
 static __always_inline u32 pt_source_port(struct sock *sk)
 {
     return __builtin_bswap16(pt_read(((struct inet_sock *)sk)->inet_sport));
@@ -87,8 +87,8 @@ static __always_inline u32 pt_target_port(struct sock *sk)
     return __builtin_bswap16(pt_read(sk->__sk_common.skc_dport));
 }
 
-// Whether the running task lets go of a connection, or sends no more by it. When the other end resets it, or a
-// timer gives it up, any task may run; no one has accepted what has no socket.
+// Return 1 if the current task closes a connection or shuts it down for sending. If the peer resets it or it times out,
+// any task may run. A connection without a socket has not been accepted.
 static __always_inline int pt_is_closing(struct sock *sk, int old, int new)
 {
     if (!(old == TCP_ESTABLISHED || old == TCP_CLOSE_WAIT) || !pt_read(sk->sk_socket))
@@ -122,27 +122,27 @@ int accepted(struct pt_regs *ctx)
     return on_accept(ctx, (struct sock *)PT_REGS_PARM1(ctx));
 }
 #elif defined(HOOK_TCP_ACCEPT_RAW_TRACEPOINT) || defined(HOOK_TCP_ACCEPT_TRACEPOINT)
-// Whether a call that returned is accept or accept4. "regs" tell what i386's socketcall was asked for, where
-// they are known. Every call of the machine comes by here: more is read only of those it might be.
+// Return 1 if a system call that returned is accept or accept4. "regs", if given, has the subcall of i386's socketcall.
+// All system calls pass here, so more is read only if the number may be one of these.
 static __always_inline int pt_is_accept(u32 nr, struct pt_regs *regs)
 {
 #if defined(__x86_64__)
-    u32 asked = 0;
+    u32 subcall = 0;
 
     if (nr == 43 || nr == 288 || nr == (0x40000000 | 43) || nr == (0x40000000 | 288))
         return pt_call(nr) == nr;
     if (nr != 364 && nr != 102)
         return 0;
     if (nr == 102 && regs)
-        asked = pt_read(regs->bx);
+        subcall = pt_read(regs->bx);
     // SYS_ACCEPT, SYS_ACCEPT4 of include/uapi/linux/net.h
-    return pt_call(nr) != nr && (nr == 364 || asked == 5 || asked == 18);
+    return pt_call(nr) != nr && (nr == 364 || subcall == 5 || subcall == 18);
 #elif defined(__aarch64__)
     return nr == 202 || nr == 242 ? pt_call(nr) == nr : (nr == 285 || nr == 366) && pt_call(nr) != nr;
 #endif
 }
 
-// What a descriptor of the running task is; 0 where it is no socket, or another thread has closed it.
+// The sock of a descriptor of the current task; 0 if it is no socket, or another thread has closed it.
 static __always_inline struct sock *pt_socket(u32 fd)
 {
     struct files_struct *files = pt_current_field(files);

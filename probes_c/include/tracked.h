@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// For tracers that look at returns alone. Some functions jump to others at their end: a return of those is theirs only
-// if one of their calls is under way there. With PT_TRACKED the program "enters" is put on such functions' entries.
+// For tracers that probe only returns. Some functions end by a jump to another function: a return there belongs to them
+// only if one of their calls is in flight. With PT_TRACKED the program "entered" is attached to such functions'
+// entries.
 #include "loss.h"
 #include "target.h"
 #include "task.h"
@@ -13,17 +14,17 @@ struct pt_call {
 };
 #include "calls.h"
 
-int enters(void *ctx)
+int entered(void *ctx)
 {
     struct pt_call call = {};
 
-    if (pt_task() != PT_NO)
-        pt_call_begins(ctx, &call);
+    if (pt_may_trace_current())
+        pt_call_enter(ctx, &call);
     return pt_pass();
 }
 #endif
 
-// Whether the program runs for something else: a stranger's return, or a call that ends without one.
+// Return 1 if the program runs for the return of another function, or for a call that ends without a return.
 static __always_inline int pt_is_foreign(void *ctx)
 {
 #ifdef PT_TRACKED
@@ -31,7 +32,7 @@ static __always_inline int pt_is_foreign(void *ctx)
     u64 ns, point = pt_point();
 
     if ((point & PT_SITE) && (point & PT_RETURN))
-        return !pt_call_ends(ctx, &call, &ns) && (point & (PT_TAIL | PT_LOST));
+        return !pt_call_exit(ctx, &call, &ns) && (point & (PT_TAIL | PT_INDIRECT));
 #endif
     return 0;
 }

@@ -77,8 +77,8 @@ class UnknownOptionError(UsageError, TypeError):
 
 
 class ProbeSpecError(UsageError):
-    """A question that makes no sense. It is the characters from ``start`` to before ``end`` of ``text``, what
-    the user wrote, that are wrong."""
+    """An invalid probe spec. ``text`` is what the user wrote; the characters from ``start`` to before ``end``
+    are wrong."""
 
     def __init__(self, message: str, text: str, start: int, end: int, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -28,18 +28,18 @@ def test_a_program_that_has_nothing_called_stays_as_it_is():
 
 def test_what_is_called_stands_behind_in_turn_and_once():
     """The first has the second called twice, and the third, which has the second called as well."""
-    code = {"main": function(1, 3, 1), "pt_turn_1": function(), "pt_turn_3": function(1, register=R6)}
+    code = {"main": function(1, 3, 1), "pt_loop_1": function(), "pt_loop_3": function(1, register=R6)}
     whole = parts("main", code.__getitem__)
-    assert [(part.name, part.at) for part in whole] == [("main", 0), ("pt_turn_1", 8), ("pt_turn_3", 12)]
+    assert [(part.name, part.at) for part in whole] == [("main", 0), ("pt_loop_1", 8), ("pt_loop_3", 12)]
     linked = joined(whole)
     assert linked[64:80] == ENTRY
     assert linked[96:112] == ENTRY
     assert [linked[at : at + 16] for at in (0, 16, 32)] == [
         reference(code["main"][:16], distance) for distance in (8 - 1, 12 - 3, 8 - 5)
     ]
-    assert linked[112:128] == reference(code["pt_turn_3"][:16], 8 - 15)
+    assert linked[112:128] == reference(code["pt_loop_3"][:16], 8 - 15)
     assert linked[48:64] == code["main"][48:]
-    assert linked[80:96] == code["pt_turn_1"]
+    assert linked[80:96] == code["pt_loop_1"]
 
 
 @pytest.mark.parametrize("constant", [MARK - 1, MARK | 0x100, 1])

@@ -122,4 +122,4 @@ def test_headers_beside_a_c_file_are_included(tmp_path):
     (tmp_path / "mine.c").write_text('#include "own.h"\n#include "task.h"\n')
     text = read_source(str(tmp_path / "mine.c"))
     assert "int own;" in text
-    assert "pt_task" in text
+    assert "pt_trace_state" in text

@@ -12,7 +12,7 @@ from pytracer.plan.calling_convention import first_registers
 from pytracer.symbols import files, places
 from pytracer.targets import debug_info
 from support.compilers import compiled
-from support.questions import types as kernel_types
+from support.probe_spec_kernel import types as kernel_types
 
 SOURCE = """
 struct one { int a, b; };

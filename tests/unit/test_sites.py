@@ -122,7 +122,7 @@ def test_kinds_of_exits_are_told_apart():
 
 def test_returns_alone_are_tracked_only_where_a_function_jumps_out():
     plan = plan_of("funccount", "ur:/p:plain", "ur:/p:jumps")
-    assert probes(plan)[0] == ("enters", "uprobe_multi", ENTRY, [0x300])
+    assert probes(plan)[0] == ("entered", "uprobe_multi", ENTRY, [0x300])
     assert plan.probes[0].probe.targets == (1,)
     assert "PT_TRACKED" in dict(plan.defines)
     assert "PT_TRACKED" not in dict(plan_of("funccount", "ur:/p:plain").defines)
@@ -145,15 +145,15 @@ def test_questions_about_returns_are_tracked_likewise():
     asked = {"probe_specs": (parse_trace("ur:/p:jumps"), parse_trace("ur:/p:plain"))}
     plan = make_plan(Request(registry.get("trace"), **asked), kernel())
     assert [(program, at) for program, _, at, _ in probes(plan)] == [
-        ("begin_0", ENTRY),
-        ("ask_0", RETURN),
-        ("ask_0", RETURN | Point.TAIL),
-        ("ask_0", RETURN | Point.LOST),
-        ("ask_1", RETURN),
+        ("entry_0", ENTRY),
+        ("spec_0", RETURN),
+        ("spec_0", RETURN | Point.TAIL),
+        ("spec_0", RETURN | Point.LOST),
+        ("spec_1", RETURN),
     ]
-    assert "PT_ASK_CALLS" in dict(plan.defines)
-    assert "int begin_0(" in plan.generated["asked.h"]
-    assert "int begin_1(" not in plan.generated["asked.h"]
+    assert "PT_SPEC_CALLS" in dict(plan.defines)
+    assert "int entry_0(" in plan.generated["generated_specs.h"]
+    assert "int entry_1(" not in plan.generated["generated_specs.h"]
 
 
 def test_code_that_cannot_be_read_is_refused_and_left_out_of_patterns():

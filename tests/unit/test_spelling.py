@@ -27,7 +27,7 @@ PAGES = (64 << 20) // os.sysconf("SC_PAGE_SIZE")
         ("syscalls", "HOOK_SYSCALL_TRACEPOINT", "--hook syscall=tracepoint"),
         ("syscalls", "ENFORCE", "--enforce"),
         ("syscalls", "PT_HAS_BPF_LOOP", "a kernel with bpf loop"),
-        ("trace", "PT_ASK_ROOM=40", "--string-size 40"),
+        ("trace", "PT_SPEC_TEXT_SIZE=40", "--string-size 40"),
         ("syscalls", "SOMETHING=1", "SOMETHING=1"),
     ],
 )

@@ -16,7 +16,7 @@ from pytracer.plan.btf_types import BtfTypes
 from pytracer.plan.scopes import scope_of
 from pytracer.spec import parse_source
 from support.btf_builder import Builder
-from support.questions import kernel
+from support.probe_spec_kernel import kernel
 
 LIBC = ctypes.CDLL(None)
 VALUES = (0, 1, -1, 7, 200, -100, 50000, -40000, 4000000000, 1 << 63, -(1 << 63), 0x123456789ABCDEF1)

@@ -38,12 +38,12 @@ __all__ = ["Decoder", "decode", "decoders"]
 def decoders(
     interfaces: Mapping[int, str],
     targets: Sequence[str] = (),
-    questions: Sequence[str] = (),
+    probe_specs: Sequence[str] = (),
     cgroups: Sequence[str] = (),
     budget: Budget | None = None,
 ) -> dict[str, Decoder]:
     """All decoders by the name that a :class:`~pytracer.spec.Column` uses; ``interfaces`` by index,
-    ``targets`` and ``questions`` by number; ``cgroups`` are folders of some that will be asked for;
+    ``targets`` and ``probe_specs`` by number; ``cgroups`` are folders of some that will be asked for;
     ``budget`` is spent on what other users made."""
     return {
         "arguments": arguments,
@@ -80,7 +80,7 @@ def decoders(
         "register": register,
         "registers": registers,
         "payload": payload,
-        "question": target_decoder(questions),
+        "probe_spec": target_decoder(probe_specs),
         "signal": signal_name,
         "signal_code": signal_code,
         "signal_result": signal_result,

@@ -26,11 +26,11 @@ _WORDS = (ResultSlot.TEXT, ResultSlot.CHARACTER, ResultSlot.KERNEL_SYMBOL, Resul
 
 class ResultColumns:
     """Columns of probe specs' results. Records (or rows' keys) have the members ``target`` and
-    ``answers``."""
+    ``results``."""
 
-    def __init__(self, asked: ProbeSpecs, budget: Budget | None = None) -> None:
+    def __init__(self, specs: ProbeSpecs, budget: Budget | None = None) -> None:
         """Nothing is looked up yet."""
-        self._asked = asked
+        self._specs = specs
         self._kernel = KernelSymbols()
         self._user = UserSymbols(budget)
 
@@ -49,72 +49,72 @@ class ResultColumns:
         """Close the files of user symbols."""
         self._user.close()
 
-    def _questions(self, records: Array) -> Array:
+    def _spec_numbers(self, records: Array) -> Array:
         """Return the number of each record's probe spec, shape (n,)."""
-        if "question" in (records.dtype.names or ()):
-            question: Array = records["question"]
-            return question
-        of = np.array([*self._asked.of, -1], dtype=np.intp)
-        which: Array = of[np.minimum(records["target"], len(self._asked.of))]
-        return which
+        if "spec" in (records.dtype.names or ()):
+            spec: Array = records["spec"]
+            return spec
+        of = np.array([*self._specs.of, -1], dtype=np.intp)
+        spec_numbers: Array = of[np.minimum(records["target"], len(self._specs.of))]
+        return spec_numbers
 
     def _column(self, records: Array, expression: str) -> Array | Coded:
-        which = self._questions(records)
+        spec_numbers = self._spec_numbers(records)
         parts = list[tuple[Array, ResultField]]()
-        for number, answers in enumerate(self._asked.fields):
-            for answer in answers:
-                if answer.name == expression:
-                    parts.append((np.flatnonzero(which == number), answer))
+        for number, results in enumerate(self._specs.fields):
+            for result in results:
+                if result.name == expression:
+                    parts.append((np.flatnonzero(spec_numbers == number), result))
                     break
-        if all(answer.slot in _WORDS for _, answer in parts):
+        if all(result.slot in _WORDS for _, result in parts):
             return self._words(records, parts)
-        slots = {answer.slot for _, answer in parts}
+        slots = {result.slot for _, result in parts}
         kinds = {ResultSlot.SIGNED: np.int64, ResultSlot.UNSIGNED: np.uint64, ResultSlot.BOOL: np.bool_}
         kind: Any = kinds[slots.pop()] if len(slots) == 1 else object
         values = np.zeros(len(records), dtype=kind)
         absent = np.ones(len(records), dtype=bool)
-        for rows, answer in parts:
-            values[rows] = self._values(records[rows], answer)
-            absent[rows] = self._missing(records[rows], answer)
+        for rows, result in parts:
+            values[rows] = self._values(records[rows], result)
+            absent[rows] = self._unread(records[rows], result)
         return np.ma.masked_array(values, absent) if absent.any() or kind is object else values
 
     def _words(self, records: Array, parts: Sequence[tuple[Array, ResultField]]) -> Coded:
         names: dict[str, int] = {}
         codes = np.full(len(records), -1, dtype=np.intp)
-        for rows, answer in parts:
-            found = self._values(records[rows], answer)
+        for rows, result in parts:
+            found = self._values(records[rows], result)
             some = np.array([names.setdefault(name, len(names)) for name in found], dtype=np.intp)
-            codes[rows] = np.where(self._missing(records[rows], answer), -1, some)
+            codes[rows] = np.where(self._unread(records[rows], result), -1, some)
         return Coded(tuple(names), codes)
 
-    def _missing(self, records: Array, answer: ResultField) -> Array:
+    def _unread(self, records: Array, result: ResultField) -> Array:
         """Return which records have no value because it could not be read."""
-        missing: Array = records["answers"]["missing"] >> np.uint32(answer.bit) & np.uint32(1) != 0
-        return missing
+        unread: Array = records["results"]["unread"] >> np.uint32(result.bit) & np.uint32(1) != 0
+        return unread
 
-    def _values(self, records: Array, answer: ResultField) -> Any:
-        """The values of one answer in records that have it: an array of numbers, or a list of names."""
-        if answer.slot is ResultSlot.TEXT:
-            return self._texts(records, answer.at)
-        numbers = records["answers"]["numbers"][:, answer.at]
-        if answer.slot is ResultSlot.SIGNED:
+    def _values(self, records: Array, result: ResultField) -> Any:
+        """The values of one result in records that have it: an array of numbers, or a list of names."""
+        if result.slot is ResultSlot.TEXT:
+            return self._texts(records, result.at)
+        numbers = records["results"]["numbers"][:, result.at]
+        if result.slot is ResultSlot.SIGNED:
             return numbers.astype(np.int64)
-        if answer.slot is ResultSlot.BOOL:
+        if result.slot is ResultSlot.BOOL:
             return numbers != 0
-        if answer.slot is ResultSlot.CHARACTER:
+        if result.slot is ResultSlot.CHARACTER:
             return [text(bytes([number & 0xFF])) for number in numbers.tolist()]
-        if answer.slot is ResultSlot.KERNEL_SYMBOL:
+        if result.slot is ResultSlot.KERNEL_SYMBOL:
             return self._kernel.names(np.ascontiguousarray(numbers))
-        if answer.slot is ResultSlot.USER_SYMBOL:
+        if result.slot is ResultSlot.USER_SYMBOL:
             return self._user_symbols(records, numbers)
         return numbers
 
     def _texts(self, records: Array, at: int) -> list[str]:
-        room = self._asked.room
+        room = self._specs.room
         data = (
-            np.ascontiguousarray(records["answers"]["texts"])
+            np.ascontiguousarray(records["results"]["texts"])
             .view(np.uint8)
-            .reshape(len(records), room * self._asked.texts)
+            .reshape(len(records), room * self._specs.texts)
         )
         part = np.ascontiguousarray(data[:, at * room : (at + 1) * room])
         known: dict[bytes, str] = {}
@@ -143,28 +143,28 @@ class ResultColumns:
 
     def _lines(self, records: Array) -> Coded:
         """Format the results of each record by its probe spec's format string."""
-        which = self._questions(records)
+        spec_numbers = self._spec_numbers(records)
         names: dict[str, int] = {}
         codes = np.full(len(records), -1, dtype=np.intp)
-        for number, (question, answers) in enumerate(zip(self._asked.specs, self._asked.fields, strict=True)):
-            rows = np.flatnonzero(which == number)
+        for number, (spec, results) in enumerate(zip(self._specs.specs, self._specs.fields, strict=True)):
+            rows = np.flatnonzero(spec_numbers == number)
             if len(rows):
-                made = self._formatted(records[rows], question, answers)
+                made = self._formatted(records[rows], spec, results)
                 codes[rows] = [names.setdefault(line, len(names)) for line in made]
         return Coded(tuple(names), codes)
 
-    def _formatted(self, records: Array, question: ProbeSpec, answers: Sequence[ResultField]) -> list[str]:
+    def _formatted(self, records: Array, spec: ProbeSpec, results: Sequence[ResultField]) -> list[str]:
         parts = list[list[str]]()
-        left = iter(answers)
-        for piece in question.pieces:
+        left = iter(results)
+        for piece in spec.pieces:
             if isinstance(piece, str):
                 parts.append([from_path(piece)] * len(records))
                 continue
-            answer = next(left)
-            missing = self._missing(records, answer).tolist()
-            values = self._values(records, answer)
+            result = next(left)
+            unread = self._unread(records, result).tolist()
+            values = self._values(records, result)
             shown = [
                 piece.show(value) for value in (values.tolist() if hasattr(values, "tolist") else values)
             ]
-            parts.append([_NONE if gone else one for one, gone in zip(shown, missing, strict=True)])
+            parts.append([_NONE if gone else one for one, gone in zip(shown, unread, strict=True)])
         return ["".join(line) for line in zip(*parts, strict=True)] if parts else [""] * len(records)

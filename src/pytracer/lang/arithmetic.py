@@ -119,8 +119,8 @@ def binary(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
     if node.sign in ("/", "%"):
         if right.constant == 0:
             raise fail(node.right, "nothing can be divided by 0")
-        name = ("divided" if node.sign == "/" else "rest") + ("_signed" if kind.signed else "")
-        return Value(f"(({kind.c})pt_ask_{name}({x.code}, {y.code}, &bad))", kind)
+        name = ("divide" if node.sign == "/" else "modulo") + ("_signed" if kind.signed else "")
+        return Value(f"(({kind.c})pt_spec_{name}({x.code}, {y.code}, &bad))", kind)
     assert node.sign in _WRAPPED
     unsigned = IntType(kind.size, False).c
     constant = None

@@ -29,19 +29,21 @@ from pytracer.record import replace
 
 _LONGEST = 100  # bytes of a text that something is compared with: it is put on the stack
 _COMM = 15  # bytes of a task's name, without its end
-_KEPT = 8  # values that are kept from the beginning of a function
+_MAX_ENTRY_VALUES = 8  # values saved at a function's entry
 
 
 class Checker(Identifiers):
-    """Translates the expressions of one probe spec at one target. ``kept`` is C for each value that is
-    saved at a function's entry."""
+    """Translates the expressions of one probe spec at one target.
+
+    ``entry_values`` is C for each value that is saved at a function's entry.
+    """
 
     def __init__(self, text: str, scope: Scope, *, outer: Checker | None = None) -> None:
         """``outer`` is set for the checker of an expression in ``$entry``."""
         super().__init__(text, scope, within=outer is not None)
-        self.kept: list[str] = []
+        self.entry_values: list[str] = []
 
-    # What a question consists of
+    # What a spec consists of
 
     def condition(self, node: Node) -> str:
         """Return a C expression that is true if the condition holds."""
@@ -154,12 +156,12 @@ class Checker(Identifiers):
         name, size = as_type(kind), size_of(kind)
         if place.direct and place.offset % size == 0:
             return Value(f"(({name})*(volatile {name} *)({place.code} + {place.offset}))", kind)
-        return Value(f"(({name})pt_ask_load({place.address}, {size}, {place.memory}, &bad))", kind)
+        return Value(f"(({name})pt_spec_load({place.address}, {size}, {place.memory}, &bad))", kind)
 
     def _bits(self, place: Lvalue, kind: IntType | PointerType) -> Value:
         assert isinstance(kind, IntType)
         size = -(-(place.shift + place.bits) // 8)
-        load = f"pt_ask_load({place.address}, {size}, {place.memory}, &bad)"
+        load = f"pt_spec_load({place.address}, {size}, {place.memory}, &bad)"
         up = f"({load} << {64 - place.shift - place.bits})"
         side = "s64" if kind.signed else "u64"
         kind = types.of_bits(kind, place.bits)
@@ -201,13 +203,13 @@ class Checker(Identifiers):
         inner = Checker(self.whole, self.scope.entry, outer=self)
         value = inner.value(node.of)
         code = f"(u64)({value.code})"
-        if code not in self.kept:
-            if len(self.kept) == _KEPT:
-                raise self.fail(node, f"more than {_KEPT} values are kept from where it begins")
-            self.kept.append(code)
-        self.begins = True
-        kept = f"pt_ask_kept(call, {self.kept.index(code)}, &bad)"
-        return Value(f"(({as_type(value.type)}){kept})", value.type)
+        if code not in self.entry_values:
+            if len(self.entry_values) == _MAX_ENTRY_VALUES:
+                raise self.fail(node, f"more than {_MAX_ENTRY_VALUES} values are saved at the entry")
+            self.entry_values.append(code)
+        self.traces_entry = True
+        saved = f"pt_spec_entry_value(call, {self.entry_values.index(code)}, &bad)"
+        return Value(f"(({as_type(value.type)}){saved})", value.type)
 
     def _member(self, node: syntax.Member) -> Found:
         if isinstance(node.of, syntax.Name) and node.of.name == "args" and self.scope.record:
@@ -337,7 +339,7 @@ class Checker(Identifiers):
         else:
             code, limit, memory = where
             room = min(room, limit + 1) if limit else room
-            fetch = f"pt_ask_fetch(text_, {room}, {code}, {memory}, &bad);"
+            fetch = f"pt_spec_read_text(text_, {room}, {code}, {memory}, &bad);"
         # All bytes of it, and the end behind it, as numbers: no constant data, which BCC cannot load.
         data, tests = wanted + b"\0", []
         for word in range(-(-len(data) // 8)):

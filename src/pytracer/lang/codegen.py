@@ -1,4 +1,4 @@
-"""A question at one target becomes C: functions of the texts that ``probes_c/include/ask.h`` says."""
+"""Generate the C functions of probe specs that ``probes_c/include/probe_specs.h`` calls."""
 
 from __future__ import annotations
 
@@ -14,84 +14,93 @@ from pytracer.lang.signature import signed
 from pytracer.lang.types import U64, IntType, PointerType, is_text
 from pytracer.record import record
 
+_PARAMETERS = "void *ctx, u32 program, u32 target"
+
 
 @record
 class GeneratedProgram:
     """The C for one probe spec at a target.
 
     ``condition`` is a C expression for the filter, "" without one; ``statements`` store the results in the
-    record. ``kept`` is C for the values to save at the function's entry, if it ``begins`` there: then a
-    program is attached to the entry, too.
+    record. ``entry_values`` is C for the values to save at the function's entry. If ``traces_entry``,
+    a program is attached to the entry, too.
     """
 
-    answers: tuple[ResultField, ...]
+    results: tuple[ResultField, ...]
     condition: str = ""
     statements: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
-    begins: bool = False
+    entry_values: tuple[str, ...] = ()
+    traces_entry: bool = False
 
 
 class _FieldWriter:
-    """The answers as they are made."""
+    """Collects the result fields and the C that stores them."""
 
     def __init__(self) -> None:
-        self.made: list[ResultField] = []
+        self.fields: list[ResultField] = []
         self.statements: list[str] = []
         self.numbers = self.texts = 0
 
     def number(self, name: str, slot: ResultSlot, value: Value) -> None:
-        bit = len(self.made)
-        self.made.append(ResultField(name, slot, self.numbers, bit))
+        bit = len(self.fields)
+        self.fields.append(ResultField(name, slot, self.numbers, bit))
         code = f"(u64)({value.code})"
-        self.statements.append(f"bad = 0; to->numbers[{self.numbers}] = {code}; to->missing |= bad << {bit};")
+        self.statements.append(f"bad = 0; to->numbers[{self.numbers}] = {code}; to->unread |= bad << {bit};")
         self.numbers += 1
 
     def text(self, name: str, where: tuple[str, int, str] | Comm) -> None:
-        bit = len(self.made)
-        self.made.append(ResultField(name, ResultSlot.TEXT, self.texts, bit))
-        to = f"to->texts + {self.texts} * PT_ASK_ROOM"
+        bit = len(self.fields)
+        self.fields.append(ResultField(name, ResultSlot.TEXT, self.texts, bit))
+        to = f"to->texts + {self.texts} * PT_SPEC_TEXT_SIZE"
         if isinstance(where, Comm):
-            self.statements.append(f"pt_ask_comm({to});")
+            self.statements.append(f"pt_spec_comm({to});")
         else:
             code, limit, memory = where
             self.statements.append(
-                f"bad = 0; pt_ask_text({to}, {limit}, {code}, {memory}, &bad); to->missing |= bad << {bit};"
+                f"bad = 0; pt_spec_save_text({to}, {limit}, {code}, {memory}, &bad); "
+                f"to->unread |= bad << {bit};"
             )
         self.texts += 1
 
 
-def generate(question: ProbeSpec, scope: Scope) -> GeneratedProgram:
+def generate(spec: ProbeSpec, scope: Scope) -> GeneratedProgram:
     """Generate the C for a probe spec in this scope. Raises ProbeSpecError, which points into the spec."""
-    checker = Checker(question.text, signed(question, scope))
-    condition = checker.condition(question.filter) if question.filter is not None else ""
-    answers = _FieldWriter()
-    conversions: tuple[Conversion | None, ...] = question.conversions or (None,) * len(question.expressions)
-    for expression, conversion in zip(question.expressions, conversions, strict=True):
-        _answer(answers, checker, expression, conversion)
+    checker = Checker(spec.text, signed(spec, scope))
+    condition = checker.condition(spec.filter) if spec.filter is not None else ""
+    results = _FieldWriter()
+    conversions: tuple[Conversion | None, ...] = spec.conversions or (None,) * len(spec.expressions)
+    for expression, conversion in zip(spec.expressions, conversions, strict=True):
+        _add_result(results, checker, expression, conversion)
     return GeneratedProgram(
-        tuple(answers.made), condition, tuple(answers.statements), tuple(checker.kept), checker.begins
+        tuple(results.fields),
+        condition,
+        tuple(results.statements),
+        tuple(checker.entry_values),
+        checker.traces_entry,
     )
 
 
-def _answer(answers: _FieldWriter, checker: Checker, of: Expression, conversion: Conversion | None) -> None:
+def _add_result(
+    results: _FieldWriter, checker: Checker, of: Expression, conversion: Conversion | None
+) -> None:
     if conversion is not None and conversion.sign == "s":
         where = checker.text(of.node)
         if where is None:
             raise checker.fail(
                 of.node,
-                f"{_spelled(conversion)} is for text, and this is {checker.value(of.node).type.text}",
+                f"{_spell(conversion)} is for text, and this is {checker.value(of.node).type.text}",
                 hint="%d, %u or %x",
             )
-        answers.text(of.text, where)
+        results.text(of.text, where)
         return
     if conversion is None and _is_text(checker, of):
         where = checker.text(of.node)
         if where is None:
             raise checker.fail(of.node, "this is no text")
-        answers.text(of.text, where)
+        results.text(of.text, where)
         return
     if conversion is not None and isinstance(where := _text_or_none(checker, of), Comm):
-        raise checker.fail(of.node, f"this is text, and {_spelled(conversion)} is for numbers", hint="%s")
+        raise checker.fail(of.node, f"this is text, and {_spell(conversion)} is for numbers", hint="%s")
     value = checker.value(of.node)
     if of.type is not None:
         kind = checker.type_of(of.type)
@@ -99,8 +108,8 @@ def _answer(answers: _FieldWriter, checker: Checker, of: Expression, conversion:
             raise checker.fail(of.type, f"nothing can be made a {kind.text}")
         value = converted(value, kind)
     elif conversion is not None:
-        value = _as_shown(checker, of, value, conversion)
-    answers.number(of.text, _slot(value, conversion), value)
+        value = _convert_to_shown(checker, of, value, conversion)
+    results.number(of.text, _slot(value, conversion), value)
 
 
 def _text_or_none(checker: Checker, of: Expression) -> tuple[str, int, str] | Comm | None:
@@ -122,7 +131,7 @@ def _is_text(checker: Checker, of: Expression) -> bool:
     return isinstance(kind, PointerType) and isinstance(kind.to, IntType) and kind.to.char
 
 
-def _as_shown(checker: Checker, of: Expression, value: Value, conversion: Conversion) -> Value:
+def _convert_to_shown(checker: Checker, of: Expression, value: Value, conversion: Conversion) -> Value:
     """Convert a value to the type that its conversion shows. Raises ProbeSpecError if it cannot show it."""
     kind = value.type
     if conversion.is_number:
@@ -152,70 +161,87 @@ def _slot(value: Value, conversion: Conversion | None) -> ResultSlot:
     return ResultSlot.UNSIGNED
 
 
-def _spelled(conversion: Conversion) -> str:
+def _spell(conversion: Conversion) -> str:
     return f"%{conversion.how}{conversion.sign}"
 
 
-def written(
-    programs: Sequence[GeneratedProgram], questions: Sequence[int], tracked: Collection[int] = ()
+def generate_functions(
+    programs: Sequence[GeneratedProgram], specs: Sequence[int], tracked: Collection[int] = ()
 ) -> str:
-    """Generate the functions that ``ask.h`` calls, for programs by number; ``questions`` are the numbers of
-    their probe specs. Programs in ``tracked`` are also attached to functions' entries."""
+    """Generate the functions that ``probe_specs.h`` calls, for programs by number.
+
+    ``specs`` are the numbers of the programs' probe specs. Programs in ``tracked`` are also attached to
+    functions' entries.
+    """
     lines = [
-        "static __always_inline int pt_wanted(void *ctx, u32 which, u32 target, struct pt_call *call)",
+        f"static __always_inline int pt_spec_matches({_PARAMETERS}, struct pt_call *call)",
         "{",
         "    u32 bad = 0;",
         "",
     ]
     for number, one in enumerate(programs):
         if one.condition:
-            lines += [f"    if (which == {number})", f"        return ({one.condition}) && !bad;"]
+            lines += [f"    if (program == {number})", f"        return ({one.condition}) && !bad;"]
     lines += ["    return !bad;", "}", ""]
     lines += [
-        "static __always_inline void pt_answer(void *ctx, u32 which, u32 target, struct pt_call *call,",
-        "                                      struct pt_answers *to)",
+        f"static __always_inline void pt_spec_evaluate({_PARAMETERS}, struct pt_call *call,",
+        "                                             struct pt_results *to)",
         "{",
         "    u32 bad = 0;",
         "",
-        "    to->missing = 0;",
+        "    to->unread = 0;",
     ]
     for number, one in enumerate(programs):
         if one.statements:
-            lines += [f"    if (which == {number}) {{", *(f"        {s}" for s in one.statements), "    }"]
+            lines += [f"    if (program == {number}) {{", *(f"        {s}" for s in one.statements), "    }"]
     lines += ["}", ""]
     lines += [
-        "static __always_inline void pt_keep(void *ctx, u32 which, u32 target, struct pt_call *to)",
+        f"static __always_inline void pt_spec_save_entry({_PARAMETERS}, struct pt_call *to)",
         "{",
         "    u32 bad = 0;",
         "",
     ]
     for number, one in enumerate(programs):
-        kept = (
-            f"bad = 0; to->kept[{at}] = {code}; to->missing |= bad << {at};"
-            for at, code in enumerate(one.kept)
+        entry_values = (
+            f"bad = 0; to->entry_values[{at}] = {code}; to->unread |= bad << {at};"
+            for at, code in enumerate(one.entry_values)
         )
-        if one.kept:
-            lines += [f"    if (which == {number}) {{", *(f"        {s}" for s in kept), "    }"]
+        if one.entry_values:
+            lines += [f"    if (program == {number}) {{", *(f"        {s}" for s in entry_values), "    }"]
     lines += ["}", ""]
-    lines += _tells("pt_begins", [number for number, one in enumerate(programs) if one.begins])
-    lines += _tells("pt_has_sign", [number for number, one in enumerate(programs) if _has_sign(one.answers)])
-    lines += ["static __always_inline u32 pt_question(u32 which)", "{"]
-    lines += [
-        f"    if (which == {which})\n        return {number};" for which, number in enumerate(questions)
-    ]
+    lines += _generate_predicate(
+        "pt_spec_traces_calls", [number for number, one in enumerate(programs) if one.traces_entry]
+    )
+    lines += _generate_predicate(
+        "pt_spec_is_signed", [number for number, one in enumerate(programs) if _is_signed(one.results)]
+    )
+    lines += ["static __always_inline u32 pt_spec_number(u32 program)", "{"]
+    lines += [f"    if (program == {which})\n        return {number};" for which, number in enumerate(specs)]
     lines += ["    return 0;", "}"]
     for number, one in enumerate(programs):
-        lines += ["", f"int ask_{number}(void *ctx)", "{", f"    return pt_asked(ctx, {number});", "}"]
-        if one.begins or number in tracked:
-            lines += ["", f"int begin_{number}(void *ctx)", "{", f"    return pt_begun(ctx, {number});", "}"]
+        lines += ["", f"int spec_{number}(void *ctx)", "{", f"    return pt_on_spec(ctx, {number});", "}"]
+        if one.traces_entry or number in tracked:
+            lines += [
+                "",
+                f"int entry_{number}(void *ctx)",
+                "{",
+                f"    return pt_on_spec_entry(ctx, {number});",
+                "}",
+            ]
     return "\n".join(lines) + "\n"
 
 
-def _has_sign(answers: Sequence[ResultField]) -> bool:
-    return bool(answers) and answers[0].slot in (ResultSlot.SIGNED, ResultSlot.CHARACTER)
+def _is_signed(results: Sequence[ResultField]) -> bool:
+    return bool(results) and results[0].slot in (ResultSlot.SIGNED, ResultSlot.CHARACTER)
 
 
-def _tells(function: str, numbers: Sequence[int]) -> list[str]:
+def _generate_predicate(function: str, numbers: Sequence[int]) -> list[str]:
     """Generate a C function that returns whether a program is one of these."""
-    which = " || ".join(f"which == {number}" for number in numbers)
-    return [f"static __always_inline int {function}(u32 which)", "{", f"    return {which or '0'};", "}", ""]
+    which = " || ".join(f"program == {number}" for number in numbers)
+    return [
+        f"static __always_inline int {function}(u32 program)",
+        "{",
+        f"    return {which or '0'};",
+        "}",
+        "",
+    ]

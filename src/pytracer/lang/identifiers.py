@@ -29,15 +29,18 @@ def _holds(kind: IntType, value: int) -> bool:
 
 
 class Identifiers:
-    """Looks up identifiers in a scope. ``begins`` is true once one needs the function's entry, ``within``
-    if the expression itself is evaluated there."""
+    """Looks up identifiers in a scope.
+
+    ``traces_entry`` is true once one needs the function's entry, ``within`` if the expression itself is
+    evaluated there.
+    """
 
     def __init__(self, text: str, scope: Scope, *, within: bool) -> None:
         """``text`` is the whole probe spec, for messages."""
         self.whole = text
         self.scope = scope
         self.within = within
-        self.begins = False
+        self.traces_entry = False
 
     def fail(self, node: Node, message: str, *, hint: str = "") -> ProbeSpecError:
         """Return the error, with the position of a node."""
@@ -112,7 +115,7 @@ class Identifiers:
     def _latency(self, node: Node) -> Value:
         if self.within or self.scope.entry is None:
             raise self.fail(node, "$latency is known where a function returns", hint="kr:, fr: or ur:")
-        self.begins = True
+        self.traces_entry = True
         return Value("((u64)call->ns)", U64)
 
     def _numbered(self, node: syntax.Name, which: int) -> Found:

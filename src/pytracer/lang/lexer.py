@@ -30,7 +30,7 @@ _BLANK = re.compile(r"\s*")
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)", re.S)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
 _THEMSELVES = "\\'\"?"
-MOST = 4096  # characters of a question
+MOST = 4096  # characters of a probe spec
 
 
 @record
@@ -47,7 +47,7 @@ class Token:
 def tokens(text: str, start: int = 0) -> list[Token]:
     """Return the tokens from ``start`` on, the last one of kind END. Raises ProbeSpecError."""
     if len(text) > MOST:
-        raise ProbeSpecError(f"a question has {MOST} characters at most", text, MOST, MOST + 1)
+        raise ProbeSpecError(f"a probe spec has at most {MOST} characters", text, MOST, MOST + 1)
     found = list[Token]()
     at = _blank(text, start)
     while at < len(text):

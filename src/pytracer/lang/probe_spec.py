@@ -53,7 +53,7 @@ class ResultSlot(Enum):
 @record
 class ResultField:
     """One result in a record. ``name`` is the expression's text, ``at`` the index among the record's
-    numbers (or, for TEXT, texts), and ``bit`` the bit of ``missing`` that is set if it could not be read."""
+    numbers (or, for TEXT, texts), and ``bit`` the bit of ``unread`` that is set if it could not be read."""
 
     name: str
     slot: ResultSlot
@@ -63,7 +63,7 @@ class ResultField:
 
 @record
 class ProbeSpecs:
-    """All probe specs of a run, and the ``answers`` of each; ``of`` maps a target's number to its spec. A
+    """All probe specs of a run, and the ``results`` of each; ``of`` maps a target's number to its spec. A
     record has room for ``numbers`` numbers, and ``texts`` texts of ``room`` bytes."""
 
     specs: tuple[ProbeSpec, ...] = ()
@@ -77,8 +77,8 @@ class ProbeSpecs:
     def names(self) -> tuple[str, ...]:
         """The displayed name of each probe spec: its label, or its probe, or its whole text if several
         specs have that probe."""
-        probes = [question.source.text for question in self.specs]
+        probes = [spec.source.text for spec in self.specs]
         return tuple(
-            question.label or (probe if probes.count(probe) == 1 else question.text)
-            for question, probe in zip(self.specs, probes, strict=True)
+            spec.label or (probe if probes.count(probe) == 1 else spec.text)
+            for spec, probe in zip(self.specs, probes, strict=True)
         )

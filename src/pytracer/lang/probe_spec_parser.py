@@ -1,4 +1,4 @@
-"""Reading a whole question: ``PROBE[(SIGNATURE)] [(FILTER)] ["FORMAT", ARGUMENTS]`` of trace, and
+"""Parse a whole probe spec: ``PROBE[(SIGNATURE)] [(FILTER)] ["FORMAT", ARGUMENTS]`` of trace, and
 ``PROBE(SIGNATURE)[:TYPES:EXPRESSIONS[:FILTER]][#LABEL]`` of argdist."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PROBE = re.compile(rf"(?:{_NAME}|{_METHOD}|[^\s(\"])*")
 _LABELLED = re.compile(rf"(?:{_NAME}|{_METHOD}|[^\s(\"#])*")
 _KINDS = {name for kind, s in SPELLINGS.items() for name in (kind, *s.long)}
 _RETURNS = ("kr", "fr", "ur")
-_MOST = 16  # expressions of a question
+_MOST = 16  # expressions of a probe spec
 
 
 def source_of(text: str) -> Source:
@@ -59,9 +59,9 @@ def parse_trace(text: str) -> ProbeSpec:
         found.append(_expression(parser))
     if parser.next.kind != END:
         raise parser.unexpected("arguments stand behind commas")
-    question = ProbeSpec(text, source, signature, condition, pieces, tuple(found))
-    _check_count(question, form.start, form.end)
-    return question
+    spec = ProbeSpec(text, source, signature, condition, pieces, tuple(found))
+    _check_count(spec, form.start, form.end)
+    return spec
 
 
 def parse_distribution(text: str) -> ProbeSpec:
@@ -192,14 +192,14 @@ def _expression(parser: ExpressionParser) -> Expression:
     return Expression(" ".join(parser.text[start : parser.taken].split()), node)
 
 
-def _check_count(question: ProbeSpec, start: int, end: int) -> None:
+def _check_count(spec: ProbeSpec, start: int, end: int) -> None:
     """Check that there are as many arguments as conversions, and not too many. Raises ProbeSpecError."""
-    wanted, found = question.conversions, question.expressions
+    wanted, found = spec.conversions, spec.expressions
     if len(found) > len(wanted):
         first = found[len(wanted)].node
         raise ProbeSpecError(
             f"{len(found)} arguments, and {len(wanted)} conversions in the format",
-            question.text,
+            spec.text,
             first.start,
             found[-1].node.end,
             hint="this is for none of them",
@@ -208,10 +208,10 @@ def _check_count(question: ProbeSpec, start: int, end: int) -> None:
         missing = wanted[len(found)]
         raise ProbeSpecError(
             f"{len(wanted)} conversions in the format, and {len(found)} arguments",
-            question.text,
+            spec.text,
             missing.start,
             missing.end,
             hint="there is no argument for this",
         )
     if len(found) > _MOST:
-        raise ProbeSpecError(f"more than {_MOST} arguments", question.text, start, end)
+        raise ProbeSpecError(f"more than {_MOST} arguments", spec.text, start, end)

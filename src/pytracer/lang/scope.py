@@ -12,7 +12,7 @@ from pytracer.lang.types import StructType, Type
 from pytracer.record import made, record
 
 KERNEL, USER, EITHER = "PT_MEMORY_KERNEL", "PT_MEMORY_USER", "PT_MEMORY_EITHER"
-"""The memory that an address is in; for EITHER the address itself decides (probes_c/include/ask.h)."""
+"""The memory that an address is in. EITHER: the address itself tells (probes_c/include/probe_specs.h)."""
 
 
 @record

@@ -19,28 +19,26 @@ def retyped(code: str, kind: Type) -> Value:
     return Value("0", VoidType(f"{kind.text} that is passed by value"))
 
 
-def signed(question: ProbeSpec, scope: Scope) -> Scope:
+def signed(spec: ProbeSpec, scope: Scope) -> Scope:
     """Return the scope with the names and types of the spec's signature. Raises ProbeSpecError."""
-    if not question.signature:
+    if not spec.signature:
         return scope
     if scope.entry is not None:
-        entry = _named(question, scope.entry)
+        entry = _named(spec, scope.entry)
         named = dict[str, Found](entry.named) if scope.numbered else {}
         return replace(scope, entry=entry, named=named, numbered=entry.numbered if scope.numbered else ())
-    return _named(question, scope)
+    return _named(spec, scope)
 
 
-def _named(question: ProbeSpec, scope: Scope) -> Scope:
-    checker = Checker(question.text, scope)
+def _named(spec: ProbeSpec, scope: Scope) -> Scope:
+    checker = Checker(spec.text, scope)
     if not scope.numbered:
-        first, last = question.signature[0], question.signature[-1]
+        first, last = spec.signature[0], spec.signature[-1]
         reason = "its fields have names already" if scope.record else scope.missing_reason
-        raise ProbeSpecError(
-            f"{scope.what} takes no signature: {reason}", question.text, first.start, last.end
-        )
+        raise ProbeSpecError(f"{scope.what} takes no signature: {reason}", spec.text, first.start, last.end)
     named = dict[str, Found]()
     numbered = list(scope.numbered)
-    for number, parameter in enumerate(question.signature):
+    for number, parameter in enumerate(spec.signature):
         if number == len(numbered):
             raise checker.fail(parameter, f"only {len(numbered)} arguments can be looked at")
         kind = checker.type_of(parameter.type)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pytracer.errors import ProbeSpecError, PytracerError, UsageError
 from pytracer.kernel.facts import KernelInfo, TargetIdSource
 from pytracer.lang import GeneratedProgram, ProbeSpec, ProbeSpecs, ResultField, ResultSlot, generate
-from pytracer.lang.codegen import written
+from pytracer.lang.codegen import generate_functions
 from pytracer.plan.alternatives import ChosenProbe, ResolvedHook
 from pytracer.plan.attach_targets import ProbeSpecPlan, attach, check_number, defines_of, risks, targets_of
 from pytracer.plan.named_target import NumberedTarget
@@ -21,12 +21,12 @@ from pytracer.record import replace
 from pytracer.request import Request, number_of
 from pytracer.spec import SPELLINGS, Column, Kprobes, Source
 
-GENERATED = "asked.h"
+GENERATED = "generated_specs.h"
 STRING_SIZE, HISTOGRAM = "string-size", "histogram"  # options of tracers
 _RESERVED = {"kind", "time", "lost", "reason", "meaning"}  # what else records have, in JSON
 _RECORD = 1 << 15  # bytes of a record, as a value of a per-CPU map (PCPU_MIN_UNIT_SIZE in the kernel)
-_BEFORE = 40  # bytes of trace's record before the answers; argdist's has fewer
-_MARK = 12 * 16  # bytes of struct pt_usdt_mark, probes_c/include/usdt.h
+_BEFORE = 40  # bytes of trace's record before the results; argdist's has fewer
+_MARK = 12 * 16  # bytes of struct pt_usdt_site, probes_c/include/usdt.h
 _BEGINNINGS = {spelling.end: kind for kind, spelling in SPELLINGS.items() if spelling.end}
 
 
@@ -38,37 +38,37 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
     """
     named, warnings = list[NumberedTarget](), list[str]()
     programs, asking = list[GeneratedProgram](), list[int]()
-    answers, of = list[tuple[ResultField, ...]](), list[int]()
+    results, of = list[tuple[ResultField, ...]](), list[int]()
     groups = dict[
         tuple[int, str, bool], list[NumberedTarget]
     ]()  # by program, kind of source, whether within a function
-    for number, question in enumerate(request.probe_specs):
+    for number, spec in enumerate(request.probe_specs):
         first: GeneratedProgram | None = None
         begins = len(programs)
-        for found in _targets(question, request, facts, warnings):
+        for found in _targets(spec, request, facts, warnings):
             one = replace(found, number=len(named))
             source, target = one.source, one.target
             named.append(one)
             of.append(number)
-            program = generate(question, scope_of(source, target, facts, signed=bool(question.signature)))
+            program = generate(spec, scope_of(source, target, facts, signed=bool(spec.signature)))
             first = first or program
-            _check_uniform(question, first, program, one)
+            _check_uniform(spec, first, program, one)
             if program not in programs[begins:]:
                 programs.append(program)
                 asking.append(number)
-            which = programs.index(program, begins)
-            groups.setdefault((which, source.kind, bool(source.offset)), []).append(one)
+            program_number = programs.index(program, begins)
+            groups.setdefault((program_number, source.kind, bool(source.offset)), []).append(one)
         assert first is not None
-        answers.append(first.answers)
+        results.append(first.results)
         if request.options.get(HISTOGRAM):
-            _check_number(question, first)
-    check_number([question.source for question in request.probe_specs], named, request)
+            _check_number(spec, first)
+    check_number([spec.source for spec in request.probe_specs], named, request)
     tracked = set[int]()
     probes, notes, decided = list[ChosenProbe](), list[str](), list[ResolvedHook]()
-    for (which, kind, _), group in groups.items():
-        for function, part, some in _parts(programs[which], which, kind, group):
+    for (program_number, kind, _), group in groups.items():
+        for function, part, some in _parts(programs[program_number], program_number, kind, group):
             if part != kind:
-                tracked.add(which)
+                tracked.add(program_number)
             chosen, note, taken = attach(function, part, some, request, facts)
             probes += chosen
             notes.append(note)
@@ -82,18 +82,18 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
         for one in named
         if one.source.kind == "usdt"
     }
-    asked = _asked(request, answers, of)
+    asked = _specs_of(request, results, of)
     defines |= {
-        "PT_ASK_NUMBERS": str(asked.numbers),
-        "PT_ASK_TEXTS": str(asked.texts),
-        "PT_ASK_ROOM": str(asked.room),
-        "PT_ASK_PROGRAMS": str(max(len(programs), 1)),
+        "PT_SPEC_NUMBERS": str(asked.numbers),
+        "PT_SPEC_TEXTS": str(asked.texts),
+        "PT_SPEC_TEXT_SIZE": str(asked.room),
+        "PT_SPEC_PROGRAMS": str(max(len(programs), 1)),
     }
     if marks:
-        defines["PT_USDT_MARKS"] = defines["PT_TARGETS"]
+        defines["PT_USDT_SITES"] = defines["PT_TARGETS"]
     if tracked:
-        defines["PT_ASK_CALLS"] = ""
-        defines["PT_ASK_KEPT"] = str(max(1, *(len(program.kept) for program in programs)))
+        defines["PT_SPEC_CALLS"] = ""
+        defines["PT_SPEC_ENTRY_VALUES"] = str(max(1, *(len(program.entry_values) for program in programs)))
     return ProbeSpecPlan(
         names=tuple(one.name for one in named),
         probes=tuple(probes),
@@ -102,22 +102,22 @@ def plan_probe_specs(request: Request, facts: KernelInfo) -> ProbeSpecPlan:
         defines=tuple(defines.items()),
         resolved_hooks=tuple(decided),
         asked=asked,
-        generated={GENERATED: written(programs, asking, tracked)},
+        generated={GENERATED: generate_functions(programs, asking, tracked)},
         usdt_arguments=marks,
     )
 
 
 def _targets(
-    question: ProbeSpec, request: Request, facts: KernelInfo, warnings: list[str]
+    spec: ProbeSpec, request: Request, facts: KernelInfo, warnings: list[str]
 ) -> Iterator[NumberedTarget]:
     """Yield the targets of a probe spec; each site of a USDT probe by itself, as its arguments differ."""
     try:
-        source, targets = targets_of(question.source, question.source.kind, request, facts, warnings)
+        source, targets = targets_of(spec.source, spec.source.kind, request, facts, warnings)
     except UsageError as error:
-        start = len(question.text) - len(question.text.lstrip())
-        end = start + len(question.text[start:].split("(")[0].split()[0])
-        hint = _mark_of(question.source, facts) or error.hint
-        raise ProbeSpecError(error.message, question.text, start, end, hint=hint) from None
+        start = len(spec.text) - len(spec.text.lstrip())
+        end = start + len(spec.text[start:].split("(")[0].split()[0])
+        hint = _mark_of(spec.source, facts) or error.hint
+        raise ProbeSpecError(error.message, spec.text, start, end, hint=hint) from None
     for one in targets:
         if source.kind != "usdt":
             yield one
@@ -136,25 +136,25 @@ def _mark_of(source: Source, facts: KernelInfo) -> str:
 
 
 def _parts(
-    program: GeneratedProgram, which: int, kind: str, group: Sequence[NumberedTarget]
+    program: GeneratedProgram, program_number: int, kind: str, group: Sequence[NumberedTarget]
 ) -> Iterator[tuple[str, str, Sequence[NumberedTarget]]]:
     """The functions of the C that are wanted, the kinds of source that they are for, and of which targets."""
-    begun = group if program.begins else [one for one in group if is_tracked(one)]
+    begun = group if program.traces_entry else [one for one in group if is_tracked(one)]
     if begun:
-        yield f"begin_{which}", _BEGINNINGS[kind], begun
-    yield f"ask_{which}", kind, group
+        yield f"entry_{program_number}", _BEGINNINGS[kind], begun
+    yield f"spec_{program_number}", kind, group
 
 
 def _check_uniform(
-    question: ProbeSpec, first: GeneratedProgram, program: GeneratedProgram, one: NumberedTarget
+    spec: ProbeSpec, first: GeneratedProgram, program: GeneratedProgram, one: NumberedTarget
 ) -> None:
     """Check that each expression has the same type at all targets, as its column has one. Raises
     ProbeSpecError."""
-    for expression, before, now in zip(question.expressions, first.answers, program.answers, strict=True):
+    for expression, before, now in zip(spec.expressions, first.results, program.results, strict=True):
         if before.slot is not now.slot:
             raise ProbeSpecError(
                 f"this is {now.slot.value} of {one.name}, and {before.slot.value} of what matched before",
-                question.text,
+                spec.text,
                 expression.node.start,
                 expression.node.end,
                 hint="a cast makes them alike",
@@ -170,33 +170,33 @@ def _check_addresses(probes: Iterable[ChosenProbe], named: Sequence[NumberedTarg
                 if known.setdefault(address, number) != number:
                     name = named[number].name
                     raise UsageError(
-                        f"two questions about {name}, which is known by its address here",
+                        f"two probe specs about {name}, which is known by its address here",
                         hint=f"ask one by one, or take another way (--hook {named[number].source.kind}=WAY)",
                     )
 
 
-def _check_number(question: ProbeSpec, program: GeneratedProgram) -> None:
+def _check_number(spec: ProbeSpec, program: GeneratedProgram) -> None:
     """Check that a histogram is of one number. Raises ProbeSpecError."""
-    if len(program.answers) == 1 and program.answers[0].slot is not ResultSlot.TEXT:
+    if len(program.results) == 1 and program.results[0].slot is not ResultSlot.TEXT:
         return
-    nodes = [one.node for one in question.expressions]
-    start, end = (nodes[0].start, nodes[-1].end) if nodes else (0, len(question.text))
+    nodes = [one.node for one in spec.expressions]
+    start, end = (nodes[0].start, nodes[-1].end) if nodes else (0, len(spec.text))
     raise ProbeSpecError(
-        "a histogram is of one number", question.text, start, end, hint="PROBE()::EXPRESSION, or -C"
+        "a histogram is of one number", spec.text, start, end, hint="PROBE()::EXPRESSION, or -C"
     )
 
 
-def _asked(request: Request, answers: list[tuple[ResultField, ...]], of: list[int]) -> ProbeSpecs:
-    every = [answer for some in answers for answer in some]
-    numbers = [answer.at + 1 for answer in every if answer.slot is not ResultSlot.TEXT]
-    texts = [answer.at + 1 for answer in every if answer.slot is ResultSlot.TEXT]
+def _specs_of(request: Request, results: list[tuple[ResultField, ...]], of: list[int]) -> ProbeSpecs:
+    every = [result for some in results for result in some]
+    numbers = [result.at + 1 for result in every if result.slot is not ResultSlot.TEXT]
+    texts = [result.at + 1 for result in every if result.slot is ResultSlot.TEXT]
     most = max(numbers, default=1), max(texts, default=1), number_of(STRING_SIZE, request)
     _check_room(*most)
-    return ProbeSpecs(request.probe_specs, tuple(answers), tuple(of), *most)
+    return ProbeSpecs(request.probe_specs, tuple(results), tuple(of), *most)
 
 
 def _check_room(numbers: int, texts: int, room: int) -> None:
-    """Check that a record, with its struct pt_answers, is not too large. Raises UsageError."""
+    """Check that a record, with its struct pt_results, is not too large. Raises UsageError."""
     left = _RECORD - _BEFORE - 8 * numbers - 4
     if texts * room > left:
         raise UsageError(
@@ -209,8 +209,8 @@ def expression_columns(asked: ProbeSpecs, taken: Iterable[str], *, wide: bool) -
     If ``wide``, tables leave it out."""
     names = set(taken) | _RESERVED
     slots = dict[str, ResultSlot]()
-    for answer in (answer for some in asked.fields for answer in some):
-        slots.setdefault(answer.name, answer.slot)
+    for result in (result for some in asked.fields for result in some):
+        slots.setdefault(result.name, result.slot)
     return tuple(
         Column(
             f"arg:{name}" if name in names else name,

@@ -72,11 +72,11 @@ def _by_convention(prototype: Prototype, types: NoTypes, facts: KernelInfo) -> l
 
 
 def _register(number: int) -> str:
-    return f"pt_ask_argument(ctx, {number})"
+    return f"pt_spec_argument(ctx, {number})"
 
 
 def _passed(number: int) -> str:
-    return f"pt_ask_passed(ctx, {number})"
+    return f"pt_spec_context_word(ctx, {number})"
 
 
 def _function(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
@@ -106,7 +106,7 @@ def _with(prototype: Prototype, scope: Scope, values: Sequence[Value]) -> Scope:
 
 def _function_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     prototype = types.function(target.function)
-    code = "pt_ask_returned(ctx)"
+    code = "pt_spec_return_value(ctx)"
     returned = Value(f"((u64){code})", RAW)
     if prototype is not None:
         returned = _returned(code, prototype.returned)
@@ -192,7 +192,7 @@ def _debugged(
 def _program_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     entry = _program_function(replace(source, kind="u"), target, types, facts)
     types, prototype, _ = _debugged(target, types, facts)
-    code = "pt_ask_returned(ctx)"
+    code = "pt_spec_return_value(ctx)"
     returned = Value(f"((u64){code})", RAW) if prototype is None else _returned(code, prototype.returned)
     what = _what(source, target)
     return Scope(what, types, returned=returned, entry=entry, missing_reason="it has returned", memory=USER)
@@ -206,7 +206,7 @@ def _mark(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo
         if argument.problem:
             kind = VoidType(f"value that nobody can read: {argument.problem}")
         assert isinstance(kind, (IntType, VoidType))
-        code = f"pt_ask_mark(ctx, target, {number}, &bad)"
+        code = f"pt_spec_usdt_argument(ctx, target, {number}, &bad)"
         values.append(Value(f"(({kind.c}){code})", kind) if isinstance(kind, IntType) else Value("0", kind))
     return Scope(
         _what(source, target),

@@ -143,7 +143,7 @@ ONLY_NETWORKS = NameSet(
     map="pt_networks",
     define="ONLY_NETWORKS",
 )
-"""Filters connections: pt_is_ours in probes_c/include/tcp.h."""
+"""Filters connections: pt_is_socket_traced in probes_c/include/tcp.h."""
 
 ONLY_PATHS = NameSet(
     "path",
@@ -336,6 +336,6 @@ STRING_SIZE = Number(
     minimum=2,
     maximum=4096,
     metavar="BYTES",
-    define="PT_ASK_ROOM",
+    define="PT_SPEC_TEXT_SIZE",
 )
-"""The size of strings in results; probes_c/include/ask.h."""
+"""The size of strings in results; probes_c/include/probe_specs.h."""

@@ -94,7 +94,7 @@ REQUEST_KEYS = (
     BY_OPERATION,
     Key("cgroup", (Column("cgroup", "cgroup (v2) that is charged for them", decode="cgroup", null=0),)),
 )
-"""Rows of requests: probes_c/include/requestrows.h."""
+"""Rows of requests: probes_c/include/request_rows.h."""
 
 DISK_AUDIT = Audit(
     "disk_requests",

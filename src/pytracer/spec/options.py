@@ -175,11 +175,11 @@ class Injection(Arguments):
 @record
 class ProbeSpecArguments(Arguments):
     """Probe specs in the language of :mod:`pytracer.lang`: probe, filter and expressions. The C includes
-    ``asked.h``, which is generated for each run, as probes_c/include/ask.h says; it has the option
-    ``string-size``.
+    ``generated_specs.h``, which is generated for each run (probes_c/include/probe_specs.h). The tracer
+    has the option ``string-size``.
 
     ``distribution``: in argdist's form, not trace's.
     """
 
-    encode: str = "questions"
+    encode: str = "probe_specs"
     distribution: bool = False

@@ -24,7 +24,7 @@ SPORT = Column("sport", "port of this end", width=5)
 DADDR = Column("daddr", "address of the other end", decode="address", width=15)
 DPORT = Column("dport", "port of the other end", width=5)
 NETNS = Column("netns", "network namespace of the socket (inode number)", width=10, wide=True)
-"""The network namespace of a connection: probes_c/include/ends.h."""
+"""The network namespace of a connection: probes_c/include/connection_members.h."""
 
 CONNECTION_KEYS = (
     Key("address", (DADDR,)),
@@ -33,7 +33,7 @@ CONNECTION_KEYS = (
     Key("pid", (PID, COMM)),
     Key("netns", (replace(NETNS, wide=False),)),
 )
-"""Rows of connections: probes_c/include/connectionrows.h."""
+"""Rows of connections: probes_c/include/connection_rows.h."""
 
 
 def wide(column: Column) -> Column:

@@ -1,4 +1,4 @@
-"""Tell a network program which interfaces have no Ethernet header (probes_c/include/link.h)."""
+"""Tell a network program which interfaces have no Ethernet header (probes_c/include/link_layer.h)."""
 
 from __future__ import annotations
 

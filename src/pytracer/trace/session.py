@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pytracer.trace.stack_collector import StackCollector
 
 _RECORD = "pt_record"  # probes_c/include/stream.h
-_PENDING = 1  # enum pt_traced in probes_c/include/task.h
+_PENDING = 1  # enum pt_trace_state in probes_c/include/task.h
 
 
 def discard_line(_line: str) -> None:

@@ -21,15 +21,15 @@ int enter(struct bpf_raw_tracepoint_args *ctx)
     struct row_key key = {};
     struct row_value *row;
 
-    if (pt_task() != PT_YES || serial >> 56 != 0x5e)
+    if (!pt_is_current_traced() || serial >> 56 != 0x5e)
         return PT_PASS;
     key.number = serial & ((1ULL << BITS) - 1);
     row = pt_row(&key);
     if (!row)
         return PT_PASS;
 #ifdef SLOW
-    PT_LOOP
-    for (int i = 0; i < PT_TURNS(8000, 8000, 64); i++)
+    PT_LOOP_PRAGMA
+    for (int i = 0; i < PT_LOOP_LIMIT(8000, 8000, 64); i++)
         bpf_ktime_get_ns();
 #endif
     row->calls++;

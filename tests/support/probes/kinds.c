@@ -98,20 +98,20 @@ int steps_2(void *ctx)
 }
 
 struct sum {
-    u32 turn;
+    u32 index;
     u32 value;
 };
 
-PT_TURN(1, struct sum *sum)
+PT_LOOP_BODY(1, struct sum *sum)
 {
-    sum->value += sum->turn;
-    return sum->turn == 49;
+    sum->value += sum->index;
+    return sum->index == 49;
 }
 
 int looped(void *ctx)
 {
     struct sum sum = {};
 
-    PT_EACH(1, 60, &sum);
+    PT_LOOP_RUN(1, 60, &sum);
     return sum.value; // 0 + 1 + ... + 49
 }

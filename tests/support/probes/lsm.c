@@ -16,7 +16,7 @@ int asked(void *ctx)
     struct row_key key = {};
     struct row_value *row;
 
-    if (pt_task() != PT_YES)
+    if (!pt_is_current_traced())
         return 0;
     key.pid = bpf_get_current_pid_tgid() >> 32;
     row = pt_row(&key);

@@ -23,7 +23,7 @@ int enter(struct bpf_raw_tracepoint_args *ctx)
     struct event *event;
     u64 serial = pt_read(PT_REGS_PARM1(regs));
 
-    if (pt_task() != PT_YES || serial >> 56 != 0x5e)
+    if (!pt_is_current_traced() || serial >> 56 != 0x5e)
         return PT_PASS;
 #ifdef TEXT
     event = pt_prepare();

@@ -7,7 +7,7 @@ struct seen {
     s64 values[PT_USDT_ARGS];
     s64 errors[PT_USDT_ARGS];
 };
-BPF_ARRAY(seen, struct seen, PT_USDT_MARKS);
+BPF_ARRAY(seen, struct seen, PT_USDT_SITES);
 
 #ifdef NO_COOKIES
 BPF_ARRAY(now_at, u32, 1);

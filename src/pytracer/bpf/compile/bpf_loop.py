@@ -1,8 +1,8 @@
 """Append the callbacks of bpf_loop() (Linux 5.17), the loop bodies, to their programs.
 
 BCC compiles each function by itself and cannot express the address of another. So a program names its loop
-body by a constant (PT_EACH in probes_c/include/loops.h). Here the instructions of that function are appended
-to the program's, and the constant becomes a reference to them in the kernel's encoding.
+body by a constant (PT_LOOP_RUN in probes_c/include/loops.h). Here the instructions of that function are
+appended to the program's, and the constant becomes a reference to them in the kernel's encoding.
 
 See "What BCC does not do" in docs/internals.md.
 """
@@ -17,7 +17,7 @@ from pytracer.bpf.image import constants_of, reference
 from pytracer.record import record, replace
 
 MARK = 0x7079547261637400
-"""PT_CALLED of probes_c/include/loops.h; the last byte is the function's number."""
+"""PT_LOOP_MARK of probes_c/include/loops.h; the last byte is the function's number."""
 _R1, _R2 = Register.R1, Register.R2
 
 
@@ -60,7 +60,7 @@ def joined(whole: list[LoopBody]) -> bytes:
 def _called(code: bytes) -> dict[int, str]:
     """Find the placeholders of loop bodies: function names by the offset of the instruction."""
     marks = {offset: value - MARK for offset, value in constants_of(code)}
-    return {offset: f"pt_turn_{number}" for offset, number in marks.items() if 0 <= number <= 0xFF}
+    return {offset: f"pt_loop_{number}" for offset, number in marks.items() if 0 <= number <= 0xFF}
 
 
 def _entry() -> bytes:

@@ -63,7 +63,7 @@ class AggregateReader:
         self._taken_at = time.monotonic()
         self._grace: GracePeriod | None = None
         self._double_buffer: DoubleBuffer | None = None
-        other, flag = maps.get(f"{self._table.name}_other"), maps.get("pt_side")
+        other, flag = maps.get(f"{self._table.name}_other"), maps.get("pt_active_map")
         if drain and other is not None and flag is not None:
             self._grace = open_grace_period()
             if self._grace is not None:

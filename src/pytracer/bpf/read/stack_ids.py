@@ -11,7 +11,7 @@ from pytracer.arrays import Array, np
 from pytracer.bpf.read.maps import Map
 from pytracer.bpf.sys import Command, address, bpf
 
-_MORE = 1 << 30  # PT_STACK_MORE: a number of the second map
+_MORE = 1 << 30  # PT_STACK_SECOND: a number of the second map
 DEPTH = 127  # PERF_MAX_STACK_DEPTH
 
 
@@ -25,11 +25,11 @@ class SampledProcess(NamedTuple):
 
 
 class StackMaps:
-    """The maps ``stacks``, ``stacks_more`` and ``images`` of a program."""
+    """The maps ``stacks``, ``stacks_second`` and ``images`` of a program."""
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
         """Raises KeyError if the program has no such maps."""
-        self._maps = maps["stacks"], maps["stacks_more"]
+        self._maps = maps["stacks"], maps["stacks_second"]
         self._images, self._epochs = maps["images"], maps["epochs"]
         self._known: dict[int, Array] = {}
 

@@ -2,16 +2,16 @@
 // Parses packets of an interface, with the link's header. The tracer that includes this defines before it, besides
 // the definitions for ip.h:
 //
-//   pt_announced(packet, offset)         what follows a link that has no EtherType, as an EtherType
+//   pt_ethertype(packet, offset)         the EtherType of a packet whose link header has none
 #include "ip.h"
 
 #define ETHERNET 14 // the length of its header
 
-// The length of the link header by interface; those that are not here have Ethernet's.
+// The length of the link header, by interface; interfaces that are not in the map have Ethernet's.
 BPF_HASH(links, u32, u32, 4096);
-BPF_ARRAY(pt_links, u32, 1); // how many they are: mostly none, and then none is looked for
+BPF_ARRAY(pt_links, u32, 1); // the number of entries: mostly 0, which saves the look-up
 
-static __always_inline u32 pt_header(u32 interface)
+static __always_inline u32 pt_link_header_len(u32 interface)
 {
     u32 first = 0, *others = pt_links.lookup(&first), *length;
 
@@ -21,22 +21,23 @@ static __always_inline u32 pt_header(u32 interface)
     return length ? *length : ETHERNET;
 }
 
-// What the link's header, and tags behind it, lead to, as pt_protocol says it of what is no IP; and to where.
-static __always_inline u32 pt_link(pt_packet *packet, u32 interface, u32 *start)
+// Parse the link header and VLAN tags. Returns FRAME plus the EtherType, LLC or MALFORMED; "start" is the offset of the
+// network header.
+static __always_inline u32 pt_parse_link(pt_packet *packet, u32 interface, u32 *start)
 {
-    u32 offset = pt_header(interface), type;
+    u32 offset = pt_link_header_len(interface), type;
     int ethernet = offset == ETHERNET;
     u8 bytes[2]; // big-endian, as on the wire
 
     *start = 0;
     if (!ethernet)
-        type = pt_announced(packet, offset);
+        type = pt_ethertype(packet, offset);
     else if (pt_load(packet, 12, bytes, sizeof(bytes)))
         return MALFORMED;
     else
         type = bytes[0] << 8 | bytes[1];
-    // A tag is 2 bytes of its own, then the EtherType of what it marks. One that the device took off the
-    // frame, or is to put on, is not in the data.
+    // A tag has 2 bytes, then the EtherType of the tagged packet. A tag that the device strips or inserts is not in the
+    // data.
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         if (!ethernet || (type != TYPE_VLAN && type != TYPE_QINQ))
@@ -50,7 +51,7 @@ static __always_inline u32 pt_link(pt_packet *packet, u32 interface, u32 *start)
     return type < TYPE_MIN && ethernet ? LLC : FRAME | type;
 }
 
-// The protocol of a packet of which pt_link said this.
+// Return the protocol of a packet from the result of pt_parse_link.
 static __always_inline u32 pt_protocol(pt_packet *packet, u32 link, u32 start)
 {
     if (link == (FRAME | TYPE_IPV4))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Rows of requests to disks: their keys, and how requests are added up. With PT_SLOTS rows have buckets, too.
+// Rows of block requests: their keys and sums. With PT_SLOTS the rows have buckets.
 #include "requests.h"
 
 struct row_key {
@@ -34,13 +34,13 @@ struct row_value {
     u64 random;
 #endif
 #ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
+    u64 seen; // time of the last update: the newest of the per-CPU names is shown
     char comm[PT_COMM_LEN];
 #endif
 };
 #include "rows.h"
 
-// Fill in the key, all of whose bytes count.
+// Fill in the key, including its padding.
 static __always_inline void pt_fill_key(struct row_key *key, struct pt_io *io, u32 disk, u32 operation)
 {
     __builtin_memset(key, 0, sizeof(*key));
@@ -61,11 +61,11 @@ static __always_inline void pt_fill_key(struct row_key *key, struct pt_io *io, u
 #endif
 }
 
-// Add a request to the row of a key; 0 if there is no room for it.
-static __always_inline struct row_value *pt_add(struct row_key *key, struct pt_io *io)
+// Add a request to the row of a key. Returns 0 if the map is full.
+static __always_inline struct row_value *pt_count_request(struct row_key *key, struct pt_io *io)
 {
     struct row_value *row = pt_row(key);
-    u64 now = bpf_ktime_get_ns(), ns = now - (io->made_ns ? io->made_ns : io->issued_ns);
+    u64 now = bpf_ktime_get_ns(), ns = now - (io->submitted_ns ? io->submitted_ns : io->issued_ns);
 
     if (!row)
         return 0;

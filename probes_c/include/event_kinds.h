@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The wanted kinds of events, by the tracer's own numbers for them (NameSet with names).
+// Filters events by kind, with the numbers that the tracer gives to kinds (a NameSet with names).
 #ifdef PT_ONLY
 BPF_HASH(pt_kinds, u64, u8, 16);
 #endif

@@ -1,4 +1,4 @@
-"""Answers of questions, from records to columns and lines."""
+"""Results of probe specs, from records to columns and lines."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pytracer.model import Coded
 from pytracer.plan import make_plan
 from pytracer.request import Request
 from pytracer.spec import registry
-from support.questions import kernel
+from support.probe_spec_kernel import kernel
 
 ROOM = 80
 
 
 def records(plan, *rows):
-    """Records of a plan: (target, missing bits, numbers, texts) each."""
-    asked = plan.probe_specs
-    answers = np.dtype(
-        [("numbers", "u8", asked.numbers), ("missing", "u4"), ("texts", f"S{asked.texts * ROOM}")], align=True
+    """Records of a plan: (target, unread bits, numbers, texts) each."""
+    specs = plan.probe_specs
+    results = np.dtype(
+        [("numbers", "u8", specs.numbers), ("unread", "u4"), ("texts", f"S{specs.texts * ROOM}")], align=True
     )
-    made = np.zeros(len(rows), np.dtype([("pid", "u4"), ("target", "u4"), ("answers", answers)], align=True))
-    for row, (target, missing, numbers, texts) in zip(made, rows, strict=True):
-        row["target"], row["answers"]["missing"] = target, missing
-        row["answers"]["numbers"][: len(numbers)] = [number & (1 << 64) - 1 for number in numbers]
+    made = np.zeros(len(rows), np.dtype([("pid", "u4"), ("target", "u4"), ("results", results)], align=True))
+    for row, (target, unread, numbers, texts) in zip(made, rows, strict=True):
+        row["target"], row["results"]["unread"] = target, unread
+        row["results"]["numbers"][: len(numbers)] = [number & (1 << 64) - 1 for number in numbers]
         # Behind the end of a text there may be anything.
-        row["answers"]["texts"] = b"".join((text + b"\0rest").ljust(ROOM, b"x") for text in texts)
+        row["results"]["texts"] = b"".join((text + b"\0rest").ljust(ROOM, b"x") for text in texts)
     return made
 
 
@@ -66,7 +66,7 @@ def test_what_could_not_be_read_is_nothing():
     }
 
 
-def test_several_questions_share_columns_and_leave_the_others_empty():
+def test_several_probe_specs_share_columns_and_leave_the_others_empty():
     plan = planned('k:vfs_read "n=%d", count', 'u:x:work(int count) "%d", count', "k:nothing")
     made = records(plan, (0, 0, [5], []), (1, 0, [-6], []), (2, 0, [0], []), (7, 0, [0], []))
     found = columns(plan, made)

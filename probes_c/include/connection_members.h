@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The members of an event that identify its connection and the owner. Include owners.h before it.
+// The event members that identify a connection and its owner. Include owners.h before it.
 #define PT_CONNECTION_MEMBERS                                                                                \
     u32 pid;                                                                                                 \
     u32 netns;                                                                                               \

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Numbers of system calls, as a tracer that looks for a few of them writes them down. "call" is what pt_call gives
-// (syscall.h); each line has the call's name and its number of x86-64, i386, arm64 and 32-bit Arm, -1 where an ABI
-// has none. tests/unit/test_numbers.py compares them with the tables.
+// PT_IS(call, NAME, numbers) compares a system call by its numbers, for tracers of a few calls. "call" is the result of
+// pt_call (syscall.h). The numbers are those of x86-64, i386, arm64 and 32-bit Arm, -1 if an ABI does not have the
+// call. tests/unit/test_numbers.py compares them with the tables.
 #if defined(__x86_64__)
-// Calls of x32 have the numbers of x86-64 and a bit (those that have others are not for this).
+// Calls of x32 have the numbers of x86-64 plus a bit. (The few with other numbers cannot be compared by this.)
 #define PT_IS(call, name, x86_64, i386, arm64, arm)                                                          \
     (((call) & ~0x40000000ULL) == (u64)(x86_64) || (call) == (1ULL << 32 | (u64)(i386)))
 #elif defined(__aarch64__)
@@ -13,7 +13,7 @@
 
 static int kind_of(u64 call);
 
-// A first look at a number, of whichever ABI it is.
+// A cheap first test of a number, before its ABI is known.
 static __always_inline int is_wanted(u32 nr)
 {
     return kind_of(nr) || kind_of(1ULL << 32 | nr);

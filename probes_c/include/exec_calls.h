@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // The system calls that execute a program, in each ABI: bit 32 of "call" is set for calls of 32-bit programs.
-enum how { OTHER, EXECVE, EXECVEAT };
+enum exec_call { OTHER, EXECVE, EXECVEAT };
 
-static __always_inline enum how how(u64 call)
+static __always_inline enum exec_call exec_call_of(u64 call)
 {
     u32 nr = call;
 
@@ -21,5 +21,5 @@ static __always_inline enum how how(u64 call)
 
 static __always_inline int is_wanted(u32 nr)
 {
-    return how(nr) != OTHER || how(1ULL << 32 | nr) != OTHER;
+    return exec_call_of(nr) != OTHER || exec_call_of(1ULL << 32 | nr) != OTHER;
 }

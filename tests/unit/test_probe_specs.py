@@ -19,15 +19,15 @@ from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.spec import Kprobes, ProbeSite, Source, parse_source, registry
 from support.fake_kernel import FakeKernel
-from support.questions import kernel, mark, types
+from support.probe_spec_kernel import kernel, mark, types
 
 KERNEL = kernel()
 TRACE = registry.get("trace")
 ARGDIST = registry.get("argdist")
 # All words that the C which is written may consist of.
 OURS = re.compile(
-    r"pt_\w+|0xffff|bpf_\w+|PT_\w+|ask_\d+|begin_\d+|0x[0-9a-f]+ULL|\d+ULL|\d+|[us](8|16|32|64)|text_|volatile|"
-    r"struct|static|__always_inline|inline|int|void|return|if|ctx|which|target|call|ns|bad|to|numbers|texts|missing|kept"
+    r"pt_\w+|0xffff|bpf_\w+|PT_\w+|spec_\d+|entry_\d+|0x[0-9a-f]+ULL|\d+ULL|\d+|[us](8|16|32|64)|text_|volatile|"
+    r"struct|static|__always_inline|inline|int|void|return|if|ctx|program|target|call|ns|bad|to|numbers|texts|unread|entry_values"
 )
 
 
@@ -36,11 +36,11 @@ def planned(*texts, facts=KERNEL):
 
 
 def c_of(*texts):
-    return planned(*texts).generated["asked.h"]
+    return planned(*texts).generated["generated_specs.h"]
 
 
 def refused(text, read=parse_trace):
-    """The error of a question: message, what it points at, hint."""
+    """The error of a spec: message, what it points at, hint."""
     with pytest.raises(ProbeSpecError) as caught:
         make_plan(Request(TRACE, probe_specs=(read(text),)), KERNEL)
     error = caught.value
@@ -93,26 +93,24 @@ def test_what_is_no_probe(text):
 
 
 def test_parts_of_a_question():
-    question = parse_trace(
-        '  k:vfs_read (count > 3)  "a %s\\t%-5d%%\\x41",  file -> dentry->d_name , count+1'
-    )
-    assert question.source.text == "k:vfs_read"
-    assert question.filter is not None
-    assert [one.text for one in question.expressions] == ["file -> dentry->d_name", "count+1"]
-    first, second = question.conversions
+    spec = parse_trace('  k:vfs_read (count > 3)  "a %s\\t%-5d%%\\x41",  file -> dentry->d_name , count+1')
+    assert spec.source.text == "k:vfs_read"
+    assert spec.filter is not None
+    assert [one.text for one in spec.expressions] == ["file -> dentry->d_name", "count+1"]
+    first, second = spec.conversions
     assert (first.sign, second.how, second.show(7)) == ("s", "-5", "7    ")
-    assert question.pieces == ("a ", first, "\t", second, "%A")
+    assert spec.pieces == ("a ", first, "\t", second, "%A")
 
 
 def test_parts_of_a_distribution():
-    question = parse_distribution(
+    spec = parse_distribution(
         "p:c:write(int fd, const void *buf, size_t count):size_t,u32:count,fd:fd==1#large ones"
     )
-    assert [one.name for one in question.signature] == ["fd", "buf", "count"]
-    assert [one.type.text for one in question.signature] == ["int", "void *", "size_t"]
-    assert [(one.text, one.type.text) for one in question.expressions] == [("count", "size_t"), ("fd", "u32")]
-    assert question.label == "large ones"
-    assert question.filter is not None
+    assert [one.name for one in spec.signature] == ["fd", "buf", "count"]
+    assert [one.type.text for one in spec.signature] == ["int", "void *", "size_t"]
+    assert [(one.text, one.type.text) for one in spec.expressions] == [("count", "size_t"), ("fd", "u32")]
+    assert spec.label == "large ones"
+    assert spec.filter is not None
     assert parse_distribution("k:vfs_read()::a ? b : c:d").filter is not None
     assert parse_distribution("k:vfs_read():char*:buf").expressions[0].type.stars == 1
     assert parse_distribution("p:c:fork()#fork calls").label == "fork calls"
@@ -167,9 +165,9 @@ def test_constants_are_what_c_makes_of_them(text):
     from pytracer.plan.scopes import scope_of
     from pytracer.spec import parse_source
 
-    question = parse_trace(f'k:vfs_read "%d", {text}')
-    checker = Checker(question.text, scope_of(parse_source("k:vfs_read"), NamedTarget("vfs_read"), KERNEL))
-    assert checker.value(question.expressions[0].node).constant == NUMBERS[text]
+    spec = parse_trace(f'k:vfs_read "%d", {text}')
+    checker = Checker(spec.text, scope_of(parse_source("k:vfs_read"), NamedTarget("vfs_read"), KERNEL))
+    assert checker.value(spec.expressions[0].node).constant == NUMBERS[text]
 
 
 GOOD = {
@@ -291,14 +289,14 @@ CASES = [(probe, *case) for probe, cases in GOOD.items() for case in cases]
 
 
 @pytest.mark.parametrize(("probe", "form", "expression", "slot"), CASES)
-def test_what_can_be_asked(probe, form, expression, slot):
+def test_specs_that_can_be_planned(probe, form, expression, slot):
     """And that the C which is written has no word but ours."""
     text = f'{probe} ({expression if form != "%s" else 1}) "[{form}]", {expression}'
     plan = planned(text)
     assert plan.probe_specs is not None
-    [[answer]] = plan.probe_specs.fields
-    assert (answer.name, answer.slot) == (expression, slot)
-    written = plan.generated["asked.h"]
+    [[result]] = plan.probe_specs.fields
+    assert (result.name, result.slot) == (expression, slot)
+    written = plan.generated["generated_specs.h"]
     words = set(re.findall(r"\w+", written))
     assert all(OURS.fullmatch(word) for word in words), {word for word in words if not OURS.fullmatch(word)}
     assert written.count("(") == written.count(")")
@@ -308,10 +306,10 @@ def test_what_can_be_asked(probe, form, expression, slot):
 @pytest.mark.parametrize(
     ("expression", "written"),
     [
-        ("first / 7", "((s32)pt_ask_divided_signed("),
-        ("first % 7", "((s32)pt_ask_rest_signed("),
-        ("first / 7U", "((u32)pt_ask_divided("),
-        ("last % (unsigned long)first", "((u64)pt_ask_rest("),
+        ("first / 7", "((s32)pt_spec_divide_signed("),
+        ("first % 7", "((s32)pt_spec_modulo_signed("),
+        ("first / 7U", "((u32)pt_spec_divide("),
+        ("last % (unsigned long)first", "((u64)pt_spec_modulo("),
     ],
 )
 def test_division_is_signed_as_in_c(expression, written):
@@ -492,8 +490,8 @@ BCC_FORMS = {
 
 @pytest.mark.parametrize("text", BCC_FORMS)
 def test_forms_that_bcc_describes(text):
-    [answers] = planned(text).probe_specs.fields
-    slot = answers[0].slot.value
+    [results] = planned(text).probe_specs.fields
+    slot = results[0].slot.value
     assert slot == BCC_FORMS[text] or (BCC_FORMS[text] == "number" and slot in ("signed", "unsigned"))
 
 
@@ -511,7 +509,7 @@ HOSTILE = [
     "__builtin_trap()",
     "({ while (1); 1; })",
     "*(int *)0 = 1",
-    "pt_ask_load(0, 8, 0, 0)",
+    "pt_spec_load(0, 8, 0, 0)",
     "to->numbers",
     "bpf_get_current_task()",
     "count ? : 1",
@@ -544,7 +542,7 @@ def test_no_text_gets_into_the_c(text):
         assert "\n" not in caught.value.message.replace(text, "")
 
 
-@pytest.mark.parametrize("word", ["PT_TARGETS", "bad", "ctx", "call", "text_", "pt_ask_load", "u64"])
+@pytest.mark.parametrize("word", ["PT_TARGETS", "bad", "ctx", "call", "text_", "pt_spec_load", "u64"])
 def test_words_of_the_c_mean_nothing_to_users(word):
     message, at, _ = refused(f"k:vfs_read ({word})")
     assert at == word
@@ -563,9 +561,9 @@ def test_what_is_in_quotes_becomes_numbers():
 
 def test_programs_are_shared_where_they_are_alike():
     one = planned('k:vfs_read "%d", count', "k:nothing", "k:nothing (1)")
-    written = one.generated["asked.h"]
-    assert re.findall(r"^int (\w+)\(", written, re.M) == ["ask_0", "ask_1", "ask_2"]
-    assert [chosen.probe.program for chosen in one.probes] == ["ask_0", "ask_1", "ask_2"]
+    written = one.generated["generated_specs.h"]
+    assert re.findall(r"^int (\w+)\(", written, re.M) == ["spec_0", "spec_1", "spec_2"]
+    assert [chosen.probe.program for chosen in one.probes] == ["spec_0", "spec_1", "spec_2"]
     assert one.probe_specs.of == (0, 1, 2)
 
 
@@ -612,8 +610,8 @@ def distributed(*texts, **options):
 @pytest.mark.parametrize("text", DISTRIBUTIONS)
 def test_what_can_be_counted(text):
     plan = distributed(text)
-    [answers] = plan.probe_specs.fields
-    assert [(answer.name, answer.slot) for answer in answers] == DISTRIBUTIONS[text]
+    [results] = plan.probe_specs.fields
+    assert [(result.name, result.slot) for result in results] == DISTRIBUTIONS[text]
     names = [column.name for column in plan.schema.columns]
     asked = ["arg:count" if name == "count" else name for name, _ in DISTRIBUTIONS[text]]
     assert names == ["probe", *asked, "count"]
@@ -677,9 +675,9 @@ def test_a_histogram_is_of_one_number():
 
 def test_texts_of_a_record_have_so_much_room():
     def asked(texts, room):
-        question = parse_trace(f'k:vfs_read "{"%s" * texts}"' + ", buf" * texts)
-        request = Request(TRACE, {"string-size": room}, probe_specs=(question,))
-        return dict(make_plan(request, KERNEL).defines)["PT_ASK_ROOM"]
+        spec = parse_trace(f'k:vfs_read "{"%s" * texts}"' + ", buf" * texts)
+        request = Request(TRACE, {"string-size": room}, probe_specs=(spec,))
+        return dict(make_plan(request, KERNEL).defines)["PT_SPEC_TEXT_SIZE"]
 
     assert asked(7, 4096) == "4096"
     assert asked(8, 4089) == "4089"  # 40 bytes, a number, a word, and these: 32768 with what is between
@@ -689,14 +687,14 @@ def test_texts_of_a_record_have_so_much_room():
         assert caught.value.hint == f"-z {most} at most"
 
 
-def test_the_c_is_told_how_many_there_are():
-    def told(*texts):
+def test_the_c_gets_the_sizes_of_a_record():
+    def sizes(*texts):
         defines = dict(planned(*texts).defines)
-        return [defines[f"PT_ASK_{name}"] for name in ("PROGRAMS", "NUMBERS", "TEXTS", "ROOM")]
+        return [defines[f"PT_SPEC_{name}"] for name in ("PROGRAMS", "NUMBERS", "TEXTS", "TEXT_SIZE")]
 
-    assert told("k:vfs_read") == ["1", "1", "1", "80"]
-    assert told('k:vfs_read "%d %d %s", count, fast, buf') == ["1", "2", "1", "80"]
-    assert told('k:vfs_read "%s %d %s", buf, count, buf', "k:many", "k:nothing") == ["3", "1", "2", "80"]
+    assert sizes("k:vfs_read") == ["1", "1", "1", "80"]
+    assert sizes('k:vfs_read "%d %d %s", count, fast, buf') == ["1", "2", "1", "80"]
+    assert sizes('k:vfs_read "%s %d %s", buf, count, buf', "k:many", "k:nothing") == ["3", "1", "2", "80"]
 
 
 FIELDS = """name: x
@@ -760,7 +758,7 @@ def test_arguments_are_read_from_their_registers(source, arguments, returned):
     """Of a trampoline from its words, one for each register; a whole struct is not read."""
 
     def place(code):
-        return "".join(re.findall(r"pt_ask_(?:argument|passed)\(ctx, (\d)\)", code))
+        return "".join(re.findall(r"pt_spec_(?:argument|context_word)\(ctx, (\d)\)", code))
 
     [target] = KERNEL.named[source].targets
     scope = scope_of(parse_source(source), target, KERNEL)
@@ -796,17 +794,17 @@ def test_a_signature_says_more_than_debug_information():
     assert seen("ur:x:many", signed=True) == [set(), set()]
 
 
-def test_questions_about_one_probe_are_told_apart_by_all_of_them():
+def test_probe_specs_about_one_probe_are_told_apart_by_all_of_them():
     plan = distributed("k:vfs_read", "k:vfs_read()::count", "k:nothing", "kr:vfs_read#x")
     assert plan.probe_specs.names == ("k:vfs_read", "k:vfs_read()::count", "k:nothing", "x")
 
 
 def test_what_is_kept_wants_a_program_at_the_beginning():
     plan = planned("kr:vfs_read ($entry(count) == 3 && $entry(count) != retval)")
-    assert [chosen.probe.program for chosen in plan.probes] == ["begin_0", "ask_0"]
-    assert dict(plan.defines)["PT_ASK_KEPT"] == "1"
-    assert "PT_ASK_CALLS" not in dict(planned("kr:vfs_read (retval)").defines)
-    assert dict(planned("ur:x:work ($latency > 3)").defines)["PT_ASK_KEPT"] == "1"
+    assert [chosen.probe.program for chosen in plan.probes] == ["entry_0", "spec_0"]
+    assert dict(plan.defines)["PT_SPEC_ENTRY_VALUES"] == "1"
+    assert "PT_SPEC_CALLS" not in dict(planned("kr:vfs_read (retval)").defines)
+    assert dict(planned("ur:x:work ($latency > 3)").defines)["PT_SPEC_ENTRY_VALUES"] == "1"
 
 
 def test_columns_are_named_after_what_was_asked():
@@ -842,14 +840,14 @@ def test_what_bcc_calls_u_may_be_a_usdt_probe():
     assert caught.value.hint == "there is a USDT probe: usdt:x:p:m"
 
 
-def test_two_questions_about_a_function_that_is_known_by_its_address():
+def test_two_probe_specs_about_a_function_that_is_known_by_its_address():
     class ByAddress(FakeKernel):
         def probe(self, probe):
-            answer = super().probe(probe)
+            result = super().probe(probe)
             return (
-                replace(answer, target_id_source=TargetIdSource.ADDRESS)
+                replace(result, target_id_source=TargetIdSource.ADDRESS)
                 if isinstance(probe, Kprobes)
-                else answer
+                else result
             )
 
     where = {
@@ -858,7 +856,7 @@ def test_two_questions_about_a_function_that_is_known_by_its_address():
     }
     facts = ByAddress(types=KERNEL.types, named=where, patterns=None)
     assert len(planned("k:vfs_read (count)", "k:nothing", facts=facts).probes) == 2
-    with pytest.raises(UsageError, match="two questions about k:vfs_read"):
+    with pytest.raises(UsageError, match="two probe specs about k:vfs_read"):
         planned("k:vfs_read (count)", "k:vfs_read", facts=facts)
 
 
@@ -866,7 +864,7 @@ def test_usdt_arguments_go_where_the_c_looks_for_them():
     plan = planned('usdt:p:m "%d", arg1')
     assert set(plan.usdt_arguments) == {0}
     assert len(plan.usdt_arguments[0]) == 192
-    assert dict(plan.defines)["PT_USDT_MARKS"] == dict(plan.defines)["PT_TARGETS"]
+    assert dict(plan.defines)["PT_USDT_SITES"] == dict(plan.defines)["PT_TARGETS"]
 
 
 @pytest.mark.parametrize(

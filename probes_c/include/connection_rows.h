@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// The key of rows of TCP connections: behind tcp.h. With PT_SLOTS rows have buckets, too. The tracer that includes
-// this defines struct row_value, and includes rows.h.
+// The key of rows of TCP connections. Include tcp.h before it. With PT_SLOTS the rows have buckets. The tracer that
+// includes this defines struct row_value, and then includes rows.h.
 struct row_key {
 #ifdef BY_PID
     u32 pid;
@@ -26,7 +26,7 @@ struct row_key {
 #endif
 };
 
-// Fill in the key, all of whose bytes count; "comm" is the owner's name.
+// Fill in the key, including its padding; "comm" is the owner's name.
 static __always_inline void pt_fill_row_key(struct row_key *key, struct sock *sk, u32 pid, char *comm)
 {
     u8 source[16], target[16];

@@ -36,19 +36,19 @@ struct row_value {
     u64 denied;
 #endif
 #ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
+    u64 seen; // time of the last update: the newest of the per-CPU names is shown
     char comm[PT_COMM_LEN];
 #endif
 };
 #include "rows.h"
 
-// Rows of calls alone, by number: those of the machine's own ABI need no hash.
+// Rows by call number alone need no hash for the native ABI.
 #if defined(BY_SYSCALL) && !defined(BY_COMM) && !defined(BY_PID) && !defined(BY_ERRNO) && !defined(LATENCY)
 #define DENSE 512
 BPF_PERCPU_ARRAY(dense, struct row_value, DENSE);
 #endif
 
-// The row of a call of the current task, which took so many ns; 0 where there is no room for a new one.
+// Return the row of a call of the current task that took "ns". Returns 0 if the map is full.
 static __always_inline struct row_value *row_of(u64 call, u64 ns, s32 error)
 {
     struct row_value *row;
