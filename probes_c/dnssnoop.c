@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Show DNS messages as they leave and reach sockets, and how long answers took.
 #include "config.h"
-#include "packetowners.h"
+#include "packet_owners.h"
 #include "skb.h"
 
 #include "ip.h"

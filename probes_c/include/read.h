@@ -28,8 +28,9 @@
         value_;                                                                                              \
     })
 
-// A member of a struct that an argument of a raw tracepoint points to: pt_argument(task, tgid). If kernel memory may not
-// be read (lockdown), the planner takes the typed tracepoint, whose arguments the verifier can dereference (Linux 5.5).
+// A member of a struct that an argument of a raw tracepoint points to: pt_argument(task, tgid). If kernel memory may
+// not be read (lockdown), the planner takes the typed tracepoint, whose arguments the verifier can dereference (Linux
+// 5.5).
 #ifdef PT_TYPED_ARGUMENTS
 #define pt_argument(pointer, member) ((pointer)->member)
 #else

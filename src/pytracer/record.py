@@ -90,7 +90,9 @@ def _init(self: Any, *values: Any, **named: Any) -> None:
             raise TypeError(f"{cls.__name__} needs a value for {name!r}")
         held[name] = value.factory() if type(value) is Made else value
     if named:
-        raise TypeError(f"{cls.__name__} has no further field {', '.join(map(repr, named))}")
+        raise TypeError(
+            f"{cls.__name__} has no field {', '.join(map(repr, named))}; its fields are {', '.join(fields)}"
+        )
 
 
 def _values(value: Any) -> tuple[Any, ...]:

@@ -119,7 +119,7 @@ def test_a_program_is_told_whole():
 def test_each_function_is_where_the_kernel_put_it():
     """Of execsnoop the body of a loop is one of its own, where there is bpf_loop (Linux 5.17)."""
     names = ["executed", "pt_loop_1"]
-    if feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP):
+    if feature_table.helper_refusal(ProgType.RAW_TRACEPOINT, LOOP.number):
         names.pop()
     with loaded("execsnoop") as found:
         [info] = (one for one in found if one.name == "executed")

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from pytracer.bpf.compile.source import read_source
-from pytracer.errors import UnknownNameError, UsageError
+from pytracer.enrich import check_decoders, decoders
+from pytracer.errors import SchemaError, UnknownNameError, UsageError
+from pytracer.model import Schema
 from pytracer.plan import make_plan
+from pytracer.record import replace
 from pytracer.request import Request
-from pytracer.spec import registry
+from pytracer.spec import declaration, registry
 from support.fake_kernel import FakeKernel
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +113,7 @@ def test_code_of_another_user_is_not_run_but_that_of_who_called_sudo(tmp_path, m
 def test_a_declaration_that_fails_is_an_error_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setenv(registry.VARIABLE, str(tmp_path))
     (tmp_path / "broken.py").write_text("1 / 0\n")
-    with pytest.raises(UsageError, match=r"broken.py: ZeroDivisionError: division by zero"):
+    with pytest.raises(UsageError, match=r"broken.py:1: ZeroDivisionError: division by zero"):
         registry.get("broken")
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(UnknownNameError):
@@ -123,3 +126,58 @@ def test_headers_beside_a_c_file_are_included(tmp_path):
     text = read_source(str(tmp_path / "mine.c"))
     assert "int own;" in text
     assert "pt_trace_state" in text
+
+
+HEAD = "from pytracer.spec import Alternative, Column, Hook, RawTracepoint, Table, Tracer\n"
+WHOLE = """PROBE = RawTracepoint("made", event="sched_process_fork")
+HOOKS = (Hook("fork", "a fork", (Alternative("raw-tracepoint", (PROBE,)),)),)
+ROWS = Table("rows", (Column("count", "forks"),{}), sort="{}")
+TRACER = Tracer("mine", "tasks", "s", "d", HOOKS, (ROWS,){})
+"""
+MISTAKES = {
+    'TRACER = Tracer("mine", "tasks", "s", "d", (), outputs=(), exemples=())\n': (
+        "mine.py:2: Tracer has no field 'exemples'; its fields are name, group, "
+    ),
+    'TRACER = Tracer("mine", "tasks")\n': "mine.py:2: Tracer needs a value for 'summary'",
+    'COUNT = Column("count", "forks", lable="N")\n': "mine.py:2: Column has no field 'lable'; its fields are",
+    "TRACER = Trazer()\n": "mine.py:2: NameError: name 'Trazer' is not defined",
+    "TRACER = (\n": "mine.py:2: '(' was never closed",
+    WHOLE.format("", "cuont", ""): "mine.py: the table is sorted by 'cuont', which is no column",
+    WHOLE.format(' Column("count", "again")', "count", ""): "mine.py: two columns are called 'count'",
+    WHOLE.format(
+        ' Column("Total-ns", "time")', "count", ""
+    ): "mine.py: column 'Total-ns' has an invalid name",
+    WHOLE.format(' Column("avg", "mean", ratio=("total", "count"))', "count", ""): (
+        "mine.py: column 'avg' is a ratio of 'total', which is no column"
+    ),
+    WHOLE.format("", "count", ', notes=("caveat")'): "mine.py: notes of Tracer is str, not a tuple of str",
+    WHOLE.format("", "count", ", filters=('-p',)"): "mine.py: filters of Tracer has '-p', which is no Filter",
+}
+
+
+@pytest.mark.parametrize("declaration", MISTAKES)
+def test_a_mistake_in_a_declaration_is_one_line_that_names_the_file(tmp_path, declaration):
+    (tmp_path / "mine.py").write_text(HEAD + declaration)
+    registry.add_folder(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        registry.get("mine")
+    assert caught.value.message.startswith(f"{tmp_path}/{MISTAKES[declaration]}")
+    assert "\n" not in caught.value.message + caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_declarations_of_the_package_pass_the_check(name):
+    declaration.check(registry.get(name))
+    assert declaration.file_of(registry.get(name)) == f"tracers/{name}.py"
+
+
+def test_an_unknown_decoder_names_the_column():
+    tracer = registry.get("tccount")
+    output = tracer.outputs[0]
+    column = replace(output.columns[0], decode="erno")
+    schema = Schema(tracer.name, (), (column,), output)
+    with pytest.raises(SchemaError) as caught:
+        check_decoders(schema, decoders({}), "tracers/tccount.py")
+    assert caught.value.message == "tracers/tccount.py: column 'packets' has the unknown decoder 'erno'"
+    assert caught.value.hint == "did you mean errno?"

@@ -30,9 +30,23 @@ from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, soc
 from pytracer.enrich.strings import payload, text
 from pytracer.enrich.target_names import target_decoder
 from pytracer.enrich.tasks import kernel_function_decoder, kernel_stack_decoder, task_state
+from pytracer.errors import SchemaError, near
 from pytracer.kernel.syscalls import label
+from pytracer.model import Schema
 
-__all__ = ["Decoder", "decode", "decoders"]
+__all__ = ["Decoder", "check_decoders", "decode", "decoders"]
+
+_STACK = "stack"  # decoded by the stack collector
+
+
+def check_decoders(schema: Schema, known: Mapping[str, Decoder], file: str) -> None:
+    """Check that each column's decoder is ``known``. Raises SchemaError that names the declaration's file."""
+    for column in schema.columns:
+        if column.decode and column.decode not in known and column.decode != _STACK:
+            raise SchemaError(
+                f"{file}: column {column.name!r} has the unknown decoder {column.decode!r}",
+                hint=near(column.decode, known),
+            )
 
 
 def decoders(

@@ -57,7 +57,7 @@ CGROUP_PACKET = Hook(
 """A packet reaches a socket of a cgroup (``incoming``), or leaves it (``outgoing``)."""
 
 CREATED = Hook("created", "sockets are made", _cgroups(CgroupSock("created", point="create")))
-"""A socket is made, in the task that makes it (``created``); probes_c/include/packetowners.h."""
+"""A socket is made, in the task that makes it (``created``); probes_c/include/packet_owners.h."""
 
 SOCKETS = Hook(
     "sockets",

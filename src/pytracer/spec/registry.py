@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from pytracer.errors import UnknownNameError, UsageError
+from pytracer.errors import PytracerError, UnknownNameError, UsageError
 from pytracer.record import replace
 from pytracer.spec.peer_tools import find_equivalent
 from pytracer.spec.tracer import Tracer
@@ -57,11 +57,11 @@ def get(name: str) -> Tracer:
         UsageError: its file may not be trusted, or cannot be executed.
     """
     if name.isidentifier() and any(_own_files(f"{name}.py")):
-        return _tracer_of(importlib.import_module(f"{GROUP}.{name}"), name)
+        return _own(name)
     if name in (files := _user_files()):
         return _load_file(files[name])
     if name in (points := _entry_points()):
-        return _tracer_of(points[name].load(), name)
+        return _load_point(points[name])
     same = find_equivalent(name, names())
     hint = f"pytracer {same} does it" if same else ""
     raise UnknownNameError("tracer", name, names(), hint=hint, where="pytracer list")
@@ -70,6 +70,49 @@ def get(name: str) -> Tracer:
 def all_tracers() -> list[Tracer]:
     """Load every tracer, sorted by name."""
     return [get(name) for name in names()]
+
+
+def _own(name: str) -> Tracer:
+    try:
+        return _tracer_of(importlib.import_module(f"{GROUP}.{name}"), name)
+    except (TypeError, SyntaxError, NameError, AttributeError) as error:
+        [file] = _own_files(f"{name}.py")
+        raise _explain(error, str(file)) from error
+
+
+def _load_point(point: EntryPoint) -> Tracer:
+    try:
+        tracer = _tracer_of(point.load(), point.name)
+    except PytracerError:
+        raise
+    except Exception as error:
+        raise _explain(error, _raised_in(error) or point.value) from error
+    _check(tracer, point.value)
+    return tracer
+
+
+def _raised_in(error: Exception) -> str:
+    """Return the file of the innermost frame that is no part of pytracer, "" if there is none."""
+    found, trace = "", error.__traceback__
+    package = str(Path(__file__).parent.parent)
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file.startswith("/") and not file.startswith(package):
+            found = file
+        trace = trace.tb_next
+    return found
+
+
+def _explain(error: Exception, file: str) -> UsageError:
+    from pytracer.spec import declaration  # for mistakes alone
+
+    return declaration.explain(error, file)
+
+
+def _check(tracer: Tracer, file: str) -> None:
+    from pytracer.spec import declaration  # for tracers from outside the package alone
+
+    declaration.check(tracer, file)
 
 
 def _tracer_of(module: object, name: str) -> Tracer:
@@ -113,10 +156,11 @@ def _load_file(file: Path) -> Tracer:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UsageError(f"{file}: {type(error).__name__}: {error}", hint="--debug shows where") from error
+        raise _explain(error, str(file)) from error
     tracer = _tracer_of(module, file.stem)
     if tracer.name != file.stem:
         raise UsageError(f"{file} declares {tracer.name!r}", hint="a tracer is named like its file")
+    _check(tracer, str(file))
     return replace(tracer, source=str(file.parent / tracer.c_file))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pytracer import arrays
 from pytracer.arrays import Array
 from pytracer.budget import Budget
-from pytracer.enrich import decoders
+from pytracer.enrich import check_decoders, decoders
 from pytracer.enrich.event_batches import EventDecoder
 from pytracer.enrich.probe_results import ResultColumns
 from pytracer.enrich.result_rows import Ranking, ReadTime, shape_rows
@@ -21,6 +21,7 @@ from pytracer.model import Batch, Histograms, Snapshot, Stacks
 from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
+from pytracer.spec.declaration import file_of
 from pytracer.trace.stack_collector import StackCollector
 
 
@@ -42,6 +43,7 @@ class ResultDecoder:
         self._answers = None if asked is None else ResultColumns(asked, budget)
         self._computed = {} if self._answers is None else self._answers.columns(plan.schema)
         self._events = EventDecoder(plan.schema, self._decoders, self._computed)
+        check_decoders(plan.schema, self._decoders, file_of(plan.request.tracer))
 
     def decode_rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | Stacks:
         """Decode rows that were read now and cover ``seconds``."""

@@ -2,8 +2,9 @@
 // Owners of sockets, for programs on packets of cgroups: pt_sent_by(skb, is_tcp) for a packet that leaves a socket,
 // pt_owner_of(sk) for who owns one.
 //
-// A packet leaves a UDP socket in the task that sends it, and a TCP socket in the task that has it locked, if any; packets
-// come while any task runs. So the owner is who sent by it last, else who made it, or has it open as the trace begins.
+// A packet leaves a UDP socket in the task that sends it, and a TCP socket in the task that has it locked, if any;
+// packets come while any task runs. So the owner is who sent by it last, else who made it, or has it open as the trace
+// begins.
 #define PT_NETNS_OF_SOCKET
 #include "other_task.h"
 #include <linux/fs.h>
