@@ -1,25 +1,11 @@
 """wakeuptime: who wakes threads, and how long they had slept until then."""
 
 from pytracer.spec import Column, Duration, Flag, GroupBy, Key, Stacks, Tracer, Unit
-from pytracer.spec.common import MAPPING, STACK_OPTIONS
+from pytracer.spec.common import MAPPING, STACK_OPTIONS, WAKING_AND_SWITCH
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.hooks import Alternative, Hook, RawTracepoint
 
 TOTAL = Column("total_ns", "time slept until the wake-up", label="TOTAL", unit=Unit.NANOSECONDS)
 COUNT = Column("count", "threads woken", unit=Unit.COUNT)
-WAKING = Hook(
-    "sched",
-    "threads go to sleep and are woken",
-    (
-        Alternative(
-            "raw-tracepoint",
-            (
-                RawTracepoint("waking", event="sched_waking", preempted=False),
-                RawTracepoint("switched", event="sched_switch", arguments=3, preempted=False),
-            ),
-        ),
-    ),
-)
 KEYS = (
     Key("woken", (Column("woken", "name of the thread that is woken", decode="text", width=12),)),
     Key("pid", (Column("pid", "process that wakes; none: an interrupt", null=0),)),
@@ -31,7 +17,7 @@ TRACER = Tracer(
     group="cpu",
     summary="by whom sleeping threads are woken, and how long they slept, by the waker's stack",
     description="Adds up the time that threads sleep until they are woken, by the stacks that wake them.",
-    hooks=(WAKING, MAPPING),
+    hooks=(WAKING_AND_SWITCH, MAPPING),
     filters=TASK_FILTERS,
     follow=True,
     options=(

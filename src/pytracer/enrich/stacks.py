@@ -154,6 +154,17 @@ def _called(stack: Array, caller: int = 0) -> Array:
     return np.insert(stack, 1, np.uint64(caller))
 
 
+def _named_as(rows: Array, prefix: str) -> Array:
+    """Return the members of a second stack, which have a prefix, under the names of the first one's."""
+    if not prefix:
+        return rows
+    members = ["pid", "image", "generation", "user_stack"]
+    renamed = np.empty(len(rows), [(name, rows.dtype[prefix + name]) for name in members])
+    for name in members:
+        renamed[name] = rows[prefix + name]
+    return renamed
+
+
 def shape_stacks(
     rows: Rows,
     schema: Schema,
@@ -166,10 +177,10 @@ def shape_stacks(
     parts: list[list[Any]] = []
     for column in schema.keys:
         values = rows.keys[column.source]
-        if column.source == "kernel_stack":
+        if column.source.endswith("kernel_stack"):
             parts.append(names.of_kernel(values))
-        elif column.source == "user_stack":
-            parts.append(names.of_user(rows.keys))
+        elif column.source.endswith("user_stack"):
+            parts.append(names.of_user(_named_as(rows.keys, column.source.removesuffix("user_stack"))))
         elif column.is_text:
             parts.append(decode(decoders[column.decode], values, column.null).tolist())
         else:

@@ -12,6 +12,7 @@ from pytracer.text import harmless
 
 LOST = "[lost]"
 NOWHERE = "[no stack]"
+WOKEN = "--"
 _NAMELESS = "[no name]"
 
 
@@ -38,9 +39,12 @@ class FoldedSink:
             self._add((LOST, item.reason), item.lost)
         elif isinstance(item, Stacks) and item.kind == "summary":
             for row in item.value_rows():
-                frames = (*row["kernel"], *row["user"])
+                frames = tuple(reversed((*row["kernel"], *row.get("user", ()))))
+                # Flame graphs show who woke a thread above it, upside down: the two meet where it was woken.
+                waker = (*row.get("waker_kernel", ()), *row.get("waker_user", ()))
+                frames += (WOKEN, *waker) if waker else ()
                 names = ("-" if row[name] is None else row[name] for name in self._names)  # as in tables
-                self._add((*names, *reversed(frames)), row[self._counter])
+                self._add((*names, *frames), row[self._counter])
 
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""

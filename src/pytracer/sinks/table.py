@@ -128,7 +128,8 @@ class TableSink:
         """Return a paragraph for each stack: its counters, keys, and functions, innermost first."""
         assert self._schema is not None
         counters = {column.name: column for column in self._schema.counters}
-        named = [c for c in self._schema.columns if c.name not in {"kernel", "user", *counters}]
+        stacks = [c.name for c in self._schema.columns if c.decode == "stack"]
+        named = [c for c in self._schema.columns if c.name not in {*stacks, *counters}]
         lines: list[str] = []
         for row in item.value_rows():
             counts = [
@@ -138,9 +139,14 @@ class TableSink:
                 counts.insert(0, clock(item.time))
             lines += ["", ", ".join([*counts, *(f"{c.name} {cell(row[c.name], c)}" for c in named)])]
             # Between the two parts is where the program called the kernel.
-            parts = [[harmless(name) for name in row[part]] for part in ("kernel", "user") if row[part]]
-            for number, part in enumerate(parts):
-                lines += ["  --"] * bool(number) + [f"  {name}" for name in part]
+            before = ""
+            for part in stacks:
+                is_waker = part.startswith("waker_")
+                if row[part] and (before or is_waker):
+                    lines.append("  -- woken by" if is_waker > before.startswith("waker_") else "  --")
+                if row[part]:
+                    lines += [f"  {harmless(name)}" for name in row[part]]
+                    before = part
         return lines or ["nothing seen"]
 
     def _histograms(self, item: Histograms) -> list[str]:

@@ -205,6 +205,17 @@ CONTEXT_SWITCH = replace(
 )
 """The last of these alone."""
 
+WAKING_AND_SWITCH = replace(
+    WAKEUP_AND_SWITCH,
+    what="threads go to sleep and are woken",
+    alternatives=tuple(
+        replace(way, probes=(RawTracepoint("waking", event="sched_waking", preempted=False), way.probes[-1]))
+        for way in WAKEUP_AND_SWITCH.alternatives
+    ),
+)
+"""A sleeping task is woken, in the task or interrupt that wakes it (``waking``); a CPU goes from one task to
+another (``switched``)."""
+
 RETURNED = (SYSCALL, TASK_EXIT, SWITCH)
 """The hooks that see calls begin and return, and that forget calls of exited tasks."""
 

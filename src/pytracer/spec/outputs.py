@@ -10,6 +10,11 @@ KERNEL_FRAMES = Column(
     "kernel", "functions of the kernel, innermost first", field="kernel_stack", decode="stack"
 )
 USER_FRAMES = Column("user", "functions of the program, innermost first", field="user_stack", decode="stack")
+WAKER_FRAMES = (
+    Column("waker_kernel", "the waker's, of the kernel", field="waker_kernel_stack", decode="stack"),
+    Column("waker_user", "the waker's, of its program", field="waker_user_stack", decode="stack"),
+)
+"""A second stack: members that begin with ``waker_``, otherwise as those of ``struct pt_stacks``."""
 
 
 @record

@@ -1,0 +1,117 @@
+"""offwaketime against threads that wake each other, and timers that do, a known number of times."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from support import contend
+from support.cli import run
+
+pytestmark = pytest.mark.kernel
+ROUNDS = 23
+# The parent writes to a pipe that its child reads from, and waits until it sleeps again.
+PIPES = f"""
+import os, time
+read, write = os.pipe()
+child = os.fork()
+if not child:
+    open("/proc/self/comm", "w").write("sleeper")
+    os.close(write)
+    while os.read(read, 1):
+        pass
+    os._exit(0)
+open("/proc/self/comm", "wb").write(b"waker\\n\\x1b[31m")
+def let_it_sleep():
+    while " S " not in open(f"/proc/{{child}}/stat").read():
+        time.sleep(0.001)
+    time.sleep(0.01)
+for _ in range({ROUNDS}):
+    let_it_sleep()
+    os.write(write, b"x")
+let_it_sleep()
+os.write(2, f"{{os.getpid()}} {{child}}\\n".encode())
+os.close(write)
+os.waitpid(child, 0)
+"""
+TIMERS = f"import time\nfor _ in range({ROUNDS}): time.sleep(0.01)"
+
+
+def traced(code, *words):
+    result = run("offwaketime", "--min", "5ms", *words, "--", sys.executable, "-c", code)
+    assert result.status == 0, result.err
+    return result
+
+
+def rows(code, *words):
+    result = traced(code, "-f", "json", "--by", "pid,comm,waker_pid,waker", *words)
+    assert not result.of("loss")
+    return result.of("summary"), result.err
+
+
+def is_count(found, wanted):
+    """On a host, a policy may keep programs from running while some of its own tasks are current."""
+    return found == wanted if contend.LAB else wanted - 3 <= found <= wanted
+
+
+def names(row, part, name):
+    return any(name in frame for frame in row[part])
+
+
+def place(frames, name):
+    """The first frame that has this in its name; -1: none."""
+    return next((number for number, frame in enumerate(frames) if name in frame), -1)
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_both_stacks_and_both_processes():
+    found, said = rows(PIPES)
+    waker, child = map(int, said.splitlines()[0].split())
+    slept = [row for row in found if row["comm"] == "sleeper"]
+    assert {row["pid"] for row in slept} == {child}
+    # Never a bystander: all sleeps are ended by the process at the other end of the pipe.
+    assert {(row["waker_pid"], row["waker"]) for row in slept} == {(waker, "waker\n\x1b[31m")}
+    written = [row for row in slept if names(row, "waker_kernel", "write")]
+    assert is_count(sum(row["count"] for row in written), ROUNDS)
+    assert is_count(sum(row["count"] for row in slept), ROUNDS + 1)  # the last is the close
+    assert sum(row["total_ns"] for row in written) >= (ROUNDS - 3) * 5_000_000
+    for row in written:
+        assert names(row, "kernel", "read")
+        assert names(row, "kernel", "schedule")
+        assert not names(row, "kernel", "write")
+        assert row["user"]
+        assert row["waker_user"]
+
+
+def test_a_timer_is_not_the_task_that_it_interrupts():
+    """Every sleep is ended by a timer; a process that spins beside it is what is interrupted."""
+    beside = (
+        "import os, time\nif not os.fork():\n    while time.process_time() < 0.3: pass\n    os._exit(0)\n"
+    )
+    found, _ = rows(beside + TIMERS)
+    slept = [row for row in found if names(row, "kernel", "nanosleep")]
+    assert {(row["waker"], row["waker_pid"]) for row in slept} == {(None, None)}
+    assert not any(row["waker_kernel"] or row["waker_user"] for row in slept)
+    assert is_count(sum(row["count"] for row in slept), ROUNDS)
+
+
+def test_folded_lines_and_tables_have_both_and_are_text():
+    folded = traced(PIPES, "-f", "folded", "-K").out
+    assert "\x1b" not in folded
+    lines = [line for line in folded.splitlines() if line.startswith("sleeper;waker\\n\\x1b[31m;")]
+    frames = [line.rpartition(" ")[0].split(";")[2:] for line in lines]
+    assert any("--" in stack for stack in frames)
+    for stack in frames:
+        blocked, woken = stack[: stack.index("--")], stack[stack.index("--") + 1 :]
+        assert place(blocked, "read") < place(blocked, "schedule")  # innermost last
+        assert place(woken, "wake") < max(place(woken, "write"), place(woken, "release"))  # innermost first
+    table = traced(PIPES, "-K").out
+    assert "\x1b" not in table
+    assert "  -- woken by\n" in table
+    assert "waker waker\\n\\x1b[31m" in table
+
+
+def test_only_times_within_bounds():
+    assert rows(TIMERS, "--max", "6ms")[0] == []

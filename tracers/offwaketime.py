@@ -1,0 +1,45 @@
+"""offwaketime: where threads block, and who wakes them, stack to stack."""
+
+from pytracer.spec import Column, Duration, GroupBy, Key, Stacks, Tracer, Unit
+from pytracer.spec.common import MAPPING, STACK_OPTIONS, WAKING_AND_SWITCH
+from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.outputs import KERNEL_FRAMES, USER_FRAMES, WAKER_FRAMES
+
+TOTAL = Column("total_ns", "time off a CPU", label="TOTAL", unit=Unit.NANOSECONDS)
+COUNT = Column("count", "times that a thread blocked so and was woken so", unit=Unit.COUNT)
+
+KEYS = (
+    Key("pid", (Column("pid", "process that blocks"),)),
+    Key("comm", (Column("comm", "name of its thread", decode="text", width=12),)),
+    Key("waker_pid", (Column("waker_pid", "process that wakes; none: an interrupt", null=0),)),
+    Key("waker", (Column("waker", "name of its thread", decode="text", null=b"", width=12),)),
+)
+
+TRACER = Tracer(
+    name="offwaketime",
+    group="cpu",
+    summary="where threads block and who wakes them: time off a CPU, by both stacks",
+    description="Adds up the time that threads are blocked, by their stacks and those of whoever wakes them.",
+    hooks=(WAKING_AND_SWITCH, MAPPING),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        GroupBy("by", "what tells stacks apart; several with commas", keys=KEYS, default="comm,waker"),
+        Duration("min", "only times of at least this long", config="min", default=0),
+        Duration("max", "only times of at most this long", config="max", default=0),
+        *STACK_OPTIONS,
+    ),
+    outputs=(Stacks("rows", (TOTAL, COUNT), keys=(KERNEL_FRAMES, USER_FRAMES, *WAKER_FRAMES)),),
+    examples=(
+        ("offwaketime -d 10", "the whole machine for ten seconds"),
+        ("offwaketime -p 181 --min 1ms -d 10", "what one process waits for, a millisecond or more"),
+        ("offwaketime -f folded -- make", "a build, for flame graphs; counts are nanoseconds"),
+    ),
+    notes=(
+        "Filters look at who blocks. A time ends when the thread runs again: what still sleeps is not in it.",
+        "It has the wait for a CPU after the wake-up, which runqlat has alone. Preemption is not counted.",
+        "An interrupt wakes in whichever task runs: it has no process and no stack here. On x86, what a page",
+        "fault wakes is taken for that, too. One that a thread met before it had left its CPU is not shown.",
+        "Folded lines are the blocked stack, --, and the waker's the other way round, to meet where it woke.",
+    ),
+)
