@@ -14,6 +14,7 @@ SOURCES = Path(__file__).parent.parent / "workloads"
 PLUGIN = ["-O0", "-fno-omit-frame-pointer", "-shared", "-fPIC"]
 FLAGS = {
     "accept32": [],
+    "bind32": [],
     "alpha": PLUGIN,
     "asked": [],
     "beta": PLUGIN,

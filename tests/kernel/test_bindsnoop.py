@@ -1,0 +1,136 @@
+"""bindsnoop against sockets that are known to the last call, and what they say of themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import own
+from support.cli import run, start, stop
+from support.connections import V4, V6, inode, me
+from support.needs import refused
+from support.packets import namespace
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+HERE = ["--netns", "/proc/self/ns/net"]
+KINDS = ((socket.SOCK_STREAM, 0, "TCP"), (socket.SOCK_DGRAM, 0, "UDP"))
+
+
+def events(tracer):
+    result = stop(tracer)
+    assert result.status == 0, result.err
+    assert not result.of("loss")
+    return result.of("event")
+
+
+def shown(found, *names):
+    return [tuple(event[name] for name in names) for event in found]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+)
+def test_each_call_with_what_it_got(alternative):
+    """Every protocol is known, and a port that the kernel chose is the one that the socket has."""
+    hook = ["--hook", f"return={alternative}"]
+    if refused(run("bindsnoop", "--dry-run", *hook), {"return": alternative}):
+        return
+    expected = []
+    with namespace(ipv6=True), contextlib.ExitStack() as stack:
+        tracer = start("bindsnoop", "-f", "json", *HERE, *hook)
+        for family, host in (V4, V6):
+            for kind, protocol, name in KINDS:
+                for port in (0, 4321):
+                    one = stack.enter_context(socket.socket(family, kind, protocol))
+                    one.bind((host, port))
+                    got = one.getsockname()[1]
+                    expected.append(("bind", None, name, got, host, None, inode()))
+                    if kind == socket.SOCK_STREAM:
+                        one.listen(23)
+                        expected.append(("listen", None, name, got, host, 23, inode()))
+                again = stack.enter_context(socket.socket(family, kind, protocol))
+                with pytest.raises(OSError, match="in use"):
+                    again.bind((host, 4321))
+                expected.append(("bind", "EADDRINUSE", name, 4321, host, None, inode()))
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
+            raw.bind(("127.0.0.1", 0))
+        expected.append(("bind", None, "ICMP", None, "127.0.0.1", None, inode()))
+        with socket.socket() as unbound:  # listens on a port that the kernel chooses
+            unbound.listen(5)
+            expected.append(("listen", None, "TCP", unbound.getsockname()[1], "0.0.0.0", 5, inode()))
+        with socket.socket(socket.AF_UNIX) as unix:  # neither IPv4 nor IPv6
+            unix.bind("")
+            unix.listen()
+        found = events(tracer)
+    names = ("call", "error", "protocol", "port", "address", "backlog", "netns")
+    assert shown(found, *names) == expected
+    assert {(event["pid"], event["comm"]) for event in found} == {me()}
+
+
+def test_32_bit_programs():
+    with namespace():
+        result = run("bindsnoop", "-f", "json", "--", workload("bind32"), "4321")
+    assert result.status == 0, result.err
+    assert shown(result.of("event"), "call", "error", "protocol", "port", "address", "backlog") == [
+        ("bind", None, "TCP", 4321, "127.0.0.1", None),
+        ("listen", None, "TCP", 4321, "127.0.0.1", 7),
+        ("bind", None, "TCP", 4322, "127.0.0.1", None),
+        ("listen", None, "TCP", 4322, "127.0.0.1", 9),
+    ]
+
+
+def test_only_some_calls_failures_and_ports():
+    words = {
+        "listen": ["-e", "listen"],
+        "not": ["-e", "!listen"],
+        "failed": ["-x"],
+        "port": ["--port", "4322"],
+    }
+    with namespace():
+        tracers = {name: start("bindsnoop", "-f", "json", *HERE, *some) for name, some in words.items()}
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 4321))
+            one.listen(3)
+            assert other.connect_ex(("127.0.0.1", 9)) == errno.ECONNREFUSED  # bound by the kernel itself
+            with socket.socket() as taken, pytest.raises(OSError, match="in use"):
+                taken.bind(("127.0.0.1", 4321))
+            with socket.socket() as third:
+                third.bind(("127.0.0.1", 4322))
+        found = {name: shown(events(tracer), "call", "error", "port") for name, tracer in tracers.items()}
+    binds = [("bind", None, 4321), ("bind", "EADDRINUSE", 4321), ("bind", None, 4322)]
+    assert found == {
+        "listen": [("listen", None, 4321)],
+        "not": binds,
+        "failed": binds[1:2],
+        "port": binds[2:],
+    }
+
+
+def test_a_user_is_refused_a_port_and_hostile_names_stay_text():
+    code = (
+        f"import os, socket\nopen('/proc/self/comm', 'wb').write(b'a\\n\\x1b[31m')\nos.setuid({own.UID})\n"
+        "s = socket.socket()\ntry:\n    s.bind(('127.0.0.1', 80))\nexcept PermissionError:\n    pass\n"
+    )
+    with namespace():
+        Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("1024")
+        plain = run("bindsnoop", "--", sys.executable, "-c", code)
+        exact = run("bindsnoop", "-f", "json", "--", sys.executable, "-c", code)
+    assert "\x1b" not in plain.out
+    assert "a\\n\\x1b[31m" in plain.out
+    [event] = [json.loads(line) for line in exact.out.splitlines() if '"event"' in line]
+    assert (event["comm"], event["error"], event["port"]) == ("a\n\x1b[31m", "EACCES", 80)
+
+
+def test_what_finds_no_room_is_counted():
+    code = "import socket\nfor _ in range(3000):\n    socket.socket().bind(('127.0.0.1', 0))\n"
+    with namespace():
+        result = run("bindsnoop", "-f", "json", "--buffer", 4096, "--", sys.executable, "-c", code)
+    assert len(result.of("event")) + sum(loss["lost"] for loss in result.of("loss")) == 3000

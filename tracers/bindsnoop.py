@@ -1,0 +1,57 @@
+"""bindsnoop: who binds sockets to addresses, and who listens there."""
+
+from pytracer.spec import Column, NameSet, Number, Stream, Tracer
+from pytracer.spec.common import ONLY_FAILED, RETURN
+from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.tcp import NETNS
+
+NONE = b"\xff" * 16
+
+TRACER = Tracer(
+    name="bindsnoop",
+    group="network",
+    summary="sockets as they are bound to addresses and begin to listen, by whom, with what result",
+    description="Shows each bind(2) and listen(2) of an IPv4 or IPv6 socket as it returns.",
+    hooks=(RETURN,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(
+        NameSet(
+            "calls",
+            "only these ('listen'), or all but these ('!bind')",
+            short="e",
+            names=("bind", "listen"),
+            map="pt_kinds",
+            define="PT_ONLY",
+        ),
+        Number("port", "only this port; 0: all", minimum=0, maximum=65535, config="port"),
+        ONLY_FAILED,
+    ),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id", width=7),
+                Column("tid", "thread id", wide=True),
+                Column("comm", "name of the thread", decode="text", width=12),
+                Column("call", "bind or listen", decode="text", width=6),
+                Column("error", "why it failed", decode="errno", null=0, width=10),
+                Column("protocol", "the protocol of the socket", decode="ip_protocol", width=8),
+                Column("port", "the port it has got, or asked for in vain", null=-1, width=5),
+                Column("address", "the address likewise", decode="address", null=NONE, width=15),
+                Column("backlog", "connections that may wait to be accepted", null=-1, wide=True),
+                Column("interface", "the interface it is bound to", decode="interface", null=0, wide=True),
+                NETNS,
+            )
+        ),
+    ),
+    examples=(
+        ("bindsnoop", "every bind and listen of the machine"),
+        ("bindsnoop -x", "those that failed: the port is taken, or not allowed"),
+        ("bindsnoop -e listen -- ./server", "where one command listens"),
+    ),
+    notes=(
+        "Sockets that the kernel binds by itself, as they connect or send, are not shown; nor UNIX sockets.",
+        "Operations by io_uring (Linux 6.11) are no system calls, and not seen; iouring shows them.",
+        "What already listens as the trace begins: openfiles, or ss -l. --netns is that of the socket.",
+    ),
+)

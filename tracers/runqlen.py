@@ -1,0 +1,35 @@
+"""runqlen: how many threads wait for a CPU, by sampling the run queues."""
+
+from pytracer.spec import Alternative, Column, GroupBy, Hook, Key, Number, PerfSample, Table, Tracer, Unit
+
+LENGTH = Key("length", (Column("length", "threads that wait, beside the one that runs"),))
+CPU = Key("cpu", (Column("cpu", "the CPU whose queue it is"),))
+SAMPLED = Hook(
+    "sampled", "samples of CPUs are to be taken", (Alternative("cpu", (PerfSample("sample", period=""),)),)
+)
+
+TRACER = Tracer(
+    name="runqlen",
+    group="cpu",
+    summary="how long the run queues of CPUs are, sampled",
+    description="Looks at the run queue of each CPU so many times a second, and counts who waits there.",
+    hooks=(SAMPLED,),
+    options=(
+        Number("frequency", "samples a second, of each CPU", short="F", default=99, metavar="HZ"),
+        GroupBy("by", "the key of a row; several with commas", keys=(LENGTH, CPU), default="length"),
+    ),
+    outputs=(Table("rows", (Column("samples", "how often it was so", unit=Unit.COUNT),), sort="samples"),),
+    examples=(
+        ("runqlen", "all CPUs, a table a second"),
+        ("runqlen --by cpu,length -d 10", "each CPU for ten seconds"),
+        ("runqlen -F 997 -d 60", "a finer estimate"),
+    ),
+    notes=(
+        "An estimate: of n samples, a share p is within 2*sqrt(p*(1-p)/n) of the truth 19 times in 20, if",
+        "what runs keeps no step with them. What waits for less than a sample's distance may be missed.",
+        "All groups of tasks (cgroups, sessions) and scheduling classes of a CPU count together.",
+        "Linux 6.12 keeps some sleeping threads on the queue for a while, and does not say how many: there,",
+        "they are counted. runqlat measures each wait, and misses none.",
+        "CPUs that are put online later are not sampled. The kernel's BTF is needed.",
+    ),
+)
