@@ -27,6 +27,7 @@ FLAGS = {
     "outlived": [],
     "plugins": ["-O0", "-fno-omit-frame-pointer", "-pthread", "-ldl"],
     "returns": ["-pthread"],
+    "rings": [],
     "opens": ["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-no-pie"],
     "serials": ["-pthread"],
     "leaks": ["-O0", "-fno-omit-frame-pointer", "-pthread"],

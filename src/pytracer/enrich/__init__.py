@@ -26,6 +26,7 @@ from pytracer.enrich.kernel_names import (
 from pytracer.enrich.lookups import lookup_result
 from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.registers import register, registers
+from pytracer.enrich.rings import ring_operation
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.strings import payload, text
 from pytracer.enrich.target_names import target_decoder
@@ -91,6 +92,7 @@ def decoders(
         "socket_family": socket_family,
         "socket_type": socket_type,
         "retransmission": retransmission,
+        "ring_operation": ring_operation,
         "register": register,
         "registers": registers,
         "payload": payload,

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Uses io_uring by its system calls: rings MODE N [wait], prints what it submitted and what its completion queue had:
+// requests, completions, those below 0, those that announce more.
+//
+//   nops       N times NOP
+//   polled     the same, submitted by the kernel's thread
+//   fixed      N reads of a fixed file
+//   multishot  one poll that completes N times, and its removal
+//   skipped    N NOPs that complete in silence, N reads that fail and do not
+//   timeouts   N timeouts of 20 ms
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define ENTRIES 64
+#define SKIP    (1 << 6) // IOSQE_CQE_SKIP_SUCCESS
+#define MULTI   1        // IORING_POLL_ADD_MULTI
+
+static struct io_uring_params params;
+static char *sq, *cq;
+static struct io_uring_sqe *sqes;
+static int ring, submitted, completed, failed, more;
+
+static unsigned *at(char *area, unsigned offset)
+{
+    return (unsigned *)(area + offset);
+}
+
+static struct io_uring_sqe *next(int opcode, unsigned long data)
+{
+    struct io_uring_sqe *sqe = &sqes[*at(sq, params.sq_off.tail) & (ENTRIES - 1)];
+
+    memset(sqe, 0, sizeof(*sqe));
+    sqe->opcode = opcode;
+    sqe->fd = -1;
+    sqe->user_data = data;
+    return sqe;
+}
+
+static void submit(void)
+{
+    unsigned *tail = at(sq, params.sq_off.tail);
+
+    at(sq, params.sq_off.array)[*tail & (ENTRIES - 1)] = *tail & (ENTRIES - 1);
+    __atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+    submitted++;
+    if (!(params.flags & IORING_SETUP_SQPOLL))
+        syscall(SYS_io_uring_enter, ring, 1, 0, 0, 0, 0);
+    else if (__atomic_load_n(at(sq, params.sq_off.flags), __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP)
+        syscall(SYS_io_uring_enter, ring, 1, 0, IORING_ENTER_SQ_WAKEUP, 0, 0);
+}
+
+static void reap(int wanted)
+{
+    unsigned *head = at(cq, params.cq_off.head);
+
+    for (; wanted; wanted--) {
+        while (*head == __atomic_load_n(at(cq, params.cq_off.tail), __ATOMIC_ACQUIRE))
+            syscall(SYS_io_uring_enter, ring, 0, 1, IORING_ENTER_GETEVENTS, 0, 0);
+        struct io_uring_cqe *cqe =
+            (struct io_uring_cqe *)(cq + params.cq_off.cqes) + (*head & (params.cq_entries - 1));
+        completed++;
+        failed += cqe->res < 0;
+        more += cqe->flags & 2; // IORING_CQE_F_MORE
+        __atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int n = argc > 2 ? atoi(argv[2]) : 0, ends[2];
+    char *mode = argv[1], buffer[16];
+    struct __kernel_timespec time = {.tv_nsec = 20000000};
+
+    if (!n || pipe(ends)) // 3 and 4: the ring is 5
+        return 1;
+    if (!strcmp(mode, "polled")) {
+        params.flags = IORING_SETUP_SQPOLL;
+        params.sq_thread_idle = 50;
+    }
+    ring = syscall(SYS_io_uring_setup, ENTRIES, &params);
+    if (ring < 0)
+        return 2;
+    sq = mmap(0, params.sq_off.array + ENTRIES * 4, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+              IORING_OFF_SQ_RING);
+    cq = mmap(0, params.cq_off.cqes + params.cq_entries * 16, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+              IORING_OFF_CQ_RING);
+    sqes = mmap(0, ENTRIES * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+    if (sq == MAP_FAILED || cq == MAP_FAILED || sqes == MAP_FAILED)
+        return 3;
+    if (!strcmp(mode, "fixed")) {
+        int file = open("/proc/self/exe", 0);
+        if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &file, 1))
+            return 4;
+    }
+    if (argc > 3) { // once its ring is there, it waits until it may go on
+        puts("ready");
+        fflush(stdout);
+        read(0, buffer, 1);
+    }
+    if (!strcmp(mode, "multishot")) {
+        struct io_uring_sqe *sqe = next(IORING_OP_POLL_ADD, 7);
+        sqe->fd = ends[0];
+        sqe->poll32_events = POLLIN;
+        sqe->len = MULTI;
+        submit();
+        for (int i = 0; i < n; i++) {
+            write(ends[1], "x", 1);
+            reap(1);
+            read(ends[0], buffer, 1);
+        }
+        next(IORING_OP_POLL_REMOVE, 8)->addr = 7;
+        submit();
+        reap(2);
+    } else {
+        for (int i = 0; i < n; i++) {
+            struct io_uring_sqe *sqe;
+
+            if (!strcmp(mode, "fixed")) {
+                sqe = next(IORING_OP_READ, i);
+                sqe->fd = 0;
+                sqe->flags = IOSQE_FIXED_FILE;
+                sqe->addr = (unsigned long)buffer;
+                sqe->len = sizeof(buffer);
+            } else if (!strcmp(mode, "timeouts")) {
+                sqe = next(IORING_OP_TIMEOUT, i);
+                sqe->addr = (unsigned long)&time;
+                sqe->len = 1;
+            } else {
+                sqe = next(IORING_OP_NOP, i);
+                sqe->flags = strcmp(mode, "skipped") ? 0 : SKIP;
+            }
+            submit();
+            if (strcmp(mode, "skipped")) {
+                reap(1);
+                continue;
+            }
+            sqe = next(IORING_OP_READ, i);
+            sqe->flags = SKIP;
+            sqe->addr = (unsigned long)buffer;
+            sqe->len = 1;
+            submit();
+            reap(1);
+        }
+    }
+    fprintf(stderr, "%d %d %d %d\n", submitted, completed, failed, more / 2);
+    return 0;
+}
