@@ -21,6 +21,7 @@ from pytracer.enrich.decode import joined, masked, sized
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.dns import dns_code, dns_message, dns_name, dns_type
 from pytracer.enrich.drops import drop_reason_decoder
+from pytracer.enrich.enums import enum_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, open_flags
 from pytracer.enrich.interfaces import interface_decoder
@@ -203,6 +204,13 @@ def test_reasons_of_drops_are_those_of_the_kernels_types():
         assert [reason(value) for value in numbers.values()] == list(numbers)
         assert (reason(4), reason(2 << 16 | 7)) == ("reason_4", "subsystem_2_reason_7")
     assert drop_reason_decoder(basic().btf)(3) == "reason_3"
+
+
+def test_reasons_of_writeback_are_those_of_the_kernels_types():
+    types = basic()
+    types.enum("wb_reason", {"WB_REASON_SYNC": 2})
+    reason = enum_decoder("wb_reason", "WB_REASON_", "reason", types.btf)
+    assert (reason(2), reason(3), reason(-1)) == ("sync", "reason_3", "reason_-1")
 
 
 def test_states_of_tcp():

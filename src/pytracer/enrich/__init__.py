@@ -13,6 +13,7 @@ from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.dns import dns_code, dns_message, dns_name, dns_type
 from pytracer.enrich.drops import drop_reason_decoder, function_decoder
+from pytracer.enrich.enums import enum_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, file_operation, file_type, open_flags
 from pytracer.enrich.interfaces import interface_decoder
@@ -105,4 +106,5 @@ def decoders(
         "tcp_state": tcp_state,
         "target": target_decoder(targets),
         "text": text,
+        "writeback_reason": enum_decoder("wb_reason", "WB_REASON_", "reason"),
     }

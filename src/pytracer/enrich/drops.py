@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pytracer.arrays import np
-from pytracer.errors import PytracerError
-from pytracer.kernel.btf import Btf, BtfKind
+from pytracer.enrich.enums import enum_names
+from pytracer.kernel.btf import Btf
 from pytracer.symbols.kernel import KernelSymbols
 
 _ENUM = "skb_drop_reason"
@@ -43,10 +43,5 @@ def function_decoder() -> Callable[[int], str]:
 
 
 def _reasons(load: Callable[[], Btf]) -> dict[int, str]:
-    try:
-        btf = load()
-    except (OSError, PytracerError):
-        return {-1: ""}
-    found = btf.find(BtfKind.ENUM, _ENUM)
-    named = btf.enumerators(found) if found is not None else ()
-    return {-1: ""} | {value: name.removeprefix(_PREFIX).removeprefix("SKB_") for name, value in named}
+    named = enum_names(load, _ENUM).items()
+    return {-1: ""} | {value: name.removeprefix(_PREFIX).removeprefix("SKB_") for value, name in named}

@@ -1,0 +1,99 @@
+"""writeback on a disk of the test's own, beside what the kernel counts of its writes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+import pytest
+
+from support.cli import start, stop
+from support.filesystems import mounted
+
+pytestmark = pytest.mark.kernel
+PAGES = 1009
+
+
+def syncfs(folder):
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        assert ctypes.CDLL(None).syncfs(file) == 0
+    finally:
+        os.close(file)
+
+
+def device_of(folder):
+    number = folder.stat().st_dev
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
+def sectors_written(folder):
+    """As /sys/block/DISK/stat counts."""
+    with open(f"/sys/dev/block/{device_of(folder)}/stat") as file:
+        return int(file.read().split()[6])
+
+
+def passes(folder, *words, does):
+    """The events of this disk while ``does()`` is done, and how many sectors the disk was written."""
+    syncfs(folder)
+    tracer = start("writeback", "-f", "json", "-d", 600, *words)
+    before = sectors_written(folder)
+    does()
+    after = sectors_written(folder)
+    result = stop(tracer)
+    assert result.status == 0, result.err
+    assert result.of("loss") == []
+    return [event for event in result.of("event") if event["device"] == device_of(folder)], after - before
+
+
+def write(folder):
+    (folder / "file").write_bytes(bytes(PAGES * 4096))
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+)
+def test_each_dirty_page_is_written_once(alternative, tmp_path):
+    with mounted(tmp_path) as folder:
+
+        def does():
+            write(folder)
+            syncfs(folder)
+
+        found, sectors = passes(folder, "--hook", f"writeback={alternative}", does=does)
+    assert sum(event["pages"] for event in found) == PAGES
+    assert {event["reason"] for event in found} == {"sync"}
+    assert all(event["took_ns"] > 0 and event["pages"] > 0 for event in found)
+    # With the journal's, and no longer than the pages can be.
+    assert PAGES * 8 <= sectors <= 2 * PAGES * 8
+    # Nobody is blamed, and least of all the worker that runs.
+    assert not {"pid", "comm"} & set(found[0])
+
+
+def test_what_the_program_waits_for_is_no_writeback(tmp_path):
+    with mounted(tmp_path) as folder:
+
+        def does():
+            write(folder)
+            file = os.open(folder / "file", os.O_RDWR)
+            os.fsync(file)
+            os.close(file)
+
+        found, sectors = passes(folder, does=does)
+    assert sum(event["pages"] for event in found) < PAGES
+    assert sectors >= PAGES * 8
+
+
+def test_passes_without_pages_and_long_ones_are_asked_for(tmp_path):
+    with mounted(tmp_path) as folder:
+
+        def does():
+            write(folder)
+            syncfs(folder)
+            syncfs(folder)
+
+        found, _ = passes(folder, "--min-pages", 0, does=does)
+        assert sum(event["pages"] for event in found) == PAGES
+        assert 0 in {event["pages"] for event in found}
+        assert passes(folder, "--min", "100s", does=does)[0] == []
