@@ -8,11 +8,16 @@ from __future__ import annotations
 
 _SUFFIXES = ("-bpfcc", ".bt", ".py")
 
+_FILE_SYSTEMS = ("btrfs", "ext4", "f2fs", "nfs", "xfs", "zfs")
+
 PEER_TOOLS: dict[str, str] = {
+    **{f"{name}dist": "fsdist" for name in _FILE_SYSTEMS},
+    **{f"{name}slower": "fsslower" for name in (*_FILE_SYSTEMS, "file")},
     "bpflist": "prog list",
     "killsnoop": "sigsnoop",
     "pidpersec": "forksnoop --processes",
     "setuids": "setids",
+    "solisten": "bindsnoop",
     "sslsnoop": "sslsniff",
     "strace": "syscalls",
     "syscount": "syscalls",
