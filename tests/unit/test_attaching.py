@@ -95,13 +95,8 @@ class Kernel:
         self.fails: dict[str, Exception] = {}
         self.places: list[AttachTarget] = []
         self.warned: list[str] = []
-        self.told: dict[int, int] = {}
-        table = SimpleNamespace(update=self.update)
-        self.attaching = TargetAttacher({"pt_addresses": table}, self.warned.append)
+        self.attaching = TargetAttacher(self.warned.append)
         monkeypatch.setattr(target_programs, "attacher_of", lambda _: SimpleNamespace(attach=self.put))
-
-    def update(self, key: bytes, value: bytes) -> None:
-        self.told[struct.unpack("Q", key)[0]] = struct.unpack("I", value)[0]
 
     def put(self, _probe: object, place: AttachTarget, _program: int) -> list[Link]:
         self.places.append(place)
@@ -121,11 +116,6 @@ def test_cookies_are_given_where_programs_are_told_by_them(kernel):
     assert [place.cookies for place in kernel.places] == [(), (3,)]
     kernel.attaching.report_failures()
     assert kernel.warned == []
-
-
-def test_addresses_are_told_and_those_behind_an_endbr(kernel):
-    kernel.attaching.attach(EVENTS, TargetIdSource.ADDRESS, AttachTarget("2 functions"), 7)
-    assert kernel.told == {0x1000: 5, 0x1004: 5, 0x2000: 9, 0x2004: 9}
 
 
 @pytest.mark.parametrize("problem", [AttachError("no"), UnsupportedError("no")])

@@ -79,7 +79,7 @@ def test_the_best_alternative_is_taken():
         ("gone", "raw_tracepoint", "sched_process_exit"),
         ("pt_switched", "raw_tracepoint", "sched_switch"),
     ]
-    assert plan.notes == ("syscall: raw-tracepoint", "exit: raw-tracepoint", "switch: raw-tracepoint")
+    assert plan.hooks.notes == ("syscall: raw-tracepoint", "exit: raw-tracepoint", "switch: raw-tracepoint")
 
 
 def test_the_next_one_is_taken_where_the_best_is_not_there():
@@ -90,7 +90,7 @@ def test_the_next_one_is_taken_where_the_best_is_not_there():
         ("gone", "tracepoint", "sched:sched_process_exit"),
         ("pt_switched", "tracepoint", "sched:sched_switch"),
     ]
-    assert plan.notes[0] == "syscall: tracepoint; not raw-tracepoint: no raw_tracepoint sys_enter"
+    assert plan.hooks.notes[0] == "syscall: tracepoint; not raw-tracepoint: no raw_tracepoint sys_enter"
 
 
 def test_what_is_in_doubt_is_taken_only_where_nothing_else_is():
@@ -101,10 +101,10 @@ def test_what_is_in_doubt_is_taken_only_where_nothing_else_is():
         ("gone", "tracepoint", "sched:sched_process_exit"),
         ("pt_switched", "raw_tracepoint", "sched_switch"),  # with interrupts off
     ]
-    assert plan.notes[0] == "syscall: tracepoint; not raw-tracepoint: can be preempted"
+    assert plan.hooks.notes[0] == "syscall: tracepoint; not raw-tracepoint: can be preempted"
     plan = plan_of(kernel=FakeKernel(preempts=True, tracepoints=set()))
     assert {chosen.probe.kind for chosen in plan.probes} == {"raw_tracepoint"}
-    assert plan.notes[0] == (
+    assert plan.hooks.notes[0] == (
         "syscall: raw-tracepoint (can be preempted); not tracepoint: no tracepoint raw_syscalls:sys_enter; "
         "not kprobe-dispatch: no function x64_sys_call; not kprobe-multi: no kprobe_multi __x64_sys_*; "
         "not kprobe-return: no kprobe_multi __x64_sys_*; not kprobe-events: no kprobe_events __x64_sys_*"
@@ -144,13 +144,13 @@ def test_what_is_in_doubt_is_taken_if_it_is_forced_or_packed(words):
 def test_an_alternative_is_taken_whole_or_not_at_all():
     plan = plan_of(kernel=FakeKernel(raw_tracepoints={"sys_enter", "sched_process_exit"}))
     assert {chosen.probe.kind for chosen in plan.probes[:2]} == {"tracepoint"}
-    assert "not raw-tracepoint: no raw_tracepoint sys_exit" in plan.notes[0]
+    assert "not raw-tracepoint: no raw_tracepoint sys_exit" in plan.hooks.notes[0]
 
 
 def test_the_next_one_is_taken_where_the_best_is_refused():
     plan = plan_of(kernel=FakeKernel(refuses={"raw_tracepoint"}))
     assert plan.probes[0].probe.kind == "tracepoint"
-    assert "not raw-tracepoint: refused by policy" in plan.notes[0]
+    assert "not raw-tracepoint: refused by policy" in plan.hooks.notes[0]
 
 
 def test_no_alternative_is_an_error_with_every_reason():
@@ -169,7 +169,7 @@ def test_no_alternative_is_an_error_with_every_reason():
 def test_the_last_resort_is_taken():
     plan = plan_of(RANKED, FakeKernel(raw_tracepoints=set(), tracepoints=set(), functions={"begin_old"}))
     assert attached(plan) == [("at", "kprobe", "begin_old")]
-    assert plan.notes[0].count("; not ") == 2
+    assert plan.hooks.notes[0].count("; not ") == 2
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_forced_alternative_is_taken():
     plan = plan_of(hooks={"syscall": "tracepoint"})
     kinds = [chosen.probe.kind for chosen in plan.probes]
     assert kinds == ["tracepoint", "tracepoint", "raw_tracepoint", "raw_tracepoint"]
-    assert plan.notes == ("syscall: tracepoint", "exit: raw-tracepoint", "switch: raw-tracepoint")
+    assert plan.hooks.notes == ("syscall: tracepoint", "exit: raw-tracepoint", "switch: raw-tracepoint")
 
 
 def test_a_forced_alternative_has_no_stand_in():
@@ -295,7 +295,7 @@ OLD_EXIT = "exit_to_user_mode_prepare"
 def test_a_familys_name_stands_for_the_best_of_it(kernel, way, kinds):
     for forced in ("kprobe", way):
         plan = plan_of(kernel=FakeKernel(**kernel), hooks={"syscall": forced})
-        assert plan.notes[0].startswith(f"syscall: {way}")
+        assert plan.hooks.notes[0].startswith(f"syscall: {way}")
         assert [chosen.probe.kind for chosen in plan.probes if chosen.probe.program in CALLS] == kinds
         assert f"HOOK_SYSCALL_{way.upper().replace('-', '_')}" in dict(plan.defines)
 
@@ -307,7 +307,7 @@ def test_a_familys_name_is_a_whole_one():
 
 def test_the_hook_that_follows_a_command_can_be_forced():
     plan = plan_of(command=("ls",), hooks={"follow": "tracepoint"})
-    assert plan.notes[-1] == "follow: tracepoint"
+    assert plan.hooks.notes[-1] == "follow: tracepoint"
 
 
 # Macros.
@@ -411,7 +411,7 @@ def test_programs_on_cgroups_are_put_on_those_that_are_named():
     """They are not asked for again, in the program."""
     request = Request(registry.get("cgroupcount"), filters={Filter.CGROUP: (b"/a", b"/b c")})
     plan = make_plan(request, FakeKernel())
-    assert (plan.places, plan.cgroups, plan.sets) == (("/a", "/b c"), (), {})
+    assert (plan.attach_cgroups, plan.filter_cgroups, plan.sets) == (("/a", "/b c"), (), {})
     assert not [name for name, _ in plan.defines if name.startswith("PT_FILTER")]
     assert [line for line in plan.describe() if line.startswith("cgroup ")] == [
         "cgroup   /a",
@@ -422,7 +422,7 @@ def test_programs_on_cgroups_are_put_on_those_that_are_named():
 def test_what_is_in_a_cgroup_that_is_named_is_seen_once():
     named = (b"/a/b", b"/a", b"/a", b"/ab", b"/c/d", b"/c/d/e/f")
     request = Request(registry.get("cgroupcount"), filters={Filter.CGROUP: named})
-    assert make_plan(request, FakeKernel()).places == ("/a", "/ab", "/c/d")
+    assert make_plan(request, FakeKernel()).attach_cgroups == ("/a", "/ab", "/c/d")
 
 
 def test_a_kernel_without_links_for_cgroups_has_another_way():
@@ -445,8 +445,8 @@ def test_filters_fill_their_maps():
     filters = {Filter.PID: (b"1111", b"2222"), Filter.COMM: (b"ls",), Filter.CGROUP: (b"/a", b"/\xff")}
     plan = plan_of(filters=filters)
     assert plan.sets == {"pt_pids": (b"1111", b"2222"), "pt_comms": (b"ls",)}
-    assert plan.cgroups == ("/a", "/\udcff")
-    assert plan.places == ()
+    assert plan.filter_cgroups == ("/a", "/\udcff")
+    assert plan.attach_cgroups == ()
 
 
 @pytest.mark.parametrize("exclude", [False, True])
@@ -638,7 +638,7 @@ def test_forms_of_a_raw_tracepoint_are_told_by_its_arguments(kernel, way):
 
 
 def test_what_form_is_not_there_is_said():
-    (note,) = plan_of(BIOLATENCY, FakeKernel(raw_arguments=ONE_ARGUMENT)).notes
+    (note,) = plan_of(BIOLATENCY, FakeKernel(raw_arguments=ONE_ARGUMENT)).hooks.notes
     assert note.endswith("not raw-tracepoint-queue: the raw tracepoint block_rq_issue has fewer arguments")
 
 

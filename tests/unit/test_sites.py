@@ -162,8 +162,8 @@ def test_code_that_cannot_be_read_is_refused_and_left_out_of_patterns():
     assert caught.value.exit_code == 4
     assert "--hook ur=uretprobe" in caught.value.hint
     plan = plan_of("funclatency", "u:/p:*")
-    assert len(plan.targets) == 5
-    [warning] = plan.warnings
+    assert len(plan.named.names) == 5
+    [warning] = plan.named.warnings
     assert "5 are seen; left out are 1 whose code does not tell where they return: /p:odd" in warning
 
 
@@ -177,7 +177,7 @@ def test_the_return_probe_is_taken_only_if_it_is_asked_for():
         ("begins", "uprobe_multi", Point.ENTRY | Point.PROGRAM, [0x600]),
         ("returns", "uretprobe", Point.RETURN | Point.PROGRAM, [0x600]),
     ]
-    [warning] = plan.warnings
+    [warning] = plan.named.warnings
     assert warning.startswith("--hook ur=uretprobe: the kernel's return probe overwrites return addresses")
 
 

@@ -5,23 +5,20 @@ The C is compiled once, whatever the targets are; see probes_c/include/target.h.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.attach.kind import AttachTarget
 from pytracer.bpf.attach.link import Link
 from pytracer.bpf.builder import ProgramLoad
 from pytracer.bpf.image import ARGUMENTS, G_OFFSET, POINT, RESULT, TARGET
-from pytracer.bpf.read.maps import Map
 from pytracer.errors import AttachError, PytracerError, UnsupportedError
 from pytracer.kernel.facts import TargetIdSource
-from pytracer.spec import Kprobes, Probe, UserProbe
+from pytracer.spec import Probe, UserProbe
 
 # The value of pt_target's placeholder TARGET: a target id, or one of these for where to get it from.
 _BY_COOKIE, _BY_ADDRESS = 0x7FFFFFFE, 0x7FFFFFFF
 _U64 = (1 << 64) - 1
-_ENDBR = 4  # bytes of an x86 instruction that a function may begin with; a probe stands behind it
 
 
 def program_load(probe: Probe, tells: TargetIdSource) -> ProgramLoad:
@@ -48,9 +45,9 @@ def program_load(probe: Probe, tells: TargetIdSource) -> ProgramLoad:
 class TargetAttacher:
     """Attaches programs to targets, one probe after the other, and collects the failures."""
 
-    def __init__(self, maps: Mapping[str, Map], warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], None]) -> None:
         """``warn`` gets the message about targets of a pattern that could not be attached to."""
-        self._maps, self._warn = maps, warn
+        self._warn = warn
         self._put = 0
         self._failed = list[str]()
         self._problem: PytracerError | None = None
@@ -63,8 +60,6 @@ class TargetAttacher:
         try:
             if program is None:
                 raise UnsupportedError(f"{probe.kind} {place.name}: refused by the verifier")
-            if tells is TargetIdSource.ADDRESS and isinstance(probe, Kprobes):
-                self._tell(probe)
             cookies = probe.targets if tells is TargetIdSource.COOKIE else ()
             links = attacher_of(probe).attach(probe, AttachTarget(place.name, cookies=cookies), program)
         except (AttachError, UnsupportedError) as problem:
@@ -87,10 +82,3 @@ class TargetAttacher:
             f"{len(self._failed)} could not be attached to and {self._put} were: {names} "
             f"({self._problem.message})"
         )
-
-    def _tell(self, probe: Kprobes) -> None:
-        """Store the target ids in a map by the addresses of their functions, for pt_target to look up."""
-        table = self._maps["pt_addresses"]
-        for address, number in zip(probe.addresses, probe.targets, strict=True):
-            for at in (address, address + _ENDBR):
-                table.update(struct.pack("Q", at), struct.pack("I", number))

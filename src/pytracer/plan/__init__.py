@@ -1,8 +1,10 @@
-"""spec x kernel x options -> Plan: chosen probes, defines, map contents. Pure."""
+"""Resolve a request for a kernel: the chosen probes, the macros, the entries of maps. Pure."""
 
 from pytracer.kernel.facts import KernelInfo, Support
 from pytracer.plan.alternatives import AlternativeReport, ChosenProbe, ResolvedHook, report_alternatives
-from pytracer.plan.plan import Plan, hooks_of, make_plan, output_of
+from pytracer.plan.hook_choice import hooks_of
+from pytracer.plan.output_choice import output_of
+from pytracer.plan.plan import Plan, make_plan
 
 __all__ = [
     "AlternativeReport",

@@ -64,6 +64,21 @@ class ResolvedHook:
 
 
 @record
+class HookPlan:
+    """The part of a plan that attaches programs.
+
+    ``notes`` say for each hook which alternative was chosen, which were not, and why; ``defines`` are macros
+    of the C that follow from the choices; ``warnings`` are for the user.
+    """
+
+    probes: tuple[ChosenProbe, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    defines: tuple[tuple[str, str], ...] = ()
+    resolved_hooks: tuple[ResolvedHook, ...] = ()
+
+
+@record
 class AlternativeReport:
     """An alternative of a hook on this kernel: whether it was chosen, whether the kernel supports it, and
     why (not). ``probes`` are its attach targets as text."""

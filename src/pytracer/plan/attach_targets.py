@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytracer.errors import UnreadableCodeError, UsageError
 from pytracer.kernel.facts import KernelInfo, NamedTarget, Support, TargetIdSource
-from pytracer.plan.alternatives import ChosenProbe, ResolvedHook, choose_alternative
+from pytracer.plan.alternatives import ChosenProbe, HookPlan, ResolvedHook, choose_alternative
 from pytracer.plan.named_target import IN_PROGRAMS, Make, NumberedTarget
 from pytracer.plan.sites import (
     RETURN,
@@ -160,15 +160,10 @@ _KINDS_MAX = 16  # a number of 64 bits has four for each
 
 
 @record
-class TargetPlan:
-    """The resolved sources of a request: target ``names`` by number, and their part of the plan."""
+class TargetPlan(HookPlan):
+    """The resolved sources of a request; ``names`` are those of their targets, by number."""
 
     names: tuple[str, ...] = ()
-    probes: tuple[ChosenProbe, ...] = ()
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    defines: tuple[tuple[str, str], ...] = ()
-    resolved_hooks: tuple[ResolvedHook, ...] = ()
 
 
 @record

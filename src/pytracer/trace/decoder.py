@@ -38,7 +38,11 @@ class ResultDecoder:
         self._ranking = Ranking(plan.sort, plan.request.top)
         asked = plan.probe_specs
         self._decoders = decoders(
-            plan.request.interfaces, plan.targets, asked.names if asked else (), plan.places, budget
+            plan.request.interfaces,
+            plan.named.names,
+            asked.names if asked else (),
+            plan.attach_cgroups,
+            budget,
         )
         self._answers = None if asked is None else ResultColumns(asked, budget)
         self._computed = {} if self._answers is None else self._answers.columns(plan.schema)

@@ -17,6 +17,7 @@ from pytracer.kernel import hidden
 from pytracer.model import AuditResult, Item, Loss, Schema
 from pytracer.model.loss import UNSHOWN, UNSHOWN_MEANING
 from pytracer.plan import KernelInfo, Plan, make_plan
+from pytracer.plan.initial_entries import RunFacts
 from pytracer.request import Request
 from pytracer.spec import Filter
 from pytracer.trace import unseen
@@ -24,7 +25,6 @@ from pytracer.trace.audit import Auditor
 from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.launch import Confinement, LaunchedCommand
-from pytracer.trace.own_process import OwnProcess
 from pytracer.trace.permissions import check_request
 from pytracer.trace.session import Session, discard_line
 
@@ -85,12 +85,10 @@ class Trace:
             self.plan: Plan = make_plan(request, facts())
             for line in hidden.warnings(request.tracer):
                 self._warn(line)
-            pending = self._command.pid if self._command and request.follows else 0
             self._session = Session(
                 self.plan,
-                pending=pending,
                 # The process of a program that uses the library is not pytracer's own.
-                itself=None if self._own else OwnProcess(self._command.pid if self._command else 0),
+                run=RunFacts(self._command.pid if self._command else 0, is_own=not self._own),
                 stop_requested=lambda: self._events.stop_requested(command=False),
                 before_attach=self._read_counter,
                 say=self._say,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pytracer import arrays, budget, ktime
+from pytracer import arrays, budget
 from pytracer.bpf import process_mark, target_programs
 from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.attach.kind import AttachTarget
@@ -33,17 +32,15 @@ from pytracer.model.items import Kind
 from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS, RING_FULL, TRUNCATED, UNWOUND
 from pytracer.plan import Plan
 from pytracer.plan.alternatives import ChosenProbe
+from pytracer.plan.initial_entries import UNKNOWN_RUN, RunFacts
 from pytracer.progress import announced
 from pytracer.record import replace
-from pytracer.trace import link_headers
-from pytracer.trace.own_process import OwnProcess
 
 if TYPE_CHECKING:
     from pytracer.trace.decoder import ResultDecoder
     from pytracer.trace.stack_collector import StackCollector
 
 _RECORD = "pt_record"  # probes_c/include/stream.h
-_PENDING = 1  # enum pt_trace_state in probes_c/include/task.h
 
 
 def discard_line(_line: str) -> None:
@@ -53,17 +50,15 @@ def discard_line(_line: str) -> None:
 class Session:
     """A running plan. Closing it, or the end of the process, leaves nothing behind.
 
-    ``say`` gets a line for each step (``-v``), ``warn`` gets warnings for the user. ``pending`` is the
-    process that will execute the command, ``itself`` the process that results leave out (None: nothing).
-    ``keep_rows`` leaves rows in the kernel as they are read.
+    ``say`` gets a line for each step (``-v``), ``warn`` gets warnings for the user. ``run`` has the
+    facts that entries of maps depend on. ``keep_rows`` leaves rows in the kernel as they are read.
     """
 
     def __init__(
         self,
         plan: Plan,
         *,
-        pending: int = 0,
-        itself: OwnProcess | None = None,
+        run: RunFacts = UNKNOWN_RUN,
         stop_requested: Callable[[], bool] = lambda: False,
         before_attach: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = discard_line,
@@ -72,6 +67,7 @@ class Session:
     ) -> None:
         """Build, load and attach. Raises what :mod:`pytracer.errors` lists for each step."""
         self.plan = plan
+        self._run = run
         self._say, self._warn = say, warn
         self._links: list[Link] = []
         self._detached: list[Link] = []
@@ -85,7 +81,7 @@ class Session:
         self.stream: StreamReader | None = None
         self._stack_collector: StackCollector | None = None
         self._calls: InflightCalls | None = None
-        for warning in (*plan.warnings, *compat.warnings(plan.targets, plan.request)):
+        for warning in (*plan.named.warnings, *compat.warnings(plan.named.names, plan.request)):
             warn(warning)
         self._budget = budget.claim(warn)
         loaded = self._build(stop_requested)
@@ -105,17 +101,15 @@ class Session:
                     warn,
                     self._budget,
                     annotate=bool(plan.request.options.get("annotate")),
-                    probed=bool(plan.targets) and not plan.request.options.get("user-only"),
+                    probed=bool(plan.named.names) and not plan.request.options.get("user-only"),
                 )
                 if plan.request.process:
                     self._stack_collector.watch(plan.request.process)
             if "pt_calls" in loaded.module.maps:
                 self._calls = InflightCalls(loaded.module.maps["pt_calls"])
-            if itself is not None and not plan.schema.is_listing:  # a list is whole
-                itself.exclude(loaded.module.maps)
-            self._fill(pending)
+            self._fill()
             before_attach()
-            self._attach(pending)
+            self._attach()
         except BaseException:
             self.close()
             raise
@@ -123,8 +117,7 @@ class Session:
     def read(self, kind: Kind) -> Snapshot | Histograms | Stacks:
         """Read and decode results: those since the last ``row``, or of the whole run (``summary``)."""
         now = self._ended or time.monotonic()
-        if 0 in self.plan.request.interfaces:  # any: there may be new ones
-            link_headers.fill_link_headers(self._module.maps, self.plan.request.interfaces)
+        self._fill(again=True)
         assert self._aggregates is not None, "a stream has no rows"
         quiet = not self._links
         if kind == "row":
@@ -334,33 +327,21 @@ class Session:
         except OSError as error:
             raise explain(error, "the list") from error
 
-    def _fill(self, pending: int) -> None:
-        for slot, value in enumerate(self.plan.config):
-            self._map("pt_config").update(struct.pack("I", slot), struct.pack("Q", value))
-        for name, keys in self.plan.sets.items():
-            self._map(name).fill(keys)
-        for slot, path in enumerate(self.plan.cgroups):
-            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                self._map("pt_cgroups").update(struct.pack("I", slot), struct.pack("I", folder))
-                if "pt_cgroup_ids" in self._module.maps:  # of who looks at tasks that do not run
-                    self._map("pt_cgroup_ids").fill([struct.pack("Q", os.fstat(folder).st_ino)])
-            finally:
-                os.close(folder)
-        for number, arguments in self.plan.usdt_arguments.items():
-            self._map("pt_usdt").update(struct.pack("I", number), arguments)
-        if self.plan.request.fault is not None:
-            # In the kernel, too: who stops us, or makes us wait, would else have it fail for longer.
-            until = ktime.monotonic_ns() + round((self.plan.request.duration or 0) * 1e9)
-            self._map("pt_bounds").update(struct.pack("I", 0), struct.pack("QQ", os.getpid(), until))
-        if pending:
-            self._map("pt_followed_pids").update(struct.pack("I", pending), bytes([_PENDING]))
-        link_headers.fill_link_headers(self._module.maps, self.plan.request.interfaces)
+    def _fill(self, *, again: bool = False) -> None:
+        """Write the plan's entries into the maps; ``again``: those that may have changed."""
+        for initial in self.plan.initial_entries:
+            if (again and not initial.is_refreshed) or (
+                initial.is_optional and initial.map not in self._module.maps
+            ):
+                continue
+            table = self._map(initial.map)
+            for key, value in initial.entries(self._run):
+                table.update(key, value)
 
-    def _attach(self, pending: int) -> None:
+    def _attach(self) -> None:
         # What takes a record out of a map stands before what puts it in: a call that began while the first
         # was there and the second not would leave a start behind, to be taken for another call's.
-        named = target_programs.TargetAttacher(self._module.maps, self._warn)
+        named = target_programs.TargetAttacher(self._warn)
         iterators: list[Link] = []
         for chosen in reversed(self.plan.probes):
             load = self._load_of(chosen)
@@ -369,9 +350,9 @@ class Session:
                 self.plan.request.interfaces,
                 chosen.choice,
                 chosen.rate,
-                command=pending,
+                command=self._run.command,
                 members=chosen.members,
-                cgroups=self.plan.places,
+                cgroups=self.plan.attach_cgroups,
             )
             if chosen.probe.targets:
                 links = named.attach(chosen.probe, chosen.target_id_source, place, self._programs.get(load))

@@ -1,0 +1,103 @@
+"""Decide the macros of a tracer's C: what changes the shape of its program, and so its image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from pytracer.errors import UnsupportedError
+from pytracer.features.table.changes import ITERATOR_PATHS
+from pytracer.features.table.helpers import (
+    CURRENT_TASK_BTF,
+    FOR_EACH_MAP_ELEM,
+    LOOP,
+    PROBE_READ_USER,
+    TASK_PT_REGS,
+)
+from pytracer.features.table.map_types import RINGBUF
+from pytracer.kernel.facts import KernelInfo
+from pytracer.model.schema import Schema
+from pytracer.plan.alternatives import reads_kernel_memory
+from pytracer.plan.output_choice import group_keys
+from pytracer.request import NameSetValue, Request, number_of
+from pytracer.spec import Filter, Flag, NameSet, Number, SeccompProfile
+
+FAMILY_MAX = 65536
+_HELPERS = {
+    "PT_HAS_PROBE_READ_KERNEL": PROBE_READ_USER,  # they came together; lockdown does not withhold this one
+    "PT_HAS_TASK_BTF": CURRENT_TASK_BTF,
+    "PT_HAS_TASK_PT_REGS": TASK_PT_REGS,
+    "PT_HAS_BPF_LOOP": LOOP,
+}
+
+Define = tuple[str, str]
+"""A macro and its value, "" if it has none."""
+
+
+def of_request(
+    request: Request, slots: Iterable[str], *, rows: int, filters_cgroups: bool
+) -> Iterator[Define]:
+    """Yield the macros for filters, options and capacities.
+
+    ``slots`` are the names of the values that change from run to run, ``rows`` is the map capacity;
+    ``filters_cgroups``: tasks are filtered by cgroup.
+    """
+    for which, keys in request.filters.items():
+        if which is not Filter.CGROUP:
+            yield which.define, ""
+        elif filters_cgroups:
+            yield which.define, str(len(keys))
+    yield from _of_options(request)
+    names = list(slots)
+    for slot, name in enumerate(names):
+        yield f"PT_CFG_{name}", str(slot)
+    if names:
+        yield "PT_CFG_SLOTS", str(len(names))
+    for key in request.tracer.group_by.keys if request.tracer.group_by else ():
+        if key.name in group_keys(request):
+            yield key.define, ""
+    if request.follows:
+        yield "PT_FOLLOW", str(FAMILY_MAX)
+    yield "PT_ROWS_MAX", str(rows)
+
+
+def _of_options(request: Request) -> Iterator[Define]:
+    for option in request.tracer.options:
+        value = request.options.get(option.name)
+        if isinstance(option, Flag) and value and option.define:
+            yield option.define, ""
+        elif isinstance(option, Number) and option.define:
+            yield option.define, str(number_of(option.name, request))
+        elif isinstance(option, NameSet) and isinstance(value, NameSetValue):
+            yield option.define, ""
+            if value.exclude:
+                yield option.define + "_EXCEPT", ""
+        elif isinstance(option, SeccompProfile) and value:
+            yield option.define, ""
+
+
+def of_kernel(facts: KernelInfo, schema: Schema, *, buffer: int, needs_paths: bool) -> Iterator[Define]:
+    """Yield the macros for what this kernel has. ``buffer`` is the size of the ring in bytes.
+
+    Raises UnsupportedError if a list ``needs_paths`` and the kernel makes none for iterators.
+    """
+    if schema.is_stream and facts.has_map_type(RINGBUF.number):
+        yield "PT_HAS_RINGBUF", ""
+        yield "PT_RING_PAGES", str(buffer // os.sysconf("SC_PAGE_SIZE"))
+    if facts.runs_compat:
+        yield "PT_COMPAT", ""
+    for define, helper in _HELPERS.items():
+        if facts.has_helper(helper.number):
+            yield define, ""
+    if not reads_kernel_memory(facts):
+        yield "PT_TYPED_ARGUMENTS", ""
+    if facts.has_loops:
+        yield "PT_HAS_LOOPS", ""
+    if not schema.is_listing:
+        return
+    if facts.has_helper(FOR_EACH_MAP_ELEM.number):
+        yield "PT_HAS_D_PATH", ""
+    elif needs_paths:
+        raise UnsupportedError(
+            f"this kernel makes no paths for iterators (Linux {ITERATOR_PATHS.since}): --path needs them"
+        )

@@ -1,0 +1,66 @@
+"""Choose how to attach: the hooks of the tracer, of its options, and at targets that the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pytracer.errors import UnknownNameError, UsageError
+from pytracer.kernel.facts import KernelInfo
+from pytracer.plan.alternatives import ChosenProbe, HookPlan, ResolvedHook, choose_alternative
+from pytracer.plan.attach_targets import TargetPlan, choose_targets
+from pytracer.plan.fault_injection import with_function
+from pytracer.plan.output_choice import output_of
+from pytracer.request import Request
+from pytracer.spec import Flag, Hook, ProbeSpecArguments
+from pytracer.spec.common import FOLLOW
+
+
+def hooks_of(request: Request) -> list[Hook]:
+    """Return the hooks that a request needs. Raises UsageError if a command cannot be followed."""
+    wanted = output_of(request).hooks or request.tracer.hooks
+    hooks = [with_function(hook, request) for hook in wanted if not request.options.get(hook.unless)]
+    flags = [o for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
+    hooks += [hook for flag in flags for hook in flag.hooks]
+    if request.follows:
+        if not request.tracer.follow:
+            raise UsageError(
+                f"{request.tracer.name} cannot tell one command's doings from another's",
+                hint="--load: COMMAND bounds the time, and all that happens meanwhile is seen",
+            )
+        hooks.append(FOLLOW)
+    return hooks
+
+
+def choose_hooks(hooks: Sequence[Hook], request: Request, facts: KernelInfo) -> HookPlan:
+    """Choose an alternative for each hook. Raises UnsupportedError or PolicyError if a hook has none."""
+    defines = dict[str, str]()
+    probes = list[ChosenProbe]()
+    notes = list[str]()
+    resolved = list[ResolvedHook]()
+    for hook in hooks:
+        alternative, chosen, note = choose_alternative(hook, request, facts)
+        defines[hook.define(alternative)] = ""
+        defines.update(dict.fromkeys(alternative.defines, ""))
+        probes += chosen
+        notes.append(note)
+        resolved.append(ResolvedHook(hook, alternative.name))
+    return HookPlan(
+        tuple(probes), tuple(notes), defines=tuple(defines.items()), resolved_hooks=tuple(resolved)
+    )
+
+
+def choose_named(request: Request, facts: KernelInfo) -> TargetPlan:
+    """Resolve the targets that the user names, or the probe specs."""
+    if not isinstance(request.tracer.arguments, ProbeSpecArguments):
+        return choose_targets(request, facts)
+    from pytracer.plan.probe_specs import plan_probe_specs  # and a language with it
+
+    return plan_probe_specs(request, facts)
+
+
+def check_forced(forced: Mapping[str, str], names: Iterable[str]) -> None:
+    """Check that every hook that the user chose an alternative for is one of ``names``. Raises
+    UnknownNameError."""
+    for name in forced:
+        if name not in names:
+            raise UnknownNameError("hook", name, names)

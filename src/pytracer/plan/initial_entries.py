@@ -1,0 +1,267 @@
+"""The entries that a program's maps have before it is attached.
+
+The plan says which map gets what, the session writes it. Entries that depend on the run (descriptors, process
+ids, clocks, interfaces) are made when they are written, so that a plan stays pure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from pytracer import ktime
+from pytracer.kernel import interfaces
+from pytracer.kernel.facts import TargetIdSource
+from pytracer.kernel.policy import in_initial_namespace
+from pytracer.model import Schema
+from pytracer.plan.attach_targets import ProbeSpecPlan, TargetPlan
+from pytracer.record import record
+from pytracer.request import NameSetValue, Request, choice_of, number_of
+from pytracer.spec import Choice, Filter, Kprobes, NameSet, Number
+
+Entry = tuple[bytes, bytes]
+"""A key and its value, in the kernel's layout."""
+_PENDING = 1  # enum pt_trace_state in probes_c/include/task.h
+_MEMBER = b"\1"  # the value of each key of a set
+_ENDBR = 4  # bytes of an x86 instruction that a function may begin with; a probe stands behind it
+
+
+@record
+class RunFacts:
+    """The facts about a run that some entries depend on.
+
+    ``command`` is the process that will execute the command (0: there is none). ``is_own``: this process is
+    pytracer's own, and results leave it out; a program that uses the library is not.
+    """
+
+    command: int = 0
+    is_own: bool = False
+
+
+UNKNOWN_RUN = RunFacts()
+"""No command, and nobody's own process is left out."""
+
+
+@record
+class InitialEntries:
+    """The entries of one map. ``is_optional``: the map is not in every program. Entries that are refreshed
+    are written again before each reading."""
+
+    map: str
+    is_optional = False
+
+    @property
+    def is_refreshed(self) -> bool:
+        """True if the entries may change during a run."""
+        return False
+
+    def entries(self, run: RunFacts, /) -> Iterable[Entry]:
+        """Return the entries. Raises OSError."""
+        raise NotImplementedError
+
+
+@record
+class KeySet(InitialEntries):
+    """A set: a hash with one-byte values."""
+
+    keys: tuple[bytes, ...]
+
+    def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        return ((key, _MEMBER) for key in self.keys)
+
+
+@record
+class ConfigValues(InitialEntries):
+    """The values that change from run to run, by slot. The macro ``PT_CFG_NAME`` is the slot of a value."""
+
+    names: tuple[str, ...]
+    values: tuple[int, ...]
+
+    def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        return ((struct.pack("I", slot), struct.pack("Q", value)) for slot, value in enumerate(self.values))
+
+
+@record
+class CgroupFolders(InitialEntries):
+    """The cgroups that tasks are filtered by: descriptors of their folders."""
+
+    paths: tuple[str, ...]
+
+    def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        for slot, path in enumerate(self.paths):
+            with _folder(path) as folder:
+                yield struct.pack("I", slot), struct.pack("I", folder)
+
+
+@record
+class CgroupIds(InitialEntries):
+    """The ids of these cgroups, for programs that look at tasks which do not run."""
+
+    paths: tuple[str, ...]
+    is_optional = True
+
+    def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        for path in self.paths:
+            with _folder(path) as folder:
+                yield struct.pack("Q", os.fstat(folder).st_ino), _MEMBER
+
+
+@record
+class UsdtArguments(InitialEntries):
+    """The locations of arguments of USDT probes, by target number."""
+
+    locations: Mapping[int, bytes]
+
+    def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        return ((struct.pack("I", number), packed) for number, packed in self.locations.items())
+
+
+@record
+class FunctionAddresses(InitialEntries):
+    """The target ids of kernel functions, by address, for programs that know their target by that."""
+
+    probes: tuple[Kprobes, ...]
+
+    def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        for probe in self.probes:
+            for address, number in zip(probe.addresses, probe.targets, strict=True):
+                for at in (address, address + _ENDBR):
+                    yield struct.pack("Q", at), struct.pack("I", number)
+
+
+@record
+class InjectionBounds(InitialEntries):
+    """The limits of fault injection: it spares this process, and ends after ``duration`` seconds.
+
+    The program checks the time itself: whoever stops or delays this process would prolong it otherwise.
+    """
+
+    duration: float
+
+    def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        until = ktime.monotonic_ns() + round(self.duration * 1e9)
+        yield struct.pack("I", 0), struct.pack("QQ", os.getpid(), until)
+
+
+@record
+class FollowedCommand(InitialEntries):
+    """The process that will execute the command, which is followed with its descendants."""
+
+    def entries(self, run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        if run.command:
+            yield struct.pack("I", run.command), bytes([_PENDING])
+
+
+@record
+class OwnProcess(InitialEntries):
+    """pytracer's own process, which system-wide results leave out with its children (the demangler).
+
+    A command that is only the load is not left out. ``pt_is_tracer`` (probes_c/include/task.h) compares with
+    this map, so images stay valid. It is not compiled for ``-p``, ``--tid`` or a followed command. In a PID
+    namespace the kernel's ids differ: there this process is traced as all are.
+    """
+
+    is_optional = True
+
+    def entries(self, run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        if run.is_own and in_initial_namespace("pid") is not False:
+            yield struct.pack("I", 0), struct.pack("II", os.getpid(), run.command)
+
+
+@record
+class LinkHeaders(InitialEntries):
+    """The interfaces that have no Ethernet header, and the length of the header that they have
+    (probes_c/include/link_layer.h). ``interfaces`` are those that are traced (0: all)."""
+
+    interfaces: Collection[int]
+    is_optional = True
+
+    @property
+    def is_refreshed(self) -> bool:
+        """True if all interfaces are traced: some may appear while the program runs."""
+        return 0 in self.interfaces
+
+    def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        return ((struct.pack("I", at), struct.pack("I", length)) for at, length in _headers().items())
+
+
+@record
+class LinkHeaderCount(LinkHeaders):
+    """The number of such interfaces, if a traced one may be among them."""
+
+    def entries(self, _run: RunFacts, /) -> Iterable[Entry]:
+        """See :class:`InitialEntries`."""
+        headers = _headers()
+        if self.is_refreshed or headers.keys() & self.interfaces:
+            yield struct.pack("I", 0), struct.pack("I", len(headers))
+
+
+def config_values(request: Request, injected: int | None) -> ConfigValues:
+    """Return the values that change from run to run; ``injected`` is the value that a function shall return
+    (None: no fault is injected)."""
+    values = {} if injected is None else {"RETURNS": injected}
+    for option in request.tracer.options:
+        if isinstance(option, Number) and option.config and not option.define:
+            values[option.config.upper()] = number_of(option.name, request)
+        elif isinstance(option, Choice) and option.config:
+            values[option.config.upper()] = option.choices.index(choice_of(option.name, request))
+    return ConfigValues("pt_config", tuple(values), tuple(values.values()))
+
+
+def initial_entries(
+    request: Request, schema: Schema, config: ConfigValues, named: TargetPlan, folders: tuple[str, ...]
+) -> Iterator[InitialEntries]:
+    """Yield the entries of each map; ``folders`` are the cgroups that tasks are filtered by."""
+    if config.values:
+        yield config
+    for which, keys in request.filters.items():
+        if which is not Filter.CGROUP:
+            yield KeySet(which.map, keys)
+    for option in request.tracer.options:
+        value = request.options.get(option.name)
+        if isinstance(option, NameSet) and isinstance(value, NameSetValue):
+            yield KeySet(option.map, value.keys)
+    if folders:
+        yield CgroupFolders("pt_cgroups", folders)
+        yield CgroupIds("pt_cgroup_ids", folders)
+    if isinstance(named, ProbeSpecPlan) and named.usdt_arguments:
+        yield UsdtArguments("pt_usdt", named.usdt_arguments)
+    by_address = (one.probe for one in named.probes if one.target_id_source is TargetIdSource.ADDRESS)
+    if functions := tuple(probe for probe in by_address if isinstance(probe, Kprobes)):
+        yield FunctionAddresses("pt_addresses", functions)
+    if request.fault is not None:
+        yield InjectionBounds("pt_bounds", request.duration or 0)
+    if request.follows:
+        yield FollowedCommand("pt_followed_pids")
+    if not schema.is_listing:  # a list is whole
+        yield OwnProcess("pt_tracer")
+    yield LinkHeaders("links", tuple(request.interfaces))
+    yield LinkHeaderCount("pt_links", tuple(request.interfaces))
+
+
+@contextlib.contextmanager
+def _folder(path: str) -> Iterator[int]:
+    """Open a folder for the length of the block."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _headers() -> dict[int, int]:
+    """Return the length of the link header of each interface whose header is not Ethernet's."""
+    lengths = {at: interfaces.link_header_length(one.type) for at, one in interfaces.interfaces().items()}
+    return {at: length for at, length in lengths.items() if length != interfaces.ETHERNET_HEADER}

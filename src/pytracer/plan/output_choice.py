@@ -1,0 +1,127 @@
+"""Choose the output of a request: its shape, its columns, the column that ranks rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytracer.errors import UnknownNameError, UsageError
+from pytracer.model.schema import Schema
+from pytracer.request import NameSetValue, Request
+from pytracer.spec import Column, Flag, Histogram, Output, Profile, SeccompProfile, Stream, Table
+
+if TYPE_CHECKING:
+    from pytracer.lang import ProbeSpecs
+
+_FOR = {
+    "INTERVAL": "tables",
+    "--top": "tables",
+    "--sort": "tables",
+    "--max-rows": "what is counted in the kernel",
+    "--buffer": "events that are shown as they happen",
+}
+"""The outputs that take an option, for options that not every output takes."""
+
+
+def output_of(request: Request) -> Output:
+    """Return the output whose flag was given, else the first without one. Raises UsageError if two were
+    given."""
+    for option in request.tracer.options:
+        if isinstance(option, Flag) and all(map(request.options.get, (option.name, option.excludes))):
+            raise UsageError(f"--{option.name} and --{option.excludes} do not go together")
+        if isinstance(option, SeccompProfile) and request.options.get(option.name) and not request.command:
+            raise UsageError(f"--{option.name} is for a command that is started", hint="-- COMMAND")
+    given = [o for o in request.tracer.outputs if o.when and request.options.get(o.when)]
+    if len(given) > 1:
+        raise UsageError(" and ".join(f"--{o.when}" for o in given) + " do not go together")
+    return given[0] if given else next(o for o in request.tracer.outputs if not o.when)
+
+
+def check_options(request: Request, output: Output) -> None:
+    """Check that the output takes the options that are given. Raises UsageError."""
+    if isinstance(output, Profile):
+        _check_profile(request)
+    _check_output(request, output)
+
+
+def _check_output(request: Request, output: Output) -> None:
+    """Check that the output takes the options that not every output takes. Raises UsageError."""
+    given = {
+        "INTERVAL": request.interval,
+        "--top": request.top,
+        "--sort": request.sort,
+        "--max-rows": request.rows,
+        "--buffer": request.buffer,
+    }
+    for name, value in given.items():
+        if value and name not in output.takes:
+            raise UsageError(
+                f"{name} is for {_FOR[name]}: {request.tracer.name} {output.does}",
+                hint="-d SECONDS says when to stop" if name == "INTERVAL" else "",
+            )
+
+
+def _check_profile(request: Request) -> None:
+    """Check that a profile will have all calls of the command. Raises UsageError if an option leaves some
+    out."""
+    if not request.command or request.load:
+        raise UsageError("a profile is of a command, from its start to its end", hint="-- COMMAND")
+    by = group_keys(request)
+    chosen = [name for name, value in request.options.items() if isinstance(value, NameSetValue)]
+    given = {
+        **{f"--{which.value}": keys for which, keys in request.filters.items()},
+        **{f"--{name}": True for name in chosen},
+        f"--by {','.join(by)}": by != ("syscall",),
+        "INTERVAL": request.interval,
+        "-d": request.duration,
+        "--top": request.top,
+        "--sort": request.sort,
+    }
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name} and a profile do not go together: it has all calls of the command")
+
+
+def sort_column(wanted: str, schema: Schema) -> str:
+    """Return the column that ranks rows: the requested one, or the output's own."""
+    names = [column.name for column in schema.columns]
+    if isinstance(schema.output, Histogram):
+        names += [column.name for column in schema.output.percentiles.values()]
+    if schema.is_stacks:
+        names = [column.name for column in schema.counters]
+    if wanted and wanted not in names:
+        raise UnknownNameError("column", wanted, names)
+    if schema.is_stacks:
+        return wanted or names[0]
+    return wanted or (schema.output.sort if isinstance(schema.output, Table) else "")
+
+
+def group_keys(request: Request) -> tuple[str, ...]:
+    """Return the names of the keys by which rows are grouped."""
+    group_by = request.tracer.group_by
+    if group_by is None:
+        return ()
+    value = request.options.get(group_by.name)
+    return value if isinstance(value, tuple) else tuple(filter(None, group_by.default.split(",")))
+
+
+def make_schema(request: Request, output: Output, asked: ProbeSpecs | None) -> Schema:
+    """Return the columns of the output; ``asked`` are the probe specs, whose expressions have columns."""
+    tracer = request.tracer
+    available = {key.name: key for key in (tracer.group_by.keys if tracer.group_by else tracer.keys)}
+    names = group_keys(request) if tracer.group_by else tuple(available)
+    columns = [column for name in names for column in available[name].columns]
+    keys: tuple[Column, ...] = tuple(c for c in columns if not c.last) + output.keys
+    named = {column.name for column in keys}
+    latest = tuple(c for c in columns if c.last and c.name not in named)
+    values = output.columns
+    if asked is not None and not isinstance(output, Histogram):
+        from pytracer.plan.probe_specs import expression_columns
+
+        taken = [column.name for column in (*keys, *values)]
+        answers = expression_columns(asked, taken, wide=isinstance(output, Stream))
+        if isinstance(output, Stream):
+            last = tuple(column for column in values if column.computed)  # the lines that formats make
+            values = tuple(column for column in values if not column.computed) + answers + last
+        else:
+            keys += answers
+    return Schema(tracer=tracer.name, keys=keys, values=latest + values, output=output)
