@@ -154,7 +154,7 @@ def test_a_compile_ends_with_ctrl_c_and_leaves_nothing(cache: Path, tmp_path: Pa
     os.mkfifo(fifo)
     text = f'#include "{fifo}"\n'
     code = (
-        "import sys, pytracer.trace.session as s\nfrom pytracer.cli.main import main\n"
+        "import sys, pytracer.trace.program_loading as s\nfrom pytracer.cli.main import main\n"
         f"read = s.read_source\ns.read_source = lambda *rest: read(*rest) + {text!r}\n"
         "sys.exit(main(sys.argv[1:]))"
     )

@@ -116,18 +116,18 @@ def test_nothing_is_left_of_tasks_that_died_in_a_call():
         Program(workload("timed"), "dies", CALLS, 1) as program,
         pytracer.open("funclatency", target, comm="timed", duration=60) as trace,
     ):
-        calls = trace._session._calls._table
+        calls = trace.session._losses.calls._table
         counts = []
 
         def swept():
-            trace._session.poll()
+            trace.session.poll()
             counts.append(len(calls.read()[0]))
             return counts[-1] == 0
 
         program.go()
         counts.append(len(calls.read()[0]))
         wait_for(swept, "a sweep")
-        assert [(loss.reason, loss.lost) for loss in trace._session.losses()] == [("unwound", CALLS)]
+        assert [(loss.reason, loss.lost) for loss in trace.session.losses()] == [("unwound", CALLS)]
     assert counts[0] == CALLS
     assert counts[-1] == 0
 

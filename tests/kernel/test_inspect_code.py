@@ -39,7 +39,7 @@ def loaded(*words: str) -> Iterator[list[ProgramInfo]]:
     """The programs of a tracer, while it runs."""
     request, _ = parser.parse(registry.get(words[0]), words[1:])
     with Session(make_plan(request, RunningKernel())) as session:
-        found = [read_program(fd) for fd in session._programs.values()]
+        found = [read_program(fd) for fd in session.loaded.programs.values()]
         assert found
         yield found
 

@@ -264,7 +264,7 @@ def test_one_loss_is_enough_for_strict():
 
 def test_strings_that_the_reader_of_a_stream_cut_are_counted():
     with pytracer.open("execsnoop", command=["true"]) as trace:
-        trace._session.stream.truncated = 5  # the rest of so many events came too late
+        trace.session.collector.reader.truncated = 5  # the rest of so many events came too late
         items = list(trace)
     assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [("truncated", 5)]
 
@@ -276,8 +276,8 @@ def test_what_links_have_missed_counts_before_and_after_they_are_detached():
         missed = 5
 
     with pytracer.open("syscalls", command=[workload("calls"), "getppid", "23"]) as trace:
-        trace._session._links.append(Missing(os.dup(0)))
-        assert [(loss.reason, loss.lost) for loss in trace._session.losses()] == [(MISSED, 5)]
+        trace.session._links.attached.append(Missing(os.dup(0)))
+        assert [(loss.reason, loss.lost) for loss in trace.session.losses()] == [(MISSED, 5)]
         Missing.missed = 7
         items = list(trace)
     assert [(item.reason, item.lost) for item in items if isinstance(item, Loss)] == [(MISSED, 2)]

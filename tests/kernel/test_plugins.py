@@ -144,7 +144,7 @@ def test_records_that_the_kernel_had_no_room_for_are_missed_in_their_time_alone(
     monkeypatch.setattr(mmap_events, "_SIZE", 4 * os.sysconf("SC_PAGE_SIZE"))
     with pytracer.open("stackcount", EVENT, user_only=True, command=command("plain", 0, 200)) as trace:
         [summary] = trace
-        gaps = trace._session._stack_collector._names.user._breaks
+        gaps = trace.session.collector._names.user._breaks
     found = Counter()
     for user, hits in zip(summary.columns["user"], summary.columns["hits"].tolist(), strict=True):
         for caller in PAIRS.keys() & set(user):

@@ -100,7 +100,7 @@ def test_what_was_lost_and_what_was_shown_are_all_samples():
     command = ["sh", "-c", f"{workload('spin')} user 300; {workload('spin')} kernel 300"]
     with pytracer.open("profile", command=command, max_stacks=1, frequency=499) as trace:
         items = list(trace)
-        samples = sum(one.samples for one in trace._session._stack_collector._maps.images().values())
+        samples = sum(one.samples for one in trace.session.collector._maps.images().values())
     shown = sum(sum(item.columns["samples"]) for item in items if isinstance(item, Stacks))
     lost = {item.reason: item.lost for item in items if isinstance(item, Loss)}
     assert lost["stacks_full"] > 0  # two places for a stack, and there were more than two
@@ -112,7 +112,7 @@ def test_rows_beyond_those_that_fit_are_lost():
     command = ["sh", "-c", f"{workload('spin')} user 200; {workload('spin')} kernel 200"]
     with pytracer.open("profile", command=command, max_rows=1, frequency=499) as trace:
         items = list(trace)
-        samples = sum(one.samples for one in trace._session._stack_collector._maps.images().values())
+        samples = sum(one.samples for one in trace.session.collector._maps.images().values())
     (stacks,) = (item for item in items if isinstance(item, Stacks))
     lost: Counter[str] = Counter()
     for item in items:
@@ -135,7 +135,7 @@ def test_loss_is_an_error_where_that_was_asked_for():
 def test_the_image_is_computed_alike_on_both_sides():
     with spinning() as process, pytracer.open("profile", pid=process.pid, duration=0.5) as trace:
         assert isinstance(list(trace)[-1], Stacks)
-        images = trace._session._stack_collector._maps.images()
+        images = trace.session.collector._maps.images()
         assert {pid: one.image for pid, one in images.items()} == {process.pid: maps.image_of(process.pid)}
 
 
@@ -316,7 +316,7 @@ def in_threads(pages, **options):
     with spinning("threads", pages, path=workload("faults"), **pipes) as process:
         process.stdout.read(1)
         with pytracer.open("profile", event="page-faults", pid=process.pid, **options) as trace:
-            assert len(trace._session._links) == 4 + 1  # and that which tells what is mapped
+            assert len(trace.session.links) == 4 + 1  # and that which tells what is mapped
             process.stdin.write(b"g")
             process.stdin.flush()
             [summary] = trace

@@ -19,7 +19,7 @@ from pytracer.bpf.read.maps import Map
 from pytracer.bpf.read.streams import perf_buffer
 from pytracer.errors import PytracerError
 from pytracer.model import Batch, Loss
-from pytracer.trace import session
+from pytracer.trace import stream_collector
 from support.cli import COMMAND, LIMIT, finish, start
 from support.needs import needs
 from support.streams import FACTS, THREAD, batches, calls, column, losses, plugin, text, trace
@@ -223,7 +223,7 @@ def fails(*_: object, **__: object):
 
 
 @pytest.mark.parametrize(
-    "step", [(session, "open_reader"), (raw_tracepoint, "attach")], ids=lambda step: step[1]
+    "step", [(stream_collector, "open_reader"), (raw_tracepoint, "attach")], ids=lambda step: step[1]
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_fails_on_the_way_leaves_nothing_open(monkeypatch, kind, step):

@@ -390,7 +390,7 @@ def test_perf_rings():
 def test_connections_that_do_not_fit_are_counted_and_still_seen_to_close():
     request, _ = parser.parse(registry.get("tcptracer"), ["-p", str(os.getpid())])
     with namespace(), Trace(request, RunningKernel) as trace:
-        connections = trace._session._map("connections")
+        connections = trace.session.loaded.module.maps["connections"]
         for number in range(65536):  # all that fit; no socket is at such an address
             connections.update(struct.pack("Q", number), bytes(connections.value.itemsize))
         for end in pair(*V4):

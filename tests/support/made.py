@@ -23,7 +23,7 @@ class Made:
 
     def __init__(self, plan, **_: object) -> None:
         self.plan = plan
-        self.stream = self
+        self.collector = self
         self.poll_interval = None
         self.has_pending = False
         self.loaded = SimpleNamespace(module=SimpleNamespace(maps={}))
@@ -44,17 +44,21 @@ class Made:
     def fileno(self) -> int:
         return self.ready
 
-    def events(self, *, last: bool = False):
+    def batches(self):
+        yield from self.source()
+
+    def read_interval(self, *, last: bool):
         if last:
             assert self.detached
             while self.rest:
                 self.rest -= 1
                 yield batch(self.size)
-            return
-        yield from self.source()
+
+    def read_summary(self):
+        return iter(())
 
     def discard(self) -> int:
-        return sum(len(one) for one in self.events(last=True))
+        return sum(len(one) for one in self.read_interval(last=True))
 
     def losses(self):
         yield from next(self.lost, ())

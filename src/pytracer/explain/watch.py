@@ -121,7 +121,7 @@ def observe(request: Request, facts: Callable[[], KernelInfo], *, warn: Callable
             attachments=tuple(_attachments(trace.plan)),
             links=links,
             seconds=time.monotonic() - begun,
-            records=records if session.stream is not None else None,
+            records=records if trace.schema.is_stream else None,
             said=tuple(said),
             uncounted=uncounted,
         )

@@ -7,34 +7,36 @@ count.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pytracer import arrays
 from pytracer.arrays import Array
 from pytracer.budget import Budget
-from pytracer.enrich import check_decoders, decoders
+from pytracer.enrich import Decoder, check_decoders, decoders
 from pytracer.enrich.event_batches import EventDecoder
 from pytracer.enrich.probe_results import ResultColumns
 from pytracer.enrich.result_rows import Ranking, ReadTime, shape_rows
 from pytracer.enrich.seccomp_calls import profile
-from pytracer.model import Batch, Histograms, Snapshot, Stacks
+from pytracer.model import Batch, Histograms, Schema, Snapshot, Stacks
 from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
 from pytracer.spec.declaration import file_of
-from pytracer.trace.stack_collector import StackCollector
+
+Symbolize = Callable[[Rows, Schema, Ranking, Mapping[str, Decoder], ReadTime], Stacks]
+"""Makes stacks of rows."""
 
 
 class ResultDecoder:
-    """Decodes a plan's results. ``walker`` is for stacks, ``warn`` gets messages about missing results,
-    ``budget`` pays for name lookups."""
+    """Decodes a plan's results. ``warn`` gets messages about missing results, ``budget`` pays for name
+    lookups, ``symbolize`` makes stacks of rows (None: rows are no stacks)."""
 
     def __init__(
-        self, plan: Plan, walker: StackCollector | None, warn: Callable[[str], None], budget: Budget
+        self, plan: Plan, warn: Callable[[str], None], budget: Budget, symbolize: Symbolize | None = None
     ) -> None:
         """Import what decoding needs, NumPy included."""
         arrays.load()
-        self._schema, self._walker, self._warn = plan.schema, walker, warn
+        self._schema, self._symbolize, self._warn = plan.schema, symbolize, warn
         self._ranking = Ranking(plan.sort, plan.request.top)
         asked = plan.probe_specs
         self._decoders = decoders(
@@ -54,8 +56,8 @@ class ResultDecoder:
         moment = ReadTime(kind, time.time(), seconds)
         if self._schema.output.balance:
             rows = _unbalanced(rows, self._schema.output.columns[0].source)
-        if self._walker is not None:
-            return self._walker.read(rows, self._schema, self._ranking, self._decoders, moment)
+        if self._symbolize is not None:
+            return self._symbolize(rows, self._schema, self._ranking, self._decoders, moment)
         shown = shape_rows(rows, self._schema, self._ranking, self._decoders, moment, self._computed)
         if self._schema.is_profile and isinstance(shown, Snapshot):
             shown = profile(shown)

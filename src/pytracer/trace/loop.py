@@ -143,7 +143,7 @@ class Trace:
         if self.schema.is_listing:
             self._warn(_CUT_SHORT)
         else:
-            unshown += self._session.discard()
+            unshown += self._session.collector.discard()
         if self._auditor:
             self._warn("no audit: the output was cut short")
         losses = list(self._session.losses())
@@ -216,10 +216,11 @@ class Trace:
             yield from self._list_items(session)
             return
         whole = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
-        interval = None if whole and not session.stream else _INTERVAL
+        interval = None if whole and not self.schema.is_stream else _INTERVAL
         clock = Clock(self._request, interval, session.started)
         traced = traced_processes(self._request)
         mourning = bool(traced) and self._events.watch_exit(traced)
+        collector = session.collector
         full, napping = False, False
         much = min(self.plan.buffer // 8, _MUCH)
         while True:
@@ -229,41 +230,37 @@ class Trace:
             stop = self._should_stop() or clock.is_over(now) or (mourning and self._events.all_exited)
             # What is readable and gives nothing (a record that is still being written) is left alone, too.
             full, napping, read = False, ready, 0
-            for batch in () if stop else session.events():
+            for batch in () if stop else collector.batches():
                 yield batch
                 napping = True
                 read += batch.records.nbytes
-                if batch.records.nbytes < much and not (session.stream and session.stream.has_pending):
+                if batch.records.nbytes < much and not collector.has_pending:
                     break
                 # In a flood there is always more, and whoever shows it may be slow.
                 if full := self._should_stop() or clock.is_due(time.monotonic()):
                     break
             full = full or read > self.plan.buffer // 8  # the ring would be full before long
             if not stop and not clock.tick(now):
-                session.drain_rows()
+                collector.drain_rows()
                 continue
             stop = stop or clock.is_complete or not session.check_links()
             if stop:
                 self._warn_of_descendants()
                 self.detach()
                 self.before_rest()
-            if session.stream:
-                if stop:
-                    yield from session.events(last=True)
-            elif clock.interval is not None:
-                yield session.read("row")
+            if clock.interval is not None:
+                yield from session.read_interval(last=stop)
             yield from session.losses()
             if stop:
                 if self.schema.is_profile and self._command and self._command.poll() is None:
                     self._warn("the command was still running: what it calls later is not in the profile")
-                if not session.stream:
-                    yield session.read("summary")
+                yield from session.read_summary()
                 return
 
     def _list_items(self, session: Session) -> Iterator[Item]:
         """Yield the whole list, unless the time is over or the end is requested before."""
         clock = Clock(self._request, None, session.started)
-        for batch in session.events():
+        for batch in session.collector.batches():
             yield batch
             if self._should_stop() or clock.is_over(time.monotonic()):
                 self._warn(_CUT_SHORT)
@@ -314,16 +311,14 @@ class Trace:
             self._warn(f"{self._command.name} has ended, {number} of its descendants still {verb}{hint}")
 
     def _wait(self, session: Session, until: float | None, *, napping: bool) -> bool:
-        stream = session.stream
-        patience = _NAP if napping else stream.poll_interval if stream else session.poll_interval
+        collector = session.collector
+        patience = _NAP if napping else collector.poll_interval
         moments = [] if until is None else [until]
         if self._polled:
             moments.append(time.monotonic() + _POLLED)
         if patience is not None:
             moments.append(time.monotonic() + patience)
-        listening = stream is not None and not napping
-        fileno = stream.fileno if stream and listening else None
-        return self._events.wait(min(moments, default=None), fileno)
+        return self._events.wait(min(moments, default=None), None if napping else collector.fileno)
 
 
 def _is_process(pid: int) -> bool:

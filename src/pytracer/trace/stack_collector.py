@@ -21,37 +21,38 @@ from pytracer.enrich.stacks import StackNames, shape_stacks
 from pytracer.kernel.policy import in_initial_namespace, sysctl
 from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
+from pytracer.plan import Plan
 from pytracer.prog.code_ranges import program_ranges
 from pytracer.symbols.kernel import KernelSymbols
+from pytracer.trace.row_collector import RowCollector
 
+_POLL_INTERVAL = 0.05  # seconds
 _AGAIN = 1.0  # seconds between two looks at one that runs: it may have loaded more. While it is young, fewer
 
 
-class StackCollector:
-    """Collects what symbolizing a session's stacks needs. ``poll_interval`` is the time between two calls of
-    ``poll`` in seconds: processes that live for less stay unknown."""
-
-    poll_interval = 0.05
+class StackCollector(RowCollector):
+    """Collects rows of stacks, and what symbolizing them needs: processes that live for less than the time
+    between two calls of ``poll`` stay unknown."""
 
     def __init__(
         self,
+        plan: Plan,
         maps: Mapping[str, Map],
         warn: Callable[[str], None],
         budget: Budget,
         *,
-        annotate: bool,
-        probed: bool,
+        drain: bool,
     ) -> None:
-        """``maps`` are those of the program; ``warn`` gets messages about missing names; ``budget`` pays for
-        names of programs. ``annotate`` and ``probed`` as for :class:`~pytracer.enrich.stacks.StackNames`."""
-        self._warn = warn
+        """See :func:`~pytracer.trace.collector.open_collector`; ``budget`` pays for names of programs."""
+        super().__init__(plan, maps, warn, budget, drain=drain)
+        self._symbolize = self.symbolize
         self._warned = False
         self._maps = StackMaps(maps)
         self._names = StackNames(
             self._maps.frames,
             DEPTH,
-            annotate=annotate,
-            probed=probed,
+            annotate=bool(plan.request.options.get("annotate")),
+            probed=bool(plan.named.names) and not plan.request.options.get("user-only"),
             budget=budget,
             kernel=KernelSymbols(programs=program_ranges),
         )
@@ -64,12 +65,20 @@ class StackCollector:
             with contextlib.suppress(OSError):
                 self._events = MappingEvents()
         self._names.user.blind = self._events is None
+        if plan.request.process:  # before it is sampled: it may end soon after
+            self._names.user.notice(plan.request.process)
 
-    def watch(self, pid: int) -> None:
-        """Read a process's mappings before it is sampled: it may end soon after."""
-        self._names.user.notice(pid)
+    @property
+    def poll_interval(self) -> float:
+        """See :class:`~pytracer.trace.collector.Collector`."""
+        rows = super().poll_interval
+        return _POLL_INTERVAL if rows is None else min(rows, _POLL_INTERVAL)
 
-    def poll(self, *, due: bool = True) -> None:
+    def poll(self) -> None:
+        """Read the mappings of sampled processes that are alive, if it is due."""
+        self._poll(due=True)
+
+    def _poll(self, *, due: bool) -> None:
         """Read the mappings of sampled processes that are alive: of those that are ``due``, or all."""
         for gap in [] if self._events is None else self._events.drain():
             self._names.user.add_break(*gap)
@@ -78,7 +87,7 @@ class StackCollector:
         now, user = time.monotonic(), self._names.user
         for pid, sampled in processes.items():
             process = pid, sampled.image
-            before, next_look, pause = self._seen.get(process, (0, 0.0, self.poll_interval))
+            before, next_look, pause = self._seen.get(process, (0, 0.0, _POLL_INTERVAL))
             wanted = sampled.samples > before and (now >= next_look or not due)
             # What is shown must not be known better, or less, later.
             epoch = not due and user.makes_functions(pid, sampled.image)
@@ -127,14 +136,15 @@ class StackCollector:
         self._raised.clear()
 
     def prepare_detach(self) -> None:
-        """Read what exists only as long as programs are attached."""
+        """See :class:`~pytracer.trace.collector.Collector`."""
         self._names.before_detaching()
+        super().prepare_detach()
 
-    def read(
+    def symbolize(
         self, rows: Rows, schema: Schema, ranking: Ranking, decoders: Mapping[str, Decoder], moment: ReadTime
     ) -> Stacks:
         """Symbolize these rows."""
-        self.poll(due=False)
+        self._poll(due=False)
         if moment.kind == "summary":  # there is no further look, and nothing raises a generation any more
             self._mark_unseen(self._maps.images())
         item = shape_stacks(rows, schema, ranking, decoders, moment, self._names)
@@ -149,7 +159,9 @@ class StackCollector:
         return item
 
     def close(self) -> None:
-        """Close files and events."""
-        if self._events is not None:
-            self._events.close()
-        self._names.user.close()
+        """See :class:`~pytracer.trace.collector.Collector`."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(super().close)
+            if self._events is not None:
+                stack.callback(self._events.close)
+            stack.callback(self._names.user.close)

@@ -1,0 +1,103 @@
+"""The links of a session: attach its programs, watch their targets, detach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pytracer.bpf import target_programs
+from pytracer.bpf.attach import attacher_of
+from pytracer.bpf.attach.kind import AttachTarget
+from pytracer.bpf.attach.link import Link
+from pytracer.bpf.builder import ProgramLoad
+from pytracer.plan import ChosenProbe, Plan
+from pytracer.plan.initial_entries import RunFacts
+from pytracer.progress import announced
+from pytracer.trace.program_loading import load_of
+
+
+class LinkSet:
+    """The links of a plan. ``attached`` are those that still are, ``detached`` those that were."""
+
+    def __init__(
+        self, plan: Plan, run: RunFacts, say: Callable[[str], None], warn: Callable[[str], None]
+    ) -> None:
+        """Attach nothing yet. ``say`` gets a line for each program, ``warn`` what the user should know."""
+        self._plan, self._run = plan, run
+        self._say, self._warn = say, warn
+        self.attached: list[Link] = []
+        self.detached: list[Link] = []
+        self._watched: list[Link] = []  # of those attached, the ones whose target may be removed
+        self._had_watched = False
+
+    def attach(self, programs: Mapping[ProgramLoad, int]) -> None:
+        """Attach every program. Raises the attacher's error; links that were made stay in ``attached``."""
+        # What takes a record out of a map stands before what puts it in: a call that began while the first
+        # was there and the second not would leave a start behind, to be taken for another call's.
+        named = target_programs.TargetAttacher(self._warn)
+        iterators: list[Link] = []
+        for chosen in reversed(self._plan.probes):
+            load, place = load_of(self._plan, chosen), self._target(chosen)
+            if chosen.probe.targets:
+                links = named.attach(chosen.probe, chosen.target_id_source, place, programs.get(load))
+            else:
+                links = attacher_of(chosen.probe).attach(chosen.probe, place, programs[load])
+            self.attached += links
+            iterators += links if chosen.probe.kind == "iterator" else []
+            self._watched += [link for link in links if link.place]
+            for note in dict.fromkeys(link.note for link in links if link.note):
+                self._warn(note)
+            places = ", ".join(f"{link.place}: {link.how}" for link in links if link.how)
+            where = f"{chosen.probe.kind} {places}" if places else chosen.target
+            self._say(f"attached {chosen.probe.program} to {where}")
+        self._had_watched = bool(self._watched)
+        named.report_failures()
+        if iterators and not self._plan.schema.is_listing:
+            # Behind the events, so that nothing begins between the two.
+            from pytracer.bpf.attach.iterator import run
+
+            run(iterators)
+
+    def _target(self, chosen: ChosenProbe) -> AttachTarget:
+        return AttachTarget(
+            chosen.name,
+            self._plan.request.interfaces,
+            chosen.choice,
+            chosen.rate,
+            command=self._run.command,
+            members=chosen.members,
+            cgroups=self._plan.attach_cgroups,
+        )
+
+    @property
+    def missed(self) -> int:
+        """The number of runs that the kernel skipped, as far as links count them."""
+        return sum(link.missed for link in (*self.attached, *self.detached))
+
+    def check(self) -> bool:
+        """Warn of targets that were removed. Returns False once none is left, or all is detached."""
+        if not self._watched:
+            return not self._had_watched
+        troubled = [(link, trouble) for link in self._watched if (trouble := link.poll_detached)]
+        # Of a place that has several links, once.
+        for said in dict.fromkeys(
+            f"{link.target_kind} {link.place}: {trouble}" for link, trouble in troubled
+        ):
+            self._warn(said)
+        over = [link for link, _ in troubled if link.is_over]
+        self._watched = [link for link in self._watched if link not in over]
+        return bool(self._watched)
+
+    def detach(self) -> None:
+        """Detach all programs. A signal handler may do so while this runs."""
+        self._watched = []  # a link without a descriptor cannot be asked
+        with announced(self._warn, lambda: f"still detaching: {len(self.attached)} probes are left"):
+            while self.attached:
+                self.detached.append(self.attached.pop())
+                self.detached[-1].detach()
+
+    def close(self) -> None:
+        """Remove what was made for detached links, which may take seconds."""
+        if self.detached:
+            with announced(self._warn, lambda: f"still removing probes: {len(self.detached) + 1} are left"):
+                while self.detached:
+                    self.detached.pop().close()

@@ -1,0 +1,57 @@
+"""Count what was lost, by reason."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from pytracer.bpf.builder import LoadedPrograms
+from pytracer.bpf.read.inflight import InflightCalls
+from pytracer.bpf.sys import recursion_misses
+from pytracer.model import Loss
+from pytracer.model.loss import MISSED, MISSED_MEANING, REASONS, RING_FULL, TRUNCATED, UNWOUND
+from pytracer.trace.collector import Collector
+from pytracer.trace.link_set import LinkSet
+
+_LOSSES = "pt_losses"  # probes_c/include/loss.h
+
+
+class LossCounter:
+    """Adds up the losses that programs, links and the collector count, and reports what is new."""
+
+    def __init__(
+        self, loaded: LoadedPrograms, links: LinkSet, collector: Collector, say: Callable[[str], None]
+    ) -> None:
+        """Count from now on; ``say`` gets the number of calls that had not returned at the end."""
+        self._table = loaded.module.maps.get(_LOSSES)
+        self._programs, self._links, self._collector = loaded.programs, links, collector
+        self._say = say
+        calls = loaded.module.maps.get("pt_calls")
+        self.calls = None if calls is None else InflightCalls(calls)
+        self._reported: dict[str, int] = {}
+
+    def poll(self) -> None:
+        """Remove in-flight calls of threads that have ended, if it is due; they count as unwound."""
+        if self.calls is not None:
+            self.calls.sweep()
+
+    def read(self) -> Iterator[Loss]:
+        """Yield the losses since the last call, by reason."""
+        for reason, count in self._counts().items():
+            new = count - self._reported.get(reason, 0)
+            self._reported[reason] = count
+            if new:
+                yield Loss(reason, new, REASONS.get(reason, MISSED_MEANING), time.time())
+
+    def _counts(self) -> dict[str, int]:
+        counts = dict.fromkeys(REASONS, 0)
+        if self._table is not None:
+            _, values = self._table.read()
+            counts = dict(zip(REASONS, values.sum(axis=1).tolist(), strict=True))
+        # Before Linux 5.1 (56201969114f) the C is not told.
+        counts[RING_FULL] = max(counts[RING_FULL], self._collector.lost)
+        counts[TRUNCATED] += self._collector.truncated
+        counts[MISSED] = sum(map(recursion_misses, self._programs.values())) + self._links.missed
+        if self.calls is not None:
+            counts[UNWOUND] += self.calls.count_unwound(self._say, over=not self._links.attached)
+        return counts

@@ -1,0 +1,58 @@
+"""Load the programs of a plan."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from pytracer.bpf import target_programs
+from pytracer.bpf.attach.perf import make_room
+from pytracer.bpf.builder import LoadedPrograms, ProgramLoad, load_program, open_programs
+from pytracer.bpf.cache.image_cache import Recipe
+from pytracer.bpf.compile.source import read_source
+from pytracer.bpf.load.module import Module
+from pytracer.bpf.sys import ProgType
+from pytracer.plan import ChosenProbe, Plan
+from pytracer.record import replace
+
+
+def load_plan(
+    plan: Plan,
+    *,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    stop_requested: Callable[[], bool],
+) -> LoadedPrograms:
+    """Load a plan's programs from the cache, a pack, the compiler, or as written instruction by instruction.
+    Raises what :mod:`pytracer.errors` lists."""
+    tracer = plan.request.tracer
+    make_room(2 * len(plan.probes))  # a program and what holds it, at the most
+    wanted = dict.fromkeys(load_of(plan, chosen) for chosen in plan.probes)
+    if plan.program != "c":
+        lesson = importlib.import_module(f"pytracer.bpf.asm.lessons.{tracer.name}")
+        say(f"program: {plan.program}, from {lesson.__name__}")
+        built: Module = lesson.build(plan.config, plan.rows)
+        return LoadedPrograms(built, {one: load_program(built, one) for one in wanted})
+    recipe = Recipe(
+        name=tracer.c_file,
+        text=read_source(tracer.c_file, plan.generated),
+        cflags=tuple(plan.cflags),
+        programs=tuple(dict.fromkeys(one.program for one in wanted)),
+        events=tuple(c.name for c in plan.probes if c.probe.kind == "tracepoint" and not c.probe.targets),
+        headers=plan.request.headers,
+        pack=plan.request.pack,
+    )
+    return open_programs(recipe, tuple(wanted), say=say, warn=warn, stop_requested=stop_requested)
+
+
+def load_of(plan: Plan, chosen: ChosenProbe) -> ProgramLoad:
+    """Return the load request of a program, with the user's packet filter as prologue if there is one."""
+    load = target_programs.program_load(chosen.probe, chosen.target_id_source)
+    wanted = plan.request.filter
+    if wanted is None:
+        return load
+    from pytracer.bpf.asm.packet_filter import PacketContext, prologue
+
+    context = PacketContext.FRAME if load.as_.type is ProgType.XDP else PacketContext.SKB
+    before = prologue(wanted, context, load.as_.result)
+    return replace(load, as_=replace(load.as_, prologue=before))
