@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 from pytracer.cli.arguments import Parser, positive, seconds, split
 from pytracer.cli.output import OutputFile, standard_output
@@ -62,7 +61,8 @@ def _watch(view: str, words: list[str]) -> int:
     from pytracer.prog.run_stats import count_runs
     from pytracer.prog.tables import NEEDED, ProgramTable, ranked, schema
     from pytracer.sinks import make_sink
-    from pytracer.trace.run import repeat
+    from pytracer.trace.program_watch import ProgramCollector, watch_programs
+    from pytracer.trace.run import Signals
 
     sort = given.sort or ("total_ns" if view == "top" else "id")
     ranked([], sort)
@@ -83,8 +83,12 @@ def _watch(view: str, words: list[str]) -> int:
         observer = ProgramTable()
         for line in observer.unseen:
             print(f"pytracer: warning: {line}; OWNER and ATTACHED lack theirs", file=sys.stderr)
-        read = partial(observer.read, sort=sort, top=given.top)
-        repeat(read, schema(view), sink, times, summary=view == "top")
+        collector = ProgramCollector(observer, sort, given.top, summary=view == "top")
+        signals = stack.enter_context(Signals().handled())
+        sink.open(schema(view))
+        for item in watch_programs(collector, times, signals):
+            sink.emit(item)
+        sink.close()
     return 0
 
 

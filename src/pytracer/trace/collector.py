@@ -9,7 +9,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.read.maps import Map
 from pytracer.budget import Budget
 from pytracer.errors import SchemaError
-from pytracer.model import Batch, Item
+from pytracer.model import Batch, Item, Loss
 from pytracer.plan import Plan
 
 RECORD = "pt_record"  # probes_c/include/stream.h
@@ -79,6 +79,32 @@ class Collector(Protocol):
     def close(self) -> None:
         """Close descriptors; maps and programs belong to the module."""
         ...
+
+
+class ResultSource(Protocol):
+    """What the loop of a run reads: a collector, and what else may end the run or be missing."""
+
+    collector: Collector
+
+    def poll(self) -> None:
+        """Collect what may be gone when results are read."""
+        self.collector.poll()
+
+    def read_interval(self, *, last: bool) -> Iterator[Item]:
+        """Yield the results that an interval has at its end. Before the ``last``, programs are detached."""
+        return self.collector.read_interval(last=last)
+
+    def read_summary(self) -> Iterator[Item]:
+        """Yield the results of the whole run, after programs are detached."""
+        return self.collector.read_summary()
+
+    def losses(self) -> Iterator[Loss]:
+        """Yield the losses since the last call, by reason."""
+        return iter(())
+
+    def check_links(self) -> bool:
+        """Warn of targets that were removed. Returns False once none is left, or all is detached."""
+        return True
 
 
 def open_collector(

@@ -26,14 +26,12 @@ from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.launch import Confinement, LaunchedCommand
 from pytracer.trace.permissions import check_request
+from pytracer.trace.result_loop import results
 from pytracer.trace.session import Session, discard_line
 
 _INTERVAL = 1.0  # seconds, where nothing was said
-_NAP = 0.01  # seconds that a stream is left alone after it gave something: a flood costs few wake-ups
 _POLLED = 0.05  # seconds between looks at a command whose end nothing tells of
 _CUT_SHORT = "the list may be cut short: it was over before all was listed"
-_MUCH = 1 << 17  # bytes: who gives batches of so many may have more
-
 
 _Self = TypeVar("_Self", bound="Trace")
 
@@ -75,6 +73,7 @@ class Trace:
         self._begun = self._closed = False
         self._follows_all = request.wait_all
         self._auditor = Auditor(request) if request.audit else None
+        self._ends_with_traced = False  # it ends with the last of the processes that the request names
         self.before_rest: Callable[[], None] = lambda: None
         try:
             if request.command:
@@ -213,49 +212,28 @@ class Trace:
 
     def _collect(self, session: Session) -> Iterator[Item]:
         if self.schema.is_listing:
-            yield from self._list_items(session)
-            return
+            return self._list_items(session)
         whole = bool(self._command) or self.schema.is_stacks  # what is shown when nothing was said
         interval = None if whole and not self.schema.is_stream else _INTERVAL
-        clock = Clock(self._request, interval, session.started)
         traced = traced_processes(self._request)
-        mourning = bool(traced) and self._events.watch_exit(traced)
-        collector = session.collector
-        full, napping = False, False
-        much = min(self.plan.buffer // 8, _MUCH)
-        while True:
-            ready = self._wait(session, 0 if full else clock.next, napping=napping)
-            session.poll()
-            now = time.monotonic()
-            stop = self._should_stop() or clock.is_over(now) or (mourning and self._events.all_exited)
-            # What is readable and gives nothing (a record that is still being written) is left alone, too.
-            full, napping, read = False, ready, 0
-            for batch in () if stop else collector.batches():
-                yield batch
-                napping = True
-                read += batch.records.nbytes
-                if batch.records.nbytes < much and not collector.has_pending:
-                    break
-                # In a flood there is always more, and whoever shows it may be slow.
-                if full := self._should_stop() or clock.is_due(time.monotonic()):
-                    break
-            full = full or read > self.plan.buffer // 8  # the ring would be full before long
-            if not stop and not clock.tick(now):
-                collector.drain_rows()
-                continue
-            stop = stop or clock.is_complete or not session.check_links()
-            if stop:
-                self._warn_of_descendants()
-                self.detach()
-                self.before_rest()
-            if clock.interval is not None:
-                yield from session.read_interval(last=stop)
-            yield from session.losses()
-            if stop:
-                if self.schema.is_profile and self._command and self._command.poll() is None:
-                    self._warn("the command was still running: what it calls later is not in the profile")
-                yield from session.read_summary()
-                return
+        self._ends_with_traced = bool(traced) and self._events.watch_exit(traced)
+        return results(
+            session,
+            Clock(self._request, interval, session.started),
+            self._events,
+            should_stop=self._should_stop,
+            end=self._end,
+            wake_at=lambda: time.monotonic() + _POLLED if self._polled else None,
+            buffer=self.plan.buffer,
+        )
+
+    def _end(self) -> None:
+        """Detach, with the warnings that are due before that."""
+        self._warn_of_descendants()
+        self.detach()
+        self.before_rest()
+        if self.schema.is_profile and self._command and self._command.poll() is None:
+            self._warn("the command was still running: what it calls later is not in the profile")
 
     def _list_items(self, session: Session) -> Iterator[Item]:
         """Yield the whole list, unless the time is over or the end is requested before."""
@@ -269,7 +247,9 @@ class Trace:
         yield from session.losses()
 
     def _should_stop(self) -> bool:
-        """Return whether the command has ended, or the end was requested."""
+        """Return whether the command or all traced processes have ended, or the end was requested."""
+        if self._ends_with_traced and self._events.all_exited:
+            return True
         runs = self._command is not None and self._command.poll() is None
         if self._events.stop_requested(command=runs):
             return True
@@ -309,16 +289,6 @@ class Trace:
             verb = "runs" if number == 1 else "run"
             hint = "" if self._follows_all else ": --wait-all follows them to their end"
             self._warn(f"{self._command.name} has ended, {number} of its descendants still {verb}{hint}")
-
-    def _wait(self, session: Session, until: float | None, *, napping: bool) -> bool:
-        collector = session.collector
-        patience = _NAP if napping else collector.poll_interval
-        moments = [] if until is None else [until]
-        if self._polled:
-            moments.append(time.monotonic() + _POLLED)
-        if patience is not None:
-            moments.append(time.monotonic() + patience)
-        return self._events.wait(min(moments, default=None), None if napping else collector.fileno)
 
 
 def _is_process(pid: int) -> bool:

@@ -16,14 +16,12 @@ from typing import Protocol
 
 from pytracer import inherited
 from pytracer.errors import LossError
-from pytracer.model import Batch, Item, Loss, Schema
-from pytracer.model.items import Kind
+from pytracer.model import Batch, Item, Loss
 from pytracer.plan import KernelInfo
 from pytracer.progress import announced
 from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.sinks import Sink
-from pytracer.trace.clock import Clock, Schedule
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Trace
 
@@ -278,24 +276,3 @@ def run(
     if strict and trace.difference:
         raise LossError(f"the kernel counted {abs(trace.difference)} more or fewer", hint="the 'audit' line")
     return trace.status
-
-
-def repeat(
-    read: Callable[[Kind], Item], schema: Schema, sink: Sink, times: Schedule, *, summary: bool
-) -> None:
-    """Show what ``read`` returns for each interval (by default a second), until the end or a signal; and
-    then, with ``summary``, for the whole run."""
-    with Signals().handled() as signals:
-        sink.open(schema)
-        clock = Clock(times, 1.0, time.monotonic())
-        over = False
-        while not over:
-            signals.wait(clock.next)
-            now = time.monotonic()
-            over = signals.stop_requested(command=False) or clock.is_over(now)
-            if clock.tick(now) or over:
-                sink.emit(read("row"))
-                over = over or clock.is_complete
-        if summary:
-            sink.emit(read("summary"))
-        sink.close()

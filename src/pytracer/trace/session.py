@@ -14,7 +14,7 @@ from pytracer.kernel import compat
 from pytracer.model import Item, Loss
 from pytracer.plan import Plan
 from pytracer.plan.initial_entries import UNKNOWN_RUN, RunFacts
-from pytracer.trace.collector import find_map, open_collector
+from pytracer.trace.collector import ResultSource, find_map, open_collector
 from pytracer.trace.link_set import LinkSet
 from pytracer.trace.loss_counter import LossCounter
 from pytracer.trace.program_loading import load_plan
@@ -24,7 +24,7 @@ def discard_line(_line: str) -> None:
     """Ignore a message."""
 
 
-class Session:
+class Session(ResultSource):
     """A running plan. Closing it, or the end of the process, leaves nothing behind.
 
     ``collector`` reads the results, ``loaded`` are the programs with their module. ``started`` is the time

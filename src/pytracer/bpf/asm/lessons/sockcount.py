@@ -372,8 +372,8 @@ def build(config: Sequence[int] = (IN,), rows: int = 5120) -> Lesson:
 
 # Step 4: attach and read
 # -----------------------
-# pytracer does this for every program alike (bpf/attach, bpf/read, trace/link_set.py). Here it is by hand: a raw
-# packet socket gets our program as its filter (SO_ATTACH_BPF), and is then bound to the interface.
+# pytracer does this for every program alike (bpf/attach, bpf/read, trace/link_set.py). Here it is by hand: a
+# raw packet socket gets our program as its filter (SO_ATTACH_BPF), and is then bound to the interface.
 
 
 def main(arguments: Sequence[str]) -> None:
