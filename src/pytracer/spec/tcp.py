@@ -35,6 +35,13 @@ CONNECTION_KEYS = (
 )
 """Rows of connections: probes_c/include/connection_rows.h."""
 
+LISTENER_KEYS = tuple(key for key in CONNECTION_KEYS if key.name in ("local", "netns"))
+"""Rows of listening sockets."""
+
+TCP_CLONE = replace(TCP_STATE, alternatives=TCP_STATE.alternatives[:2])
+"""As :data:`TCP_STATE`, but not by a function: also the first state of the sock of a new connection, which is a
+copy of the one that listens."""
+
 
 def wide(column: Column) -> Column:
     """Return the same column, left out of tables unless ``--wide`` asks for it."""

@@ -1,0 +1,47 @@
+"""tcpsynbl: how full the queues of listening TCP sockets are as connections arrive."""
+
+from pytracer.spec import Column, Filter, Flag, GroupBy, Histogram, Table, Tracer, Unit
+from pytracer.spec.tcp import LISTENER_KEYS, TCP_CLONE
+
+CONNECTIONS = Column("connections", "connections that were established", "", "CONNS", Unit.COUNT, width=7)
+WAITING = Column("waiting", "the sum of what they found waiting", unit=Unit.COUNT, width=8)
+AVERAGE = Column("avg_waiting", "on average", label="AVG", ratio=("waiting", "connections"), width=4)
+MOST = Column("max_waiting", "at most", label="MAX", max=True, width=5)
+
+TRACER = Tracer(
+    name="tcpsynbl",
+    group="network",
+    summary="how full the queues of listening TCP sockets are as connections arrive",
+    description="Shows, for each listening socket, how many connections wait to be accepted as one comes.",
+    hooks=(TCP_CLONE,),
+    filters=(Filter.NETNS,),
+    options=(
+        GroupBy("by", "the key of a row; several with commas", keys=LISTENER_KEYS, default="local"),
+        Flag("histogram", "histograms of how many wait", define="HISTOGRAM"),
+    ),
+    outputs=(
+        Table(
+            "rows",
+            (
+                CONNECTIONS,
+                WAITING,
+                AVERAGE,
+                MOST,
+                Column("backlog", "how many may wait: listen(2), somaxconn", max=True, width=7),
+                Column("max_half_open", "requests not established yet", "", "SYN", max=True, width=5),
+            ),
+            sort="max_waiting",
+        ),
+        Histogram("rows", (CONNECTIONS, WAITING, MOST), when="histogram", unit=Unit.COUNT, label="waiting"),
+    ),
+    examples=(
+        ("tcpsynbl", "every socket that connections come to, a table a second"),
+        ("tcpsynbl --histogram --by local -d 60", "how the queue of each is filled"),
+    ),
+    notes=(
+        "A queue is looked at as a connection is established, before that one is put there.",
+        "What a full queue turns away is not established, and not in these numbers: TcpExtListenOverflows",
+        "(nstat) counts it for the network namespace. A queue whose MAX is its BACKLOG has been full.",
+        "Of SYN cookies, there are no requests to count in SYN. ss -lt shows the queues as they are now.",
+    ),
+)
