@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pytracer.errors import UnknownNameError
+from pytracer.features.table.uses import ProgramUses
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import FoundTargets, FunctionTypes, Support
 from pytracer.record import replace
@@ -35,6 +36,7 @@ class FakeKernel:
     patterns: set[str] | None = field(default_factory=set)
     helpers: set[int] | None = None
     map_types: set[int] | None = None
+    no_calls: set[tuple[str, int]] = field(default_factory=set)
     has_loops: bool = True
     preempts: bool = False
     injectable: dict[str, str] | None = field(default_factory=lambda: {"should_failslab": "ERRNO"})
@@ -68,6 +70,10 @@ class FakeKernel:
 
     def has_map_type(self, number: int) -> bool:
         return self.map_types is None or number in self.map_types
+
+    def describe_lack(self, probe: Probe, uses: ProgramUses) -> str:
+        lacking = [number for kind, number in self.no_calls if kind == probe.kind and number in uses.helpers]
+        return f"{probe.kind} has no helper {lacking[0]}" if lacking else ""
 
     def probe(self, probe: Probe) -> Support:
         match probe:

@@ -435,7 +435,7 @@ def test_no_instruction_begins_there(kernel: Kernel) -> None:
 def test_what_the_verifier_says_of_a_helper(
     monkeypatch: pytest.MonkeyPatch, said: bytes, refused: bool
 ) -> None:
-    def load(kind: int, code: bytes, *, log: bytearray) -> int:
+    def load(kind: int, code: bytes, *, log: bytearray, **_: object) -> int:
         log[: len(said)] = said
         raise OSError(errno.EINVAL, "")
 

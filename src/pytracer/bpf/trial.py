@@ -6,13 +6,20 @@ import errno
 import os
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pytracer.bpf.identity import version_code
 from pytracer.bpf.sys import prog_load
 
-# The third since Linux 6.14; the last for a helper that returns a BTF type, if the kernel has no BTF.
-_UNKNOWN_HELPER = (b"unknown func", b"invalid func", b"cannot use helper", b"invalid return type")
+# The third since Linux 6.14; the fourth for a helper that returns a BTF type, if the kernel has no BTF; the
+# last for one that only some attach targets allow (d_path).
+_UNKNOWN_HELPER = (
+    b"unknown func",
+    b"invalid func",
+    b"cannot use helper",
+    b"invalid return type",
+    b"helper call is not allowed",
+)
 
 
 def instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
@@ -63,16 +70,18 @@ def load(
     )
 
 
-def helper_refusal(kind: int, number: int) -> str:
-    """Return the verifier's message if programs of a type may not call a helper; "" if they may.
+def helper_refusal(kind: int, number: int, *, attach_type: int = 0, btf_id: int = 0) -> str:
+    """Return the verifier's message if programs of a type may not call a helper; "" if they may. Some types
+    are loaded for an ``attach_type``, and for a target with a ``btf_id``.
 
     The helper gets whatever the registers hold. The verifier first checks whether programs of this type have
     the helper, so any complaint about arguments means that they do. Raises OSError if the verifier did not
     run.
     """
     log = bytearray(4096)
+    code = instruction(0x85, immediate=number) + returning(0)  # BPF_JMP|CALL
     try:
-        os.close(load(kind, instruction(0x85, immediate=number) + returning(0), log=log))  # BPF_JMP|CALL
+        os.close(load(kind, code, attach_type=attach_type, btf_id=btf_id, log=log))
     except OSError as error:
         said = bytes(log.partition(b"\0")[0])
         if not said or error.errno == errno.EPERM:
@@ -81,6 +90,25 @@ def helper_refusal(kind: int, number: int) -> str:
             if any(words in line for words in _UNKNOWN_HELPER):
                 return line.decode(errors="replace")
     return ""
+
+
+def context_refusal(
+    kind: int, fields: Iterable[tuple[int, int]], result: int, *, attach_type: int = 0, btf_id: int = 0
+) -> bool:
+    """Return whether programs of a type may not read ``fields`` (offset, size) of their context.
+
+    Raises OSError if the verifier did not run.
+    """
+    sizes = {1: 0x71, 2: 0x69, 4: 0x61, 8: 0x79}  # BPF_LDX|MEM
+    reads = b"".join(instruction(sizes[size], src=1, offset=offset) for offset, size in fields)
+    log = bytearray(4096)
+    try:
+        os.close(load(kind, reads + returning(result), attach_type=attach_type, btf_id=btf_id, log=log))
+    except OSError:
+        if not log[0]:
+            raise
+        return b"invalid bpf_context access" in log
+    return False
 
 
 def in_a_thread(work: Callable[[], str]) -> str:

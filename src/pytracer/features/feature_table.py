@@ -5,24 +5,21 @@ Probes load programs, create maps and attach for a moment; nothing stays.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import resource
-import struct
 from collections.abc import Callable, Iterator
 
-from pytracer.bpf.load import local_storage
-from pytracer.bpf.sys import LOCAL_STORAGE, Command, SyscallError, bpf
+from pytracer.bpf.sys import SyscallError
 from pytracer.bpf.trial import helper_refusal, load, returning
 from pytracer.errors import NotPermittedError, PolicyError, PytracerError, UnsupportedError
 from pytracer.features import hook_probes as hooks
 from pytracer.features import network_probes as network
 from pytracer.features.absence import why_absent
+from pytracer.features.map_probe import create_map
 from pytracer.features.table.feature import Feature
 from pytracer.features.table.helpers import HELPERS, Helper
 from pytracer.features.table.hooks import HOOKS
-from pytracer.features.table.map_types import MAP_TYPES, PAGE, MapTypeFeature
+from pytracer.features.table.map_types import MAP_TYPES, MapTypeFeature
 from pytracer.features.table.program_types import PROGRAM_TYPES, ProgramType
 from pytracer.kernel import policy
 from pytracer.record import record
@@ -82,7 +79,6 @@ def _refusal(error: OSError) -> str:
 
 _SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
 _TRACING, _SYSCALL = 26, 31  # enum bpf_prog_type
-_OF_MAPS, _STRUCT_OPS = (12, 13), 26  # enum bpf_map_type
 _READERS = (4, 112, 113, 114, 115)  # lockdown=confidentiality takes some of them away, and any lockdown 36
 _WRITE_USER = 36
 
@@ -122,8 +118,14 @@ HOOK_PROBES: dict[str, Callable[[], str]] = {
 }
 """The probe of each hook, by its name: returns a note; raises OSError or PytracerError if it is refused."""
 
-FEATURES: tuple[Feature, ...] = (*HOOKS, *PROGRAM_TYPES, *MAP_TYPES, *HELPERS)
-"""All features that are tried: hooks, then program types, map types and helpers."""
+FEATURES: tuple[Feature, ...] = (
+    *HOOKS,
+    *PROGRAM_TYPES,
+    *MAP_TYPES,
+    *(helper for helper in HELPERS if helper.program_type != _TRACING),
+)
+"""All features that are tried: hooks, then program types, map types and helpers, except helpers that only
+programs with a target in the kernel may call."""
 
 
 def _try(feature: Feature) -> str:
@@ -151,30 +153,6 @@ def _load_program(feature: ProgramType) -> str:
         if error.errno in (errno.EPERM, errno.EACCES) or not (log[0] or error.errno == policy.ENOTSUPP):
             raise
         return "known; needs a target in the kernel's BTF"
-    return ""
-
-
-def create_map(feature: MapTypeFeature) -> str:
-    """Create a small map of a type and close it. Returns a note. Raises OSError if the kernel refuses."""
-    number, value = feature.number, feature.value_size
-    with contextlib.ExitStack() as held:
-        inner, btf = 0, (0, 0, 0)
-        if number in _OF_MAPS:
-            inner = bpf(Command.MAP_CREATE, struct.pack("IIII", 2, 4, 4, 1))
-            held.callback(os.close, inner)
-        if number in LOCAL_STORAGE:
-            btf = (local_storage.storage_types(value), 1, 2)
-            held.callback(os.close, btf[0])
-        struct_type = 1 if number == _STRUCT_OPS else 0  # any: no type of that number has operations
-        entries = resource.getpagesize() if feature.entries == PAGE else feature.entries
-        attr = struct.pack("IIIIII", number, feature.key_size, value, entries, feature.flags, inner)
-        attr = attr.ljust(48, b"\0") + struct.pack("IIII", *btf, struct_type)
-        try:
-            os.close(bpf(Command.MAP_CREATE, attr))
-        except OSError as error:
-            if error.errno != policy.ENOTSUPP:  # known, but needs a struct of the kernel's BTF
-                raise
-            return "known; needs a struct of the kernel's BTF"
     return ""
 
 

@@ -20,10 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytracer.bpf.attach import attacher_of
+from pytracer.bpf.attach.kind import LoadAttributes
 from pytracer.bpf.prober import FeatureProber, require_answer
-from pytracer.bpf.sys import MapType, ProgType, map_create
+from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY, LOOP, READS_BEYOND, helper_refusal
 from pytracer.errors import HeadersError, PytracerError
+from pytracer.features.program_needs import ProgramNeeds, describe_lack
+from pytracer.features.table.uses import NOTHING, ProgramUses
 from pytracer.kernel import injection, tracefs
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import FoundTargets, FunctionTypes, Support
@@ -48,7 +51,7 @@ class RunningKernel(FeatureProber):
         self._answers: dict[Probe, Support] = {}
         self._described: dict[ProbeSite, FunctionTypes | None] = {}
         self._helpers: dict[int, bool] = {}
-        self._map_types: dict[int, bool] = {}
+        self._needs = ProgramNeeds()
 
     @property
     def architecture(self) -> str:
@@ -72,9 +75,21 @@ class RunningKernel(FeatureProber):
 
     def has_map_type(self, number: int) -> bool:
         """Return whether a map of this type can be created; True if that cannot be tried."""
-        if number not in self._map_types:
-            self._map_types[number] = bool(self.missing_capabilities) or _makes_map(number)
-        return self._map_types[number]
+        return bool(self.missing_capabilities) or self._needs.has_map_type(number)
+
+    def may_call(self, how: LoadAttributes, number: int) -> bool:
+        """Return whether a program that is loaded so may call a helper; True if that cannot be tried."""
+        return self._needs.may_call(how, number)
+
+    def describe_lack(self, probe: Probe, uses: ProgramUses) -> str:
+        """See :class:`~pytracer.kernel.facts.KernelInfo`."""
+        if uses is NOTHING or self.missing_capabilities:
+            return ""
+        return describe_lack(self, attacher_of(probe).load_attributes(probe), uses)
+
+    def may_read(self, how: LoadAttributes, fields: tuple[tuple[int, int], ...]) -> bool:
+        """Return whether such a program may read these fields of its context."""
+        return self._needs.may_read(how, fields)
 
     @functools.cached_property
     def has_loops(self) -> bool:
@@ -163,15 +178,4 @@ def _takes_linux32() -> bool:
     if before < 0 or libc.personality(ctypes.c_ulong(_PER_LINUX32)) < 0:
         return ctypes.get_errno() != errno.EINVAL
     libc.personality(ctypes.c_ulong(before))
-    return True
-
-
-def _makes_map(number: int) -> bool:
-    """Return whether a small map of this type can be created."""
-    sizes = (0, 0, os.sysconf("SC_PAGE_SIZE")) if number == MapType.RINGBUF else (4, 4, 1)
-    try:
-        os.close(map_create(number, *sizes))
-    except OSError as error:
-        require_answer(error)
-        return False
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from pytracer.errors import UnsupportedError
+from pytracer.features.table.uses import ProgramUses
 from pytracer.kernel.btf import ENUMS, Btf, BtfKind
 from pytracer.kernel.facts import FoundTargets, Support
 from pytracer.spec import (
@@ -130,6 +131,11 @@ class BtfKernelInfo:
                     return Support(True, probe.target, was_tried=False)
                 return Support(False, reason="no uprobe.multi", was_tried=False)
         raise TypeError(f"no answer for {probe.kind}")
+
+    def describe_lack(self, probe: Probe, uses: ProgramUses) -> str:  # noqa: ARG002 - see KernelInfo
+        """Name a helper that ``enum bpf_func_id`` does not have. Which programs may call it is not in BTF."""
+        missing = next((number for number in uses.helpers if not self.has_helper(number)), None)
+        return "" if missing is None else f"no helper {missing}"
 
     @property
     def types(self) -> Btf:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Protocol
 
+from pytracer.features.table.uses import ProgramUses
 from pytracer.kernel.btf import Btf
 from pytracer.record import made, record
 from pytracer.spec import FunctionCode, Probe, ProbeSite, Source
@@ -133,6 +134,11 @@ class KernelInfo(Protocol):
 
     def probe(self, probe: Probe) -> Support:
         """Return whether a program can be attached as ``probe`` declares, and the target's name here."""
+        ...
+
+    def describe_lack(self, probe: Probe, uses: ProgramUses) -> str:
+        """Explain what the program of a probe uses that this kernel does not have for it; "" if it has
+        everything, or that cannot be tried."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from pytracer.errors import PolicyError, UnknownNameError, UnsupportedError
 from pytracer.features.table.helpers import PROBE_READ, PROBE_READ_KERNEL
+from pytracer.features.table.uses import uses_of
 from pytracer.kernel.facts import KernelInfo, Support, TargetIdSource
 from pytracer.plan.sampling import rate_of, resolve_tasks
 from pytracer.record import record, replace
@@ -16,6 +17,7 @@ from pytracer.request import Request, choice_of, number_of
 from pytracer.spec import (
     NO_RATE,
     Alternative,
+    Flag,
     Hook,
     PacketFanout,
     PerfSample,
@@ -98,7 +100,7 @@ def report_alternatives(
     behind = False
     for alternative in decided.hook.alternatives:
         taken = alternative.name == decided.alternative
-        probes, answer = _probe_all(alternative, request, facts)
+        probes, answer = _probe_all(decided.hook, alternative, request, facts)
         reason = answer.caveat or answer.reason
         if not reason and not taken and alternative.risk:
             reason = f"granted here; used only if asked for (--hook): {alternative.risk}"
@@ -125,7 +127,7 @@ def choose_alternative(
     for alternative in hook.alternatives_named(forced) if forced else hook.alternatives:
         if alternative.risk and not forced:
             continue
-        probes, answer = _probe_all(alternative, request, facts)
+        probes, answer = _probe_all(hook, alternative, request, facts)
         if answer.is_supported and (
             not answer.caveat or request.pack
         ):  # which cannot hold the trace events instead
@@ -167,8 +169,11 @@ def _typed(probe: RawTracepoint, facts: KernelInfo) -> Probe:
 
 
 def _probe_all(
-    alternative: Alternative, request: Request, facts: KernelInfo
+    hook: Hook, alternative: Alternative, request: Request, facts: KernelInfo
 ) -> tuple[list[ChosenProbe], Support]:
+    """Probe what an alternative attaches to, and what its programs use beyond that."""
+    uses = uses_of(request.tracer.name, request.tracer.c_file)
+    flags = [o.name for o in request.tracer.options if isinstance(o, Flag) and request.options.get(o.name)]
     chosen = list[ChosenProbe]()
     last = Support(True)
     for number, probe in enumerate(alternative.probes):
@@ -182,6 +187,10 @@ def _probe_all(
             probe = _typed(probe, facts)
         alike = alternative.uniform and number > 0
         answer = last if alike else facts.probe(probe)
+        if answer.is_supported and not alike:
+            used = uses.of(probe.program, f"{hook.name}={alternative.name}", flags)
+            if lack := facts.describe_lack(probe, used):
+                answer = Support(False, reason=lack)
         if answer.is_supported:
             rate = rate_of(probe, request) if isinstance(probe, PerfSample) else NO_RATE
             name = probe.target if alike else answer.name or probe.target

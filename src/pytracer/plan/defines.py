@@ -15,9 +15,10 @@ from pytracer.features.table.helpers import (
     TASK_PT_REGS,
 )
 from pytracer.features.table.map_types import RINGBUF
+from pytracer.features.table.uses import ProgramUses
 from pytracer.kernel.facts import KernelInfo
 from pytracer.model.schema import Schema
-from pytracer.plan.alternatives import reads_kernel_memory
+from pytracer.plan.alternatives import ChosenProbe, reads_kernel_memory
 from pytracer.plan.output_choice import group_keys
 from pytracer.request import NameSetValue, Request, number_of
 from pytracer.spec import Filter, Flag, NameSet, Number, SeccompProfile
@@ -76,8 +77,11 @@ def _of_options(request: Request) -> Iterator[Define]:
             yield option.define, ""
 
 
-def of_kernel(facts: KernelInfo, schema: Schema, *, buffer: int, needs_paths: bool) -> Iterator[Define]:
-    """Yield the macros for what this kernel has. ``buffer`` is the size of the ring in bytes.
+def of_kernel(
+    facts: KernelInfo, schema: Schema, probes: Iterable[ChosenProbe], *, buffer: int, needs_paths: bool
+) -> Iterator[Define]:
+    """Yield the macros for what this kernel has, and the programs of all ``probes`` may use. ``buffer`` is the
+    size of the ring in bytes.
 
     Raises UnsupportedError if a list ``needs_paths`` and the kernel makes none for iterators.
     """
@@ -86,8 +90,10 @@ def of_kernel(facts: KernelInfo, schema: Schema, *, buffer: int, needs_paths: bo
         yield "PT_RING_PAGES", str(buffer // os.sysconf("SC_PAGE_SIZE"))
     if facts.runs_compat:
         yield "PT_COMPAT", ""
+    kinds = {one.probe.kind: one.probe for one in probes}.values()
     for define, helper in _HELPERS.items():
-        if facts.has_helper(helper.number):
+        uses = ProgramUses((helper.number,))
+        if facts.has_helper(helper.number) and not any(facts.describe_lack(one, uses) for one in kinds):
             yield define, ""
     if not reads_kernel_memory(facts):
         yield "PT_TYPED_ARGUMENTS", ""

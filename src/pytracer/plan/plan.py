@@ -143,7 +143,9 @@ def make_plan(request: Request, facts: KernelInfo) -> Plan:
     buffer = _whole_pages(request.buffer or BUFFER) if schema.is_stream else 0
     defines = {**dict(hooks.defines), **dict(named.defines)}
     defines.update(macros.of_request(request, config.names, rows=rows, filters_cgroups=not on_cgroups))
-    defines.update(macros.of_kernel(facts, schema, buffer=buffer, needs_paths="ONLY_PATHS" in defines))
+    # A pack holds programs for kernels that could not be tried.
+    tried = () if request.pack else (*hooks.probes, *named.probes)
+    defines.update(macros.of_kernel(facts, schema, tried, buffer=buffer, needs_paths="ONLY_PATHS" in defines))
     return Plan(
         request=request,
         schema=schema,

@@ -83,5 +83,8 @@ MAP_TYPES = (
     _type(33, "arena", "6.9", "317460317a02", sizes=(0, 0, 1), flags=_MMAPABLE),
 )
 
+BY_NUMBER = {one.number: one for one in MAP_TYPES}
+"""The types by their numbers."""
+
 MAP_NAMES = {one.number: one.name for one in MAP_TYPES}
 """The names of the numbers of ``enum bpf_map_type``."""

@@ -1,0 +1,114 @@
+"""Find out whether a program could be loaded, before it is compiled: by what it is known to use.
+
+A trial program calls one helper, or reads the fields of the context; it is loaded, never attached. What a
+kernel of a version has in any case is not tried.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pytracer.bpf.attach.kind import LoadAttributes
+from pytracer.bpf.prober import require_answer
+from pytracer.bpf.trial import context_refusal, helper_refusal
+from pytracer.features.map_probe import create_map
+from pytracer.features.table import helpers, map_types
+from pytracer.features.table.helpers import TRACING_TYPES, Helper
+from pytracer.features.table.uses import ProgramUses
+from pytracer.kernel import config
+
+
+class NeedsInfo(Protocol):
+    """What a kernel has for programs."""
+
+    def may_call(self, how: LoadAttributes, number: int) -> bool:
+        """Return whether a program that is loaded so may call a helper."""
+        ...
+
+    def may_read(self, how: LoadAttributes, fields: tuple[tuple[int, int], ...]) -> bool:
+        """Return whether such a program may read all these fields of its context."""
+        ...
+
+    def has_map_type(self, number: int) -> bool:
+        """Return whether a small map of this type can be created."""
+        ...
+
+
+class ProgramNeeds:
+    """Tries each need once."""
+
+    def __init__(self) -> None:
+        """Try nothing yet."""
+        self._calls: dict[tuple[LoadAttributes, int], bool] = {}
+        self._reads: dict[tuple[LoadAttributes, tuple[tuple[int, int], ...]], bool] = {}
+        self._maps: dict[int, bool] = {}
+
+    def may_call(self, how: LoadAttributes, number: int) -> bool:
+        """Return whether a program that is loaded so may call a helper; True if that cannot be tried."""
+        helper = helpers.BY_NUMBER.get(number)
+        if helper is not None and is_implied(helper, how.type):
+            return True
+        key = how, number
+        if key not in self._calls:
+            try:
+                refusal = helper_refusal(how.type, number, attach_type=how.attach_type, btf_id=how.btf_id)
+            except OSError as error:
+                require_answer(error)
+                refusal = ""  # a policy: loading explains it
+            self._calls[key] = not refusal
+        return self._calls[key]
+
+    def may_read(self, how: LoadAttributes, fields: tuple[tuple[int, int], ...]) -> bool:
+        """Return whether such a program may read all these fields of its context; True if that cannot be
+        tried."""
+        key = how, fields
+        if key not in self._reads:
+            try:
+                refused = context_refusal(
+                    how.type, fields, how.result, attach_type=how.attach_type, btf_id=how.btf_id
+                )
+            except OSError as error:
+                require_answer(error)
+                refused = False
+            self._reads[key] = not refused
+        return self._reads[key]
+
+    def has_map_type(self, number: int) -> bool:
+        """Return whether a small map of this type can be created."""
+        feature = map_types.BY_NUMBER[number]
+        if number not in self._maps:
+            try:
+                create_map(feature)
+            except OSError as error:
+                require_answer(error)
+                self._maps[number] = False
+            else:
+                self._maps[number] = True
+        return self._maps[number]
+
+
+def is_implied(helper: Helper, program_type: int) -> bool:
+    """Return whether programs of a type may call a helper on any kernel of the running version: backports add
+    to what a version has, and take nothing away."""
+    if helper.options or helper.varies or not config.is_since(helper.since):
+        return False
+    return helper.all_types or {program_type, helper.program_type} <= TRACING_TYPES
+
+
+def describe_lack(needs: NeedsInfo, how: LoadAttributes, uses: ProgramUses) -> str:
+    """Explain what a program uses that this kernel does not have for it; "" if it has everything."""
+    for number in uses.helpers:
+        if not needs.may_call(how, number):
+            helper = helpers.BY_NUMBER.get(number)
+            if helper is None:
+                return f"this kernel has no helper {number} for its program"
+            return f"this kernel has no bpf_{helper.name} for its program (Linux {helper.since})"
+    for number in uses.maps:
+        feature = map_types.BY_NUMBER[number]
+        if not (config.is_since(feature.since) and not feature.options) and not needs.has_map_type(number):
+            return feature.absence
+    if uses.context and not needs.may_read(how, uses.context):
+        lacking = next((field for field in uses.context if not needs.may_read(how, (field,))), None)
+        at = f" at offset {lacking[0]}" if lacking else "s that its program reads"
+        return f"this kernel's context has no field{at}"
+    return ""

@@ -1,0 +1,78 @@
+"""What the programs of each tracer use: the table that ``scripts/record --uses`` makes by compiling them.
+
+``program_uses.jsonl`` has a line for each tracer, an object: ``tracer``; ``programs``, for each C function
+what it uses by variant; ``maps``, the types of maps by variant. A variant is ``HOOK=ALTERNATIVE`` for
+functions of a hook, "" for those that are attached to what the user names, and ``--FLAG`` for what a flag
+adds. It was compiled without anything that a ``PT_HAS_`` macro brings, which the planner decides by itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from pytracer.features.table.helpers import (
+    ATTACH_COOKIE,
+    CURRENT_TASK,
+    PERF_EVENT_OUTPUT,
+    PROBE_READ,
+    PROBE_READ_STR,
+)
+from pytracer.record import record
+
+FILE = Path(__file__).with_name("program_uses.jsonl")
+# The C calls these if the planner found nothing newer; and the cookie only if a program learns its target so,
+# which a constant decides when it is loaded.
+_REPLACED = frozenset(
+    one.number for one in (PROBE_READ, PROBE_READ_STR, PERF_EVENT_OUTPUT, CURRENT_TASK, ATTACH_COOKIE)
+)
+
+
+@record
+class ProgramUses:
+    """What a program needs of the kernel beyond its hook: ``helpers`` and types of ``maps`` by number, and
+    the fields of its ``context``, as (offset, size)."""
+
+    helpers: tuple[int, ...] = ()
+    context: tuple[tuple[int, int], ...] = ()
+    maps: tuple[int, ...] = ()
+
+
+NOTHING = ProgramUses()
+
+
+class TracerUses:
+    """What the programs of a tracer use."""
+
+    def __init__(self, found: Mapping[str, Any]) -> None:
+        """``found`` is a line of the table; empty for a tracer that is not in it."""
+        self._programs: Mapping[str, Any] = found.get("programs", {})
+        self._maps: Mapping[str, list[int]] = found.get("maps", {})
+
+    def of(self, program: str, way: str, flags: Iterable[str] = ()) -> ProgramUses:
+        """Return what a function uses in the alternative ``way`` (``HOOK=ALTERNATIVE``), with these flags."""
+        variants = self._programs.get(program)
+        if variants is None:
+            return NOTHING
+        # Of an alternative that does not compile on every kernel, what another of the same hook uses.
+        alike = (name for name in variants if name.partition("=")[0] == way.partition("=")[0])
+        wanted = [way if way in variants else next(alike, ""), *(f"--{flag}" for flag in flags)]
+        found = [variants[name] for name in wanted if name in variants]
+        helpers = {number for one in found for number in one["helpers"]} - _REPLACED
+        context = {(offset, size) for one in found for offset, size in one.get("context", ())}
+        maps = {number for name in ("", *wanted) for number in self._maps.get(name, ())}
+        return ProgramUses(tuple(sorted(helpers)), tuple(sorted(context)), tuple(sorted(maps)))
+
+
+@functools.cache
+def uses_of(tracer: str, c_file: str) -> TracerUses:
+    """Return what the programs of a tracer use; nothing is known of one whose C is not built in."""
+    if PurePath(c_file).is_absolute():
+        return TracerUses({})
+    head = f'{{"tracer": "{tracer}",'
+    with FILE.open(encoding="ascii") as lines:
+        line = next((line for line in lines if line.startswith(head)), "{}")
+    return TracerUses(json.loads(line))

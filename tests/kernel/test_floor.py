@@ -1,0 +1,20 @@
+"""The floor under every tracer: its C compiles for every alternative, and uses what the table says."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytracer.spec import registry
+from support.needs import running
+from support.uses import Floor, recorded
+
+pytestmark = [pytest.mark.kernel, pytest.mark.matrix]
+
+
+@pytest.mark.parametrize("tracer", registry.all_tracers(), ids=lambda tracer: tracer.name)
+def test_every_alternative_compiles_and_uses_what_the_table_says(tracer):
+    floor = Floor(tracer)
+    for variant, why in floor.missing.items():
+        assert "=" in variant, why
+        assert running().excuse(variant), f"{variant}: {why}"
+    assert floor.uses == recorded(tracer.name), f"scripts/record --uses {tracer.name}"

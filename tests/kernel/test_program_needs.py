@@ -1,0 +1,93 @@
+"""A kernel with the hook but without a helper: another alternative, or a reason, before anything compiles."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from pytracer.bpf.attach.kind import LoadAttributes
+from pytracer.bpf.sys import ProgType
+from pytracer.cli import parser
+from pytracer.errors import UnsupportedError
+from pytracer.features.kernel_facts import RunningKernel
+from pytracer.features.table.uses import ProgramUses
+from pytracer.model import Snapshot
+from pytracer.plan import make_plan
+from pytracer.spec import RawTracepoint, SocketFilter, Xdp, registry
+from pytracer.trace.loop import Trace
+from support.needs import needs
+from support.uses import asking
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+GET_CURRENT_PID_TGID, SKB_LOAD_BYTES, OVERRIDE_RETURN, GET_TASK_STACK = 14, 26, 58, 141
+
+
+@pytest.fixture
+def known():
+    kernel = RunningKernel()
+    yield kernel
+    kernel.close()
+
+
+class Without(RunningKernel):
+    """This kernel without a helper for programs of one type."""
+
+    type, helper = ProgType.RAW_TRACEPOINT, GET_CURRENT_PID_TGID
+
+    def may_call(self, how: LoadAttributes, number: int) -> bool:
+        """See RunningKernel."""
+        return (how.type, number) != (self.type, self.helper) and super().may_call(how, number)
+
+
+class WithoutTaskStacks(Without):
+    """This kernel with no more than Linux 5.8 has."""
+
+    type, helper = ProgType.TRACING, GET_TASK_STACK
+
+
+def test_helpers_are_those_of_the_type(known):
+    raw, packet = RawTracepoint("", event="sys_enter"), SocketFilter("")
+    assert known.describe_lack(raw, ProgramUses((GET_CURRENT_PID_TGID,))) == ""
+    assert known.describe_lack(packet, ProgramUses((SKB_LOAD_BYTES,))) == ""
+    assert "no bpf_skb_load_bytes for its program" in known.describe_lack(raw, ProgramUses((SKB_LOAD_BYTES,)))
+    assert "no bpf_override_return" in known.describe_lack(packet, ProgramUses((OVERRIDE_RETURN,)))
+    assert known.describe_lack(raw, ProgramUses((9999,))) == "this kernel has no helper 9999 for its program"
+
+
+def test_fields_are_those_of_the_context(known):
+    length, mark, beyond = (0, 4), (8, 4), (4000, 4)
+    assert known.describe_lack(SocketFilter(""), ProgramUses(context=(length, mark))) == ""
+    assert known.describe_lack(Xdp(""), ProgramUses(context=(length,))) == ""
+    found = known.describe_lack(SocketFilter(""), ProgramUses(context=(length, beyond)))
+    assert found == "this kernel's context has no field at offset 4000"
+
+
+def test_what_runs_here_is_not_refused(known):
+    """Every tracer of this package compiles and loads here: no trial may say otherwise."""
+    for tracer in registry.all_tracers():
+        said = list[str]()
+        with contextlib.suppress(UnsupportedError):
+            said += make_plan(asking(tracer), known).notes
+        assert not [line for line in said if "for its program" in line or "context" in line], tracer.name
+
+
+def test_another_alternative_is_used_and_counts_as_exactly():
+    words = ["--", workload("calls"), "getppid", "23"]
+    request, _ = parser.parse(registry.get("syscalls"), words)
+    with Trace(request, Without) as trace:
+        [note] = [note for note in trace.plan.notes if note.startswith("syscall:")]
+        assert note.startswith("syscall: tracepoint; not raw-tracepoint: this kernel has no bpf_get_current")
+        rows = [row for item in trace if isinstance(item, Snapshot) for row in item.rows()]
+    assert [row["calls"] for row in rows if row["syscall"] == "getppid"] == [23]
+
+
+def test_without_another_alternative_the_reason_names_the_helper(known, monkeypatch):
+    probe = registry.get("tasks").hooks[0].alternatives[0].probes[0]
+    needs("tasks=iterator", known.probe(probe).is_supported)
+    monkeypatch.setattr("pytracer.trace.session.open_programs", lambda *_, **__: pytest.fail("compiled"))
+    request, _ = parser.parse(registry.get("tasks"), [])
+    with pytest.raises(UnsupportedError) as caught:
+        Trace(request, WithoutTaskStacks)
+    assert "this kernel has no bpf_get_task_stack for its program (Linux 5.9)" in caught.value.message

@@ -1,0 +1,215 @@
+"""What the programs of a tracer use, found by compiling every alternative: the floor under every tracer."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from pytracer.bpf.compile.compiler import compile_image
+from pytracer.bpf.compile.headers import find_headers
+from pytracer.bpf.compile.source import read_source
+from pytracer.bpf.image import Image
+from pytracer.errors import BuildError, PytracerError, UsageError
+from pytracer.features.table.uses import FILE
+from pytracer.plan import Plan, hooks_of, make_plan
+from pytracer.request import Fault, Request
+from pytracer.spec import (
+    Clsact,
+    Filter,
+    Flag,
+    Injection,
+    OnCgroup,
+    PacketFanout,
+    Probe,
+    SocketFilter,
+    Targets,
+    Tcx,
+    Tracer,
+    Xdp,
+)
+from support.fake_kernel import FakeKernel
+
+_CALL, _LD_IMM64, _MOV64 = 0x85, 0x18, 0xBF  # opcodes of struct bpf_insn
+_LOADS = {0x71: 1, 0x69: 2, 0x61: 4, 0x79: 8}  # BPF_LDX|MEM: bytes
+_CLOBBERED = range(6)  # registers that a call may change
+_PACKETS = (SocketFilter, PacketFanout, Xdp, Tcx, Clsact, OnCgroup)
+"""Kinds of probe whose context is a struct of the BPF ABI, to which versions have added fields."""
+
+Uses = dict[str, Any]
+
+
+class Everything(set[str]):
+    """The set of all names."""
+
+    def __contains__(self, _: object) -> bool:
+        """Say yes."""
+        return True
+
+
+def oldest() -> FakeKernel:
+    """A kernel with every hook, and nothing that a PT_HAS_ macro stands for."""
+    return FakeKernel(functions=Everything(), patterns=None, helpers=set(), map_types=set(), has_loops=False)
+
+
+def asking(tracer: Tracer, **fields: Any) -> Request:
+    """A request for a tracer, with a command if it can follow one, and what it cannot do without."""
+    fields = {"command": ("true",) if tracer.follow else ()} | fields
+    if isinstance(tracer.arguments, Injection):
+        fields = {"filters": {Filter.PID: (bytes(4),)}, "fault": Fault("should_failslab", "ENOMEM")} | fields
+    return Request(tracer, **fields)
+
+
+def calls(code: bytes) -> list[int]:
+    """The numbers of the helpers that a program calls."""
+    found = set[int]()
+    for opcode, registers, _, immediate in _instructions(code):
+        if opcode == _CALL and not registers >> 4:
+            found.add(immediate)
+    return sorted(found)
+
+
+def context_reads(code: bytes) -> list[tuple[int, int]]:
+    """The fields of the context that a program reads, as (offset, size), by following the register of it down
+    the instructions as they stand."""
+    held, found = {1}, set[tuple[int, int]]()
+    for opcode, registers, offset, _ in _instructions(code):
+        target, source = registers & 0xF, registers >> 4
+        if opcode in _LOADS and source in held:
+            found.add((offset, _LOADS[opcode]))
+        if opcode == _CALL:
+            held -= set(_CLOBBERED)
+        elif opcode == _MOV64 and source in held:
+            held.add(target)
+        elif opcode & 7 in (0, 1, 4, 7):  # BPF_LD, BPF_LDX, BPF_ALU, BPF_ALU64 write to their target
+            held.discard(target)
+    return sorted(found)
+
+
+def _instructions(code: bytes) -> Iterator[tuple[int, int, int, int]]:
+    second = False
+    for opcode, registers, offset, immediate in struct.iter_unpack("=BBhi", code):
+        if not second:
+            yield opcode, registers, offset, immediate
+        second = not second and opcode == _LD_IMM64
+
+
+class Floor:
+    """Every alternative of a tracer, compiled. ``uses`` is its line of the table; ``missing`` has the message
+    of the compiler for each variant that does not compile here."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self.tracer = tracer
+        self.missing: dict[str, str] = {}
+        self._programs: dict[str, Uses] = {}
+        self._maps: dict[str, list[int]] = {}
+        self._text = read_source(tracer.c_file)
+        self._images: dict[tuple[object, ...], Image] = {}
+        usual = self._compile("", {})
+        if usual is None:
+            return
+        for hook in hooks_of(asking(tracer)):
+            for way in hook.alternatives:
+                variant = f"{hook.name}={way.name}"
+                if way.probes and variant not in self._known:
+                    self._compile(variant, {"hooks": {hook.name: way.name}})
+        for option in tracer.options:
+            if isinstance(option, Flag):
+                self._compile(f"--{option.name}", {"options": {option.name: True}}, usual)
+
+    @property
+    def uses(self) -> Uses:
+        """The tracer's line of the table."""
+        return {"tracer": self.tracer.name, "programs": self._programs, "maps": self._maps}
+
+    @property
+    def _known(self) -> set[str]:
+        return {variant for variants in self._programs.values() for variant in variants}
+
+    def _compile(self, variant: str, fields: dict[str, Any], usual: Image | None = None) -> Image | None:
+        try:
+            plan = make_plan(asking(self.tracer, **fields), oldest())
+        except UsageError:  # the flag goes with other options alone
+            return None
+        if plan.program != "c":
+            return None
+        kinds = {one.probe.program: one.probe for one in plan.probes}
+        named = self.tracer.arguments
+        others = [named.begin, named.end] if isinstance(named, Targets) else []
+        programs = tuple(dict.fromkeys([*kinds, *filter(None, others)]))
+        try:
+            image = self._image(plan, programs)
+        except BuildError as error:
+            self.missing[variant] = str(error)
+            return None
+        self._note_maps(variant, image)
+        ways = {
+            probe.program: f"{decided.hook.name}={decided.alternative}"
+            for decided in plan.resolved_hooks
+            for way in decided.hook.alternatives_named(decided.alternative)
+            for probe in way.probes
+        }
+        for program in image.programs:
+            way = ways.get(program.name, "")
+            found = self._found(program.code, kinds.get(program.name))
+            variants = self._programs.setdefault(program.name, {})
+            known = variants.setdefault(way, found)
+            more = [number for number in found["helpers"] if number not in known["helpers"]]
+            if usual is not None and more:
+                variants[variant] = {"helpers": more}
+        return image
+
+    def _image(self, plan: Plan, programs: tuple[str, ...]) -> Image:
+        key = plan.defines, programs
+        if key not in self._images:
+            headers = find_headers(self._text)
+            self._images[key] = compile_image(
+                "", self.tracer.c_file, self._text, tuple(plan.cflags), headers, programs
+            )
+        return self._images[key]
+
+    def _note_maps(self, variant: str, image: Image) -> None:
+        types = sorted({spec.type for spec in image.maps})
+        more = [number for number in types if number not in self._maps.get("", ())]
+        if more or not variant:
+            self._maps[variant] = more
+
+    def _found(self, code: bytes, probe: Probe | None) -> Uses:
+        found: Uses = {"helpers": calls(code)}
+        if isinstance(probe, _PACKETS) and (fields := context_reads(code)):
+            found["context"] = [list(field) for field in fields]
+        return found
+
+
+def recorded(tracer: str) -> Uses:
+    """The line of the table for a tracer; empty if there is none."""
+    lines = map(json.loads, FILE.read_text().splitlines())
+    return next((line for line in lines if line["tracer"] == tracer), {})
+
+
+def write(floors: list[Uses]) -> None:
+    """Replace the lines of some tracers, and drop those of tracers that are gone."""
+    from pytracer.spec import registry
+
+    lines = {line["tracer"]: line for line in map(json.loads, FILE.read_text().splitlines())}
+    lines |= {line["tracer"]: line for line in floors}
+    names = sorted(tracer.name for tracer in registry.all_tracers())
+    FILE.write_text("".join(json.dumps(lines[name]) + "\n" for name in names if name in lines))
+
+
+def main(names: list[str]) -> int:
+    """Compile these tracers, or all, and write the table (scripts/record --uses)."""
+    from pytracer.spec import registry
+
+    for tracer in registry.all_tracers():
+        if not names or tracer.name in names:
+            try:
+                floor = Floor(tracer)
+            except PytracerError as error:
+                print(f"{tracer.name}: {error}")
+                return 1
+            for variant, why in floor.missing.items():
+                print(f"{tracer.name} {variant}: not compiled: {why}")
+            write([floor.uses])
+    return 0

@@ -1,0 +1,187 @@
+"""What programs use beyond their hooks: the table that is shipped, and what a plan makes of it."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from pytracer.bpf.attach.kind import LoadAttributes
+from pytracer.bpf.sys import ProgType
+from pytracer.bpf.trial import instruction
+from pytracer.errors import UnsupportedError
+from pytracer.features import program_needs
+from pytracer.features.program_needs import ProgramNeeds, describe_lack
+from pytracer.features.table import helpers, map_types
+from pytracer.features.table.uses import NOTHING, ProgramUses, TracerUses, uses_of
+from pytracer.plan import make_plan
+from pytracer.request import Request
+from pytracer.spec import registry
+from support.fake_kernel import FakeKernel
+from support.uses import calls, context_reads, recorded
+
+TRACERS = registry.all_tracers()
+GET_TASK_STACK, SKB_CGROUP_ID, LOOKUP = 141, 79, 1
+FOUND = TracerUses(
+    {
+        "programs": {
+            "f": {
+                "h=a": {"helpers": [1, 4], "context": [[16, 4]]},
+                "h=b": {"helpers": [141]},
+                "--flag": {"helpers": [79]},
+            },
+            "g": {"": {"helpers": [5, 174]}},
+        },
+        "maps": {"": [2], "h=b": [9]},
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "way", "flags", "uses"),
+    [
+        ("f", "h=a", (), ProgramUses((1,), ((16, 4),), (2,))),  # without what something newer replaces
+        ("f", "h=b", (), ProgramUses((141,), (), (2, 9))),
+        ("f", "h=a", ("flag", "other"), ProgramUses((1, 79), ((16, 4),), (2,))),
+        ("f", "h=new", (), ProgramUses((1,), ((16, 4),), (2,))),  # did not compile where the table was made
+        ("g", "k=kprobe", (), ProgramUses((5,), (), (2,))),
+        ("none", "h=a", (), NOTHING),
+    ],
+)
+def test_what_a_program_uses_is_looked_up_by_alternative_and_flags(program, way, flags, uses):
+    assert FOUND.of(program, way, flags) == uses
+
+
+def test_nothing_is_known_of_tracers_from_elsewhere():
+    assert uses_of("tasks", "/home/me/tasks.c").of("listed", "tasks=iterator") is NOTHING
+    assert uses_of("mine", "mine.c").of("f", "h=a") is NOTHING
+    assert GET_TASK_STACK in uses_of("tasks", "tasks.c").of("listed", "tasks=iterator").helpers
+
+
+@pytest.mark.parametrize("tracer", TRACERS, ids=lambda tracer: tracer.name)
+def test_what_every_tracer_uses_is_in_the_tables(tracer):
+    """Whether there is a line for it, and one that is up to date, tests/kernel/test_floor.py tests by
+    compiling."""
+    line = recorded(tracer.name) or {"programs": {}, "maps": {}}
+    used = {
+        number for kinds in line["programs"].values() for one in kinds.values() for number in one["helpers"]
+    }
+    assert used <= helpers.BY_NUMBER.keys()
+    assert {number for types in line["maps"].values() for number in types} <= map_types.BY_NUMBER.keys()
+
+
+def test_what_code_calls_and_reads_is_found():
+    code = b"".join(
+        (
+            instruction(0xBF, dst=6, src=1),  # r6 = the context
+            instruction(0x61, dst=2, src=6, offset=16),
+            instruction(0x18, dst=1, immediate=0x85),  # two slots: the second is no instruction
+            instruction(0x85, immediate=99),
+            instruction(0x85, immediate=LOOKUP),
+            instruction(0x85, src=1, immediate=7),  # a call of a function of the program
+            instruction(0x69, dst=3, src=1, offset=4),  # r1 is no longer the context
+            instruction(0x69, dst=6, src=6, offset=8),
+            instruction(0x79, dst=0, src=6, offset=24),  # nor is r6
+            instruction(0x95),
+        )
+    )
+    assert calls(code) == [LOOKUP]
+    assert context_reads(code) == [(8, 2), (16, 4)]
+
+
+class Trials:
+    """Trials of helpers and of the context, with the answers that a test gives them."""
+
+    def __init__(self, monkeypatch, *, running="5.9"):
+        self.calls, self.reads, self.maps = [], [], []
+        self.no_helpers, self.no_fields, self.no_maps = set(), set(), set()
+        self.error = 0
+        version = tuple(map(int, running.split(".")))
+        monkeypatch.setattr(program_needs, "helper_refusal", self.call)
+        monkeypatch.setattr(program_needs, "context_refusal", self.read)
+        monkeypatch.setattr(program_needs, "create_map", self.create)
+        monkeypatch.setattr(
+            program_needs.config, "is_since", lambda since: version >= tuple(map(int, since.split(".")))
+        )
+
+    def call(self, kind, number, **_):
+        self.calls.append((kind, number))
+        if self.error:
+            raise OSError(self.error, "")
+        return "unknown func" if (kind, number) in self.no_helpers else ""
+
+    def read(self, kind, fields, result, **_):
+        self.reads.append(fields)
+        if self.error:
+            raise OSError(self.error, "")
+        return bool(self.no_fields & set(fields))
+
+    def create(self, feature):
+        self.maps.append(feature.name)
+        if feature.number in self.no_maps:
+            raise OSError(errno.EINVAL, "")
+        return ""
+
+
+@pytest.fixture
+def trials(monkeypatch):
+    return Trials(monkeypatch)
+
+
+def lack(how, **uses):
+    return describe_lack(ProgramNeeds(), how, ProgramUses(**uses))
+
+
+KPROBE, CGROUP = LoadAttributes(ProgType.KPROBE), LoadAttributes(ProgType.CGROUP_SKB, 0)
+
+
+def test_what_every_kernel_of_the_version_has_is_not_tried(trials):
+    assert lack(KPROBE, helpers=(1, 5, 14, 141), maps=(1, 2)) == ""
+    assert lack(CGROUP, helpers=(1, 5)) == ""
+    assert (trials.calls, trials.maps) == ([], [])
+
+
+def test_what_is_newer_or_depends_on_the_type_is_tried_once(trials):
+    needs = ProgramNeeds()
+    uses = ProgramUses((26, 79, 174), ((16, 4),), (7, 27, 30))
+    for _ in range(2):
+        assert describe_lack(needs, CGROUP, uses) == ""
+    assert trials.calls == [(8, 26), (8, 79), (8, 174)]
+    assert trials.reads == [((16, 4),)]
+    assert (
+        trials.maps == ["stack_trace", "bloom_filter"] or trials.maps == ["stack_trace", "bloom_filter"][::-1]
+    )
+
+
+def test_a_lack_is_said_with_the_version_that_has_it(trials):
+    trials.no_helpers = {(8, 79), (2, 180)}
+    trials.no_fields, trials.no_maps = {(76, 4)}, {30}
+    assert lack(CGROUP, helpers=(79,)) == "this kernel has no bpf_skb_cgroup_id for its program (Linux 4.18)"
+    assert lack(KPROBE, helpers=(79,)) == ""
+    assert lack(KPROBE, helpers=(180,)) == "this kernel has no bpf_find_vma for its program (Linux 5.17)"
+    assert lack(CGROUP, context=((0, 4), (76, 4))) == "this kernel's context has no field at offset 76"
+    assert lack(CGROUP, maps=(30,)) == "this kernel has no bloom_filter (Linux 5.16)"
+
+
+def test_what_a_policy_refuses_to_try_is_left_to_the_load(trials):
+    trials.error = errno.EPERM
+    assert lack(CGROUP, helpers=(79,), context=((0, 4),)) == ""
+
+
+def test_a_hook_without_the_helper_gives_the_next_alternative_or_a_reason():
+    tracer = registry.get("cgroupcount")
+    kernel = FakeKernel(no_calls={("cgroup_skb", SKB_CGROUP_ID)})
+    [note] = make_plan(Request(tracer), kernel).notes
+    assert note.startswith("cgroup_packet: cgroup-attach; not cgroup-link: cgroup_skb has no helper 79")
+    kernel.no_calls.add(("cgroup_skb_attach", SKB_CGROUP_ID))
+    with pytest.raises(UnsupportedError, match=r"no way to see .* has no helper 79"):
+        make_plan(Request(tracer), kernel)
+
+
+def test_macros_are_for_helpers_that_all_programs_may_call():
+    tracer = registry.get("sockcount")
+    assert ("PT_HAS_TASK_BTF", "") in make_plan(Request(tracer), FakeKernel()).defines
+    kernel = FakeKernel(no_calls={("socket_filter", helpers.CURRENT_TASK_BTF.number)})
+    defines = dict(make_plan(Request(tracer), kernel).defines)
+    assert "PT_HAS_TASK_BTF" not in defines
+    assert "PT_HAS_BPF_LOOP" in defines
