@@ -31,7 +31,7 @@ BPF_TABLE("lru_hash", struct pt_name, struct pt_lives, lives, 16384);
 #define PT_PATH_MAX 4096
 
 struct pt_tail {
-    u32 turn;
+    u32 index;
     u32 size;
     u32 last;
     u32 unused;
@@ -40,9 +40,9 @@ struct pt_tail {
 
 PT_LOOP_BODY(1, struct pt_tail *tail)
 {
-    u32 at = tail->size - 2 - tail->turn; // before the NUL
+    u32 at = tail->size - 2 - tail->index; // before the NUL
 
-    if (tail->turn + 2 > tail->size || tail->path[at & (PT_PATH_MAX - 1)] == '/')
+    if (tail->index + 2 > tail->size || tail->path[at & (PT_PATH_MAX - 1)] == '/')
         return 1;
     tail->last = at;
     return 0;
