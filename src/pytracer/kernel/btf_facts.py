@@ -134,7 +134,8 @@ class BtfKernelInfo:
 
     def describe_lack(self, probe: Probe, uses: ProgramUses) -> str:  # noqa: ARG002 - see KernelInfo
         """Name a helper that ``enum bpf_func_id`` does not have. Which programs may call it is not in BTF."""
-        missing = next((number for number in uses.helpers if not self.has_helper(number)), None)
+        known = self._values("bpf_func_id")
+        missing = next((number for number in uses.helpers if known and number not in known), None)
         return "" if missing is None else f"no helper {missing}"
 
     @property
