@@ -15,6 +15,7 @@ from pytracer.features.table.uses import ProgramUses
 from pytracer.model import Snapshot
 from pytracer.plan import make_plan
 from pytracer.spec import RawTracepoint, SocketFilter, Xdp, registry
+from pytracer.trace import program_loading
 from pytracer.trace.loop import Trace
 from support.needs import needs
 from support.uses import asking
@@ -69,7 +70,7 @@ def test_what_runs_here_is_not_refused(known):
     for tracer in registry.all_tracers():
         said = list[str]()
         with contextlib.suppress(UnsupportedError):
-            said += make_plan(asking(tracer), known).notes
+            said += make_plan(asking(tracer), known).hooks.notes
         assert not [line for line in said if "for its program" in line or "context" in line], tracer.name
 
 
@@ -77,7 +78,7 @@ def test_another_alternative_is_used_and_counts_as_exactly():
     words = ["--", workload("calls"), "getppid", "23"]
     request, _ = parser.parse(registry.get("syscalls"), words)
     with Trace(request, Without) as trace:
-        [note] = [note for note in trace.plan.notes if note.startswith("syscall:")]
+        [note] = [note for note in trace.plan.hooks.notes if note.startswith("syscall:")]
         assert note.startswith("syscall: tracepoint; not raw-tracepoint: this kernel has no bpf_get_current")
         rows = [row for item in trace if isinstance(item, Snapshot) for row in item.rows()]
     assert [row["calls"] for row in rows if row["syscall"] == "getppid"] == [23]
@@ -86,7 +87,7 @@ def test_another_alternative_is_used_and_counts_as_exactly():
 def test_without_another_alternative_the_reason_names_the_helper(known, monkeypatch):
     probe = registry.get("tasks").hooks[0].alternatives[0].probes[0]
     needs("tasks=iterator", known.probe(probe).is_supported)
-    monkeypatch.setattr("pytracer.trace.session.open_programs", lambda *_, **__: pytest.fail("compiled"))
+    monkeypatch.setattr(program_loading, "open_programs", lambda *_, **__: pytest.fail("compiled"))
     request, _ = parser.parse(registry.get("tasks"), [])
     with pytest.raises(UnsupportedError) as caught:
         Trace(request, WithoutTaskStacks)

@@ -171,7 +171,7 @@ def test_what_a_policy_refuses_to_try_is_left_to_the_load(trials):
 def test_a_hook_without_the_helper_gives_the_next_alternative_or_a_reason():
     tracer = registry.get("cgroupcount")
     kernel = FakeKernel(no_calls={("cgroup_skb", SKB_CGROUP_ID)})
-    [note] = make_plan(Request(tracer), kernel).notes
+    [note] = make_plan(Request(tracer), kernel).hooks.notes
     assert note.startswith("cgroup_packet: cgroup-attach; not cgroup-link: cgroup_skb has no helper 79")
     kernel.no_calls.add(("cgroup_skb_attach", SKB_CGROUP_ID))
     with pytest.raises(UnsupportedError, match=r"no way to see .* has no helper 79"):

@@ -80,8 +80,9 @@ def _of_options(request: Request) -> Iterator[Define]:
 def of_kernel(
     facts: KernelInfo, schema: Schema, probes: Iterable[ChosenProbe], *, buffer: int, needs_paths: bool
 ) -> Iterator[Define]:
-    """Yield the macros for what this kernel has, and the programs of all ``probes`` may use. ``buffer`` is the
-    size of the ring in bytes.
+    """Yield the macros for what this kernel has, and the programs of all ``probes`` may use.
+
+    ``buffer`` is the size of the ring in bytes.
 
     Raises UnsupportedError if a list ``needs_paths`` and the kernel makes none for iterators.
     """
