@@ -39,8 +39,8 @@ LISTENER_KEYS = tuple(key for key in CONNECTION_KEYS if key.name in ("local", "n
 """Rows of listening sockets."""
 
 TCP_CLONE = replace(TCP_STATE, alternatives=TCP_STATE.alternatives[:2])
-"""As :data:`TCP_STATE`, but not by a function: also the first state of the sock of a new connection, which is a
-copy of the one that listens."""
+"""As :data:`TCP_STATE`, but not by a function: also the first state of the sock of a new connection, which is
+a copy of the one that listens."""
 
 
 def wide(column: Column) -> Column:
