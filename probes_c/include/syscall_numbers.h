@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // PT_IS(call, NAME, numbers) compares a system call by its numbers, for tracers of a few calls. "call" is the result of
 // pt_call (syscall.h). The numbers are those of x86-64, i386, arm64 and 32-bit Arm, -1 if an ABI does not have the
-// call. tests/unit/test_numbers.py compares them with the tables.
+// call. tests/unit/kernel/test_numbers.py compares them with the tables.
 #if defined(__x86_64__)
 // Calls of x32 have the numbers of x86-64 plus a bit. (The few with other numbers cannot be compared by this.)
 #define PT_IS(call, name, x86_64, i386, arm64, arm)                                                          \

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,6 +106,7 @@ def test_the_other_bcc_is_told(machine: Path, monkeypatch: pytest.MonkeyPatch) -
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
     monkeypatch.syspath_prepend(str(machine / "site"))
+    monkeypatch.delitem(sys.modules, "bcc", raising=False)
     checks = by_name(doctor._compiler())
     assert checks["another bcc"].status == doctor.WARN
     assert "crystal" in checks["another bcc"].found

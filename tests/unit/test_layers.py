@@ -114,6 +114,15 @@ def test_the_architecture_page_has_the_layers():
     ]
 
 
+def test_unit_tests_mirror_the_packages():
+    """tests/unit/plan/test_plan.py tests src/pytracer/plan; lab and bench are beside src."""
+    root = Path(__file__).resolve().parents[2]
+    unit = root / "tests/unit"
+    for path in unit.rglob("test_*.py"):
+        folder = path.parent.relative_to(unit)
+        assert (ROOT / folder).is_dir() or (root / folder).is_dir(), f"{path}: there is no package {folder}"
+
+
 def test_only_the_toolchain_names_bcc():
     for path in FILES:
         tree = ast.parse(path.read_text())

@@ -20,7 +20,7 @@ from pytracer.sinks.folded import folded
 from pytracer.sinks.formatting import cell
 from pytracer.spec import Column, quoting
 from pytracer.text import clip, from_bytes, from_path, harmless, to_bytes
-from unit.test_sinks import BY_PROCESS, by_process, shown
+from unit.sinks.test_sinks import BY_PROCESS, by_process, shown
 
 PARTS = [
     b"\\", b"\\", b"x", b"n", b"u", b"U", b"t", b"0", b"e", b"9", b"\n", b"\r", b"\t", b"\x1b", b"\x7f",

@@ -29,7 +29,7 @@ from pytracer.spec import EVENTS, PerfSample, Rate, TaskSample, registry
 from pytracer.symbols.user import ASTRAY
 from support.fake_kernel import FakeKernel
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 SUFFIX = {"table": "txt", "json": "json", "csv": "csv", "folded": "folded"}
 NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
 PROFILE = registry.get("profile")

@@ -1,6 +1,6 @@
 """Sinks: golden files for every format, tables that refresh in place, and strings that mean harm.
 
-``PYTRACER_UPDATE_GOLDEN=1 pytest tests/unit/test_sinks.py`` writes the golden files anew; read the diff.
+``PYTRACER_UPDATE_GOLDEN=1 pytest tests/unit/sinks/test_sinks.py`` writes the golden files: read the diff.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pytracer.sinks.formatting import clock, duration, timestamp
 from pytracer.spec import Column, Stream, Unit, registry
 from support.fake_kernel import FakeKernel
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 SUFFIX = {"table": "txt", "json": "json", "csv": "csv"}
 NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
 

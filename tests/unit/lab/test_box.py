@@ -13,7 +13,7 @@ import pytest
 from lab import box, box_kernels, box_tree, box_try, host, kernels
 from lab.errors import LabError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 apt = pytest.mark.skipif(not shutil.which("apt-get"), reason="no apt here")
 
 MENU = """\

@@ -22,6 +22,9 @@ def bare(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if "dist-packages" not in entry])
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "debian"})
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "bcc"]:
+        del sys.modules[name]  # made up; monkeypatch then puts back what was imported before
 
 
 def make_bcc(folder, text="__version__ = 'made up'\n"):

@@ -1,0 +1,71 @@
+"""Losses by reason: those that the C, the kernel, links and the reader of a stream count."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pytracer.bpf.builder import LoadedPrograms
+from pytracer.model.loss import MISSED, REASONS, RING_FULL, TRUNCATED
+from pytracer.trace import loss_counter
+from pytracer.trace.loss_counter import LossCounter
+
+MAP_FULL = "map_full"
+
+
+class Lossy:
+    """What a session has, with all that may be lost as numbers."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.by_reason = dict.fromkeys(REASONS, 0)
+        self.collector = SimpleNamespace(lost=0, truncated=0)
+        self.links = SimpleNamespace(missed=0, attached=[])
+        self.skipped = 0
+        monkeypatch.setattr(loss_counter, "recursion_misses", lambda _: self.skipped)
+        module = SimpleNamespace(maps={"pt_losses": self})
+        loaded = LoadedPrograms(module, {"one": 3, "other": 4})
+        self.counter = LossCounter(loaded, self.links, self.collector, lambda _: None)
+
+    def read(self):
+        """As the map is read: a row for each reason, a number for each of two CPUs."""
+        counts = np.array([[count, 0] for count in self.by_reason.values()])
+        return np.arange(len(counts)), counts
+
+    def new(self) -> dict[str, int]:
+        return {loss.reason: loss.lost for loss in self.counter.read()}
+
+
+@pytest.fixture
+def lossy(monkeypatch):
+    return Lossy(monkeypatch)
+
+
+def test_a_loss_is_reported_once(lossy):
+    assert lossy.new() == {}
+    lossy.by_reason[MAP_FULL] = 5
+    assert lossy.new() == {MAP_FULL: 5}
+    lossy.by_reason[MAP_FULL] = 7
+    assert lossy.new() == {MAP_FULL: 2}
+    assert lossy.new() == {}
+
+
+def test_runs_that_were_skipped_are_counted_by_programs_and_by_links(lossy):
+    lossy.skipped, lossy.links.missed = 2, 3
+    assert lossy.new() == {MISSED: 2 + 2 + 3}
+
+
+def test_records_without_room_count_once_whether_the_c_or_the_reader_knows_them(lossy):
+    """Before Linux 5.1 only the reader knows, since then both may count the same records."""
+    lossy.collector.lost = 4
+    assert lossy.new() == {RING_FULL: 4}
+    lossy.by_reason[RING_FULL] = 4
+    assert lossy.new() == {}
+    lossy.by_reason[RING_FULL] = 6
+    assert lossy.new() == {RING_FULL: 2}
+
+
+def test_strings_that_the_c_cut_and_those_that_the_reader_cut_add_up(lossy):
+    lossy.by_reason[TRUNCATED], lossy.collector.truncated = 3, 4
+    assert lossy.new() == {TRUNCATED: 7}
