@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-// Code is mapped: the generation of the process that does it is raised (struct pt_image of stack.h), before any
-// task can run that code. What is unmapped needs no generation: nothing runs there until something is mapped
-// there. Only processes that were sampled have a generation; for others this costs a look-up.
+// Raises the generation of a process (struct pt_image of stack.h) when it maps code, before any task can run that code.
+// Unmapping needs no new generation: nothing runs there until something else is mapped. Only sampled processes have a
+// generation; for others this costs a look-up.
 //
-// By the hook: perf_event_mmap() is called for each mapping that is made (mmap, shmat, exec) or changed (mprotect),
-// under the lock of the address space. Where no trampoline can be put on it, the release of that lock is a trace
-// event (Linux 5.11, 2b5067a8143e), which does not say what was done. There a change is more or fewer pages
-// with code, or a system call that asks for code.
+// With fexit, the hook is perf_event_mmap(), which the kernel calls under the mmap lock for each mapping that is made
+// (mmap, shmat, exec) or changed (mprotect). Without it, the hook is the trace event of that lock's release (Linux
+// 5.11, 2b5067a8143e), which does not tell what was done. There the generation is raised if the number of pages with
+// code has changed, or if the system call maps code.
 #define PT_VM_EXEC   4 // VM_EXEC
 #define PT_PROT_EXEC 4 // PROT_EXEC
 
@@ -39,10 +39,10 @@ int pt_mapped(u64 *ctx)
 #elif PT_BY_LOCK
 
 #if defined(PT_HAS_TASK_PT_REGS) && (defined(__x86_64__) || defined(__aarch64__))
-// Whether the current system call asks for code: mmap, mprotect and pkey_mprotect have what is asked for as
-// their third argument, in one register whatever the ABI. A number that is another's call in another ABI
-// raises the generation for nothing.
-static __always_inline int pt_asks_for_code(void)
+// Return 1 if the current system call maps code: mmap, mprotect and pkey_mprotect have the protection as their third
+// argument, in the same register in each ABI. If a number means another call in another ABI, the generation is raised
+// needlessly, which is harmless.
+static __always_inline int pt_maps_code(void)
 {
     struct pt_regs *regs = pt_registers(0);
 #if defined(__x86_64__)
@@ -58,7 +58,7 @@ static __always_inline int pt_asks_for_code(void)
     return maps && (wanted & PT_PROT_EXEC);
 }
 #else
-#define pt_asks_for_code() 0
+#define pt_maps_code() 0
 #endif
 
 // mmap_lock_released: struct mm_struct *mm, [const char *memcg_path until Linux 6.14,] bool write
@@ -73,14 +73,15 @@ int pt_mapped(struct bpf_raw_tracepoint_args *ctx)
     if (!(u8)ctx->args[2])
         return 0;
 #else
-    if (!ctx->args[1]) // or the path, for those who insist on this way: then readers of the lock pass, too
+    if (!ctx->args
+             [1]) // with --hook forcing this alternative on older kernels it is the path: readers pass, too
         return 0;
 #endif
     known = images.lookup(&pid);
     if (!known || mm != pt_current_field(mm))
         return 0;
     exec_vm = pt_exec_vm();
-    if (exec_vm != known->exec_vm || pt_asks_for_code()) {
+    if (exec_vm != known->exec_vm || pt_maps_code()) {
         known->exec_vm = exec_vm;
         known->generation = bpf_ktime_get_ns();
     }
