@@ -71,7 +71,7 @@ def run(words: Sequence[str]) -> int:
 
     target = Path(given.output)
     _check_target(target)
-    requests = {line: _request(line) for line in dict.fromkeys(given.lines)}
+    requests = {line: request_of(line) for line in dict.fromkeys(given.lines)}
     kernels = [Kernel(Path(name).name.removesuffix(".btf"), Path(name)) for name in given.btf]
     made = make_pack(requests, kernels or [Kernel(os.uname().release, VMLINUX)], say=say)
     size = _write(target, made.encode())
@@ -102,7 +102,8 @@ def chosen(words: Sequence[str]) -> tuple[str, str, list[str]]:
     return file, name, rest
 
 
-def _request(line: str) -> Request:
+def request_of(line: str) -> Request:
+    """Parse the name of a tracer, or the line that it is run with."""
     try:
         words = shlex.split(line)
     except ValueError as error:

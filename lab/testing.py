@@ -1,9 +1,14 @@
-"""scripts/test --lab [-j N] [--suite NAME] [--timeout SECONDS] [KERNEL...] [PYTEST ARGUMENT...]
-The tests, in VMs.
+"""scripts/test --lab [-j N] [--suite NAME] [--timeout SECONDS] [--compile-inside] [--compile-all] [KERNEL...]
+[ARGUMENT...]
+The tests, in VMs. ARGUMENTs are pytest's.
 
 Without a kernel's name, on all of them; without -j, two at a time where there are two processors and memory
 for both. Each line says which kernel it is from, and the last counts all tests: "N passed, N failed, N
 skipped". A kernel whose tests did not come to their end counts as one failure.
+
+What pytracer compiles in a VM is compiled beside it, by lab/host_compiler.py; not with --suite, whose BCC is
+another, and not with --compile-inside. With --compile-all, every tracer is first compiled for each kernel
+with each alternative; that counts as one test a kernel.
 """
 
 from __future__ import annotations
@@ -15,15 +20,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
-from lab import suites
+from lab import facts, host_compiler, suites
 from lab.errors import FAILED, LabError, say
 from lab.fetch import cached, find
 from lab.host import memory_available
+from lab.host_compiler import HostCompiler
 from lab.kernels import KERNELS, Kernel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +41,8 @@ MEMORY = 3300
 """Megabytes for one of them: what the VM has, and QEMU."""
 OPTIONS = {"-j": "kernels", "--suite": "", "--timeout": "seconds"}
 """The options of this command, and the meaning of their numbers."""
+INSIDE, ALL = "--compile-inside", "--compile-all"
+"""Its options without one."""
 SUMMARY = re.compile(r"^(?:=+ )?((?:\d+ \w+, )*\d+ \w+) in [\d.]+s\b.*$", re.M)
 PLAIN = re.compile(r"^(\d+ passed, \d+ failed, \d+ skipped)$", re.M)
 
@@ -69,6 +79,7 @@ class Run:
 
     kernel: Kernel
     process: subprocess.Popen[bytes]
+    compiler: HostCompiler | None = None
     begun: float = field(default_factory=time.monotonic)
     output: bytearray = field(default_factory=bytearray)
     shown: int = 0
@@ -86,21 +97,28 @@ class Run:
         with self.process:  # closes the pipe
             status = self.process.wait()
         counts = counted(self.output.decode("utf-8", "replace"), status)
+        compiles, failed = self.compiler.stop() if self.compiler else ([], False)
+        if failed:
+            self.feed(("\n".join(["the compiler beside it ended:", *compiles]) + "\n").encode())
+            counts += Counts(failed=1)
         got = cached(self.kernel.name)
         release = got.release if got else "not fetched"
         seconds = time.monotonic() - self.begun
-        note = f", exit status {status}" if status else ""
+        note = f", {len(compiles)} compiles beside it" if self.compiler else ""
+        note += f", exit status {status}" if status else ""
         return counts, f"{self.kernel.name:>6} ({release}): {counts} in {seconds:.0f} s{note}"
 
 
-def command(kernel: Kernel, arguments: list[str], suite: str = "", limit: int = LIMIT) -> list[str]:
+def command(
+    kernel: Kernel, arguments: list[str], suite: str = "", limit: int = LIMIT, options: Sequence[str] = ()
+) -> list[str]:
     """Return the command that runs the tests on a kernel. Paths among the arguments replace the default
-    tests/kernel."""
+    tests/kernel; ``options`` are further ones of scripts/lab."""
     words = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-m", "lab"]
     if not any(is_path(word) for word in arguments):
         words.append("tests/kernel")
     lab = [sys.executable, str(ROOT / "scripts/lab"), "--timeout", str(limit)]
-    lab += [*(["--suite", suite] if suite else []), kernel.name]
+    lab += [*(["--suite", suite] if suite else []), *options, kernel.name]
     return [*lab, "--", *words, *arguments]
 
 
@@ -111,22 +129,28 @@ def is_path(word: str) -> bool:
 
 class Asked(NamedTuple):
     """The parsed command line: the number of kernels at a time, the kernels, pytest's arguments, the user
-    space ("": this machine's), and the time limit of each in seconds."""
+    space ("": this machine's), the time limit of each in seconds, whether to compile beside the VMs, and
+    whether to compile all tracers there first."""
 
     jobs: int
     kernels: list[Kernel]
     arguments: list[str]
     suite: str
     limit: int
+    beside: bool = False
+    everything: bool = False
 
 
 def split(arguments: list[str]) -> Asked:
     """Parse the command line. Raises LabError for an unknown kernel or suite."""
     rest, kernels = list(arguments), list[Kernel]()
     jobs = max(1, min(2, os.cpu_count() or 1, memory_available() // MEMORY))
-    suite, limit = "", LIMIT
-    while rest and (rest[0] in OPTIONS or not (rest[0].startswith("-") or is_path(rest[0]))):
+    suite, limit, beside, everything = "", LIMIT, True, False
+    while rest and (rest[0] in (*OPTIONS, INSIDE, ALL) or not (rest[0].startswith("-") or is_path(rest[0]))):
         word = rest.pop(0)
+        if word in (INSIDE, ALL):
+            beside, everything = beside and word != INSIDE, everything or word == ALL
+            continue
         if word not in OPTIONS:
             kernels.append(find(word))
             continue
@@ -141,7 +165,7 @@ def split(arguments: list[str]) -> Asked:
             jobs = int(value)
         else:
             limit = int(value)
-    return Asked(jobs, kernels or list(KERNELS), rest, suite, limit)
+    return Asked(jobs, kernels or list(KERNELS), rest, suite, limit, beside and not suite, everything)
 
 
 def run_all(asked: Asked) -> tuple[Counts, list[str]]:
@@ -153,14 +177,16 @@ def run_all(asked: Asked) -> tuple[Counts, list[str]]:
             while waiting or running:
                 while waiting and len(running) < asked.jobs:
                     kernel = waiting.pop(0)
+                    compiler = HostCompiler(kernel.name) if asked.beside else None
+                    options = compiler.options if compiler else ()
                     started = subprocess.Popen(
-                        command(kernel, asked.arguments, asked.suite, asked.limit),
+                        command(kernel, asked.arguments, asked.suite, asked.limit, options),
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE,
                         stderr=subprocess.STDOUT,
                         cwd=ROOT,
                     )
-                    running.append(Run(kernel, started))
+                    running.append(Run(kernel, started, compiler))
                     assert started.stdout is not None
                     selector.register(started.stdout, selectors.EVENT_READ, running[-1])
                 for key, _ in selector.select():
@@ -179,7 +205,37 @@ def run_all(asked: Asked) -> tuple[Counts, list[str]]:
         for one in running:
             with one.process:
                 one.process.wait()
+            if one.compiler:
+                one.compiler.stop()
     return total, lines
+
+
+def prepare(asked: Asked) -> Counts:
+    """Get ready to compile beside the VMs and, if asked to, compile every tracer for each kernel, on all
+    processors. Returns the kernels for which all did, and did not, as tests. Raises LabError."""
+    for kernel in asked.kernels:
+        facts.of(kernel)
+    if not asked.everything:
+        return Counts()
+    total = Counts()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for kernel, done in zip(asked.kernels, pool.map(compile_all, asked.kernels), strict=True):
+            print(*(f"{kernel.name:>6} | {line}" for line in done.stdout.splitlines()), sep="\n", flush=True)
+            total += Counts(failed=1) if done.returncode else Counts(1)
+    return total
+
+
+def compile_all(kernel: Kernel) -> subprocess.CompletedProcess[str]:
+    """Compile every tracer for a kernel."""
+    return subprocess.run(
+        host_compiler.command(kernel.name),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
 
 
 def total_of(words: list[str]) -> Counts:
@@ -206,10 +262,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 1 if total.failed else 0
     try:
         asked = split(words)
+        prepared = prepare(asked) if asked.beside else Counts()
     except LabError as error:
         say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
         return FAILED
     total, lines = run_all(asked)
+    total += prepared
     print("\n".join(lines), total, sep="\n", flush=True)
     return 1 if total.failed else 0
 

@@ -40,9 +40,19 @@ def test_kernels_come_first_and_the_rest_is_pytests():
     assert ([kernel.name for kernel in kernels], rest) == (["5.10", "newest"], ["-k", "6.1"])
     assert testing.split([])[1:3] == (ALL, [])
     assert testing.split(["-x"])[1:3] == (ALL, ["-x"])
+    assert testing.split(["-x"]).beside
+    assert testing.split(["--compile-inside", "6.1", "-x"])[1:] == (
+        [KERNELS[1]],
+        ["-x"],
+        "",
+        testing.LIMIT,
+        False,
+        False,
+    )
+    assert testing.split(["--compile-all"])[-2:] == (True, True)
     assert testing.split(["-j", "3", "6.1"])[:3] == (3, [KERNELS[1]], [])
     asked = testing.split(["--timeout", "60", "--suite", "trixie", "6.12", "-m", "smoke"])
-    assert asked[1:] == ([KERNELS[2]], ["-m", "smoke"], "trixie", 60)
+    assert asked[1:] == ([KERNELS[2]], ["-m", "smoke"], "trixie", 60, False, False)
     path = "tests/kernel/test_matrix.py::test_x"
     assert testing.split([path])[1:3] == (ALL, [path])
 
@@ -86,10 +96,10 @@ def test_the_last_line_is_the_count_alone(monkeypatch, capsys):
         testing, "command", lambda *_: [sys.executable, "-c", "print('== 3 passed in 1.00s ==')"]
     )
     monkeypatch.setattr(testing.signal, "signal", lambda *_: None)
-    assert testing.main([]) == 0
+    assert testing.main(["--compile-inside"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "12 passed, 0 failed, 0 skipped"
     monkeypatch.setattr(testing, "command", lambda *_: [sys.executable, "-c", ""])
-    assert testing.main(["6.1"]) == 1
+    assert testing.main(["--compile-inside", "6.1"]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
 
 

@@ -41,24 +41,33 @@ def compile_image(
     def work() -> bytes:
         from pytracer.bpf.compile.bcc import BccModule  # only in the child: it loads 64 MB of LLVM
 
-        try:
-            module = BccModule(name, text, cflags, headers)
-            return _IMAGE + module.image(key, programs).encode()
-        except PytracerError as error:
-            words = [type(error).__name__, error.message, error.hint, error.detail]
-            return _ERROR + json.dumps(words).encode()
+        return outcome_of(lambda: BccModule(name, text, cflags, headers).image(key, programs))
 
     return _image(name, run_in_child(work, stop_requested=stop_requested))
 
 
-def _image(name: str, outcome: ChildResult) -> Image:
-    kind, data = outcome.data[:1], outcome.data[1:]
+def outcome_of(compiled: Callable[[], Image]) -> bytes:
+    """Return the image or error of ``compiled`` as bytes for :func:`image_of` of another process."""
+    try:
+        return _IMAGE + compiled().encode()
+    except PytracerError as error:
+        words = [type(error).__name__, error.message, error.hint, error.detail]
+        return _ERROR + json.dumps(words).encode()
+
+
+def image_of(outcome: bytes) -> Image:
+    """Return the image in the bytes of :func:`outcome_of`, or raise the error."""
+    kind, data = outcome[:1], outcome[1:]
     if kind == _IMAGE:
         return decode(data)
-    if kind == _ERROR:
-        called, message, hint, detail = json.loads(data)
-        cls = ImageError if called == ImageError.__name__ else getattr(errors, called, BuildError)
-        raise _made(cls, message, hint, detail)
+    called, message, hint, detail = json.loads(data)
+    cls = ImageError if called == ImageError.__name__ else getattr(errors, called, BuildError)
+    raise _made(cls, message, hint, detail)
+
+
+def _image(name: str, outcome: ChildResult) -> Image:
+    if outcome.data:
+        return image_of(outcome.data)
     found = _LAST_WORDS.search(outcome.said)
     if found is not None:
         raise BuildError(harmless(f"{name} does not compile: {found[1]}"), detail=outcome.said)

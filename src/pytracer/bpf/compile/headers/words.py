@@ -98,11 +98,15 @@ def _quiet(match: re.Match[str]) -> str:
     return '""' if found[0] in "\"'" else " "
 
 
+def trace_events(text: str) -> list[tuple[str, str]]:
+    """Return the (category, event) of every tracepoint that ``text`` probes."""
+    return sorted({(a or c, b or d) for a, b, c, d in _TRACEPOINT.findall(text)})
+
+
 def _formats(text: str, tracefs: tuple[Path, ...]) -> str:
     """Return the field types of every tracepoint that ``text`` probes, one a line; "" for unreadable ones."""
-    events = sorted({(a or c, b or d) for a, b, c, d in _TRACEPOINT.findall(text)})
     lines = []
-    for group, event in events:
+    for group, event in trace_events(text):
         for root in tracefs:
             try:
                 form = (root / "events" / group / event / "format").read_text()

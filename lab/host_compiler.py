@@ -1,0 +1,178 @@
+"""Compiles for a kernel of the lab, beside its VM, what pytracer in it needs: python -m lab.host_compiler.
+
+BCC takes 5 to 18 s in an emulated machine and a fraction of one here. pytracer in the VM puts requests into
+a folder (pytracer.bpf.compile.remote); this program, in a mount namespace of its own, shows BCC and pytracer
+the types, the notes and the trace events of that kernel instead of this machine's, compiles, and answers with
+the image, or with the compiler's message. A request from any other build of a kernel is refused.
+
+`python -m lab.host_compiler KERNEL FOLDER` serves until it is ended; `python -m lab.host_compiler KERNEL`
+compiles every tracer with all alternatives that the kernel may choose, and fails if one does not compile.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+from unittest.mock import patch
+
+from lab import facts
+from lab.errors import FAILED, LabError, say
+from lab.every_plan import compile_requests
+from lab.fetch import find
+from pytracer.bpf.cache.directory import VARIABLE as CACHE
+from pytracer.bpf.compile.compiler import compile_image, outcome_of
+from pytracer.bpf.compile.headers import from_btf
+from pytracer.bpf.compile.remote import ANSWER, REQUEST, VARIABLE, CompileRequest
+from pytracer.bpf.identity import kernel_identity
+from pytracer.bpf.image import Image
+from pytracer.errors import BuildError, PytracerError
+from pytracer.kernel.btf import VMLINUX, Btf
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNEL = Path("/sys/kernel")
+EVENTS = KERNEL / "tracing/events"
+LOG = "log"
+LOOK = 0.02  # seconds between two looks for requests
+
+
+class HostCompiler:
+    """The program, serving one VM from now until it is stopped."""
+
+    def __init__(self, kernel: str) -> None:
+        """Start it for a kernel whose facts are there."""
+        self._folder = tempfile.TemporaryDirectory(prefix="pytracer-lab-")
+        self.folder = Path(self._folder.name)
+        with (self.folder / LOG).open("wb") as log:
+            self._process = subprocess.Popen(
+                command(kernel, str(self.folder)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+
+    @property
+    def options(self) -> list[str]:
+        """Options of scripts/lab, by which pytracer in the VM finds it."""
+        return ["--rw", str(self.folder), "--env", f"{VARIABLE}={self.folder}"]
+
+    def stop(self) -> tuple[list[str], bool]:
+        """Stop it; the lines that it wrote, and whether it had ended by itself, which is a failure."""
+        failed = self._process.poll() is not None
+        self._process.terminate()
+        self._process.wait()
+        with self._folder:
+            return (self.folder / LOG).read_text(errors="replace").splitlines(), failed
+
+
+def command(kernel: str, *folder: str) -> list[str]:
+    """Return the command that runs this program in a mount namespace of its own."""
+    return ["unshare", "--mount", sys.executable, "-m", "lab.host_compiler", kernel, *folder]
+
+
+def show(kernel: facts.Facts) -> None:
+    """Put the files of a kernel in the place of the running one's, in this mount namespace."""
+    subprocess.run(["mount", "-t", "tmpfs", "none", KERNEL], check=True)
+    for name, path in facts.COPIES.items():
+        (KERNEL / path).parent.mkdir(exist_ok=True)
+        (KERNEL / path).write_bytes(kernel.read(name))
+    EVENTS.parent.mkdir()
+    (KERNEL / "debug").mkdir()
+    (KERNEL / "debug/tracing").symlink_to(EVENTS.parent)  # where BCC up to 0.26 looks
+    shutil.copytree(kernel.folder / facts.EVENTS, EVENTS)
+
+
+@contextmanager
+def posing_as(kernel: facts.Facts) -> Iterator[None]:
+    """Give this process the name, files and a cache of its own for that kernel."""
+    signal.signal(signal.SIGTERM, end)
+    here = os.uname()
+    there = os.uname_result((here.sysname, here.nodename, kernel.release, kernel.version, here.machine))
+    show(kernel)
+    with (
+        tempfile.TemporaryDirectory(prefix="pytracer-lab-") as cache,
+        patch.object(os, "uname", lambda: there),
+        patch.dict(os.environ, {CACHE: cache}),
+    ):
+        yield
+
+
+def compiled(request: CompileRequest) -> Image:
+    """Compile what was requested. Raises BuildError if it is for another kernel, and the compiler's."""
+    if request.kernel != (here := kernel_identity(VMLINUX)):
+        raise BuildError(f"{request.name} is for {request.kernel}, and this compiler for {here}")
+    for event, text in request.formats:  # those of modules come with the requests
+        path = EVENTS / event / "format"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    headers = from_btf(request.text)
+    return compile_image(request.key, request.name, request.text, request.cflags, headers, request.programs)
+
+
+def answer(path: Path) -> None:
+    """Answer one request, and write a line about it."""
+    begun = time.monotonic()
+    request = CompileRequest.decode(path.read_bytes())
+    outcome = outcome_of(lambda: compiled(request))
+    path.unlink()
+    new = path.with_name(f".new-{path.stem}")
+    new.write_bytes(outcome)
+    new.rename(path.with_suffix(ANSWER))
+    print(f"{request.name} {time.monotonic() - begun:.2f} s", flush=True)
+
+
+def serve(folder: Path) -> None:
+    """Answer the requests in a folder, one after the other, until it is ended."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        for path in folder.glob(f"*{REQUEST}"):
+            answer(path)
+        time.sleep(LOOK)
+
+
+def compile_all(name: str) -> int:
+    """Compile every tracer for the kernel that this process poses as; the number that do not compile."""
+    number = failed = 0
+    lacking = {event for event in facts.events() if not (EVENTS / event).is_dir()}
+    for request in compile_requests(kernel_identity(VMLINUX), Btf.load(), lacking):
+        number += 1
+        try:
+            compiled(request)
+        except PytracerError as error:
+            failed += 1
+            print(f"{request.name} {' '.join(request.cflags)}: {error.message}\n{error.detail}", flush=True)
+    print(f"{name}: {number} shapes of all tracers compiled, {failed} failed", flush=True)
+    return failed
+
+
+def end(number: int, _frame: FrameType | None) -> NoReturn:
+    """A signal's handler: the cache is removed on the way out."""
+    raise SystemExit(128 + number)
+
+
+def main() -> int:
+    """Serve, or compile all."""
+    try:
+        kernel, *folder = sys.argv[1:]
+        with posing_as(facts.of(find(kernel))):
+            if not folder:
+                return 1 if compile_all(kernel) else 0
+            serve(Path(folder[0]))
+            return 0
+    except LabError as error:
+        say(f"error: {error}" + (f" ({error.hint})" if error.hint else ""))
+        return FAILED
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

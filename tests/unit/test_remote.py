@@ -1,0 +1,101 @@
+"""Compiling by way of a folder: what is requested arrives, and the image or the error comes back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pytracer.bpf.compile import remote
+from pytracer.bpf.compile.compiler import outcome_of
+from pytracer.bpf.compile.remote import ANSWER, REQUEST, CompileRequest, compile_remotely
+from pytracer.bpf.image import Image, ImageError
+from pytracer.errors import BuildError, PytracerError, SchemaError
+
+IMAGE = Image("k" * 64, "6.99.0-test", ("libbcc 1 2",), (), (), b"")
+REST = ("k" * 64, "t.c", "int t(void *ctx) { return 0; }\n", ("-DX=1",), ("t",))
+
+
+@pytest.fixture(autouse=True)
+def _kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "kernel_identity", lambda _: "6.99.0-test")
+
+
+def answer(folder: Path, outcome: bytes, seen: list[CompileRequest]) -> threading.Thread:
+    """Answer one request in another thread."""
+
+    def work() -> None:
+        while not (found := list(folder.glob(f"*{REQUEST}"))):
+            time.sleep(0.01)
+        seen.append(CompileRequest.decode(found[0].read_bytes()))
+        found[0].unlink()
+        (folder / "new").write_bytes(outcome)
+        (folder / "new").rename(found[0].with_suffix(ANSWER))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def failing(error: PytracerError) -> bytes:
+    def compiled() -> Image:
+        raise error
+
+    return outcome_of(compiled)
+
+
+def test_the_image_comes_back_and_no_file_is_left(tmp_path: Path) -> None:
+    seen = list[CompileRequest]()
+    other = answer(tmp_path, outcome_of(lambda: IMAGE), seen)
+    assert compile_remotely(tmp_path, *REST) == IMAGE
+    other.join()
+    assert seen == [CompileRequest("6.99.0-test", *REST, ())]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BuildError("t.c does not compile: t.c:1: no", hint="h", detail="d"),
+        SchemaError("s"),
+        ImageError("i"),
+    ],
+)
+def test_so_does_the_compilers_error(tmp_path: Path, error: PytracerError) -> None:
+    other = answer(tmp_path, failing(error), [])
+    with pytest.raises(type(error)) as caught:
+        compile_remotely(tmp_path, *REST)
+    other.join()
+    assert (caught.value.message, caught.value.hint, caught.value.detail) == (
+        error.message,
+        error.hint,
+        error.detail,
+    )
+
+
+def test_formats_of_the_events_that_the_text_names_go_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = tmp_path / "tracing/events/sched/sched_switch"
+    event.mkdir(parents=True)
+    (event / "format").write_text("name: sched_switch\n")
+    monkeypatch.setattr(remote, "TRACEFS", (tmp_path / "none", tmp_path / "tracing"))
+    text = "int a(struct tracepoint__sched__sched_switch *x); int b(struct tracepoint__sched__gone *x);"
+    assert remote._formats(text) == (("sched/sched_switch", "name: sched_switch\n"),)
+
+
+def test_where_nobody_answers_there_is_no_other_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_LIMIT", 0)
+    with pytest.raises(BuildError, match="nobody answers"):
+        compile_remotely(tmp_path, *REST)
+    with pytest.raises(BuildError, match="No such file"):
+        compile_remotely(tmp_path / "none", *REST)
+
+
+def test_it_can_be_interrupted(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        compile_remotely(tmp_path, *REST, stop_requested=lambda: True)
