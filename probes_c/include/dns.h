@@ -60,7 +60,7 @@ static __always_inline int pt_dns_find(struct __sk_buff *skb, u32 port, struct p
 }
 
 struct pt_dns_walk {
-    u32 turn;
+    u32 index;
     u32 end; // behind the name; 0: not yet found, or malformed
     u32 at;
     u32 first;
