@@ -86,7 +86,7 @@ static __always_inline int passes(struct __sk_buff *skb, enum direction directio
     event->protocol = message.is_tcp ? TCP : UDP;
     event->port = direction == OUT ? message.dport : message.sport;
     event->netns = pt_netns_of(sk);
-    pt_dns_peer(skb, direction == OUT, event->peer);
+    pt_packet_peer(skb, direction == OUT, event->peer);
     if (owner) {
         event->pid = owner->pid;
         __builtin_memcpy(event->comm, owner->comm, sizeof(event->comm));

@@ -3,8 +3,8 @@
 //
 //     pt_dns_find(skb, &message)              whether the packet is one: its ports, where it begins, its header
 //     pt_dns_question(skb, &message, bytes)   copies the first question, all else zeroed; a hash of it, 0: none
-//     pt_dns_peer(skb, is_target, peer)       the address it goes to, or comes from
 #include "loops.h"
+#include "packet_peer.h"
 
 #define PT_DNS_QUESTION 264 // a name of at most 255 bytes, its type and class; a multiple of 8
 #define PT_DNS_NAME     255
@@ -104,15 +104,4 @@ static __always_inline u64 pt_dns_question(struct __sk_buff *skb, struct pt_dns 
         hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
     }
     return hash ? hash : 1;
-}
-
-// The other end, as IPv6 writes it, IPv4 mapped.
-static __always_inline void pt_dns_peer(struct __sk_buff *skb, int is_target, u8 *peer)
-{
-    if (pt_ethertype(skb, 0) == TYPE_IPV6) {
-        pt_load(skb, is_target ? 24 : 8, peer, 16);
-        return;
-    }
-    peer[10] = peer[11] = 0xff;
-    pt_load(skb, is_target ? 16 : 12, peer + 12, 4);
 }

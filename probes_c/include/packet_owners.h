@@ -59,6 +59,17 @@ static __always_inline struct pt_owner *pt_owner_of(struct sock *sk)
     return pt_owners.lookup(&inode);
 }
 
+// Fill in the members pid, is_traced and comm, if there is an owner.
+#define pt_fill_owner(event, sk)                                                                             \
+    ({                                                                                                       \
+        struct pt_owner *owner_ = pt_owner_of(sk);                                                           \
+        if (owner_) {                                                                                        \
+            (event)->pid = owner_->pid;                                                                      \
+            (event)->is_traced = owner_->is_traced;                                                          \
+            __builtin_memcpy((event)->comm, owner_->comm, PT_COMM_LEN);                                      \
+        }                                                                                                    \
+    })
+
 static __always_inline void pt_sent_by(struct sock *sk, int is_tcp)
 {
     if (!is_tcp || pt_read(sk->sk_lock.owned))

@@ -16,6 +16,7 @@ from pytracer.enrich.drops import drop_reason_decoder, function_decoder
 from pytracer.enrich.enums import enum_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, file_operation, file_type, open_flags
+from pytracer.enrich.http import http_method, http_path
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.kernel_names import (
     capability_name,
@@ -84,6 +85,8 @@ def decoders(
         "file_operation": file_operation,
         "file_type": file_type,
         "function": function_decoder(),
+        "http_method": http_method,
+        "http_path": http_path,
         "interface": interface_decoder(interfaces),
         "ip_protocol": ip_protocol,
         "lookup_result": lookup_result,

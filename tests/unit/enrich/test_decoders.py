@@ -24,9 +24,11 @@ from pytracer.enrich.drops import drop_reason_decoder
 from pytracer.enrich.enums import enum_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, open_flags
+from pytracer.enrich.http import http_method, http_path
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.kernel_names import signal_code, signal_name
 from pytracer.enrich.lookups import lookup_result
+from pytracer.enrich.rings import ring_operation
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.strings import payload, text
 from pytracer.spec.signals import SIGNALS
@@ -232,7 +234,17 @@ def test_events_and_errors_of_connections():
 INTEGERS = (0, 1, 2**31, 2**32 - 1, 2**32 | 1, 2**63, 2**64 - 1)
 
 
-OF_BYTES = ("dns_name", "dns_type", "text", "arguments", "registers", "kernel_stack", "payload")
+OF_BYTES = (
+    "http_method",
+    "http_path",
+    "dns_name",
+    "dns_type",
+    "text",
+    "arguments",
+    "registers",
+    "kernel_stack",
+    "payload",
+)
 
 
 @pytest.mark.parametrize("name", sorted(set(decoders({})) - {*OF_BYTES, "address"}))
@@ -400,3 +412,21 @@ def test_dns_questions(question, name, type_):
 def test_dns_codes_and_messages():
     assert [dns_code(number) for number in (0, 3, 11, 15)] == ["NOERROR", "NXDOMAIN", "DSOTYPENI", "RCODE_15"]
     assert [dns_message(0), dns_message(1)] == ["query", "answer"]
+
+
+@pytest.mark.parametrize(
+    ("line", "method", "path"),
+    [
+        (b"GET /a?b=c HTTP/1.1", "GET", "/a?b=c"),
+        (b"POST /a b HTTP/1.0", "POST", "/a b"),  # malformed, and shown as it is
+        (b"OPTIONS *", "OPTIONS", "*"),  # cut
+        (b"GET /\x1b\xff\\ HTTP/1.1", "GET", "/\x1b\\xff\\\\"),
+        (b"", "", ""),
+    ],
+)
+def test_lines_of_http(line, method, path):
+    assert (http_method(line), http_path(line)) == (method, path)
+
+
+def test_operations_of_io_uring():
+    assert [ring_operation(number) for number in (0, 22, 62, 63)] == ["NOP", "READ", "PIPE", "OP_63"]
