@@ -17,6 +17,7 @@ from pytracer.enrich.enums import enum_decoder
 from pytracer.enrich.errno import errno_name
 from pytracer.enrich.flags import clone_flags, file_operation, file_type, open_flags
 from pytracer.enrich.http import http_method, http_path
+from pytracer.enrich.huge_pages import huge_cause, huge_memory
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.kernel_names import (
     capability_name,
@@ -87,6 +88,9 @@ def decoders(
         "function": function_decoder(),
         "http_method": http_method,
         "http_path": http_path,
+        "huge_cause": huge_cause,
+        "huge_memory": huge_memory,
+        "scan_result": enum_decoder("scan_result", "SCAN_", "result"),
         "interface": interface_decoder(interfaces),
         "ip_protocol": ip_protocol,
         "lookup_result": lookup_result,
