@@ -79,9 +79,9 @@ rows_per_second = _argument(units.row_count)
 size_in_bytes = _argument(units.byte_count)
 
 
-def whole(minimum: int, maximum: int) -> Callable[[str], int]:
+def parse_whole(minimum: int, maximum: int) -> Callable[[str], int]:
     """Return an argparse type for whole numbers from ``minimum`` to ``maximum``."""
-    return _argument(lambda text: units.whole(text, minimum, maximum))
+    return _argument(lambda text: units.parse_whole(text, minimum, maximum))
 
 
 def split(words: Sequence[str], keep: int = 0) -> tuple[list[str], float | None, int | None]:

@@ -9,12 +9,12 @@ from pytracer.cli.arguments import (
     Parser,
     duration,
     is_number,
+    parse_whole,
     positive,
     rows_per_second,
     seconds,
     size_in_bytes,
     split,
-    whole,
 )
 from pytracer.errors import UsageError
 from pytracer.kernel import interfaces
@@ -160,7 +160,7 @@ def _add_own(group: argparse._ArgumentGroup, option: Option) -> None:
     elif isinstance(option, Number):
         text = option.help + (f" (default: {option.default})" if option.default else "")
         group.add_argument(
-            *flags, type=whole(option.minimum, option.maximum), metavar=option.metavar, help=text
+            *flags, type=parse_whole(option.minimum, option.maximum), metavar=option.metavar, help=text
         )
     elif isinstance(option, GroupBy):
         names = ",".join(key.name for key in option.keys)

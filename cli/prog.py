@@ -59,13 +59,13 @@ def _watch(view: str, words: list[str]) -> int:
 
     from pytracer.kernel.policy import require
     from pytracer.prog.run_stats import count_runs
-    from pytracer.prog.tables import NEEDED, ProgramTable, ranked, schema
+    from pytracer.prog.tables import NEEDED, ProgramTable, rank, schema
     from pytracer.sinks import make_sink
     from pytracer.trace.program_watch import ProgramCollector, watch_programs
     from pytracer.trace.run import Signals
 
     sort = given.sort or ("total_ns" if view == "top" else "id")
-    ranked([], sort)
+    rank([], sort)
     require(NEEDED, "pytracer prog")
     with contextlib.ExitStack() as stack:
         name = given.output

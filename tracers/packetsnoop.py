@@ -1,7 +1,7 @@
 """packetsnoop: packets as they pass network interfaces."""
 
 from pytracer.spec import Alternative, Arguments, Choice, Column, Hook, SocketFilter, Stream, Tracer, Unit
-from pytracer.spec.packets import WAYS, WHICH_WAY, packet_filter
+from pytracer.spec.packets import DIRECTION_HELP, DIRECTIONS, packet_filter
 
 NONE = b"\xff" * 16
 
@@ -15,7 +15,7 @@ TRACER = Tracer(
         "INTERFACE", "interfaces to look at, or 'any'", encode="interfaces", examples=("lo", "eth0", "any")
     ),
     options=(
-        Choice("direction", WHICH_WAY, choices=WAYS, default="both", config="direction"),
+        Choice("direction", DIRECTION_HELP, choices=DIRECTIONS, default="both", config="direction"),
         packet_filter(),
     ),
     outputs=(

@@ -1,7 +1,7 @@
 """sockcount: packets and bytes per protocol on network interfaces."""
 
 from pytracer.spec import Arguments, Audit, Choice, Tracer
-from pytracer.spec.packets import KEYS, ROWS, SOCKET, WAYS, WHICH_WAY, packet_filter
+from pytracer.spec.packets import DIRECTION_HELP, DIRECTIONS, KEYS, ROWS, SOCKET, packet_filter
 
 TRACER = Tracer(
     name="sockcount",
@@ -16,7 +16,7 @@ TRACER = Tracer(
         examples=("lo", "eth0", "any"),
     ),
     options=(
-        Choice("direction", WHICH_WAY, choices=WAYS, default="in", config="direction"),
+        Choice("direction", DIRECTION_HELP, choices=DIRECTIONS, default="in", config="direction"),
         packet_filter(),
         Choice(
             "program",

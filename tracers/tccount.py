@@ -1,7 +1,7 @@
 """tccount: packets and bytes per protocol, in traffic control."""
 
 from pytracer.spec import Arguments, Choice, Tracer
-from pytracer.spec.packets import KEYS, ROWS, TRAFFIC, WAYS, WHICH_WAY, packet_filter
+from pytracer.spec.packets import DIRECTION_HELP, DIRECTIONS, KEYS, ROWS, TRAFFIC, packet_filter
 
 TRACER = Tracer(
     name="tccount",
@@ -13,7 +13,7 @@ TRACER = Tracer(
         "INTERFACE", "interfaces to look at", encode="interfaces", examples=("lo", "eth0"), every=False
     ),
     options=(
-        Choice("direction", WHICH_WAY, choices=WAYS, default="in"),
+        Choice("direction", DIRECTION_HELP, choices=DIRECTIONS, default="in"),
         packet_filter(),
     ),
     keys=KEYS,

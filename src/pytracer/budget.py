@@ -67,9 +67,9 @@ class Budget:
         self._clock, self.cpu = clock, cpu
         self._begun = clock()
         self._spent: dict[int, dict[str, float]] = {}
-        self._others: dict[str, float] = {}
+        self._spent_by_others: dict[str, float] = {}
         self._own = {0, os.geteuid()}
-        self._said = set[tuple[int, str]]()
+        self._warned = set[tuple[int, str]]()
         self._untold: list[str] = []
         self._warn: Callable[[str], None] | None = None
 
@@ -85,24 +85,24 @@ class Budget:
 
     def left(self, uid: int, resource: str) -> float:
         """Return how much of a resource (a field of Limits) a user may still spend; below 0 if overdrawn."""
-        mine = self._spent.get(uid, {}).get(resource, 0)
+        own_spending = self._spent.get(uid, {}).get(resource, 0)
         if uid in self._own:
-            return self._limit(self._run, resource) - mine
-        others = self._limit(self._run, resource) - self._others.get(resource, 0)
-        return min(self._limit(self._user, resource) - mine, others)
+            return self._limit(self._run, resource) - own_spending
+        available = self._limit(self._run, resource) - self._spent_by_others.get(resource, 0)
+        return min(self._limit(self._user, resource) - own_spending, available)
 
     def spend(self, uid: int, resource: str, amount: float) -> None:
         """Charge an amount, allowed or not; a negative amount is a refund."""
         spent = self._spent.setdefault(uid, {})
         spent[resource] = spent.get(resource, 0) + amount
         if uid not in self._own:
-            self._others[resource] = self._others.get(resource, 0) + amount
+            self._spent_by_others[resource] = self._spent_by_others.get(resource, 0) + amount
 
     def say(self, key: tuple[int, str], message: str) -> None:
         """Warn the user, once for each key."""
-        if key in self._said:
+        if key in self._warned:
             return
-        self._said.add(key)
+        self._warned.add(key)
         if self._warn is None:
             self._untold.append(message)
         else:
@@ -110,8 +110,8 @@ class Budget:
 
     def refuse(self, uid: int, resource: str, what: str, amount: float = 0) -> OverBudgetError:
         """Say once that a user has reached a limit, by wanting so much more; the error to raise."""
-        mine = self._spent.get(uid, {}).get(resource, 0)
-        over = mine + amount - self._limit(self._user, resource)
+        own_spending = self._spent.get(uid, {}).get(resource, 0)
+        over = own_spending + amount - self._limit(self._user, resource)
         of_user = uid in self._own or over > 0 or (over == 0 and not amount)
         limits = self._run if uid in self._own or not of_user else self._user
         limit = getattr(limits, resource) / ((1 << 20) if resource == "memory" else 1)

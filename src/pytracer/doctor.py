@@ -78,7 +78,7 @@ def examine() -> Report:
         "debugfs": mounts.is_mounted(mounts.DEBUGFS, tracefs.DEBUG),
     }
     found = tuple(feature_table.probe_all())
-    checks = [*_kernel(), *_types(), *_policies(), *_mounts(mounted), *_compiler(), *_python(), *_left()]
+    checks = [*_kernel(), *_types(), *_policies(), *_mounts(mounted), *_compiler(), *_python(), *_leftovers()]
     return Report((*checks, _summary(found)), found)
 
 
@@ -216,7 +216,7 @@ def _compiler() -> Iterator[Check]:
     if libbcc is None:
         yield Check("compiler", "libbcc", UNKNOWN, "not in the usual folders")
         return
-    asked = shared_libraries.needed(libbcc)
+    asked = shared_libraries.list_needed(libbcc)
     versions = [name for name in asked if name.startswith("libLLVM")]
     versions += [name for name in asked if name.startswith("libclang")]
     yield Check("compiler", "libbcc", OK, str(libbcc))
@@ -260,7 +260,7 @@ def _cache() -> Check:
     return Check("python", "cache folder", WARN if folder.note else OK, folder.note or str(folder.path), fix)
 
 
-def _left() -> Iterator[Check]:
+def _leftovers() -> Iterator[Check]:
     """List what tracers that were killed left attached."""
     from pytracer.prog.leftovers import find_leftovers
 

@@ -12,7 +12,9 @@ _SECONDS = 1.0  # that something may take before it is said, and between two lin
 
 
 @contextlib.contextmanager
-def announced(say: Callable[[str], None], text: Callable[[], str], *, once: bool = False) -> Iterator[None]:
+def announce_if_slow(
+    say: Callable[[str], None], text: Callable[[], str], *, once: bool = False
+) -> Iterator[None]:
     """Call ``say(text())`` from a thread if the block takes over a second, and each second from then on, or
     only ``once``.
 
@@ -20,17 +22,17 @@ def announced(say: Callable[[str], None], text: Callable[[], str], *, once: bool
     """
     ended = threading.Event()
 
-    def tell() -> None:
+    def announce() -> None:
         while not ended.wait(_SECONDS):
             say(text())
             if once:
                 return
 
-    teller = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=announce, daemon=True)
     with signals_blocked():
-        teller.start()
+        thread.start()
     try:
         yield
     finally:
         ended.set()
-        teller.join()
+        thread.join()

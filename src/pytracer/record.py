@@ -23,7 +23,7 @@ T = TypeVar("T")
 _NONE = object()  # stands for a value that was not given
 
 
-class Made:
+class FactoryDefault:
     """The default of a field that is made anew for each record."""
 
     def __init__(self, factory: Callable[[], Any]) -> None:
@@ -31,13 +31,13 @@ class Made:
         self.factory = factory
 
 
-def made(*, factory: Callable[[], T]) -> T:
+def default_factory(*, factory: Callable[[], T]) -> T:
     """Return a default for a field that ``factory`` makes anew for each record."""
-    default: Any = Made(factory)
+    default: Any = FactoryDefault(factory)
     return default  # type: ignore[no-any-return] # to a type checker it is what is made
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(made,))
+@dataclass_transform(frozen_default=True, field_specifiers=(default_factory,))
 def record(cls: type[T]) -> type[T]:
     """Make a class of annotated names a record: its fields are the names, behind those of its base classes.
 
@@ -50,7 +50,7 @@ def record(cls: type[T]) -> type[T]:
             continue
         fields[name] = cls.__dict__.get(name, _NONE)
     for name, default in fields.items():
-        if isinstance(default, Made) and name in cls.__dict__:
+        if isinstance(default, FactoryDefault) and name in cls.__dict__:
             delattr(cls, name)
     own = cls.__dict__
     setattr(cls, "__record__", fields)  # noqa: B010 - no attribute that type checkers know
@@ -88,7 +88,7 @@ def _init(self: Any, *values: Any, **named: Any) -> None:
         value = named.pop(name, default)
         if value is _NONE:
             raise TypeError(f"{cls.__name__} needs a value for {name!r}")
-        held[name] = value.factory() if type(value) is Made else value
+        held[name] = value.factory() if type(value) is FactoryDefault else value
     if named:
         raise TypeError(
             f"{cls.__name__} has no field {', '.join(map(repr, named))}; its fields are {', '.join(fields)}"

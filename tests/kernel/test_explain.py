@@ -13,7 +13,7 @@ from pytracer.bpf.attach.interface import xdp_programs
 from pytracer.bpf.compile.source import probes_folder
 from pytracer.cli import parser
 from pytracer.explain import stages
-from pytracer.explain.page import Beside, Block, Fold, Grid, Page, SourceBlock
+from pytracer.explain.page import Block, Fold, Grid, Page, SideBySide, SourceBlock
 from pytracer.explain.watch import Observation, observe
 from pytracer.spec import registry
 from support import packets
@@ -52,8 +52,8 @@ def grid(page: Page, stage: str) -> list[dict[str, str]]:
     return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
 
-def besides(page: Page, stage: str) -> list[Beside]:
-    return [block for block in blocks_of(page, stage) if isinstance(block, Beside)]
+def besides(page: Page, stage: str) -> list[SideBySide]:
+    return [block for block in blocks_of(page, stage) if isinstance(block, SideBySide)]
 
 
 @pytest.mark.smoke

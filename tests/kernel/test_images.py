@@ -256,7 +256,7 @@ def test_without_a_compiler_that_can_be_told_nothing_is_kept(cache: Path, tmp_pa
     """As where /proc is hidden: else an update of LLVM would not be noticed."""
     code = (
         "import sys\nfrom pytracer.bpf.cache import image_cache\nfrom pytracer.cli.main import main\n"
-        "image_cache._mapped = lambda: []\nsys.exit(main(sys.argv[1:]))"
+        "image_cache._read_maps = lambda: []\nsys.exit(main(sys.argv[1:]))"
     )
     words = ["syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", "23"]
     done = subprocess.run([COMMAND[0], "-c", code, *words], capture_output=True, text=True, check=False)

@@ -24,7 +24,7 @@ from pytracer.kernel.btf import Btf, BtfKind
 from pytracer.plan import make_plan
 from pytracer.prog.code_ranges import program_ranges
 from pytracer.prog.disassembly import KernelReferenceFormatter, listing
-from pytracer.prog.native_code import disassemble, of_program
+from pytracer.prog.native_code import disassemble, disassemble_program
 from pytracer.spec import registry
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.trace.session import Session
@@ -124,7 +124,7 @@ def test_each_function_is_where_the_kernel_put_it():
     with loaded("execsnoop") as found:
         [info] = (one for one in found if one.name == "executed")
         assert [function.name for function in info.functions] == names
-        code, _ = of_program(info)
+        code, _ = disassemble_program(info)
         starts = {one.address for one in code}
         assert starts.issuperset(line.address for line in info.lines)
         assert starts.issuperset(function.address for function in info.functions)

@@ -20,7 +20,7 @@ from pytracer.bpf.attach.perf import attach_program, event_attr
 from pytracer.bpf.compile.bcc import BccModule
 from pytracer.bpf.compile.headers import find_headers
 from pytracer.bpf.holders import find_holders
-from pytracer.bpf.objects import ObjectKind, ids, opened
+from pytracer.bpf.objects import ObjectKind, ids, open_object
 from pytracer.bpf.sys import Command, ProgType, bpf, link_create, program_info, raw_tracepoint_open
 from pytracer.bpf.trial import returning
 from pytracer.kernel import tracefs
@@ -175,7 +175,7 @@ def test_programs_on_interfaces_are_what_bpftool_shows():
         with program(ProgType.XDP, returning(2), name="test_xdp") as (frames, xdp_id):
             made = clsact._make_qdisc(second)
             assert made
-            one = clsact.TcFilter(second, tcx.EGRESS, 7, 7, "test")
+            one = clsact.TrafficControlFilter(second, tcx.EGRESS, 7, 7, "test")
             clsact._request(one, clsact._NEWFILTER, 0x600, tc)
             link = link_create(frames, 37, target=first, flags=xdp.GENERIC)
             shown = on_network()
@@ -416,12 +416,12 @@ RAW = ("--hook", "syscall=raw", "--hook", "exit=raw", "--hook", "switch=raw")  #
 @pytest.fixture
 def unpinned():
     """Whatever becomes of a test, nothing stays pinned, and nothing that was mounted for it mounted."""
-    mounts = set(pins.mounted())
+    mounts = set(pins.list_mounts())
     yield
     left = run("prog", "unload")
     assert left.status == 0, left.err
     assert not FOLDER.exists()
-    assert set(pins.mounted()) == mounts
+    assert set(pins.list_mounts()) == mounts
 
 
 @pytest.mark.lab
@@ -437,7 +437,7 @@ def test_what_is_pinned_attached_counts_on_until_it_is_unloaded():
         assert all(Path(one["path"]).stat().st_mode & 0o777 == 0o700 for one in kept.values())
         assert FOLDER.stat().st_mode & 0o777 == 0o700
         assert run("prog", "pin", mine[0], "--attached").status == 0  # again is no work
-        with opened(ObjectKind.PROGRAM, mine[0]) as descriptor:
+        with open_object(ObjectKind.PROGRAM, mine[0]) as descriptor:
             assert pins.read_pin(f"{kept[mine[0]]['path']}/program").id == program_info(descriptor)[0]
     shown = {one["id"]: one for one in run("prog", 0.2, "-f", "json").of("row")}
     assert kept.keys() <= shown.keys()
@@ -522,7 +522,7 @@ def test_nothing_is_pinned_or_unloaded_that_is_not_pytracers():
         assert not folder.exists()
         theirs.unlink()
         FOLDER.rmdir()
-    if (str(BPFFS), "pytracer") in pins.mounted():
+    if (str(BPFFS), "pytracer") in pins.list_mounts():
         subprocess.run(["umount", BPFFS], check=True)
 
 

@@ -144,7 +144,7 @@ def test_rows_that_come_once_need_room_for_one_interval_only():
 
 @pytest.fixture(params=["map", "membarrier"])
 def way(request, monkeypatch):
-    opened = {"map": rcu.by_map, "membarrier": rcu.by_membarrier}[request.param]
+    opened = {"map": rcu.wait_by_map, "membarrier": rcu.wait_by_membarrier}[request.param]
     waits = opened()
     assert waits is not None
     waits.close()

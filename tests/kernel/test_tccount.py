@@ -121,7 +121,7 @@ def test_what_another_drops_is_counted_before_and_still_dropped():
     with packets.namespace():
         _, other = packets.veth()
         assert clsact._make_qdisc(other)
-        theirs = clsact.TcFilter(other, tcx.INGRESS, 7, 7, "somebody's")
+        theirs = clsact.TrafficControlFilter(other, tcx.INGRESS, 7, 7, "somebody's")
         clsact._request(theirs, clsact._NEWFILTER, 0x600, dropping)
         os.close(dropping)
         for way in WAYS:

@@ -154,13 +154,13 @@ def test_llvm_is_read_from_what_libbcc_needs(machine: Path, name: str, version: 
 def test_a_broken_library_needs_nothing(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "lib.so"
     path.write_bytes(library("liba.so.1")[:cut])
-    assert shared_libraries.needed(path) == []
+    assert shared_libraries.list_needed(path) == []
 
 
 def test_an_elf_file_says_what_it_needs(tmp_path: Path) -> None:
     path = tmp_path / "lib.so"
     path.write_bytes(library("liba.so.1", "libb.so.2"))
-    assert shared_libraries.needed(path) == ["liba.so.1", "libb.so.2"]
+    assert shared_libraries.list_needed(path) == ["liba.so.1", "libb.so.2"]
 
 
 def test_nothing_granted_is_a_failure() -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from pytracer.record import as_dict, made, record, replace
+from pytracer.record import as_dict, default_factory, record, replace
 
 
 @record
@@ -17,7 +17,7 @@ class Point:
     kind: ClassVar[str] = "point"
     x: int
     y: int = 0
-    tags: dict[str, int] = made(factory=dict)
+    tags: dict[str, int] = default_factory(factory=dict)
 
     @property
     def total(self) -> int:

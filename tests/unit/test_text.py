@@ -16,7 +16,7 @@ from pytracer.enrich.arguments import arguments
 from pytracer.enrich.strings import text
 from pytracer.lang.formats import parse_format
 from pytracer.model import Snapshot
-from pytracer.sinks.folded import folded
+from pytracer.sinks.folded import escape_name
 from pytracer.sinks.formatting import cell
 from pytracer.spec import Column, quoting
 from pytracer.text import clip, from_bytes, from_path, harmless, to_bytes
@@ -82,7 +82,7 @@ def test_cells_of_tables_can_be_read_back():
 
 
 def test_parts_of_stacks_can_be_read_back():
-    parts = [folded(text(value)) for value in STRINGS]
+    parts = [escape_name(text(value)) for value in STRINGS]
     assert [to_bytes("" if one == "[no name]" else one) for one in parts] == STRINGS
     assert len(set(parts)) == len(STRINGS)
     assert not any(";" in one for one in parts)

@@ -18,7 +18,7 @@ from pytracer.budget import OverBudgetError, current
 from pytracer.kernel import hidden
 from pytracer.kernel.policy import effective_capabilities
 from pytracer.procfs import living
-from pytracer.record import made, record, replace
+from pytracer.record import default_factory, record, replace
 from pytracer.text import from_bytes
 
 PROC = Path("/proc")
@@ -60,10 +60,10 @@ class Holders:
     namespace (its inode) a process in it. ``refused`` counts the processes whose descriptors may not be
     read."""
 
-    programs: dict[int, list[Process]] = made(factory=dict)
-    links: dict[int, list[Process]] = made(factory=dict)
-    events: list[EventProgram] = made(factory=list)
-    networks: dict[int, int] = made(factory=dict)
+    programs: dict[int, list[Process]] = default_factory(factory=dict)
+    links: dict[int, list[Process]] = default_factory(factory=dict)
+    events: list[EventProgram] = default_factory(factory=list)
+    networks: dict[int, int] = default_factory(factory=dict)
     refused: int = 0
 
 

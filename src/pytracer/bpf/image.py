@@ -143,7 +143,9 @@ def decode(data: bytes) -> Image:
     return image
 
 
-def unlinked(name: str, code: bytes, maps: Mapping[int, str], told: FuncLineInfo = NOTHING) -> ProgramSpec:
+def unlink_maps(
+    name: str, code: bytes, maps: Mapping[int, str], line_info: FuncLineInfo = NOTHING
+) -> ProgramSpec:
     """Make a ProgramSpec of a compiled function, without its references to ``maps`` (descriptor -> name).
 
     Raises ImageError if it refers to a map that is not among them.
@@ -154,10 +156,10 @@ def unlinked(name: str, code: bytes, maps: Mapping[int, str], told: FuncLineInfo
             raise ImageError(f"{name} refers to a map that is not its own")
         references[offset] = maps[descriptor]
         struct.pack_into("=i", blank, offset + 4, 0)
-    return ProgramSpec(name, bytes(blank), references, told)
+    return ProgramSpec(name, bytes(blank), references, line_info)
 
 
-def patched(code: bytes, constants: Mapping[int, int]) -> bytes:
+def patch_constants(code: bytes, constants: Mapping[int, int]) -> bytes:
     """Replace each 64-bit constant that is a key of ``constants`` by its value."""
     out = bytearray(code)
     for offset, constant in constants_of(code):

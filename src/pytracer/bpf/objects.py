@@ -37,7 +37,7 @@ def ids(kind: ObjectKind) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def opened(kind: ObjectKind, number: int) -> Iterator[int]:
+def open_object(kind: ObjectKind, number: int) -> Iterator[int]:
     """Open an object for the length of the block. Raises OSError (ENOENT: it no longer exists)."""
     descriptor = bpf(kind.value[1], struct.pack("I", number))
     try:

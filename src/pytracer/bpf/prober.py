@@ -33,7 +33,7 @@ class FeatureProber:
         self._programs: dict[tuple[ProgType, bytes, int], int | OSError] = {}
         self.categories: dict[str, OSError | None] = {}
         """The error with which a category of trace events refuses programs; None if it accepts them."""
-        self._tells: dict[ProgType, TargetIdSource] = {}
+        self._id_sources: dict[ProgType, TargetIdSource] = {}
         self._closing = weakref.finalize(self, _close, self._programs)
 
     def close(self) -> None:
@@ -73,14 +73,14 @@ class FeatureProber:
         the cookie if programs may read it, else from a constant in the program."""
         if not probe.targets:
             return TargetIdSource.PROGRAM
-        if kind not in self._tells:
+        if kind not in self._id_sources:
             try:
                 refusal = helper_refusal(kind, ATTACH_COOKIE.number)
             except OSError as error:
                 require_answer(error)
                 refusal = "unknown"
-            self._tells[kind] = TargetIdSource.PROGRAM if refusal else TargetIdSource.COOKIE
-        return self._tells[kind]
+            self._id_sources[kind] = TargetIdSource.PROGRAM if refusal else TargetIdSource.COOKIE
+        return self._id_sources[kind]
 
     @functools.cached_property
     def may_preempt(self) -> bool:

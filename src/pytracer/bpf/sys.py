@@ -167,7 +167,7 @@ def map_create(
     attr = struct.pack("IIIIII", kind, key_size, value_size, max_entries, flags, inner)
     if btf:
         attr = attr.ljust(48, b"\0") + struct.pack("III", btf, 1, 2)  # btf_fd, of keys, of values
-    return _named(Command.MAP_CREATE, attr, 28, name)  # map_name
+    return _create_named(Command.MAP_CREATE, attr, 28, name)  # map_name
 
 
 def map_update(fd: int, key: bytes, value: bytes) -> None:
@@ -227,7 +227,7 @@ def prog_load(
         attr += struct.pack("IIQI", btf, 8, address(debug_info[0]), len(functions) // 8)
         attr += struct.pack("=IQI", 16, address(debug_info[1]), len(lines) // 16) if lines else b""
     attr = attr.ljust(108, b"\0") + struct.pack("I", btf_id)  # attach_btf_id
-    return _named(Command.PROG_LOAD, attr, 48, name)  # prog_name
+    return _create_named(Command.PROG_LOAD, attr, 48, name)  # prog_name
 
 
 def btf_load(data: bytes) -> int:
@@ -236,7 +236,7 @@ def btf_load(data: bytes) -> int:
     return bpf(Command.BTF_LOAD, struct.pack("QQI", address(types), 0, len(types)))
 
 
-def _named(command: Command, attr: bytes, at: int, name: str) -> int:
+def _create_named(command: Command, attr: bytes, at: int, name: str) -> int:
     """Call bpf(2) for an object with a name; without it on kernels before 4.15 (cb4d2b3f03d8)."""
     label = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name).encode()[:15]
     if label:

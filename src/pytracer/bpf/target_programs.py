@@ -21,7 +21,7 @@ _BY_COOKIE, _BY_ADDRESS = 0x7FFFFFFE, 0x7FFFFFFF
 _U64 = (1 << 64) - 1
 
 
-def program_load(probe: Probe, tells: TargetIdSource) -> ProgramLoad:
+def program_load(probe: Probe, id_source: TargetIdSource) -> ProgramLoad:
     """Return the load request for the program of a probe."""
     as_ = attacher_of(probe).load_attributes(probe)
     if not probe.targets:
@@ -30,7 +30,7 @@ def program_load(probe: Probe, tells: TargetIdSource) -> ProgramLoad:
         TargetIdSource.PROGRAM: probe.targets[0],
         TargetIdSource.COOKIE: _BY_COOKIE,
         TargetIdSource.ADDRESS: _BY_ADDRESS,
-    }[tells]
+    }[id_source]
     g_offset = probe.g_offset & _U64 if isinstance(probe, UserProbe) else 0
     constants = (
         (TARGET, target_id),
@@ -48,19 +48,19 @@ class TargetAttacher:
     def __init__(self, warn: Callable[[str], None]) -> None:
         """``warn`` gets the message about targets of a pattern that could not be attached to."""
         self._warn = warn
-        self._put = 0
+        self._attached = 0
         self._failed = list[str]()
         self._problem: PytracerError | None = None
 
     def attach(
-        self, probe: Probe, tells: TargetIdSource, place: AttachTarget, program: int | None
+        self, probe: Probe, id_source: TargetIdSource, place: AttachTarget, program: int | None
     ) -> list[Link]:
         """Attach ``program``, None if it could not be loaded. Failures of targets that matched a pattern are
         collected; those of targets that were named are raised."""
         try:
             if program is None:
                 raise UnsupportedError(f"{probe.kind} {place.name}: refused by the verifier")
-            cookies = probe.targets if tells is TargetIdSource.COOKIE else ()
+            cookies = probe.targets if id_source is TargetIdSource.COOKIE else ()
             links = attacher_of(probe).attach(probe, AttachTarget(place.name, cookies=cookies), program)
         except (AttachError, UnsupportedError) as problem:
             if not probe.optional:
@@ -68,17 +68,17 @@ class TargetAttacher:
             self._failed.append(place.name)
             self._problem = problem
             return []
-        self._put += len(probe.targets)
+        self._attached += len(probe.targets)
         return links
 
     def report_failures(self) -> None:
         """Warn about the targets that failed. Raises the last error if all of them failed."""
         if self._problem is None:
             return
-        if not self._put:
+        if not self._attached:
             raise self._problem
         names = ", ".join(self._failed[:3]) + (", ..." if len(self._failed) > 3 else "")
         self._warn(
-            f"{len(self._failed)} could not be attached to and {self._put} were: {names} "
+            f"{len(self._failed)} could not be attached to and {self._attached} were: {names} "
             f"({self._problem.message})"
         )

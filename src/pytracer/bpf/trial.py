@@ -111,7 +111,7 @@ def context_refusal(
     return False
 
 
-def in_a_thread(work: Callable[[], str]) -> str:
+def run_in_thread(work: Callable[[], str]) -> str:
     """Run ``work`` in a new thread and return or raise its result; changes to the thread end with it."""
     done: list[str] = []
     failed: list[BaseException] = []

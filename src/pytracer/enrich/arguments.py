@@ -15,17 +15,17 @@ def arguments(value: bytes) -> str:
     """
     if not value:
         return ""
-    return " ".join(_quoted(word) for word in value.removesuffix(b"\0").split(b"\0"))
+    return " ".join(_quote(word) for word in value.removesuffix(b"\0").split(b"\0"))
 
 
-def _quoted(word: bytes) -> str:
+def _quote(word: bytes) -> str:
     text = word.decode("utf-8", "surrogateescape")
     if text.isprintable():
         return shlex.quote(text)
-    return "$'" + "".join(map(_escaped, text)) + "'"
+    return "$'" + "".join(map(_escape, text)) + "'"
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     if character in "\\'":
         return f"\\{character}"
     return character if character.isprintable() else escape(character)

@@ -39,12 +39,12 @@ def _distinct(values: Array) -> tuple[list[Any], Array]:
     return distinct.tolist(), inverse
 
 
-def masked(values: Array, absent: int | bytes | None) -> Array:
+def mask_null(values: Array, absent: int | bytes | None) -> Array:
     """Return numbers of shape (n,), as a masked array if a value means null."""
     return values if absent is None else np.ma.masked_equal(values, absent)
 
 
-def sized(values: Array, lengths: Array) -> Array:
+def convert_to_bytes(values: Array, lengths: Array) -> Array:
     """Convert bytes of the C (dtype u1, shape (n, room)) to bytes objects, shape (n,): the first ``length``
     of each."""
     objects = np.empty(len(values), dtype=object)
@@ -52,12 +52,12 @@ def sized(values: Array, lengths: Array) -> Array:
     return objects
 
 
-def joined(values: Array) -> Array:
+def convert_to_strings(values: Array) -> Array:
     """Convert bytes of the C (dtype u1, shape (n, room)) to fixed-size strings (dtype ``S``), shape (n,)."""
     return np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(-1)
 
 
-def truncated(values: Array) -> Array:
+def cut_at_nul(values: Array) -> Array:
     """Cut strings of the C (dtype ``S``, shape (n,)) at their first NUL."""
     width = values.dtype.itemsize
     text = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), width)

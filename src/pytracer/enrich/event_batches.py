@@ -7,7 +7,14 @@ from collections.abc import Mapping
 
 from pytracer import ktime
 from pytracer.arrays import Array, np
-from pytracer.enrich.decode import Decoder, decode, joined, masked, sized, truncated
+from pytracer.enrich.decode import (
+    Decoder,
+    convert_to_bytes,
+    convert_to_strings,
+    cut_at_nul,
+    decode,
+    mask_null,
+)
 from pytracer.enrich.probe_results import Computed
 from pytracer.model import Batch, Coded, Schema
 
@@ -47,11 +54,11 @@ class EventDecoder:
             return self._computed[name](records)
         values = records[column.source]
         if values.ndim == 2 and f"{column.source}_len" in (records.dtype.names or ()):
-            values = sized(values, records[f"{column.source}_len"])
+            values = convert_to_bytes(values, records[f"{column.source}_len"])
         elif values.ndim == 2:  # bytes, of which a NUL is not the end
-            values = joined(values)
+            values = convert_to_strings(values)
         elif values.dtype.kind == "S":
-            values = truncated(values)
+            values = cut_at_nul(values)
         if column.is_text:
             return decode(self._decoders[column.decode or "text"], values, column.null)
-        return masked(values, column.null)
+        return mask_null(values, column.null)

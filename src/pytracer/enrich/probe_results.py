@@ -149,11 +149,11 @@ class ResultColumns:
         for number, (spec, results) in enumerate(zip(self._specs.specs, self._specs.fields, strict=True)):
             rows = np.flatnonzero(spec_numbers == number)
             if len(rows):
-                made = self._formatted(records[rows], spec, results)
+                made = self._format(records[rows], spec, results)
                 codes[rows] = [names.setdefault(line, len(names)) for line in made]
         return Coded(tuple(names), codes)
 
-    def _formatted(self, records: Array, spec: ProbeSpec, results: Sequence[ResultField]) -> list[str]:
+    def _format(self, records: Array, spec: ProbeSpec, results: Sequence[ResultField]) -> list[str]:
         parts = list[list[str]]()
         left = iter(results)
         for piece in spec.pieces:

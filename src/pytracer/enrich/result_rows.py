@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytracer.arrays import Array, np
-from pytracer.enrich.decode import Decoder, decode, joined, masked
+from pytracer.enrich.decode import Decoder, convert_to_strings, decode, mask_null
 from pytracer.enrich.probe_results import Computed
 from pytracer.model import Coded, Histograms, Schema, Snapshot
 from pytracer.model.buckets import BUCKETS, by_power, percentiles
@@ -47,12 +47,12 @@ def shape_rows(
     computed = computed or {}
     if schema.is_histogram:
         return _histograms(rows, schema, ranking, decoders, moment)
-    rows = _ranked(rows, schema, ranking, decoders, computed)
+    rows = _rank(rows, schema, ranking, decoders, computed)
     columns = {column.name: _values(rows, schema, column, decoders, computed) for column in schema.columns}
     return Snapshot(moment.kind, moment.time, moment.seconds, columns)
 
 
-def _ranked(
+def _rank(
     rows: Rows,
     schema: Schema,
     ranking: Ranking,
@@ -90,10 +90,10 @@ def _values(
         return [scale * a // b if b else None for a, b in zip(above, below, strict=True)]
     values = (rows.keys if column in schema.keys else rows.values)[column.source]
     if values.ndim > 1:
-        values = joined(values)
+        values = convert_to_strings(values)
     if column.is_text:
         return decode(decoders[column.decode or "text"], values, column.null).tolist()
-    return masked(values, column.null)
+    return mask_null(values, column.null)
 
 
 def _histograms(

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget
-from pytracer.enrich.decode import Decoder, decode, masked
+from pytracer.enrich.decode import Decoder, decode, mask_null
 from pytracer.enrich.result_rows import Ranking, ReadTime
 from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
@@ -64,7 +64,7 @@ class StackNames:
         distinct, which = np.unique(numbers, return_inverse=True)
         named = self._named(map(self._frames, distinct.tolist()), self.kernel.names, self._mark)
         if self._probed:
-            named = [_without_way(stack) for stack in named]
+            named = [_drop_unwind_marks(stack) for stack in named]
         return [named[number] for number in which.tolist()]
 
     def of_user(self, rows: Array) -> list[Frames]:
@@ -91,13 +91,15 @@ class StackNames:
 
             names = partial(self.user.names, pid, image, generation)
             named = self._named(
-                (_called(self._frames(stack), *caller) for stack, *caller in stacks.tolist()), names, ""
+                (_insert_caller(self._frames(stack), *caller) for stack, *caller in stacks.tolist()),
+                names,
+                "",
             )
             for place, stack in zip(places.tolist(), of.tolist(), strict=True):
                 found[place] = named[stack]
-        return self._written([_walked(frames) for frames in found], rows)
+        return self._names_as_in_source([_cut_at_wrong_frame(frames) for frames in found], rows)
 
-    def _written(self, stacks: list[Frames], rows: Array) -> list[Frames]:
+    def _names_as_in_source(self, stacks: list[Frames], rows: Array) -> list[Frames]:
         """Names as they were in the source; what the time for that is spent on is whose the program is."""
         accounts = dict[int, Account | None]()
         names = dict[int, dict[str, str]]()
@@ -130,7 +132,7 @@ class StackNames:
         return found
 
 
-def _without_way(stack: Frames) -> Frames:
+def _drop_unwind_marks(stack: Frames) -> Frames:
     """Drop the frames between the program and the function that it is attached to; none if names are
     unknown."""
     if all(name.startswith("0x") for name in stack):
@@ -139,7 +141,7 @@ def _without_way(stack: Frames) -> Frames:
     return stack[start:]
 
 
-def _walked(stack: Frames) -> Frames:
+def _cut_at_wrong_frame(stack: Frames) -> Frames:
     """Cut a stack behind the last frame that frame pointers led to: what follows a wrong one is no caller.
     The innermost address comes from the instruction pointer, not from a frame pointer."""
     if stack[:1] == (ASTRAY,):
@@ -147,7 +149,7 @@ def _walked(stack: Frames) -> Frames:
     return stack[: stack.index(ASTRAY) + 1] if ASTRAY in stack else stack
 
 
-def _called(stack: Array, caller: int = 0) -> Array:
+def _insert_caller(stack: Array, caller: int = 0) -> Array:
     """Insert the ``caller`` of a stack's innermost function, which the kernel may have left out."""
     if not caller or not len(stack) or (len(stack) > 1 and stack[1] == caller):
         return stack
@@ -184,7 +186,7 @@ def shape_stacks(
         elif column.is_text:
             parts.append(decode(decoders[column.decode], values, column.null).tolist())
         else:
-            parts.append(masked(values, column.null).tolist())
+            parts.append(mask_null(values, column.null).tolist())
     place: dict[tuple[Any, ...], int] = {}
     groups = [place.setdefault(key, len(place)) for key in zip(*parts, strict=True)]
     sums = np.zeros((len(place), len(schema.counters)), np.uint64)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 
 from pytracer.explain.page import (
-    Beside,
     Block,
     CodeLine,
     Fold,
@@ -18,9 +17,10 @@ from pytracer.explain.page import (
     Page,
     PageStage,
     Pair,
+    Paragraph,
     Raw,
+    SideBySide,
     SourceBlock,
-    Words,
 )
 from pytracer.explain.style import CSS, SCRIPT
 from pytracer.text import harmless
@@ -77,7 +77,7 @@ def _facts(facts: tuple[tuple[str, str], ...]) -> str:
 
 def _block(block: Block) -> Iterator[str]:
     match block:
-        case Words():
+        case Paragraph():
             label = f"<b>{_text(block.label)}</b> " if block.label else ""
             yield f"<p>{label}{_text(block.text)}</p>\n"
         case Raw():
@@ -87,8 +87,8 @@ def _block(block: Block) -> Iterator[str]:
             yield from _grid(block)
         case SourceBlock():
             yield from _source(block)
-        case Beside():
-            yield from _beside(block)
+        case SideBySide():
+            yield from _side_by_side(block)
         case Fold():
             yield f'<details class="fold"{" open" if block.opened else ""}>'
             yield f'<summary>{_text(block.title)}</summary><div class="in">\n'
@@ -119,11 +119,11 @@ def _source(source: SourceBlock) -> Iterator[str]:
     yield "</div>\n"
 
 
-def _beside(beside: Beside) -> Iterator[str]:
+def _side_by_side(listing: SideBySide) -> Iterator[str]:
     yield '<div class="beside mono">'
-    lines = _coloured(tuple(pair.text for pair in beside.pairs))
-    for pair, text in zip(beside.pairs, lines, strict=True):
-        yield _pair(beside.name, pair, text)
+    lines = _coloured(tuple(pair.text for pair in listing.pairs))
+    for pair, text in zip(listing.pairs, lines, strict=True):
+        yield _pair(listing.name, pair, text)
     yield "</div>\n"
 
 

@@ -6,27 +6,27 @@ import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from pytracer.bpf.compile.source import by_file, probes_folder, project_path
+from pytracer.bpf.compile.source import probes_folder, project_path, split_by_file
 from pytracer.bpf.obj_info import ProgramInfo, SourceLine
-from pytracer.explain.page import Beside, CodeLine, Pair, SourceBlock
+from pytracer.explain.page import CodeLine, Pair, SideBySide, SourceBlock
 from pytracer.prog.disassembly import ReferenceFormatter, listing
-from pytracer.prog.native_code import of_program
+from pytracer.prog.native_code import disassemble_program
 
 
-def bytecode(info: ProgramInfo, name: str, names: ReferenceFormatter) -> Beside:
+def bytecode(info: ProgramInfo, name: str, names: ReferenceFormatter) -> SideBySide:
     """Group the translated instructions by their lines of C."""
     code = [
         (one.number, CodeLine(str(one.number), one.text, "" if one.target is None else str(one.target)))
         for one in listing(info.xlated, names)
     ]
-    return Beside(name, _pairs(code, info.lines, [line.insn for line in info.lines]))
+    return SideBySide(name, _pairs(code, info.lines, [line.insn for line in info.lines]))
 
 
-def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple[Beside, str]:
+def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple[SideBySide, str]:
     """Group the native code by its lines of C. Returns a hint if it cannot be disassembled. Addresses are
     shown relative to the begin of the program."""
     begin = info.functions[0].address if info.functions else 0
-    found, hint = of_program(info, name_of=name_of)
+    found, hint = disassemble_program(info, name_of=name_of)
     inside = {one.address for one in found}
     code = []
     for one in found:
@@ -38,7 +38,7 @@ def native(info: ProgramInfo, name: str, name_of: Callable[[int], str]) -> tuple
             text = text.replace(f"{one.target:#x}", f"+{target}")
         code.append((one.address, CodeLine(at, text, target)))
     placed = sorted((line for line in info.lines if line.address and begin), key=lambda line: line.address)
-    return Beside(name, _pairs(code, placed, [line.address for line in placed])), hint
+    return SideBySide(name, _pairs(code, placed, [line.address for line in placed])), hint
 
 
 def _pairs(
@@ -59,15 +59,15 @@ def _pairs(
     )
 
 
-def sources(text: str, besides: Sequence[Beside]) -> list[SourceBlock]:
+def sources(text: str, listings: Sequence[SideBySide]) -> list[SourceBlock]:
     """Split the C as one text into its files, the tracer's own first, with the number of instructions that
     these listings have for each line."""
     count = Counter[tuple[str, int]]()
-    for beside in besides:
-        for pair in beside.pairs:
+    for each in listings:
+        for pair in each.pairs:
             count[pair.file, pair.line] += len(pair.code)
     made = []
-    for file, lines in by_file(text).items():
+    for file, lines in split_by_file(text).items():
         path = project_path(file, lines)
         whole = probes_folder().parent / path  # with the includes, in whose places their text stands
         if path != file:

@@ -47,13 +47,13 @@ def entries_of(table: Map, greatest: Collection[str] = ()) -> MapEntries:
         used = plain.any(axis=1)
         keys, values = keys[used], values[used]
     first = tuple(
-        (_text(key), _text(_added(value, greatest) if table.is_per_cpu else value))
+        (_text(key), _text(_merge_cpus(value, greatest) if table.is_per_cpu else value))
         for key, value in zip(keys[:SHOWN], values[:SHOWN], strict=True)
     )
     return MapEntries(len(keys), first)
 
 
-def _added(values: Any, greatest: Collection[str]) -> Any:
+def _merge_cpus(values: Any, greatest: Collection[str]) -> Any:
     """Merge per-CPU values: numbers are added up or their maximum taken; of others, the last non-empty
     one."""
     if values.dtype.names is None:

@@ -9,7 +9,7 @@ Facts = tuple[tuple[str, str], ...]
 
 
 @record
-class Words:
+class Paragraph:
     """A paragraph with a label ("": none)."""
 
     text: str
@@ -57,7 +57,7 @@ class Pair:
 
 
 @record
-class Beside:
+class SideBySide:
     """Instructions beside their C; ``name`` is unique on a page."""
 
     name: str
@@ -80,7 +80,7 @@ class Fold:
     opened: bool = False
 
 
-Block = Words | Grid | SourceBlock | Beside | Raw | Fold
+Block = Paragraph | Grid | SourceBlock | SideBySide | Raw | Fold
 
 
 @record

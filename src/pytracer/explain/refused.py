@@ -6,10 +6,10 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from pytracer.bpf.compile.source import by_file, project_path
+from pytracer.bpf.compile.source import project_path, split_by_file
 from pytracer.bpf.load.verifier import last_lines, summarise
 from pytracer.bpf.load.verifier_messages import explain_message
-from pytracer.explain.page import Block, Fold, Page, PageStage, Raw, SourceBlock, Words
+from pytracer.explain.page import Block, Fold, Page, PageStage, Paragraph, Raw, SourceBlock
 from pytracer.record import record
 
 _AROUND = 3  # lines of C that are shown before and behind
@@ -52,9 +52,9 @@ def stage_of(one: RefusedProgram, text: str) -> PageStage:
         blocks.append(_around(file, number, text))
     verdict = explain_message(reason)
     if verdict is None:
-        blocks.append(Words("What these words mean has not been put down here yet."))
+        blocks.append(Paragraph("What these words mean has not been put down here yet."))
     else:
-        blocks += [Words(verdict.meaning, "What it means"), Words(verdict.cure, "What to do")]
+        blocks += [Paragraph(verdict.meaning, "What it means"), Paragraph(verdict.remedy, "What to do")]
     if one.compiler:
         blocks.append(Fold("what the compiler said", (Raw(one.log.strip()),)))
     else:
@@ -70,17 +70,17 @@ def stage_of(one: RefusedProgram, text: str) -> PageStage:
 def _verifiers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
     refusal = summarise(log)
     at = re.match(r"(?P<file>[^\s:]+):(?P<line>\d+)(?:: |$)", refusal.source)
-    known = by_file(text)
+    known = split_by_file(text)
     if at and int(at["line"]) in known.get(at["file"], {}):
         return refusal.reason, (at["file"], int(at["line"]))
     # Older kernels log the text of the line without its place.
-    alike = list(_places(known, lambda line: bool(line.strip()) and line.strip() == refusal.source))
+    matching = list(_places(known, lambda line: bool(line.strip()) and line.strip() == refusal.source))
     begin = next(_places(known, _definition(program)), None)
-    if begin is not None and len(alike) > 1:  # one that is within the function
+    if begin is not None and len(matching) > 1:  # one that is within the function
         lines = known[begin[0]]
         end = next((n for n, line in lines.items() if n > begin[1] and line == "}"), begin[1])
-        alike = [place for place in alike if place[0] == begin[0] and begin[1] < place[1] < end]
-    return refusal.reason, alike[0] if len(alike) == 1 else None
+        matching = [place for place in matching if place[0] == begin[0] and begin[1] < place[1] < end]
+    return refusal.reason, matching[0] if len(matching) == 1 else None
 
 
 def _compilers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] | None]:
@@ -89,7 +89,7 @@ def _compilers(log: str, program: str, text: str) -> tuple[str, tuple[str, int] 
             if match["file"] and int(match["line"]):
                 return match["text"], (match["file"], int(match["line"]))
             # LLVM does not name the line: use the one at which the function begins.
-            return match["text"], next(_places(by_file(text), _definition(program)), None)
+            return match["text"], next(_places(split_by_file(text), _definition(program)), None)
     return log.strip().splitlines()[-1] if log.strip() else "it ended without a word", None
 
 
@@ -109,7 +109,7 @@ def _places(
 
 
 def _around(file: str, number: int, text: str) -> SourceBlock:
-    lines = by_file(text).get(file, {})
+    lines = split_by_file(text).get(file, {})
     first, last = max(1, number - _AROUND), min(max(lines, default=number), number + _AROUND)
     shown = tuple(lines.get(line, "") for line in range(first, last + 1))
     return SourceBlock(project_path(file, lines), first, shown, marked=frozenset({number}))

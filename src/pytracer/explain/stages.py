@@ -10,7 +10,7 @@ from pytracer.arrays import np
 from pytracer.bpf.compile.source import read_source
 from pytracer.bpf.load.verifier import VerifierStats, parse_stats
 from pytracer.explain import listings
-from pytracer.explain.page import Beside, Block, Fold, Grid, Page, PageStage, Raw, Words
+from pytracer.explain.page import Block, Fold, Grid, Page, PageStage, Paragraph, Raw, SideBySide
 from pytracer.explain.watch import Observation, WatchedMap, WatchedProgram, total
 from pytracer.features.table.map_types import MAP_NAMES
 from pytracer.features.table.program_types import PROGRAM_NAMES
@@ -20,7 +20,7 @@ from pytracer.symbols.kernel import KernelSymbols
 
 NAMES = ("c", "plan", "bytecode", "verifier", "native", "maps", "attachment", "cost")
 _LOG_SHOWN = 1 << 18  # characters of a log: of a longer one, the middle is left out
-_ALIKE = "{} programs that differ in the number of their target; one of them is shown"
+_COPIES = "{} programs that differ in the number of their target; one of them is shown"
 
 
 def page_of(seen: Observation, words: Sequence[str]) -> Page:
@@ -39,7 +39,7 @@ def page_of(seen: Observation, words: Sequence[str]) -> Page:
     tracer = seen.plan.request.tracer
     stages = (
         _c(seen.plan, list(code.values())),
-        plan_stage(seen.plan, seen.ways),
+        plan_stage(seen.plan, seen.alternatives),
         _bytecode(code),
         _verifier(seen, titles),
         _native(seen, titles, symbols),
@@ -59,7 +59,7 @@ def _titles(programs: Sequence[WatchedProgram]) -> Iterator[str]:
         yield name if used[name] == 1 else f"{name} ({used[name]})"
 
 
-def _c(plan: Plan, code: Sequence[Beside]) -> PageStage:
+def _c(plan: Plan, code: Sequence[SideBySide]) -> PageStage:
     lead = (
         "The C that BCC gets, as one text; it adds map types and helpers of its own. A number before a "
         "line is "
@@ -77,41 +77,43 @@ def _c(plan: Plan, code: Sequence[Beside]) -> PageStage:
     return PageStage("c", "The C", lead, (own, *folds))
 
 
-def plan_stage(plan: Plan, ways: Sequence[tuple[str, str, tuple[AlternativeReport, ...]]]) -> PageStage:
+def plan_stage(
+    plan: Plan, alternatives: Sequence[tuple[str, str, tuple[AlternativeReport, ...]]]
+) -> PageStage:
     """Make the stage of the plan: the chosen alternatives and the others."""
     blocks = list[Block]()
-    for hook, what, found in ways:
-        rows = tuple((way.name, _verdict(way), way.reason, _few(way.probes)) for way in found)
-        taken = frozenset(number for number, way in enumerate(found) if way.is_chosen)
-        blocks += [Words(f"{hook}: {what}"), Grid(("way", "here", "why", "on"), rows, taken)]
+    for hook, what, found in alternatives:
+        rows = tuple(
+            (alternative.name, _verdict(alternative), alternative.reason, _few(alternative.probes))
+            for alternative in found
+        )
+        taken = frozenset(number for number, alternative in enumerate(found) if alternative.is_chosen)
+        blocks += [Paragraph(f"{hook}: {what}"), Grid(("alternative", "here", "why", "on"), rows, taken)]
     shown = ("hook", "attach", "tracer", "define")
     rest = [line for line in plan.describe() if not line.startswith(shown)]
-    lead = (
-        "Ways to see what the tracer needs, best first. All were tried on this kernel; the marked one is "
-        "used."
-    )
-    if not ways:
+    lead = "The alternatives of each hook, best first. All were tried on this kernel; the marked one is used."
+    if not alternatives:
         lead = "There were no alternatives to choose among."
     return PageStage("plan", "The plan", lead, (*blocks, Raw("\n".join(rest))))
 
 
-def _verdict(way: AlternativeReport) -> str:
-    if way.is_chosen:
+def _verdict(alternative: AlternativeReport) -> str:
+    if alternative.is_chosen:
         return "taken"
-    return "granted" if way.is_supported else "not granted"
+    return "granted" if alternative.is_supported else "not granted"
 
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _bytecode(code: dict[WatchedProgram, Beside]) -> PageStage:
+def _bytecode(code: dict[WatchedProgram, SideBySide]) -> PageStage:
     blocks = list[Block]()
-    for one, beside in code.items():
-        count = f"{beside.name}: {one.info.xlated_size // 8} instructions, {_type(one)}"
-        inner: tuple[Block, ...] = (beside,)
+    for one, listing in code.items():
+        count = f"{listing.name}: {one.info.xlated_size // 8} instructions, {_type(one)}"
+        inner: tuple[Block, ...] = (listing,)
         if one.copies > 1:
-            inner = (Words(_ALIKE.format(one.copies)), beside)
+            inner = (Paragraph(_COPIES.format(one.copies)), listing)
         blocks.append(Fold(count, inner, opened=True))
     lead = (
         "What the verifier left, as the kernel hands it out: it has put addresses in for maps, inlined "
@@ -131,7 +133,7 @@ def _verifier(seen: Observation, titles: dict[WatchedProgram, str]) -> PageStage
     for one in seen.programs:
         work = parse_stats(one.log)
         rows.append((titles[one], str(one.info.xlated_size // 8), *_work(work)))
-        text = _shortened(one.log)
+        text = _shorten(one.log)
         folds.append(Fold(f"the log of {titles[one]} ({len(one.log.splitlines())} lines)", (Raw(text),)))
     lead = (
         "Before a program may run, the kernel walks through every path that it may take. It looks at an "
@@ -151,7 +153,7 @@ def _number(value: int | None) -> str:
     return "-" if value is None else str(value)
 
 
-def _shortened(log: str) -> str:
+def _shorten(log: str) -> str:
     if len(log) <= _LOG_SHOWN:
         return log
     half = _LOG_SHOWN // 2
@@ -168,14 +170,14 @@ def _native(seen: Observation, titles: dict[WatchedProgram, str], symbols: Kerne
     for one in seen.programs:
         if not one.info.jited:
             why = "the kernel hides it" if one.info.jited_size else "there is none: this kernel interprets"
-            blocks.append(Words(f"{titles[one]}: {why}"))
+            blocks.append(Paragraph(f"{titles[one]}: {why}"))
             continue
-        beside, hint = listings.native(one.info, f"{titles[one]}, native", name_of)
+        listing, hint = listings.native(one.info, f"{titles[one]}, native", name_of)
         hints[hint] = None
         size = f"{titles[one]}: {one.info.jited_size} bytes"
-        blocks.append(Fold(size, (beside,)))
+        blocks.append(Fold(size, (listing,)))
     lead = "What the kernel's compiler (JIT) made of the bytecode; this is what runs."
-    notes = [Words(hint) for hint in hints if hint]
+    notes = [Paragraph(hint) for hint in hints if hint]
     return PageStage("native", "The native code", lead, (*notes, *blocks))
 
 
@@ -215,7 +217,7 @@ def _attachment(seen: Observation) -> PageStage:
     if held:
         grid = Grid(("descriptor", "where", "what the kernel says of it"), held)
         blocks.append(Fold(f"what held them: {len(held)} descriptors", (grid,)))
-    blocks.append(Fold("what was done, step by step", (Raw("\n".join(seen.said)),)))
+    blocks.append(Fold("what was done, step by step", (Raw("\n".join(seen.messages)),)))
     return PageStage("attachment", "The attachment", lead, tuple(blocks))
 
 

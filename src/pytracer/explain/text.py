@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from pytracer.explain.page import Beside, Block, Fold, Grid, Page, PageStage, Raw, SourceBlock, Words
+from pytracer.explain.page import Block, Fold, Grid, Page, PageStage, Paragraph, Raw, SideBySide, SourceBlock
 from pytracer.text import harmless
 
 _WIDTH = 78
@@ -51,7 +51,7 @@ def _stage(stage: PageStage, *, alone: bool) -> Iterator[str]:
 
 def _block(block: Block) -> Iterator[str]:
     match block:
-        case Words():
+        case Paragraph():
             label = f"{block.label}: " if block.label else ""
             yield from textwrap.wrap(label + block.text, _WIDTH)
         case Raw():
@@ -60,8 +60,8 @@ def _block(block: Block) -> Iterator[str]:
             yield from _grid(block)
         case SourceBlock():
             yield from _source(block)
-        case Beside():
-            yield from _beside(block)
+        case SideBySide():
+            yield from _side_by_side(block)
         case Fold():
             yield f"-- {block.title}"
             for number, inner in enumerate(block.blocks):
@@ -87,8 +87,8 @@ def _source(source: SourceBlock) -> Iterator[str]:
         yield f"{mark}{count} {number:>4}  {line.expandtabs(4)}"
 
 
-def _beside(beside: Beside) -> Iterator[str]:
-    for pair in beside.pairs:
+def _side_by_side(listing: SideBySide) -> Iterator[str]:
+    for pair in listing.pairs:
         place = f"{pair.file}:{pair.line}" if pair.file else "no line of C"
         yield f"{place:<{_PLACE}} {pair.text}"
         width = max(len(one.number) for one in pair.code) if pair.code else 0

@@ -36,8 +36,10 @@ def try_programs(source: str, text: str) -> list[RefusedProgram]:
         if kind == "error":
             raise BuildError(rest["message"], hint=rest["hint"], detail=rest["detail"])
         return [RefusedProgram(**one) for one in rest]
-    program = next((name for name in wanted if f"function {name} " in outcome.said), source)
-    return [RefusedProgram(program, "", outcome.said or f"the compiler {outcome.death}", compiler=True)]
+    program = next((name for name in wanted if f"function {name} " in outcome.stderr), source)
+    return [
+        RefusedProgram(program, "", outcome.stderr or f"the compiler {outcome.exit_reason}", compiler=True)
+    ]
 
 
 def _answer(source: str, text: str, wanted: Mapping[str, str]) -> bytes:

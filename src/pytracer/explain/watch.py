@@ -69,18 +69,18 @@ class WatchedAttachment:
 
 @record
 class Observation:
-    """The result of ``observe``. ``ways`` are the alternatives of each hook; ``records`` is the number of
-    events from the stream, None if there is none."""
+    """The result of ``observe``. ``alternatives`` are those of each hook; ``records`` is the number of events
+    from the stream, None if there is none."""
 
     plan: Plan
-    ways: tuple[tuple[str, str, tuple[AlternativeReport, ...]], ...]
+    alternatives: tuple[tuple[str, str, tuple[AlternativeReport, ...]], ...]
     programs: tuple[WatchedProgram, ...]
     tables: tuple[WatchedMap, ...]
     attachments: tuple[WatchedAttachment, ...]
     links: tuple[WatchedAttachment, ...]
     seconds: float
     records: int | None
-    said: tuple[str, ...]
+    messages: tuple[str, ...]
     uncounted: str = ""
 
 
@@ -94,11 +94,11 @@ def observe(request: Request, facts: Callable[[], KernelInfo], *, warn: Callable
     if request.duration is None and not request.command:
         request = replace(request, duration=SECONDS)
     known = functools.cache(facts)
-    said = list[str]()
+    messages = list[str]()
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals().handled())
         trace = stack.enter_context(
-            Trace(request, known, waiting=signals, say=said.append, warn=warn, keep_rows=True)
+            Trace(request, known, waiting=signals, say=messages.append, warn=warn, keep_rows=True)
         )
         alternatives = tuple(
             (one.hook.name, one.hook.what, tuple(report_alternatives(one, request, known())))
@@ -115,14 +115,14 @@ def observe(request: Request, facts: Callable[[], KernelInfo], *, warn: Callable
         records = sum(len(item) for item in trace if isinstance(item, Batch))
         return Observation(
             plan=trace.plan,
-            ways=alternatives,
+            alternatives=alternatives,
             programs=tuple(_programs(session, counted=not uncounted)),
             tables=tuple(_tables(session)),
             attachments=tuple(_attachments(trace.plan)),
             links=links,
             seconds=time.monotonic() - begun,
             records=records if trace.schema.is_stream else None,
-            said=tuple(said),
+            messages=tuple(messages),
             uncounted=uncounted,
         )
 
@@ -130,15 +130,15 @@ def observe(request: Request, facts: Callable[[], KernelInfo], *, warn: Callable
 def _programs(session: Session, *, counted: bool) -> Iterator[WatchedProgram]:
     """Yield one program for each function and type: copies differ only in a constant."""
     loaded = session.loaded
-    alike = Counter(map(_alike, loaded.programs))
+    copies = Counter(map(_without_target, loaded.programs))
     spent = dict[ProgramLoad, list[int]]()
     for load, descriptor in loaded.programs.items():
         info = read_program(descriptor, code=False)
         numbers = info.run_count, info.run_time, info.recursion_misses or 0
-        sums = spent.setdefault(_alike(load), [0, 0, 0])
+        sums = spent.setdefault(_without_target(load), [0, 0, 0])
         sums[:] = [a + b for a, b in zip(sums, numbers, strict=True)]
     for load, descriptor in loaded.programs.items():
-        kind = _alike(load)
+        kind = _without_target(load)
         if kind not in spent:
             continue
         runs, nanoseconds, missed = spent.pop(kind)
@@ -147,7 +147,7 @@ def _programs(session: Session, *, counted: bool) -> Iterator[WatchedProgram]:
         yield WatchedProgram(
             load=load,
             info=read_program(descriptor),
-            copies=alike[kind],
+            copies=copies[kind],
             log="".join(logs),
             runs=runs if counted else None,
             time=nanoseconds if counted else None,
@@ -155,7 +155,7 @@ def _programs(session: Session, *, counted: bool) -> Iterator[WatchedProgram]:
         )
 
 
-def _alike(load: ProgramLoad) -> ProgramLoad:
+def _without_target(load: ProgramLoad) -> ProgramLoad:
     """Return a load request without what differs between copies: target constants and BTF ids."""
     return replace(load, constants=(), optional=False, as_=replace(load.as_, btf_id=0))
 
@@ -187,13 +187,13 @@ def _links(session: Session) -> Iterator[WatchedAttachment]:
         facts = own_file_info(link.fd) if link.fd >= 0 else {}
         kept = tuple((name, value) for name, value in facts.items() if name not in _DULL)
         where = f"{link.place}: {link.how}" if link.place and link.how else link.place
-        yield WatchedAttachment(_held(link.fd), where, kept)
+        yield WatchedAttachment(_descriptor_kind(link.fd), where, kept)
 
 
 _DULL = ("pos", "flags", "mnt_id", "ino", "scm_fds")
 
 
-def _held(descriptor: int) -> str:
+def _descriptor_kind(descriptor: int) -> str:
     """Return the kind of a descriptor: ``bpf_link``, ``perf_event``, a socket."""
     try:
         target = str(Path(f"/proc/self/fd/{descriptor}").readlink())

@@ -64,7 +64,7 @@ def probe(feature: Feature) -> Result:
         if number in (errno.EPERM, errno.EACCES):
             return Result(feature, REFUSED, _refusal(error))
         why = why_absent(feature)
-        return Result(feature, ABSENT, policy.in_words(number) + (f" ({why})" if why else ""))
+        return Result(feature, ABSENT, policy.describe_errno(number) + (f" ({why})" if why else ""))
 
 
 def _refusal(error: OSError) -> str:

@@ -34,7 +34,7 @@ from pytracer.bpf.sys import (
     perf_event_open,
     raw_tracepoint_open,
 )
-from pytracer.bpf.trial import EMPTY, helper_refusal, in_a_thread, load, returning
+from pytracer.bpf.trial import EMPTY, helper_refusal, load, returning, run_in_thread
 from pytracer.errors import HeadersError, PolicyError, PytracerError, UnsupportedError
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.features.table import hooks as features
@@ -284,7 +284,7 @@ def seccomp() -> str:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         return ""
 
-    return in_a_thread(install)
+    return run_in_thread(install)
 
 
 def _own_event(kind: int, config: int, *, period: int) -> bytes:

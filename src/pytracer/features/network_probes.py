@@ -13,7 +13,7 @@ import tempfile
 
 from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.attach.kind import AttachTarget
-from pytracer.bpf.trial import in_a_thread, load, returning
+from pytracer.bpf.trial import load, returning, run_in_thread
 from pytracer.features.hook_probes import LOADS
 from pytracer.kernel import interface_state
 from pytracer.kernel.filter_values import cgroup2_roots
@@ -121,6 +121,6 @@ def _on_lo(probe: Probe, choice: str, members: int = 0) -> str:
         return ""
 
     try:
-        return in_a_thread(attach)
+        return run_in_thread(attach)
     finally:
         os.close(program)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pytracer.features.table.uses import ProgramUses
 from pytracer.kernel.btf import Btf
-from pytracer.record import made, record
+from pytracer.record import default_factory, record
 from pytracer.spec import FunctionCode, Probe, ProbeSite, Source
 
 _NAMED = 3  # functions that cannot be probed, of which it is said why
@@ -70,18 +70,18 @@ class FoundTargets:
     """
 
     targets: tuple[NamedTarget, ...]
-    skipped: Mapping[str, int] = made(factory=dict)
-    refused: Mapping[str, str] = made(factory=dict)
+    skipped: Mapping[str, int] = default_factory(factory=dict)
+    refused: Mapping[str, str] = default_factory(factory=dict)
 
     @property
     def left_out(self) -> dict[str, int]:
         """``skipped`` and ``refused`` in words: how many for which reason; a few are named."""
-        said = dict(self.skipped)
+        counts = dict(self.skipped)
         for name, reason in list(self.refused.items())[:_NAMED]:
-            said[f"function that cannot be probed: {name} begins with {reason}"] = 1
+            counts[f"function that cannot be probed: {name} begins with {reason}"] = 1
         if len(self.refused) > _NAMED:
-            said["more that cannot be probed"] = len(self.refused) - _NAMED
-        return said
+            counts["more that cannot be probed"] = len(self.refused) - _NAMED
+        return counts
 
 
 NOT_IN_REGISTER = -1

@@ -36,7 +36,7 @@ def by_mount() -> str:
 
 def warnings(tracer: Tracer) -> Iterator[str]:
     """Say which tasks a tracer that lists them leaves out: the kernel's iterators stay in a PID namespace."""
-    probes = [p for hook in tracer.hooks for way in hook.alternatives for p in way.probes]
+    probes = [p for hook in tracer.hooks for alternative in hook.alternatives for p in alternative.probes]
     lists_tasks = any(isinstance(p, TaskIterator) and p.of.startswith("task") for p in probes)
     if lists_tasks and (why := outside_namespace()):
         yield f"{why}, and not listed"

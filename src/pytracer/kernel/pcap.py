@@ -105,8 +105,8 @@ def compile_filter(text: str, link: LinkType, *, live: Sequence[str] = ()) -> tu
                 hint=f"ip link set dev {live[0]} up",
             )
         if library.pcap_compile(handle, ctypes.byref(program), os.fsencode(text), 1, _NO_NETMASK) != 0:
-            said = library.pcap_geterr(handle).decode(errors="replace")
-            raise UsageError(f"--filter {text!r}: {said}", hint="man pcap-filter describes the language")
+            message = library.pcap_geterr(handle).decode(errors="replace")
+            raise UsageError(f"--filter {text!r}: {message}", hint="man pcap-filter describes the language")
         try:
             listed = [program.instructions[at] for at in range(program.length)]
             return tuple(ClassicInstruction(one.code, one.jt, one.jf, one.k) for one in listed)

@@ -188,7 +188,7 @@ def require(needed: Iterable[str], what: str) -> None:
         raise _lacking(missing, what)
 
 
-def in_words(number: int) -> str:
+def describe_errno(number: int) -> str:
     """Describe an errno of the kernel, also where libc's text does not fit."""
     return _WORDS.get(number) or os.strerror(number)
 
@@ -203,23 +203,23 @@ def explain(error: OSError, what: str, *, needed: Iterable[str] = TRACING) -> Py
     number = error.errno or 0
     if number in (errno.EPERM, errno.EACCES):
         missing = missing_capabilities(needed)
-        return _lacking(missing, what) if missing else _refused(what)
+        return _lacking(missing, what) if missing else _policy_error(what)
     if number == errno.ENOSYS and seccomp() == "filter":
-        return _refused(what)  # how newer container runtimes refuse
+        return _policy_error(what)  # how newer container runtimes refuse
     if number in _ABSENT:
         return UnsupportedError(
-            f"{what}: this kernel does not have it ({in_words(number)})",
+            f"{what}: this kernel does not have it ({describe_errno(number)})",
             hint="pytracer doctor shows what this kernel grants",
         )
     if number in EXHAUSTED:
-        return ResourcesError(f"{what}: {in_words(number)}", hint=EXHAUSTED[number])
-    why = in_words(number) if number else "the kernel gave no reason"
+        return ResourcesError(f"{what}: {describe_errno(number)}", hint=EXHAUSTED[number])
+    why = describe_errno(number) if number else "the kernel gave no reason"
     return PytracerError(f"{what}: {why}")
 
 
 def refusal() -> str:
     """Explain a refusal in spite of all capabilities: the restrictions in force, or those ruled out."""
-    if memlock := _memlock_trouble():
+    if memlock := _memlock_problem():
         return f"refused, although this process has the capabilities; likely {memlock}"
     found = read()
     if suspects := found.refuses:
@@ -345,13 +345,13 @@ def _lacking(missing: list[str], what: str) -> NotPermittedError:
     return NotPermittedError(f"{what} needs {names}, {lacks}", hint=how_to_get(missing))
 
 
-def _refused(what: str) -> PolicyError:
+def _policy_error(what: str) -> PolicyError:
     return PolicyError(
         f"{what}: {refusal()}", hint="pytracer doctor shows what is in force, and what this kernel grants"
     )
 
 
-def _memlock_trouble() -> str:
+def _memlock_problem() -> str:
     """The limit on locked memory, where the kernel refuses maps and programs over it."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)

@@ -21,7 +21,7 @@ from pytracer.lang.types import (
     StructType,
     Type,
     common,
-    promoted,
+    promote,
 )
 
 Fail = Callable[..., Exception]
@@ -34,7 +34,7 @@ def as_type(kind: Type) -> str:
     return kind.c if isinstance(kind, IntType) else "u64"
 
 
-def converted(value: Value, kind: Type) -> Value:
+def convert(value: Value, kind: Type) -> Value:
     """Convert a number or address to another type."""
     constant = value.constant
     if isinstance(kind, IntType) and kind.boolean:
@@ -51,7 +51,7 @@ def number(value: int, kind: IntType) -> Value:
     return Value(f"(({kind.c}){value & (1 << 64) - 1:#x}ULL)", kind, value)
 
 
-def widened(value: Value, conversion: Conversion) -> Value:
+def widen(value: Value, conversion: Conversion) -> Value:
     """Convert a number or address to the value that C's printf shows for ``conversion``.
 
     A number is promoted as C promotes an argument: one narrower than int becomes an int, zero-extended if
@@ -62,9 +62,9 @@ def widened(value: Value, conversion: Conversion) -> Value:
     kind = value.type if isinstance(value.type, IntType) else U64
     signed = conversion.signed
     if kind.loose or conversion.size < INT.size:
-        return converted(value, IntType(conversion.size, signed))
-    kind = promoted(kind)
-    return converted(converted(value, kind), IntType(max(kind.size, conversion.size), signed))
+        return convert(value, IntType(conversion.size, signed))
+    kind = promote(kind)
+    return convert(convert(value, kind), IntType(max(kind.size, conversion.size), signed))
 
 
 def size_of(kind: Type) -> int:
@@ -91,12 +91,12 @@ def unary(node: Unary, of: Value, fail: Fail) -> Value:
     if node.sign == "!":
         constant = None if of.constant is None else int(not of.constant)
         return Value(f"((s32)!({of.code}))", INT, constant)
-    kind = promoted(_number(node.of, of, fail, repr(node.sign)))
+    kind = promote(_number(node.of, of, fail, repr(node.sign)))
     if of.constant is not None:
         made = {"-": -of.constant, "+": of.constant, "~": ~of.constant}[node.sign]
-        return converted(number(made, kind), kind)
+        return convert(number(made, kind), kind)
     if node.sign == "+":
-        return converted(of, kind)
+        return convert(of, kind)
     unsigned = IntType(kind.size, False).c
     return Value(f"(({kind.c})({node.sign}({unsigned})({of.code})))", kind)
 
@@ -109,11 +109,11 @@ def binary(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
     a = _number(node.left, left, fail, repr(node.sign))
     b = _number(node.right, right, fail, repr(node.sign))
     if node.sign in ("<<", ">>"):
-        return _shift(node, left, right, promoted(a))
+        return _shift(node, left, right, promote(a))
     kind = common(a, b)
     if node.sign in COMPARISONS:
         _check_signs(node, left, right, kind, fail)
-    x, y = converted(left, kind), converted(right, kind)
+    x, y = convert(left, kind), convert(right, kind)
     if node.sign in COMPARISONS:
         return Value(f"((s32)({x.code} {node.sign} {y.code}))", INT)
     if node.sign in ("/", "%"):
@@ -133,7 +133,7 @@ def binary(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
             "|": left.constant | right.constant,
             "^": left.constant ^ right.constant,
         }[node.sign]
-        return converted(number(constant, kind), kind)
+        return convert(number(constant, kind), kind)
     return Value(f"(({kind.c})(({unsigned}){x.code} {node.sign} ({unsigned}){y.code}))", kind)
 
 
@@ -147,7 +147,7 @@ def _shift(node: Binary, left: Value, right: Value, kind: IntType) -> Value:
     operand = kind if node.sign == ">>" else IntType(kind.size, False)
     code = f"({operand.c})({left.code}) {node.sign} ((u32)({right.code}) & {bits})"
     if left.constant is not None and right.constant is not None and node.sign == "<<":
-        return converted(number(left.constant << (right.constant & bits), kind), kind)
+        return convert(number(left.constant << (right.constant & bits), kind), kind)
     return Value(f"(({kind.c})({code}))", kind)
 
 
@@ -157,7 +157,7 @@ def _check_signs(node: Binary, left: Value, right: Value, kind: IntType, fail: F
         negative = other.constant is not None and other.constant < 0
         never = other.constant == 0 and one is left and node.sign in ("<", ">=")
         assert isinstance(one.type, IntType)
-        if (negative and not (kind.signed and promoted(one.type).signed)) or (never and not kind.signed):
+        if (negative and not (kind.signed and promote(one.type).signed)) or (never and not kind.signed):
             if one.constant is not None:
                 continue
             raise fail(
@@ -172,7 +172,7 @@ def _addresses(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
         for operand, value in ((node.left, left), (node.right, right)):
             if isinstance(value.type, IntType) and not (value.type.raw or value.constant is not None):
                 raise fail(operand, f"an address is compared with a number ({value.type.text})")
-        x, y = converted(left, U64), converted(right, U64)
+        x, y = convert(left, U64), convert(right, U64)
         return Value(f"((s32)({x.code} {node.sign} {y.code}))", INT)
     if node.sign not in ("+", "-") or not isinstance(left.type, PointerType):
         raise fail(node, f"{node.sign!r} makes no sense of an address", hint="(u64) makes a number of it")
@@ -183,5 +183,5 @@ def _addresses(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
         if node.sign != "-":
             raise fail(node, "two addresses cannot be added")
         return Value(f"((s64)({left.code} - {right.code}) / {size})", S64)
-    step = converted(right, S64)
+    step = convert(right, S64)
     return Value(f"((u64)({left.code} {node.sign} (u64)({step.code} * {size})))", left.type)

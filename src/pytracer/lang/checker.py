@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pytracer.errors import ProbeSpecError, near
 from pytracer.lang import syntax, types
-from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, converted, logical, number, size_of, unary
+from pytracer.lang.arithmetic import COMPARISONS, as_type, binary, convert, logical, number, size_of, unary
 from pytracer.lang.identifiers import Identifiers
-from pytracer.lang.lexer import quoted
+from pytracer.lang.lexer import quote
 from pytracer.lang.scope import USER, Comm, Found, Lvalue, Scope, Value
 from pytracer.lang.syntax import Node
 from pytracer.lang.types import (
@@ -51,17 +51,17 @@ class Checker(Identifiers):
 
     def value(self, node: Node) -> Value:
         """Translate an expression for a number or an address. Raises ProbeSpecError."""
-        return self._valued(node, self._found(node))
+        return self._read(node, self._resolve(node))
 
     def text(self, node: Node) -> tuple[str, int, str] | Comm | None:
         """Return the location of a string: (C for its address, its maximum bytes or 0, memory); None if the
         expression is no string."""
-        found = self._found(node)
+        found = self._resolve(node)
         if isinstance(found, Comm):
             return found
         if isinstance(found, Lvalue) and types.is_text(found.type) and isinstance(found.type, ArrayType):
             return found.address, found.type.length, found.memory
-        value = self._valued(node, found)
+        value = self._read(node, found)
         kind = value.type
         if isinstance(kind, IntType) and kind.raw and kind.size == size_of(PointerType(kind)):
             kind = PointerType(IntType(1, True, char=True), user=self.scope.memory == USER)
@@ -90,7 +90,7 @@ class Checker(Identifiers):
 
     # Expressions
 
-    def _found(self, node: Node) -> Found:
+    def _resolve(self, node: Node) -> Found:
         match node:
             case syntax.NumberLiteral():
                 return self._literal(node)
@@ -111,7 +111,7 @@ class Checker(Identifiers):
                     return replace(value, type=PointerType(IntType(1, True, char=True), user=True))
                 raise self.fail(node.of, f"this is no address ({kind.text}): '@user' makes no sense of it")
             case syntax.Unary(sign="*"):
-                return self._pointed(node.of, self.value(node.of))
+                return self._dereference(node.of, self.value(node.of))
             case syntax.Unary(sign="&"):
                 return self._address(node)
             case syntax.Unary():
@@ -128,7 +128,7 @@ class Checker(Identifiers):
                 return self._entry(node)
         raise TypeError(f"no expression: {node}")
 
-    def _valued(self, node: Node, found: Found) -> Value:
+    def _read(self, node: Node, found: Found) -> Value:
         """Read the value at a location; for an array its address, as in C."""
         if isinstance(found, Comm):
             raise self.fail(node, "this is text, and no number", hint='as in $comm == "cat", or by %s')
@@ -148,9 +148,9 @@ class Checker(Identifiers):
             )
         if isinstance(kind, VoidType):
             raise self.fail(node, f"this cannot be looked at (it is a {kind.text})")
-        return self._loaded(found, kind)
+        return self._load(found, kind)
 
-    def _loaded(self, place: Lvalue, kind: IntType | PointerType) -> Value:
+    def _load(self, place: Lvalue, kind: IntType | PointerType) -> Value:
         if place.bits:
             return self._bits(place, kind)
         name, size = as_type(kind), size_of(kind)
@@ -170,7 +170,7 @@ class Checker(Identifiers):
     def _memory(self, kind: PointerType) -> str:
         return USER if kind.user else self.scope.memory
 
-    def _pointed(self, node: Node, value: Value) -> Lvalue:
+    def _dereference(self, node: Node, value: Value) -> Lvalue:
         """Dereference an address."""
         kind = value.type
         if isinstance(kind, IntType):
@@ -215,9 +215,9 @@ class Checker(Identifiers):
         if isinstance(node.of, syntax.Name) and node.of.name == "args" and self.scope.record:
             return self.name(syntax.Name(node.at, node.end, node.name))
         if node.arrow:
-            place = self._pointed(node.of, self.value(node.of))
+            place = self._dereference(node.of, self.value(node.of))
         else:
-            found = self._found(node.of)
+            found = self._resolve(node.of)
             if not isinstance(found, Lvalue):
                 hint = f"-> goes through an address: ->{node.name}"
                 is_address = isinstance(found, Value) and isinstance(found.type, PointerType)
@@ -243,21 +243,21 @@ class Checker(Identifiers):
         return Lvalue(
             place.code,
             place.offset + member.offset // 8,
-            self._tagged(member.type, memory),
+            self._tag_user(member.type, memory),
             memory,
             shift,
             member.bits,
             place.direct,
         )
 
-    def _tagged(self, kind: Type, memory: str) -> Type:
+    def _tag_user(self, kind: Type, memory: str) -> Type:
         """Mark pointers read from user memory as user pointers."""
         if memory == USER and isinstance(kind, PointerType):
             return replace(kind, user=True)
         return kind
 
     def _index(self, node: syntax.Index) -> Lvalue:
-        found = self._found(node.of)
+        found = self._resolve(node.of)
         index = self.value(node.index)
         if not isinstance(index.type, IntType):
             raise self.fail(node.index, f"an index is a number, and this is a {index.type.text}")
@@ -267,20 +267,20 @@ class Checker(Identifiers):
             if index.constant is not None and length and not 0 <= index.constant < length:
                 raise self.fail(node.index, f"there are {length} of them: 0 to {length - 1}")
         else:
-            place = self._pointed(node.of, self._valued(node.of, found))
+            place = self._dereference(node.of, self._read(node.of, found))
             kind = place.type
         size = size_of(kind)
         if not size:
             raise self.fail(node.of, f"how large a {kind.text} is, is not known")
-        kind = self._tagged(kind, place.memory)
+        kind = self._tag_user(kind, place.memory)
         if index.constant is not None:
             return replace(place, offset=place.offset + index.constant * size, type=kind)
-        step = converted(index, S64).code
+        step = convert(index, S64).code
         code = f"({place.address} + (u64)({step} * {size}))"
         return Lvalue(code, 0, kind, place.memory)
 
     def _address(self, node: syntax.Unary) -> Value:
-        found = self._found(node.of)
+        found = self._resolve(node.of)
         if not isinstance(found, Lvalue) or found.bits:
             raise self.fail(node.of, "this has no address")
         return Value(found.address, PointerType(found.type, user=found.memory == USER))
@@ -304,7 +304,7 @@ class Checker(Identifiers):
             kind = yes.type
         else:
             kind = no.type
-        yes, no = converted(yes, kind), converted(no, kind)
+        yes, no = convert(yes, kind), convert(no, kind)
         return Value(f"(({as_type(kind)})(({condition.code}) ? {yes.code} : {no.code}))", kind)
 
     def _cast(self, node: syntax.Cast) -> Value:
@@ -316,7 +316,7 @@ class Checker(Identifiers):
         value = self.value(node.of)
         if isinstance(kind, PointerType) and isinstance(value.type, PointerType):
             kind = replace(kind, user=kind.user or value.type.user)
-        return converted(value, kind)
+        return convert(value, kind)
 
     def _same(self, text: syntax.TextLiteral, of: Node) -> Value:
         """Compare a string, to its end, with a literal."""
@@ -357,5 +357,5 @@ class Checker(Identifiers):
             raise self.fail(
                 text,
                 f"this has {len(wanted)} bytes, and what it is compared with has {most} at most",
-                hint=f"what is cut there is {quoted(wanted[:most].decode('utf-8', 'ignore'))}",
+                hint=f"what is cut there is {quote(wanted[:most].decode('utf-8', 'ignore'))}",
             )

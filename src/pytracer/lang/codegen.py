@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from pytracer.errors import ProbeSpecError
-from pytracer.lang.arithmetic import converted, widened
+from pytracer.lang.arithmetic import convert, widen
 from pytracer.lang.checker import Checker
 from pytracer.lang.formats import Conversion
 from pytracer.lang.probe_spec import Expression, ProbeSpec, ResultField, ResultSlot
 from pytracer.lang.scope import Comm, Scope, Value
-from pytracer.lang.signature import signed
+from pytracer.lang.signature import apply_signature
 from pytracer.lang.types import U64, IntType, PointerType, is_text
 from pytracer.record import record
 
@@ -65,7 +65,7 @@ class _FieldWriter:
 
 def generate(spec: ProbeSpec, scope: Scope) -> GeneratedProgram:
     """Generate the C for a probe spec in this scope. Raises ProbeSpecError, which points into the spec."""
-    checker = Checker(spec.text, signed(spec, scope))
+    checker = Checker(spec.text, apply_signature(spec, scope))
     condition = checker.condition(spec.filter) if spec.filter is not None else ""
     results = _FieldWriter()
     conversions: tuple[Conversion | None, ...] = spec.conversions or (None,) * len(spec.expressions)
@@ -106,7 +106,7 @@ def _add_result(
         kind = checker.type_of(of.type)
         if not isinstance(kind, (IntType, PointerType)):
             raise checker.fail(of.type, f"nothing can be made a {kind.text}")
-        value = converted(value, kind)
+        value = convert(value, kind)
     elif conversion is not None:
         value = _convert_to_shown(checker, of, value, conversion)
     results.number(of.text, _slot(value, conversion), value)
@@ -135,9 +135,9 @@ def _convert_to_shown(checker: Checker, of: Expression, value: Value, conversion
     """Convert a value to the type that its conversion shows. Raises ProbeSpecError if it cannot show it."""
     kind = value.type
     if conversion.is_number:
-        return widened(value, conversion)
+        return widen(value, conversion)
     if conversion.sign == "p":
-        return converted(value, U64)
+        return convert(value, U64)
     if conversion.sign in "KU" and isinstance(kind, IntType) and kind.size != 8:
         raise checker.fail(of.node, f"%{conversion.sign} is for addresses, and this is {kind.text}")
     if conversion.sign == "c" and not isinstance(kind, IntType):

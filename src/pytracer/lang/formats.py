@@ -47,7 +47,7 @@ class Conversion:
         text = f"{value:#x}" if self.sign == "p" else str(value)
         if not self.how:
             return text
-        flags, width, precision = _parsed(self.how)
+        flags, width, precision = _parse(self.how)
         if precision is not None:
             text = clip(text, precision)
         return text.ljust(width) if "-" in flags else text.rjust(width)
@@ -56,7 +56,7 @@ class Conversion:
         base = "d" if self.sign in "diu" else self.sign
         if not self.how:
             return format(value, base)
-        flags, width, precision = _parsed(self.how)
+        flags, width, precision = _parse(self.how)
         digits = format(abs(value), base)
         if precision is not None:
             digits = digits.zfill(precision) if value or precision else ""
@@ -75,7 +75,7 @@ class Conversion:
 
 
 @functools.cache
-def _parsed(how: str) -> tuple[str, int, int | None]:
+def _parse(how: str) -> tuple[str, int, int | None]:
     """Return flags, width and precision; a precision without digits is 0, as in C."""
     match = _HOW.fullmatch(how)
     assert match is not None
@@ -100,7 +100,7 @@ def parse_format(text: str, start: int, end: int) -> tuple[str | Conversion, ...
     while at < end:
         percent = text.find("%", at, end)
         stop = end if percent < 0 else percent
-        say(lexer.unescaped(text, at, stop))
+        say(lexer.unescape(text, at, stop))
         if percent < 0:
             break
         match = _CONVERSION.match(text, percent, end)

@@ -82,7 +82,7 @@ def _token(text: str, kind: str, match: re.Match[str]) -> Token:
     if kind == NUMBER:
         value = _number(text, match)
     elif kind in (TEXT, CHARACTER):
-        value = unescaped(text, match.start() + 1, match.end() - 1)
+        value = unescape(text, match.start() + 1, match.end() - 1)
         if kind == CHARACTER and (len(value) != 1 or ord(value) > 0x7F):
             raise ProbeSpecError("this is not one character of ASCII", text, match.start(), match.end())
     elif kind == LABEL:
@@ -101,7 +101,7 @@ def _number(text: str, match: re.Match[str]) -> int:
     return value
 
 
-def unescaped(text: str, start: int, end: int) -> str:
+def unescape(text: str, start: int, end: int) -> str:
     """Decode the inside of a literal, as in C. Raises ProbeSpecError."""
 
     def replace(match: re.Match[str]) -> str:
@@ -118,7 +118,7 @@ def unescaped(text: str, start: int, end: int) -> str:
     return _ESCAPE.sub(replace, text[start:end])
 
 
-def quoted(value: str) -> str:
+def quote(value: str) -> str:
     """Return the literal for a text."""
     letters = {ord(what): f"\\{name}" for name, what in _ESCAPES.items()}
     return '"' + value.translate({**letters, ord("\\"): "\\\\", ord('"'): '\\"'}) + '"'

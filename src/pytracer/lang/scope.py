@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from pytracer.lang.types import StructType, Type
-from pytracer.record import made, record
+from pytracer.record import default_factory, record
 
 KERNEL, USER, EITHER = "PT_MEMORY_KERNEL", "PT_MEMORY_USER", "PT_MEMORY_EITHER"
 """The memory that an address is in. EITHER: the address itself tells (probes_c/include/probe_specs.h)."""
@@ -93,7 +93,7 @@ class Scope:
 
     what: str
     types: TypeProvider
-    named: Mapping[str, Found] = made(factory=dict)
+    named: Mapping[str, Found] = default_factory(factory=dict)
     numbered: tuple[Found, ...] = ()
     returned: Value | None = None
     entry: Scope | None = None

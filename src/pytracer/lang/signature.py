@@ -10,7 +10,7 @@ from pytracer.lang.types import ArrayType, IntType, PointerType, StructType, Typ
 from pytracer.record import replace
 
 
-def retyped(code: str, kind: Type) -> Value:
+def retype(code: str, kind: Type) -> Value:
     """Read a register as a type: only the type's low bytes are meaningful."""
     if isinstance(kind, IntType):
         return Value(f"(({kind.c}){code})", kind)
@@ -19,7 +19,7 @@ def retyped(code: str, kind: Type) -> Value:
     return Value("0", VoidType(f"{kind.text} that is passed by value"))
 
 
-def signed(spec: ProbeSpec, scope: Scope) -> Scope:
+def apply_signature(spec: ProbeSpec, scope: Scope) -> Scope:
     """Return the scope with the names and types of the spec's signature. Raises ProbeSpecError."""
     if not spec.signature:
         return scope
@@ -49,5 +49,5 @@ def _named(spec: ProbeSpec, scope: Scope) -> Scope:
         before = numbered[number]
         if not isinstance(before, Value) or isinstance(before.type, VoidType):
             raise checker.fail(parameter, f"this argument of {scope.what} cannot be read")
-        named[parameter.name] = numbered[number] = retyped(before.code, kind)
+        named[parameter.name] = numbered[number] = retype(before.code, kind)
     return replace(scope, named=named, numbered=tuple(numbered), missing_reason="")

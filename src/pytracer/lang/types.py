@@ -141,7 +141,7 @@ def is_text(kind: Type) -> bool:
     return isinstance(kind, ArrayType) and is_char(kind.of)
 
 
-def promoted(kind: IntType) -> IntType:
+def promote(kind: IntType) -> IntType:
     """Apply C's integer promotion."""
     if kind.size < INT.size:
         return INT
@@ -157,7 +157,7 @@ def of_bits(kind: IntType, bits: int) -> IntType:
 
 def common(left: IntType, right: IntType) -> IntType:
     """Apply C's usual arithmetic conversions to two integers."""
-    left, right = promoted(left), promoted(right)
+    left, right = promote(left), promote(right)
     if left.size == right.size:
         return replace(left, signed=left.signed and right.signed)
     return left if left.size > right.size else right

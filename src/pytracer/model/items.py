@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pytracer.arrays import Array
 from pytracer.model.buckets import power_bounds
-from pytracer.model.tabular import Coded, Tabular, Values, repeated, rows_of
-from pytracer.record import made, record
+from pytracer.model.tabular import Coded, Tabular, Values, repeat_time, rows_of
+from pytracer.record import default_factory, record
 
 Kind = Literal["row", "summary"]
 """``row``: what one interval added. ``summary``: the whole run."""
@@ -33,7 +33,7 @@ class Snapshot(Tabular):
 
     def table(self) -> Mapping[str, Values | Coded]:
         """See :class:`~pytracer.model.tabular.Tabular`."""
-        return {"time": repeated(self.time, len(self)), **self.columns}
+        return {"time": repeat_time(self.time, len(self)), **self.columns}
 
     def value_rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rows without their time."""
@@ -69,7 +69,7 @@ class Histograms(Tabular):
     keys: dict[str, Values]
     counter: str
     counts: Array
-    values: dict[str, Values] = made(factory=dict)
+    values: dict[str, Values] = default_factory(factory=dict)
 
     __repr__ = Tabular.__repr__
 
@@ -80,7 +80,7 @@ class Histograms(Tabular):
         """See :class:`~pytracer.model.tabular.Tabular`; ``buckets`` are ``counts``."""
         total = {self.counter: self.counts.sum(axis=1)}
         return {
-            "time": repeated(self.time, len(self)),
+            "time": repeat_time(self.time, len(self)),
             **self.keys,
             **total,
             **self.values,
@@ -177,7 +177,7 @@ class Loss(Tabular):
 
     def table(self) -> Mapping[str, Values | Coded]:
         """See :class:`~pytracer.model.tabular.Tabular`."""
-        time = repeated(self.time, 1)
+        time = repeat_time(self.time, 1)
         return {"time": time, "reason": [self.reason], "lost": [self.lost], "meaning": [self.meaning]}
 
     def describe(self) -> str:
@@ -219,7 +219,7 @@ class AuditResult(Tabular):
 
     def table(self) -> Mapping[str, Values | Coded]:
         """See :class:`~pytracer.model.tabular.Tabular`."""
-        return {"time": repeated(self.time, 1), **{name: [value] for name, value in self.record().items()}}
+        return {"time": repeat_time(self.time, 1), **{name: [value] for name, value in self.record().items()}}
 
     def describe(self) -> str:
         """Return the result as a sentence."""

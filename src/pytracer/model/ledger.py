@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytracer.model.reduce import Rows, joined, merged, since
+from pytracer.model.reduce import Rows, concatenate, merge, subtract
 from pytracer.model.schema import Schema
 
 
@@ -17,7 +17,7 @@ class Total:
         """Start without rows."""
         self._schema = schema
         self._parts: list[Rows] = []
-        self._beside = 0  # rows of all parts but the first
+        self._pending_rows = 0  # rows of all parts but the first
 
     def add(self, rows: Rows) -> None:
         """Add a reading: rows with different keys."""
@@ -25,8 +25,8 @@ class Total:
             self._parts = [rows]
         elif len(rows):
             self._parts.append(rows)
-            self._beside += len(rows)
-            if self._beside > len(self._parts[0]):
+            self._pending_rows += len(rows)
+            if self._pending_rows > len(self._parts[0]):
                 self._merge()
 
     @property
@@ -37,8 +37,8 @@ class Total:
         return self._parts[0] if self._parts else None
 
     def _merge(self) -> None:
-        self._parts = [merged(self._parts, self._schema)]
-        self._beside = 0
+        self._parts = [merge(self._parts, self._schema)]
+        self._pending_rows = 0
 
 
 class Ledger:
@@ -51,7 +51,7 @@ class Ledger:
         self._schema = schema
         self._interval = Total(schema)
         self._before = Total(schema)  # all intervals before this one
-        self._stood: Rows | None = None
+        self._previous: Rows | None = None
 
     def add_drained(self, rows: Rows) -> None:
         """Add rows that were drained from the kernel."""
@@ -65,12 +65,12 @@ class Ledger:
             self._before.add(taken)
             self._interval = Total(self._schema)
         grown = standing
-        if standing is not None and self._stood is not None:
-            grown = since(standing, self._stood, self._schema)
-        self._stood = standing
-        return joined(taken, grown)
+        if standing is not None and self._previous is not None:
+            grown = subtract(standing, self._previous, self._schema)
+        self._previous = standing
+        return concatenate(taken, grown)
 
     def total(self, standing: Rows | None) -> Rows:
         """Return the rows of the whole run."""
         parts = [rows for rows in (self._before.rows, self._interval.rows) if rows is not None]
-        return joined(merged(parts, self._schema) if parts else None, standing)
+        return concatenate(merge(parts, self._schema) if parts else None, standing)

@@ -42,7 +42,7 @@ def sum_cpus(keys: Array, values: Array, schema: Schema) -> Rows:
     return Rows(keys, total)
 
 
-def of_dense(dense: Rows, keys: np.dtype[Any], schema: Schema) -> Rows:
+def rows_of_dense(dense: Rows, keys: np.dtype[Any], schema: Schema) -> Rows:
     """Return the non-zero rows of an array map, whose indexes become ``keys`` (a dtype)."""
     seen = np.zeros(len(dense), dtype=bool)
     for column in schema.counters:
@@ -52,7 +52,7 @@ def of_dense(dense: Rows, keys: np.dtype[Any], schema: Schema) -> Rows:
     return Rows(named, dense.values[seen])
 
 
-def joined(one: Rows | None, other: Rows | None) -> Rows:
+def concatenate(one: Rows | None, other: Rows | None) -> Rows:
     """Concatenate rows without a common key; one of the two must be given."""
     if one is None or other is None:
         only = other if one is None else one
@@ -62,7 +62,7 @@ def joined(one: Rows | None, other: Rows | None) -> Rows:
     return Rows(keys.view(one.keys.dtype), np.concatenate((one.values, other.values)))
 
 
-def since(now: Rows, before: Rows, schema: Schema) -> Rows:
+def subtract(now: Rows, before: Rows, schema: Schema) -> Rows:
     """Subtract the rows ``before`` from the rows ``now``; rows that did not grow are left out.
 
     A key that is missing from ``now`` adds nothing; a new key counts from zero. A maximum stays the maximum
@@ -85,7 +85,7 @@ def since(now: Rows, before: Rows, schema: Schema) -> Rows:
     return Rows(now.keys[moved], grown[moved])
 
 
-def merged(parts: Sequence[Rows], schema: Schema) -> Rows:
+def merge(parts: Sequence[Rows], schema: Schema) -> Rows:
     """Merge all rows of all ``parts`` (at least one) by key: counters are added, ``max`` columns are the
     maximum, ``last`` columns are from the row with the greatest ``seen``."""
     # As bytes: NumPy would copy the members of a struct, and leave what is between them undefined.

@@ -97,15 +97,15 @@ class Tabular:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return f"{self.describe()}\n{self._shown('simple')}"
+        return f"{self.describe()}\n{self._format('simple')}"
 
     def _repr_html_(self) -> str:
         """Return the first rows as an HTML table, for notebooks."""
         import html
 
-        return f"<p>{html.escape(self.describe())}</p>{self._shown('html')}"
+        return f"<p>{html.escape(self.describe())}</p>{self._format('html')}"
 
-    def _shown(self, form: str) -> str:
+    def _format(self, form: str) -> str:
         from tabulate import tabulate
 
         table = self.table()
@@ -130,7 +130,7 @@ def rows_of(columns: Mapping[str, Values | Coded]) -> Iterator[dict[str, Any]]:
         yield dict(zip(columns, row, strict=True))
 
 
-def repeated(seconds: float, count: int) -> Array:
+def repeat_time(seconds: float, count: int) -> Array:
     """Return the column ``time`` of rows that were all read at one moment."""
     return np.full(count, round(seconds * 1e6) * 1000, dtype=np.int64)  # a float holds no nanoseconds
 

@@ -26,7 +26,7 @@ from pytracer.plan.sites import (
     read_code,
     starts,
 )
-from pytracer.record import made, record, replace
+from pytracer.record import default_factory, record, replace
 from pytracer.request import Request
 from pytracer.spec import (
     SPELLINGS,
@@ -172,8 +172,8 @@ class ProbeSpecPlan(TargetPlan):
     their C, ``usdt_arguments`` target numbers to the locations of USDT arguments."""
 
     asked: ProbeSpecs | None = None
-    generated: Mapping[str, str] = made(factory=dict)
-    usdt_arguments: Mapping[int, bytes] = made(factory=dict)
+    generated: Mapping[str, str] = default_factory(factory=dict)
+    usdt_arguments: Mapping[int, bytes] = default_factory(factory=dict)
 
 
 def supported_alternatives(
@@ -246,12 +246,12 @@ def attach(
     within = bool(group[0].source.offset)
     point = Point.OTHER if within else SPELLINGS[kind].at
 
-    def made(way: TargetAlternative) -> tuple[Probe, ...]:
+    def default_factory(way: TargetAlternative) -> tuple[Probe, ...]:
         probes = way.make(program, group)
         return probes if kind in IN_PROGRAMS else tuple(replace(probe, at=point) for probe in probes)
 
     ways = tuple(
-        Alternative(way.name, made(way), uniform=not within, risk=way.risk)
+        Alternative(way.name, default_factory(way), uniform=not within, risk=way.risk)
         for way in WAYS[kind]
         if (way.offsets or not within) and (way.risk or kind != RETURN or group[0].code is not None)
     )

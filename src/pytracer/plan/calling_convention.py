@@ -22,18 +22,18 @@ Needs = tuple[int, int]  # registers for numbers and addresses, and for floating
 
 
 def first_registers(
-    prototype: Prototype, told: Sequence[int | None], types: NoTypes, architecture: str
+    prototype: Prototype, locations: Sequence[int | None], types: NoTypes, architecture: str
 ) -> list[int]:
     """Return the first register of each argument, from 0; NOT_IN_REGISTER if it is in none, or unknown.
 
-    ``told`` is from debug information: a register, NOT_IN_REGISTER, or None for the calling convention's.
-    Once it contradicts the convention, the arguments behind are unknown.
+    ``locations`` is from debug information: a register, NOT_IN_REGISTER, or None for the calling
+    convention's. Once it contradicts the convention, the arguments behind are unknown.
     """
     most = REGISTERS.get(architecture, 0)
     start = _of_result(prototype.returned, types, architecture)
     known, numbers, floats = start is not None, start or 0, 0
     found = list[int]()
-    for (_, kind), said in zip(prototype.arguments, told, strict=True):
+    for (_, kind), location in zip(prototype.arguments, locations, strict=True):
         needs = _registers_needed(kind, types, architecture)
         place = NOT_IN_REGISTER
         if needs is not None:
@@ -43,9 +43,11 @@ def first_registers(
                 numbers, floats = numbers + needs[0], floats + needs[1]
             elif architecture == "aarch64" and needs[0]:
                 numbers = most  # what comes behind is in memory, too
-        found.append(said if said is not None else place if known else NOT_IN_REGISTER)
+        found.append(location if location is not None else place if known else NOT_IN_REGISTER)
         plain = isinstance(kind, (IntType, PointerType))
-        known = known and needs is not None and said in (None, place, *(() if plain else (NOT_IN_REGISTER,)))
+        known = (
+            known and needs is not None and location in (None, place, *(() if plain else (NOT_IN_REGISTER,)))
+        )
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pytracer.kernel.facts import NOT_IN_REGISTER, KernelInfo, NamedTarget
 from pytracer.lang.scope import EITHER, KERNEL, USER, Found, Lvalue, Scope, Value
-from pytracer.lang.signature import retyped
+from pytracer.lang.signature import retype
 from pytracer.lang.types import RAW, ArrayType, IntType, PointerType, StructType, Type, VoidType, basic
 from pytracer.plan.btf_types import BtfTypes, NoTypes, ProgramTypes, Prototype
 from pytracer.plan.calling_convention import REGISTERS, first_registers
@@ -53,7 +53,7 @@ def _arguments(
     return tuple(
         Value("0", VoidType("value that is nowhere that is known, as the function begins"))
         if place == NOT_IN_REGISTER and isinstance(kind, (IntType, PointerType))
-        else retyped(passed(max(place, 0)), kind)
+        else retype(passed(max(place, 0)), kind)
         for (_, kind), place in zip(prototype.arguments, places, strict=True)
     )
 
@@ -67,7 +67,7 @@ def _in_words(prototype: Prototype) -> list[int]:
     return places
 
 
-def _by_convention(prototype: Prototype, types: NoTypes, facts: KernelInfo) -> list[int]:
+def _registers_by_convention(prototype: Prototype, types: NoTypes, facts: KernelInfo) -> list[int]:
     return first_registers(prototype, [None] * len(prototype.arguments), types, facts.architecture)
 
 
@@ -75,7 +75,7 @@ def _register(number: int) -> str:
     return f"pt_spec_argument(ctx, {number})"
 
 
-def _passed(number: int) -> str:
+def _context_word(number: int) -> str:
     return f"pt_spec_context_word(ctx, {number})"
 
 
@@ -90,11 +90,11 @@ def _function(source: Source, target: NamedTarget, types: NoTypes, facts: Kernel
             f"it is not in BTF, so there is arg1 to arg{most}, or a signature: NAME(int number, char *text)"
         )
         return Scope(what, types, numbered=raw, missing_reason=hint)
-    values = _arguments(_register, prototype, _by_convention(prototype, types, facts))
-    return _with(prototype, Scope(what, types), values[:most])
+    values = _arguments(_register, prototype, _registers_by_convention(prototype, types, facts))
+    return _add_arguments(prototype, Scope(what, types), values[:most])
 
 
-def _with(prototype: Prototype, scope: Scope, values: Sequence[Value]) -> Scope:
+def _add_arguments(prototype: Prototype, scope: Scope, values: Sequence[Value]) -> Scope:
     named: dict[str, Found] = {
         name: value for (name, _), value in zip(prototype.arguments, values, strict=False) if name
     }
@@ -118,7 +118,7 @@ def _function_return(source: Source, target: NamedTarget, types: NoTypes, facts:
 
 def _returned(code: str, kind: Type) -> Value:
     if isinstance(kind, (IntType, PointerType)):
-        return retyped(code, kind)
+        return retype(code, kind)
     text = "nothing" if isinstance(kind, VoidType) and kind.text == "void" else f"a whole {kind.text}"
     return Value("0", VoidType(text))
 
@@ -128,7 +128,9 @@ def _trampoline(source: Source, target: NamedTarget, types: NoTypes, facts: Kern
     prototype = types.function(target.function)
     if prototype is None:
         return Scope(what, types, missing_reason="it is not in BTF")
-    return _with(prototype, Scope(what, types), _arguments(_passed, prototype, _in_words(prototype)))
+    return _add_arguments(
+        prototype, Scope(what, types), _arguments(_context_word, prototype, _in_words(prototype))
+    )
 
 
 def _trampoline_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
@@ -138,7 +140,7 @@ def _trampoline_return(source: Source, target: NamedTarget, types: NoTypes, fact
     if prototype is None:
         return replace(scope, entry=entry)
     places = sum(_places(kind) for _, kind in prototype.arguments)
-    return replace(scope, returned=_returned(_passed(places), prototype.returned), entry=entry)
+    return replace(scope, returned=_returned(_context_word(places), prototype.returned), entry=entry)
 
 
 def _places(kind: Type) -> int:
@@ -151,7 +153,9 @@ def _raw_tracepoint(source: Source, target: NamedTarget, types: NoTypes, facts: 
     prototype = types.tracepoint(target.name)
     if prototype is None:
         return Scope(what, types, missing_reason="BTF does not say what it passes")
-    return _with(prototype, Scope(what, types), _arguments(_passed, prototype, _in_words(prototype)))
+    return _add_arguments(
+        prototype, Scope(what, types), _arguments(_context_word, prototype, _in_words(prototype))
+    )
 
 
 def _raw_registers(facts: KernelInfo, first: int = 0) -> tuple[Value, ...]:
@@ -164,19 +168,19 @@ def _program_function(source: Source, target: NamedTarget, types: NoTypes, facts
     if source.offset:
         return Scope(what, types, missing_reason=_WITHIN, memory=USER)
     raw = _raw_registers(facts)
-    types, prototype, registers = _debugged(target, types, facts)
+    types, prototype, registers = _find_debug_info(target, types, facts)
     if prototype is not None:
         values = _arguments(
             _register, prototype, first_registers(prototype, registers, types, facts.architecture)
         )
         more = raw[len(values) :] if prototype.variadic else ()
-        scope = _with(prototype, Scope(what, types, memory=USER), values)
+        scope = _add_arguments(prototype, Scope(what, types, memory=USER), values)
         return replace(scope, numbered=(*values, *more))
     hint = f"arg1 to arg{len(raw)}, or a signature, as in {what}(int number, char *text)"
     return Scope(what, types, numbered=raw, missing_reason=hint, memory=USER)
 
 
-def _debugged(
+def _find_debug_info(
     target: NamedTarget, types: NoTypes, facts: KernelInfo
 ) -> tuple[NoTypes, Prototype | None, tuple[int | None, ...]]:
     """With what debug information says, if there is any. It does not know the compiler's own versions of a
@@ -191,7 +195,7 @@ def _debugged(
 
 def _program_return(source: Source, target: NamedTarget, types: NoTypes, facts: KernelInfo) -> Scope:
     entry = _program_function(replace(source, kind="u"), target, types, facts)
-    types, prototype, _ = _debugged(target, types, facts)
+    types, prototype, _ = _find_debug_info(target, types, facts)
     code = "pt_spec_return_value(ctx)"
     returned = Value(f"((u64){code})", RAW) if prototype is None else _returned(code, prototype.returned)
     what = _what(source, target)

@@ -54,7 +54,7 @@ def attachments(programs: Mapping[int, KernelProgram], held: Holders, names: Tar
             continue
         where = link.where
         if link.interface:
-            where = _taken(link, loose)
+            where = _take_attachment(link, loose)
         found.append(Attachment(link.program, where, link.id))
     found += [Attachment(one.program, one.where) for one in loose]
     found += [Attachment(event.program, _named(event.where, names)) for event in held.events]
@@ -63,7 +63,7 @@ def attachments(programs: Mapping[int, KernelProgram], held: Holders, names: Tar
     return list(dict.fromkeys(found))
 
 
-def _taken(link: LinkInfo, loose: list[NetworkAttachment]) -> str:
+def _take_attachment(link: LinkInfo, loose: list[NetworkAttachment]) -> str:
     """Return the place of a link on an interface, and remove it from ``loose``: the kernel reports the
     interface's index without its namespace, so the attachment found there is the link's."""
     for one in loose:
@@ -97,7 +97,7 @@ def _folder(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def by_program(found: Iterable[Attachment]) -> dict[int, list[Attachment]]:
+def group_by_program(found: Iterable[Attachment]) -> dict[int, list[Attachment]]:
     """Group attachments by program."""
     sorted_out: dict[int, list[Attachment]] = {}
     for one in found:

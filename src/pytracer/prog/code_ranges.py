@@ -6,14 +6,14 @@ import contextlib
 from collections.abc import Iterator
 
 from pytracer.bpf.obj_info import read_program
-from pytracer.bpf.objects import ObjectKind, ids, opened
+from pytracer.bpf.objects import ObjectKind, ids, open_object
 
 
 def program_ranges() -> Iterator[tuple[int, int]]:
     """Yield the begin and end of each function of each program; nothing if the kernel hides them."""
     with contextlib.suppress(OSError):  # not for us to see
         for number in ids(ObjectKind.PROGRAM):
-            with contextlib.suppress(OSError), opened(ObjectKind.PROGRAM, number) as descriptor:
+            with contextlib.suppress(OSError), open_object(ObjectKind.PROGRAM, number) as descriptor:
                 for function in read_program(descriptor).functions:
                     if function.address:
                         yield function.address, function.address + function.size

@@ -8,13 +8,13 @@ from typing import Any
 
 from pytracer.arrays import load, np
 from pytracer.bpf.obj_info import ProgramInfo, SourceLine, read_program
-from pytracer.bpf.objects import ObjectKind, opened
+from pytracer.bpf.objects import ObjectKind, open_object
 from pytracer.errors import PytracerError, UnknownNameError
-from pytracer.kernel.policy import explain, in_words
+from pytracer.kernel.policy import describe_errno, explain
 from pytracer.prog.disassembly import BytecodeLine, KernelReferenceFormatter, listing
 from pytracer.prog.link_targets import TargetNames
 from pytracer.prog.map_contents import MapContents, read_contents
-from pytracer.prog.native_code import NativeInstruction, of_program
+from pytracer.prog.native_code import NativeInstruction, disassemble_program
 from pytracer.prog.program_list import KernelMap, ProgramLister, read_kernel_map
 from pytracer.prog.run_stats import RunCount
 from pytracer.prog.tables import NEEDED, context, row
@@ -54,7 +54,7 @@ def dump_program(name: str, *, entries: int) -> ProgramDump:
         number = int(name)
         program = programs[number]
         facts = row(RunCount(program, 0, 0, None), 0, context(programs, TargetNames()))
-        with opened(ObjectKind.PROGRAM, number) as descriptor:
+        with open_object(ObjectKind.PROGRAM, number) as descriptor:
             info = read_program(descriptor)
         tables = tuple(_tables(info, entries))
     except FileNotFoundError:
@@ -69,7 +69,7 @@ def dump_program(name: str, *, entries: int) -> ProgramDump:
         return symbols.names(np.array([address], np.uint64))[0]
 
     load()
-    code, hint = of_program(info, name_of=name_of)
+    code, hint = disassemble_program(info, name_of=name_of)
     by_insn = _Lines((line.insn, line) for line in info.lines)
     by_address = _Lines((line.address, line) for line in info.lines if line.address)
     return ProgramDump(
@@ -104,9 +104,9 @@ class _Lines:
 
 def _tables(info: ProgramInfo, entries: int) -> Iterator[tuple[KernelMap, MapContents]]:
     for number in info.map_ids:
-        with opened(ObjectKind.MAP, number) as descriptor:
+        with open_object(ObjectKind.MAP, number) as descriptor:
             table = read_kernel_map(descriptor)
             try:
                 yield table, read_contents(descriptor, table.info, entries)
             except OSError as error:
-                yield table, MapContents(None, reason=in_words(error.errno or 0).lower())
+                yield table, MapContents(None, reason=describe_errno(error.errno or 0).lower())

@@ -59,9 +59,9 @@ def _filters() -> Iterator[Leftover]:
         there = clsact.filters(index)
         dead = [one for one in there if one.owner_match and is_dead(one.owner_match[1])]
         for one in dead:
-            way = NAMES[one.way]
-            command = f"tc filter del dev {name} {way} pref {one.priority} handle {one.handle:#x} bpf"
-            yield Leftover(f"a filter on {name} {way}", command)
+            direction = NAMES[one.direction]
+            command = f"tc filter del dev {name} {direction} pref {one.priority} handle {one.handle:#x} bpf"
+            yield Leftover(f"a filter on {name} {direction}", command)
         if dead and len(dead) == len(there) and any(one.owner_match and one.owner_match[2] for one in dead):
             yield Leftover(f"the qdisc clsact on {name}", f"tc qdisc del dev {name} clsact")
 
@@ -82,7 +82,7 @@ def _cgroups() -> Iterator[Leftover]:
             try:
                 for kind in _ATTACH_TYPES:
                     with contextlib.suppress(OSError):
-                        for number in dead.intersection(cgroup.attached(folder, kind)):
+                        for number in dead.intersection(cgroup.query_attached(folder, kind)):
                             called = attach_type(kind)
                             command = f"bpftool cgroup detach {shlex.quote(str(path))} {called} id {number}"
                             yield Leftover(f"program {number} on cgroup {path} ({called})", command)

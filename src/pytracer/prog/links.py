@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 
 from pytracer.bpf.holders import format_target
-from pytracer.bpf.objects import ObjectKind, ids, opened
+from pytracer.bpf.objects import ObjectKind, ids, open_object
 from pytracer.bpf.sys import address, object_info
 from pytracer.prog.link_targets import TargetNames, attach_type, interface
 from pytracer.prog.program_list import KernelProgram, ignore_vanished
@@ -39,7 +39,7 @@ def holding(program: int) -> list[int]:
     """Return the ids of the links that hold a program. Raises OSError."""
     found = []
     for number in ids(ObjectKind.LINK):
-        with ignore_vanished(), opened(ObjectKind.LINK, number) as descriptor:
+        with ignore_vanished(), open_object(ObjectKind.LINK, number) as descriptor:
             info = bytearray(_SIZE)
             object_info(descriptor, info)
             if struct.unpack_from("I", info, 8)[0] == program:
@@ -49,7 +49,7 @@ def holding(program: int) -> list[int]:
 
 def _links(programs: Mapping[int, KernelProgram], names: TargetNames) -> Iterator[LinkInfo]:
     for number in ids(ObjectKind.LINK):
-        with ignore_vanished(), opened(ObjectKind.LINK, number) as descriptor:
+        with ignore_vanished(), open_object(ObjectKind.LINK, number) as descriptor:
             link = _Raw(descriptor, programs, names)
             kind, where = _KINDS.get(link.type, (f"type {link.type}", lambda _: ""))
             index = link.word(16) if kind in _ON_INTERFACES else 0
@@ -90,10 +90,10 @@ class _Raw:
 
 def _tracing(link: _Raw) -> str:
     kind = attach_type(link.word(16))
-    return f"{kind}:{_traced(link, link.word(20), link.word(24)) or '?'}"
+    return f"{kind}:{_trampoline_target(link, link.word(20), link.word(24)) or '?'}"
 
 
-def _traced(link: _Raw, object_id: int, number: int) -> str:
+def _trampoline_target(link: _Raw, object_id: int, number: int) -> str:
     """Name a trampoline's target: a kernel function or a program (since Linux 5.13, 441e8c66b23e)."""
     if not number:
         return ""
@@ -121,7 +121,7 @@ def _kprobe_multi(link: _Raw) -> str:
     if not count:
         return f"{kind}:?"
     (first,) = struct.unpack_from("Q", link.array(16, 24, 8 * count))
-    return f"{kind}:{link.names.function_at(first) if first else '?'}{_more(count)}"
+    return f"{kind}:{link.names.function_at(first) if first else '?'}{_and_more(count)}"
 
 
 def _uprobe_multi(link: _Raw) -> str:
@@ -130,10 +130,10 @@ def _uprobe_multi(link: _Raw) -> str:
     if not count:
         return f"{kind}:?"
     (first,) = struct.unpack_from("Q", link.array(24, 52, 8 * count))
-    return f"{format_target(kind, link.text(16, 48), first)}{_more(count)}"
+    return f"{format_target(kind, link.text(16, 48), first)}{_and_more(count)}"
 
 
-def _more(count: int) -> str:
+def _and_more(count: int) -> str:
     return f" and {count - _MANY} more" if count > _MANY else ""
 
 

@@ -50,7 +50,7 @@ def disassemble(
     return found, ""
 
 
-def of_program(
+def disassemble_program(
     info: ProgramInfo, *, name_of: Callable[[int], str] | None = None
 ) -> tuple[list[NativeInstruction], str]:
     """Disassemble all functions of a program; see ``disassemble``. Each has its own address: they need not be

@@ -44,7 +44,7 @@ def list_network_attachments(namespaces: Mapping[int, int]) -> list[NetworkAttac
     """List the programs of this network namespace, and of those that processes are in (namespace's inode ->
     process id)."""
     own = Path("/proc/thread-self/ns/net").stat().st_ino
-    found = list(_here())
+    found = list(_attachments_in_namespace())
     for number, process in namespaces.items():
         if number != own:
             there = _in_namespace(process, number)
@@ -56,12 +56,12 @@ def query(target: int, kind: int) -> list[tuple[int, int]]:
     """Return (program, link or 0) of an interface's index, or of a cgroup's or namespace's descriptor; none
     if the kernel cannot list them."""
     programs, links = bytearray(4 * _MOST), bytearray(4 * _MOST)
-    ask = struct.pack("IIIIQIIQQ", target, kind, 0, 0, address(programs), _MOST, 0, 0, address(links))
+    attributes = struct.pack("IIIIQIIQQ", target, kind, 0, 0, address(programs), _MOST, 0, 0, address(links))
     try:
-        _, attr = bpf_inout(Command.PROG_QUERY, ask)
+        _, attr = bpf_inout(Command.PROG_QUERY, attributes)
     except OSError:
         try:  # before Linux 6.6 (053c8e1f235d) links are not told
-            _, attr = bpf_inout(Command.PROG_QUERY, ask[:32])
+            _, attr = bpf_inout(Command.PROG_QUERY, attributes[:32])
         except OSError:
             return []
     (count,) = struct.unpack_from("I", attr, 24)
@@ -69,7 +69,7 @@ def query(target: int, kind: int) -> list[tuple[int, int]]:
     return list(zip(*words, strict=True))
 
 
-def _here() -> Iterator[NetworkAttachment]:
+def _attachments_in_namespace() -> Iterator[NetworkAttachment]:
     """Yield the attachments in the calling thread's namespace. Kinds that cannot be queried are left out."""
     with contextlib.suppress(OSError):
         names = {number: one.name for number, one in interfaces.interfaces().items()}
@@ -119,7 +119,7 @@ def _in_namespace(process: int, number: int) -> list[NetworkAttachment]:
         with contextlib.suppress(OSError), open(f"/proc/{process}/ns/net", "rb") as namespace:
             there = os.fstat(namespace.fileno()).st_ino == number  # and no process that came later
             if there and _libc.setns(namespace.fileno(), _CLONE_NEWNET) == 0:
-                found.extend(_here())
+                found.extend(_attachments_in_namespace())
 
     thread = threading.Thread(target=enter)
     thread.start()

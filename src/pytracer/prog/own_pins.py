@@ -16,7 +16,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pytracer.bpf.objects import ObjectKind, opened
+from pytracer.bpf.objects import ObjectKind, open_object
 from pytracer.errors import PytracerError
 from pytracer.kernel.policy import explain
 from pytracer.prog import pins
@@ -65,9 +65,9 @@ def pin(program: KernelProgram, links: Iterable[int]) -> Path:
             made.append(folder)
         for kind, number, name in wanted:
             path = folder / name
-            if path.exists() and _keeps(path, kind, number):
+            if path.exists() and _pins(path, kind, number):
                 continue
-            with opened(kind, number) as descriptor:
+            with open_object(kind, number) as descriptor:
                 pins.create_pin(descriptor, str(path))
             made.append(path)
     except BaseException as error:
@@ -76,12 +76,12 @@ def pin(program: KernelProgram, links: Iterable[int]) -> Path:
                 path.rmdir() if path == folder else path.unlink()
         _leave()
         if isinstance(error, OSError):
-            raise _explained(error, program, folder) from error
+            raise _explain(error, program, folder) from error
         raise
     return folder
 
 
-def pinned() -> list[PinnedProgram]:
+def list_pinned() -> list[PinnedProgram]:
     """List pytracer's pins, by program id. Raises PytracerError if the folder belongs to somebody else."""
     if not FOLDER.is_dir():
         return []
@@ -93,8 +93,8 @@ def unpin(one: PinnedProgram) -> None:
     """Remove the pins of a program; it is unloaded unless something else holds it. Raises PytracerError if
     its folder has anything else in it: then nothing is removed."""
     paths = [one.folder / _PROGRAM, *(one.folder / f"link-{link}" for link in one.links)]
-    if strange := sorted(set(one.folder.iterdir()) - set(paths)):
-        raise PytracerError(f"{strange[0]} is not pytracer's: nothing was removed", hint="look at what it is")
+    if unknown := sorted(set(one.folder.iterdir()) - set(paths)):
+        raise PytracerError(f"{unknown[0]} is not pytracer's: nothing was removed", hint="look at what it is")
     try:
         for path in reversed(paths):  # links first: a program without its name is not found again
             path.unlink(missing_ok=True)
@@ -122,16 +122,16 @@ def _found() -> Iterator[PinnedProgram]:
         if name is None or not stat.S_ISDIR(folder.lstat().st_mode):
             continue
         program = int(name[1])
-        if not _keeps(folder / _PROGRAM, ObjectKind.PROGRAM, program, tag=name[2]):
+        if not _pins(folder / _PROGRAM, ObjectKind.PROGRAM, program, tag=name[2]):
             continue
-        links = [int(match[1]) for path in folder.iterdir() if (match := _LINK.fullmatch(path.name))]
-        ours = (
-            number for number in links if _keeps(folder / f"link-{number}", ObjectKind.LINK, number, program)
+        numbers = [int(match[1]) for path in folder.iterdir() if (match := _LINK.fullmatch(path.name))]
+        links = (
+            number for number in numbers if _pins(folder / f"link-{number}", ObjectKind.LINK, number, program)
         )
-        yield PinnedProgram(program, name[2], folder, tuple(sorted(ours)))
+        yield PinnedProgram(program, name[2], folder, tuple(sorted(links)))
 
 
-def _keeps(path: Path, kind: ObjectKind, number: int, program: int = 0, *, tag: str = "") -> bool:
+def _pins(path: Path, kind: ObjectKind, number: int, program: int = 0, *, tag: str = "") -> bool:
     """Return whether a pin is of that object, and of that ``program`` and ``tag`` if given."""
     with contextlib.suppress(OSError):
         found = pins.read_pin(str(path))
@@ -142,7 +142,7 @@ def _keeps(path: Path, kind: ObjectKind, number: int, program: int = 0, *, tag: 
 
 def _prepare() -> None:
     """Mount a BPF file system if there is none, and make the folder. Raises OSError, or PytracerError."""
-    if not any(point == str(BPFFS) for point, _ in pins.mounted()):
+    if not any(point == str(BPFFS) for point, _ in pins.list_mounts()):
         # Open to root alone, with a source that identifies it: it is unmounted with the last pin.
         _mount(_SOURCE, str(BPFFS))
     with contextlib.suppress(FileExistsError):
@@ -155,7 +155,9 @@ def _leave() -> None:
     empty."""
     with contextlib.suppress(OSError):
         FOLDER.rmdir()
-        if (str(BPFFS), _SOURCE) in pins.mounted() and {path.name for path in BPFFS.iterdir()} <= _KERNELS:
+        if (str(BPFFS), _SOURCE) in pins.list_mounts() and {
+            path.name for path in BPFFS.iterdir()
+        } <= _KERNELS:
             _libc.umount2(os.fsencode(BPFFS), 0)
 
 
@@ -174,7 +176,7 @@ def _mount(source: str, target: str) -> None:
         raise OSError(number, os.strerror(number), target)
 
 
-def _explained(error: OSError, program: KernelProgram, folder: Path) -> PytracerError:
+def _explain(error: OSError, program: KernelProgram, folder: Path) -> PytracerError:
     what = f"pinning program {program.id}"
     if error.errno == errno.EEXIST:
         return PytracerError(f"{what}: something else is in {folder}", hint="look at what it is")

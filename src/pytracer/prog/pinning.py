@@ -36,22 +36,22 @@ def pin(names: Iterable[str], *, attached: bool) -> list[PinnedProgramInfo]:
     tracer loaded it, or it cannot stay attached.
     """
     programs, processes = _look()
-    ids = _chosen(names, programs, processes)
+    ids = _choose_programs(names, programs, processes)
     links = {number: holding(number) if attached else [] for number in ids}
     if attached:
         for number in ids:
             _check_attachment(number, links[number], processes)
-    before = {one.program: one.links for one in own_pins.pinned()}
+    before = {one.program: one.links for one in own_pins.list_pinned()}
     try:
         for number in ids:
             own_pins.pin(programs[number], links[number])
     except PytracerError:
-        for one in own_pins.pinned():
+        for one in own_pins.list_pinned():
             if one.program in ids:
                 own_pins.restore(one, before.get(one.program))
         raise
-    there = {one.program: one for one in own_pins.pinned()}
-    return [_kept(there[number], programs, processes) for number in ids]
+    there = {one.program: one for one in own_pins.list_pinned()}
+    return [_describe_pin(there[number], programs, processes) for number in ids]
 
 
 def unload(names: Iterable[str]) -> tuple[list[PinnedProgramInfo], list[PytracerError]]:
@@ -61,7 +61,7 @@ def unload(names: Iterable[str]) -> tuple[list[PinnedProgramInfo], list[Pytracer
     whose pins could not be removed; the others are removed.
     """
     names, refused = tuple(names), list[PytracerError]()
-    there = {one.program: one for one in own_pins.pinned()}
+    there = {one.program: one for one in own_pins.list_pinned()}
     wanted = dict[int, None]()
     for name in names:
         if name == TRACER_OWNED:
@@ -80,7 +80,7 @@ def unload(names: Iterable[str]) -> tuple[list[PinnedProgramInfo], list[Pytracer
             gone.append(there[number])
         except PytracerError as error:
             refused.append(error)
-    return [_kept(one, programs, processes) for one in gone], refused
+    return [_describe_pin(one, programs, processes) for one in gone], refused
 
 
 def _look() -> tuple[dict[int, KernelProgram], Holders]:
@@ -95,17 +95,19 @@ def _id(name: str) -> int:
     return int(name) if name.isascii() and name.isdecimal() else -1
 
 
-def _chosen(names: Iterable[str], programs: dict[int, KernelProgram], processes: Holders) -> list[int]:
+def _choose_programs(
+    names: Iterable[str], programs: dict[int, KernelProgram], processes: Holders
+) -> list[int]:
     ids = list[int]()
     for name in names:
         if name == TRACER_OWNED:
-            all_ours = [number for number in programs if _tracer(number, processes)]
-            if not all_ours:
+            own_programs = [number for number in programs if _tracer(number, processes)]
+            if not own_programs:
                 raise PytracerError(
                     "no tracer runs, or none that has programs",
                     hint="; ".join(missing(processes)) or "pytracer prog",
                 )
-            ids += all_ours
+            ids += own_programs
         elif (number := _id(name)) not in programs:
             raise UnknownNameError("program", name, map(str, programs), where="pytracer prog lists them")
         elif not _tracer(number, processes):
@@ -139,7 +141,9 @@ def _check_attachment(number: int, links: list[int], processes: Holders) -> None
         )
 
 
-def _kept(one: PinnedProgram, programs: dict[int, KernelProgram], processes: Holders) -> PinnedProgramInfo:
+def _describe_pin(
+    one: PinnedProgram, programs: dict[int, KernelProgram], processes: Holders
+) -> PinnedProgramInfo:
     program = programs.get(one.program)
     return PinnedProgramInfo(
         one, program.name if program else "", tuple(processes.programs.get(one.program, ()))

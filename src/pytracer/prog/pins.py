@@ -37,7 +37,7 @@ class Pin:
 def pins() -> list[Pin]:
     """Return all pins in the BPF file systems that are mounted in this mount namespace."""
     found = []
-    for root in dict.fromkeys(point for point, _ in mounted()):
+    for root in dict.fromkeys(point for point, _ in list_mounts()):
         for folder, _, files in os.walk(root):
             for file in files:
                 with contextlib.suppress(OSError):  # somebody takes it away, or it is no pin
@@ -70,7 +70,7 @@ def create_pin(descriptor: int, path: str) -> None:
     bpf(Command.OBJ_PIN, struct.pack("QII", address(name), descriptor, 0))
 
 
-def mounted() -> Iterator[tuple[str, str]]:
+def list_mounts() -> Iterator[tuple[str, str]]:
     """Yield the mount point and the source of each BPF file system."""
     for line in _MOUNTS.read_text().splitlines():
         fields = line.split(" ")

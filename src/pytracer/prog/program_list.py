@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from pytracer import ktime
 from pytracer.bpf.obj_info import MapInfo, ProgramInfo, read_map, read_program
-from pytracer.bpf.objects import ObjectKind, ids, opened, own_file_info
+from pytracer.bpf.objects import ObjectKind, ids, open_object, own_file_info
 from pytracer.features.table.map_types import MAP_NAMES
 from pytracer.features.table.program_types import PROGRAM_NAMES
 from pytracer.record import record
@@ -67,7 +67,7 @@ class ProgramLister:
         found = {}
         since = time.time() - ktime.boottime_ns() / 1e9
         for number in ids(ObjectKind.PROGRAM):
-            with ignore_vanished(), opened(ObjectKind.PROGRAM, number) as descriptor:
+            with ignore_vanished(), open_object(ObjectKind.PROGRAM, number) as descriptor:
                 found[number] = self._read(descriptor, since)
         self._names = {number: name for number, name in self._names.items() if number in found}
         return found
@@ -84,7 +84,7 @@ def list_maps() -> dict[int, KernelMap]:
     """Return the maps by id. Raises OSError."""
     found = {}
     for number in ids(ObjectKind.MAP):
-        with ignore_vanished(), opened(ObjectKind.MAP, number) as descriptor:
+        with ignore_vanished(), open_object(ObjectKind.MAP, number) as descriptor:
             found[number] = read_kernel_map(descriptor)
     return found
 

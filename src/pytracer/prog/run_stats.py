@@ -84,7 +84,7 @@ class RunCounter:
         """Return the statistics of each program since the last reading, and the seconds since. Raises
         OSError."""
         programs, now = self._programs.list(), time.monotonic()
-        ran, seconds = since(self._before, programs), now - self._looked
+        ran, seconds = subtract(self._before, programs), now - self._looked
         self._before, self._looked = programs, now
         self._seen = self._seen | programs
         return ran, seconds
@@ -96,18 +96,18 @@ class RunCounter:
 
     def whole(self) -> tuple[list[RunCount], float]:
         """Return the statistics since the first reading; of unloaded programs, until they were last seen."""
-        return since(self._first, self._seen), self._looked - self._begun
+        return subtract(self._first, self._seen), self._looked - self._begun
 
 
-def since(before: Mapping[int, KernelProgram], now: Mapping[int, KernelProgram]) -> list[RunCount]:
+def subtract(before: Mapping[int, KernelProgram], now: Mapping[int, KernelProgram]) -> list[RunCount]:
     """Compare two readings. A new program was loaded in between: ids are not reused."""
     return [_since(before.get(number), program) for number, program in now.items()]
 
 
 def _since(before: KernelProgram | None, program: KernelProgram) -> RunCount:
-    info, then = program.info, before.info if before else None
+    info, earlier = program.info, before.info if before else None
     missed = info.recursion_misses
-    if missed is not None and then is not None:
-        missed -= then.recursion_misses or 0
-    runs = info.run_count - (then.run_count if then else 0)
-    return RunCount(program, runs, info.run_time - (then.run_time if then else 0), missed)
+    if missed is not None and earlier is not None:
+        missed -= earlier.recursion_misses or 0
+    runs = info.run_count - (earlier.run_count if earlier else 0)
+    return RunCount(program, runs, info.run_time - (earlier.run_time if earlier else 0), missed)

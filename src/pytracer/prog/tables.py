@@ -14,12 +14,12 @@ from pytracer.kernel.policy import explain
 from pytracer.model import Schema, Snapshot
 from pytracer.model.items import Kind as RowKind
 from pytracer.model.tabular import Values
-from pytracer.prog.attachments import Attachment, attachments, by_program
+from pytracer.prog.attachments import Attachment, attachments, group_by_program
 from pytracer.prog.link_targets import TargetNames
 from pytracer.prog.pins import Pin, pins
 from pytracer.prog.program_list import KernelMap, KernelProgram, ProgramLister, list_maps
 from pytracer.prog.run_stats import RunCount, RunCounter
-from pytracer.record import made, record, replace
+from pytracer.record import default_factory, record, replace
 from pytracer.spec import Column, Unit
 from pytracer.spec import Table as TableOutput
 from pytracer.text import from_path
@@ -74,10 +74,10 @@ class TableContext:
     """The facts on programs besides their statistics: ``holders`` by the id of the program; ``unseen`` says
     which processes' descriptors could not be read, and why."""
 
-    holders: dict[int, list[Process]] = made(factory=dict)
-    places: dict[int, list[Attachment]] = made(factory=dict)
-    pins: dict[int, list[Pin]] = made(factory=dict)
-    tables: dict[int, KernelMap] = made(factory=dict)
+    holders: dict[int, list[Process]] = default_factory(factory=dict)
+    places: dict[int, list[Attachment]] = default_factory(factory=dict)
+    pins: dict[int, list[Pin]] = default_factory(factory=dict)
+    tables: dict[int, KernelMap] = default_factory(factory=dict)
     unseen: tuple[str, ...] = ()
 
     def __or__(self, newer: TableContext) -> TableContext:
@@ -118,7 +118,7 @@ class ProgramTable:
             self._learn(self._watch.programs)
         except OSError as error:
             raise explain(error, "looking at programs", needed=NEEDED) from error
-        rows = ranked([row(one, seconds, self._context) for one in ran], sort)[:top]
+        rows = rank([row(one, seconds, self._context) for one in ran], sort)[:top]
         columns: dict[str, Values] = {name: [one[name] for one in rows] for name in COLUMNS}
         return Snapshot(kind, time.time(), seconds, columns)
 
@@ -133,7 +133,7 @@ def context(programs: dict[int, KernelProgram], names: TargetNames) -> TableCont
     """Collect holders, attachments, pins and maps of programs. Raises OSError."""
     processes = find_holders()
     holders = {number: list(found) for number, found in processes.programs.items()}
-    places = by_program(attachments(programs, processes, names))
+    places = group_by_program(attachments(programs, processes, names))
     pinned = dict[int, list[Pin]]()
     for pin in pins():
         if pin.kind is not ObjectKind.MAP:
@@ -177,7 +177,7 @@ def row(ran: RunCount, seconds: float, known: TableContext) -> dict[str, Any]:
     }
 
 
-def ranked(rows: Sequence[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+def rank(rows: Sequence[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
     """Sort rows by a column: counts descending, names and ids ascending; unknown values last. Raises
     UnknownNameError if there is no such column."""
     if sort not in COLUMNS:

@@ -104,7 +104,7 @@ def build_request(
     """
 
     def checked(name: str, check: Callable[[Any], _T], value: object) -> _T | None:
-        return None if value is None else _checked(spell(name), check, value)
+        return None if value is None else _check(spell(name), check, value)
 
     _check_arguments(tracer, arguments)
     if not command and (load or wait_all):
@@ -148,7 +148,7 @@ def build_request(
     )
 
 
-def _checked(name: str, check: Callable[[Any], _T], value: object) -> _T:
+def _check(name: str, check: Callable[[Any], _T], value: object) -> _T:
     try:
         return check(value)
     except ValueError as error:
@@ -229,9 +229,9 @@ def _value(option: Option, value: object, name: str) -> object:
         case _ if value is None:
             return None
         case Duration():
-            return _checked(name, units.nanoseconds, value)
+            return _check(name, units.nanoseconds, value)
         case Number():
-            return _checked(name, lambda one: units.whole(one, option.minimum, option.maximum), value)
+            return _check(name, lambda one: units.parse_whole(one, option.minimum, option.maximum), value)
     return value
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pytracer.record import made, record
+from pytracer.record import default_factory, record
 from pytracer.spec import Choice, Filter, Number, Source, Tracer
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ class Request:
     """
 
     tracer: Tracer
-    options: Mapping[str, object] = made(factory=dict)
-    filters: Mapping[Filter, tuple[bytes, ...]] = made(factory=dict)
+    options: Mapping[str, object] = default_factory(factory=dict)
+    filters: Mapping[Filter, tuple[bytes, ...]] = default_factory(factory=dict)
     viewer: int = 0
-    interfaces: Mapping[int, str] = made(factory=dict)
+    interfaces: Mapping[int, str] = default_factory(factory=dict)
     sources: tuple[Source, ...] = ()
     max_probes: int | None = None
     command: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Request:
     rows: int | None = None
     buffer: int | None = None
     sort: str = ""
-    hooks: Mapping[str, str] = made(factory=dict)
+    hooks: Mapping[str, str] = default_factory(factory=dict)
     headers: str = ""
     pack: str = ""
     filter: CompiledFilter | None = None

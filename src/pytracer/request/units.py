@@ -47,7 +47,7 @@ def nanoseconds(value: int | str | datetime.timedelta) -> int:
     return number
 
 
-def whole(value: int | str, minimum: int, maximum: int) -> int:
+def parse_whole(value: int | str, minimum: int, maximum: int) -> int:
     """Return a whole number from ``minimum`` to ``maximum``."""
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
     if not isinstance(number, int) or isinstance(number, bool) or not minimum <= number <= maximum:
@@ -58,7 +58,7 @@ def whole(value: int | str, minimum: int, maximum: int) -> int:
 def positive(value: int | str) -> int:
     """Return a whole number from 1 up."""
     try:
-        return whole(value, 1, 1 << 63)
+        return parse_whole(value, 1, 1 << 63)
     except ValueError:
         raise ValueError(f"{value!r} is no positive whole number") from None
 

@@ -23,7 +23,7 @@ class JsonPiece:
         ``known``: unknown fields are never ignored."""
         inside = f"{self.place}." if self.place else ""
         fields = {}
-        for name, value in self._typed(dict, "an object").items():
+        for name, value in self._check_type(dict, "an object").items():
             if name not in known:
                 raise self.unknown("field", name, known)
             if value is not None:
@@ -32,18 +32,18 @@ class JsonPiece:
 
     def __iter__(self) -> Iterator[JsonPiece]:
         """Yield the elements of a list."""
-        for number, value in enumerate(self._typed(list, "a list")):
+        for number, value in enumerate(self._check_type(list, "a list")):
             yield JsonPiece(value, f"{self.place}[{number}]")
 
     @property
     def text(self) -> str:
         """A string."""
-        return str(self._typed(str, "a string"))
+        return str(self._check_type(str, "a string"))
 
     def number(self, greatest: int) -> int:
         """Return an integer from 0 to ``greatest``."""
         wanted = f"a whole number from 0 to {greatest}"
-        value = self._typed(int, wanted)
+        value = self._check_type(int, wanted)
         if isinstance(value, bool) or not 0 <= value <= greatest:
             raise self.wrong(wanted)
         return int(value)
@@ -63,7 +63,7 @@ class JsonPiece:
         """Return the error for a value of another type."""
         return UsageError(f"{self.place or 'a profile'} is {wanted}, not {_short(self.value)}")
 
-    def _typed(self, kind: type, wanted: str) -> Any:
+    def _check_type(self, kind: type, wanted: str) -> Any:
         if not isinstance(self.value, kind):
             raise self.wrong(wanted)
         return self.value

@@ -31,7 +31,7 @@ ACTIONS = {
     "SCMP_ACT_TRAP": TRAP,
     "SCMP_ACT_LOG": LOG,
 }
-_ASKS = {"SCMP_ACT_TRACE": "a tracer", "SCMP_ACT_NOTIFY": "an agent"}
+_DELEGATES = {"SCMP_ACT_TRACE": "a tracer", "SCMP_ACT_NOTIFY": "an agent"}
 FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 0, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
 """Bits for seccomp(2). There is one thread when the filter is installed: nothing to synchronise."""
 _MAX_ERRNO = 4095
@@ -135,9 +135,9 @@ def _abis(top: Mapping[str, JsonPiece]) -> tuple[str, ...]:
 
 
 def _action(action: JsonPiece, number: JsonPiece | None, name: JsonPiece | None) -> int:
-    if action.text in _ASKS:
+    if action.text in _DELEGATES:
         raise UsageError(
-            f"{action.place}: {action.text} leaves it to {_ASKS[action.text]}, and there is none here"
+            f"{action.place}: {action.text} leaves it to {_DELEGATES[action.text]}, and there is none here"
         )
     value = action.one_of("action", ACTIONS)
     given = number or name

@@ -90,18 +90,19 @@ def _answers(profile: SeccompProfileRules, abi: str) -> dict[int, _Answer]:
 
 def _answer(rules: list[Rule]) -> _Answer:
     """All the rules for one call in one. Raises UsageError where they contradict each other."""
-    asking = tuple(dict.fromkeys(rule for rule in rules if rule.conditions))
+    conditional = tuple(dict.fromkeys(rule for rule in rules if rule.conditions))
     always = [rule for rule in rules if not rule.conditions]
     for rule in always:
         # libseccomp takes the one, readers the other. (A sub-call has a name of its own: it comes first.)
         if any(
-            other.action != rule.action for other in (*always, *(r for r in asking if r.call == rule.call))
+            other.action != rule.action
+            for other in (*always, *(r for r in conditional if r.call == rule.call))
         ):
             raise UsageError(f"the rules for {rule.call} contradict each other: one has no conditions")
     if not always:
-        return asking
+        return conditional
     last = always[0]
-    return last.action if all(rule.action == last.action for rule in asking) else (*asking, last)
+    return last.action if all(rule.action == last.action for rule in conditional) else (*conditional, last)
 
 
 def _ranges(table: dict[int, _Answer], ends: dict[int, _Answer], default: int) -> list[tuple[int, _Answer]]:
@@ -144,7 +145,7 @@ class _Search:
         number, answer = ranges[0]
         if len(ranges) == 1:
             assert isinstance(answer, tuple)
-            self._ask_all(number, answer)
+            self._emit_rules(number, answer)
             return
         middle = len(ranges) // 2
         halves = ranges[:middle], ranges[middle:]
@@ -161,17 +162,17 @@ class _Search:
         """The label of an action; "" where arguments are to be asked for."""
         return self._ends.setdefault(answer, self._label()) if isinstance(answer, int) else ""
 
-    def _ask_all(self, number: int, rules: tuple[Rule, ...]) -> None:
+    def _emit_rules(self, number: int, rules: tuple[Rule, ...]) -> None:
         narrow = ("x32" if self._abi == "x86_64" and number & X32_BIT else self._abi) in _NARROW
         for rule in rules:
             following = self._label()
             for condition in rule.conditions:
-                self._ask(condition, following, narrow=narrow)
+                self._emit_condition(condition, following, narrow=narrow)
             self._code.ret(rule.action)
             self._code.label(following)
         self._code.ret(self._default)
 
-    def _ask(self, condition: Condition, other: str, *, narrow: bool) -> None:
+    def _emit_condition(self, condition: Condition, other: str, *, narrow: bool) -> None:
         """Go on with the next instruction where the condition holds, else at ``other``."""
         holds, place = self._label(), _ARGS + 8 * condition.index
         operation, met, failed = condition.operation, holds, other

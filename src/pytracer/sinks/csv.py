@@ -7,7 +7,7 @@ import csv
 from typing import Any, TextIO
 
 from pytracer.model import AuditResult, Item, Schema
-from pytracer.sinks.folded import folded
+from pytracer.sinks.folded import escape_name
 from pytracer.sinks.formatting import timestamp
 from pytracer.sinks.json import histogram_field, records
 from pytracer.spec import Histogram
@@ -64,7 +64,7 @@ class CsvSink:
         if value is None:
             return ""
         if isinstance(value, tuple):  # a stack, innermost first, or whatever there may be several of
-            value = ";".join(folded(str(one)) for one in value)
+            value = ";".join(escape_name(str(one)) for one in value)
         elif isinstance(value, str):
             value = harmless(value)
         else:

@@ -54,11 +54,11 @@ class FoldedSink:
         self._stream.flush()
 
     def _add(self, frames: tuple[str, ...], count: int) -> None:
-        stack = ";".join(map(folded, frames or (NOWHERE,)))
+        stack = ";".join(map(escape_name, frames or (NOWHERE,)))
         self._counts[stack] = self._counts.get(stack, 0) + count
 
 
-def folded(name: str) -> str:
+def escape_name(name: str) -> str:
     """Escape what would end a name, or the line. An empty name is ``[no name]``, and no other name is."""
     if name == _NAMELESS:
         return r"\x5b" + name[1:]

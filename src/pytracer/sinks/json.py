@@ -39,7 +39,7 @@ class JsonSink:
 
     def _events(self, item: Batch) -> Iterator[str]:
         """The lines of a batch, put together by column."""
-        fields = [_encoded(name, item.column(name)) for name in item.names]
+        fields = [_encode_column(name, item.column(name)) for name in item.names]
         if self._timestamps:
             fields.insert(0, [f'"time": "{timestamp(_seconds(time))}"' for time in item.times.tolist()])
         for line in zip(*fields, strict=True):
@@ -77,7 +77,7 @@ def records(item: Item, label: str) -> Iterator[tuple[float, dict[str, Any]]]:
             yield item.time, {"kind": item.kind} | row
 
 
-def _encoded(name: str, values: Array | Coded) -> list[str]:
+def _encode_column(name: str, values: Array | Coded) -> list[str]:
     """A column of a batch as fields of objects; of names, each is encoded once, and none."""
     field = json.dumps(name) + ": "
     if isinstance(values, Coded):

@@ -37,7 +37,7 @@ class TableSink:
         self._columns = [column for column in schema.columns if self._wide or not column.wide]
         if schema.is_stream:
             self._widths = [_width(column) for column in self._columns]
-            heads = [_padded([c.header], c, w)[0] for c, w in zip(self._columns, self._widths, strict=True)]
+            heads = [_pad([c.header], c, w)[0] for c, w in zip(self._columns, self._widths, strict=True)]
             self._write(["  ".join([*(["TIME".ljust(_CLOCK)] if self._timestamps else []), *heads])])
         else:
             import tabulate  # noqa: F401 - 20 ms: not for those who want JSON, nor before events are counted
@@ -116,7 +116,7 @@ class TableSink:
 
     def _events(self, item: Batch) -> list[str]:
         shown = [
-            _padded(cells(item.column(column.name), column), column, width)
+            _pad(cells(item.column(column.name), column), column, width)
             for column, width in zip(self._columns, self._widths, strict=True)
         ]
         if self._timestamps:
@@ -175,7 +175,7 @@ def _width(column: Column) -> int:
     return max(len(column.header), column.width or (0 if column.is_text else _COMMON[column.unit]))
 
 
-def _padded(texts: list[str], column: Column, width: int) -> list[str]:
+def _pad(texts: list[str], column: Column, width: int) -> list[str]:
     """Align numbers to the right."""
     if column.is_text:
         return [text.ljust(width) for text in texts]
@@ -197,7 +197,9 @@ def _bars(counts: list[int], unit: Unit) -> list[str]:
     """Return a line for each bucket from the first to the last with a count."""
     filled = [slot for slot, count in enumerate(counts) if count]
     slots = range(filled[0], filled[-1] + 1) if filled else range(0)
-    spans = [f"[{_bound(low, unit)}, {_bound(high, unit)})" for low, high in map(power_bounds, slots)]
+    spans = [
+        f"[{_format_bound(low, unit)}, {_format_bound(high, unit)})" for low, high in map(power_bounds, slots)
+    ]
     widest = max(24, *map(len, spans)) if spans else 0  # characters that most histograms do with
     longest = max(10, len(str(max(counts, default=0))))
     bars = ["@" * round(_BAR * counts[slot] / max(counts)) for slot in slots]
@@ -207,7 +209,7 @@ def _bars(counts: list[int], unit: Unit) -> list[str]:
     ]
 
 
-def _bound(value: int, unit: Unit) -> str:
+def _format_bound(value: int, unit: Unit) -> str:
     """A bound of a bucket, short: powers of two of nanoseconds are no round microseconds."""
     if unit is not Unit.NANOSECONDS:
         return str(value)

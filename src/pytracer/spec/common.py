@@ -158,8 +158,8 @@ SYSCALL_BEGINS = Hook(
     SYSCALL.name,
     "system calls begin",
     tuple(
-        replace(way, probes=tuple(probe for probe in way.probes if probe.program == "enter"))
-        for way in SYSCALL.alternatives
+        replace(alternative, probes=tuple(probe for probe in alternative.probes if probe.program == "enter"))
+        for alternative in SYSCALL.alternatives
     ),
 )
 """The first half of it."""
@@ -201,7 +201,9 @@ probes_c/include/sched.h. The trace events name tasks by number only, so filters
 CONTEXT_SWITCH = replace(
     WAKEUP_AND_SWITCH,
     what="tasks are switched",
-    alternatives=tuple(replace(way, probes=way.probes[-1:]) for way in WAKEUP_AND_SWITCH.alternatives),
+    alternatives=tuple(
+        replace(alternative, probes=alternative.probes[-1:]) for alternative in WAKEUP_AND_SWITCH.alternatives
+    ),
 )
 """The last of these alone."""
 

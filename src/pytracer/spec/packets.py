@@ -84,8 +84,8 @@ ROWS = Table(
     ),
     sort="bytes",
 )
-WAYS = ("in", "out", "both")
-WHICH_WAY = "which packets: those that come in, go out, or both"
+DIRECTIONS = ("in", "out", "both")
+DIRECTION_HELP = "which packets: those that come in, go out, or both"
 
 
 def packet_filter(*, frames: bool = False, raw: bool = False) -> PacketFilter:

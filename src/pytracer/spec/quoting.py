@@ -81,10 +81,10 @@ def _is_quoted(token: str) -> bool:
 
 
 def _bare(token: str) -> str:
-    return _ESCAPE.sub(_unescaped, token[1:-1])
+    return _ESCAPE.sub(_unescape, token[1:-1])
 
 
-def _unescaped(match: re.Match[str]) -> str:
+def _unescape(match: re.Match[str]) -> str:
     if match[1] is not None:
         return match[1]
     return to_bytes(match[0]).decode("utf-8", "surrogateescape")

@@ -53,8 +53,8 @@ def _options(tracer: Tracer) -> Iterator[tuple[str, str]]:
 
 def _hooks(hooks: list[Hook]) -> Iterator[tuple[str, str]]:
     for hook in hooks:
-        for way in hook.alternatives:
-            yield hook.define(way), f"--hook {hook.name}={way.name}"
+        for alternative in hook.alternatives:
+            yield hook.define(alternative), f"--hook {hook.name}={alternative.name}"
 
 
 def _size(number: int) -> str:

@@ -32,7 +32,7 @@ class Execution:
     folder: str = ""
 
 
-def executed(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Execution:
+def find_execution(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Execution:
     """Return the execution that a command results in."""
     words, known, folder = list(command), dict(os.environ if environment is None else environment), ""
     for _ in range(_NESTED):

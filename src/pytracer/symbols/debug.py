@@ -26,19 +26,19 @@ def separate(build_id: str, account: Account) -> Iterator[Tables | None]:
     """Open the debug file with a build id (hexadecimal); None if there is none. The cost is charged to
     ``account``, the owner of the file that has the build id."""
     with contextlib.ExitStack() as held:
-        yield _by_build_id(build_id, account, held)
+        yield _open_by_build_id(build_id, account, held)
 
 
 @contextlib.contextmanager
-def taken_out(file: Tables) -> Iterator[Tables | None]:
+def open_debug_file(file: Tables) -> Iterator[Tables | None]:
     """Open the debug file of a file, by build id or .gnu_debuglink; None if no debug file matches. The cost
     is charged to the file's account."""
     with contextlib.ExitStack() as held:
-        yield _by_build_id(file.build_id(), file.account, held) or _by_link(file, held)
+        yield _open_by_build_id(file.build_id(), file.account, held) or _open_by_link(file, held)
 
 
 @contextlib.contextmanager
-def packed(file: Tables) -> Iterator[Tables | None]:
+def unpack_symbols(file: Tables) -> Iterator[Tables | None]:
     """Unpack the symbols in .gnu_debugdata; None if there are none, or they cannot be unpacked."""
     section = file.section(_PACKED)
     found, memory = None, -1
@@ -59,7 +59,7 @@ def packed(file: Tables) -> Iterator[Tables | None]:
             os.close(memory)
 
 
-def _by_build_id(build_id: str, account: Account, held: contextlib.ExitStack) -> Tables | None:
+def _open_by_build_id(build_id: str, account: Account, held: contextlib.ExitStack) -> Tables | None:
     if not build_id:
         return None
     installed = FOLDER / build_id[:2] / f"{build_id[2:]}.debug"
@@ -68,7 +68,7 @@ def _by_build_id(build_id: str, account: Account, held: contextlib.ExitStack) ->
     return found if found is not None and _has_build_id(found, build_id) else None
 
 
-def _by_link(file: Tables, held: contextlib.ExitStack) -> Tables | None:
+def _open_by_link(file: Tables, held: contextlib.ExitStack) -> Tables | None:
     """Look as GDB does beside the file, in .debug there, and below /usr/lib/debug; the CRC must be right."""
     with contextlib.suppress(ElfError, OSError):
         section = file.section(_LINK)

@@ -35,7 +35,7 @@ def find(build_id: str, account: Account) -> Path | None:
     with contextlib.suppress(OSError):
         folder = _folder() / build_id
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_ours(folder):
+        if not _is_own_folder(folder):
             return None
         path = folder / "debuginfo"
         if (
@@ -55,7 +55,7 @@ def _folder() -> Path:
     return Path(caches) / "debuginfod_client"
 
 
-def _is_ours(folder: Path) -> bool:
+def _is_own_folder(folder: Path) -> bool:
     """Return whether only root and we can write to a folder and its parents."""
     for path in (folder.resolve(), *folder.resolve().parents):
         found = path.stat()
@@ -87,14 +87,14 @@ def _fetch(server: str, build_id: str, path: Path, account: Account) -> bool:
         if not found:
             return False
         file.flush()
-        if not _is_of(file.fileno(), build_id):
+        if not _has_build_id(file.fileno(), build_id):
             return False
         path.unlink(missing_ok=True)
         os.link(file.name, path)
         return True
 
 
-def _is_of(descriptor: int, build_id: str) -> bool:
+def _has_build_id(descriptor: int, build_id: str) -> bool:
     """Return whether an open file is an ELF file with this build id."""
     with contextlib.suppress(ElfError):
         return tables.read(descriptor).build_id() == build_id

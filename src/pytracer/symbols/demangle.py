@@ -51,20 +51,20 @@ class Demangler:
             }
             if new:
                 with contextlib.suppress(OverBudgetError):
-                    self._ask(sorted(new), account)
+                    self._demangle_new(sorted(new), account)
         return [self._known.get(name, name) for name in wanted]
 
-    def _ask(self, names: list[str], account: Account | None) -> None:
+    def _demangle_new(self, names: list[str], account: Account | None) -> None:
         for _ in range(_DEATHS):
             with account.children() if account is not None else contextlib.nullcontext():
-                answers = _demangled(names)
+                answers = _demangle(names)
             self._known.update({name: text or name for name, text in zip(names, answers, strict=False)})
             names = names[len(answers) + 1 :]  # the one it did not survive is left out
             if not names:
                 return
 
 
-def _demangled(names: list[str]) -> list[str]:
+def _demangle(names: list[str]) -> list[str]:
     """Demangle names in a process of its own; the result is shorter if that process ends early."""
     out = b""
     with contextlib.suppress(OSError):

@@ -27,10 +27,10 @@ _UNPACKED_SIZE = struct.Struct("=8xQ8x")  # Elf64_Chdr
 
 
 @contextlib.contextmanager
-def opened(tables: Tables) -> Iterator[Any]:
+def open_dwarf(tables: Tables) -> Iterator[Any]:
     """Open the debug information of a file (a DWARFInfo), which may be in another file; None if there is
     none."""
-    with _described(tables) as descriptor:
+    with _open_debug_descriptor(tables) as descriptor:
         if descriptor < 0:
             yield None
             return
@@ -41,7 +41,10 @@ def opened(tables: Tables) -> Iterator[Any]:
 def unit_names(tables: Tables, addresses: Iterable[int]) -> dict[int, str]:
     """Return the compile unit for each address, as the path that the compiler was given, if it is known."""
     found = dict[int, str]()
-    with contextlib.suppress(Exception), opened(tables) as info:  # pyelftools raises whatever comes of damage
+    with (
+        contextlib.suppress(Exception),
+        open_dwarf(tables) as info,
+    ):  # pyelftools raises whatever comes of damage
         entries = DebugEntries(tables.account)
         for address in addresses if info is not None else ():
             for unit in units(info, entries, address):
@@ -51,12 +54,12 @@ def unit_names(tables: Tables, addresses: Iterable[int]) -> dict[int, str]:
 
 
 @contextlib.contextmanager
-def _described(tables: Tables) -> Iterator[int]:
+def _open_debug_descriptor(tables: Tables) -> Iterator[int]:
     """Yield a descriptor of the file with debug information: this file, or its debug file; else -1."""
     if _has(tables):
         yield tables.descriptor
         return
-    with debug.taken_out(tables) as other:
+    with debug.open_debug_file(tables) as other:
         yield other.descriptor if other is not None and _has(other) else -1
 
 

@@ -101,7 +101,7 @@ def read(descriptor: int, account: Account | None = None) -> Elf:
     code = file.loaded(tables.EXECUTABLE)
     found = symtab.read(file)
     try:
-        functions = _sorted(found)
+        functions = _sort(found)
     finally:
         symtab.release(file, found)
     if len(functions):
@@ -114,27 +114,27 @@ def read(descriptor: int, account: Account | None = None) -> Elf:
     )
 
 
-def _sorted(found: list[SymbolTable]) -> FunctionTable:
+def _sort(found: list[SymbolTable]) -> FunctionTable:
     """Sort functions by address, and keep the plainest name of each."""
-    kept = [_in_stacks(table) for table in found]
+    kept = [_can_be_in_stacks(table) for table in found]
     if not kept:
         none = np.zeros(0, np.uint64)
         return FunctionTable(none, none, none, none, b"")
     strings = b"".join(table.strings for table in found)
     begins = np.cumsum([0, *(len(table.strings) for table in found)])[:-1]
 
-    def all_of(part: Callable[[SymbolTable], Array]) -> Array:
+    def collect(part: Callable[[SymbolTable], Array]) -> Array:
         return np.concatenate([part(table)[which] for table, which in zip(found, kept, strict=True)])
 
     names = np.concatenate(
         [table.names[which] + begin for table, which, begin in zip(found, kept, begins, strict=True)]
     ).astype(np.intp)
-    starts, sizes = all_of(lambda table: table.starts), all_of(lambda table: table.sizes)
-    limits, kinds = all_of(lambda table: table.limits), all_of(lambda table: table.kinds)
+    starts, sizes = collect(lambda table: table.starts), collect(lambda table: table.sizes)
+    limits, kinds = collect(lambda table: table.limits), collect(lambda table: table.kinds)
     text = np.frombuffer(strings, np.uint8)
     first, second = text[names] == ord("_"), text[names + 1] == ord("_")
-    binding = np.array([2, 0, 1, 1])[np.minimum(all_of(lambda table: table.bindings), 3)]
-    versioned = _versioned(text, names)
+    binding = np.array([2, 0, 1, 1])[np.minimum(collect(lambda table: table.bindings), 3)]
+    versioned = _have_versions(text, names)
     rank = (kinds == symtab.UNTYPED) * 64 + (sizes == 0) * 32 + versioned * 16
     rank += first * 4 + (first & second) * 4 + binding
     order = np.lexsort((rank, starts))
@@ -151,7 +151,7 @@ def _sorted(found: list[SymbolTable]) -> FunctionTable:
     return FunctionTable(starts, ends, outer, names[order], strings)
 
 
-def _in_stacks(table: SymbolTable) -> Array:
+def _can_be_in_stacks(table: SymbolTable) -> Array:
     """Return which symbols can name an address in a stack, as booleans. Functions that are not exported lie
     between the symbols for dynamic linking, so those count only if they have a size."""
     return np.ones(len(table), bool) if table.whole else table.sizes > 0
@@ -165,7 +165,7 @@ def _without_inner_labels(order: Array, starts: Array, sizes: Array) -> Array:
     return np.asarray(order[~inner])
 
 
-def _versioned(text: Array, names: Array) -> Array:
+def _have_versions(text: Array, names: Array) -> Array:
     """Return which names in a string table have a version, as in open@GLIBC_2.2: booleans, shape (n,).
 
     A hostile table of 128 MB may contain nothing but ``@``: then no name counts as versioned.

@@ -56,12 +56,12 @@ class DebugEntries:
                     depth += 1
 
 
-def followed(entry: Any, attribute: str) -> Any:
+def follow_reference(entry: Any, attribute: str) -> Any:
     """Return the entry that an attribute refers to; None if the attribute is missing."""
     return entry.get_DIE_from_attribute(attribute) if attribute in entry.attributes else None
 
 
-def having(entry: Any, attribute: str) -> Any:
+def find_having(entry: Any, attribute: str) -> Any:
     """Return the first of an entry and its DW_AT_abstract_origin or DW_AT_specification with an attribute.
 
     The last entry in that chain is returned if none has it.
@@ -69,7 +69,9 @@ def having(entry: Any, attribute: str) -> Any:
     for _ in range(3):
         if attribute in entry.attributes:
             break
-        before = followed(entry, "DW_AT_abstract_origin") or followed(entry, "DW_AT_specification")
+        before = follow_reference(entry, "DW_AT_abstract_origin") or follow_reference(
+            entry, "DW_AT_specification"
+        )
         if before is None:
             break
         entry = before

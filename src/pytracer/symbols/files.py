@@ -153,25 +153,25 @@ def find(name: str, pid: int = 0, identity: tuple[int, int, int] = (0, 0, 0)) ->
 def _find(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
     """Find a file by its name as given, or with a prefix ``lib``: ``c`` as after a linker's -l."""
     try:
-        return _called(name, pid, identity)
+        return _open_named(name, pid, identity)
     except UnknownNameError:
         if "/" in name or name.startswith("lib"):
             raise
         with contextlib.suppress(UnknownNameError):
-            return _called(f"lib{name}", pid, identity)
+            return _open_named(f"lib{name}", pid, identity)
         raise
 
 
-def _called(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
+def _open_named(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
     if not pid:
         with Root() as root:
-            return _by_path(name, root) if "/" in name else _by_name(name, root, ())
+            return _by_path(name, root) if "/" in name else _find_by_name(name, root, ())
     mappings = _mappings(pid)
     own = _own(name)
     if own is not None:  # what is written is first what it is here, should the process have mapped that
         with own:
             for mapping in mappings:
-                found = _mapped(pid, mapping) if mapping.inode == own.identity[1] else None
+                found = _open_mapping(pid, mapping) if mapping.inode == own.identity[1] else None
                 if found is not None and found.identity == own.identity:
                     found.name = name  # its own path may lead us elsewhere, as behind a bind mount
                     return found
@@ -182,16 +182,16 @@ def _called(name: str, pid: int, identity: tuple[int, int, int]) -> ProgramFile:
             continue
         called = mapping.path, mapping.path.removesuffix(" (deleted)")
         if name in called or ("/" not in name and libraries.is_called(name, mapping.name)):
-            found = _mapped(pid, mapping)
+            found = _open_mapping(pid, mapping)
             if found is not None:
                 return found
     try:
         root = Root(pid)
     except OSError as error:
-        raise _gone(pid, error) from error
+        raise _explain_missing(pid, error) from error
     with root:
         if "/" not in name:
-            return _by_name(name, root, mappings)
+            return _find_by_name(name, root, mappings)
         if name.startswith("/"):
             with contextlib.suppress(UsageError):
                 return _by_path(name, root, mappings)
@@ -208,12 +208,12 @@ def _own(path: str) -> ProgramFile | None:
     return None
 
 
-def mapped(pid: int) -> Iterator[ProgramFile]:
+def open_mapped(pid: int) -> Iterator[ProgramFile]:
     """Yield every file that a process has mapped as code, also deleted ones; each is closed when the next
     is requested. Raises as :func:`find`."""
     for mapping in _mappings(pid):
         with contextlib.suppress(UsageError):
-            found = _mapped(pid, mapping)
+            found = _open_mapping(pid, mapping)
             if found is not None:
                 with found:
                     yield found
@@ -239,7 +239,7 @@ def running() -> Iterator[ProgramFile]:
                 account.charge(entries=1)
                 seen.add((mapping.device, mapping.inode))
                 with contextlib.suppress(UsageError):
-                    found = _mapped(pid, mapping, account)
+                    found = _open_mapping(pid, mapping, account)
                     if found is not None:
                         with found:
                             yield found
@@ -250,20 +250,20 @@ def _mappings(pid: int) -> list[Mapping]:
     try:
         text = maps.read_code(pid)
     except OSError as error:
-        raise _gone(pid, error) from error
+        raise _explain_missing(pid, error) from error
     found = {(m.device, m.inode): m for m in reversed(maps.parse(text)) if m.inode}
     if not found:
         raise UsageError(f"process {pid} runs no program: it has just ended, or is the kernel's own")
     return list(reversed(found.values()))
 
 
-def _gone(pid: int, error: OSError) -> UsageError | NotPermittedError:
+def _explain_missing(pid: int, error: OSError) -> UsageError | NotPermittedError:
     if isinstance(error, PermissionError):
         return NotPermittedError(f"process {pid} may not be looked at", hint="run as root")
     return UsageError(f"no process {pid}: it may have just ended", hint="ps -e lists them")
 
 
-def _mapped(pid: int, mapping: Mapping, account: Account | None = None) -> ProgramFile | None:
+def _open_mapping(pid: int, mapping: Mapping, account: Account | None = None) -> ProgramFile | None:
     handle = maps.find_file(pid, mapping)
     if handle is None:
         return None
@@ -293,7 +293,7 @@ def _by_path(path: str, root: Root, mappings: Iterable[Mapping] = ()) -> Program
     return found
 
 
-def _by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> ProgramFile:
+def _find_by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> ProgramFile:
     own = _machine(f"/proc/{living(root.pid) if root.pid else 'self'}/exe")
     chosen = dict[str, ProgramFile]()
     with contextlib.ExitStack() as others:
@@ -311,12 +311,12 @@ def _by_name(name: str, root: Root, mappings: Iterable[Mapping]) -> ProgramFile:
             [found] = chosen.values()
             return ProgramFile(os.dup(found.descriptor), found.name, holder=found.holder, mapped=found.mapped)
     known = libraries.names(root)
-    alike = _beginning_with(name)
+    alike = _names_starting_with(name)
     hint = f"did you mean {' or '.join(alike[:_NAMED])}?" if alike else ""
     raise UnknownNameError("program or library", name, known, hint=hint, where="a path does, too")
 
 
-def _beginning_with(name: str) -> list[str]:
+def _names_starting_with(name: str) -> list[str]:
     """Return programs whose names begin with a name, as redis-server does with redis."""
     found, wanted = set[str](), re.compile(rf"{re.escape(name)}[-_.\d].*")
     for folder in _PATH:

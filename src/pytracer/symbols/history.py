@@ -130,7 +130,7 @@ class MappingChanges(Generic[F]):
         lost = lost or bisect_right(breaks, generation) % 2 == 1
         return Span(begin, end, not lost and not unseen, times)
 
-    def born(self, address: int, time: int) -> tuple[Mapping, F | None] | None:
+    def mapping_made_at(self, address: int, time: int) -> tuple[Mapping, F | None] | None:
         """Return the mapping at an address that the change at ``time`` made; None if it was not recorded."""
         if time in self._files:
             mapping, file = self._files[time]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pytracer.record import record
 from pytracer.symbols import libraries, tables
-from pytracer.symbols.commands import Execution, executed
+from pytracer.symbols.commands import Execution, find_execution
 from pytracer.symbols.root import Root
 from pytracer.symbols.tables import ElfError, Tables
 from pytracer.text import to_bytes
@@ -47,7 +47,7 @@ class _Object:
 
 def program_of(execution: Execution) -> str:
     """Return the file that will run: the program, or a script's interpreter; "" if none will."""
-    path = _which(execution.program, execution)
+    path = _find_program(execution.program, execution)
     for _ in range(_SCRIPTS):
         head = b""
         with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
@@ -58,7 +58,7 @@ def program_of(execution: Execution) -> str:
         if not words:
             return ""
         rest = [word for word in words[1:] if not word.startswith("-")]
-        path = _which(rest[0] if words[0].endswith("/env") and rest else words[0], execution)
+        path = _find_program(rest[0] if words[0].endswith("/env") and rest else words[0], execution)
     return ""
 
 
@@ -105,7 +105,7 @@ def opened_later(paths: Iterable[str]) -> list[str]:
 def resolve_library(name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
     """Return the path of the library (or program) ``name`` that a command will load; "" if it loads none,
     and LD_LIBRARY_PATH, which its children inherit, has none."""
-    execution = executed(command, environment)
+    execution = find_execution(command, environment)
     environment = execution.environment
     program = program_of(execution)
     paths = loaded(program, environment) if program else []
@@ -153,7 +153,7 @@ def _read(path: str, by: _Object | None) -> _Object | None:
             os.close(descriptor)
         origin = str(Path(path).resolve().parent)
         paths = {
-            tag: tuple(_expanded(folder, origin, file) for folder in _folders(":".join(found.get(tag, ()))))
+            tag: tuple(_expand(folder, origin, file) for folder in _folders(":".join(found.get(tag, ()))))
             for tag in (_RPATH, _RUNPATH)
         }
         return _Object(
@@ -194,7 +194,7 @@ def _folders(text: str, signs: str = ":") -> list[str]:
     return [folder or "." for folder in re.split(signs, text)] if text else []
 
 
-def _expanded(folder: str, origin: str, file: Tables) -> str:
+def _expand(folder: str, origin: str, file: Tables) -> str:
     for name, value in (
         ("ORIGIN", origin),
         ("LIB", _LIBRARIES[file.width]),
@@ -215,7 +215,7 @@ def _runs_as_another(path: str) -> bool:
     return False
 
 
-def _which(command: str, execution: Execution) -> str:
+def _find_program(command: str, execution: Execution) -> str:
     import shutil
 
     if "/" in command:

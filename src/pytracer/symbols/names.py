@@ -74,7 +74,7 @@ def symbols(file: ProgramFile, accept: Callable[[str], object], only: str = "") 
     address appears once; the cost is charged to the file's account."""
     found = dict[tuple[str, int], Symbol]()
     for table in file.symbols:
-        for one in _of_table(table, accept, only, file.tables.account):
+        for one in _match_table(table, accept, only, file.tables.account):
             known = found.get((one.name, one.address))
             if known is None or (not known.suffix and one.suffix) or known.is_label:
                 unit = one.unit or (known.unit if known else "")
@@ -82,62 +82,62 @@ def symbols(file: ProgramFile, accept: Callable[[str], object], only: str = "") 
     return list(found.values())
 
 
-def called(file: ProgramFile, name: str) -> list[Symbol]:
+def functions_named(file: ProgramFile, name: str) -> list[Symbol]:
     """Return the functions with that name."""
     return symbols(file, lambda _: True, name)
 
 
-def written(file: ProgramFile) -> list[str]:
+def function_names(file: ProgramFile) -> list[str]:
     """Return the names of the functions of a file, quoted as users write them."""
     every = (tables.name_at(table.strings, at) for table in file.symbols for at in table.names.tolist())
     return [quoting.quote(name.partition("@")[0]) for name in itertools.islice(every, _KNOWN)]
 
 
-def find(file: ProgramFile, written: str) -> list[Match]:
+def find(file: ProgramFile, wanted_name: str) -> list[Match]:
     """Find the functions that a user's text names; none if there are none. An exact name is never a
     pattern."""
-    for reading in (_literal, _either, _of_unit, _pattern, _as_in_source):
-        found = list(reading(file, written))
+    for reading in (_literal, _either, _match_unit, _pattern, _match_source_name):
+        found = list(reading(file, wanted_name))
         if found:
             return found
     return []
 
 
-def as_in_source(file: ProgramFile, written: str) -> list[str]:
-    """Return the full names of C++ and Rust functions whose last part is ``written``."""
-    last = re.compile(rf"(?:.*\W)?{re.escape(quoting.unquote(written))}", re.DOTALL)
-    return [text for _, text in _demangled(file, written) if any(map(last.fullmatch, _forms(text)))]
+def as_in_source(file: ProgramFile, wanted_name: str) -> list[str]:
+    """Return the full names of C++ and Rust functions whose last part is ``wanted_name``."""
+    last = re.compile(rf"(?:.*\W)?{re.escape(quoting.unquote(wanted_name))}", re.DOTALL)
+    return [text for _, text in _match_demangled(file, wanted_name) if any(map(last.fullmatch, _forms(text)))]
 
 
-def _literal(file: ProgramFile, written: str) -> Iterator[Match]:
+def _literal(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     """A name, which may be in quotes, with a version or a number behind it."""
-    for name in dict.fromkeys((written, quoting.unquote(written))):
-        same = called(file, name)
+    for name in dict.fromkeys((wanted_name, quoting.unquote(wanted_name))):
+        same = functions_named(file, name)
         if same:
-            yield from _titled(file, same, same)
+            yield from _add_titles(file, same, same)
             return
-    if match := _VERSION.fullmatch(written):
-        same = called(file, quoting.unquote(match["name"]))
+    if match := _VERSION.fullmatch(wanted_name):
+        same = functions_named(file, quoting.unquote(match["name"]))
         wanted = match["version"].lstrip("@")
-        yield from _titled(file, [one for one in same if one.suffix.lstrip("@") == wanted], same)
-    elif match := _NUMBER.fullmatch(written):
-        same = called(file, quoting.unquote(match["name"]))
+        yield from _add_titles(file, [one for one in same if one.suffix.lstrip("@") == wanted], same)
+    elif match := _NUMBER.fullmatch(wanted_name):
+        same = functions_named(file, quoting.unquote(match["name"]))
         addresses = sorted({one.address for one in same})
         number = int(match["number"])
         if number <= len(addresses):
             chosen = [one for one in same if one.address == addresses[number - 1]]
-            yield from _titled(file, chosen, same)
+            yield from _add_titles(file, chosen, same)
 
 
-def _either(file: ProgramFile, written: str) -> Iterator[Match]:
-    parts = quoting.split(written, "|")
+def _either(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
+    parts = quoting.split(wanted_name, "|")
     if len(parts) > 1:
         for part in parts:
             yield from find(file, part) if part else ()
 
 
-def _of_unit(file: ProgramFile, written: str) -> Iterator[Match]:
-    *unit, name = quoting.split(written, ":")
+def _match_unit(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
+    *unit, name = quoting.split(wanted_name, ":")
     if not unit or not name:
         return
     like = ":".join(unit)
@@ -145,40 +145,42 @@ def _of_unit(file: ProgramFile, written: str) -> Iterator[Match]:
     known = find(file, name)
     chosen = [match for match in known if wanted.fullmatch(match.symbol.unit)]
     if len({match.symbol.address for match in chosen}) != 1:
-        told = _units(file, [match.symbol for match in known])
-        chosen = [m for m in known if wanted.fullmatch(told.get(m.symbol.address, m.symbol.unit))] or chosen
+        units_by_address = _units(file, [match.symbol for match in known])
+        chosen = [
+            m for m in known if wanted.fullmatch(units_by_address.get(m.symbol.address, m.symbol.unit))
+        ] or chosen
     yield from chosen
 
 
-def _pattern(file: ProgramFile, written: str) -> Iterator[Match]:
+def _pattern(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     """All whose name matches. Labels that are local are left out: what stands there may be data."""
-    if not quoting.is_pattern(written):
+    if not quoting.is_pattern(wanted_name):
         return
-    wanted = quoting.matcher(written)
-    if "@" in written:
+    wanted = quoting.matcher(wanted_name)
+    if "@" in wanted_name:
         chosen = [one for one in symbols(file, bool) if wanted.fullmatch(one.name + one.suffix)]
     else:
         chosen = symbols(file, wanted.fullmatch)
-    yield from _titled(file, [one for one in chosen if not (one.is_label and one.is_local)])
+    yield from _add_titles(file, [one for one in chosen if not (one.is_label and one.is_local)])
 
 
-def _as_in_source(file: ProgramFile, written: str) -> Iterator[Match]:
+def _match_source_name(file: ProgramFile, wanted_name: str) -> Iterator[Match]:
     """C++ and Rust as people write it, with or without parameters; a pattern, too."""
-    names = {written, quoting.unquote(written)}
-    known = [(symbol, _forms(text)) for symbol, text in _demangled(file, written)]
+    names = {wanted_name, quoting.unquote(wanted_name)}
+    known = [(symbol, _forms(text)) for symbol, text in _match_demangled(file, wanted_name)]
     chosen = [symbol for symbol, forms in known if forms & names]
     if not chosen and quoting.is_pattern(
-        written
+        wanted_name
     ):  # no star is a pattern's in f(char*), where there is that f
-        wanted = quoting.matcher(written)
+        wanted = quoting.matcher(wanted_name)
         chosen = [symbol for symbol, forms in known if any(map(wanted.fullmatch, forms))]
     for symbol in chosen:
-        yield from _titled(file, [symbol])
+        yield from _add_titles(file, [symbol])
 
 
-def _demangled(file: ProgramFile, written: str) -> Iterator[tuple[Symbol, str]]:
+def _match_demangled(file: ProgramFile, wanted_name: str) -> Iterator[tuple[Symbol, str]]:
     """Yield the C++ and Rust symbols that contain all words of the text, each with its demangled name."""
-    words = [word for word in _WORD.findall(written) if word not in _UNTOLD]
+    words = [word for word in _WORD.findall(wanted_name) if word not in _UNTOLD]
     known = symbols(
         file,
         lambda name: name.startswith(demangle.PREFIXES) and all(word in name for word in words),
@@ -221,7 +223,7 @@ def _last_blank(name: str) -> int:
     return -1
 
 
-def _titled(
+def _add_titles(
     file: ProgramFile, chosen: Sequence[Symbol], known: Iterable[Symbol] | None = None
 ) -> Iterator[Match]:
     """Yield each symbol with its title: its name alone if all symbols with that name are one function.
@@ -237,19 +239,19 @@ def _titled(
 
 
 def _title(file: ProgramFile, one: Symbol, same: dict[int, Symbol]) -> str:
-    written = quoting.quote(one.name)
+    wanted_name = quoting.quote(one.name)
     others = [other for address, other in same.items() if address != one.address]
     if not others:
-        return written
+        return wanted_name
     if one.suffix and one.suffix not in {other.suffix for other in others}:
-        return written + one.suffix
+        return wanted_name + one.suffix
     if one.unit and one.unit not in {other.unit for other in others}:
-        return f"{quoting.quote(one.unit)}:{written}"
-    told = _units(file, [one, *others])
-    unit = told.pop(one.address, "")
-    if unit and unit not in told.values():
-        return f"{quoting.quote(unit)}:{written}"
-    return f"{written}@{sorted(same).index(one.address) + 1}"
+        return f"{quoting.quote(one.unit)}:{wanted_name}"
+    units_by_address = _units(file, [one, *others])
+    unit = units_by_address.pop(one.address, "")
+    if unit and unit not in units_by_address.values():
+        return f"{quoting.quote(unit)}:{wanted_name}"
+    return f"{wanted_name}@{sorted(same).index(one.address) + 1}"
 
 
 def _units(file: ProgramFile, of: Sequence[Symbol]) -> dict[int, str]:
@@ -261,7 +263,7 @@ def _units(file: ProgramFile, of: Sequence[Symbol]) -> dict[int, str]:
     return dwarf.unit_names(file.tables, [one.address for one in of])
 
 
-def _of_table(
+def _match_table(
     table: symtab.SymbolTable, accept: Callable[[str], object], only: str, account: Account
 ) -> Iterator[Symbol]:
     chosen = np.arange(len(table))

@@ -15,7 +15,7 @@ from pytracer.errors import (
     UnsupportedError,
     UsageError,
 )
-from pytracer.record import made, record, replace
+from pytracer.record import default_factory, record, replace
 from pytracer.spec import ProbeSite, quoting
 from pytracer.symbols import code, names, symtab
 from pytracer.symbols.files import ProgramFile
@@ -34,7 +34,7 @@ class FoundFunctions:
     sites: tuple[ProbeSite, ...]
     left_out: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
-    refused: Mapping[str, str] = made(factory=dict)
+    refused: Mapping[str, str] = default_factory(factory=dict)
 
     @property
     def note(self) -> str:
@@ -63,7 +63,7 @@ def find(file: ProgramFile, what: str, *, at_return: bool = False) -> FoundFunct
     name, distance = inside[1], int(inside[2], 0)
     if not name:
         return FoundFunctions((at_offset(file, distance),), titles=("",))
-    found = _called(file, name)
+    found = _find_functions(file, name)
     for begin in found.titles:
         _check(file, begin + distance, begin)
     return FoundFunctions(
@@ -78,7 +78,7 @@ def functions(file: ProgramFile, pattern: str) -> FoundFunctions:
     Raises UsageError (UnknownNameError) if there is none, if the file has no symbols, and if the name's
     function is only chosen when a program starts (IFUNC).
     """
-    found = _called(file, pattern)
+    found = _find_functions(file, pattern)
     sites, titles, refused = list[ProbeSite](), list[str](), dict[str, str]()
     for begin, title in sorted(found.titles.items()):
         site = ProbeSite(found.names[begin], begin)
@@ -102,7 +102,7 @@ def functions(file: ProgramFile, pattern: str) -> FoundFunctions:
 
 
 @record
-class _Called:
+class _FoundFunctions:
     """By the offset of their first instruction, functions: the plainest name of each, and its title."""
 
     names: dict[int, str]
@@ -110,7 +110,7 @@ class _Called:
     left_out: tuple[str, ...]
 
 
-def _called(file: ProgramFile, pattern: str) -> _Called:
+def _find_functions(file: ProgramFile, pattern: str) -> _FoundFunctions:
     """Find the functions with a name or pattern. Raises as :func:`functions` does."""
     titles = dict[int, dict[str, str]]()
     indirect = set[str]()
@@ -127,7 +127,7 @@ def _called(file: ProgramFile, pattern: str) -> _Called:
             for offset, known in titles.items()
         }
         joined = {offset: "|".join(sorted(known)) for offset, known in titles.items()}
-        return _Called(plainest, joined, tuple(sorted(indirect)))
+        return _FoundFunctions(plainest, joined, tuple(sorted(indirect)))
     if indirect:
         raise UsageError(
             f"{min(indirect)} of {file.name} is chosen among several functions when a program starts (IFUNC)",
@@ -140,7 +140,7 @@ def _called(file: ProgramFile, pattern: str) -> _Called:
                 hint="a probe takes code; nm shows functions as T, t or W",
             )
         elsewhere = _elsewhere(file, pattern)
-        known = names.written(file)
+        known = names.function_names(file)
         build_id = elf_.build_id()
     where = "nm and nm -D list them"
     if not any(table.whole for table in file.symbols):
@@ -186,7 +186,7 @@ def _check(file: ProgramFile, offset: int, begin: int | None = None) -> None:
     if file.tables.address_of(offset) is None:
         raise UsageError(f"{file.name} has no code at offset {offset:#x}")
     if begin is None:
-        code.check_place(file, offset)
+        code.check_offset(file, offset)
     else:
         code.check_boundary(file, begin, offset)
     reason = code.unprobeable(file, offset)

@@ -102,9 +102,9 @@ def symbol_tables(file: Tables) -> Iterator[tuple[Array, bytes, bool]]:
 def defined_functions(symbols: Array, strings: bytes) -> Array:
     """Return which symbols are named functions that are defined in the file: booleans, shape (n,)."""
     kinds = symbols["info"] & 0xF
-    kept = ((kinds == FUNCTION) | (kinds == IFUNC)) & (symbols["shndx"] != 0)
-    kept &= (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
-    return np.asarray(kept)
+    are_chosen = ((kinds == FUNCTION) | (kinds == IFUNC)) & (symbols["shndx"] != 0)
+    are_chosen &= (symbols["name"] > 0) & (symbols["name"] < len(strings) - 2)
+    return np.asarray(are_chosen)
 
 
 def is_data(file: Tables, name: bytes) -> bool:
@@ -125,21 +125,21 @@ def read(file: Tables) -> list[SymbolTable]:
 
     Raises ElfError or OSError if the file itself is broken, and OverBudgetError.
     """
-    own = _kept(file, _of_file(file))
+    own = _keep_open(file, _read_file(file))
     if any(table.whole for table in own):
         return own
-    for opened in (debug.taken_out, debug.packed):
+    for opened in (debug.open_debug_file, debug.unpack_symbols):
         with contextlib.suppress(ElfError, OSError, OverBudgetError), opened(file) as other:
-            found = _kept(file, _of_file(other) if other is not None else ())
+            found = _keep_open(file, _read_file(other) if other is not None else ())
             if any(table.whole for table in found):
                 return [*found, *own]
             release(file, found)
     with contextlib.suppress(ElfError, OSError, OverBudgetError):
-        return [*_kept(file, _of_go(file)), *own]
+        return [*_keep_open(file, _read_go(file)), *own]
     return own
 
 
-def _of_go(file: Tables) -> Iterator[SymbolTable]:
+def _read_go(file: Tables) -> Iterator[SymbolTable]:
     """The functions that Go's runtime knows."""
     found = pclntab.read(file)
     if found is not None:
@@ -165,21 +165,21 @@ def release(file: Tables, found: Iterable[SymbolTable]) -> None:
         file.account.refund(entries=len(table), memory=table.nbytes)
 
 
-def _kept(file: Tables, found: Iterable[SymbolTable]) -> list[SymbolTable]:
-    kept = list[SymbolTable]()
+def _keep_open(file: Tables, found: Iterable[SymbolTable]) -> list[SymbolTable]:
+    opened = list[SymbolTable]()
     try:
         for table in found:
             file.account.check()
             if len(table):
                 file.account.charge(entries=len(table), memory=table.nbytes)
-                kept.append(table)
+                opened.append(table)
     except BaseException:
-        release(file, kept)
+        release(file, opened)
         raise
-    return kept
+    return opened
 
 
-def _of_file(file: Tables) -> Iterator[SymbolTable]:
+def _read_file(file: Tables) -> Iterator[SymbolTable]:
     for symbols, strings, number in raw_tables(file):
         whole = int(file.sections[number]["type"]) == SYMTAB
         marks = symbols["info"] & 0xF == FILE
@@ -187,9 +187,9 @@ def _of_file(file: Tables) -> Iterator[SymbolTable]:
         latest = np.maximum.accumulate(np.where(marks, np.arange(len(symbols)), -1))
         units = np.where((latest >= 0) & (symbols["info"] >> 4 == 0), symbols["name"][latest], 0)
         units[units >= len(strings)] = 0
-        kept = _are_functions(file, symbols, strings)
+        are_chosen = _are_functions(file, symbols, strings)
         versions, suffixes = _versions(file, number, len(symbols))
-        chosen = symbols[kept]
+        chosen = symbols[are_chosen]
         yield SymbolTable(
             strings,
             chosen["name"].astype(np.int64),
@@ -197,8 +197,8 @@ def _of_file(file: Tables) -> Iterator[SymbolTable]:
             chosen["size"].astype(np.uint64),
             chosen["info"],
             _limits(file, chosen),
-            units[kept].astype(np.int64),
-            versions[kept],
+            units[are_chosen].astype(np.int64),
+            versions[are_chosen],
             suffixes,
             whole,
         )
@@ -221,14 +221,18 @@ def _are_functions(file: Tables, symbols: Array, strings: bytes) -> Array:
 def _limits(file: Tables, symbols: Array) -> Array:
     """Return the end of the executable section of each symbol, 0 if it is in none."""
     sections = file.sections
-    in_one = (symbols["shndx"] < min(len(sections), _RESERVED)) & (symbols["shndx"] > 0)
-    of = sections[np.where(in_one, symbols["shndx"], 0)] if len(sections) else np.zeros(len(symbols), "u8")
+    has_section = (symbols["shndx"] < min(len(sections), _RESERVED)) & (symbols["shndx"] > 0)
+    of = (
+        sections[np.where(has_section, symbols["shndx"], 0)]
+        if len(sections)
+        else np.zeros(len(symbols), "u8")
+    )
     if not len(sections):
         return of
-    in_one &= of["flags"] & _EXECUTABLE != 0
+    has_section &= of["flags"] & _EXECUTABLE != 0
     starts, values = of["addr"].astype(np.uint64), symbols["value"].astype(np.uint64)
-    in_one &= values >= starts
-    return np.where(in_one, starts + of["size"].astype(np.uint64), np.uint64(0))
+    has_section &= values >= starts
+    return np.where(has_section, starts + of["size"].astype(np.uint64), np.uint64(0))
 
 
 def _versions(file: Tables, dynsym: int, count: int) -> tuple[Array, tuple[str, ...]]:
@@ -281,10 +285,12 @@ def _defined_versions(file: Tables) -> dict[int, str]:
 def places_of(name: bytes, strings: bytes) -> list[int]:
     """Return the offsets of a name in a string table, alone or before a version. Names may share their
     ends."""
-    return [at for end in (b"\0", b"@") for at in itertools.islice(_found(name + end, strings), _PLACES)]
+    return [
+        at for end in (b"\0", b"@") for at in itertools.islice(_find_offsets(name + end, strings), _PLACES)
+    ]
 
 
-def _found(text: bytes, strings: bytes) -> Iterator[int]:
+def _find_offsets(text: bytes, strings: bytes) -> Iterator[int]:
     """Yield the offsets of a text. (``re`` takes twenty times as long.)"""
     at = strings.find(text)
     while at >= 0:

@@ -68,10 +68,10 @@ def usdt_probes(file: Tables) -> Iterator[UsdtProbe]:
         # Counted by the kernel where the file is written into memory: 0 where no file is behind it.
         counter = file.offset_of(semaphore, tables.WRITABLE) if semaphore else 0
         found = usdt_args.parse(arguments, file, place)
-        told = tuple(
+        located = tuple(
             SiteArgument(-one.size if one.signed else one.size, one.pack(), one.problem) for one in found
         )
-        site = ProbeSite(f"{provider}:{name}", offset, counter or 0, arguments=told)
+        site = ProbeSite(f"{provider}:{name}", offset, counter or 0, arguments=located)
         yield UsdtProbe(provider, name, place, semaphore, found, site)
 
 
@@ -108,7 +108,7 @@ def in_command(
 ) -> Iterator[tuple[ProgramFile, list[UsdtProbe]]]:
     """Find USDT probes in the files that a command will load; if those have none, in running programs, one
     of which it may start. Each file is closed when the next is requested. Raises as :func:`find`."""
-    execution = commands.executed(command)
+    execution = commands.find_execution(command)
     paths = loader.loaded(loader.program_of(execution), execution.environment)
     known, any_found = list[UsdtProbe](), False
     for path in [*paths, *loader.opened_later(paths)]:
@@ -137,7 +137,7 @@ def in_command(
 def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile, list[UsdtProbe]]]:
     """Find USDT probes in every file that a process has mapped as code (0: any process), also in deleted
     and anonymous ones. Each file is closed when the next is requested. Raises as :func:`find`."""
-    searched = files.mapped(pid) if pid else files.running()
+    searched = files.open_mapped(pid) if pid else files.running()
     where = f"process {pid}" if pid else "what runs now"
     known, any_found = list[UsdtProbe](), False
     for file in searched:

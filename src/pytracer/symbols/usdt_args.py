@@ -139,7 +139,7 @@ def _x86(place: str, file: Tables, address: int) -> UsdtArgument:
     elif base == _X86_IP:
         raise _UnreadableError("it is counted from the next instruction")
     scale = (match["scale"] or "1").translate({ord("1"): "0", ord("2"): "1", ord("4"): "2", ord("8"): "3"})
-    return UsdtArgument(base=base, index=index, scale=int(scale), add=_wrapped(add), dereference=True)
+    return UsdtArgument(base=base, index=index, scale=int(scale), add=_wrap(add), dereference=True)
 
 
 def _x86_register(name: str) -> tuple[int, int]:
@@ -189,10 +189,10 @@ def _arm64_register(name: str) -> int:
 
 def _sum(text: str) -> int:
     """Numbers with signs between them."""
-    return _wrapped(sum(int(number, 0) for number in re.findall(rf"[+-]?{_NUMBER}", text)))
+    return _wrap(sum(int(number, 0) for number in re.findall(rf"[+-]?{_NUMBER}", text)))
 
 
-def _wrapped(number: int) -> int:
+def _wrap(number: int) -> int:
     """Wrap to signed 64 bits, in which programs add."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 

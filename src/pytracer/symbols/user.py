@@ -231,7 +231,7 @@ class UserSymbols:
             elif found.program.made and _is_made(found.mapping):
                 made.setdefault(found.program.made, []).extend(chosen)
             else:
-                for at, known in zip(chosen, _in(found, addresses[chosen]), strict=True):
+                for at, known in zip(chosen, _names_in(found, addresses[chosen]), strict=True):
                     names[at] = known
         for functions, chosen in made.items():  # at once: each look takes time for every function
             shown = functions.find(addresses[chosen], *self._window(pid, generation))
@@ -314,9 +314,9 @@ class UserSymbols:
             shown = program.readings.at(address, span, generation if self.blind else 0)
             if len(shown) == 1:
                 return _Found(program, *shown[0])
-            born = changes.born(address, span.begin)
-            if born and not shown:
-                return _Found(program, *born)
+            made = changes.mapping_made_at(address, span.begin)
+            if made and not shown:
+                return _Found(program, *made)
             if shown or span.begin > forked_at:
                 break
         if any(one.program.readings.touches(address) or one.changes.touches(address) for one in lineage):
@@ -358,7 +358,7 @@ class UserSymbols:
             return self._files[key]
 
 
-def _in(found: _Found, addresses: Array) -> Iterable[str]:
+def _names_in(found: _Found, addresses: Array) -> Iterable[str]:
     """Return the names of addresses in one mapping."""
     mapping, file = found.mapping, found.file
     if _is_anonymous(mapping):

@@ -14,8 +14,8 @@ from typing import Any
 from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import NOT_IN_REGISTER, FunctionTypes
 from pytracer.symbols import split
-from pytracer.symbols.dwarf import opened, ranges, units
-from pytracer.symbols.entries import DebugEntries, constant, followed, having
+from pytracer.symbols.dwarf import open_dwarf, ranges, units
+from pytracer.symbols.entries import DebugEntries, constant, find_having, follow_reference
 from pytracer.symbols.files import ProgramFile
 from pytracer.symbols.tables import Tables
 from pytracer.targets.dwarf_definitions import C
@@ -38,7 +38,7 @@ def describe(file: ProgramFile, name: str, offset: int) -> FunctionTypes | None:
         if address is None or tables.width != _WIDE:
             return None
         try:
-            with opened(tables) as info:
+            with open_dwarf(tables) as info:
                 if info is not None:
                     return _read(info, tables, name, address)
         except Exception:  # pyelftools raises whatever comes of a damaged file; OverBudgetError has been said
@@ -52,11 +52,11 @@ def _read(info: Any, tables: Tables, name: str, address: int) -> FunctionTypes |
         unit = split.whole(unit, tables)
         function = _function(unit.dwarfinfo, entries, unit, address)
         if function is not None:
-            return _told(unit.dwarfinfo, entries, function, name, address, tables.machine)
+            return _read_types(unit.dwarfinfo, entries, function, name, address, tables.machine)
     return None
 
 
-def _told(
+def _read_types(
     info: Any, entries: DebugEntries, function: Any, name: str, address: int, machine: int
 ) -> FunctionTypes | None:
     parameters = [
@@ -65,7 +65,7 @@ def _told(
         if child.tag in ("DW_TAG_formal_parameter", "DW_TAG_unspecified_parameters")
     ]
     says = ("DW_AT_type", "DW_AT_prototyped")
-    declared = any(attribute in having(function, attribute).attributes for attribute in says)
+    declared = any(attribute in find_having(function, attribute).attributes for attribute in says)
     if not parameters and not declared:
         return None  # line numbers alone (-g1, assembly), which know no parameters
     writer = Writer(entries)
@@ -87,11 +87,11 @@ def _without_guesses(function: Any, parameters: list[Any], places: list[int | No
 
 
 def _is_composite(entry: Any) -> bool:
-    kind = followed(having(entry, "DW_AT_type"), "DW_AT_type")
+    kind = follow_reference(find_having(entry, "DW_AT_type"), "DW_AT_type")
     for _ in range(_DEEP):
         if kind is None or kind.tag not in _WRAPPING:
             break
-        kind = followed(kind, "DW_AT_type")
+        kind = follow_reference(kind, "DW_AT_type")
     return kind is not None and kind.tag in _COMPOSITES
 
 

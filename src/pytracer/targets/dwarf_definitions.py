@@ -59,7 +59,10 @@ class Definitions:
     def _form(self, entry: Any) -> tuple[object, ...]:
         members = (child for child in self._entries.children(entry) if child.tag == "DW_TAG_member")
         places = tuple(
-            (str(one.attributes.get("DW_AT_name") and one.attributes["DW_AT_name"].value), _where(one))
+            (
+                str(one.attributes.get("DW_AT_name") and one.attributes["DW_AT_name"].value),
+                _member_offset(one),
+            )
             for one in members
         )
         return constant(entry, "DW_AT_byte_size"), places
@@ -103,7 +106,7 @@ def _is_c(unit: Any) -> bool:
     return constant(unit.get_top_DIE(), "DW_AT_language") in C
 
 
-def _where(member: Any) -> object:
+def _member_offset(member: Any) -> object:
     found = member.attributes.get("DW_AT_data_member_location")
     return str(found.value) if found is not None else ""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pytracer.kernel.btf_format import FLAG, KIND_SHIFT, BtfKind
-from pytracer.symbols.entries import DebugEntries, constant, followed, having, name_of
+from pytracer.symbols.entries import DebugEntries, constant, find_having, follow_reference, name_of
 from pytracer.targets.dwarf_definitions import Definitions
 
 _MOST = 1 << 16  # types that one function leads to
@@ -74,7 +74,7 @@ class Writer:
         """A type's number; it is written later, so that it may lead to itself."""
         if entry is None:
             return 0
-        entry = followed(entry, "DW_AT_signature") or entry  # it stands in .debug_types
+        entry = follow_reference(entry, "DW_AT_signature") or entry  # it stands in .debug_types
         if "DW_AT_declaration" in entry.attributes and entry.tag in _COMPOSITES:
             entry = self._definitions.find(entry) or entry
         where = hasattr(entry.cu, "tu_offset"), entry.offset  # in .debug_types, or .debug_info
@@ -87,10 +87,10 @@ class Writer:
         return self._numbers[where]
 
     def _target(self, entry: Any) -> int:
-        return self._number(followed(having(entry, "DW_AT_type"), "DW_AT_type"))
+        return self._number(follow_reference(find_having(entry, "DW_AT_type"), "DW_AT_type"))
 
     def _name(self, entry: Any) -> int:
-        return self._string(name_of(having(entry, "DW_AT_name")))
+        return self._string(name_of(find_having(entry, "DW_AT_name")))
 
     def _string(self, text: str) -> int:
         if text not in self._names:
@@ -100,7 +100,7 @@ class Writer:
 
     def _write(self, kind: BtfKind, name: int, last: int, *words: int, count: int = 0) -> int:
         """A record right away; its number."""
-        self._records.append(_packed(kind, name, last, *words, count=count))
+        self._records.append(_pack_type(kind, name, last, *words, count=count))
         return len(self._records)
 
     def _record(self, entry: Any) -> bytes:
@@ -110,7 +110,7 @@ class Writer:
             return _base(entry, name)
         if tag in _REFERRING:
             kind = _REFERRING[tag]
-            return _packed(kind, name if kind is BtfKind.TYPEDEF else 0, self._target(entry))
+            return _pack_type(kind, name if kind is BtfKind.TYPEDEF else 0, self._target(entry))
         if tag in _COMPOSITES:
             return self._composite(entry, _COMPOSITES[tag], name)
         if tag == "DW_TAG_enumeration_type":
@@ -118,12 +118,12 @@ class Writer:
         if tag == "DW_TAG_array_type":
             return self._array(entry)
         if tag == "DW_TAG_subroutine_type":
-            return _packed(BtfKind.FUNC_PROTO, 0, self._target(entry))
-        return _packed(BtfKind.TYPEDEF, name or self._string("(unknown)"), 0)
+            return _pack_type(BtfKind.FUNC_PROTO, 0, self._target(entry))
+        return _pack_type(BtfKind.TYPEDEF, name or self._string("(unknown)"), 0)
 
     def _composite(self, entry: Any, kind: BtfKind, name: int) -> bytes:
         if "DW_AT_declaration" in entry.attributes:
-            return _packed(BtfKind.FWD, name, 0, flag=kind is BtfKind.UNION)
+            return _pack_type(BtfKind.FWD, name, 0, flag=kind is BtfKind.UNION)
         members = list(self._members(entry))
         fields = any(bits for *_, bits in members)
         words = list[int]()
@@ -132,7 +132,7 @@ class Writer:
                 continue
             words += (self._string(text), number, offset | bits << 24 if fields else offset)
         size = constant(entry, "DW_AT_byte_size") or 0
-        return _packed(kind, name, size, *words, count=len(words) // 3, flag=fields)
+        return _pack_type(kind, name, size, *words, count=len(words) // 3, flag=fields)
 
     def _members(self, entry: Any) -> Iterator[Member]:
         """Members that are in the thing itself; what a class is derived from is one without a name."""
@@ -157,13 +157,13 @@ class Writer:
             and (value := constant(child, "DW_AT_const_value")) is not None
         ]
         size = constant(entry, "DW_AT_byte_size") or 4
-        kind = followed(entry, "DW_AT_type")
+        kind = follow_reference(entry, "DW_AT_type")
         encoding = constant(kind, "DW_AT_encoding") if kind is not None else None
         signed = encoding in _SIGNED_ONES or any(value < 0 for _, value in found)
         words = list[int]()
         for text, value in found:
             words += (self._string(text), value & _U32, *([value >> 32 & _U32] if size == 8 else []))
-        return _packed(
+        return _pack_type(
             BtfKind.ENUM64 if size == 8 else BtfKind.ENUM, name, size, *words, count=len(found), flag=signed
         )
 
@@ -175,10 +175,10 @@ class Writer:
         number = self._target(entry)
         for length in reversed(lengths[1:]):
             number = self._write(BtfKind.ARRAY, 0, 0, number, 0, length)
-        return _packed(BtfKind.ARRAY, 0, 0, number, 0, lengths[0] if lengths else 0)
+        return _pack_type(BtfKind.ARRAY, 0, 0, number, 0, lengths[0] if lengths else 0)
 
 
-def _packed(kind: BtfKind, name: int, last: int, *words: int, count: int = 0, flag: bool = False) -> bytes:
+def _pack_type(kind: BtfKind, name: int, last: int, *words: int, count: int = 0, flag: bool = False) -> bytes:
     info = kind << KIND_SHIFT | count | (FLAG if flag else 0)
     return struct.pack(f"={3 + len(words)}I", name, info, last, *words)
 
@@ -186,9 +186,9 @@ def _packed(kind: BtfKind, name: int, last: int, *words: int, count: int = 0, fl
 def _base(entry: Any, name: int) -> bytes:
     size, encoding = constant(entry, "DW_AT_byte_size") or 0, constant(entry, "DW_AT_encoding") or 0
     if encoding in _FLOATS:
-        return _packed(BtfKind.FLOAT, name, size)
+        return _pack_type(BtfKind.FLOAT, name, size)
     how = _SIGNED if encoding in _SIGNED_ONES else _BOOLEAN if encoding == _BOOLEAN_ONE else 0
-    return _packed(BtfKind.INT, name, size, how << 24 | (8 * size) & 0xFF)
+    return _pack_type(BtfKind.INT, name, size, how << 24 | (8 * size) & 0xFF)
 
 
 def _length(entry: Any) -> int:
@@ -216,6 +216,6 @@ def _bit_offset(member: Any, bits: int) -> int:
     old = constant(member, "DW_AT_bit_offset") or 0
     storage = constant(member, "DW_AT_byte_size")
     if storage is None:
-        kind = followed(member, "DW_AT_type")
+        kind = follow_reference(member, "DW_AT_type")
         storage = (constant(kind, "DW_AT_byte_size") if kind is not None else None) or 4
     return 8 * storage - old - bits

@@ -94,7 +94,7 @@ def _once(targets: Sequence[NamedTarget]) -> list[NamedTarget]:
 def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
     """Return a function that explains why a function (name, addresses) cannot be probed; "" if it can."""
     blacklist, traceable = functions.blacklist(), functions.traceable()
-    typed = _typed(source) if source.kind in _TYPED else None
+    typed = _functions_with_types(source) if source.kind in _TYPED else None
 
     def why_not(name: str, addresses: Sequence[int]) -> str:
         if name in blacklist:
@@ -105,7 +105,7 @@ def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
                 return SEVERAL
             known = functions.traceable_among(name, addresses) if traceable is not None else addresses
             return UNTOLD if known is None else "" if known else NOTRACE
-        if traceable is not None and name not in traceable and not _listed_otherwise(addresses[0]):
+        if traceable is not None and name not in traceable and not _has_other_name(addresses[0]):
             return NOTRACE
         if typed is not None and name not in typed:
             return UNTYPED
@@ -115,7 +115,7 @@ def _reasons(source: Source) -> Callable[[str, Sequence[int]], str]:
     return why_not
 
 
-def _listed_otherwise(address: int) -> bool:
+def _has_other_name(address: int) -> bool:
     """Return whether ftrace lists the function at an address under another name."""
     return bool(address) and address in functions.traceable_at()
 
@@ -127,7 +127,7 @@ def _check_offset(source: Source, address: int) -> None:
         raise UsageError(f"{source.text}: {source.name} is {size} bytes long")
 
 
-def _typed(source: Source) -> set[str]:
+def _functions_with_types(source: Source) -> set[str]:
     """Return the named functions that BTF has. Raises UnsupportedError if there is no BTF."""
     try:
         types = Btf.load()

@@ -25,18 +25,18 @@ def _functions(source: Source) -> FoundTargets:
         try:
             found = places.find(file, source.name + at)
         except UnprobeableError as error:
-            error.refused = _placed(source, error.refused)
+            error.refused = _add_place(source, error.refused)
             raise
         targets = (
-            NamedTarget(f"{source.place}:{title}", sites=_of(file, [site]))
+            NamedTarget(f"{source.place}:{title}", sites=_add_file(file, [site]))
             for title, site in zip(found.titles, found.sites, strict=True)
         )
         count = len(found.left_out)
         skipped = {f"function{'s' * (count > 1)} {INDIRECT}": count} if count else {}
-        return FoundTargets(tuple(targets), skipped, _placed(source, found.refused))
+        return FoundTargets(tuple(targets), skipped, _add_place(source, found.refused))
 
 
-def _placed(source: Source, refused: Mapping[str, str]) -> dict[str, str]:
+def _add_place(source: Source, refused: Mapping[str, str]) -> dict[str, str]:
     """The same by names that a user can give after ``u:``."""
     return {f"{source.place}:{title}": reason for title, reason in refused.items()}
 
@@ -50,7 +50,7 @@ def _marks(source: Source) -> FoundTargets:
     for found, marks in _files(source, file, provider):
         for mark in marks:
             title = f"{file}:{mark.title}" if file else mark.title
-            sites.setdefault(title, []).extend(_of(found, [mark.site]))
+            sites.setdefault(title, []).extend(_add_file(found, [mark.site]))
     return FoundTargets(tuple(NamedTarget(title, sites=tuple(of)) for title, of in sites.items()))
 
 
@@ -74,5 +74,5 @@ def _file(source: Source, written: str) -> ProgramFile:
     return files.find(name, source.process)
 
 
-def _of(file: ProgramFile, sites: Iterable[ProbeSite]) -> tuple[ProbeSite, ...]:
+def _add_file(file: ProgramFile, sites: Iterable[ProbeSite]) -> tuple[ProbeSite, ...]:
     return tuple(replace(site, file=file.name, holder=file.holder, identity=file.identity) for site in sites)

@@ -11,7 +11,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.builder import ProgramLoad
 from pytracer.plan import ChosenProbe, Plan
 from pytracer.plan.initial_entries import RunFacts
-from pytracer.progress import announced
+from pytracer.progress import announce_if_slow
 from pytracer.trace.program_loading import load_of
 
 
@@ -90,7 +90,7 @@ class LinkSet:
     def detach(self) -> None:
         """Detach all programs. A signal handler may do so while this runs."""
         self._watched = []  # a link without a descriptor cannot be asked
-        with announced(self._warn, lambda: f"still detaching: {len(self.attached)} probes are left"):
+        with announce_if_slow(self._warn, lambda: f"still detaching: {len(self.attached)} probes are left"):
             while self.attached:
                 self.detached.append(self.attached.pop())
                 self.detached[-1].detach()
@@ -98,6 +98,8 @@ class LinkSet:
     def close(self) -> None:
         """Remove what was made for detached links, which may take seconds."""
         if self.detached:
-            with announced(self._warn, lambda: f"still removing probes: {len(self.detached) + 1} are left"):
+            with announce_if_slow(
+                self._warn, lambda: f"still removing probes: {len(self.detached) + 1} are left"
+            ):
                 while self.detached:
                     self.detached.pop().close()

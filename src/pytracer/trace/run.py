@@ -18,7 +18,7 @@ from pytracer import inherited
 from pytracer.errors import LossError
 from pytracer.model import Batch, Item, Loss
 from pytracer.plan import KernelInfo
-from pytracer.progress import announced
+from pytracer.progress import announce_if_slow
 from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.sinks import Sink
@@ -214,7 +214,7 @@ class Emitter:
             self._ask()
         if self._deadline is None:
             text = "the trace has ended; what it saw last is still being written"
-            self._rest.enter_context(announced(self._warn, lambda: text, once=True))
+            self._rest.enter_context(announce_if_slow(self._warn, lambda: text, once=True))
 
     def _ask(self) -> None:
         if self._deadline is None:

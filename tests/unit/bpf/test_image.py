@@ -17,9 +17,9 @@ from pytracer.bpf.image import (
     ProgramSpec,
     constants_of,
     decode,
-    patched,
+    patch_constants,
     reference,
-    unlinked,
+    unlink_maps,
 )
 
 MAGIC = b"pytracer image 5\n"
@@ -186,7 +186,7 @@ def test_code_that_is_no_whole_number_of_instructions(code):
     with pytest.raises(ImageError, match="no whole number of instructions"):
         decode(coded(code, {}))
     with pytest.raises(ImageError, match="no whole number of instructions"):
-        unlinked("enter", code, {})
+        unlink_maps("enter", code, {})
 
 
 def test_a_reference_of_another_kind():
@@ -194,12 +194,12 @@ def test_a_reference_of_another_kind():
     with pytest.raises(ImageError, match="of kind 2"):
         decode(coded(wide(MAP_VALUE, 0) + RETURN, {"0": "rows"}))
     with pytest.raises(ImageError, match="of kind 2"):
-        unlinked("enter", wide(MAP_VALUE, 5) + RETURN, {5: "rows"})
+        unlink_maps("enter", wide(MAP_VALUE, 5) + RETURN, {5: "rows"})
 
 
 def test_a_reference_to_a_function_is_kept():
     code = wide(MAP_FD, 5) + reference(wide(0, 0), 2) + RETURN + RETURN
-    blank = unlinked("enter", code, {5: "rows"})
+    blank = unlink_maps("enter", code, {5: "rows"})
     assert blank.references == {0: "rows"}
     assert blank.link({"rows": 5}) == code
     assert decode(coded(blank.code, {"0": "rows"})).program("enter").code == blank.code
@@ -227,7 +227,7 @@ def test_a_map_of_maps_that_are_not_there():
 
 def test_map_references_are_taken_out_and_put_in():
     code = wide(MAP_FD, 5) + wide(0, 5) + wide(MAP_FD, 1000) + RETURN
-    blank = unlinked("enter", code, {5: "rows", 1000: "slots", 6: "other"})
+    blank = unlink_maps("enter", code, {5: "rows", 1000: "slots", 6: "other"})
     assert blank == ProgramSpec(
         "enter", wide(MAP_FD, 0) + wide(0, 5) + wide(MAP_FD, 0) + RETURN, {0: "rows", 32: "slots"}
     )
@@ -241,12 +241,12 @@ def test_the_second_half_of_a_load_is_no_load():
     """Its opcode is 0, but what a number's upper half looks like is nobody's business."""
     second = instruction(LD_IMM64, 1, MAP_FD, 0, 5)
     code = instruction(LD_IMM64, 1) + second + RETURN
-    assert unlinked("enter", code, {}) == ProgramSpec("enter", code, {})
+    assert unlink_maps("enter", code, {}) == ProgramSpec("enter", code, {})
 
 
 def test_a_map_that_is_somebody_elses():
     with pytest.raises(ImageError, match="enter refers to a map that is not its own"):
-        unlinked("enter", wide(MAP_FD, 5) + RETURN, {6: "rows"})
+        unlink_maps("enter", wide(MAP_FD, 5) + RETURN, {6: "rows"})
 
 
 def test_a_program_that_is_not_there():
@@ -266,6 +266,6 @@ def test_constants_are_replaced_whole_and_nothing_else_is():
         + instruction(0xB7, immediate=low)
         + RETURN
     )
-    assert patched(code, {}) == code
-    assert patched(code, {magic: 7 << 32 | 5}) == wide(0, 5, upper=7) + code[16:]
-    assert patched(code, {other: 9})[48:64] == wide(0, 9)
+    assert patch_constants(code, {}) == code
+    assert patch_constants(code, {magic: 7 << 32 | 5}) == wide(0, 5, upper=7) + code[16:]
+    assert patch_constants(code, {other: 9})[48:64] == wide(0, 9)

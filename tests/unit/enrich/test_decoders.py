@@ -17,7 +17,7 @@ from pytracer.enrich.addresses import address
 from pytracer.enrich.arguments import arguments
 from pytracer.enrich.cgroups import cgroup_decoder
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
-from pytracer.enrich.decode import joined, masked, sized
+from pytracer.enrich.decode import convert_to_bytes, convert_to_strings, mask_null
 from pytracer.enrich.disks import block_operation, disk_decoder
 from pytracer.enrich.dns import dns_code, dns_message, dns_name, dns_type
 from pytracer.enrich.drops import drop_reason_decoder
@@ -165,16 +165,16 @@ def test_what_is_absent_has_no_name():
     assert found.tolist() == [None, "2", None, "2"]
     assert asked == [2]
     assert decode(errno_name, np.array([0, 0]), 0).tolist() == [None, None]
-    assert masked(np.array([-1, 3]), -1).tolist() == [None, 3]
-    assert masked(np.array([-1, 3]), None).tolist() == [-1, 3]
+    assert mask_null(np.array([-1, 3]), -1).tolist() == [None, 3]
+    assert mask_null(np.array([-1, 3]), None).tolist() == [-1, 3]
 
 
 def test_bytes_are_as_long_as_is_said():
     values = np.frombuffer(b"ab\0\0ab\0\0", dtype="u1").reshape(2, 4)
-    found = sized(values, np.array([3, 4]))
+    found = convert_to_bytes(values, np.array([3, 4]))
     assert found.tolist() == [b"ab\0", b"ab\0\0"]
     assert decode(arguments, found).tolist() == ["ab", "ab ''"]
-    assert joined(values).tolist() == [b"ab", b"ab"]  # NULs at the end are NumPy's to drop
+    assert convert_to_strings(values).tolist() == [b"ab", b"ab"]  # NULs at the end are NumPy's to drop
 
 
 @pytest.mark.parametrize(

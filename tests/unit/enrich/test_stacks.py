@@ -17,7 +17,13 @@ from pytracer.bpf.attach import perf_sample
 from pytracer.cli import parser
 from pytracer.enrich import decoders
 from pytracer.enrich.result_rows import Ranking, ReadTime
-from pytracer.enrich.stacks import StackNames, _called, _walked, _without_way, shape_stacks
+from pytracer.enrich.stacks import (
+    StackNames,
+    _cut_at_wrong_frame,
+    _drop_unwind_marks,
+    _insert_caller,
+    shape_stacks,
+)
 from pytracer.errors import UsageError
 from pytracer.kernel.facts import Support
 from pytracer.model import Loss, Stacks
@@ -131,12 +137,14 @@ def test_how_a_probe_came_to_run_is_no_part_of_a_stack():
     names = StackNames(lambda _: np.zeros(3, np.uint64), 127, annotate=False, probed=True)
     names.kernel.names = lambda addresses: ["bpf_trampoline_6442464113"] * len(addresses)
     assert names.of_kernel(np.array([1, 1])) == [(), ()]
-    assert _without_way(("bpf_prog_6deef7357e7b4530_hit", "bpf_trace_run2", "vfs_read", "bpf_map_x")) == (
+    assert _drop_unwind_marks(
+        ("bpf_prog_6deef7357e7b4530_hit", "bpf_trace_run2", "vfs_read", "bpf_map_x")
+    ) == (
         "vfs_read",
         "bpf_map_x",
     )
-    assert _without_way(("0xffffffffc059903f", "__x64_sys_close")) == ("__x64_sys_close",)
-    assert _without_way(("0xffffffffc059903f", "0xffffffff81000000")) == (
+    assert _drop_unwind_marks(("0xffffffffc059903f", "__x64_sys_close")) == ("__x64_sys_close",)
+    assert _drop_unwind_marks(("0xffffffffc059903f", "0xffffffff81000000")) == (
         "0xffffffffc059903f",
         "0xffffffff81000000",
     )
@@ -152,7 +160,7 @@ def test_how_a_probe_came_to_run_is_no_part_of_a_stack():
     ],
 )
 def test_stacks_end_where_frame_pointers_do(stack, shown):
-    assert _walked(stack) == shown
+    assert _cut_at_wrong_frame(stack) == shown
 
 
 @pytest.mark.parametrize(
@@ -166,7 +174,7 @@ def test_stacks_end_where_frame_pointers_do(stack, shown):
     ],
 )
 def test_the_caller_of_what_has_no_frame_yet(stack, caller, whole):
-    assert _called(np.array(stack, np.uint64), caller).tolist() == whole
+    assert _insert_caller(np.array(stack, np.uint64), caller).tolist() == whole
 
 
 def test_folded_lines_are_frames_and_a_number():

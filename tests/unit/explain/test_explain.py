@@ -11,7 +11,18 @@ from pytracer.bpf.load.verifier_messages import explain_message
 from pytracer.cli import main as command_line
 from pytracer.explain import refused, text
 from pytracer.explain.html import render
-from pytracer.explain.page import Beside, CodeLine, Fold, Grid, Page, PageStage, Pair, Raw, SourceBlock, Words
+from pytracer.explain.page import (
+    CodeLine,
+    Fold,
+    Grid,
+    Page,
+    PageStage,
+    Pair,
+    Paragraph,
+    Raw,
+    SideBySide,
+    SourceBlock,
+)
 from pytracer.plan import make_plan, report_alternatives
 from pytracer.request import Request
 from pytracer.spec import registry
@@ -25,12 +36,12 @@ def page(evil: str = EVIL) -> Page:
     """Every kind of block, with the same string wherever one can be."""
     code = (CodeLine("0", f"(b7) r0 = {evil}", "2"), CodeLine("2", evil))
     blocks = (
-        Words(evil, evil),
+        Paragraph(evil, evil),
         Raw(f"{evil}\nsecond"),
         Grid((evil, "b"), ((evil, "2"), ("3", evil)), frozenset({0})),
         SourceBlock(evil, 7, (evil, "int x; /* of several"), ((7, 2),), frozenset({8})),
-        Beside(evil, (Pair(evil, 7, evil, code), Pair("", 0, "", (CodeLine("4", "exit"),)))),
-        Fold(evil, (Words(evil),), opened=True),
+        SideBySide(evil, (Pair(evil, 7, evil, code), Pair("", 0, "", (CodeLine("4", "exit"),)))),
+        Fold(evil, (Paragraph(evil),), opened=True),
     )
     return Page(
         f"{evil}: {evil}", evil, ((evil, evil),), (PageStage("c", evil, evil, blocks, ((evil, evil),)),)
@@ -186,7 +197,7 @@ def test_what_refusals_mean(words, meaning):
     verdict = explain_message(words)
     assert verdict is not None
     assert meaning in verdict.meaning
-    assert verdict.cure
+    assert verdict.remedy
 
 
 def test_words_that_nobody_has_explained():
@@ -194,7 +205,7 @@ def test_words_that_nobody_has_explained():
     one = refused.RefusedProgram("f", "xdp", "0: (95) exit\nsomething quite new\n")
     stage = refused.stage_of(one, "")
     assert stage.lead == "The verifier refused it: something quite new"
-    assert any(isinstance(block, Words) and "not been put down" in block.text for block in stage.blocks)
+    assert any(isinstance(block, Paragraph) and "not been put down" in block.text for block in stage.blocks)
 
 
 C = '#line 1 "a.c"\nint f(struct __sk_buff *skb)\n{\n    u64 *p = m.lookup(&key);\n    return *p;\n}\n'
@@ -224,7 +235,7 @@ def test_what_the_compiler_refused_is_found(place, line):
     stage = refused.stage_of(refused.RefusedProgram("f", "", said, compiler=True), C)
     (shown,) = (block for block in stage.blocks if isinstance(block, SourceBlock))
     assert shown.marked == {line}
-    assert any(isinstance(block, Words) and "512 bytes of stack" in block.text for block in stage.blocks)
+    assert any(isinstance(block, Paragraph) and "512 bytes of stack" in block.text for block in stage.blocks)
 
 
 def test_functions_that_may_be_programs():

@@ -99,9 +99,9 @@ def test_the_doctor_looks_for_what_was_left_without_tracefs(monkeypatch: pytest.
     for name in ("_xdp", "_cgroups"):
         monkeypatch.setattr(leftovers, name, lambda: iter(()))
     monkeypatch.setattr(leftovers, "_filters", lambda: iter((found,)))
-    assert [check.fix for check in doctor._left()] == [found.command]
+    assert [check.fix for check in doctor._leftovers()] == [found.command]
     for name in ("_filters", "_xdp", "_cgroups"):
         monkeypatch.setattr(leftovers, name, withheld)
-    [check] = doctor._left()
+    [check] = doctor._leftovers()
     assert check.status == UNKNOWN
     assert "lockdown=confidentiality" in check.found

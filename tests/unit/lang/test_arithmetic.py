@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from pytracer.kernel.facts import NamedTarget
-from pytracer.lang.arithmetic import number, widened
+from pytracer.lang.arithmetic import number, widen
 from pytracer.lang.formats import Conversion, parse_format
 from pytracer.lang.scope import Lvalue
 from pytracer.lang.types import INT, RAW, U32, U64, ArrayType, IntType, of_bits
@@ -55,7 +55,7 @@ def test_each_width_and_sign_by_each_conversion(kind, length):
             value -= 1 << 8 * kind.size
         form = f"%{length}{sign}"
         whole = form if length in ("hh", "h") or kind.size < 8 else f"%ll{sign}"
-        shown = widened(number(value, kind), conversion(form))
+        shown = widen(number(value, kind), conversion(form))
         assert shown.constant is not None
         assert conversion(form).show(shown.constant) == printed(whole, value), (form, value)
 
@@ -63,7 +63,7 @@ def test_each_width_and_sign_by_each_conversion(kind, length):
 def test_of_a_register_the_conversion_tells_how_much_there_is():
     shown = {"%d": -1, "%u": 4294967295, "%ld": 0x1FFFFFFFF, "%hhx": 255, "%hd": -1}
     for form, expected in shown.items():
-        assert widened(number(0x1FFFFFFFF, RAW), conversion(form)).constant == expected
+        assert widen(number(0x1FFFFFFFF, RAW), conversion(form)).constant == expected
 
 
 def test_bit_fields_are_promoted_by_their_width():

@@ -9,7 +9,7 @@ import pytest
 
 from pytracer.model import Schema, Snapshot, ledger
 from pytracer.model.ledger import Ledger, Total
-from pytracer.model.reduce import Rows, joined, merged, of_dense, since, sum_cpus
+from pytracer.model.reduce import Rows, concatenate, merge, rows_of_dense, subtract, sum_cpus
 from pytracer.spec import Column, Table, Unit
 
 CALLS = Column("calls", "", unit=Unit.COUNT)
@@ -79,7 +79,9 @@ def test_since_against_a_dictionary(seed):
     chance = random.Random(seed)
     before = reading(chance, {})
     now = reading(chance, before)
-    assert table_of(since(rows_of(now, chance), rows_of(before, chance), PLAIN)) == naive_since(now, before)
+    assert table_of(subtract(rows_of(now, chance), rows_of(before, chance), PLAIN)) == naive_since(
+        now, before
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,13 +101,13 @@ def test_since_against_a_dictionary(seed):
 def test_since(before, now, left):
     chance = random.Random(0)
     wide = [{key.ljust(KEYS.itemsize, b"\0"): [n, 0] for key, n in t.items()} for t in (before, now, left)]
-    assert table_of(since(rows_of(wide[1], chance), rows_of(wide[0], chance), PLAIN)) == wide[2]
+    assert table_of(subtract(rows_of(wide[1], chance), rows_of(wide[0], chance), PLAIN)) == wide[2]
 
 
 def test_since_keeps_both_readings_as_they_were():
     chance = random.Random(1)
     before, now = rows_of({b"k" * 12: [1, 2]}, chance), rows_of({b"k" * 12: [5, 6]}, chance)
-    since(now, before, PLAIN)
+    subtract(now, before, PLAIN)
     assert list(table_of(now).values()) == [[5, 6]]
     assert list(table_of(before).values()) == [[1, 2]]
 
@@ -114,7 +116,7 @@ def test_since_keeps_the_newest_name():
     chance = random.Random(2)
     before, now = rows_of({b"k" * 12: [1, 0]}, chance), rows_of({b"k" * 12: [2, 0]}, chance)
     before.values["comm"], now.values["comm"] = b"bash", b"ls"
-    assert since(now, before, NAMED).values["comm"].tolist() == [b"ls"]
+    assert subtract(now, before, NAMED).values["comm"].tolist() == [b"ls"]
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 7])
@@ -158,7 +160,7 @@ def test_an_empty_map():
     keys = array_of([])
     total = sum_cpus(keys, np.zeros((0, 4), dtype=VALUES), NAMED)
     assert len(total) == 0
-    assert len(since(total, total, NAMED)) == 0
+    assert len(subtract(total, total, NAMED)) == 0
 
 
 def test_columns_follow_the_keys_then_the_latest_then_the_counters():
@@ -234,7 +236,7 @@ def test_readings_add_up(seed):
             assert shown(total.rows) == added(readings[:number])
     assert total.rows is not None
     assert shown(total.rows) == added(readings)
-    assert shown(merged([rows_as_read(reading) for reading in readings], NAMED)) == added(readings)
+    assert shown(merge([rows_as_read(reading) for reading in readings], NAMED)) == added(readings)
 
 
 def test_padding_of_keys_stays_as_the_kernel_gave_it():
@@ -246,8 +248,8 @@ def test_padding_of_keys_stays_as_the_kernel_gave_it():
     values["calls"] = [1, 2, 4]
     parts = [Rows(keys, values), Rows(keys[:2], values[:2])] * 50
     for rows in (
-        merged(parts, PLAIN),
-        merged([joined(Rows(keys[:1], values[:1]), Rows(keys[1:], values[1:])), *parts[1:]], PLAIN),
+        merge(parts, PLAIN),
+        merge([concatenate(Rows(keys[:1], values[:1]), Rows(keys[1:], values[1:])), *parts[1:]], PLAIN),
     ):
         assert rows.keys.dtype == padded
         assert dict(zip(rows.keys.tolist(), rows.values["calls"].tolist(), strict=True)) == {
@@ -264,9 +266,9 @@ def test_many_readings_beside_a_great_total_are_merged_seldom(monkeypatch):
     def counting(parts, schema):
         nonlocal moved
         moved += sum(map(len, parts))
-        return merged(parts, schema)
+        return merge(parts, schema)
 
-    monkeypatch.setattr(ledger, "merged", counting)
+    monkeypatch.setattr(ledger, "merge", counting)
     total = Total(PLAIN)
     for number in range(2000):
         keys = array_of([(number * 10 + one).to_bytes(KEYS.itemsize, "big") for one in range(10)])
@@ -326,12 +328,12 @@ def test_rows_of_an_array_have_its_indexes_for_keys():
     values["calls"] = [0, 3, 0, 1]
     dense = Rows(np.arange(4, dtype="u4"), values)
     wide = np.dtype([("id", "u8")])
-    rows = of_dense(dense, wide, PLAIN)
+    rows = rows_of_dense(dense, wide, PLAIN)
     assert rows.keys.dtype == wide
     assert rows.keys["id"].tolist() == [1, 3]
-    assert joined(None, rows) is rows
-    assert joined(rows, None) is rows
-    assert len(joined(rows, Rows(np.zeros(0, wide), values[:0]))) == 2
+    assert concatenate(None, rows) is rows
+    assert concatenate(rows, None) is rows
+    assert len(concatenate(rows, Rows(np.zeros(0, wide), values[:0]))) == 2
 
 
 def test_of_the_greatest_there_is_no_sum():
@@ -342,5 +344,5 @@ def test_of_the_greatest_there_is_no_sum():
     one = sum_cpus(keys, values, schema)
     assert one.values.tolist() == [(3, 7), (7, 9)]
     other = Rows(keys[:1], np.array([(1, 6)], dtype=one.values.dtype))
-    assert merged([one, other], schema).values.tolist() == [(4, 7), (7, 9)]
-    assert since(merged([one, other], schema), one, schema).values.tolist() == [(1, 7)]
+    assert merge([one, other], schema).values.tolist() == [(4, 7), (7, 9)]
+    assert subtract(merge([one, other], schema), one, schema).values.tolist() == [(1, 7)]

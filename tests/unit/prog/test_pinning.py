@@ -53,10 +53,10 @@ def bpffs(tmp_path, monkeypatch):
     made = Bpffs(tmp_path)
     monkeypatch.setattr(own_pins, "BPFFS", tmp_path)
     monkeypatch.setattr(own_pins, "FOLDER", tmp_path / "pytracer")
-    monkeypatch.setattr(own_pins, "opened", Object)
+    monkeypatch.setattr(own_pins, "open_object", Object)
     monkeypatch.setattr(pins, "create_pin", made.put)
     monkeypatch.setattr(pins, "read_pin", made.read)
-    monkeypatch.setattr(pins, "mounted", lambda: iter([(str(tmp_path), "bpf")] if made.mounted else []))
+    monkeypatch.setattr(pins, "list_mounts", lambda: iter([(str(tmp_path), "bpf")] if made.mounted else []))
     return made
 
 
@@ -73,11 +73,11 @@ def test_a_program_and_its_links_are_pinned_and_unpinned(bpffs):
     assert sorted(path.name for path in folder.iterdir()) == ["link-12", "link-9", "program"]
     assert folder.stat().st_mode & 0o777 == 0o700
     assert own_pins.pin(Program(7), [9]) == folder  # again
-    [one] = own_pins.pinned()
+    [one] = own_pins.list_pinned()
     assert (one.program, one.tag, one.links) == (7, TAG, (9, 12))
     own_pins.unpin(one)
     assert not own_pins.FOLDER.exists()
-    assert own_pins.pinned() == []
+    assert own_pins.list_pinned() == []
 
 
 def test_pinning_is_all_or_nothing(bpffs):
@@ -99,7 +99,7 @@ def test_what_is_not_what_its_name_says_is_not_pytracers(bpffs):
         (own_pins.FOLDER / name / "program").write_text(text)
     (folder / "link-13").write_text(f"LINK 13 8 {TAG}")  # a link of another program
     (own_pins.FOLDER / "file").write_text("")
-    [one] = own_pins.pinned()
+    [one] = own_pins.list_pinned()
     assert (one.program, one.links) == (7, (9,))
     with pytest.raises(PytracerError, match="link-13 is not pytracer's: nothing was removed"):
         own_pins.unpin(one)
@@ -113,9 +113,9 @@ def test_a_folder_that_others_may_write_to_is_not_trusted(bpffs):
     own_pins.pin(Program(7), [])
     own_pins.FOLDER.chmod(0o755)
     with pytest.raises(PytracerError, match="is not a folder that only this user can use"):
-        own_pins.pinned()
+        own_pins.list_pinned()
     own_pins.FOLDER.chmod(0o700)
-    assert own_pins.pinned()
+    assert own_pins.list_pinned()
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_of_several_none_is_pinned_where_one_cannot_be(running, bpffs):
     bpffs.refuse = "10-"
     with pytest.raises(PytracerError, match="pinning program 10"):
         pinning.pin(["tracer-owned"], attached=False)
-    assert [one.program for one in own_pins.pinned()] == [7]
+    assert [one.program for one in own_pins.list_pinned()] == [7]
 
 
 def test_links_are_not_pinned_either_where_one_cannot_be(running, bpffs, monkeypatch):
@@ -182,7 +182,7 @@ def test_links_are_not_pinned_either_where_one_cannot_be(running, bpffs, monkeyp
     bpffs.refuse = "8-"
     with pytest.raises(PytracerError, match="pinning program 8"):
         pinning.pin(["7", "8"], attached=True)
-    assert [(one.program, one.links) for one in own_pins.pinned()] == [(7, ())]
+    assert [(one.program, one.links) for one in own_pins.list_pinned()] == [(7, ())]
 
 
 def test_only_what_was_pinned_is_unloaded(running):
@@ -190,7 +190,7 @@ def test_only_what_was_pinned_is_unloaded(running):
     kept, [refused] = pinning.unload(["7"])
     assert kept == []
     assert (refused.message, refused.hint) == ("7 is no program that pytracer pinned", "pinned: 8")
-    assert [one.program for one in own_pins.pinned()] == [8]
+    assert [one.program for one in own_pins.list_pinned()] == [8]
 
 
 def test_of_several_each_that_can_be_is_unloaded(running, monkeypatch, capsys):
@@ -206,7 +206,7 @@ def test_of_several_each_that_can_be_is_unloaded(running, monkeypatch, capsys):
     both = f"{said.err}{caught.value.message}"
     assert f"{strange} is not pytracer's: nothing was removed" in both
     assert "/sys/fs/bpf/x is no program that pytracer pinned" in both
-    assert [one.program for one in own_pins.pinned()] == [8]
+    assert [one.program for one in own_pins.list_pinned()] == [8]
     strange.unlink()
     assert len(pinning.unload([])[0]) == 1
 

@@ -24,13 +24,13 @@ from pytracer.errors import NotPermittedError, UnknownNameError
 from pytracer.model import Snapshot
 from pytracer.prog import links, run_stats, tables
 from pytracer.prog import program_list as in_kernel
-from pytracer.prog.attachments import Attachment, _taken
+from pytracer.prog.attachments import Attachment, _take_attachment
 from pytracer.prog.link_targets import TargetNames
 from pytracer.prog.links import LinkInfo
 from pytracer.prog.network_attachments import NetworkAttachment
 from pytracer.prog.pins import Pin
 from pytracer.prog.program_list import KernelProgram
-from pytracer.prog.run_stats import RunCount, since
+from pytracer.prog.run_stats import RunCount, subtract
 from pytracer.sinks import make_sink
 from support import budgets
 
@@ -119,7 +119,7 @@ def test_where_a_link_holds_its_program(monkeypatch, kind, fields, pointed, wher
 
     monkeypatch.setattr(links, "object_info", told)
     monkeypatch.setattr(links, "ids", lambda _: [9])
-    monkeypatch.setattr(links, "opened", lambda _kind, number: contextlib.nullcontext(number))
+    monkeypatch.setattr(links, "open_object", lambda _kind, number: contextlib.nullcontext(number))
     [found] = links.links({7: program()}, KnownNames())
     assert (found.id, found.program, found.where) == (9, 7, where)
 
@@ -132,7 +132,7 @@ def test_what_goes_while_it_is_looked_at_is_left_out(monkeypatch):
         yield number
 
     monkeypatch.setattr(in_kernel, "ids", lambda _: [1, 2, 3])
-    monkeypatch.setattr(in_kernel, "opened", opened)
+    monkeypatch.setattr(in_kernel, "open_object", opened)
     monkeypatch.setattr(in_kernel, "read_program", lambda number, code=True: info(number))
     monkeypatch.setattr(in_kernel, "own_file_info", lambda _: {"memlock": "8192"})
     found = in_kernel.ProgramLister().list()
@@ -229,10 +229,10 @@ def test_what_a_program_did_between_two_looks():
         7: program(run_count=33, run_time=3300, recursion_misses=5),
         8: program(8, run_count=4, run_time=40),
     }
-    first, second = since(before, now)
+    first, second = subtract(before, now)
     assert (first.runs, first.time, first.missed) == (23, 2300, 3)
     assert (second.runs, second.time, second.missed) == (4, 40, 0)
-    [old] = since({}, {7: program(recursion_misses=None)})
+    [old] = subtract({}, {7: program(recursion_misses=None)})
     assert old.missed is None
 
 
@@ -308,12 +308,12 @@ def test_rows_are_ranked_and_what_is_not_known_comes_last():
         tables.row(RunCount(program(number, name=name), runs, 100 * runs, None), 1.0, tables.TableContext())
         for number, name, runs in ((1, "b", 5), (2, "a", 0), (3, "c", 23))
     ]
-    assert [one["id"] for one in tables.ranked(rows, "runs")] == [3, 1, 2]
-    assert [one["id"] for one in tables.ranked(rows, "name")] == [2, 1, 3]
-    assert [one["id"] for one in tables.ranked(rows, "avg_ns")] == [1, 3, 2]
-    assert [one["id"] for one in tables.ranked(rows, "id")] == [1, 2, 3]
+    assert [one["id"] for one in tables.rank(rows, "runs")] == [3, 1, 2]
+    assert [one["id"] for one in tables.rank(rows, "name")] == [2, 1, 3]
+    assert [one["id"] for one in tables.rank(rows, "avg_ns")] == [1, 3, 2]
+    assert [one["id"] for one in tables.rank(rows, "id")] == [1, 2, 3]
     with pytest.raises(UnknownNameError, match="no column 'run'"):
-        tables.ranked([], "run")
+        tables.rank([], "run")
 
 
 def test_a_link_on_an_interface_takes_the_place_that_was_found_there():
@@ -321,9 +321,9 @@ def test_a_link_on_an_interface_takes_the_place_that_was_found_there():
         NetworkAttachment(7, "xdp", "xdp:lo in netns blue", 1),
         NetworkAttachment(8, "xdp", "xdp:eth0", 2),
     ]
-    assert _taken(LinkInfo(9, "xdp", 7, "xdp:lo", 1), loose) == "xdp:lo in netns blue"
+    assert _take_attachment(LinkInfo(9, "xdp", 7, "xdp:lo", 1), loose) == "xdp:lo in netns blue"
     assert [one.program for one in loose] == [8]
-    assert _taken(LinkInfo(10, "xdp", 7, "xdp:lo", 1), loose) == "xdp:#1 in another netns"
+    assert _take_attachment(LinkInfo(10, "xdp", 7, "xdp:lo", 1), loose) == "xdp:#1 in another netns"
 
 
 @pytest.mark.parametrize(

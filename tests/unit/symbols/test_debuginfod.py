@@ -32,7 +32,9 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setenv("DEBUGINFOD_CACHE_PATH", str(cache))
     monkeypatch.setattr(debuginfod, "_silent", set())
     monkeypatch.setattr(debug, "FOLDER", tmp_path / "none")
-    monkeypatch.setattr(debuginfod, "_is_ours", lambda _: True)  # of /tmp, that depends on who runs the test
+    monkeypatch.setattr(
+        debuginfod, "_is_own_folder", lambda _: True
+    )  # of /tmp, that depends on who runs the test
     made = Server()
     monkeypatch.setenv("DEBUGINFOD_URLS", f"ftp://127.0.0.1/ {made.url}/")
     yield made

@@ -102,7 +102,7 @@ def test_a_script_is_its_interpreter(tmp_path, monkeypatch):
 
 
 def program_of(*command):
-    return loader.program_of(commands.executed(command))
+    return loader.program_of(commands.find_execution(command))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_what_a_command_executes_behind_env_and_shells(command, program, changed
             del expected[name]
         elif name:
             expected[name] = value
-    found = commands.executed(command, before)
+    found = commands.find_execution(command, before)
     assert (found.program, found.environment) == (program, expected)
 
 
@@ -150,7 +150,7 @@ def test_the_environment_says_which_library_and_which_program(tree, monkeypatch,
         found = loader.resolve_library("libleaf", command, {})
         assert os.path.realpath(found) == f"{tree}/{folder}/libleaf.so"
     for words in (["env", f"PATH={tree}", main.name], ["env", "-C", str(tree), f"./{main.name}"]):
-        found = loader.program_of(commands.executed(words, {}))
+        found = loader.program_of(commands.find_execution(words, {}))
         assert os.path.realpath(found) == os.path.realpath(main)
 
 

@@ -256,7 +256,7 @@ def test_this_process_has_mapped_what_it_runs():
         assert found.mapped
         assert "libc" in found.name
     exe = Path("/proc/self/exe").stat()
-    assert (exe.st_dev, exe.st_ino) in {each.identity[:2] for each in files.mapped(os.getpid())}
+    assert (exe.st_dev, exe.st_ino) in {each.identity[:2] for each in files.open_mapped(os.getpid())}
     with pytest.raises(UsageError, match="was replaced just now"):
         files.find("libc", 0, (1, 2, 3))
 

@@ -284,17 +284,17 @@ def test_what_takes_long_is_said(monkeypatch):
         if len(said) == 3:
             enough.set()
 
-    with progress.announced(say, lambda: f"line {len(said)}"):
+    with progress.announce_if_slow(say, lambda: f"line {len(said)}"):
         enough.wait()
     assert said[:3] == ["line 0", "line 1", "line 2"]
     said.clear()
-    with progress.announced(said.append, lambda: "once", once=True):
+    with progress.announce_if_slow(said.append, lambda: "once", once=True):
         while not said:
             pass
     assert said == ["once"]
     said.clear()
     monkeypatch.setattr(progress, "_SECONDS", 1000.0)
-    with progress.announced(said.append, lambda: "never"):
+    with progress.announce_if_slow(said.append, lambda: "never"):
         pass
     assert said == []
 
@@ -303,7 +303,7 @@ MASKS = """
 from pathlib import Path
 from pytracer import arrays, progress
 arrays.load()
-with progress.announced(print, str):
+with progress.announce_if_slow(print, str):
     for task in Path("/proc/self/task").iterdir():
         print(task.name, *(line for line in (task / "status").read_text().splitlines() if "SigBlk" in line))
 """

@@ -313,9 +313,9 @@ def _text(i: Instruction) -> str:
         return f"if {_name(i.dst, half)} {_find(CONDITIONS, operation)} {_source(i, half)} {goto}"
     ctype = Size(i.code & 0x18).ctype
     if kind == LDX:
-        return f"{_name(i.dst)} = *({ctype} *)({_name(i.src)} {_signed(i.off)})"
+        return f"{_name(i.dst)} = *({ctype} *)({_name(i.src)} {_format_offset(i.off)})"
     source = _name(i.src) if kind == STX else _constant(i.imm)
-    return f"*({ctype} *)({_name(i.dst)} {_signed(i.off)}) = {source}"
+    return f"*({ctype} *)({_name(i.dst)} {_format_offset(i.off)}) = {source}"
 
 
 def _name(register: int, half: bool = False) -> str:
@@ -330,7 +330,7 @@ def _constant(value: int) -> str:
     return str(value) if -0x100 < value < 0x100 else hex(value)
 
 
-def _signed(off: int) -> str:
+def _format_offset(off: int) -> str:
     return f"{'-' if off < 0 else '+'} {abs(off)}"
 
 

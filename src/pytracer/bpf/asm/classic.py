@@ -81,13 +81,13 @@ class ClassicAssembler:
     def jump_if(self, condition: str, k: int, target: str, otherwise: str = "") -> None:
         """Jump to ``target`` if ``A CONDITION k`` (unsigned; ``&``: any of these bits is set), else to
         ``otherwise``, by default the next instruction."""
-        ways = (target, otherwise)
+        labels = (target, otherwise)
         if condition in _OTHERWISE:
-            condition, ways = _OTHERWISE[condition], (otherwise, target)
+            condition, labels = _OTHERWISE[condition], (otherwise, target)
         if condition not in _CONDITIONS:
             known = " ".join([*_CONDITIONS, *_OTHERWISE])
             raise BuildError(f"no condition {condition!r}", hint=f"there is {known}")
-        self._code.append(_Instruction(JMP | _CONDITIONS[condition] | K, _u32(k), ways, [False, False]))
+        self._code.append(_Instruction(JMP | _CONDITIONS[condition] | K, _u32(k), labels, [False, False]))
 
     def ret(self, k: int) -> None:
         """End the program with this result."""
@@ -102,17 +102,21 @@ class ClassicAssembler:
         for at, instruction in enumerate(self._code):
             here = places[at]
             if instruction.far is None:
-                k = self._way(instruction.targets[0], at, places) if instruction.targets else instruction.k
+                k = (
+                    self._distance(instruction.targets[0], at, places)
+                    if instruction.targets
+                    else instruction.k
+                )
                 out.append(_encode(instruction.code, k))
                 continue
             steps, extra = list[int](), list[bytes]()
             for target, far in zip(instruction.targets, instruction.far, strict=True):
                 if far:  # to the inserted jump, whose own offset counts from its position
                     steps.append(len(extra))
-                    way = self._way(target, at, places) - len(extra) - 1
-                    extra.append(_encode(JMP | _ALWAYS, way))
+                    distance = self._distance(target, at, places) - len(extra) - 1
+                    extra.append(_encode(JMP | _ALWAYS, distance))
                 else:
-                    steps.append(self._way(target, at, places))
+                    steps.append(self._distance(target, at, places))
             assert places[at + 1] == here + 1 + len(extra)
             out += [_encode(instruction.code, instruction.k, *steps), *extra]
         return b"".join(out)
@@ -131,14 +135,14 @@ class ClassicAssembler:
                 places.append(places[-1] + instruction.size)
             grown = False
             for at, instruction in enumerate(self._code):
-                for which, target in enumerate(instruction.targets if instruction.far else ()):
+                for index, target in enumerate(instruction.targets if instruction.far else ()):
                     assert instruction.far is not None
-                    if not instruction.far[which] and self._way(target, at, places) > _REACH:
-                        instruction.far[which] = grown = True
+                    if not instruction.far[index] and self._distance(target, at, places) > _REACH:
+                        instruction.far[index] = grown = True
             if not grown:
                 return places
 
-    def _way(self, target: str, at: int, places: list[int]) -> int:
+    def _distance(self, target: str, at: int, places: list[int]) -> int:
         """Count the instructions between the one ``at`` and its target."""
         if not target:
             return places[at + 1] - places[at] - 1

@@ -184,7 +184,7 @@ class _Translation:
         elif mode == _ABS:
             self._absolute(_A, self._size(one), one.k)
         elif mode == _IND:
-            self._indexed(self._size(one), one.k)
+            self._load_indirect(self._size(one), one.k)
         else:
             raise _unknown(one)
 
@@ -278,7 +278,7 @@ class _Translation:
             self._constant(R9, offset)
             self._read_skb(to, size)
 
-    def _indexed(self, size: Size, offset: int) -> None:
+    def _load_indirect(self, size: Size, offset: int) -> None:
         # 32 bits, as in the kernel, so that both wrap alike. A negative offset is outside of every packet.
         self._a.alu(R9, "=", _X, bits=32)
         self._a.alu(R9, "+=", offset, bits=32)

@@ -59,12 +59,14 @@ class CgroupLink(Link):
 
     target_kind = "cgroup"
 
-    def __init__(self, fd: int, held: tuple[int, int], path: str, number: int, attach_type: int) -> None:
+    def __init__(
+        self, fd: int, descriptors: tuple[int, int], path: str, number: int, attach_type: int
+    ) -> None:
         """Own ``fd``, a BPF link (-1 if there is none), and the descriptors of the cgroup and of the program.
         Without a link these two detach the program, even when the process can open no more files.
         ``number`` is the program's id."""
         super().__init__(fd, place=path)
-        self._folder, self._program = held
+        self._folder, self._program = descriptors
         self._number, self._type = number, attach_type
         self._by_name, self._over = fd < 0, False
 
@@ -74,7 +76,7 @@ class CgroupLink(Link):
         if self._over:
             return ""
         try:
-            self._over = self._number not in attached(self._folder, self._type)
+            self._over = self._number not in query_attached(self._folder, self._type)
         except OSError:  # a cgroup that is gone has no programs
             self._over = True
             return "it is gone"
@@ -142,7 +144,7 @@ def attach(probe: OnCgroup, place: AttachTarget, program: int, attach_type: int)
     return links
 
 
-def attached(folder: int, attach_type: int) -> tuple[int, ...]:
+def query_attached(folder: int, attach_type: int) -> tuple[int, ...]:
     """Return the ids of the programs attached to this cgroup itself. Raises OSError if it is removed."""
     return _query(folder, attach_type)[1]
 
@@ -151,7 +153,7 @@ def detach(folder: int, program: int, attach_type: int) -> None:
     """Detach a program from a cgroup, if it is attached. Raises the error that explains the kernel's
     refusal."""
     try:
-        if program_info(program)[0] in attached(folder, attach_type):
+        if program_info(program)[0] in query_attached(folder, attach_type):
             bpf(Command.PROG_DETACH, struct.pack("III", folder, program, attach_type))
     except OSError as error:
         if error.errno not in (
@@ -169,7 +171,7 @@ def sweep(attach_type: int) -> None:
         with contextlib.suppress(OSError):  # it was removed meanwhile
             folder = _open(str(path))
             try:
-                for number in dead.intersection(attached(folder, attach_type)):
+                for number in dead.intersection(query_attached(folder, attach_type)):
                     program = program_by_id(number)
                     try:
                         detach(folder, program, attach_type)
@@ -190,22 +192,22 @@ def _is_left(number: int) -> bool:
 
 
 def _attach_to_folder(path: str, program: int, attach_type: int, *, by_link: bool) -> CgroupLink:
-    held = list[int]()
+    descriptors = list[int]()
     fd = -1
     try:
-        held += [_open(path)]
-        held += [os.dup(program)]
+        descriptors += [_open(path)]
+        descriptors += [os.dup(program)]
         number = program_info(program)[0]
         if by_link:
-            fd = link_create(program, attach_type, target=held[0])
+            fd = link_create(program, attach_type, target=descriptors[0])
         else:
-            _attach(held[0], program, attach_type)
+            _attach(descriptors[0], program, attach_type)
     except OSError as error:
-        for descriptor in held:
+        for descriptor in descriptors:
             os.close(descriptor)
         conflict = _describe_conflict(path, attach_type) if error.errno == errno.EPERM else None
         raise conflict or _failed(error, path) from error
-    return CgroupLink(fd, (held[0], held[1]), path, number, attach_type)
+    return CgroupLink(fd, (descriptors[0], descriptors[1]), path, number, attach_type)
 
 
 def _open(path: str) -> int:

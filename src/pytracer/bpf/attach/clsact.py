@@ -22,7 +22,7 @@ from pytracer.bpf.attach.kind import AttachTarget, LoadAttributes
 from pytracer.bpf.attach.link import Link, attach_each
 from pytracer.bpf.attach.owner import is_dead, owner
 from pytracer.bpf.attach.refusal import attach_error
-from pytracer.bpf.attach.tcx import EGRESS, INGRESS, NAMES, WAYS
+from pytracer.bpf.attach.tcx import DIRECTIONS, EGRESS, INGRESS, NAMES
 from pytracer.bpf.prober import FeatureProber
 from pytracer.bpf.sys import ProgType
 from pytracer.errors import AttachError
@@ -44,11 +44,11 @@ _TRIES = 16
 
 
 @record
-class TcFilter:
+class TrafficControlFilter:
     """A filter on an interface. ``name`` is empty unless it is a BPF filter."""
 
     index: int
-    way: int
+    direction: int
     priority: int
     handle: int
     name: str
@@ -62,15 +62,15 @@ class TcFilter:
 class FilterLink(InterfaceLink):
     """A filter that this process made, until it is removed."""
 
-    def __init__(self, made: TcFilter, interface: str, note: str) -> None:
+    def __init__(self, made: TrafficControlFilter, interface: str, note: str) -> None:
         """Own the filter."""
-        how = f"clsact {NAMES[made.way]}, priority {made.priority}"
+        how = f"clsact {NAMES[made.direction]}, priority {made.priority}"
         super().__init__(-1, made.index, interface, how=how, note=note)
         self._filter, self._is_on = made, True
 
     def is_attached(self) -> bool:
         """See :class:`InterfaceLink`."""
-        return self._filter in filters(self.index, self._filter.way)
+        return self._filter in filters(self.index, self._filter.direction)
 
     def detach(self) -> None:
         """See :class:`Link`. A filter that others put in its place meanwhile stays."""
@@ -97,11 +97,11 @@ def attach(_: Clsact, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`: one or two for each interface."""
 
     def attach(index: int, name: str) -> Iterator[Link]:
-        for way in WAYS[place.choice]:
+        for direction in DIRECTIONS[place.choice]:
             try:
-                made, note = _attach(index, name, way, program)
+                made, note = _attach(index, name, direction, program)
             except OSError as error:
-                raise attach_error(error, f"{name} {NAMES[way]} by clsact", needed=NEEDED) from error
+                raise attach_error(error, f"{name} {NAMES[direction]} by clsact", needed=NEEDED) from error
             yield FilterLink(made, name, f"interface {name}: {note}" if note else "")
 
     try:
@@ -111,29 +111,29 @@ def attach(_: Clsact, place: AttachTarget, program: int) -> list[Link]:
     return attach_each(place.interfaces, attach)
 
 
-def _attach(index: int, name: str, way: int, program: int) -> tuple[TcFilter, str]:
+def _attach(index: int, name: str, direction: int, program: int) -> tuple[TrafficControlFilter, str]:
     """Make a filter. Returns it, and a note for the user. Raises OSError, or AttachError."""
     made = _make_qdisc(index)
     # The qdisc "ingress" would accept a filter for egress, and run it on incoming packets.
-    if way == EGRESS and not made and qdiscs().get(index) != "clsact":
+    if direction == EGRESS and not made and qdiscs().get(index) != "clsact":
         raise AttachError(
             f"{name} has an ingress qdisc of somebody's, where nothing that goes out is seen",
             hint="--direction in goes with it",
         )
     try:
         for _ in range(_TRIES):
-            there = filters(index, way)
+            existing = filters(index, direction)
             # A qdisc that one pytracer made and another still uses is removed by the last of them.
-            kept = made or any(one.owner_match and one.owner_match[2] for one in filters(index))
-            used = {one.priority for one in there}
+            creates_qdisc = made or any(one.owner_match and one.owner_match[2] for one in filters(index))
+            used = {one.priority for one in existing}
             priority = next(number for number in _PRIORITIES if number not in used)
-            label = f"pytracer_{owner(os.getpid())}{'_made' if kept else ''}"
-            filter_ = TcFilter(index, way, priority, _OUR_HANDLE, label)
+            label = f"pytracer_{owner(os.getpid())}{'_made' if creates_qdisc else ''}"
+            filter_ = TrafficControlFilter(index, direction, priority, _OUR_HANDLE, label)
             try:
                 _request(filter_, _NEWFILTER, rtnetlink.CREATE | rtnetlink.EXCL, program)
             except FileExistsError:
                 continue  # somebody else was quicker
-            before = [one for one in there if one.priority < priority and not one.owner_match]
+            before = [one for one in existing if one.priority < priority and not one.owner_match]
             return filter_, "what filters before it take away is not seen" if before else ""
     except BaseException:
         if made:
@@ -143,13 +143,15 @@ def _attach(index: int, name: str, way: int, program: int) -> tuple[TcFilter, st
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
-def filters(index: int, *ways: int) -> list[TcFilter]:
+def filters(index: int, *directions: int) -> list[TrafficControlFilter]:
     """List the filters on an interface, of both directions unless given. Raises OSError."""
     found = []
-    for way in ways or tuple(PARENTS):
-        for message, options in filter_messages(index, PARENTS[way]):
+    for direction in directions or tuple(PARENTS):
+        for message, options in filter_messages(index, PARENTS[direction]):
             name = options.get_attr("TCA_BPF_NAME") if options is not None else ""
-            found.append(TcFilter(index, way, message["info"] >> 16, message["handle"], name or ""))
+            found.append(
+                TrafficControlFilter(index, direction, message["info"] >> 16, message["handle"], name or "")
+            )
     return found
 
 
@@ -166,13 +168,13 @@ def filter_messages(index: int, parent: int) -> list[tuple[Any, Any]]:
     return [(m, m.get_attr("TCA_OPTIONS") if m.get_attr("TCA_KIND") == "bpf" else None) for m in messages]
 
 
-def remove(filter_: TcFilter) -> None:
+def remove(filter_: TrafficControlFilter) -> None:
     """Remove a filter of pytracer if it is there, and the qdisc if pytracer made it and it is unused.
 
     An interface that is removed has neither. Raises OSError.
     """
     try:
-        if filter_ in filters(filter_.index, filter_.way):
+        if filter_ in filters(filter_.index, filter_.direction):
             _request(filter_, _DELFILTER, 0)
         if filter_.owner_match and filter_.owner_match[2] and not filters(filter_.index):
             _remove_qdisc(filter_.index)
@@ -222,11 +224,11 @@ def _request_qdisc(index: int, kind: int, flags: int) -> None:
     rtnetlink.tell("tcmsg", kind, flags, fill)
 
 
-def _request(filter_: TcFilter, kind: int, flags: int, program: int = -1) -> None:
+def _request(filter_: TrafficControlFilter, kind: int, flags: int, program: int = -1) -> None:
     def fill(message: Any) -> None:
         message["index"] = filter_.index
         message["handle"] = filter_.handle
-        message["parent"] = PARENTS[filter_.way]
+        message["parent"] = PARENTS[filter_.direction]
         message["info"] = filter_.priority << 16 | _ALL
         message["attrs"] = [("TCA_KIND", "bpf")]
         if program >= 0:

@@ -9,7 +9,7 @@ from pytracer.bpf.attach.link import Link
 from pytracer.bpf.prober import FeatureProber
 from pytracer.bpf.sys import ProgType
 from pytracer.kernel.facts import Support
-from pytracer.record import made, record
+from pytracer.record import default_factory, record
 from pytracer.spec import NO_RATE, Rate
 
 
@@ -46,7 +46,7 @@ class AttachTarget:
     """
 
     name: str
-    interfaces: Mapping[int, str] = made(factory=dict)
+    interfaces: Mapping[int, str] = default_factory(factory=dict)
     choice: str = ""
     rate: Rate = NO_RATE
     command: int = 0

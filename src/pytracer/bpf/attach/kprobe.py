@@ -43,7 +43,7 @@ def check_support(probe: Kprobe, kernel: FeatureProber) -> Support:
             continue
         return Support(
             True,
-            _named(symbol, probe.offset),
+            _format_symbol(symbol, probe.offset),
             target_id_source=kernel.target_id_source(probe, ProgType.KPROBE),
         )
     return Support(False, reason=", ".join(dict.fromkeys(reasons)), is_forbidden=refused)
@@ -83,7 +83,7 @@ def attach(probe: Kprobe, place: AttachTarget, program: int) -> list[Link]:
         raise attach_error(error, what) from error
 
 
-def _named(symbol: str, offset: int) -> str:
+def _format_symbol(symbol: str, offset: int) -> str:
     return f"{symbol}+{offset:#x}" if offset else symbol
 
 
@@ -122,7 +122,7 @@ def _explain_absence(error: OSError, symbol: str, offset: int, kernel: FeaturePr
             return Support(False, reason=f"{symbol} is there in parts only, split up by the compiler")
         return Support(False, reason=f"no function {symbol}")
     if offset and error.errno == errno.EILSEQ:
-        return Support(False, reason=f"no instruction begins at {_named(symbol, offset)}")
+        return Support(False, reason=f"no instruction begins at {_format_symbol(symbol, offset)}")
     if error.errno == errno.EINVAL and symbol not in (functions.traceable() or (symbol,)):
         return Support(False, reason=f"{symbol} is one that may not be traced (notrace)")
     return Support(False, reason=f"{symbol} cannot be probed ({os.strerror(error.errno or 0)})")

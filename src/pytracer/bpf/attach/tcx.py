@@ -23,7 +23,7 @@ from pytracer.spec import Tcx
 # the chain.
 NEXT = -1
 INGRESS, EGRESS = 46, 47  # BPF_TCX_INGRESS, BPF_TCX_EGRESS, of enum bpf_attach_type
-WAYS = {"in": (INGRESS,), "out": (EGRESS,), "both": (INGRESS, EGRESS)}
+DIRECTIONS = {"in": (INGRESS,), "out": (EGRESS,), "both": (INGRESS, EGRESS)}
 NAMES = {INGRESS: "ingress", EGRESS: "egress"}
 _FIRST = 1 << 3  # BPF_F_BEFORE, relative to nothing: before all
 _NOWHERE = 0x7FFFFFFF  # an interface that does not exist
@@ -62,11 +62,11 @@ def attach(_: Tcx, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`: one or two for each interface."""
 
     def attach(index: int, name: str) -> Iterator[Link]:
-        for way in WAYS[place.choice]:
+        for direction in DIRECTIONS[place.choice]:
             try:
-                link = link_create(program, way, target=index, flags=_FIRST)
+                link = link_create(program, direction, target=index, flags=_FIRST)
             except OSError as error:
-                raise attach_error(error, f"{name} {NAMES[way]} by tcx", needed=NEEDED) from error
-            yield InterfaceLink(link, index, name, how=f"tcx {NAMES[way]}")
+                raise attach_error(error, f"{name} {NAMES[direction]} by tcx", needed=NEEDED) from error
+            yield InterfaceLink(link, index, name, how=f"tcx {NAMES[direction]}")
 
     return attach_each(place.interfaces, attach)

@@ -64,10 +64,10 @@ def attach(_: Xdp, place: AttachTarget, program: int) -> list[Link]:
     """See :class:`~pytracer.bpf.attach.kind.Attacher`: one for each interface."""
 
     def attach(index: int, name: str) -> Iterator[Link]:
-        def by_link(mode: int) -> int:
+        def attach_by_link(mode: int) -> int:
             return link_create(program, _XDP, target=index, flags=mode)
 
-        link, mode, note = try_mode(place.choice, index, name, by_link)
+        link, mode, note = try_mode(place.choice, index, name, attach_by_link)
         yield InterfaceLink(link, index, name, how=_NAMES[mode], note=note)
 
     return attach_each(place.interfaces, attach)
@@ -90,7 +90,7 @@ def try_mode(choice: str, index: int, name: str, attach: Callable[[int], int]) -
                 raise _describe_conflict(index, name) from error
             if error.errno in _FINAL or mode == modes[-1]:
                 raise attach_error(error, f"{name} by {_NAMES[mode]}", needed=NEEDED) from error
-            reason = policy.in_words(error.errno or 0).lower()
+            reason = policy.describe_errno(error.errno or 0).lower()
     raise AssertionError("there is always a mode")
 
 

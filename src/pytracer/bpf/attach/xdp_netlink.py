@@ -68,11 +68,11 @@ def attach(_: XdpNetlink, place: AttachTarget, program: int) -> list[Link]:
     number, _name = program_info(program)
 
     def attach(index: int, name: str) -> Iterator[Link]:
-        def by_netlink(mode: int) -> int:
+        def attach_by_netlink(mode: int) -> int:
             _set(index, program, mode | _IF_NONE_THERE)
             return 0
 
-        _, mode, note = xdp.try_mode(place.choice, index, name, by_netlink)
+        _, mode, note = xdp.try_mode(place.choice, index, name, attach_by_netlink)
         yield NetlinkXdp(index, name, mode, number, note)
 
     sweep()

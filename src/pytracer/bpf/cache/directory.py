@@ -85,19 +85,19 @@ def cache_dir() -> CacheDir:
     ``$XDG_CACHE_HOME`` or in ``.cache`` of the effective user's home; else a private temporary folder, which
     is removed at exit, with a ``note``.
     """
-    asked = os.environ.get(VARIABLE)
-    if asked:
-        if reason := _prepare(Path(asked).absolute()):
+    requested = os.environ.get(VARIABLE)
+    if requested:
+        if reason := _prepare(Path(requested).absolute()):
             raise CacheError(
                 f"{VARIABLE}: {reason}",
                 hint="it must be a folder that belongs to you and that only you can write in",
             )
-        return _found(Path(asked))
+        return _use_folder(Path(requested))
     reasons = []
     for candidate in _defaults():
         reason = _prepare(candidate)
         if not reason:
-            return _found(candidate)
+            return _use_folder(candidate)
         reasons.append(reason)
     why = "; ".join(reasons) or "the user has no home"
     return CacheDir(_private(), f"no cache folder ({why}): nothing is kept for the next start")
@@ -176,7 +176,7 @@ def _prepare(path: Path) -> str:
     return "" if os.access(real, os.R_OK | os.X_OK, effective_ids=True) else f"cannot read {real}"
 
 
-def _found(path: Path) -> CacheDir:
+def _use_folder(path: Path) -> CacheDir:
     """Return a trusted folder; it may be on a read-only file system, where only old entries are of use."""
     real = path.resolve()
     note = "" if _is_writable(real) else f"cannot write in {real}: nothing new is kept for the next start"

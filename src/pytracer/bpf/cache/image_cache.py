@@ -35,7 +35,7 @@ _KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
 _MODULES = Path("/lib/modules")
 _MAKERS = ("libbcc", "libLLVM", "libclang", "libbpf")
 # Environment variables of BCC and clang: an architecture, a version, further folders of headers, options.
-_ASKED = (
+_COMPILER_VARIABLES = (
     "ARCH",
     "BCC_LINUX_VERSION_CODE",
     "CCC_OVERRIDE_OPTIONS",
@@ -72,7 +72,7 @@ def key_of(recipe: Recipe) -> str:
     formats = [f"{event} {sha256(tracefs.event_format(event)).hexdigest()}" for event in recipe.events]
     libbcc = find_libbcc()  # None where only the dynamic linker knows; ``made_by`` knows it, too
     compiler = [bcc_version(find_bcc()), file_identity(libbcc) if libbcc else ""]
-    compiler += [os.environ.get(name, "") for name in _ASKED]
+    compiler += [os.environ.get(name, "") for name in _COMPILER_VARIABLES]
     groups: list[Sequence[str]] = [(recipe.name, recipe.text, recipe.headers), recipe.cflags, recipe.programs]
     groups += [formats, _types(recipe.headers), _writers(), compiler]
     digest = sha256()
@@ -91,7 +91,7 @@ def compiler_identity() -> tuple[str, ...]:
     could not tell when it is out of date.
     """
     try:
-        lines = _mapped()
+        lines = _read_maps()
     except OSError as error:
         raise ImageError(f"which library compiled cannot be seen ({error.strerror})") from error
     paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in lines if line.count("/")}
@@ -104,7 +104,7 @@ def compiler_identity() -> tuple[str, ...]:
         raise ImageError(f"{error.filename} was replaced after it was loaded") from error
 
 
-def _mapped() -> list[str]:
+def _read_maps() -> list[str]:
     with Path("/proc/self/maps").open(errors="surrogateescape") as file:
         return file.readlines()
 

@@ -82,20 +82,22 @@ class Pack:
                 f"here the tracer has to go by the trace event {recipe.events[0]}, which no pack can hold",
                 hint="--dry-run shows what is missing for a better way",
             )
-        mine = [entry for entry in self.entries if entry.btf == btf and entry.source == digest(recipe.text)]
-        if not mine:
+        matching = [
+            entry for entry in self.entries if entry.btf == btf and entry.source == digest(recipe.text)
+        ]
+        if not matching:
             raise UnsupportedError(
                 f"{origin} was not made from this {Path(recipe.name).name}",
                 hint="make it again with this version of pytracer",
             )
-        for entry in mine:
+        for entry in matching:
             image = self.images[entry.image]
             if entry.cflags == recipe.cflags and {p.name for p in image.programs}.issuperset(recipe.programs):
                 return image
         raise UnsupportedError(
-            f"{origin} holds {mine[0].tracer} for this kernel, but not with these options"
-            + _difference(mine[0].tracer, recipe.cflags, [entry.cflags for entry in mine]),
-            hint=f"it holds {'; '.join(dict.fromkeys(entry.line for entry in mine))}",
+            f"{origin} holds {matching[0].tracer} for this kernel, but not with these options"
+            + _difference(matching[0].tracer, recipe.cflags, [entry.cflags for entry in matching]),
+            hint=f"it holds {'; '.join(dict.fromkeys(entry.line for entry in matching))}",
         )
 
     def encode(self) -> bytes:
@@ -120,7 +122,7 @@ def decode(data: bytes) -> Pack:
     if sha256(content).hexdigest().encode() != checksum:
         raise PackError("is damaged")
     try:
-        text = _inflated(content)
+        text = _inflate(content)
         body = json.loads(text)
         images = tuple(decode_image(_text(image).encode()) for image in body["images"])
         kernels = {_text(key): _text(name) for key, name in body["kernels"].items()}
@@ -179,9 +181,9 @@ def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _difference(tracer: str, wanted: Sequence[str], held: Sequence[Sequence[str]]) -> str:
+def _difference(tracer: str, wanted: Sequence[str], packed: Sequence[Sequence[str]]) -> str:
     """Describe how a program differs from the nearest one in the pack, by command line options."""
-    nearest = min((set(flags) for flags in held), key=lambda flags: len(flags ^ set(wanted)))
+    nearest = min((set(flags) for flags in packed), key=lambda flags: len(flags ^ set(wanted)))
     known = registry.get(tracer) if tracer in registry.names() else None
 
     def words(flags: set[str]) -> str:
@@ -193,7 +195,7 @@ def _difference(tracer: str, wanted: Sequence[str], held: Sequence[Sequence[str]
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _inflated(content: bytes) -> bytes:
+def _inflate(content: bytes) -> bytes:
     """Decompress the content, up to the size limit of packs."""
     inflate = zlib.decompressobj()
     text = inflate.decompress(content, MAX_CONTENT)

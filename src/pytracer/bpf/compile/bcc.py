@@ -15,8 +15,8 @@ from pytracer.bpf.cache.image_cache import compiler_identity
 from pytracer.bpf.compile import bpf_loop, layout_check
 from pytracer.bpf.compile.headers import Headers
 from pytracer.bpf.compile.line_table import Line, LineTableFunction, encode, placeholder_code, read_back
-from pytracer.bpf.compile.stderr_capture import captured_stderr
-from pytracer.bpf.image import Image, ImageError, MapSpec, unlinked
+from pytracer.bpf.compile.stderr_capture import capture_stderr
+from pytracer.bpf.image import Image, ImageError, MapSpec, unlink_maps
 from pytracer.bpf.line_info import load_btf
 from pytracer.bpf.load.loader import Loader
 from pytracer.bpf.load.tail_calls import TailCalls, functions, tail_call_targets
@@ -62,7 +62,7 @@ class BccModule:
             self._maps = {
                 name: Map.of(spec, fd, spec.max_entries) for name, (spec, fd) in self._specs.items()
             }
-            self._tails = TailCalls(self._maps, self._known())
+            self._tails = TailCalls(self._maps, self._function_names())
         except BaseException:
             self.close()
             raise
@@ -79,26 +79,28 @@ class BccModule:
         btf, line_infos = encode({program: self._functions(parts)})
         descriptor = load_btf(btf)
         try:
-            code, told = bpf_loop.joined(parts), line_infos[program]
-            loaded = self._loader.load(program, code, kind, attach_type, btf=descriptor, told=told, **rest)
+            code, line_info = bpf_loop.link_bodies(parts), line_infos[program]
+            loaded = self._loader.load(
+                program, code, kind, attach_type, btf=descriptor, line_info=line_info, **rest
+            )
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
-        referred = unlinked(program, code, self._names).references.values()
+        referred = unlink_maps(program, code, self._names).references.values()
         self._tails.fill(referred, lambda name: self.load(name, kind, attach_type, **tail_call_targets(rest)))
         return loaded
 
     def image(self, key: str, programs: Sequence[str]) -> Image:
         """Make an image of these programs and all maps. Raises ImageError if that is impossible."""
         specs = tuple(spec for spec, _ in self._specs.values())
-        known = self._known()
+        known = self._function_names()
         arrays = [spec for spec in specs if spec.type == MapType.PROG_ARRAY]
         tails = [name for spec in arrays for _, name in functions(spec.name, spec.max_entries, known)]
         programs = list(dict.fromkeys([*programs, *tails]))
         parts = {name: bpf_loop.parts(name, self._dump) for name in programs}
         btf, line_infos = encode({name: self._functions(whole) for name, whole in parts.items()})
         code = tuple(
-            unlinked(name, bpf_loop.joined(whole), self._names, line_infos[name])
+            unlink_maps(name, bpf_loop.link_bodies(whole), self._names, line_infos[name])
             for name, whole in parts.items()
         )
         try:
@@ -121,7 +123,7 @@ class BccModule:
         """The names of the maps by their descriptors."""
         return {fd: name for name, (_, fd) in self._specs.items()}
 
-    def _known(self) -> set[str]:
+    def _function_names(self) -> set[str]:
         """Return the names of the functions that BCC compiled."""
         lib, module = self._bcc.lib, self._bpf.module
         lib.bpf_function_name.restype = ctypes.c_char_p
@@ -141,7 +143,7 @@ class BccModule:
         code = placeholder_code(len(self._dump(program)) // 8)
         buffer, kind = ctypes.create_string_buffer(code, len(code)), int(ProgType.SOCKET_FILTER)
         any_attach_type = 0xFFFFFFFF  # -1 for BCC
-        with captured_stderr():  # hides libbcc's message about kernels that are too old for line tables
+        with capture_stderr():  # hides libbcc's message about kernels that are too old for line tables
             descriptor = self._bcc.lib.bcc_func_load(
                 self._bpf.module, kind, program.encode(), buffer, len(code), b"GPL", 0, 0, None, 0, None,
                 any_attach_type,
@@ -192,7 +194,7 @@ def _compile(bcc: ModuleType, name: str, text: str, cflags: Sequence[str], sourc
     """Return a bcc.BPF object. BCC prints clang's messages; the first error becomes the one of BuildError."""
     log = None
     try:
-        with captured_stderr() as log, _kernel_source(source):
+        with capture_stderr() as log, _kernel_source(source):
             return bcc.BPF(text=text.encode(), cflags=list(cflags))
     except Exception as problem:  # BCC raises bare Exception
         diagnostics = log.text if log is not None else ""

@@ -47,7 +47,7 @@ def parts(program: str, dump: Callable[[str], bytes]) -> list[LoopBody]:
     return whole
 
 
-def joined(whole: list[LoopBody]) -> bytes:
+def link_bodies(whole: list[LoopBody]) -> bytes:
     """Join the instructions and resolve the references, which count from the instruction after them."""
     starts = {part.name: part.at for part in whole}
     code = bytearray(b"".join(part.code for part in whole))

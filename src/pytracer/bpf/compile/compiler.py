@@ -14,7 +14,7 @@ from pytracer.errors import BuildError, PytracerError
 from pytracer.text import harmless
 
 # LLVM's, over a stack that is too large; line 0 of any file is where it knows no better.
-_LAST_WORDS = re.compile(r"^error: (?:\S+:0:0: )?(.*)$", re.M)
+_ERROR_LINE = re.compile(r"^error: (?:\S+:0:0: )?(.*)$", re.M)
 _IMAGE, _ERROR = b"i", b"e"
 
 
@@ -62,23 +62,23 @@ def image_of(outcome: bytes) -> Image:
         return decode(data)
     called, message, hint, detail = json.loads(data)
     cls = ImageError if called == ImageError.__name__ else getattr(errors, called, BuildError)
-    raise _made(cls, message, hint, detail)
+    raise _make_error(cls, message, hint, detail)
 
 
 def _image(name: str, outcome: ChildResult) -> Image:
     if outcome.data:
         return image_of(outcome.data)
-    found = _LAST_WORDS.search(outcome.said)
+    found = _ERROR_LINE.search(outcome.stderr)
     if found is not None:
-        raise BuildError(harmless(f"{name} does not compile: {found[1]}"), detail=outcome.said)
+        raise BuildError(harmless(f"{name} does not compile: {found[1]}"), detail=outcome.stderr)
     raise CompilerDiedError(
-        f"{name} does not compile: the compiler {outcome.death}",
+        f"{name} does not compile: the compiler {outcome.exit_reason}",
         hint="if it does so after 'pytracer cache clear', too, BCC or LLVM is damaged: reinstall it",
-        detail=outcome.said,
+        detail=outcome.stderr,
     )
 
 
-def _made(cls: type[PytracerError], message: str, hint: str, detail: str) -> PytracerError:
+def _make_error(cls: type[PytracerError], message: str, hint: str, detail: str) -> PytracerError:
     """Make an error of any class, without its own constructor."""
     error = cls.__new__(cls)
     PytracerError.__init__(error, message, hint=hint, detail=detail)

@@ -31,15 +31,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @record
 class ChildResult:
     """The result of a child: ``data`` is the return value of the work, empty if it did not return; ``status``
-    the exit status, negative for the signal that ended it; ``said`` what it wrote to standard error while
+    the exit status, negative for the signal that ended it; ``stderr`` what it wrote to standard error while
     that was captured."""
 
     data: bytes
     status: int
-    said: str
+    stderr: str
 
     @property
-    def death(self) -> str:
+    def exit_reason(self) -> str:
         """The way in which the child ended, if not by returning; else ""."""
         if self.data:
             return ""
@@ -57,7 +57,7 @@ def run_in_child(
 
     Raises KeyboardInterrupt once ``stop_requested`` returns True; the child is then killed.
     """
-    result, said = os.memfd_create("result"), os.memfd_create("said")
+    result, stderr = os.memfd_create("result"), os.memfd_create("said")
     try:
         with signals_blocked(), warnings.catch_warnings():
             warnings.simplefilter(
@@ -65,15 +65,15 @@ def run_in_child(
             )  # of forking beside threads, since Python 3.12
             parent, pid = os.getpid(), os.fork()
             if not pid:
-                _work(work, parent, result, said)
+                _work(work, parent, result, stderr)
         status = _wait(pid, stop_requested)
-        return ChildResult(_read(result), status, _read(said).decode(errors="replace"))
+        return ChildResult(_read(result), status, _read(stderr).decode(errors="replace"))
     finally:
         os.close(result)
-        os.close(said)
+        os.close(stderr)
 
 
-def _work(work: Callable[[], bytes], parent: int, result: int, said: int) -> None:
+def _work(work: Callable[[], bytes], parent: int, result: int, stderr: int) -> None:
     """Run the child's side, with all signals blocked at first. Does not return."""
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED)
@@ -81,7 +81,7 @@ def _work(work: Callable[[], bytes], parent: int, result: int, said: int) -> Non
         if os.getppid() != parent:  # the parent ended before prctl
             os._exit(1)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        share(said)
+        share(stderr)
         data = work()
         with open(result, "wb", closefd=False) as file:
             file.write(data)

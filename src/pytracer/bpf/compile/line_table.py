@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytracer.bpf.compile.source import by_file, project_path
+from pytracer.bpf.compile.source import project_path, split_by_file
 from pytracer.bpf.line_info import FILTER, FUNCTION, LINE_SHIFT, RECORD, FuncLineInfo
 from pytracer.bpf.obj_info import SourceLine, read_program
 from pytracer.kernel.btf_format import KIND_SHIFT, BtfKind
@@ -82,7 +82,7 @@ def read_back(descriptor: int, source: str) -> list[Line]:
     ``source`` is the C as one text, with its ``#line`` directives. Instructions without a line (0: made by
     the compiler) belong to the line before. Raises OSError.
     """
-    known = by_file(source)
+    known = split_by_file(source)
     places = {file: project_path(file, lines) for file, lines in known.items()}
     found = list[Line]()
     for one in read_program(descriptor).lines:

@@ -11,7 +11,7 @@ _DT_NULL, _DT_NEEDED, _DT_STRTAB = 0, 1, 5
 _ORDERS = {1: "<", 2: ">"}  # EI_DATA
 
 
-def needed(path: Path) -> list[str]:
+def list_needed(path: Path) -> list[str]:
     """Return the DT_NEEDED names of a 64-bit ELF file, in order.
 
     Empty if it is another kind of file, or broken. Raises OSError if it cannot be read.

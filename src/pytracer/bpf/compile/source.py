@@ -40,7 +40,7 @@ def emit(name: str, defines: Iterable[tuple[str, str]], generated: Mapping[str, 
     )
 
 
-def by_file(source: str) -> dict[str, dict[int, str]]:
+def split_by_file(source: str) -> dict[str, dict[int, str]]:
     """Split the text of ``read_source`` by its ``#line`` directives: lines by file and number."""
     found = dict[str, dict[int, str]]()
     file, number = "", 0
@@ -71,10 +71,10 @@ def _inline(path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BuildError(f"cannot read {path}: {error}") from error
-    return _numbered(lines, path, seen, generated)
+    return _inline_includes(lines, path, seen, generated)
 
 
-def _numbered(lines: Iterable[str], path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
+def _inline_includes(lines: Iterable[str], path: Path, seen: set[Path], generated: Mapping[str, str]) -> str:
     """Inline the includes: pytracer's own, else those beside the file at ``path``."""
     name = path.name
     out = [f'#line 1 "{name}"']
@@ -90,7 +90,7 @@ def _numbered(lines: Iterable[str], path: Path, seen: set[Path], generated: Mapp
         if not included.exists() and (path.parent / match[1]).exists():
             included = path.parent / match[1]
         if match[1] in generated:
-            out.append(_numbered(generated[match[1]].splitlines(), Path(match[1]), seen, generated))
+            out.append(_inline_includes(generated[match[1]].splitlines(), Path(match[1]), seen, generated))
         elif included not in seen:
             out.append(_inline(included, seen, generated))
         out.append(f'#line {number + 1} "{name}"')

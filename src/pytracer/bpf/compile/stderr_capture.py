@@ -24,7 +24,7 @@ def share(descriptor: int) -> None:
 
 
 @contextlib.contextmanager
-def captured_stderr() -> Iterator[CapturedOutput]:
+def capture_stderr() -> Iterator[CapturedOutput]:
     """Redirect file descriptor 2 into memory for the length of the block."""
     result = CapturedOutput()
     sys.stderr.flush()
@@ -38,10 +38,10 @@ def captured_stderr() -> Iterator[CapturedOutput]:
         sys.stderr.flush()
         os.dup2(saved, 2)
         os.close(saved)
-        result.text = _written(memory, begin)
+        result.text = _read_written(memory, begin)
         os.close(memory)
 
 
-def _written(memory: int, begin: int = 0) -> str:
+def _read_written(memory: int, begin: int = 0) -> str:
     size = os.lseek(memory, 0, os.SEEK_END) - begin
     return os.pread(memory, size, begin).decode(errors="replace")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from pytracer.bpf.identity import version_code
-from pytracer.bpf.image import Image, MapSpec, patched
+from pytracer.bpf.image import Image, MapSpec, patch_constants
 from pytracer.bpf.line_info import NOTHING, FuncLineInfo, load_btf
 from pytracer.bpf.load.tail_calls import TailCalls, tail_call_targets
 from pytracer.bpf.read.maps import Map
@@ -43,7 +43,7 @@ class Loader:
         attach_type: int = 0,
         *,
         btf: int = -1,
-        told: FuncLineInfo = NOTHING,
+        line_info: FuncLineInfo = NOTHING,
         btf_id: int = 0,
         constants: Mapping[int, int] | None = None,
         prologue: bytes = b"",
@@ -53,16 +53,16 @@ class Loader:
         """Load a function with this code and return its descriptor; see
         :class:`~pytracer.bpf.load.module.Module`.
 
-        ``btf`` is a descriptor of the BTF to which ``told`` refers, -1 for none. Raises VerifierError, or the
-        error that explains the kernel's refusal.
+        ``btf`` is a descriptor of the BTF to which ``line_info`` refers, -1 for none. Raises VerifierError,
+        or the error that explains the kernel's refusal.
         """
-        whole = prologue + patched(code, constants or {})
-        told = told.shifted(len(prologue) // 8)
+        instructions = prologue + patch_constants(code, constants or {})
+        line_info = line_info.shifted(len(prologue) // 8)
 
         def load(log: bytearray | None = None, level: int = 1) -> int:
             return prog_load(
                 kind,
-                whole,
+                instructions,
                 log=log,
                 level=level,
                 version=version_code(),
@@ -70,8 +70,8 @@ class Loader:
                 btf_id=btf_id,
                 name=label or program,
                 btf=btf,
-                functions=told.functions,
-                lines=told.lines,
+                functions=line_info.functions,
+                lines=line_info.lines,
             )
 
         descriptor = load_code(f"{self._name}:{program}", load, keep_logs=self._keep_logs, hear=hear)
@@ -120,7 +120,7 @@ class ImageModule:
         spec = self._image.program(program)
         code = spec.link({name: table.fd for name, table in self._maps.items()})
         loaded = self._loader.load(
-            program, code, kind, attach_type, btf=self._btf, told=spec.func_line_info, **rest
+            program, code, kind, attach_type, btf=self._btf, line_info=spec.func_line_info, **rest
         )
         self._tails.fill(
             spec.references.values(),
@@ -167,18 +167,18 @@ def _load_verbose(load: LoadRequest, hear: Callable[[str], None]) -> int:
     log = bytearray(_LOG)
     try:
         os.close(load(log, _ALL))
-        steps = _said(log)
+        steps = _log_text(log)
     except OSError as error:
         if error.errno != errno.ENOSPC:  # before Linux 6.4 (121664093803), of a log that does not fit
             raise
         steps = "The log is longer than the kernel can hand out.\n"
     log = bytearray(_LOG)
     descriptor = load(log, _STATISTICS)
-    hear(steps + _said(log))
+    hear(steps + _log_text(log))
     return descriptor
 
 
-def _said(log: bytearray) -> str:
+def _log_text(log: bytearray) -> str:
     return log.partition(b"\0")[0].decode(errors="replace")
 
 
@@ -195,7 +195,7 @@ def _reload_with_log(what: str, load: LoadRequest, error: OSError, *, keep_logs:
     except OSError as again:
         if again.errno == errno.ENOSPC:  # before Linux 6.4 (121664093803) the end is what is missing
             cut = " (the log is longer than the kernel can hand out)"
-    text = _said(log)
+    text = _log_text(log)
     if not text.strip():
         raise explain(error, f"loading {what}") from error
     from pytracer.bpf.load.verifier import keep_log, summarise  # imported late: only refusals need it

@@ -36,7 +36,7 @@ class Module(Protocol):
             kind: The program type.
             attach_type: A value of ``enum bpf_attach_type``, if the type needs one.
             btf_id: The target's id in the kernel's BTF, if the type needs one.
-            constants: Values for placeholders in the code (:func:`pytracer.bpf.image.patched`).
+            constants: Values for placeholders in the code (:func:`pytracer.bpf.image.patch_constants`).
             prologue: Instructions to put before the program's own.
             label: The program's name in the kernel, by default that of the function.
             hear: Gets the verifier log of a program that passes, which may be megabytes.

@@ -14,10 +14,10 @@ from pytracer.record import record
 
 @record
 class Explanation:
-    """``meaning``: why this is refused. ``cure``: what to do about it."""
+    """``meaning``: why this is refused. ``remedy``: what to do about it."""
 
     meaning: str
-    cure: str
+    remedy: str
 
 
 _RULES: tuple[tuple[str, Explanation], ...] = (

@@ -13,7 +13,7 @@ from pytracer.bpf.read.maps import Map
 from pytracer.bpf.read.rcu import GracePeriod, open_grace_period
 from pytracer.model import Schema
 from pytracer.model.ledger import Ledger
-from pytracer.model.reduce import Rows, joined, of_dense, sum_cpus
+from pytracer.model.reduce import Rows, concatenate, rows_of_dense, sum_cpus
 
 PAUSE = 1.0
 """The maximum time between two readings in seconds: the kernel's map must hold the rows of that time."""
@@ -102,7 +102,7 @@ class AggregateReader:
         if self._dense is None:
             return standing
         dense = sum_cpus(*self._dense.read(), self._schema)
-        return joined(standing, of_dense(dense, self._table.key, self._schema))
+        return concatenate(standing, rows_of_dense(dense, self._table.key, self._schema))
 
     def _drain(self, sides: DoubleBuffer, *, quiet: bool) -> None:
         self._ledger.add_drained(sides.drain(self._schema, quiet=quiet))

@@ -36,10 +36,10 @@ class GracePeriod:
 
 def open_grace_period() -> GracePeriod | None:
     """Return the way to wait that this kernel has, or None."""
-    return by_map() or by_membarrier()
+    return wait_by_map() or wait_by_membarrier()
 
 
-def by_map() -> GracePeriod | None:
+def wait_by_map() -> GracePeriod | None:
     """Wait by an update of a map of maps: it waits for programs that may use the replaced map, and so for
     all."""
     made: list[int] = []
@@ -61,7 +61,7 @@ def by_map() -> GracePeriod | None:
     return GracePeriod(wait, *made)
 
 
-def by_membarrier() -> GracePeriod | None:
+def wait_by_membarrier() -> GracePeriod | None:
     """Wait by membarrier(2) on all CPUs, which is a grace period if there are several CPUs. Kernels with
     nohz_full refuse it."""
     try:

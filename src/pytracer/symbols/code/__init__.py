@@ -76,7 +76,7 @@ def entry(file: ProgramFile, site: ProbeSite) -> int:
         image = images.open_image(file)
         if image.machine not in decode.MACHINES:
             return site.offset
-        start = analysis.begin_of(image, image.address_of(site.offset))
+        start = analysis.function_start(image, image.address_of(site.offset))
         return image.offset_of(analysis.entry(image, start))
 
 
@@ -110,7 +110,7 @@ def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None
         raise UsageError(f"{name}+{at - start:#x} is outside of the function: it is {end - begin} bytes long")
 
 
-def check_place(file: ProgramFile, offset: int) -> None:
+def check_offset(file: ProgramFile, offset: int) -> None:
     """Raise UsageError if there is data at ``offset``, or the middle of an instruction of a known function.
 
     Outside of functions with a symbol or call frame information nothing tells instructions apart.

@@ -44,7 +44,7 @@ class Analysis:
 
     def __init__(self, image: ProgramImage, start: int, resolve: Resolver) -> None:
         self.image = image
-        self.start = begin_of(image, start)
+        self.start = function_start(image, start)
         self.resolve = resolve
         self.is_go = golang.is_go(image, self.start)
         self.entry = golang.entry(image, self.start) if self.is_go else self.start
@@ -72,7 +72,7 @@ class Analysis:
         self.reenters = own.loops
         self.budget -= own.size
         g_offset = golang.g_offset(self.image) if self.is_go else THREAD_G
-        entry = probed(self.image, self.entry, self.start, own)
+        entry = probe_address(self.image, self.entry, self.start, own)
         for at in own.returns:
             self.add(ExitKind.RETURN, self.image, at)
         work = list(self.leaving(self.image, own))
@@ -136,7 +136,7 @@ class Analysis:
         if slot is None:
             return
         if not slot.symbol:
-            targets = chosen(image, slot.address) if slot.is_ifunc else [slot.address]
+            targets = resolver_choices(image, slot.address) if slot.is_ifunc else [slot.address]
             for target in targets:
                 yield _Tail(image, at, image, target, False)
             return
@@ -144,7 +144,7 @@ class Analysis:
         for definition in self.resolve(image.file, slot.symbol):
             to = images.open_image(definition.file)
             target = to.address_of(definition.offset)
-            for each in chosen(to, target) if definition.is_ifunc else [target]:
+            for each in resolver_choices(to, target) if definition.is_ifunc else [target]:
                 yield _Tail(image, at, to, each, False)
 
     def follow(self, tail: _Tail) -> list[_Tail]:
@@ -174,7 +174,7 @@ class Analysis:
         return list(self.leaving(tail.to, found, tail))
 
 
-def begin_of(image: ProgramImage, address: int) -> int:
+def function_start(image: ProgramImage, address: int) -> int:
     """Return the first instruction of the function that is probed at an address, which may be further on."""
     begin, _ = image.extent(address)
     if 0 < address - begin <= _ENTRY_FAR:
@@ -187,10 +187,10 @@ def begin_of(image: ProgramImage, address: int) -> int:
 def entry(image: ProgramImage, start: int) -> int:
     """Return the address at which calls of a function are counted. Raises UnreadableCodeError if there is
     none."""
-    return probed(image, golang.entry(image, start) if golang.is_go(image, start) else start, start)
+    return probe_address(image, golang.entry(image, start) if golang.is_go(image, start) else start, start)
 
 
-def probed(image: ProgramImage, address: int, start: int, own: ControlFlow | None = None) -> int:
+def probe_address(image: ProgramImage, address: int, start: int, own: ControlFlow | None = None) -> int:
     """Return the address to probe for the entry: the entry itself, or else the next instruction.
 
     Raises UnreadableCodeError if the kernel can probe neither.
@@ -225,7 +225,7 @@ def callee(image: ProgramImage, start: int) -> ControlFlow:
     return found
 
 
-def chosen(image: ProgramImage, resolver: int, depth: int = _CHOOSING_DEPTH) -> Sequence[int]:
+def resolver_choices(image: ProgramImage, resolver: int, depth: int = _CHOOSING_DEPTH) -> Sequence[int]:
     """Return the functions that an IFUNC's resolver may choose: all whose addresses its code refers to."""
     try:
         code = flow.follow(image, resolver)
@@ -245,7 +245,7 @@ def chosen(image: ProgramImage, resolver: int, depth: int = _CHOOSING_DEPTH) -> 
     named = {each for each in found if is_function(image, each)}
     if depth:
         for _, target, _ in code.tails:
-            named.update(chosen(image, target, depth - 1))
+            named.update(resolver_choices(image, target, depth - 1))
     return sorted(named)
 
 

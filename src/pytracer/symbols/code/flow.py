@@ -388,7 +388,7 @@ class _Walk:
     def check_return(self, at: int) -> None:
         """Raise UnreadableCodeError where what a ``ret`` pops is not the return address."""
         frame = self.image.frames.find(at)
-        told = frame.depth(at) if frame is not None else None
-        for depth in (told, self.reached[at].stack):
+        recorded_depth = frame.depth(at) if frame is not None else None
+        for depth in (recorded_depth, self.reached[at].stack):
             if depth not in (0, None):
                 raise self.unreadable(at, f"the stack is {depth} bytes deep at a return")

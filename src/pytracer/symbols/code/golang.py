@@ -130,7 +130,7 @@ def g_offset(image: ProgramImage) -> int:
         return value - block
     if size <= image.word:
         return THREAD_G
-    found = _loaded(image)
+    found = _find_g_offset(image)
     if found is None:
         raise UnreadableCodeError(f"{image.file.name} does not tell where its goroutine is: it is stripped")
     return found
@@ -151,7 +151,7 @@ def _thread_symbols(image: ProgramImage, name: bytes) -> Iterator[int]:
                 yield int(symbol["value"])
 
 
-def _loaded(image: ProgramImage) -> int | None:
+def _find_g_offset(image: ProgramImage) -> int | None:
     """Return the offset from which code loads g."""
     start, end = _text(image)
     raw = image.read(start, min(end - start, _SCAN))

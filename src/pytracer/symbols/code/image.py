@@ -218,7 +218,7 @@ class ProgramImage:
             return int(section.addends[at])
         return int.from_bytes(self.read(int(section.addresses[at]), self.word), "little")
 
-    def _linked(self, link: int) -> tuple[Array, bytes]:
+    def _linked_symbols(self, link: int) -> tuple[Array, bytes]:
         """The symbols that relocations count, and their names."""
         sections = self.tables.sections
         if not 0 < link < len(sections) or int(sections[link]["type"]) != DYNSYM:
@@ -244,7 +244,7 @@ class ProgramImage:
             rows = np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype)
             info = rows["info"].astype(np.uint64)
             shift, mask = (32, 0xFFFFFFFF) if self.word == 8 else (8, 0xFF)
-            symbols, strings = self._linked(int(section["link"]))
+            symbols, strings = self._linked_symbols(int(section["link"]))
             yield _Relocations(
                 rows["offset"].astype(np.int64),
                 (info & np.uint64(mask)).astype(np.int64),

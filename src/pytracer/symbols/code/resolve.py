@@ -71,8 +71,8 @@ class Libraries:
     def _mapped(self) -> list[ProgramFile]:
         kept = []
         with contextlib.suppress(PytracerError):
-            for file in files.mapped(self._process):
-                kept.append(self._keep(file))
+            for file in files.open_mapped(self._process):
+                kept.append(self._keep_open(file))
                 if len(kept) >= _FILES_LIMIT:
                     break
         return kept
@@ -99,10 +99,10 @@ class Libraries:
         places = [path.replace("$ORIGIN", origin).replace("${ORIGIN}", origin) for path in paths]
         for path in [*(f"{place}/{name}" for place in places if place.startswith("/")), name]:
             with contextlib.suppress(PytracerError), files.find(path, file.holder) as found:
-                return self._keep(found)
+                return self._keep_open(found)
         return None
 
-    def _keep(self, file: ProgramFile) -> ProgramFile:
+    def _keep_open(self, file: ProgramFile) -> ProgramFile:
         """The same file, open for longer."""
         if file.identity not in self._open:
             descriptor = os.dup(file.descriptor)

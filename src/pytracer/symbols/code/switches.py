@@ -23,7 +23,7 @@ _COMPARED = re.compile(rf"({PATTERN}), (0x[0-9a-f]+|\d+)")
 _READERS = ("cmp", "test", "push")
 _MOVES = ("mov", "movzx", "movsx", "movsxd")
 _ABOVE = ("ja", "jae", "jbe", "jb")
-_Before = list[tuple[int, Instruction]]
+_PrecedingCode = list[tuple[int, Instruction]]
 _Scaled = tuple[str | None, str, int, int]
 
 
@@ -57,7 +57,7 @@ def find(
     """
     before = _before(code, order, place)
     operands = code[order[place]][2]
-    scaled = _scaled(operands)
+    scaled = _parse_scaled(operands)
     if scaled is not None:
         return _pointers(image, before, scaled, is_inside)
     if not is_one(operands):
@@ -69,7 +69,7 @@ def find(
         if mnemonic in _READERS or not is_one(first) or family(first) not in wanted:
             continue
         earlier = [each for each in before if each[0] < at]
-        scaled = _scaled(second)
+        scaled = _parse_scaled(second)
         total = _SUM.fullmatch(second) if mnemonic == "lea" else None
         if not is_sum and (total or (mnemonic == "add" and is_one(second))):
             wanted = {family(each) for each in (total.groups() if total else (first, second))}
@@ -86,7 +86,7 @@ def find(
 
 
 def _pointers(
-    image: ProgramImage, before: _Before, scaled: _Scaled, is_inside: Callable[[int], bool]
+    image: ProgramImage, before: _PrecedingCode, scaled: _Scaled, is_inside: Callable[[int], bool]
 ) -> JumpTable | None:
     """Read a table of addresses."""
     base, index, scale, displacement = scaled
@@ -94,11 +94,11 @@ def _pointers(
     if scale != image.word or start is None:
         return None
     entries = (image.pointer(start + at * scale) for at in range(_ENTRIES_LIMIT))
-    return _switch(entries, start, scale, _bound(before, index), is_inside)
+    return _switch(entries, start, scale, _find_bound(before, index), is_inside)
 
 
 def _distances(
-    image: ProgramImage, before: _Before, scaled: _Scaled, is_inside: Callable[[int], bool]
+    image: ProgramImage, before: _PrecedingCode, scaled: _Scaled, is_inside: Callable[[int], bool]
 ) -> JumpTable | None:
     """Read a table of distances from itself. Compilers never store the addresses of functions in this
     form."""
@@ -106,7 +106,7 @@ def _distances(
     start = None if base is None else _constant(before, base, displacement)
     if scale != 4 or start is None:
         return UNKNOWN if scale == 4 else None
-    count = _bound(before, index)
+    count = _find_bound(before, index)
     raw = image.read(start, 4 * min(count or _ENTRIES_LIMIT, _ENTRIES_LIMIT))
     entries = (
         start - displacement + distance for (distance,) in struct.iter_unpack("<i", raw[: len(raw) & ~3])
@@ -124,7 +124,7 @@ def _switch(
     return JumpTable(tuple(targets), 0 < count == len(targets), start, len(targets) * size)
 
 
-def _before(code: dict[int, Instruction], order: Sequence[int], place: int) -> _Before:
+def _before(code: dict[int, Instruction], order: Sequence[int], place: int) -> _PrecedingCode:
     """Return the instructions that lead to a jump, back to the last that does not fall through, last
     first."""
     found = []
@@ -136,7 +136,7 @@ def _before(code: dict[int, Instruction], order: Sequence[int], place: int) -> _
     return found
 
 
-def _scaled(operands: str) -> _Scaled | None:
+def _parse_scaled(operands: str) -> _Scaled | None:
     """Return base, index, scale, displacement of a memory operand with an index."""
     match = _SCALED.fullmatch(operands)
     if match is None:
@@ -145,7 +145,7 @@ def _scaled(operands: str) -> _Scaled | None:
     return match[1] and family(match[1]), family(match[2]), int(match[3]), displacement
 
 
-def _constant(before: _Before, register: str, displacement: int) -> int | None:
+def _constant(before: _PrecedingCode, register: str, displacement: int) -> int | None:
     """Return a register's value plus a displacement, if a ``lea`` of an address wrote the register last."""
     for at, (size, mnemonic, text) in before:
         first, _, second = text.partition(", ")
@@ -161,7 +161,7 @@ def _address(at: int, size: int, operand: str) -> int | None:
     return match and at + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1)
 
 
-def _bound(before: _Before, index: str) -> int:
+def _find_bound(before: _PrecedingCode, index: str) -> int:
     """Return the number of entries that the comparison of an index before the jump allows; 0 if none is
     found."""
     names, limit = {index}, ""

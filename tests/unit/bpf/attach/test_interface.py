@@ -86,7 +86,7 @@ class Traffic:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.qdiscs: dict[int, str] = {}
-        self.there: list[clsact.TcFilter] = []
+        self.there: list[clsact.TrafficControlFilter] = []
         monkeypatch.setattr(clsact, "qdiscs", lambda: dict(self.qdiscs))
         monkeypatch.setattr(clsact, "_request_qdisc", self.qdisc)
         monkeypatch.setattr(clsact, "_request", self.filter)
@@ -100,14 +100,18 @@ class Traffic:
         else:
             self.qdiscs[index] = "clsact"
 
-    def filter(self, one: clsact.TcFilter, kind: int, _flags: int, _program: int = -1) -> None:
+    def filter(self, one: clsact.TrafficControlFilter, kind: int, _flags: int, _program: int = -1) -> None:
         if kind == clsact._DELFILTER:
             self.there.remove(one)
         else:
             self.there.append(one)
 
-    def filters(self, index: int, *ways: int) -> list[clsact.TcFilter]:
-        return [f for f in self.there if f.index == index and f.way in (ways or (tcx.INGRESS, tcx.EGRESS))]
+    def filters(self, index: int, *directions: int) -> list[clsact.TrafficControlFilter]:
+        return [
+            f
+            for f in self.there
+            if f.index == index and f.direction in (directions or (tcx.INGRESS, tcx.EGRESS))
+        ]
 
 
 @pytest.fixture
@@ -115,8 +119,8 @@ def traffic(monkeypatch):
     return Traffic(monkeypatch)
 
 
-def theirs(index: int, priority: int, name: str = "somebody's") -> clsact.TcFilter:
-    return clsact.TcFilter(index, tcx.INGRESS, priority, 1, name)
+def theirs(index: int, priority: int, name: str = "somebody's") -> clsact.TrafficControlFilter:
+    return clsact.TrafficControlFilter(index, tcx.INGRESS, priority, 1, name)
 
 
 def test_a_qdisc_that_was_made_goes_with_its_last_filter(traffic):

@@ -44,8 +44,8 @@ def test_a_name_may_be_no_text():
 
 
 def test_a_number_that_has_come_round_is_another_process():
-    namespace, process, born = owner(os.getpid()).split("_")
-    other = f"{namespace}_{process}_{int(born) + 1}"
+    namespace, process, mapping_made_at = owner(os.getpid()).split("_")
+    other = f"{namespace}_{process}_{int(mapping_made_at) + 1}"
     assert is_dead(other)
     assert is_dead_short(short_name(other))
 

@@ -55,7 +55,7 @@ class Machine:
 
         monkeypatch.setenv("PYTRACER_BCC", str(self.bcc))
         monkeypatch.setenv("LD_LIBRARY_PATH", str(self.libraries))
-        for name in image_cache._ASKED:
+        for name in image_cache._COMPILER_VARIABLES:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(image_cache, "VMLINUX", self.btf)
         monkeypatch.setattr(image_cache, "_KHEADERS", self.kheaders)
@@ -132,7 +132,10 @@ def test_the_key_covers_the_whole_recipe(machine: Machine) -> None:
         lambda m: (m.own / "compile/layout_check.py").write_text("# another way\n"),
         lambda m: (m.own / "compile/headers/generated.py").write_text("# another way\n"),
         lambda m: (m.own / "compile/headers/macros.py").write_text("# another way\n"),
-        *[lambda m, name=name: m.monkeypatch.setenv(name, "/somewhere") for name in image_cache._ASKED],
+        *[
+            lambda m, name=name: m.monkeypatch.setenv(name, "/somewhere")
+            for name in image_cache._COMPILER_VARIABLES
+        ],
     ],
 )
 def test_the_key_covers_the_machine(machine: Machine, change: Callable[[Machine], object]) -> None:
@@ -211,7 +214,7 @@ def test_who_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in names:
         (tmp_path / name).touch()
     mapped = [tmp_path / name for name in names]
-    monkeypatch.setattr(image_cache, "_mapped", lambda: maps(*mapped, *mapped))
+    monkeypatch.setattr(image_cache, "_read_maps", lambda: maps(*mapped, *mapped))
     made = image_cache.compiler_identity()
     assert [line.rsplit(" ", 2)[0] for line in made] == sorted(str(path) for path in mapped[:3])
     (tmp_path / "libLLVM-14.so.1").write_bytes(b"updated")
@@ -221,7 +224,7 @@ def test_who_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("seen", [(), ("/usr/lib/libLLVM-14.so.1", "/usr/lib/libc.so.6")])
 def test_who_compiled_must_be_known(monkeypatch: pytest.MonkeyPatch, seen: tuple[str, ...]) -> None:
     """Else an update of the compiler would go unnoticed."""
-    monkeypatch.setattr(image_cache, "_mapped", lambda: maps(*seen))
+    monkeypatch.setattr(image_cache, "_read_maps", lambda: maps(*seen))
     with pytest.raises(ImageError, match="cannot be seen"):
         image_cache.compiler_identity()
 
@@ -230,19 +233,19 @@ def test_who_compiled_where_that_is_hidden(monkeypatch: pytest.MonkeyPatch) -> N
     def hidden() -> list[str]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(image_cache, "_mapped", hidden)
+    monkeypatch.setattr(image_cache, "_read_maps", hidden)
     with pytest.raises(ImageError, match=r"cannot be seen \(Permission denied\)"):
         image_cache.compiler_identity()
 
 
 def test_this_process_has_not_compiled() -> None:
-    assert any("python" in line or "libc" in line for line in image_cache._mapped())
+    assert any("python" in line or "libc" in line for line in image_cache._read_maps())
 
 
 def test_a_library_that_was_replaced_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libbcc.so.0").touch()
     seen = maps(tmp_path / "libbcc.so.0", f"{tmp_path}/libLLVM-14.so.1 (deleted)")
-    monkeypatch.setattr(image_cache, "_mapped", lambda: seen)
+    monkeypatch.setattr(image_cache, "_read_maps", lambda: seen)
     with pytest.raises(ImageError, match="was replaced"):
         image_cache.compiler_identity()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytracer.bpf.asm.assembler import R0, R2, R6, Assembler, Register
-from pytracer.bpf.compile.bpf_loop import ENTRY, MARK, LoopBody, joined, parts
+from pytracer.bpf.compile.bpf_loop import ENTRY, MARK, LoopBody, link_bodies, parts
 from pytracer.bpf.compile.line_table import Line
 from pytracer.bpf.image import reference
 
@@ -23,7 +23,7 @@ def function(*names: int, register: Register = R2) -> bytes:
 def test_a_program_that_has_nothing_called_stays_as_it_is():
     code = function()
     assert parts("alone", {"alone": code}.__getitem__) == [LoopBody("alone", 0, code)]
-    assert joined([LoopBody("alone", 0, code)]) == code
+    assert link_bodies([LoopBody("alone", 0, code)]) == code
 
 
 def test_what_is_called_stands_behind_in_turn_and_once():
@@ -31,7 +31,7 @@ def test_what_is_called_stands_behind_in_turn_and_once():
     code = {"main": function(1, 3, 1), "pt_loop_1": function(), "pt_loop_3": function(1, register=R6)}
     whole = parts("main", code.__getitem__)
     assert [(part.name, part.at) for part in whole] == [("main", 0), ("pt_loop_1", 8), ("pt_loop_3", 12)]
-    linked = joined(whole)
+    linked = link_bodies(whole)
     assert linked[64:80] == ENTRY
     assert linked[96:112] == ENTRY
     assert [linked[at : at + 16] for at in (0, 16, 32)] == [
@@ -48,7 +48,7 @@ def test_another_constant_is_none_of_them(constant):
     a.load_constant(R2, constant)
     a.exit()
     code = a.assemble()
-    assert joined(parts("main", {"main": code}.__getitem__)) == code
+    assert link_bodies(parts("main", {"main": code}.__getitem__)) == code
 
 
 def test_a_reference_keeps_its_register():

@@ -6,7 +6,7 @@ import pytest
 
 from pytracer.bpf.compile import line_table
 from pytracer.bpf.compile.line_table import Line, LineTableFunction, encode, placeholder_code, read_back
-from pytracer.bpf.compile.source import by_file, read_source
+from pytracer.bpf.compile.source import read_source, split_by_file
 from pytracer.bpf.line_info import FUNCTION, RECORD, FuncLineInfo
 from pytracer.bpf.obj_info import ProgramInfo, SourceLine
 from pytracer.kernel.btf import Btf, BtfKind
@@ -104,7 +104,7 @@ def test_lines_that_bcc_knows(monkeypatch):
     text = read_source("sockcount.c")
     at = {
         words.strip(): (file, number)
-        for file, lines in by_file(text).items()
+        for file, lines in split_by_file(text).items()
         for number, words in lines.items()
     }
     lookup, brace = at["u64 *value = pt_config.lookup(&slot);"], at["int count(struct __sk_buff *skb)"]

@@ -192,7 +192,7 @@ def ask_all(file: files.ProgramFile, sites: Sequence[ProbeSite]) -> None:
             with contextlib.suppress(PytracerError):
                 code.entry(file, site)
             with contextlib.suppress(PytracerError):
-                code.check_place(file, site.offset + 1)
+                code.check_offset(file, site.offset + 1)
             with contextlib.suppress(PytracerError):
                 code.unprobeable(file, site.offset)
 

@@ -105,4 +105,4 @@ def _kheaders(text: str) -> Headers:  # noqa: ARG001 - so has the archive
 
 
 def _own(path: Path) -> Path:
-    return packaged.with_own_bpf(path, cache_dir(), find_libbcc())
+    return packaged.replace_bpf_header(path, cache_dir(), find_libbcc())

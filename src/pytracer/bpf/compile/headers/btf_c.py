@@ -211,7 +211,7 @@ class _Writer:
 
     # Structs
 
-    def _selected(self, type_id: int) -> list[BtfMember]:
+    def _select_members(self, type_id: int) -> list[BtfMember]:
         """Return the members of a struct or union to write; an unnamed inner one only if it has any."""
         if type_id not in self._select:
             self._select[type_id] = []  # ends a type that contains itself
@@ -219,7 +219,11 @@ class _Writer:
             self._select[type_id] = [
                 m
                 for m in self.btf.members(type_id)
-                if (whole or m.name in words if m.name else self._inner(m) and self._selected(self._inner(m)))
+                if (
+                    whole or m.name in words
+                    if m.name
+                    else self._inner(m) and self._select_members(self._inner(m))
+                )
             ]
         return self._select[type_id]
 
@@ -244,7 +248,7 @@ class _Writer:
         self.done[type_id] = True
 
     def _needs(self, type_id: int) -> None:
-        for member in self._selected(type_id):
+        for member in self._select_members(type_id):
             held = self.c.element(member.type)
             if self._inner(member):
                 self._needs(held)
@@ -254,7 +258,9 @@ class _Writer:
                         f"{self.btf.origin} is damaged: {self.c.spelling(held)} contains itself"
                     )
                 self._composite(held)
-            elif type_id not in self.full and (to := self.c.pointee(member.type)) and self._selected(to):
+            elif (
+                type_id not in self.full and (to := self.c.pointee(member.type)) and self._select_members(to)
+            ):
                 self.queue.append(to)
 
     def _body(self, type_id: int, checked: str, base: int, lines: list[str], tab: str) -> None:
@@ -262,7 +268,7 @@ class _Writer:
         btf, size = self.btf, self.btf.size_of(type_id)
         union = btf.kind(type_id) is BtfKind.UNION
         at = 0
-        members = self._selected(type_id)
+        members = self._select_members(type_id)
         runs = _bit_runs(members, union)
         for i, member in enumerate(members):
             start, end = (runs[i][1], runs[i][2]) if i in runs else (member.bit_offset // 8, 0)

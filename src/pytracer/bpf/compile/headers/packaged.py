@@ -46,7 +46,7 @@ def find_package(cache: Callable[[], CacheDir], *, modules: Path = MODULES) -> P
     raise HeadersError(f"{build} has no {KCONFIG}: the header package is not complete", hint=install_hint())
 
 
-def with_own_bpf(path: Path, cache: CacheDir, libbcc: Path | None) -> Path:
+def replace_bpf_header(path: Path, cache: CacheDir, libbcc: Path | None) -> Path:
     """Return the headers in ``path`` with the kernel's bpf.h instead of BCC's, if it has all that BCC needs.
 
     BCC brings the bpf.h of the kernel it was made with. Newer kernels' headers, such as those of sockets,

@@ -51,7 +51,7 @@ class _Records(NamedTuple):
 _NOTHING = _Records(np.zeros(0, np.uint8), np.zeros(0, np.intp), np.zeros(0, np.intp))
 
 
-def _joined(parts: list[_Records]) -> _Records:
+def _concatenate(parts: list[_Records]) -> _Records:
     """Concatenate records."""
     starts = np.cumsum([0, *(len(part.data) for part in parts[:-1])])
     return _Records(
@@ -106,7 +106,7 @@ class PerfReader:
             self.lost += ring.fill(most)
             if ring.more:  # the unread records are younger than the last pending one
                 before = min(before, int(ring.pending.times[-1]))
-        together = _joined([ring.pending for ring in self._rings])
+        together = _concatenate([ring.pending for ring in self._rings])
         times = together.times
         order = np.argsort(times, kind="stable")
         order = order[: np.searchsorted(times[order], np.uint64(before), side="right")]
@@ -187,7 +187,9 @@ class _Ring(PerfRing):
             if samples.any():  # else its bytes are none's, and would stay for good
                 # The sample's size is padded so that the next record is aligned; no member lies in there.
                 starts, sizes = records.places[samples] * 8, records.sizes[samples]
-                self.pending = _joined([self.pending, _Records(records.data, starts + _RAW, sizes - _RAW)])
+                self.pending = _concatenate(
+                    [self.pending, _Records(records.data, starts + _RAW, sizes - _RAW)]
+                )
             if not used:  # the next one is longer than that
                 return lost
 

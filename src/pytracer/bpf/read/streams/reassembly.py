@@ -14,7 +14,7 @@ from collections import deque
 
 from pytracer.arrays import Array, np
 from pytracer.bpf.read.streams import StreamReader
-from pytracer.bpf.read.streams.records import read_rest, resized, string_member
+from pytracer.bpf.read.streams.records import read_rest, resize_dtype, string_member
 
 _PATIENCE = 1.0  # seconds to wait for the rest: the C sends it within some milliseconds, or never
 
@@ -25,7 +25,7 @@ def is_fragmented(record: np.dtype[np.void]) -> bool:
     return name is not None and {f"{name}_len", f"{name}_at"} <= set(record.names or ())
 
 
-class _Begun:
+class _PartialRecord:
     """An event whose first parts have arrived."""
 
     def __init__(self, head: Array, content: bytearray) -> None:
@@ -51,7 +51,7 @@ class ReassemblingReader:
         self._room = record.fields[name][0].shape[0]
         self._offset = record.fields[name][1]
         self._ready: deque[Array] = deque()
-        self._begun: dict[bytes, _Begun] = {}
+        self._partial: dict[bytes, _PartialRecord] = {}
         self.truncated = 0
 
     @property
@@ -109,27 +109,27 @@ class ReassemblingReader:
         content = part[self._name][0][: total - at].tobytes()
         key = part.view(np.uint8)[: self._offset].tobytes()
         if at == 0:
-            self._begun[key] = _Begun(part, bytearray(content))
-        elif key in self._begun:
-            self._begun[key].content += content
+            self._partial[key] = _PartialRecord(part, bytearray(content))
+        elif key in self._partial:
+            self._partial[key].content += content
         else:  # its first parts were given up
             self.truncated += at + len(content) == total
             return
-        if len(self._begun[key].content) >= total:
-            self._give(self._begun.pop(key))
+        if len(self._partial[key].content) >= total:
+            self._give(self._partial.pop(key))
 
     def _give_up(self, before: float | None) -> None:
         """Return incomplete events that began before ``before`` (None: all); the C has counted them as
         truncated."""
-        for key, begun in list(self._begun.items()):
-            if before is None or begun.since < before:
-                self._give(self._begun.pop(key))
+        for key, partial in list(self._partial.items()):
+            if before is None or partial.since < before:
+                self._give(self._partial.pop(key))
 
-    def _give(self, begun: _Begun) -> None:
-        size = len(begun.content)
-        whole = np.zeros(1, dtype=resized(begun.head.dtype, self._offset + size))
-        content = whole.view(np.uint8)
-        content[: self._offset] = begun.head.view(np.uint8)[: self._offset]
-        content[self._offset : self._offset + size] = np.frombuffer(begun.content, dtype=np.uint8)
-        whole[self._len] = size
-        self._ready.append(whole)
+    def _give(self, partial: _PartialRecord) -> None:
+        size = len(partial.content)
+        record = np.zeros(1, dtype=resize_dtype(partial.head.dtype, self._offset + size))
+        content = record.view(np.uint8)
+        content[: self._offset] = partial.head.view(np.uint8)[: self._offset]
+        content[self._offset : self._offset + size] = np.frombuffer(partial.content, dtype=np.uint8)
+        record[self._len] = size
+        self._ready.append(record)

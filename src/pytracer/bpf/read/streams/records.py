@@ -96,7 +96,7 @@ def string_member(dtype: np.dtype[np.void]) -> str | None:
     return last if member.kind == "S" or (member.base == np.uint8 and len(member.shape) == 1) else None
 
 
-def resized(dtype: np.dtype[np.void], size: int) -> np.dtype[np.void]:
+def resize_dtype(dtype: np.dtype[np.void], size: int) -> np.dtype[np.void]:
     """Return the type with its last member resized, so that the whole is ``size`` bytes."""
     last = string_member(dtype)
     if last is None or size == dtype.itemsize:
@@ -133,7 +133,7 @@ def gather(data: Array, offsets: Array, lengths: Array, dtype: np.dtype[np.void]
     are shorter than the type are padded with zeros; longer ones (padding) are cut.
     """
     longest = -(-int(lengths.max(initial=0)) // 8) * 8
-    dtype = resized(dtype, min(longest, dtype.itemsize))
+    dtype = resize_dtype(dtype, min(longest, dtype.itemsize))
     size = dtype.itemsize
     words = -(-size // 4)
     rows = np.zeros((len(offsets), words * 4), dtype=np.uint8)
@@ -149,7 +149,7 @@ def gather(data: Array, offsets: Array, lengths: Array, dtype: np.dtype[np.void]
     return np.ascontiguousarray(rows[:, :size]).reshape(-1).view(dtype)
 
 
-def in_order(rows: Array) -> Array:
+def sort_by_time(rows: Array) -> Array:
     """Sort the rows by their member ``ns``; those of equal time keep their order."""
     times = rows["ns"]
     return rows if (times[1:] >= times[:-1]).all() else rows[np.argsort(times, kind="stable")]

@@ -19,8 +19,8 @@ from pytracer.bpf.read.streams.records import (
     MemoryBarrier,
     count_fitting,
     gather,
-    in_order,
     record_offsets,
+    sort_by_time,
 )
 
 HEADER = 8
@@ -43,15 +43,15 @@ class RingReader:
         self._fence = MemoryBarrier()
         page = os.sysconf("SC_PAGE_SIZE")
         # Page 0 has the consumer position, which the reader writes; page 1 the producer position.
-        self._ours = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._consumer_page = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         try:
-            self._theirs = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+            self._data_pages = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
         except BaseException:
-            self._ours.close()
+            self._consumer_page.close()
             raise
-        self._read = np.frombuffer(self._ours, dtype=np.uint64, count=1)
-        self._written = np.frombuffer(self._theirs, dtype=np.uint64, count=1)
-        self._data = np.frombuffer(self._theirs, dtype=np.uint8, offset=page)
+        self._read = np.frombuffer(self._consumer_page, dtype=np.uint64, count=1)
+        self._written = np.frombuffer(self._data_pages, dtype=np.uint64, count=1)
+        self._data = np.frombuffer(self._data_pages, dtype=np.uint8, offset=page)
         self._poll = select.epoll()
         self._poll.register(fd, select.EPOLLIN)
 
@@ -72,7 +72,7 @@ class RingReader:
             self._fence()
             self._read[0] = at
             if len(found):
-                return in_order(found)
+                return sort_by_time(found)
             if not used:  # the next record is still being written
                 break
         return None
@@ -98,16 +98,16 @@ class RingReader:
         """See :class:`~pytracer.bpf.read.streams.StreamReader`."""
         self._poll.close()
         del self._read, self._written, self._data
-        for mapping in (self._ours, self._theirs):
+        for mapping in (self._consumer_page, self._data_pages):
             with contextlib.suppress(BufferError):  # a view is still held: it goes with the last of them
                 mapping.close()
 
     def _records(self, data: Array) -> tuple[Array, int]:
         """Return the whole records at the beginning of ``data``, and how many bytes they take together with
         discarded ones."""
-        alike = self._same_lengths(data)
-        if alike is not None:
-            return alike
+        same_length = self._same_lengths(data)
+        if same_length is not None:
+            return same_length
         kept, lengths, used = self._find(data)
         count = count_fitting(lengths)
         if count < len(kept):

@@ -101,22 +101,22 @@ def test_the_kernels_own_bpf_h_is_taken_where_bcc_brings_an_older_one(
     tmp_path: Path, cache: CacheDir
 ) -> None:
     tree, folder = tree_with_bpf(tmp_path / "tree", "loop", "newer"), cache.folder("headers")
-    path = packaged.with_own_bpf(tree, cache, library(tmp_path, "loop"))
+    path = packaged.replace_bpf_header(tree, cache, library(tmp_path, "loop"))
     assert path.parent == folder
     assert (path / KCONFIG).read_text() == f'#include "{tree / KCONFIG}"\n#include <uapi/linux/bpf.h>\n'
     assert (tree / KCONFIG).read_text() == "/* kconfig.h of tree */\n"  # not through a link
     for name in (packaged.BPF, "include/linux/sched.h", "arch/x86/include/asm/page.h"):
         assert (path / name).read_text() == (tree / name).read_text()
-    assert packaged.with_own_bpf(tree, cache, tmp_path / "libbcc.so.0") == path
+    assert packaged.replace_bpf_header(tree, cache, tmp_path / "libbcc.so.0") == path
     assert [entry.name for entry in folder.iterdir()] == [path.name]
 
 
 def test_bccs_bpf_h_is_taken_where_the_kernels_lacks_what_it_needs(tmp_path: Path, cache: CacheDir) -> None:
     tree = tree_with_bpf(tmp_path / "tree", "loop")
-    assert packaged.with_own_bpf(tree, cache, library(tmp_path, "loop", "newer")) == tree
-    assert packaged.with_own_bpf(tree, cache, None) == tree  # nobody knows what it needs
+    assert packaged.replace_bpf_header(tree, cache, library(tmp_path, "loop", "newer")) == tree
+    assert packaged.replace_bpf_header(tree, cache, None) == tree  # nobody knows what it needs
     (tree / packaged.BPF).unlink()
-    assert packaged.with_own_bpf(tree, cache, library(tmp_path)) == tree
+    assert packaged.replace_bpf_header(tree, cache, library(tmp_path)) == tree
 
 
 def test_the_archive_is_unpacked_once(tmp_path: Path, cache: CacheDir) -> None:

@@ -12,7 +12,7 @@ from pytracer.bpf.read.streams.records import (
     count_fitting,
     gather,
     record_offsets,
-    resized,
+    resize_dtype,
     string_member,
 )
 
@@ -55,7 +55,7 @@ def test_records_without_a_string_keep_their_type():
     assert found.dtype == PLAIN
     assert found.tolist() == [(5, 6)] * 2
     assert string_member(PLAIN) is None
-    assert resized(PLAIN, 100) is PLAIN
+    assert resize_dtype(PLAIN, 100) is PLAIN
 
 
 def test_nothing_gathered():
@@ -168,7 +168,7 @@ def test_what_is_whole_is_passed_on_as_it_came():
     reader = ReassemblingReader(Given(batch), ARGS)
     assert np.shares_memory(reader.read(), batch)
     assert not reader.has_pending
-    narrow = batch[:3].astype(resized(ARGS, 24))
+    narrow = batch[:3].astype(resize_dtype(ARGS, 24))
     assert read_all(ReassemblingReader(Given(narrow), ARGS)) == [(n, b"x" * n) for n in range(3)]
 
 
@@ -199,7 +199,7 @@ def test_what_is_not_its_business_is_passed_on():
 
 @pytest.mark.parametrize("size", [16, 17, 24, 80, 1000])
 def test_types_can_be_resized(size):
-    made = resized(ARGS, max(size, 17))
+    made = resize_dtype(ARGS, max(size, 17))
     assert made.itemsize == max(size, 17)
     assert made.fields["args"][1] == 16
     assert made["args"].shape == (max(size, 17) - 16,)

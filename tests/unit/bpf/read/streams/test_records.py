@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pytracer.bpf.read.streams import records
-from pytracer.bpf.read.streams.records import gather, in_order, record_offsets
-from pytracer.enrich.decode import decode, truncated
+from pytracer.bpf.read.streams.records import gather, record_offsets, sort_by_time
+from pytracer.enrich.decode import cut_at_nul, decode
 
 
 def walk(step: list[int]) -> tuple[list[int], int]:
@@ -80,10 +80,10 @@ def test_gather_of_nothing():
 
 def test_in_order_sorts_by_time_and_leaves_equals_alone():
     rows = np.array([(3, 1), (1, 2), (3, 3), (2, 4)], dtype=[("ns", "u8"), ("n", "u4")])
-    assert in_order(rows)["n"].tolist() == [2, 4, 1, 3]
-    assert in_order(rows[:0]) is not None
+    assert sort_by_time(rows)["n"].tolist() == [2, 4, 1, 3]
+    assert sort_by_time(rows[:0]) is not None
     late = np.array([(2**64 - 1, 1), (2**63, 2)], dtype=rows.dtype)
-    assert in_order(late)["n"].tolist() == [2, 1]
+    assert sort_by_time(late)["n"].tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("width", [1, 2, 16, 100])
@@ -92,9 +92,9 @@ def test_cut_drops_what_lies_behind_the_end(width):
     raw = [bytes(chance.choice([0, 65, 66, 255]) for _ in range(width)) for _ in range(200)]
     raw += [b"\0" * width, b"\xff" * width]
     values = np.frombuffer(b"".join(raw), dtype=f"S{width}")
-    assert truncated(values).tolist() == [one.partition(b"\0")[0] for one in raw]
-    assert len(truncated(values[:0])) == 0
-    assert truncated(values[200:201]).tolist() == [b""]
+    assert cut_at_nul(values).tolist() == [one.partition(b"\0")[0] for one in raw]
+    assert len(cut_at_nul(values[:0])) == 0
+    assert cut_at_nul(values[200:201]).tolist() == [b""]
 
 
 def test_names_are_asked_for_once_and_two_values_may_share_one():
