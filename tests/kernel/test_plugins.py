@@ -11,7 +11,7 @@ import pytracer
 from pytracer.bpf.read.streams import mmap_events
 from pytracer.spec.common import MAPPING
 from support.cli import run
-from support.needs import refused
+from support.needs import refused, running
 from support.uprobes import Program
 from support.workloads import workload
 
@@ -78,7 +78,12 @@ def test_what_is_inherited_and_what_is_not(mode, rounds):
     """A forked child has what its parent had mapped; a program that is executed has nothing of the one
     before, though it is at the same addresses."""
     result = run("stackcount", "-U", "-f", "json", EVENT, "--", *command(mode))
-    assert seen(result, "summary", "hits") == calls(rounds)
+    found = seen(result, "summary", "hits")
+    if all(running().excuse(f"mapping={way}") for way in WAYS):  # as without a hook
+        assert sum(found.values()) == sum(calls(rounds).values())
+        assert found.keys() <= PAIRS.items() | {(caller, "[unloaded]") for caller in PAIRS}
+        return
+    assert found == calls(rounds)
 
 
 def test_of_a_process_that_was_there_before():
