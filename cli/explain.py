@@ -51,7 +51,7 @@ def run(words: Sequence[str]) -> int:
         parser.parse_args(own[:1])
     given, rest = parser.parse_known_args(own)
     if given.stage and given.html:
-        raise UsageError("--html has all stages: it goes without --stage")
+        raise UsageError("--html shows all stages: it cannot be combined with --stage")
     known = ("refusal",) if given.refused else NAMES
     if given.stage and given.stage not in known:
         raise UnknownNameError("stage", given.stage, known)

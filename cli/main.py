@@ -83,7 +83,7 @@ def _explained(error: Exception) -> PytracerError:
     if isinstance(error, ModuleNotFoundError):
         return PytracerError(
             f"the Python package {error.name} is not installed",
-            hint="scripts/setup, or pip install pytracer, brings what is needed",
+            hint="scripts/setup, or pip install pytracer, installs the dependencies",
         )
     if isinstance(error, ImportError):
         return PytracerError(
@@ -180,7 +180,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     form = given.format
     if isinstance(output_of(request), Profile):
         if form != "table":
-            raise UsageError(f"a profile has a format of its own: it goes without -f {form}")
+            raise UsageError(f"a profile has a format of its own: it cannot be combined with -f {form}")
         form = PROFILE_FORMAT
 
     with contextlib.ExitStack() as stack:

@@ -61,7 +61,7 @@ def run(words: Sequence[str]) -> int:
         default=[],
         help="the kernels' BTF (default: that of the kernel that runs)",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="say what is compiled")
+    parser.add_argument("-v", "--verbose", action="store_true", help="report what is compiled")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(words)
 

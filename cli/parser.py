@@ -95,7 +95,7 @@ def parse(tracer: Tracer, argv: Sequence[str]) -> tuple[Request, argparse.Namesp
     if interval is not None and given.format in STACK_FORMATS:
         raise UsageError(
             f"INTERVAL does not go with {given.format}, which is for whole runs",
-            hint="-d SECONDS says when to stop",
+            hint="-d SECONDS sets when to stop",
         )
     request = build_request(
         tracer,
@@ -226,7 +226,7 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     text = "exit 3 if anything was lost" + (", or --audit finds a difference" if tracer.audit else "")
     out.add_argument("--strict", action="store_true", help=text)
     inside = parser.add_argument_group("looking inside")
-    inside.add_argument("-v", "--verbose", action="store_true", help="say what is done, on standard error")
+    inside.add_argument("-v", "--verbose", action="store_true", help="report each step on standard error")
     inside.add_argument("--dry-run", action="store_true", help="print the plan for this kernel and stop")
     inside.add_argument("--emit-c", action="store_true", help="print the C for the compiler and stop")
     inside.add_argument("--debug", action="store_true", help="errors with all that is known about them")

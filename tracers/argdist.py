@@ -10,12 +10,12 @@ COUNT = Column("count", "how often it occurred", unit=Unit.COUNT)
 TRACER = Tracer(
     name="argdist",
     group="system",
-    summary="how often values occur of what you ask of functions and events; histograms",
-    description="Counts how often each value occurs of the arguments and results that you ask for.",
+    summary="how often each value of an expression occurs at functions and events; histograms",
+    description="Counts how often each value of the arguments and results that you name occurs.",
     hooks=(),
     arguments=ProbeSpecArguments(
-        "QUESTION",
-        "a question: PROBE(SIGNATURE)[:TYPES:EXPRESSIONS[:FILTER]][#LABEL]",
+        "SPEC",
+        "a probe spec: PROBE(SIGNATURE)[:TYPES:EXPRESSIONS[:FILTER]][#LABEL]",
         distribution=True,
         examples=("t:sched:sched_switch",),
     ),
@@ -36,16 +36,16 @@ TRACER = Tracer(
         Histogram("rows", (COUNT,), when="histogram", keys=(PROBE,), unit=Unit.NONE, label="values"),
     ),
     examples=(
-        ("argdist -C 'p:c:malloc(size_t size):size_t:size' -p 1", "how often each size is asked for"),
+        ("argdist -C 'p:c:malloc(size_t size):size_t:size' -p 1", "how often each size is requested"),
         ("argdist -H 'r::vfs_read():u64:$latency/1000#us' -d 10", "how long reads take, as a histogram"),
         ("argdist -C 't:syscalls:sys_enter_openat():char*:filename' 1 5", "files, a table a second"),
         ("argdist -H 'k:vfs_read()::count:count > 0' -- ls", "sizes of reads; each type its own"),
         ("argdist 'p:c:fork()#forks' 'r:c:open()#opened'", "several, by names of their own"),
     ),
     notes=(
-        "docs/ask.md has the language, which is that of BCC's argdist, and what is different.",
+        "docs/probe-specs.md describes the language, and the differences from BCC's argdist.",
         COMPAT_NOTE,
-        "-C and -H are for all questions of a run. Types may be left out: PROBE()::EXPRESSIONS.",
+        "-C and -H apply to all probe specs of a run. Types may be left out: PROBE()::EXPRESSIONS.",
         "A histogram has no place for what is below 0 or cannot be read: both are counted as lost.",
     ),
 )

@@ -7,7 +7,7 @@ from pytracer.spec.disks import BLOCK_IO, BY_DISK, BY_OPERATION, DISK_AUDIT
 TRACER = Tracer(
     name="biolatency",
     group="disks",
-    summary="how long requests to disks take, as histograms",
+    summary="latency of block I/O requests, as histograms",
     description="Histograms of the time from when a request is given to a disk's driver until it is back.",
     hooks=(BLOCK_IO,),
     audit=DISK_AUDIT,

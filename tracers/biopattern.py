@@ -7,7 +7,7 @@ from pytracer.spec.filters import TASK_FILTERS
 TRACER = Tracer(
     name="biopattern",
     group="disks",
-    summary="whether requests to disks are sequential or random",
+    summary="share of sequential and random block I/O requests",
     description="Counts requests to disks that begin where the one before ended, and those that do not.",
     hooks=BLOCK_REQUESTS,
     filters=TASK_FILTERS,

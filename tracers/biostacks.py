@@ -8,7 +8,7 @@ from pytracer.spec.filters import TASK_FILTERS
 TRACER = Tracer(
     name="biostacks",
     group="disks",
-    summary="by which stacks requests to disks are made",
+    summary="block I/O requests by the stacks that submit them",
     description="Adds up requests to disks, and their size, by the stacks with which they were made.",
     hooks=(*BLOCK_REQUESTS, MAPPING),
     filters=TASK_FILTERS,

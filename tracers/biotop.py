@@ -8,7 +8,7 @@ from pytracer.spec.filters import TASK_FILTERS
 TRACER = Tracer(
     name="biotop",
     group="disks",
-    summary="which processes make the requests to disks, how many, how large, how slow",
+    summary="block I/O by process: requests, bytes, latency",
     description="Adds up requests to disks by the process that made them.",
     hooks=BLOCK_REQUESTS,
     filters=TASK_FILTERS,

@@ -7,7 +7,7 @@ from pytracer.spec.filters import TASK_FILTERS
 TRACER = Tracer(
     name="bitesize",
     group="disks",
-    summary="how large requests to disks are, as histograms by process",
+    summary="sizes of block I/O requests, as histograms by process",
     description="Shows histograms of the size of requests to disks, by the process that made them.",
     hooks=BLOCK_REQUESTS,
     filters=TASK_FILTERS,

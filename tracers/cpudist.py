@@ -9,7 +9,7 @@ STAYS = Column("stays", "times on a CPU, or off, that ended", unit=Unit.COUNT)
 TRACER = Tracer(
     name="cpudist",
     group="cpu",
-    summary="how long threads stay on a CPU at a time, or off, as histograms",
+    summary="time that threads stay on a CPU at a time, or off, as histograms",
     description="Shows histograms of the time from when a thread gets a CPU until it leaves it.",
     hooks=(CONTEXT_SWITCH,),
     filters=TASK_FILTERS,

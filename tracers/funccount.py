@@ -9,7 +9,7 @@ COUNT = Column("count", "how often it happened", unit=Unit.COUNT)
 TRACER = Tracer(
     name="funccount",
     group="system",
-    summary="how often functions are called and events happen, of the kernel or a program",
+    summary="counts of function calls and events, of the kernel or a program",
     description="Counts calls of functions of the kernel and of programs, trace events and USDT probes.",
     hooks=(),
     arguments=Targets(

@@ -9,7 +9,7 @@ CALLS = Column("calls", "calls that returned", unit=Unit.COUNT)
 TRACER = Tracer(
     name="funclatency",
     group="system",
-    summary="how long functions of the kernel or a program take, as histograms",
+    summary="latency of functions of the kernel or a program, as histograms",
     description="Histograms of the time from when a function is called until it returns, with percentiles.",
     hooks=(),
     arguments=FUNCTIONS,

@@ -24,7 +24,7 @@ WAITS = Column("waits", "waits that ended", unit=Unit.COUNT)
 TRACER = Tracer(
     name="klockstat",
     group="system",
-    summary="which locks of the kernel are waited for, how long, by stack",
+    summary="waits for kernel locks: time, by stack",
     description="Adds up the time that tasks wait for locks of the kernel, by the stacks that take them.",
     hooks=(CONTENTION, MAPPING),
     filters=TASK_FILTERS,

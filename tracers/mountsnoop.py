@@ -7,7 +7,7 @@ from pytracer.spec.filters import TASK_FILTERS
 TRACER = Tracer(
     name="mountsnoop",
     group="files",
-    summary="mounts as they are made, moved, changed and taken away, by the old calls and the new",
+    summary="mounts as they are made, moved, changed and removed",
     description="Shows mount, umount, fsopen, fsmount, move_mount and their like, as they return.",
     hooks=(RETURN,),
     filters=TASK_FILTERS,

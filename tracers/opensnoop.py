@@ -7,7 +7,7 @@ from pytracer.spec.filters import TASK_FILTERS
 TRACER = Tracer(
     name="opensnoop",
     group="files",
-    summary="files as they are opened, or fail to be",
+    summary="files as they are opened, and failed opens",
     description="Shows each open, openat, openat2 and creat as it returns: by whom, of what, how it ended.",
     hooks=(RETURN,),
     filters=TASK_FILTERS,

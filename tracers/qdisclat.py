@@ -38,7 +38,7 @@ PACKETS = Column("packets", "packets that left a queue", unit=Unit.COUNT)
 TRACER = Tracer(
     name="qdisclat",
     group="network",
-    summary="how long packets wait in the queues of interfaces, as histograms",
+    summary="time that packets wait in queueing disciplines, as histograms",
     description="Shows histograms of the time that packets wait in queueing disciplines, by interface.",
     hooks=(QUEUE,),
     filters=(Filter.NETNS,),

@@ -9,7 +9,7 @@ WAITS = Column("waits", "waits for a CPU that ended", unit=Unit.COUNT)
 TRACER = Tracer(
     name="runqlat",
     group="cpu",
-    summary="how long threads wait for a CPU, as a histogram",
+    summary="time that threads wait for a CPU (run queue latency), as a histogram",
     description="Shows histograms of run-queue latency: from a wake-up or preemption until the thread runs.",
     hooks=(WAKEUP_AND_SWITCH,),
     filters=TASK_FILTERS,

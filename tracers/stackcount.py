@@ -9,7 +9,7 @@ HITS = Column("hits", "how often it happened there", unit=Unit.COUNT)
 TRACER = Tracer(
     name="stackcount",
     group="system",
-    summary="by which stacks functions are called and events happen, of the kernel or a program",
+    summary="stacks that lead to functions and events, of the kernel or a program",
     description="Counts calls of functions, trace events and USDT probes by the stack that led there.",
     hooks=(MAPPING,),
     arguments=Targets(

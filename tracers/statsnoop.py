@@ -7,7 +7,7 @@ from pytracer.spec.filters import TASK_FILTERS
 TRACER = Tracer(
     name="statsnoop",
     group="files",
-    summary="stat, statx, statfs and their like: by whom, of what, what failed",
+    summary="stat, statx, statfs and similar calls: process, path, error",
     description="Shows each system call that asks for attributes of a file or file system, as it returns.",
     hooks=(RETURN,),
     filters=TASK_FILTERS,

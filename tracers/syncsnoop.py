@@ -7,7 +7,7 @@ from pytracer.spec.filters import TASK_FILTERS
 TRACER = Tracer(
     name="syncsnoop",
     group="files",
-    summary="sync, fsync, msync and their like: by whom, of what, how long",
+    summary="sync, fsync, msync and similar calls: process, file, latency",
     description="Shows each system call that has data written to disks, as it returns, and how long it took.",
     hooks=(RETURN_TIMED,),
     filters=TASK_FILTERS,

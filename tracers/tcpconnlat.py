@@ -8,7 +8,7 @@ from pytracer.spec.tcp import COMM, DADDR, DPORT, NETNS, OWNER_NOTES, OWNERS, PI
 TRACER = Tracer(
     name="tcpconnlat",
     group="network",
-    summary="how long it takes to establish TCP connections",
+    summary="latency of establishing TCP connections",
     description="Shows each TCP connection that is established, and how long that took.",
     hooks=OWNERS,
     filters=TASK_FILTERS,

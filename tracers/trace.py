@@ -7,12 +7,12 @@ from pytracer.spec.filters import TASK_FILTERS
 TRACER = Tracer(
     name="trace",
     group="system",
-    summary="what you ask of functions, trace events and USDT probes, as they happen",
-    description="Shows each call or event that passes a filter, with those arguments that you ask for.",
+    summary="calls of functions, trace events and USDT probes, with the values that you name",
+    description="Shows each call or event that passes a filter, with the values that you name.",
     hooks=(),
     arguments=ProbeSpecArguments(
-        "QUESTION",
-        'a question: PROBE[(SIGNATURE)] [(FILTER)] ["FORMAT", ARGUMENTS]',
+        "SPEC",
+        'a probe spec: PROBE[(SIGNATURE)] [(FILTER)] ["FORMAT", ARGUMENTS]',
         examples=("t:sched:sched_switch",),
     ),
     filters=TASK_FILTERS,
@@ -37,7 +37,7 @@ TRACER = Tracer(
         ("trace 'kr:vfs_read \"%d of %d\", retval, $entry(count)' -- ls", "what a command reads"),
     ),
     notes=(
-        "docs/ask.md has the language, which is that of BCC's trace, and what is different.",
+        "docs/probe-specs.md describes the language, and the differences from BCC's trace.",
         "An argument that cannot be read is a dash (JSON: null); a filter that cannot be, is not true.",
         "JSON and CSV have each argument by its own text; tables with --wide.",
         COMPAT_NOTE,

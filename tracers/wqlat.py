@@ -29,7 +29,7 @@ RAN = Column("run_ns", "time they ran, until they ended", label="RAN", unit=Unit
 TRACER = Tracer(
     name="wqlat",
     group="system",
-    summary="how long work items of the kernel's workqueues wait, and run",
+    summary="time that work items of kernel workqueues wait and run",
     description="Adds up how long work items wait from when they are queued, and how long they run.",
     hooks=(WORK,),
     options=(

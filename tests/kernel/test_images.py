@@ -27,7 +27,7 @@ from support.workloads import workload
 
 pytestmark = pytest.mark.kernel
 
-COMPILED, FROM_IMAGE = "compiled by BCC in ", "loaded the image that was kept in "
+COMPILED, FROM_IMAGE = "compiled by BCC in ", "loaded the cached image in "
 EXIT = struct.pack("=BBhi", 0x95, 0, 0, 0)
 NO_RESULT, FINE = EXIT, struct.pack("=BBhi", 0xB7, 0, 0, 1) + EXIT
 
@@ -178,7 +178,8 @@ def test_a_folder_that_is_not_to_be_trusted_is_said(cache: Path) -> None:
     result = syscalls()
     assert ways(result) == [COMPILED]
     assert (
-        f"warning: nothing is kept for the next start: {cache}/images can be written by others" in result.err
+        f"warning: nothing is cached for the next start: {cache}/images "
+        "can be written by others" in result.err
     )
 
 
@@ -227,7 +228,7 @@ def test_an_image_that_the_kernel_refuses_is_made_again(
     good = decode(path.read_bytes())
     path.write_bytes(change(good).encode())
     result = syscalls()
-    assert f"pytracer: the image that was kept is of no use: {said}\n" in result.err
+    assert f"pytracer: the cached image cannot be used: {said}\n" in result.err
     assert ways(result) == [COMPILED]
     assert decode(path.read_bytes()) == good
     assert ways(syscalls()) == [FROM_IMAGE]
@@ -261,7 +262,7 @@ def test_without_a_compiler_that_can_be_told_nothing_is_kept(cache: Path, tmp_pa
     words = ["syscalls", "-v", "-f", "json", "--", workload("calls"), "getppid", "23"]
     done = subprocess.run([COMMAND[0], "-c", code, *words], capture_output=True, text=True, check=False)
     check_calls(Result(done.returncode, done.stdout, done.stderr))
-    assert "no image is kept: it is not known what made it" in done.stderr
+    assert "the image is not cached: the libraries that compiled it are unknown" in done.stderr
     assert not (cache / "images").exists()
 
 

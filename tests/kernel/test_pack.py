@@ -136,7 +136,7 @@ def test_a_kernel_that_was_not_packed_is_refused(made: Path, tmp_path: Path) -> 
     assert data == made.read_bytes()
     (tmp_path / "other.pack").write_bytes(other)
     result = run("run", tmp_path / "other.pack", "syscalls", "-d", "1")
-    refused(result, 4, f"holds nothing for this kernel ({os.uname().release})", "it was made for 6.99")
+    refused(result, 4, f"has no image for this kernel ({os.uname().release})", "it was made for 6.99")
 
 
 def test_a_pack_of_another_version_of_the_c_is_refused(made: Path, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_an_ingress_qdisc_of_another_is_shared_or_told():
         assert packets.totals(counted("vb", "--hook", "traffic=clsact")) == wanted("in")
         result = run("tccount", "vb", "--direction", "both", "--hook", "traffic=clsact", "-d", 1)
         assert result.status == 1
-        assert "vb has an ingress qdisc of somebody's" in result.err.splitlines()[0]
+        assert "vb has an ingress qdisc of another program" in result.err.splitlines()[0]
         assert tc("filter", "show", "dev", "vb", "ingress") == ""
         tc("qdisc", "del", "dev", "vb", "ingress")
 

@@ -222,7 +222,7 @@ def test_the_same_question_is_compiled_once(path):
     for _ in range(2):
         result = run("trace", "-v", f"{question}7", "--", workload("asked"), "3", path)
         assert result.status == 0
-    assert "loaded the image that was kept" in result.err
+    assert "loaded the cached image" in result.err
     other = run("trace", "-v", f"{question}9", "--", workload("asked"), "3", path)
     assert other.out.split()[-1] == "9"
 

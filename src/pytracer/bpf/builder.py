@@ -66,9 +66,9 @@ def open_programs(
             loaded = _load(ImageModule(recipe.name, image, keep_logs=False), wanted)
         except PytracerError as error:
             # The image may be at fault. A new compile either works, or its error names lines of C.
-            say(f"the image that was kept is of no use: {error.message}")
+            say(f"the cached image cannot be used: {error.message}")
         else:
-            say(f"loaded the image that was kept in {(time.monotonic() - begun) * 1e3:.1f} ms")
+            say(f"loaded the cached image in {(time.monotonic() - begun) * 1e3:.1f} ms")
             return loaded
     # BCC and headers are imported and searched only now: most starts do not need them.
     image = _compile(recipe, key, say, warn, stop_requested)
@@ -77,9 +77,9 @@ def open_programs(
         try:
             image_cache.store(cache, recipe, image)
         except ImageError as error:
-            say(f"no image is kept: {error.message}")
+            say(f"the image is not cached: {error.message}")
         except CacheError as error:
-            warn(f"nothing is kept for the next start: {error.message}")
+            warn(f"nothing is cached for the next start: {error.message}")
     return loaded
 
 
@@ -120,7 +120,7 @@ def _compile(recipe: Recipe, key: str, say: Say, warn: Say, stop_requested: Call
         except CompilerDiedError as error:
             if not headers.cached:
                 raise
-            warn(f"{error.message}; the kernel types that were kept are made anew")
+            warn(f"{error.message}; the cached kernel types are generated again")
             discard(headers)
             continue
         say(f"compiled by BCC in {(time.monotonic() - begun) * 1e3:.0f} ms")
@@ -156,7 +156,7 @@ def _key(recipe: Recipe, say: Say) -> str:
     try:
         return image_cache.key_of(recipe)
     except HeadersError as error:
-        say(f"no image is kept: {error.message}")
+        say(f"the image is not cached: {error.message}")
         return ""
 
 

@@ -261,7 +261,7 @@ def _namespace(text: str, kind: str, named: Path | None = None) -> bytes:
         try:
             found = path.stat()
         except PermissionError as error:
-            raise NotPermittedError(f"{path} may not be looked at: {error.strerror}") from error
+            raise NotPermittedError(f"{path} may not be inspected: {error.strerror}") from error
         except OSError:
             continue
         of_nsfs = found.st_dev == Path("/proc/self/ns/mnt").stat().st_dev

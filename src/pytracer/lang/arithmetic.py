@@ -118,7 +118,7 @@ def binary(node: Binary, left: Value, right: Value, fail: Fail) -> Value:
         return Value(f"((s32)({x.code} {node.sign} {y.code}))", INT)
     if node.sign in ("/", "%"):
         if right.constant == 0:
-            raise fail(node.right, "nothing can be divided by 0")
+            raise fail(node.right, "division by 0")
         name = ("divide" if node.sign == "/" else "modulo") + ("_signed" if kind.signed else "")
         return Value(f"(({kind.c})pt_spec_{name}({x.code}, {y.code}, &bad))", kind)
     assert node.sign in _WRAPPED

@@ -174,14 +174,14 @@ class Checker(Identifiers):
         """Dereference an address."""
         kind = value.type
         if isinstance(kind, IntType):
-            hint = "a cast says it, as in ((struct sock *)arg1)->sk_family"
+            hint = "use a cast, as in ((struct sock *)arg1)->sk_family"
             hint += ", or a signature: NAME(struct sock *sk)" if kind.raw else ""
             raise self.fail(
-                node, f"what this points at is not known ({kind.text})", hint=hint if kind.raw else ""
+                node, f"the type that this points to is unknown ({kind.text})", hint=hint if kind.raw else ""
             )
         assert isinstance(kind, PointerType)
         if isinstance(kind.to, VoidType):
-            raise self.fail(node, f"what this points at is not known ({kind.text})", hint="a cast says it")
+            raise self.fail(node, f"the type that this points to is unknown ({kind.text})", hint="use a cast")
         return Lvalue(value.code, 0, kind.to, self._memory(kind))
 
     def _literal(self, node: syntax.NumberLiteral) -> Value:
@@ -199,7 +199,7 @@ class Checker(Identifiers):
         if self.within:
             raise self.fail(node, "$entry within $entry")
         if self.scope.entry is None:
-            raise self.fail(node, "$entry is known where a function returns", hint="kr:, fr: or ur:")
+            raise self.fail(node, "$entry is available only where a function returns", hint="kr:, fr: or ur:")
         inner = Checker(self.whole, self.scope.entry, outer=self)
         value = inner.value(node.of)
         code = f"(u64)({value.code})"
@@ -221,14 +221,14 @@ class Checker(Identifiers):
             if not isinstance(found, Lvalue):
                 hint = f"-> goes through an address: ->{node.name}"
                 is_address = isinstance(found, Value) and isinstance(found.type, PointerType)
-                raise self.fail(node.of, "this is no struct", hint=hint if is_address else "")
+                raise self.fail(node.of, "this is not a struct", hint=hint if is_address else "")
             place = found
         kind = place.type
         if not isinstance(kind, StructType):
             hint = ""
             if isinstance(kind, PointerType):
                 hint = f"it is an address of one: ->{node.name}" if not node.arrow else ""
-            raise self.fail(node.of, f"this is no struct ({kind.text})", hint=hint)
+            raise self.fail(node.of, f"this is not a struct ({kind.text})", hint=hint)
         members = self.scope.types.members(kind)
         member = members.get(node.name)
         if member is None:
@@ -311,7 +311,7 @@ class Checker(Identifiers):
         kind = self.type_of(node.type)
         if isinstance(kind, (StructType, ArrayType, VoidType)):
             raise self.fail(
-                node.type, f"nothing can be made a {kind.text}", hint=f"{kind.text} * is an address"
+                node.type, f"a value cannot be converted to {kind.text}", hint=f"{kind.text} * is an address"
             )
         value = self.value(node.of)
         if isinstance(kind, PointerType) and isinstance(value.type, PointerType):
@@ -329,7 +329,7 @@ class Checker(Identifiers):
             raise self.fail(of, "two texts that never change are compared")
         where = self.text(of)
         if where is None:
-            raise self.fail(of, f"this is no text ({self.value(of).type.text})")
+            raise self.fail(of, f"this is not a string ({self.value(of).type.text})")
         self._check_room(text, wanted, _COMM if isinstance(where, Comm) else where[1])
         words = -(-(len(wanted) + 2) // 8)
         room = 8 * words

@@ -96,7 +96,7 @@ def _add_result(
     if conversion is None and _is_text(checker, of):
         where = checker.text(of.node)
         if where is None:
-            raise checker.fail(of.node, "this is no text")
+            raise checker.fail(of.node, "this is not a string")
         results.text(of.text, where)
         return
     if conversion is not None and isinstance(where := _text_or_none(checker, of), Comm):
@@ -105,7 +105,7 @@ def _add_result(
     if of.type is not None:
         kind = checker.type_of(of.type)
         if not isinstance(kind, (IntType, PointerType)):
-            raise checker.fail(of.type, f"nothing can be made a {kind.text}")
+            raise checker.fail(of.type, f"a value cannot be converted to {kind.text}")
         value = convert(value, kind)
     elif conversion is not None:
         value = _convert_to_shown(checker, of, value, conversion)

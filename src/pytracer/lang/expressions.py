@@ -74,10 +74,10 @@ class ExpressionParser:
         return ProbeSpecError(what, self.text, token.start, max(token.end, token.start + 1), hint=hint)
 
     def unexpected(self, hint: str = "") -> ProbeSpecError:
-        """Return the error for a token that cannot stand here."""
+        """Return the error for a token that is not allowed here."""
         if self.next.kind == lexer.END:
             return self.fail("something is missing at the end", hint=hint)
-        return self.fail(f"{self.next.text[:40]!r} cannot stand here", hint=hint)
+        return self.fail(f"{self.next.text[:40]!r} is not allowed here", hint=hint)
 
     # Expressions
 
@@ -113,7 +113,7 @@ class ExpressionParser:
             right = self._binary(_BINARY[sign.text] + 1)
             left = syntax.Binary(left.start, right.end, sign.text, left, right, sign.start)
         if self.at("="):
-            raise self.fail("nothing can be changed here", hint="== compares")
+            raise self.fail("assignments are not allowed", hint="== compares")
         return left
 
     def _unary(self) -> Node:
@@ -244,7 +244,7 @@ class ExpressionParser:
             else:
                 break
         if not words:
-            raise self.fail("a type must stand here", hint="as in int, u64, char *, struct sock *")
+            raise self.fail("a type is expected here", hint="as in int, u64, char *, struct sock *")
         end = self.taken
         stars = 0
         while self.at("*") or (self.next.kind == NAME and self.next.text in _QUALIFIERS):

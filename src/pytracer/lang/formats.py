@@ -106,7 +106,7 @@ def parse_format(text: str, start: int, end: int) -> tuple[str | Conversion, ...
         match = _CONVERSION.match(text, percent, end)
         if match is None:
             raise ProbeSpecError(
-                "this is no conversion", text, percent, min(percent + 2, end), hint=f"there is {KNOWN}"
+                "this is not a conversion", text, percent, min(percent + 2, end), hint=f"there is {KNOWN}"
             )
         at = match.end()
         if match.group() == "%%":

@@ -101,20 +101,22 @@ class Identifiers:
     def _task(self, node: Node) -> Type:
         kind = self.scope.types.find("struct", "task_struct")
         if kind is None:
-            raise self.fail(node, "this kernel does not say what a task is (it has no BTF)")
+            raise self.fail(node, "the type of tasks is unknown (this kernel has no BTF)")
         return PointerType(kind)
 
     def _retval(self, node: Node) -> Value:
         if self.scope.returned is None:
             hint = "kr:, fr: and ur: (BCC's r:) are for that"
-            raise self.fail(node, f"{self.scope.what} returns nothing that could be looked at", hint=hint)
+            raise self.fail(node, f"{self.scope.what} has no return value that can be read", hint=hint)
         if isinstance(self.scope.returned.type, VoidType):
             raise self.fail(node, f"{self.scope.what} returns {self.scope.returned.type.text}")
         return self.scope.returned
 
     def _latency(self, node: Node) -> Value:
         if self.within or self.scope.entry is None:
-            raise self.fail(node, "$latency is known where a function returns", hint="kr:, fr: or ur:")
+            raise self.fail(
+                node, "$latency is available only where a function returns", hint="kr:, fr: or ur:"
+            )
         self.traces_entry = True
         return Value("((u64)call->ns)", U64)
 

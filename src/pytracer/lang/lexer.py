@@ -72,7 +72,7 @@ def _wrong(text: str, at: int) -> ProbeSpecError:
         return ProbeSpecError(f"there is no {text[at]} that ends this", text, at, len(text))
     if text[at].isdigit():
         word = re.compile(r"\w+").match(text, at)
-        return ProbeSpecError("this is no number", text, at, word.end() if word else at + 1)
+        return ProbeSpecError("this is not a number", text, at, word.end() if word else at + 1)
     return ProbeSpecError(f"{text[at]!r} has no meaning here", text, at, at + 1)
 
 
@@ -95,7 +95,7 @@ def _number(text: str, match: re.Match[str]) -> int:
     try:
         value = int(digits, 8 if re.fullmatch(r"0\d+", digits) else 0)
     except ValueError:
-        raise ProbeSpecError("this is no number", text, match.start(), match.end()) from None
+        raise ProbeSpecError("this is not a number", text, match.start(), match.end()) from None
     if value >= 1 << 64:
         raise ProbeSpecError("this number has more than 64 bits", text, match.start(), match.end())
     return value

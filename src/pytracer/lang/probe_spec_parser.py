@@ -114,7 +114,7 @@ def _begin(text: str, *, label: bool = False) -> tuple[Source, tuple[Parameter, 
     assert match is not None
     end = match.end()
     if end == start:
-        raise ProbeSpecError("a probe must stand here", text, start, start + 1, hint="as in k:vfs_read")
+        raise ProbeSpecError("a probe is expected here", text, start, start + 1, hint="as in k:vfs_read")
     if label and text[end : end + 1] != "(":
         end = _without_parentheses(text, start, end)
     source = _source(text, start, end)

@@ -147,7 +147,7 @@ def choose_alternative(
     reasons = "; ".join(f"{name}: {reason}" for reason, name in names.items())
     message = f"this kernel has no way to see where {hook.what}: {reasons}"
     if refused:
-        raise PolicyError(message, hint="pytracer doctor says which policy is in force")
+        raise PolicyError(message, hint="pytracer doctor shows the policy in force")
     raise UnsupportedError(message, hint="pytracer doctor shows what this kernel grants")
 
 

@@ -56,7 +56,7 @@ def _check_output(request: Request, output: Output) -> None:
         if value and name not in output.takes:
             raise UsageError(
                 f"{name} is for {_FOR[name]}: {request.tracer.name} {output.does}",
-                hint="-d SECONDS says when to stop" if name == "INTERVAL" else "",
+                hint="-d SECONDS sets when to stop" if name == "INTERVAL" else "",
             )
 
 

@@ -280,12 +280,10 @@ def _filter_values(
         if Filter(kind) not in tracer.filters:
             raise UsageError(
                 f"the container {text!r} has no cgroup of version 2",
-                hint="pytracer doctor says what is mounted",
+                hint="pytracer doctor shows what is mounted",
             )
         kinds.add(kind)
         values.setdefault(Filter(kind), []).append(key)
     if len(kinds) > 1:  # filters of two kinds must both hold, and no task is in two containers
-        raise UsageError(
-            "these containers can only be told apart in different ways", hint="trace them one by one"
-        )
+        raise UsageError("no single filter selects all of these containers", hint="trace them one by one")
     return {which: tuple(keys) for which, keys in values.items()}

@@ -343,7 +343,7 @@ FUNCTIONS = Targets(
 
 STRING_SIZE = Number(
     "string-size",
-    "bytes of a string that are kept",
+    "the maximum size of strings, in bytes",
     short="z",
     default=80,
     minimum=2,

@@ -259,7 +259,7 @@ def _mappings(pid: int) -> list[Mapping]:
 
 def _explain_missing(pid: int, error: OSError) -> UsageError | NotPermittedError:
     if isinstance(error, PermissionError):
-        return NotPermittedError(f"process {pid} may not be looked at", hint="run as root")
+        return NotPermittedError(f"process {pid} may not be inspected", hint="run as root")
     return UsageError(f"no process {pid}: it may have just ended", hint="ps -e lists them")
 
 

@@ -272,7 +272,7 @@ def run(
     ):
         Emitter(trace, sink, output, signals, warn).run()
     if strict and trace.lost:
-        raise LossError(f"{trace.lost} lost", hint="the 'lost' lines say what")
+        raise LossError(f"{trace.lost} lost", hint="the 'lost' lines show the reasons")
     if strict and trace.difference:
         raise LossError(f"the kernel counted {abs(trace.difference)} more or fewer", hint="the 'audit' line")
     return trace.status

@@ -75,7 +75,7 @@ def test_first_compiled_then_from_the_image(folder: Path) -> None:
     assert cold.said[0] == "headers: types from a test"
     assert cold.said[1].startswith("compiled by BCC in ")
     assert len(warm.said) == 1
-    assert warm.said[0].startswith("loaded the image that was kept in ")
+    assert warm.said[0].startswith("loaded the cached image in ")
     assert cold.warned == warm.warned == []
 
 
@@ -87,7 +87,7 @@ def test_without_a_key_it_is_compiled_and_not_kept(folder: Path, monkeypatch: py
     for _ in range(2):
         told = Told()
         assert told.open().programs == {ENTER: 7}
-        assert told.said[0] == "no image is kept: nothing tells this kernel from others"
+        assert told.said[0] == "the image is not cached: nothing tells this kernel from others"
         assert told.said[2].startswith("compiled by BCC")
     assert not (folder / "images").exists()
 
@@ -108,7 +108,7 @@ def test_an_image_whose_maker_is_unknown_is_used_and_not_kept(
     monkeypatch.setattr(Module, "image", lambda *_: replace(made, made_by=()))
     told = Told()
     assert told.open().programs == {ENTER: 7}
-    assert told.said[-1] == "no image is kept: it is not known what made it"
+    assert told.said[-1] == "the image is not cached: the libraries that compiled it are unknown"
     assert told.warned == []
 
 
@@ -117,7 +117,7 @@ def test_a_folder_that_is_not_trusted_is_warned_of(folder: Path) -> None:
     (folder / "images").chmod(0o777)
     told = Told()
     assert told.open().programs == {ENTER: 7}
-    assert told.warned == [f"nothing is kept for the next start: {folder}/images can be written by others"]
+    assert told.warned == [f"nothing is cached for the next start: {folder}/images can be written by others"]
 
 
 def test_an_image_of_no_use_is_let_go_and_made_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_an_image_of_no_use_is_let_go_and_made_again(folder: Path, monkeypatch: 
     monkeypatch.setattr(builder, "ImageModule", module)
     told = Told()
     assert told.open().programs == {ENTER: 7}
-    assert told.said[0] == "the image that was kept is of no use: the verifier refused it"
+    assert told.said[0] == "the cached image cannot be used: the verifier refused it"
     assert told.said[2].startswith("compiled by BCC")
     assert [module.closed for module in opened] == [True]
 
@@ -186,8 +186,7 @@ def test_a_compiler_that_dies_over_kept_types_gets_new_ones(
     told = Told()
     assert told.open().programs == {ENTER: 7}
     assert told.warned == [
-        "tracer.c does not compile: the compiler died of SIGSEGV; the kernel types that were kept are made "
-        "anew"
+        "tracer.c does not compile: the compiler died of SIGSEGV; the cached kernel types are generated again"
     ]
     assert not list(tree.parent.iterdir())
 

@@ -248,7 +248,7 @@ def test_functions_that_may_be_programs():
     [
         (["explain"], "explain needs a tracer"),
         (["explain", "--stage", "plam", "syscalls"], "no stage 'plam'"),
-        (["explain", "--stage", "c", "--html", "x", "syscalls"], "it goes without --stage"),
+        (["explain", "--stage", "c", "--html", "x", "syscalls"], "it cannot be combined with --stage"),
         (["explain", "--refused", "/no/such.c"], "no file '/no/such.c'"),
         (["explain", "--refused", __file__, "syscalls"], "takes a file and nothing else"),
         (["explain", "--html", "/no/such/folder/page.html", "syscalls"], "cannot write"),

@@ -412,7 +412,7 @@ def test_what_does_not_go_together(tmp_path, line, said):
 
 def test_a_profile_has_a_format_of_its_own(capsys):
     assert main(["syscalls", "--profile", "-f", "json", "--", "true"]) == 2
-    assert "goes without -f json" in capsys.readouterr().err
+    assert "cannot be combined with -f json" in capsys.readouterr().err
 
 
 def test_the_filter_goes_with_the_request(tmp_path):

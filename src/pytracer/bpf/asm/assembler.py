@@ -165,7 +165,7 @@ class Assembler:
     def label(self, name: str) -> None:
         """Define a label at the next instruction."""
         if name in self._labels:
-            raise BuildError(f"label {name!r} stands at two places")
+            raise BuildError(f"label {name!r} is defined twice")
         self._labels[name] = len(self._code)
 
     def mov(self, dst: Register, src: Register | int) -> None:
@@ -217,7 +217,7 @@ class Assembler:
         ``name`` is shown in the listing.
         """
         if not 0 <= fd < 1 << 31:
-            raise BuildError(f"{fd} is no descriptor of a map")
+            raise BuildError(f"{fd} is not a descriptor of a map")
         self._wide(dst, MAP_FD, fd, f"{_name(dst.value)} = map {name or fd}")
 
     def jump(self, target: str) -> None:

@@ -61,7 +61,7 @@ class ClassicAssembler:
     def label(self, name: str) -> None:
         """Define a label at the next instruction."""
         if not name or name in self._labels:
-            raise BuildError(f"label {name!r} stands at two places" if name else "a label needs a name")
+            raise BuildError(f"label {name!r} is defined twice" if name else "a label needs a name")
         self._labels[name] = len(self._code)
 
     def load(self, offset: int) -> None:
@@ -150,7 +150,7 @@ class ClassicAssembler:
         if place is None:
             raise BuildError(f"there is a jump to {target!r}, but no such label")
         if place <= at:
-            raise BuildError(f"a jump back to {target!r}: classic BPF goes forward only")
+            raise BuildError(f"a jump back to {target!r}: classic BPF only jumps forward")
         if place == len(self._code):
             raise BuildError(f"a jump to {target!r} leaves the program")
         return places[place] - places[at] - 1

@@ -117,8 +117,8 @@ def _attach(index: int, name: str, direction: int, program: int) -> tuple[Traffi
     # The qdisc "ingress" would accept a filter for egress, and run it on incoming packets.
     if direction == EGRESS and not made and qdiscs().get(index) != "clsact":
         raise AttachError(
-            f"{name} has an ingress qdisc of somebody's, where nothing that goes out is seen",
-            hint="--direction in goes with it",
+            f"{name} has an ingress qdisc of another program, which does not see outgoing packets",
+            hint="use --direction in",
         )
     try:
         for _ in range(_TRIES):

@@ -100,7 +100,7 @@ def cache_dir() -> CacheDir:
             return _use_folder(candidate)
         reasons.append(reason)
     why = "; ".join(reasons) or "the user has no home"
-    return CacheDir(_private(), f"no cache folder ({why}): nothing is kept for the next start")
+    return CacheDir(_private(), f"no cache folder ({why}): nothing is cached for the next start")
 
 
 def distrust(path: Path) -> str:
@@ -179,7 +179,7 @@ def _prepare(path: Path) -> str:
 def _use_folder(path: Path) -> CacheDir:
     """Return a trusted folder; it may be on a read-only file system, where only old entries are of use."""
     real = path.resolve()
-    note = "" if _is_writable(real) else f"cannot write in {real}: nothing new is kept for the next start"
+    note = "" if _is_writable(real) else f"cannot write in {real}: nothing new is cached for the next start"
     return CacheDir(real, note)
 
 

@@ -134,7 +134,7 @@ def store(cache: CacheDir, recipe: Recipe, image: Image) -> None:
     read-only disk is ignored.
     """
     if not image.made_by:
-        raise ImageError("it is not known what made it")
+        raise ImageError("the libraries that compiled it are unknown")
     folder = cache.folder(FOLDER)
     with contextlib.suppress(OSError):
         cache.write(_path(recipe, image.key), image.encode())

@@ -73,14 +73,14 @@ class Pack:
         """
         if btf not in self.kernels:
             raise UnsupportedError(
-                f"{origin} holds nothing for this kernel ({os.uname().release})",
+                f"{origin} has no image for this kernel ({os.uname().release})",
                 hint=f"it was made for {', '.join(self.kernels.values())}; pytracer pack --btf takes the "
                 f"{VMLINUX} of more",
             )
         if recipe.events:
             raise UnsupportedError(
                 f"here the tracer has to go by the trace event {recipe.events[0]}, which no pack can hold",
-                hint="--dry-run shows what is missing for a better way",
+                hint="--dry-run shows why better alternatives are not supported",
             )
         matching = [
             entry for entry in self.entries if entry.btf == btf and entry.source == digest(recipe.text)
@@ -117,7 +117,7 @@ class Pack:
 def decode(data: bytes) -> Pack:
     """Decode a pack from a file's bytes. Raises PackError if they are cut, changed, or not a pack."""
     if not data.startswith(_MAGIC):
-        raise PackError("is no pack of this version")
+        raise PackError("is not a pack of this version")
     checksum, _, content = data[len(_MAGIC) :].partition(b"\n")
     if sha256(content).hexdigest().encode() != checksum:
         raise PackError("is damaged")

@@ -202,7 +202,7 @@ def _compile(bcc: ModuleType, name: str, text: str, cflags: Sequence[str], sourc
         reason = f"{match['place']}: {match['text']}" if match else str(problem)
         raise BuildError(
             f"{name} does not compile: {reason}",
-            hint="--debug shows all the compiler said",
+            hint="--debug shows the compiler's output",
             detail=diagnostics,
         ) from problem
 

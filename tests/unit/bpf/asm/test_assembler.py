@@ -110,7 +110,7 @@ def test_labels_count_from_the_next_instruction_and_wide_constants_twice():
 def test_a_label_that_stands_twice():
     a = Assembler()
     a.label("here")
-    with pytest.raises(BuildError, match="'here' stands at two places"):
+    with pytest.raises(BuildError, match="'here' is defined twice"):
         a.label("here")
 
 
@@ -148,7 +148,7 @@ def test_a_label_too_far_away():
         (("jump_if", R0, "==", 1 << 31, "x"), {}, "constant 2147483648"),
         (("from_big_endian", R0, 8), {}, "byte order of 8 bits"),
         (("load_constant", R0, 1 << 64), {}, "does not fit into 64 bits"),
-        (("load_map", R0, -1), {}, "no descriptor"),
+        (("load_map", R0, -1), {}, "not a descriptor"),
     ],
     ids=str,
 )

@@ -149,9 +149,9 @@ def twice(a):
     ("write", "said"),
     [
         (lambda a: a.jump("nowhere"), "no such label"),
-        (back, "forward only"),
+        (back, "only jumps forward"),
         (beyond, "leaves the program"),
-        (twice, "at two places"),
+        (twice, "defined twice"),
         (lambda a: a.label(""), "needs a name"),
         (lambda a: a.ret(1 << 32), "32 bits"),
         (lambda a: a.ret(-1), "32 bits"),

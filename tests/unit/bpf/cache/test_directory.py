@@ -100,7 +100,7 @@ def test_what_is_kept_in_a_folder_that_is_read_only_is_of_use(
     monkeypatch.setattr(directory, "_is_writable", lambda folder: not folder.is_relative_to(first.path))
     found = cache_dir()
     assert found.path == first.path
-    assert found.note == f"cannot write in {first.path}: nothing new is kept for the next start"
+    assert found.note == f"cannot write in {first.path}: nothing new is cached for the next start"
     assert found.read("some") == b"data"
     assert not found.work_folder("headers").is_relative_to(first.path)
 

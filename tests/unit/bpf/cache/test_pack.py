@@ -170,7 +170,7 @@ def test_the_image_of_a_plan_is_found() -> None:
 @pytest.mark.parametrize(
     ("asked", "btf", "message", "hint"),
     [
-        (recipe("-DA"), "c" * 64, "x holds nothing for this kernel", "made for 6.98, 6.99;"),
+        (recipe("-DA"), "c" * 64, "x has no image for this kernel", "made for 6.98, 6.99;"),
         (recipe("-DC"), BTF, "these options (asked for: C; in the pack: A)", "tracer; tracer --b"),
         (recipe("-DA", "-DB", "-DC=1"), BTF, "not with these options (asked for: C=1)", "--b"),
         (recipe("-DB", "-DA"), BTF, "x holds tracer for this kernel, but not", "tracer; tracer --b"),
@@ -194,7 +194,7 @@ def test_files_that_are_no_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("absent", UsageError, "No such file"),
         ("fifo", UsageError, "no plain file"),
         (".", UsageError, "Is a directory"),
-        ("rubbish", PackError, "rubbish is no pack of this version"),
+        ("rubbish", PackError, "rubbish is not a pack of this version"),
     ):
         with pytest.raises(kind, match=words):
             pack.load(str(tmp_path / name))
