@@ -129,6 +129,7 @@ NEEDS: dict[str, Need] = {
     ),
     "mapping=raw-tracepoint": _need(changes.MMAP_LOCK_EVENTS, says="raw tracepoint"),
     "checked=raw-tracepoint": _need(changes.CAPABLE_EVENT, says="raw tracepoint"),
+    "called=fentry": _kind("fentry", "trampoline|BTF"),
     "checked=fexit": _kind("fexit", "trampoline|BTF"),
     "victim=raw-tracepoint": _need(changes.OOM_VICTIM, says="raw tracepoint"),
     "contention=raw-tracepoint": _need(changes.CONTENTION, says="raw tracepoint"),

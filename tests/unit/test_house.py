@@ -21,7 +21,7 @@ from pytracer.spec.common import FOLLOW, MAPPING
 from support.fake_kernel import FakeKernel
 
 TRACERS = registry.all_tracers()
-KERNEL = FakeKernel(functions={"should_failslab"})
+KERNEL = FakeKernel(functions={"lookup_fast", "should_failslab"})
 
 
 @pytest.fixture(params=TRACERS, ids=lambda tracer: tracer.name)

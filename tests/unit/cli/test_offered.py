@@ -98,7 +98,9 @@ def planned(tracer, words):
     words = [*needed, *words[: len(words) - len(command)], *command]
     request, _ = parser.parse(tracer, list(map(str, words)))
     # What is named is of this machine.
-    plan = make_plan(replace(request, sources=(), probe_specs=()), FakeKernel(functions={"should_failslab"}))
+    plan = make_plan(
+        replace(request, sources=(), probe_specs=()), FakeKernel(functions={"lookup_fast", "should_failslab"})
+    )
     told = as_dict(request)
     return as_dict(plan) | {"request": None} | {name: told[name] for name in RUN}
 

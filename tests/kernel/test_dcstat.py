@@ -1,0 +1,42 @@
+"""dcstat against files that are there, and those that are not, looked up once and again."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.cli import run
+from support.filesystems import mounted
+from support.named import named_rows
+from support.needs import refused
+
+pytestmark = pytest.mark.kernel
+# Each path is one part, so that each call is one look-up. What is looked for the first time is not cached.
+BEFORE = """
+def look(name):
+    try:
+        os.stat(name)
+    except FileNotFoundError:
+        pass
+os.stat("there")
+"""
+WORK = """
+for turn in range(2):
+    for number in range(101):
+        look(f"missing{number}")
+for turn in range(23):
+    os.stat("there")
+"""
+
+
+@pytest.mark.smoke
+@pytest.mark.lab
+def test_misses_then_known_not_to_exist(tmp_path):
+    if refused(run("dcstat", "--dry-run"), {"looked_up": "kprobe"}):
+        return
+    with mounted(tmp_path) as folder:
+        (folder / "there").touch()
+        [row], _, text = named_rows("dcstat", folder, WORK, before=BEFORE)
+    found = {name: row[name] for name in ("lookups", "hits", "negative", "misses", "miss_percent")}
+    # Found not to exist, each is remembered: the second time the file system is not asked.
+    assert found == {"lookups": 225, "hits": 23, "negative": 101, "misses": 101, "miss_percent": 44}
+    assert "\x1b" not in text

@@ -1,0 +1,55 @@
+"""dcstat: look-ups in the directory cache."""
+
+from pytracer.spec import Column, GroupBy, Table, Tracer, Unit
+from pytracer.spec.common import TASK_KEYS
+from pytracer.spec.filters import TASK_FILTERS
+from pytracer.spec.hooks import Alternative, Hook, Kretprobe
+
+NAMES = ("lookup_fast", "lookup_fast.isra.0")
+LOOKED_UP = Hook(
+    "looked_up",
+    "parts of paths are looked up in the directory cache",
+    # A static function: compilers that change its arguments give it a suffix.
+    (Alternative("kprobe", (Kretprobe("looked_up", symbols=NAMES),)),),
+)
+
+TRACER = Tracer(
+    name="dcstat",
+    group="files",
+    summary="look-ups in the directory cache: found, known not to exist, or missing",
+    description="Counts look-ups of parts of paths in the directory cache (dentries), and what they find.",
+    hooks=(LOOKED_UP,),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(GroupBy("by", "the key of a row; several with commas", keys=TASK_KEYS),),
+    outputs=(
+        Table(
+            "rows",
+            (
+                Column("lookups", "look-ups that ended", unit=Unit.COUNT),
+                Column("hits", "parts that were found", unit=Unit.COUNT),
+                Column("negative", "parts that the cache knows not to exist", unit=Unit.COUNT),
+                Column("misses", "parts for which the file system was asked", unit=Unit.COUNT),
+                Column(
+                    "miss_percent",
+                    "misses of all",
+                    label="MISS%",
+                    unit=Unit.PERCENT,
+                    ratio=("misses", "lookups"),
+                ),
+            ),
+            sort="lookups",
+        ),
+    ),
+    examples=(
+        ("dcstat", "the whole machine, a line a second"),
+        ("dcstat --by pid 5", "by process, every five seconds"),
+        ("dcstat -- make", "a command and its descendants"),
+    ),
+    notes=(
+        "One for each part of a path, but . and .., and the last part of a path that is created or removed.",
+        "A look-up that the kernel gives up and begins again (ECHILD) counts when it has ended.",
+        "By a return probe: where more tasks look up at a time than it has slots, some are missed.",
+        "Kernels without kprobes have no event for it; nor has one whose compiler inlined the function.",
+    ),
+)
