@@ -69,11 +69,10 @@ static __always_inline void pt_current_arguments(u64 *args, int is_compat)
 #endif
 }
 
-// How many of the pages from "index" on are in the part of the file that the task reads now; 0: none, or it is in no
-// such call. "mapping" is what they are pages of.
-static __always_inline u64 pt_currently_read(struct address_space *mapping, u64 index, u64 pages)
+// Whether the task is in such a call, of a file whose pages are those of "mapping"; which pages that call asks for.
+static __always_inline int pt_current_read(struct address_space *mapping, u64 *first, u64 *last)
 {
-    u64 call = pt_current_call(), args[4], at, size, first, last;
+    u64 call = pt_current_call(), args[4], at, size;
     int kind = call == PT_NO_CALL ? 0 : pt_file_call(call), is_compat = call >> 32;
     struct super_block *super;
     struct inode *inode, *host;
@@ -96,9 +95,17 @@ static __always_inline u64 pt_currently_read(struct address_space *mapping, u64 
     at = kind & PT_POSITIONED && (s64)args[3] != -1 ? args[3] : pt_read(file->f_pos);
     if (!size)
         return 0;
-    first = at >> PT_PAGE_SHIFT;
-    last = (at + size - 1) >> PT_PAGE_SHIFT;
-    if (index + pages <= first || index > last)
+    *first = at >> PT_PAGE_SHIFT;
+    *last = (at + size - 1) >> PT_PAGE_SHIFT;
+    return 1;
+}
+
+// How many of the pages from "index" on are in the part of the file that the task reads now.
+static __always_inline u64 pt_currently_read(struct address_space *mapping, u64 index, u64 pages)
+{
+    u64 first, last;
+
+    if (!pt_current_read(mapping, &first, &last) || index + pages <= first || index > last)
         return 0;
     if (index < first) {
         pages -= first - index;

@@ -27,13 +27,14 @@ BY_FILE = Key(
 )
 """Rows by whoever uses a file, and by the file."""
 
+PAGE_ADDED = Hook(
+    "added",
+    "pages are added to the page cache",
+    (Alternative("raw-tracepoint", (RawTracepoint("added", event="mm_filemap_add_to_page_cache"),)),),
+)
 CACHE = (
     RETURN,
-    Hook(
-        "added",
-        "pages are added to the page cache",
-        (Alternative("raw-tracepoint", (RawTracepoint("added", event="mm_filemap_add_to_page_cache"),)),),
-    ),
+    PAGE_ADDED,
     Hook(
         "dirtied",
         "pages are dirtied",

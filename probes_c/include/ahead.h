@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// Pages that were read ahead and wait to be read: rows of struct row_key count what becomes of them.
+#include "loops.h"
+
+struct pt_page {
+    struct address_space *mapping;
+    u64 index;
+};
+
+struct pt_ahead {
+    u64 ns;
+    struct row_key whose; // of the task that had it read ahead
+};
+BPF_TABLE("lru_hash", struct pt_page, struct pt_ahead, pt_waiting, 262144);
+
+struct pt_range {
+    u32 turn;
+    u32 is_read; // else it leaves the cache
+    u64 count;
+    struct pt_page first;
+    struct pt_ahead ahead; // of pages that are added
+};
+
+PT_LOOP_BODY(1, struct pt_range *range)
+{
+    struct pt_page key = range->first;
+
+    if (range->turn >= range->count)
+        return 1;
+    key.index += range->turn;
+    if (pt_waiting.update(&key, &range->ahead))
+        pt_lost(PT_LOSS_INFLIGHT_FULL);
+    return 0;
+}
+
+// It is read, or leaves the page cache.
+PT_LOOP_BODY(2, struct pt_range *range)
+{
+    struct pt_page key = range->first;
+    struct row_value *row;
+    struct pt_ahead *page;
+    u64 ns;
+
+    if (range->turn >= range->count)
+        return 1;
+    key.index += range->turn;
+    page = pt_waiting.lookup(&key);
+    if (!page)
+        return 0;
+    range->ahead = *page;
+    pt_waiting.delete(&key);
+    row = pt_row(&range->ahead.whose);
+    if (!row)
+        return 0;
+    if (!range->is_read) {
+        row->unused++;
+        return 0;
+    }
+    ns = bpf_ktime_get_ns() - range->ahead.ns;
+    row->used++;
+    row->total_ns += ns;
+    if (row->max_ns < ns)
+        row->max_ns = ns;
+    return 0;
+}
+
+#define PT_RANGE_MAX PT_LOOP_LIMIT(8192, 512, 12)
+
+static __always_inline void pt_range_ends(struct pt_range *range)
+{
+    if (range->count > PT_RANGE_MAX)
+        pt_lost(PT_LOSS_UNREAD);
+    PT_LOOP_RUN(2, PT_RANGE_MAX, range);
+}
+
+static __always_inline void pt_range_waits(struct pt_range *range)
+{
+    if (range->count > PT_RANGE_MAX)
+        pt_lost(PT_LOSS_UNREAD);
+    PT_LOOP_RUN(1, PT_RANGE_MAX, range);
+}
