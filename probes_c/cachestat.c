@@ -55,7 +55,7 @@ static __always_inline struct row_value *row_of(struct address_space *mapping)
 #ifdef BY_FILE
     struct inode *inode = pt_read(mapping->host);
     void *alias = pt_read(inode->i_dentry.first);
-    struct dentry *dentry = alias - offsetof(struct dentry, d_u);
+    struct dentry *dentry = alias - PT_DENTRY_ALIAS;
 
     key.inode = pt_read(inode->i_ino);
     if (alias &&

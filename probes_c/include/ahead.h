@@ -14,7 +14,7 @@ struct pt_ahead {
 BPF_TABLE("lru_hash", struct pt_page, struct pt_ahead, pt_waiting, 262144);
 
 struct pt_range {
-    u32 turn;
+    u32 index;
     u32 is_read; // else it leaves the cache
     u64 count;
     struct pt_page first;
@@ -25,9 +25,9 @@ PT_LOOP_BODY(1, struct pt_range *range)
 {
     struct pt_page key = range->first;
 
-    if (range->turn >= range->count)
+    if (range->index >= range->count)
         return 1;
-    key.index += range->turn;
+    key.index += range->index;
     if (pt_waiting.update(&key, &range->ahead))
         pt_lost(PT_LOSS_INFLIGHT_FULL);
     return 0;
@@ -41,9 +41,9 @@ PT_LOOP_BODY(2, struct pt_range *range)
     struct pt_ahead *page;
     u64 ns;
 
-    if (range->turn >= range->count)
+    if (range->index >= range->count)
         return 1;
-    key.index += range->turn;
+    key.index += range->index;
     page = pt_waiting.lookup(&key);
     if (!page)
         return 0;

@@ -4,6 +4,13 @@
 #include "filecalls.h"
 #include <linux/uio.h>
 
+// The union that d_alias is in has lost its name by Linux 7.2.
+#if PT_HAS_dentry__d_u
+#define PT_DENTRY_ALIAS offsetof(struct dentry, d_u)
+#else
+#define PT_DENTRY_ALIAS offsetof(struct dentry, d_alias)
+#endif
+
 #define PT_VECTORS 8 // of more, the rest is taken to go to the end of the file
 
 // Whether reads of a file are served from the page cache (those of overlayfs, from that of another file).
