@@ -125,8 +125,8 @@ def test_packets_in_a_namespace_of_its_own():
     (row,) = grid(page, "attachment")
     assert row == {"program": "count", "on": "socket_filter packet socket"}
     assert [link.where for link in seen.links] == ["vb"]
-    ways = grid(page, "plan")
-    assert [way["way"] for way in ways if way["here"] == "taken"] == ["socket-filter"]
+    alternatives = grid(page, "plan")
+    assert [each["alternative"] for each in alternatives if each["here"] == "taken"] == ["socket-filter"]
 
 
 def test_streams_stacks_and_what_is_named():
@@ -137,7 +137,7 @@ def test_streams_stacks_and_what_is_named():
     assert any(table.name for table in seen.tables)
     seen, page = explained("funccount", "t:sched:sched_process_*", "-d", "0.2")
     assert sum(one.copies for one in seen.programs) >= len(seen.programs)
-    assert [way["way"] for way in grid(page, "plan") if way["here"] == "taken"] == ["tracepoint"]
+    assert [each["alternative"] for each in grid(page, "plan") if each["here"] == "taken"] == ["tracepoint"]
 
 
 @pytest.mark.lab
@@ -148,7 +148,7 @@ def test_functions_by_name_are_explained_or_refused_by_right():
     if refused_by_right(done.status, done.err, {"k": "kprobe"}):
         return
     seen, page = explained(*words)
-    assert [way["way"] for way in grid(page, "plan") if way["here"] == "taken"] == ["kprobe"]
+    assert [each["alternative"] for each in grid(page, "plan") if each["here"] == "taken"] == ["kprobe"]
     assert {one.where for one in seen.attachments} == {"kprobe vfs_read", "kprobe vfs_write"}
     assert sum(one.copies for one in seen.programs) in (1, 2)
     assert len(besides(page, "bytecode")) == len(seen.programs) == 1
