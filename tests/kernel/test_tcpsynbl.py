@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cli import run, start, stop
+from support.cli import run, start, stop, wait_for
 from support.connections import V4, V6, inode
 from support.needs import refused
 from support.packets import namespace
@@ -31,8 +31,11 @@ def queued(listener):
 
 
 def connected(listener):
+    """A connection that waits to be accepted: the client may know before that it is established."""
+    before = queued(listener)
     client = socket.socket(listener.family)
     client.connect(listener.getsockname()[:2])
+    wait_for(lambda: queued(listener) == before + 1, "a connection in the queue")
     return client
 
 
