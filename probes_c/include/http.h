@@ -91,7 +91,10 @@ static __always_inline u32 pt_http_line(struct __sk_buff *skb, struct pt_http_me
     PT_LOOP_RUN(2, PT_HTTP_ROOM, &walk);
     size = walk.size;
     pt_opaque(size);
-    if (size < 1 || size > PT_HTTP_ROOM || bpf_skb_load_bytes(skb, message->start, line, size))
+    if (!size)
+        return 0;
+    pt_opaque(size); // else the compiler would make one comparison of the two, of a copy
+    if (size > PT_HTTP_ROOM || bpf_skb_load_bytes(skb, message->start, line, size))
         return 0;
     return size;
 }

@@ -15,9 +15,12 @@ from pytracer.record import replace
 from support import packets
 from support.cli import run, start, stop, wait_for
 from support.connections import V4, deaf, pair, resetting, tcp_info
+from support.contend import LAB
 from support.disks import loop, readers
 
 pytestmark = pytest.mark.kernel
+# A machine may run no program while a task of its own agent is current: a timer that fires then is not seen.
+UNSEEN = 0 if LAB else 2
 LOAD = f"{sys.executable} -c 'import os; [os.waitpid(os.fork() or os._exit(0), 0) for _ in range(101)]'"
 
 
@@ -59,10 +62,12 @@ def test_segments_of_a_network_namespace_agree():
         with deaf(server):
             client.send(bytes(1009))
             wait_for(lambda: tcp_info(client)["total_retrans"] >= 3, "segments that are sent again")
-        found = audit(stop(tracer))
+        result = stop(tracer)
         resetting(client)
         server.close()
-    assert found["seen"] >= 3
+    [found] = result.of("audit")
+    assert found["counted_max"] >= 3
+    assert -UNSEEN <= found["difference"] <= 0
 
 
 @pytest.mark.lab

@@ -42,17 +42,12 @@ def test_each_operation_is_seen_once(alternative, tmp_path):
 
 
 def test_writes_that_wait_for_the_disk_are_told(tmp_path):
-    """O_SYNC: the write has the time in itself, and no call of fsync follows."""
+    """O_SYNC: the write itself waits, and no call of fsync follows."""
     with mounted(tmp_path) as folder:
         found, _ = traced(folder, "--min", "0")
     waited = [event for event in found if event["file"] == "synchronous" and event["operation"] == "write"]
     assert [event["sync"] for event in waited] == [1] * COUNT
     assert {event["sync"] for event in found if event["file"] == "written"} == {0}
-    # It is as slow as what waits for the disk elsewhere, not as what only fills the page cache.
-    filled = [
-        event["took_ns"] for event in found if event["file"] == "written" and event["operation"] == "write"
-    ]
-    assert sorted(event["took_ns"] for event in waited)[COUNT // 2] > sorted(filled)[len(filled) // 2]
 
 
 def test_strace_times_the_same_calls(tmp_path):
