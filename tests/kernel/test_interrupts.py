@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 
 from support.cli import run, start, stop
-from support.contend import LAB
+from support.interrupts import SEEN, make_interrupts
 
 pytestmark = pytest.mark.kernel
-# On a host, a policy may keep programs from running while some of its own tasks are current.
-SEEN = 1 if LAB else 0.5
 
 
 def hardirqs():
@@ -34,30 +32,12 @@ def softirqs():
     return {name.strip(): sum(map(int, rest.split())) for name, _, rest in (x.partition(":") for x in lines)}
 
 
-def load():
-    """Make interrupts: read a file from the disk (or from the host), and send datagrams to ourselves."""
-    import os
-    import socket
-
-    with open(os.path.realpath("/proc/self/exe"), "rb", buffering=0) as file:
-        for _ in range(5):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            file.seek(0)
-            while file.read(1 << 20):
-                pass
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
-        there.bind(("127.0.0.1", 0))
-        for _ in range(101):
-            there.sendto(b"x", there.getsockname())
-            there.recv(1)
-
-
 def compare(tracer, key, counts, *words):
     """Hold what the tracer counted of each kind between the two readings; the rows."""
     outside = counts()
     process = start(tracer, "-f", "json", *words, 60)
     inside = counts()
-    load()
+    make_interrupts()
     within = {name: count - inside.get(name, 0) for name, count in counts().items()}
     result = stop(process)
     beyond = {name: count - outside.get(name, 0) for name, count in counts().items()}

@@ -9,7 +9,7 @@ import pytest
 from pytracer.bpf.attach.kind import LoadAttributes
 from pytracer.bpf.sys import ProgType
 from pytracer.cli import parser
-from pytracer.errors import UnsupportedError
+from pytracer.errors import PolicyError, UnsupportedError
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.features.table.uses import ProgramUses
 from pytracer.model import Snapshot
@@ -69,7 +69,7 @@ def test_what_runs_here_is_not_refused(known):
     """Every tracer of this package compiles and loads here: no trial may say otherwise."""
     for tracer in registry.all_tracers():
         said = list[str]()
-        with contextlib.suppress(UnsupportedError):
+        with contextlib.suppress(UnsupportedError, PolicyError):
             said += make_plan(asking(tracer), known).hooks.notes
         assert not [line for line in said if "for its program" in line or "context" in line], tracer.name
 

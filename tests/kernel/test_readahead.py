@@ -16,7 +16,7 @@ PAGES = 1009
 STEPS = 101
 # Reads the first pages of a file that is not cached, one by one; counts pages read from the disk, and cached.
 WORKLOAD = """
-import ctypes, json, mmap, os, sys
+import ctypes, json, mmap, os, sys, time
 path, pages, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 file = os.open(path, os.O_RDWR | os.O_CREAT)
 os.write(file, bytes(pages * 4096))
@@ -41,6 +41,11 @@ for number in range(steps):
     os.read(file, 4096)
 read = (int(disk()) - before) // 4096
 kept = cached()
+for _ in range(500):  # what is still on its way from the disk is not there yet
+    if sum(kept) == read:
+        break
+    time.sleep(0.01)
+    kept = cached()
 os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 os.write(2, json.dumps([read, sum(kept), sum(kept[:steps]), sum(cached())]).encode())
 """

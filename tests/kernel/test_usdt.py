@@ -130,7 +130,7 @@ class Reader:
         text = read_source(str(C_FILE))
         facts = RunningKernel()
         self.cookies = has_cookies()
-        flags = [f"-DPT_USDT_MARKS={PLACES}"]
+        flags = [f"-DPT_USDT_SITES={PLACES}"]
         flags += [] if self.cookies else ["-DNO_COOKIES"]
         flags += ["-DPT_HAS_PROBE_READ_KERNEL"] if facts.has_helper(PROBE_READ_USER.number) else []
         facts.close()
