@@ -50,6 +50,7 @@ TRACER = Tracer(
         "Calls count as they begin, whether they succeed or not: of files, sockets, pipes, /proc, ...",
         "vfs_read and vfs_write are passed by read, write and their positioned kinds, not by vectored ones,",
         "sendfile, splice and io_uring, nor by page faults. A file that open creates is an open.",
+        "What is done in an overlay counts again in the file system below it.",
         "It needs kprobes or trampolines. Without: syscalls -e read,write,openat,fsync counts system calls.",
     ),
 )
