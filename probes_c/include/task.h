@@ -188,26 +188,12 @@ static __always_inline int pt_on_fork(u32 child)
     return PT_PASS;
 }
 
-// From now on the kernel may reuse the id.
-static __always_inline int pt_on_free(u32 tid)
-{
-    pt_followed_pids.delete(&tid);
-    return PT_PASS;
-}
-
 #if defined(HOOK_FOLLOW_RAW_TRACEPOINT)
 int pt_fork(u64 *ctx)
 {
     struct task_struct *child = (struct task_struct *)ctx[1];
 
     return pt_on_fork(pt_argument(child, tgid));
-}
-
-int pt_free(u64 *ctx)
-{
-    struct task_struct *task = (struct task_struct *)ctx[0];
-
-    return pt_on_free(pt_argument(task, pid));
 }
 #elif defined(HOOK_FOLLOW_TRACEPOINT)
 int pt_fork(struct tracepoint__sched__sched_process_fork *args)
@@ -216,12 +202,18 @@ int pt_fork(struct tracepoint__sched__sched_process_fork *args)
     // pt_free deletes it.
     return pt_on_fork(args->child_pid);
 }
-
-int pt_free(struct tracepoint__sched__sched_process_free *args)
-{
-    return pt_on_free(args->pid);
-}
 #endif
+
+// From now on the kernel may reuse the id. A raw tracepoint in both alternatives: the event comes in interrupts,
+// which may find a program of a trace event running, and programs of trace events exclude each other on a CPU.
+int pt_free(u64 *ctx)
+{
+    struct task_struct *task = (struct task_struct *)ctx[0];
+    u32 tid = pt_argument(task, pid);
+
+    pt_followed_pids.delete(&tid);
+    return PT_PASS;
+}
 
 int pt_exec(void *ctx)
 {

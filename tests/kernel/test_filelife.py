@@ -73,7 +73,7 @@ EXPECTED |= dict.fromkeys(("a/same", "b/same", "c/same", "d/same", HOSTILE), 1)
 
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+    "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_each_file_that_is_removed_is_seen_once(alternative, tmp_path):
     """None that was there before, none that a failed call or a second name leaves."""

@@ -28,7 +28,7 @@ def traced(tmp_path, *words):
 
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+    "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_each_read_and_write_of_each_file(alternative, tmp_path):
     rows, _ = traced(tmp_path, "--hook", f"return={alternative}")

@@ -28,7 +28,7 @@ def operations(found):
 
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+    "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_each_operation_is_seen_once(alternative, tmp_path):
     with mounted(tmp_path) as folder:

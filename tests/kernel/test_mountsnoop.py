@@ -53,7 +53,7 @@ os.write(2, json.dumps([os.getpid(), namespace, counts, [context, tree, copy, ag
 
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+    "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_each_call_is_seen_with_its_strings(alternative, tmp_path):
     place = str(tmp_path)

@@ -66,7 +66,7 @@ def traced(tmp_path, *words):
 
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    "alternative", [pytest.param("raw-tracepoint", marks=pytest.mark.smoke), "tracepoint"]
+    "alternative", ["raw-tracepoint", pytest.param("tracepoint", marks=pytest.mark.smoke)]
 )
 def test_pages_read_ahead_are_used_or_not(alternative, tmp_path):
     words = ["-f", "json", "--by", "pid", "--hook", f"return={alternative}"]

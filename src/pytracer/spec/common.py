@@ -224,13 +224,13 @@ RETURNED = (SYSCALL, TASK_EXIT, SWITCH)
 ANSWERED = (replace(SYSCALL, alternatives=SYSCALL.alternatives[:2]), TASK_EXIT, SWITCH)
 """The hooks that also see a call return that did not begin, as a filter answered in its place."""
 
+_FREED = RawTracepoint("pt_free", event="sched_process_free", preempted=False)
 FOLLOW = Hook(
     "follow",
     "processes are created, execute and are freed",
-    _sched(
-        ("pt_fork", "sched_process_fork"),
-        ("pt_exec", "sched_process_exec"),
-        ("pt_free", "sched_process_free"),
+    tuple(
+        replace(alternative, probes=(*alternative.probes, _FREED))
+        for alternative in _sched(("pt_fork", "sched_process_fork"), ("pt_exec", "sched_process_exec"))
     ),
 )
 """A command and all that descends from it; probes_c/include/task.h. The plan adds it for -- COMMAND.

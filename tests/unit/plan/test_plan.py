@@ -561,7 +561,7 @@ def test_a_column_that_is_not_shown_cannot_be_sorted_by(sort, options, hint):
 
 def test_describe():
     plan = plan_of(
-        kernel=NO_RAW,
+        kernel=FakeKernel(raw_tracepoints={"sched_process_free"}),
         command=("ls",),
         options={"by": ("pid", "syscall"), "calls": NameSetValue((b"a", b"b"), exclude=True)},
         filters={Filter.UID: (b"0000",)},
@@ -580,7 +580,7 @@ def test_describe():
         "attach   pt_switched to tracepoint sched:sched_switch",
         "attach   pt_fork to tracepoint sched:sched_process_fork",
         "attach   pt_exec to tracepoint sched:sched_process_exec",
-        "attach   pt_free to tracepoint sched:sched_process_free",
+        "attach   pt_free to raw_tracepoint sched_process_free",
         "define   BY_PID",
         "define   BY_SYSCALL",
         "define   FILTER_CALLS",
