@@ -24,11 +24,9 @@ struct row_value {
     u64 reads;
     u64 writes;
     u64 opens;
-    u64 syncs;
     u64 unlinks;
     u64 renames;
     u64 mkdirs;
-    u64 rmdirs;
 #ifdef BY_PID
     u64 seen; // when, to tell the latest of the per-CPU names
     char comm[PT_COMM_LEN];
@@ -84,11 +82,6 @@ int opens(void *ctx)
     return COUNT(opens);
 }
 
-int syncs(void *ctx)
-{
-    return COUNT(syncs);
-}
-
 int unlinks(void *ctx)
 {
     return COUNT(unlinks);
@@ -102,9 +95,4 @@ int renames(void *ctx)
 int mkdirs(void *ctx)
 {
     return COUNT(mkdirs);
-}
-
-int rmdirs(void *ctx)
-{
-    return COUNT(rmdirs);
 }

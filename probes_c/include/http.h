@@ -89,12 +89,13 @@ static __always_inline u32 pt_http_line(struct __sk_buff *skb, struct pt_http_me
 
     __builtin_memset(line, 0, PT_HTTP_ROOM);
     PT_LOOP_RUN(2, PT_HTTP_ROOM, &walk);
-    size = walk.size;
-    pt_opaque(size);
-    if (!size)
+    if (!walk.size)
         return 0;
-    pt_opaque(size); // else the compiler would make one comparison of the two, of a copy
-    if (size > PT_HTTP_ROOM || bpf_skb_load_bytes(skb, message->start, line, size))
+    size = walk.size - 1;
+    pt_opaque(size);
+    // At most PT_HTTP_ROOM, a power of two. Comparisons would be of a copy, of which the verifier learns nothing.
+    size = (size & (PT_HTTP_ROOM - 1)) + 1;
+    if (bpf_skb_load_bytes(skb, message->start, line, size))
         return 0;
     return size;
 }
