@@ -22,7 +22,7 @@ FOLLOWED = (
     "test_opensnoop.py::test_a_path_as_long_as_can_be_is_whole_and_a_longer_one_counted",
     "test_profile.py::test_children_are_followed_and_those_that_ended_keep_their_names",
     "test_syscalls.py::test_threads_are_followed_and_an_exec_beside_the_leader_is_counted_once",
-    "test_descendants.py::test_wait_all_follows_them_to_their_end[typed-3]",
+    "test_descendants.py::test_wait_all_follows_them_to_their_end[raw-tracepoint-3]",
 )
 """Kernel tests of a command that is followed."""
 GUEST = """
@@ -45,7 +45,7 @@ executed["count"] = sum(record.get("args") == "/bin/true pytracer" for record in
 sampled = seen("profile", workload("spin"), "user", "2000")
 sampled["count"] = sum(record["samples"] for record in sampled.pop("records")
     if record.get("kind") == "summary" and record["user"][:2] == ["spin", "b"])
-withheld = run("funccount", "k:vfs_read", "-d", "1")
+withheld = run("biolatency", "-d", "1")
 doctor = run("doctor")
 print(json.dumps({"opensnoop": opened, "execsnoop": executed, "profile": sampled,
     "withheld": {"status": withheld.status, "err": withheld.err},
