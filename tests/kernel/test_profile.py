@@ -25,6 +25,7 @@ from pytracer.symbols import maps
 from support import own
 from support.cgroups import cgroup
 from support.cli import run, wait_for
+from support.contend import LAB
 from support.debuginfod import Server, path_of
 from support.workloads import workload
 
@@ -358,7 +359,9 @@ def test_threads_that_there_are_and_will_be_are_sampled():
 @pytest.mark.lab
 def test_one_of_so_many():
     # Counted in each thread; what it faults on beside, its stack and such, may bring it to a third.
-    assert 7 * 2 <= touching(in_threads(130, period=50, hook={"sample": "task"})) <= 7 * 3
+    # On a host, a policy may keep a program from running now and then.
+    least = 7 * 2 if LAB else 7
+    assert least <= touching(in_threads(130, period=50, hook={"sample": "task"})) <= 7 * 3
 
 
 def test_the_counters_of_cpus_or_why_not():
