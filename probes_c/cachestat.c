@@ -3,7 +3,7 @@
 //
 // No event says that a page was found. But pages are added in the context of the task that wants them: what is added
 // within the part of the file that a read(2) asks for, while it does, was missing, and the rest of it was there.
-#include "task.h"
+#include "task_rows.h"
 #include "pages.h"
 #include "reading.h"
 #include "returns.h"
@@ -13,15 +13,7 @@ struct row_key {
     u64 inode;
     char file[64];
 #endif
-#ifdef BY_PID
-    u32 pid;
-#endif
-#ifdef BY_COMM
-    char comm[PT_COMM_LEN];
-#endif
-#if !defined(BY_FILE) && !defined(BY_PID) && !defined(BY_COMM)
-    u32 all;
-#endif
+    PT_TASK_KEY;
 };
 
 struct row_value {
@@ -30,10 +22,7 @@ struct row_value {
     u64 pages;
     u64 added;
     u64 dirtied;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -62,20 +51,11 @@ static __always_inline struct row_value *row_of(struct address_space *mapping)
         pt_probe_read_kernel_str(key.file, sizeof(key.file), (void *)pt_read(dentry->d_name.name)) < 0)
         key.file[0] = 0;
 #endif
-#ifdef BY_PID
-    key.pid = is_nobody ? 0 : bpf_get_current_pid_tgid() >> 32;
-#endif
-#ifdef BY_COMM
     if (!is_nobody)
-        bpf_get_current_comm(&key.comm, sizeof(key.comm));
-#endif
+        pt_fill_task_key(&key);
     row = pt_row(&key);
-#ifdef BY_PID
-    if (row && !is_nobody) {
-        row->seen = bpf_ktime_get_ns();
-        pt_process_name(row->comm);
-    }
-#endif
+    if (row && !is_nobody)
+        pt_fill_task_name(row);
     return row;
 }
 
@@ -95,8 +75,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     file = pt_file_of(call->args[0]);
     if (!file || !pt_is_cached(file))
         return PT_PASS;
-    first =
-        kind & PT_POSITIONED && (s64)call->args[3] != -1 ? call->args[3] : pt_read(file->f_pos) - call->ret;
+    first = pt_file_offset(kind, call->args[3], file, call->ret);
     pages = ((first + call->ret - 1) >> PT_PAGE_SHIFT) - (first >> PT_PAGE_SHIFT) + 1;
     row = row_of(pt_read(file->f_mapping));
     if (!row)

@@ -1,18 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Count look-ups of parts of paths in the directory cache, and what they find.
-#include "task.h"
+#include "task_rows.h"
 #include <linux/dcache.h>
 
 struct row_key {
-#ifdef BY_PID
-    u32 pid;
-#endif
-#ifdef BY_COMM
-    char comm[PT_COMM_LEN];
-#endif
-#if !defined(BY_PID) && !defined(BY_COMM)
-    u32 all;
-#endif
+    PT_TASK_KEY;
 };
 
 struct row_value {
@@ -20,10 +12,7 @@ struct row_value {
     u64 hits;
     u64 negative;
     u64 misses;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -39,12 +28,7 @@ int looked_up(struct pt_regs *ctx)
     if (result >= -4095ULL || !pt_is_current_traced())
         return PT_PASS;
     __builtin_memset(&key, 0, sizeof(key));
-#ifdef BY_PID
-    key.pid = bpf_get_current_pid_tgid() >> 32;
-#endif
-#ifdef BY_COMM
-    bpf_get_current_comm(&key.comm, sizeof(key.comm));
-#endif
+    pt_fill_task_key(&key);
     row = pt_row(&key);
     if (!row)
         return PT_PASS;
@@ -55,9 +39,6 @@ int looked_up(struct pt_regs *ctx)
         row->hits++;
     else
         row->negative++;
-#ifdef BY_PID
-    row->seen = bpf_ktime_get_ns();
-    pt_process_name(row->comm);
-#endif
+    pt_fill_task_name(row);
     return PT_PASS;
 }

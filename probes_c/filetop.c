@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Add up what is read from files and written to them, by process and file.
-#include "task.h"
+#include "task_rows.h"
 #include "filecalls.h"
 
 // Calls that take bytes from one file to another: which argument is the descriptor of each.
@@ -23,15 +23,7 @@ struct row_key {
     u32 type;
     char file[64];
 #endif
-#ifdef BY_PID
-    u32 pid;
-#endif
-#ifdef BY_COMM
-    char comm[PT_COMM_LEN];
-#endif
-#if !defined(BY_FILE) && !defined(BY_PID) && !defined(BY_COMM)
-    u32 all;
-#endif
+    PT_TASK_KEY;
 };
 
 struct row_value {
@@ -39,10 +31,7 @@ struct row_value {
     u64 writes;
     u64 read_bytes;
     u64 write_bytes;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -68,12 +57,7 @@ static __always_inline void count(u32 fd, u64 bytes, int is_read)
     key.type = type;
     pt_file_name(key.file, sizeof(key.file), file);
 #endif
-#ifdef BY_PID
-    key.pid = bpf_get_current_pid_tgid() >> 32;
-#endif
-#ifdef BY_COMM
-    bpf_get_current_comm(&key.comm, sizeof(key.comm));
-#endif
+    pt_fill_task_key(&key);
     row = pt_row(&key);
     if (!row)
         return;
@@ -84,10 +68,7 @@ static __always_inline void count(u32 fd, u64 bytes, int is_read)
         row->writes++;
         row->write_bytes += bytes;
     }
-#ifdef BY_PID
-    row->seen = bpf_ktime_get_ns();
-    pt_process_name(row->comm);
-#endif
+    pt_fill_task_name(row);
 }
 
 static __always_inline int on_return(void *ctx, struct pt_return *call)

@@ -3,7 +3,7 @@
 #define PT_TIMED
 #include "fsops.h"
 #include "log2.h"
-#include "task.h"
+#include "task_rows.h"
 
 struct row_key {
 #ifdef BY_OPERATION
@@ -12,12 +12,7 @@ struct row_key {
 #ifdef BY_FS
     char fs[16];
 #endif
-#ifdef BY_PID
-    u32 pid;
-#endif
-#ifdef BY_COMM
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_KEY;
     u32 slot;
 };
 
@@ -25,10 +20,7 @@ struct row_value {
     u64 operations;
     u64 total_ns;
     u64 max_ns;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -51,12 +43,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
 #ifdef BY_FS
     pt_filesystem(key.fs, sizeof(key.fs), file);
 #endif
-#ifdef BY_PID
-    key.pid = bpf_get_current_pid_tgid() >> 32;
-#endif
-#ifdef BY_COMM
-    bpf_get_current_comm(&key.comm, sizeof(key.comm));
-#endif
+    pt_fill_task_key(&key);
     key.slot = pt_bucket(call->ns);
     row = pt_row(&key);
     if (!row)
@@ -65,9 +52,6 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     row->total_ns += call->ns;
     if (row->max_ns < call->ns)
         row->max_ns = call->ns;
-#ifdef BY_PID
-    row->seen = bpf_ktime_get_ns();
-    pt_process_name(row->comm);
-#endif
+    pt_fill_task_name(row);
     return PT_PASS;
 }

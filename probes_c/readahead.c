@@ -1,20 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Count pages that reads have read ahead, and whether they are read before they leave the page cache.
-#include "task.h"
+#include "task_rows.h"
 #include "pages.h"
 #include "reading.h"
 #include "returns.h"
 
 struct row_key {
-#ifdef BY_PID
-    u32 pid;
-#endif
-#ifdef BY_COMM
-    char comm[PT_COMM_LEN];
-#endif
-#if !defined(BY_PID) && !defined(BY_COMM)
-    u32 all;
-#endif
+    PT_TASK_KEY;
 };
 
 struct row_value {
@@ -23,10 +15,7 @@ struct row_value {
     u64 unused;
     u64 total_ns;
     u64 max_ns;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 #include "ahead.h"
@@ -48,8 +37,7 @@ static __always_inline int on_return(void *ctx, struct pt_return *call)
     file = pt_file_of(call->args[0]);
     if (!file || !pt_is_cached(file))
         return PT_PASS;
-    first =
-        kind & PT_POSITIONED && (s64)call->args[3] != -1 ? call->args[3] : pt_read(file->f_pos) - call->ret;
+    first = pt_file_offset(kind, call->args[3], file, call->ret);
     range.first.mapping = pt_read(file->f_mapping);
     range.first.index = first >> PT_PAGE_SHIFT;
     range.count = ((first + call->ret - 1) >> PT_PAGE_SHIFT) - range.first.index + 1;
@@ -70,21 +58,13 @@ int added(struct bpf_raw_tracepoint_args *ctx)
         return PT_PASS;
     range.first.index = index > last ? index : last + 1;
     range.count = end - range.first.index;
-#ifdef BY_PID
-    range.ahead.whose.pid = bpf_get_current_pid_tgid() >> 32;
-#endif
-#ifdef BY_COMM
-    bpf_get_current_comm(&range.ahead.whose.comm, PT_COMM_LEN);
-#endif
+    pt_fill_task_key(&range.ahead.whose);
     pt_range_waits(&range);
     row = pt_row(&range.ahead.whose);
     if (!row)
         return PT_PASS;
     row->ahead += range.count;
-#ifdef BY_PID
-    row->seen = bpf_ktime_get_ns();
-    pt_process_name(row->comm);
-#endif
+    pt_fill_task_name(row);
     return PT_PASS;
 }
 

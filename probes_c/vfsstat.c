@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Count calls of functions of the virtual file system. No arguments are read: their order differs between kernels.
-#include "task.h"
+#include "task_rows.h"
 
 #ifdef HOOK_CALLED_FENTRY
 #define PASS 0 // all that the verifier lets a program on a trampoline return
@@ -9,15 +9,7 @@
 #endif
 
 struct row_key {
-#ifdef BY_PID
-    u32 pid;
-#endif
-#ifdef BY_COMM
-    char comm[PT_COMM_LEN];
-#endif
-#if !defined(BY_PID) && !defined(BY_COMM)
-    u32 all;
-#endif
+    PT_TASK_KEY;
 };
 
 struct row_value {
@@ -27,10 +19,7 @@ struct row_value {
     u64 unlinks;
     u64 renames;
     u64 mkdirs;
-#ifdef BY_PID
-    u64 seen; // when, to tell the latest of the per-CPU names
-    char comm[PT_COMM_LEN];
-#endif
+    PT_TASK_NAME;
 };
 #include "rows.h"
 
@@ -42,19 +31,10 @@ static __always_inline struct row_value *row_of_task(void)
     if (!pt_is_current_traced())
         return 0;
     __builtin_memset(&key, 0, sizeof(key));
-#ifdef BY_PID
-    key.pid = bpf_get_current_pid_tgid() >> 32;
-#endif
-#ifdef BY_COMM
-    bpf_get_current_comm(&key.comm, sizeof(key.comm));
-#endif
+    pt_fill_task_key(&key);
     row = pt_row(&key);
-#ifdef BY_PID
-    if (row) {
-        row->seen = bpf_ktime_get_ns();
-        pt_process_name(row->comm);
-    }
-#endif
+    if (row)
+        pt_fill_task_name(row);
     return row;
 }
 

@@ -46,3 +46,9 @@ static __always_inline u32 pt_file_type(struct inode *inode)
 {
     return pt_read(inode->i_mode) & PT_IFMT;
 }
+
+// Where in the file a call that has returned began to read or write. "position" is its argument, "done" its result.
+static __always_inline u64 pt_file_offset(int kind, u64 position, struct file *file, u64 done)
+{
+    return kind & PT_POSITIONED && (s64)position != -1 ? position : pt_read(file->f_pos) - done;
+}

@@ -36,14 +36,12 @@ static __always_inline struct file *pt_operation(struct pt_return *call, u32 *op
     return file;
 }
 
-// Where in the file a call that has returned began to read or write.
+// Where in the file a call that has returned began to read or write; 0 of others.
 static __always_inline u64 pt_offset(struct pt_return *call, struct file *file)
 {
     int kind = kind_of(call->call);
 
-    if (kind & PT_POSITIONED && (s64)call->args[3] != -1)
-        return call->args[3];
-    return kind & (PT_READS | PT_WRITES) ? pt_read(file->f_pos) - call->ret : 0;
+    return kind & (PT_READS | PT_WRITES) ? pt_file_offset(kind, call->args[3], file, call->ret) : 0;
 }
 
 // The name of the type of the file system, as in /proc/filesystems.
