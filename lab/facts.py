@@ -1,4 +1,4 @@
-"""What a kernel of the lab says of itself: what a compiler outside of it needs to compile for it.
+"""Copy out of a kernel of the lab what a compiler outside of it needs to compile for it.
 
 A kernel is booted for that once, after it was fetched; the copies are kept in its tree.
 """

@@ -19,7 +19,7 @@ from pytracer.kernel import config
 
 
 class NeedsInfo(Protocol):
-    """What a kernel has for programs."""
+    """A kernel that tells which helpers, map types and fields programs may use."""
 
     def may_call(self, how: LoadAttributes, number: int) -> bool:
         """Return whether a program that is loaded so may call a helper."""

@@ -1,4 +1,4 @@
-"""What the kernel counts by itself, whether anybody traces or not."""
+"""Read counters that the kernel keeps by itself, whether anybody traces or not."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _COMPLETED = (0, 4, 11, 15)
 
 @record
 class Scope:
-    """What a counter is read of: these interfaces (names; none: all) and network namespaces (inode numbers;
-    none: all that a process is in)."""
+    """Limits a counter to these interfaces (names; none: all) and network namespaces (inode numbers; none:
+    all that a process is in)."""
 
     interfaces: tuple[str, ...] = ()
     netns: tuple[int, ...] = ()

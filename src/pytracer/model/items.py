@@ -187,7 +187,7 @@ class Loss(Tabular):
 
 @record
 class AuditResult(Tabular):
-    """What a trace has seen beside what the kernel counted by itself at ``source`` over the same time.
+    """Compares what a trace has seen with the kernel's own counter at ``source`` over the same time.
 
     ``seen`` and ``lost`` are the trace's; the kernel counted at least ``least`` (from the end of attaching to
     the begin of detaching) and at most ``most`` (the time of both included). ``tolerance`` says why they may

@@ -8,7 +8,7 @@ from pytracer.spec.filters import Filter
 
 @record
 class Audit:
-    """What the kernel itself counts of the same.
+    """Names the counter that the kernel keeps of the same.
 
     ``counter`` is the name of one in :mod:`pytracer.kernel.counters`. It is compared with the number of
     events, or with the sum of ``column``. ``options`` and ``filters`` are those that may be given: the

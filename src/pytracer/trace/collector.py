@@ -82,7 +82,7 @@ class Collector(Protocol):
 
 
 class ResultSource(Protocol):
-    """What the loop of a run reads: a collector, and what else may end the run or be missing."""
+    """A collector with what else the loop of a run reads: causes of its end, and losses."""
 
     collector: Collector
 

@@ -1,4 +1,4 @@
-"""What the programs of each tracer use: the table that ``scripts/record --uses`` makes by compiling them.
+"""Read the table of helpers, map types and fields that programs use; ``scripts/record --uses`` compiles it.
 
 ``program_uses.jsonl`` has a line for each tracer, an object: ``tracer``; ``programs``, for each C function
 what it uses by variant; ``maps``, the types of maps by variant. A variant is ``HOOK=ALTERNATIVE`` for
@@ -33,8 +33,8 @@ _REPLACED = frozenset(
 
 @record
 class ProgramUses:
-    """What a program needs of the kernel beyond its hook: ``helpers`` and types of ``maps`` by number, and
-    the fields of its ``context``, as (offset, size)."""
+    """The needs of a program beyond its hook: ``helpers`` and types of ``maps`` by number, and the fields of
+    its ``context``, as (offset, size)."""
 
     helpers: tuple[int, ...] = ()
     context: tuple[tuple[int, int], ...] = ()
@@ -45,7 +45,7 @@ NOTHING = ProgramUses()
 
 
 class TracerUses:
-    """What the programs of a tracer use."""
+    """The needs of a tracer's programs, by program and alternative."""
 
     def __init__(self, found: Mapping[str, Any]) -> None:
         """``found`` is a line of the table; empty for a tracer that is not in it."""
