@@ -15,13 +15,11 @@ from pytracer.record import replace
 from support import packets
 from support.cli import run, start, stop, wait_for
 from support.connections import V4, deaf, pair, resetting, tcp_info
-from support.contend import LAB
+from support.contend import UNSEEN
 from support.disks import loop, readers
 from support.interrupts import SEEN, make_interrupts
 
 pytestmark = pytest.mark.kernel
-# A machine may run no program while a task of its own agent is current: a timer that fires then is not seen.
-UNSEEN = 0 if LAB else 2
 LOAD = f"{sys.executable} -c 'import os; [os.waitpid(os.fork() or os._exit(0), 0) for _ in range(101)]'"
 
 

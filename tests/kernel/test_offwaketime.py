@@ -6,36 +6,10 @@ import sys
 
 import pytest
 
-from support import contend
 from support.cli import run
+from support.wakers import PIPES, ROUNDS, TIMERS, is_count
 
 pytestmark = pytest.mark.kernel
-ROUNDS = 23
-# The parent writes to a pipe that its child reads from, and waits until it sleeps again.
-PIPES = f"""
-import os, time
-read, write = os.pipe()
-child = os.fork()
-if not child:
-    open("/proc/self/comm", "w").write("sleeper")
-    os.close(write)
-    while os.read(read, 1):
-        pass
-    os._exit(0)
-open("/proc/self/comm", "wb").write(b"waker\\n\\x1b[31m")
-def let_it_sleep():
-    while " S " not in open(f"/proc/{{child}}/stat").read():
-        time.sleep(0.001)
-    time.sleep(0.01)
-for _ in range({ROUNDS}):
-    let_it_sleep()
-    os.write(write, b"x")
-let_it_sleep()
-os.write(2, f"{{os.getpid()}} {{child}}\\n".encode())
-os.close(write)
-os.waitpid(child, 0)
-"""
-TIMERS = f"import time\nfor _ in range({ROUNDS}): time.sleep(0.01)"
 
 
 def traced(code, *words):
@@ -48,11 +22,6 @@ def rows(code, *words):
     result = traced(code, "-f", "json", "--by", "pid,comm,waker_pid,waker", *words)
     assert not result.of("loss")
     return result.of("summary"), result.err
-
-
-def is_count(found, wanted):
-    """On a host, a policy may keep programs from running while some of its own tasks are current."""
-    return found == wanted if contend.LAB else wanted - 3 <= found <= wanted
 
 
 def names(row, part, name):

@@ -10,13 +10,10 @@ import pytest
 
 from support.cli import wait_for
 from support.connections import V4, V6, counters, deaf, ends, me, pair, resetting, tcp_info, traced, which
-from support.contend import LAB
+from support.contend import UNSEEN
 from support.packets import namespace
 
 pytestmark = pytest.mark.kernel
-# A machine may run no program while a task of its own agent is current: a timer that fires then is not seen.
-# In the lab every one is.
-UNSEEN = 0 if LAB else 2
 
 
 def retransmitted(end, times):

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LAB = Path("/run/lab/settings").exists()
+UNSEEN = 0 if LAB else 2
+"""Timers that may fire unseen: a machine may run no program while a task of its own agent is current. In
+the lab every one is seen."""
 
 # Each child stays on one CPU and spins there. Its numbers are read after its end, before it is waited for.
 _CODE = """

@@ -1,0 +1,41 @@
+"""Threads that wake each other, and timers that do, a known number of times."""
+
+from __future__ import annotations
+
+from support.contend import LAB
+
+ROUNDS = 23
+# The parent writes to a pipe that its child reads from, and waits until it sleeps again: each write wakes it
+# after 10 ms of sleep. Standard error gets the process ids of both.
+PIPES = f"""
+import os, time
+read, write = os.pipe()
+child = os.fork()
+if not child:
+    open("/proc/self/comm", "w").write("sleeper")
+    os.close(write)
+    while os.read(read, 1):
+        pass
+    os._exit(0)
+open("/proc/self/comm", "wb").write(b"waker\\n\\x1b[31m")
+def let_it_sleep():
+    while " S " not in open(f"/proc/{{child}}/stat").read():
+        time.sleep(0.001)
+    time.sleep(0.01)
+for _ in range({ROUNDS}):
+    let_it_sleep()
+    os.write(write, b"x")
+let_it_sleep()
+os.write(2, f"{{os.getpid()}} {{child}}\\n".encode())
+os.close(write)
+os.waitpid(child, 0)
+"""
+TIMERS = f"import time\nfor _ in range({ROUNDS}): time.sleep(0.01)"
+
+
+def is_count(found: int, wanted: int) -> bool:
+    """Return True if so many were seen: all in the lab, all but a few on a host.
+
+    There a policy may keep programs from running while some of its own tasks are current.
+    """
+    return found == wanted if LAB else wanted - 3 <= found <= wanted
