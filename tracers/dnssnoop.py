@@ -3,7 +3,7 @@
 from pytracer.spec import Choice, Column, Duration, Number, Stream, Tracer, Unit
 from pytracer.spec.common import ONLY_FAILED
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.packets import CGROUP_PACKET, CREATED
+from pytracer.spec.packets import CGROUP_PACKET, CREATED, OWNER, PEER
 from pytracer.spec.tcp import NETNS, SOCKETS
 
 MESSAGES = ("both", "queries", "answers")
@@ -24,8 +24,7 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process that has the socket; none: not known", null=0, width=7),
-                Column("comm", "name of its thread", decode="text", null=b"", width=12),
+                *OWNER,
                 Column("direction", "to the socket, or from it", label="DIR", decode="direction", width=3),
                 Column("code", "how the server answers; none: a query", decode="dns_code", null=-1, width=8),
                 Column("latency_ns", "since the query", "", "LATENCY", Unit.NANOSECONDS, width=10, null=-1),
@@ -34,8 +33,7 @@ TRACER = Tracer(
                 Column("message", "query or answer", "is_answer", decode="dns_message", wide=True),
                 Column("answers", "records of the answer section", null=-1, wide=True),
                 Column("protocol", "UDP or TCP", decode="ip_protocol", width=5, wide=True),
-                Column("peer", "address of the other end", decode="address", width=15, wide=True),
-                Column("port", "port of the other end", width=5, wide=True),
+                *PEER,
                 NETNS,
             )
         ),

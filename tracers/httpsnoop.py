@@ -3,7 +3,7 @@
 from pytracer.spec import Alternative, Column, Duration, Hook, Number, RawTracepoint, Stream, Tracer, Unit
 from pytracer.spec.common import ONLY_FAILED
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.packets import CGROUP_PACKET, CREATED
+from pytracer.spec.packets import CGROUP_PACKET, CREATED, OWNER, PEER
 from pytracer.spec.tcp import NETNS, SOCKETS
 
 CLOSED = Hook(
@@ -28,15 +28,13 @@ TRACER = Tracer(
     outputs=(
         Stream(
             columns=(
-                Column("pid", "process that has the socket; none: not known", null=0, width=7),
-                Column("comm", "name of its thread", decode="text", null=b"", width=12),
+                *OWNER,
                 Column("direction", "in: it serves; out: it asks", label="DIR", decode="direction", width=3),
                 Column("status", "of the response; none: there was none, or not known", null=-1, width=6),
                 Column("latency_ns", "until it begins", "", "LATENCY", Unit.NANOSECONDS, width=10, null=-1),
                 Column("method", "of the request", "line", decode="http_method", width=7),
                 Column("path", "what is requested", "line", decode="http_path"),
-                Column("peer", "address of the other end", decode="address", width=15, wide=True),
-                Column("port", "port of the other end", width=5, wide=True),
+                *PEER,
                 NETNS,
             )
         ),

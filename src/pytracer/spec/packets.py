@@ -58,6 +58,15 @@ CGROUP_PACKET = Hook(
 
 CREATED = Hook("created", "sockets are made", _cgroups(CgroupSock("created", point="create")))
 """A socket is made, in the task that makes it (``created``); probes_c/include/packet_owners.h."""
+OWNER = (
+    Column("pid", "process that has the socket; none: not known", null=0, width=7),
+    Column("comm", "name of its thread", decode="text", null=b"", width=12),
+)
+PEER = (
+    Column("peer", "address of the other end", decode="address", width=15, wide=True),
+    Column("port", "port of the other end", width=5, wide=True),
+)
+"""Columns of a message: the owner of its socket, and the other end of the connection."""
 
 SOCKETS = Hook(
     "sockets",
