@@ -18,6 +18,7 @@ SLOW = (
     "decimal",
     "difflib",
     "email",
+    "gzip",
     "hashlib",
     "importlib.metadata",
     "inspect",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from pytracer.text import escape
 
 
@@ -21,6 +19,8 @@ def arguments(value: bytes) -> str:
 def _quote(word: bytes) -> str:
     text = word.decode("utf-8", "surrogateescape")
     if text.isprintable():
+        import shlex
+
         return shlex.quote(text)
     return "$'" + "".join(map(_escape, text)) + "'"
 

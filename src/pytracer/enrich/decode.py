@@ -11,6 +11,12 @@ from pytracer.model import Coded
 Decoder = Callable[[Any], str]
 """Converts a raw value to text. Never raises: an unknown value becomes ``unknown``."""
 
+Computed = Callable[[Array], Array | Coded]
+"""Computes a column of shape (n,) from records of shape (n,)."""
+
+TRUNCATED = "[cut]"
+"""The last name of a stack that has more functions than were recorded."""
+
 
 def decode(decoder: Decoder, values: Array, absent: int | bytes | None = None) -> Coded:
     """Decode an array of shape (n,); arrays of objects hold bytes. The value ``absent`` means null."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pytracer import ktime
 from pytracer.arrays import Array, np
 from pytracer.enrich.decode import (
+    Computed,
     Decoder,
     convert_to_bytes,
     convert_to_strings,
@@ -15,7 +16,6 @@ from pytracer.enrich.decode import (
     decode,
     mask_null,
 )
-from pytracer.enrich.probe_results import Computed
 from pytracer.model import Batch, Coded, Schema
 
 _STEP = 100_000_000  # ns: somebody has set the clock, or the machine was suspended

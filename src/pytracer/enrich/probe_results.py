@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pytracer.arrays import Array, np
 from pytracer.budget import Budget
+from pytracer.enrich.decode import Computed
 from pytracer.enrich.strings import text
 from pytracer.lang import ProbeSpec, ProbeSpecs, ResultField, ResultSlot
 from pytracer.model import Coded, Schema
@@ -16,9 +17,6 @@ from pytracer.symbols import maps
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.symbols.user import UserSymbols
 from pytracer.text import from_path
-
-Computed = Callable[[Array], Array | Coded]
-"""From records of shape (n,) to a column of shape (n,)."""
 
 _NONE = "-"  # for what could not be read
 _WORDS = (ResultSlot.TEXT, ResultSlot.CHARACTER, ResultSlot.KERNEL_SYMBOL, ResultSlot.USER_SYMBOL)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytracer.arrays import Array, np
-from pytracer.enrich.decode import Decoder, convert_to_strings, decode, mask_null
-from pytracer.enrich.probe_results import Computed
+from pytracer.enrich.decode import Computed, Decoder, convert_to_strings, decode, mask_null
 from pytracer.model import Coded, Histograms, Schema, Snapshot
 from pytracer.model.buckets import BUCKETS, by_power, percentiles
 from pytracer.model.items import Kind

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget
-from pytracer.enrich.decode import Decoder, decode, mask_null
+from pytracer.enrich.decode import TRUNCATED, Decoder, decode, mask_null
 from pytracer.enrich.result_rows import Ranking, ReadTime
 from pytracer.model import Schema, Stacks
 from pytracer.model.reduce import Rows
@@ -17,7 +17,6 @@ from pytracer.symbols.demangle import Demangler
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.symbols.user import ASTRAY, UNKNOWN, UserSymbols
 
-CUT = "[cut]"
 _MARK = "_[k]"  # what tools that draw flame graphs know the kernel's functions by
 # The way from what is traced to a program that is put on it. Code without a name was made by the kernel as it
 # ran: such a program, or a trampoline (net.core.bpf_jit_kallsyms).
@@ -127,7 +126,7 @@ class StackNames:
         found, at = list[Frames](), 0
         for stack in stacks:
             frames = tuple(texts[index] for index in which[at : at + len(stack)].tolist())
-            found.append((*frames, CUT) if len(stack) >= self._depth else frames)
+            found.append((*frames, TRUNCATED) if len(stack) >= self._depth else frames)
             at += len(stack)
         return found
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pytracer.arrays import np
-from pytracer.enrich.decode import Decoder
-from pytracer.enrich.stacks import CUT
+from pytracer.enrich.decode import TRUNCATED, Decoder
 from pytracer.symbols.kernel import KernelSymbols
 
 # include/linux/sched.h. Of the states that are reported (TASK_REPORT) the highest bit counts; without one, as
@@ -48,6 +47,6 @@ def kernel_stack_decoder() -> Decoder:
         # All but the innermost are where a call returns to, which may be the next function already.
         addresses[1:] -= np.uint64(1)
         frames = list(symbols.names(addresses)) if len(addresses) else []
-        return ";".join([*frames, CUT] if len(frames) >= _DEPTH else frames)
+        return ";".join([*frames, TRUNCATED] if len(frames) >= _DEPTH else frames)
 
     return kernel_stack

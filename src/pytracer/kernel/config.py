@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 from pathlib import Path
@@ -16,10 +15,13 @@ def option(name: str) -> str | None:
     for path in CONFIGS:
         try:
             data = path.read_bytes()
-            text = gzip.decompress(data) if path.suffix == ".gz" else data
+            if path.suffix == ".gz":
+                import gzip  # not for the starts that need only the version
+
+                data = gzip.decompress(data)
         except OSError:
             continue
-        match = re.search(rb"^CONFIG_" + name.encode() + rb"=(\S+)", text, re.M)
+        match = re.search(rb"^CONFIG_" + name.encode() + rb"=(\S+)", data, re.M)
         return match[1].decode() if match else "n"
     return None
 

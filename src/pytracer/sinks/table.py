@@ -14,6 +14,7 @@ from pytracer.text import harmless
 _BAR = 40
 _TITLE_AND_PROMPT = 4  # lines of a screen that a table leaves free
 _CLOCK = len("23:59:59.999")
+_MARGIN = 2  # characters by which a column of a table is wider than its header
 _COMMON = {Unit.NONE: 7, Unit.COUNT: 8, Unit.NANOSECONDS: 10, Unit.BYTES: 8, Unit.PERCENT: 4}  # characters
 
 
@@ -39,8 +40,6 @@ class TableSink:
             self._widths = [_width(column) for column in self._columns]
             heads = [_pad([c.header], c, w)[0] for c, w in zip(self._columns, self._widths, strict=True)]
             self._write(["  ".join([*(["TIME".ljust(_CLOCK)] if self._timestamps else []), *heads])])
-        else:
-            import tabulate  # noqa: F401 - 20 ms: not for those who want JSON, nor before events are counted
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
@@ -94,25 +93,18 @@ class TableSink:
         return self._stacks(item) if isinstance(item, Stacks) else self._table(item)
 
     def _table(self, item: Snapshot) -> list[str]:
-        import tabulate
-
-        columns = self._columns
-        time = ["TIME"] if self._timestamps else []
-        rows = [
-            ([clock(item.time)] if time else []) + [cell(row[column.name], column) for column in columns]
-            for row in item.value_rows()
-        ]
+        rows = list(item.value_rows())
         if not rows:
             return ["nothing seen"]
-        text = tabulate.tabulate(
-            rows,
-            headers=[*time, *(column.header for column in columns)],
-            tablefmt="plain",
-            disable_numparse=True,
-            preserve_whitespace=True,
-            colalign=[*("left" for _ in time), *("left" if c.is_text else "right" for c in columns)],
-        )
-        return text.splitlines()
+        padded = list[list[str]]()
+        for column in self._columns:
+            texts = [column.header, *(cell(row[column.name], column) for row in rows)]
+            width = max(len(column.header) + _MARGIN, *map(len, texts))
+            padded.append(_pad(texts, column, width))
+        if self._timestamps:
+            now = clock(item.time)
+            padded.insert(0, ["TIME".ljust(len(now)), *[now] * len(rows)])
+        return ["  ".join(line) for line in zip(*padded, strict=True)]
 
     def _events(self, item: Batch) -> list[str]:
         shown = [

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import stat
-import tempfile
 import time
 from pathlib import Path
 
@@ -68,6 +67,8 @@ def _is_own_folder(folder: Path) -> bool:
 def _fetch(server: str, build_id: str, path: Path, account: Account) -> bool:
     """Download a debug file to ``path``. Returns whether the server has it. The file appears there only
     when it is complete, since debuginfod's own client reads it, too."""
+    import tempfile
+
     from pytracer.symbols import download
 
     seconds = min(_PATIENCE, account.left("wait"))

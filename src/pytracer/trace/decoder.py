@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from pytracer import arrays
 from pytracer.arrays import Array
 from pytracer.budget import Budget
 from pytracer.enrich import Decoder, check_decoders, decoders
+from pytracer.enrich.decode import Computed
 from pytracer.enrich.event_batches import EventDecoder
-from pytracer.enrich.probe_results import ResultColumns
 from pytracer.enrich.result_rows import Ranking, ReadTime, shape_rows
 from pytracer.enrich.seccomp_calls import profile
 from pytracer.model import Batch, Histograms, Schema, Snapshot, Stacks
@@ -22,6 +23,9 @@ from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
 from pytracer.spec.declaration import file_of
+
+if TYPE_CHECKING:
+    from pytracer.enrich.probe_results import ResultColumns
 
 Symbolize = Callable[[Rows, Schema, Ranking, Mapping[str, Decoder], ReadTime], Stacks]
 """Makes stacks of rows."""
@@ -38,16 +42,21 @@ class ResultDecoder:
         arrays.load()
         self._schema, self._symbolize, self._warn = plan.schema, symbolize, warn
         self._ranking = Ranking(plan.sort, plan.request.top)
-        asked = plan.probe_specs
+        specs = plan.probe_specs
         self._decoders = decoders(
             plan.request.interfaces,
             plan.named.names,
-            asked.names if asked else (),
+            specs.names if specs else (),
             plan.attach_cgroups,
             budget,
         )
-        self._answers = None if asked is None else ResultColumns(asked, budget)
-        self._computed = {} if self._answers is None else self._answers.columns(plan.schema)
+        self._results: ResultColumns | None = None
+        self._computed: dict[str, Computed] = {}
+        if specs is not None:
+            from pytracer.enrich.probe_results import ResultColumns  # and a language with it
+
+            self._results = ResultColumns(specs, budget)
+            self._computed = self._results.columns(plan.schema)
         self._events = EventDecoder(plan.schema, self._decoders, self._computed)
         check_decoders(plan.schema, self._decoders, file_of(plan.request.tracer))
 
@@ -71,8 +80,8 @@ class ResultDecoder:
 
     def close(self) -> None:
         """Close files."""
-        if self._answers is not None:
-            self._answers.close()
+        if self._results is not None:
+            self._results.close()
 
 
 def _unbalanced(rows: Rows, member: str) -> Rows:
