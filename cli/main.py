@@ -22,6 +22,7 @@ _COMMAND_FILES, _TRACER_FILES = 4, 16
 _USAGE = "usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COMMAND...]"
 _COMMANDS = {
     "list": ("listing", "the tracers"),
+    "schema": ("schema", "a JSON Schema of what a tracer writes with -f json"),
     "list-probes": ("probes", "what can be named to tracers that take PATTERNs, such as funccount"),
     "doctor": ("doctor", "what this kernel and this machine grant"),
     "prog": ("prog", "the BPF programs of this machine: whose, where, how often they run"),

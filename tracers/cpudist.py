@@ -26,7 +26,7 @@ TRACER = Tracer(
             ),
         ),
     ),
-    outputs=(Histogram("rows", (STAYS, *times("stays")), label="time"),),
+    outputs=(Histogram("rows", (STAYS, *times("stays")), label="duration"),),
     examples=(
         ("cpudist -d 10", "the whole machine for ten seconds"),
         ("cpudist --off --by comm -- make", "how long the threads of a build sleep or wait, by name"),

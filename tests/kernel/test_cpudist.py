@@ -31,5 +31,5 @@ def test_time_off_a_cpu():
     [row] = [record for record in result.of("summary") if record["pid"] == pid]
     assert row["stays"] >= sleeps
     assert row["total_ns"] >= sleeps * 10_000_000
-    long = sum(bucket["count"] for bucket in row["time_ns"] if bucket["high"] > 10_000_000)
+    long = sum(bucket["count"] for bucket in row["duration_ns"] if bucket["high"] > 10_000_000)
     assert long >= sleeps

@@ -74,7 +74,7 @@ def test_waits_of_softirqs():
     result = run("softirqs", "--wait", "--latency", "-f", "json", "-d", "0.5")
     assert result.status == 0, result.err
     for row in result.of("summary"):
-        assert sum(bucket["count"] for bucket in row["time_ns"]) == row["count"]
+        assert sum(bucket["count"] for bucket in row["duration_ns"]) == row["count"]
 
 
 @pytest.mark.parametrize("tracer", ["hardirqs", "softirqs"])
@@ -83,4 +83,4 @@ def test_what_a_row_stands_for(tracer, by):
     words = ["--by", by] if by else ["--latency"]
     result = run(tracer, "-f", "json", *words, "-d", "0.5")
     assert result.status == 0, result.err
-    assert all((by or "time_ns") in row for row in result.of("summary"))
+    assert all((by or "duration_ns") in row for row in result.of("summary"))

@@ -123,7 +123,7 @@ def test_histograms_have_each_time():
     assert result.status == 0, result.err
     [row] = result.of("summary")
     assert (row["operation"], row["timed"]) == ("TIMEOUT", 7)
-    assert sum(bucket["count"] for bucket in row["time_ns"] if bucket["high"] > 20_000_000) == 7
+    assert sum(bucket["count"] for bucket in row["duration_ns"] if bucket["high"] > 20_000_000) == 7
 
 
 def test_rows_that_find_no_room_are_counted():

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+TIMES = ("time_ns", "interval_ns")
 COMMAND = [sys.executable, "-m", "pytracer"]
 # Seconds: a hang is a failure, and so is nothing else that depends on time. An emulated machine compiles
 # against packaged headers for minutes, if it has a part of a CPU.
@@ -26,9 +27,14 @@ class Result:
     err: str
 
     @property
-    def records(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[dict[str, Any]]:
         """Its JSON lines."""
         return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Its JSON lines, without the times that each has."""
+        return [{key: value for key, value in line.items() if key not in TIMES} for line in self.lines]
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Its records of one kind."""

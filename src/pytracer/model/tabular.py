@@ -132,7 +132,12 @@ def rows_of(columns: Mapping[str, Values | Coded]) -> Iterator[dict[str, Any]]:
 
 def repeat_time(seconds: float, count: int) -> Array:
     """Return the column ``time`` of rows that were all read at one moment."""
-    return np.full(count, round(seconds * 1e6) * 1000, dtype=np.int64)  # a float holds no nanoseconds
+    return np.full(count, nanoseconds_of(seconds), dtype=np.int64)
+
+
+def nanoseconds_of(seconds: float) -> int:
+    """Convert a time since the epoch to nanoseconds; a float holds microseconds of it."""
+    return round(seconds * 1e6) * 1000
 
 
 def _as_array(values: Values | Coded) -> Array:

@@ -50,7 +50,7 @@ class CsvSink:
             if isinstance(item, AuditResult):
                 record |= {"reason": item.describe(), "lost": item.difference}
             if self._timestamps:
-                record["time"] = timestamp(time)
+                record["time"] = timestamp(time // 1_000_000)
             for bucket in record.pop(self._label, [{}]) if self._label else [{}]:
                 row: dict[str, Any] = record | bucket
                 self._writer.writerow([self._cell(row.get(name)) for name in self._fields])

@@ -45,9 +45,9 @@ def cells(values: Array | Coded, column: Column) -> list[str]:
 
 
 @functools.lru_cache(maxsize=1024)  # in a flood many events bear the same
-def timestamp(time: float) -> str:
-    """Format a moment (seconds since the epoch) in local time with its offset, to the millisecond."""
-    return datetime.fromtimestamp(time).astimezone().isoformat(timespec="milliseconds")
+def timestamp(milliseconds: int) -> str:
+    """Format a moment (milliseconds since the epoch) in local time with its offset."""
+    return datetime.fromtimestamp(milliseconds / 1e3).astimezone().isoformat(timespec="milliseconds")
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,4 +1,7 @@
-"""JSON: one object a line, flushed line by line; field names are the columns' names."""
+"""JSON: one object a line, flushed line by line; field names are the columns' names.
+
+:mod:`pytracer.sinks.json_schema` describes the objects.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,15 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from pytracer.arrays import Array
-from pytracer.model import AuditResult, Batch, Coded, Histograms, Item, Loss, Schema
+from pytracer.model import AuditResult, Batch, Coded, Histograms, Item, Loss, Schema, Snapshot
 from pytracer.model.items import buckets
+from pytracer.model.tabular import nanoseconds_of
 from pytracer.sinks.formatting import timestamp
 
 
 class JsonSink:
-    """``{"kind": "row"|"summary"|"event"|"loss"|"audit", ...}``, in ASCII: no terminal is misled by it."""
+    """``{"kind": "row"|"summary"|"event"|"loss"|"audit", "time_ns": ..., ...}``, in ASCII: no terminal is
+    misled by it. What covers a span of time has its length, ``interval_ns``."""
 
     def __init__(self, stream: TextIO, *, timestamps: bool) -> None:
         self._stream = stream
@@ -30,18 +35,21 @@ class JsonSink:
             self._stream.writelines(self._events(item))
             self._stream.flush()
             return
+        span = {"interval_ns": round(item.seconds * 1e9)} if isinstance(item, (Snapshot, Histograms)) else {}
         for time, record in records(item, self._label):
             kind = {"kind": record.pop("kind")}
             if self._timestamps:
-                kind["time"] = timestamp(time)
-            self._stream.write(json.dumps(kind | record) + "\n")
+                kind["time"] = timestamp(time // 1_000_000)
+            self._stream.write(json.dumps(kind | {"time_ns": time} | span | record) + "\n")
         self._stream.flush()
 
     def _events(self, item: Batch) -> Iterator[str]:
         """The lines of a batch, put together by column."""
+        times = item.times.tolist()
         fields = [_encode_column(name, item.column(name)) for name in item.names]
+        fields.insert(0, [f'"time_ns": {time}' for time in times])
         if self._timestamps:
-            fields.insert(0, [f'"time": "{timestamp(_seconds(time))}"' for time in item.times.tolist()])
+            fields.insert(0, [f'"time": "{timestamp(time // 1_000_000)}"' for time in times])
         for line in zip(*fields, strict=True):
             yield f'{{"kind": "{item.kind}", {", ".join(line)}}}\n'
 
@@ -57,24 +65,26 @@ def histogram_field(schema: Schema) -> str:
     return f"{label}_{unit.value}" if unit is not None and unit.value else label
 
 
-def records(item: Item, label: str) -> Iterator[tuple[float, dict[str, Any]]]:
-    """Convert an item to (seconds since the epoch, flat record), in plain Python types."""
+def records(item: Item, label: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Convert an item to (nanoseconds since the epoch, flat record), in plain Python types."""
     if isinstance(item, Batch):
         for nanoseconds, row in zip(item.times.tolist(), item.value_rows(), strict=True):
-            yield _seconds(nanoseconds), {"kind": item.kind} | row
-    elif isinstance(item, Loss):
-        yield item.time, {"kind": "loss", "reason": item.reason, "lost": item.lost, "meaning": item.meaning}
+            yield nanoseconds, {"kind": item.kind} | row
+        return
+    time = nanoseconds_of(item.time)
+    if isinstance(item, Loss):
+        yield time, {"kind": "loss", "reason": item.reason, "lost": item.lost, "meaning": item.meaning}
     elif isinstance(item, AuditResult):
-        yield item.time, {"kind": "audit"} | item.record()
+        yield time, {"kind": "audit"} | item.record()
     elif isinstance(item, Histograms):
         for counts, keys, values in zip(item.counts.tolist(), item.key_rows(), item.measures(), strict=True):
             yield (
-                item.time,
+                time,
                 {"kind": item.kind} | keys | {item.counter: sum(counts)} | values | {label: buckets(counts)},
             )
     else:
         for row in item.value_rows():
-            yield item.time, {"kind": item.kind} | row
+            yield time, {"kind": item.kind} | row
 
 
 def _encode_column(name: str, values: Array | Coded) -> list[str]:
@@ -84,8 +94,3 @@ def _encode_column(name: str, values: Array | Coded) -> list[str]:
         names = [field + json.dumps(one) for one in (*values.names, None)]
         return [names[code] for code in values.codes.tolist()]
     return [field + json.dumps(value) for value in values.tolist()]
-
-
-def _seconds(nanoseconds: int) -> float:
-    """Cut to the milliseconds that are shown: a float of them all would round, and tables do not."""
-    return nanoseconds // 1_000_000 / 1e3

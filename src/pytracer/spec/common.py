@@ -117,7 +117,7 @@ TASK_KEYS = (BY_PROCESS, BY_COMM)
 _HANDLED = Column("count", "handlers that ran to their end", unit=Unit.COUNT)
 HANDLER_OUTPUTS = (
     Table("rows", (_HANDLED, *times("count")), sort="total_ns"),
-    Histogram("rows", (_HANDLED, *times("count")), when="latency", label="time"),
+    Histogram("rows", (_HANDLED, *times("count")), when="latency", label="duration"),
 )
 HANDLER_LATENCY = Flag("latency", "histograms of the time", define="LATENCY")
 BY_CPU = Key("cpu", (Column("cpu", "the CPU that ran it"),))

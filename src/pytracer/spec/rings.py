@@ -67,5 +67,5 @@ TIMES = Histogram(
     "rows",
     (Column("timed", "requests that ended", unit=Unit.COUNT), *times("timed")),
     when="latency",
-    label="time",
+    label="duration",
 )

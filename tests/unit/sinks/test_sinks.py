@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 from pytracer.enrich import decoders
 from pytracer.enrich.decode import decode
@@ -29,6 +30,7 @@ from pytracer.record import replace
 from pytracer.request import Request
 from pytracer.sinks import FORMATS, make_sink, table
 from pytracer.sinks.formatting import clock, duration, timestamp
+from pytracer.sinks.json_schema import json_schema
 from pytracer.spec import Column, Stream, Unit, registry
 from support.fake_kernel import FakeKernel
 
@@ -265,6 +267,21 @@ CASES = {  # name: schema, items, timestamps
 }
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_json_is_as_its_schema_says(case):
+    schema, items, timestamps = CASES[case]
+    validator = Draft202012Validator(json_schema(schema))
+    lines = shown("json", schema, items, timestamps=timestamps).splitlines()
+    for line in lines:
+        validator.validate(json.loads(line))
+        assert not validator.is_valid(json.loads(line) | {"more": 1})
+        assert not validator.is_valid(without(json.loads(line), "time_ns"))
+
+
+def without(record, name):
+    return {key: value for key, value in record.items() if key != name}
+
+
 def tzset():
     """Take the zone that the environment now names, and forget what was written in another."""
     time.tzset()
@@ -319,9 +336,10 @@ def test_json_is_one_object_a_line_with_the_columns_names(case):
         record = json.loads(line)
         assert ("time" in record) == timestamps
         if record["kind"] == "loss":
-            assert set(record) - {"time"} == {"kind", "reason", "lost", "meaning"}
+            assert set(record) - {"time"} == {"kind", "time_ns", "reason", "lost", "meaning"}
         else:
             extra = {"latency_ns", *PERCENTILES} if schema.is_histogram else set()
+            extra |= {"time_ns"} if schema.is_stream else {"time_ns", "interval_ns"}
             assert set(record) - {"time"} == {"kind"} | {c.name for c in schema.columns} | extra
 
 

@@ -261,7 +261,8 @@ def test_lines_of_json_are_whole_where_events_end(monkeypatch, made, tmp_path):
         ended(sink)
     lines = (tmp_path / "out").read_text().splitlines()
     assert len(lines) == sink.events + 1
-    assert lines[-1].startswith('{"kind": "loss", "reason": "unshown"')
+    assert lines[-1].startswith('{"kind": "loss", "time_ns": ')
+    assert '"reason": "unshown"' in lines[-1]
 
 
 def test_a_batch_is_shown_in_its_order(monkeypatch, made):

@@ -1,0 +1,52 @@
+"""``pytracer schema TRACER``: a JSON Schema of what ``-f json`` writes. Needs no privileges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from pytracer.cli import parser
+from pytracer.errors import UsageError
+from pytracer.model import Schema
+from pytracer.plan.output_choice import make_schema, output_of
+from pytracer.request import Request
+from pytracer.sinks.json_schema import json_schema
+from pytracer.spec import ProbeSpecArguments, Profile, registry
+
+_HELP = """\
+usage: pytracer schema TRACER [ARG...] [options]
+
+A JSON Schema of each line that pytracer TRACER -f json writes with these arguments and options.
+Fields stay as they are: what is added later is a new field.
+
+examples:
+  pytracer schema syscalls                  rows by system call
+  pytracer schema syscalls --latency        its histograms
+  pytracer schema syscalls --by pid,comm    other keys, other fields"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Print the schema for the words of a command line."""
+    if not words:
+        raise UsageError("schema needs a tracer", hint="pytracer schema --help")
+    if words[0] in ("-h", "--help"):
+        print(_HELP)
+        return 0
+    tracer = registry.get(words[0])
+    takes_specs = isinstance(tracer.arguments, ProbeSpecArguments)
+    # Without words, what the tracer needs as arguments is not needed: they change no field, but for specs.
+    request = parser.parse(tracer, words[1:])[0] if words[1:] else Request(tracer)
+    is_open = takes_specs and not request.probe_specs
+    schema = _planned(request) if request.probe_specs else make_schema(request, output_of(request), None)
+    if isinstance(schema.output, Profile):
+        raise UsageError("a profile has a format of its own", hint=f"pytracer schema {tracer.name}")
+    print(json.dumps(json_schema(schema, audit=tracer.audit is not None, is_open=is_open), indent=2))
+    return 0
+
+
+def _planned(request: Request) -> Schema:
+    """Return the columns of probe specs, whose types this kernel's BTF and debug information give."""
+    from pytracer.features.kernel_facts import RunningKernel
+    from pytracer.plan import make_plan
+
+    return make_plan(request, RunningKernel()).schema
