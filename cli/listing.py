@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 from collections.abc import Sequence
 
 from pytracer.cli.arguments import Parser
+from pytracer.cli.output import report
 from pytracer.spec import registry
 
 
@@ -17,7 +19,8 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="how to show it")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(words)
-    tracers = sorted(registry.all_tracers(), key=lambda tracer: (tracer.group, tracer.name))
+    found = registry.all_tracers(on_error=functools.partial(report, severity="warning"))
+    tracers = sorted(found, key=lambda tracer: (tracer.group, tracer.name))
     if given.format == "json":
         for tracer in tracers:
             record = {"kind": "tracer", "name": tracer.name, "group": tracer.group, "summary": tracer.summary}

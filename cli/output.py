@@ -167,9 +167,9 @@ class OutputFile(io.TextIOWrapper):
         return super().write(text)
 
 
-def report(error: PytracerError) -> None:
+def report(error: PytracerError, severity: str = "error") -> None:
     """Print an error and its hint to standard error."""
-    print(f"pytracer: error: {one_line(error.message)}", file=sys.stderr)
+    print(f"pytracer: {severity}: {one_line(error.message)}", file=sys.stderr)
     if isinstance(error, ProbeSpecError):
         print(_excerpt(error), file=sys.stderr)
     if error.hint:

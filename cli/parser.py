@@ -16,7 +16,7 @@ from pytracer.cli.arguments import (
     size_in_bytes,
     split,
 )
-from pytracer.errors import UsageError
+from pytracer.errors import SchemaError, UsageError
 from pytracer.kernel import interfaces
 from pytracer.kernel.policy import require_proc
 from pytracer.plan.attach_targets import PROBES_MAX
@@ -54,7 +54,19 @@ _GROUP_BY_DEST = "group_by"
 
 
 def build(tracer: Tracer) -> Parser:
-    """Build the parser of a tracer: its own options, and those that every tracer has."""
+    """Build the parser of a tracer: its own options, and those that every tracer has.
+
+    Raises SchemaError if the tracer declares an option that every tracer has.
+    """
+    try:
+        return _build(tracer)
+    except argparse.ArgumentError as error:
+        raise SchemaError(
+            f"{tracer.file}: {error}", hint="the option needs a name that no other option has"
+        ) from None
+
+
+def _build(tracer: Tracer) -> Parser:
     own = f" {tracer.arguments.usage}" if tracer.arguments else ""
     times = " [INTERVAL [COUNT]]" if "INTERVAL" in _taken(tracer) else ""
     parser = Parser(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import IO
 
@@ -65,8 +66,11 @@ class Trace(_Trace):
 
 
 def list_tracers() -> tuple[Tracer, ...]:
-    """Return the declarations of all tracers, by name: built in, from entry points, from PYTRACER_PATH."""
-    return tuple(sorted(registry.all_tracers(), key=lambda tracer: tracer.name))
+    """Return the declarations of all tracers, by name: built in, from entry points, from PYTRACER_PATH.
+
+    Tracers that cannot be loaded are left out, with a warning.
+    """
+    return tuple(registry.all_tracers(lambda error: warnings.warn(str(error), stacklevel=2)))
 
 
 def open(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import pytracer
 from pytracer.bpf.compile.source import read_source
 from pytracer.enrich import check_decoders, decoders
-from pytracer.errors import SchemaError, UnknownNameError, UsageError
+from pytracer.errors import PytracerError, SchemaError, UsageError
 from pytracer.model import Schema
 from pytracer.plan import make_plan
 from pytracer.record import replace
@@ -116,8 +117,38 @@ def test_a_declaration_that_fails_is_an_error_in_a_line(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"broken.py:1: ZeroDivisionError: division by zero"):
         registry.get("broken")
     (tmp_path / "empty.py").write_text("")
-    with pytest.raises(UnknownNameError):
+    with pytest.raises(UsageError, match=r"empty.py assigns no Tracer to TRACER"):
         registry.get("empty")
+    (tmp_path / "ends.py").write_text("raise SystemExit(3)\n")
+    assert make("mine", "--shape", "table", "--into", tmp_path).returncode == 0
+    errors = list[PytracerError]()
+    found = {tracer.name for tracer in registry.all_tracers(errors.append)}
+    assert found == {*registry.names()} - {"broken", "empty", "ends"}
+    assert "mine" in found
+    assert [Path(error.message.partition(":")[0].split()[0]).stem for error in errors] == [
+        "broken",
+        "empty",
+        "ends",
+    ]
+    (tmp_path / "empty.py").unlink()
+    (tmp_path / "ends.py").unlink()
+    with pytest.warns(UserWarning, match=r"broken.py:1: ZeroDivisionError"):
+        assert "mine" in [tracer.name for tracer in pytracer.list_tracers()]
+
+
+def test_a_broken_file_does_not_end_the_list(tmp_path):
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytracer", "--tracers", tmp_path, "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "  syscalls  " in done.stdout
+    warning, hint = done.stderr.splitlines()
+    assert warning == f"pytracer: warning: {tmp_path}/broken.py:1: ZeroDivisionError: division by zero"
+    assert hint.startswith("hint: ")
 
 
 def test_headers_beside_a_c_file_are_included(tmp_path):
@@ -128,7 +159,7 @@ def test_headers_beside_a_c_file_are_included(tmp_path):
     assert "pt_trace_state" in text
 
 
-HEAD = "from pytracer.spec import Alternative, Column, Hook, RawTracepoint, Table, Tracer\n"
+HEAD = "from pytracer.spec import Alternative, Column, Flag, GroupBy, Hook, RawTracepoint, Table, Tracer\n"
 WHOLE = """PROBE = RawTracepoint("made", event="sched_process_fork")
 HOOKS = (Hook("fork", "a fork", (Alternative("raw-tracepoint", (PROBE,)),)),)
 ROWS = Table("rows", (Column("count", "forks"),{}), sort="{}")
@@ -148,7 +179,26 @@ MISTAKES = {
         ' Column("Total-ns", "time")', "count", ""
     ): "mine.py: column 'Total-ns' has an invalid name",
     WHOLE.format(' Column("avg", "mean", ratio=("total", "count"))', "count", ""): (
-        "mine.py: column 'avg' is a ratio of 'total', which is no column"
+        "mine.py: column 'avg' is a ratio of 'total', which is no other column"
+    ),
+    WHOLE.format(' Column("avg", "mean", ratio=("avg", "count"))', "count", ""): (
+        "mine.py: column 'avg' is a ratio of 'avg', which is no other column"
+    ),
+    WHOLE.format(' Column("most", None)', "count", ""): "mine.py: help of Column is None, which is no str",
+    WHOLE.format(' Column("most", "m", computed=True)', "count", ""): (
+        "mine.py: a computed column needs probe specs"
+    ),
+    WHOLE.format("", "", ""): "mine.py: the table is sorted by '', which is no column",
+    WHOLE.format("", "count", ", examples=('mine',)"): "mine.py: example 'mine' is no pair of texts",
+    WHOLE.format("", "count", "").replace("HOOKS, (ROWS", "(), (ROWS"): "mine.py: the tracer has no hooks",
+    WHOLE.format("", "count", "").replace("(ROWS,)", "(ROWS, ROWS)"): (
+        "mine.py: not exactly one output of the tracer has no flag"
+    ),
+    WHOLE.format("", "count", ", options=(Flag('pid', 'p'), Flag('pid', 'q'))"): (
+        "mine.py: two options or filters are called 'pid'"
+    ),
+    WHOLE.format("", "count", ", options=(GroupBy('by', 'k', default='pid'),)"): (
+        "mine.py: the default of --by is 'pid', which is no key"
     ),
     WHOLE.format("", "count", ', notes=("caveat")'): "mine.py: notes of Tracer is str, not a tuple of str",
     WHOLE.format("", "count", ", filters=('-p',)"): "mine.py: filters of Tracer has '-p', which is no Filter",
@@ -169,7 +219,7 @@ def test_a_mistake_in_a_declaration_is_one_line_that_names_the_file(tmp_path, de
 @pytest.mark.parametrize("name", registry.names())
 def test_declarations_of_the_package_pass_the_check(name):
     declaration.check(registry.get(name))
-    assert declaration.file_of(registry.get(name)) == f"tracers/{name}.py"
+    assert registry.get(name).file == f"tracers/{name}.py"
 
 
 def test_an_unknown_decoder_names_the_column():

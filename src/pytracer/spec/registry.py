@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -67,14 +67,26 @@ def get(name: str) -> Tracer:
     raise UnknownNameError("tracer", name, names(), hint=hint, where="pytracer list")
 
 
-def all_tracers() -> list[Tracer]:
-    """Load every tracer, sorted by name."""
-    return [get(name) for name in names()]
+def all_tracers(on_error: Callable[[PytracerError], None] | None = None) -> list[Tracer]:
+    """Load every tracer, sorted by name.
+
+    ``on_error`` gets the error of each tracer that cannot be loaded; without it the first one is raised.
+    """
+    tracers = list[Tracer]()
+    for name in names():
+        try:
+            tracers.append(get(name))
+        except PytracerError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+    return tracers
 
 
 def _own(name: str) -> Tracer:
     try:
-        return _tracer_of(importlib.import_module(f"{GROUP}.{name}"), name)
+        module = importlib.import_module(f"{GROUP}.{name}")
+        return _tracer_of(module, str(module.__file__))
     except (TypeError, SyntaxError, NameError, AttributeError) as error:
         [file] = _own_files(f"{name}.py")
         raise _explain(error, str(file)) from error
@@ -82,16 +94,16 @@ def _own(name: str) -> Tracer:
 
 def _load_point(point: EntryPoint) -> Tracer:
     try:
-        tracer = _tracer_of(point.load(), point.name)
+        tracer = _tracer_of(point.load(), point.value)
     except PytracerError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _explain(error, _raised_in(error) or point.value) from error
     _check(tracer, point.value)
     return tracer
 
 
-def _raised_in(error: Exception) -> str:
+def _raised_in(error: BaseException) -> str:
     """Return the file of the innermost frame that is no part of pytracer, "" if there is none."""
     found, trace = "", error.__traceback__
     package = str(Path(__file__).parent.parent)
@@ -103,7 +115,7 @@ def _raised_in(error: Exception) -> str:
     return found
 
 
-def _explain(error: Exception, file: str) -> UsageError:
+def _explain(error: BaseException, file: str) -> UsageError:
     from pytracer.spec import declaration  # for mistakes alone
 
     return declaration.explain(error, file)
@@ -115,10 +127,11 @@ def _check(tracer: Tracer, file: str) -> None:
     declaration.check(tracer, file)
 
 
-def _tracer_of(module: object, name: str) -> Tracer:
+def _tracer_of(module: object, file: str) -> Tracer:
     tracer = getattr(module, "TRACER", module) if isinstance(module, ModuleType) else module
     if not isinstance(tracer, Tracer):
-        raise UnknownNameError("tracer", name, (), hint=f"the module of {name} declares no TRACER")
+        hint = "the name of a file that declares no tracer begins with _"
+        raise UsageError(f"{file} assigns no Tracer to TRACER", hint=hint)
     return tracer
 
 
@@ -155,9 +168,9 @@ def _load_file(file: Path) -> Tracer:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _explain(error, str(file)) from error
-    tracer = _tracer_of(module, file.stem)
+    tracer = _tracer_of(module, str(file))
     if tracer.name != file.stem:
         raise UsageError(f"{file} declares {tracer.name!r}", hint="a tracer is named like its file")
     _check(tracer, str(file))

@@ -44,6 +44,12 @@ class Tracer:
         return self.source or f"{self.name}.c"
 
     @property
+    def file(self) -> str:
+        """The file of its declaration, for messages."""
+        folder = self.source.rpartition("/")[0] or "tracers"
+        return f"{folder}/{self.name}.py"
+
+    @property
     def group_by(self) -> GroupBy | None:
         """Its ``--by`` option, if it has one."""
         return next((o for o in self.options if isinstance(o, GroupBy)), None)

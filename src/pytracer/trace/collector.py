@@ -137,14 +137,24 @@ def check_schema(plan: Plan, maps: Mapping[str, Map]) -> None:
     schema = plan.schema
     table = find_map(plan, maps, RECORD if schema.is_stream else schema.output.map)
     of_key, of_value = table.members
+    file = plan.request.tracer.file
+    for column in schema.values:
+        if column.last and not schema.is_stream and "seen" not in of_value:
+            raise SchemaError(
+                f"{file}: column {column.name!r} has last=True, but the values of map {table.name!r} have no"
+                " member 'seen'",
+                hint="add u64 seen to the struct, and set it to bpf_ktime_get_ns() with each value",
+            )
     needed = [("ns", of_value)] if schema.is_stream else []
     needed += [("pid", of_key), ("image", of_key), ("generation", of_key)] if schema.is_stacks else []
+    needed += [("slot", of_key)] if schema.is_histogram else []
     needed += [(column.source, of_key) for column in schema.keys if column.source]
     needed += [(column.source, of_value) for column in schema.values if column.source]
+    c_file = plan.request.tracer.c_file
     for field, members in needed:
         if field not in members:
             raise SchemaError(
-                f"column field {field!r} is no member of map {table.name!r} in {schema.tracer}.c",
+                f"{file}: column field {field!r} is no member of map {table.name!r} in {c_file}",
                 hint=f"members: {', '.join(members)}",
             )
 

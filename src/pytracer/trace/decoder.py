@@ -22,7 +22,6 @@ from pytracer.model import Batch, Histograms, Schema, Snapshot, Stacks
 from pytracer.model.items import Kind
 from pytracer.model.reduce import Rows
 from pytracer.plan import Plan
-from pytracer.spec.declaration import file_of
 
 if TYPE_CHECKING:
     from pytracer.enrich.probe_results import ResultColumns
@@ -58,7 +57,7 @@ class ResultDecoder:
             self._results = ResultColumns(specs, budget)
             self._computed = self._results.columns(plan.schema)
         self._events = EventDecoder(plan.schema, self._decoders, self._computed)
-        check_decoders(plan.schema, self._decoders, file_of(plan.request.tracer))
+        check_decoders(plan.schema, self._decoders, plan.request.tracer.file)
 
     def decode_rows(self, rows: Rows, kind: Kind, seconds: float) -> Snapshot | Histograms | Stacks:
         """Decode rows that were read now and cover ``seconds``."""
