@@ -14,7 +14,8 @@ from pytracer import __version__, inherited
 from pytracer.cli.output import one_line, report, take_streams
 from pytracer.errors import PytracerError, UsageError
 from pytracer.record import replace
-from pytracer.spec import Profile, registry
+from pytracer.spec import Output as SpecOutput
+from pytracer.spec import Profile, Stacks, registry
 
 _INTERRUPTED = 128 + signal.SIGINT
 # Descriptors without which a file that cannot be opened would be taken for one that is not there.
@@ -27,6 +28,7 @@ _COMMANDS = {
     "doctor": ("doctor", "what this kernel and this machine grant"),
     "prog": ("prog", "the BPF programs of this machine: whose, where, how often they run"),
     "explain": ("explain", "all that becomes of a tracer in this kernel, or why a program is refused"),
+    "diff": ("diff", "a flame graph of what differs between two runs"),
     "cache": ("cache", "what is kept for the next start; cache clear drops it"),
     "pack": ("pack", "compile tracers into a file that needs no compiler where it is run"),
 }
@@ -148,7 +150,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
     inherited.require_descriptors(_TRACER_FILES)
     tracer = registry.get(name)
     from pytracer.cli import parser
-    from pytracer.cli.output import Output, OutputFile, standard_output
+    from pytracer.cli.output import Output, OutputFile, require_no_terminal, standard_output
 
     request, given = parser.parse(tracer, words)
     request = replace(request, pack=pack)
@@ -175,23 +177,41 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         print(emit(tracer.c_file, plan.defines, plan.generated), end="")
         return 0
 
-    from pytracer.sinks import PROFILE_FORMAT, make_sink
+    from pytracer.sinks import FILE_FORMATS, make_sink
     from pytracer.trace.run import run
 
-    form = given.format
-    if isinstance(output_of(request), Profile):
-        if form != "table":
-            raise UsageError(f"a profile has a format of its own: it cannot be combined with -f {form}")
-        form = PROFILE_FORMAT
+    form = _format(given.format, output_of(request))
 
     with contextlib.ExitStack() as stack:
         name = given.output
         stream = standard_output() if name is None else stack.enter_context(OutputFile(name))
         # A command writes to the same terminal: nothing may be overwritten there.
         terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not request.command
-        wide = getattr(given, "wide", False)
+        if form in FILE_FORMATS:
+            require_no_terminal(form, stream)
         sink = make_sink(
-            form, stream, timestamps=given.timestamp, terminal=terminal, wide=wide, raw=given.csv_raw
+            form,
+            stream,
+            timestamps=given.timestamp,
+            terminal=terminal,
+            wide=getattr(given, "wide", False),
+            raw=given.csv_raw,
+            icicle=getattr(given, "icicle", False),
         )
         output = Output(stream)
         return run(request, RunningKernel, sink, say=say, warn=_warn, strict=given.strict, output=output)
+
+
+def _format(wanted: str, output: SpecOutput) -> str:
+    """Return the format for an output. Raises UsageError if it is not for this one."""
+    from pytracer.sinks import PROFILE_FORMAT, STACK_FORMATS
+
+    if isinstance(output, Profile):
+        if wanted != "table":
+            raise UsageError(f"a profile has a format of its own: it cannot be combined with -f {wanted}")
+        return PROFILE_FORMAT
+    if wanted in STACK_FORMATS and not isinstance(output, Stacks):
+        raise UsageError(
+            f"-f {wanted} is for stacks, and these are none", hint="--help names the option for them"
+        )
+    return wanted

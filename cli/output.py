@@ -31,9 +31,17 @@ class _RawFile(io.FileIO):
     """
 
     def __init__(
-        self, file: int | str, mode: str, refused: Callable[[OSError], None], *, closefd: bool = True
+        self,
+        file: int | str,
+        mode: str,
+        refused: Callable[[OSError], None],
+        *,
+        closefd: bool = True,
+        replaces: bool = False,
     ) -> None:
+        """``replaces``: the first write drops what was in the file, if it is a regular one."""
         super().__init__(file, mode, closefd=closefd)
+        self._replaces = replaces
         self.lines = 0  # that were taken whole
         self._refused = refused
         self._dropping = False
@@ -42,6 +50,9 @@ class _RawFile(io.FileIO):
         """Write some of the bytes; returns how many."""
         while not self._dropping:
             try:
+                if self._replaces and stat.S_ISREG(os.fstat(self.fileno()).st_mode):
+                    self.truncate(0)
+                self._replaces = False
                 written: int | None = super().write(data)
             except OSError as error:
                 self._dropping = True
@@ -111,6 +122,12 @@ def standard_output() -> TextIO:
     return sys.stdout
 
 
+def require_no_terminal(form: str, stream: TextIO) -> None:
+    """Raise UsageError if a file of this format would be written to a terminal."""
+    if stream.isatty():
+        raise UsageError(f"-f {form} is not for terminals", hint="-o FILE")
+
+
 class Output:
     """The file of a stream that a sink writes to: :class:`pytracer.run.Output`."""
 
@@ -152,19 +169,10 @@ class OutputFile(io.TextIOWrapper):
     def __init__(self, name: str) -> None:
         """Open the file for appending, to check that it is writable. Raises UsageError."""
         try:
-            raw = _RawFile(name, "a", _raising(repr(name)))
+            raw = _RawFile(name, "a", _raising(repr(name)), replaces=True)
             super().__init__(io.BufferedWriter(raw), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write {name!r}: {error.strerror}") from error
-        self._kept = True
-
-    def write(self, text: str, /) -> int:
-        """Write, over what was there."""
-        if self._kept:
-            self._kept = False
-            if stat.S_ISREG(os.fstat(self.fileno()).st_mode):
-                self.truncate(0)
-        return super().write(text)
 
 
 def report(error: PytracerError, severity: str = "error") -> None:

@@ -221,6 +221,8 @@ def _add_common(parser: Parser, tracer: Tracer) -> None:
     if asked or any(column.wide for output in tracer.outputs for column in output.columns):
         text = "tables with every column; json and csv have them all"
         out.add_argument("--wide", action="store_true", help=text)
+    if any(isinstance(output, Stacks) for output in tracer.outputs):
+        out.add_argument("--icicle", action="store_true", help="flame graphs grow downwards, callers above")
     out.add_argument("--csv-raw", action="store_true", help="no apostrophe before text that spreadsheets run")
     taken = _taken(tracer)
 

@@ -7,8 +7,10 @@ from typing import Protocol, TextIO
 from pytracer.model import Item, Schema
 
 FORMATS = ("table", "json", "csv")
-STACK_FORMATS = ("folded",)
+STACK_FORMATS = ("folded", "flamegraph", "speedscope", "pprof")
 """Further ones, for stacks alone."""
+FILE_FORMATS = ("flamegraph", "speedscope", "pprof")
+"""Those that nobody reads on a terminal. pprof's is no text: its stream has a ``buffer``."""
 PROFILE_FORMAT = "seccomp"
 """The one of a profile."""
 
@@ -30,10 +32,18 @@ class Sink(Protocol):
 
 
 def make_sink(
-    name: str, stream: TextIO, *, timestamps: bool, terminal: bool, wide: bool = False, raw: bool = False
+    name: str,
+    stream: TextIO,
+    *,
+    timestamps: bool,
+    terminal: bool,
+    wide: bool = False,
+    raw: bool = False,
+    icicle: bool = False,
 ) -> Sink:
     """The sink of a format on ``stream``: of FORMATS, STACK_FORMATS, or PROFILE_FORMAT. A ``terminal`` gets
-    tables that refresh in place, and ``wide`` ones have every column; text in ``raw`` CSV has no guard."""
+    tables that refresh in place, and ``wide`` ones have every column; text in ``raw`` CSV has no guard.
+    Flame graphs that are ``icicle`` grow downwards."""
     # Only the one that is wanted is loaded.
     if name == "json":
         from pytracer.sinks.json import JsonSink
@@ -51,6 +61,18 @@ def make_sink(
         from pytracer.sinks.folded import FoldedSink
 
         return FoldedSink(stream)
+    if name == "flamegraph":
+        from pytracer.sinks.flamegraph import FlameGraphSink
+
+        return FlameGraphSink(stream, icicle=icicle)
+    if name == "speedscope":
+        from pytracer.sinks.speedscope import SpeedscopeSink
+
+        return SpeedscopeSink(stream)
+    if name == "pprof":
+        from pytracer.sinks.pprof import PprofSink
+
+        return PprofSink(stream)
     from pytracer.sinks.table import TableSink
 
     return TableSink(stream, timestamps=timestamps, in_place=terminal, wide=wide)

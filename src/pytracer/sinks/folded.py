@@ -5,14 +5,13 @@ The names are the row's other keys: the thread's name, the event.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TextIO
 
-from pytracer.model import Item, Loss, Schema, Stacks
+from pytracer.model import Item, Schema
+from pytracer.sinks.stack_samples import StackSamples
 from pytracer.text import harmless
 
-LOST = "[lost]"
-NOWHERE = "[no stack]"
-WOKEN = "--"
 _NAMELESS = "[no name]"
 
 
@@ -24,38 +23,30 @@ class FoldedSink:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._counter = ""
-        self._names: list[str] = []
-        self._counts: dict[str, int] = {}
+        self._samples: StackSamples | None = None
 
     def open(self, schema: Schema) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
-        self._counter = schema.counters[0].name
-        self._names = [c.name for c in schema.keys if c.is_text and c.decode != "stack"]
+        self._samples = StackSamples(schema)
 
     def emit(self, item: Item) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
-        if isinstance(item, Loss):
-            self._add((LOST, item.reason), item.lost)
-        elif isinstance(item, Stacks) and item.kind == "summary":
-            for row in item.value_rows():
-                frames = tuple(reversed((*row["kernel"], *row.get("user", ()))))
-                # Flame graphs show who woke a thread above it, upside down: the two meet where it was woken.
-                waker = (*row.get("waker_kernel", ()), *row.get("waker_user", ()))
-                frames += (WOKEN, *waker) if waker else ()
-                names = ("-" if row[name] is None else row[name] for name in self._names)  # as in tables
-                self._add((*names, *frames), row[self._counter])
+        assert self._samples is not None
+        self._samples.add(item)
 
     def close(self) -> None:
         """See :class:`~pytracer.sinks.Sink`."""
-        for stack, count in sorted(self._counts.items(), key=lambda pair: (-pair[1], pair[0])):
-            self._stream.write(f"{stack} {count}\n")
-        self._counts.clear()
+        if self._samples is not None:
+            counts = {fold(name for name, _ in stack): counts[0] for stack, counts in self._samples.ranked()}
+            for line, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
+                self._stream.write(f"{line} {count}\n")
+        self._samples = None
         self._stream.flush()
 
-    def _add(self, frames: tuple[str, ...], count: int) -> None:
-        stack = ";".join(map(escape_name, frames or (NOWHERE,)))
-        self._counts[stack] = self._counts.get(stack, 0) + count
+
+def fold(names: Iterable[str]) -> str:
+    """Join the names of a stack to one text, from which they can be told."""
+    return ";".join(map(escape_name, names))
 
 
 def escape_name(name: str) -> str:

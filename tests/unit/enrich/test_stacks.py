@@ -30,13 +30,14 @@ from pytracer.model import Loss, Stacks
 from pytracer.model.reduce import Rows
 from pytracer.plan import make_plan
 from pytracer.request import Request
-from pytracer.sinks import FORMATS, STACK_FORMATS, make_sink
+from pytracer.sinks import FORMATS, make_sink
 from pytracer.spec import EVENTS, PerfSample, Rate, TaskSample, registry
 from pytracer.symbols.user import ASTRAY
 from support.fake_kernel import FakeKernel
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-SUFFIX = {"table": "txt", "json": "json", "csv": "csv", "folded": "folded"}
+SUFFIX = {"table": "txt", "json": "json", "csv": "csv", "folded": "folded", "speedscope": "speedscope.json"}
+FILES = (*FORMATS, "folded", "speedscope")  # tests/unit/sinks has those of the others
 NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
 PROFILE = registry.get("profile")
 SCHEMA = make_plan(Request(PROFILE), FakeKernel()).schema
@@ -84,7 +85,7 @@ def shown(form, items, *, timestamps=False):
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("form", FORMATS + STACK_FORMATS)
+@pytest.mark.parametrize("form", FILES)
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case, form):
     items, timestamps = CASES[case]
@@ -105,7 +106,7 @@ def test_names_of_functions_do_not_reach_the_terminal_as_they_are():
 
 
 def test_every_golden_file_has_a_test():
-    mine = {f"{case}.{SUFFIX[form]}" for case in CASES for form in FORMATS + STACK_FORMATS}
+    mine = {f"{case}.{SUFFIX[form]}" for case in CASES for form in FILES}
     assert {path.name for path in GOLDEN.glob("profile-*")} == mine
 
 

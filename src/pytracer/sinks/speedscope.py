@@ -1,0 +1,65 @@
+"""speedscope's file format: JSON, a profile for each counter. https://www.speedscope.app reads it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TextIO
+
+from pytracer.model import Item, Schema
+from pytracer.sinks.stack_samples import Frame, StackSamples
+from pytracer.spec import Unit
+from pytracer.text import harmless
+
+_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
+_UNITS = {Unit.NANOSECONDS: "nanoseconds", Unit.BYTES: "bytes"}
+
+
+class SpeedscopeSink:
+    """Writes the stacks of a whole run as samples with weights; they are in no order of time."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._schema: Schema | None = None
+        self._samples: StackSamples | None = None
+
+    def open(self, schema: Schema) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        self._schema, self._samples = schema, StackSamples(schema)
+
+    def emit(self, item: Item) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        assert self._samples is not None
+        self._samples.add(item)
+
+    def close(self) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        if self._schema is not None and self._samples is not None:
+            self._stream.write(json.dumps(document(self._schema, self._samples)) + "\n")
+        self._samples = None
+        self._stream.flush()
+
+
+def document(schema: Schema, samples: StackSamples) -> dict[str, Any]:
+    """Return the document of a run's stacks."""
+    numbers: dict[Frame, int] = {}
+    ranked = samples.ranked()
+    stacks = [[numbers.setdefault(frame, len(numbers)) for frame in stack] for stack, _ in ranked]
+    return {
+        "$schema": _SCHEMA,
+        "exporter": "pytracer",
+        "name": schema.tracer,
+        "activeProfileIndex": 0,
+        "shared": {"frames": [{"name": harmless(name), "file": part.value} for name, part in numbers]},
+        "profiles": [
+            {
+                "type": "sampled",
+                "name": f"{schema.tracer}: {column.name}",
+                "unit": _UNITS.get(column.unit, "none"),
+                "startValue": 0,
+                "endValue": sum(counts[at] for _, counts in ranked),
+                "samples": stacks,
+                "weights": [counts[at] for _, counts in ranked],
+            }
+            for at, column in enumerate(schema.counters)
+        ],
+    }

@@ -1,0 +1,118 @@
+"""Pictures of stacks beside the table of the same run: the same items go to every sink."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+from xml.etree import ElementTree
+
+import pytest
+
+from pytracer.features.kernel_facts import RunningKernel
+from pytracer.request import build_request
+from pytracer.sinks import make_sink
+from pytracer.spec import registry
+from pytracer.trace.loop import Trace
+from support.cli import run
+from support.workloads import workload
+
+pytestmark = pytest.mark.kernel
+
+FORMS = ("table", "json", "folded", "flamegraph", "speedscope", "pprof")
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def written(tracer, arguments, command, **options):
+    """What each format writes of one run."""
+    request = build_request(registry.get(tracer), arguments, options=options, command=command)
+    streams = {form: io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for form in FORMS}
+    sinks = [make_sink(form, stream, timestamps=False, terminal=False) for form, stream in streams.items()]
+    with Trace(request, RunningKernel) as trace:
+        for sink in sinks:
+            sink.open(trace.schema)
+        for item in trace:
+            for sink in sinks:
+                sink.emit(item)
+    for sink in sinks:
+        sink.close()
+    return {form: stream.buffer.getvalue() for form, stream in streams.items()}
+
+
+@pytest.mark.parametrize(
+    ("tracer", "arguments", "command", "column"),
+    [
+        ("profile", [], [workload("spin"), "user", "300"], "samples"),
+        ("stackcount", ["t:raw_syscalls:sys_enter"], ["cat", "/etc/hostname"], "hits"),
+        ("offcputime", [], ["sh", "-c", "sleep 0.1; sleep 0.1; cat /etc/hostname"], "total_ns"),
+        ("wakeuptime", [], ["sh", "-c", "sleep 0.1; cat /etc/hostname | cat"], "total_ns"),
+        ("offwaketime", [], ["sh", "-c", "sleep 0.1; cat /etc/hostname | cat"], "total_ns"),
+        ("memleak", [], ["cat", "/etc/hostname"], "bytes"),
+    ],
+)
+def test_the_total_of_every_format_is_that_of_the_table(tracer, arguments, command, column, tmp_path):
+    out = written(tracer, arguments, command)
+    records = [json.loads(line) for line in out["json"].splitlines()]
+    total = sum(record.get(column, record.get("lost", 0)) for record in records)
+    assert total > 0
+    root = ElementTree.fromstring(out["flamegraph"])
+    assert root.get("data-total") == str(total)
+    widths = {}
+    for g in root.findall(f".//{SVG}g[@data-name]"):
+        depth = int(g.get("data-d"))
+        widths[depth] = widths.get(depth, 0) + int(g.get("data-n"))
+    assert widths[0] == widths[1] == total
+    assert sum(int(line.split()[-1]) for line in out["folded"].decode().splitlines()) == total
+    assert json.loads(out["speedscope"])["profiles"][0]["endValue"] == total
+    if column == "hits" or column == "samples":
+        table = out["table"].decode()
+        assert sum(map(int, re.findall(rf"^(\d+) {column}", table, re.M))) == total
+    (tmp_path / "p.pb.gz").write_bytes(out["pprof"])
+    done = subprocess.run(
+        ["go", "tool", "pprof", "-raw", f"-sample_index={column}", str(tmp_path / "p.pb.gz")],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    samples = done.stdout.partition("Samples:")[2].partition("Locations")[0]
+    place = samples.splitlines()[1].split().index(f"{column}/{_unit(column)}[dflt]")
+    counts = re.findall(r"^ *([\d ]+):", samples, re.M)
+    assert sum(int(line.split()[place]) for line in counts) == total
+
+
+def _unit(column):
+    return {"total_ns": "nanoseconds", "bytes": "bytes"}.get(column, "count")
+
+
+def stacked(calls):
+    return "--", "sh", "-c", f"echo | {workload('stacked')} {calls} >&2; true"
+
+
+def test_23_calls_are_23_wide(tmp_path):
+    file = tmp_path / "x.svg"
+    words = ["stackcount", "-U", f"u:{workload('stacked')}:leaf", "-f", "flamegraph", "-o", file]
+    done = run(*words, *stacked(23))
+    assert done.status == 0, done.err
+    frames = {
+        g.get("data-name"): int(g.get("data-n"))
+        for g in ElementTree.parse(file).getroot().findall(f".//{SVG}g[@data-name]")
+    }
+    assert (frames["outer"], frames["other"], frames["main"]) == (23, 24, 47)
+
+
+def test_two_runs_are_compared(tmp_path):
+    a, b, svg = tmp_path / "a", tmp_path / "b", tmp_path / "d.svg"
+    words = ["stackcount", "-U", f"u:{workload('stacked')}:leaf", "-f"]
+    assert run(*words, "json", "-o", a, *stacked(23)).status == 0
+    assert run(*words, "folded", "-o", b, *stacked(7)).status == 0
+    assert run("diff", a, b, "-o", svg).status == 0
+    titles = {
+        g.get("data-name"): g.find(f"{SVG}title").text
+        for g in ElementTree.parse(svg).getroot().findall(f".//{SVG}g[@data-name]")
+    }
+    assert titles["outer"].startswith("outer: 23 before, 7 after (-16)")
+    assert titles["other"].startswith("other: 24 before, 8 after (-16)")
+
+
+def test_a_format_for_stacks_is_refused_where_there_are_none():
+    done = run("capable", "-f", "flamegraph", "-d", 1)
+    assert (done.status, "is for stacks" in done.err) == (2, True)
