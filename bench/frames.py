@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.cost import Measure, Peer, ours, while_held
 from bench.measure import MissingPeerError, Result, in_turns, result
-from bench.network import VETH, network
+from bench.namespaces import VETH, network
 from bench.work import work
 from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.attach.kind import AttachTarget

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from bench.cost import Held, ours
 from bench.frames import empty
 from bench.measure import MissingPeerError, Result, result
-from bench.network import LOOPBACK, network
+from bench.namespaces import LOOPBACK, network
 from bench.work import lanes
 from pytracer.spec import SocketFilter
 

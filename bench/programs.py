@@ -14,7 +14,7 @@ from pathlib import Path
 import pytracer
 from bench.frames import EMPTY
 from bench.measure import MissingPeerError, Result, in_turns, result
-from bench.network import VETH, network
+from bench.namespaces import VETH, network
 from pytracer.bpf.attach import attacher_of
 from pytracer.bpf.sys import address, bpf, program_info
 from pytracer.bpf.trial import load, returning

@@ -13,7 +13,7 @@ from pytracer.bpf.attach import uprobe
 from pytracer.bpf.sys import ProgType
 from pytracer.bpf.trial import EMPTY, load
 from pytracer.spec import ProbeSite
-from pytracer.symbols import code, files, places
+from pytracer.symbols import code, places, program_files
 
 CALLS = 200_000
 FUNCTION = "framed"
@@ -30,7 +30,7 @@ def empty(*, exits: bool = False, at_return: bool = False) -> Iterator[None]:
     program = load(ProgType.KPROBE, EMPTY)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, program)
-        file = stack.enter_context(files.find(flood()))
+        file = stack.enter_context(program_files.find(flood()))
         [begin] = places.find(file, FUNCTION).sites
         sites: list[ProbeSite] = [begin]
         if exits:

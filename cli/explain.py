@@ -64,7 +64,7 @@ def run(words: Sequence[str]) -> int:
         print(f"{harmless(given.html)}: {harmless(page.title)}")
         return status
     page, status = _page(given, rest + command)
-    from pytracer.explain.text import render
+    from pytracer.explain.plain_text import render
 
     stream = standard_output()
     there = any(stage.name == given.stage for stage in page.stages)  # else all of it was refused
@@ -111,7 +111,7 @@ def _refused(given: argparse.Namespace, rest: Sequence[str]) -> tuple[Page, int]
 
     from pytracer.bpf.compile.source import read_source
     from pytracer.explain import refused
-    from pytracer.explain.trial import try_programs
+    from pytracer.explain.load_trial import try_programs
 
     text = read_source(str(file.resolve()))
     found = try_programs(str(file), text)

@@ -58,8 +58,8 @@ def _watch(view: str, words: list[str]) -> int:
     times = _times(view, rest, given)
 
     from pytracer.kernel.policy import require
+    from pytracer.prog.program_tables import NEEDED, ProgramTable, rank, schema
     from pytracer.prog.run_stats import count_runs
-    from pytracer.prog.tables import NEEDED, ProgramTable, rank, schema
     from pytracer.sinks import make_sink
     from pytracer.trace.program_watch import ProgramCollector, watch_programs
     from pytracer.trace.run import Signals
@@ -93,7 +93,7 @@ def _watch(view: str, words: list[str]) -> int:
 
 
 def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    from pytracer.prog.tables import COLUMNS
+    from pytracer.prog.program_tables import COLUMNS
     from pytracer.sinks import FORMATS
 
     columns = "\n".join(f"  {name:<12} {column.help}" for name, column in COLUMNS.items())

@@ -47,7 +47,7 @@ def run(words: Sequence[str]) -> int:
 
     from pytracer.kernel.policy import require
     from pytracer.prog.dump import dump_program
-    from pytracer.prog.tables import NEEDED
+    from pytracer.prog.program_tables import NEEDED
 
     require(NEEDED, "pytracer prog show")
     found = dump_program(given.id, entries=given.entries)

@@ -23,7 +23,7 @@ from lab.compile import Make, configure, install, unpack
 from lab.errors import LabError, say
 from lab.fetch import locked
 from lab.host import BUILDING, cache_folder, need, need_space
-from lab.image import Image
+from lab.kernel_image import Image
 from lab.kernels import Kernel
 from lab.kernels import by_name as kernel_by_name
 from lab.variants import FRAGMENTS, VARIANTS, Variant, by_name

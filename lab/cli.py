@@ -13,8 +13,8 @@ from types import FrameType
 from lab import build, host, suites
 from lab.errors import CRASHED, FAILED, TIMEOUT, LabError, say
 from lab.fetch import cached, fetch, find
-from lab.image import Image, from_cache, from_path
 from lab.initramfs import Job
+from lab.kernel_image import Image, from_cache, from_path
 from lab.kernels import KERNELS
 from lab.machine import Shape
 from lab.run import Limits, run

@@ -25,7 +25,7 @@ from types import FrameType
 from typing import NoReturn
 from unittest.mock import patch
 
-from lab import facts
+from lab import compile_inputs
 from lab.errors import FAILED, LabError, say
 from lab.every_plan import compile_requests
 from lab.fetch import find
@@ -80,20 +80,20 @@ def command(kernel: str, *folder: str) -> list[str]:
     return ["unshare", "--mount", sys.executable, "-m", "lab.host_compiler", kernel, *folder]
 
 
-def show(kernel: facts.Facts) -> None:
+def show(kernel: compile_inputs.Facts) -> None:
     """Put the files of a kernel in the place of the running one's, in this mount namespace."""
     subprocess.run(["mount", "-t", "tmpfs", "none", KERNEL], check=True)
-    for name, path in facts.COPIES.items():
+    for name, path in compile_inputs.COPIES.items():
         (KERNEL / path).parent.mkdir(exist_ok=True)
         (KERNEL / path).write_bytes(kernel.read(name))
     EVENTS.parent.mkdir()
     (KERNEL / "debug").mkdir()
     (KERNEL / "debug/tracing").symlink_to(EVENTS.parent)  # where BCC up to 0.26 looks
-    shutil.copytree(kernel.folder / facts.EVENTS, EVENTS)
+    shutil.copytree(kernel.folder / compile_inputs.EVENTS, EVENTS)
 
 
 @contextmanager
-def posing_as(kernel: facts.Facts) -> Iterator[None]:
+def posing_as(kernel: compile_inputs.Facts) -> Iterator[None]:
     """Give this process the name, files and a cache of its own for that kernel."""
     signal.signal(signal.SIGTERM, end)
     here = os.uname()
@@ -143,7 +143,7 @@ def serve(folder: Path) -> None:
 def compile_all(name: str) -> int:
     """Compile every tracer for the kernel that this process poses as; the number that do not compile."""
     number = failed = 0
-    lacking = {event for event in facts.events() if not (EVENTS / event).is_dir()}
+    lacking = {event for event in compile_inputs.events() if not (EVENTS / event).is_dir()}
     for request in compile_requests(kernel_identity(VMLINUX), Btf.load(), lacking):
         number += 1
         try:
@@ -164,7 +164,7 @@ def main() -> int:
     """Serve, or compile all."""
     try:
         kernel, *folder = sys.argv[1:]
-        with posing_as(facts.of(find(kernel))):
+        with posing_as(compile_inputs.of(find(kernel))):
             if not folder:
                 return 1 if compile_all(kernel) else 0
             serve(Path(folder[0]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.host import which
-from lab.image import Image
+from lab.kernel_image import Image
 from lab.suites import UserSpace
 
 GUEST = Path(__file__).parent / "guest"

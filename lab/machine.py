@@ -14,8 +14,8 @@ from types import TracebackType
 
 from lab.errors import LabError
 from lab.host import QEMU, Accelerator, virtiofsd, which
-from lab.image import Image
 from lab.initramfs import Job, build
+from lab.kernel_image import Image
 
 CONFINE = Path(__file__).parent / "confine.py"
 CHANNELS = ("console", "out", "err", "control")

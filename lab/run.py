@@ -11,14 +11,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lab.command_output import Marked, new_mark, writer
 from lab.console import Verdict, judge, last_lines, readable
 from lab.errors import FAILED, say
 from lab.fetch import locked
 from lab.host import KVM, TCG, remember_kvm_fails
-from lab.image import Image
 from lab.initramfs import Job
+from lab.kernel_image import Image
 from lab.machine import KVM_FAILED, Machine, Shape
-from lab.streams import Marked, new_mark, writer
 
 RETRIES = 3
 CONSOLE_KEPT = 1 << 20

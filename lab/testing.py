@@ -27,7 +27,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
-from lab import facts, host_compiler, suites
+from lab import compile_inputs, host_compiler, suites
 from lab.errors import FAILED, LabError, say
 from lab.fetch import cached, find
 from lab.host import memory_available
@@ -214,7 +214,7 @@ def prepare(asked: Asked) -> Counts:
     """Get ready to compile beside the VMs and, if asked to, compile every tracer for each kernel, on all
     processors. Returns the kernels for which all did, and did not, as tests. Raises LabError."""
     for kernel in asked.kernels:
-        facts.of(kernel)
+        compile_inputs.of(kernel)
     if not asked.everything:
         return Counts()
     total = Counts()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 // Count operations of io_uring as they are submitted and completed, and measure the time between.
 #include "log2.h"
-#include "rings.h"
+#include "io_uring.h"
 
 struct row_key {
 #ifdef BY_PID

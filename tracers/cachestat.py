@@ -1,7 +1,7 @@
 """cachestat: pages that reads find in the page cache, and pages that they do not."""
 
 from pytracer.spec import Tracer
-from pytracer.spec.files import CACHE, CACHE_NOTES, CACHE_OUTPUT, by_cache_key
+from pytracer.spec.file_work import CACHE, CACHE_NOTES, CACHE_OUTPUT, by_cache_key
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(

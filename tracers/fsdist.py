@@ -2,7 +2,7 @@
 
 from pytracer.spec import Column, GroupBy, Histogram, Key, Tracer, Unit
 from pytracer.spec.common import RETURN_TIMED, TASK_KEYS, times
-from pytracer.spec.files import FS_NOTES, OPERATION
+from pytracer.spec.file_work import FS_NOTES, OPERATION
 from pytracer.spec.filters import TASK_FILTERS
 
 TRACER = Tracer(

@@ -2,7 +2,7 @@
 
 from pytracer.spec import Flag, GroupBy, Table, Tracer
 from pytracer.spec.filters import TASK_FILTERS
-from pytracer.spec.rings import COUNTS, KEYS, REQUESTS, RINGS, TIMES
+from pytracer.spec.io_uring import COUNTS, KEYS, REQUESTS, RINGS, TIMES
 
 TRACER = Tracer(
     name="iouring",

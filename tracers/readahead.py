@@ -2,7 +2,7 @@
 
 from pytracer.spec import Column, GroupBy, RawTracepoint, Table, Tracer, Unit
 from pytracer.spec.common import RETURN, TASK_KEYS
-from pytracer.spec.files import PAGE_ADDED
+from pytracer.spec.file_work import PAGE_ADDED
 from pytracer.spec.filters import TASK_FILTERS
 from pytracer.spec.hooks import Alternative, Hook
 

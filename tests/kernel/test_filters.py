@@ -17,7 +17,7 @@ from pytracer.errors import UsageError
 from pytracer.kernel.pcap import CompiledFilter, LinkType, compile_filter, compile_for
 from support import packets
 from support.cli import finish, run, start, wait_for
-from support.filters import PASSES, attached, classic, judged, random_program
+from support.packet_filters import PASSES, attached, classic, judged, random_program
 
 pytestmark = pytest.mark.kernel
 EXPRESSIONS = (

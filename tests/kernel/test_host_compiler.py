@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import facts
+from lab import compile_inputs
 from lab.every_plan import compile_requests
 
 from pytracer.bpf.compile import remote
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVE = """
 import sys
 from pathlib import Path
-from lab import facts, host_compiler
+from lab import compile_inputs, host_compiler
 folder = Path(sys.argv[1])
 release, version = ((folder / name).read_text().strip() for name in ("release", "version"))
 with host_compiler.posing_as(facts.Facts(folder, release, version)):
@@ -43,7 +43,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("facts", "folder", "cache"):
         (tmp_path / name).mkdir(mode=0o700)
     subprocess.run(
-        ["unshare", "--mount", "sh", "-c", facts.SCRIPT, "facts", tmp_path / "facts", *facts.events()],
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            compile_inputs.SCRIPT,
+            "facts",
+            tmp_path / "facts",
+            *compile_inputs.events(),
+        ],
         check=True,
     )
     words = [

@@ -21,7 +21,7 @@ from pytracer.kernel.policy import sysctl
 from pytracer.model import Loss, Stacks
 from pytracer.spec import PerfSample
 from pytracer.spec.common import SAMPLES
-from pytracer.symbols import maps
+from pytracer.symbols import memory_maps
 from support import own
 from support.cgroups import cgroup
 from support.cli import run, wait_for
@@ -137,7 +137,9 @@ def test_the_image_is_computed_alike_on_both_sides():
     with spinning() as process, pytracer.open("profile", pid=process.pid, duration=0.5) as trace:
         assert isinstance(list(trace)[-1], Stacks)
         images = trace.session.collector._maps.images()
-        assert {pid: one.image for pid, one in images.items()} == {process.pid: maps.image_of(process.pid)}
+        assert {pid: one.image for pid, one in images.items()} == {
+            process.pid: memory_maps.image_of(process.pid)
+        }
 
 
 @pytest.mark.parametrize("by", ["pid", "tid", "comm", "uid", "cgroup"])

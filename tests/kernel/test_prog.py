@@ -37,7 +37,7 @@ from support.bpftool import Filtered, array, bpftool, by_id, number, program, up
 from support.bpftool import counting as counts
 from support.cgroups import cgroup
 from support.cli import COMMAND, Ended, Result, run, start, stop, wait_for
-from support.names import HOSTILE, hostile_process
+from support.hostile_names import HOSTILE, hostile_process
 from support.needs import needs, running
 from support.nobody import python
 from support.workloads import workload

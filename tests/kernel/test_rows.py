@@ -31,7 +31,7 @@ from pytracer.spec import (
 )
 from pytracer.trace.loop import Trace
 from support.cli import run
-from support.streams import THREAD, calls, losses
+from support.serials import THREAD, calls, losses
 from support.workloads import workload
 
 pytestmark = pytest.mark.kernel

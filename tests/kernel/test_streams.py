@@ -22,7 +22,7 @@ from pytracer.model import Batch, Loss
 from pytracer.trace import stream_collector
 from support.cli import COMMAND, LIMIT, finish, start
 from support.needs import needs
-from support.streams import FACTS, THREAD, batches, calls, column, losses, plugin, text, trace
+from support.serials import FACTS, THREAD, batches, calls, column, losses, plugin, text, trace
 
 pytestmark = pytest.mark.kernel
 CPUS = sorted(os.sched_getaffinity(0))

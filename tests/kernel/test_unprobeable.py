@@ -8,8 +8,8 @@ import pytest
 
 from pytracer.errors import PytracerError
 from pytracer.spec import ProbeSite
-from pytracer.symbols import files
-from pytracer.symbols.code import probes
+from pytracer.symbols import program_files
+from pytracer.symbols.code import uprobe_limits
 from support.elf_builder import build
 from support.instructions import INSTRUCTIONS
 from support.uprobes import Counter
@@ -25,7 +25,7 @@ def test_the_kernel_refuses_what_is_said_of_it(tmp_path):
     path = tmp_path / "code.so"
     path.write_bytes(build()[:0x1000] + body.ljust(0x1000, b"\x90"))
     refused = set()
-    with path.open("rb") as opened, files.find(str(path)) as file, Counter() as counter:
+    with path.open("rb") as opened, program_files.find(str(path)) as file, Counter() as counter:
         mapped = mmap.mmap(opened.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
         for at, code in enumerate(codes):
             try:
@@ -33,4 +33,4 @@ def test_the_kernel_refuses_what_is_said_of_it(tmp_path):
             except PytracerError:
                 refused.add(code)
         mapped.close()
-    assert refused == {code for code in codes if probes.refusal(code, is_64=True)}
+    assert refused == {code for code in codes if uprobe_limits.refusal(code, is_64=True)}

@@ -13,7 +13,7 @@ import pytest
 from pytracer.errors import PytracerError, UsageError
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.spec import ProbeSite, Uprobe, UprobeMulti, Uretprobe, UretprobeMulti
-from pytracer.symbols import files, places
+from pytracer.symbols import places, program_files
 from support.needs import needs
 from support.uprobes import (
     WAYS,
@@ -68,7 +68,7 @@ def test_functions_are_counted_to_the_last_call(way, symbol, expected, at_return
 
 
 def test_a_place_in_a_function_and_in_the_file(way):
-    with files.find(workload("marks")) as file:
+    with program_files.find(workload("marks")) as file:
         [site] = places.find(file, "work").sites
     for symbol in ("work+0", f"+{site.offset:#x}"):
         with working(TIMES) as program, Counter(way) as counter:
@@ -100,7 +100,7 @@ def test_every_process_that_runs_the_file_also_one_that_starts_later(way, tmp_pa
 
 
 def test_cookies_tell_places_apart(way):
-    with working(TIMES) as program, files.find(workload("marks")) as file:
+    with working(TIMES) as program, program_files.find(workload("marks")) as file:
         sites = places.find(file, "work*").sites
         assert [site.name for site in sites] == ["work", "work_more"]
         needs("cookies", has_cookies())
@@ -210,7 +210,7 @@ def test_a_link_in_a_container_leads_within_it(way, tmp_path):
 
 def test_half_an_attachment_is_taken_back(way):
     """One of the places is none: no probe stays on the others."""
-    with files.find(workload("marks")) as file, working(TIMES) as program, Counter(way) as counter:
+    with program_files.find(workload("marks")) as file, working(TIMES) as program, Counter(way) as counter:
         sites = [*places.find(file, "work*").sites, ProbeSite("beyond", 1 << 40)]
         with pytest.raises(PytracerError, match=r"/marks:(beyond|3 places)"):
             counter.attach(file, sites)
@@ -244,7 +244,7 @@ def test_a_process_that_ended_is_an_error():
     with working(1) as program:
         program.go()
     with pytest.raises(UsageError, match=rf"no process {program.pid}"):
-        files.find("libc", program.pid)
+        program_files.find("libc", program.pid)
     assert not Path(f"/proc/{program.pid}").exists()
     zombie = os.fork()
     if not zombie:
@@ -252,6 +252,6 @@ def test_a_process_that_ended_is_an_error():
     try:
         os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
         with pytest.raises(UsageError, match="runs no program: it has just ended"):
-            files.find("libc", zombie)
+            program_files.find("libc", zombie)
     finally:
         os.waitpid(zombie, 0)

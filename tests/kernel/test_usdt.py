@@ -17,7 +17,7 @@ from pytracer.errors import UsageError
 from pytracer.features.kernel_facts import RunningKernel
 from pytracer.features.table.helpers import PROBE_READ_USER
 from pytracer.spec import Uprobe, UprobeMulti
-from pytracer.symbols import files, usdt
+from pytracer.symbols import program_files, usdt
 from support.needs import needs
 from support.uprobes import Counter, Program, build_library, has_cookies, has_multi, working
 from support.workloads import workload
@@ -95,7 +95,7 @@ def test_a_probe_that_a_program_makes_while_it_runs(way, tmp_path):
 
 def test_pythons_own_probes(way):
     """Those of a process of ours, in the interpreter that the distribution built."""
-    with files.find(str(PYTHON)) as file:
+    with program_files.find(str(PYTHON)) as file:
         needs("python3 with probes", [*usdt.usdt_probes(file.tables)])
     code = "import gc; gc.disable(); print('ready', flush=True); input()\n"
     code += f"for _ in range({TIMES}): gc.collect()\nimport os; os._exit(0)"
@@ -106,11 +106,11 @@ def test_pythons_own_probes(way):
 
 
 def test_what_is_not_there_is_said():
-    with files.find(workload("marks")) as file:
+    with program_files.find(workload("marks")) as file:
         with pytest.raises(UsageError) as caught:
             usdt.find(file, "forms", "regsters")
         assert caught.value.hint.startswith("did you mean forms:registers or")
-    with files.find(workload("calls")) as file, pytest.raises(UsageError, match="has no USDT probes"):
+    with program_files.find(workload("calls")) as file, pytest.raises(UsageError, match="has no USDT probes"):
         usdt.find(file, "", "registers")
     with working(1) as program, pytest.raises(UsageError, match=f"of process {program.pid} 'fomrs:bare'"):
         list(usdt.in_process(program.pid, "fomrs", "bare"))
@@ -193,7 +193,7 @@ def test_arguments_are_read_in_every_form(reader, name, linked, tmp_path):
     if linked == "stripped" and name == "memory":  # where symbols are is gone with them
         expected[7] = expected[8] = (MISSING, 0)
     expected += [(MISSING, 0)] * (12 - len(expected))
-    with Program(path, "forms", 1) as program, files.find(str(path)) as file:
+    with Program(path, "forms", 1) as program, program_files.find(str(path)) as file:
         [mark] = usdt.find(file, "forms", name)
         assert reader.read(file, mark, program) == expected
         assert [bool(argument.problem) for argument in mark.arguments] == [
@@ -202,7 +202,7 @@ def test_arguments_are_read_in_every_form(reader, name, linked, tmp_path):
 
 
 def test_arguments_of_pythons_own_probes(reader):
-    with files.find(str(PYTHON)) as file:
+    with program_files.find(str(PYTHON)) as file:
         needs("python3 with probes", [*usdt.usdt_probes(file.tables)])
         code = "import gc, os; gc.disable(); print('ready', flush=True); input(); gc.collect(1); os._exit(0)"
         with Program(PYTHON, "-c", code) as program:
@@ -215,5 +215,5 @@ def test_what_is_no_program(data, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(data)
     with pytest.raises(UsageError, match="not an ELF file") as caught:
-        files.find(str(path))
+        program_files.find(str(path))
     assert caught.value.hint == ("it is a script: trace what runs it, /bin/sh" if b"sh" in data else "")

@@ -16,8 +16,8 @@ from pytracer.bpf.trial import returning
 from pytracer.kernel.pcap import LinkType, compile_filter
 from support import packets
 from support.cli import Result, finish, run, start, stop, wait_for
-from support.filters import classic
 from support.needs import needs
+from support.packet_filters import classic
 
 pytestmark = pytest.mark.kernel
 MODES = ("native", "generic")

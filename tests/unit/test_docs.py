@@ -18,7 +18,7 @@ from pytracer.cli import main
 from pytracer.enrich import decoders
 from pytracer.kernel import filter_values
 from pytracer.spec import Option, Probe
-from pytracer.symbols import debuginfod, demangle, dwarf, entries, maps, tables
+from pytracer.symbols import debuginfod, demangle, dwarf, dwarf_entries, elf_tables, memory_maps
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -148,17 +148,17 @@ def test_the_budgets_are_those_of_the_code():
         row("waiting for debuginfod (`wait`)", lambda one: f"{one.wait:g} s"),
         row("memory that is kept (`memory`)", lambda one: f"{one.memory >> 20} MiB"),
         row("symbols, lines of perf maps, mappings (`entries`)", lambda one: f"{one.entries:,}"),
-        f"| one table of an ELF file | {tables.TABLE_LIMIT >> 20} MiB | `symbols/tables.py` |",
-        f"| a name | {tables.NAME_LIMIT:,} bytes | `symbols/tables.py` |",
+        f"| one table of an ELF file | {elf_tables.TABLE_LIMIT >> 20} MiB | `symbols/elf_tables.py` |",
+        f"| a name | {elf_tables.NAME_LIMIT:,} bytes | `symbols/elf_tables.py` |",
         f"| debug information, unpacked | {dwarf._LIMIT >> 20} MiB | `symbols/dwarf.py` |",
         f"| a file from a debuginfod server | {debuginfod._LIMIT >> 30} GiB, {debuginfod._PATIENCE:g} s "
         "| `symbols/debuginfod.py` |",
-        f"| mappings with code of one process | {maps.RANGES:,} | `symbols/maps.py` |",
+        f"| mappings with code of one process | {memory_maps.RANGES:,} | `symbols/memory_maps.py` |",
         f"| demangling a batch of names | {demangle._SECONDS} s of CPU, 512 MiB, in a process of its own "
         "| `symbols/demangle.py` |",
         f"| images that are kept | {image_cache.MAX_IMAGES}, {image_cache.MAX_BYTES >> 20} MiB "
         "| `bpf/cache/image_cache.py` |",
     ):
         assert line in page
-    assert f"is charged as {entries.WEIGHT} entries" in page
+    assert f"is charged as {dwarf_entries.WEIGHT} entries" in page
     assert f"a cgroup as {filter_values._CGROUP}\n" in page

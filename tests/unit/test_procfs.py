@@ -12,7 +12,7 @@ import pytest
 from pytracer.arrays import np
 from pytracer.kernel import filter_values
 from pytracer.procfs import has_ended, living
-from pytracer.symbols import files, maps
+from pytracer.symbols import memory_maps, program_files
 from pytracer.symbols.root import Root
 from pytracer.symbols.user import UNKNOWN, UserSymbols
 from support.workloads import workload
@@ -38,16 +38,16 @@ def test_which_thread_shows_a_process(headless: int) -> None:
 
 
 def test_its_memory_root_files_and_namespaces_are_seen(headless: int) -> None:
-    assert maps.image_of(headless)
-    mappings = maps.parse(maps.read(headless))
+    assert memory_maps.image_of(headless)
+    mappings = memory_maps.parse(memory_maps.read(headless))
     [mapping] = [mapping for mapping in mappings if mapping.name == "marks"]
-    handle = maps.find_file(headless, mapping)
+    handle = memory_maps.find_file(headless, mapping)
     assert handle is not None
     with handle:
         assert handle.stat.st_ino == mapping.inode
     with Root(headless) as root:
         assert root.read("/etc/passwd") == Path("/etc/passwd").read_bytes()
-    with files.find("marks", headless) as file:
+    with program_files.find("marks", headless) as file:
         assert file.mapped
         assert file.name == workload("marks")
     for of in (filter_values.network_namespace, filter_values.mount_namespace):
@@ -57,8 +57,8 @@ def test_its_memory_root_files_and_namespaces_are_seen(headless: int) -> None:
 def test_its_functions_have_names(headless: int) -> None:
     symbols = UserSymbols()
     assert symbols.notice(headless)
-    image = maps.image_of(headless)
-    [mapping] = [one for one in maps.parse(maps.read(headless)) if one.name == "marks"]
+    image = memory_maps.image_of(headless)
+    [mapping] = [one for one in memory_maps.parse(memory_maps.read(headless)) if one.name == "marks"]
     [name] = symbols.names(headless, image, None, np.array([mapping.start + 8], np.uint64))
     assert name != UNKNOWN
     symbols.close()

@@ -179,11 +179,11 @@ def test_a_kernel_that_does_not_come_up():
 def test_a_kernel_by_its_path():
     lab("true")  # so that it is fetched
     sys.path.append(str(ROOT))
-    from lab import fetch, image
+    from lab import fetch, kernel_image
 
     kernel = fetch.find(KERNEL)
     fetched = fetch.cached(kernel.name)
-    here = image.from_cache(kernel, fetched)
+    here = kernel_image.from_cache(kernel, fetched)
     words = [sys.executable, str(ROOT / "scripts/lab"), "--kernel-image", str(here.file)]
     words += ["--modules", str(fetched.folder), "--append", here.append, "--", "uname", "-r"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)

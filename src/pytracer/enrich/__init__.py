@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from pytracer.budget import Budget
 from pytracer.enrich.addresses import address
-from pytracer.enrich.arguments import arguments
 from pytracer.enrich.cgroups import cgroup_decoder
+from pytracer.enrich.command_line import arguments
 from pytracer.enrich.connections import connection_error, connection_event, retransmission, tcp_state
 from pytracer.enrich.decode import Decoder, decode
 from pytracer.enrich.disks import block_operation, disk_decoder
@@ -19,6 +19,7 @@ from pytracer.enrich.flags import clone_flags, file_operation, file_type, open_f
 from pytracer.enrich.http import http_method, http_path
 from pytracer.enrich.huge_pages import huge_cause, huge_memory
 from pytracer.enrich.interfaces import interface_decoder
+from pytracer.enrich.io_uring import ring_operation
 from pytracer.enrich.kernel_names import (
     capability_name,
     signal_code,
@@ -29,7 +30,6 @@ from pytracer.enrich.kernel_names import (
 from pytracer.enrich.lookups import lookup_result
 from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.registers import register, registers
-from pytracer.enrich.rings import ring_operation
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.strings import payload, text
 from pytracer.enrich.target_names import target_decoder

@@ -13,7 +13,7 @@ from pytracer.enrich.decode import Computed
 from pytracer.enrich.strings import text
 from pytracer.lang import ProbeSpec, ProbeSpecs, ResultField, ResultSlot
 from pytracer.model import Coded, Schema
-from pytracer.symbols import maps
+from pytracer.symbols import memory_maps
 from pytracer.symbols.kernel import KernelSymbols
 from pytracer.symbols.user import UserSymbols
 from pytracer.text import from_path
@@ -133,7 +133,7 @@ class ResultColumns:
             image = 0
             with contextlib.suppress(OSError):
                 if self._user.notice(pid):
-                    image = maps.image_of(pid)
+                    image = memory_maps.image_of(pid)
             found = self._user.names(pid, image, None, np.ascontiguousarray(addresses[rows]))
             for row, name in zip(rows.tolist(), found, strict=True):
                 names[row] = name

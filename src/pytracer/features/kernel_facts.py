@@ -119,14 +119,14 @@ class RunningKernel(FeatureProber):
 
     def function_types(self, site: ProbeSite) -> FunctionTypes | None:
         """See :class:`~pytracer.kernel.facts.KernelInfo`."""
-        from pytracer.symbols import files
+        from pytracer.symbols import program_files
         from pytracer.targets import debug_info
 
         if site not in self._described:
             self._described[site] = None
             where = site.file, site.holder, site.identity
             # If the file is removed meanwhile, attaching reports it.
-            with contextlib.suppress(PytracerError), files.find(*where) as file:
+            with contextlib.suppress(PytracerError), program_files.find(*where) as file:
                 self._described[site] = debug_info.describe(file, site.name, site.offset)
         return self._described[site]
 

@@ -16,8 +16,8 @@ from pytracer.prog.link_targets import TargetNames
 from pytracer.prog.map_contents import MapContents, read_contents
 from pytracer.prog.native_code import NativeInstruction, disassemble_program
 from pytracer.prog.program_list import KernelMap, ProgramLister, read_kernel_map
+from pytracer.prog.program_tables import NEEDED, context, row
 from pytracer.prog.run_stats import RunCount
-from pytracer.prog.tables import NEEDED, context, row
 from pytracer.record import record
 from pytracer.symbols.kernel import KernelSymbols
 
@@ -27,7 +27,7 @@ NONE = "there is none: this kernel interprets"
 
 @record
 class ProgramDump:
-    """A program with its code. ``facts`` are the values of its columns in :mod:`pytracer.prog.tables`.
+    """A program with its code. ``facts`` are its columns of :mod:`pytracer.prog.program_tables`.
 
     Instructions and native code are paired with the line of C that begins there. Native code begins at the
     address ``begin``; ``hint`` says why it is missing or cannot be disassembled.

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytracer.budget import Account
-from pytracer.symbols import debuginfod, tables
-from pytracer.symbols.tables import ElfError, Tables
+from pytracer.symbols import debuginfod, elf_tables
+from pytracer.symbols.elf_tables import ElfError, Tables
 
 ROOT = Path("/usr/lib/debug")
 FOLDER = ROOT / ".build-id"
@@ -52,7 +52,7 @@ def unpack_symbols(file: Tables) -> Iterator[Tables | None]:
                 memory = os.memfd_create("symbols", os.MFD_CLOEXEC)
                 with open(memory, "wb", closefd=False) as written:
                     written.write(data)
-                found = tables.read(memory, file.account)
+                found = elf_tables.read(memory, file.account)
         yield found
     finally:
         if memory >= 0:
@@ -77,7 +77,7 @@ def _open_by_link(file: Tables, held: contextlib.ExitStack) -> Tables | None:
         at = (len(name) + 4) // 4 * 4
         if not name or b"/" in name or len(data) < at + 4 or not rest:
             return None
-        wanted = int.from_bytes(data[at : at + 4], "little" if tables.LITTLE else "big")
+        wanted = int.from_bytes(data[at : at + 4], "little" if elf_tables.LITTLE else "big")
         folder = Path(f"/proc/self/fd/{file.descriptor}").readlink().parent
         called = os.fsdecode(name)
         own, build_id = os.fstat(file.descriptor), file.build_id()
@@ -95,7 +95,7 @@ def _open_by_link(file: Tables, held: contextlib.ExitStack) -> Tables | None:
 def _open(path: Path, account: Account, held: contextlib.ExitStack) -> Tables | None:
     with contextlib.suppress(ElfError, OSError):
         if path.is_file():
-            return tables.read(held.enter_context(path.open("rb", buffering=0)).fileno(), account)
+            return elf_tables.read(held.enter_context(path.open("rb", buffering=0)).fileno(), account)
     return None
 
 

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from pytracer.budget import Account, OverBudgetError
-from pytracer.symbols import tables
-from pytracer.symbols.tables import ElfError
+from pytracer.symbols import elf_tables
+from pytracer.symbols.elf_tables import ElfError
 
 _BUILD_ID = re.compile(r"[0-9a-f]{8,128}")
 _PATIENCE = 10.0  # seconds for a file, all of it; a server that takes longer is not asked again
@@ -98,5 +98,5 @@ def _fetch(server: str, build_id: str, path: Path, account: Account) -> bool:
 def _has_build_id(descriptor: int, build_id: str) -> bool:
     """Return whether an open file is an ELF file with this build id."""
     with contextlib.suppress(ElfError):
-        return tables.read(descriptor).build_id() == build_id
+        return elf_tables.read(descriptor).build_id() == build_id
     return False

@@ -15,8 +15,8 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 
 from pytracer.symbols import debug, split
-from pytracer.symbols.entries import DebugEntries, name_of
-from pytracer.symbols.tables import ElfError, Tables, content
+from pytracer.symbols.dwarf_entries import DebugEntries, name_of
+from pytracer.symbols.elf_tables import ElfError, Tables, content
 
 _LIMIT = 1 << 28  # bytes of debug information, unpacked: it is read into memory
 _RANGES_LIMIT = 1 << 22  # bytes of the table of ranges; with more, units are gone through

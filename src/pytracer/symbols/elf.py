@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pytracer.arrays import Array, np
 from pytracer.budget import Account
 from pytracer.record import record
-from pytracer.symbols import symtab, tables
+from pytracer.symbols import elf_tables, symtab
 from pytracer.symbols.symtab import (
     FUNCTION,
     IFUNC,
@@ -62,7 +62,7 @@ class FunctionTable:
         place = np.where((place >= 0) & (addresses >= self.ends[place]), self.outer[place], place)
         inside = (place >= 0) & (addresses < self.ends[place])
         return [
-            tables.name_at(self._strings, int(self._names[at])) if known else None
+            elf_tables.name_at(self._strings, int(self._names[at])) if known else None
             for at, known in zip(place.tolist(), inside.tolist(), strict=True)
         ]
 
@@ -97,8 +97,8 @@ def read(descriptor: int, account: Account | None = None) -> Elf:
 
     Of the account, ``entries`` and ``nbytes`` of the functions stay charged.
     """
-    file = tables.read(descriptor, account)
-    code = file.loaded(tables.EXECUTABLE)
+    file = elf_tables.read(descriptor, account)
+    code = file.loaded(elf_tables.EXECUTABLE)
     found = symtab.read(file)
     try:
         functions = _sort(found)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pytracer.arrays import Array, np
-from pytracer.symbols.maps import Mapping
+from pytracer.symbols.memory_maps import Mapping
 
 UNLOADED = "[unloaded]"
 """An address that had several mappings, or functions of a JIT, over time, where it is not known which of

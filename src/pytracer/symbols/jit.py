@@ -25,9 +25,9 @@ from typing import NamedTuple
 from pytracer import ktime
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, OverBudgetError
-from pytracer.symbols import tables
+from pytracer.symbols import elf_tables
 from pytracer.symbols.history import UNLOADED
-from pytracer.symbols.maps import started
+from pytracer.symbols.memory_maps import started
 from pytracer.symbols.owners import Credentials, credentials, root_of_namespace
 from pytracer.symbols.root import Root
 from pytracer.text import from_bytes
@@ -190,7 +190,7 @@ class PerfMap:
     def _name(self, place: int) -> str | None:
         if place < 0:
             return None
-        name = os.pread(self._descriptor, tables.NAME_LIMIT, place).partition(b"\n")[0]
+        name = os.pread(self._descriptor, elf_tables.NAME_LIMIT, place).partition(b"\n")[0]
         return from_bytes(name.rstrip(b"\r"))
 
 

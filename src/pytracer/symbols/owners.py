@@ -11,7 +11,7 @@ import sys
 from pytracer.budget import Account, Budget
 from pytracer.procfs import living
 from pytracer.record import record
-from pytracer.symbols.maps import PROC
+from pytracer.symbols.memory_maps import PROC
 from pytracer.text import harmless
 
 # include/uapi/linux/nsfs.h, Linux 4.9 (6786741dbf99, a7306ed8d94a) and 4.11 (d95fa3c76a66)

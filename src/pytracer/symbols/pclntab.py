@@ -11,7 +11,7 @@ import sys
 
 from pytracer.arrays import Array, np
 from pytracer.record import record
-from pytracer.symbols.tables import EXECUTABLE, TABLE_LIMIT, ElfError, Tables
+from pytracer.symbols.elf_tables import EXECUTABLE, TABLE_LIMIT, ElfError, Tables
 
 _SECTIONS = (b".gopclntab", b".data.rel.ro.gopclntab")
 _GO_1_2, _GO_1_16, _GO_1_18, _GO_1_20 = 0xFFFFFFFB, 0xFFFFFFFA, 0xFFFFFFF0, 0xFFFFFFF1

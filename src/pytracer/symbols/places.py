@@ -17,8 +17,8 @@ from pytracer.errors import (
 )
 from pytracer.record import default_factory, record, replace
 from pytracer.spec import ProbeSite, quoting
-from pytracer.symbols import code, names, symtab
-from pytracer.symbols.files import ProgramFile
+from pytracer.symbols import code, function_names, symtab
+from pytracer.symbols.program_files import ProgramFile
 from pytracer.text import to_bytes
 
 _NEAR = 2000  # names that an unknown one is compared to: a browser's file has a million
@@ -115,7 +115,7 @@ def _find_functions(file: ProgramFile, pattern: str) -> _FoundFunctions:
     titles = dict[int, dict[str, str]]()
     indirect = set[str]()
     with file.reading() as elf_:
-        for match in names.find(file, pattern):
+        for match in function_names.find(file, pattern):
             offset = elf_.offset_of(match.symbol.address)
             if match.symbol.is_indirect:
                 indirect.add(match.symbol.name)
@@ -140,7 +140,7 @@ def _find_functions(file: ProgramFile, pattern: str) -> _FoundFunctions:
                 hint="a probe takes code; nm shows functions as T, t or W",
             )
         elsewhere = _elsewhere(file, pattern)
-        known = names.function_names(file)
+        known = function_names.function_names(file)
         build_id = elf_.build_id()
     where = "nm and nm -D list them"
     if not any(table.whole for table in file.symbols):
@@ -159,14 +159,14 @@ def _elsewhere(file: ProgramFile, pattern: str) -> str:
     the file loads; "" if it is in neither."""
     if quoting.is_pattern(pattern):
         return ""
-    alike = [quoting.quote(text) for text in names.as_in_source(file, pattern)]
+    alike = [quoting.quote(text) for text in function_names.as_in_source(file, pattern)]
     if alike:
         return f"did you mean {' or '.join(sorted(set(alike))[:3])}?"
-    from pytracer.symbols import files, loader
+    from pytracer.symbols import dynamic_linker, program_files
 
-    for path in loader.loaded(file.path)[1:]:
-        with contextlib.suppress(PytracerError), files.find(path) as other, other.reading():
-            if names.find(other, pattern):
+    for path in dynamic_linker.loaded(file.path)[1:]:
+        with contextlib.suppress(PytracerError), program_files.find(path) as other, other.reading():
+            if function_names.find(other, pattern):
                 return f"it is in a library that {file.name} loads: {quoting.quote(path)}:{pattern}"
     return ""
 

@@ -9,8 +9,8 @@ import stat
 import struct
 
 from pytracer.procfs import living
-from pytracer.symbols import maps
-from pytracer.symbols.maps import Handle
+from pytracer.symbols import memory_maps
+from pytracer.symbols.memory_maps import Handle
 
 _OPENAT2 = 437  # on every machine; Linux 5.6 (fddb5d430ad9)
 _IN_ROOT = 0x10  # RESOLVE_IN_ROOT
@@ -23,7 +23,7 @@ class Root:
     def __init__(self, pid: int = 0) -> None:
         """Open the root. Raises OSError if there is no such process, or it may not be inspected."""
         self.pid = pid
-        path = maps.PROC / str(living(pid, maps.PROC)) / "root" if pid else "/"
+        path = memory_maps.PROC / str(living(pid, memory_maps.PROC)) / "root" if pid else "/"
         self._fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def open(self, path: str) -> int:

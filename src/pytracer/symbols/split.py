@@ -19,7 +19,7 @@ from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DWARFInfo
 from elftools.elf.elffile import ELFFile
 
 from pytracer.budget import Account
-from pytracer.symbols.tables import Tables
+from pytracer.symbols.elf_tables import Tables
 
 _SECTIONS = ("info", "abbrev", "str", "str_offsets", "loclists", "rnglists", "line")
 _IN_PACKAGE = {1: "info", 3: "abbrev", 4: "line", 5: "loclists", 6: "str_offsets", 8: "rnglists"}  # DW_SECT_*

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pytracer.arrays import Array, np
 from pytracer.budget import OverBudgetError
 from pytracer.record import record
-from pytracer.symbols import debug, pclntab, tables
-from pytracer.symbols.tables import NOBITS, TABLE_LIMIT, ElfError, Tables
+from pytracer.symbols import debug, elf_tables, pclntab
+from pytracer.symbols.elf_tables import NOBITS, TABLE_LIMIT, ElfError, Tables
 
 UNTYPED, FUNCTION, FILE, IFUNC = 0, 2, 4, 10  # STT_*
 _DATA = (1, 5, 6)  # STT_OBJECT, STT_COMMON, STT_TLS
@@ -275,7 +275,7 @@ def _defined_versions(file: Tables) -> dict[int, str]:
             _, flags, number, _, _, aux, following = struct.unpack_from("=HHHHIII", data, at)
             if not flags & _BASE and at + aux + 4 <= len(data):
                 [name] = struct.unpack_from("=I", data, at + aux)
-                found[number] = tables.name_at(strings, name)
+                found[number] = elf_tables.name_at(strings, name)
             if not following:
                 break
             at += following

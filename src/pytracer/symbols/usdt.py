@@ -15,9 +15,9 @@ from pytracer.errors import UsageError
 from pytracer.record import record
 from pytracer.spec import ProbeSite, SiteArgument
 from pytracer.spec.quoting import matcher
-from pytracer.symbols import commands, files, loader, places, tables, usdt_args
-from pytracer.symbols.files import ProgramFile
-from pytracer.symbols.tables import Tables
+from pytracer.symbols import commands, dynamic_linker, elf_tables, places, program_files, usdt_args
+from pytracer.symbols.elf_tables import Tables
+from pytracer.symbols.program_files import ProgramFile
 from pytracer.symbols.usdt_args import UsdtArgument
 from pytracer.text import from_bytes
 
@@ -51,7 +51,7 @@ def usdt_probes(file: Tables) -> Iterator[UsdtProbe]:
         return
     base = file.section(_BASE)
     addresses = struct.Struct("=QQQ" if file.width == 2 else "=III")
-    for owner, kind, data in tables.notes(file.content(section, _ROOM)):
+    for owner, kind, data in elf_tables.notes(file.content(section, _ROOM)):
         file.account.check()
         if owner != _OWNER or kind != _KIND or len(data) < addresses.size:
             continue
@@ -66,7 +66,7 @@ def usdt_probes(file: Tables) -> Iterator[UsdtProbe]:
         if offset is None:
             continue
         # Counted by the kernel where the file is written into memory: 0 where no file is behind it.
-        counter = file.offset_of(semaphore, tables.WRITABLE) if semaphore else 0
+        counter = file.offset_of(semaphore, elf_tables.WRITABLE) if semaphore else 0
         found = usdt_args.parse(arguments, file, place)
         located = tuple(
             SiteArgument(-one.size if one.signed else one.size, one.pack(), one.problem) for one in found
@@ -109,10 +109,10 @@ def in_command(
     """Find USDT probes in the files that a command will load; if those have none, in running programs, one
     of which it may start. Each file is closed when the next is requested. Raises as :func:`find`."""
     execution = commands.find_execution(command)
-    paths = loader.loaded(loader.program_of(execution), execution.environment)
+    paths = dynamic_linker.loaded(dynamic_linker.program_of(execution), execution.environment)
     known, any_found = list[UsdtProbe](), False
-    for path in [*paths, *loader.opened_later(paths)]:
-        with contextlib.suppress(UsageError), files.find(path) as file:
+    for path in [*paths, *dynamic_linker.opened_later(paths)]:
+        with contextlib.suppress(UsageError), program_files.find(path) as file:
             with file.reading() as read:
                 of_file = list(usdt_probes(read))
             known += of_file
@@ -137,7 +137,7 @@ def in_command(
 def in_process(pid: int, provider: str, name: str) -> Iterator[tuple[ProgramFile, list[UsdtProbe]]]:
     """Find USDT probes in every file that a process has mapped as code (0: any process), also in deleted
     and anonymous ones. Each file is closed when the next is requested. Raises as :func:`find`."""
-    searched = files.open_mapped(pid) if pid else files.running()
+    searched = program_files.open_mapped(pid) if pid else program_files.running()
     where = f"process {pid}" if pid else "what runs now"
     known, any_found = list[UsdtProbe](), False
     for file in searched:

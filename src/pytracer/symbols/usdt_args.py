@@ -14,8 +14,8 @@ import struct
 
 from pytracer.arrays import np
 from pytracer.record import record, replace
-from pytracer.symbols import elf, tables
-from pytracer.symbols.tables import Tables
+from pytracer.symbols import elf, elf_tables
+from pytracer.symbols.elf_tables import Tables
 
 NO_REGISTER = 0xFFFF
 DEREFERENCE, SIGNED, NARROW, INDEX_SIGNED, INDEX_UNSIGNED = 1, 2, 4, 8, 16  # probes_c/include/usdt.h
@@ -128,7 +128,7 @@ def _x86(place: str, file: Tables, address: int) -> UsdtArgument:
     index, _ = _x86_register(match["index"]) if match["index"] else (NO_REGISTER, 0)
     if match["symbol"]:
         add += _symbol(match["symbol"], file)
-        if file.kind != tables.FIXED:
+        if file.kind != elf_tables.FIXED:
             # It may be loaded anywhere: what is told is how far the symbol is from the mark.
             add -= address
             if base not in (NO_REGISTER, _X86_IP):

@@ -15,10 +15,10 @@ from typing import NamedTuple
 from pytracer import ktime
 from pytracer.arrays import Array, np
 from pytracer.budget import Account, Budget, OverBudgetError
-from pytracer.symbols import elf, jit, maps, owners
+from pytracer.symbols import elf, jit, memory_maps, owners
+from pytracer.symbols.elf_tables import ElfError
 from pytracer.symbols.history import UNLOADED, MappingChanges, MappingReadings, Span
-from pytracer.symbols.maps import Mapping
-from pytracer.symbols.tables import ElfError
+from pytracer.symbols.memory_maps import Mapping
 from pytracer.text import harmless
 
 UNKNOWN = "[unknown]"
@@ -132,7 +132,7 @@ class UserSymbols:
         generation = generation or (lambda: 0)
         for _ in range(2):  # it may have executed another program in between
             begun, before = ktime.monotonic_ns(), generation()
-            image = maps.image_of(pid)
+            image = memory_maps.image_of(pid)
             known = owners.credentials(pid)
             if known is None:
                 return False
@@ -141,8 +141,8 @@ class UserSymbols:
             self._accounts[pid] = account
             try:
                 with account.timed():
-                    text = maps.read(pid, account.check)
-                    if image and text and maps.image_of(pid) == image:
+                    text = memory_maps.read(pid, account.check)
+                    if image and text and memory_maps.image_of(pid) == image:
                         program = program or _Program(account)
                         found = self._read(pid, text, program, account)
                         # Files are found by where they are mapped: until they are open, it is being read.
@@ -273,9 +273,11 @@ class UserSymbols:
         if program.readings and program.text == hash(text) and pid not in self._reread:
             return None
         self._reread.discard(pid)
-        mappings = maps.parse(text)
-        if len(mappings) >= maps.RANGES:
-            account.say("mappings", f"has more than {maps.RANGES} mappings with code: others have no names")
+        mappings = memory_maps.parse(text)
+        if len(mappings) >= memory_maps.RANGES:
+            account.say(
+                "mappings", f"has more than {memory_maps.RANGES} mappings with code: others have no names"
+            )
         found = [(mapping, self._file(pid, mapping, account)) for mapping in mappings]
         new = program.readings.count_new(found)
         account.charge(entries=new, memory=_MAPPING * new)
@@ -329,14 +331,14 @@ class UserSymbols:
     ) -> _File | None:
         """The file of a mapping. One that was written anew is another, though its inode may be the same.
         Where there is no account, its owner is charged."""
-        if mapping.path == maps.VDSO and mapping.start >= _LOW:
+        if mapping.path == memory_maps.VDSO and mapping.start >= _LOW:
             if self._vdso is None:
                 memory = os.memfd_create("vdso")
-                os.write(memory, maps.vdso())
+                os.write(memory, memory_maps.vdso())
                 self._vdso = _File(memory, self._budget.account(0, "the vDSO"))
             return self._vdso
         of_file = mapping.inode and not _is_anonymous(mapping)
-        handle = maps.find_file(pid, mapping, exact=exact) if of_file else None
+        handle = memory_maps.find_file(pid, mapping, exact=exact) if of_file else None
         if handle is None:
             return None
         with handle:

@@ -15,9 +15,9 @@ from pytracer.kernel.btf import Btf
 from pytracer.kernel.facts import NOT_IN_REGISTER, FunctionTypes
 from pytracer.symbols import split
 from pytracer.symbols.dwarf import open_dwarf, ranges, units
-from pytracer.symbols.entries import DebugEntries, constant, find_having, follow_reference
-from pytracer.symbols.files import ProgramFile
-from pytracer.symbols.tables import Tables
+from pytracer.symbols.dwarf_entries import DebugEntries, constant, find_having, follow_reference
+from pytracer.symbols.elf_tables import Tables
+from pytracer.symbols.program_files import ProgramFile
 from pytracer.targets.dwarf_definitions import C
 from pytracer.targets.dwarf_locations import at_entry
 from pytracer.targets.dwarf_types import Writer

@@ -12,7 +12,7 @@ from typing import Any
 
 from elftools.dwarf.die import DIE
 
-from pytracer.symbols.entries import DebugEntries, constant
+from pytracer.symbols.dwarf_entries import DebugEntries, constant
 
 C = {0x1, 0x2, 0xC, 0x1D, 0x2C, 0x3E}
 """DW_LANG_C89, C, C99, C11, C17, C23: languages in which a struct's name is all of it."""

@@ -12,7 +12,7 @@ from typing import Any
 from elftools.dwarf.locationlists import LocationParser
 
 from pytracer.kernel.facts import NOT_IN_REGISTER
-from pytracer.symbols.entries import DebugEntries, constant
+from pytracer.symbols.dwarf_entries import DebugEntries, constant
 
 # Of e_machine: the numbers that DWARF has for the registers of arguments, in their order.
 _PASSING = {62: (5, 4, 1, 2, 8, 9), 183: tuple(range(8))}  # x86-64 psABI; AAPCS64

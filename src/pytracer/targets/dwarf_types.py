@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pytracer.kernel.btf_format import FLAG, KIND_SHIFT, BtfKind
-from pytracer.symbols.entries import DebugEntries, constant, find_having, follow_reference, name_of
+from pytracer.symbols.dwarf_entries import DebugEntries, constant, find_having, follow_reference, name_of
 from pytracer.targets.dwarf_definitions import Definitions
 
 _MOST = 1 << 16  # types that one function leads to

@@ -5,8 +5,8 @@ from __future__ import annotations
 import weakref
 
 from pytracer.spec import FunctionCode, ProbeSite
-from pytracer.symbols import code, files
-from pytracer.symbols.files import ProgramFile
+from pytracer.symbols import code, program_files
+from pytracer.symbols.program_files import ProgramFile
 
 _GO = (b".gopclntab", b".data.rel.ro.gopclntab", b".go.buildinfo")  # sections that Go's linker makes
 
@@ -42,7 +42,7 @@ class CodeReader:
     def _file(self, site: ProbeSite) -> ProgramFile:
         key = site.file, site.holder, site.identity
         if key not in self._files:
-            self._files[key] = files.find(*key)
+            self._files[key] = program_files.find(*key)
         return self._files[key]
 
 

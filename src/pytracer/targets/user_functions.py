@@ -8,8 +8,8 @@ from pytracer.errors import UnprobeableError
 from pytracer.kernel.facts import FoundTargets, NamedTarget
 from pytracer.record import replace
 from pytracer.spec import ProbeSite, Source, quoting
-from pytracer.symbols import files, loader, places, usdt
-from pytracer.symbols.files import ProgramFile
+from pytracer.symbols import dynamic_linker, places, program_files, usdt
+from pytracer.symbols.program_files import ProgramFile
 
 INDIRECT = "of which another is chosen when a program starts (IFUNC)"
 
@@ -70,8 +70,8 @@ def _file(source: Source, written: str) -> ProgramFile:
     """Open the named file: a library or program by name is the one that the command will load."""
     name = quoting.unquote(written)
     if source.command and "/" not in name:
-        name = loader.resolve_library(name, source.command) or name
-    return files.find(name, source.process)
+        name = dynamic_linker.resolve_library(name, source.command) or name
+    return program_files.find(name, source.process)
 
 
 def _add_file(file: ProgramFile, sites: Iterable[ProbeSite]) -> tuple[ProbeSite, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pytracer.bpf.attach.link import Link
 from pytracer.model import Item
-from pytracer.prog.tables import ProgramTable
+from pytracer.prog.program_tables import ProgramTable
 from pytracer.trace.clock import Clock, Schedule
 from pytracer.trace.collector import Collector, ResultSource
 from pytracer.trace.event_loop import EventLoop

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from pytracer.plan import Plan
 from pytracer.spec import UserProbe
-from pytracer.symbols import maps
+from pytracer.symbols import memory_maps
 from pytracer.text import from_path, harmless
 
 _FILES = 4  # that are named
@@ -36,10 +36,10 @@ def _mapped_instead(plan: Plan, processes: Iterable[int]) -> tuple[int, str]:
     names = {_stem(from_path(spot.file.rpartition("/")[2])) for spot in spots}
     found = 0, ""
     for pid in list(processes)[:_PROCESSES]:
-        for mapping in maps.parse(maps.read(pid)):
+        for mapping in memory_maps.parse(memory_maps.read(pid)):
             if not mapping.inode or _stem(mapping.name) not in names:
                 continue
-            handle = maps.find_file(pid, mapping)
+            handle = memory_maps.find_file(pid, mapping)
             if handle is None:
                 continue
             with handle:

@@ -9,7 +9,7 @@ import pytest
 from pytracer.bpf.load.verifier import VerifierStats, last_lines, parse_stats
 from pytracer.bpf.load.verifier_messages import explain_message
 from pytracer.cli import main as command_line
-from pytracer.explain import refused, text
+from pytracer.explain import plain_text, refused
 from pytracer.explain.html import render
 from pytracer.explain.page import (
     CodeLine,
@@ -90,9 +90,9 @@ def test_jumps_lead_to_instructions_of_the_page():
 
 
 def test_text_is_harmless_and_whole():
-    lines = list(text.render(page()))
+    lines = list(plain_text.render(page()))
     assert all(line.isprintable() for line in lines)
-    shown = "\n".join(text.render(page("mild")))
+    shown = "\n".join(plain_text.render(page("mild")))
     assert "*" in next(line for line in shown.splitlines() if line.endswith(" 2"))
     assert ">       8  int x; /* of several" in shown
     assert "      2    7  mild" not in shown
@@ -103,9 +103,9 @@ def test_text_is_harmless_and_whole():
 def test_long_folds_are_for_their_stage():
     long = Fold("the log", (Raw("\n".join(f"line {n}" for n in range(99))),))
     whole = Page("t", "c", (), (PageStage("verifier", "The verifier", "lead", (long,)),))
-    assert "-- the log: 99 lines, which --stage verifier shows" in list(text.render(whole))
-    assert "line 98" in list(text.render(whole, "verifier"))
-    assert not list(text.render(whole, "maps"))
+    assert "-- the log: 99 lines, which --stage verifier shows" in list(plain_text.render(whole))
+    assert "line 98" in list(plain_text.render(whole, "verifier"))
+    assert not list(plain_text.render(whole, "maps"))
 
 
 def test_every_alternative_is_told():

@@ -14,10 +14,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT))
 
-from lab import apt, cli, console, fetch, host, image, initramfs, kernels, machine  # noqa: E402
+from lab import apt, cli, console, fetch, host, initramfs, kernel_image, kernels, machine  # noqa: E402
 from lab import run as running  # noqa: E402
+from lab.command_output import Marked, new_mark  # noqa: E402
 from lab.errors import FAILED, LabError  # noqa: E402
-from lab.streams import Marked, new_mark  # noqa: E402
 
 PANIC = "[    1.5] Kernel panic - not syncing: sysrq triggered crash\n[    1.6] CPU: 0 PID: 1\n"
 OOPS = "[    2.0][  T12] BUG: kernel NULL pointer dereference, address: 0\n[2.1] Oops: 0002 [#1]\n"
@@ -280,7 +280,7 @@ def test_modules_come_after_what_they_need(tmp_path):
     (tmp_path / "k").mkdir()
     for name in ("overlay", "virtio-pci", "ring", "virtio", "virtiofs", "fuse"):
         (tmp_path / "k" / f"{name}.ko").write_bytes(name.encode())
-    kernel = image.Image("x", "6.1.0", tmp_path / "vmlinuz", tmp_path, None)
+    kernel = kernel_image.Image("x", "6.1.0", tmp_path / "vmlinuz", tmp_path, None)
     assert kernel.has("virtio_console")
     assert kernel.file_system("auto") == "virtiofs"
     assert kernel.file_system("9p") == "9p"
@@ -296,9 +296,9 @@ def test_modules_come_after_what_they_need(tmp_path):
 
 def test_kernels_without_virtiofs_get_9p(tmp_path):
     (tmp_path / "modules.dep").write_text("k/9p.ko:\n")
-    assert image.Image("x", "6.1.0", tmp_path, tmp_path, None).file_system("auto") == "9p"
-    assert image.Image("x", "4.19.0", tmp_path, None, None).file_system("auto") == "9p"
-    assert image.Image("x", "6.1.0", tmp_path, None, None).file_system("auto") == "virtiofs"
+    assert kernel_image.Image("x", "6.1.0", tmp_path, tmp_path, None).file_system("auto") == "9p"
+    assert kernel_image.Image("x", "4.19.0", tmp_path, None, None).file_system("auto") == "9p"
+    assert kernel_image.Image("x", "6.1.0", tmp_path, None, None).file_system("auto") == "virtiofs"
 
 
 def test_the_release_is_read_from_the_image(tmp_path):
@@ -308,14 +308,14 @@ def test_the_release_is_read_from_the_image(tmp_path):
     head[0x300:0x315] = b"4.19.0-27-amd64 (who)"
     file = tmp_path / "bzImage"
     file.write_bytes(head)
-    assert image.release_of(file) == "4.19.0-27-amd64"
+    assert kernel_image.release_of(file) == "4.19.0-27-amd64"
     file.write_bytes(b"\x7fELF" + bytes(0x400))
     with pytest.raises(LabError, match="not a kernel image"):
-        image.from_path(file, None)
+        kernel_image.from_path(file, None)
 
 
 def test_qemu_is_told_what_the_kernel_needs(tmp_path):
-    kernel = image.Image("x", "6.12.0", tmp_path / "vmlinuz", None, None, append="clearcpuid=141")
+    kernel = kernel_image.Image("x", "6.12.0", tmp_path / "vmlinuz", None, None, append="clearcpuid=141")
     pipes = {"console": 5, "out": 6, "err": 7, "control": 8}
     emulated = machine.command_line(kernel, machine.Shape(host.TCG), True, tmp_path, pipes)
     assert "clearcpuid=141" in emulated[emulated.index("-append") + 1]
@@ -422,7 +422,7 @@ def test_a_kernel_that_kvm_cannot_run_is_emulated(monkeypatch, tmp_path, capsys)
         return console.Verdict(3), "", ""
 
     monkeypatch.setattr(running, "run_once", run_once)
-    kernel = image.Image("6.1", "6.1.0", Path("/vmlinuz"), None, None)
+    kernel = kernel_image.Image("6.1", "6.1.0", Path("/vmlinuz"), None, None)
     job = initramfs.Job(("true",))
     assert running.run(kernel, machine.Shape(host.KVM), job, running.Limits()) == 3
     assert tried == [host.KVM, host.TCG]

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT))
 
-from lab import apt, cli, debian, host, image, initramfs, kernels, suites  # noqa: E402
+from lab import apt, cli, debian, host, initramfs, kernel_image, kernels, suites  # noqa: E402
 from lab.errors import LabError  # noqa: E402
 from lab.fetch import locked  # noqa: E402
 
@@ -241,7 +241,7 @@ def space(tmp_path):
 
 
 def told(job):
-    kernel = image.Image("x", "6.1.0", Path("/k/vmlinuz"), Path("/k/modules"), Path("/k"))
+    kernel = kernel_image.Image("x", "6.1.0", Path("/k/vmlinuz"), Path("/k/modules"), Path("/k"))
     script = initramfs.settings(job, kernel, "virtiofs", "mark") + 'echo "$MODULES|$TREE|$ROOT|$CHECKOUT"'
     return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 

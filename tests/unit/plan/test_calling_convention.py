@@ -9,7 +9,7 @@ import pytest
 from pytracer.kernel.facts import NOT_IN_REGISTER
 from pytracer.plan.btf_types import BtfTypes, NoTypes, ProgramTypes
 from pytracer.plan.calling_convention import first_registers
-from pytracer.symbols import files, places
+from pytracer.symbols import places, program_files
 from pytracer.targets import debug_info
 from support.compilers import compiled
 from support.probe_spec_kernel import types as kernel_types
@@ -72,7 +72,7 @@ def program(tmp_path_factory):
 
 
 def described(program, name):
-    with files.find(str(program)) as file:
+    with program_files.find(str(program)) as file:
         found = debug_info.describe(file, name, places.find(file, name).sites[0].offset)
     assert found is not None
     types = ProgramTypes(found.types, NoTypes())

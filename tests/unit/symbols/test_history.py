@@ -10,7 +10,7 @@ import pytest
 
 from pytracer.symbols import history
 from pytracer.symbols.history import MappingChanges, MappingReadings, Span
-from pytracer.symbols.maps import Mapping
+from pytracer.symbols.memory_maps import Mapping
 from pytracer.symbols.user import ASTRAY, UNKNOWN, UNLOADED, UserSymbols
 from support.elf_builder import Symbol, build
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pytracer.errors import PytracerError
-from pytracer.symbols import elf, files, pclntab, places, tables
+from pytracer.symbols import elf, elf_tables, pclntab, places, program_files
 from pytracer.symbols.code import analyze
-from pytracer.symbols.tables import ElfError
+from pytracer.symbols.elf_tables import ElfError
 from support.compilers import compiled
 from support.elf_builder import build
 
@@ -46,14 +46,14 @@ def programs(request, tmp_path_factory):
         compiled(folder, {"main.go": SOURCE}, mode, *options, output=name)
         for name, options in (("whole", []), ("stripped", [STRIP]))
     ]
-    with files.find(str(made[0])) as whole, files.find(str(made[1])) as stripped:
+    with program_files.find(str(made[0])) as whole, program_files.find(str(made[1])) as stripped:
         yield whole, stripped
 
 
 def starts(table):
     """The names and addresses of a table. In symbols alone Go tells functions of its older convention apart,
     and has type arguments."""
-    names = (tables.name_at(table.strings, name).removesuffix(".abi0") for name in table.names.tolist())
+    names = (elf_tables.name_at(table.strings, name).removesuffix(".abi0") for name in table.names.tolist())
     short = [re.sub(r"\[.*\]", "[...]", name) for name in names]
     return set(zip(short, table.starts.tolist(), strict=True))
 
@@ -86,7 +86,7 @@ def test_addresses_of_a_stripped_program_have_names(programs):
     _, stripped = programs
     with stripped.reading() as read:
         known = pclntab.read(read)
-    names = [tables.name_at(known.strings, name) for name in known.names.tolist()]
+    names = [elf_tables.name_at(known.strings, name) for name in known.names.tolist()]
     at = names.index("main.Work")
     start, size = int(known.starts[at]), int(known.sizes[at])
     functions = elf.read(stripped.descriptor).functions
@@ -176,7 +176,7 @@ class File:
 def test_each_layout(magic):
     found = pclntab.read(File(made(magic)))
     assert found is not None
-    assert [tables.name_at(found.strings, at) for at in found.names.tolist()] == [
+    assert [elf_tables.name_at(found.strings, at) for at in found.names.tolist()] == [
         "main.a",
         "main.b",
         "main.c",
@@ -219,5 +219,5 @@ def read(file: File) -> None:
 def test_other_files_have_no_such_functions(tmp_path):
     path = tmp_path / "plain.so"
     path.write_bytes(build())
-    with files.find(str(path)) as file, file.reading() as elf_:
+    with program_files.find(str(path)) as file, file.reading() as elf_:
         assert pclntab.read(elf_) is None

@@ -12,7 +12,7 @@ import pytest
 
 from pytracer.errors import UnknownNameError, UsageError
 from pytracer.spec import ProbeSite
-from pytracer.symbols import files, libraries, places
+from pytracer.symbols import libraries, places, program_files
 from pytracer.symbols.root import Root
 from support import budgets
 from support.elf_builder import Symbol, build
@@ -24,7 +24,7 @@ def file(tmp_path):
 
     def of(*symbols, **rest):
         (tmp_path / "program").write_bytes(build(symbols, **rest))
-        opened.append(files.find(str(tmp_path / "program")))
+        opened.append(program_files.find(str(tmp_path / "program")))
         return opened[-1]
 
     yield of
@@ -59,7 +59,7 @@ def test_several_names_of_one_place_are_one(file):
 def test_both_tables_are_looked_into(tmp_path):
     data = build([Symbol(b"inside", 0x401000, 8)], [Symbol(b"exported", 0x401010, 8)])
     (tmp_path / "program").write_bytes(data)
-    with files.find(str(tmp_path / "program")) as program:
+    with program_files.find(str(tmp_path / "program")) as program:
         assert [site.name for site in places.find(program, "*").sites] == ["inside", "exported"]
 
 
@@ -111,21 +111,21 @@ def test_symbols_that_are_packed_in_the_file(tmp_path):
     library, rest = tmp_path / "library.so", tmp_path / "rest"
     command = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", library]
     subprocess.run(command, input=code, text=True, check=True)
-    with files.find(str(library)) as program:
+    with program_files.find(str(library)) as program:
         [expected] = places.find(program, "inner").sites
     subprocess.run(["objcopy", "--only-keep-debug", library, rest], check=True)
     (tmp_path / "packed").write_bytes(lzma.compress(rest.read_bytes()))
     subprocess.run(["strip", library], check=True)
-    with files.find(str(library)) as program, pytest.raises(UnknownNameError):
+    with program_files.find(str(library)) as program, pytest.raises(UnknownNameError):
         places.find(program, "inner")
     packed = f".gnu_debugdata={tmp_path / 'packed'}"
     subprocess.run(["objcopy", "--add-section", packed, library], check=True)
-    with files.find(str(library)) as program:
+    with program_files.find(str(library)) as program:
         assert places.find(program, "inner").sites == (expected,)
         assert len(places.find(program, "kept").sites) == 1
     (tmp_path / "packed").write_bytes(b"no xz")
     subprocess.run(["objcopy", "--update-section", packed, library], check=True)
-    with files.find(str(library)) as program, pytest.raises(UnknownNameError):
+    with program_files.find(str(library)) as program, pytest.raises(UnknownNameError):
         places.find(program, "inner")
 
 
@@ -135,7 +135,10 @@ def test_a_broken_file_is_an_error(tmp_path):
     sections = struct.unpack_from("<Q", data, 40)[0]
     struct.pack_into("<Q", data, sections + 64 + 24, 1 << 40)  # the table of symbols is beyond the end
     path.write_bytes(data)
-    with files.find(str(path)) as program, pytest.raises(UsageError, match="is broken: a table ends behind"):
+    with (
+        program_files.find(str(path)) as program,
+        pytest.raises(UsageError, match="is broken: a table ends behind"),
+    ):
         places.find(program, "work")
 
 
@@ -220,19 +223,19 @@ def test_a_library_is_the_one_that_this_machine_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(libraries, "CACHE", str(tmp_path / "cache"))
     paths = [str(folder / "libfoo.so.1").encode() for folder in (narrow, wide)]
     (tmp_path / "cache").write_bytes(cache(*((b"libfoo.so.1", path) for path in paths)))
-    monkeypatch.setattr(files, "_machine", lambda _: (2, 62))
-    with files.find("libfoo") as found:
+    monkeypatch.setattr(program_files, "_machine", lambda _: (2, 62))
+    with program_files.find("libfoo") as found:
         assert found.name == str(wide / "libfoo.so.1")
-    with files.find("foo") as found:
+    with program_files.find("foo") as found:
         assert found.name == str(wide / "libfoo.so.1")
     (wide / "libfoo.so.2").write_bytes(build([Symbol(b"more", 0x401000, 8)]))
     (tmp_path / "cache").write_bytes(
         cache((b"libfoo.so.1", paths[1]), (b"libfoo.so.2", str(wide / "libfoo.so.2").encode()))
     )
     with pytest.raises(UsageError, match=r"libfoo may be libfoo\.so\.1 or libfoo\.so\.2"):
-        files.find("libfoo")
+        program_files.find("libfoo")
     with pytest.raises(UnknownNameError) as caught:
-        files.find("libfo")
+        program_files.find("libfo")
     assert "libfoo.so" in caught.value.hint
 
 
@@ -242,39 +245,39 @@ def test_a_library_is_the_one_that_this_machine_runs(tmp_path, monkeypatch):
 )
 def test_what_is_no_file(path, why):
     with pytest.raises(UsageError, match=why):
-        files.find(path)
+        program_files.find(path)
 
 
 def test_a_file_that_waits_for_somebody_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UsageError, match="no file with code"):
-        files.find(str(tmp_path / "pipe"))
+        program_files.find(str(tmp_path / "pipe"))
 
 
 def test_this_process_has_mapped_what_it_runs():
-    with files.find("libc", os.getpid()) as found:
+    with program_files.find("libc", os.getpid()) as found:
         assert found.mapped
         assert "libc" in found.name
     exe = Path("/proc/self/exe").stat()
-    assert (exe.st_dev, exe.st_ino) in {each.identity[:2] for each in files.open_mapped(os.getpid())}
+    assert (exe.st_dev, exe.st_ino) in {each.identity[:2] for each in program_files.open_mapped(os.getpid())}
     with pytest.raises(UsageError, match="was replaced just now"):
-        files.find("libc", 0, (1, 2, 3))
+        program_files.find("libc", 0, (1, 2, 3))
 
 
 def test_a_file_that_was_written_to_since_is_another(file):
     """The same inode with other code: offsets that were found before are none of it."""
     before = file(Symbol(b"work", 0x1000, 16))
-    files.find(before.name, 0, before.identity).close()
+    program_files.find(before.name, 0, before.identity).close()
     content = Path(before.name).read_bytes()
     while Path(before.name).stat().st_ctime_ns == before.identity[2]:  # whose clock may tick slowly
         Path(before.name).write_bytes(content)
     with pytest.raises(UsageError, match="was replaced just now"):
-        files.find(before.name, 0, before.identity)
+        program_files.find(before.name, 0, before.identity)
 
 
 def test_a_process_that_is_not_there():
     with pytest.raises(UsageError, match="no process 4194999"):
-        files.find("libc", 4194999)
+        program_files.find("libc", 4194999)
     with pytest.raises(FileNotFoundError):
         Root(4194999)
 
@@ -282,11 +285,11 @@ def test_a_process_that_is_not_there():
 def test_the_file_of_a_process_that_ended_is_found_by_its_path(tmp_path):
     path = tmp_path / "program"
     path.write_bytes(build([Symbol(b"work", 0x401040, 8)]))
-    with files.find(str(path)) as file:
+    with program_files.find(str(path)) as file:
         identity = file.identity
-    with files.find(str(path), 4194999, identity) as file:
+    with program_files.find(str(path), 4194999, identity) as file:
         assert places.find(file, "work").sites
     with pytest.raises(UsageError, match="no process 4194999"):
-        files.find(str(path), 4194999, (identity[0], identity[1] + 1, *identity[2:]))
+        program_files.find(str(path), 4194999, (identity[0], identity[1] + 1, *identity[2:]))
     with pytest.raises(UsageError, match="no process 4194999"):
-        files.find(str(path), 4194999)
+        program_files.find(str(path), 4194999)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pytracer.plan.btf_types import NoTypes, ProgramTypes
-from pytracer.symbols import elf, files, places
+from pytracer.symbols import elf, places, program_files
 from pytracer.targets import debug_info
 from support.compilers import compiled
 
@@ -53,13 +53,13 @@ datum:
 
 
 def found(path, written):
-    with files.find(str(path)) as file:
+    with program_files.find(str(path)) as file:
         return [site.name for site in places.find(file, written).sites]
 
 
 def stack(path, *names, offset=0):
     """What a stack calls the addresses ``offset`` bytes into functions."""
-    with files.find(str(path)) as file, file.reading() as tables:
+    with program_files.find(str(path)) as file, file.reading() as tables:
         starts = [tables.address_of(places.find(file, name).sites[0].offset) for name in names]
         return elf.read(file.descriptor).functions.find(np.array(starts, np.uint64) + np.uint64(offset))
 
@@ -123,14 +123,14 @@ def take_out(path, debug):
 def test_packed_symbols_are_for_stacks_too(tmp_path):
     path = library(tmp_path)
     expected = stack(path, "inner", "kept")
-    with files.find(str(path)) as file:
+    with program_files.find(str(path)) as file:
         places_of = {name: places.find(file, name).sites[0].offset for name in ("inner", "kept")}
     take_out(path, tmp_path / "debug")
     (tmp_path / "packed").write_bytes(lzma.compress((tmp_path / "debug").read_bytes()))
     subprocess.run(["objcopy", "--add-section", f".gnu_debugdata={tmp_path / 'packed'}", path], check=True)
     (tmp_path / "debug").unlink()
     assert stack(path, "inner", "kept") == expected == ["inner", "kept"]
-    with files.find(str(path)) as file:
+    with program_files.find(str(path)) as file:
         assert {name: places.find(file, name).sites[0].offset for name in places_of} == places_of
 
 
@@ -179,7 +179,7 @@ def test_split_debug_information_is_read_from_its_files(tmp_path, moved):
     if moved:
         where = where.rename(tmp_path / "moved")
         program = where / program.name
-    with files.find(str(program)) as file:
+    with program_files.find(str(program)) as file:
         for name in ("one", "two"):
             [site] = places.find(file, name).sites
             found = debug_info.describe(file, name, site.offset)
@@ -194,7 +194,7 @@ def test_split_debug_information_is_read_from_its_files(tmp_path, moved):
             assert set(types.members(pointer.to)) == {"x", "y"}
     for path in where.glob("*.dwo"):
         path.unlink()
-    with files.find(str(program)) as file:
+    with program_files.find(str(program)) as file:
         assert debug_info.describe(file, "one", places.find(file, "one").sites[0].offset) is None
 
 
@@ -218,7 +218,7 @@ def test_a_struct_that_a_unit_only_declares_is_found_where_another_defines_it(tm
         "two.c": DEFINES % ("member", "char", 2, 2, 2),
     }
     program = compiled(tmp_path, sources, "-g")
-    with files.find(str(program)) as file:
+    with program_files.find(str(program)) as file:
         found = debug_info.describe(file, "uses", places.find(file, "uses").sites[0].offset)
     types = ProgramTypes(found.types, NoTypes())
     members = [set(types.members(kind.to)) for _, kind in types.function("uses").arguments]

@@ -13,8 +13,8 @@ from pytracer.budget import of_file
 from pytracer.errors import UsageError
 from pytracer.record import replace
 from pytracer.spec import ProbeSite
-from pytracer.symbols import files, symtab, tables, usdt, usdt_args
-from pytracer.symbols.tables import ElfError, Tables
+from pytracer.symbols import elf_tables, program_files, symtab, usdt, usdt_args
+from pytracer.symbols.elf_tables import ElfError, Tables
 from pytracer.symbols.usdt_args import (
     INDEX_SIGNED,
     INDEX_UNSIGNED,
@@ -47,10 +47,10 @@ def elf(tmp_path):
         descriptor = os.open(path, os.O_RDONLY)
         opened.append(descriptor)
         names = b"\0.note.stapsdt\0.stapsdt.base\0"
-        sections = np.zeros(3, tables._section(2))
+        sections = np.zeros(3, elf_tables._section(2))
         sections[1] = (1, 7, 0, 0, 0, len(notes), 0, 0, 4, 0)
         sections[2] = (15, 1, 0, base, 0, 1, 0, 0, 1, 0)
-        segments = np.zeros(2, tables._SEGMENT[2])
+        segments = np.zeros(2, elf_tables._SEGMENT[2])
         segments[0] = (1, 5, 0x400, CODE, 0, 0x100, 0x100, 1)
         segments[1] = (1, 6, 0x800, DATA, 0, 0x100, 0x200, 1)
         return Tables(descriptor, width, 3, machine, segments, sections, names, of_file(descriptor))
@@ -251,7 +251,7 @@ table:
 2:  .balign 4
 """
     program = compiled(tmp_path, {"p.s": source}, "-shared", "-nostdlib")
-    with files.find(str(program)) as file, file.reading() as read:
+    with program_files.find(str(program)) as file, file.reading() as read:
         [mark] = usdt.usdt_probes(read)
         [argument] = mark.arguments
         table = next(

@@ -19,10 +19,10 @@ import pytest
 
 from pytracer.budget import RUN, USER, Budget, OverBudgetError
 from pytracer.record import replace
-from pytracer.symbols import elf, jit, maps, owners
+from pytracer.symbols import elf, jit, memory_maps, owners
 from pytracer.symbols.demangle import Demangler
+from pytracer.symbols.elf_tables import ElfError
 from pytracer.symbols.kernel import KernelSymbols
-from pytracer.symbols.tables import ElfError
 from pytracer.symbols.user import ASTRAY, UNKNOWN, UserSymbols
 from support import budgets
 from support.cli import wait_for
@@ -267,7 +267,7 @@ def test_maps_are_those_with_code():
         b"7ffe00000000-7ffe00002000 r-xp 00000000 00:00 0 [vdso]\n"
         b"7fff00000000-7fff00001000 r-xp 00002000 fe:01 24 /tmp/x\xff (deleted)\n"
     )
-    found = maps.parse(text)
+    found = memory_maps.parse(text)
     assert [mapping.name for mapping in found] == ["a b", "", "[vdso]", r"x\xff"]
     assert (found[0].start, found[0].end, found[0].offset) == (0x55D0C0001000, 0x55D0C0002000, 0x1000)
     assert (found[0].device, found[0].inode) == ("fe:01", 23)
@@ -282,7 +282,7 @@ def test_this_very_process():
     assert symbols.notice(os.getpid())
     libc = ctypes.CDLL(None)
     places = addresses(address_of(libc.getppid), address_of(libc.qsort_r), 8)
-    names = symbols.names(os.getpid(), maps.image_of(os.getpid()), None, places)
+    names = symbols.names(os.getpid(), memory_maps.image_of(os.getpid()), None, places)
     assert names == ["getppid", "qsort_r", ASTRAY]
     symbols.close()
 
@@ -291,7 +291,7 @@ def test_another_image_is_another_program():
     symbols = UserSymbols()
     assert symbols.notice(os.getpid())
     place = addresses(address_of(ctypes.CDLL(None).getppid))
-    image = maps.image_of(os.getpid())
+    image = memory_maps.image_of(os.getpid())
     assert symbols.names(os.getpid(), image + 1, None, place) == [UNKNOWN]
     # a child that was forked has the same, and may be gone before anyone can look
     assert symbols.names(os.getpid() + 1, image, None, place) == ["getppid"]
@@ -301,13 +301,15 @@ def test_another_image_is_another_program():
 def test_a_process_that_ended_keeps_what_was_noticed():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     symbols = UserSymbols()
-    wait_for(lambda: any("libc.so" in m.name for m in maps.parse(maps.read(process.pid))), "its libc")
+    wait_for(
+        lambda: any("libc.so" in m.name for m in memory_maps.parse(memory_maps.read(process.pid))), "its libc"
+    )
     assert symbols.notice(process.pid)
-    image = maps.image_of(process.pid)
-    start = next(m for m in maps.parse(maps.read(process.pid)) if "libc.so" in m.name)
+    image = memory_maps.image_of(process.pid)
+    start = next(m for m in memory_maps.parse(memory_maps.read(process.pid)) if "libc.so" in m.name)
     process.communicate(b"\n")
     assert not symbols.notice(process.pid)
-    own = next(m for m in maps.parse(maps.read(os.getpid())) if "libc.so" in m.name)
+    own = next(m for m in memory_maps.parse(memory_maps.read(os.getpid())) if "libc.so" in m.name)
     place = address_of(ctypes.CDLL(None).getppid) - own.start + start.start
     assert symbols.names(process.pid, image, None, addresses(place)) == ["getppid"]
     symbols.close()
@@ -322,8 +324,12 @@ def test_a_file_that_was_written_anew_is_another(tmp_path):
         path.write_bytes(build([Symbol(name, 0x401000, 0x100)]))
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0x2000, prot=mmap.PROT_READ | mmap.PROT_EXEC):
             assert symbols.notice(os.getpid())
-            start = next(m for m in maps.parse(maps.read(os.getpid())) if m.path == str(path)).start
-            seen += symbols.names(os.getpid(), maps.image_of(os.getpid()), None, addresses(start + 0x1010))
+            start = next(
+                m for m in memory_maps.parse(memory_maps.read(os.getpid())) if m.path == str(path)
+            ).start
+            seen += symbols.names(
+                os.getpid(), memory_maps.image_of(os.getpid()), None, addresses(start + 0x1010)
+            )
         assert symbols.notice(os.getpid())  # without it
     assert seen == ["first", "second"]
     symbols.close()
@@ -332,29 +338,29 @@ def test_a_file_that_was_written_anew_is_another(tmp_path):
 def test_the_kernels_code_in_programs_has_names():
     symbols = UserSymbols()
     assert symbols.notice(os.getpid())
-    mapping = next(m for m in maps.parse(maps.read(os.getpid())) if m.path == "[vdso]")
+    mapping = next(m for m in memory_maps.parse(memory_maps.read(os.getpid())) if m.path == "[vdso]")
     places = np.arange(mapping.start, mapping.end, 16, dtype=np.uint64)
-    names = symbols.names(os.getpid(), maps.image_of(os.getpid()), None, places)
+    names = symbols.names(os.getpid(), memory_maps.image_of(os.getpid()), None, places)
     assert any("clock_gettime" in name for name in names)
     assert not {UNKNOWN, ASTRAY} & set(names)
     symbols.close()
 
 
 def test_a_process_that_is_not_there():
-    assert maps.image_of(2**22 + 1) == 0
-    assert maps.read(2**22 + 1) == b""
+    assert memory_maps.image_of(2**22 + 1) == 0
+    assert memory_maps.read(2**22 + 1) == b""
     assert not UserSymbols().notice(2**22 + 1)
 
 
 def test_what_is_no_file_is_not_opened(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    mapping = maps.Mapping(0x1000, 0x2000, 0, "00:00", pipe.stat().st_ino, str(pipe))
-    assert maps.find_file(os.getpid(), mapping) is None  # and not waited for
+    mapping = memory_maps.Mapping(0x1000, 0x2000, 0, "00:00", pipe.stat().st_ino, str(pipe))
+    assert memory_maps.find_file(os.getpid(), mapping) is None  # and not waited for
     file = tmp_path / "file"
     file.write_text("")
-    other = maps.Mapping(0x1000, 0x2000, 0, "00:00", file.stat().st_ino + 1, str(file))
-    assert maps.find_file(os.getpid(), other) is None
+    other = memory_maps.Mapping(0x1000, 0x2000, 0, "00:00", file.stat().st_ino + 1, str(file))
+    assert memory_maps.find_file(os.getpid(), other) is None
 
 
 def perf_map():
@@ -375,15 +381,16 @@ def test_over_the_budget_of_one_user_others_still_have_names(monkeypatch):
     for child, uid in zip(children, (budgets.UID, 0), strict=True):
         user[0] = uid
         wait_for(
-            lambda pid=child.pid: any("libc.so" in m.name for m in maps.parse(maps.read(pid))), "its libc"
+            lambda pid=child.pid: any("libc.so" in m.name for m in memory_maps.parse(memory_maps.read(pid))),
+            "its libc",
         )
         assert symbols.notice(child.pid)
         there, here = (
-            next(m for m in maps.parse(maps.read(pid)) if "libc.so" in m.name)
+            next(m for m in memory_maps.parse(memory_maps.read(pid)) if "libc.so" in m.name)
             for pid in (child.pid, os.getpid())
         )
         moved = place - np.uint64(here.start) + np.uint64(there.start)
-        names += symbols.names(child.pid, maps.image_of(child.pid), None, moved)
+        names += symbols.names(child.pid, memory_maps.image_of(child.pid), None, moved)
         child.communicate(b"\n")
     symbols.close()
     assert re.fullmatch(r"libc\.so\.6\+0x[0-9a-f]+", names[0])
@@ -625,7 +632,7 @@ def test_a_list_of_functions_that_another_user_made_is_none(own_map):
 
 def test_a_list_from_before_the_process_began_is_anothers(own_map):
     own_map.write_bytes(b"1000 20 one\n")
-    begun = maps.started(os.getpid())
+    begun = memory_maps.started(os.getpid())
     os.utime(own_map, (begun - 60, begun - 60))
     assert not perf_map()
 

@@ -13,7 +13,7 @@ from elftools.elf.elffile import ELFFile
 from pytracer.kernel.btf import COMPOSITES, ENUMS, Btf, BtfKind
 from pytracer.kernel.facts import NOT_IN_REGISTER, FunctionTypes
 from pytracer.plan.btf_types import BtfTypes
-from pytracer.symbols import debug, files, places
+from pytracer.symbols import debug, places, program_files
 from pytracer.targets import debug_info
 from support.workloads import SOURCES
 
@@ -43,7 +43,7 @@ def compiled(folder: Path, *options: str, text: str = "", language: str = "c") -
 
 
 def described(path: Path, name: str) -> FunctionTypes | None:
-    with files.find(str(path)) as file:
+    with program_files.find(str(path)) as file:
         [site] = places.functions(file, name).sites
         return debug_info.describe(file, site.name, site.offset)
 
@@ -154,7 +154,7 @@ def test_without_debug_information_there_are_no_types(tmp_path, option):
 
 def test_debug_information_of_a_package_is_found_by_build_id(tmp_path, monkeypatch):
     path = compiled(tmp_path, "-Wl,--build-id")
-    with files.find(str(path)) as file, file.reading() as tables:
+    with program_files.find(str(path)) as file, file.reading() as tables:
         build_id = tables.build_id()
     monkeypatch.setattr(debug, "FOLDER", tmp_path / "debug")
     kept = tmp_path / "debug" / build_id[:2] / f"{build_id[2:]}.debug"
@@ -184,7 +184,7 @@ def test_an_entry_that_is_its_own_sibling_is_no_endless_loop(tmp_path):
 
 def test_more_than_can_be_gone_through_is_not(tmp_path, monkeypatch):
     path = compiled(tmp_path)
-    monkeypatch.setattr("pytracer.symbols.entries.WEIGHT", 1_000_000)
+    monkeypatch.setattr("pytracer.symbols.dwarf_entries.WEIGHT", 1_000_000)
     assert types_of(path, "insert") is None
 
 
@@ -193,7 +193,7 @@ def test_what_is_too_large_is_not_read(tmp_path, packed):
     """By what a section says of itself, or of what it is unpacked."""
     path = compiled(tmp_path, *(["-gz"] if packed else []))
     assert types_of(path, "insert") is not None
-    with files.find(str(path)) as file, file.reading() as tables:
+    with program_files.find(str(path)) as file, file.reading() as tables:
         section = tables.section(b".debug_info")
         number = list(tables.sections["offset"]).index(section["offset"])
         whole = bytearray(path.read_bytes())
@@ -211,7 +211,7 @@ def test_whatever_is_wrong_with_it_is_as_if_there_were_none(tmp_path):
     """Bytes of all debug sections changed at random: types or none, and an end, but no error."""
     path = compiled(tmp_path)
     whole = path.read_bytes()
-    with files.find(str(path)) as file, file.reading() as tables:
+    with program_files.find(str(path)) as file, file.reading() as tables:
         [site] = places.functions(file, "insert").sites
         names = (b".debug_info", b".debug_abbrev", b".debug_str", b".debug_aranges", b".debug_line")
         sections = [tables.section(name) for name in names]
@@ -224,6 +224,6 @@ def test_whatever_is_wrong_with_it_is_as_if_there_were_none(tmp_path):
                 at = int(section["offset"]) + chance.randrange(int(section["size"]))
                 data[at] = chance.randrange(256)
         path.write_bytes(data)
-        with files.find(str(path)) as file:
+        with program_files.find(str(path)) as file:
             none += debug_info.describe(file, site.name, site.offset) is None
     assert 0 < none < 300

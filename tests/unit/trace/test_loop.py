@@ -22,9 +22,9 @@ from pytracer.trace.clock import Clock
 from pytracer.trace.event_loop import EventLoop
 from pytracer.trace.loop import Trace
 from support.fake_kernel import FakeKernel
+from support.hostile_names import hostile_process
 from support.made import Made, batch
-from support.names import hostile_process
-from support.streams import tracer
+from support.serials import tracer
 
 
 @pytest.fixture

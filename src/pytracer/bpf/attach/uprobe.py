@@ -25,8 +25,8 @@ from pytracer.kernel.facts import Support
 from pytracer.procfs import has_ended
 from pytracer.record import replace
 from pytracer.spec import ProbeSite, Uprobe, Uretprobe, UretprobeMulti, UserProbe
-from pytracer.symbols import files, places, usdt
-from pytracer.symbols.files import ProgramFile
+from pytracer.symbols import places, program_files, usdt
+from pytracer.symbols.program_files import ProgramFile
 
 PMU = Path("/sys/bus/event_source/devices/uprobe")
 SEMAPHORE_SHIFT = 32  # config has a semaphore's offset in its upper half: it is in the first 4 GB of a file
@@ -120,7 +120,7 @@ def iter_site_groups(probe: UserProbe) -> Iterator[tuple[ProgramFile, tuple[Prob
             yield file, tuple(mark.site for mark in marks), ""
         return
     first = probe.sites[0] if probe.sites else ProbeSite("", 0)
-    with files.find(probe.file, first.holder or probe.process, first.identity) as file:
+    with program_files.find(probe.file, first.holder or probe.process, first.identity) as file:
         unseen = (
             "" if file.mapped or not probe.process else f"process {probe.process} has not mapped {file.name}"
         )

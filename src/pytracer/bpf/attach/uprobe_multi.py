@@ -19,7 +19,7 @@ from pytracer.features.table.hooks import UPROBE_MULTI
 from pytracer.kernel.facts import Support, TargetIdSource
 from pytracer.record import replace
 from pytracer.spec import ProbeSite, UprobeMulti
-from pytracer.symbols.files import ProgramFile
+from pytracer.symbols.program_files import ProgramFile
 
 ATTACH_TYPE = 48  # BPF_TRACE_UPROBE_MULTI: also the program's expected_attach_type
 ONE_THREAD = f"this kernel's uprobe.multi sees only one thread of a process (Linux {ALL_THREADS.since})"

@@ -2,7 +2,7 @@
 
 The kernel's words differ by version; the pattern says what is known of that. tests/kernel/test_explain.py
 has a program rejected for each of them on every kernel. If the stack is too large, LLVM complains and ends
-the process; so C files of users are compiled in a process of their own (``explain/trial.py``).
+the process; so C files of users are compiled in a process of their own (``explain/load_trial.py``).
 """
 
 from __future__ import annotations

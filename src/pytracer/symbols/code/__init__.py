@@ -16,12 +16,12 @@ from collections.abc import Sequence
 
 from pytracer.errors import UnreadableCodeError, UsageError
 from pytracer.spec import FunctionCode, ProbeSite
-from pytracer.symbols.code import analysis, decode, flow, probes
-from pytracer.symbols.code import image as images
-from pytracer.symbols.code.decode import PADDING
-from pytracer.symbols.code.image import ProgramImage
+from pytracer.symbols.code import analysis, flow, instructions, uprobe_limits
+from pytracer.symbols.code import code_file as images
+from pytracer.symbols.code.code_file import ProgramImage
+from pytracer.symbols.code.instructions import PADDING
 from pytracer.symbols.code.resolve import Definition, Libraries, Resolver
-from pytracer.symbols.files import ProgramFile
+from pytracer.symbols.program_files import ProgramFile
 
 __all__ = [
     "Definition",
@@ -74,7 +74,7 @@ def entry(file: ProgramFile, site: ProbeSite) -> int:
     """
     with file.reading():
         image = images.open_image(file)
-        if image.machine not in decode.MACHINES:
+        if image.machine not in instructions.MACHINES:
             return site.offset
         start = analysis.function_start(image, image.address_of(site.offset))
         return image.offset_of(analysis.entry(image, start))
@@ -88,7 +88,7 @@ def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None
     """
     with file.reading():
         image = images.open_image(file)
-        if image.machine not in decode.MACHINES:
+        if image.machine not in instructions.MACHINES:
             return
         start, at = image.address_of(function_offset), image.address_of(offset)
         begin, end = image.extent(start)
@@ -98,7 +98,7 @@ def check_boundary(file: ProgramFile, function_offset: int, offset: int) -> None
         if at in code:
             return
         name = image.symbols.name(start) or f"+{function_offset:#x}"
-        for address in range(at - 1, max(at - probes.INSTRUCTION_LIMIT, start) - 1, -1):
+        for address in range(at - 1, max(at - uprobe_limits.INSTRUCTION_LIMIT, start) - 1, -1):
             if address in code and at < address + code[address][0]:
                 size, mnemonic, operands = code[address]
                 raise UsageError(
@@ -132,13 +132,17 @@ def unprobeable(file: ProgramFile, offset: int) -> str:
     """
     with file.reading():
         image = images.open_image(file)
-        return probes.unprobeable(image, image.address_of(offset)) if image.machine in decode.MACHINES else ""
+        return (
+            uprobe_limits.unprobeable(image, image.address_of(offset))
+            if image.machine in instructions.MACHINES
+            else ""
+        )
 
 
-def _instructions(image: ProgramImage, start: int, end: int) -> dict[int, decode.Instruction]:
+def _instructions(image: ProgramImage, start: int, end: int) -> dict[int, instructions.Instruction]:
     """Return the instructions of a function by address: those that run, and others between them except
     padding."""
-    linear = decode.decode(image, image.read(start, min(end - start, flow.CODE_LIMIT)), start)
+    linear = instructions.decode(image, image.read(start, min(end - start, flow.CODE_LIMIT)), start)
     try:
         reached = flow.follow(image, start).reached
     except UnreadableCodeError:

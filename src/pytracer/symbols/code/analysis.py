@@ -10,12 +10,12 @@ from pytracer.errors import UnreadableCodeError
 from pytracer.record import record, replace
 from pytracer.spec import ExitKind, FunctionCode, FunctionExit, ProbeSite
 from pytracer.spec.code import THREAD_G
-from pytracer.symbols.code import decode, flow, golang, probes
-from pytracer.symbols.code import image as images
+from pytracer.symbols.code import code_file as images
+from pytracer.symbols.code import flow, golang, instructions, uprobe_limits
+from pytracer.symbols.code.code_file import ProgramImage
 from pytracer.symbols.code.flow import ControlFlow
-from pytracer.symbols.code.image import ProgramImage
 from pytracer.symbols.code.resolve import Resolver
-from pytracer.symbols.tables import ElfError
+from pytracer.symbols.elf_tables import ElfError
 
 _CALLEES_LIMIT = 256  # functions that one jumps to, directly or by others
 _TOTAL_LIMIT = 4 << 20  # bytes of code of one function and those
@@ -93,7 +93,7 @@ class Analysis:
         key = image.file.identity, at
         if key in self.exits:
             return
-        reason = probes.unprobeable(image, at)
+        reason = uprobe_limits.unprobeable(image, at)
         if reason:
             raise UnreadableCodeError(f"{self.name(image, at)} cannot be probed: {reason}")
         if len(self.exits) >= _EXITS_LIMIT:
@@ -195,13 +195,13 @@ def probe_address(image: ProgramImage, address: int, start: int, own: ControlFlo
 
     Raises UnreadableCodeError if the kernel can probe neither.
     """
-    reason = probes.unprobeable(image, address)
+    reason = uprobe_limits.unprobeable(image, address)
     if not reason:
         return address
     second = 0
     with contextlib.suppress(UnreadableCodeError):
         own = own or flow.follow(image, start, address)
-        second = 0 if own.loops else probes.behind(image, address, own.reached)
+        second = 0 if own.loops else uprobe_limits.behind(image, address, own.reached)
     if not second:
         name = image.symbols.name(start) or f"+{image.offset_of(start):#x}"
         raise UnreadableCodeError(f"{name} begins with an instruction that cannot be probed: {reason}")
@@ -241,7 +241,7 @@ def resolver_choices(image: ProgramImage, resolver: int, depth: int = _CHOOSING_
                 address = slot.address if slot is not None and not slot.is_ifunc else 0
             found.add(address)
         elif mnemonic == "mov":
-            found.add(decode.target(operands.partition(", ")[2]) or 0)
+            found.add(instructions.target(operands.partition(", ")[2]) or 0)
     named = {each for each in found if is_function(image, each)}
     if depth:
         for _, target, _ in code.tails:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytracer.symbols.tables import ElfError
+from pytracer.symbols.elf_tables import ElfError
 
 _OMITTED = 0xFF  # DW_EH_PE_omit
 _LEB_BYTES = 10  # of a number with 64 bits

@@ -8,9 +8,9 @@ import re
 
 from pytracer.errors import UnreadableCodeError
 from pytracer.record import record
-from pytracer.symbols.code import decode, stack, switches
-from pytracer.symbols.code.decode import BRANCH, CALL, FAR, JUMP, PADDING, RETURN, STOP, Instruction
-from pytracer.symbols.code.image import ProgramImage
+from pytracer.symbols.code import instructions, stack, switches
+from pytracer.symbols.code.code_file import ProgramImage
+from pytracer.symbols.code.instructions import BRANCH, CALL, FAR, JUMP, PADDING, RETURN, STOP, Instruction
 from pytracer.symbols.code.stack import UNKNOWN, StackDepth
 
 CODE_LIMIT = 1 << 20  # bytes of one function
@@ -96,7 +96,7 @@ class _Walk:
             if not (self.settle_leaving() or self.settle_jumps() or self.sweep()):
                 break
         self.check_overlaps()
-        returns = sorted(at for at in self.reached if decode.kind(self.code[at][1]) == RETURN)
+        returns = sorted(at for at in self.reached if instructions.kind(self.code[at][1]) == RETURN)
         for at in returns:
             self.check_return(at)
         return ControlFlow(
@@ -120,7 +120,7 @@ class _Walk:
         return f"+{self.image.offset_of(at):#x}" if self.image.end_of_code(at) else f"address {at:#x}"
 
     def text(self, at: int) -> str:
-        return decode.text(self.image, self.image.read(at, 16))
+        return instructions.text(self.image, self.image.read(at, 16))
 
     # ---- the ranges that belong to the function
 
@@ -147,7 +147,9 @@ class _Walk:
         return True
 
     def decode(self, start: int, end: int) -> None:
-        for at, instruction in decode.decode(self.image, self.image.read(start, end - start), start).items():
+        for at, instruction in instructions.decode(
+            self.image, self.image.read(start, end - start), start
+        ).items():
             self.code.setdefault(at, instruction)
 
     def enter_landing_pads(self, start: int, end: int) -> None:
@@ -178,7 +180,7 @@ class _Walk:
                 return
             reached[at] = depth
             size, mnemonic, operands = instruction
-            kind = decode.kind(mnemonic)
+            kind = instructions.kind(mnemonic)
             following = at + size
             if not kind:
                 after_call = after_call and mnemonic in PADDING
@@ -187,12 +189,12 @@ class _Walk:
                 return
             elif kind == CALL:
                 after_call = True
-                if decode.target(operands) == following:  # it asks where it is
+                if instructions.target(operands) == following:  # it asks where it is
                     depth = stack.after(depth, (size, "push", ""), word)
             elif kind == FAR:
                 raise self.unreadable(at, f"{self.text(at)} leads to another segment")
             else:
-                target = decode.target(operands)
+                target = instructions.target(operands)
                 if target is None:
                     self.jumps.add(at)
                 elif target == self.entry and self.depth(at) in (0, None):
@@ -219,7 +221,7 @@ class _Walk:
         """Decode the instruction at an address that was not decoded on the way; None if a call before it
         does not return."""
         end = next(end for start, end in self.parts if start <= at < end)
-        found = decode.decode(self.image, self.image.read(at, min(end - at, 256)), at)
+        found = instructions.decode(self.image, self.image.read(at, min(end - at, 256)), at)
         for address, instruction in found.items():
             if address in self.code:
                 break
@@ -356,7 +358,7 @@ class _Walk:
             instruction = self.code.get(at)
             if instruction is None:
                 return None
-            kind = decode.kind(instruction[1])
+            kind = instructions.kind(instruction[1])
             if instruction[1] not in PADDING and is_first:
                 found.append(at)
                 is_first = False
@@ -369,7 +371,7 @@ class _Walk:
         found = set[int]()
         for at in self.reached:
             size, mnemonic, operands = self.code[at]
-            if "[rip" in operands and decode.kind(mnemonic) == "":
+            if "[rip" in operands and instructions.kind(mnemonic) == "":
                 match = _RIP.search(operands)
                 if match is not None:
                     found.add(at + size + int(match[2] or "0", 0) * (-1 if match[1] == "-" else 1))

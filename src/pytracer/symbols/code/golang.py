@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pytracer.arrays import np
 from pytracer.errors import UnreadableCodeError
 from pytracer.spec.code import THREAD_G
-from pytracer.symbols import symtab, tables
-from pytracer.symbols.code import decode
-from pytracer.symbols.code.decode import BRANCH, CALL, JUMP, Instruction
-from pytracer.symbols.code.image import ProgramImage
+from pytracer.symbols import elf_tables, symtab
+from pytracer.symbols.code import instructions
+from pytracer.symbols.code.code_file import ProgramImage
+from pytracer.symbols.code.instructions import BRANCH, CALL, JUMP, Instruction
 
 _SECTIONS = (b".gopclntab", b".data.rel.ro.gopclntab", b".go.buildinfo")
 _FIRST, _LAST = "runtime.text", "runtime.etext"
@@ -66,13 +66,13 @@ def entry(image: ProgramImage, start: int) -> int:
     first, end = image.extent(start)
     if not first:
         return start
-    code = decode.decode(image, image.read(start, min(end - start, 1 << 16)), start)
+    code = instructions.decode(image, image.read(start, min(end - start, 1 << 16)), start)
     found, changes = start, False
     for at in sorted(code)[:_PROLOGUE]:
         size, mnemonic, operands = code[at]
-        kind = decode.kind(mnemonic)
+        kind = instructions.kind(mnemonic)
         if kind == BRANCH:
-            target = decode.target(operands)
+            target = instructions.target(operands)
             if target is not None and _is_stack_check(code, target, start):
                 if changes:
                     raise UnreadableCodeError(
@@ -95,13 +95,13 @@ def _is_stack_check(code: dict[int, Instruction], at: int, start: int) -> bool:
         if instruction is None:
             return False
         size, mnemonic, operands = instruction
-        kind = decode.kind(mnemonic)
+        kind = instructions.kind(mnemonic)
         if kind == CALL:
             if called:
                 return False
             called = True
         elif kind == JUMP:
-            target = decode.target(operands)
+            target = instructions.target(operands)
             if target == start:
                 return called
             if target is None:
@@ -118,7 +118,7 @@ def g_offset(image: ProgramImage) -> int:
     """Return the offset of g from the thread pointer. Raises UnreadableCodeError if it differs by process."""
     segments = image.tables.segments
     storage = [segment for segment in segments if int(segment["type"]) == _TLS]
-    if image.tables.kind != tables.FIXED and not _is_program(image):
+    if image.tables.kind != elf_tables.FIXED and not _is_program(image):
         raise UnreadableCodeError(
             f"{image.file.name} is a shared library made of Go: where its goroutine is differs by process"
         )
@@ -147,7 +147,7 @@ def _thread_symbols(image: ProgramImage, name: bytes) -> Iterator[int]:
     for symbols, strings, _ in symtab.symbol_tables(image.tables):
         chosen = symbols[symbols["info"] & 0xF == _TLS_SYMBOL]
         for symbol in chosen:
-            if tables.name_at(strings, int(symbol["name"])).encode() == name:
+            if elf_tables.name_at(strings, int(symbol["name"])).encode() == name:
                 yield int(symbol["value"])
 
 

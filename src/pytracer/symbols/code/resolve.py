@@ -11,9 +11,9 @@ from typing import Protocol
 from pytracer.arrays import np
 from pytracer.errors import PytracerError
 from pytracer.record import record
-from pytracer.symbols import files, symtab, tables
-from pytracer.symbols.files import ProgramFile
-from pytracer.symbols.tables import ElfError, Tables
+from pytracer.symbols import elf_tables, program_files, symtab
+from pytracer.symbols.elf_tables import ElfError, Tables
+from pytracer.symbols.program_files import ProgramFile
 from pytracer.text import to_bytes
 
 _FILES_LIMIT = 128
@@ -71,7 +71,7 @@ class Libraries:
     def _mapped(self) -> list[ProgramFile]:
         kept = []
         with contextlib.suppress(PytracerError):
-            for file in files.open_mapped(self._process):
+            for file in program_files.open_mapped(self._process):
                 kept.append(self._keep_open(file))
                 if len(kept) >= _FILES_LIMIT:
                     break
@@ -98,7 +98,7 @@ class Libraries:
         origin = os.path.dirname(file.name)  # noqa: PTH120 - of a text
         places = [path.replace("$ORIGIN", origin).replace("${ORIGIN}", origin) for path in paths]
         for path in [*(f"{place}/{name}" for place in places if place.startswith("/")), name]:
-            with contextlib.suppress(PytracerError), files.find(path, file.holder) as found:
+            with contextlib.suppress(PytracerError), program_files.find(path, file.holder) as found:
                 return self._keep_open(found)
         return None
 
@@ -130,7 +130,7 @@ def _exports(file: ProgramFile) -> dict[str, list[tuple[int, bool]]]:
             continue
         kept = symtab.defined_functions(symbols, strings) & (symbols["info"] >> 4 != 0)  # not STB_LOCAL
         for symbol in symbols[kept]:
-            name = tables.name_at(strings, int(symbol["name"])).partition("@")[0]
+            name = elf_tables.name_at(strings, int(symbol["name"])).partition("@")[0]
             entry = int(symbol["value"]), int(symbol["info"]) & 0xF == symtab.IFUNC
             if entry not in found.setdefault(name, []):
                 found[name].append(entry)
@@ -158,4 +158,4 @@ def _needed(file: Tables) -> list[tuple[str, list[str]]]:
 
 
 def _path(strings: bytes, at: int) -> str:
-    return os.fsdecode(to_bytes(tables.name_at(strings, at)))
+    return os.fsdecode(to_bytes(elf_tables.name_at(strings, at)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pytracer.record import record
-from pytracer.symbols.code.decode import Instruction
+from pytracer.symbols.code.instructions import Instruction
 
 _IMMEDIATE = re.compile(r"[re]sp, (-?(?:0x[0-9a-f]+|\d+))")
 _FROM = re.compile(r"[re](sp|bp), \[[re](sp|bp)(?: ([+-]) (0x[0-9a-f]+|\d+))?\]")

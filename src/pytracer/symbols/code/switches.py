@@ -8,8 +8,8 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 
 from pytracer.record import record
-from pytracer.symbols.code.decode import BRANCH, FAR, JUMP, RETURN, STOP, Instruction, kind
-from pytracer.symbols.code.image import ProgramImage
+from pytracer.symbols.code.code_file import ProgramImage
+from pytracer.symbols.code.instructions import BRANCH, FAR, JUMP, RETURN, STOP, Instruction, kind
 from pytracer.symbols.code.registers import PATTERN, family, is_one
 
 _BACK = 48  # instructions before the jump that are looked at

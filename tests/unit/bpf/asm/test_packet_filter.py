@@ -12,7 +12,7 @@ from pytracer.errors import BuildError, PytracerError, UsageError
 from pytracer.kernel import pcap
 from pytracer.kernel.pcap import ClassicInstruction, CompiledFilter, LinkType, compile_filter
 from support import packets
-from support.filters import MATCH, classic, machine, random_program
+from support.packet_filters import MATCH, classic, machine, random_program
 
 CONTEXTS = list(PacketContext)
 ACCEPT, REJECT = ClassicInstruction(0x06, 0, 0, 1), ClassicInstruction(0x06, 0, 0, 0)

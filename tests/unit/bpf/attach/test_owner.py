@@ -10,7 +10,7 @@ import pytest
 from pytracer.bpf.attach import owner as owners
 from pytracer.bpf.attach.link import Link, attach_each
 from pytracer.bpf.attach.owner import is_dead, is_dead_short, owner, short_name
-from support.names import hostile_process
+from support.hostile_names import hostile_process
 
 
 @pytest.fixture

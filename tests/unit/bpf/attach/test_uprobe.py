@@ -18,7 +18,7 @@ from pytracer.kernel.facts import TargetIdSource
 from pytracer.plan.alternatives import choose_alternative
 from pytracer.request import Request
 from pytracer.spec import Alternative, Filter, Hook, ProbeSite, Uprobe, UprobeMulti, registry
-from pytracer.symbols import files
+from pytracer.symbols import program_files
 from support.elf_builder import Symbol, build
 from support.fake_kernel import FakeKernel
 
@@ -76,7 +76,7 @@ def asked(probe):
 def test_what_an_attachment_asks_for(kernel, program):
     sites = (ProbeSite("a", 0x1040, 0x30), ProbeSite("b", 0x1080))
     probe = Uprobe("", file=program, process=7, sites=sites, targets=(3, 4))
-    with files.find(program) as file:
+    with program_files.find(program) as file:
         links = uprobe.attach_sites(file, sites, 1, process=probe.process, cookies=probe.targets)
     assert len(links) == 2
     for link in links:

@@ -11,9 +11,9 @@ import pytest
 from pytracer.cli.main import main
 from pytracer.errors import UnknownNameError, UnreadableCodeError, UnsupportedError, UsageError
 from pytracer.spec import ExitKind, FunctionCode, ProbeSite, parse_source
-from pytracer.symbols import code, files, places
-from pytracer.symbols.code import image as images
-from pytracer.symbols.code import probes
+from pytracer.symbols import code, places, program_files
+from pytracer.symbols.code import code_file as images
+from pytracer.symbols.code import uprobe_limits
 from pytracer.targets import find
 from support.instructions import INSTRUCTIONS
 
@@ -39,7 +39,7 @@ def build(tmp_path):
         compiler = "g++" if suffix == ".cc" else "gcc"
         words = [compiler, "-shared", "-fPIC", "-o", str(made), str(source), *options]
         subprocess.run(words, check=True)
-        opened.append(files.find(str(made)))
+        opened.append(program_files.find(str(made)))
         return opened[-1]
 
     yield of
@@ -47,17 +47,17 @@ def build(tmp_path):
         file.close()
 
 
-def start_of(file: files.ProgramFile, name: str) -> int:
+def start_of(file: program_files.ProgramFile, name: str) -> int:
     image = images.open_image(file)
     [address] = image.symbols.addresses(name)
     return image.offset_of(address)
 
 
-def analyze(file: files.ProgramFile, name: str, **options) -> FunctionCode:
+def analyze(file: program_files.ProgramFile, name: str, **options) -> FunctionCode:
     return code.analyze(file, ProbeSite(name, start_of(file, name)), **options)
 
 
-def exits(file: files.ProgramFile, name: str, **options) -> list[tuple[ExitKind, str]]:
+def exits(file: program_files.ProgramFile, name: str, **options) -> list[tuple[ExitKind, str]]:
     return [(one.kind, one.site.name) for one in analyze(file, name, **options).exits]
 
 
@@ -202,7 +202,7 @@ def test_where_exceptions_land_is_followed(build):
     assert objdump_returns(file, "work") <= {one.site.offset for one in analyze(file, "work").exits}
 
 
-def objdump_returns(file: files.ProgramFile, name: str) -> set[int]:
+def objdump_returns(file: program_files.ProgramFile, name: str) -> set[int]:
     words = ["objdump", "-d", "--no-show-raw-insn", f"--disassemble={name}", file.name]
     text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     return {int(line.partition(":")[0], 16) for line in text.splitlines() if line.rstrip().endswith("\tret")}
@@ -307,7 +307,7 @@ def test_data_between_instructions_is_refused(build):
 
 @pytest.mark.parametrize(("text", "is_64", "is_refused"), INSTRUCTIONS)
 def test_instructions_that_the_kernel_does_not_probe(text, is_64, is_refused):
-    assert bool(probes.refusal(bytes.fromhex(text), is_64=is_64)) == is_refused
+    assert bool(uprobe_limits.refusal(bytes.fromhex(text), is_64=is_64)) == is_refused
 
 
 def test_an_entry_behind_an_instruction_that_cannot_be_probed(build):

@@ -13,8 +13,8 @@ import pytest
 
 from pytracer.errors import PytracerError, UnreadableCodeError
 from pytracer.spec import ExitKind, ProbeSite
-from pytracer.symbols import code, files, places, tables
-from pytracer.symbols.code import image as images
+from pytracer.symbols import code, elf_tables, places, program_files
+from pytracer.symbols.code import code_file as images
 from support.compilers import compiled
 
 RETURN = ExitKind.RETURN
@@ -72,7 +72,7 @@ def compare(path: str) -> tuple[int, int, int]:
     AssertionError where an exit is no instruction."""
     instructions, returns = objdump(path)
     readable = incomplete = 0
-    with files.find(path) as file, code.Libraries() as libraries:
+    with program_files.find(path) as file, code.Libraries() as libraries:
         image = images.open_image(file)
         sites = [site for site in places.find(file, "*").sites if not image.symbols.guessed]
         sites = [site for site in sites if ".cold" not in site.name]
@@ -92,7 +92,7 @@ def compare(path: str) -> tuple[int, int, int]:
 
 def test_all_functions_of_the_c_library():
     """A few are written by hand: one begins with a lock prefix, some have code that nothing leads to."""
-    with files.find("libc") as file:
+    with program_files.find("libc") as file:
         path = file.name
     functions, readable, incomplete = compare(path)
     assert functions > 2000
@@ -137,7 +137,7 @@ func main() { os.Exit(small(deep(huge(3)))) }
 """
     path = compiled(tmp_path, {"program.go": text})
     instructions, _ = objdump(str(path))
-    with files.find(str(path)) as file:
+    with program_files.find(str(path)) as file:
         image = images.open_image(file)
         for name, is_checked in (("main.small", False), ("main.deep", True), ("main.huge", True)):
             [start] = image.symbols.addresses(name)
@@ -166,8 +166,10 @@ def test_a_broken_file_is_an_error_that_is_expected(mixed, tmp_path, seed):
     """Bytes of all tables and of the code, changed at random, and files that were cut."""
     chosen = random.Random(seed)
     good = mixed.read_bytes()
-    with files.find(str(mixed)) as file:
-        sections = [each for each in file.tables.sections if each["size"] and each["type"] != tables.NOBITS]
+    with program_files.find(str(mixed)) as file:
+        sections = [
+            each for each in file.tables.sections if each["size"] and each["type"] != elf_tables.NOBITS
+        ]
         ranges = [(int(each["offset"]), int(each["size"])) for each in sections] + [(0, 64 + 12 * 56)]
         sites = places.find(file, "*").sites
     for _ in range(5):
@@ -179,11 +181,11 @@ def test_a_broken_file_is_an_error_that_is_expected(mixed, tmp_path, seed):
         if chosen.random() < 0.1:
             del data[chosen.randrange(len(data)) :]
         (tmp_path / "broken.so").write_bytes(bytes(data))
-        with contextlib.suppress(PytracerError), files.find(str(tmp_path / "broken.so")) as file:
+        with contextlib.suppress(PytracerError), program_files.find(str(tmp_path / "broken.so")) as file:
             ask_all(file, sites)
 
 
-def ask_all(file: files.ProgramFile, sites: Sequence[ProbeSite]) -> None:
+def ask_all(file: program_files.ProgramFile, sites: Sequence[ProbeSite]) -> None:
     """Ask all that is asked of code. Any error but a PytracerError is passed on."""
     with code.Libraries() as libraries:
         for site in sites:
@@ -211,7 +213,7 @@ def ask_all(file: files.ProgramFile, sites: Sequence[ProbeSite]) -> None:
 def test_huge_functions_come_to_an_end(tmp_path, body, problem):
     text = f".globl work\n.type work, @function\nwork: .Lwork: {body}\n.size work, .-work\n"
     path = compiled(tmp_path, {"huge.s": text}, "-shared", output="huge.so")
-    with files.find(str(path)) as file:
+    with program_files.find(str(path)) as file:
         [site] = places.find(file, "work").sites
         if problem:
             with pytest.raises(UnreadableCodeError, match=problem):
@@ -228,7 +230,7 @@ def test_many_functions_that_jump_to_the_next(tmp_path):
         for name, after in zip(names, [*names[1:], names[0]], strict=True)
     )
     path = compiled(tmp_path, {"many.s": text}, "-shared", output="many.so")
-    with files.find(str(path)) as file:
+    with program_files.find(str(path)) as file:
         [site] = places.find(file, "f0").sites
         kinds = [one.kind for one in code.analyze(file, site).exits]
     assert kinds.count(ExitKind.RETURN) == 1

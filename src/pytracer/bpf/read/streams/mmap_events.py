@@ -19,7 +19,7 @@ from pytracer.arrays import np
 from pytracer.bpf.attach.perf import ATTR_SIZE
 from pytracer.bpf.read.streams.perf_ring import LOST, PerfRecords, PerfRing
 from pytracer.kernel.cpus import online_cpus
-from pytracer.symbols.maps import Mapping
+from pytracer.symbols.memory_maps import Mapping
 
 # include/uapi/linux/perf_event.h
 _SOFTWARE, _DUMMY = 1, 9

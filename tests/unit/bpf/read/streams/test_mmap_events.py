@@ -10,7 +10,7 @@ import pytest
 from pytracer.bpf.attach.perf import ATTR_SIZE
 from pytracer.bpf.read.streams import mmap_events, perf_ring
 from pytracer.bpf.read.streams.mmap_events import Mapped, MappingEvents
-from pytracer.symbols.maps import Mapping
+from pytracer.symbols.memory_maps import Mapping
 from support.compilers import perf_attr
 from support.rings import PerfRing
 

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from pytracer.errors import UnknownNameError
-from pytracer.symbols import commands, files, loader, places
+from pytracer.symbols import commands, dynamic_linker, places, program_files
 from support.compilers import compiled
 
 LEAF = "int leaf(void) { return 1; }\n"
@@ -74,20 +74,23 @@ RPATH, RUNPATH = "-Wl,--disable-new-dtags", "-Wl,--enable-new-dtags"
 def test_the_files_are_those_that_the_dynamic_linker_takes(tree, monkeypatch, options, middle, environment):
     monkeypatch.chdir(tree)
     main = program(tree, *options, middle=middle)
-    found = loader.loaded(str(main), environment)
+    found = dynamic_linker.loaded(str(main), environment)
     assert [os.path.realpath(path) for path in found[1:] if "ld-linux" not in path] == [
         path for path in by_the_linker(main, environment) if "ld-linux" not in path
     ]
     for name in ("libmiddle", "middle", "libleaf.so"):
-        chosen = loader.resolve_library(name, [str(main)], environment)
+        chosen = dynamic_linker.resolve_library(name, [str(main)], environment)
         assert chosen in found
         assert "middle" in chosen or "leaf" in chosen
 
 
 def test_a_child_has_the_library_path_too(tree, monkeypatch):
     monkeypatch.chdir(tree)
-    assert loader.resolve_library("libleaf", ["/bin/true"], {"LD_LIBRARY_PATH": "two"}) == "two/libleaf.so"
-    assert loader.resolve_library("libleaf", ["/bin/true"], {}) == ""
+    assert (
+        dynamic_linker.resolve_library("libleaf", ["/bin/true"], {"LD_LIBRARY_PATH": "two"})
+        == "two/libleaf.so"
+    )
+    assert dynamic_linker.resolve_library("libleaf", ["/bin/true"], {}) == ""
 
 
 def test_a_script_is_its_interpreter(tmp_path, monkeypatch):
@@ -97,12 +100,12 @@ def test_a_script_is_its_interpreter(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert program_of("direct") == "/bin/sh"
     assert program_of("found") == "/usr/bin/sh"
-    assert loader.loaded(program_of("none")) == []
+    assert dynamic_linker.loaded(program_of("none")) == []
     assert program_of("nothing-is-called-so") == ""
 
 
 def program_of(*command):
-    return loader.program_of(commands.find_execution(command))
+    return dynamic_linker.program_of(commands.find_execution(command))
 
 
 @pytest.mark.parametrize(
@@ -147,16 +150,16 @@ def test_the_environment_says_which_library_and_which_program(tree, monkeypatch,
     main = program(tree)
     setting = f"LD_LIBRARY_PATH={folder}"
     for command in (["env", setting, str(main)], ["sh", "-c", f"{setting} {main}"]):
-        found = loader.resolve_library("libleaf", command, {})
+        found = dynamic_linker.resolve_library("libleaf", command, {})
         assert os.path.realpath(found) == f"{tree}/{folder}/libleaf.so"
     for words in (["env", f"PATH={tree}", main.name], ["env", "-C", str(tree), f"./{main.name}"]):
-        found = loader.program_of(commands.find_execution(words, {}))
+        found = dynamic_linker.program_of(commands.find_execution(words, {}))
         assert os.path.realpath(found) == os.path.realpath(main)
 
 
 def test_what_a_function_is_in_is_said(tree, monkeypatch):
     main = program(tree, "-Wl,-rpath,$ORIGIN/one")
-    with files.find(str(main)) as file, pytest.raises(UnknownNameError) as caught:
+    with program_files.find(str(main)) as file, pytest.raises(UnknownNameError) as caught:
         places.find(file, "middle")
     assert caught.value.hint == f"it is in a library that {main} loads: {tree / 'one/libmiddle.so'}:middle"
 
@@ -166,7 +169,7 @@ def test_what_is_there_but_mangled_is_said(tmp_path):
         'namespace ns { struct Foo { __attribute__((noinline)) int bar(int x) { asm(""); return x; } }; }\n'
     )
     path = compiled(tmp_path, {"program.cc": source + "int main() { return ns::Foo{}.bar(1); }\n"})
-    with files.find(str(path)) as file:
+    with program_files.find(str(path)) as file:
         with pytest.raises(UnknownNameError) as caught:
             places.find(file, "bar")
         assert caught.value.hint == 'did you mean "ns::Foo::bar(int)"?'
@@ -175,7 +178,7 @@ def test_what_is_there_but_mangled_is_said(tmp_path):
 
 def test_a_program_whose_name_begins_so_is_suggested(tmp_path, monkeypatch):
     (tmp_path / "somedb-server").touch()
-    monkeypatch.setattr(files, "_PATH", (str(tmp_path),))
+    monkeypatch.setattr(program_files, "_PATH", (str(tmp_path),))
     with pytest.raises(UnknownNameError) as caught:
-        files.find("somedb")
+        program_files.find("somedb")
     assert caught.value.hint == "did you mean somedb-server?"

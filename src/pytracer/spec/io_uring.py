@@ -1,4 +1,4 @@
-"""Hooks, keys and columns of tracers of io_uring; probes_c/include/rings.h."""
+"""Hooks, keys and columns of tracers of io_uring; probes_c/include/io_uring.h."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Measure the cost of each hook on each kernel in the lab, and write docs/hooks.json and its page.
 
-`python -m lab.hooks` measures all kernels, `python -m lab.hooks KERNEL...` these (with names of hooks or map
-types, only those), `--page` none: it only writes the page again. scripts/record --hooks is the same. The runs
-themselves are in lab/guest/hooks.py.
+`python -m lab.hook_costs` measures all kernels, `python -m lab.hook_costs KERNEL...` these (with names of
+hooks or map types, only those); `--page` only writes the page again. scripts/record --hooks is the same. The
+runs themselves are in lab/guest/hook_costs.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from lab.errors import FAILED, LabError, say
 from lab.fetch import find
-from lab.guest.maps import OPERATIONS
+from lab.guest.map_costs import OPERATIONS
 from lab.kernels import KERNELS, Kernel
 from lab.survey import ROOT, UNTRIED, table, told
 from pytracer.features.table.feature import Feature, latest

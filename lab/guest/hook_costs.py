@@ -1,10 +1,10 @@
-"""Measures what a program costs an event on every kind of hook, for lab/hooks.py: one that does nothing, and
-one that counts in a hash.
+"""Measure the cost of a program for an event on each kind of hook, for lab/hook_costs.py: of one that does
+nothing, and of one that counts in a hash.
 
 Run by the Python that pytracer is installed for, in a VM of the lab whose clock counts instructions, or (it
 touches only events that carry nothing) on the machine itself. Prints JSON, one object a line: the kernel
 first ({"release"}), then the hooks ({"hook", "status", "reason", "ns": [empty, counting], "noise"}), then the
-types of maps ({"map", "status", "reason", "ns": {operation: each}}; lab/guest/maps.py).
+types of maps ({"map", "status", "reason", "ns": {operation: each}}; lab/guest/map_costs.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.work import flood, lanes, work
-from lab.guest import maps
+from lab.guest import map_costs
 
 from pytracer import spec
 from pytracer.bpf.attach import attacher_of
@@ -195,8 +195,8 @@ def measure(hook: Hook, facts: RunningKernel, own: Sequence[str]) -> dict[str, o
     if not answer.is_supported:
         return record | {"status": "refused" if answer.is_forbidden else "absent", "reason": answer.reason}
     try:
-        with maps.counter() as table:
-            writers: list[Callable[[int], bytes]] = [returning, partial(maps.counting, table)]
+        with map_costs.counter() as table:
+            writers: list[Callable[[int], bytes]] = [returning, partial(map_costs.counting, table)]
             costs, noise = taken(
                 hook.do or (lambda: 0.0),
                 [partial(attached, hook, probe, answer.name, own, write) for write in writers],
@@ -239,7 +239,7 @@ def measure_map(
     }
     if found.status != feature_table.GRANTED:
         return record
-    for operation in maps.OPERATIONS.get(feature.name, ()):
+    for operation in map_costs.OPERATIONS.get(feature.name, ()):
         hook = hooks[operation.hook]
         probe, do = hook.probe(), hook.do
         answer = facts.probe(probe)

@@ -8,9 +8,9 @@ each opcode.
 
 from __future__ import annotations
 
-from pytracer.symbols.code import decode, registers
-from pytracer.symbols.code.decode import Instruction
-from pytracer.symbols.code.image import X86_64, ProgramImage
+from pytracer.symbols.code import instructions, registers
+from pytracer.symbols.code.code_file import X86_64, ProgramImage
+from pytracer.symbols.code.instructions import Instruction
 
 INSTRUCTION_LIMIT = 15  # bytes
 _PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3))
@@ -53,7 +53,7 @@ def unprobeable(image: ProgramImage, address: int) -> str:
     """Explain why the kernel refuses the instruction at an address; "" if it does not."""
     raw = image.read(address, INSTRUCTION_LIMIT)
     why = refusal(raw, is_64=image.machine == X86_64)
-    return f"{decode.text(image, raw)}: {why}" if why else ""
+    return f"{instructions.text(image, raw)}: {why}" if why else ""
 
 
 def behind(image: ProgramImage, address: int, code: dict[int, Instruction]) -> int:
@@ -69,13 +69,13 @@ def behind(image: ProgramImage, address: int, code: dict[int, Instruction]) -> i
     written = {
         registers.family(part) for part in operands.split(", ")[: 2 if both else 1] if registers.is_one(part)
     }
-    if decode.kind(mnemonic) or mnemonic.startswith(("push", "pop", "cmpxchg8b", "cmpxchg16b")):
+    if instructions.kind(mnemonic) or mnemonic.startswith(("push", "pop", "cmpxchg8b", "cmpxchg16b")):
         return 0
     if written & _ARGUMENTS or "sp" in operands.partition(",")[0]:
         return 0
     for _, name, target in code.values():
-        if decode.kind(name) in (decode.JUMP, decode.BRANCH):
-            leads = decode.target(target)
+        if instructions.kind(name) in (instructions.JUMP, instructions.BRANCH):
+            leads = instructions.target(target)
             if leads in (address, second):
                 return 0
     return second if second in code and not unprobeable(image, second) else 0

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pytracer.arrays import Array, np
 from pytracer.record import record
 from pytracer.symbols.code.cursor import Cursor
-from pytracer.symbols.tables import TABLE_LIMIT, ElfError, Tables
+from pytracer.symbols.elf_tables import TABLE_LIMIT, ElfError, Tables
 
 EH_FRAME = 0x6474E550  # PT_GNU_EH_FRAME
 _SORTED = 0x3B  # DW_EH_PE_datarel | DW_EH_PE_sdata4: what linkers write

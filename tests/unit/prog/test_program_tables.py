@@ -22,7 +22,7 @@ from pytracer.budget import Account
 from pytracer.cli.main import main
 from pytracer.errors import NotPermittedError, UnknownNameError
 from pytracer.model import Snapshot
-from pytracer.prog import links, run_stats, tables
+from pytracer.prog import links, program_tables, run_stats
 from pytracer.prog import program_list as in_kernel
 from pytracer.prog.attachments import Attachment, _take_attachment
 from pytracer.prog.link_targets import TargetNames
@@ -253,7 +253,7 @@ def test_before_linux_5_8_the_sysctl_is_put_back_as_it_was(tmp_path, monkeypatch
 
 
 HOSTILE = "a\x1b[2Jb"
-KNOWN = tables.TableContext(
+KNOWN = program_tables.TableContext(
     {7: [Process(100, HOSTILE), Process(101, "python", "syscalls", frozenset({7}))]},
     {7: [Attachment(7, "rt:sys_enter", 9), Attachment(7, f"u:/tmp/{HOSTILE}:0x1")]},
     {7: [Pin("/sys/fs/bpf/x", ObjectKind.LINK, 9, 7)]},
@@ -261,18 +261,20 @@ KNOWN = tables.TableContext(
 
 
 def shown(form: str, view: str = "list", *, wide: bool = False) -> str:
-    row = tables.row(RunCount(program(run_count=50, run_time=5000, name="enter"), 23, 2300, 1), 2.0, KNOWN)
+    row = program_tables.row(
+        RunCount(program(run_count=50, run_time=5000, name="enter"), 23, 2300, 1), 2.0, KNOWN
+    )
     text = io.StringIO()
     sink = make_sink(form, text, timestamps=False, terminal=False, wide=wide)
-    sink.open(tables.schema(view))
-    sink.emit(Snapshot("row", 0.0, 2.0, {name: [row[name]] for name in tables.COLUMNS}))
+    sink.open(program_tables.schema(view))
+    sink.emit(Snapshot("row", 0.0, 2.0, {name: [row[name]] for name in program_tables.COLUMNS}))
     sink.close()
     return text.getvalue()
 
 
 def test_a_row_has_all_that_is_known():
     record = json.loads(shown("json"))
-    assert list(record) == ["kind", "time_ns", "interval_ns", *tables.COLUMNS]
+    assert list(record) == ["kind", "time_ns", "interval_ns", *program_tables.COLUMNS]
     assert record["owner"] == [f"{HOSTILE} (100)", "pytracer syscalls (101)", "/sys/fs/bpf/x"]
     assert record["attached"] == ["rt:sys_enter", f"u:/tmp/{HOSTILE}:0x1"]
     assert (record["pids"], record["links"], record["pins"]) == ([100, 101], [9], ["/sys/fs/bpf/x"])
@@ -305,15 +307,17 @@ def test_csv_has_all_of_several():
 
 def test_rows_are_ranked_and_what_is_not_known_comes_last():
     rows = [
-        tables.row(RunCount(program(number, name=name), runs, 100 * runs, None), 1.0, tables.TableContext())
+        program_tables.row(
+            RunCount(program(number, name=name), runs, 100 * runs, None), 1.0, program_tables.TableContext()
+        )
         for number, name, runs in ((1, "b", 5), (2, "a", 0), (3, "c", 23))
     ]
-    assert [one["id"] for one in tables.rank(rows, "runs")] == [3, 1, 2]
-    assert [one["id"] for one in tables.rank(rows, "name")] == [2, 1, 3]
-    assert [one["id"] for one in tables.rank(rows, "avg_ns")] == [1, 3, 2]
-    assert [one["id"] for one in tables.rank(rows, "id")] == [1, 2, 3]
+    assert [one["id"] for one in program_tables.rank(rows, "runs")] == [3, 1, 2]
+    assert [one["id"] for one in program_tables.rank(rows, "name")] == [2, 1, 3]
+    assert [one["id"] for one in program_tables.rank(rows, "avg_ns")] == [1, 3, 2]
+    assert [one["id"] for one in program_tables.rank(rows, "id")] == [1, 2, 3]
     with pytest.raises(UnknownNameError, match="no column 'run'"):
-        tables.rank([], "run")
+        program_tables.rank([], "run")
 
 
 def test_a_link_on_an_interface_takes_the_place_that_was_found_there():
@@ -345,14 +349,14 @@ def test_mistakes_are_told(capsys, words, said):
 def test_help_has_every_column(capsys):
     assert main(["prog", "--help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text for name in tables.COLUMNS)
+    assert all(f"  {name} " in text for name in program_tables.COLUMNS)
 
 
 def test_what_the_kernel_refuses_is_told(monkeypatch):
     def refuse() -> None:
         raise PermissionError(errno.EPERM, "")
 
-    monkeypatch.setattr(tables.ProgramLister, "list", lambda _: refuse())
+    monkeypatch.setattr(program_tables.ProgramLister, "list", lambda _: refuse())
     monkeypatch.setattr("pytracer.kernel.policy.missing_capabilities", lambda _: ["CAP_SYS_ADMIN"])
     with pytest.raises(NotPermittedError, match="CAP_SYS_ADMIN"):
-        tables.ProgramTable()
+        program_tables.ProgramTable()

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from pytracer.errors import UnsupportedError
-from pytracer.symbols.code.image import X86, X86_64, ProgramImage
+from pytracer.symbols.code.code_file import X86, X86_64, ProgramImage
 
 Instruction = tuple[int, str, str]
 """Its size, mnemonic without prefixes, operands in Intel's syntax."""

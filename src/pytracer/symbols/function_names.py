@@ -15,8 +15,8 @@ from pytracer.arrays import np
 from pytracer.budget import Account
 from pytracer.record import record, replace
 from pytracer.spec import quoting
-from pytracer.symbols import demangle, symtab, tables
-from pytracer.symbols.files import ProgramFile
+from pytracer.symbols import demangle, elf_tables, symtab
+from pytracer.symbols.program_files import ProgramFile
 from pytracer.text import from_bytes, to_bytes
 
 _VERSION = re.compile(r"(?P<name>.+?)(?P<version>@@?[A-Za-z_][\w.+-]*)", re.DOTALL)
@@ -89,7 +89,7 @@ def functions_named(file: ProgramFile, name: str) -> list[Symbol]:
 
 def function_names(file: ProgramFile) -> list[str]:
     """Return the names of the functions of a file, quoted as users write them."""
-    every = (tables.name_at(table.strings, at) for table in file.symbols for at in table.names.tolist())
+    every = (elf_tables.name_at(table.strings, at) for table in file.symbols for at in table.names.tolist())
     return [quoting.quote(name.partition("@")[0]) for name in itertools.islice(every, _KNOWN)]
 
 
@@ -275,7 +275,7 @@ def _match_table(
     for number, at in enumerate(chosen.tolist()):
         if number % _OFTEN == 0:
             account.check()
-        whole = tables.name_at(table.strings, int(table.names[at]))
+        whole = elf_tables.name_at(table.strings, int(table.names[at]))
         name, mark, version = whole.partition("@")  # open@@GLIBC_2.2, as .symtab has it
         if not name or (only and name != only) or not accept(name):
             continue
@@ -285,7 +285,7 @@ def _match_table(
             name,
             int(table.starts[at]),
             mark + version if mark else table.suffixes[int(table.versions[at])],
-            tables.name_at(table.strings, unit) if unit else "",
+            elf_tables.name_at(table.strings, unit) if unit else "",
             int(kinds[at]) == symtab.IFUNC,
             int(kinds[at]) == symtab.UNTYPED,
             int(bindings[at]) == 0,

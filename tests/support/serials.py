@@ -86,6 +86,6 @@ def plugin(folder: Path) -> dict[str, str]:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: serials\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[pytracer.tracers]\nserials = serials_plugin:TRACER\n")
-    (folder / "serials_plugin.py").write_text("from support.streams import tracer\nTRACER = tracer()\n")
+    (folder / "serials_plugin.py").write_text("from support.serials import tracer\nTRACER = tracer()\n")
     tests = Path(__file__).parents[1]
     return os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{tests}"}

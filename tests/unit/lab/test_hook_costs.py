@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import pytest
-from lab import hooks
-from lab.guest import hooks as guest
-from lab.guest import maps
+from lab import hook_costs
+from lab.guest import hook_costs as guest
+from lab.guest import map_costs
 from lab.kernels import KERNELS
 
 from pytracer.features import feature_table
 
 
 def test_the_page_is_what_was_recorded():
-    assert hooks.PAGE.read_text() == hooks.page(hooks.load()), "run scripts/record --hooks --page"
+    assert hook_costs.PAGE.read_text() == hook_costs.page(hook_costs.load()), (
+        "run scripts/record --hooks --page"
+    )
 
 
 def test_every_hook_that_is_tried_is_told_about():
-    assert list(hooks.MEASURED) == [hook.name for hook in guest.HOOKS]
+    assert list(hook_costs.MEASURED) == [hook.name for hook in guest.HOOKS]
 
 
 def test_every_hook_that_is_tried_is_in_the_table_of_features():
-    for name in hooks.MEASURED:
-        assert hooks.features(name), name
-        assert hooks.features(name)[0].limits, name
+    for name in hook_costs.MEASURED:
+        assert hook_costs.features(name), name
+        assert hook_costs.features(name)[0].limits, name
 
 
 def test_what_is_done_with_maps_is_done_with_types_that_are_probed():
     probed = {feature.name for feature in feature_table.FEATURES if feature.kind == "map"}
-    assert maps.OPERATIONS.keys() <= probed
-    assert {one.hook for some in maps.OPERATIONS.values() for one in some} <= set(hooks.MEASURED)
+    assert map_costs.OPERATIONS.keys() <= probed
+    assert {one.hook for some in map_costs.OPERATIONS.values() for one in some} <= set(hook_costs.MEASURED)
 
 
 def test_every_kernel_was_asked_about_the_same_hooks_or_says_so():
     """A hook that has come since is "not tried" where scripts/record --hooks has not asked again."""
-    data = hooks.load()
+    data = hook_costs.load()
     assert list(data) == [kernel.name for kernel in KERNELS]
     for record in data.values():
         tried = [found["hook"] for found in record["hooks"]]
-        assert tried == [hook for hook in hooks.MEASURED if hook in tried]
+        assert tried == [hook for hook in hook_costs.MEASURED if hook in tried]
         everything = [*record["hooks"], *record["maps"]]
         assert not [found for found in everything if found["status"] == "failed"]
 
@@ -53,8 +55,8 @@ def test_every_kernel_was_asked_about_the_same_hooks_or_says_so():
 )
 def test_a_cell_says_what_a_hook_costs_or_why_it_is_not_there(found, shown):
     record = {"hook": "kprobe", "status": "granted", "noise": 5.0, **found}
-    assert hooks.cell({"hooks": [record]}, "kprobe") == shown
-    assert hooks.cell(None, "kprobe") == hooks.UNTRIED
+    assert hook_costs.cell({"hooks": [record]}, "kprobe") == shown
+    assert hook_costs.cell(None, "kprobe") == hook_costs.UNTRIED
 
 
 @pytest.mark.parametrize(
@@ -66,8 +68,8 @@ def test_a_cell_says_what_a_hook_costs_or_why_it_is_not_there(found, shown):
     ],
 )
 def test_a_cell_says_what_is_done_with_a_map_takes(found, shown):
-    assert hooks.operations({"maps": [{"map": "hash", "status": "granted", **found}]}, "hash") == shown
-    assert hooks.operations(None, "hash") == hooks.UNTRIED
+    assert hook_costs.operations({"maps": [{"map": "hash", "status": "granted", **found}]}, "hash") == shown
+    assert hook_costs.operations(None, "hash") == hook_costs.UNTRIED
 
 
 def test_what_is_asked_again_takes_the_place_of_what_was():
@@ -77,7 +79,7 @@ def test_what_is_asked_again_takes_the_place_of_what_was():
         "maps": [{"map": "hash"}],
     }
     new = {"hooks": [{"hook": "kprobe", "ns": 2}], "maps": [{"map": "queue"}]}
-    assert hooks.amended(old, new) == {
+    assert hook_costs.amended(old, new) == {
         "release": "6",
         "hooks": [{"hook": "kprobe", "ns": 2}, {"hook": "fentry"}],
         "maps": [{"map": "hash"}, {"map": "queue"}],

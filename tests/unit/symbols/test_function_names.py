@@ -8,7 +8,7 @@ import pytest
 
 from pytracer.errors import UnknownNameError
 from pytracer.spec import parse_source, quoting
-from pytracer.symbols import files, names, places
+from pytracer.symbols import function_names, places, program_files
 from pytracer.symbols.demangle import Demangler
 from support.compilers import compiled
 
@@ -19,12 +19,12 @@ MAIN = "int run_a(int); int run_b(int); int main(void) { return run_a(1) + run_b
 
 
 def titles(path, written):
-    with files.find(str(path)) as file:
+    with program_files.find(str(path)) as file:
         return sorted(places.find(file, written).titles)
 
 
 def offsets(path, written):
-    with files.find(str(path)) as file:
+    with program_files.find(str(path)) as file:
         return [site.offset for site in places.find(file, written).sites]
 
 
@@ -175,7 +175,7 @@ fn main() { for i in 0..3u32 { std::hint::black_box(P(i).show()); } }
 @pytest.fixture(scope="module", params=["libc", "program.go", "program.cc", "program.rs"])
 def binary(request, tmp_path_factory):
     if request.param == "libc":
-        with files.find("libc") as file:
+        with program_files.find("libc") as file:
             return file.name
     sources = {"program.go": GO, "program.cc": CPP, "program.rs": RUST}
     folder = tmp_path_factory.mktemp(request.param)
@@ -183,9 +183,9 @@ def binary(request, tmp_path_factory):
 
 
 def test_every_name_of_a_file_is_found_again_as_it_is_shown_and_as_it_stands(binary):
-    with files.find(binary) as file, file.reading():
+    with program_files.find(binary) as file, file.reading():
         addresses = dict[str, set[int]]()
-        for symbol in names.symbols(file, bool):
+        for symbol in function_names.symbols(file, bool):
             addresses.setdefault(symbol.name, set()).add(symbol.address)
         assert len(addresses) > 10
         for name, expected in addresses.items():
@@ -194,13 +194,13 @@ def test_every_name_of_a_file_is_found_again_as_it_is_shown_and_as_it_stands(bin
                 assert parse_source(source.text) == source
                 assert quoting.unquote(source.place) == binary
                 assert not source.offset
-                found = names.find(file, source.name)
+                found = function_names.find(file, source.name)
                 assert {match.symbol.address for match in found} == expected, written
 
 
 def test_what_a_pattern_is_shown_as_names_each_function_by_itself(binary):
     found, wanted = None, "main.*" if "go" in binary else "*a*" if "libc" not in binary else "*_r"
-    with files.find(binary) as file:
+    with program_files.find(binary) as file:
         found = places.find(file, wanted)
         assert len(set(found.titles)) == len(found.sites) > 2
         for site, title in zip(found.sites, found.titles, strict=True):
@@ -209,11 +209,11 @@ def test_what_a_pattern_is_shown_as_names_each_function_by_itself(binary):
 
 def test_cpp_functions_are_found_as_stacks_show_them(tmp_path):
     program = compiled(tmp_path, {"program.cc": CPP})
-    with files.find(str(program)) as file, file.reading():
-        known = names.symbols(file, bool)
+    with program_files.find(str(program)) as file, file.reading():
+        known = function_names.symbols(file, bool)
         shown = Demangler().names(one.name for one in known)
         for one, text in zip(known, shown, strict=True):
-            assert one.address in {match.symbol.address for match in names.find(file, text)}, text
+            assert one.address in {match.symbol.address for match in function_names.find(file, text)}, text
     assert len(offsets(program, "int flag<true, 100ul>(wchar_t, std::ostream*)")) == 1
     one = "ns::Foo::bar(int, char*)"
     assert len(offsets(program, one)) == len(offsets(program, quoting.quote(one))) == 1

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytracer.record import record
-from pytracer.symbols import libraries, tables
+from pytracer.symbols import elf_tables, libraries
 from pytracer.symbols.commands import Execution, find_execution
+from pytracer.symbols.elf_tables import ElfError, Tables
 from pytracer.symbols.root import Root
-from pytracer.symbols.tables import ElfError, Tables
 from pytracer.text import to_bytes
 
 _DYNAMIC = 6  # SHT_DYNAMIC
@@ -147,7 +147,7 @@ def _read(path: str, by: _Object | None) -> _Object | None:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
-            file = tables.read(descriptor)
+            file = elf_tables.read(descriptor)
             found = _dynamic(file)
         finally:
             os.close(descriptor)
@@ -185,7 +185,7 @@ def _dynamic(file: Tables) -> dict[int, list[str]]:
             if not tag:
                 break
             if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH) and value < len(strings):
-                found.setdefault(tag, []).append(os.fsdecode(to_bytes(tables.name_at(strings, value))))
+                found.setdefault(tag, []).append(os.fsdecode(to_bytes(elf_tables.name_at(strings, value))))
     return found
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from pytracer.arrays import Array, np
 from pytracer.record import record
-from pytracer.symbols import tables
-from pytracer.symbols.code.frames import Frames
-from pytracer.symbols.files import ProgramFile
+from pytracer.symbols import elf_tables
+from pytracer.symbols.code.call_frames import Frames
+from pytracer.symbols.elf_tables import ElfError, Tables
+from pytracer.symbols.program_files import ProgramFile
 from pytracer.symbols.symtab import DYNSYM, IFUNC, SYMBOL, UNTYPED, SymbolTable, places_of
-from pytracer.symbols.tables import ElfError, Tables
 
 X86, X86_64 = 3, 62  # EM_*
 _RELRO = 0x6474E552  # PT_GNU_RELRO
@@ -64,7 +64,7 @@ class ProgramImage:
     @functools.cached_property
     def _segments(self) -> list[tuple[int, int, int, int]]:
         """Of each part that is loaded: its address, its size in the file, its offset, its flags."""
-        found = self.tables.segments[self.tables.segments["type"] == tables.LOAD]
+        found = self.tables.segments[self.tables.segments["type"] == elf_tables.LOAD]
         names = ("vaddr", "filesz", "offset", "flags")
         return [tuple(int(each[name]) for name in names) for each in found]  # type: ignore[misc]
 
@@ -85,7 +85,7 @@ class ProgramImage:
     def end_of_code(self, address: int) -> int:
         """Return the end of the code section or segment that contains an address; 0 if none does."""
         for start, length, _, flags in self._segments:
-            if flags & tables.EXECUTABLE and start <= address < start + length:
+            if flags & elf_tables.EXECUTABLE and start <= address < start + length:
                 at = int(np.searchsorted(self._section_ends, address, side="right"))
                 return int(min(start + length, *self._section_ends[at : at + 1].tolist(), start + length))
         return 0
@@ -109,14 +109,14 @@ class ProgramImage:
     def offset_of(self, address: int) -> int:
         """Return the file offset of the code at an address. Raises ElfError if there is no code."""
         for start, length, offset, flags in self._segments:
-            if flags & tables.EXECUTABLE and start <= address < start + length:
+            if flags & elf_tables.EXECUTABLE and start <= address < start + length:
                 return self._at(offset, address - start)
         raise ElfError(f"there is no code at address {address:#x}")
 
     def address_of(self, offset: int) -> int:
         """Return the address that code at a file offset is loaded to. Raises ElfError if it is not loaded."""
         for start, length, at, flags in self._segments:
-            if flags & tables.EXECUTABLE and at <= offset < at + length:
+            if flags & elf_tables.EXECUTABLE and at <= offset < at + length:
                 return offset - at + start
         raise ElfError(f"no code is loaded from offset {offset:#x}")
 
@@ -162,7 +162,7 @@ class ProgramImage:
         """Return whether only the dynamic linker writes a word."""
         for segment in self.tables.segments:
             kind, flags = int(segment["type"]), int(segment["flags"])
-            fixed = kind == _RELRO or (kind == tables.LOAD and not flags & tables.WRITABLE)
+            fixed = kind == _RELRO or (kind == elf_tables.LOAD and not flags & elf_tables.WRITABLE)
             if fixed and 0 <= address - int(segment["vaddr"]) < int(segment["filesz"]):
                 return True
         return False
@@ -179,7 +179,7 @@ class ProgramImage:
                 if int(of[at]) not in _BY_SYMBOL:
                     found[address] = GotSlot(address=self._addend(section, at), is_ifunc=True)
                 elif number < len(section.symbols):
-                    name = tables.name_at(section.strings, int(section.symbols[number]["name"]))
+                    name = elf_tables.name_at(section.strings, int(section.symbols[number]["name"]))
                     if name:
                         found[address] = GotSlot(symbol=name.partition("@")[0])
         return found
@@ -316,7 +316,7 @@ class ImageSymbols:
         """Return the names of the function that begins at an address, without versions."""
         first, last = (int(np.searchsorted(self.starts, address, side=side)) for side in ("left", "right"))
         return [
-            tables.name_at(self._strings[int(self._tables[at])], int(self._names[at])).partition("@")[0]
+            elf_tables.name_at(self._strings[int(self._tables[at])], int(self._names[at])).partition("@")[0]
             for at in range(first, min(last, first + 64))
         ]
 

@@ -1,4 +1,4 @@
-"""Programs that use maps of each type several times in a row, for lab/guest/hooks.py to measure."""
+"""Programs that use maps of each type several times in a row, for lab/guest/hook_costs.py to measure."""
 
 from __future__ import annotations
 

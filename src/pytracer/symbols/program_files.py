@@ -26,11 +26,11 @@ from pytracer.errors import (
     UsageError,
 )
 from pytracer.procfs import living
-from pytracer.symbols import libraries, maps, owners, symtab, tables
-from pytracer.symbols.maps import Mapping
+from pytracer.symbols import elf_tables, libraries, memory_maps, owners, symtab
+from pytracer.symbols.elf_tables import ElfError, Tables
+from pytracer.symbols.memory_maps import Mapping
 from pytracer.symbols.root import Root
 from pytracer.symbols.symtab import SymbolTable
-from pytracer.symbols.tables import ElfError, Tables
 
 _NAMED = 3  # programs, where one is not known
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -113,7 +113,7 @@ class ProgramFile:
         if not stat.S_ISREG(os.fstat(self.descriptor).st_mode):
             raise UsageError(f"{self.name} is no file with code in it")
         try:
-            return tables.read(self.descriptor, account)
+            return elf_tables.read(self.descriptor, account)
         except ElfError as error:
             first = os.pread(self.descriptor, 128, 0)
             hint = ""
@@ -223,7 +223,7 @@ def running() -> Iterator[ProgramFile]:
     """Yield every file that any process has mapped as code, once, as far as we may read; each is closed
     when the next is requested."""
     seen = set[tuple[str, int]]()
-    for process in maps.PROC.glob("[0-9]*"):
+    for process in memory_maps.PROC.glob("[0-9]*"):
         pid = int(process.name)
         known = owners.credentials(pid)
         if known is None:
@@ -231,8 +231,8 @@ def running() -> Iterator[ProgramFile]:
         account = owners.account(current(), pid, known)
         with contextlib.suppress(OverBudgetError):
             with account.timed():
-                text = maps.read(pid, account.check)
-                mappings = [mapping for mapping in maps.parse(text) if mapping.inode]
+                text = memory_maps.read(pid, account.check)
+                mappings = [mapping for mapping in memory_maps.parse(text) if mapping.inode]
             for mapping in mappings:
                 if (mapping.device, mapping.inode) in seen:
                     continue
@@ -248,10 +248,10 @@ def running() -> Iterator[ProgramFile]:
 def _mappings(pid: int) -> list[Mapping]:
     """Return the files that a process has mapped as code, once each. Raises UsageError, NotPermittedError."""
     try:
-        text = maps.read_code(pid)
+        text = memory_maps.read_code(pid)
     except OSError as error:
         raise _explain_missing(pid, error) from error
-    found = {(m.device, m.inode): m for m in reversed(maps.parse(text)) if m.inode}
+    found = {(m.device, m.inode): m for m in reversed(memory_maps.parse(text)) if m.inode}
     if not found:
         raise UsageError(f"process {pid} runs no program: it has just ended, or is the kernel's own")
     return list(reversed(found.values()))
@@ -264,7 +264,7 @@ def _explain_missing(pid: int, error: OSError) -> UsageError | NotPermittedError
 
 
 def _open_mapping(pid: int, mapping: Mapping, account: Account | None = None) -> ProgramFile | None:
-    handle = maps.find_file(pid, mapping)
+    handle = memory_maps.find_file(pid, mapping)
     if handle is None:
         return None
     with handle:
@@ -328,6 +328,6 @@ def _names_starting_with(name: str) -> list[str]:
 def _machine(path: str) -> tuple[int, int]:
     """Return the width and machine of a program's file; (0, 0) if it cannot be read."""
     with contextlib.suppress(OSError, ElfError), open(path, "rb", buffering=0) as file:
-        found = tables.read(file.fileno())
+        found = elf_tables.read(file.fileno())
         return found.width, found.machine
     return 0, 0
