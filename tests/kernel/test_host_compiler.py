@@ -31,7 +31,7 @@ from pathlib import Path
 from lab import compile_inputs, host_compiler
 folder = Path(sys.argv[1])
 release, version = ((folder / name).read_text().strip() for name in ("release", "version"))
-with host_compiler.posing_as(facts.Facts(folder, release, version)):
+with host_compiler.posing_as(compile_inputs.Facts(folder, release, version)):
     host_compiler.serve(Path(sys.argv[2]))
 """
 
