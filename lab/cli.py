@@ -73,6 +73,9 @@ def parser() -> Parser:
     made.add_argument("--boot-timeout", type=float, default=180, metavar="S", help="until it starts (180 s)")
     made.add_argument("--memory", type=int, default=3072, metavar="MB", help="of the VM (3072)")
     made.add_argument("--cpus", type=int, default=2, metavar="N", help="of the VM (2)")
+    made.add_argument(
+        "--memory-nodes", type=int, default=1, metavar="N", help="that have the memory and CPUs (1)"
+    )
     made.add_argument("--append", default="", metavar="TEXT", help="for the kernel's command line")
     made.add_argument("--env", action="append", default=[], metavar="NAME[=VALUE]", help="pass this on, too")
     made.add_argument(
@@ -168,7 +171,10 @@ def run_command(options: argparse.Namespace, command: list[str]) -> int:
     space = user_space(options.suite, writable) if options.suite else None
     passed = environment(options.env, dict(os.environ))
     job = Job(tuple(command), str(Path.cwd()), passed, writable, user_space=space)
-    shape = Shape(host.accelerator(options.accel), options.cpus, options.memory, file_system, options.append)
+    accelerator = host.accelerator(options.accel)
+    shape = Shape(
+        accelerator, options.cpus, options.memory, file_system, options.append, options.memory_nodes
+    )
     return run(image, shape, job, Limits(options.boot_timeout, options.timeout), options.console)
 
 

@@ -38,6 +38,23 @@ class Shape:
     memory: int = 3072
     file_system: str = "virtiofs"
     append: str = ""
+    nodes: int = 1
+    """The number of memory nodes, each with its part of the memory and of the processors."""
+
+
+def memory_nodes(shape: Shape) -> list[str]:
+    """QEMU's arguments for the memory. For virtiofs it must be shared with the daemons."""
+    shared = shape.file_system == "virtiofs"
+    if shape.nodes == 1 and not shared:
+        return []
+    kind, options = ("memfd", ",share=on") if shared else ("ram", "")
+    line = []
+    for node in range(shape.nodes):
+        size = shape.memory // shape.nodes
+        line += ["-object", f"memory-backend-{kind},id=memory{node},size={size}M{options}"]
+        cpus = "".join(f",cpus={cpu}" for cpu in range(node, shape.processors, shape.nodes))
+        line += ["-numa", f"node,nodeid={node},memdev=memory{node}{cpus}"]
+    return line
 
 
 def command_line(
@@ -47,7 +64,14 @@ def command_line(
     emulated = (EMULATED, image.append) if shape.accelerator.name == "tcg" else ()
     append = " ".join(filter(None, (APPEND, *emulated, shape.append)))
     line = [which(QEMU) or QEMU, "-M", "pc", *shape.accelerator.options]
-    line += ["-smp", str(shape.processors), "-m", str(shape.memory), "-nodefaults", "-no-user-config"]
+    line += [
+        "-smp",
+        str(shape.processors),
+        "-m",
+        str(shape.memory // shape.nodes * shape.nodes),
+        "-nodefaults",
+        "-no-user-config",
+    ]
     line += ["-display", "none", "-no-reboot", "-kernel", str(image.file), "-append", append]
     line += [
         "-initrd",
@@ -70,9 +94,8 @@ def command_line(
             else ["-device", f"virtserialport,chardev={name},name=lab.{name}"]
         )
     shares = {"hostroot": "/"} | ({"labrw": ""} if writable else {})
+    line += memory_nodes(shape)
     if shape.file_system == "virtiofs":
-        line += ["-object", f"memory-backend-memfd,id=memory,size={shape.memory}M,share=on"]
-        line += ["-numa", "node,memdev=memory"]
         for tag in shares:
             line += ["-chardev", f"socket,id={tag},path={folder / tag}"]
             line += ["-device", f"vhost-user-fs-pci,queue-size=1024,chardev={tag},tag={tag}"]

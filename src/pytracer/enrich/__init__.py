@@ -27,7 +27,9 @@ from pytracer.enrich.kernel_names import (
     signal_result,
     softirq_name,
 )
+from pytracer.enrich.kvm import kvm_exit_decoder
 from pytracer.enrich.lookups import lookup_result
+from pytracer.enrich.numa import numa_cause_decoder
 from pytracer.enrich.protocols import direction, packet_protocol
 from pytracer.enrich.registers import register, registers
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
@@ -70,6 +72,7 @@ def decoders(
         "capability": capability_name,
         "clone_flags": clone_flags,
         "cgroup": cgroup_decoder(cgroups, budget),
+        "compact_result": enum_decoder("compact_result", "COMPACT_", "result"),
         "connection_error": connection_error,
         "connection_event": connection_event,
         "direction": direction,
@@ -93,7 +96,10 @@ def decoders(
         "scan_result": enum_decoder("scan_result", "SCAN_", "result"),
         "interface": interface_decoder(interfaces),
         "ip_protocol": ip_protocol,
+        "kvm_exit": kvm_exit_decoder(),
         "lookup_result": lookup_result,
+        "memory_zone": enum_decoder("zone_type", "ZONE_", "zone"),
+        "numa_cause": numa_cause_decoder(),
         "open_flags": open_flags,
         "packet_protocol": packet_protocol,
         "socket_call": socket_call,

@@ -28,7 +28,9 @@ from pytracer.enrich.http import http_method, http_path
 from pytracer.enrich.interfaces import interface_decoder
 from pytracer.enrich.io_uring import ring_operation
 from pytracer.enrich.kernel_names import signal_code, signal_name
+from pytracer.enrich.kvm import kvm_exit_decoder
 from pytracer.enrich.lookups import lookup_result
+from pytracer.enrich.numa import numa_cause_decoder
 from pytracer.enrich.sockets import ip_protocol, socket_call, socket_family, socket_type
 from pytracer.enrich.strings import payload, text
 from pytracer.spec.signals import SIGNALS
@@ -430,3 +432,29 @@ def test_lines_of_http(line, method, path):
 
 def test_operations_of_io_uring():
     assert [ring_operation(number) for number in (0, 22, 62, 63)] == ["NOP", "READ", "PIPE", "OP_63"]
+
+
+def test_reasons_of_virtual_machines_have_the_names_of_the_kernels_event():
+    form = (
+        'print fmt: "reason %s", (REC->isa == 1) ? __print_symbolic(REC->exit_reason & 0xffff, '
+        '{ 10, "CPUID" }, { 48, "EPT_VIOLATION" }) : __print_symbolic(REC->exit_reason, '
+        '{ 0x040 + 14, "PF excp" }, { 0x400, "npf" }, { -1, "invalid_guest_state" }), REC->isa'
+    )
+    decode = kvm_exit_decoder(lambda _name: form.encode())
+    vmx, svm = 1 << 32, 2 << 32
+    assert [decode(vmx | 10), decode(vmx | 48), decode(vmx | 11)] == ["cpuid", "ept_violation", "vmx_0xb"]
+    assert [decode(svm | 0x4E), decode(svm | 0x400), decode(svm | 10)] == ["pf_excp", "npf", "svm_0xa"]
+    assert decode(svm | 0xFFFFFFFF) == "invalid_guest_state"
+    assert decode(3 << 32 | 5) == "isa_3_0x5"
+
+
+def test_reasons_of_virtual_machines_without_the_event_are_numbers():
+    def absent(name):
+        raise FileNotFoundError(name)
+
+    assert kvm_exit_decoder(absent)(1 << 32 | 12) == "vmx_0xc"
+
+
+def test_causes_of_moves_between_memory_nodes():
+    decode = numa_cause_decoder(basic().btf)
+    assert [decode(1 << 16), decode((1 << 16) + 1), decode(5)] == ["thread_move", "thread_swap", "reason_5"]

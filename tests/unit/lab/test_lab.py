@@ -325,6 +325,14 @@ def test_qemu_is_told_what_the_kernel_needs(tmp_path):
     )
     assert "clearcpuid" not in real[real.index("-append") + 1]
     assert not any("vhost" in word for word in real)
+    assert "-numa" not in real
+    nodes = machine.memory_nodes(machine.Shape(host.TCG, processors=3, memory=2049, nodes=2))
+    assert nodes[1::2] == [
+        "memory-backend-memfd,id=memory0,size=1024M,share=on",
+        "node,nodeid=0,memdev=memory0,cpus=0,cpus=2",
+        "memory-backend-memfd,id=memory1,size=1024M,share=on",
+        "node,nodeid=1,memdev=memory1,cpus=1",
+    ]
     with pytest.raises(LabError, match="comma"):
         machine.share_9p("/a,b", "hostroot", True)
 

@@ -1,0 +1,58 @@
+"""modulesnoop: kernel modules that are loaded and unloaded, and by whom."""
+
+from pytracer.spec import Alternative, Column, Hook, RawTracepoint, Stream, Tracer
+from pytracer.spec.common import ONLY_FAILED, RETURN
+from pytracer.spec.filters import TASK_FILTERS
+
+MODULE = Hook(
+    "module",
+    "the kernel loads modules",
+    (
+        Alternative(
+            "raw-tracepoint",
+            (
+                RawTracepoint("loading", event="module_load"),
+                RawTracepoint("requested", event="module_request"),
+            ),
+        ),
+        Alternative("none", ()),  # a kernel without modules: every call fails
+    ),
+)
+
+TRACER = Tracer(
+    name="modulesnoop",
+    group="system",
+    summary="kernel modules that are loaded, unloaded and asked for, and by whom",
+    description="Shows init_module, finit_module and delete_module, and modules that the kernel asks for.",
+    hooks=(RETURN, MODULE),
+    filters=TASK_FILTERS,
+    follow=True,
+    options=(ONLY_FAILED,),
+    outputs=(
+        Stream(
+            columns=(
+                Column("pid", "process id"),
+                Column("tid", "thread id", wide=True),
+                Column("ppid", "process id of the parent", wide=True),
+                Column("uid", "user id", wide=True),
+                Column("comm", "name of the thread", decode="text", width=12),
+                Column("event", "load, unload, or request: the kernel asks modprobe", decode="text", width=7),
+                Column("err", "the error, by name", field="error", decode="errno", null=0, width=8),
+                Column("file", "file of the module, if known", decode="text", null=b"", width=12),
+                Column("parameters", "parameters it is given", decode="text", null=b"", wide=True),
+                Column("module", "the module, or the alias asked for", decode="text", null=b""),
+            )
+        ),
+    ),
+    examples=(
+        ("modulesnoop", "every module of the machine"),
+        ("modulesnoop --wide -f json", "with the parameters, as JSON"),
+        ("modulesnoop -x -- modprobe dummy", "what fails as one command runs"),
+    ),
+    notes=(
+        "A request is shown for the task that needs the module, when it does; modprobe then loads it, as a",
+        "child of a kernel thread. -x shows no requests: how one ends is seen at modprobe's load.",
+        "A module that is refused before the kernel has read it has no name (-), but a file.",
+        "Of parameters 256 bytes are shown; what is longer is cut and counted as lost.",
+    ),
+)
