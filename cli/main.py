@@ -14,12 +14,13 @@ from pytracer import __version__, inherited
 from pytracer.cli.output import one_line, report, take_streams
 from pytracer.errors import PytracerError, UsageError
 from pytracer.record import replace
+from pytracer.spec import Histogram, Profile, Stacks, registry
 from pytracer.spec import Output as SpecOutput
-from pytracer.spec import Profile, Stacks, registry
 
 _INTERRUPTED = 128 + signal.SIGINT
 # Descriptors without which a file that cannot be opened would be taken for one that is not there.
 _COMMAND_FILES, _TRACER_FILES = 4, 16
+_INTERVAL, _PART = 1.0, 0.02  # seconds of an interval of pictures, if nothing is said
 _USAGE = "usage: pytracer TRACER [ARG...] [INTERVAL [COUNT]] [options] [-- COMMAND...]"
 _COMMANDS = {
     "list": ("listing", "the tracers"),
@@ -177,10 +178,13 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
         print(emit(tracer.c_file, plan.defines, plan.generated), end="")
         return 0
 
-    from pytracer.sinks import FILE_FORMATS, make_sink
+    from pytracer.sinks import FILE_FORMATS, INTERVAL_FORMATS, make_sink
     from pytracer.trace.run import run
 
     form = _format(given.format, output_of(request))
+    if form in INTERVAL_FORMATS and request.interval is None:
+        # Stacks are shown by parts of a second, of which there are fifty.
+        request = replace(request, interval=_PART if isinstance(output_of(request), Stacks) else _INTERVAL)
 
     with contextlib.ExitStack() as stack:
         name = given.output
@@ -204,7 +208,7 @@ def _trace(name: str, words: list[str], *, pack: str = "") -> int:
 
 def _format(wanted: str, output: SpecOutput) -> str:
     """Return the format for an output. Raises UsageError if it is not for this one."""
-    from pytracer.sinks import PROFILE_FORMAT, STACK_FORMATS
+    from pytracer.sinks import INTERVAL_FORMATS, PROFILE_FORMAT, STACK_FORMATS
 
     if isinstance(output, Profile):
         if wanted != "table":
@@ -214,4 +218,7 @@ def _format(wanted: str, output: SpecOutput) -> str:
         raise UsageError(
             f"-f {wanted} is for stacks, and these are none", hint="--help names the option for them"
         )
+    if wanted in INTERVAL_FORMATS and not isinstance(output, (Histogram, Stacks)):
+        hint = "--help names the option for them"
+        raise UsageError(f"-f {wanted} is for histograms and stacks, and these are none", hint=hint)
     return wanted

@@ -21,7 +21,7 @@ from pytracer.kernel import interfaces
 from pytracer.kernel.policy import require_proc
 from pytracer.plan.attach_targets import PROBES_MAX
 from pytracer.request import Request, build_request, units
-from pytracer.sinks import FORMATS, STACK_FORMATS
+from pytracer.sinks import FORMATS, INTERVAL_FORMATS, STACK_FORMATS
 from pytracer.spec import (
     Choice,
     Duration,
@@ -262,7 +262,9 @@ def _taken(tracer: Tracer) -> set[str]:
 
 
 def _formats(tracer: Tracer) -> tuple[str, ...]:
-    return FORMATS + (STACK_FORMATS if any(isinstance(o, Stacks) for o in tracer.outputs) else ())
+    stacks = any(isinstance(output, Stacks) for output in tracer.outputs)
+    maps = stacks or any(isinstance(output, Histogram) for output in tracer.outputs)
+    return FORMATS + (INTERVAL_FORMATS if maps else ()) + (STACK_FORMATS if stacks else ())
 
 
 def _epilog(tracer: Tracer) -> str:

@@ -139,5 +139,5 @@ def _histograms(
                 shown[order] if isinstance(shown, np.ndarray) else [shown[at] for at in order]
             )
     return Histograms(
-        moment.kind, moment.time, moment.seconds, keys, counter.name, by_power(counts), measures
+        moment.kind, moment.time, moment.seconds, keys, counter.name, by_power(counts), measures, counts
     )

@@ -25,6 +25,14 @@ def bounds(bucket: int) -> tuple[int, int]:
     return low, low + (1 << shift)
 
 
+def bucket_of(value: int) -> int:
+    """Return the bucket of a value from 0 up."""
+    if value < 8:
+        return value
+    shift = value.bit_length() - 4
+    return (shift + 1 << 3) + (value >> shift & 7)
+
+
 def power_bounds(slot: int) -> tuple[int, int]:
     """Return the values ``low <= v < high`` of a power-of-two slot of :class:`~pytracer.model.Histograms`."""
     return (1 << slot if slot else 0), 1 << slot + 1

@@ -61,6 +61,8 @@ class Histograms(Tabular):
     ``counts[r, s]`` is the number of values ``v`` with ``floor(log2(v)) == s`` (0 is in slot 0);
     ``counter`` names the counted quantity. ``values`` are further columns about all values of a row: sum,
     maximum, and percentiles, with a relative error of at most :data:`~pytracer.model.buckets.ERROR`.
+    ``fine`` has the counts by bucket of :mod:`pytracer.model.buckets`, eight to a power of two: shape
+    (rows, 496). None: the counts are known by power of two alone.
     """
 
     kind: Kind
@@ -70,6 +72,7 @@ class Histograms(Tabular):
     counter: str
     counts: Array
     values: dict[str, Values] = default_factory(factory=dict)
+    fine: Array | None = None
 
     __repr__ = Tabular.__repr__
 

@@ -9,6 +9,8 @@ from pytracer.model import Item, Schema
 FORMATS = ("table", "json", "csv")
 STACK_FORMATS = ("folded", "flamegraph", "speedscope", "pprof")
 """Further ones, for stacks alone."""
+INTERVAL_FORMATS = ("heatmap",)
+"""Further ones, for histograms and stacks of intervals: pictures, or lines on a terminal."""
 FILE_FORMATS = ("flamegraph", "speedscope", "pprof")
 """Those that nobody reads on a terminal. pprof's is no text: its stream has a ``buffer``."""
 PROFILE_FORMAT = "seccomp"
@@ -65,6 +67,10 @@ def make_sink(
         from pytracer.sinks.flamegraph import FlameGraphSink
 
         return FlameGraphSink(stream, icicle=icicle)
+    if name == "heatmap":
+        from pytracer.sinks.heat_sink import HeatSink
+
+        return HeatSink(stream)
     if name == "speedscope":
         from pytracer.sinks.speedscope import SpeedscopeSink
 

@@ -22,6 +22,14 @@ def duration(nanoseconds: int) -> str:
     return f"{nanoseconds} ns"
 
 
+def format_bound(value: int, unit: Unit) -> str:
+    """Format a bound of a bucket, short: powers of two of nanoseconds are no round microseconds."""
+    if unit is not Unit.NANOSECONDS:
+        return str(value)
+    number, _, name = duration(value).partition(" ")
+    return f"{float(number):.4g} {name}"
+
+
 def cell(value: Any, column: Column) -> str:
     """Format a value for a table; null is a dash, a tuple its first value and the number of others."""
     if isinstance(value, tuple):

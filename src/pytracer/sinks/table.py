@@ -7,7 +7,7 @@ from typing import TextIO
 
 from pytracer.model import AuditResult, Batch, Histograms, Item, Loss, Schema, Snapshot, Stacks
 from pytracer.model.buckets import ERROR, power_bounds
-from pytracer.sinks.formatting import cell, cells, clock, duration
+from pytracer.sinks.formatting import cell, cells, clock, format_bound
 from pytracer.spec import Column, Histogram, Unit
 from pytracer.text import harmless
 
@@ -190,7 +190,7 @@ def _bars(counts: list[int], unit: Unit) -> list[str]:
     filled = [slot for slot, count in enumerate(counts) if count]
     slots = range(filled[0], filled[-1] + 1) if filled else range(0)
     spans = [
-        f"[{_format_bound(low, unit)}, {_format_bound(high, unit)})" for low, high in map(power_bounds, slots)
+        f"[{format_bound(low, unit)}, {format_bound(high, unit)})" for low, high in map(power_bounds, slots)
     ]
     widest = max(24, *map(len, spans)) if spans else 0  # characters that most histograms do with
     longest = max(10, len(str(max(counts, default=0))))
@@ -199,11 +199,3 @@ def _bars(counts: list[int], unit: Unit) -> list[str]:
         f"  {span:<{widest}} {counts[slot]:>{longest}} |{bar:<{_BAR}}|"
         for slot, span, bar in zip(slots, spans, bars, strict=True)
     ]
-
-
-def _format_bound(value: int, unit: Unit) -> str:
-    """A bound of a bucket, short: powers of two of nanoseconds are no round microseconds."""
-    if unit is not Unit.NANOSECONDS:
-        return str(value)
-    number, _, name = duration(value).partition(" ")
-    return f"{float(number):.4g} {name}"

@@ -1,0 +1,107 @@
+"""Sub-second offset heat maps of stacks: a column for each second, rows are parts of it, colour is by count.
+
+Work that comes in bursts, or in steps with a clock, is a pattern here, and a mean in a flame graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TextIO
+
+from pytracer.model import Item, Loss, Schema, Stacks
+from pytracer.sinks.formatting import cell, clock
+from pytracer.sinks.heat import colour, strength
+from pytracer.sinks.heat_axes import ABOVE, LEFT, SHOWN, counts_legend, document, time_axis
+from pytracer.sinks.svg import number, tag, text_of
+
+ROWS = 50
+_ROW_HEIGHT = 8  # pixels
+_WIDEST = 24  # pixels of a second
+
+
+class SecondParts:
+    """Counts by second and part of a second.
+
+    What was counted in an interval is in the part that its middle is in: intervals are to be as long as a
+    part, or shorter."""
+
+    def __init__(self) -> None:
+        """Start without counts."""
+        self.counts: dict[tuple[int, int], int] = {}
+        self.first = self.last = 0
+
+    def add(self, item: Stacks, counter: str) -> int:
+        """Add an interval; the second that it is in."""
+        middle = item.time - item.seconds / 2
+        second = int(middle)
+        place = second, min(int((middle - second) * ROWS), ROWS - 1)
+        count = sum(map(int, item.columns[counter]))
+        self.counts[place] = self.counts.get(place, 0) + count
+        self.first = min(self.first or second, second)
+        self.last = max(self.last, second)
+        return second
+
+
+class OffsetMapSink:
+    """Draws a whole run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._schema: Schema | None = None
+        self._parts = SecondParts()
+        self._notes: list[str] = []
+
+    def open(self, schema: Schema) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        self._schema = schema
+
+    def emit(self, item: Item) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        assert self._schema is not None
+        if isinstance(item, Loss):
+            self._notes.append(f"lost: {item.lost} {item.meaning}")
+        elif isinstance(item, Stacks) and item.kind == "row":
+            self._parts.add(item, self._schema.counters[0].name)
+
+    def close(self) -> None:
+        """See :class:`~pytracer.sinks.Sink`."""
+        if self._schema is None:
+            return
+        column, parts = self._schema.counters[0], self._parts
+        whole = sum(parts.counts.values())
+        title = f"{self._schema.tracer}: {cell(whole, column)} {column.header.lower()} by part of a second"
+        drawn = list(self._cells()) if parts.counts else []
+        bottom = ABOVE + ROWS * _ROW_HEIGHT + 60
+        self._stream.write(document(title, drawn, bottom, self._notes, total=whole))
+        self._stream.flush()
+        self._schema = None
+
+    def _cells(self) -> Iterator[str]:
+        assert self._schema is not None
+        parts, column = self._parts, self._schema.counters[0]
+        most = max(parts.counts.values())
+        seconds = parts.last - parts.first + 1
+        width = min(SHOWN / seconds, _WIDEST)
+        bottom = ABOVE + ROWS * _ROW_HEIGHT
+        yield tag(
+            "rect", class_="plot", x=LEFT, y=ABOVE, width=number(width * seconds), height=bottom - ABOVE
+        )
+        for (second, part), count in sorted(parts.counts.items()):
+            if count:
+                when = f"{clock(second)}.{part * 1000 // ROWS:03}"
+                yield tag(
+                    "rect",
+                    tag("title", text_of(f"{when}: {cell(count, column)} {column.header.lower()}")),
+                    class_="cell",
+                    x=number(LEFT + (second - parts.first) * width),
+                    y=bottom - (part + 1) * _ROW_HEIGHT,
+                    width=number(max(width - 0.3, 0.5)),
+                    height=_ROW_HEIGHT - 0.3,
+                    fill=colour(strength(count, most)),
+                    data_n=count,
+                )
+        for tick in range(0, 11, 2):
+            y = bottom - tick * ROWS * _ROW_HEIGHT / 10
+            yield tag("text", f"{tick * 100} ms", class_="end", x=LEFT - 6, y=number(y + 4))
+        yield from time_axis((parts.first, parts.last + 1), bottom, width * seconds)
+        yield from counts_legend(most, bottom + 34)
