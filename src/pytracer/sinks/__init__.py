@@ -6,7 +6,7 @@ from typing import Protocol, TextIO
 
 from pytracer.model import Item, Schema
 
-FORMATS = ("table", "json", "csv")
+FORMATS = ("table", "json", "csv", "yaml", "markdown")
 STACK_FORMATS = ("folded", "flamegraph", "speedscope", "pprof")
 """Further ones, for stacks alone."""
 INTERVAL_FORMATS = ("heatmap",)
@@ -55,6 +55,14 @@ def make_sink(
         from pytracer.sinks.csv import CsvSink
 
         return CsvSink(stream, timestamps=timestamps, raw=raw)
+    if name == "yaml":
+        from pytracer.sinks.yaml import YamlSink
+
+        return YamlSink(stream, timestamps=timestamps)
+    if name == "markdown":
+        from pytracer.sinks.markdown import MarkdownSink
+
+        return MarkdownSink(stream, timestamps=timestamps, wide=wide)
     if name == PROFILE_FORMAT:
         from pytracer.sinks.seccomp import SeccompSink
 

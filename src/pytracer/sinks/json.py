@@ -35,7 +35,7 @@ class JsonSink:
             self._stream.writelines(self._events(item))
             self._stream.flush()
             return
-        span = {"interval_ns": round(item.seconds * 1e9)} if isinstance(item, (Snapshot, Histograms)) else {}
+        span = interval_of(item)
         for time, record in records(item, self._label):
             kind = {"kind": record.pop("kind")}
             if self._timestamps:
@@ -63,6 +63,11 @@ def histogram_field(schema: Schema) -> str:
     label: str = getattr(schema.output, "label", "")
     unit = getattr(schema.output, "unit", None)
     return f"{label}_{unit.value}" if unit is not None and unit.value else label
+
+
+def interval_of(item: Item) -> dict[str, int]:
+    """Return the field for the length of time that an item covers; none for what happened at one moment."""
+    return {"interval_ns": round(item.seconds * 1e9)} if isinstance(item, (Snapshot, Histograms)) else {}
 
 
 def records(item: Item, label: str) -> Iterator[tuple[int, dict[str, Any]]]:

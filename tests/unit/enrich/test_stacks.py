@@ -36,7 +36,15 @@ from pytracer.symbols.user import ASTRAY
 from support.fake_kernel import FakeKernel
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-SUFFIX = {"table": "txt", "json": "json", "csv": "csv", "folded": "folded", "speedscope": "speedscope.json"}
+SUFFIX = {
+    "table": "txt",
+    "json": "json",
+    "csv": "csv",
+    "yaml": "yaml",
+    "markdown": "md",
+    "folded": "folded",
+    "speedscope": "speedscope.json",
+}
 FILES = (*FORMATS, "folded", "speedscope")  # tests/unit/sinks has those of the others
 NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
 PROFILE = registry.get("profile")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 
 from pytracer.enrich import decoders
@@ -35,7 +36,7 @@ from pytracer.spec import Column, Stream, Unit, registry
 from support.fake_kernel import FakeKernel
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-SUFFIX = {"table": "txt", "json": "json", "csv": "csv"}
+SUFFIX = {"table": "txt", "json": "json", "csv": "csv", "yaml": "yaml", "markdown": "md"}
 NOON = 1_699_963_200.25  # 2023-11-14 12:00:00.250 UTC
 
 PATH_MAX = 4096
@@ -276,6 +277,23 @@ def test_json_is_as_its_schema_says(case):
         validator.validate(json.loads(line))
         assert not validator.is_valid(json.loads(line) | {"more": 1})
         assert not validator.is_valid(without(json.loads(line), "time_ns"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_yaml_is_what_json_is(case):
+    schema, items, timestamps = CASES[case]
+    text = shown("yaml", schema, items, timestamps=timestamps)
+    assert not [one for one in text if not one.isprintable() and one != "\n"]
+    lines = shown("json", schema, items, timestamps=timestamps).splitlines()
+    assert (yaml.safe_load(text) or []) == [json.loads(line) for line in lines]
+
+
+def test_nothing_in_markdown_is_markup():
+    hostile = "# <img src=x onerror=alert(1)> | *a* [b](c) `d`\n| e & \\"
+    item = Snapshot("row", NOON, 1.0, syscalls("row", NOON, 1.0).columns | {"syscall": [hostile, "-"]})
+    rows = [line for line in shown("markdown", SYSCALLS, [item]).splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
+    assert rows[2].startswith(r"| \# \<img src=x onerror=alert(1)\> \| \*a\* \[b\](c) \`d\`\\n\| e \& \\ |")
 
 
 def without(record, name):
